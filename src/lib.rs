@@ -1,0 +1,6 @@
+//! Gradus: a training backend that runs on any GPU, through wgpu.
+
+pub mod error;
+
+pub use error::Error;
+pub use wgpu;
