@@ -1,0 +1,19 @@
+//! The device: adapters, buffers, kernels, recording, the uniform ring, read-backs and counters.
+//!
+//! Everything here records or creates; only functions called `submit`, `read` or `read_*` submit or wait.
+
+mod buffer;
+mod context;
+mod counters;
+mod kernel;
+mod readback;
+mod recorder;
+mod ring;
+
+pub use buffer::{Buffer, Region};
+pub use context::{Gpu, GpuOptions, KernelChoice, KernelClass, adapters};
+pub use counters::Counters;
+pub use kernel::{Binding, Kernel, KernelSource};
+pub use readback::ReadRing;
+pub use recorder::{Recorder, grid};
+pub use ring::{Ticket, UniformRing};

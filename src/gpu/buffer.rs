@@ -1,0 +1,158 @@
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytemuck::Pod;
+
+use super::Gpu;
+use super::counters::{Tally, add};
+use super::readback::PendingRead;
+use crate::Error;
+
+/// A GPU buffer of `len` elements of `T`, zero when created.
+///
+/// It is counted in [`Counters`](super::Counters): one allocation when made, live bytes until dropped.
+#[derive(Debug)]
+pub struct Buffer<T> {
+    raw: wgpu::Buffer,
+    len: usize,
+    tally: Arc<Tally>,
+    owned: bool,
+    element: PhantomData<T>,
+}
+
+/// A range of bytes of a `wgpu` buffer, as a kernel binds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Region<'a> {
+    /// The buffer.
+    pub buffer: &'a wgpu::Buffer,
+    /// First byte, a multiple of 256.
+    pub offset: u64,
+    /// Bytes, a multiple of 4.
+    pub bytes: u64,
+}
+
+impl<T: Pod> Buffer<T> {
+    /// A buffer for kernels: storage, copied from and to. At least one element is allocated.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if it exceeds the device's `max_buffer_size`.
+    pub fn storage(gpu: &Gpu, label: &str, len: usize) -> Result<Self, Error> {
+        use wgpu::BufferUsages as U;
+        Self::with_usage(gpu, label, len, U::STORAGE | U::COPY_SRC | U::COPY_DST)
+    }
+
+    /// A buffer of the given usages.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if it exceeds the device's `max_buffer_size`.
+    pub fn with_usage(gpu: &Gpu, label: &str, len: usize, usage: wgpu::BufferUsages) -> Result<Self, Error> {
+        let bytes = (len.max(1) * size_of::<T>()).next_multiple_of(16) as u64;
+        let limit = gpu.device().limits().max_buffer_size;
+        if bytes > limit {
+            return Err(Error::Limit { tensor: label.into(), bytes, limit_name: "max_buffer_size", limit });
+        }
+        let raw = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes,
+            usage,
+            mapped_at_creation: false,
+        });
+        let tally = gpu.tally().clone();
+        add(&tally.allocations, 1);
+        add(&tally.live_bytes, bytes);
+        Ok(Self { raw, len, tally, owned: true, element: PhantomData })
+    }
+
+    /// Wraps a buffer that somebody else made and counts; its size and usage are the caller's business.
+    pub(crate) fn foreign(gpu: &Gpu, raw: wgpu::Buffer, len: usize) -> Self {
+        Self { raw, len, tally: gpu.tally().clone(), owned: false, element: PhantomData }
+    }
+
+    /// Elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds no element.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The buffer itself, for copies and foreign bind groups.
+    pub fn raw(&self) -> &wgpu::Buffer {
+        &self.raw
+    }
+
+    /// All of it, as a kernel binds it.
+    pub fn region(&self) -> Region<'_> {
+        Region { buffer: &self.raw, offset: 0, bytes: self.raw.size() }
+    }
+
+    /// The elements from `first` on, as a kernel binds them; `first` must lie on 256 bytes.
+    pub fn region_of(&self, first: usize, len: usize) -> Region<'_> {
+        let size = size_of::<T>();
+        Region { buffer: &self.raw, offset: (first * size) as u64, bytes: (len * size) as u64 }
+    }
+
+    /// Writes `data` at element `first`; it lands before the next submit.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if it does not fit.
+    pub fn write(&self, gpu: &Gpu, first: usize, data: &[T]) -> Result<(), Error> {
+        if first + data.len() > self.len {
+            return Err(Error::Length {
+                what: "buffer write".into(),
+                expected: self.len.saturating_sub(first),
+                got: data.len(),
+            });
+        }
+        gpu.write(&self.raw, (first * size_of::<T>()) as u64, bytemuck::cast_slice(data));
+        Ok(())
+    }
+
+    /// Waits for the device and reads `len` elements from `first` on.
+    ///
+    /// # Errors
+    /// [`Error::Length`] outside the buffer, [`Error::DeviceLost`].
+    pub fn read(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<T>, Error> {
+        let words = self.begin_read(gpu, first, len)?.wait(gpu)?;
+        Ok(self.elements(&words, first, len))
+    }
+
+    /// As [`Buffer::read`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Buffer::read`].
+    pub async fn read_async(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<T>, Error> {
+        let words = self.begin_read(gpu, first, len)?.arrive(gpu).await?;
+        Ok(self.elements(&words, first, len))
+    }
+
+    // Copies move whole words; T may be smaller.
+    fn begin_read(&self, gpu: &Gpu, first: usize, len: usize) -> Result<PendingRead, Error> {
+        if first + len > self.len {
+            return Err(Error::Length {
+                what: "buffer read".into(),
+                expected: self.len.saturating_sub(first),
+                got: len,
+            });
+        }
+        let (start, end) = (first * size_of::<T>(), (first + len) * size_of::<T>());
+        let low = start / 4 * 4;
+        PendingRead::begin(gpu, &self.raw, low as u64, (end - low).next_multiple_of(4))
+    }
+
+    fn elements(&self, words: &[u8], first: usize, len: usize) -> Vec<T> {
+        let skip = first * size_of::<T>() % 4;
+        bytemuck::pod_collect_to_vec(&words[skip..skip + len * size_of::<T>()])
+    }
+}
+
+impl<T> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        if self.owned {
+            self.tally.live_bytes.fetch_sub(self.raw.size(), Relaxed);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What a device has done so far through this crate: counts that do not vary with the machine's speed.
+///
+/// Take two and subtract with [`Counters::since`] to see what happened between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Compute dispatches recorded.
+    pub dispatches: u64,
+    /// Compute passes begun.
+    pub passes: u64,
+    /// Command buffers submitted, one a call.
+    pub submits: u64,
+    /// Buffers created.
+    pub allocations: u64,
+    /// Bytes of all buffers that are alive.
+    pub live_bytes: u64,
+    /// Compute pipelines created.
+    pub pipelines: u64,
+    /// Bind groups created.
+    pub bind_groups: u64,
+    /// Writes from the host into buffers.
+    pub uploads: u64,
+    /// Bytes of those writes.
+    pub upload_bytes: u64,
+    /// Read-backs that the host waited for.
+    pub read_backs: u64,
+}
+
+impl Counters {
+    /// What happened after `earlier`; `live_bytes` is the growth, 0 where it shrank.
+    #[must_use]
+    pub fn since(&self, earlier: &Counters) -> Counters {
+        Counters {
+            dispatches: self.dispatches - earlier.dispatches,
+            passes: self.passes - earlier.passes,
+            submits: self.submits - earlier.submits,
+            allocations: self.allocations - earlier.allocations,
+            live_bytes: self.live_bytes.saturating_sub(earlier.live_bytes),
+            pipelines: self.pipelines - earlier.pipelines,
+            bind_groups: self.bind_groups - earlier.bind_groups,
+            uploads: self.uploads - earlier.uploads,
+            upload_bytes: self.upload_bytes - earlier.upload_bytes,
+            read_backs: self.read_backs - earlier.read_backs,
+        }
+    }
+}
+
+/// The live form of [`Counters`], shared by everything that belongs to one device.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(super) dispatches: AtomicU64,
+    pub(super) passes: AtomicU64,
+    pub(super) submits: AtomicU64,
+    pub(super) allocations: AtomicU64,
+    pub(super) live_bytes: AtomicU64,
+    pub(super) pipelines: AtomicU64,
+    pub(super) bind_groups: AtomicU64,
+    pub(super) uploads: AtomicU64,
+    pub(super) upload_bytes: AtomicU64,
+    pub(super) read_backs: AtomicU64,
+}
+
+impl Tally {
+    pub(super) fn snapshot(&self) -> Counters {
+        Counters {
+            dispatches: self.dispatches.load(Relaxed),
+            passes: self.passes.load(Relaxed),
+            submits: self.submits.load(Relaxed),
+            allocations: self.allocations.load(Relaxed),
+            live_bytes: self.live_bytes.load(Relaxed),
+            pipelines: self.pipelines.load(Relaxed),
+            bind_groups: self.bind_groups.load(Relaxed),
+            uploads: self.uploads.load(Relaxed),
+            upload_bytes: self.upload_bytes.load(Relaxed),
+            read_backs: self.read_backs.load(Relaxed),
+        }
+    }
+}
+
+pub(super) fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Relaxed);
+}

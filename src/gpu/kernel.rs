@@ -1,0 +1,72 @@
+use std::borrow::Cow;
+
+/// What one binding of a kernel is; the position in the list is the binding number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Binding {
+    /// A uniform block of this many bytes.
+    Uniform {
+        /// Size of the block.
+        bytes: u32,
+        /// Whether its offset is given with each dispatch.
+        dynamic: bool,
+    },
+    /// Storage that the kernel only reads.
+    Read,
+    /// Storage that the kernel reads and writes.
+    ReadWrite,
+}
+
+/// The text of a kernel and what it binds: enough to make its pipeline, and to test it without a device.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KernelSource {
+    /// Name for labels and errors: the stem of its file, with the variant where there are several.
+    pub name: String,
+    /// WGSL with one entry point, `main`.
+    pub wgsl: Cow<'static, str>,
+    /// Bindings 0, 1, … of group 0.
+    pub bindings: Vec<Binding>,
+}
+
+/// A compute pipeline with its explicit bind-group layout.
+#[derive(Debug)]
+pub struct Kernel {
+    pub(super) name: String,
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+    pub(super) bindings: Vec<Binding>,
+}
+
+impl Kernel {
+    /// Name of its source.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it binds.
+    pub fn bindings(&self) -> &[Binding] {
+        &self.bindings
+    }
+}
+
+pub(super) fn layout_entries(bindings: &[Binding]) -> Vec<wgpu::BindGroupLayoutEntry> {
+    (0..)
+        .zip(bindings)
+        .map(|(binding, kind)| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: match *kind {
+                Binding::Uniform { bytes, dynamic } => wgpu::BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Uniform,
+                    has_dynamic_offset: dynamic,
+                    min_binding_size: std::num::NonZeroU64::new(u64::from(bytes)),
+                },
+                Binding::Read | Binding::ReadWrite => wgpu::BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Storage { read_only: *kind == Binding::Read },
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
+            },
+            count: None,
+        })
+        .collect()
+}

@@ -1,0 +1,76 @@
+use super::counters::add;
+use super::{Gpu, Kernel};
+
+/// Records dispatches and copies into a command encoder, opening one compute pass for as many dispatches
+/// as follow each other. It never submits.
+#[derive(Debug)]
+pub struct Recorder<'e> {
+    // Before `encoder`, so that the pass ends before the borrow does.
+    pass: Option<wgpu::ComputePass<'static>>,
+    encoder: &'e mut wgpu::CommandEncoder,
+    gpu: Gpu,
+}
+
+impl<'e> Recorder<'e> {
+    /// A recorder into `encoder`, which must belong to the same device.
+    pub fn new(gpu: &Gpu, encoder: &'e mut wgpu::CommandEncoder) -> Self {
+        Self { pass: None, encoder, gpu: gpu.clone() }
+    }
+
+    /// The device that it records for.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Records one dispatch of `groups` workgroups; nothing if one of them is 0.
+    ///
+    /// `offsets` are those of the dynamic uniforms, in binding order.
+    pub fn dispatch(&mut self, kernel: &Kernel, group: &wgpu::BindGroup, offsets: &[u32], groups: [u32; 3]) {
+        if groups.contains(&0) {
+            return;
+        }
+        let pass = self.pass.get_or_insert_with(|| {
+            add(&self.gpu.tally().passes, 1);
+            self.encoder
+                .begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: Some("gradus"),
+                    timestamp_writes: None,
+                })
+                .forget_lifetime()
+        });
+        pass.set_pipeline(&kernel.pipeline);
+        pass.set_bind_group(0, group, offsets);
+        pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+        add(&self.gpu.tally().dispatches, 1);
+    }
+
+    /// Records a copy of `bytes` bytes, a multiple of 4.
+    pub fn copy(&mut self, from: &wgpu::Buffer, from_byte: u64, to: &wgpu::Buffer, to_byte: u64, bytes: u64) {
+        self.pass = None;
+        self.encoder.copy_buffer_to_buffer(from, from_byte, to, to_byte, bytes);
+    }
+
+    /// Records that `bytes` bytes of a buffer become zero.
+    pub fn clear(&mut self, buffer: &wgpu::Buffer, first_byte: u64, bytes: u64) {
+        self.pass = None;
+        self.encoder.clear_buffer(buffer, first_byte, Some(bytes));
+    }
+}
+
+/// The grid of at least `workgroups` workgroups, in two dimensions where one dimension's 65,535 is too few.
+///
+/// A kernel finds its number as `workgroup_id.y * num_workgroups.x + workgroup_id.x` and leaves if that is
+/// beyond its work.
+///
+/// ```
+/// assert_eq!(gradus::gpu::grid(3), [3, 1, 1]);
+/// let [x, y, _] = gradus::gpu::grid(65_536);
+/// assert!(x <= 65_535 && x * y >= 65_536);
+/// ```
+pub fn grid(workgroups: usize) -> [u32; 3] {
+    const MOST: usize = 65_535;
+    let y = workgroups.div_ceil(MOST).max(1);
+    let x = workgroups.div_ceil(y);
+    assert!(y <= MOST, "a dispatch of {workgroups} workgroups exceeds two dimensions of 65,535");
+    [u32::try_from(x).expect("at most 65,535"), u32::try_from(y).expect("at most 65,535"), 1]
+}
