@@ -9,6 +9,7 @@ mod kernel;
 mod readback;
 mod recorder;
 mod ring;
+mod uniform;
 
 pub use buffer::{Buffer, Region};
 pub use context::{Gpu, GpuOptions, KernelChoice, KernelClass, adapters};
@@ -17,3 +18,5 @@ pub use kernel::{Binding, Kernel, KernelSource};
 pub use readback::ReadRing;
 pub use recorder::{Recorder, grid};
 pub use ring::{Ticket, UniformRing};
+pub(crate) use uniform::uniform;
+pub use uniform::{Field, Uniform};
