@@ -1,0 +1,453 @@
+//! Where each tensor lies: names, shapes and groups as ranges of one flat space of elements.
+//!
+//! The flat space is cut into buffers and those into windows, because devices limit both what a buffer
+//! holds and what a kernel binds at once. Pure host code.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use crate::error::Error;
+
+/// The place of one tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Name, unique in the layout.
+    pub name: String,
+    /// Shape; `[]` is a scalar of one element.
+    pub shape: Vec<usize>,
+    /// Index of its group.
+    pub group: usize,
+    /// First element in the flat space, a multiple of [`Layout::TENSOR_ALIGN`].
+    pub first: usize,
+    /// Elements.
+    pub len: usize,
+}
+
+impl Span {
+    /// Elements with the padding that follows, a multiple of [`Layout::TENSOR_ALIGN`].
+    pub fn padded_len(&self) -> usize {
+        self.len.next_multiple_of(Layout::TENSOR_ALIGN)
+    }
+}
+
+/// What a kernel binds at once: a part of one buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Which buffer.
+    pub buffer: usize,
+    /// First element in the flat space.
+    pub first: usize,
+    /// First element in the buffer, a multiple of [`Layout::WINDOW_ALIGN`].
+    pub offset: usize,
+    /// Elements.
+    pub len: usize,
+}
+
+/// A part of a range of the flat space that lies in one buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Which buffer.
+    pub buffer: usize,
+    /// First element in the buffer.
+    pub offset: usize,
+    /// The elements, counted from the start of the range that was asked for.
+    pub part: Range<usize>,
+}
+
+/// A group before it is laid out: its name and its tensors' names and shapes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupSpec {
+    /// Name, unique in the layout.
+    pub name: String,
+    /// Names and shapes in order.
+    pub tensors: Vec<(String, Vec<usize>)>,
+}
+
+impl GroupSpec {
+    /// A group without tensors.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), tensors: Vec::new() }
+    }
+
+    /// Adds a tensor.
+    #[must_use]
+    pub fn tensor(mut self, name: impl Into<String>, shape: impl Into<Vec<usize>>) -> Self {
+        self.tensors.push((name.into(), shape.into()));
+        self
+    }
+}
+
+/// What limits buffers and windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one storage binding.
+    pub binding_bytes: u64,
+    /// Bytes of one buffer.
+    pub buffer_bytes: u64,
+}
+
+impl Default for Limits {
+    /// WebGPU's defaults: 128 MiB a binding, 256 MiB a buffer.
+    fn default() -> Self {
+        Self { binding_bytes: 128 << 20, buffer_bytes: 256 << 20 }
+    }
+}
+
+/// Tensors in one flat space of f32 elements, in order of their groups.
+///
+/// ```
+/// use gradus::layout::{GroupSpec, Layout, Limits};
+///
+/// let groups = [GroupSpec::new("decay").tensor("w", [3, 50]).tensor("scale", []), GroupSpec::new("rest").tensor("b", [3])];
+/// let layout = Layout::new(&groups, Limits::default())?;
+/// assert_eq!(layout.spans().iter().map(|s| s.first).collect::<Vec<_>>(), [0, 192, 256]);
+/// assert_eq!((layout.parameters(), layout.len()), (154, 512));
+/// # Ok::<(), gradus::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    groups: Vec<String>,
+    spans: Vec<Span>,
+    by_name: HashMap<String, usize>,
+    limits: Limits,
+    window_len: usize,
+    buffer_len: usize,
+    len: usize,
+}
+
+impl Layout {
+    /// Each tensor starts at a multiple of this many elements, so that it can be bound by its offset and
+    /// no vector of four straddles two tensors.
+    pub const TENSOR_ALIGN: usize = 64;
+    /// Each group starts, and the flat space ends, at a multiple of this many elements.
+    pub const GROUP_ALIGN: usize = 256;
+    /// Each window starts at a multiple of this many elements.
+    pub const WINDOW_ALIGN: usize = 16_384;
+
+    /// Lays out `groups` in order.
+    ///
+    /// A tensor that fits one binding never lies in two buffers, so that it can be bound whole.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`] for two tensors or groups of one name, [`Error::Config`] for an empty name or
+    /// no tensors at all, [`Error::Shape`] for a dimension of 0, [`Error::Limit`] if the device cannot bind
+    /// even the smallest window.
+    pub fn new(groups: &[GroupSpec], limits: Limits) -> Result<Self, Error> {
+        let window_len = window_len(limits)?;
+        let buffer_elements = usize::try_from(limits.buffer_bytes / 4).unwrap_or(usize::MAX);
+        let mut layout = Self {
+            groups: Vec::new(),
+            spans: Vec::new(),
+            by_name: HashMap::new(),
+            limits,
+            window_len,
+            buffer_len: buffer_elements / window_len * window_len,
+            len: 0,
+        };
+        let mut names = HashSet::new();
+        for group in groups {
+            check_name("group", &group.name)?;
+            if !names.insert(&group.name) {
+                return Err(Error::Duplicate { kind: "group", name: group.name.clone() });
+            }
+            layout.groups.push(group.name.clone());
+            layout.len = layout.len.next_multiple_of(Self::GROUP_ALIGN);
+            for (name, shape) in &group.tensors {
+                layout.push(name, shape)?;
+            }
+        }
+        if layout.spans.is_empty() {
+            return Err(Error::Config { what: "parameters".into(), reason: "there are no tensors".into() });
+        }
+        layout.len = layout.len.next_multiple_of(Self::GROUP_ALIGN);
+        Ok(layout)
+    }
+
+    fn push(&mut self, name: &str, shape: &[usize]) -> Result<(), Error> {
+        check_name("tensor", name)?;
+        let len = elements(name, shape)?;
+        let mut first = self.len.next_multiple_of(Self::TENSOR_ALIGN);
+        let crosses = first / self.buffer_len != (first + len - 1) / self.buffer_len;
+        if crosses && len as u64 * 4 <= self.limits.binding_bytes && len <= self.buffer_len {
+            first = first.next_multiple_of(self.buffer_len);
+        }
+        if self.by_name.insert(name.into(), self.spans.len()).is_some() {
+            return Err(Error::Duplicate { kind: "tensor", name: name.into() });
+        }
+        let group = self.groups.len() - 1;
+        self.spans.push(Span { name: name.into(), shape: shape.to_vec(), group, first, len });
+        self.len = first + len.next_multiple_of(Self::TENSOR_ALIGN);
+        Ok(())
+    }
+
+    /// The tensors in order of their place.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// The index of a tensor in [`Layout::spans`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with the nearest name.
+    pub fn index(&self, name: &str) -> Result<usize, Error> {
+        let known = || Error::unknown("tensor", name, self.spans.iter().map(|s| s.name.as_str()));
+        self.by_name.get(name).copied().ok_or_else(known)
+    }
+
+    /// The place of a tensor.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with the nearest name.
+    pub fn span(&self, name: &str) -> Result<&Span, Error> {
+        Ok(&self.spans[self.index(name)?])
+    }
+
+    /// The groups' names in order.
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// The index of a group.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with the nearest name.
+    pub fn group(&self, name: &str) -> Result<usize, Error> {
+        let known = || Error::unknown("group", name, self.groups.iter().map(String::as_str));
+        self.groups.iter().position(|g| g == name).ok_or_else(known)
+    }
+
+    /// Elements of the flat space, padding included.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Never: a layout has at least one tensor.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Elements of all tensors, padding not included.
+    pub fn parameters(&self) -> usize {
+        self.spans.iter().map(|s| s.len).sum()
+    }
+
+    /// What it was laid out for.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// How many buffers hold it.
+    pub fn buffers(&self) -> usize {
+        self.len.div_ceil(self.buffer_len)
+    }
+
+    /// Elements of one of the buffers: all are full but the last.
+    pub fn buffer_elements(&self, buffer: usize) -> usize {
+        (self.len - buffer * self.buffer_len).min(self.buffer_len)
+    }
+
+    /// The windows in order.
+    pub fn windows(&self) -> impl Iterator<Item = Window> + '_ {
+        // Windows divide buffers, so that they can be counted over the flat space.
+        (0..self.len.div_ceil(self.window_len)).map(|index| {
+            let first = index * self.window_len;
+            let buffer = first / self.buffer_len;
+            let len = (self.len - first).min(self.window_len);
+            Window { buffer, first, offset: first - buffer * self.buffer_len, len }
+        })
+    }
+
+    /// Elements of every window but the last.
+    pub fn window_len(&self) -> usize {
+        self.window_len
+    }
+
+    /// The number of the window in which an element lies.
+    pub fn window_of(&self, element: usize) -> usize {
+        element / self.window_len
+    }
+
+    /// A range of the flat space, cut where a buffer ends.
+    pub fn pieces(&self, first: usize, len: usize) -> impl Iterator<Item = Piece> + '_ {
+        let mut at = first;
+        std::iter::from_fn(move || {
+            if at >= first + len {
+                return None;
+            }
+            let buffer = at / self.buffer_len;
+            let end = ((buffer + 1) * self.buffer_len).min(first + len);
+            let piece =
+                Piece { buffer, offset: at - buffer * self.buffer_len, part: at - first..end - first };
+            at = end;
+            Some(piece)
+        })
+    }
+
+    /// Where a whole tensor can be bound: its buffer and first element there.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] with the tensor, its bytes and the limit that forbids it.
+    pub fn whole(&self, span: &Span) -> Result<(usize, usize), Error> {
+        let bytes = span.len as u64 * 4;
+        let refuse =
+            |limit_name, limit| Err(Error::Limit { tensor: span.name.clone(), bytes, limit_name, limit });
+        if bytes > self.limits.binding_bytes {
+            return refuse("max_storage_buffer_binding_size", self.limits.binding_bytes);
+        }
+        let mut pieces = self.pieces(span.first, span.len);
+        match (pieces.next(), pieces.next()) {
+            (Some(piece), None) => Ok((piece.buffer, piece.offset)),
+            _ => refuse("max_buffer_size", self.limits.buffer_bytes),
+        }
+    }
+}
+
+fn window_len(limits: Limits) -> Result<usize, Error> {
+    let align = Layout::WINDOW_ALIGN as u64;
+    for (limit_name, limit) in
+        [("max_storage_buffer_binding_size", limits.binding_bytes), ("max_buffer_size", limits.buffer_bytes)]
+    {
+        if limit / 4 < align {
+            return Err(Error::Limit { tensor: "a window".into(), bytes: align * 4, limit_name, limit });
+        }
+    }
+    // Offsets within a window are counted in 32 bits.
+    let elements = (limits.binding_bytes.min(limits.buffer_bytes) / 4).min(1 << 31);
+    Ok(usize::try_from(elements / align * align).expect("at most 2^31"))
+}
+
+fn check_name(kind: &str, name: &str) -> Result<(), Error> {
+    if name.is_empty() {
+        return Err(Error::Config { what: kind.into(), reason: "the name is empty".into() });
+    }
+    Ok(())
+}
+
+fn elements(name: &str, shape: &[usize]) -> Result<usize, Error> {
+    let refuse =
+        |expected: &str| Error::Shape { layer: name.into(), expected: expected.into(), got: shape.to_vec() };
+    if shape.contains(&0) {
+        return Err(refuse("no dimension of 0"));
+    }
+    // A quarter of the address space, so that sums of bytes cannot overflow either.
+    shape
+        .iter()
+        .try_fold(1_usize, |product, &dim| product.checked_mul(dim))
+        .filter(|&len| len <= usize::MAX / 64)
+        .ok_or_else(|| refuse("a tensor that fits the address space"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> Limits {
+        Limits { binding_bytes: 65_536 * 2, buffer_bytes: 65_536 * 5 }
+    }
+
+    fn firsts(layout: &Layout) -> Vec<usize> {
+        layout.spans().iter().map(|s| s.first).collect()
+    }
+
+    #[test]
+    fn tensors_start_at_64_and_groups_at_256() {
+        let groups = [
+            GroupSpec::new("a").tensor("x", [1]).tensor("y", [64]).tensor("z", [65]),
+            GroupSpec::new("empty"),
+            GroupSpec::new("b").tensor("s", []).tensor("t", [2, 3]),
+        ];
+        let layout = Layout::new(&groups, Limits::default()).unwrap();
+        assert_eq!(firsts(&layout), [0, 64, 128, 256, 320]);
+        assert_eq!(layout.len(), 512);
+        assert_eq!(layout.parameters(), 1 + 64 + 65 + 1 + 6);
+        assert_eq!(layout.span("t").unwrap().group, 2);
+        assert_eq!(layout.groups(), ["a", "empty", "b"]);
+        assert_eq!(layout.buffers(), 1);
+        assert_eq!(layout.buffer_elements(0), 512);
+    }
+
+    #[test]
+    fn windows_divide_buffers() {
+        // 32,768 elements a window, two windows a buffer, since the limit holds no third.
+        let groups = [GroupSpec::new("a").tensor("x", [150_000])];
+        let layout = Layout::new(&groups, small()).unwrap();
+        let windows: Vec<_> = layout.windows().map(|w| (w.buffer, w.first, w.offset, w.len)).collect();
+        assert_eq!(
+            windows,
+            [
+                (0, 0, 0, 32_768),
+                (0, 32_768, 32_768, 32_768),
+                (1, 65_536, 0, 32_768),
+                (1, 98_304, 32_768, 32_768),
+                (2, 131_072, 0, 18_944),
+            ]
+        );
+        assert_eq!(layout.len(), 150_016);
+        let pieces: Vec<_> = layout.pieces(65_000, 70_000).map(|p| (p.buffer, p.offset, p.part)).collect();
+        assert_eq!(pieces, [(0, 65_000, 0..536), (1, 0, 536..66_072), (2, 0, 66_072..70_000)]);
+    }
+
+    #[test]
+    fn a_tensor_that_fits_a_binding_is_not_split_by_the_end_of_a_buffer() {
+        let groups = [GroupSpec::new("a").tensor("x", [50_000]).tensor("y", [32_768]).tensor("z", [20_000])];
+        let layout = Layout::new(&groups, small()).unwrap();
+        // At 50,048 y would cross the end of the buffer at 65,536.
+        assert_eq!(firsts(&layout), [0, 65_536, 98_304]);
+        assert_eq!(layout.whole(&layout.spans()[1]).unwrap(), (1, 0));
+        let refused = layout.whole(&layout.spans()[0]).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "x: 200000 bytes exceed the max_storage_buffer_binding_size of 131072 bytes on this device"
+        );
+    }
+
+    #[test]
+    fn a_tensor_may_cross_windows_and_a_large_one_buffers() {
+        let groups = [GroupSpec::new("a").tensor("x", [30_000]).tensor("y", [10_000]).tensor("z", [200_000])];
+        let layout = Layout::new(&groups, small()).unwrap();
+        assert_eq!(firsts(&layout), [0, 30_016, 40_064]);
+        assert_eq!(layout.whole(&layout.spans()[1]).unwrap(), (0, 30_016));
+        assert_eq!(layout.pieces(40_064, 200_000).count(), 4);
+    }
+
+    #[test]
+    fn resnet_18_pads_by_less_than_a_tenth_of_a_percent() {
+        let groups =
+            [(0..62).fold(GroupSpec::new("all"), |g, i| g.tensor(format!("t{i}"), [11_689_512 / 62]))];
+        let layout = Layout::new(&groups, Limits::default()).unwrap();
+        #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+        let ratio = layout.len() as f64 / layout.parameters() as f64;
+        assert!(ratio < 1.001, "{ratio}");
+    }
+
+    #[test]
+    fn refusals_name_the_tensor() {
+        let one = |name: &str, shape: &[usize]| {
+            Layout::new(&[GroupSpec::new("a").tensor("w", [2]).tensor(name, shape)], Limits::default())
+        };
+        let rows = [
+            (one("w", &[3]), "duplicate tensor \"w\""),
+            (one("", &[3]), "tensor: the name is empty"),
+            (one("x", &[3, 0]), "x: expected no dimension of 0, got [3, 0]"),
+            (
+                one("x", &[usize::MAX, 2]),
+                "x: expected a tensor that fits the address space, got [18446744073709551615, 2]",
+            ),
+            (Layout::new(&[], Limits::default()), "parameters: there are no tensors"),
+            (
+                Layout::new(&[GroupSpec::new("a"), GroupSpec::new("a")], Limits::default()),
+                "duplicate group \"a\"",
+            ),
+            (
+                Layout::new(&[], Limits { binding_bytes: 1000, buffer_bytes: 1 << 30 }),
+                "a window: 65536 bytes exceed the max_storage_buffer_binding_size of 1000 bytes on this device",
+            ),
+        ];
+        for (result, message) in rows {
+            assert_eq!(result.unwrap_err().to_string(), message);
+        }
+        let layout = one("bias", &[3]).unwrap();
+        let unknown = layout.span("bais").unwrap_err().to_string();
+        assert_eq!(unknown, "unknown tensor \"bais\", did you mean \"bias\"?; known: w, bias");
+    }
+}
