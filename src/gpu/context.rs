@@ -251,6 +251,22 @@ impl Gpu {
         self.queue().write_buffer(buffer, offset, bytes);
     }
 
+    /// Writes `bytes` bytes that `fill` puts into the staging memory itself, which saves a copy.
+    pub(crate) fn write_with(
+        &self,
+        buffer: &wgpu::Buffer,
+        bytes: u64,
+        fill: impl FnOnce(&mut wgpu::QueueWriteBufferView),
+    ) -> Result<(), Error> {
+        let Some(size) = std::num::NonZeroU64::new(bytes) else { return Ok(()) };
+        let lost = || Error::DeviceLost("no staging memory for an upload".into());
+        let mut view = self.queue().write_buffer_with(buffer, 0, size).ok_or_else(lost)?;
+        fill(&mut view);
+        add(&self.inner.tally.uploads, 1);
+        add(&self.inner.tally.upload_bytes, bytes);
+        Ok(())
+    }
+
     /// The kernel of this source, made once and kept.
     ///
     /// # Errors

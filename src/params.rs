@@ -1,0 +1,13 @@
+//! The fused store: parameters and gradients of all tensors in flat buffers over one
+//! [`Layout`](crate::layout::Layout), and the gate that the optimizer's frame reads.
+
+mod adopt;
+mod builder;
+mod flat;
+mod gate;
+mod store;
+
+pub use builder::{GroupBuilder, ParamStoreBuilder};
+pub use flat::Flat;
+pub use gate::{Gate, GateValues};
+pub use store::ParamStore;

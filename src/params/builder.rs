@@ -1,0 +1,94 @@
+use std::sync::Arc;
+
+use super::ParamStore;
+use super::flat::{Flat, check_len};
+use crate::Error;
+use crate::gpu::Gpu;
+use crate::layout::{GroupSpec, Layout, Limits};
+
+/// Collects tensors in groups; what is wrong with them is said by [`ParamStoreBuilder::build`].
+#[derive(Clone, Debug, Default)]
+#[must_use = "nothing is made before build"]
+pub struct ParamStoreBuilder<'d> {
+    groups: Vec<GroupSpec>,
+    data: Vec<Vec<&'d [f32]>>,
+}
+
+/// Collects the tensors of one group.
+#[derive(Debug)]
+#[must_use = "hand it back to the closure's caller"]
+pub struct GroupBuilder<'d> {
+    group: GroupSpec,
+    data: Vec<&'d [f32]>,
+}
+
+impl<'d> GroupBuilder<'d> {
+    /// Adds a tensor with its first values.
+    pub fn tensor(
+        mut self,
+        name: impl Into<String>,
+        shape: impl Into<Vec<usize>>,
+        data: &'d (impl AsRef<[f32]> + ?Sized),
+    ) -> Self {
+        self.group = self.group.tensor(name, shape);
+        self.data.push(data.as_ref());
+        self
+    }
+}
+
+impl<'d> ParamStoreBuilder<'d> {
+    /// The group of tensors that are added without one.
+    pub const DEFAULT_GROUP: &'static str = "default";
+
+    /// Adds a group and its tensors.
+    pub fn group(
+        mut self,
+        name: impl Into<String>,
+        tensors: impl FnOnce(GroupBuilder<'d>) -> GroupBuilder<'d>,
+    ) -> Self {
+        let built = tensors(GroupBuilder { group: GroupSpec::new(name), data: Vec::new() });
+        self.groups.push(built.group);
+        self.data.push(built.data);
+        self
+    }
+
+    /// Adds a tensor with its first values to the group `default`.
+    pub fn tensor(
+        mut self,
+        name: impl Into<String>,
+        shape: impl Into<Vec<usize>>,
+        data: &'d (impl AsRef<[f32]> + ?Sized),
+    ) -> Self {
+        let known = self.groups.iter().position(|g| g.name == Self::DEFAULT_GROUP);
+        let index = known.unwrap_or_else(|| {
+            self.groups.push(GroupSpec::new(Self::DEFAULT_GROUP));
+            self.data.push(Vec::new());
+            self.groups.len() - 1
+        });
+        self.groups[index].tensors.push((name.into(), shape.into()));
+        self.data[index].push(data.as_ref());
+        self
+    }
+
+    /// Makes the store and uploads the values; they land before the next submit.
+    ///
+    /// # Errors
+    /// As [`Layout::new`]; [`Error::Length`] with the tensor's name if its values do not fill its shape.
+    pub fn build(self, gpu: &Gpu) -> Result<ParamStore, Error> {
+        gpu.check()?;
+        let limits = gpu.device().limits();
+        let limits = Limits {
+            binding_bytes: limits.max_storage_buffer_binding_size,
+            buffer_bytes: limits.max_buffer_size,
+        };
+        let layout = Arc::new(Layout::new(&self.groups, limits)?);
+        let data: Vec<&[f32]> = self.data.into_iter().flatten().collect();
+        for (span, data) in layout.spans().iter().zip(&data) {
+            check_len(&span.name, span.len, data.len())?;
+        }
+        let params = Flat::zeroed(gpu, "params", &layout)?;
+        let grads = Flat::zeroed(gpu, "grads", &layout)?;
+        params.write_all(gpu, |index| Some(data[index]))?;
+        ParamStore::new(gpu, params, grads)
+    }
+}

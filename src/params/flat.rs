@@ -1,0 +1,170 @@
+use std::sync::Arc;
+
+use crate::Error;
+use crate::gpu::{Buffer, Gpu, Recorder, Region};
+use crate::layout::{Layout, Span, Window};
+
+/// One f32 for each element of a [`Layout`]: parameters, gradients, or one slot of optimizer state.
+///
+/// Padding between tensors is zero and stays zero.
+#[derive(Debug)]
+pub struct Flat {
+    layout: Arc<Layout>,
+    buffers: Vec<Buffer<f32>>,
+}
+
+impl Flat {
+    /// Zero everywhere.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if the layout was made for a device with larger buffers.
+    pub fn zeroed(gpu: &Gpu, label: &str, layout: &Arc<Layout>) -> Result<Self, Error> {
+        let buffers = (0..layout.buffers())
+            .map(|index| Buffer::storage(gpu, label, layout.buffer_elements(index)))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { layout: layout.clone(), buffers })
+    }
+
+    pub(super) fn foreign(gpu: &Gpu, layout: &Arc<Layout>, raw: Vec<wgpu::Buffer>) -> Self {
+        let buffers = (0..)
+            .zip(raw)
+            .map(|(index, raw)| Buffer::foreign(gpu, raw, layout.buffer_elements(index)))
+            .collect();
+        Self { layout: layout.clone(), buffers }
+    }
+
+    /// Where each tensor lies.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// The buffers in order.
+    pub fn buffers(&self) -> &[Buffer<f32>] {
+        &self.buffers
+    }
+
+    /// A window, as a kernel binds it.
+    pub fn window(&self, window: &Window) -> Region<'_> {
+        self.buffers[window.buffer].region_of(window.offset, window.len)
+    }
+
+    /// A whole tensor, as a kernel binds it, with the zeros behind it up to a multiple of 64 elements where
+    /// the binding limit leaves room for them.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] with the tensor, its bytes and the limit if it cannot be bound in one piece.
+    pub fn region_of(&self, span: &Span) -> Result<Region<'_>, Error> {
+        let (buffer, offset) = self.layout.whole(span)?;
+        let most = usize::try_from(self.layout.limits().binding_bytes / 4).unwrap_or(usize::MAX);
+        Ok(self.buffers[buffer].region_of(offset, span.padded_len().min(most)))
+    }
+
+    /// Writes one tensor; it lands before the next submit.
+    ///
+    /// # Errors
+    /// [`Error::Length`] with the tensor's name.
+    pub fn write(&self, gpu: &Gpu, span: &Span, data: &[f32]) -> Result<(), Error> {
+        check_len(&span.name, span.len, data.len())?;
+        for piece in self.layout.pieces(span.first, span.len) {
+            self.buffers[piece.buffer].write(gpu, piece.offset, &data[piece.part])?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the device and reads one tensor.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn read(&self, gpu: &Gpu, span: &Span) -> Result<Vec<f32>, Error> {
+        self.read_range(gpu, span.first, span.len)
+    }
+
+    /// As [`Flat::read`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Flat::read`].
+    pub async fn read_async(&self, gpu: &Gpu, span: &Span) -> Result<Vec<f32>, Error> {
+        self.read_range_async(gpu, span.first, span.len).await
+    }
+
+    /// Waits for the device and reads everything, padding included, in order of the layout.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn read_all(&self, gpu: &Gpu) -> Result<Vec<f32>, Error> {
+        self.read_range(gpu, 0, self.layout.len())
+    }
+
+    /// As [`Flat::read_all`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Flat::read_all`].
+    pub async fn read_all_async(&self, gpu: &Gpu) -> Result<Vec<f32>, Error> {
+        self.read_range_async(gpu, 0, self.layout.len()).await
+    }
+
+    fn read_range(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<f32>, Error> {
+        let mut all = Vec::new();
+        for piece in self.layout.pieces(first, len) {
+            all.extend(self.buffers[piece.buffer].read(gpu, piece.offset, piece.part.len())?);
+        }
+        Ok(all)
+    }
+
+    async fn read_range_async(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<f32>, Error> {
+        let mut all = Vec::new();
+        for piece in self.layout.pieces(first, len) {
+            let part = self.buffers[piece.buffer].read_async(gpu, piece.offset, piece.part.len());
+            all.extend(part.await?);
+        }
+        Ok(all)
+    }
+
+    /// Writes all tensors, each with as many elements as its span, in one upload a buffer, with zeros
+    /// between them.
+    pub(crate) fn write_all<'d>(
+        &self,
+        gpu: &Gpu,
+        data: impl Fn(usize) -> Option<&'d [f32]>,
+    ) -> Result<(), Error> {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        for (index, buffer) in self.buffers.iter().enumerate() {
+            let bytes = self.layout.buffer_elements(index) * 4;
+            gpu.write_with(buffer.raw(), bytes as u64, |view| {
+                let mut at = 0;
+                let zero_until = |view: &mut wgpu::QueueWriteBufferView, at: &mut usize, end: usize| {
+                    while *at < end {
+                        let part = (end - *at).min(ZEROS.len());
+                        view.slice(*at..*at + part).copy_from_slice(&ZEROS[..part]);
+                        *at += part;
+                    }
+                };
+                for (number, span) in self.layout.spans().iter().enumerate() {
+                    let Some(data) = data(number) else { continue };
+                    for piece in self.layout.pieces(span.first, span.len).filter(|p| p.buffer == index) {
+                        zero_until(view, &mut at, piece.offset * 4);
+                        let source: &[u8] = bytemuck::cast_slice(&data[piece.part]);
+                        view.slice(at..at + source.len()).copy_from_slice(source);
+                        at += source.len();
+                    }
+                }
+                zero_until(view, &mut at, bytes);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Records that everything becomes zero.
+    pub fn record_zero(&self, recorder: &mut Recorder<'_>) {
+        for (index, buffer) in self.buffers.iter().enumerate() {
+            recorder.clear(buffer.raw(), 0, self.layout.buffer_elements(index) as u64 * 4);
+        }
+    }
+}
+
+pub(super) fn check_len(what: &str, expected: usize, got: usize) -> Result<(), Error> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(Error::Length { what: what.into(), expected, got })
+}

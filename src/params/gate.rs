@@ -1,0 +1,61 @@
+use crate::Error;
+use crate::gpu::{Buffer, Gpu, Region, uniform};
+
+uniform! {
+    /// What the frame of every optimizer reads before it touches a parameter.
+    pub struct GateValues {
+        /// Every gradient is multiplied by this. 1 in a new gate.
+        pub grad_scale: f32,
+        /// Where not 0, the step leaves parameters and state as they are. 0 in a new gate.
+        pub skip: u32,
+        /// The last gradient norm that was taken, 0 where none was.
+        pub norm: f32,
+        /// Steps applied, counted by the kernel that decides on skipping.
+        pub applied: u32,
+        /// Steps skipped, counted by the kernel that decides on skipping.
+        pub skipped: u32,
+    }
+}
+
+impl GateValues {
+    /// What a new gate holds: scale 1, nothing skipped.
+    pub const OPEN: Self = Self { grad_scale: 1.0, skip: 0, norm: 0.0, applied: 0, skipped: 0 };
+}
+
+/// A small buffer between gradient transforms, which write it as storage, and the optimizer's frame,
+/// which reads it as a uniform. So a clip or a skipped step needs no read-back.
+#[derive(Debug)]
+pub struct Gate {
+    buffer: Buffer<GateValues>,
+}
+
+impl Gate {
+    pub(super) fn new(gpu: &Gpu) -> Result<Self, Error> {
+        use wgpu::BufferUsages as U;
+        let usage = U::STORAGE | U::UNIFORM | U::COPY_DST | U::COPY_SRC;
+        let gate = Self { buffer: Buffer::with_usage(gpu, "gate", 1, usage)? };
+        gate.write(gpu, GateValues::OPEN)?;
+        Ok(gate)
+    }
+
+    /// All of it, as a kernel binds it.
+    pub fn region(&self) -> Region<'_> {
+        self.buffer.region()
+    }
+
+    /// Writes it from the host; it lands before the next submit.
+    ///
+    /// # Errors
+    /// None on a device that is well.
+    pub fn write(&self, gpu: &Gpu, values: GateValues) -> Result<(), Error> {
+        self.buffer.write(gpu, 0, &[values])
+    }
+
+    /// Waits for the device and reads it.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn read(&self, gpu: &Gpu) -> Result<GateValues, Error> {
+        Ok(self.buffer.read(gpu, 0, 1)?[0])
+    }
+}

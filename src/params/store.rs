@@ -1,0 +1,181 @@
+use std::sync::Arc;
+
+use super::flat::check_len;
+use super::{Flat, Gate, ParamStoreBuilder};
+use crate::Error;
+use crate::gpu::{Gpu, Recorder};
+use crate::layout::Layout;
+
+/// Parameters and gradients of named tensors, fused into flat buffers.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::{Gpu, GpuOptions, ParamStore};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let w = vec![0.5; 256 * 784];
+/// let params = ParamStore::builder()
+///     .group("decay", |g| g.tensor("w", [256, 784], &w))
+///     .group("no_decay", |g| g.tensor("b", [256], &[0.0; 256]).tensor("scale", [], &[1.0]))
+///     .build(&gpu)?;
+/// assert_eq!(params.read("scale")?, [1.0]);
+/// # Ok::<(), gradus::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ParamStore {
+    gpu: Gpu,
+    params: Flat,
+    grads: Flat,
+    gate: Gate,
+    frozen: Vec<bool>,
+    id: Arc<()>,
+}
+
+impl ParamStore {
+    /// A store in the making.
+    pub fn builder<'d>() -> ParamStoreBuilder<'d> {
+        ParamStoreBuilder::default()
+    }
+
+    pub(super) fn new(gpu: &Gpu, params: Flat, grads: Flat) -> Result<Self, Error> {
+        let frozen = vec![false; params.layout().spans().len()];
+        Ok(Self { gpu: gpu.clone(), params, grads, gate: Gate::new(gpu)?, frozen, id: Arc::default() })
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Where each tensor lies.
+    pub fn layout(&self) -> &Arc<Layout> {
+        self.params.layout()
+    }
+
+    /// The parameters.
+    pub fn params(&self) -> &Flat {
+        &self.params
+    }
+
+    /// The gradients.
+    pub fn grads(&self) -> &Flat {
+        &self.grads
+    }
+
+    /// The gate that the optimizer's frame reads.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// What tells this store from every other.
+    pub(crate) fn id(&self) -> &Arc<()> {
+        &self.id
+    }
+
+    /// Waits for the device and reads a tensor.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`], [`Error::DeviceLost`].
+    pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
+        self.params.read(&self.gpu, self.layout().span(name)?)
+    }
+
+    /// As [`ParamStore::read`], without blocking.
+    ///
+    /// # Errors
+    /// As [`ParamStore::read`].
+    pub async fn read_async(&self, name: &str) -> Result<Vec<f32>, Error> {
+        self.params.read_async(&self.gpu, self.layout().span(name)?).await
+    }
+
+    /// Writes a tensor; it lands before the next submit.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`], [`Error::Length`].
+    pub fn write(&mut self, name: &str, data: &[f32]) -> Result<(), Error> {
+        self.params.write(&self.gpu, self.layout().span(name)?, data)
+    }
+
+    /// Waits for the device and reads a tensor's gradient.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`], [`Error::DeviceLost`].
+    pub fn read_grad(&self, name: &str) -> Result<Vec<f32>, Error> {
+        self.grads.read(&self.gpu, self.layout().span(name)?)
+    }
+
+    /// As [`ParamStore::read_grad`], without blocking.
+    ///
+    /// # Errors
+    /// As [`ParamStore::read_grad`].
+    pub async fn read_grad_async(&self, name: &str) -> Result<Vec<f32>, Error> {
+        self.grads.read_async(&self.gpu, self.layout().span(name)?).await
+    }
+
+    /// Writes a tensor's gradient; it lands before the next submit.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`], [`Error::Length`].
+    pub fn write_grad(&mut self, name: &str, data: &[f32]) -> Result<(), Error> {
+        self.grads.write(&self.gpu, self.layout().span(name)?, data)
+    }
+
+    /// Writes all gradients from one slice: all tensors one after the other in order of the layout, without
+    /// padding. One upload a buffer.
+    ///
+    /// # Errors
+    /// [`Error::Length`].
+    pub fn write_grads(&mut self, grads: &[f32]) -> Result<(), Error> {
+        let layout = self.layout().clone();
+        check_len("gradients of all tensors", layout.parameters(), grads.len())?;
+        let mut rest = grads;
+        let parts: Vec<&[f32]> = layout
+            .spans()
+            .iter()
+            .map(|span| {
+                let (part, after) = rest.split_at(span.len);
+                rest = after;
+                part
+            })
+            .collect();
+        self.grads.write_all(&self.gpu, |index| Some(parts[index]))
+    }
+
+    /// Records that all gradients become zero.
+    pub fn record_zero_grads(&mut self, recorder: &mut Recorder<'_>) {
+        self.grads.record_zero(recorder);
+    }
+
+    /// Takes a tensor out of the optimizer's steps, as `grad = None` does in torch: neither it nor its state
+    /// changes and its steps are not counted. A gradient of zero is another thing: it counts.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`].
+    pub fn freeze(&mut self, name: &str) -> Result<(), Error> {
+        let index = self.layout().index(name)?;
+        self.frozen[index] = true;
+        Ok(())
+    }
+
+    /// Undoes [`ParamStore::freeze`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`].
+    pub fn thaw(&mut self, name: &str) -> Result<(), Error> {
+        let index = self.layout().index(name)?;
+        self.frozen[index] = false;
+        Ok(())
+    }
+
+    /// Whether a tensor is frozen.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`].
+    pub fn is_frozen(&self, name: &str) -> Result<bool, Error> {
+        Ok(self.frozen[self.layout().index(name)?])
+    }
+
+    pub(crate) fn frozen(&self) -> &[bool] {
+        &self.frozen
+    }
+}
