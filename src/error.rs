@@ -171,6 +171,14 @@ pub(crate) fn at_least(name: &str, value: f64, min: f64) -> Result<(), Error> {
     Err(Error::constant(name, format!("finite and at least {min}"), value))
 }
 
+/// Refuses a value that is infinite or NaN.
+pub(crate) fn finite(name: &str, value: f64) -> Result<(), Error> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::constant(name, "finite", value))
+}
+
 /// Refuses a value that is not finite and above `min`.
 pub(crate) fn above(name: &str, value: f64, min: f64) -> Result<(), Error> {
     if value.is_finite() && value > min {

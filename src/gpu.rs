@@ -15,6 +15,8 @@ pub use buffer::{Buffer, Region};
 pub use context::{Gpu, GpuOptions, KernelChoice, KernelClass, adapters};
 pub use counters::Counters;
 pub use kernel::{Binding, Kernel, KernelSource};
+#[doc(hidden)]
+pub use kernel::{Block, KernelListing};
 pub use readback::ReadRing;
 pub use recorder::{Recorder, grid};
 pub use ring::{Ticket, UniformRing};

@@ -1,8 +1,19 @@
 //! Gradus: a training backend that runs on any GPU, through wgpu.
 
+pub(crate) mod config;
 pub mod error;
 pub mod gpu;
+pub mod layout;
+pub mod optim;
+pub mod params;
 
 pub use error::Error;
 pub use gpu::{Gpu, GpuOptions};
+pub use params::ParamStore;
 pub use wgpu;
+
+/// Every kernel of the crate, for tests.
+#[doc(hidden)]
+pub fn kernel_listings() -> Vec<gpu::KernelListing> {
+    optim::kernel_listings()
+}

@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 
+use super::{Field, Uniform};
+
 /// What one binding of a kernel is; the position in the list is the binding number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Binding {
@@ -25,6 +27,35 @@ pub struct KernelSource {
     pub wgsl: Cow<'static, str>,
     /// Bindings 0, 1, … of group 0.
     pub bindings: Vec<Binding>,
+}
+
+/// A kernel with the Rust side of its uniform blocks, for tests that hold the two against each other.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct KernelListing {
+    /// The kernel.
+    pub source: KernelSource,
+    /// Its uniform blocks, under their names in WGSL.
+    pub blocks: Vec<Block>,
+}
+
+/// The Rust side of a uniform block.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Block {
+    /// Its name in WGSL.
+    pub name: &'static str,
+    /// Its fields.
+    pub fields: &'static [Field],
+    /// Its size.
+    pub bytes: usize,
+}
+
+impl Block {
+    /// The block `U`, called `name` in WGSL.
+    pub const fn of<U: Uniform>(name: &'static str) -> Self {
+        Self { name, fields: U::FIELDS, bytes: size_of::<U>() }
+    }
 }
 
 /// A compute pipeline with its explicit bind-group layout.

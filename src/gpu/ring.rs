@@ -89,13 +89,23 @@ impl UniformRing {
         ))
     }
 
+    /// Whether no slot is taken.
+    pub fn is_idle(&self) -> bool {
+        !self.taken.contains(&true)
+    }
+
+    /// Whether a ticket is this ring's.
+    pub fn gave(&self, ticket: &Ticket) -> bool {
+        Arc::ptr_eq(&ticket.ring, &self.id)
+    }
+
     /// Frees the slot of a step whose commands were submitted.
     ///
     /// # Errors
     /// [`Error::Mismatch`] if the ticket is another ring's.
     #[expect(clippy::needless_pass_by_value, reason = "a ticket is given back, not shown")]
     pub fn submitted(&mut self, ticket: Ticket) -> Result<(), Error> {
-        if !Arc::ptr_eq(&ticket.ring, &self.id) {
+        if !self.gave(&ticket) {
             return Err(Error::Mismatch("this ticket was given out by another optimizer".into()));
         }
         self.taken[ticket.slot] = false;

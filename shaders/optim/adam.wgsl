@@ -1,0 +1,30 @@
+// Adam, AdamW and AMSGrad. Kingma & Ba 2015, arXiv:1412.6980, Alg. 1; Loshchilov & Hutter 2019,
+// arXiv:1711.05101, Alg. 2; Reddi et al. 2018, arXiv:1904.09237, Alg. 2.
+
+// step_size and root_scale hold the bias corrections of the two moments; max_scale is what the second moment
+// is multiplied by before AMSGrad's maximum.
+struct Hyper {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    step_size: f32,
+    root_scale: f32,
+    eps: f32,
+    weight_decay: f32,
+    lr_weight_decay: f32,
+    amsgrad: u32,
+    max_scale: f32,
+}
+struct State { exp_avg: vec4f, exp_avg_sq: vec4f, max_exp_avg_sq: vec4f }
+
+fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
+    let gradient = g + hyper.weight_decay * p;
+    (*s).exp_avg += hyper.one_minus_beta1 * (gradient - (*s).exp_avg);
+    (*s).exp_avg_sq += hyper.one_minus_beta2 * (gradient * gradient - (*s).exp_avg_sq);
+    var second = (*s).exp_avg_sq;
+    if hyper.amsgrad != 0u {
+        second = max((*s).max_exp_avg_sq, hyper.max_scale * second);
+        (*s).max_exp_avg_sq = second;
+    }
+    let denominator = max(hyper.root_scale * sqrt(second) + hyper.eps, TINY);
+    return p - (hyper.lr_weight_decay * p + hyper.step_size * (*s).exp_avg / denominator);
+}

@@ -1,0 +1,34 @@
+// Applies `rule` to four neighbouring elements an invocation: loads, calls, stores.
+
+struct Call { first: u32, len: u32, lr: f32, flags: u32 }
+struct Gate { grad_scale: f32, skip: u32, norm: f32, applied: u32, skipped: u32 }
+
+const MAXIMIZE = 1u;
+// The smallest normal number: keeps 0 / 0 from making padding NaN where eps is 0.
+const TINY = vec4f(1.1754944e-38);
+
+@group(0) @binding(0) var<uniform> call: Call;
+@group(0) @binding(1) var<uniform> hyper: Hyper;
+@group(0) @binding(2) var<uniform> gate: Gate;
+@group(0) @binding(3) var<storage, read_write> params: array<vec4f>;
+@group(0) @binding(4) var<storage, read> grads: array<vec4f>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = (group.y * groups.x + group.x) * 256u + lane;
+    if index >= call.len || gate.skip != 0u {
+        return;
+    }
+    let at = call.first + index;
+    var g = grads[at] * gate.grad_scale;
+    if (call.flags & MAXIMIZE) != 0u {
+        g = -g;
+    }
+    var state = load(at);
+    params[at] = rule(params[at], g, &state);
+    store(at, state);
+}

@@ -1,0 +1,42 @@
+//! Optimizers: pure rules, and the one [`Optimizer`] that runs them over a fused store.
+//!
+//! A rule is a typed struct or JSON, and its groups may differ in every field:
+//!
+//! ```
+//! use gradus::optim::{self, AdamW, Rule};
+//! use serde_json::json;
+//!
+//! let typed = AdamW { lr: 3e-4, ..Default::default() };
+//! typed.check()?;
+//! let named = optim::from_json(&json!({"name": "AdamW", "lr": 3e-4}))?;
+//! assert_eq!(named.to_json(), json!({
+//!     "name": "AdamW", "lr": 3e-4, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01,
+//!     "amsgrad": false, "maximize": false, "variant": "torch",
+//! }));
+//! # Ok::<(), gradus::Error>(())
+//! ```
+//!
+//! Names, fields and defaults are PyTorch's.
+
+mod adam;
+mod adamw;
+mod optimizer;
+mod plan;
+mod registry;
+mod rmsprop;
+mod rule;
+mod runs;
+mod sgd;
+mod shader;
+mod state;
+
+pub use adam::{Adam, AmsgradVariant};
+pub use adamw::AdamW;
+pub use optimizer::Optimizer;
+pub use registry::{Entry, RULES, from_json};
+pub use rmsprop::RMSprop;
+pub use rule::{AnyRule, Rule, Shader, Slot, StepInfo};
+pub use sgd::SGD;
+pub use state::{GroupState, StateDict, TensorState};
+
+pub(crate) use shader::kernel_listings;

@@ -1,0 +1,136 @@
+use serde::{Deserialize, Serialize};
+
+use super::rule::f32_of;
+use super::{Rule, Shader, Slot, StepInfo};
+use crate::error::{Error, at_least, half_open};
+use crate::gpu::uniform;
+
+/// Adam, as `torch.optim.Adam` has it.
+///
+/// `g += weight_decay * p` (or, decoupled, `p *= 1 - lr * weight_decay`), `m += (1 - beta1) * (g - m)`,
+/// `v += (1 - beta2) * (g^2 - v)`, `p -= lr / c1 * m / (sqrt(v) / sqrt(c2) + eps)` with
+/// `c = 1 - beta^step`. AMSGrad takes the largest `v` so far.
+///
+/// Source: Kingma & Ba 2015, arXiv:1412.6980, Alg. 1; AMSGrad: Reddi et al. 2018, arXiv:1904.09237, Alg. 2.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Adam {
+    /// Learning rate, at least 0. Default 1e-3.
+    pub lr: f64,
+    /// Weights of the two moments in themselves, each in `[0, 1)`. Default `(0.9, 0.999)`.
+    pub betas: (f64, f64),
+    /// Added to the root of the second moment, at least 0. Default 1e-8.
+    pub eps: f64,
+    /// L2 penalty added to the gradient, or decoupled decay, at least 0. Default 0.
+    pub weight_decay: f64,
+    /// Whether to divide by the largest second moment so far. Default false.
+    pub amsgrad: bool,
+    /// Whether to go up the gradient. Default false.
+    pub maximize: bool,
+    /// Whether the decay acts on the parameters instead of the gradient. Default false.
+    pub decoupled_weight_decay: bool,
+    /// Whose AMSGrad. Default torch's.
+    pub variant: AmsgradVariant,
+}
+
+/// Which second moment AMSGrad takes the maximum of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AmsgradVariant {
+    /// The raw one; its bias is corrected after the maximum.
+    #[default]
+    Torch,
+    /// The one whose bias is corrected.
+    Optax,
+}
+
+impl Default for Adam {
+    fn default() -> Self {
+        Self {
+            lr: 1e-3,
+            betas: (0.9, 0.999),
+            eps: 1e-8,
+            weight_decay: 0.0,
+            amsgrad: false,
+            maximize: false,
+            decoupled_weight_decay: false,
+            variant: AmsgradVariant::Torch,
+        }
+    }
+}
+
+uniform! {
+    /// The constants of one step of [`Adam`] and of [`AdamW`](super::AdamW).
+    pub struct AdamHyper {
+        one_minus_beta1: f32,
+        one_minus_beta2: f32,
+        step_size: f32,
+        root_scale: f32,
+        eps: f32,
+        weight_decay: f32,
+        lr_weight_decay: f32,
+        amsgrad: u32,
+        max_scale: f32,
+    }
+}
+
+impl Rule for Adam {
+    type Hyper = AdamHyper;
+    const NAME: &'static str = "Adam";
+    const SHADER: Shader = Shader { stem: "adam", text: include_str!("../../shaders/optim/adam.wgsl") };
+    const SLOTS: &'static [Slot] =
+        &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq"), Slot::f32("max_exp_avg_sq")];
+
+    fn check(&self) -> Result<(), Error> {
+        at_least("lr", self.lr, 0.0)?;
+        half_open("betas[0]", self.betas.0, 0.0, 1.0)?;
+        half_open("betas[1]", self.betas.1, 0.0, 1.0)?;
+        at_least("eps", self.eps, 0.0)?;
+        at_least("weight_decay", self.weight_decay, 0.0)
+    }
+
+    fn uses(&self, slot: usize) -> bool {
+        slot < 2 || self.amsgrad
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "step counts stay far below 2^53")]
+    fn hyper(&self, step: &StepInfo) -> AdamHyper {
+        let correction = |beta: f64| 1.0 - beta.powf(step.step as f64);
+        let (c1, c2) = (correction(self.betas.0), correction(self.betas.1));
+        let (l2, decoupled) = match self.decoupled_weight_decay {
+            true => (0.0, self.lr * self.weight_decay),
+            false => (self.weight_decay, 0.0),
+        };
+        let (root_scale, max_scale) = match self.variant {
+            AmsgradVariant::Optax if self.amsgrad => (1.0, 1.0 / c2),
+            _ => (1.0 / c2.sqrt(), 1.0),
+        };
+        AdamHyper {
+            one_minus_beta1: f32_of(1.0 - self.betas.0),
+            one_minus_beta2: f32_of(1.0 - self.betas.1),
+            step_size: f32_of(self.lr / c1),
+            root_scale: f32_of(root_scale),
+            eps: f32_of(self.eps),
+            weight_decay: f32_of(l2),
+            lr_weight_decay: f32_of(decoupled),
+            amsgrad: self.amsgrad.into(),
+            max_scale: f32_of(max_scale),
+        }
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn lr_mut(&mut self) -> &mut f64 {
+        &mut self.lr
+    }
+
+    fn momentum_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.betas.0)
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
+    }
+}

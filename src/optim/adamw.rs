@@ -1,0 +1,93 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Adam, AmsgradVariant, Rule, Shader, Slot, StepInfo};
+use crate::error::Error;
+
+/// Adam with decoupled weight decay, as `torch.optim.AdamW` has it.
+///
+/// As [`Adam`], with `p *= 1 - lr * weight_decay` before the update.
+///
+/// Source: Loshchilov & Hutter 2019, arXiv:1711.05101, Alg. 2. Differs: the decay is scaled by the rate, as in
+/// PyTorch; optax has the same rule with a default `weight_decay` of 1e-4.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdamW {
+    /// Learning rate, at least 0. Default 1e-3.
+    pub lr: f64,
+    /// Weights of the two moments in themselves, each in `[0, 1)`. Default `(0.9, 0.999)`.
+    pub betas: (f64, f64),
+    /// Added to the root of the second moment, at least 0. Default 1e-8.
+    pub eps: f64,
+    /// Decoupled weight decay, at least 0. Default 0.01.
+    pub weight_decay: f64,
+    /// Whether to divide by the largest second moment so far. Default false.
+    pub amsgrad: bool,
+    /// Whether to go up the gradient. Default false.
+    pub maximize: bool,
+    /// Whose AMSGrad. Default torch's.
+    pub variant: AmsgradVariant,
+}
+
+impl Default for AdamW {
+    fn default() -> Self {
+        Self {
+            lr: 1e-3,
+            betas: (0.9, 0.999),
+            eps: 1e-8,
+            weight_decay: 0.01,
+            amsgrad: false,
+            maximize: false,
+            variant: AmsgradVariant::Torch,
+        }
+    }
+}
+
+impl AdamW {
+    fn adam(&self) -> Adam {
+        Adam {
+            lr: self.lr,
+            betas: self.betas,
+            eps: self.eps,
+            weight_decay: self.weight_decay,
+            amsgrad: self.amsgrad,
+            maximize: self.maximize,
+            decoupled_weight_decay: true,
+            variant: self.variant,
+        }
+    }
+}
+
+impl Rule for AdamW {
+    type Hyper = <Adam as Rule>::Hyper;
+    const NAME: &'static str = "AdamW";
+    const SHADER: Shader = Adam::SHADER;
+    const SLOTS: &'static [Slot] = Adam::SLOTS;
+
+    fn check(&self) -> Result<(), Error> {
+        Rule::check(&self.adam())
+    }
+
+    fn uses(&self, slot: usize) -> bool {
+        Rule::uses(&self.adam(), slot)
+    }
+
+    fn hyper(&self, step: &StepInfo) -> Self::Hyper {
+        self.adam().hyper(step)
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn lr_mut(&mut self) -> &mut f64 {
+        &mut self.lr
+    }
+
+    fn momentum_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.betas.0)
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
+    }
+}

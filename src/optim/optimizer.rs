@@ -1,0 +1,295 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::plan::Plan;
+use super::rule::{AnyRule, StepInfo, f32_of, overridden, used_slots};
+use super::runs::{self, Progress, Run};
+use super::shader::{Call, MAXIMIZE, WORKGROUP};
+use crate::Error;
+use crate::gpu::{Gpu, Recorder, Ticket, UniformRing, grid};
+use crate::layout::Layout;
+use crate::params::ParamStore;
+
+/// A rule at work on one [`ParamStore`]: each of the store's groups has its own copy of the rule, and each
+/// tensor its own count of steps.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::optim::{AdamW, Rule};
+/// use gradus::{Gpu, GpuOptions, ParamStore};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let mut params = ParamStore::builder()
+///     .group("decay", |g| g.tensor("w", [2, 2], &[1.0; 4]))
+///     .group("no_decay", |g| g.tensor("b", [2], &[0.0; 2]))
+///     .build(&gpu)?;
+/// let mut optimizer = AdamW { lr: 1e-3, ..Default::default() }.build(&params)?;
+/// optimizer.group_mut("no_decay")?.weight_decay = 0.0;
+/// params.write_grads(&[0.5; 6])?;
+/// optimizer.step(&mut params)?;
+/// assert!(params.read("w")?[0] < 1.0);
+/// # Ok::<(), gradus::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Optimizer<R> {
+    pub(super) gpu: Gpu,
+    pub(super) layout: Arc<Layout>,
+    store: Arc<()>,
+    pub(super) groups: Vec<Group<R>>,
+    pub(super) progress: Vec<Progress>,
+    pub(super) attempted: u64,
+    pub(super) plan: Plan,
+    scratch: Scratch,
+}
+
+#[derive(Debug)]
+pub(super) struct Group<R> {
+    pub(super) rule: R,
+    /// The rate that schedules start from.
+    pub(super) base_lr: f64,
+    /// The rate when it was last looked at: another one was set by hand and is a new base.
+    pub(super) seen_lr: f64,
+}
+
+/// What a step computes before it records, kept so that later steps need no memory.
+#[derive(Debug, Default)]
+struct Scratch {
+    runs: Vec<Run>,
+    dispatches: Vec<Dispatch>,
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Dispatch {
+    window: usize,
+    vectors: usize,
+    call: u32,
+    hyper: u32,
+}
+
+impl<R: AnyRule + Clone> Optimizer<R> {
+    pub(super) fn new(rule: R, params: &ParamStore, overrides: &[(&str, Value)]) -> Result<Self, Error> {
+        rule.check()?;
+        let layout = params.layout().clone();
+        let mut groups = vec![Group::new(rule.clone()); layout.groups().len()];
+        for (name, fields) in overrides {
+            groups[layout.group(name)?] = Group::new(overridden(&rule, name, fields)?);
+        }
+        let mut optimizer = Self {
+            gpu: params.gpu().clone(),
+            store: params.id().clone(),
+            groups,
+            progress: vec![Progress::default(); layout.spans().len()],
+            attempted: 0,
+            plan: Plan::new(rule.slots().len()),
+            scratch: Scratch::default(),
+            layout,
+        };
+        // So that what is wrong with kernel or device is said here, not in the first step.
+        optimizer.compute(params)?;
+        optimizer.prepare(params)?;
+        Ok(optimizer)
+    }
+
+    /// The rule of a group.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`].
+    pub fn group(&self, name: &str) -> Result<&R, Error> {
+        Ok(&self.groups[self.layout.group(name)?].rule)
+    }
+
+    /// The rule of a group, to change options between steps. A rate that is set here is also what
+    /// [`Optimizer::schedule`] starts from.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`].
+    pub fn group_mut(&mut self, name: &str) -> Result<&mut R, Error> {
+        Ok(&mut self.groups[self.layout.group(name)?].rule)
+    }
+
+    /// The rules of all groups, in order of the layout.
+    pub fn rules(&self) -> impl Iterator<Item = &R> {
+        self.groups.iter().map(|group| &group.rule)
+    }
+
+    /// Where each tensor lies.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// Steps recorded so far: what schedules count.
+    pub fn attempted(&self) -> u64 {
+        self.attempted
+    }
+
+    /// Steps that have changed a tensor: what bias corrections count.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`].
+    pub fn applied(&self, tensor: &str) -> Result<u64, Error> {
+        Ok(self.progress[self.layout.index(tensor)?].applied)
+    }
+
+    /// One step, submitted at once.
+    ///
+    /// # Errors
+    /// As [`Optimizer::record`].
+    pub fn step(&mut self, params: &mut ParamStore) -> Result<(), Error> {
+        let gpu = self.gpu.clone();
+        let mut encoder = gpu.encoder("optimizer step");
+        let ticket = self.record(&mut encoder, params)?;
+        let result = gpu.submit(encoder);
+        self.submitted(ticket)?;
+        result.map(|_| ())
+    }
+
+    /// Records one step into a caller's encoder. Give the ticket back to [`Optimizer::submitted`] once the
+    /// encoder's commands were submitted; at most eight steps may wait for that.
+    ///
+    /// # Errors
+    /// What [`Rule::check`](super::Rule::check) says of a group's options; [`Error::RingFull`];
+    /// [`Error::Mismatch`] for another store; [`Error::DeviceLost`]; [`Error::Limit`] where new options need
+    /// another slot. Then nothing was recorded or counted.
+    pub fn record(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        params: &mut ParamStore,
+    ) -> Result<Ticket, Error> {
+        let gpu = self.gpu.clone();
+        self.record_into(&mut Recorder::new(&gpu, encoder), params)
+    }
+
+    /// As [`Optimizer::record`], behind what a recorder has recorded.
+    ///
+    /// # Errors
+    /// As [`Optimizer::record`].
+    pub fn record_into(
+        &mut self,
+        recorder: &mut Recorder<'_>,
+        params: &mut ParamStore,
+    ) -> Result<Ticket, Error> {
+        self.gpu.check()?;
+        if !Arc::ptr_eq(&self.store, params.id()) {
+            return Err(Error::Mismatch("this optimizer was built for another parameter store".into()));
+        }
+        if !recorder.gpu().is_same(&self.gpu) {
+            return Err(Error::Mismatch("this recorder records for another device".into()));
+        }
+        self.plan.check()?;
+        self.compute(params)?;
+        self.prepare(params)?;
+        let (ticket, base, bound) = self.plan.write(&self.gpu, &self.scratch.bytes)?;
+        for dispatch in &self.scratch.dispatches {
+            let offsets = [base + dispatch.call, base + dispatch.hyper];
+            let groups = grid(dispatch.vectors.div_ceil(WORKGROUP));
+            recorder.dispatch(&bound.kernel, &bound.groups[dispatch.window], &offsets, groups);
+        }
+        self.count(params);
+        Ok(ticket)
+    }
+
+    /// Says that the commands of a recorded step were submitted.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for a ticket of another optimizer.
+    pub fn submitted(&mut self, ticket: Ticket) -> Result<(), Error> {
+        self.plan.submitted(ticket)
+    }
+
+    /// Slots that some group's options use.
+    fn used_slots(&self) -> u32 {
+        self.groups.iter().fold(0, |mask, group| mask | used_slots(&group.rule))
+    }
+
+    fn prepare(&mut self, params: &ParamStore) -> Result<(), Error> {
+        let mask = self.used_slots();
+        self.plan.prepare(&self.groups[0].rule, params, mask, self.scratch.bytes.len())
+    }
+
+    /// Fills the scratch with the dispatches of the next step and their uniforms.
+    fn compute(&mut self, params: &ParamStore) -> Result<(), Error> {
+        for group in &self.groups {
+            group.rule.check()?;
+        }
+        let Scratch { runs, dispatches, bytes } = &mut self.scratch;
+        runs::collect(&self.layout, &self.progress, params.frozen(), runs);
+        dispatches.clear();
+        bytes.clear();
+        for run in runs {
+            let rule = &self.groups[run.group].rule;
+            let hyper = align(bytes);
+            rule.hyper_bytes(&StepInfo { step: run.before.applied + 1, live: run.before.live }, bytes);
+            check_finite(rule, &bytes[hyper as usize..])?;
+            for (window, range) in runs::cut(&self.layout, run.range.clone()) {
+                let call = align(bytes);
+                bytes.extend_from_slice(bytemuck::bytes_of(&call_of(rule, &range)));
+                dispatches.push(Dispatch { window, vectors: range.len() / 4, call, hyper });
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, params: &ParamStore) {
+        self.attempted += 1;
+        let spans = self.layout.spans().iter().zip(params.frozen());
+        for ((span, frozen), progress) in spans.zip(&mut self.progress) {
+            if !frozen {
+                progress.applied += 1;
+                progress.live |= used_slots(&self.groups[span.group].rule);
+            }
+        }
+    }
+}
+
+impl<R: AnyRule> Group<R> {
+    pub(super) fn new(rule: R) -> Self {
+        let lr = rule.lr();
+        Self { rule, base_lr: lr, seen_lr: lr }
+    }
+
+    /// The rate that a schedule starts from now.
+    pub(super) fn base_lr_now(&self) -> f64 {
+        if self.rule.lr() == self.seen_lr { self.base_lr } else { self.rule.lr() }
+    }
+}
+
+impl<R: Clone> Clone for Group<R> {
+    fn clone(&self) -> Self {
+        Self { rule: self.rule.clone(), base_lr: self.base_lr, seen_lr: self.seen_lr }
+    }
+}
+
+/// Pads to where the next uniform block may start, and says where that is.
+fn align(bytes: &mut Vec<u8>) -> u32 {
+    bytes.resize(bytes.len().next_multiple_of(UniformRing::ALIGN), 0);
+    u32::try_from(bytes.len()).expect("a step's uniforms are small")
+}
+
+fn call_of(rule: &impl AnyRule, range: &Range<usize>) -> Call {
+    let vectors = |elements: usize| u32::try_from(elements / 4).expect("windows are counted in 32 bits");
+    Call {
+        first: vectors(range.start),
+        len: vectors(range.len()),
+        lr: f32_of(rule.lr()),
+        flags: if rule.maximize() { MAXIMIZE } else { 0 },
+    }
+}
+
+/// Refuses constants that 32 bits cannot hold: they would make padding NaN.
+fn check_finite(rule: &impl AnyRule, hyper: &[u8]) -> Result<(), Error> {
+    let refuse = |name: &str, value: f32| Err(Error::constant(name, "finite in 32 bits", value));
+    let lr = f32_of(rule.lr());
+    if !lr.is_finite() {
+        return refuse("lr", lr);
+    }
+    for field in rule.hyper_block().1.iter().filter(|field| field.kind == "f32") {
+        let value: f32 = bytemuck::pod_read_unaligned(&hyper[field.offset..field.offset + 4]);
+        if !value.is_finite() {
+            return refuse(field.name, value);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+use std::sync::Arc;
+
+use super::rule::AnyRule;
+use super::shader::source;
+use crate::Error;
+use crate::gpu::{Gpu, Kernel, Region, Ticket, UniformRing};
+use crate::layout::Layout;
+use crate::params::{Flat, ParamStore};
+
+/// What an optimizer holds on the device: slots, kernel, bind groups and the uniforms of recorded steps.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) slots: Vec<Option<Flat>>,
+    // The last one is written to; earlier ones were too small and wait for their tickets.
+    rings: Vec<UniformRing>,
+    bound: Option<Bound>,
+}
+
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) kernel: Arc<Kernel>,
+    /// One for each window.
+    pub(super) groups: Vec<wgpu::BindGroup>,
+}
+
+impl Plan {
+    /// Steps that may be recorded and not yet submitted.
+    const RING: usize = 8;
+
+    pub(super) fn new(slots: usize) -> Self {
+        Self { slots: (0..slots).map(|_| None).collect(), rings: Vec::new(), bound: None }
+    }
+
+    /// Refuses if a step cannot be recorded now.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.rings.last().map_or(Ok(()), UniformRing::check)
+    }
+
+    /// Allocates the slots of `mask` that are missing; what is there stays.
+    pub(super) fn add_slots(
+        &mut self,
+        gpu: &Gpu,
+        rule: &impl AnyRule,
+        layout: &Arc<Layout>,
+        mask: u32,
+    ) -> Result<(), Error> {
+        let missing: Vec<usize> =
+            (0..self.slots.len()).filter(|&i| mask & (1 << i) != 0 && self.slots[i].is_none()).collect();
+        let added = missing
+            .iter()
+            .map(|&i| Flat::zeroed(gpu, rule.slots()[i].name, layout))
+            .collect::<Result<Vec<_>, _>>()?;
+        for (index, flat) in missing.into_iter().zip(added) {
+            self.slots[index] = Some(flat);
+            self.bound = None;
+        }
+        Ok(())
+    }
+
+    /// Makes what a step with `bytes` bytes of uniforms needs and does not find; nothing after warm-up.
+    pub(super) fn prepare(
+        &mut self,
+        rule: &impl AnyRule,
+        params: &ParamStore,
+        mask: u32,
+        bytes: usize,
+    ) -> Result<(), Error> {
+        let gpu = params.gpu();
+        self.add_slots(gpu, rule, params.layout(), mask)?;
+        if self.rings.last().is_none_or(|ring| ring.slot_bytes() < bytes) {
+            // Room for twice as many runs, so that freezing one tensor after another makes few rings.
+            let ring = UniformRing::new(gpu, "step uniforms", 2 * bytes, Self::RING)?;
+            self.rings.retain(|ring| !ring.is_idle());
+            self.rings.push(ring);
+            self.bound = None;
+        }
+        if self.bound.is_none() {
+            self.bound = Some(self.bind(rule, params)?);
+        }
+        Ok(())
+    }
+
+    fn bind(&self, rule: &impl AnyRule, params: &ParamStore) -> Result<Bound, Error> {
+        let gpu = params.gpu();
+        let mask = (0..).zip(&self.slots).filter(|(_, s)| s.is_some()).fold(0, |mask, (i, _)| mask | 1 << i);
+        let kernel = gpu.kernel(&source(rule.shader(), rule.hyper_block().0, rule.slots(), mask))?;
+        let ring = self.rings.last().expect("a ring is made first").buffer();
+        let block = Region { buffer: ring, offset: 0, bytes: UniformRing::ALIGN as u64 };
+        let groups = params
+            .layout()
+            .windows()
+            .map(|window| {
+                let mut regions = vec![
+                    block,
+                    block,
+                    params.gate().region(),
+                    params.params().window(&window),
+                    params.grads().window(&window),
+                ];
+                regions.extend(self.slots.iter().flatten().map(|slot| slot.window(&window)));
+                gpu.bind_group(&kernel, &regions)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Bound { kernel, groups })
+    }
+
+    /// Takes a slot of the ring for a step's uniforms.
+    pub(super) fn write(&mut self, gpu: &Gpu, bytes: &[u8]) -> Result<(Ticket, u32, &Bound), Error> {
+        let ring = self.rings.last_mut().expect("prepared");
+        let (ticket, offset) = ring.write(gpu, bytes)?;
+        Ok((ticket, offset, self.bound.as_ref().expect("prepared")))
+    }
+
+    pub(super) fn submitted(&mut self, ticket: Ticket) -> Result<(), Error> {
+        let ring = self.rings.iter().position(|ring| ring.gave(&ticket));
+        let last = self.rings.len().saturating_sub(1);
+        match ring {
+            Some(index) => {
+                self.rings[index].submitted(ticket)?;
+                if index != last && self.rings[index].is_idle() {
+                    self.rings.remove(index);
+                }
+                Ok(())
+            }
+            None => Err(Error::Mismatch("this ticket was given out by another optimizer".into())),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+use serde_json::{Map, Value};
+
+use super::{Adam, AdamW, AnyRule, RMSprop, Rule, SGD, Shader, Slot};
+use crate::config;
+use crate::error::Error;
+use crate::gpu::{Block, Uniform};
+
+/// A row of [`RULES`].
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The name in JSON, which is also the type's.
+    pub name: &'static str,
+    /// [`Rule::SHADER`].
+    pub shader: Shader,
+    /// [`Rule::SLOTS`].
+    pub slots: &'static [Slot],
+    /// The kernel's constants.
+    #[doc(hidden)]
+    pub hyper: Block,
+    read: Reader,
+}
+
+type Reader = fn(&Map<String, Value>) -> Result<Box<dyn AnyRule>, Error>;
+
+impl Entry {
+    const fn of<R: Rule>() -> Self {
+        assert!(!R::Hyper::FIELDS.is_empty());
+        Self {
+            name: R::NAME,
+            shader: R::SHADER,
+            slots: R::SLOTS,
+            hyper: Block::of::<R::Hyper>("Hyper"),
+            read: |fields| Ok(Box::new(config::read::<R>("optimizer", R::NAME, fields)?)),
+        }
+    }
+
+    /// The rule with all options at their defaults.
+    ///
+    /// # Panics
+    /// Never: every option has a default.
+    pub fn default_rule(&self) -> Box<dyn AnyRule> {
+        (self.read)(&Map::new()).expect("every option has a default")
+    }
+}
+
+/// Every optimizer that [`from_json`] knows.
+pub const RULES: &[Entry] =
+    &[Entry::of::<Adam>(), Entry::of::<AdamW>(), Entry::of::<RMSprop>(), Entry::of::<SGD>()];
+
+/// The optimizer of a JSON object, as in `{"name": "AdamW", "lr": 1e-3, "betas": [0.9, 0.999]}`.
+///
+/// Fields that are left out take their defaults, and numbers may be written as integers.
+///
+/// # Errors
+/// [`Error::UnknownName`] for a name or a field that does not exist, with the nearest one that does;
+/// [`Error::Config`] for a field of another type; what [`Rule::check`] says.
+///
+/// ```
+/// let refused = gradus::optim::from_json(&serde_json::json!({"name": "AdamW", "betas": [1, 0.999]}));
+/// assert_eq!(refused.unwrap_err().to_string(), "betas[0] must be in [0, 1), got 1");
+/// ```
+pub fn from_json(json: &Value) -> Result<Box<dyn AnyRule>, Error> {
+    let (name, fields) = config::named("optimizer", json)?;
+    let entry = RULES
+        .iter()
+        .find(|entry| entry.name == name)
+        .ok_or_else(|| Error::unknown("optimizer", &name, RULES.iter().map(|entry| entry.name)))?;
+    let rule = (entry.read)(&fields)?;
+    rule.check()?;
+    Ok(rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_table_holds_each_name_once_and_in_order() {
+        assert!(RULES.is_sorted_by(|a, b| a.name < b.name));
+    }
+
+    #[test]
+    fn every_rule_survives_its_own_json() {
+        for entry in RULES {
+            let json = entry.default_rule().to_json();
+            assert_eq!(from_json(&json).unwrap().to_json(), json);
+            assert_eq!(from_json(&json!({"name": entry.name})).unwrap().to_json(), json);
+        }
+    }
+
+    #[test]
+    fn refusals_say_what_to_write() {
+        let rows = [
+            (json!([]), "optimizer: expected an object with a name, got []"),
+            (json!({"lr": 1}), "optimizer: missing field `name`"),
+            (
+                json!({"name": "adamw"}),
+                "unknown optimizer \"adamw\", did you mean \"AdamW\"?; known: Adam, AdamW, RMSprop, SGD",
+            ),
+            (
+                json!({"name": "SGD", "momentun": 0.9}),
+                "unknown field of SGD \"momentun\", did you mean \"momentum\"?; \
+                 known: lr, momentum, dampening, weight_decay, nesterov, maximize",
+            ),
+            (
+                json!({"name": "AdamW", "decoupled_weight_decay": true}),
+                "unknown field of AdamW \"decoupled_weight_decay\", did you mean \"weight_decay\"?; \
+                 known: lr, betas, eps, weight_decay, amsgrad, maximize, variant",
+            ),
+            (json!({"name": "SGD", "lr": null}), "optimizer SGD: lr: invalid type: null, expected f64"),
+            (
+                json!({"name": "SGD", "lr": "1e-3"}),
+                "optimizer SGD: lr: invalid type: string \"1e-3\", expected f64",
+            ),
+            (
+                json!({"name": "SGD", "nesterov": 1}),
+                "optimizer SGD: nesterov: invalid type: integer `1`, expected a boolean",
+            ),
+            (
+                json!({"name": "Adam", "betas": [0.9]}),
+                "optimizer Adam: betas: invalid length 1, expected a tuple of size 2",
+            ),
+            (
+                json!({"name": "Adam", "betas": 0.9}),
+                "optimizer Adam: betas: invalid type: floating point `0.9`, expected a tuple of size 2",
+            ),
+            (
+                json!({"name": "Adam", "variant": "Torch"}),
+                "optimizer Adam: variant: unknown variant `Torch`, expected `torch` or `optax`",
+            ),
+            (json!({"name": "Adam", "betas": [0.9, 1.0]}), "betas[1] must be in [0, 1), got 1"),
+            (json!({"name": "Adam", "betas": [-0.1, 0.9]}), "betas[0] must be in [0, 1), got -0.1"),
+            (json!({"name": "Adam", "lr": -1e-3}), "lr must be finite and at least 0, got -0.001"),
+            (json!({"name": "AdamW", "eps": -1}), "eps must be finite and at least 0, got -1"),
+            (
+                json!({"name": "RMSprop", "weight_decay": -0.5}),
+                "weight_decay must be finite and at least 0, got -0.5",
+            ),
+            (json!({"name": "RMSprop", "alpha": -0.5}), "alpha must be finite and at least 0, got -0.5"),
+            (json!({"name": "SGD", "momentum": -0.5}), "momentum must be finite and at least 0, got -0.5"),
+            (
+                json!({"name": "SGD", "nesterov": true}),
+                "optimizer SGD: nesterov needs a momentum above 0 and a dampening of 0, got 0 and 0",
+            ),
+            (
+                json!({"name": "SGD", "nesterov": true, "momentum": 0.9, "dampening": 0.1}),
+                "optimizer SGD: nesterov needs a momentum above 0 and a dampening of 0, got 0.9 and 0.1",
+            ),
+        ];
+        for (json, message) in rows {
+            assert_eq!(from_json(&json).unwrap_err().to_string(), message, "{json}");
+        }
+        let nan = SGD { lr: f64::NAN, ..Default::default() };
+        assert_eq!(Rule::check(&nan).unwrap_err().to_string(), "lr must be finite and at least 0, got NaN");
+    }
+}

@@ -1,0 +1,220 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Optimizer;
+use super::optimizer::Group;
+use super::rule::{AnyRule, options, used_slots};
+use super::runs::Progress;
+use crate::Error;
+use crate::layout::Span;
+
+/// All that an optimizer remembers, in the shape of torch's `state_dict`, with names in place of indices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StateDict {
+    /// Name of the optimizer.
+    pub optimizer: String,
+    /// Steps recorded.
+    pub attempted: u64,
+    /// State by the tensor's name; tensors that no step has changed have none.
+    pub state: BTreeMap<String, TensorState>,
+    /// The groups in order.
+    pub param_groups: Vec<GroupState>,
+}
+
+/// The state of one tensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TensorState {
+    /// Steps that have changed the tensor.
+    pub step: u64,
+    /// The tensor's shape.
+    pub shape: Vec<usize>,
+    /// Values by the slot's name (`exp_avg`, `momentum_buffer`, …); `None` for a slot that the options use
+    /// and no step has used yet.
+    #[serde(flatten)]
+    pub slots: BTreeMap<String, Option<Vec<f32>>>,
+}
+
+/// One group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupState {
+    /// Its name.
+    pub name: String,
+    /// Its tensors.
+    pub params: Vec<String>,
+    /// The rate that schedules start from; that of the options where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_lr: Option<f64>,
+    /// The rule's options.
+    #[serde(flatten)]
+    pub options: Map<String, Value>,
+}
+
+type Slots = Vec<Option<Vec<f32>>>;
+
+impl<R: AnyRule + Clone> Optimizer<R> {
+    /// Waits for the device and reads all state.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn read_state_dict(&self) -> Result<StateDict, Error> {
+        let slots = self.plan.slots.iter();
+        let slots: Result<Slots, Error> =
+            slots.map(|slot| slot.as_ref().map(|flat| flat.read_all(&self.gpu)).transpose()).collect();
+        Ok(self.state_dict(&slots?))
+    }
+
+    /// As [`Optimizer::read_state_dict`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Optimizer::read_state_dict`].
+    pub async fn read_state_dict_async(&self) -> Result<StateDict, Error> {
+        let mut slots = Slots::new();
+        for slot in &self.plan.slots {
+            slots.push(match slot {
+                Some(flat) => Some(flat.read_all_async(&self.gpu).await?),
+                None => None,
+            });
+        }
+        Ok(self.state_dict(&slots))
+    }
+
+    fn state_dict(&self, slots: &Slots) -> StateDict {
+        let spans = self.layout.spans();
+        let state = spans
+            .iter()
+            .zip(&self.progress)
+            .filter(|(_, progress)| progress.applied > 0)
+            .map(|(span, progress)| (span.name.clone(), self.tensor_state(span, *progress, slots)))
+            .collect();
+        let groups = self.groups.iter().zip(self.layout.groups()).enumerate();
+        let param_groups = groups
+            .map(|(index, (group, name))| GroupState {
+                name: name.clone(),
+                params: self.tensors_of(index).map(|span| span.name.clone()).collect(),
+                initial_lr: Some(group.base_lr_now()),
+                options: options(&group.rule),
+            })
+            .collect();
+        let optimizer = self.groups[0].rule.name().into();
+        StateDict { optimizer, attempted: self.attempted, state, param_groups }
+    }
+
+    fn tensor_state(&self, span: &Span, progress: Progress, slots: &Slots) -> TensorState {
+        let rule = &self.groups[span.group].rule;
+        let known = progress.live | used_slots(rule);
+        let slots = rule
+            .slots()
+            .iter()
+            .zip(slots)
+            .enumerate()
+            .filter(|(bit, _)| known & (1 << bit) != 0)
+            .map(|(bit, (slot, all))| {
+                let live = all.as_ref().filter(|_| progress.live & (1 << bit) != 0);
+                (slot.name.into(), live.map(|all| all[span.first..span.first + span.len].to_vec()))
+            })
+            .collect();
+        TensorState { step: progress.applied, shape: span.shape.clone(), slots }
+    }
+
+    fn tensors_of(&self, group: usize) -> impl Iterator<Item = &Span> {
+        self.layout.spans().iter().filter(move |span| span.group == group)
+    }
+
+    /// Takes over a state: options, counts and slots. Steps that follow are the same, bit for bit, as those
+    /// of the optimizer that it was read from.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] if it is of another optimizer, or of other groups, tensors or shapes, or lacks a
+    /// slot that the options use; then nothing was changed.
+    pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<(), Error> {
+        self.gpu.check()?;
+        let groups = self.groups_of(dict)?;
+        let progress = self.progress_of(dict, &groups)?;
+        let live = progress.iter().fold(0, |mask, tensor| mask | tensor.live);
+        self.plan.add_slots(&self.gpu, &groups[0].rule, &self.layout, live)?;
+        let spans = self.layout.spans();
+        for (slot, flat) in groups[0].rule.slots().iter().zip(&self.plan.slots) {
+            if let Some(flat) = flat {
+                flat.write_all(&self.gpu, |index| {
+                    dict.state.get(&spans[index].name)?.slots.get(slot.name)?.as_deref()
+                })?;
+            }
+        }
+        self.groups = groups;
+        self.progress = progress;
+        self.attempted = dict.attempted;
+        Ok(())
+    }
+
+    fn groups_of(&self, dict: &StateDict) -> Result<Vec<Group<R>>, Error> {
+        let name = self.groups[0].rule.name();
+        if dict.optimizer != name {
+            return refuse(format!("it is of {}, this optimizer is {name}", dict.optimizer));
+        }
+        let names: Vec<&str> = dict.param_groups.iter().map(|group| group.name.as_str()).collect();
+        if names != self.layout.groups() {
+            return refuse(format!("it has the groups {names:?}, expected {:?}", self.layout.groups()));
+        }
+        let mut groups = Vec::new();
+        for (index, (ours, theirs)) in self.groups.iter().zip(&dict.param_groups).enumerate() {
+            if !self.tensors_of(index).map(|span| &span.name).eq(&theirs.params) {
+                let expected: Vec<&String> = self.tensors_of(index).map(|span| &span.name).collect();
+                return refuse(format!(
+                    "group {:?} has the tensors {:?}, expected {expected:?}",
+                    theirs.name, theirs.params
+                ));
+            }
+            let said = |error: Error| Error::StateDict(format!("group {:?}: {error}", theirs.name));
+            let rule = ours.rule.with_fields(&theirs.options).map_err(said)?;
+            rule.check().map_err(said)?;
+            let mut group = Group::new(rule);
+            group.base_lr = theirs.initial_lr.unwrap_or(group.base_lr);
+            groups.push(group);
+        }
+        Ok(groups)
+    }
+
+    fn progress_of(&self, dict: &StateDict, groups: &[Group<R>]) -> Result<Vec<Progress>, Error> {
+        let mut progress = vec![Progress::default(); self.progress.len()];
+        for (name, tensor) in &dict.state {
+            let index = self.layout.index(name).map_err(|error| Error::StateDict(error.to_string()))?;
+            let span = &self.layout.spans()[index];
+            if tensor.shape != span.shape {
+                return refuse(format!("{name} has the shape {:?}, expected {:?}", tensor.shape, span.shape));
+            }
+            let live = live_slots(span, tensor, &groups[span.group].rule)?;
+            progress[index] = Progress { applied: tensor.step, live };
+        }
+        Ok(progress)
+    }
+}
+
+fn live_slots(span: &Span, tensor: &TensorState, rule: &impl AnyRule) -> Result<u32, Error> {
+    let name = &span.name;
+    for (bit, slot) in rule.slots().iter().enumerate() {
+        if rule.uses(bit) && !tensor.slots.contains_key(slot.name) {
+            return refuse(format!("{name} lacks the slot {:?}", slot.name));
+        }
+    }
+    let mut live = 0;
+    for (slot, values) in &tensor.slots {
+        let Some(bit) = rule.slots().iter().position(|known| known.name == slot) else {
+            let known = rule.slots().iter().map(|slot| slot.name);
+            let unknown = Error::unknown(format!("slot of {}", rule.name()), slot, known);
+            return refuse(format!("{name}: {unknown}"));
+        };
+        let Some(values) = values else { continue };
+        if values.len() != span.len {
+            let got = values.len();
+            return refuse(format!("{slot} of {name} has {got} elements, expected {}", span.len));
+        }
+        live |= 1 << bit;
+    }
+    Ok(live)
+}
+
+fn refuse<T>(reason: String) -> Result<T, Error> {
+    Err(Error::StateDict(reason))
+}
