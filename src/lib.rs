@@ -1,5 +1,6 @@
 //! Gradus: a training backend that runs on any GPU, through wgpu.
 
+mod config;
 pub mod error;
 
 pub use error::Error;
