@@ -2,6 +2,7 @@
 
 mod config;
 pub mod error;
+pub mod schedule;
 
 pub use error::Error;
 pub use wgpu;
