@@ -3,6 +3,10 @@
 mod config;
 pub mod error;
 pub mod schedule;
+/// Data for training.
+pub mod train {
+    pub mod data;
+}
 
 pub use error::Error;
 pub use wgpu;
