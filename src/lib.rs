@@ -1,11 +1,16 @@
 //! Gradus: a training backend that runs on any GPU, through wgpu.
 
-pub(crate) mod config;
+mod config;
 pub mod error;
 pub mod gpu;
 pub mod layout;
 pub mod optim;
 pub mod params;
+pub mod schedule;
+/// Data for training.
+pub mod train {
+    pub mod data;
+}
 
 pub use error::Error;
 pub use gpu::{Gpu, GpuOptions};

@@ -1,0 +1,170 @@
+//! Strict JSON objects into configuration structs, with errors that name the field.
+//!
+//! The struct's own serde attributes (`deny_unknown_fields`, `default`) decide what may and what must
+//! stand in the object, so no field is listed twice.
+
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess};
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+
+/// Splits a JSON object into its `name` and its other fields.
+///
+/// `kind` is what the object configures, as in `schedule`.
+pub(crate) fn named(kind: &str, json: &Value) -> Result<(String, Map<String, Value>), Error> {
+    let refuse = |reason: String| Error::Config { what: kind.into(), reason };
+    let mut fields = json
+        .as_object()
+        .ok_or_else(|| refuse(format!("expected an object with a name, got {json}")))?
+        .clone();
+    match fields.remove("name") {
+        Some(Value::String(name)) => Ok((name, fields)),
+        Some(other) => Err(refuse(format!("name: expected a string, got {other}"))),
+        None => Err(refuse("missing field `name`".into())),
+    }
+}
+
+/// Reads the `fields` of the `kind` called `name`, as in `schedule` and `StepLR`, into `T`.
+///
+/// `T` derives `Deserialize` with `deny_unknown_fields`. It checks types, not ranges.
+///
+/// # Errors
+/// [`Error::UnknownName`] for a field that `T` does not have, [`Error::Config`] for one that is
+/// missing or of another type.
+pub(crate) fn read<T: DeserializeOwned>(
+    kind: &str,
+    name: &str,
+    fields: &Map<String, Value>,
+) -> Result<T, Error> {
+    let fields = Fields { rest: fields.iter(), value: None };
+    T::deserialize(MapAccessDeserializer::new(fields)).map_err(|refusal| match refusal {
+        Refusal::UnknownField { field, known } => {
+            Error::unknown(format!("field of {name}"), &field, known.iter().copied())
+        }
+        Refusal::Other(reason) => Error::Config { what: format!("{kind} {name}"), reason },
+    })
+}
+
+/// Reads an optional field for which `null` does not mean absence: the field has a value or is left out.
+///
+/// For `#[serde(default, deserialize_with = "present")]`.
+pub(crate) fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: de::Deserialize<'de>,
+    D: de::Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+/// Why serde refused: kept apart because serde_json would flatten an unknown field into text.
+#[derive(Debug)]
+enum Refusal {
+    UnknownField { field: String, known: &'static [&'static str] },
+    Other(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownField { field, .. } => write!(f, "unknown field `{field}`"),
+            Self::Other(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl de::Error for Refusal {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::Other(message.to_string())
+    }
+
+    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
+        Self::UnknownField { field: field.into(), known }
+    }
+}
+
+struct Fields<'a> {
+    rest: serde_json::map::Iter<'a>,
+    value: Option<(&'a str, &'a Value)>,
+}
+
+impl<'de> MapAccess<'de> for Fields<'_> {
+    type Error = Refusal;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Refusal> {
+        self.value = self.rest.next().map(|(key, value)| (key.as_str(), value));
+        self.value.map(|(key, _)| seed.deserialize(key.into_deserializer())).transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refusal> {
+        let (key, value) = self.value.take().expect("serde asks for a key before its value");
+        // A copy, because only owned values can be read into types that borrow nothing.
+        seed.deserialize(value.clone()).map_err(|e| Refusal::Other(format!("{key}: {e}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        rate: f64,
+        #[serde(default)]
+        steps: u64,
+        #[serde(rename = "T_max", default)]
+        t_max: Option<u64>,
+        #[serde(default, deserialize_with = "present")]
+        total: Option<u64>,
+    }
+
+    fn sample(json: Value) -> Result<Sample, Error> {
+        let (name, fields) = named("sample", &json)?;
+        read("sample", &name, &fields)
+    }
+
+    #[test]
+    fn integers_are_numbers_and_what_is_left_out_takes_its_default() {
+        let got = sample(json!({"name": "S", "rate": 1, "T_max": null, "total": 4})).unwrap();
+        assert_eq!(got, Sample { rate: 1.0, steps: 0, t_max: None, total: Some(4) });
+    }
+
+    #[test]
+    fn refusals_name_the_field() {
+        let rows = [
+            (json!([1]), "sample: expected an object with a name, got [1]"),
+            (json!({"rate": 1}), "sample: missing field `name`"),
+            (json!({"name": 3}), "sample: name: expected a string, got 3"),
+            (json!({"name": "S"}), "sample S: missing field `rate`"),
+            (json!({"name": "S", "rate": "1"}), "sample S: rate: invalid type: string \"1\", expected f64"),
+            (
+                json!({"name": "S", "rate": 1, "steps": 1.5}),
+                "sample S: steps: invalid type: floating point `1.5`, expected u64",
+            ),
+            (
+                json!({"name": "S", "rate": 1, "steps": -1}),
+                "sample S: steps: invalid value: integer `-1`, expected u64",
+            ),
+            (json!({"name": "S", "rate": null}), "sample S: rate: invalid type: null, expected f64"),
+            (
+                json!({"name": "S", "rate": 1, "total": null}),
+                "sample S: total: invalid type: null, expected u64",
+            ),
+            (
+                json!({"name": "S", "rate": 1, "t_max": 5}),
+                "unknown field of S \"t_max\", did you mean \"T_max\"?; known: rate, steps, T_max, total",
+            ),
+        ];
+        for (json, message) in rows {
+            assert_eq!(sample(json).unwrap_err().to_string(), message);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Learning-rate schedules: pure functions of the step, in f64 on the host.
+//!
+//! A schedule is a typed struct, a closure, or JSON:
+//!
+//! ```
+//! use gradus::schedule::{self, Schedule, StepLR};
+//!
+//! let typed = StepLR { gamma: 0.5, ..StepLR::new(10) };
+//! let named = schedule::from_json(&serde_json::json!({"name": "StepLR", "step_size": 10, "gamma": 0.5}))?;
+//! let closure = schedule::from_fn(|step, base| if step < 10 { base } else { base / 2.0 });
+//! assert_eq!(typed.at(12, 0.1)?.lr, 0.05);
+//! assert_eq!(named.at(12, 0.1)?.lr, 0.05);
+//! assert_eq!(closure.at(12, 0.1)?.lr, 0.05);
+//! # Ok::<(), gradus::Error>(())
+//! ```
+//!
+//! Steps count updates from 0, so that the first update takes `at(0, base)`. Names, fields and
+//! defaults are PyTorch's.
+
+use std::fmt::Debug;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::config;
+use crate::error::Error;
+
+mod constant;
+mod cosine;
+mod lambda;
+mod linear;
+mod one_cycle;
+mod step;
+
+pub use constant::ConstantLR;
+pub use cosine::CosineAnnealingLR;
+pub use lambda::{FromFn, LambdaLR, from_fn};
+pub use linear::LinearLR;
+pub use one_cycle::{Anneal, OneCycleLR};
+pub use step::StepLR;
+
+/// A learning rate for every step.
+pub trait Schedule: Debug + Send + Sync {
+    /// What holds at `step`, counted in updates from 0, for a group whose own rate is `base`.
+    ///
+    /// It depends on nothing but its arguments and the schedule's fields.
+    ///
+    /// # Errors
+    /// [`Error::Constant`] for a step past the end of a schedule that has one, or a rate that is not
+    /// finite.
+    fn at(&self, step: u64, base: f64) -> Result<Point, Error>;
+
+    /// Refuses fields that are out of range; called once, where the schedule is attached.
+    ///
+    /// # Errors
+    /// [`Error::Constant`] with the field, its range and its value; [`Error::Config`] for fields that
+    /// are missing or contradict each other.
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl<S: Schedule + ?Sized> Schedule for Box<S> {
+    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
+        (**self).at(step, base)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        (**self).check()
+    }
+}
+
+impl<S: Schedule + ?Sized> Schedule for &S {
+    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
+        (**self).at(step, base)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        (**self).check()
+    }
+}
+
+/// What a schedule says about one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// The learning rate.
+    pub lr: f64,
+    /// The momentum (`momentum`, or `betas[0]`) of a schedule that cycles it.
+    pub momentum: Option<f64>,
+}
+
+impl Point {
+    /// A rate that leaves the momentum alone.
+    #[must_use]
+    pub const fn rate(lr: f64) -> Self {
+        Self { lr, momentum: None }
+    }
+}
+
+/// A row of [`SCHEDULES`].
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The name in JSON, which is also the type's.
+    pub name: &'static str,
+    read: Reader,
+}
+
+type Reader = fn(name: &str, fields: &Map<String, Value>) -> Result<Box<dyn Schedule>, Error>;
+
+/// Every schedule that [`from_json`] knows.
+pub const SCHEDULES: &[Entry] = &[
+    Entry { name: "ConstantLR", read: read::<ConstantLR> },
+    Entry { name: "CosineAnnealingLR", read: read::<CosineAnnealingLR> },
+    Entry { name: "LinearLR", read: read::<LinearLR> },
+    Entry { name: "OneCycleLR", read: read::<OneCycleLR> },
+    Entry { name: "StepLR", read: read::<StepLR> },
+];
+
+fn read<S>(name: &str, fields: &Map<String, Value>) -> Result<Box<dyn Schedule>, Error>
+where
+    S: Schedule + DeserializeOwned + 'static,
+{
+    Ok(Box::new(config::read::<S>("schedule", name, fields)?))
+}
+
+/// The schedule of a JSON object, as in `{"name": "StepLR", "step_size": 10, "gamma": 0.5}`.
+///
+/// Fields that are left out take their defaults, and numbers may be written as integers.
+///
+/// # Errors
+/// [`Error::UnknownName`] for a name or a field that does not exist, with the nearest one that does;
+/// [`Error::Config`] for a field that is missing or of another type; what [`Schedule::check`] says.
+///
+/// ```
+/// use gradus::schedule;
+///
+/// let refused = schedule::from_json(&serde_json::json!({"name": "StepLr", "step_size": 10}));
+/// let message = refused.unwrap_err().to_string();
+/// assert!(message.starts_with(r#"unknown schedule "StepLr", did you mean "StepLR"?"#));
+/// ```
+pub fn from_json(json: &Value) -> Result<Box<dyn Schedule>, Error> {
+    let (name, fields) = config::named("schedule", json)?;
+    let entry = SCHEDULES
+        .iter()
+        .find(|entry| entry.name == name)
+        .ok_or_else(|| Error::unknown("schedule", &name, SCHEDULES.iter().map(|entry| entry.name)))?;
+    let schedule = (entry.read)(entry.name, &fields)?;
+    schedule.check()?;
+    Ok(schedule)
+}
+
+/// Refuses a count of steps that is 0.
+fn at_least_one(name: &str, steps: u64) -> Result<(), Error> {
+    if steps == 0 { Err(Error::constant(name, "at least 1", steps)) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_table_holds_each_name_once_and_in_order() {
+        assert!(SCHEDULES.is_sorted_by(|a, b| a.name < b.name));
+    }
+
+    #[test]
+    fn refusals_say_what_to_write() {
+        let rows = [
+            (
+                json!({"name": "CosineAnealingLR", "T_max": 5}),
+                "unknown schedule \"CosineAnealingLR\", did you mean \"CosineAnnealingLR\"?; \
+                 known: ConstantLR, CosineAnnealingLR, LinearLR, OneCycleLR, StepLR",
+            ),
+            (
+                json!({"name": "qqq"}),
+                "unknown schedule \"qqq\"; known: ConstantLR, CosineAnnealingLR, LinearLR, OneCycleLR, StepLR",
+            ),
+            (json!({"step_size": 5}), "schedule: missing field `name`"),
+            (json!({"name": "StepLR"}), "schedule StepLR: missing field `step_size`"),
+            (
+                json!({"name": "StepLR", "step_size": 5, "gama": 0.5}),
+                "unknown field of StepLR \"gama\", did you mean \"gamma\"?; known: step_size, gamma",
+            ),
+            (json!({"name": "StepLR", "step_size": 0}), "step_size must be at least 1, got 0"),
+            (
+                json!({"name": "StepLR", "step_size": 2.5}),
+                "schedule StepLR: step_size: invalid type: floating point `2.5`, expected u64",
+            ),
+            (
+                json!({"name": "StepLR", "step_size": 5, "gamma": "0.5"}),
+                "schedule StepLR: gamma: invalid type: string \"0.5\", expected f64",
+            ),
+            (
+                json!({"name": "StepLR", "step_size": 5, "gamma": -1}),
+                "gamma must be finite and at least 0, got -1",
+            ),
+            (json!({"name": "ConstantLR", "factor": 1.5}), "factor must be in [0, 1], got 1.5"),
+            (json!({"name": "ConstantLR", "total_iters": 0}), "total_iters must be at least 1, got 0"),
+            (
+                json!({"name": "LinearLR", "start_factor": 0}),
+                "start_factor must be above 0 and at most 1, got 0",
+            ),
+            (
+                json!({"name": "LinearLR", "start_factor": 2}),
+                "start_factor must be above 0 and at most 1, got 2",
+            ),
+            (json!({"name": "LinearLR", "end_factor": -0.5}), "end_factor must be in [0, 1], got -0.5"),
+            (json!({"name": "LinearLR", "total_iters": 0}), "total_iters must be at least 1, got 0"),
+            (json!({"name": "CosineAnnealingLR"}), "schedule CosineAnnealingLR: missing field `T_max`"),
+            (json!({"name": "CosineAnnealingLR", "T_max": 0}), "T_max must be at least 1, got 0"),
+            (
+                json!({"name": "CosineAnnealingLR", "t_max": 9}),
+                "unknown field of CosineAnnealingLR \"t_max\", did you mean \"T_max\"?; \
+                 known: T_max, eta_min, clamp",
+            ),
+            (
+                json!({"name": "CosineAnnealingLR", "T_max": 9, "eta_min": -0.1}),
+                "eta_min must be finite and at least 0, got -0.1",
+            ),
+            (
+                json!({"name": "CosineAnnealingLR", "T_max": 9, "clamp": 1}),
+                "schedule CosineAnnealingLR: clamp: invalid type: integer `1`, expected a boolean",
+            ),
+            (json!({"name": "OneCycleLR", "total_steps": 9}), "schedule OneCycleLR: missing field `max_lr`"),
+            (
+                json!({"name": "OneCycleLR", "max_lr": 1}),
+                "schedule OneCycleLR: needs total_steps, or both epochs and steps_per_epoch",
+            ),
+            (
+                json!({"name": "OneCycleLR", "max_lr": 1, "epochs": 3}),
+                "schedule OneCycleLR: needs total_steps, or both epochs and steps_per_epoch",
+            ),
+            (
+                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 7, "epochs": 3, "steps_per_epoch": 2}),
+                "schedule OneCycleLR: total_steps is 7, but 3 epochs of 2 steps are 6",
+            ),
+            (
+                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 0}),
+                "total_steps must be at least 1, got 0",
+            ),
+            (
+                json!({"name": "OneCycleLR", "max_lr": 1, "epochs": 0, "steps_per_epoch": 2}),
+                "epochs must be at least 1, got 0",
+            ),
+            (
+                json!({"name": "OneCycleLR", "max_lr": 1, "epochs": 2, "steps_per_epoch": 0}),
+                "steps_per_epoch must be at least 1, got 0",
+            ),
+            (
+                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": null}),
+                "schedule OneCycleLR: total_steps: invalid type: null, expected u64",
+            ),
+            (
+                json!({"name": "OneCycleLR", "max_lr": -1, "total_steps": 9}),
+                "max_lr must be finite and at least 0, got -1",
+            ),
+            (
+                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 9, "pct_start": 1.1}),
+                "pct_start must be in [0, 1], got 1.1",
+            ),
+            (
+                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 9, "div_factor": 0}),
+                "div_factor must be finite and above 0, got 0",
+            ),
+            (
+                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 9, "final_div_factor": 0}),
+                "final_div_factor must be finite and above 0, got 0",
+            ),
+            (
+                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 9, "max_momentum": 1}),
+                "max_momentum must be in [0, 1), got 1",
+            ),
+            (
+                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 9, "base_momentum": -0.1}),
+                "base_momentum must be in [0, 1), got -0.1",
+            ),
+            (
+                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 9, "anneal_strategy": "Cos"}),
+                "schedule OneCycleLR: anneal_strategy: unknown variant `Cos`, expected `cos` or `linear`",
+            ),
+        ];
+        for (json, message) in rows {
+            assert_eq!(from_json(&json).unwrap_err().to_string(), message, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_json_cannot_carry_is_refused_in_typed_form() {
+        let rows: [(Box<dyn Schedule>, &str); 4] = [
+            (
+                Box::new(StepLR { gamma: f64::NAN, ..StepLR::new(5) }),
+                "gamma must be finite and at least 0, got NaN",
+            ),
+            (
+                Box::new(LinearLR { start_factor: f64::NAN, ..Default::default() }),
+                "start_factor must be above 0 and at most 1, got NaN",
+            ),
+            (Box::new(OneCycleLR::new(f64::INFINITY, 9)), "max_lr must be finite and at least 0, got inf"),
+            (
+                Box::new(OneCycleLR::of_epochs(0.1, u64::MAX, 2)),
+                "schedule OneCycleLR: 18446744073709551615 epochs of 2 steps are too many",
+            ),
+        ];
+        for (schedule, message) in rows {
+            assert_eq!(schedule.check().unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn json_written_from_a_typed_schedule_reads_back_equal() {
+        let typed = OneCycleLR { three_phase: true, ..OneCycleLR::of_epochs(0.1, 6, 10) };
+        let json = serde_json::to_value(&typed).unwrap();
+        assert_eq!(serde_json::from_value::<OneCycleLR>(json).unwrap(), typed);
+    }
+}

@@ -1,0 +1,51 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Point, Schedule, at_least_one};
+use crate::error::{Error, at_least};
+
+/// A drop by a fixed factor every so many updates.
+///
+/// `lr(k) = b * gamma^floor(k / step_size)` with the base rate `b` and the step `k`.
+///
+/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.StepLR`. Differs: a negative `gamma` is refused.
+///
+/// ```
+/// use gradus::schedule::{Schedule, StepLR};
+///
+/// let schedule = StepLR { gamma: 0.5, ..StepLR::new(2) };
+/// let rates: Vec<f64> = (0..5).map(|k| schedule.at(k, 1.0).unwrap().lr).collect();
+/// assert_eq!(rates, [1.0, 1.0, 0.5, 0.5, 0.25]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepLR {
+    /// Updates between two drops, at least 1. Required.
+    pub step_size: u64,
+    /// What a drop multiplies the rate by, at least 0. Default 0.1.
+    #[serde(default = "gamma")]
+    pub gamma: f64,
+}
+
+fn gamma() -> f64 {
+    0.1
+}
+
+impl StepLR {
+    /// A drop to a tenth every `step_size` updates.
+    #[must_use]
+    pub fn new(step_size: u64) -> Self {
+        Self { step_size, gamma: gamma() }
+    }
+}
+
+impl Schedule for StepLR {
+    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
+        at_least_one("step_size", self.step_size)?;
+        Ok(Point::rate(base * self.gamma.powf((step / self.step_size) as f64)))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        at_least_one("step_size", self.step_size)?;
+        at_least("gamma", self.gamma, 0.0)
+    }
+}
