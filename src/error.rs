@@ -4,7 +4,7 @@
 ///
 /// Messages name the parameter, the value and what is allowed, so that they can be acted upon
 /// without reading the source.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No adapter fits. Install a driver, or loosen `WGPU_BACKEND` and `WGPU_ADAPTER_NAME`.

@@ -1,0 +1,193 @@
+//! Expansion of op kernels: `#for` loops, and the constants that a tile was chosen with.
+
+/// A kernel before expansion: its file and what it is specialised with.
+///
+/// Equal templates make equal text, so this is also the key under which a pipeline is shared.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Template {
+    /// Stem of the file, which is also the label of the pipeline.
+    pub(crate) name: &'static str,
+    /// The file's text.
+    pub(crate) source: &'static str,
+    /// Named constants: bounds of loops, and `const NAME: u32` in the kernel.
+    pub(crate) constants: Vec<(&'static str, u32)>,
+    /// Names for types.
+    pub(crate) aliases: Vec<(&'static str, &'static str)>,
+}
+
+impl Template {
+    /// The WGSL to compile.
+    pub(crate) fn expand(&self) -> String {
+        expand(self.source, &self.constants, &self.aliases)
+    }
+}
+
+/// One dispatch of an op kernel: what to compile, its uniform, and the workgroups along x and y.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Launch<Shape> {
+    pub(crate) template: Template,
+    pub(crate) shape: Shape,
+    pub(crate) groups: [u32; 2],
+}
+
+/// A grid of at least `groups` workgroups with at most 65,535 along each axis; the kernel skips the rest.
+///
+/// # Panics
+/// If no such grid exists.
+pub(crate) fn fold(groups: u32) -> [u32; 2] {
+    let height = groups.div_ceil(65_535).max(1);
+    assert!(height <= 65_535, "{groups} workgroups do not fit a grid");
+    [groups.div_ceil(height), height]
+}
+
+/// Unrolls each `#for i in 0..N` … `#end` of a kernel and puts its constants and aliases in front.
+///
+/// The two directives stand on lines of their own and may be nested. A bound is a number or the name of a
+/// constant, and `$i` in the body becomes the number.
+///
+/// # Panics
+/// If a bound is neither, or a block lacks its other end: the kernels are ours, so that is our mistake.
+pub(crate) fn expand(source: &str, constants: &[(&str, u32)], aliases: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (name, value) in constants {
+        text += &format!("const {name}: u32 = {value}u;\n");
+    }
+    for (name, meaning) in aliases {
+        text += &format!("alias {name} = {meaning};\n");
+    }
+    let lines: Vec<(usize, &str)> = source.lines().enumerate().map(|(at, line)| (at + 1, line)).collect();
+    unroll(&lines, constants, &mut Vec::new(), &mut text);
+    text
+}
+
+/// Appends `lines`, with the variables of the enclosing loops replaced.
+fn unroll<'a>(
+    lines: &[(usize, &'a str)],
+    constants: &[(&str, u32)],
+    variables: &mut Vec<(&'a str, u32)>,
+    text: &mut String,
+) {
+    let mut rest = lines;
+    while let [(number, line), tail @ ..] = rest {
+        rest = tail;
+        let directive = line.trim();
+        assert!(directive != "#end", "line {number}: #end without #for");
+        if directive.starts_with('#') {
+            let (variable, first, end) = header(directive, *number, constants);
+            let (body, after) = split_block(tail, *number);
+            for value in first..end {
+                variables.push((variable, value));
+                unroll(body, constants, variables, text);
+                variables.pop();
+            }
+            rest = after;
+        } else {
+            substitute(line, *number, variables, text);
+            text.push('\n');
+        }
+    }
+}
+
+/// Variable, first number and the number after the last of a `#for` line.
+fn header<'a>(directive: &'a str, number: usize, constants: &[(&str, u32)]) -> (&'a str, u32, u32) {
+    let words: Vec<&str> = directive.split_whitespace().collect();
+    let ["#for", variable, "in", range] = words[..] else {
+        panic!("line {number}: expected `#for i in 0..N`, got `{directive}`");
+    };
+    let Some((first, end)) = range.split_once("..") else {
+        panic!("line {number}: expected a range `0..N`, got `{range}`");
+    };
+    let bound = |word: &str| {
+        word.parse()
+            .ok()
+            .or_else(|| constants.iter().find(|(name, _)| *name == word).map(|(_, value)| *value))
+    };
+    let known = |word: &str| bound(word).unwrap_or_else(|| panic!("line {number}: unknown bound `{word}`"));
+    (variable, known(first), known(end))
+}
+
+type Lines<'s, 'a> = &'s [(usize, &'a str)];
+
+/// The body of the block that was opened just before `lines`, and what follows its `#end`.
+fn split_block<'s, 'a>(lines: Lines<'s, 'a>, opened: usize) -> (Lines<'s, 'a>, Lines<'s, 'a>) {
+    let mut depth = 0;
+    for (at, (_, line)) in lines.iter().enumerate() {
+        match line.trim() {
+            "#end" if depth == 0 => return (&lines[..at], &lines[at + 1..]),
+            "#end" => depth -= 1,
+            other if other.starts_with("#for ") => depth += 1,
+            _ => {}
+        }
+    }
+    panic!("line {opened}: #for without #end");
+}
+
+/// Appends `line` with each `$name` replaced; the longest name counts, so `$i` does not touch `$ii`.
+fn substitute(line: &str, number: usize, variables: &[(&str, u32)], text: &mut String) {
+    let mut parts = line.split('$');
+    text.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(part.len());
+        let (name, after) = part.split_at(end);
+        let Some((_, value)) = variables.iter().rev().find(|(variable, _)| *variable == name) else {
+            panic!("line {number}: `${name}` is not the variable of an enclosing #for");
+        };
+        *text += &format!("{value}{after}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{expand, fold};
+
+    #[test]
+    fn grids_fold_above_the_limit_of_one_axis() {
+        assert_eq!(fold(65_535), [65_535, 1]);
+        assert_eq!(fold(65_536), [32_768, 2]);
+        assert_eq!(fold(200_001), [50_001, 4]);
+    }
+
+    #[test]
+    fn loops_nest_and_take_named_bounds() {
+        let source = "a\n#for i in 0..ROWS\n  #for j in 1..3\n  x[$i*2+$j]\n  #end\n  y$i;\n#end\nb";
+        let unrolled = "const ROWS: u32 = 2u;\nalias V = vec4f;\na\n  x[0*2+1]\n  x[0*2+2]\n  y0;\n  x[1*2+1]\n  x[1*2+2]\n  y1;\nb\n";
+        assert_eq!(expand(source, &[("ROWS", 2)], &[("V", "vec4f")]), unrolled);
+    }
+
+    #[test]
+    fn an_empty_range_leaves_nothing() {
+        assert_eq!(expand("#for i in 0..0\nx$i\n#end", &[], &[]), "");
+    }
+
+    #[test]
+    fn a_variable_does_not_touch_longer_names() {
+        let source = "#for i in 7..8\n#for ii in 9..10\n$i $ii $i.x $ii_\n#end\n#end";
+        let fails = std::panic::catch_unwind(|| expand(source, &[], &[]));
+        assert!(fails.is_err(), "`$ii_` is another name");
+        assert_eq!(expand(&source.replace(" $ii_", ""), &[], &[]), "7 9 7.x\n");
+    }
+
+    #[test]
+    #[should_panic(expected = "line 2: unknown bound `ROWS`")]
+    fn an_unknown_bound_is_named() {
+        expand("a\n#for i in 0..ROWS\n#end", &[("ROW", 1)], &[]);
+    }
+
+    #[test]
+    #[should_panic(expected = "line 1: #for without #end")]
+    fn a_missing_end_is_named() {
+        expand("#for i in 0..2\n#for j in 0..2\n#end\n", &[], &[]);
+    }
+
+    #[test]
+    #[should_panic(expected = "line 3: #end without #for")]
+    fn a_missing_start_is_named() {
+        expand("#for i in 0..2\n#end\n#end\n", &[], &[]);
+    }
+
+    #[test]
+    #[should_panic(expected = "line 2: expected `#for i in 0..N`")]
+    fn another_directive_is_refused() {
+        expand("a\n#if i", &[], &[]);
+    }
+}
