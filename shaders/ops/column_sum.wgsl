@@ -1,0 +1,40 @@
+// Sums of the columns of a matrix, over runs of rows: one invocation, four columns and one run. A second dispatch
+// over the runs' sums finishes.
+struct Shape {
+    rows: u32,
+    // Row length in vec4, and columns of the output: the padding of a last vec4 is left alone.
+    vectors: u32,
+    columns: u32,
+    rows_per_part: u32,
+    parts: u32,
+    // Row length of the output in f32.
+    out_pitch: u32,
+    accumulate: u32,
+    grid_width: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> input: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
+    let index = (group.y * shape.grid_width + group.x) * 8u + id.x;
+    let vector = index % shape.vectors;
+    let part = index / shape.vectors;
+    if part >= shape.parts {
+        return;
+    }
+    var sum = vec4f();
+    let end = min((part + 1u) * shape.rows_per_part, shape.rows);
+    for (var row = part * shape.rows_per_part; row < end; row++) {
+        sum += input[row * shape.vectors + vector];
+    }
+    #for c in 0..4
+    if vector * 4u + $c < shape.columns {
+        let at = part * shape.out_pitch + vector * 4u + $c;
+        let old = output[at];
+        output[at] = sum[$c] + select(0.0, old, shape.accumulate == 1u);
+    }
+    #end
+}

@@ -1,0 +1,66 @@
+// Input gradient of a convolution at any stride, gathered: one invocation, one pixel and four input channels.
+struct Shape {
+    height: u32,
+    width: u32,
+    channel_vectors: u32,
+    out_height: u32,
+    out_width: u32,
+    out_vectors: u32,
+    kernel_height: u32,
+    kernel_width: u32,
+    stride_y: u32,
+    stride_x: u32,
+    pad_y: i32,
+    pad_x: i32,
+    len: u32,
+    grid_width: u32,
+    accumulate: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> output_grad: array<vec4f>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> input_grad: array<vec4f>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
+    let index = (group.y * shape.grid_width + group.x) * 64u + id.x;
+    if index >= shape.len {
+        return;
+    }
+    let channel = index % shape.channel_vectors;
+    let pixel = index / shape.channel_vectors;
+    let x = pixel % shape.width;
+    let y = pixel / shape.width % shape.height;
+    let image = pixel / (shape.width * shape.height);
+
+    let inner = shape.out_vectors * 4u;
+    let stride_y = i32(shape.stride_y);
+    let stride_x = i32(shape.stride_x);
+    var sum = vec4f();
+    for (var ky = 0u; ky < shape.kernel_height; ky++) {
+        let from_y = i32(y) + shape.pad_y - i32(ky);
+        let out_y = from_y / stride_y;
+        let row_meets = from_y >= 0 && out_y * stride_y == from_y && out_y < i32(shape.out_height);
+        for (var kx = 0u; kx < shape.kernel_width; kx++) {
+            let from_x = i32(x) + shape.pad_x - i32(kx);
+            let out_x = from_x / stride_x;
+            if row_meets && from_x >= 0 && out_x * stride_x == from_x && out_x < i32(shape.out_width) {
+                let grad_at = ((image * shape.out_height + u32(out_y)) * shape.out_width + u32(out_x)) * shape.out_vectors;
+                // The transposed pack is flipped.
+                let tap = (shape.kernel_height - 1u - ky) * shape.kernel_width + shape.kernel_width - 1u - kx;
+                let weight_at = tap * inner * shape.channel_vectors + channel;
+                for (var quad = 0u; quad < shape.out_vectors; quad++) {
+                    let values = output_grad[grad_at + quad];
+                    #for c in 0..4
+                    sum = fma(vec4f(values[$c]), weight[weight_at + (quad * 4u + $c) * shape.channel_vectors], sum);
+                    #end
+                }
+            }
+        }
+    }
+    if shape.accumulate == 1u {
+        sum += input_grad[index];
+    }
+    input_grad[index] = sum;
+}

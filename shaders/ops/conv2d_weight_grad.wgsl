@@ -1,0 +1,119 @@
+// Partial sums of a convolution's weight gradient for CPU adapters: the eight lanes of a subgroup hold output
+// channels, and each input value is loaded by one lane and broadcast to all.
+//
+// A part is a run of output rows. Constants: PIXELS of an output row at a time, KERNEL_ROWS x KERNEL_WIDTH x
+// VECTORS vec4s of input channels, CHANNELS of each in use, in registers; STRIDE and LOADS as in conv2d.wgsl.
+struct Shape {
+    height: u32,
+    width: u32,
+    channel_vectors: u32,
+    out_height: u32,
+    out_width: u32,
+    // Of V: in a row of the output's gradient, and in a row of the partial sums.
+    out_vectors: u32,
+    packed_vectors: u32,
+    kernel_height: u32,
+    stride_y: u32,
+    pad_y: i32,
+    pad_x: i32,
+    kernel_tiles: u32,
+    vector_tiles: u32,
+    channel_tiles: u32,
+    rows: u32,
+    rows_per_part: u32,
+    tiles: u32,
+    grid_width: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> input: array<vec4f>;
+@group(0) @binding(2) var<storage, read> output_grad: array<V>;
+@group(0) @binding(3) var<storage, read_write> partials: array<V>;
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
+    let lane = id.x;
+    let tile = group.y * shape.grid_width + group.x;
+    if tile >= shape.tiles {
+        return;
+    }
+    let channel = tile % shape.channel_tiles * 8u + lane;
+    let channel_inside = channel < shape.out_vectors;
+    let quad = tile / shape.channel_tiles % shape.vector_tiles * VECTORS;
+    let kernel_part = tile / (shape.channel_tiles * shape.vector_tiles);
+    let ky = kernel_part % shape.kernel_tiles * KERNEL_ROWS;
+    let part = kernel_part / shape.kernel_tiles;
+
+    var acc: array<V, KERNEL_ROWS * KERNEL_WIDTH * VECTORS * CHANNELS>;
+    var bias = V();
+
+    let first = part * shape.rows_per_part;
+    let end = min(first + shape.rows_per_part, shape.rows);
+    var image = first / shape.out_height;
+    var y = first % shape.out_height;
+    for (var row = first; row < end; row++) {
+        for (var column = 0u; column < shape.out_width; column += PIXELS) {
+            var d: array<V, PIXELS>;
+            #for p in 0..PIXELS
+            {
+                let inside = channel_inside && column + $p < shape.out_width;
+                let at = (row * shape.out_width + min(column + $p, shape.out_width - 1u)) * shape.out_vectors;
+                d[$p] = select(V(), output_grad[at + min(channel, shape.out_vectors - 1u)], inside);
+                bias += d[$p];
+            }
+            #end
+            var x: array<vec4f, KERNEL_ROWS * LOADS * VECTORS>;
+            #for k in 0..KERNEL_ROWS
+            {
+                let in_y = i32(y * shape.stride_y + ky + $k) - shape.pad_y;
+                let row_inside = in_y >= 0 && in_y < i32(shape.height);
+                let row_at = (image * shape.height + u32(clamp(in_y, 0, i32(shape.height) - 1))) * shape.width;
+                #for i in 0..LOADS
+                {
+                    let in_x = i32(column * STRIDE + lane + $i * 8u) - shape.pad_x;
+                    let inside = row_inside && in_x >= 0 && in_x < i32(shape.width);
+                    let at = (row_at + u32(clamp(in_x, 0, i32(shape.width) - 1))) * shape.channel_vectors + quad;
+                    #for v in 0..VECTORS
+                    x[($k * LOADS + $i) * VECTORS + $v] = select(vec4f(), input[at + $v], inside);
+                    #end
+                }
+                #end
+            }
+            #end
+            #for k in 0..KERNEL_ROWS
+            #for v in 0..VECTORS
+            #for c in 0..CHANNELS
+            // Neighbouring pixels share what is broadcast, so they stand next to each other.
+            #for p in 0..PIXELS
+            #for kx in 0..KERNEL_WIDTH
+            acc[(($k * KERNEL_WIDTH + $kx) * VECTORS + $v) * CHANNELS + $c] = fma(
+                V(subgroupBroadcast(x[($k * LOADS + ($p * STRIDE + $kx) / 8u) * VECTORS + $v][$c], ($p * STRIDE + $kx) % 8u)),
+                d[$p], acc[(($k * KERNEL_WIDTH + $kx) * VECTORS + $v) * CHANNELS + $c]);
+            #end
+            #end
+            #end
+            #end
+            #end
+        }
+        y++;
+        let wrapped = y == shape.out_height;
+        y = select(y, 0u, wrapped);
+        image += u32(wrapped);
+    }
+
+    let taps = shape.kernel_height * KERNEL_WIDTH * shape.channel_vectors * 4u;
+    let base = part * (taps + 1u) * shape.packed_vectors + channel;
+    #for k in 0..KERNEL_ROWS
+    #for kx in 0..KERNEL_WIDTH
+    #for v in 0..VECTORS
+    #for c in 0..CHANNELS
+    partials[base + ((((ky + $k) * KERNEL_WIDTH + $kx) * shape.channel_vectors + quad + $v) * 4u + $c) * shape.packed_vectors] =
+        acc[(($k * KERNEL_WIDTH + $kx) * VECTORS + $v) * CHANNELS + $c];
+    #end
+    #end
+    #end
+    #end
+    if ky == 0u && quad == 0u {
+        partials[base + taps * shape.packed_vectors] = bias;
+    }
+}

@@ -1,0 +1,72 @@
+// output = left * right that assumes nothing: either may be transposed, and a row may have any length. One
+// invocation, four rows and four columns.
+struct Shape {
+    rows: u32,
+    columns: u32,
+    inner: u32,
+    // Distance from a row to the next and from a column to the next.
+    left_row: u32,
+    left_column: u32,
+    right_row: u32,
+    right_column: u32,
+    // Row length of the output; columns from `columns` on are set to zero.
+    out_pitch: u32,
+    column_tiles: u32,
+    tiles: u32,
+    grid_width: u32,
+    has_bias: u32,
+    relu: u32,
+    accumulate: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> left: array<f32>;
+@group(0) @binding(2) var<storage, read> right: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> output: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
+    let tile = (group.y * shape.grid_width + group.x) * 64u + id.x;
+    if tile >= shape.tiles {
+        return;
+    }
+    let column = tile % shape.column_tiles * 4u;
+    let row = tile / shape.column_tiles * 4u;
+
+    var left_at: array<u32, 4>;
+    var right_at: array<u32, 4>;
+    #for i in 0..4
+    left_at[$i] = min(row + $i, shape.rows - 1u) * shape.left_row;
+    right_at[$i] = min(column + $i, shape.columns - 1u) * shape.right_column;
+    #end
+    var sum: array<vec4f, 4>;
+    for (var k = 0u; k < shape.inner; k++) {
+        let b = vec4f(right[right_at[0]], right[right_at[1]], right[right_at[2]], right[right_at[3]]);
+        #for i in 0..4
+        sum[$i] = fma(vec4f(left[left_at[$i]]), b, sum[$i]);
+        left_at[$i] += shape.left_column;
+        right_at[$i] += shape.right_row;
+        #end
+    }
+    #for i in 0..4
+    #for j in 0..4
+    if row + $i < shape.rows && column + $j < shape.out_pitch {
+        let at = (row + $i) * shape.out_pitch + column + $j;
+        if column + $j < shape.columns {
+            var value = sum[$i][$j];
+            if shape.has_bias == 1u {
+                value += bias[column + $j];
+            }
+            if shape.accumulate == 1u {
+                value += output[at];
+            }
+            // Keeps NaN, unlike `max`.
+            output[at] = select(value, 0.0, shape.relu == 1u && value < 0.0);
+        } else {
+            output[at] = 0.0;
+        }
+    }
+    #end
+    #end
+}
