@@ -1,0 +1,282 @@
+//! A static graph: built once by symbolic calls, differentiated and compiled to a flat list of dispatches,
+//! replayed once a step.
+//!
+//! ```
+//! use gradus::graph::Graph;
+//! use gradus::nn::{Conv2d, Linear};
+//!
+//! let graph = Graph::new();
+//! let (x, y) = (graph.input("x", [64, 1, 28, 28]), graph.labels("y", 64));
+//! let h = x.conv2d(Conv2d::new(16, 3).padding(1)).relu().max_pool2d(2);
+//! let loss = h.flatten().linear(Linear::new(10)).cross_entropy(&y);
+//! assert_eq!(loss.shape(), [1]);
+//! graph.check()?;
+//! # Ok::<(), gradus::Error>(())
+//! ```
+//!
+//! Shapes are those of torch: images are `[N, C, H, W]`, features `[N, F]`. The first dimension of every
+//! input is the batch, and one graph compiles to plans of several batch sizes.
+
+mod fuse;
+mod init;
+mod lower;
+pub(crate) mod ops;
+mod plan;
+mod shape;
+mod template;
+mod workspace;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use init::Init;
+pub use plan::{HostData, Mode, Plan, PlanOptions};
+pub use workspace::Workspace;
+
+use self::ops::Op;
+use crate::Error;
+use crate::gpu::Gpu;
+use crate::params::ParamStore;
+
+/// The nodes and parameters of one network. Cloning shares them.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    nodes: Arc<Mutex<Nodes>>,
+}
+
+/// The value of a node: what a symbolic call returns and the next one is called on.
+///
+/// A call that cannot work (a shape that does not fit) is remembered by the graph and refused, with the
+/// layer and the shapes, by [`Graph::check`] and by everything that compiles, so that calls can be chained.
+#[derive(Clone, Debug)]
+pub struct Var {
+    graph: Graph,
+    id: usize,
+}
+
+/// A tensor that is trained: declared by a layer, or by [`Graph::parameter`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// Its name: the layer's and its own, as in `conv1.weight`.
+    pub name: String,
+    /// Its shape, as torch has it.
+    pub shape: Vec<usize>,
+    /// Its first values.
+    pub init: Init,
+}
+
+#[derive(Debug, Default)]
+struct Nodes {
+    list: Vec<Node>,
+    parameters: Vec<Parameter>,
+    names: BTreeSet<String>,
+    numbers: BTreeMap<&'static str, usize>,
+    refused: Option<Error>,
+}
+
+/// One operation of the graph; nodes stand in the order in which they were built, so inputs come first.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) op: Arc<dyn Op>,
+    pub(crate) name: String,
+    pub(crate) inputs: Vec<usize>,
+    pub(crate) parameters: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Data of `f32`, given anew with each step. The first dimension is the batch.
+    pub fn input(&self, name: &str, shape: impl Into<Vec<usize>>) -> Var {
+        self.push(ops::Input { labels: false }, Some(name), &[], &[], Some(shape.into()))
+    }
+
+    /// Class numbers, one `u32` for each sample of a batch.
+    pub fn labels(&self, name: &str, batch: usize) -> Var {
+        self.push(ops::Input { labels: true }, Some(name), &[], &[], Some(vec![batch]))
+    }
+
+    /// A tensor that is trained without a layer around it.
+    pub fn parameter(&self, name: &str, shape: impl Into<Vec<usize>>, init: Init) -> Var {
+        let shape = shape.into();
+        let parameter = self.declare(name, shape.clone(), init);
+        self.push(ops::Tensor, Some(name), &[], &[parameter], Some(shape))
+    }
+
+    /// Refuses if any call on this graph could not work.
+    ///
+    /// # Errors
+    /// The first refusal, usually [`Error::Shape`] with the layer, what it needs and what it got.
+    pub fn check(&self) -> Result<(), Error> {
+        self.lock().refused.clone().map_or(Ok(()), Err)
+    }
+
+    /// The batch size that the first input was declared with.
+    pub fn batch(&self) -> Option<usize> {
+        let nodes = self.lock();
+        nodes.list.iter().find(|n| n.inputs.is_empty() && n.parameters.is_empty()).map(|n| n.shape[0])
+    }
+
+    /// The parameters in the order of their layers.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        self.lock().parameters.clone()
+    }
+
+    /// A store of all parameters in one group named `default`, with first values from `seed`.
+    ///
+    /// # Errors
+    /// As [`Graph::check`] and the store's own.
+    pub fn store(&self, gpu: &Gpu, seed: u64) -> Result<ParamStore, Error> {
+        self.store_in_groups(gpu, seed, |_| "default".into())
+    }
+
+    /// A store of all parameters, each in the group that `group` names for it.
+    ///
+    /// The first values of a parameter depend on `seed` and its place among the parameters, not on groups.
+    ///
+    /// # Errors
+    /// As [`Graph::check`] and the store's own.
+    pub fn store_in_groups(
+        &self,
+        gpu: &Gpu,
+        seed: u64,
+        group: impl Fn(&Parameter) -> String,
+    ) -> Result<ParamStore, Error> {
+        self.check()?;
+        let mut groups: Vec<(String, Vec<(Parameter, Vec<f32>)>)> = Vec::new();
+        for (stream, parameter) in (0..).zip(self.parameters()) {
+            let values = parameter.init.values(&parameter.shape, seed, stream);
+            let name = group(&parameter);
+            match groups.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, members)) => members.push((parameter, values)),
+                None => groups.push((name, vec![(parameter, values)])),
+            }
+        }
+        let mut builder = ParamStore::builder();
+        for (name, members) in &groups {
+            builder = builder.group(name.clone(), |mut group| {
+                for (parameter, values) in members {
+                    group = group.tensor(parameter.name.clone(), parameter.shape.clone(), values);
+                }
+                group
+            });
+        }
+        builder.build(gpu)
+    }
+
+    pub(crate) fn declare(&self, name: &str, shape: Vec<usize>, init: Init) -> usize {
+        let mut nodes = self.lock();
+        if let Err(error) = init.check(name, &shape) {
+            nodes.refuse(error);
+        }
+        if nodes.parameters.iter().any(|p| p.name == name) {
+            nodes.refuse(Error::Duplicate { kind: "parameter", name: name.into() });
+        }
+        nodes.parameters.push(Parameter { name: name.into(), shape, init });
+        nodes.parameters.len() - 1
+    }
+
+    /// The name of a layer: the one given, or its kind with the next number.
+    pub(crate) fn layer_name(&self, kind: &'static str, given: Option<&str>) -> String {
+        let mut nodes = self.lock();
+        match given {
+            Some(name) => name.into(),
+            None => {
+                let number = nodes.numbers.entry(kind).or_default();
+                *number += 1;
+                format!("{kind}{number}")
+            }
+        }
+    }
+
+    pub(crate) fn refuse(&self, error: Error) {
+        self.lock().refuse(error);
+    }
+
+    /// Appends a node; `shape` is given for nodes without inputs, and inferred for all others.
+    pub(crate) fn push(
+        &self,
+        op: impl Op + 'static,
+        name: Option<&str>,
+        inputs: &[&Var],
+        parameters: &[usize],
+        shape: Option<Vec<usize>>,
+    ) -> Var {
+        let name = self.layer_name(op.kind(), name);
+        if inputs.iter().any(|input| !self.owns(input)) {
+            self.refuse(Error::Mismatch(format!("{name}: its inputs belong to different graphs")));
+        }
+        let mut nodes = self.lock();
+        if !nodes.names.insert(name.clone()) {
+            nodes.refuse(Error::Duplicate { kind: "layer", name: name.clone() });
+        }
+        let inputs: Vec<usize> = inputs.iter().map(|v| v.id).collect();
+        let shape = match shape {
+            Some(shape) => check_dimensions(&name, shape),
+            // After a refusal nothing is inferred: the first one is the cause of all others.
+            None if nodes.refused.is_some() => Ok(Vec::new()),
+            None => op.infer(&name, &inputs.iter().map(|&i| &nodes.list[i].shape[..]).collect::<Vec<_>>()),
+        };
+        let shape = shape.unwrap_or_else(|error| {
+            nodes.refuse(error);
+            Vec::new()
+        });
+        nodes.list.push(Node { op: Arc::new(op), name, inputs, parameters: parameters.to_vec(), shape });
+        Var { graph: self.clone(), id: nodes.list.len() - 1 }
+    }
+
+    pub(crate) fn node_list(&self) -> Vec<Node> {
+        self.lock().list.clone()
+    }
+
+    pub(crate) fn owns(&self, var: &Var) -> bool {
+        Arc::ptr_eq(&self.nodes, &var.graph.nodes)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Nodes> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn check_dimensions(name: &str, shape: Vec<usize>) -> Result<Vec<usize>, Error> {
+    if shape.is_empty() || shape.contains(&0) {
+        let expected = "at least one dimension, none of them 0".into();
+        return Err(Error::Shape { layer: name.into(), expected, got: shape });
+    }
+    Ok(shape)
+}
+
+impl Nodes {
+    fn refuse(&mut self, error: Error) {
+        self.refused.get_or_insert(error);
+    }
+}
+
+impl Var {
+    /// Its shape at the batch size that the inputs were declared with; empty after a refusal.
+    pub fn shape(&self) -> Vec<usize> {
+        self.graph.lock().list[self.id].shape.clone()
+    }
+
+    /// The name of the layer that makes it.
+    pub fn name(&self) -> String {
+        self.graph.lock().list[self.id].name.clone()
+    }
+
+    /// The graph that it belongs to.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    pub(crate) fn id(&self) -> usize {
+        self.id
+    }
+
+    pub(crate) fn unary(&self, op: impl Op + 'static) -> Var {
+        self.graph.push(op, None, &[self], &[], None)
+    }
+}

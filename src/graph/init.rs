@@ -1,0 +1,150 @@
+use rand::SeedableRng;
+use rand_distr::{Distribution, StandardNormal, StandardUniform};
+use rand_pcg::Pcg64;
+
+use crate::Error;
+
+/// First values of a parameter, a pure function of the seed, the shape and the parameter's place in its graph.
+///
+/// Fans are torch's: for a weight `[out, in, ...]` the fan-in is `in` times the kernel's elements and the
+/// fan-out is `out` times them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Init {
+    /// All the same value.
+    Constant(f64),
+    /// Uniform in `[-bound, bound)`.
+    Uniform {
+        /// Largest magnitude.
+        bound: f64,
+    },
+    /// Normal around 0.
+    Normal {
+        /// Standard deviation.
+        std: f64,
+    },
+    /// Uniform with bound `gain * sqrt(3 / fan_in)`, `gain = sqrt(2 / (1 + a^2))`, as
+    /// `torch.nn.init.kaiming_uniform_` (He et al. 2015, arXiv:1502.01852). torch's layers use `a = sqrt(5)`.
+    KaimingUniform {
+        /// Negative slope of the rectifier that follows; 0 for relu.
+        a: f64,
+    },
+    /// Normal with deviation `gain / sqrt(fan_in)`, as `torch.nn.init.kaiming_normal_`.
+    KaimingNormal {
+        /// Negative slope of the rectifier that follows; 0 for relu.
+        a: f64,
+    },
+    /// Uniform with bound `gain * sqrt(6 / (fan_in + fan_out))`, as `torch.nn.init.xavier_uniform_`
+    /// (Glorot and Bengio 2010).
+    XavierUniform {
+        /// Scale, 1 for none.
+        gain: f64,
+    },
+    /// Normal with deviation `gain * sqrt(2 / (fan_in + fan_out))`, as `torch.nn.init.xavier_normal_`.
+    XavierNormal {
+        /// Scale, 1 for none.
+        gain: f64,
+    },
+}
+
+impl Init {
+    /// Refuses a shape that has no fans where they are needed, or a scale that is not finite.
+    pub(crate) fn check(self, name: &str, shape: &[usize]) -> Result<(), Error> {
+        let scale = match self {
+            Self::Constant(x) => x,
+            Self::Uniform { bound: x } | Self::Normal { std: x } => x,
+            Self::KaimingUniform { a: x } | Self::KaimingNormal { a: x } => x,
+            Self::XavierUniform { gain: x } | Self::XavierNormal { gain: x } => x,
+        };
+        if !scale.is_finite() {
+            return Err(Error::constant(format!("{name}: the scale of its initialiser"), "finite", scale));
+        }
+        let fanless = matches!(self, Self::Constant(_) | Self::Uniform { .. } | Self::Normal { .. });
+        if shape.len() < 2 && !fanless {
+            let expected = "two dimensions or more for an initialiser with fans".into();
+            return Err(Error::Shape { layer: name.into(), expected, got: shape.to_vec() });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn values(self, shape: &[usize], seed: u64, stream: u64) -> Vec<f32> {
+        let len = shape.iter().product();
+        let mut random = Pcg64::seed_from_u64(seed);
+        // Far apart in one sequence of 2^128, so that a parameter's values do not hang on its neighbours' sizes.
+        random.advance(u128::from(stream) << 64);
+        let receptive: usize = shape.iter().skip(2).product();
+        let fan = |axis: usize| (shape.get(axis).copied().unwrap_or(1) * receptive) as f64;
+        let (fan_out, fan_in) = (fan(0), fan(1));
+        let gain = |a: f64| (2.0 / (1.0 + a * a)).sqrt();
+        let mut uniform = |bound: f64| -> Vec<f32> {
+            let draws = StandardUniform.sample_iter(&mut random).take(len);
+            draws.map(|x: f64| narrow((2.0 * x - 1.0) * bound)).collect()
+        };
+        match self {
+            Self::Constant(value) => vec![narrow(value); len],
+            Self::Uniform { bound } => uniform(bound),
+            Self::KaimingUniform { a } => uniform(gain(a) * (3.0 / fan_in).sqrt()),
+            Self::XavierUniform { gain } => uniform(gain * (6.0 / (fan_in + fan_out)).sqrt()),
+            Self::Normal { .. } | Self::KaimingNormal { .. } | Self::XavierNormal { .. } => {
+                let std = match self {
+                    Self::Normal { std } => std,
+                    Self::KaimingNormal { a } => gain(a) / fan_in.sqrt(),
+                    Self::XavierNormal { gain } => gain * (2.0 / (fan_in + fan_out)).sqrt(),
+                    _ => unreachable!("matched above"),
+                };
+                let draws = StandardNormal.sample_iter(&mut random).take(len);
+                draws.map(|x: f64| narrow(x * std)).collect()
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "parameters are f32")]
+fn narrow(x: f64) -> f32 {
+    x as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deviation(values: &[f32]) -> f64 {
+        (values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
+    }
+
+    #[test]
+    fn spreads_are_those_of_torch() {
+        let shape = [64, 32, 3, 3];
+        let (fan_in, fan_out) = (288.0_f64, 576.0_f64);
+        let rows = [
+            (Init::KaimingNormal { a: 0.0 }, (2.0 / fan_in).sqrt()),
+            (Init::KaimingUniform { a: 0.0 }, (2.0 / fan_in).sqrt()),
+            (Init::KaimingUniform { a: 5f64.sqrt() }, (1.0 / (3.0 * fan_in)).sqrt()),
+            (Init::XavierNormal { gain: 1.0 }, (2.0 / (fan_in + fan_out)).sqrt()),
+            (Init::XavierUniform { gain: 1.0 }, (2.0 / (fan_in + fan_out)).sqrt()),
+            (Init::Normal { std: 0.02 }, 0.02),
+        ];
+        for (init, want) in rows {
+            let got = deviation(&init.values(&shape, 7, 3));
+            assert!((got / want - 1.0).abs() < 0.02, "{init:?}: {got} is not {want}");
+        }
+    }
+
+    #[test]
+    fn values_depend_on_seed_and_stream_only() {
+        let init = Init::KaimingUniform { a: 0.0 };
+        let first = init.values(&[4, 4], 1, 0);
+        assert_eq!(first, init.values(&[4, 4], 1, 0));
+        assert_ne!(first, init.values(&[4, 4], 2, 0));
+        assert_ne!(first, init.values(&[4, 4], 1, 1));
+    }
+
+    #[test]
+    fn a_vector_has_no_fans() {
+        let error = Init::XavierUniform { gain: 1.0 }.check("b", &[3]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "b: expected two dimensions or more for an initialiser with fans, got [3]"
+        );
+    }
+}

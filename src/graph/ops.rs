@@ -1,0 +1,76 @@
+//! The operations: one file each, with the forward and the backward kernels side by side.
+
+mod accuracy;
+mod add;
+mod bias;
+mod column_sum;
+
+mod conv2d;
+mod cross_entropy;
+mod flatten;
+mod input;
+pub(crate) mod layout;
+mod linear;
+mod max_pool2d;
+mod mean;
+mod relu;
+
+use std::fmt::Debug;
+
+pub(crate) use conv2d::Conv2d;
+pub(crate) use cross_entropy::CrossEntropy;
+pub(crate) use input::{Input, Tensor};
+pub(crate) use linear::Linear;
+pub(crate) use max_pool2d::MaxPool2d;
+
+use super::lower::Lowering;
+use crate::Error;
+
+/// An operation of the graph: its shape rule, and the dispatches of its two passes.
+pub(crate) trait Op: Debug + Send + Sync {
+    /// Its name, in snake case, as users call it.
+    fn kind(&self) -> &'static str;
+
+    /// The shape that it makes of its inputs' shapes, or a refusal that names `layer`.
+    fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error>;
+
+    /// Emits the dispatches that compute node `id`.
+    fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error>;
+
+    /// Emits the dispatches that send the gradient of node `id` to its inputs and parameters.
+    fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error>;
+
+    /// Whether it is a relu, which may run in a neighbour's kernel.
+    fn is_relu(&self) -> bool {
+        false
+    }
+
+    /// Whether its forward kernel can end with a relu.
+    fn takes_relu_after(&self) -> bool {
+        false
+    }
+
+    /// Whether its forward kernel can begin with a relu, and its backward kernel heeds it.
+    fn takes_relu_before(&self) -> bool {
+        false
+    }
+}
+
+/// Invocations of a workgroup of the element-wise kernels.
+const WORKGROUP: usize = 64;
+
+/// The grid of a kernel with one invocation for each of `work` pieces.
+fn grid(work: usize) -> [u32; 3] {
+    crate::gpu::grid(work.div_ceil(WORKGROUP))
+}
+
+/// Refuses inputs of different shapes.
+fn same_shapes(layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+    match inputs.iter().find(|shape| **shape != inputs[0]) {
+        None => Ok(inputs[0].to_vec()),
+        Some(other) => {
+            let expected = format!("{:?} for both inputs", inputs[0]);
+            Err(Error::Shape { layer: layer.into(), expected, got: other.to_vec() })
+        }
+    }
+}

@@ -1,0 +1,67 @@
+use super::add::pass_gradient;
+use super::{Op, column_sum, grid};
+use crate::Error;
+use crate::gpu::{Binding, uniform};
+use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::shape::{Matrix, u};
+use crate::graph::{Init, Var};
+
+uniform! {
+    pub(crate) struct Shape { quads: u32, row_quads: u32, columns: u32, relu: u32 }
+}
+
+#[derive(Debug)]
+struct Bias;
+
+impl Var {
+    /// Adds a trained number to each channel of an image, or to each element of the last dimension.
+    ///
+    /// The parameter is `bias1`, `bias2`, … and starts at 0.
+    #[must_use]
+    pub fn bias(&self) -> Var {
+        let graph = self.graph();
+        let name = graph.layer_name("bias", None);
+        let len = Matrix::of(&self.shape()).columns;
+        let parameter = graph.declare(&name, vec![len], Init::Constant(0.0));
+        graph.push(Bias, Some(&name), &[self], &[parameter], None)
+    }
+}
+
+impl Op for Bias {
+    fn kind(&self) -> &'static str {
+        "bias"
+    }
+
+    fn infer(&self, _: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+        Ok(inputs[0].to_vec())
+    }
+
+    fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        let matrix = Matrix::of(lowering.shape(id));
+        let shape = Shape {
+            quads: u(matrix.quads()),
+            row_quads: u(matrix.pitch / 4),
+            columns: u(matrix.columns),
+            relu: u32::from(lowering.relu_after(id)),
+        };
+        let parameter = Operand::Parameter(lowering.parameters(id)[0]);
+        let operands = [lowering.argument(id, 0), parameter, lowering.define(id)];
+        let wgsl = include_str!("../../../shaders/ops/bias.wgsl");
+        let kernel = source::<Shape>("bias", wgsl, &[Binding::Read, Binding::Read, Binding::ReadWrite]);
+        lowering.emit(&lowering.name(id), kernel, grid(matrix.quads()), &operands, shape);
+        Ok(())
+    }
+
+    fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        let matrix = Matrix::of(lowering.shape(id));
+        let (name, dy) = (lowering.name(id), lowering.gradient(id));
+        let parameter = lowering.parameters(id)[0];
+        column_sum::emit(lowering, &name, u(matrix.rows), u(matrix.columns), dy, parameter);
+        pass_gradient(lowering, id, 0);
+        Ok(())
+    }
+
+    fn takes_relu_after(&self) -> bool {
+        true
+    }
+}

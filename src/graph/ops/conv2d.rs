@@ -1,0 +1,151 @@
+mod launch;
+mod weight_grad;
+
+use launch::{Geometry, Pack};
+use weight_grad::Partials;
+
+use super::Op;
+use crate::Error;
+use crate::gpu::Binding::{Read, ReadWrite};
+use crate::gpu::KernelClass;
+use crate::graph::lower::{Lowering, Operand};
+use crate::graph::shape::{image, u};
+
+/// A cross-correlation with zero padding.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conv2d {
+    pub(crate) stride: [usize; 2],
+    pub(crate) padding: [usize; 2],
+    pub(crate) weight: [usize; 4],
+}
+
+impl Conv2d {
+    fn geometry(&self, lowering: &Lowering, id: usize) -> Geometry {
+        let [images, channels, height, width] =
+            lowering.input_shape(id, 0).try_into().expect("checked by infer");
+        let [out_channels, _, kernel_height, kernel_width] = self.weight.map(u);
+        Geometry {
+            images: u(images),
+            in_channels: u(channels),
+            out_channels,
+            input: [u(height), u(width)],
+            kernel: [kernel_height, kernel_width],
+            stride: self.stride.map(u),
+            padding: self.padding.map(u),
+        }
+    }
+
+    /// Emits the weight (and the bias) in the order of the kernels, padded with zeros.
+    fn pack(&self, lowering: &mut Lowering, id: usize, pack: Pack) -> Operand {
+        let (name, geometry, class) = (lowering.name(id), self.geometry(lowering, id), lowering.class);
+        let parameters = lowering.parameters(id).to_vec();
+        let weight = Operand::Parameter(parameters[0]);
+        let bias = parameters.get(1).map(|&bias| Operand::Parameter(bias));
+        let packed = lowering.scratch("packed weight", launch::packed_len(&geometry, class, pack) as usize);
+        // A binding needs a buffer even where there is no bias to read.
+        let operands = [weight, bias.unwrap_or(weight), packed];
+        lowering.launch(
+            &name,
+            &[Read, Read, ReadWrite],
+            &operands,
+            launch::pack(&geometry, class, pack, bias.is_some()),
+        );
+        packed
+    }
+
+    fn weight_grad(&self, lowering: &mut Lowering, id: usize) {
+        let (name, geometry, class) = (lowering.name(id), self.geometry(lowering, id), lowering.class);
+        let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
+        let len = |parts: &Partials| (parts.parts * parts.len) as usize;
+        let (label, storage) = ("partial weight gradients", [Read, Read, ReadWrite]);
+        let (partial, parts) = match class {
+            KernelClass::CpuSubgroup8 => {
+                let (launch, parts) = weight_grad::broadcast(&geometry);
+                let partial = lowering.scratch(label, len(&parts));
+                lowering.launch(&name, &storage, &[x, dy, partial], launch);
+                (partial, parts)
+            }
+            KernelClass::Plain => {
+                let (launch, parts) = weight_grad::plain(&geometry);
+                let partial = lowering.scratch(label, len(&parts));
+                lowering.launch(&name, &storage, &[x, dy, partial], launch);
+                (partial, parts)
+            }
+        };
+        let parameters = lowering.parameters(id).to_vec();
+        let (weight, adds) = lowering.parameter_gradient(parameters[0]);
+        let bias = parameters.get(1).map(|&bias| lowering.parameter_gradient(bias).0);
+        let launch = weight_grad::finish(&geometry, &parts, bias.is_some(), adds);
+        // A binding needs a buffer even where there is no bias to write.
+        let bias = bias.unwrap_or_else(|| lowering.scratch("no bias", 4));
+        lowering.launch(&name, &[Read, ReadWrite, ReadWrite], &[partial, weight, bias], launch);
+    }
+
+    fn input_grad(&self, lowering: &mut Lowering, id: usize) {
+        let Some((dx, adds)) = lowering.gradient_into(id, 0) else { return };
+        let (name, geometry) = (lowering.name(id), self.geometry(lowering, id));
+        let packed = self.pack(lowering, id, Pack::InputGrad);
+        let operands = [lowering.gradient(id), packed, dx];
+        let storage = [Read, Read, ReadWrite];
+        if lowering.class == KernelClass::CpuSubgroup8 && self.stride == [1, 1] {
+            lowering.launch(&name, &storage, &operands, launch::input_grad(&geometry, adds));
+        } else {
+            lowering.launch(&name, &storage, &operands, launch::input_grad_plain(&geometry, adds));
+        }
+    }
+}
+
+impl Op for Conv2d {
+    fn kind(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+        let [n, c, h, w] = image(layer, inputs[0])?;
+        let [out, channels, kh, kw] = self.weight;
+        if c != channels {
+            let expected = format!("{channels} channels for a weight {:?}", self.weight);
+            return Err(Error::Shape { layer: layer.into(), expected, got: inputs[0].to_vec() });
+        }
+        if self.stride.contains(&0) {
+            return Err(Error::constant(format!("{layer}: stride"), "at least 1", 0));
+        }
+        let size = |axis: usize, len: usize, kernel: usize| {
+            (len + 2 * self.padding[axis]).checked_sub(kernel).map(|room| room / self.stride[axis] + 1)
+        };
+        match (size(0, h, kh), size(1, w, kw)) {
+            (Some(height), Some(width)) => Ok(vec![n, out, height, width]),
+            _ => {
+                let expected = format!("an image of at least {kh}x{kw} with its padding");
+                Err(Error::Shape { layer: layer.into(), expected, got: inputs[0].to_vec() })
+            }
+        }
+    }
+
+    fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        let (name, geometry, class) = (lowering.name(id), self.geometry(lowering, id), lowering.class);
+        let relu = lowering.relu_after(id);
+        let packed = self.pack(lowering, id, Pack::Forward);
+        let operands = [lowering.argument(id, 0), packed, lowering.define(id)];
+        let storage = [Read, Read, ReadWrite];
+        match class {
+            KernelClass::CpuSubgroup8 => {
+                lowering.launch(&name, &storage, &operands, launch::forward(&geometry, relu));
+            }
+            KernelClass::Plain => {
+                lowering.launch(&name, &storage, &operands, launch::forward_plain(&geometry, relu));
+            }
+        }
+        Ok(())
+    }
+
+    fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        self.weight_grad(lowering, id);
+        self.input_grad(lowering, id);
+        Ok(())
+    }
+
+    fn takes_relu_after(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,400 @@
+//! Convolution: which kernel, with which tile and grid, computes it and its gradients.
+
+use crate::graph::shape::pitch;
+use crate::graph::template::{Launch, Template, fold};
+use bytemuck::Zeroable;
+
+use crate::gpu::{KernelClass, uniform};
+
+/// Sizes of a convolution over NHWC activations, `y[n, oy, ox, o] = sum x[n, oy*s + ky - p, .., c] * w[o, c, ky, kx]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) images: u32,
+    pub(crate) in_channels: u32,
+    pub(crate) out_channels: u32,
+    /// Height and width of the input, the kernel, its stride and the padding on each side.
+    pub(crate) input: [u32; 2],
+    pub(crate) kernel: [u32; 2],
+    pub(crate) stride: [u32; 2],
+    pub(crate) padding: [u32; 2],
+}
+
+impl Geometry {
+    /// Height and width of the output.
+    pub(crate) fn output(&self) -> [u32; 2] {
+        [0, 1].map(|axis| {
+            (self.input[axis] + 2 * self.padding[axis] - self.kernel[axis]) / self.stride[axis] + 1
+        })
+    }
+
+    pub(super) fn taps(&self) -> u32 {
+        self.kernel[0] * self.kernel[1]
+    }
+}
+
+/// How output channels lie on lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lanes {
+    /// Channels of a lane: 1, 2 or 4.
+    pub(super) vector: u32,
+    /// Workgroups that cover all channels.
+    pub(super) tiles: u32,
+}
+
+impl Lanes {
+    pub(super) fn of(class: KernelClass, channels: u32) -> Self {
+        if class == KernelClass::Plain {
+            return Self { vector: 4, tiles: channels.div_ceil(4) };
+        }
+        // A lane's work is its channels and about one more for what does not depend on them.
+        [4, 2, 1]
+            .map(|vector| Self { vector, tiles: channels.div_ceil(8 * vector) })
+            .into_iter()
+            .min_by_key(|lanes| lanes.tiles * (lanes.vector + 1))
+            .expect("three choices")
+    }
+
+    /// Width in channels of a packed weight.
+    pub(super) fn packed(self, class: KernelClass) -> u32 {
+        match class {
+            KernelClass::CpuSubgroup8 => self.tiles * self.vector * 8,
+            KernelClass::Plain => self.tiles * 4,
+        }
+    }
+
+    pub(super) fn alias(self) -> (&'static str, &'static str) {
+        ("V", ["f32", "vec2f", "", "vec4f"][self.vector as usize - 1])
+    }
+}
+
+/// The largest of the evenly spread tiles of `len` that is at most `most`.
+pub(super) fn even_tile(len: u32, most: u32) -> u32 {
+    len.div_ceil(len.div_ceil(most))
+}
+
+/// Vec4 loads that cover what `pixels` outputs of a row touch, when each of eight lanes loads one pixel.
+pub(super) fn loads(pixels: u32, stride: u32, kernel_width: u32) -> u32 {
+    ((pixels - 1) * stride + kernel_width).div_ceil(8)
+}
+
+/// Direction of a packed weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pack {
+    Forward,
+    /// Transposed and flipped: the input gradient at stride 1 is a convolution with it.
+    InputGrad,
+}
+
+uniform! {
+    pub(crate) struct PackShape {
+        out_channels: u32,
+        in_channels: u32,
+        kernel_height: u32,
+        kernel_width: u32,
+        transposed: u32,
+        has_bias: u32,
+        inner: u32,
+        outer_vectors: u32,
+        grid_width: u32,
+    }
+}
+
+/// Elements of a packed weight.
+pub(crate) fn packed_len(geometry: &Geometry, class: KernelClass, pack: Pack) -> u32 {
+    let shape = pack_shape(geometry, class, pack, false);
+    (geometry.taps() * shape.inner + 1) * shape.outer_vectors * 4
+}
+
+fn pack_shape(geometry: &Geometry, class: KernelClass, pack: Pack, has_bias: bool) -> PackShape {
+    let (inner, outer) = match pack {
+        Pack::Forward => (geometry.in_channels, geometry.out_channels),
+        Pack::InputGrad => (geometry.out_channels, geometry.in_channels),
+    };
+    let class = if pack == Pack::InputGrad && geometry.stride != [1, 1] { KernelClass::Plain } else { class };
+    PackShape {
+        out_channels: geometry.out_channels,
+        in_channels: geometry.in_channels,
+        kernel_height: geometry.kernel[0],
+        kernel_width: geometry.kernel[1],
+        transposed: u32::from(pack == Pack::InputGrad),
+        has_bias: u32::from(has_bias && pack == Pack::Forward),
+        inner: pitch(inner),
+        outer_vectors: pitch(Lanes::of(class, outer).packed(class)) / 4,
+        grid_width: 0,
+    }
+}
+
+/// Bindings: weight, bias (or the weight again), packed weight.
+pub(crate) fn pack(geometry: &Geometry, class: KernelClass, pack: Pack, has_bias: bool) -> Launch<PackShape> {
+    let mut shape = pack_shape(geometry, class, pack, has_bias);
+    let vectors = (geometry.taps() * shape.inner + 1) * shape.outer_vectors;
+    let groups = fold(vectors.div_ceil(64));
+    shape.grid_width = groups[0];
+    let template = Template {
+        name: "conv2d_pack",
+        source: include_str!("../../../../shaders/ops/conv2d_pack.wgsl"),
+        constants: vec![],
+        aliases: vec![],
+    };
+    Launch { template, shape, groups }
+}
+
+uniform! {
+    pub(crate) struct ConvShape {
+        height: u32,
+        width: u32,
+        channel_vectors: u32,
+        out_height: u32,
+        out_width: u32,
+        out_vectors: u32,
+        packed_vectors: u32,
+        kernel_height: u32,
+        stride_y: u32,
+        pad_y: i32,
+        pad_x: i32,
+        row_tiles: u32,
+        column_tiles: u32,
+        channel_tiles: u32,
+        tiles: u32,
+        grid_width: u32,
+        relu: u32,
+    }
+}
+
+uniform! {
+    pub(crate) struct ConvPlainShape {
+        height: u32,
+        width: u32,
+        channel_vectors: u32,
+        out_height: u32,
+        out_width: u32,
+        out_vectors: u32,
+        kernel_height: u32,
+        kernel_width: u32,
+        stride_y: u32,
+        stride_x: u32,
+        pad_y: i32,
+        pad_x: i32,
+        len: u32,
+        grid_width: u32,
+        relu: u32,
+        accumulate: u32,
+    }
+}
+
+/// What a convolution kernel computes, forward or as the input gradient at stride 1.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub(super) images: u32,
+    pub(super) in_channels: u32,
+    pub(super) out_channels: u32,
+    pub(super) input: [u32; 2],
+    pub(super) output: [u32; 2],
+    pub(super) kernel: [u32; 2],
+    pub(super) stride: [u32; 2],
+    /// Negative when the input is cropped.
+    pub(super) padding: [i32; 2],
+}
+
+impl Window {
+    pub(super) fn forward(geometry: &Geometry) -> Self {
+        let window = Self {
+            images: geometry.images,
+            in_channels: geometry.in_channels,
+            out_channels: geometry.out_channels,
+            input: geometry.input,
+            output: geometry.output(),
+            kernel: geometry.kernel,
+            stride: geometry.stride,
+            padding: geometry.padding.map(u32::cast_signed),
+        };
+        window.joined()
+    }
+
+    fn input_grad(geometry: &Geometry) -> Self {
+        let padding =
+            [0, 1].map(|axis| geometry.kernel[axis].cast_signed() - 1 - geometry.padding[axis].cast_signed());
+        let window = Self {
+            images: geometry.images,
+            in_channels: geometry.out_channels,
+            out_channels: geometry.in_channels,
+            input: geometry.output(),
+            output: geometry.input,
+            kernel: geometry.kernel,
+            stride: [1, 1],
+            padding,
+        };
+        window.joined()
+    }
+
+    /// A 1x1 kernel over all pixels sees no rows and no images, so all are one long row.
+    fn joined(self) -> Self {
+        if self.kernel != [1, 1] || self.stride != [1, 1] || self.padding != [0, 0] {
+            return self;
+        }
+        let pixels = [1, self.images * self.input[0] * self.input[1]];
+        Self { images: 1, input: pixels, output: pixels, ..self }
+    }
+}
+
+/// Whether a gradient kernel writes its result or adds it to what is there.
+pub(super) fn flag(set: bool) -> u32 {
+    u32::from(set)
+}
+
+/// Multiply-adds in the innermost block of a kernel: more run faster and compile slower.
+pub(super) const UNROLLED: u32 = 400;
+
+/// Outputs of a tile: each is a store, which takes about as long to compile as eight multiply-adds.
+const OUTPUTS: u32 = 32;
+
+/// Bindings: input, packed weight, output.
+fn broadcast(window: &Window, relu: bool, accumulate: bool) -> Launch<ConvShape> {
+    let lanes = Lanes::of(KernelClass::CpuSubgroup8, window.out_channels);
+    let channels = window.in_channels.min(4);
+    let per_pixel = window.kernel[1] * channels;
+    let most = (UNROLLED / per_pixel).max(1);
+    let pixels = even_tile(window.output[1], most.min(16));
+    let rows = even_tile(window.output[0], (most.min(OUTPUTS) / pixels).clamp(1, 4));
+    let row_tiles = window.output[0].div_ceil(rows);
+    let column_tiles = window.output[1].div_ceil(pixels);
+    let tiles = lanes.tiles * row_tiles * column_tiles * window.images;
+    let groups = fold(tiles);
+    let shape = ConvShape {
+        height: window.input[0],
+        width: window.input[1],
+        channel_vectors: pitch(window.in_channels) / 4,
+        out_height: window.output[0],
+        out_width: window.output[1],
+        out_vectors: pitch(window.out_channels) / lanes.vector,
+        packed_vectors: lanes.tiles * 8,
+        kernel_height: window.kernel[0],
+        stride_y: window.stride[0],
+        pad_y: window.padding[0],
+        pad_x: window.padding[1],
+        row_tiles,
+        column_tiles,
+        channel_tiles: lanes.tiles,
+        tiles,
+        grid_width: groups[0],
+        relu: flag(relu),
+    };
+    let template = Template {
+        name: "conv2d",
+        source: include_str!("../../../../shaders/ops/conv2d.wgsl"),
+        constants: vec![
+            ("ROWS", rows),
+            ("PIXELS", pixels),
+            ("KERNEL_WIDTH", window.kernel[1]),
+            ("STRIDE", window.stride[1]),
+            ("LOADS", loads(pixels, window.stride[1], window.kernel[1])),
+            ("CHANNELS", channels),
+            ("ACCUMULATE", flag(accumulate)),
+        ],
+        aliases: vec![lanes.alias()],
+    };
+    Launch { template, shape, groups }
+}
+
+/// Forward pass on a CPU adapter. Bindings: input, weight packed [`Pack::Forward`], output.
+pub(crate) fn forward(geometry: &Geometry, relu: bool) -> Launch<ConvShape> {
+    broadcast(&Window::forward(geometry), relu, false)
+}
+
+/// Input gradient at stride 1 on a CPU adapter. Bindings: output's gradient, weight packed
+/// [`Pack::InputGrad`], input's gradient.
+///
+/// # Panics
+/// At another stride, which is [`input_grad_plain`]'s.
+pub(crate) fn input_grad(geometry: &Geometry, accumulate: bool) -> Launch<ConvShape> {
+    assert_eq!(geometry.stride, [1, 1], "the flipped convolution needs stride 1");
+    broadcast(&Window::input_grad(geometry), false, accumulate)
+}
+
+fn plain_shape(window: &Window) -> ConvPlainShape {
+    ConvPlainShape {
+        height: window.input[0],
+        width: window.input[1],
+        channel_vectors: pitch(window.in_channels) / 4,
+        out_height: window.output[0],
+        out_width: window.output[1],
+        out_vectors: pitch(window.out_channels) / 4,
+        kernel_height: window.kernel[0],
+        kernel_width: window.kernel[1],
+        stride_y: window.stride[0],
+        stride_x: window.stride[1],
+        pad_y: window.padding[0],
+        pad_x: window.padding[1],
+        ..ConvPlainShape::zeroed()
+    }
+}
+
+/// Forward pass anywhere. Bindings: input, weight packed [`Pack::Forward`], output.
+pub(crate) fn forward_plain(geometry: &Geometry, relu: bool) -> Launch<ConvPlainShape> {
+    let window = Window::forward(geometry);
+    let mut shape = plain_shape(&window);
+    shape.len = window.images * window.output[0] * window.output[1] * shape.out_vectors;
+    shape.relu = flag(relu);
+    let groups = fold(shape.len.div_ceil(64));
+    shape.grid_width = groups[0];
+    let template = Template {
+        name: "conv2d_plain",
+        source: include_str!("../../../../shaders/ops/conv2d_plain.wgsl"),
+        constants: vec![],
+        aliases: vec![],
+    };
+    Launch { template, shape, groups }
+}
+
+uniform! {
+    pub(crate) struct InputGradPlainShape {
+        height: u32,
+        width: u32,
+        channel_vectors: u32,
+        out_height: u32,
+        out_width: u32,
+        out_vectors: u32,
+        kernel_height: u32,
+        kernel_width: u32,
+        stride_y: u32,
+        stride_x: u32,
+        pad_y: i32,
+        pad_x: i32,
+        len: u32,
+        grid_width: u32,
+        accumulate: u32,
+    }
+}
+
+/// Input gradient anywhere, at any stride. Bindings: output's gradient, weight packed [`Pack::InputGrad`],
+/// input's gradient.
+pub(crate) fn input_grad_plain(geometry: &Geometry, accumulate: bool) -> Launch<InputGradPlainShape> {
+    let output = geometry.output();
+    let channel_vectors = pitch(geometry.in_channels) / 4;
+    let len = geometry.images * geometry.input[0] * geometry.input[1] * channel_vectors;
+    let groups = fold(len.div_ceil(64));
+    let shape = InputGradPlainShape {
+        height: geometry.input[0],
+        width: geometry.input[1],
+        channel_vectors,
+        out_height: output[0],
+        out_width: output[1],
+        out_vectors: pitch(geometry.out_channels) / 4,
+        kernel_height: geometry.kernel[0],
+        kernel_width: geometry.kernel[1],
+        stride_y: geometry.stride[0],
+        stride_x: geometry.stride[1],
+        pad_y: geometry.padding[0].cast_signed(),
+        pad_x: geometry.padding[1].cast_signed(),
+        len,
+        grid_width: groups[0],
+        accumulate: flag(accumulate),
+    };
+    let template = Template {
+        name: "conv2d_input_grad_plain",
+        source: include_str!("../../../../shaders/ops/conv2d_input_grad_plain.wgsl"),
+        constants: vec![],
+        aliases: vec![],
+    };
+    Launch { template, shape, groups }
+}

@@ -1,0 +1,66 @@
+use super::add::pass_gradient;
+use super::{Op, layout};
+use crate::Error;
+use crate::graph::Var;
+use crate::graph::lower::Lowering;
+use crate::graph::shape::Planes;
+
+#[derive(Debug)]
+struct Flatten;
+
+impl Var {
+    /// Everything but the first dimension in one, in torch's order: `[N, C, H, W]` becomes `[N, C * H * W]`.
+    #[must_use]
+    pub fn flatten(&self) -> Var {
+        self.unary(Flatten)
+    }
+}
+
+/// The rows of the input as images of the output.
+fn planes(shape: &[usize]) -> Planes {
+    match *shape {
+        [n, ref middle @ .., last] if shape.len() != 4 => {
+            let pixels = middle.iter().product();
+            Planes { images: n, channels: last, pixels, channel_stride: 1, pixel_stride: last }
+        }
+        _ => Planes::of(shape),
+    }
+}
+
+impl Op for Flatten {
+    fn kind(&self) -> &'static str {
+        "flatten"
+    }
+
+    fn infer(&self, _: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+        Ok(vec![inputs[0][0], inputs[0][1..].iter().product()])
+    }
+
+    fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        let planes = planes(lowering.input_shape(id, 0));
+        let x = lowering.argument(id, 0);
+        if planes.is_flat() {
+            lowering.define_as(id, x);
+            return Ok(());
+        }
+        let pitch = lowering.shape(id)[1].next_multiple_of(4);
+        let y = lowering.define(id);
+        let name = lowering.name(id);
+        layout::to_planes(lowering, &name, planes, pitch, x, y, false);
+        Ok(())
+    }
+
+    fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        let planes = planes(lowering.input_shape(id, 0));
+        if planes.is_flat() {
+            pass_gradient(lowering, id, 0);
+            return Ok(());
+        }
+        let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
+        let pitch = lowering.shape(id)[1].next_multiple_of(4);
+        let dy = lowering.gradient(id);
+        let name = lowering.name(id);
+        layout::to_rows(lowering, &name, planes, pitch, dy, dx, accumulate);
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! Linear layers and the matrix products behind them: which kernel, with which tile and grid.
+//!
+//! Activations are `[rows, pitch]` with the pitch a whole number of vec4s; the weight `[out, in]` is unpadded.
+
+use crate::graph::shape::pitch;
+use crate::graph::template::{Launch, Template, fold};
+use bytemuck::Zeroable;
+
+use crate::gpu::{KernelClass, uniform};
+
+/// Sizes of `y = x * transpose(w) + b`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) rows: u32,
+    pub(crate) in_features: u32,
+    pub(crate) out_features: u32,
+}
+
+/// Whether the broadcast kernels can serve: they read and write the unpadded weight as vec4s.
+pub(crate) fn class(geometry: &Geometry, available: KernelClass) -> KernelClass {
+    if geometry.in_features % 4 == 0 { available } else { KernelClass::Plain }
+}
+
+uniform! {
+    pub(crate) struct NtShape {
+        rows: u32,
+        columns: u32,
+        inner: u32,
+        left_vectors: u32,
+        right_vectors: u32,
+        out_vectors: u32,
+        row_tiles: u32,
+        tiles: u32,
+        grid_width: u32,
+        has_bias: u32,
+        relu: u32,
+    }
+}
+
+uniform! {
+    pub(crate) struct ProductShape {
+        rows: u32,
+        columns: u32,
+        inner: u32,
+        left_vectors: u32,
+        right_vectors: u32,
+        out_vectors: u32,
+        row_tiles: u32,
+        tiles: u32,
+        grid_width: u32,
+    }
+}
+
+/// Rows of the widest tile: wider ones run little faster and compile much slower.
+const TILE: u32 = 32;
+
+/// Rows of a tile: one of a few sizes, so that pipelines are shared.
+fn tile_rows(rows: u32) -> u32 {
+    rows.next_power_of_two().min(TILE)
+}
+
+/// Rows, columns and inner length of a product, spread over tiles.
+struct Tiling {
+    rows: u32,
+    row_tiles: u32,
+    tiles: u32,
+    groups: [u32; 2],
+}
+
+impl Tiling {
+    fn new(rows: u32, columns: u32) -> Self {
+        let tile = tile_rows(rows);
+        let row_tiles = rows.div_ceil(tile);
+        let tiles = row_tiles * columns.div_ceil(32);
+        Self { rows: tile, row_tiles, tiles, groups: fold(tiles) }
+    }
+
+    fn template(&self, name: &'static str, source: &'static str, rows_per_load: u32) -> Template {
+        let constants = vec![("ROWS", self.rows), ("GROUPS", self.rows.div_ceil(rows_per_load))];
+        Template { name, source, constants, aliases: vec![] }
+    }
+}
+
+/// `y = x * transpose(w) + b` on a CPU adapter; input features a multiple of 4. Bindings: x, w, b (or w again), y.
+pub(crate) fn forward(geometry: &Geometry, has_bias: bool, relu: bool) -> Launch<NtShape> {
+    let tiling = Tiling::new(geometry.rows, geometry.out_features);
+    let shape = NtShape {
+        rows: geometry.rows,
+        columns: geometry.out_features,
+        inner: geometry.in_features,
+        left_vectors: pitch(geometry.in_features) / 4,
+        right_vectors: geometry.in_features / 4,
+        out_vectors: pitch(geometry.out_features) / 4,
+        row_tiles: tiling.row_tiles,
+        tiles: tiling.tiles,
+        grid_width: tiling.groups[0],
+        has_bias: u32::from(has_bias),
+        relu: u32::from(relu),
+    };
+    let template = tiling.template("matmul_nt", include_str!("../../../../shaders/ops/matmul_nt.wgsl"), 8);
+    Launch { template, shape, groups: tiling.groups }
+}
+
+/// `dx = dy * w` on a CPU adapter; input features a multiple of 4. Bindings: dy, w, dx.
+pub(crate) fn input_grad(geometry: &Geometry, accumulate: bool) -> Launch<ProductShape> {
+    let tiling = Tiling::new(geometry.rows, geometry.in_features);
+    let shape = ProductShape {
+        rows: geometry.rows,
+        columns: geometry.in_features,
+        inner: geometry.out_features,
+        left_vectors: pitch(geometry.out_features) / 4,
+        right_vectors: geometry.in_features / 4,
+        out_vectors: geometry.in_features / 4,
+        row_tiles: tiling.row_tiles,
+        tiles: tiling.tiles,
+        grid_width: tiling.groups[0],
+    };
+    let mut template =
+        tiling.template("matmul_nn", include_str!("../../../../shaders/ops/matmul_nn.wgsl"), 8);
+    template.constants.push(("ACCUMULATE", u32::from(accumulate)));
+    Launch { template, shape, groups: tiling.groups }
+}
+
+/// `dw = transpose(dy) * x` on a CPU adapter; input features a multiple of 4. Bindings: dy, x, dw.
+pub(crate) fn weight_grad(geometry: &Geometry, accumulate: bool) -> Launch<ProductShape> {
+    let tiling = Tiling::new(geometry.out_features, geometry.in_features);
+    // The kernel loads four rows at once, so a tile starts at a multiple of four.
+    let tiling = if tiling.rows < 4 { Tiling { rows: 4, ..tiling } } else { tiling };
+    let shape = ProductShape {
+        rows: geometry.out_features,
+        columns: geometry.in_features,
+        inner: geometry.rows,
+        left_vectors: pitch(geometry.out_features) / 4,
+        right_vectors: geometry.in_features / 4,
+        out_vectors: geometry.in_features / 4,
+        row_tiles: tiling.row_tiles,
+        tiles: tiling.tiles,
+        grid_width: tiling.groups[0],
+    };
+    let mut template =
+        tiling.template("matmul_tn", include_str!("../../../../shaders/ops/matmul_tn.wgsl"), 32);
+    template.constants.push(("ACCUMULATE", u32::from(accumulate)));
+    Launch { template, shape, groups: tiling.groups }
+}
+
+uniform! {
+    pub(crate) struct PlainShape {
+        rows: u32,
+        columns: u32,
+        inner: u32,
+        left_row: u32,
+        left_column: u32,
+        right_row: u32,
+        right_column: u32,
+        out_pitch: u32,
+        column_tiles: u32,
+        tiles: u32,
+        grid_width: u32,
+        has_bias: u32,
+        relu: u32,
+        accumulate: u32,
+    }
+}
+
+/// A product of strided matrices. Bindings: left, right, bias (or right again), output.
+fn plain(mut shape: PlainShape) -> Launch<PlainShape> {
+    shape.column_tiles = shape.out_pitch.div_ceil(4);
+    shape.tiles = shape.column_tiles * shape.rows.div_ceil(4);
+    let groups = fold(shape.tiles.div_ceil(64));
+    shape.grid_width = groups[0];
+    let template = Template {
+        name: "matmul_plain",
+        source: include_str!("../../../../shaders/ops/matmul_plain.wgsl"),
+        constants: vec![],
+        aliases: vec![],
+    };
+    Launch { template, shape, groups }
+}
+
+/// `y = x * transpose(w) + b` anywhere. Bindings: x, w, b (or w again), y.
+pub(crate) fn forward_plain(geometry: &Geometry, has_bias: bool, relu: bool) -> Launch<PlainShape> {
+    plain(PlainShape {
+        rows: geometry.rows,
+        columns: geometry.out_features,
+        inner: geometry.in_features,
+        left_row: pitch(geometry.in_features),
+        left_column: 1,
+        right_row: 1,
+        right_column: geometry.in_features,
+        out_pitch: pitch(geometry.out_features),
+        has_bias: u32::from(has_bias),
+        relu: u32::from(relu),
+        ..PlainShape::zeroed()
+    })
+}
+
+/// `dx = dy * w` anywhere. Bindings: dy, w, w again, dx.
+pub(crate) fn input_grad_plain(geometry: &Geometry, accumulate: bool) -> Launch<PlainShape> {
+    plain(PlainShape {
+        rows: geometry.rows,
+        columns: geometry.in_features,
+        inner: geometry.out_features,
+        left_row: pitch(geometry.out_features),
+        left_column: 1,
+        right_row: geometry.in_features,
+        right_column: 1,
+        out_pitch: pitch(geometry.in_features),
+        accumulate: u32::from(accumulate),
+        ..PlainShape::zeroed()
+    })
+}
+
+/// `dw = transpose(dy) * x` anywhere. Bindings: dy, x, x again, dw.
+pub(crate) fn weight_grad_plain(geometry: &Geometry, accumulate: bool) -> Launch<PlainShape> {
+    plain(PlainShape {
+        rows: geometry.out_features,
+        columns: geometry.in_features,
+        inner: geometry.rows,
+        left_row: 1,
+        left_column: pitch(geometry.out_features),
+        right_row: pitch(geometry.in_features),
+        right_column: 1,
+        out_pitch: geometry.in_features,
+        accumulate: u32::from(accumulate),
+        ..PlainShape::zeroed()
+    })
+}

@@ -1,0 +1,78 @@
+use super::{Op, grid};
+use crate::Error;
+use crate::gpu::{Binding, uniform};
+use crate::graph::Var;
+use crate::graph::lower::{Lowering, source};
+use crate::graph::shape::{Matrix, u};
+
+uniform! {
+    pub(crate) struct Shape { quads: u32, sums: u32, scale: f32 }
+}
+uniform! {
+    pub(crate) struct GradShape { quads: u32, row_quads: u32, columns: u32, scale: f32, accumulate: u32 }
+}
+
+/// Quads that one invocation sums, as in the kernel.
+const CHUNK: usize = 64;
+
+#[derive(Debug)]
+struct Mean;
+
+impl Var {
+    /// The mean of all elements, of shape `[1]`, summed in a fixed order.
+    #[must_use]
+    pub fn mean(&self) -> Var {
+        self.unary(Mean)
+    }
+}
+
+fn scale(lowering: &Lowering, id: usize) -> f32 {
+    1.0 / lowering.input_shape(id, 0).iter().product::<usize>() as f32
+}
+
+impl Op for Mean {
+    fn kind(&self) -> &'static str {
+        "mean"
+    }
+
+    fn infer(&self, _: &str, _: &[&[usize]]) -> Result<Vec<usize>, Error> {
+        Ok(vec![1])
+    }
+
+    fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        let mut quads = Matrix::of(lowering.input_shape(id, 0)).quads();
+        let mut x = lowering.argument(id, 0);
+        loop {
+            let sums = quads.div_ceil(CHUNK);
+            let last = sums == 1;
+            let y =
+                if last { lowering.define(id) } else { lowering.scratch("sums", sums.next_multiple_of(4)) };
+            let shape =
+                Shape { quads: u(quads), sums: u(sums), scale: if last { scale(lowering, id) } else { 1.0 } };
+            let wgsl = include_str!("../../../shaders/ops/sum_chunks.wgsl");
+            let kernel = source::<Shape>("sum_chunks", wgsl, &[Binding::Read, Binding::ReadWrite]);
+            lowering.emit(&lowering.name(id), kernel, grid(sums.div_ceil(4)), &[x, y], shape);
+            if last {
+                return Ok(());
+            }
+            (x, quads) = (y, sums.div_ceil(4));
+        }
+    }
+
+    fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
+        let matrix = Matrix::of(lowering.input_shape(id, 0));
+        let shape = GradShape {
+            quads: u(matrix.quads()),
+            row_quads: u(matrix.pitch / 4),
+            columns: u(matrix.columns),
+            scale: scale(lowering, id),
+            accumulate: u32::from(accumulate),
+        };
+        let dy = lowering.gradient(id);
+        let wgsl = include_str!("../../../shaders/ops/mean_grad.wgsl");
+        let kernel = source::<GradShape>("mean_grad", wgsl, &[Binding::Read, Binding::ReadWrite]);
+        lowering.emit(&lowering.name(id), kernel, grid(matrix.quads()), &[dy, dx], shape);
+        Ok(())
+    }
+}

@@ -1,0 +1,439 @@
+use std::sync::Arc;
+
+use super::lower::{self, Keep, Lowering, Operand};
+use super::shape::Planes;
+use super::workspace::{Life, assign};
+use super::{Graph, Var, Workspace};
+use crate::Error;
+use crate::gpu::{Buffer, Gpu, Kernel, Recorder, Region, UniformRing};
+use crate::params::ParamStore;
+
+/// Whether a plan has a backward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Forward, then backward: gradients of all parameters are written into the store.
+    Train,
+    /// Forward only.
+    Evaluate,
+}
+
+/// What a plan computes.
+#[derive(Clone, Debug)]
+pub struct PlanOptions {
+    pub(crate) mode: Mode,
+    pub(crate) batch: Option<usize>,
+    pub(crate) accumulate: bool,
+    pub(crate) root: Option<Var>,
+    pub(crate) upstream: Option<String>,
+    pub(crate) outputs: Vec<(String, Var)>,
+}
+
+impl PlanOptions {
+    /// Computes `loss`, a scalar, and the gradients of all parameters. The loss is the output `loss`.
+    pub fn train(loss: &Var) -> Self {
+        Self { mode: Mode::Train, root: Some(loss.clone()), ..Self::evaluate() }
+    }
+
+    /// Computes the outputs that are asked for, and nothing else.
+    pub fn evaluate() -> Self {
+        Self {
+            mode: Mode::Evaluate,
+            batch: None,
+            accumulate: false,
+            root: None,
+            upstream: None,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Another batch size than the one that the inputs were declared with.
+    #[must_use]
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = Some(batch);
+        self
+    }
+
+    /// Adds to the parameters' gradients instead of writing them, as torch does between two `zero_grad`.
+    #[must_use]
+    pub fn accumulate(mut self) -> Self {
+        self.accumulate = true;
+        self
+    }
+
+    /// Also keeps the value of `var`, to be read under `name`.
+    #[must_use]
+    pub fn output(mut self, name: &str, var: &Var) -> Self {
+        self.outputs.push((name.into(), var.clone()));
+        self
+    }
+
+    /// Starts the backward pass with a gradient that is written under `name` like an input, so that the
+    /// root need not be a scalar; as `y.backward(gradient)` of torch.
+    #[must_use]
+    pub fn upstream(mut self, name: &str) -> Self {
+        self.upstream = Some(name.into());
+        self
+    }
+}
+
+/// Host data for an input: `f32`s, or `u32` class numbers.
+pub trait HostData {
+    /// The data as `f32`, if it is that.
+    fn as_f32(&self) -> Option<&[f32]> {
+        None
+    }
+    /// The data as class numbers, if it is that.
+    fn as_labels(&self) -> Option<&[u32]> {
+        None
+    }
+}
+
+impl HostData for [f32] {
+    fn as_f32(&self) -> Option<&[f32]> {
+        Some(self)
+    }
+}
+
+impl HostData for [u32] {
+    fn as_labels(&self) -> Option<&[u32]> {
+        Some(self)
+    }
+}
+
+impl HostData for Vec<f32> {
+    fn as_f32(&self) -> Option<&[f32]> {
+        Some(self)
+    }
+}
+
+impl HostData for Vec<u32> {
+    fn as_labels(&self) -> Option<&[u32]> {
+        Some(self)
+    }
+}
+
+impl<T: HostData + ?Sized> HostData for &T {
+    fn as_f32(&self) -> Option<&[f32]> {
+        (**self).as_f32()
+    }
+    fn as_labels(&self) -> Option<&[u32]> {
+        (**self).as_labels()
+    }
+}
+
+/// A graph compiled for one batch size and one store: a flat list of dispatches with everything bound.
+#[derive(Debug)]
+pub struct Plan {
+    gpu: Gpu,
+    steps: Vec<Bound>,
+    uniforms: Buffer<u8>,
+    inputs: Vec<Input>,
+    outputs: Vec<Output>,
+    // The bind groups hold the buffers too; these keep the counters honest.
+    _activations: Vec<Arc<Buffer<f32>>>,
+}
+
+#[derive(Debug)]
+struct Bound {
+    label: String,
+    kernel: Arc<Kernel>,
+    group: wgpu::BindGroup,
+    grid: [u32; 3],
+}
+
+#[derive(Debug)]
+struct Input {
+    name: String,
+    buffer: Arc<Buffer<f32>>,
+    labels: bool,
+    shape: Vec<usize>,
+    classes: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Output {
+    name: String,
+    buffer: Arc<Buffer<f32>>,
+    shape: Vec<usize>,
+}
+
+impl Graph {
+    /// Compiles what `options` asks for over the parameters of `params`.
+    ///
+    /// Activations live in `workspace`, which other plans of this graph may share.
+    ///
+    /// # Errors
+    /// As [`Graph::check`]; [`Error::UnknownName`] or [`Error::Shape`] if the store lacks a parameter or has
+    /// it in another shape; [`Error::Limit`] if one tensor exceeds what the device can bind;
+    /// [`Error::Kernel`].
+    pub fn compile(
+        &self,
+        params: &ParamStore,
+        options: &PlanOptions,
+        workspace: &mut Workspace,
+    ) -> Result<Plan, Error> {
+        let lowering = lower::lower(self, options, params.gpu().class())?;
+        Plan::bind(&lowering, self, params, workspace)
+    }
+}
+
+impl Plan {
+    fn bind(
+        lowering: &Lowering,
+        graph: &Graph,
+        params: &ParamStore,
+        workspace: &mut Workspace,
+    ) -> Result<Self, Error> {
+        let gpu = params.gpu();
+        let (inputs, outputs, activations) = allocate(gpu, lowering, workspace)?;
+        let parameters = graph.parameters();
+        for parameter in &parameters {
+            let have = params.layout().span(&parameter.name)?;
+            if have.shape != parameter.shape {
+                let expected = format!("{:?}", parameter.shape);
+                let (layer, got) = (parameter.name.clone(), have.shape.clone());
+                return Err(Error::Shape { layer, expected, got });
+            }
+        }
+        let region = |operand: &Operand| -> Result<Region<'_>, Error> {
+            match *operand {
+                Operand::Value(value) => Ok(activations[value].region()),
+                Operand::Parameter(p) => {
+                    params.params().region_of(params.layout().span(&parameters[p].name)?)
+                }
+                Operand::Gradient(p) => params.grads().region_of(params.layout().span(&parameters[p].name)?),
+            }
+        };
+        let block = UniformRing::ALIGN;
+        let len = lowering.steps.len() * block;
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let uniforms = Buffer::with_usage(gpu, "plan uniforms", len, usage)?;
+        let mut bytes = vec![0; len];
+        let mut steps = Vec::with_capacity(lowering.steps.len());
+        for (number, step) in lowering.steps.iter().enumerate() {
+            let at = number * block;
+            bytes[at..at + step.uniform.len()].copy_from_slice(&step.uniform);
+            let kernel = gpu.kernel(&step.kernel)?;
+            let bytes = step.uniform.len() as u64;
+            let mut regions = vec![Region { buffer: uniforms.raw(), offset: at as u64, bytes }];
+            for operand in &step.operands {
+                regions.push(region(operand)?);
+            }
+            let group = gpu.bind_group(&kernel, &regions)?;
+            steps.push(Bound { label: step.label.clone(), kernel, group, grid: step.grid });
+        }
+        uniforms.write(gpu, 0, &bytes)?;
+        Ok(Self { gpu: gpu.clone(), steps, uniforms, inputs, outputs, _activations: activations })
+    }
+
+    /// Records the whole plan.
+    pub fn record(&self, recorder: &mut Recorder<'_>) {
+        for step in &self.steps {
+            recorder.dispatch(&step.kernel, &step.group, &[], step.grid);
+        }
+    }
+
+    /// Uploads an input, in torch's order; it is used by the next submit.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`]; [`Error::Length`]; [`Error::Constant`] for a label that names no class;
+    /// [`Error::Mismatch`] for labels where numbers belong or the other way round.
+    pub fn write(&self, name: &str, data: &(impl HostData + ?Sized)) -> Result<(), Error> {
+        let input = self.find_input(name)?;
+        input.check(data.as_f32(), data.as_labels(), input.shape[0])?;
+        match (data.as_f32(), data.as_labels()) {
+            (Some(data), _) => self.gpu.write(input.buffer.raw(), 0, bytemuck::cast_slice(data)),
+            (_, Some(data)) => self.gpu.write(input.buffer.raw(), 0, bytemuck::cast_slice(data)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Samples in `data`: elements of its first input over the elements of one sample.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`]; [`Error::Config`] if there is no data; [`Error::Length`] for a part of a sample.
+    pub(crate) fn samples(&self, data: &[(&str, &dyn HostData)]) -> Result<usize, Error> {
+        let Some((name, data)) = data.first() else {
+            return Err(Error::Config { what: "inputs".into(), reason: "there are none".into() });
+        };
+        let input = self.find_input(name)?;
+        let len = data.as_f32().map(<[f32]>::len).or(data.as_labels().map(<[u32]>::len)).unwrap_or(0);
+        let sample: usize = input.shape[1..].iter().product();
+        if len == 0 || !len.is_multiple_of(sample) {
+            let what = format!("input {name}, in whole samples of {:?}", &input.shape[1..]);
+            return Err(Error::Length { what, expected: len.next_multiple_of(sample).max(sample), got: len });
+        }
+        Ok(len / sample)
+    }
+
+    /// Refuses data for `samples` samples that [`Plan::write`] would refuse, and inputs that are missing,
+    /// without writing anything.
+    pub(crate) fn check_inputs(&self, data: &[(&str, &dyn HostData)], samples: usize) -> Result<(), Error> {
+        for (name, data) in data {
+            self.find_input(name)?.check(data.as_f32(), data.as_labels(), samples)?;
+        }
+        match self.inputs.iter().find(|input| !data.iter().any(|(name, _)| *name == input.name)) {
+            None => Ok(()),
+            Some(input) => {
+                Err(Error::Config { what: "inputs".into(), reason: format!("{} is missing", input.name) })
+            }
+        }
+    }
+
+    /// Uploads all inputs: this plan's batch, from sample `first` on, of data that was checked.
+    pub(crate) fn write_part(&self, data: &[(&str, &dyn HostData)], first: usize) -> Result<(), Error> {
+        for (name, data) in data {
+            let input = self.find_input(name)?;
+            let sample: usize = input.shape[1..].iter().product();
+            let part = first * sample..(first + input.shape[0]) * sample;
+            match (data.as_f32(), data.as_labels()) {
+                (Some(data), _) => self.write(name, &data[part])?,
+                (_, Some(data)) => self.write(name, &data[part])?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn find_input(&self, name: &str) -> Result<&Input, Error> {
+        self.inputs
+            .iter()
+            .find(|input| input.name == name)
+            .ok_or_else(|| Error::unknown("input", name, self.inputs.iter().map(|i| i.name.as_str())))
+    }
+
+    /// The names and shapes of its inputs.
+    pub fn inputs(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.inputs.iter().map(|input| (input.name.as_str(), &input.shape[..]))
+    }
+
+    /// The buffer of an output: for a scalar its first element is the value.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`].
+    pub fn output(&self, name: &str) -> Result<&wgpu::Buffer, Error> {
+        self.find_output(name).map(|output| output.buffer.raw())
+    }
+
+    /// Waits for the device and reads an output, in torch's order.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`], [`Error::DeviceLost`].
+    pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
+        let output = self.find_output(name)?;
+        let data = output.buffer.read(&self.gpu, 0, output.buffer.len())?;
+        Ok(Planes::of(&output.shape).from_matrix(&data))
+    }
+
+    /// As [`Plan::read`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Plan::read`].
+    pub async fn read_async(&self, name: &str) -> Result<Vec<f32>, Error> {
+        let output = self.find_output(name)?;
+        let data = output.buffer.read_async(&self.gpu, 0, output.buffer.len()).await?;
+        Ok(Planes::of(&output.shape).from_matrix(&data))
+    }
+
+    fn find_output(&self, name: &str) -> Result<&Output, Error> {
+        self.outputs
+            .iter()
+            .find(|output| output.name == name)
+            .ok_or_else(|| Error::unknown("output", name, self.outputs.iter().map(|o| o.name.as_str())))
+    }
+
+    /// What it dispatches, in order: the layer and its kernel.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().map(|step| step.label.as_str())
+    }
+
+    /// Bytes of the uniform blocks that it keeps.
+    pub fn uniform_bytes(&self) -> usize {
+        self.uniforms.len()
+    }
+}
+
+impl Input {
+    fn check(&self, numbers: Option<&[f32]>, labels: Option<&[u32]>, samples: usize) -> Result<(), Error> {
+        let len = match (self.labels, numbers, labels) {
+            (false, Some(data), _) => data.len(),
+            (true, _, Some(data)) => data.len(),
+            (wants_labels, ..) => {
+                let wanted = if wants_labels { "u32 labels" } else { "f32 numbers" };
+                return Err(Error::Mismatch(format!("input {}: it takes {wanted}", self.name)));
+            }
+        };
+        let expected = samples * self.shape[1..].iter().product::<usize>();
+        if len != expected {
+            let what = format!("input {} of {samples} samples", self.name);
+            return Err(Error::Length { what, expected, got: len });
+        }
+        if let (Some(classes), Some(labels)) = (self.classes, labels)
+            && let Some(at) = labels.iter().position(|&label| label as usize >= classes)
+        {
+            let name = format!("label {at} of input {}", self.name);
+            return Err(Error::constant(name, format!("below {classes}"), labels[at]));
+        }
+        Ok(())
+    }
+}
+
+type Allocated = (Vec<Input>, Vec<Output>, Vec<Arc<Buffer<f32>>>);
+
+/// Gives every value its buffer: one of its own for what the host writes or reads, a shared one for the rest.
+fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result<Allocated, Error> {
+    let limit = gpu.device().limits().max_storage_buffer_binding_size;
+    for value in &lowering.values {
+        let bytes = (value.len * size_of::<f32>()) as u64;
+        if bytes > limit {
+            let (tensor, limit_name) = (value.label.clone(), "max_storage_buffer_binding_size");
+            return Err(Error::Limit { tensor, bytes, limit_name, limit });
+        }
+    }
+    let mut lives: Vec<Option<Life>> = vec![None; lowering.values.len()];
+    for (number, step) in lowering.steps.iter().enumerate() {
+        for operand in &step.operands {
+            if let Operand::Value(value) = *operand
+                && lowering.values[value].keep == Keep::Pooled
+            {
+                let len = lowering.values[value].len;
+                lives[value].get_or_insert(Life { len, first: number, last: number }).last = number;
+            }
+        }
+    }
+    let pooled: Vec<usize> = (0..lives.len()).filter(|&value| lives[value].is_some()).collect();
+    let (slot_of, lens) = assign(&lives.iter().flatten().copied().collect::<Vec<_>>());
+    let slots = workspace.take(gpu, &lens)?;
+    let mut buffers: Vec<Option<Arc<Buffer<f32>>>> = vec![None; lowering.values.len()];
+    for (&value, slot) in pooled.iter().zip(slot_of) {
+        buffers[value] = Some(slots[slot].clone());
+    }
+    let (mut inputs, mut outputs): (Vec<Input>, Vec<Output>) = (Vec::new(), Vec::new());
+    for (value, buffer) in lowering.values.iter().zip(&mut buffers) {
+        if buffer.is_some() {
+            continue;
+        }
+        let made = Arc::new(Buffer::storage(gpu, &value.label, value.len)?);
+        match value.keep.clone() {
+            Keep::Input { name, labels, shape, classes } => {
+                if inputs.iter().any(|input| input.name == name) {
+                    return Err(Error::Duplicate { kind: "input", name });
+                }
+                inputs.push(Input { name, buffer: made.clone(), labels, shape, classes });
+            }
+            Keep::Output(names) => {
+                for (name, shape) in names {
+                    if outputs.iter().any(|output| output.name == name) {
+                        return Err(Error::Duplicate { kind: "output", name });
+                    }
+                    outputs.push(Output { name, buffer: made.clone(), shape });
+                }
+            }
+            Keep::Constant(data) => made.write(gpu, 0, &data)?,
+            Keep::Pooled => {}
+        }
+        *buffer = Some(made);
+    }
+    Ok((inputs, outputs, buffers.into_iter().flatten().collect()))
+}

@@ -1,0 +1,112 @@
+use crate::Error;
+
+/// How a tensor lies in an activation buffer: a matrix of `rows` times `pitch`, columns padded with zeros.
+///
+/// Images `[N, C, H, W]` have a row for each pixel and a column for each channel (NHWC); anything else has
+/// a column for each element of its last dimension. `pitch` is the columns rounded up to 4, so that every
+/// load can be a `vec4`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Matrix {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) pitch: usize,
+}
+
+impl Matrix {
+    pub(crate) fn of(shape: &[usize]) -> Self {
+        let (rows, columns) = match *shape {
+            [n, c, h, w] => (n * h * w, c),
+            [ref leading @ .., last] => (leading.iter().product(), last),
+            [] => (1, 1),
+        };
+        Self { rows, columns, pitch: columns.next_multiple_of(4) }
+    }
+
+    /// Elements with the padding.
+    pub(crate) fn len(self) -> usize {
+        self.rows * self.pitch
+    }
+
+    /// Elements with the padding, in `vec4`s.
+    pub(crate) fn quads(self) -> usize {
+        self.len() / 4
+    }
+}
+
+/// How torch's dense order maps to the rows of a [`Matrix`]: element `(image, channel, pixel)` stands at
+/// `channel * channel_stride + pixel * pixel_stride` of its image, and in row `image * pixels + pixel`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Planes {
+    pub(crate) images: usize,
+    pub(crate) channels: usize,
+    pub(crate) pixels: usize,
+    pub(crate) channel_stride: usize,
+    pub(crate) pixel_stride: usize,
+}
+
+impl Planes {
+    pub(crate) fn of(shape: &[usize]) -> Self {
+        let (images, channels, pixels) = match *shape {
+            [n, c, h, w] => (n, c, h * w),
+            _ => (Matrix::of(shape).rows, Matrix::of(shape).columns, 1),
+        };
+        Self { images, channels, pixels, channel_stride: pixels, pixel_stride: 1 }
+    }
+
+    /// Whether each padded row of the matrix is a padded image: one pixel, or pixels without padding in order.
+    pub(crate) fn is_flat(self) -> bool {
+        let in_order = (self.channel_stride, self.pixel_stride) == (1, self.channels);
+        self.pixels == 1 || (in_order && self.channels.is_multiple_of(4))
+    }
+
+    /// From rows of pixels with padded channels to torch's order.
+    pub(crate) fn from_matrix(self, data: &[f32]) -> Vec<f32> {
+        let pitch = self.channels.next_multiple_of(4);
+        let mut out = Vec::with_capacity(self.images * self.channels * self.pixels);
+        for image in data.chunks_exact(self.pixels * pitch) {
+            for channel in 0..self.channels {
+                out.extend(image.iter().skip(channel).step_by(pitch));
+            }
+        }
+        out
+    }
+}
+
+/// The four dimensions of an image, or a refusal that names the layer.
+pub(crate) fn image(layer: &str, shape: &[usize]) -> Result<[usize; 4], Error> {
+    shape.try_into().map_err(|_| Error::Shape {
+        layer: layer.into(),
+        expected: "an image [N, C, H, W]".into(),
+        got: shape.to_vec(),
+    })
+}
+
+/// A number that a kernel counts with; buffers are far below this size on every device.
+pub(crate) fn u(n: usize) -> u32 {
+    u32::try_from(n).expect("buffers hold fewer than 2^32 elements")
+}
+
+/// Columns of an activation rounded up to whole `vec4`s.
+pub(crate) fn pitch(columns: u32) -> u32 {
+    columns.next_multiple_of(4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_rows_of_pixels_with_channels_padded_to_four() {
+        assert_eq!(Matrix::of(&[2, 3, 4, 5]), Matrix { rows: 40, columns: 3, pitch: 4 });
+        assert_eq!(Matrix::of(&[6, 5]), Matrix { rows: 6, columns: 5, pitch: 8 });
+        assert_eq!(Matrix::of(&[3, 20, 6]), Matrix { rows: 60, columns: 6, pitch: 8 });
+        assert_eq!(Matrix::of(&[7]), Matrix { rows: 1, columns: 7, pitch: 8 });
+    }
+
+    #[test]
+    fn reading_back_restores_torch_order() {
+        // Two pixels of two channels, padded to four.
+        let pixels = [1.0, 10.0, 0.0, 0.0, 2.0, 20.0, 0.0, 0.0];
+        assert_eq!(Planes::of(&[1, 2, 1, 2]).from_matrix(&pixels), [1.0, 2.0, 10.0, 20.0]);
+    }
+}

@@ -1,0 +1,7 @@
+//! Layers, initialisers and losses: thin builders of graph nodes, with torch's names and defaults.
+
+mod layers;
+mod losses;
+
+pub use crate::graph::Init;
+pub use layers::{Conv2d, Linear, MaxPool2d, Pair};
