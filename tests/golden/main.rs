@@ -1,6 +1,7 @@
 //! Golden data: what other libraries computed and ours must reproduce. `README.md` here says how.
 
 mod harness;
+mod layers;
 mod not_yet;
 mod schedules;
 
@@ -12,7 +13,7 @@ const KINDS: &[(&str, Option<Runner>)] = &[
     ("optim", None),
     ("schedules", Some(schedules::run)),
     ("early_stopping", None),
-    ("layers", None),
+    ("layers", Some(layers::run)),
     ("lbfgs", None),
     ("blackbox", None),
 ];

@@ -1,0 +1,223 @@
+//! `layers/cases.json`: outputs and gradients of operations, from every class of kernels.
+
+use anyhow::{Context, Result, bail, ensure};
+use gradus::gpu::{KernelChoice, Recorder};
+use gradus::graph::{Graph, HostData, Init, PlanOptions, Var, Workspace};
+use gradus::nn::{Conv2d, Linear, MaxPool2d, Pair};
+use gradus::{Gpu, GpuOptions};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::harness::{Envelope, Folder, Report, Tensor, Tensors, Tolerance};
+use crate::not_yet::NotYet;
+
+/// Builds the case's operation; its tensors become parameters, so that their gradients can be read.
+type Build = fn(&Inputs<'_>) -> Result<Var>;
+
+const OPS: &[(&str, Build)] = &[
+    ("conv2d", conv2d),
+    ("cross_entropy", cross_entropy),
+    ("linear", linear),
+    ("maxpool2d", max_pool2d),
+    ("relu", |inputs| Ok(inputs.tensor("x")?.relu())),
+];
+
+pub(crate) fn run(folder: &Folder, not_yet: &NotYet) -> Report {
+    Report::of(|report| {
+        let gpus = [KernelChoice::Auto, KernelChoice::Plain]
+            .map(|kernels| Gpu::new(GpuOptions { kernels, ..GpuOptions::default() }));
+        let [Ok(auto), Ok(plain)] = gpus else {
+            let error = gpus.into_iter().find_map(Result::err).context("no device")?;
+            if std::env::var_os("GRADUS_ALLOW_NO_GPU").is_some() {
+                println!("golden layers: SKIPPED, {error}");
+                return Ok(());
+            }
+            bail!(error);
+        };
+        let known: Vec<&str> = OPS.iter().map(|(op, _)| *op).collect();
+        report.refuse_stale("op", not_yet.ops, &known);
+        let file = folder.json("layers/cases.json")?;
+        let cases = file.get("cases").unwrap_or(&file);
+        report.check(
+            cases,
+            |body| waits(body, not_yet),
+            |envelope, body| {
+                [&auto, &plain].iter().try_for_each(|gpu| {
+                    check(gpu, folder, envelope, &body).with_context(|| format!("{:?} kernels", gpu.class()))
+                })
+            },
+        )
+    })
+}
+
+/// Whether a case uses an op that is not there yet, or a listed attribute at another value than its default.
+fn waits(body: &Map<String, Value>, not_yet: &NotYet) -> bool {
+    let op = body.get("op").and_then(Value::as_str).unwrap_or_default();
+    let differs = |attribute: &str, default: &str| {
+        let value = body.get("attrs").and_then(|attrs| attrs.get(attribute));
+        let default = serde_json::from_str(default).expect("NOT_YET holds JSON");
+        value.is_some_and(|value| !is_default(value, &default))
+    };
+    not_yet.ops.contains(&op)
+        || not_yet
+            .attributes
+            .iter()
+            .filter_map(|(path, default)| Some((path.strip_prefix(op)?.strip_prefix('.')?, default)))
+            .any(|(attribute, default)| differs(attribute, default))
+}
+
+/// Whether a value is the default, as another kind of number or once for each axis too.
+fn is_default(value: &Value, default: &Value) -> bool {
+    match value {
+        Value::Array(axes) => axes.iter().all(|axis| is_default(axis, default)),
+        Value::Number(number) => number.as_f64() == default.as_f64(),
+        _ => value == default,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    op: String,
+    attrs: Map<String, Value>,
+    #[serde(rename = "tensors")]
+    _shapes: Value,
+}
+
+/// What an operation is built from: every attribute must be asked for.
+struct Inputs<'a> {
+    graph: Graph,
+    tensors: &'a Tensors,
+    attributes: Map<String, Value>,
+}
+
+impl Inputs<'_> {
+    fn get(&self, name: &str) -> Result<&Tensor> {
+        self.tensors.get(name).with_context(|| format!("no tensor {name}"))
+    }
+
+    fn tensor(&self, name: &str) -> Result<Var> {
+        let shape = self.get(name)?.shape.clone();
+        Ok(self.graph.parameter(name, shape, Init::Constant(0.0)))
+    }
+
+    /// A number for both axes, or one for each.
+    fn pair(&self, name: &str, default: usize) -> Result<Pair> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Both(usize),
+            Each([usize; 2]),
+        }
+        Ok(match self.attributes.get(name) {
+            None | Some(Value::Null) => default.into(),
+            Some(value) => match serde_json::from_value(value.clone()).with_context(|| name.to_owned())? {
+                Either::Both(both) => both.into(),
+                Either::Each(each) => each.into(),
+            },
+        })
+    }
+
+    /// Refuses attributes that the op does not know.
+    fn only(&self, known: &[&str]) -> Result<()> {
+        match self.attributes.keys().find(|key| !known.contains(&key.as_str())) {
+            None => Ok(()),
+            Some(key) => bail!("unknown attribute {key}"),
+        }
+    }
+}
+
+fn conv2d(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["layout", "stride", "padding", "dilation"])?;
+    let [out, _, height, width] = inputs.get("weight")?.shape[..] else { bail!("the weight is not OIHW") };
+    let mut layer = Conv2d::new(out, [height, width])
+        .stride(inputs.pair("stride", 1)?)
+        .padding(inputs.pair("padding", 0)?)
+        .name("");
+    if inputs.get("bias").is_err() {
+        layer = layer.without_bias();
+    }
+    Ok(inputs.tensor("x")?.conv2d(layer))
+}
+
+fn linear(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&[])?;
+    let mut layer = Linear::new(inputs.get("weight")?.shape[0]).name("");
+    if inputs.get("bias").is_err() {
+        layer = layer.without_bias();
+    }
+    Ok(inputs.tensor("x")?.linear(layer))
+}
+
+fn max_pool2d(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["kernel", "stride", "padding", "ceil_mode"])?;
+    let mut pool = MaxPool2d::new(inputs.pair("kernel", 0)?).padding(inputs.pair("padding", 0)?);
+    if inputs.attributes.get("stride").is_some_and(|stride| !stride.is_null()) {
+        pool = pool.stride(inputs.pair("stride", 0)?);
+    }
+    Ok(inputs.tensor("x")?.max_pool2d(pool))
+}
+
+fn cross_entropy(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["reduction", "label_smoothing"])?;
+    let labels = inputs.graph.labels("target", inputs.get("target")?.shape[0]);
+    Ok(inputs.tensor("x")?.cross_entropy(&labels))
+}
+
+fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Value>) -> Result<()> {
+    let case: Case = serde_json::from_value(Value::Object(body.clone()))?;
+    let (_, build) =
+        OPS.iter().find(|(op, _)| *op == case.op).with_context(|| format!("no op {}", case.op))?;
+    let tensors = folder.tensors(&format!("layers/{}", envelope.file.as_ref().context("no file")?))?;
+    let inputs = Inputs { graph: Graph::new(), tensors: &tensors, attributes: case.attrs };
+    let y = build(&inputs)?;
+    let mut params = inputs.graph.store(gpu, 0)?;
+    let names: Vec<String> = inputs.graph.parameters().into_iter().map(|p| p.name).collect();
+    for name in &names {
+        params.write(name, &narrow(inputs.get(golden_name(name))?))?;
+    }
+    let mut options = PlanOptions::train(&y);
+    if tensors.get("dy").is_some() {
+        options = options.upstream("dy");
+    }
+    let plan = inputs.graph.compile(&params, &options, &mut Workspace::new())?;
+    for (input, data) in [("dy", tensors.get("dy")), ("target", tensors.get("target"))] {
+        if let Some(data) = data {
+            let labels: Vec<u32> = data.data.iter().map(|label| *label as u32).collect();
+            let numbers = narrow(data);
+            let data: &dyn HostData = if input == "target" { &labels } else { &numbers };
+            plan.write(input, data)?;
+        }
+    }
+    let mut encoder = gpu.encoder("layer");
+    plan.record(&mut Recorder::new(gpu, &mut encoder));
+    gpu.submit(encoder)?;
+    compare("y", &plan.read("loss")?, inputs.get("y")?)?;
+    let mut seen = 0;
+    for name in &names {
+        let golden = format!("grad.{}", golden_name(name));
+        if let Some(want) = tensors.get(&golden) {
+            compare(&golden, &params.read_grad(name)?, want)?;
+            seen += 1;
+        }
+    }
+    let recorded = tensors.names().filter(|name| name.starts_with("grad.")).count();
+    ensure!(seen == recorded, "{seen} gradients compared, {recorded} recorded");
+    Ok(())
+}
+
+/// Layers put their own name, here empty, before their parameters'.
+fn golden_name(parameter: &str) -> &str {
+    parameter.trim_start_matches('.')
+}
+
+fn narrow(tensor: &Tensor) -> Vec<f32> {
+    tensor.data.iter().map(|x| *x as f32).collect()
+}
+
+fn compare(place: &str, got: &[f32], want: &Tensor) -> Result<()> {
+    let largest = want.data.iter().fold(1.0_f64, |largest, x| largest.max(x.abs()));
+    let tolerance = Tolerance { rtol: 1e-4, atol: 1e-5 * largest };
+    let got: Vec<f64> = got.iter().copied().map(f64::from).collect();
+    tolerance.compare(place, &got, &want.data)
+}
