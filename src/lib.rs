@@ -3,14 +3,13 @@
 mod config;
 pub mod error;
 pub mod gpu;
+pub mod graph;
 pub mod layout;
+pub mod nn;
 pub mod optim;
 pub mod params;
 pub mod schedule;
-/// Data for training.
-pub mod train {
-    pub mod data;
-}
+pub mod train;
 
 pub use error::Error;
 pub use gpu::{Gpu, GpuOptions};

@@ -1,18 +1,8 @@
 // The largest of each window, the first of equals in row-major order, and its place in the window.
-// Places are 16 bits, two to a word; NONE where the window's gradient goes nowhere.
+// Places are 16 bits, two to a word; NONE where the window's gradient goes nowhere. Sizes are constants, because
+// dividing by a number that is not costs a CPU adapter more than all the rest.
 struct Shape {
     images: u32,
-    in_height: u32,
-    in_width: u32,
-    height: u32,
-    width: u32,
-    kernel_height: u32,
-    kernel_width: u32,
-    stride_y: u32,
-    stride_x: u32,
-    padding_y: u32,
-    padding_x: u32,
-    quads: u32,
     relu: u32,
     accumulate: u32,
 }
@@ -31,25 +21,25 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
-    if i >= shape.images * shape.height * shape.width * shape.quads {
+    if i >= shape.images * HEIGHT * WIDTH * QUADS {
         return;
     }
-    let quad = i % shape.quads;
-    let column = i / shape.quads % shape.width;
-    let row = i / (shape.quads * shape.width) % shape.height;
-    let image = i / (shape.quads * shape.width * shape.height);
+    let quad = i % QUADS;
+    let column = i / QUADS % WIDTH;
+    let row = i / (QUADS * WIDTH) % HEIGHT;
+    let image = i / (QUADS * WIDTH * HEIGHT);
     var largest = vec4f(0.0);
     var place = vec4u(NONE);
-    for (var ky = 0u; ky < shape.kernel_height; ky++) {
+    for (var ky = 0u; ky < KERNEL_HEIGHT; ky++) {
         // Rows and columns of the padding wrap to huge numbers, and are passed over like those beyond the end.
-        let in_row = row * shape.stride_y + ky - shape.padding_y;
-        for (var kx = 0u; kx < shape.kernel_width; kx++) {
-            let in_column = column * shape.stride_x + kx - shape.padding_x;
-            if in_row < shape.in_height && in_column < shape.in_width {
-                let value = x[((image * shape.in_height + in_row) * shape.in_width + in_column) * shape.quads + quad];
+        let in_row = row * STRIDE_Y + ky - PADDING_Y;
+        for (var kx = 0u; kx < KERNEL_WIDTH; kx++) {
+            let in_column = column * STRIDE_X + kx - PADDING_X;
+            if in_row < IN_HEIGHT && in_column < IN_WIDTH {
+                let value = x[((image * IN_HEIGHT + in_row) * IN_WIDTH + in_column) * QUADS + quad];
                 let better = (place == vec4u(NONE)) | (value > largest);
                 largest = select(largest, value, better);
-                place = select(place, vec4u(ky * shape.kernel_width + kx), better);
+                place = select(place, vec4u(ky * KERNEL_WIDTH + kx), better);
             }
         }
     }

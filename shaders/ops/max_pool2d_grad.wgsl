@@ -1,17 +1,6 @@
 // Gathers, for each input, the gradients of the windows whose largest it was.
 struct Shape {
     images: u32,
-    in_height: u32,
-    in_width: u32,
-    height: u32,
-    width: u32,
-    kernel_height: u32,
-    kernel_width: u32,
-    stride_y: u32,
-    stride_x: u32,
-    padding_y: u32,
-    padding_x: u32,
-    quads: u32,
     relu: u32,
     accumulate: u32,
 }
@@ -28,26 +17,28 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
-    if i >= shape.images * shape.in_height * shape.in_width * shape.quads {
+    if i >= shape.images * IN_HEIGHT * IN_WIDTH * QUADS {
         return;
     }
-    let quad = i % shape.quads;
-    let column = i / shape.quads % shape.in_width + shape.padding_x;
-    let row = i / (shape.quads * shape.in_width) % shape.in_height + shape.padding_y;
-    let image = i / (shape.quads * shape.in_width * shape.in_height);
-    // The windows that hold this element: those that begin at it or before it and are not over yet.
-    let first_row = select(0u, (row - shape.kernel_height) / shape.stride_y + 1u, row >= shape.kernel_height);
-    let first_column = select(0u, (column - shape.kernel_width) / shape.stride_x + 1u, column >= shape.kernel_width);
-    let end_row = min(row / shape.stride_y + 1u, shape.height);
-    let end_column = min(column / shape.stride_x + 1u, shape.width);
+    let quad = i % QUADS;
+    let column = i / QUADS % IN_WIDTH + PADDING_X;
+    let row = i / (QUADS * IN_WIDTH) % IN_HEIGHT + PADDING_Y;
+    let image = i / (QUADS * IN_WIDTH * IN_HEIGHT);
     var sum = vec4f(0.0);
-    for (var oy = first_row; oy < end_row; oy++) {
-        for (var ox = first_column; ox < end_column; ox++) {
-            let at = ((image * shape.height + oy) * shape.width + ox) * shape.quads + quad;
-            let here = (row - oy * shape.stride_y) * shape.kernel_width + column - ox * shape.stride_x;
-            let packed = places[at];
-            let place = vec4u(packed & vec2u(0xffffu), packed >> vec2u(16u));
-            sum += select(vec4f(0.0), dy[at], place == vec4u(here));
+    // The windows that hold this element, from the last that begins at it or before it.
+    for (var wy = 0u; wy < (KERNEL_HEIGHT + STRIDE_Y - 1u) / STRIDE_Y; wy++) {
+        // A window before the first has wrapped to a huge number.
+        let oy = row / STRIDE_Y - wy;
+        let ky = row - oy * STRIDE_Y;
+        for (var wx = 0u; wx < (KERNEL_WIDTH + STRIDE_X - 1u) / STRIDE_X; wx++) {
+            let ox = column / STRIDE_X - wx;
+            let kx = column - ox * STRIDE_X;
+            if oy < HEIGHT && ox < WIDTH && ky < KERNEL_HEIGHT && kx < KERNEL_WIDTH {
+                let at = ((image * HEIGHT + oy) * WIDTH + ox) * QUADS + quad;
+                let packed = places[at];
+                let place = vec4u(packed & vec2u(0xffffu), packed >> vec2u(16u));
+                sum += select(vec4f(0.0), dy[at], place == vec4u(ky * KERNEL_WIDTH + kx));
+            }
         }
     }
     if shape.accumulate != 0u {

@@ -1,13 +1,9 @@
 // Padded rows to dense images, the reverse of to_rows; zeros between the end of an image and the next.
 struct Shape {
     images: u32,
-    channels: u32,
-    pixels: u32,
     channel_stride: u32,
     pixel_stride: u32,
     image_pitch: u32,
-    quads: u32,
-    accumulate: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -21,26 +17,24 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
-    if i >= shape.images * shape.pixels * shape.quads {
+    if i >= shape.images * PIXELS * QUADS {
         return;
     }
-    let pixel = i / shape.quads % shape.pixels;
-    let image = i / (shape.quads * shape.pixels);
-    let first = image * shape.image_pitch + pixel * shape.pixel_stride;
+    let image = i / (PIXELS * QUADS);
+    let first = image * shape.image_pitch + i / QUADS % PIXELS * shape.pixel_stride;
     let value = rows[i];
-    for (var k = 0u; k < 4u; k++) {
-        let channel = i % shape.quads * 4u + k;
-        if channel < shape.channels {
-            let at = first + channel * shape.channel_stride;
-            if shape.accumulate != 0u {
-                dense[at] += value[k];
-            } else {
-                dense[at] = value[k];
-            }
+    #for k in 0..4
+    if i % QUADS * 4u + $k < CHANNELS {
+        let at = first + (i % QUADS * 4u + $k) * shape.channel_stride;
+        if ACCUMULATE != 0u {
+            dense[at] += value[$k];
+        } else {
+            dense[at] = value[$k];
         }
     }
-    if i % (shape.quads * shape.pixels) == 0u {
-        for (var rest = shape.channels * shape.pixels; rest < shape.image_pitch; rest++) {
+    #end
+    if i % (PIXELS * QUADS) == 0u {
+        for (var rest = CHANNELS * PIXELS; rest < shape.image_pitch; rest++) {
             dense[image * shape.image_pitch + rest] = 0.0;
         }
     }

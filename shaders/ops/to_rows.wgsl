@@ -1,13 +1,9 @@
 // Dense images to padded rows: one row a pixel, channels in quads, zeros beyond the last channel.
 struct Shape {
     images: u32,
-    channels: u32,
-    pixels: u32,
     channel_stride: u32,
     pixel_stride: u32,
     image_pitch: u32,
-    quads: u32,
-    accumulate: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -21,20 +17,18 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
-    if i >= shape.images * shape.pixels * shape.quads {
+    if i >= shape.images * PIXELS * QUADS {
         return;
     }
-    let pixel = i / shape.quads % shape.pixels;
-    let image = i / (shape.quads * shape.pixels);
-    let first = image * shape.image_pitch + pixel * shape.pixel_stride;
+    let image = i / (PIXELS * QUADS);
+    let first = image * shape.image_pitch + i / QUADS % PIXELS * shape.pixel_stride;
     var value = vec4f(0.0);
-    for (var k = 0u; k < 4u; k++) {
-        let channel = i % shape.quads * 4u + k;
-        if channel < shape.channels {
-            value[k] = dense[first + channel * shape.channel_stride];
-        }
+    #for k in 0..4
+    if i % QUADS * 4u + $k < CHANNELS {
+        value[$k] = dense[first + (i % QUADS * 4u + $k) * shape.channel_stride];
     }
-    if shape.accumulate != 0u {
+    #end
+    if ACCUMULATE != 0u {
         value += rows[i];
     }
     rows[i] = value;

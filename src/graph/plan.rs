@@ -228,7 +228,15 @@ impl Plan {
 
     /// Records the whole plan.
     pub fn record(&self, recorder: &mut Recorder<'_>) {
-        for step in &self.steps {
+        self.record_part(recorder, 0..self.steps.len());
+    }
+
+    /// Records some of its dispatches, by their place in [`Plan::labels`], to measure them.
+    ///
+    /// # Panics
+    /// If the plan has fewer.
+    pub fn record_part(&self, recorder: &mut Recorder<'_>, part: std::ops::Range<usize>) {
+        for step in &self.steps[part] {
             recorder.dispatch(&step.kernel, &step.group, &[], step.grid);
         }
     }

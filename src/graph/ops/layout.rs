@@ -1,34 +1,42 @@
 //! Between torch's dense order and the padded rows that kernels read.
 
 use super::grid;
-use crate::gpu::{Binding, uniform};
+use crate::gpu::{Binding, KernelSource, uniform};
 use crate::graph::lower::{Lowering, Operand, source};
 use crate::graph::shape::{Planes, u};
+use crate::graph::template::expand;
 
 uniform! {
     pub(crate) struct Shape {
         images: u32,
-        channels: u32,
-        pixels: u32,
         channel_stride: u32,
         pixel_stride: u32,
         image_pitch: u32,
-        quads: u32,
-        accumulate: u32,
     }
 }
 
-fn shape(planes: Planes, image_pitch: usize, accumulate: bool) -> Shape {
+fn shape(planes: Planes, image_pitch: usize) -> Shape {
     Shape {
         images: u(planes.images),
-        channels: u(planes.channels),
-        pixels: u(planes.pixels),
         channel_stride: u(planes.channel_stride),
         pixel_stride: u(planes.pixel_stride),
         image_pitch: u(image_pitch),
-        quads: u(planes.channels.div_ceil(4)),
-        accumulate: u32::from(accumulate),
     }
+}
+
+fn kernel(name: &str, wgsl: &str, planes: Planes, accumulate: bool) -> KernelSource {
+    let constants = [
+        ("CHANNELS", planes.channels),
+        ("QUADS", planes.channels.div_ceil(4)),
+        ("PIXELS", planes.pixels),
+        ("ACCUMULATE", usize::from(accumulate)),
+    ];
+    let wgsl = expand(wgsl, &constants.map(|(name, n)| (name, u(n))), &[]);
+    source::<Shape>(name, wgsl, &[Binding::Read, Binding::ReadWrite])
+}
+
+fn work(planes: Planes) -> [u32; 3] {
+    grid(planes.images * planes.pixels * planes.channels.div_ceil(4))
 }
 
 /// Emits the way from dense images, `image_pitch` elements apart, to rows.
@@ -41,10 +49,8 @@ pub(crate) fn to_rows(
     rows: Operand,
     accumulate: bool,
 ) {
-    let wgsl = include_str!("../../../shaders/ops/to_rows.wgsl");
-    let kernel = source::<Shape>("to_rows", wgsl, &[Binding::Read, Binding::ReadWrite]);
-    let work = planes.images * planes.pixels * planes.channels.div_ceil(4);
-    lowering.emit(layer, kernel, grid(work), &[dense, rows], shape(planes, image_pitch, accumulate));
+    let kernel = kernel("to_rows", include_str!("../../../shaders/ops/to_rows.wgsl"), planes, accumulate);
+    lowering.emit(layer, kernel, work(planes), &[dense, rows], shape(planes, image_pitch));
 }
 
 /// Emits the way from rows to dense images, `image_pitch` elements apart with zeros between them.
@@ -57,8 +63,6 @@ pub(crate) fn to_planes(
     dense: Operand,
     accumulate: bool,
 ) {
-    let wgsl = include_str!("../../../shaders/ops/to_planes.wgsl");
-    let kernel = source::<Shape>("to_planes", wgsl, &[Binding::Read, Binding::ReadWrite]);
-    let work = planes.images * planes.pixels * planes.channels.div_ceil(4);
-    lowering.emit(layer, kernel, grid(work), &[rows, dense], shape(planes, image_pitch, accumulate));
+    let kernel = kernel("to_planes", include_str!("../../../shaders/ops/to_planes.wgsl"), planes, accumulate);
+    lowering.emit(layer, kernel, work(planes), &[rows, dense], shape(planes, image_pitch));
 }

@@ -1,8 +1,9 @@
 use super::{Op, grid};
 use crate::Error;
-use crate::gpu::{Binding, uniform};
+use crate::gpu::{Binding, KernelSource, uniform};
 use crate::graph::lower::{Lowering, source};
 use crate::graph::shape::{Matrix, image, u};
+use crate::graph::template::expand;
 
 /// The largest of each window.
 #[derive(Clone, Copy, Debug)]
@@ -13,44 +14,25 @@ pub(crate) struct MaxPool2d {
 }
 
 uniform! {
-    pub(crate) struct Shape {
-        images: u32,
-        in_height: u32,
-        in_width: u32,
-        height: u32,
-        width: u32,
-        kernel_height: u32,
-        kernel_width: u32,
-        stride_y: u32,
-        stride_x: u32,
-        padding_y: u32,
-        padding_x: u32,
-        quads: u32,
-        relu: u32,
-        accumulate: u32,
-    }
+    pub(crate) struct Shape { images: u32, relu: u32, accumulate: u32 }
 }
+
 impl MaxPool2d {
-    fn shape(&self, lowering: &Lowering, id: usize) -> Shape {
-        let [images, channels, in_height, in_width] =
-            image("", lowering.input_shape(id, 0)).expect("checked by infer");
-        let (height, width) = (lowering.shape(id)[2], lowering.shape(id)[3]);
-        Shape {
-            images: u(images),
-            in_height: u(in_height),
-            in_width: u(in_width),
-            height: u(height),
-            width: u(width),
-            kernel_height: u(self.kernel[0]),
-            kernel_width: u(self.kernel[1]),
-            stride_y: u(self.stride[0]),
-            stride_x: u(self.stride[1]),
-            padding_y: u(self.padding[0]),
-            padding_x: u(self.padding[1]),
-            quads: u(channels.div_ceil(4)),
-            relu: u32::from(lowering.relu_before(id)),
-            accumulate: 0,
-        }
+    fn source(&self, name: &str, wgsl: &str, storage: &[Binding], x: &[usize], y: &[usize]) -> KernelSource {
+        let constants = [
+            ("QUADS", x[1].div_ceil(4)),
+            ("IN_HEIGHT", x[2]),
+            ("IN_WIDTH", x[3]),
+            ("HEIGHT", y[2]),
+            ("WIDTH", y[3]),
+            ("KERNEL_HEIGHT", self.kernel[0]),
+            ("KERNEL_WIDTH", self.kernel[1]),
+            ("STRIDE_Y", self.stride[0]),
+            ("STRIDE_X", self.stride[1]),
+            ("PADDING_Y", self.padding[0]),
+            ("PADDING_X", self.padding[1]),
+        ];
+        source::<Shape>(name, expand(wgsl, &constants.map(|(name, n)| (name, u(n))), &[]), storage)
     }
 }
 
@@ -88,27 +70,30 @@ impl Op for MaxPool2d {
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let shape = self.shape(lowering, id);
-        let quads = Matrix::of(lowering.shape(id)).quads();
+        let (input, output) = (lowering.input_shape(id, 0).to_vec(), lowering.shape(id).to_vec());
+        let quads = Matrix::of(&output).quads();
+        let relu = u32::from(lowering.relu_before(id));
         let x = lowering.argument(id, 0);
         let y = lowering.define(id);
         let places = lowering.save(id, "places", 2 * quads);
         let wgsl = include_str!("../../../shaders/ops/max_pool2d.wgsl");
         let storage = [Binding::Read, Binding::ReadWrite, Binding::ReadWrite];
-        let kernel = source::<Shape>("max_pool2d", wgsl, &storage);
+        let kernel = self.source("max_pool2d", wgsl, &storage, &input, &output);
+        let shape = Shape { images: u(input[0]), relu, accumulate: 0 };
         lowering.emit(&lowering.name(id), kernel, grid(quads), &[x, y, places], shape);
         Ok(())
     }
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
-        let shape = Shape { accumulate: u32::from(accumulate), ..self.shape(lowering, id) };
-        let quads = Matrix::of(lowering.input_shape(id, 0)).quads();
+        let (input, output) = (lowering.input_shape(id, 0).to_vec(), lowering.shape(id).to_vec());
         let (dy, places) = (lowering.gradient(id), lowering.saved(id));
         let wgsl = include_str!("../../../shaders/ops/max_pool2d_grad.wgsl");
         let storage = [Binding::Read, Binding::Read, Binding::ReadWrite];
-        let kernel = source::<Shape>("max_pool2d_grad", wgsl, &storage);
-        lowering.emit(&lowering.name(id), kernel, grid(quads), &[dy, places, dx], shape);
+        let kernel = self.source("max_pool2d_grad", wgsl, &storage, &input, &output);
+        let shape = Shape { images: u(input[0]), relu: 0, accumulate: u32::from(accumulate) };
+        let work = grid(Matrix::of(&input).quads());
+        lowering.emit(&lowering.name(id), kernel, work, &[dy, places, dx], shape);
         Ok(())
     }
 

@@ -1,0 +1,252 @@
+//! What a training step costs, and what it is made of.
+//!
+//! The reference CNN shows the graph as a user has it; AdamW over ResNet-18's tensors, beside a copy kernel
+//! in the same run, shows how near the fused update comes to the speed of memory; a matrix product shows the
+//! arithmetic; the first step of a fresh process shows what compiling kernels costs. Times are the best of
+//! five runs, because cores are shared; the counters at the end do not vary.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use gradus::gpu::{Binding, Buffer, Counters, KernelSource, Recorder, grid};
+use gradus::graph::{Graph, PlanOptions, Var, Workspace};
+use gradus::nn::{Conv2d, Linear};
+use gradus::optim::{AdamW, Rule};
+use gradus::train::Trainer;
+use gradus::{Gpu, GpuOptions, ParamStore};
+
+const RUNS: usize = 5;
+const FIRST_STEP: &str = "--first-step";
+/// Prints what each dispatch of the step takes, alone, instead: `cargo bench --bench step -- --profile`.
+const PROFILE: &str = "--profile";
+const BATCH: usize = 64;
+
+fn main() -> Result<()> {
+    if std::env::args().any(|argument| argument == FIRST_STEP) {
+        return first_step();
+    }
+    let gpu = Gpu::new(GpuOptions::default())?;
+    if std::env::args().any(|argument| argument == PROFILE) {
+        return profile(&gpu);
+    }
+    println!("{} ({:?}, {})", gpu.info().name, gpu.info().backend, gpu.info().driver_info);
+    let step = cnn(&gpu)?;
+    adamw(&gpu)?;
+    matmul(&gpu, 512)?;
+    println!("first step: {:.2} s", first_step_of_a_process(true)?);
+    println!("first step, driver cache off: {:.2} s", first_step_of_a_process(false)?);
+    println!("counters of a cnn step: {step:?}");
+    Ok(())
+}
+
+/// Milliseconds of the best of five runs, after one that is not counted.
+fn best(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
+    run()?;
+    let mut best = f64::INFINITY;
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        run()?;
+        best = best.min(start.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(best)
+}
+
+/// The reference network and its loss.
+fn network(graph: &Graph) -> Var {
+    let (x, y) = (graph.input("x", [BATCH, 1, 28, 28]), graph.labels("y", BATCH));
+    let h = x.conv2d(Conv2d::new(16, 3).padding(1)).relu().max_pool2d(2);
+    let h = h.conv2d(Conv2d::new(32, 3).padding(1)).relu().max_pool2d(2);
+    h.flatten().linear(128).relu().linear(10).cross_entropy(&y)
+}
+
+fn trainer(gpu: &Gpu) -> Result<Trainer<AdamW>> {
+    let graph = Graph::new();
+    let loss = network(&graph);
+    Ok(graph.trainer(&loss, AdamW::default()).build(gpu)?)
+}
+
+fn profile(gpu: &Gpu) -> Result<()> {
+    let graph = Graph::new();
+    let loss = network(&graph);
+    let params = graph.store(gpu, 1)?;
+    let plan = graph.compile(&params, &PlanOptions::train(&loss), &mut Workspace::new())?;
+    let (x, y) = batch();
+    plan.write("x", &x)?;
+    plan.write("y", &y)?;
+    for (number, label) in plan.labels().enumerate() {
+        let time = best(|| {
+            let mut encoder = gpu.encoder("profile");
+            plan.record_part(&mut Recorder::new(gpu, &mut encoder), number..number + 1);
+            gpu.submit(encoder)?;
+            Ok(gpu.wait()?)
+        })?;
+        println!("{time:>8.2} ms  {label}");
+    }
+    Ok(())
+}
+
+fn batch() -> (Vec<f32>, Vec<u32>) {
+    let x = (0..BATCH * 784).map(|i| (i % 97) as f32 / 97.0).collect();
+    (x, (0..BATCH as u32).map(|i| i % 10).collect())
+}
+
+fn cnn(gpu: &Gpu) -> Result<Counters> {
+    const STEPS: usize = 20;
+    let mut trainer = trainer(gpu)?;
+    let (x, y) = batch();
+    let time = best(|| {
+        for _ in 0..STEPS {
+            trainer.step(&[("x", &x), ("y", &y)])?;
+        }
+        trainer.read_loss()?;
+        Ok(())
+    })?;
+    println!("cnn step: {:.1} ms", time / STEPS as f64);
+    let before = gpu.counters();
+    trainer.step(&[("x", &x), ("y", &y)])?;
+    let counters = gpu.counters().since(&before);
+    ensure!(trainer.read_loss()?.is_finite(), "the loss is not finite");
+    Ok(counters)
+}
+
+/// The shapes of ResNet-18's 62 tensors, 11,689,512 parameters.
+fn resnet18() -> Vec<Vec<usize>> {
+    let mut shapes = vec![vec![64, 3, 7, 7], vec![64], vec![64]];
+    let mut conv = |out: usize, channels: usize, kernel: usize| {
+        shapes.extend([vec![out, channels, kernel, kernel], vec![out], vec![out]]);
+    };
+    for (stage, width) in [64, 128, 256, 512].into_iter().enumerate() {
+        let below = if stage == 0 { 64 } else { width / 2 };
+        conv(width, below, 3);
+        conv(width, width, 3);
+        if stage > 0 {
+            conv(width, below, 1);
+        }
+        conv(width, width, 3);
+        conv(width, width, 3);
+    }
+    shapes.extend([vec![1000, 512], vec![1000]]);
+    shapes
+}
+
+fn adamw(gpu: &Gpu) -> Result<()> {
+    let before = gpu.counters().live_bytes;
+    let shapes = resnet18();
+    let zeros = vec![0.0; 512 * 512 * 9];
+    let len = |shape: &[usize]| shape.iter().product::<usize>();
+    let mut params = ParamStore::builder()
+        .group("all", |mut group| {
+            for (number, shape) in shapes.iter().enumerate() {
+                group = group.tensor(format!("{number}"), shape.clone(), &zeros[..len(shape)]);
+            }
+            group
+        })
+        .build(gpu)?;
+    let count: usize = shapes.iter().map(|shape| len(shape)).sum();
+    ensure!((shapes.len(), count) == (62, 11_689_512), "these are not ResNet-18's tensors");
+    params.write_grads(&vec![0.01; count])?;
+    let mut optimizer = AdamW::default().build(&params)?;
+    let live = gpu.counters().live_bytes - before;
+
+    let copy = CopyKernel::new(gpu, 16 << 20)?;
+    let (mut step_time, mut copy_time) = (f64::INFINITY, f64::INFINITY);
+    // In turn, so that both see the same machine.
+    for _ in 0..3 {
+        step_time = step_time.min(best(|| {
+            optimizer.step(&mut params)?;
+            Ok(gpu.wait()?)
+        })?);
+        copy_time = copy_time.min(best(|| copy.run(gpu))?);
+    }
+    let rate = |bytes: usize, milliseconds: f64| bytes as f64 / milliseconds / 1e6;
+    println!(
+        "adamw 62 tensors: {step_time:.1} ms, {:.1} GB/s, copy {:.1} GB/s",
+        rate(28 * count, step_time),
+        rate(copy.bytes, copy_time)
+    );
+    println!("adamw live bytes: {live} ({:.2} of 16 a parameter)", live as f64 / (16 * count) as f64);
+    Ok(())
+}
+
+/// Moves `vec4`s from one buffer to another: the speed of memory as a kernel sees it.
+struct CopyKernel {
+    group: gradus::wgpu::BindGroup,
+    kernel: std::sync::Arc<gradus::gpu::Kernel>,
+    quads: usize,
+    bytes: usize,
+}
+
+impl CopyKernel {
+    fn new(gpu: &Gpu, elements: usize) -> Result<Self> {
+        let wgsl = "
+            @group(0) @binding(0) var<storage, read> source: array<vec4f>;
+            @group(0) @binding(1) var<storage, read_write> target_: array<vec4f>;
+            @compute @workgroup_size(256)
+            fn main(@builtin(global_invocation_id) id: vec3u) { target_[id.x] = source[id.x]; }";
+        let (name, bindings) = ("bench copy".into(), vec![Binding::Read, Binding::ReadWrite]);
+        let kernel = gpu.kernel(&KernelSource { name, wgsl: wgsl.into(), bindings })?;
+        let source = Buffer::<f32>::storage(gpu, "copy source", elements)?;
+        let target = Buffer::<f32>::storage(gpu, "copy target", elements)?;
+        let group = gpu.bind_group(&kernel, &[source.region(), target.region()])?;
+        Ok(Self { group, kernel, quads: elements / 4, bytes: 8 * elements })
+    }
+
+    fn run(&self, gpu: &Gpu) -> Result<()> {
+        let mut encoder = gpu.encoder("copy");
+        Recorder::new(gpu, &mut encoder).dispatch(
+            &self.kernel,
+            &self.group,
+            &[],
+            grid(self.quads.div_ceil(256)),
+        );
+        gpu.submit(encoder)?;
+        Ok(gpu.wait()?)
+    }
+}
+
+fn matmul(gpu: &Gpu, size: usize) -> Result<()> {
+    const PRODUCTS: usize = 8;
+    let graph = Graph::new();
+    let y = graph.input("x", [size, size]).linear(Linear::new(size).without_bias());
+    let params = graph.store(gpu, 1)?;
+    let plan = graph.compile(&params, &PlanOptions::evaluate().output("y", &y), &mut Workspace::new())?;
+    plan.write("x", &vec![0.5; size * size])?;
+    let time = best(|| {
+        let mut encoder = gpu.encoder("matmul");
+        let mut recorder = Recorder::new(gpu, &mut encoder);
+        for _ in 0..PRODUCTS {
+            plan.record(&mut recorder);
+        }
+        drop(recorder);
+        gpu.submit(encoder)?;
+        Ok(gpu.wait()?)
+    })?;
+    let flops = 2.0 * (size * size * size * PRODUCTS) as f64;
+    println!("matmul {size}: {:.1} GFLOP/s", flops / time / 1e6);
+    Ok(())
+}
+
+/// Seconds from the start of a fresh process to the end of its first step, the best of five.
+fn first_step_of_a_process(driver_cache: bool) -> Result<f64> {
+    let exe = std::env::current_exe()?;
+    let time = best(|| {
+        let mut command = Command::new(&exe);
+        command.arg(FIRST_STEP).stderr(Stdio::null());
+        if !driver_cache {
+            command.env("MESA_SHADER_CACHE_DISABLE", "true");
+        }
+        let output = command.output()?;
+        ensure!(output.status.success(), "the first step failed");
+        Ok(())
+    })?;
+    Ok(time / 1e3)
+}
+
+fn first_step() -> Result<()> {
+    let mut trainer = trainer(&Gpu::new(GpuOptions::default())?)?;
+    let (x, y) = batch();
+    trainer.step(&[("x", &x), ("y", &y)])?;
+    ensure!(trainer.read_loss()?.is_finite(), "the loss is not finite");
+    std::io::Write::flush(&mut std::io::stdout()).context("flush")
+}
