@@ -11,6 +11,7 @@ use crate::Error;
 use crate::gpu::{Gpu, Recorder, Ticket, UniformRing, grid};
 use crate::layout::Layout;
 use crate::params::ParamStore;
+use crate::schedule::Schedule;
 
 /// A rule at work on one [`ParamStore`]: each of the store's groups has its own copy of the rule, and each
 /// tensor its own count of steps.
@@ -131,6 +132,31 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// [`Error::UnknownName`].
     pub fn applied(&self, tensor: &str) -> Result<u64, Error> {
         Ok(self.progress[self.layout.index(tensor)?].applied)
+    }
+
+    /// Sets each group's rate, and its momentum if the schedule cycles it, to what holds at `step`.
+    ///
+    /// A group's rate is computed from its own base: what it was built with, or what was last set by hand.
+    ///
+    /// # Errors
+    /// What the schedule says; [`Error::Config`] if it cycles the momentum of a rule that has none. Then
+    /// nothing was changed.
+    pub fn schedule(&mut self, schedule: &(impl Schedule + ?Sized), step: u64) -> Result<(), Error> {
+        let mut next = self.groups.clone();
+        for group in &mut next {
+            group.base_lr = group.base_lr_now();
+            let point = schedule.at(step, group.base_lr)?;
+            group.seen_lr = point.lr;
+            *group.rule.lr_mut() = point.lr;
+            if let Some(momentum) = point.momentum {
+                let what = format!("schedule for {}", group.rule.name());
+                let reason = "it cycles the momentum, but there is neither `momentum` nor `betas`".into();
+                *group.rule.momentum_mut().ok_or(Error::Config { what, reason })? = momentum;
+            }
+            group.rule.check()?;
+        }
+        self.groups = next;
+        Ok(())
     }
 
     /// One step, submitted at once.
