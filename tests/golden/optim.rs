@@ -132,6 +132,7 @@ fn compare(
     let Some(sample) = problem.file.get(&format!("sample.{tensor}")) else {
         return tolerance.compare(&place, got, reference);
     };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "indices are whole")]
     let at = |index: &f64| {
         let value = got.get(*index as usize);
         value.copied().with_context(|| format!("sample.{tensor} holds the index {index}"))
@@ -189,10 +190,12 @@ impl Problem {
         let scale: Vec<f64> = self.file.metadata(&format!("scale.{tensor}"))?;
         let (shift, scale) = (shift.get(step).context("shift")?, scale.get(step).context("scale")?);
         let n = base.data.len();
-        Ok((0..n).map(|j| (base.data[(j + shift) % n] * scale) as f32).collect())
+        let moved: Vec<f64> = (0..n).map(|j| base.data[(j + shift) % n] * scale).collect();
+        Ok(narrowed(&moved))
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the files hold f32, or what is exact in f32")]
 fn narrowed(data: &[f64]) -> Vec<f32> {
     data.iter().map(|x| *x as f32).collect()
 }
