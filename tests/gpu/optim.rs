@@ -433,6 +433,17 @@ fn refusals_change_nothing() {
 }
 
 #[test]
+fn a_group_keeps_the_kind_of_its_rule() {
+    let Some(gpu) = gpu() else { return };
+    let mut params = two_groups(&gpu);
+    let mut optimizer = optim::from_json(&json!({"name": "Adam"})).unwrap().build(&params).unwrap();
+    *optimizer.group_mut("rest").unwrap() = SGD::default().into();
+    let error = optimizer.step(&mut params).unwrap_err().to_string();
+    assert_eq!(error, "group \"rest\": its rule is SGD, the optimizer was built as Adam");
+    assert_eq!(optimizer.attempted(), 0);
+}
+
+#[test]
 fn a_full_ring_is_refused_until_tickets_come_back() {
     let Some(gpu) = gpu() else { return };
     let mut params = two_groups(&gpu);
