@@ -56,7 +56,7 @@ pub(super) struct Group<R> {
 }
 
 impl<R: AnyRule + Clone> Optimizer<R> {
-    pub(super) fn new(rule: R, params: &ParamStore, overrides: &[(&str, Value)]) -> Result<Self, Error> {
+    pub(crate) fn new(rule: R, params: &ParamStore, overrides: &[(&str, Value)]) -> Result<Self, Error> {
         rule.check()?;
         let layout = params.layout().clone();
         let mut groups = vec![Group::new(rule.clone()); layout.groups().len()];
