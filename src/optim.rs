@@ -20,6 +20,7 @@
 
 mod adam;
 mod adamw;
+mod any;
 mod optimizer;
 mod plan;
 mod registry;
@@ -29,13 +30,15 @@ mod runs;
 mod sgd;
 mod shader;
 mod state;
+mod step;
 
 pub use adam::{Adam, AmsgradVariant};
 pub use adamw::AdamW;
+pub use any::AnyRule;
 pub use optimizer::Optimizer;
 pub use registry::{Entry, RULES, from_json};
 pub use rmsprop::RMSprop;
-pub use rule::{AnyRule, Rule, Shader, Slot, StepInfo};
+pub use rule::{Rule, Shader, Slot, StepInfo};
 pub use sgd::SGD;
 pub use state::{GroupState, StateDict, TensorState};
 

@@ -1,16 +1,17 @@
-use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::any::{AnyRule, overridden, used_slots};
 use super::plan::Plan;
-use super::rule::{AnyRule, StepInfo, f32_of, overridden, used_slots};
-use super::runs::{self, Progress, Run};
-use super::shader::{Call, MAXIMIZE, WORKGROUP};
+use super::runs::Progress;
+use super::shader::WORKGROUP;
+use super::step::StepUniforms;
 use crate::Error;
-use crate::gpu::{Gpu, Recorder, Ticket, UniformRing, grid};
+use crate::gpu::{Gpu, Recorder, Ticket, grid};
 use crate::layout::Layout;
 use crate::params::ParamStore;
+use crate::schedule::Schedule;
 
 /// A rule at work on one [`ParamStore`]: each of the store's groups has its own copy of the rule, and each
 /// tensor its own count of steps.
@@ -37,11 +38,12 @@ pub struct Optimizer<R> {
     pub(super) gpu: Gpu,
     pub(super) layout: Arc<Layout>,
     store: Arc<()>,
+    pub(super) name: &'static str,
     pub(super) groups: Vec<Group<R>>,
     pub(super) progress: Vec<Progress>,
     pub(super) attempted: u64,
     pub(super) plan: Plan,
-    scratch: Scratch,
+    uniforms: StepUniforms,
 }
 
 #[derive(Debug)]
@@ -53,24 +55,8 @@ pub(super) struct Group<R> {
     pub(super) seen_lr: f64,
 }
 
-/// What a step computes before it records, kept so that later steps need no memory.
-#[derive(Debug, Default)]
-struct Scratch {
-    runs: Vec<Run>,
-    dispatches: Vec<Dispatch>,
-    bytes: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Dispatch {
-    window: usize,
-    vectors: usize,
-    call: u32,
-    hyper: u32,
-}
-
 impl<R: AnyRule + Clone> Optimizer<R> {
-    pub(super) fn new(rule: R, params: &ParamStore, overrides: &[(&str, Value)]) -> Result<Self, Error> {
+    pub(crate) fn new(rule: R, params: &ParamStore, overrides: &[(&str, Value)]) -> Result<Self, Error> {
         rule.check()?;
         let layout = params.layout().clone();
         let mut groups = vec![Group::new(rule.clone()); layout.groups().len()];
@@ -80,11 +66,12 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let mut optimizer = Self {
             gpu: params.gpu().clone(),
             store: params.id().clone(),
+            name: rule.name(),
             groups,
             progress: vec![Progress::default(); layout.spans().len()],
             attempted: 0,
             plan: Plan::new(rule.slots().len()),
-            scratch: Scratch::default(),
+            uniforms: StepUniforms::default(),
             layout,
         };
         // So that what is wrong with kernel or device is said here, not in the first step.
@@ -131,6 +118,31 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// [`Error::UnknownName`].
     pub fn applied(&self, tensor: &str) -> Result<u64, Error> {
         Ok(self.progress[self.layout.index(tensor)?].applied)
+    }
+
+    /// Sets each group's rate, and its momentum if the schedule cycles it, to what holds at `step`.
+    ///
+    /// A group's rate is computed from its own base: what it was built with, or what was last set by hand.
+    ///
+    /// # Errors
+    /// What the schedule says; [`Error::Config`] if it cycles the momentum of a rule that has none. Then
+    /// nothing was changed.
+    pub fn schedule(&mut self, schedule: &(impl Schedule + ?Sized), step: u64) -> Result<(), Error> {
+        let mut next = self.groups.clone();
+        for group in &mut next {
+            group.base_lr = group.base_lr_now();
+            let point = schedule.at(step, group.base_lr)?;
+            group.seen_lr = point.lr;
+            *group.rule.lr_mut() = point.lr;
+            if let Some(momentum) = point.momentum {
+                let what = format!("schedule for {}", group.rule.name());
+                let reason = "it cycles the momentum, but there is neither `momentum` nor `betas`".into();
+                *group.rule.momentum_mut().ok_or(Error::Config { what, reason })? = momentum;
+            }
+            group.rule.check()?;
+        }
+        self.groups = next;
+        Ok(())
     }
 
     /// One step, submitted at once.
@@ -181,8 +193,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.plan.check()?;
         self.compute(params)?;
         self.prepare(params)?;
-        let (ticket, base, bound) = self.plan.write(&self.gpu, &self.scratch.bytes)?;
-        for dispatch in &self.scratch.dispatches {
+        let (ticket, base, bound) = self.plan.write(&self.gpu, &self.uniforms.bytes)?;
+        for dispatch in &self.uniforms.dispatches {
             let offsets = [base + dispatch.call, base + dispatch.hyper];
             let groups = grid(dispatch.vectors.div_ceil(WORKGROUP));
             recorder.dispatch(&bound.kernel, &bound.groups[dispatch.window], &offsets, groups);
@@ -206,30 +218,20 @@ impl<R: AnyRule + Clone> Optimizer<R> {
 
     fn prepare(&mut self, params: &ParamStore) -> Result<(), Error> {
         let mask = self.used_slots();
-        self.plan.prepare(&self.groups[0].rule, params, mask, self.scratch.bytes.len())
+        self.plan.prepare(&self.groups[0].rule, params, mask, self.uniforms.bytes.len())
     }
 
-    /// Fills the scratch with the dispatches of the next step and their uniforms.
     fn compute(&mut self, params: &ParamStore) -> Result<(), Error> {
-        for group in &self.groups {
+        for (group, name) in self.groups.iter().zip(self.layout.groups()) {
             group.rule.check()?;
-        }
-        let Scratch { runs, dispatches, bytes } = &mut self.scratch;
-        runs::collect(&self.layout, &self.progress, params.frozen(), runs);
-        dispatches.clear();
-        bytes.clear();
-        for run in runs {
-            let rule = &self.groups[run.group].rule;
-            let hyper = align(bytes);
-            rule.hyper_bytes(&StepInfo { step: run.before.applied + 1, live: run.before.live }, bytes);
-            check_finite(rule, &bytes[hyper as usize..])?;
-            for (window, range) in runs::cut(&self.layout, run.range.clone()) {
-                let call = align(bytes);
-                bytes.extend_from_slice(bytemuck::bytes_of(&call_of(rule, &range)));
-                dispatches.push(Dispatch { window, vectors: range.len() / 4, call, hyper });
+            if group.rule.name() != self.name {
+                let reason =
+                    format!("its rule is {}, the optimizer was built as {}", group.rule.name(), self.name);
+                return Err(Error::Config { what: format!("group {name:?}"), reason });
             }
         }
-        Ok(())
+        let rules = |group: usize| &self.groups[group].rule;
+        self.uniforms.compute(&self.layout, rules, &self.progress, params.frozen())
     }
 
     fn count(&mut self, params: &ParamStore) {
@@ -260,36 +262,4 @@ impl<R: Clone> Clone for Group<R> {
     fn clone(&self) -> Self {
         Self { rule: self.rule.clone(), base_lr: self.base_lr, seen_lr: self.seen_lr }
     }
-}
-
-/// Pads to where the next uniform block may start, and says where that is.
-fn align(bytes: &mut Vec<u8>) -> u32 {
-    bytes.resize(bytes.len().next_multiple_of(UniformRing::ALIGN), 0);
-    u32::try_from(bytes.len()).expect("a step's uniforms are small")
-}
-
-fn call_of(rule: &impl AnyRule, range: &Range<usize>) -> Call {
-    let vectors = |elements: usize| u32::try_from(elements / 4).expect("windows are counted in 32 bits");
-    Call {
-        first: vectors(range.start),
-        len: vectors(range.len()),
-        lr: f32_of(rule.lr()),
-        flags: if rule.maximize() { MAXIMIZE } else { 0 },
-    }
-}
-
-/// Refuses constants that 32 bits cannot hold: they would make padding NaN.
-fn check_finite(rule: &impl AnyRule, hyper: &[u8]) -> Result<(), Error> {
-    let refuse = |name: &str, value: f32| Err(Error::constant(name, "finite in 32 bits", value));
-    let lr = f32_of(rule.lr());
-    if !lr.is_finite() {
-        return refuse("lr", lr);
-    }
-    for field in rule.hyper_block().1.iter().filter(|field| field.kind == "f32") {
-        let value: f32 = bytemuck::pod_read_unaligned(&hyper[field.offset..field.offset + 4]);
-        if !value.is_finite() {
-            return refuse(field.name, value);
-        }
-    }
-    Ok(())
 }

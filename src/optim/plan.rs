@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::rule::AnyRule;
+use super::AnyRule;
 use super::shader::source;
 use crate::Error;
 use crate::gpu::{Gpu, Kernel, Region, Ticket, UniformRing};

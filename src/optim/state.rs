@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Optimizer;
+use super::any::{AnyRule, options, used_slots};
 use super::optimizer::Group;
-use super::rule::{AnyRule, options, used_slots};
 use super::runs::Progress;
 use crate::Error;
 use crate::layout::Span;
@@ -97,7 +97,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 options: options(&group.rule),
             })
             .collect();
-        let optimizer = self.groups[0].rule.name().into();
+        let optimizer = self.name.into();
         StateDict { optimizer, attempted: self.attempted, state, param_groups }
     }
 
@@ -149,7 +149,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 
     fn groups_of(&self, dict: &StateDict) -> Result<Vec<Group<R>>, Error> {
-        let name = self.groups[0].rule.name();
+        let name = self.name;
         if dict.optimizer != name {
             return refuse(format!("it is of {}, this optimizer is {name}", dict.optimizer));
         }

@@ -3,6 +3,7 @@
 mod harness;
 mod layers;
 mod not_yet;
+mod optim;
 mod schedules;
 
 use harness::{Folder, Runner};
@@ -10,7 +11,7 @@ use not_yet::NOT_YET;
 
 /// Every kind of golden data. One without a runner is neither run nor printed.
 const KINDS: &[(&str, Option<Runner>)] = &[
-    ("optim", None),
+    ("optim", Some(optim::run)),
     ("schedules", Some(schedules::run)),
     ("early_stopping", None),
     ("layers", Some(layers::run)),

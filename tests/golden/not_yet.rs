@@ -6,7 +6,10 @@ pub(crate) struct NotYet {
     pub(crate) ops: &'static [&'static str],
     /// `op.attribute` and its default, as JSON: the attribute may have no other value.
     pub(crate) attributes: &'static [(&'static str, &'static str)],
+    pub(crate) optimizers: &'static [&'static str],
     pub(crate) schedules: &'static [&'static str],
+    /// Top-level keys of optimizer cases.
+    pub(crate) keys: &'static [&'static str],
 }
 
 pub(crate) const NOT_YET: NotYet = NotYet {
@@ -37,6 +40,25 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         ("cross_entropy.reduction", "\"mean\""),
         ("maxpool2d.ceil_mode", "false"),
     ],
+    optimizers: &[
+        "AdaBelief",
+        "Adadelta",
+        "Adafactor",
+        "Adagrad",
+        "Adamax",
+        "Fromage",
+        "LBFGS",
+        "Lamb",
+        "Lars",
+        "Lion",
+        "Lookahead",
+        "NAdam",
+        "Novograd",
+        "RAdam",
+        "Rprop",
+        "SM3",
+        "Yogi",
+    ],
     schedules: &[
         "ChainedScheduler",
         "CosineAnnealingWarmRestarts",
@@ -58,4 +80,5 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "WarmupLinearDecay",
         "WarmupScheduler",
     ],
+    keys: &["accumulate", "clip_grad_norm", "clip_grad_value"],
 };

@@ -25,7 +25,7 @@ fn check_all(report: &mut Report, file: &Value, not_yet: &[&str]) -> Result<()> 
 }
 
 /// Whether a schedule, or one inside it, has one of the names.
-fn uses_any(schedule: &Value, names: &[&str]) -> bool {
+pub(crate) fn uses_any(schedule: &Value, names: &[&str]) -> bool {
     let inner = schedule.get("schedulers").and_then(Value::as_array);
     schedule.get("name").and_then(Value::as_str).is_some_and(|name| names.contains(&name))
         || inner.into_iter().flatten().any(|schedule| uses_any(schedule, names))

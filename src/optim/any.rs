@@ -1,0 +1,245 @@
+use std::fmt::Debug;
+
+use serde_json::{Map, Value};
+
+use super::{Optimizer, Rule, Shader, Slot, StepInfo};
+use crate::config;
+use crate::error::Error;
+use crate::gpu::{Field, Uniform};
+use crate::params::ParamStore;
+
+/// Any [`Rule`] as an object, for optimizers that are chosen by name.
+pub trait AnyRule: Debug + Send + Sync {
+    /// [`Rule::NAME`].
+    fn name(&self) -> &'static str;
+    /// [`Rule::SHADER`].
+    fn shader(&self) -> Shader;
+    /// [`Rule::SLOTS`].
+    fn slots(&self) -> &'static [Slot];
+    /// [`Rule::check`].
+    ///
+    /// # Errors
+    /// As [`Rule::check`].
+    fn check(&self) -> Result<(), Error>;
+    /// [`Rule::uses`].
+    fn uses(&self, slot: usize) -> bool;
+    /// Bytes and fields of [`Rule::Hyper`].
+    fn hyper_block(&self) -> (usize, &'static [Field]);
+    /// Appends the bytes of [`Rule::hyper`].
+    fn hyper_bytes(&self, step: &StepInfo, bytes: &mut Vec<u8>);
+    /// [`Rule::lr`].
+    fn lr(&self) -> f64;
+    /// [`Rule::lr_mut`].
+    fn lr_mut(&mut self) -> &mut f64;
+    /// [`Rule::momentum_mut`].
+    fn momentum_mut(&mut self) -> Option<&mut f64>;
+    /// [`Rule::maximize`].
+    fn maximize(&self) -> bool;
+    /// All options as a JSON object, `name` included.
+    fn to_json(&self) -> Value;
+    /// A rule of the same kind from all its fields but `name`, without a check of ranges.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`], [`Error::Config`].
+    fn boxed_with(&self, fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error>;
+    /// A copy of the same kind.
+    fn boxed(&self) -> Box<dyn AnyRule>;
+    /// As [`AnyRule::boxed_with`], as the type itself.
+    ///
+    /// # Errors
+    /// As [`AnyRule::boxed_with`].
+    fn with_fields(&self, fields: &Map<String, Value>) -> Result<Self, Error>
+    where
+        Self: Sized;
+}
+
+impl<R: Rule> AnyRule for R {
+    fn name(&self) -> &'static str {
+        R::NAME
+    }
+
+    fn shader(&self) -> Shader {
+        R::SHADER
+    }
+
+    fn slots(&self) -> &'static [Slot] {
+        R::SLOTS
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        Rule::check(self)
+    }
+
+    fn uses(&self, slot: usize) -> bool {
+        Rule::uses(self, slot)
+    }
+
+    fn hyper_block(&self) -> (usize, &'static [Field]) {
+        (size_of::<R::Hyper>(), R::Hyper::FIELDS)
+    }
+
+    fn hyper_bytes(&self, step: &StepInfo, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(bytemuck::bytes_of(&self.hyper(step)));
+    }
+
+    fn lr(&self) -> f64 {
+        Rule::lr(self)
+    }
+
+    fn lr_mut(&mut self) -> &mut f64 {
+        Rule::lr_mut(self)
+    }
+
+    fn momentum_mut(&mut self) -> Option<&mut f64> {
+        Rule::momentum_mut(self)
+    }
+
+    fn maximize(&self) -> bool {
+        Rule::maximize(self)
+    }
+
+    fn to_json(&self) -> Value {
+        let mut json = serde_json::to_value(self).expect("options are plain values");
+        json["name"] = R::NAME.into();
+        json
+    }
+
+    fn boxed_with(&self, fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error> {
+        Ok(Box::new(self.with_fields(fields)?))
+    }
+
+    fn boxed(&self) -> Box<dyn AnyRule> {
+        Box::new(self.clone())
+    }
+
+    fn with_fields(&self, fields: &Map<String, Value>) -> Result<Self, Error> {
+        config::read("optimizer", R::NAME, fields)
+    }
+}
+
+impl AnyRule for Box<dyn AnyRule> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn shader(&self) -> Shader {
+        (**self).shader()
+    }
+
+    fn slots(&self) -> &'static [Slot] {
+        (**self).slots()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        (**self).check()
+    }
+
+    fn uses(&self, slot: usize) -> bool {
+        (**self).uses(slot)
+    }
+
+    fn hyper_block(&self) -> (usize, &'static [Field]) {
+        (**self).hyper_block()
+    }
+
+    fn hyper_bytes(&self, step: &StepInfo, bytes: &mut Vec<u8>) {
+        (**self).hyper_bytes(step, bytes);
+    }
+
+    fn lr(&self) -> f64 {
+        (**self).lr()
+    }
+
+    fn lr_mut(&mut self) -> &mut f64 {
+        (**self).lr_mut()
+    }
+
+    fn momentum_mut(&mut self) -> Option<&mut f64> {
+        (**self).momentum_mut()
+    }
+
+    fn maximize(&self) -> bool {
+        (**self).maximize()
+    }
+
+    fn to_json(&self) -> Value {
+        (**self).to_json()
+    }
+
+    fn boxed_with(&self, fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error> {
+        (**self).boxed_with(fields)
+    }
+
+    fn boxed(&self) -> Box<dyn AnyRule> {
+        (**self).boxed()
+    }
+
+    fn with_fields(&self, fields: &Map<String, Value>) -> Result<Self, Error> {
+        self.boxed_with(fields)
+    }
+}
+
+impl Clone for Box<dyn AnyRule> {
+    fn clone(&self) -> Self {
+        (**self).boxed()
+    }
+}
+
+impl<R: Rule> From<R> for Box<dyn AnyRule> {
+    fn from(rule: R) -> Self {
+        Box::new(rule)
+    }
+}
+
+impl dyn AnyRule {
+    /// As [`Rule::build`].
+    ///
+    /// # Errors
+    /// As [`Rule::build`].
+    pub fn build(self: Box<Self>, params: &ParamStore) -> Result<Optimizer<Box<dyn AnyRule>>, Error> {
+        Optimizer::new(self, params, &[])
+    }
+
+    /// As [`Rule::build_with`].
+    ///
+    /// # Errors
+    /// As [`Rule::build_with`].
+    pub fn build_with(
+        self: Box<Self>,
+        params: &ParamStore,
+        groups: &[(&str, Value)],
+    ) -> Result<Optimizer<Box<dyn AnyRule>>, Error> {
+        Optimizer::new(self, params, groups)
+    }
+}
+
+/// The slots that a rule's options use, one bit each.
+pub(super) fn used_slots(rule: &impl AnyRule) -> u32 {
+    (0..rule.slots().len()).filter(|&slot| rule.uses(slot)).fold(0, |mask, slot| mask | 1 << slot)
+}
+
+/// A rule with some fields overridden: every one but `name` and `variant`.
+pub(super) fn overridden<R: AnyRule>(rule: &R, group: &str, fields: &Value) -> Result<R, Error> {
+    let what = || format!("group {group:?} of {}", rule.name());
+    let refuse = |reason: String| Err(Error::Config { what: what(), reason });
+    let Some(fields) = fields.as_object() else {
+        return refuse(format!("expected an object of fields, got {fields}"));
+    };
+    let mut all = options(rule);
+    for (field, value) in fields {
+        if field == "name" || field == "variant" {
+            return refuse(format!("`{field}` is the same in all groups"));
+        }
+        all.insert(field.clone(), value.clone());
+    }
+    let rule = rule.with_fields(&all)?;
+    rule.check()?;
+    Ok(rule)
+}
+
+/// All options but the name.
+pub(super) fn options(rule: &impl AnyRule) -> Map<String, Value> {
+    let Value::Object(mut all) = rule.to_json() else { unreachable!("options are an object") };
+    all.remove("name");
+    all
+}

@@ -1,0 +1,57 @@
+//! A device, or a reason to skip; and numbers to compute on.
+
+use gradus::optim::{AnyRule, Optimizer};
+use gradus::{Gpu, GpuOptions, ParamStore};
+
+/// A device; `None`, visibly, where there is none and `GRADUS_ALLOW_NO_GPU` is set.
+pub(crate) fn gpu() -> Option<Gpu> {
+    gpu_with(GpuOptions::default())
+}
+
+pub(crate) fn gpu_with(options: GpuOptions) -> Option<Gpu> {
+    match Gpu::new(options) {
+        Ok(gpu) => Some(gpu),
+        Err(error) if std::env::var_os("GRADUS_ALLOW_NO_GPU").is_some() => {
+            eprintln!("SKIPPED: {error}");
+            None
+        }
+        Err(error) => panic!("{error}; GRADUS_ALLOW_NO_GPU=1 skips these tests"),
+    }
+}
+
+/// A number in [-1, 1) that depends on its arguments alone and is exact in f32.
+pub(crate) fn noise(stream: u64, index: usize) -> f32 {
+    let mut x = (stream << 32 | index as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((x >> 44) as f32) / (1 << 19) as f32 - 1.0
+}
+
+pub(crate) fn noises(stream: u64, len: usize) -> Vec<f32> {
+    (0..len).map(|index| noise(stream, index)).collect()
+}
+
+/// Gradients of many magnitudes, some of them zero.
+pub(crate) fn gradients(step: usize, len: usize) -> Vec<f32> {
+    let scale = |i: usize| [1.0, 1e-3, 10.0, 0.1, 0.0, 1e-6][i % 6];
+    (0..len)
+        .map(|i| if (i + step).is_multiple_of(11) { 0.0 } else { noise(step as u64, i) * scale(i) })
+        .collect()
+}
+
+/// Steps with [`gradients`], from `first` on.
+pub(crate) fn run<R: AnyRule + Clone>(
+    optimizer: &mut Optimizer<R>,
+    params: &mut ParamStore,
+    steps: std::ops::Range<usize>,
+) {
+    let len = params.layout().parameters();
+    for step in steps {
+        params.write_grads(&gradients(step, len)).unwrap();
+        optimizer.step(params).unwrap();
+    }
+}
+
+pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}

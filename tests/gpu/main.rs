@@ -1,0 +1,9 @@
+//! What needs an adapter. Without one it fails and says how to install a software driver, unless
+//! `GRADUS_ALLOW_NO_GPU` is set.
+
+mod common;
+mod embed;
+mod optim;
+mod oracle;
+mod params;
+mod state;

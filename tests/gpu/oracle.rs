@@ -1,0 +1,114 @@
+//! The rules in plain f64, element by element, as torch has them: what the kernels are tested against.
+
+use serde_json::Value;
+
+/// One element and its state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Element {
+    pub(crate) p: f64,
+    pub(crate) slots: [f64; 3],
+    step: i32,
+}
+
+/// The options of a rule; `options` holds all of them.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    name: String,
+    lr: f64,
+    weight_decay: f64,
+    sign: f64,
+    options: Value,
+    betas: [f64; 2],
+    eps: f64,
+}
+
+impl Oracle {
+    pub(crate) fn new(options: Value) -> Self {
+        let number = |key: &str| options[key].as_f64().unwrap_or(0.0);
+        let beta = |i: usize| options["betas"][i].as_f64().unwrap_or(0.0);
+        Self {
+            name: options["name"].as_str().unwrap().into(),
+            lr: number("lr"),
+            weight_decay: number("weight_decay"),
+            sign: if options["maximize"] == true { -1.0 } else { 1.0 },
+            betas: [beta(0), beta(1)],
+            eps: number("eps"),
+            options,
+        }
+    }
+
+    pub(crate) fn element(p: f32) -> Element {
+        Element { p: p.into(), slots: [0.0; 3], step: 0 }
+    }
+
+    pub(crate) fn step(&self, e: &mut Element, g: f32) {
+        e.step += 1;
+        let g = self.sign * f64::from(g);
+        match self.name.as_str() {
+            "SGD" => self.sgd(e, g),
+            "Adam" => self.adam(e, g, self.options["decoupled_weight_decay"] == true),
+            "AdamW" => self.adam(e, g, true),
+            "RMSprop" => self.rmsprop(e, g),
+            other => panic!("no oracle for {other}"),
+        }
+    }
+
+    fn sgd(&self, e: &mut Element, g: f64) {
+        let number = |key: &str| self.options[key].as_f64().unwrap();
+        let (momentum, dampening) = (number("momentum"), number("dampening"));
+        let g = g + self.weight_decay * e.p;
+        let mut update = g;
+        if momentum != 0.0 {
+            let b = if e.step == 1 { g } else { momentum * e.slots[0] + (1.0 - dampening) * g };
+            e.slots[0] = b;
+            update = if self.options["nesterov"] == true { g + momentum * b } else { b };
+        }
+        e.p -= self.lr * update;
+    }
+
+    fn adam(&self, e: &mut Element, g: f64, decoupled: bool) {
+        let [b1, b2] = self.betas;
+        let mut g = g;
+        if decoupled {
+            e.p *= 1.0 - self.lr * self.weight_decay;
+        } else {
+            g += self.weight_decay * e.p;
+        }
+        let [m, v, largest] = &mut e.slots;
+        *m = b1 * *m + (1.0 - b1) * g;
+        *v = b2 * *v + (1.0 - b2) * g * g;
+        let (c1, c2) = (1.0 - b1.powi(e.step), 1.0 - b2.powi(e.step));
+        let mut corrected = *v / c2;
+        if self.options["amsgrad"] == true {
+            if self.options["variant"] == "optax" {
+                *largest = largest.max(corrected);
+                corrected = *largest;
+            } else {
+                *largest = largest.max(*v);
+                corrected = *largest / c2;
+            }
+        }
+        e.p -= self.lr * (*m / c1) / (corrected.sqrt() + self.eps);
+    }
+
+    fn rmsprop(&self, e: &mut Element, g: f64) {
+        let number = |key: &str| self.options[key].as_f64().unwrap();
+        let (alpha, momentum) = (number("alpha"), number("momentum"));
+        let g = g + self.weight_decay * e.p;
+        let [v, buffer, mean] = &mut e.slots;
+        *v = alpha * *v + (1.0 - alpha) * g * g;
+        let mut second = *v;
+        if self.options["centered"] == true {
+            *mean = alpha * *mean + (1.0 - alpha) * g;
+            second -= *mean * *mean;
+        }
+        let inside = self.options["eps_in_sqrt"] == true;
+        let denominator = if inside { (second + self.eps).sqrt() } else { second.sqrt() + self.eps };
+        let mut update = g / denominator;
+        if momentum != 0.0 {
+            *buffer = momentum * *buffer + update;
+            update = *buffer;
+        }
+        e.p -= self.lr * update;
+    }
+}

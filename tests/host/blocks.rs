@@ -1,0 +1,178 @@
+//! Every kernel's uniform blocks and bindings are what Rust declares.
+
+use gradus::gpu::{Binding, Block, KernelListing, KernelSource};
+use gradus::optim::RULES;
+use naga::valid::Capabilities;
+use naga::{AddressSpace, Module, Scalar, StorageAccess, TypeInner};
+
+use crate::translate::validate;
+
+/// What one stage may bind as storage on every device.
+const STORAGE_BUFFERS: usize = 8;
+
+fn check(listing: &KernelListing) -> Result<(), String> {
+    let source = &listing.source;
+    let (module, _) = validate(source, Capabilities::all())?;
+    let entry = module.entry_points.iter().find(|e| e.name == "main").ok_or("there is no main")?;
+    let invocations: u32 = entry.workgroup_size.iter().product();
+    if invocations > 256 {
+        return Err(format!("{invocations} invocations a workgroup"));
+    }
+    for block in &listing.blocks {
+        check_block(&module, block)?;
+    }
+    let storage = source.bindings.iter().filter(|b| !matches!(b, Binding::Uniform { .. })).count();
+    if storage > STORAGE_BUFFERS {
+        return Err(format!("{storage} storage buffers"));
+    }
+    check_bindings(&module, listing)
+}
+
+fn check_block(module: &Module, block: &Block) -> Result<(), String> {
+    let name = block.name;
+    let (members, span) = struct_of(module, name)?;
+    if span as usize != block.bytes {
+        return Err(format!("{name} has {span} bytes, in Rust {}", block.bytes));
+    }
+    let theirs: Vec<_> = members
+        .iter()
+        .map(|member| (member.name.as_deref().unwrap_or(""), kind(module, member.ty), member.offset as usize))
+        .collect();
+    let ours: Vec<_> = block.fields.iter().map(|field| (field.name, field.kind, field.offset)).collect();
+    if theirs != ours {
+        return Err(format!("{name} is {theirs:?}, in Rust {ours:?}"));
+    }
+    Ok(())
+}
+
+fn struct_of<'m>(module: &'m Module, name: &str) -> Result<(&'m [naga::StructMember], u32), String> {
+    let mut types = module.types.iter().map(|(_, ty)| ty);
+    let found =
+        types.find(|ty| ty.name.as_deref() == Some(name)).ok_or(format!("there is no struct {name}"))?;
+    match &found.inner {
+        TypeInner::Struct { members, span } => Ok((members, *span)),
+        _ => Err(format!("{name} is no struct")),
+    }
+}
+
+fn kind(module: &Module, ty: naga::Handle<naga::Type>) -> &'static str {
+    match module.types[ty].inner {
+        TypeInner::Scalar(Scalar::F32) => "f32",
+        TypeInner::Scalar(Scalar::U32) => "u32",
+        TypeInner::Scalar(Scalar::I32) => "i32",
+        _ => "not a scalar",
+    }
+}
+
+fn check_bindings(module: &Module, listing: &KernelListing) -> Result<(), String> {
+    let declared = &listing.source.bindings;
+    let mut seen = vec![false; declared.len()];
+    for (_, global) in module.global_variables.iter() {
+        let Some(place) = global.binding else { continue };
+        let index = place.binding as usize;
+        let want = declared.get(index).filter(|_| place.group == 0);
+        let want = want.ok_or(format!("binding {index} of group {} is not declared", place.group))?;
+        let got = match global.space {
+            AddressSpace::Uniform => {
+                let name = module.types[global.ty].name.as_deref().unwrap_or("");
+                let block = listing.blocks.iter().find(|b| b.name == name);
+                let block = block.ok_or(format!("binding {index} is {name:?}, which Rust does not list"))?;
+                let Binding::Uniform { bytes, dynamic } = *want else {
+                    return Err(format!("binding {index} is a uniform, in Rust {want:?}"));
+                };
+                if bytes as usize != block.bytes {
+                    return Err(format!("binding {index} has {} bytes, bound are {bytes}", block.bytes));
+                }
+                Binding::Uniform { bytes, dynamic }
+            }
+            AddressSpace::Storage { access } if access == StorageAccess::LOAD => Binding::Read,
+            AddressSpace::Storage { .. } => Binding::ReadWrite,
+            space => return Err(format!("binding {index} is in {space:?}")),
+        };
+        if got != *want {
+            return Err(format!("binding {index} is {got:?}, in Rust {want:?}"));
+        }
+        seen[index] = true;
+    }
+    match seen.iter().position(|seen| !seen) {
+        Some(index) => Err(format!("binding {index} is not in the kernel")),
+        None => Ok(()),
+    }
+}
+
+#[test]
+fn every_kernel_agrees_with_rust() {
+    for listing in gradus::kernel_listings() {
+        check(&listing).unwrap_or_else(|e| panic!("{}: {e}", listing.source.name));
+    }
+}
+
+#[test]
+fn the_state_of_every_rule_is_its_slots() {
+    for entry in RULES {
+        // The rule is joined with the frame in every listing of its file.
+        let listings = gradus::kernel_listings();
+        let prefix = format!("optim/{}[", entry.shader.stem);
+        let listing = listings.iter().find(|l| l.source.name.starts_with(&prefix)).unwrap();
+        let module = naga::front::wgsl::parse_str(&listing.source.wgsl).unwrap();
+        let (members, _) = struct_of(&module, "State").unwrap();
+        let names: Vec<_> = members.iter().map(|m| m.name.as_deref().unwrap()).collect();
+        assert_eq!(names, entry.slots.iter().map(|s| s.name).collect::<Vec<_>>(), "{}", entry.name);
+        for member in members {
+            let is_vec4 = matches!(
+                module.types[member.ty].inner,
+                TypeInner::Vector { size: naga::VectorSize::Quad, scalar: Scalar::F32 }
+            );
+            assert!(is_vec4, "{}: {:?}", entry.name, member.name);
+        }
+    }
+}
+
+fn amsgrad() -> KernelListing {
+    let full = "optim/adam[exp_avg,exp_avg_sq,max_exp_avg_sq]";
+    gradus::kernel_listings().into_iter().find(|l| l.source.name == full).unwrap()
+}
+
+/// A listing whose text differs in one place.
+fn mutated(from: &str, to: &str) -> KernelListing {
+    let listing = amsgrad();
+    assert_eq!(listing.source.wgsl.matches(from).count(), 1, "{from:?} is not in one place");
+    let wgsl = listing.source.wgsl.replace(from, to).into();
+    KernelListing { source: KernelSource { wgsl, ..listing.source }, ..listing }
+}
+
+#[test]
+fn the_check_bites() {
+    check(&amsgrad()).unwrap();
+    let rows = [
+        (
+            "one_minus_beta1: f32,\n    one_minus_beta2: f32,",
+            "one_minus_beta2: f32,\n    one_minus_beta1: f32,",
+        ),
+        ("    eps: f32,", "    eps: f32,\n    extra: f32,"),
+        ("    eps: f32,", "    @align(16) eps: f32,"),
+        ("    eps: f32,", "    @size(8) eps: f32,"),
+        ("    eps: f32,", "    epsilon: f32,"),
+        ("    max_scale: f32,\n", ""),
+        ("amsgrad: u32", "amsgrad: i32"),
+        ("norm: f32, applied: u32", "applied: u32, norm: f32"),
+        ("norm: f32, applied", "norm: u32, applied"),
+        ("first: u32, len: u32", "len: u32, first: u32"),
+        ("struct Gate", "struct Gat"),
+        ("@binding(7)", "@binding(9)"),
+        ("@binding(3)", "@binding(4)"),
+        ("@group(0) @binding(2)", "@group(1) @binding(2)"),
+        ("read> grads", "read_write> grads"),
+        ("read_write> params", "read> params"),
+        ("var<uniform> gate", "var<storage, read> gate"),
+        ("State { exp_avg: vec4f", "State { exp_mean: vec4f"),
+        ("fn rule(", "fn rul("),
+        ("@workgroup_size(256)", "@workgroup_size(512)"),
+    ];
+    for (from, to) in rows {
+        assert!(check(&mutated(from, to)).is_err(), "{from:?} -> {to:?} passed");
+    }
+    let mut unlisted = amsgrad();
+    unlisted.source.bindings.extend([Binding::Read, Binding::Read, Binding::Read, Binding::Read]);
+    assert!(check(&unlisted).unwrap_err().contains("storage buffers"));
+}

@@ -1,0 +1,6 @@
+//! What can be tested without an adapter: kernels against their Rust declarations, translation to every
+//! backend's language, and a device that does nothing but check.
+
+mod blocks;
+mod noop;
+mod translate;

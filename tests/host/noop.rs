@@ -1,0 +1,102 @@
+//! A device that does nothing but check, with WebGPU's default limits: pipelines, bind groups and usages of
+//! every rule are valid there.
+
+use gradus::gpu::{Binding, KernelSource};
+use gradus::optim::{self, AdamW, RULES, Rule};
+use gradus::{Gpu, GpuOptions, ParamStore, wgpu};
+use serde_json::{Value, json};
+
+fn gpu() -> Gpu {
+    let limits = wgpu::Limits::default();
+    Gpu::new(GpuOptions {
+        backends: Some(wgpu::Backends::NOOP),
+        max_binding_bytes: Some(limits.max_storage_buffer_binding_size),
+        max_buffer_bytes: Some(limits.max_buffer_size),
+        ..Default::default()
+    })
+    .unwrap()
+}
+
+/// Every rule with as many slots in use as it can have.
+fn fullest(name: &str) -> Value {
+    match name {
+        "SGD" => json!({"name": name, "momentum": 0.9, "nesterov": true}),
+        "Adam" | "AdamW" => json!({"name": name, "amsgrad": true}),
+        "RMSprop" => json!({"name": name, "momentum": 0.9, "centered": true}),
+        other => panic!("say here which options of {other} use all its slots"),
+    }
+}
+
+#[test]
+fn every_rule_runs_within_default_limits() {
+    let gpu = gpu();
+    assert_eq!(gpu.device().limits().max_storage_buffers_per_shader_stage, 8);
+    for entry in RULES {
+        for json in [json!({"name": entry.name}), fullest(entry.name)] {
+            let mut params = ParamStore::builder()
+                .group("a", |g| g.tensor("w", [300], &[1.0; 300]))
+                .group("b", |g| g.tensor("b", [], &[1.0]))
+                .build(&gpu)
+                .unwrap();
+            let mut optimizer = optim::from_json(&json).unwrap().build(&params).unwrap();
+            let rule = optimizer.group("a").unwrap();
+            let all = (0..entry.slots.len()).all(|slot| optim::AnyRule::uses(rule, slot));
+            assert!(all || json.as_object().unwrap().len() == 1, "{json}");
+            for _ in 0..3 {
+                params.write_grads(&[0.1; 301]).unwrap();
+                optimizer.step(&mut params).unwrap();
+            }
+            gpu.check().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_ninth_storage_buffer_is_refused() {
+    let wgsl = (0..9)
+        .map(|i| format!("@group(0) @binding({i}) var<storage, read> b{i}: array<f32>;\n"))
+        .chain(["@compute @workgroup_size(1) fn main() {}".into()])
+        .collect::<String>();
+    let source = KernelSource { name: "nine".into(), wgsl: wgsl.into(), bindings: vec![Binding::Read; 9] };
+    let refused = gpu().kernel(&source).unwrap_err().to_string();
+    assert!(refused.starts_with("kernel nine: "), "{refused}");
+}
+
+/// ResNet-18 as torchvision has it: 62 tensors.
+fn resnet_18() -> Vec<Vec<usize>> {
+    let mut shapes = vec![vec![64, 3, 7, 7], vec![64], vec![64]];
+    let mut channels = 64;
+    for width in [64, 128, 256, 512] {
+        for block in 0..2 {
+            let first = if block == 0 { channels } else { width };
+            shapes.extend([vec![width, first, 3, 3], vec![width], vec![width]]);
+            shapes.extend([vec![width, width, 3, 3], vec![width], vec![width]]);
+            if first != width {
+                shapes.extend([vec![width, first, 1, 1], vec![width], vec![width]]);
+            }
+        }
+        channels = width;
+    }
+    shapes.extend([vec![1000, 512], vec![1000]]);
+    shapes
+}
+
+#[test]
+fn adamw_over_resnet_18_takes_16_bytes_a_parameter() {
+    let gpu = gpu();
+    let shapes = resnet_18();
+    let data: Vec<Vec<f32>> = shapes.iter().map(|s| vec![0.0; s.iter().product()]).collect();
+    let mut builder = ParamStore::builder();
+    for (index, (shape, data)) in shapes.iter().zip(&data).enumerate() {
+        builder = builder.tensor(format!("t{index}"), shape.clone(), data);
+    }
+    let before = gpu.counters();
+    let mut params = builder.build(&gpu).unwrap();
+    let mut optimizer = AdamW::default().build(&params).unwrap();
+    optimizer.step(&mut params).unwrap();
+    let layout = params.layout();
+    assert_eq!((layout.spans().len(), layout.parameters()), (62, 11_689_512));
+    let live = gpu.counters().since(&before).live_bytes as f64;
+    let ratio = live / (16.0 * layout.parameters() as f64);
+    assert!(ratio <= 1.02, "{ratio}");
+}
