@@ -88,7 +88,7 @@ fn profile(gpu: &Gpu) -> Result<()> {
 
 fn batch() -> (Vec<f32>, Vec<u32>) {
     let x = (0..BATCH * 784).map(|i| (i % 97) as f32 / 97.0).collect();
-    (x, (0..BATCH as u32).map(|i| i % 10).collect())
+    (x, (0..10).cycle().take(BATCH).collect())
 }
 
 fn cnn(gpu: &Gpu) -> Result<Counters> {

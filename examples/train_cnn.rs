@@ -49,10 +49,15 @@ struct Args {
 fn digits() -> Result<(Dataset, Dataset)> {
     let digits = smartcore::dataset::digits::load_dataset();
     let x = digits.data.iter().map(|pixel| pixel / 16.0).collect();
-    let y: Vec<u32> = digits.target.iter().map(|&label| label as u32).collect();
+    let y: Vec<u32> = digits.target.iter().map(|&label| to_class(label)).collect();
     let (train, test) = stratified_split(&y, TEST_SAMPLES)?;
     let all = Dataset::new(x, &[1, SIDE, SIDE], y, CLASSES)?;
     Ok((all.subset(&train)?, all.subset(&test)?))
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "labels are 0.0 to 9.0")]
+fn to_class(label: f32) -> u32 {
+    label as u32
 }
 
 fn network(graph: &Graph, batch: usize) -> (Var, Var) {

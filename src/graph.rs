@@ -19,7 +19,7 @@
 
 mod fuse;
 mod init;
-mod lower;
+pub(crate) mod lower;
 pub(crate) mod ops;
 mod plan;
 mod shape;
@@ -147,20 +147,19 @@ impl Graph {
         group: impl Fn(&Parameter) -> String,
     ) -> Result<ParamStore, Error> {
         self.check()?;
-        let mut groups: Vec<(String, Vec<(Parameter, Vec<f32>)>)> = Vec::new();
-        for (stream, parameter) in (0..).zip(self.parameters()) {
-            let values = parameter.init.values(&parameter.shape, seed, stream);
-            let name = group(&parameter);
-            match groups.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, members)) => members.push((parameter, values)),
-                None => groups.push((name, vec![(parameter, values)])),
-            }
-        }
+        let parameters = self.parameters();
+        let values: Vec<Vec<f32>> =
+            (0..).zip(&parameters).map(|(stream, p)| p.init.values(&p.shape, seed, stream)).collect();
+        let names: Vec<String> = parameters.iter().map(group).collect();
         let mut builder = ParamStore::builder();
-        for (name, members) in &groups {
+        for (first, name) in names.iter().enumerate() {
+            if names[..first].contains(name) {
+                continue;
+            }
             builder = builder.group(name.clone(), |mut group| {
-                for (parameter, values) in members {
-                    group = group.tensor(parameter.name.clone(), parameter.shape.clone(), values);
+                for member in (first..names.len()).filter(|&member| names[member] == *name) {
+                    let parameter = &parameters[member];
+                    group = group.tensor(parameter.name.clone(), parameter.shape.clone(), &values[member]);
                 }
                 group
             });

@@ -19,5 +19,7 @@ pub use wgpu;
 /// Every kernel of the crate, for tests.
 #[doc(hidden)]
 pub fn kernel_listings() -> Vec<gpu::KernelListing> {
-    optim::kernel_listings()
+    let mut listings = optim::kernel_listings();
+    listings.extend(nn::kernel_listings());
+    listings
 }

@@ -36,6 +36,25 @@ fn rectified(value: V) -> V {
     return select(value, V(), value < V());
 }
 
+// A function for each pixel of the tile, because naga's time to parse one grows with the square of its length.
+#for p in 0..PIXELS
+fn add_pixel_$p(
+    x: ptr<function, array<vec4f, ROWS * LOADS>>,
+    w: ptr<function, array<V, KERNEL_WIDTH * CHANNELS>>,
+    acc: ptr<function, array<V, ROWS * PIXELS>>,
+) {
+    #for r in 0..ROWS
+    #for kx in 0..KERNEL_WIDTH
+    #for c in 0..CHANNELS
+    (*acc)[$r * PIXELS + $p] = fma(
+        V(subgroupBroadcast((*x)[$r * LOADS + ($p * STRIDE + $kx) / 8u][$c], ($p * STRIDE + $kx) % 8u)),
+        (*w)[$kx * CHANNELS + $c], (*acc)[$r * PIXELS + $p]);
+    #end
+    #end
+    #end
+}
+#end
+
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     let lane = id.x;
@@ -109,16 +128,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
                 (((ky * KERNEL_WIDTH + $kx) * shape.channel_vectors + quad) * 4u + $c) * shape.packed_vectors + channel];
             #end
             #end
-            #for r in 0..ROWS
             #for p in 0..PIXELS
-            #for kx in 0..KERNEL_WIDTH
-            #for c in 0..CHANNELS
-            acc[$r * PIXELS + $p] = fma(
-                V(subgroupBroadcast(x[$r * LOADS + ($p * STRIDE + $kx) / 8u][$c], ($p * STRIDE + $kx) % 8u)),
-                w[$kx * CHANNELS + $c], acc[$r * PIXELS + $p]);
-            #end
-            #end
-            #end
+            add_pixel_$p(&x, &w, &acc);
             #end
         }
     }

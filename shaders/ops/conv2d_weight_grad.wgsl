@@ -30,6 +30,28 @@ struct Shape {
 @group(0) @binding(2) var<storage, read> output_grad: array<V>;
 @group(0) @binding(3) var<storage, read_write> partials: array<V>;
 
+// A function for each channel, because naga's time to parse one grows with the square of its length.
+#for c in 0..CHANNELS
+fn add_channel_$c(
+    x: ptr<function, array<vec4f, KERNEL_ROWS * LOADS * VECTORS>>,
+    d: ptr<function, array<V, PIXELS>>,
+    acc: ptr<function, array<V, KERNEL_ROWS * KERNEL_WIDTH * VECTORS * CHANNELS>>,
+) {
+    #for k in 0..KERNEL_ROWS
+    #for v in 0..VECTORS
+    // Neighbouring pixels share what is broadcast, so they stand next to each other.
+    #for p in 0..PIXELS
+    #for kx in 0..KERNEL_WIDTH
+    (*acc)[(($k * KERNEL_WIDTH + $kx) * VECTORS + $v) * CHANNELS + $c] = fma(
+        V(subgroupBroadcast((*x)[($k * LOADS + ($p * STRIDE + $kx) / 8u) * VECTORS + $v][$c], ($p * STRIDE + $kx) % 8u)),
+        (*d)[$p], (*acc)[(($k * KERNEL_WIDTH + $kx) * VECTORS + $v) * CHANNELS + $c]);
+    #end
+    #end
+    #end
+    #end
+}
+#end
+
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     let lane = id.x;
@@ -80,19 +102,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
                 #end
             }
             #end
-            #for k in 0..KERNEL_ROWS
-            #for v in 0..VECTORS
             #for c in 0..CHANNELS
-            // Neighbouring pixels share what is broadcast, so they stand next to each other.
-            #for p in 0..PIXELS
-            #for kx in 0..KERNEL_WIDTH
-            acc[(($k * KERNEL_WIDTH + $kx) * VECTORS + $v) * CHANNELS + $c] = fma(
-                V(subgroupBroadcast(x[($k * LOADS + ($p * STRIDE + $kx) / 8u) * VECTORS + $v][$c], ($p * STRIDE + $kx) % 8u)),
-                d[$p], acc[(($k * KERNEL_WIDTH + $kx) * VECTORS + $v) * CHANNELS + $c]);
-            #end
-            #end
-            #end
-            #end
+            add_channel_$c(&x, &d, &acc);
             #end
         }
         y++;

@@ -3,7 +3,7 @@ use super::shape::{Matrix, Planes};
 use super::template::Launch;
 use super::{Graph, Mode, Node, PlanOptions, Var};
 use crate::Error;
-use crate::gpu::{Binding, KernelClass, KernelSource, Uniform};
+use crate::gpu::{Binding, Block, KernelClass, KernelSource, Uniform};
 
 /// What one binding of a dispatch is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,7 @@ pub(crate) struct Step {
     pub(crate) kernel: KernelSource,
     pub(crate) operands: Vec<Operand>,
     pub(crate) uniform: Vec<u8>,
+    pub(crate) block: Block,
     pub(crate) grid: [u32; 3],
 }
 
@@ -372,9 +373,9 @@ impl Lowering {
             })
         });
         assert!(!aliased, "{}: one buffer is both read and written", kernel.name);
-        let uniform = bytemuck::bytes_of(&shape).to_vec();
+        let (uniform, block) = (bytemuck::bytes_of(&shape).to_vec(), Block::of::<S>("Shape"));
         let label = format!("{layer}: {}", kernel.name);
-        self.steps.push(Step { label, kernel, operands: operands.to_vec(), uniform, grid });
+        self.steps.push(Step { label, kernel, operands: operands.to_vec(), uniform, block, grid });
     }
 }
 

@@ -331,7 +331,7 @@ impl Plan {
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
         let output = self.find_output(name)?;
         let data = output.buffer.read(&self.gpu, 0, output.buffer.len())?;
-        Ok(Planes::of(&output.shape).from_matrix(&data))
+        Ok(Planes::of(&output.shape).dense(&data))
     }
 
     /// As [`Plan::read`], without blocking.
@@ -341,7 +341,7 @@ impl Plan {
     pub async fn read_async(&self, name: &str) -> Result<Vec<f32>, Error> {
         let output = self.find_output(name)?;
         let data = output.buffer.read_async(&self.gpu, 0, output.buffer.len()).await?;
-        Ok(Planes::of(&output.shape).from_matrix(&data))
+        Ok(Planes::of(&output.shape).dense(&data))
     }
 
     fn find_output(&self, name: &str) -> Result<&Output, Error> {

@@ -59,8 +59,8 @@ impl Planes {
         self.pixels == 1 || (in_order && self.channels.is_multiple_of(4))
     }
 
-    /// From rows of pixels with padded channels to torch's order.
-    pub(crate) fn from_matrix(self, data: &[f32]) -> Vec<f32> {
+    /// Rows of pixels with padded channels, in torch's order.
+    pub(crate) fn dense(self, data: &[f32]) -> Vec<f32> {
         let pitch = self.channels.next_multiple_of(4);
         let mut out = Vec::with_capacity(self.images * self.channels * self.pixels);
         for image in data.chunks_exact(self.pixels * pitch) {
@@ -107,6 +107,6 @@ mod tests {
     fn reading_back_restores_torch_order() {
         // Two pixels of two channels, padded to four.
         let pixels = [1.0, 10.0, 0.0, 0.0, 2.0, 20.0, 0.0, 0.0];
-        assert_eq!(Planes::of(&[1, 2, 1, 2]).from_matrix(&pixels), [1.0, 2.0, 10.0, 20.0]);
+        assert_eq!(Planes::of(&[1, 2, 1, 2]).dense(&pixels), [1.0, 2.0, 10.0, 20.0]);
     }
 }

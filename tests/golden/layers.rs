@@ -183,7 +183,7 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
     let plan = inputs.graph.compile(&params, &options, &mut Workspace::new())?;
     for (input, data) in [("dy", tensors.get("dy")), ("target", tensors.get("target"))] {
         if let Some(data) = data {
-            let labels: Vec<u32> = data.data.iter().map(|label| *label as u32).collect();
+            let labels: Vec<u32> = data.data.iter().map(|label| to_class(*label)).collect();
             let numbers = narrow(data);
             let data: &dyn HostData = if input == "target" { &labels } else { &numbers };
             plan.write(input, data)?;
@@ -211,6 +211,12 @@ fn golden_name(parameter: &str) -> &str {
     parameter.trim_start_matches('.')
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "labels were integers")]
+fn to_class(label: f64) -> u32 {
+    label as u32
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the library computes in f32")]
 fn narrow(tensor: &Tensor) -> Vec<f32> {
     tensor.data.iter().map(|x| *x as f32).collect()
 }

@@ -70,7 +70,8 @@ pub(crate) fn broadcast(geometry: &Geometry) -> (Launch<Shape>, Partials) {
     };
     let pixels = even_tile(window.output[1], 16);
     let per_vector = kernel_rows * window.kernel[1] * channels * pixels;
-    let vectors = (1..=4).rev().find(|v| channel_vectors % v == 0 && v * per_vector <= UNROLLED).unwrap_or(1);
+    let vectors =
+        (1..=4).rev().find(|v| channel_vectors.is_multiple_of(*v) && v * per_vector <= UNROLLED).unwrap_or(1);
     let kernel_tiles = window.kernel[0] / kernel_rows;
     let vector_tiles = channel_vectors / vectors;
     let outer = lanes.packed(KernelClass::CpuSubgroup8);

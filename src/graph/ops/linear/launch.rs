@@ -18,7 +18,7 @@ pub(crate) struct Geometry {
 
 /// Whether the broadcast kernels can serve: they read and write the unpadded weight as vec4s.
 pub(crate) fn class(geometry: &Geometry, available: KernelClass) -> KernelClass {
-    if geometry.in_features % 4 == 0 { available } else { KernelClass::Plain }
+    if geometry.in_features.is_multiple_of(4) { available } else { KernelClass::Plain }
 }
 
 uniform! {

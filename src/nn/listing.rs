@@ -1,0 +1,38 @@
+use super::{Conv2d, Init, Linear, MaxPool2d};
+use crate::gpu::{KernelClass, KernelListing};
+use crate::graph::{Graph, PlanOptions, Var, lower};
+
+/// A kernel of every file and of every variant that has text of its own, for tests.
+pub(crate) fn kernel_listings() -> Vec<KernelListing> {
+    let mut listings: Vec<KernelListing> = Vec::new();
+    for class in [KernelClass::CpuSubgroup8, KernelClass::Plain] {
+        for accumulate in [false, true] {
+            let (graph, loss, accuracy) = everything();
+            let options =
+                PlanOptions { accumulate, ..PlanOptions::train(&loss).output("accuracy", &accuracy) };
+            let lowering = lower::lower(&graph, &options, class).expect("the graph of all kernels is sound");
+            for step in lowering.steps {
+                if listings.iter().all(|listing| listing.source != step.kernel) {
+                    listings.push(KernelListing { source: step.kernel, blocks: vec![step.block] });
+                }
+            }
+        }
+    }
+    listings
+}
+
+/// A graph in which every operation occurs: wide and narrow, strided and not, with one input and two.
+fn everything() -> (Graph, Var, Var) {
+    let graph = Graph::new();
+    let (x, y) = (graph.input("x", [6, 3, 12, 12]), graph.labels("y", 6));
+    let shift = graph.parameter("shift", [6, 8, 12, 12], Init::Normal { std: 1.0 });
+    let a = x.conv2d(Conv2d::new(8, 3).padding(1)).relu();
+    let b = a.add(&shift).bias().relu();
+    let c = b.conv2d(Conv2d::new(40, 3).padding(1)).add(&a.conv2d(Conv2d::new(40, 1).without_bias()));
+    let d = c.relu().max_pool2d(2).conv2d(Conv2d::new(16, 3).stride(2));
+    let e = d.relu().max_pool2d(MaxPool2d::new(2).stride(1).padding(1));
+    let logits = e.flatten().linear(32).relu().linear(Linear::new(7)).linear(5);
+    let loss = logits.cross_entropy(&y);
+    let accuracy = logits.accuracy(&y);
+    (graph, loss, accuracy)
+}
