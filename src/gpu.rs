@@ -2,6 +2,7 @@
 //!
 //! Everything here records or creates; only functions called `submit`, `read` or `read_*` submit or wait.
 
+mod adapter;
 mod buffer;
 mod context;
 mod counters;
@@ -11,8 +12,9 @@ mod recorder;
 mod ring;
 mod uniform;
 
+pub use adapter::{GpuOptions, adapters};
 pub use buffer::{Buffer, Region};
-pub use context::{Gpu, GpuOptions, KernelChoice, KernelClass, adapters};
+pub use context::{Gpu, KernelChoice, KernelClass};
 pub use counters::Counters;
 pub use kernel::{Binding, Kernel, KernelSource};
 #[doc(hidden)]

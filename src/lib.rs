@@ -1,4 +1,11 @@
 //! Gradus: a training backend that runs on any GPU, through wgpu.
+//!
+//! - [`ParamStore`] holds named tensors and their gradients, fused into flat buffers.
+//! - [`optim`] updates them: typed rules with torch's names and defaults, one dispatch for all tensors.
+//! - [`schedule`] gives the learning rate of each step, in f64 on the host.
+//! - [`graph`] and [`nn`] describe a network and compile it to a list of dispatches.
+//! - [`train`] runs it: one submit a step.
+//! - [`gpu`] is the device under all of them; it can be the host's own.
 
 mod config;
 pub mod error;
@@ -23,3 +30,7 @@ pub fn kernel_listings() -> Vec<gpu::KernelListing> {
     listings.extend(nn::kernel_listings());
     listings
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

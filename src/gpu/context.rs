@@ -1,9 +1,8 @@
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::counters::{Tally, add};
-use super::kernel::layout_entries;
-use super::{Binding, Counters, Kernel, KernelSource, Region};
+use super::{Counters, GpuOptions, Kernel, KernelSource, adapter};
 use crate::Error;
 
 /// A device with its queue, kernel cache and counters. Cloning shares them.
@@ -21,21 +20,6 @@ struct Inner {
     tally: Arc<Tally>,
     kernels: Mutex<HashMap<KernelSource, Arc<Kernel>>>,
     fault: Arc<Mutex<Option<String>>>,
-}
-
-/// How [`Gpu::new`] chooses an adapter and what it asks of it.
-#[derive(Clone, Debug, Default)]
-pub struct GpuOptions {
-    /// Backends to look at. `None`: what `WGPU_BACKEND` says, or all.
-    pub backends: Option<wgpu::Backends>,
-    /// A part of the adapter's name, in any case. `None`: what `WGPU_ADAPTER_NAME` says, or any.
-    pub adapter_name: Option<String>,
-    /// Which kernels to use.
-    pub kernels: KernelChoice,
-    /// Caps the bytes of one storage binding below what the adapter offers, to test or to leave room.
-    pub max_binding_bytes: Option<u64>,
-    /// Caps the bytes of one buffer below what the adapter offers.
-    pub max_buffer_bytes: Option<u64>,
 }
 
 /// Which of two kernels of one operation to use where there are two.
@@ -57,21 +41,6 @@ pub enum KernelClass {
     Plain,
 }
 
-/// All adapters that the instance knows, honouring `WGPU_BACKEND`.
-pub async fn adapters() -> Vec<wgpu::Adapter> {
-    instance(None).enumerate_adapters(wgpu::Backends::all()).await
-}
-
-fn instance(backends: Option<wgpu::Backends>) -> wgpu::Instance {
-    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
-    if let Some(backends) = backends {
-        descriptor.backends = backends;
-    }
-    // The device that does nothing is for tests: only ever when asked for by name.
-    descriptor.backend_options.noop.enable = backends == Some(wgpu::Backends::NOOP);
-    wgpu::Instance::new(descriptor)
-}
-
 impl Gpu {
     /// A headless device on the adapter that the options and the environment name.
     ///
@@ -86,7 +55,7 @@ impl Gpu {
     /// # Errors
     /// As [`Gpu::new`].
     pub async fn new_async(options: GpuOptions) -> Result<Self, Error> {
-        let adapter = choose_adapter(&options).await?;
+        let adapter = adapter::choose(&options).await?;
         let mut limits = Self::required_limits(&adapter);
         if let Some(most) = options.max_binding_bytes {
             limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(most);
@@ -191,6 +160,10 @@ impl Gpu {
         self.inner.tally.snapshot()
     }
 
+    pub(super) fn kernels(&self) -> MutexGuard<'_, HashMap<KernelSource, Arc<Kernel>>> {
+        self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn tally(&self) -> &Arc<Tally> {
         &self.inner.tally
     }
@@ -266,123 +239,4 @@ impl Gpu {
         add(&self.inner.tally.upload_bytes, bytes);
         Ok(())
     }
-
-    /// The kernel of this source, made once and kept.
-    ///
-    /// # Errors
-    /// [`Error::Kernel`] with the compiler's words; [`Error::DeviceLost`] if the driver gave up on it.
-    pub fn kernel(&self, source: &KernelSource) -> Result<Arc<Kernel>, Error> {
-        let mut kernels = self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kernel) = kernels.get(source) {
-            return Ok(kernel.clone());
-        }
-        let kernel = Arc::new(self.create_kernel(source)?);
-        kernels.insert(source.clone(), kernel.clone());
-        Ok(kernel)
-    }
-
-    fn create_kernel(&self, source: &KernelSource) -> Result<Kernel, Error> {
-        let device = self.device();
-        let name = Some(source.name.as_str());
-        #[cfg(not(target_arch = "wasm32"))]
-        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: name,
-            source: wgpu::ShaderSource::Wgsl(source.wgsl.clone()),
-        });
-        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: name,
-            entries: &layout_entries(&source.bindings),
-        });
-        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: name,
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: name,
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            cache: None,
-        });
-        let failed = |reason: String| Error::Kernel { kernel: source.name.clone(), reason };
-        // Native error scopes answer at once; a browser reports through the uncaptured-error handler.
-        #[cfg(not(target_arch = "wasm32"))]
-        if let Some(error) = pollster::block_on(scope.pop()) {
-            return Err(failed(error.to_string()));
-        }
-        self.check().map_err(|e| failed(e.to_string()))?;
-        add(&self.inner.tally.pipelines, 1);
-        Ok(Kernel { name: source.name.clone(), pipeline, layout, bindings: source.bindings.clone() })
-    }
-
-    /// A bind group of `kernel` over `regions`, one for each of its bindings.
-    ///
-    /// # Errors
-    /// [`Error::Limit`] if a storage region exceeds the device's binding size, with the kernel's name.
-    pub fn bind_group(&self, kernel: &Kernel, regions: &[Region<'_>]) -> Result<wgpu::BindGroup, Error> {
-        let limits = self.device().limits();
-        assert_eq!(kernel.bindings.len(), regions.len(), "{}: bindings", kernel.name);
-        for (kind, region) in kernel.bindings.iter().zip(regions) {
-            let (limit_name, limit) = match kind {
-                Binding::Uniform { .. } => {
-                    ("max_uniform_buffer_binding_size", limits.max_uniform_buffer_binding_size)
-                }
-                _ => ("max_storage_buffer_binding_size", limits.max_storage_buffer_binding_size),
-            };
-            if region.bytes > limit {
-                return Err(Error::Limit {
-                    tensor: kernel.name.clone(),
-                    bytes: region.bytes,
-                    limit_name,
-                    limit,
-                });
-            }
-        }
-        let entries: Vec<_> = (0..)
-            .zip(regions)
-            .map(|(binding, region)| wgpu::BindGroupEntry {
-                binding,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: region.buffer,
-                    offset: region.offset,
-                    size: std::num::NonZeroU64::new(region.bytes),
-                }),
-            })
-            .collect();
-        add(&self.inner.tally.bind_groups, 1);
-        Ok(self.device().create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(&kernel.name),
-            layout: &kernel.layout,
-            entries: &entries,
-        }))
-    }
-}
-
-async fn choose_adapter(options: &GpuOptions) -> Result<wgpu::Adapter, Error> {
-    let instance = instance(options.backends);
-    let name = options.adapter_name.clone().or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok());
-    let backends = options.backends.or_else(wgpu::Backends::from_env);
-    let looked_for = || {
-        let backends = backends.map_or("all backends".into(), |b| format!("backends {b:?}"));
-        name.as_ref().map_or(backends.clone(), |n| format!("{backends}, adapter name containing {n:?}"))
-    };
-    if let Some(wanted) = &name {
-        let all = instance.enumerate_adapters(wgpu::Backends::all()).await;
-        let found: Vec<String> = all.iter().map(|a| a.get_info().name).collect();
-        let matches = |a: &wgpu::Adapter| a.get_info().name.to_lowercase().contains(&wanted.to_lowercase());
-        return all.into_iter().find(matches).ok_or_else(|| Error::NoAdapter {
-            looked_for: format!("{}; found: [{}]", looked_for(), found.join(", ")),
-        });
-    }
-    let wanted = wgpu::RequestAdapterOptions {
-        power_preference: wgpu::PowerPreference::from_env().unwrap_or(wgpu::PowerPreference::HighPerformance),
-        ..Default::default()
-    };
-    instance
-        .request_adapter(&wanted)
-        .await
-        .map_err(|e| Error::NoAdapter { looked_for: format!("{}; {e}", looked_for()) })
 }

@@ -1,6 +1,9 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use super::{Field, Uniform};
+use super::counters::add;
+use super::{Field, Gpu, Region, Uniform};
+use crate::Error;
 
 /// What one binding of a kernel is; the position in the list is the binding number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,10 +64,10 @@ impl Block {
 /// A compute pipeline with its explicit bind-group layout.
 #[derive(Debug)]
 pub struct Kernel {
-    pub(super) name: String,
+    name: String,
     pub(super) pipeline: wgpu::ComputePipeline,
-    pub(super) layout: wgpu::BindGroupLayout,
-    pub(super) bindings: Vec<Binding>,
+    layout: wgpu::BindGroupLayout,
+    bindings: Vec<Binding>,
 }
 
 impl Kernel {
@@ -79,7 +82,7 @@ impl Kernel {
     }
 }
 
-pub(super) fn layout_entries(bindings: &[Binding]) -> Vec<wgpu::BindGroupLayoutEntry> {
+fn layout_entries(bindings: &[Binding]) -> Vec<wgpu::BindGroupLayoutEntry> {
     (0..)
         .zip(bindings)
         .map(|(binding, kind)| wgpu::BindGroupLayoutEntry {
@@ -100,4 +103,99 @@ pub(super) fn layout_entries(bindings: &[Binding]) -> Vec<wgpu::BindGroupLayoutE
             count: None,
         })
         .collect()
+}
+
+impl Gpu {
+    /// The kernel of this source, made once and kept.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] with the compiler's words; [`Error::DeviceLost`] if the driver gave up on it.
+    pub fn kernel(&self, source: &KernelSource) -> Result<Arc<Kernel>, Error> {
+        let mut kernels = self.kernels();
+        if let Some(kernel) = kernels.get(source) {
+            return Ok(kernel.clone());
+        }
+        let kernel = Arc::new(self.create_kernel(source)?);
+        kernels.insert(source.clone(), kernel.clone());
+        Ok(kernel)
+    }
+
+    fn create_kernel(&self, source: &KernelSource) -> Result<Kernel, Error> {
+        let device = self.device();
+        let name = Some(source.name.as_str());
+        #[cfg(not(target_arch = "wasm32"))]
+        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: name,
+            source: wgpu::ShaderSource::Wgsl(source.wgsl.clone()),
+        });
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: name,
+            entries: &layout_entries(&source.bindings),
+        });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: name,
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: name,
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        });
+        let failed = |reason: String| Error::Kernel { kernel: source.name.clone(), reason };
+        // Native error scopes answer at once; a browser reports through the uncaptured-error handler.
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(error) = pollster::block_on(scope.pop()) {
+            return Err(failed(error.to_string()));
+        }
+        self.check().map_err(|e| failed(e.to_string()))?;
+        add(&self.tally().pipelines, 1);
+        Ok(Kernel { name: source.name.clone(), pipeline, layout, bindings: source.bindings.clone() })
+    }
+
+    /// A bind group of `kernel` over `regions`, one for each of its bindings.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if a storage region exceeds the device's binding size, with the kernel's name.
+    pub fn bind_group(&self, kernel: &Kernel, regions: &[Region<'_>]) -> Result<wgpu::BindGroup, Error> {
+        let limits = self.device().limits();
+        assert_eq!(kernel.bindings.len(), regions.len(), "{}: bindings", kernel.name);
+        for (kind, region) in kernel.bindings.iter().zip(regions) {
+            let (limit_name, limit) = match kind {
+                Binding::Uniform { .. } => {
+                    ("max_uniform_buffer_binding_size", limits.max_uniform_buffer_binding_size)
+                }
+                _ => ("max_storage_buffer_binding_size", limits.max_storage_buffer_binding_size),
+            };
+            if region.bytes > limit {
+                return Err(Error::Limit {
+                    tensor: kernel.name.clone(),
+                    bytes: region.bytes,
+                    limit_name,
+                    limit,
+                });
+            }
+        }
+        let entries: Vec<_> = (0..)
+            .zip(regions)
+            .map(|(binding, region)| wgpu::BindGroupEntry {
+                binding,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: region.buffer,
+                    offset: region.offset,
+                    size: std::num::NonZeroU64::new(region.bytes),
+                }),
+            })
+            .collect();
+        add(&self.tally().bind_groups, 1);
+        Ok(self.device().create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(&kernel.name),
+            layout: &kernel.layout,
+            entries: &entries,
+        }))
+    }
 }
