@@ -10,11 +10,13 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use gradus::graph::{Graph, Var};
 use gradus::nn::Conv2d;
+use gradus::optim::{self, AdamW};
 use gradus::schedule::{self, OneCycleLR, Schedule};
+use gradus::train::StepReport;
 use gradus::train::data::{Dataset, stratified_split};
-use gradus::{Gpu, GpuOptions, optim};
+use gradus::{Gpu, GpuOptions};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const SIDE: usize = 8;
 const CLASSES: u32 = 10;
@@ -24,10 +26,10 @@ const TEST_SAMPLES: usize = 360;
 #[derive(Parser)]
 struct Args {
     /// Passes over the training set.
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 30, value_parser = positive)]
     epochs: usize,
     /// Samples of a step.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = positive)]
     batch_size: usize,
     /// Learning rate: the optimizer's, and the peak of the default schedule.
     #[arg(long, default_value_t = 5e-3)]
@@ -44,6 +46,10 @@ struct Args {
     /// Gives every training image the label of another one, to see that nothing can be learnt then.
     #[arg(long)]
     shuffle_labels: bool,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "it must be an integer of at least 1".into())
 }
 
 fn digits() -> Result<(Dataset, Dataset)> {
@@ -85,10 +91,10 @@ fn main() -> Result<()> {
         test.len()
     );
 
-    let steps = args.epochs * train.len().div_ceil(args.batch_size.max(1));
+    let steps = args.epochs * train.len().div_ceil(args.batch_size);
     let optimizer = match &args.optimizer {
         Some(json) => optim::from_json(&parse("optimizer", json)?)?,
-        None => optim::from_json(&json!({"name": "AdamW", "lr": args.lr}))?,
+        None => AdamW { lr: args.lr, ..AdamW::default() }.into(),
     };
     let schedule: Box<dyn Schedule> = match &args.schedule {
         Some(json) => schedule::from_json(&parse("schedule", json)?)?,
@@ -103,7 +109,7 @@ fn main() -> Result<()> {
         .seed(args.seed)
         .build(&gpu)?;
 
-    let progress = Progress::new(steps as u64);
+    let mut progress = Progress::new(steps as u64);
     for epoch in 0..args.epochs {
         for batch in train.shuffled(args.seed, epoch as u64).batches(args.batch_size)? {
             trainer.step(&[("x", &batch.x), ("y", &batch.y)])?;
@@ -112,8 +118,11 @@ fn main() -> Result<()> {
                 progress.step(&report, rate);
             }
         }
+        while let Some(report) = trainer.read_report()? {
+            progress.step(&report, trainer.optimizer().group("default")?.lr());
+        }
         let held_out = trainer.evaluate(&[("x", &test.x()), ("y", &test.y())], 120)?;
-        progress.epoch(epoch + 1, args.epochs, trainer.read_loss()?, held_out.metrics[0]);
+        progress.epoch(epoch + 1, args.epochs, held_out.metrics[0]);
     }
     progress.finish();
     let held_out = trainer.evaluate(&[("x", &test.x()), ("y", &test.y())], 120)?;
@@ -125,7 +134,9 @@ fn main() -> Result<()> {
 struct Progress {
     bar: ProgressBar,
     started: Instant,
-    steps: std::cell::Cell<u64>,
+    epoch: Vec<(f32, f32)>,
+    rate: f64,
+    steps: u64,
 }
 
 impl Progress {
@@ -133,32 +144,39 @@ impl Progress {
         let terminal = std::io::stderr().is_terminal();
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(steps), target);
-        let style = "{bar:30} {pos}/{len} steps  {msg}  {elapsed} (another {eta})";
+        let style = "{bar:24} {pos}/{len}  {msg}  {elapsed} of {duration}";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, started: Instant::now(), steps: std::cell::Cell::new(0) }
+        Self { bar, started: Instant::now(), epoch: Vec::new(), rate: 0.0, steps: 0 }
     }
 
-    fn speed(&self) -> f64 {
-        self.steps.get() as f64 / self.started.elapsed().max(Duration::from_millis(1)).as_secs_f64()
+    fn step(&mut self, report: &StepReport, rate: f64) {
+        self.steps = report.step + 1;
+        self.rate = rate;
+        self.epoch.push((report.loss, report.metrics[0]));
+        self.bar.set_position(self.steps);
+        self.bar.set_message(self.line());
     }
 
-    fn step(&self, report: &gradus::train::StepReport, rate: f64) {
-        self.steps.set(report.step + 1);
-        self.bar.set_position(report.step + 1);
-        let (loss, accuracy) = (report.loss, report.metrics[0]);
-        let speed = self.speed();
-        self.bar.set_message(format!(
-            "loss {loss:.4}  accuracy {accuracy:.3}  lr {rate:.2e}  {speed:.0} steps/s"
-        ));
+    /// Means over the epoch so far, the rate, and the speed since the start.
+    fn line(&self) -> String {
+        let n = self.epoch.len().max(1) as f32;
+        let (loss, accuracy) =
+            self.epoch.iter().fold((0.0, 0.0), |(l, a), (loss, accuracy)| (l + loss, a + accuracy));
+        let seconds = self.started.elapsed().max(Duration::from_millis(1)).as_secs_f64();
+        let speed = self.steps as f64 / seconds;
+        format!(
+            "loss {:.4}  accuracy {:.4}  lr {:.2e}  {speed:.0} steps/s",
+            loss / n,
+            accuracy / n,
+            self.rate
+        )
     }
 
-    fn epoch(&self, epoch: usize, epochs: usize, loss: f32, held_out: f64) {
+    fn epoch(&mut self, epoch: usize, epochs: usize, held_out: f64) {
         if self.bar.is_hidden() {
-            let speed = self.speed();
-            println!(
-                "epoch {epoch}/{epochs}  loss {loss:.4}  test accuracy {held_out:.4}  {speed:.0} steps/s"
-            );
+            println!("epoch {epoch:>2}/{epochs}  {}  test accuracy {held_out:.4}", self.line());
         }
+        self.epoch.clear();
     }
 
     fn finish(&self) {
