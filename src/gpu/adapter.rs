@@ -1,7 +1,7 @@
 use super::KernelChoice;
 use crate::Error;
 
-/// How [`Gpu::new`] chooses an adapter and what it asks of it.
+/// How [`Gpu::new`](super::Gpu::new) chooses an adapter and what it asks of it.
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
     /// Backends to look at. `None`: what `WGPU_BACKEND` says, or all.
