@@ -2,6 +2,8 @@
 //! every rule are valid there.
 
 use gradus::gpu::{Binding, KernelSource};
+use gradus::graph::Graph;
+use gradus::nn::Conv2d;
 use gradus::optim::{self, AdamW, RULES, Rule};
 use gradus::{Gpu, GpuOptions, ParamStore, wgpu};
 use serde_json::{Value, json};
@@ -99,4 +101,23 @@ fn adamw_over_resnet_18_takes_16_bytes_a_parameter() {
     let live = gpu.counters().since(&before).live_bytes as f64;
     let ratio = live / (16.0 * layout.parameters() as f64);
     assert!(ratio <= 1.02, "{ratio}");
+}
+
+#[test]
+fn a_network_trains_within_default_limits() {
+    let gpu = gpu();
+    let graph = Graph::new();
+    let (x, y) = (graph.input("x", [6, 3, 11, 9]), graph.labels("y", 6));
+    let h = x.conv2d(Conv2d::new(16, 3).padding(1)).relu().max_pool2d(2).conv2d(Conv2d::new(40, 3).stride(2));
+    let logits = h.bias().relu().flatten().linear(33).relu().linear(10);
+    let loss = logits.cross_entropy(&y);
+    let accuracy = logits.accuracy(&y);
+    let mut trainer =
+        graph.trainer(&loss, AdamW::default()).metric("accuracy", &accuracy).build(&gpu).unwrap();
+    for samples in [6, 6, 5] {
+        let (x, y) = (vec![0.5; samples * 3 * 11 * 9], vec![1; samples]);
+        trainer.step(&[("x", &x), ("y", &y)]).unwrap();
+    }
+    gpu.check().unwrap();
+    assert_eq!(trainer.steps(), 3);
 }
