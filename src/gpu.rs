@@ -21,6 +21,7 @@ pub use kernel::{Binding, Kernel, KernelSource};
 pub use kernel::{Block, KernelListing};
 pub use readback::ReadRing;
 pub use recorder::{Recorder, grid};
+pub(crate) use ring::Held;
 pub use ring::{Ticket, UniformRing};
 pub(crate) use uniform::uniform;
 pub use uniform::{Field, Uniform};

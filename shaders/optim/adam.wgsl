@@ -4,7 +4,9 @@
 // step_size and root_scale hold the bias corrections of the two moments; max_scale is what the second moment
 // is multiplied by before AMSGrad's maximum.
 struct Hyper {
+    beta1: f32,
     one_minus_beta1: f32,
+    beta2: f32,
     one_minus_beta2: f32,
     step_size: f32,
     root_scale: f32,
@@ -18,13 +20,13 @@ struct State { exp_avg: vec4f, exp_avg_sq: vec4f, max_exp_avg_sq: vec4f }
 
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
     let gradient = g + hyper.weight_decay * p;
-    (*s).exp_avg += hyper.one_minus_beta1 * (gradient - (*s).exp_avg);
-    (*s).exp_avg_sq += hyper.one_minus_beta2 * (gradient * gradient - (*s).exp_avg_sq);
+    (*s).exp_avg = averaged((*s).exp_avg, gradient, hyper.beta1, hyper.one_minus_beta1);
+    (*s).exp_avg_sq = averaged((*s).exp_avg_sq, squared(gradient), hyper.beta2, hyper.one_minus_beta2);
     var second = (*s).exp_avg_sq;
     if hyper.amsgrad != 0u {
         second = max((*s).max_exp_avg_sq, hyper.max_scale * second);
         (*s).max_exp_avg_sq = second;
     }
-    let denominator = max(hyper.root_scale * sqrt(second) + hyper.eps, TINY);
+    let denominator = at_least_tiny(hyper.root_scale * sqrt(second) + hyper.eps);
     return p - (hyper.lr_weight_decay * p + hyper.step_size * (*s).exp_avg / denominator);
 }

@@ -6,6 +6,24 @@ struct Gate { grad_scale: f32, skip: u32, norm: f32, applied: u32, skipped: u32 
 const MAXIMIZE = 1u;
 // The smallest normal number: keeps 0 / 0 from making padding NaN where eps is 0.
 const TINY = vec4f(1.1754944e-38);
+const LARGEST = vec4f(3.4028235e38);
+
+// A running average after the value x, where beta of the average stays. Around the nearer end, as torch's lerp,
+// so that neither end is lost to rounding.
+fn averaged(average: vec4f, x: vec4f, beta: f32, one_minus_beta: f32) -> vec4f {
+    let change = x - average;
+    return select(average + one_minus_beta * change, x - beta * change, one_minus_beta > 0.5);
+}
+
+// Held at the largest number: an infinite average would never come back.
+fn squared(x: vec4f) -> vec4f {
+    return min(x * x, LARGEST);
+}
+
+// Keeps a NaN, which `max` need not.
+fn at_least_tiny(x: vec4f) -> vec4f {
+    return select(x, TINY, x < TINY);
+}
 
 @group(0) @binding(0) var<uniform> call: Call;
 @group(0) @binding(1) var<uniform> hyper: Hyper;

@@ -33,7 +33,11 @@ fn instance(backends: Option<wgpu::Backends>) -> wgpu::Instance {
 
 pub(super) async fn choose(options: &GpuOptions) -> Result<wgpu::Adapter, Error> {
     let instance = instance(options.backends);
-    let name = options.adapter_name.clone().or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok());
+    let name = options
+        .adapter_name
+        .clone()
+        .or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok())
+        .filter(|name| !name.is_empty());
     let backends = options.backends.or_else(wgpu::Backends::from_env);
     let looked_for = || {
         let backends = backends.map_or("all backends".into(), |b| format!("backends {b:?}"));

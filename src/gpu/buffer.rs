@@ -47,17 +47,26 @@ impl<T: Pod> Buffer<T> {
     /// # Errors
     /// [`Error::Limit`] if it exceeds the device's `max_buffer_size`.
     pub fn with_usage(gpu: &Gpu, label: &str, len: usize, usage: wgpu::BufferUsages) -> Result<Self, Error> {
-        let bytes = (len.max(1) * size_of::<T>()).next_multiple_of(16) as u64;
         let limit = gpu.device().limits().max_buffer_size;
+        let bytes =
+            len.max(1).checked_mul(size_of::<T>()).and_then(|bytes| bytes.checked_next_multiple_of(16));
+        let bytes = bytes.map_or(u64::MAX, |bytes| bytes as u64);
         if bytes > limit {
             return Err(Error::Limit { tensor: label.into(), bytes, limit_name: "max_buffer_size", limit });
         }
+        #[cfg(not(target_arch = "wasm32"))]
+        let scope = gpu.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let raw = gpu.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes,
             usage,
             mapped_at_creation: false,
         });
+        // Native error scopes answer at once; a browser reports through the uncaptured-error handler.
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(error) = pollster::block_on(scope.pop()) {
+            return Err(Error::Buffer { what: label.into(), reason: format!("{bytes} bytes: {error}") });
+        }
         let tally = gpu.tally().clone();
         add(&tally.allocations, 1);
         add(&tally.live_bytes, bytes);
@@ -98,14 +107,13 @@ impl<T: Pod> Buffer<T> {
     /// Writes `data` at element `first`; it lands before the next submit.
     ///
     /// # Errors
-    /// [`Error::Length`] if it does not fit.
+    /// [`Error::Length`] if it does not fit, or does not begin and end at multiples of 4 bytes.
     pub fn write(&self, gpu: &Gpu, first: usize, data: &[T]) -> Result<(), Error> {
-        if first + data.len() > self.len {
-            return Err(Error::Length {
-                what: "buffer write".into(),
-                expected: self.len.saturating_sub(first),
-                got: data.len(),
-            });
+        self.check_range("buffer write", first, data.len())?;
+        let (start, bytes) = (first * size_of::<T>(), size_of_val(data));
+        if !start.is_multiple_of(4) || !bytes.is_multiple_of(4) {
+            let what = format!("buffer write of {bytes} bytes at byte {start}, in multiples of 4 bytes");
+            return Err(Error::Length { what, expected: data.len().next_multiple_of(4), got: data.len() });
         }
         gpu.write(&self.raw, (first * size_of::<T>()) as u64, bytemuck::cast_slice(data));
         Ok(())
@@ -129,15 +137,17 @@ impl<T: Pod> Buffer<T> {
         Ok(self.elements(&words, first, len))
     }
 
+    fn check_range(&self, what: &str, first: usize, len: usize) -> Result<(), Error> {
+        if first.checked_add(len).is_some_and(|end| end <= self.len) {
+            return Ok(());
+        }
+        let what = format!("{what} at element {first}");
+        Err(Error::Length { what, expected: self.len.saturating_sub(first), got: len })
+    }
+
     // Copies move whole words; T may be smaller.
     fn begin_read(&self, gpu: &Gpu, first: usize, len: usize) -> Result<PendingRead, Error> {
-        if first + len > self.len {
-            return Err(Error::Length {
-                what: "buffer read".into(),
-                expected: self.len.saturating_sub(first),
-                got: len,
-            });
-        }
+        self.check_range("buffer read", first, len)?;
         let (start, end) = (first * size_of::<T>(), (first + len) * size_of::<T>());
         let low = start / 4 * 4;
         PendingRead::begin(gpu, &self.raw, low as u64, (end - low).next_multiple_of(4))

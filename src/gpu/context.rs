@@ -75,11 +75,10 @@ impl Gpu {
             .map_err(|e| Error::NoDevice { adapter: adapter.get_info().name, reason: e.to_string() })?;
         let gpu = Self::with_choice(&adapter, device, queue, options.kernels);
         // Only on a device of our own: a host's device reports to the host.
-        let fault = gpu.inner.fault.clone();
-        gpu.device().on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
-            fault.get_or_insert_with(|| error.to_string());
-        }));
+        let (on_error, on_loss) = (gpu.inner.fault.clone(), gpu.inner.fault.clone());
+        gpu.device()
+            .on_uncaptured_error(Arc::new(move |error: wgpu::Error| note(&on_error, error.to_string())));
+        gpu.device().set_device_lost_callback(move |_, message| note(&on_loss, message));
         Ok(gpu)
     }
 
@@ -105,15 +104,7 @@ impl Gpu {
             KernelChoice::Auto if broadcasts => KernelClass::CpuSubgroup8,
             _ => KernelClass::Plain,
         };
-        let fault = Arc::new(Mutex::new(None));
-        let writer = fault.clone();
-        device.set_device_lost_callback(move |reason, message| {
-            // Dropping a device is no fault.
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                let mut fault = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                fault.get_or_insert(message);
-            }
-        });
+        let fault = Arc::default();
         let (tally, kernels) = (Arc::default(), Mutex::default());
         Self { inner: Arc::new(Inner { device, queue, info, class, tally, kernels, fault }) }
     }
@@ -174,6 +165,8 @@ impl Gpu {
     }
 
     /// Whether the device was lost or reported an error that nobody caught.
+    ///
+    /// A host's device reports to the host, so for [`Gpu::from_wgpu`] this knows only what a wait has shown.
     pub fn is_lost(&self) -> bool {
         self.check().is_err()
     }
@@ -209,9 +202,10 @@ impl Gpu {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn wait(&self) -> Result<(), Error> {
-        let polled = self.device().poll(wgpu::PollType::wait_indefinitely());
-        self.check()?;
-        polled.map(|_| ()).map_err(|e| Error::DeviceLost(e.to_string()))
+        if let Err(error) = self.device().poll(wgpu::PollType::wait_indefinitely()) {
+            note(&self.inner.fault, error.to_string());
+        }
+        self.check()
     }
 
     /// Writes bytes (offset and length multiples of 4) that land before the next submit.
@@ -239,4 +233,9 @@ impl Gpu {
         add(&self.inner.tally.upload_bytes, bytes);
         Ok(())
     }
+}
+
+/// Keeps the first fault: later ones follow from it.
+fn note(fault: &Mutex<Option<String>>, reason: String) {
+    fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
 }

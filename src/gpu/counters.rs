@@ -28,20 +28,20 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// What happened after `earlier`; `live_bytes` is the growth, 0 where it shrank.
+    /// What happened after `earlier`, 0 where a count shrank.
     #[must_use]
     pub fn since(&self, earlier: &Counters) -> Counters {
         Counters {
-            dispatches: self.dispatches - earlier.dispatches,
-            passes: self.passes - earlier.passes,
-            submits: self.submits - earlier.submits,
-            allocations: self.allocations - earlier.allocations,
+            dispatches: self.dispatches.saturating_sub(earlier.dispatches),
+            passes: self.passes.saturating_sub(earlier.passes),
+            submits: self.submits.saturating_sub(earlier.submits),
+            allocations: self.allocations.saturating_sub(earlier.allocations),
             live_bytes: self.live_bytes.saturating_sub(earlier.live_bytes),
-            pipelines: self.pipelines - earlier.pipelines,
-            bind_groups: self.bind_groups - earlier.bind_groups,
-            uploads: self.uploads - earlier.uploads,
-            upload_bytes: self.upload_bytes - earlier.upload_bytes,
-            read_backs: self.read_backs - earlier.read_backs,
+            pipelines: self.pipelines.saturating_sub(earlier.pipelines),
+            bind_groups: self.bind_groups.saturating_sub(earlier.bind_groups),
+            uploads: self.uploads.saturating_sub(earlier.uploads),
+            upload_bytes: self.upload_bytes.saturating_sub(earlier.upload_bytes),
+            read_backs: self.read_backs.saturating_sub(earlier.read_backs),
         }
     }
 }

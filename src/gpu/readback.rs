@@ -105,6 +105,8 @@ impl ReadRing {
 
     /// The oldest result that has arrived, as its tag and bytes; `None` if none has.
     ///
+    /// It does not poll the device: results arrive with submits, and with waits.
+    ///
     /// # Errors
     /// [`Error::DeviceLost`] if the device went away meanwhile.
     pub fn poll(&mut self, gpu: &Gpu) -> Result<Option<(u64, Vec<u8>)>, Error> {

@@ -13,7 +13,6 @@ pub struct UniformRing {
     buffer: Buffer<u8>,
     slot_bytes: usize,
     taken: Vec<bool>,
-    next: usize,
     id: Arc<()>,
 }
 
@@ -25,16 +24,34 @@ pub struct Ticket {
     slot: usize,
 }
 
+/// What a ticket holds, to know it again.
+#[derive(Debug)]
+pub(crate) struct Held {
+    ring: Arc<()>,
+    slot: usize,
+}
+
+impl Ticket {
+    pub(crate) fn held(&self) -> Held {
+        Held { ring: self.ring.clone(), slot: self.slot }
+    }
+
+    pub(crate) fn holds(&self, held: &Held) -> bool {
+        Arc::ptr_eq(&self.ring, &held.ring) && self.slot == held.slot
+    }
+}
+
 impl UniformRing {
-    /// A ring of `slots` blocks of at least `slot_bytes` bytes.
+    /// A ring of `slots` blocks, at least one, of at least `slot_bytes` bytes.
     ///
     /// # Errors
     /// [`Error::Limit`] if the device cannot hold it.
     pub fn new(gpu: &Gpu, label: &str, slot_bytes: usize, slots: usize) -> Result<Self, Error> {
+        let slots = slots.max(1);
         let slot_bytes = slot_bytes.max(1).next_multiple_of(Self::ALIGN);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let buffer = Buffer::with_usage(gpu, label, slot_bytes * slots, usage)?;
-        Ok(Self { buffer, slot_bytes, taken: vec![false; slots], next: 0, id: Arc::default() })
+        Ok(Self { buffer, slot_bytes, taken: vec![false; slots], id: Arc::default() })
     }
 
     /// Dynamic offsets are multiples of this on every device.
@@ -55,23 +72,23 @@ impl UniformRing {
     /// # Errors
     /// [`Error::RingFull`].
     pub fn check(&self) -> Result<(), Error> {
-        if self.taken[self.next] {
-            return Err(Error::RingFull {
-                ring: "uniform",
-                slots: self.taken.len(),
-                advice: "submit the recorded steps and give their tickets back",
-            });
-        }
-        Ok(())
+        self.free().map(|_| ())
     }
 
-    /// Takes the next slot and uploads `bytes` into it in one write; returns its first byte.
+    fn free(&self) -> Result<usize, Error> {
+        self.taken.iter().position(|taken| !taken).ok_or(Error::RingFull {
+            ring: "uniform",
+            slots: self.taken.len(),
+            advice: "submit the recorded steps and give their tickets back",
+        })
+    }
+
+    /// Takes a free slot and uploads `bytes` into it in one write; returns its first byte.
     ///
     /// # Errors
     /// [`Error::RingFull`]; [`Error::Length`] if it does not fit.
     pub fn write(&mut self, gpu: &Gpu, bytes: &[u8]) -> Result<(Ticket, u32), Error> {
-        self.check()?;
-        let slot = self.next;
+        let slot = self.free()?;
         if bytes.len() > self.slot_bytes {
             return Err(Error::Length {
                 what: "uniform slot".into(),
@@ -82,7 +99,6 @@ impl UniformRing {
         let offset = slot * self.slot_bytes;
         self.buffer.write(gpu, offset, bytes)?;
         self.taken[slot] = true;
-        self.next = (slot + 1) % self.taken.len();
         Ok((
             Ticket { ring: self.id.clone(), slot },
             u32::try_from(offset).expect("a ring of uniforms is small"),

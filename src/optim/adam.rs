@@ -62,7 +62,9 @@ impl Default for Adam {
 uniform! {
     /// The constants of one step of [`Adam`] and of [`AdamW`](super::AdamW).
     pub struct AdamHyper {
+        beta1: f32,
         one_minus_beta1: f32,
+        beta2: f32,
         one_minus_beta2: f32,
         step_size: f32,
         root_scale: f32,
@@ -106,7 +108,9 @@ impl Rule for Adam {
             _ => (1.0 / c2.sqrt(), 1.0),
         };
         AdamHyper {
+            beta1: f32_of(self.betas.0),
             one_minus_beta1: f32_of(1.0 - self.betas.0),
+            beta2: f32_of(self.betas.1),
             one_minus_beta2: f32_of(1.0 - self.betas.1),
             step_size: f32_of(self.lr / c1),
             root_scale: f32_of(root_scale),

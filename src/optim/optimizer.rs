@@ -8,7 +8,7 @@ use super::runs::Progress;
 use super::shader::WORKGROUP;
 use super::step::StepUniforms;
 use crate::Error;
-use crate::gpu::{Gpu, Recorder, Ticket, grid};
+use crate::gpu::{Gpu, Held, Recorder, Ticket, grid};
 use crate::layout::Layout;
 use crate::params::ParamStore;
 use crate::schedule::Schedule;
@@ -44,6 +44,8 @@ pub struct Optimizer<R> {
     pub(super) attempted: u64,
     pub(super) plan: Plan,
     uniforms: StepUniforms,
+    /// The latest recorded step that is neither submitted nor abandoned.
+    latest: Option<Held>,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,10 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         rule.check()?;
         let layout = params.layout().clone();
         let mut groups = vec![Group::new(rule.clone()); layout.groups().len()];
-        for (name, fields) in overrides {
+        for (number, (name, fields)) in overrides.iter().enumerate() {
+            if overrides[..number].iter().any(|(earlier, _)| earlier == name) {
+                return Err(Error::Duplicate { kind: "overrides of group", name: (*name).into() });
+            }
             groups[layout.group(name)?] = Group::new(overridden(&rule, name, fields)?);
         }
         let mut optimizer = Self {
@@ -72,6 +77,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             attempted: 0,
             plan: Plan::new(rule.slots().len()),
             uniforms: StepUniforms::default(),
+            latest: None,
             layout,
         };
         // So that what is wrong with kernel or device is said here, not in the first step.
@@ -88,8 +94,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(&self.groups[self.layout.group(name)?].rule)
     }
 
-    /// The rule of a group, to change options between steps. A rate that is set here is also what
-    /// [`Optimizer::schedule`] starts from.
+    /// The rule of a group, to change options between steps. Another rate that is set here is also what
+    /// [`Optimizer::schedule`] starts from then.
     ///
     /// # Errors
     /// [`Error::UnknownName`].
@@ -100,6 +106,11 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// The rules of all groups, in order of the layout.
     pub fn rules(&self) -> impl Iterator<Item = &R> {
         self.groups.iter().map(|group| &group.rule)
+    }
+
+    /// The rules of all groups, to change an option of each, as in `for group in optimizer.param_groups`.
+    pub fn rules_mut(&mut self) -> impl Iterator<Item = &mut R> {
+        self.groups.iter_mut().map(|group| &mut group.rule)
     }
 
     /// Where each tensor lies.
@@ -128,6 +139,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// What the schedule says; [`Error::Config`] if it cycles the momentum of a rule that has none. Then
     /// nothing was changed.
     pub fn schedule(&mut self, schedule: &(impl Schedule + ?Sized), step: u64) -> Result<(), Error> {
+        schedule.check()?;
         let mut next = self.groups.clone();
         for group in &mut next {
             group.base_lr = group.base_lr_now();
@@ -191,6 +203,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             return Err(Error::Mismatch("this recorder records for another device".into()));
         }
         self.plan.check()?;
+        self.latest = None;
         self.compute(params)?;
         self.prepare(params)?;
         let (ticket, base, bound) = self.plan.write(&self.gpu, &self.uniforms.bytes)?;
@@ -200,6 +213,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             recorder.dispatch(&bound.kernel, &bound.groups[dispatch.window], &offsets, groups);
         }
         self.count(params);
+        self.latest = Some(ticket.held());
         Ok(ticket)
     }
 
@@ -208,7 +222,24 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// [`Error::Mismatch`] for a ticket of another optimizer.
     pub fn submitted(&mut self, ticket: Ticket) -> Result<(), Error> {
+        self.latest = self.latest.take().filter(|latest| !ticket.holds(latest));
         self.plan.submitted(ticket)
+    }
+
+    /// Says that the commands of the latest recorded step will never be submitted: it is as if it had not
+    /// been recorded. Of an earlier one only the slot is freed, and its count stays.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for a ticket of another optimizer.
+    pub fn abandoned(&mut self, ticket: Ticket) -> Result<(), Error> {
+        let is_latest = self.latest.as_ref().is_some_and(|latest| ticket.holds(latest));
+        self.plan.submitted(ticket)?;
+        if is_latest {
+            self.latest = None;
+            self.attempted -= 1;
+            self.uniforms.undo(&self.layout, &mut self.progress);
+        }
+        Ok(())
     }
 
     /// Slots that some group's options use.

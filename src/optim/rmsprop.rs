@@ -51,6 +51,7 @@ impl Default for RMSprop {
 uniform! {
     /// The constants of one step of [`RMSprop`].
     pub struct RmsPropHyper {
+        alpha: f32,
         one_minus_alpha: f32,
         eps: f32,
         weight_decay: f32,
@@ -81,6 +82,7 @@ impl Rule for RMSprop {
 
     fn hyper(&self, _step: &StepInfo) -> RmsPropHyper {
         RmsPropHyper {
+            alpha: f32_of(self.alpha),
             one_minus_alpha: f32_of(1.0 - self.alpha),
             eps: f32_of(self.eps),
             weight_decay: f32_of(self.weight_decay),

@@ -8,6 +8,7 @@ use super::any::{AnyRule, options, used_slots};
 use super::optimizer::Group;
 use super::runs::Progress;
 use crate::Error;
+use crate::error::at_least;
 use crate::layout::Span;
 
 /// All that an optimizer remembers, in the shape of torch's `state_dict`, with names in place of indices.
@@ -171,6 +172,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             rule.check().map_err(said)?;
             let mut group = Group::new(rule);
             group.base_lr = theirs.initial_lr.unwrap_or(group.base_lr);
+            at_least("initial_lr", group.base_lr, 0.0).map_err(said)?;
             groups.push(group);
         }
         Ok(groups)
@@ -184,12 +186,18 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             if tensor.shape != span.shape {
                 return refuse(format!("{name} has the shape {:?}, expected {:?}", tensor.shape, span.shape));
             }
+            if tensor.step > MOST_STEPS {
+                return refuse(format!("{name} has {} steps, expected at most {MOST_STEPS}", tensor.step));
+            }
             let live = live_slots(span, tensor, &groups[span.group].rule)?;
             progress[index] = Progress { applied: tensor.step, live };
         }
         Ok(progress)
     }
 }
+
+/// Steps that f64 still counts exactly.
+const MOST_STEPS: u64 = 1 << 53;
 
 fn live_slots(span: &Span, tensor: &TensorState, rule: &impl AnyRule) -> Result<u32, Error> {
     let name = &span.name;

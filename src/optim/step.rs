@@ -53,6 +53,17 @@ impl StepUniforms {
     }
 }
 
+impl StepUniforms {
+    /// Puts the tensors of the computed step back to where they stood before it.
+    pub(super) fn undo(&self, layout: &Layout, progress: &mut [Progress]) {
+        for (span, progress) in layout.spans().iter().zip(progress) {
+            if let Some(run) = self.runs.iter().find(|run| run.range.contains(&span.first)) {
+                *progress = run.before;
+            }
+        }
+    }
+}
+
 /// Pads to where the next uniform block may start, and says where that is.
 fn align(bytes: &mut Vec<u8>) -> u32 {
     bytes.resize(bytes.len().next_multiple_of(UniformRing::ALIGN), 0);
@@ -79,7 +90,7 @@ fn check_finite(rule: &impl AnyRule, hyper: &[u8]) -> Result<(), Error> {
     for field in rule.hyper_block().1.iter().filter(|field| field.kind == "f32") {
         let value: f32 = bytemuck::pod_read_unaligned(&hyper[field.offset..field.offset + 4]);
         if !value.is_finite() {
-            return refuse(field.name, value);
+            return refuse(&format!("{}, which follows from the options,", field.name), value);
         }
     }
     Ok(())

@@ -44,7 +44,7 @@ impl Flat {
     }
 
     /// A window, as a kernel binds it.
-    pub fn window(&self, window: &Window) -> Region<'_> {
+    pub(crate) fn window(&self, window: &Window) -> Region<'_> {
         self.buffers[window.buffer].region_of(window.offset, window.len)
     }
 
@@ -52,18 +52,18 @@ impl Flat {
     /// the binding limit leaves room for them.
     ///
     /// # Errors
-    /// [`Error::Limit`] with the tensor, its bytes and the limit if it cannot be bound in one piece.
+    /// [`Error::Limit`] with the tensor, its bytes and the limit if it cannot be bound in one piece;
+    /// [`Error::Mismatch`] for a span of another layout.
     pub fn region_of(&self, span: &Span) -> Result<Region<'_>, Error> {
+        self.check(span)?;
         let (buffer, offset) = self.layout.whole(span)?;
         let most = usize::try_from(self.layout.limits().binding_bytes / 4).unwrap_or(usize::MAX);
         Ok(self.buffers[buffer].region_of(offset, span.padded_len().min(most)))
     }
 
     /// Writes one tensor; it lands before the next submit.
-    ///
-    /// # Errors
-    /// [`Error::Length`] with the tensor's name.
-    pub fn write(&self, gpu: &Gpu, span: &Span, data: &[f32]) -> Result<(), Error> {
+    pub(super) fn write(&self, gpu: &Gpu, span: &Span, data: &[f32]) -> Result<(), Error> {
+        self.check(span)?;
         check_len(&span.name, span.len, data.len())?;
         for piece in self.layout.pieces(span.first, span.len) {
             self.buffers[piece.buffer].write(gpu, piece.offset, &data[piece.part])?;
@@ -74,8 +74,9 @@ impl Flat {
     /// Waits for the device and reads one tensor.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`].
+    /// [`Error::Mismatch`] for a span of another layout; [`Error::DeviceLost`].
     pub fn read(&self, gpu: &Gpu, span: &Span) -> Result<Vec<f32>, Error> {
+        self.check(span)?;
         self.read_range(gpu, span.first, span.len)
     }
 
@@ -84,6 +85,7 @@ impl Flat {
     /// # Errors
     /// As [`Flat::read`].
     pub async fn read_async(&self, gpu: &Gpu, span: &Span) -> Result<Vec<f32>, Error> {
+        self.check(span)?;
         self.read_range_async(gpu, span.first, span.len).await
     }
 
@@ -101,6 +103,13 @@ impl Flat {
     /// As [`Flat::read_all`].
     pub async fn read_all_async(&self, gpu: &Gpu) -> Result<Vec<f32>, Error> {
         self.read_range_async(gpu, 0, self.layout.len()).await
+    }
+
+    fn check(&self, span: &Span) -> Result<(), Error> {
+        if self.layout.span(&span.name)? == span {
+            return Ok(());
+        }
+        Err(Error::Mismatch(format!("{}: this span belongs to another layout", span.name)))
     }
 
     fn read_range(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<f32>, Error> {
@@ -155,7 +164,7 @@ impl Flat {
     }
 
     /// Records that everything becomes zero.
-    pub fn record_zero(&self, recorder: &mut Recorder<'_>) {
+    pub(super) fn record_zero(&self, recorder: &mut Recorder<'_>) {
         for (index, buffer) in self.buffers.iter().enumerate() {
             recorder.clear(buffer.raw(), 0, self.layout.buffer_elements(index) as u64 * 4);
         }

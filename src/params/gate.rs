@@ -43,11 +43,15 @@ impl Gate {
         self.buffer.region()
     }
 
-    /// Writes it from the host; it lands before the next submit.
+    /// Writes it from the host, before any transform does; it lands before the next submit.
     ///
     /// # Errors
-    /// None on a device that is well.
+    /// [`Error::Constant`] for a scale that is not finite, which would make padding NaN.
+    #[doc(hidden)]
     pub fn write(&self, gpu: &Gpu, values: GateValues) -> Result<(), Error> {
+        if !values.grad_scale.is_finite() {
+            return Err(Error::constant("grad_scale", "finite", values.grad_scale));
+        }
         self.buffer.write(gpu, 0, &[values])
     }
 

@@ -3,6 +3,7 @@
 
 mod common;
 mod embed;
+mod hazards;
 mod optim;
 mod oracle;
 mod params;

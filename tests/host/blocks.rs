@@ -146,8 +146,8 @@ fn the_check_bites() {
     check(&amsgrad()).unwrap();
     let rows = [
         (
-            "one_minus_beta1: f32,\n    one_minus_beta2: f32,",
-            "one_minus_beta2: f32,\n    one_minus_beta1: f32,",
+            "one_minus_beta1: f32,\n    beta2: f32,",
+            "beta2: f32,\n    one_minus_beta1: f32,",
         ),
         ("    eps: f32,", "    eps: f32,\n    extra: f32,"),
         ("    eps: f32,", "    @align(16) eps: f32,"),
