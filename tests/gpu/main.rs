@@ -3,7 +3,10 @@
 
 mod common;
 mod embed;
+mod network;
+mod ops;
 mod optim;
 mod oracle;
 mod params;
+mod reference;
 mod state;
