@@ -214,6 +214,9 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn poll(&mut self) -> Result<Option<StepReport>, Error> {
+        // A submit looks for what has arrived as well, but after the last step there is none.
+        let polled = self.gpu.device().poll(wgpu::PollType::Poll);
+        polled.map_err(|e| Error::DeviceLost(e.to_string()))?;
         while let Some(bytes) = self.ring.poll(&self.gpu)? {
             self.arrived.push_back(report(bytes));
         }
