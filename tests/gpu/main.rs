@@ -3,6 +3,7 @@
 
 mod common;
 mod embed;
+mod graph;
 mod network;
 mod ops;
 mod optim;
@@ -10,3 +11,4 @@ mod oracle;
 mod params;
 mod reference;
 mod state;
+mod train;
