@@ -118,7 +118,7 @@ impl Graph {
     /// The batch size that the first input was declared with.
     pub fn batch(&self) -> Option<usize> {
         let nodes = self.lock();
-        nodes.list.iter().find(|n| n.inputs.is_empty() && n.parameters.is_empty()).map(|n| n.shape[0])
+        nodes.list.iter().find(|n| n.inputs.is_empty() && n.parameters.is_empty())?.shape.first().copied()
     }
 
     /// The parameters in the order of their layers.
@@ -169,7 +169,7 @@ impl Graph {
 
     pub(crate) fn declare(&self, name: &str, shape: Vec<usize>, init: Init) -> usize {
         let mut nodes = self.lock();
-        if let Err(error) = init.check(name, &shape) {
+        if let Err(error) = shape::check(name, &shape).and_then(|()| init.check(name, &shape)) {
             nodes.refuse(error);
         }
         if nodes.parameters.iter().any(|p| p.name == name) {
@@ -215,13 +215,14 @@ impl Graph {
         }
         let inputs: Vec<usize> = inputs.iter().map(|v| v.id).collect();
         let shape = match shape {
-            Some(shape) => check_dimensions(&name, shape),
+            Some(shape) => Ok(shape),
             // After a refusal nothing is inferred: the first one is the cause of all others.
-            None if nodes.refused.is_some() => Ok(Vec::new()),
-            None => op.infer(&name, &inputs.iter().map(|&i| &nodes.list[i].shape[..]).collect::<Vec<_>>()),
+            None if nodes.refused.is_some() => Err(None),
+            None => nodes.infer(&op, &name, &inputs).map_err(Some),
         };
+        let shape = shape.and_then(|shape| shape::check(&name, &shape).map(|()| shape).map_err(Some));
         let shape = shape.unwrap_or_else(|error| {
-            nodes.refuse(error);
+            error.into_iter().for_each(|error| nodes.refuse(error));
             Vec::new()
         });
         nodes.list.push(Node { op: Arc::new(op), name, inputs, parameters: parameters.to_vec(), shape });
@@ -241,17 +242,32 @@ impl Graph {
     }
 }
 
-fn check_dimensions(name: &str, shape: Vec<usize>) -> Result<Vec<usize>, Error> {
-    if shape.is_empty() || shape.contains(&0) {
-        let expected = "at least one dimension, none of them 0".into();
-        return Err(Error::Shape { layer: name.into(), expected, got: shape });
-    }
-    Ok(shape)
-}
-
 impl Nodes {
     fn refuse(&mut self, error: Error) {
         self.refused.get_or_insert(error);
+    }
+
+    /// The shape of a node that is about to be made, if its inputs are of the right kinds and shapes.
+    fn infer(&self, op: &dyn Op, name: &str, inputs: &[usize]) -> Result<Vec<usize>, Error> {
+        for (at, &input) in inputs.iter().enumerate() {
+            let given = &self.list[input];
+            match (op.takes_labels(at), given.op.is_labels()) {
+                (true, false) => {
+                    return Err(Error::Mismatch(format!(
+                        "{name}: it takes labels, {} are numbers",
+                        given.name
+                    )));
+                }
+                (false, true) => {
+                    return Err(Error::Mismatch(format!(
+                        "{name}: it takes numbers, {} are labels",
+                        given.name
+                    )));
+                }
+                _ => {}
+            }
+        }
+        op.infer(name, &inputs.iter().map(|&i| &self.list[i].shape[..]).collect::<Vec<_>>())
     }
 }
 

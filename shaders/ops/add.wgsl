@@ -9,6 +9,11 @@ struct Shape {
 @group(0) @binding(2) var<storage, read> b: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
 
+// Keeps NaN, unlike `max`.
+fn rectified(value: vec4f) -> vec4f {
+    return select(value, vec4f(), value < vec4f());
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,
@@ -20,5 +25,5 @@ fn main(
         return;
     }
     let sum = a[i] + b[i];
-    y[i] = select(sum, max(sum, vec4f(0.0)), shape.relu != 0u);
+    y[i] = select(sum, rectified(sum), shape.relu != 0u);
 }

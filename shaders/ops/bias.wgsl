@@ -11,6 +11,11 @@ struct Shape {
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
 
+// Keeps NaN, unlike `max`.
+fn rectified(value: vec4f) -> vec4f {
+    return select(value, vec4f(), value < vec4f());
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,
@@ -28,5 +33,5 @@ fn main(
             value[k] += b[column];
         }
     }
-    y[i] = select(value, max(value, vec4f(0.0)), shape.relu != 0u);
+    y[i] = select(value, rectified(value), shape.relu != 0u);
 }

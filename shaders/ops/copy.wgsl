@@ -1,4 +1,4 @@
-// Writes one gradient into another, or adds it there.
+// Writes one value into another, or adds it there.
 struct Shape {
     quads: u32,
     accumulate: u32,

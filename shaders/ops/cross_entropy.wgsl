@@ -49,5 +49,6 @@ fn main(
     }
     let largest = largest_of(i);
     let at_label = logits_of(i, labels[i] / 4u)[labels[i] % 4u];
-    losses[i] = log(sum_of_exponentials(i, largest)) + largest - at_label;
+    // The difference first: next to a large logit the logarithm would be lost.
+    losses[i] = log(sum_of_exponentials(i, largest)) + (largest - at_label);
 }

@@ -1,4 +1,5 @@
-// The largest of each window, the first of equals in row-major order, and its place in the window.
+// The largest of each window, the first of equals in row-major order, and its place in the window; a NaN counts
+// as larger than all before it, as in torch.
 // Places are 16 bits, two to a word; NONE where the window's gradient goes nowhere. Sizes are constants, because
 // dividing by a number that is not costs a CPU adapter more than all the rest.
 struct Shape {
@@ -13,6 +14,11 @@ struct Shape {
 @group(0) @binding(3) var<storage, read_write> places: array<vec2u>;
 
 const NONE: u32 = 0xffffu;
+
+// By its bits, because compilers may take a number for equal to itself.
+fn is_nan(value: vec4f) -> vec4<bool> {
+    return (bitcast<vec4u>(value) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u);
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -37,15 +43,16 @@ fn main(
             let in_column = column * STRIDE_X + kx - PADDING_X;
             if in_row < IN_HEIGHT && in_column < IN_WIDTH {
                 let value = x[((image * IN_HEIGHT + in_row) * IN_WIDTH + in_column) * QUADS + quad];
-                let better = (place == vec4u(NONE)) | (value > largest);
+                let better = (place == vec4u(NONE)) | (value > largest) | is_nan(value);
                 largest = select(largest, value, better);
                 place = select(place, vec4u(ky * KERNEL_WIDTH + kx), better);
             }
         }
     }
     if shape.relu != 0u {
-        place = select(vec4u(NONE), place, largest > vec4f(0.0));
-        largest = max(largest, vec4f(0.0));
+        let negative = largest <= vec4f(0.0);
+        place = select(place, vec4u(NONE), negative);
+        largest = select(largest, vec4f(0.0), negative);
     }
     y[i] = largest;
     places[i] = place.xy | (place.zw << vec2u(16u));

@@ -1,4 +1,4 @@
-// y = max(x, 0).
+// y = max(x, 0), NaN where x is.
 struct Shape {
     quads: u32,
 }
@@ -6,6 +6,11 @@ struct Shape {
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+
+// Keeps NaN, unlike `max`.
+fn rectified(value: vec4f) -> vec4f {
+    return select(value, vec4f(), value < vec4f());
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -17,5 +22,5 @@ fn main(
     if i >= shape.quads {
         return;
     }
-    y[i] = max(x[i], vec4f(0.0));
+    y[i] = rectified(x[i]);
 }

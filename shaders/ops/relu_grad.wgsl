@@ -1,4 +1,4 @@
-// dx = dy where y > 0, from the output alone, so that a relu can run in the kernel before it.
+// dx = dy unless y <= 0 (NaN passes, as in torch), from the output alone, so that a relu can run in the kernel before it.
 struct Shape {
     quads: u32,
     accumulate: u32,
@@ -19,7 +19,7 @@ fn main(
     if i >= shape.quads {
         return;
     }
-    var value = select(vec4f(0.0), dy[i], y[i] > vec4f(0.0));
+    var value = select(dy[i], vec4f(0.0), y[i] <= vec4f(0.0));
     if shape.accumulate != 0u {
         value += dx[i];
     }

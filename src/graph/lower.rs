@@ -1,5 +1,5 @@
 use super::fuse::{self, Relu};
-use super::shape::{Matrix, Planes};
+use super::shape::{self, Matrix, Planes};
 use super::template::Launch;
 use super::{Graph, Mode, Node, PlanOptions, Var};
 use crate::Error;
@@ -115,6 +115,7 @@ fn shapes_at(nodes: &[Node], batch: Option<usize>) -> Result<Vec<Vec<usize>>, Er
             let inputs: Vec<&[usize]> = node.inputs.iter().map(|&i| &shapes[i][..]).collect();
             node.op.infer(&node.name, &inputs)?
         };
+        shape::check(&node.name, &shape)?;
         shapes.push(shape);
     }
     Ok(shapes)
@@ -142,15 +143,22 @@ impl Lowering {
         }
         for (name, id) in self.outputs.clone() {
             let shape = self.shapes[id].clone();
-            let value = self.forward[id].expect("outputs are their own ancestors");
+            let mut value = self.forward[id].expect("outputs are their own ancestors");
+            if let Keep::Input { labels, .. } = self.values[value].keep {
+                if labels {
+                    return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
+                }
+                // Some inputs are read where the host wrote them; others were unpacked to a value already.
+                let matrix = Matrix::of(&shape);
+                let copied = self.value(&name, matrix.len());
+                let from_and_to = [Operand::Value(value), Operand::Value(copied)];
+                super::ops::copy(self, &name, matrix.quads(), from_and_to, false);
+                self.forward[id] = Some(copied);
+                value = copied;
+            }
             match &mut self.values[value].keep {
                 Keep::Output(names) => names.push((name, shape)),
-                keep @ Keep::Pooled => *keep = Keep::Output(vec![(name, shape)]),
-                _ => {
-                    return Err(Error::Mismatch(format!(
-                        "output {name}: it is an input, which the host has"
-                    )));
-                }
+                keep => *keep = Keep::Output(vec![(name, shape)]),
             }
         }
         Ok(())

@@ -17,6 +17,7 @@ mod relu;
 
 use std::fmt::Debug;
 
+pub(crate) use add::copy;
 pub(crate) use conv2d::Conv2d;
 pub(crate) use cross_entropy::CrossEntropy;
 pub(crate) use input::{Input, Tensor};
@@ -33,6 +34,17 @@ pub(crate) trait Op: Debug + Send + Sync {
 
     /// The shape that it makes of its inputs' shapes, or a refusal that names `layer`.
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error>;
+
+    /// Whether this input of it is labels, and not numbers.
+    fn takes_labels(&self, input: usize) -> bool {
+        let _ = input;
+        false
+    }
+
+    /// Whether it makes labels.
+    fn is_labels(&self) -> bool {
+        false
+    }
 
     /// Emits the dispatches that compute node `id`.
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error>;
@@ -62,6 +74,15 @@ const WORKGROUP: usize = 64;
 /// The grid of a kernel with one invocation for each of `work` pieces.
 fn grid(work: usize) -> [u32; 3] {
     crate::gpu::grid(work.div_ceil(WORKGROUP))
+}
+
+/// Refuses sizes of a window that are below `least` or with which the kernels' counts would overflow.
+fn check_window(layer: &str, what: &str, sizes: [usize; 2], least: usize) -> Result<(), Error> {
+    const MOST: usize = 65_535;
+    match sizes.into_iter().find(|size| !(least..=MOST).contains(size)) {
+        None => Ok(()),
+        Some(size) => Err(Error::constant(format!("{layer}: {what}"), format!("in [{least}, {MOST}]"), size)),
+    }
 }
 
 /// Refuses inputs of different shapes.

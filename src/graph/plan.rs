@@ -185,7 +185,6 @@ impl Plan {
         workspace: &mut Workspace,
     ) -> Result<Self, Error> {
         let gpu = params.gpu();
-        let (inputs, outputs, activations) = allocate(gpu, lowering, workspace)?;
         let parameters = graph.parameters();
         for parameter in &parameters {
             let have = params.layout().span(&parameter.name)?;
@@ -195,6 +194,13 @@ impl Plan {
                 return Err(Error::Shape { layer, expected, got });
             }
         }
+        // Before anything is made for it.
+        for operand in lowering.steps.iter().flat_map(|step| &step.operands) {
+            if let Operand::Parameter(p) | Operand::Gradient(p) = *operand {
+                params.layout().whole(params.layout().span(&parameters[p].name)?)?;
+            }
+        }
+        let (inputs, outputs, activations) = allocate(gpu, lowering, workspace)?;
         let region = |operand: &Operand| -> Result<Region<'_>, Error> {
             match *operand {
                 Operand::Value(value) => Ok(activations[value].region()),
@@ -280,6 +286,11 @@ impl Plan {
     pub(crate) fn check_inputs(&self, data: &[(&str, &dyn HostData)], samples: usize) -> Result<(), Error> {
         for (name, data) in data {
             self.find_input(name)?.check(data.as_f32(), data.as_labels(), samples)?;
+        }
+        for (at, (name, _)) in data.iter().enumerate() {
+            if data[..at].iter().any(|(earlier, _)| earlier == name) {
+                return Err(Error::Duplicate { kind: "input", name: (*name).into() });
+            }
         }
         match self.inputs.iter().find(|input| !data.iter().any(|(name, _)| *name == input.name)) {
             None => Ok(()),

@@ -72,6 +72,21 @@ impl Planes {
     }
 }
 
+/// Elements that no tensor may exceed: no device binds more than these bytes.
+const MOST: usize = (1 << 31) / size_of::<f32>();
+
+/// Refuses a shape that is empty or that no device could hold, so that sizes can be computed without overflow.
+pub(crate) fn check(layer: &str, shape: &[usize]) -> Result<(), Error> {
+    let refuse = |expected: String| Err(Error::Shape { layer: layer.into(), expected, got: shape.to_vec() });
+    if shape.is_empty() || shape.contains(&0) {
+        return refuse("at least one dimension, none of them 0".into());
+    }
+    if shape.iter().fold(1, |len: usize, extent| len.saturating_mul(*extent)) > MOST {
+        return refuse(format!("at most {MOST} elements"));
+    }
+    Ok(())
+}
+
 /// The four dimensions of an image, or a refusal that names the layer.
 pub(crate) fn image(layer: &str, shape: &[usize]) -> Result<[usize; 4], Error> {
     shape.try_into().map_err(|_| Error::Shape {

@@ -1,4 +1,3 @@
-use crate::error::Error;
 use crate::graph::{Init, Var, ops};
 
 /// A two-dimensional convolution (cross-correlation, as torch's `Conv2d`) with its weight and bias.
@@ -185,7 +184,7 @@ impl Var {
             padding: layer.padding,
             weight: [shape[0], shape[1], shape[2], shape[3]],
         };
-        let fan_in = in_channels * layer.kernel[0] * layer.kernel[1];
+        let fan_in = shape[1..].iter().map(|&extent| extent as f64).product();
         self.layer(&name, op, shape, fan_in, layer.init, layer.bias)
     }
 
@@ -196,7 +195,14 @@ impl Var {
         let name = self.graph().layer_name("linear", layer.name.as_deref());
         let in_features = self.shape().last().copied().unwrap_or(1);
         let op = ops::Linear { weight: [layer.out_features, in_features] };
-        self.layer(&name, op, vec![layer.out_features, in_features], in_features, layer.init, layer.bias)
+        self.layer(
+            &name,
+            op,
+            vec![layer.out_features, in_features],
+            in_features as f64,
+            layer.init,
+            layer.bias,
+        )
     }
 
     /// The largest of each window of this image.
@@ -211,19 +217,15 @@ impl Var {
         name: &str,
         op: impl ops::Op + 'static,
         weight: Vec<usize>,
-        fan_in: usize,
+        fan_in: f64,
         init: Init,
         bias: bool,
     ) -> Var {
         let graph = self.graph();
-        if weight.contains(&0) {
-            let expected = "a weight without a dimension of 0".into();
-            graph.refuse(Error::Shape { layer: name.into(), expected, got: weight.clone() });
-        }
         let outputs = weight[0];
         let mut parameters = vec![graph.declare(&format!("{name}.weight"), weight, init)];
         if bias {
-            let bound = 1.0 / (fan_in.max(1) as f64).sqrt();
+            let bound = 1.0 / fan_in.max(1.0).sqrt();
             let bias = Init::Uniform { bound };
             parameters.push(graph.declare(&format!("{name}.bias"), vec![outputs], bias));
         }

@@ -26,7 +26,8 @@ fn everything() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let (x, y) = (graph.input("x", [6, 3, 12, 12]), graph.labels("y", 6));
     let shift = graph.parameter("shift", [6, 8, 12, 12], Init::Normal { std: 1.0 });
-    let a = x.conv2d(Conv2d::new(8, 3).padding(1)).relu();
+    // The first relu has no neighbour to run in.
+    let a = x.relu().conv2d(Conv2d::new(8, 3).padding(1)).relu();
     let b = a.add(&shift).bias().relu();
     let c = b.conv2d(Conv2d::new(40, 3).padding(1)).add(&a.conv2d(Conv2d::new(40, 1).without_bias()));
     let d = c.relu().max_pool2d(2).conv2d(Conv2d::new(16, 3).stride(2));

@@ -147,6 +147,10 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
                 return Err(Error::Shape { layer, expected, got: scalar.shape() });
             }
         }
+        let most = ReadRing::SLOT_BYTES / size_of::<f32>();
+        if scalars.len() > most {
+            return Err(Error::constant("metrics", format!("at most {}", most - 1), scalars.len() - 1));
+        }
         let mut trainer = Trainer {
             gpu: gpu.clone(),
             graph: self.graph,
@@ -178,12 +182,12 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// hyperparameters, all before anything has changed; [`Error::DeviceLost`].
     pub fn step(&mut self, data: &[(&str, &dyn HostData)]) -> Result<(), Error> {
         let batch = self.batch_of(data)?;
+        self.any_plan().check_inputs(data, batch)?;
         self.plan(Mode::Train, batch)?;
-        let plan = &self.plans[&(Mode::Train, batch)];
-        plan.check_inputs(data, batch)?;
         if let Some(schedule) = &self.schedule {
             self.optimizer.schedule(schedule, self.steps)?;
         }
+        let plan = &self.plans[&(Mode::Train, batch)];
         while self.ring.is_full() {
             let oldest = self.ring.read_next(&self.gpu)?;
             self.arrived.extend(oldest.map(report));
@@ -210,6 +214,9 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn poll(&mut self) -> Result<Option<StepReport>, Error> {
+        // A submit looks for what has arrived as well, but after the last step there is none.
+        let polled = self.gpu.device().poll(wgpu::PollType::Poll);
+        polled.map_err(|e| Error::DeviceLost(e.to_string()))?;
         while let Some(bytes) = self.ring.poll(&self.gpu)? {
             self.arrived.push_back(report(bytes));
         }
@@ -255,11 +262,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             return Err(Error::constant("batch", "at least 1", batch));
         }
         let samples = self.batch_of(data)?;
-        self.plans
-            .values()
-            .next()
-            .expect("a plan is made when the trainer is")
-            .check_inputs(data, samples)?;
+        self.any_plan().check_inputs(data, samples)?;
         while let Some(bytes) = self.ring.read_next(&self.gpu)? {
             self.arrived.push_back(report(bytes));
         }
@@ -318,8 +321,12 @@ impl<R: AnyRule + Clone> Trainer<R> {
 
     /// Samples in `data`, from the length of its first known input.
     fn batch_of(&self, data: &[(&str, &dyn HostData)]) -> Result<usize, Error> {
-        let plan = self.plans.values().next().expect("a plan is made when the trainer is");
-        plan.samples(data)
+        self.any_plan().samples(data)
+    }
+
+    /// Some plan: all of them take the same inputs.
+    fn any_plan(&self) -> &Plan {
+        self.plans.values().next().expect("a plan is made when the trainer is")
     }
 
     fn plan(&mut self, mode: Mode, batch: usize) -> Result<(), Error> {

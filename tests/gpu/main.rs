@@ -3,8 +3,13 @@
 
 mod common;
 mod embed;
+mod graph;
 mod hazards;
+mod network;
+mod ops;
 mod optim;
 mod oracle;
 mod params;
+mod reference;
 mod state;
+mod train;

@@ -128,6 +128,30 @@ fn the_state_of_every_rule_is_its_slots() {
     }
 }
 
+/// The stems of the files of a folder that no listing is named after, before its variant in brackets.
+fn unlisted(folder: &str, prefix: &str, names: &[String]) -> Vec<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders").join(folder);
+    let stems = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let stems = stems.filter(|path| path.extension().is_some_and(|ending| ending == "wgsl"));
+    let stems = stems.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned());
+    let listed =
+        |stem: &str| names.iter().any(|name| name.split('[').next() == Some(&format!("{prefix}{stem}")));
+    let mut missing: Vec<String> = stems.filter(|stem| !listed(stem)).collect();
+    missing.sort();
+    missing
+}
+
+#[test]
+fn every_shader_is_listed_and_so_tested() {
+    let names: Vec<String> =
+        gradus::kernel_listings().into_iter().map(|listing| listing.source.name).collect();
+    assert_eq!(unlisted("ops", "", &names), [""; 0], "shaders/ops without a listing");
+    // The frame is joined with each rule.
+    assert_eq!(unlisted("optim", "optim/", &names), ["frame"], "shaders/optim without a listing");
+    let fewer: Vec<String> = names.into_iter().filter(|name| !name.contains("relu_grad")).collect();
+    assert_eq!(unlisted("ops", "", &fewer), ["relu_grad"]);
+}
+
 fn amsgrad() -> KernelListing {
     let full = "optim/adam[exp_avg,exp_avg_sq,max_exp_avg_sq]";
     gradus::kernel_listings().into_iter().find(|l| l.source.name == full).unwrap()
@@ -145,10 +169,7 @@ fn mutated(from: &str, to: &str) -> KernelListing {
 fn the_check_bites() {
     check(&amsgrad()).unwrap();
     let rows = [
-        (
-            "one_minus_beta1: f32,\n    beta2: f32,",
-            "beta2: f32,\n    one_minus_beta1: f32,",
-        ),
+        ("one_minus_beta1: f32,\n    beta2: f32,", "beta2: f32,\n    one_minus_beta1: f32,"),
         ("    eps: f32,", "    eps: f32,\n    extra: f32,"),
         ("    eps: f32,", "    @align(16) eps: f32,"),
         ("    eps: f32,", "    @size(8) eps: f32,"),

@@ -2,5 +2,6 @@
 //! backend's language, and a device that does nothing but check.
 
 mod blocks;
+mod modules;
 mod noop;
 mod translate;

@@ -2,7 +2,7 @@ use super::{Op, grid, same_shapes};
 use crate::Error;
 use crate::gpu::{Binding, uniform};
 use crate::graph::Var;
-use crate::graph::lower::{Lowering, source};
+use crate::graph::lower::{Lowering, Operand, source};
 use crate::graph::shape::{Matrix, u};
 
 uniform! {
@@ -62,9 +62,19 @@ pub(super) fn pass_gradient(lowering: &mut Lowering, id: usize, input: usize) {
     }
     let Some((dx, accumulate)) = lowering.gradient_into(id, input) else { return };
     let quads = Matrix::of(lowering.shape(id)).quads();
-    let dy = lowering.gradient(id);
+    copy(lowering, &lowering.name(id), quads, [lowering.gradient(id), dx], accumulate);
+}
+
+/// Emits a copy, or a sum, of one value into another.
+pub(crate) fn copy(
+    lowering: &mut Lowering,
+    layer: &str,
+    quads: usize,
+    from_and_to: [Operand; 2],
+    accumulate: bool,
+) {
     let wgsl = include_str!("../../../shaders/ops/copy.wgsl");
     let kernel = source::<CopyShape>("copy", wgsl, &[Binding::Read, Binding::ReadWrite]);
     let shape = CopyShape { quads: u(quads), accumulate: u32::from(accumulate) };
-    lowering.emit(&lowering.name(id), kernel, grid(quads), &[dy, dx], shape);
+    lowering.emit(layer, kernel, grid(quads), &from_and_to, shape);
 }

@@ -11,7 +11,9 @@ uniform! {
 }
 
 #[derive(Debug)]
-struct Bias;
+struct Bias {
+    len: usize,
+}
 
 impl Var {
     /// Adds a trained number to each channel of an image, or to each element of the last dimension.
@@ -23,7 +25,7 @@ impl Var {
         let name = graph.layer_name("bias", None);
         let len = Matrix::of(&self.shape()).columns;
         let parameter = graph.declare(&name, vec![len], Init::Constant(0.0));
-        graph.push(Bias, Some(&name), &[self], &[parameter], None)
+        graph.push(Bias { len }, Some(&name), &[self], &[parameter], None)
     }
 }
 
@@ -32,7 +34,12 @@ impl Op for Bias {
         "bias"
     }
 
-    fn infer(&self, _: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+    fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+        // A vector has a bias for each element, so its length is no batch that could change.
+        if Matrix::of(inputs[0]).columns != self.len {
+            let expected = format!("{} channels", self.len);
+            return Err(Error::Shape { layer: layer.into(), expected, got: inputs[0].to_vec() });
+        }
         Ok(inputs[0].to_vec())
     }
 

@@ -4,12 +4,12 @@ mod weight_grad;
 use launch::{Geometry, Pack};
 use weight_grad::Partials;
 
-use super::Op;
+use super::{Op, check_window};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::KernelClass;
 use crate::graph::lower::{Lowering, Operand};
-use crate::graph::shape::{image, u};
+use crate::graph::shape::{self, image, u};
 
 /// A cross-correlation with zero padding.
 #[derive(Clone, Copy, Debug)]
@@ -107,8 +107,13 @@ impl Op for Conv2d {
             let expected = format!("{channels} channels for a weight {:?}", self.weight);
             return Err(Error::Shape { layer: layer.into(), expected, got: inputs[0].to_vec() });
         }
-        if self.stride.contains(&0) {
-            return Err(Error::constant(format!("{layer}: stride"), "at least 1", 0));
+        check_window(layer, "kernel", [kh, kw], 1)?;
+        check_window(layer, "stride", self.stride, 1)?;
+        check_window(layer, "padding", self.padding, 0)?;
+        let packed = [out.next_multiple_of(32), channels.next_multiple_of(4), kh, kw];
+        if shape::check(layer, &packed).is_err() {
+            let expected = format!("a weight that is small enough when packed as {packed:?}");
+            return Err(Error::Shape { layer: layer.into(), expected, got: self.weight.to_vec() });
         }
         let size = |axis: usize, len: usize, kernel: usize| {
             (len + 2 * self.padding[axis]).checked_sub(kernel).map(|room| room / self.stride[axis] + 1)

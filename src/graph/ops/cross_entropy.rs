@@ -36,6 +36,10 @@ impl Op for CrossEntropy {
         Ok(vec![rows_and_labels(layer, inputs)?])
     }
 
+    fn takes_labels(&self, input: usize) -> bool {
+        input == 1
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let matrix = Matrix::of(lowering.input_shape(id, 0));
         lowering.limit_labels(id, 1, matrix.columns);

@@ -32,8 +32,14 @@ impl Op for Flatten {
         "flatten"
     }
 
-    fn infer(&self, _: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
-        Ok(vec![inputs[0][0], inputs[0][1..].iter().product()])
+    fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+        match inputs[0] {
+            [n, rest @ ..] if !rest.is_empty() => Ok(vec![*n, rest.iter().product()]),
+            got => {
+                let expected = "two dimensions or more".into();
+                Err(Error::Shape { layer: layer.into(), expected, got: got.to_vec() })
+            }
+        }
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {

@@ -18,6 +18,10 @@ impl Op for Input {
         unreachable!("inputs are given their shape")
     }
 
+    fn is_labels(&self) -> bool {
+        self.labels
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let value = lowering.input(&lowering.name(id), lowering.shape(id).to_vec(), self.labels)?;
         lowering.define_as(id, crate::graph::lower::Operand::Value(value));

@@ -1,4 +1,4 @@
-use super::{Op, grid};
+use super::{Op, check_window, grid};
 use crate::Error;
 use crate::gpu::{Binding, KernelSource, uniform};
 use crate::graph::lower::{Lowering, source};
@@ -44,11 +44,10 @@ impl Op for MaxPool2d {
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
         let [n, c, h, w] = image(layer, inputs[0])?;
         let (kernel, stride, padding) = (self.kernel, self.stride, self.padding);
+        check_window(layer, "kernel", kernel, 1)?;
+        check_window(layer, "stride", stride, 1)?;
         for axis in 0..2 {
-            if kernel[axis] == 0 || stride[axis] == 0 {
-                return Err(Error::constant(format!("{layer}: kernel and stride"), "at least 1", 0));
-            }
-            if padding[axis] * 2 > kernel[axis] {
+            if padding[axis] > kernel[axis] / 2 {
                 let allowed = format!("at most half the kernel of {}", kernel[axis]);
                 return Err(Error::constant(format!("{layer}: padding"), allowed, padding[axis]));
             }

@@ -1,0 +1,70 @@
+//! Graphs run once: parameters in, values and gradients out.
+
+use std::collections::BTreeMap;
+
+use gradus::gpu::{KernelChoice, Recorder};
+use gradus::graph::{Graph, HostData, Plan, PlanOptions, Workspace};
+use gradus::{Gpu, GpuOptions, ParamStore};
+
+use crate::common::gpu_with;
+
+/// A device for each class of kernels; none, visibly, where there is no adapter and that is allowed.
+pub(crate) fn gpus() -> Vec<Gpu> {
+    let choices = [KernelChoice::Auto, KernelChoice::Plain];
+    choices.into_iter().filter_map(|kernels| gpu_with(GpuOptions { kernels, ..Default::default() })).collect()
+}
+
+pub(crate) fn submit(gpu: &Gpu, plans: &[&Plan]) {
+    let mut encoder = gpu.encoder("test");
+    let mut recorder = Recorder::new(gpu, &mut encoder);
+    for plan in plans {
+        plan.record(&mut recorder);
+    }
+    drop(recorder);
+    gpu.submit(encoder).unwrap();
+}
+
+/// Distinct numbers in (-1, 1), none of them 0, in an order that depends on `stream`: no ties for a maximum and
+/// no kinks of a relu within a fifth of their distance of `2 / len`.
+pub(crate) fn distinct(stream: u64, len: usize) -> Vec<f32> {
+    let mut order: Vec<usize> = (0..len).collect();
+    order.sort_by_key(|&i| (crate::common::noise(stream, i).to_bits(), i));
+    order.into_iter().map(|rank| ((rank as f32 + 0.3) / len as f32) * 2.0 - 1.0).collect()
+}
+
+/// What a plan left: the outputs that were asked for, and the gradients of all parameters.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) outputs: BTreeMap<String, Vec<f32>>,
+    pub(crate) gradients: BTreeMap<String, Vec<f32>>,
+}
+
+pub(crate) fn outcome(plan: &Plan, params: &ParamStore, outputs: &[&str]) -> Outcome {
+    let read_grad = |name: &String| (name.clone(), params.read_grad(name).unwrap());
+    Outcome {
+        outputs: outputs.iter().map(|name| ((*name).to_owned(), plan.read(name).unwrap())).collect(),
+        gradients: params.layout().spans().iter().map(|span| read_grad(&span.name)).collect(),
+    }
+}
+
+/// Compiles and runs once over a fresh store and workspace; `outputs` are read.
+pub(crate) fn run(
+    gpu: &Gpu,
+    graph: &Graph,
+    options: &PlanOptions,
+    values: &[(&str, &[f32])],
+    inputs: &[(&str, &dyn HostData)],
+    outputs: &[&str],
+) -> Outcome {
+    let mut params = graph.store(gpu, 1).unwrap();
+    for (name, values) in values {
+        params.write(name, values).unwrap();
+    }
+    let plan = graph.compile(&params, options, &mut Workspace::new()).unwrap();
+    for (name, data) in inputs {
+        plan.write(name, *data).unwrap();
+    }
+    submit(gpu, &[&plan]);
+    gpu.check().unwrap();
+    outcome(&plan, &params, outputs)
+}

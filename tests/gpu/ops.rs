@@ -1,0 +1,406 @@
+//! Every operation, with both classes of kernels, against plain f64 loops: the forward pass directly, the gradients
+//! by central differences of the loops.
+
+use gradus::Gpu;
+use gradus::graph::{Graph, HostData, Init, PlanOptions, Var};
+use gradus::nn::{Conv2d, Linear, MaxPool2d};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use crate::common::{noise, noises};
+use crate::network::{distinct, gpus, run};
+use crate::reference::{self, Slide, assert_close, wide};
+
+/// An operation over parameters, and what it should compute of them.
+struct Case<'a> {
+    name: String,
+    /// Parameters with their values, in the order in which `value` takes them.
+    parameters: Vec<(&'static str, Vec<f32>)>,
+    labels: Option<Vec<u32>>,
+    build: &'a dyn Fn(&Graph) -> Var,
+    value: &'a dyn Fn(&[Vec<f64>]) -> Vec<f64>,
+    /// Half the distance of a central difference: no kink may lie within it.
+    half: f64,
+}
+
+/// Elements of a tensor whose differences are taken: all of them while that costs little, else some spread over it.
+fn probed(len: usize, cost: usize) -> impl Iterator<Item = usize> {
+    let most = (20_000_000 / cost.max(1)).clamp(16, len.max(16));
+    let step = len.div_ceil(most);
+    (0..len).step_by(step).chain((len > 1).then_some(len - 1))
+}
+
+fn check(gpu: &Gpu, case: &Case<'_>, cost: usize) {
+    let what = format!("{} with {:?} kernels", case.name, gpu.class());
+    let graph = Graph::new();
+    let y = (case.build)(&graph);
+    graph.check().unwrap_or_else(|e| panic!("{what}: {e}"));
+    let dy = noises(99, y.shape().iter().product());
+    let values: Vec<(&str, &[f32])> =
+        case.parameters.iter().map(|(name, values)| (*name, &values[..])).collect();
+    let mut inputs: Vec<(&str, &dyn HostData)> = vec![("dy", &dy)];
+    inputs.extend(case.labels.iter().map(|labels| ("labels", labels as &dyn HostData)));
+    let options = PlanOptions::train(&y).upstream("dy");
+    let got = run(gpu, &graph, &options, &values, &inputs, &["loss"]);
+
+    let mut exact: Vec<Vec<f64>> = case.parameters.iter().map(|(_, values)| wide(values)).collect();
+    assert_close(&what, &got.outputs["loss"], &(case.value)(&exact));
+    for (number, (name, values)) in case.parameters.iter().enumerate() {
+        let gradient = &got.gradients[*name];
+        let (mut picked, mut differences) = (Vec::new(), Vec::new());
+        for at in probed(values.len(), cost) {
+            let middle = exact[number][at];
+            let mut ends = [0.0; 2];
+            for (end, sign) in ends.iter_mut().zip([-1.0, 1.0]) {
+                exact[number][at] = middle + sign * case.half;
+                *end = (case.value)(&exact).iter().zip(&dy).map(|(y, dy)| y * f64::from(*dy)).sum();
+            }
+            exact[number][at] = middle;
+            picked.push(gradient[at]);
+            differences.push((ends[1] - ends[0]) / (2.0 * case.half));
+        }
+        assert_close(&format!("{what}: gradient of {name}"), &picked, &differences);
+    }
+}
+
+/// Runs a case with every class of kernels; `cost` is about how many products its loops take.
+fn check_all(gpus: &[Gpu], case: &Case<'_>, cost: usize) {
+    for gpu in gpus {
+        check(gpu, case, cost);
+    }
+}
+
+fn check_conv2d(gpus: &[Gpu], [n, c, h, w]: [usize; 4], out: usize, slide: Slide, bias: bool) {
+    let len = c * slide.kernel[0] * slide.kernel[1];
+    let mut parameters = vec![("x", noises(1, n * c * h * w)), ("l.weight", noises(2, out * len))];
+    if bias {
+        parameters.push(("l.bias", noises(3, out)));
+    }
+    let [height, width] = slide.output([h, w]);
+    let case = Case {
+        name: format!("conv2d of [{n}, {c}, {h}, {w}] to {out} channels, {slide:?}, bias {bias}"),
+        parameters,
+        labels: None,
+        build: &|graph| {
+            let layer = Conv2d::new(out, slide.kernel).stride(slide.stride).padding(slide.padding).name("l");
+            let layer = if bias { layer } else { layer.without_bias() };
+            graph.parameter("x", [n, c, h, w], Init::Constant(0.0)).conv2d(layer)
+        },
+        value: &|t| reference::conv2d(&t[0], [n, c, h, w], &t[1], out, t.get(2).map(|b| &b[..]), &slide),
+        // Linear in each tensor, so the distance is free.
+        half: 0.5,
+    };
+    check_all(gpus, &case, n * out * height * width * len);
+}
+
+#[test]
+fn conv2d_is_the_sum_over_its_window() {
+    let slide = |kernel, stride, padding| Slide { kernel, stride, padding };
+    let rows = [
+        // The reference network's two, shrunk: one channel in, many out.
+        ([2, 1, 9, 9], 16, slide([3, 3], [1, 1], [1, 1]), true),
+        ([2, 16, 7, 7], 33, slide([3, 3], [1, 1], [1, 1]), true),
+        // One pixel, one channel, one image.
+        ([1, 1, 1, 1], 1, slide([1, 1], [1, 1], [0, 0]), true),
+        ([1, 3, 5, 7], 5, slide([1, 1], [1, 1], [0, 0]), false),
+        ([3, 17, 4, 5], 8, slide([1, 1], [2, 2], [0, 0]), true),
+        ([1, 5, 6, 6], 3, slide([1, 1], [1, 1], [1, 2]), true),
+        ([2, 3, 8, 9], 4, slide([2, 3], [1, 2], [0, 1]), true),
+        ([2, 3, 9, 8], 17, slide([5, 5], [2, 2], [2, 2]), true),
+        ([1, 33, 5, 5], 17, slide([3, 3], [2, 1], [1, 0]), false),
+        // A wide row takes several tiles, the last of them cut.
+        ([1, 4, 3, 40], 8, slide([3, 3], [1, 1], [1, 1]), true),
+        ([1, 2, 2, 37], 5, slide([1, 5], [1, 3], [0, 2]), true),
+        // The kernel is the image; larger than it, with padding; padding beyond the kernel.
+        ([2, 3, 5, 4], 6, slide([5, 4], [1, 1], [0, 0]), true),
+        ([1, 2, 2, 2], 3, slide([4, 3], [1, 1], [1, 1]), true),
+        ([1, 2, 3, 3], 3, slide([2, 2], [1, 1], [3, 2]), true),
+        ([1, 2, 3, 3], 3, slide([2, 2], [3, 3], [3, 2]), true),
+        // Places that no window reaches have a gradient of zero.
+        ([1, 3, 8, 8], 2, slide([2, 2], [3, 3], [0, 0]), true),
+    ];
+    let gpus = gpus();
+    for (x, out, slide, bias) in rows {
+        check_conv2d(&gpus, x, out, slide, bias);
+    }
+}
+
+#[test]
+fn conv2d_of_drawn_sizes_is_the_sum_over_its_window() {
+    let mut random = Pcg64::seed_from_u64(11);
+    let mut draw = |from: &[usize]| from[random.random_range(0..from.len())];
+    let gpus = gpus();
+    for _ in 0..10 {
+        let kernel = [draw(&[1, 2, 3, 5]), draw(&[1, 2, 3, 5])];
+        let slide = Slide {
+            kernel,
+            stride: [draw(&[1, 2, 3]), draw(&[1, 1, 2, 3])],
+            padding: [draw(&[0, 1, 2]), draw(&[0, 1, 2])],
+        };
+        let x = [draw(&[1, 2, 5]), draw(&[1, 3, 4, 5, 17]), draw(&[5, 6, 9]), draw(&[5, 7, 8, 19])];
+        check_conv2d(&gpus, x, draw(&[1, 2, 3, 8, 20, 33]), slide, draw(&[0, 1, 1]) == 1);
+    }
+}
+
+#[test]
+fn linear_is_the_product_with_its_weight() {
+    let rows: [(&[usize], usize, bool); 10] = [
+        (&[1, 4], 1, true),
+        (&[5, 3], 7, true),
+        (&[33, 8], 10, true),
+        (&[2, 64], 33, false),
+        (&[70, 12], 5, true),
+        (&[7, 33], 17, false),
+        (&[3, 1], 1, true),
+        (&[2, 3, 4], 6, true),
+        (&[2, 5, 7], 3, false),
+        (&[8], 5, true),
+    ];
+    let gpus = gpus();
+    for (shape, out, bias) in rows {
+        let features = *shape.last().unwrap();
+        let len: usize = shape.iter().product();
+        let mut parameters = vec![("x", noises(1, len)), ("l.weight", noises(2, out * features))];
+        if bias {
+            parameters.push(("l.bias", noises(3, out)));
+        }
+        let case = Case {
+            name: format!("linear of {shape:?} to {out}, bias {bias}"),
+            parameters,
+            labels: None,
+            build: &|graph| {
+                let layer = Linear::new(out).name("l");
+                let layer = if bias { layer } else { layer.without_bias() };
+                graph.parameter("x", shape, Init::Constant(0.0)).linear(layer)
+            },
+            value: &|t| reference::linear(&t[0], features, &t[1], t.get(2).map(|b| &b[..])),
+            half: 0.5,
+        };
+        check_all(&gpus, &case, len * out);
+    }
+}
+
+/// Shapes of every rank, with and without padding of their rows.
+const SHAPES: [&[usize]; 7] = [&[1], &[6], &[3, 5], &[300, 4], &[2, 3, 7], &[2, 3, 4, 5], &[1, 4, 1, 9]];
+
+#[test]
+fn bias_is_added_to_each_channel() {
+    let gpus = gpus();
+    for shape in SHAPES {
+        let (len, channel, pixels) = match *shape {
+            [n, c, h, w] => (n * c * h * w, c, h * w),
+            _ => (shape.iter().product(), *shape.last().unwrap(), 1),
+        };
+        let case = Case {
+            name: format!("bias of {shape:?}"),
+            parameters: vec![("x", noises(1, len)), ("bias1", noises(2, channel))],
+            labels: None,
+            build: &|graph| graph.parameter("x", shape, Init::Constant(0.0)).bias(),
+            value: &|t| t[0].iter().enumerate().map(|(i, x)| x + t[1][i / pixels % channel]).collect(),
+            half: 0.5,
+        };
+        check_all(&gpus, &case, len);
+    }
+}
+
+#[test]
+fn the_sum_of_many_rows_is_the_gradient_of_a_bias() {
+    // Past 256 rows the sum is cut into parts.
+    for gpu in gpus() {
+        for (rows, columns) in [(257, 3), (1000, 5), (4097, 33)] {
+            let graph = Graph::new();
+            let x = graph.input("x", [rows, columns]);
+            let y = x.bias();
+            let dy = noises(5, rows * columns);
+            let zeros = vec![0.0_f32; rows * columns];
+            let inputs: [(&str, &dyn HostData); 2] = [("x", &zeros), ("dy", &dy)];
+            let got = run(&gpu, &graph, &PlanOptions::train(&y).upstream("dy"), &[], &inputs, &[]);
+            let want: Vec<f64> = (0..columns)
+                .map(|column| dy.iter().skip(column).step_by(columns).copied().map(f64::from).sum())
+                .collect();
+            assert_close(&format!("bias of [{rows}, {columns}]"), &got.gradients["bias1"], &want);
+        }
+    }
+}
+
+#[test]
+fn relu_and_mean_and_add_are_what_they_say() {
+    let gpus = gpus();
+    for shape in SHAPES {
+        let len: usize = shape.iter().product();
+        let (x, half) = (distinct(4, len), 0.1 / len as f64);
+        let parameter = |graph: &Graph, name: &str| graph.parameter(name, shape, Init::Constant(0.0));
+        let case = Case {
+            name: format!("relu of {shape:?}"),
+            parameters: vec![("x", x.clone())],
+            labels: None,
+            build: &|graph| parameter(graph, "x").relu(),
+            value: &|t| reference::relu(&t[0]),
+            half,
+        };
+        check_all(&gpus, &case, len);
+        let mean = Case {
+            name: format!("mean of {shape:?}"),
+            parameters: vec![("x", x.clone())],
+            build: &|graph| parameter(graph, "x").mean(),
+            value: &|t| vec![t[0].iter().sum::<f64>() / len as f64],
+            ..case
+        };
+        check_all(&gpus, &mean, len);
+        let add = Case {
+            name: format!("add of {shape:?}"),
+            parameters: vec![("x", x), ("z", noises(5, len))],
+            labels: None,
+            build: &|graph| parameter(graph, "x").add(&parameter(graph, "z")),
+            value: &|t| t[0].iter().zip(&t[1]).map(|(x, z)| x + z).collect(),
+            half,
+        };
+        check_all(&gpus, &add, len);
+    }
+}
+
+#[test]
+fn a_long_mean_takes_several_passes() {
+    for gpu in gpus() {
+        for len in [255, 256, 257, 65_537, 70_001] {
+            let graph = Graph::new();
+            let y = graph.parameter("x", [len], Init::Constant(0.0)).mean();
+            let x = noises(3, len);
+            let got = run(&gpu, &graph, &PlanOptions::train(&y), &[("x", &x)], &[], &["loss"]);
+            let mean = wide(&x).iter().sum::<f64>() / len as f64;
+            assert_close(&format!("mean of {len}"), &got.outputs["loss"], &[mean]);
+            let gradient: Vec<f32> = got.gradients["x"].iter().map(|g| g * len as f32).collect();
+            assert_close(&format!("gradient of the mean of {len}"), &gradient, &vec![1.0; len]);
+        }
+    }
+}
+
+#[test]
+fn flatten_keeps_torchs_order() {
+    let gpus = gpus();
+    for shape in
+        [&[3, 5][..], &[2, 3, 4], &[2, 4, 3], &[2, 3, 4, 5], &[2, 4, 2, 2], &[3, 5, 1, 1], &[1, 8, 3, 1]]
+    {
+        let len: usize = shape.iter().product();
+        let case = Case {
+            name: format!("flatten of {shape:?}"),
+            parameters: vec![("x", noises(1, len))],
+            labels: None,
+            build: &|graph| graph.parameter("x", shape, Init::Constant(0.0)).flatten(),
+            value: &|t| t[0].clone(),
+            half: 0.5,
+        };
+        check_all(&gpus, &case, len);
+    }
+}
+
+fn pool(slide: Slide) -> MaxPool2d {
+    MaxPool2d::new(slide.kernel).stride(slide.stride).padding(slide.padding)
+}
+
+const POOLS: [([usize; 4], Slide); 9] = [
+    ([2, 3, 6, 6], Slide { kernel: [2, 2], stride: [2, 2], padding: [0, 0] }),
+    ([1, 1, 7, 5], Slide { kernel: [2, 2], stride: [2, 2], padding: [0, 0] }),
+    ([1, 5, 5, 5], Slide { kernel: [3, 3], stride: [1, 1], padding: [1, 1] }),
+    ([2, 4, 7, 9], Slide { kernel: [3, 3], stride: [2, 2], padding: [1, 1] }),
+    ([1, 17, 6, 7], Slide { kernel: [2, 3], stride: [1, 2], padding: [1, 1] }),
+    ([1, 2, 4, 4], Slide { kernel: [4, 4], stride: [4, 4], padding: [2, 2] }),
+    ([1, 3, 9, 9], Slide { kernel: [2, 2], stride: [3, 3], padding: [0, 0] }),
+    ([1, 2, 3, 40], Slide { kernel: [1, 5], stride: [1, 1], padding: [0, 2] }),
+    ([3, 2, 3, 3], Slide { kernel: [1, 1], stride: [1, 1], padding: [0, 0] }),
+];
+
+#[test]
+fn max_pool2d_takes_the_largest_and_sends_its_gradient_there() {
+    let gpus = gpus();
+    for (shape, slide) in POOLS {
+        let len: usize = shape.iter().product();
+        let case = Case {
+            name: format!("max_pool2d of {shape:?}, {slide:?}"),
+            parameters: vec![("x", distinct(6, len))],
+            labels: None,
+            build: &|graph| graph.parameter("x", shape, Init::Constant(0.0)).max_pool2d(pool(slide)),
+            value: &|t| reference::max_pool2d(&t[0], shape, &slide).0,
+            half: 0.1 / len as f64,
+        };
+        check_all(&gpus, &case, len * slide.kernel[0] * slide.kernel[1]);
+    }
+}
+
+#[test]
+fn the_first_of_equals_takes_the_gradient_of_a_window() {
+    for gpu in gpus() {
+        for (shape, slide) in POOLS {
+            let len: usize = shape.iter().product();
+            // Few values, most of them negative or zero: ties in nearly every window.
+            let x: Vec<f32> = (0..len).map(|i| (noise(7, i) * 2.0).round() - 1.0).collect();
+            let graph = Graph::new();
+            let y = graph.parameter("x", shape, Init::Constant(0.0)).max_pool2d(pool(slide));
+            let (want, places) = reference::max_pool2d(&wide(&x), shape, &slide);
+            let dy = noises(8, want.len());
+            let options = PlanOptions::train(&y).upstream("dy");
+            let got = run(&gpu, &graph, &options, &[("x", &x)], &[("dy", &dy)], &["loss"]);
+            let what = format!("max_pool2d of {shape:?}, {slide:?}, with {:?} kernels", gpu.class());
+            assert_close(&what, &got.outputs["loss"], &want);
+            let mut gradient = vec![0.0; len];
+            for (place, dy) in places.iter().zip(&dy) {
+                gradient[*place] += f64::from(*dy);
+            }
+            assert_close(&format!("{what}: gradient"), &got.gradients["x"], &gradient);
+        }
+    }
+}
+
+#[test]
+fn cross_entropy_is_minus_the_logarithm_of_the_softmax() {
+    let gpus = gpus();
+    // Classes, rows, scale and offset of the logits.
+    let rows = [
+        (10, 7, 3.0, 0.0),
+        (2, 1, 1.0, 0.0),
+        (1, 3, 1.0, 0.0),
+        (5, 65, 30.0, 0.0),
+        (33, 4, 1.0, -50.0),
+        (4, 6, 8.0, 65_536.0),
+    ];
+    for (classes, samples, scale, offset) in rows {
+        let logits = noises(9, samples * classes).into_iter().map(|x| x * scale + offset).collect();
+        let labels: Vec<u32> = (0..samples).map(|i| u32::try_from(i * 7 % classes).unwrap()).collect();
+        let case = Case {
+            name: format!("cross_entropy of [{samples}, {classes}] around {offset}"),
+            parameters: vec![("x", logits)],
+            labels: Some(labels.clone()),
+            build: &|graph| {
+                let labels = graph.labels("labels", samples);
+                graph.parameter("x", [samples, classes], Init::Constant(0.0)).cross_entropy(&labels)
+            },
+            value: &|t| vec![reference::cross_entropy(&t[0], classes, &labels)],
+            half: 1e-4,
+        };
+        check_all(&gpus, &case, samples * classes);
+    }
+}
+
+#[test]
+fn accuracy_counts_the_rows_whose_first_largest_is_at_the_label() {
+    for gpu in gpus() {
+        for (rows, classes) in [(1, 1), (5, 3), (70, 10), (9, 33)] {
+            let graph = Graph::new();
+            let (x, y) = (graph.input("x", [rows, classes]), graph.labels("y", rows));
+            let accuracy = x.accuracy(&y);
+            let logits: Vec<f32> = (0..rows * classes).map(|i| (noise(3, i) * 3.0).round()).collect();
+            let labels: Vec<u32> = (0..rows).map(|i| u32::try_from(i % classes).unwrap()).collect();
+            let first_largest = |row: &[f32]| {
+                let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                row.iter().position(|x| *x == largest).unwrap()
+            };
+            let hits = logits.chunks(classes).zip(&labels).filter(|(r, l)| first_largest(r) == **l as usize);
+            let want = hits.count() as f64 / rows as f64;
+            // A store needs a tensor.
+            graph.parameter("unused", [1], Init::Constant(0.0));
+            let options = PlanOptions::evaluate().output("accuracy", &accuracy);
+            let got = run(&gpu, &graph, &options, &[], &[("x", &logits), ("y", &labels)], &["accuracy"]);
+            assert_close(&format!("accuracy of [{rows}, {classes}]"), &got.outputs["accuracy"], &[want]);
+        }
+    }
+}
