@@ -103,6 +103,11 @@ impl ReadRing {
         }
     }
 
+    /// Says that what was recorded since the last submit will never be submitted, and frees its slots.
+    pub fn abandoned(&mut self) {
+        self.free.extend(self.recorded.drain(..).map(|slot| slot.buffer));
+    }
+
     /// The oldest result that has arrived, as its tag and bytes; `None` if none has.
     ///
     /// It does not poll the device: results arrive with submits, and with waits.

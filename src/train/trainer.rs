@@ -10,6 +10,9 @@ use crate::schedule::Schedule;
 /// Steps that may be on their way before the next one waits.
 const IN_FLIGHT: usize = 3;
 
+/// Reports that are kept for a caller who does not ask; older ones are dropped.
+const KEPT: usize = 4096;
+
 /// Trains one graph: one submit a step, and the loss read some steps later.
 ///
 /// ```no_run
@@ -187,11 +190,11 @@ impl<R: AnyRule + Clone> Trainer<R> {
         if let Some(schedule) = &self.schedule {
             self.optimizer.schedule(schedule, self.steps)?;
         }
-        let plan = &self.plans[&(Mode::Train, batch)];
         while self.ring.is_full() {
             let oldest = self.ring.read_next(&self.gpu)?;
-            self.arrived.extend(oldest.map(report));
+            self.arrive(oldest);
         }
+        let plan = &self.plans[&(Mode::Train, batch)];
         plan.write_part(data, 0)?;
         let mut encoder = self.gpu.encoder("step");
         let mut recorder = Recorder::new(&self.gpu, &mut encoder);
@@ -199,17 +202,23 @@ impl<R: AnyRule + Clone> Trainer<R> {
         let ticket = self.optimizer.record_into(&mut recorder, &mut self.params)?;
         record_scalars(&mut self.ring, &mut recorder, plan, &self.scalars, self.steps)?;
         drop(recorder);
-        self.gpu.submit(encoder)?;
+        if let Err(error) = self.gpu.submit(encoder) {
+            self.ring.abandoned();
+            self.optimizer.abandoned(ticket)?;
+            return Err(error);
+        }
         self.optimizer.submitted(ticket)?;
         self.ring.submitted();
         self.steps += 1;
         while let Some(bytes) = self.ring.poll(&self.gpu)? {
-            self.arrived.push_back(report(bytes));
+            self.arrive(Some(bytes));
         }
         Ok(())
     }
 
     /// The oldest report that has arrived and was not given out, without waiting.
+    ///
+    /// Of reports that nobody asks for the latest 4,096 are kept.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -218,7 +227,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         let polled = self.gpu.device().poll(wgpu::PollType::Poll);
         polled.map_err(|e| Error::DeviceLost(e.to_string()))?;
         while let Some(bytes) = self.ring.poll(&self.gpu)? {
-            self.arrived.push_back(report(bytes));
+            self.arrive(Some(bytes));
         }
         Ok(self.give())
     }
@@ -229,7 +238,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// [`Error::DeviceLost`].
     pub fn read_report(&mut self) -> Result<Option<StepReport>, Error> {
         if self.arrived.is_empty() {
-            self.arrived.extend(self.ring.read_next(&self.gpu)?.map(report));
+            let next = self.ring.read_next(&self.gpu)?;
+            self.arrive(next);
         }
         Ok(self.give())
     }
@@ -243,6 +253,13 @@ impl<R: AnyRule + Clone> Trainer<R> {
     pub fn read_loss(&mut self) -> Result<f32, Error> {
         while self.read_report()?.is_some() {}
         Ok(self.last.as_ref().map_or(f32::NAN, |report| report.loss))
+    }
+
+    fn arrive(&mut self, result: Option<(u64, Vec<u8>)>) {
+        self.arrived.extend(result.map(report));
+        if self.arrived.len() > KEPT {
+            self.arrived.pop_front();
+        }
     }
 
     fn give(&mut self) -> Option<StepReport> {
@@ -264,7 +281,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         let samples = self.batch_of(data)?;
         self.any_plan().check_inputs(data, samples)?;
         while let Some(bytes) = self.ring.read_next(&self.gpu)? {
-            self.arrived.push_back(report(bytes));
+            self.arrive(Some(bytes));
         }
         let mut sums = vec![0.0; self.scalars.len()];
         let mut first = 0;
