@@ -138,7 +138,8 @@ fn one_output_that_feeds_every_kind_of_layer_sums_their_gradients() {
             vec![y.iter().sum::<f64>() / y.len() as f64]
         };
         let want = differences(&wide(&x), 1e-4, pooled, &[1000.0]);
-        let got: Vec<f32> = gradient(Some(2)).0.iter().map(|g| (*g * 1000.0) as f32).collect();
+        let alone = &gradient(Some(2)).2.gradients["x"];
+        let got: Vec<f32> = alone.iter().map(|g| g * 1000.0).collect();
         assert_close(&format!("{what}: gradient of the mean of the pool"), &got, &want);
     }
 }
@@ -199,9 +200,9 @@ fn accumulated_micro_batches_are_the_gradient_of_their_sum() {
             submit(&gpu, &[plan]);
         }
         let added = outcome(&add_plan, &params, &[]).gradients;
-        let joined = |pick: fn(&(Vec<f32>, Vec<u32>)) -> Vec<f32>| parts.iter().flat_map(pick).collect();
-        let labels = parts.iter().flat_map(|part| part.1.clone()).collect();
-        write(&whole, &(joined(|part| part.0.clone()), labels));
+        let x = parts.iter().flat_map(|(x, _)| x.clone()).collect();
+        let y = parts.iter().flat_map(|(_, y)| y.clone()).collect();
+        write(&whole, &(x, y));
         submit(&gpu, &[&whole]);
         for (name, mean) in outcome(&whole, &params, &[]).gradients {
             let want: Vec<f64> = wide(&mean).iter().map(|g| 3.0 * g).collect();

@@ -251,7 +251,8 @@ fn refused_data_change_nothing() {
     let none: Vec<f32> = Vec::new();
     let numbers = vec![0.0_f32; 8];
     let partial = noises(1, 8 * 36 - 1);
-    let rows: Vec<(Vec<(&str, &dyn HostData)>, &str)> = vec![
+    type Inputs<'a> = Vec<(&'a str, &'a dyn HostData)>;
+    let rows: Vec<(Inputs<'_>, &str)> = vec![
         (vec![], "inputs: there are none"),
         (vec![("x", x)], "inputs: y is missing"),
         (vec![("y", y)], "inputs: x is missing"),
