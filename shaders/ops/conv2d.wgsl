@@ -1,10 +1,9 @@
 // Convolution of NHWC activations for CPU adapters: the eight lanes of a subgroup hold output channels, and
 // each input value is loaded by one lane and broadcast to all.
 //
-// Constants: ROWS x PIXELS outputs of an image in registers, KERNEL_WIDTH, STRIDE along a row, LOADS = pixels
-// of an input row that the tile touches, in eights, CHANNELS in use of a vec4 of input channels, ACCUMULATE
-// (constant, because loads that never run would take a third of the time to compile). Alias V: the output channels
-// of a lane.
+// What follows the sum is in conv2d_store.wgsl and conv2d_pool.wgsl, one of which is appended. Constants: ROWS x
+// PIXELS sums of an image in registers, KERNEL_WIDTH, STRIDE along a row, LOADS = pixels of an input row that the
+// tile touches, in eights, CHANNELS in use of a vec4 of input channels. Alias V: the output channels of a lane.
 struct Shape {
     height: u32,
     width: u32,
@@ -76,24 +75,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     #end
     #end
 
-    // Past the edge, an output takes the address of the last one inside. Stores go from the last output to the
-    // first, so the right value stays; a condition for each store would quadruple the time to compile.
-    var out_row: array<u32, ROWS>;
-    var out_column: array<u32, PIXELS>;
-    #for r in 0..ROWS
-    out_row[$r] = (image * shape.out_height + min(row + $r, shape.out_height - 1u)) * shape.out_width * shape.out_vectors;
-    #end
-    #for p in 0..PIXELS
-    out_column[$p] = min(column + $p, shape.out_width - 1u) * shape.out_vectors + channel;
-    #end
-    if ACCUMULATE == 1u {
-        #for r in 0..ROWS
-        #for p in 0..PIXELS
-        acc[$r * PIXELS + $p] = output[out_row[$r] + out_column[$p]];
-        #end
-        #end
-    }
-
     var x_at: array<u32, LOADS>;
     var x_inside: array<bool, LOADS>;
     #for i in 0..LOADS
@@ -135,13 +116,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     }
 
     if channel < shape.out_vectors {
-        #for r in 0..ROWS
-        #for p in 0..PIXELS
-        {
-            let value = acc[(ROWS - 1u - $r) * PIXELS + PIXELS - 1u - $p];
-            output[out_row[ROWS - 1u - $r] + out_column[PIXELS - 1u - $p]] = select(value, rectified(value), shape.relu == 1u);
-        }
-        #end
-        #end
+        write_tile(&acc, image, row, column, channel);
     }
 }

@@ -48,5 +48,5 @@ fn main(
         largest = max(largest, vec4f(0.0));
     }
     y[i] = largest;
-    places[i] = place.xy | (place.zw << vec2u(16u));
+    places[i] = place.xz | (place.yw << vec2u(16u));
 }

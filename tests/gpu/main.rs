@@ -3,6 +3,7 @@
 
 mod common;
 mod embed;
+mod fuse;
 mod optim;
 mod oracle;
 mod params;

@@ -57,8 +57,7 @@ pub(crate) fn broadcast(geometry: &Geometry) -> (Launch<Shape>, Partials) {
     let mut window = Window::forward(geometry);
     if window.input[0] == 1 && window.output[0] == 1 && window.kernel == [1, 1] {
         // Parts are runs of rows, so a long row is cut again.
-        window =
-            Window { images: geometry.images, input: geometry.input, output: geometry.output(), ..window };
+        window = Window::of_images(geometry);
     }
     let lanes = Lanes::of(KernelClass::CpuSubgroup8, window.out_channels);
     let channel_vectors = pitch(window.in_channels) / 4;
@@ -140,8 +139,7 @@ uniform! {
 /// Partial sums of the weight gradient anywhere. Bindings: input, output's gradient, partial sums.
 pub(crate) fn plain(geometry: &Geometry) -> (Launch<PlainShape>, Partials) {
     let output = geometry.output();
-    let window =
-        Window { images: geometry.images, input: geometry.input, output, ..Window::forward(geometry) };
+    let window = Window::of_images(geometry);
     let channel_vectors = pitch(window.in_channels) / 4;
     let outer = pitch(window.out_channels);
     let invocations = (geometry.taps() * channel_vectors + 1) * outer / 4;
