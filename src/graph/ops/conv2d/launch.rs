@@ -143,7 +143,8 @@ uniform! {
     pub(crate) struct ConvShape {
         height: u32,
         width: u32,
-        channel_vectors: u32,
+        channel_pairs: u32,
+        used_pairs: u32,
         out_height: u32,
         out_width: u32,
         out_vectors: u32,
@@ -246,11 +247,12 @@ pub(super) fn flag(set: bool) -> u32 {
     u32::from(set)
 }
 
-/// Multiply-adds in the innermost block of a kernel: more run faster and compile slower.
-pub(super) const UNROLLED: u32 = 400;
+/// Multiply-adds in the innermost block of a kernel: larger tiles share more of what is loaded, and every one of
+/// these is compiled.
+pub(super) const UNROLLED: u32 = 200;
 
 /// Sums of a tile: a CPU adapter runs a store as a loop over lanes, and unrolled stores are many loops to compile.
-const SUMS: u32 = 32;
+pub(super) const SUMS: u32 = 32;
 
 /// What a kernel does with its sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,7 +264,7 @@ enum End {
 /// Bindings: input, packed weight, output; with a pooling, places too.
 fn broadcast(window: &Window, relu: bool, end: End) -> Launch<ConvShape> {
     let lanes = Lanes::of(KernelClass::CpuSubgroup8, window.out_channels);
-    let channels = window.in_channels.min(4);
+    let channels = window.in_channels.min(2);
     let per_pixel = window.kernel[1] * channels;
     let most = (UNROLLED / per_pixel).max(1);
     // Rows and columns that become one.
@@ -277,7 +279,8 @@ fn broadcast(window: &Window, relu: bool, end: End) -> Launch<ConvShape> {
     let shape = ConvShape {
         height: window.input[0],
         width: window.input[1],
-        channel_vectors: pitch(window.in_channels) / 4,
+        channel_pairs: pitch(window.in_channels) / 2,
+        used_pairs: window.in_channels.div_ceil(2),
         out_height: output[0],
         out_width: output[1],
         out_vectors: pitch(window.out_channels) / lanes.vector,
