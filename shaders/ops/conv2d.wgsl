@@ -1,14 +1,15 @@
 // Convolution of NHWC activations for CPU adapters: the eight lanes of a subgroup hold output channels, and
 // each input value is loaded by one lane and broadcast to all.
 //
-// Constants: ROWS x PIXELS outputs of an image in registers, KERNEL_WIDTH, STRIDE along a row, LOADS = pixels
-// of an input row that the tile touches, in eights, CHANNELS in use of a vec4 of input channels, ACCUMULATE
-// (constant, because loads that never run would take a third of the time to compile). Alias V: the output channels
-// of a lane.
+// What follows the sum is in conv2d_store.wgsl and conv2d_pool.wgsl, one of which is appended. Constants: ROWS x
+// PIXELS sums of an image in registers, KERNEL_WIDTH, STRIDE along a row, LOADS = pixels of an input row that the
+// tile touches, in eights, CHANNELS in use of a pair of input channels. Alias V: the output channels of a lane.
 struct Shape {
     height: u32,
     width: u32,
-    channel_vectors: u32,
+    // Pairs of input channels: in a pixel, and in use.
+    channel_pairs: u32,
+    used_pairs: u32,
     out_height: u32,
     out_width: u32,
     // Of V: in a row of the output, and in a row of the packed weight.
@@ -27,7 +28,7 @@ struct Shape {
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> input: array<vec4f>;
+@group(0) @binding(1) var<storage, read> input: array<vec2f>;
 @group(0) @binding(2) var<storage, read> weight: array<V>;
 @group(0) @binding(3) var<storage, read_write> output: array<V>;
 
@@ -39,7 +40,7 @@ fn rectified(value: V) -> V {
 // A function for each pixel of the tile, because naga's time to parse one grows with the square of its length.
 #for p in 0..PIXELS
 fn add_pixel_$p(
-    x: ptr<function, array<vec4f, ROWS * LOADS>>,
+    x: ptr<function, array<vec2f, ROWS * LOADS>>,
     w: ptr<function, array<V, KERNEL_WIDTH * CHANNELS>>,
     acc: ptr<function, array<V, ROWS * PIXELS>>,
 ) {
@@ -69,30 +70,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let image = strip / shape.row_tiles;
 
     var acc: array<V, ROWS * PIXELS>;
-    let bias = weight[shape.kernel_height * KERNEL_WIDTH * shape.channel_vectors * 4u * shape.packed_vectors + channel];
+    let bias = weight[shape.kernel_height * KERNEL_WIDTH * shape.channel_pairs * 2u * shape.packed_vectors + channel];
     #for r in 0..ROWS
     #for p in 0..PIXELS
     acc[$r * PIXELS + $p] = bias;
     #end
     #end
-
-    // Past the edge, an output takes the address of the last one inside. Stores go from the last output to the
-    // first, so the right value stays; a condition for each store would quadruple the time to compile.
-    var out_row: array<u32, ROWS>;
-    var out_column: array<u32, PIXELS>;
-    #for r in 0..ROWS
-    out_row[$r] = (image * shape.out_height + min(row + $r, shape.out_height - 1u)) * shape.out_width * shape.out_vectors;
-    #end
-    #for p in 0..PIXELS
-    out_column[$p] = min(column + $p, shape.out_width - 1u) * shape.out_vectors + channel;
-    #end
-    if ACCUMULATE == 1u {
-        #for r in 0..ROWS
-        #for p in 0..PIXELS
-        acc[$r * PIXELS + $p] = output[out_row[$r] + out_column[$p]];
-        #end
-        #end
-    }
 
     var x_at: array<u32, LOADS>;
     var x_inside: array<bool, LOADS>;
@@ -100,7 +83,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     {
         let x = i32(column * STRIDE + lane + $i * 8u) - shape.pad_x;
         x_inside[$i] = x >= 0 && x < i32(shape.width);
-        x_at[$i] = u32(clamp(x, 0, i32(shape.width) - 1)) * shape.channel_vectors;
+        x_at[$i] = u32(clamp(x, 0, i32(shape.width) - 1)) * shape.channel_pairs;
     }
     #end
 
@@ -111,21 +94,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         {
             let y = i32((row + $r) * shape.stride_y + ky) - shape.pad_y;
             row_inside[$r] = y >= 0 && y < i32(shape.height);
-            row_at[$r] = (image * shape.height + u32(clamp(y, 0, i32(shape.height) - 1))) * shape.width * shape.channel_vectors;
+            row_at[$r] = (image * shape.height + u32(clamp(y, 0, i32(shape.height) - 1))) * shape.width * shape.channel_pairs;
         }
         #end
-        for (var quad = 0u; quad < shape.channel_vectors; quad++) {
-            var x: array<vec4f, ROWS * LOADS>;
+        // A single channel is known to be one pair, so there is no loop.
+        for (var pair = 0u; pair < select(shape.used_pairs, 1u, CHANNELS == 1u); pair++) {
+            var x: array<vec2f, ROWS * LOADS>;
             #for r in 0..ROWS
             #for i in 0..LOADS
-            x[$r * LOADS + $i] = select(vec4f(), input[row_at[$r] + x_at[$i] + quad], row_inside[$r] && x_inside[$i]);
+            x[$r * LOADS + $i] = select(vec2f(), input[row_at[$r] + x_at[$i] + pair], row_inside[$r] && x_inside[$i]);
             #end
             #end
             var w: array<V, KERNEL_WIDTH * CHANNELS>;
             #for kx in 0..KERNEL_WIDTH
             #for c in 0..CHANNELS
             w[$kx * CHANNELS + $c] = weight[
-                (((ky * KERNEL_WIDTH + $kx) * shape.channel_vectors + quad) * 4u + $c) * shape.packed_vectors + channel];
+                (((ky * KERNEL_WIDTH + $kx) * shape.channel_pairs + pair) * 2u + $c) * shape.packed_vectors + channel];
             #end
             #end
             #for p in 0..PIXELS
@@ -135,13 +119,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     }
 
     if channel < shape.out_vectors {
-        #for r in 0..ROWS
-        #for p in 0..PIXELS
-        {
-            let value = acc[(ROWS - 1u - $r) * PIXELS + PIXELS - 1u - $p];
-            output[out_row[ROWS - 1u - $r] + out_column[PIXELS - 1u - $p]] = select(value, rectified(value), shape.relu == 1u);
-        }
-        #end
-        #end
+        write_tile(&acc, image, row, column, channel);
     }
 }

@@ -55,5 +55,5 @@ fn main(
         largest = select(largest, vec4f(0.0), negative);
     }
     y[i] = largest;
-    places[i] = place.xy | (place.zw << vec2u(16u));
+    places[i] = place.xz | (place.yw << vec2u(16u));
 }

@@ -36,7 +36,7 @@ fn main(
             if oy < HEIGHT && ox < WIDTH && ky < KERNEL_HEIGHT && kx < KERNEL_WIDTH {
                 let at = ((image * HEIGHT + oy) * WIDTH + ox) * QUADS + quad;
                 let packed = places[at];
-                let place = vec4u(packed & vec2u(0xffffu), packed >> vec2u(16u));
+                let place = vec4u(packed & vec2u(0xffffu), packed >> vec2u(16u)).xzyw;
                 sum += select(vec4f(0.0), dy[at], place == vec4u(ky * KERNEL_WIDTH + kx));
             }
         }

@@ -1,4 +1,5 @@
 use super::Node;
+use crate::gpu::KernelClass;
 
 /// Where a relu runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,16 +17,7 @@ pub(crate) enum Relu {
 /// A relu moves into a neighbour only if nobody else sees the value between them: max pooling takes it
 /// along (the larger of two is the larger of their positive parts), and so do the kernels with an epilogue.
 pub(crate) fn relus(nodes: &[Node], is_output: impl Fn(usize) -> bool) -> Vec<Relu> {
-    let mut consumers = vec![Vec::new(); nodes.len()];
-    for (id, node) in nodes.iter().enumerate() {
-        for &input in &node.inputs {
-            consumers[input].push(id);
-        }
-    }
-    let only_consumer = |id: usize| match consumers[id][..] {
-        [one] if !is_output(id) => Some(one),
-        _ => None,
-    };
+    let only_consumer = only_consumers(nodes, is_output);
     nodes
         .iter()
         .enumerate()
@@ -34,13 +26,49 @@ pub(crate) fn relus(nodes: &[Node], is_output: impl Fn(usize) -> bool) -> Vec<Re
                 return Relu::Alone;
             }
             let producer = node.inputs[0];
-            if only_consumer(id).is_some_and(|consumer| nodes[consumer].op.takes_relu_before()) {
+            if only_consumer[id].is_some_and(|consumer| nodes[consumer].op.takes_relu_before()) {
                 Relu::InConsumer
-            } else if only_consumer(producer).is_some() && nodes[producer].op.takes_relu_after() {
+            } else if only_consumer[producer].is_some() && nodes[producer].op.takes_relu_after() {
                 Relu::InProducer
             } else {
                 Relu::Alone
             }
         })
         .collect()
+}
+
+/// For each node, the max pooling that runs as the last thing of its kernel, after a relu if there is one.
+///
+/// Nobody else may see what is pooled, because it is never stored.
+pub(crate) fn pools(
+    nodes: &[Node],
+    relus: &[Relu],
+    class: KernelClass,
+    is_output: impl Fn(usize) -> bool,
+) -> Vec<Option<usize>> {
+    let only_consumer = only_consumers(nodes, is_output);
+    let mut pools = vec![None; nodes.len()];
+    for (id, node) in nodes.iter().enumerate().filter(|(_, node)| node.op.halves()) {
+        let input = node.inputs[0];
+        let producer = if relus[input] == Relu::InConsumer { nodes[input].inputs[0] } else { input };
+        if only_consumer[producer].is_some() && nodes[producer].op.takes_pool_after(class) {
+            pools[producer] = Some(id);
+        }
+    }
+    pools
+}
+
+/// For each node, the one other node that uses its value, if that is the only use.
+fn only_consumers(nodes: &[Node], is_output: impl Fn(usize) -> bool) -> Vec<Option<usize>> {
+    let mut consumers = vec![Vec::new(); nodes.len()];
+    for (id, node) in nodes.iter().enumerate() {
+        for &input in &node.inputs {
+            consumers[input].push(id);
+        }
+    }
+    let only = |id: usize| match consumers[id][..] {
+        [one] if !is_output(id) => Some(one),
+        _ => None,
+    };
+    (0..nodes.len()).map(only).collect()
 }

@@ -53,6 +53,7 @@ pub(crate) struct Lowering {
     nodes: Vec<Node>,
     shapes: Vec<Vec<usize>>,
     relus: Vec<Relu>,
+    pools: Vec<Option<usize>>,
     trains: Vec<bool>,
     forward: Vec<Option<usize>>,
     gradient: Vec<Option<usize>>,
@@ -77,13 +78,16 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
         }
         outputs.push((name, var.id()));
     }
-    let relus = fuse::relus(&nodes, |id| outputs.iter().any(|(_, output)| *output == id));
+    let is_output = |id| outputs.iter().any(|(_, output)| *output == id);
+    let relus = fuse::relus(&nodes, is_output);
+    let pools = fuse::pools(&nodes, &relus, class, is_output);
     let mut trains = vec![false; nodes.len()];
     for (id, node) in nodes.iter().enumerate() {
         trains[id] = !node.parameters.is_empty() || node.inputs.iter().any(|&input| trains[input]);
     }
     let mut lowering = Lowering {
         relus,
+        pools,
         trains,
         forward: vec![None; nodes.len()],
         gradient: vec![None; nodes.len()],
@@ -126,7 +130,9 @@ impl Lowering {
         let needed = self.ancestors();
         for id in (0..self.nodes.len()).filter(|&id| needed[id]) {
             let op = self.nodes[id].op.clone();
-            if self.relus[id] == Relu::Alone || !op.is_relu() {
+            if self.pools.contains(&Some(id)) {
+                // Its producer's kernel has made its value.
+            } else if self.relus[id] == Relu::Alone || !op.is_relu() {
                 op.forward(self, id)?;
             } else {
                 self.forward[id] = self.forward[self.nodes[id].inputs[0]];
@@ -241,6 +247,11 @@ impl Lowering {
     /// Whether the relu before a node runs as the first thing of the node's kernel.
     pub(crate) fn relu_before(&self, id: usize) -> bool {
         self.relus[self.nodes[id].inputs[0]] == Relu::InConsumer
+    }
+
+    /// The max pooling that runs as the last thing of a node's kernel, after the relu before it.
+    pub(crate) fn pool_after(&self, id: usize) -> Option<usize> {
+        self.pools[id]
     }
 
     /// A value of `len` elements that lives as long as the steps that touch it.

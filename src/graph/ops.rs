@@ -26,6 +26,7 @@ pub(crate) use max_pool2d::MaxPool2d;
 
 use super::lower::Lowering;
 use crate::Error;
+use crate::gpu::KernelClass;
 
 /// An operation of the graph: its shape rule, and the dispatches of its two passes.
 pub(crate) trait Op: Debug + Send + Sync {
@@ -59,6 +60,16 @@ pub(crate) trait Op: Debug + Send + Sync {
 
     /// Whether its forward kernel can end with a relu.
     fn takes_relu_after(&self) -> bool {
+        false
+    }
+
+    /// Whether it is a max pooling of 2x2 with stride 2 and no padding, which may run in its producer's kernel.
+    fn halves(&self) -> bool {
+        false
+    }
+
+    /// Whether its forward kernel of a class can end with such a pooling.
+    fn takes_pool_after(&self, _: KernelClass) -> bool {
         false
     }
 

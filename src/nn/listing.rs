@@ -21,7 +21,8 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     listings
 }
 
-/// A graph in which every operation occurs: wide and narrow, strided and not, with one input and two.
+/// A graph in which every operation occurs: wide and narrow, strided and not, pooled and not, with one input
+/// and two.
 fn everything() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let (x, y) = (graph.input("x", [6, 3, 12, 12]), graph.labels("y", 6));
@@ -30,9 +31,10 @@ fn everything() -> (Graph, Var, Var) {
     let a = x.relu().conv2d(Conv2d::new(8, 3).padding(1)).relu();
     let b = a.add(&shift).bias().relu();
     let c = b.conv2d(Conv2d::new(40, 3).padding(1)).add(&a.conv2d(Conv2d::new(40, 1).without_bias()));
-    let d = c.relu().max_pool2d(2).conv2d(Conv2d::new(16, 3).stride(2));
-    let e = d.relu().max_pool2d(MaxPool2d::new(2).stride(1).padding(1));
-    let logits = e.flatten().linear(32).relu().linear(Linear::new(7)).linear(5);
+    let d = c.relu().max_pool2d(2).conv2d(Conv2d::new(16, 3).padding(1)).max_pool2d(2);
+    let e = d.conv2d(Conv2d::new(16, 3).stride(2)).relu().max_pool2d(MaxPool2d::new(2).stride(1).padding(1));
+    let f = e.conv2d(Conv2d::new(32, 3).padding(1)).relu().max_pool2d(2);
+    let logits = f.flatten().linear(32).relu().linear(Linear::new(7)).linear(5);
     let loss = logits.cross_entropy(&y);
     let accuracy = logits.accuracy(&y);
     (graph, loss, accuracy)

@@ -3,6 +3,7 @@
 
 mod common;
 mod embed;
+mod fuse;
 mod graph;
 mod hazards;
 mod network;

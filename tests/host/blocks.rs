@@ -145,7 +145,8 @@ fn unlisted(folder: &str, prefix: &str, names: &[String]) -> Vec<String> {
 fn every_shader_is_listed_and_so_tested() {
     let names: Vec<String> =
         gradus::kernel_listings().into_iter().map(|listing| listing.source.name).collect();
-    assert_eq!(unlisted("ops", "", &names), [""; 0], "shaders/ops without a listing");
+    // The end of conv2d.wgsl, listed under its name, where nothing pools.
+    assert_eq!(unlisted("ops", "", &names), ["conv2d_store"], "shaders/ops without a listing");
     // The frame is joined with each rule.
     assert_eq!(unlisted("optim", "optim/", &names), ["frame"], "shaders/optim without a listing");
     let fewer: Vec<String> = names.into_iter().filter(|name| !name.contains("relu_grad")).collect();

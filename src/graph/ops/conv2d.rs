@@ -4,7 +4,7 @@ mod weight_grad;
 use launch::{Geometry, Pack};
 use weight_grad::Partials;
 
-use super::{Op, check_window};
+use super::{MaxPool2d, Op, check_window};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::KernelClass;
@@ -129,8 +129,16 @@ impl Op for Conv2d {
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let (name, geometry, class) = (lowering.name(id), self.geometry(lowering, id), lowering.class);
-        let relu = lowering.relu_after(id);
         let packed = self.pack(lowering, id, Pack::Forward);
+        if let Some(pool) = lowering.pool_after(id) {
+            let relu = lowering.relu_before(pool);
+            let places = MaxPool2d::places(lowering, pool);
+            let operands = [lowering.argument(id, 0), packed, lowering.define(pool), places];
+            let storage = [Read, Read, ReadWrite, ReadWrite];
+            lowering.launch(&name, &storage, &operands, launch::forward_pooled(&geometry, relu));
+            return Ok(());
+        }
+        let relu = lowering.relu_after(id);
         let operands = [lowering.argument(id, 0), packed, lowering.define(id)];
         let storage = [Read, Read, ReadWrite];
         match class {
@@ -152,5 +160,9 @@ impl Op for Conv2d {
 
     fn takes_relu_after(&self) -> bool {
         true
+    }
+
+    fn takes_pool_after(&self, class: KernelClass) -> bool {
+        class == KernelClass::CpuSubgroup8 && launch::takes_pool(u(self.weight[0]))
     }
 }

@@ -1,7 +1,7 @@
 use super::{Op, check_window, grid};
 use crate::Error;
 use crate::gpu::{Binding, KernelSource, uniform};
-use crate::graph::lower::{Lowering, source};
+use crate::graph::lower::{Lowering, Operand, source};
 use crate::graph::shape::{Matrix, image, u};
 use crate::graph::template::expand;
 
@@ -33,6 +33,12 @@ impl MaxPool2d {
             ("PADDING_X", self.padding[1]),
         ];
         source::<Shape>(name, expand(wgsl, &constants.map(|(name, n)| (name, u(n))), &[]), storage)
+    }
+
+    /// Makes the value that tells the backward pass which elements were the largest.
+    pub(super) fn places(lowering: &mut Lowering, id: usize) -> Operand {
+        let quads = Matrix::of(lowering.shape(id)).quads();
+        lowering.save(id, "places", 2 * quads)
     }
 }
 
@@ -74,7 +80,7 @@ impl Op for MaxPool2d {
         let relu = u32::from(lowering.relu_before(id));
         let x = lowering.argument(id, 0);
         let y = lowering.define(id);
-        let places = lowering.save(id, "places", 2 * quads);
+        let places = Self::places(lowering, id);
         let wgsl = include_str!("../../../shaders/ops/max_pool2d.wgsl");
         let storage = [Binding::Read, Binding::ReadWrite, Binding::ReadWrite];
         let kernel = self.source("max_pool2d", wgsl, &storage, &input, &output);
@@ -94,6 +100,10 @@ impl Op for MaxPool2d {
         let work = grid(Matrix::of(&input).quads());
         lowering.emit(&lowering.name(id), kernel, work, &[dy, places, dx], shape);
         Ok(())
+    }
+
+    fn halves(&self) -> bool {
+        (self.kernel, self.stride, self.padding) == ([2, 2], [2, 2], [0, 0])
     }
 
     fn takes_relu_before(&self) -> bool {

@@ -143,7 +143,8 @@ uniform! {
     pub(crate) struct ConvShape {
         height: u32,
         width: u32,
-        channel_vectors: u32,
+        channel_pairs: u32,
+        used_pairs: u32,
         out_height: u32,
         out_width: u32,
         out_vectors: u32,
@@ -198,7 +199,12 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn forward(geometry: &Geometry) -> Self {
-        let window = Self {
+        Self::of_images(geometry).joined()
+    }
+
+    /// The forward pass image by image.
+    pub(super) fn of_images(geometry: &Geometry) -> Self {
+        Self {
             images: geometry.images,
             in_channels: geometry.in_channels,
             out_channels: geometry.out_channels,
@@ -207,8 +213,7 @@ impl Window {
             kernel: geometry.kernel,
             stride: geometry.stride,
             padding: geometry.padding.map(u32::cast_signed),
-        };
-        window.joined()
+        }
     }
 
     fn input_grad(geometry: &Geometry) -> Self {
@@ -242,30 +247,42 @@ pub(super) fn flag(set: bool) -> u32 {
     u32::from(set)
 }
 
-/// Multiply-adds in the innermost block of a kernel: more run faster and compile slower.
-pub(super) const UNROLLED: u32 = 400;
+/// Multiply-adds in the innermost block of a kernel: larger tiles share more of what is loaded, and every one of
+/// these is compiled.
+pub(super) const UNROLLED: u32 = 200;
 
-/// Outputs of a tile: each is a store, which takes about as long to compile as eight multiply-adds.
-const OUTPUTS: u32 = 32;
+/// Sums of a tile: a CPU adapter runs a store as a loop over lanes, and unrolled stores are many loops to compile.
+pub(super) const SUMS: u32 = 32;
 
-/// Bindings: input, packed weight, output.
-fn broadcast(window: &Window, relu: bool, accumulate: bool) -> Launch<ConvShape> {
+/// What a kernel does with its sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Store { accumulate: bool },
+    Pool,
+}
+
+/// Bindings: input, packed weight, output; with a pooling, places too.
+fn broadcast(window: &Window, relu: bool, end: End) -> Launch<ConvShape> {
     let lanes = Lanes::of(KernelClass::CpuSubgroup8, window.out_channels);
-    let channels = window.in_channels.min(4);
+    let channels = window.in_channels.min(2);
     let per_pixel = window.kernel[1] * channels;
     let most = (UNROLLED / per_pixel).max(1);
-    let pixels = even_tile(window.output[1], most.min(16));
-    let rows = even_tile(window.output[0], (most.min(OUTPUTS) / pixels).clamp(1, 4));
-    let row_tiles = window.output[0].div_ceil(rows);
-    let column_tiles = window.output[1].div_ceil(pixels);
+    // Rows and columns that become one.
+    let step = if end == End::Pool { 2 } else { 1 };
+    let output = window.output.map(|len| len / step);
+    let pixels = even_tile(output[1], (most.min(16 * step) / (step * step)).clamp(1, 16 / step));
+    let rows = even_tile(output[0], (most.min(SUMS) / (pixels * step * step)).clamp(1, 4 / step));
+    let row_tiles = output[0].div_ceil(rows);
+    let column_tiles = output[1].div_ceil(pixels);
     let tiles = lanes.tiles * row_tiles * column_tiles * window.images;
     let groups = fold(tiles);
     let shape = ConvShape {
         height: window.input[0],
         width: window.input[1],
-        channel_vectors: pitch(window.in_channels) / 4,
-        out_height: window.output[0],
-        out_width: window.output[1],
+        channel_pairs: pitch(window.in_channels) / 2,
+        used_pairs: window.in_channels.div_ceil(2),
+        out_height: output[0],
+        out_width: output[1],
         out_vectors: pitch(window.out_channels) / lanes.vector,
         packed_vectors: lanes.tiles * 8,
         kernel_height: window.kernel[0],
@@ -279,26 +296,52 @@ fn broadcast(window: &Window, relu: bool, accumulate: bool) -> Launch<ConvShape>
         grid_width: groups[0],
         relu: flag(relu),
     };
-    let template = Template {
-        name: "conv2d",
-        source: include_str!("../../../../shaders/ops/conv2d.wgsl"),
-        constants: vec![
-            ("ROWS", rows),
-            ("PIXELS", pixels),
-            ("KERNEL_WIDTH", window.kernel[1]),
-            ("STRIDE", window.stride[1]),
-            ("LOADS", loads(pixels, window.stride[1], window.kernel[1])),
-            ("CHANNELS", channels),
-            ("ACCUMULATE", flag(accumulate)),
-        ],
-        aliases: vec![lanes.alias()],
+    let mut constants = vec![
+        ("ROWS", rows * step),
+        ("PIXELS", pixels * step),
+        ("KERNEL_WIDTH", window.kernel[1]),
+        ("STRIDE", window.stride[1]),
+        ("LOADS", loads(pixels * step, window.stride[1], window.kernel[1])),
+        ("CHANNELS", channels),
+    ];
+    let mut aliases = vec![lanes.alias()];
+    let (name, source) = match end {
+        End::Store { accumulate } => {
+            constants.push(("ACCUMULATE", flag(accumulate)));
+            let source = concat!(
+                include_str!("../../../../shaders/ops/conv2d.wgsl"),
+                include_str!("../../../../shaders/ops/conv2d_store.wgsl")
+            );
+            ("conv2d", source)
+        }
+        End::Pool => {
+            constants.extend([("POOLED_ROWS", rows), ("POOLED_PIXELS", pixels), ("WORDS", lanes.vector / 2)]);
+            aliases.push(("P", if lanes.vector == 2 { "vec2u" } else { "vec4u" }));
+            let source = concat!(
+                include_str!("../../../../shaders/ops/conv2d.wgsl"),
+                include_str!("../../../../shaders/ops/conv2d_pool.wgsl")
+            );
+            ("conv2d_pool", source)
+        }
     };
+    let template = Template { name, source, constants, aliases };
     Launch { template, shape, groups }
 }
 
 /// Forward pass on a CPU adapter. Bindings: input, weight packed [`Pack::Forward`], output.
 pub(crate) fn forward(geometry: &Geometry, relu: bool) -> Launch<ConvShape> {
-    broadcast(&Window::forward(geometry), relu, false)
+    broadcast(&Window::forward(geometry), relu, End::Store { accumulate: false })
+}
+
+/// Whether [`forward_pooled`] can serve: a word holds the places of two channels, so a lane needs as many.
+pub(crate) fn takes_pool(out_channels: u32) -> bool {
+    Lanes::of(KernelClass::CpuSubgroup8, out_channels).vector > 1
+}
+
+/// Forward pass with a 2x2 max pooling of stride 2 on a CPU adapter. Bindings: input, weight packed
+/// [`Pack::Forward`], pooled output, places.
+pub(crate) fn forward_pooled(geometry: &Geometry, relu: bool) -> Launch<ConvShape> {
+    broadcast(&Window::of_images(geometry), relu, End::Pool)
 }
 
 /// Input gradient at stride 1 on a CPU adapter. Bindings: output's gradient, weight packed
@@ -308,7 +351,7 @@ pub(crate) fn forward(geometry: &Geometry, relu: bool) -> Launch<ConvShape> {
 /// At another stride, which is [`input_grad_plain`]'s.
 pub(crate) fn input_grad(geometry: &Geometry, accumulate: bool) -> Launch<ConvShape> {
     assert_eq!(geometry.stride, [1, 1], "the flipped convolution needs stride 1");
-    broadcast(&Window::input_grad(geometry), false, accumulate)
+    broadcast(&Window::input_grad(geometry), false, End::Store { accumulate })
 }
 
 fn plain_shape(window: &Window) -> ConvPlainShape {

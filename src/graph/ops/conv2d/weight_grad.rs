@@ -1,6 +1,6 @@
 //! The weight gradient of a convolution: partial sums over runs of rows, and their sum in order.
 
-use super::launch::{Geometry, Lanes, UNROLLED, Window, even_tile, flag, loads};
+use super::launch::{Geometry, Lanes, SUMS, UNROLLED, Window, even_tile, flag, loads};
 use crate::gpu::{KernelClass, uniform};
 use crate::graph::shape::pitch;
 use crate::graph::template::{Launch, Template, fold};
@@ -57,21 +57,20 @@ pub(crate) fn broadcast(geometry: &Geometry) -> (Launch<Shape>, Partials) {
     let mut window = Window::forward(geometry);
     if window.input[0] == 1 && window.output[0] == 1 && window.kernel == [1, 1] {
         // Parts are runs of rows, so a long row is cut again.
-        window =
-            Window { images: geometry.images, input: geometry.input, output: geometry.output(), ..window };
+        window = Window::of_images(geometry);
     }
     let lanes = Lanes::of(KernelClass::CpuSubgroup8, window.out_channels);
     let channel_vectors = pitch(window.in_channels) / 4;
     let channels = window.in_channels.min(4);
-    let kernel_rows = if channels < 4 && window.kernel[0] * window.kernel[1] * channels <= 32 {
+    let kernel_rows = if channels < 4 && window.kernel[0] * window.kernel[1] * channels <= SUMS {
         window.kernel[0]
     } else {
         1
     };
-    let pixels = even_tile(window.output[1], 16);
-    let per_vector = kernel_rows * window.kernel[1] * channels * pixels;
+    let per_vector = kernel_rows * window.kernel[1] * channels;
     let vectors =
-        (1..=4).rev().find(|v| channel_vectors.is_multiple_of(*v) && v * per_vector <= UNROLLED).unwrap_or(1);
+        (1..=4).rev().find(|v| channel_vectors.is_multiple_of(*v) && v * per_vector <= SUMS).unwrap_or(1);
+    let pixels = even_tile(window.output[1], (UNROLLED / (vectors * per_vector)).clamp(1, 16));
     let kernel_tiles = window.kernel[0] / kernel_rows;
     let vector_tiles = channel_vectors / vectors;
     let outer = lanes.packed(KernelClass::CpuSubgroup8);
@@ -140,8 +139,7 @@ uniform! {
 /// Partial sums of the weight gradient anywhere. Bindings: input, output's gradient, partial sums.
 pub(crate) fn plain(geometry: &Geometry) -> (Launch<PlainShape>, Partials) {
     let output = geometry.output();
-    let window =
-        Window { images: geometry.images, input: geometry.input, output, ..Window::forward(geometry) };
+    let window = Window::of_images(geometry);
     let channel_vectors = pitch(window.in_channels) / 4;
     let outer = pitch(window.out_channels);
     let invocations = (geometry.taps() * channel_vectors + 1) * outer / 4;
