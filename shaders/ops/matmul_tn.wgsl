@@ -49,8 +49,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     left_at[$g] = min(row / 4u + $g * 8u + lane, shape.left_vectors - 1u);
     #end
 
-    for (var k = 0u; k < shape.inner; k += 4u) {
-        #for i in 0..4
+    for (var k = 0u; k < shape.inner; k += 2u) {
+        #for i in 0..2
         {
             // Past `inner`, the last row again, times zero.
             let at = min(k + $i, shape.inner - 1u);
