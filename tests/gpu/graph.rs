@@ -298,8 +298,10 @@ fn fused_and_alone(gpu: &Gpu, kind: usize, x: &[f32]) -> [BTreeMap<String, Vec<f
         }
         let dy = noises(99, 8);
         let inputs: [(&str, &dyn HostData); 1] = [("dy", &dy)];
-        let got = run(gpu, &graph, &options, &[("x", x)], &inputs, &["loss"]);
-        got.gradients.into_iter().chain([("loss".to_owned(), got.outputs["loss"].clone())]).collect()
+        let names: Vec<String> = (0..outputs.len()).map(|number| format!("o{number}")).collect();
+        let names: Vec<&str> = names.iter().map(|name| &name[..]).chain(["loss"]).collect();
+        let got = run(gpu, &graph, &options, &[("x", x)], &inputs, &names);
+        got.gradients.into_iter().chain(got.outputs).collect()
     })
 }
 
@@ -308,7 +310,11 @@ fn a_fused_relu_gives_the_same_bits_as_one_alone() {
     for gpu in gpus() {
         for kind in 0..6 {
             let [fused, half, alone] = fused_and_alone(&gpu, kind, &noises(kind as u64, 216));
-            for (name, want) in &alone {
+            let (before, after) = (&alone["o0"], &alone["o1"]);
+            assert!(before.iter().any(|x| *x < 0.0), "graph {kind}: nothing to rectify");
+            assert_eq!(after, &before.iter().map(|x| x.max(0.0)).collect::<Vec<_>>(), "graph {kind}");
+            assert_eq!(half["o0"], *before, "graph {kind}: the value before the relu");
+            for (name, want) in alone.iter().filter(|(name, _)| !name.starts_with('o')) {
                 let what = format!("{name} of graph {kind} with {:?} kernels", gpu.class());
                 assert_eq!(bits(&fused[name]), bits(want), "{what}, fused");
                 assert_eq!(bits(&half[name]), bits(want), "{what}, before it an output");
