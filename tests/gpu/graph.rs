@@ -145,6 +145,37 @@ fn one_output_that_feeds_every_kind_of_layer_sums_their_gradients() {
 }
 
 #[test]
+fn features_that_feed_two_layers_and_logits_that_feed_two_losses_sum_their_gradients() {
+    for gpu in gpus() {
+        for (rows, features, classes) in [(9, 8, 5), (33, 12, 4), (3, 7, 6)] {
+            let graph = Graph::new();
+            let x = graph.parameter("x", [rows, features], Init::Constant(0.0));
+            let layer = |name| Linear::new(classes).without_bias().name(name);
+            let logits = x.linear(layer("a")).add(&x.linear(layer("b")));
+            let labels = graph.labels("labels", rows);
+            let loss = logits.cross_entropy(&labels).add(&logits.mean());
+            let data: Vec<u32> = (0..rows).map(|i| u32::try_from(i % classes).unwrap()).collect();
+            let (x, a, b) =
+                (noises(1, rows * features), noises(2, classes * features), noises(3, classes * features));
+            let values: [(&str, &[f32]); 3] = [("x", &x), ("a.weight", &a), ("b.weight", &b)];
+            let inputs: [(&str, &dyn HostData); 1] = [("labels", &data)];
+            let got = run(&gpu, &graph, &PlanOptions::train(&loss), &values, &inputs, &["loss"]);
+            let joined: Vec<f64> = wide(&a).iter().zip(wide(&b)).map(|(a, b)| a + b).collect();
+            let value = |x: &[f64]| {
+                let logits = reference::linear(x, features, &joined, None);
+                let mean = logits.iter().sum::<f64>() / logits.len() as f64;
+                vec![reference::cross_entropy(&logits, classes, &data) + mean]
+            };
+            let what = format!("[{rows}, {features}] to {classes} with {:?} kernels", gpu.class());
+            assert_close(&what, &got.outputs["loss"], &value(&wide(&x)));
+            let scaled: Vec<f32> = got.gradients["x"].iter().map(|g| g * rows as f32).collect();
+            let want = differences(&wide(&x), 1e-4, value, &[rows as f32]);
+            assert_close(&format!("{what}: gradient"), &scaled, &want);
+        }
+    }
+}
+
+#[test]
 fn a_parameter_used_twice_has_the_sum_of_both_gradients() {
     for gpu in gpus() {
         let graph = Graph::new();
@@ -298,8 +329,10 @@ fn fused_and_alone(gpu: &Gpu, kind: usize, x: &[f32]) -> [BTreeMap<String, Vec<f
         }
         let dy = noises(99, 8);
         let inputs: [(&str, &dyn HostData); 1] = [("dy", &dy)];
-        let got = run(gpu, &graph, &options, &[("x", x)], &inputs, &["loss"]);
-        got.gradients.into_iter().chain([("loss".to_owned(), got.outputs["loss"].clone())]).collect()
+        let names: Vec<String> = (0..outputs.len()).map(|number| format!("o{number}")).collect();
+        let names: Vec<&str> = names.iter().map(|name| &name[..]).chain(["loss"]).collect();
+        let got = run(gpu, &graph, &options, &[("x", x)], &inputs, &names);
+        got.gradients.into_iter().chain(got.outputs).collect()
     })
 }
 
@@ -308,7 +341,11 @@ fn a_fused_relu_gives_the_same_bits_as_one_alone() {
     for gpu in gpus() {
         for kind in 0..6 {
             let [fused, half, alone] = fused_and_alone(&gpu, kind, &noises(kind as u64, 216));
-            for (name, want) in &alone {
+            let (before, after) = (&alone["o0"], &alone["o1"]);
+            assert!(before.iter().any(|x| *x < 0.0), "graph {kind}: nothing to rectify");
+            assert_eq!(after, &before.iter().map(|x| x.max(0.0)).collect::<Vec<_>>(), "graph {kind}");
+            assert_eq!(half["o0"], *before, "graph {kind}: the value before the relu");
+            for (name, want) in alone.iter().filter(|(name, _)| !name.starts_with('o')) {
                 let what = format!("{name} of graph {kind} with {:?} kernels", gpu.class());
                 assert_eq!(bits(&fused[name]), bits(want), "{what}, fused");
                 assert_eq!(bits(&half[name]), bits(want), "{what}, before it an output");
