@@ -92,7 +92,7 @@ fn batch() -> (Vec<f32>, Vec<u32>) {
 }
 
 fn cnn(gpu: &Gpu) -> Result<Counters> {
-    const STEPS: usize = 20;
+    const STEPS: usize = 5;
     let mut trainer = trainer(gpu)?;
     let (x, y) = batch();
     let time = best(|| {
@@ -206,7 +206,7 @@ impl CopyKernel {
 }
 
 fn matmul(gpu: &Gpu, size: usize) -> Result<()> {
-    const PRODUCTS: usize = 8;
+    const PRODUCTS: usize = 3;
     let graph = Graph::new();
     let y = graph.input("x", [size, size]).linear(Linear::new(size).without_bias());
     let params = graph.store(gpu, 1)?;
