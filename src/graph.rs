@@ -17,10 +17,13 @@
 //! Shapes are those of torch: images are `[N, C, H, W]`, features `[N, F]`. The first dimension of every
 //! input is the batch, and one graph compiles to plans of several batch sizes.
 
+pub(crate) mod autodiff;
 mod fuse;
 mod init;
-pub(crate) mod lower;
+mod input;
+mod lower;
 pub(crate) mod ops;
+mod options;
 mod plan;
 mod shape;
 mod template;
@@ -30,7 +33,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use init::Init;
-pub use plan::{HostData, Mode, Plan, PlanOptions};
+pub use input::HostData;
+pub use options::{Mode, PlanOptions};
+pub use plan::Plan;
 pub use workspace::Workspace;
 
 use self::ops::Op;

@@ -1,8 +1,7 @@
-use super::fuse::{self, Relu};
-use super::shape::{self, Matrix, Planes};
+use super::Node;
+use super::fuse::Relu;
+use super::shape::Matrix;
 use super::template::Launch;
-use super::{Graph, Mode, Node, PlanOptions, Var};
-use crate::Error;
 use crate::gpu::{Binding, Block, KernelClass, KernelSource, Uniform};
 
 /// What one binding of a dispatch is given.
@@ -50,177 +49,22 @@ pub(crate) struct Step {
 /// A graph on its way to a list of dispatches. Ops ask it for operands and give it steps.
 #[derive(Debug)]
 pub(crate) struct Lowering {
-    nodes: Vec<Node>,
-    shapes: Vec<Vec<usize>>,
-    relus: Vec<Relu>,
-    pools: Vec<Option<usize>>,
-    trains: Vec<bool>,
-    forward: Vec<Option<usize>>,
-    gradient: Vec<Option<usize>>,
-    saved: Vec<Option<usize>>,
-    parameter_written: Vec<bool>,
-    outputs: Vec<(String, usize)>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) shapes: Vec<Vec<usize>>,
+    pub(super) relus: Vec<Relu>,
+    pub(super) pools: Vec<Option<usize>>,
+    pub(super) trains: Vec<bool>,
+    pub(super) forward: Vec<Option<usize>>,
+    pub(super) gradient: Vec<Option<usize>>,
+    pub(super) saved: Vec<Option<usize>>,
+    pub(super) parameter_written: Vec<bool>,
+    pub(super) outputs: Vec<(String, usize)>,
     pub(crate) class: KernelClass,
     pub(crate) values: Vec<Value>,
     pub(crate) steps: Vec<Step>,
 }
 
-/// Lowers `graph` for a batch size and a mode.
-pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) -> Result<Lowering, Error> {
-    graph.check()?;
-    let nodes = graph.node_list();
-    let shapes = shapes_at(&nodes, options.batch)?;
-    let root = options.root.iter().map(|root| ("loss".to_owned(), root));
-    let mut outputs = Vec::new();
-    for (name, var) in options.outputs.iter().map(|(name, var)| (name.clone(), var)).chain(root) {
-        if !graph.owns(var) {
-            return Err(Error::Mismatch(format!("output {name}: it belongs to another graph")));
-        }
-        outputs.push((name, var.id()));
-    }
-    let is_output = |id| outputs.iter().any(|(_, output)| *output == id);
-    let relus = fuse::relus(&nodes, is_output);
-    let pools = fuse::pools(&nodes, &relus, class, is_output);
-    let mut trains = vec![false; nodes.len()];
-    for (id, node) in nodes.iter().enumerate() {
-        trains[id] = !node.parameters.is_empty() || node.inputs.iter().any(|&input| trains[input]);
-    }
-    let mut lowering = Lowering {
-        relus,
-        pools,
-        trains,
-        forward: vec![None; nodes.len()],
-        gradient: vec![None; nodes.len()],
-        saved: vec![None; nodes.len()],
-        // A plan that adds finds every gradient written.
-        parameter_written: vec![options.accumulate; graph.parameters().len()],
-        outputs,
-        class,
-        values: Vec::new(),
-        steps: Vec::new(),
-        nodes,
-        shapes,
-    };
-    lowering.run(options)?;
-    Ok(lowering)
-}
-
-/// The shape of every node when the inputs' first dimension is `batch`.
-fn shapes_at(nodes: &[Node], batch: Option<usize>) -> Result<Vec<Vec<usize>>, Error> {
-    let mut shapes: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
-    for node in nodes {
-        let shape = if node.inputs.is_empty() {
-            let mut shape = node.shape.clone();
-            if let (Some(batch), true) = (batch, node.parameters.is_empty()) {
-                shape[0] = batch;
-            }
-            shape
-        } else {
-            let inputs: Vec<&[usize]> = node.inputs.iter().map(|&i| &shapes[i][..]).collect();
-            node.op.infer(&node.name, &inputs)?
-        };
-        shape::check(&node.name, &shape)?;
-        shapes.push(shape);
-    }
-    Ok(shapes)
-}
-
 impl Lowering {
-    fn run(&mut self, options: &PlanOptions) -> Result<(), Error> {
-        let needed = self.ancestors();
-        for id in (0..self.nodes.len()).filter(|&id| needed[id]) {
-            let op = self.nodes[id].op.clone();
-            if self.pools.contains(&Some(id)) {
-                // Its producer's kernel has made its value.
-            } else if self.relus[id] == Relu::Alone || !op.is_relu() {
-                op.forward(self, id)?;
-            } else {
-                self.forward[id] = self.forward[self.nodes[id].inputs[0]];
-            }
-        }
-        if let (Mode::Train, Some(root)) = (options.mode, options.root.as_ref().map(Var::id)) {
-            self.seed(root, options.upstream.as_deref())?;
-            for id in (0..=root).rev() {
-                if self.gradient[id].is_some() && self.relus[id] != Relu::InConsumer {
-                    let op = self.nodes[id].op.clone();
-                    op.backward(self, id)?;
-                }
-            }
-        }
-        for (name, id) in self.outputs.clone() {
-            let shape = self.shapes[id].clone();
-            let mut value = self.forward[id].expect("outputs are their own ancestors");
-            if let Keep::Input { labels, .. } = self.values[value].keep {
-                if labels {
-                    return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
-                }
-                // Some inputs are read where the host wrote them; others were unpacked to a value already.
-                let matrix = Matrix::of(&shape);
-                let copied = self.value(&name, matrix.len());
-                let from_and_to = [Operand::Value(value), Operand::Value(copied)];
-                super::ops::copy(self, &name, matrix.quads(), from_and_to, false);
-                self.forward[id] = Some(copied);
-                value = copied;
-            }
-            match &mut self.values[value].keep {
-                Keep::Output(names) => names.push((name, shape)),
-                keep => *keep = Keep::Output(vec![(name, shape)]),
-            }
-        }
-        Ok(())
-    }
-
-    fn ancestors(&self) -> Vec<bool> {
-        let mut needed = vec![false; self.nodes.len()];
-        for (_, id) in &self.outputs {
-            needed[*id] = true;
-        }
-        for id in (0..self.nodes.len()).rev() {
-            if needed[id] {
-                for &input in &self.nodes[id].inputs {
-                    needed[input] = true;
-                }
-            }
-        }
-        needed
-    }
-
-    /// Gives the root its gradient: 1 for a scalar, or what the host writes under a name.
-    fn seed(&mut self, root: usize, upstream: Option<&str>) -> Result<(), Error> {
-        let name = self.nodes[root].name.clone();
-        let shape = self.shapes[root].clone();
-        let seed = match upstream {
-            Some(upstream) => self.input(upstream, shape, false)?,
-            None if shape.iter().product::<usize>() == 1 => {
-                let len = Matrix::of(&shape).len();
-                let mut one = vec![0.0; len];
-                one[0] = 1.0;
-                self.value_kept(format!("gradient of {name}"), len, Keep::Constant(one))
-            }
-            None => {
-                let expected = "a scalar to differentiate, or an upstream gradient".into();
-                return Err(Error::Shape { layer: name, expected, got: shape });
-            }
-        };
-        self.gradient[root] = Some(seed);
-        Ok(())
-    }
-
-    /// A value that the host writes in torch's order, as the matrix that kernels read.
-    pub(crate) fn input(&mut self, name: &str, shape: Vec<usize>, labels: bool) -> Result<usize, Error> {
-        let (matrix, planes) = (Matrix::of(&shape), Planes::of(&shape));
-        let len: usize = shape.iter().product();
-        let keep = Keep::Input { name: name.into(), labels, shape, classes: None };
-        let raw = self.value_kept(name.into(), len, keep);
-        if labels || (planes.is_flat() && planes.channels.is_multiple_of(4)) {
-            return Ok(raw);
-        }
-        let rows = self.value(name, matrix.len());
-        let (raw, to) = (Operand::Value(raw), Operand::Value(rows));
-        super::ops::layout::to_rows(self, name, planes, len / planes.images, raw, to, false);
-        Ok(rows)
-    }
-
     /// The layer's name.
     pub(crate) fn name(&self, id: usize) -> String {
         self.nodes[id].name.clone()
@@ -259,7 +103,8 @@ impl Lowering {
         self.value_kept(label.into(), len, Keep::Pooled)
     }
 
-    fn value_kept(&mut self, label: String, len: usize, keep: Keep) -> usize {
+    /// A value that is kept in another way.
+    pub(crate) fn value_kept(&mut self, label: String, len: usize, keep: Keep) -> usize {
         self.values.push(Value { label, len, keep });
         self.values.len() - 1
     }

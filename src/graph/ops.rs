@@ -9,7 +9,7 @@ mod conv2d;
 mod cross_entropy;
 mod flatten;
 mod input;
-pub(crate) mod layout;
+mod layout;
 mod linear;
 mod max_pool2d;
 mod mean;
@@ -20,7 +20,7 @@ use std::fmt::Debug;
 pub(crate) use add::copy;
 pub(crate) use conv2d::Conv2d;
 pub(crate) use cross_entropy::CrossEntropy;
-pub(crate) use input::{Input, Tensor};
+pub(crate) use input::{Input, Tensor, receive};
 pub(crate) use linear::Linear;
 pub(crate) use max_pool2d::MaxPool2d;
 

@@ -1,125 +1,13 @@
 use std::sync::Arc;
 
-use super::lower::{self, Keep, Lowering, Operand};
+use super::input::{HostData, Input};
+use super::lower::{Keep, Lowering, Operand};
 use super::shape::Planes;
 use super::workspace::{Life, assign};
-use super::{Graph, Var, Workspace};
+use super::{Graph, PlanOptions, Workspace, autodiff};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Kernel, Recorder, Region, UniformRing};
 use crate::params::ParamStore;
-
-/// Whether a plan has a backward pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// Forward, then backward: gradients of all parameters are written into the store.
-    Train,
-    /// Forward only.
-    Evaluate,
-}
-
-/// What a plan computes.
-#[derive(Clone, Debug)]
-pub struct PlanOptions {
-    pub(crate) mode: Mode,
-    pub(crate) batch: Option<usize>,
-    pub(crate) accumulate: bool,
-    pub(crate) root: Option<Var>,
-    pub(crate) upstream: Option<String>,
-    pub(crate) outputs: Vec<(String, Var)>,
-}
-
-impl PlanOptions {
-    /// Computes `loss`, a scalar, and the gradients of all parameters. The loss is the output `loss`.
-    pub fn train(loss: &Var) -> Self {
-        Self { mode: Mode::Train, root: Some(loss.clone()), ..Self::evaluate() }
-    }
-
-    /// Computes the outputs that are asked for, and nothing else.
-    pub fn evaluate() -> Self {
-        Self {
-            mode: Mode::Evaluate,
-            batch: None,
-            accumulate: false,
-            root: None,
-            upstream: None,
-            outputs: Vec::new(),
-        }
-    }
-
-    /// Another batch size than the one that the inputs were declared with.
-    #[must_use]
-    pub fn batch(mut self, batch: usize) -> Self {
-        self.batch = Some(batch);
-        self
-    }
-
-    /// Adds to the parameters' gradients instead of writing them, as torch does between two `zero_grad`.
-    #[must_use]
-    pub fn accumulate(mut self) -> Self {
-        self.accumulate = true;
-        self
-    }
-
-    /// Also keeps the value of `var`, to be read under `name`.
-    #[must_use]
-    pub fn output(mut self, name: &str, var: &Var) -> Self {
-        self.outputs.push((name.into(), var.clone()));
-        self
-    }
-
-    /// Starts the backward pass with a gradient that is written under `name` like an input, so that the
-    /// root need not be a scalar; as `y.backward(gradient)` of torch.
-    #[must_use]
-    pub fn upstream(mut self, name: &str) -> Self {
-        self.upstream = Some(name.into());
-        self
-    }
-}
-
-/// Host data for an input: `f32`s, or `u32` class numbers.
-pub trait HostData {
-    /// The data as `f32`, if it is that.
-    fn as_f32(&self) -> Option<&[f32]> {
-        None
-    }
-    /// The data as class numbers, if it is that.
-    fn as_labels(&self) -> Option<&[u32]> {
-        None
-    }
-}
-
-impl HostData for [f32] {
-    fn as_f32(&self) -> Option<&[f32]> {
-        Some(self)
-    }
-}
-
-impl HostData for [u32] {
-    fn as_labels(&self) -> Option<&[u32]> {
-        Some(self)
-    }
-}
-
-impl HostData for Vec<f32> {
-    fn as_f32(&self) -> Option<&[f32]> {
-        Some(self)
-    }
-}
-
-impl HostData for Vec<u32> {
-    fn as_labels(&self) -> Option<&[u32]> {
-        Some(self)
-    }
-}
-
-impl<T: HostData + ?Sized> HostData for &T {
-    fn as_f32(&self) -> Option<&[f32]> {
-        (**self).as_f32()
-    }
-    fn as_labels(&self) -> Option<&[u32]> {
-        (**self).as_labels()
-    }
-}
 
 /// A graph compiled for one batch size and one store: a flat list of dispatches with everything bound.
 #[derive(Debug)]
@@ -139,15 +27,6 @@ struct Bound {
     kernel: Arc<Kernel>,
     group: wgpu::BindGroup,
     grid: [u32; 3],
-}
-
-#[derive(Debug)]
-struct Input {
-    name: String,
-    buffer: Arc<Buffer<f32>>,
-    labels: bool,
-    shape: Vec<usize>,
-    classes: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -172,7 +51,7 @@ impl Graph {
         options: &PlanOptions,
         workspace: &mut Workspace,
     ) -> Result<Plan, Error> {
-        let lowering = lower::lower(self, options, params.gpu().class())?;
+        let lowering = autodiff::lower(self, options, params.gpu().class())?;
         Plan::bind(&lowering, self, params, workspace)
     }
 }
@@ -370,31 +249,6 @@ impl Plan {
     /// Bytes of the uniform blocks that it keeps.
     pub fn uniform_bytes(&self) -> usize {
         self.uniforms.len()
-    }
-}
-
-impl Input {
-    fn check(&self, numbers: Option<&[f32]>, labels: Option<&[u32]>, samples: usize) -> Result<(), Error> {
-        let len = match (self.labels, numbers, labels) {
-            (false, Some(data), _) => data.len(),
-            (true, _, Some(data)) => data.len(),
-            (wants_labels, ..) => {
-                let wanted = if wants_labels { "u32 labels" } else { "f32 numbers" };
-                return Err(Error::Mismatch(format!("input {}: it takes {wanted}", self.name)));
-            }
-        };
-        let expected = samples * self.shape[1..].iter().product::<usize>();
-        if len != expected {
-            let what = format!("input {} of {samples} samples", self.name);
-            return Err(Error::Length { what, expected, got: len });
-        }
-        if let (Some(classes), Some(labels)) = (self.classes, labels)
-            && let Some(at) = labels.iter().position(|&label| label as usize >= classes)
-        {
-            let name = format!("label {at} of input {}", self.name);
-            return Err(Error::constant(name, format!("below {classes}"), labels[at]));
-        }
-        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 use super::{Conv2d, Init, Linear, MaxPool2d};
 use crate::gpu::{KernelClass, KernelListing};
-use crate::graph::{Graph, PlanOptions, Var, lower};
+use crate::graph::{Graph, PlanOptions, Var, autodiff};
 
 /// A kernel of every file and of every variant that has text of its own, for tests.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
@@ -10,7 +10,8 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
             let (graph, loss, accuracy) = everything();
             let options =
                 PlanOptions { accumulate, ..PlanOptions::train(&loss).output("accuracy", &accuracy) };
-            let lowering = lower::lower(&graph, &options, class).expect("the graph of all kernels is sound");
+            let lowering =
+                autodiff::lower(&graph, &options, class).expect("the graph of all kernels is sound");
             for step in lowering.steps {
                 if listings.iter().all(|listing| listing.source != step.kernel) {
                     listings.push(KernelListing { source: step.kernel, blocks: vec![step.block] });

@@ -1,0 +1,150 @@
+//! The two passes over the nodes: forward, then backward from the root.
+
+use super::fuse::{self, Relu};
+use super::lower::{Keep, Lowering, Operand};
+use super::shape::{self, Matrix};
+use super::{Graph, Mode, Node, PlanOptions, Var, ops};
+use crate::Error;
+use crate::gpu::KernelClass;
+
+/// Lowers `graph` for a batch size and a mode.
+pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) -> Result<Lowering, Error> {
+    graph.check()?;
+    let nodes = graph.node_list();
+    let shapes = shapes_at(&nodes, options.batch)?;
+    let root = options.root.iter().map(|root| ("loss".to_owned(), root));
+    let mut outputs = Vec::new();
+    for (name, var) in options.outputs.iter().map(|(name, var)| (name.clone(), var)).chain(root) {
+        if !graph.owns(var) {
+            return Err(Error::Mismatch(format!("output {name}: it belongs to another graph")));
+        }
+        outputs.push((name, var.id()));
+    }
+    let is_output = |id| outputs.iter().any(|(_, output)| *output == id);
+    let relus = fuse::relus(&nodes, is_output);
+    let pools = fuse::pools(&nodes, &relus, class, is_output);
+    let mut trains = vec![false; nodes.len()];
+    for (id, node) in nodes.iter().enumerate() {
+        trains[id] = !node.parameters.is_empty() || node.inputs.iter().any(|&input| trains[input]);
+    }
+    let mut lowering = Lowering {
+        relus,
+        pools,
+        trains,
+        forward: vec![None; nodes.len()],
+        gradient: vec![None; nodes.len()],
+        saved: vec![None; nodes.len()],
+        // A plan that adds finds every gradient written.
+        parameter_written: vec![options.accumulate; graph.parameters().len()],
+        outputs,
+        class,
+        values: Vec::new(),
+        steps: Vec::new(),
+        nodes,
+        shapes,
+    };
+    lowering.run(options)?;
+    Ok(lowering)
+}
+
+/// The shape of every node when the inputs' first dimension is `batch`.
+fn shapes_at(nodes: &[Node], batch: Option<usize>) -> Result<Vec<Vec<usize>>, Error> {
+    let mut shapes: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let shape = if node.inputs.is_empty() {
+            let mut shape = node.shape.clone();
+            if let (Some(batch), true) = (batch, node.parameters.is_empty()) {
+                shape[0] = batch;
+            }
+            shape
+        } else {
+            let inputs: Vec<&[usize]> = node.inputs.iter().map(|&i| &shapes[i][..]).collect();
+            node.op.infer(&node.name, &inputs)?
+        };
+        shape::check(&node.name, &shape)?;
+        shapes.push(shape);
+    }
+    Ok(shapes)
+}
+
+impl Lowering {
+    fn run(&mut self, options: &PlanOptions) -> Result<(), Error> {
+        let needed = self.ancestors();
+        for id in (0..self.nodes.len()).filter(|&id| needed[id]) {
+            let op = self.nodes[id].op.clone();
+            if self.pools.contains(&Some(id)) {
+                // Its producer's kernel has made its value.
+            } else if self.relus[id] == Relu::Alone || !op.is_relu() {
+                op.forward(self, id)?;
+            } else {
+                self.forward[id] = self.forward[self.nodes[id].inputs[0]];
+            }
+        }
+        if let (Mode::Train, Some(root)) = (options.mode, options.root.as_ref().map(Var::id)) {
+            self.seed(root, options.upstream.as_deref())?;
+            for id in (0..=root).rev() {
+                if self.gradient[id].is_some() && self.relus[id] != Relu::InConsumer {
+                    let op = self.nodes[id].op.clone();
+                    op.backward(self, id)?;
+                }
+            }
+        }
+        for (name, id) in self.outputs.clone() {
+            let shape = self.shapes[id].clone();
+            let mut value = self.forward[id].expect("outputs are their own ancestors");
+            if let Keep::Input { labels, .. } = self.values[value].keep {
+                if labels {
+                    return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
+                }
+                // Some inputs are read where the host wrote them; others were unpacked to a value already.
+                let matrix = Matrix::of(&shape);
+                let copied = self.value(&name, matrix.len());
+                let from_and_to = [Operand::Value(value), Operand::Value(copied)];
+                ops::copy(self, &name, matrix.quads(), from_and_to, false);
+                self.forward[id] = Some(copied);
+                value = copied;
+            }
+            match &mut self.values[value].keep {
+                Keep::Output(names) => names.push((name, shape)),
+                keep => *keep = Keep::Output(vec![(name, shape)]),
+            }
+        }
+        Ok(())
+    }
+
+    fn ancestors(&self) -> Vec<bool> {
+        let mut needed = vec![false; self.nodes.len()];
+        for (_, id) in &self.outputs {
+            needed[*id] = true;
+        }
+        for id in (0..self.nodes.len()).rev() {
+            if needed[id] {
+                for &input in &self.nodes[id].inputs {
+                    needed[input] = true;
+                }
+            }
+        }
+        needed
+    }
+
+    /// Gives the root its gradient: 1 for a scalar, or what the host writes under a name.
+    fn seed(&mut self, root: usize, upstream: Option<&str>) -> Result<(), Error> {
+        let name = self.nodes[root].name.clone();
+        let shape = self.shapes[root].clone();
+        let seed = match upstream {
+            Some(upstream) => ops::receive(self, upstream, shape, false),
+            None if shape.iter().product::<usize>() == 1 => {
+                let len = Matrix::of(&shape).len();
+                let mut one = vec![0.0; len];
+                one[0] = 1.0;
+                self.value_kept(format!("gradient of {name}"), len, Keep::Constant(one))
+            }
+            None => {
+                let expected = "a scalar to differentiate, or an upstream gradient".into();
+                return Err(Error::Shape { layer: name, expected, got: shape });
+            }
+        };
+        self.gradient[root] = Some(seed);
+        Ok(())
+    }
+}

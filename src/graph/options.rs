@@ -1,0 +1,69 @@
+use super::Var;
+
+/// Whether a plan has a backward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Forward, then backward: gradients of all parameters are written into the store.
+    Train,
+    /// Forward only.
+    Evaluate,
+}
+
+/// What a plan computes.
+#[derive(Clone, Debug)]
+pub struct PlanOptions {
+    pub(crate) mode: Mode,
+    pub(crate) batch: Option<usize>,
+    pub(crate) accumulate: bool,
+    pub(crate) root: Option<Var>,
+    pub(crate) upstream: Option<String>,
+    pub(crate) outputs: Vec<(String, Var)>,
+}
+
+impl PlanOptions {
+    /// Computes `loss`, a scalar, and the gradients of all parameters. The loss is the output `loss`.
+    pub fn train(loss: &Var) -> Self {
+        Self { mode: Mode::Train, root: Some(loss.clone()), ..Self::evaluate() }
+    }
+
+    /// Computes the outputs that are asked for, and nothing else.
+    pub fn evaluate() -> Self {
+        Self {
+            mode: Mode::Evaluate,
+            batch: None,
+            accumulate: false,
+            root: None,
+            upstream: None,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Another batch size than the one that the inputs were declared with.
+    #[must_use]
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = Some(batch);
+        self
+    }
+
+    /// Adds to the parameters' gradients instead of writing them, as torch does between two `zero_grad`.
+    #[must_use]
+    pub fn accumulate(mut self) -> Self {
+        self.accumulate = true;
+        self
+    }
+
+    /// Also keeps the value of `var`, to be read under `name`.
+    #[must_use]
+    pub fn output(mut self, name: &str, var: &Var) -> Self {
+        self.outputs.push((name.into(), var.clone()));
+        self
+    }
+
+    /// Starts the backward pass with a gradient that is written under `name` like an input, so that the
+    /// root need not be a scalar; as `y.backward(gradient)` of torch.
+    #[must_use]
+    pub fn upstream(mut self, name: &str) -> Self {
+        self.upstream = Some(name.into());
+        self
+    }
+}
