@@ -184,16 +184,19 @@ impl Graph {
         nodes.parameters.len() - 1
     }
 
-    /// The name of a layer: the one given, or its kind with the next number.
+    /// The name of a layer: the one given, or its kind with the next number that is free.
     pub(crate) fn layer_name(&self, kind: &'static str, given: Option<&str>) -> String {
         let mut nodes = self.lock();
         match given {
             Some(name) => name.into(),
-            None => {
+            None => loop {
                 let number = nodes.numbers.entry(kind).or_default();
                 *number += 1;
-                format!("{kind}{number}")
-            }
+                let name = format!("{kind}{number}");
+                if !nodes.names.contains(&name) {
+                    return name;
+                }
+            },
         }
     }
 

@@ -3,7 +3,7 @@ use super::Var;
 /// Whether a plan has a backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Forward, then backward: gradients of all parameters are written into the store.
+    /// Forward, then backward: gradients of the parameters that the root depends on are written into the store.
     Train,
     /// Forward only.
     Evaluate,
@@ -21,7 +21,7 @@ pub struct PlanOptions {
 }
 
 impl PlanOptions {
-    /// Computes `loss`, a scalar, and the gradients of all parameters. The loss is the output `loss`.
+    /// Computes `loss`, a scalar, and the gradients of the parameters that it depends on. The loss is the output `loss`.
     pub fn train(loss: &Var) -> Self {
         Self { mode: Mode::Train, root: Some(loss.clone()), ..Self::evaluate() }
     }

@@ -17,6 +17,7 @@ pub struct Plan {
     uniforms: Buffer<u8>,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
+    unreached: Vec<String>,
     // The bind groups hold the buffers too; these keep the counters honest.
     _activations: Vec<Arc<Buffer<f32>>>,
 }
@@ -65,6 +66,8 @@ impl Plan {
     ) -> Result<Self, Error> {
         let gpu = params.gpu();
         let parameters = graph.parameters();
+        let unreached = parameters.iter().zip(&lowering.parameter_written).filter(|(_, written)| !**written);
+        let unreached = unreached.map(|(parameter, _)| parameter.name.clone()).collect();
         for parameter in &parameters {
             let have = params.layout().span(&parameter.name)?;
             if have.shape != parameter.shape {
@@ -108,7 +111,7 @@ impl Plan {
             steps.push(Bound { label: step.label.clone(), kernel, group, grid: step.grid });
         }
         uniforms.write(gpu, 0, &bytes)?;
-        Ok(Self { gpu: gpu.clone(), steps, uniforms, inputs, outputs, _activations: activations })
+        Ok(Self { gpu: gpu.clone(), steps, uniforms, inputs, outputs, unreached, _activations: activations })
     }
 
     /// Records the whole plan.
@@ -239,6 +242,11 @@ impl Plan {
             .iter()
             .find(|output| output.name == name)
             .ok_or_else(|| Error::unknown("output", name, self.outputs.iter().map(|o| o.name.as_str())))
+    }
+
+    /// The parameters whose gradients it does not write, because its root does not depend on them.
+    pub fn unreached(&self) -> impl Iterator<Item = &str> {
+        self.unreached.iter().map(String::as_str)
     }
 
     /// What it dispatches, in order: the layer and its kernel.

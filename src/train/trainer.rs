@@ -130,6 +130,8 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
 
     /// Makes the parameters, the optimizer's state and the plan of the declared batch size.
     ///
+    /// Parameters that the loss does not depend on are frozen: they have no gradient, as in torch.
+    ///
     /// # Errors
     /// The graph's refusals; those of the rule and of the schedule; [`Error::Limit`]; [`Error::Kernel`].
     pub fn build(self, gpu: &Gpu) -> Result<Trainer<R>, Error> {
@@ -170,6 +172,9 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         };
         let declared = trainer.graph.batch().unwrap_or(1);
         trainer.plan(Mode::Train, declared)?;
+        for name in trainer.plans[&(Mode::Train, declared)].unreached() {
+            trainer.params.freeze(name)?;
+        }
         Ok(trainer)
     }
 }
@@ -280,6 +285,12 @@ impl<R: AnyRule + Clone> Trainer<R> {
         }
         let samples = self.batch_of(data)?;
         self.any_plan().check_inputs(data, samples)?;
+        // What can be refused is refused before anything is in flight.
+        for size in [batch.min(samples), samples % batch] {
+            if size > 0 {
+                self.plan(Mode::Evaluate, size)?;
+            }
+        }
         while let Some(bytes) = self.ring.read_next(&self.gpu)? {
             self.arrive(Some(bytes));
         }
@@ -287,7 +298,6 @@ impl<R: AnyRule + Clone> Trainer<R> {
         let mut first = 0;
         while first < samples {
             let size = batch.min(samples - first);
-            self.plan(Mode::Evaluate, size)?;
             let plan = &self.plans[&(Mode::Evaluate, size)];
             plan.write_part(data, first)?;
             let mut encoder = self.gpu.encoder("evaluate");

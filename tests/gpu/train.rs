@@ -389,3 +389,23 @@ fn a_batch_beyond_the_binding_limit_is_refused_and_training_goes_on() {
     trainer.step(&small.inputs()).unwrap();
     assert_eq!(trainer.steps(), 2);
 }
+
+#[test]
+fn a_parameter_that_the_loss_does_not_reach_is_left_alone() {
+    let Some(gpu) = gpu() else { return };
+    let graph = Graph::new();
+    let (x, y) = (graph.input("x", [4, 8]), graph.labels("y", 4));
+    let aside = x.linear(Linear::new(3).name("aside"));
+    let named = x.linear(Linear::new(6).name("linear1")).relu().linear(5);
+    assert_eq!(named.name(), "linear2");
+    assert_eq!(aside.shape(), [4, 3]);
+    let rule = AdamW { weight_decay: 0.5, lr: 0.1, ..Default::default() };
+    let mut trainer = graph.trainer(&named.cross_entropy(&y), rule).build(&gpu).unwrap();
+    let before = trainer.params().read("aside.weight").unwrap();
+    for _ in 0..3 {
+        trainer.step(&[("x", &vec![0.5; 32]), ("y", &vec![1; 4])]).unwrap();
+    }
+    assert_eq!(trainer.params().read("aside.weight").unwrap(), before);
+    assert_eq!(trainer.optimizer().applied("aside.weight").unwrap(), 0);
+    assert_eq!(trainer.optimizer().applied("linear1.weight").unwrap(), 3);
+}
