@@ -92,7 +92,7 @@ fn batch() -> (Vec<f32>, Vec<u32>) {
 }
 
 fn cnn(gpu: &Gpu) -> Result<Counters> {
-    const STEPS: usize = 5;
+    const STEPS: usize = 2;
     let mut trainer = trainer(gpu)?;
     let (x, y) = batch();
     let time = best(|| {
