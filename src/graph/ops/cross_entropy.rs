@@ -47,7 +47,10 @@ impl Op for CrossEntropy {
         let losses = lowering.define(id);
         let shape =
             Shape { rows: u(matrix.rows), classes: u(matrix.columns), row_quads: u(matrix.pitch / 4) };
-        let wgsl = include_str!("../../../shaders/ops/cross_entropy.wgsl");
+        let wgsl = concat!(
+            include_str!("../../../shaders/ops/cross_entropy.wgsl"),
+            include_str!("../../../shaders/shared/softmax.wgsl")
+        );
         let storage = [Binding::Read, Binding::Read, Binding::ReadWrite];
         let kernel = source::<Shape>("cross_entropy", wgsl, &storage);
         let work = grid(matrix.rows.next_multiple_of(4));
@@ -65,7 +68,10 @@ impl Op for CrossEntropy {
             accumulate: u32::from(accumulate),
         };
         let operands = [lowering.argument(id, 0), lowering.argument(id, 1), lowering.gradient(id), dx];
-        let wgsl = include_str!("../../../shaders/ops/cross_entropy_grad.wgsl");
+        let wgsl = concat!(
+            include_str!("../../../shaders/ops/cross_entropy_grad.wgsl"),
+            include_str!("../../../shaders/shared/softmax.wgsl")
+        );
         let storage = [Binding::Read, Binding::Read, Binding::Read, Binding::ReadWrite];
         let kernel = source::<GradShape>("cross_entropy_grad", wgsl, &storage);
         lowering.emit(&lowering.name(id), kernel, grid(matrix.rows), &operands, shape);
