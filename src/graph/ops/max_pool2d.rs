@@ -35,6 +35,12 @@ impl MaxPool2d {
         source::<Shape>(name, expand(wgsl, &constants.map(|(name, n)| (name, u(n))), &[]), storage)
     }
 
+    /// Whether the windows cover each element of the input exactly once.
+    fn tiles(&self, input: &[usize]) -> bool {
+        let whole = (0..2).all(|axis| input[2 + axis].is_multiple_of(self.kernel[axis]));
+        whole && self.stride == self.kernel && self.padding == [0, 0]
+    }
+
     /// Makes the value that tells the backward pass which elements were the largest.
     pub(super) fn places(lowering: &mut Lowering, id: usize) -> Operand {
         let quads = Matrix::of(lowering.shape(id)).quads();
@@ -93,12 +99,17 @@ impl Op for MaxPool2d {
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
         let (input, output) = (lowering.input_shape(id, 0).to_vec(), lowering.shape(id).to_vec());
         let (dy, places) = (lowering.gradient(id), lowering.saved(id));
-        let wgsl = include_str!("../../../shaders/ops/max_pool2d_grad.wgsl");
+        let (name, wgsl, work) = if self.tiles(&input) {
+            let wgsl = include_str!("../../../shaders/ops/max_pool2d_spread.wgsl");
+            ("max_pool2d_spread", wgsl, Matrix::of(&output).quads())
+        } else {
+            let wgsl = include_str!("../../../shaders/ops/max_pool2d_grad.wgsl");
+            ("max_pool2d_grad", wgsl, Matrix::of(&input).quads())
+        };
         let storage = [Binding::Read, Binding::Read, Binding::ReadWrite];
-        let kernel = self.source("max_pool2d_grad", wgsl, &storage, &input, &output);
+        let kernel = self.source(name, wgsl, &storage, &input, &output);
         let shape = Shape { images: u(input[0]), relu: 0, accumulate: u32::from(accumulate) };
-        let work = grid(Matrix::of(&input).quads());
-        lowering.emit(&lowering.name(id), kernel, work, &[dy, places, dx], shape);
+        lowering.emit(&lowering.name(id), kernel, grid(work), &[dy, places, dx], shape);
         Ok(())
     }
 
