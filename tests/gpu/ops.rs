@@ -118,6 +118,9 @@ fn conv2d_is_the_sum_over_its_window() {
         ([1, 2, 3, 3], 3, slide([2, 2], [3, 3], [3, 2]), true),
         // Places that no window reaches have a gradient of zero.
         ([1, 3, 8, 8], 2, slide([2, 2], [3, 3], [0, 0]), true),
+        // Too wide to unroll, by the kernel and by the stride.
+        ([1, 2, 2, 300], 3, slide([1, 150], [1, 7], [0, 3]), true),
+        ([1, 2, 2, 300], 3, slide([1, 3], [1, 70], [0, 0]), true),
     ];
     let gpus = gpus();
     for (x, out, slide, bias) in rows {

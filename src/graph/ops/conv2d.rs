@@ -20,6 +20,13 @@ pub(crate) struct Conv2d {
 }
 
 impl Conv2d {
+    /// The kernels to use of those that the adapter can run: the tiles of a CPU adapter unroll a row of the
+    /// kernel and all that it steps over, so one that is very wide would take for ever to compile.
+    fn class(&self, available: KernelClass) -> KernelClass {
+        const WIDEST: usize = 32;
+        if self.weight[3].max(self.stride[1]) > WIDEST { KernelClass::Plain } else { available }
+    }
+
     fn geometry(&self, lowering: &Lowering, id: usize) -> Geometry {
         let [images, channels, height, width] =
             lowering.input_shape(id, 0).try_into().expect("checked by infer");
@@ -37,7 +44,8 @@ impl Conv2d {
 
     /// Emits the weight (and the bias) in the order of the kernels, padded with zeros.
     fn pack(&self, lowering: &mut Lowering, id: usize, pack: Pack) -> Operand {
-        let (name, geometry, class) = (lowering.name(id), self.geometry(lowering, id), lowering.class);
+        let (name, geometry, class) =
+            (lowering.name(id), self.geometry(lowering, id), self.class(lowering.class));
         let parameters = lowering.parameters(id).to_vec();
         let weight = Operand::Parameter(parameters[0]);
         let bias = parameters.get(1).map(|&bias| Operand::Parameter(bias));
@@ -54,7 +62,8 @@ impl Conv2d {
     }
 
     fn weight_grad(&self, lowering: &mut Lowering, id: usize) {
-        let (name, geometry, class) = (lowering.name(id), self.geometry(lowering, id), lowering.class);
+        let (name, geometry, class) =
+            (lowering.name(id), self.geometry(lowering, id), self.class(lowering.class));
         let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
         let len = |parts: &Partials| (parts.parts * parts.len) as usize;
         let (label, storage) = ("partial weight gradients", [Read, Read, ReadWrite]);
@@ -87,7 +96,7 @@ impl Conv2d {
         let packed = self.pack(lowering, id, Pack::InputGrad);
         let operands = [lowering.gradient(id), packed, dx];
         let storage = [Read, Read, ReadWrite];
-        if lowering.class == KernelClass::CpuSubgroup8 && self.stride == [1, 1] {
+        if self.class(lowering.class) == KernelClass::CpuSubgroup8 && self.stride == [1, 1] {
             lowering.launch(&name, &storage, &operands, launch::input_grad(&geometry, adds));
         } else {
             lowering.launch(&name, &storage, &operands, launch::input_grad_plain(&geometry, adds));
@@ -128,7 +137,8 @@ impl Op for Conv2d {
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let (name, geometry, class) = (lowering.name(id), self.geometry(lowering, id), lowering.class);
+        let (name, geometry, class) =
+            (lowering.name(id), self.geometry(lowering, id), self.class(lowering.class));
         let packed = self.pack(lowering, id, Pack::Forward);
         if let Some(pool) = lowering.pool_after(id) {
             let relu = lowering.relu_before(pool);
@@ -163,6 +173,6 @@ impl Op for Conv2d {
     }
 
     fn takes_pool_after(&self, class: KernelClass) -> bool {
-        class == KernelClass::CpuSubgroup8 && launch::takes_pool(u(self.weight[0]))
+        self.class(class) == KernelClass::CpuSubgroup8 && launch::takes_pool(u(self.weight[0]))
     }
 }

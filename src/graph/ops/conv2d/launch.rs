@@ -1,10 +1,10 @@
 //! Convolution: which kernel, with which tile and grid, computes it and its gradients.
 
-use crate::graph::shape::pitch;
-use crate::graph::template::{Launch, Template, fold};
 use bytemuck::Zeroable;
 
 use crate::gpu::{KernelClass, uniform};
+use crate::graph::shape::pitch;
+use crate::graph::template::{Launch, Template, fold};
 
 /// Sizes of a convolution over NHWC activations, `y[n, oy, ox, o] = sum x[n, oy*s + ky - p, .., c] * w[o, c, ky, kx]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 //!
 //! Activations are `[rows, pitch]` with the pitch a whole number of vec4s; the weight `[out, in]` is unpadded.
 
-use crate::graph::shape::pitch;
-use crate::graph::template::{Launch, Template, fold};
 use bytemuck::Zeroable;
 
 use crate::gpu::{KernelClass, uniform};
+use crate::graph::shape::pitch;
+use crate::graph::template::{Launch, Template, fold};
 
 /// Sizes of `y = x * transpose(w) + b`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
