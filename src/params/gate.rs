@@ -8,11 +8,11 @@ uniform! {
         pub grad_scale: f32,
         /// Where not 0, the step leaves parameters and state as they are. 0 in a new gate.
         pub skip: u32,
-        /// The last gradient norm that was taken, 0 where none was.
+        /// Room for the last gradient norm; 0, since nothing takes one yet.
         pub norm: f32,
-        /// Steps applied, counted by the kernel that decides on skipping.
+        /// Room for the count of steps applied; 0, since nothing decides on skipping yet.
         pub applied: u32,
-        /// Steps skipped, counted by the kernel that decides on skipping.
+        /// Room for the count of steps skipped; 0, since nothing decides on skipping yet.
         pub skipped: u32,
     }
 }
