@@ -10,6 +10,7 @@ mod kernel;
 mod readback;
 mod recorder;
 mod ring;
+mod staging;
 mod uniform;
 
 pub use adapter::{GpuOptions, adapters};
@@ -23,5 +24,6 @@ pub use readback::ReadRing;
 pub use recorder::{Recorder, grid};
 pub(crate) use ring::Held;
 pub use ring::{Ticket, UniformRing};
+pub(crate) use staging::Staging;
 pub(crate) use uniform::uniform;
 pub use uniform::{Field, Uniform};

@@ -25,6 +25,7 @@ mod lower;
 pub(crate) mod ops;
 mod options;
 mod plan;
+pub(crate) mod resident;
 mod shape;
 mod template;
 mod workspace;
@@ -33,9 +34,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use init::Init;
-pub use input::HostData;
+pub use input::{HostData, InputData};
 pub use options::{Mode, PlanOptions};
 pub use plan::Plan;
+pub use resident::{Resident, Rows};
 pub use workspace::Workspace;
 
 use self::ops::Op;

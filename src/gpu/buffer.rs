@@ -47,6 +47,22 @@ impl<T: Pod> Buffer<T> {
     /// # Errors
     /// [`Error::Limit`] if it exceeds the device's `max_buffer_size`.
     pub fn with_usage(gpu: &Gpu, label: &str, len: usize, usage: wgpu::BufferUsages) -> Result<Self, Error> {
+        Self::create(gpu, label, len, usage, false)
+    }
+
+    /// A buffer that the host writes through a mapping, which it has from the start, and the device copies from.
+    pub(crate) fn mapped(gpu: &Gpu, label: &str, len: usize) -> Result<Self, Error> {
+        let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
+        Self::create(gpu, label, len, usage, true)
+    }
+
+    fn create(
+        gpu: &Gpu,
+        label: &str,
+        len: usize,
+        usage: wgpu::BufferUsages,
+        mapped_at_creation: bool,
+    ) -> Result<Self, Error> {
         let limit = gpu.device().limits().max_buffer_size;
         let bytes =
             len.max(1).checked_mul(size_of::<T>()).and_then(|bytes| bytes.checked_next_multiple_of(16));
@@ -60,7 +76,7 @@ impl<T: Pod> Buffer<T> {
             label: Some(label),
             size: bytes,
             usage,
-            mapped_at_creation: false,
+            mapped_at_creation,
         });
         // Native error scopes answer at once; a browser reports through the uncaptured-error handler.
         #[cfg(not(target_arch = "wasm32"))]

@@ -1,50 +1,87 @@
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::resident::{Gather, Rows};
 use crate::Error;
-use crate::gpu::Buffer;
+use crate::gpu::{Buffer, Gpu, Recorder};
 
-/// Host data for an input: `f32`s, or `u32` class numbers.
+/// What an input is given for one run.
+#[derive(Clone, Copy, Debug)]
+pub enum InputData<'a> {
+    /// Numbers in torch's order.
+    F32(&'a [f32]),
+    /// Class numbers.
+    Labels(&'a [u32]),
+    /// Rows of a set that lies on the device.
+    Rows(Rows<'a>),
+}
+
+/// What can be given to an input: `f32`s, `u32` class numbers, or [`Rows`] of a set on the device.
 pub trait HostData {
-    /// The data as `f32`, if it is that.
-    fn as_f32(&self) -> Option<&[f32]> {
-        None
-    }
-    /// The data as class numbers, if it is that.
-    fn as_labels(&self) -> Option<&[u32]> {
-        None
-    }
+    /// The data.
+    fn data(&self) -> InputData<'_>;
 }
 
 impl HostData for [f32] {
-    fn as_f32(&self) -> Option<&[f32]> {
-        Some(self)
+    fn data(&self) -> InputData<'_> {
+        InputData::F32(self)
     }
 }
 
 impl HostData for [u32] {
-    fn as_labels(&self) -> Option<&[u32]> {
-        Some(self)
+    fn data(&self) -> InputData<'_> {
+        InputData::Labels(self)
     }
 }
 
 impl HostData for Vec<f32> {
-    fn as_f32(&self) -> Option<&[f32]> {
-        Some(self)
+    fn data(&self) -> InputData<'_> {
+        InputData::F32(self)
     }
 }
 
 impl HostData for Vec<u32> {
-    fn as_labels(&self) -> Option<&[u32]> {
-        Some(self)
+    fn data(&self) -> InputData<'_> {
+        InputData::Labels(self)
+    }
+}
+
+impl HostData for Rows<'_> {
+    fn data(&self) -> InputData<'_> {
+        InputData::Rows(*self)
     }
 }
 
 impl<T: HostData + ?Sized> HostData for &T {
-    fn as_f32(&self) -> Option<&[f32]> {
-        (**self).as_f32()
+    fn data(&self) -> InputData<'_> {
+        (**self).data()
     }
-    fn as_labels(&self) -> Option<&[u32]> {
-        (**self).as_labels()
+}
+
+impl InputData<'_> {
+    /// Samples of `sample` elements each, if they are whole and there is one.
+    pub(super) fn samples(&self, sample: usize) -> Option<usize> {
+        let len = self.len(sample);
+        (len > 0 && len.is_multiple_of(sample)).then(|| len / sample)
+    }
+
+    /// Elements, with samples of `sample` elements.
+    pub(super) fn len(&self, sample: usize) -> usize {
+        match self {
+            Self::F32(numbers) => numbers.len(),
+            Self::Labels(labels) => labels.len(),
+            Self::Rows(rows) => rows.indices.len() * sample,
+        }
+    }
+
+    /// Some samples of `sample` elements each.
+    fn part(&self, samples: Range<usize>, sample: usize) -> Self {
+        let elements = samples.start * sample..samples.end * sample;
+        match *self {
+            Self::F32(numbers) => Self::F32(&numbers[elements]),
+            Self::Labels(labels) => Self::Labels(&labels[elements]),
+            Self::Rows(Rows { set, indices }) => Self::Rows(Rows { set, indices: &indices[samples] }),
+        }
     }
 }
 
@@ -56,34 +93,76 @@ pub(super) struct Input {
     pub(super) labels: bool,
     pub(super) shape: Vec<usize>,
     pub(super) classes: Option<usize>,
+    pub(super) gather: Mutex<Option<Gather>>,
 }
 
 impl Input {
-    pub(super) fn check(
-        &self,
-        numbers: Option<&[f32]>,
-        labels: Option<&[u32]>,
-        samples: usize,
-    ) -> Result<(), Error> {
-        let len = match (self.labels, numbers, labels) {
-            (false, Some(data), _) => data.len(),
-            (true, _, Some(data)) => data.len(),
-            (wants_labels, ..) => {
-                let wanted = if wants_labels { "u32 labels" } else { "f32 numbers" };
-                return Err(Error::Mismatch(format!("input {}: it takes {wanted}", self.name)));
-            }
+    /// Elements of one sample.
+    pub(super) fn sample(&self) -> usize {
+        self.shape[1..].iter().product()
+    }
+
+    /// Refuses data that are not `samples` samples of this input's kind and shape.
+    pub(super) fn check(&self, data: InputData<'_>, samples: usize) -> Result<(), Error> {
+        let of_kind = match data {
+            InputData::F32(_) => !self.labels,
+            InputData::Labels(_) => self.labels,
+            InputData::Rows(rows) => rows.set.are_labels() == self.labels,
         };
-        let expected = samples * self.shape[1..].iter().product::<usize>();
-        if len != expected {
+        if !of_kind {
+            let wanted = if self.labels { "u32 labels" } else { "f32 numbers" };
+            return Err(Error::Mismatch(format!("input {}: it takes {wanted}", self.name)));
+        }
+        let (expected, got) = (samples * self.sample(), data.len(self.sample()));
+        if got != expected {
             let what = format!("input {} of {samples} samples", self.name);
-            return Err(Error::Length { what, expected, got: len });
+            return Err(Error::Length { what, expected, got });
         }
-        if let (Some(classes), Some(labels)) = (self.classes, labels)
-            && let Some(at) = labels.iter().position(|&label| label as usize >= classes)
-        {
-            let name = format!("label {at} of input {}", self.name);
-            return Err(Error::constant(name, format!("below {classes}"), labels[at]));
+        match data {
+            InputData::F32(_) => Ok(()),
+            InputData::Labels(labels) => {
+                let classes = self.classes.unwrap_or(usize::MAX);
+                match labels.iter().position(|&label| label as usize >= classes) {
+                    None => Ok(()),
+                    Some(at) => {
+                        let name = format!("label {at} of input {}", self.name);
+                        Err(Error::constant(name, format!("below {classes}"), labels[at]))
+                    }
+                }
+            }
+            InputData::Rows(rows) => rows.check(&self.name, &self.shape[1..], self.classes),
         }
+    }
+
+    /// Uploads samples `first` and on of data that was checked: all of them, or their places in a set.
+    pub(super) fn write(
+        &self,
+        gpu: &Gpu,
+        data: InputData<'_>,
+        first: usize,
+        upload: &mut dyn FnMut(&wgpu::Buffer, &[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut gather = self.gather.lock().unwrap_or_else(PoisonError::into_inner);
+        match data.part(first..first + self.shape[0], self.sample()) {
+            InputData::F32(numbers) => upload(self.buffer.raw(), bytemuck::cast_slice(numbers))?,
+            InputData::Labels(labels) => upload(self.buffer.raw(), bytemuck::cast_slice(labels))?,
+            InputData::Rows(rows) => {
+                let ready = gather.take().filter(|gather| gather.is_of(rows.set));
+                let ready = ready.map_or_else(|| Gather::new(gpu, rows.set, self), Ok)?;
+                upload(ready.indices(), bytemuck::cast_slice(rows.indices))?;
+                *gather = Some(ready);
+                return Ok(());
+            }
+        }
+        // What the host wrote last holds.
+        *gather = None;
         Ok(())
+    }
+
+    /// Records the way of the rows that were chosen, if the data lie on the device.
+    pub(super) fn record(&self, recorder: &mut Recorder<'_>) {
+        if let Some(gather) = &*self.gather.lock().unwrap_or_else(PoisonError::into_inner) {
+            gather.record(recorder);
+        }
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::input::{HostData, Input};
 use super::lower::{Keep, Lowering, Operand};
@@ -6,7 +6,7 @@ use super::shape::Planes;
 use super::workspace::{Life, assign};
 use super::{Graph, PlanOptions, Workspace, autodiff};
 use crate::Error;
-use crate::gpu::{Buffer, Gpu, Kernel, Recorder, Region, UniformRing};
+use crate::gpu::{Buffer, Gpu, Kernel, Recorder, Region, Staging, UniformRing};
 use crate::params::ParamStore;
 
 /// A graph compiled for one batch size and one store: a flat list of dispatches with everything bound.
@@ -116,6 +116,9 @@ impl Plan {
 
     /// Records the whole plan.
     pub fn record(&self, recorder: &mut Recorder<'_>) {
+        for input in &self.inputs {
+            input.record(recorder);
+        }
         self.record_part(recorder, 0..self.steps.len());
     }
 
@@ -131,18 +134,20 @@ impl Plan {
 
     /// Uploads an input, in torch's order; it is used by the next submit.
     ///
+    /// Of [`Rows`](super::Rows) only their places are uploaded, and [`Plan::record`] records that they are
+    /// gathered, until the input is written again.
+    ///
     /// # Errors
-    /// [`Error::UnknownName`]; [`Error::Length`]; [`Error::Constant`] for a label that names no class;
-    /// [`Error::Mismatch`] for labels where numbers belong or the other way round.
+    /// [`Error::UnknownName`]; [`Error::Length`]; [`Error::Constant`] for a label that names no class or a row
+    /// that the set lacks; [`Error::Shape`] for a set of other samples; [`Error::Mismatch`] for labels where
+    /// numbers belong or the other way round.
     pub fn write(&self, name: &str, data: &(impl HostData + ?Sized)) -> Result<(), Error> {
         let input = self.find_input(name)?;
-        input.check(data.as_f32(), data.as_labels(), input.shape[0])?;
-        match (data.as_f32(), data.as_labels()) {
-            (Some(data), _) => self.gpu.write(input.buffer.raw(), 0, bytemuck::cast_slice(data)),
-            (_, Some(data)) => self.gpu.write(input.buffer.raw(), 0, bytemuck::cast_slice(data)),
-            _ => {}
-        }
-        Ok(())
+        input.check(data.data(), input.shape[0])?;
+        input.write(&self.gpu, data.data(), 0, &mut |buffer, bytes| {
+            self.gpu.write(buffer, 0, bytes);
+            Ok(())
+        })
     }
 
     /// Samples in `data`: elements of its first input over the elements of one sample.
@@ -154,20 +159,19 @@ impl Plan {
             return Err(Error::Config { what: "inputs".into(), reason: "there are none".into() });
         };
         let input = self.find_input(name)?;
-        let len = data.as_f32().map(<[f32]>::len).or(data.as_labels().map(<[u32]>::len)).unwrap_or(0);
-        let sample: usize = input.shape[1..].iter().product();
-        if len == 0 || !len.is_multiple_of(sample) {
+        let (data, sample) = (data.data(), input.sample());
+        data.samples(sample).ok_or_else(|| {
+            let got = data.len(sample);
             let what = format!("input {name}, in whole samples of {:?}", &input.shape[1..]);
-            return Err(Error::Length { what, expected: len.next_multiple_of(sample).max(sample), got: len });
-        }
-        Ok(len / sample)
+            Error::Length { what, expected: got.next_multiple_of(sample).max(sample), got }
+        })
     }
 
     /// Refuses data for `samples` samples that [`Plan::write`] would refuse, and inputs that are missing,
     /// without writing anything.
     pub(crate) fn check_inputs(&self, data: &[(&str, &dyn HostData)], samples: usize) -> Result<(), Error> {
         for (name, data) in data {
-            self.find_input(name)?.check(data.as_f32(), data.as_labels(), samples)?;
+            self.find_input(name)?.check(data.data(), samples)?;
         }
         for (at, (name, _)) in data.iter().enumerate() {
             if data[..at].iter().any(|(earlier, _)| earlier == name) {
@@ -182,17 +186,17 @@ impl Plan {
         }
     }
 
-    /// Uploads all inputs: this plan's batch, from sample `first` on, of data that was checked.
-    pub(crate) fn write_part(&self, data: &[(&str, &dyn HostData)], first: usize) -> Result<(), Error> {
+    /// Uploads all inputs through `staging`: this plan's batch, from sample `first` on, of data that was checked.
+    pub(crate) fn stage(
+        &self,
+        data: &[(&str, &dyn HostData)],
+        first: usize,
+        staging: &mut Staging,
+        recorder: &mut Recorder<'_>,
+    ) -> Result<(), Error> {
         for (name, data) in data {
-            let input = self.find_input(name)?;
-            let sample: usize = input.shape[1..].iter().product();
-            let part = first * sample..(first + input.shape[0]) * sample;
-            match (data.as_f32(), data.as_labels()) {
-                (Some(data), _) => self.write(name, &data[part])?,
-                (_, Some(data)) => self.write(name, &data[part])?,
-                _ => {}
-            }
+            let upload = &mut |buffer: &_, bytes: &_| staging.write(recorder, buffer, bytes);
+            self.find_input(name)?.write(&self.gpu, data.data(), first, upload)?;
         }
         Ok(())
     }
@@ -301,7 +305,8 @@ fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result
                 if inputs.iter().any(|input| input.name == name) {
                     return Err(Error::Duplicate { kind: "input", name });
                 }
-                inputs.push(Input { name, buffer: made.clone(), labels, shape, classes });
+                let (buffer, gather) = (made.clone(), Mutex::default());
+                inputs.push(Input { name, buffer, labels, shape, classes, gather });
             }
             Keep::Output(names) => {
                 for (name, shape) in names {

@@ -1,10 +1,10 @@
 use super::{Conv2d, Init, Linear, MaxPool2d};
 use crate::gpu::{KernelClass, KernelListing};
-use crate::graph::{Graph, PlanOptions, Var, autodiff};
+use crate::graph::{Graph, PlanOptions, Var, autodiff, resident};
 
 /// A kernel of every file and of every variant that has text of its own, for tests.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
-    let mut listings: Vec<KernelListing> = Vec::new();
+    let mut listings = resident::kernel_listings();
     for class in [KernelClass::CpuSubgroup8, KernelClass::Plain] {
         for accumulate in [false, true] {
             let (graph, loss, accuracy) = everything();

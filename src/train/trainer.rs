@@ -1,7 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::Error;
-use crate::gpu::{Gpu, ReadRing, Recorder};
+use crate::gpu::{Gpu, ReadRing, Recorder, Staging};
 use crate::graph::{Graph, HostData, Mode, Parameter, Plan, PlanOptions, Var, Workspace};
 use crate::optim::{AnyRule, Optimizer};
 use crate::params::ParamStore;
@@ -47,6 +47,7 @@ pub struct Trainer<R: AnyRule> {
     scalars: Vec<(String, Var)>,
     plans: HashMap<(Mode, usize), Plan>,
     workspace: Workspace,
+    staging: Staging,
     ring: ReadRing,
     arrived: VecDeque<StepReport>,
     last: Option<StepReport>,
@@ -165,6 +166,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
             scalars,
             plans: HashMap::new(),
             workspace: Workspace::new(),
+            staging: Staging::new(gpu, IN_FLIGHT),
             ring: ReadRing::new(gpu, IN_FLIGHT)?,
             arrived: VecDeque::new(),
             last: None,
@@ -200,9 +202,10 @@ impl<R: AnyRule + Clone> Trainer<R> {
             self.arrive(oldest);
         }
         let plan = &self.plans[&(Mode::Train, batch)];
-        plan.write_part(data, 0)?;
         let mut encoder = self.gpu.encoder("step");
         let mut recorder = Recorder::new(&self.gpu, &mut encoder);
+        self.staging.turn();
+        plan.stage(data, 0, &mut self.staging, &mut recorder)?;
         plan.record(&mut recorder);
         let ticket = self.optimizer.record_into(&mut recorder, &mut self.params)?;
         record_scalars(&mut self.ring, &mut recorder, plan, &self.scalars, self.steps)?;
@@ -299,9 +302,10 @@ impl<R: AnyRule + Clone> Trainer<R> {
         while first < samples {
             let size = batch.min(samples - first);
             let plan = &self.plans[&(Mode::Evaluate, size)];
-            plan.write_part(data, first)?;
             let mut encoder = self.gpu.encoder("evaluate");
             let mut recorder = Recorder::new(&self.gpu, &mut encoder);
+            self.staging.turn();
+            plan.stage(data, first, &mut self.staging, &mut recorder)?;
             plan.record(&mut recorder);
             record_scalars(&mut self.ring, &mut recorder, plan, &self.scalars, size as u64)?;
             drop(recorder);

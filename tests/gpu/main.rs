@@ -12,5 +12,6 @@ mod optim;
 mod oracle;
 mod params;
 mod reference;
+mod resident;
 mod state;
 mod train;

@@ -1,0 +1,223 @@
+use std::sync::Arc;
+
+use super::input::Input;
+use super::lower::source;
+use super::ops::grid;
+use super::shape::u;
+use super::template::expand;
+use crate::Error;
+use crate::gpu::{Binding, Block, Buffer, Gpu, Kernel, KernelListing, KernelSource, Recorder, uniform};
+
+/// A set of samples that lies on the device, so that a step uploads the places of its batch and not the batch.
+///
+/// [`Resident::rows`] is given to an input like data of the host, and the plan gathers these rows first.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::graph::{Graph, PlanOptions, Resident, Workspace};
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let graph = Graph::new();
+/// let x = graph.input("x", [2, 3]);
+/// let params = graph.parameter("w", [2, 3], gradus::nn::Init::Constant(1.0));
+/// let sum = x.add(&params).mean();
+/// let store = graph.store(&gpu, 0)?;
+/// let plan = graph.compile(&store, &PlanOptions::train(&sum), &mut Workspace::new())?;
+/// let set = Resident::numbers(&gpu, &[0.5; 100 * 3], &[3])?;
+/// plan.write("x", &set.rows(&[7, 99]))?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Resident {
+    words: Buffer<u32>,
+    kind: Kind,
+    shape: Vec<usize>,
+    len: usize,
+    id: Arc<()>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Numbers,
+    Bytes { table: Buffer<f32>, channels: usize },
+    Labels { largest: u32 },
+}
+
+/// Some samples of a [`Resident`] set, in this order; one may come again.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    pub(super) set: &'a Resident,
+    pub(super) indices: &'a [u32],
+}
+
+impl Resident {
+    /// Samples of `shape`, one after the other in torch's order.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if they are not whole; [`Error::Limit`] if the device cannot bind them in one piece.
+    pub fn numbers(gpu: &Gpu, data: &[f32], shape: &[usize]) -> Result<Self, Error> {
+        Self::new(gpu, bytemuck::cast_slice(data), data.len(), shape, Kind::Numbers)
+    }
+
+    /// Samples of `shape` as bytes, a quarter of the room. A byte `b` of channel `c` stands for the number
+    /// `table[256 * c + b]`; the channels are the first dimension of `[C, H, W]`, and else there is one.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for parts of samples or a table of another length; [`Error::Limit`].
+    pub fn bytes(gpu: &Gpu, data: &[u8], shape: &[usize], table: &[f32]) -> Result<Self, Error> {
+        let channels = if let [channels, _, _] = *shape { channels } else { 1 };
+        if table.len() != 256 * channels {
+            let what = format!("table of the numbers of {channels} channels");
+            return Err(Error::Length { what, expected: 256 * channels, got: table.len() });
+        }
+        let numbers = Buffer::storage(gpu, "numbers of bytes", table.len())?;
+        numbers.write(gpu, 0, table)?;
+        Self::new(gpu, data, data.len(), shape, Kind::Bytes { table: numbers, channels })
+    }
+
+    /// A class number for each sample.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if there are none; [`Error::Limit`].
+    pub fn labels(gpu: &Gpu, labels: &[u32]) -> Result<Self, Error> {
+        let largest = labels.iter().copied().max().unwrap_or(0);
+        Self::new(gpu, bytemuck::cast_slice(labels), labels.len(), &[], Kind::Labels { largest })
+    }
+
+    fn new(gpu: &Gpu, bytes: &[u8], elements: usize, shape: &[usize], kind: Kind) -> Result<Self, Error> {
+        let sample = shape.iter().try_fold(1, |len: usize, extent| len.checked_mul(*extent)).unwrap_or(0);
+        if sample == 0 || elements == 0 || !elements.is_multiple_of(sample) {
+            let what = format!("a set in whole samples of {shape:?}");
+            let expected = elements.next_multiple_of(sample.max(1)).max(sample);
+            return Err(Error::Length { what, expected, got: elements });
+        }
+        let limit = gpu.device().limits().max_storage_buffer_binding_size;
+        let size = bytes.len().next_multiple_of(16) as u64;
+        if size > limit {
+            let (tensor, limit_name) = ("resident set".into(), "max_storage_buffer_binding_size");
+            return Err(Error::Limit { tensor, bytes: size, limit_name, limit });
+        }
+        let words = Buffer::storage(gpu, "resident set", bytes.len().div_ceil(4))?;
+        let whole = bytes.len() / 4 * 4;
+        gpu.write(words.raw(), 0, &bytes[..whole]);
+        if whole < bytes.len() {
+            let mut rest = [0; 4];
+            rest[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+            gpu.write(words.raw(), whole as u64, &rest);
+        }
+        Ok(Self { words, kind, shape: shape.to_vec(), len: elements / sample, id: Arc::default() })
+    }
+
+    /// Samples in the set.
+    #[expect(clippy::len_without_is_empty, reason = "a set is never empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The shape of one sample; empty for labels.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The samples at `indices`, to be given to an input.
+    pub fn rows<'a>(&'a self, indices: &'a [u32]) -> Rows<'a> {
+        Rows { set: self, indices }
+    }
+
+    pub(super) fn are_labels(&self) -> bool {
+        matches!(self.kind, Kind::Labels { .. })
+    }
+}
+
+impl Rows<'_> {
+    /// Refuses rows that the set does not have, samples of another shape, and labels that name no class.
+    pub(super) fn check(&self, input: &str, shape: &[usize], classes: Option<usize>) -> Result<(), Error> {
+        let set = self.set;
+        if set.shape != shape {
+            let (layer, expected) = (format!("input {input}"), format!("samples of {shape:?}"));
+            return Err(Error::Shape { layer, expected, got: set.shape.clone() });
+        }
+        if let (Kind::Labels { largest }, Some(classes)) = (&set.kind, classes)
+            && *largest as usize >= classes
+        {
+            let name = format!("largest label of the set for input {input}");
+            return Err(Error::constant(name, format!("below {classes}"), largest));
+        }
+        match self.indices.iter().position(|&index| index as usize >= set.len) {
+            None => Ok(()),
+            Some(at) => {
+                let name = format!("row {at} of input {input}");
+                Err(Error::constant(name, format!("below the {} samples", set.len), self.indices[at]))
+            }
+        }
+    }
+}
+
+uniform! {
+    pub(crate) struct Shape { rows: u32 }
+}
+
+/// The way of a batch from a set to an input of a plan.
+#[derive(Debug)]
+pub(super) struct Gather {
+    kernel: Arc<Kernel>,
+    group: wgpu::BindGroup,
+    grid: [u32; 3],
+    indices: Buffer<u32>,
+    _shape: Buffer<u8>,
+    set: Arc<()>,
+}
+
+fn gather_words(sample: usize) -> KernelSource {
+    let wgsl = expand(include_str!("../../shaders/ops/gather.wgsl"), &[("SAMPLE", u(sample))], &[]);
+    source::<Shape>("gather", wgsl, &[Binding::Read, Binding::Read, Binding::ReadWrite])
+}
+
+fn gather_bytes(sample: usize, channels: usize) -> KernelSource {
+    let constants = [("SAMPLE", u(sample)), ("PIXELS", u(sample / channels))];
+    let wgsl = expand(include_str!("../../shaders/ops/gather_bytes.wgsl"), &constants, &[]);
+    source::<Shape>("gather_bytes", wgsl, &[Binding::Read, Binding::Read, Binding::ReadWrite, Binding::Read])
+}
+
+/// Both kernels, for tests.
+pub(crate) fn kernel_listings() -> Vec<KernelListing> {
+    [gather_words(7), gather_bytes(12, 3)]
+        .map(|source| KernelListing { source, blocks: vec![Block::of::<Shape>("Shape")] })
+        .into()
+}
+
+impl Gather {
+    pub(super) fn new(gpu: &Gpu, set: &Resident, input: &Input) -> Result<Self, Error> {
+        let (rows, sample) = (input.shape[0], input.sample());
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let shape: Buffer<u8> = Buffer::with_usage(gpu, "gather", size_of::<Shape>(), usage)?;
+        shape.write(gpu, 0, bytemuck::bytes_of(&Shape { rows: u(rows) }))?;
+        let indices = Buffer::storage(gpu, "rows of the batch", rows)?;
+        let mut regions = vec![shape.region(), indices.region(), set.words.region(), input.buffer.region()];
+        let kernel = match &set.kind {
+            Kind::Numbers | Kind::Labels { .. } => gather_words(sample),
+            Kind::Bytes { table, channels } => {
+                regions.push(table.region());
+                gather_bytes(sample, *channels)
+            }
+        };
+        let kernel = gpu.kernel(&kernel)?;
+        let group = gpu.bind_group(&kernel, &regions)?;
+        let grid = grid((rows * sample).div_ceil(4));
+        Ok(Self { kernel, group, grid, indices, _shape: shape, set: set.id.clone() })
+    }
+
+    pub(super) fn is_of(&self, set: &Resident) -> bool {
+        Arc::ptr_eq(&self.set, &set.id)
+    }
+
+    /// Where the places of the batch are written.
+    pub(super) fn indices(&self) -> &wgpu::Buffer {
+        self.indices.raw()
+    }
+
+    pub(super) fn record(&self, recorder: &mut Recorder<'_>) {
+        recorder.dispatch(&self.kernel, &self.group, &[], self.grid);
+    }
+}
