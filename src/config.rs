@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess};
 use serde_json::{Map, Value};
@@ -46,6 +47,13 @@ pub(crate) fn read<T: DeserializeOwned>(
         }
         Refusal::Other(reason) => Error::Config { what: format!("{kind} {name}"), reason },
     })
+}
+
+/// The JSON object that [`named`] and [`read`] take apart: the fields of `value`, and its name.
+pub(crate) fn write<T: Serialize>(name: &str, value: &T) -> Value {
+    let mut json = serde_json::to_value(value).expect("configurations are plain values");
+    json["name"] = name.into();
+    json
 }
 
 /// Reads an optional field for which `null` does not mean absence: the field has a value or is left out.

@@ -99,9 +99,7 @@ impl<R: Rule> AnyRule for R {
     }
 
     fn to_json(&self) -> Value {
-        let mut json = serde_json::to_value(self).expect("options are plain values");
-        json["name"] = R::NAME.into();
-        json
+        config::write(R::NAME, self)
     }
 
     fn boxed_with(&self, fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error> {

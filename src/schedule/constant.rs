@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Point, Schedule, at_least_one};
+use crate::config;
 use crate::error::{Error, closed};
 
 /// A lower rate for the first updates, then the base rate.
@@ -40,5 +42,9 @@ impl Schedule for ConstantLR {
     fn check(&self) -> Result<(), Error> {
         closed("factor", self.factor, 0.0, 1.0)?;
         at_least_one("total_iters", self.total_iters)
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        Some(config::write("ConstantLR", self))
     }
 }

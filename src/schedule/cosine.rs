@@ -1,8 +1,10 @@
 use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Point, Schedule, at_least_one};
+use crate::config;
 use crate::error::{Error, at_least};
 
 /// Half a cosine wave from the base rate down to `eta_min`, and up again unless clamped.
@@ -56,5 +58,9 @@ impl Schedule for CosineAnnealingLR {
     fn check(&self) -> Result<(), Error> {
         at_least_one("T_max", self.t_max)?;
         at_least("eta_min", self.eta_min, 0.0)
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        Some(config::write("CosineAnnealingLR", self))
     }
 }

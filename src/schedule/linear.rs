@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Point, Schedule, at_least_one};
+use crate::config;
 use crate::error::{Error, closed};
 
 /// A straight line from one multiple of the base rate to another.
@@ -47,5 +49,9 @@ impl Schedule for LinearLR {
         }
         closed("end_factor", self.end_factor, 0.0, 1.0)?;
         at_least_one("total_iters", self.total_iters)
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        Some(config::write("LinearLR", self))
     }
 }

@@ -1,9 +1,10 @@
 use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Point, Schedule, at_least_one};
-use crate::config::present;
+use crate::config::{self, present};
 use crate::error::{Error, above, at_least, closed, half_open};
 
 /// One cycle: up to `max_lr`, then down far below the first rate, with the momentum going the other way.
@@ -198,6 +199,10 @@ impl Schedule for OneCycleLR {
         above("final_div_factor", self.final_div_factor, 0.0)?;
         half_open("base_momentum", self.base_momentum, 0.0, 1.0)?;
         half_open("max_momentum", self.max_momentum, 0.0, 1.0)
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        Some(config::write("OneCycleLR", self))
     }
 }
 

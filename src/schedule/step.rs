@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Point, Schedule, at_least_one};
+use crate::config;
 use crate::error::{Error, at_least};
 
 /// A drop by a fixed factor every so many updates.
@@ -47,5 +49,9 @@ impl Schedule for StepLR {
     fn check(&self) -> Result<(), Error> {
         at_least_one("step_size", self.step_size)?;
         at_least("gamma", self.gamma, 0.0)
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        Some(config::write("StepLR", self))
     }
 }
