@@ -1,6 +1,14 @@
-//! The loop around a step: a trainer that never waits for its loss, and data in memory.
+//! The loop around a step: a trainer that never waits for its loss, its checkpoints, and data in memory.
 
+mod builder;
+mod checkpoint;
 pub mod data;
+mod evaluate;
+pub mod files;
+mod resume;
 mod trainer;
 
-pub use trainer::{Evaluation, StepReport, Trainer, TrainerBuilder};
+pub use builder::TrainerBuilder;
+pub use checkpoint::{Checkpoint, Tensor};
+pub use evaluate::Evaluation;
+pub use trainer::{StepReport, Trainer};

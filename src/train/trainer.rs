@@ -2,13 +2,13 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::Error;
 use crate::gpu::{Gpu, ReadRing, Recorder, Staging};
-use crate::graph::{Graph, HostData, Mode, Parameter, Plan, PlanOptions, Var, Workspace};
+use crate::graph::{Graph, HostData, Mode, Plan, PlanOptions, Var, Workspace};
 use crate::optim::{AnyRule, Optimizer};
 use crate::params::ParamStore;
 use crate::schedule::Schedule;
 
 /// Steps that may be on their way before the next one waits.
-const IN_FLIGHT: usize = 3;
+pub(super) const IN_FLIGHT: usize = 3;
 
 /// Reports that are kept for a caller who does not ask; older ones are dropped.
 const KEPT: usize = 4096;
@@ -39,32 +39,22 @@ const KEPT: usize = 4096;
 /// ```
 #[derive(Debug)]
 pub struct Trainer<R: AnyRule> {
-    gpu: Gpu,
-    graph: Graph,
-    params: ParamStore,
-    optimizer: Optimizer<R>,
-    schedule: Option<Box<dyn Schedule>>,
-    scalars: Vec<(String, Var)>,
-    plans: HashMap<(Mode, usize), Plan>,
-    workspace: Workspace,
-    staging: Staging,
-    ring: ReadRing,
-    arrived: VecDeque<StepReport>,
-    last: Option<StepReport>,
-    steps: u64,
-}
-
-/// A trainer in the making: see [`Graph::trainer`].
-#[derive(Debug)]
-#[must_use]
-pub struct TrainerBuilder<R> {
-    graph: Graph,
-    loss: Var,
-    rule: R,
-    schedule: Option<Box<dyn Schedule>>,
-    metrics: Vec<(String, Var)>,
-    seed: u64,
-    groups: Option<fn(&Parameter) -> String>,
+    pub(super) gpu: Gpu,
+    pub(super) graph: Graph,
+    pub(super) params: ParamStore,
+    pub(super) optimizer: Optimizer<R>,
+    pub(super) schedule: Option<Box<dyn Schedule>>,
+    pub(super) scalars: Vec<(String, Var)>,
+    pub(super) plans: HashMap<(Mode, usize), Plan>,
+    /// Plans of [`Trainer::predict`] by their variable and batch size.
+    pub(super) predictions: HashMap<(usize, usize), Plan>,
+    pub(super) workspace: Workspace,
+    pub(super) staging: Staging,
+    pub(super) ring: ReadRing,
+    pub(super) arrived: VecDeque<StepReport>,
+    pub(super) last: Option<StepReport>,
+    pub(super) steps: u64,
+    pub(super) seed: u64,
 }
 
 /// What one step computed: the loss first, then the metrics.
@@ -76,109 +66,6 @@ pub struct StepReport {
     pub loss: f32,
     /// The metrics in the order in which they were asked for.
     pub metrics: Vec<f32>,
-}
-
-/// Means over a whole data set.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Evaluation {
-    /// Samples seen; every one counts the same.
-    pub samples: usize,
-    /// Mean loss.
-    pub loss: f64,
-    /// Mean metrics in the order in which they were asked for.
-    pub metrics: Vec<f64>,
-}
-
-impl Graph {
-    /// A trainer that minimises `loss`, a scalar of this graph, with `rule`.
-    pub fn trainer<R: AnyRule>(&self, loss: &Var, rule: R) -> TrainerBuilder<R> {
-        TrainerBuilder {
-            graph: self.clone(),
-            loss: loss.clone(),
-            rule,
-            schedule: None,
-            metrics: Vec::new(),
-            seed: 0,
-            groups: None,
-        }
-    }
-}
-
-impl<R: AnyRule + Clone> TrainerBuilder<R> {
-    /// Lets the rate (and, where it cycles, the momentum) follow a schedule of the step.
-    pub fn schedule(mut self, schedule: impl Schedule + 'static) -> Self {
-        self.schedule = Some(Box::new(schedule));
-        self
-    }
-
-    /// Also reports a scalar of the graph, whose mean over batches is taken by samples.
-    pub fn metric(mut self, name: &str, scalar: &Var) -> Self {
-        self.metrics.push((name.into(), scalar.clone()));
-        self
-    }
-
-    /// Seed of the parameters' first values. Default 0.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Puts each parameter into the group that `group` names for it. Default: one group named `default`.
-    pub fn groups(mut self, group: fn(&Parameter) -> String) -> Self {
-        self.groups = Some(group);
-        self
-    }
-
-    /// Makes the parameters, the optimizer's state and the plan of the declared batch size.
-    ///
-    /// Parameters that the loss does not depend on are frozen: they have no gradient, as in torch.
-    ///
-    /// # Errors
-    /// The graph's refusals; those of the rule and of the schedule; [`Error::Limit`]; [`Error::Kernel`].
-    pub fn build(self, gpu: &Gpu) -> Result<Trainer<R>, Error> {
-        self.graph.check()?;
-        if let Some(schedule) = &self.schedule {
-            schedule.check()?;
-        }
-        let params = match self.groups {
-            Some(group) => self.graph.store_in_groups(gpu, self.seed, group)?,
-            None => self.graph.store(gpu, self.seed)?,
-        };
-        let optimizer = Optimizer::new(self.rule, &params, &[])?;
-        let mut scalars = vec![("loss".to_owned(), self.loss)];
-        scalars.extend(self.metrics);
-        for (name, scalar) in &scalars {
-            if scalar.shape() != [1] {
-                let (layer, expected) = (name.clone(), "a scalar of shape [1]".into());
-                return Err(Error::Shape { layer, expected, got: scalar.shape() });
-            }
-        }
-        let most = ReadRing::SLOT_BYTES / size_of::<f32>();
-        if scalars.len() > most {
-            return Err(Error::constant("metrics", format!("at most {}", most - 1), scalars.len() - 1));
-        }
-        let mut trainer = Trainer {
-            gpu: gpu.clone(),
-            graph: self.graph,
-            params,
-            optimizer,
-            schedule: self.schedule,
-            scalars,
-            plans: HashMap::new(),
-            workspace: Workspace::new(),
-            staging: Staging::new(gpu, IN_FLIGHT),
-            ring: ReadRing::new(gpu, IN_FLIGHT)?,
-            arrived: VecDeque::new(),
-            last: None,
-            steps: 0,
-        };
-        let declared = trainer.graph.batch().unwrap_or(1);
-        trainer.plan(Mode::Train, declared)?;
-        for name in trainer.plans[&(Mode::Train, declared)].unreached() {
-            trainer.params.freeze(name)?;
-        }
-        Ok(trainer)
-    }
 }
 
 impl<R: AnyRule + Clone> Trainer<R> {
@@ -263,6 +150,20 @@ impl<R: AnyRule + Clone> Trainer<R> {
         Ok(self.last.as_ref().map_or(f32::NAN, |report| report.loss))
     }
 
+    /// Waits for the reports of all steps and keeps them.
+    pub(super) fn arrive_all(&mut self) -> Result<(), Error> {
+        while let Some(bytes) = self.ring.read_next(&self.gpu)? {
+            self.arrive(Some(bytes));
+        }
+        Ok(())
+    }
+
+    /// Drops reports that were not given out, of steps that are no longer this run's.
+    pub(super) fn forget_reports(&mut self) {
+        self.arrived.clear();
+        self.last = None;
+    }
+
     fn arrive(&mut self, result: Option<(u64, Vec<u8>)>) {
         self.arrived.extend(result.map(report));
         if self.arrived.len() > KEPT {
@@ -274,55 +175,6 @@ impl<R: AnyRule + Clone> Trainer<R> {
         let report = self.arrived.pop_front()?;
         self.last = Some(report.clone());
         Some(report)
-    }
-
-    /// Means of the loss and the metrics over all samples of `data`, in batches of `batch` and a rest.
-    ///
-    /// Nothing is trained. Waits for the results; step reports that arrive meanwhile are kept.
-    ///
-    /// # Errors
-    /// As [`Trainer::step`]; [`Error::Constant`] for a batch of 0.
-    pub fn evaluate(&mut self, data: &[(&str, &dyn HostData)], batch: usize) -> Result<Evaluation, Error> {
-        if batch == 0 {
-            return Err(Error::constant("batch", "at least 1", batch));
-        }
-        let samples = self.batch_of(data)?;
-        self.any_plan().check_inputs(data, samples)?;
-        // What can be refused is refused before anything is in flight.
-        for size in [batch.min(samples), samples % batch] {
-            if size > 0 {
-                self.plan(Mode::Evaluate, size)?;
-            }
-        }
-        while let Some(bytes) = self.ring.read_next(&self.gpu)? {
-            self.arrive(Some(bytes));
-        }
-        let mut sums = vec![0.0; self.scalars.len()];
-        let mut first = 0;
-        while first < samples {
-            let size = batch.min(samples - first);
-            let plan = &self.plans[&(Mode::Evaluate, size)];
-            let mut encoder = self.gpu.encoder("evaluate");
-            let mut recorder = Recorder::new(&self.gpu, &mut encoder);
-            self.staging.turn();
-            plan.stage(data, first, &mut self.staging, &mut recorder)?;
-            plan.record(&mut recorder);
-            record_scalars(&mut self.ring, &mut recorder, plan, &self.scalars, size as u64)?;
-            drop(recorder);
-            self.gpu.submit(encoder)?;
-            self.ring.submitted();
-            first += size;
-            while self.ring.is_full() || (first == samples && self.ring.in_flight() > 0) {
-                if let Some((size, bytes)) = self.ring.read_next(&self.gpu)? {
-                    for (sum, value) in sums.iter_mut().zip(scalars(&bytes)) {
-                        *sum += f64::from(value) * size as f64;
-                    }
-                }
-            }
-        }
-        let mut means = sums.into_iter().map(|sum| sum / samples as f64);
-        let loss = means.next().expect("the loss is the first scalar");
-        Ok(Evaluation { samples, loss, metrics: means.collect() })
     }
 
     /// Steps taken so far.
@@ -351,16 +203,16 @@ impl<R: AnyRule + Clone> Trainer<R> {
     }
 
     /// Samples in `data`, from the length of its first known input.
-    fn batch_of(&self, data: &[(&str, &dyn HostData)]) -> Result<usize, Error> {
+    pub(super) fn batch_of(&self, data: &[(&str, &dyn HostData)]) -> Result<usize, Error> {
         self.any_plan().samples(data)
     }
 
     /// Some plan: all of them take the same inputs.
-    fn any_plan(&self) -> &Plan {
+    pub(super) fn any_plan(&self) -> &Plan {
         self.plans.values().next().expect("a plan is made when the trainer is")
     }
 
-    fn plan(&mut self, mode: Mode, batch: usize) -> Result<(), Error> {
+    pub(super) fn plan(&mut self, mode: Mode, batch: usize) -> Result<(), Error> {
         if self.plans.contains_key(&(mode, batch)) {
             return Ok(());
         }
@@ -378,7 +230,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     }
 }
 
-fn record_scalars(
+pub(super) fn record_scalars(
     ring: &mut ReadRing,
     recorder: &mut Recorder<'_>,
     plan: &Plan,
@@ -389,7 +241,7 @@ fn record_scalars(
     ring.record(recorder, tag, &sources.collect::<Result<Vec<_>, Error>>()?)
 }
 
-fn scalars(bytes: &[u8]) -> impl Iterator<Item = f32> {
+pub(super) fn scalars(bytes: &[u8]) -> impl Iterator<Item = f32> {
     bytes.chunks_exact(4).map(bytemuck::pod_read_unaligned)
 }
 

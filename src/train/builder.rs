@@ -1,0 +1,116 @@
+use std::collections::{HashMap, VecDeque};
+
+use super::Trainer;
+use super::trainer::IN_FLIGHT;
+use crate::Error;
+use crate::gpu::{Gpu, ReadRing, Staging};
+use crate::graph::{Graph, Mode, Parameter, Var, Workspace};
+use crate::optim::{AnyRule, Optimizer};
+use crate::schedule::Schedule;
+
+/// A trainer in the making: see [`Graph::trainer`].
+#[derive(Debug)]
+#[must_use]
+pub struct TrainerBuilder<R> {
+    graph: Graph,
+    loss: Var,
+    rule: R,
+    schedule: Option<Box<dyn Schedule>>,
+    metrics: Vec<(String, Var)>,
+    seed: u64,
+    groups: Option<fn(&Parameter) -> String>,
+}
+
+impl Graph {
+    /// A trainer that minimises `loss`, a scalar of this graph, with `rule`.
+    pub fn trainer<R: AnyRule>(&self, loss: &Var, rule: R) -> TrainerBuilder<R> {
+        TrainerBuilder {
+            graph: self.clone(),
+            loss: loss.clone(),
+            rule,
+            schedule: None,
+            metrics: Vec::new(),
+            seed: 0,
+            groups: None,
+        }
+    }
+}
+
+impl<R: AnyRule + Clone> TrainerBuilder<R> {
+    /// Lets the rate (and, where it cycles, the momentum) follow a schedule of the step.
+    pub fn schedule(mut self, schedule: impl Schedule + 'static) -> Self {
+        self.schedule = Some(Box::new(schedule));
+        self
+    }
+
+    /// Also reports a scalar of the graph, whose mean over batches is taken by samples.
+    pub fn metric(mut self, name: &str, scalar: &Var) -> Self {
+        self.metrics.push((name.into(), scalar.clone()));
+        self
+    }
+
+    /// Seed of the parameters' first values. Default 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Puts each parameter into the group that `group` names for it. Default: one group named `default`.
+    pub fn groups(mut self, group: fn(&Parameter) -> String) -> Self {
+        self.groups = Some(group);
+        self
+    }
+
+    /// Makes the parameters, the optimizer's state and the plan of the declared batch size.
+    ///
+    /// Parameters that the loss does not depend on are frozen: they have no gradient, as in torch.
+    ///
+    /// # Errors
+    /// The graph's refusals; those of the rule and of the schedule; [`Error::Limit`]; [`Error::Kernel`].
+    pub fn build(self, gpu: &Gpu) -> Result<Trainer<R>, Error> {
+        self.graph.check()?;
+        if let Some(schedule) = &self.schedule {
+            schedule.check()?;
+        }
+        let params = match self.groups {
+            Some(group) => self.graph.store_in_groups(gpu, self.seed, group)?,
+            None => self.graph.store(gpu, self.seed)?,
+        };
+        let optimizer = Optimizer::new(self.rule, &params, &[])?;
+        let mut scalars = vec![("loss".to_owned(), self.loss)];
+        scalars.extend(self.metrics);
+        for (name, scalar) in &scalars {
+            if scalar.shape() != [1] {
+                let (layer, expected) = (name.clone(), "a scalar of shape [1]".into());
+                return Err(Error::Shape { layer, expected, got: scalar.shape() });
+            }
+        }
+        let most = ReadRing::SLOT_BYTES / size_of::<f32>();
+        if scalars.len() > most {
+            return Err(Error::constant("metrics", format!("at most {}", most - 1), scalars.len() - 1));
+        }
+        let mut trainer = Trainer {
+            gpu: gpu.clone(),
+            graph: self.graph,
+            params,
+            optimizer,
+            schedule: self.schedule,
+            scalars,
+            plans: HashMap::new(),
+            predictions: HashMap::new(),
+            workspace: Workspace::new(),
+            staging: Staging::new(gpu, IN_FLIGHT),
+            ring: ReadRing::new(gpu, IN_FLIGHT)?,
+            arrived: VecDeque::new(),
+            last: None,
+            steps: 0,
+            seed: self.seed,
+        };
+        let declared = trainer.graph.batch().unwrap_or(1);
+        trainer.plan(Mode::Train, declared)?;
+        for name in trainer.plans[&(Mode::Train, declared)].unreached() {
+            trainer.params.freeze(name)?;
+        }
+        Ok(trainer)
+    }
+}
