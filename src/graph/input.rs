@@ -58,6 +58,9 @@ impl<T: HostData + ?Sized> HostData for &T {
     }
 }
 
+/// Brings bytes to the start of a buffer.
+pub(super) type Upload<'a> = &'a mut dyn FnMut(&wgpu::Buffer, &[u8]) -> Result<(), Error>;
+
 impl InputData<'_> {
     /// Samples of `sample` elements each, if they are whole and there is one.
     pub(super) fn samples(&self, sample: usize) -> Option<usize> {
@@ -140,7 +143,7 @@ impl Input {
         gpu: &Gpu,
         data: InputData<'_>,
         first: usize,
-        upload: &mut dyn FnMut(&wgpu::Buffer, &[u8]) -> Result<(), Error>,
+        upload: Upload<'_>,
     ) -> Result<(), Error> {
         let mut gather = self.gather.lock().unwrap_or_else(PoisonError::into_inner);
         match data.part(first..first + self.shape[0], self.sample()) {

@@ -260,7 +260,8 @@ fn files_that_are_no_checkpoints_say_why() {
     let folder = Folder::new("others");
     let one = [1.0_f32];
     let view = || {
-        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], bytemuck::cast_slice(&one)).unwrap()
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], bytemuck::cast_slice(&one))
+            .unwrap()
     };
     let with = |record: &str| {
         let metadata = [("gradus".to_owned(), record.to_owned())].into();
@@ -271,7 +272,11 @@ fn files_that_are_no_checkpoints_say_why() {
     let rows: [(&str, Option<Vec<u8>>, &str); 6] = [
         ("missing", None, "No such file or directory (os error 2)"),
         ("empty", Some(vec![]), "it is not a whole safetensors file: header too small"),
-        ("text", Some(b"hello, this is no model".to_vec()), "it is not a whole safetensors file: header too large"),
+        (
+            "text",
+            Some(b"hello, this is no model".to_vec()),
+            "it is not a whole safetensors file: header too large",
+        ),
         ("plain", Some(plain), "it is not a checkpoint: there is no metadata key \"gradus\""),
         ("record", Some(with("{}")), changed),
         ("sum", Some(with(r#"{"checksum":"00000000","format":1}"#)), changed),
