@@ -1,10 +1,11 @@
-//! The loop around a step: a trainer that never waits for its loss, its checkpoints, and data in memory.
+//! The loop around a step: a trainer that never waits for its loss, data in memory, and what is kept of a run.
 
 mod builder;
 mod checkpoint;
 pub mod data;
 mod evaluate;
 pub mod files;
+mod history;
 mod metrics;
 mod resume;
 mod trainer;
@@ -12,5 +13,6 @@ mod trainer;
 pub use builder::TrainerBuilder;
 pub use checkpoint::{Checkpoint, Tensor};
 pub use evaluate::Evaluation;
+pub use history::{EpochRecord, History};
 pub use metrics::{Confusion, classes_of};
 pub use trainer::{StepReport, Trainer};

@@ -83,7 +83,7 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
     file.flush()?;
     file.get_ref().sync_all()?;
     drop(file);
-    fs::copy(&partial.0, path)?;
+    fs::rename(&partial.0, path)?;
     sync_folder(path)
         .map_err(|e| io::Error::new(e.kind(), format!("in place, but its folder could not be synced: {e}")))
 }

@@ -1,7 +1,8 @@
 //! What can be tested without an adapter: kernels against their Rust declarations, translation to every
-//! backend's language, and a device that does nothing but check.
+//! backend's language, a device that does nothing but check, and files.
 
 mod blocks;
+mod files;
 mod modules;
 mod noop;
 mod translate;
