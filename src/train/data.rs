@@ -2,10 +2,14 @@
 
 mod batches;
 mod dataset;
+mod normalization;
 mod split;
 #[cfg(test)]
 mod tests;
+mod values;
 
 pub use batches::{Batch, Batches, Shuffled};
 pub use dataset::Dataset;
+pub use normalization::Normalization;
 pub use split::stratified_split;
+pub use values::Values;

@@ -8,17 +8,17 @@ use crate::error::Error;
 #[derive(Clone, Debug)]
 pub struct Shuffled<'a> {
     data: &'a Dataset,
-    order: Vec<usize>,
+    order: Vec<u32>,
 }
 
 impl<'a> Shuffled<'a> {
-    pub(super) fn new(data: &'a Dataset, order: Vec<usize>) -> Self {
+    pub(super) fn new(data: &'a Dataset, order: Vec<u32>) -> Self {
         Self { data, order }
     }
 
     /// The index of each sample in the dataset, in the order of the epoch.
     #[must_use]
-    pub fn order(&self) -> &[usize] {
+    pub fn order(&self) -> &[u32] {
         &self.order
     }
 
@@ -44,17 +44,37 @@ pub struct Batch {
 #[derive(Clone, Debug)]
 pub struct Batches<'a> {
     data: &'a Dataset,
-    order: Vec<usize>,
+    order: Vec<u32>,
     batch_size: usize,
     next: usize,
 }
 
 impl<'a> Batches<'a> {
-    pub(super) fn new(data: &'a Dataset, order: Vec<usize>, batch_size: usize) -> Result<Self, Error> {
+    pub(super) fn new(data: &'a Dataset, order: Vec<u32>, batch_size: usize) -> Result<Self, Error> {
         if batch_size == 0 {
             return Err(Error::constant("batch_size", "at least 1", batch_size));
         }
         Ok(Self { data, order, batch_size, next: 0 })
+    }
+
+    /// Goes on with batch `batch` of the epoch, counted from 0, to resume where a run stopped; batches that
+    /// are skipped cost nothing.
+    ///
+    /// # Errors
+    /// [`Error::Constant`] if `batch` is above the number of batches.
+    pub fn skip_to(mut self, batch: usize) -> Result<Self, Error> {
+        let batches = self.order.len().div_ceil(self.batch_size);
+        if batch > batches {
+            return Err(Error::constant("batch", format!("at most {batches}"), batch));
+        }
+        self.next = batch.saturating_mul(self.batch_size).min(self.order.len());
+        Ok(self)
+    }
+
+    /// The indices of the samples of each batch to come, for samples that are gathered elsewhere.
+    #[must_use]
+    pub fn indices(&self) -> std::slice::Chunks<'_, u32> {
+        self.order[self.next..].chunks(self.batch_size)
     }
 }
 
