@@ -109,6 +109,7 @@ fn main() -> Result<()> {
         .seed(args.seed)
         .build(&gpu)?;
 
+    let test_x = test.numbers();
     let mut progress = Progress::new(steps as u64);
     for epoch in 0..args.epochs {
         for batch in train.shuffled(args.seed, epoch as u64).batches(args.batch_size)? {
@@ -121,11 +122,11 @@ fn main() -> Result<()> {
         while let Some(report) = trainer.read_report()? {
             progress.step(&report, trainer.optimizer().group("default")?.lr());
         }
-        let held_out = trainer.evaluate(&[("x", &test.x()), ("y", &test.y())], 120)?;
+        let held_out = trainer.evaluate(&[("x", &test_x), ("y", &test.y())], 120)?;
         progress.epoch(epoch + 1, args.epochs, held_out.metrics[0]);
     }
     progress.finish();
-    let held_out = trainer.evaluate(&[("x", &test.x()), ("y", &test.y())], 120)?;
+    let held_out = trainer.evaluate(&[("x", &test_x), ("y", &test.y())], 120)?;
     println!("test accuracy: {:.4}", held_out.metrics[0]);
     Ok(())
 }

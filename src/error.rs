@@ -137,6 +137,14 @@ pub enum Error {
     /// Two things that belong to different devices, stores or graphs were used together.
     #[error("{0}")]
     Mismatch(String),
+    /// A file that is missing, cannot be read or written, or is not what its name or format says.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file or folder.
+        path: String,
+        /// The part of it, and what is wrong.
+        reason: String,
+    },
 }
 
 fn did_you_mean(nearest: &Option<String>) -> String {

@@ -1,0 +1,106 @@
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use super::Dataset;
+use crate::error::Error;
+
+/// A [`Dataset`] in the order of one epoch; see [`Dataset::shuffled`].
+#[derive(Clone, Debug)]
+pub struct Shuffled<'a> {
+    data: &'a Dataset,
+    order: Vec<u32>,
+}
+
+impl<'a> Shuffled<'a> {
+    pub(super) fn new(data: &'a Dataset, order: Vec<u32>) -> Self {
+        Self { data, order }
+    }
+
+    /// The index of each sample in the dataset, in the order of the epoch.
+    #[must_use]
+    pub fn order(&self) -> &[u32] {
+        &self.order
+    }
+
+    /// The samples in this order, `batch_size` at a time; the last batch may be smaller.
+    ///
+    /// # Errors
+    /// [`Error::Constant`] if `batch_size` is 0.
+    pub fn batches(self, batch_size: usize) -> Result<Batches<'a>, Error> {
+        Batches::new(self.data, self.order, batch_size)
+    }
+}
+
+/// Copies of some samples and their labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// The samples, one after the other.
+    pub x: Vec<f32>,
+    /// Their labels.
+    pub y: Vec<u32>,
+}
+
+/// The batches of one epoch: every sample once.
+#[derive(Clone, Debug)]
+pub struct Batches<'a> {
+    data: &'a Dataset,
+    order: Vec<u32>,
+    batch_size: usize,
+    next: usize,
+}
+
+impl<'a> Batches<'a> {
+    pub(super) fn new(data: &'a Dataset, order: Vec<u32>, batch_size: usize) -> Result<Self, Error> {
+        if batch_size == 0 {
+            return Err(Error::constant("batch_size", "at least 1", batch_size));
+        }
+        Ok(Self { data, order, batch_size, next: 0 })
+    }
+
+    /// Goes on with batch `batch` of the epoch, counted from 0, to resume where a run stopped; batches that
+    /// are skipped cost nothing.
+    ///
+    /// # Errors
+    /// [`Error::Constant`] if `batch` is above the number of batches.
+    pub fn skip_to(mut self, batch: usize) -> Result<Self, Error> {
+        let batches = self.order.len().div_ceil(self.batch_size);
+        if batch > batches {
+            return Err(Error::constant("batch", format!("at most {batches}"), batch));
+        }
+        self.next = batch.saturating_mul(self.batch_size).min(self.order.len());
+        Ok(self)
+    }
+
+    /// The indices of the samples of each batch to come, for samples that are gathered elsewhere.
+    #[must_use]
+    pub fn indices(&self) -> std::slice::Chunks<'_, u32> {
+        self.order[self.next..].chunks(self.batch_size)
+    }
+}
+
+impl Iterator for Batches<'_> {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        let rest = &self.order[self.next..];
+        let taken = rest.len().min(self.batch_size);
+        self.next += taken;
+        (taken > 0).then(|| self.data.gather(&rest[..taken]))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = (self.order.len() - self.next).div_ceil(self.batch_size);
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Batches<'_> {}
+
+/// Fisher-Yates with a generator of its own for each pair of `seed` and `stream`.
+pub(super) fn shuffle<T>(items: &mut [T], seed: u64, stream: u64) {
+    let origin = Pcg64::seed_from_u64(seed).random::<u64>();
+    let mut random = Pcg64::seed_from_u64(origin.wrapping_add(stream));
+    for last in (1..items.len()).rev() {
+        items.swap(last, random.random_range(0..=last));
+    }
+}

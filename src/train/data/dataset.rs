@@ -1,0 +1,264 @@
+use super::batches::{Batch, Batches, Shuffled, shuffle};
+use super::{Normalization, Values};
+use crate::error::Error;
+
+/// Samples of one shape, each with the label of its class.
+///
+/// The values stay as they were given, f32 or bytes; [`Normalization`] says what number each stands
+/// for, and is applied whenever numbers are asked for: in batches and by [`numbers`](Self::numbers).
+///
+/// ```
+/// use gradus::train::data::Dataset;
+///
+/// let data = Dataset::new(vec![0.0, 0.1, 1.0, 1.1, 2.0, 2.1], &[2], vec![0, 1, 1], 2)?;
+/// let mut seen = 0;
+/// for batch in data.shuffled(7, 0).batches(2)? {
+///     assert_eq!(batch.x.len(), 2 * batch.y.len());
+///     seen += batch.y.len();
+/// }
+/// assert_eq!(seen, 3);
+/// # Ok::<(), gradus::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    values: Values,
+    shape: Vec<usize>,
+    y: Vec<u32>,
+    n_classes: u32,
+    normalization: Normalization,
+    /// Empty if the values are f32.
+    table: Vec<f32>,
+}
+
+impl Dataset {
+    /// Samples of `shape` one after the other in `x`, and a label below `n_classes` for each in `y`.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `x` and `y` are not of the same number of samples, [`Error::Constant`] for
+    /// a label out of range or more than `u32::MAX` samples, [`Error::Config`] if there is no sample or
+    /// a sample has no elements.
+    pub fn new(x: Vec<f32>, shape: &[usize], y: Vec<u32>, n_classes: u32) -> Result<Self, Error> {
+        Self::from_values(x.into(), shape, y, n_classes)
+    }
+
+    /// As [`new`](Self::new), of bytes. Until it is [`normalized`](Self::normalized), the number of a
+    /// byte is its value, 0 to 255.
+    ///
+    /// # Errors
+    /// As of [`new`](Self::new).
+    pub fn from_u8(pixels: Vec<u8>, shape: &[usize], y: Vec<u32>, n_classes: u32) -> Result<Self, Error> {
+        Self::from_values(pixels.into(), shape, y, n_classes)
+    }
+
+    /// As [`new`](Self::new) or [`from_u8`](Self::from_u8).
+    ///
+    /// # Errors
+    /// As of [`new`](Self::new).
+    pub fn from_values(values: Values, shape: &[usize], y: Vec<u32>, n_classes: u32) -> Result<Self, Error> {
+        let refuse = |reason: String| Error::Config { what: "dataset".into(), reason };
+        let size = shape
+            .iter()
+            .try_fold(1, |size: usize, &extent| size.checked_mul(extent))
+            .filter(|&size| size > 0)
+            .ok_or_else(|| refuse(format!("samples of shape {shape:?} cannot be held")))?;
+        if y.is_empty() {
+            return Err(refuse("needs at least one sample".into()));
+        }
+        check_count(y.len())?;
+        if size.checked_mul(y.len()) != Some(values.len()) {
+            return Err(Error::Length {
+                what: format!("x of {} samples of shape {shape:?}", y.len()),
+                expected: y.len().saturating_mul(size),
+                got: values.len(),
+            });
+        }
+        if let Some((index, &label)) = y.iter().enumerate().find(|&(_, &label)| label >= n_classes) {
+            return Err(Error::constant(format!("label {index}"), format!("below {n_classes}"), label));
+        }
+        let normalization = Normalization::identity(channels(shape));
+        let data = Self {
+            values,
+            shape: shape.to_vec(),
+            y,
+            n_classes,
+            normalization: normalization.clone(),
+            table: Vec::new(),
+        };
+        data.normalized(&normalization)
+    }
+
+    /// The same samples with this normalisation in place of the one they have.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if it is of another number of channels.
+    pub fn normalized(mut self, normalization: &Normalization) -> Result<Self, Error> {
+        if normalization.mean().len() != self.channels() {
+            return Err(Error::Length {
+                what: format!("normalization of samples of shape {:?}", self.shape),
+                expected: self.channels(),
+                got: normalization.mean().len(),
+            });
+        }
+        self.normalization = normalization.clone();
+        if let Values::U8(_) = self.values {
+            self.table = normalization.table();
+        }
+        Ok(self)
+    }
+
+    /// The number of samples, from 1 to `u32::MAX`.
+    #[expect(clippy::len_without_is_empty, reason = "a dataset is never empty")]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.y.len()
+    }
+
+    /// The shape of one sample.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The number of channels of a sample: its first dimension if it has three, else 1.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        channels(&self.shape)
+    }
+
+    /// All samples as they are stored, one after the other: not normalised.
+    #[must_use]
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// What the samples are normalised with.
+    #[must_use]
+    pub fn normalization(&self) -> &Normalization {
+        &self.normalization
+    }
+
+    /// The number of each byte in each channel, `channels x 256`; `None` if the samples are f32.
+    #[must_use]
+    pub fn table(&self) -> Option<&[f32]> {
+        (!self.table.is_empty()).then_some(&self.table)
+    }
+
+    /// A copy of all samples, one after the other, normalised.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<f32> {
+        let mut x = Vec::with_capacity(self.values.len());
+        for sample in 0..self.len() {
+            self.append(sample, &mut x);
+        }
+        x
+    }
+
+    /// The label of each sample.
+    #[must_use]
+    pub fn y(&self) -> &[u32] {
+        &self.y
+    }
+
+    /// The number of classes: every label is below it.
+    #[must_use]
+    pub fn n_classes(&self) -> u32 {
+        self.n_classes
+    }
+
+    /// A copy of the samples with these indices, in their order; an index may come again.
+    ///
+    /// # Errors
+    /// [`Error::Constant`] for an index past the end, [`Error::Config`] if there is none.
+    pub fn subset(&self, indices: &[usize]) -> Result<Self, Error> {
+        if let Some(index) = indices.iter().find(|&&index| index >= self.len()) {
+            return Err(Error::constant("sample index", format!("below {}", self.len()), index));
+        }
+        let values = self.values.runs(self.shape.iter().product(), indices);
+        let y = indices.iter().map(|&index| self.y[index]).collect();
+        Self::from_values(values, &self.shape, y, self.n_classes)?.normalized(&self.normalization)
+    }
+
+    /// The samples in an order drawn for one epoch.
+    ///
+    /// The order is a Fisher-Yates shuffle that depends on nothing but `seed`, `epoch` and the number of
+    /// samples, so that a run resumed at any epoch goes on as it would have.
+    #[must_use]
+    pub fn shuffled(&self, seed: u64, epoch: u64) -> Shuffled<'_> {
+        let mut order = self.order();
+        shuffle(&mut order, seed, epoch);
+        Shuffled::new(self, order)
+    }
+
+    /// The samples in their own order, `batch_size` at a time; the last batch may be smaller.
+    ///
+    /// # Errors
+    /// [`Error::Constant`] if `batch_size` is 0.
+    pub fn batches(&self, batch_size: usize) -> Result<Batches<'_>, Error> {
+        Batches::new(self, self.order(), batch_size)
+    }
+
+    /// The same samples with the labels dealt out anew, for a control that must learn nothing.
+    ///
+    /// The order depends on nothing but `seed` and the number of samples; how often a label occurs stays.
+    #[must_use]
+    pub fn shuffle_labels(mut self, seed: u64) -> Self {
+        // No epoch reaches this number.
+        shuffle(&mut self.y, seed, u64::MAX);
+        self
+    }
+
+    fn order(&self) -> Vec<u32> {
+        (0..).take(self.len()).collect()
+    }
+
+    pub(super) fn gather(&self, indices: &[u32]) -> Batch {
+        let mut x = Vec::with_capacity(indices.len() * (self.values.len() / self.len()));
+        for &index in indices {
+            self.append(index as usize, &mut x);
+        }
+        Batch { x, y: indices.iter().map(|&index| self.y[index as usize]).collect() }
+    }
+
+    fn append(&self, sample: usize, x: &mut Vec<f32>) {
+        let size = self.values.len() / self.len();
+        let plane = size / self.channels();
+        let planes = (0..self.channels()).map(|channel| (channel, sample * size + channel * plane));
+        for (channel, start) in planes {
+            match &self.values {
+                Values::U8(bytes) => {
+                    let table = &self.table[channel * 256..][..256];
+                    x.extend(bytes[start..][..plane].iter().map(|&byte| table[usize::from(byte)]));
+                }
+                Values::F32(values) => x.extend(
+                    (values[start..][..plane].iter())
+                        .map(|&value| self.normalization.number(channel, value.into())),
+                ),
+            }
+        }
+    }
+}
+
+fn channels(shape: &[usize]) -> usize {
+    if let [channels, _, _] = shape { *channels } else { 1 }
+}
+
+/// Indices of samples are u32, as on the device.
+fn check_count(samples: usize) -> Result<(), Error> {
+    if u32::try_from(samples).is_ok() {
+        return Ok(());
+    }
+    Err(Error::constant("the number of samples", format!("at most {}", u32::MAX), samples))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn more_samples_than_u32_numbers_are_refused() {
+        assert_eq!(check_count(u32::MAX as usize), Ok(()));
+        let message = "the number of samples must be at most 4294967295, got 4294967296";
+        assert_eq!(check_count(1 << 32).unwrap_err().to_string(), message);
+    }
+}

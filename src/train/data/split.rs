@@ -1,0 +1,103 @@
+use std::collections::BTreeMap;
+
+use crate::error::Error;
+
+/// Splits samples into a training and a test set of `n_test`, with each class in proportion.
+///
+/// A class of `n` among `N` samples gives the whole part of `n_test * n / N` to the test set, and what
+/// is then missing comes one each from the classes with the largest remainders, at a tie from the
+/// smaller label. Of a class that gives `t`, the test set takes the samples at the places
+/// `floor((2 i + 1) n / (2 t))`, `i` from 0, spread evenly over the class in its given order. So the
+/// split is fixed: no seed changes it. Both lists of indices are sorted.
+///
+/// # Errors
+/// [`Error::Constant`] unless `n_test` is at least 1 and below the number of samples.
+///
+/// ```
+/// use gradus::train::data::stratified_split;
+///
+/// let (train, test) = stratified_split(&[0, 0, 0, 0, 1, 1], 3)?;
+/// assert_eq!((train, test), (vec![0, 2, 4], vec![1, 3, 5]));
+/// # Ok::<(), gradus::Error>(())
+/// ```
+pub fn stratified_split(labels: &[u32], n_test: usize) -> Result<(Vec<usize>, Vec<usize>), Error> {
+    if n_test == 0 || n_test >= labels.len() {
+        let allowed = format!("at least 1 and below the {} samples", labels.len());
+        return Err(Error::constant("n_test", allowed, n_test));
+    }
+    let mut classes = BTreeMap::<u32, Vec<usize>>::new();
+    for (index, &label) in labels.iter().enumerate() {
+        classes.entry(label).or_default().push(index);
+    }
+    let share = |class: &Vec<usize>| divide(n_test, class.len(), labels.len());
+    let missing = n_test - classes.values().map(|class| share(class).0).sum::<usize>();
+    let mut by_remainder: Vec<u32> = classes.keys().copied().collect();
+    // The sort is stable, so that ties stay in the order of the labels.
+    by_remainder.sort_by_key(|label| std::cmp::Reverse(share(&classes[label]).1));
+    let lucky = &by_remainder[..missing];
+
+    let mut is_test = vec![false; labels.len()];
+    for (label, class) in &classes {
+        let taken = share(class).0 + usize::from(lucky.contains(label));
+        for i in 0..taken {
+            is_test[class[divide(2 * i + 1, class.len(), 2 * taken).0]] = true;
+        }
+    }
+    let (test, train) = (0..labels.len()).partition(|&index| is_test[index]);
+    Ok((train, test))
+}
+
+/// The whole part and the remainder of `a * b / by`, where `a` is at most `by`.
+fn divide(a: usize, b: usize, by: usize) -> (usize, u64) {
+    let (product, by) = (a as u64 * b as u64, by as u64);
+    (usize::try_from(product / by).expect("the part is at most b"), product % by)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_carry_the_numbers() {
+        for n_test in [0, 4] {
+            assert_eq!(
+                stratified_split(&[0, 1, 2, 0], n_test).unwrap_err().to_string(),
+                format!("n_test must be at least 1 and below the 4 samples, got {n_test}")
+            );
+        }
+    }
+
+    #[test]
+    fn remainders_go_to_the_largest_and_ties_to_the_smaller_label() {
+        let counts = |labels: &[u32], n_test| {
+            let (train, test) = stratified_split(labels, n_test).unwrap();
+            assert_eq!(train.len() + test.len(), labels.len());
+            assert!(train.is_sorted() && test.is_sorted() && test.iter().all(|i| !train.contains(i)));
+            [0, 1, 2].map(|label| test.iter().filter(|&&i| labels[i] == label).count())
+        };
+        assert_eq!(counts(&[2, 2, 1, 1, 0, 0], 4), [2, 1, 1]);
+        assert_eq!(counts(&[2, 2, 1, 1, 0, 0], 5), [2, 2, 1]);
+        assert_eq!(counts(&[0, 1, 1, 1, 1, 2, 2, 2], 3), [0, 2, 1]);
+    }
+
+    #[test]
+    fn a_class_gives_samples_spread_over_its_order() {
+        assert_eq!(stratified_split(&[0; 10], 2).unwrap().1, [2, 7]);
+        assert_eq!(stratified_split(&[0; 5], 4).unwrap().1, [0, 1, 3, 4]);
+    }
+
+    #[test]
+    fn the_digits_split_into_1437_and_360() {
+        let digits = smartcore::dataset::digits::load_dataset();
+        let labels: Vec<u32> = (digits.target.iter())
+            .map(|&target| (0..10_u8).find(|&label| f32::from(label) == target).unwrap().into())
+            .collect();
+        let (train, test) = stratified_split(&labels, 360).unwrap();
+        assert_eq!((train.len(), test.len()), (1437, 360));
+        for class in 0..10 {
+            let count = |set: &[usize]| set.iter().filter(|&&i| labels[i] == class).count();
+            let share = count(&test) as f64 / (count(&test) + count(&train)) as f64;
+            assert!((share - 360.0 / 1797.0).abs() < 0.005, "{class}: {share}");
+        }
+    }
+}
