@@ -50,6 +50,7 @@ pub struct Trainer<R: AnyRule> {
     ring: ReadRing,
     arrived: VecDeque<StepReport>,
     last: Option<StepReport>,
+    seed: u64,
     steps: u64,
 }
 
@@ -116,7 +117,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         self
     }
 
-    /// Seed of the parameters' first values. Default 0.
+    /// Seed of the parameters' first values and of dropout. Default 0.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -168,6 +169,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
             ring: ReadRing::new(gpu, IN_FLIGHT)?,
             arrived: VecDeque::new(),
             last: None,
+            seed: self.seed,
             steps: 0,
         };
         let declared = trainer.graph.batch().unwrap_or(1);
@@ -201,6 +203,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         }
         let plan = &self.plans[&(Mode::Train, batch)];
         plan.write_part(data, 0)?;
+        plan.set_step(self.seed, self.steps);
         let mut encoder = self.gpu.encoder("step");
         let mut recorder = Recorder::new(&self.gpu, &mut encoder);
         plan.record(&mut recorder);
