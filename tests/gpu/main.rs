@@ -2,15 +2,19 @@
 //! `GRADUS_ALLOW_NO_GPU` is set.
 
 mod common;
+mod dropout;
 mod embed;
 mod fuse;
 mod graph;
 mod hazards;
+mod joined;
 mod network;
 mod ops;
 mod optim;
 mod oracle;
 mod params;
+mod pointwise;
 mod reference;
+mod softmax;
 mod state;
 mod train;

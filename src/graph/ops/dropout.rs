@@ -32,12 +32,12 @@ impl Var {
     ///
     /// Which elements is a pure function of the seed and the step of [`Plan::set_step`](crate::graph::Plan::set_step)
     /// (a trainer sets them, else both are 0), of the number of this dropout among those of its graph, from 0, and
-    /// of the element: never of the device or of other layers. The elements of row `r` are counted as those of a
-    /// matrix `[rows, columns]`, where images `[N, C, H, W]` have a row for each pixel of each image and a column
-    /// for each channel, and all other shapes a column for each element of their last dimension. With `q` quads of
-    /// columns, the last of them maybe cut, column `c` is kept where word `c % 4` of Philox 4x32-10 (Salmon et al.
-    /// 2011) at the counter `[r * q + c / 4, number, step, step >> 32]` with the key `[seed, seed >> 32]`, without
-    /// its 8 lowest bits and over `2^32`, is at least `p`.
+    /// of the element: not of the device, and not of other layers. Elements are counted in the order of a matrix
+    /// whose rows are padded to whole quads: images `[N, C, H, W]` have a row for each pixel and a column for each
+    /// channel, all other shapes a column for each element of their last dimension. An element is kept where its
+    /// uniform number is at least `p`: the upper 24 bits of its word of Philox 4x32-10 (Salmon et al. 2011), one
+    /// word for each element of the quad, at the counter `[quad, number, step, step >> 32]` with the key
+    /// `[seed, seed >> 32]`.
     ///
     /// Refused where `p` is not in `[0, 1]`.
     ///
