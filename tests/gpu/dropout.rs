@@ -34,8 +34,10 @@ fn compile(gpu: &Gpu, y: &Var, outputs: &[(&str, &Var)]) -> (Plan, ParamStore) {
     (plan, params)
 }
 
-/// The mask of a step, from both passes, which must agree.
-fn mask(gpu: &Gpu, plan: &Plan, params: &ParamStore, scale: f32) -> Vec<bool> {
+/// The mask of a step of [`ones`], from both passes, which must agree.
+#[expect(clippy::cast_possible_truncation, reason = "the kernel scales in f32")]
+fn mask(gpu: &Gpu, plan: &Plan, params: &ParamStore, p: f64) -> Vec<bool> {
+    let scale = (1.0 / (1.0 - p)) as f32;
     submit(gpu, &[plan]);
     let (y, dx) = (plan.read("loss").unwrap(), params.read_grad("x").unwrap());
     assert!(y.iter().zip(&dx).all(|(y, dx)| (*y != 0.0) == (*dx != 0.0)));
@@ -55,13 +57,12 @@ fn an_element_is_kept_where_philox_says_so_in_both_passes() {
             let y = ones(shape, 0.3);
             let (plan, params) = compile(&gpu, &y, &[]);
             plan.write("dy", &vec![1.0_f32; shape.iter().product()]).unwrap();
-            let scale = (1.0 / 0.7_f64) as f32;
             // Without a step set, seed and step are 0.
-            assert_eq!(mask(&gpu, &plan, &params, scale), kept(shape, 0.3, 0, 0, 0), "{shape:?}");
+            assert_eq!(mask(&gpu, &plan, &params, 0.3), kept(shape, 0.3, 0, 0, 0), "{shape:?}");
             for (seed, step) in [(0, 1), (1, 0), (7 << 40 | 3, 9 << 35 | 5), (u64::MAX, u64::MAX)] {
                 plan.set_step(seed, step);
                 let want = kept(shape, 0.3, 0, seed, step);
-                assert_eq!(mask(&gpu, &plan, &params, scale), want, "{shape:?}, seed {seed}, step {step}");
+                assert_eq!(mask(&gpu, &plan, &params, 0.3), want, "{shape:?}, seed {seed}, step {step}");
             }
         }
     }
@@ -102,7 +103,7 @@ fn masks_are_fair_and_independent_of_each_other() {
         plan.write("dy", &vec![1.0_f32; n]).unwrap();
         for step in 0..3 {
             plan.set_step(11, step);
-            let mask = mask(&gpu, &plan, &params, (1.0 / (1.0 - p)) as f32);
+            let mask = mask(&gpu, &plan, &params, p);
             // Five deviations of the mean of as many draws; a column of four lanes has fewer.
             let deviation = (p * (1.0 - p) / n as f64).sqrt();
             assert!((mean(&mask) - (1.0 - p)).abs() < 5.0 * deviation, "p {p}, step {step}: {}", mean(&mask));
@@ -268,7 +269,7 @@ fn losses(gpu: &Gpu, seed: u64, batches: &[usize]) -> Vec<f32> {
     let loss = x.bias().dropout(0.5).mean();
     let mut trainer =
         graph.trainer(&loss, SGD { lr: 0.0, ..Default::default() }).seed(seed).build(gpu).unwrap();
-    let data = vec![1.0_f32; 48];
+    let data = [1.0_f32; 48];
     let step = |&batch: &usize| {
         let before = gpu.counters();
         trainer.step(&[("x", &&data[..batch * 6])]).unwrap();

@@ -7,7 +7,8 @@ use crate::common::{gpu, noises};
 use crate::network::{gpus, run, submit, with_padding};
 use crate::ops::{Case, SHAPES, check_all};
 
-type Function = (&'static str, fn(&Var) -> Var, fn(f64) -> f64);
+type Build = fn(&Var) -> Var;
+type Function = (&'static str, Build, fn(f64) -> f64);
 
 const FUNCTIONS: [Function; 4] = [
     ("sigmoid", Var::sigmoid, |x| 1.0 / (1.0 + (-x).exp())),
@@ -27,7 +28,7 @@ fn gelu_tanh(x: f64) -> f64 {
 }
 
 /// Values and gradients of a function of a row, under gradients of 1.
-fn values_and_slopes(gpu: &Gpu, function: fn(&Var) -> Var, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
+fn values_and_slopes(gpu: &Gpu, function: Build, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let graph = Graph::new();
     let y = function(&graph.parameter("x", [x.len()], Init::Constant(0.0)));
     let options = PlanOptions::train(&y).upstream("dy");
@@ -70,7 +71,7 @@ fn each_function_and_its_gradient_follow_f64() {
 #[test]
 fn small_values_and_long_tails_keep_their_digits() {
     let spread: Vec<f32> = (-3000..=3000).map(|i| i as f32 / 500.0).collect();
-    let small = (0..120).flat_map(|i| [1.0, -1.0].map(|sign| sign * 10f32.powf(-f32::from(i as u8) / 10.0)));
+    let small = (0_u8..120).flat_map(|i| [1.0, -1.0].map(|sign| sign * 10f32.powf(-f32::from(i) / 10.0)));
     let x: Vec<f32> = spread.into_iter().chain(small).collect();
     for gpu in gpus() {
         for (name, function, exact) in FUNCTIONS {
@@ -117,7 +118,7 @@ fn the_ends_of_f32_are_torchs() {
 #[test]
 fn padding_stays_zero() {
     let functions = FUNCTIONS.map(|(name, function, _)| (name, function));
-    let others: [(&str, fn(&Var) -> Var); 5] = [
+    let others: [(&str, Build); 5] = [
         ("softmax", |x| x.softmax(-1)),
         ("softmax of rows", |x| x.softmax(0)),
         ("log_softmax", |x| x.log_softmax(-1)),
