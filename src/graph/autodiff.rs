@@ -37,6 +37,8 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
         // A plan that adds finds every gradient written.
         parameter_written: vec![options.accumulate; graph.parameters().len()],
         outputs,
+        random: None,
+        mode: options.mode,
         class,
         values: Vec::new(),
         steps: Vec::new(),

@@ -1,7 +1,7 @@
-use super::Node;
 use super::fuse::Relu;
 use super::shape::Matrix;
 use super::template::Launch;
+use super::{Mode, Node};
 use crate::gpu::{Binding, Block, KernelClass, KernelSource, Uniform};
 
 /// What one binding of a dispatch is given.
@@ -24,6 +24,8 @@ pub(crate) enum Keep {
     Input { name: String, labels: bool, shape: Vec<usize>, classes: Option<usize> },
     /// Written once, when the plan is made.
     Constant(Vec<f32>),
+    /// The seed and the step of random numbers, two words each: 0 until the host writes them.
+    Random,
     /// Until the plan runs again, to be read under these names.
     Output(Vec<(String, Vec<usize>)>),
 }
@@ -59,12 +61,17 @@ pub(crate) struct Lowering {
     pub(super) saved: Vec<Option<usize>>,
     pub(super) parameter_written: Vec<bool>,
     pub(super) outputs: Vec<(String, usize)>,
+    pub(super) random: Option<usize>,
+    pub(crate) mode: Mode,
     pub(crate) class: KernelClass,
     pub(crate) values: Vec<Value>,
     pub(crate) steps: Vec<Step>,
 }
 
 impl Lowering {
+    /// Words of [`Keep::Random`].
+    pub(super) const RANDOM_WORDS: usize = 4;
+
     /// The layer's name.
     pub(crate) fn name(&self, id: usize) -> String {
         self.nodes[id].name.clone()
@@ -144,6 +151,22 @@ impl Lowering {
     /// What the forward pass of a node left.
     pub(crate) fn saved(&self, id: usize) -> Operand {
         Operand::Value(self.saved[id].expect("the forward pass saves before the backward pass asks"))
+    }
+
+    /// The seed and the step, which all random ops of a plan share.
+    pub(crate) fn random(&mut self) -> Operand {
+        let value = match self.random {
+            Some(value) => value,
+            None => self.value_kept("random".into(), Self::RANDOM_WORDS, Keep::Random),
+        };
+        self.random = Some(value);
+        Operand::Value(value)
+    }
+
+    /// How many nodes of its kind stand before a node in its graph, whatever the plan uses of them.
+    pub(crate) fn number_of_kind(&self, id: usize) -> usize {
+        let kind = self.nodes[id].op.kind();
+        self.nodes[..id].iter().filter(|node| node.op.kind() == kind).count()
     }
 
     /// Lets the value of a node be one that exists already.

@@ -7,13 +7,16 @@ mod column_sum;
 
 mod conv2d;
 mod cross_entropy;
+mod dropout;
 mod flatten;
 mod input;
 mod layout;
 mod linear;
 mod max_pool2d;
 mod mean;
+mod pointwise;
 mod relu;
+mod softmax;
 
 use std::fmt::Debug;
 
@@ -25,6 +28,7 @@ pub(crate) use linear::Linear;
 pub(crate) use max_pool2d::MaxPool2d;
 
 use super::lower::Lowering;
+use super::shape::{Matrix, u};
 use crate::Error;
 use crate::gpu::KernelClass;
 
@@ -85,6 +89,13 @@ const WORKGROUP: usize = 64;
 /// The grid of a kernel with one invocation for each of `work` pieces.
 pub(super) fn grid(work: usize) -> [u32; 3] {
     crate::gpu::grid(work.div_ceil(WORKGROUP))
+}
+
+/// What `shaders/shared/columns.wgsl` needs to know; all matrices without padding are the same to it.
+fn column_constants(matrix: Matrix) -> [(&'static str, u32); 2] {
+    let Matrix { columns, pitch, .. } = matrix;
+    let (quads, columns) = if columns == pitch { (1, 4) } else { (pitch / 4, columns) };
+    [("QUADS", u(quads)), ("COLUMNS", u(columns))]
 }
 
 /// Refuses sizes of a window that are below `least` or with which the kernels' counts would overflow.

@@ -18,6 +18,7 @@ pub struct Plan {
     inputs: Vec<Input>,
     outputs: Vec<Output>,
     unreached: Vec<String>,
+    random: Option<Arc<Buffer<f32>>>,
     // The bind groups hold the buffers too; these keep the counters honest.
     _activations: Vec<Arc<Buffer<f32>>>,
 }
@@ -111,7 +112,9 @@ impl Plan {
             steps.push(Bound { label: step.label.clone(), kernel, group, grid: step.grid });
         }
         uniforms.write(gpu, 0, &bytes)?;
-        Ok(Self { gpu: gpu.clone(), steps, uniforms, inputs, outputs, unreached, _activations: activations })
+        let random = lowering.random.map(|value| activations[value].clone());
+        let gpu = gpu.clone();
+        Ok(Self { gpu, steps, uniforms, inputs, outputs, unreached, random, _activations: activations })
     }
 
     /// Records the whole plan.
@@ -148,6 +151,17 @@ impl Plan {
             self.gpu.write(buffer, 0, bytes);
             Ok(())
         })
+    }
+
+    /// Sets the seed and the step that random numbers depend on, both 0 at first; used by the next submit.
+    ///
+    /// One small upload, or none where nothing is random. A plan that is recorded twice into one submit runs
+    /// both times with the numbers that were set last.
+    pub fn set_step(&self, seed: u64, step: u64) {
+        if let Some(random) = &self.random {
+            // The low word of each first.
+            self.gpu.write(random.raw(), 0, bytemuck::cast_slice(&[seed, step].map(u64::to_le_bytes)));
+        }
     }
 
     /// Samples in `data`: elements of its first input over the elements of one sample.
@@ -317,7 +331,7 @@ fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result
                 }
             }
             Keep::Constant(data) => made.write(gpu, 0, &data)?,
-            Keep::Pooled => {}
+            Keep::Pooled | Keep::Random => {}
         }
         *buffer = Some(made);
     }

@@ -35,6 +35,8 @@ fn everything() -> (Graph, Var, Var) {
     let d = c.relu().max_pool2d(2).conv2d(Conv2d::new(16, 3).padding(1)).max_pool2d(2);
     let e = d.conv2d(Conv2d::new(16, 3).stride(2)).relu().max_pool2d(MaxPool2d::new(2).stride(1).padding(1));
     let f = e.conv2d(Conv2d::new(32, 3).padding(1)).relu().max_pool2d(2);
+    let g = f.sigmoid().tanh().gelu().gelu_tanh().softmax(1).log_softmax(-1).dropout(0.5);
+    let f = g.dropout_mask(0.5, &f);
     let logits = f.flatten().linear(32).relu().linear(Linear::new(7)).linear(5);
     let loss = logits.cross_entropy(&y);
     let accuracy = logits.accuracy(&y);

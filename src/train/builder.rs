@@ -49,7 +49,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         self
     }
 
-    /// Seed of the parameters' first values. Default 0.
+    /// Seed of the parameters' first values and of dropout. Default 0.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self

@@ -93,6 +93,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         let mut recorder = Recorder::new(&self.gpu, &mut encoder);
         self.staging.turn();
         plan.stage(data, 0, &mut self.staging, &mut recorder)?;
+        plan.set_step(self.seed, self.steps);
         plan.record(&mut recorder);
         let ticket = self.optimizer.record_into(&mut recorder, &mut self.params)?;
         record_scalars(&mut self.ring, &mut recorder, plan, &self.scalars, self.steps)?;

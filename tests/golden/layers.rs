@@ -6,6 +6,7 @@ use gradus::graph::{Graph, HostData, Init, PlanOptions, Var, Workspace};
 use gradus::nn::{Conv2d, Linear, MaxPool2d, Pair};
 use gradus::{Gpu, GpuOptions};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::harness::{Envelope, Folder, Report, Tensor, Tensors, Tolerance};
@@ -17,9 +18,15 @@ type Build = fn(&Inputs<'_>) -> Result<Var>;
 const OPS: &[(&str, Build)] = &[
     ("conv2d", conv2d),
     ("cross_entropy", cross_entropy),
+    ("dropout", dropout),
+    ("gelu", gelu),
     ("linear", linear),
+    ("log_softmax", |inputs| Ok(inputs.tensor("x")?.log_softmax(inputs.dim()?))),
     ("maxpool2d", max_pool2d),
-    ("relu", |inputs| Ok(inputs.tensor("x")?.relu())),
+    ("relu", |inputs| inputs.unary(Var::relu)),
+    ("sigmoid", |inputs| inputs.unary(Var::sigmoid)),
+    ("softmax", |inputs| Ok(inputs.tensor("x")?.softmax(inputs.dim()?))),
+    ("tanh", |inputs| inputs.unary(Var::tanh)),
 ];
 
 pub(crate) fn run(folder: &Folder, not_yet: &NotYet) -> Report {
@@ -101,6 +108,26 @@ impl Inputs<'_> {
         Ok(self.graph.parameter(name, shape, Init::Constant(0.0)))
     }
 
+    fn unary(&self, op: impl Fn(&Var) -> Var) -> Result<Var> {
+        self.only(&[])?;
+        Ok(op(&self.tensor("x")?))
+    }
+
+    /// An attribute; absent and null are its default.
+    fn attribute<T: DeserializeOwned>(&self, name: &str, default: T) -> Result<T> {
+        match self.attributes.get(name) {
+            None | Some(Value::Null) => Ok(default),
+            Some(value) => serde_json::from_value(value.clone()).with_context(|| name.to_owned()),
+        }
+    }
+
+    /// The only attribute, a dimension.
+    fn dim(&self) -> Result<isize> {
+        self.only(&["dim"])?;
+        ensure!(self.attributes.contains_key("dim"), "no dim");
+        self.attribute("dim", 0)
+    }
+
     /// A number for both axes, or one for each.
     fn pair(&self, name: &str, default: usize) -> Result<Pair> {
         #[derive(Deserialize)]
@@ -156,6 +183,29 @@ fn max_pool2d(inputs: &Inputs<'_>) -> Result<Var> {
         pool = pool.stride(inputs.pair("stride", 0)?);
     }
     Ok(inputs.tensor("x")?.max_pool2d(pool))
+}
+
+fn gelu(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["approximate"])?;
+    let x = inputs.tensor("x")?;
+    match inputs.attribute("approximate", "none".to_owned())?.as_str() {
+        "none" => Ok(x.gelu()),
+        "tanh" => Ok(x.gelu_tanh()),
+        other => bail!("unknown approximation {other}"),
+    }
+}
+
+/// With the recorded mask; its absence leaves what does not depend on one.
+fn dropout(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["p", "training"])?;
+    let (x, p) = (inputs.tensor("x")?, inputs.attribute("p", 0.5)?);
+    if !inputs.attribute("training", true)? {
+        return Ok(x.dropout(0.0));
+    }
+    match inputs.get("mask") {
+        Ok(_) => Ok(x.dropout_mask(p, &inputs.tensor("mask")?)),
+        Err(_) => Ok(x.dropout(p)),
+    }
 }
 
 fn cross_entropy(inputs: &Inputs<'_>) -> Result<Var> {

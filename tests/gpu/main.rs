@@ -3,16 +3,20 @@
 
 mod checkpoint;
 mod common;
+mod dropout;
 mod embed;
 mod fuse;
 mod graph;
 mod hazards;
+mod joined;
 mod network;
 mod ops;
 mod optim;
 mod oracle;
 mod params;
+mod pointwise;
 mod reference;
 mod resident;
+mod softmax;
 mod state;
 mod train;

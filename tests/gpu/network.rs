@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gradus::gpu::{KernelChoice, Recorder};
+use gradus::gpu::{Buffer, KernelChoice, Recorder};
 use gradus::graph::{Graph, HostData, Plan, PlanOptions, Workspace};
 use gradus::{Gpu, GpuOptions, ParamStore};
 
@@ -45,6 +45,17 @@ pub(crate) fn outcome(plan: &Plan, params: &ParamStore, outputs: &[&str]) -> Out
         outputs: outputs.iter().map(|name| ((*name).to_owned(), plan.read(name).unwrap())).collect(),
         gradients: params.layout().spans().iter().map(|span| read_grad(&span.name)).collect(),
     }
+}
+
+/// An output as it lies on the device, padding and all.
+pub(crate) fn with_padding(gpu: &Gpu, plan: &Plan, name: &str) -> Vec<f32> {
+    let output = plan.output(name).unwrap();
+    let elements = usize::try_from(output.size() / 4).unwrap();
+    let copy = Buffer::storage(gpu, "copy", elements).unwrap();
+    let mut encoder = gpu.encoder("copy");
+    Recorder::new(gpu, &mut encoder).copy(output, 0, copy.raw(), 0, output.size());
+    gpu.submit(encoder).unwrap();
+    copy.read(gpu, 0, elements).unwrap()
 }
 
 /// Compiles and runs once over a fresh store and workspace; `outputs` are read.

@@ -12,15 +12,15 @@ use crate::network::{distinct, gpus, run};
 use crate::reference::{self, Slide, assert_close, wide};
 
 /// An operation over parameters, and what it should compute of them.
-struct Case<'a> {
-    name: String,
+pub(crate) struct Case<'a> {
+    pub(crate) name: String,
     /// Parameters with their values, in the order in which `value` takes them.
-    parameters: Vec<(&'static str, Vec<f32>)>,
-    labels: Option<Vec<u32>>,
-    build: &'a dyn Fn(&Graph) -> Var,
-    value: &'a dyn Fn(&[Vec<f64>]) -> Vec<f64>,
+    pub(crate) parameters: Vec<(&'static str, Vec<f32>)>,
+    pub(crate) labels: Option<Vec<u32>>,
+    pub(crate) build: &'a dyn Fn(&Graph) -> Var,
+    pub(crate) value: &'a dyn Fn(&[Vec<f64>]) -> Vec<f64>,
     /// Half the distance of a central difference: no kink may lie within it.
-    half: f64,
+    pub(crate) half: f64,
 }
 
 /// Elements of a tensor whose differences are taken: all of them while that costs little, else some spread over it.
@@ -64,7 +64,7 @@ fn check(gpu: &Gpu, case: &Case<'_>, cost: usize) {
 }
 
 /// Runs a case with every class of kernels; `cost` is about how many products its loops take.
-fn check_all(gpus: &[Gpu], case: &Case<'_>, cost: usize) {
+pub(crate) fn check_all(gpus: &[Gpu], case: &Case<'_>, cost: usize) {
     for gpu in gpus {
         check(gpu, case, cost);
     }
@@ -184,7 +184,8 @@ fn linear_is_the_product_with_its_weight() {
 }
 
 /// Shapes of every rank, with and without padding of their rows.
-const SHAPES: [&[usize]; 7] = [&[1], &[6], &[3, 5], &[300, 4], &[2, 3, 7], &[2, 3, 4, 5], &[1, 4, 1, 9]];
+pub(crate) const SHAPES: [&[usize]; 7] =
+    [&[1], &[6], &[3, 5], &[300, 4], &[2, 3, 7], &[2, 3, 4, 5], &[1, 4, 1, 9]];
 
 #[test]
 fn bias_is_added_to_each_channel() {

@@ -141,6 +141,11 @@ fn unlisted(folder: &str, prefix: &str, names: &[String]) -> Vec<String> {
     missing
 }
 
+/// The function that a frame was joined with.
+fn joined(frame: &str, name: &str) -> Option<String> {
+    Some(name.strip_prefix(frame)?.strip_prefix('[')?.strip_suffix(']')?.to_owned())
+}
+
 #[test]
 fn every_shader_is_listed_and_so_tested() {
     let names: Vec<String> =
@@ -149,6 +154,12 @@ fn every_shader_is_listed_and_so_tested() {
     assert_eq!(unlisted("ops", "", &names), ["conv2d_store"], "shaders/ops without a listing");
     // The frame is joined with each rule.
     assert_eq!(unlisted("optim", "optim/", &names), ["frame"], "shaders/optim without a listing");
+    // Each function is joined with both frames.
+    for frame in ["pointwise", "pointwise_grad"] {
+        let functions: Vec<String> = names.iter().filter_map(|name| joined(frame, name)).collect();
+        assert_eq!(unlisted("pointwise", "", &functions), [""; 0], "{frame} without a listing");
+        assert_eq!(unlisted("pointwise", "", &functions[1..]), functions[..1]);
+    }
     let fewer: Vec<String> = names.into_iter().filter(|name| !name.contains("relu_grad")).collect();
     assert_eq!(unlisted("ops", "", &fewer), ["conv2d_store", "relu_grad"]);
 }

@@ -1,0 +1,17 @@
+// Cephes' two ranges: a driver's own may overflow for large numbers, and loses small ones.
+fn function_of(x: vec4f) -> vec4f {
+    let size = min(abs(x), vec4f(10.0));
+    let square = size * size;
+    var p = vec4f(-5.70498872745e-3);
+    p = p * square + vec4f(2.06390887954e-2);
+    p = p * square + vec4f(-5.37397155531e-2);
+    p = p * square + vec4f(1.33314422036e-1);
+    p = p * square + vec4f(-3.33332819422e-1);
+    let far = vec4f(1.0) - vec4f(2.0) / (exp(2.0 * size) + vec4f(1.0));
+    return select(select(far, -far, x < vec4f(0.0)), x + x * square * p, size < vec4f(0.625));
+}
+
+fn slope_of(x: vec4f) -> vec4f {
+    let y = function_of(x);
+    return vec4f(1.0) - y * y;
+}

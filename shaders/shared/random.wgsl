@@ -1,0 +1,29 @@
+// Random numbers that are a pure function of a counter and a key: Philox 4x32-10 (Salmon et al., SC 2011).
+
+// The high word of a product: WGSL has the low one only.
+fn random_high(a: u32, b: u32) -> u32 {
+    let low = (a & 0xffffu) * (b & 0xffffu);
+    let middle = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
+    let other = (a & 0xffffu) * (b >> 16u) + (middle & 0xffffu);
+    return (a >> 16u) * (b >> 16u) + (middle >> 16u) + (other >> 16u);
+}
+
+fn random_words(counter: vec4u, key: vec2u) -> vec4u {
+    var words = counter;
+    var round_key = key;
+    for (var round = 0u; round < 10u; round++) {
+        words = vec4u(
+            random_high(0xcd9e8d57u, words.z) ^ words.y ^ round_key.x,
+            0xcd9e8d57u * words.z,
+            random_high(0xd2511f53u, words.x) ^ words.w ^ round_key.y,
+            0xd2511f53u * words.x,
+        );
+        round_key += vec2u(0x9e3779b9u, 0xbb67ae85u);
+    }
+    return words;
+}
+
+// Multiples of 2^-24 in [0, 1), each as likely.
+fn random_uniform(words: vec4u) -> vec4f {
+    return vec4f(words >> vec4u(8u)) * 5.9604644775390625e-8;
+}
