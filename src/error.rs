@@ -126,14 +126,6 @@ pub enum Error {
     /// A state dict of another optimizer, of other tensors or of other shapes. Nothing was changed.
     #[error("state dict: {0}")]
     StateDict(String),
-    /// A file that cannot be read or written.
-    #[error("{path}: {reason}")]
-    File {
-        /// The file's path, as it was given.
-        path: String,
-        /// The system's reason, or what is wrong with the file.
-        reason: String,
-    },
     /// Two things that belong to different devices, stores or graphs were used together.
     #[error("{0}")]
     Mismatch(String),

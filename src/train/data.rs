@@ -3,6 +3,7 @@
 mod batches;
 mod dataset;
 mod normalization;
+mod resident;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -11,5 +12,6 @@ mod values;
 pub use batches::{Batch, Batches, Shuffled};
 pub use dataset::Dataset;
 pub use normalization::Normalization;
+pub use resident::ResidentDataset;
 pub use split::stratified_split;
 pub use values::Values;

@@ -1,0 +1,29 @@
+use super::{Dataset, Values};
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::graph::Resident;
+
+/// A [`Dataset`] on the device: steps are given [`rows`](Resident::rows) of both and upload no sample.
+///
+/// Samples of bytes take a byte an element there too. The numbers are the bits of [`Dataset::numbers`].
+#[derive(Debug)]
+pub struct ResidentDataset {
+    /// The samples.
+    pub x: Resident,
+    /// Their labels.
+    pub y: Resident,
+}
+
+impl Dataset {
+    /// A copy of this set on the device.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if the device cannot bind it in one piece.
+    pub fn to_device(&self, gpu: &Gpu) -> Result<ResidentDataset, Error> {
+        let x = match (self.values(), self.table()) {
+            (Values::U8(bytes), Some(table)) => Resident::bytes(gpu, bytes, self.shape(), table)?,
+            _ => Resident::numbers(gpu, &self.numbers(), self.shape())?,
+        };
+        Ok(ResidentDataset { x, y: Resident::labels(gpu, self.y())? })
+    }
+}
