@@ -3,6 +3,8 @@
 pub mod data;
 pub mod files;
 mod history;
+#[cfg(feature = "report")]
+pub mod report;
 mod trainer;
 
 pub use history::{EpochRecord, History};
