@@ -7,6 +7,8 @@ mod evaluate;
 pub mod files;
 mod history;
 mod metrics;
+#[cfg(feature = "report")]
+pub mod report;
 mod resume;
 mod trainer;
 

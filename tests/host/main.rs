@@ -1,8 +1,9 @@
 //! What can be tested without an adapter: kernels against their Rust declarations, translation to every
-//! backend's language, a device that does nothing but check, and files.
+//! backend's language, a device that does nothing but check, files and pictures.
 
 mod blocks;
 mod files;
 mod modules;
 mod noop;
+mod report;
 mod translate;
