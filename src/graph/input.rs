@@ -56,6 +56,8 @@ pub(super) struct Input {
     pub(super) labels: bool,
     pub(super) shape: Vec<usize>,
     pub(super) classes: Option<usize>,
+    /// What each loss over these labels ignores.
+    pub(super) ignored: Vec<Option<u32>>,
 }
 
 impl Input {
@@ -79,11 +81,16 @@ impl Input {
             return Err(Error::Length { what, expected, got: len });
         }
         if let (Some(classes), Some(labels)) = (self.classes, labels)
-            && let Some(at) = labels.iter().position(|&label| label as usize >= classes)
+            && let Some(at) =
+                labels.iter().position(|&label| label as usize >= classes && !self.all_ignore(label))
         {
             let name = format!("label {at} of input {}", self.name);
             return Err(Error::constant(name, format!("below {classes}"), labels[at]));
         }
         Ok(())
+    }
+
+    fn all_ignore(&self, label: u32) -> bool {
+        !self.ignored.is_empty() && self.ignored.iter().all(|ignored| *ignored == Some(label))
     }
 }

@@ -297,11 +297,11 @@ fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result
         }
         let made = Arc::new(Buffer::storage(gpu, &value.label, value.len)?);
         match value.keep.clone() {
-            Keep::Input { name, labels, shape, classes } => {
+            Keep::Input { name, labels, shape, classes, ignored } => {
                 if inputs.iter().any(|input| input.name == name) {
                     return Err(Error::Duplicate { kind: "input", name });
                 }
-                inputs.push(Input { name, buffer: made.clone(), labels, shape, classes });
+                inputs.push(Input { name, buffer: made.clone(), labels, shape, classes, ignored });
             }
             Keep::Output(names) => {
                 for (name, shape) in names {

@@ -14,7 +14,6 @@ pub(crate) struct NotYet {
 
 pub(crate) const NOT_YET: NotYet = NotYet {
     ops: &[
-        "avgpool2d",
         "batchnorm",
         "bce_with_logits",
         "dropout",
@@ -24,7 +23,6 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "layernorm",
         "log_softmax",
         "mha",
-        "mse",
         "reg_l1",
         "reg_l2",
         "rnn_tanh",
@@ -34,12 +32,7 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "softplus",
         "tanh",
     ],
-    attributes: &[
-        ("conv2d.dilation", "1"),
-        ("cross_entropy.label_smoothing", "0.0"),
-        ("cross_entropy.reduction", "\"mean\""),
-        ("maxpool2d.ceil_mode", "false"),
-    ],
+    attributes: &[],
     optimizers: &[
         "AdaBelief",
         "Adadelta",
