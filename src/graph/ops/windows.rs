@@ -33,7 +33,8 @@ impl Windows {
         match (self.count(0, height), self.count(1, width)) {
             (Some(rows), Some(columns)) => Ok(vec![n, c, rows, columns]),
             _ => {
-                let expected = format!("an image of at least {}x{} with its padding", reach[0], reach[1]);
+                let least = [0, 1].map(|axis| reach[axis].saturating_sub(self.beyond(axis)));
+                let expected = format!("an image of at least {}x{} with its padding", least[0], least[1]);
                 Err(Error::Shape { layer: layer.into(), expected, got: input.to_vec() })
             }
         }
@@ -44,11 +45,15 @@ impl Windows {
         [0, 1].map(|axis| self.dilation[axis] * (self.kernel[axis] - 1) + 1)
     }
 
+    /// How far the last window may hang over the padding.
+    fn beyond(&self, axis: usize) -> usize {
+        if self.ceil_mode { self.stride[axis] - 1 } else { 0 }
+    }
+
     /// How many windows an axis of `len` elements has.
     fn count(&self, axis: usize, len: usize) -> Option<usize> {
         let (stride, padding) = (self.stride[axis], self.padding[axis]);
-        let beyond = if self.ceil_mode { stride - 1 } else { 0 };
-        let count = (len + 2 * padding + beyond).checked_sub(self.reach()[axis])? / stride + 1;
+        let count = (len + 2 * padding + self.beyond(axis)).checked_sub(self.reach()[axis])? / stride + 1;
         // The last one must begin in the image or in the padding before it.
         Some(if (count - 1) * stride >= len + padding { count - 1 } else { count })
     }
