@@ -3,7 +3,10 @@
 mod layers;
 mod listing;
 mod losses;
+mod pooling;
 
 pub use crate::graph::Init;
-pub use layers::{Conv2d, Linear, MaxPool2d, Pair};
+pub use layers::{Conv2d, Linear, Pair};
 pub(crate) use listing::kernel_listings;
+pub use losses::{CrossEntropy, Reduction};
+pub use pooling::{AvgPool2d, MaxPool2d};

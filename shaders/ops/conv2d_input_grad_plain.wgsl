@@ -1,4 +1,4 @@
-// Input gradient of a convolution at any stride, gathered: one invocation, one pixel and four input channels.
+// Input gradient of a convolution at any stride and dilation, gathered: one invocation, one pixel and four input channels.
 struct Shape {
     height: u32,
     width: u32,
@@ -12,6 +12,8 @@ struct Shape {
     stride_x: u32,
     pad_y: i32,
     pad_x: i32,
+    dilation_y: u32,
+    dilation_x: u32,
     len: u32,
     grid_width: u32,
     accumulate: u32,
@@ -39,11 +41,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let stride_x = i32(shape.stride_x);
     var sum = vec4f();
     for (var ky = 0u; ky < shape.kernel_height; ky++) {
-        let from_y = i32(y) + shape.pad_y - i32(ky);
+        let from_y = i32(y) + shape.pad_y - i32(ky * shape.dilation_y);
         let out_y = from_y / stride_y;
         let row_meets = from_y >= 0 && out_y * stride_y == from_y && out_y < i32(shape.out_height);
         for (var kx = 0u; kx < shape.kernel_width; kx++) {
-            let from_x = i32(x) + shape.pad_x - i32(kx);
+            let from_x = i32(x) + shape.pad_x - i32(kx * shape.dilation_x);
             let out_x = from_x / stride_x;
             if row_meets && from_x >= 0 && out_x * stride_x == from_x && out_x < i32(shape.out_width) {
                 let grad_at = ((image * shape.out_height + u32(out_y)) * shape.out_width + u32(out_x)) * shape.out_vectors;

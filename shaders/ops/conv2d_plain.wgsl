@@ -12,6 +12,8 @@ struct Shape {
     stride_x: u32,
     pad_y: i32,
     pad_x: i32,
+    dilation_y: u32,
+    dilation_x: u32,
     len: u32,
     grid_width: u32,
     relu: u32,
@@ -38,9 +40,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let inner = shape.channel_vectors * 4u;
     var sum = weight[shape.kernel_height * shape.kernel_width * inner * shape.out_vectors + channel];
     for (var ky = 0u; ky < shape.kernel_height; ky++) {
-        let y = i32(out_y * shape.stride_y + ky) - shape.pad_y;
+        let y = i32(out_y * shape.stride_y + ky * shape.dilation_y) - shape.pad_y;
         for (var kx = 0u; kx < shape.kernel_width; kx++) {
-            let x = i32(out_x * shape.stride_x + kx) - shape.pad_x;
+            let x = i32(out_x * shape.stride_x + kx * shape.dilation_x) - shape.pad_x;
             if y >= 0 && y < i32(shape.height) && x >= 0 && x < i32(shape.width) {
                 let input_at = ((image * shape.height + u32(y)) * shape.width + u32(x)) * shape.channel_vectors;
                 let weight_at = (ky * shape.kernel_width + kx) * inner * shape.out_vectors + channel;

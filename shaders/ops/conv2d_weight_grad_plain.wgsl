@@ -13,6 +13,8 @@ struct Shape {
     stride_x: u32,
     pad_y: i32,
     pad_x: i32,
+    dilation_y: u32,
+    dilation_x: u32,
     rows: u32,
     rows_per_part: u32,
     parts: u32,
@@ -45,11 +47,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     var sum: array<vec4f, 4>;
     let end = min((part + 1u) * shape.rows_per_part, shape.rows);
     for (var row = part * shape.rows_per_part; row < end; row++) {
-        let y = i32(row % shape.out_height * shape.stride_y + ky) - shape.pad_y;
+        let y = i32(row % shape.out_height * shape.stride_y + ky * shape.dilation_y) - shape.pad_y;
         let row_inside = y >= 0 && y < i32(shape.height);
         let row_at = (row / shape.out_height * shape.height + u32(y)) * shape.width;
         for (var column = 0u; column < shape.out_width; column++) {
-            let x = i32(column * shape.stride_x + kx) - shape.pad_x;
+            let x = i32(column * shape.stride_x + kx * shape.dilation_x) - shape.pad_x;
             let inside = row_inside && x >= 0 && x < i32(shape.width);
             if is_bias || inside {
                 let grad = output_grad[(row * shape.out_width + column) * shape.out_vectors + channel];

@@ -1,14 +1,22 @@
-// Minus the logarithm of the softmax at the label, for each row; the largest logit is taken out first.
+// Minus the logarithm of the softmax, times the targets, for each row; the largest logit is taken out first. The
+// target of a class is its weight times `at_all`, and at the label times `at_label` in addition.
 struct Shape {
     rows: u32,
     classes: u32,
     row_quads: u32,
+    at_label: f32,
+    at_all: f32,
+    weight_sum: f32,
+    ignores: u32,
+    ignored: u32,
+    accumulate: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> logits: array<vec4f>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
-@group(0) @binding(3) var<storage, read_write> losses: array<f32>;
+@group(0) @binding(3) var<storage, read> weights: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> losses: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -21,12 +29,23 @@ fn main(
     if i >= (shape.rows + 3u) / 4u * 4u {
         return;
     }
-    if i >= shape.rows {
+    if i >= shape.rows || is_ignored(labels[i]) {
         losses[i] = 0.0;
         return;
     }
+    let label = labels[i];
     let largest = largest_of(i);
-    let at_label = logits_of(i, labels[i] / 4u)[labels[i] % 4u];
+    let log_sum = log(sum_of_exponentials(i, largest));
+    let at_label = logits_of(i, label / 4u)[label % 4u];
     // The difference first: next to a large logit the logarithm would be lost.
-    losses[i] = log(sum_of_exponentials(i, largest)) + (largest - at_label);
+    var loss = shape.at_label * weight_of(label) * (log_sum + (largest - at_label));
+    // Without smoothing, the other logits may be infinite.
+    if shape.at_all != 0.0 {
+        var sum = vec4f(0.0);
+        for (var quad = 0u; quad < shape.row_quads; quad++) {
+            sum += weights[quad] * (log_sum + (largest - logits[i * shape.row_quads + quad]));
+        }
+        loss += shape.at_all * (sum.x + sum.y + sum.z + sum.w);
+    }
+    losses[i] = loss;
 }

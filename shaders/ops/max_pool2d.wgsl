@@ -38,9 +38,9 @@ fn main(
     var place = vec4u(NONE);
     for (var ky = 0u; ky < KERNEL_HEIGHT; ky++) {
         // Rows and columns of the padding wrap to huge numbers, and are passed over like those beyond the end.
-        let in_row = row * STRIDE_Y + ky - PADDING_Y;
+        let in_row = row * STRIDE_Y + ky * DILATION_Y - PADDING_Y;
         for (var kx = 0u; kx < KERNEL_WIDTH; kx++) {
-            let in_column = column * STRIDE_X + kx - PADDING_X;
+            let in_column = column * STRIDE_X + kx * DILATION_X - PADDING_X;
             if in_row < IN_HEIGHT && in_column < IN_WIDTH {
                 let value = x[((image * IN_HEIGHT + in_row) * IN_WIDTH + in_column) * QUADS + quad];
                 let better = (place == vec4u(NONE)) | (value > largest) | is_nan(value);

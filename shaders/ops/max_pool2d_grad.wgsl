@@ -25,15 +25,18 @@ fn main(
     let row = i / (QUADS * IN_WIDTH) % IN_HEIGHT + PADDING_Y;
     let image = i / (QUADS * IN_WIDTH * IN_HEIGHT);
     var sum = vec4f(0.0);
-    // The windows that hold this element, from the last that begins at it or before it.
-    for (var wy = 0u; wy < (KERNEL_HEIGHT + STRIDE_Y - 1u) / STRIDE_Y; wy++) {
+    // The windows that reach over this element, from the last that begins at it or before it.
+    for (var wy = 0u; wy < ((KERNEL_HEIGHT - 1u) * DILATION_Y + STRIDE_Y) / STRIDE_Y; wy++) {
         // A window before the first has wrapped to a huge number.
         let oy = row / STRIDE_Y - wy;
-        let ky = row - oy * STRIDE_Y;
-        for (var wx = 0u; wx < (KERNEL_WIDTH + STRIDE_X - 1u) / STRIDE_X; wx++) {
+        let down = row - oy * STRIDE_Y;
+        let ky = down / DILATION_Y;
+        for (var wx = 0u; wx < ((KERNEL_WIDTH - 1u) * DILATION_X + STRIDE_X) / STRIDE_X; wx++) {
             let ox = column / STRIDE_X - wx;
-            let kx = column - ox * STRIDE_X;
-            if oy < HEIGHT && ox < WIDTH && ky < KERNEL_HEIGHT && kx < KERNEL_WIDTH {
+            let across = column - ox * STRIDE_X;
+            let kx = across / DILATION_X;
+            let met = down % DILATION_Y == 0u && across % DILATION_X == 0u;
+            if met && oy < HEIGHT && ox < WIDTH && ky < KERNEL_HEIGHT && kx < KERNEL_WIDTH {
                 let at = ((image * HEIGHT + oy) * WIDTH + ox) * QUADS + quad;
                 let packed = places[at];
                 let place = vec4u(packed & vec2u(0xffffu), packed >> vec2u(16u)).xzyw;

@@ -96,6 +96,8 @@ pub(super) struct Input {
     pub(super) labels: bool,
     pub(super) shape: Vec<usize>,
     pub(super) classes: Option<usize>,
+    /// What each loss over these labels ignores.
+    pub(super) ignored: Vec<Option<u32>>,
     pub(super) gather: Mutex<Option<Gather>>,
 }
 
@@ -123,17 +125,15 @@ impl Input {
         }
         match data {
             InputData::F32(_) => Ok(()),
-            InputData::Labels(labels) => {
-                let classes = self.classes.unwrap_or(usize::MAX);
-                match labels.iter().position(|&label| label as usize >= classes) {
-                    None => Ok(()),
-                    Some(at) => {
-                        let name = format!("label {at} of input {}", self.name);
-                        Err(Error::constant(name, format!("below {classes}"), labels[at]))
-                    }
+            InputData::Labels(labels) => match labels.iter().position(|&label| self.is_unknown(label)) {
+                None => Ok(()),
+                Some(at) => {
+                    let classes = self.classes.unwrap_or_default();
+                    let name = format!("label {at} of input {}", self.name);
+                    Err(Error::constant(name, format!("below {classes}"), labels[at]))
                 }
-            }
-            InputData::Rows(rows) => rows.check(&self.name, &self.shape[1..], self.classes),
+            },
+            InputData::Rows(rows) => rows.check(self),
         }
     }
 
@@ -160,6 +160,13 @@ impl Input {
         // What the host wrote last holds.
         *gather = None;
         Ok(())
+    }
+
+    /// Whether a label names no class and is not ignored by all losses.
+    pub(super) fn is_unknown(&self, label: u32) -> bool {
+        let ignored =
+            || !self.ignored.is_empty() && self.ignored.iter().all(|ignored| *ignored == Some(label));
+        self.classes.is_some_and(|classes| label as usize >= classes) && !ignored()
     }
 
     /// Records the way of the rows that were chosen, if the data lie on the device.

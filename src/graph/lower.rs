@@ -21,7 +21,7 @@ pub(crate) enum Keep {
     /// As long as a step needs them.
     Pooled,
     /// Written by the host before a run, under this name.
-    Input { name: String, labels: bool, shape: Vec<usize>, classes: Option<usize> },
+    Input { name: String, labels: bool, shape: Vec<usize>, classes: Option<usize>, ignored: Vec<Option<u32>> },
     /// Written once, when the plan is made.
     Constant(Vec<f32>),
     /// The seed and the step of random numbers, two words each: 0 until the host writes them.
@@ -181,6 +181,15 @@ impl Lowering {
             && let Keep::Input { classes, .. } = &mut self.values[value].keep
         {
             *classes = Some(classes.map_or(most, |c| c.min(most)));
+        }
+    }
+
+    /// Notes the label that a loss ignores, which then need not name a class.
+    pub(crate) fn ignore_label(&mut self, id: usize, input: usize, label: Option<u32>) {
+        if let Operand::Value(value) = self.argument(id, input)
+            && let Keep::Input { ignored, .. } = &mut self.values[value].keep
+        {
+            ignored.push(label);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod add;
+mod avg_pool2d;
 mod bias;
 mod column_sum;
 
@@ -13,19 +14,26 @@ mod input;
 mod layout;
 mod linear;
 mod max_pool2d;
-mod mean;
 mod pointwise;
+mod ratio;
 mod relu;
 mod softmax;
+mod squared_error;
+mod sum;
+mod windows;
 
 use std::fmt::Debug;
 
 pub(crate) use add::copy;
+pub(crate) use avg_pool2d::AvgPool2d;
 pub(crate) use conv2d::Conv2d;
-pub(crate) use cross_entropy::CrossEntropy;
+pub(crate) use cross_entropy::{CrossEntropy, LabelWeights};
 pub(crate) use input::{Input, Tensor, receive};
 pub(crate) use linear::Linear;
 pub(crate) use max_pool2d::MaxPool2d;
+pub(crate) use ratio::Ratio;
+pub(crate) use squared_error::SquaredError;
+pub(crate) use windows::Windows;
 
 use super::lower::Lowering;
 use super::shape::{Matrix, u};

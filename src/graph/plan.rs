@@ -315,12 +315,12 @@ fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result
         }
         let made = Arc::new(Buffer::storage(gpu, &value.label, value.len)?);
         match value.keep.clone() {
-            Keep::Input { name, labels, shape, classes } => {
+            Keep::Input { name, labels, shape, classes, ignored } => {
                 if inputs.iter().any(|input| input.name == name) {
                     return Err(Error::Duplicate { kind: "input", name });
                 }
                 let (buffer, gather) = (made.clone(), Mutex::default());
-                inputs.push(Input { name, buffer, labels, shape, classes, gather });
+                inputs.push(Input { name, buffer, labels, shape, classes, ignored, gather });
             }
             Keep::Output(names) => {
                 for (name, shape) in names {

@@ -40,8 +40,14 @@ pub struct Resident {
 #[derive(Debug)]
 enum Kind {
     Numbers,
-    Bytes { table: Buffer<f32>, channels: usize },
-    Labels { largest: u32 },
+    Bytes {
+        table: Buffer<f32>,
+        channels: usize,
+    },
+    /// Each label once, the largest first.
+    Labels {
+        distinct: Vec<u32>,
+    },
 }
 
 /// Some samples of a [`Resident`] set, in this order; one may come again.
@@ -81,8 +87,10 @@ impl Resident {
     /// # Errors
     /// [`Error::Length`] if there are none; [`Error::Limit`].
     pub fn labels(gpu: &Gpu, labels: &[u32]) -> Result<Self, Error> {
-        let largest = labels.iter().copied().max().unwrap_or(0);
-        Self::new(gpu, bytemuck::cast_slice(labels), labels.len(), &[], Kind::Labels { largest })
+        let mut distinct = labels.to_vec();
+        distinct.sort_unstable_by_key(|&label| std::cmp::Reverse(label));
+        distinct.dedup();
+        Self::new(gpu, bytemuck::cast_slice(labels), labels.len(), &[], Kind::Labels { distinct })
     }
 
     fn new(gpu: &Gpu, bytes: &[u8], elements: usize, shape: &[usize], kind: Kind) -> Result<Self, Error> {
@@ -132,22 +140,23 @@ impl Resident {
 
 impl Rows<'_> {
     /// Refuses rows that the set does not have, samples of another shape, and labels that name no class.
-    pub(super) fn check(&self, input: &str, shape: &[usize], classes: Option<usize>) -> Result<(), Error> {
-        let set = self.set;
+    pub(super) fn check(&self, input: &Input) -> Result<(), Error> {
+        let (set, shape, input_name) = (self.set, &input.shape[1..], &input.name);
         if set.shape != shape {
-            let (layer, expected) = (format!("input {input}"), format!("samples of {shape:?}"));
+            let (layer, expected) = (format!("input {input_name}"), format!("samples of {shape:?}"));
             return Err(Error::Shape { layer, expected, got: set.shape.clone() });
         }
-        if let (Kind::Labels { largest }, Some(classes)) = (&set.kind, classes)
-            && *largest as usize >= classes
-        {
-            let name = format!("largest label of the set for input {input}");
-            return Err(Error::constant(name, format!("below {classes}"), largest));
+        if let (Kind::Labels { distinct }, Some(classes)) = (&set.kind, input.classes) {
+            let mut beyond = distinct.iter().take_while(|&&label| label as usize >= classes);
+            if let Some(label) = beyond.find(|&&label| input.is_unknown(label)) {
+                let name = format!("a label of the set for input {input_name}");
+                return Err(Error::constant(name, format!("below {classes}"), label));
+            }
         }
         match self.indices.iter().position(|&index| index as usize >= set.len) {
             None => Ok(()),
             Some(at) => {
-                let name = format!("row {at} of input {input}");
+                let name = format!("row {at} of input {input_name}");
                 Err(Error::constant(name, format!("below the {} samples", set.len), self.indices[at]))
             }
         }

@@ -3,8 +3,8 @@ use crate::graph::{Init, Var, ops};
 /// A two-dimensional convolution (cross-correlation, as torch's `Conv2d`) with its weight and bias.
 ///
 /// Shapes: input `[N, C, H, W]`, output `[N, out_channels, H', W']` with
-/// `H' = (H + 2 * padding - kernel) / stride + 1`, weight `[out_channels, C, kernel, kernel]`, bias
-/// `[out_channels]`. Both are initialised as torch does: uniform within `1 / sqrt(fan_in)`.
+/// `H' = (H + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1`, weight `[out_channels, C, kernel,
+/// kernel]`, bias `[out_channels]`. Both are initialised as torch does: uniform within `1 / sqrt(fan_in)`.
 ///
 /// ```
 /// use gradus::graph::Graph;
@@ -23,6 +23,7 @@ pub struct Conv2d {
     kernel: [usize; 2],
     stride: [usize; 2],
     padding: [usize; 2],
+    dilation: [usize; 2],
     bias: bool,
     init: Init,
     name: Option<String>,
@@ -30,7 +31,7 @@ pub struct Conv2d {
 
 /// One number for both axes, or `[vertical, horizontal]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pair([usize; 2]);
+pub struct Pair(pub(super) [usize; 2]);
 
 impl From<usize> for Pair {
     fn from(both: usize) -> Self {
@@ -52,6 +53,7 @@ impl Conv2d {
             kernel: kernel.into().0,
             stride: [1; 2],
             padding: [0; 2],
+            dilation: [1; 2],
             bias: true,
             init: Init::KaimingUniform { a: 5f64.sqrt() },
             name: None,
@@ -67,6 +69,12 @@ impl Conv2d {
     /// Zeros around the image, on each side. Default 0.
     pub fn padding(mut self, padding: impl Into<Pair>) -> Self {
         self.padding = padding.into().0;
+        self
+    }
+
+    /// Distance between neighbours in the kernel. Default 1.
+    pub fn dilation(mut self, dilation: impl Into<Pair>) -> Self {
+        self.dilation = dilation.into().0;
         self
     }
 
@@ -135,43 +143,6 @@ impl From<usize> for Linear {
     }
 }
 
-/// Max pooling, as torch's `MaxPool2d`: the first of equal elements, in row-major order, takes the gradient.
-///
-/// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxPool2d.html>.
-#[derive(Clone, Copy, Debug)]
-#[must_use]
-pub struct MaxPool2d {
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-}
-
-impl MaxPool2d {
-    /// One with this window, as far apart as it is large, without padding.
-    pub fn new(kernel: impl Into<Pair>) -> Self {
-        let kernel = kernel.into().0;
-        Self { kernel, stride: kernel, padding: [0; 2] }
-    }
-
-    /// Distance between windows. Default: the window's size.
-    pub fn stride(mut self, stride: impl Into<Pair>) -> Self {
-        self.stride = stride.into().0;
-        self
-    }
-
-    /// Border that never is the largest, on each side; at most half the window. Default 0.
-    pub fn padding(mut self, padding: impl Into<Pair>) -> Self {
-        self.padding = padding.into().0;
-        self
-    }
-}
-
-impl<T: Into<Pair>> From<T> for MaxPool2d {
-    fn from(kernel: T) -> Self {
-        Self::new(kernel)
-    }
-}
-
 impl Var {
     /// Convolves this image.
     #[must_use]
@@ -182,6 +153,7 @@ impl Var {
         let op = ops::Conv2d {
             stride: layer.stride,
             padding: layer.padding,
+            dilation: layer.dilation,
             weight: [shape[0], shape[1], shape[2], shape[3]],
         };
         let fan_in = shape[1..].iter().map(|&extent| extent as f64).product();
@@ -203,13 +175,6 @@ impl Var {
             layer.init,
             layer.bias,
         )
-    }
-
-    /// The largest of each window of this image.
-    #[must_use]
-    pub fn max_pool2d(&self, layer: impl Into<MaxPool2d>) -> Var {
-        let MaxPool2d { kernel, stride, padding } = layer.into();
-        self.unary(ops::MaxPool2d { kernel, stride, padding })
     }
 
     fn layer(

@@ -1,4 +1,4 @@
-use super::{Conv2d, Init, Linear, MaxPool2d};
+use super::{AvgPool2d, Conv2d, CrossEntropy, Init, Linear, MaxPool2d};
 use crate::gpu::{KernelClass, KernelListing};
 use crate::graph::{Graph, PlanOptions, Var, autodiff, resident};
 
@@ -22,7 +22,7 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     listings
 }
 
-/// A graph in which every operation occurs: wide and narrow, strided and not, pooled and not, with one input
+/// A graph in which every operation occurs: wide and narrow, strided and dilated, pooled and not, with one input
 /// and two.
 fn everything() -> (Graph, Var, Var) {
     let graph = Graph::new();
@@ -36,9 +36,11 @@ fn everything() -> (Graph, Var, Var) {
     let e = d.conv2d(Conv2d::new(16, 3).stride(2)).relu().max_pool2d(MaxPool2d::new(2).stride(1).padding(1));
     let f = e.conv2d(Conv2d::new(32, 3).padding(1)).relu().max_pool2d(2);
     let g = f.sigmoid().tanh().gelu().gelu_tanh().softmax(1).log_softmax(-1).dropout(0.5);
-    let f = g.dropout_mask(0.5, &f);
-    let logits = f.flatten().linear(32).relu().linear(Linear::new(7)).linear(5);
-    let loss = logits.cross_entropy(&y);
+    let g = g.dropout_mask(0.5, &f);
+    let h = g.add(&f.conv2d(Conv2d::new(32, 2).dilation(2).padding(1))).avg_pool2d(AvgPool2d::new(1));
+    let logits = h.flatten().linear(32).relu().linear(Linear::new(7)).linear(5);
+    let weighted = CrossEntropy::new().label_smoothing(0.1).weight(&[1.0, 0.5, 2.0, 1.0, 3.0]);
+    let loss = logits.cross_entropy_with(weighted, &y).add(&logits.mse_loss(&logits.relu()));
     let accuracy = logits.accuracy(&y);
     (graph, loss, accuracy)
 }

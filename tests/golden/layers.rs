@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use gradus::gpu::{KernelChoice, Recorder};
 use gradus::graph::{Graph, HostData, Init, PlanOptions, Var, Workspace};
-use gradus::nn::{Conv2d, Linear, MaxPool2d, Pair};
+use gradus::nn::{AvgPool2d, Conv2d, CrossEntropy, Linear, MaxPool2d, Pair, Reduction};
 use gradus::{Gpu, GpuOptions};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +16,7 @@ use crate::not_yet::NotYet;
 type Build = fn(&Inputs<'_>) -> Result<Var>;
 
 const OPS: &[(&str, Build)] = &[
+    ("avgpool2d", avg_pool2d),
     ("conv2d", conv2d),
     ("cross_entropy", cross_entropy),
     ("dropout", dropout),
@@ -23,6 +24,7 @@ const OPS: &[(&str, Build)] = &[
     ("linear", linear),
     ("log_softmax", |inputs| Ok(inputs.tensor("x")?.log_softmax(inputs.dim()?))),
     ("maxpool2d", max_pool2d),
+    ("mse", mse),
     ("relu", |inputs| inputs.unary(Var::relu)),
     ("sigmoid", |inputs| inputs.unary(Var::sigmoid)),
     ("softmax", |inputs| Ok(inputs.tensor("x")?.softmax(inputs.dim()?))),
@@ -113,19 +115,10 @@ impl Inputs<'_> {
         Ok(op(&self.tensor("x")?))
     }
 
-    /// An attribute; absent and null are its default.
-    fn attribute<T: DeserializeOwned>(&self, name: &str, default: T) -> Result<T> {
-        match self.attributes.get(name) {
-            None | Some(Value::Null) => Ok(default),
-            Some(value) => serde_json::from_value(value.clone()).with_context(|| name.to_owned()),
-        }
-    }
-
     /// The only attribute, a dimension.
     fn dim(&self) -> Result<isize> {
         self.only(&["dim"])?;
-        ensure!(self.attributes.contains_key("dim"), "no dim");
-        self.attribute("dim", 0)
+        self.attribute("dim")?.context("no dim")
     }
 
     /// A number for both axes, or one for each.
@@ -136,12 +129,25 @@ impl Inputs<'_> {
             Both(usize),
             Each([usize; 2]),
         }
-        Ok(match self.attributes.get(name) {
-            None | Some(Value::Null) => default.into(),
-            Some(value) => match serde_json::from_value(value.clone()).with_context(|| name.to_owned())? {
-                Either::Both(both) => both.into(),
-                Either::Each(each) => each.into(),
-            },
+        Ok(match self.attribute(name)? {
+            None => default.into(),
+            Some(Either::Both(both)) => both.into(),
+            Some(Either::Each(each)) => each.into(),
+        })
+    }
+
+    /// An attribute, unless it is absent or null.
+    fn attribute<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let value = self.attributes.get(name).cloned().unwrap_or_default();
+        serde_json::from_value(value).with_context(|| name.to_owned())
+    }
+
+    fn reduction(&self) -> Result<Reduction> {
+        Ok(match self.attribute::<String>("reduction")?.as_deref() {
+            None | Some("mean") => Reduction::Mean,
+            Some("sum") => Reduction::Sum,
+            Some("none") => Reduction::None,
+            Some(other) => bail!("unknown reduction {other}"),
         })
     }
 
@@ -160,6 +166,7 @@ fn conv2d(inputs: &Inputs<'_>) -> Result<Var> {
     let mut layer = Conv2d::new(out, [height, width])
         .stride(inputs.pair("stride", 1)?)
         .padding(inputs.pair("padding", 0)?)
+        .dilation(inputs.pair("dilation", 1)?)
         .name("");
     if inputs.get("bias").is_err() {
         layer = layer.without_bias();
@@ -177,8 +184,11 @@ fn linear(inputs: &Inputs<'_>) -> Result<Var> {
 }
 
 fn max_pool2d(inputs: &Inputs<'_>) -> Result<Var> {
-    inputs.only(&["kernel", "stride", "padding", "ceil_mode"])?;
-    let mut pool = MaxPool2d::new(inputs.pair("kernel", 0)?).padding(inputs.pair("padding", 0)?);
+    inputs.only(&["kernel", "stride", "padding", "dilation", "ceil_mode"])?;
+    let mut pool = MaxPool2d::new(inputs.pair("kernel", 0)?)
+        .padding(inputs.pair("padding", 0)?)
+        .dilation(inputs.pair("dilation", 1)?)
+        .ceil_mode(inputs.attribute("ceil_mode")?.unwrap_or(false));
     if inputs.attributes.get("stride").is_some_and(|stride| !stride.is_null()) {
         pool = pool.stride(inputs.pair("stride", 0)?);
     }
@@ -188,7 +198,7 @@ fn max_pool2d(inputs: &Inputs<'_>) -> Result<Var> {
 fn gelu(inputs: &Inputs<'_>) -> Result<Var> {
     inputs.only(&["approximate"])?;
     let x = inputs.tensor("x")?;
-    match inputs.attribute("approximate", "none".to_owned())?.as_str() {
+    match inputs.attribute("approximate")?.unwrap_or("none".to_owned()).as_str() {
         "none" => Ok(x.gelu()),
         "tanh" => Ok(x.gelu_tanh()),
         other => bail!("unknown approximation {other}"),
@@ -198,8 +208,8 @@ fn gelu(inputs: &Inputs<'_>) -> Result<Var> {
 /// With the recorded mask; its absence leaves what does not depend on one.
 fn dropout(inputs: &Inputs<'_>) -> Result<Var> {
     inputs.only(&["p", "training"])?;
-    let (x, p) = (inputs.tensor("x")?, inputs.attribute("p", 0.5)?);
-    if !inputs.attribute("training", true)? {
+    let (x, p) = (inputs.tensor("x")?, inputs.attribute("p")?.unwrap_or(0.5));
+    if !inputs.attribute("training")?.unwrap_or(true) {
         return Ok(x.dropout(0.0));
     }
     match inputs.get("mask") {
@@ -208,10 +218,37 @@ fn dropout(inputs: &Inputs<'_>) -> Result<Var> {
     }
 }
 
+fn avg_pool2d(inputs: &Inputs<'_>) -> Result<Var> {
+    let known = ["kernel", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"];
+    inputs.only(&known)?;
+    let mut pool = AvgPool2d::new(inputs.pair("kernel", 0)?)
+        .padding(inputs.pair("padding", 0)?)
+        .ceil_mode(inputs.attribute("ceil_mode")?.unwrap_or(false))
+        .count_include_pad(inputs.attribute("count_include_pad")?.unwrap_or(true))
+        .divisor_override(inputs.attribute("divisor_override")?);
+    if inputs.attributes.get("stride").is_some_and(|stride| !stride.is_null()) {
+        pool = pool.stride(inputs.pair("stride", 0)?);
+    }
+    Ok(inputs.tensor("x")?.avg_pool2d(pool))
+}
+
 fn cross_entropy(inputs: &Inputs<'_>) -> Result<Var> {
-    inputs.only(&["reduction", "label_smoothing"])?;
+    inputs.only(&["reduction", "label_smoothing", "weight", "ignore_index"])?;
     let labels = inputs.graph.labels("target", inputs.get("target")?.shape[0]);
-    Ok(inputs.tensor("x")?.cross_entropy(&labels))
+    let mut options = CrossEntropy::new()
+        .label_smoothing(inputs.attribute("label_smoothing")?.unwrap_or(0.0))
+        .ignore_index(inputs.attribute("ignore_index")?.map(to_class))
+        .reduction(inputs.reduction()?);
+    let weight = inputs.tensors.get("weight").map(narrow);
+    if let Some(weight) = inputs.attribute::<Vec<f32>>("weight")?.or(weight) {
+        options = options.weight(&weight);
+    }
+    Ok(inputs.tensor("x")?.cross_entropy_with(options, &labels))
+}
+
+fn mse(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["reduction"])?;
+    Ok(inputs.tensor("x")?.mse_loss_with(inputs.reduction()?, &inputs.tensor("target")?))
 }
 
 fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Value>) -> Result<()> {
@@ -226,18 +263,26 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
     for name in &names {
         params.write(name, &narrow(inputs.get(golden_name(name))?))?;
     }
-    let mut options = PlanOptions::train(&y);
-    if tensors.get("dy").is_some() {
-        options = options.upstream("dy");
-    }
+    let options = PlanOptions::train(&y).upstream("dy");
     let plan = inputs.graph.compile(&params, &options, &mut Workspace::new())?;
-    for (input, data) in [("dy", tensors.get("dy")), ("target", tensors.get("target"))] {
-        if let Some(data) = data {
-            let labels: Vec<u32> = data.data.iter().map(|label| to_class(*label)).collect();
-            let numbers = narrow(data);
-            let data: &dyn HostData = if input == "target" { &labels } else { &numbers };
-            plan.write(input, data)?;
-        }
+    for (input, shape) in plan.inputs() {
+        let labels: Vec<u32>;
+        let numbers: Vec<f32>;
+        let data: &dyn HostData = match (input, tensors.get(input)) {
+            ("dy", None) => {
+                numbers = vec![1.0; shape.iter().product()];
+                &numbers
+            }
+            ("dy", Some(data)) => {
+                numbers = narrow(data);
+                &numbers
+            }
+            (labelled, _) => {
+                labels = inputs.get(labelled)?.data.iter().map(|label| to_class(*label)).collect();
+                &labels
+            }
+        };
+        plan.write(input, data)?;
     }
     let mut encoder = gpu.encoder("layer");
     plan.record(&mut Recorder::new(gpu, &mut encoder));
@@ -261,9 +306,10 @@ fn golden_name(parameter: &str) -> &str {
     parameter.trim_start_matches('.')
 }
 
+/// Labels were integers; a negative one, which only `ignore_index` may be, becomes a class that does not exist.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "labels were integers")]
 fn to_class(label: f64) -> u32 {
-    label as u32
+    label as i64 as u32
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the library computes in f32")]

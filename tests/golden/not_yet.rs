@@ -14,26 +14,19 @@ pub(crate) struct NotYet {
 
 pub(crate) const NOT_YET: NotYet = NotYet {
     ops: &[
-        "avgpool2d",
         "batchnorm",
         "bce_with_logits",
         "embedding",
         "huber",
         "layernorm",
         "mha",
-        "mse",
         "reg_l1",
         "reg_l2",
         "rnn_tanh",
         "silu",
         "softplus",
     ],
-    attributes: &[
-        ("conv2d.dilation", "1"),
-        ("cross_entropy.label_smoothing", "0.0"),
-        ("cross_entropy.reduction", "\"mean\""),
-        ("maxpool2d.ceil_mode", "false"),
-    ],
+    attributes: &[],
     optimizers: &[
         "AdaBelief",
         "Adadelta",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gradus::graph::{Graph, HostData, Init, Plan, PlanOptions, Var, Workspace};
-use gradus::nn::{Conv2d, Linear, MaxPool2d};
+use gradus::nn::{AvgPool2d, Conv2d, CrossEntropy, Linear, MaxPool2d};
 use gradus::{Error, Gpu, GpuOptions};
 
 use crate::common::{bits, gpu, gpu_with, noises};
@@ -51,7 +51,7 @@ fn a_value_added_to_itself_has_twice_the_gradient() {
 
 #[test]
 fn a_residual_block_sums_the_gradients_of_its_two_ways() {
-    let (shape, slide) = ([2, 5, 4, 6], Slide { kernel: [3, 3], stride: [1, 1], padding: [1, 1] });
+    let (shape, slide) = ([2, 5, 4, 6], Slide::new([3, 3], [1, 1], [1, 1]));
     let (x, w) = (noises(1, 240), noises(2, 5 * 5 * 9));
     for gpu in gpus() {
         // The identity first and last, and through a relu that is fused: each order takes another way to the sum.
@@ -89,10 +89,10 @@ fn a_residual_block_sums_the_gradients_of_its_two_ways() {
 
 #[test]
 fn one_output_that_feeds_every_kind_of_layer_sums_their_gradients() {
-    // `h` is used by eight operations, so each of their kernels adds to its gradient in some order.
+    // `h` is used by twelve operations, so each of their kernels adds to its gradient in some order.
     for gpu in gpus() {
         let shape = [2, 4, 6, 6];
-        let half = Slide { kernel: [2, 2], stride: [2, 2], padding: [0, 0] };
+        let half = Slide::new([2, 2], [2, 2], [0, 0]);
         let (x, w, b) = (distinct(1, 288), noises(2, 64), noises(3, 3 * 144));
         let build = |part: Option<usize>| {
             let graph = Graph::new();
@@ -107,6 +107,10 @@ fn one_output_that_feeds_every_kind_of_layer_sums_their_gradients() {
                 h.flatten().linear(Linear::new(3).without_bias().name("l")).mean(),
                 h.mean(),
                 h.add(&h).mean(),
+                h.avg_pool2d(AvgPool2d::new(3).stride(2).padding(1)).mean(),
+                h.mse_loss(&h.relu()),
+                h.conv2d(conv("gaps").dilation(2)).mean(),
+                h.sum(),
             ];
             let loss = match part {
                 Some(part) => parts[part].clone(),
@@ -114,15 +118,15 @@ fn one_output_that_feeds_every_kind_of_layer_sums_their_gradients() {
             };
             (graph, loss)
         };
-        let values: [(&str, &[f32]); 4] =
-            [("x", &x), ("same.weight", &w), ("plain.weight", &w), ("l.weight", &b)];
+        let values: [(&str, &[f32]); 5] =
+            [("x", &x), ("same.weight", &w), ("plain.weight", &w), ("l.weight", &b), ("gaps.weight", &w)];
         let gradient = |part| {
             let (graph, loss) = build(part);
             let got = run(&gpu, &graph, &PlanOptions::train(&loss), &values, &[], &["loss"]);
             (wide(&got.gradients["x"]), f64::from(got.outputs["loss"][0]), got)
         };
         let mut want = (vec![0.0; 288], 0.0);
-        for part in 0..8 {
+        for part in 0..12 {
             let (gradient, loss, _) = gradient(Some(part));
             want.0.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += 1000.0 * g);
             want.1 += loss;
@@ -131,7 +135,7 @@ fn one_output_that_feeds_every_kind_of_layer_sums_their_gradients() {
         let scaled: Vec<f32> = got.gradients["x"].iter().map(|g| g * 1000.0).collect();
         let what = format!("{:?} kernels", gpu.class());
         assert_close(&format!("{what}: gradient of x"), &scaled, &want.0);
-        assert!((loss - want.1).abs() < 1e-5, "{what}: {loss} is not {}", want.1);
+        assert!((loss - want.1).abs() < 1e-5 * want.1.abs().max(1.0), "{what}: {loss} is not {}", want.1);
         // One of the parts against the loops, so that not all of them are wrong together.
         let pooled = |x: &[f64]| {
             let y = reference::max_pool2d(x, shape, &half).0;
@@ -195,7 +199,8 @@ fn network(batch: usize) -> (Graph, Var, Var) {
     let graph = Graph::new();
     let (x, y) = (graph.input("x", [batch, 1, 9, 7]), graph.labels("y", batch));
     let a = x.conv2d(Conv2d::new(6, 3).padding(1)).relu();
-    let b = a.conv2d(Conv2d::new(6, 3).padding(1).without_bias()).bias().relu().add(&a);
+    let b = a.conv2d(Conv2d::new(6, 3).padding(2).dilation(2).without_bias()).bias().relu().add(&a);
+    let b = b.avg_pool2d(AvgPool2d::new(3).stride(1).padding(1).count_include_pad(false));
     let c = b.relu().max_pool2d(MaxPool2d::new(3).stride(2).padding(1)).conv2d(Conv2d::new(5, 2).stride(2));
     let logits = c.flatten().linear(9).relu().linear(4);
     let loss = logits.cross_entropy(&y);
@@ -560,6 +565,9 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
     fn image(graph: &Graph) -> Var {
         graph.input("x", [2, 3, 8, 8])
     }
+    fn entropy(graph: &Graph, options: CrossEntropy) -> Var {
+        graph.input("x", [4, 3]).cross_entropy_with(options, &graph.labels("y", 4))
+    }
     type Build = fn(&Graph) -> Var;
     let rows: Vec<(Build, &str)> = vec![
         (
@@ -611,6 +619,97 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
         (
             |g| image(g).conv2d(Conv2d::new(1, 0)),
             "conv2d_1.weight: expected at least one dimension, none of them 0, got [1, 3, 0, 0]",
+        ),
+        (
+            |g| image(g).conv2d(Conv2d::new(4, 3).dilation([2, 0])),
+            "conv2d_1: dilation must be in [1, 65535], got 0",
+        ),
+        (
+            |g| image(g).conv2d(Conv2d::new(4, 3).dilation(HUGE)),
+            "conv2d_1: dilation must be in [1, 65535], got 18446744073709551615",
+        ),
+        (
+            |g| image(g).conv2d(Conv2d::new(4, [3, 2]).dilation([5, 3]).padding([1, 0])),
+            "conv2d_1: expected an image of at least 11x4 with its padding, got [2, 3, 8, 8]",
+        ),
+        (
+            |g| image(g).max_pool2d(MaxPool2d::new(3).dilation(0)),
+            "max_pool2d1: dilation must be in [1, 65535], got 0",
+        ),
+        (
+            |g| image(g).max_pool2d(MaxPool2d::new(3).dilation(2).padding(3)),
+            "max_pool2d1: padding must be at most half the dilated kernel of 5, got 3",
+        ),
+        (
+            |g| image(g).max_pool2d(MaxPool2d::new(2).dilation(8)),
+            "max_pool2d1: expected an image of at least 9x9 with its padding, got [2, 3, 8, 8]",
+        ),
+        (
+            |g| image(g).max_pool2d(MaxPool2d::new([2, 2]).dilation([20, 1]).padding([10, 0])),
+            "max_pool2d1: expected an image of which every dilated window holds an element, got [2, 3, 8, 8]",
+        ),
+        (
+            |g| image(g).max_pool2d(MaxPool2d::new(11).stride(3).ceil_mode(true)),
+            "max_pool2d1: expected an image of at least 9x9 with its padding, got [2, 3, 8, 8]",
+        ),
+        (|g| image(g).avg_pool2d(0), "avg_pool2d1: kernel must be in [1, 65535], got 0"),
+        (
+            |g| image(g).avg_pool2d(AvgPool2d::new(2).stride([1, 0])),
+            "avg_pool2d1: stride must be in [1, 65535], got 0",
+        ),
+        (
+            |g| image(g).avg_pool2d(AvgPool2d::new([3, 2]).padding([1, 2])),
+            "avg_pool2d1: padding must be at most half the kernel of 2, got 2",
+        ),
+        (
+            |g| image(g).avg_pool2d([2, 9]),
+            "avg_pool2d1: expected an image of at least 2x9 with its padding, got [2, 3, 8, 8]",
+        ),
+        (
+            |g| image(g).avg_pool2d(AvgPool2d::new(2).divisor_override(0)),
+            "avg_pool2d1: divisor_override must be in [1, 16777216], got 0",
+        ),
+        (
+            |g| image(g).avg_pool2d(AvgPool2d::new(2).divisor_override(HUGE)),
+            "avg_pool2d1: divisor_override must be in [1, 16777216], got 18446744073709551615",
+        ),
+        (|g| g.input("x", [2, 3]).avg_pool2d(2), "avg_pool2d1: expected an image [N, C, H, W], got [2, 3]"),
+        (
+            |g| g.input("x", [2, 3]).mse_loss(&g.input("t", [3, 2])),
+            "mse_loss1: expected [2, 3] for both inputs, got [3, 2]",
+        ),
+        (|g| g.input("x", [4]).mse_loss(&g.labels("t", 4)), "mse_loss1: it takes numbers, t are labels"),
+        (
+            |g| entropy(g, CrossEntropy::new().label_smoothing(1.1)),
+            "cross_entropy1: label_smoothing must be in [0, 1], got 1.1",
+        ),
+        (
+            |g| entropy(g, CrossEntropy::new().label_smoothing(-1e-9)),
+            "cross_entropy1: label_smoothing must be in [0, 1], got -0.000000001",
+        ),
+        (
+            |g| entropy(g, CrossEntropy::new().label_smoothing(f64::NAN)),
+            "cross_entropy1: label_smoothing must be in [0, 1], got NaN",
+        ),
+        (
+            |g| entropy(g, CrossEntropy::new().weight(&[1.0, 2.0])),
+            "cross_entropy1: weight: expected 3 elements, got 2",
+        ),
+        (
+            |g| entropy(g, CrossEntropy::new().weight(&[])),
+            "cross_entropy1: weight: expected 3 elements, got 0",
+        ),
+        (
+            |g| entropy(g, CrossEntropy::new().weight(&[1.0, 0.0, -2.5])),
+            "cross_entropy1: weight[2] must be finite and at least 0, got -2.5",
+        ),
+        (
+            |g| entropy(g, CrossEntropy::new().weight(&[1.0, f32::NAN, 1.0])),
+            "cross_entropy1: weight[1] must be finite and at least 0, got NaN",
+        ),
+        (
+            |g| entropy(g, CrossEntropy::new().weight(&[f32::INFINITY, 1.0, 1.0])),
+            "cross_entropy1: weight[0] must be finite and at least 0, got inf",
         ),
         (
             |g| image(g).max_pool2d(MaxPool2d::new([2, 4]).padding([1, 3])),

@@ -3,7 +3,7 @@
 
 use gradus::Gpu;
 use gradus::graph::{Graph, HostData, Init, PlanOptions, Var};
-use gradus::nn::{Conv2d, Linear, MaxPool2d};
+use gradus::nn::{Conv2d, Linear};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -82,7 +82,8 @@ fn check_conv2d(gpus: &[Gpu], [n, c, h, w]: [usize; 4], out: usize, slide: Slide
         parameters,
         labels: None,
         build: &|graph| {
-            let layer = Conv2d::new(out, slide.kernel).stride(slide.stride).padding(slide.padding).name("l");
+            let layer = Conv2d::new(out, slide.kernel).stride(slide.stride).padding(slide.padding);
+            let layer = layer.dilation(slide.dilation).name("l");
             let layer = if bias { layer } else { layer.without_bias() };
             graph.parameter("x", [n, c, h, w], Init::Constant(0.0)).conv2d(layer)
         },
@@ -95,7 +96,7 @@ fn check_conv2d(gpus: &[Gpu], [n, c, h, w]: [usize; 4], out: usize, slide: Slide
 
 #[test]
 fn conv2d_is_the_sum_over_its_window() {
-    let slide = |kernel, stride, padding| Slide { kernel, stride, padding };
+    let slide = Slide::new;
     let rows = [
         // The reference network's two, shrunk: one channel in, many out.
         ([2, 1, 9, 9], 16, slide([3, 3], [1, 1], [1, 1]), true),
@@ -121,6 +122,15 @@ fn conv2d_is_the_sum_over_its_window() {
         // Too wide to unroll, by the kernel and by the stride.
         ([1, 2, 2, 300], 3, slide([1, 150], [1, 7], [0, 3]), true),
         ([1, 2, 2, 300], 3, slide([1, 3], [1, 70], [0, 0]), true),
+        // With gaps, which no window reaches, or which only other windows reach.
+        ([2, 3, 9, 8], 5, slide([3, 3], [1, 1], [2, 2]).dilated([2, 2]), true),
+        ([1, 5, 7, 10], 17, slide([2, 3], [2, 1], [1, 3]).dilated([3, 2]), false),
+        ([2, 4, 6, 9], 8, slide([1, 3], [3, 2], [0, 2]).dilated([5, 2]), true),
+        ([1, 2, 8, 7], 3, slide([3, 2], [1, 3], [0, 1]).dilated([1, 4]), true),
+        // A kernel of one element has no gaps.
+        ([2, 3, 5, 5], 6, slide([1, 1], [1, 1], [0, 0]).dilated([3, 7]), true),
+        // Only corners of the kernel meet the image.
+        ([1, 2, 3, 3], 4, slide([3, 3], [1, 1], [4, 5]).dilated([4, 5]), true),
     ];
     let gpus = gpus();
     for (x, out, slide, bias) in rows {
@@ -135,11 +145,8 @@ fn conv2d_of_drawn_sizes_is_the_sum_over_its_window() {
     let gpus = gpus();
     for _ in 0..10 {
         let kernel = [draw(&[1, 2, 3, 5]), draw(&[1, 2, 3, 5])];
-        let slide = Slide {
-            kernel,
-            stride: [draw(&[1, 2, 3]), draw(&[1, 1, 2, 3])],
-            padding: [draw(&[0, 1, 2]), draw(&[0, 1, 2])],
-        };
+        let slide =
+            Slide::new(kernel, [draw(&[1, 2, 3]), draw(&[1, 1, 2, 3])], [draw(&[0, 1, 2]), draw(&[0, 1, 2])]);
         let x = [draw(&[1, 2, 5]), draw(&[1, 3, 4, 5, 17]), draw(&[5, 6, 9]), draw(&[5, 7, 8, 19])];
         check_conv2d(&gpus, x, draw(&[1, 2, 3, 8, 20, 33]), slide, draw(&[0, 1, 1]) == 1);
     }
@@ -295,93 +302,6 @@ fn flatten_keeps_torchs_order() {
             half: 0.5,
         };
         check_all(&gpus, &case, len);
-    }
-}
-
-fn pool(slide: Slide) -> MaxPool2d {
-    MaxPool2d::new(slide.kernel).stride(slide.stride).padding(slide.padding)
-}
-
-const POOLS: [([usize; 4], Slide); 9] = [
-    ([2, 3, 6, 6], Slide { kernel: [2, 2], stride: [2, 2], padding: [0, 0] }),
-    ([1, 1, 7, 5], Slide { kernel: [2, 2], stride: [2, 2], padding: [0, 0] }),
-    ([1, 5, 5, 5], Slide { kernel: [3, 3], stride: [1, 1], padding: [1, 1] }),
-    ([2, 4, 7, 9], Slide { kernel: [3, 3], stride: [2, 2], padding: [1, 1] }),
-    ([1, 17, 6, 7], Slide { kernel: [2, 3], stride: [1, 2], padding: [1, 1] }),
-    ([1, 2, 4, 4], Slide { kernel: [4, 4], stride: [4, 4], padding: [2, 2] }),
-    ([1, 3, 9, 9], Slide { kernel: [2, 2], stride: [3, 3], padding: [0, 0] }),
-    ([1, 2, 3, 40], Slide { kernel: [1, 5], stride: [1, 1], padding: [0, 2] }),
-    ([3, 2, 3, 3], Slide { kernel: [1, 1], stride: [1, 1], padding: [0, 0] }),
-];
-
-#[test]
-fn max_pool2d_takes_the_largest_and_sends_its_gradient_there() {
-    let gpus = gpus();
-    for (shape, slide) in POOLS {
-        let len: usize = shape.iter().product();
-        let case = Case {
-            name: format!("max_pool2d of {shape:?}, {slide:?}"),
-            parameters: vec![("x", distinct(6, len))],
-            labels: None,
-            build: &|graph| graph.parameter("x", shape, Init::Constant(0.0)).max_pool2d(pool(slide)),
-            value: &|t| reference::max_pool2d(&t[0], shape, &slide).0,
-            half: 0.1 / len as f64,
-        };
-        check_all(&gpus, &case, len * slide.kernel[0] * slide.kernel[1]);
-    }
-}
-
-#[test]
-fn the_first_of_equals_takes_the_gradient_of_a_window() {
-    for gpu in gpus() {
-        for (shape, slide) in POOLS {
-            let len: usize = shape.iter().product();
-            // Few values, most of them negative or zero: ties in nearly every window.
-            let x: Vec<f32> = (0..len).map(|i| (noise(7, i) * 2.0).round() - 1.0).collect();
-            let graph = Graph::new();
-            let y = graph.parameter("x", shape, Init::Constant(0.0)).max_pool2d(pool(slide));
-            let (want, places) = reference::max_pool2d(&wide(&x), shape, &slide);
-            let dy = noises(8, want.len());
-            let options = PlanOptions::train(&y).upstream("dy");
-            let got = run(&gpu, &graph, &options, &[("x", &x)], &[("dy", &dy)], &["loss"]);
-            let what = format!("max_pool2d of {shape:?}, {slide:?}, with {:?} kernels", gpu.class());
-            assert_close(&what, &got.outputs["loss"], &want);
-            let mut gradient = vec![0.0; len];
-            for (place, dy) in places.iter().zip(&dy) {
-                gradient[*place] += f64::from(*dy);
-            }
-            assert_close(&format!("{what}: gradient"), &got.gradients["x"], &gradient);
-        }
-    }
-}
-
-#[test]
-fn cross_entropy_is_minus_the_logarithm_of_the_softmax() {
-    let gpus = gpus();
-    // Classes, rows, scale and offset of the logits.
-    let rows = [
-        (10, 7, 3.0, 0.0),
-        (2, 1, 1.0, 0.0),
-        (1, 3, 1.0, 0.0),
-        (5, 65, 30.0, 0.0),
-        (33, 4, 1.0, -50.0),
-        (4, 6, 8.0, 65_536.0),
-    ];
-    for (classes, samples, scale, offset) in rows {
-        let logits = noises(9, samples * classes).into_iter().map(|x| x * scale + offset).collect();
-        let labels: Vec<u32> = (0..samples).map(|i| u32::try_from(i * 7 % classes).unwrap()).collect();
-        let case = Case {
-            name: format!("cross_entropy of [{samples}, {classes}] around {offset}"),
-            parameters: vec![("x", logits)],
-            labels: Some(labels.clone()),
-            build: &|graph| {
-                let labels = graph.labels("labels", samples);
-                graph.parameter("x", [samples, classes], Init::Constant(0.0)).cross_entropy(&labels)
-            },
-            value: &|t| vec![reference::cross_entropy(&t[0], classes, &labels)],
-            half: 1e-4,
-        };
-        check_all(&gpus, &case, samples * classes);
     }
 }
 

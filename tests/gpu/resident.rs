@@ -114,7 +114,7 @@ fn sets_and_rows_that_do_not_fit_are_refused() {
         ([("x", &labels.rows(&at)), ("y", y)], "input x: it takes f32 numbers"),
         ([("x", x), ("y", x)], "input y: it takes u32 labels"),
         ([("x", x), ("y", &labels.rows(&[1]))], "input y of 2 samples: expected 2 elements, got 1"),
-        ([("x", x), ("y", &wrong.rows(&at))], "largest label of the set for input y must be below 4, got 5"),
+        ([("x", x), ("y", &wrong.rows(&at))], "a label of the set for input y must be below 4, got 5"),
     ];
     let before = gpu.counters();
     for (data, message) in refused {

@@ -16,15 +16,18 @@ use crate::graph::shape::{self, image, u};
 pub(crate) struct Conv2d {
     pub(crate) stride: [usize; 2],
     pub(crate) padding: [usize; 2],
+    pub(crate) dilation: [usize; 2],
     pub(crate) weight: [usize; 4],
 }
 
 impl Conv2d {
     /// The kernels to use of those that the adapter can run: the tiles of a CPU adapter unroll a row of the
-    /// kernel and all that it steps over, so one that is very wide would take for ever to compile.
+    /// kernel and all that it steps over, so one that is very wide would take for ever to compile, and they know
+    /// no gaps in it.
     fn class(&self, available: KernelClass) -> KernelClass {
         const WIDEST: usize = 32;
-        if self.weight[3].max(self.stride[1]) > WIDEST { KernelClass::Plain } else { available }
+        let dilated = (0..2).any(|axis| self.dilation[axis] > 1 && self.weight[2 + axis] > 1);
+        if dilated || self.weight[3].max(self.stride[1]) > WIDEST { KernelClass::Plain } else { available }
     }
 
     fn geometry(&self, lowering: &Lowering, id: usize) -> Geometry {
@@ -39,6 +42,7 @@ impl Conv2d {
             kernel: [kernel_height, kernel_width],
             stride: self.stride.map(u),
             padding: self.padding.map(u),
+            dilation: self.dilation.map(u),
         }
     }
 
@@ -119,18 +123,20 @@ impl Op for Conv2d {
         check_window(layer, "kernel", [kh, kw], 1)?;
         check_window(layer, "stride", self.stride, 1)?;
         check_window(layer, "padding", self.padding, 0)?;
+        check_window(layer, "dilation", self.dilation, 1)?;
         let packed = [out.next_multiple_of(32), channels.next_multiple_of(4), kh, kw];
         if shape::check(layer, &packed).is_err() {
             let expected = format!("a weight that is small enough when packed as {packed:?}");
             return Err(Error::Shape { layer: layer.into(), expected, got: self.weight.to_vec() });
         }
-        let size = |axis: usize, len: usize, kernel: usize| {
-            (len + 2 * self.padding[axis]).checked_sub(kernel).map(|room| room / self.stride[axis] + 1)
+        let reach = [0, 1].map(|axis| self.dilation[axis] * (self.weight[2 + axis] - 1) + 1);
+        let size = |axis: usize, len: usize| {
+            (len + 2 * self.padding[axis]).checked_sub(reach[axis]).map(|room| room / self.stride[axis] + 1)
         };
-        match (size(0, h, kh), size(1, w, kw)) {
+        match (size(0, h), size(1, w)) {
             (Some(height), Some(width)) => Ok(vec![n, out, height, width]),
             _ => {
-                let expected = format!("an image of at least {kh}x{kw} with its padding");
+                let expected = format!("an image of at least {}x{} with its padding", reach[0], reach[1]);
                 Err(Error::Shape { layer: layer.into(), expected, got: inputs[0].to_vec() })
             }
         }

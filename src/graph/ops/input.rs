@@ -38,7 +38,7 @@ impl Op for Input {
 pub(crate) fn receive(lowering: &mut Lowering, name: &str, shape: Vec<usize>, labels: bool) -> usize {
     let (matrix, planes) = (Matrix::of(&shape), Planes::of(&shape));
     let len: usize = shape.iter().product();
-    let keep = Keep::Input { name: name.into(), labels, shape, classes: None };
+    let keep = Keep::Input { name: name.into(), labels, shape, classes: None, ignored: Vec::new() };
     let raw = lowering.value_kept(name.into(), len, keep);
     if labels || (planes.is_flat() && planes.channels.is_multiple_of(4)) {
         return raw;

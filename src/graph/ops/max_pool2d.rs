@@ -1,16 +1,14 @@
-use super::{Op, check_window, grid};
+use super::{Op, Windows, grid};
 use crate::Error;
 use crate::gpu::{Binding, KernelSource, uniform};
 use crate::graph::lower::{Lowering, Operand, source};
-use crate::graph::shape::{Matrix, image, u};
+use crate::graph::shape::{Matrix, u};
 use crate::graph::template::expand;
 
 /// The largest of each window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MaxPool2d {
-    pub(crate) kernel: [usize; 2],
-    pub(crate) stride: [usize; 2],
-    pub(crate) padding: [usize; 2],
+    pub(crate) windows: Windows,
 }
 
 uniform! {
@@ -19,26 +17,7 @@ uniform! {
 
 impl MaxPool2d {
     fn source(&self, name: &str, wgsl: &str, storage: &[Binding], x: &[usize], y: &[usize]) -> KernelSource {
-        let constants = [
-            ("QUADS", x[1].div_ceil(4)),
-            ("IN_HEIGHT", x[2]),
-            ("IN_WIDTH", x[3]),
-            ("HEIGHT", y[2]),
-            ("WIDTH", y[3]),
-            ("KERNEL_HEIGHT", self.kernel[0]),
-            ("KERNEL_WIDTH", self.kernel[1]),
-            ("STRIDE_Y", self.stride[0]),
-            ("STRIDE_X", self.stride[1]),
-            ("PADDING_Y", self.padding[0]),
-            ("PADDING_X", self.padding[1]),
-        ];
-        source::<Shape>(name, expand(wgsl, &constants.map(|(name, n)| (name, u(n))), &[]), storage)
-    }
-
-    /// Whether the windows cover each element of the input exactly once.
-    fn tiles(&self, input: &[usize]) -> bool {
-        let whole = (0..2).all(|axis| input[2 + axis].is_multiple_of(self.kernel[axis]));
-        whole && self.stride == self.kernel && self.padding == [0, 0]
+        source::<Shape>(name, expand(wgsl, &self.windows.constants(x, y), &[]), storage)
     }
 
     /// Makes the value that tells the backward pass which elements were the largest.
@@ -54,30 +33,18 @@ impl Op for MaxPool2d {
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
-        let [n, c, h, w] = image(layer, inputs[0])?;
-        let (kernel, stride, padding) = (self.kernel, self.stride, self.padding);
-        check_window(layer, "kernel", kernel, 1)?;
-        check_window(layer, "stride", stride, 1)?;
-        for axis in 0..2 {
-            if padding[axis] > kernel[axis] / 2 {
-                let allowed = format!("at most half the kernel of {}", kernel[axis]);
-                return Err(Error::constant(format!("{layer}: padding"), allowed, padding[axis]));
-            }
-        }
+        let shape = self.windows.infer(layer, inputs[0])?;
+        let kernel = self.windows.kernel;
         if kernel[0] * kernel[1] >= 0xffff {
             let window = format!("{}x{}", kernel[0], kernel[1]);
             return Err(Error::constant(format!("{layer}: kernel"), "of fewer than 65535 elements", window));
         }
-        let size = |axis: usize, len: usize| {
-            (len + 2 * padding[axis]).checked_sub(kernel[axis]).map(|room| room / stride[axis] + 1)
-        };
-        match (size(0, h), size(1, w)) {
-            (Some(height), Some(width)) => Ok(vec![n, c, height, width]),
-            _ => {
-                let expected = format!("an image of at least {}x{} with its padding", kernel[0], kernel[1]);
-                Err(Error::Shape { layer: layer.into(), expected, got: inputs[0].to_vec() })
-            }
+        let empty = |axis| self.windows.empty(axis, inputs[0][2 + axis]);
+        if (0..2).any(|axis| empty(axis).is_some_and(|first| first < shape[2 + axis])) {
+            let expected = "an image of which every dilated window holds an element".into();
+            return Err(Error::Shape { layer: layer.into(), expected, got: inputs[0].to_vec() });
         }
+        Ok(shape)
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
@@ -99,7 +66,7 @@ impl Op for MaxPool2d {
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
         let (input, output) = (lowering.input_shape(id, 0).to_vec(), lowering.shape(id).to_vec());
         let (dy, places) = (lowering.gradient(id), lowering.saved(id));
-        let (name, wgsl, work) = if self.tiles(&input) {
+        let (name, wgsl, work) = if self.windows.tile(&input) {
             let wgsl = include_str!("../../../shaders/ops/max_pool2d_spread.wgsl");
             ("max_pool2d_spread", wgsl, Matrix::of(&output).quads())
         } else {
@@ -114,7 +81,8 @@ impl Op for MaxPool2d {
     }
 
     fn halves(&self) -> bool {
-        (self.kernel, self.stride, self.padding) == ([2, 2], [2, 2], [0, 0])
+        let Windows { kernel, stride, padding, dilation, ceil_mode } = self.windows;
+        (kernel, stride, padding, dilation) == ([2, 2], [2, 2], [0, 0], [1, 1]) && !ceil_mode
     }
 
     fn takes_relu_before(&self) -> bool {

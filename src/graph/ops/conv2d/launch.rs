@@ -6,24 +6,27 @@ use crate::gpu::{KernelClass, uniform};
 use crate::graph::shape::pitch;
 use crate::graph::template::{Launch, Template, fold};
 
-/// Sizes of a convolution over NHWC activations, `y[n, oy, ox, o] = sum x[n, oy*s + ky - p, .., c] * w[o, c, ky, kx]`.
+/// Sizes of a convolution over NHWC activations, `y[n, oy, ox, o] = sum x[n, oy*s + ky*d - p, .., c] * w[o, c, ky, kx]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
     pub(crate) images: u32,
     pub(crate) in_channels: u32,
     pub(crate) out_channels: u32,
-    /// Height and width of the input, the kernel, its stride and the padding on each side.
+    /// Height and width of the input, the kernel, its stride, the padding on each side, and the distance between
+    /// neighbours in the kernel.
     pub(crate) input: [u32; 2],
     pub(crate) kernel: [u32; 2],
     pub(crate) stride: [u32; 2],
     pub(crate) padding: [u32; 2],
+    pub(crate) dilation: [u32; 2],
 }
 
 impl Geometry {
     /// Height and width of the output.
     pub(crate) fn output(&self) -> [u32; 2] {
         [0, 1].map(|axis| {
-            (self.input[axis] + 2 * self.padding[axis] - self.kernel[axis]) / self.stride[axis] + 1
+            let reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
+            (self.input[axis] + 2 * self.padding[axis] - reach) / self.stride[axis] + 1
         })
     }
 
@@ -176,6 +179,8 @@ uniform! {
         stride_x: u32,
         pad_y: i32,
         pad_x: i32,
+        dilation_y: u32,
+        dilation_x: u32,
         len: u32,
         grid_width: u32,
         relu: u32,
@@ -195,6 +200,7 @@ pub(super) struct Window {
     pub(super) stride: [u32; 2],
     /// Negative when the input is cropped.
     pub(super) padding: [i32; 2],
+    pub(super) dilation: [u32; 2],
 }
 
 impl Window {
@@ -213,6 +219,7 @@ impl Window {
             kernel: geometry.kernel,
             stride: geometry.stride,
             padding: geometry.padding.map(u32::cast_signed),
+            dilation: geometry.dilation,
         }
     }
 
@@ -228,6 +235,7 @@ impl Window {
             kernel: geometry.kernel,
             stride: [1, 1],
             padding,
+            dilation: [1, 1],
         };
         window.joined()
     }
@@ -368,6 +376,8 @@ fn plain_shape(window: &Window) -> ConvPlainShape {
         stride_x: window.stride[1],
         pad_y: window.padding[0],
         pad_x: window.padding[1],
+        dilation_y: window.dilation[0],
+        dilation_x: window.dilation[1],
         ..ConvPlainShape::zeroed()
     }
 }
@@ -403,13 +413,15 @@ uniform! {
         stride_x: u32,
         pad_y: i32,
         pad_x: i32,
+        dilation_y: u32,
+        dilation_x: u32,
         len: u32,
         grid_width: u32,
         accumulate: u32,
     }
 }
 
-/// Input gradient anywhere, at any stride. Bindings: output's gradient, weight packed [`Pack::InputGrad`],
+/// Input gradient anywhere, at any stride and dilation. Bindings: output's gradient, weight packed [`Pack::InputGrad`],
 /// input's gradient.
 pub(crate) fn input_grad_plain(geometry: &Geometry, accumulate: bool) -> Launch<InputGradPlainShape> {
     let output = geometry.output();
@@ -429,6 +441,8 @@ pub(crate) fn input_grad_plain(geometry: &Geometry, accumulate: bool) -> Launch<
         stride_x: geometry.stride[1],
         pad_y: geometry.padding[0].cast_signed(),
         pad_x: geometry.padding[1].cast_signed(),
+        dilation_y: geometry.dilation[0],
+        dilation_x: geometry.dilation[1],
         len,
         grid_width: groups[0],
         accumulate: flag(accumulate),

@@ -16,23 +16,34 @@ uniform! {
 const CHUNK: usize = 64;
 
 #[derive(Debug)]
-struct Mean;
+struct Sum {
+    mean: bool,
+}
 
 impl Var {
+    /// The sum of all elements, of shape `[1]`, in a fixed order.
+    #[must_use]
+    pub fn sum(&self) -> Var {
+        self.unary(Sum { mean: false })
+    }
+
     /// The mean of all elements, of shape `[1]`, summed in a fixed order.
     #[must_use]
     pub fn mean(&self) -> Var {
-        self.unary(Mean)
+        self.unary(Sum { mean: true })
     }
 }
 
-fn scale(lowering: &Lowering, id: usize) -> f32 {
-    1.0 / lowering.input_shape(id, 0).iter().product::<usize>() as f32
+impl Sum {
+    fn scale(&self, lowering: &Lowering, id: usize) -> f32 {
+        let len = lowering.input_shape(id, 0).iter().product::<usize>();
+        if self.mean { 1.0 / len as f32 } else { 1.0 }
+    }
 }
 
-impl Op for Mean {
+impl Op for Sum {
     fn kind(&self) -> &'static str {
-        "mean"
+        if self.mean { "mean" } else { "sum" }
     }
 
     fn infer(&self, _: &str, _: &[&[usize]]) -> Result<Vec<usize>, Error> {
@@ -47,8 +58,11 @@ impl Op for Mean {
             let last = sums == 1;
             let y =
                 if last { lowering.define(id) } else { lowering.scratch("sums", sums.next_multiple_of(4)) };
-            let shape =
-                Shape { quads: u(quads), sums: u(sums), scale: if last { scale(lowering, id) } else { 1.0 } };
+            let shape = Shape {
+                quads: u(quads),
+                sums: u(sums),
+                scale: if last { self.scale(lowering, id) } else { 1.0 },
+            };
             let wgsl = include_str!("../../../shaders/ops/sum_chunks.wgsl");
             let kernel = source::<Shape>("sum_chunks", wgsl, &[Binding::Read, Binding::ReadWrite]);
             lowering.emit(&lowering.name(id), kernel, grid(sums.div_ceil(4)), &[x, y], shape);
@@ -66,12 +80,12 @@ impl Op for Mean {
             quads: u(matrix.quads()),
             row_quads: u(matrix.pitch / 4),
             columns: u(matrix.columns),
-            scale: scale(lowering, id),
+            scale: self.scale(lowering, id),
             accumulate: u32::from(accumulate),
         };
         let dy = lowering.gradient(id);
-        let wgsl = include_str!("../../../shaders/ops/mean_grad.wgsl");
-        let kernel = source::<GradShape>("mean_grad", wgsl, &[Binding::Read, Binding::ReadWrite]);
+        let wgsl = include_str!("../../../shaders/ops/sum_grad.wgsl");
+        let kernel = source::<GradShape>("sum_grad", wgsl, &[Binding::Read, Binding::ReadWrite]);
         lowering.emit(&lowering.name(id), kernel, grid(matrix.quads()), &[dy, dx], shape);
         Ok(())
     }

@@ -1,0 +1,42 @@
+use super::{Op, same_shapes};
+use crate::Error;
+use crate::gpu::{Binding, uniform};
+use crate::graph::lower::{Lowering, Operand, source};
+
+/// A scalar over another one, which has no gradient: a sum over the sum of its weights.
+#[derive(Debug)]
+pub(crate) struct Ratio;
+
+uniform! {
+    pub(crate) struct Shape { accumulate: u32 }
+}
+
+fn divide(lowering: &mut Lowering, id: usize, operands: [Operand; 3], accumulate: bool) {
+    let wgsl = include_str!("../../../shaders/ops/ratio.wgsl");
+    let kernel = source::<Shape>("ratio", wgsl, &[Binding::Read, Binding::Read, Binding::ReadWrite]);
+    let shape = Shape { accumulate: u32::from(accumulate) };
+    lowering.emit(&lowering.name(id), kernel, [1; 3], &operands, shape);
+}
+
+impl Op for Ratio {
+    fn kind(&self) -> &'static str {
+        "weighted_mean"
+    }
+
+    fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+        same_shapes(layer, inputs)
+    }
+
+    fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        let operands = [lowering.argument(id, 0), lowering.argument(id, 1), lowering.define(id)];
+        divide(lowering, id, operands, false);
+        Ok(())
+    }
+
+    fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
+        let operands = [lowering.gradient(id), lowering.argument(id, 1), dx];
+        divide(lowering, id, operands, accumulate);
+        Ok(())
+    }
+}

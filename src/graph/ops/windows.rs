@@ -1,0 +1,131 @@
+//! Windows that slide over an image: what the poolings share.
+
+use super::check_window;
+use crate::Error;
+use crate::graph::shape::{image, u};
+
+/// Sizes of the windows: `[vertical, horizontal]`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Windows {
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    pub(crate) padding: [usize; 2],
+    pub(crate) dilation: [usize; 2],
+    pub(crate) ceil_mode: bool,
+}
+
+impl Windows {
+    /// The shape of what pooling makes of an image, or a refusal that names `layer`.
+    pub(super) fn infer(&self, layer: &str, input: &[usize]) -> Result<Vec<usize>, Error> {
+        let [n, c, height, width] = image(layer, input)?;
+        let Self { kernel, stride, padding, dilation, .. } = *self;
+        check_window(layer, "kernel", kernel, 1)?;
+        check_window(layer, "stride", stride, 1)?;
+        check_window(layer, "dilation", dilation, 1)?;
+        let reach = self.reach();
+        for axis in 0..2 {
+            if padding[axis] > reach[axis] / 2 {
+                let what = if dilation[axis] == 1 { "kernel" } else { "dilated kernel" };
+                let allowed = format!("at most half the {what} of {}", reach[axis]);
+                return Err(Error::constant(format!("{layer}: padding"), allowed, padding[axis]));
+            }
+        }
+        match (self.count(0, height), self.count(1, width)) {
+            (Some(rows), Some(columns)) => Ok(vec![n, c, rows, columns]),
+            _ => {
+                let least = [0, 1].map(|axis| reach[axis].saturating_sub(self.beyond(axis)));
+                let expected = format!("an image of at least {}x{} with its padding", least[0], least[1]);
+                Err(Error::Shape { layer: layer.into(), expected, got: input.to_vec() })
+            }
+        }
+    }
+
+    /// What a window spans, gaps included.
+    fn reach(&self) -> [usize; 2] {
+        [0, 1].map(|axis| self.dilation[axis] * (self.kernel[axis] - 1) + 1)
+    }
+
+    /// How far the last window may hang over the padding.
+    fn beyond(&self, axis: usize) -> usize {
+        if self.ceil_mode { self.stride[axis] - 1 } else { 0 }
+    }
+
+    /// How many windows an axis of `len` elements has.
+    fn count(&self, axis: usize, len: usize) -> Option<usize> {
+        let (stride, padding) = (self.stride[axis], self.padding[axis]);
+        let count = (len + 2 * padding + self.beyond(axis)).checked_sub(self.reach()[axis])? / stride + 1;
+        // The last one must begin in the image or in the padding before it.
+        Some(if (count - 1) * stride >= len + padding { count - 1 } else { count })
+    }
+
+    /// The first window along an axis of `len` elements that holds none of them: a gap of it may span a small image.
+    pub(super) fn empty(&self, axis: usize, len: usize) -> Option<usize> {
+        let (padding, dilation) = (self.padding[axis], self.dilation[axis]);
+        let before = (0..).map(|window| padding.saturating_sub(window * self.stride[axis]));
+        let mut before = before.take_while(|before| *before > 0);
+        before.position(|before| before.next_multiple_of(dilation) - before >= len)
+    }
+
+    /// Whether the windows cover each element of the input exactly once.
+    pub(super) fn tile(&self, input: &[usize]) -> bool {
+        let whole = (0..2).all(|axis| input[2 + axis].is_multiple_of(self.kernel[axis]));
+        whole && self.stride == self.kernel && self.padding == [0, 0] && self.dilation == [1, 1]
+    }
+
+    /// Sizes as constants of a kernel, because dividing by a uniform is slow; `x` and `y` are the shapes.
+    pub(super) fn constants(&self, x: &[usize], y: &[usize]) -> Vec<(&'static str, u32)> {
+        [
+            ("QUADS", x[1].div_ceil(4)),
+            ("IN_HEIGHT", x[2]),
+            ("IN_WIDTH", x[3]),
+            ("HEIGHT", y[2]),
+            ("WIDTH", y[3]),
+            ("KERNEL_HEIGHT", self.kernel[0]),
+            ("KERNEL_WIDTH", self.kernel[1]),
+            ("STRIDE_Y", self.stride[0]),
+            ("STRIDE_X", self.stride[1]),
+            ("PADDING_Y", self.padding[0]),
+            ("PADDING_X", self.padding[1]),
+            ("DILATION_Y", self.dilation[0]),
+            ("DILATION_X", self.dilation[1]),
+        ]
+        .map(|(name, n)| (name, u(n)))
+        .to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Windows that begin before the image's end and its padding, and the first that ends beyond them.
+    #[test]
+    fn windows_are_counted_as_they_are_placed() {
+        for len in 1..12 {
+            for (kernel, dilation) in (1..5).flat_map(|k| (1..4).map(move |d| (k, d))) {
+                let reach = dilation * (kernel - 1) + 1;
+                for (stride, padding) in (1..5).flat_map(|s| (0..=reach / 2).map(move |p| (s, p))) {
+                    let windows = |ceil_mode| Windows {
+                        kernel: [kernel; 2],
+                        stride: [stride; 2],
+                        padding: [padding; 2],
+                        dilation: [dilation; 2],
+                        ceil_mode,
+                    };
+                    let padded = len + 2 * padding;
+                    let whole = (0..).take_while(|w| w * stride + reach <= padded).count();
+                    let hangs = whole * stride + reach < padded + stride && whole * stride < len + padding;
+                    let what = format!("{len} elements, {:?}", windows(true));
+                    assert_eq!(windows(false).count(0, len), (whole > 0).then_some(whole), "{what}");
+                    let count = whole + usize::from(hangs);
+                    assert_eq!(windows(true).count(0, len), (count > 0).then_some(count), "{what}");
+                    let holds = |w: usize| {
+                        (0..kernel).any(|k| (padding..padding + len).contains(&(w * stride + k * dilation)))
+                    };
+                    let empty = (0..count).find(|w| !holds(*w));
+                    assert_eq!(windows(true).empty(0, len).filter(|w| *w < count), empty, "{what}");
+                }
+            }
+        }
+    }
+}
