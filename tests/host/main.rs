@@ -1,7 +1,10 @@
 //! What can be tested without an adapter: kernels against their Rust declarations, translation to every
-//! backend's language, and a device that does nothing but check.
+//! backend's language, a device that does nothing but check, and files of data.
 
 mod blocks;
+mod data_files;
+mod data_refusals;
+mod folder;
 mod modules;
 mod noop;
 mod translate;
