@@ -1,8 +1,11 @@
-//! Labelled samples in memory: splits, shuffles and batches.
+//! Labelled samples in memory: files, normalisation, splits, shuffles and batches.
 
 mod batches;
 mod dataset;
+mod file;
+pub mod idx;
 mod normalization;
+pub mod npy;
 mod resident;
 mod split;
 #[cfg(test)]

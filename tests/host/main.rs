@@ -2,7 +2,10 @@
 //! backend's language, a device that does nothing but check, files and pictures.
 
 mod blocks;
+mod data_files;
+mod data_refusals;
 mod files;
+mod folder;
 mod modules;
 mod noop;
 mod report;

@@ -72,7 +72,6 @@ impl<'a> Batches<'a> {
     }
 
     /// The indices of the samples of each batch to come, for samples that are gathered elsewhere.
-    #[must_use]
     pub fn indices(&self) -> std::slice::Chunks<'_, u32> {
         self.order[self.next..].chunks(self.batch_size)
     }
