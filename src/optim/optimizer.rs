@@ -118,6 +118,11 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         &self.layout
     }
 
+    /// The name of its rule.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Steps recorded so far: what schedules count.
     pub fn attempted(&self) -> u64 {
         self.attempted

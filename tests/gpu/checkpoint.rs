@@ -1,7 +1,7 @@
 //! Checkpoints: going on bit for bit, and every way in which a file can be wrong.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use gradus::Gpu;
 use gradus::graph::{Graph, Var};
@@ -12,6 +12,7 @@ use gradus::train::{Checkpoint, Trainer};
 use serde_json::json;
 
 use crate::common::{bits, gpu, noises};
+use crate::folder::Folder;
 
 fn network(hidden: usize) -> (Graph, Var) {
     let graph = Graph::new();
@@ -39,27 +40,6 @@ fn train<R: AnyRule + Clone>(trainer: &mut Trainer<R>, steps: std::ops::Range<u6
     for step in steps {
         let x = noises(step, 4 * 36);
         trainer.step(&[("x", &x), ("y", &vec![0, 1, 2, 1])]).unwrap();
-    }
-}
-
-/// A folder of this process's own, gone when the test is over.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("gradus-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -289,6 +269,6 @@ fn files_that_are_no_checkpoints_say_why() {
         let error = Checkpoint::read(&path).map(drop).unwrap_err();
         assert_eq!(error.to_string(), format!("{}: {reason}", path.display()));
     }
-    let folder_error = Checkpoint::read(&folder.0).map(drop).unwrap_err().to_string();
-    assert!(folder_error.starts_with(&folder.0.display().to_string()), "{folder_error}");
+    let folder_error = Checkpoint::read(folder.path()).map(drop).unwrap_err().to_string();
+    assert!(folder_error.starts_with(&folder.path().display().to_string()), "{folder_error}");
 }

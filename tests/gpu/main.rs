@@ -5,6 +5,8 @@ mod checkpoint;
 mod common;
 mod dropout;
 mod embed;
+mod example;
+mod folder;
 mod fuse;
 mod graph;
 mod hazards;

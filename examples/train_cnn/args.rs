@@ -1,0 +1,149 @@
+//! What the command line says, and what a saved run says for it.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Trains a small network on images and keeps the run in a folder, from which it can go on.
+#[derive(Parser)]
+pub(crate) struct Args {
+    /// Folder of IDX files, as MNIST's: train-images-idx3-ubyte and so on, also .gz. Default: the UCI digits.
+    #[arg(long)]
+    pub(crate) data: Option<PathBuf>,
+    /// Network. Default cnn.
+    #[arg(long)]
+    model: Option<Model>,
+    /// Passes over the training set. Default 30.
+    #[arg(long, value_parser = positive)]
+    epochs: Option<usize>,
+    /// Samples of a step. Default 32.
+    #[arg(long, value_parser = positive)]
+    batch_size: Option<usize>,
+    /// Learning rate: the default optimizer's, and the peak of the default schedule. Default 5e-3.
+    #[arg(long)]
+    lr: Option<f64>,
+    /// Seed of the parameters and of the shuffling. Default 1.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Optimizer as JSON, as in '{"name": "SGD", "lr": 0.1, "momentum": 0.9}'. Default: AdamW at --lr.
+    #[arg(long)]
+    optimizer: Option<String>,
+    /// Schedule as JSON, as in '{"name": "StepLR", "step_size": 200}'. Default: OneCycleLR to --lr.
+    #[arg(long)]
+    schedule: Option<String>,
+    /// Gives every training image the label of another one, to see that nothing can be learnt then.
+    #[arg(long)]
+    shuffle_labels: bool,
+    /// Keeps the training and the test set on the device; a step uploads the places of its images.
+    #[arg(long)]
+    pub(crate) resident: bool,
+    /// Folder for model.safetensors, history.csv and report.svg; an earlier run's are replaced.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Steps between two saves of the model. Default: those of an epoch.
+    #[arg(long, value_parser = positive, requires = "out")]
+    pub(crate) save_every: Option<usize>,
+    /// Goes on from this model, bit for bit, with its options; starts afresh if there is no such file yet.
+    #[arg(long, conflicts_with_all = ["evaluate", "predict"])]
+    pub(crate) resume: Option<PathBuf>,
+    /// Prints the accuracy of this model on the test set and which digits it takes for which; trains nothing.
+    #[arg(long, value_name = "MODEL", conflicts_with = "predict")]
+    pub(crate) evaluate: Option<PathBuf>,
+    /// Prints the class of each image of an .npy array, a line each; trains nothing.
+    #[arg(long, value_name = "FILE.npy", requires = "model_file")]
+    pub(crate) predict: Option<PathBuf>,
+    /// The model that --predict uses.
+    #[arg(long = "load", id = "model_file", value_name = "MODEL", requires = "predict")]
+    pub(crate) load: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Model {
+    /// Two convolutions with pooling, then two linear layers.
+    #[default]
+    Cnn,
+    /// One hidden layer of 128.
+    Mlp,
+}
+
+impl Display for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cnn => "cnn",
+            Self::Mlp => "mlp",
+        })
+    }
+}
+
+/// What decides the numbers of a run; it is kept in the model's file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) model: Model,
+    pub(crate) epochs: usize,
+    pub(crate) batch_size: usize,
+    pub(crate) lr: f64,
+    pub(crate) seed: u64,
+    /// As it was given, `None` for the default.
+    pub(crate) optimizer: Option<Value>,
+    /// As it was given, `None` for the default.
+    pub(crate) schedule: Option<Value>,
+    pub(crate) shuffle_labels: bool,
+}
+
+impl Args {
+    /// The options of this run: those of the `saved` run where nothing else is said, and none that differ.
+    pub(crate) fn config(&self, saved: Option<&Config>) -> Result<Config> {
+        let optimizer = self.optimizer.as_deref().map(|json| parse("optimizer", json)).transpose()?;
+        let schedule = self.schedule.as_deref().map(|json| parse("schedule", json)).transpose()?;
+        let of = |optional: fn(&Config) -> Option<&Value>| saved.and_then(optional);
+        let shuffle = self.shuffle_labels.then_some(true);
+        Ok(Config {
+            model: pick("model", self.model, saved.map(|s| s.model), Model::default())?,
+            epochs: pick("epochs", self.epochs, saved.map(|s| s.epochs), 30)?,
+            batch_size: pick("batch-size", self.batch_size, saved.map(|s| s.batch_size), 32)?,
+            lr: pick("lr", self.lr, saved.map(|s| s.lr), 5e-3)?,
+            seed: pick("seed", self.seed, saved.map(|s| s.seed), 1)?,
+            optimizer: pick_json("optimizer", optimizer, saved, of(|s| s.optimizer.as_ref()))?,
+            schedule: pick_json("schedule", schedule, saved, of(|s| s.schedule.as_ref()))?,
+            shuffle_labels: pick("shuffle-labels", shuffle, saved.map(|s| s.shuffle_labels), false)?,
+        })
+    }
+}
+
+fn pick<T: PartialEq + Display>(name: &str, given: Option<T>, saved: Option<T>, default: T) -> Result<T> {
+    if let (Some(given), Some(saved)) = (&given, &saved)
+        && given != saved
+    {
+        bail!("--{name} is {given}, but the saved run has {saved}: leave it out to go on with that");
+    }
+    Ok(given.or(saved).unwrap_or(default))
+}
+
+fn pick_json(
+    name: &str,
+    given: Option<Value>,
+    run: Option<&Config>,
+    saved: Option<&Value>,
+) -> Result<Option<Value>> {
+    match (given, run) {
+        (Some(given), Some(_)) => {
+            let saved = saved.cloned().unwrap_or("the default".into());
+            pick(name, Some(given), Some(saved), Value::Null).map(Some)
+        }
+        (given, _) => Ok(given.or(saved.cloned())),
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "it must be an integer of at least 1".into())
+}
+
+fn parse(what: &str, json: &str) -> Result<Value> {
+    serde_json::from_str(json).with_context(|| format!("--{what} is not JSON: {json}"))
+}

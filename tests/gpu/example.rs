@@ -1,0 +1,100 @@
+//! The example `train_cnn` as its users run it: killed and resumed, evaluated, and asked for what it cannot do.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::common::{gpu, noise};
+use crate::folder::Folder;
+
+/// Epochs of 45 steps; the run is saved several times in each.
+const RUN: [&str; 4] = ["--epochs", "2", "--save-every", "7"];
+
+/// Built by `cargo test` beside the tests.
+fn example() -> Command {
+    let tests = std::env::current_exe().unwrap();
+    let name = format!("train_cnn{}", std::env::consts::EXE_SUFFIX);
+    let path = tests.parent().and_then(Path::parent).unwrap().join("examples").join(name);
+    assert!(path.exists(), "{} is missing: `cargo build --release --examples` makes it", path.display());
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn done(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn run(out: &Path) -> Command {
+    let mut command = example();
+    command.args(RUN).arg("--out").arg(out);
+    command
+}
+
+fn resumed(out: &Path) -> Command {
+    let mut command = run(out);
+    command.arg("--resume").arg(out.join("model.safetensors"));
+    command
+}
+
+/// What a finished run leaves.
+fn files(out: &Path) -> Vec<Vec<u8>> {
+    ["model.safetensors", "history.csv", "report.svg"]
+        .map(|name| fs::read(out.join(name)).unwrap_or_else(|e| panic!("{name}: {e}")))
+        .into()
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_and_resumed_leaves_the_same_files() {
+    if gpu().is_none() {
+        return;
+    }
+    let folder = Folder::new("killed");
+    let whole = folder.file("whole");
+    let started = Instant::now();
+    done(&mut run(&whole));
+    let took = started.elapsed();
+    let want = files(&whole);
+    for turn in 0..6 {
+        let out = folder.file(&format!("killed-{turn}"));
+        let mut child = run(&out).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let part = (f64::from(noise(17, turn)) + 1.0) / 2.0;
+        std::thread::sleep(Duration::from_secs_f64(took.as_secs_f64() * part));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        done(&mut resumed(&out));
+        assert!(files(&out) == want, "killed after {part:.3} of {took:?}");
+        let names = fs::read_dir(&out).unwrap().count();
+        assert_eq!(names, 3, "strays are swept");
+    }
+}
+
+#[test]
+fn a_kept_model_says_the_same_again() {
+    if gpu().is_none() {
+        return;
+    }
+    let folder = Folder::new("kept");
+    let (out, other) = (folder.file("host"), folder.file("resident"));
+    let said = stdout(&done(&mut run(&out)));
+    let accuracy = said.lines().last().unwrap().to_owned();
+    assert!(accuracy.starts_with("test accuracy: 0."), "{said}");
+    // Batches that are gathered on the device are the same bits.
+    done(run(&other).arg("--resident"));
+    assert!(files(&other) == files(&out));
+    let model = out.join("model.safetensors");
+    let evaluated = stdout(&done(example().arg("--evaluate").arg(&model)));
+    assert_eq!(evaluated.lines().next(), Some(&accuracy[..]));
+    assert_eq!(evaluated.lines().count(), 13, "{evaluated}");
+    // Going on after the end changes nothing.
+    let before = files(&out);
+    assert_eq!(stdout(&done(&mut resumed(&out))).lines().last(), Some(&accuracy[..]));
+    assert!(files(&out) == before);
+}
