@@ -21,6 +21,7 @@
 mod adam;
 mod adamw;
 mod any;
+mod begin;
 mod optimizer;
 mod plan;
 mod registry;

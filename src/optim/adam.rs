@@ -95,10 +95,8 @@ impl Rule for Adam {
         slot < 2 || self.amsgrad
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "step counts stay far below 2^53")]
     fn hyper(&self, step: &StepInfo) -> AdamHyper {
-        let correction = |beta: f64| 1.0 - beta.powf(step.step as f64);
-        let (c1, c2) = (correction(self.betas.0), correction(self.betas.1));
+        let (c1, c2) = (step.correction(self.betas.0), step.correction(self.betas.1));
         let (l2, decoupled) = match self.decoupled_weight_decay {
             true => (0.0, self.lr * self.weight_decay),
             false => (self.weight_decay, 0.0),

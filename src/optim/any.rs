@@ -23,6 +23,8 @@ pub trait AnyRule: Debug + Send + Sync {
     fn check(&self) -> Result<(), Error>;
     /// [`Rule::uses`].
     fn uses(&self, slot: usize) -> bool;
+    /// [`Rule::initial`].
+    fn initial(&self, slot: usize) -> f64;
     /// Bytes and fields of [`Rule::Hyper`].
     fn hyper_block(&self) -> (usize, &'static [Field]);
     /// Appends the bytes of [`Rule::hyper`].
@@ -72,6 +74,10 @@ impl<R: Rule> AnyRule for R {
 
     fn uses(&self, slot: usize) -> bool {
         Rule::uses(self, slot)
+    }
+
+    fn initial(&self, slot: usize) -> f64 {
+        Rule::initial(self, slot)
     }
 
     fn hyper_block(&self) -> (usize, &'static [Field]) {
@@ -134,6 +140,10 @@ impl AnyRule for Box<dyn AnyRule> {
 
     fn uses(&self, slot: usize) -> bool {
         (**self).uses(slot)
+    }
+
+    fn initial(&self, slot: usize) -> f64 {
+        (**self).initial(slot)
     }
 
     fn hyper_block(&self) -> (usize, &'static [Field]) {

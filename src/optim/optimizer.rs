@@ -211,6 +211,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.latest = None;
         self.compute(params)?;
         self.prepare(params)?;
+        self.begin_slots(params)?;
         let (ticket, base, bound) = self.plan.write(&self.gpu, &self.uniforms.bytes)?;
         for dispatch in &self.uniforms.dispatches {
             let offsets = [base + dispatch.call, base + dispatch.hyper];

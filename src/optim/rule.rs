@@ -35,6 +35,11 @@ pub trait Rule:
         true
     }
 
+    /// What a slot of [`Rule::SLOTS`] holds before the step that uses it first. Padding holds zero.
+    fn initial(&self, _slot: usize) -> f64 {
+        0.0
+    }
+
     /// The constants of a step, computed in f64.
     fn hyper(&self, step: &StepInfo) -> Self::Hyper;
 
@@ -104,6 +109,12 @@ pub struct StepInfo {
 }
 
 impl StepInfo {
+    /// `1 - beta^step`: what a running average that began at zero has of its weights.
+    #[expect(clippy::cast_precision_loss, reason = "step counts stay far below 2^53")]
+    pub fn correction(&self, beta: f64) -> f64 {
+        1.0 - beta.powf(self.step as f64)
+    }
+
     /// Whether this step is the first that uses a slot.
     pub fn is_first_use(&self, slot: usize) -> bool {
         self.live & (1 << slot) == 0

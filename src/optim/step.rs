@@ -3,7 +3,7 @@ use std::ops::Range;
 use super::rule::f32_of;
 use super::runs::{self, Progress, Run};
 use super::shader::{Call, MAXIMIZE};
-use super::{AnyRule, StepInfo};
+use super::{AnyRule, Slot, StepInfo};
 use crate::Error;
 use crate::gpu::UniformRing;
 use crate::layout::Layout;
@@ -91,6 +91,12 @@ fn check_finite(rule: &impl AnyRule, hyper: &[u8]) -> Result<(), Error> {
         let value: f32 = bytemuck::pod_read_unaligned(&hyper[field.offset..field.offset + 4]);
         if !value.is_finite() {
             return refuse(&format!("{}, which follows from the options,", field.name), value);
+        }
+    }
+    for (slot, Slot { name }) in rule.slots().iter().enumerate() {
+        let value = f32_of(rule.initial(slot));
+        if !value.is_finite() {
+            return refuse(&format!("the first value of {name}"), value);
         }
     }
     Ok(())

@@ -62,7 +62,7 @@ impl Flat {
     }
 
     /// Writes one tensor; it lands before the next submit.
-    pub(super) fn write(&self, gpu: &Gpu, span: &Span, data: &[f32]) -> Result<(), Error> {
+    pub(crate) fn write(&self, gpu: &Gpu, span: &Span, data: &[f32]) -> Result<(), Error> {
         self.check(span)?;
         check_len(&span.name, span.len, data.len())?;
         for piece in self.layout.pieces(span.first, span.len) {

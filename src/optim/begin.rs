@@ -1,0 +1,24 @@
+use super::any::used_slots;
+use super::rule::f32_of;
+use super::{AnyRule, Optimizer};
+use crate::Error;
+use crate::params::ParamStore;
+
+impl<R: AnyRule + Clone> Optimizer<R> {
+    /// Writes the first values of the slots that the next step begins to use. Into tensors only: a kernel
+    /// that made them itself could not tell padding from a tensor.
+    pub(super) fn begin_slots(&self, params: &ParamStore) -> Result<(), Error> {
+        let tensors = self.layout.spans().iter().zip(&self.progress).zip(params.frozen());
+        for ((span, progress), _) in tensors.filter(|(_, frozen)| !**frozen) {
+            let rule = &self.groups[span.group].rule;
+            let fresh = used_slots(rule) & !progress.live;
+            for (bit, slot) in self.plan.slots.iter().enumerate().filter(|(bit, _)| fresh & (1 << bit) != 0) {
+                let value = f32_of(rule.initial(bit));
+                if let (Some(flat), true) = (slot, value != 0.0) {
+                    flat.write(&self.gpu, span, &vec![value; span.len])?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
