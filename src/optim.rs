@@ -32,6 +32,7 @@ mod sgd;
 mod shader;
 mod state;
 mod step;
+mod variant;
 
 pub use adam::{Adam, AmsgradVariant};
 pub use adamw::AdamW;
@@ -42,5 +43,6 @@ pub use rmsprop::RMSprop;
 pub use rule::{Rule, Shader, Slot, StepInfo};
 pub use sgd::SGD;
 pub use state::{GroupState, StateDict, TensorState};
+pub use variant::Variant;
 
 pub(crate) use shader::kernel_listings;

@@ -105,7 +105,11 @@ impl<R: Rule> AnyRule for R {
     }
 
     fn to_json(&self) -> Value {
-        config::write(R::NAME, self)
+        let mut json = config::write(R::NAME, self);
+        if let Value::Object(fields) = &mut json {
+            fields.retain(|field, _| !self.absent().contains(&field.as_str()));
+        }
+        json
     }
 
     fn boxed_with(&self, fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error> {
@@ -117,7 +121,14 @@ impl<R: Rule> AnyRule for R {
     }
 
     fn with_fields(&self, fields: &Map<String, Value>) -> Result<Self, Error> {
-        config::read("optimizer", R::NAME, fields)
+        let rule: R = config::read("optimizer", R::NAME, fields)?;
+        match rule.absent().iter().find(|field| fields.contains_key(**field)) {
+            Some(field) => Err(Error::Config {
+                what: format!("optimizer {}", R::NAME),
+                reason: format!("the variant has no field `{field}`"),
+            }),
+            None => Ok(rule),
+        }
     }
 }
 

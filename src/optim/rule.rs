@@ -30,6 +30,11 @@ pub trait Rule:
     /// [`Error::Constant`] with the option, its range and its value; [`Error::Config`].
     fn check(&self) -> Result<(), Error>;
 
+    /// Fields that the chosen variant does not have: refused in JSON, and left out of it.
+    fn absent(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Whether these options need a slot of [`Rule::SLOTS`].
     fn uses(&self, _slot: usize) -> bool {
         true
