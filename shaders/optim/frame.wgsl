@@ -20,6 +20,11 @@ fn squared(x: vec4f) -> vec4f {
     return min(x * x, LARGEST);
 }
 
+// Of zero it is zero. Keeps a NaN, which `sign` need not.
+fn sign_of(x: vec4f) -> vec4f {
+    return select(select(x, vec4f(-1.0), x < vec4f()), vec4f(1.0), x > vec4f());
+}
+
 // Keeps a NaN, which `max` need not.
 fn at_least_tiny(x: vec4f) -> vec4f {
     return select(x, TINY, x < TINY);
