@@ -129,6 +129,9 @@ pub enum Error {
     /// Two things that belong to different devices, stores or graphs were used together.
     #[error("{0}")]
     Mismatch(String),
+    /// Gradients or their norm are not finite, and the configuration says that this is an error.
+    #[error("{0}: lower the learning rate, clip the gradients, or look for what makes them so")]
+    NonFinite(String),
     /// A file that is missing, cannot be read or written, or is not what its name or format says.
     #[error("{path}: {reason}")]
     File {

@@ -2,6 +2,7 @@
 //!
 //! - [`ParamStore`] holds named tensors and their gradients, fused into flat buffers.
 //! - [`optim`] updates them: typed rules with torch's names and defaults, one dispatch for all tensors.
+//! - [`grad`] clips, scales, averages and skips gradients on their way there.
 //! - [`schedule`] gives the learning rate of each step, in f64 on the host.
 //! - [`graph`] and [`nn`] describe a network and compile it to a list of dispatches.
 //! - [`train`] runs it: one submit a step.
@@ -10,6 +11,7 @@
 mod config;
 pub mod error;
 pub mod gpu;
+pub mod grad;
 pub mod graph;
 pub mod layout;
 pub mod nn;
@@ -27,6 +29,8 @@ pub use wgpu;
 #[doc(hidden)]
 pub fn kernel_listings() -> Vec<gpu::KernelListing> {
     let mut listings = optim::kernel_listings();
+    listings.push(params::kernel_listing());
+    listings.extend(grad::kernel_listings());
     listings.extend(nn::kernel_listings());
     listings
 }

@@ -1,12 +1,14 @@
 //! The fused store: parameters and gradients of all tensors in flat buffers over one
 //! [`Layout`](crate::layout::Layout), and the gate that the optimizer's frame reads.
 
+mod add;
 mod adopt;
 mod builder;
 mod flat;
 mod gate;
 mod store;
 
+pub(crate) use add::kernel_listing;
 pub use builder::{GroupBuilder, ParamStoreBuilder};
 pub use flat::Flat;
 pub use gate::{Gate, GateValues};

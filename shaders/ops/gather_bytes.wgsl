@@ -11,7 +11,7 @@ struct Shape {
 
 fn number(row: u32, place: u32) -> f32 {
     let at = row * SAMPLE + place;
-    let byte = samples[at / 4u] >> (at % 4u * 8u) & 0xffu;
+    let byte = (samples[at / 4u] >> (at % 4u * 8u)) & 0xffu;
     return table[place / PIXELS * 256u + byte];
 }
 

@@ -1,7 +1,21 @@
 // Applies `rule` to four neighbouring elements an invocation: loads, calls, stores.
 
-struct Call { first: u32, len: u32, lr: f32, flags: u32 }
-struct Gate { grad_scale: f32, skip: u32, norm: f32, applied: u32, skipped: u32 }
+struct Call {
+    first: u32,
+    len: u32,
+    lr: f32,
+    flags: u32,
+    scale: f32,
+    clip_value: f32,
+    l1: f32,
+    l2: f32,
+    noise: f32,
+    element: u32,
+    seed_low: u32,
+    seed_high: u32,
+    step_low: u32,
+    step_high: u32,
+}
 
 const MAXIMIZE = 1u;
 // The smallest normal number: keeps 0 / 0 from making padding NaN where eps is 0.
@@ -47,11 +61,12 @@ fn main(
         return;
     }
     let at = call.first + index;
-    var g = grads[at] * gate.grad_scale;
+    let p = params[at];
+    var g = transformed(grads[at] * (gate.grad_scale * call.scale), p, at);
     if (call.flags & MAXIMIZE) != 0u {
         g = -g;
     }
     var state = load(at);
-    params[at] = rule(params[at], g, &state);
+    params[at] = rule(p, g, &state);
     store(at, state);
 }

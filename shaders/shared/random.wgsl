@@ -27,3 +27,11 @@ fn random_words(counter: vec4u, key: vec2u) -> vec4u {
 fn random_uniform(words: vec4u) -> vec4f {
     return vec4f(words >> vec4u(8u)) * 5.9604644775390625e-8;
 }
+
+// Numbers of the normal distribution, two from each pair of words (Box and Muller 1958).
+fn random_normal(words: vec4u) -> vec4f {
+    // In (0, 1], so that the logarithm is finite.
+    let radius = sqrt(-2.0 * log((vec2f(words.xz >> vec2u(8u)) + 1.0) * 5.9604644775390625e-8));
+    let angle = vec2f(words.yw >> vec2u(8u)) * (6.283185307179586 * 5.9604644775390625e-8);
+    return vec4f(radius * cos(angle), radius * sin(angle));
+}

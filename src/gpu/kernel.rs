@@ -17,6 +17,8 @@ pub enum Binding {
     },
     /// Storage that the kernel only reads.
     Read,
+    /// Storage that the kernel only reads, and whose offset is given with each dispatch.
+    ReadDynamic,
     /// Storage that the kernel reads and writes.
     ReadWrite,
 }
@@ -94,9 +96,9 @@ fn layout_entries(bindings: &[Binding]) -> Vec<wgpu::BindGroupLayoutEntry> {
                     has_dynamic_offset: dynamic,
                     min_binding_size: std::num::NonZeroU64::new(u64::from(bytes)),
                 },
-                Binding::Read | Binding::ReadWrite => wgpu::BindingType::Buffer {
-                    ty: wgpu::BufferBindingType::Storage { read_only: *kind == Binding::Read },
-                    has_dynamic_offset: false,
+                Binding::Read | Binding::ReadDynamic | Binding::ReadWrite => wgpu::BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Storage { read_only: *kind != Binding::ReadWrite },
+                    has_dynamic_offset: *kind == Binding::ReadDynamic,
                     min_binding_size: None,
                 },
             },

@@ -103,6 +103,26 @@ impl ReadRing {
         }
     }
 
+    /// As [`ReadRing::submitted`], of what was recorded under one tag.
+    pub(crate) fn submitted_one(&mut self, tag: u64) {
+        let others = self.take_others(tag);
+        self.submitted();
+        self.recorded = others;
+    }
+
+    /// As [`ReadRing::abandoned`], of what was recorded under one tag.
+    pub(crate) fn abandoned_one(&mut self, tag: u64) {
+        let others = self.take_others(tag);
+        self.abandoned();
+        self.recorded = others;
+    }
+
+    fn take_others(&mut self, tag: u64) -> VecDeque<Slot> {
+        let (this, others) = std::mem::take(&mut self.recorded).into_iter().partition(|slot| slot.tag == tag);
+        self.recorded = this;
+        others
+    }
+
     /// Says that what was recorded since the last submit will never be submitted, and frees its slots.
     pub fn abandoned(&mut self) {
         self.free.extend(self.recorded.drain(..).map(|slot| slot.buffer));

@@ -49,13 +49,20 @@ impl UniformRing {
     pub fn new(gpu: &Gpu, label: &str, slot_bytes: usize, slots: usize) -> Result<Self, Error> {
         let slots = slots.max(1);
         let slot_bytes = slot_bytes.max(1).next_multiple_of(Self::ALIGN);
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        use wgpu::BufferUsages as U;
+        let usage = U::UNIFORM | U::STORAGE | U::COPY_DST;
         let buffer = Buffer::with_usage(gpu, label, slot_bytes * slots, usage)?;
         Ok(Self { buffer, slot_bytes, taken: vec![false; slots], id: Arc::default() })
     }
 
     /// Dynamic offsets are multiples of this on every device.
     pub const ALIGN: usize = 256;
+
+    /// Pads a step's uniforms to where the next block may start, and says where that is.
+    pub(crate) fn align(bytes: &mut Vec<u8>) -> u32 {
+        bytes.resize(bytes.len().next_multiple_of(Self::ALIGN), 0);
+        u32::try_from(bytes.len()).expect("a step's uniforms are small")
+    }
 
     /// The buffer that all slots lie in, for bind groups with dynamic offsets.
     pub fn buffer(&self) -> &wgpu::Buffer {

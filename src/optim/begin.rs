@@ -11,7 +11,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let tensors = self.layout.spans().iter().zip(&self.progress).zip(params.frozen());
         for ((span, progress), _) in tensors.filter(|(_, frozen)| !**frozen) {
             let rule = &self.groups[span.group].rule;
-            let fresh = used_slots(rule) & !progress.live;
+            // A step that may yet have been skipped has written them already.
+            let fresh = used_slots(rule) & !progress.live & !progress.begun;
             for (bit, slot) in self.plan.slots.iter().enumerate().filter(|(bit, _)| fresh & (1 << bit) != 0) {
                 let value = f32_of(rule.initial(bit));
                 if let (Some(flat), true) = (slot, value != 0.0) {

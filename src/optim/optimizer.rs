@@ -3,14 +3,17 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::any::{AnyRule, overridden, used_slots};
-use super::plan::Plan;
+use super::outcome::Outcomes;
+use super::plan::{Needs, Plan};
+use super::rule::f32_of;
 use super::runs::Progress;
 use super::shader::WORKGROUP;
-use super::step::StepUniforms;
+use super::step::{Inputs, StepUniforms};
 use crate::Error;
 use crate::gpu::{Gpu, Held, Recorder, Ticket, grid};
+use crate::grad::{Passes, Riders, Transforms};
 use crate::layout::Layout;
-use crate::params::ParamStore;
+use crate::params::{GateValues, ParamStore};
 use crate::schedule::Schedule;
 
 /// A rule at work on one [`ParamStore`]: each of the store's groups has its own copy of the rule, and each
@@ -44,6 +47,11 @@ pub struct Optimizer<R> {
     pub(super) attempted: u64,
     pub(super) plan: Plan,
     uniforms: StepUniforms,
+    pub(super) transforms: Transforms,
+    passes: Passes,
+    riders: Riders,
+    /// What has become of steps, where transforms look at the gradients.
+    pub(super) outcomes: Option<Outcomes>,
     /// The latest recorded step that is neither submitted nor abandoned.
     latest: Option<Held>,
 }
@@ -77,6 +85,10 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             attempted: 0,
             plan: Plan::new(rule.slots().len()),
             uniforms: StepUniforms::default(),
+            transforms: Transforms::default(),
+            passes: Passes::default(),
+            riders: Riders::new(params.gpu(), &Transforms::default(), &layout)?,
+            outcomes: None,
             latest: None,
             layout,
         };
@@ -111,6 +123,41 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// The rules of all groups, to change an option of each, as in `for group in optimizer.param_groups`.
     pub fn rules_mut(&mut self) -> impl Iterator<Item = &mut R> {
         self.groups.iter_mut().map(|group| &mut group.rule)
+    }
+
+    /// Sets what happens to the gradients before the rule; counts of skipped steps and the factor of the loss
+    /// begin anew.
+    ///
+    /// # Errors
+    /// [`Error::Constant`] for an option out of its range; [`Error::UnknownName`] for a group or tensor of a
+    /// penalty; [`Error::Mismatch`] for another store; [`Error::RingFull`] while outcomes of steps are on their
+    /// way: [`Optimizer::read_outcomes`] waits for them; what a transform of one's own refuses. Then nothing was
+    /// changed.
+    pub fn set_transforms(&mut self, mut transforms: Transforms, params: &ParamStore) -> Result<(), Error> {
+        transforms.check()?;
+        self.check_store(params)?;
+        if self.outcomes.as_ref().is_some_and(|outcomes| !outcomes.is_idle()) {
+            let advice = "read_outcomes of the steps on their way first";
+            return Err(Error::RingFull { ring: "outcome", slots: Plan::RING, advice });
+        }
+        let riders = Riders::new(&self.gpu, &transforms, &self.layout)?;
+        for custom in &mut transforms.custom {
+            custom.prepare(params)?;
+        }
+        let loss_scale = transforms.grad_scaler.as_ref().map_or(1.0, |scaler| f32_of(scaler.init_scale));
+        let need_a_pass = transforms.need_a_pass();
+        let outcomes = || Outcomes::new(&self.gpu, params.shared_gate(), Plan::RING, self.attempted);
+        let outcomes = need_a_pass.then(outcomes).transpose()?;
+        params.gate().write(&self.gpu, GateValues { loss_scale, ..GateValues::OPEN })?;
+        (self.transforms, self.riders, self.outcomes) = (transforms, riders, outcomes);
+        self.passes = Passes::default();
+        self.plan.rebind();
+        Ok(())
+    }
+
+    /// What happens to the gradients before the rule.
+    pub fn transforms(&self) -> &Transforms {
+        &self.transforms
     }
 
     /// Where each tensor lies.
@@ -201,22 +248,38 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         params: &mut ParamStore,
     ) -> Result<Ticket, Error> {
         self.gpu.check()?;
-        if !Arc::ptr_eq(&self.store, params.id()) {
-            return Err(Error::Mismatch("this optimizer was built for another parameter store".into()));
-        }
+        self.check_store(params)?;
         if !recorder.gpu().is_same(&self.gpu) {
             return Err(Error::Mismatch("this recorder records for another device".into()));
         }
         self.plan.check()?;
+        self.hear()?;
+        self.check_outcomes()?;
         self.latest = None;
         self.compute(params)?;
         self.prepare(params)?;
         self.begin_slots(params)?;
+        for custom in &mut self.transforms.custom {
+            custom.record(recorder, params)?;
+        }
         let (ticket, base, bound) = self.plan.write(&self.gpu, &self.uniforms.bytes)?;
+        if self.transforms.need_a_pass() {
+            self.passes.record(recorder, base);
+        }
+        if let (Some(pick), Some((kernel, group))) = (self.uniforms.pick, &bound.pick) {
+            let groups = grid((pick.runs * pick.words).div_ceil(64));
+            recorder.dispatch(kernel, group, &[base + pick.call, base], groups);
+        }
+        let picked = bound.pick.is_some();
         for dispatch in &self.uniforms.dispatches {
-            let offsets = [base + dispatch.call, base + dispatch.hyper];
+            let hyper = if picked { dispatch.hyper } else { base + dispatch.hyper };
+            let offsets = [base + dispatch.call, hyper, dispatch.gate];
             let groups = grid(dispatch.vectors.div_ceil(WORKGROUP));
             recorder.dispatch(&bound.kernel, &bound.groups[dispatch.window], &offsets, groups);
+        }
+        if let Some(outcomes) = &mut self.outcomes {
+            let may_skip = self.transforms.may_skip();
+            outcomes.record(recorder, self.attempted, &ticket, may_skip)?;
         }
         self.count(params);
         self.latest = Some(ticket.held());
@@ -229,6 +292,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// [`Error::Mismatch`] for a ticket of another optimizer.
     pub fn submitted(&mut self, ticket: Ticket) -> Result<(), Error> {
         self.latest = self.latest.take().filter(|latest| !ticket.holds(latest));
+        if let Some(outcomes) = &mut self.outcomes {
+            outcomes.submitted(&ticket);
+        }
         self.plan.submitted(ticket)
     }
 
@@ -239,7 +305,11 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// [`Error::Mismatch`] for a ticket of another optimizer.
     pub fn abandoned(&mut self, ticket: Ticket) -> Result<(), Error> {
         let is_latest = self.latest.as_ref().is_some_and(|latest| ticket.holds(latest));
+        let back = self.outcomes.as_mut().and_then(|outcomes| outcomes.abandoned(&ticket));
         self.plan.submitted(ticket)?;
+        if let (Some(back), false) = (back, is_latest) {
+            self.progress.iter_mut().for_each(|progress| progress.forget(back));
+        }
         if is_latest {
             self.latest = None;
             self.attempted -= 1;
@@ -253,9 +323,24 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.groups.iter().fold(0, |mask, group| mask | used_slots(&group.rule))
     }
 
+    fn check_store(&self, params: &ParamStore) -> Result<(), Error> {
+        if Arc::ptr_eq(&self.store, params.id()) {
+            return Ok(());
+        }
+        Err(Error::Mismatch("this optimizer was built for another parameter store".into()))
+    }
+
     fn prepare(&mut self, params: &ParamStore) -> Result<(), Error> {
         let mask = self.used_slots();
-        self.plan.prepare(&self.groups[0].rule, params, mask, self.uniforms.bytes.len())
+        let StepUniforms { bytes, pick, .. } = &self.uniforms;
+        let needs = Needs { bytes: bytes.len(), riders: &self.riders, pick: *pick };
+        if self.plan.prepare(&self.groups[0].rule, params, mask, &needs)? {
+            self.passes.rebind();
+        }
+        if self.transforms.need_a_pass() {
+            self.passes.prepare(&self.transforms, params, self.plan.ring())?;
+        }
+        Ok(())
     }
 
     fn compute(&mut self, params: &ParamStore) -> Result<(), Error> {
@@ -267,17 +352,41 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 return Err(Error::Config { what: format!("group {name:?}"), reason });
             }
         }
-        let rules = |group: usize| &self.groups[group].rule;
-        self.uniforms.compute(&self.layout, rules, &self.progress, params.frozen())
+        self.uniforms.bytes.clear();
+        if self.transforms.need_a_pass() {
+            let bytes = &mut self.uniforms.bytes;
+            self.passes.compute(&self.transforms, &self.layout, params.frozen(), bytes);
+        }
+        let deviation = self.transforms.noise.as_ref().map_or(0.0, |noise| noise.deviation(self.attempted));
+        let inputs = Inputs {
+            layout: &self.layout,
+            progress: &self.progress,
+            frozen: params.frozen(),
+            riders: &self.riders,
+            noise: f32_of(deviation),
+            attempted: self.attempted,
+            may_skip: self.transforms.may_skip(),
+        };
+        self.uniforms.compute(&inputs, |group| &self.groups[group].rule)
     }
 
     fn count(&mut self, params: &ParamStore) {
         self.attempted += 1;
+        let may_skip = self.transforms.may_skip();
         let spans = self.layout.spans().iter().zip(params.frozen());
         for ((span, frozen), progress) in spans.zip(&mut self.progress) {
-            if !frozen {
+            if may_skip {
+                progress.pending = progress.pending << 1 | u32::from(!frozen);
+            }
+            if *frozen {
+                continue;
+            }
+            let used = used_slots(&self.groups[span.group].rule);
+            if may_skip {
+                progress.begun |= used;
+            } else {
                 progress.applied += 1;
-                progress.live |= used_slots(&self.groups[span.group].rule);
+                progress.live |= used;
             }
         }
     }

@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
 use super::AnyRule;
-use super::shader::source;
+use super::shader::{pick_source, source};
+use super::step::Pick;
 use crate::Error;
-use crate::gpu::{Gpu, Kernel, Region, Ticket, UniformRing};
+use crate::gpu::{Buffer, Gpu, Kernel, Region, Ticket, UniformRing};
+use crate::grad::{Riders, Variant};
 use crate::layout::Layout;
-use crate::params::{Flat, ParamStore};
+use crate::params::{Flat, GateValues, ParamStore};
 
 /// What an optimizer holds on the device: slots, kernel, bind groups and the uniforms of recorded steps.
 #[derive(Debug)]
@@ -13,6 +15,7 @@ pub(super) struct Plan {
     pub(super) slots: Vec<Option<Flat>>,
     // The last one is written to; earlier ones were too small and wait for their tickets.
     rings: Vec<UniformRing>,
+    picked: Option<Buffer<u32>>,
     bound: Option<Bound>,
 }
 
@@ -21,14 +24,25 @@ pub(super) struct Bound {
     pub(super) kernel: Arc<Kernel>,
     /// One for each window.
     pub(super) groups: Vec<wgpu::BindGroup>,
+    /// Where the constants of a step have to be picked.
+    pub(super) pick: Option<(Arc<Kernel>, wgpu::BindGroup)>,
+}
+
+/// What a step needs of the plan.
+#[derive(Debug)]
+pub(super) struct Needs<'a> {
+    /// Bytes of its uniforms.
+    pub(super) bytes: usize,
+    pub(super) riders: &'a Riders,
+    pub(super) pick: Option<Pick>,
 }
 
 impl Plan {
     /// Steps that may be recorded and not yet submitted.
-    const RING: usize = 8;
+    pub(super) const RING: usize = 8;
 
     pub(super) fn new(slots: usize) -> Self {
-        Self { slots: (0..slots).map(|_| None).collect(), rings: Vec::new(), bound: None }
+        Self { slots: (0..slots).map(|_| None).collect(), rings: Vec::new(), picked: None, bound: None }
     }
 
     /// Refuses if a step cannot be recorded now.
@@ -57,51 +71,91 @@ impl Plan {
         Ok(())
     }
 
-    /// Makes what a step with `bytes` bytes of uniforms needs and does not find; nothing after warm-up.
+    /// Makes what a step needs and does not find; nothing after warm-up. Says whether the uniforms are in
+    /// another buffer now.
     pub(super) fn prepare(
         &mut self,
         rule: &impl AnyRule,
         params: &ParamStore,
         mask: u32,
-        bytes: usize,
-    ) -> Result<(), Error> {
-        let gpu = params.gpu();
+        step: &Needs<'_>,
+    ) -> Result<bool, Error> {
+        let (gpu, bytes) = (params.gpu(), step.bytes);
         self.add_slots(gpu, rule, params.layout(), mask)?;
+        let mut moved = false;
         if self.rings.last().is_none_or(|ring| ring.slot_bytes() < bytes) {
             // Room for twice as many runs, so that freezing one tensor after another makes few rings.
             let ring = UniformRing::new(gpu, "step uniforms", 2 * bytes, Self::RING)?;
             self.rings.retain(|ring| !ring.is_idle());
             self.rings.push(ring);
+            (self.bound, moved) = (None, true);
+        }
+        let words = step.pick.map_or(0, |pick| pick.runs.max(1) * UniformRing::ALIGN / 4);
+        if self.picked.as_ref().map_or(0, Buffer::len) < words {
+            use wgpu::BufferUsages as U;
+            let usage = U::STORAGE | U::UNIFORM;
+            self.picked = Some(Buffer::with_usage(gpu, "picked constants", 2 * words, usage)?);
             self.bound = None;
         }
         if self.bound.is_none() {
-            self.bound = Some(self.bind(rule, params)?);
+            self.bound = Some(self.bind(rule, params, step)?);
         }
-        Ok(())
+        Ok(moved)
     }
 
-    fn bind(&self, rule: &impl AnyRule, params: &ParamStore) -> Result<Bound, Error> {
+    fn bind(&self, rule: &impl AnyRule, params: &ParamStore, step: &Needs<'_>) -> Result<Bound, Error> {
         let gpu = params.gpu();
         let mask = (0..).zip(&self.slots).filter(|(_, s)| s.is_some()).fold(0, |mask, (i, _)| mask | 1 << i);
-        let kernel = gpu.kernel(&source(rule.shader(), rule.hyper_block().0, rule.slots(), mask))?;
+        let kernel = gpu.kernel(&source(
+            rule.shader(),
+            rule.hyper_block().0,
+            rule.slots(),
+            mask,
+            step.riders.variant,
+        ))?;
         let ring = self.rings.last().expect("a ring is made first").buffer();
         let block = Region { buffer: ring, offset: 0, bytes: UniformRing::ALIGN as u64 };
+        let picked = self.picked.as_ref().filter(|_| step.pick.is_some());
+        let hyper = picked.map_or(block, |picked| picked.region_of(0, UniformRing::ALIGN / 4));
         let groups = params
             .layout()
             .windows()
             .map(|window| {
                 let mut regions = vec![
                     block,
-                    block,
+                    hyper,
                     params.gate().region(),
                     params.params().window(&window),
                     params.grads().window(&window),
                 ];
                 regions.extend(self.slots.iter().flatten().map(|slot| slot.window(&window)));
+                if step.riders.variant == Variant::Noisy {
+                    const BLOCK: usize = Layout::TENSOR_ALIGN;
+                    let real = &step.riders.real[window.buffer];
+                    regions.push(real.region_of(window.offset / BLOCK, window.len / BLOCK));
+                }
                 gpu.bind_group(&kernel, &regions)
             })
             .collect::<Result<_, _>>()?;
-        Ok(Bound { kernel, groups })
+        let pick = picked.map(|picked| {
+            let kernel = gpu.kernel(&pick_source())?;
+            let ring = self.rings.last().expect("a ring is made first");
+            let slot = Region { buffer: ring.buffer(), offset: 0, bytes: ring.slot_bytes() as u64 };
+            let gate = Region { bytes: size_of::<GateValues>() as u64, ..params.gate().region() };
+            let group = gpu.bind_group(&kernel, &[block, gate, slot, picked.region()])?;
+            Ok::<_, Error>((kernel, group))
+        });
+        Ok(Bound { kernel, groups, pick: pick.transpose()? })
+    }
+
+    /// Forgets what is bound: other transforms need another kernel.
+    pub(super) fn rebind(&mut self) {
+        self.bound = None;
+    }
+
+    /// The buffer that the uniforms of the next step lie in.
+    pub(super) fn ring(&self) -> &wgpu::Buffer {
+        self.rings.last().expect("prepared").buffer()
     }
 
     /// Takes a slot of the ring for a step's uniforms.

@@ -1,5 +1,7 @@
 use std::ops::Range;
 
+use super::StepInfo;
+use crate::grad::Rider;
 use crate::layout::Layout;
 
 /// What a tensor has behind it.
@@ -9,31 +11,76 @@ pub(super) struct Progress {
     pub(super) applied: u64,
     /// One bit for each slot that a step has used.
     pub(super) live: u32,
+    /// One bit for each of the latest steps that may yet turn out to have been skipped, the lowest for the
+    /// last: 1 if the tensor took part.
+    pub(super) pending: u32,
+    /// One bit for each slot that one of them uses.
+    pub(super) begun: u32,
+}
+
+impl Progress {
+    /// Where the tensor stands if `more` of the pending steps were applied.
+    pub(super) fn after(self, more: u32) -> StepInfo {
+        let live = if more == 0 { self.live } else { self.live | self.begun };
+        StepInfo { step: self.applied + u64::from(more) + 1, live }
+    }
+
+    /// The oldest pending step, `oldest` steps ago, has turned out to be applied or skipped.
+    pub(super) fn settle(&mut self, oldest: u32, applied: bool) {
+        let bit = 1 << oldest;
+        if applied && self.pending & bit != 0 {
+            self.applied += 1;
+            self.live |= self.begun;
+        }
+        self.pending &= !bit;
+        if self.pending == 0 {
+            self.begun = 0;
+        }
+    }
+
+    /// A pending step, `back` steps ago, has never been.
+    pub(super) fn forget(&mut self, back: u32) {
+        let later = (1 << back) - 1;
+        self.pending = (self.pending & later) | ((self.pending >> 1) & !later);
+        if self.pending == 0 {
+            self.begun = 0;
+        }
+    }
 }
 
 /// Neighbouring tensors of one group that stand at the same point, and so share a step's constants.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Run {
     pub(super) group: usize,
     pub(super) before: Progress,
+    pub(super) rider: Rider,
     /// Elements of the flat space, padding included.
     pub(super) range: Range<usize>,
 }
 
 /// Collects the runs of a step into `runs`, in order.
-pub(super) fn collect(layout: &Layout, progress: &[Progress], frozen: &[bool], runs: &mut Vec<Run>) {
+pub(super) fn collect(
+    layout: &Layout,
+    progress: &[Progress],
+    frozen: &[bool],
+    riders: &[Rider],
+    runs: &mut Vec<Run>,
+) {
     runs.clear();
-    for ((span, before), frozen) in layout.spans().iter().zip(progress).zip(frozen) {
+    for (((span, before), frozen), rider) in layout.spans().iter().zip(progress).zip(frozen).zip(riders) {
         if *frozen {
             continue;
         }
         let end = span.first + span.padded_len();
         match runs.last_mut() {
             // There is a gap where a tensor was moved to the next buffer.
-            Some(run) if run.group == span.group && run.before == *before && run.range.end == span.first => {
+            Some(run)
+                if (run.group, run.before, run.rider, run.range.end)
+                    == (span.group, *before, *rider, span.first) =>
+            {
                 run.range.end = end;
             }
-            _ => runs.push(Run { group: span.group, before: *before, range: span.first..end }),
+            _ => runs.push(Run { group: span.group, before: *before, rider: *rider, range: span.first..end }),
         }
     }
 }
@@ -62,7 +109,7 @@ mod tests {
 
     fn ranges(progress: &[Progress], frozen: &[bool]) -> Vec<(usize, Range<usize>)> {
         let mut runs = Vec::new();
-        collect(&layout(), progress, frozen, &mut runs);
+        collect(&layout(), progress, frozen, &[Rider::default(); 4], &mut runs);
         runs.into_iter().map(|run| (run.group, run.range)).collect()
     }
 

@@ -2,9 +2,11 @@ use std::fmt::Write;
 
 use super::{RULES, Shader, Slot};
 use crate::gpu::{Binding, Block, KernelListing, KernelSource, uniform};
+use crate::grad;
 use crate::params::GateValues;
 
 const FRAME: &str = include_str!("../../shaders/optim/frame.wgsl");
+const GATE: &str = include_str!("../../shaders/shared/gate.wgsl");
 
 /// Invocations of a workgroup; each works on four elements.
 pub(super) const WORKGROUP: usize = 256;
@@ -20,14 +22,65 @@ uniform! {
         pub(super) lr: f32,
         /// [`MAXIMIZE`] or 0.
         pub(super) flags: u32,
+        /// What the gradient is multiplied by, beside the gate's factor.
+        pub(super) scale: f32,
+        /// The largest magnitude of a gradient.
+        pub(super) clip_value: f32,
+        /// Factor of the parameter's sign in a penalty's gradient.
+        pub(super) l1: f32,
+        /// Factor of the parameter.
+        pub(super) l2: f32,
+        /// Deviation of the noise.
+        pub(super) noise: f32,
+        /// The window's first vector in the flat space: with the step and the seed, what the noise depends on.
+        pub(super) element: u32,
+        pub(super) seed_low: u32,
+        pub(super) seed_high: u32,
+        pub(super) step_low: u32,
+        pub(super) step_high: u32,
+    }
+}
+
+uniform! {
+    /// What picking covers.
+    pub(super) struct PickCall {
+        pub(super) runs: u32,
+        /// Words of a rule's constants.
+        pub(super) words: u32,
+        /// First word of the table of runs.
+        pub(super) table: u32,
     }
 }
 
 /// The flag that negates the gradient.
 pub(super) const MAXIMIZE: u32 = 1;
 
-/// The kernel of a rule with the slots whose bits are set in `mask`.
-pub(super) fn source(rule: Shader, hyper_bytes: usize, slots: &[Slot], mask: u32) -> KernelSource {
+/// The kernel that picks the constants of a step which may be another one than the host can know.
+pub(super) fn pick_source() -> KernelSource {
+    let uniform = |bytes: usize, dynamic| Binding::Uniform {
+        bytes: u32::try_from(bytes).expect("uniform blocks are small"),
+        dynamic,
+    };
+    KernelSource {
+        name: "optim/pick".into(),
+        wgsl: format!("{}\n{GATE}", include_str!("../../shaders/optim/pick.wgsl")).into(),
+        bindings: vec![
+            uniform(size_of::<PickCall>(), true),
+            uniform(size_of::<GateValues>(), false),
+            Binding::ReadDynamic,
+            Binding::ReadWrite,
+        ],
+    }
+}
+
+/// The kernel of a rule with the slots whose bits are set in `mask`, and what rides in it.
+pub(super) fn source(
+    rule: Shader,
+    hyper_bytes: usize,
+    slots: &[Slot],
+    mask: u32,
+    variant: grad::Variant,
+) -> KernelSource {
     let used: Vec<&str> =
         (0..).zip(slots).filter(|(i, _)| mask & (1 << i) != 0).map(|(_, s)| s.name).collect();
     let uniform = |bytes: usize, dynamic| Binding::Uniform {
@@ -37,14 +90,21 @@ pub(super) fn source(rule: Shader, hyper_bytes: usize, slots: &[Slot], mask: u32
     let mut bindings = vec![
         uniform(size_of::<Call>(), true),
         uniform(hyper_bytes, true),
-        uniform(size_of::<GateValues>(), false),
+        uniform(size_of::<GateValues>(), true),
         Binding::ReadWrite,
         Binding::Read,
     ];
     bindings.extend(used.iter().map(|_| Binding::ReadWrite));
+    let mut memory = memory(&used);
+    if variant == grad::Variant::Noisy {
+        let binding = bindings.len();
+        writeln!(memory, "@group(0) @binding({binding}) var<storage, read> real: array<u32>;")
+            .expect("a string takes everything");
+        bindings.push(Binding::Read);
+    }
     KernelSource {
-        name: format!("optim/{}[{}]", rule.stem, used.join(",")),
-        wgsl: format!("{}\n{FRAME}\n{}", rule.text, memory(&used)).into(),
+        name: format!("optim/{}[{}]{}", rule.stem, used.join(","), variant.suffix()),
+        wgsl: format!("{}\n{GATE}{FRAME}\n{}\n{memory}", rule.text, variant.wgsl()).into(),
         bindings,
     }
 }
@@ -67,15 +127,24 @@ fn memory(used: &[&str]) -> String {
     )
 }
 
-/// Every kernel of every rule, with every choice of slots.
+/// Every kernel of every rule, with every choice of slots, and everything that can ride in it where all slots are
+/// in use.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
-    RULES
-        .iter()
-        .flat_map(|entry| {
-            (0..1 << entry.slots.len()).map(|mask| KernelListing {
-                source: source(entry.shader, entry.hyper.bytes, entry.slots, mask),
-                blocks: vec![Block::of::<Call>("Call"), entry.hyper, Block::of::<GateValues>("Gate")],
-            })
-        })
-        .collect()
+    let gate = Block::of::<GateValues>("Gate");
+    let mut listings =
+        vec![KernelListing { source: pick_source(), blocks: vec![Block::of::<PickCall>("Pick"), gate] }];
+    for entry in RULES {
+        let all = (1 << entry.slots.len()) - 1;
+        for mask in 0..=all {
+            for variant in grad::Variant::ALL {
+                if mask == all || variant == grad::Variant::Plain {
+                    listings.push(KernelListing {
+                        source: source(entry.shader, entry.hyper.bytes, entry.slots, mask, variant),
+                        blocks: vec![Block::of::<Call>("Call"), entry.hyper, gate],
+                    });
+                }
+            }
+        }
+    }
+    listings
 }

@@ -10,6 +10,7 @@ use super::runs::Progress;
 use crate::Error;
 use crate::error::at_least;
 use crate::layout::Span;
+use crate::params::GateValues;
 
 /// All that an optimizer remembers, in the shape of torch's `state_dict`, with names in place of indices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,7 +64,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let slots = self.plan.slots.iter();
         let slots: Result<Slots, Error> =
             slots.map(|slot| slot.as_ref().map(|flat| flat.read_all(&self.gpu)).transpose()).collect();
-        Ok(self.state_dict(&slots?))
+        let gate = self.waiting().map(|gate| gate.read(&self.gpu, 0)).transpose()?;
+        Ok(self.state_dict(&slots?, gate))
     }
 
     /// As [`Optimizer::read_state_dict`], without blocking.
@@ -78,14 +80,19 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 None => None,
             });
         }
-        Ok(self.state_dict(&slots))
+        let gate = match self.waiting() {
+            Some(gate) => Some(gate.read_async(&self.gpu, 0).await?),
+            None => None,
+        };
+        Ok(self.state_dict(&slots, gate))
     }
 
-    fn state_dict(&self, slots: &Slots) -> StateDict {
+    fn state_dict(&self, slots: &Slots, gate: Option<GateValues>) -> StateDict {
+        let progress = self.progress_after(gate);
         let spans = self.layout.spans();
         let state = spans
             .iter()
-            .zip(&self.progress)
+            .zip(&progress)
             .filter(|(_, progress)| progress.applied > 0)
             .map(|(span, progress)| (span.name.clone(), self.tensor_state(span, *progress, slots)))
             .collect();
@@ -146,6 +153,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.groups = groups;
         self.progress = progress;
         self.attempted = dict.attempted;
+        if let Some(outcomes) = &mut self.outcomes {
+            outcomes.forget(self.attempted);
+        }
         Ok(())
     }
 
@@ -190,7 +200,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 return refuse(format!("{name} has {} steps, expected at most {MOST_STEPS}", tensor.step));
             }
             let live = live_slots(span, tensor, &groups[span.group].rule)?;
-            progress[index] = Progress { applied: tensor.step, live };
+            progress[index] = Progress { applied: tensor.step, live, ..Progress::default() };
         }
         Ok(progress)
     }

@@ -2,11 +2,13 @@ use std::ops::Range;
 
 use super::rule::f32_of;
 use super::runs::{self, Progress, Run};
-use super::shader::{Call, MAXIMIZE};
-use super::{AnyRule, Slot, StepInfo};
+use super::shader::{Call, MAXIMIZE, PickCall};
+use super::{AnyRule, Slot};
 use crate::Error;
 use crate::gpu::UniformRing;
+use crate::grad::Riders;
 use crate::layout::Layout;
+use crate::params::Gate;
 
 /// The dispatches of one step and the uniforms that they read, kept so that later steps need no memory.
 #[derive(Debug, Default)]
@@ -14,70 +16,127 @@ pub(super) struct StepUniforms {
     runs: Vec<Run>,
     pub(super) dispatches: Vec<Dispatch>,
     pub(super) bytes: Vec<u8>,
+    /// Where the constants of a step that may turn out to be another one are picked, if there are any.
+    pub(super) pick: Option<Pick>,
 }
 
-/// One dispatch, with the first bytes of its blocks in the step's uniforms.
+/// One dispatch, with the first bytes of its blocks: in the step's uniforms, the constants perhaps in what was
+/// picked, the gate's in the gate.
 #[derive(Debug)]
 pub(super) struct Dispatch {
     pub(super) window: usize,
     pub(super) vectors: usize,
     pub(super) call: u32,
     pub(super) hyper: u32,
+    pub(super) gate: u32,
+}
+
+/// The dispatch that picks constants.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pick {
+    pub(super) call: u32,
+    pub(super) runs: usize,
+    pub(super) words: usize,
+}
+
+/// What a step is computed from.
+#[derive(Debug)]
+pub(super) struct Inputs<'a> {
+    pub(super) layout: &'a Layout,
+    pub(super) progress: &'a [Progress],
+    pub(super) frozen: &'a [bool],
+    pub(super) riders: &'a Riders,
+    /// Deviation of the noise.
+    pub(super) noise: f32,
+    /// Steps attempted before this one.
+    pub(super) attempted: u64,
+    pub(super) may_skip: bool,
 }
 
 impl StepUniforms {
-    /// What the next step over the tensors that are not frozen needs; `rules` are those of the groups.
+    /// Appends to `bytes` what the next step over the tensors that are not frozen needs; `rules` are those of
+    /// the groups.
     pub(super) fn compute<'r, R: AnyRule + 'r>(
         &mut self,
-        layout: &Layout,
+        inputs: &Inputs<'_>,
         rules: impl Fn(usize) -> &'r R,
-        progress: &[Progress],
-        frozen: &[bool],
     ) -> Result<(), Error> {
-        let Self { runs, dispatches, bytes } = self;
-        runs::collect(layout, progress, frozen, runs);
+        let Self { runs, dispatches, bytes, pick } = self;
+        let Inputs { layout, riders, .. } = inputs;
+        runs::collect(layout, inputs.progress, inputs.frozen, &riders.tensors, runs);
         dispatches.clear();
-        bytes.clear();
-        for run in runs {
+        let mut table: Vec<u32> = Vec::new();
+        let mut words = 0;
+        for (number, run) in runs.iter().enumerate() {
             let rule = rules(run.group);
-            let hyper = align(bytes);
-            rule.hyper_bytes(&StepInfo { step: run.before.applied + 1, live: run.before.live }, bytes);
-            check_finite(rule, &bytes[hyper as usize..])?;
+            let first = UniformRing::align(bytes);
+            // A row for each count of pending steps that may have been applied.
+            for more in 0..=run.before.pending.count_ones() {
+                let row = bytes.len();
+                rule.hyper_bytes(&run.before.after(more), bytes);
+                check_finite(rule, &bytes[row..])?;
+                words = (bytes.len() - row) / 4;
+            }
+            table.extend([run.before.pending, first / 4]);
+            let hyper = if inputs.may_skip { count(number * UniformRing::ALIGN) } else { first };
             for (window, range) in runs::cut(layout, run.range.clone()) {
-                let call = align(bytes);
-                bytes.extend_from_slice(bytemuck::bytes_of(&call_of(rule, &range)));
-                dispatches.push(Dispatch { window, vectors: range.len() / 4, call, hyper });
+                let call = UniformRing::align(bytes);
+                bytes.extend_from_slice(bytemuck::bytes_of(&call_of(rule, inputs, run, window, &range)));
+                let gate = count(run.group * Gate::STRIDE);
+                dispatches.push(Dispatch { window, vectors: range.len() / 4, call, hyper, gate });
             }
         }
+        *pick = inputs.may_skip.then(|| {
+            let start = UniformRing::align(bytes);
+            bytes.extend_from_slice(bytemuck::cast_slice(&table));
+            let call = UniformRing::align(bytes);
+            let block = PickCall { runs: count(runs.len()), words: count(words), table: start / 4 };
+            bytes.extend_from_slice(bytemuck::bytes_of(&block));
+            Pick { call, runs: runs.len(), words }
+        });
         Ok(())
     }
-}
 
-impl StepUniforms {
     /// Puts the tensors of the computed step back to where they stood before it.
     pub(super) fn undo(&self, layout: &Layout, progress: &mut [Progress]) {
         for (span, progress) in layout.spans().iter().zip(progress) {
-            if let Some(run) = self.runs.iter().find(|run| run.range.contains(&span.first)) {
-                *progress = run.before;
+            match self.runs.iter().find(|run| run.range.contains(&span.first)) {
+                Some(run) => *progress = run.before,
+                None => progress.forget(0),
             }
         }
     }
 }
 
-/// Pads to where the next uniform block may start, and says where that is.
-fn align(bytes: &mut Vec<u8>) -> u32 {
-    bytes.resize(bytes.len().next_multiple_of(UniformRing::ALIGN), 0);
-    u32::try_from(bytes.len()).expect("a step's uniforms are small")
-}
-
-fn call_of(rule: &impl AnyRule, range: &Range<usize>) -> Call {
-    let vectors = |elements: usize| u32::try_from(elements / 4).expect("windows are counted in 32 bits");
+fn call_of(rule: &impl AnyRule, inputs: &Inputs<'_>, run: &Run, window: usize, range: &Range<usize>) -> Call {
+    let Inputs { layout, riders, .. } = inputs;
+    let halves = |number: u64| {
+        let bytes = number.to_le_bytes();
+        let (low, high) = (&bytes[..4], &bytes[4..]);
+        (bytemuck::pod_read_unaligned(low), bytemuck::pod_read_unaligned(high))
+    };
+    let ((seed_low, seed_high), (step_low, step_high)) = (halves(riders.seed), halves(inputs.attempted));
     Call {
-        first: vectors(range.start),
-        len: vectors(range.len()),
+        first: count(range.start / 4),
+        len: count(range.len() / 4),
         lr: f32_of(rule.lr()),
         flags: if rule.maximize() { MAXIMIZE } else { 0 },
+        scale: riders.scale,
+        clip_value: riders.clip_value,
+        l1: run.rider.l1,
+        l2: run.rider.l2,
+        noise: inputs.noise,
+        // It may wrap: then it is still another one for each vector of a window.
+        element: u32::try_from(window * layout.window_len() / 4 % (1 << 32)).expect("less than 2^32"),
+        seed_low,
+        seed_high,
+        step_low,
+        step_high,
     }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).expect("what a step covers is counted in 32 bits")
 }
 
 /// Refuses constants that 32 bits cannot hold: they would make padding NaN.

@@ -1,65 +1,114 @@
 use crate::Error;
-use crate::gpu::{Buffer, Gpu, Region, uniform};
+use crate::gpu::{Buffer, Gpu, Region, UniformRing, uniform};
 
 uniform! {
-    /// What the frame of every optimizer reads before it touches a parameter.
+    /// What decides over a step on the device: written there by gradient transforms, read by the frame of every
+    /// optimizer before it touches a parameter.
     pub struct GateValues {
         /// Every gradient is multiplied by this. 1 in a new gate.
         pub grad_scale: f32,
         /// Where not 0, the step leaves parameters and state as they are. 0 in a new gate.
         pub skip: u32,
-        /// Room for the last gradient norm; 0, since nothing takes one yet.
+        /// Norm of the gradients of the last step, before it was clipped; 0 until one was taken.
         pub norm: f32,
-        /// Room for the count of steps applied; 0, since nothing decides on skipping yet.
+        /// What the loss is multiplied by for the next backward pass. 1 in a new gate.
+        pub loss_scale: f32,
+        /// Steps since `loss_scale` has changed.
+        pub growth_tracker: u32,
+        /// Steps applied under a policy that may skip some.
         pub applied: u32,
-        /// Room for the count of steps skipped; 0, since nothing decides on skipping yet.
+        /// Steps skipped.
         pub skipped: u32,
+        /// Steps skipped since the last one that was applied.
+        pub skipped_in_a_row: u32,
+        /// A bit for each of the last 32 steps under such a policy, the lowest for the last: 1 if it was applied.
+        pub history: u32,
     }
 }
 
 impl GateValues {
-    /// What a new gate holds: scale 1, nothing skipped.
-    pub const OPEN: Self = Self { grad_scale: 1.0, skip: 0, norm: 0.0, applied: 0, skipped: 0 };
+    /// What a new gate holds: scales of 1, nothing skipped.
+    pub const OPEN: Self = Self {
+        grad_scale: 1.0,
+        skip: 0,
+        norm: 0.0,
+        loss_scale: 1.0,
+        growth_tracker: 0,
+        applied: 0,
+        skipped: 0,
+        skipped_in_a_row: 0,
+        history: 0,
+    };
 }
 
 /// A small buffer between gradient transforms, which write it as storage, and the optimizer's frame,
 /// which reads it as a uniform. So a clip or a skipped step needs no read-back.
+///
+/// It holds [`GateValues`] once for each group, 256 bytes apart. Those of the first group are those of the step;
+/// of the others only `grad_scale`, `skip` and `norm` are used, where norms are clipped group by group.
 #[derive(Debug)]
 pub struct Gate {
-    buffer: Buffer<GateValues>,
+    buffer: Buffer<u8>,
+    groups: usize,
 }
 
 impl Gate {
-    pub(super) fn new(gpu: &Gpu) -> Result<Self, Error> {
+    /// Bytes from one group's values to the next.
+    pub const STRIDE: usize = UniformRing::ALIGN;
+
+    pub(super) fn new(gpu: &Gpu, groups: usize) -> Result<Self, Error> {
         use wgpu::BufferUsages as U;
         let usage = U::STORAGE | U::UNIFORM | U::COPY_DST | U::COPY_SRC;
-        let gate = Self { buffer: Buffer::with_usage(gpu, "gate", 1, usage)? };
+        let gate = Self { buffer: Buffer::with_usage(gpu, "gate", groups * Self::STRIDE, usage)?, groups };
         gate.write(gpu, GateValues::OPEN)?;
         Ok(gate)
     }
 
-    /// All of it, as a kernel binds it.
+    /// The values of one group, as a kernel binds them; those of another group are [`Gate::STRIDE`] bytes behind.
     pub fn region(&self) -> Region<'_> {
+        self.buffer.region_of(0, size_of::<GateValues>())
+    }
+
+    /// All of it, as a kernel binds it.
+    pub fn all(&self) -> Region<'_> {
         self.buffer.region()
     }
 
-    /// Writes it from the host, before any transform does; it lands before the next submit.
+    /// Writes the values of all groups from the host; they land before the next submit.
     ///
     /// # Errors
     /// [`Error::Constant`] for a scale that is not finite, which would make padding NaN.
-    #[doc(hidden)]
-    pub fn write(&self, gpu: &Gpu, values: GateValues) -> Result<(), Error> {
+    pub(crate) fn write(&self, gpu: &Gpu, values: GateValues) -> Result<(), Error> {
         if !values.grad_scale.is_finite() {
             return Err(Error::constant("grad_scale", "finite", values.grad_scale));
         }
-        self.buffer.write(gpu, 0, &[values])
+        let mut bytes = vec![0; self.groups * Self::STRIDE];
+        for entry in bytes.chunks_exact_mut(Self::STRIDE) {
+            entry[..size_of::<GateValues>()].copy_from_slice(bytemuck::bytes_of(&values));
+        }
+        self.buffer.write(gpu, 0, &bytes)
     }
 
-    /// Waits for the device and reads it.
+    /// Waits for the device and reads the values of a group, by its place in the layout.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`].
-    pub fn read(&self, gpu: &Gpu) -> Result<GateValues, Error> {
-        Ok(self.buffer.read(gpu, 0, 1)?[0])
+    /// [`Error::Length`] for a group that does not exist; [`Error::DeviceLost`].
+    pub fn read(&self, gpu: &Gpu, group: usize) -> Result<GateValues, Error> {
+        let bytes = self.buffer.read(gpu, group * Self::STRIDE, size_of::<GateValues>())?;
+        Ok(bytemuck::pod_read_unaligned(&bytes))
+    }
+
+    /// As [`Gate::read`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Gate::read`].
+    pub async fn read_async(&self, gpu: &Gpu, group: usize) -> Result<GateValues, Error> {
+        let bytes = self.buffer.read_async(gpu, group * Self::STRIDE, size_of::<GateValues>()).await?;
+        Ok(bytemuck::pod_read_unaligned(&bytes))
+    }
+
+    /// Its buffer, to be copied from.
+    pub fn raw(&self) -> &wgpu::Buffer {
+        self.buffer.raw()
     }
 }

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::add::Added;
 use super::flat::check_len;
 use super::{Flat, Gate, ParamStoreBuilder};
 use crate::Error;
@@ -26,8 +27,9 @@ pub struct ParamStore {
     gpu: Gpu,
     params: Flat,
     grads: Flat,
-    gate: Gate,
+    gate: Arc<Gate>,
     frozen: Vec<bool>,
+    pub(super) added: Option<Added>,
     id: Arc<()>,
 }
 
@@ -39,7 +41,8 @@ impl ParamStore {
 
     pub(super) fn new(gpu: &Gpu, params: Flat, grads: Flat) -> Result<Self, Error> {
         let frozen = vec![false; params.layout().spans().len()];
-        Ok(Self { gpu: gpu.clone(), params, grads, gate: Gate::new(gpu)?, frozen, id: Arc::default() })
+        let gate = Arc::new(Gate::new(gpu, params.layout().groups().len())?);
+        Ok(Self { gpu: gpu.clone(), params, grads, gate, frozen, added: None, id: Arc::default() })
     }
 
     /// The device.
@@ -64,6 +67,11 @@ impl ParamStore {
 
     /// The gate that the optimizer's frame reads.
     pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The gate, for what lives longer than a borrow of the store.
+    pub(crate) fn shared_gate(&self) -> &Arc<Gate> {
         &self.gate
     }
 
@@ -126,8 +134,13 @@ impl ParamStore {
     /// # Errors
     /// [`Error::Length`].
     pub fn write_grads(&mut self, grads: &[f32]) -> Result<(), Error> {
-        let layout = self.layout().clone();
-        check_len("gradients of all tensors", layout.parameters(), grads.len())?;
+        check_len("gradients of all tensors", self.layout().parameters(), grads.len())?;
+        self.write_dense(&self.grads, grads)
+    }
+
+    /// Writes all tensors of a flat buffer from one slice without padding.
+    pub(super) fn write_dense(&self, flat: &Flat, grads: &[f32]) -> Result<(), Error> {
+        let layout = self.layout();
         let mut rest = grads;
         let parts: Vec<&[f32]> = layout
             .spans()
@@ -138,7 +151,7 @@ impl ParamStore {
                 part
             })
             .collect();
-        self.grads.write_all(&self.gpu, |index| Some(parts[index]))
+        flat.write_all(&self.gpu, |index| Some(parts[index]))
     }
 
     /// Records that all gradients become zero.

@@ -67,5 +67,5 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "WarmupLinearDecay",
         "WarmupScheduler",
     ],
-    keys: &["accumulate", "clip_grad_norm", "clip_grad_value"],
+    keys: &[],
 };

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
+use gradus::gpu::Recorder;
+use gradus::grad::{Accumulate, ClipGradNorm, Transforms};
 use gradus::optim::{self, AnyRule, Optimizer, RULES};
 use gradus::{Gpu, GpuOptions, ParamStore, schedule};
 use serde::Deserialize;
@@ -40,6 +42,9 @@ struct Case {
     optimizer: Value,
     schedule: Option<Value>,
     groups: Option<Vec<GroupCase>>,
+    accumulate: Option<Accumulate>,
+    clip_grad_norm: Option<ClipGradNorm>,
+    clip_grad_value: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -57,13 +62,30 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: Map<String, Valu
     let want = folder.tensors(&format!("optim/{}", envelope.file.as_ref().context("no file")?))?;
     let schedule = case.schedule.as_ref().map(schedule::from_json).transpose()?;
     let (mut params, mut optimizer) = build(gpu, &problem, &case)?;
+    let micro_batches = usize::try_from(case.accumulate.as_ref().map_or(1, |a| a.steps))?;
+    let transforms = Transforms {
+        accumulate: case.accumulate,
+        clip_grad_norm: case.clip_grad_norm,
+        clip_grad_value: case.clip_grad_value,
+        ..Transforms::default()
+    };
+    optimizer.set_transforms(transforms, &params)?;
     let recorded = recorded_steps(&want, problem.params.len())?;
     for step in 1..=problem.steps {
-        if let Some(schedule) = &schedule {
-            optimizer.schedule(schedule, step as u64 - 1)?;
+        let grads = problem.dense_grads(&params, step - 1)?;
+        if step % micro_batches == 1 % micro_batches {
+            params.write_grads(&grads)?;
+        } else {
+            let mut encoder = gpu.encoder("accumulate");
+            params.record_add_grads(&mut Recorder::new(gpu, &mut encoder), &grads)?;
+            gpu.submit(encoder)?;
         }
-        params.write_grads(&problem.dense_grads(&params, step - 1)?)?;
-        optimizer.step(&mut params)?;
+        if step % micro_batches == 0 {
+            if let Some(schedule) = &schedule {
+                optimizer.schedule(schedule, (step / micro_batches) as u64 - 1)?;
+            }
+            optimizer.step(&mut params)?;
+        }
         for &tensor in recorded.get(&step).into_iter().flatten() {
             let got = widened(&params.read(&name_of(tensor))?);
             compare(&problem, &want, tolerance, tensor, step, &got)?;

@@ -2,7 +2,6 @@
 
 use gradus::gpu::Recorder;
 use gradus::optim::{self, Adam, AdamW, RMSprop, Rule, SGD};
-use gradus::params::GateValues;
 use gradus::schedule::{ConstantLR, OneCycleLR};
 use gradus::{Error, Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
@@ -300,23 +299,6 @@ fn a_frozen_tensor_is_untouched_and_counts_no_step() {
     optimizer.step(&mut params).unwrap();
     assert_eq!(optimizer.applied("b").unwrap(), 2);
     assert_eq!(optimizer.attempted(), 5);
-}
-
-#[test]
-fn the_gate_scales_and_skips() {
-    let Some(gpu) = gpu() else { return };
-    let mut params = two_groups(&gpu);
-    let mut optimizer = SGD { lr: 1.0, momentum: 0.9, ..Default::default() }.build(&params).unwrap();
-    params.write_grads(&[0.5; 10]).unwrap();
-    params.gate().write(&gpu, GateValues { grad_scale: 0.5, ..GateValues::OPEN }).unwrap();
-    optimizer.step(&mut params).unwrap();
-    assert_eq!(params.read("w").unwrap(), [0.75; 6]);
-    params.gate().write(&gpu, GateValues { skip: 1, ..GateValues::OPEN }).unwrap();
-    let before = optimizer.read_state_dict().unwrap().state["w"].slots.clone();
-    optimizer.step(&mut params).unwrap();
-    assert_eq!(params.read("w").unwrap(), [0.75; 6]);
-    assert_eq!(optimizer.read_state_dict().unwrap().state["w"].slots, before);
-    assert_eq!(params.gate().read(&gpu).unwrap().skip, 1);
 }
 
 #[test]

@@ -85,7 +85,10 @@ fn check_bindings(module: &Module, listing: &KernelListing) -> Result<(), String
                 }
                 Binding::Uniform { bytes, dynamic }
             }
-            AddressSpace::Storage { access } if access == StorageAccess::LOAD => Binding::Read,
+            AddressSpace::Storage { access } if access == StorageAccess::LOAD => match want {
+                Binding::ReadDynamic => Binding::ReadDynamic,
+                _ => Binding::Read,
+            },
             AddressSpace::Storage { .. } => Binding::ReadWrite,
             space => return Err(format!("binding {index} is in {space:?}")),
         };
@@ -154,6 +157,10 @@ fn every_shader_is_listed_and_so_tested() {
     assert_eq!(unlisted("ops", "", &names), ["conv2d_store"], "shaders/ops without a listing");
     // The frame is joined with each rule.
     assert_eq!(unlisted("optim", "optim/", &names), ["frame"], "shaders/optim without a listing");
+    // What rides in the frame, and what all kernels of the pass share.
+    let joined_files = ["bounded", "bounds", "noisy", "norm_joined", "plain"];
+    assert_eq!(unlisted("grad", "grad/", &names), joined_files, "shaders/grad without a listing");
+    assert_eq!(unlisted("params", "params/", &names), [""; 0], "shaders/params without a listing");
     // Each function is joined with both frames.
     for frame in ["pointwise", "pointwise_grad"] {
         let functions: Vec<String> = names.iter().filter_map(|name| joined(frame, name)).collect();
@@ -188,9 +195,9 @@ fn the_check_bites() {
         ("    eps: f32,", "    epsilon: f32,"),
         ("    max_scale: f32,\n", ""),
         ("amsgrad: u32", "amsgrad: i32"),
-        ("norm: f32, applied: u32", "applied: u32, norm: f32"),
-        ("norm: f32, applied", "norm: u32, applied"),
-        ("first: u32, len: u32", "len: u32, first: u32"),
+        ("norm: f32,\n    loss_scale: f32,", "loss_scale: f32,\n    norm: f32,"),
+        ("norm: f32,", "norm: u32,"),
+        ("first: u32,\n    len: u32,", "len: u32,\n    first: u32,"),
         ("struct Gate", "struct Gat"),
         ("@binding(7)", "@binding(9)"),
         ("@binding(3)", "@binding(4)"),

@@ -1,0 +1,4 @@
+// Nothing rides in the frame.
+fn transformed(g: vec4f, p: vec4f, at: u32) -> vec4f {
+    return g;
+}

@@ -1,0 +1,28 @@
+// Copies, for each run of tensors, the constants of the step that it really is: the host has computed them for every
+// count of steps that may have been applied, and the gate's history says how many were.
+struct Pick { runs: u32, words: u32, table: u32 }
+
+@group(0) @binding(0) var<uniform> pick: Pick;
+@group(0) @binding(1) var<uniform> gate: Gate;
+// The uniforms of this step. From `pick.table` on, for each run: the steps on their way that it took part in, as bits
+// of the history before this one, and the word at which its constants begin.
+@group(0) @binding(2) var<storage, read> table: array<u32>;
+// 64 words a run.
+@group(0) @binding(3) var<storage, read_write> picked: array<u32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 64u + lane;
+    if i >= pick.runs * pick.words {
+        return;
+    }
+    let run = i / pick.words;
+    let word = i % pick.words;
+    // The lowest bit is this step's.
+    let row = countOneBits((gate.history >> 1u) & table[pick.table + run * 2u]);
+    picked[run * 64u + word] = table[table[pick.table + run * 2u + 1u] + row * pick.words + word];
+}

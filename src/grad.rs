@@ -1,0 +1,52 @@
+//! What happens to a gradient between the backward pass and the optimizer's rule.
+//!
+//! [`Transforms`] says which steps are taken; their order is fixed and is that of [`ORDER`]:
+//!
+//! 1. transforms of the caller's own ([`Transform`]), on the gradients as they lie in the store;
+//! 2. `accumulate`: the sum of several backward passes becomes their mean;
+//! 3. `grad_scaler`: what the loss was multiplied by is divided out again;
+//! 4. `skip`: a step whose gradients are not all finite is not taken;
+//! 5. `clip_grad_norm`; 6. `clip_grad_value`; 7. `noise`; 8. `penalty`;
+//! 9. the rule, which negates first where it is told to `maximize`.
+//!
+//! Everything runs on the device and nothing is read back. Scaling, clipping by value, noise and penalties ride
+//! in the optimizer's own dispatch. A norm and the search for what is not finite share one pass over the
+//! gradients, whose results reach the rule through the store's [`Gate`](crate::params::Gate).
+//!
+//! ```
+//! use gradus::grad::{ClipGradNorm, Noise, Transforms};
+//!
+//! let typed = Transforms {
+//!     clip_grad_norm: Some(ClipGradNorm::new(1.0)),
+//!     noise: Some(Noise { eta: 1e-3, ..Noise::default() }),
+//!     ..Transforms::default()
+//! };
+//! let json = serde_json::json!([
+//!     {"name": "clip_grad_norm", "max_norm": 1.0},
+//!     {"name": "noise", "eta": 1e-3},
+//! ]);
+//! assert_eq!(format!("{typed:?}"), format!("{:?}", Transforms::from_json(&json)?));
+//! # Ok::<(), gradus::Error>(())
+//! ```
+
+mod accumulate;
+mod centralize;
+mod clip;
+mod noise;
+mod passes;
+mod penalty;
+mod riders;
+mod scaler;
+mod skip;
+mod transforms;
+
+pub use accumulate::{Accumulate, Reduction};
+pub use centralize::Centralize;
+pub use clip::{ClipGradNorm, ClipVariant, NormType};
+pub use noise::Noise;
+pub(crate) use passes::{Passes, kernel_listings};
+pub use penalty::Penalty;
+pub(crate) use riders::{Rider, Riders, Variant};
+pub use scaler::GradScaler;
+pub use skip::Skip;
+pub use transforms::{ORDER, Transform, Transforms};

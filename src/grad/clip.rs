@@ -1,0 +1,104 @@
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::error::at_least;
+
+/// Scales all gradients down together where their norm is too large; those of frozen tensors do not count.
+///
+/// Smaller gradients keep their bits. Of gradients with an infinity all finite ones become zero, as in torch;
+/// where the norm is NaN nothing is scaled (torch makes all of them NaN).
+///
+/// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html>.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClipGradNorm {
+    /// The largest norm, at least 0. Required.
+    pub max_norm: f64,
+    /// Default [`NormType::Two`].
+    #[serde(default)]
+    pub norm_type: NormType,
+    /// Default [`ClipVariant::Torch`].
+    #[serde(default)]
+    pub variant: ClipVariant,
+    /// Whether each group is clipped by its own norm. Default false: one norm over all.
+    #[serde(default)]
+    pub per_group: bool,
+    /// Whether [`Optimizer::read_norm`](crate::optim::Optimizer::read_norm) refuses a norm that is not finite.
+    /// Default false.
+    #[serde(default)]
+    pub error_if_nonfinite: bool,
+}
+
+/// The order of a norm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Order", into = "Order")]
+pub enum NormType {
+    /// The sum of the magnitudes.
+    One,
+    /// The root of the sum of the squares.
+    #[default]
+    Two,
+    /// The largest magnitude.
+    Infinity,
+}
+
+/// How the orders are written: 1, 2 and `"inf"`.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Order {
+    Number(f64),
+    Name(String),
+}
+
+impl TryFrom<Order> for NormType {
+    type Error = String;
+
+    fn try_from(order: Order) -> Result<Self, String> {
+        match order {
+            Order::Number(1.0) => Ok(Self::One),
+            Order::Number(2.0) => Ok(Self::Two),
+            Order::Name(name) if name == "inf" => Ok(Self::Infinity),
+            Order::Number(other) => Err(format!("norm_type must be 1, 2 or \"inf\", got {other}")),
+            Order::Name(other) => Err(format!("norm_type must be 1, 2 or \"inf\", got {other:?}")),
+        }
+    }
+}
+
+impl From<NormType> for Order {
+    fn from(norm: NormType) -> Self {
+        match norm {
+            NormType::One => Self::Number(1.0),
+            NormType::Two => Self::Number(2.0),
+            NormType::Infinity => Self::Name("inf".into()),
+        }
+    }
+}
+
+/// Whose formula: they differ where the norm is within 1e-6 of the largest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClipVariant {
+    /// `min(1, max_norm / (norm + 1e-6))`.
+    #[default]
+    Torch,
+    /// `max_norm / norm`, and 1 where `norm < max_norm`.
+    Optax,
+}
+
+impl ClipGradNorm {
+    /// torch's clip to the 2-norm `max_norm` over all gradients.
+    #[must_use]
+    pub fn new(max_norm: f64) -> Self {
+        Self {
+            max_norm,
+            norm_type: NormType::default(),
+            variant: ClipVariant::default(),
+            per_group: false,
+            error_if_nonfinite: false,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        at_least("clip_grad_norm.max_norm", self.max_norm, 0.0)
+    }
+}

@@ -1,0 +1,39 @@
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::error::at_least;
+
+/// Gaussian noise whose deviation is annealed: `eta / (1 + t)^gamma` at the step `t`, counted from 0 and with the
+/// skipped ones.
+///
+/// The numbers are a pure function of `seed`, `t` and the element's place in the store (Philox 4x32-10 and
+/// Box-Muller), so that a run repeats them. optax's `add_noise` has the variance `eta / t^gamma` instead.
+///
+/// Source: Neelakantan et al. 2015, arXiv:1511.06807, whose `gamma` is 0.55.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Noise {
+    /// Deviation at the first step, at least 0. Default 1e-3.
+    pub eta: f64,
+    /// How fast it falls, at least 0. Default 0.55.
+    pub gamma: f64,
+    /// Default 0.
+    pub seed: u64,
+}
+
+impl Default for Noise {
+    fn default() -> Self {
+        Self { eta: 1e-3, gamma: 0.55, seed: 0 }
+    }
+}
+
+impl Noise {
+    pub(super) fn check(&self) -> Result<(), Error> {
+        at_least("noise.eta", self.eta, 0.0)?;
+        at_least("noise.gamma", self.gamma, 0.0)
+    }
+
+    pub(crate) fn deviation(&self, step: u64) -> f64 {
+        self.eta / (1.0 + step as f64).powf(self.gamma)
+    }
+}

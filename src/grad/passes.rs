@@ -1,0 +1,289 @@
+//! The pass over the gradients that a norm and the search for what is not finite share.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::riders::narrow;
+use super::{ClipVariant, NormType, Transforms};
+use crate::Error;
+use crate::gpu::{
+    Binding, Block, Buffer, Gpu, Kernel, KernelListing, KernelSource, Recorder, Region, Uniform, UniformRing,
+    grid, uniform,
+};
+use crate::layout::Layout;
+use crate::params::{Gate, ParamStore};
+
+uniform! {
+    struct NormCall { first: u32, len: u32, groups: u32, out: u32 }
+}
+uniform! {
+    struct SumsCall { parts: u32, sums: u32 }
+}
+uniform! {
+    struct DecideCall {
+        entry: u32,
+        entries: u32,
+        first: u32,
+        count: u32,
+        scale: f32,
+        clips: u32,
+        max_norm: f32,
+        optax: u32,
+        may_skip: u32,
+        scales_loss: u32,
+        growth_factor: f32,
+        backoff_factor: f32,
+        growth_interval: u32,
+        gate_entries: u32,
+    }
+}
+
+/// Vectors of four that a workgroup looks at, as in the kernel, and the parts that it writes.
+const GROUP_VECTORS: usize = 4096;
+const GROUP_PARTS: usize = 64;
+/// Parts that are added into one sum, as in the kernel.
+const SUM_PARTS: usize = 256;
+
+/// The dispatches of the pass and what they are bound to, kept from step to step.
+#[derive(Debug, Default)]
+pub(crate) struct Passes {
+    norms: Vec<NormDispatch>,
+    sums: u32,
+    sums_call: u32,
+    decide_calls: Vec<u32>,
+    parts: usize,
+    buffers: Option<[Buffer<[u32; 2]>; 2]>,
+    bound: Option<Bound>,
+}
+
+#[derive(Debug)]
+struct NormDispatch {
+    window: usize,
+    groups: u32,
+    call: u32,
+}
+
+#[derive(Debug)]
+struct Bound {
+    norm: Arc<Kernel>,
+    /// One for each window.
+    windows: Vec<wgpu::BindGroup>,
+    sums: (Arc<Kernel>, wgpu::BindGroup),
+    decide: (Arc<Kernel>, wgpu::BindGroup),
+}
+
+impl Passes {
+    /// Appends the uniforms of a step over the tensors that are not frozen.
+    pub(crate) fn compute(
+        &mut self,
+        transforms: &Transforms,
+        layout: &Layout,
+        frozen: &[bool],
+        bytes: &mut Vec<u8>,
+    ) {
+        self.norms.clear();
+        self.decide_calls.clear();
+        self.parts = 0;
+        let per_group = transforms.clip_grad_norm.as_ref().is_some_and(|clip| clip.per_group);
+        let entries = if per_group { layout.groups().len() } else { 1 };
+        let mut shares = Vec::with_capacity(entries);
+        for entry in 0..entries {
+            let first = self.parts / SUM_PARTS;
+            for range in ranges(layout, frozen, per_group.then_some(entry)) {
+                self.cover(layout, range, bytes);
+            }
+            shares.push((first, self.parts / SUM_PARTS - first));
+        }
+        self.sums = count(self.parts / SUM_PARTS);
+        self.sums_call = push(bytes, &SumsCall { parts: count(self.parts), sums: self.sums });
+        for (entry, (first, sums)) in shares.into_iter().enumerate() {
+            let mut call = decide_call(transforms);
+            (call.entry, call.entries) = (count(entry), count(entries));
+            (call.first, call.count, call.gate_entries) =
+                (count(first), count(sums), count(layout.groups().len()));
+            self.decide_calls.push(push(bytes, &call));
+        }
+    }
+
+    /// Adds the dispatches over a range of the flat space, one for each window that it touches.
+    fn cover(&mut self, layout: &Layout, range: Range<usize>, bytes: &mut Vec<u8>) {
+        let window_len = layout.window_len();
+        for window in layout.window_of(range.start)..=layout.window_of(range.end - 1) {
+            let start = window * window_len;
+            let (first, end) = (range.start.max(start) - start, range.end.min(start + window_len) - start);
+            let vectors = (end - first) / 4;
+            // Whole sums: workgroups beyond the range write zeros.
+            let groups = vectors.div_ceil(GROUP_VECTORS).next_multiple_of(SUM_PARTS / GROUP_PARTS);
+            let call = NormCall {
+                first: count(first / 4),
+                len: count(vectors),
+                groups: count(groups),
+                out: count(self.parts),
+            };
+            let call = push(bytes, &call);
+            self.norms.push(NormDispatch { window, groups: count(groups), call });
+            self.parts += groups * GROUP_PARTS;
+        }
+    }
+
+    /// Makes what the computed step needs and does not find.
+    pub(crate) fn prepare(
+        &mut self,
+        transforms: &Transforms,
+        params: &ParamStore,
+        ring: &wgpu::Buffer,
+    ) -> Result<(), Error> {
+        let gpu = params.gpu();
+        if self.buffers.as_ref().is_none_or(|[parts, _]| parts.len() < self.parts) {
+            let room = 2 * self.parts.max(SUM_PARTS);
+            let parts = Buffer::storage(gpu, "partial norms", room)?;
+            self.buffers = Some([parts, Buffer::storage(gpu, "norms", room / SUM_PARTS)?]);
+            self.bound = None;
+        }
+        if let (None, Some(buffers)) = (&self.bound, &self.buffers) {
+            self.bound = Some(Bound::new(gpu, transforms, params, ring, buffers)?);
+        }
+        Ok(())
+    }
+
+    /// Forgets what was bound: the ring of uniforms is another one.
+    pub(crate) fn rebind(&mut self) {
+        self.bound = None;
+    }
+
+    /// Records the computed step, whose uniforms begin at `base`.
+    pub(crate) fn record(&self, recorder: &mut Recorder<'_>, base: u32) {
+        let Some(bound) = &self.bound else { return };
+        for norm in &self.norms {
+            let groups = grid(norm.groups as usize);
+            recorder.dispatch(&bound.norm, &bound.windows[norm.window], &[base + norm.call], groups);
+        }
+        let (kernel, group) = &bound.sums;
+        let groups = grid((self.sums as usize).div_ceil(64));
+        recorder.dispatch(kernel, group, &[base + self.sums_call], groups);
+        let (kernel, group) = &bound.decide;
+        for call in &self.decide_calls {
+            recorder.dispatch(kernel, group, &[base + call], [1, 1, 1]);
+        }
+    }
+}
+
+impl Bound {
+    fn new(
+        gpu: &Gpu,
+        transforms: &Transforms,
+        params: &ParamStore,
+        ring: &wgpu::Buffer,
+        [parts, sums]: &[Buffer<[u32; 2]>; 2],
+    ) -> Result<Self, Error> {
+        let [norm, add, decide] = sources(norm_number(transforms));
+        let [norm, add, decide] = [gpu.kernel(&norm)?, gpu.kernel(&add)?, gpu.kernel(&decide)?];
+        let call = |bytes: usize| Region { buffer: ring, offset: 0, bytes: bytes as u64 };
+        let windows = params
+            .layout()
+            .windows()
+            .map(|window| {
+                let grads = params.grads().window(&window);
+                gpu.bind_group(&norm, &[call(size_of::<NormCall>()), grads, parts.region()])
+            })
+            .collect::<Result<_, _>>()?;
+        let added = [call(size_of::<SumsCall>()), parts.region(), sums.region()];
+        let decided = [call(size_of::<DecideCall>()), sums.region(), params.gate().all()];
+        let sums = gpu.bind_group(&add, &added)?;
+        let decided = gpu.bind_group(&decide, &decided)?;
+        Ok(Self { norm, windows, sums: (add, sums), decide: (decide, decided) })
+    }
+}
+
+/// Neighbouring tensors that are not frozen, of one group or of all.
+fn ranges(layout: &Layout, frozen: &[bool], group: Option<usize>) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for (span, frozen) in layout.spans().iter().zip(frozen) {
+        if *frozen || group.is_some_and(|group| group != span.group) {
+            continue;
+        }
+        let end = span.first + span.padded_len();
+        match ranges.last_mut() {
+            // Between groups lie zeros, which change no norm; buffers end elsewhere.
+            Some(range) if span.first - range.end < Layout::GROUP_ALIGN => range.end = end,
+            _ => ranges.push(span.first..end),
+        }
+    }
+    ranges
+}
+
+fn norm_number(transforms: &Transforms) -> u32 {
+    match transforms.clip_grad_norm.as_ref().map(|clip| clip.norm_type) {
+        None => 0,
+        Some(NormType::One) => 1,
+        Some(NormType::Two) => 2,
+        Some(NormType::Infinity) => 3,
+    }
+}
+
+fn decide_call(transforms: &Transforms) -> DecideCall {
+    let mut call = DecideCall {
+        scale: narrow(transforms.scale()),
+        may_skip: u32::from(transforms.may_skip()),
+        ..DecideCall::default()
+    };
+    if let Some(clip) = &transforms.clip_grad_norm {
+        call.clips = 1;
+        call.max_norm = narrow(clip.max_norm.min(f32::MAX.into()));
+        call.optax = u32::from(clip.variant == ClipVariant::Optax);
+    }
+    if let Some(scaler) = &transforms.grad_scaler {
+        call.scales_loss = 1;
+        call.growth_factor = narrow(scaler.growth_factor);
+        call.backoff_factor = narrow(scaler.backoff_factor);
+        call.growth_interval = scaler.growth_interval;
+    }
+    call
+}
+
+/// The three kernels of the pass with a norm: 0 for none, 1, 2, or 3 for infinity.
+fn sources(norm: u32) -> [KernelSource; 3] {
+    let joined = include_str!("../../shaders/grad/norm_joined.wgsl");
+    let source = |name: &str, text: &str, bytes: usize, storage: &[Binding]| {
+        let bytes = count(bytes);
+        let mut bindings = vec![Binding::Uniform { bytes, dynamic: true }];
+        bindings.extend_from_slice(storage);
+        let wgsl = format!("const NORM = {norm}u;\n{joined}{text}").into();
+        KernelSource { name: format!("grad/{name}[{norm}]"), wgsl, bindings }
+    };
+    let storage = [Binding::Read, Binding::ReadWrite];
+    [
+        source("norm", include_str!("../../shaders/grad/norm.wgsl"), size_of::<NormCall>(), &storage),
+        source(
+            "norm_sums",
+            include_str!("../../shaders/grad/norm_sums.wgsl"),
+            size_of::<SumsCall>(),
+            &storage,
+        ),
+        source("decide", include_str!("../../shaders/grad/decide.wgsl"), size_of::<DecideCall>(), &storage),
+    ]
+}
+
+/// Every kernel of the pass, for tests.
+pub(crate) fn kernel_listings() -> Vec<KernelListing> {
+    let blocks =
+        [Block::of::<NormCall>("Call"), Block::of::<SumsCall>("Call"), Block::of::<DecideCall>("Call")];
+    let listing = |(source, block)| KernelListing { source, blocks: vec![block] };
+    let mut all: Vec<_> =
+        (0..4).flat_map(|norm| sources(norm).into_iter().zip(blocks).map(listing)).collect();
+    all.push(super::centralize::kernel_listing());
+    all
+}
+
+/// Appends a block where one may start, and says where that is.
+fn push<U: Uniform>(bytes: &mut Vec<u8>, block: &U) -> u32 {
+    let at = UniformRing::align(bytes);
+    bytes.extend_from_slice(bytemuck::bytes_of(block));
+    at
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).expect("what a step covers is counted in 32 bits")
+}
+
+const _: () = assert!(Gate::STRIDE == 256, "as in decide.wgsl");

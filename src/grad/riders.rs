@@ -1,0 +1,125 @@
+//! What rides in the optimizer's own dispatch: clip by value, noise, penalties.
+
+use super::Transforms;
+use crate::Error;
+use crate::gpu::{Buffer, Gpu};
+use crate::layout::Layout;
+
+/// The text that is joined with the optimizer's frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Variant {
+    /// Nothing rides.
+    #[default]
+    Plain,
+    /// Clip by value and penalties.
+    Bounded,
+    /// Noise too; it needs to know which elements are real.
+    Noisy,
+}
+
+impl Variant {
+    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Bounded, Self::Noisy];
+
+    /// What a kernel's name ends with.
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Bounded => "+bounds",
+            Self::Noisy => "+noise",
+        }
+    }
+
+    /// WGSL with the function `transformed`.
+    pub(crate) fn wgsl(self) -> &'static str {
+        match self {
+            Self::Plain => include_str!("../../shaders/grad/plain.wgsl"),
+            Self::Bounded => {
+                concat!(
+                    include_str!("../../shaders/grad/bounds.wgsl"),
+                    include_str!("../../shaders/grad/bounded.wgsl")
+                )
+            }
+            Self::Noisy => concat!(
+                include_str!("../../shaders/grad/bounds.wgsl"),
+                include_str!("../../shaders/shared/random.wgsl"),
+                include_str!("../../shaders/grad/noisy.wgsl")
+            ),
+        }
+    }
+}
+
+/// What one tensor's elements are given in a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Rider {
+    /// Factor of the parameter's sign.
+    pub(crate) l1: f32,
+    /// Factor of the parameter: twice that of its square.
+    pub(crate) l2: f32,
+}
+
+/// The constants of all riders over one layout.
+#[derive(Debug, Default)]
+pub(crate) struct Riders {
+    /// One for each tensor.
+    pub(crate) tensors: Vec<Rider>,
+    pub(crate) variant: Variant,
+    pub(crate) scale: f32,
+    pub(crate) clip_value: f32,
+    pub(crate) seed: u64,
+    /// For each buffer of the layout, the number of real elements in each block of 64, if there is noise.
+    pub(crate) real: Vec<Buffer<u32>>,
+}
+
+impl Riders {
+    pub(crate) fn new(gpu: &Gpu, transforms: &Transforms, layout: &Layout) -> Result<Self, Error> {
+        let mut factors = vec![[0.0; 2]; layout.spans().len()];
+        for penalty in &transforms.penalties {
+            penalty.add_to(layout, &mut factors)?;
+        }
+        let tensors =
+            factors.iter().map(|&[l1, l2]| Rider { l1: narrow(l1), l2: narrow(2.0 * l2) }).collect();
+        let bounded = transforms.clip_grad_value.is_some() || !transforms.penalties.is_empty();
+        let variant = match (&transforms.noise, bounded) {
+            (Some(_), _) => Variant::Noisy,
+            (None, true) => Variant::Bounded,
+            (None, false) => Variant::Plain,
+        };
+        Ok(Self {
+            tensors,
+            variant,
+            scale: narrow(transforms.scale()),
+            clip_value: narrow(
+                transforms.clip_grad_value.unwrap_or(f64::from(f32::MAX)).min(f32::MAX.into()),
+            ),
+            seed: transforms.noise.as_ref().map_or(0, |noise| noise.seed),
+            real: if variant == Variant::Noisy { real(gpu, layout)? } else { Vec::new() },
+        })
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
+pub(super) fn narrow(value: f64) -> f32 {
+    value as f32
+}
+
+/// The number of real elements in each block of 64: no block holds elements of two tensors.
+fn real(gpu: &Gpu, layout: &Layout) -> Result<Vec<Buffer<u32>>, Error> {
+    const BLOCK: usize = Layout::TENSOR_ALIGN;
+    let mut counts = vec![0_u32; layout.len() / BLOCK];
+    for span in layout.spans() {
+        let blocks = &mut counts[span.first / BLOCK..];
+        for (block, first) in blocks.iter_mut().zip((0..span.len).step_by(BLOCK)) {
+            *block = u32::try_from((span.len - first).min(BLOCK)).expect("at most 64");
+        }
+    }
+    let mut rest = &counts[..];
+    (0..layout.buffers())
+        .map(|index| {
+            let (part, after) = rest.split_at(layout.buffer_elements(index) / BLOCK);
+            rest = after;
+            let buffer = Buffer::storage(gpu, "real elements", part.len())?;
+            buffer.write(gpu, 0, part)?;
+            Ok(buffer)
+        })
+        .collect()
+}

@@ -1,0 +1,80 @@
+use std::sync::Arc;
+
+use super::flat::check_len;
+use super::{Flat, ParamStore};
+use crate::Error;
+use crate::gpu::{
+    Binding, Block, Buffer, Kernel, KernelListing, KernelSource, Recorder, Region, UniformRing, grid, uniform,
+};
+
+uniform! {
+    struct Call { len: u32 }
+}
+
+const WORKGROUP: usize = 256;
+
+/// Gradients of the host on their way to be added, and what adds them.
+#[derive(Debug)]
+pub(super) struct Added {
+    more: Flat,
+    kernel: Arc<Kernel>,
+    windows: Vec<(wgpu::BindGroup, usize)>,
+    _calls: Buffer<u8>,
+}
+
+fn source() -> KernelSource {
+    let bytes = u32::try_from(size_of::<Call>()).expect("uniform blocks are small");
+    KernelSource {
+        name: "params/add".into(),
+        wgsl: include_str!("../../shaders/params/add.wgsl").into(),
+        bindings: vec![Binding::Uniform { bytes, dynamic: false }, Binding::Read, Binding::ReadWrite],
+    }
+}
+
+/// The kernel, for tests.
+pub(crate) fn kernel_listing() -> KernelListing {
+    KernelListing { source: source(), blocks: vec![Block::of::<Call>("Call")] }
+}
+
+impl Added {
+    fn new(params: &ParamStore) -> Result<Self, Error> {
+        let (gpu, layout) = (params.gpu(), params.layout());
+        let more = Flat::zeroed(gpu, "gradients to add", layout)?;
+        let kernel = gpu.kernel(&source())?;
+        let count = layout.windows().count();
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let calls: Buffer<u8> = Buffer::with_usage(gpu, "add", count * UniformRing::ALIGN, usage)?;
+        let mut windows = Vec::with_capacity(count);
+        for (number, window) in layout.windows().enumerate() {
+            let call = Call { len: u32::try_from(window.len / 4).expect("windows are counted in 32 bits") };
+            let at = number * UniformRing::ALIGN;
+            calls.write(gpu, at, bytemuck::bytes_of(&call))?;
+            let call = Region { buffer: calls.raw(), offset: at as u64, bytes: size_of::<Call>() as u64 };
+            let regions = [call, more.window(&window), params.grads().window(&window)];
+            windows.push((gpu.bind_group(&kernel, &regions)?, window.len / 4));
+        }
+        Ok(Self { more, kernel, windows, _calls: calls })
+    }
+}
+
+impl ParamStore {
+    /// Records that gradients of the host are added to those in the store, for accumulation: all tensors one after
+    /// the other in order of the layout, without padding. They are uploaded into a buffer of their own, so once a
+    /// submit.
+    ///
+    /// # Errors
+    /// [`Error::Length`]; the first time [`Error::Limit`] and [`Error::Kernel`].
+    pub fn record_add_grads(&mut self, recorder: &mut Recorder<'_>, grads: &[f32]) -> Result<(), Error> {
+        check_len("gradients of all tensors", self.layout().parameters(), grads.len())?;
+        let added = match self.added.take() {
+            Some(added) => added,
+            None => Added::new(self)?,
+        };
+        self.write_dense(&added.more, grads)?;
+        for (group, vectors) in &added.windows {
+            recorder.dispatch(&added.kernel, group, &[], grid(vectors.div_ceil(WORKGROUP)));
+        }
+        self.added = Some(added);
+        Ok(())
+    }
+}
