@@ -76,6 +76,8 @@ pub struct Parameter {
 struct Nodes {
     list: Vec<Node>,
     parameters: Vec<Parameter>,
+    /// For a parameter, the one whose tensor it shares.
+    ties: BTreeMap<usize, usize>,
     names: BTreeSet<String>,
     numbers: BTreeMap<&'static str, usize>,
     refused: Option<Error>,
@@ -128,9 +130,52 @@ impl Graph {
         nodes.list.iter().find(|n| n.inputs.is_empty() && n.parameters.is_empty())?.shape.first().copied()
     }
 
-    /// The parameters in the order of their layers.
+    /// The parameters in the order of their layers; tied ones stand where the first of them does.
     pub fn parameters(&self) -> Vec<Parameter> {
+        let nodes = self.lock();
+        let own = nodes.parameters.iter().enumerate().filter(|(index, _)| !nodes.ties.contains_key(index));
+        own.map(|(_, parameter)| parameter.clone()).collect()
+    }
+
+    /// Lets parameter `name` be the same tensor as `to`, as the weights of an embedding and of a head: their
+    /// gradients are summed, and one update changes both. In the store it goes by both names.
+    ///
+    /// It is refused, by [`Graph::check`] and by what compiles, unless both exist and have one shape.
+    pub fn tie(&self, name: &str, to: &str) {
+        let mut nodes = self.lock();
+        let find = |wanted: &str| {
+            let known = || nodes.parameters.iter().map(|parameter| &parameter.name[..]);
+            let place = known().position(|known| known == wanted);
+            place.ok_or_else(|| Error::unknown("parameter", wanted, known()))
+        };
+        let (tied, to) = match find(name).and_then(|tied| Ok((tied, find(to)?))) {
+            Ok(found) => found,
+            Err(error) => return nodes.refuse(error),
+        };
+        let to = nodes.ties.get(&to).copied().unwrap_or(to);
+        let (got, wanted) = (nodes.parameters[tied].shape.clone(), &nodes.parameters[to]);
+        if got != wanted.shape {
+            let expected = format!("{:?} to be tied to {}", wanted.shape, wanted.name);
+            return nodes.refuse(Error::Shape { layer: name.into(), expected, got });
+        }
+        if tied != to {
+            nodes.ties.insert(tied, to);
+            nodes
+                .ties
+                .values_mut()
+                .filter(|canonical| **canonical == tied)
+                .for_each(|canonical| *canonical = to);
+        }
+    }
+
+    /// All parameters that layers have declared, tied ones too.
+    pub(crate) fn declared(&self) -> Vec<Parameter> {
         self.lock().parameters.clone()
+    }
+
+    pub(crate) fn is_tied(&self, name: &str) -> bool {
+        let nodes = self.lock();
+        nodes.ties.keys().any(|&index| nodes.parameters[index].name == name)
     }
 
     /// A store of all parameters in one group named `default`, with first values from `seed`.
@@ -171,6 +216,11 @@ impl Graph {
                 group
             });
         }
+        let nodes = self.lock();
+        for (tied, to) in &nodes.ties {
+            builder = builder.tie(nodes.parameters[*tied].name.clone(), nodes.parameters[*to].name.clone());
+        }
+        drop(nodes);
         builder.build(gpu)
     }
 
@@ -240,7 +290,12 @@ impl Graph {
     }
 
     pub(crate) fn node_list(&self) -> Vec<Node> {
-        self.lock().list.clone()
+        let nodes = self.lock();
+        let mut list = nodes.list.clone();
+        for parameter in list.iter_mut().flat_map(|node| &mut node.parameters) {
+            *parameter = nodes.ties.get(parameter).copied().unwrap_or(*parameter);
+        }
+        list
     }
 
     pub(crate) fn owns(&self, var: &Var) -> bool {

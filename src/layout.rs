@@ -180,6 +180,21 @@ impl Layout {
         Ok(())
     }
 
+    /// Lets a tensor go by a second name.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`] if there is a tensor of that name, [`Error::UnknownName`] if there is none to tie to,
+    /// [`Error::Config`] for an empty name.
+    pub fn tie(&mut self, alias: &str, name: &str) -> Result<(), Error> {
+        check_name("tensor", alias)?;
+        let index = self.index(name)?;
+        if self.by_name.contains_key(alias) {
+            return Err(Error::Duplicate { kind: "tensor", name: alias.into() });
+        }
+        self.by_name.insert(alias.into(), index);
+        Ok(())
+    }
+
     /// The tensors in order of their place.
     pub fn spans(&self) -> &[Span] {
         &self.spans

@@ -13,7 +13,7 @@ mod resume;
 mod trainer;
 
 pub use builder::TrainerBuilder;
-pub use checkpoint::{Checkpoint, Tensor};
+pub use checkpoint::{Checkpoint, GateState, Tensor};
 pub use evaluate::Evaluation;
 pub use history::{EpochRecord, History};
 pub use metrics::{Confusion, classes_of};

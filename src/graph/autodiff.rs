@@ -35,7 +35,7 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
         gradient: vec![None; nodes.len()],
         saved: vec![None; nodes.len()],
         // A plan that adds finds every gradient written.
-        parameter_written: vec![options.accumulate; graph.parameters().len()],
+        parameter_written: vec![options.accumulate; graph.declared().len()],
         outputs,
         random: None,
         mode: options.mode,
@@ -83,7 +83,7 @@ impl Lowering {
             }
         }
         if let (Mode::Train, Some(root)) = (options.mode, options.root.as_ref().map(Var::id)) {
-            self.seed(root, options.upstream.as_deref())?;
+            self.seed(root, options)?;
             for id in (0..=root).rev() {
                 if self.gradient[id].is_some() && self.relus[id] != Relu::InConsumer {
                     let op = self.nodes[id].op.clone();
@@ -130,16 +130,21 @@ impl Lowering {
     }
 
     /// Gives the root its gradient: 1 for a scalar, or what the host writes under a name.
-    fn seed(&mut self, root: usize, upstream: Option<&str>) -> Result<(), Error> {
+    fn seed(&mut self, root: usize, options: &PlanOptions) -> Result<(), Error> {
         let name = self.nodes[root].name.clone();
         let shape = self.shapes[root].clone();
-        let seed = match upstream {
+        let seed = match options.upstream.as_deref() {
+            Some(_) if options.scaled => {
+                let reason = "an upstream gradient brings its own factor".into();
+                return Err(Error::Config { what: format!("scaled plan of {name}"), reason });
+            }
             Some(upstream) => ops::receive(self, upstream, shape, false),
             None if shape.iter().product::<usize>() == 1 => {
                 let len = Matrix::of(&shape).len();
                 let mut one = vec![0.0; len];
                 one[0] = 1.0;
-                self.value_kept(format!("gradient of {name}"), len, Keep::Constant(one))
+                let keep = if options.scaled { Keep::LossScale } else { Keep::Constant(one) };
+                self.value_kept(format!("gradient of {name}"), len, keep)
             }
             None => {
                 let expected = "a scalar to differentiate, or an upstream gradient".into();

@@ -26,6 +26,8 @@ pub(crate) enum Keep {
     Constant(Vec<f32>),
     /// The seed and the step of random numbers, two words each: 0 until the host writes them.
     Random,
+    /// The factor of the loss, copied from the gate before each run.
+    LossScale,
     /// Until the plan runs again, to be read under these names.
     Output(Vec<(String, Vec<usize>)>),
 }

@@ -15,6 +15,7 @@ pub struct PlanOptions {
     pub(crate) mode: Mode,
     pub(crate) batch: Option<usize>,
     pub(crate) accumulate: bool,
+    pub(crate) scaled: bool,
     pub(crate) root: Option<Var>,
     pub(crate) upstream: Option<String>,
     pub(crate) outputs: Vec<(String, Var)>,
@@ -32,6 +33,7 @@ impl PlanOptions {
             mode: Mode::Evaluate,
             batch: None,
             accumulate: false,
+            scaled: false,
             root: None,
             upstream: None,
             outputs: Vec::new(),
@@ -49,6 +51,14 @@ impl PlanOptions {
     #[must_use]
     pub fn accumulate(mut self) -> Self {
         self.accumulate = true;
+        self
+    }
+
+    /// Starts the backward pass with the factor of the loss that a [`GradScaler`](crate::grad::GradScaler) keeps in
+    /// the store's gate, so that all gradients are multiplied by it. The loss itself is not.
+    #[must_use]
+    pub fn scaled(mut self) -> Self {
+        self.scaled = true;
         self
     }
 

@@ -7,7 +7,7 @@ use super::workspace::{Life, assign};
 use super::{Graph, PlanOptions, Workspace, autodiff};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Kernel, Recorder, Region, Staging, UniformRing};
-use crate::params::ParamStore;
+use crate::params::{GateValues, ParamStore};
 
 /// A graph compiled for one batch size and one store: a flat list of dispatches with everything bound.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Plan {
     outputs: Vec<Output>,
     unreached: Vec<String>,
     random: Option<Arc<Buffer<f32>>>,
+    /// The gate, and where its factor of the loss is copied to.
+    loss_scale: Option<(wgpu::Buffer, Arc<Buffer<f32>>)>,
     // The bind groups hold the buffers too; these keep the counters honest.
     _activations: Vec<Arc<Buffer<f32>>>,
 }
@@ -66,10 +68,11 @@ impl Plan {
         workspace: &mut Workspace,
     ) -> Result<Self, Error> {
         let gpu = params.gpu();
-        let parameters = graph.parameters();
+        let parameters = graph.declared();
         let unreached = parameters.iter().zip(&lowering.parameter_written).filter(|(_, written)| !**written);
+        let unreached = unreached.filter(|(parameter, _)| !graph.is_tied(&parameter.name));
         let unreached = unreached.map(|(parameter, _)| parameter.name.clone()).collect();
-        for parameter in &parameters {
+        for parameter in parameters.iter().filter(|parameter| !graph.is_tied(&parameter.name)) {
             let have = params.layout().span(&parameter.name)?;
             if have.shape != parameter.shape {
                 let expected = format!("{:?}", parameter.shape);
@@ -113,12 +116,27 @@ impl Plan {
         }
         uniforms.write(gpu, 0, &bytes)?;
         let random = lowering.random.map(|value| activations[value].clone());
-        let gpu = gpu.clone();
-        Ok(Self { gpu, steps, uniforms, inputs, outputs, unreached, random, _activations: activations })
+        let scaled = lowering.values.iter().position(|value| value.keep == Keep::LossScale);
+        let loss_scale = scaled.map(|value| (params.gate().raw().clone(), activations[value].clone()));
+        Ok(Self {
+            gpu: gpu.clone(),
+            steps,
+            uniforms,
+            inputs,
+            outputs,
+            unreached,
+            random,
+            loss_scale,
+            _activations: activations,
+        })
     }
 
     /// Records the whole plan.
     pub fn record(&self, recorder: &mut Recorder<'_>) {
+        if let Some((gate, seed)) = &self.loss_scale {
+            let offset = std::mem::offset_of!(GateValues, loss_scale) as u64;
+            recorder.copy(gate, offset, seed.raw(), 0, size_of::<f32>() as u64);
+        }
         for input in &self.inputs {
             input.record(recorder);
         }
@@ -331,7 +349,7 @@ fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result
                 }
             }
             Keep::Constant(data) => made.write(gpu, 0, &data)?,
-            Keep::Pooled | Keep::Random => {}
+            Keep::Pooled | Keep::Random | Keep::LossScale => {}
         }
         *buffer = Some(made);
     }

@@ -12,6 +12,7 @@ use crate::layout::{GroupSpec, Layout, Limits};
 pub struct ParamStoreBuilder<'d> {
     groups: Vec<GroupSpec>,
     data: Vec<Vec<&'d [f32]>>,
+    ties: Vec<(String, String)>,
 }
 
 /// Collects the tensors of one group.
@@ -70,10 +71,16 @@ impl<'d> ParamStoreBuilder<'d> {
         self
     }
 
+    /// Lets a tensor go by a second name, `alias`: one storage, one gradient, one update.
+    pub fn tie(mut self, alias: impl Into<String>, name: impl Into<String>) -> Self {
+        self.ties.push((alias.into(), name.into()));
+        self
+    }
+
     /// Makes the store and uploads the values; they land before the next submit.
     ///
     /// # Errors
-    /// As [`Layout::new`]; [`Error::Length`] with the tensor's name if its values do not fill its shape.
+    /// As [`Layout::new`] and [`Layout::tie`]; [`Error::Length`] with the tensor's name if its values do not fill its shape.
     pub fn build(self, gpu: &Gpu) -> Result<ParamStore, Error> {
         gpu.check()?;
         let limits = gpu.device().limits();
@@ -81,7 +88,11 @@ impl<'d> ParamStoreBuilder<'d> {
             binding_bytes: limits.max_storage_buffer_binding_size,
             buffer_bytes: limits.max_buffer_size,
         };
-        let layout = Arc::new(Layout::new(&self.groups, limits)?);
+        let mut layout = Layout::new(&self.groups, limits)?;
+        for (alias, name) in &self.ties {
+            layout.tie(alias, name)?;
+        }
+        let layout = Arc::new(layout);
         let data: Vec<&[f32]> = self.data.into_iter().flatten().collect();
         for (span, data) in layout.spans().iter().zip(&data) {
             check_len(&span.name, span.len, data.len())?;

@@ -1,9 +1,10 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::Trainer;
-use super::trainer::IN_FLIGHT;
+use super::trainer::{IN_FLIGHT, PlanKey};
 use crate::Error;
 use crate::gpu::{Gpu, ReadRing, Staging};
+use crate::grad::{ClipGradNorm, Transforms};
 use crate::graph::{Graph, Mode, Parameter, Var, Workspace};
 use crate::optim::{AnyRule, Optimizer};
 use crate::schedule::Schedule;
@@ -18,6 +19,7 @@ pub struct TrainerBuilder<R> {
     schedule: Option<Box<dyn Schedule>>,
     metrics: Vec<(String, Var)>,
     seed: u64,
+    transforms: Transforms,
     groups: Option<fn(&Parameter) -> String>,
 }
 
@@ -31,6 +33,7 @@ impl Graph {
             schedule: None,
             metrics: Vec::new(),
             seed: 0,
+            transforms: Transforms::default(),
             groups: None,
         }
     }
@@ -55,6 +58,18 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         self
     }
 
+    /// What happens to the gradients before the rule: clips, noise, penalties, accumulation, skipped steps.
+    pub fn transforms(mut self, transforms: Transforms) -> Self {
+        self.transforms = transforms;
+        self
+    }
+
+    /// Clips all gradients together to the 2-norm `max_norm`, as torch's `clip_grad_norm_`.
+    pub fn clip_grad_norm(mut self, max_norm: f64) -> Self {
+        self.transforms.clip_grad_norm = Some(ClipGradNorm::new(max_norm));
+        self
+    }
+
     /// Puts each parameter into the group that `group` names for it. Default: one group named `default`.
     pub fn groups(mut self, group: fn(&Parameter) -> String) -> Self {
         self.groups = Some(group);
@@ -66,7 +81,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
     /// Parameters that the loss does not depend on are frozen: they have no gradient, as in torch.
     ///
     /// # Errors
-    /// The graph's refusals; those of the rule and of the schedule; [`Error::Limit`]; [`Error::Kernel`].
+    /// The graph's refusals; those of the rule, of the transforms and of the schedule; [`Error::Limit`]; [`Error::Kernel`].
     pub fn build(self, gpu: &Gpu) -> Result<Trainer<R>, Error> {
         self.graph.check()?;
         if let Some(schedule) = &self.schedule {
@@ -76,7 +91,8 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
             Some(group) => self.graph.store_in_groups(gpu, self.seed, group)?,
             None => self.graph.store(gpu, self.seed)?,
         };
-        let optimizer = Optimizer::new(self.rule, &params, &[])?;
+        let mut optimizer = Optimizer::new(self.rule, &params, &[])?;
+        optimizer.set_transforms(self.transforms, &params)?;
         let mut scalars = vec![("loss".to_owned(), self.loss)];
         scalars.extend(self.metrics);
         for (name, scalar) in &scalars {
@@ -104,11 +120,13 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
             arrived: VecDeque::new(),
             last: None,
             steps: 0,
+            taken: 0,
             seed: self.seed,
         };
         let declared = trainer.graph.batch().unwrap_or(1);
-        trainer.plan(Mode::Train, declared)?;
-        for name in trainer.plans[&(Mode::Train, declared)].unreached() {
+        let key = PlanKey { mode: Mode::Train, batch: declared, adds: false };
+        trainer.plan(key)?;
+        for name in trainer.plans[&key].unreached() {
             trainer.params.freeze(name)?;
         }
         Ok(trainer)

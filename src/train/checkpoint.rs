@@ -32,10 +32,28 @@ pub struct Checkpoint {
     pub optimizer: StateDict,
     /// The schedule, if it has a JSON form.
     pub schedule: Option<Value>,
+    /// What the gate counts, where steps may be skipped.
+    pub gate: Option<GateState>,
     /// Whatever the caller wants to find again: the model, the place in the data, the history so far.
     pub run: Map<String, Value>,
     /// The file that it was read from, for messages.
     source: String,
+}
+
+/// The part of the gate that steps which may be skipped leave behind.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateState {
+    /// The factor of the loss.
+    pub loss_scale: f32,
+    /// Steps since it has changed.
+    pub growth_tracker: u32,
+    /// Steps applied.
+    pub applied: u32,
+    /// Steps skipped.
+    pub skipped: u32,
+    /// Steps skipped since the last one that was applied.
+    pub skipped_in_a_row: u32,
 }
 
 /// A tensor on the host.
@@ -53,6 +71,8 @@ pub struct Tensor {
 struct Record {
     format: u32,
     frozen: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gate: Option<GateState>,
     optimizer: OptimizerRecord,
     run: Map<String, Value>,
     schedule: Option<Value>,
@@ -90,6 +110,7 @@ impl Checkpoint {
             frozen: Vec::new(),
             optimizer,
             schedule,
+            gate: None,
             run: Map::new(),
             source: "checkpoint".into(),
         }
@@ -146,6 +167,7 @@ impl Checkpoint {
         let record = Record {
             format: FORMAT,
             frozen: self.frozen.clone(),
+            gate: self.gate,
             optimizer: OptimizerRecord {
                 attempted: self.optimizer.attempted,
                 name: self.optimizer.optimizer.clone(),
@@ -230,6 +252,7 @@ impl Checkpoint {
             frozen: record.frozen,
             optimizer: StateDict { optimizer, attempted, state, param_groups },
             schedule: record.schedule,
+            gate: record.gate,
             run: record.run,
             source: "checkpoint".into(),
         })

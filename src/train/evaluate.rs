@@ -1,10 +1,10 @@
 //! What a trainer computes without training.
 
 use super::Trainer;
-use super::trainer::{record_scalars, scalars};
+use super::trainer::{PlanKey, record_scalars, scalars};
 use crate::Error;
 use crate::gpu::Recorder;
-use crate::graph::{HostData, Mode, PlanOptions, Var};
+use crate::graph::{HostData, PlanOptions, Var};
 use crate::optim::AnyRule;
 
 /// Means over a whole data set.
@@ -34,7 +34,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         // What can be refused is refused before anything is in flight.
         for size in [batch.min(samples), samples % batch] {
             if size > 0 {
-                self.plan(Mode::Evaluate, size)?;
+                self.plan(PlanKey::evaluate(size))?;
             }
         }
         self.arrive_all()?;
@@ -42,7 +42,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         let mut first = 0;
         while first < samples {
             let size = batch.min(samples - first);
-            let plan = &self.plans[&(Mode::Evaluate, size)];
+            let plan = &self.plans[&PlanKey::evaluate(size)];
             let mut encoder = self.gpu.encoder("evaluate");
             let mut recorder = Recorder::new(&self.gpu, &mut encoder);
             self.staging.turn();

@@ -1,21 +1,33 @@
 //! A trainer's way into a checkpoint and back.
 
 use super::Trainer;
-use super::checkpoint::{Checkpoint, Tensor};
+use super::checkpoint::{Checkpoint, GateState, Tensor};
 use crate::Error;
 use crate::layout::Span;
 use crate::optim::AnyRule;
+use crate::params::GateValues;
 
 impl<R: AnyRule + Clone> Trainer<R> {
     /// Waits for all steps and reads what the next ones need. Reports of steps that arrive are kept.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`].
+    /// [`Error::Config`] between the batches of one step; [`Error::DeviceLost`].
     pub fn read_checkpoint(&mut self) -> Result<Checkpoint, Error> {
+        if self.taken > 0 {
+            let (taken, of) = (self.taken, self.batches_a_step());
+            let reason = format!("{taken} of the {of} batches of a step were taken: save after the last");
+            return Err(Error::Config { what: "checkpoint".into(), reason });
+        }
         self.arrive_all()?;
         let schedule = self.schedule.as_ref().and_then(|schedule| schedule.to_json());
         let optimizer = self.optimizer.read_state_dict()?;
         let mut checkpoint = Checkpoint::new(self.steps, self.seed, optimizer, schedule);
+        if self.optimizer.transforms().may_skip() {
+            let GateValues { loss_scale, growth_tracker, applied, skipped, skipped_in_a_row, .. } =
+                self.params.gate().read(&self.gpu, 0)?;
+            checkpoint.gate =
+                Some(GateState { loss_scale, growth_tracker, applied, skipped, skipped_in_a_row });
+        }
         let all = self.params.params().read_all(&self.gpu)?;
         for (span, frozen) in self.params.layout().spans().iter().zip(self.params.frozen()) {
             let values = all[span.first..span.first + span.len].to_vec();
@@ -41,6 +53,11 @@ impl<R: AnyRule + Clone> Trainer<R> {
             let (theirs, ours) = (shown(&checkpoint.schedule), shown(&schedule));
             return Err(checkpoint.refuse(format!("its schedule is {theirs}, this trainer's is {ours}")));
         }
+        if checkpoint.gate.is_some() != self.optimizer.transforms().may_skip() {
+            let skips = |may_skip: bool| if may_skip { "may skip steps" } else { "skips no step" };
+            let (theirs, ours) = (skips(checkpoint.gate.is_some()), skips(checkpoint.gate.is_none()));
+            return Err(checkpoint.refuse(format!("its run {theirs}, this trainer {ours}")));
+        }
         self.arrive_all()?;
         self.optimizer.load_state_dict(&checkpoint.optimizer).map_err(|error| match error {
             Error::StateDict(reason) => checkpoint.refuse(format!("optimizer: {reason}")),
@@ -55,7 +72,14 @@ impl<R: AnyRule + Clone> Trainer<R> {
                 false => self.params.thaw(&span.name)?,
             }
         }
-        (self.steps, self.seed) = (checkpoint.step, checkpoint.seed);
+        if let Some(GateState { loss_scale, growth_tracker, applied, skipped, skipped_in_a_row }) =
+            checkpoint.gate
+        {
+            let counts =
+                GateValues { growth_tracker, applied, skipped, skipped_in_a_row, ..GateValues::OPEN };
+            self.params.gate().write(&self.gpu, GateValues { loss_scale, ..counts })?;
+        }
+        (self.steps, self.taken, self.seed) = (checkpoint.step, 0, checkpoint.seed);
         self.forget_reports();
         Ok(())
     }

@@ -45,7 +45,7 @@ pub struct Trainer<R: AnyRule> {
     pub(super) optimizer: Optimizer<R>,
     pub(super) schedule: Option<Box<dyn Schedule>>,
     pub(super) scalars: Vec<(String, Var)>,
-    pub(super) plans: HashMap<(Mode, usize), Plan>,
+    pub(super) plans: HashMap<PlanKey, Plan>,
     /// Plans of [`Trainer::predict`] by their variable and batch size.
     pub(super) predictions: HashMap<(usize, usize), Plan>,
     pub(super) workspace: Workspace,
@@ -54,13 +54,29 @@ pub struct Trainer<R: AnyRule> {
     pub(super) arrived: VecDeque<StepReport>,
     pub(super) last: Option<StepReport>,
     pub(super) steps: u64,
+    /// Batches taken towards the next step, where several make one.
+    pub(super) taken: u64,
     pub(super) seed: u64,
+}
+
+/// Which plan: whether it trains, for how many samples, and whether it adds to the gradients of the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PlanKey {
+    pub(super) mode: Mode,
+    pub(super) batch: usize,
+    pub(super) adds: bool,
+}
+
+impl PlanKey {
+    pub(super) fn evaluate(batch: usize) -> Self {
+        Self { mode: Mode::Evaluate, batch, adds: false }
+    }
 }
 
 /// What one step computed: the loss first, then the metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReport {
-    /// The step, from 0.
+    /// The step, from 0; batches that are accumulated to one step share it.
     pub step: u64,
     /// Mean loss over the batch.
     pub loss: f32,
@@ -69,47 +85,65 @@ pub struct StepReport {
 }
 
 impl<R: AnyRule + Clone> Trainer<R> {
-    /// Runs one step on a batch of any size: forward, backward and update in one submit.
+    /// Runs one step on a batch of any size: forward, backward and update in one submit. Where transforms
+    /// accumulate, every batch is run so, and the last of each step updates.
     ///
     /// Waits only if several earlier steps are still on their way. A batch size that was not seen before
     /// compiles a plan first.
     ///
     /// # Errors
     /// Those of [`Plan::write`] for the data, of the schedule for the step and of the optimizer for its
-    /// hyperparameters, all before anything has changed; [`Error::DeviceLost`].
+    /// hyperparameters, all before anything has changed; [`Error::NonFinite`] after too many skipped steps in a
+    /// row; [`Error::DeviceLost`].
     pub fn step(&mut self, data: &[(&str, &dyn HostData)]) -> Result<(), Error> {
         let batch = self.batch_of(data)?;
         self.any_plan().check_inputs(data, batch)?;
-        self.plan(Mode::Train, batch)?;
-        if let Some(schedule) = &self.schedule {
+        let key = PlanKey { mode: Mode::Train, batch, adds: self.taken > 0 };
+        self.plan(key)?;
+        let of = self.batches_a_step();
+        let updates = self.taken + 1 == of;
+        if let (Some(schedule), true) = (&self.schedule, updates) {
             self.optimizer.schedule(schedule, self.steps)?;
         }
         while self.ring.is_full() {
             let oldest = self.ring.read_next(&self.gpu)?;
             self.arrive(oldest);
         }
-        let plan = &self.plans[&(Mode::Train, batch)];
+        let plan = &self.plans[&key];
         let mut encoder = self.gpu.encoder("step");
         let mut recorder = Recorder::new(&self.gpu, &mut encoder);
         self.staging.turn();
         plan.stage(data, 0, &mut self.staging, &mut recorder)?;
-        plan.set_step(self.seed, self.steps);
+        plan.set_step(self.seed, self.steps * of + self.taken);
         plan.record(&mut recorder);
-        let ticket = self.optimizer.record_into(&mut recorder, &mut self.params)?;
+        let ticket = match updates {
+            true => Some(self.optimizer.record_into(&mut recorder, &mut self.params)?),
+            false => None,
+        };
         record_scalars(&mut self.ring, &mut recorder, plan, &self.scalars, self.steps)?;
         drop(recorder);
         if let Err(error) = self.gpu.submit(encoder) {
             self.ring.abandoned();
-            self.optimizer.abandoned(ticket)?;
+            if let Some(ticket) = ticket {
+                self.optimizer.abandoned(ticket)?;
+            }
             return Err(error);
         }
-        self.optimizer.submitted(ticket)?;
         self.ring.submitted();
-        self.steps += 1;
+        self.taken += 1;
+        if let Some(ticket) = ticket {
+            self.optimizer.submitted(ticket)?;
+            (self.steps, self.taken) = (self.steps + 1, 0);
+        }
         while let Some(bytes) = self.ring.poll(&self.gpu)? {
             self.arrive(Some(bytes));
         }
         Ok(())
+    }
+
+    /// Batches that make one step.
+    pub(super) fn batches_a_step(&self) -> u64 {
+        self.optimizer.transforms().accumulate.as_ref().map_or(1, |accumulate| accumulate.steps)
     }
 
     /// The oldest report that has arrived and was not given out, without waiting.
@@ -178,7 +212,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         Some(report)
     }
 
-    /// Steps taken so far.
+    /// Steps taken so far: updates, not batches, where several batches make one; skipped ones are counted.
     pub fn steps(&self) -> u64 {
         self.steps
     }
@@ -213,20 +247,22 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.plans.values().next().expect("a plan is made when the trainer is")
     }
 
-    pub(super) fn plan(&mut self, mode: Mode, batch: usize) -> Result<(), Error> {
-        if self.plans.contains_key(&(mode, batch)) {
+    pub(super) fn plan(&mut self, key: PlanKey) -> Result<(), Error> {
+        if self.plans.contains_key(&key) {
             return Ok(());
         }
         let (loss, metrics) = self.scalars.split_first().expect("the loss is the first scalar");
-        let mut options = match mode {
+        let mut options = match key.mode {
             Mode::Train => PlanOptions::train(&loss.1),
             Mode::Evaluate => PlanOptions::evaluate().output(&loss.0, &loss.1),
         };
+        options.accumulate = key.adds;
+        options.scaled = key.mode == Mode::Train && self.optimizer.transforms().grad_scaler.is_some();
         for (name, scalar) in metrics {
             options = options.output(name, scalar);
         }
-        let plan = self.graph.compile(&self.params, &options.batch(batch), &mut self.workspace)?;
-        self.plans.insert((mode, batch), plan);
+        let plan = self.graph.compile(&self.params, &options.batch(key.batch), &mut self.workspace)?;
+        self.plans.insert(key, plan);
         Ok(())
     }
 }

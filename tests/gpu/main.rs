@@ -24,3 +24,4 @@ mod resident;
 mod softmax;
 mod state;
 mod train;
+mod transforms;
