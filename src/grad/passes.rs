@@ -198,16 +198,20 @@ impl Bound {
 /// Neighbouring tensors that are not frozen, of one group or of all.
 fn ranges(layout: &Layout, frozen: &[bool], group: Option<usize>) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
+    let mut extends = false;
     for (span, frozen) in layout.spans().iter().zip(frozen) {
-        if *frozen || group.is_some_and(|group| group != span.group) {
-            continue;
-        }
+        let counts = !frozen && group.is_none_or(|group| group == span.group);
         let end = span.first + span.padded_len();
         match ranges.last_mut() {
-            // Between groups lie zeros, which change no norm; buffers end elsewhere.
-            Some(range) if span.first - range.end < Layout::GROUP_ALIGN => range.end = end,
-            _ => ranges.push(span.first..end),
+            // Between groups lie zeros, which change no norm; before a tensor that was moved to the next buffer
+            // there may be many.
+            Some(range) if counts && extends && span.first - range.end < Layout::GROUP_ALIGN => {
+                range.end = end
+            }
+            _ if counts => ranges.push(span.first..end),
+            _ => {}
         }
+        extends = counts;
     }
     ranges
 }
@@ -287,3 +291,27 @@ fn count(n: usize) -> u32 {
 }
 
 const _: () = assert!(Gate::STRIDE == 256, "as in decide.wgsl");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::{GroupSpec, Limits};
+
+    #[test]
+    fn ranges_leave_out_what_is_frozen_or_of_another_group() {
+        let groups = [
+            GroupSpec::new("a").tensor("v", [70]).tensor("w", [3]).tensor("x", [60]),
+            GroupSpec::new("b").tensor("y", [10]).tensor("z", [10]),
+        ];
+        let layout = Layout::new(&groups, Limits::default()).unwrap();
+        let starts: Vec<usize> = layout.spans().iter().map(|span| span.first).collect();
+        assert_eq!(starts, [0, 128, 192, 256, 320]);
+        assert_eq!(ranges(&layout, &[false; 5], None), [0..384]);
+        assert_eq!(ranges(&layout, &[false; 5], Some(0)), [0..256]);
+        assert_eq!(ranges(&layout, &[false; 5], Some(1)), [256..384]);
+        // However short it is.
+        assert_eq!(ranges(&layout, &[false, true, false, false, false], None), [0..128, 192..384]);
+        assert_eq!(ranges(&layout, &[true, false, true, true, false], None), [128..192, 320..384]);
+        assert_eq!(ranges(&layout, &[true; 5], None), []);
+    }
+}
