@@ -5,18 +5,24 @@
 //! arithmetic; the first step of a fresh process shows what compiling kernels costs. Times are the best of
 //! five runs of one step, one product or one process, because cores are shared; the counters at the end do not vary.
 
+#[path = "support/measure.rs"]
+mod measure;
+#[path = "support/resnet18.rs"]
+mod resnet18;
+
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use gradus::gpu::{Binding, Buffer, Counters, KernelSource, Recorder, grid};
+use gradus::gpu::{Counters, Recorder};
 use gradus::graph::{Graph, PlanOptions, Var, Workspace};
 use gradus::nn::{Conv2d, Linear};
 use gradus::optim::{AdamW, Rule};
 use gradus::train::Trainer;
 use gradus::{Gpu, GpuOptions, ParamStore};
 
-const RUNS: usize = 5;
+use measure::{CopyKernel, best};
+use resnet18::resnet18;
+
 const FIRST_STEP: &str = "--first-step";
 /// Prints what each dispatch of the step takes, alone, instead: `cargo bench --bench step -- --profile`.
 const PROFILE: &str = "--profile";
@@ -38,18 +44,6 @@ fn main() -> Result<()> {
     println!("first step, driver cache off: {:.2} s", first_step_of_a_process(false)?);
     println!("counters of a cnn step: {step:?}");
     Ok(())
-}
-
-/// Milliseconds of the best of five runs, after one that is not counted.
-fn best(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
-    run()?;
-    let mut best = f64::INFINITY;
-    for _ in 0..RUNS {
-        let start = Instant::now();
-        run()?;
-        best = best.min(start.elapsed().as_secs_f64() * 1e3);
-    }
-    Ok(best)
 }
 
 /// The reference network and its loss.
@@ -107,26 +101,6 @@ fn cnn(gpu: &Gpu) -> Result<Counters> {
     Ok(counters)
 }
 
-/// The shapes of ResNet-18's 62 tensors, 11,689,512 parameters.
-fn resnet18() -> Vec<Vec<usize>> {
-    let mut shapes = vec![vec![64, 3, 7, 7], vec![64], vec![64]];
-    let mut conv = |out: usize, channels: usize, kernel: usize| {
-        shapes.extend([vec![out, channels, kernel, kernel], vec![out], vec![out]]);
-    };
-    for (stage, width) in [64, 128, 256, 512].into_iter().enumerate() {
-        let below = if stage == 0 { 64 } else { width / 2 };
-        conv(width, below, 3);
-        conv(width, width, 3);
-        if stage > 0 {
-            conv(width, below, 1);
-        }
-        conv(width, width, 3);
-        conv(width, width, 3);
-    }
-    shapes.extend([vec![1000, 512], vec![1000]]);
-    shapes
-}
-
 fn adamw(gpu: &Gpu) -> Result<()> {
     let before = gpu.counters().live_bytes;
     let shapes = resnet18();
@@ -164,42 +138,6 @@ fn adamw(gpu: &Gpu) -> Result<()> {
     );
     println!("adamw live bytes: {live} ({:.2} of 16 a parameter)", live as f64 / (16 * count) as f64);
     Ok(())
-}
-
-/// Moves `vec4`s from one buffer to another: the speed of memory as a kernel sees it.
-struct CopyKernel {
-    group: gradus::wgpu::BindGroup,
-    kernel: std::sync::Arc<gradus::gpu::Kernel>,
-    quads: usize,
-    bytes: usize,
-}
-
-impl CopyKernel {
-    fn new(gpu: &Gpu, elements: usize) -> Result<Self> {
-        let wgsl = "
-            @group(0) @binding(0) var<storage, read> source: array<vec4f>;
-            @group(0) @binding(1) var<storage, read_write> target_: array<vec4f>;
-            @compute @workgroup_size(256)
-            fn main(@builtin(global_invocation_id) id: vec3u) { target_[id.x] = source[id.x]; }";
-        let (name, bindings) = ("bench copy".into(), vec![Binding::Read, Binding::ReadWrite]);
-        let kernel = gpu.kernel(&KernelSource { name, wgsl: wgsl.into(), bindings })?;
-        let source = Buffer::<f32>::storage(gpu, "copy source", elements)?;
-        let target = Buffer::<f32>::storage(gpu, "copy target", elements)?;
-        let group = gpu.bind_group(&kernel, &[source.region(), target.region()])?;
-        Ok(Self { group, kernel, quads: elements / 4, bytes: 8 * elements })
-    }
-
-    fn run(&self, gpu: &Gpu) -> Result<()> {
-        let mut encoder = gpu.encoder("copy");
-        Recorder::new(gpu, &mut encoder).dispatch(
-            &self.kernel,
-            &self.group,
-            &[],
-            grid(self.quads.div_ceil(256)),
-        );
-        gpu.submit(encoder)?;
-        Ok(gpu.wait()?)
-    }
 }
 
 fn matmul(gpu: &Gpu, size: usize) -> Result<()> {
