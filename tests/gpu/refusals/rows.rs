@@ -63,7 +63,7 @@ pub(super) const DATA: [Row; 14] = [
     (
         |dir| write_data(dir, 3),
         "--data DIR/data",
-        "--model cnn on images of [1, 3, 3], --batch-size 32: max_pool2d2: expected an image of at least 2x2 \
+        "--model cnn on images of [1, 3, 3], --batch-size 32: max_pool2d_2: expected an image of at least 2x2 \
          with its padding, got [32, 32, 1, 1]",
     ),
     (
