@@ -19,6 +19,7 @@ use gradus::{Gpu, GpuOptions};
 
 use args::Args;
 use model::Network;
+use progress::say;
 use run::{EVALUATION_BATCH, Folder, MODEL, Run, Saved};
 
 fn main() -> ExitCode {
@@ -53,7 +54,7 @@ fn train(args: &Args) -> Result<()> {
                 "--resume {name}: there is no such file, but a {MODEL} in --out {}",
                 out.display()
             );
-            println!("{name} does not exist yet: starting afresh");
+            say(format_args!("{name} does not exist yet: starting afresh"))?;
             None
         }
         None => None,
@@ -71,17 +72,16 @@ fn train(args: &Args) -> Result<()> {
     let gpu = Gpu::new(GpuOptions::default())?;
     let info = gpu.info();
     let (train, test) = (sets.train.len(), sets.test.len());
-    println!("{} ({:?}); {train} images to train on, {test} to test on", info.name, info.backend);
+    say(format_args!("{} ({:?}); {train} images to train on, {test} to test on", info.name, info.backend))?;
     let mut run = Run::new(&gpu, &config, &sets, args.resident)?;
     if let Some((checkpoint, saved)) = started {
         run.resume(&checkpoint, saved)?;
-        println!("going on after step {}", checkpoint.step);
+        say(format_args!("going on after step {}", checkpoint.step))?;
     }
     if let Some(out) = &args.out {
         run.keep_in(Folder::open(out)?, args.save_every);
     }
-    println!("test accuracy: {:.4}", run.train()?);
-    Ok(())
+    say(format_args!("test accuracy: {:.4}", run.train()?))
 }
 
 /// A saved model, and what it must know.
@@ -100,8 +100,7 @@ fn evaluate(args: &Args, model: &Path) -> Result<()> {
     let images = saved.images.numbers_of(&test).context("the test set of --data")?;
     let logits = trainer.predict(&logits, &[("x", &images)], EVALUATION_BATCH)?;
     let table = Confusion::of_logits(&logits, test.y(), saved.images.classes as usize)?;
-    print!("test accuracy: {:.4}\n\n{table}", table.accuracy());
-    Ok(())
+    say(format_args!("test accuracy: {:.4}\n\n{}", table.accuracy(), table.to_string().trim_end()))
 }
 
 fn predict(images: &Path, model: &Path) -> Result<()> {
@@ -109,7 +108,7 @@ fn predict(images: &Path, model: &Path) -> Result<()> {
     let images = saved.images.read(images)?;
     let logits = trainer.predict(&logits, &[("x", &images)], EVALUATION_BATCH)?;
     for class in classes_of(&logits, saved.images.classes as usize)? {
-        println!("{class}");
+        say(class)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ mod rows;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use gradus::train::data::idx::{self, Images};
 
@@ -102,6 +102,20 @@ fn what_is_refused_says_why_and_leaves_the_run_as_it_was() {
         assert_eq!(names, ["history.csv", "model.safetensors", "report.svg"], "{line}");
         reset();
     }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_an_error_and_no_panic() {
+    if gpu().is_none() {
+        return;
+    }
+    let mut child = example();
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let said = stderr(&output);
+    assert!(said.lines().any(|line| line.starts_with("error: standard output: ")), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
 }
 
 /// A limit on the size of files stands for a full disk.
