@@ -239,12 +239,13 @@ impl Graph {
     /// The name of a layer: the one given, or its kind with the next number that is free.
     pub(crate) fn layer_name(&self, kind: &'static str, given: Option<&str>) -> String {
         let mut nodes = self.lock();
+        let mark = if kind.contains(|c: char| c.is_ascii_digit()) { "_" } else { "" };
         match given {
             Some(name) => name.into(),
             None => loop {
                 let number = nodes.numbers.entry(kind).or_default();
                 *number += 1;
-                let name = format!("{kind}{number}");
+                let name = format!("{kind}{mark}{number}");
                 if !nodes.names.contains(&name) {
                     return name;
                 }

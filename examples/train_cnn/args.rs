@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,17 +24,17 @@ pub(crate) struct Args {
     #[arg(long, value_parser = positive)]
     batch_size: Option<usize>,
     /// Learning rate: the default optimizer's, and the peak of the default schedule. Default 5e-3.
-    #[arg(long)]
+    #[arg(long, value_parser = rate)]
     lr: Option<f64>,
     /// Seed of the parameters and of the shuffling. Default 1.
     #[arg(long)]
     seed: Option<u64>,
     /// Optimizer as JSON, as in '{"name": "SGD", "lr": 0.1, "momentum": 0.9}'. Default: AdamW at --lr.
-    #[arg(long)]
-    optimizer: Option<String>,
+    #[arg(long, value_parser = json)]
+    optimizer: Option<Value>,
     /// Schedule as JSON, as in '{"name": "StepLR", "step_size": 200}'. Default: OneCycleLR to --lr.
-    #[arg(long)]
-    schedule: Option<String>,
+    #[arg(long, value_parser = json)]
+    schedule: Option<Value>,
     /// Gives every training image the label of another one, to see that nothing can be learnt then.
     #[arg(long)]
     shuffle_labels: bool,
@@ -48,18 +48,35 @@ pub(crate) struct Args {
     #[arg(long, value_parser = positive, requires = "out")]
     pub(crate) save_every: Option<usize>,
     /// Goes on from this model, bit for bit, with its options; starts afresh if there is no such file yet.
-    #[arg(long, conflicts_with_all = ["evaluate", "predict"])]
+    #[arg(long)]
     pub(crate) resume: Option<PathBuf>,
     /// Prints the accuracy of this model on the test set and which digits it takes for which; trains nothing.
-    #[arg(long, value_name = "MODEL", conflicts_with = "predict")]
+    #[arg(long, value_name = "MODEL", conflicts_with_all = OF_TRAINING)]
     pub(crate) evaluate: Option<PathBuf>,
-    /// Prints the class of each image of an .npy array, a line each; trains nothing.
-    #[arg(long, value_name = "FILE.npy", requires = "model_file")]
+    /// Prints the class of each image of an .npy array, whose numbers are as in --data, a line each.
+    #[arg(long, value_name = "FILE.npy", requires = "model_file", conflicts_with_all = OF_TRAINING)]
+    #[arg(conflicts_with_all = ["data", "evaluate"])]
     pub(crate) predict: Option<PathBuf>,
     /// The model that --predict uses.
     #[arg(long = "load", id = "model_file", value_name = "MODEL", requires = "predict")]
     pub(crate) load: Option<PathBuf>,
 }
+
+/// What means nothing to a model that is not trained.
+const OF_TRAINING: [&str; 12] = [
+    "model",
+    "epochs",
+    "batch_size",
+    "lr",
+    "seed",
+    "optimizer",
+    "schedule",
+    "shuffle_labels",
+    "resident",
+    "out",
+    "save_every",
+    "resume",
+];
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -99,8 +116,6 @@ pub(crate) struct Config {
 impl Args {
     /// The options of this run: those of the `saved` run where nothing else is said, and none that differ.
     pub(crate) fn config(&self, saved: Option<&Config>) -> Result<Config> {
-        let optimizer = self.optimizer.as_deref().map(|json| parse("optimizer", json)).transpose()?;
-        let schedule = self.schedule.as_deref().map(|json| parse("schedule", json)).transpose()?;
         let of = |optional: fn(&Config) -> Option<&Value>| saved.and_then(optional);
         let shuffle = self.shuffle_labels.then_some(true);
         Ok(Config {
@@ -109,8 +124,8 @@ impl Args {
             batch_size: pick("batch-size", self.batch_size, saved.map(|s| s.batch_size), 32)?,
             lr: pick("lr", self.lr, saved.map(|s| s.lr), 5e-3)?,
             seed: pick("seed", self.seed, saved.map(|s| s.seed), 1)?,
-            optimizer: pick_json("optimizer", optimizer, saved, of(|s| s.optimizer.as_ref()))?,
-            schedule: pick_json("schedule", schedule, saved, of(|s| s.schedule.as_ref()))?,
+            optimizer: pick_json("optimizer", self.optimizer.clone(), saved, of(|s| s.optimizer.as_ref()))?,
+            schedule: pick_json("schedule", self.schedule.clone(), saved, of(|s| s.schedule.as_ref()))?,
             shuffle_labels: pick("shuffle-labels", shuffle, saved.map(|s| s.shuffle_labels), false)?,
         })
     }
@@ -120,9 +135,13 @@ fn pick<T: PartialEq + Display>(name: &str, given: Option<T>, saved: Option<T>, 
     if let (Some(given), Some(saved)) = (&given, &saved)
         && given != saved
     {
-        bail!("--{name} is {given}, but the saved run has {saved}: leave it out to go on with that");
+        bail!("{}", differs(name, given, saved));
     }
     Ok(given.or(saved).unwrap_or(default))
+}
+
+fn differs(name: &str, given: &impl Display, saved: &impl Display) -> String {
+    format!("its --{name} is {saved}, not {given}: leave the option out to go on with that")
 }
 
 fn pick_json(
@@ -133,8 +152,11 @@ fn pick_json(
 ) -> Result<Option<Value>> {
     match (given, run) {
         (Some(given), Some(_)) => {
-            let saved = saved.cloned().unwrap_or("the default".into());
-            pick(name, Some(given), Some(saved), Value::Null).map(Some)
+            if saved != Some(&given) {
+                let saved = saved.map_or("the default".into(), Value::to_string);
+                bail!("{}", differs(name, &given, &saved));
+            }
+            Ok(Some(given))
         }
         (given, _) => Ok(given.or(saved.cloned())),
     }
@@ -144,6 +166,11 @@ fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "it must be an integer of at least 1".into())
 }
 
-fn parse(what: &str, json: &str) -> Result<Value> {
-    serde_json::from_str(json).with_context(|| format!("--{what} is not JSON: {json}"))
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
+    rate.ok_or_else(|| "it must be a finite number of at least 0".into())
+}
+
+fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|e| format!("it must be JSON: {e}"))
 }

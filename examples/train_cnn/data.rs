@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use gradus::train::data::{Dataset, Normalization, Values, idx, npy, stratified_split};
 use serde::{Deserialize, Serialize};
 
@@ -72,30 +72,46 @@ fn checksum(sets: &[&Dataset]) -> u32 {
 }
 
 impl Images {
-    /// Refuses other sets than those that a run was started with.
-    pub(crate) fn check(&self, saved: &Self) -> Result<()> {
-        ensure!(self == saved, "the data are not those that the saved run was trained on: see --data");
-        Ok(())
+    /// Why a run that was started with other sets cannot go on with these; `None` if it can.
+    pub(crate) fn difference(&self, saved: &Self) -> Option<String> {
+        let of = |images: &Self| {
+            let Self { shape, classes, train_samples, checksum, .. } = images;
+            format!("{train_samples} of {shape:?} in {classes} classes, checksum {checksum:08x}")
+        };
+        let (ours, theirs) = (of(self), of(saved));
+        (self != saved).then(|| format!("its images are others than those of --data: {theirs}, not {ours}"))
     }
 
     /// The numbers of a set that the model can tell the classes of.
     pub(crate) fn numbers_of(&self, set: &Dataset) -> Result<Vec<f32>> {
         let (shape, classes) = (set.shape(), set.n_classes());
-        ensure!(shape == self.shape, "the images have the shape {shape:?}, the model's {:?}", self.shape);
-        ensure!(classes <= self.classes, "there are {classes} classes, the model knows {}", self.classes);
+        let (images, known) = (&self.shape, self.classes);
+        ensure!(shape == images, "the images must have the model's shape {images:?}, got {shape:?}");
+        ensure!(classes <= known, "the labels must be of the model's {known} classes, got {classes}");
         Ok(set.clone().normalized(&self.normalization)?.numbers())
     }
 
     /// The images of an array of one image a row, of the model's size, in the units of its training images.
     pub(crate) fn read(&self, path: &Path) -> Result<Vec<f32>> {
         let array = npy::read(path)?;
-        let (samples, sample) = array.shape.split_first().context("the array has no dimensions")?;
-        let size: usize = self.shape.iter().product();
-        let fits =
-            sample == self.shape || sample == [size] || (self.shape[0] == 1 && sample == &self.shape[1..]);
-        let (name, expected) = (path.display(), &self.shape);
-        ensure!(fits, "{name}: its images have the shape {sample:?}, the model's {expected:?}");
-        let images = Dataset::from_values(array.values, &self.shape, vec![0; *samples], self.classes)?;
+        let (name, image) = (path.display(), &self.shape[..]);
+        let pixels = [image.iter().product()];
+        let mut shapes = vec![image, &pixels];
+        if let [1, plane @ ..] = image {
+            shapes.push(plane);
+        }
+        match array.shape.split_first() {
+            Some((1.., one)) if shapes.contains(&one) => (),
+            _ => bail!("{name}: shape: must be a number of images of {shapes:?}, got {:?}", array.shape),
+        }
+        if let Values::F32(numbers) = &array.values
+            && let Some(at) = numbers.iter().position(|number| !number.is_finite())
+        {
+            bail!("{name}: value {at}: must be finite, got {}", numbers[at]);
+        }
+        let labels = vec![0; array.shape[0]];
+        let images =
+            Dataset::from_values(array.values, image, labels, self.classes).context(name.to_string())?;
         self.numbers_of(&images)
     }
 }

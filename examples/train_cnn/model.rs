@@ -1,6 +1,6 @@
 //! The networks, for images of any size and any number of classes.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use gradus::Gpu;
 use gradus::graph::{Graph, Var};
 use gradus::nn::Conv2d;
@@ -19,25 +19,32 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(gpu: &Gpu, config: &Config, images: &Images) -> Result<Self> {
+        let Config { model, epochs, batch_size, .. } = config;
         let optimizer = match &config.optimizer {
-            Some(json) => optim::from_json(json)?,
+            Some(json) => optim::from_json(json).context("--optimizer")?,
             None => AdamW { lr: config.lr, ..AdamW::default() }.into(),
         };
-        let steps = (config.epochs * images.train_samples.div_ceil(config.batch_size)) as u64;
+        let steps = epochs.checked_mul(images.train_samples.div_ceil(*batch_size));
+        let steps =
+            steps.with_context(|| format!("--epochs {epochs} are more steps than can be counted"))? as u64;
         let schedule: Box<dyn Schedule> = match &config.schedule {
-            Some(json) => schedule::from_json(json)?,
+            Some(json) => schedule::from_json(json).context("--schedule")?,
             None => Box::new(OneCycleLR::new(config.lr, steps)),
         };
+        schedule.at(steps - 1, config.lr).with_context(|| format!("--schedule for {steps} steps"))?;
         let graph = Graph::new();
-        let x = graph.input("x", [&[config.batch_size], &images.shape[..]].concat());
-        let y = graph.labels("y", config.batch_size);
-        let logits = logits(config.model, &x, images.classes as usize);
+        let x = graph.input("x", [&[*batch_size], &images.shape[..]].concat());
+        let y = graph.labels("y", *batch_size);
+        let logits = logits(*model, &x, images.classes as usize);
         let trainer = graph
             .trainer(&logits.cross_entropy(&y), optimizer)
             .schedule(schedule)
             .metric("accuracy", &logits.accuracy(&y))
             .seed(config.seed)
-            .build(gpu)?;
+            .build(gpu)
+            .with_context(|| {
+                format!("--model {model} on images of {:?}, --batch-size {batch_size}", images.shape)
+            })?;
         Ok(Self { trainer, logits })
     }
 }

@@ -1,11 +1,18 @@
 //! A bar on a terminal, a line for each epoch elsewhere.
 
-use std::io::IsTerminal;
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::run::Means;
+
+/// Prints a line; an error where `println!` would panic, as when the reader of a pipe has gone.
+pub(crate) fn say(line: impl Display) -> Result<()> {
+    writeln!(std::io::stdout(), "{line}").context("standard output")
+}
 
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -36,11 +43,20 @@ impl Progress {
         format!("loss {loss:.4}  accuracy {accuracy:.4}  lr {rate:.2e}  {speed:.0} steps/s")
     }
 
-    pub(crate) fn epoch(&self, epoch: usize, of: usize, steps: u64, means: &Means, rate: f64, held_out: f64) {
+    pub(crate) fn epoch(
+        &self,
+        epoch: usize,
+        of: usize,
+        steps: u64,
+        means: &Means,
+        rate: f64,
+        held_out: f64,
+    ) -> Result<()> {
         if self.bar.is_hidden() {
             let line = self.line(steps, means, rate);
-            println!("epoch {epoch:>2}/{of}  {line}  test accuracy {held_out:.4}");
+            say(format_args!("epoch {epoch:>2}/{of}  {line}  test accuracy {held_out:.4}"))?;
         }
+        Ok(())
     }
 
     pub(crate) fn finish(&self) {

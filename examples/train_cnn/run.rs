@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use gradus::Gpu;
 use gradus::train::data::ResidentDataset;
 use gradus::train::{Checkpoint, Evaluation, History, StepReport, files, report};
@@ -17,7 +17,7 @@ use crate::progress::Progress;
 /// Samples of a step that only evaluates.
 pub(crate) const EVALUATION_BATCH: usize = 120;
 
-const MODEL: &str = "model.safetensors";
+pub(crate) const MODEL: &str = "model.safetensors";
 const HISTORY: &str = "history.csv";
 const REPORT: &str = "report.svg";
 
@@ -60,8 +60,7 @@ impl Saved {
     pub(crate) fn of(checkpoint: &Checkpoint) -> Result<Self> {
         let run = checkpoint.run.clone().into();
         serde_json::from_value(run)
-            .map_err(|e| checkpoint.refuse(format!("run: {e}")))
-            .context("not a saved run")
+            .map_err(|e| checkpoint.refuse(format!("it is not a run of train_cnn: {e}")).into())
     }
 }
 
@@ -71,7 +70,7 @@ pub(crate) struct Folder(PathBuf);
 impl Folder {
     /// Makes the folder if need be, finds out whether it can be written, and sweeps what killed runs left.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let name = || format!("--out {}", path.display());
+        let name = || format!("--out {} must be a folder that can be written", path.display());
         fs::create_dir_all(path).with_context(name)?;
         fs::File::create(path.join(format!("{MODEL}.partial"))).with_context(name)?;
         files::sweep(path, |target| [MODEL, HISTORY, REPORT].contains(&target))?;
@@ -120,7 +119,9 @@ impl<'a> Run<'a> {
 
     /// Goes on from a checkpoint of the same data and options.
     pub(crate) fn resume(&mut self, checkpoint: &Checkpoint, saved: Saved) -> Result<()> {
-        self.saved.images.check(&saved.images)?;
+        if let Some(reason) = self.saved.images.difference(&saved.images) {
+            return Err(checkpoint.refuse(reason).into());
+        }
         self.network.trainer.load_checkpoint(checkpoint)?;
         self.saved = saved;
         Ok(())
@@ -167,6 +168,11 @@ impl<'a> Run<'a> {
         let Config { batch_size, .. } = self.saved.config;
         let (trainer, all) = (&mut self.network.trainer, self.sets.train.len());
         while let Some(report) = if wait { trainer.read_report()? } else { trainer.poll()? } {
+            let (step, loss) = (report.step + 1, report.loss);
+            ensure!(
+                loss.is_finite(),
+                "the run diverged, try a lower rate: the loss of step {step} is {loss}"
+            );
             let place = usize::try_from(report.step)? % all.div_ceil(batch_size) * batch_size;
             self.saved.epoch_so_far.add(&report, batch_size.min(all - place));
             progress.step(
@@ -186,7 +192,7 @@ impl<'a> Run<'a> {
         let epoch = self.saved.history.rows().len() + 1;
         let row = [means.loss(), means.accuracy(), test.loss, test.metrics[0], rate];
         self.saved.history.push(epoch as u64, steps, &row)?;
-        progress.epoch(epoch, epochs, steps, &means, rate, test.metrics[0]);
+        progress.epoch(epoch, epochs, steps, &means, rate, test.metrics[0])?;
         if steps.is_multiple_of(self.save_every) && epoch < epochs {
             self.save()?;
         }
@@ -211,7 +217,7 @@ impl<'a> Run<'a> {
         if let serde_json::Value::Object(run) = serde_json::to_value(&self.saved)? {
             checkpoint.run = run;
         }
-        checkpoint.write(folder.0.join(MODEL))?;
+        checkpoint.write(folder.0.join(MODEL)).context("not saved, what was saved before stays")?;
         folder.write(HISTORY, &self.saved.history.to_csv())
     }
 

@@ -147,7 +147,7 @@ impl Var {
     /// Convolves this image.
     #[must_use]
     pub fn conv2d(&self, layer: Conv2d) -> Var {
-        let name = self.graph().layer_name("conv2d_", layer.name.as_deref());
+        let name = self.graph().layer_name("conv2d", layer.name.as_deref());
         let in_channels = self.shape().get(1).copied().unwrap_or(1);
         let shape = vec![layer.out_channels, in_channels, layer.kernel[0], layer.kernel[1]];
         let op = ops::Conv2d {

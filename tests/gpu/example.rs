@@ -5,16 +5,23 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use gradus::train::Confusion;
+use gradus::train::data::{Values, idx, npy};
+
 use crate::common::{gpu, noise};
 use crate::folder::Folder;
 
 /// Epochs of 45 steps; the run is saved several times in each.
 const RUN: [&str; 4] = ["--epochs", "2", "--save-every", "7"];
 
+pub(crate) fn example() -> Command {
+    built("train_cnn")
+}
+
 /// Built by `cargo test` beside the tests.
-fn example() -> Command {
+fn built(name: &str) -> Command {
     let tests = std::env::current_exe().unwrap();
-    let name = format!("train_cnn{}", std::env::consts::EXE_SUFFIX);
+    let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     let path = tests.parent().and_then(Path::parent).unwrap().join("examples").join(name);
     assert!(path.exists(), "{} is missing: `cargo build --release --examples` makes it", path.display());
     let mut command = Command::new(path);
@@ -22,7 +29,7 @@ fn example() -> Command {
     command
 }
 
-fn done(command: &mut Command) -> Output {
+pub(crate) fn done(command: &mut Command) -> Output {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output
@@ -30,6 +37,10 @@ fn done(command: &mut Command) -> Output {
 
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 fn run(out: &Path) -> Command {
@@ -45,7 +56,7 @@ fn resumed(out: &Path) -> Command {
 }
 
 /// What a finished run leaves.
-fn files(out: &Path) -> Vec<Vec<u8>> {
+pub(crate) fn files(out: &Path) -> Vec<Vec<u8>> {
     ["model.safetensors", "history.csv", "report.svg"]
         .map(|name| fs::read(out.join(name)).unwrap_or_else(|e| panic!("{name}: {e}")))
         .into()
@@ -97,4 +108,37 @@ fn a_kept_model_says_the_same_again() {
     let before = files(&out);
     assert_eq!(stdout(&done(&mut resumed(&out))).lines().last(), Some(&accuracy[..]));
     assert!(files(&out) == before);
+}
+
+#[test]
+fn a_prediction_repeats_what_the_evaluation_counts() {
+    if gpu().is_none() {
+        return;
+    }
+    let folder = Folder::new("predict");
+    let (data, out, model) = (folder.file("data"), folder.file("out"), folder.file("out/model.safetensors"));
+    done(built("digits_to_idx").arg(&data).args(["--gz", "--side", "11"]));
+    let of_data = |command: &mut Command| stdout(&done(command.arg("--data").arg(&data)));
+    of_data(example().args(["--model", "mlp", "--epochs", "12", "--out"]).arg(&out));
+    let evaluated = of_data(example().arg("--evaluate").arg(&model));
+    let (accuracy, table) = evaluated.split_once("\n\n").unwrap();
+    let accuracy: f64 = accuracy.strip_prefix("test accuracy: ").unwrap().parse().unwrap();
+    assert!(accuracy >= 0.95, "{accuracy}");
+
+    let test = idx::read(&data, idx::Part::Test, 10).unwrap();
+    let path = folder.file("x.npy");
+    let predicted = || {
+        let lines = stdout(&done(example().arg("--predict").arg(&path).arg("--load").arg(&model)));
+        let one_hot = |class: usize| (0..10).map(move |at| if at == class { 1.0 } else { 0.0 });
+        let logits: Vec<f32> = lines.lines().flat_map(|line| one_hot(line.parse().unwrap())).collect();
+        Confusion::of_logits(&logits, test.y(), 10).unwrap().to_string()
+    };
+    let numbers = test.numbers();
+    npy::write(&path, &[360, 121], &numbers).unwrap();
+    assert_eq!(predicted(), table);
+    npy::write(&path, &[360, 11, 11], &numbers).unwrap();
+    assert_eq!(predicted(), table);
+    let Values::U8(bytes) = test.values() else { panic!("IDX files hold bytes") };
+    npy::write(&path, &[360, 1, 11, 11], bytes).unwrap();
+    assert_eq!(predicted(), table);
 }

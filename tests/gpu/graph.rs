@@ -634,46 +634,46 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
         ),
         (
             |g| image(g).max_pool2d(MaxPool2d::new(3).dilation(0)),
-            "max_pool2d1: dilation must be in [1, 65535], got 0",
+            "max_pool2d_1: dilation must be in [1, 65535], got 0",
         ),
         (
             |g| image(g).max_pool2d(MaxPool2d::new(3).dilation(2).padding(3)),
-            "max_pool2d1: padding must be at most half the dilated kernel of 5, got 3",
+            "max_pool2d_1: padding must be at most half the dilated kernel of 5, got 3",
         ),
         (
             |g| image(g).max_pool2d(MaxPool2d::new(2).dilation(8)),
-            "max_pool2d1: expected an image of at least 9x9 with its padding, got [2, 3, 8, 8]",
+            "max_pool2d_1: expected an image of at least 9x9 with its padding, got [2, 3, 8, 8]",
         ),
         (
             |g| image(g).max_pool2d(MaxPool2d::new([2, 2]).dilation([20, 1]).padding([10, 0])),
-            "max_pool2d1: expected an image of which every dilated window holds an element, got [2, 3, 8, 8]",
+            "max_pool2d_1: expected an image of which every dilated window holds an element, got [2, 3, 8, 8]",
         ),
         (
             |g| image(g).max_pool2d(MaxPool2d::new(11).stride(3).ceil_mode(true)),
-            "max_pool2d1: expected an image of at least 9x9 with its padding, got [2, 3, 8, 8]",
+            "max_pool2d_1: expected an image of at least 9x9 with its padding, got [2, 3, 8, 8]",
         ),
-        (|g| image(g).avg_pool2d(0), "avg_pool2d1: kernel must be in [1, 65535], got 0"),
+        (|g| image(g).avg_pool2d(0), "avg_pool2d_1: kernel must be in [1, 65535], got 0"),
         (
             |g| image(g).avg_pool2d(AvgPool2d::new(2).stride([1, 0])),
-            "avg_pool2d1: stride must be in [1, 65535], got 0",
+            "avg_pool2d_1: stride must be in [1, 65535], got 0",
         ),
         (
             |g| image(g).avg_pool2d(AvgPool2d::new([3, 2]).padding([1, 2])),
-            "avg_pool2d1: padding must be at most half the kernel of 2, got 2",
+            "avg_pool2d_1: padding must be at most half the kernel of 2, got 2",
         ),
         (
             |g| image(g).avg_pool2d([2, 9]),
-            "avg_pool2d1: expected an image of at least 2x9 with its padding, got [2, 3, 8, 8]",
+            "avg_pool2d_1: expected an image of at least 2x9 with its padding, got [2, 3, 8, 8]",
         ),
         (
             |g| image(g).avg_pool2d(AvgPool2d::new(2).divisor_override(0)),
-            "avg_pool2d1: divisor_override must be in [1, 16777216], got 0",
+            "avg_pool2d_1: divisor_override must be in [1, 16777216], got 0",
         ),
         (
             |g| image(g).avg_pool2d(AvgPool2d::new(2).divisor_override(HUGE)),
-            "avg_pool2d1: divisor_override must be in [1, 16777216], got 18446744073709551615",
+            "avg_pool2d_1: divisor_override must be in [1, 16777216], got 18446744073709551615",
         ),
-        (|g| g.input("x", [2, 3]).avg_pool2d(2), "avg_pool2d1: expected an image [N, C, H, W], got [2, 3]"),
+        (|g| g.input("x", [2, 3]).avg_pool2d(2), "avg_pool2d_1: expected an image [N, C, H, W], got [2, 3]"),
         (
             |g| g.input("x", [2, 3]).mse_loss(&g.input("t", [3, 2])),
             "mse_loss1: expected [2, 3] for both inputs, got [3, 2]",
@@ -713,30 +713,30 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
         ),
         (
             |g| image(g).max_pool2d(MaxPool2d::new([2, 4]).padding([1, 3])),
-            "max_pool2d1: padding must be at most half the kernel of 4, got 3",
+            "max_pool2d_1: padding must be at most half the kernel of 4, got 3",
         ),
         (
             |g| image(g).max_pool2d(MaxPool2d::new(2).padding(HUGE)),
-            "max_pool2d1: padding must be at most half the kernel of 2, got 18446744073709551615",
+            "max_pool2d_1: padding must be at most half the kernel of 2, got 18446744073709551615",
         ),
         (
             |g| image(g).max_pool2d(9),
-            "max_pool2d1: expected an image of at least 9x9 with its padding, got [2, 3, 8, 8]",
+            "max_pool2d_1: expected an image of at least 9x9 with its padding, got [2, 3, 8, 8]",
         ),
-        (|g| image(g).max_pool2d(0), "max_pool2d1: kernel must be in [1, 65535], got 0"),
+        (|g| image(g).max_pool2d(0), "max_pool2d_1: kernel must be in [1, 65535], got 0"),
         (
             |g| image(g).max_pool2d(HUGE),
-            "max_pool2d1: kernel must be in [1, 65535], got 18446744073709551615",
+            "max_pool2d_1: kernel must be in [1, 65535], got 18446744073709551615",
         ),
         (
             |g| image(g).max_pool2d(MaxPool2d::new(2).stride(0)),
-            "max_pool2d1: stride must be in [1, 65535], got 0",
+            "max_pool2d_1: stride must be in [1, 65535], got 0",
         ),
         (
             |g| image(g).max_pool2d(MaxPool2d::new(2).stride(1 << 40)),
-            "max_pool2d1: stride must be in [1, 65535], got 1099511627776",
+            "max_pool2d_1: stride must be in [1, 65535], got 1099511627776",
         ),
-        (|g| g.input("x", [2, 3]).max_pool2d(2), "max_pool2d1: expected an image [N, C, H, W], got [2, 3]"),
+        (|g| g.input("x", [2, 3]).max_pool2d(2), "max_pool2d_1: expected an image [N, C, H, W], got [2, 3]"),
         (
             |g| image(g).linear(Linear::new(4).name("l")),
             "l: expected features, not an image: flatten it first, got [2, 3, 8, 8]",

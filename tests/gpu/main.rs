@@ -20,6 +20,7 @@ mod params;
 mod pointwise;
 mod pools;
 mod reference;
+mod refusals;
 mod resident;
 mod softmax;
 mod state;

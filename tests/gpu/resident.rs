@@ -2,7 +2,10 @@
 
 use gradus::Gpu;
 use gradus::graph::{Graph, HostData, Init, Plan, PlanOptions, Resident, Workspace};
+use gradus::nn::Conv2d;
+use gradus::optim::AdamW;
 use gradus::train::Trainer;
+use gradus::train::data::Dataset;
 
 use crate::common::{bits, gpu, noises};
 use crate::network::{gpus, submit};
@@ -125,11 +128,11 @@ fn sets_and_rows_that_do_not_fit_are_refused() {
     trainer.step(&[("x", x), ("y", y)]).unwrap();
 }
 
-fn trainer(gpu: &Gpu) -> (Trainer<gradus::optim::AdamW>, Resident, Resident) {
+fn trainer(gpu: &Gpu) -> (Trainer<AdamW>, Resident, Resident) {
     let graph = Graph::new();
     let (x, y) = (graph.input("x", [8, 3, 5, 7]), graph.labels("y", 8));
     let loss = x.flatten().linear(6).relu().linear(4).cross_entropy(&y);
-    let trainer = graph.trainer(&loss, gradus::optim::AdamW::default()).seed(1).build(gpu).unwrap();
+    let trainer = graph.trainer(&loss, AdamW::default()).seed(1).build(gpu).unwrap();
     let (bytes, table, _) = byte_set();
     let labels: Vec<u32> = (0..23).map(|i| i * 7 % 4).collect();
     let set = Resident::bytes(gpu, &bytes, &SHAPE, &table).unwrap();
@@ -169,4 +172,41 @@ fn two_thousand_steps_upload_little_and_make_nothing() {
     let count = gpu.counters().since(&after_warm_up.unwrap());
     let made = (count.allocations, count.pipelines, count.bind_groups, count.live_bytes);
     assert_eq!(made, (0, 0, 0, 0));
+}
+
+/// As `train_cnn` goes about it: a smaller last batch, evaluations and checkpoints between the steps.
+#[test]
+fn two_thousand_steps_of_the_example_hold_the_same_memory() {
+    let Some(gpu) = gpu() else { return };
+    let pixels = (0..25 * 64_u32).map(|i| u8::try_from(i * i % 251).unwrap()).collect();
+    let labels = (0..25).map(|i| i % 10).collect();
+    let data = Dataset::from_u8(pixels, &[1, 8, 8], labels, 10).unwrap();
+    let set = data.to_device(&gpu).unwrap();
+    for resident in [false, true] {
+        let graph = Graph::new();
+        let (x, y) = (graph.input("x", [4, 1, 8, 8]), graph.labels("y", 4));
+        let h = x.conv2d(Conv2d::new(16, 3).padding(1)).relu().max_pool2d(2);
+        let h = h.conv2d(Conv2d::new(32, 3).padding(1)).relu().max_pool2d(2);
+        let logits = h.flatten().linear(64).relu().linear(10);
+        let builder =
+            graph.trainer(&logits.cross_entropy(&y), AdamW::default()).metric("a", &logits.accuracy(&y));
+        let mut trainer = builder.build(&gpu).unwrap();
+        let mut live = Vec::new();
+        for epoch in 0..286 {
+            let batches = data.shuffled(1, epoch).batches(4).unwrap();
+            for (batch, rows) in batches.clone().zip(batches.indices()) {
+                match resident {
+                    true => trainer.step(&[("x", &set.x.rows(rows)), ("y", &set.y.rows(rows))]).unwrap(),
+                    false => trainer.step(&[("x", &batch.x), ("y", &batch.y)]).unwrap(),
+                }
+            }
+            trainer.evaluate(&[("x", &data.numbers()), ("y", &data.y())], 10).unwrap();
+            if epoch % 50 == 1 {
+                trainer.read_checkpoint().unwrap();
+            }
+            live.push(gpu.counters().live_bytes);
+        }
+        assert!(live[2..].iter().all(|bytes| *bytes == live[2]), "resident: {resident}, {live:?}");
+        assert_eq!(trainer.steps(), 2002);
+    }
 }

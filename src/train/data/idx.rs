@@ -213,6 +213,9 @@ impl Files {
 
 /// The first of the files that `stem` may mean.
 fn find(dir: &Path, stem: &str, ranks: &[u8]) -> Result<PathBuf, Error> {
+    if !dir.is_dir() {
+        return Err(refuse(dir, "there is no such folder"));
+    }
     let mut names = Vec::new();
     for ending in ["", ".gz"] {
         for rank in ranks {
