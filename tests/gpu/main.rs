@@ -21,6 +21,7 @@ mod pointwise;
 mod pools;
 mod reference;
 mod resident;
+mod rules;
 mod softmax;
 mod state;
 mod train;

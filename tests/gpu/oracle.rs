@@ -53,9 +53,30 @@ impl Oracle {
         }
     }
 
+    /// An option, or 0 where the rule has none of that name.
+    fn number(&self, key: &str) -> f64 {
+        self.options[key].as_f64().unwrap_or(0.0)
+    }
+
+    /// The gradient with its penalty, after the parameter's own decay.
+    fn decayed(&self, e: &mut Element, g: f64, decoupled: bool) -> f64 {
+        if decoupled {
+            e.p *= 1.0 - self.lr * self.weight_decay;
+            return g;
+        }
+        g + self.weight_decay * e.p
+    }
+
+    /// Takes a gradient into the two moments and returns the corrections of their biases.
+    fn moments(&self, e: &mut Element, g: f64) -> (f64, f64) {
+        let [b1, b2] = self.betas;
+        e.slots[0] = b1 * e.slots[0] + (1.0 - b1) * g;
+        e.slots[1] = b2 * e.slots[1] + (1.0 - b2) * g * g;
+        (1.0 - b1.powi(e.step), 1.0 - b2.powi(e.step))
+    }
+
     fn sgd(&self, e: &mut Element, g: f64) {
-        let number = |key: &str| self.options[key].as_f64().unwrap();
-        let (momentum, dampening) = (number("momentum"), number("dampening"));
+        let (momentum, dampening) = (self.number("momentum"), self.number("dampening"));
         let g = g + self.weight_decay * e.p;
         let mut update = g;
         if momentum != 0.0 {
@@ -67,17 +88,9 @@ impl Oracle {
     }
 
     fn adam(&self, e: &mut Element, g: f64, decoupled: bool) {
-        let [b1, b2] = self.betas;
-        let mut g = g;
-        if decoupled {
-            e.p *= 1.0 - self.lr * self.weight_decay;
-        } else {
-            g += self.weight_decay * e.p;
-        }
+        let g = self.decayed(e, g, decoupled);
+        let (c1, c2) = self.moments(e, g);
         let [m, v, largest] = &mut e.slots;
-        *m = b1 * *m + (1.0 - b1) * g;
-        *v = b2 * *v + (1.0 - b2) * g * g;
-        let (c1, c2) = (1.0 - b1.powi(e.step), 1.0 - b2.powi(e.step));
         let mut corrected = *v / c2;
         if self.options["amsgrad"] == true {
             if self.options["variant"] == "optax" {
@@ -92,8 +105,7 @@ impl Oracle {
     }
 
     fn rmsprop(&self, e: &mut Element, g: f64) {
-        let number = |key: &str| self.options[key].as_f64().unwrap();
-        let (alpha, momentum) = (number("alpha"), number("momentum"));
+        let (alpha, momentum) = (self.number("alpha"), self.number("momentum"));
         let g = g + self.weight_decay * e.p;
         let [v, buffer, mean] = &mut e.slots;
         *v = alpha * *v + (1.0 - alpha) * g * g;
