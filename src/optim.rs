@@ -18,6 +18,7 @@
 //!
 //! Names, fields and defaults are PyTorch's.
 
+mod adagrad;
 mod adam;
 mod adamw;
 mod any;
@@ -34,6 +35,7 @@ mod state;
 mod step;
 mod variant;
 
+pub use adagrad::Adagrad;
 pub use adam::{Adam, AmsgradVariant};
 pub use adamw::AdamW;
 pub use any::AnyRule;

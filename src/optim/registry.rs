@@ -1,5 +1,6 @@
 use serde_json::{Map, Value};
 
+use super::adagrad::Adagrad;
 use super::adam::Adam;
 use super::adamw::AdamW;
 use super::rmsprop::RMSprop;
@@ -48,8 +49,13 @@ impl Entry {
 }
 
 /// Every optimizer that [`from_json`] knows.
-pub const RULES: &[Entry] =
-    &[Entry::of::<Adam>(), Entry::of::<AdamW>(), Entry::of::<RMSprop>(), Entry::of::<SGD>()];
+pub const RULES: &[Entry] = &[
+    Entry::of::<Adagrad>(),
+    Entry::of::<Adam>(),
+    Entry::of::<AdamW>(),
+    Entry::of::<RMSprop>(),
+    Entry::of::<SGD>(),
+];
 
 /// The optimizer of a JSON object, as in `{"name": "AdamW", "lr": 1e-3, "betas": [0.9, 0.999]}`.
 ///
@@ -144,6 +150,7 @@ mod tests {
             ),
             (json!({"name": "RMSprop", "alpha": -0.5}), "alpha must be finite and at least 0, got -0.5"),
             (json!({"name": "SGD", "momentum": -0.5}), "momentum must be finite and at least 0, got -0.5"),
+            (json!({"name": "Adagrad", "lr_decay": -1}), "lr_decay must be finite and at least 0, got -1"),
             (
                 json!({"name": "SGD", "nesterov": true}),
                 "optimizer SGD: nesterov needs a momentum above 0 and a dampening of 0, got 0 and 0",

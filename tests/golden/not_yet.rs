@@ -31,7 +31,6 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "AdaBelief",
         "Adadelta",
         "Adafactor",
-        "Adagrad",
         "Adamax",
         "Fromage",
         "LBFGS",

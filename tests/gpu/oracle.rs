@@ -43,13 +43,26 @@ impl Oracle {
 
     pub(crate) fn step(&self, e: &mut Element, g: f32) {
         e.step += 1;
+        if e.step == 1 {
+            e.slots = self.first_slots();
+        }
         let g = self.sign * f64::from(g);
         match self.name.as_str() {
             "SGD" => self.sgd(e, g),
             "Adam" => self.adam(e, g, self.options["decoupled_weight_decay"] == true),
             "AdamW" => self.adam(e, g, true),
             "RMSprop" => self.rmsprop(e, g),
+            "Adagrad" => self.adagrad(e, g),
             other => panic!("no oracle for {other}"),
+        }
+    }
+
+    /// What the slots hold before the first step.
+    fn first_slots(&self) -> [f64; 3] {
+        let first = self.number("initial_accumulator_value");
+        match self.name.as_str() {
+            "Adagrad" => [first, 0.0, 0.0],
+            _ => [0.0; 3],
         }
     }
 
@@ -122,5 +135,17 @@ impl Oracle {
             update = *buffer;
         }
         e.p -= self.lr * update;
+    }
+
+    fn adagrad(&self, e: &mut Element, g: f64) {
+        let g = self.decayed(e, g, false);
+        e.slots[0] += g * g;
+        let rate = self.lr / (1.0 + f64::from(e.step - 1) * self.number("lr_decay"));
+        if self.options["eps_in_sqrt"] == true {
+            let scale = if e.slots[0] > 0.0 { 1.0 / (e.slots[0] + self.eps).sqrt() } else { 0.0 };
+            e.p -= rate * g * scale;
+        } else {
+            e.p -= rate * g / (e.slots[0].sqrt() + self.eps);
+        }
     }
 }

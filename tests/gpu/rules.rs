@@ -34,6 +34,9 @@ fn options() -> Vec<Value> {
         json!({"name": "RMSprop", "lr": 1e-3, "centered": true, "alpha": 0.9, "maximize": true}),
         json!({"name": "RMSprop", "eps_in_sqrt": true, "eps": 1e-5}),
         json!({"name": "RMSprop", "lr": 1e-3, "centered": true, "momentum": 0.5, "eps_in_sqrt": true, "eps": 1e-4}),
+        json!({"name": "Adagrad"}),
+        json!({"name": "Adagrad", "lr": 0.05, "lr_decay": 0.1, "initial_accumulator_value": 0.1, "maximize": true}),
+        json!({"name": "Adagrad", "eps_in_sqrt": true, "eps": 1e-7, "weight_decay": 0.05}),
     ]
 }
 
@@ -73,6 +76,7 @@ fn drifts() -> Vec<(Value, [f64; 2], f64)> {
         (json!({"name": "Adam", "lr": 1e-3}), [6e-7, 6e-5], 1e-4),
         (json!({"name": "AdamW", "lr": 1e-3, "weight_decay": 0.1}), [6e-7, 6e-5], 1e-4),
         (json!({"name": "RMSprop", "lr": 1e-3}), [6e-6, 0.0], 1e-4),
+        (json!({"name": "Adagrad", "lr": 1e-2}), [1e-3, 0.0], 1e-3),
     ]
 }
 
@@ -128,6 +132,7 @@ fn searches() -> Vec<(Value, u64, f64, f64)> {
         (json!({"name": "Adam", "lr": 0.05}), 2000, 1e-5, 1e-3),
         (json!({"name": "AdamW", "lr": 0.05, "weight_decay": 0}), 2000, 1e-5, 1e-3),
         (json!({"name": "RMSprop", "lr": 0.01}), 3000, 1e-5, 0.05),
+        (json!({"name": "Adagrad", "lr": 0.5}), 3000, 1e-5, 0.15),
     ]
 }
 

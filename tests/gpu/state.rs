@@ -32,6 +32,7 @@ fn steps_after_a_round_trip_are_the_same_bits() {
         json!({"name": "Adam", "amsgrad": true}),
         json!({"name": "AdamW"}),
         json!({"name": "RMSprop", "momentum": 0.9, "centered": true}),
+        json!({"name": "Adagrad", "initial_accumulator_value": 0.1, "lr_decay": 0.1}),
     ];
     for json in rules {
         let mut params = store(&gpu);
@@ -73,6 +74,7 @@ fn keys_are_torchs() {
             json!({"name": "RMSprop", "momentum": 0.9, "centered": true}),
             vec!["grad_avg", "momentum_buffer", "square_avg"],
         ),
+        (json!({"name": "Adagrad"}), vec!["sum"]),
     ];
     for (json, keys) in rows {
         let mut params = store(&gpu);
