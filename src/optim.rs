@@ -18,6 +18,7 @@
 //!
 //! Names, fields and defaults are PyTorch's.
 
+mod adadelta;
 mod adagrad;
 mod adam;
 mod adamw;
@@ -35,6 +36,7 @@ mod state;
 mod step;
 mod variant;
 
+pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AmsgradVariant};
 pub use adamw::AdamW;

@@ -1,5 +1,6 @@
 use serde_json::{Map, Value};
 
+use super::adadelta::Adadelta;
 use super::adagrad::Adagrad;
 use super::adam::Adam;
 use super::adamw::AdamW;
@@ -50,6 +51,7 @@ impl Entry {
 
 /// Every optimizer that [`from_json`] knows.
 pub const RULES: &[Entry] = &[
+    Entry::of::<Adadelta>(),
     Entry::of::<Adagrad>(),
     Entry::of::<Adam>(),
     Entry::of::<AdamW>(),
@@ -151,6 +153,7 @@ mod tests {
             (json!({"name": "RMSprop", "alpha": -0.5}), "alpha must be finite and at least 0, got -0.5"),
             (json!({"name": "SGD", "momentum": -0.5}), "momentum must be finite and at least 0, got -0.5"),
             (json!({"name": "Adagrad", "lr_decay": -1}), "lr_decay must be finite and at least 0, got -1"),
+            (json!({"name": "Adadelta", "rho": 1.5}), "rho must be in [0, 1], got 1.5"),
             (
                 json!({"name": "SGD", "nesterov": true}),
                 "optimizer SGD: nesterov needs a momentum above 0 and a dampening of 0, got 0 and 0",

@@ -29,7 +29,6 @@ pub(crate) const NOT_YET: NotYet = NotYet {
     attributes: &[],
     optimizers: &[
         "AdaBelief",
-        "Adadelta",
         "Adafactor",
         "Adamax",
         "Fromage",

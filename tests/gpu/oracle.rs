@@ -53,6 +53,7 @@ impl Oracle {
             "AdamW" => self.adam(e, g, true),
             "RMSprop" => self.rmsprop(e, g),
             "Adagrad" => self.adagrad(e, g),
+            "Adadelta" => self.adadelta(e, g),
             other => panic!("no oracle for {other}"),
         }
     }
@@ -147,5 +148,15 @@ impl Oracle {
         } else {
             e.p -= rate * g / (e.slots[0].sqrt() + self.eps);
         }
+    }
+
+    fn adadelta(&self, e: &mut Element, g: f64) {
+        let rho = self.number("rho");
+        let g = self.decayed(e, g, false);
+        let [squares, updates, _] = &mut e.slots;
+        *squares = rho * *squares + (1.0 - rho) * g * g;
+        let update = (*updates + self.eps).sqrt() / (*squares + self.eps).sqrt() * g;
+        *updates = rho * *updates + (1.0 - rho) * update * update;
+        e.p -= self.lr * update;
     }
 }

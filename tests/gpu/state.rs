@@ -33,6 +33,7 @@ fn steps_after_a_round_trip_are_the_same_bits() {
         json!({"name": "AdamW"}),
         json!({"name": "RMSprop", "momentum": 0.9, "centered": true}),
         json!({"name": "Adagrad", "initial_accumulator_value": 0.1, "lr_decay": 0.1}),
+        json!({"name": "Adadelta"}),
     ];
     for json in rules {
         let mut params = store(&gpu);
@@ -75,6 +76,7 @@ fn keys_are_torchs() {
             vec!["grad_avg", "momentum_buffer", "square_avg"],
         ),
         (json!({"name": "Adagrad"}), vec!["sum"]),
+        (json!({"name": "Adadelta"}), vec!["acc_delta", "square_avg"]),
     ];
     for (json, keys) in rows {
         let mut params = store(&gpu);
