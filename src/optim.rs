@@ -21,6 +21,7 @@
 mod adadelta;
 mod adagrad;
 mod adam;
+mod adamax;
 mod adamw;
 mod any;
 mod begin;
@@ -39,6 +40,7 @@ mod variant;
 pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AmsgradVariant};
+pub use adamax::Adamax;
 pub use adamw::AdamW;
 pub use any::AnyRule;
 pub use optimizer::Optimizer;

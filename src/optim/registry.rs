@@ -3,6 +3,7 @@ use serde_json::{Map, Value};
 use super::adadelta::Adadelta;
 use super::adagrad::Adagrad;
 use super::adam::Adam;
+use super::adamax::Adamax;
 use super::adamw::AdamW;
 use super::rmsprop::RMSprop;
 use super::sgd::SGD;
@@ -55,6 +56,7 @@ pub const RULES: &[Entry] = &[
     Entry::of::<Adagrad>(),
     Entry::of::<Adam>(),
     Entry::of::<AdamW>(),
+    Entry::of::<Adamax>(),
     Entry::of::<RMSprop>(),
     Entry::of::<SGD>(),
 ];
@@ -154,6 +156,7 @@ mod tests {
             (json!({"name": "SGD", "momentum": -0.5}), "momentum must be finite and at least 0, got -0.5"),
             (json!({"name": "Adagrad", "lr_decay": -1}), "lr_decay must be finite and at least 0, got -1"),
             (json!({"name": "Adadelta", "rho": 1.5}), "rho must be in [0, 1], got 1.5"),
+            (json!({"name": "Adamax", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
             (
                 json!({"name": "SGD", "nesterov": true}),
                 "optimizer SGD: nesterov needs a momentum above 0 and a dampening of 0, got 0 and 0",

@@ -30,7 +30,6 @@ pub(crate) const NOT_YET: NotYet = NotYet {
     optimizers: &[
         "AdaBelief",
         "Adafactor",
-        "Adamax",
         "Fromage",
         "LBFGS",
         "Lamb",

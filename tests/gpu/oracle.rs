@@ -54,6 +54,7 @@ impl Oracle {
             "RMSprop" => self.rmsprop(e, g),
             "Adagrad" => self.adagrad(e, g),
             "Adadelta" => self.adadelta(e, g),
+            "Adamax" => self.adamax(e, g),
             other => panic!("no oracle for {other}"),
         }
     }
@@ -158,5 +159,14 @@ impl Oracle {
         let update = (*updates + self.eps).sqrt() / (*squares + self.eps).sqrt() * g;
         *updates = rho * *updates + (1.0 - rho) * update * update;
         e.p -= self.lr * update;
+    }
+
+    fn adamax(&self, e: &mut Element, g: f64) {
+        let [b1, b2] = self.betas;
+        let g = self.decayed(e, g, false);
+        let [m, largest, _] = &mut e.slots;
+        *m = b1 * *m + (1.0 - b1) * g;
+        *largest = (b2 * *largest).max(g.abs() + self.eps);
+        e.p -= self.lr / (1.0 - b1.powi(e.step)) * *m / *largest;
     }
 }

@@ -34,6 +34,7 @@ fn steps_after_a_round_trip_are_the_same_bits() {
         json!({"name": "RMSprop", "momentum": 0.9, "centered": true}),
         json!({"name": "Adagrad", "initial_accumulator_value": 0.1, "lr_decay": 0.1}),
         json!({"name": "Adadelta"}),
+        json!({"name": "Adamax"}),
     ];
     for json in rules {
         let mut params = store(&gpu);
@@ -77,6 +78,7 @@ fn keys_are_torchs() {
         ),
         (json!({"name": "Adagrad"}), vec!["sum"]),
         (json!({"name": "Adadelta"}), vec!["acc_delta", "square_avg"]),
+        (json!({"name": "Adamax"}), vec!["exp_avg", "exp_inf"]),
     ];
     for (json, keys) in rows {
         let mut params = store(&gpu);
