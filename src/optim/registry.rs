@@ -5,6 +5,7 @@ use super::adagrad::Adagrad;
 use super::adam::Adam;
 use super::adamax::Adamax;
 use super::adamw::AdamW;
+use super::nadam::NAdam;
 use super::rmsprop::RMSprop;
 use super::sgd::SGD;
 use super::{AnyRule, Rule, Shader, Slot};
@@ -57,6 +58,7 @@ pub const RULES: &[Entry] = &[
     Entry::of::<Adam>(),
     Entry::of::<AdamW>(),
     Entry::of::<Adamax>(),
+    Entry::of::<NAdam>(),
     Entry::of::<RMSprop>(),
     Entry::of::<SGD>(),
 ];
@@ -157,6 +159,18 @@ mod tests {
             (json!({"name": "Adagrad", "lr_decay": -1}), "lr_decay must be finite and at least 0, got -1"),
             (json!({"name": "Adadelta", "rho": 1.5}), "rho must be in [0, 1], got 1.5"),
             (json!({"name": "Adamax", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
+            (
+                json!({"name": "NAdam", "momentum_decay": -1}),
+                "momentum_decay must be finite and at least 0, got -1",
+            ),
+            (
+                json!({"name": "NAdam", "variant": "optax", "momentum_decay": 4e-3}),
+                "optimizer NAdam: the variant has no field `momentum_decay`",
+            ),
+            (
+                json!({"name": "NAdam", "variant": "optax", "decoupled_weight_decay": false}),
+                "optimizer NAdam: the variant has no field `decoupled_weight_decay`",
+            ),
             (
                 json!({"name": "SGD", "nesterov": true}),
                 "optimizer SGD: nesterov needs a momentum above 0 and a dampening of 0, got 0 and 0",

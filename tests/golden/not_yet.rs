@@ -36,7 +36,6 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "Lars",
         "Lion",
         "Lookahead",
-        "NAdam",
         "Novograd",
         "RAdam",
         "Rprop",

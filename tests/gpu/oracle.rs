@@ -55,6 +55,7 @@ impl Oracle {
             "Adagrad" => self.adagrad(e, g),
             "Adadelta" => self.adadelta(e, g),
             "Adamax" => self.adamax(e, g),
+            "NAdam" => self.nadam(e, g),
             other => panic!("no oracle for {other}"),
         }
     }
@@ -64,6 +65,7 @@ impl Oracle {
         let first = self.number("initial_accumulator_value");
         match self.name.as_str() {
             "Adagrad" => [first, 0.0, 0.0],
+            "NAdam" => [0.0, 0.0, 1.0],
             _ => [0.0; 3],
         }
     }
@@ -168,5 +170,24 @@ impl Oracle {
         *m = b1 * *m + (1.0 - b1) * g;
         *largest = (b2 * *largest).max(g.abs() + self.eps);
         e.p -= self.lr / (1.0 - b1.powi(e.step)) * *m / *largest;
+    }
+
+    fn nadam(&self, e: &mut Element, g: f64) {
+        let b1 = self.betas[0];
+        let g = self.decayed(e, g, self.options["decoupled_weight_decay"] == true);
+        let (c1, c2) = self.moments(e, g);
+        let [m, v, product] = &mut e.slots;
+        let denominator = (*v / c2).sqrt() + self.eps;
+        if self.options["variant"] == "optax" {
+            let next = 1.0 - b1.powi(e.step + 1);
+            e.p -= self.lr * (b1 * *m / next + (1.0 - b1) * g / c1) / denominator;
+            return;
+        }
+        let decay = self.number("momentum_decay");
+        let momentum = |step: i32| b1 * (1.0 - 0.5 * 0.96f64.powf(f64::from(step) * decay));
+        let (now, next) = (momentum(e.step), momentum(e.step + 1));
+        *product *= now;
+        e.p -= self.lr * (1.0 - now) / (1.0 - *product) * g / denominator;
+        e.p -= self.lr * next / (1.0 - *product * next) * *m / denominator;
     }
 }

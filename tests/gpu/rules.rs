@@ -41,6 +41,10 @@ fn options() -> Vec<Value> {
         json!({"name": "Adadelta", "lr": 0.5, "rho": 0.6, "eps": 1e-3, "weight_decay": 0.1, "maximize": true}),
         json!({"name": "Adamax"}),
         json!({"name": "Adamax", "lr": 0.01, "betas": [0.8, 0.9], "eps": 1e-3, "weight_decay": 0.1, "maximize": true}),
+        json!({"name": "NAdam"}),
+        json!({"name": "NAdam", "lr": 0.01, "betas": [0.8, 0.9], "momentum_decay": 0.5, "weight_decay": 0.1}),
+        json!({"name": "NAdam", "decoupled_weight_decay": true, "weight_decay": 0.1, "maximize": true}),
+        json!({"name": "NAdam", "variant": "optax", "weight_decay": 0.1}),
     ]
 }
 
@@ -83,6 +87,7 @@ fn drifts() -> Vec<(Value, [f64; 2], f64)> {
         (json!({"name": "Adagrad", "lr": 1e-2}), [1e-3, 0.0], 1e-3),
         (json!({"name": "Adadelta"}), [6e-7, 1e-3], 1e-3),
         (json!({"name": "Adamax", "lr": 1e-3}), [6e-7, 6e-8], 1e-4),
+        (json!({"name": "NAdam", "lr": 1e-3}), [6e-7, 6e-5], 1e-4),
     ]
 }
 
@@ -141,6 +146,7 @@ fn searches() -> Vec<(Value, u64, f64, f64)> {
         (json!({"name": "Adagrad", "lr": 0.5}), 3000, 1e-5, 0.15),
         (json!({"name": "Adadelta", "eps": 1e-4}), 3000, 1e-5, 0.3),
         (json!({"name": "Adamax", "lr": 0.05}), 2000, 1e-5, 1e-3),
+        (json!({"name": "NAdam", "lr": 0.05}), 3000, 1e-5, 0.05),
     ]
 }
 

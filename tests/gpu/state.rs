@@ -35,6 +35,8 @@ fn steps_after_a_round_trip_are_the_same_bits() {
         json!({"name": "Adagrad", "initial_accumulator_value": 0.1, "lr_decay": 0.1}),
         json!({"name": "Adadelta"}),
         json!({"name": "Adamax"}),
+        json!({"name": "NAdam"}),
+        json!({"name": "NAdam", "variant": "optax"}),
     ];
     for json in rules {
         let mut params = store(&gpu);
@@ -79,6 +81,7 @@ fn keys_are_torchs() {
         (json!({"name": "Adagrad"}), vec!["sum"]),
         (json!({"name": "Adadelta"}), vec!["acc_delta", "square_avg"]),
         (json!({"name": "Adamax"}), vec!["exp_avg", "exp_inf"]),
+        (json!({"name": "NAdam"}), vec!["exp_avg", "exp_avg_sq"]),
     ];
     for (json, keys) in rows {
         let mut params = store(&gpu);
