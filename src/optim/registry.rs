@@ -6,6 +6,7 @@ use super::adam::Adam;
 use super::adamax::Adamax;
 use super::adamw::AdamW;
 use super::nadam::NAdam;
+use super::radam::RAdam;
 use super::rmsprop::RMSprop;
 use super::sgd::SGD;
 use super::{AnyRule, Rule, Shader, Slot};
@@ -59,6 +60,7 @@ pub const RULES: &[Entry] = &[
     Entry::of::<AdamW>(),
     Entry::of::<Adamax>(),
     Entry::of::<NAdam>(),
+    Entry::of::<RAdam>(),
     Entry::of::<RMSprop>(),
     Entry::of::<SGD>(),
 ];
@@ -171,6 +173,7 @@ mod tests {
                 json!({"name": "NAdam", "variant": "optax", "decoupled_weight_decay": false}),
                 "optimizer NAdam: the variant has no field `decoupled_weight_decay`",
             ),
+            (json!({"name": "RAdam", "betas": [1, 0.9]}), "betas[0] must be in [0, 1), got 1"),
             (
                 json!({"name": "SGD", "nesterov": true}),
                 "optimizer SGD: nesterov needs a momentum above 0 and a dampening of 0, got 0 and 0",

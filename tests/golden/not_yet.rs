@@ -37,7 +37,6 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "Lion",
         "Lookahead",
         "Novograd",
-        "RAdam",
         "Rprop",
         "SM3",
         "Yogi",

@@ -56,6 +56,7 @@ impl Oracle {
             "Adadelta" => self.adadelta(e, g),
             "Adamax" => self.adamax(e, g),
             "NAdam" => self.nadam(e, g),
+            "RAdam" => self.radam(e, g),
             other => panic!("no oracle for {other}"),
         }
     }
@@ -189,5 +190,22 @@ impl Oracle {
         *product *= now;
         e.p -= self.lr * (1.0 - now) / (1.0 - *product) * g / denominator;
         e.p -= self.lr * next / (1.0 - *product * next) * *m / denominator;
+    }
+
+    fn radam(&self, e: &mut Element, g: f64) {
+        let b2 = self.betas[1];
+        let g = self.decayed(e, g, self.options["decoupled_weight_decay"] == true);
+        let (c1, c2) = self.moments(e, g);
+        let most = 2.0 / (1.0 - b2) - 1.0;
+        let length = most - 2.0 * f64::from(e.step) * b2.powi(e.step) / c2;
+        let is_optax = self.options["variant"] == "optax";
+        let mut update = e.slots[0] / c1;
+        if length > 5.0 || is_optax && length == 5.0 {
+            let root = e.slots[1].sqrt();
+            update /= if is_optax { root / c2.sqrt() + self.eps } else { (root + self.eps) / c2.sqrt() };
+            update *=
+                ((length - 4.0) * (length - 2.0) * most / ((most - 4.0) * (most - 2.0) * length)).sqrt();
+        }
+        e.p -= self.lr * update;
     }
 }

@@ -45,6 +45,10 @@ fn options() -> Vec<Value> {
         json!({"name": "NAdam", "lr": 0.01, "betas": [0.8, 0.9], "momentum_decay": 0.5, "weight_decay": 0.1}),
         json!({"name": "NAdam", "decoupled_weight_decay": true, "weight_decay": 0.1, "maximize": true}),
         json!({"name": "NAdam", "variant": "optax", "weight_decay": 0.1}),
+        json!({"name": "RAdam"}),
+        json!({"name": "RAdam", "betas": [0.8, 0.9], "eps": 1e-2, "weight_decay": 0.1, "maximize": true}),
+        json!({"name": "RAdam", "decoupled_weight_decay": true, "weight_decay": 0.1, "betas": [0.9, 0.5]}),
+        json!({"name": "RAdam", "variant": "optax", "eps": 1e-2}),
     ]
 }
 
@@ -88,6 +92,7 @@ fn drifts() -> Vec<(Value, [f64; 2], f64)> {
         (json!({"name": "Adadelta"}), [6e-7, 1e-3], 1e-3),
         (json!({"name": "Adamax", "lr": 1e-3}), [6e-7, 6e-8], 1e-4),
         (json!({"name": "NAdam", "lr": 1e-3}), [6e-7, 6e-5], 1e-4),
+        (json!({"name": "RAdam", "lr": 1e-3}), [6e-7, 6e-5], 1e-4),
     ]
 }
 
@@ -147,6 +152,7 @@ fn searches() -> Vec<(Value, u64, f64, f64)> {
         (json!({"name": "Adadelta", "eps": 1e-4}), 3000, 1e-5, 0.3),
         (json!({"name": "Adamax", "lr": 0.05}), 2000, 1e-5, 1e-3),
         (json!({"name": "NAdam", "lr": 0.05}), 3000, 1e-5, 0.05),
+        (json!({"name": "RAdam", "lr": 0.03}), 2000, 1e-5, 1e-3),
     ]
 }
 

@@ -37,6 +37,7 @@ fn steps_after_a_round_trip_are_the_same_bits() {
         json!({"name": "Adamax"}),
         json!({"name": "NAdam"}),
         json!({"name": "NAdam", "variant": "optax"}),
+        json!({"name": "RAdam", "betas": [0.9, 0.9]}),
     ];
     for json in rules {
         let mut params = store(&gpu);
@@ -82,6 +83,7 @@ fn keys_are_torchs() {
         (json!({"name": "Adadelta"}), vec!["acc_delta", "square_avg"]),
         (json!({"name": "Adamax"}), vec!["exp_avg", "exp_inf"]),
         (json!({"name": "NAdam"}), vec!["exp_avg", "exp_avg_sq"]),
+        (json!({"name": "RAdam"}), vec!["exp_avg", "exp_avg_sq"]),
     ];
     for (json, keys) in rows {
         let mut params = store(&gpu);
