@@ -38,6 +38,7 @@ mod shader;
 mod state;
 mod step;
 mod variant;
+mod yogi;
 
 pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
@@ -54,5 +55,6 @@ pub use rule::{Rule, Shader, Slot, StepInfo};
 pub use sgd::SGD;
 pub use state::{GroupState, StateDict, TensorState};
 pub use variant::Variant;
+pub use yogi::Yogi;
 
 pub(crate) use shader::kernel_listings;

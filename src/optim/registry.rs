@@ -9,6 +9,7 @@ use super::nadam::NAdam;
 use super::radam::RAdam;
 use super::rmsprop::RMSprop;
 use super::sgd::SGD;
+use super::yogi::Yogi;
 use super::{AnyRule, Rule, Shader, Slot};
 use crate::config;
 use crate::error::Error;
@@ -63,6 +64,7 @@ pub const RULES: &[Entry] = &[
     Entry::of::<RAdam>(),
     Entry::of::<RMSprop>(),
     Entry::of::<SGD>(),
+    Entry::of::<Yogi>(),
 ];
 
 /// The optimizer of a JSON object, as in `{"name": "AdamW", "lr": 1e-3, "betas": [0.9, 0.999]}`.
@@ -174,6 +176,10 @@ mod tests {
                 "optimizer NAdam: the variant has no field `decoupled_weight_decay`",
             ),
             (json!({"name": "RAdam", "betas": [1, 0.9]}), "betas[0] must be in [0, 1), got 1"),
+            (
+                json!({"name": "Yogi", "initial_accumulator_value": -1}),
+                "initial_accumulator_value must be finite and at least 0, got -1",
+            ),
             (
                 json!({"name": "SGD", "nesterov": true}),
                 "optimizer SGD: nesterov needs a momentum above 0 and a dampening of 0, got 0 and 0",

@@ -39,7 +39,6 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "Novograd",
         "Rprop",
         "SM3",
-        "Yogi",
     ],
     schedules: &[
         "ChainedScheduler",

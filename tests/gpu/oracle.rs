@@ -57,6 +57,7 @@ impl Oracle {
             "Adamax" => self.adamax(e, g),
             "NAdam" => self.nadam(e, g),
             "RAdam" => self.radam(e, g),
+            "Yogi" => self.yogi(e, g),
             other => panic!("no oracle for {other}"),
         }
     }
@@ -66,6 +67,7 @@ impl Oracle {
         let first = self.number("initial_accumulator_value");
         match self.name.as_str() {
             "Adagrad" => [first, 0.0, 0.0],
+            "Yogi" => [first, first, 0.0],
             "NAdam" => [0.0, 0.0, 1.0],
             _ => [0.0; 3],
         }
@@ -207,5 +209,20 @@ impl Oracle {
                 ((length - 4.0) * (length - 2.0) * most / ((most - 4.0) * (most - 2.0) * length)).sqrt();
         }
         e.p -= self.lr * update;
+    }
+
+    fn yogi(&self, e: &mut Element, g: f64) {
+        let g = self.decayed(e, g, false);
+        let v = e.slots[1];
+        let (c1, c2) = self.moments(e, g);
+        let toward = if v > g * g {
+            1.0
+        } else if v < g * g {
+            -1.0
+        } else {
+            0.0
+        };
+        e.slots[1] = v - (1.0 - self.betas[1]) * toward * g * g;
+        e.p -= self.lr * (e.slots[0] / c1) / ((e.slots[1] / c2).sqrt() + self.eps);
     }
 }

@@ -49,6 +49,9 @@ fn options() -> Vec<Value> {
         json!({"name": "RAdam", "betas": [0.8, 0.9], "eps": 1e-2, "weight_decay": 0.1, "maximize": true}),
         json!({"name": "RAdam", "decoupled_weight_decay": true, "weight_decay": 0.1, "betas": [0.9, 0.5]}),
         json!({"name": "RAdam", "variant": "optax", "eps": 1e-2}),
+        json!({"name": "Yogi"}),
+        json!({"name": "Yogi", "lr": 0.01, "betas": [0.8, 0.9], "initial_accumulator_value": 0.1, "weight_decay": 0.1}),
+        json!({"name": "Yogi", "initial_accumulator_value": 0}),
     ]
 }
 
@@ -93,6 +96,7 @@ fn drifts() -> Vec<(Value, [f64; 2], f64)> {
         (json!({"name": "Adamax", "lr": 1e-3}), [6e-7, 6e-8], 1e-4),
         (json!({"name": "NAdam", "lr": 1e-3}), [6e-7, 6e-5], 1e-4),
         (json!({"name": "RAdam", "lr": 1e-3}), [6e-7, 6e-5], 1e-4),
+        (json!({"name": "Yogi", "lr": 1e-3}), [6e-7, 1e-3], 1e-3),
     ]
 }
 
@@ -153,6 +157,7 @@ fn searches() -> Vec<(Value, u64, f64, f64)> {
         (json!({"name": "Adamax", "lr": 0.05}), 2000, 1e-5, 1e-3),
         (json!({"name": "NAdam", "lr": 0.05}), 3000, 1e-5, 0.05),
         (json!({"name": "RAdam", "lr": 0.03}), 2000, 1e-5, 1e-3),
+        (json!({"name": "Yogi", "lr": 0.05}), 2000, 1e-5, 1e-3),
     ]
 }
 

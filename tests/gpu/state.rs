@@ -38,6 +38,7 @@ fn steps_after_a_round_trip_are_the_same_bits() {
         json!({"name": "NAdam"}),
         json!({"name": "NAdam", "variant": "optax"}),
         json!({"name": "RAdam", "betas": [0.9, 0.9]}),
+        json!({"name": "Yogi"}),
     ];
     for json in rules {
         let mut params = store(&gpu);
@@ -84,6 +85,7 @@ fn keys_are_torchs() {
         (json!({"name": "Adamax"}), vec!["exp_avg", "exp_inf"]),
         (json!({"name": "NAdam"}), vec!["exp_avg", "exp_avg_sq"]),
         (json!({"name": "RAdam"}), vec!["exp_avg", "exp_avg_sq"]),
+        (json!({"name": "Yogi"}), vec!["exp_avg", "exp_avg_sq"]),
     ];
     for (json, keys) in rows {
         let mut params = store(&gpu);
