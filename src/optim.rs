@@ -18,6 +18,7 @@
 //!
 //! Names, fields and defaults are PyTorch's.
 
+mod adabelief;
 mod adadelta;
 mod adagrad;
 mod adam;
@@ -40,6 +41,7 @@ mod step;
 mod variant;
 mod yogi;
 
+pub use adabelief::AdaBelief;
 pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AmsgradVariant};

@@ -1,5 +1,6 @@
 use serde_json::{Map, Value};
 
+use super::adabelief::AdaBelief;
 use super::adadelta::Adadelta;
 use super::adagrad::Adagrad;
 use super::adam::Adam;
@@ -55,6 +56,7 @@ impl Entry {
 
 /// Every optimizer that [`from_json`] knows.
 pub const RULES: &[Entry] = &[
+    Entry::of::<AdaBelief>(),
     Entry::of::<Adadelta>(),
     Entry::of::<Adagrad>(),
     Entry::of::<Adam>(),
@@ -180,6 +182,7 @@ mod tests {
                 json!({"name": "Yogi", "initial_accumulator_value": -1}),
                 "initial_accumulator_value must be finite and at least 0, got -1",
             ),
+            (json!({"name": "AdaBelief", "eps_root": -1}), "eps_root must be finite and at least 0, got -1"),
             (
                 json!({"name": "SGD", "nesterov": true}),
                 "optimizer SGD: nesterov needs a momentum above 0 and a dampening of 0, got 0 and 0",

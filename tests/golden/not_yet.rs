@@ -28,7 +28,6 @@ pub(crate) const NOT_YET: NotYet = NotYet {
     ],
     attributes: &[],
     optimizers: &[
-        "AdaBelief",
         "Adafactor",
         "Fromage",
         "LBFGS",

@@ -58,6 +58,7 @@ impl Oracle {
             "NAdam" => self.nadam(e, g),
             "RAdam" => self.radam(e, g),
             "Yogi" => self.yogi(e, g),
+            "AdaBelief" => self.adabelief(e, g),
             other => panic!("no oracle for {other}"),
         }
     }
@@ -223,6 +224,14 @@ impl Oracle {
             0.0
         };
         e.slots[1] = v - (1.0 - self.betas[1]) * toward * g * g;
+        e.p -= self.lr * (e.slots[0] / c1) / ((e.slots[1] / c2).sqrt() + self.eps);
+    }
+
+    fn adabelief(&self, e: &mut Element, g: f64) {
+        let g = self.decayed(e, g, false);
+        let (v, b2) = (e.slots[1], self.betas[1]);
+        let (c1, c2) = self.moments(e, g);
+        e.slots[1] = b2 * v + (1.0 - b2) * (g - e.slots[0]).powi(2) + self.number("eps_root");
         e.p -= self.lr * (e.slots[0] / c1) / ((e.slots[1] / c2).sqrt() + self.eps);
     }
 }

@@ -52,6 +52,8 @@ fn options() -> Vec<Value> {
         json!({"name": "Yogi"}),
         json!({"name": "Yogi", "lr": 0.01, "betas": [0.8, 0.9], "initial_accumulator_value": 0.1, "weight_decay": 0.1}),
         json!({"name": "Yogi", "initial_accumulator_value": 0}),
+        json!({"name": "AdaBelief"}),
+        json!({"name": "AdaBelief", "betas": [0.8, 0.9], "eps": 1e-3, "eps_root": 1e-6, "weight_decay": 0.1}),
     ]
 }
 
@@ -97,6 +99,7 @@ fn drifts() -> Vec<(Value, [f64; 2], f64)> {
         (json!({"name": "NAdam", "lr": 1e-3}), [6e-7, 6e-5], 1e-4),
         (json!({"name": "RAdam", "lr": 1e-3}), [6e-7, 6e-5], 1e-4),
         (json!({"name": "Yogi", "lr": 1e-3}), [6e-7, 1e-3], 1e-3),
+        (json!({"name": "AdaBelief", "lr": 1e-5}), [6e-7, 6e-5], 1e-4),
     ]
 }
 
@@ -158,6 +161,7 @@ fn searches() -> Vec<(Value, u64, f64, f64)> {
         (json!({"name": "NAdam", "lr": 0.05}), 3000, 1e-5, 0.05),
         (json!({"name": "RAdam", "lr": 0.03}), 2000, 1e-5, 1e-3),
         (json!({"name": "Yogi", "lr": 0.05}), 2000, 1e-5, 1e-3),
+        (json!({"name": "AdaBelief", "lr": 0.05}), 2000, 1e-5, 1e-3),
     ]
 }
 

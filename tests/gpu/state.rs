@@ -39,6 +39,7 @@ fn steps_after_a_round_trip_are_the_same_bits() {
         json!({"name": "NAdam", "variant": "optax"}),
         json!({"name": "RAdam", "betas": [0.9, 0.9]}),
         json!({"name": "Yogi"}),
+        json!({"name": "AdaBelief"}),
     ];
     for json in rules {
         let mut params = store(&gpu);
@@ -86,6 +87,7 @@ fn keys_are_torchs() {
         (json!({"name": "NAdam"}), vec!["exp_avg", "exp_avg_sq"]),
         (json!({"name": "RAdam"}), vec!["exp_avg", "exp_avg_sq"]),
         (json!({"name": "Yogi"}), vec!["exp_avg", "exp_avg_sq"]),
+        (json!({"name": "AdaBelief"}), vec!["exp_avg", "exp_avg_sq"]),
     ];
     for (json, keys) in rows {
         let mut params = store(&gpu);
