@@ -6,6 +6,7 @@ use super::adagrad::Adagrad;
 use super::adam::Adam;
 use super::adamax::Adamax;
 use super::adamw::AdamW;
+use super::lion::Lion;
 use super::nadam::NAdam;
 use super::radam::RAdam;
 use super::rmsprop::RMSprop;
@@ -62,6 +63,7 @@ pub const RULES: &[Entry] = &[
     Entry::of::<Adam>(),
     Entry::of::<AdamW>(),
     Entry::of::<Adamax>(),
+    Entry::of::<Lion>(),
     Entry::of::<NAdam>(),
     Entry::of::<RAdam>(),
     Entry::of::<RMSprop>(),
@@ -183,6 +185,7 @@ mod tests {
                 "initial_accumulator_value must be finite and at least 0, got -1",
             ),
             (json!({"name": "AdaBelief", "eps_root": -1}), "eps_root must be finite and at least 0, got -1"),
+            (json!({"name": "Lion", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
             (
                 json!({"name": "SGD", "nesterov": true}),
                 "optimizer SGD: nesterov needs a momentum above 0 and a dampening of 0, got 0 and 0",

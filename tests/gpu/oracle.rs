@@ -59,6 +59,7 @@ impl Oracle {
             "RAdam" => self.radam(e, g),
             "Yogi" => self.yogi(e, g),
             "AdaBelief" => self.adabelief(e, g),
+            "Lion" => self.lion(e, g),
             other => panic!("no oracle for {other}"),
         }
     }
@@ -233,5 +234,13 @@ impl Oracle {
         let (c1, c2) = self.moments(e, g);
         e.slots[1] = b2 * v + (1.0 - b2) * (g - e.slots[0]).powi(2) + self.number("eps_root");
         e.p -= self.lr * (e.slots[0] / c1) / ((e.slots[1] / c2).sqrt() + self.eps);
+    }
+
+    fn lion(&self, e: &mut Element, g: f64) {
+        let [b1, b2] = self.betas;
+        let mixed = b1 * e.slots[0] + (1.0 - b1) * g;
+        let sign = if mixed == 0.0 { 0.0 } else { mixed.signum() };
+        e.slots[0] = b2 * e.slots[0] + (1.0 - b2) * g;
+        e.p -= self.lr * (sign + self.weight_decay * e.p);
     }
 }

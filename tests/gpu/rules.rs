@@ -54,6 +54,8 @@ fn options() -> Vec<Value> {
         json!({"name": "Yogi", "initial_accumulator_value": 0}),
         json!({"name": "AdaBelief"}),
         json!({"name": "AdaBelief", "betas": [0.8, 0.9], "eps": 1e-3, "eps_root": 1e-6, "weight_decay": 0.1}),
+        json!({"name": "Lion"}),
+        json!({"name": "Lion", "lr": 1e-3, "betas": [0.5, 0.8], "weight_decay": 0.1}),
     ]
 }
 
@@ -100,6 +102,7 @@ fn drifts() -> Vec<(Value, [f64; 2], f64)> {
         (json!({"name": "RAdam", "lr": 1e-3}), [6e-7, 6e-5], 1e-4),
         (json!({"name": "Yogi", "lr": 1e-3}), [6e-7, 1e-3], 1e-3),
         (json!({"name": "AdaBelief", "lr": 1e-5}), [6e-7, 6e-5], 1e-4),
+        (json!({"name": "Lion", "lr": 1e-3}), [6e-6, 0.0], 1e-4),
     ]
 }
 
@@ -162,6 +165,7 @@ fn searches() -> Vec<(Value, u64, f64, f64)> {
         (json!({"name": "RAdam", "lr": 0.03}), 2000, 1e-5, 1e-3),
         (json!({"name": "Yogi", "lr": 0.05}), 2000, 1e-5, 1e-3),
         (json!({"name": "AdaBelief", "lr": 0.05}), 2000, 1e-5, 1e-3),
+        (json!({"name": "Lion", "lr": 0.01}), 2000, 1e-5, 1e-3),
     ]
 }
 

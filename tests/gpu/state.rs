@@ -40,6 +40,7 @@ fn steps_after_a_round_trip_are_the_same_bits() {
         json!({"name": "RAdam", "betas": [0.9, 0.9]}),
         json!({"name": "Yogi"}),
         json!({"name": "AdaBelief"}),
+        json!({"name": "Lion"}),
     ];
     for json in rules {
         let mut params = store(&gpu);
@@ -88,6 +89,7 @@ fn keys_are_torchs() {
         (json!({"name": "RAdam"}), vec!["exp_avg", "exp_avg_sq"]),
         (json!({"name": "Yogi"}), vec!["exp_avg", "exp_avg_sq"]),
         (json!({"name": "AdaBelief"}), vec!["exp_avg", "exp_avg_sq"]),
+        (json!({"name": "Lion"}), vec!["exp_avg"]),
     ];
     for (json, keys) in rows {
         let mut params = store(&gpu);
