@@ -10,6 +10,7 @@ use super::lion::Lion;
 use super::nadam::NAdam;
 use super::radam::RAdam;
 use super::rmsprop::RMSprop;
+use super::rprop::Rprop;
 use super::sgd::SGD;
 use super::yogi::Yogi;
 use super::{AnyRule, Rule, Shader, Slot};
@@ -67,6 +68,7 @@ pub const RULES: &[Entry] = &[
     Entry::of::<NAdam>(),
     Entry::of::<RAdam>(),
     Entry::of::<RMSprop>(),
+    Entry::of::<Rprop>(),
     Entry::of::<SGD>(),
     Entry::of::<Yogi>(),
 ];
@@ -186,6 +188,12 @@ mod tests {
             ),
             (json!({"name": "AdaBelief", "eps_root": -1}), "eps_root must be finite and at least 0, got -1"),
             (json!({"name": "Lion", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
+            (json!({"name": "Rprop", "etas": [0, 1.2]}), "etas[0] must be in (0, 1), got 0"),
+            (json!({"name": "Rprop", "etas": [0.5, 1]}), "etas[1] must be finite and above 1, got 1"),
+            (
+                json!({"name": "Rprop", "step_sizes": [2, 1]}),
+                "step_sizes[1] must be finite and at least 2, got 1",
+            ),
             (
                 json!({"name": "SGD", "nesterov": true}),
                 "optimizer SGD: nesterov needs a momentum above 0 and a dampening of 0, got 0 and 0",

@@ -60,6 +60,7 @@ impl Oracle {
             "Yogi" => self.yogi(e, g),
             "AdaBelief" => self.adabelief(e, g),
             "Lion" => self.lion(e, g),
+            "Rprop" => self.rprop(e, g),
             other => panic!("no oracle for {other}"),
         }
     }
@@ -71,6 +72,7 @@ impl Oracle {
             "Adagrad" => [first, 0.0, 0.0],
             "Yogi" => [first, first, 0.0],
             "NAdam" => [0.0, 0.0, 1.0],
+            "Rprop" => [0.0, self.lr, 0.0],
             _ => [0.0; 3],
         }
     }
@@ -242,5 +244,22 @@ impl Oracle {
         let sign = if mixed == 0.0 { 0.0 } else { mixed.signum() };
         e.slots[0] = b2 * e.slots[0] + (1.0 - b2) * g;
         e.p -= self.lr * (sign + self.weight_decay * e.p);
+    }
+
+    fn rprop(&self, e: &mut Element, g: f64) {
+        let pair = |key: &str| [0, 1].map(|i| self.options[key][i].as_f64().unwrap());
+        let ([less, more], [smallest, largest]) = (pair("etas"), pair("step_sizes"));
+        let [previous, size, _] = &mut e.slots;
+        let turned = g * *previous < 0.0;
+        let factor = if turned {
+            less
+        } else if g * *previous > 0.0 {
+            more
+        } else {
+            1.0
+        };
+        *size = (*size * factor).clamp(smallest, largest);
+        *previous = if turned { 0.0 } else { g };
+        e.p -= if *previous == 0.0 { 0.0 } else { *size * previous.signum() };
     }
 }

@@ -56,6 +56,9 @@ fn options() -> Vec<Value> {
         json!({"name": "AdaBelief", "betas": [0.8, 0.9], "eps": 1e-3, "eps_root": 1e-6, "weight_decay": 0.1}),
         json!({"name": "Lion"}),
         json!({"name": "Lion", "lr": 1e-3, "betas": [0.5, 0.8], "weight_decay": 0.1}),
+        json!({"name": "Rprop"}),
+        json!({"name": "Rprop", "lr": 0.1, "etas": [0.3, 1.5], "step_sizes": [0.01, 0.2], "maximize": true}),
+        json!({"name": "Rprop", "lr": 0, "step_sizes": [0.001, 1]}),
     ]
 }
 
@@ -103,6 +106,7 @@ fn drifts() -> Vec<(Value, [f64; 2], f64)> {
         (json!({"name": "Yogi", "lr": 1e-3}), [6e-7, 1e-3], 1e-3),
         (json!({"name": "AdaBelief", "lr": 1e-5}), [6e-7, 6e-5], 1e-4),
         (json!({"name": "Lion", "lr": 1e-3}), [6e-6, 0.0], 1e-4),
+        (json!({"name": "Rprop", "lr": 1e-3, "step_sizes": [1e-6, 2e-3]}), [0.0, 6e-8], 1e-4),
     ]
 }
 
@@ -166,6 +170,7 @@ fn searches() -> Vec<(Value, u64, f64, f64)> {
         (json!({"name": "Yogi", "lr": 0.05}), 2000, 1e-5, 1e-3),
         (json!({"name": "AdaBelief", "lr": 0.05}), 2000, 1e-5, 1e-3),
         (json!({"name": "Lion", "lr": 0.01}), 2000, 1e-5, 1e-3),
+        (json!({"name": "Rprop"}), 2000, 1e-5, 0.05),
     ]
 }
 
@@ -225,6 +230,45 @@ fn padding_stays_zero() {
         run(&mut optimizer, &mut params, 0..4);
         assert!(padding(&params).iter().all(|x| *x == 0.0), "{json}");
     }
+}
+
+#[test]
+fn a_slot_starts_at_its_first_value_when_its_tensor_begins() {
+    let Some(gpu) = gpu() else { return };
+    let mut params = ParamStore::builder()
+        .group("a", |g| g.tensor("w", [3], &[1.0; 3]))
+        .group("b", |g| g.tensor("x", [2], &[1.0; 2]).tensor("y", [2], &[1.0; 2]))
+        .build(&gpu)
+        .unwrap();
+    let large = optim::from_json(&json!({"name": "Adagrad", "initial_accumulator_value": 1e39})).unwrap();
+    let refused = large.build(&params).unwrap_err().to_string();
+    assert_eq!(refused, "the first value of sum must be finite in 32 bits, got inf");
+    let rule = optim::from_json(&json!({"name": "Rprop", "lr": 0.25, "step_sizes": [0.125, 1]})).unwrap();
+    let mut optimizer = rule.build_with(&params, &[("b", json!({"lr": 0.0625}))]).unwrap();
+    let sizes = |optimizer: &optim::Optimizer<Box<dyn optim::AnyRule>>| {
+        let dict = optimizer.read_state_dict().unwrap();
+        ["w", "x", "y"]
+            .map(|name| dict.state.get(name).map(|state| state.slots["step_size"].clone().unwrap()))
+    };
+    params.freeze("y").unwrap();
+    params.write_grads(&[1.0; 7]).unwrap();
+    // An abandoned step leaves nothing behind.
+    let mut encoder = gpu.encoder("abandoned");
+    let ticket = optimizer.record(&mut encoder, &mut params).unwrap();
+    optimizer.abandoned(ticket).unwrap();
+    assert_eq!(sizes(&optimizer), [None, None, None]);
+    *optimizer.group_mut("a").unwrap().lr_mut() = 0.5;
+    optimizer.step(&mut params).unwrap();
+    // 0.0625 is held at the smallest size.
+    assert_eq!(sizes(&optimizer), [Some(vec![0.5; 3]), Some(vec![0.125; 2]), None]);
+    assert_eq!(params.read("w").unwrap(), [0.5; 3]);
+    // A rate matters to those who begin.
+    *optimizer.group_mut("b").unwrap().lr_mut() = 1.0;
+    params.thaw("y").unwrap();
+    params.write_grads(&[0.0; 7]).unwrap();
+    optimizer.step(&mut params).unwrap();
+    assert_eq!(sizes(&optimizer), [Some(vec![0.5; 3]), Some(vec![0.125; 2]), Some(vec![1.0; 2])]);
+    assert!(padding(&params).iter().all(|x| *x == 0.0));
 }
 
 /// Values of a field at the ends of its range, and one or two between.

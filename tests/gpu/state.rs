@@ -41,6 +41,7 @@ fn steps_after_a_round_trip_are_the_same_bits() {
         json!({"name": "Yogi"}),
         json!({"name": "AdaBelief"}),
         json!({"name": "Lion"}),
+        json!({"name": "Rprop"}),
     ];
     for json in rules {
         let mut params = store(&gpu);
@@ -90,6 +91,7 @@ fn keys_are_torchs() {
         (json!({"name": "Yogi"}), vec!["exp_avg", "exp_avg_sq"]),
         (json!({"name": "AdaBelief"}), vec!["exp_avg", "exp_avg_sq"]),
         (json!({"name": "Lion"}), vec!["exp_avg"]),
+        (json!({"name": "Rprop"}), vec!["prev", "step_size"]),
     ];
     for (json, keys) in rows {
         let mut params = store(&gpu);
