@@ -206,6 +206,14 @@ pub(crate) fn half_open(name: &str, value: f64, low: f64, high: f64) -> Result<(
     Err(Error::constant(name, format!("in [{low}, {high})"), value))
 }
 
+/// Refuses a value outside `(low, high)`.
+pub(crate) fn open(name: &str, value: f64, low: f64, high: f64) -> Result<(), Error> {
+    if value > low && value < high {
+        return Ok(());
+    }
+    Err(Error::constant(name, format!("in ({low}, {high})"), value))
+}
+
 /// Refuses a value outside `[low, high]`.
 pub(crate) fn closed(name: &str, value: f64, low: f64, high: f64) -> Result<(), Error> {
     if (low..=high).contains(&value) {

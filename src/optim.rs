@@ -18,15 +18,23 @@
 //!
 //! Names, fields and defaults are PyTorch's.
 
+mod adabelief;
+mod adadelta;
+mod adagrad;
 mod adam;
+mod adamax;
 mod adamw;
 mod any;
 mod begin;
+mod lion;
+mod nadam;
 mod optimizer;
 mod outcome;
 mod plan;
+mod radam;
 mod registry;
 mod rmsprop;
+mod rprop;
 mod rule;
 mod runs;
 mod sgd;
@@ -34,17 +42,27 @@ mod shader;
 mod state;
 mod step;
 mod variant;
+mod yogi;
 
+pub use adabelief::AdaBelief;
+pub use adadelta::Adadelta;
+pub use adagrad::Adagrad;
 pub use adam::{Adam, AmsgradVariant};
+pub use adamax::Adamax;
 pub use adamw::AdamW;
 pub use any::AnyRule;
+pub use lion::Lion;
+pub use nadam::NAdam;
 pub use optimizer::Optimizer;
 pub use outcome::Outcome;
+pub use radam::RAdam;
 pub use registry::{Entry, RULES, from_json};
 pub use rmsprop::RMSprop;
+pub use rprop::Rprop;
 pub use rule::{Rule, Shader, Slot, StepInfo};
 pub use sgd::SGD;
 pub use state::{GroupState, StateDict, TensorState};
 pub use variant::Variant;
+pub use yogi::Yogi;
 
 pub(crate) use shader::kernel_listings;

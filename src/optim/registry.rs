@@ -1,9 +1,18 @@
 use serde_json::{Map, Value};
 
+use super::adabelief::AdaBelief;
+use super::adadelta::Adadelta;
+use super::adagrad::Adagrad;
 use super::adam::Adam;
+use super::adamax::Adamax;
 use super::adamw::AdamW;
+use super::lion::Lion;
+use super::nadam::NAdam;
+use super::radam::RAdam;
 use super::rmsprop::RMSprop;
+use super::rprop::Rprop;
 use super::sgd::SGD;
+use super::yogi::Yogi;
 use super::{AnyRule, Rule, Shader, Slot};
 use crate::config;
 use crate::error::Error;
@@ -48,8 +57,21 @@ impl Entry {
 }
 
 /// Every optimizer that [`from_json`] knows.
-pub const RULES: &[Entry] =
-    &[Entry::of::<Adam>(), Entry::of::<AdamW>(), Entry::of::<RMSprop>(), Entry::of::<SGD>()];
+pub const RULES: &[Entry] = &[
+    Entry::of::<AdaBelief>(),
+    Entry::of::<Adadelta>(),
+    Entry::of::<Adagrad>(),
+    Entry::of::<Adam>(),
+    Entry::of::<AdamW>(),
+    Entry::of::<Adamax>(),
+    Entry::of::<Lion>(),
+    Entry::of::<NAdam>(),
+    Entry::of::<RAdam>(),
+    Entry::of::<RMSprop>(),
+    Entry::of::<Rprop>(),
+    Entry::of::<SGD>(),
+    Entry::of::<Yogi>(),
+];
 
 /// The optimizer of a JSON object, as in `{"name": "AdamW", "lr": 1e-3, "betas": [0.9, 0.999]}`.
 ///
@@ -144,6 +166,34 @@ mod tests {
             ),
             (json!({"name": "RMSprop", "alpha": -0.5}), "alpha must be finite and at least 0, got -0.5"),
             (json!({"name": "SGD", "momentum": -0.5}), "momentum must be finite and at least 0, got -0.5"),
+            (json!({"name": "Adagrad", "lr_decay": -1}), "lr_decay must be finite and at least 0, got -1"),
+            (json!({"name": "Adadelta", "rho": 1.5}), "rho must be in [0, 1], got 1.5"),
+            (json!({"name": "Adamax", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
+            (
+                json!({"name": "NAdam", "momentum_decay": -1}),
+                "momentum_decay must be finite and at least 0, got -1",
+            ),
+            (
+                json!({"name": "NAdam", "variant": "optax", "momentum_decay": 4e-3}),
+                "optimizer NAdam: the variant has no field `momentum_decay`",
+            ),
+            (
+                json!({"name": "NAdam", "variant": "optax", "decoupled_weight_decay": false}),
+                "optimizer NAdam: the variant has no field `decoupled_weight_decay`",
+            ),
+            (json!({"name": "RAdam", "betas": [1, 0.9]}), "betas[0] must be in [0, 1), got 1"),
+            (
+                json!({"name": "Yogi", "initial_accumulator_value": -1}),
+                "initial_accumulator_value must be finite and at least 0, got -1",
+            ),
+            (json!({"name": "AdaBelief", "eps_root": -1}), "eps_root must be finite and at least 0, got -1"),
+            (json!({"name": "Lion", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
+            (json!({"name": "Rprop", "etas": [0, 1.2]}), "etas[0] must be in (0, 1), got 0"),
+            (json!({"name": "Rprop", "etas": [0.5, 1]}), "etas[1] must be finite and above 1, got 1"),
+            (
+                json!({"name": "Rprop", "step_sizes": [2, 1]}),
+                "step_sizes[1] must be finite and at least 2, got 1",
+            ),
             (
                 json!({"name": "SGD", "nesterov": true}),
                 "optimizer SGD: nesterov needs a momentum above 0 and a dampening of 0, got 0 and 0",

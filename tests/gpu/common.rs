@@ -55,3 +55,30 @@ pub(crate) fn run<R: AnyRule + Clone>(
 pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
+
+/// Lengths around a vector, a workgroup and an alignment.
+pub(crate) const LENS: [usize; 7] = [1, 3, 4, 64, 255, 256, 1025];
+
+/// A store of tensors of these lengths.
+pub(crate) fn store(gpu: &Gpu) -> ParamStore {
+    let data: Vec<Vec<f32>> = (10..).zip(LENS).map(|(stream, len)| noises(stream, len)).collect();
+    let mut builder = ParamStore::builder();
+    for (index, data) in data.iter().enumerate() {
+        builder = builder.tensor(format!("t{index}"), [data.len()], data);
+    }
+    builder.build(gpu).unwrap()
+}
+
+/// All parameters, without padding.
+pub(crate) fn read_all(params: &ParamStore) -> Vec<f32> {
+    params.layout().spans().iter().flat_map(|span| params.read(&span.name).unwrap()).collect()
+}
+
+/// All that lies between tensors, with zeros in their place.
+pub(crate) fn padding(params: &ParamStore) -> Vec<f32> {
+    let mut all = params.params().read_all(params.gpu()).unwrap();
+    for span in params.layout().spans() {
+        all[span.first..span.first + span.len].fill(0.0);
+    }
+    all
+}

@@ -22,6 +22,7 @@ mod pools;
 mod reference;
 mod refusals;
 mod resident;
+mod rules;
 mod softmax;
 mod state;
 mod train;

@@ -32,6 +32,16 @@ fn steps_after_a_round_trip_are_the_same_bits() {
         json!({"name": "Adam", "amsgrad": true}),
         json!({"name": "AdamW"}),
         json!({"name": "RMSprop", "momentum": 0.9, "centered": true}),
+        json!({"name": "Adagrad", "initial_accumulator_value": 0.1, "lr_decay": 0.1}),
+        json!({"name": "Adadelta"}),
+        json!({"name": "Adamax"}),
+        json!({"name": "NAdam"}),
+        json!({"name": "NAdam", "variant": "optax"}),
+        json!({"name": "RAdam", "betas": [0.9, 0.9]}),
+        json!({"name": "Yogi"}),
+        json!({"name": "AdaBelief"}),
+        json!({"name": "Lion"}),
+        json!({"name": "Rprop"}),
     ];
     for json in rules {
         let mut params = store(&gpu);
@@ -73,6 +83,15 @@ fn keys_are_torchs() {
             json!({"name": "RMSprop", "momentum": 0.9, "centered": true}),
             vec!["grad_avg", "momentum_buffer", "square_avg"],
         ),
+        (json!({"name": "Adagrad"}), vec!["sum"]),
+        (json!({"name": "Adadelta"}), vec!["acc_delta", "square_avg"]),
+        (json!({"name": "Adamax"}), vec!["exp_avg", "exp_inf"]),
+        (json!({"name": "NAdam"}), vec!["exp_avg", "exp_avg_sq"]),
+        (json!({"name": "RAdam"}), vec!["exp_avg", "exp_avg_sq"]),
+        (json!({"name": "Yogi"}), vec!["exp_avg", "exp_avg_sq"]),
+        (json!({"name": "AdaBelief"}), vec!["exp_avg", "exp_avg_sq"]),
+        (json!({"name": "Lion"}), vec!["exp_avg"]),
+        (json!({"name": "Rprop"}), vec!["prev", "step_size"]),
     ];
     for (json, keys) in rows {
         let mut params = store(&gpu);

@@ -1,0 +1,26 @@
+// AdaBelief. Zhuang et al. 2020, arXiv:2010.07468, Alg. 2.
+
+// step_size and root_scale hold the bias corrections of the two moments.
+struct Hyper {
+    beta1: f32,
+    one_minus_beta1: f32,
+    beta2: f32,
+    one_minus_beta2: f32,
+    step_size: f32,
+    root_scale: f32,
+    eps: f32,
+    eps_root: f32,
+    weight_decay: f32,
+}
+struct State { exp_avg: vec4f, exp_avg_sq: vec4f }
+
+fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
+    let gradient = g + hyper.weight_decay * p;
+    // The gradient's distance from the new average, by way of the old one: without the new one's rounding.
+    let surprise = hyper.beta1 * (gradient - (*s).exp_avg);
+    (*s).exp_avg = averaged((*s).exp_avg, gradient, hyper.beta1, hyper.one_minus_beta1);
+    let second = averaged((*s).exp_avg_sq, squared(surprise), hyper.beta2, hyper.one_minus_beta2);
+    (*s).exp_avg_sq = min(second + hyper.eps_root, LARGEST);
+    let denominator = at_least_tiny(hyper.root_scale * sqrt((*s).exp_avg_sq) + hyper.eps);
+    return p - hyper.step_size * (*s).exp_avg / denominator;
+}

@@ -1,0 +1,23 @@
+// Yogi. Zaheer et al. 2018, NeurIPS, Alg. 2, with the bias corrections of optax.
+
+// step_size and root_scale hold the bias corrections of the two moments.
+struct Hyper {
+    beta1: f32,
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    step_size: f32,
+    root_scale: f32,
+    eps: f32,
+    weight_decay: f32,
+}
+struct State { exp_avg: vec4f, exp_avg_sq: vec4f }
+
+fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
+    let gradient = g + hyper.weight_decay * p;
+    (*s).exp_avg = averaged((*s).exp_avg, gradient, hyper.beta1, hyper.one_minus_beta1);
+    let square = squared(gradient);
+    let change = hyper.one_minus_beta2 * sign_of((*s).exp_avg_sq - square) * square;
+    (*s).exp_avg_sq = min((*s).exp_avg_sq - change, LARGEST);
+    let denominator = at_least_tiny(hyper.root_scale * sqrt((*s).exp_avg_sq) + hyper.eps);
+    return p - hyper.step_size * (*s).exp_avg / denominator;
+}

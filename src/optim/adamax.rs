@@ -1,0 +1,88 @@
+use serde::{Deserialize, Serialize};
+
+use super::rule::f32_of;
+use super::{Rule, Shader, Slot, StepInfo};
+use crate::error::{Error, at_least, half_open};
+use crate::gpu::uniform;
+
+/// Adamax, as `torch.optim.Adamax` has it: Adam with the largest gradient in place of the second moment.
+///
+/// `g += weight_decay * p`, `m += (1 - beta1) * (g - m)`, `u = max(beta2 * u, |g| + eps)`,
+/// `p -= lr / (1 - beta1^step) * m / u`.
+///
+/// Source: Kingma & Ba 2015, arXiv:1412.6980, Alg. 2; `eps` is PyTorch's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Adamax {
+    /// Learning rate, at least 0. Default 2e-3.
+    pub lr: f64,
+    /// Weights of the moment and of the largest gradient in themselves, each in `[0, 1)`. Default
+    /// `(0.9, 0.999)`.
+    pub betas: (f64, f64),
+    /// Added to the size of the gradient, at least 0. Default 1e-8.
+    pub eps: f64,
+    /// L2 penalty added to the gradient, at least 0. Default 0.
+    pub weight_decay: f64,
+    /// Whether to go up the gradient. Default false.
+    pub maximize: bool,
+}
+
+impl Default for Adamax {
+    fn default() -> Self {
+        Self { lr: 2e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, maximize: false }
+    }
+}
+
+uniform! {
+    /// The constants of one step of [`Adamax`].
+    pub struct AdamaxHyper {
+        beta1: f32,
+        one_minus_beta1: f32,
+        beta2: f32,
+        step_size: f32,
+        eps: f32,
+        weight_decay: f32,
+    }
+}
+
+impl Rule for Adamax {
+    type Hyper = AdamaxHyper;
+    const NAME: &'static str = "Adamax";
+    const SHADER: Shader = Shader { stem: "adamax", text: include_str!("../../shaders/optim/adamax.wgsl") };
+    const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_inf")];
+
+    fn check(&self) -> Result<(), Error> {
+        at_least("lr", self.lr, 0.0)?;
+        half_open("betas[0]", self.betas.0, 0.0, 1.0)?;
+        half_open("betas[1]", self.betas.1, 0.0, 1.0)?;
+        at_least("eps", self.eps, 0.0)?;
+        at_least("weight_decay", self.weight_decay, 0.0)
+    }
+
+    fn hyper(&self, step: &StepInfo) -> AdamaxHyper {
+        AdamaxHyper {
+            beta1: f32_of(self.betas.0),
+            one_minus_beta1: f32_of(1.0 - self.betas.0),
+            beta2: f32_of(self.betas.1),
+            step_size: f32_of(self.lr / step.correction(self.betas.0)),
+            eps: f32_of(self.eps),
+            weight_decay: f32_of(self.weight_decay),
+        }
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn lr_mut(&mut self) -> &mut f64 {
+        &mut self.lr
+    }
+
+    fn momentum_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.betas.0)
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
+    }
+}

@@ -1,0 +1,222 @@
+use serde::{Deserialize, Serialize};
+
+use super::rule::f32_of;
+use super::{Rule, Shader, Slot, StepInfo, Variant};
+use crate::error::{Error, at_least, half_open};
+use crate::gpu::uniform;
+
+/// Adam with Nesterov's momentum, as `torch.optim.NAdam` has it.
+///
+/// `g += weight_decay * p` (or, decoupled, `p *= 1 - lr * weight_decay`), `m` and `v` as in
+/// [`Adam`](super::Adam), `mu(t) = beta1 * (1 - 0.96^(t * momentum_decay) / 2)`, `P` the product of all `mu`
+/// so far, `d = sqrt(v / (1 - beta2^step)) + eps`, then
+/// `p -= lr * ((1 - mu(step)) / (1 - P) * g + mu(step + 1) / (1 - P * mu(step + 1)) * m) / d`.
+///
+/// In optax `p -= lr * ((1 - beta1) / (1 - beta1^step) * g + beta1 / (1 - beta1^(step + 1)) * m) / d`.
+///
+/// Source: Dozat 2016, ICLR workshop, Alg. 2. Differs: `P` follows from the step and the options alone;
+/// PyTorch keeps it in its state, so that after a change of `betas[0]` the first few dozen steps of a run are
+/// not quite the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NAdam {
+    /// Learning rate, at least 0. Default 2e-3.
+    pub lr: f64,
+    /// Weights of the two moments in themselves, each in `[0, 1)`. Default `(0.9, 0.999)`.
+    pub betas: (f64, f64),
+    /// Added to the root of the second moment, at least 0. Default 1e-8.
+    pub eps: f64,
+    /// L2 penalty added to the gradient, or decoupled decay, at least 0. Default 0.
+    pub weight_decay: f64,
+    /// How fast the momentum rises from half of `betas[0]` to it, at least 0; torch's alone. Default 4e-3.
+    pub momentum_decay: f64,
+    /// Whether the decay acts on the parameters instead of the gradient; torch's alone. Default false.
+    pub decoupled_weight_decay: bool,
+    /// Whether to go up the gradient. Default false.
+    pub maximize: bool,
+    /// Whose rule. Default torch's.
+    pub variant: Variant,
+}
+
+impl Default for NAdam {
+    fn default() -> Self {
+        Self {
+            lr: 2e-3,
+            betas: (0.9, 0.999),
+            eps: 1e-8,
+            weight_decay: 0.0,
+            momentum_decay: 4e-3,
+            decoupled_weight_decay: false,
+            maximize: false,
+            variant: Variant::Torch,
+        }
+    }
+}
+
+uniform! {
+    /// The constants of one step of [`NAdam`].
+    pub struct NAdamHyper {
+        beta1: f32,
+        one_minus_beta1: f32,
+        beta2: f32,
+        one_minus_beta2: f32,
+        grad_size: f32,
+        step_size: f32,
+        root_scale: f32,
+        eps: f32,
+        weight_decay: f32,
+        lr_weight_decay: f32,
+    }
+}
+
+impl Rule for NAdam {
+    type Hyper = NAdamHyper;
+    const NAME: &'static str = "NAdam";
+    const SHADER: Shader = Shader { stem: "nadam", text: include_str!("../../shaders/optim/nadam.wgsl") };
+    const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
+
+    fn check(&self) -> Result<(), Error> {
+        at_least("lr", self.lr, 0.0)?;
+        half_open("betas[0]", self.betas.0, 0.0, 1.0)?;
+        half_open("betas[1]", self.betas.1, 0.0, 1.0)?;
+        at_least("eps", self.eps, 0.0)?;
+        at_least("weight_decay", self.weight_decay, 0.0)?;
+        at_least("momentum_decay", self.momentum_decay, 0.0)?;
+        let torchs = Self { momentum_decay: self.momentum_decay, ..Self::default() };
+        if self.variant == Variant::Optax && (self.decoupled_weight_decay || torchs != Self::default()) {
+            return Err(Error::Config {
+                what: "optimizer NAdam".into(),
+                reason: "the variant optax has neither momentum_decay nor decoupled_weight_decay".into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn absent(&self) -> &'static [&'static str] {
+        match self.variant {
+            Variant::Torch => &[],
+            Variant::Optax => &["momentum_decay", "decoupled_weight_decay"],
+        }
+    }
+
+    fn hyper(&self, step: &StepInfo) -> NAdamHyper {
+        let (l2, decoupled) = match self.decoupled_weight_decay {
+            true => (0.0, self.lr * self.weight_decay),
+            false => (self.weight_decay, 0.0),
+        };
+        let (grad_size, step_size) = self.sizes(step);
+        NAdamHyper {
+            beta1: f32_of(self.betas.0),
+            one_minus_beta1: f32_of(1.0 - self.betas.0),
+            beta2: f32_of(self.betas.1),
+            one_minus_beta2: f32_of(1.0 - self.betas.1),
+            grad_size: f32_of(self.lr * grad_size),
+            step_size: f32_of(self.lr * step_size),
+            root_scale: f32_of(1.0 / step.correction(self.betas.1).sqrt()),
+            eps: f32_of(self.eps),
+            weight_decay: f32_of(l2),
+            lr_weight_decay: f32_of(decoupled),
+        }
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn lr_mut(&mut self) -> &mut f64 {
+        &mut self.lr
+    }
+
+    fn momentum_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.betas.0)
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
+    }
+}
+
+impl NAdam {
+    /// Weights of the gradient and of its average, bias corrections included.
+    fn sizes(&self, step: &StepInfo) -> (f64, f64) {
+        let beta1 = self.betas.0;
+        match self.variant {
+            Variant::Torch => {
+                let (mu, next) = (self.momentum(step.step), self.momentum(step.step + 1));
+                let product = self.product(step.step);
+                ((1.0 - mu) / (1.0 - product), next / (1.0 - product * next))
+            }
+            Variant::Optax => {
+                let after = StepInfo { step: step.step + 1, ..*step };
+                ((1.0 - beta1) / step.correction(beta1), beta1 / after.correction(beta1))
+            }
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "step counts stay far below 2^53")]
+    fn momentum(&self, step: u64) -> f64 {
+        self.betas.0 * (1.0 - 0.5 * 0.96f64.powf(step as f64 * self.momentum_decay))
+    }
+
+    /// The product of the momenta of all steps so far. Short at any step: it ends where the product no longer
+    /// counts beside 1, and where the momentum no longer changes.
+    #[expect(clippy::cast_precision_loss, reason = "step counts stay far below 2^53")]
+    fn product(&self, steps: u64) -> f64 {
+        let mut product = 1.0;
+        for step in 1..=steps {
+            let momentum = self.momentum(step);
+            if momentum == self.betas.0 {
+                return product * momentum.powf((steps - step + 1) as f64);
+            }
+            product *= momentum;
+            if product < f64::EPSILON / 4.0 {
+                return 0.0;
+            }
+        }
+        product
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_product_of_momenta_is_that_of_a_plain_loop() {
+        for momentum_decay in [0.0, 1e-6, 4e-3, 0.5, 30.0, 1e4] {
+            for beta1 in [0.0, 0.5, 0.9, 0.9999, 1.0 - 1e-16] {
+                let rule = NAdam { betas: (beta1, 0.999), momentum_decay, ..Default::default() };
+                let mut plain = 1.0;
+                for step in 1..5000 {
+                    plain *= rule.momentum(step);
+                    let off = (rule.product(step) - plain).abs();
+                    assert!(off < 1e-12 * plain + 1e-16, "{rule:?}, step {step}: off by {off:e}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_optax_lacks_is_refused_in_the_typed_form_too() {
+        let optax = NAdam { variant: Variant::Optax, ..Default::default() };
+        assert_eq!(Rule::check(&optax), Ok(()));
+        for rule in [
+            NAdam { momentum_decay: 0.0, ..optax.clone() },
+            NAdam { decoupled_weight_decay: true, ..optax.clone() },
+        ] {
+            assert_eq!(
+                Rule::check(&rule).unwrap_err().to_string(),
+                "optimizer NAdam: the variant optax has neither momentum_decay nor decoupled_weight_decay"
+            );
+        }
+    }
+
+    #[test]
+    fn any_step_is_reached_at_once() {
+        // A loop over all steps would not end.
+        for momentum_decay in [0.0, 1e-12, 4e-3, 1.0] {
+            let rule = NAdam { betas: (1.0 - 1e-16, 0.999), momentum_decay, ..Default::default() };
+            assert!((0.0..1e-5).contains(&rule.product(1 << 50)), "{}", rule.product(1 << 50));
+        }
+    }
+}

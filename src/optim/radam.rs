@@ -1,0 +1,154 @@
+use serde::{Deserialize, Serialize};
+
+use super::rule::f32_of;
+use super::{Rule, Shader, Slot, StepInfo, Variant};
+use crate::error::{Error, at_least, half_open};
+use crate::gpu::uniform;
+
+/// Adam whose variance is rectified, as `torch.optim.RAdam` has it.
+///
+/// `g += weight_decay * p` (or, decoupled, `p *= 1 - lr * weight_decay`), `m` and `v` as in
+/// [`Adam`](super::Adam), `c = 1 - beta^step`, `R = 2 / (1 - beta2) - 1`,
+/// `rho = R - 2 * step * beta2^step / c2`. Where `rho > 5`,
+/// `p -= lr * m / c1 * sqrt((rho - 4) * (rho - 2) * R / ((R - 4) * (R - 2) * rho)) * sqrt(c2) / (sqrt(v) + eps)`;
+/// in the steps before, `p -= lr * m / c1`. In optax `rho >= 5` is enough, and `eps` is added to
+/// `sqrt(v / c2)`.
+///
+/// Source: Liu et al. 2020, arXiv:1908.03265, Alg. 2; there `rho > 4` is enough.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RAdam {
+    /// Learning rate, at least 0. Default 1e-3.
+    pub lr: f64,
+    /// Weights of the two moments in themselves, each in `[0, 1)`. Default `(0.9, 0.999)`.
+    pub betas: (f64, f64),
+    /// Added to the root of the second moment, at least 0. Default 1e-8.
+    pub eps: f64,
+    /// L2 penalty added to the gradient, or decoupled decay, at least 0. Default 0.
+    pub weight_decay: f64,
+    /// Whether the decay acts on the parameters instead of the gradient. Default false.
+    pub decoupled_weight_decay: bool,
+    /// Whether to go up the gradient. Default false.
+    pub maximize: bool,
+    /// Whose rule. Default torch's.
+    pub variant: Variant,
+}
+
+impl Default for RAdam {
+    fn default() -> Self {
+        Self {
+            lr: 1e-3,
+            betas: (0.9, 0.999),
+            eps: 1e-8,
+            weight_decay: 0.0,
+            decoupled_weight_decay: false,
+            maximize: false,
+            variant: Variant::Torch,
+        }
+    }
+}
+
+uniform! {
+    /// The constants of one step of [`RAdam`].
+    pub struct RAdamHyper {
+        beta1: f32,
+        one_minus_beta1: f32,
+        beta2: f32,
+        one_minus_beta2: f32,
+        step_size: f32,
+        root_scale: f32,
+        eps: f32,
+        weight_decay: f32,
+        lr_weight_decay: f32,
+    }
+}
+
+impl Rule for RAdam {
+    type Hyper = RAdamHyper;
+    const NAME: &'static str = "RAdam";
+    const SHADER: Shader = Shader { stem: "radam", text: include_str!("../../shaders/optim/radam.wgsl") };
+    const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
+
+    fn check(&self) -> Result<(), Error> {
+        at_least("lr", self.lr, 0.0)?;
+        half_open("betas[0]", self.betas.0, 0.0, 1.0)?;
+        half_open("betas[1]", self.betas.1, 0.0, 1.0)?;
+        at_least("eps", self.eps, 0.0)?;
+        at_least("weight_decay", self.weight_decay, 0.0)
+    }
+
+    fn hyper(&self, step: &StepInfo) -> RAdamHyper {
+        let (l2, decoupled) = match self.decoupled_weight_decay {
+            true => (0.0, self.lr * self.weight_decay),
+            false => (self.weight_decay, 0.0),
+        };
+        let (c1, c2) = (step.correction(self.betas.0), step.correction(self.betas.1));
+        // Without a rectification the denominator is 1.
+        let (rectification, root_scale, eps) = match (self.rectification(step), self.variant) {
+            (None, _) => (1.0, 0.0, 1.0),
+            (Some(r), Variant::Torch) => (r, 1.0 / c2.sqrt(), self.eps / c2.sqrt()),
+            (Some(r), Variant::Optax) => (r, 1.0 / c2.sqrt(), self.eps),
+        };
+        RAdamHyper {
+            beta1: f32_of(self.betas.0),
+            one_minus_beta1: f32_of(1.0 - self.betas.0),
+            beta2: f32_of(self.betas.1),
+            one_minus_beta2: f32_of(1.0 - self.betas.1),
+            step_size: f32_of(self.lr / c1 * rectification),
+            root_scale: f32_of(root_scale),
+            eps: f32_of(eps),
+            weight_decay: f32_of(l2),
+            lr_weight_decay: f32_of(decoupled),
+        }
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn lr_mut(&mut self) -> &mut f64 {
+        &mut self.lr
+    }
+
+    fn momentum_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.betas.0)
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
+    }
+}
+
+impl RAdam {
+    /// What the variance is trusted with, once enough steps are behind.
+    #[expect(clippy::cast_precision_loss, reason = "step counts stay far below 2^53")]
+    fn rectification(&self, step: &StepInfo) -> Option<f64> {
+        let (beta2, t) = (self.betas.1, step.step as f64);
+        let limit = 2.0 / (1.0 - beta2) - 1.0;
+        let length = limit - 2.0 * t * beta2.powf(t) / step.correction(beta2);
+        let trusted = match self.variant {
+            Variant::Torch => length > 5.0,
+            Variant::Optax => length >= 5.0,
+        };
+        let ratio = (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length);
+        trusted.then(|| ratio.sqrt())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first_rectified(beta2: f64, variant: Variant) -> Option<u64> {
+        let rule = RAdam { betas: (0.9, beta2), variant, ..Default::default() };
+        (1..1000).find(|&step| rule.rectification(&StepInfo { step, live: 0 }).is_some())
+    }
+
+    #[test]
+    fn rectification_begins_when_five_steps_are_behind() {
+        for variant in [Variant::Torch, Variant::Optax] {
+            assert_eq!(first_rectified(0.999, variant), Some(6));
+            assert_eq!(first_rectified(0.5, variant), None);
+        }
+    }
+}
