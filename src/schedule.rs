@@ -1,4 +1,5 @@
-//! Learning-rate schedules: pure functions of the step, in f64 on the host.
+//! Learning-rate schedules in f64 on the host: pure functions of the step, but for the one that follows a
+//! metric.
 //!
 //! A schedule is a typed struct, a closure, or JSON:
 //!
@@ -15,7 +16,11 @@
 //! ```
 //!
 //! Steps count updates from 0, so that the first update takes `at(0, base)`. Names, fields and
-//! defaults are PyTorch's.
+//! defaults are PyTorch's, or those of Keras and braintools where PyTorch has no such schedule.
+//!
+//! Schedules are combined by [`ChainedScheduler`] and [`SequentialLR`]. [`PerEpoch`], or the field
+//! `"interval": "epoch"` of the outermost JSON object, counts epochs instead of updates.
+//! [`ReduceLROnPlateau`] is told a metric through [`Schedule::observe`] and has a [`Schedule::state`].
 
 use std::fmt::Debug;
 
@@ -25,25 +30,55 @@ use serde_json::{Map, Value};
 use crate::config;
 use crate::error::Error;
 
+mod chained;
 mod constant;
 mod cosine;
+mod cosine_decay;
+mod cyclic;
+mod exponential;
+mod interval;
+mod inverse_time;
 mod lambda;
 mod linear;
+mod link;
+mod nested;
 mod one_cycle;
+mod piecewise;
+mod plateau;
+mod polynomial;
+mod restarts;
+mod sequential;
 mod step;
+mod warmup;
 
+pub use chained::ChainedScheduler;
 pub use constant::ConstantLR;
 pub use cosine::CosineAnnealingLR;
+pub use cosine_decay::CosineDecay;
+pub use cyclic::{CyclicLR, CyclicMode};
+pub use exponential::{ExponentialDecay, ExponentialDecayLR, ExponentialLR};
+pub use interval::{Interval, PerEpoch};
+pub use inverse_time::InverseTimeDecay;
 pub use lambda::{FromFn, LambdaLR, from_fn};
 pub use linear::LinearLR;
+pub use link::Link;
 pub use one_cycle::{Anneal, OneCycleLR};
-pub use step::StepLR;
+pub use piecewise::{PiecewiseConstantDecay, PiecewiseConstantSchedule};
+pub use plateau::{Best, Mode, PlateauState, ReduceLROnPlateau, ThresholdMode};
+pub use polynomial::{PolynomialDecay, PolynomialLR};
+pub use restarts::{CosineAnnealingWarmRestarts, CosineDecayRestarts};
+pub use sequential::SequentialLR;
+pub use step::{MultiStepLR, StepLR};
+pub use warmup::{WarmupCosineSchedule, WarmupLinearDecay, WarmupScheduler};
 
 /// A learning rate for every step.
+///
+/// Only [`Schedule::at`] must be written; the other methods have defaults that suit a pure function.
 pub trait Schedule: Debug + Send + Sync {
     /// What holds at `step`, counted in updates from 0, for a group whose own rate is `base`.
     ///
-    /// It depends on nothing but its arguments and the schedule's fields.
+    /// It depends on nothing but its arguments, the schedule's fields and, where it follows a metric, its
+    /// [`Schedule::state`]: never on earlier calls.
     ///
     /// # Errors
     /// [`Error::Constant`] for a step past the end of a schedule that has one, or a rate that is not
@@ -63,6 +98,55 @@ pub trait Schedule: Debug + Send + Sync {
     fn to_json(&self) -> Option<Value> {
         None
     }
+
+    /// What the steps of [`Schedule::at`] count. Default: updates.
+    fn interval(&self) -> Interval {
+        Interval::Step
+    }
+
+    /// How it acts in a [`ChainedScheduler`]. Default: [`Link::Sets`].
+    fn link(&self) -> Link {
+        Link::Sets
+    }
+
+    /// What holds at `step` in a [`ChainedScheduler`] whose other members have brought the rate to `lr`.
+    /// Default: what [`Schedule::link`] says.
+    ///
+    /// # Errors
+    /// Those of [`Schedule::at`]; [`Error::Config`] where the rate would have to rise from 0.
+    fn follow(&self, step: u64, base: f64, lr: f64) -> Result<Point, Error> {
+        match self.link() {
+            Link::Scales => link::scaled(&|step| self.at(step, base), step, base, lr),
+            Link::Sets | Link::Moves { .. } => self.at(step, base),
+        }
+    }
+
+    /// Whether it follows a metric, so that [`Schedule::observe`] must be called. Default: no.
+    fn takes_metric(&self) -> bool {
+        false
+    }
+
+    /// Tells it the latest value of the metric. Default: it has no use for one.
+    ///
+    /// # Errors
+    /// [`Error::Constant`] for NaN; then nothing was changed.
+    fn observe(&mut self, _metric: f64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// What the metrics so far have left in it, under the keys of PyTorch's `state_dict`; `None` for one
+    /// that the step alone decides.
+    fn state(&self) -> Option<Value> {
+        None
+    }
+
+    /// Goes on from a [`Schedule::state`].
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] for a state of another form; then nothing was changed.
+    fn load_state(&mut self, _state: &Value) -> Result<(), Error> {
+        Err(Error::StateDict("this schedule keeps no state".into()))
+    }
 }
 
 impl<S: Schedule + ?Sized> Schedule for Box<S> {
@@ -77,6 +161,34 @@ impl<S: Schedule + ?Sized> Schedule for Box<S> {
     fn to_json(&self) -> Option<Value> {
         (**self).to_json()
     }
+
+    fn interval(&self) -> Interval {
+        (**self).interval()
+    }
+
+    fn link(&self) -> Link {
+        (**self).link()
+    }
+
+    fn follow(&self, step: u64, base: f64, lr: f64) -> Result<Point, Error> {
+        (**self).follow(step, base, lr)
+    }
+
+    fn takes_metric(&self) -> bool {
+        (**self).takes_metric()
+    }
+
+    fn observe(&mut self, metric: f64) -> Result<(), Error> {
+        (**self).observe(metric)
+    }
+
+    fn state(&self) -> Option<Value> {
+        (**self).state()
+    }
+
+    fn load_state(&mut self, state: &Value) -> Result<(), Error> {
+        (**self).load_state(state)
+    }
 }
 
 impl<S: Schedule + ?Sized> Schedule for &S {
@@ -90,6 +202,34 @@ impl<S: Schedule + ?Sized> Schedule for &S {
 
     fn to_json(&self) -> Option<Value> {
         (**self).to_json()
+    }
+
+    fn interval(&self) -> Interval {
+        (**self).interval()
+    }
+
+    fn link(&self) -> Link {
+        (**self).link()
+    }
+
+    fn follow(&self, step: u64, base: f64, lr: f64) -> Result<Point, Error> {
+        (**self).follow(step, base, lr)
+    }
+
+    fn takes_metric(&self) -> bool {
+        (**self).takes_metric()
+    }
+
+    fn observe(&mut self, _metric: f64) -> Result<(), Error> {
+        if !self.takes_metric() {
+            return Ok(());
+        }
+        let reason = "it is borrowed, and cannot take a metric".into();
+        Err(Error::Config { what: "schedule".into(), reason })
+    }
+
+    fn state(&self) -> Option<Value> {
+        (**self).state()
     }
 }
 
@@ -122,11 +262,30 @@ type Reader = fn(name: &str, fields: &Map<String, Value>) -> Result<Box<dyn Sche
 
 /// Every schedule that [`from_json`] knows.
 pub const SCHEDULES: &[Entry] = &[
+    Entry { name: "ChainedScheduler", read: chained::read },
     Entry { name: "ConstantLR", read: read::<ConstantLR> },
     Entry { name: "CosineAnnealingLR", read: read::<CosineAnnealingLR> },
+    Entry { name: "CosineAnnealingWarmRestarts", read: read::<CosineAnnealingWarmRestarts> },
+    Entry { name: "CosineDecay", read: read::<CosineDecay> },
+    Entry { name: "CosineDecayRestarts", read: read::<CosineDecayRestarts> },
+    Entry { name: "CyclicLR", read: read::<CyclicLR> },
+    Entry { name: "ExponentialDecay", read: read::<ExponentialDecay> },
+    Entry { name: "ExponentialDecayLR", read: read::<ExponentialDecayLR> },
+    Entry { name: "ExponentialLR", read: read::<ExponentialLR> },
+    Entry { name: "InverseTimeDecay", read: read::<InverseTimeDecay> },
     Entry { name: "LinearLR", read: read::<LinearLR> },
+    Entry { name: "MultiStepLR", read: read::<MultiStepLR> },
     Entry { name: "OneCycleLR", read: read::<OneCycleLR> },
+    Entry { name: "PiecewiseConstantDecay", read: read::<PiecewiseConstantDecay> },
+    Entry { name: "PiecewiseConstantSchedule", read: read::<PiecewiseConstantSchedule> },
+    Entry { name: "PolynomialDecay", read: read::<PolynomialDecay> },
+    Entry { name: "PolynomialLR", read: read::<PolynomialLR> },
+    Entry { name: "ReduceLROnPlateau", read: read::<ReduceLROnPlateau> },
+    Entry { name: "SequentialLR", read: sequential::read },
     Entry { name: "StepLR", read: read::<StepLR> },
+    Entry { name: "WarmupCosineSchedule", read: read::<WarmupCosineSchedule> },
+    Entry { name: "WarmupLinearDecay", read: read::<WarmupLinearDecay> },
+    Entry { name: "WarmupScheduler", read: read::<WarmupScheduler> },
 ];
 
 fn read<S>(name: &str, fields: &Map<String, Value>) -> Result<Box<dyn Schedule>, Error>
@@ -138,11 +297,13 @@ where
 
 /// The schedule of a JSON object, as in `{"name": "StepLR", "step_size": 10, "gamma": 0.5}`.
 ///
-/// Fields that are left out take their defaults, and numbers may be written as integers.
+/// Fields that are left out take their defaults, and numbers may be written as integers. Besides the fields
+/// of the schedule, `interval` is `step` (the default) or `epoch`: see [`PerEpoch`].
 ///
 /// # Errors
 /// [`Error::UnknownName`] for a name or a field that does not exist, with the nearest one that does;
-/// [`Error::Config`] for a field that is missing or of another type; what [`Schedule::check`] says.
+/// [`Error::Config`] for a field that is missing or of another type; what [`Schedule::check`] says. Errors
+/// of a schedule inside another one name its place.
 ///
 /// ```
 /// use gradus::schedule;
@@ -152,19 +313,40 @@ where
 /// assert!(message.starts_with(r#"unknown schedule "StepLr", did you mean "StepLR"?"#));
 /// ```
 pub fn from_json(json: &Value) -> Result<Box<dyn Schedule>, Error> {
-    let (name, fields) = config::named("schedule", json)?;
+    let (name, mut fields) = config::named("schedule", json)?;
+    let interval = interval::take(&name, &mut fields)?;
+    let schedule = unchecked(&name, &fields)?;
+    schedule.check()?;
+    Ok(match interval {
+        Interval::Step => schedule,
+        Interval::Epoch => Box::new(PerEpoch(schedule)),
+    })
+}
+
+fn unchecked(name: &str, fields: &Map<String, Value>) -> Result<Box<dyn Schedule>, Error> {
     let entry = SCHEDULES
         .iter()
         .find(|entry| entry.name == name)
-        .ok_or_else(|| Error::unknown("schedule", &name, SCHEDULES.iter().map(|entry| entry.name)))?;
-    let schedule = (entry.read)(entry.name, &fields)?;
-    schedule.check()?;
-    Ok(schedule)
+        .ok_or_else(|| Error::unknown("schedule", name, SCHEDULES.iter().map(|entry| entry.name)))?;
+    (entry.read)(entry.name, fields)
 }
 
 /// Refuses a count of steps that is 0.
 fn at_least_one(name: &str, steps: u64) -> Result<(), Error> {
     if steps == 0 { Err(Error::constant(name, "at least 1", steps)) } else { Ok(()) }
+}
+
+/// Refuses a list that is empty or falls.
+fn rising(name: &str, steps: &[u64]) -> Result<(), Error> {
+    if !steps.is_empty() && steps.is_sorted() {
+        return Ok(());
+    }
+    Err(Error::constant(name, "steps in rising order, at least one", format!("{steps:?}")))
+}
+
+/// Half a wave: 1 at `part` 0, 0 at 1, and on.
+fn half_wave(part: f64) -> f64 {
+    (1.0 + (std::f64::consts::PI * part).cos()) / 2.0
 }
 
 #[cfg(test)]

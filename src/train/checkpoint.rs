@@ -32,6 +32,8 @@ pub struct Checkpoint {
     pub optimizer: StateDict,
     /// The schedule, if it has a JSON form.
     pub schedule: Option<Value>,
+    /// What metrics have left in the schedule, if it follows one.
+    pub schedule_state: Option<Value>,
     /// Whatever the caller wants to find again: the model, the place in the data, the history so far.
     pub run: Map<String, Value>,
     /// The file that it was read from, for messages.
@@ -56,6 +58,8 @@ struct Record {
     optimizer: OptimizerRecord,
     run: Map<String, Value>,
     schedule: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    schedule_state: Option<Value>,
     seed: u64,
     step: u64,
 }
@@ -90,6 +94,7 @@ impl Checkpoint {
             frozen: Vec::new(),
             optimizer,
             schedule,
+            schedule_state: None,
             run: Map::new(),
             source: "checkpoint".into(),
         }
@@ -154,6 +159,7 @@ impl Checkpoint {
             },
             run: self.run.clone(),
             schedule: self.schedule.clone(),
+            schedule_state: self.schedule_state.clone(),
             seed: self.seed,
             step: self.step,
         };
@@ -230,6 +236,7 @@ impl Checkpoint {
             frozen: record.frozen,
             optimizer: StateDict { optimizer, attempted, state, param_groups },
             schedule: record.schedule,
+            schedule_state: record.schedule_state,
             run: record.run,
             source: "checkpoint".into(),
         })
