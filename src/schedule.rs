@@ -36,6 +36,7 @@ mod cosine;
 mod cosine_decay;
 mod cyclic;
 mod exponential;
+mod forward;
 mod interval;
 mod inverse_time;
 mod lambda;
@@ -146,90 +147,6 @@ pub trait Schedule: Debug + Send + Sync {
     /// [`Error::StateDict`] for a state of another form; then nothing was changed.
     fn load_state(&mut self, _state: &Value) -> Result<(), Error> {
         Err(Error::StateDict("this schedule keeps no state".into()))
-    }
-}
-
-impl<S: Schedule + ?Sized> Schedule for Box<S> {
-    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        (**self).at(step, base)
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        (**self).check()
-    }
-
-    fn to_json(&self) -> Option<Value> {
-        (**self).to_json()
-    }
-
-    fn interval(&self) -> Interval {
-        (**self).interval()
-    }
-
-    fn link(&self) -> Link {
-        (**self).link()
-    }
-
-    fn follow(&self, step: u64, base: f64, lr: f64) -> Result<Point, Error> {
-        (**self).follow(step, base, lr)
-    }
-
-    fn takes_metric(&self) -> bool {
-        (**self).takes_metric()
-    }
-
-    fn observe(&mut self, metric: f64) -> Result<(), Error> {
-        (**self).observe(metric)
-    }
-
-    fn state(&self) -> Option<Value> {
-        (**self).state()
-    }
-
-    fn load_state(&mut self, state: &Value) -> Result<(), Error> {
-        (**self).load_state(state)
-    }
-}
-
-impl<S: Schedule + ?Sized> Schedule for &S {
-    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        (**self).at(step, base)
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        (**self).check()
-    }
-
-    fn to_json(&self) -> Option<Value> {
-        (**self).to_json()
-    }
-
-    fn interval(&self) -> Interval {
-        (**self).interval()
-    }
-
-    fn link(&self) -> Link {
-        (**self).link()
-    }
-
-    fn follow(&self, step: u64, base: f64, lr: f64) -> Result<Point, Error> {
-        (**self).follow(step, base, lr)
-    }
-
-    fn takes_metric(&self) -> bool {
-        (**self).takes_metric()
-    }
-
-    fn observe(&mut self, _metric: f64) -> Result<(), Error> {
-        if !self.takes_metric() {
-            return Ok(());
-        }
-        let reason = "it is borrowed, and cannot take a metric".into();
-        Err(Error::Config { what: "schedule".into(), reason })
-    }
-
-    fn state(&self) -> Option<Value> {
-        (**self).state()
     }
 }
 

@@ -23,7 +23,8 @@ impl Network {
             Some(json) => optim::from_json(json)?,
             None => AdamW { lr: config.lr, ..AdamW::default() }.into(),
         };
-        let steps = (config.epochs * images.train_samples.div_ceil(config.batch_size)) as u64;
+        let steps_per_epoch = images.train_samples.div_ceil(config.batch_size) as u64;
+        let steps = config.epochs as u64 * steps_per_epoch;
         let schedule: Box<dyn Schedule> = match &config.schedule {
             Some(json) => schedule::from_json(json)?,
             None => Box::new(OneCycleLR::new(config.lr, steps)),
@@ -35,6 +36,7 @@ impl Network {
         let trainer = graph
             .trainer(&logits.cross_entropy(&y), optimizer)
             .schedule(schedule)
+            .steps_per_epoch(steps_per_epoch)
             .metric("accuracy", &logits.accuracy(&y))
             .seed(config.seed)
             .build(gpu)?;

@@ -16,7 +16,9 @@ use crate::error::Error;
 /// [`LambdaLR`](super::LambdaLR) or a piecewise constant one) undoes what those before it did.
 /// [`CosineAnnealingLR`](super::CosineAnnealingLR) moves the rate of the step before, so that with an
 /// `eta_min` above 0, or after `T_max`, the rate is that of PyTorch's recursion and not a product; a step is
-/// then computed from the one before, if that was the last one asked for, and else from the first.
+/// then computed from the one before, if that was the last one asked for, and else from the first. Mind that
+/// on its way up this recursion enlarges whatever the others took from the rate, and may carry it below 0,
+/// which optimizers refuse: a [`SequentialLR`](super::SequentialLR) or `clamp` avoids that.
 ///
 /// The momentum is that of the last schedule that cycles it.
 ///

@@ -85,7 +85,8 @@ impl Schedule for CosineAnnealingLR {
             return scaled(&|step| self.at(step, base), step, base, lr);
         }
         at_least_one("T_max", self.t_max)?;
-        let turns = before >= self.t_max && (before - self.t_max).is_multiple_of(2 * self.t_max);
+        let turns =
+            before >= self.t_max && (before - self.t_max).is_multiple_of(self.t_max.saturating_mul(2));
         Ok(Point::rate(match turns {
             true => lr + (base - self.eta_min) * self.wave(step),
             false => self.wave(step) / self.wave(before) * (lr - self.eta_min) + self.eta_min,
