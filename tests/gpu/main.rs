@@ -21,6 +21,7 @@ mod pointwise;
 mod pools;
 mod reference;
 mod resident;
+mod schedules;
 mod softmax;
 mod state;
 mod train;
