@@ -11,10 +11,9 @@ pub(crate) fn plot(curves: &[(String, Vec<f64>)]) -> String {
     let mut grid = vec![[' '; WIDTH]; HEIGHT];
     let letters: Vec<char> = ('a'..='z').cycle().take(curves.len()).collect();
     for ((_, rates), letter) in curves.iter().zip(&letters) {
-        for column in 0..WIDTH {
-            let place = column * (rates.len() - 1) / (WIDTH - 1);
-            let row = row((rates[place] - low) / span);
-            grid[HEIGHT - 1 - row][column] = *letter;
+        let places = (0..WIDTH).map(|column| column * (rates.len() - 1) / (WIDTH - 1));
+        for (column, place) in places.enumerate() {
+            grid[HEIGHT - 1 - row((rates[place] - low) / span)][column] = *letter;
         }
     }
     let mut text = String::new();

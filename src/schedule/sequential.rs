@@ -66,7 +66,7 @@ impl SequentialLR {
     /// The schedule whose turn it is at `step`, and the steps since its milestone.
     fn turn(&self, step: u64) -> (usize, u64) {
         let index = self.milestones.partition_point(|milestone| *milestone <= step);
-        (index, step - self.start(index))
+        (index, step.saturating_sub(self.start(index)))
     }
 
     fn start(&self, index: usize) -> u64 {
@@ -87,7 +87,7 @@ impl SequentialLR {
     /// The momentum that the schedules before this one have left.
     fn momentum_before(&self, index: usize, base: f64) -> Result<Option<f64>, Error> {
         for index in (0..index).rev() {
-            let turns = self.milestones[index] - self.start(index);
+            let turns = self.milestones[index].saturating_sub(self.start(index));
             let Some(last) = turns.checked_sub(1) else { continue };
             let point = self.member(index)?.at(last, base).map_err(|error| within(error, index))?;
             if point.momentum.is_some() {

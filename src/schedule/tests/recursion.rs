@@ -20,7 +20,7 @@ fn torch(kind: usize, n: u64, x: f64, y: f64) -> (Value, GetLr) {
     match kind {
         0 => (
             json!({"name": "StepLR", "step_size": n, "gamma": x}),
-            Box::new(move |k, _, lr| if k == 0 || k % n != 0 { lr } else { lr * x }),
+            Box::new(move |k, _, lr| if !k.is_multiple_of(n) || k == 0 { lr } else { lr * x }),
         ),
         1 => (
             json!({"name": "MultiStepLR", "milestones": [n, n, n + 5], "gamma": x}),
@@ -67,7 +67,7 @@ fn torch(kind: usize, n: u64, x: f64, y: f64) -> (Value, GetLr) {
                     let cos = |k: u64| (PI * k as f64 / f).cos();
                     if k == 0 {
                         lr
-                    } else if k > n && (k - 1 - n) % (2 * n) == 0 {
+                    } else if k > n && (k - 1 - n).is_multiple_of(2 * n) {
                         lr + (base - eta) * (1.0 - (PI / f).cos()) / 2.0
                     } else {
                         (1.0 + cos(k)) / (1.0 + cos(k - 1)) * (lr - eta) + eta
