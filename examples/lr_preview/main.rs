@@ -4,6 +4,7 @@ mod terminal;
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -47,16 +48,17 @@ fn main() -> Result<()> {
             rates(schedule::from_json(&json).with_context(place)?, &args).with_context(place)?,
         ));
     }
-    print!("{}", terminal::plot(&curves));
+    let mut said = terminal::plot(&curves);
     let title = format!("Learning rate of {} steps from {}", args.steps, args.base_lr);
     let svg = report::overlay(&title, "step", "lr", &curves)?;
     fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     for (name, text) in [("lr.csv", csv(&curves)), ("lr.svg", svg)] {
         let path = args.out.join(name);
         files::write_atomic(&path, |file| file.write_all(text.as_bytes()))?;
-        println!("{}", path.display());
+        said += &format!("{}\n", path.display());
     }
-    Ok(())
+    // Not `print!`, which panics where a reader has left.
+    Ok(std::io::stdout().write_all(said.as_bytes())?)
 }
 
 fn rates(mut schedule: Box<dyn Schedule>, args: &Args) -> Result<Vec<f64>> {
