@@ -24,7 +24,7 @@ const PLOT: i32 = 400;
 /// A line of the legend.
 const LINE: i32 = 20;
 /// Characters of a legend's line.
-const LONGEST: usize = 120;
+const LONGEST: usize = 98;
 
 /// Draws named curves over one another as an SVG picture of 880 pixels in width, with a legend below. Each has
 /// a value for each `unit`, as in `step`, from 0; the axis of the `quantity`, as in `lr`, is as in
