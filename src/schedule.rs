@@ -1,4 +1,5 @@
-//! Learning-rate schedules: pure functions of the step, in f64 on the host.
+//! Learning-rate schedules in f64 on the host: pure functions of the step, but for the one that follows a
+//! metric.
 //!
 //! A schedule is a typed struct, a closure, or JSON:
 //!
@@ -15,7 +16,11 @@
 //! ```
 //!
 //! Steps count updates from 0, so that the first update takes `at(0, base)`. Names, fields and
-//! defaults are PyTorch's.
+//! defaults are PyTorch's, or those of Keras and braintools where PyTorch has no such schedule.
+//!
+//! Schedules are combined by [`ChainedScheduler`] and [`SequentialLR`]. [`PerEpoch`], or the field
+//! `"interval": "epoch"` of the outermost JSON object, counts epochs instead of updates.
+//! [`ReduceLROnPlateau`] is told a metric through [`Schedule::observe`] and has a [`Schedule::state`].
 
 use std::fmt::Debug;
 
@@ -25,25 +30,56 @@ use serde_json::{Map, Value};
 use crate::config;
 use crate::error::Error;
 
+mod chained;
 mod constant;
 mod cosine;
+mod cosine_decay;
+mod cyclic;
+mod exponential;
+mod forward;
+mod interval;
+mod inverse_time;
 mod lambda;
 mod linear;
+mod link;
+mod nested;
 mod one_cycle;
+mod piecewise;
+mod plateau;
+mod polynomial;
+mod restarts;
+mod sequential;
 mod step;
+mod warmup;
 
+pub use chained::ChainedScheduler;
 pub use constant::ConstantLR;
 pub use cosine::CosineAnnealingLR;
+pub use cosine_decay::CosineDecay;
+pub use cyclic::{CyclicLR, CyclicMode};
+pub use exponential::{ExponentialDecay, ExponentialDecayLR, ExponentialLR};
+pub use interval::{Interval, PerEpoch};
+pub use inverse_time::InverseTimeDecay;
 pub use lambda::{FromFn, LambdaLR, from_fn};
 pub use linear::LinearLR;
+pub use link::Link;
 pub use one_cycle::{Anneal, OneCycleLR};
-pub use step::StepLR;
+pub use piecewise::{PiecewiseConstantDecay, PiecewiseConstantSchedule};
+pub use plateau::{Best, Mode, PlateauState, ReduceLROnPlateau, ThresholdMode};
+pub use polynomial::{PolynomialDecay, PolynomialLR};
+pub use restarts::{CosineAnnealingWarmRestarts, CosineDecayRestarts};
+pub use sequential::SequentialLR;
+pub use step::{MultiStepLR, StepLR};
+pub use warmup::{WarmupCosineSchedule, WarmupLinearDecay, WarmupScheduler};
 
 /// A learning rate for every step.
+///
+/// Only [`Schedule::at`] must be written; the other methods have defaults that suit a pure function.
 pub trait Schedule: Debug + Send + Sync {
     /// What holds at `step`, counted in updates from 0, for a group whose own rate is `base`.
     ///
-    /// It depends on nothing but its arguments and the schedule's fields.
+    /// It depends on nothing but its arguments, the schedule's fields and, where it follows a metric, its
+    /// [`Schedule::state`]: never on earlier calls.
     ///
     /// # Errors
     /// [`Error::Constant`] for a step past the end of a schedule that has one, or a rate that is not
@@ -63,33 +99,54 @@ pub trait Schedule: Debug + Send + Sync {
     fn to_json(&self) -> Option<Value> {
         None
     }
-}
 
-impl<S: Schedule + ?Sized> Schedule for Box<S> {
-    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        (**self).at(step, base)
+    /// What the steps of [`Schedule::at`] count. Default: updates.
+    fn interval(&self) -> Interval {
+        Interval::Step
     }
 
-    fn check(&self) -> Result<(), Error> {
-        (**self).check()
+    /// How it acts in a [`ChainedScheduler`]. Default: [`Link::Sets`].
+    fn link(&self) -> Link {
+        Link::Sets
     }
 
-    fn to_json(&self) -> Option<Value> {
-        (**self).to_json()
-    }
-}
-
-impl<S: Schedule + ?Sized> Schedule for &S {
-    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        (**self).at(step, base)
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        (**self).check()
+    /// What holds at `step` in a [`ChainedScheduler`] whose other members have brought the rate to `lr`.
+    /// Default: what [`Schedule::link`] says.
+    ///
+    /// # Errors
+    /// Those of [`Schedule::at`]; [`Error::Config`] where the rate would have to rise from 0.
+    fn follow(&self, step: u64, base: f64, lr: f64) -> Result<Point, Error> {
+        match self.link() {
+            Link::Scales => link::scaled(&|step| self.at(step, base), step, base, lr),
+            Link::Sets | Link::Moves { .. } => self.at(step, base),
+        }
     }
 
-    fn to_json(&self) -> Option<Value> {
-        (**self).to_json()
+    /// Whether it follows a metric, so that [`Schedule::observe`] must be called. Default: no.
+    fn takes_metric(&self) -> bool {
+        false
+    }
+
+    /// Tells it the latest value of the metric. Default: it has no use for one.
+    ///
+    /// # Errors
+    /// [`Error::Constant`] for NaN; then nothing was changed.
+    fn observe(&mut self, _metric: f64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// What the metrics so far have left in it, under the keys of PyTorch's `state_dict`; `None` for one
+    /// that the step alone decides.
+    fn state(&self) -> Option<Value> {
+        None
+    }
+
+    /// Goes on from a [`Schedule::state`].
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] for a state of another form; then nothing was changed.
+    fn load_state(&mut self, _state: &Value) -> Result<(), Error> {
+        Err(Error::StateDict("this schedule keeps no state".into()))
     }
 }
 
@@ -122,11 +179,30 @@ type Reader = fn(name: &str, fields: &Map<String, Value>) -> Result<Box<dyn Sche
 
 /// Every schedule that [`from_json`] knows.
 pub const SCHEDULES: &[Entry] = &[
+    Entry { name: "ChainedScheduler", read: chained::read },
     Entry { name: "ConstantLR", read: read::<ConstantLR> },
     Entry { name: "CosineAnnealingLR", read: read::<CosineAnnealingLR> },
+    Entry { name: "CosineAnnealingWarmRestarts", read: read::<CosineAnnealingWarmRestarts> },
+    Entry { name: "CosineDecay", read: read::<CosineDecay> },
+    Entry { name: "CosineDecayRestarts", read: read::<CosineDecayRestarts> },
+    Entry { name: "CyclicLR", read: read::<CyclicLR> },
+    Entry { name: "ExponentialDecay", read: read::<ExponentialDecay> },
+    Entry { name: "ExponentialDecayLR", read: read::<ExponentialDecayLR> },
+    Entry { name: "ExponentialLR", read: read::<ExponentialLR> },
+    Entry { name: "InverseTimeDecay", read: read::<InverseTimeDecay> },
     Entry { name: "LinearLR", read: read::<LinearLR> },
+    Entry { name: "MultiStepLR", read: read::<MultiStepLR> },
     Entry { name: "OneCycleLR", read: read::<OneCycleLR> },
+    Entry { name: "PiecewiseConstantDecay", read: read::<PiecewiseConstantDecay> },
+    Entry { name: "PiecewiseConstantSchedule", read: read::<PiecewiseConstantSchedule> },
+    Entry { name: "PolynomialDecay", read: read::<PolynomialDecay> },
+    Entry { name: "PolynomialLR", read: read::<PolynomialLR> },
+    Entry { name: "ReduceLROnPlateau", read: read::<ReduceLROnPlateau> },
+    Entry { name: "SequentialLR", read: sequential::read },
     Entry { name: "StepLR", read: read::<StepLR> },
+    Entry { name: "WarmupCosineSchedule", read: read::<WarmupCosineSchedule> },
+    Entry { name: "WarmupLinearDecay", read: read::<WarmupLinearDecay> },
+    Entry { name: "WarmupScheduler", read: read::<WarmupScheduler> },
 ];
 
 fn read<S>(name: &str, fields: &Map<String, Value>) -> Result<Box<dyn Schedule>, Error>
@@ -138,11 +214,13 @@ where
 
 /// The schedule of a JSON object, as in `{"name": "StepLR", "step_size": 10, "gamma": 0.5}`.
 ///
-/// Fields that are left out take their defaults, and numbers may be written as integers.
+/// Fields that are left out take their defaults, and numbers may be written as integers. Besides the fields
+/// of the schedule, `interval` is `step` (the default) or `epoch`: see [`PerEpoch`].
 ///
 /// # Errors
 /// [`Error::UnknownName`] for a name or a field that does not exist, with the nearest one that does;
-/// [`Error::Config`] for a field that is missing or of another type; what [`Schedule::check`] says.
+/// [`Error::Config`] for a field that is missing or of another type; what [`Schedule::check`] says. Errors
+/// of a schedule inside another one name its place.
 ///
 /// ```
 /// use gradus::schedule;
@@ -152,14 +230,22 @@ where
 /// assert!(message.starts_with(r#"unknown schedule "StepLr", did you mean "StepLR"?"#));
 /// ```
 pub fn from_json(json: &Value) -> Result<Box<dyn Schedule>, Error> {
-    let (name, fields) = config::named("schedule", json)?;
+    let (name, mut fields) = config::named("schedule", json)?;
+    let interval = interval::take(&name, &mut fields)?;
+    let schedule = unchecked(&name, &fields)?;
+    schedule.check()?;
+    Ok(match interval {
+        Interval::Step => schedule,
+        Interval::Epoch => Box::new(PerEpoch(schedule)),
+    })
+}
+
+fn unchecked(name: &str, fields: &Map<String, Value>) -> Result<Box<dyn Schedule>, Error> {
     let entry = SCHEDULES
         .iter()
         .find(|entry| entry.name == name)
-        .ok_or_else(|| Error::unknown("schedule", &name, SCHEDULES.iter().map(|entry| entry.name)))?;
-    let schedule = (entry.read)(entry.name, &fields)?;
-    schedule.check()?;
-    Ok(schedule)
+        .ok_or_else(|| Error::unknown("schedule", name, SCHEDULES.iter().map(|entry| entry.name)))?;
+    (entry.read)(entry.name, fields)
 }
 
 /// Refuses a count of steps that is 0.
@@ -167,175 +253,18 @@ fn at_least_one(name: &str, steps: u64) -> Result<(), Error> {
     if steps == 0 { Err(Error::constant(name, "at least 1", steps)) } else { Ok(()) }
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn the_table_holds_each_name_once_and_in_order() {
-        assert!(SCHEDULES.is_sorted_by(|a, b| a.name < b.name));
+/// Refuses a list that is empty or falls.
+fn rising(name: &str, steps: &[u64]) -> Result<(), Error> {
+    if !steps.is_empty() && steps.is_sorted() {
+        return Ok(());
     }
-
-    #[test]
-    fn refusals_say_what_to_write() {
-        let rows = [
-            (
-                json!({"name": "CosineAnealingLR", "T_max": 5}),
-                "unknown schedule \"CosineAnealingLR\", did you mean \"CosineAnnealingLR\"?; \
-                 known: ConstantLR, CosineAnnealingLR, LinearLR, OneCycleLR, StepLR",
-            ),
-            (
-                json!({"name": "qqq"}),
-                "unknown schedule \"qqq\"; known: ConstantLR, CosineAnnealingLR, LinearLR, OneCycleLR, StepLR",
-            ),
-            (json!({"step_size": 5}), "schedule: missing field `name`"),
-            (json!({"name": "StepLR"}), "schedule StepLR: missing field `step_size`"),
-            (
-                json!({"name": "StepLR", "step_size": 5, "gama": 0.5}),
-                "unknown field of StepLR \"gama\", did you mean \"gamma\"?; known: step_size, gamma",
-            ),
-            (json!({"name": "StepLR", "step_size": 0}), "step_size must be at least 1, got 0"),
-            (
-                json!({"name": "StepLR", "step_size": 2.5}),
-                "schedule StepLR: step_size: invalid type: floating point `2.5`, expected u64",
-            ),
-            (
-                json!({"name": "StepLR", "step_size": 5, "gamma": "0.5"}),
-                "schedule StepLR: gamma: invalid type: string \"0.5\", expected f64",
-            ),
-            (
-                json!({"name": "StepLR", "step_size": 5, "gamma": -1}),
-                "gamma must be finite and at least 0, got -1",
-            ),
-            (json!({"name": "ConstantLR", "factor": 1.5}), "factor must be in [0, 1], got 1.5"),
-            (json!({"name": "ConstantLR", "total_iters": 0}), "total_iters must be at least 1, got 0"),
-            (
-                json!({"name": "LinearLR", "start_factor": 0}),
-                "start_factor must be above 0 and at most 1, got 0",
-            ),
-            (
-                json!({"name": "LinearLR", "start_factor": 2}),
-                "start_factor must be above 0 and at most 1, got 2",
-            ),
-            (json!({"name": "LinearLR", "end_factor": -0.5}), "end_factor must be in [0, 1], got -0.5"),
-            (json!({"name": "LinearLR", "total_iters": 0}), "total_iters must be at least 1, got 0"),
-            (json!({"name": "CosineAnnealingLR"}), "schedule CosineAnnealingLR: missing field `T_max`"),
-            (json!({"name": "CosineAnnealingLR", "T_max": 0}), "T_max must be at least 1, got 0"),
-            (
-                json!({"name": "CosineAnnealingLR", "t_max": 9}),
-                "unknown field of CosineAnnealingLR \"t_max\", did you mean \"T_max\"?; \
-                 known: T_max, eta_min, clamp",
-            ),
-            (
-                json!({"name": "CosineAnnealingLR", "T_max": 9, "eta_min": -0.1}),
-                "eta_min must be finite and at least 0, got -0.1",
-            ),
-            (
-                json!({"name": "CosineAnnealingLR", "T_max": 9, "clamp": 1}),
-                "schedule CosineAnnealingLR: clamp: invalid type: integer `1`, expected a boolean",
-            ),
-            (json!({"name": "OneCycleLR", "total_steps": 9}), "schedule OneCycleLR: missing field `max_lr`"),
-            (
-                json!({"name": "OneCycleLR", "max_lr": 1}),
-                "schedule OneCycleLR: needs total_steps, or both epochs and steps_per_epoch",
-            ),
-            (
-                json!({"name": "OneCycleLR", "max_lr": 1, "epochs": 3}),
-                "schedule OneCycleLR: needs total_steps, or both epochs and steps_per_epoch",
-            ),
-            (
-                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 7, "epochs": 3, "steps_per_epoch": 2}),
-                "schedule OneCycleLR: total_steps is 7, but 3 epochs of 2 steps are 6",
-            ),
-            (
-                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 0}),
-                "total_steps must be at least 1, got 0",
-            ),
-            (
-                json!({"name": "OneCycleLR", "max_lr": 1, "epochs": 0, "steps_per_epoch": 2}),
-                "epochs must be at least 1, got 0",
-            ),
-            (
-                json!({"name": "OneCycleLR", "max_lr": 1, "epochs": 2, "steps_per_epoch": 0}),
-                "steps_per_epoch must be at least 1, got 0",
-            ),
-            (
-                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": null}),
-                "schedule OneCycleLR: total_steps: invalid type: null, expected u64",
-            ),
-            (
-                json!({"name": "OneCycleLR", "max_lr": -1, "total_steps": 9}),
-                "max_lr must be finite and at least 0, got -1",
-            ),
-            (
-                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 9, "pct_start": 1.1}),
-                "pct_start must be in [0, 1], got 1.1",
-            ),
-            (
-                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 9, "div_factor": 0}),
-                "div_factor must be finite and above 0, got 0",
-            ),
-            (
-                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 9, "final_div_factor": 0}),
-                "final_div_factor must be finite and above 0, got 0",
-            ),
-            (
-                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 9, "max_momentum": 1}),
-                "max_momentum must be in [0, 1), got 1",
-            ),
-            (
-                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 9, "base_momentum": -0.1}),
-                "base_momentum must be in [0, 1), got -0.1",
-            ),
-            (
-                json!({"name": "OneCycleLR", "max_lr": 1, "total_steps": 9, "anneal_strategy": "Cos"}),
-                "schedule OneCycleLR: anneal_strategy: unknown variant `Cos`, expected `cos` or `linear`",
-            ),
-        ];
-        for (json, message) in rows {
-            assert_eq!(from_json(&json).unwrap_err().to_string(), message, "{json}");
-        }
-    }
-
-    #[test]
-    fn what_json_cannot_carry_is_refused_in_typed_form() {
-        let rows: [(Box<dyn Schedule>, &str); 4] = [
-            (
-                Box::new(StepLR { gamma: f64::NAN, ..StepLR::new(5) }),
-                "gamma must be finite and at least 0, got NaN",
-            ),
-            (
-                Box::new(LinearLR { start_factor: f64::NAN, ..Default::default() }),
-                "start_factor must be above 0 and at most 1, got NaN",
-            ),
-            (Box::new(OneCycleLR::new(f64::INFINITY, 9)), "max_lr must be finite and at least 0, got inf"),
-            (
-                Box::new(OneCycleLR::of_epochs(0.1, u64::MAX, 2)),
-                "schedule OneCycleLR: 18446744073709551615 epochs of 2 steps are too many",
-            ),
-        ];
-        for (schedule, message) in rows {
-            assert_eq!(schedule.check().unwrap_err().to_string(), message);
-        }
-    }
-
-    #[test]
-    fn every_schedule_survives_its_own_json() {
-        let rows: [Box<dyn Schedule>; 5] = [
-            Box::new(ConstantLR::default()),
-            Box::new(CosineAnnealingLR::new(7)),
-            Box::new(LinearLR::default()),
-            Box::new(OneCycleLR { three_phase: true, ..OneCycleLR::of_epochs(0.1, 6, 10) }),
-            Box::new(StepLR { gamma: 0.3, ..StepLR::new(4) }),
-        ];
-        assert_eq!(rows.len(), SCHEDULES.len());
-        for (schedule, entry) in rows.iter().zip(SCHEDULES) {
-            let json = schedule.to_json().unwrap();
-            assert_eq!(json["name"], entry.name);
-            assert_eq!(format!("{:?}", from_json(&json).unwrap()), format!("{schedule:?}"));
-        }
-        assert_eq!(from_fn(|_, base| base).to_json(), None);
-    }
+    Err(Error::constant(name, "steps in rising order, at least one", format!("{steps:?}")))
 }
+
+/// Half a wave: 1 at `part` 0, 0 at 1, and on.
+fn half_wave(part: f64) -> f64 {
+    (1.0 + (std::f64::consts::PI * part).cos()) / 2.0
+}
+
+#[cfg(test)]
+mod tests;

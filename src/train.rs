@@ -3,6 +3,7 @@
 mod builder;
 mod checkpoint;
 pub mod data;
+mod early_stopping;
 mod evaluate;
 pub mod files;
 mod history;
@@ -14,6 +15,7 @@ mod trainer;
 
 pub use builder::TrainerBuilder;
 pub use checkpoint::{Checkpoint, GateState, Tensor};
+pub use early_stopping::{EarlyStopping, EarlyStoppingState, StopRule};
 pub use evaluate::Evaluation;
 pub use history::{EpochRecord, History};
 pub use metrics::{Confusion, classes_of};

@@ -32,7 +32,8 @@ pub(crate) struct Args {
     /// Optimizer as JSON, as in '{"name": "SGD", "lr": 0.1, "momentum": 0.9}'. Default: AdamW at --lr.
     #[arg(long, value_parser = json)]
     optimizer: Option<Value>,
-    /// Schedule as JSON, as in '{"name": "StepLR", "step_size": 200}'. Default: OneCycleLR to --lr.
+    /// Schedule as JSON, as in '{"name": "StepLR", "step_size": 200}'. Default: OneCycleLR to --lr. One that
+    /// follows a metric is told the loss on the test set after each epoch.
     #[arg(long, value_parser = json)]
     schedule: Option<Value>,
     /// Gives every training image the label of another one, to see that nothing can be learnt then.

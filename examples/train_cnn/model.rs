@@ -5,7 +5,7 @@ use gradus::Gpu;
 use gradus::graph::{Graph, Var};
 use gradus::nn::Conv2d;
 use gradus::optim::{self, AdamW, AnyRule};
-use gradus::schedule::{self, OneCycleLR, Schedule};
+use gradus::schedule::{self, Interval, OneCycleLR, Schedule};
 use gradus::train::Trainer;
 
 use crate::args::{Config, Model};
@@ -24,14 +24,19 @@ impl Network {
             Some(json) => optim::from_json(json).context("--optimizer")?,
             None => AdamW { lr: config.lr, ..AdamW::default() }.into(),
         };
-        let steps = epochs.checked_mul(images.train_samples.div_ceil(*batch_size));
+        let steps_per_epoch = images.train_samples.div_ceil(*batch_size);
+        let steps = epochs.checked_mul(steps_per_epoch);
         let steps =
             steps.with_context(|| format!("--epochs {epochs} are more steps than can be counted"))? as u64;
         let schedule: Box<dyn Schedule> = match &config.schedule {
             Some(json) => schedule::from_json(json).context("--schedule")?,
             None => Box::new(OneCycleLR::new(config.lr, steps)),
         };
-        schedule.at(steps - 1, config.lr).with_context(|| format!("--schedule for {steps} steps"))?;
+        let last = match schedule.interval() {
+            Interval::Step => steps - 1,
+            Interval::Epoch => *epochs as u64 - 1,
+        };
+        schedule.at(last, config.lr).with_context(|| format!("--schedule for {steps} steps"))?;
         let graph = Graph::new();
         let x = graph.input("x", [&[*batch_size], &images.shape[..]].concat());
         let y = graph.labels("y", *batch_size);
@@ -39,6 +44,7 @@ impl Network {
         let trainer = graph
             .trainer(&logits.cross_entropy(&y), optimizer)
             .schedule(schedule)
+            .steps_per_epoch(steps_per_epoch as u64)
             .metric("accuracy", &logits.accuracy(&y))
             .seed(config.seed)
             .build(gpu)

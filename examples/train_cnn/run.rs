@@ -192,6 +192,7 @@ impl<'a> Run<'a> {
         let epoch = self.saved.history.rows().len() + 1;
         let row = [means.loss(), means.accuracy(), test.loss, test.metrics[0], rate];
         self.saved.history.push(epoch as u64, steps, &row)?;
+        self.network.trainer.observe(test.loss)?;
         progress.epoch(epoch, epochs, steps, &means, rate, test.metrics[0])?;
         if steps.is_multiple_of(self.save_every) && epoch < epochs {
             self.save()?;

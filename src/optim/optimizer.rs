@@ -186,6 +186,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// Sets each group's rate, and its momentum if the schedule cycles it, to what holds at `step`.
     ///
     /// A group's rate is computed from its own base: what it was built with, or what was last set by hand.
+    /// `step` is an epoch if the schedule's [`Schedule::interval`] says so.
     ///
     /// # Errors
     /// What the schedule says; [`Error::Config`] if it cycles the momentum of a rule that has none. Then

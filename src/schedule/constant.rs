@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Point, Schedule, at_least_one};
+use super::{Link, Point, Schedule, at_least_one};
 use crate::config;
 use crate::error::{Error, closed};
 
@@ -46,5 +46,9 @@ impl Schedule for ConstantLR {
 
     fn to_json(&self) -> Option<Value> {
         Some(config::write("ConstantLR", self))
+    }
+
+    fn link(&self) -> Link {
+        Link::Scales
     }
 }

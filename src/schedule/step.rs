@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Point, Schedule, at_least_one};
+use super::{Link, Point, Schedule, at_least_one, rising};
 use crate::config;
 use crate::error::{Error, at_least};
 
@@ -53,5 +53,62 @@ impl Schedule for StepLR {
 
     fn to_json(&self) -> Option<Value> {
         Some(config::write("StepLR", self))
+    }
+
+    fn link(&self) -> Link {
+        Link::Scales
+    }
+}
+
+/// A drop of the rate at each milestone.
+///
+/// `lr(k) = b * gamma^n` with the base rate `b` and the number `n` of milestones up to the step `k`; one that
+/// is listed twice counts twice.
+///
+/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.MultiStepLR`. Differs: milestones that are not in order, or
+/// none, and a negative `gamma` are refused.
+///
+/// ```
+/// use gradus::schedule::{MultiStepLR, Schedule};
+///
+/// let schedule = MultiStepLR { gamma: 0.5, ..MultiStepLR::new([1, 3, 3]) };
+/// let rates: Vec<f64> = (0..5).map(|k| schedule.at(k, 1.0).unwrap().lr).collect();
+/// assert_eq!(rates, [1.0, 0.5, 0.5, 0.125, 0.125]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MultiStepLR {
+    /// Steps at which the rate drops, in rising order, at least one. Required.
+    pub milestones: Vec<u64>,
+    /// What a drop multiplies the rate by, at least 0. Default 0.1.
+    #[serde(default = "gamma")]
+    pub gamma: f64,
+}
+
+impl MultiStepLR {
+    /// A drop to a tenth at each of the milestones.
+    #[must_use]
+    pub fn new(milestones: impl Into<Vec<u64>>) -> Self {
+        Self { milestones: milestones.into(), gamma: gamma() }
+    }
+}
+
+impl Schedule for MultiStepLR {
+    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
+        let passed = self.milestones.partition_point(|milestone| *milestone <= step);
+        Ok(Point::rate(base * self.gamma.powf(passed as f64)))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        rising("milestones", &self.milestones)?;
+        at_least("gamma", self.gamma, 0.0)
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        Some(config::write("MultiStepLR", self))
+    }
+
+    fn link(&self) -> Link {
+        Link::Scales
     }
 }

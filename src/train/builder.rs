@@ -7,7 +7,7 @@ use crate::gpu::{Gpu, ReadRing, Staging};
 use crate::grad::{ClipGradNorm, Transforms};
 use crate::graph::{Graph, Mode, Parameter, Var, Workspace};
 use crate::optim::{AnyRule, Optimizer};
-use crate::schedule::Schedule;
+use crate::schedule::{Interval, Schedule};
 
 /// A trainer in the making: see [`Graph::trainer`].
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub struct TrainerBuilder<R> {
     loss: Var,
     rule: R,
     schedule: Option<Box<dyn Schedule>>,
+    steps_per_epoch: Option<u64>,
     metrics: Vec<(String, Var)>,
     seed: u64,
     transforms: Transforms,
@@ -31,6 +32,7 @@ impl Graph {
             loss: loss.clone(),
             rule,
             schedule: None,
+            steps_per_epoch: None,
             metrics: Vec::new(),
             seed: 0,
             transforms: Transforms::default(),
@@ -43,6 +45,12 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
     /// Lets the rate (and, where it cycles, the momentum) follow a schedule of the step.
     pub fn schedule(mut self, schedule: impl Schedule + 'static) -> Self {
         self.schedule = Some(Box::new(schedule));
+        self
+    }
+
+    /// Updates in an epoch, at least 1, for a schedule that counts epochs.
+    pub fn steps_per_epoch(mut self, steps: u64) -> Self {
+        self.steps_per_epoch = Some(steps);
         self
     }
 
@@ -86,6 +94,13 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         self.graph.check()?;
         if let Some(schedule) = &self.schedule {
             schedule.check()?;
+            if schedule.interval() == Interval::Epoch && self.steps_per_epoch.is_none() {
+                let reason = "its interval is epoch: the trainer needs steps_per_epoch".into();
+                return Err(Error::Config { what: "schedule".into(), reason });
+            }
+        }
+        if self.steps_per_epoch == Some(0) {
+            return Err(Error::constant("steps_per_epoch", "at least 1", 0));
         }
         let params = match self.groups {
             Some(group) => self.graph.store_in_groups(gpu, self.seed, group)?,
@@ -111,6 +126,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
             params,
             optimizer,
             schedule: self.schedule,
+            steps_per_epoch: self.steps_per_epoch,
             scalars,
             plans: HashMap::new(),
             predictions: HashMap::new(),

@@ -34,6 +34,8 @@ pub struct Checkpoint {
     pub schedule: Option<Value>,
     /// What the gate counts, where steps may be skipped.
     pub gate: Option<GateState>,
+    /// What metrics have left in the schedule, if it follows one.
+    pub schedule_state: Option<Value>,
     /// Whatever the caller wants to find again: the model, the place in the data, the history so far.
     pub run: Map<String, Value>,
     /// The file that it was read from, for messages.
@@ -76,6 +78,8 @@ struct Record {
     optimizer: OptimizerRecord,
     run: Map<String, Value>,
     schedule: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    schedule_state: Option<Value>,
     seed: u64,
     step: u64,
 }
@@ -111,6 +115,7 @@ impl Checkpoint {
             optimizer,
             schedule,
             gate: None,
+            schedule_state: None,
             run: Map::new(),
             source: "checkpoint".into(),
         }
@@ -176,6 +181,7 @@ impl Checkpoint {
             },
             run: self.run.clone(),
             schedule: self.schedule.clone(),
+            schedule_state: self.schedule_state.clone(),
             seed: self.seed,
             step: self.step,
         };
@@ -253,6 +259,7 @@ impl Checkpoint {
             optimizer: StateDict { optimizer, attempted, state, param_groups },
             schedule: record.schedule,
             gate: record.gate,
+            schedule_state: record.schedule_state,
             run: record.run,
             source: "checkpoint".into(),
         })

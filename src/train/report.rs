@@ -1,6 +1,7 @@
 //! A run's curves as one SVG picture. Needs the feature `report`.
 
 mod axis;
+mod overlay;
 
 use std::error::Error as StdError;
 
@@ -9,6 +10,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use self::axis::{Axis, tame};
+pub use self::overlay::overlay;
 use super::History;
 use crate::error::Error;
 
@@ -129,25 +131,35 @@ fn draw(history: &History, title: &str) -> Drawn<String> {
     let panels = panels(history);
     let rows = panels.chunks(2).map(|row| if row.len() == 1 && panels.len() > 1 { LOW_ROW } else { ROW });
     let height = TITLE + rows.clone().sum::<i32>();
-    let units = |pixels: i32| (pixels * UNITS).unsigned_abs();
+    picture(height, |root| {
+        draw_title(root, title)?;
+        let mut top = TITLE;
+        for (row, height) in panels.chunks(2).zip(rows) {
+            let columns = i32::try_from(row.len())?;
+            let width = (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns;
+            for (panel, column) in row.iter().zip(0..) {
+                let area = root.clone().shrink(
+                    ((MARGIN + column * (width + GAP)) * UNITS, top * UNITS),
+                    (units(width), units(height - GAP)),
+                );
+                draw_panel(&area, panel, history, if columns == 1 { 8.0 } else { 5.0 })?;
+            }
+            top += height;
+        }
+        Ok(())
+    })
+}
 
+fn units(pixels: i32) -> u32 {
+    (pixels * UNITS).unsigned_abs()
+}
+
+/// A picture of this height in pixels.
+fn picture(height: i32, draw: impl FnOnce(&Area<'_>) -> Drawn) -> Drawn<String> {
     let mut picture = String::new();
     let root = SVGBackend::with_string(&mut picture, (units(WIDTH), units(height))).into_drawing_area();
     root.fill(&WHITE)?;
-    draw_title(&root, title)?;
-    let mut top = TITLE;
-    for (row, height) in panels.chunks(2).zip(rows) {
-        let columns = i32::try_from(row.len())?;
-        let width = (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns;
-        for (panel, column) in row.iter().zip(0..) {
-            let area = root.clone().shrink(
-                ((MARGIN + column * (width + GAP)) * UNITS, top * UNITS),
-                (units(width), units(height - GAP)),
-            );
-            draw_panel(&area, panel, history, if columns == 1 { 8.0 } else { 5.0 })?;
-        }
-        top += height;
-    }
+    draw(&root)?;
     root.present()?;
     drop(root);
     let size = |unit: i32| format!("<svg width=\"{}\" height=\"{}\"", WIDTH * unit, height * unit);
@@ -185,7 +197,17 @@ fn draw_panel(area: &Area<'_>, panel: &Panel<'_>, history: &History, ticks: f64)
     let x = Axis::whole(epochs[0], epochs[epochs.len() - 1], ticks);
     let y = Axis::of(panel.curves.iter().flat_map(|curve| curve.values.iter().copied()));
     draw_header(area, panel, &heading(panel.quantity, y.log))?;
+    draw_chart(area, "epoch", &epochs, (x, y), &panel.curves)
+}
 
+/// Axes below the height of a header, and curves over `places`.
+fn draw_chart(
+    area: &Area<'_>,
+    unit: &str,
+    places: &[f64],
+    (x, y): (Axis, Axis),
+    curves: &[Curve<'_>],
+) -> Drawn {
     let mut chart = ChartBuilder::on(area)
         .margin_top(HEADER * UNITS)
         .margin_right(EDGE * UNITS)
@@ -200,11 +222,11 @@ fn draw_panel(area: &Area<'_>, panel: &Panel<'_>, history: &History, ticks: f64)
         .label_style(font(12.0))
         .axis_desc_style(font(12.0))
         .set_all_tick_mark_size(4 * UNITS)
-        .x_desc("epoch")
+        .x_desc(unit)
         .draw()?;
 
-    for curve in &panel.curves {
-        let points: Vec<_> = epochs.iter().copied().zip(curve.values.iter().copied()).collect();
+    for curve in curves {
+        let points: Vec<_> = places.iter().copied().zip(curve.values.iter().copied()).collect();
         for run in points.split(|(_, value)| value.is_nan()) {
             let line = curve.color.stroke_width((2 * UNITS).unsigned_abs());
             if run.len() > 1 {

@@ -1,5 +1,9 @@
 //! A trainer's way into a checkpoint and back.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use super::Trainer;
 use super::checkpoint::{Checkpoint, GateState, Tensor};
 use crate::Error;
@@ -28,6 +32,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             checkpoint.gate =
                 Some(GateState { loss_scale, growth_tracker, applied, skipped, skipped_in_a_row });
         }
+        checkpoint.schedule_state = self.schedule_state();
         let all = self.params.params().read_all(&self.gpu)?;
         for (span, frozen) in self.params.layout().spans().iter().zip(self.params.frozen()) {
             let values = all[span.first..span.first + span.len].to_vec();
@@ -59,10 +64,18 @@ impl<R: AnyRule + Clone> Trainer<R> {
             return Err(checkpoint.refuse(format!("its run {theirs}, this trainer {ours}")));
         }
         self.arrive_all()?;
-        self.optimizer.load_state_dict(&checkpoint.optimizer).map_err(|error| match error {
-            Error::StateDict(reason) => checkpoint.refuse(format!("optimizer: {reason}")),
+        let before = self.schedule_state();
+        self.load_schedule_state(checkpoint.schedule_state.as_ref()).map_err(|error| match error {
+            Error::StateDict(reason) => checkpoint.refuse(format!("schedule: {reason}")),
             other => other,
         })?;
+        if let Err(error) = self.optimizer.load_state_dict(&checkpoint.optimizer) {
+            self.load_schedule_state(before.as_ref())?;
+            return Err(match error {
+                Error::StateDict(reason) => checkpoint.refuse(format!("optimizer: {reason}")),
+                other => other,
+            });
+        }
         let layout = self.params.layout().clone();
         let values = |span: &Span| checkpoint.params.get(&span.name).map(|tensor| &tensor.values[..]);
         self.params.params().write_all(&self.gpu, |index| values(&layout.spans()[index]))?;
@@ -82,6 +95,39 @@ impl<R: AnyRule + Clone> Trainer<R> {
         (self.steps, self.taken, self.seed) = (checkpoint.step, 0, checkpoint.seed);
         self.forget_reports();
         Ok(())
+    }
+
+    fn schedule_state(&self) -> Option<Value> {
+        self.schedule.as_ref().and_then(|schedule| schedule.state())
+    }
+
+    fn load_schedule_state(&mut self, state: Option<&Value>) -> Result<(), Error> {
+        match (state, &mut self.schedule) {
+            (Some(state), Some(schedule)) => schedule.load_state(state),
+            (Some(_), None) => Err(Error::StateDict("this trainer has none".into())),
+            (None, Some(schedule)) if schedule.takes_metric() => {
+                Err(Error::StateDict("the state of one that follows a metric is missing".into()))
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// The parameters by name.
+    pub(super) fn read_params(&self) -> Result<BTreeMap<String, Vec<f32>>, Error> {
+        let all = self.params.params().read_all(&self.gpu)?;
+        let spans = self.params.layout().spans().iter();
+        Ok(spans.map(|span| (span.name.clone(), all[span.first..span.first + span.len].to_vec())).collect())
+    }
+
+    /// Writes parameters by name, all or none.
+    pub(super) fn write_params(&mut self, values: &BTreeMap<String, Vec<f32>>) -> Result<(), Error> {
+        let layout = self.params.layout().clone();
+        let names = layout.spans().iter().map(|span| (&span.name, span.len));
+        if !values.iter().map(|(name, values)| (name, values.len())).eq(BTreeMap::from_iter(names)) {
+            return Err(Error::StateDict("the best parameters are those of another model".into()));
+        }
+        let of = |index: usize| values.get(&layout.spans()[index].name).map(|values| &values[..]);
+        self.params.params().write_all(&self.gpu, of)
     }
 
     fn check_model(&self, checkpoint: &Checkpoint) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use crate::gpu::{Gpu, ReadRing, Recorder, Staging};
 use crate::graph::{Graph, HostData, Mode, Plan, PlanOptions, Var, Workspace};
 use crate::optim::{AnyRule, Optimizer};
 use crate::params::ParamStore;
-use crate::schedule::Schedule;
+use crate::schedule::{Interval, Schedule};
 
 /// Steps that may be on their way before the next one waits.
 pub(super) const IN_FLIGHT: usize = 3;
@@ -44,6 +44,8 @@ pub struct Trainer<R: AnyRule> {
     pub(super) params: ParamStore,
     pub(super) optimizer: Optimizer<R>,
     pub(super) schedule: Option<Box<dyn Schedule>>,
+    /// For a schedule that counts epochs, which is there only if this is.
+    pub(super) steps_per_epoch: Option<u64>,
     pub(super) scalars: Vec<(String, Var)>,
     pub(super) plans: HashMap<PlanKey, Plan>,
     /// Plans of [`Trainer::predict`] by their variable and batch size.
@@ -103,7 +105,11 @@ impl<R: AnyRule + Clone> Trainer<R> {
         let of = self.batches_a_step();
         let updates = self.taken + 1 == of;
         if let (Some(schedule), true) = (&self.schedule, updates) {
-            self.optimizer.schedule(schedule, self.steps)?;
+            let step = match (schedule.interval(), self.steps_per_epoch) {
+                (Interval::Epoch, Some(steps)) => self.steps / steps,
+                _ => self.steps,
+            };
+            self.optimizer.schedule(schedule, step)?;
         }
         while self.ring.is_full() {
             let oldest = self.ring.read_next(&self.gpu)?;
@@ -144,6 +150,15 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// Batches that make one step.
     pub(super) fn batches_a_step(&self) -> u64 {
         self.optimizer.transforms().accumulate.as_ref().map_or(1, |accumulate| accumulate.steps)
+    }
+
+    /// Tells the schedule the latest value of the metric that it follows, most often once an epoch. Does
+    /// nothing for a schedule that follows none.
+    ///
+    /// # Errors
+    /// [`Error::Constant`] for NaN; then nothing was changed.
+    pub fn observe(&mut self, metric: f64) -> Result<(), Error> {
+        self.schedule.as_mut().map_or(Ok(()), |schedule| schedule.observe(metric))
     }
 
     /// The oldest report that has arrived and was not given out, without waiting.

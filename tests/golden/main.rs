@@ -1,5 +1,6 @@
 //! Golden data: what other libraries computed and ours must reproduce. `README.md` here says how.
 
+mod early_stopping;
 mod harness;
 mod layers;
 mod not_yet;
@@ -13,7 +14,7 @@ use not_yet::NOT_YET;
 const KINDS: &[(&str, Option<Runner>)] = &[
     ("optim", Some(optim::run)),
     ("schedules", Some(schedules::run)),
-    ("early_stopping", None),
+    ("early_stopping", Some(early_stopping::run)),
     ("layers", Some(layers::run)),
     ("lbfgs", None),
     ("blackbox", None),

@@ -39,6 +39,8 @@ struct Case {
     lr: Vec<f64>,
     lr_groups: Option<Vec<Vec<f64>>>,
     momentum: Option<Vec<f64>>,
+    /// One for each step, told after it.
+    metrics: Option<Vec<f64>>,
 }
 
 #[derive(Deserialize)]
@@ -51,32 +53,51 @@ enum Base {
 fn check(envelope: &Envelope, body: Map<String, Value>) -> Result<()> {
     let case: Case = serde_json::from_value(Value::Object(body))?;
     let tolerance = envelope.tol.unwrap_or(TOLERANCE);
-    let schedule = schedule::from_json(&case.schedule)?;
+    let mut schedule = schedule::from_json(&case.schedule)?;
     // Without a base rate the schedule must not use one: a NaN shows where it does.
     let bases = match case.base_lr {
         None => vec![f64::NAN],
         Some(Base::One(base)) => vec![base],
         Some(Base::Groups(bases)) => bases,
     };
-    let first = points(&schedule, *bases.first().context("base_lr is empty")?, case.lr.len())?;
-    tolerance.compare("lr at step", &rates(&first), &case.lr)?;
-    if let Some(groups) = &case.lr_groups {
+    let metrics = case.metrics.as_deref().unwrap_or_default();
+    ensure!(metrics.is_empty() != schedule.takes_metric(), "{} metrics for {schedule:?}", metrics.len());
+    let groups = case.lr_groups.unwrap_or_default();
+    let steps = groups.iter().map(Vec::len).fold(case.lr.len(), usize::max);
+    let points = points(&mut schedule, &bases, metrics, steps)?;
+    let first = points.first().context("base_lr is empty")?;
+    tolerance.compare("lr at step", &rates(&first[..case.lr.len()]), &case.lr)?;
+    if !groups.is_empty() {
         ensure!(groups.len() == bases.len(), "{} groups, but {} base rates", groups.len(), bases.len());
-        for (index, (want, base)) in groups.iter().zip(&bases).enumerate() {
-            let got = points(&schedule, *base, want.len())?;
-            tolerance.compare(&format!("lr of group {index} at step"), &rates(&got), want)?;
+        for (index, (want, got)) in groups.iter().zip(&points).enumerate() {
+            tolerance.compare(&format!("lr of group {index} at step"), &rates(&got[..want.len()]), want)?;
         }
     }
     if let Some(want) = &case.momentum {
-        let got: Option<Vec<f64>> = first.iter().map(|point| point.momentum).collect();
+        let got: Option<Vec<f64>> = first[..case.lr.len()].iter().map(|point| point.momentum).collect();
         let got = got.context("the schedule gives no momentum")?;
         tolerance.compare("momentum at step", &got, want)?;
     }
     Ok(())
 }
 
-fn points(schedule: &dyn Schedule, base: f64, steps: usize) -> Result<Vec<Point>> {
-    (0..steps as u64).map(|step| schedule.at(step, base).with_context(|| format!("step {step}"))).collect()
+/// What holds at each step for each base rate, with a metric told after each step if there are any.
+fn points(
+    schedule: &mut dyn Schedule,
+    bases: &[f64],
+    metrics: &[f64],
+    steps: usize,
+) -> Result<Vec<Vec<Point>>> {
+    let mut points = vec![Vec::new(); bases.len()];
+    for step in 0..steps {
+        for (points, base) in points.iter_mut().zip(bases) {
+            points.push(schedule.at(step as u64, *base).with_context(|| format!("step {step}"))?);
+        }
+        if let Some(metric) = metrics.get(step) {
+            schedule.observe(*metric).with_context(|| format!("metric {step}"))?;
+        }
+    }
+    Ok(points)
 }
 
 fn rates(points: &[Point]) -> Vec<f64> {

@@ -67,23 +67,27 @@ fn a_run_that_is_killed_at_any_moment_and_resumed_leaves_the_same_files() {
     if gpu().is_none() {
         return;
     }
-    let folder = Folder::new("killed");
-    let whole = folder.file("whole");
-    let started = Instant::now();
-    done(&mut run(&whole));
-    let took = started.elapsed();
-    let want = files(&whole);
-    for turn in 0..6 {
-        let out = folder.file(&format!("killed-{turn}"));
-        let mut child = run(&out).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let part = (f64::from(noise(17, turn)) + 1.0) / 2.0;
-        std::thread::sleep(Duration::from_secs_f64(took.as_secs_f64() * part));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        done(&mut resumed(&out));
-        assert!(files(&out) == want, "killed after {part:.3} of {took:?}");
-        let names = fs::read_dir(&out).unwrap().count();
-        assert_eq!(names, 3, "strays are swept");
+    let plateau = r#"{"name": "ReduceLROnPlateau", "patience": 0, "threshold": 0.5}"#;
+    for (name, options, turns) in [("cycle", &[][..], 6), ("plateau", &["--schedule", plateau], 2)] {
+        let folder = Folder::new(&format!("killed-{name}"));
+        let whole = folder.file("whole");
+        let started = Instant::now();
+        done(run(&whole).args(options));
+        let took = started.elapsed();
+        let want = files(&whole);
+        for turn in 0..turns {
+            let out = folder.file(&format!("killed-{turn}"));
+            let mut child =
+                run(&out).args(options).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let part = (f64::from(noise(17, turn)) + 1.0) / 2.0;
+            std::thread::sleep(Duration::from_secs_f64(took.as_secs_f64() * part));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            done(resumed(&out).args(options));
+            assert!(files(&out) == want, "{name}: killed after {part:.3} of {took:?}");
+            let names = fs::read_dir(&out).unwrap().count();
+            assert_eq!(names, 3, "strays are swept");
+        }
     }
 }
 

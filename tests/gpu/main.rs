@@ -23,6 +23,7 @@ mod reference;
 mod refusals;
 mod resident;
 mod rules;
+mod schedules;
 mod softmax;
 mod state;
 mod train;

@@ -6,6 +6,7 @@ mod data_files;
 mod data_refusals;
 mod files;
 mod folder;
+mod lr_preview;
 mod modules;
 mod noop;
 mod report;

@@ -176,3 +176,30 @@ fn a_history_without_curves_is_refused() {
         );
     }
 }
+
+#[test]
+fn overlaid_curves_keep_their_values_and_colours() {
+    let curves = [
+        ("rising".to_owned(), (0..9).map(f64::from).collect::<Vec<_>>()),
+        (format!("<{}>", "long ".repeat(90)), vec![8.0, f64::NAN, 0.0]),
+        ("one".into(), vec![4.0]),
+        ("none".into(), Vec::new()),
+    ];
+    let svg = report::overlay("Title", "step", "lr", &curves).unwrap();
+    let picture = checked(&svg);
+    let rising = &drawn(&picture, "polyline", "#0072B2")[0];
+    let slopes = rising.windows(2).map(|pair| (pair[1].1 - pair[0].1) / (pair[1].0 - pair[0].0));
+    assert!(
+        rising.len() == 9
+            && slopes.clone().all(|slope| (slope / slopes.clone().next().unwrap() - 1.0).abs() < 0.02)
+    );
+    // A gap leaves two dots, and a single value is one.
+    assert_eq!(drawn(&picture, "circle", "#D55E00").len(), 2);
+    assert_eq!(drawn(&picture, "circle", "#009E73").len(), 1);
+    let texts = texts(&picture);
+    for text in ["Title", "Learning rate", "step", "rising", "one", "none"] {
+        assert!(texts.iter().any(|found| found == text), "{text} in {texts:?}");
+    }
+    let none = report::overlay("Title", "step", "lr", &curves[3..]).unwrap_err().to_string();
+    assert_eq!(none, "report: there are no curves");
+}

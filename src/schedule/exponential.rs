@@ -1,0 +1,180 @@
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Link, Point, Schedule, at_least_one};
+use crate::config;
+use crate::error::{Error, above, at_least};
+
+/// The rate times `gamma` at each step.
+///
+/// `lr(k) = b * gamma^k` with the base rate `b` and the step `k`.
+///
+/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.ExponentialLR`. Differs: a negative `gamma` is refused.
+///
+/// ```
+/// use gradus::schedule::{ExponentialLR, Schedule};
+///
+/// assert_eq!(ExponentialLR::new(0.5).at(3, 1.0)?.lr, 0.125);
+/// # Ok::<(), gradus::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExponentialLR {
+    /// What each step multiplies the rate by, at least 0. Required.
+    pub gamma: f64,
+}
+
+impl ExponentialLR {
+    /// The rate times `gamma` at each step.
+    #[must_use]
+    pub fn new(gamma: f64) -> Self {
+        Self { gamma }
+    }
+}
+
+impl Schedule for ExponentialLR {
+    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
+        Ok(Point::rate(base * self.gamma.powf(step as f64)))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        at_least("gamma", self.gamma, 0.0)
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        Some(config::write("ExponentialLR", self))
+    }
+
+    fn link(&self) -> Link {
+        Link::Scales
+    }
+}
+
+/// The rate times `decay_rate` in every `decay_steps` steps.
+///
+/// `lr(k) = b * decay_rate^(k / decay_steps)` with the base rate `b` and the step `k`; with `staircase` the
+/// exponent is rounded down.
+///
+/// Source: Keras 3.15, `keras.optimizers.schedules.ExponentialDecay`. Differs: a negative `decay_rate` is
+/// refused.
+///
+/// ```
+/// use gradus::schedule::{ExponentialDecay, Schedule};
+///
+/// let stairs = ExponentialDecay { staircase: true, ..ExponentialDecay::new(10, 0.5) };
+/// assert_eq!(stairs.at(25, 1.0)?.lr, 0.25);
+/// # Ok::<(), gradus::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExponentialDecay {
+    /// Updates in which the rate is multiplied once, at least 1. Required.
+    pub decay_steps: u64,
+    /// What it is multiplied by, at least 0. Required.
+    pub decay_rate: f64,
+    /// Whether it falls in steps. Default false.
+    #[serde(default)]
+    pub staircase: bool,
+}
+
+impl ExponentialDecay {
+    /// The rate times `decay_rate` in every `decay_steps` updates.
+    #[must_use]
+    pub fn new(decay_steps: u64, decay_rate: f64) -> Self {
+        Self { decay_steps, decay_rate, staircase: false }
+    }
+}
+
+impl Schedule for ExponentialDecay {
+    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
+        let times = periods(step, self.decay_steps, self.staircase);
+        Ok(Point::rate(base * self.decay_rate.powf(times)))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        at_least_one("decay_steps", self.decay_steps)?;
+        at_least("decay_rate", self.decay_rate, 0.0)
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        Some(config::write("ExponentialDecay", self))
+    }
+
+    fn link(&self) -> Link {
+        Link::Scales
+    }
+}
+
+/// As [`ExponentialDecay`], from the step `transition_begin` on and up to `end_value`.
+///
+/// `lr(k) = b * decay_rate^(max(k - transition_begin, 0) / decay_steps)` with the base rate `b` and the step
+/// `k`; with `staircase` the exponent is rounded down. `end_value` is a floor if `decay_rate` is under 1, else
+/// a ceiling.
+///
+/// Source: braintools 0.3, `braintools.optim.ExponentialDecayLR`, which is `optax.exponential_decay`. Differs:
+/// a `decay_rate` of 0, which optax takes for no decay, and a negative `end_value` are refused.
+///
+/// ```
+/// use gradus::schedule::{ExponentialDecayLR, Schedule};
+///
+/// let growth = ExponentialDecayLR { end_value: Some(3.0), ..ExponentialDecayLR::new(10, 2.0) };
+/// assert_eq!((growth.at(10, 1.0)?.lr, growth.at(20, 1.0)?.lr), (2.0, 3.0));
+/// # Ok::<(), gradus::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExponentialDecayLR {
+    /// Updates in which the rate is multiplied once, at least 1. Required.
+    pub decay_steps: u64,
+    /// What it is multiplied by, above 0. Required.
+    pub decay_rate: f64,
+    /// Updates before the first change. Default 0.
+    #[serde(default)]
+    pub transition_begin: u64,
+    /// Whether it changes in steps. Default false.
+    #[serde(default)]
+    pub staircase: bool,
+    /// The rate at which the change ends, at least 0. Default none.
+    #[serde(default)]
+    pub end_value: Option<f64>,
+}
+
+impl ExponentialDecayLR {
+    /// The rate times `decay_rate` in every `decay_steps` updates, without a bound.
+    #[must_use]
+    pub fn new(decay_steps: u64, decay_rate: f64) -> Self {
+        Self { decay_steps, decay_rate, transition_begin: 0, staircase: false, end_value: None }
+    }
+}
+
+impl Schedule for ExponentialDecayLR {
+    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
+        let step = step.saturating_sub(self.transition_begin);
+        let lr = base * self.decay_rate.powf(periods(step, self.decay_steps, self.staircase));
+        Ok(Point::rate(match self.end_value {
+            Some(end) if self.decay_rate < 1.0 => lr.max(end),
+            Some(end) => lr.min(end),
+            None => lr,
+        }))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        at_least_one("decay_steps", self.decay_steps)?;
+        above("decay_rate", self.decay_rate, 0.0)?;
+        self.end_value.map_or(Ok(()), |end| at_least("end_value", end, 0.0))
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        Some(config::write("ExponentialDecayLR", self))
+    }
+
+    fn link(&self) -> Link {
+        Link::Scales
+    }
+}
+
+/// How often `length` steps fit into `step`, in whole if `staircase`.
+pub(super) fn periods(step: u64, length: u64, staircase: bool) -> f64 {
+    let periods = step as f64 / length as f64;
+    if staircase { periods.floor() } else { periods }
+}

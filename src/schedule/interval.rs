@@ -1,0 +1,86 @@
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{Link, Point, Schedule};
+use crate::error::Error;
+
+/// What the steps of a schedule count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interval {
+    /// Updates.
+    #[default]
+    Step,
+    /// Epochs: [`Schedule::at`] is asked for the number of the epoch, from 0.
+    Epoch,
+}
+
+/// A schedule whose steps are epochs, as `"interval": "epoch"` makes it in JSON.
+///
+/// Its [`Schedule::at`] is asked for an epoch: whoever counts updates divides by those of an epoch, as a
+/// trainer does that knows them. Only the outermost schedule can be one.
+///
+/// Source: Lightning's `interval` of a scheduler.
+///
+/// ```
+/// use gradus::schedule::{self, Interval, PerEpoch, Schedule, StepLR};
+///
+/// let typed = PerEpoch(StepLR::new(10));
+/// let named = schedule::from_json(&serde_json::json!({"name": "StepLR", "step_size": 10, "interval": "epoch"}))?;
+/// assert_eq!((typed.interval(), named.interval()), (Interval::Epoch, Interval::Epoch));
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct PerEpoch<S>(pub S);
+
+/// Takes the field `interval` of the schedule called `name`.
+pub(super) fn take(name: &str, fields: &mut Map<String, Value>) -> Result<Interval, Error> {
+    let given = fields.remove("interval").map(Interval::deserialize).transpose();
+    let refuse = |reason| Error::Config { what: format!("schedule {name}"), reason };
+    Ok(given.map_err(|e| refuse(format!("interval: {e}")))?.unwrap_or_default())
+}
+
+impl<S: Schedule> Schedule for PerEpoch<S> {
+    fn at(&self, epoch: u64, base: f64) -> Result<Point, Error> {
+        self.0.at(epoch, base)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.0.check()
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        let mut json = self.0.to_json()?;
+        json["interval"] = "epoch".into();
+        Some(json)
+    }
+
+    fn interval(&self) -> Interval {
+        Interval::Epoch
+    }
+
+    fn link(&self) -> Link {
+        self.0.link()
+    }
+
+    fn follow(&self, epoch: u64, base: f64, lr: f64) -> Result<Point, Error> {
+        self.0.follow(epoch, base, lr)
+    }
+
+    fn takes_metric(&self) -> bool {
+        self.0.takes_metric()
+    }
+
+    fn observe(&mut self, metric: f64) -> Result<(), Error> {
+        self.0.observe(metric)
+    }
+
+    fn state(&self) -> Option<Value> {
+        self.0.state()
+    }
+
+    fn load_state(&mut self, state: &Value) -> Result<(), Error> {
+        self.0.load_state(state)
+    }
+}

@@ -1,0 +1,318 @@
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value;
+
+use super::{Point, Schedule};
+use crate::config;
+use crate::error::{Error, at_least, half_open};
+
+/// A lower rate whenever a metric has stopped getting better.
+///
+/// It is told a metric by [`Schedule::observe`], most often once an epoch, and is the one schedule that the
+/// step does not decide. A metric is better if it beats the best one so far by the threshold; if there were
+/// more than `patience` others in a row, outside of a cooldown, the rate of each group is multiplied by
+/// `factor`: `lr = max(lr * factor, min_lr)`, unless that changes it by no more than `eps`.
+///
+/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.ReduceLROnPlateau`. Differs: NaN is refused, where PyTorch
+/// counts it as no better; one `min_lr` for all groups; a negative `factor`, and a relative threshold of 1 or
+/// more for a minimum, are refused. As in PyTorch, a relative threshold on a negative metric has the wrong
+/// sign.
+///
+/// ```
+/// use gradus::schedule::{ReduceLROnPlateau, Schedule};
+///
+/// let mut schedule = ReduceLROnPlateau { patience: 1, ..Default::default() };
+/// for loss in [0.9, 0.5, 0.6, 0.6] {
+///     assert_eq!(schedule.at(0, 1.0)?.lr, 1.0);
+///     schedule.observe(loss)?;
+/// }
+/// assert_eq!(schedule.at(0, 1.0)?.lr, 0.1);
+/// # Ok::<(), gradus::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReduceLROnPlateau {
+    /// Whether less or more is better. Default [`Mode::Min`].
+    pub mode: Mode,
+    /// What the rate is multiplied by, in `[0, 1)`. Default 0.1.
+    pub factor: f64,
+    /// Metrics in a row that may be no better. Default 10.
+    pub patience: u64,
+    /// By how much a metric must beat the best one, at least 0. Default 1e-4.
+    pub threshold: f64,
+    /// What the threshold is a part of. Default [`ThresholdMode::Rel`].
+    pub threshold_mode: ThresholdMode,
+    /// Metrics after a reduction that do not count as no better. Default 0.
+    pub cooldown: u64,
+    /// The lowest rate, at least 0. Default 0.
+    pub min_lr: f64,
+    /// The least change of a rate, at least 0. Default 1e-8.
+    pub eps: f64,
+    /// What the metrics so far have left. No part of the JSON form.
+    #[serde(skip)]
+    pub state: PlateauState,
+}
+
+/// Whether less or more is better.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Less, as of a loss.
+    #[default]
+    Min,
+    /// More, as of an accuracy.
+    Max,
+}
+
+impl Mode {
+    /// What every metric is better than.
+    pub(crate) fn worst(self) -> f64 {
+        match self {
+            Self::Min => f64::INFINITY,
+            Self::Max => f64::NEG_INFINITY,
+        }
+    }
+}
+
+/// What a threshold is a part of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ThresholdMode {
+    /// Of the best metric: better is under `best * (1 - threshold)`, or over `best * (1 + threshold)`.
+    #[default]
+    Rel,
+    /// It stands for itself: better is under `best - threshold`, or over `best + threshold`.
+    Abs,
+}
+
+/// What metrics have left in a [`ReduceLROnPlateau`]: the keys of PyTorch's `state_dict` that change, and the
+/// number of reductions in place of the rates, which are the optimizer's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlateauState {
+    /// The best metric so far.
+    pub best: Best,
+    /// Metrics of the cooldown that are still to come.
+    pub cooldown_counter: u64,
+    /// Metrics so far.
+    pub last_epoch: u64,
+    /// Metrics in a row that were no better.
+    pub num_bad_epochs: u64,
+    /// How often the rates were multiplied.
+    pub num_reductions: u64,
+}
+
+/// The best metric so far, `None` before the first. In JSON `null`, a number, `"inf"` or `"-inf"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Best(pub Option<f64>);
+
+impl Serialize for Best {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            // JSON has no infinities.
+            Some(best) if best.is_infinite() => best.to_string().serialize(serializer),
+            best => best.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Best {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Number(f64),
+            Text(String),
+        }
+        Ok(Self(match Option::<Form>::deserialize(deserializer)? {
+            None => None,
+            Some(Form::Number(best)) => Some(best),
+            Some(Form::Text(text)) => match &text[..] {
+                "inf" => Some(f64::INFINITY),
+                "-inf" => Some(f64::NEG_INFINITY),
+                _ => return Err(de::Error::custom(format!("best: expected a number, got {text:?}"))),
+            },
+        }))
+    }
+}
+
+impl Default for ReduceLROnPlateau {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Min,
+            factor: 0.1,
+            patience: 10,
+            threshold: 1e-4,
+            threshold_mode: ThresholdMode::Rel,
+            cooldown: 0,
+            min_lr: 0.0,
+            eps: 1e-8,
+            state: PlateauState::default(),
+        }
+    }
+}
+
+impl ReduceLROnPlateau {
+    fn is_better(&self, metric: f64) -> bool {
+        let (best, threshold) = (self.state.best.0.unwrap_or(self.mode.worst()), self.threshold);
+        match (self.mode, self.threshold_mode) {
+            (Mode::Min, ThresholdMode::Rel) => metric < best * (1.0 - threshold),
+            (Mode::Min, ThresholdMode::Abs) => metric < best - threshold,
+            (Mode::Max, ThresholdMode::Rel) => metric > best * (1.0 + threshold),
+            (Mode::Max, ThresholdMode::Abs) => metric > best + threshold,
+        }
+    }
+}
+
+impl Schedule for ReduceLROnPlateau {
+    /// The rate after the metrics so far, at any step.
+    fn at(&self, _step: u64, base: f64) -> Result<Point, Error> {
+        let mut lr = base;
+        for _ in 0..self.state.num_reductions {
+            let next = (lr * self.factor).max(self.min_lr);
+            if lr - next > self.eps {
+                lr = next;
+            } else {
+                // Nothing changes any more.
+                break;
+            }
+        }
+        Ok(Point::rate(lr))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        half_open("factor", self.factor, 0.0, 1.0)?;
+        match (self.mode, self.threshold_mode) {
+            (Mode::Min, ThresholdMode::Rel) => half_open("threshold", self.threshold, 0.0, 1.0)?,
+            _ => at_least("threshold", self.threshold, 0.0)?,
+        }
+        at_least("min_lr", self.min_lr, 0.0)?;
+        at_least("eps", self.eps, 0.0)
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        Some(config::write("ReduceLROnPlateau", self))
+    }
+
+    fn takes_metric(&self) -> bool {
+        true
+    }
+
+    fn observe(&mut self, metric: f64) -> Result<(), Error> {
+        if metric.is_nan() {
+            return Err(Error::constant("metric", "a number", metric));
+        }
+        let better = self.is_better(metric);
+        let state = &mut self.state;
+        state.last_epoch += 1;
+        if better {
+            state.best = Best(Some(metric));
+            state.num_bad_epochs = 0;
+        } else {
+            state.num_bad_epochs += 1;
+        }
+        if state.cooldown_counter > 0 {
+            state.cooldown_counter -= 1;
+            state.num_bad_epochs = 0;
+        }
+        if state.num_bad_epochs > self.patience {
+            state.num_reductions += 1;
+            state.cooldown_counter = self.cooldown;
+            state.num_bad_epochs = 0;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Option<Value> {
+        Some(serde_json::to_value(self.state).expect("counts and a number"))
+    }
+
+    fn load_state(&mut self, state: &Value) -> Result<(), Error> {
+        let refuse = |e: serde_json::Error| Error::StateDict(format!("ReduceLROnPlateau: {e}"));
+        self.state = PlateauState::deserialize(state).map_err(refuse)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The rate before each metric and after the last, by PyTorch's own loop over one group.
+    fn rates(schedule: &mut ReduceLROnPlateau, metrics: &[f64]) -> Vec<f64> {
+        let mut rates = vec![schedule.at(0, 1.0).unwrap().lr];
+        for metric in metrics {
+            schedule.observe(*metric).unwrap();
+            rates.push(schedule.at(0, 1.0).unwrap().lr);
+        }
+        rates
+    }
+
+    #[test]
+    fn a_maximum_is_waited_for_and_thresholds_are_strict() {
+        let of = |mode, threshold_mode, threshold| ReduceLROnPlateau {
+            mode,
+            threshold_mode,
+            threshold,
+            factor: 0.5,
+            patience: 0,
+            ..Default::default()
+        };
+        let rows = [
+            // 0.75 is just 0.25 above 0.5, and so is 0.625 a quarter above.
+            (of(Mode::Max, ThresholdMode::Abs, 0.25), [0.5, 0.75, 0.875], [1.0, 1.0, 0.5, 0.5]),
+            (of(Mode::Max, ThresholdMode::Rel, 0.25), [0.5, 0.625, 0.75], [1.0, 1.0, 0.5, 0.5]),
+            (of(Mode::Min, ThresholdMode::Abs, 0.25), [0.5, 0.25, 0.125], [1.0, 1.0, 0.5, 0.5]),
+            (of(Mode::Min, ThresholdMode::Rel, 0.25), [0.5, 0.375, 0.25], [1.0, 1.0, 0.5, 0.5]),
+            (of(Mode::Max, ThresholdMode::Rel, 0.25), [-0.5, -0.5, -0.7], [1.0, 1.0, 1.0, 0.5]),
+        ];
+        for (mut schedule, metrics, expected) in rows {
+            assert_eq!(rates(&mut schedule, &metrics), expected, "{schedule:?}");
+        }
+    }
+
+    #[test]
+    fn reductions_end_at_the_floor_and_wait_for_the_cooldown() {
+        let mut schedule =
+            ReduceLROnPlateau { factor: 0.25, patience: 0, min_lr: 0.1, cooldown: 1, ..Default::default() };
+        assert_eq!(rates(&mut schedule, &[1.0; 6]), [1.0, 1.0, 0.25, 0.25, 0.1, 0.1, 0.1]);
+        let mut coarse = ReduceLROnPlateau { factor: 0.5, patience: 0, eps: 0.25, ..Default::default() };
+        assert_eq!(rates(&mut coarse, &[1.0; 4]), [1.0, 1.0, 0.5, 0.5, 0.5]);
+    }
+
+    #[test]
+    fn a_metric_that_is_no_number_changes_nothing_and_infinity_is_no_better() {
+        let mut schedule = ReduceLROnPlateau { patience: 0, ..Default::default() };
+        schedule.observe(2.0).unwrap();
+        let before = schedule.clone();
+        let error = schedule.observe(f64::NAN).unwrap_err().to_string();
+        assert_eq!(error, "metric must be a number, got NaN");
+        assert_eq!(schedule, before);
+        schedule.observe(f64::INFINITY).unwrap();
+        assert_eq!(schedule.state.num_reductions, 1);
+    }
+
+    #[test]
+    fn the_state_goes_through_json() {
+        let mut first = ReduceLROnPlateau { patience: 1, cooldown: 2, mode: Mode::Max, ..Default::default() };
+        for metric in [0.1 + 0.2, 0.1, 0.2, f64::INFINITY, 0.5] {
+            let text = serde_json::to_string(&first.state().unwrap()).unwrap();
+            let mut second = ReduceLROnPlateau { state: PlateauState::default(), ..first.clone() };
+            second.load_state(&serde_json::from_str(&text).unwrap()).unwrap();
+            assert_eq!(second, first);
+            first.observe(metric).unwrap();
+        }
+        let before = first.clone();
+        for (state, said) in [
+            (json!({"best": 1}), "state dict: ReduceLROnPlateau: missing field `cooldown_counter`"),
+            (
+                json!(7),
+                "state dict: ReduceLROnPlateau: invalid type: integer `7`, expected struct PlateauState",
+            ),
+        ] {
+            assert_eq!(first.load_state(&state).unwrap_err().to_string(), said);
+        }
+        assert_eq!(first, before);
+    }
+}

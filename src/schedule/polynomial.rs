@@ -1,0 +1,127 @@
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Link, Point, Schedule, at_least_one};
+use crate::config;
+use crate::error::{Error, at_least};
+
+/// A power of a straight line from the base rate to 0.
+///
+/// `lr(k) = b * (1 - min(k, n) / n)^power` with the base rate `b`, the step `k` and `n` = `total_iters`.
+///
+/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.PolynomialLR`. Differs: a negative `power` is refused.
+///
+/// ```
+/// use gradus::schedule::{PolynomialLR, Schedule};
+///
+/// let schedule = PolynomialLR { total_iters: 4, power: 2.0 };
+/// assert_eq!((schedule.at(2, 1.0)?.lr, schedule.at(9, 1.0)?.lr), (0.25, 0.0));
+/// # Ok::<(), gradus::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolynomialLR {
+    /// Updates to 0, at least 1. Default 5.
+    pub total_iters: u64,
+    /// The power, at least 0. Default 1.
+    pub power: f64,
+}
+
+impl Default for PolynomialLR {
+    fn default() -> Self {
+        Self { total_iters: 5, power: 1.0 }
+    }
+}
+
+impl Schedule for PolynomialLR {
+    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
+        let left = 1.0 - step.min(self.total_iters) as f64 / self.total_iters as f64;
+        Ok(Point::rate(base * left.powf(self.power)))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        at_least_one("total_iters", self.total_iters)?;
+        at_least("power", self.power, 0.0)
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        Some(config::write("PolynomialLR", self))
+    }
+
+    fn link(&self) -> Link {
+        Link::Scales
+    }
+}
+
+/// A power of a straight line from the base rate to another, once or in cycles.
+///
+/// `lr(k) = (b - e) * (1 - min(k, n) / n)^power + e` with the base rate `b`, the step `k`, `e` =
+/// `end_learning_rate` and `n` = `decay_steps`. With `cycle`, `n` is `decay_steps` times as much as it takes to
+/// reach `k`, so that the rate jumps up at each multiple and falls more slowly each time.
+///
+/// Source: Keras 3.15, `keras.optimizers.schedules.PolynomialDecay`. Differs: a negative `power` or
+/// `end_learning_rate` is refused.
+///
+/// ```
+/// use gradus::schedule::{PolynomialDecay, Schedule};
+///
+/// let schedule = PolynomialDecay { end_learning_rate: 0.0, cycle: true, ..PolynomialDecay::new(10) };
+/// assert_eq!((schedule.at(10, 1.0)?.lr, schedule.at(15, 1.0)?.lr), (0.0, 0.25));
+/// # Ok::<(), gradus::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolynomialDecay {
+    /// Updates to `end_learning_rate`, at least 1. Required.
+    pub decay_steps: u64,
+    /// The last rate, at least 0. Default 1e-4.
+    #[serde(default = "end_learning_rate")]
+    pub end_learning_rate: f64,
+    /// The power, at least 0. Default 1.
+    #[serde(default = "power")]
+    pub power: f64,
+    /// Whether it begins again after `decay_steps`. Default false.
+    #[serde(default)]
+    pub cycle: bool,
+}
+
+fn end_learning_rate() -> f64 {
+    1e-4
+}
+
+fn power() -> f64 {
+    1.0
+}
+
+impl PolynomialDecay {
+    /// A straight line to 1e-4 in `decay_steps` updates.
+    #[must_use]
+    pub fn new(decay_steps: u64) -> Self {
+        Self { decay_steps, end_learning_rate: end_learning_rate(), power: power(), cycle: false }
+    }
+}
+
+impl Schedule for PolynomialDecay {
+    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
+        at_least_one("decay_steps", self.decay_steps)?;
+        let cycles = if self.cycle { step.div_ceil(self.decay_steps).max(1) } else { 1 };
+        let length = self.decay_steps as f64 * cycles as f64;
+        let left = 1.0 - (step as f64).min(length) / length;
+        let end = self.end_learning_rate;
+        Ok(Point::rate((base - end) * left.powf(self.power) + end))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        at_least_one("decay_steps", self.decay_steps)?;
+        at_least("end_learning_rate", self.end_learning_rate, 0.0)?;
+        at_least("power", self.power, 0.0)
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        Some(config::write("PolynomialDecay", self))
+    }
+
+    fn link(&self) -> Link {
+        Link::Scales
+    }
+}

@@ -1,0 +1,165 @@
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Link, Point, Schedule, at_least_one, half_wave};
+use crate::config;
+use crate::error::{Error, at_least, closed};
+
+/// Half cosine waves from the base rate to `eta_min`, each of which begins anew and may be longer than the one
+/// before.
+///
+/// `lr(k) = eta_min + (b - eta_min) * (1 + cos(pi * t / n)) / 2` with the base rate `b` and the steps `t` since
+/// the last restart; the first wave has `n` = `T_0` steps, each further one `T_mult` times as many.
+///
+/// Source: Loshchilov & Hutter 2017, arXiv:1608.03983; PyTorch 2.15,
+/// `torch.optim.lr_scheduler.CosineAnnealingWarmRestarts`. Differs: a negative `eta_min` is refused.
+///
+/// ```
+/// use gradus::schedule::{CosineAnnealingWarmRestarts, Schedule};
+///
+/// let schedule = CosineAnnealingWarmRestarts { t_mult: 2, ..CosineAnnealingWarmRestarts::new(10) };
+/// assert_eq!([0, 5, 10, 20, 30].map(|k| schedule.at(k, 1.0).unwrap().lr), [1.0, 0.5, 1.0, 0.5, 1.0]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CosineAnnealingWarmRestarts {
+    /// Updates of the first wave, at least 1. Required; `T_0` in JSON.
+    #[serde(rename = "T_0")]
+    pub t_0: u64,
+    /// How many times as long as the one before a wave is, at least 1. Default 1; `T_mult` in JSON.
+    #[serde(rename = "T_mult", default = "t_mult")]
+    pub t_mult: u64,
+    /// The lowest rate, at least 0. Default 0.
+    #[serde(default)]
+    pub eta_min: f64,
+}
+
+fn t_mult() -> u64 {
+    1
+}
+
+impl CosineAnnealingWarmRestarts {
+    /// Waves of `t_0` updates to 0.
+    #[must_use]
+    pub fn new(t_0: u64) -> Self {
+        Self { t_0, t_mult: t_mult(), eta_min: 0.0 }
+    }
+}
+
+impl Schedule for CosineAnnealingWarmRestarts {
+    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
+        at_least_one("T_0", self.t_0)?;
+        let (mut since, mut length) = (step, self.t_0);
+        if self.t_mult < 2 {
+            since %= length;
+        }
+        while since >= length {
+            since -= length;
+            length = length.saturating_mul(self.t_mult);
+        }
+        let wave = half_wave(since as f64 / length as f64);
+        Ok(Point::rate(self.eta_min + (base - self.eta_min) * wave))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        at_least_one("T_0", self.t_0)?;
+        at_least_one("T_mult", self.t_mult)?;
+        at_least("eta_min", self.eta_min, 0.0)
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        Some(config::write("CosineAnnealingWarmRestarts", self))
+    }
+}
+
+/// Half cosine waves from the base rate to a part of it, each of which may be longer and lower than the one
+/// before.
+///
+/// `lr(k) = b * ((1 - alpha) * m_mul^i * (1 + cos(pi * t)) / 2 + alpha)` with the base rate `b` and the part
+/// `t` of the wave `i`, from 0, that has passed at step `k`. The first wave has `first_decay_steps`, each
+/// further one `t_mul` times as many.
+///
+/// Source: Keras 3.15, `keras.optimizers.schedules.CosineDecayRestarts`. Differs: a wave begins exactly where
+/// the one before ends, where Keras may be one wave off for the rounding of a logarithm; `t_mul` under 1 is
+/// refused.
+///
+/// ```
+/// use gradus::schedule::{CosineDecayRestarts, Schedule};
+///
+/// let schedule = CosineDecayRestarts { t_mul: 1.5, m_mul: 0.5, ..CosineDecayRestarts::new(10) };
+/// assert_eq!([0, 5, 10, 25].map(|k| schedule.at(k, 1.0).unwrap().lr), [1.0, 0.5, 0.5, 0.25]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CosineDecayRestarts {
+    /// Updates of the first wave, at least 1. Required.
+    pub first_decay_steps: u64,
+    /// How many times as long as the one before a wave is, at least 1. Default 2.
+    #[serde(default = "t_mul")]
+    pub t_mul: f64,
+    /// How many times as high as the one before a wave is, at least 0. Default 1.
+    #[serde(default = "m_mul")]
+    pub m_mul: f64,
+    /// The lowest rate as a part of the base rate, in `[0, 1]`. Default 0.
+    #[serde(default)]
+    pub alpha: f64,
+}
+
+fn t_mul() -> f64 {
+    2.0
+}
+
+fn m_mul() -> f64 {
+    1.0
+}
+
+/// By how much of itself a step may fall short of a restart and be on it: more than rounding does.
+const HAIR: f64 = 1e-12;
+
+impl CosineDecayRestarts {
+    /// Waves to 0, the first one of `first_decay_steps` updates, each twice as long as the one before.
+    #[must_use]
+    pub fn new(first_decay_steps: u64) -> Self {
+        Self { first_decay_steps, t_mul: t_mul(), m_mul: m_mul(), alpha: 0.0 }
+    }
+
+    /// The wave at `step`, from 0, and the part of it that has passed.
+    fn wave(&self, step: u64) -> (f64, f64) {
+        let passed = step as f64 / self.first_decay_steps as f64;
+        let growth = self.t_mul - 1.0;
+        if growth <= 0.0 {
+            return (passed.floor(), passed.fract());
+        }
+        // In lengths of the first wave.
+        let start = |wave: f64| (self.t_mul.powf(wave) - 1.0) / growth;
+        let reached = passed * (1.0 + HAIR);
+        let mut wave = ((growth * passed).ln_1p() / self.t_mul.ln()).round();
+        while wave > 0.0 && start(wave) > reached {
+            wave -= 1.0;
+        }
+        (wave, ((passed - start(wave)) / self.t_mul.powf(wave)).max(0.0))
+    }
+}
+
+impl Schedule for CosineDecayRestarts {
+    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
+        let (wave, part) = self.wave(step);
+        let height = (1.0 - self.alpha) * self.m_mul.powf(wave);
+        Ok(Point::rate(base * (height * half_wave(part) + self.alpha)))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        at_least_one("first_decay_steps", self.first_decay_steps)?;
+        at_least("t_mul", self.t_mul, 1.0)?;
+        at_least("m_mul", self.m_mul, 0.0)?;
+        closed("alpha", self.alpha, 0.0, 1.0)
+    }
+
+    fn to_json(&self) -> Option<Value> {
+        Some(config::write("CosineDecayRestarts", self))
+    }
+
+    fn link(&self) -> Link {
+        Link::Scales
+    }
+}
