@@ -25,6 +25,7 @@ mod begin;
 mod optimizer;
 mod outcome;
 mod plan;
+mod progress;
 mod registry;
 mod rmsprop;
 mod rule;

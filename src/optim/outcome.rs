@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::any::AnyRule;
 use super::optimizer::Optimizer;
-use super::runs::Progress;
+use super::progress::Progress;
 use crate::Error;
 use crate::gpu::{Gpu, Held, ReadRing, Recorder, Ticket};
 use crate::params::{Gate, GateValues};

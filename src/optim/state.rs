@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::Optimizer;
 use super::any::{AnyRule, options, used_slots};
 use super::optimizer::Group;
-use super::runs::Progress;
+use super::progress::Progress;
 use crate::Error;
 use crate::error::at_least;
 use crate::layout::Span;

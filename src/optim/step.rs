@@ -1,7 +1,8 @@
 use std::ops::Range;
 
+use super::progress::{MOST_SLOTS, Progress};
 use super::rule::f32_of;
-use super::runs::{self, MOST_SLOTS, Progress, Run};
+use super::runs::{self, Run};
 use super::shader::{Call, MAXIMIZE, PickCall};
 use super::{AnyRule, Slot};
 use crate::Error;
