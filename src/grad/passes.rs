@@ -203,16 +203,19 @@ impl Bound {
 /// Neighbouring tensors that are not frozen, of one group or of all.
 fn ranges(layout: &Layout, frozen: &[bool], group: Option<usize>) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
+    let mut after_frozen = false;
     for (span, frozen) in layout.spans().iter().zip(frozen) {
         if *frozen || group.is_some_and(|group| group != span.group) {
+            after_frozen |= *frozen;
             continue;
         }
         let end = span.first + span.padded_len();
         match ranges.last_mut() {
             // Between groups lie zeros, which change no norm; buffers end elsewhere.
-            Some(range) if span.first - range.end < Layout::GROUP_ALIGN => range.end = end,
+            Some(range) if !after_frozen && span.first - range.end < Layout::GROUP_ALIGN => range.end = end,
             _ => ranges.push(span.first..end),
         }
+        after_frozen = false;
     }
     ranges
 }

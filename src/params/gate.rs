@@ -21,8 +21,8 @@ uniform! {
         pub skipped: u32,
         /// Steps skipped since the last one that was applied.
         pub skipped_in_a_row: u32,
-        /// A bit for each of the last 16 steps under such a policy, that of their number modulo 32: 1 if it was
-        /// applied. The bits of those that come next are 0.
+        /// A bit for each of the last eight steps under such a policy, that of its number modulo 32: 1 if it was
+        /// applied.
         pub history: u32,
     }
 }
@@ -41,18 +41,19 @@ impl GateValues {
         history: 0,
     };
 
-    /// How many steps the history goes back.
-    pub(crate) const HISTORY: u64 = 16;
+    /// Steps on their way lie within this many of each other.
+    pub(crate) const HISTORY: u64 = 8;
 
     /// A step's bit in the history.
     pub(crate) fn history_bit(number: u64) -> u32 {
         1 << (number % 32)
     }
 
-    /// The bits of the history that a step keeps: not its own, and not those of the steps that come next, so
-    /// that one which is never submitted counts as not applied.
+    /// The bits of the history that a step keeps: not its own, and not those of steps that cannot be on their way
+    /// with it, so that one which is never submitted counts as not applied.
     pub(crate) fn history_kept(number: u64) -> u32 {
-        (0..=Self::HISTORY).fold(!0, |kept, ahead| kept & !Self::history_bit(number + ahead))
+        let far = (Self::HISTORY..=32 - Self::HISTORY).map(|ahead| Self::history_bit(number + ahead));
+        !far.fold(Self::history_bit(number), |mask, bit| mask | bit)
     }
 }
 
