@@ -131,16 +131,16 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// [`Error::Constant`] for an option out of its range; [`Error::UnknownName`] for a group or tensor of a
-    /// penalty; [`Error::Mismatch`] for another store; [`Error::RingFull`] while outcomes of steps are on their
-    /// way: [`Optimizer::read_outcomes`] waits for them; what a transform of one's own refuses. Then nothing was
+    /// penalty; [`Error::Mismatch`] for another store; [`Error::Config`] while outcomes of steps are on their way, for
+    /// which [`Optimizer::read_outcomes`] waits; what a transform of one's own refuses. Then nothing was
     /// changed.
     pub fn set_transforms(&mut self, mut transforms: Transforms, params: &ParamStore) -> Result<(), Error> {
         transforms.check()?;
         self.check_store(params)?;
         self.hear()?;
         if self.outcomes.as_ref().is_some_and(|outcomes| !outcomes.is_idle()) {
-            let advice = "read_outcomes of the steps on their way first";
-            return Err(Error::RingFull { ring: "outcome", slots: Plan::RING, advice });
+            let reason = "the outcomes of some steps are on their way: submit these, and read_outcomes first";
+            return Err(Error::Config { what: "transforms".into(), reason: reason.into() });
         }
         let riders = Riders::new(&self.gpu, &transforms, &self.layout)?;
         for custom in &mut transforms.custom {

@@ -273,7 +273,11 @@ fn a_state_dict_read_in_flight_goes_on_identically() {
         play(&mut optimizer, &mut params, Host::Forgets, 6..20);
         play(&mut resumed, &mut twin, Host::Flies, 6..20);
         let seen = resumed.read_outcomes().unwrap();
-        assert!(seen.iter().all(|outcome| outcome.skipped == is_skipped(outcome.step as usize)), "{seen:?}");
+        assert!(
+            seen.iter().all(|outcome| (6..20)
+                .any(|step| { outcome.step == step as u64 && outcome.skipped == is_skipped(step) })),
+            "{seen:?}"
+        );
         optimizer.read_outcomes().unwrap();
         assert_eq!(all_bits(&twin), all_bits(&params), "{rule}");
         assert_eq!(resumed.read_state_dict().unwrap(), optimizer.read_state_dict().unwrap());
@@ -340,6 +344,7 @@ fn everything_frozen_is_a_step_too() {
 }
 
 /// torch's `GradScaler.update`.
+#[expect(clippy::cast_possible_truncation, reason = "factors are exact in f32")]
 fn updated(scale: &mut f32, tracker: &mut u32, scaler: &GradScaler, found_inf: bool) {
     if found_inf {
         *scale *= scaler.backoff_factor as f32;

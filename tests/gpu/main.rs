@@ -9,6 +9,7 @@ mod example;
 mod folder;
 mod fuse;
 mod grad;
+mod grad_examples;
 mod grad_refusals;
 mod grad_riders;
 mod grad_skip;
