@@ -7,7 +7,7 @@ use crate::error::above;
 /// factor that does not overflow. A step whose gradients did is skipped.
 ///
 /// The factor lives on the device, in the store's gate: plans multiply by it
-/// ([`PlanOptions::scaled`](crate::graph::PlanOptions::scaled)), and the optimizer divides by it.
+/// (`PlanOptions::scaled`), and the optimizer divides by it.
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/amp.html#torch.amp.GradScaler>.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

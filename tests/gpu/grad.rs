@@ -1,13 +1,7 @@
-//! What happens to gradients before a rule: norms, what is not finite, accumulation, transforms of one's own, and what
-//! all of it costs.
+//! What happens to gradients before a rule: norms, what is not finite, accumulation.
 
-use std::sync::Arc;
-
-use gradus::gpu::{Binding, Kernel, KernelSource, Recorder};
-use gradus::grad::{
-    Accumulate, Centralize, ClipGradNorm, ClipVariant, GradScaler, Noise, NormType, Penalty, Reduction, Skip,
-    Transform, Transforms,
-};
+use gradus::gpu::Recorder;
+use gradus::grad::{Accumulate, ClipGradNorm, ClipVariant, NormType, Reduction, Skip, Transforms};
 use gradus::optim::{self, AnyRule, Optimizer, Rule, SGD};
 use gradus::{Error, Gpu, GpuOptions, ParamStore};
 use serde_json::json;
@@ -46,7 +40,7 @@ fn norm(order: NormType, grads: &[f32]) -> f64 {
     }
 }
 
-fn close(got: f64, want: f64, off: f64) {
+pub(crate) fn close(got: f64, want: f64, off: f64) {
     assert!((got - want).abs() <= off * want.abs(), "got {got}, expected {want}");
 }
 
@@ -201,95 +195,6 @@ fn one_of_ten_million_is_found() {
 }
 
 #[test]
-fn what_it_costs() {
-    let Some(gpu) = gpu() else { return };
-    let none = Transforms::default;
-    let clip = || Some(ClipGradNorm::new(0.5));
-    let penalties = || vec![Penalty { l1: 0.1, ..Penalty::default() }];
-    let rows = [
-        ("nothing", none(), 1),
-        ("clip_grad_norm", Transforms { clip_grad_norm: clip(), ..none() }, 4),
-        ("clip_grad_value", Transforms { clip_grad_value: Some(0.1), ..none() }, 1),
-        ("noise", Transforms { noise: Some(Noise::default()), ..none() }, 1),
-        ("penalty", Transforms { penalties: penalties(), ..none() }, 1),
-        ("accumulate", Transforms { accumulate: Some(Accumulate::new(4)), ..none() }, 1),
-        ("skip", Transforms { skip: Some(Skip::default()), ..none() }, 5),
-        ("both", Transforms { skip: Some(Skip::default()), clip_grad_norm: clip(), ..none() }, 5),
-        ("grad_scaler", Transforms { grad_scaler: Some(GradScaler::default()), ..none() }, 5),
-        (
-            "all",
-            Transforms {
-                accumulate: Some(Accumulate::new(2)),
-                grad_scaler: Some(GradScaler::default()),
-                clip_grad_norm: clip(),
-                clip_grad_value: Some(0.1),
-                noise: Some(Noise::default()),
-                penalties: penalties(),
-                ..none()
-            },
-            5,
-        ),
-    ];
-    for (name, transforms, dispatches) in rows {
-        let data = noises(1, 5000);
-        let store =
-            ParamStore::builder().tensor("w", [50, 80], &data[..4000]).tensor("b", [1000], &data[4000..]);
-        let mut params = store.build(&gpu).unwrap();
-        let rule = json!({"name": "AdamW", "lr": 1e-3});
-        let mut optimizer = optim::from_json(&rule).unwrap().build(&params).unwrap();
-        optimizer.set_transforms(transforms, &params).unwrap();
-        let mut run = |steps: usize| {
-            for step in 0..steps {
-                params.write_grads(&noises(step as u64, 5000)).unwrap();
-                optimizer.step(&mut params).unwrap();
-            }
-            let counters = gpu.counters();
-            optimizer.read_outcomes().unwrap();
-            counters
-        };
-        run(8);
-        let before = gpu.counters();
-        let after = run(8).since(&before);
-        assert_eq!((after.dispatches, after.submits, after.uploads), (8 * dispatches, 8, 16), "{name}");
-        let new = (after.allocations, after.live_bytes, after.pipelines, after.bind_groups, after.read_backs);
-        assert_eq!(new, (0, 0, 0, 0, 0), "{name}");
-    }
-}
-
-#[test]
-fn a_norm_alone_never_waits_and_transforms_wait_for_outcomes() {
-    let Some(gpu) = gpu() else { return };
-    let (mut params, mut optimizer) = zeros(&gpu);
-    let clip = Transforms { clip_grad_norm: Some(ClipGradNorm::new(1.0)), ..Transforms::default() };
-    optimizer.set_transforms(clip, &params).unwrap();
-    let before = gpu.counters();
-    for _ in 0..40 {
-        optimizer.step(&mut params).unwrap();
-    }
-    assert_eq!(gpu.counters().since(&before).read_backs, 0);
-    optimizer.read_outcomes().unwrap();
-    let skip = Transforms { skip: Some(Skip::default()), ..Transforms::default() };
-    optimizer.set_transforms(skip, &params).unwrap();
-    for _ in 0..40 {
-        optimizer.step(&mut params).unwrap();
-    }
-    let seen = optimizer.read_outcomes().unwrap();
-    assert!(seen.iter().map(|outcome| outcome.step).eq(40..80), "{seen:?}");
-    assert_eq!(optimizer.applied("z").unwrap(), 80);
-    let mut encoder = gpu.encoder("on its way");
-    let ticket = optimizer.record(&mut encoder, &mut params).unwrap();
-    let error = optimizer.set_transforms(Transforms::default(), &params).unwrap_err().to_string();
-    let message =
-        "transforms: the outcomes of some steps are on their way: submit these, and read_outcomes first";
-    assert_eq!((error.as_str(), optimizer.transforms().may_skip()), (message, true));
-    gpu.submit(encoder).unwrap();
-    optimizer.submitted(ticket).unwrap();
-    optimizer.read_outcomes().unwrap();
-    optimizer.set_transforms(Transforms::default(), &params).unwrap();
-    assert_eq!(optimizer.poll_outcome().unwrap(), None);
-}
-
-#[test]
 fn several_backward_passes_make_a_step() {
     let Some(gpu) = gpu() else { return };
     for (reduction, factor) in [(Reduction::Mean, 1.0 / 3.0), (Reduction::Sum, 1.0)] {
@@ -320,74 +225,5 @@ fn several_backward_passes_make_a_step() {
             assert_eq!(read.is_ok(), clip != 1.0);
             read.into_iter().for_each(|norm| close(norm.into(), total, 1e-6));
         }
-    }
-}
-
-#[test]
-fn centralised_gradients_have_no_mean() {
-    let Some(gpu) = gpu() else { return };
-    let (mut params, mut optimizer) = zeros(&gpu);
-    let transforms = Transforms { custom: vec![Box::new(Centralize::default())], ..Transforms::default() };
-    optimizer.set_transforms(transforms, &params).unwrap();
-    let mut want = noises(9, LENS.iter().sum());
-    params.write_grads(&want).unwrap();
-    optimizer.step(&mut params).unwrap();
-    for row in want[LENS[0]..LENS[0] + LENS[1]].chunks_mut(1000) {
-        let mean = row.iter().map(|g| f64::from(*g)).sum::<f64>() / 1000.0;
-        #[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
-        row.iter_mut().for_each(|g| *g = (f64::from(*g) - mean) as f32);
-    }
-    for (index, (got, want)) in negated(&params).into_iter().zip(&want).enumerate() {
-        assert!((got - want).abs() < 1e-6, "{index}: got {got}, expected {want}");
-    }
-    assert_eq!(negated(&params)[..LENS[0]], want[..LENS[0]]);
-}
-
-/// A transform of one's own, whole: the gradients of one tensor become their signs.
-#[derive(Debug, Default)]
-struct Signs {
-    made: Option<(Arc<Kernel>, wgpu::BindGroup, u32)>,
-}
-
-impl Transform for Signs {
-    fn prepare(&mut self, params: &ParamStore) -> Result<(), Error> {
-        let kernel = params.gpu().kernel(&KernelSource {
-            name: "signs".into(),
-            wgsl: "@group(0) @binding(0) var<storage, read_write> grad: array<f32>;
-                @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-                    if id.x < arrayLength(&grad) { grad[id.x] = sign(grad[id.x]); }
-                }"
-            .into(),
-            bindings: vec![Binding::ReadWrite],
-        })?;
-        let span = params.layout().span("y")?;
-        let group = params.gpu().bind_group(&kernel, &[params.grads().region_of(span)?])?;
-        self.made = Some((kernel, group, u32::try_from(span.len.div_ceil(64)).expect("small")));
-        Ok(())
-    }
-
-    fn record(&mut self, recorder: &mut Recorder<'_>, _: &ParamStore) -> Result<(), Error> {
-        if let Some((kernel, group, workgroups)) = &self.made {
-            recorder.dispatch(kernel, group, &[], [*workgroups, 1, 1]);
-        }
-        Ok(())
-    }
-}
-
-#[test]
-fn a_transform_of_ones_own_comes_first() {
-    let Some(gpu) = gpu() else { return };
-    let (mut params, mut optimizer) = zeros(&gpu);
-    let transforms = Transforms {
-        custom: vec![Box::new(Signs::default())],
-        clip_grad_norm: Some(ClipGradNorm::new(20.0)),
-        ..Transforms::default()
-    };
-    optimizer.set_transforms(transforms, &params).unwrap();
-    params.write_grad("y", &noises(2, 40_000)).unwrap();
-    optimizer.step(&mut params).unwrap();
-    // The norm of 40,000 signs is 200.
-    for (p, g) in params.read("y").unwrap().into_iter().zip(noises(2, 40_000)) {
-        close(p.into(), -0.1 * f64::from(g.signum()), 1e-6);
     }
 }

@@ -1,6 +1,6 @@
 //! Skipped steps: as if they had not been, whatever the host knew when it recorded the next one.
 
-use gradus::grad::{ClipGradNorm, GradScaler, Noise, Skip, Transforms};
+use gradus::grad::{Noise, Skip, Transforms};
 use gradus::optim::{self, AnyRule, Optimizer, StateDict};
 use gradus::{Gpu, ParamStore};
 use serde_json::{Value, json};
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::common::{bits, gpu, gradients, noises};
 use crate::oracle::Oracle;
 
-const NAMES: [&str; 3] = ["w", "b", "s"];
-const ALL: usize = 375;
+pub(crate) const NAMES: [&str; 3] = ["w", "b", "s"];
+pub(crate) const ALL: usize = 375;
 
-fn rules() -> Vec<Value> {
+pub(crate) fn rules() -> Vec<Value> {
     vec![
         json!({"name": "SGD", "lr": 0.01, "momentum": 0.9}),
         json!({"name": "SGD", "lr": 0.01, "momentum": 0.7, "dampening": 0.4, "weight_decay": 0.1}),
@@ -21,11 +21,15 @@ fn rules() -> Vec<Value> {
     ]
 }
 
-fn start() -> Vec<f32> {
+pub(crate) fn start() -> Vec<f32> {
     noises(17, ALL)
 }
 
-fn build(gpu: &Gpu, rule: &Value, transforms: Transforms) -> (ParamStore, Optimizer<Box<dyn AnyRule>>) {
+pub(crate) fn build(
+    gpu: &Gpu,
+    rule: &Value,
+    transforms: Transforms,
+) -> (ParamStore, Optimizer<Box<dyn AnyRule>>) {
     let all = start();
     let params = ParamStore::builder()
         .group("decay", |g| g.tensor("w", [3, 100], &all[..300]).tensor("b", [70], &all[300..370]))
@@ -37,11 +41,11 @@ fn build(gpu: &Gpu, rule: &Value, transforms: Transforms) -> (ParamStore, Optimi
     (params, optimizer)
 }
 
-fn skip() -> Transforms {
+pub(crate) fn skip() -> Transforms {
     Transforms { skip: Some(Skip::default()), ..Transforms::default() }
 }
 
-fn all_bits(params: &ParamStore) -> Vec<u32> {
+pub(crate) fn all_bits(params: &ParamStore) -> Vec<u32> {
     bits(&params.params().read_all(params.gpu()).unwrap())
 }
 
@@ -282,166 +286,4 @@ fn a_state_dict_read_in_flight_goes_on_identically() {
         assert_eq!(all_bits(&twin), all_bits(&params), "{rule}");
         assert_eq!(resumed.read_state_dict().unwrap(), optimizer.read_state_dict().unwrap());
     }
-}
-
-#[test]
-fn steps_submitted_in_another_order_are_told_apart() {
-    let Some(gpu) = gpu() else { return };
-    let (mut params, mut optimizer) = build(&gpu, &rules()[3], skip());
-    for round in 0..12 {
-        let mut record = || {
-            let mut encoder = gpu.encoder("a step");
-            let ticket = optimizer.record(&mut encoder, &mut params).unwrap();
-            (encoder, ticket)
-        };
-        let (first, second) = (record(), record());
-        for ((encoder, ticket), bad) in [(second, false), (first, true)] {
-            let mut grads = gradients(1, ALL);
-            grads[0] = if bad { f32::NAN } else { 1.0 };
-            params.write_grads(&grads).unwrap();
-            gpu.submit(encoder).unwrap();
-            optimizer.submitted(ticket).unwrap();
-        }
-        let seen: Vec<_> = optimizer.read_outcomes().unwrap();
-        let seen: Vec<_> = seen.iter().map(|outcome| (outcome.step, outcome.skipped)).collect();
-        assert_eq!(seen, [(2 * round + 1, false), (2 * round, true)]);
-        assert_eq!(optimizer.applied("w").unwrap(), round + 1);
-    }
-}
-
-#[test]
-fn a_step_that_is_never_submitted_holds_no_place_for_long() {
-    let Some(gpu) = gpu() else { return };
-    let (mut params, mut optimizer) = build(&gpu, &rules()[0], skip());
-    let mut encoder = gpu.encoder("kept");
-    let kept = optimizer.record(&mut encoder, &mut params).unwrap();
-    for _ in 0..7 {
-        optimizer.step(&mut params).unwrap();
-        optimizer.read_outcomes().unwrap();
-    }
-    let error = optimizer.step(&mut params).unwrap_err().to_string();
-    let message = "all 8 slots of the outcome ring are in use: submit the recorded steps, and read_outcomes of those on their way";
-    assert_eq!(error, message);
-    gpu.submit(encoder).unwrap();
-    optimizer.submitted(kept).unwrap();
-    optimizer.step(&mut params).unwrap();
-    optimizer.read_outcomes().unwrap();
-    assert_eq!((optimizer.applied("w").unwrap(), optimizer.attempted()), (9, 9));
-}
-
-#[test]
-fn everything_frozen_is_a_step_too() {
-    let Some(gpu) = gpu() else { return };
-    let clip = Some(ClipGradNorm { per_group: true, ..ClipGradNorm::new(1.0) });
-    let (mut params, mut optimizer) = build(&gpu, &rules()[2], Transforms { clip_grad_norm: clip, ..skip() });
-    NAMES.iter().for_each(|name| params.freeze(name).unwrap());
-    let before = all_bits(&params);
-    params.write_grads(&[f32::NAN; ALL]).unwrap();
-    optimizer.step(&mut params).unwrap();
-    let outcome = optimizer.read_outcomes().unwrap()[0];
-    assert_eq!((outcome.skipped, outcome.norm, optimizer.applied("w").unwrap()), (false, 0.0, 0));
-    assert_eq!(all_bits(&params), before);
-}
-
-/// torch's `GradScaler.update`.
-#[expect(clippy::cast_possible_truncation, reason = "factors are exact in f32")]
-fn updated(scale: &mut f32, tracker: &mut u32, scaler: &GradScaler, found_inf: bool) {
-    if found_inf {
-        *scale *= scaler.backoff_factor as f32;
-        *tracker = 0;
-        return;
-    }
-    *tracker += 1;
-    if *tracker == scaler.growth_interval {
-        let grown = *scale * scaler.growth_factor as f32;
-        if grown.is_finite() {
-            *scale = grown;
-        }
-        *tracker = 0;
-    }
-}
-
-#[test]
-#[expect(clippy::cast_possible_truncation, reason = "factors are exact in f32")]
-fn the_loss_scale_is_torchs() {
-    let Some(gpu) = gpu() else { return };
-    let defaults = GradScaler { growth_interval: 3, ..GradScaler::default() };
-    assert_eq!((defaults.init_scale, defaults.growth_factor, defaults.backoff_factor), (65536.0, 2.0, 0.5));
-    assert_eq!(GradScaler::default().growth_interval, 2000);
-    let other =
-        GradScaler { init_scale: 1024.0, growth_factor: 4.0, backoff_factor: 0.25, growth_interval: 2 };
-    let largest = GradScaler { init_scale: 2f64.powi(126), growth_interval: 1, ..GradScaler::default() };
-    for (scaler, clip) in [(defaults.clone(), None), (other, None), (largest, None), (defaults, Some(2.0))] {
-        let transforms = Transforms {
-            grad_scaler: Some(scaler.clone()),
-            clip_grad_norm: clip.map(ClipGradNorm::new),
-            ..Transforms::default()
-        };
-        let sgd = json!({"name": "SGD", "lr": 1});
-        let (mut params, mut optimizer) = build(&gpu, &sgd, transforms);
-        let (mut scale, mut tracker) = (scaler.init_scale as f32, 0);
-        for step in 0..30 {
-            assert_eq!(params.gate().read(&gpu, 0).unwrap().loss_scale, scale);
-            let bad = [2, 7, 8, 20].contains(&step);
-            let before = params.read("s").unwrap();
-            // Small enough to survive the largest scale.
-            let mut grads: Vec<f32> = gradients(step, ALL).iter().map(|g| g * 0.125 * scale).collect();
-            grads[0] = if bad { f32::INFINITY } else { 0.0 };
-            params.write_grads(&grads).unwrap();
-            optimizer.step(&mut params).unwrap();
-            updated(&mut scale, &mut tracker, &scaler, bad);
-            let outcome = optimizer.read_outcomes().unwrap()[0];
-            assert_eq!((outcome.skipped, outcome.loss_scale), (bad, scale), "step {step}");
-            assert_eq!(params.gate().read(&gpu, 0).unwrap().growth_tracker, tracker);
-            if scale < 1e30 && clip.is_none() {
-                let unscaled: Vec<f32> = gradients(step, ALL).iter().map(|g| g * 0.125).collect();
-                let want = before.iter().zip(&unscaled[370..]).map(|(p, g)| if bad { *p } else { p - g });
-                assert_eq!(params.read("s").unwrap(), want.collect::<Vec<_>>(), "step {step}");
-            }
-            if let (Some(max_norm), false) = (clip, bad) {
-                // The norm is that of unscaled gradients.
-                let squares = gradients(step, ALL).into_iter().skip(1).map(|g| f64::from(g * 0.125).powi(2));
-                let norm = squares.sum::<f64>().sqrt();
-                assert!((f64::from(outcome.norm) - norm).abs() < 1e-5 * norm && norm > max_norm);
-            }
-        }
-    }
-}
-
-#[test]
-fn too_many_skipped_steps_in_a_row_are_an_error() {
-    let Some(gpu) = gpu() else { return };
-    let transforms = || Transforms { skip: Some(Skip { error_after: Some(3) }), ..Transforms::default() };
-    let (mut params, mut optimizer) = build(&gpu, &rules()[3], transforms());
-    let bad: Vec<bool> = vec![true, true, false, true, true, true];
-    for (step, bad) in bad.into_iter().enumerate() {
-        params.write_grads(&[if bad { f32::NAN } else { 0.5 }; ALL]).unwrap();
-        optimizer.step(&mut params).unwrap();
-        let outcome = optimizer.read_outcomes().unwrap()[0];
-        assert_eq!(outcome.skipped_in_a_row, [1, 2, 0, 1, 2, 3][step]);
-    }
-    let before = (all_bits(&params), optimizer.read_state_dict().unwrap());
-    params.write_grads(&[0.5; ALL]).unwrap();
-    let error = optimizer.step(&mut params).unwrap_err().to_string();
-    let message = "the gradients of 3 steps in a row were not finite: lower the learning rate, clip the gradients, \
-                   or look for what makes them so";
-    assert_eq!(error, message);
-    assert!((all_bits(&params), optimizer.read_state_dict().unwrap()) == before);
-    optimizer.set_transforms(transforms(), &params).unwrap();
-    optimizer.step(&mut params).unwrap();
-    assert_eq!(optimizer.attempted(), 7);
-}
-
-#[test]
-fn another_optimizer_finds_the_gate_open() {
-    let Some(gpu) = gpu() else { return };
-    let clip = Transforms { clip_grad_norm: Some(ClipGradNorm::new(1e-3)), ..skip() };
-    let (mut params, mut optimizer) = build(&gpu, &rules()[0], clip);
-    params.write_grads(&[f32::NAN; ALL]).unwrap();
-    optimizer.step(&mut params).unwrap();
-    drop(optimizer);
-    let mut other = optim::from_json(&json!({"name": "SGD", "lr": 1})).unwrap().build(&params).unwrap();
-    params.write_grads(&[0.5; ALL]).unwrap();
-    other.step(&mut params).unwrap();
-    assert_eq!(params.read("s").unwrap()[0], start()[370] - 0.5);
 }
