@@ -31,6 +31,7 @@ mod nadam;
 mod optimizer;
 mod outcome;
 mod plan;
+mod progress;
 mod radam;
 mod registry;
 mod rmsprop;

@@ -7,5 +7,5 @@ fn bounds_clipped(g: vec4f) -> vec4f {
 }
 
 fn bounds_penalised(g: vec4f, p: vec4f) -> vec4f {
-    return g + call.l1 * sign(p) + call.l2 * p;
+    return g + call.l1 * sign_of(p) + call.l2 * p;
 }

@@ -16,6 +16,9 @@ struct Call {
     backoff_factor: f32,
     growth_interval: u32,
     gate_entries: u32,
+    // This step in the history, and what of it is kept.
+    bit: u32,
+    keep: u32,
 }
 
 struct Entry {
@@ -88,7 +91,7 @@ fn main() {
 }
 
 fn count(skipped: bool) {
-    gate[0].history = (gate[0].history << 1u) | select(1u, 0u, skipped);
+    gate[0].history = (gate[0].history & call.keep) | select(call.bit, 0u, skipped);
     if skipped {
         gate[0].skipped += 1u;
         gate[0].skipped_in_a_row += 1u;

@@ -31,7 +31,7 @@ fn main(
         } else if NORM == 2u {
             total += g * g;
         } else if NORM == 3u {
-            total = select(max(total, abs(g)), abs(g), not_finite(g) == vec4u(1u));
+            total = bitcast<vec4f>(max(bitcast<vec4u>(total), bitcast<vec4u>(g) & vec4u(0x7fffffffu)));
         }
     }
     parts[call.out + number * 64u + lane] = vec2u(

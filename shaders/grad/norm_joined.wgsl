@@ -1,10 +1,8 @@
-// Two partial norms together. What is not finite stays so in a maximum too.
+// Two partial norms together. As bits, numbers without a sign have the order of their values, infinity comes after
+// them and NaN last: a maximum of bits loses neither.
 fn norm_joined(a: f32, b: f32) -> f32 {
     if NORM < 3u {
         return a + b;
     }
-    if (bitcast<u32>(a) & 0x7f800000u) == 0x7f800000u {
-        return a;
-    }
-    return select(max(a, b), b, (bitcast<u32>(b) & 0x7f800000u) == 0x7f800000u);
+    return bitcast<f32>(max(bitcast<u32>(a), bitcast<u32>(b)));
 }

@@ -1,11 +1,12 @@
 // Copies, for each run of tensors, the constants of the step that it really is: the host has computed them for every
-// count of steps that may have been applied, and the gate's history says how many were.
+// count of steps that may have been applied, and the gate's history says which were.
 struct Pick { runs: u32, words: u32, table: u32 }
 
 @group(0) @binding(0) var<uniform> pick: Pick;
 @group(0) @binding(1) var<uniform> gate: Gate;
 // The uniforms of this step. From `pick.table` on, for each run: the steps on their way that it took part in, as bits
-// of the history before this one, and the word at which its constants begin.
+// of the history; the word at which its constants begin; and six sets of those steps, or 0. Constants may also depend
+// on whether one of a set was applied: each set doubles the rows.
 @group(0) @binding(2) var<storage, read> table: array<u32>;
 // 64 words a run.
 @group(0) @binding(3) var<storage, read_write> picked: array<u32>;
@@ -22,7 +23,12 @@ fn main(
     }
     let run = i / pick.words;
     let word = i % pick.words;
-    // The lowest bit is this step's.
-    let row = countOneBits((gate.history >> 1u) & table[pick.table + run * 2u]);
-    picked[run * 64u + word] = table[table[pick.table + run * 2u + 1u] + row * pick.words + word];
+    let entry = pick.table + run * 8u;
+    var row = countOneBits(gate.history & table[entry]);
+    for (var mark = 0u; mark < 6u; mark++) {
+        if (gate.history & table[entry + 2u + mark]) != 0u {
+            row += (countOneBits(table[entry]) + 1u) << mark;
+        }
+    }
+    picked[run * 64u + word] = table[table[entry + 1u] + row * pick.words + word];
 }

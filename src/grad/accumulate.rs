@@ -6,7 +6,7 @@ use crate::Error;
 ///
 /// Whoever computes the gradients adds them: plans made with
 /// [`PlanOptions::accumulate`](crate::graph::PlanOptions::accumulate) from the second pass on, or
-/// [`ParamStore::add_grads`](crate::params::ParamStore::add_grads). The optimizer takes its step after every
+/// [`ParamStore::record_add_grads`](crate::params::ParamStore::record_add_grads). The optimizer takes its step after every
 /// `steps`-th; a rest is not applied. Dividing costs nothing.
 ///
 /// torch adds and lets the caller divide the loss, which is [`Reduction::Sum`]; optax's `MultiSteps` takes the

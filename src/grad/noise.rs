@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::riders::at_least_in_32_bits;
 use crate::Error;
 use crate::error::at_least;
 
@@ -29,7 +30,7 @@ impl Default for Noise {
 
 impl Noise {
     pub(super) fn check(&self) -> Result<(), Error> {
-        at_least("noise.eta", self.eta, 0.0)?;
+        at_least_in_32_bits("noise.eta", self.eta, 0.0)?;
         at_least("noise.gamma", self.gamma, 0.0)
     }
 

@@ -11,7 +11,7 @@ use crate::gpu::{
     grid, uniform,
 };
 use crate::layout::Layout;
-use crate::params::{Gate, ParamStore};
+use crate::params::{Gate, GateValues, ParamStore};
 
 uniform! {
     struct NormCall { first: u32, len: u32, groups: u32, out: u32 }
@@ -35,6 +35,8 @@ uniform! {
         backoff_factor: f32,
         growth_interval: u32,
         gate_entries: u32,
+        bit: u32,
+        keep: u32,
     }
 }
 
@@ -73,12 +75,14 @@ struct Bound {
 }
 
 impl Passes {
-    /// Appends the uniforms of a step over the tensors that are not frozen.
+    /// Appends the uniforms of a step over the tensors that are not frozen. Its number says where it lies in the
+    /// history.
     pub(crate) fn compute(
         &mut self,
         transforms: &Transforms,
         layout: &Layout,
         frozen: &[bool],
+        number: u64,
         bytes: &mut Vec<u8>,
     ) {
         self.norms.clear();
@@ -101,6 +105,7 @@ impl Passes {
             (call.entry, call.entries) = (count(entry), count(entries));
             (call.first, call.count, call.gate_entries) =
                 (count(first), count(sums), count(layout.groups().len()));
+            (call.bit, call.keep) = (GateValues::history_bit(number), GateValues::history_kept(number));
             self.decide_calls.push(push(bytes, &call));
         }
     }

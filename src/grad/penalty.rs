@@ -30,8 +30,14 @@ impl Penalty {
         at_least("penalty.l2", self.l2, 0.0)
     }
 
-    /// Adds its factors to those of each tensor of the layout.
-    pub(super) fn add_to(&self, layout: &Layout, factors: &mut [[f64; 2]]) -> Result<(), Error> {
+    /// The factors of all penalties together, for each tensor of the layout.
+    pub(super) fn factors(penalties: &[Self], layout: &Layout) -> Result<Vec<[f64; 2]>, Error> {
+        let mut factors = vec![[0.0; 2]; layout.spans().len()];
+        penalties.iter().try_for_each(|penalty| penalty.add_to(layout, &mut factors))?;
+        Ok(factors)
+    }
+
+    fn add_to(&self, layout: &Layout, factors: &mut [[f64; 2]]) -> Result<(), Error> {
         let groups: Vec<usize> =
             self.groups.iter().map(|name| layout.group(name)).collect::<Result<_, _>>()?;
         let tensors: Vec<usize> =

@@ -1,6 +1,6 @@
 //! What rides in the optimizer's own dispatch: clip by value, noise, penalties.
 
-use super::Transforms;
+use super::{Penalty, Transforms};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu};
 use crate::layout::Layout;
@@ -72,12 +72,15 @@ pub(crate) struct Riders {
 
 impl Riders {
     pub(crate) fn new(gpu: &Gpu, transforms: &Transforms, layout: &Layout) -> Result<Self, Error> {
-        let mut factors = vec![[0.0; 2]; layout.spans().len()];
-        for penalty in &transforms.penalties {
-            penalty.add_to(layout, &mut factors)?;
-        }
-        let tensors =
-            factors.iter().map(|&[l1, l2]| Rider { l1: narrow(l1), l2: narrow(2.0 * l2) }).collect();
+        let factors = Penalty::factors(&transforms.penalties, layout)?;
+        let factor =
+            |name: &str, factor: f64| at_least_in_32_bits(name, factor, 0.0).map(|()| narrow(factor));
+        let tensors = factors
+            .iter()
+            .map(|&[l1, l2]| {
+                Ok(Rider { l1: factor("penalty.l1", l1)?, l2: factor("twice penalty.l2", 2.0 * l2)? })
+            })
+            .collect::<Result<_, Error>>()?;
         let bounded = transforms.clip_grad_value.is_some() || !transforms.penalties.is_empty();
         let variant = match (&transforms.noise, bounded) {
             (Some(_), _) => Variant::Noisy,
@@ -88,13 +91,19 @@ impl Riders {
             tensors,
             variant,
             scale: narrow(transforms.scale()),
-            clip_value: narrow(
-                transforms.clip_grad_value.unwrap_or(f64::from(f32::MAX)).min(f32::MAX.into()),
-            ),
+            clip_value: transforms.clip_grad_value.map_or(f32::INFINITY, narrow),
             seed: transforms.noise.as_ref().map_or(0, |noise| noise.seed),
             real: if variant == Variant::Noisy { real(gpu, layout)? } else { Vec::new() },
         })
     }
+}
+
+/// Refuses what is below `min` or becomes infinite in 32 bits, which would make padding NaN.
+pub(super) fn at_least_in_32_bits(name: &str, value: f64, min: f64) -> Result<(), Error> {
+    if value >= min && narrow(value).is_finite() {
+        return Ok(());
+    }
+    Err(Error::constant(name, format!("finite in 32 bits and at least {min}"), value))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]

@@ -7,13 +7,13 @@ use crate::error::above;
 /// factor that does not overflow. A step whose gradients did is skipped.
 ///
 /// The factor lives on the device, in the store's gate: plans multiply by it
-/// ([`PlanOptions::scaled`](crate::graph::PlanOptions::scaled)), and the optimizer divides by it.
+/// (`PlanOptions::scaled`), and the optimizer divides by it.
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/amp.html#torch.amp.GradScaler>.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GradScaler {
-    /// The first factor, above 0. Default 65536.
+    /// The first factor, in [2^-126, 2^126]. Default 65536.
     pub init_scale: f64,
     /// What it grows by, above 1. Default 2.
     pub growth_factor: f64,
@@ -31,7 +31,11 @@ impl Default for GradScaler {
 
 impl GradScaler {
     pub(super) fn check(&self) -> Result<(), Error> {
-        above("grad_scaler.init_scale", self.init_scale, 0.0)?;
+        // The reciprocal divides gradients.
+        let scales = f64::from(f32::MIN_POSITIVE)..=1.0 / f64::from(f32::MIN_POSITIVE);
+        if !scales.contains(&self.init_scale) {
+            return Err(Error::constant("grad_scaler.init_scale", "in [2^-126, 2^126]", self.init_scale));
+        }
         above("grad_scaler.growth_factor", self.growth_factor, 1.0)?;
         above("grad_scaler.backoff_factor", self.backoff_factor, 0.0)?;
         if self.backoff_factor >= 1.0 {

@@ -137,6 +137,20 @@ impl Transforms {
         self.may_skip() || self.clip_grad_norm.is_some()
     }
 
+    /// The value of all penalties, from the parameters as they are now.
+    pub(crate) fn read_penalty(&self, params: &ParamStore) -> Result<f64, Error> {
+        let mut total = 0.0;
+        for (span, [l1, l2]) in
+            params.layout().spans().iter().zip(Penalty::factors(&self.penalties, params.layout())?)
+        {
+            if (l1, l2) != (0.0, 0.0) {
+                let of = |p: f32| l1 * f64::from(p).abs() + l2 * f64::from(p).powi(2);
+                total += params.read(&span.name)?.into_iter().map(of).sum::<f64>();
+            }
+        }
+        Ok(total)
+    }
+
     /// What the sum of accumulated gradients is multiplied by.
     pub(crate) fn scale(&self) -> f64 {
         self.accumulate.as_ref().map_or(1.0, Accumulate::scale)

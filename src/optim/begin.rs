@@ -12,7 +12,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         for ((span, progress), _) in tensors.filter(|(_, frozen)| !**frozen) {
             let rule = &self.groups[span.group].rule;
             // A step that may yet have been skipped has written them already.
-            let fresh = used_slots(rule) & !progress.live & !progress.begun;
+            let fresh = used_slots(rule) & !progress.live & !progress.begun();
             for (bit, slot) in self.plan.slots.iter().enumerate().filter(|(bit, _)| fresh & (1 << bit) != 0) {
                 let value = f32_of(rule.initial(bit));
                 if let (Some(flat), true) = (slot, value != 0.0) {

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::any::{AnyRule, overridden, used_slots};
 use super::outcome::Outcomes;
 use super::plan::{Needs, Plan};
+use super::progress::Progress;
 use super::rule::f32_of;
-use super::runs::Progress;
 use super::shader::WORKGROUP;
 use super::step::{Inputs, StepUniforms};
 use crate::Error;
@@ -53,7 +53,7 @@ pub struct Optimizer<R> {
     /// What has become of steps, where transforms look at the gradients.
     pub(super) outcomes: Option<Outcomes>,
     /// The latest recorded step that is neither submitted nor abandoned.
-    latest: Option<Held>,
+    pub(super) latest: Option<Held>,
 }
 
 #[derive(Debug)]
@@ -92,6 +92,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             latest: None,
             layout,
         };
+        params.gate().write(&optimizer.gpu, GateValues::OPEN)?;
         // So that what is wrong with kernel or device is said here, not in the first step.
         optimizer.compute(params)?;
         optimizer.prepare(params)?;
@@ -130,15 +131,16 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// [`Error::Constant`] for an option out of its range; [`Error::UnknownName`] for a group or tensor of a
-    /// penalty; [`Error::Mismatch`] for another store; [`Error::RingFull`] while outcomes of steps are on their
-    /// way: [`Optimizer::read_outcomes`] waits for them; what a transform of one's own refuses. Then nothing was
+    /// penalty; [`Error::Mismatch`] for another store; [`Error::Config`] while outcomes of steps are on their way, for
+    /// which [`Optimizer::read_outcomes`] waits; what a transform of one's own refuses. Then nothing was
     /// changed.
     pub fn set_transforms(&mut self, mut transforms: Transforms, params: &ParamStore) -> Result<(), Error> {
         transforms.check()?;
         self.check_store(params)?;
+        self.hear()?;
         if self.outcomes.as_ref().is_some_and(|outcomes| !outcomes.is_idle()) {
-            let advice = "read_outcomes of the steps on their way first";
-            return Err(Error::RingFull { ring: "outcome", slots: Plan::RING, advice });
+            let reason = "the outcomes of some steps are on their way: submit these, and read_outcomes first";
+            return Err(Error::Config { what: "transforms".into(), reason: reason.into() });
         }
         let riders = Riders::new(&self.gpu, &transforms, &self.layout)?;
         for custom in &mut transforms.custom {
@@ -146,7 +148,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         }
         let loss_scale = transforms.grad_scaler.as_ref().map_or(1.0, |scaler| f32_of(scaler.init_scale));
         let need_a_pass = transforms.need_a_pass();
-        let outcomes = || Outcomes::new(&self.gpu, params.shared_gate(), Plan::RING, self.attempted);
+        let outcomes = || Outcomes::new(&self.gpu, params.shared_gate(), Plan::RING);
         let outcomes = need_a_pass.then(outcomes).transpose()?;
         params.gate().write(&self.gpu, GateValues { loss_scale, ..GateValues::OPEN })?;
         (self.transforms, self.riders, self.outcomes) = (transforms, riders, outcomes);
@@ -158,6 +160,16 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// What happens to the gradients before the rule.
     pub fn transforms(&self) -> &Transforms {
         &self.transforms
+    }
+
+    /// Waits for the device and computes, in f64, what the penalties add to the loss at the parameters as they are
+    /// now, those of frozen tensors included; 0 without penalties.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for another store; [`Error::DeviceLost`].
+    pub fn read_penalty(&self, params: &ParamStore) -> Result<f64, Error> {
+        self.check_store(params)?;
+        self.transforms.read_penalty(params)
     }
 
     /// Where each tensor lies.
@@ -175,7 +187,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.attempted
     }
 
-    /// Steps that have changed a tensor: what bias corrections count.
+    /// Steps that have changed a tensor: what bias corrections count. Where steps may be skipped, those whose
+    /// outcome has arrived; [`Optimizer::read_outcomes`] waits for all.
     ///
     /// # Errors
     /// [`Error::UnknownName`].
@@ -210,12 +223,13 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    /// One step, submitted at once.
+    /// One step, submitted at once. Where steps may be skipped, it waits for the oldest of eight on their way.
     ///
     /// # Errors
     /// As [`Optimizer::record`].
     pub fn step(&mut self, params: &mut ParamStore) -> Result<(), Error> {
         let gpu = self.gpu.clone();
+        self.make_room()?;
         let mut encoder = gpu.encoder("optimizer step");
         let ticket = self.record(&mut encoder, params)?;
         let result = gpu.submit(encoder);
@@ -229,7 +243,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// What [`Rule::check`](super::Rule::check) says of a group's options; [`Error::RingFull`];
     /// [`Error::Mismatch`] for another store; [`Error::DeviceLost`]; [`Error::Limit`] where new options need
-    /// another slot. Then nothing was recorded or counted.
+    /// another slot; [`Error::NonFinite`] after as many skipped steps in a row as are allowed; what a transform of
+    /// one's own says. Then nothing was recorded or counted.
     pub fn record(
         &mut self,
         encoder: &mut wgpu::CommandEncoder,
@@ -278,11 +293,11 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             let groups = grid(dispatch.vectors.div_ceil(WORKGROUP));
             recorder.dispatch(&bound.kernel, &bound.groups[dispatch.window], &offsets, groups);
         }
+        self.count(params);
         if let Some(outcomes) = &mut self.outcomes {
             let may_skip = self.transforms.may_skip();
-            outcomes.record(recorder, self.attempted, &ticket, may_skip)?;
+            outcomes.record(recorder, self.attempted - 1, &ticket, may_skip)?;
         }
-        self.count(params);
         self.latest = Some(ticket.held());
         Ok(ticket)
     }
@@ -300,21 +315,23 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 
     /// Says that the commands of the latest recorded step will never be submitted: it is as if it had not
-    /// been recorded. Of an earlier one only the slot is freed, and its count stays.
+    /// been recorded. Of an earlier one the slot is freed; it stays attempted, and applied too unless steps may be
+    /// skipped.
     ///
     /// # Errors
     /// [`Error::Mismatch`] for a ticket of another optimizer.
     pub fn abandoned(&mut self, ticket: Ticket) -> Result<(), Error> {
         let is_latest = self.latest.as_ref().is_some_and(|latest| ticket.holds(latest));
-        let back = self.outcomes.as_mut().and_then(|outcomes| outcomes.abandoned(&ticket));
+        let pending = self.outcomes.as_mut().and_then(|outcomes| outcomes.abandoned(&ticket));
         self.plan.submitted(ticket)?;
-        if let (Some(back), false) = (back, is_latest) {
-            self.progress.iter_mut().for_each(|progress| progress.forget(back));
+        match pending {
+            Some(step) => self.progress.iter_mut().for_each(|progress| progress.settle(step, false)),
+            None if is_latest => self.uniforms.undo(&self.layout, &mut self.progress),
+            None => {}
         }
         if is_latest {
             self.latest = None;
             self.attempted -= 1;
-            self.uniforms.undo(&self.layout, &mut self.progress);
         }
         Ok(())
     }
@@ -356,7 +373,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.uniforms.bytes.clear();
         if self.transforms.need_a_pass() {
             let bytes = &mut self.uniforms.bytes;
-            self.passes.compute(&self.transforms, &self.layout, params.frozen(), bytes);
+            let number = self.outcomes.as_ref().map_or(0, Outcomes::next);
+            self.passes.compute(&self.transforms, &self.layout, params.frozen(), number, bytes);
         }
         let deviation = self.transforms.noise.as_ref().map_or(0.0, |noise| noise.deviation(self.attempted));
         let inputs = Inputs {
@@ -374,20 +392,15 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     fn count(&mut self, params: &ParamStore) {
         self.attempted += 1;
         let may_skip = self.transforms.may_skip();
+        let step = GateValues::history_bit(self.outcomes.as_ref().map_or(0, Outcomes::next));
         let spans = self.layout.spans().iter().zip(params.frozen());
         for ((span, frozen), progress) in spans.zip(&mut self.progress) {
-            if may_skip {
-                progress.pending = progress.pending << 1 | u32::from(!frozen);
-            }
             if *frozen {
                 continue;
             }
-            let used = used_slots(&self.groups[span.group].rule);
-            if may_skip {
-                progress.begun |= used;
-            } else {
-                progress.applied += 1;
-                progress.live |= used;
+            progress.begin(step, used_slots(&self.groups[span.group].rule));
+            if !may_skip {
+                progress.settle(step, true);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::any::AnyRule;
 use super::optimizer::Optimizer;
-use super::runs::Progress;
+use super::progress::Progress;
 use crate::Error;
 use crate::gpu::{Gpu, Held, ReadRing, Recorder, Ticket};
 use crate::params::{Gate, GateValues};
@@ -28,38 +28,59 @@ pub struct Outcome {
     pub skipped_in_a_row: u32,
 }
 
-/// Steps on their way whose outcomes the host does not know yet.
+/// Steps whose outcomes the host does not know yet, and outcomes that nobody has asked for.
 #[derive(Debug)]
 pub(super) struct Outcomes {
     ring: ReadRing,
     gate: Arc<Gate>,
-    /// Steps that may turn out to have been skipped, the oldest first.
-    pending: VecDeque<u64>,
-    /// Recorded steps that are neither submitted nor abandoned.
-    recorded: Vec<(Held, u64)>,
-    /// Steps before this one belong to a state that was replaced.
-    since: u64,
+    /// The number of the next step. It goes on where a state dict takes the steps back.
+    next: u64,
+    /// In the order in which they were recorded.
+    underway: Vec<Underway>,
     arrived: VecDeque<Outcome>,
     failed: Option<u32>,
 }
 
+#[derive(Debug)]
+struct Underway {
+    number: u64,
+    step: u64,
+    /// Until it is submitted or abandoned.
+    ticket: Option<Held>,
+    /// Whether it may turn out to have been skipped, and somebody still wants to know.
+    pending: bool,
+    /// Whether it belongs to a state that was replaced.
+    stale: bool,
+}
+
 impl Outcomes {
-    pub(super) fn new(gpu: &Gpu, gate: &Arc<Gate>, slots: usize, since: u64) -> Result<Self, Error> {
+    pub(super) fn new(gpu: &Gpu, gate: &Arc<Gate>, slots: usize) -> Result<Self, Error> {
         Ok(Self {
             ring: ReadRing::new(gpu, slots)?,
             gate: gate.clone(),
-            pending: VecDeque::new(),
-            recorded: Vec::new(),
-            since,
+            next: 0,
+            underway: Vec::new(),
             arrived: VecDeque::new(),
             failed: None,
         })
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.recorded.is_empty() && self.ring.in_flight() == 0
+        self.underway.is_empty()
     }
 
+    /// The number of the step that is recorded next.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether another step could not be told from one that is on its way.
+    fn is_full(&self) -> bool {
+        let oldest = self.underway.iter().filter(|step| step.pending).map(|step| step.number).min();
+        self.ring.is_full() || oldest.is_some_and(|oldest| self.next - oldest >= GateValues::HISTORY)
+    }
+
+    /// Records the copy of a step's outcome; a norm alone is not kept where the ring is full.
     pub(super) fn record(
         &mut self,
         recorder: &mut Recorder<'_>,
@@ -67,47 +88,47 @@ impl Outcomes {
         ticket: &Ticket,
         may_skip: bool,
     ) -> Result<(), Error> {
-        let source = (self.gate.raw(), size_of::<GateValues>() as u64);
-        self.ring.record(recorder, step, &[source])?;
-        self.recorded.push((ticket.held(), step));
-        if may_skip {
-            self.pending.push_back(step);
+        if !may_skip && self.ring.is_full() {
+            return Ok(());
         }
+        let (number, source) = (self.next, (self.gate.raw(), size_of::<GateValues>() as u64));
+        self.ring.record(recorder, number, &[source])?;
+        self.next += 1;
+        let ticket = Some(ticket.held());
+        self.underway.push(Underway { number, step, ticket, pending: may_skip, stale: false });
         Ok(())
     }
 
-    fn take_recorded(&mut self, ticket: &Ticket) -> Option<u64> {
-        let place = self.recorded.iter().position(|(held, _)| ticket.holds(held))?;
-        Some(self.recorded.remove(place).1)
+    fn place(&self, ticket: &Ticket) -> Option<usize> {
+        let is_its = |held: &Held| ticket.holds(held);
+        self.underway.iter().position(|step| step.ticket.as_ref().is_some_and(is_its))
     }
 
     pub(super) fn submitted(&mut self, ticket: &Ticket) {
-        if let Some(step) = self.take_recorded(ticket) {
-            self.ring.submitted_one(step);
+        if let Some(place) = self.place(ticket) {
+            let step = &mut self.underway[place];
+            step.ticket = None;
+            self.ring.submitted_one(step.number);
         }
     }
 
-    /// How many steps ago a step that will never be was recorded, if it was pending.
+    /// Forgets a step that will never be. Its bit in the history, if it was pending.
     pub(super) fn abandoned(&mut self, ticket: &Ticket) -> Option<u32> {
-        let step = self.take_recorded(ticket)?;
-        self.ring.abandoned_one(step);
-        let place = self.pending.iter().position(|pending| *pending == step)?;
-        self.pending.remove(place);
-        u32::try_from(self.pending.len() - place).ok()
+        let step = self.underway.remove(self.place(ticket)?);
+        self.ring.abandoned_one(step.number);
+        if step.number + 1 == self.next {
+            self.next = step.number;
+        }
+        step.pending.then(|| GateValues::history_bit(step.number))
     }
 
     /// Forgets what earlier steps will turn out to be: their state was replaced.
-    pub(super) fn forget(&mut self, attempted: u64) {
-        self.since = attempted;
-        self.pending.clear();
+    pub(super) fn forget(&mut self) {
+        for step in &mut self.underway {
+            (step.pending, step.stale) = (false, true);
+        }
         self.arrived.clear();
         self.failed = None;
-    }
-
-    /// Bits of the device's history that steps recorded and not submitted will push.
-    fn ahead(&self) -> u32 {
-        let ahead = self.recorded.iter().filter(|(_, step)| self.pending.contains(step)).count();
-        u32::try_from(ahead).expect("few steps are recorded")
     }
 }
 
@@ -115,7 +136,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// The oldest outcome that has arrived and was not given out, without waiting; `None` also where transforms
     /// need no pass over the gradients.
     ///
-    /// Of outcomes that nobody asks for the latest 4,096 are kept.
+    /// Of outcomes that nobody asks for the latest 4,096 are kept. Where no step can be skipped, the norms of steps
+    /// that are recorded while eight are on their way are not kept.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -166,19 +188,18 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    fn learn(&mut self, step: u64, bytes: &[u8]) {
+    fn learn(&mut self, number: u64, bytes: &[u8]) {
         let Some(outcomes) = &mut self.outcomes else { return };
-        if step < outcomes.since {
+        let Some(place) = outcomes.underway.iter().position(|step| step.number == number) else { return };
+        let Underway { step, pending, stale, .. } = outcomes.underway.remove(place);
+        if stale {
             return;
         }
         let values: GateValues = bytemuck::pod_read_unaligned(bytes);
         let skipped = values.skip != 0;
-        if outcomes.pending.front() == Some(&step) {
-            let oldest = u32::try_from(outcomes.pending.len() - 1).expect("few steps are pending");
-            outcomes.pending.pop_front();
-            for progress in &mut self.progress {
-                progress.settle(oldest, !skipped);
-            }
+        if pending {
+            let bit = GateValues::history_bit(number);
+            self.progress.iter_mut().for_each(|progress| progress.settle(bit, !skipped));
         }
         let GateValues { norm, loss_scale, skipped_in_a_row, .. } = values;
         outcomes.arrived.push_back(Outcome { step, skipped, norm, loss_scale, skipped_in_a_row });
@@ -189,13 +210,25 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         outcomes.failed = most.filter(|&most| skipped && skipped_in_a_row >= most).map(|_| skipped_in_a_row);
     }
 
+    /// Waits until the outcome of another step can be taken, if there is something to wait for.
+    pub(super) fn make_room(&mut self) -> Result<(), Error> {
+        self.hear()?;
+        while self.transforms.may_skip()
+            && let Some(outcomes) = self.outcomes.as_mut().filter(|outcomes| outcomes.is_full())
+            && let Some((number, bytes)) = outcomes.ring.read_next(&self.gpu)?
+        {
+            self.learn(number, &bytes);
+        }
+        Ok(())
+    }
+
     /// Refuses if too many steps in a row were skipped, or no further outcome can be taken.
     pub(super) fn check_outcomes(&self) -> Result<(), Error> {
         let Some(outcomes) = &self.outcomes else { return Ok(()) };
         if let Some(steps) = outcomes.failed {
             return Err(Error::NonFinite(format!("the gradients of {steps} steps in a row were not finite")));
         }
-        if outcomes.ring.is_full() {
+        if self.transforms.may_skip() && outcomes.is_full() {
             return Err(Error::RingFull {
                 ring: "outcome",
                 slots: super::plan::Plan::RING,
@@ -207,18 +240,17 @@ impl<R: AnyRule + Clone> Optimizer<R> {
 
     /// Where each tensor stands once all submitted steps are done, with what the gate says then.
     pub(super) fn progress_after(&self, gate: Option<GateValues>) -> Vec<Progress> {
-        let (Some(outcomes), Some(gate)) = (&self.outcomes, gate) else { return self.progress.clone() };
+        let Some(gate) = gate else { return self.progress.clone() };
         let settled = |progress: &Progress| {
-            let applied = (gate.history & (progress.pending >> outcomes.ahead())).count_ones();
-            let after = progress.after(applied);
-            Progress { applied: after.step - 1, live: after.live, ..Progress::default() }
+            let after = progress.after(gate.history);
+            Progress::new(after.step - 1, after.live)
         };
         self.progress.iter().map(settled).collect()
     }
 
     /// The gate, if outcomes of steps are not known yet.
     pub(super) fn waiting(&self) -> Option<&Gate> {
-        let outcomes = self.outcomes.as_ref().filter(|outcomes| !outcomes.pending.is_empty())?;
-        Some(&outcomes.gate)
+        let outcomes = self.outcomes.as_ref()?;
+        outcomes.underway.iter().any(|step| step.pending).then_some(&*outcomes.gate)
     }
 }

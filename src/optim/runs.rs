@@ -1,52 +1,8 @@
 use std::ops::Range;
 
-use super::StepInfo;
+use super::progress::Progress;
 use crate::grad::Rider;
 use crate::layout::Layout;
-
-/// What a tensor has behind it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Progress {
-    /// Steps applied.
-    pub(super) applied: u64,
-    /// One bit for each slot that a step has used.
-    pub(super) live: u32,
-    /// One bit for each of the latest steps that may yet turn out to have been skipped, the lowest for the
-    /// last: 1 if the tensor took part.
-    pub(super) pending: u32,
-    /// One bit for each slot that one of them uses.
-    pub(super) begun: u32,
-}
-
-impl Progress {
-    /// Where the tensor stands if `more` of the pending steps were applied.
-    pub(super) fn after(self, more: u32) -> StepInfo {
-        let live = if more == 0 { self.live } else { self.live | self.begun };
-        StepInfo { step: self.applied + u64::from(more) + 1, live }
-    }
-
-    /// The oldest pending step, `oldest` steps ago, has turned out to be applied or skipped.
-    pub(super) fn settle(&mut self, oldest: u32, applied: bool) {
-        let bit = 1 << oldest;
-        if applied && self.pending & bit != 0 {
-            self.applied += 1;
-            self.live |= self.begun;
-        }
-        self.pending &= !bit;
-        if self.pending == 0 {
-            self.begun = 0;
-        }
-    }
-
-    /// A pending step, `back` steps ago, has never been.
-    pub(super) fn forget(&mut self, back: u32) {
-        let later = (1 << back) - 1;
-        self.pending = (self.pending & later) | ((self.pending >> 1) & !later);
-        if self.pending == 0 {
-            self.begun = 0;
-        }
-    }
-}
 
 /// Neighbouring tensors of one group that stand at the same point, and so share a step's constants.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,7 +74,7 @@ mod tests {
         let same = [Progress::default(); 4];
         assert_eq!(ranges(&same, &[false; 4]), [(0, 0..40_192), (1, 40_192..40_256)]);
         let mut ahead = same;
-        ahead[1].applied = 1;
+        ahead[1] = Progress::new(1, 0);
         assert_eq!(
             ranges(&ahead, &[false; 4]),
             [(0, 0..40_000), (0, 40_000..40_128), (0, 40_128..40_192), (1, 40_192..40_256)]

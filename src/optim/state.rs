@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::Optimizer;
 use super::any::{AnyRule, options, used_slots};
 use super::optimizer::Group;
-use super::runs::Progress;
+use super::progress::Progress;
 use crate::Error;
 use crate::error::at_least;
 use crate::layout::Span;
@@ -154,8 +154,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.progress = progress;
         self.attempted = dict.attempted;
         if let Some(outcomes) = &mut self.outcomes {
-            outcomes.forget(self.attempted);
+            outcomes.forget();
         }
+        self.latest = None;
         Ok(())
     }
 
@@ -200,7 +201,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 return refuse(format!("{name} has {} steps, expected at most {MOST_STEPS}", tensor.step));
             }
             let live = live_slots(span, tensor, &groups[span.group].rule)?;
-            progress[index] = Progress { applied: tensor.step, live, ..Progress::default() };
+            progress[index] = Progress::new(tensor.step, live);
         }
         Ok(progress)
     }

@@ -1,7 +1,8 @@
 use std::ops::Range;
 
+use super::progress::{MOST_SLOTS, Progress};
 use super::rule::f32_of;
-use super::runs::{self, Progress, Run};
+use super::runs::{self, Run};
 use super::shader::{Call, MAXIMIZE, PickCall};
 use super::{AnyRule, Slot};
 use crate::Error;
@@ -70,14 +71,14 @@ impl StepUniforms {
         for (number, run) in runs.iter().enumerate() {
             let rule = rules(run.group);
             let first = UniformRing::align(bytes);
-            // A row for each count of pending steps that may have been applied.
-            for more in 0..=run.before.pending.count_ones() {
+            for step in run.before.rows() {
                 let row = bytes.len();
-                rule.hyper_bytes(&run.before.after(more), bytes);
+                rule.hyper_bytes(&step, bytes);
                 check_finite(rule, &bytes[row..])?;
                 words = (bytes.len() - row) / 4;
             }
             table.extend([run.before.pending, first / 4]);
+            table.extend(run.before.marks().chain(std::iter::repeat(0)).take(MOST_SLOTS));
             let hyper = if inputs.may_skip { count(number * UniformRing::ALIGN) } else { first };
             for (window, range) in runs::cut(layout, run.range.clone()) {
                 let call = UniformRing::align(bytes);
@@ -100,9 +101,8 @@ impl StepUniforms {
     /// Puts the tensors of the computed step back to where they stood before it.
     pub(super) fn undo(&self, layout: &Layout, progress: &mut [Progress]) {
         for (span, progress) in layout.spans().iter().zip(progress) {
-            match self.runs.iter().find(|run| run.range.contains(&span.first)) {
-                Some(run) => *progress = run.before,
-                None => progress.forget(0),
+            if let Some(run) = self.runs.iter().find(|run| run.range.contains(&span.first)) {
+                *progress = run.before;
             }
         }
     }

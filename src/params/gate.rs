@@ -21,7 +21,8 @@ uniform! {
         pub skipped: u32,
         /// Steps skipped since the last one that was applied.
         pub skipped_in_a_row: u32,
-        /// A bit for each of the last 32 steps under such a policy, the lowest for the last: 1 if it was applied.
+        /// A bit for each of the last eight steps under such a policy, that of its number modulo 32: 1 if it was
+        /// applied.
         pub history: u32,
     }
 }
@@ -39,10 +40,27 @@ impl GateValues {
         skipped_in_a_row: 0,
         history: 0,
     };
+
+    /// Steps on their way lie within this many of each other.
+    pub(crate) const HISTORY: u64 = 8;
+
+    /// A step's bit in the history.
+    pub(crate) fn history_bit(number: u64) -> u32 {
+        1 << (number % 32)
+    }
+
+    /// The bits of the history that a step keeps: not its own, and not those of steps that cannot be on their way
+    /// with it, so that one which is never submitted counts as not applied.
+    pub(crate) fn history_kept(number: u64) -> u32 {
+        let far = (Self::HISTORY..=32 - Self::HISTORY).map(|ahead| Self::history_bit(number + ahead));
+        !far.fold(Self::history_bit(number), |mask, bit| mask | bit)
+    }
 }
 
 /// A small buffer between gradient transforms, which write it as storage, and the optimizer's frame,
 /// which reads it as a uniform. So a clip or a skipped step needs no read-back.
+///
+/// It serves one optimizer at a time: building one opens it anew.
 ///
 /// It holds [`GateValues`] once for each group, 256 bytes apart. Those of the first group are those of the step;
 /// of the others only `grad_scale`, `skip` and `norm` are used, where norms are clipped group by group.

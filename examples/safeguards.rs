@@ -1,0 +1,154 @@
+//! What clipping and noise do to gradients of very different sizes, as three histograms in one picture.
+//!
+//! `cargo run --release --example safeguards -- --out target/safeguards`
+//!
+//! A thousand samples of a hundred gradients, half of them near 0.01 and half near 100, go through the device as one
+//! set of gradients: as they are, clipped to a norm of 1, and with noise of deviation 1e-3.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use gradus::grad::{ClipGradNorm, Noise, Transforms};
+use gradus::optim::{Rule, SGD};
+use gradus::{Gpu, GpuOptions, ParamStore};
+use plotters::prelude::*;
+use rand_distr::{Distribution, StandardNormal};
+use rand_pcg::Pcg32;
+
+const SAMPLES: usize = 1000;
+const DIMENSIONS: usize = 100;
+
+#[derive(Debug, Parser)]
+struct Args {
+    /// Folder of the picture.
+    #[arg(long, default_value = "target/safeguards")]
+    out: PathBuf,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// The gradients that reach a rule.
+fn through(gpu: &Gpu, transforms: Transforms, gradients: &[f32]) -> Result<Vec<f32>> {
+    let zeros = vec![0.0; gradients.len()];
+    let mut params = ParamStore::builder().tensor("g", [SAMPLES, DIMENSIONS], &zeros).build(gpu)?;
+    // From zero and with a rate of 1, going up makes parameters of gradients.
+    let mut optimizer = SGD { lr: 1.0, maximize: true, ..SGD::default() }.build(&params)?;
+    optimizer.set_transforms(transforms, &params)?;
+    params.write_grads(gradients)?;
+    optimizer.step(&mut params)?;
+    Ok(params.read("g")?)
+}
+
+fn norm(values: &[f32]) -> f64 {
+    values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
+}
+
+/// Root of the mean square.
+fn size(values: &[f64]) -> f64 {
+    (values.iter().map(|x| x * x).sum::<f64>() / values.len() as f64).sqrt()
+}
+
+/// Of each sample the columns of a half.
+fn half(values: &[f32], columns: Range<usize>) -> Vec<f64> {
+    values.chunks(DIMENSIONS).flat_map(|row| row[columns.clone()].iter().map(|x| f64::from(*x))).collect()
+}
+
+fn check(original: &[f32], clipped: &[f32], noisy: &[f32]) -> Result<()> {
+    let (small, large) = (0..DIMENSIONS / 2, DIMENSIONS / 2..DIMENSIONS);
+    ensure!(norm(original) > 1e4 && (norm(clipped) - 1.0).abs() < 1e-4, "the norm is {}", norm(clipped));
+    // The direction stays.
+    let product: f64 = original.iter().zip(clipped).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+    let cosine = product / norm(original) / norm(clipped);
+    ensure!((cosine - 1.0).abs() < 1e-6, "the cosine is {cosine}");
+    let (before, after) = (half(original, small.clone()), half(clipped, small.clone()));
+    let factor = size(&after) / size(&before);
+    ensure!((factor * norm(original) - 1.0).abs() < 1e-3, "small gradients were multiplied by {factor}");
+    let added: Vec<f64> = noisy.iter().zip(original).map(|(a, b)| f64::from(*a) - f64::from(*b)).collect();
+    let of_small: Vec<f64> = added.chunks(DIMENSIONS).flat_map(|row| row[small.clone()].to_vec()).collect();
+    let mean = of_small.iter().sum::<f64>() / of_small.len() as f64;
+    ensure!(mean.abs() < 3e-5 && (size(&of_small) - 1e-3).abs() < 2e-5, "noise {mean} ± {}", size(&of_small));
+    println!("{:<10} {:>12} {:>14} {:>14}", "", "norm", "small, rms", "large, rms");
+    for (name, values) in [("original", original), ("clipped", clipped), ("noisy", noisy)] {
+        let [small, large] = [small.clone(), large.clone()].map(|columns| size(&half(values, columns)));
+        println!("{name:<10} {:>12.4} {small:>14.3e} {large:>14.3e}", norm(values));
+    }
+    Ok(())
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+/// A histogram of each series over one range, their counts on a logarithmic axis.
+fn histogram(area: &Area<'_>, title: &str, reach: f64, series: &[(&str, RGBColor, &[f32])]) -> Result<()> {
+    const BINS: usize = 50;
+    let width = 2.0 * reach / BINS as f64;
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, ("sans-serif", 20))
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(60)
+        .build_cartesian_2d(-reach..reach, (0.5..2e5).log_scale())?;
+    let whole = |x: &f64| format!("{x:.0}");
+    chart
+        .configure_mesh()
+        .x_labels(7)
+        .x_desc("gradient")
+        .y_desc("count")
+        .x_label_formatter(&whole)
+        .y_label_formatter(&whole)
+        .draw()?;
+    for (name, color, values) in series {
+        let mut counts = [0_u32; BINS];
+        for value in values.iter().map(|x| f64::from(*x)) {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in [0, BINS)")]
+            let bin = ((value + reach) / width).clamp(0.0, BINS as f64 - 1.0) as usize;
+            counts[bin] += 1;
+        }
+        let bars = counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(bin, count)| {
+            let left = bin as f64 * width - reach;
+            Rectangle::new([(left, 0.5), (left + width, f64::from(*count))], color.mix(0.5).filled())
+        });
+        let color = *color;
+        let sample = move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], color.mix(0.5).filled());
+        chart.draw_series(bars)?.label(*name).legend(sample);
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE)
+        .border_style(BLACK.mix(0.3))
+        .draw()?;
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let mut random = Pcg32::new(args.seed, 0);
+    let gradients: Vec<f32> = (0..SAMPLES * DIMENSIONS)
+        .map(|i| {
+            let normal: f32 = StandardNormal.sample(&mut random);
+            normal * if i % DIMENSIONS < DIMENSIONS / 2 { 0.01 } else { 100.0 }
+        })
+        .collect();
+    let gpu = Gpu::new(GpuOptions::default())?;
+    let clip = Transforms { clip_grad_norm: Some(ClipGradNorm::new(1.0)), ..Transforms::default() };
+    let noise = Noise { eta: 1e-3, seed: args.seed, ..Noise::default() };
+    let clipped = through(&gpu, clip, &gradients)?;
+    let noisy = through(&gpu, Transforms { noise: Some(noise), ..Transforms::default() }, &gradients)?;
+    check(&gradients, &clipped, &noisy)?;
+
+    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    let path = args.out.join("safeguards.svg");
+    let picture = SVGBackend::new(&path, (1500, 500)).into_drawing_area();
+    picture.fill(&WHITE)?;
+    let original = ("original", BLUE, &gradients[..]);
+    let areas = picture.split_evenly((1, 3));
+    histogram(&areas[0], "Gradients as they are", 500.0, &[original])?;
+    histogram(&areas[1], "Clipped to a norm of 1", 500.0, &[original, ("clipped", RED, &clipped)])?;
+    histogram(&areas[2], "With noise", 500.0, &[original, ("with noise", RED, &noisy)])?;
+    picture.present()?;
+    drop((areas, picture));
+    println!("{}", path.display());
+    Ok(())
+}
