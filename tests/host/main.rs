@@ -8,5 +8,6 @@ mod files;
 mod folder;
 mod modules;
 mod noop;
+mod readme;
 mod report;
 mod translate;
