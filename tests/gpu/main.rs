@@ -12,6 +12,7 @@ mod graph;
 mod hazards;
 mod joined;
 mod losses;
+mod memory;
 mod network;
 mod ops;
 mod optim;
