@@ -22,6 +22,7 @@ mod pointwise;
 mod pools;
 mod reference;
 mod refusals;
+mod replay;
 mod resident;
 mod rules;
 mod softmax;
