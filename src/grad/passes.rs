@@ -311,12 +311,15 @@ mod tests {
         let layout = Layout::new(&groups, Limits::default()).unwrap();
         let starts: Vec<usize> = layout.spans().iter().map(|span| span.first).collect();
         assert_eq!(starts, [0, 128, 192, 256, 320]);
-        assert_eq!(ranges(&layout, &[false; 5], None), [0..384]);
-        assert_eq!(ranges(&layout, &[false; 5], Some(0)), [0..256]);
-        assert_eq!(ranges(&layout, &[false; 5], Some(1)), [256..384]);
+        let of = |frozen: [bool; 5], group| -> Vec<_> {
+            ranges(&layout, &frozen, group).into_iter().map(|range| (range.start, range.end)).collect()
+        };
+        assert_eq!(of([false; 5], None), [(0, 384)]);
+        assert_eq!(of([false; 5], Some(0)), [(0, 256)]);
+        assert_eq!(of([false; 5], Some(1)), [(256, 384)]);
         // However short it is.
-        assert_eq!(ranges(&layout, &[false, true, false, false, false], None), [0..128, 192..384]);
-        assert_eq!(ranges(&layout, &[true, false, true, true, false], None), [128..192, 320..384]);
-        assert_eq!(ranges(&layout, &[true; 5], None), []);
+        assert_eq!(of([false, true, false, false, false], None), [(0, 128), (192, 384)]);
+        assert_eq!(of([true, false, true, true, false], None), [(128, 192), (320, 384)]);
+        assert_eq!(of([true; 5], None), []);
     }
 }

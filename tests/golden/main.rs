@@ -1,13 +1,17 @@
 //! Golden data: what other libraries computed and ours must reproduce. `README.md` here says how.
 
 mod early_stopping;
+#[path = "../../examples/replay/files.rs"]
+mod files;
 mod harness;
 mod layers;
 mod not_yet;
 mod optim;
+#[path = "../../examples/replay/recorded.rs"]
+mod recorded;
 mod schedules;
 
-use harness::{Folder, Runner};
+use harness::Runner;
 use not_yet::NOT_YET;
 
 /// Every kind of golden data. One without a runner is neither run nor printed.
@@ -22,7 +26,7 @@ const KINDS: &[(&str, Option<Runner>)] = &[
 
 #[test]
 fn every_kind_agrees() {
-    let folder = Folder::from_env();
+    let folder = harness::folder();
     let wanted = std::env::var("GRADUS_GOLDEN_KINDS").ok();
     let kinds = selected(wanted.as_deref()).expect("GRADUS_GOLDEN_KINDS");
     // A test thread on its own leaves "test ... " before what is printed first.

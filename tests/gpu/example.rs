@@ -19,7 +19,7 @@ pub(crate) fn example() -> Command {
 }
 
 /// Built by `cargo test` beside the tests.
-fn built(name: &str) -> Command {
+pub(crate) fn built(name: &str) -> Command {
     let tests = std::env::current_exe().unwrap();
     let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     let path = tests.parent().and_then(Path::parent).unwrap().join("examples").join(name);
@@ -35,7 +35,7 @@ pub(crate) fn done(command: &mut Command) -> Output {
     output
 }
 
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 

@@ -28,9 +28,9 @@ fn trainer(gpu: &Gpu, batch: usize, transforms: Transforms) -> Trainer<AdamW> {
     graph.trainer(&loss, rule).transforms(transforms).seed(5).build(gpu).unwrap()
 }
 
-fn step(trainer: &mut Trainer<AdamW>, x: &Vec<f32>) {
+fn step(trainer: &mut Trainer<AdamW>, x: &[f32]) {
     let y: Vec<u32> = (0..).zip(x.chunks(SIZE)).map(|(i, _)| i * 3 % 4).collect();
-    trainer.step(&[("x", x), ("y", &y)]).unwrap();
+    trainer.step(&[("x", &x), ("y", &y)]).unwrap();
 }
 
 fn everything(trainer: &Trainer<AdamW>) -> Vec<f32> {

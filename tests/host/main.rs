@@ -9,5 +9,6 @@ mod folder;
 mod lr_preview;
 mod modules;
 mod noop;
+mod readme;
 mod report;
 mod translate;

@@ -1,0 +1,119 @@
+//! What each optimizer keeps on the device for a parameter, measured and in theory.
+
+#[path = "../benches/support/resnet18.rs"]
+mod resnet18;
+
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use gradus::optim::{self, RULES};
+use gradus::{Gpu, GpuOptions, ParamStore};
+use serde_json::{Value, json};
+
+/// Elements of one tensor and of all together.
+const MOST: usize = 1 << 31;
+/// Of a slot in use: 4 bytes a parameter.
+const SLOT: f64 = 4.0;
+
+/// Prints the bytes of state that each optimizer keeps for a parameter, beside 4 for each slot in use.
+#[derive(Parser)]
+struct Args {
+    /// The tensors: resnet18, or their shapes, as in 256x784,256,10x256,10.
+    #[arg(long, default_value = "resnet18")]
+    shapes: String,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let is_resnet = args.shapes == "resnet18";
+    let shapes = if is_resnet { resnet18::resnet18() } else { read_shapes(&args.shapes)? };
+    let count: usize = shapes.iter().map(|shape| len(shape)).sum();
+    let gpu = Gpu::new(GpuOptions::default())?;
+    let mut out = stdout().lock();
+    writeln!(out, "{count} parameters in {} tensors on {}", shapes.len(), gpu.info().name)?;
+    writeln!(out, "{:<38}{:>8}{:>14}{:>10}{:>10}", "optimizer", "slots", "bytes", "each", "theory")?;
+    for options in RULES.iter().flat_map(|entry| options(entry.name)) {
+        let (slots, bytes) = measure(&gpu, &shapes, &options)?;
+        let (each, theory) = (bytes as f64 / count as f64, SLOT * slots as f64);
+        let name = label(&options);
+        writeln!(out, "{name:<38}{slots:>8}{bytes:>14}{each:>10.4}{theory:>10}")?;
+        // Without a slot only the constants of steps in flight are left: held against a part of one.
+        let most = theory + 0.05 * theory.max(SLOT);
+        ensure!(!is_resnet || each <= most, "{name} keeps {each} bytes a parameter, over 1.05 of {theory}");
+    }
+    if is_resnet {
+        writeln!(out, "nothing is over 1.05 of theory, nor over 0.05 of a slot where there is none")?;
+    }
+    Ok(())
+}
+
+/// A rule by its name with its defaults, and with what adds slots to them.
+fn options(name: &str) -> Vec<Value> {
+    let plain = json!({"name": name});
+    match name {
+        "SGD" => vec![plain, json!({"name": name, "momentum": 0.9})],
+        "Adam" => vec![plain, json!({"name": name, "amsgrad": true})],
+        "RMSprop" => vec![plain, json!({"name": name, "momentum": 0.9, "centered": true})],
+        _ => vec![plain],
+    }
+}
+
+fn label(options: &Value) -> String {
+    let fields = options.as_object().into_iter().flatten().filter(|(field, _)| *field != "name");
+    let name = options["name"].as_str().unwrap_or_default().to_owned();
+    fields.fold(name, |text, (field, value)| format!("{text} {field}={value}"))
+}
+
+/// Slots in use, and the bytes that building the optimizer and its first step left alive.
+fn measure(gpu: &Gpu, shapes: &[Vec<usize>], options: &Value) -> Result<(usize, u64)> {
+    let zeros = vec![0.0; shapes.iter().map(|shape| len(shape)).max().unwrap_or(0)];
+    let mut params = ParamStore::builder()
+        .group("all", |mut group| {
+            for (number, shape) in shapes.iter().enumerate() {
+                group = group.tensor(format!("{number}"), shape.clone(), &zeros[..len(shape)]);
+            }
+            group
+        })
+        .build(gpu)?;
+    let before = gpu.counters();
+    let mut optimizer = optim::from_json(options)?.build(&params)?;
+    optimizer.step(&mut params)?;
+    gpu.wait()?;
+    let bytes = gpu.counters().since(&before).live_bytes;
+    let rule = optimizer.rules().next().context("there is one group")?;
+    Ok(((0..rule.slots().len()).filter(|&slot| rule.uses(slot)).count(), bytes))
+}
+
+fn len(shape: &[usize]) -> usize {
+    shape.iter().product()
+}
+
+fn read_shapes(text: &str) -> Result<Vec<Vec<usize>>> {
+    let mut shapes = Vec::new();
+    let mut count = 0_usize;
+    for part in text.split(',') {
+        let shape: Option<Vec<usize>> =
+            part.split('x').map(|size| size.trim().parse().ok().filter(|&size| size > 0)).collect();
+        let shape = shape.with_context(|| {
+            format!(
+                "--shapes: cannot read {part:?} in {text:?}: say resnet18, or as in 256x784,256,10x256,10"
+            )
+        })?;
+        let elements = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+        let total = elements.and_then(|elements| count.checked_add(elements)).filter(|&total| total <= MOST);
+        count = total.with_context(|| format!("--shapes: {part:?} makes it more than {MOST} parameters"))?;
+        shapes.push(shape);
+    }
+    Ok(shapes)
+}
