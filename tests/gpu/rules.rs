@@ -121,7 +121,7 @@ fn ten_thousand_steps_do_not_drift() {
     for (json, slots, bound) in drifts() {
         let mut params = ParamStore::builder().tensor("w", [64], &[0.5; 64]).build(&gpu).unwrap();
         let mut optimizer = optim::from_json(&json).unwrap().build(&params).unwrap();
-        let names: Vec<&str> = optimizer.group("default").unwrap().slots().iter().map(|s| s.name).collect();
+        let names: Vec<&str> = optimizer.group("default").unwrap().slots().iter().map(|s| &*s.name).collect();
         let oracle = Oracle::new(optimizer.group("default").unwrap().to_json());
         let mut elements = [Oracle::element(0.5); 64];
         params.write_grads(&grads).unwrap();
