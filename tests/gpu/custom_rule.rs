@@ -2,7 +2,7 @@
 
 use gradus::grad::{ClipGradNorm, Skip, Transforms};
 use gradus::graph::Graph;
-use gradus::optim::{Adam, AnyRule, CustomRule, Optimizer, Rule, SGD};
+use gradus::optim::{Adam, AnyRule, CustomRule, Optimizer, SGD};
 use gradus::schedule::OneCycleLR;
 use gradus::train::{Checkpoint, Trainer};
 use gradus::{Gpu, ParamStore};
@@ -185,7 +185,7 @@ fn a_checkpoint_of_the_trainer_goes_on_bit_for_bit() {
     let Some(gpu) = gpu() else { return };
     let folder = Folder::new("custom");
     let path = folder.file("model.safetensors");
-    let mut save = |trainer: &mut Trainer<CustomRule>| {
+    let save = |trainer: &mut Trainer<CustomRule>| {
         trainer.read_checkpoint().unwrap().write(&path).unwrap();
         std::fs::read(&path).unwrap()
     };
