@@ -31,7 +31,7 @@ fn fit<R: AnyRule + Clone>(gpu: &Gpu, rule: R) -> Result<[f32; 3], Error> {
     let loss = x.linear(1).mse_loss(&y);
     let mut trainer = graph.trainer(&loss, rule).build(gpu)?;
     let xs: Vec<f32> = (0..32_u8).map(|i| f32::from(i) / 16.0 - 1.0).collect();
-    let noise = |x: f32| 0.05 * (50.0 * x).sin();
+    let noise = |x: f32| 0.05 * (40.0 * x).sin();
     let ys: Vec<f32> = xs.iter().map(|x| 2.0 * x - 1.0 + noise(*x)).collect();
     for _ in 0..2000 {
         trainer.step(&[("x", &xs), ("y", &ys)])?;

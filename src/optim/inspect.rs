@@ -132,12 +132,16 @@ impl View<'_> {
                 let reason = format!("`{name}` returns a value of another type than it declares{expected}");
                 return self.refuse(at, reason);
             }
-            ValidationError::Function { source: FunctionError::Expression { source, .. }, .. } => {
-                if let ExpressionError::InvalidBinaryOperandTypes { op, lhs_type, rhs_type, .. } = source {
-                    let (left, right) = (type_name(lhs_type), type_name(rhs_type));
-                    return self
-                        .refuse(at, format!("{op:?}: expected types that fit, got {left} and {right}"));
-                }
+            ValidationError::Function {
+                source:
+                    FunctionError::Expression {
+                        source: ExpressionError::InvalidBinaryOperandTypes { op, lhs_type, rhs_type, .. },
+                        ..
+                    },
+                ..
+            } => {
+                let (left, right) = (type_name(lhs_type), type_name(rhs_type));
+                return self.refuse(at, format!("{op:?}: expected types that fit, got {left} and {right}"));
             }
             _ => {}
         }

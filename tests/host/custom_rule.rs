@@ -202,3 +202,16 @@ fn values_are_fields_of_json_and_keep_to_their_ranges() {
         assert_eq!(fields(json).map(drop).unwrap_err().to_string(), message);
     }
 }
+
+#[test]
+fn text_that_is_cut_anywhere_is_refused_within_its_lines() {
+    let text = format!("/* größer */ const HALF = 0.5; // ½\n{}", GOOD.trim_end());
+    for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
+        match refusal(builder(&text[..end])) {
+            Error::Wgsl { line, .. } => assert!((1..=5).contains(&line), "cut at {end}: line {line}"),
+            Error::Config { .. } => assert!(!text[..end].contains("return"), "cut at {end}"),
+            other => panic!("cut at {end}: {other}"),
+        }
+    }
+    builder(&text).build().unwrap();
+}
