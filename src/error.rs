@@ -35,6 +35,16 @@ pub enum Error {
         /// What the compiler or the driver said.
         reason: String,
     },
+    /// A line of a rule's WGSL that is not accepted.
+    #[error("rule {rule}, line {line}: {reason}")]
+    Wgsl {
+        /// Name of the rule.
+        rule: String,
+        /// Line of the text that was given, from 1.
+        line: usize,
+        /// What is wrong, and what is expected there.
+        reason: String,
+    },
     /// A number is outside its range.
     #[error("{name} must be {allowed}, got {value}")]
     Constant {
@@ -146,6 +156,12 @@ fn did_you_mean(nearest: &Option<String>) -> String {
     nearest.as_ref().map(|n| format!(", did you mean {n:?}?")).unwrap_or_default()
 }
 
+/// The one of `known` that is most like `name`, if one is near.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near = |k: &&str| strsim::jaro_winkler(&k.to_lowercase(), &name.to_lowercase());
+    known.into_iter().max_by(|a, b| near(a).total_cmp(&near(b))).filter(|k| near(k) > 0.7)
+}
+
 impl Error {
     /// An [`Error::UnknownName`] that suggests the nearest of `known`.
     pub(crate) fn unknown<'a>(
@@ -154,13 +170,7 @@ impl Error {
         known: impl IntoIterator<Item = &'a str>,
     ) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
-        let near = |k: &&str| strsim::jaro_winkler(&k.to_lowercase(), &name.to_lowercase());
-        let nearest = known
-            .iter()
-            .copied()
-            .max_by(|a, b| near(a).total_cmp(&near(b)))
-            .filter(|k| near(k) > 0.7)
-            .map(str::to_owned);
+        let nearest = nearest(name, known.iter().copied()).map(str::to_owned);
         Self::UnknownName { kind: kind.into(), name: name.into(), nearest, known: known.join(", ") }
     }
 

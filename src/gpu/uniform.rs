@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 /// A uniform block: scalars only, so that `repr(C)` and WGSL agree on its layout by construction.
 ///
 /// Declared with `uniform!`, which also lists the fields; a test compares them with the WGSL.
@@ -7,10 +9,10 @@ pub trait Uniform: bytemuck::Pod + std::fmt::Debug {
 }
 
 /// One scalar of a [`Uniform`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     /// Its name, in Rust and in WGSL.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its type, in Rust and in WGSL: `f32`, `u32` or `i32`.
     pub kind: &'static str,
     /// Its first byte.
@@ -27,7 +29,7 @@ macro_rules! uniform {
 
         impl $crate::gpu::Uniform for $name {
             const FIELDS: &'static [$crate::gpu::Field] = &[$($crate::gpu::Field {
-                name: stringify!($field),
+                name: std::borrow::Cow::Borrowed(stringify!($field)),
                 kind: stringify!($kind),
                 offset: std::mem::offset_of!($name, $field),
             }),*];

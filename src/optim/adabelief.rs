@@ -52,7 +52,7 @@ uniform! {
 impl Rule for AdaBelief {
     type Hyper = AdaBeliefHyper;
     const NAME: &'static str = "AdaBelief";
-    const SHADER: Shader =
+    const SHADER: Shader<'static> =
         Shader { stem: "adabelief", text: include_str!("../../shaders/optim/adabelief.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 

@@ -46,7 +46,7 @@ uniform! {
 impl Rule for Adadelta {
     type Hyper = AdadeltaHyper;
     const NAME: &'static str = "Adadelta";
-    const SHADER: Shader =
+    const SHADER: Shader<'static> =
         Shader { stem: "adadelta", text: include_str!("../../shaders/optim/adadelta.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("square_avg"), Slot::f32("acc_delta")];
 

@@ -57,7 +57,8 @@ uniform! {
 impl Rule for Adagrad {
     type Hyper = AdagradHyper;
     const NAME: &'static str = "Adagrad";
-    const SHADER: Shader = Shader { stem: "adagrad", text: include_str!("../../shaders/optim/adagrad.wgsl") };
+    const SHADER: Shader<'static> =
+        Shader { stem: "adagrad", text: include_str!("../../shaders/optim/adagrad.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("sum")];
 
     fn check(&self) -> Result<(), Error> {

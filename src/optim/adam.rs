@@ -79,7 +79,8 @@ uniform! {
 impl Rule for Adam {
     type Hyper = AdamHyper;
     const NAME: &'static str = "Adam";
-    const SHADER: Shader = Shader { stem: "adam", text: include_str!("../../shaders/optim/adam.wgsl") };
+    const SHADER: Shader<'static> =
+        Shader { stem: "adam", text: include_str!("../../shaders/optim/adam.wgsl") };
     const SLOTS: &'static [Slot] =
         &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq"), Slot::f32("max_exp_avg_sq")];
 

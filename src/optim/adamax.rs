@@ -48,7 +48,8 @@ uniform! {
 impl Rule for Adamax {
     type Hyper = AdamaxHyper;
     const NAME: &'static str = "Adamax";
-    const SHADER: Shader = Shader { stem: "adamax", text: include_str!("../../shaders/optim/adamax.wgsl") };
+    const SHADER: Shader<'static> =
+        Shader { stem: "adamax", text: include_str!("../../shaders/optim/adamax.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_inf")];
 
     fn check(&self) -> Result<(), Error> {

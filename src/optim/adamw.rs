@@ -60,7 +60,7 @@ impl AdamW {
 impl Rule for AdamW {
     type Hyper = <Adam as Rule>::Hyper;
     const NAME: &'static str = "AdamW";
-    const SHADER: Shader = Adam::SHADER;
+    const SHADER: Shader<'static> = Adam::SHADER;
     const SLOTS: &'static [Slot] = Adam::SLOTS;
 
     fn check(&self) -> Result<(), Error> {

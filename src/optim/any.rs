@@ -11,11 +11,11 @@ use crate::params::ParamStore;
 /// Any [`Rule`] as an object, for optimizers that are chosen by name.
 pub trait AnyRule: Debug + Send + Sync {
     /// [`Rule::NAME`].
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
     /// [`Rule::SHADER`].
-    fn shader(&self) -> Shader;
+    fn shader(&self) -> Shader<'_>;
     /// [`Rule::SLOTS`].
-    fn slots(&self) -> &'static [Slot];
+    fn slots(&self) -> &[Slot];
     /// [`Rule::check`].
     ///
     /// # Errors
@@ -26,7 +26,7 @@ pub trait AnyRule: Debug + Send + Sync {
     /// [`Rule::initial`].
     fn initial(&self, slot: usize) -> f64;
     /// Bytes and fields of [`Rule::Hyper`].
-    fn hyper_block(&self) -> (usize, &'static [Field]);
+    fn hyper_block(&self) -> (usize, &[Field]);
     /// Appends the bytes of [`Rule::hyper`].
     fn hyper_bytes(&self, step: &StepInfo, bytes: &mut Vec<u8>);
     /// [`Rule::lr`].
@@ -56,15 +56,15 @@ pub trait AnyRule: Debug + Send + Sync {
 }
 
 impl<R: Rule> AnyRule for R {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         R::NAME
     }
 
-    fn shader(&self) -> Shader {
+    fn shader(&self) -> Shader<'_> {
         R::SHADER
     }
 
-    fn slots(&self) -> &'static [Slot] {
+    fn slots(&self) -> &[Slot] {
         R::SLOTS
     }
 
@@ -80,7 +80,7 @@ impl<R: Rule> AnyRule for R {
         Rule::initial(self, slot)
     }
 
-    fn hyper_block(&self) -> (usize, &'static [Field]) {
+    fn hyper_block(&self) -> (usize, &[Field]) {
         (size_of::<R::Hyper>(), R::Hyper::FIELDS)
     }
 
@@ -133,15 +133,15 @@ impl<R: Rule> AnyRule for R {
 }
 
 impl AnyRule for Box<dyn AnyRule> {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         (**self).name()
     }
 
-    fn shader(&self) -> Shader {
+    fn shader(&self) -> Shader<'_> {
         (**self).shader()
     }
 
-    fn slots(&self) -> &'static [Slot] {
+    fn slots(&self) -> &[Slot] {
         (**self).slots()
     }
 
@@ -157,7 +157,7 @@ impl AnyRule for Box<dyn AnyRule> {
         (**self).initial(slot)
     }
 
-    fn hyper_block(&self) -> (usize, &'static [Field]) {
+    fn hyper_block(&self) -> (usize, &[Field]) {
         (**self).hyper_block()
     }
 

@@ -43,7 +43,8 @@ uniform! {
 impl Rule for Lion {
     type Hyper = LionHyper;
     const NAME: &'static str = "Lion";
-    const SHADER: Shader = Shader { stem: "lion", text: include_str!("../../shaders/optim/lion.wgsl") };
+    const SHADER: Shader<'static> =
+        Shader { stem: "lion", text: include_str!("../../shaders/optim/lion.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg")];
 
     fn check(&self) -> Result<(), Error> {

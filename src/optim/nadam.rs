@@ -72,7 +72,8 @@ uniform! {
 impl Rule for NAdam {
     type Hyper = NAdamHyper;
     const NAME: &'static str = "NAdam";
-    const SHADER: Shader = Shader { stem: "nadam", text: include_str!("../../shaders/optim/nadam.wgsl") };
+    const SHADER: Shader<'static> =
+        Shader { stem: "nadam", text: include_str!("../../shaders/optim/nadam.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 
     fn check(&self) -> Result<(), Error> {

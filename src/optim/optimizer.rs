@@ -41,7 +41,9 @@ pub struct Optimizer<R> {
     pub(super) gpu: Gpu,
     pub(super) layout: Arc<Layout>,
     store: Arc<()>,
-    pub(super) name: &'static str,
+    pub(super) name: String,
+    /// The text of its rule's kernel.
+    text: String,
     pub(super) groups: Vec<Group<R>>,
     pub(super) progress: Vec<Progress>,
     pub(super) attempted: u64,
@@ -79,7 +81,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let mut optimizer = Self {
             gpu: params.gpu().clone(),
             store: params.id().clone(),
-            name: rule.name(),
+            name: rule.name().into(),
+            text: rule.shader().text.into(),
             groups,
             progress: vec![Progress::default(); layout.spans().len()],
             attempted: 0,
@@ -178,8 +181,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 
     /// The name of its rule.
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Steps recorded so far: what schedules count.
@@ -364,9 +367,16 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     fn compute(&mut self, params: &ParamStore) -> Result<(), Error> {
         for (group, name) in self.groups.iter().zip(self.layout.groups()) {
             group.rule.check()?;
-            if group.rule.name() != self.name {
-                let reason =
-                    format!("its rule is {}, the optimizer was built as {}", group.rule.name(), self.name);
+            let reason = match group.rule.name() {
+                other if other != self.name => {
+                    Some(format!("its rule is {other}, the optimizer was built as {}", self.name))
+                }
+                name if group.rule.shader().text != self.text => {
+                    Some(format!("its rule is another {name} than the one that the optimizer was built with"))
+                }
+                _ => None,
+            };
+            if let Some(reason) = reason {
                 return Err(Error::Config { what: format!("group {name:?}"), reason });
             }
         }

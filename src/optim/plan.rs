@@ -62,7 +62,7 @@ impl Plan {
             (0..self.slots.len()).filter(|&i| mask & (1 << i) != 0 && self.slots[i].is_none()).collect();
         let added = missing
             .iter()
-            .map(|&i| Flat::zeroed(gpu, rule.slots()[i].name, layout))
+            .map(|&i| Flat::zeroed(gpu, &rule.slots()[i].name, layout))
             .collect::<Result<Vec<_>, _>>()?;
         for (index, flat) in missing.into_iter().zip(added) {
             self.slots[index] = Some(flat);

@@ -66,7 +66,8 @@ uniform! {
 impl Rule for RAdam {
     type Hyper = RAdamHyper;
     const NAME: &'static str = "RAdam";
-    const SHADER: Shader = Shader { stem: "radam", text: include_str!("../../shaders/optim/radam.wgsl") };
+    const SHADER: Shader<'static> =
+        Shader { stem: "radam", text: include_str!("../../shaders/optim/radam.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 
     fn check(&self) -> Result<(), Error> {

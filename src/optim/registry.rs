@@ -24,7 +24,7 @@ pub struct Entry {
     /// The name in JSON, which is also the type's.
     pub name: &'static str,
     /// [`Rule::SHADER`].
-    pub shader: Shader,
+    pub shader: Shader<'static>,
     /// [`Rule::SLOTS`].
     pub slots: &'static [Slot],
     /// The kernel's constants.

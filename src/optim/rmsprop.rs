@@ -64,7 +64,8 @@ uniform! {
 impl Rule for RMSprop {
     type Hyper = RmsPropHyper;
     const NAME: &'static str = "RMSprop";
-    const SHADER: Shader = Shader { stem: "rmsprop", text: include_str!("../../shaders/optim/rmsprop.wgsl") };
+    const SHADER: Shader<'static> =
+        Shader { stem: "rmsprop", text: include_str!("../../shaders/optim/rmsprop.wgsl") };
     const SLOTS: &'static [Slot] =
         &[Slot::f32("square_avg"), Slot::f32("momentum_buffer"), Slot::f32("grad_avg")];
 

@@ -48,7 +48,8 @@ uniform! {
 impl Rule for Rprop {
     type Hyper = RpropHyper;
     const NAME: &'static str = "Rprop";
-    const SHADER: Shader = Shader { stem: "rprop", text: include_str!("../../shaders/optim/rprop.wgsl") };
+    const SHADER: Shader<'static> =
+        Shader { stem: "rprop", text: include_str!("../../shaders/optim/rprop.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("prev"), Slot::f32("step_size")];
 
     fn check(&self) -> Result<(), Error> {

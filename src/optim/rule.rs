@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt::Debug;
 
 use serde::Serialize;
@@ -20,7 +21,7 @@ pub trait Rule:
     /// Name in JSON.
     const NAME: &'static str;
     /// The kernel.
-    const SHADER: Shader;
+    const SHADER: Shader<'static>;
     /// Every slot of state that some options need, in the order of the kernel's `State`.
     const SLOTS: &'static [Slot];
 
@@ -83,24 +84,24 @@ pub trait Rule:
 
 /// The text of a rule's kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shader {
+pub struct Shader<'a> {
     /// Stem of its file.
-    pub stem: &'static str,
+    pub stem: &'a str,
     /// The file's text.
-    pub text: &'static str,
+    pub text: &'a str,
 }
 
 /// A value that a rule keeps for each element from step to step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// Its name in state dicts and in the kernel's `State`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
 }
 
 impl Slot {
     /// A slot of 32-bit floats.
     pub const fn f32(name: &'static str) -> Self {
-        Self { name }
+        Self { name: Cow::Borrowed(name) }
     }
 }
 

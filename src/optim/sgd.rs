@@ -48,7 +48,8 @@ uniform! {
 impl Rule for SGD {
     type Hyper = SgdHyper;
     const NAME: &'static str = "SGD";
-    const SHADER: Shader = Shader { stem: "sgd", text: include_str!("../../shaders/optim/sgd.wgsl") };
+    const SHADER: Shader<'static> =
+        Shader { stem: "sgd", text: include_str!("../../shaders/optim/sgd.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("momentum_buffer")];
 
     fn check(&self) -> Result<(), Error> {

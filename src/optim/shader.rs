@@ -75,14 +75,14 @@ pub(super) fn pick_source() -> KernelSource {
 
 /// The kernel of a rule with the slots whose bits are set in `mask`, and what rides in it.
 pub(super) fn source(
-    rule: Shader,
+    rule: Shader<'_>,
     hyper_bytes: usize,
     slots: &[Slot],
     mask: u32,
     variant: grad::Variant,
 ) -> KernelSource {
     let used: Vec<&str> =
-        (0..).zip(slots).filter(|(i, _)| mask & (1 << i) != 0).map(|(_, s)| s.name).collect();
+        (0..).zip(slots).filter(|(i, _)| mask & (1 << i) != 0).map(|(_, s)| &*s.name).collect();
     let uniform = |bytes: usize, dynamic| Binding::Uniform {
         bytes: u32::try_from(bytes).expect("uniform blocks are small"),
         dynamic,

@@ -105,7 +105,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 options: options(&group.rule),
             })
             .collect();
-        let optimizer = self.name.into();
+        let optimizer = self.name.clone();
         StateDict { optimizer, attempted: self.attempted, state, param_groups }
     }
 
@@ -120,7 +120,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             .filter(|(bit, _)| known & (1 << bit) != 0)
             .map(|(bit, (slot, all))| {
                 let live = all.as_ref().filter(|_| progress.live & (1 << bit) != 0);
-                (slot.name.into(), live.map(|all| all[span.first..span.first + span.len].to_vec()))
+                (slot.name.to_string(), live.map(|all| all[span.first..span.first + span.len].to_vec()))
             })
             .collect();
         TensorState { step: progress.applied, shape: span.shape.clone(), slots }
@@ -146,7 +146,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         for (slot, flat) in groups[0].rule.slots().iter().zip(&self.plan.slots) {
             if let Some(flat) = flat {
                 flat.write_all(&self.gpu, |index| {
-                    dict.state.get(&spans[index].name)?.slots.get(slot.name)?.as_deref()
+                    dict.state.get(&spans[index].name)?.slots.get(&*slot.name)?.as_deref()
                 })?;
             }
         }
@@ -161,8 +161,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 
     fn groups_of(&self, dict: &StateDict) -> Result<Vec<Group<R>>, Error> {
-        let name = self.name;
-        if dict.optimizer != name {
+        let name = &self.name;
+        if dict.optimizer != *name {
             return refuse(format!("it is of {}, this optimizer is {name}", dict.optimizer));
         }
         let names: Vec<&str> = dict.param_groups.iter().map(|group| group.name.as_str()).collect();
@@ -213,14 +213,14 @@ const MOST_STEPS: u64 = 1 << 53;
 fn live_slots(span: &Span, tensor: &TensorState, rule: &impl AnyRule) -> Result<u32, Error> {
     let name = &span.name;
     for (bit, slot) in rule.slots().iter().enumerate() {
-        if rule.uses(bit) && !tensor.slots.contains_key(slot.name) {
+        if rule.uses(bit) && !tensor.slots.contains_key(&*slot.name) {
             return refuse(format!("{name} lacks the slot {:?}", slot.name));
         }
     }
     let mut live = 0;
     for (slot, values) in &tensor.slots {
-        let Some(bit) = rule.slots().iter().position(|known| known.name == slot) else {
-            let known = rule.slots().iter().map(|slot| slot.name);
+        let Some(bit) = rule.slots().iter().position(|known| known.name == *slot) else {
+            let known = rule.slots().iter().map(|slot| &*slot.name);
             let unknown = Error::unknown(format!("slot of {}", rule.name()), slot, known);
             return refuse(format!("{name}: {unknown}"));
         };

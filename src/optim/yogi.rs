@@ -50,7 +50,8 @@ uniform! {
 impl Rule for Yogi {
     type Hyper = YogiHyper;
     const NAME: &'static str = "Yogi";
-    const SHADER: Shader = Shader { stem: "yogi", text: include_str!("../../shaders/optim/yogi.wgsl") };
+    const SHADER: Shader<'static> =
+        Shader { stem: "yogi", text: include_str!("../../shaders/optim/yogi.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 
     fn check(&self) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod common;
+mod custom_rule;
 mod dropout;
 mod embed;
 mod example;

@@ -121,7 +121,8 @@ fn ten_thousand_steps_do_not_drift() {
     for (json, slots, bound) in drifts() {
         let mut params = ParamStore::builder().tensor("w", [64], &[0.5; 64]).build(&gpu).unwrap();
         let mut optimizer = optim::from_json(&json).unwrap().build(&params).unwrap();
-        let names: Vec<&str> = optimizer.group("default").unwrap().slots().iter().map(|s| s.name).collect();
+        let rule = optimizer.group("default").unwrap();
+        let names: Vec<String> = rule.slots().iter().map(|slot| slot.name.to_string()).collect();
         let oracle = Oracle::new(optimizer.group("default").unwrap().to_json());
         let mut elements = [Oracle::element(0.5); 64];
         params.write_grads(&grads).unwrap();
@@ -134,7 +135,7 @@ fn ten_thousand_steps_do_not_drift() {
         let mut worst = [0.0f64; 3];
         for (index, (got, want)) in params.read("w").unwrap().into_iter().zip(elements).enumerate() {
             for (slot, name) in names.iter().enumerate().take(2) {
-                if let Some(Some(values)) = state.slots.get(*name) {
+                if let Some(Some(values)) = state.slots.get(name) {
                     worst[slot] = worst[slot].max(off(values[index], want.slots[slot], want.slots[slot]));
                 }
             }

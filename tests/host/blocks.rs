@@ -38,7 +38,7 @@ fn check_block(module: &Module, block: &Block) -> Result<(), String> {
         .iter()
         .map(|member| (member.name.as_deref().unwrap_or(""), kind(module, member.ty), member.offset as usize))
         .collect();
-    let ours: Vec<_> = block.fields.iter().map(|field| (field.name, field.kind, field.offset)).collect();
+    let ours: Vec<_> = block.fields.iter().map(|field| (&*field.name, field.kind, field.offset)).collect();
     if theirs != ours {
         return Err(format!("{name} is {theirs:?}, in Rust {ours:?}"));
     }
@@ -120,7 +120,7 @@ fn the_state_of_every_rule_is_its_slots() {
         let module = naga::front::wgsl::parse_str(&listing.source.wgsl).unwrap();
         let (members, _) = struct_of(&module, "State").unwrap();
         let names: Vec<_> = members.iter().map(|m| m.name.as_deref().unwrap()).collect();
-        assert_eq!(names, entry.slots.iter().map(|s| s.name).collect::<Vec<_>>(), "{}", entry.name);
+        assert_eq!(names, entry.slots.iter().map(|s| &*s.name).collect::<Vec<_>>(), "{}", entry.name);
         for member in members {
             let is_vec4 = matches!(
                 module.types[member.ty].inner,
