@@ -70,12 +70,14 @@ impl Row {
         }
         let (over_copy, step) = median(pairs);
         let rate = (bytes * PARAMETERS) as f64 / step / 1e6;
-        Ok(Self { name: options.to_string(), dispatches, bytes, rate, over_copy })
+        let name = options["name"].as_str().unwrap_or_default();
+        let others = options.as_object().into_iter().flatten().filter(|(field, _)| *field != "name");
+        let name = others.fold(name.to_owned(), |text, (field, value)| format!("{text} {field} {value}"));
+        Ok(Self { name, dispatches, bytes, rate, over_copy })
     }
 
     fn print(&self, adamw: f64) {
         let Self { name, dispatches, bytes, rate, over_copy } = self;
-        let name = name.replace(['{', '}', '"'], "").replace("name:", "");
         let over_adamw = over_copy / adamw;
         println!("{name:<36}{dispatches:>10}{bytes:>19}{rate:>7.1}{over_copy:>17.2}{over_adamw:>13.2}");
     }
