@@ -98,7 +98,9 @@ fn erfc_is_accurate_to_f32() {
             assert!(off < 2e-7, "erfc({x}) is {y}, not {want}");
             // Up to 1 it is a difference from 1; beyond, exp(-x^2) is as uncertain as its rounded argument.
             let relative = 1e-6 + 3e-7 * f64::from(x * x);
-            assert!(off < relative * want, "erfc({x}) is {y}, not {want}: {}", off / want);
+            // Some drivers flush what is below the smallest normal number.
+            let flushed = f64::from(f32::MIN_POSITIVE);
+            assert!(off < relative * want + flushed, "erfc({x}) is {y}, not {want}: {}", off / want);
         }
     }
 }
