@@ -5,12 +5,23 @@
 
 use std::fmt;
 
-use serde::Serialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+
+/// Whose formula, where libraries disagree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Variant {
+    /// PyTorch's.
+    #[default]
+    Torch,
+    /// That of optax.
+    Optax,
+}
 
 /// Splits a JSON object into its `name` and its other fields.
 ///

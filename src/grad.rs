@@ -40,13 +40,14 @@ mod scaler;
 mod skip;
 mod transforms;
 
+pub use crate::config::Variant;
 pub use accumulate::{Accumulate, Reduction};
 pub use centralize::Centralize;
-pub use clip::{ClipGradNorm, ClipVariant, NormType};
+pub use clip::{ClipGradNorm, NormType};
 pub use noise::Noise;
 pub(crate) use passes::{Passes, kernel_listings};
 pub use penalty::Penalty;
-pub(crate) use riders::{Rider, Riders, Variant};
+pub(crate) use riders::{Rider, Riders, Riding};
 pub use scaler::GradScaler;
 pub use skip::Skip;
 pub use transforms::{ORDER, Transform, Transforms};

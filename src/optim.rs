@@ -45,13 +45,13 @@ mod sgd;
 mod shader;
 mod state;
 mod step;
-mod variant;
 mod yogi;
 
+pub use crate::config::Variant;
 pub use adabelief::AdaBelief;
 pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
-pub use adam::{Adam, AmsgradVariant};
+pub use adam::Adam;
 pub use adamax::Adamax;
 pub use adamw::AdamW;
 pub use any::AnyRule;
@@ -68,7 +68,6 @@ pub use rprop::Rprop;
 pub use rule::{Rule, Shader, Slot, StepInfo};
 pub use sgd::SGD;
 pub use state::{GroupState, StateDict, TensorState};
-pub use variant::Variant;
 pub use yogi::Yogi;
 
 pub(crate) use shader::kernel_listings;

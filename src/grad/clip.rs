@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::config::Variant;
 use crate::error::at_least;
 
 /// Scales all gradients down together where their norm is too large; those of frozen tensors do not count.
@@ -17,9 +18,10 @@ pub struct ClipGradNorm {
     /// Default [`NormType::Two`].
     #[serde(default)]
     pub norm_type: NormType,
-    /// Default [`ClipVariant::Torch`].
+    /// Whose formula: torch's `min(1, max_norm / (norm + 1e-6))`, or optax's `max_norm / norm` where
+    /// `norm >= max_norm`. They differ where the norm is within 1e-6 of the largest. Default torch's.
     #[serde(default)]
-    pub variant: ClipVariant,
+    pub variant: Variant,
     /// Whether each group is clipped by its own norm. Default false: one norm over all.
     #[serde(default)]
     pub per_group: bool,
@@ -74,17 +76,6 @@ impl From<NormType> for Order {
     }
 }
 
-/// Whose formula: they differ where the norm is within 1e-6 of the largest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ClipVariant {
-    /// `min(1, max_norm / (norm + 1e-6))`.
-    #[default]
-    Torch,
-    /// `max_norm / norm`, and 1 where `norm < max_norm`.
-    Optax,
-}
-
 impl ClipGradNorm {
     /// torch's clip to the 2-norm `max_norm` over all gradients.
     #[must_use]
@@ -92,7 +83,7 @@ impl ClipGradNorm {
         Self {
             max_norm,
             norm_type: NormType::default(),
-            variant: ClipVariant::default(),
+            variant: Variant::default(),
             per_group: false,
             error_if_nonfinite: false,
         }

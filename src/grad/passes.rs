@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::riders::narrow;
-use super::{ClipVariant, NormType, Transforms};
+use super::{NormType, Transforms};
 use crate::Error;
+use crate::config::Variant;
 use crate::gpu::{
     Binding, Block, Buffer, Gpu, Kernel, KernelListing, KernelSource, Recorder, Region, Uniform, UniformRing,
     grid, uniform,
@@ -239,7 +240,7 @@ fn decide_call(transforms: &Transforms) -> DecideCall {
     if let Some(clip) = &transforms.clip_grad_norm {
         call.clips = 1;
         call.max_norm = narrow(clip.max_norm.min(f32::MAX.into()));
-        call.optax = u32::from(clip.variant == ClipVariant::Optax);
+        call.optax = u32::from(clip.variant == Variant::Optax);
     }
     if let Some(scaler) = &transforms.grad_scaler {
         call.scales_loss = 1;

@@ -7,7 +7,7 @@ use crate::layout::Layout;
 
 /// The text that is joined with the optimizer's frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum Variant {
+pub(crate) enum Riding {
     /// Nothing rides.
     #[default]
     Plain,
@@ -17,7 +17,7 @@ pub(crate) enum Variant {
     Noisy,
 }
 
-impl Variant {
+impl Riding {
     pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Bounded, Self::Noisy];
 
     /// What a kernel's name ends with.
@@ -62,7 +62,7 @@ pub(crate) struct Rider {
 pub(crate) struct Riders {
     /// One for each tensor.
     pub(crate) tensors: Vec<Rider>,
-    pub(crate) variant: Variant,
+    pub(crate) variant: Riding,
     pub(crate) scale: f32,
     pub(crate) clip_value: f32,
     pub(crate) seed: u64,
@@ -83,9 +83,9 @@ impl Riders {
             .collect::<Result<_, Error>>()?;
         let bounded = transforms.clip_grad_value.is_some() || !transforms.penalties.is_empty();
         let variant = match (&transforms.noise, bounded) {
-            (Some(_), _) => Variant::Noisy,
-            (None, true) => Variant::Bounded,
-            (None, false) => Variant::Plain,
+            (Some(_), _) => Riding::Noisy,
+            (None, true) => Riding::Bounded,
+            (None, false) => Riding::Plain,
         };
         Ok(Self {
             tensors,
@@ -93,7 +93,7 @@ impl Riders {
             scale: narrow(transforms.scale()),
             clip_value: transforms.clip_grad_value.map_or(f32::INFINITY, narrow),
             seed: transforms.noise.as_ref().map_or(0, |noise| noise.seed),
-            real: if variant == Variant::Noisy { real(gpu, layout)? } else { Vec::new() },
+            real: if variant == Riding::Noisy { real(gpu, layout)? } else { Vec::new() },
         })
     }
 }

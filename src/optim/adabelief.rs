@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
+use super::rule::{check_moments, f32_of};
 use super::{Rule, Shader, Slot, StepInfo};
-use crate::error::{Error, at_least, half_open};
+use crate::error::{Error, at_least};
 use crate::gpu::uniform;
 
 /// AdaBelief, as optax has it: Adam whose second moment is that of the gradient around its average.
@@ -57,12 +57,8 @@ impl Rule for AdaBelief {
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 
     fn check(&self) -> Result<(), Error> {
-        at_least("lr", self.lr, 0.0)?;
-        half_open("betas[0]", self.betas.0, 0.0, 1.0)?;
-        half_open("betas[1]", self.betas.1, 0.0, 1.0)?;
-        at_least("eps", self.eps, 0.0)?;
-        at_least("eps_root", self.eps_root, 0.0)?;
-        at_least("weight_decay", self.weight_decay, 0.0)
+        check_moments(self.lr, self.betas, self.eps, self.weight_decay)?;
+        at_least("eps_root", self.eps_root, 0.0)
     }
 
     fn hyper(&self, step: &StepInfo) -> AdaBeliefHyper {

@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
-use super::{Rule, Shader, Slot, StepInfo};
-use crate::error::{Error, at_least, half_open};
+use super::rule::{check_moments, decays, f32_of};
+use super::{Rule, Shader, Slot, StepInfo, Variant};
+use crate::error::Error;
 use crate::gpu::uniform;
 
 /// Adam, as `torch.optim.Adam` has it.
@@ -29,19 +29,9 @@ pub struct Adam {
     pub maximize: bool,
     /// Whether the decay acts on the parameters instead of the gradient. Default false.
     pub decoupled_weight_decay: bool,
-    /// Whose AMSGrad. Default torch's.
-    pub variant: AmsgradVariant,
-}
-
-/// Which second moment AMSGrad takes the maximum of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AmsgradVariant {
-    /// The raw one; its bias is corrected after the maximum.
-    #[default]
-    Torch,
-    /// The one whose bias is corrected.
-    Optax,
+    /// Whose AMSGrad: torch takes the maximum of raw second moments and corrects its bias, optax that of corrected
+    /// ones. Default torch's.
+    pub variant: Variant,
 }
 
 impl Default for Adam {
@@ -54,7 +44,7 @@ impl Default for Adam {
             amsgrad: false,
             maximize: false,
             decoupled_weight_decay: false,
-            variant: AmsgradVariant::Torch,
+            variant: Variant::Torch,
         }
     }
 }
@@ -85,11 +75,7 @@ impl Rule for Adam {
         &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq"), Slot::f32("max_exp_avg_sq")];
 
     fn check(&self) -> Result<(), Error> {
-        at_least("lr", self.lr, 0.0)?;
-        half_open("betas[0]", self.betas.0, 0.0, 1.0)?;
-        half_open("betas[1]", self.betas.1, 0.0, 1.0)?;
-        at_least("eps", self.eps, 0.0)?;
-        at_least("weight_decay", self.weight_decay, 0.0)
+        check_moments(self.lr, self.betas, self.eps, self.weight_decay)
     }
 
     fn uses(&self, slot: usize) -> bool {
@@ -98,12 +84,9 @@ impl Rule for Adam {
 
     fn hyper(&self, step: &StepInfo) -> AdamHyper {
         let (c1, c2) = (step.correction(self.betas.0), step.correction(self.betas.1));
-        let (l2, decoupled) = match self.decoupled_weight_decay {
-            true => (0.0, self.lr * self.weight_decay),
-            false => (self.weight_decay, 0.0),
-        };
+        let (l2, decoupled) = decays(self.decoupled_weight_decay, self.lr, self.weight_decay);
         let (root_scale, max_scale) = match self.variant {
-            AmsgradVariant::Optax if self.amsgrad => (1.0, 1.0 / c2),
+            Variant::Optax if self.amsgrad => (1.0, 1.0 / c2),
             _ => (1.0 / c2.sqrt(), 1.0),
         };
         AdamHyper {

@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
+use super::rule::{check_moments, f32_of};
 use super::{Rule, Shader, Slot, StepInfo};
-use crate::error::{Error, at_least, half_open};
+use crate::error::Error;
 use crate::gpu::uniform;
 
 /// Adamax, as `torch.optim.Adamax` has it: Adam with the largest gradient in place of the second moment.
@@ -53,11 +53,7 @@ impl Rule for Adamax {
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_inf")];
 
     fn check(&self) -> Result<(), Error> {
-        at_least("lr", self.lr, 0.0)?;
-        half_open("betas[0]", self.betas.0, 0.0, 1.0)?;
-        half_open("betas[1]", self.betas.1, 0.0, 1.0)?;
-        at_least("eps", self.eps, 0.0)?;
-        at_least("weight_decay", self.weight_decay, 0.0)
+        check_moments(self.lr, self.betas, self.eps, self.weight_decay)
     }
 
     fn hyper(&self, step: &StepInfo) -> AdamaxHyper {

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Adam, AmsgradVariant, Rule, Shader, Slot, StepInfo};
+use super::{Adam, Rule, Shader, Slot, StepInfo, Variant};
 use crate::error::Error;
 
 /// Adam with decoupled weight decay, as `torch.optim.AdamW` has it.
@@ -24,8 +24,8 @@ pub struct AdamW {
     pub amsgrad: bool,
     /// Whether to go up the gradient. Default false.
     pub maximize: bool,
-    /// Whose AMSGrad. Default torch's.
-    pub variant: AmsgradVariant,
+    /// Whose AMSGrad, as for [`Adam`]. Default torch's.
+    pub variant: Variant,
 }
 
 impl Default for AdamW {
@@ -37,7 +37,7 @@ impl Default for AdamW {
             weight_decay: 0.01,
             amsgrad: false,
             maximize: false,
-            variant: AmsgradVariant::Torch,
+            variant: Variant::Torch,
         }
     }
 }

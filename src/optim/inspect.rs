@@ -13,7 +13,7 @@ use super::Shader;
 use super::custom::Declared;
 use super::shader::source;
 use crate::error::{Error, nearest};
-use crate::grad::Variant;
+use crate::grad::Riding;
 
 /// The declared names: members of `Hyper` and of `State`.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(super) fn inspect(declared: &Declared, prefix: usize, names: &Names) -> Resu
     let shader = Shader { stem: &declared.name, text: &declared.text };
     let all = (1 << declared.slots.len()) - 1;
     let bytes = 4 * declared.fields.len();
-    for variant in Variant::ALL {
+    for variant in Riding::ALL {
         let whole = source(shader, bytes, &declared.slots, all, variant).wgsl;
         let frame = whole[view.user.end..].replacen(CALL, "p", 1);
         let module = naga::front::wgsl::parse_str(&(declared.text.clone() + &frame));

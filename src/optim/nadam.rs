@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
+use super::rule::{check_moments, decays, f32_of};
 use super::{Rule, Shader, Slot, StepInfo, Variant};
-use crate::error::{Error, at_least, half_open};
+use crate::error::{Error, at_least};
 use crate::gpu::uniform;
 
 /// Adam with Nesterov's momentum, as `torch.optim.NAdam` has it.
@@ -77,11 +77,7 @@ impl Rule for NAdam {
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 
     fn check(&self) -> Result<(), Error> {
-        at_least("lr", self.lr, 0.0)?;
-        half_open("betas[0]", self.betas.0, 0.0, 1.0)?;
-        half_open("betas[1]", self.betas.1, 0.0, 1.0)?;
-        at_least("eps", self.eps, 0.0)?;
-        at_least("weight_decay", self.weight_decay, 0.0)?;
+        check_moments(self.lr, self.betas, self.eps, self.weight_decay)?;
         at_least("momentum_decay", self.momentum_decay, 0.0)?;
         let torchs = Self { momentum_decay: self.momentum_decay, ..Self::default() };
         if self.variant == Variant::Optax && (self.decoupled_weight_decay || torchs != Self::default()) {
@@ -101,10 +97,7 @@ impl Rule for NAdam {
     }
 
     fn hyper(&self, step: &StepInfo) -> NAdamHyper {
-        let (l2, decoupled) = match self.decoupled_weight_decay {
-            true => (0.0, self.lr * self.weight_decay),
-            false => (self.weight_decay, 0.0),
-        };
+        let (l2, decoupled) = decays(self.decoupled_weight_decay, self.lr, self.weight_decay);
         let (grad_size, step_size) = self.sizes(step);
         NAdamHyper {
             beta1: f32_of(self.betas.0),

@@ -5,7 +5,7 @@ use super::shader::{pick_source, source};
 use super::step::Pick;
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Kernel, Region, Ticket, UniformRing};
-use crate::grad::{Riders, Variant};
+use crate::grad::{Riders, Riding};
 use crate::layout::Layout;
 use crate::params::{Flat, GateValues, ParamStore};
 
@@ -129,7 +129,7 @@ impl Plan {
                     params.grads().window(&window),
                 ];
                 regions.extend(self.slots.iter().flatten().map(|slot| slot.window(&window)));
-                if step.riders.variant == Variant::Noisy {
+                if step.riders.variant == Riding::Noisy {
                     const BLOCK: usize = Layout::TENSOR_ALIGN;
                     let real = &step.riders.real[window.buffer];
                     regions.push(real.region_of(window.offset / BLOCK, window.len / BLOCK));

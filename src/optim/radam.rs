@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
+use super::rule::{check_moments, decays, f32_of};
 use super::{Rule, Shader, Slot, StepInfo, Variant};
-use crate::error::{Error, at_least, half_open};
+use crate::error::Error;
 use crate::gpu::uniform;
 
 /// Adam whose variance is rectified, as `torch.optim.RAdam` has it.
@@ -71,18 +71,11 @@ impl Rule for RAdam {
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 
     fn check(&self) -> Result<(), Error> {
-        at_least("lr", self.lr, 0.0)?;
-        half_open("betas[0]", self.betas.0, 0.0, 1.0)?;
-        half_open("betas[1]", self.betas.1, 0.0, 1.0)?;
-        at_least("eps", self.eps, 0.0)?;
-        at_least("weight_decay", self.weight_decay, 0.0)
+        check_moments(self.lr, self.betas, self.eps, self.weight_decay)
     }
 
     fn hyper(&self, step: &StepInfo) -> RAdamHyper {
-        let (l2, decoupled) = match self.decoupled_weight_decay {
-            true => (0.0, self.lr * self.weight_decay),
-            false => (self.weight_decay, 0.0),
-        };
+        let (l2, decoupled) = decays(self.decoupled_weight_decay, self.lr, self.weight_decay);
         let (c1, c2) = (step.correction(self.betas.0), step.correction(self.betas.1));
         // Without a rectification the denominator is 1.
         let (rectification, root_scale, eps) = match (self.rectification(step), self.variant) {

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Optimizer;
-use crate::error::Error;
+use crate::error::{Error, at_least, half_open};
 use crate::gpu::Uniform;
 use crate::params::ParamStore;
 
@@ -125,6 +125,20 @@ impl StepInfo {
     pub fn is_first_use(&self, slot: usize) -> bool {
         self.live & (1 << slot) == 0
     }
+}
+
+/// Refuses what no rule with two moments can have: rates, weights and decays out of their ranges.
+pub(super) fn check_moments(lr: f64, betas: (f64, f64), eps: f64, weight_decay: f64) -> Result<(), Error> {
+    at_least("lr", lr, 0.0)?;
+    half_open("betas[0]", betas.0, 0.0, 1.0)?;
+    half_open("betas[1]", betas.1, 0.0, 1.0)?;
+    at_least("eps", eps, 0.0)?;
+    at_least("weight_decay", weight_decay, 0.0)
+}
+
+/// Factors of the parameter in its gradient and in its update: a decay is either a penalty or decoupled.
+pub(super) fn decays(decoupled: bool, lr: f64, weight_decay: f64) -> (f64, f64) {
+    if decoupled { (0.0, lr * weight_decay) } else { (weight_decay, 0.0) }
 }
 
 /// f64 to the kernel's f32; what does not fit becomes infinite and is refused before a step.

@@ -79,7 +79,7 @@ pub(super) fn source(
     hyper_bytes: usize,
     slots: &[Slot],
     mask: u32,
-    variant: grad::Variant,
+    variant: grad::Riding,
 ) -> KernelSource {
     let used: Vec<&str> =
         (0..).zip(slots).filter(|(i, _)| mask & (1 << i) != 0).map(|(_, s)| &*s.name).collect();
@@ -96,7 +96,7 @@ pub(super) fn source(
     ];
     bindings.extend(used.iter().map(|_| Binding::ReadWrite));
     let mut memory = memory(&used);
-    if variant == grad::Variant::Noisy {
+    if variant == grad::Riding::Noisy {
         let binding = bindings.len();
         writeln!(memory, "@group(0) @binding({binding}) var<storage, read> real: array<u32>;")
             .expect("a string takes everything");
@@ -136,8 +136,8 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     for entry in RULES {
         let all = (1 << entry.slots.len()) - 1;
         for mask in 0..=all {
-            for variant in grad::Variant::ALL {
-                if mask == all || variant == grad::Variant::Plain {
+            for variant in grad::Riding::ALL {
+                if mask == all || variant == grad::Riding::Plain {
                     listings.push(KernelListing {
                         source: source(entry.shader, entry.hyper.bytes, entry.slots, mask, variant),
                         blocks: vec![Block::of::<Call>("Call"), entry.hyper, gate],

@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
+use super::rule::{check_moments, f32_of};
 use super::{Rule, Shader, Slot, StepInfo};
-use crate::error::{Error, at_least, half_open};
+use crate::error::{Error, at_least};
 use crate::gpu::uniform;
 
 /// Yogi, as optax has it: Adam whose second moment moves by steps of the squared gradient, up or down.
@@ -55,12 +55,8 @@ impl Rule for Yogi {
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 
     fn check(&self) -> Result<(), Error> {
-        at_least("lr", self.lr, 0.0)?;
-        half_open("betas[0]", self.betas.0, 0.0, 1.0)?;
-        half_open("betas[1]", self.betas.1, 0.0, 1.0)?;
-        at_least("eps", self.eps, 0.0)?;
-        at_least("initial_accumulator_value", self.initial_accumulator_value, 0.0)?;
-        at_least("weight_decay", self.weight_decay, 0.0)
+        check_moments(self.lr, self.betas, self.eps, self.weight_decay)?;
+        at_least("initial_accumulator_value", self.initial_accumulator_value, 0.0)
     }
 
     fn initial(&self, _slot: usize) -> f64 {

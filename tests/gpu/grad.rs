@@ -1,7 +1,7 @@
 //! What happens to gradients before a rule: norms, what is not finite, accumulation.
 
 use gradus::gpu::Recorder;
-use gradus::grad::{Accumulate, ClipGradNorm, ClipVariant, NormType, Reduction, Skip, Transforms};
+use gradus::grad::{Accumulate, ClipGradNorm, NormType, Reduction, Skip, Transforms, Variant};
 use gradus::optim::{self, AnyRule, Optimizer, Rule, SGD};
 use gradus::{Error, Gpu, GpuOptions, ParamStore};
 use serde_json::json;
@@ -96,7 +96,7 @@ fn norms_are_clipped_over_all_groups_and_windows() {
 fn small_gradients_keep_their_bits() {
     let Some(gpu) = gpu() else { return };
     let grads: Vec<f32> = noises(4, LENS.iter().sum()).iter().map(|g| g * 1e-3).collect();
-    for variant in [ClipVariant::Torch, ClipVariant::Optax] {
+    for variant in [Variant::Torch, Variant::Optax] {
         let (mut params, mut optimizer) = zeros(&gpu);
         let clip = ClipGradNorm { variant, ..ClipGradNorm::new(1.0) };
         let clip = Transforms { clip_grad_norm: Some(clip), ..Transforms::default() };
@@ -126,7 +126,7 @@ fn clipped(gpu: &Gpu, clip: ClipGradNorm, grads: &[f32]) -> (Vec<f32>, Result<f3
 fn formulas_differ_near_the_largest_norm() {
     let Some(gpu) = gpu() else { return };
     let grads = [3e-6, -4e-6];
-    for (variant, factor) in [(ClipVariant::Torch, 5.0 / 6.0), (ClipVariant::Optax, 1.0)] {
+    for (variant, factor) in [(Variant::Torch, 5.0 / 6.0), (Variant::Optax, 1.0)] {
         let (got, _) = clipped(&gpu, ClipGradNorm { variant, ..ClipGradNorm::new(5e-6) }, &grads);
         close(got[0].into(), 3e-6 * factor, 1e-6);
         close(got[1].into(), -4e-6 * factor, 1e-6);
