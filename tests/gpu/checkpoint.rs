@@ -52,7 +52,7 @@ fn save<R: AnyRule + Clone>(trainer: &mut Trainer<R>, path: &Path) -> Vec<u8> {
 fn a_run_that_was_stopped_anywhere_ends_in_the_same_file() {
     let Some(gpu) = gpu() else { return };
     let folder = Folder::new("resume");
-    let path = folder.file("model.safetensors");
+    let path = folder.join("model.safetensors");
     let mut whole = trainer(&gpu);
     train(&mut whole, 0..40);
     let want = save(&mut whole, &path);
@@ -79,7 +79,7 @@ fn a_run_that_was_stopped_anywhere_ends_in_the_same_file() {
 fn what_is_frozen_stays_frozen() {
     let Some(gpu) = gpu() else { return };
     let folder = Folder::new("frozen");
-    let path = folder.file("model.safetensors");
+    let path = folder.join("model.safetensors");
     let mut first = trainer(&gpu);
     train(&mut first, 0..3);
     first.params_mut().freeze("hidden.bias").unwrap();
@@ -115,7 +115,7 @@ fn steps_on_their_way_are_in_the_file_and_their_reports_are_kept() {
 fn the_file_lists_torch_names_and_carries_what_the_run_adds() {
     let Some(gpu) = gpu() else { return };
     let folder = Folder::new("names");
-    let path = folder.file("model.safetensors");
+    let path = folder.join("model.safetensors");
     let mut trainer = trainer(&gpu);
     train(&mut trainer, 0..2);
     let mut checkpoint = trainer.read_checkpoint().unwrap();
@@ -142,7 +142,7 @@ fn the_file_lists_torch_names_and_carries_what_the_run_adds() {
 fn a_file_with_any_bit_flipped_or_cut_anywhere_is_refused() {
     let Some(gpu) = gpu() else { return };
     let folder = Folder::new("flips");
-    let (path, bad) = (folder.file("model.safetensors"), folder.file("bad.safetensors"));
+    let (path, bad) = (folder.join("model.safetensors"), folder.join("bad.safetensors"));
     let mut trainer = trainer(&gpu);
     train(&mut trainer, 0..2);
     let bytes = save(&mut trainer, &path);
@@ -169,7 +169,7 @@ fn a_file_with_any_bit_flipped_or_cut_anywhere_is_refused() {
 fn a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing() {
     let Some(gpu) = gpu() else { return };
     let folder = Folder::new("foreign");
-    let path = folder.file("model.safetensors");
+    let path = folder.join("model.safetensors");
     let rule = || AdamW { amsgrad: true, ..Default::default() };
     let cycle = || OneCycleLR::new(1e-2, 40);
     let mut ours = trainer(&gpu);
@@ -223,7 +223,7 @@ fn a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing() {
 fn a_run_that_diverged_does_not_replace_its_last_good_file() {
     let Some(gpu) = gpu() else { return };
     let folder = Folder::new("diverged");
-    let path = folder.file("model.safetensors");
+    let path = folder.join("model.safetensors");
     let mut trainer = trainer(&gpu);
     train(&mut trainer, 0..2);
     let good = save(&mut trainer, &path);
@@ -262,13 +262,13 @@ fn files_that_are_no_checkpoints_say_why() {
         ("sum", Some(with(r#"{"checksum":"00000000","format":1}"#)), changed),
     ];
     for (name, bytes, reason) in rows {
-        let path = folder.file(name);
+        let path = folder.join(name);
         if let Some(bytes) = bytes {
             fs::write(&path, bytes).unwrap();
         }
         let error = Checkpoint::read(&path).map(drop).unwrap_err();
         assert_eq!(error.to_string(), format!("{}: {reason}", path.display()));
     }
-    let folder_error = Checkpoint::read(folder.path()).map(drop).unwrap_err().to_string();
-    assert!(folder_error.starts_with(&folder.path().display().to_string()), "{folder_error}");
+    let folder_error = Checkpoint::read(&folder).map(drop).unwrap_err().to_string();
+    assert!(folder_error.starts_with(&folder.display().to_string()), "{folder_error}");
 }

@@ -184,7 +184,7 @@ fn train(trainer: &mut Trainer<CustomRule>, steps: std::ops::Range<u64>) {
 fn a_checkpoint_of_the_trainer_goes_on_bit_for_bit() {
     let Some(gpu) = gpu() else { return };
     let folder = Folder::new("custom");
-    let path = folder.file("model.safetensors");
+    let path = folder.join("model.safetensors");
     let save = |trainer: &mut Trainer<CustomRule>| {
         trainer.read_checkpoint().unwrap().write(&path).unwrap();
         std::fs::read(&path).unwrap()

@@ -70,13 +70,13 @@ fn a_run_that_is_killed_at_any_moment_and_resumed_leaves_the_same_files() {
     let plateau = r#"{"name": "ReduceLROnPlateau", "patience": 0, "threshold": 0.5}"#;
     for (name, options, turns) in [("cycle", &[][..], 6), ("plateau", &["--schedule", plateau], 2)] {
         let folder = Folder::new(&format!("killed-{name}"));
-        let whole = folder.file("whole");
+        let whole = folder.join("whole");
         let started = Instant::now();
         done(run(&whole).args(options));
         let took = started.elapsed();
         let want = files(&whole);
         for turn in 0..turns {
-            let out = folder.file(&format!("killed-{turn}"));
+            let out = folder.join(format!("killed-{turn}"));
             let mut child =
                 run(&out).args(options).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             let part = (f64::from(noise(17, turn)) + 1.0) / 2.0;
@@ -97,7 +97,7 @@ fn a_kept_model_says_the_same_again() {
         return;
     }
     let folder = Folder::new("kept");
-    let (out, other) = (folder.file("host"), folder.file("resident"));
+    let (out, other) = (folder.join("host"), folder.join("resident"));
     let said = stdout(&done(&mut run(&out)));
     let accuracy = said.lines().last().unwrap().to_owned();
     assert!(accuracy.starts_with("test accuracy: 0."), "{said}");
@@ -120,7 +120,7 @@ fn a_prediction_repeats_what_the_evaluation_counts() {
         return;
     }
     let folder = Folder::new("predict");
-    let (data, out, model) = (folder.file("data"), folder.file("out"), folder.file("out/model.safetensors"));
+    let (data, out, model) = (folder.join("data"), folder.join("out"), folder.join("out/model.safetensors"));
     done(built("digits_to_idx").arg(&data).args(["--gz", "--side", "11"]));
     let of_data = |command: &mut Command| stdout(&done(command.arg("--data").arg(&data)));
     of_data(example().args(["--model", "mlp", "--epochs", "12", "--out"]).arg(&out));
@@ -130,7 +130,7 @@ fn a_prediction_repeats_what_the_evaluation_counts() {
     assert!(accuracy >= 0.95, "{accuracy}");
 
     let test = idx::read(&data, idx::Part::Test, 10).unwrap();
-    let path = folder.file("x.npy");
+    let path = folder.join("x.npy");
     let predicted = || {
         let lines = stdout(&done(example().arg("--predict").arg(&path).arg("--load").arg(&model)));
         let one_hot = |class: usize| (0..10).map(move |at| if at == class { 1.0 } else { 0.0 });

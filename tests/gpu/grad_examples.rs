@@ -34,7 +34,7 @@ fn the_safeguards_are_drawn() {
         return;
     }
     let folder = Folder::new("safeguards");
-    let out = folder.file("picture");
+    let out = folder.join("picture");
     run("safeguards", &["--out", out.to_str().unwrap()]);
     let svg = fs::read_to_string(out.join("safeguards.svg")).unwrap();
     let picture = roxmltree::Document::parse(&svg).unwrap();

@@ -7,6 +7,7 @@ mod custom_rule;
 mod dropout;
 mod embed;
 mod example;
+#[path = "../shared/folder.rs"]
 mod folder;
 mod fuse;
 mod grad;

@@ -74,17 +74,17 @@ fn what_is_refused_says_why_and_leaves_the_run_as_it_was() {
         return;
     }
     let folder = Folder::new("refused");
-    let (data, run) = (folder.file("data"), folder.file("run"));
+    let (data, run) = (folder.join("data"), folder.join("run"));
     let reset = || {
         fs::create_dir_all(&data).unwrap();
-        write_data(folder.path(), 8);
+        write_data(&folder, 8);
     };
     reset();
     done(example().args(["--epochs", "2", "--data"]).arg(&data).arg("--out").arg(&run));
     let before = files(&run);
-    let dir = folder.path().to_str().unwrap();
+    let dir = folder.to_str().unwrap();
     for (setup, line, message) in rows::DATA.iter().chain(&rows::MODELS).chain(&rows::OPTIONS) {
-        setup(folder.path());
+        setup(&folder);
         let output = example().args(line.split(' ').map(|word| word.replace("DIR", dir))).output().unwrap();
         let said = stderr(&output);
         let want = format!("error: {}", message.replace("DIR", dir));
@@ -126,7 +126,7 @@ fn a_disk_that_is_full_leaves_the_earlier_files() {
         return;
     }
     let folder = Folder::new("full");
-    let run = folder.file("run");
+    let run = folder.join("run");
     let args = ["--epochs", "1", "--save-every", "20", "--out", run.to_str().unwrap()];
     done(example().args(args));
     let before = files(&run);

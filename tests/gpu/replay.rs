@@ -23,7 +23,7 @@ fn write(folder: &Folder, name: &str, tensors: &[Tensor]) {
         (*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap())
     });
     let metadata = HashMap::from([("T".to_owned(), "2".to_owned())]);
-    fs::write(folder.file(name), serialize(views, Some(metadata)).unwrap()).unwrap();
+    fs::write(folder.join(name), serialize(views, Some(metadata)).unwrap()).unwrap();
 }
 
 /// Exit code and what was printed for cases of SGD at a rate of 0.5, changed by what a case says.
@@ -36,7 +36,7 @@ fn replay(folder: &Folder, cases: &[Value], args: &[&str]) -> (i32, String) {
             whole
         })
         .collect();
-    let path = folder.file("cases.json");
+    let path = folder.join("cases.json");
     fs::write(&path, json!({"cases": all}).to_string()).unwrap();
     let output = built("replay").arg(path).args(args).output().unwrap();
     (output.status.code().unwrap(), stdout(&output) + &stderr(&output))

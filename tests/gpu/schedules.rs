@@ -60,7 +60,7 @@ fn plateau() -> ReduceLROnPlateau {
 fn a_run_resumed_anywhere_under_a_schedule_ends_in_the_same_file() {
     let Some(gpu) = gpu() else { return };
     let folder = Folder::new("schedules-resume");
-    let path = folder.file("model.safetensors");
+    let path = folder.join("model.safetensors");
     let schedules: [fn() -> Box<dyn Schedule>; 2] =
         [|| Box::new(OneCycleLR::new(0.2, 40)), || Box::new(plateau())];
     for schedule in schedules {

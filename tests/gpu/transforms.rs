@@ -108,7 +108,7 @@ fn a_scaled_loss_trains_as_an_unscaled_one() {
 fn a_run_with_skipped_steps_goes_on_from_its_file() {
     let Some(gpu) = gpu() else { return };
     let folder = Folder::new("skipped");
-    let path = folder.file("model.safetensors");
+    let path = folder.join("model.safetensors");
     let transforms = || {
         let scaler = GradScaler { init_scale: 256.0, growth_interval: 2, ..Default::default() };
         Transforms { grad_scaler: Some(scaler), skip: Some(Skip::default()), ..Default::default() }

@@ -8,7 +8,7 @@ use gradus::train::data::{Values, npy};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use crate::folder;
+use crate::folder::Folder;
 
 fn config() -> ProptestConfig {
     ProptestConfig {
@@ -34,7 +34,7 @@ proptest! {
 
     #[test]
     fn images_come_back(sizes in sizes(), seed in 0..1000_u64) {
-        let dir = folder::empty("images_come_back");
+        let dir = Folder::new("images_come_back");
         let images = images(sizes, seed);
         for name in ["images", "images.gz"] {
             idx::write_images(dir.join(name), &images).unwrap();
@@ -44,7 +44,7 @@ proptest! {
 
     #[test]
     fn labels_come_back(labels in prop::collection::vec(any::<u8>(), 1..300)) {
-        let dir = folder::empty("labels_come_back");
+        let dir = Folder::new("labels_come_back");
         for name in ["labels", "labels.gz"] {
             idx::write_labels(dir.join(name), &labels).unwrap();
             prop_assert_eq!(&idx::read_labels(dir.join(name)).unwrap(), &labels);
@@ -53,7 +53,7 @@ proptest! {
 
     #[test]
     fn arrays_come_back(shape in prop::collection::vec(0..5_usize, 0..5), bits in any::<u32>()) {
-        let dir = folder::empty("arrays_come_back");
+        let dir = Folder::new("arrays_come_back");
         let words = (0..).map(|at: u32| bits.wrapping_mul(2 * at + 1)).take(shape.iter().product());
         let words: Vec<u32> = words.collect();
 
@@ -80,7 +80,7 @@ proptest! {
     fn damage_never_panics_and_what_is_cut_is_refused(
         sizes in sizes(), seed in 0..1000_u64, at in any::<prop::sample::Index>(), bit in 0..8_u32,
     ) {
-        let dir = folder::empty("damage");
+        let dir = Folder::new("damage");
         let images = images(sizes, seed);
         let labels = &images.pixels;
         idx::write_images(dir.join("images"), &images).unwrap();
@@ -108,7 +108,7 @@ proptest! {
 
 #[test]
 fn a_folder_is_read_as_two_data_sets_of_one_number_of_classes() {
-    let dir = folder::empty("a_folder");
+    let dir = Folder::new("a_folder");
     let all = images([5, 1, 3, 2], 7);
     let (train, test) = all.pixels.split_at(3 * 6);
     let part = |pixels: &[u8]| Images { shape: all.shape, pixels: pixels.to_vec() };
@@ -138,7 +138,7 @@ fn a_folder_is_read_as_two_data_sets_of_one_number_of_classes() {
 
 #[test]
 fn images_may_have_channels() {
-    let dir = folder::empty("channels");
+    let dir = Folder::new("channels");
     let images = images([2, 3, 4, 5], 0);
     idx::write_images(dir.join("train-images-idx4-ubyte"), &images).unwrap();
     idx::write_labels(dir.join("train-labels-idx1-ubyte"), &[0, 1]).unwrap();
@@ -160,7 +160,7 @@ fn npy_file(version: u8, header: &str, body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn every_type_of_number_is_read() {
-    let dir = folder::empty("every_type");
+    let dir = Folder::new("every_type");
     let two = |bytes: [&[u8]; 2]| bytes.concat();
     let rows = [
         ("|b1", vec![0, 2], Values::U8(vec![0, 1])),
@@ -214,7 +214,7 @@ fn every_type_of_number_is_read() {
 
 #[test]
 fn fortran_order_is_turned_into_c_order() {
-    let dir = folder::empty("fortran");
+    let dir = Folder::new("fortran");
     // The element at [i, j, k] is 12 i + 4 j + k, and i runs fastest in the file.
     let mut body = Vec::new();
     for k in 0..4_u8 {
@@ -230,7 +230,7 @@ fn fortran_order_is_turned_into_c_order() {
 
 #[test]
 fn an_array_is_written_as_numpy_writes_it() {
-    let dir = folder::empty("as_numpy");
+    let dir = Folder::new("as_numpy");
     let rows = [(&[2, 3][..], "(2, 3)"), (&[6], "(6,)"), (&[1, 1, 6], "(1, 1, 6)")];
     for (shape, text) in rows {
         npy::write(dir.join("x.npy"), shape, &[0_u32, 1, 2, 3, 4, 5]).unwrap();

@@ -10,7 +10,7 @@ use gradus::Error;
 use gradus::train::data::idx::{self, Images, Part};
 use gradus::train::data::npy;
 
-use crate::folder;
+use crate::folder::Folder;
 
 const IMAGES: u32 = 0x803;
 const LABELS: u32 = 0x801;
@@ -193,7 +193,7 @@ fn a_file_that_is_refused_says_where_and_why() {
             "value 0: 1e300 is too large for f32",
         ),
     ];
-    let dir = folder::empty("refused_files");
+    let dir = Folder::new("refused_files");
     for (name, read, bytes, reason) in rows {
         let path = dir.join(name);
         fs::write(&path, bytes).unwrap();
@@ -210,7 +210,7 @@ fn write(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
 
 #[test]
 fn a_folder_that_is_refused_names_its_files() {
-    let dir = folder::empty("refused_folders");
+    let dir = Folder::new("refused_folders");
     let read = |part, n_classes| message(idx::read(&dir, part, n_classes), &dir);
     let both = || message(idx::read_dir(&dir), &dir);
     assert_eq!(
@@ -241,7 +241,7 @@ fn a_folder_that_is_refused_names_its_files() {
 
 #[test]
 fn what_cannot_be_written_is_refused_before_it_is_written() {
-    let dir = folder::empty("refused_writes");
+    let dir = Folder::new("refused_writes");
     let path = dir.join("x");
     let images = |shape, pixels: usize| {
         message(idx::write_images(&path, &Images { shape, pixels: vec![0; pixels] }), &dir)

@@ -11,39 +11,19 @@ use gradus::train::files::{sweep, write_atomic};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
+use crate::folder::Folder;
+
 /// Tells a child process which folder to work in.
 const FOLDER: &str = "GRADUS_TEST_FOLDER";
 
 const MIB: usize = 1 << 20;
 
-/// A folder of one test, which goes with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("gradus-{}-{name}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(&self.0)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// What lies in a folder, in order.
+fn names(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 /// This binary again, to run one ignored test in `folder`.
@@ -65,7 +45,7 @@ fn a_file_is_written_and_replaced() {
     for text in ["first, and longer", "second"] {
         write_atomic(&path, |file| write!(file, "{text}")).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
-        assert_eq!(folder.names(), ["run.json"]);
+        assert_eq!(names(&folder), ["run.json"]);
     }
 }
 
@@ -82,7 +62,7 @@ fn a_writer_that_fails_leaves_the_old_file_and_no_stray() {
         let expected = format!("{}: the source ran dry", path.display());
         assert_eq!(result.unwrap_err().to_string(), expected);
         assert_eq!(fs::read(&path).unwrap(), [7; 5000]);
-        assert_eq!(folder.names(), ["run.bin"]);
+        assert_eq!(names(&folder), ["run.bin"]);
     }
     let panics = std::panic::catch_unwind(|| {
         write_atomic(&path, |file| {
@@ -92,7 +72,7 @@ fn a_writer_that_fails_leaves_the_old_file_and_no_stray() {
     });
     assert!(panics.is_err());
     assert_eq!(fs::read(&path).unwrap(), [7; 5000]);
-    assert_eq!(folder.names(), ["run.bin"]);
+    assert_eq!(names(&folder), ["run.bin"]);
 }
 
 #[test]
@@ -115,7 +95,7 @@ fn a_target_that_cannot_be_is_refused() {
             Some(reason) => assert_eq!(error, format!("{}: {reason}", path.display())),
             None => assert!(error.starts_with(&format!("{}: ", path.display())), "{error}"),
         }
-        assert_eq!(folder.names(), ["file", "full"]);
+        assert_eq!(names(&folder), ["file", "full"]);
     }
     assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "a file");
     assert!(folder.join("full/inner").is_dir());
@@ -131,12 +111,12 @@ fn a_sweep_takes_partial_files_of_its_targets_alone() {
     }
     fs::create_dir(folder.join("run.csv.partial")).unwrap();
     let is_target = |name: &str| ["run.bin", "run.csv", "run"].contains(&name);
-    assert_eq!(sweep(&folder.0, is_target), Ok(2));
+    assert_eq!(sweep(&folder, is_target), Ok(2));
     assert_eq!(
-        folder.names(),
+        names(&folder),
         [".partial", "other.partial", "run.bin", "run.bin.partial.gz", "run.csv.partial"]
     );
-    assert_eq!(sweep(&folder.0, is_target), Ok(0));
+    assert_eq!(sweep(&folder, is_target), Ok(0));
     assert_eq!(sweep(folder.join("missing"), is_target), Ok(0));
     let path = folder.join("run.bin");
     let error = sweep(&path, is_target).unwrap_err().to_string();
@@ -149,19 +129,19 @@ fn a_sweep_takes_partial_files_of_its_targets_alone() {
 fn a_full_disk_leaves_the_old_file_and_no_stray() {
     let folder = Folder::new("full");
     fs::write(folder.join("run.bin"), [7; 5000]).unwrap();
-    let inner = again("files::writes_more_than_fits", &folder.0);
+    let inner = again("files::writes_more_than_fits", &folder);
     let status = Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$@\"", "sh"])
         .arg(inner.get_program())
         .args(inner.get_args())
-        .env(FOLDER, &folder.0)
+        .env(FOLDER, folder.as_os_str())
         .stdout(Stdio::null())
         .status()
         .unwrap();
     assert!(status.success());
     assert_eq!(fs::read(folder.join("run.bin")).unwrap(), [7; 5000]);
     // The child writes it to say that it ran.
-    assert_eq!(folder.names(), ["refused.txt", "run.bin"]);
+    assert_eq!(names(&folder), ["refused.txt", "run.bin"]);
 }
 
 #[test]
@@ -209,7 +189,7 @@ fn a_killed_process_leaves_a_whole_file() {
             0 => (rng.random_range(1..=SIZE as u64), 0),
             _ => (WHOLE as u64, rng.random_range(0..50_000)),
         };
-        let mut command = again("files::saves_again_and_again", &folder.0);
+        let mut command = again("files::saves_again_and_again", &folder);
         let mut child = Killed(command.stdout(Stdio::piped()).spawn().unwrap());
         let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
         let mut lines = lines.map(Result::unwrap).filter(|line| line.ends_with(SAVED));
@@ -227,8 +207,8 @@ fn a_killed_process_leaves_a_whole_file() {
             }
             Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound),
         }
-        strays += sweep(&folder.0, |name| name == "run.bin").unwrap();
-        assert!(folder.names().iter().all(|name| name == "run.bin"), "{:?}", folder.names());
+        strays += sweep(&folder, |name| name == "run.bin").unwrap();
+        assert!(names(&folder).iter().all(|name| name == "run.bin"), "{:?}", names(&folder));
     }
     println!("{saved} of 20 kills found a file, all whole; {strays} left a partial one");
     assert!(saved > 0 && strays > 0, "no kill met a file, or one in the making");

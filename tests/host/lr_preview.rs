@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::folder::empty;
+use crate::folder::Folder;
 
 /// Built by `cargo test` beside the tests.
 fn run(out: &Path, args: &[&str]) -> Output {
@@ -17,7 +17,7 @@ fn run(out: &Path, args: &[&str]) -> Output {
 
 #[test]
 fn curves_go_to_the_terminal_a_table_and_a_picture() {
-    let folder = empty("lr-preview");
+    let folder = Folder::new("lr-preview");
     let out = folder.join("out");
     let output = run(
         &out,
@@ -67,7 +67,7 @@ fn curves_go_to_the_terminal_a_table_and_a_picture() {
 
 #[test]
 fn what_cannot_be_drawn_is_refused_with_its_place() {
-    let folder = empty("lr-preview-refused");
+    let folder = Folder::new("lr-preview-refused");
     let rows = [
         (r#"{"name": "StepLr"}"#, "unknown schedule \"StepLr\", did you mean \"StepLR\"?"),
         (r#"{"name": "ReduceLROnPlateau"}"#, "it follows a metric: see --metrics"),

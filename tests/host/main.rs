@@ -6,6 +6,7 @@ mod custom_rule;
 mod data_files;
 mod data_refusals;
 mod files;
+#[path = "../shared/folder.rs"]
 mod folder;
 mod lr_preview;
 mod modules;

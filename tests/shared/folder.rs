@@ -1,9 +1,10 @@
 //! A folder for the files of one test.
 
 use std::fs;
-use std::path::PathBuf;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 
-/// A folder of this process's own, gone when the test is over.
+/// An empty folder of this process's own, gone when the test is over.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -12,13 +13,19 @@ impl Folder {
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
+}
 
-    pub(crate) fn path(&self) -> &std::path::Path {
+impl Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
         &self.0
     }
+}
 
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+impl AsRef<Path> for Folder {
+    fn as_ref(&self) -> &Path {
+        self
     }
 }
 
