@@ -41,6 +41,10 @@ pub enum KernelClass {
     Plain,
 }
 
+impl KernelClass {
+    pub(crate) const ALL: [Self; 2] = [Self::CpuSubgroup8, Self::Plain];
+}
+
 impl Gpu {
     /// A headless device on the adapter that the options and the environment name.
     ///

@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use serde_json::{Map, Value};
 
-use super::{Optimizer, Rule, Shader, Slot, StepInfo};
+use super::{Family, Optimizer, Rule, Shader, Slot, StepInfo};
 use crate::config;
 use crate::error::Error;
 use crate::gpu::{Field, Uniform};
@@ -12,6 +12,8 @@ use crate::params::ParamStore;
 pub trait AnyRule: Debug + Send + Sync {
     /// [`Rule::NAME`].
     fn name(&self) -> &str;
+    /// [`Rule::FAMILY`].
+    fn family(&self) -> Family;
     /// [`Rule::SHADER`].
     fn shader(&self) -> Shader<'_>;
     /// [`Rule::SLOTS`].
@@ -58,6 +60,10 @@ pub trait AnyRule: Debug + Send + Sync {
 impl<R: Rule> AnyRule for R {
     fn name(&self) -> &str {
         R::NAME
+    }
+
+    fn family(&self) -> Family {
+        R::FAMILY
     }
 
     fn shader(&self) -> Shader<'_> {
@@ -135,6 +141,10 @@ impl<R: Rule> AnyRule for R {
 impl AnyRule for Box<dyn AnyRule> {
     fn name(&self) -> &str {
         (**self).name()
+    }
+
+    fn family(&self) -> Family {
+        (**self).family()
     }
 
     fn shader(&self) -> Shader<'_> {

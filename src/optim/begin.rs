@@ -8,15 +8,15 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// Writes the first values of the slots that the next step begins to use. Into tensors only: a kernel
     /// that made them itself could not tell padding from a tensor.
     pub(super) fn begin_slots(&self, params: &ParamStore) -> Result<(), Error> {
-        let tensors = self.layout.spans().iter().zip(&self.progress).zip(params.frozen());
-        for ((span, progress), _) in tensors.filter(|(_, frozen)| !**frozen) {
+        let tensors = self.layout.spans().iter().zip(&self.progress).zip(params.frozen()).enumerate();
+        for (tensor, ((span, progress), _)) in tensors.filter(|(_, (_, frozen))| !**frozen) {
             let rule = &self.groups[span.group].rule;
             // A step that may yet have been skipped has written them already.
             let fresh = used_slots(rule) & !progress.live & !progress.begun();
             for (bit, slot) in self.plan.slots.iter().enumerate().filter(|(bit, _)| fresh & (1 << bit) != 0) {
                 let value = f32_of(rule.initial(bit));
-                if let (Some(flat), true) = (slot, value != 0.0) {
-                    flat.write(&self.gpu, span, &vec![value; span.len])?;
+                if let (Some(kept), true) = (slot, value != 0.0) {
+                    kept.fill(&self.gpu, &self.layout, tensor, value)?;
                 }
             }
         }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::custom_builder::CustomRuleBuilder;
 use super::rule::f32_of;
-use super::{AnyRule, Optimizer, Shader, Slot, StepInfo};
+use super::{AnyRule, Family, Optimizer, Shader, Slot, StepInfo};
 use crate::error::{Error, at_least};
 use crate::gpu::Field;
 use crate::params::ParamStore;
@@ -203,6 +203,10 @@ impl CustomRule {
 impl AnyRule for CustomRule {
     fn name(&self) -> &str {
         &self.declared.name
+    }
+
+    fn family(&self) -> Family {
+        Family::Element
     }
 
     fn shader(&self) -> Shader<'_> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::custom::{Constant, Declared, Hyper};
 use super::inspect::{Names, inspect, is_identifier};
 use super::rule::f32_of;
-use super::{CustomRule, Hypers, Slot, StepInfo};
+use super::{CustomRule, Extent, Hypers, Slot, StepInfo};
 use crate::error::{Error, at_least, finite};
 use crate::gpu::{Field, UniformRing};
 
@@ -108,7 +108,11 @@ impl CustomRuleBuilder {
             name: self.name,
             lr: self.lr,
             text,
-            slots: self.slots.iter().map(|(name, _)| Slot { name: Cow::Owned(name.clone()) }).collect(),
+            slots: self
+                .slots
+                .iter()
+                .map(|(name, _)| Slot { name: Cow::Owned(name.clone()), extent: Extent::Element })
+                .collect(),
             initial: self.slots.iter().map(|(_, initial)| *initial).collect(),
             hypers: self.hypers,
             constants: self.constants,

@@ -9,10 +9,12 @@ use naga::valid::{
 };
 use naga::{AddressSpace, Expression, Handle, Module, Scalar, Span, Type, TypeInner, VectorSize, WithSpan};
 
-use super::Shader;
 use super::custom::Declared;
-use super::shader::source;
+use super::shader::Text;
+use super::stage::Stage;
+use super::{Family, Shader};
 use crate::error::{Error, nearest};
+use crate::gpu::KernelClass;
 use crate::grad::Riding;
 
 /// The declared names: members of `Hyper` and of `State`.
@@ -23,7 +25,7 @@ pub(super) struct Names {
 }
 
 /// The frame's call, without which it can be read though there is no rule or another one.
-const CALL: &str = "rule(p, g, &state)";
+const CALL: &str = "rule(p, g, s)";
 const SIGNATURE: &str = "fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f";
 /// What a typo may have meant, beside names of the text itself.
 const COMMON: &str = "hyper call averaged squared sign_of at_least_tiny TINY LARGEST vec4f f32 State abs sign min \
@@ -45,9 +47,10 @@ pub(super) fn inspect(declared: &Declared, prefix: usize, names: &Names) -> Resu
     let view = View { rule: &declared.name, text: &declared.text, user, names };
     let shader = Shader { stem: &declared.name, text: &declared.text };
     let all = (1 << declared.slots.len()) - 1;
-    let bytes = 4 * declared.fields.len();
-    for variant in Riding::ALL {
-        let whole = source(shader, bytes, &declared.slots, all, variant).wgsl;
+    let hyper_bytes = 4 * declared.fields.len();
+    let text = Text { family: Family::Element, shader, hyper_bytes, slots: &declared.slots };
+    for riding in Riding::ALL {
+        let whole = text.source(Stage::Update, all, riding, KernelClass::Plain).wgsl;
         let frame = whole[view.user.end..].replacen(CALL, "p", 1);
         let module = naga::front::wgsl::parse_str(&(declared.text.clone() + &frame));
         view.check_pure(&module.map_err(|error| view.parse_error(&error))?)?;

@@ -7,7 +7,6 @@ use super::outcome::Outcomes;
 use super::plan::{Needs, Plan};
 use super::progress::Progress;
 use super::rule::f32_of;
-use super::shader::WORKGROUP;
 use super::step::{Inputs, StepUniforms};
 use crate::Error;
 use crate::gpu::{Gpu, Held, Recorder, Ticket, grid};
@@ -86,7 +85,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             groups,
             progress: vec![Progress::default(); layout.spans().len()],
             attempted: 0,
-            plan: Plan::new(rule.slots().len()),
+            plan: Plan::new(&rule, params.gpu(), &layout)?,
             uniforms: StepUniforms::default(),
             transforms: Transforms::default(),
             passes: Passes::default(),
@@ -293,8 +292,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         for dispatch in &self.uniforms.dispatches {
             let hyper = if picked { dispatch.hyper } else { base + dispatch.hyper };
             let offsets = [base + dispatch.call, hyper, dispatch.gate];
-            let groups = grid(dispatch.vectors.div_ceil(WORKGROUP));
-            recorder.dispatch(&bound.kernel, &bound.groups[dispatch.window], &offsets, groups);
+            let stage = &bound.stages[dispatch.stage];
+            let groups = grid(dispatch.workgroups);
+            recorder.dispatch(&stage.kernel, &stage.groups[dispatch.bound], &offsets, groups);
         }
         self.count(params);
         if let Some(outcomes) = &mut self.outcomes {
@@ -389,6 +389,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let deviation = self.transforms.noise.as_ref().map_or(0.0, |noise| noise.deviation(self.attempted));
         let inputs = Inputs {
             layout: &self.layout,
+            family: self.groups[0].rule.family(),
+            chunks: self.plan.chunks.as_ref(),
             progress: &self.progress,
             frozen: params.frozen(),
             riders: &self.riders,

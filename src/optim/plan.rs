@@ -1,18 +1,23 @@
 use std::sync::Arc;
 
-use super::AnyRule;
-use super::shader::{pick_source, source};
+use super::chunks::Chunks;
+use super::shader::{Text, pick_source};
+use super::slots::Kept;
+use super::stage::Stage;
 use super::step::Pick;
+use super::{AnyRule, Family};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Kernel, Region, Ticket, UniformRing};
 use crate::grad::{Riders, Riding};
-use crate::layout::Layout;
-use crate::params::{Flat, GateValues, ParamStore};
+use crate::layout::{Layout, Window};
+use crate::params::{GateValues, ParamStore};
 
-/// What an optimizer holds on the device: slots, kernel, bind groups and the uniforms of recorded steps.
+/// What an optimizer holds on the device: slots, kernels, bind groups and the uniforms of recorded steps.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) slots: Vec<Option<Flat>>,
+    pub(super) slots: Vec<Option<Kept>>,
+    /// Of a rule that knows its tensor.
+    pub(super) chunks: Option<Chunks>,
     // The last one is written to; earlier ones were too small and wait for their tickets.
     rings: Vec<UniformRing>,
     picked: Option<Buffer<u32>>,
@@ -21,11 +26,17 @@ pub(super) struct Plan {
 
 #[derive(Debug)]
 pub(super) struct Bound {
-    pub(super) kernel: Arc<Kernel>,
-    /// One for each window.
-    pub(super) groups: Vec<wgpu::BindGroup>,
+    /// As [`Stage::of`] has them.
+    pub(super) stages: Vec<BoundStage>,
     /// Where the constants of a step have to be picked.
     pub(super) pick: Option<(Arc<Kernel>, wgpu::BindGroup)>,
+}
+
+#[derive(Debug)]
+pub(super) struct BoundStage {
+    pub(super) kernel: Arc<Kernel>,
+    /// One for each window, or one for all.
+    pub(super) groups: Vec<wgpu::BindGroup>,
 }
 
 /// What a step needs of the plan.
@@ -37,12 +48,25 @@ pub(super) struct Needs<'a> {
     pub(super) pick: Option<Pick>,
 }
 
+/// What is kept of a window's blocks of 64 elements.
+fn blocks_of<'a>(blocks: &'a [Buffer<u32>], window: &Window) -> Region<'a> {
+    const BLOCK: usize = Layout::TENSOR_ALIGN;
+    blocks[window.buffer].region_of(window.offset / BLOCK, window.len / BLOCK)
+}
+
 impl Plan {
     /// Steps that may be recorded and not yet submitted.
     pub(super) const RING: usize = 8;
 
-    pub(super) fn new(slots: usize) -> Self {
-        Self { slots: (0..slots).map(|_| None).collect(), rings: Vec::new(), picked: None, bound: None }
+    pub(super) fn new(rule: &impl AnyRule, gpu: &Gpu, layout: &Layout) -> Result<Self, Error> {
+        let knows_tensors = matches!(rule.family(), Family::Tensor { .. });
+        Ok(Self {
+            slots: rule.slots().iter().map(|_| None).collect(),
+            chunks: knows_tensors.then(|| Chunks::new(gpu, layout)).transpose()?,
+            rings: Vec::new(),
+            picked: None,
+            bound: None,
+        })
     }
 
     /// Refuses if a step cannot be recorded now.
@@ -62,10 +86,10 @@ impl Plan {
             (0..self.slots.len()).filter(|&i| mask & (1 << i) != 0 && self.slots[i].is_none()).collect();
         let added = missing
             .iter()
-            .map(|&i| Flat::zeroed(gpu, &rule.slots()[i].name, layout))
+            .map(|&i| Kept::new(gpu, &rule.slots()[i], layout))
             .collect::<Result<Vec<_>, _>>()?;
-        for (index, flat) in missing.into_iter().zip(added) {
-            self.slots[index] = Some(flat);
+        for (index, kept) in missing.into_iter().zip(added) {
+            self.slots[index] = Some(kept);
             self.bound = None;
         }
         Ok(())
@@ -106,37 +130,31 @@ impl Plan {
     fn bind(&self, rule: &impl AnyRule, params: &ParamStore, step: &Needs<'_>) -> Result<Bound, Error> {
         let gpu = params.gpu();
         let mask = (0..).zip(&self.slots).filter(|(_, s)| s.is_some()).fold(0, |mask, (i, _)| mask | 1 << i);
-        let kernel = gpu.kernel(&source(
-            rule.shader(),
-            rule.hyper_block().0,
-            rule.slots(),
-            mask,
-            step.riders.variant,
-        ))?;
         let ring = self.rings.last().expect("a ring is made first").buffer();
         let block = Region { buffer: ring, offset: 0, bytes: UniformRing::ALIGN as u64 };
         let picked = self.picked.as_ref().filter(|_| step.pick.is_some());
         let hyper = picked.map_or(block, |picked| picked.region_of(0, UniformRing::ALIGN / 4));
-        let groups = params
-            .layout()
-            .windows()
-            .map(|window| {
-                let mut regions = vec![
-                    block,
-                    hyper,
-                    params.gate().region(),
-                    params.params().window(&window),
-                    params.grads().window(&window),
-                ];
-                regions.extend(self.slots.iter().flatten().map(|slot| slot.window(&window)));
-                if step.riders.variant == Riding::Noisy {
-                    const BLOCK: usize = Layout::TENSOR_ALIGN;
-                    let real = &step.riders.real[window.buffer];
-                    regions.push(real.region_of(window.offset / BLOCK, window.len / BLOCK));
-                }
-                gpu.bind_group(&kernel, &regions)
+        let stages = Stage::of(rule.family())
+            .iter()
+            .map(|stage| {
+                let source = Text::of(rule).source(*stage, mask, step.riders.variant, gpu.class());
+                let kernel = gpu.kernel(&source)?;
+                let bind = |window: Window| {
+                    let mut regions = vec![block, hyper, params.gate().region()];
+                    regions.extend(self.storage(*stage, params, &window));
+                    let slots = rule.slots().iter().zip(&self.slots);
+                    let slots = slots.filter(|(slot, _)| stage.access(rule.family(), slot).is_some());
+                    regions.extend(slots.filter_map(|(_, kept)| Some(kept.as_ref()?.region(&window))));
+                    if step.riders.variant == Riding::Noisy && stage.reads_gradients() {
+                        regions.push(blocks_of(&step.riders.real, &window));
+                    }
+                    gpu.bind_group(&kernel, &regions)
+                };
+                let windows = params.layout().windows();
+                let windows = windows.take(if stage.goes_by_windows() { usize::MAX } else { 1 });
+                Ok(BoundStage { groups: windows.map(bind).collect::<Result<_, _>>()?, kernel })
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, Error>>()?;
         let pick = picked.map(|picked| {
             let kernel = gpu.kernel(&pick_source())?;
             let ring = self.rings.last().expect("a ring is made first");
@@ -145,7 +163,24 @@ impl Plan {
             let group = gpu.bind_group(&kernel, &[block, gate, slot, picked.region()])?;
             Ok::<_, Error>((kernel, group))
         });
-        Ok(Bound { kernel, groups, pick: pick.transpose()? })
+        Ok(Bound { stages, pick: pick.transpose()? })
+    }
+
+    /// As [`Stage::storage`].
+    fn storage<'a>(&'a self, stage: Stage, params: &'a ParamStore, window: &Window) -> Vec<Region<'a>> {
+        let both = || [params.params().window(window), params.grads().window(window)];
+        match (stage, &self.chunks) {
+            (Stage::Measure, Some(chunks)) => {
+                [&both()[..], &[chunks.chunks.region(), chunks.parts.region()]].concat()
+            }
+            (Stage::Ratio, Some(chunks)) => {
+                vec![chunks.parts.region(), chunks.parts_of.region(), chunks.ratios.region()]
+            }
+            (Stage::Update, Some(chunks)) => {
+                [&both()[..], &[blocks_of(&chunks.blocks, window), chunks.ratios.region()]].concat()
+            }
+            (_, None) => both().to_vec(),
+        }
     }
 
     /// Forgets what is bound: other transforms need another kernel.

@@ -12,8 +12,9 @@ use super::radam::RAdam;
 use super::rmsprop::RMSprop;
 use super::rprop::Rprop;
 use super::sgd::SGD;
+use super::shader::Text;
 use super::yogi::Yogi;
-use super::{AnyRule, Rule, Shader, Slot};
+use super::{AnyRule, Family, Rule, Shader, Slot};
 use crate::config;
 use crate::error::Error;
 use crate::gpu::{Block, Uniform};
@@ -23,6 +24,8 @@ use crate::gpu::{Block, Uniform};
 pub struct Entry {
     /// The name in JSON, which is also the type's.
     pub name: &'static str,
+    /// [`Rule::FAMILY`].
+    pub family: Family,
     /// [`Rule::SHADER`].
     pub shader: Shader<'static>,
     /// [`Rule::SLOTS`].
@@ -40,11 +43,17 @@ impl Entry {
         assert!(!R::Hyper::FIELDS.is_empty());
         Self {
             name: R::NAME,
+            family: R::FAMILY,
             shader: R::SHADER,
             slots: R::SLOTS,
             hyper: Block::of::<R::Hyper>("Hyper"),
             read: |fields| R::default().boxed_with(fields),
         }
+    }
+
+    /// What its kernels are made of.
+    pub(super) fn text(&self) -> Text<'static> {
+        Text { family: self.family, shader: self.shader, hyper_bytes: self.hyper.bytes, slots: self.slots }
     }
 
     /// The rule with all options at their defaults.

@@ -10,9 +10,8 @@ use crate::error::{Error, at_least, half_open};
 use crate::gpu::Uniform;
 use crate::params::ParamStore;
 
-/// An optimizer whose update of an element depends on nothing but that element, its gradient and its state.
-///
-/// The struct holds the options; the arithmetic is a WGSL function of the same name's file.
+/// An optimizer that steps by gradients alone. The struct holds the options; the arithmetic is a WGSL function of the
+/// same name's file.
 pub trait Rule:
     Clone + Debug + Default + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {
@@ -20,6 +19,8 @@ pub trait Rule:
     type Hyper: Uniform;
     /// Name in JSON.
     const NAME: &'static str;
+    /// What its update must know.
+    const FAMILY: Family = Family::Element;
     /// The kernel.
     const SHADER: Shader<'static>;
     /// Every slot of state that some options need, in the order of the kernel's `State`.
@@ -91,17 +92,54 @@ pub struct Shader<'a> {
     pub text: &'a str,
 }
 
-/// A value that a rule keeps for each element from step to step.
+/// What the update of an element must know beside the element, its gradient and its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// Nothing: one dispatch a window.
+    Element,
+    /// A ratio of sums over its tensor: they are measured, made a ratio, and applied, in three dispatches. With
+    /// `early_state` the first writes the state, so that the last needs no gradient.
+    Tensor {
+        /// Whether state is written where sums are measured, rather than in the update.
+        early_state: bool,
+    },
+}
+
+/// What a rule keeps from step to step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
-    /// Its name in state dicts and in the kernel's `State`.
+    /// Its name in state dicts and in the kernel.
     pub name: Cow<'static, str>,
+    /// What it holds a value for.
+    pub extent: Extent,
+}
+
+/// What a slot holds values for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extent {
+    /// Each element: a member of the kernel's `State`.
+    Element,
+    /// Each tensor: an argument of the kernel's `ratio`.
+    Tensor,
 }
 
 impl Slot {
-    /// A slot of 32-bit floats.
+    /// A 32-bit float for each element.
     pub const fn f32(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name) }
+        Self { name: Cow::Borrowed(name), extent: Extent::Element }
+    }
+
+    /// A 32-bit float for each tensor.
+    pub const fn scalar(name: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), extent: Extent::Tensor }
+    }
+
+    /// Values for a tensor of so many elements.
+    pub fn len(&self, elements: usize) -> usize {
+        match self.extent {
+            Extent::Element => elements,
+            Extent::Tensor => 1,
+        }
     }
 }
 

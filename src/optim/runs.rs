@@ -10,6 +10,7 @@ pub(super) struct Run {
     pub(super) group: usize,
     pub(super) before: Progress,
     pub(super) rider: Rider,
+    pub(super) tensors: Range<usize>,
     /// Elements of the flat space, padding included.
     pub(super) range: Range<usize>,
 }
@@ -23,7 +24,8 @@ pub(super) fn collect(
     runs: &mut Vec<Run>,
 ) {
     runs.clear();
-    for (((span, before), frozen), rider) in layout.spans().iter().zip(progress).zip(frozen).zip(riders) {
+    let tensors = layout.spans().iter().zip(progress).zip(frozen).zip(riders).enumerate();
+    for (tensor, (((span, before), frozen), rider)) in tensors {
         if *frozen {
             continue;
         }
@@ -34,9 +36,15 @@ pub(super) fn collect(
                 if (run.group, run.before, run.rider, run.range.end)
                     == (span.group, *before, *rider, span.first) =>
             {
-                run.range.end = end;
+                (run.tensors.end, run.range.end) = (tensor + 1, end);
             }
-            _ => runs.push(Run { group: span.group, before: *before, rider: *rider, range: span.first..end }),
+            _ => runs.push(Run {
+                group: span.group,
+                before: *before,
+                rider: *rider,
+                tensors: tensor..tensor + 1,
+                range: span.first..end,
+            }),
         }
     }
 }

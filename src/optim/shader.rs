@@ -1,22 +1,20 @@
 use std::fmt::Write;
 
-use super::{RULES, Shader, Slot};
-use crate::gpu::{Binding, Block, KernelListing, KernelSource, uniform};
-use crate::grad;
+use super::stage::Stage;
+use super::{AnyRule, Family, RULES, Shader, Slot};
+use crate::gpu::{Binding, Block, KernelClass, KernelListing, KernelSource, uniform};
+use crate::grad::Riding;
 use crate::params::GateValues;
 
-const FRAME: &str = include_str!("../../shaders/optim/frame.wgsl");
+const COMMON: &str = include_str!("../../shaders/optim/frame/common.wgsl");
 const GATE: &str = include_str!("../../shaders/shared/gate.wgsl");
-
-/// Invocations of a workgroup; each works on four elements.
-pub(super) const WORKGROUP: usize = 256;
 
 uniform! {
     /// What a dispatch covers.
     pub(super) struct Call {
-        /// First vector of four within the window.
+        /// First of what its stage works on: of the window's vectors of four, of the chunks or of the tensors.
         pub(super) first: u32,
-        /// Vectors of four.
+        /// How many.
         pub(super) len: u32,
         /// Learning rate.
         pub(super) lr: f32,
@@ -73,57 +71,101 @@ pub(super) fn pick_source() -> KernelSource {
     }
 }
 
-/// The kernel of a rule with the slots whose bits are set in `mask`, and what rides in it.
-pub(super) fn source(
-    rule: Shader<'_>,
-    hyper_bytes: usize,
-    slots: &[Slot],
-    mask: u32,
-    variant: grad::Riding,
-) -> KernelSource {
-    let used: Vec<&str> =
-        (0..).zip(slots).filter(|(i, _)| mask & (1 << i) != 0).map(|(_, s)| &*s.name).collect();
-    let uniform = |bytes: usize, dynamic| Binding::Uniform {
-        bytes: u32::try_from(bytes).expect("uniform blocks are small"),
-        dynamic,
-    };
-    let mut bindings = vec![
-        uniform(size_of::<Call>(), true),
-        uniform(hyper_bytes, true),
-        uniform(size_of::<GateValues>(), true),
-        Binding::ReadWrite,
-        Binding::Read,
-    ];
-    bindings.extend(used.iter().map(|_| Binding::ReadWrite));
-    let mut memory = memory(&used);
-    if variant == grad::Riding::Noisy {
-        let binding = bindings.len();
-        writeln!(memory, "@group(0) @binding({binding}) var<storage, read> real: array<u32>;")
-            .expect("a string takes everything");
-        bindings.push(Binding::Read);
+/// What the kernels of a rule are made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text<'a> {
+    pub(super) family: Family,
+    pub(super) shader: Shader<'a>,
+    pub(super) hyper_bytes: usize,
+    pub(super) slots: &'a [Slot],
+}
+
+impl<'a> Text<'a> {
+    pub(super) fn of(rule: &'a impl AnyRule) -> Self {
+        Self {
+            family: rule.family(),
+            shader: rule.shader(),
+            hyper_bytes: rule.hyper_block().0,
+            slots: rule.slots(),
+        }
     }
-    KernelSource {
-        name: format!("optim/{}[{}]{}", rule.stem, used.join(","), variant.suffix()),
-        wgsl: format!("{}\n{GATE}{FRAME}\n{}\n{memory}", rule.text, variant.wgsl()).into(),
-        bindings,
+
+    /// The kernel of one stage with the slots whose bits are set in `mask`, and what rides in it.
+    pub(super) fn source(&self, stage: Stage, mask: u32, riding: Riding, class: KernelClass) -> KernelSource {
+        let uniform = |bytes: usize| Binding::Uniform {
+            bytes: u32::try_from(bytes).expect("uniform blocks are small"),
+            dynamic: true,
+        };
+        let mut bindings =
+            vec![uniform(size_of::<Call>()), uniform(self.hyper_bytes), uniform(size_of::<GateValues>())];
+        bindings.extend_from_slice(stage.storage(self.family));
+        let slots: Vec<(&str, Binding)> = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(bit, _)| mask & (1 << bit) != 0)
+            .filter_map(|(_, slot)| Some((&*slot.name, stage.access(self.family, slot)?)))
+            .collect();
+        let mut memory = match stage {
+            Stage::Ratio => kept(bindings.len(), &slots),
+            Stage::Measure | Stage::Update => memory(bindings.len(), &slots),
+        };
+        bindings.extend(slots.iter().map(|(_, binding)| *binding));
+        if riding == Riding::Noisy && stage.reads_gradients() {
+            let binding = bindings.len();
+            writeln!(memory, "@group(0) @binding({binding}) var<storage, read> real: array<u32>;")
+                .expect("a string takes everything");
+            bindings.push(Binding::Read);
+        }
+        let names: Vec<&str> = slots.iter().map(|(name, _)| *name).collect();
+        let (stem, text) = (self.shader.stem, self.shader.text);
+        let riders = if stage.reads_gradients() { riding } else { Riding::Plain };
+        let frame = stage.frame(self.family, class);
+        KernelSource {
+            name: format!("optim/{stem}{}[{}]{}", stage.suffix(), names.join(","), riders.suffix()),
+            wgsl: format!("{text}\n{GATE}{COMMON}{frame}\n{}\n{memory}", riders.wgsl()).into(),
+            bindings,
+        }
     }
 }
 
-/// The one piece of WGSL that is written here: where the slots in use come from and go to.
-fn memory(used: &[&str]) -> String {
+/// Where the slots in use come from and go to. This and [`kept`] are the WGSL that is written here.
+fn memory(first: usize, slots: &[(&str, Binding)]) -> String {
     let (mut bindings, mut load, mut store) = (String::new(), String::new(), String::new());
-    for (binding, name) in (5..).zip(used) {
+    for (binding, (name, access)) in (first..).zip(slots) {
+        let writes = *access == Binding::ReadWrite;
+        let mode = if writes { "read_write" } else { "read" };
         let written = writeln!(
             bindings,
-            "@group(0) @binding({binding}) var<storage, read_write> slot_{name}: array<vec4f>;"
+            "@group(0) @binding({binding}) var<storage, {mode}> slot_{name}: array<vec4f>;"
         )
         .and_then(|()| writeln!(load, "    state.{name} = slot_{name}[at];"))
-        .and_then(|()| writeln!(store, "    slot_{name}[at] = state.{name};"));
+        .and_then(|()| if writes { writeln!(store, "    slot_{name}[at] = state.{name};") } else { Ok(()) });
         written.expect("a string takes everything");
     }
     format!(
         "{bindings}\nfn load(at: u32) -> State {{\n    var state: State;\n{load}    return state;\n}}\n\n\
          fn store(at: u32, state: State) {{\n{store}}}\n"
+    )
+}
+
+/// The call of `ratio` with what is kept of a tensor.
+fn kept(first: usize, slots: &[(&str, Binding)]) -> String {
+    let (mut bindings, mut load, mut store, mut arguments) =
+        (String::new(), String::new(), String::new(), String::new());
+    for (binding, (name, _)) in (first..).zip(slots) {
+        let written = writeln!(
+            bindings,
+            "@group(0) @binding({binding}) var<storage, read_write> slot_{name}: array<f32>;"
+        )
+        .and_then(|()| writeln!(load, "    var {name} = slot_{name}[tensor];"))
+        .and_then(|()| writeln!(store, "    slot_{name}[tensor] = {name};"))
+        .and_then(|()| write!(arguments, ", &{name}"));
+        written.expect("a string takes everything");
+    }
+    format!(
+        "{bindings}\nfn ratio_of(tensor: u32, sums: vec2f) -> f32 {{\n{load}    let value = ratio(sums{arguments});\n\
+         {store}    return value;\n}}\n"
     )
 }
 
@@ -135,14 +177,18 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
         vec![KernelListing { source: pick_source(), blocks: vec![Block::of::<PickCall>("Pick"), gate] }];
     for entry in RULES {
         let all = (1 << entry.slots.len()) - 1;
-        for mask in 0..=all {
-            for variant in grad::Riding::ALL {
-                if mask == all || variant == grad::Riding::Plain {
-                    listings.push(KernelListing {
-                        source: source(entry.shader, entry.hyper.bytes, entry.slots, mask, variant),
-                        blocks: vec![Block::of::<Call>("Call"), entry.hyper, gate],
-                    });
-                }
+        for (mask, riding) in (0..=all).flat_map(|mask| Riding::ALL.map(|riding| (mask, riding))) {
+            if mask != all && riding != Riding::Plain {
+                continue;
+            }
+            for stage in Stage::of(entry.family) {
+                let mut sources =
+                    KernelClass::ALL.map(|class| entry.text().source(*stage, mask, riding, class)).to_vec();
+                sources.dedup();
+                listings.extend(sources.into_iter().map(|source| KernelListing {
+                    source,
+                    blocks: vec![Block::of::<Call>("Call"), entry.hyper, gate],
+                }));
             }
         }
     }

@@ -63,7 +63,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     pub fn read_state_dict(&self) -> Result<StateDict, Error> {
         let slots = self.plan.slots.iter();
         let slots: Result<Slots, Error> =
-            slots.map(|slot| slot.as_ref().map(|flat| flat.read_all(&self.gpu)).transpose()).collect();
+            slots.map(|slot| slot.as_ref().map(|kept| kept.read(&self.gpu)).transpose()).collect();
         let gate = self.waiting().map(|gate| gate.read(&self.gpu, 0)).transpose()?;
         Ok(self.state_dict(&slots?, gate))
     }
@@ -76,7 +76,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let mut slots = Slots::new();
         for slot in &self.plan.slots {
             slots.push(match slot {
-                Some(flat) => Some(flat.read_all_async(&self.gpu).await?),
+                Some(kept) => Some(kept.read_async(&self.gpu).await?),
                 None => None,
             });
         }
@@ -93,8 +93,11 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let state = spans
             .iter()
             .zip(&progress)
-            .filter(|(_, progress)| progress.applied > 0)
-            .map(|(span, progress)| (span.name.clone(), self.tensor_state(span, *progress, slots)))
+            .enumerate()
+            .filter(|(_, (_, progress))| progress.applied > 0)
+            .map(|(tensor, (span, progress))| {
+                (span.name.clone(), self.tensor_state(tensor, *progress, slots))
+            })
             .collect();
         let groups = self.groups.iter().zip(self.layout.groups()).enumerate();
         let param_groups = groups
@@ -109,18 +112,20 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         StateDict { optimizer, attempted: self.attempted, state, param_groups }
     }
 
-    fn tensor_state(&self, span: &Span, progress: Progress, slots: &Slots) -> TensorState {
+    fn tensor_state(&self, tensor: usize, progress: Progress, slots: &Slots) -> TensorState {
+        let span = &self.layout.spans()[tensor];
         let rule = &self.groups[span.group].rule;
         let known = progress.live | used_slots(rule);
         let slots = rule
             .slots()
             .iter()
-            .zip(slots)
+            .zip(self.plan.slots.iter().zip(slots))
             .enumerate()
             .filter(|(bit, _)| known & (1 << bit) != 0)
-            .map(|(bit, (slot, all))| {
-                let live = all.as_ref().filter(|_| progress.live & (1 << bit) != 0);
-                (slot.name.to_string(), live.map(|all| all[span.first..span.first + span.len].to_vec()))
+            .map(|(bit, (slot, (kept, all)))| {
+                let live = kept.as_ref().zip(all.as_ref()).filter(|_| progress.live & (1 << bit) != 0);
+                let values = live.map(|(kept, all)| all[kept.place(&self.layout, tensor)].to_vec());
+                (slot.name.to_string(), values)
             })
             .collect();
         TensorState { step: progress.applied, shape: span.shape.clone(), slots }
@@ -143,9 +148,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let live = progress.iter().fold(0, |mask, tensor| mask | tensor.live);
         self.plan.add_slots(&self.gpu, &groups[0].rule, &self.layout, live)?;
         let spans = self.layout.spans();
-        for (slot, flat) in groups[0].rule.slots().iter().zip(&self.plan.slots) {
-            if let Some(flat) = flat {
-                flat.write_all(&self.gpu, |index| {
+        for (slot, kept) in groups[0].rule.slots().iter().zip(&self.plan.slots) {
+            if let Some(kept) = kept {
+                kept.write_all(&self.gpu, |index| {
                     dict.state.get(&spans[index].name)?.slots.get(&*slot.name)?.as_deref()
                 })?;
             }
@@ -225,9 +230,9 @@ fn live_slots(span: &Span, tensor: &TensorState, rule: &impl AnyRule) -> Result<
             return refuse(format!("{name}: {unknown}"));
         };
         let Some(values) = values else { continue };
-        if values.len() != span.len {
-            let got = values.len();
-            return refuse(format!("{slot} of {name} has {got} elements, expected {}", span.len));
+        let (got, expected) = (values.len(), rule.slots()[bit].len(span.len));
+        if got != expected {
+            return refuse(format!("{slot} of {name} has {got} elements, expected {expected}"));
         }
         live |= 1 << bit;
     }

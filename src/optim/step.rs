@@ -1,10 +1,12 @@
 use std::ops::Range;
 
+use super::chunks::Chunks;
 use super::progress::{MOST_SLOTS, Progress};
 use super::rule::f32_of;
 use super::runs::{self, Run};
 use super::shader::{Call, MAXIMIZE, PickCall};
-use super::{AnyRule, Slot};
+use super::stage::Stage;
+use super::{AnyRule, Family, Slot};
 use crate::Error;
 use crate::gpu::UniformRing;
 use crate::grad::Riders;
@@ -16,17 +18,21 @@ use crate::params::Gate;
 pub(super) struct StepUniforms {
     runs: Vec<Run>,
     pub(super) dispatches: Vec<Dispatch>,
+    /// The first byte of each run's constants.
+    hypers: Vec<u32>,
     pub(super) bytes: Vec<u8>,
     /// Where the constants of a step that may turn out to be another one are picked, if there are any.
     pub(super) pick: Option<Pick>,
 }
 
-/// One dispatch, with the first bytes of its blocks: in the step's uniforms, the constants perhaps in what was
-/// picked, the gate's in the gate.
+/// One dispatch of a stage, with the first bytes of its blocks: in the step's uniforms, the constants perhaps in
+/// what was picked, the gate's in the gate.
 #[derive(Debug)]
 pub(super) struct Dispatch {
-    pub(super) window: usize,
-    pub(super) vectors: usize,
+    pub(super) stage: usize,
+    /// Which of the stage's bind groups: one for each window, or the only one.
+    pub(super) bound: usize,
+    pub(super) workgroups: usize,
     pub(super) call: u32,
     pub(super) hyper: u32,
     pub(super) gate: u32,
@@ -44,6 +50,9 @@ pub(super) struct Pick {
 #[derive(Debug)]
 pub(super) struct Inputs<'a> {
     pub(super) layout: &'a Layout,
+    pub(super) family: Family,
+    /// Of a rule that knows its tensor.
+    pub(super) chunks: Option<&'a Chunks>,
     pub(super) progress: &'a [Progress],
     pub(super) frozen: &'a [bool],
     pub(super) riders: &'a Riders,
@@ -62,10 +71,11 @@ impl StepUniforms {
         inputs: &Inputs<'_>,
         rules: impl Fn(usize) -> &'r R,
     ) -> Result<(), Error> {
-        let Self { runs, dispatches, bytes, pick } = self;
+        let Self { runs, dispatches, hypers, bytes, pick } = self;
         let Inputs { layout, riders, .. } = inputs;
         runs::collect(layout, inputs.progress, inputs.frozen, &riders.tensors, runs);
         dispatches.clear();
+        hypers.clear();
         let mut table: Vec<u32> = Vec::new();
         let mut words = 0;
         for (number, run) in runs.iter().enumerate() {
@@ -79,12 +89,18 @@ impl StepUniforms {
             }
             table.extend([run.before.pending, first / 4]);
             table.extend(run.before.marks().chain(std::iter::repeat(0)).take(MOST_SLOTS));
-            let hyper = if inputs.may_skip { count(number * UniformRing::ALIGN) } else { first };
-            for (window, range) in runs::cut(layout, run.range.clone()) {
-                let call = UniformRing::align(bytes);
-                bytes.extend_from_slice(bytemuck::bytes_of(&call_of(rule, inputs, run, window, &range)));
+            hypers.push(if inputs.may_skip { count(number * UniformRing::ALIGN) } else { first });
+        }
+        for (stage, kind) in Stage::of(inputs.family).iter().enumerate() {
+            for (run, hyper) in runs.iter().zip(&*hypers) {
+                let rule = rules(run.group);
                 let gate = count(run.group * Gate::STRIDE);
-                dispatches.push(Dispatch { window, vectors: range.len() / 4, call, hyper, gate });
+                for (bound, range) in parts(*kind, inputs, run) {
+                    let workgroups = range.len().div_ceil(kind.in_a_workgroup());
+                    let call = UniformRing::align(bytes);
+                    bytes.extend_from_slice(bytemuck::bytes_of(&call_of(rule, inputs, run, bound, &range)));
+                    dispatches.push(Dispatch { stage, bound, workgroups, call, hyper: *hyper, gate });
+                }
             }
         }
         *pick = inputs.may_skip.then(|| {
@@ -108,6 +124,18 @@ impl StepUniforms {
     }
 }
 
+/// What a stage works on of a run, in its own units, for each of its bind groups.
+fn parts(stage: Stage, inputs: &Inputs<'_>, run: &Run) -> Vec<(usize, Range<usize>)> {
+    match (stage, inputs.chunks) {
+        (Stage::Measure, Some(chunks)) => chunks.of(run.tensors.clone()).collect(),
+        (Stage::Measure, None) => Vec::new(),
+        (Stage::Ratio, _) => vec![(0, run.tensors.clone())],
+        (Stage::Update, _) => runs::cut(inputs.layout, run.range.clone())
+            .map(|(window, range)| (window, range.start / 4..range.end / 4))
+            .collect(),
+    }
+}
+
 fn call_of(rule: &impl AnyRule, inputs: &Inputs<'_>, run: &Run, window: usize, range: &Range<usize>) -> Call {
     let Inputs { layout, riders, .. } = inputs;
     let halves = |number: u64| {
@@ -117,8 +145,8 @@ fn call_of(rule: &impl AnyRule, inputs: &Inputs<'_>, run: &Run, window: usize, r
     };
     let ((seed_low, seed_high), (step_low, step_high)) = (halves(riders.seed), halves(inputs.attempted));
     Call {
-        first: count(range.start / 4),
-        len: count(range.len() / 4),
+        first: count(range.start),
+        len: count(range.len()),
         lr: f32_of(rule.lr()),
         flags: if rule.maximize() { MAXIMIZE } else { 0 },
         scale: riders.scale,
@@ -152,7 +180,7 @@ fn check_finite(rule: &impl AnyRule, hyper: &[u8]) -> Result<(), Error> {
             return refuse(&format!("{}, which follows from the options,", field.name), value);
         }
     }
-    for (slot, Slot { name }) in rule.slots().iter().enumerate() {
+    for (slot, Slot { name, .. }) in rule.slots().iter().enumerate() {
         let value = f32_of(rule.initial(slot));
         if !value.is_finite() {
             return refuse(&format!("the first value of {name}"), value);

@@ -1,7 +1,7 @@
 //! Every rule against the oracle, and what all of them promise.
 
 use gradus::ParamStore;
-use gradus::optim::{self, RULES};
+use gradus::optim::{self, Family, RULES};
 use gradus::schedule::CosineAnnealingLR;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -149,9 +149,9 @@ fn ten_thousand_steps_do_not_drift() {
     assert!(misses.is_empty(), "{misses:#?}");
 }
 
-/// Each rule must be in a table.
+/// Each rule that knows only its element must be in a table.
 fn covers<'j>(table: impl Iterator<Item = &'j Value> + Clone) {
-    for entry in RULES {
+    for entry in RULES.iter().filter(|entry| entry.family == Family::Element) {
         assert!(table.clone().any(|json| json["name"] == entry.name), "{} is missing", entry.name);
     }
 }

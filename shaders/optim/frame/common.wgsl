@@ -1,4 +1,4 @@
-// Applies `rule` to four neighbouring elements an invocation: loads, calls, stores.
+// What all kernels of a rule share: the uniforms of a dispatch, and functions for its arithmetic.
 
 struct Call {
     first: u32,
@@ -47,26 +47,9 @@ fn at_least_tiny(x: vec4f) -> vec4f {
 @group(0) @binding(0) var<uniform> call: Call;
 @group(0) @binding(1) var<uniform> hyper: Hyper;
 @group(0) @binding(2) var<uniform> gate: Gate;
-@group(0) @binding(3) var<storage, read_write> params: array<vec4f>;
-@group(0) @binding(4) var<storage, read> grads: array<vec4f>;
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = (group.y * groups.x + group.x) * 256u + lane;
-    if index >= call.len || gate.skip != 0u {
-        return;
-    }
-    let at = call.first + index;
-    let p = params[at];
-    var g = transformed(grads[at] * (gate.grad_scale * call.scale), p, at);
-    if (call.flags & MAXIMIZE) != 0u {
-        g = -g;
-    }
-    var state = load(at);
-    params[at] = rule(p, g, &state);
-    store(at, state);
+// What the rule is given: transformed, and negated where it goes up.
+fn gradient(raw: vec4f, p: vec4f, at: u32) -> vec4f {
+    let g = transformed(raw * (gate.grad_scale * call.scale), p, at);
+    return select(g, -g, (call.flags & MAXIMIZE) != 0u);
 }

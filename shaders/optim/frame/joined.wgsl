@@ -1,0 +1,14 @@
+var<workgroup> lanes: array<vec2f, LANES>;
+
+// The sum over a workgroup, of use in its first lane.
+fn joined(lane: u32, total: vec2f) -> vec2f {
+    lanes[lane] = total;
+    workgroupBarrier();
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        if lane < half {
+            lanes[lane] += lanes[lane + half];
+        }
+        workgroupBarrier();
+    }
+    return lanes[0];
+}

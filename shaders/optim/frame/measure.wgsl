@@ -1,0 +1,36 @@
+// Sums what a rule measures over chunks of tensors, one a workgroup: each lane takes every LANES-th vector of four.
+struct Chunk { first: u32, len: u32 }
+
+@group(0) @binding(3) var<storage, read> params: array<vec4f>;
+@group(0) @binding(4) var<storage, read> grads: array<vec4f>;
+@group(0) @binding(5) var<storage, read> chunks: array<Chunk>;
+@group(0) @binding(6) var<storage, read_write> parts: array<vec2f>;
+
+fn added(x: vec4f) -> f32 {
+    return (x.x + x.y) + (x.z + x.w);
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let number = group.y * groups.x + group.x;
+    if number >= call.len || gate.skip != 0u {
+        return;
+    }
+    let chunk = chunks[call.first + number];
+    var total = Measured(vec4f(), vec4f());
+    for (var i = lane; i < chunk.len; i += LANES) {
+        let at = chunk.first + i;
+        let p = params[at];
+        let g = gradient(grads[at], p, at);
+        var state = load(at);
+        let measured = measure(p, g, &state);
+        total.first += measured.first;
+        total.second += measured.second;
+        store(at, state);
+    }
+    finish(call.first + number, lane, vec2f(added(total.first), added(total.second)));
+}

@@ -1,0 +1,34 @@
+// From the sums over a tensor its ratio, one tensor a workgroup.
+struct Tensor { first_part: u32, parts: u32 }
+
+@group(0) @binding(3) var<storage, read> parts: array<vec2f>;
+@group(0) @binding(4) var<storage, read> tensors: array<Tensor>;
+@group(0) @binding(5) var<storage, read_write> ratios: array<f32>;
+
+// Zeros of padding are multiplied by it: it must be finite, whatever the gradients are.
+fn finite(x: f32) -> f32 {
+    let bits = bitcast<u32>(x) & 0x7fffffffu;
+    return select(select(x, sign(x) * LARGEST.x, bits == 0x7f800000u), 0.0, bits > 0x7f800000u);
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let number = group.y * groups.x + group.x;
+    if number >= call.len || gate.skip != 0u {
+        return;
+    }
+    let at = call.first + number;
+    let tensor = tensors[at];
+    var total = vec2f();
+    for (var i = lane; i < tensor.parts; i += LANES) {
+        total += parts[tensor.first_part + i];
+    }
+    let sums = joined(lane, total);
+    if lane == 0u {
+        ratios[at] = finite(ratio_of(at, sums));
+    }
+}

@@ -1,0 +1,134 @@
+use std::ops::Range;
+
+use super::stage::Shape;
+use crate::Error;
+use crate::gpu::{Buffer, Gpu};
+use crate::layout::Layout;
+
+/// How tensors are cut for sums over them, and where these go.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    /// The first chunk of each tensor, and one more at the end.
+    tensors: Vec<usize>,
+    /// The first chunk of each window, and one more at the end.
+    windows: Vec<usize>,
+    /// First vector of four in the window, and how many.
+    pub(super) chunks: Buffer<[u32; 2]>,
+    /// First part of each tensor, and how many.
+    pub(super) parts_of: Buffer<[u32; 2]>,
+    /// For each buffer of the layout, the tensor of each block of 64 elements.
+    pub(super) blocks: Vec<Buffer<u32>>,
+    pub(super) parts: Buffer<[f32; 2]>,
+    pub(super) ratios: Buffer<f32>,
+}
+
+impl Chunks {
+    pub(super) fn new(gpu: &Gpu, layout: &Layout) -> Result<Self, Error> {
+        let shape = Shape::of(gpu.class());
+        let Cut { tensors, windows, chunks } = Cut::new(layout, 4 * shape.chunk);
+        let parts_of: Vec<[u32; 2]> = tensors
+            .windows(2)
+            .map(|ends| [count(ends[0] * shape.parts), count((ends[1] - ends[0]) * shape.parts)])
+            .collect();
+        Ok(Self {
+            chunks: filled(gpu, "chunks", &chunks)?,
+            parts_of: filled(gpu, "parts of tensors", &parts_of)?,
+            blocks: blocks(gpu, layout)?,
+            parts: Buffer::storage(gpu, "partial sums", chunks.len() * shape.parts)?,
+            ratios: filled(gpu, "ratios", &vec![1.0; layout.spans().len()])?,
+            tensors,
+            windows,
+        })
+    }
+
+    /// The chunks of some tensors, by window.
+    pub(super) fn of(&self, tensors: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let (first, end) = (self.tensors[tensors.start], self.tensors[tensors.end]);
+        let cut = move |ends: &[usize]| first.max(ends[0])..end.min(ends[1]);
+        self.windows.windows(2).map(cut).enumerate().filter(|(_, range)| !range.is_empty())
+    }
+}
+
+struct Cut {
+    tensors: Vec<usize>,
+    windows: Vec<usize>,
+    chunks: Vec<[u32; 2]>,
+}
+
+impl Cut {
+    /// Cuts tensors into chunks of at most so many elements, none of which is in two tensors or two windows.
+    fn new(layout: &Layout, most: usize) -> Self {
+        let window_len = layout.window_len();
+        let (mut tensors, mut windows, mut chunks) = (Vec::new(), vec![0], Vec::new());
+        for span in layout.spans() {
+            tensors.push(chunks.len());
+            let (mut at, end) = (span.first, span.first + span.padded_len());
+            while at < end {
+                let window = layout.window_of(at);
+                windows.resize(window + 1, chunks.len());
+                let next = end.min(at + most).min((window + 1) * window_len);
+                chunks.push([count((at - window * window_len) / 4), count((next - at) / 4)]);
+                at = next;
+            }
+        }
+        tensors.push(chunks.len());
+        windows.push(chunks.len());
+        Self { tensors, windows, chunks }
+    }
+}
+
+/// No block holds elements of two tensors; those between groups are nobody's.
+fn blocks(gpu: &Gpu, layout: &Layout) -> Result<Vec<Buffer<u32>>, Error> {
+    const BLOCK: usize = Layout::TENSOR_ALIGN;
+    let mut tensors = vec![0; layout.len() / BLOCK];
+    for (tensor, span) in (0..).zip(layout.spans()) {
+        tensors[span.first / BLOCK..(span.first + span.padded_len()) / BLOCK].fill(tensor);
+    }
+    let mut rest = &tensors[..];
+    (0..layout.buffers())
+        .map(|index| {
+            let (part, after) = rest.split_at(layout.buffer_elements(index) / BLOCK);
+            rest = after;
+            filled(gpu, "tensors of blocks", part)
+        })
+        .collect()
+}
+
+fn filled<T: bytemuck::Pod>(gpu: &Gpu, label: &str, data: &[T]) -> Result<Buffer<T>, Error> {
+    let buffer = Buffer::storage(gpu, label, data.len())?;
+    buffer.write(gpu, 0, data)?;
+    Ok(buffer)
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).expect("what a window holds is counted in 32 bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::{GroupSpec, Limits};
+
+    #[test]
+    fn no_chunk_is_in_two_tensors_or_two_windows() {
+        let groups = [
+            GroupSpec::new("a").tensor("w", [40_000]).tensor("x", [70]),
+            GroupSpec::new("b").tensor("y", [10]).tensor("z", [20_000]),
+        ];
+        let layout = Layout::new(&groups, Limits { binding_bytes: 65_536, buffer_bytes: 1 << 20 }).unwrap();
+        let firsts: Vec<usize> = layout.spans().iter().map(|span| span.first).collect();
+        assert_eq!(firsts, [0, 40_000, 40_192, 40_256]);
+        let cut = Cut::new(&layout, 16_000);
+        let chunks: Vec<[u32; 2]> = [
+            [[0, 4000], [4000, 96]].as_slice(),
+            &[[0, 4000], [4000, 96]],
+            // The rest of w, x, y and the first part of z.
+            &[[0, 1808], [1808, 32], [1856, 16], [1872, 2224]],
+            &[[0, 2776]],
+        ]
+        .concat();
+        assert_eq!(cut.chunks, chunks);
+        assert_eq!(cut.tensors, [0, 5, 6, 7, 9]);
+        assert_eq!(cut.windows, [0, 2, 4, 8, 9]);
+    }
+}
