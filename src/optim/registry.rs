@@ -6,6 +6,7 @@ use super::adagrad::Adagrad;
 use super::adam::Adam;
 use super::adamax::Adamax;
 use super::adamw::AdamW;
+use super::lamb::Lamb;
 use super::lion::Lion;
 use super::nadam::NAdam;
 use super::radam::RAdam;
@@ -73,6 +74,7 @@ pub const RULES: &[Entry] = &[
     Entry::of::<Adam>(),
     Entry::of::<AdamW>(),
     Entry::of::<Adamax>(),
+    Entry::of::<Lamb>(),
     Entry::of::<Lion>(),
     Entry::of::<NAdam>(),
     Entry::of::<RAdam>(),

@@ -1,0 +1,37 @@
+// Lamb: Adam's direction, as long in each tensor as its parameters. You et al. 2020, arXiv:1904.00962, Alg. 2,
+// without a bound on the norm of the parameters.
+
+// correction and root_scale hold the bias corrections of the two moments.
+struct Hyper {
+    beta1: f32,
+    one_minus_beta1: f32,
+    beta2: f32,
+    one_minus_beta2: f32,
+    correction: f32,
+    root_scale: f32,
+    eps: f32,
+    weight_decay: f32,
+}
+struct State { exp_avg: vec4f, exp_avg_sq: vec4f }
+
+fn direction(p: vec4f, s: State) -> vec4f {
+    let denominator = at_least_tiny(hyper.root_scale * sqrt(s.exp_avg_sq) + hyper.eps);
+    return hyper.correction * s.exp_avg / denominator + hyper.weight_decay * p;
+}
+
+// Squares of the parameters and of the direction. The moments are kept here, so that the update needs no gradient.
+fn measure(p: vec4f, g: vec4f, s: ptr<function, State>) -> Measured {
+    (*s).exp_avg = averaged((*s).exp_avg, g, hyper.beta1, hyper.one_minus_beta1);
+    (*s).exp_avg_sq = averaged((*s).exp_avg_sq, squared(g), hyper.beta2, hyper.one_minus_beta2);
+    let u = direction(p, *s);
+    return Measured(squared(p), squared(u));
+}
+
+// 1 where there is nothing to compare.
+fn ratio(sums: vec2f) -> f32 {
+    return select(sqrt(sums.x) / sqrt(sums.y), 1.0, sums.x == 0.0 || sums.y == 0.0);
+}
+
+fn rule(p: vec4f, g: vec4f, s: ptr<function, State>, ratio: f32) -> vec4f {
+    return p - call.lr * ratio * direction(p, *s);
+}

@@ -1,0 +1,85 @@
+use serde::{Deserialize, Serialize};
+
+use super::rule::{check_moments, f32_of};
+use super::{Family, Rule, Shader, Slot, StepInfo};
+use crate::error::Error;
+use crate::gpu::uniform;
+
+/// Lamb, as optax has it: Adam's direction, in each tensor as long as the tensor itself.
+///
+/// `m += (1 - beta1) * (g - m)`, `v += (1 - beta2) * (g^2 - v)`,
+/// `u = m / c1 / (sqrt(v / c2) + eps) + weight_decay * p` with `c = 1 - beta^step`,
+/// `p -= lr * |p| / |u| * u` with norms over the tensor; where one of them is 0, the ratio is 1.
+///
+/// Source: You et al. 2020, arXiv:1904.00962, Alg. 2. Differs, as in optax: the norm of the parameters is not bounded.
+/// A ratio that is not finite, as after a gradient of NaN, counts as 0 or as the largest number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lamb {
+    /// Learning rate, at least 0. Default 1e-3.
+    pub lr: f64,
+    /// Weights of the two moments in themselves, each in `[0, 1)`. Default `(0.9, 0.999)`.
+    pub betas: (f64, f64),
+    /// Added to the root of the second moment, at least 0. Default 1e-6.
+    pub eps: f64,
+    /// Share of the parameters in the direction, at least 0. Default 0.
+    pub weight_decay: f64,
+}
+
+impl Default for Lamb {
+    fn default() -> Self {
+        Self { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-6, weight_decay: 0.0 }
+    }
+}
+
+uniform! {
+    /// The constants of one step of [`Lamb`].
+    pub struct LambHyper {
+        beta1: f32,
+        one_minus_beta1: f32,
+        beta2: f32,
+        one_minus_beta2: f32,
+        correction: f32,
+        root_scale: f32,
+        eps: f32,
+        weight_decay: f32,
+    }
+}
+
+impl Rule for Lamb {
+    type Hyper = LambHyper;
+    const NAME: &'static str = "Lamb";
+    const FAMILY: Family = Family::Tensor { early_state: true };
+    const SHADER: Shader<'static> =
+        Shader { stem: "lamb", text: include_str!("../../shaders/optim/lamb.wgsl") };
+    const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
+
+    fn check(&self) -> Result<(), Error> {
+        check_moments(self.lr, self.betas, self.eps, self.weight_decay)
+    }
+
+    fn hyper(&self, step: &StepInfo) -> LambHyper {
+        LambHyper {
+            beta1: f32_of(self.betas.0),
+            one_minus_beta1: f32_of(1.0 - self.betas.0),
+            beta2: f32_of(self.betas.1),
+            one_minus_beta2: f32_of(1.0 - self.betas.1),
+            correction: f32_of(1.0 / step.correction(self.betas.0)),
+            root_scale: f32_of(1.0 / step.correction(self.betas.1).sqrt()),
+            eps: f32_of(self.eps),
+            weight_decay: f32_of(self.weight_decay),
+        }
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn lr_mut(&mut self) -> &mut f64 {
+        &mut self.lr
+    }
+
+    fn momentum_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.betas.0)
+    }
+}
