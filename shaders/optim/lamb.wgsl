@@ -16,7 +16,7 @@ struct State { exp_avg: vec4f, exp_avg_sq: vec4f }
 
 fn direction(p: vec4f, s: State) -> vec4f {
     let denominator = at_least_tiny(hyper.root_scale * sqrt(s.exp_avg_sq) + hyper.eps);
-    return hyper.correction * s.exp_avg / denominator + hyper.weight_decay * p;
+    return held(hyper.correction * s.exp_avg / denominator + hyper.weight_decay * p);
 }
 
 // Squares of the parameters and of the direction. The moments are kept here, so that the update needs no gradient.

@@ -46,12 +46,12 @@ pub struct KernelListing {
 
 /// The Rust side of a uniform block.
 #[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Block {
     /// Its name in WGSL.
     pub name: &'static str,
     /// Its fields.
-    pub fields: &'static [Field],
+    pub fields: Cow<'static, [Field]>,
     /// Its size.
     pub bytes: usize,
 }
@@ -59,7 +59,7 @@ pub struct Block {
 impl Block {
     /// The block `U`, called `name` in WGSL.
     pub const fn of<U: Uniform>(name: &'static str) -> Self {
-        Self { name, fields: U::FIELDS, bytes: size_of::<U>() }
+        Self { name, fields: Cow::Borrowed(U::FIELDS), bytes: size_of::<U>() }
     }
 }
 

@@ -280,7 +280,7 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
         [Block::of::<NormCall>("Call"), Block::of::<SumsCall>("Call"), Block::of::<DecideCall>("Call")];
     let listing = |(source, block)| KernelListing { source, blocks: vec![block] };
     let mut all: Vec<_> =
-        (0..4).flat_map(|norm| sources(norm).into_iter().zip(blocks).map(listing)).collect();
+        (0..4).flat_map(|norm| sources(norm).into_iter().zip(blocks.clone()).map(listing)).collect();
     all.push(super::centralize::kernel_listing());
     all
 }

@@ -16,6 +16,10 @@ pub trait AnyRule: Debug + Send + Sync {
     fn family(&self) -> Family;
     /// [`Rule::SHADER`].
     fn shader(&self) -> Shader<'_>;
+    /// Whether it is a [`Lookahead`](super::Lookahead) around the rule whose text it has.
+    fn looks_ahead(&self) -> bool {
+        false
+    }
     /// [`Rule::SLOTS`].
     fn slots(&self) -> &[Slot];
     /// [`Rule::check`].
@@ -41,6 +45,12 @@ pub trait AnyRule: Debug + Send + Sync {
     fn maximize(&self) -> bool;
     /// All options as a JSON object, `name` included.
     fn to_json(&self) -> Value;
+    /// All options but the name, some of them replaced by what a group overrides.
+    fn merged(&self, fields: &Map<String, Value>) -> Map<String, Value> {
+        let mut all = options(self);
+        all.extend(fields.clone());
+        all
+    }
     /// A rule of the same kind from all its fields but `name`, without a check of ranges.
     ///
     /// # Errors
@@ -151,6 +161,10 @@ impl AnyRule for Box<dyn AnyRule> {
         (**self).shader()
     }
 
+    fn looks_ahead(&self) -> bool {
+        (**self).looks_ahead()
+    }
+
     fn slots(&self) -> &[Slot] {
         (**self).slots()
     }
@@ -193,6 +207,10 @@ impl AnyRule for Box<dyn AnyRule> {
 
     fn to_json(&self) -> Value {
         (**self).to_json()
+    }
+
+    fn merged(&self, fields: &Map<String, Value>) -> Map<String, Value> {
+        (**self).merged(fields)
     }
 
     fn boxed_with(&self, fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error> {
@@ -254,20 +272,16 @@ pub(super) fn overridden<R: AnyRule>(rule: &R, group: &str, fields: &Value) -> R
     let Some(fields) = fields.as_object() else {
         return refuse(format!("expected an object of fields, got {fields}"));
     };
-    let mut all = options(rule);
-    for (field, value) in fields {
-        if field == "name" || field == "variant" {
-            return refuse(format!("`{field}` is the same in all groups"));
-        }
-        all.insert(field.clone(), value.clone());
+    if let Some(field) = ["name", "variant"].into_iter().find(|field| fields.contains_key(*field)) {
+        return refuse(format!("`{field}` is the same in all groups"));
     }
-    let rule = rule.with_fields(&all)?;
+    let rule = rule.with_fields(&rule.merged(fields))?;
     rule.check()?;
     Ok(rule)
 }
 
 /// All options but the name.
-pub(super) fn options(rule: &impl AnyRule) -> Map<String, Value> {
+pub(super) fn options(rule: &(impl AnyRule + ?Sized)) -> Map<String, Value> {
     let Value::Object(mut all) = rule.to_json() else { unreachable!("options are an object") };
     all.remove("name");
     all

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::custom::{Constant, Declared, Hyper};
 use super::inspect::{Names, inspect, is_identifier};
 use super::rule::f32_of;
-use super::{CustomRule, Extent, Hypers, Slot, StepInfo};
+use super::{CustomRule, Hypers, Slot, StepInfo};
 use crate::error::{Error, at_least, finite};
 use crate::gpu::{Field, UniformRing};
 
@@ -111,7 +111,7 @@ impl CustomRuleBuilder {
             slots: self
                 .slots
                 .iter()
-                .map(|(name, _)| Slot { name: Cow::Owned(name.clone()), extent: Extent::Element })
+                .map(|(name, _)| Slot { name: Cow::Owned(name.clone()), ..Slot::f32("") })
                 .collect(),
             initial: self.slots.iter().map(|(_, initial)| *initial).collect(),
             hypers: self.hypers,

@@ -8,6 +8,7 @@ use super::adamax::Adamax;
 use super::adamw::AdamW;
 use super::lamb::Lamb;
 use super::lion::Lion;
+use super::lookahead;
 use super::nadam::NAdam;
 use super::radam::RAdam;
 use super::rmsprop::RMSprop;
@@ -21,7 +22,7 @@ use crate::error::Error;
 use crate::gpu::{Block, Uniform};
 
 /// A row of [`RULES`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Entry {
     /// The name in JSON, which is also the type's.
     pub name: &'static str,
@@ -34,10 +35,11 @@ pub struct Entry {
     /// The kernel's constants.
     #[doc(hidden)]
     pub hyper: Block,
-    read: Reader,
+    pub(super) read: Reader,
+    pub(super) default_rule: fn() -> Box<dyn AnyRule>,
 }
 
-type Reader = fn(&Map<String, Value>) -> Result<Box<dyn AnyRule>, Error>;
+pub(super) type Reader = fn(&Map<String, Value>) -> Result<Box<dyn AnyRule>, Error>;
 
 impl Entry {
     const fn of<R: Rule>() -> Self {
@@ -49,20 +51,24 @@ impl Entry {
             slots: R::SLOTS,
             hyper: Block::of::<R::Hyper>("Hyper"),
             read: |fields| R::default().boxed_with(fields),
+            default_rule: || Box::new(R::default()),
         }
     }
 
     /// What its kernels are made of.
     pub(super) fn text(&self) -> Text<'static> {
-        Text { family: self.family, shader: self.shader, hyper_bytes: self.hyper.bytes, slots: self.slots }
+        Text {
+            family: self.family,
+            shader: self.shader,
+            hyper_bytes: self.hyper.bytes,
+            slots: self.slots,
+            looks_ahead: false,
+        }
     }
 
-    /// The rule with all options at their defaults.
-    ///
-    /// # Panics
-    /// Never: every option has a default.
+    /// The rule with all options at their defaults; around [`SGD`] if it needs another one.
     pub fn default_rule(&self) -> Box<dyn AnyRule> {
-        (self.read)(&Map::new()).expect("every option has a default")
+        (self.default_rule)()
     }
 }
 
@@ -76,6 +82,7 @@ pub const RULES: &[Entry] = &[
     Entry::of::<Adamax>(),
     Entry::of::<Lamb>(),
     Entry::of::<Lion>(),
+    lookahead::ENTRY,
     Entry::of::<NAdam>(),
     Entry::of::<RAdam>(),
     Entry::of::<RMSprop>(),
@@ -123,7 +130,9 @@ mod tests {
         for entry in RULES {
             let json = entry.default_rule().to_json();
             assert_eq!(from_json(&json).unwrap().to_json(), json);
-            assert_eq!(from_json(&json!({"name": entry.name})).unwrap().to_json(), json);
+            if entry.family != Family::Around {
+                assert_eq!(from_json(&json!({"name": entry.name})).unwrap().to_json(), json);
+            }
         }
     }
 
@@ -204,6 +213,27 @@ mod tests {
             (
                 json!({"name": "Rprop", "step_sizes": [2, 1]}),
                 "step_sizes[1] must be finite and at least 2, got 1",
+            ),
+            (json!({"name": "Lookahead"}), "optimizer Lookahead: missing field `inner`"),
+            (
+                json!({"name": "Lookahead", "inner": {"name": "SGD", "lr": -1}}),
+                "lr must be finite and at least 0, got -1",
+            ),
+            (
+                json!({"name": "Lookahead", "inner": {"name": "SGD"}, "lr": 1}),
+                "unknown field of Lookahead \"lr\"; known: inner, sync_period, alpha",
+            ),
+            (
+                json!({"name": "Lookahead", "inner": {"name": "SGD"}, "sync_period": 0}),
+                "sync_period must be at least 1, got 0",
+            ),
+            (
+                json!({"name": "Lookahead", "inner": {"name": "SGD"}, "alpha": 1.5}),
+                "alpha must be in [0, 1], got 1.5",
+            ),
+            (
+                json!({"name": "Lookahead", "inner": {"name": "Lookahead", "inner": {"name": "SGD"}}}),
+                "optimizer Lookahead: inner: Lookahead cannot be around Lookahead",
             ),
             (
                 json!({"name": "SGD", "nesterov": true}),

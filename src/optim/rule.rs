@@ -103,6 +103,8 @@ pub enum Family {
         /// Whether state is written where sums are measured, rather than in the update.
         early_state: bool,
     },
+    /// What the rule knows that it is around.
+    Around,
 }
 
 /// What a rule keeps from step to step.
@@ -112,6 +114,8 @@ pub struct Slot {
     pub name: Cow<'static, str>,
     /// What it holds a value for.
     pub extent: Extent,
+    /// Whether it belongs to what follows a rule rather than to the rule: only the update knows it.
+    pub(super) late: bool,
 }
 
 /// What a slot holds values for.
@@ -126,12 +130,12 @@ pub enum Extent {
 impl Slot {
     /// A 32-bit float for each element.
     pub const fn f32(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), extent: Extent::Element }
+        Self { name: Cow::Borrowed(name), extent: Extent::Element, late: false }
     }
 
     /// A 32-bit float for each tensor.
     pub const fn scalar(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), extent: Extent::Tensor }
+        Self { name: Cow::Borrowed(name), extent: Extent::Tensor, late: false }
     }
 
     /// Values for a tensor of so many elements.

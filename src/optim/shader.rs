@@ -1,7 +1,7 @@
 use std::fmt::Write;
 
 use super::stage::Stage;
-use super::{AnyRule, Family, RULES, Shader, Slot};
+use super::{AnyRule, Family, Lookahead, RULES, Shader, Slot};
 use crate::gpu::{Binding, Block, KernelClass, KernelListing, KernelSource, uniform};
 use crate::grad::Riding;
 use crate::params::GateValues;
@@ -78,6 +78,7 @@ pub(super) struct Text<'a> {
     pub(super) shader: Shader<'a>,
     pub(super) hyper_bytes: usize,
     pub(super) slots: &'a [Slot],
+    pub(super) looks_ahead: bool,
 }
 
 impl<'a> Text<'a> {
@@ -87,6 +88,7 @@ impl<'a> Text<'a> {
             shader: rule.shader(),
             hyper_bytes: rule.hyper_block().0,
             slots: rule.slots(),
+            looks_ahead: rule.looks_ahead(),
         }
     }
 
@@ -119,10 +121,11 @@ impl<'a> Text<'a> {
         }
         let names: Vec<&str> = slots.iter().map(|(name, _)| *name).collect();
         let (stem, text) = (self.shader.stem, self.shader.text);
+        let ahead = if self.looks_ahead { "+lookahead" } else { "" };
         let riders = if stage.reads_gradients() { riding } else { Riding::Plain };
-        let frame = stage.frame(self.family, class);
+        let frame = stage.frame(self.family, class, self.looks_ahead);
         KernelSource {
-            name: format!("optim/{stem}{}[{}]{}", stage.suffix(), names.join(","), riders.suffix()),
+            name: format!("optim/{stem}{}[{}]{}{ahead}", stage.suffix(), names.join(","), riders.suffix()),
             wgsl: format!("{text}\n{GATE}{COMMON}{frame}\n{}\n{memory}", riders.wgsl()).into(),
             bindings,
         }
@@ -169,27 +172,35 @@ fn kept(first: usize, slots: &[(&str, Binding)]) -> String {
     )
 }
 
-/// Every kernel of every rule, with every choice of slots, and everything that can ride in it where all slots are
-/// in use.
+/// Every kernel of every rule, with every choice of slots, and everything that can ride in it and follow it where all
+/// slots are in use.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let gate = Block::of::<GateValues>("Gate");
-    let mut listings =
-        vec![KernelListing { source: pick_source(), blocks: vec![Block::of::<PickCall>("Pick"), gate] }];
-    for entry in RULES {
+    let blocks = vec![Block::of::<PickCall>("Pick"), gate.clone()];
+    let mut listings = vec![KernelListing { source: pick_source(), blocks }];
+    let mut list = |text: Text<'_>, hyper: Block, mask: u32, riding: Riding| {
+        for stage in Stage::of(text.family) {
+            let mut sources = KernelClass::ALL.map(|class| text.source(*stage, mask, riding, class)).to_vec();
+            sources.dedup();
+            let blocks = vec![Block::of::<Call>("Call"), hyper.clone(), gate.clone()];
+            listings
+                .extend(sources.into_iter().map(|source| KernelListing { source, blocks: blocks.clone() }));
+        }
+    };
+    for entry in RULES.iter().filter(|entry| entry.family != Family::Around) {
         let all = (1 << entry.slots.len()) - 1;
-        for (mask, riding) in (0..=all).flat_map(|mask| Riding::ALL.map(|riding| (mask, riding))) {
-            if mask != all && riding != Riding::Plain {
-                continue;
+        for mask in 0..=all {
+            list(entry.text(), entry.hyper.clone(), mask, Riding::Plain);
+        }
+        let ahead = Lookahead::new(entry.default_rule());
+        let (bytes, fields) = ahead.hyper_block();
+        let hyper = Block { name: "Hyper", fields: fields.to_vec().into(), bytes };
+        let all_of_it = (1 << ahead.slots().len()) - 1;
+        for riding in Riding::ALL {
+            if riding != Riding::Plain {
+                list(entry.text(), entry.hyper.clone(), all, riding);
             }
-            for stage in Stage::of(entry.family) {
-                let mut sources =
-                    KernelClass::ALL.map(|class| entry.text().source(*stage, mask, riding, class)).to_vec();
-                sources.dedup();
-                listings.extend(sources.into_iter().map(|source| KernelListing {
-                    source,
-                    blocks: vec![Block::of::<Call>("Call"), entry.hyper, gate],
-                }));
-            }
+            list(Text::of(&ahead), hyper.clone(), all_of_it, riding);
         }
     }
     listings

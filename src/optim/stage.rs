@@ -18,6 +18,7 @@ impl Stage {
         match family {
             Family::Element => &[Self::Update],
             Family::Tensor { .. } => &[Self::Measure, Self::Ratio, Self::Update],
+            Family::Around => &[],
         }
     }
 
@@ -27,7 +28,7 @@ impl Stage {
         match (self, family) {
             (Self::Measure, _) => &[Read, Read, Read, ReadWrite],
             (Self::Ratio, _) => &[Read, Read, ReadWrite],
-            (Self::Update, Family::Element) => &[ReadWrite, Read],
+            (Self::Update, Family::Element | Family::Around) => &[ReadWrite, Read],
             (Self::Update, Family::Tensor { .. }) => &[ReadWrite, Read, Read, Read],
         }
     }
@@ -36,6 +37,7 @@ impl Stage {
     pub(super) fn access(self, family: Family, slot: &Slot) -> Option<Binding> {
         let early_state = family == Family::Tensor { early_state: true };
         match (self, slot.extent) {
+            _ if slot.late => (self == Self::Update).then_some(Binding::ReadWrite),
             (Self::Ratio, Extent::Tensor) => Some(Binding::ReadWrite),
             (Self::Ratio, Extent::Element) | (_, Extent::Tensor) => None,
             (Self::Measure, Extent::Element) => early_state.then_some(Binding::ReadWrite),
@@ -65,7 +67,7 @@ impl Stage {
     }
 
     /// The texts that a rule is joined with, beside what is common to all.
-    pub(super) fn frame(self, family: Family, class: KernelClass) -> String {
+    pub(super) fn frame(self, family: Family, class: KernelClass, looks_ahead: bool) -> String {
         const MEASURE: &str = include_str!("../../shaders/optim/frame/measure.wgsl");
         const MEASURED: &str = include_str!("../../shaders/optim/frame/measured.wgsl");
         const APART: &str = include_str!("../../shaders/optim/frame/measure_apart.wgsl");
@@ -75,6 +77,9 @@ impl Stage {
         const UPDATE: &str = include_str!("../../shaders/optim/frame/update.wgsl");
         const ELEMENT: &str = include_str!("../../shaders/optim/frame/element.wgsl");
         const TENSOR: &str = include_str!("../../shaders/optim/frame/tensor.wgsl");
+        const SETTLED: &str = include_str!("../../shaders/optim/frame/settled.wgsl");
+        const LOOKAHEAD: &str = include_str!("../../shaders/optim/frame/lookahead.wgsl");
+        let settled = if looks_ahead { LOOKAHEAD } else { SETTLED };
         let lanes = format!("const LANES = {}u;\n", Shape::of(class).lanes);
         match (self, family) {
             (Self::Measure, _) if class == KernelClass::CpuSubgroup8 => {
@@ -82,8 +87,8 @@ impl Stage {
             }
             (Self::Measure, _) => [&lanes, MEASURED, MEASURE, MEASURE_JOINED, JOINED].concat(),
             (Self::Ratio, _) => [&lanes, MEASURED, RATIO, JOINED].concat(),
-            (Self::Update, Family::Element) => [UPDATE, ELEMENT].concat(),
-            (Self::Update, Family::Tensor { .. }) => [UPDATE, MEASURED, TENSOR].concat(),
+            (Self::Update, Family::Element | Family::Around) => [UPDATE, settled, ELEMENT].concat(),
+            (Self::Update, Family::Tensor { .. }) => [UPDATE, settled, MEASURED, TENSOR].concat(),
         }
     }
 

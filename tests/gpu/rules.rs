@@ -283,12 +283,17 @@ fn edges(field: &str) -> Vec<Value> {
         "variant" => vec![json!("torch"), json!("optax")],
         "lr" => vec![json!(0), json!(1e-30), json!(1e-3), json!(10)],
         "betas" => pairs(&weights, &weights),
+        // RMSprop's and Lookahead's.
         "alpha" | "momentum" | "dampening" => weights.map(Value::from).to_vec(),
         "rho" => vec![json!(0), json!(0.9), json!(1)],
         "eps" | "eps_root" => vec![json!(0), json!(1e-45), json!(1e-30), json!(1e-8), json!(1e30)],
         "weight_decay" => vec![json!(0), json!(1e-30), json!(0.1), json!(10)],
         "initial_accumulator_value" => vec![json!(0), json!(1e-45), json!(0.1), json!(1e10)],
         "lr_decay" | "momentum_decay" => vec![json!(0), json!(1e-12), json!(1e30)],
+        "inner" => {
+            vec![json!({"name": "SGD", "momentum": 0.9}), json!({"name": "Adam"}), json!({"name": "Lamb"})]
+        }
+        "sync_period" => vec![json!(1), json!(2), json!(u64::MAX)],
         "etas" => pairs(&[1e-45, 0.5, 1.0 - 1e-16], &[1.0 + 1e-15, 1.2, 1e30]),
         "step_sizes" => vec![json!([0, 0]), json!([0, 1e30]), json!([1e-45, 1]), json!([10, 10])],
         _ => vec![json!(false), json!(true)],
@@ -307,6 +312,9 @@ fn at_the_edge() -> impl Strategy<Value = Value> {
             .collect();
         choices.prop_map(move |choices| {
             let mut json = json!({"name": entry.name});
+            if entry.family == Family::Around {
+                json["inner"] = json!({"name": "SGD"});
+            }
             for (field, value) in choices {
                 if let Some(value) = value {
                     json[field] = value;

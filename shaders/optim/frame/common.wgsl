@@ -34,6 +34,11 @@ fn squared(x: vec4f) -> vec4f {
     return min(x * x, LARGEST);
 }
 
+// Held at the largest numbers: an infinite direction times a ratio of zero would be NaN. Keeps a NaN.
+fn held(x: vec4f) -> vec4f {
+    return select(select(x, LARGEST, x > LARGEST), -LARGEST, x < -LARGEST);
+}
+
 // Of zero it is zero. Keeps a NaN, which `sign` need not.
 fn sign_of(x: vec4f) -> vec4f {
     return select(select(x, vec4f(-1.0), x < vec4f()), vec4f(1.0), x > vec4f());

@@ -16,6 +16,6 @@ fn main(
     let p = params[at];
     let g = gradient(grads[at], p, at);
     var state = load(at);
-    params[at] = updated(p, g, &state, at);
+    params[at] = settled(updated(p, g, &state, at), p, &state);
     store(at, state);
 }

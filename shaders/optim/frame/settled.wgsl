@@ -1,0 +1,4 @@
+// Nothing follows the rule.
+fn settled(fast: vec4f, p: vec4f, s: ptr<function, State>) -> vec4f {
+    return fast;
+}
