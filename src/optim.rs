@@ -33,6 +33,7 @@ mod lion;
 mod nadam;
 mod optimizer;
 mod outcome;
+mod param_groups;
 mod plan;
 mod progress;
 mod radam;
