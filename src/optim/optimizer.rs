@@ -248,8 +248,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// What [`Rule::check`](super::Rule::check) says of a group's options; [`Error::RingFull`];
-    /// [`Error::Mismatch`] for another store; [`Error::DeviceLost`]; [`Error::Limit`] where new options need
-    /// another slot; [`Error::NonFinite`] after as many skipped steps in a row as are allowed; what a transform of
+    /// [`Error::Mismatch`] for another store, or one to which another optimizer has added a group;
+    /// [`Error::DeviceLost`]; [`Error::Limit`] where new options need another slot; [`Error::NonFinite`] after as many skipped steps in a row as are allowed; what a transform of
     /// one's own says. Then nothing was recorded or counted, but what transforms of one's own recorded until then.
     pub fn record(
         &mut self,
