@@ -71,7 +71,7 @@ fn profile(gpu: &Gpu) -> Result<()> {
     for (number, label) in plan.labels().enumerate() {
         let time = best(|| {
             let mut encoder = gpu.encoder("profile");
-            plan.record_part(&mut Recorder::new(gpu, &mut encoder), number..number + 1);
+            plan.record_part(&mut Recorder::new(gpu, &mut encoder), number..number + 1)?;
             gpu.submit(encoder)?;
             Ok(gpu.wait()?)
         })?;
@@ -148,7 +148,7 @@ fn matmul(gpu: &Gpu, size: usize) -> Result<()> {
     plan.write("x", &vec![0.5; size * size])?;
     let time = best(|| {
         let mut encoder = gpu.encoder("matmul");
-        plan.record(&mut Recorder::new(gpu, &mut encoder));
+        plan.record(&mut Recorder::new(gpu, &mut encoder))?;
         gpu.submit(encoder)?;
         Ok(gpu.wait()?)
     })?;

@@ -3,7 +3,7 @@
 //! The flat space is cut into buffers and those into windows, because devices limit both what a buffer
 //! holds and what a kernel binds at once. Pure host code.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::error::Error;
@@ -144,23 +144,33 @@ impl Layout {
             buffer_len: buffer_elements / window_len * window_len,
             len: 0,
         };
-        let mut names = HashSet::new();
-        for group in groups {
-            check_name("group", &group.name)?;
-            if !names.insert(&group.name) {
-                return Err(Error::Duplicate { kind: "group", name: group.name.clone() });
-            }
-            layout.groups.push(group.name.clone());
-            layout.len = layout.len.next_multiple_of(Self::GROUP_ALIGN);
-            for (name, shape) in &group.tensors {
-                layout.push(name, shape)?;
-            }
-        }
+        groups.iter().try_for_each(|group| layout.push_group(group))?;
         if layout.spans.is_empty() {
             return Err(Error::Config { what: "parameters".into(), reason: "there are no tensors".into() });
         }
-        layout.len = layout.len.next_multiple_of(Self::GROUP_ALIGN);
         Ok(layout)
+    }
+
+    /// This layout with one more group behind the others: every tensor stays where it is, and the whole is what
+    /// [`Layout::new`] makes of all groups at once.
+    ///
+    /// # Errors
+    /// As [`Layout::new`], for the new group.
+    pub fn with_group(&self, group: &GroupSpec) -> Result<Self, Error> {
+        let mut layout = self.clone();
+        layout.push_group(group)?;
+        Ok(layout)
+    }
+
+    fn push_group(&mut self, group: &GroupSpec) -> Result<(), Error> {
+        check_name("group", &group.name)?;
+        if self.groups.contains(&group.name) {
+            return Err(Error::Duplicate { kind: "group", name: group.name.clone() });
+        }
+        self.groups.push(group.name.clone());
+        group.tensors.iter().try_for_each(|(name, shape)| self.push(name, shape))?;
+        self.len = self.len.next_multiple_of(Self::GROUP_ALIGN);
+        Ok(())
     }
 
     fn push(&mut self, name: &str, shape: &[usize]) -> Result<(), Error> {
@@ -433,6 +443,33 @@ mod tests {
         #[expect(clippy::cast_precision_loss, reason = "a ratio")]
         let ratio = layout.len() as f64 / layout.parameters() as f64;
         assert!(ratio < 1.001, "{ratio}");
+    }
+
+    #[test]
+    fn a_layout_with_one_more_group_is_that_of_all_groups_at_once() {
+        let first = GroupSpec::new("a").tensor("x", [30_000]).tensor("s", []);
+        // Within a buffer, moved to the next one, over several, up to the end of one exactly, and nothing at all.
+        let more = [
+            GroupSpec::new("b").tensor("y", [70]).tensor("z", [3, 5]),
+            GroupSpec::new("b").tensor("y", [32_768]).tensor("z", [20_000]),
+            GroupSpec::new("b").tensor("y", [200_000]),
+            GroupSpec::new("b").tensor("y", [65_536 - 30_208]).tensor("z", [1]),
+            GroupSpec::new("b"),
+        ];
+        for second in more {
+            let mut layout = Layout::new(std::slice::from_ref(&first), small()).unwrap();
+            let mut at_once = Layout::new(&[first.clone(), second.clone()], small()).unwrap();
+            assert_eq!(layout.with_group(&second).unwrap(), at_once);
+            layout.tie("alias", "s").unwrap();
+            at_once.tie("alias", "s").unwrap();
+            let grown = layout.with_group(&second).unwrap();
+            assert_eq!(grown, at_once);
+            assert_eq!(grown.spans()[..2], *layout.spans());
+            let last = GroupSpec::new("c").tensor("alias", [3]);
+            assert_eq!(grown.with_group(&last).unwrap_err().to_string(), "duplicate tensor \"alias\"");
+            let same = GroupSpec::new("b").tensor("other", [3]);
+            assert_eq!(grown.with_group(&same).unwrap_err().to_string(), "duplicate group \"b\"");
+        }
     }
 
     #[test]

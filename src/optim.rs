@@ -36,6 +36,7 @@ mod lookahead;
 mod nadam;
 mod optimizer;
 mod outcome;
+mod param_groups;
 mod plan;
 mod progress;
 mod radam;

@@ -6,6 +6,7 @@ mod adopt;
 mod builder;
 mod flat;
 mod gate;
+mod grow;
 mod store;
 
 pub(crate) use add::kernel_listing;

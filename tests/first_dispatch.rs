@@ -27,7 +27,7 @@ fn the_first_dispatch_of_a_process_is_right() {
     plan.write("x", &x).unwrap();
     assert_eq!(gpu.counters().dispatches, 0);
     let mut encoder = gpu.encoder("first");
-    plan.record(&mut Recorder::new(&gpu, &mut encoder));
+    plan.record(&mut Recorder::new(&gpu, &mut encoder)).unwrap();
     gpu.submit(encoder).unwrap();
     // Each window sums 4 channels of x[0] + x[1] + x[3] + x[4].
     let window = [8.0, 12.0, 20.0, 24.0];

@@ -94,6 +94,11 @@ impl<T: Pod> Buffer<T> {
         Self { raw, len, tally: gpu.tally().clone(), owned: false, element: PhantomData }
     }
 
+    /// Whether somebody else made it.
+    pub(crate) fn is_foreign(&self) -> bool {
+        !self.owned
+    }
+
     /// Elements.
     pub fn len(&self) -> usize {
         self.len

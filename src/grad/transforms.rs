@@ -44,7 +44,8 @@ pub const ORDER: [&str; 7] =
 ///
 /// They are neither averaged nor unscaled yet, so it should be linear; and padding between tensors must stay zero.
 pub trait Transform: Debug + Send {
-    /// Makes what its dispatches need: kernels, buffers and bind groups. Called once, before the first step.
+    /// Makes what its dispatches need: kernels, buffers and bind groups. Called before the first step, and
+    /// again when the store has grown: then its buffers are others, and so are all bind groups.
     ///
     /// # Errors
     /// What is wrong with its options or with the store.

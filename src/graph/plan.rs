@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::input::{HostData, Input};
@@ -21,6 +22,8 @@ pub struct Plan {
     random: Option<Arc<Buffer<f32>>>,
     /// The gate, and where its factor of the loss is copied to.
     loss_scale: Option<(wgpu::Buffer, Arc<Buffer<f32>>)>,
+    /// Whether the store has other buffers than those that are bound.
+    outgrown: Arc<AtomicBool>,
     // The bind groups hold the buffers too; these keep the counters honest.
     _activations: Vec<Arc<Buffer<f32>>>,
 }
@@ -127,12 +130,17 @@ impl Plan {
             unreached,
             random,
             loss_scale,
+            outgrown: params.outgrown().clone(),
             _activations: activations,
         })
     }
 
     /// Records the whole plan.
-    pub fn record(&self, recorder: &mut Recorder<'_>) {
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if the store has grown since the plan was compiled; then nothing was recorded.
+    pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
+        self.check()?;
         if let Some((gate, seed)) = &self.loss_scale {
             let offset = std::mem::offset_of!(GateValues, loss_scale) as u64;
             recorder.copy(gate, offset, seed.raw(), 0, size_of::<f32>() as u64);
@@ -140,17 +148,34 @@ impl Plan {
         for input in &self.inputs {
             input.record(recorder);
         }
-        self.record_part(recorder, 0..self.steps.len());
+        self.record_part(recorder, 0..self.steps.len())
     }
 
     /// Records some of its dispatches, by their place in [`Plan::labels`], to measure them.
     ///
+    /// # Errors
+    /// As [`Plan::record`].
+    ///
     /// # Panics
     /// If the plan has fewer.
-    pub fn record_part(&self, recorder: &mut Recorder<'_>, part: std::ops::Range<usize>) {
+    pub fn record_part(
+        &self,
+        recorder: &mut Recorder<'_>,
+        part: std::ops::Range<usize>,
+    ) -> Result<(), Error> {
+        self.check()?;
         for step in &self.steps[part] {
             recorder.dispatch(&step.kernel, &step.group, &[], step.grid);
         }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.outgrown.load(Ordering::Relaxed) {
+            let reason = "a group was added to the parameters after this plan was compiled: compile it again";
+            return Err(Error::Mismatch(reason.into()));
+        }
+        Ok(())
     }
 
     /// Uploads an input, in torch's order; it is used by the next submit.

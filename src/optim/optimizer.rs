@@ -43,14 +43,16 @@ pub struct Optimizer<R> {
     pub(super) name: String,
     /// The text of its rule's kernel.
     text: String,
+    /// What a group that is added gets where it says nothing.
+    pub(super) defaults: R,
     pub(super) groups: Vec<Group<R>>,
     pub(super) progress: Vec<Progress>,
     pub(super) attempted: u64,
     pub(super) plan: Plan,
     uniforms: StepUniforms,
     pub(super) transforms: Transforms,
-    passes: Passes,
-    riders: Riders,
+    pub(super) passes: Passes,
+    pub(super) riders: Riders,
     /// What has become of steps, where transforms look at the gradients.
     pub(super) outcomes: Option<Outcomes>,
     /// The latest recorded step that is neither submitted nor abandoned.
@@ -82,6 +84,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             store: params.id().clone(),
             name: rule.name().into(),
             text: rule.shader().text.into(),
+            defaults: rule.clone(),
             groups,
             progress: vec![Progress::default(); layout.spans().len()],
             attempted: 0,
@@ -244,8 +247,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// What [`Rule::check`](super::Rule::check) says of a group's options; [`Error::RingFull`];
-    /// [`Error::Mismatch`] for another store; [`Error::DeviceLost`]; [`Error::Limit`] where new options need
-    /// another slot; [`Error::NonFinite`] after as many skipped steps in a row as are allowed; what a transform of
+    /// [`Error::Mismatch`] for another store, or one to which another optimizer has added a group;
+    /// [`Error::DeviceLost`]; [`Error::Limit`] where new options need another slot; [`Error::NonFinite`] after as many skipped steps in a row as are allowed; what a transform of
     /// one's own says. Then nothing was recorded or counted, but what transforms of one's own recorded until then.
     pub fn record(
         &mut self,
@@ -344,14 +347,18 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.groups.iter().fold(0, |mask, group| mask | used_slots(&group.rule))
     }
 
-    fn check_store(&self, params: &ParamStore) -> Result<(), Error> {
-        if Arc::ptr_eq(&self.store, params.id()) {
+    pub(super) fn check_store(&self, params: &ParamStore) -> Result<(), Error> {
+        let reason = if !Arc::ptr_eq(&self.store, params.id()) {
+            "this optimizer was built for another parameter store"
+        } else if !Arc::ptr_eq(&self.layout, params.layout()) {
+            "another optimizer has added a group to the parameter store: build this one again"
+        } else {
             return Ok(());
-        }
-        Err(Error::Mismatch("this optimizer was built for another parameter store".into()))
+        };
+        Err(Error::Mismatch(reason.into()))
     }
 
-    fn prepare(&mut self, params: &ParamStore) -> Result<(), Error> {
+    pub(super) fn prepare(&mut self, params: &ParamStore) -> Result<(), Error> {
         let mask = self.used_slots();
         let StepUniforms { bytes, pick, .. } = &self.uniforms;
         let needs = Needs { bytes: bytes.len(), riders: &self.riders, pick: *pick };
@@ -364,7 +371,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    fn compute(&mut self, params: &ParamStore) -> Result<(), Error> {
+    pub(super) fn compute(&mut self, params: &ParamStore) -> Result<(), Error> {
         for (group, name) in self.groups.iter().zip(self.layout.groups()) {
             group.rule.check()?;
             let reason = match group.rule.name() {

@@ -32,7 +32,7 @@ pub struct Outcome {
 #[derive(Debug)]
 pub(super) struct Outcomes {
     ring: ReadRing,
-    gate: Arc<Gate>,
+    pub(super) gate: Arc<Gate>,
     /// The number of the next step. It goes on where a state dict takes the steps back.
     next: u64,
     /// In the order in which they were recorded.

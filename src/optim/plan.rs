@@ -69,6 +69,11 @@ impl Plan {
         })
     }
 
+    /// Whether every recorded step was submitted or abandoned.
+    pub(super) fn is_idle(&self) -> bool {
+        self.rings.iter().all(UniformRing::is_idle)
+    }
+
     /// Refuses if a step cannot be recorded now.
     pub(super) fn check(&self) -> Result<(), Error> {
         self.rings.last().map_or(Ok(()), UniformRing::check)

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::{Extent, Slot};
 use crate::Error;
-use crate::gpu::{Buffer, Gpu, Region};
+use crate::gpu::{Buffer, Gpu, Recorder, Region};
 use crate::layout::{Layout, Window};
 use crate::params::Flat;
 
@@ -22,6 +22,23 @@ impl Kept {
         Ok(match slot.extent {
             Extent::Element => Self::Elements(Flat::zeroed(gpu, &slot.name, layout)?),
             Extent::Tensor => Self::Tensors(Buffer::storage(gpu, &slot.name, layout.spans().len())?),
+        })
+    }
+
+    /// The same values over a layout that has more tensors behind its own; a copy is recorded.
+    pub(super) fn grown(
+        &self,
+        recorder: &mut Recorder<'_>,
+        slot: &Slot,
+        layout: &Arc<Layout>,
+    ) -> Result<Self, Error> {
+        Ok(match self {
+            Self::Elements(flat) => Self::Elements(flat.grown(recorder, &slot.name, layout)?),
+            Self::Tensors(buffer) => {
+                let more = Buffer::storage(recorder.gpu(), &slot.name, layout.spans().len())?;
+                recorder.copy(buffer.raw(), 0, more.raw(), 0, buffer.len() as u64 * 4);
+                Self::Tensors(more)
+            }
         })
     }
 

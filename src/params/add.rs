@@ -37,7 +37,7 @@ pub(crate) fn kernel_listing() -> KernelListing {
 }
 
 impl Added {
-    fn new(params: &ParamStore) -> Result<Self, Error> {
+    pub(super) fn new(params: &ParamStore) -> Result<Self, Error> {
         let (gpu, layout) = (params.gpu(), params.layout());
         let more = Flat::zeroed(gpu, "gradients to add", layout)?;
         let kernel = gpu.kernel(&source())?;

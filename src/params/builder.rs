@@ -19,11 +19,15 @@ pub struct ParamStoreBuilder<'d> {
 #[derive(Debug)]
 #[must_use = "hand it back to the closure's caller"]
 pub struct GroupBuilder<'d> {
-    group: GroupSpec,
-    data: Vec<&'d [f32]>,
+    pub(super) group: GroupSpec,
+    pub(super) data: Vec<&'d [f32]>,
 }
 
 impl<'d> GroupBuilder<'d> {
+    pub(super) fn new(name: impl Into<String>) -> Self {
+        Self { group: GroupSpec::new(name), data: Vec::new() }
+    }
+
     /// Adds a tensor with its first values.
     pub fn tensor(
         mut self,
@@ -47,7 +51,7 @@ impl<'d> ParamStoreBuilder<'d> {
         name: impl Into<String>,
         tensors: impl FnOnce(GroupBuilder<'d>) -> GroupBuilder<'d>,
     ) -> Self {
-        let built = tensors(GroupBuilder { group: GroupSpec::new(name), data: Vec::new() });
+        let built = tensors(GroupBuilder::new(name));
         self.groups.push(built.group);
         self.data.push(built.data);
         self

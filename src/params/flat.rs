@@ -10,7 +10,7 @@ use crate::layout::{Layout, Span, Window};
 #[derive(Debug)]
 pub struct Flat {
     layout: Arc<Layout>,
-    buffers: Vec<Buffer<f32>>,
+    buffers: Vec<Arc<Buffer<f32>>>,
 }
 
 impl Flat {
@@ -20,7 +20,7 @@ impl Flat {
     /// [`Error::Limit`] if the layout was made for a device with larger buffers.
     pub fn zeroed(gpu: &Gpu, label: &str, layout: &Arc<Layout>) -> Result<Self, Error> {
         let buffers = (0..layout.buffers())
-            .map(|index| Buffer::storage(gpu, label, layout.buffer_elements(index)))
+            .map(|index| Buffer::storage(gpu, label, layout.buffer_elements(index)).map(Arc::new))
             .collect::<Result<_, _>>()?;
         Ok(Self { layout: layout.clone(), buffers })
     }
@@ -28,9 +28,35 @@ impl Flat {
     pub(super) fn foreign(gpu: &Gpu, layout: &Arc<Layout>, raw: Vec<wgpu::Buffer>) -> Self {
         let buffers = (0..)
             .zip(raw)
-            .map(|(index, raw)| Buffer::foreign(gpu, raw, layout.buffer_elements(index)))
+            .map(|(index, raw)| Arc::new(Buffer::foreign(gpu, raw, layout.buffer_elements(index))))
             .collect();
         Self { layout: layout.clone(), buffers }
+    }
+
+    /// The same values over a layout that has more groups behind its own, zero in these. Buffers that stay as long as
+    /// they are serve both; of one that becomes longer a copy is recorded.
+    pub(crate) fn grown(
+        &self,
+        recorder: &mut Recorder<'_>,
+        label: &str,
+        layout: &Arc<Layout>,
+    ) -> Result<Self, Error> {
+        let grow = |index: usize| {
+            let len = layout.buffer_elements(index);
+            match self.buffers.get(index) {
+                Some(same) if self.layout.buffer_elements(index) == len => Ok(same.clone()),
+                before => {
+                    let buffer = Buffer::storage(recorder.gpu(), label, len)?;
+                    if let Some(before) = before {
+                        let bytes = self.layout.buffer_elements(index) as u64 * 4;
+                        recorder.copy(before.raw(), 0, buffer.raw(), 0, bytes);
+                    }
+                    Ok(Arc::new(buffer))
+                }
+            }
+        };
+        let buffers = (0..layout.buffers()).map(grow).collect::<Result<_, Error>>()?;
+        Ok(Self { layout: layout.clone(), buffers })
     }
 
     /// Where each tensor lies.
@@ -39,7 +65,7 @@ impl Flat {
     }
 
     /// The buffers in order.
-    pub fn buffers(&self) -> &[Buffer<f32>] {
+    pub fn buffers(&self) -> &[Arc<Buffer<f32>>] {
         &self.buffers
     }
 

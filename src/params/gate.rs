@@ -1,5 +1,5 @@
 use crate::Error;
-use crate::gpu::{Buffer, Gpu, Region, UniformRing, uniform};
+use crate::gpu::{Buffer, Gpu, Recorder, Region, UniformRing, uniform};
 
 uniform! {
     /// What decides over a step on the device: written there by gradient transforms, read by the frame of every
@@ -80,6 +80,13 @@ impl Gate {
         let gate = Self { buffer: Buffer::with_usage(gpu, "gate", groups * Self::STRIDE, usage)?, groups };
         gate.write(gpu, GateValues::OPEN)?;
         Ok(gate)
+    }
+
+    /// A gate for more groups, open for these; a copy of the others' values is recorded.
+    pub(super) fn grown(&self, recorder: &mut Recorder<'_>, groups: usize) -> Result<Self, Error> {
+        let grown = Self::new(recorder.gpu(), groups)?;
+        recorder.copy(self.raw(), 0, grown.raw(), 0, (self.groups * Self::STRIDE) as u64);
+        Ok(grown)
     }
 
     /// The values of one group, as a kernel binds them; those of another group are [`Gate::STRIDE`] bytes behind.

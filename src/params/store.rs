@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::add::Added;
 use super::flat::check_len;
@@ -24,13 +25,15 @@ use crate::layout::Layout;
 /// ```
 #[derive(Debug)]
 pub struct ParamStore {
-    gpu: Gpu,
-    params: Flat,
-    grads: Flat,
-    gate: Arc<Gate>,
-    frozen: Vec<bool>,
+    pub(super) gpu: Gpu,
+    pub(super) params: Flat,
+    pub(super) grads: Flat,
+    pub(super) gate: Arc<Gate>,
+    pub(super) frozen: Vec<bool>,
     pub(super) added: Option<Added>,
-    id: Arc<()>,
+    pub(super) id: Arc<()>,
+    /// Set once others have taken the place of its buffers.
+    pub(super) outgrown: Arc<AtomicBool>,
 }
 
 impl ParamStore {
@@ -42,7 +45,8 @@ impl ParamStore {
     pub(super) fn new(gpu: &Gpu, params: Flat, grads: Flat) -> Result<Self, Error> {
         let frozen = vec![false; params.layout().spans().len()];
         let gate = Arc::new(Gate::new(gpu, params.layout().groups().len())?);
-        Ok(Self { gpu: gpu.clone(), params, grads, gate, frozen, added: None, id: Arc::default() })
+        let (id, outgrown) = Default::default();
+        Ok(Self { gpu: gpu.clone(), params, grads, gate, frozen, added: None, id, outgrown })
     }
 
     /// The device.

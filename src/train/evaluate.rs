@@ -47,7 +47,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             let mut recorder = Recorder::new(&self.gpu, &mut encoder);
             self.staging.turn();
             plan.stage(data, first, &mut self.staging, &mut recorder)?;
-            plan.record(&mut recorder);
+            plan.record(&mut recorder)?;
             record_scalars(&mut self.ring, &mut recorder, plan, &self.scalars, size as u64)?;
             drop(recorder);
             self.gpu.submit(encoder)?;
@@ -99,7 +99,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             let mut recorder = Recorder::new(&self.gpu, &mut encoder);
             self.staging.turn();
             plan.stage(data, first, &mut self.staging, &mut recorder)?;
-            plan.record(&mut recorder);
+            plan.record(&mut recorder)?;
             drop(recorder);
             self.gpu.submit(encoder)?;
             values.extend(plan.read(PREDICTED)?);

@@ -121,7 +121,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.staging.turn();
         plan.stage(data, 0, &mut self.staging, &mut recorder)?;
         plan.set_step(self.seed, self.steps * of + self.taken);
-        plan.record(&mut recorder);
+        plan.record(&mut recorder)?;
         let ticket = match updates {
             true => Some(self.optimizer.record_into(&mut recorder, &mut self.params)?),
             false => None,

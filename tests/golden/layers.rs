@@ -285,7 +285,7 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
         plan.write(input, data)?;
     }
     let mut encoder = gpu.encoder("layer");
-    plan.record(&mut Recorder::new(gpu, &mut encoder));
+    plan.record(&mut Recorder::new(gpu, &mut encoder)).unwrap();
     gpu.submit(encoder)?;
     compare("y", &plan.read("loss")?, inputs.get("y")?)?;
     let mut seen = 0;

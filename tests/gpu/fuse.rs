@@ -43,7 +43,7 @@ fn run(gpu: &Gpu, case: &Case, apart: bool, train: bool) -> Ran {
     plan.write("x", &noises(1, BATCH * channels * height * width)).unwrap();
     plan.write("y", &[0u32, 2, 1][..]).unwrap();
     let mut encoder = gpu.encoder("fuse");
-    plan.record(&mut Recorder::new(gpu, &mut encoder));
+    plan.record(&mut Recorder::new(gpu, &mut encoder)).unwrap();
     gpu.submit(encoder).unwrap();
     let mut numbers = vec![bits(&plan.read("pooled").unwrap()), bits(&plan.read("loss").unwrap())];
     if train {

@@ -29,6 +29,7 @@ mod network;
 mod ops;
 mod optim;
 mod oracle;
+mod param_groups;
 mod params;
 mod pointwise;
 mod pools;

@@ -18,7 +18,7 @@ pub(crate) fn submit(gpu: &Gpu, plans: &[&Plan]) {
     let mut encoder = gpu.encoder("test");
     let mut recorder = Recorder::new(gpu, &mut encoder);
     for plan in plans {
-        plan.record(&mut recorder);
+        plan.record(&mut recorder).unwrap();
     }
     drop(recorder);
     gpu.submit(encoder).unwrap();

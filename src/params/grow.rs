@@ -1,0 +1,56 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::add::Added;
+use super::flat::check_len;
+use super::{GroupBuilder, ParamStore};
+use crate::Error;
+use crate::gpu::{Buffer, Recorder};
+
+impl ParamStore {
+    /// What this store becomes with one more group. It is filled once the recorded copies were submitted; until
+    /// [`ParamStore::replace`] this store is as it was.
+    pub(crate) fn grown<'d>(
+        &self,
+        recorder: &mut Recorder<'_>,
+        name: &str,
+        tensors: impl FnOnce(GroupBuilder<'d>) -> GroupBuilder<'d>,
+    ) -> Result<Self, Error> {
+        let GroupBuilder { group, data } = tensors(GroupBuilder::new(name));
+        for (kind, flat) in [("params", &self.params), ("grads", &self.grads)] {
+            if flat.buffers().iter().any(|buffer| Buffer::is_foreign(buffer)) {
+                let reason = format!("it was adopted, so it cannot grow to hold the group {name:?}");
+                return Err(Error::Buffer { what: kind.into(), reason });
+            }
+        }
+        let layout = Arc::new(self.layout().with_group(&group)?);
+        let new = &layout.spans()[self.layout().spans().len()..];
+        for (span, data) in new.iter().zip(&data) {
+            check_len(&span.name, span.len, data.len())?;
+        }
+        let params = self.params.grown(recorder, "params", &layout)?;
+        let grads = self.grads.grown(recorder, "grads", &layout)?;
+        let gate = Arc::new(self.gate.grown(recorder, layout.groups().len())?);
+        let mut frozen = self.frozen.clone();
+        frozen.resize(layout.spans().len(), false);
+        let (gpu, id) = (self.gpu.clone(), self.id.clone());
+        let mut grown = Self { gpu, params, grads, gate, frozen, added: None, id, outgrown: Arc::default() };
+        if self.added.is_some() {
+            grown.added = Some(Added::new(&grown)?);
+        }
+        for (span, data) in new.iter().zip(data) {
+            grown.params.write(&grown.gpu, span, data)?;
+        }
+        Ok(grown)
+    }
+
+    /// Takes the place of the store that it has grown from, whose buffers nothing may use from now on.
+    pub(crate) fn replace(self, before: &mut Self) {
+        std::mem::replace(before, self).outgrown.store(true, Ordering::Relaxed);
+    }
+
+    /// Set once other buffers have taken the place of those that the store has now.
+    pub(crate) fn outgrown(&self) -> &Arc<AtomicBool> {
+        &self.outgrown
+    }
+}
