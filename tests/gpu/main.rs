@@ -9,6 +9,7 @@ mod embed;
 mod example;
 #[path = "../shared/folder.rs"]
 mod folder;
+mod formats;
 mod fuse;
 mod grad;
 mod grad_cost;
