@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use serde_json::{Map, Value};
 
-use super::{Optimizer, Rule, Shader, Slot, StepInfo};
+use super::{Mu, Optimizer, Rule, Shader, Slot, StepInfo};
 use crate::config;
 use crate::error::Error;
 use crate::gpu::{Field, Uniform};
@@ -35,6 +35,10 @@ pub trait AnyRule: Debug + Send + Sync {
     fn lr_mut(&mut self) -> &mut f64;
     /// [`Rule::momentum_mut`].
     fn momentum_mut(&mut self) -> Option<&mut f64>;
+    /// [`Rule::mu`].
+    fn mu(&self) -> Option<Mu> {
+        None
+    }
     /// [`Rule::maximize`].
     fn maximize(&self) -> bool;
     /// All options as a JSON object, `name` included.
@@ -98,6 +102,10 @@ impl<R: Rule> AnyRule for R {
 
     fn momentum_mut(&mut self) -> Option<&mut f64> {
         Rule::momentum_mut(self)
+    }
+
+    fn mu(&self) -> Option<Mu> {
+        Rule::mu(self)
     }
 
     fn maximize(&self) -> bool {
@@ -175,6 +183,10 @@ impl AnyRule for Box<dyn AnyRule> {
 
     fn momentum_mut(&mut self) -> Option<&mut f64> {
         (**self).momentum_mut()
+    }
+
+    fn mu(&self) -> Option<Mu> {
+        (**self).mu()
     }
 
     fn maximize(&self) -> bool {

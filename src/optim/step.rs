@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use super::progress::{MOST_SLOTS, Progress};
+use super::progress::{MOST_MARKS, Progress};
 use super::rule::f32_of;
 use super::runs::{self, Run};
 use super::shader::{Call, MAXIMIZE, PickCall};
@@ -77,8 +77,8 @@ impl StepUniforms {
                 check_finite(rule, &bytes[row..])?;
                 words = (bytes.len() - row) / 4;
             }
-            table.extend([run.before.pending, first / 4]);
-            table.extend(run.before.marks().chain(std::iter::repeat(0)).take(MOST_SLOTS));
+            table.extend([run.before.counted(), first / 4]);
+            table.extend(run.before.marks().chain(std::iter::repeat(0)).take(MOST_MARKS));
             let hyper = if inputs.may_skip { count(number * UniformRing::ALIGN) } else { first };
             for (window, range) in runs::cut(layout, run.range.clone()) {
                 let call = UniformRing::align(bytes);

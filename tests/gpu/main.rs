@@ -25,6 +25,7 @@ mod hazards;
 mod joined;
 mod losses;
 mod memory;
+mod nadam;
 mod network;
 mod ops;
 mod optim;
