@@ -46,6 +46,7 @@ mod sgd;
 mod shader;
 mod state;
 mod step;
+mod torch;
 mod yogi;
 
 pub use crate::config::Variant;

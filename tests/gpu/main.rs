@@ -10,6 +10,7 @@ mod example;
 #[path = "../shared/folder.rs"]
 mod folder;
 mod formats;
+mod from_torch;
 mod fuse;
 mod grad;
 mod grad_cost;
