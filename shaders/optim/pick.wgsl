@@ -4,9 +4,9 @@ struct Pick { runs: u32, words: u32, table: u32 }
 
 @group(0) @binding(0) var<uniform> pick: Pick;
 @group(0) @binding(1) var<uniform> gate: Gate;
-// The uniforms of this step. From `pick.table` on, for each run: the steps on their way that it took part in, as bits
-// of the history; the word at which its constants begin; and six sets of those steps, or 0. Constants may also depend
-// on whether one of a set was applied: each set doubles the rows.
+// The uniforms of this step. From `pick.table` on, for each run: the steps on their way that are counted, as bits of
+// the history; the word at which its constants begin; and eight sets of those steps, or 0. Constants may also depend on
+// whether one of a set was applied: each set doubles the rows.
 @group(0) @binding(2) var<storage, read> table: array<u32>;
 // 64 words a run.
 @group(0) @binding(3) var<storage, read_write> picked: array<u32>;
@@ -23,9 +23,9 @@ fn main(
     }
     let run = i / pick.words;
     let word = i % pick.words;
-    let entry = pick.table + run * 8u;
+    let entry = pick.table + run * 10u;
     var row = countOneBits(gate.history & table[entry]);
-    for (var mark = 0u; mark < 6u; mark++) {
+    for (var mark = 0u; mark < 8u; mark++) {
         if (gate.history & table[entry + 2u + mark]) != 0u {
             row += (countOneBits(table[entry]) + 1u) << mark;
         }

@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use serde_json::{Map, Value};
 
-use super::{Family, Optimizer, Rule, Shader, Slot, StepInfo};
+use super::{Family, Mu, Optimizer, Rule, Shader, Slot, StepInfo};
 use crate::config;
 use crate::error::Error;
 use crate::gpu::{Field, Uniform};
@@ -41,6 +41,10 @@ pub trait AnyRule: Debug + Send + Sync {
     fn lr_mut(&mut self) -> &mut f64;
     /// [`Rule::momentum_mut`].
     fn momentum_mut(&mut self) -> Option<&mut f64>;
+    /// [`Rule::mu`].
+    fn mu(&self) -> Option<Mu> {
+        None
+    }
     /// [`Rule::maximize`].
     fn maximize(&self) -> bool;
     /// All options as a JSON object, `name` included.
@@ -114,6 +118,10 @@ impl<R: Rule> AnyRule for R {
 
     fn momentum_mut(&mut self) -> Option<&mut f64> {
         Rule::momentum_mut(self)
+    }
+
+    fn mu(&self) -> Option<Mu> {
+        Rule::mu(self)
     }
 
     fn maximize(&self) -> bool {
@@ -199,6 +207,10 @@ impl AnyRule for Box<dyn AnyRule> {
 
     fn momentum_mut(&mut self) -> Option<&mut f64> {
         (**self).momentum_mut()
+    }
+
+    fn mu(&self) -> Option<Mu> {
+        (**self).mu()
     }
 
     fn maximize(&self) -> bool {

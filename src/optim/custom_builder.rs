@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::custom::{Constant, Declared, Hyper};
 use super::inspect::{Names, inspect, is_identifier};
+use super::progress::Progress;
 use super::rule::f32_of;
 use super::{CustomRule, Hypers, Slot, StepInfo};
 use crate::error::{Error, at_least, finite};
@@ -176,7 +177,7 @@ fn structure(name: &str, members: &[String], kind: &str) -> String {
 fn check_constants(rule: &CustomRule) -> Result<(), Error> {
     let hypers = Hypers::of(rule);
     for constant in &rule.declared.constants {
-        let value = (constant.compute)(&StepInfo { step: 1, live: 0 }, &hypers);
+        let value = (constant.compute)(&Progress::default().after(0), &hypers);
         if let Some(name) = hypers.unknown.take() {
             let known = ["lr"].into_iter().chain(rule.declared.hypers.iter().map(|hyper| &*hyper.name));
             let kind = format!("hyperparameter of {}, in the constant {}", rule.declared.name, constant.name);

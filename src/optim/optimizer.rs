@@ -417,7 +417,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             if *frozen {
                 continue;
             }
-            progress.begin(step, used_slots(&self.groups[span.group].rule));
+            let rule = &self.groups[span.group].rule;
+            progress.begin(step, used_slots(rule), rule.mu().unwrap_or_default());
             if !may_skip {
                 progress.settle(step, true);
             }

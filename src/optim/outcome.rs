@@ -243,7 +243,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let Some(gate) = gate else { return self.progress.clone() };
         let settled = |progress: &Progress| {
             let after = progress.after(gate.history);
-            Progress::new(after.step - 1, after.live)
+            Progress::new(after.step - 1, after.live, after.momenta)
         };
         self.progress.iter().map(settled).collect()
     }

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Optimizer;
+use super::momenta::{Momenta, Mu};
 use crate::error::{Error, at_least, half_open};
 use crate::gpu::Uniform;
 use crate::params::ParamStore;
@@ -58,6 +59,11 @@ pub trait Rule:
 
     /// What a schedule cycles as momentum: `momentum` or `betas[0]`, if there is one.
     fn momentum_mut(&mut self) -> Option<&mut f64> {
+        None
+    }
+
+    /// The momentum of steps that have these options, if the rule needs the product over all steps of a tensor.
+    fn mu(&self) -> Option<Mu> {
         None
     }
 
@@ -148,12 +154,14 @@ impl Slot {
 }
 
 /// Where a tensor stands when a step reaches it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepInfo {
     /// Steps of the tensor, this one included.
     pub step: u64,
     /// One bit for each slot that an earlier step has used.
     pub live: u32,
+    /// Of earlier steps.
+    pub(super) momenta: Momenta,
 }
 
 impl StepInfo {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Optimizer;
 use super::any::{AnyRule, options, used_slots};
+use super::momenta::Momenta;
 use super::optimizer::Group;
 use super::progress::Progress;
 use crate::Error;
@@ -32,6 +33,9 @@ pub struct TensorState {
     pub step: u64,
     /// The tensor's shape.
     pub shape: Vec<usize>,
+    /// Of NAdam, the product of the momenta of these steps. Where it is left out, that with today's options.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mu_product: Option<f64>,
     /// Values by the slot's name (`exp_avg`, `momentum_buffer`, …); `None` for a slot that the options use
     /// and no step has used yet.
     #[serde(flatten)]
@@ -128,7 +132,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 (slot.name.to_string(), values)
             })
             .collect();
-        TensorState { step: progress.applied, shape: span.shape.clone(), slots }
+        let step = progress.applied;
+        let mu_product = rule.mu().map(|_| progress.momenta.product(step));
+        TensorState { step, shape: span.shape.clone(), mu_product, slots }
     }
 
     fn tensors_of(&self, group: usize) -> impl Iterator<Item = &Span> {
@@ -205,8 +211,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             if tensor.step > MOST_STEPS {
                 return refuse(format!("{name} has {} steps, expected at most {MOST_STEPS}", tensor.step));
             }
-            let live = live_slots(span, tensor, &groups[span.group].rule)?;
-            progress[index] = Progress::new(tensor.step, live);
+            let rule = &groups[span.group].rule;
+            let live = live_slots(span, tensor, rule)?;
+            progress[index] = Progress::new(tensor.step, live, momenta(name, tensor, rule)?);
         }
         Ok(progress)
     }
@@ -239,6 +246,17 @@ fn live_slots(span: &Span, tensor: &TensorState, rule: &impl AnyRule) -> Result<
     Ok(live)
 }
 
-fn refuse<T>(reason: String) -> Result<T, Error> {
+fn momenta(name: &str, tensor: &TensorState, rule: &impl AnyRule) -> Result<Momenta, Error> {
+    match (tensor.mu_product, rule.mu()) {
+        (Some(_), None) => refuse(format!("{name} has a mu_product, which {} has not", rule.name())),
+        (Some(product), _) if !(0.0..=1.0).contains(&product) => {
+            refuse(format!("mu_product of {name} must be in [0, 1], got {product}"))
+        }
+        (Some(product), Some(mu)) if mu.product(tensor.step) != product => Ok(Momenta::Product(product)),
+        (_, mu) => Ok(Momenta::Same(mu.unwrap_or_default())),
+    }
+}
+
+pub(super) fn refuse<T>(reason: String) -> Result<T, Error> {
     Err(Error::StateDict(reason))
 }

@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use super::chunks::Chunks;
-use super::progress::{MOST_SLOTS, Progress};
+use super::progress::{MOST_MARKS, Progress};
 use super::rule::f32_of;
 use super::runs::{self, Run};
 use super::shader::{Call, MAXIMIZE, PickCall};
@@ -87,8 +87,8 @@ impl StepUniforms {
                 check_finite(rule, &bytes[row..])?;
                 words = (bytes.len() - row) / 4;
             }
-            table.extend([run.before.pending, first / 4]);
-            table.extend(run.before.marks().chain(std::iter::repeat(0)).take(MOST_SLOTS));
+            table.extend([run.before.counted(), first / 4]);
+            table.extend(run.before.marks().chain(std::iter::repeat(0)).take(MOST_MARKS));
             hypers.push(if inputs.may_skip { count(number * UniformRing::ALIGN) } else { first });
         }
         for (stage, kind) in Stage::of(inputs.family).iter().enumerate() {

@@ -96,6 +96,8 @@ struct OptimizerRecord {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StateRecord {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mu_product: Option<f64>,
     /// Slots by name, and whether the file holds them: a slot may be one that no step has used yet.
     slots: BTreeMap<String, bool>,
     step: u64,
@@ -164,7 +166,8 @@ impl Checkpoint {
                 }
             }
             let slots = tensor.slots.iter().map(|(slot, values)| (slot.clone(), values.is_some()));
-            state.insert(name.clone(), StateRecord { slots: slots.collect(), step: tensor.step });
+            let (slots, step, mu_product) = (slots.collect(), tensor.step, tensor.mu_product);
+            state.insert(name.clone(), StateRecord { mu_product, slots, step });
         }
         for (name, (_, values)) in &tensors {
             check_finite(name, values)?;
@@ -244,7 +247,8 @@ impl Checkpoint {
                 }
                 slots.insert(slot, values.map(|tensor| tensor.values));
             }
-            state.insert(name, TensorState { step: entry.step, shape: shape.clone(), slots });
+            let StateRecord { step, mu_product, .. } = entry;
+            state.insert(name, TensorState { step, shape: shape.clone(), mu_product, slots });
         }
         let mut params = BTreeMap::new();
         for (name, tensor) in tensors {

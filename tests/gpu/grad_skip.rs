@@ -18,6 +18,7 @@ pub(crate) fn rules() -> Vec<Value> {
         json!({"name": "Adam", "lr": 0.01, "amsgrad": true}),
         json!({"name": "AdamW", "lr": 0.01}),
         json!({"name": "RMSprop", "lr": 1e-3, "centered": true}),
+        json!({"name": "NAdam", "lr": 0.01, "betas": [0.9, 0.99]}),
     ]
 }
 
@@ -87,6 +88,17 @@ fn set_frozen(params: &mut ParamStore, step: usize) {
     }
 }
 
+/// NAdam's momentum changes, so that its product depends on which steps were applied.
+fn beta1_at(step: usize) -> f64 {
+    if step < 10 { 0.9 } else { [0.5, 0.9, 0.8, 0.99][step / 2 % 4] }
+}
+
+fn set_momentum(optimizer: &mut Optimizer<Box<dyn AnyRule>>, step: usize) {
+    if optimizer.name() == "NAdam" {
+        optimizer.rules_mut().for_each(|rule| *rule.momentum_mut().unwrap() = beta1_at(step));
+    }
+}
+
 /// How the host runs the script.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Host {
@@ -110,6 +122,7 @@ fn play(
     if matches!(host, Host::Knows | Host::Forgets) {
         for step in steps {
             set_frozen(params, step);
+            set_momentum(optimizer, step);
             params.write_grads(&grads_at(step)).unwrap();
             optimizer.step(params).unwrap();
             if host == Host::Knows {
@@ -123,6 +136,7 @@ fn play(
         let mut flying = Vec::new();
         for &step in few {
             set_frozen(params, step);
+            set_momentum(optimizer, step);
             let mut record = |optimizer: &mut Optimizer<_>| {
                 let mut encoder = gpu.encoder("a step");
                 let ticket = optimizer.record(&mut encoder, params).unwrap();
@@ -163,10 +177,15 @@ fn forty_steps_agree_with_f64_however_late_the_host_knows() {
             let (mut params, mut optimizer) = build(&gpu, &rule, skip());
             play(&mut optimizer, &mut params, host, 0..40);
             optimizer.read_outcomes().unwrap();
-            let oracle = Oracle::new(optimizer.group("rest").unwrap().to_json());
+            let options = optimizer.group("rest").unwrap().to_json();
             let mut elements: Vec<_> = start().into_iter().map(Oracle::element).collect();
             let mut applied = [0; 3];
             for step in (0..40).filter(|step| !is_skipped(*step)) {
+                let mut options = options.clone();
+                if rule["name"] == "NAdam" {
+                    options["betas"][0] = json!(beta1_at(step));
+                }
+                let oracle = Oracle::new(options);
                 for (place, g) in grads_at(step).into_iter().enumerate() {
                     if !frozen_at(step)[tensor_of(place)] {
                         oracle.step(&mut elements[place], g);

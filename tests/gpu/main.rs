@@ -9,6 +9,8 @@ mod embed;
 mod example;
 #[path = "../shared/folder.rs"]
 mod folder;
+mod formats;
+mod from_torch;
 mod fuse;
 mod grad;
 mod grad_cost;
@@ -25,6 +27,7 @@ mod joined;
 mod lookahead;
 mod losses;
 mod memory;
+mod nadam;
 mod network;
 mod ops;
 mod optim;

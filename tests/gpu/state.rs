@@ -86,7 +86,7 @@ fn keys_are_torchs() {
         (json!({"name": "Adagrad"}), vec!["sum"]),
         (json!({"name": "Adadelta"}), vec!["acc_delta", "square_avg"]),
         (json!({"name": "Adamax"}), vec!["exp_avg", "exp_inf"]),
-        (json!({"name": "NAdam"}), vec!["exp_avg", "exp_avg_sq"]),
+        (json!({"name": "NAdam"}), vec!["exp_avg", "exp_avg_sq", "mu_product"]),
         (json!({"name": "RAdam"}), vec!["exp_avg", "exp_avg_sq"]),
         (json!({"name": "Yogi"}), vec!["exp_avg", "exp_avg_sq"]),
         (json!({"name": "AdaBelief"}), vec!["exp_avg", "exp_avg_sq"]),
@@ -148,6 +148,11 @@ fn refusals_change_nothing() {
             "/state/s",
             json!({"step": 2, "shape": [], "exp_avg": [0], "exp_avg_sq": [0], "sum": [0]}),
             "s: unknown slot of AdamW \"sum\"; known: exp_avg, exp_avg_sq, max_exp_avg_sq",
+        ),
+        (
+            "/state/s",
+            json!({"step": 2, "shape": [], "mu_product": 0.5, "exp_avg": [0], "exp_avg_sq": [0]}),
+            "s has a mu_product, which AdamW has not",
         ),
         ("", elsewhere, "unknown tensor \"v\"; known: w, b, s"),
     ];
