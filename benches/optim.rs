@@ -44,6 +44,7 @@ fn options(name: &str) -> Vec<Value> {
         "SGD" => vec![plain, json!({"name": name, "momentum": 0.9})],
         "Adam" => vec![plain, json!({"name": name, "amsgrad": true})],
         "RMSprop" => vec![plain, json!({"name": name, "momentum": 0.9, "centered": true})],
+        "Lookahead" => vec![json!({"name": name, "inner": {"name": "AdamW"}})],
         _ => vec![plain],
     }
 }

@@ -1,5 +1,5 @@
 // Finishes the norm of one group, or of all, and decides over the step: what gradients are multiplied by, whether the
-// step is skipped, and how the factor of the loss goes on. One invocation; groups follow each other.
+// step is skipped, and how the factor of the loss goes on. One workgroup; groups follow each other.
 struct Call {
     entry: u32,
     entries: u32,
@@ -34,7 +34,7 @@ struct Entry {
 }
 
 @group(0) @binding(0) var<uniform> call: Call;
-@group(0) @binding(1) var<storage, read> sums: array<vec2u>;
+@group(0) @binding(1) var<storage, read> parts: array<vec2u>;
 @group(0) @binding(2) var<storage, read_write> gate: array<Entry>;
 
 const EXPONENT = 0x7f800000u;
@@ -56,14 +56,22 @@ fn clip_factor(norm: f32) -> f32 {
     return min(1.0, call.max_norm / (norm + 1e-6));
 }
 
-@compute @workgroup_size(1)
-fn main() {
-    var total = 0.0;
-    var found = 0u;
-    for (var at = call.first; at < call.first + call.count; at++) {
-        total = norm_joined(total, bitcast<f32>(sums[at].x));
-        found |= sums[at].y;
+@compute @workgroup_size(LANES)
+fn main(@builtin(local_invocation_index) lane: u32) {
+    var part = vec2u();
+    for (var at = lane; at < call.count; at += LANES) {
+        let other = parts[call.first + at];
+        let norm = norm_joined(bitcast<f32>(part.x), bitcast<f32>(other.x));
+        part = vec2u(bitcast<u32>(norm), part.y | other.y);
     }
+    let whole = lanes_joined(lane, part);
+    if lane == 0u {
+        decide(bitcast<f32>(whole.x), whole.y);
+    }
+}
+
+fn decide(total: f32, any_found: u32) {
+    var found = any_found;
     var unscale = 1.0;
     if call.scales_loss != 0u {
         unscale = 1.0 / gate[0].loss_scale;

@@ -8,17 +8,14 @@ use super::{NormType, Transforms};
 use crate::Error;
 use crate::config::Variant;
 use crate::gpu::{
-    Binding, Block, Buffer, Gpu, Kernel, KernelListing, KernelSource, Recorder, Region, Uniform, UniformRing,
-    grid, uniform,
+    Binding, Block, Buffer, Gpu, Kernel, KernelClass, KernelListing, KernelSource, Recorder, Region, Uniform,
+    UniformRing, grid, uniform,
 };
 use crate::layout::Layout;
 use crate::params::{Gate, GateValues, ParamStore};
 
 uniform! {
     struct NormCall { first: u32, len: u32, groups: u32, out: u32 }
-}
-uniform! {
-    struct SumsCall { parts: u32, sums: u32 }
 }
 uniform! {
     struct DecideCall {
@@ -41,21 +38,27 @@ uniform! {
     }
 }
 
-/// Vectors of four that a workgroup looks at, as in the kernel, and the parts that it writes.
+/// Vectors of four that a workgroup of the norm looks at, as in the kernel.
 const GROUP_VECTORS: usize = 4096;
-const GROUP_PARTS: usize = 64;
-/// Parts that are added into one sum, as in the kernel.
-const SUM_PARTS: usize = 256;
+/// Invocations that finish a norm.
+const DECIDERS: usize = 256;
+
+/// Invocations of a workgroup of the norm, and the parts that it leaves.
+fn lanes_and_parts(class: KernelClass) -> (usize, usize) {
+    match class {
+        // Barriers are dear there: each lane leaves its own.
+        KernelClass::CpuSubgroup8 => (64, 64),
+        KernelClass::Plain => (256, 1),
+    }
+}
 
 /// The dispatches of the pass and what they are bound to, kept from step to step.
 #[derive(Debug, Default)]
 pub(crate) struct Passes {
     norms: Vec<NormDispatch>,
-    sums: u32,
-    sums_call: u32,
     decide_calls: Vec<u32>,
     parts: usize,
-    buffers: Option<[Buffer<[u32; 2]>; 2]>,
+    buffer: Option<Buffer<[u32; 2]>>,
     bound: Option<Bound>,
 }
 
@@ -71,7 +74,6 @@ struct Bound {
     norm: Arc<Kernel>,
     /// One for each window.
     windows: Vec<wgpu::BindGroup>,
-    sums: (Arc<Kernel>, wgpu::BindGroup),
     decide: (Arc<Kernel>, wgpu::BindGroup),
 }
 
@@ -81,7 +83,7 @@ impl Passes {
     pub(crate) fn compute(
         &mut self,
         transforms: &Transforms,
-        layout: &Layout,
+        (layout, class): (&Layout, KernelClass),
         frozen: &[bool],
         number: u64,
         bytes: &mut Vec<u8>,
@@ -93,33 +95,30 @@ impl Passes {
         let entries = if per_group { layout.groups().len() } else { 1 };
         let mut shares = Vec::with_capacity(entries);
         for entry in 0..entries {
-            let first = self.parts / SUM_PARTS;
+            let first = self.parts;
             for range in ranges(layout, frozen, per_group.then_some(entry)) {
-                self.cover(layout, range, bytes);
+                self.cover(layout, class, range, bytes);
             }
-            shares.push((first, self.parts / SUM_PARTS - first));
+            shares.push((first, self.parts - first));
         }
-        self.sums = count(self.parts / SUM_PARTS);
-        self.sums_call = push(bytes, &SumsCall { parts: count(self.parts), sums: self.sums });
-        for (entry, (first, sums)) in shares.into_iter().enumerate() {
+        for (entry, (first, parts)) in shares.into_iter().enumerate() {
             let mut call = decide_call(transforms);
             (call.entry, call.entries) = (count(entry), count(entries));
             (call.first, call.count, call.gate_entries) =
-                (count(first), count(sums), count(layout.groups().len()));
+                (count(first), count(parts), count(layout.groups().len()));
             (call.bit, call.keep) = (GateValues::history_bit(number), GateValues::history_kept(number));
             self.decide_calls.push(push(bytes, &call));
         }
     }
 
     /// Adds the dispatches over a range of the flat space, one for each window that it touches.
-    fn cover(&mut self, layout: &Layout, range: Range<usize>, bytes: &mut Vec<u8>) {
+    fn cover(&mut self, layout: &Layout, class: KernelClass, range: Range<usize>, bytes: &mut Vec<u8>) {
         let window_len = layout.window_len();
         for window in layout.window_of(range.start)..=layout.window_of(range.end - 1) {
             let start = window * window_len;
             let (first, end) = (range.start.max(start) - start, range.end.min(start + window_len) - start);
             let vectors = (end - first) / 4;
-            // Whole sums: workgroups beyond the range write zeros.
-            let groups = vectors.div_ceil(GROUP_VECTORS).next_multiple_of(SUM_PARTS / GROUP_PARTS);
+            let groups = vectors.div_ceil(GROUP_VECTORS);
             let call = NormCall {
                 first: count(first / 4),
                 len: count(vectors),
@@ -128,7 +127,7 @@ impl Passes {
             };
             let call = push(bytes, &call);
             self.norms.push(NormDispatch { window, groups: count(groups), call });
-            self.parts += groups * GROUP_PARTS;
+            self.parts += groups * lanes_and_parts(class).1;
         }
     }
 
@@ -140,14 +139,12 @@ impl Passes {
         ring: &wgpu::Buffer,
     ) -> Result<(), Error> {
         let gpu = params.gpu();
-        if self.buffers.as_ref().is_none_or(|[parts, _]| parts.len() < self.parts) {
-            let room = 2 * self.parts.max(SUM_PARTS);
-            let parts = Buffer::storage(gpu, "partial norms", room)?;
-            self.buffers = Some([parts, Buffer::storage(gpu, "norms", room / SUM_PARTS)?]);
+        if self.buffer.as_ref().is_none_or(|parts| parts.len() < self.parts) {
+            self.buffer = Some(Buffer::storage(gpu, "partial norms", 2 * self.parts.max(DECIDERS))?);
             self.bound = None;
         }
-        if let (None, Some(buffers)) = (&self.bound, &self.buffers) {
-            self.bound = Some(Bound::new(gpu, transforms, params, ring, buffers)?);
+        if let (None, Some(parts)) = (&self.bound, &self.buffer) {
+            self.bound = Some(Bound::new(gpu, transforms, params, ring, parts)?);
         }
         Ok(())
     }
@@ -164,9 +161,6 @@ impl Passes {
             let groups = grid(norm.groups as usize);
             recorder.dispatch(&bound.norm, &bound.windows[norm.window], &[base + norm.call], groups);
         }
-        let (kernel, group) = &bound.sums;
-        let groups = grid((self.sums as usize).div_ceil(64));
-        recorder.dispatch(kernel, group, &[base + self.sums_call], groups);
         let (kernel, group) = &bound.decide;
         for call in &self.decide_calls {
             recorder.dispatch(kernel, group, &[base + call], [1, 1, 1]);
@@ -180,10 +174,10 @@ impl Bound {
         transforms: &Transforms,
         params: &ParamStore,
         ring: &wgpu::Buffer,
-        [parts, sums]: &[Buffer<[u32; 2]>; 2],
+        parts: &Buffer<[u32; 2]>,
     ) -> Result<Self, Error> {
-        let [norm, add, decide] = sources(norm_number(transforms));
-        let [norm, add, decide] = [gpu.kernel(&norm)?, gpu.kernel(&add)?, gpu.kernel(&decide)?];
+        let [norm, decide] = sources(norm_number(transforms), gpu.class());
+        let [norm, decide] = [gpu.kernel(&norm)?, gpu.kernel(&decide)?];
         let call = |bytes: usize| Region { buffer: ring, offset: 0, bytes: bytes as u64 };
         let windows = params
             .layout()
@@ -193,11 +187,9 @@ impl Bound {
                 gpu.bind_group(&norm, &[call(size_of::<NormCall>()), grads, parts.region()])
             })
             .collect::<Result<_, _>>()?;
-        let added = [call(size_of::<SumsCall>()), parts.region(), sums.region()];
-        let decided = [call(size_of::<DecideCall>()), sums.region(), params.gate().all()];
-        let sums = gpu.bind_group(&add, &added)?;
+        let decided = [call(size_of::<DecideCall>()), parts.region(), params.gate().all()];
         let decided = gpu.bind_group(&decide, &decided)?;
-        Ok(Self { norm, windows, sums: (add, sums), decide: (decide, decided) })
+        Ok(Self { norm, windows, decide: (decide, decided) })
     }
 }
 
@@ -251,36 +243,41 @@ fn decide_call(transforms: &Transforms) -> DecideCall {
     call
 }
 
-/// The three kernels of the pass with a norm: 0 for none, 1, 2, or 3 for infinity.
-fn sources(norm: u32) -> [KernelSource; 3] {
-    let joined = include_str!("../../shaders/grad/norm_joined.wgsl");
-    let source = |name: &str, text: &str, bytes: usize, storage: &[Binding]| {
-        let bytes = count(bytes);
-        let mut bindings = vec![Binding::Uniform { bytes, dynamic: true }];
-        bindings.extend_from_slice(storage);
-        let wgsl = format!("const NORM = {norm}u;\n{joined}{text}").into();
-        KernelSource { name: format!("grad/{name}[{norm}]"), wgsl, bindings }
+/// The two kernels of the pass with a norm: 0 for none, 1, 2, or 3 for infinity.
+fn sources(norm: u32, class: KernelClass) -> [KernelSource; 2] {
+    const JOINED: &str = include_str!("../../shaders/grad/norm_joined.wgsl");
+    const LANES: &str = include_str!("../../shaders/grad/norm_lanes.wgsl");
+    let source = |name: &str, lanes: usize, texts: &[&str], bytes: usize| KernelSource {
+        name: format!("grad/{name}[{norm}]"),
+        wgsl: format!("const NORM = {norm}u;\nconst LANES = {lanes}u;\n{JOINED}{}", texts.concat()).into(),
+        bindings: vec![
+            Binding::Uniform { bytes: count(bytes), dynamic: true },
+            Binding::Read,
+            Binding::ReadWrite,
+        ],
     };
-    let storage = [Binding::Read, Binding::ReadWrite];
+    let measure = include_str!("../../shaders/grad/norm.wgsl");
+    let (lanes, parts) = lanes_and_parts(class);
+    let endings: &[&str] = match parts {
+        1 => &[measure, include_str!("../../shaders/grad/norm_one.wgsl"), LANES],
+        _ => &[measure, include_str!("../../shaders/grad/norm_apart.wgsl")],
+    };
+    let decide = [include_str!("../../shaders/grad/decide.wgsl"), LANES];
     [
-        source("norm", include_str!("../../shaders/grad/norm.wgsl"), size_of::<NormCall>(), &storage),
-        source(
-            "norm_sums",
-            include_str!("../../shaders/grad/norm_sums.wgsl"),
-            size_of::<SumsCall>(),
-            &storage,
-        ),
-        source("decide", include_str!("../../shaders/grad/decide.wgsl"), size_of::<DecideCall>(), &storage),
+        source("norm", lanes, endings, size_of::<NormCall>()),
+        source("decide", DECIDERS, &decide, size_of::<DecideCall>()),
     ]
 }
 
 /// Every kernel of the pass, for tests.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
-    let blocks =
-        [Block::of::<NormCall>("Call"), Block::of::<SumsCall>("Call"), Block::of::<DecideCall>("Call")];
+    let blocks = [Block::of::<NormCall>("Call"), Block::of::<DecideCall>("Call")];
     let listing = |(source, block)| KernelListing { source, blocks: vec![block] };
-    let mut all: Vec<_> =
-        (0..4).flat_map(|norm| sources(norm).into_iter().zip(blocks.clone()).map(listing)).collect();
+    let mut all: Vec<_> = KernelClass::ALL
+        .iter()
+        .flat_map(|class| (0..4).map(|norm| sources(norm, *class)))
+        .flat_map(|sources| sources.into_iter().zip(blocks.clone()).map(listing))
+        .collect();
     all.push(super::centralize::kernel_listing());
     all
 }

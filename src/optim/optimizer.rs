@@ -391,7 +391,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         if self.transforms.need_a_pass() {
             let bytes = &mut self.uniforms.bytes;
             let number = self.outcomes.as_ref().map_or(0, Outcomes::next);
-            self.passes.compute(&self.transforms, &self.layout, params.frozen(), number, bytes);
+            let place = (&*self.layout, self.gpu.class());
+            self.passes.compute(&self.transforms, place, params.frozen(), number, bytes);
         }
         let deviation = self.transforms.noise.as_ref().map_or(0.0, |noise| noise.deviation(self.attempted));
         let inputs = Inputs {

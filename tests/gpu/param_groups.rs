@@ -92,16 +92,17 @@ fn all((params, optimizer): &Run) -> (Vec<u32>, Value) {
 fn groups_that_are_added_train_as_if_by_themselves() {
     for gpu in [gpu(), gpu_with(small_windows())].into_iter().flatten() {
         for entry in RULES {
-            let rule = json!({"name": entry.name});
+            let rule = entry.default_rule().to_json();
             let mut grown = start(&gpu, &[0], &rule);
             let mut alone: Vec<Run> = Vec::new();
             for number in 0..8 {
                 let group = number / 2;
                 if number % 2 == 0 {
-                    let mut own = rule.clone();
                     let overrides = if group == 1 { json!({"lr": 0.25}) } else { json!({}) };
-                    own.as_object_mut().unwrap().extend(overrides.as_object().unwrap().clone());
-                    alone.push(start(&gpu, &[group], &own));
+                    let params = store(&gpu, &[group]);
+                    let own = [(GROUPS[group].0, overrides.clone())];
+                    let optimizer = optim::from_json(&rule).unwrap().build_with(&params, &own).unwrap();
+                    alone.push((params, optimizer));
                     if group > 0 {
                         add(&mut grown, group, &overrides).unwrap();
                     }

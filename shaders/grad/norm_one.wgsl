@@ -1,0 +1,7 @@
+// A workgroup leaves one part.
+fn leave(number: u32, lane: u32, part: vec2u) {
+    let whole = lanes_joined(lane, part);
+    if lane == 0u {
+        parts[call.out + number] = whole;
+    }
+}
