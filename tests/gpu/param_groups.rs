@@ -6,7 +6,7 @@ mod refusals;
 
 use gradus::gpu::Recorder;
 use gradus::grad::{Centralize, Transforms};
-use gradus::optim::{self, AnyRule, Optimizer, RULES, Rule, SGD};
+use gradus::optim::{self, AnyRule, Family, Optimizer, RULES, Rule, SGD};
 use gradus::schedule::StepLR;
 use gradus::{Error, Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
@@ -90,8 +90,11 @@ fn all((params, optimizer): &Run) -> (Vec<u32>, Value) {
 
 #[test]
 fn groups_that_are_added_train_as_if_by_themselves() {
-    for gpu in [gpu(), gpu_with(small_windows())].into_iter().flatten() {
+    for (gpu, is_cut) in [(gpu(), false), (gpu_with(small_windows()), true)] {
+        let Some(gpu) = gpu else { return };
         for entry in RULES {
+            // Where a window ends is where a sum over a tensor is cut: there the last bits depend on the place.
+            let is_exact = !is_cut || matches!(entry.family, Family::Element | Family::Around);
             let rule = entry.default_rule().to_json();
             let mut grown = start(&gpu, &[0], &rule);
             let mut alone: Vec<Run> = Vec::new();
@@ -122,9 +125,13 @@ fn groups_that_are_added_train_as_if_by_themselves() {
             for (their_params, theirs) in &alone {
                 let their_state = theirs.read_state_dict().unwrap();
                 for span in their_params.layout().spans() {
-                    let [ours, alone] = [params, their_params].map(|p| bits(&p.read(&span.name).unwrap()));
-                    assert!(ours == alone, "{} {}", entry.name, span.name);
-                    assert!(state.state[&span.name] == their_state.state[&span.name], "{}", entry.name);
+                    let [ours, alone] = [params, their_params].map(|p| p.read(&span.name).unwrap());
+                    let is_near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-5 * (1.0 + b.abs());
+                    assert!(ours.iter().zip(&alone).all(is_near), "{} {}", entry.name, span.name);
+                    if is_exact {
+                        assert!(bits(&ours) == bits(&alone), "{} {}", entry.name, span.name);
+                        assert!(state.state[&span.name] == their_state.state[&span.name], "{}", entry.name);
+                    }
                     tensors += 1;
                 }
             }
