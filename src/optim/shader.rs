@@ -133,6 +133,7 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let gate = Block::of::<GateValues>("Gate");
     let mut listings =
         vec![KernelListing { source: pick_source(), blocks: vec![Block::of::<PickCall>("Pick"), gate] }];
+    listings.extend(super::lbfgs::kernel_listings());
     for entry in RULES {
         let all = (1 << entry.slots.len()) - 1;
         for mask in 0..=all {
