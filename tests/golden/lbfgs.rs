@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use gradus::optim::LBFGS;
+use gradus::optim::{LBFGS, Variant};
 use gradus::{Error, Gpu, GpuOptions, ParamStore};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::harness::{Envelope, Folder, Report, Tolerance};
+use crate::harness::{Folder, Report, Tolerance};
 use crate::not_yet::NotYet;
 
 /// Steps after which parameters are compared; later, line searches have amplified rounding.
@@ -122,9 +122,7 @@ fn follow(gpu: &Gpu, case: &Case, x0: &[f64], function: Function<'_>) -> Result<
         Ok(params.read("x")?.into_iter().map(f64::from).collect())
     };
     // Where a step is a whole search, only its loss counts.
-    let whole = case.optimizer.get("max_iter").is_none()
-        && options == LBFGS { max_iter: 20, ..options.clone() }
-        && options.variant == gradus::optim::Variant::Torch;
+    let whole = options.variant == Variant::Torch && options.max_iter == LBFGS::default().max_iter;
     for step in 1..=case.losses.len() {
         optimizer.step(&mut params, |params| -> Result<f64, Error> {
             let (value, gradient) = function(&point(params)?);
@@ -136,16 +134,8 @@ fn follow(gpu: &Gpu, case: &Case, x0: &[f64], function: Function<'_>) -> Result<
         }
     }
     let (last, _) = function(&point(&params)?);
-    println!(
-        "{:?} {:?} {:?} evals {} iter {}",
-        last,
-        case.func_evals,
-        case.n_iter,
-        optimizer.func_evals(),
-        optimizer.n_iter()
-    );
     let want = *case.losses.last().context("no losses")?;
-    LOSS.compare("loss after step", &[last], &[want])?;
+    LOSS.compare(&format!("loss after step {}, of", case.losses.len()), &[last], &[want])?;
     let step_is_a_call = options.line_search_fn.is_none() && options.max_iter == 1;
     if step_is_a_call {
         for (what, got, want) in [
@@ -156,4 +146,40 @@ fn follow(gpu: &Gpu, case: &Case, x0: &[f64], function: Function<'_>) -> Result<
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_number_fails() {
+        let gpu = match Gpu::new(GpuOptions::default()) {
+            Err(_) if std::env::var_os("GRADUS_ALLOW_NO_GPU").is_some() => return,
+            gpu => gpu.unwrap(),
+        };
+        // Half of x², from 2: the first step goes min(1, 1 / 2) down the gradient, the second to the minimum.
+        let case = |first: f64, last: f64, calls: u64| {
+            json!({"function": "quadratic", "params": {"1": [first]}, "losses": [0.5, last], "func_evals": calls,
+                   "optimizer": {"name": "LBFGS", "max_iter": 1}})
+        };
+        let rows = [
+            (case(1.0, 0.0, 2), None),
+            (case(1.01, 0.0, 2), Some("parameter after step 1 0: got 1.0, expected 1.01")),
+            (case(1.0, 0.1, 2), Some("loss after step 2, of 0: got")),
+            (case(1.0, 0.0, 3), Some("func_evals: got 2, expected Some(3)")),
+            (
+                json!({"function": "cubic", "params": {}, "losses": [1], "optimizer": {"name": "LBFGS"}}),
+                Some("cubic"),
+            ),
+        ];
+        for (case, failure) in rows {
+            let file = json!({"quadratic": {"A": [[1.0]], "b": [0.0], "x0": [2.0]}, "runs": [case]});
+            let report = Report::of(|report| check_all(report, &gpu, file));
+            assert_eq!(report.failures.len(), usize::from(failure.is_some()), "{:?}", report.failures);
+            assert!(failure.is_none_or(|text| report.failures[0].contains(text)), "{:?}", report.failures);
+        }
+    }
 }

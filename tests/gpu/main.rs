@@ -22,6 +22,7 @@ mod grad_skip;
 mod graph;
 mod hazards;
 mod joined;
+mod lbfgs;
 mod losses;
 mod memory;
 mod network;

@@ -157,6 +157,12 @@ fn every_shader_is_listed_and_so_tested() {
     assert_eq!(unlisted("ops", "", &names), ["conv2d_store"], "shaders/ops without a listing");
     // The frame is joined with each rule.
     assert_eq!(unlisted("optim", "optim/", &names), ["frame"], "shaders/optim without a listing");
+    // What two of them share.
+    assert_eq!(
+        unlisted("optim/whole", "optim/whole/", &names),
+        ["larger"],
+        "shaders/optim/whole without a listing"
+    );
     // What rides in the frame, and what all kernels of the pass share.
     let joined_files = ["bounded", "bounds", "noisy", "norm_joined", "plain"];
     assert_eq!(unlisted("grad", "grad/", &names), joined_files, "shaders/grad without a listing");

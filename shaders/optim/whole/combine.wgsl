@@ -20,14 +20,18 @@ fn main(
         return;
     }
     let at = call.first + index;
-    var sum = weights[1].x * grads[at];
+    let pairs = u32(weights[0].y);
+    var sum = vec4f();
+    for (var left = pairs; left > 0u; left -= 1u) {
+        let pair = left - 1u;
+        let weight = weights[2u + pair];
+        let s = steps[pair * call.stride + at];
+        let y = changes[pair * call.stride + at];
+        sum += weight.x * s + weight.y * y;
+    }
+    sum += weights[1].x * grads[at];
     if weights[0].x != 0.0 {
         sum += direction[at];
-    }
-    let pairs = u32(weights[0].y);
-    for (var pair = 0u; pair < pairs; pair += 1u) {
-        let weight = weights[2u + pair];
-        sum += weight.x * steps[pair * call.stride + at] + weight.y * changes[pair * call.stride + at];
     }
     direction[at] = sum;
 }

@@ -4,7 +4,7 @@ use crate::layout::Layout;
 use crate::optim::progress::Progress;
 use crate::optim::runs::{collect, cut};
 
-/// Vectors that a lane adds, where there are not too many.
+/// Vectors that a lane adds at least.
 const OF_LANE: usize = 16;
 const MOST_LANES: usize = 16_384;
 /// Partial sums that become one.
@@ -26,17 +26,19 @@ pub(super) struct Level {
     pub(super) groups: u32,
 }
 
-/// What is not frozen, and the number of lanes that share its inner products.
-pub(super) fn cuts(layout: &Layout, frozen: &[bool]) -> (Vec<Cut>, usize) {
+/// What is not frozen, and the number of lanes that share its inner products: `most` and one for each cut at most.
+pub(super) fn cuts(layout: &Layout, frozen: &[bool], most: usize) -> (Vec<Cut>, usize) {
     let mut runs = Vec::new();
     let spans = layout.spans().len();
     collect(layout, &vec![Progress::default(); spans], frozen, &vec![<_>::default(); spans], &mut runs);
     let windows: Vec<usize> = layout.windows().map(|window| window.len).collect();
     let narrow = |value: usize| u32::try_from(value).expect("windows are counted in 32 bits");
+    let vectors = runs.iter().map(|run| run.range.len() / 4).sum::<usize>();
+    let of_lane = vectors.div_ceil(most.max(1)).max(OF_LANE);
     let (mut cuts, mut out) = (Vec::new(), 0);
     for (window, range) in runs.iter().flat_map(|run| cut(layout, run.range.clone())) {
         let len = range.len() / 4;
-        let lanes = len.div_ceil(OF_LANE).min(MOST_LANES);
+        let lanes = len.div_ceil(of_lane).min(MOST_LANES);
         let call = Call {
             first: narrow(range.start / 4),
             len: narrow(len),
@@ -73,7 +75,7 @@ mod tests {
     fn frozen_tensors_are_left_out_and_runs_are_cut_at_windows() {
         let groups = [GroupSpec::new("a").tensor("w", [40_000]).tensor("x", [70]).tensor("y", [20])];
         let layout = Layout::new(&groups, Limits { binding_bytes: 65_536, buffer_bytes: 1 << 20 }).unwrap();
-        let (cuts, lanes) = cuts(&layout, &[false, true, false]);
+        let (cuts, lanes) = cuts(&layout, &[false, true, false], 1000);
         let found: Vec<_> = cuts
             .iter()
             .map(|cut| (cut.window, cut.call.first, cut.call.len, cut.call.lanes, cut.call.out))
@@ -82,7 +84,8 @@ mod tests {
             [(0, 0, 4096, 256, 0), (1, 0, 4096, 256, 256), (2, 0, 1808, 113, 512), (2, 1840, 16, 1, 625)];
         assert_eq!((found, lanes), (want.to_vec(), 626));
         assert!(cuts.iter().all(|cut| cut.call.total == 626));
-        assert_eq!(super::cuts(&layout, &[true; 3]).1, 0);
+        assert_eq!(super::cuts(&layout, &[true; 3], 1000).1, 0);
+        assert_eq!(super::cuts(&layout, &[false; 3], 100).1, 41 + 41 + 19);
     }
 
     #[test]

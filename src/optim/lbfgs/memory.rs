@@ -125,3 +125,83 @@ impl Memory {
         Direction { of_grad, of_pairs, slope }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optim::lbfgs::reading::With;
+
+    fn dot(a: &[f64], b: &[f64]) -> f64 {
+        a.iter().zip(b).map(|(a, b)| a * b).sum()
+    }
+
+    /// Numbers that are not regular.
+    fn vector(seed: usize, len: usize) -> Vec<f64> {
+        (0..len).map(|i| ((seed * 37 + i * 101 + 7) as f64 * 0.7321).sin()).collect()
+    }
+
+    /// The two-loop recursion on vectors: Nocedal and Wright 2006, Alg. 7.4.
+    fn two_loops(pairs: &[(Vec<f64>, Vec<f64>)], g: &[f64], h_diag: f64) -> Vec<f64> {
+        let mut q: Vec<f64> = g.iter().map(|g| -g).collect();
+        let add = |q: &mut [f64], by: f64, v: &[f64]| q.iter_mut().zip(v).for_each(|(q, v)| *q += by * v);
+        let mut alphas = Vec::new();
+        for (s, y) in pairs.iter().rev() {
+            let alpha = dot(s, &q) / dot(s, y);
+            add(&mut q, -alpha, y);
+            alphas.push(alpha);
+        }
+        q.iter_mut().for_each(|q| *q *= h_diag);
+        for ((s, y), alpha) in pairs.iter().zip(alphas.into_iter().rev()) {
+            let beta = dot(y, &q) / dot(s, y);
+            add(&mut q, alpha - beta, s);
+        }
+        q
+    }
+
+    #[test]
+    fn coefficients_give_the_direction_of_the_recursion_on_vectors() {
+        let (len, most, t) = (30, 4, 0.7);
+        let (mut memory, mut kept): (Memory, Vec<(Vec<f64>, Vec<f64>)>) = Default::default();
+        let mut places = vec![None; most];
+        for turn in 0..9 {
+            let (d, y, g) = (vector(3 * turn, len), vector(3 * turn + 1, len), vector(3 * turn + 2, len));
+            let s: Vec<f64> = d.iter().map(|d| t * d).collect();
+            let with = |pair: &Option<(Vec<f64>, Vec<f64>)>| {
+                let Some((s, c)) = pair else { return With::default() };
+                With {
+                    sg: dot(s, &g),
+                    sy: dot(s, &y),
+                    sd: dot(s, &d),
+                    yg: dot(c, &g),
+                    yy: dot(c, &y),
+                    yd: dot(c, &d),
+                }
+            };
+            let pairs: Vec<With> = places[..memory.places()].iter().map(with).collect();
+            let mut grads: Vec<[f64; 2]> = pairs.iter().map(|with| [with.sg, with.yg]).collect();
+            let reading =
+                Reading { yd: dot(&y, &d), dd: dot(&d, &d), yy: dot(&y, &y), pairs, ..Reading::default() };
+            let place = memory.next_place(most);
+            memory.push(place, &reading, t, 1.0 / dot(&s, &y));
+            grads.resize(memory.places(), [0.0; 2]);
+            grads[place] = [dot(&s, &g), dot(&y, &g)];
+            places[place] = Some((s.clone(), y.clone()));
+            kept.push((s, y));
+            let pairs = &kept[kept.len().saturating_sub(most)..];
+            let want = two_loops(pairs, &g, 1.5);
+            let got = memory.direction(dot(&g, &g), &grads, 1.5, 2.0);
+            for index in 0..len {
+                let of_pairs = memory.order().map(|place| {
+                    let (s, y) = places[place].as_ref().unwrap();
+                    got.of_pairs[place][0] * s[index] + got.of_pairs[place][1] * y[index]
+                });
+                let value = got.of_grad * g[index] + of_pairs.sum::<f64>();
+                let scale = want.iter().fold(0.0_f64, |most, want| most.max(want.abs()));
+                assert!((value - 2.0 * want[index]).abs() < 1e-9 * scale, "{turn}: {value} {}", want[index]);
+            }
+            let slope = 2.0 * dot(&want, &g);
+            assert!((got.slope - slope).abs() < 1e-9 * slope.abs(), "{turn}: {} {slope}", got.slope);
+        }
+        assert_eq!(memory.order().collect::<Vec<_>>(), [1, 2, 3, 0]);
+    }
+}

@@ -60,7 +60,11 @@ impl Vectors {
         let windows: Vec<Window> = layout.windows().collect();
         let longest = windows.iter().map(|window| window.len).max().unwrap_or(1);
         let pairs = pairs_of(longest, history_size, layout.limits().binding_bytes);
-        let (cuts, lanes) = cuts(layout, params.frozen());
+        let most = PRODUCTS.max(OF_PAIR * pairs);
+        // A binding holds all partial sums; fragments between frozen tensors may each need a lane more.
+        let fit = usize::try_from(layout.limits().binding_bytes).unwrap_or(usize::MAX) / (most * BYTES);
+        let fragments = layout.spans().len() + windows.len();
+        let (cuts, lanes) = cuts(layout, params.frozen(), fit.saturating_sub(fragments));
         let levels = levels(lanes);
 
         let uniforms = |label: &str, blocks: usize| {
@@ -81,7 +85,6 @@ impl Vectors {
         }
         sums.write(gpu, 0, &bytes)?;
 
-        let most = PRODUCTS.max(OF_PAIR * pairs);
         let parts = |lanes: usize| Buffer::<f32>::storage(gpu, "partial sums", 4 * most * lanes.max(1));
         let parts = [parts(lanes)?, parts(levels.first().map_or(1, |level| level.groups as usize))?];
         let products: Buffer<f32> = Buffer::storage(gpu, "products", 4 * PRODUCTS)?;

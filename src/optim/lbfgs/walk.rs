@@ -60,7 +60,8 @@ where
             }
             (loss, slope) = (f64::NAN, f64::NAN);
         }
-        (self.start.slope, self.longest) = (reading.bd, reading.d_most);
+        self.start.slope = reading.bd;
+        self.longest = reading.d_most;
         let id = usize::try_from(self.evaluations).expect("a search has few points");
         let point = Point { id, t, loss, slope };
         self.last = Some(Seen { point, reading });

@@ -79,3 +79,46 @@ fn cubic(one: &Point, two: &Point, (low, high): (f64, f64)) -> f64 {
     // No minimum, or all is equal.
     if least.is_nan() { f64::midpoint(low, high) } else { least.max(low).min(high) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optim::lbfgs::line::tests::Curve;
+
+    fn search(function: impl Fn(f64) -> (f64, f64), t: f64, most: u64) -> (Point, Vec<f64>) {
+        let mut line = Curve { function, seen: Vec::new() };
+        let point = pollster::block_on(strong_wolfe(&mut line, t, most)).unwrap();
+        (point, line.seen)
+    }
+
+    #[test]
+    fn a_parabola_is_solved_by_one_cubic() {
+        let bowl = |t: f64| ((t - 1.0).powi(2), 2.0 * (t - 1.0));
+        // Far beyond the minimum the loss has risen: the bracket is [0, 4], and the cubic through it is the parabola.
+        let (point, seen) = search(bowl, 4.0, 25);
+        assert_eq!((point.t, &seen[..]), (1.0, &[4.0, 1.0][..]));
+        // Far before it the step grows by at most ten.
+        let (point, seen) = search(bowl, 0.01, 25);
+        assert_eq!((point.t, &seen[..]), (0.1, &[0.01, 0.1][..]));
+    }
+
+    #[test]
+    fn without_further_points_the_better_end_is_taken() {
+        let bowl = |t: f64| ((t - 1.0).powi(2), 2.0 * (t - 1.0));
+        let (point, seen) = search(bowl, 4.0, 0);
+        assert_eq!((point.id, seen.len()), (0, 1));
+        let (point, _) = search(bowl, 1.5, 0);
+        assert_eq!(point.t, 1.5);
+    }
+
+    #[test]
+    fn the_conditions_hold_at_what_is_found() {
+        let wave = |t: f64| ((3.0 * t).sin() * 0.3 - t + 0.1 * t * t, 0.9 * (3.0 * t).cos() - 1.0 + 0.2 * t);
+        for t in [0.01, 0.3, 1.0, 7.0, 30.0] {
+            let (point, seen) = search(wave, t, 25);
+            let (start, slope) = wave(0.0);
+            assert!(point.loss <= start + C1 * point.t * slope, "{t}: {point:?}");
+            assert!(point.slope.abs() <= C2 * slope.abs(), "{t}: {point:?} {seen:?}");
+        }
+    }
+}

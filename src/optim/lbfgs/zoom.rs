@@ -116,3 +116,41 @@ fn quadratic(a: &Point, b: &Point) -> f64 {
     let db = b.t - a.t;
     a.t - a.slope / (2.0 * (b.loss - a.loss - a.slope * db) / (db * db))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optim::lbfgs::line::tests::Curve;
+
+    #[test]
+    fn a_point_that_is_not_finite_is_too_far() {
+        // The logarithm's barrier at 0.5.
+        let barrier = |t: f64| {
+            if t >= 0.5 { (f64::NAN, f64::NAN) } else { (-t - 0.1 * (0.5 - t).ln(), -1.0 + 0.1 / (0.5 - t)) }
+        };
+        let mut line = Curve { function: barrier, seen: Vec::new() };
+        let point = pollster::block_on(zoom(&mut line)).unwrap();
+        assert!(point.t > 0.0 && point.t < 0.5 && point.loss < line.start().loss, "{point:?}");
+        assert_eq!(line.seen[..2], [1.0, 0.5]);
+    }
+
+    #[test]
+    fn where_nothing_is_finite_the_start_is_given() {
+        let cliff = |t: f64| if t > 0.0 { (f64::NAN, f64::NAN) } else { (1.0, -1.0) };
+        let mut line = Curve { function: cliff, seen: Vec::new() };
+        assert_eq!(pollster::block_on(zoom(&mut line)).unwrap().id, 0);
+        assert_eq!(line.seen.len(), MOST);
+    }
+
+    #[test]
+    fn the_interval_doubles_until_the_slope_turns() {
+        let bowl = |t: f64| ((t - 5.0).powi(2), 2.0 * (t - 5.0));
+        let mut line = Curve { function: bowl, seen: Vec::new() };
+        let point = pollster::block_on(zoom(&mut line)).unwrap();
+        assert_eq!((point.t, &line.seen[..]), (1.0, &[1.0][..]));
+        let steep = |t: f64| ((t - 50.0).powi(2), 2.0 * (t - 50.0));
+        let mut line = Curve { function: steep, seen: Vec::new() };
+        let point = pollster::block_on(zoom(&mut line)).unwrap();
+        assert_eq!((point.t, &line.seen[..]), (8.0, &[1.0, 2.0, 4.0, 8.0][..]));
+    }
+}
