@@ -16,7 +16,7 @@
 //! # Ok::<(), gradus::Error>(())
 //! ```
 //!
-//! Names, fields and defaults are PyTorch's.
+//! Names, fields and defaults are PyTorch's. [`LBFGS`] asks a closure for the loss, and so has an optimizer of its own.
 
 mod adabelief;
 mod adadelta;

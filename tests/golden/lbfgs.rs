@@ -94,6 +94,7 @@ fn rosenbrock(x: &[f64]) -> (f64, Vec<f64>) {
     (value, gradient)
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the library computes in f32")]
 fn narrow(values: &[f64]) -> Vec<f32> {
     values.iter().map(|value| *value as f32).collect()
 }
