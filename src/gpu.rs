@@ -7,6 +7,7 @@ mod buffer;
 mod context;
 mod counters;
 mod kernel;
+mod landing;
 mod readback;
 mod recorder;
 mod ring;
@@ -20,6 +21,7 @@ pub use counters::Counters;
 pub use kernel::{Binding, Kernel, KernelSource};
 #[doc(hidden)]
 pub use kernel::{Block, KernelListing};
+pub(crate) use landing::Landing;
 pub use readback::ReadRing;
 pub use recorder::{Recorder, grid};
 pub(crate) use ring::Held;

@@ -16,7 +16,7 @@
 //! # Ok::<(), gradus::Error>(())
 //! ```
 //!
-//! Names, fields and defaults are PyTorch's.
+//! Names, fields and defaults are PyTorch's. [`LBFGS`] asks a closure for the loss, and so has an optimizer of its own.
 
 mod adabelief;
 mod adadelta;
@@ -31,6 +31,7 @@ mod custom;
 mod custom_builder;
 mod inspect;
 mod lamb;
+mod lbfgs;
 mod lion;
 mod lookahead;
 mod momenta;
@@ -66,6 +67,7 @@ pub use any::AnyRule;
 pub use custom::{CustomRule, Hypers};
 pub use custom_builder::CustomRuleBuilder;
 pub use lamb::Lamb;
+pub use lbfgs::{LBFGS, LbfgsOptimizer, LbfgsState, LbfgsStep, LbfgsStop, LbfgsTensorState, LineSearch};
 pub use lion::Lion;
 pub use lookahead::Lookahead;
 pub use momenta::Mu;

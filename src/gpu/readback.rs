@@ -8,9 +8,9 @@ use super::counters::add;
 use super::{Buffer, Gpu, Recorder};
 use crate::Error;
 
-const PENDING: u8 = 0;
-const READY: u8 = 1;
-const FAILED: u8 = 2;
+pub(super) const PENDING: u8 = 0;
+pub(super) const READY: u8 = 1;
+pub(super) const FAILED: u8 = 2;
 
 /// Small results that reach the host some steps later: `slots` buffers of 256 bytes.
 ///
@@ -161,11 +161,24 @@ impl ReadRing {
     }
 }
 
-fn lost(reason: &str) -> Error {
+pub(super) fn lost(reason: &str) -> Error {
     Error::DeviceLost(reason.into())
 }
 
-fn take_mapped(buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
+/// Until a mapping is no longer pending, without blocking.
+pub(super) async fn arrived(gpu: &Gpu, state: &AtomicU8) {
+    poll_fn(|context| {
+        let polled = gpu.device().poll(wgpu::PollType::Poll);
+        if state.load(Ordering::Acquire) != PENDING || polled.is_err() {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+pub(super) fn take_mapped(buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
     let data = buffer.get_mapped_range(0..bytes).map_err(|e| lost(&e.to_string()))?.to_vec();
     buffer.unmap();
     Ok(data)
@@ -209,15 +222,7 @@ impl PendingRead {
 
     /// Waits without blocking: a browser maps by itself, elsewhere each poll of the future polls the device.
     pub(super) async fn arrive(self, gpu: &Gpu) -> Result<Vec<u8>, Error> {
-        poll_fn(|context| {
-            let polled = gpu.device().poll(wgpu::PollType::Poll);
-            if self.state.load(Ordering::Acquire) != PENDING || polled.is_err() {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
+        arrived(gpu, &self.state).await;
         self.finish(gpu)
     }
 

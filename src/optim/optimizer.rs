@@ -348,14 +348,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 
     pub(super) fn check_store(&self, params: &ParamStore) -> Result<(), Error> {
-        let reason = if !Arc::ptr_eq(&self.store, params.id()) {
-            "this optimizer was built for another parameter store"
-        } else if !Arc::ptr_eq(&self.layout, params.layout()) {
-            "another optimizer has added a group to the parameter store: build this one again"
-        } else {
-            return Ok(());
-        };
-        Err(Error::Mismatch(reason.into()))
+        params.check_optimizer(&self.store, &self.layout)
     }
 
     pub(super) fn prepare(&mut self, params: &ParamStore) -> Result<(), Error> {

@@ -105,6 +105,10 @@ pub const RULES: &[Entry] = &[
 /// ```
 pub fn from_json(json: &Value) -> Result<Box<dyn AnyRule>, Error> {
     let (name, fields) = config::named("optimizer", json)?;
+    if name == super::LBFGS::NAME {
+        let reason = "it takes a closure: read it with LBFGS::from_json".into();
+        return Err(Error::Config { what: format!("optimizer {name}"), reason });
+    }
     let entry = RULES
         .iter()
         .find(|entry| entry.name == name)

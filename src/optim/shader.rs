@@ -178,6 +178,7 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let gate = Block::of::<GateValues>("Gate");
     let blocks = vec![Block::of::<PickCall>("Pick"), gate.clone()];
     let mut listings = vec![KernelListing { source: pick_source(), blocks }];
+    listings.extend(super::lbfgs::kernel_listings());
     let mut list = |text: Text<'_>, hyper: Block, mask: u32, riding: Riding| {
         for stage in Stage::of(text.family) {
             let mut sources = KernelClass::ALL.map(|class| text.source(*stage, mask, riding, class)).to_vec();

@@ -84,6 +84,18 @@ impl ParamStore {
         &self.id
     }
 
+    /// Refuses an optimizer that was built for another store, or for this one before it has grown.
+    pub(crate) fn check_optimizer(&self, store: &Arc<()>, layout: &Arc<Layout>) -> Result<(), Error> {
+        let reason = if !Arc::ptr_eq(store, &self.id) {
+            "this optimizer was built for another parameter store"
+        } else if !Arc::ptr_eq(layout, self.layout()) {
+            "another optimizer has added a group to the parameter store: build this one again"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Mismatch(reason.into()))
+    }
+
     /// Waits for the device and reads a tensor.
     ///
     /// # Errors

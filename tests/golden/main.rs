@@ -5,6 +5,7 @@ mod early_stopping;
 mod files;
 mod harness;
 mod layers;
+mod lbfgs;
 mod not_yet;
 mod optim;
 #[path = "../../examples/replay/recorded.rs"]
@@ -20,7 +21,7 @@ const KINDS: &[(&str, Option<Runner>)] = &[
     ("schedules", Some(schedules::run)),
     ("early_stopping", Some(early_stopping::run)),
     ("layers", Some(layers::run)),
-    ("lbfgs", None),
+    ("lbfgs", Some(lbfgs::run)),
     ("blackbox", None),
 ];
 
@@ -59,7 +60,7 @@ fn selected(wanted: Option<&str>) -> Result<Vec<(&'static str, Runner)>, String>
 #[test]
 fn kinds_are_selected_by_name() {
     let names = |wanted| selected(wanted).map(|kinds| kinds.into_iter().map(|(kind, _)| kind).collect());
-    assert_eq!(names(Some("lbfgs, schedules")), Ok(vec!["schedules"]));
+    assert_eq!(names(Some("blackbox, schedules")), Ok(vec!["schedules"]));
     assert!(names(None).is_ok_and(|kinds: Vec<&str>| kinds.contains(&"schedules")));
     assert_eq!(names(Some("schedule")), Err("unknown kind \"schedule\"".to_owned()));
 }

@@ -8,7 +8,7 @@ use crate::common::gpu;
 use crate::folder::Folder;
 
 /// Built by `cargo test` beside the tests. What it printed.
-fn run(example: &str, args: &[&str]) -> String {
+pub(crate) fn run(example: &str, args: &[&str]) -> String {
     let tests = std::env::current_exe().unwrap();
     let name = format!("{example}{}", std::env::consts::EXE_SUFFIX);
     let path = tests.parent().and_then(Path::parent).unwrap().join("examples").join(name);

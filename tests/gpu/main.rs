@@ -24,6 +24,7 @@ mod grad_skip;
 mod graph;
 mod hazards;
 mod joined;
+mod lbfgs;
 mod lookahead;
 mod losses;
 mod memory;

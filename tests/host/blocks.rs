@@ -158,6 +158,12 @@ fn every_shader_is_listed_and_so_tested() {
     // The end of conv2d.wgsl, listed under its name, where nothing pools.
     assert_eq!(unlisted("ops", "", &names), ["conv2d_store"], "shaders/ops without a listing");
     assert_eq!(unlisted("optim", "optim/", &names), [""; 0], "shaders/optim without a listing");
+    // What two of them share.
+    assert_eq!(
+        unlisted("optim/whole", "optim/whole/", &names),
+        ["larger"],
+        "shaders/optim/whole without a listing"
+    );
     // What rides in the frame, and what all kernels of the pass share.
     let joined_files =
         ["bounded", "bounds", "noisy", "norm_apart", "norm_joined", "norm_lanes", "norm_one", "plain"];

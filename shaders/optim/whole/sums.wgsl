@@ -1,0 +1,34 @@
+// Adds up to 128 partial sums of each product, or finds the largest of the last products. One product a row of
+// workgroups; the components are left apart for the host.
+struct Sum { len: u32, groups: u32, maxima: u32 }
+
+@group(0) @binding(0) var<uniform> call: Sum;
+@group(0) @binding(1) var<storage, read> parts: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> sums: array<vec4f>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+    let product = id.y;
+    if id.x >= call.groups {
+        return;
+    }
+    var total = vec4f();
+    for (var start = id.x; start < call.len; start += 16u * call.groups) {
+        var part = vec4f();
+        let end = min(call.len, start + 16u * call.groups);
+        for (var at = start; at < end; at += call.groups) {
+            let value = parts[product * call.len + at];
+            if product >= call.maxima {
+                part = larger(part, value);
+            } else {
+                part += value;
+            }
+        }
+        if product >= call.maxima {
+            total = larger(total, part);
+        } else {
+            total += part;
+        }
+    }
+    sums[product * call.groups + id.x] = total;
+}

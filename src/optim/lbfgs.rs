@@ -1,0 +1,283 @@
+//! L-BFGS, which knows inner products over all parameters and calls a closure.
+
+mod backtracking;
+mod cuts;
+mod kernels;
+mod line;
+mod memory;
+mod optimizer;
+mod reading;
+mod slabs;
+mod state;
+mod step;
+mod vectors;
+mod walk;
+mod wolfe;
+mod zoom;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Variant;
+use crate::config;
+use crate::error::{Error, at_least};
+use crate::params::ParamStore;
+
+pub(super) use kernels::kernel_listings;
+pub use optimizer::LbfgsOptimizer;
+pub use state::{LbfgsState, LbfgsTensorState};
+pub use step::{LbfgsStep, LbfgsStop};
+
+/// Limited-memory BFGS, as `torch.optim.LBFGS` and `optax.lbfgs` have it.
+///
+/// Each iteration remembers the step `s` and the change `y` of the gradient over it, goes along `d = -H g` with the
+/// approximate inverse Hessian `H` that the remembered pairs give, and looks how far. `H` starts from
+/// `s·y / y·y` times the identity. The options are built into an [`LbfgsOptimizer`], whose
+/// [`step`](LbfgsOptimizer::step) takes a closure.
+///
+/// - torch's variant takes up to `max_iter` iterations a step. The first goes `min(1, 1 / |g|_1) * lr` along `-g`,
+///   later ones `lr` along `d`, or as far as `strong_wolfe` finds. A pair is remembered where `y·s > 1e-10`.
+/// - optax's takes one iteration a step. The first `H` is `min(1, 1 / |g|_2)`, `d` is multiplied by `lr`, and
+///   `backtracking` (at most 100 times) or `zoom` (at most 20 points) look how far to go. Every pair is remembered.
+///
+/// Source: Liu and Nocedal 1989, Mathematical Programming 45; Nocedal and Wright 2006, Numerical Optimization, Alg. 7.4
+/// and 7.5; in vector-free form, Chen et al. 2014, NIPS, "Large-scale L-BFGS using MapReduce". Differs: a loss or
+/// gradient that is not finite is an error, after which the parameters are where the last good iteration left them.
+///
+/// ```
+/// use gradus::optim::LBFGS;
+///
+/// let torchs = LBFGS::from_json(&serde_json::json!({"name": "LBFGS", "line_search_fn": "strong_wolfe"}))?;
+/// assert_eq!((torchs.max_iter, torchs.history_size), (20, 100));
+/// let refused = LBFGS::from_json(&serde_json::json!({"name": "LBFGS", "variant": "optax", "max_iter": 1}));
+/// assert_eq!(refused.unwrap_err().to_string(), "optimizer LBFGS: the variant has no field `max_iter`");
+/// # Ok::<(), gradus::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LBFGS {
+    /// Learning rate, at least 0. Default 1.
+    pub lr: f64,
+    /// Iterations of a step at most, at least 1; torch's alone. Default 20.
+    pub max_iter: u64,
+    /// Calls of the closure in a step after which it ends, at least 1; torch's alone. Default `max_iter * 5 / 4`.
+    pub max_eval: Option<u64>,
+    /// A step ends where no gradient is larger, at least 0; torch's alone. Default 1e-7.
+    pub tolerance_grad: f64,
+    /// A step ends where neither the loss nor any parameter changes by more, at least 0; torch's alone. Default 1e-9.
+    pub tolerance_change: f64,
+    /// Pairs that are remembered, each twice the bytes of the parameters, at least 1. Default 100, in JSON with
+    /// optax's variant and by [`LBFGS::optax`] 10.
+    pub history_size: usize,
+    /// How to look how far to go; `None` goes `lr`. Default `None`.
+    pub line_search_fn: Option<LineSearch>,
+    /// Whose rule. Default torch's.
+    pub variant: Variant,
+}
+
+/// How [`LBFGS`] looks how far to go along a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineSearch {
+    /// torch's: to a point that satisfies the strong Wolfe conditions, by cubic interpolation.
+    StrongWolfe,
+    /// optax's: back from a first guess until the loss has decreased enough.
+    Backtracking,
+    /// optax's: to a point that satisfies the strong Wolfe conditions, by interpolation within an interval.
+    Zoom,
+}
+
+impl Default for LBFGS {
+    fn default() -> Self {
+        Self {
+            lr: 1.0,
+            max_iter: 20,
+            max_eval: None,
+            tolerance_grad: 1e-7,
+            tolerance_change: 1e-9,
+            history_size: 100,
+            line_search_fn: None,
+            variant: Variant::Torch,
+        }
+    }
+}
+
+impl LBFGS {
+    /// Name in JSON.
+    pub const NAME: &'static str = "LBFGS";
+    const TORCHS: &'static [&'static str] = &["max_iter", "max_eval", "tolerance_grad", "tolerance_change"];
+
+    /// optax's variant with its defaults: `lr` 1, `history_size` 10 and no line search.
+    pub fn optax() -> Self {
+        Self { variant: Variant::Optax, history_size: 10, ..Self::default() }
+    }
+
+    /// The options of a JSON object, as in `{"name": "LBFGS", "history_size": 10}`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] for a name or a field that does not exist; [`Error::Config`] for a field of another type or
+    /// of the other variant; what [`LBFGS::check`] says.
+    pub fn from_json(json: &Value) -> Result<Self, Error> {
+        let (name, fields) = config::named("optimizer", json)?;
+        if name != Self::NAME {
+            return Err(Error::unknown("optimizer with a closure", &name, [Self::NAME]));
+        }
+        Self::with_fields(fields)
+    }
+
+    fn with_fields(mut fields: Map<String, Value>) -> Result<Self, Error> {
+        let given: Self = config::read("optimizer", Self::NAME, &fields)?;
+        if given.variant == Variant::Optax {
+            if let Some(field) = Self::TORCHS.iter().find(|field| fields.contains_key(**field)) {
+                return Err(Self::refused(format!("the variant has no field `{field}`")));
+            }
+            fields.entry("history_size").or_insert_with(|| Self::optax().history_size.into());
+        }
+        let options: Self = config::read("optimizer", Self::NAME, &fields)?;
+        options.check()?;
+        Ok(options)
+    }
+
+    /// The JSON object that [`LBFGS::from_json`] reads, without what the variant does not have.
+    pub fn to_json(&self) -> Value {
+        let mut json = config::write(Self::NAME, self);
+        if let (Value::Object(fields), Variant::Optax) = (&mut json, self.variant) {
+            fields.retain(|field, _| !Self::TORCHS.contains(&field.as_str()));
+        }
+        json
+    }
+
+    /// Refuses options that are out of range or contradict each other.
+    ///
+    /// # Errors
+    /// [`Error::Constant`] with the option, its range and its value; [`Error::Config`].
+    pub fn check(&self) -> Result<(), Error> {
+        let positive = |name: &str, value: u64| match value {
+            0 => Err(Error::constant(name, "at least 1", value)),
+            _ => Ok(()),
+        };
+        at_least("lr", self.lr, 0.0)?;
+        positive("max_iter", self.max_iter)?;
+        positive("max_eval", self.max_eval.unwrap_or(1))?;
+        at_least("tolerance_grad", self.tolerance_grad, 0.0)?;
+        at_least("tolerance_change", self.tolerance_change, 0.0)?;
+        positive("history_size", self.history_size as u64)?;
+        let (theirs, known) = match self.variant {
+            Variant::Torch => (self.line_search_fn == Some(LineSearch::StrongWolfe), "strong_wolfe"),
+            Variant::Optax => {
+                let shared = Self {
+                    lr: self.lr,
+                    history_size: self.history_size,
+                    line_search_fn: self.line_search_fn,
+                    ..Self::optax()
+                };
+                if *self != shared {
+                    return Err(Self::refused(format!(
+                        "the variant optax has no {}",
+                        Self::TORCHS.join(", ")
+                    )));
+                }
+                let theirs = self.line_search_fn != Some(LineSearch::StrongWolfe);
+                (theirs, "backtracking or zoom")
+            }
+        };
+        if self.line_search_fn.is_none() || theirs {
+            return Ok(());
+        }
+        Err(Self::refused(format!("line_search_fn: the variant has {known}, or none")))
+    }
+
+    fn refused(reason: String) -> Error {
+        Error::Config { what: format!("optimizer {}", Self::NAME), reason }
+    }
+
+    /// Calls of the closure in a step after which it ends.
+    fn evaluations(&self) -> u64 {
+        self.max_eval.unwrap_or((self.max_iter / 4).saturating_mul(5) + self.max_iter % 4 * 5 / 4)
+    }
+
+    /// An optimizer over all tensors of the store, which share these options.
+    ///
+    /// # Errors
+    /// What [`LBFGS::check`] says; [`Error::Limit`], [`Error::Kernel`].
+    pub fn build(self, params: &ParamStore) -> Result<LbfgsOptimizer, Error> {
+        LbfgsOptimizer::new(self, params)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn options_survive_their_json_and_take_the_defaults_of_their_variant() {
+        let rows = [
+            (json!({"name": "LBFGS"}), LBFGS::default()),
+            (json!({"name": "LBFGS", "variant": "optax"}), LBFGS::optax()),
+            (
+                json!({"name": "LBFGS", "lr": 1, "max_eval": null, "line_search_fn": null, "history_size": 3}),
+                LBFGS { history_size: 3, ..LBFGS::default() },
+            ),
+            (
+                json!({"name": "LBFGS", "variant": "optax", "line_search_fn": "zoom"}),
+                LBFGS { line_search_fn: Some(LineSearch::Zoom), ..LBFGS::optax() },
+            ),
+        ];
+        for (json, want) in rows {
+            let options = LBFGS::from_json(&json).unwrap();
+            assert_eq!(options, want, "{json}");
+            assert_eq!(LBFGS::from_json(&options.to_json()).unwrap(), want, "{json}");
+        }
+        let names = |options: LBFGS| options.to_json().as_object().unwrap().len();
+        assert_eq!((names(LBFGS::default()), names(LBFGS::optax())), (9, 5));
+        assert_eq!(LBFGS { max_iter: 7, ..LBFGS::default() }.evaluations(), 8);
+        assert_eq!(LBFGS { max_iter: 20, max_eval: Some(3), ..LBFGS::default() }.evaluations(), 3);
+    }
+
+    #[test]
+    fn refusals_say_what_to_write() {
+        let rows = [
+            (
+                json!({"name": "lbfgs"}),
+                "unknown optimizer with a closure \"lbfgs\", did you mean \"LBFGS\"?; known: LBFGS",
+            ),
+            (
+                json!({"name": "LBFGS", "memory_size": 3}),
+                "unknown field of LBFGS \"memory_size\", did you mean \"history_size\"?; known: lr, max_iter, \
+                 max_eval, tolerance_grad, tolerance_change, history_size, line_search_fn, variant",
+            ),
+            (json!({"name": "LBFGS", "lr": -1}), "lr must be finite and at least 0, got -1"),
+            (json!({"name": "LBFGS", "max_iter": 0}), "max_iter must be at least 1, got 0"),
+            (json!({"name": "LBFGS", "max_eval": 0}), "max_eval must be at least 1, got 0"),
+            (json!({"name": "LBFGS", "history_size": 0}), "history_size must be at least 1, got 0"),
+            (
+                json!({"name": "LBFGS", "tolerance_grad": -1}),
+                "tolerance_grad must be finite and at least 0, got -1",
+            ),
+            (
+                json!({"name": "LBFGS", "line_search_fn": "zoom"}),
+                "optimizer LBFGS: line_search_fn: the variant has strong_wolfe, or none",
+            ),
+            (
+                json!({"name": "LBFGS", "variant": "optax", "line_search_fn": "strong_wolfe"}),
+                "optimizer LBFGS: line_search_fn: the variant has backtracking or zoom, or none",
+            ),
+            (
+                json!({"name": "LBFGS", "variant": "optax", "tolerance_grad": 1e-7}),
+                "optimizer LBFGS: the variant has no field `tolerance_grad`",
+            ),
+            (
+                json!({"name": "LBFGS", "line_search_fn": "wolfe"}),
+                "optimizer LBFGS: line_search_fn: unknown variant `wolfe`, expected one of `strong_wolfe`, \
+                 `backtracking`, `zoom`",
+            ),
+        ];
+        for (json, message) in rows {
+            assert_eq!(LBFGS::from_json(&json).unwrap_err().to_string(), message, "{json}");
+        }
+        let mixed = LBFGS { max_iter: 3, ..LBFGS::optax() };
+        assert!(mixed.check().unwrap_err().to_string().contains("the variant optax has no max_iter"));
+    }
+}

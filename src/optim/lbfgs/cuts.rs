@@ -1,0 +1,100 @@
+use super::kernels::Call;
+use crate::gpu::UniformRing;
+use crate::layout::Layout;
+use crate::optim::progress::Progress;
+use crate::optim::runs::{collect, cut};
+
+/// Vectors that a lane adds at least.
+const OF_LANE: usize = 16;
+const MOST_LANES: usize = 16_384;
+/// Partial sums that become one.
+const OF_SUM: usize = 128;
+
+/// A part of a window without frozen tensors.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub(super) window: usize,
+    pub(super) call: Call,
+    /// Byte of the call in its buffer.
+    pub(super) offset: u32,
+}
+
+/// A dispatch that adds partial sums.
+#[derive(Debug, PartialEq)]
+pub(super) struct Level {
+    pub(super) len: u32,
+    pub(super) groups: u32,
+}
+
+/// What is not frozen, and the number of lanes that share its inner products: `most` and one for each cut at most.
+pub(super) fn cuts(layout: &Layout, frozen: &[bool], most: usize) -> (Vec<Cut>, usize) {
+    let mut runs = Vec::new();
+    let spans = layout.spans().len();
+    collect(layout, &vec![Progress::default(); spans], frozen, &vec![<_>::default(); spans], &mut runs);
+    let windows: Vec<usize> = layout.windows().map(|window| window.len).collect();
+    let narrow = |value: usize| u32::try_from(value).expect("windows are counted in 32 bits");
+    let vectors = runs.iter().map(|run| run.range.len() / 4).sum::<usize>();
+    let of_lane = vectors.div_ceil(most.max(1)).max(OF_LANE);
+    let (mut cuts, mut out) = (Vec::new(), 0);
+    for (window, range) in runs.iter().flat_map(|run| cut(layout, run.range.clone())) {
+        let len = range.len() / 4;
+        let lanes = len.div_ceil(of_lane).min(MOST_LANES);
+        let call = Call {
+            first: narrow(range.start / 4),
+            len: narrow(len),
+            lanes: narrow(lanes),
+            out: narrow(out),
+            total: 0,
+            stride: narrow(windows[window] / 4),
+        };
+        cuts.push(Cut { window, call, offset: narrow(cuts.len() * UniformRing::ALIGN) });
+        out += lanes;
+    }
+    cuts.iter_mut().for_each(|cut| cut.call.total = narrow(out));
+    (cuts, out)
+}
+
+/// The dispatches after which one sum is left of each product.
+pub(super) fn levels(lanes: usize) -> Vec<Level> {
+    let narrow = |value: usize| u32::try_from(value).expect("lanes are few");
+    let (mut levels, mut len) = (Vec::new(), lanes);
+    while len > 1 || (levels.is_empty() && len > 0) {
+        let groups = len.div_ceil(OF_SUM);
+        levels.push(Level { len: narrow(len), groups: narrow(groups) });
+        len = groups;
+    }
+    levels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::{GroupSpec, Limits};
+
+    #[test]
+    fn frozen_tensors_are_left_out_and_runs_are_cut_at_windows() {
+        let groups = [GroupSpec::new("a").tensor("w", [40_000]).tensor("x", [70]).tensor("y", [20])];
+        let layout = Layout::new(&groups, Limits { binding_bytes: 65_536, buffer_bytes: 1 << 20 }).unwrap();
+        let (cuts, lanes) = cuts(&layout, &[false, true, false], 1000);
+        let found: Vec<_> = cuts
+            .iter()
+            .map(|cut| (cut.window, cut.call.first, cut.call.len, cut.call.lanes, cut.call.out))
+            .collect();
+        let want =
+            [(0, 0, 4096, 256, 0), (1, 0, 4096, 256, 256), (2, 0, 1808, 113, 512), (2, 1840, 16, 1, 625)];
+        assert_eq!((found, lanes), (want.to_vec(), 626));
+        assert!(cuts.iter().all(|cut| cut.call.total == 626));
+        assert_eq!(super::cuts(&layout, &[true; 3], 1000).1, 0);
+        assert_eq!(super::cuts(&layout, &[false; 3], 100).1, 41 + 41 + 19);
+    }
+
+    #[test]
+    fn levels_end_at_one() {
+        let groups = |lanes| levels(lanes).iter().map(|level| level.groups).collect::<Vec<_>>();
+        assert_eq!(groups(0), [0; 0]);
+        assert_eq!(groups(1), [1]);
+        assert_eq!(groups(128), [1]);
+        assert_eq!(groups(129), [2, 1]);
+        assert_eq!(groups(16_385), [129, 2, 1]);
+    }
+}

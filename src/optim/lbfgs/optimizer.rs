@@ -1,0 +1,164 @@
+use std::sync::Arc;
+
+use super::memory::{Direction, Memory};
+use super::reading::Reading;
+use super::vectors::Vectors;
+use super::{LBFGS, LineSearch};
+use crate::error::{Error, at_least};
+use crate::layout::Layout;
+use crate::optim::Variant;
+use crate::params::ParamStore;
+
+/// Runs [`LBFGS`] over all tensors of a store: vectors on the device, decisions on the host.
+///
+/// Frozen tensors stay as they are and take no part. Freezing or thawing one is another problem: then what was
+/// remembered is forgotten, and the next iteration is like a first one. The gate and gradient transforms have no effect.
+#[derive(Debug)]
+pub struct LbfgsOptimizer {
+    pub(super) options: LBFGS,
+    pub(super) store: Arc<()>,
+    pub(super) layout: Arc<Layout>,
+    pub(super) vectors: Vectors,
+    pub(super) memory: Memory,
+    pub(super) func_evals: u64,
+    pub(super) n_iter: u64,
+    /// How many times the direction the last step was long; `None` before the first iteration, 0 where it was taken back.
+    pub(super) t: Option<f64>,
+    pub(super) h_diag: f64,
+    pub(super) prev_loss: f64,
+    pub(super) attempt: Option<Attempt>,
+    pub(super) frozen: Vec<bool>,
+}
+
+/// A step from a good point to one of which that is not known yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attempt {
+    /// Whether it is the first iteration's.
+    pub(super) first: bool,
+    /// Whether the iteration is over, so that the next closure will tell.
+    pub(super) over: bool,
+}
+
+impl LbfgsOptimizer {
+    pub(super) fn new(options: LBFGS, params: &ParamStore) -> Result<Self, Error> {
+        options.check()?;
+        Ok(Self {
+            vectors: Self::vectors(&options, params)?,
+            store: params.id().clone(),
+            layout: params.layout().clone(),
+            memory: Memory::default(),
+            func_evals: 0,
+            n_iter: 0,
+            t: None,
+            h_diag: 1.0,
+            prev_loss: 0.0,
+            attempt: None,
+            frozen: params.frozen().to_vec(),
+            options,
+        })
+    }
+
+    pub(super) fn vectors(options: &LBFGS, params: &ParamStore) -> Result<Vectors, Error> {
+        let kept = match options.line_search_fn {
+            Some(LineSearch::StrongWolfe) => 2,
+            Some(LineSearch::Zoom) => 1,
+            Some(LineSearch::Backtracking) | None => 0,
+        };
+        Vectors::new(params, kept, options.history_size)
+    }
+
+    /// The options.
+    pub fn options(&self) -> &LBFGS {
+        &self.options
+    }
+
+    /// Another learning rate, from the next iteration on.
+    ///
+    /// # Errors
+    /// [`Error::Constant`] for one that is negative or not finite.
+    pub fn set_lr(&mut self, lr: f64) -> Result<(), Error> {
+        at_least("lr", lr, 0.0)?;
+        self.options.lr = lr;
+        Ok(())
+    }
+
+    /// Calls of closures so far, as torch counts them; those that failed are not counted.
+    pub fn func_evals(&self) -> u64 {
+        self.func_evals
+    }
+
+    /// Iterations so far, as torch counts them.
+    pub fn n_iter(&self) -> u64 {
+        self.n_iter
+    }
+
+    /// Pairs that are remembered now.
+    pub fn remembered(&self) -> usize {
+        self.memory.len()
+    }
+
+    pub(super) fn check_store(&self, params: &ParamStore) -> Result<(), Error> {
+        params.check_optimizer(&self.store, &self.layout)
+    }
+
+    /// Makes ready for a step: takes back what an interrupted one left, and looks what is frozen.
+    pub(super) fn begin(&mut self, params: &ParamStore) -> Result<(), Error> {
+        self.check_store(params)?;
+        params.gpu().check()?;
+        if self.attempt.is_some_and(|attempt| !attempt.over) {
+            self.take_back(params)?;
+        }
+        if self.frozen != params.frozen() {
+            self.vectors = Self::vectors(&self.options, params)?;
+            self.frozen = params.frozen().to_vec();
+            self.forget();
+        }
+        Ok(())
+    }
+
+    /// Makes the next iteration like a first one.
+    pub(super) fn forget(&mut self) {
+        self.memory.clear();
+        self.t = None;
+        self.attempt = None;
+    }
+
+    /// Back to the last good point.
+    pub(super) fn take_back(&mut self, params: &ParamStore) -> Result<(), Error> {
+        let Some(attempt) = self.attempt.take() else { return Ok(()) };
+        self.n_iter = self.n_iter.saturating_sub(1);
+        self.t = if attempt.first { None } else { Some(0.0) };
+        self.vectors.walk(params, 0.0, None, None)
+    }
+
+    /// Remembers the last step if it is worth it, and finds the next direction. The place and length of what is new in
+    /// memory come first.
+    pub(super) fn learn(
+        &mut self,
+        params: &ParamStore,
+        reading: &Reading,
+    ) -> Result<(Option<(usize, f64)>, Direction), Error> {
+        let torchs = self.options.variant == Variant::Torch;
+        let mut grads: Vec<[f64; 2]> = reading.pairs.iter().map(|with| [with.sg, with.yg]).collect();
+        let mut new = None;
+        if let Some(t) = self.t {
+            let (ys, yy) = (t * reading.yd, reading.yy);
+            if if torchs { ys > 1e-10 } else { t != 0.0 } {
+                let place = self.memory.next_place(self.options.history_size);
+                self.vectors.reserve(params, place)?;
+                let ro = if ys == 0.0 { 0.0 } else { 1.0 / ys };
+                self.memory.push(place, reading, t, ro);
+                grads.resize(self.memory.places(), [0.0; 2]);
+                grads[place] = [t * reading.gd, reading.gy];
+                self.h_diag = if yy > 0.0 { ys / yy } else { 1.0 };
+                new = Some((place, t));
+            }
+        } else {
+            self.memory.clear();
+            grads.clear();
+            self.h_diag = if torchs { 1.0 } else { (1.0 / reading.gg.sqrt()).min(1.0) };
+        }
+        let scale = if torchs { 1.0 } else { self.options.lr };
+        Ok((new, self.memory.direction(reading.gg, &grads, self.h_diag, scale)))
+    }
+}

@@ -1,0 +1,263 @@
+use super::backtracking::{self, backtracking};
+use super::line::{Line, Point};
+use super::optimizer::{Attempt, LbfgsOptimizer};
+use super::reading::Reading;
+use super::vectors::Plan;
+use super::walk::Walk;
+use super::wolfe::strong_wolfe;
+use super::zoom::zoom;
+use super::{LBFGS, LineSearch};
+use crate::error::Error;
+use crate::optim::Variant;
+use crate::params::ParamStore;
+
+/// What came of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LbfgsStep {
+    /// The loss that the closure gave first, which is what torch returns.
+    pub loss: f64,
+    /// The last loss of a point that was taken. Without a line search the step's last move is not evaluated.
+    pub last_loss: f64,
+    /// Calls of the closure.
+    pub evaluations: u64,
+    /// Iterations.
+    pub iterations: u64,
+    /// Why it ended.
+    pub stop: LbfgsStop,
+}
+
+/// Why a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LbfgsStop {
+    /// After `max_iter` iterations, or optax's one.
+    Iterations,
+    /// After `max_eval` calls of the closure.
+    Evaluations,
+    /// No gradient is above `tolerance_grad`.
+    Gradient,
+    /// The loss does not fall along the direction by more than `tolerance_change`.
+    Slope,
+    /// No parameter changed by more than `tolerance_change`.
+    Change,
+    /// The loss changed by less than `tolerance_change`.
+    Loss,
+}
+
+/// The point at which an iteration begins or ends.
+#[derive(Clone, Debug)]
+struct Now {
+    loss: f64,
+    reading: Reading,
+}
+
+impl LbfgsOptimizer {
+    /// Takes a step. The closure computes the loss of the parameters and leaves their gradients in the store, by
+    /// [`ParamStore::write_grads`] or by kernels that were submitted. It may be called many times.
+    ///
+    /// The device is waited for once after each call of the closure: one read-back of a few numbers, from which the
+    /// host decides.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for another store; [`Error::NonFinite`] for a loss or gradients that are not finite (in a
+    /// search of optax's, if all are); [`Error::DeviceLost`]; [`Error::Limit`] where there is no memory for another pair;
+    /// whatever the closure refuses. Then the parameters are those of the last good iteration, what was remembered until
+    /// then is kept, and another step may be taken.
+    ///
+    /// ```no_run
+    /// use gradus::optim::LBFGS;
+    /// use gradus::{Error, Gpu, GpuOptions, ParamStore};
+    ///
+    /// let gpu = Gpu::new(GpuOptions::default())?;
+    /// let mut params = ParamStore::builder().tensor("w", [2], &[3.0, -1.0]).build(&gpu)?;
+    /// let mut optimizer = LBFGS::default().build(&params)?;
+    /// let step = optimizer.step(&mut params, |params| -> Result<f64, Error> {
+    ///     let w = params.read("w")?;
+    ///     params.write_grads(&w)?;
+    ///     Ok(0.5 * f64::from(w[0] * w[0] + w[1] * w[1]))
+    /// })?;
+    /// println!("{} after {} closures: {:?}", step.last_loss, step.evaluations, step.stop);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn step<E: From<Error>>(
+        &mut self,
+        params: &mut ParamStore,
+        mut closure: impl FnMut(&mut ParamStore) -> Result<f64, E>,
+    ) -> Result<LbfgsStep, E> {
+        let mut closure = async |params: &mut ParamStore| closure(params);
+        pollster::block_on(self.run(params, &mut closure, true))
+    }
+
+    /// As [`LbfgsOptimizer::step`], without blocking. If it is dropped before it is done, the next step begins at the
+    /// last good point.
+    ///
+    /// # Errors
+    /// As [`LbfgsOptimizer::step`].
+    pub async fn step_async<E: From<Error>>(
+        &mut self,
+        params: &mut ParamStore,
+        mut closure: impl AsyncFnMut(&mut ParamStore) -> Result<f64, E>,
+    ) -> Result<LbfgsStep, E> {
+        self.run(params, &mut closure, false).await
+    }
+
+    async fn run<E, C>(
+        &mut self,
+        params: &mut ParamStore,
+        closure: &mut C,
+        blocking: bool,
+    ) -> Result<LbfgsStep, E>
+    where
+        E: From<Error>,
+        C: AsyncFnMut(&mut ParamStore) -> Result<f64, E>,
+    {
+        self.begin(params)?;
+        let loss = closure(params).await?;
+        let reading = self.vectors.measure(self.memory.places(), blocking).await?;
+        let moved = self.t.is_some_and(|t| t != 0.0);
+        if let Err(error) = reading.check(loss, moved) {
+            self.take_back(params)?;
+            return Err(error.into());
+        }
+        self.attempt = None;
+        self.func_evals += 1;
+        let torchs = self.options.variant == Variant::Torch;
+        let done = |last_loss, evaluations, iterations, stop| {
+            Ok(LbfgsStep { loss, last_loss, evaluations, iterations, stop })
+        };
+        let (mut evaluations, mut iterations) = (1, 0);
+        if torchs && reading.g_most <= self.options.tolerance_grad {
+            return done(loss, evaluations, iterations, LbfgsStop::Gradient);
+        }
+        let mut now = Now { loss, reading };
+        loop {
+            iterations += 1;
+            let last = !torchs || iterations == self.options.max_iter;
+            let first = self.t.is_none();
+            let (remember, direction) = self.learn(params, &now.reading)?;
+            self.prev_loss = now.loss;
+            self.n_iter += 1;
+            let t = self.first_guess(&now.reading);
+            if torchs && direction.slope > -self.options.tolerance_change {
+                self.t = Some(t);
+                self.vectors.turn(params, &Plan { remember, direction: &direction, t: 0.0 })?;
+                return done(now.loss, evaluations, iterations, LbfgsStop::Slope);
+            }
+            self.attempt = Some(Attempt { first, over: false });
+            let plan = Plan { remember, direction: &direction, t };
+            let moved = self.advance(params, closure, blocking, &plan, &now, evaluations, last).await;
+            let (next, counted) = match moved {
+                Ok(moved) => moved,
+                Err(error) => {
+                    self.take_back(params)?;
+                    return Err(error);
+                }
+            };
+            self.func_evals += counted;
+            evaluations += counted;
+            let Some(next) = next else {
+                self.attempt = Some(Attempt { first, over: true });
+                return done(now.loss, evaluations, iterations, LbfgsStop::Iterations);
+            };
+            self.attempt = None;
+            now = next;
+            let change = now.reading.d_most * self.t.unwrap_or_default().abs();
+            if let Some(stop) = self.stop(&now, change, evaluations, last) {
+                return done(now.loss, evaluations, iterations, stop);
+            }
+        }
+    }
+
+    /// How far to go, or to try first.
+    fn first_guess(&self, reading: &Reading) -> f64 {
+        let LBFGS { lr, variant, line_search_fn, .. } = self.options;
+        match (variant, self.t) {
+            (Variant::Torch, None) => (1.0 / reading.g_sum).min(1.0) * lr,
+            (Variant::Torch, Some(_)) => lr,
+            (Variant::Optax, before) if line_search_fn == Some(LineSearch::Backtracking) => {
+                // A step that was taken back says nothing of the next.
+                backtracking::guess(before.filter(|t| *t != 0.0).unwrap_or(1.0))
+            }
+            (Variant::Optax, _) => 1.0,
+        }
+    }
+
+    /// Moves, and gives the new point, unless nobody looks at it, with the number of calls of the closure.
+    #[expect(clippy::too_many_arguments, reason = "all of a step that an iteration needs")]
+    async fn advance<E, C>(
+        &mut self,
+        params: &mut ParamStore,
+        closure: &mut C,
+        blocking: bool,
+        plan: &Plan<'_>,
+        now: &Now,
+        evaluations: u64,
+        last: bool,
+    ) -> Result<(Option<Now>, u64), E>
+    where
+        E: From<Error>,
+        C: AsyncFnMut(&mut ParamStore) -> Result<f64, E>,
+    {
+        self.vectors.turn(params, plan)?;
+        self.t = Some(plan.t);
+        if !plan.direction.slope.is_finite() {
+            self.take_back(params)?;
+            self.forget();
+            return Err(Error::NonFinite("LBFGS: the direction is not finite".into()).into());
+        }
+        let search = self.options.line_search_fn;
+        if search.is_none() && last {
+            return Ok((None, 0));
+        }
+        let mut walk = Walk {
+            vectors: &mut self.vectors,
+            params,
+            closure,
+            blocking,
+            strict: !matches!(search, Some(LineSearch::Zoom | LineSearch::Backtracking)),
+            places: self.memory.places(),
+            start: Point { id: 0, t: 0.0, loss: now.loss, slope: plan.direction.slope },
+            longest: 0.0,
+            here: plan.t,
+            evaluations: 0,
+            last: None,
+            kept: [None, None],
+        };
+        let point = match search {
+            None => walk.at(plan.t, &[]).await?,
+            Some(LineSearch::StrongWolfe) => {
+                let most = self.options.evaluations().saturating_sub(evaluations);
+                strong_wolfe(&mut walk, plan.t, most).await?
+            }
+            Some(LineSearch::Zoom) => zoom(&mut walk).await?,
+            Some(LineSearch::Backtracking) => backtracking(&mut walk, plan.t).await?,
+        };
+        if point.id == 0 && !walk.strict {
+            let reason = "LBFGS: no loss along the direction is finite";
+            return Err(Error::NonFinite(reason.into()).into());
+        }
+        let taken = walk.take(&point)?;
+        let (counted, longest) = (walk.evaluations, walk.longest);
+        self.t = Some(point.t);
+        // The start has no reading relative to this direction, and needs none: nothing moved, so the step ends.
+        let reading = taken.unwrap_or_else(|| Reading { d_most: longest, ..now.reading.clone() });
+        Ok((Some(Now { loss: point.loss, reading }), counted))
+    }
+
+    fn stop(&self, now: &Now, change: f64, evaluations: u64, last: bool) -> Option<LbfgsStop> {
+        let LBFGS { tolerance_grad, tolerance_change, .. } = self.options;
+        if last {
+            Some(LbfgsStop::Iterations)
+        } else if evaluations >= self.options.evaluations() {
+            Some(LbfgsStop::Evaluations)
+        } else if now.reading.g_most <= tolerance_grad {
+            Some(LbfgsStop::Gradient)
+        } else if change <= tolerance_change {
+            Some(LbfgsStop::Change)
+        } else if (now.loss - self.prev_loss).abs() < tolerance_change {
+            Some(LbfgsStop::Loss)
+        } else {
+            None
+        }
+    }
+}
