@@ -33,5 +33,5 @@ fn ratio(sums: vec2f) -> f32 {
 }
 
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>, ratio: f32) -> vec4f {
-    return p - call.lr * ratio * direction(p, *s);
+    return p - call.lr * (ratio * direction(p, *s));
 }
