@@ -7,6 +7,7 @@ use super::adam::Adam;
 use super::adamax::Adamax;
 use super::adamw::AdamW;
 use super::lamb::Lamb;
+use super::lars::Lars;
 use super::lion::Lion;
 use super::nadam::NAdam;
 use super::radam::RAdam;
@@ -75,6 +76,7 @@ pub const RULES: &[Entry] = &[
     Entry::of::<AdamW>(),
     Entry::of::<Adamax>(),
     Entry::of::<Lamb>(),
+    Entry::of::<Lars>(),
     Entry::of::<Lion>(),
     Entry::of::<NAdam>(),
     Entry::of::<RAdam>(),
@@ -204,6 +206,14 @@ mod tests {
             (
                 json!({"name": "Rprop", "step_sizes": [2, 1]}),
                 "step_sizes[1] must be finite and at least 2, got 1",
+            ),
+            (
+                json!({"name": "Lars", "trust_coefficient": -1}),
+                "trust_coefficient must be finite and at least 0, got -1",
+            ),
+            (
+                json!({"name": "Lars", "nesterov": true, "momentum": 0}),
+                "optimizer Lars: nesterov needs a momentum above 0, got 0",
             ),
             (
                 json!({"name": "SGD", "nesterov": true}),
