@@ -10,6 +10,7 @@ use super::lamb::Lamb;
 use super::lars::Lars;
 use super::lion::Lion;
 use super::nadam::NAdam;
+use super::novograd::Novograd;
 use super::radam::RAdam;
 use super::rmsprop::RMSprop;
 use super::rprop::Rprop;
@@ -79,6 +80,7 @@ pub const RULES: &[Entry] = &[
     Entry::of::<Lars>(),
     Entry::of::<Lion>(),
     Entry::of::<NAdam>(),
+    Entry::of::<Novograd>(),
     Entry::of::<RAdam>(),
     Entry::of::<RMSprop>(),
     Entry::of::<Rprop>(),
@@ -215,6 +217,7 @@ mod tests {
                 json!({"name": "Lars", "nesterov": true, "momentum": 0}),
                 "optimizer Lars: nesterov needs a momentum above 0, got 0",
             ),
+            (json!({"name": "Novograd", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
             (
                 json!({"name": "SGD", "nesterov": true}),
                 "optimizer SGD: nesterov needs a momentum above 0 and a dampening of 0, got 0 and 0",
