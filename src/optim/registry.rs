@@ -6,6 +6,7 @@ use super::adagrad::Adagrad;
 use super::adam::Adam;
 use super::adamax::Adamax;
 use super::adamw::AdamW;
+use super::fromage::Fromage;
 use super::lamb::Lamb;
 use super::lars::Lars;
 use super::lion::Lion;
@@ -76,6 +77,7 @@ pub const RULES: &[Entry] = &[
     Entry::of::<Adam>(),
     Entry::of::<AdamW>(),
     Entry::of::<Adamax>(),
+    Entry::of::<Fromage>(),
     Entry::of::<Lamb>(),
     Entry::of::<Lars>(),
     Entry::of::<Lion>(),
@@ -218,6 +220,7 @@ mod tests {
                 "optimizer Lars: nesterov needs a momentum above 0, got 0",
             ),
             (json!({"name": "Novograd", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
+            (json!({"name": "Fromage", "min_norm": -1}), "min_norm must be finite and at least 0, got -1"),
             (
                 json!({"name": "SGD", "nesterov": true}),
                 "optimizer SGD: nesterov needs a momentum above 0 and a dampening of 0, got 0 and 0",

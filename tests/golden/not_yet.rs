@@ -27,7 +27,7 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "softplus",
     ],
     attributes: &[],
-    optimizers: &["Adafactor", "Fromage", "LBFGS", "Lookahead", "SM3"],
+    optimizers: &["Adafactor", "LBFGS", "Lookahead", "SM3"],
     schedules: &[],
     keys: &[],
 };
