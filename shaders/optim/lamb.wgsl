@@ -16,7 +16,9 @@ struct State { exp_avg: vec4f, exp_avg_sq: vec4f }
 
 fn direction(p: vec4f, s: State) -> vec4f {
     let denominator = at_least_tiny(hyper.root_scale * sqrt(s.exp_avg_sq) + hyper.eps);
-    return hyper.correction * s.exp_avg / denominator + hyper.weight_decay * p;
+    let u = hyper.correction * s.exp_avg / denominator;
+    // Held at the largest number, because the ratio may be 0. Keeps a NaN, which `clamp` need not.
+    return select(select(u, LARGEST, u > LARGEST), -LARGEST, u < -LARGEST) + hyper.weight_decay * p;
 }
 
 // Squares of the parameters and of the direction. The moments are kept here, so that the update needs no gradient.
