@@ -41,6 +41,7 @@ mod outcome;
 mod plan;
 mod progress;
 mod radam;
+mod ratios;
 mod registry;
 mod rmsprop;
 mod rprop;
