@@ -8,7 +8,7 @@
 mod measure;
 
 use anyhow::Result;
-use gradus::optim::{self, AnyRule, Optimizer, RULES};
+use gradus::optim::{self, AnyRule, Extent, Family, Optimizer, RULES};
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
@@ -49,6 +49,21 @@ fn options(name: &str) -> Vec<Value> {
     }
 }
 
+/// The least that a step of a rule can move, in bytes a parameter.
+fn bytes(rule: &impl AnyRule) -> usize {
+    let slots = rule.slots().iter().enumerate().filter(|(_, slot)| slot.extent == Extent::Element);
+    let slots = slots.filter(|(slot, _)| rule.uses(*slot)).count();
+    // Parameters, gradients and state are read, parameters and state written.
+    match rule.family() {
+        Family::Element | Family::Around => 4 * (2 + slots) + 4 * (1 + slots),
+        // Gradients or parameters and gradients are read once more.
+        Family::Tensor { early_state: false } if rule.name() == "Novograd" => 4 + 12 + 8 * slots,
+        Family::Tensor { early_state: false } => 8 + 12 + 8 * slots,
+        // Where sums are measured the state is written, and the update reads it in place of gradients.
+        Family::Tensor { early_state: true } => 8 + 8 * slots + 8 + 4 * slots,
+    }
+}
+
 struct Row {
     name: String,
     dispatches: u64,
@@ -61,8 +76,7 @@ impl Row {
     fn measure(gpu: &Gpu, copy: &CopyKernel, options: &Value) -> Result<Self> {
         let mut run = Run::new(gpu, options, 10)?;
         let dispatches = run.dispatches(gpu)?;
-        // Parameters are read and written, gradients read, and each slot of state read and written.
-        let bytes = 12 + 8 * run.slots();
+        let bytes = run.optimizer.rules().next().map_or(0, bytes);
         let mut pairs = Vec::new();
         for _ in 0..PAIRS {
             let step = best(|| run.step(gpu))?;
@@ -134,12 +148,5 @@ impl Run {
         let before = gpu.counters();
         self.step(gpu)?;
         Ok(gpu.counters().since(&before).dispatches)
-    }
-
-    fn slots(&self) -> usize {
-        self.optimizer
-            .rules()
-            .next()
-            .map_or(0, |rule| (0..rule.slots().len()).filter(|&slot| rule.uses(slot)).count())
     }
 }

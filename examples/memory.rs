@@ -8,16 +8,16 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use gradus::optim::{self, RULES};
+use gradus::optim::{self, Extent, RULES};
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
 /// Elements of one tensor and of all together.
 const MOST: usize = 1 << 31;
-/// Of a slot in use: 4 bytes a parameter.
+/// Of a slot in use: 4 bytes a parameter. Next to nothing of one that holds a number a tensor.
 const SLOT: f64 = 4.0;
 
-/// Prints the bytes of state that each optimizer keeps for a parameter, beside 4 for each slot in use.
+/// Prints the bytes of state that each optimizer keeps for a parameter, beside 4 for each slot in use that holds a number a parameter.
 #[derive(Parser)]
 struct Args {
     /// The tensors: resnet18, or their shapes, as in 256x784,256,10x256,10.
@@ -76,7 +76,7 @@ fn label(options: &Value) -> String {
     fields.fold(name, |text, (field, value)| format!("{text} {field}={value}"))
 }
 
-/// Slots in use, and the bytes that building the optimizer and its first step left alive.
+/// Slots in use that hold a number a parameter, and the bytes that building the optimizer and its first step left alive.
 fn measure(gpu: &Gpu, shapes: &[Vec<usize>], options: &Value) -> Result<(usize, u64)> {
     let zeros = vec![0.0; shapes.iter().map(|shape| len(shape)).max().unwrap_or(0)];
     let mut params = ParamStore::builder()
@@ -93,7 +93,8 @@ fn measure(gpu: &Gpu, shapes: &[Vec<usize>], options: &Value) -> Result<(usize, 
     gpu.wait()?;
     let bytes = gpu.counters().since(&before).live_bytes;
     let rule = optimizer.rules().next().context("there is one group")?;
-    Ok(((0..rule.slots().len()).filter(|&slot| rule.uses(slot)).count(), bytes))
+    let slots = rule.slots().iter().enumerate().filter(|(_, slot)| slot.extent == Extent::Element);
+    Ok((slots.filter(|(slot, _)| rule.uses(*slot)).count(), bytes))
 }
 
 fn len(shape: &[usize]) -> usize {

@@ -16,7 +16,7 @@ struct State { exp_avg: vec4f, exp_avg_sq: vec4f }
 
 fn direction(p: vec4f, s: State) -> vec4f {
     let denominator = at_least_tiny(hyper.root_scale * sqrt(s.exp_avg_sq) + hyper.eps);
-    return held(hyper.correction * s.exp_avg / denominator + hyper.weight_decay * p);
+    return held(hyper.correction * s.exp_avg / denominator) + hyper.weight_decay * p;
 }
 
 // Squares of the parameters and of the direction. The moments are kept here, so that the update needs no gradient.
@@ -33,5 +33,5 @@ fn ratio(sums: vec2f) -> f32 {
 }
 
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>, ratio: f32) -> vec4f {
-    return p - call.lr * ratio * direction(p, *s);
+    return p - call.lr * (ratio * direction(p, *s));
 }

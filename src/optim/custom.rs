@@ -44,6 +44,7 @@ use crate::params::ParamStore;
 /// | `squared(x)` | `x * x`, held at the largest number |
 /// | `sign_of(x)` | -1, 0 or 1, or NaN |
 /// | `at_least_tiny(x)` | `x`, but not below the smallest normal number: for what one divides by |
+/// | `held(x)` | `x`, but with a magnitude of at most the largest number |
 ///
 /// It must map parameters of zero with gradients of zero to zeros in every step, because the padding between tensors
 /// goes through it too: `g / sqrt(v)` makes NaN of it, `g / at_least_tiny(sqrt(v))` does not. Nothing checks that.

@@ -6,10 +6,13 @@ use super::adagrad::Adagrad;
 use super::adam::Adam;
 use super::adamax::Adamax;
 use super::adamw::AdamW;
+use super::fromage::Fromage;
 use super::lamb::Lamb;
+use super::lars::Lars;
 use super::lion::Lion;
 use super::lookahead;
 use super::nadam::NAdam;
+use super::novograd::Novograd;
 use super::radam::RAdam;
 use super::rmsprop::RMSprop;
 use super::rprop::Rprop;
@@ -80,10 +83,13 @@ pub const RULES: &[Entry] = &[
     Entry::of::<Adam>(),
     Entry::of::<AdamW>(),
     Entry::of::<Adamax>(),
+    Entry::of::<Fromage>(),
     Entry::of::<Lamb>(),
+    Entry::of::<Lars>(),
     Entry::of::<Lion>(),
     lookahead::ENTRY,
     Entry::of::<NAdam>(),
+    Entry::of::<Novograd>(),
     Entry::of::<RAdam>(),
     Entry::of::<RMSprop>(),
     Entry::of::<Rprop>(),
@@ -239,6 +245,16 @@ mod tests {
                 json!({"name": "Lookahead", "inner": {"name": "Lookahead", "inner": {"name": "SGD"}}}),
                 "optimizer Lookahead: inner: Lookahead cannot be around Lookahead",
             ),
+            (
+                json!({"name": "Lars", "trust_coefficient": -1}),
+                "trust_coefficient must be finite and at least 0, got -1",
+            ),
+            (
+                json!({"name": "Lars", "nesterov": true, "momentum": 0}),
+                "optimizer Lars: nesterov needs a momentum above 0, got 0",
+            ),
+            (json!({"name": "Novograd", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
+            (json!({"name": "Fromage", "min_norm": -1}), "min_norm must be finite and at least 0, got -1"),
             (
                 json!({"name": "SGD", "nesterov": true}),
                 "optimizer SGD: nesterov needs a momentum above 0 and a dampening of 0, got 0 and 0",

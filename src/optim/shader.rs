@@ -1,7 +1,7 @@
 use std::fmt::Write;
 
 use super::stage::Stage;
-use super::{AnyRule, Family, Lookahead, RULES, Shader, Slot};
+use super::{AnyRule, Extent, Family, Lookahead, RULES, Shader, Slot};
 use crate::gpu::{Binding, Block, KernelClass, KernelListing, KernelSource, uniform};
 use crate::grad::Riding;
 use crate::params::GateValues;
@@ -109,7 +109,10 @@ impl<'a> Text<'a> {
             .filter_map(|(_, slot)| Some((&*slot.name, stage.access(self.family, slot)?)))
             .collect();
         let mut memory = match stage {
-            Stage::Ratio => kept(bindings.len(), &slots),
+            Stage::Ratio => {
+                let scalars = self.slots.iter().enumerate().filter(|(_, slot)| slot.extent == Extent::Tensor);
+                kept(bindings.len(), scalars.map(|(bit, slot)| (&*slot.name, mask & (1 << bit) != 0)))
+            }
             Stage::Measure | Stage::Update => memory(bindings.len(), &slots),
         };
         bindings.extend(slots.iter().map(|(_, binding)| *binding));
@@ -152,19 +155,23 @@ fn memory(first: usize, slots: &[(&str, Binding)]) -> String {
     )
 }
 
-/// The call of `ratio` with what is kept of a tensor.
-fn kept(first: usize, slots: &[(&str, Binding)]) -> String {
+/// The call of `ratio` with what is kept of a tensor: names, and whether they are in use.
+fn kept<'s>(first: usize, slots: impl Iterator<Item = (&'s str, bool)>) -> String {
     let (mut bindings, mut load, mut store, mut arguments) =
         (String::new(), String::new(), String::new(), String::new());
-    for (binding, (name, _)) in (first..).zip(slots) {
-        let written = writeln!(
-            bindings,
-            "@group(0) @binding({binding}) var<storage, read_write> slot_{name}: array<f32>;"
-        )
-        .and_then(|()| writeln!(load, "    var {name} = slot_{name}[tensor];"))
-        .and_then(|()| writeln!(store, "    slot_{name}[tensor] = {name};"))
-        .and_then(|()| write!(arguments, ", &{name}"));
+    let mut binding = first;
+    for (name, is_used) in slots {
+        let from = if is_used { format!("slot_{name}[tensor]") } else { "0.0".into() };
+        let written =
+            writeln!(load, "    var {name} = {from};").and_then(|()| write!(arguments, ", &{name}"));
         written.expect("a string takes everything");
+        if is_used {
+            let access = "var<storage, read_write>";
+            writeln!(bindings, "@group(0) @binding({binding}) {access} slot_{name}: array<f32>;")
+                .and_then(|()| writeln!(store, "    slot_{name}[tensor] = {name};"))
+                .expect("a string takes everything");
+            binding += 1;
+        }
     }
     format!(
         "{bindings}\nfn ratio_of(tensor: u32, sums: vec2f) -> f32 {{\n{load}    let value = ratio(sums{arguments});\n\

@@ -13,8 +13,9 @@ use crate::optim::{GroupState, StateDict, TensorState};
 /// All that a run needs to go on bit for bit, in memory: see [`Trainer::read_checkpoint`](super::Trainer).
 ///
 /// As a file it is in the format safetensors: `params.<tensor>` and `optim.<slot>.<tensor>` (slots under
-/// torch's names, as `optim.exp_avg.conv1.weight`), all f32, and one metadata key, `gradus`, with a JSON
-/// record of everything else. The record begins with a checksum (CRC-32) over the rest of it and all tensors.
+/// torch's names, as `optim.exp_avg.conv1.weight`, in the tensor's shape if they hold a number an element), all
+/// f32, and one metadata key, `gradus`, with a JSON record of everything else. The record begins with a checksum
+/// (CRC-32) over the rest of it and all tensors.
 /// It holds no time and no path, so that equal runs write equal files.
 ///
 /// Source: <https://github.com/huggingface/safetensors>.
@@ -154,15 +155,16 @@ impl Checkpoint {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>, String> {
-        let mut tensors: BTreeMap<String, (&[usize], &[f32])> = BTreeMap::new();
+        let mut tensors: BTreeMap<String, (Vec<usize>, &[f32])> = BTreeMap::new();
         for (name, tensor) in &self.params {
-            tensors.insert(format!("params.{name}"), (&tensor.shape, &tensor.values));
+            tensors.insert(format!("params.{name}"), (tensor.shape.clone(), &tensor.values));
         }
         let mut state = BTreeMap::new();
         for (name, tensor) in &self.optimizer.state {
             for (slot, values) in &tensor.slots {
                 if let Some(values) = values {
-                    tensors.insert(format!("optim.{slot}.{name}"), (&tensor.shape, values));
+                    let shape = slot_shape(&tensor.shape, values.len());
+                    tensors.insert(format!("optim.{slot}.{name}"), (shape, values));
                 }
             }
             let slots = tensor.slots.iter().map(|(slot, values)| (slot.clone(), values.is_some()));
@@ -194,7 +196,7 @@ impl Checkpoint {
             .iter()
             .map(|(name, (shape, values))| {
                 let bytes = bytemuck::cast_slice(values);
-                TensorView::new(Dtype::F32, shape.to_vec(), bytes).map(|view| (name, view))
+                TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view))
             })
             .collect();
         let views = views.map_err(|e| e.to_string())?;
@@ -241,7 +243,7 @@ impl Checkpoint {
                     true => Some(tensors.remove(&key).ok_or(format!("{key} is missing"))?),
                 };
                 if let Some(values) = &values
-                    && values.shape != *shape
+                    && values.shape != slot_shape(shape, values.values.len())
                 {
                     return Err(format!("{key} has the shape {:?}, expected {shape:?}", values.shape));
                 }
@@ -268,6 +270,11 @@ impl Checkpoint {
             source: "checkpoint".into(),
         })
     }
+}
+
+/// The tensor's own where a slot holds a number an element; other slots lie flat.
+fn slot_shape(tensor: &[usize], len: usize) -> Vec<usize> {
+    if tensor.iter().product::<usize>() == len { tensor.to_vec() } else { vec![len] }
 }
 
 fn refused(path: impl ToString, reason: String) -> Error {

@@ -27,7 +27,7 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "softplus",
     ],
     attributes: &[],
-    optimizers: &["Adafactor", "Fromage", "Lars", "Novograd", "SM3"],
+    optimizers: &["Adafactor", "SM3"],
     schedules: &[],
     keys: &[],
 };

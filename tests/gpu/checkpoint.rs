@@ -6,7 +6,7 @@ use std::path::Path;
 use gradus::Gpu;
 use gradus::graph::{Graph, Var};
 use gradus::nn::{Conv2d, Linear};
-use gradus::optim::{AdamW, AnyRule, SGD};
+use gradus::optim::{AdamW, AnyRule, Novograd, SGD};
 use gradus::schedule::{self, OneCycleLR, Schedule, StepLR};
 use gradus::train::{Checkpoint, Trainer};
 use serde_json::json;
@@ -73,6 +73,27 @@ fn a_run_that_was_stopped_anywhere_ends_in_the_same_file() {
         train(&mut second, stop..40);
         assert!(save(&mut second, &path) == want, "stopped at {stop}");
     }
+}
+
+#[test]
+fn a_number_a_tensor_is_in_the_file() {
+    let Some(gpu) = gpu() else { return };
+    let folder = Folder::new("number");
+    let path = folder.join("model.safetensors");
+    let new = || trainer_of(&gpu, 7, Novograd::default(), OneCycleLR::new(1e-3, 8));
+    let mut first = new();
+    train(&mut first, 0..3);
+    let saved = save(&mut first, &path);
+    let file = safetensors::SafeTensors::deserialize(&saved).unwrap();
+    for (slot, shape) in [("exp_avg", &[5, 1, 3, 3][..]), ("exp_avg_sq", &[1])] {
+        assert_eq!(file.tensor(&format!("optim.{slot}.conv.weight")).unwrap().shape(), shape);
+    }
+    let mut second = new();
+    second.load_checkpoint(&Checkpoint::read(&path).unwrap()).unwrap();
+    assert!(save(&mut second, &path) == saved);
+    train(&mut first, 3..8);
+    train(&mut second, 3..8);
+    assert!(save(&mut first, &path) == save(&mut second, &path));
 }
 
 #[test]

@@ -22,6 +22,12 @@ pub(crate) fn rules() -> Vec<Value> {
     ]
 }
 
+/// Also those that know their tensor.
+fn all_rules() -> Vec<Value> {
+    let names = ["Lamb", "Lars", "Novograd", "Fromage"];
+    rules().into_iter().chain(names.map(|name| json!({"name": name, "lr": 0.01}))).collect()
+}
+
 pub(crate) fn start() -> Vec<f32> {
     noises(17, ALL)
 }
@@ -218,7 +224,7 @@ fn forty_steps_agree_with_f64_however_late_the_host_knows() {
 #[test]
 fn a_skipped_step_changes_no_bit() {
     let Some(gpu) = gpu() else { return };
-    for rule in rules() {
+    for rule in all_rules() {
         let (mut params, mut optimizer) = build(&gpu, &rule, skip());
         for (step, bad) in [(0, true), (1, false), (2, false), (3, true), (4, true)] {
             let before = (all_bits(&params), optimizer.read_state_dict().unwrap());
@@ -271,7 +277,7 @@ fn options_that_change_in_flight_act_on_the_steps_that_were() {
 #[test]
 fn a_state_dict_read_in_flight_goes_on_identically() {
     let Some(gpu) = gpu() else { return };
-    for rule in rules() {
+    for rule in all_rules() {
         let noisy = || Transforms { noise: Some(Noise { eta: 0.01, ..Noise::default() }), ..skip() };
         let (mut params, mut optimizer) = build(&gpu, &rule, noisy());
         play(&mut optimizer, &mut params, Host::Forgets, 0..6);

@@ -45,5 +45,8 @@ mod rules;
 mod schedules;
 mod softmax;
 mod state;
+mod tensor_family;
+mod tensor_oracle;
+mod tensor_rules;
 mod train;
 mod transforms;

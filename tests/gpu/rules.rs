@@ -1,7 +1,7 @@
 //! Every rule against the oracle, and what all of them promise.
 
 use gradus::ParamStore;
-use gradus::optim::{self, Family, RULES};
+use gradus::optim::{self, Entry, Family, RULES};
 use gradus::schedule::CosineAnnealingLR;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -117,7 +117,7 @@ fn ten_thousand_steps_do_not_drift() {
     let grads: Vec<f32> =
         (0..64).map(|i| 10f32.powi(i % 7 - 4) * if i % 2 == 0 { 1.0 } else { -0.7 }).collect();
     let mut misses = Vec::new();
-    covers(drifts().iter().map(|(json, ..)| json));
+    covers(drifts().iter().map(|(json, ..)| json), knows_its_element);
     for (json, slots, bound) in drifts() {
         let mut params = ParamStore::builder().tensor("w", [64], &[0.5; 64]).build(&gpu).unwrap();
         let mut optimizer = optim::from_json(&json).unwrap().build(&params).unwrap();
@@ -149,11 +149,16 @@ fn ten_thousand_steps_do_not_drift() {
     assert!(misses.is_empty(), "{misses:#?}");
 }
 
-/// Each rule that knows only its element must be in a table.
-fn covers<'j>(table: impl Iterator<Item = &'j Value> + Clone) {
-    for entry in RULES.iter().filter(|entry| entry.family == Family::Element) {
+/// Each of some rules must be in a table.
+fn covers<'j>(table: impl Iterator<Item = &'j Value> + Clone, rules: impl Fn(&Entry) -> bool) {
+    for entry in RULES.iter().filter(|entry| rules(entry)) {
         assert!(table.clone().any(|json| json["name"] == entry.name), "{} is missing", entry.name);
     }
+}
+
+/// Others have an oracle of their own.
+fn knows_its_element(entry: &Entry) -> bool {
+    entry.family == Family::Element
 }
 
 /// Steps, and how far from the minima of a parabola and of Rosenbrock's function they may end.
@@ -172,6 +177,10 @@ fn searches() -> Vec<(Value, u64, f64, f64)> {
         (json!({"name": "AdaBelief", "lr": 0.05}), 2000, 1e-5, 1e-3),
         (json!({"name": "Lion", "lr": 0.01}), 2000, 1e-5, 1e-3),
         (json!({"name": "Rprop"}), 2000, 1e-5, 0.05),
+        (json!({"name": "Lamb", "lr": 0.03}), 3000, 1e-5, 1e-3),
+        (json!({"name": "Lars", "lr": 3}), 3000, 1e-5, 1e-3),
+        (json!({"name": "Novograd", "lr": 3e-3}), 2000, 1e-5, 1e-3),
+        (json!({"name": "Fromage", "lr": 0.03}), 3000, 1e-5, 0.05),
     ]
 }
 
@@ -180,7 +189,7 @@ fn every_rule_finds_minima() {
     const CURVATURES: [f32; 4] = [0.5, 1.0, 4.0, 10.0];
     const LOWEST: [f32; 4] = [1.0, -2.0, 0.5, -0.25];
     let Some(gpu) = gpu() else { return };
-    covers(searches().iter().map(|(json, ..)| json));
+    covers(searches().iter().map(|(json, ..)| json), |_| true);
     for (json, steps, near, valley) in searches() {
         let mut params = ParamStore::builder()
             .tensor("parabola", [4], &[0.0; 4])
@@ -211,7 +220,7 @@ fn every_rule_finds_minima() {
 fn padding_stays_zero() {
     let Some(gpu) = gpu() else { return };
     let mut rules = options();
-    covers(rules.iter());
+    covers(rules.iter(), knows_its_element);
     // Each rule without an eps, where it has one.
     for entry in RULES {
         let mut json = entry.default_rule().to_json();
@@ -285,6 +294,8 @@ fn edges(field: &str) -> Vec<Value> {
         "betas" => pairs(&weights, &weights),
         // RMSprop's and Lookahead's.
         "alpha" | "momentum" | "dampening" => weights.map(Value::from).to_vec(),
+        "trust_coefficient" => vec![json!(0), json!(1e-30), json!(1e-3), json!(10)],
+        "min_norm" => vec![json!(0), json!(1e-45), json!(1e-6), json!(10)],
         "rho" => vec![json!(0), json!(0.9), json!(1)],
         "eps" | "eps_root" => vec![json!(0), json!(1e-45), json!(1e-30), json!(1e-8), json!(1e30)],
         "weight_decay" => vec![json!(0), json!(1e-30), json!(0.1), json!(10)],

@@ -42,6 +42,11 @@ fn steps_after_a_round_trip_are_the_same_bits() {
         json!({"name": "AdaBelief"}),
         json!({"name": "Lion"}),
         json!({"name": "Rprop"}),
+        json!({"name": "Lamb", "weight_decay": 0.1}),
+        json!({"name": "Lars", "nesterov": true}),
+        json!({"name": "Lars", "momentum": 0}),
+        json!({"name": "Novograd"}),
+        json!({"name": "Fromage"}),
     ];
     for json in rules {
         let mut params = store(&gpu);
@@ -92,6 +97,10 @@ fn keys_are_torchs() {
         (json!({"name": "AdaBelief"}), vec!["exp_avg", "exp_avg_sq"]),
         (json!({"name": "Lion"}), vec!["exp_avg"]),
         (json!({"name": "Rprop"}), vec!["prev", "step_size"]),
+        (json!({"name": "Lamb"}), vec!["exp_avg", "exp_avg_sq"]),
+        (json!({"name": "Lars"}), vec!["momentum_buffer"]),
+        (json!({"name": "Novograd"}), vec!["exp_avg", "exp_avg_sq"]),
+        (json!({"name": "Fromage"}), vec![]),
     ];
     for (json, keys) in rows {
         let mut params = store(&gpu);

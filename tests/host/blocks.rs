@@ -121,7 +121,11 @@ fn the_state_of_every_rule_is_its_slots() {
         let (members, _) = struct_of(&module, "State").unwrap();
         let names: Vec<_> = members.iter().map(|m| m.name.as_deref().unwrap()).collect();
         let slots = entry.slots.iter().filter(|slot| slot.extent == Extent::Element);
-        let expected: Vec<&str> = slots.map(|slot| &*slot.name).collect();
+        let mut expected: Vec<&str> = slots.map(|slot| &*slot.name).collect();
+        // WGSL has no empty structs.
+        if expected.is_empty() {
+            expected.push("nothing");
+        }
         assert_eq!(names, expected, "{}", entry.name);
         for member in members {
             let is_vec4 = matches!(

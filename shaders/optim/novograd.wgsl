@@ -1,0 +1,21 @@
+// Novograd: gradients over their tensor's running norm, summed with momentum. Ginsburg et al. 2019, arXiv:1905.11286,
+// Alg. 1, in optax's form.
+
+// keep and take are the weights of the tensor's norm and of the new one: at first 0 and 1.
+struct Hyper { beta1: f32, keep: f32, take: f32, eps: f32, weight_decay: f32 }
+struct State { exp_avg: vec4f }
+
+fn measure(p: vec4f, g: vec4f, s: ptr<function, State>) -> Measured {
+    return Measured(squared(g), vec4f());
+}
+
+fn ratio(sums: vec2f, exp_avg_sq: ptr<function, f32>) -> f32 {
+    // Held at the largest number, as in `squared`.
+    *exp_avg_sq = hyper.keep * *exp_avg_sq + hyper.take * min(sums.x, LARGEST.x);
+    return 1.0 / (sqrt(*exp_avg_sq) + hyper.eps);
+}
+
+fn rule(p: vec4f, g: vec4f, s: ptr<function, State>, ratio: f32) -> vec4f {
+    (*s).exp_avg = hyper.beta1 * (*s).exp_avg + (ratio * g + hyper.weight_decay * p);
+    return p - call.lr * (*s).exp_avg;
+}

@@ -1,0 +1,69 @@
+use serde::{Deserialize, Serialize};
+
+use super::rule::f32_of;
+use super::{Family, Rule, Shader, Slot, StepInfo};
+use crate::error::{Error, at_least};
+use crate::gpu::uniform;
+
+/// Fromage, as optax has it: a step along the gradient whose length in each tensor is a share of the tensor's own.
+///
+/// `p = (p - lr * max(|p|, min_norm) / max(|g|, min_norm) * g) / sqrt(1 + lr^2)` with norms over the tensor; where one
+/// of them is 0 all the same, their ratio is 1.
+///
+/// Source: Bernstein et al. 2020, arXiv:2002.03432, Alg. 1, which `min_norm: 0` gives. It keeps no state.
+/// A ratio that is not finite, as after a gradient of NaN, counts as 0 or as the largest number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fromage {
+    /// Learning rate, at least 0: the length of a step over that of its tensor. Default 1.
+    pub lr: f64,
+    /// Smaller norms count as this, at least 0. Default 1e-6.
+    pub min_norm: f64,
+}
+
+impl Default for Fromage {
+    fn default() -> Self {
+        Self { lr: 1.0, min_norm: 1e-6 }
+    }
+}
+
+uniform! {
+    /// The constants of one step of [`Fromage`].
+    pub struct FromageHyper {
+        lost: f32,
+        rate: f32,
+        min_norm: f32,
+    }
+}
+
+impl Rule for Fromage {
+    type Hyper = FromageHyper;
+    const NAME: &'static str = "Fromage";
+    const FAMILY: Family = Family::Tensor { early_state: false };
+    const SHADER: Shader<'static> =
+        Shader { stem: "fromage", text: include_str!("../../shaders/optim/fromage.wgsl") };
+    const SLOTS: &'static [Slot] = &[];
+
+    fn check(&self) -> Result<(), Error> {
+        at_least("lr", self.lr, 0.0)?;
+        at_least("min_norm", self.min_norm, 0.0)
+    }
+
+    fn hyper(&self, _step: &StepInfo) -> FromageHyper {
+        let root = 1f64.hypot(self.lr);
+        let rate = self.lr / root;
+        FromageHyper {
+            lost: f32_of(rate * self.lr / (1.0 + root)),
+            rate: f32_of(rate),
+            min_norm: f32_of(self.min_norm),
+        }
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn lr_mut(&mut self) -> &mut f64 {
+        &mut self.lr
+    }
+}

@@ -1,0 +1,116 @@
+use serde::{Deserialize, Serialize};
+
+use super::rule::f32_of;
+use super::{Family, Rule, Shader, Slot, StepInfo};
+use crate::error::{Error, at_least};
+use crate::gpu::uniform;
+
+/// Lars, as optax has it: momentum on gradients whose length in each tensor is a share of the tensor's own.
+///
+/// `g += weight_decay * p`, `u = trust_coefficient * |p| / (|g| + eps) * g` with norms over the tensor, or `u = g`
+/// where one of them is 0. Then `buf = momentum * buf + lr * u` and `p -= buf`, with Nesterov's step
+/// `p -= momentum * buf + lr * u`. Without `lr_in_buffer`, `buf = momentum * buf + u` and `p -= lr * buf`, which under
+/// a constant rate is the same.
+///
+/// Source: You et al. 2017, arXiv:1708.03888, Alg. 1. Differs, as in optax: the penalty is within `|g|`.
+/// A ratio that is not finite, as after a gradient of NaN, counts as 0 or as the largest number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lars {
+    /// Learning rate, at least 0. Default 1.
+    pub lr: f64,
+    /// Weight of the buffer in itself, at least 0; 0 keeps no buffer. Default 0.9.
+    pub momentum: f64,
+    /// L2 penalty added to the gradient, at least 0. Default 0.
+    pub weight_decay: f64,
+    /// Length of a direction over that of its tensor, at least 0. Default 1e-3.
+    pub trust_coefficient: f64,
+    /// Added to the norm of the gradient, at least 0. Default 0.
+    pub eps: f64,
+    /// Nesterov's step; needs momentum. Default false.
+    pub nesterov: bool,
+    /// Whether the buffer holds steps, each at the rate of its time, as in the paper; otherwise the rate of today
+    /// applies to the whole buffer, as in torch's SGD. Default true.
+    pub lr_in_buffer: bool,
+}
+
+impl Default for Lars {
+    fn default() -> Self {
+        Self {
+            lr: 1.0,
+            momentum: 0.9,
+            weight_decay: 0.0,
+            trust_coefficient: 1e-3,
+            eps: 0.0,
+            nesterov: false,
+            lr_in_buffer: true,
+        }
+    }
+}
+
+uniform! {
+    /// The constants of one step of [`Lars`].
+    pub struct LarsHyper {
+        inside: f32,
+        outside: f32,
+        momentum: f32,
+        nesterov: u32,
+        trust_coefficient: f32,
+        eps: f32,
+        weight_decay: f32,
+    }
+}
+
+impl Rule for Lars {
+    type Hyper = LarsHyper;
+    const NAME: &'static str = "Lars";
+    const FAMILY: Family = Family::Tensor { early_state: false };
+    const SHADER: Shader<'static> =
+        Shader { stem: "lars", text: include_str!("../../shaders/optim/lars.wgsl") };
+    const SLOTS: &'static [Slot] = &[Slot::f32("momentum_buffer")];
+
+    fn check(&self) -> Result<(), Error> {
+        at_least("lr", self.lr, 0.0)?;
+        at_least("momentum", self.momentum, 0.0)?;
+        at_least("weight_decay", self.weight_decay, 0.0)?;
+        at_least("trust_coefficient", self.trust_coefficient, 0.0)?;
+        at_least("eps", self.eps, 0.0)?;
+        if self.nesterov && self.momentum == 0.0 {
+            return Err(Error::Config {
+                what: "optimizer Lars".into(),
+                reason: "nesterov needs a momentum above 0, got 0".into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn uses(&self, _slot: usize) -> bool {
+        self.momentum != 0.0
+    }
+
+    fn hyper(&self, _step: &StepInfo) -> LarsHyper {
+        let lr = f32_of(self.lr);
+        let (inside, outside) = if self.lr_in_buffer { (lr, 1.0) } else { (1.0, lr) };
+        LarsHyper {
+            inside,
+            outside,
+            momentum: f32_of(self.momentum),
+            nesterov: self.nesterov.into(),
+            trust_coefficient: f32_of(self.trust_coefficient),
+            eps: f32_of(self.eps),
+            weight_decay: f32_of(self.weight_decay),
+        }
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn lr_mut(&mut self) -> &mut f64 {
+        &mut self.lr
+    }
+
+    fn momentum_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.momentum)
+    }
+}

@@ -1,0 +1,80 @@
+use serde::{Deserialize, Serialize};
+
+use super::rule::{check_moments, f32_of};
+use super::{Family, Rule, Shader, Slot, StepInfo};
+use crate::error::Error;
+use crate::gpu::uniform;
+
+/// Novograd, as optax has it: momentum on gradients that are divided by a running norm of their tensor.
+///
+/// `v += (1 - beta2) * (|g|^2 - v)` with the norm over the tensor, `u = g / (sqrt(v) + eps) + weight_decay * p`,
+/// `m = beta1 * m + u`, `p -= lr * m`. At first `v = |g|^2` and `m = u`; biases are not corrected.
+///
+/// Source: Ginsburg et al. 2019, arXiv:1905.11286, Alg. 1. State keys: `exp_avg` is `m`, `exp_avg_sq` is `v`, one
+/// number a tensor. A ratio `1 / (sqrt(v) + eps)` that is not finite, as after a gradient of NaN, counts as 0 or as
+/// the largest number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Novograd {
+    /// Learning rate, at least 0. Default 1e-3.
+    pub lr: f64,
+    /// Weights of the momentum and of the norm in themselves, each in `[0, 1)`. Default `(0.9, 0.25)`.
+    pub betas: (f64, f64),
+    /// Added to the norm, at least 0. Default 1e-6.
+    pub eps: f64,
+    /// Share of the parameters in the direction, at least 0. Default 0.
+    pub weight_decay: f64,
+}
+
+impl Default for Novograd {
+    fn default() -> Self {
+        Self { lr: 1e-3, betas: (0.9, 0.25), eps: 1e-6, weight_decay: 0.0 }
+    }
+}
+
+uniform! {
+    /// The constants of one step of [`Novograd`].
+    pub struct NovogradHyper {
+        beta1: f32,
+        keep: f32,
+        take: f32,
+        eps: f32,
+        weight_decay: f32,
+    }
+}
+
+impl Rule for Novograd {
+    type Hyper = NovogradHyper;
+    const NAME: &'static str = "Novograd";
+    const FAMILY: Family = Family::Tensor { early_state: false };
+    const SHADER: Shader<'static> =
+        Shader { stem: "novograd", text: include_str!("../../shaders/optim/novograd.wgsl") };
+    const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::scalar("exp_avg_sq")];
+
+    fn check(&self) -> Result<(), Error> {
+        check_moments(self.lr, self.betas, self.eps, self.weight_decay)
+    }
+
+    fn hyper(&self, step: &StepInfo) -> NovogradHyper {
+        let (keep, take) = if step.is_first_use(1) { (0.0, 1.0) } else { (self.betas.1, 1.0 - self.betas.1) };
+        NovogradHyper {
+            beta1: f32_of(self.betas.0),
+            keep: f32_of(keep),
+            take: f32_of(take),
+            eps: f32_of(self.eps),
+            weight_decay: f32_of(self.weight_decay),
+        }
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn lr_mut(&mut self) -> &mut f64 {
+        &mut self.lr
+    }
+
+    fn momentum_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.betas.0)
+    }
+}
