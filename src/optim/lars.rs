@@ -27,7 +27,7 @@ pub struct Lars {
     pub trust_coefficient: f64,
     /// Added to the norm of the gradient, at least 0. Default 0.
     pub eps: f64,
-    /// Nesterov's step; needs momentum. Default false.
+    /// Nesterov's step; without momentum it changes nothing. Default false.
     pub nesterov: bool,
     /// Whether the buffer holds steps, each at the rate of its time, as in the paper; otherwise the rate of today
     /// applies to the whole buffer, as in torch's SGD. Default true.
@@ -74,14 +74,7 @@ impl Rule for Lars {
         at_least("momentum", self.momentum, 0.0)?;
         at_least("weight_decay", self.weight_decay, 0.0)?;
         at_least("trust_coefficient", self.trust_coefficient, 0.0)?;
-        at_least("eps", self.eps, 0.0)?;
-        if self.nesterov && self.momentum == 0.0 {
-            return Err(Error::Config {
-                what: "optimizer Lars".into(),
-                reason: "nesterov needs a momentum above 0, got 0".into(),
-            });
-        }
-        Ok(())
+        at_least("eps", self.eps, 0.0)
     }
 
     fn uses(&self, _slot: usize) -> bool {

@@ -249,10 +249,6 @@ mod tests {
                 json!({"name": "Lars", "trust_coefficient": -1}),
                 "trust_coefficient must be finite and at least 0, got -1",
             ),
-            (
-                json!({"name": "Lars", "nesterov": true, "momentum": 0}),
-                "optimizer Lars: nesterov needs a momentum above 0, got 0",
-            ),
             (json!({"name": "Novograd", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
             (json!({"name": "Fromage", "min_norm": -1}), "min_norm must be finite and at least 0, got -1"),
             (

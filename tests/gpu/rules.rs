@@ -176,6 +176,7 @@ fn searches() -> Vec<(Value, u64, f64, f64)> {
         (json!({"name": "Yogi", "lr": 0.05}), 2000, 1e-5, 1e-3),
         (json!({"name": "AdaBelief", "lr": 0.05}), 2000, 1e-5, 1e-3),
         (json!({"name": "Lion", "lr": 0.01}), 2000, 1e-5, 1e-3),
+        (json!({"name": "Lookahead", "inner": {"name": "Adam", "lr": 0.05}}), 2000, 1e-5, 1e-3),
         (json!({"name": "Rprop"}), 2000, 1e-5, 0.05),
         (json!({"name": "Lamb", "lr": 0.03}), 3000, 1e-5, 1e-3),
         (json!({"name": "Lars", "lr": 3}), 3000, 1e-5, 1e-3),
