@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
 use super::chunks::Chunks;
+use super::factors::Factors;
 use super::shader::{Text, pick_source};
 use super::slots::Kept;
 use super::stage::Stage;
 use super::step::Pick;
+use super::views::count;
 use super::{AnyRule, Family};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Kernel, Region, Ticket, UniformRing};
@@ -18,6 +20,8 @@ pub(super) struct Plan {
     pub(super) slots: Vec<Option<Kept>>,
     /// Of a rule that knows its tensor.
     pub(super) chunks: Option<Chunks>,
+    /// Of a rule that keeps values in place of elements.
+    pub(super) factors: Option<Factors>,
     // The last one is written to; earlier ones were too small and wait for their tickets.
     rings: Vec<UniformRing>,
     picked: Option<Buffer<u32>>,
@@ -58,19 +62,37 @@ impl Plan {
     /// Steps that may be recorded and not yet submitted.
     pub(super) const RING: usize = 8;
 
-    pub(super) fn new(rule: &impl AnyRule, gpu: &Gpu, layout: &Layout) -> Result<Self, Error> {
-        let knows_tensors = matches!(rule.family(), Family::Tensor { .. });
+    /// `rules` are those of the groups.
+    pub(super) fn new<'r, R: AnyRule + 'r>(
+        rules: impl Fn(usize) -> &'r R,
+        gpu: &Gpu,
+        layout: &Layout,
+    ) -> Result<Self, Error> {
+        let rule = rules(0);
+        let factors = match rule.family() {
+            Family::Factored { ratio } => Some(Factors::new(gpu, layout, rules, ratio)?),
+            Family::Element | Family::Tensor { .. } => None,
+        };
+        let mark =
+            |tensor: usize| factors.as_ref().map_or(count(tensor), |factors| factors.first_views[tensor]);
+        let knows_tensors = rule.family() != Family::Element;
         Ok(Self {
             slots: rule.slots().iter().map(|_| None).collect(),
-            chunks: knows_tensors.then(|| Chunks::new(gpu, layout)).transpose()?,
+            chunks: knows_tensors.then(|| Chunks::new(gpu, layout, mark)).transpose()?,
+            factors,
             rings: Vec::new(),
             picked: None,
             bound: None,
         })
     }
 
+    /// Refuses options of a group that another plan would be made for.
+    pub(super) fn check(&self, group: usize, rule: &impl AnyRule) -> Result<(), Error> {
+        self.factors.as_ref().map_or(Ok(()), |factors| factors.check(group, rule))
+    }
+
     /// Refuses if a step cannot be recorded now.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(super) fn check_ring(&self) -> Result<(), Error> {
         self.rings.last().map_or(Ok(()), UniformRing::check)
     }
 
@@ -86,7 +108,7 @@ impl Plan {
             (0..self.slots.len()).filter(|&i| mask & (1 << i) != 0 && self.slots[i].is_none()).collect();
         let added = missing
             .iter()
-            .map(|&i| Kept::new(gpu, &rule.slots()[i], layout))
+            .map(|&i| Kept::new(gpu, &rule.slots()[i], layout, self.factors.as_ref()))
             .collect::<Result<Vec<_>, _>>()?;
         for (index, kept) in missing.into_iter().zip(added) {
             self.slots[index] = Some(kept);
@@ -169,6 +191,26 @@ impl Plan {
     /// As [`Stage::storage`].
     fn storage<'a>(&'a self, stage: Stage, params: &'a ParamStore, window: &Window) -> Vec<Region<'a>> {
         let both = || [params.params().window(window), params.grads().window(window)];
+        if let (Some(chunks), Some(factors)) = (&self.chunks, &self.factors) {
+            let (views, values) = (factors.views.region(), factors.values.region());
+            let found = [blocks_of(&chunks.blocks, window), views, values];
+            return match stage {
+                Stage::Statistics => {
+                    let own = [views, values, factors.statistics.region(), factors.parts.region()];
+                    [&both()[..], &own].concat()
+                }
+                Stage::Finish => vec![views, values, factors.finish.region(), factors.parts.region()],
+                Stage::Means => vec![values, factors.means.region()],
+                Stage::Measure => {
+                    [&both()[..], &[chunks.chunks.region(), chunks.parts.region()], &found].concat()
+                }
+                Stage::Ratio => {
+                    let ratios = factors.values.region_of(factors.ratios.start, factors.ratios.len());
+                    vec![chunks.parts.region(), chunks.parts_of.region(), ratios, factors.lens.region()]
+                }
+                Stage::Update => [&both()[..], &found].concat(),
+            };
+        }
         match (stage, &self.chunks) {
             (Stage::Measure, Some(chunks)) => {
                 [&both()[..], &[chunks.chunks.region(), chunks.parts.region()]].concat()
@@ -179,7 +221,7 @@ impl Plan {
             (Stage::Update, Some(chunks)) => {
                 [&both()[..], &[blocks_of(&chunks.blocks, window), chunks.ratios.region()]].concat()
             }
-            (_, None) => both().to_vec(),
+            _ => both().to_vec(),
         }
     }
 

@@ -107,7 +107,8 @@ impl<'a> Text<'a> {
             .filter_map(|(_, slot)| Some((&*slot.name, stage.access(self.family, slot)?)))
             .collect();
         let mut memory = match stage {
-            Stage::Ratio => kept(bindings.len(), &slots),
+            Stage::Ratio if matches!(self.family, Family::Tensor { .. }) => kept(bindings.len(), &slots),
+            Stage::Ratio | Stage::Statistics | Stage::Finish | Stage::Means => String::new(),
             Stage::Measure | Stage::Update => memory(bindings.len(), &slots),
         };
         bindings.extend(slots.iter().map(|(_, binding)| *binding));

@@ -27,7 +27,7 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "softplus",
     ],
     attributes: &[],
-    optimizers: &["Adafactor", "Fromage", "LBFGS", "Lars", "Lookahead", "Novograd", "SM3"],
+    optimizers: &["Fromage", "LBFGS", "Lars", "Lookahead", "Novograd"],
     schedules: &[],
     keys: &[],
 };

@@ -27,9 +27,9 @@ fn main(
         let p = params[at];
         let g = gradient(grads[at], p, at);
         var state = load(at);
-        let measured = measure(p, g, &state);
-        total.first += measured.first;
-        total.second += measured.second;
+        let found = measured(p, g, &state, at);
+        total.first += found.first;
+        total.second += found.second;
         store(at, state);
     }
     finish(call.first + number, lane, vec2f(added(total.first), added(total.second)));

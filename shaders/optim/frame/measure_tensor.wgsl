@@ -1,0 +1,3 @@
+fn measured(p: vec4f, g: vec4f, s: ptr<function, State>, at: u32) -> Measured {
+    return measure(p, g, s);
+}
