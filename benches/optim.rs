@@ -1,6 +1,6 @@
 //! What a step of each optimizer costs against the bytes that it must move.
 //!
-//! Each rule steps over ten tensors of a million parameters, in turn with a kernel that only copies: their ratio is what
+//! Each rule steps over ten matrices of a million parameters, in turn with a kernel that only copies: their ratio is what
 //! counts, because the machine's speed varies. AdamW then steps over the same parameters in 10 and in 10,000 tensors.
 //! All ratios are medians of pairs.
 
@@ -8,7 +8,7 @@
 mod measure;
 
 use anyhow::Result;
-use gradus::optim::{self, AnyRule, Optimizer, RULES};
+use gradus::optim::{self, AnyRule, Extent, Family, Optimizer, RULES};
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
@@ -43,6 +43,8 @@ fn options(name: &str) -> Vec<Value> {
     match name {
         "SGD" => vec![plain, json!({"name": name, "momentum": 0.9})],
         "Adam" => vec![plain, json!({"name": name, "amsgrad": true})],
+        "Adafactor" => vec![plain, json!({"name": name, "variant": "optax", "momentum": 0.9})],
+        "SM3" => vec![plain, json!({"name": name, "momentum": 0})],
         "RMSprop" => vec![plain, json!({"name": name, "momentum": 0.9, "centered": true})],
         _ => vec![plain],
     }
@@ -60,8 +62,7 @@ impl Row {
     fn measure(gpu: &Gpu, copy: &CopyKernel, options: &Value) -> Result<Self> {
         let mut run = Run::new(gpu, options, 10)?;
         let dispatches = run.dispatches(gpu)?;
-        // Parameters are read and written, gradients read, and each slot of state read and written.
-        let bytes = 12 + 8 * run.slots();
+        let bytes = run.bytes();
         let mut pairs = Vec::new();
         for _ in 0..PAIRS {
             let step = best(|| run.step(gpu))?;
@@ -111,10 +112,12 @@ struct Run {
 impl Run {
     fn new(gpu: &Gpu, options: &Value, tensors: usize) -> Result<Self> {
         let values = vec![0.5; PARAMETERS / tensors];
+        let columns = if values.len() == 1_000_000 { 1000 } else { 40 };
+        let shape = [values.len() / columns, columns];
         let params = ParamStore::builder()
             .group("all", |mut group| {
                 for number in 0..tensors {
-                    group = group.tensor(format!("{number}"), [values.len()], &values);
+                    group = group.tensor(format!("{number}"), shape, &values);
                 }
                 group
             })
@@ -135,10 +138,14 @@ impl Run {
         Ok(gpu.counters().since(&before).dispatches)
     }
 
-    fn slots(&self) -> usize {
-        self.optimizer
-            .rules()
-            .next()
-            .map_or(0, |rule| (0..rule.slots().len()).filter(|&slot| rule.uses(slot)).count())
+    /// Bytes that a step must move for a parameter: it is read and written, its gradient read, each slot of its own read
+    /// and written. Means and a ratio need the gradient twice more, and the parameter once.
+    fn bytes(&self) -> usize {
+        self.optimizer.rules().next().map_or(0, |rule| {
+            let slots = rule.slots().iter().enumerate();
+            let own = slots.filter(|(slot, kept)| kept.extent == Extent::Element && rule.uses(*slot));
+            let more = if rule.family() == (Family::Factored { ratio: true }) { 12 } else { 0 };
+            12 + 8 * own.count() + more
+        })
     }
 }
