@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::chunks::{Ends, filled};
 use super::views::{Axes, NONE, View, count};
-use super::{AnyRule, Factor};
+use super::{AnyRule, Factor, runs};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu};
 use crate::layout::{Layout, Span};
@@ -28,6 +28,11 @@ pub(super) struct Factors {
     /// View, first output and first part of each workgroup.
     pub(super) finish: Buffer<[u32; 3]>,
     pub(super) finish_of: Vec<usize>,
+    /// First vector, vectors and first view of each workgroup of the update.
+    pub(super) pieces: Buffer<[u32; 3]>,
+    pub(super) pieces_of: Ends,
+    /// Whether there are tensors of other shapes than most have.
+    pub(super) general: bool,
     /// First value, stride, count and place of each mean.
     pub(super) means: Buffer<[u32; 4]>,
     pub(super) means_of: Vec<usize>,
@@ -47,6 +52,8 @@ struct Tables {
     statistics: Vec<[u32; 3]>,
     finish: Vec<[u32; 3]>,
     means: Vec<[usize; 3]>,
+    pieces: Vec<[u32; 3]>,
+    general: bool,
     parts: usize,
 }
 
@@ -77,6 +84,7 @@ impl Factors {
         check_binding(layout, "state of all tensors", state)?;
         let mut tables = Tables::default();
         let (mut statistics_of, mut finish_of, mut means_of) = (Ends::default(), Vec::new(), Vec::new());
+        let pieces_of = cut_pieces(layout, &mut tables.pieces);
         let (mut first_views, mut built) = (Vec::new(), Vec::<(usize, Span, Vec<Factor>)>::new());
         for (tensor, span) in layout.spans().iter().enumerate() {
             let own = factors(span);
@@ -89,6 +97,7 @@ impl Factors {
             let windows = layout.window_of(span.first + span.len - 1) - window + 1;
             let axes = Axes::new(&span.shape, &own);
             let firsts: Vec<usize> = places[tensor].iter().map(|(_, place)| place.start).collect();
+            tables.general |= !axes.are_plain();
             let means = axes.kept_means([firsts[0], firsts.get(1).copied().unwrap_or(0)]);
             for (factor, first) in own.iter().zip(&firsts) {
                 let mut view = axes.view(factor, span.first, windows);
@@ -134,10 +143,14 @@ impl Factors {
         statistics_of.end(tables.statistics.len());
         finish_of.push(tables.finish.len());
         means_of.push(tables.means.len());
+        for piece in &mut tables.pieces {
+            piece[2] = first_views[piece[2] as usize];
+        }
         Self::upload(gpu, layout, tables, state).map(|built_tables| Self {
             statistics_of,
             finish_of,
             means_of,
+            pieces_of,
             first_views,
             places: Arc::new(places),
             built,
@@ -180,6 +193,9 @@ impl Factors {
             finish: filled(gpu, "workgroups of finish", &tables.finish)?,
             finish_of: Vec::new(),
             means: filled(gpu, "means", &means)?,
+            pieces: filled(gpu, "workgroups of update", &tables.pieces)?,
+            pieces_of: Ends::default(),
+            general: tables.general,
             means_of: Vec::new(),
             first_views: Vec::new(),
             places: Arc::default(),
@@ -205,6 +221,24 @@ impl Factors {
             ),
         })
     }
+}
+
+/// Cuts tensors for update.wgsl: the first vector in the window, how many, and the tensor's number.
+fn cut_pieces(layout: &Layout, pieces: &mut Vec<[u32; 3]>) -> Ends {
+    const ELEMENTS: usize = 4 * 256;
+    let mut of = Ends::default();
+    for (tensor, span) in layout.spans().iter().enumerate() {
+        of.begin_tensor(pieces.len());
+        for (window, range) in runs::cut(layout, span.first..span.first + span.padded_len()) {
+            of.begin_window(window, pieces.len());
+            for first in range.clone().step_by(ELEMENTS) {
+                let len = (range.end - first).min(ELEMENTS);
+                pieces.push([count(first / 4), count(len / 4), count(tensor)]);
+            }
+        }
+    }
+    of.end(pieces.len());
+    of
 }
 
 fn too_large(what: &str, elements: usize, limit: u64) -> Error {

@@ -159,7 +159,9 @@ impl Plan {
         let stages = Stage::of(rule.family())
             .iter()
             .map(|stage| {
-                let source = Text::of(rule).source(*stage, mask, step.riders.variant, gpu.class());
+                let general = self.factors.as_ref().is_none_or(|factors| factors.general);
+                let source =
+                    Text { general, ..Text::of(rule) }.source(*stage, mask, step.riders.variant, gpu.class());
                 let kernel = gpu.kernel(&source)?;
                 let bind = |window: Window| {
                     let mut regions = vec![block, hyper, params.gate().region()];
@@ -208,7 +210,7 @@ impl Plan {
                     let ratios = factors.values.region_of(factors.ratios.start, factors.ratios.len());
                     vec![chunks.parts.region(), chunks.parts_of.region(), ratios, factors.lens.region()]
                 }
-                Stage::Update => [&both()[..], &found].concat(),
+                Stage::Update => [&both()[..], &[views, values, factors.pieces.region()]].concat(),
             };
         }
         match (stage, &self.chunks) {

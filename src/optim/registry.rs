@@ -56,7 +56,13 @@ impl Entry {
 
     /// What its kernels are made of.
     pub(super) fn text(&self) -> Text<'static> {
-        Text { family: self.family, shader: self.shader, hyper_bytes: self.hyper.bytes, slots: self.slots }
+        Text {
+            family: self.family,
+            shader: self.shader,
+            hyper_bytes: self.hyper.bytes,
+            slots: self.slots,
+            general: true,
+        }
     }
 
     /// The rule with all options at their defaults.

@@ -78,6 +78,8 @@ pub(super) struct Text<'a> {
     pub(super) shader: Shader<'a>,
     pub(super) hyper_bytes: usize,
     pub(super) slots: &'a [Slot],
+    /// Of factored rules: whether tensors may have any shape.
+    pub(super) general: bool,
 }
 
 impl<'a> Text<'a> {
@@ -87,6 +89,7 @@ impl<'a> Text<'a> {
             shader: rule.shader(),
             hyper_bytes: rule.hyper_block().0,
             slots: rule.slots(),
+            general: true,
         }
     }
 
@@ -121,9 +124,14 @@ impl<'a> Text<'a> {
         let names: Vec<&str> = slots.iter().map(|(name, _)| *name).collect();
         let (stem, text) = (self.shader.stem, self.shader.text);
         let riders = if stage.reads_gradients() { riding } else { Riding::Plain };
-        let frame = stage.frame(self.family, class);
+        let mut frame = stage.frame(self.family, class);
+        let mut plain = "";
+        if matches!(self.family, Family::Factored { .. }) {
+            frame = format!("const GENERAL = {};\n{frame}", self.general);
+            plain = if self.general { "" } else { "/plain" };
+        }
         KernelSource {
-            name: format!("optim/{stem}{}[{}]{}", stage.suffix(), names.join(","), riders.suffix()),
+            name: format!("optim/{stem}{}{plain}[{}]{}", stage.suffix(), names.join(","), riders.suffix()),
             wgsl: format!("{text}\n{GATE}{COMMON}{frame}\n{}\n{memory}", riders.wgsl()).into(),
             bindings,
         }
@@ -183,8 +191,11 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
                 continue;
             }
             for stage in Stage::of(entry.family) {
-                let mut sources =
-                    KernelClass::ALL.map(|class| entry.text().source(*stage, mask, riding, class)).to_vec();
+                let texts = [true, false].map(|general| Text { general, ..entry.text() });
+                let sources = texts.map(|text| {
+                    KernelClass::ALL.map(|class| text.source(*stage, mask, riding, class)).to_vec()
+                });
+                let mut sources = sources.concat();
                 sources.dedup();
                 listings.extend(sources.into_iter().map(|source| KernelListing {
                     source,

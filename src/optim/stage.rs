@@ -112,8 +112,10 @@ impl Stage {
                 [&lanes, text!("ratio"), text!("ratio_factored"), text!("joined")].concat()
             }
             (Self::Ratio, _) => [&lanes, text!("ratio"), text!("joined")].concat(),
-            (Self::Update, Family::Element) => [text!("update"), text!("element")].concat(),
-            (Self::Update, Family::Tensor { .. }) => [text!("update"), text!("tensor")].concat(),
+            (Self::Update, Family::Element) => [text!("update"), text!("linear"), text!("element")].concat(),
+            (Self::Update, Family::Tensor { .. }) => {
+                [text!("update"), text!("linear"), text!("tensor")].concat()
+            }
             (Self::Update, Family::Factored { ratio }) => {
                 let updated = if ratio { text!("update_matrix") } else { text!("update_axes") };
                 [text!("update"), text!("update_factored"), updated].concat()
@@ -133,10 +135,11 @@ impl Stage {
     }
 
     /// How many of what the stage works on go into a workgroup.
-    pub(super) fn in_a_workgroup(self) -> usize {
+    pub(super) fn in_a_workgroup(self, family: Family) -> usize {
         match self {
             Self::Statistics | Self::Finish | Self::Means | Self::Measure | Self::Ratio => 1,
             // Vectors of four, as in update.wgsl.
+            Self::Update if matches!(family, Family::Factored { .. }) => 1,
             Self::Update => 256,
         }
     }

@@ -99,7 +99,7 @@ impl StepUniforms {
                 let rule = rules(run.group);
                 let gate = count(run.group * Gate::STRIDE);
                 for (bound, range) in parts(*kind, inputs, run) {
-                    let workgroups = range.len().div_ceil(kind.in_a_workgroup());
+                    let workgroups = range.len().div_ceil(kind.in_a_workgroup(inputs.family));
                     let call = UniformRing::align(bytes);
                     bytes.extend_from_slice(bytemuck::bytes_of(&call_of(rule, inputs, run, bound, &range)));
                     dispatches.push(Dispatch { stage, bound, workgroups, call, hyper: *hyper, gate });
@@ -140,6 +140,9 @@ fn parts(stage: Stage, inputs: &Inputs<'_>, run: &Run) -> Vec<(usize, Range<usiz
         Stage::Means => factors.map_or(Vec::new(), |factors| all(rows(&factors.means_of))),
         Stage::Measure => chunks.map_or(Vec::new(), |chunks| chunks.of(tensors).collect()),
         Stage::Ratio => all(tensors),
+        Stage::Update if factors.is_some() => {
+            factors.map_or(Vec::new(), |factors| factors.pieces_of.of(tensors).collect())
+        }
         Stage::Update => runs::cut(inputs.layout, run.range.clone())
             .map(|(window, range)| (window, range.start / 4..range.end / 4))
             .collect(),

@@ -105,6 +105,15 @@ impl<'a> Axes<'a> {
             }
     }
 
+    /// Whether four neighbours have one row, and all else is found without a loop.
+    pub(super) fn are_plain(&self) -> bool {
+        match self.factors {
+            [Factor { over: Over::Elements, .. }] => true,
+            [_, _] if self.matrix().is_some() => self.quads() && !self.kept_means([0, 0]).is_empty(),
+            factors => self.quads() && factors.len() <= 2,
+        }
+    }
+
     /// Of the means of the first view's values over the second view's axis: how many values a mean has, what lies
     /// within the axis among the values, and how many means there are.
     fn means(&self, view: usize) -> Option<[usize; 3]> {

@@ -1,7 +1,7 @@
 // Maxima: each view holds one axis, those of a tensor in order.
 
-fn term_of(p: vec4f, g: vec4f, view: u32, at: u32) -> vec4f {
-    return statistic(p, g, least(views[view].first_view, at));
+fn term_of(p: vec4f, g: vec4f, at: u32) -> vec4f {
+    return statistic(p, g, least(at));
 }
 
 fn gathered(a: vec4f, b: vec4f) -> vec4f {
@@ -16,33 +16,36 @@ fn finished(old: f32, total: f32, count: u32) -> f32 {
     return total;
 }
 
-// The least of what the axes hold for each of four neighbours; zeros in padding.
-fn least(view: u32, at: u32) -> vec4f {
-    let first = (call.element + at - views[view].first) * 4u;
-    let len = views[view].len;
+// The tensor: its first and its last axis.
+var<private> own: View;
+var<private> last: View;
+
+fn begin(first_view: u32) {
+    own = views[first_view];
+    last = views[first_view + own.views - 1u];
+}
+
+// The least of what the axes hold for each of four neighbours; zeros in padding. Where GENERAL is false, the tensor has
+// quads and at most two axes.
+fn least(at: u32) -> vec4f {
+    let first = (call.element + at - own.first) * 4u;
     let element = vec4u(first, first + 1u, first + 2u, first + 3u);
-    let last = view + views[view].views - 1u;
-    var found = vec4f(LARGEST);
-    if views[view].quads != 0u {
-        if first >= len {
-            return vec4f();
-        }
-        var rest = quotient(first, views[last].size);
-        let own = views[last].values + first - rest * views[last].size.by;
-        found = vec4f(values[own], values[own + 1u], values[own + 2u], values[own + 3u]);
-        for (var axis = last; axis > view; axis--) {
-            let above = quotient(rest, views[axis - 1u].size);
-            found = min(found, vec4f(values[views[axis - 1u].values + rest - above * views[axis - 1u].size.by]));
-            rest = above;
-        }
-        return found;
+    let inside = element < vec4u(own.len);
+    if !GENERAL {
+        let row = quotient(first, last.size);
+        let column = last.values + first - row * last.size.by;
+        let four = vec4f(values[column], values[column + 1u], values[column + 2u], values[column + 3u]);
+        let other = vec4f(values[own.values + row]);
+        return select(vec4f(), select(min(four, other), four, own.views == 1u), inside);
     }
-    var rest = min(element, vec4u(len - 1u));
-    for (var axis = last + 1u; axis > view; axis--) {
-        let above = quotients(rest, views[axis - 1u].size);
-        let own = views[axis - 1u].values + rest - above * views[axis - 1u].size.by;
-        found = min(found, vec4f(values[own.x], values[own.y], values[own.z], values[own.w]));
+    var found = vec4f(LARGEST);
+    var rest = min(element, vec4u(own.len - 1u));
+    for (var axis = own.first_view + own.views; axis > own.first_view; axis--) {
+        let size = views[axis - 1u].size;
+        let above = quotients(rest, size);
+        let place = views[axis - 1u].values + rest - above * size.by;
+        found = min(found, vec4f(values[place.x], values[place.y], values[place.z], values[place.w]));
         rest = above;
     }
-    return select(vec4f(), found, element < vec4u(len));
+    return select(vec4f(), found, inside);
 }

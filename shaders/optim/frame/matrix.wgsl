@@ -1,6 +1,6 @@
 // Sums over rows and over columns: the first view holds the means over one axis, the second those over another.
 
-fn term_of(p: vec4f, g: vec4f, view: u32, at: u32) -> vec4f {
+fn term_of(p: vec4f, g: vec4f, at: u32) -> vec4f {
     return statistic(p, g);
 }
 
@@ -17,59 +17,74 @@ fn finished(old: f32, total: f32, count: u32) -> f32 {
     return renewed(old, min(total, LARGEST.x) / f32(count));
 }
 
-// The mean of rows, of which the first is at `first`.
-fn mean_of(view: u32, place: u32, first: u32) -> f32 {
-    if views[view].means != NONE {
-        return values[views[view].means + place];
-    }
-    let count = views[view + 1u].size.by;
-    var sum = 0.0;
-    for (var i = 0u; i < count; i++) {
-        sum += values[first + i * views[view].mean_stride.by];
-    }
-    return sum / f32(count);
+// The tensor: its views of rows and of columns, and its ratio.
+var<private> own: View;
+var<private> across: View;
+var<private> ratio_now: f32;
+
+fn begin(first_view: u32) {
+    own = views[first_view];
+    across = views[first_view + 1u];
+    ratio_now = values[own.ratio];
 }
 
-// Of four neighbours; ones in padding, so that zeros stay zeros.
-fn factors(view: u32, at: u32) -> Factors {
-    let first = (call.element + at - views[view].first) * 4u;
-    let rows = views[view].values;
-    let len = views[view].len;
-    let inside = vec4u(first, first + 1u, first + 2u, first + 3u) < vec4u(len);
-    if views[view].views == 1u {
-        let own = vec4f(values[rows + first], values[rows + first + 1u], values[rows + first + 2u], values[rows + first + 3u]);
-        return Factors(select(vec4f(1.0), own, inside), vec4f(1.0), vec4f(1.0), true);
+fn four_at(first: u32) -> vec4f {
+    return vec4f(values[first], values[first + 1u], values[first + 2u], values[first + 3u]);
+}
+
+// The mean of rows, of which the first is at `first`.
+fn mean_of(place: u32, first: u32) -> f32 {
+    if own.means != NONE {
+        return values[own.means + place];
     }
-    if views[view].quads != 0u {
-        if first >= len {
-            return Factors(vec4f(1.0), vec4f(1.0), vec4f(1.0), false);
-        }
-        let size = views[view].size;
-        let height = views[view + 1u].size;
-        let row = quotient(first, size);
-        let matrix = quotient(row, height);
-        let at_column = views[view + 1u].values + matrix * size.by + first - row * size.by;
-        let column = vec4f(values[at_column], values[at_column + 1u], values[at_column + 2u], values[at_column + 3u]);
-        let mean = mean_of(view, matrix, rows + matrix * height.by);
-        return Factors(vec4f(values[rows + row]), column, vec4f(mean), false);
+    var sum = 0.0;
+    for (var i = 0u; i < across.size.by; i++) {
+        sum += values[first + i * own.mean_stride.by];
+    }
+    return sum / f32(across.size.by);
+}
+
+// Of four neighbours; ones in padding, so that zeros stay zeros. Where GENERAL is false, the tensor has quads and its
+// means are kept, or it has a value for each element.
+fn factors(at: u32) -> Factors {
+    let first = (call.element + at - own.first) * 4u;
+    let element = vec4u(first, first + 1u, first + 2u, first + 3u);
+    let inside = element < vec4u(own.len);
+    let whole = own.views == 1u;
+    if !GENERAL {
+        let row = quotient(first, own.size);
+        let matrix = quotient(row, across.size);
+        let column = across.values + matrix * own.size.by + first - row * own.size.by;
+        let four = four_at(select(column, own.values + first, whole));
+        let found = select(vec4f(values[own.values + row]), four, whole);
+        let mean = values[select(own.means + matrix, own.values, whole)];
+        return Factors(
+            select(vec4f(1.0), found, inside),
+            select(vec4f(1.0), four, inside),
+            select(vec4f(1.0), vec4f(mean), inside),
+            whole,
+        );
+    }
+    var found = Factors(vec4f(1.0), vec4f(1.0), vec4f(1.0), whole);
+    if whole {
+        found.row = select(vec4f(1.0), four_at(own.values + first), inside);
+        return found;
     }
     // Behind the end it would be somebody else's.
-    let element = min(vec4u(first, first + 1u, first + 2u, first + 3u), vec4u(len - 1u));
-    let row = without(element, views[view].size, views[view].stride);
-    let column = without(element, views[view + 1u].size, views[view + 1u].stride) + views[view + 1u].values;
-    let stride = views[view].mean_stride;
-    let height = views[view + 1u].size;
+    let mine = min(element, vec4u(own.len - 1u));
+    let row = without(mine, own.size, own.stride);
+    let column = without(mine, across.size, across.stride);
+    let stride = own.mean_stride;
     let above = quotients(row, stride);
-    let matrix = quotients(above, height);
+    let matrix = quotients(above, across.size);
     let rest = row - above * stride.by;
     let place = matrix * stride.by + rest;
-    let top = rows + matrix * (stride.by * height.by) + rest;
-    var found = Factors(vec4f(1.0), vec4f(1.0), vec4f(1.0), false);
+    let top = matrix * (stride.by * across.size.by) + rest;
     for (var i = 0u; i < 4u; i++) {
         if inside[i] {
-            found.row[i] = values[rows + row[i]];
-            found.column[i] = values[column[i]];
-            found.mean[i] = mean_of(view, place[i], top[i]);
+            found.row[i] = values[own.values + row[i]];
+            found.column[i] = values[across.values + column[i]];
+            found.mean[i] = mean_of(place[i], own.values + top[i]);
         }
     }
     return found;

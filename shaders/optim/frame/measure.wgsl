@@ -17,10 +17,12 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let number = group.y * groups.x + group.x;
+    // Before anything is decided: then one load serves all lanes.
+    let chunk = chunks[call.first + number];
+    begin_chunk(chunk);
     if number >= call.len || gate.skip != 0u {
         return;
     }
-    let chunk = chunks[call.first + number];
     var total = Measured(vec4f(), vec4f());
     for (var i = lane; i < chunk.len; i += LANES) {
         let at = chunk.first + i;

@@ -25,13 +25,12 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let number = group.y * groups.x + group.x;
-    if number >= call.len || gate.skip != 0u {
-        return;
-    }
+    // Before anything is decided: then one load serves all lanes.
     let entry = entries[call.first + number];
     let view = views[entry.view];
+    begin(view.first_view);
     let thread = entry.first + lane;
-    if thread >= view.units * view.pieces {
+    if number >= call.len || gate.skip != 0u || thread >= view.units * view.pieces {
         return;
     }
     // Neighbours take what is neighbouring.
@@ -54,7 +53,7 @@ fn main(
         let at = start + element / 4u;
         if at < end {
             let p = params[at];
-            var x = term_of(p, gradient(grads[at], p, at), entry.view, at);
+            var x = term_of(p, gradient(grads[at], p, at), at);
             if view.four == ONE {
                 x = vec4f(x[element % 4u], 0.0, 0.0, 0.0);
             }
