@@ -13,15 +13,17 @@ pub(super) struct Chunks {
     pub(super) chunks: Buffer<[u32; 2]>,
     /// First part of each tensor, and how many.
     pub(super) parts_of: Buffer<[u32; 2]>,
-    /// For each buffer of the layout, the mark of the tensor of each block of 64 elements.
+    /// The mark of each chunk's tensor.
+    pub(super) marks: Buffer<u32>,
+    /// For each buffer of the layout, the tensor of each block of 64 elements, if there are no marks.
     pub(super) blocks: Vec<Buffer<u32>>,
     pub(super) parts: Buffer<[f32; 2]>,
     pub(super) ratios: Buffer<f32>,
 }
 
 impl Chunks {
-    /// `marks` are of tensors, by which blocks find them.
-    pub(super) fn new(gpu: &Gpu, layout: &Layout, marks: impl Fn(usize) -> u32) -> Result<Self, Error> {
+    /// `marks` are of tensors, where something other than blocks leads to them.
+    pub(super) fn new(gpu: &Gpu, layout: &Layout, marks: Option<&[u32]>) -> Result<Self, Error> {
         let shape = Shape::of(gpu.class());
         let Cut { of, chunks } = Cut::new(layout, 4 * shape.chunk);
         let parts_of: Vec<[u32; 2]> = of
@@ -29,10 +31,14 @@ impl Chunks {
             .windows(2)
             .map(|ends| [count(ends[0] * shape.parts), count((ends[1] - ends[0]) * shape.parts)])
             .collect();
+        let repeated = |(mark, ends): (&u32, &[usize])| vec![*mark; ends[1] - ends[0]];
+        let of_chunks: Vec<u32> =
+            marks.unwrap_or(&[]).iter().zip(of.tensors.windows(2)).flat_map(repeated).collect();
         Ok(Self {
+            marks: filled(gpu, "marks of chunks", &of_chunks)?,
             chunks: filled(gpu, "chunks", &chunks)?,
             parts_of: filled(gpu, "parts of tensors", &parts_of)?,
-            blocks: blocks(gpu, layout, marks)?,
+            blocks: if marks.is_some() { Vec::new() } else { blocks(gpu, layout)? },
             parts: Buffer::storage(gpu, "partial sums", chunks.len() * shape.parts)?,
             ratios: filled(gpu, "ratios", &vec![1.0; layout.spans().len()])?,
             of,
@@ -106,11 +112,11 @@ impl Cut {
 }
 
 /// No block holds elements of two tensors; those between groups are nobody's.
-fn blocks(gpu: &Gpu, layout: &Layout, marks: impl Fn(usize) -> u32) -> Result<Vec<Buffer<u32>>, Error> {
+fn blocks(gpu: &Gpu, layout: &Layout) -> Result<Vec<Buffer<u32>>, Error> {
     const BLOCK: usize = Layout::TENSOR_ALIGN;
     let mut tensors = vec![0; layout.len() / BLOCK];
-    for (tensor, span) in layout.spans().iter().enumerate() {
-        tensors[span.first / BLOCK..(span.first + span.padded_len()) / BLOCK].fill(marks(tensor));
+    for (tensor, span) in (0..).zip(layout.spans()) {
+        tensors[span.first / BLOCK..(span.first + span.padded_len()) / BLOCK].fill(tensor);
     }
     let mut rest = &tensors[..];
     (0..layout.buffers())

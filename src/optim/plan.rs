@@ -6,7 +6,6 @@ use super::shader::{Text, pick_source};
 use super::slots::Kept;
 use super::stage::Stage;
 use super::step::Pick;
-use super::views::count;
 use super::{AnyRule, Family};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Kernel, Region, Ticket, UniformRing};
@@ -73,12 +72,11 @@ impl Plan {
             Family::Factored { ratio } => Some(Factors::new(gpu, layout, rules, ratio)?),
             Family::Element | Family::Tensor { .. } => None,
         };
-        let mark =
-            |tensor: usize| factors.as_ref().map_or(count(tensor), |factors| factors.first_views[tensor]);
-        let knows_tensors = rule.family() != Family::Element;
+        let marks = factors.as_ref().map(|factors| &factors.first_views[..]);
+        let measures = Stage::of(rule.family()).contains(&Stage::Measure);
         Ok(Self {
             slots: rule.slots().iter().map(|_| None).collect(),
-            chunks: knows_tensors.then(|| Chunks::new(gpu, layout, mark)).transpose()?,
+            chunks: measures.then(|| Chunks::new(gpu, layout, marks)).transpose()?,
             factors,
             rings: Vec::new(),
             picked: None,
@@ -193,24 +191,24 @@ impl Plan {
     /// As [`Stage::storage`].
     fn storage<'a>(&'a self, stage: Stage, params: &'a ParamStore, window: &Window) -> Vec<Region<'a>> {
         let both = || [params.params().window(window), params.grads().window(window)];
-        if let (Some(chunks), Some(factors)) = (&self.chunks, &self.factors) {
+        if let Some(factors) = &self.factors {
             let (views, values) = (factors.views.region(), factors.values.region());
-            let found = [blocks_of(&chunks.blocks, window), views, values];
-            return match stage {
-                Stage::Statistics => {
+            return match (stage, &self.chunks) {
+                (Stage::Statistics, _) => {
                     let own = [views, values, factors.statistics.region(), factors.parts.region()];
                     [&both()[..], &own].concat()
                 }
-                Stage::Finish => vec![views, values, factors.finish.region(), factors.parts.region()],
-                Stage::Means => vec![values, factors.means.region()],
-                Stage::Measure => {
-                    [&both()[..], &[chunks.chunks.region(), chunks.parts.region()], &found].concat()
+                (Stage::Finish, _) => vec![views, values, factors.finish.region(), factors.parts.region()],
+                (Stage::Means, _) => vec![values, factors.means.region()],
+                (Stage::Measure, Some(chunks)) => {
+                    let own = [chunks.chunks.region(), chunks.parts.region(), chunks.marks.region()];
+                    [&both()[..], &own, &[views, values]].concat()
                 }
-                Stage::Ratio => {
+                (Stage::Ratio, Some(chunks)) => {
                     let ratios = factors.values.region_of(factors.ratios.start, factors.ratios.len());
                     vec![chunks.parts.region(), chunks.parts_of.region(), ratios, factors.lens.region()]
                 }
-                Stage::Update => [&both()[..], &[views, values, factors.pieces.region()]].concat(),
+                _ => [&both()[..], &[views, values, factors.pieces.region()]].concat(),
             };
         }
         match (stage, &self.chunks) {

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
@@ -13,7 +14,7 @@ use crate::optim::{GroupState, StateDict, TensorState};
 /// All that a run needs to go on bit for bit, in memory: see [`Trainer::read_checkpoint`](super::Trainer).
 ///
 /// As a file it is in the format safetensors: `params.<tensor>` and `optim.<slot>.<tensor>` (slots under
-/// torch's names, as `optim.exp_avg.conv1.weight`), all f32, and one metadata key, `gradus`, with a JSON
+/// torch's names, as `optim.exp_avg.conv1.weight`; a list where there is not one value for each element), all f32, and one metadata key, `gradus`, with a JSON
 /// record of everything else. The record begins with a checksum (CRC-32) over the rest of it and all tensors.
 /// It holds no time and no path, so that equal runs write equal files.
 ///
@@ -152,15 +153,20 @@ impl Checkpoint {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>, String> {
-        let mut tensors: BTreeMap<String, (&[usize], &[f32])> = BTreeMap::new();
+        let mut tensors: BTreeMap<String, (Cow<'_, [usize]>, &[f32])> = BTreeMap::new();
         for (name, tensor) in &self.params {
-            tensors.insert(format!("params.{name}"), (&tensor.shape, &tensor.values));
+            tensors.insert(format!("params.{name}"), ((&tensor.shape).into(), &tensor.values));
         }
         let mut state = BTreeMap::new();
         for (name, tensor) in &self.optimizer.state {
             for (slot, values) in &tensor.slots {
                 if let Some(values) = values {
-                    tensors.insert(format!("optim.{slot}.{name}"), (&tensor.shape, values));
+                    let shape = if values.len() == tensor.shape.iter().product::<usize>() {
+                        Cow::from(&tensor.shape)
+                    } else {
+                        vec![values.len()].into()
+                    };
+                    tensors.insert(format!("optim.{slot}.{name}"), (shape, values));
                 }
             }
             let slots = tensor.slots.iter().map(|(slot, values)| (slot.clone(), values.is_some()));
@@ -238,7 +244,9 @@ impl Checkpoint {
                     true => Some(tensors.remove(&key).ok_or(format!("{key} is missing"))?),
                 };
                 if let Some(values) = &values
+                    // A few values in place of one for each element are a list; the optimizer knows how long.
                     && values.shape != *shape
+                    && values.shape.len() != 1
                 {
                     return Err(format!("{key} has the shape {:?}, expected {shape:?}", values.shape));
                 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use gradus::Gpu;
 use gradus::graph::{Graph, Var};
 use gradus::nn::{Conv2d, Linear};
-use gradus::optim::{AdamW, AnyRule, SGD};
+use gradus::optim::{self, AdamW, AnyRule, SGD};
 use gradus::schedule::{self, OneCycleLR, Schedule, StepLR};
 use gradus::train::{Checkpoint, Trainer};
 use serde_json::json;
@@ -72,6 +72,26 @@ fn a_run_that_was_stopped_anywhere_ends_in_the_same_file() {
         assert!(save(&mut second, &path) == saved, "loaded at {stop} and saved again");
         train(&mut second, stop..40);
         assert!(save(&mut second, &path) == want, "stopped at {stop}");
+    }
+}
+
+#[test]
+fn rules_that_keep_a_few_values_of_a_tensor_go_on_too() {
+    let Some(gpu) = gpu() else { return };
+    let folder = Folder::new("factored");
+    let path = folder.join("model.safetensors");
+    for rule in [json!({"name": "Adafactor"}), json!({"name": "SM3", "lr": 0.1})] {
+        let build =
+            || trainer_of(&gpu, 7, optim::from_json(&rule).unwrap(), StepLR { step_size: 2, gamma: 0.5 });
+        let mut whole = build();
+        train(&mut whole, 0..3);
+        let saved = save(&mut whole, &path);
+        let mut second = build();
+        second.load_checkpoint(&Checkpoint::read(&path).unwrap()).unwrap();
+        assert!(save(&mut second, &path) == saved, "{rule}");
+        train(&mut whole, 3..6);
+        train(&mut second, 3..6);
+        assert!(save(&mut whole, &path) == save(&mut second, &path), "{rule}");
     }
 }
 

@@ -261,8 +261,9 @@ fn agrees(gpu: &Gpu, shapes: &[&[usize]], json: &Value, steps: usize) {
         assert!(slots.keys().eq(tensor.state.keys()), "{what}: {:?}", slots.keys());
         for (key, want) in &tensor.state {
             let got = slots[key].as_ref().unwrap();
+            // A gradient that a decay has all but cancelled has lost digits, and is divided by its own size.
             let is_average = ["exp_avg", "momentum_buffer"].contains(&key.as_str());
-            near(&format!("{what}: {key}"), got, want, 2e-5, if is_average { 1e-6 } else { 1e-14 });
+            near(&format!("{what}: {key}"), got, want, 2e-5, if is_average { 1e-5 } else { 1e-14 });
         }
     }
     assert!(padding(&params).iter().all(|p| *p == 0.0), "{json}: padding");
@@ -301,6 +302,29 @@ fn tensors_may_lie_in_several_windows_and_buffers() {
                 assert!(matches!(refused, Error::Limit { limit: 65_536, .. }), "{refused}");
             } else {
                 agrees(&gpu, shapes, &json, 4);
+            }
+        }
+    }
+}
+
+/// Shapes for which there are kernels without branches.
+#[test]
+fn plain_matrices_and_vectors_agree_too() {
+    const PLAIN: [&[usize]; 6] = [&[8], &[12, 16], &[9, 100], &[], &[64, 512], &[40, 300]];
+    for (kernels, binding) in
+        [(KernelChoice::Auto, None), (KernelChoice::Plain, None), (KernelChoice::Auto, Some(65_536))]
+    {
+        let options_of = GpuOptions { kernels, max_binding_bytes: binding, ..GpuOptions::default() };
+        let Some(gpu) = gpu_with(options_of) else { return };
+        for json in options() {
+            let is_sm3 = json["name"] == "SM3";
+            let deep: &[usize] = if is_sm3 { &[12, 4] } else { &[3, 12, 20] };
+            let mut shapes: Vec<&[usize]> = PLAIN.into_iter().chain([deep]).collect();
+            // Four must follow each other in SM3's vectors too.
+            shapes.retain(|shape| !(is_sm3 && shape.is_empty()));
+            let least = json["min_dim_size_to_factor"].as_u64().unwrap_or(128);
+            if binding.is_none() || json["variant"] != "optax" || least < 128 {
+                agrees(&gpu, &shapes, &json, 4);
             }
         }
     }
@@ -558,10 +582,9 @@ fn a_matrix_keeps_rows_and_columns() {
         gpu.wait().unwrap();
         let bytes = gpu.counters().since(&before).live_bytes as usize;
         let state = 4 * 2 * SIDE;
-        // A mark for each 64 elements; sums of two over chunks, 64 for each where lanes leave their own; sums over pieces
-        // of rows and columns, at most one for each 64 elements and four for each 64 vectors; and what workgroups take.
-        let tables =
-            SIDE * SIDE * 4 / 64 + SIDE * SIDE * 8 / 256 + SIDE * SIDE * 4 * 2 / 64 + SIDE * SIDE / 64;
+        // Two sums for each lane of a chunk, at most for each 256 elements; pieces of rows, one for 256, and of columns, one
+        // for 64; what workgroups and chunks cover; the constants of steps in flight.
+        let tables = SIDE * SIDE * 8 / 256 + SIDE * SIDE * 4 / 256 + SIDE * SIDE * 4 / 64 + SIDE * SIDE / 64;
         assert!(bytes >= state && bytes <= state + tables, "{rule}: {bytes} bytes for {state}");
         drop(optimizer);
     }

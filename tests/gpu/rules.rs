@@ -172,8 +172,8 @@ fn searches() -> Vec<(Value, u64, f64, f64)> {
         (json!({"name": "AdaBelief", "lr": 0.05}), 2000, 1e-5, 1e-3),
         (json!({"name": "Lion", "lr": 0.01}), 2000, 1e-5, 1e-3),
         (json!({"name": "Rprop"}), 2000, 1e-5, 0.05),
-        (json!({"name": "Adafactor", "lr": 0.05}), 3000, 1e-4, 0.05),
-        (json!({"name": "Adafactor", "variant": "optax", "lr": 0.05}), 3000, 1e-4, 0.05),
+        (json!({"name": "Adafactor", "lr": 0.05}), 3000, 1e-4, 0.15),
+        (json!({"name": "Adafactor", "variant": "optax", "lr": 0.05}), 3000, 1e-4, 0.15),
         (json!({"name": "SM3", "lr": 0.5}), 3000, 1e-4, 0.15),
     ]
 }

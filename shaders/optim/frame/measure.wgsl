@@ -19,7 +19,7 @@ fn main(
     let number = group.y * groups.x + group.x;
     // Before anything is decided: then one load serves all lanes.
     let chunk = chunks[call.first + number];
-    begin_chunk(chunk);
+    begin_chunk(call.first + number);
     if number >= call.len || gate.skip != 0u {
         return;
     }
