@@ -96,7 +96,7 @@ impl Tensor {
         }
         let mut order: Vec<usize> = (0..=last).collect();
         order.sort_by_key(|axis| self.shape[*axis]);
-        let least = rule["min_dim_size_to_factor"].as_u64().unwrap() as usize;
+        let least = usize::try_from(rule["min_dim_size_to_factor"].as_u64().unwrap()).unwrap();
         (self.shape[order[last - 1]] >= least).then_some((order[last - 1], order[last]))
     }
 
@@ -365,6 +365,7 @@ fn zero_gradients_and_a_global_clip() {
         let transforms = Transforms { clip_grad_norm: Some(clip), ..Transforms::default() };
         clipped.set_transforms(transforms, &one).unwrap();
         one.write_grads(&all).unwrap();
+        #[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
         let factor = (0.5 / (norm + 1e-6)) as f32;
         two.write_grads(&all.iter().map(|g| g * factor).collect::<Vec<_>>()).unwrap();
         clipped.step(&mut one).unwrap();
@@ -580,7 +581,7 @@ fn a_matrix_keeps_rows_and_columns() {
         let before = gpu.counters();
         let optimizer = optim::from_json(&rule).unwrap().build(&params).unwrap();
         gpu.wait().unwrap();
-        let bytes = gpu.counters().since(&before).live_bytes as usize;
+        let bytes = usize::try_from(gpu.counters().since(&before).live_bytes).unwrap();
         let state = 4 * 2 * SIDE;
         // Two sums for each lane of a chunk, at most for each 256 elements; pieces of rows, one for 256, and of columns, one
         // for 64; what workgroups and chunks cover; the constants of steps in flight.
