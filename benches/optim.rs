@@ -1,6 +1,6 @@
 //! What a step of each optimizer costs against the bytes that it must move.
 //!
-//! Each rule steps over ten tensors of a million parameters, in turn with a kernel that only copies: their ratio is what
+//! Each rule steps over ten matrices of a million parameters, in turn with a kernel that only copies: their ratio is what
 //! counts, because the machine's speed varies. AdamW then steps over the same parameters in 10 and in 10,000 tensors.
 //! All ratios are medians of pairs.
 
@@ -43,6 +43,8 @@ fn options(name: &str) -> Vec<Value> {
     match name {
         "SGD" => vec![plain, json!({"name": name, "momentum": 0.9})],
         "Adam" => vec![plain, json!({"name": name, "amsgrad": true})],
+        "Adafactor" => vec![plain, json!({"name": name, "variant": "optax", "momentum": 0.9})],
+        "SM3" => vec![plain, json!({"name": name, "momentum": 0})],
         "RMSprop" => vec![plain, json!({"name": name, "momentum": 0.9, "centered": true})],
         "Lookahead" => vec![json!({"name": name, "inner": {"name": "AdamW"}})],
         _ => vec![plain],
@@ -59,6 +61,9 @@ fn bytes(rule: &impl AnyRule) -> usize {
         // Gradients or parameters and gradients are read once more.
         Family::Tensor { early_state: false } if rule.name() == "Novograd" => 4 + 12 + 8 * slots,
         Family::Tensor { early_state: false } => 8 + 12 + 8 * slots,
+        // Means need the gradient once more, a ratio of sums both.
+        Family::Factored { ratio: true } => 4 + 8 + 12 + 8 * slots,
+        Family::Factored { ratio: false } => 12 + 8 * slots,
         // Where sums are measured the state is written, and the update reads it in place of gradients.
         Family::Tensor { early_state: true } => 8 + 8 * slots + 8 + 4 * slots,
     }
@@ -126,10 +131,12 @@ struct Run {
 impl Run {
     fn new(gpu: &Gpu, options: &Value, tensors: usize) -> Result<Self> {
         let values = vec![0.5; PARAMETERS / tensors];
+        let columns = if values.len() == 1_000_000 { 1000 } else { 40 };
+        let shape = [values.len() / columns, columns];
         let params = ParamStore::builder()
             .group("all", |mut group| {
                 for number in 0..tensors {
-                    group = group.tensor(format!("{number}"), [values.len()], &values);
+                    group = group.tensor(format!("{number}"), shape, &values);
                 }
                 group
             })

@@ -20,6 +20,7 @@
 
 mod adabelief;
 mod adadelta;
+mod adafactor;
 mod adagrad;
 mod adam;
 mod adamax;
@@ -29,6 +30,7 @@ mod begin;
 mod chunks;
 mod custom;
 mod custom_builder;
+mod factors;
 mod fromage;
 mod inspect;
 mod lamb;
@@ -54,15 +56,18 @@ mod runs;
 mod sgd;
 mod shader;
 mod slots;
+mod sm3;
 mod stage;
 mod state;
 mod step;
 mod torch;
+mod views;
 mod yogi;
 
 pub use crate::config::Variant;
 pub use adabelief::AdaBelief;
 pub use adadelta::Adadelta;
+pub use adafactor::{Adafactor, AdafactorEps};
 pub use adagrad::Adagrad;
 pub use adam::Adam;
 pub use adamax::Adamax;
@@ -85,8 +90,9 @@ pub use radam::RAdam;
 pub use registry::{Entry, RULES, from_json};
 pub use rmsprop::RMSprop;
 pub use rprop::Rprop;
-pub use rule::{Extent, Family, Rule, Shader, Slot, StepInfo};
+pub use rule::{Extent, Factor, Family, Over, Rule, Shader, Slot, StepInfo};
 pub use sgd::SGD;
+pub use sm3::SM3;
 pub use state::{GroupState, StateDict, TensorState};
 pub use yogi::Yogi;
 

@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use serde_json::{Map, Value};
 
-use super::{Family, Mu, Optimizer, Rule, Shader, Slot, StepInfo};
+use super::{Extent, Factor, Family, Mu, Optimizer, Rule, Shader, Slot, StepInfo};
 use crate::config;
 use crate::error::Error;
 use crate::gpu::{Field, Uniform};
@@ -29,6 +29,8 @@ pub trait AnyRule: Debug + Send + Sync {
     fn check(&self) -> Result<(), Error>;
     /// [`Rule::uses`].
     fn uses(&self, slot: usize) -> bool;
+    /// [`Rule::factors`].
+    fn factors(&self, shape: &[usize]) -> Vec<Factor>;
     /// [`Rule::initial`].
     fn initial(&self, slot: usize) -> f64;
     /// Bytes and fields of [`Rule::Hyper`].
@@ -94,6 +96,10 @@ impl<R: Rule> AnyRule for R {
 
     fn uses(&self, slot: usize) -> bool {
         Rule::uses(self, slot)
+    }
+
+    fn factors(&self, shape: &[usize]) -> Vec<Factor> {
+        Rule::factors(self, shape)
     }
 
     fn initial(&self, slot: usize) -> f64 {
@@ -183,6 +189,10 @@ impl AnyRule for Box<dyn AnyRule> {
 
     fn uses(&self, slot: usize) -> bool {
         (**self).uses(slot)
+    }
+
+    fn factors(&self, shape: &[usize]) -> Vec<Factor> {
+        (**self).factors(shape)
     }
 
     fn initial(&self, slot: usize) -> f64 {
@@ -275,6 +285,18 @@ impl dyn AnyRule {
 /// The slots that a rule's options use, one bit each.
 pub(super) fn used_slots(rule: &impl AnyRule) -> u32 {
     (0..rule.slots().len()).filter(|&slot| rule.uses(slot)).fold(0, |mask, slot| mask | 1 << slot)
+}
+
+/// The names and lengths in state dicts of what a slot holds for a tensor.
+pub(super) fn entries(rule: &impl AnyRule, slot: usize, shape: &[usize]) -> Vec<(String, usize)> {
+    let Slot { name, extent, .. } = &rule.slots()[slot];
+    match extent {
+        Extent::Element => vec![(name.to_string(), shape.iter().product())],
+        Extent::Tensor => vec![(name.to_string(), 1)],
+        Extent::Factors => {
+            rule.factors(shape).iter().map(|factor| (factor.key.to_string(), factor.len(shape))).collect()
+        }
+    }
 }
 
 /// A rule with some fields overridden: every one but `name` and `variant`.

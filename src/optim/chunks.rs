@@ -8,40 +8,76 @@ use crate::layout::Layout;
 /// How tensors are cut for sums over them, and where these go.
 #[derive(Debug)]
 pub(super) struct Chunks {
-    /// The first chunk of each tensor, and one more at the end.
-    tensors: Vec<usize>,
-    /// The first chunk of each window, and one more at the end.
-    windows: Vec<usize>,
+    of: Ends,
     /// First vector of four in the window, and how many.
     pub(super) chunks: Buffer<[u32; 2]>,
     /// First part of each tensor, and how many.
     pub(super) parts_of: Buffer<[u32; 2]>,
-    /// For each buffer of the layout, the tensor of each block of 64 elements.
+    /// The mark of each chunk's tensor.
+    pub(super) marks: Buffer<u32>,
+    /// For each buffer of the layout, the tensor of each block of 64 elements, if there are no marks.
     pub(super) blocks: Vec<Buffer<u32>>,
     pub(super) parts: Buffer<[f32; 2]>,
     pub(super) ratios: Buffer<f32>,
 }
 
 impl Chunks {
-    pub(super) fn new(gpu: &Gpu, layout: &Layout) -> Result<Self, Error> {
+    /// `marks` are of tensors, where something other than blocks leads to them.
+    pub(super) fn new(gpu: &Gpu, layout: &Layout, marks: Option<&[u32]>) -> Result<Self, Error> {
         let shape = Shape::of(gpu.class());
-        let Cut { tensors, windows, chunks } = Cut::new(layout, 4 * shape.chunk);
-        let parts_of: Vec<[u32; 2]> = tensors
+        let Cut { of, chunks } = Cut::new(layout, 4 * shape.chunk);
+        let parts_of: Vec<[u32; 2]> = of
+            .tensors
             .windows(2)
             .map(|ends| [count(ends[0] * shape.parts), count((ends[1] - ends[0]) * shape.parts)])
             .collect();
+        let repeated = |(mark, ends): (&u32, &[usize])| vec![*mark; ends[1] - ends[0]];
+        let of_chunks: Vec<u32> =
+            marks.unwrap_or(&[]).iter().zip(of.tensors.windows(2)).flat_map(repeated).collect();
         Ok(Self {
+            marks: filled(gpu, "marks of chunks", &of_chunks)?,
             chunks: filled(gpu, "chunks", &chunks)?,
             parts_of: filled(gpu, "parts of tensors", &parts_of)?,
-            blocks: blocks(gpu, layout)?,
+            blocks: if marks.is_some() { Vec::new() } else { blocks(gpu, layout)? },
             parts: Buffer::storage(gpu, "partial sums", chunks.len() * shape.parts)?,
             ratios: filled(gpu, "ratios", &vec![1.0; layout.spans().len()])?,
-            tensors,
-            windows,
+            of,
         })
     }
 
     /// The chunks of some tensors, by window.
+    pub(super) fn of(&self, tensors: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
+        self.of.of(tensors)
+    }
+}
+
+/// What tensors and windows have of a table in order of the flat space.
+#[derive(Debug, Default)]
+pub(super) struct Ends {
+    /// The first row of each tensor, and one more at the end.
+    tensors: Vec<usize>,
+    /// The first row of each window, and one more at the end.
+    windows: Vec<usize>,
+}
+
+impl Ends {
+    pub(super) fn begin_tensor(&mut self, rows: usize) {
+        self.tensors.push(rows);
+    }
+
+    /// A window may be begun once more for each tensor in it.
+    pub(super) fn begin_window(&mut self, window: usize, rows: usize) {
+        if self.windows.len() <= window {
+            self.windows.resize(window + 1, rows);
+        }
+    }
+
+    pub(super) fn end(&mut self, rows: usize) {
+        self.tensors.push(rows);
+        self.windows.push(rows);
+    }
+
+    /// The rows of some tensors, by window.
     pub(super) fn of(&self, tensors: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
         let (first, end) = (self.tensors[tensors.start], self.tensors[tensors.end]);
         let cut = move |ends: &[usize]| first.max(ends[0])..end.min(ends[1]);
@@ -50,8 +86,7 @@ impl Chunks {
 }
 
 struct Cut {
-    tensors: Vec<usize>,
-    windows: Vec<usize>,
+    of: Ends,
     chunks: Vec<[u32; 2]>,
 }
 
@@ -59,21 +94,20 @@ impl Cut {
     /// Cuts tensors into chunks of at most so many elements, none of which is in two tensors or two windows.
     fn new(layout: &Layout, most: usize) -> Self {
         let window_len = layout.window_len();
-        let (mut tensors, mut windows, mut chunks) = (Vec::new(), vec![0], Vec::new());
+        let (mut of, mut chunks) = (Ends::default(), Vec::new());
         for span in layout.spans() {
-            tensors.push(chunks.len());
+            of.begin_tensor(chunks.len());
             let (mut at, end) = (span.first, span.first + span.padded_len());
             while at < end {
                 let window = layout.window_of(at);
-                windows.resize(window + 1, chunks.len());
+                of.begin_window(window, chunks.len());
                 let next = end.min(at + most).min((window + 1) * window_len);
                 chunks.push([count((at - window * window_len) / 4), count((next - at) / 4)]);
                 at = next;
             }
         }
-        tensors.push(chunks.len());
-        windows.push(chunks.len());
-        Self { tensors, windows, chunks }
+        of.end(chunks.len());
+        Self { of, chunks }
     }
 }
 
@@ -94,7 +128,7 @@ fn blocks(gpu: &Gpu, layout: &Layout) -> Result<Vec<Buffer<u32>>, Error> {
         .collect()
 }
 
-fn filled<T: bytemuck::Pod>(gpu: &Gpu, label: &str, data: &[T]) -> Result<Buffer<T>, Error> {
+pub(super) fn filled<T: bytemuck::Pod>(gpu: &Gpu, label: &str, data: &[T]) -> Result<Buffer<T>, Error> {
     let buffer = Buffer::storage(gpu, label, data.len())?;
     buffer.write(gpu, 0, data)?;
     Ok(buffer)
@@ -128,7 +162,7 @@ mod tests {
         ]
         .concat();
         assert_eq!(cut.chunks, chunks);
-        assert_eq!(cut.tensors, [0, 5, 6, 7, 9]);
-        assert_eq!(cut.windows, [0, 2, 4, 8, 9]);
+        assert_eq!(cut.of.tensors, [0, 5, 6, 7, 9]);
+        assert_eq!(cut.of.windows, [0, 2, 4, 8, 9]);
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::custom_builder::CustomRuleBuilder;
 use super::rule::f32_of;
-use super::{AnyRule, Family, Optimizer, Shader, Slot, StepInfo};
+use super::{AnyRule, Factor, Family, Optimizer, Shader, Slot, StepInfo};
 use crate::error::{Error, at_least};
 use crate::gpu::Field;
 use crate::params::ParamStore;
@@ -225,6 +225,10 @@ impl AnyRule for CustomRule {
 
     fn uses(&self, _slot: usize) -> bool {
         true
+    }
+
+    fn factors(&self, _shape: &[usize]) -> Vec<Factor> {
+        Vec::new()
     }
 
     fn initial(&self, slot: usize) -> f64 {

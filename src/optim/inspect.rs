@@ -48,8 +48,14 @@ pub(super) fn inspect(declared: &Declared, prefix: usize, names: &Names) -> Resu
     let shader = Shader { stem: &declared.name, text: &declared.text };
     let all = (1 << declared.slots.len()) - 1;
     let hyper_bytes = 4 * declared.fields.len();
-    let text =
-        Text { family: Family::Element, shader, hyper_bytes, slots: &declared.slots, looks_ahead: false };
+    let text = Text {
+        family: Family::Element,
+        shader,
+        hyper_bytes,
+        slots: &declared.slots,
+        looks_ahead: false,
+        general: true,
+    };
     for riding in Riding::ALL {
         let whole = text.source(Stage::Update, all, riding, KernelClass::Plain).wgsl;
         let frame = whole[view.user.end..].replacen(CALL, "p", 1);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::any::options;
 use super::registry::{Entry, from_json};
 use super::rule::f32_of;
-use super::{AnyRule, Extent, Family, Mu, Optimizer, SGD, Shader, Slot, StepInfo};
+use super::{AnyRule, Extent, Factor, Family, Mu, Optimizer, SGD, Shader, Slot, StepInfo};
 use crate::config;
 use crate::error::{Error, closed};
 use crate::gpu::{Block, Field, Uniform, uniform};
@@ -221,6 +221,10 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
 
     fn momentum_mut(&mut self) -> Option<&mut f64> {
         self.inner.momentum_mut()
+    }
+
+    fn factors(&self, shape: &[usize]) -> Vec<Factor> {
+        self.inner.factors(shape)
     }
 
     fn mu(&self) -> Option<Mu> {

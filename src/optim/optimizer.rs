@@ -79,6 +79,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             }
             groups[layout.group(name)?] = Group::new(overridden(&rule, name, fields)?);
         }
+        let plan = Plan::new(|group| &groups[group].rule, params.gpu(), &layout)?;
         let mut optimizer = Self {
             gpu: params.gpu().clone(),
             store: params.id().clone(),
@@ -88,7 +89,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             groups,
             progress: vec![Progress::default(); layout.spans().len()],
             attempted: 0,
-            plan: Plan::new(&rule, params.gpu(), &layout)?,
+            plan,
             uniforms: StepUniforms::default(),
             transforms: Transforms::default(),
             passes: Passes::default(),
@@ -273,7 +274,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         if !recorder.gpu().is_same(&self.gpu) {
             return Err(Error::Mismatch("this recorder records for another device".into()));
         }
-        self.plan.check()?;
+        self.plan.check_ring()?;
         self.hear()?;
         self.check_outcomes()?;
         self.latest = None;
@@ -365,7 +366,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 
     pub(super) fn compute(&mut self, params: &ParamStore) -> Result<(), Error> {
-        for (group, name) in self.groups.iter().zip(self.layout.groups()) {
+        for (number, (group, name)) in self.groups.iter().zip(self.layout.groups()).enumerate() {
             group.rule.check()?;
             let reason = match group.rule.name() {
                 other if other != self.name => {
@@ -379,6 +380,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             if let Some(reason) = reason {
                 return Err(Error::Config { what: format!("group {name:?}"), reason });
             }
+            self.plan.check(number, &group.rule)?;
         }
         self.uniforms.bytes.clear();
         if self.transforms.need_a_pass() {
@@ -392,6 +394,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             layout: &self.layout,
             family: self.groups[0].rule.family(),
             chunks: self.plan.chunks.as_ref(),
+            factors: self.plan.factors.as_ref(),
             progress: &self.progress,
             frozen: params.frozen(),
             riders: &self.riders,

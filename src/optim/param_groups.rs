@@ -98,15 +98,17 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// What this optimizer has for the layout of a store that has grown.
     fn laid(&self, recorder: &mut Recorder<'_>, grown: &ParamStore, rule: R) -> Result<Laid<R>, Error> {
         let layout = grown.layout().clone();
-        let mut plan = Plan::new(&rule, &self.gpu, &layout)?;
-        for ((slot, new), known) in self.plan.slots.iter().zip(&mut plan.slots).zip(rule.slots()) {
-            let slot = slot.as_ref().map(|kept| kept.grown(recorder, known, &layout));
+        let mut groups = self.groups.clone();
+        groups.push(Group::new(rule));
+        let rule_of = |group: usize| &groups[group].rule;
+        let mut plan = Plan::new(rule_of, &self.gpu, &layout)?;
+        for ((slot, new), known) in self.plan.slots.iter().zip(&mut plan.slots).zip(rule_of(0).slots()) {
+            let factors = plan.factors.as_ref();
+            let slot = slot.as_ref().map(|kept| kept.grown(recorder, known, &layout, factors));
             *new = slot.transpose()?;
         }
         let mut progress = self.progress.clone();
         progress.resize(layout.spans().len(), Progress::default());
-        let mut groups = self.groups.clone();
-        groups.push(Group::new(rule));
         let (passes, gate) = (Passes::default(), grown.shared_gate().clone());
         let riders = Riders::new(&self.gpu, &self.transforms, &layout)?;
         Ok(Laid { layout, groups, progress, plan, passes, riders, gate })

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::chunks::Chunks;
+use super::factors::Factors;
 use super::shader::{Text, pick_source};
 use super::slots::Kept;
 use super::stage::Stage;
@@ -18,6 +19,8 @@ pub(super) struct Plan {
     pub(super) slots: Vec<Option<Kept>>,
     /// Of a rule that knows its tensor.
     pub(super) chunks: Option<Chunks>,
+    /// Of a rule that keeps values in place of elements.
+    pub(super) factors: Option<Factors>,
     // The last one is written to; earlier ones were too small and wait for their tickets.
     rings: Vec<UniformRing>,
     picked: Option<Buffer<u32>>,
@@ -58,11 +61,23 @@ impl Plan {
     /// Steps that may be recorded and not yet submitted.
     pub(super) const RING: usize = 8;
 
-    pub(super) fn new(rule: &impl AnyRule, gpu: &Gpu, layout: &Layout) -> Result<Self, Error> {
-        let knows_tensors = matches!(rule.family(), Family::Tensor { .. });
+    /// `rules` are those of the groups.
+    pub(super) fn new<'r, R: AnyRule + 'r>(
+        rules: impl Fn(usize) -> &'r R,
+        gpu: &Gpu,
+        layout: &Layout,
+    ) -> Result<Self, Error> {
+        let rule = rules(0);
+        let factors = match rule.family() {
+            Family::Factored { ratio } => Some(Factors::new(gpu, layout, rules, ratio)?),
+            Family::Element | Family::Around | Family::Tensor { .. } => None,
+        };
+        let marks = factors.as_ref().map(|factors| &factors.first_views[..]);
+        let measures = Stage::of(rule.family()).contains(&Stage::Measure);
         Ok(Self {
             slots: rule.slots().iter().map(|_| None).collect(),
-            chunks: knows_tensors.then(|| Chunks::new(gpu, layout)).transpose()?,
+            chunks: measures.then(|| Chunks::new(gpu, layout, marks)).transpose()?,
+            factors,
             rings: Vec::new(),
             picked: None,
             bound: None,
@@ -74,8 +89,13 @@ impl Plan {
         self.rings.iter().all(UniformRing::is_idle)
     }
 
+    /// Refuses options of a group that another plan would be made for.
+    pub(super) fn check(&self, group: usize, rule: &impl AnyRule) -> Result<(), Error> {
+        self.factors.as_ref().map_or(Ok(()), |factors| factors.check(group, rule))
+    }
+
     /// Refuses if a step cannot be recorded now.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(super) fn check_ring(&self) -> Result<(), Error> {
         self.rings.last().map_or(Ok(()), UniformRing::check)
     }
 
@@ -91,7 +111,7 @@ impl Plan {
             (0..self.slots.len()).filter(|&i| mask & (1 << i) != 0 && self.slots[i].is_none()).collect();
         let added = missing
             .iter()
-            .map(|&i| Kept::new(gpu, &rule.slots()[i], layout))
+            .map(|&i| Kept::new(gpu, &rule.slots()[i], layout, self.factors.as_ref()))
             .collect::<Result<Vec<_>, _>>()?;
         for (index, kept) in missing.into_iter().zip(added) {
             self.slots[index] = Some(kept);
@@ -142,7 +162,9 @@ impl Plan {
         let stages = Stage::of(rule.family())
             .iter()
             .map(|stage| {
-                let source = Text::of(rule).source(*stage, mask, step.riders.variant, gpu.class());
+                let general = self.factors.as_ref().is_none_or(|factors| factors.general);
+                let source =
+                    Text { general, ..Text::of(rule) }.source(*stage, mask, step.riders.variant, gpu.class());
                 let kernel = gpu.kernel(&source)?;
                 let bind = |window: Window| {
                     let mut regions = vec![block, hyper, params.gate().region()];
@@ -174,6 +196,26 @@ impl Plan {
     /// As [`Stage::storage`].
     fn storage<'a>(&'a self, stage: Stage, params: &'a ParamStore, window: &Window) -> Vec<Region<'a>> {
         let both = || [params.params().window(window), params.grads().window(window)];
+        if let Some(factors) = &self.factors {
+            let (views, values) = (factors.views.region(), factors.values.region());
+            return match (stage, &self.chunks) {
+                (Stage::Statistics, _) => {
+                    let own = [views, values, factors.statistics.region(), factors.parts.region()];
+                    [&both()[..], &own].concat()
+                }
+                (Stage::Finish, _) => vec![views, values, factors.finish.region(), factors.parts.region()],
+                (Stage::Means, _) => vec![values, factors.means.region()],
+                (Stage::Measure, Some(chunks)) => {
+                    let own = [chunks.chunks.region(), chunks.parts.region(), chunks.marks.region()];
+                    [&both()[..], &own, &[views, values]].concat()
+                }
+                (Stage::Ratio, Some(chunks)) => {
+                    let ratios = factors.values.region_of(factors.ratios.start, factors.ratios.len());
+                    vec![chunks.parts.region(), chunks.parts_of.region(), ratios, factors.lens.region()]
+                }
+                _ => [&both()[..], &[views, values, factors.pieces.region()]].concat(),
+            };
+        }
         match (stage, &self.chunks) {
             (Stage::Measure, Some(chunks)) => {
                 [&both()[..], &[chunks.chunks.region(), chunks.parts.region()]].concat()
@@ -184,7 +226,7 @@ impl Plan {
             (Stage::Update, Some(chunks)) => {
                 [&both()[..], &[blocks_of(&chunks.blocks, window), chunks.ratios.region()]].concat()
             }
-            (_, None) => both().to_vec(),
+            _ => both().to_vec(),
         }
     }
 

@@ -2,6 +2,7 @@ use serde_json::{Map, Value};
 
 use super::adabelief::AdaBelief;
 use super::adadelta::Adadelta;
+use super::adafactor::Adafactor;
 use super::adagrad::Adagrad;
 use super::adam::Adam;
 use super::adamax::Adamax;
@@ -18,6 +19,7 @@ use super::rmsprop::RMSprop;
 use super::rprop::Rprop;
 use super::sgd::SGD;
 use super::shader::Text;
+use super::sm3::SM3;
 use super::yogi::Yogi;
 use super::{AnyRule, Family, Rule, Shader, Slot};
 use crate::config;
@@ -66,6 +68,7 @@ impl Entry {
             hyper_bytes: self.hyper.bytes,
             slots: self.slots,
             looks_ahead: false,
+            general: true,
         }
     }
 
@@ -79,6 +82,7 @@ impl Entry {
 pub const RULES: &[Entry] = &[
     Entry::of::<AdaBelief>(),
     Entry::of::<Adadelta>(),
+    Entry::of::<Adafactor>(),
     Entry::of::<Adagrad>(),
     Entry::of::<Adam>(),
     Entry::of::<AdamW>(),
@@ -94,6 +98,7 @@ pub const RULES: &[Entry] = &[
     Entry::of::<RMSprop>(),
     Entry::of::<Rprop>(),
     Entry::of::<SGD>(),
+    Entry::of::<SM3>(),
     Entry::of::<Yogi>(),
 ];
 

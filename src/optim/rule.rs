@@ -43,6 +43,11 @@ pub trait Rule:
         true
     }
 
+    /// What the slot of [`Extent::Factors`] holds for a tensor, by its shape and the options.
+    fn factors(&self, _shape: &[usize]) -> Vec<Factor> {
+        Vec::new()
+    }
+
     /// What a slot of [`Rule::SLOTS`] holds before the step that uses it first. Padding holds zero.
     fn initial(&self, _slot: usize) -> f64 {
         0.0
@@ -111,6 +116,50 @@ pub enum Family {
     },
     /// What the rule knows that it is around.
     Around,
+    /// Values that stand for many elements: those that the rule's [`Rule::factors`] name are gathered over each tensor.
+    Factored {
+        /// Whether they are means, renewed before the update, which also has a ratio of sums over the tensor. Otherwise
+        /// they are maxima, and the update is made with the old ones.
+        ratio: bool,
+    },
+}
+
+/// Values that a rule keeps of a tensor, with their name in state dicts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Factor {
+    /// The name.
+    pub key: Cow<'static, str>,
+    /// What there is a value for.
+    pub over: Over,
+}
+
+/// What a [`Factor`] has a value for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Each element.
+    Elements,
+    /// Each index of an axis, gathered over all others.
+    Axis(usize),
+    /// Each index of all other axes, gathered over this one.
+    AllBut(usize),
+}
+
+impl Factor {
+    /// How many values it has for a shape; an axis that the shape lacks has the size 1.
+    pub fn len(&self, shape: &[usize]) -> usize {
+        let elements: usize = shape.iter().product();
+        let size = |axis: usize| shape.get(axis).copied().unwrap_or(1);
+        match self.over {
+            Over::Elements => elements,
+            Over::Axis(axis) => size(axis),
+            Over::AllBut(axis) => elements / size(axis),
+        }
+    }
+
+    /// Never: no dimension is 0.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
 }
 
 /// What a rule keeps from step to step.
@@ -131,6 +180,8 @@ pub enum Extent {
     Element,
     /// Each tensor: an argument of the kernel's `ratio`.
     Tensor,
+    /// What [`Rule::factors`] says; at most one slot, the first.
+    Factors,
 }
 
 impl Slot {
@@ -144,12 +195,9 @@ impl Slot {
         Self { name: Cow::Borrowed(name), extent: Extent::Tensor, late: false }
     }
 
-    /// Values for a tensor of so many elements.
-    pub fn len(&self, elements: usize) -> usize {
-        match self.extent {
-            Extent::Element => elements,
-            Extent::Tensor => 1,
-        }
+    /// What [`Rule::factors`] says.
+    pub const fn factors(name: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), extent: Extent::Factors, late: false }
     }
 }
 

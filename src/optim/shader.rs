@@ -79,6 +79,8 @@ pub(super) struct Text<'a> {
     pub(super) hyper_bytes: usize,
     pub(super) slots: &'a [Slot],
     pub(super) looks_ahead: bool,
+    /// Of factored rules: whether tensors may have any shape.
+    pub(super) general: bool,
 }
 
 impl<'a> Text<'a> {
@@ -89,6 +91,7 @@ impl<'a> Text<'a> {
             hyper_bytes: rule.hyper_block().0,
             slots: rule.slots(),
             looks_ahead: rule.looks_ahead(),
+            general: true,
         }
     }
 
@@ -109,10 +112,11 @@ impl<'a> Text<'a> {
             .filter_map(|(_, slot)| Some((&*slot.name, stage.access(self.family, slot)?)))
             .collect();
         let mut memory = match stage {
-            Stage::Ratio => {
+            Stage::Ratio if matches!(self.family, Family::Tensor { .. }) => {
                 let scalars = self.slots.iter().enumerate().filter(|(_, slot)| slot.extent == Extent::Tensor);
                 kept(bindings.len(), scalars.map(|(bit, slot)| (&*slot.name, mask & (1 << bit) != 0)))
             }
+            Stage::Ratio | Stage::Statistics | Stage::Finish | Stage::Means => String::new(),
             Stage::Measure | Stage::Update => memory(bindings.len(), &slots),
         };
         bindings.extend(slots.iter().map(|(_, binding)| *binding));
@@ -126,9 +130,19 @@ impl<'a> Text<'a> {
         let (stem, text) = (self.shader.stem, self.shader.text);
         let ahead = if self.looks_ahead { "+lookahead" } else { "" };
         let riders = if stage.reads_gradients() { riding } else { Riding::Plain };
-        let frame = stage.frame(self.family, class, self.looks_ahead);
+        let mut frame = stage.frame(self.family, class, self.looks_ahead);
+        let mut plain = "";
+        if matches!(self.family, Family::Factored { .. }) {
+            frame = format!("const GENERAL = {};\n{frame}", self.general);
+            plain = if self.general { "" } else { "/plain" };
+        }
         KernelSource {
-            name: format!("optim/{stem}{}[{}]{}{ahead}", stage.suffix(), names.join(","), riders.suffix()),
+            name: format!(
+                "optim/{stem}{}{plain}[{}]{}{ahead}",
+                stage.suffix(),
+                names.join(","),
+                riders.suffix()
+            ),
             wgsl: format!("{text}\n{GATE}{COMMON}{frame}\n{}\n{memory}", riders.wgsl()).into(),
             bindings,
         }
@@ -188,7 +202,10 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     listings.extend(super::lbfgs::kernel_listings());
     let mut list = |text: Text<'_>, hyper: Block, mask: u32, riding: Riding| {
         for stage in Stage::of(text.family) {
-            let mut sources = KernelClass::ALL.map(|class| text.source(*stage, mask, riding, class)).to_vec();
+            let texts = [true, false].map(|general| Text { general, ..text });
+            let sources =
+                texts.map(|text| KernelClass::ALL.map(|class| text.source(*stage, mask, riding, class)));
+            let mut sources = sources.concat();
             sources.dedup();
             let blocks = vec![Block::of::<Call>("Call"), hyper.clone(), gate.clone()];
             listings

@@ -4,6 +4,12 @@ use crate::gpu::{Binding, KernelClass};
 /// One of the passes that a step makes over what it covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// What stands for tensors, or pieces of it.
+    Statistics,
+    /// Pieces joined.
+    Finish,
+    /// Means of what stands for tensors.
+    Means,
     /// Sums over chunks of tensors.
     Measure,
     /// From the sums a ratio for each tensor.
@@ -19,6 +25,10 @@ impl Stage {
             Family::Element => &[Self::Update],
             Family::Tensor { .. } => &[Self::Measure, Self::Ratio, Self::Update],
             Family::Around => &[],
+            Family::Factored { ratio: true } => {
+                &[Self::Statistics, Self::Finish, Self::Means, Self::Measure, Self::Ratio, Self::Update]
+            }
+            Family::Factored { ratio: false } => &[Self::Statistics, Self::Update, Self::Finish],
         }
     }
 
@@ -26,10 +36,16 @@ impl Stage {
     pub(super) fn storage(self, family: Family) -> &'static [Binding] {
         use Binding::{Read, ReadWrite};
         match (self, family) {
+            (Self::Statistics, _) => &[Read, Read, Read, ReadWrite, Read, ReadWrite],
+            (Self::Finish, _) => &[Read, ReadWrite, Read, Read],
+            (Self::Means, _) => &[ReadWrite, Read],
+            (Self::Measure, Family::Factored { .. }) => &[Read, Read, Read, ReadWrite, Read, Read, Read],
             (Self::Measure, _) => &[Read, Read, Read, ReadWrite],
+            (Self::Ratio, Family::Factored { .. }) => &[Read, Read, ReadWrite, Read],
             (Self::Ratio, _) => &[Read, Read, ReadWrite],
             (Self::Update, Family::Element | Family::Around) => &[ReadWrite, Read],
             (Self::Update, Family::Tensor { .. }) => &[ReadWrite, Read, Read, Read],
+            (Self::Update, Family::Factored { .. }) => &[ReadWrite, Read, Read, Read, Read],
         }
     }
 
@@ -39,7 +55,8 @@ impl Stage {
         match (self, slot.extent) {
             _ if slot.late => (self == Self::Update).then_some(Binding::ReadWrite),
             (Self::Ratio, Extent::Tensor) => Some(Binding::ReadWrite),
-            (Self::Ratio, Extent::Element) | (_, Extent::Tensor) => None,
+            (_, Extent::Tensor | Extent::Factors)
+            | (Self::Statistics | Self::Finish | Self::Means | Self::Ratio, Extent::Element) => None,
             (Self::Measure, Extent::Element) => early_state.then_some(Binding::ReadWrite),
             (Self::Update, Extent::Element) => {
                 Some(if early_state { Binding::Read } else { Binding::ReadWrite })
@@ -49,17 +66,20 @@ impl Stage {
 
     /// Whether what rides in the frame concerns it.
     pub(super) fn reads_gradients(self) -> bool {
-        self != Self::Ratio
+        matches!(self, Self::Statistics | Self::Measure | Self::Update)
     }
 
     /// Whether each window has a bind group of its own.
     pub(super) fn goes_by_windows(self) -> bool {
-        self != Self::Ratio
+        self.reads_gradients()
     }
 
     /// What a kernel's name has behind the rule's.
     pub(super) fn suffix(self) -> &'static str {
         match self {
+            Self::Statistics => "/statistics",
+            Self::Finish => "/finish",
+            Self::Means => "/means",
             Self::Measure => "/measure",
             Self::Ratio => "/ratio",
             Self::Update => "",
@@ -68,35 +88,64 @@ impl Stage {
 
     /// The texts that a rule is joined with, beside what is common to all.
     pub(super) fn frame(self, family: Family, class: KernelClass, looks_ahead: bool) -> String {
-        const MEASURE: &str = include_str!("../../shaders/optim/frame/measure.wgsl");
-        const MEASURED: &str = include_str!("../../shaders/optim/frame/measured.wgsl");
-        const APART: &str = include_str!("../../shaders/optim/frame/measure_apart.wgsl");
-        const MEASURE_JOINED: &str = include_str!("../../shaders/optim/frame/measure_joined.wgsl");
-        const JOINED: &str = include_str!("../../shaders/optim/frame/joined.wgsl");
-        const RATIO: &str = include_str!("../../shaders/optim/frame/ratio.wgsl");
-        const UPDATE: &str = include_str!("../../shaders/optim/frame/update.wgsl");
-        const ELEMENT: &str = include_str!("../../shaders/optim/frame/element.wgsl");
-        const TENSOR: &str = include_str!("../../shaders/optim/frame/tensor.wgsl");
-        const SETTLED: &str = include_str!("../../shaders/optim/frame/settled.wgsl");
-        const LOOKAHEAD: &str = include_str!("../../shaders/optim/frame/lookahead.wgsl");
-        let settled = if looks_ahead { LOOKAHEAD } else { SETTLED };
-        let lanes = format!("const LANES = {}u;\n", Shape::of(class).lanes);
-        match (self, family) {
-            (Self::Measure, _) if class == KernelClass::CpuSubgroup8 => {
-                [&lanes, MEASURED, MEASURE, APART].concat()
-            }
-            (Self::Measure, _) => [&lanes, MEASURED, MEASURE, MEASURE_JOINED, JOINED].concat(),
-            (Self::Ratio, _) => [&lanes, MEASURED, RATIO, JOINED].concat(),
-            (Self::Update, Family::Element | Family::Around) => [UPDATE, settled, ELEMENT].concat(),
-            (Self::Update, Family::Tensor { .. }) => [UPDATE, settled, MEASURED, TENSOR].concat(),
+        const FACTORED: &str = concat!(
+            include_str!("../../shaders/optim/frame/measured.wgsl"),
+            include_str!("../../shaders/optim/frame/factored.wgsl")
+        );
+        macro_rules! text {
+            ($file:literal) => {
+                include_str!(concat!("../../shaders/optim/frame/", $file, ".wgsl"))
+            };
         }
+        let lanes = format!("const LANES = {}u;\n", Shape::of(class).lanes);
+        let settled = if looks_ahead { text!("lookahead") } else { text!("settled") };
+        let ends = match class {
+            KernelClass::CpuSubgroup8 => text!("measure_apart").to_owned(),
+            KernelClass::Plain => [text!("measure_joined"), text!("joined")].concat(),
+        };
+        let own = match (self, family) {
+            (Self::Statistics, _) => text!("statistics").into(),
+            (Self::Finish, _) => text!("finish").into(),
+            (Self::Means, _) => [&lanes, text!("means"), text!("joined")].concat(),
+            (Self::Measure, Family::Factored { .. }) => {
+                [&lanes, text!("measure"), text!("measure_factored"), &ends].concat()
+            }
+            (Self::Measure, _) => [&lanes, text!("measure"), text!("measure_tensor"), &ends].concat(),
+            (Self::Ratio, Family::Factored { .. }) => {
+                [&lanes, text!("ratio"), text!("ratio_factored"), text!("joined")].concat()
+            }
+            (Self::Ratio, _) => [&lanes, text!("ratio"), text!("joined")].concat(),
+            (Self::Update, Family::Element | Family::Around) => {
+                [text!("update"), text!("linear"), text!("element"), settled].concat()
+            }
+            (Self::Update, Family::Tensor { .. }) => {
+                [text!("update"), text!("linear"), text!("tensor"), settled].concat()
+            }
+            (Self::Update, Family::Factored { ratio }) => {
+                let updated = if ratio { text!("update_matrix") } else { text!("update_axes") };
+                [text!("update"), text!("update_factored"), updated, settled].concat()
+            }
+        };
+        let common = match (self, family) {
+            (_, Family::Element | Family::Around) => "",
+            (_, Family::Tensor { .. }) => text!("measured"),
+            (_, Family::Factored { .. }) => FACTORED,
+        };
+        let lookups = match (self, family) {
+            (Self::Means | Self::Ratio, _)
+            | (_, Family::Element | Family::Around | Family::Tensor { .. }) => "",
+            (_, Family::Factored { ratio: true }) => text!("matrix"),
+            (_, Family::Factored { ratio: false }) => text!("axes"),
+        };
+        [common, lookups, &own].concat()
     }
 
     /// How many of what the stage works on go into a workgroup.
-    pub(super) fn in_a_workgroup(self) -> usize {
+    pub(super) fn in_a_workgroup(self, family: Family) -> usize {
         match self {
-            Self::Measure | Self::Ratio => 1,
+            Self::Statistics | Self::Finish | Self::Means | Self::Measure | Self::Ratio => 1,
             // Vectors of four, as in update.wgsl.
+            Self::Update if matches!(family, Family::Factored { .. }) => 1,
             Self::Update => 256,
         }
     }

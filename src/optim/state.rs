@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Optimizer;
-use super::any::{AnyRule, options, used_slots};
+use super::any::{AnyRule, entries, options, used_slots};
 use super::momenta::Momenta;
 use super::optimizer::Group;
 use super::progress::Progress;
@@ -126,10 +126,19 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             .zip(self.plan.slots.iter().zip(slots))
             .enumerate()
             .filter(|(bit, _)| known & (1 << bit) != 0)
-            .map(|(bit, (slot, (kept, all)))| {
+            .flat_map(|(bit, (slot, (kept, all)))| {
                 let live = kept.as_ref().zip(all.as_ref()).filter(|_| progress.live & (1 << bit) != 0);
-                let values = live.map(|(kept, all)| all[kept.place(&self.layout, tensor)].to_vec());
-                (slot.name.to_string(), values)
+                match live {
+                    Some((kept, all)) => kept
+                        .places(slot, &self.layout, tensor)
+                        .into_iter()
+                        .map(|(name, place)| (name, Some(all[place].to_vec())))
+                        .collect(),
+                    None => entries(rule, bit, &span.shape)
+                        .into_iter()
+                        .map(|(name, _)| (name, None))
+                        .collect::<Vec<_>>(),
+                }
             })
             .collect();
         let step = progress.applied;
@@ -156,8 +165,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let spans = self.layout.spans();
         for (slot, kept) in groups[0].rule.slots().iter().zip(&self.plan.slots) {
             if let Some(kept) = kept {
-                kept.write_all(&self.gpu, |index| {
-                    dict.state.get(&spans[index].name)?.slots.get(&*slot.name)?.as_deref()
+                kept.write_all(&self.gpu, slot, |index, name| {
+                    dict.state.get(&spans[index].name)?.slots.get(name)?.as_deref()
                 })?;
             }
         }
@@ -192,6 +201,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             let said = |error: Error| Error::StateDict(format!("group {:?}: {error}", theirs.name));
             let rule = ours.rule.with_fields(&theirs.options).map_err(said)?;
             rule.check().map_err(said)?;
+            self.plan.check(index, &rule).map_err(said)?;
             let mut group = Group::new(rule);
             group.base_lr = theirs.initial_lr.unwrap_or(group.base_lr);
             at_least("initial_lr", group.base_lr, 0.0).map_err(said)?;
@@ -224,26 +234,36 @@ const MOST_STEPS: u64 = 1 << 53;
 
 fn live_slots(span: &Span, tensor: &TensorState, rule: &impl AnyRule) -> Result<u32, Error> {
     let name = &span.name;
-    for (bit, slot) in rule.slots().iter().enumerate() {
-        if rule.uses(bit) && !tensor.slots.contains_key(&*slot.name) {
-            return refuse(format!("{name} lacks the slot {:?}", slot.name));
-        }
+    let known: Vec<(usize, String, usize)> = (0..rule.slots().len())
+        .flat_map(|bit| {
+            entries(rule, bit, &span.shape).into_iter().map(move |(entry, len)| (bit, entry, len))
+        })
+        .collect();
+    if let Some(unknown) = tensor.slots.keys().find(|slot| known.iter().all(|(_, entry, _)| entry != *slot)) {
+        let known = known.iter().map(|(_, entry, _)| entry.as_str());
+        let unknown = Error::unknown(format!("slot of {}", rule.name()), unknown, known);
+        return refuse(format!("{name}: {unknown}"));
     }
     let mut live = 0;
-    for (slot, values) in &tensor.slots {
-        let Some(bit) = rule.slots().iter().position(|known| known.name == *slot) else {
-            let known = rule.slots().iter().map(|slot| &*slot.name);
-            let unknown = Error::unknown(format!("slot of {}", rule.name()), slot, known);
-            return refuse(format!("{name}: {unknown}"));
-        };
-        let Some(values) = values else { continue };
-        let (got, expected) = (values.len(), rule.slots()[bit].len(span.len));
-        if got != expected {
-            return refuse(format!("{slot} of {name} has {got} elements, expected {expected}"));
+    for (bit, slot, expected) in &known {
+        match tensor.slots.get(slot) {
+            Some(Some(values)) if values.len() == *expected => live |= 1 << bit,
+            Some(Some(values)) => {
+                let got = values.len();
+                return refuse(format!("{slot} of {name} has {got} elements, expected {expected}"));
+            }
+            None if rule.uses(*bit) => return refuse(format!("{name} lacks the slot {slot:?}")),
+            Some(None) | None => {}
         }
-        live |= 1 << bit;
     }
-    Ok(live)
+    // Entries of one slot begin together.
+    let half = known
+        .iter()
+        .find(|(bit, slot, _)| live & (1 << bit) != 0 && tensor.slots.get(slot).is_none_or(Option::is_none));
+    match half {
+        Some((_, slot, _)) => refuse(format!("{name} lacks values of the slot {slot:?}")),
+        None => Ok(live),
+    }
 }
 
 fn momenta(name: &str, tensor: &TensorState, rule: &impl AnyRule) -> Result<Momenta, Error> {

@@ -1,6 +1,7 @@
 use std::ops::Range;
 
 use super::chunks::Chunks;
+use super::factors::Factors;
 use super::progress::{MOST_MARKS, Progress};
 use super::rule::f32_of;
 use super::runs::{self, Run};
@@ -53,6 +54,8 @@ pub(super) struct Inputs<'a> {
     pub(super) family: Family,
     /// Of a rule that knows its tensor.
     pub(super) chunks: Option<&'a Chunks>,
+    /// Of a rule that keeps values in place of elements.
+    pub(super) factors: Option<&'a Factors>,
     pub(super) progress: &'a [Progress],
     pub(super) frozen: &'a [bool],
     pub(super) riders: &'a Riders,
@@ -96,7 +99,7 @@ impl StepUniforms {
                 let rule = rules(run.group);
                 let gate = count(run.group * Gate::STRIDE);
                 for (bound, range) in parts(*kind, inputs, run) {
-                    let workgroups = range.len().div_ceil(kind.in_a_workgroup());
+                    let workgroups = range.len().div_ceil(kind.in_a_workgroup(inputs.family));
                     let call = UniformRing::align(bytes);
                     bytes.extend_from_slice(bytemuck::bytes_of(&call_of(rule, inputs, run, bound, &range)));
                     dispatches.push(Dispatch { stage, bound, workgroups, call, hyper: *hyper, gate });
@@ -126,11 +129,21 @@ impl StepUniforms {
 
 /// What a stage works on of a run, in its own units, for each of its bind groups.
 fn parts(stage: Stage, inputs: &Inputs<'_>, run: &Run) -> Vec<(usize, Range<usize>)> {
-    match (stage, inputs.chunks) {
-        (Stage::Measure, Some(chunks)) => chunks.of(run.tensors.clone()).collect(),
-        (Stage::Measure, None) => Vec::new(),
-        (Stage::Ratio, _) => vec![(0, run.tensors.clone())],
-        (Stage::Update, _) => runs::cut(inputs.layout, run.range.clone())
+    let rows = |firsts: &[usize]| firsts[run.tensors.start]..firsts[run.tensors.end];
+    let all = |range: Range<usize>| if range.is_empty() { Vec::new() } else { vec![(0, range)] };
+    let (tensors, Inputs { chunks, factors, .. }) = (run.tensors.clone(), inputs);
+    match stage {
+        Stage::Statistics => {
+            factors.map_or(Vec::new(), |factors| factors.statistics_of.of(tensors).collect())
+        }
+        Stage::Finish => factors.map_or(Vec::new(), |factors| all(rows(&factors.finish_of))),
+        Stage::Means => factors.map_or(Vec::new(), |factors| all(rows(&factors.means_of))),
+        Stage::Measure => chunks.map_or(Vec::new(), |chunks| chunks.of(tensors).collect()),
+        Stage::Ratio => all(tensors),
+        Stage::Update if factors.is_some() => {
+            factors.map_or(Vec::new(), |factors| factors.pieces_of.of(tensors).collect())
+        }
+        Stage::Update => runs::cut(inputs.layout, run.range.clone())
             .map(|(window, range)| (window, range.start / 4..range.end / 4))
             .collect(),
     }

@@ -27,7 +27,7 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "softplus",
     ],
     attributes: &[],
-    optimizers: &["Adafactor", "SM3"],
+    optimizers: &[],
     schedules: &[],
     keys: &[],
 };

@@ -6,7 +6,7 @@ use std::path::Path;
 use gradus::Gpu;
 use gradus::graph::{Graph, Var};
 use gradus::nn::{Conv2d, Linear};
-use gradus::optim::{AdamW, AnyRule, Novograd, SGD};
+use gradus::optim::{self, AdamW, AnyRule, Novograd, SGD};
 use gradus::schedule::{self, OneCycleLR, Schedule, StepLR};
 use gradus::train::{Checkpoint, Trainer};
 use serde_json::json;
@@ -94,6 +94,26 @@ fn a_number_a_tensor_is_in_the_file() {
     train(&mut first, 3..8);
     train(&mut second, 3..8);
     assert!(save(&mut first, &path) == save(&mut second, &path));
+}
+
+#[test]
+fn rules_that_keep_a_few_values_of_a_tensor_go_on_too() {
+    let Some(gpu) = gpu() else { return };
+    let folder = Folder::new("factored");
+    let path = folder.join("model.safetensors");
+    for rule in [json!({"name": "Adafactor"}), json!({"name": "SM3", "lr": 0.1})] {
+        let build =
+            || trainer_of(&gpu, 7, optim::from_json(&rule).unwrap(), StepLR { step_size: 2, gamma: 0.5 });
+        let mut whole = build();
+        train(&mut whole, 0..3);
+        let saved = save(&mut whole, &path);
+        let mut second = build();
+        second.load_checkpoint(&Checkpoint::read(&path).unwrap()).unwrap();
+        assert!(save(&mut second, &path) == saved, "{rule}");
+        train(&mut whole, 3..6);
+        train(&mut second, 3..6);
+        assert!(save(&mut whole, &path) == save(&mut second, &path), "{rule}");
+    }
 }
 
 #[test]

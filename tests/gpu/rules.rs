@@ -182,6 +182,9 @@ fn searches() -> Vec<(Value, u64, f64, f64)> {
         (json!({"name": "Lars", "lr": 3}), 3000, 1e-5, 1e-3),
         (json!({"name": "Novograd", "lr": 3e-3}), 2000, 1e-5, 1e-3),
         (json!({"name": "Fromage", "lr": 0.03}), 3000, 1e-5, 0.05),
+        (json!({"name": "Adafactor", "lr": 0.05}), 3000, 1e-4, 0.15),
+        (json!({"name": "Adafactor", "variant": "optax", "lr": 0.05}), 3000, 1e-4, 0.15),
+        (json!({"name": "SM3", "lr": 0.5}), 3000, 1e-4, 0.15),
     ]
 }
 
@@ -297,7 +300,13 @@ fn edges(field: &str) -> Vec<Value> {
         "alpha" | "momentum" | "dampening" => weights.map(Value::from).to_vec(),
         "trust_coefficient" => vec![json!(0), json!(1e-30), json!(1e-3), json!(10)],
         "min_norm" => vec![json!(0), json!(1e-45), json!(1e-6), json!(10)],
-        "rho" => vec![json!(0), json!(0.9), json!(1)],
+        "beta2_decay" => vec![json!(0), json!(-0.8), json!(-1e30)],
+        "decay_rate" => vec![json!(0), json!(0.8), json!(1e30)],
+        "decay_offset" => vec![json!(0), json!(2), json!(1_000_000)],
+        "d" => vec![json!(1), json!(1e30)],
+        "clipping_threshold" => vec![Value::Null, json!(1e-30), json!(1)],
+        "min_dim_size_to_factor" => vec![json!(0), json!(1)],
+        "b2" | "rho" => vec![json!(0), json!(0.9), json!(1)],
         "eps" | "eps_root" => vec![json!(0), json!(1e-45), json!(1e-30), json!(1e-8), json!(1e30)],
         "weight_decay" => vec![json!(0), json!(1e-30), json!(0.1), json!(10)],
         "initial_accumulator_value" => vec![json!(0), json!(1e-45), json!(0.1), json!(1e10)],

@@ -24,6 +24,7 @@ fn fullest(name: &str) -> Value {
     match name {
         "SGD" => json!({"name": name, "momentum": 0.9, "nesterov": true}),
         "Adam" | "AdamW" => json!({"name": name, "amsgrad": true}),
+        "Adafactor" => json!({"name": name, "variant": "optax", "momentum": 0.9}),
         "RMSprop" => json!({"name": name, "momentum": 0.9, "centered": true}),
         "Lookahead" => json!({"name": name, "inner": fullest("Adam")}),
         _ => json!({"name": name}),

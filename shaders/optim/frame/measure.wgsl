@@ -17,19 +17,21 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let number = group.y * groups.x + group.x;
+    // Before anything is decided: then one load serves all lanes.
+    let chunk = chunks[call.first + number];
+    begin_chunk(call.first + number);
     if number >= call.len || gate.skip != 0u {
         return;
     }
-    let chunk = chunks[call.first + number];
     var total = Measured(vec4f(), vec4f());
     for (var i = lane; i < chunk.len; i += LANES) {
         let at = chunk.first + i;
         let p = params[at];
         let g = gradient(grads[at], p, at);
         var state = load(at);
-        let measured = measure(p, g, &state);
-        total.first += measured.first;
-        total.second += measured.second;
+        let found = measured(p, g, &state, at);
+        total.first += found.first;
+        total.second += found.second;
         store(at, state);
     }
     finish(call.first + number, lane, vec2f(added(total.first), added(total.second)));

@@ -2,17 +2,18 @@
 @group(0) @binding(3) var<storage, read_write> params: array<vec4f>;
 @group(0) @binding(4) var<storage, read> grads: array<vec4f>;
 
+const NOWHERE = 0xffffffffu;
+
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) group: vec3u,
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let index = (group.y * groups.x + group.x) * 256u + lane;
-    if index >= call.len || gate.skip != 0u {
+    let at = place(group.y * groups.x + group.x, lane);
+    if at == NOWHERE || gate.skip != 0u {
         return;
     }
-    let at = call.first + index;
     let p = params[at];
     let g = gradient(grads[at], p, at);
     var state = load(at);

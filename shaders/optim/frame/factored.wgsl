@@ -1,0 +1,62 @@
+// What the values that stand for a tensor are, and how an element finds its own.
+
+// Divides by a number that is known before, without a division. Granlund and Montgomery 1994, figure 4.1.
+struct Divisor { by: u32, magic: u32, shift: u32 }
+
+// One set of such values. Those of a tensor follow each other, and all hold what is said of the tensor.
+struct View {
+    // The tensor: its first vector of four in the flat space, elements, first view and number of views.
+    first: u32,
+    len: u32,
+    first_view: u32,
+    views: u32,
+    // Whether four neighbours share all coordinates but the last, in which they follow each other.
+    quads: u32,
+    // Where its ratio lies.
+    ratio: u32,
+    // Where means of the first view's values over the second view's axis lie, or NONE; what lies within that axis.
+    means: u32,
+    mean_stride: Divisor,
+    // Where the values begin; the axis, and what lies within it.
+    values: u32,
+    size: Divisor,
+    stride: Divisor,
+    // How a value is gathered: of `terms` elements, in `pieces`, of which each window has its own.
+    outputs: u32,
+    units: u32,
+    terms: u32,
+    pieces: u32,
+    all_pieces: u32,
+    four: u32,
+    // Element of an output and of a term: x / by * outer + x % by * inner.
+    output_by: u32,
+    output_outer: u32,
+    output_inner: u32,
+    term: Divisor,
+    term_outer: u32,
+    term_inner: u32,
+}
+
+const NONE = 0xffffffffu;
+// What a vector of four holds.
+const ONE = 0u;
+const FOUR_OUTPUTS = 1u;
+const FOUR_TERMS = 2u;
+
+struct Factors { row: vec4f, column: vec4f, mean: vec4f, whole: bool }
+
+fn high(a: vec4u, b: u32) -> vec4u {
+    let low = (a & vec4u(0xffffu)) * (b & 0xffffu);
+    let middle = (a >> vec4u(16u)) * (b & 0xffffu) + (low >> vec4u(16u));
+    let other = (a & vec4u(0xffffu)) * (b >> 16u) + (middle & vec4u(0xffffu));
+    return (a >> vec4u(16u)) * (b >> 16u) + (middle >> vec4u(16u)) + (other >> vec4u(16u));
+}
+
+fn quotients(x: vec4u, d: Divisor) -> vec4u {
+    let t = high(x, d.magic);
+    return (t + ((x - t) >> vec4u(min(d.shift, 1u)))) >> vec4u(max(d.shift, 1u) - 1u);
+}
+
+fn quotient(x: u32, d: Divisor) -> u32 {
+    return quotients(vec4u(x), d).x;
+}

@@ -1,0 +1,26 @@
+// Means of values, one a workgroup.
+struct Mean { first: u32, stride: u32, count: u32, place: u32 }
+
+@group(0) @binding(3) var<storage, read_write> values: array<f32>;
+@group(0) @binding(4) var<storage, read> entries: array<Mean>;
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let number = group.y * groups.x + group.x;
+    if number >= call.len || gate.skip != 0u {
+        return;
+    }
+    let mean = entries[call.first + number];
+    var total = 0.0;
+    for (var i = lane; i < mean.count; i += LANES) {
+        total += values[mean.first + i * mean.stride];
+    }
+    let sum = joined(lane, vec2f(total, 0.0)).x;
+    if lane == 0u {
+        values[mean.place] = min(sum, LARGEST.x) / f32(mean.count);
+    }
+}

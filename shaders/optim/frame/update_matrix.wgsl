@@ -1,0 +1,3 @@
+fn updated(p: vec4f, g: vec4f, s: ptr<function, State>, at: u32) -> vec4f {
+    return rule(p, g, s, factors(at), ratio_now);
+}

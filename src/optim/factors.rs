@@ -1,0 +1,253 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::chunks::{Ends, filled};
+use super::views::{Axes, NONE, View, count};
+use super::{AnyRule, Factor, runs};
+use crate::Error;
+use crate::gpu::{Buffer, Gpu};
+use crate::layout::{Layout, Span};
+
+/// Invocations of a workgroup of statistics.wgsl and finish.wgsl.
+const LANES: usize = 128;
+
+/// The values that stand for tensors, how they are gathered, and where they lie.
+#[derive(Debug)]
+pub(super) struct Factors {
+    pub(super) views: Buffer<View>,
+    /// State; then what is computed from it in a step: means, and a ratio for each tensor.
+    pub(super) values: Arc<Buffer<f32>>,
+    pub(super) ratios: Range<usize>,
+    /// Elements of each tensor.
+    pub(super) lens: Buffer<f32>,
+    /// What invocations have gathered, where several share an output.
+    pub(super) parts: Buffer<f32>,
+    /// View, first invocation and first part of each workgroup.
+    pub(super) statistics: Buffer<[u32; 3]>,
+    pub(super) statistics_of: Ends,
+    /// View, first output and first part of each workgroup.
+    pub(super) finish: Buffer<[u32; 3]>,
+    pub(super) finish_of: Vec<usize>,
+    /// First vector, vectors and first view of each workgroup of the update.
+    pub(super) pieces: Buffer<[u32; 3]>,
+    pub(super) pieces_of: Ends,
+    /// Whether there are tensors of other shapes than most have.
+    pub(super) general: bool,
+    /// First value, stride, count and place of each mean.
+    pub(super) means: Buffer<[u32; 4]>,
+    pub(super) means_of: Vec<usize>,
+    /// The first view of each tensor.
+    pub(super) first_views: Vec<u32>,
+    pub(super) places: Arc<Places>,
+    /// What groups keep of each shape that they have.
+    built: Vec<(usize, Span, Vec<Factor>)>,
+}
+
+/// Names and places of each tensor's values.
+pub(super) type Places = Vec<Vec<(String, Range<usize>)>>;
+
+#[derive(Default)]
+struct Tables {
+    views: Vec<View>,
+    statistics: Vec<[u32; 3]>,
+    finish: Vec<[u32; 3]>,
+    means: Vec<[usize; 3]>,
+    pieces: Vec<[u32; 3]>,
+    general: bool,
+    parts: usize,
+}
+
+impl Factors {
+    /// # Errors
+    /// [`Error::Limit`] where a table or the values of all tensors exceed one binding.
+    pub(super) fn new<'r, R: AnyRule + 'r>(
+        gpu: &Gpu,
+        layout: &Layout,
+        rules: impl Fn(usize) -> &'r R,
+        in_place: bool,
+    ) -> Result<Self, Error> {
+        let factors = |span: &Span| rules(span.group).factors(&span.shape);
+        let mut places = Places::new();
+        let mut state = 0;
+        for span in layout.spans() {
+            if u32::try_from(span.len).is_err() {
+                return Err(too_large(&span.name, span.len, 1 << 32));
+            }
+            let mut own = Vec::new();
+            for factor in factors(span) {
+                let first = state;
+                own.push((factor.key.to_string(), first..first + factor.len(&span.shape)));
+                state = own.last().map_or(0, |(_, place)| place.end).next_multiple_of(4);
+            }
+            places.push(own);
+        }
+        check_binding(layout, "state of all tensors", state)?;
+        let mut tables = Tables::default();
+        let (mut statistics_of, mut finish_of, mut means_of) = (Ends::default(), Vec::new(), Vec::new());
+        let pieces_of = cut_pieces(layout, &mut tables.pieces);
+        let (mut first_views, mut built) = (Vec::new(), Vec::<(usize, Span, Vec<Factor>)>::new());
+        for (tensor, span) in layout.spans().iter().enumerate() {
+            let own = factors(span);
+            let window = layout.window_of(span.first);
+            statistics_of.begin_tensor(tables.statistics.len());
+            finish_of.push(tables.finish.len());
+            means_of.push(tables.means.len());
+            let first_view = tables.views.len();
+            first_views.push(count(first_view));
+            let windows = layout.window_of(span.first + span.len - 1) - window + 1;
+            let axes = Axes::new(&span.shape, &own);
+            let firsts: Vec<usize> = places[tensor].iter().map(|(_, place)| place.start).collect();
+            tables.general |= !axes.are_plain();
+            let means = axes.kept_means([firsts[0], firsts.get(1).copied().unwrap_or(0)]);
+            for (factor, first) in own.iter().zip(&firsts) {
+                let mut view = axes.view(factor, span.first, windows);
+                view.first_view = count(first_view);
+                view.values = count(*first);
+                view.ratio = count(tensor);
+                if !means.is_empty() {
+                    view.means = count(state + tables.means.len());
+                }
+                tables.views.push(view);
+            }
+            tables.means.extend(means);
+            let parts = tables.parts;
+            for cut in 0..windows {
+                statistics_of.begin_window(window + cut, tables.statistics.len());
+                let mut parts = parts;
+                for index in first_view..tables.views.len() {
+                    let view = &tables.views[index];
+                    let whole = in_place && view.all_pieces == 1;
+                    let threads = view.units as usize * view.pieces as usize;
+                    let own = (view.pieces * view.outputs) as usize;
+                    let at = if whole { NONE } else { count(parts + cut * own) };
+                    let firsts = (0..threads).step_by(LANES);
+                    tables.statistics.extend(firsts.map(|first| [count(index), count(first), at]));
+                    parts += if whole { 0 } else { own * windows };
+                }
+                tables.parts = parts;
+            }
+            let mut at = parts;
+            for index in first_view..tables.views.len() {
+                let view = &tables.views[index];
+                if in_place && view.all_pieces == 1 {
+                    continue;
+                }
+                let firsts = (0..view.outputs as usize).step_by(LANES);
+                tables.finish.extend(firsts.map(|first| [count(index), count(first), count(at)]));
+                at += view.outputs as usize * view.all_pieces as usize;
+            }
+            if !built.iter().any(|(group, known, _)| (*group, &known.shape) == (span.group, &span.shape)) {
+                built.push((span.group, span.clone(), own));
+            }
+        }
+        statistics_of.end(tables.statistics.len());
+        finish_of.push(tables.finish.len());
+        means_of.push(tables.means.len());
+        for piece in &mut tables.pieces {
+            piece[2] = first_views[piece[2] as usize];
+        }
+        Self::upload(gpu, layout, tables, state).map(|built_tables| Self {
+            statistics_of,
+            finish_of,
+            means_of,
+            pieces_of,
+            first_views,
+            places: Arc::new(places),
+            built,
+            ..built_tables
+        })
+    }
+
+    fn upload(gpu: &Gpu, layout: &Layout, mut tables: Tables, state: usize) -> Result<Self, Error> {
+        // Bindings begin at multiples of 256 bytes.
+        let first_ratio = (state + tables.means.len()).next_multiple_of(64);
+        let ratios = first_ratio..first_ratio + layout.spans().len();
+        for view in &mut tables.views {
+            view.ratio += count(first_ratio);
+        }
+        let means: Vec<[u32; 4]> = (state..)
+            .zip(&tables.means)
+            .map(|(place, [first, stride, terms])| {
+                [count(*first), count(*stride), count(*terms), count(place)]
+            })
+            .collect();
+        #[expect(clippy::cast_precision_loss, reason = "a mean over so many has rounded more")]
+        let lens: Vec<f32> = layout.spans().iter().map(|span| span.len as f32).collect();
+        for (what, words) in [
+            ("values of all tensors", ratios.end),
+            ("partial values of all tensors", tables.parts),
+            ("views of all tensors", tables.views.len() * size_of::<View>() / 4),
+            ("workgroups over all tensors", tables.statistics.len() * 3),
+            ("means of all tensors", means.len() * 4),
+        ] {
+            check_binding(layout, what, words)?;
+        }
+        Ok(Self {
+            views: filled(gpu, "views", &tables.views)?,
+            values: Arc::new(Buffer::storage(gpu, "values of tensors", ratios.end)?),
+            ratios,
+            lens: filled(gpu, "lens", &lens)?,
+            parts: Buffer::storage(gpu, "partial values", tables.parts)?,
+            statistics: filled(gpu, "workgroups of statistics", &tables.statistics)?,
+            statistics_of: Ends::default(),
+            finish: filled(gpu, "workgroups of finish", &tables.finish)?,
+            finish_of: Vec::new(),
+            means: filled(gpu, "means", &means)?,
+            pieces: filled(gpu, "workgroups of update", &tables.pieces)?,
+            pieces_of: Ends::default(),
+            general: tables.general,
+            means_of: Vec::new(),
+            first_views: Vec::new(),
+            places: Arc::default(),
+            built: Vec::new(),
+        })
+    }
+
+    /// Refuses options with which a group would keep other values than it has.
+    pub(super) fn check<R: AnyRule>(&self, group: usize, rule: &R) -> Result<(), Error> {
+        let changed = |(of, span, built): &&(usize, Span, Vec<Factor>)| {
+            *of == group && rule.factors(&span.shape) != *built
+        };
+        let Some((_, span, built)) = self.built.iter().find(changed) else { return Ok(()) };
+        let names =
+            |factors: &[Factor]| factors.iter().map(|factor| &*factor.key).collect::<Vec<_>>().join(", ");
+        Err(Error::Config {
+            what: format!("optimizer {}", rule.name()),
+            reason: format!(
+                "with these options {} would have other state ({}) than it was built with ({}): build another optimizer",
+                span.name,
+                names(&rule.factors(&span.shape)),
+                names(built)
+            ),
+        })
+    }
+}
+
+/// Cuts tensors for update.wgsl: the first vector in the window, how many, and the tensor's number.
+fn cut_pieces(layout: &Layout, pieces: &mut Vec<[u32; 3]>) -> Ends {
+    const ELEMENTS: usize = 4 * 256;
+    let mut of = Ends::default();
+    for (tensor, span) in layout.spans().iter().enumerate() {
+        of.begin_tensor(pieces.len());
+        for (window, range) in runs::cut(layout, span.first..span.first + span.padded_len()) {
+            of.begin_window(window, pieces.len());
+            for first in range.clone().step_by(ELEMENTS) {
+                let len = (range.end - first).min(ELEMENTS);
+                pieces.push([count(first / 4), count(len / 4), count(tensor)]);
+            }
+        }
+    }
+    of.end(pieces.len());
+    of
+}
+
+fn too_large(what: &str, elements: usize, limit: u64) -> Error {
+    let limit_name = "max_storage_buffer_binding_size";
+    Error::Limit { tensor: what.into(), bytes: elements as u64 * 4, limit_name, limit }
+}
+
+fn check_binding(layout: &Layout, what: &str, words: usize) -> Result<(), Error> {
+    // Places are counted in 32 bits.
+    let limit = layout.limits().binding_bytes.min(4 * u64::from(u32::MAX));
+    if words as u64 * 4 <= limit { Ok(()) } else { Err(too_large(what, words, limit)) }
+}
