@@ -158,7 +158,7 @@ mod tests {
             &[[0, 4000], [4000, 96]],
             // The rest of w, x, y and the first part of z.
             &[[0, 1808], [1808, 32], [1856, 16], [1872, 2224]],
-            &[[0, 2776]],
+            &[[0, 2784]],
         ]
         .concat();
         assert_eq!(cut.chunks, chunks);
