@@ -8,7 +8,7 @@
 mod measure;
 
 use anyhow::Result;
-use gradus::optim::{self, AnyRule, Extent, Family, Optimizer, RULES};
+use gradus::optim::{self, AnyRule, Extent, Family, LBFGS, Optimizer, RULES};
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
@@ -34,6 +34,7 @@ fn main() -> Result<()> {
         }
         row.print(adamw);
     }
+    Row::whole(&gpu, &copy)?.print(adamw);
     many_tensors(&gpu)
 }
 
@@ -80,19 +81,51 @@ struct Row {
 impl Row {
     fn measure(gpu: &Gpu, copy: &CopyKernel, options: &Value) -> Result<Self> {
         let mut run = Run::new(gpu, options, 10)?;
-        let dispatches = run.dispatches(gpu)?;
         let bytes = run.optimizer.rules().next().map_or(0, bytes);
-        let mut pairs = Vec::new();
-        for _ in 0..PAIRS {
-            let step = best(|| run.step(gpu))?;
-            let copied = best(|| copy.run(gpu))? * (bytes * PARAMETERS) as f64 / copy.bytes as f64;
-            pairs.push((step / copied, step));
-        }
-        let (over_copy, step) = median(pairs);
-        let rate = (bytes * PARAMETERS) as f64 / step / 1e6;
         let name = options["name"].as_str().unwrap_or_default();
         let others = options.as_object().into_iter().flatten().filter(|(field, _)| *field != "name");
         let name = others.fold(name.to_owned(), |text, (field, value)| format!("{text} {field} {value}"));
+        Self::of(name, bytes, gpu, copy, || run.step(gpu))
+    }
+
+    /// An iteration of L-BFGS with ten remembered pairs, without a search. Its closure costs nothing.
+    fn whole(gpu: &Gpu, copy: &CopyKernel) -> Result<Self> {
+        let mut params = store(gpu, 10)?;
+        let options = LBFGS::optax();
+        let mut optimizer = options.clone().build(&params)?;
+        for step in 0..=options.history_size {
+            params.write_grads(&vec![1.0 / (1.0 + step as f32); PARAMETERS])?;
+            optimizer.step(&mut params, |_| Ok::<_, gradus::Error>(0.0))?;
+        }
+        // All pairs are read twice, once for their products and once for the direction, and the latest one is written;
+        // the gradient, the one before it, the direction and the parameters are read and written along the way.
+        let bytes = 16 * options.history_size + 68;
+        let name = format!("LBFGS history_size {}", options.history_size);
+        Self::of(name, bytes, gpu, copy, || {
+            optimizer.step(&mut params, |_| Ok::<_, gradus::Error>(0.0))?;
+            Ok(gpu.wait()?)
+        })
+    }
+
+    fn of(
+        name: String,
+        bytes: usize,
+        gpu: &Gpu,
+        copy: &CopyKernel,
+        mut step: impl FnMut() -> Result<()>,
+    ) -> Result<Self> {
+        step()?;
+        let before = gpu.counters();
+        step()?;
+        let dispatches = gpu.counters().since(&before).dispatches;
+        let mut pairs = Vec::new();
+        for _ in 0..PAIRS {
+            let took = best(&mut step)?;
+            let copied = best(|| copy.run(gpu))? * (bytes * PARAMETERS) as f64 / copy.bytes as f64;
+            pairs.push((took / copied, took));
+        }
+        let (over_copy, took) = median(pairs);
+        let rate = (bytes * PARAMETERS) as f64 / took / 1e6;
         Ok(Self { name, dispatches, bytes, rate, over_copy })
     }
 
@@ -122,6 +155,22 @@ fn median(mut pairs: Vec<(f64, f64)>) -> (f64, f64) {
     pairs[pairs.len() / 2]
 }
 
+/// As many parameters in equal matrices.
+fn store(gpu: &Gpu, tensors: usize) -> Result<ParamStore> {
+    let values = vec![0.5; PARAMETERS / tensors];
+    let columns = if values.len() == 1_000_000 { 1000 } else { 40 };
+    let shape = [values.len() / columns, columns];
+    let params = ParamStore::builder()
+        .group("all", |mut group| {
+            for number in 0..tensors {
+                group = group.tensor(format!("{number}"), shape, &values);
+            }
+            group
+        })
+        .build(gpu)?;
+    Ok(params)
+}
+
 /// An optimizer over as many parameters in equal tensors.
 struct Run {
     params: ParamStore,
@@ -130,17 +179,7 @@ struct Run {
 
 impl Run {
     fn new(gpu: &Gpu, options: &Value, tensors: usize) -> Result<Self> {
-        let values = vec![0.5; PARAMETERS / tensors];
-        let columns = if values.len() == 1_000_000 { 1000 } else { 40 };
-        let shape = [values.len() / columns, columns];
-        let params = ParamStore::builder()
-            .group("all", |mut group| {
-                for number in 0..tensors {
-                    group = group.tensor(format!("{number}"), shape, &values);
-                }
-                group
-            })
-            .build(gpu)?;
+        let params = store(gpu, tensors)?;
         let optimizer = optim::from_json(options)?.build_with(&params, &[])?;
         Ok(Self { params, optimizer })
     }
@@ -148,12 +187,5 @@ impl Run {
     fn step(&mut self, gpu: &Gpu) -> Result<()> {
         self.optimizer.step(&mut self.params)?;
         Ok(gpu.wait()?)
-    }
-
-    fn dispatches(&mut self, gpu: &Gpu) -> Result<u64> {
-        self.step(gpu)?;
-        let before = gpu.counters();
-        self.step(gpu)?;
-        Ok(gpu.counters().since(&before).dispatches)
     }
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use gradus::optim::{self, Extent, RULES};
+use gradus::optim::{self, Extent, LBFGS, RULES};
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ const BYTES: f64 = 4.0;
 
 /// Prints the bytes of state that each optimizer keeps for a parameter, beside what its slots in use
 /// need: 4 for each of their values, of which there is one a parameter, one a tensor, or one for each row and column.
+/// LBFGS has two vectors for each remembered pair, and three more.
 #[derive(Parser)]
 struct Args {
     /// The tensors: resnet18, or their shapes, as in 256x784,256,10x256,10.
@@ -44,8 +45,11 @@ fn run(args: &Args) -> Result<()> {
     let mut out = stdout().lock();
     writeln!(out, "{count} parameters in {} tensors on {}", shapes.len(), gpu.info().name)?;
     writeln!(out, "{:<38}{:>8}{:>14}{:>10}{:>10}", "optimizer", "slots", "bytes", "each", "theory")?;
-    for options in RULES.iter().flat_map(|entry| options(entry.name)) {
-        let Measured { slots, values, bytes } = measure(&gpu, &shapes, &options)?;
+    let rules = RULES.iter().flat_map(|entry| options(entry.name));
+    let whole = json!({"name": LBFGS::NAME, "variant": "optax"});
+    for options in rules.chain([whole]) {
+        let measured = if options["name"] == LBFGS::NAME { measure_whole } else { measure };
+        let Measured { slots, values, bytes } = measured(&gpu, &shapes, &options)?;
         let each = bytes as f64 / count as f64;
         let theory = (BYTES * values as f64 / count as f64 * 1e4).round() / 1e4;
         let name = label(&options);
@@ -87,16 +91,20 @@ struct Measured {
     bytes: u64,
 }
 
-fn measure(gpu: &Gpu, shapes: &[Vec<usize>], options: &Value) -> Result<Measured> {
+fn store(gpu: &Gpu, shapes: &[Vec<usize>]) -> Result<ParamStore> {
     let zeros = vec![0.0; shapes.iter().map(|shape| len(shape)).max().unwrap_or(0)];
-    let mut params = ParamStore::builder()
-        .group("all", |mut group| {
-            for (number, shape) in shapes.iter().enumerate() {
-                group = group.tensor(format!("{number}"), shape.clone(), &zeros[..len(shape)]);
-            }
-            group
-        })
-        .build(gpu)?;
+    let params = ParamStore::builder().group("all", |mut group| {
+        for (number, shape) in shapes.iter().enumerate() {
+            group = group.tensor(format!("{number}"), shape.clone(), &zeros[..len(shape)]);
+        }
+        group
+    });
+    Ok(params.build(gpu)?)
+}
+
+/// A rule after its first step.
+fn measure(gpu: &Gpu, shapes: &[Vec<usize>], options: &Value) -> Result<Measured> {
+    let mut params = store(gpu, shapes)?;
     let before = gpu.counters();
     let mut optimizer = optim::from_json(options)?.build(&params)?;
     optimizer.step(&mut params)?;
@@ -113,6 +121,23 @@ fn measure(gpu: &Gpu, shapes: &[Vec<usize>], options: &Value) -> Result<Measured
     let values =
         shapes.iter().flat_map(|shape| used.iter().map(move |extent| values_of(shape, extent))).sum();
     Ok(Measured { slots: used.len(), values, bytes })
+}
+
+/// L-BFGS once its history is full: two vectors a pair, the direction, and where the last step began with its gradient.
+fn measure_whole(gpu: &Gpu, shapes: &[Vec<usize>], options: &Value) -> Result<Measured> {
+    let mut params = store(gpu, shapes)?;
+    let count = params.layout().parameters();
+    let before = gpu.counters();
+    let options = LBFGS::from_json(options)?;
+    let mut optimizer = options.clone().build(&params)?;
+    for step in 0..=options.history_size {
+        params.write_grads(&vec![1.0 / (1.0 + step as f32); count])?;
+        optimizer.step(&mut params, |_| Ok::<_, gradus::Error>(0.0))?;
+    }
+    gpu.wait()?;
+    let bytes = gpu.counters().since(&before).live_bytes;
+    let slots = 2 * options.history_size + 3;
+    Ok(Measured { slots, values: slots * count, bytes })
 }
 
 fn len(shape: &[usize]) -> usize {
