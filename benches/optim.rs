@@ -2,7 +2,7 @@
 //!
 //! Each rule steps over ten matrices of a million parameters, in turn with a kernel that only copies: their ratio is what
 //! counts, because the machine's speed varies. AdamW then steps over the same parameters in 10 and in 10,000 tensors.
-//! All ratios are medians of pairs.
+//! All ratios are medians of pairs. `cargo bench --bench optim -- SGD Lion` measures these alone, beside AdamW.
 
 #[path = "support/measure.rs"]
 mod measure;
@@ -25,17 +25,20 @@ fn main() -> Result<()> {
         "rule                                dispatches  bytes a parameter   GB/s   time over copy   over AdamW"
     );
     let mut adamw = f64::NAN;
-    let names =
-        ["AdamW"].into_iter().chain(RULES.iter().map(|entry| entry.name).filter(|name| *name != "AdamW"));
-    for options in names.flat_map(options) {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+    let others = RULES.iter().map(|entry| entry.name).filter(|name| *name != "AdamW" && is_wanted(name));
+    for options in ["AdamW"].into_iter().chain(others).flat_map(options) {
         let row = Row::measure(&gpu, &copy, &options)?;
         if options == json!({"name": "AdamW"}) {
             adamw = row.over_copy;
         }
         row.print(adamw);
     }
-    Row::whole(&gpu, &copy)?.print(adamw);
-    many_tensors(&gpu)
+    if is_wanted(LBFGS::NAME) {
+        Row::whole(&gpu, &copy)?.print(adamw);
+    }
+    if wanted.is_empty() { many_tensors(&gpu) } else { Ok(()) }
 }
 
 /// A rule by its name, once with its defaults and once with what needs most state.
