@@ -161,7 +161,7 @@ fn tensor_state(span: &Span, mut tensors: Tensors<'_>) -> Result<Option<TensorSt
         if view.dtype() != Dtype::F32 {
             return refuse(format!("{key} of {} has the type {:?}, expected F32", span.name, view.dtype()));
         }
-        if view.shape() != span.shape {
+        if !is_of(&span.shape, view.shape()) {
             let (got, expected) = (view.shape(), &span.shape);
             return refuse(format!("{key} of {} has the shape {got:?}, expected {expected:?}", span.name));
         }
@@ -169,6 +169,11 @@ fn tensor_state(span: &Span, mut tensors: Tensors<'_>) -> Result<Option<TensorSt
     });
     let slots = slots.collect::<Result<_, Error>>()?;
     Ok(Some(TensorState { step, shape: span.shape.clone(), mu_product, slots }))
+}
+
+/// The shape of a tensor, or one in which an axis that means were taken over has shrunk to 1.
+fn is_of(tensor: &[usize], shape: &[usize]) -> bool {
+    tensor.len() == shape.len() && tensor.iter().zip(shape).all(|(whole, got)| got == whole || *got == 1)
 }
 
 /// A scalar, in any type that torch keeps one in.

@@ -14,7 +14,7 @@ use crate::common::{bits, gpu, read_all};
 
 const NAMES: [&str; 3] = ["w", "b", "s"];
 const SHAPES: [&[usize]; 3] = [&[3, 4], &[5], &[]];
-const CASES: [(&str, &str); 12] = [
+const CASES: [(&str, &str); 13] = [
     ("sgd", "SGD"),
     ("sgd_momentum", "SGD"),
     ("sgd_nesterov", "SGD"),
@@ -27,6 +27,7 @@ const CASES: [(&str, &str); 12] = [
     ("nadam", "NAdam"),
     ("radam", "RAdam"),
     ("rprop", "Rprop"),
+    ("adafactor", "Adafactor"),
 ];
 
 fn bytes(name: &str) -> Vec<u8> {
