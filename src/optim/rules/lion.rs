@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
-use super::{Rule, Shader, Slot, StepInfo};
 use crate::error::{Error, at_least, half_open};
 use crate::gpu::uniform;
+use crate::optim::rule::f32_of;
+use crate::optim::{Rule, Shader, Slot, StepInfo};
 
 /// Lion, as optax has it: steps of one size along the sign of a momentum.
 ///
@@ -44,7 +44,7 @@ impl Rule for Lion {
     type Hyper = LionHyper;
     const NAME: &'static str = "Lion";
     const SHADER: Shader<'static> =
-        Shader { stem: "lion", text: include_str!("../../shaders/optim/lion.wgsl") };
+        Shader { stem: "lion", text: include_str!("../../../shaders/optim/rules/lion.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg")];
 
     fn check(&self) -> Result<(), Error> {

@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::{check_moments, f32_of};
-use super::{Family, Rule, Shader, Slot, StepInfo};
 use crate::error::Error;
 use crate::gpu::uniform;
+use crate::optim::rule::{check_moments, f32_of};
+use crate::optim::{Family, Rule, Shader, Slot, StepInfo};
 
 /// Novograd, as optax has it: momentum on gradients that are divided by a running norm of their tensor.
 ///
@@ -48,7 +48,7 @@ impl Rule for Novograd {
     const NAME: &'static str = "Novograd";
     const FAMILY: Family = Family::Tensor { early_state: false };
     const SHADER: Shader<'static> =
-        Shader { stem: "novograd", text: include_str!("../../shaders/optim/novograd.wgsl") };
+        Shader { stem: "novograd", text: include_str!("../../../shaders/optim/rules/novograd.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::scalar("exp_avg_sq")];
 
     fn check(&self) -> Result<(), Error> {

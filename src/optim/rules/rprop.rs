@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
-use super::{Rule, Shader, Slot, StepInfo};
 use crate::error::{Error, above, at_least, open};
 use crate::gpu::uniform;
+use crate::optim::rule::f32_of;
+use crate::optim::{Rule, Shader, Slot, StepInfo};
 
 /// Resilient backpropagation, as `torch.optim.Rprop` has it: steps of a size of their own, along signs.
 ///
@@ -49,7 +49,7 @@ impl Rule for Rprop {
     type Hyper = RpropHyper;
     const NAME: &'static str = "Rprop";
     const SHADER: Shader<'static> =
-        Shader { stem: "rprop", text: include_str!("../../shaders/optim/rprop.wgsl") };
+        Shader { stem: "rprop", text: include_str!("../../../shaders/optim/rules/rprop.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("prev"), Slot::f32("step_size")];
 
     fn check(&self) -> Result<(), Error> {

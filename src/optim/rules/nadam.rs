@@ -1,14 +1,14 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::{check_moments, decays, f32_of};
-use super::{Mu, Rule, Shader, Slot, StepInfo, Variant};
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
+use crate::optim::rule::{check_moments, decays, f32_of};
+use crate::optim::{Mu, Rule, Shader, Slot, StepInfo, Variant};
 
 /// Adam with Nesterov's momentum, as `torch.optim.NAdam` has it.
 ///
 /// `g += weight_decay * p` (or, decoupled, `p *= 1 - lr * weight_decay`), `m` and `v` as in
-/// [`Adam`](super::Adam), `mu(t) = beta1 * (1 - 0.96^(t * momentum_decay) / 2)`, `P` the product of all `mu`
+/// [`Adam`](crate::optim::Adam), `mu(t) = beta1 * (1 - 0.96^(t * momentum_decay) / 2)`, `P` the product of all `mu`
 /// so far, `d = sqrt(v / (1 - beta2^step)) + eps`, then
 /// `p -= lr * ((1 - mu(step)) / (1 - P) * g + mu(step + 1) / (1 - P * mu(step + 1)) * m) / d`.
 ///
@@ -73,7 +73,7 @@ impl Rule for NAdam {
     type Hyper = NAdamHyper;
     const NAME: &'static str = "NAdam";
     const SHADER: Shader<'static> =
-        Shader { stem: "nadam", text: include_str!("../../shaders/optim/nadam.wgsl") };
+        Shader { stem: "nadam", text: include_str!("../../../shaders/optim/rules/nadam.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 
     fn check(&self) -> Result<(), Error> {

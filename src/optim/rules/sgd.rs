@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
-use super::{Rule, Shader, Slot, StepInfo};
 use crate::error::{Error, at_least, finite};
 use crate::gpu::uniform;
+use crate::optim::rule::f32_of;
+use crate::optim::{Rule, Shader, Slot, StepInfo};
 
 /// Stochastic gradient descent with momentum, as `torch.optim.SGD` has it.
 ///
@@ -49,7 +49,7 @@ impl Rule for SGD {
     type Hyper = SgdHyper;
     const NAME: &'static str = "SGD";
     const SHADER: Shader<'static> =
-        Shader { stem: "sgd", text: include_str!("../../shaders/optim/sgd.wgsl") };
+        Shader { stem: "sgd", text: include_str!("../../../shaders/optim/rules/sgd.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("momentum_buffer")];
 
     fn check(&self) -> Result<(), Error> {

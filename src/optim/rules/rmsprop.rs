@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
-use super::{Rule, Shader, Slot, StepInfo};
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
+use crate::optim::rule::f32_of;
+use crate::optim::{Rule, Shader, Slot, StepInfo};
 
 /// RMSprop, as `torch.optim.RMSprop` has it.
 ///
@@ -65,7 +65,7 @@ impl Rule for RMSprop {
     type Hyper = RmsPropHyper;
     const NAME: &'static str = "RMSprop";
     const SHADER: Shader<'static> =
-        Shader { stem: "rmsprop", text: include_str!("../../shaders/optim/rmsprop.wgsl") };
+        Shader { stem: "rmsprop", text: include_str!("../../../shaders/optim/rules/rmsprop.wgsl") };
     const SLOTS: &'static [Slot] =
         &[Slot::f32("square_avg"), Slot::f32("momentum_buffer"), Slot::f32("grad_avg")];
 

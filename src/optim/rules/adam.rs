@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::{check_moments, decays, f32_of};
-use super::{Rule, Shader, Slot, StepInfo, Variant};
 use crate::error::Error;
 use crate::gpu::uniform;
+use crate::optim::rule::{check_moments, decays, f32_of};
+use crate::optim::{Rule, Shader, Slot, StepInfo, Variant};
 
 /// Adam, as `torch.optim.Adam` has it.
 ///
@@ -50,7 +50,7 @@ impl Default for Adam {
 }
 
 uniform! {
-    /// The constants of one step of [`Adam`] and of [`AdamW`](super::AdamW).
+    /// The constants of one step of [`Adam`] and of [`AdamW`](crate::optim::AdamW).
     pub struct AdamHyper {
         beta1: f32,
         one_minus_beta1: f32,
@@ -70,7 +70,7 @@ impl Rule for Adam {
     type Hyper = AdamHyper;
     const NAME: &'static str = "Adam";
     const SHADER: Shader<'static> =
-        Shader { stem: "adam", text: include_str!("../../shaders/optim/adam.wgsl") };
+        Shader { stem: "adam", text: include_str!("../../../shaders/optim/rules/adam.wgsl") };
     const SLOTS: &'static [Slot] =
         &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq"), Slot::f32("max_exp_avg_sq")];
 

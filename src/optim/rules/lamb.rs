@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::{check_moments, f32_of};
-use super::{Family, Rule, Shader, Slot, StepInfo};
 use crate::error::Error;
 use crate::gpu::uniform;
+use crate::optim::rule::{check_moments, f32_of};
+use crate::optim::{Family, Rule, Shader, Slot, StepInfo};
 
 /// Lamb, as optax has it: Adam's direction, in each tensor as long as the tensor itself.
 ///
@@ -51,7 +51,7 @@ impl Rule for Lamb {
     const NAME: &'static str = "Lamb";
     const FAMILY: Family = Family::Tensor { early_state: true };
     const SHADER: Shader<'static> =
-        Shader { stem: "lamb", text: include_str!("../../shaders/optim/lamb.wgsl") };
+        Shader { stem: "lamb", text: include_str!("../../../shaders/optim/rules/lamb.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 
     fn check(&self) -> Result<(), Error> {

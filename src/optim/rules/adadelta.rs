@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
-use super::{Rule, Shader, Slot, StepInfo};
 use crate::error::{Error, at_least, closed};
 use crate::gpu::uniform;
+use crate::optim::rule::f32_of;
+use crate::optim::{Rule, Shader, Slot, StepInfo};
 
 /// Adadelta, as `torch.optim.Adadelta` has it.
 ///
@@ -47,7 +47,7 @@ impl Rule for Adadelta {
     type Hyper = AdadeltaHyper;
     const NAME: &'static str = "Adadelta";
     const SHADER: Shader<'static> =
-        Shader { stem: "adadelta", text: include_str!("../../shaders/optim/adadelta.wgsl") };
+        Shader { stem: "adadelta", text: include_str!("../../../shaders/optim/rules/adadelta.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("square_avg"), Slot::f32("acc_delta")];
 
     fn check(&self) -> Result<(), Error> {

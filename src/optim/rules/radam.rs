@@ -1,14 +1,14 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::{check_moments, decays, f32_of};
-use super::{Rule, Shader, Slot, StepInfo, Variant};
 use crate::error::Error;
 use crate::gpu::uniform;
+use crate::optim::rule::{check_moments, decays, f32_of};
+use crate::optim::{Rule, Shader, Slot, StepInfo, Variant};
 
 /// Adam whose variance is rectified, as `torch.optim.RAdam` has it.
 ///
 /// `g += weight_decay * p` (or, decoupled, `p *= 1 - lr * weight_decay`), `m` and `v` as in
-/// [`Adam`](super::Adam), `c = 1 - beta^step`, `R = 2 / (1 - beta2) - 1`,
+/// [`Adam`](crate::optim::Adam), `c = 1 - beta^step`, `R = 2 / (1 - beta2) - 1`,
 /// `rho = R - 2 * step * beta2^step / c2`. Where `rho > 5`,
 /// `p -= lr * m / c1 * sqrt((rho - 4) * (rho - 2) * R / ((R - 4) * (R - 2) * rho)) * sqrt(c2) / (sqrt(v) + eps)`;
 /// in the steps before, `p -= lr * m / c1`. In optax `rho >= 5` is enough, and `eps` is added to
@@ -67,7 +67,7 @@ impl Rule for RAdam {
     type Hyper = RAdamHyper;
     const NAME: &'static str = "RAdam";
     const SHADER: Shader<'static> =
-        Shader { stem: "radam", text: include_str!("../../shaders/optim/radam.wgsl") };
+        Shader { stem: "radam", text: include_str!("../../../shaders/optim/rules/radam.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 
     fn check(&self) -> Result<(), Error> {

@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
-use super::{Family, Rule, Shader, Slot, StepInfo};
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
+use crate::optim::rule::f32_of;
+use crate::optim::{Family, Rule, Shader, Slot, StepInfo};
 
 /// Fromage, as optax has it: a step along the gradient whose length in each tensor is a share of the tensor's own.
 ///
@@ -41,7 +41,7 @@ impl Rule for Fromage {
     const NAME: &'static str = "Fromage";
     const FAMILY: Family = Family::Tensor { early_state: false };
     const SHADER: Shader<'static> =
-        Shader { stem: "fromage", text: include_str!("../../shaders/optim/fromage.wgsl") };
+        Shader { stem: "fromage", text: include_str!("../../../shaders/optim/rules/fromage.wgsl") };
     const SLOTS: &'static [Slot] = &[];
 
     fn check(&self) -> Result<(), Error> {

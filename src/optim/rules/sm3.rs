@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
-use super::{Factor, Family, Over, Rule, Shader, Slot, StepInfo};
 use crate::error::{Error, at_least, closed, half_open};
 use crate::gpu::uniform;
+use crate::optim::rule::f32_of;
+use crate::optim::{Factor, Family, Over, Rule, Shader, Slot, StepInfo};
 
 /// SM3, as optax has it: Adagrad with one accumulator for each index of each axis.
 ///
@@ -52,7 +52,7 @@ impl Rule for SM3 {
     const NAME: &'static str = "SM3";
     const FAMILY: Family = Family::Factored { ratio: false };
     const SHADER: Shader<'static> =
-        Shader { stem: "sm3", text: include_str!("../../shaders/optim/sm3.wgsl") };
+        Shader { stem: "sm3", text: include_str!("../../../shaders/optim/rules/sm3.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::factors("accumulator"), Slot::f32("momentum_buffer")];
 
     fn check(&self) -> Result<(), Error> {

@@ -2,11 +2,11 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
-use super::{Factor, Family, Over, Rule, Shader, Slot, StepInfo};
 use crate::config::{Variant, present};
 use crate::error::{Error, above, at_least, half_open};
 use crate::gpu::uniform;
+use crate::optim::rule::f32_of;
+use crate::optim::{Factor, Family, Over, Rule, Shader, Slot, StepInfo};
 
 /// Adafactor: a second moment of which only the means over rows and over columns are kept.
 ///
@@ -170,7 +170,7 @@ impl Rule for Adafactor {
     const NAME: &'static str = "Adafactor";
     const FAMILY: Family = Family::Factored { ratio: true };
     const SHADER: Shader<'static> =
-        Shader { stem: "adafactor", text: include_str!("../../shaders/optim/adafactor.wgsl") };
+        Shader { stem: "adafactor", text: include_str!("../../../shaders/optim/rules/adafactor.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::factors("factors"), Slot::f32("exp_avg")];
 
     fn check(&self) -> Result<(), Error> {

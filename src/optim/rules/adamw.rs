@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Adam, Rule, Shader, Slot, StepInfo, Variant};
 use crate::error::Error;
+use crate::optim::{Adam, Rule, Shader, Slot, StepInfo, Variant};
 
 /// Adam with decoupled weight decay, as `torch.optim.AdamW` has it.
 ///

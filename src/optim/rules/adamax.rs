@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::{check_moments, f32_of};
-use super::{Rule, Shader, Slot, StepInfo};
 use crate::error::Error;
 use crate::gpu::uniform;
+use crate::optim::rule::{check_moments, f32_of};
+use crate::optim::{Rule, Shader, Slot, StepInfo};
 
 /// Adamax, as `torch.optim.Adamax` has it: Adam with the largest gradient in place of the second moment.
 ///
@@ -49,7 +49,7 @@ impl Rule for Adamax {
     type Hyper = AdamaxHyper;
     const NAME: &'static str = "Adamax";
     const SHADER: Shader<'static> =
-        Shader { stem: "adamax", text: include_str!("../../shaders/optim/adamax.wgsl") };
+        Shader { stem: "adamax", text: include_str!("../../../shaders/optim/rules/adamax.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_inf")];
 
     fn check(&self) -> Result<(), Error> {

@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
-use super::{Family, Rule, Shader, Slot, StepInfo};
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
+use crate::optim::rule::f32_of;
+use crate::optim::{Family, Rule, Shader, Slot, StepInfo};
 
 /// Lars, as optax has it: momentum on gradients whose length in each tensor is a share of the tensor's own.
 ///
@@ -66,7 +66,7 @@ impl Rule for Lars {
     const NAME: &'static str = "Lars";
     const FAMILY: Family = Family::Tensor { early_state: false };
     const SHADER: Shader<'static> =
-        Shader { stem: "lars", text: include_str!("../../shaders/optim/lars.wgsl") };
+        Shader { stem: "lars", text: include_str!("../../../shaders/optim/rules/lars.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("momentum_buffer")];
 
     fn check(&self) -> Result<(), Error> {

@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::rule::f32_of;
-use super::{Rule, Shader, Slot, StepInfo};
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
+use crate::optim::rule::f32_of;
+use crate::optim::{Rule, Shader, Slot, StepInfo};
 
 /// Adagrad, as `torch.optim.Adagrad` has it.
 ///
@@ -58,7 +58,7 @@ impl Rule for Adagrad {
     type Hyper = AdagradHyper;
     const NAME: &'static str = "Adagrad";
     const SHADER: Shader<'static> =
-        Shader { stem: "adagrad", text: include_str!("../../shaders/optim/adagrad.wgsl") };
+        Shader { stem: "adagrad", text: include_str!("../../../shaders/optim/rules/adagrad.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("sum")];
 
     fn check(&self) -> Result<(), Error> {

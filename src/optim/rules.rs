@@ -1,0 +1,21 @@
+//! One file for each rule: its options, and the constants that they give its kernel.
+
+pub(super) mod adabelief;
+pub(super) mod adadelta;
+pub(super) mod adafactor;
+pub(super) mod adagrad;
+pub(super) mod adam;
+pub(super) mod adamax;
+pub(super) mod adamw;
+pub(super) mod fromage;
+pub(super) mod lamb;
+pub(super) mod lars;
+pub(super) mod lion;
+pub(super) mod nadam;
+pub(super) mod novograd;
+pub(super) mod radam;
+pub(super) mod rmsprop;
+pub(super) mod rprop;
+pub(super) mod sgd;
+pub(super) mod sm3;
+pub(super) mod yogi;
