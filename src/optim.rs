@@ -34,6 +34,7 @@ mod param_groups;
 mod plan;
 mod progress;
 mod ratios;
+mod record;
 mod registry;
 mod rule;
 mod rules;

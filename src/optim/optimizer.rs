@@ -2,14 +2,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::any::{AnyRule, overridden, used_slots};
+use super::any::{AnyRule, overridden};
 use super::outcome::Outcomes;
-use super::plan::{Needs, Plan};
+use super::plan::Plan;
 use super::progress::Progress;
 use super::rule::f32_of;
-use super::step::{Inputs, StepUniforms};
+use super::step::StepUniforms;
 use crate::Error;
-use crate::gpu::{Gpu, Held, Recorder, Ticket, grid};
+use crate::gpu::{Gpu, Held};
 use crate::grad::{Passes, Riders, Transforms};
 use crate::layout::Layout;
 use crate::params::{GateValues, ParamStore};
@@ -39,17 +39,17 @@ use crate::schedule::Schedule;
 pub struct Optimizer<R> {
     pub(super) gpu: Gpu,
     pub(super) layout: Arc<Layout>,
-    store: Arc<()>,
+    pub(super) store: Arc<()>,
     pub(super) name: String,
     /// The text of its rule's kernel.
-    text: String,
+    pub(super) text: String,
     /// What a group that is added gets where it says nothing.
     pub(super) defaults: R,
     pub(super) groups: Vec<Group<R>>,
     pub(super) progress: Vec<Progress>,
     pub(super) attempted: u64,
     pub(super) plan: Plan,
-    uniforms: StepUniforms,
+    pub(super) uniforms: StepUniforms,
     pub(super) transforms: Transforms,
     pub(super) passes: Passes,
     pub(super) riders: Riders,
@@ -229,197 +229,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    /// One step, submitted at once. Where steps may be skipped, it waits for the oldest of eight on their way.
-    ///
-    /// # Errors
-    /// As [`Optimizer::record`].
-    pub fn step(&mut self, params: &mut ParamStore) -> Result<(), Error> {
-        let gpu = self.gpu.clone();
-        self.make_room()?;
-        let mut encoder = gpu.encoder("optimizer step");
-        let ticket = self.record(&mut encoder, params)?;
-        let result = gpu.submit(encoder);
-        self.submitted(ticket)?;
-        result.map(|_| ())
-    }
-
-    /// Records one step into a caller's encoder. Give the ticket back to [`Optimizer::submitted`] once the
-    /// encoder's commands were submitted; at most eight steps may wait for that.
-    ///
-    /// # Errors
-    /// What [`Rule::check`](super::Rule::check) says of a group's options; [`Error::RingFull`];
-    /// [`Error::Mismatch`] for another store, or one to which another optimizer has added a group;
-    /// [`Error::DeviceLost`]; [`Error::Limit`] where new options need another slot; [`Error::NonFinite`] after as many skipped steps in a row as are allowed; what a transform of
-    /// one's own says. Then nothing was recorded or counted, but what transforms of one's own recorded until then.
-    pub fn record(
-        &mut self,
-        encoder: &mut wgpu::CommandEncoder,
-        params: &mut ParamStore,
-    ) -> Result<Ticket, Error> {
-        let gpu = self.gpu.clone();
-        self.record_into(&mut Recorder::new(&gpu, encoder), params)
-    }
-
-    /// As [`Optimizer::record`], behind what a recorder has recorded.
-    ///
-    /// # Errors
-    /// As [`Optimizer::record`].
-    pub fn record_into(
-        &mut self,
-        recorder: &mut Recorder<'_>,
-        params: &mut ParamStore,
-    ) -> Result<Ticket, Error> {
-        self.gpu.check()?;
-        self.check_store(params)?;
-        if !recorder.gpu().is_same(&self.gpu) {
-            return Err(Error::Mismatch("this recorder records for another device".into()));
-        }
-        self.plan.check_ring()?;
-        self.hear()?;
-        self.check_outcomes()?;
-        self.latest = None;
-        self.compute(params)?;
-        self.prepare(params)?;
-        self.begin_slots(params)?;
-        for custom in &mut self.transforms.custom {
-            custom.record(recorder, params)?;
-        }
-        let (ticket, base, bound) = self.plan.write(&self.gpu, &self.uniforms.bytes)?;
-        if self.transforms.need_a_pass() {
-            self.passes.record(recorder, base);
-        }
-        if let (Some(pick), Some((kernel, group))) = (self.uniforms.pick, &bound.pick) {
-            let groups = grid((pick.runs * pick.words).div_ceil(64));
-            recorder.dispatch(kernel, group, &[base + pick.call, base], groups);
-        }
-        let picked = bound.pick.is_some();
-        for dispatch in &self.uniforms.dispatches {
-            let hyper = if picked { dispatch.hyper } else { base + dispatch.hyper };
-            let offsets = [base + dispatch.call, hyper, dispatch.gate];
-            let stage = &bound.stages[dispatch.stage];
-            let groups = grid(dispatch.workgroups);
-            recorder.dispatch(&stage.kernel, &stage.groups[dispatch.bound], &offsets, groups);
-        }
-        self.count(params);
-        if let Some(outcomes) = &mut self.outcomes {
-            let may_skip = self.transforms.may_skip();
-            outcomes.record(recorder, self.attempted - 1, &ticket, may_skip)?;
-        }
-        self.latest = Some(ticket.held());
-        Ok(ticket)
-    }
-
-    /// Says that the commands of a recorded step were submitted.
-    ///
-    /// # Errors
-    /// [`Error::Mismatch`] for a ticket of another optimizer.
-    pub fn submitted(&mut self, ticket: Ticket) -> Result<(), Error> {
-        self.latest = self.latest.take().filter(|latest| !ticket.holds(latest));
-        if let Some(outcomes) = &mut self.outcomes {
-            outcomes.submitted(&ticket);
-        }
-        self.plan.submitted(ticket)
-    }
-
-    /// Says that the commands of the latest recorded step will never be submitted: it is as if it had not
-    /// been recorded. Of an earlier one the slot is freed; it stays attempted, and applied too unless steps may be
-    /// skipped.
-    ///
-    /// # Errors
-    /// [`Error::Mismatch`] for a ticket of another optimizer.
-    pub fn abandoned(&mut self, ticket: Ticket) -> Result<(), Error> {
-        let is_latest = self.latest.as_ref().is_some_and(|latest| ticket.holds(latest));
-        let pending = self.outcomes.as_mut().and_then(|outcomes| outcomes.abandoned(&ticket));
-        self.plan.submitted(ticket)?;
-        match pending {
-            Some(step) => self.progress.iter_mut().for_each(|progress| progress.settle(step, false)),
-            None if is_latest => self.uniforms.undo(&self.layout, &mut self.progress),
-            None => {}
-        }
-        if is_latest {
-            self.latest = None;
-            self.attempted -= 1;
-        }
-        Ok(())
-    }
-
-    /// Slots that some group's options use.
-    fn used_slots(&self) -> u32 {
-        self.groups.iter().fold(0, |mask, group| mask | used_slots(&group.rule))
-    }
-
     pub(super) fn check_store(&self, params: &ParamStore) -> Result<(), Error> {
         params.check_optimizer(&self.store, &self.layout)
-    }
-
-    pub(super) fn prepare(&mut self, params: &ParamStore) -> Result<(), Error> {
-        let mask = self.used_slots();
-        let StepUniforms { bytes, pick, .. } = &self.uniforms;
-        let needs = Needs { bytes: bytes.len(), riders: &self.riders, pick: *pick };
-        if self.plan.prepare(&self.groups[0].rule, params, mask, &needs)? {
-            self.passes.rebind();
-        }
-        if self.transforms.need_a_pass() {
-            self.passes.prepare(&self.transforms, params, self.plan.ring())?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn compute(&mut self, params: &ParamStore) -> Result<(), Error> {
-        for (number, (group, name)) in self.groups.iter().zip(self.layout.groups()).enumerate() {
-            group.rule.check()?;
-            let reason = match group.rule.name() {
-                other if other != self.name => {
-                    Some(format!("its rule is {other}, the optimizer was built as {}", self.name))
-                }
-                name if group.rule.shader().text != self.text => {
-                    Some(format!("its rule is another {name} than the one that the optimizer was built with"))
-                }
-                _ => None,
-            };
-            if let Some(reason) = reason {
-                return Err(Error::Config { what: format!("group {name:?}"), reason });
-            }
-            self.plan.check(number, &group.rule)?;
-        }
-        self.uniforms.bytes.clear();
-        if self.transforms.need_a_pass() {
-            let bytes = &mut self.uniforms.bytes;
-            let number = self.outcomes.as_ref().map_or(0, Outcomes::next);
-            let place = (&*self.layout, self.gpu.class());
-            self.passes.compute(&self.transforms, place, params.frozen(), number, bytes);
-        }
-        let deviation = self.transforms.noise.as_ref().map_or(0.0, |noise| noise.deviation(self.attempted));
-        let inputs = Inputs {
-            layout: &self.layout,
-            family: self.groups[0].rule.family(),
-            chunks: self.plan.chunks.as_ref(),
-            factors: self.plan.factors.as_ref(),
-            progress: &self.progress,
-            frozen: params.frozen(),
-            riders: &self.riders,
-            noise: f32_of(deviation),
-            attempted: self.attempted,
-            may_skip: self.transforms.may_skip(),
-        };
-        self.uniforms.compute(&inputs, |group| &self.groups[group].rule)
-    }
-
-    fn count(&mut self, params: &ParamStore) {
-        self.attempted += 1;
-        let may_skip = self.transforms.may_skip();
-        let step = GateValues::history_bit(self.outcomes.as_ref().map_or(0, Outcomes::next));
-        let spans = self.layout.spans().iter().zip(params.frozen());
-        for ((span, frozen), progress) in spans.zip(&mut self.progress) {
-            if *frozen {
-                continue;
-            }
-            let rule = &self.groups[span.group].rule;
-            progress.begin(step, used_slots(rule), rule.mu().unwrap_or_default());
-            if !may_skip {
-                progress.settle(step, true);
-            }
-        }
     }
 }
 
