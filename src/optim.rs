@@ -60,6 +60,7 @@ mod sm3;
 mod stage;
 mod state;
 mod step;
+mod tiles;
 mod torch;
 mod views;
 mod yogi;

@@ -5,14 +5,14 @@ struct Entry { view: u32, first: u32, parts: u32 }
 @group(0) @binding(3) var<storage, read> params: array<vec4f>;
 @group(0) @binding(4) var<storage, read> grads: array<vec4f>;
 @group(0) @binding(5) var<storage, read> views: array<View>;
-@group(0) @binding(6) var<storage, read_write> values: array<f32>;
+@group(0) @binding(6) var<storage, read_write> values: array<vec4f>;
 @group(0) @binding(7) var<storage, read> entries: array<Entry>;
 @group(0) @binding(8) var<storage, read_write> parts: array<f32>;
 
 fn put(entry: Entry, piece: u32, output: u32, total: f32) {
     if entry.parts == NONE {
         let at = views[entry.view].values + output;
-        values[at] = finished(values[at], total, views[entry.view].size.by);
+        values[at / 4u][at % 4u] = finished(value(at), total, views[entry.view].size.by);
     } else {
         parts[entry.parts + piece * views[entry.view].outputs + output] = total;
     }
@@ -46,15 +46,16 @@ fn main(
     var total = vec4f();
     for (var i = piece; i < view.terms; i += view.pieces) {
         var element = origin + i * view.term_outer;
-        if view.term.by != 1u {
+        if GENERAL && view.term.by != 1u {
             let above = quotient(i, view.term);
             element = origin + above * view.term_outer + (i - above * view.term.by) * view.term_inner;
         }
         let at = start + element / 4u;
         if at < end {
             let p = params[at];
-            var x = term_of(p, gradient(grads[at], p, at), at);
-            if view.four == ONE {
+            let place = select(vec2u(output, i), vec2u(i, output), view.four == FOUR_OUTPUTS);
+            var x = term_of(p, gradient(grads[at], p, at), at, place);
+            if GENERAL && view.four == ONE {
                 x = vec4f(x[element % 4u], 0.0, 0.0, 0.0);
             }
             total = gathered(total, x);
