@@ -4,8 +4,20 @@ fn value(place: u32) -> f32 {
     return values[place / 4u][place % 4u];
 }
 
-fn term_of(p: vec4f, g: vec4f, at: u32, place: vec2u) -> vec4f {
-    return statistic(p, g, least(at, place.x, near_of(place.y, 0u)));
+fn term_of(p: vec4f, g: vec4f, least: vec4f) -> vec4f {
+    return statistic(p, g, least);
+}
+
+fn least_of(at: u32) -> vec4f {
+    return least(at, 0u, Near());
+}
+
+fn least_in_row(row: u32) -> vec4f {
+    return vec4f(select(value(own.values + row), LARGEST.x, own.views == 1u));
+}
+
+fn least_in_column(column: u32) -> vec4f {
+    return values[last.values / 4u + column];
 }
 
 fn gathered(a: vec4f, b: vec4f) -> vec4f {
@@ -36,14 +48,14 @@ fn near_of(column: u32, matrix: u32) -> Near {
     if GENERAL {
         return Near();
     }
-    return Near(values[last.values / 4u + column]);
+    return Near(least_in_column(column));
 }
 
 // The least of what the axes hold for each of four neighbours; zeros in padding. Where GENERAL is false, the tensor has
 // rows of whole vectors and two axes, or one axis.
 fn least(at: u32, row: u32, near: Near) -> vec4f {
     if !GENERAL {
-        return min(near.column, vec4f(select(value(own.values + row), LARGEST.x, own.views == 1u)));
+        return min(near.column, least_in_row(row));
     }
     let first = (call.element + at - own.first) * 4u;
     let element = vec4u(first, first + 1u, first + 2u, first + 3u);
