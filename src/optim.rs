@@ -44,6 +44,7 @@ mod slots;
 mod stage;
 mod state;
 mod step;
+mod tiles;
 mod torch;
 mod views;
 

@@ -13,32 +13,20 @@ pub(super) struct Chunks {
     pub(super) chunks: Buffer<[u32; 2]>,
     /// First part of each tensor, and how many.
     pub(super) parts_of: Buffer<[u32; 2]>,
-    /// The mark of each chunk's tensor.
-    pub(super) marks: Buffer<u32>,
-    /// For each buffer of the layout, the tensor of each block of 64 elements, if there are no marks.
+    /// For each buffer of the layout, the tensor of each block of 64 elements.
     pub(super) blocks: Vec<Buffer<u32>>,
     pub(super) parts: Buffer<[f32; 2]>,
     pub(super) ratios: Buffer<f32>,
 }
 
 impl Chunks {
-    /// `marks` are of tensors, where something other than blocks leads to them.
-    pub(super) fn new(gpu: &Gpu, layout: &Layout, marks: Option<&[u32]>) -> Result<Self, Error> {
+    pub(super) fn new(gpu: &Gpu, layout: &Layout) -> Result<Self, Error> {
         let shape = Shape::of(gpu.class());
         let Cut { of, chunks } = Cut::new(layout, 4 * shape.chunk);
-        let parts_of: Vec<[u32; 2]> = of
-            .tensors
-            .windows(2)
-            .map(|ends| [count(ends[0] * shape.parts), count((ends[1] - ends[0]) * shape.parts)])
-            .collect();
-        let repeated = |(mark, ends): (&u32, &[usize])| vec![*mark; ends[1] - ends[0]];
-        let of_chunks: Vec<u32> =
-            marks.unwrap_or(&[]).iter().zip(of.tensors.windows(2)).flat_map(repeated).collect();
         Ok(Self {
-            marks: filled(gpu, "marks of chunks", &of_chunks)?,
             chunks: filled(gpu, "chunks", &chunks)?,
-            parts_of: filled(gpu, "parts of tensors", &parts_of)?,
-            blocks: if marks.is_some() { Vec::new() } else { blocks(gpu, layout)? },
+            parts_of: filled(gpu, "parts of tensors", &of.parts(shape.parts))?,
+            blocks: blocks(gpu, layout)?,
             parts: Buffer::storage(gpu, "partial sums", chunks.len() * shape.parts)?,
             ratios: filled(gpu, "ratios", &vec![1.0; layout.spans().len()])?,
             of,
@@ -75,6 +63,12 @@ impl Ends {
     pub(super) fn end(&mut self, rows: usize) {
         self.tensors.push(rows);
         self.windows.push(rows);
+    }
+
+    /// Where each row leaves so many parts: the first part of each tensor, and how many.
+    pub(super) fn parts(&self, of_a_row: usize) -> Vec<[u32; 2]> {
+        let parts = |ends: &[usize]| [count(ends[0] * of_a_row), count((ends[1] - ends[0]) * of_a_row)];
+        self.tensors.windows(2).map(parts).collect()
     }
 
     /// The rows of some tensors, by window.

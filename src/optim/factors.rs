@@ -2,10 +2,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::chunks::{Ends, filled};
-use super::views::{Axes, NONE, View, count};
+use super::stage::TILE_WIDTH;
+use super::tiles::{self, Tile};
+use super::views::{Axes, NONE, ONE, View, count};
 use super::{AnyRule, Factor, runs};
 use crate::Error;
-use crate::gpu::{Buffer, Gpu};
+use crate::gpu::{Buffer, Gpu, KernelClass};
 use crate::layout::{Layout, Span};
 
 /// Invocations of a workgroup of statistics.wgsl and finish.wgsl.
@@ -28,16 +30,17 @@ pub(super) struct Factors {
     /// View, first output and first part of each workgroup.
     pub(super) finish: Buffer<[u32; 3]>,
     pub(super) finish_of: Vec<usize>,
-    /// First vector, vectors and first view of each workgroup of the update.
-    pub(super) pieces: Buffer<[u32; 3]>,
-    pub(super) pieces_of: Ends,
+    /// What workgroups measure and update.
+    pub(super) tiles: Buffer<Tile>,
+    pub(super) tiles_of: Ends,
+    /// Sums over tiles; the first of each tensor and how many.
+    pub(super) sums: Buffer<[f32; 2]>,
+    pub(super) sums_of: Buffer<[u32; 2]>,
     /// Whether there are tensors of other shapes than most have.
     pub(super) general: bool,
     /// First value, stride, count and place of each mean.
     pub(super) means: Buffer<[u32; 4]>,
     pub(super) means_of: Vec<usize>,
-    /// The first view of each tensor.
-    pub(super) first_views: Vec<u32>,
     pub(super) places: Arc<Places>,
     /// What groups keep of each shape that they have.
     built: Vec<(usize, Span, Vec<Factor>)>,
@@ -52,7 +55,7 @@ struct Tables {
     statistics: Vec<[u32; 3]>,
     finish: Vec<[u32; 3]>,
     means: Vec<[usize; 3]>,
-    pieces: Vec<[u32; 3]>,
+    tiles: Vec<Tile>,
     general: bool,
     parts: usize,
 }
@@ -84,8 +87,8 @@ impl Factors {
         check_binding(layout, "state of all tensors", state)?;
         let mut tables = Tables::default();
         let (mut statistics_of, mut finish_of, mut means_of) = (Ends::default(), Vec::new(), Vec::new());
-        let pieces_of = cut_pieces(layout, &mut tables.pieces);
-        let (mut first_views, mut built) = (Vec::new(), Vec::<(usize, Span, Vec<Factor>)>::new());
+        let mut tiles_of = Ends::default();
+        let mut built = Vec::<(usize, Span, Vec<Factor>)>::new();
         for (tensor, span) in layout.spans().iter().enumerate() {
             let own = factors(span);
             let window = layout.window_of(span.first);
@@ -93,14 +96,24 @@ impl Factors {
             finish_of.push(tables.finish.len());
             means_of.push(tables.means.len());
             let first_view = tables.views.len();
-            first_views.push(count(first_view));
             let windows = layout.window_of(span.first + span.len - 1) - window + 1;
             let axes = Axes::new(&span.shape, &own);
+            tiles_of.begin_tensor(tables.tiles.len());
+            for (window, range) in runs::cut(layout, span.first..span.first + span.len) {
+                tiles_of.begin_window(window, tables.tiles.len());
+                let before = window * layout.window_len() + range.start - span.first;
+                tiles::cut(&axes, before / 4, range.start / 4..range.end.div_ceil(4), |mut tile| {
+                    tile.view = count(first_view);
+                    tables.tiles.push(tile);
+                });
+            }
             let firsts: Vec<usize> = places[tensor].iter().map(|(_, place)| place.start).collect();
-            tables.general |= !axes.are_plain();
+            let is_plain = axes.are_plain();
+            tables.general |= !is_plain;
             let means = axes.kept_means([firsts[0], firsts.get(1).copied().unwrap_or(0)]);
             for (factor, first) in own.iter().zip(&firsts) {
                 let mut view = axes.view(factor, span.first, windows);
+                debug_assert!(!is_plain || view.four != ONE, "a plain tensor has vectors of four");
                 view.first_view = count(first_view);
                 view.values = count(*first);
                 view.ratio = count(tensor);
@@ -141,24 +154,26 @@ impl Factors {
             }
         }
         statistics_of.end(tables.statistics.len());
+        tiles_of.end(tables.tiles.len());
         finish_of.push(tables.finish.len());
         means_of.push(tables.means.len());
-        for piece in &mut tables.pieces {
-            piece[2] = first_views[piece[2] as usize];
-        }
-        Self::upload(gpu, layout, tables, state).map(|built_tables| Self {
+        Self::upload(gpu, layout, tables, state, tiles_of).map(|built_tables| Self {
             statistics_of,
             finish_of,
             means_of,
-            pieces_of,
-            first_views,
             places: Arc::new(places),
             built,
             ..built_tables
         })
     }
 
-    fn upload(gpu: &Gpu, layout: &Layout, mut tables: Tables, state: usize) -> Result<Self, Error> {
+    fn upload(
+        gpu: &Gpu,
+        layout: &Layout,
+        mut tables: Tables,
+        state: usize,
+        tiles_of: Ends,
+    ) -> Result<Self, Error> {
         // Bindings begin at multiples of 256 bytes.
         let first_ratio = (state + tables.means.len()).next_multiple_of(64);
         let ratios = first_ratio..first_ratio + layout.spans().len();
@@ -178,13 +193,18 @@ impl Factors {
             ("partial values of all tensors", tables.parts),
             ("views of all tensors", tables.views.len() * size_of::<View>() / 4),
             ("workgroups over all tensors", tables.statistics.len() * 3),
+            ("tiles of all tensors", tables.tiles.len() * size_of::<Tile>() / 4),
             ("means of all tensors", means.len() * 4),
         ] {
             check_binding(layout, what, words)?;
         }
+        let parts = match gpu.class() {
+            KernelClass::CpuSubgroup8 => TILE_WIDTH,
+            KernelClass::Plain => 1,
+        };
         Ok(Self {
             views: filled(gpu, "views", &tables.views)?,
-            values: Arc::new(Buffer::storage(gpu, "values of tensors", ratios.end)?),
+            values: Arc::new(Buffer::storage(gpu, "values of tensors", ratios.end.next_multiple_of(4))?),
             ratios,
             lens: filled(gpu, "lens", &lens)?,
             parts: Buffer::storage(gpu, "partial values", tables.parts)?,
@@ -193,11 +213,12 @@ impl Factors {
             finish: filled(gpu, "workgroups of finish", &tables.finish)?,
             finish_of: Vec::new(),
             means: filled(gpu, "means", &means)?,
-            pieces: filled(gpu, "workgroups of update", &tables.pieces)?,
-            pieces_of: Ends::default(),
+            tiles: filled(gpu, "tiles", &tables.tiles)?,
+            sums: Buffer::storage(gpu, "sums over tiles", tables.tiles.len() * parts)?,
+            sums_of: filled(gpu, "sums of tensors", &tiles_of.parts(parts))?,
+            tiles_of,
             general: tables.general,
             means_of: Vec::new(),
-            first_views: Vec::new(),
             places: Arc::default(),
             built: Vec::new(),
         })
@@ -221,24 +242,6 @@ impl Factors {
             ),
         })
     }
-}
-
-/// Cuts tensors for update.wgsl: the first vector in the window, how many, and the tensor's number.
-fn cut_pieces(layout: &Layout, pieces: &mut Vec<[u32; 3]>) -> Ends {
-    const ELEMENTS: usize = 4 * 256;
-    let mut of = Ends::default();
-    for (tensor, span) in layout.spans().iter().enumerate() {
-        of.begin_tensor(pieces.len());
-        for (window, range) in runs::cut(layout, span.first..span.first + span.padded_len()) {
-            of.begin_window(window, pieces.len());
-            for first in range.clone().step_by(ELEMENTS) {
-                let len = (range.end - first).min(ELEMENTS);
-                pieces.push([count(first / 4), count(len / 4), count(tensor)]);
-            }
-        }
-    }
-    of.end(pieces.len());
-    of
 }
 
 fn too_large(what: &str, elements: usize, limit: u64) -> Error {

@@ -72,11 +72,10 @@ impl Plan {
             Family::Factored { ratio } => Some(Factors::new(gpu, layout, rules, ratio)?),
             Family::Element | Family::Around | Family::Tensor { .. } => None,
         };
-        let marks = factors.as_ref().map(|factors| &factors.first_views[..]);
-        let measures = Stage::of(rule.family()).contains(&Stage::Measure);
+        let in_chunks = matches!(rule.family(), Family::Tensor { .. });
         Ok(Self {
             slots: rule.slots().iter().map(|_| None).collect(),
-            chunks: measures.then(|| Chunks::new(gpu, layout, marks)).transpose()?,
+            chunks: in_chunks.then(|| Chunks::new(gpu, layout)).transpose()?,
             factors,
             rings: Vec::new(),
             picked: None,
@@ -198,22 +197,21 @@ impl Plan {
         let both = || [params.params().window(window), params.grads().window(window)];
         if let Some(factors) = &self.factors {
             let (views, values) = (factors.views.region(), factors.values.region());
-            return match (stage, &self.chunks) {
-                (Stage::Statistics, _) => {
+            return match stage {
+                Stage::Statistics => {
                     let own = [views, values, factors.statistics.region(), factors.parts.region()];
                     [&both()[..], &own].concat()
                 }
-                (Stage::Finish, _) => vec![views, values, factors.finish.region(), factors.parts.region()],
-                (Stage::Means, _) => vec![values, factors.means.region()],
-                (Stage::Measure, Some(chunks)) => {
-                    let own = [chunks.chunks.region(), chunks.parts.region(), chunks.marks.region()];
-                    [&both()[..], &own, &[views, values]].concat()
+                Stage::Finish => vec![views, values, factors.finish.region(), factors.parts.region()],
+                Stage::Means => vec![values, factors.means.region()],
+                Stage::Measure => {
+                    [&both()[..], &[views, values, factors.tiles.region(), factors.sums.region()]].concat()
                 }
-                (Stage::Ratio, Some(chunks)) => {
+                Stage::Ratio => {
                     let ratios = factors.values.region_of(factors.ratios.start, factors.ratios.len());
-                    vec![chunks.parts.region(), chunks.parts_of.region(), ratios, factors.lens.region()]
+                    vec![factors.sums.region(), factors.sums_of.region(), ratios, factors.lens.region()]
                 }
-                _ => [&both()[..], &[views, values, factors.pieces.region()]].concat(),
+                Stage::Update => [&both()[..], &[views, values, factors.tiles.region()]].concat(),
             };
         }
         match (stage, &self.chunks) {

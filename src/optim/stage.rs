@@ -10,7 +10,7 @@ pub(super) enum Stage {
     Finish,
     /// Means of what stands for tensors.
     Means,
-    /// Sums over chunks of tensors.
+    /// Sums over chunks or tiles of tensors.
     Measure,
     /// From the sums a ratio for each tensor.
     Ratio,
@@ -39,7 +39,7 @@ impl Stage {
             (Self::Statistics, _) => &[Read, Read, Read, ReadWrite, Read, ReadWrite],
             (Self::Finish, _) => &[Read, ReadWrite, Read, Read],
             (Self::Means, _) => &[ReadWrite, Read],
-            (Self::Measure, Family::Factored { .. }) => &[Read, Read, Read, ReadWrite, Read, Read, Read],
+            (Self::Measure, Family::Factored { .. }) => &[Read, Read, Read, Read, Read, ReadWrite],
             (Self::Measure, _) => &[Read, Read, Read, ReadWrite],
             (Self::Ratio, Family::Factored { .. }) => &[Read, Read, ReadWrite, Read],
             (Self::Ratio, _) => &[Read, Read, ReadWrite],
@@ -108,7 +108,8 @@ impl Stage {
             (Self::Finish, _) => text!("finish").into(),
             (Self::Means, _) => [&lanes, text!("means"), text!("joined")].concat(),
             (Self::Measure, Family::Factored { .. }) => {
-                [&lanes, text!("measure"), text!("measure_factored"), &ends].concat()
+                let lanes = format!("const LANES = {TILE_WIDTH}u;\n");
+                [&lanes, text!("tile"), text!("measure_tile"), &ends].concat()
             }
             (Self::Measure, _) => [&lanes, text!("measure"), text!("measure_tensor"), &ends].concat(),
             (Self::Ratio, Family::Factored { .. }) => {
@@ -123,7 +124,7 @@ impl Stage {
             }
             (Self::Update, Family::Factored { ratio }) => {
                 let updated = if ratio { text!("update_matrix") } else { text!("update_axes") };
-                [text!("update"), text!("update_factored"), updated, settled].concat()
+                [text!("tile"), text!("update_tile"), updated, settled].concat()
             }
         };
         let common = match (self, family) {
@@ -150,6 +151,9 @@ impl Stage {
         }
     }
 }
+
+/// The most vectors of four in a row of a tile, one for each invocation of its workgroup.
+pub(super) const TILE_WIDTH: usize = 256;
 
 /// How sums over a tensor are cut.
 #[derive(Clone, Copy, Debug)]

@@ -138,11 +138,11 @@ fn parts(stage: Stage, inputs: &Inputs<'_>, run: &Run) -> Vec<(usize, Range<usiz
         }
         Stage::Finish => factors.map_or(Vec::new(), |factors| all(rows(&factors.finish_of))),
         Stage::Means => factors.map_or(Vec::new(), |factors| all(rows(&factors.means_of))),
+        Stage::Measure | Stage::Update if factors.is_some() => {
+            factors.map_or(Vec::new(), |factors| factors.tiles_of.of(tensors).collect())
+        }
         Stage::Measure => chunks.map_or(Vec::new(), |chunks| chunks.of(tensors).collect()),
         Stage::Ratio => all(tensors),
-        Stage::Update if factors.is_some() => {
-            factors.map_or(Vec::new(), |factors| factors.pieces_of.of(tensors).collect())
-        }
         Stage::Update => runs::cut(inputs.layout, run.range.clone())
             .map(|(window, range)| (window, range.start / 4..range.end / 4))
             .collect(),

@@ -25,7 +25,6 @@ pub(super) struct View {
     len: u32,
     pub(super) first_view: u32,
     pub(super) views: u32,
-    quads: u32,
     pub(super) ratio: u32,
     pub(super) means: u32,
     mean_stride: Divisor,
@@ -37,7 +36,7 @@ pub(super) struct View {
     pub(super) terms: u32,
     pub(super) pieces: u32,
     pub(super) all_pieces: u32,
-    four: u32,
+    pub(super) four: u32,
     output_by: u32,
     output_outer: u32,
     output_inner: u32,
@@ -47,7 +46,7 @@ pub(super) struct View {
 }
 
 pub(super) const NONE: u32 = u32::MAX;
-const ONE: u32 = 0;
+pub(super) const ONE: u32 = 0;
 const FOUR_OUTPUTS: u32 = 1;
 const FOUR_TERMS: u32 = 2;
 /// Terms, or vectors of four of them, that one invocation gathers.
@@ -108,9 +107,17 @@ impl<'a> Axes<'a> {
     /// Whether four neighbours have one row, and all else is found without a loop.
     pub(super) fn are_plain(&self) -> bool {
         match self.factors {
-            [Factor { over: Over::Elements, .. }] => true,
+            [_] => self.shape.len() <= 1 || matches!(self.factors[0].over, Over::Elements),
             [_, _] if self.matrix().is_some() => self.quads() && !self.kept_means([0, 0]).is_empty(),
-            factors => self.quads() && factors.len() <= 2,
+            factors => self.quads() && factors.len() == 2,
+        }
+    }
+
+    /// Of a plain tensor: vectors of four in a row, and rows in a matrix.
+    pub(super) fn rows(&self) -> [usize; 2] {
+        match self.factors {
+            [_, _] => [self.axis(self.shape.len() - 1).0 / 4, self.axis(self.shape.len() - 2).0],
+            _ => [self.elements().div_ceil(4), 1],
         }
     }
 
@@ -168,13 +175,14 @@ impl<'a> Axes<'a> {
             }
         };
         let terms = elements / outputs;
+        let output = if terms == 1 { Map { by: 1, outer: 1, inner: 0 } } else { output };
         let four = fours(output, outputs, term, terms);
         let in_fours = |map: Map| match map {
             Map { by: 1, outer, .. } => Map { by: 1, outer: 4 * outer, inner: 0 },
             Map { by, outer, .. } => Map { by: by / 4, outer, inner: 4 },
         };
         let (units, output, terms, term) = match four {
-            FOUR_OUTPUTS => (outputs / 4, in_fours(output), terms, term),
+            FOUR_OUTPUTS => (outputs.div_ceil(4), in_fours(output), terms, term),
             FOUR_TERMS => (outputs, output, terms / 4, in_fours(term)),
             _ => (outputs, output, terms, term),
         };
@@ -184,14 +192,13 @@ impl<'a> Axes<'a> {
             len: count(elements),
             first_view: 0,
             views: count(self.factors.len()),
-            quads: u32::from(self.quads()),
             ratio: NONE,
             means: NONE,
             mean_stride: Divisor::new(self.means(0).map_or(1, |[_, within, _]| within)),
             values: 0,
             size: Divisor::new(size),
             stride: Divisor::new(stride),
-            outputs: count(outputs),
+            outputs: count(if four == FOUR_OUTPUTS { outputs.next_multiple_of(4) } else { outputs }),
             units: count(units),
             terms: count(terms),
             pieces: count(pieces),
@@ -217,6 +224,10 @@ fn fours(output: Map, outputs: usize, term: Map, terms: usize) -> u32 {
     let aligned = |map: Map, len: usize| {
         len == 1 || (map.outer.is_multiple_of(4) && (map.by == 1 || map.inner.is_multiple_of(4)))
     };
+    // Values are padded to fours, as elements are.
+    if terms == 1 {
+        return FOUR_OUTPUTS;
+    }
     if follow(output, outputs) && aligned(term, terms) {
         FOUR_OUTPUTS
     } else if follow(term, terms) && aligned(output, outputs) {
@@ -264,7 +275,8 @@ mod tests {
             for over in overs {
                 let factors = [Factor { key: "x".into(), over }];
                 let view = Axes::new(shape, &factors).view(&factors[0], 0, 1);
-                let mut seen = vec![None; shape.iter().product()];
+                let elements: usize = shape.iter().product();
+                let mut seen = vec![None; elements.next_multiple_of(4)];
                 for (unit, term) in (0..view.units).flat_map(|unit| (0..view.terms).map(move |i| (unit, i))) {
                     let element = at(view.output_by, view.output_outer, view.output_inner, unit)
                         + at(view.term.by, view.term_outer, view.term_inner, term);
@@ -276,7 +288,7 @@ mod tests {
                         assert_eq!(place.replace(output as usize), None, "{shape:?} {over:?}");
                     }
                 }
-                for (element, output) in seen.into_iter().enumerate() {
+                for (element, output) in seen.into_iter().take(elements).enumerate() {
                     let expected = match over {
                         Over::Elements => element,
                         Over::Axis(axis) => {

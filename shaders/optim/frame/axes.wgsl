@@ -1,7 +1,23 @@
 // Maxima: each view holds one axis, those of a tensor in order.
 
-fn term_of(p: vec4f, g: vec4f, at: u32) -> vec4f {
-    return statistic(p, g, least(at));
+fn value(place: u32) -> f32 {
+    return values[place / 4u][place % 4u];
+}
+
+fn term_of(p: vec4f, g: vec4f, least: vec4f) -> vec4f {
+    return statistic(p, g, least);
+}
+
+fn least_of(at: u32) -> vec4f {
+    return least(at, 0u, Near());
+}
+
+fn least_in_row(row: u32) -> vec4f {
+    return vec4f(select(value(own.values + row), LARGEST.x, own.views == 1u));
+}
+
+fn least_in_column(column: u32) -> vec4f {
+    return values[last.values / 4u + column];
 }
 
 fn gathered(a: vec4f, b: vec4f) -> vec4f {
@@ -25,26 +41,32 @@ fn begin(first_view: u32) {
     last = views[first_view + own.views - 1u];
 }
 
+// What a lane finds once for its column of a tile.
+struct Near { column: vec4f }
+
+fn near_of(column: u32, matrix: u32) -> Near {
+    if GENERAL {
+        return Near();
+    }
+    return Near(least_in_column(column));
+}
+
 // The least of what the axes hold for each of four neighbours; zeros in padding. Where GENERAL is false, the tensor has
-// quads and at most two axes.
-fn least(at: u32) -> vec4f {
+// rows of whole vectors and two axes, or one axis.
+fn least(at: u32, row: u32, near: Near) -> vec4f {
+    if !GENERAL {
+        return min(near.column, least_in_row(row));
+    }
     let first = (call.element + at - own.first) * 4u;
     let element = vec4u(first, first + 1u, first + 2u, first + 3u);
     let inside = element < vec4u(own.len);
-    if !GENERAL {
-        let row = quotient(first, last.size);
-        let column = last.values + first - row * last.size.by;
-        let four = vec4f(values[column], values[column + 1u], values[column + 2u], values[column + 3u]);
-        let other = vec4f(values[own.values + row]);
-        return select(vec4f(), select(min(four, other), four, own.views == 1u), inside);
-    }
     var found = vec4f(LARGEST);
     var rest = min(element, vec4u(own.len - 1u));
     for (var axis = own.first_view + own.views; axis > own.first_view; axis--) {
         let size = views[axis - 1u].size;
         let above = quotients(rest, size);
         let place = views[axis - 1u].values + rest - above * size.by;
-        found = min(found, vec4f(values[place.x], values[place.y], values[place.z], values[place.w]));
+        found = min(found, vec4f(value(place.x), value(place.y), value(place.z), value(place.w)));
         rest = above;
     }
     return select(vec4f(), found, inside);

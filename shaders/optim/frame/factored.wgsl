@@ -10,8 +10,6 @@ struct View {
     len: u32,
     first_view: u32,
     views: u32,
-    // Whether four neighbours share all coordinates but the last, in which they follow each other.
-    quads: u32,
     // Where its ratio lies.
     ratio: u32,
     // Where means of the first view's values over the second view's axis lie, or NONE; what lies within that axis.
@@ -43,6 +41,7 @@ const ONE = 0u;
 const FOUR_OUTPUTS = 1u;
 const FOUR_TERMS = 2u;
 
+// What stands for four neighbours; where the tensor has a value for each element, the column.
 struct Factors { row: vec4f, column: vec4f, mean: vec4f, whole: bool }
 
 fn high(a: vec4u, b: u32) -> vec4u {

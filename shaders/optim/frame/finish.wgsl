@@ -2,7 +2,7 @@
 struct Entry { view: u32, first: u32, parts: u32 }
 
 @group(0) @binding(3) var<storage, read> views: array<View>;
-@group(0) @binding(4) var<storage, read_write> values: array<f32>;
+@group(0) @binding(4) var<storage, read_write> values: array<vec4f>;
 @group(0) @binding(5) var<storage, read> entries: array<Entry>;
 @group(0) @binding(6) var<storage, read> parts: array<f32>;
 
@@ -27,5 +27,5 @@ fn main(
         total = gathered(total, vec4f(parts[entry.parts + piece * outputs + output], 0.0, 0.0, 0.0));
     }
     let at = views[entry.view].values + output;
-    values[at] = finished(values[at], total.x, views[entry.view].size.by);
+    values[at / 4u][at % 4u] = finished(value(at), total.x, views[entry.view].size.by);
 }

@@ -5,17 +5,22 @@ struct Entry { view: u32, first: u32, parts: u32 }
 @group(0) @binding(3) var<storage, read> params: array<vec4f>;
 @group(0) @binding(4) var<storage, read> grads: array<vec4f>;
 @group(0) @binding(5) var<storage, read> views: array<View>;
-@group(0) @binding(6) var<storage, read_write> values: array<f32>;
+@group(0) @binding(6) var<storage, read_write> values: array<vec4f>;
 @group(0) @binding(7) var<storage, read> entries: array<Entry>;
 @group(0) @binding(8) var<storage, read_write> parts: array<f32>;
 
 fn put(entry: Entry, piece: u32, output: u32, total: f32) {
     if entry.parts == NONE {
         let at = views[entry.view].values + output;
-        values[at] = finished(values[at], total, views[entry.view].size.by);
+        values[at / 4u][at % 4u] = finished(value(at), total, views[entry.view].size.by);
     } else {
         parts[entry.parts + piece * views[entry.view].outputs + output] = total;
     }
+}
+
+fn term(at: u32, least: vec4f) -> vec4f {
+    let p = params[at];
+    return term_of(p, gradient(grads[at], p, at), least);
 }
 
 @compute @workgroup_size(128)
@@ -34,30 +39,44 @@ fn main(
         return;
     }
     // Neighbours take what is neighbouring.
-    var output = thread % view.units;
-    var piece = thread / view.units;
-    if view.four == FOUR_TERMS {
-        output = thread / view.pieces;
-        piece = thread % view.pieces;
-    }
-    let origin = output / view.output_by * view.output_outer + output % view.output_by * view.output_inner;
+    let along = view.four == FOUR_TERMS;
+    let divisor = select(view.units, view.pieces, along);
+    let quotient_of = thread / divisor;
+    let rest = thread - quotient_of * divisor;
+    let output = select(rest, quotient_of, along);
+    let piece = select(quotient_of, rest, along);
+    let above_output = output / view.output_by;
+    let origin = above_output * view.output_outer + (output - above_output * view.output_by) * view.output_inner;
     let start = view.first - call.element;
     let end = arrayLength(&grads);
     var total = vec4f();
-    for (var i = piece; i < view.terms; i += view.pieces) {
-        var element = origin + i * view.term_outer;
-        if view.term.by != 1u {
+    if GENERAL {
+        for (var i = piece; i < view.terms; i += view.pieces) {
             let above = quotient(i, view.term);
-            element = origin + above * view.term_outer + (i - above * view.term.by) * view.term_inner;
-        }
-        let at = start + element / 4u;
-        if at < end {
-            let p = params[at];
-            var x = term_of(p, gradient(grads[at], p, at), at);
-            if view.four == ONE {
-                x = vec4f(x[element % 4u], 0.0, 0.0, 0.0);
+            let element = origin + above * view.term_outer + (i - above * view.term.by) * view.term_inner;
+            let at = start + element / 4u;
+            if at < end {
+                var x = term(at, least_of(at));
+                if view.four == ONE {
+                    x = vec4f(x[element % 4u], 0.0, 0.0, 0.0);
+                }
+                total = gathered(total, x);
             }
-            total = gathered(total, x);
+        }
+    } else {
+        // Either down columns of four or along a row: loops, because only these are left out where they are not taken.
+        let least = select(least_in_column(output), least_in_row(output), along);
+        for (var i = select(piece, view.terms, along); i < view.terms; i += view.pieces) {
+            let at = start + (origin + i * view.term_outer) / 4u;
+            if at < end {
+                total = gathered(total, term(at, min(least, least_in_row(i))));
+            }
+        }
+        for (var i = select(view.terms, piece, along); i < view.terms; i += view.pieces) {
+            let at = start + (origin + i * view.term_outer) / 4u;
+            if at < end {
+                total = gathered(total, term(at, min(least, least_in_column(i))));
+            }
         }
     }
     if view.four == FOUR_OUTPUTS {

@@ -1,3 +1,3 @@
-fn updated(p: vec4f, g: vec4f, s: ptr<function, State>, at: u32) -> vec4f {
-    return rule(p, g, s, factors(at), ratio_now);
+fn updated(p: vec4f, g: vec4f, s: ptr<function, State>, at: u32, row: u32, near: Near) -> vec4f {
+    return rule(p, g, s, factors(at, row, near), ratio_now);
 }

@@ -30,7 +30,7 @@ fn renewed(old: f32, mean: f32) -> f32 {
 // The product of rows and columns may not fit where it is not divided first.
 fn direction(g: vec4f, f: Factors) -> vec4f {
     let part = f.row / at_least_tiny(select(f.mean, vec4f(hyper.mean_floor), f.mean < vec4f(hyper.mean_floor)));
-    let variance = select(part * f.column, f.row, f.whole);
+    let variance = select(part, vec4f(1.0), f.whole) * f.column;
     let floor = vec4f(hyper.variance_floor);
     return g / sqrt(at_least_tiny(select(variance, floor, variance < floor)));
 }

@@ -1,0 +1,35 @@
+// Sums what a rule measures over tiles, one a workgroup.
+@group(0) @binding(3) var<storage, read> params: array<vec4f>;
+@group(0) @binding(4) var<storage, read> grads: array<vec4f>;
+@group(0) @binding(8) var<storage, read_write> parts: array<vec2f>;
+
+fn added(x: vec4f) -> f32 {
+    return (x.x + x.y) + (x.z + x.w);
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let number = group.y * groups.x + group.x;
+    // Before anything is decided: then one load serves all lanes.
+    let tile = tiles[call.first + number];
+    begin(tile.view);
+    if number >= call.len || gate.skip != 0u {
+        return;
+    }
+    let near = near_of(tile.column + min(lane, tile.width - 1u), tile.matrix);
+    let rows = select(0u, tile.rows, lane < tile.width);
+    var at = tile.first + lane;
+    var total = Measured(vec4f(), vec4f());
+    for (var i = 0u; i < rows; i++) {
+        let p = params[at];
+        let found = measure(p, gradient(grads[at], p, at), factors(at, tile.row + i, near));
+        total.first += found.first;
+        total.second += found.second;
+        at += tile.stride;
+    }
+    finish(call.first + number, lane, vec2f(added(total.first), added(total.second)));
+}

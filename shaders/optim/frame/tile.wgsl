@@ -1,0 +1,16 @@
+// A part of a tensor in the window, a column of vectors of four for each lane. Where GENERAL is false it lies in one
+// matrix: `row`, `column` and `matrix` say where it begins.
+struct Tile {
+    first: u32,
+    rows: u32,
+    width: u32,
+    stride: u32,
+    view: u32,
+    row: u32,
+    column: u32,
+    matrix: u32,
+}
+
+@group(0) @binding(5) var<storage, read> views: array<View>;
+@group(0) @binding(6) var<storage, read> values: array<vec4f>;
+@group(0) @binding(7) var<storage, read> tiles: array<Tile>;
