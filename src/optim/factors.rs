@@ -22,7 +22,7 @@ pub(super) struct Factors {
     pub(super) ratios: Range<usize>,
     /// Elements of each tensor.
     pub(super) lens: Buffer<f32>,
-    /// What invocations have gathered, where several share an output.
+    /// What invocations have gathered, where several share an output; of maxima, one for each value of the state.
     pub(super) parts: Buffer<f32>,
     /// View, first invocation and first part of each workgroup.
     pub(super) statistics: Buffer<[u32; 3]>,
@@ -67,7 +67,7 @@ impl Factors {
         gpu: &Gpu,
         layout: &Layout,
         rules: impl Fn(usize) -> &'r R,
-        in_place: bool,
+        is_mean: bool,
     ) -> Result<Self, Error> {
         let factors = |span: &Span| rules(span.group).factors(&span.shape);
         let mut places = Places::new();
@@ -124,12 +124,12 @@ impl Factors {
             }
             tables.means.extend(means);
             let parts = tables.parts;
-            for cut in 0..windows {
+            for cut in (0..windows).filter(|_| is_mean) {
                 statistics_of.begin_window(window + cut, tables.statistics.len());
                 let mut parts = parts;
                 for index in first_view..tables.views.len() {
                     let view = &tables.views[index];
-                    let whole = in_place && view.all_pieces == 1;
+                    let whole = view.all_pieces == 1;
                     let threads = view.units as usize * view.pieces as usize;
                     let own = (view.pieces * view.outputs) as usize;
                     let at = if whole { NONE } else { count(parts + cut * own) };
@@ -142,7 +142,7 @@ impl Factors {
             let mut at = parts;
             for index in first_view..tables.views.len() {
                 let view = &tables.views[index];
-                if in_place && view.all_pieces == 1 {
+                if is_mean && view.all_pieces == 1 {
                     continue;
                 }
                 let firsts = (0..view.outputs as usize).step_by(LANES);
@@ -152,6 +152,9 @@ impl Factors {
             if !built.iter().any(|(group, known, _)| (*group, &known.shape) == (span.group, &span.shape)) {
                 built.push((span.group, span.clone(), own));
             }
+        }
+        if !is_mean {
+            tables.parts = state;
         }
         statistics_of.end(tables.statistics.len());
         tiles_of.end(tables.tiles.len());

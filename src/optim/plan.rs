@@ -167,7 +167,7 @@ impl Plan {
                 let kernel = gpu.kernel(&source)?;
                 let bind = |window: Window| {
                     let mut regions = vec![block, hyper, params.gate().region()];
-                    regions.extend(self.storage(*stage, params, &window));
+                    regions.extend(self.storage(*stage, rule.family(), params, &window));
                     let slots = rule.slots().iter().zip(&self.slots);
                     let slots = slots.filter(|(slot, _)| stage.access(rule.family(), slot).is_some());
                     regions.extend(slots.filter_map(|(_, kept)| Some(kept.as_ref()?.region(&window))));
@@ -193,11 +193,20 @@ impl Plan {
     }
 
     /// As [`Stage::storage`].
-    fn storage<'a>(&'a self, stage: Stage, params: &'a ParamStore, window: &Window) -> Vec<Region<'a>> {
+    fn storage<'a>(
+        &'a self,
+        stage: Stage,
+        family: Family,
+        params: &'a ParamStore,
+        window: &Window,
+    ) -> Vec<Region<'a>> {
         let both = || [params.params().window(window), params.grads().window(window)];
         if let Some(factors) = &self.factors {
             let (views, values) = (factors.views.region(), factors.values.region());
             return match stage {
+                Stage::Statistics if family == (Family::Factored { ratio: false }) => {
+                    [&both()[..], &[views, values, factors.tiles.region(), factors.parts.region()]].concat()
+                }
                 Stage::Statistics => {
                     let own = [views, values, factors.statistics.region(), factors.parts.region()];
                     [&both()[..], &own].concat()

@@ -36,7 +36,11 @@ impl Stage {
     pub(super) fn storage(self, family: Family) -> &'static [Binding] {
         use Binding::{Read, ReadWrite};
         match (self, family) {
+            (Self::Statistics, Family::Factored { ratio: false }) => {
+                &[Read, Read, Read, Read, Read, ReadWrite]
+            }
             (Self::Statistics, _) => &[Read, Read, Read, ReadWrite, Read, ReadWrite],
+            (Self::Finish, Family::Factored { ratio: false }) => &[Read, ReadWrite, Read, ReadWrite],
             (Self::Finish, _) => &[Read, ReadWrite, Read, Read],
             (Self::Means, _) => &[ReadWrite, Read],
             (Self::Measure, Family::Factored { .. }) => &[Read, Read, Read, Read, Read, ReadWrite],
@@ -104,7 +108,11 @@ impl Stage {
             KernelClass::Plain => [text!("measure_joined"), text!("joined")].concat(),
         };
         let own = match (self, family) {
+            (Self::Statistics, Family::Factored { ratio: false }) => {
+                [text!("tile"), text!("maxima")].concat()
+            }
             (Self::Statistics, _) => text!("statistics").into(),
+            (Self::Finish, Family::Factored { ratio: false }) => text!("maxima_finish").into(),
             (Self::Finish, _) => text!("finish").into(),
             (Self::Means, _) => [&lanes, text!("means"), text!("joined")].concat(),
             (Self::Measure, Family::Factored { .. }) => {
@@ -134,6 +142,7 @@ impl Stage {
         };
         let lookups = match (self, family) {
             (Self::Means | Self::Ratio, _)
+            | (Self::Finish, Family::Factored { ratio: false })
             | (_, Family::Element | Family::Around | Family::Tensor { .. }) => "",
             (_, Family::Factored { ratio: true }) => text!("matrix"),
             (_, Family::Factored { ratio: false }) => text!("axes"),

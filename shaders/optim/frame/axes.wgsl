@@ -4,34 +4,6 @@ fn value(place: u32) -> f32 {
     return values[place / 4u][place % 4u];
 }
 
-fn term_of(p: vec4f, g: vec4f, least: vec4f) -> vec4f {
-    return statistic(p, g, least);
-}
-
-fn least_of(at: u32) -> vec4f {
-    return least(at, 0u, Near());
-}
-
-fn least_in_row(row: u32) -> vec4f {
-    return vec4f(select(value(own.values + row), LARGEST.x, own.views == 1u));
-}
-
-fn least_in_column(column: u32) -> vec4f {
-    return values[last.values / 4u + column];
-}
-
-fn gathered(a: vec4f, b: vec4f) -> vec4f {
-    return max(a, b);
-}
-
-fn folded(x: vec4f) -> f32 {
-    return max(max(x.x, x.y), max(x.z, x.w));
-}
-
-fn finished(old: f32, total: f32, count: u32) -> f32 {
-    return total;
-}
-
 // The tensor: its first and its last axis.
 var<private> own: View;
 var<private> last: View;
@@ -48,14 +20,14 @@ fn near_of(column: u32, matrix: u32) -> Near {
     if GENERAL {
         return Near();
     }
-    return Near(least_in_column(column));
+    return Near(values[last.values / 4u + column]);
 }
 
 // The least of what the axes hold for each of four neighbours; zeros in padding. Where GENERAL is false, the tensor has
 // rows of whole vectors and two axes, or one axis.
 fn least(at: u32, row: u32, near: Near) -> vec4f {
     if !GENERAL {
-        return min(near.column, least_in_row(row));
+        return min(near.column, vec4f(select(value(own.values + row), LARGEST.x, own.views == 1u)));
     }
     let first = (call.element + at - own.first) * 4u;
     let element = vec4u(first, first + 1u, first + 2u, first + 3u);

@@ -4,23 +4,6 @@ fn value(place: u32) -> f32 {
     return values[place / 4u][place % 4u];
 }
 
-fn term_of(p: vec4f, g: vec4f, least: vec4f) -> vec4f {
-    return statistic(p, g);
-}
-
-// There is no least.
-fn least_of(at: u32) -> vec4f {
-    return vec4f();
-}
-
-fn least_in_row(row: u32) -> vec4f {
-    return vec4f();
-}
-
-fn least_in_column(column: u32) -> vec4f {
-    return vec4f();
-}
-
 fn gathered(a: vec4f, b: vec4f) -> vec4f {
     return a + b;
 }

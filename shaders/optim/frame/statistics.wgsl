@@ -18,9 +18,9 @@ fn put(entry: Entry, piece: u32, output: u32, total: f32) {
     }
 }
 
-fn term(at: u32, least: vec4f) -> vec4f {
+fn term(at: u32) -> vec4f {
     let p = params[at];
-    return term_of(p, gradient(grads[at], p, at), least);
+    return statistic(p, gradient(grads[at], p, at));
 }
 
 @compute @workgroup_size(128)
@@ -56,7 +56,7 @@ fn main(
             let element = origin + above * view.term_outer + (i - above * view.term.by) * view.term_inner;
             let at = start + element / 4u;
             if at < end {
-                var x = term(at, least_of(at));
+                var x = term(at);
                 if view.four == ONE {
                     x = vec4f(x[element % 4u], 0.0, 0.0, 0.0);
                 }
@@ -65,17 +65,16 @@ fn main(
         }
     } else {
         // Either down columns of four or along a row: loops, because only these are left out where they are not taken.
-        let least = select(least_in_column(output), least_in_row(output), along);
         for (var i = select(piece, view.terms, along); i < view.terms; i += view.pieces) {
             let at = start + (origin + i * view.term_outer) / 4u;
             if at < end {
-                total = gathered(total, term(at, min(least, least_in_row(i))));
+                total = gathered(total, term(at));
             }
         }
         for (var i = select(view.terms, piece, along); i < view.terms; i += view.pieces) {
             let at = start + (origin + i * view.term_outer) / 4u;
             if at < end {
-                total = gathered(total, term(at, min(least, least_in_column(i))));
+                total = gathered(total, term(at));
             }
         }
     }

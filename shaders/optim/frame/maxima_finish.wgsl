@@ -1,0 +1,26 @@
+// Takes over the maxima, and leaves zeros for the next step.
+struct Entry { view: u32, first: u32, parts: u32 }
+
+@group(0) @binding(3) var<storage, read> views: array<View>;
+@group(0) @binding(4) var<storage, read_write> values: array<f32>;
+@group(0) @binding(5) var<storage, read> entries: array<Entry>;
+@group(0) @binding(6) var<storage, read_write> maxima: array<u32>;
+
+@compute @workgroup_size(128)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let number = group.y * groups.x + group.x;
+    if number >= call.len || gate.skip != 0u {
+        return;
+    }
+    let entry = entries[call.first + number];
+    let output = entry.first + lane;
+    if output < views[entry.view].outputs {
+        let at = views[entry.view].values + output;
+        values[at] = bitcast<f32>(maxima[at]);
+        maxima[at] = 0u;
+    }
+}
