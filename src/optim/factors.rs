@@ -17,12 +17,12 @@ const LANES: usize = 128;
 #[derive(Debug)]
 pub(super) struct Factors {
     pub(super) views: Buffer<View>,
-    /// State; then what is computed from it in a step: means, and a ratio for each tensor.
+    /// State; then what is computed in a step: the next maxima, or means; and a ratio for each tensor.
     pub(super) values: Arc<Buffer<f32>>,
     pub(super) ratios: Range<usize>,
     /// Elements of each tensor.
     pub(super) lens: Buffer<f32>,
-    /// What invocations have gathered, where several share an output; of maxima, one for each value of the state.
+    /// What invocations have gathered, where several share an output.
     pub(super) parts: Buffer<f32>,
     /// View, first invocation and first part of each workgroup.
     pub(super) statistics: Buffer<[u32; 3]>,
@@ -117,7 +117,9 @@ impl Factors {
                 view.first_view = count(first_view);
                 view.values = count(*first);
                 view.ratio = count(tensor);
-                if !means.is_empty() {
+                if !is_mean {
+                    view.means = count(state + first);
+                } else if !means.is_empty() {
                     view.means = count(state + tables.means.len());
                 }
                 tables.views.push(view);
@@ -153,14 +155,11 @@ impl Factors {
                 built.push((span.group, span.clone(), own));
             }
         }
-        if !is_mean {
-            tables.parts = state;
-        }
         statistics_of.end(tables.statistics.len());
         tiles_of.end(tables.tiles.len());
         finish_of.push(tables.finish.len());
         means_of.push(tables.means.len());
-        Self::upload(gpu, layout, tables, state, tiles_of).map(|built_tables| Self {
+        Self::upload(gpu, layout, tables, (state, is_mean), tiles_of).map(|built_tables| Self {
             statistics_of,
             finish_of,
             means_of,
@@ -174,11 +173,12 @@ impl Factors {
         gpu: &Gpu,
         layout: &Layout,
         mut tables: Tables,
-        state: usize,
+        (state, is_mean): (usize, bool),
         tiles_of: Ends,
     ) -> Result<Self, Error> {
         // Bindings begin at multiples of 256 bytes.
-        let first_ratio = (state + tables.means.len()).next_multiple_of(64);
+        let computed = if is_mean { tables.means.len() } else { state };
+        let first_ratio = (state + computed).next_multiple_of(64);
         let ratios = first_ratio..first_ratio + layout.spans().len();
         for view in &mut tables.views {
             view.ratio += count(first_ratio);

@@ -204,12 +204,12 @@ impl Plan {
         if let Some(factors) = &self.factors {
             let (views, values) = (factors.views.region(), factors.values.region());
             return match stage {
-                Stage::Statistics if family == (Family::Factored { ratio: false }) => {
-                    [&both()[..], &[views, values, factors.tiles.region(), factors.parts.region()]].concat()
-                }
                 Stage::Statistics => {
                     let own = [views, values, factors.statistics.region(), factors.parts.region()];
                     [&both()[..], &own].concat()
+                }
+                Stage::Finish if family == (Family::Factored { ratio: false }) => {
+                    vec![views, values, factors.finish.region()]
                 }
                 Stage::Finish => vec![views, values, factors.finish.region(), factors.parts.region()],
                 Stage::Means => vec![values, factors.means.region()],

@@ -28,7 +28,7 @@ impl Stage {
             Family::Factored { ratio: true } => {
                 &[Self::Statistics, Self::Finish, Self::Means, Self::Measure, Self::Ratio, Self::Update]
             }
-            Family::Factored { ratio: false } => &[Self::Statistics, Self::Update, Self::Finish],
+            Family::Factored { ratio: false } => &[Self::Update, Self::Finish],
         }
     }
 
@@ -36,11 +36,8 @@ impl Stage {
     pub(super) fn storage(self, family: Family) -> &'static [Binding] {
         use Binding::{Read, ReadWrite};
         match (self, family) {
-            (Self::Statistics, Family::Factored { ratio: false }) => {
-                &[Read, Read, Read, Read, Read, ReadWrite]
-            }
             (Self::Statistics, _) => &[Read, Read, Read, ReadWrite, Read, ReadWrite],
-            (Self::Finish, Family::Factored { ratio: false }) => &[Read, ReadWrite, Read, ReadWrite],
+            (Self::Finish, Family::Factored { ratio: false }) => &[Read, ReadWrite, Read],
             (Self::Finish, _) => &[Read, ReadWrite, Read, Read],
             (Self::Means, _) => &[ReadWrite, Read],
             (Self::Measure, Family::Factored { .. }) => &[Read, Read, Read, Read, Read, ReadWrite],
@@ -49,7 +46,8 @@ impl Stage {
             (Self::Ratio, _) => &[Read, Read, ReadWrite],
             (Self::Update, Family::Element | Family::Around) => &[ReadWrite, Read],
             (Self::Update, Family::Tensor { .. }) => &[ReadWrite, Read, Read, Read],
-            (Self::Update, Family::Factored { .. }) => &[ReadWrite, Read, Read, Read, Read],
+            (Self::Update, Family::Factored { ratio: true }) => &[ReadWrite, Read, Read, Read, Read],
+            (Self::Update, Family::Factored { ratio: false }) => &[ReadWrite, Read, Read, ReadWrite, Read],
         }
     }
 
@@ -108,9 +106,6 @@ impl Stage {
             KernelClass::Plain => [text!("measure_joined"), text!("joined")].concat(),
         };
         let own = match (self, family) {
-            (Self::Statistics, Family::Factored { ratio: false }) => {
-                [text!("tile"), text!("maxima")].concat()
-            }
             (Self::Statistics, _) => text!("statistics").into(),
             (Self::Finish, Family::Factored { ratio: false }) => text!("maxima_finish").into(),
             (Self::Finish, _) => text!("finish").into(),

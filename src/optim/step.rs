@@ -133,17 +133,15 @@ fn parts(stage: Stage, inputs: &Inputs<'_>, run: &Run) -> Vec<(usize, Range<usiz
     let all = |range: Range<usize>| if range.is_empty() { Vec::new() } else { vec![(0, range)] };
     let (tensors, Inputs { chunks, factors, .. }) = (run.tensors.clone(), inputs);
     match stage {
-        Stage::Statistics if inputs.family == (Family::Factored { ratio: true }) => {
+        Stage::Statistics => {
             factors.map_or(Vec::new(), |factors| factors.statistics_of.of(tensors).collect())
         }
         Stage::Finish => factors.map_or(Vec::new(), |factors| all(rows(&factors.finish_of))),
         Stage::Means => factors.map_or(Vec::new(), |factors| all(rows(&factors.means_of))),
-        Stage::Statistics | Stage::Measure | Stage::Update if factors.is_some() => {
+        Stage::Measure | Stage::Update if factors.is_some() => {
             factors.map_or(Vec::new(), |factors| factors.tiles_of.of(tensors).collect())
         }
-        Stage::Statistics | Stage::Measure => {
-            chunks.map_or(Vec::new(), |chunks| chunks.of(tensors).collect())
-        }
+        Stage::Measure => chunks.map_or(Vec::new(), |chunks| chunks.of(tensors).collect()),
         Stage::Ratio => all(tensors),
         Stage::Update => runs::cut(inputs.layout, run.range.clone())
             .map(|(window, range)| (window, range.start / 4..range.end / 4))

@@ -1,9 +1,5 @@
 // Maxima: each view holds one axis, those of a tensor in order.
 
-fn value(place: u32) -> f32 {
-    return values[place / 4u][place % 4u];
-}
-
 // The tensor: its first and its last axis.
 var<private> own: View;
 var<private> last: View;
@@ -20,7 +16,8 @@ fn near_of(column: u32, matrix: u32) -> Near {
     if GENERAL {
         return Near();
     }
-    return Near(values[last.values / 4u + column]);
+    let first = last.values + column * 4u;
+    return Near(vec4f(value(first), value(first + 1u), value(first + 2u), value(first + 3u)));
 }
 
 // The least of what the axes hold for each of four neighbours; zeros in padding. Where GENERAL is false, the tensor has

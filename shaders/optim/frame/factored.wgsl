@@ -12,7 +12,8 @@ struct View {
     views: u32,
     // Where its ratio lies.
     ratio: u32,
-    // Where means of the first view's values over the second view's axis lie, or NONE; what lies within that axis.
+    // Where means of the first view's values over the second view's axis lie, or NONE, or the next maxima; what lies within
+    // that axis.
     means: u32,
     mean_stride: Divisor,
     // Where the values begin; the axis, and what lies within it.

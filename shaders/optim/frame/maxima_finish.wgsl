@@ -2,9 +2,8 @@
 struct Entry { view: u32, first: u32, parts: u32 }
 
 @group(0) @binding(3) var<storage, read> views: array<View>;
-@group(0) @binding(4) var<storage, read_write> values: array<f32>;
+@group(0) @binding(4) var<storage, read_write> values: array<u32>;
 @group(0) @binding(5) var<storage, read> entries: array<Entry>;
-@group(0) @binding(6) var<storage, read_write> maxima: array<u32>;
 
 @compute @workgroup_size(128)
 fn main(
@@ -19,8 +18,8 @@ fn main(
     let entry = entries[call.first + number];
     let output = entry.first + lane;
     if output < views[entry.view].outputs {
-        let at = views[entry.view].values + output;
-        values[at] = bitcast<f32>(maxima[at]);
-        maxima[at] = 0u;
+        let next = views[entry.view].means + output;
+        values[views[entry.view].values + output] = values[next];
+        values[next] = 0u;
     }
 }

@@ -1,4 +1,5 @@
 // Sums what a rule measures over tiles, one a workgroup.
+@group(0) @binding(6) var<storage, read> values: array<vec4f>;
 @group(0) @binding(3) var<storage, read> params: array<vec4f>;
 @group(0) @binding(4) var<storage, read> grads: array<vec4f>;
 @group(0) @binding(8) var<storage, read_write> parts: array<vec2f>;

@@ -12,5 +12,4 @@ struct Tile {
 }
 
 @group(0) @binding(5) var<storage, read> views: array<View>;
-@group(0) @binding(6) var<storage, read> values: array<vec4f>;
 @group(0) @binding(7) var<storage, read> tiles: array<Tile>;

@@ -1,3 +1,51 @@
+// The values, and from `means` of each view on the maxima that become the next ones. As bits, numbers without a sign have
+// the order of their values, so that the order of invocations does not matter; a NaN comes last.
+@group(0) @binding(6) var<storage, read_write> values: array<atomic<u32>>;
+
+fn value(place: u32) -> f32 {
+    return bitcast<f32>(atomicLoad(&values[place]));
+}
+
+fn put(place: u32, bits: u32) {
+    atomicMax(&values[place], bits);
+}
+
+// Puts what belongs to four neighbours to each of their axes.
+fn put_axes(at: u32, bits: vec4u) {
+    let first = (call.element + at - own.first) * 4u;
+    for (var i = 0u; i < min(4u, own.len - min(own.len, first)); i++) {
+        var rest = first + i;
+        for (var axis = own.first_view + own.views; axis > own.first_view; axis--) {
+            let above = quotient(rest, views[axis - 1u].size);
+            put(views[axis - 1u].means + rest - above * views[axis - 1u].size.by, bits[i]);
+            rest = above;
+        }
+    }
+}
+
+// Of the rows of a lane's column.
+var<private> column_bits: vec4u;
+
 fn updated(p: vec4f, g: vec4f, s: ptr<function, State>, at: u32, row: u32, near: Near) -> vec4f {
-    return rule(p, g, s, least(at, row, near));
+    let known = least(at, row, near);
+    let bits = bitcast<vec4u>(statistic(p, g, known));
+    if GENERAL {
+        put_axes(at, bits);
+    } else {
+        column_bits = max(column_bits, bits);
+        if own.views > 1u {
+            put(own.means + row, max(max(bits.x, bits.y), max(bits.z, bits.w)));
+        }
+    }
+    return rule(p, g, s, known);
+}
+
+fn leave(column: u32) {
+    if !GENERAL {
+        let place = last.means + column * 4u;
+        put(place, column_bits.x);
+        put(place + 1u, column_bits.y);
+        put(place + 2u, column_bits.z);
+        put(place + 3u, column_bits.w);
+    }
 }

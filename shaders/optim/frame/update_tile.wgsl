@@ -25,4 +25,5 @@ fn main(
         store(at, state);
         at += tile.stride;
     }
+    leave(tile.column + lane);
 }
