@@ -6,7 +6,7 @@ use crate::gpu::{Binding, KernelClass};
 pub(super) enum Stage {
     /// What stands for tensors, or pieces of it.
     Statistics,
-    /// Pieces joined.
+    /// Pieces joined, or the next maxima taken over.
     Finish,
     /// Means of what stands for tensors.
     Means,
