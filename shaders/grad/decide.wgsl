@@ -30,7 +30,9 @@ struct Entry {
     applied: u32,
     skipped: u32,
     skipped_in_a_row: u32,
-    @size(224) history: u32,
+    history: u32,
+    // By a member: GLSL has no attribute for it.
+    padding: array<u32, 55>,
 }
 
 @group(0) @binding(0) var<uniform> call: Call;

@@ -110,6 +110,15 @@ fn every_kernel_agrees_with_rust() {
     }
 }
 
+/// naga's GLSL has neither, and says nothing.
+#[test]
+fn no_kernel_pads_by_an_attribute() {
+    for KernelListing { source, .. } in gradus::kernel_listings() {
+        let padded = ["@size", "@align"].into_iter().find(|attribute| source.wgsl.contains(attribute));
+        assert_eq!(padded, None, "{}", source.name);
+    }
+}
+
 #[test]
 fn the_state_of_every_rule_is_its_slots() {
     for entry in RULES.iter().filter(|entry| entry.family != Family::Around) {
