@@ -55,11 +55,11 @@ fn run(args: &Args) -> Result<()> {
         let name = label(&options);
         writeln!(out, "{name:<38}{slots:>8}{bytes:>14}{each:>10.4}{theory:>10}")?;
         // Tables and the constants of steps in flight are held against a part of a slot, where there is less than one.
-        let most = theory + (0.05 * theory).max(0.1 * BYTES);
+        let most = theory + 0.05 * theory.max(BYTES);
         ensure!(!is_resnet || each <= most, "{name} keeps {each} bytes a parameter, over 1.05 of {theory}");
     }
     if is_resnet {
-        writeln!(out, "nothing is over 1.05 of theory, nor over 0.1 of a slot more where that is less")?;
+        writeln!(out, "nothing is over 1.05 of theory, nor over 0.05 of a slot where there is less")?;
     }
     Ok(())
 }

@@ -149,7 +149,8 @@ impl Factors {
                 }
                 let firsts = (0..view.outputs as usize).step_by(LANES);
                 tables.finish.extend(firsts.map(|first| [count(index), count(first), count(at)]));
-                at += view.outputs as usize * view.all_pieces as usize;
+                // Maxima leave no pieces.
+                at += if is_mean { view.outputs as usize * view.all_pieces as usize } else { 0 };
             }
             if !built.iter().any(|(group, known, _)| (*group, &known.shape) == (span.group, &span.shape)) {
                 built.push((span.group, span.clone(), own));
@@ -202,6 +203,8 @@ impl Factors {
             check_binding(layout, what, words)?;
         }
         let parts = match gpu.class() {
+            // Maxima are not summed.
+            _ if !is_mean => 0,
             KernelClass::CpuSubgroup8 => TILE_WIDTH,
             KernelClass::Plain => 1,
         };

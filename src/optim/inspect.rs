@@ -28,7 +28,7 @@ pub(super) struct Names {
 const CALL: &str = "rule(p, g, s)";
 const SIGNATURE: &str = "fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f";
 /// What a typo may have meant, beside names of the text itself.
-const COMMON: &str = "hyper call averaged squared sign_of at_least_tiny TINY LARGEST vec4f f32 State abs sign min \
+const COMMON: &str = "hyper call averaged squared sign_of at_least_tiny held TINY LARGEST vec4f f32 State abs sign min \
                       max clamp select sqrt inverseSqrt exp log mix fma all any";
 
 pub(super) fn is_identifier(name: &str) -> bool {

@@ -50,7 +50,7 @@ pub(super) const ONE: u32 = 0;
 const FOUR_OUTPUTS: u32 = 1;
 const FOUR_TERMS: u32 = 2;
 /// Terms, or vectors of four of them, that one invocation gathers.
-const TERMS: usize = 64;
+const TERMS: usize = 128;
 /// Few enough to be joined by one invocation.
 const MOST_PIECES: usize = 1024;
 
