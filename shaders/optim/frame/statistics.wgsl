@@ -64,14 +64,7 @@ fn main(
             }
         }
     } else {
-        // Either down columns of four or along a row: loops, because only these are left out where they are not taken.
-        for (var i = select(piece, view.terms, along); i < view.terms; i += view.pieces) {
-            let at = start + (origin + i * view.term_outer) / 4u;
-            if at < end {
-                total = gathered(total, term(at));
-            }
-        }
-        for (var i = select(view.terms, piece, along); i < view.terms; i += view.pieces) {
+        for (var i = piece; i < view.terms; i += view.pieces) {
             let at = start + (origin + i * view.term_outer) / 4u;
             if at < end {
                 total = gathered(total, term(at));
