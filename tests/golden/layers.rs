@@ -43,6 +43,11 @@ pub(crate) fn run(folder: &Folder, not_yet: &NotYet) -> Report {
             }
             bail!(error);
         };
+        let mut gpus = vec![auto, plain];
+        gpus.dedup_by_key(|gpu| gpu.class());
+        if gpus.len() == 1 {
+            println!("golden layers: {} has plain kernels only", gpus[0].info().name);
+        }
         let known: Vec<&str> = OPS.iter().map(|(op, _)| *op).collect();
         report.refuse_stale("op", not_yet.ops, &known);
         let file = folder.json("layers/cases.json")?;
@@ -51,7 +56,7 @@ pub(crate) fn run(folder: &Folder, not_yet: &NotYet) -> Report {
             cases,
             |body| waits(body, not_yet),
             |envelope, body| {
-                [&auto, &plain].iter().try_for_each(|gpu| {
+                gpus.iter().try_for_each(|gpu| {
                     check(gpu, folder, envelope, &body).with_context(|| format!("{:?} kernels", gpu.class()))
                 })
             },

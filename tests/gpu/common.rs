@@ -1,7 +1,10 @@
 //! A device, or a reason to skip; and numbers to compute on.
 
+use gradus::gpu::KernelChoice;
 use gradus::optim::{AnyRule, Optimizer};
 use gradus::{Gpu, GpuOptions, ParamStore};
+
+use crate::adapters;
 
 /// A device; `None`, visibly, where there is none and `GRADUS_ALLOW_NO_GPU` is set.
 pub(crate) fn gpu() -> Option<Gpu> {
@@ -10,13 +13,30 @@ pub(crate) fn gpu() -> Option<Gpu> {
 
 pub(crate) fn gpu_with(options: GpuOptions) -> Option<Gpu> {
     match Gpu::new(options) {
-        Ok(gpu) => Some(gpu),
+        Ok(gpu) => {
+            adapters::note_ran(&gpu);
+            Some(gpu)
+        }
         Err(error) if std::env::var_os("GRADUS_ALLOW_NO_GPU").is_some() => {
             eprintln!("SKIPPED: {error}");
+            adapters::note_skipped();
             None
         }
         Err(error) => panic!("{error}; GRADUS_ALLOW_NO_GPU=1 skips these tests"),
     }
+}
+
+/// A device for each class of kernels that the adapter has: where that is one, there is nothing to compare, and the
+/// test is counted as such.
+pub(crate) fn gpus_with(options: &GpuOptions) -> Vec<Gpu> {
+    let choices = [KernelChoice::Auto, KernelChoice::Plain];
+    let of = |kernels| gpu_with(GpuOptions { kernels, ..options.clone() });
+    let mut gpus: Vec<Gpu> = choices.into_iter().filter_map(of).collect();
+    gpus.dedup_by_key(|gpu| gpu.class());
+    if gpus.len() == 1 {
+        adapters::note_one_class();
+    }
+    gpus
 }
 
 /// A number in [-1, 1) that depends on its arguments alone and is exact in f32.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use gradus::gpu::KernelChoice;
 use gradus::grad::{ClipGradNorm, Noise, Penalty, Skip, Transforms};
 use gradus::optim::{self, Adafactor, AnyRule, Optimizer, Rule, SM3, StateDict};
 use gradus::{Error, Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
 use crate::common::{bits, gpu, gpu_with, gradients, noises, padding};
+use crate::network::gpus;
 
 const SMALL: [&[usize]; 12] = [
     &[],
@@ -271,8 +271,7 @@ fn agrees(gpu: &Gpu, shapes: &[&[usize]], json: &Value, steps: usize) {
 
 #[test]
 fn whole_tensors_agree_with_f64_in_both_classes_of_kernels() {
-    for kernels in [KernelChoice::Auto, KernelChoice::Plain] {
-        let Some(gpu) = gpu_with(GpuOptions { kernels, ..GpuOptions::default() }) else { return };
+    for gpu in gpus() {
         for json in options() {
             agrees(&gpu, &SMALL, &json, 6);
         }
@@ -311,11 +310,10 @@ fn tensors_may_lie_in_several_windows_and_buffers() {
 #[test]
 fn plain_matrices_and_vectors_agree_too() {
     const PLAIN: [&[usize]; 6] = [&[8], &[12, 16], &[9, 100], &[], &[64, 512], &[40, 300]];
-    for (kernels, binding) in
-        [(KernelChoice::Auto, None), (KernelChoice::Plain, None), (KernelChoice::Auto, Some(65_536))]
+    let cut = GpuOptions { max_binding_bytes: Some(65_536), ..GpuOptions::default() };
+    for (gpu, binding) in
+        gpus().into_iter().map(|gpu| (gpu, None)).chain(gpu_with(cut).map(|gpu| (gpu, Some(65_536))))
     {
-        let options_of = GpuOptions { kernels, max_binding_bytes: binding, ..GpuOptions::default() };
-        let Some(gpu) = gpu_with(options_of) else { return };
         for json in options() {
             let is_sm3 = json["name"] == "SM3";
             let deep: &[usize] = if is_sm3 { &[12, 4] } else { &[3, 12, 20] };

@@ -1,6 +1,7 @@
 //! What needs an adapter. Without one it fails and says how to install a software driver, unless
 //! `GRADUS_ALLOW_NO_GPU` is set.
 
+mod adapters;
 mod checkpoint;
 mod common;
 mod custom_rule;
@@ -51,3 +52,4 @@ mod tensor_oracle;
 mod tensor_rules;
 mod train;
 mod transforms;
+mod zz_summary;

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use gradus::gpu::{Buffer, KernelChoice, Recorder};
+use gradus::gpu::{Buffer, Recorder};
 use gradus::graph::{Graph, HostData, Plan, PlanOptions, Workspace};
 use gradus::{Gpu, GpuOptions, ParamStore};
 
-use crate::common::gpu_with;
+use crate::common::gpus_with;
 
 /// A device for each class of kernels; none, visibly, where there is no adapter and that is allowed.
 pub(crate) fn gpus() -> Vec<Gpu> {
-    let choices = [KernelChoice::Auto, KernelChoice::Plain];
-    choices.into_iter().filter_map(|kernels| gpu_with(GpuOptions { kernels, ..Default::default() })).collect()
+    gpus_with(&GpuOptions::default())
 }
 
 pub(crate) fn submit(gpu: &Gpu, plans: &[&Plan]) {

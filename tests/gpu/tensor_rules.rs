@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use gradus::gpu::KernelChoice;
 use gradus::grad::{ClipGradNorm, Noise, Penalty, Skip, Transforms};
 use gradus::optim::{self, AnyRule, Family, Optimizer, RULES, Rule, SGD};
 use gradus::params::GroupBuilder;
@@ -10,7 +9,7 @@ use gradus::schedule::CosineAnnealingLR;
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
-use crate::common::{bits, gpu_with, gradients, noises, padding, read_all};
+use crate::common::{bits, gpu_with, gpus_with, gradients, noises, padding, read_all};
 use crate::network::gpus;
 use crate::tensor_oracle::{Tensor, length};
 
@@ -52,19 +51,17 @@ pub(crate) fn options() -> Vec<(Value, Value)> {
     ]
 }
 
-fn small_windows(kernels: KernelChoice) -> GpuOptions {
+fn small_windows() -> GpuOptions {
     GpuOptions {
         max_binding_bytes: Some(65_536),
         max_buffer_bytes: Some(3 * 65_536),
-        kernels,
         ..GpuOptions::default()
     }
 }
 
 /// Both classes of kernels, with everything in one window and cut.
 pub(crate) fn devices() -> Vec<Gpu> {
-    let cut = [KernelChoice::Auto, KernelChoice::Plain].map(small_windows);
-    gpus().into_iter().chain(cut.into_iter().filter_map(gpu_with)).collect()
+    gpus().into_iter().chain(gpus_with(&small_windows())).collect()
 }
 
 pub(crate) fn data() -> Vec<Vec<f32>> {
@@ -208,7 +205,7 @@ fn noise_of(gpu: &Gpu, noise: &Noise) -> Vec<Vec<Vec<f64>>> {
 #[test]
 fn what_rides_in_the_frame_rides_in_every_stage() {
     let noise = Noise { eta: 0.02, gamma: 0.55, seed: 5 };
-    let Some(gpu) = gpu_with(small_windows(KernelChoice::Auto)) else { return };
+    let Some(gpu) = gpu_with(small_windows()) else { return };
     let noises = noise_of(&gpu, &noise);
     for rule in rules() {
         let mut built = build(&gpu, &(rule.clone(), json!({"lr": 0.1})));
