@@ -96,7 +96,7 @@ pub enum Error {
         got: usize,
     },
     /// Two tensors, inputs or groups of one name.
-    #[error("duplicate {kind} {name:?}")]
+    #[error("duplicate {kind} {name:?}{}", how_to_share(.kind))]
     Duplicate {
         /// What was named, as in `tensor`.
         kind: &'static str,
@@ -156,6 +156,15 @@ fn did_you_mean(nearest: &Option<String>) -> String {
     nearest.as_ref().map(|n| format!(", did you mean {n:?}?")).unwrap_or_default()
 }
 
+fn how_to_share(kind: &str) -> &'static str {
+    match kind {
+        "layer" | "parameter" => {
+            ": each has a name of its own; `Graph::tie` lets the parameters of two layers be one tensor"
+        }
+        _ => "",
+    }
+}
+
 /// The one of `known` that is most like `name`, if one is near.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = |k: &&str| strsim::jaro_winkler(&k.to_lowercase(), &name.to_lowercase());
@@ -172,6 +181,23 @@ impl Error {
         let known: Vec<&str> = known.into_iter().collect();
         let nearest = nearest(name, known.iter().copied()).map(str::to_owned);
         Self::UnknownName { kind: kind.into(), name: name.into(), nearest, known: known.join(", ") }
+    }
+
+    /// This refusal of an option, with the group whose option it is.
+    pub(crate) fn in_group(self, group: &str) -> Self {
+        let place = format!("group {group:?}");
+        match self {
+            Self::Constant { name, allowed, value } => {
+                Self::Constant { name: format!("{place}: {name}"), allowed, value }
+            }
+            Self::UnknownName { kind, name, nearest, known } => {
+                Self::UnknownName { kind: format!("{kind} ({place})"), name, nearest, known }
+            }
+            Self::Config { what, reason } if !what.contains(&place) => {
+                Self::Config { what: format!("{place}: {what}"), reason }
+            }
+            other => other,
+        }
     }
 
     /// An [`Error::Constant`].

@@ -17,6 +17,20 @@ pub enum InputData<'a> {
 }
 
 /// What can be given to an input: `f32`s, `u32` class numbers, or [`Rows`] of a set on the device.
+///
+/// Inputs are given by name, as `&dyn HostData`. A part of a slice has no size of its own, so it is behind one more
+/// reference, or is said to be [`InputData`]:
+///
+/// ```
+/// use gradus::graph::{HostData, InputData};
+///
+/// let (x, y) = (vec![0.5, 0.1, 0.2, 0.9, 0.4, 0.3], [0_u32, 1, 1]);
+/// let whole: [(&str, &dyn HostData); 2] = [("x", &x), ("y", &y)];
+/// let part: [(&str, &dyn HostData); 2] = [("x", &&x[0..4]), ("y", &InputData::from(&y[..2]))];
+/// let one: [(&str, &dyn HostData); 1] = [("x", &[0.5, 0.1])];
+/// # assert!(matches!(one[0].1.data(), InputData::F32([0.5, 0.1])));
+/// # assert!(matches!((part[0].1.data(), part[1].1.data()), (InputData::F32([..]), InputData::Labels([0, 1]))));
+/// ```
 pub trait HostData {
     /// The data.
     fn data(&self) -> InputData<'_>;
@@ -31,6 +45,42 @@ impl HostData for [f32] {
 impl HostData for [u32] {
     fn data(&self) -> InputData<'_> {
         InputData::Labels(self)
+    }
+}
+
+impl<const N: usize> HostData for [f32; N] {
+    fn data(&self) -> InputData<'_> {
+        InputData::F32(self)
+    }
+}
+
+impl<const N: usize> HostData for [u32; N] {
+    fn data(&self) -> InputData<'_> {
+        InputData::Labels(self)
+    }
+}
+
+impl HostData for InputData<'_> {
+    fn data(&self) -> InputData<'_> {
+        *self
+    }
+}
+
+impl<'a> From<&'a [f32]> for InputData<'a> {
+    fn from(numbers: &'a [f32]) -> Self {
+        Self::F32(numbers)
+    }
+}
+
+impl<'a> From<&'a [u32]> for InputData<'a> {
+    fn from(labels: &'a [u32]) -> Self {
+        Self::Labels(labels)
+    }
+}
+
+impl<'a> From<Rows<'a>> for InputData<'a> {
+    fn from(rows: Rows<'a>) -> Self {
+        Self::Rows(rows)
     }
 }
 

@@ -309,8 +309,8 @@ pub(super) fn overridden<R: AnyRule>(rule: &R, group: &str, fields: &Value) -> R
     if let Some(field) = ["name", "variant"].into_iter().find(|field| fields.contains_key(*field)) {
         return refuse(format!("`{field}` is the same in all groups"));
     }
-    let rule = rule.with_fields(&rule.merged(fields))?;
-    rule.check()?;
+    let rule = rule.with_fields(&rule.merged(fields)).map_err(|error| error.in_group(group))?;
+    rule.check().map_err(|error| error.in_group(group))?;
     Ok(rule)
 }
 

@@ -213,20 +213,30 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     pub fn schedule(&mut self, schedule: &(impl Schedule + ?Sized), step: u64) -> Result<(), Error> {
         schedule.check()?;
         let mut next = self.groups.clone();
-        for group in &mut next {
+        for (number, group) in next.iter_mut().enumerate() {
+            let in_group = |error| self.in_group(number, error);
             group.base_lr = group.base_lr_now();
-            let point = schedule.at(step, group.base_lr)?;
+            let point = schedule.at(step, group.base_lr).map_err(in_group)?;
             group.seen_lr = point.lr;
             *group.rule.lr_mut() = point.lr;
             if let Some(momentum) = point.momentum {
                 let what = format!("schedule for {}", group.rule.name());
                 let reason = "it cycles the momentum, but there is neither `momentum` nor `betas`".into();
-                *group.rule.momentum_mut().ok_or(Error::Config { what, reason })? = momentum;
+                *group.rule.momentum_mut().ok_or(Error::Config { what, reason }).map_err(in_group)? =
+                    momentum;
             }
-            group.rule.check()?;
+            group.rule.check().map_err(in_group)?;
         }
         self.groups = next;
         Ok(())
+    }
+
+    /// What is wrong with the options of a group, named where there are several.
+    pub(super) fn in_group(&self, number: usize, error: Error) -> Error {
+        match self.layout.groups() {
+            [_] => error,
+            groups => error.in_group(&groups[number]),
+        }
     }
 
     pub(super) fn check_store(&self, params: &ParamStore) -> Result<(), Error> {

@@ -112,12 +112,27 @@ impl ParamStore {
         self.params.read_async(&self.gpu, self.layout().span(name)?).await
     }
 
-    /// Writes a tensor; it lands before the next submit.
+    /// Writes a tensor, its elements in row-major order; it lands before the next submit. Their number is checked;
+    /// [`ParamStore::write_shaped`] checks a shape too.
     ///
     /// # Errors
     /// [`Error::UnknownName`], [`Error::Length`].
     pub fn write(&mut self, name: &str, data: &[f32]) -> Result<(), Error> {
         self.params.write(&self.gpu, self.layout().span(name)?, data)
+    }
+
+    /// As [`ParamStore::write`], for values whose shape is known: it must be the tensor's, so that a transposed
+    /// weight is not taken for the weight.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`]; [`Error::Shape`] with both shapes; [`Error::Length`] if `data` does not fill `shape`.
+    pub fn write_shaped(&mut self, name: &str, shape: &[usize], data: &[f32]) -> Result<(), Error> {
+        let span = self.layout().span(name)?;
+        if span.shape != shape {
+            let expected = format!("{:?}", span.shape);
+            return Err(Error::Shape { layer: name.into(), expected, got: shape.to_vec() });
+        }
+        self.params.write(&self.gpu, span, data)
     }
 
     /// Waits for the device and reads a tensor's gradient.
@@ -146,6 +161,10 @@ impl ParamStore {
 
     /// Writes all gradients from one slice: all tensors one after the other in order of the layout, without
     /// padding. One upload a buffer.
+    ///
+    /// The layout's order, as [`Layout::spans`] lists it, is that of the groups, and in each group that of its
+    /// tensors. So where groups alternate from tensor to tensor it is another order than that in which a network
+    /// declares its parameters; [`ParamStore::write_grad`] goes by the name.
     ///
     /// # Errors
     /// [`Error::Length`].

@@ -1,4 +1,5 @@
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 
 use super::Trainer;
 use super::trainer::{IN_FLIGHT, PlanKey};
@@ -10,7 +11,6 @@ use crate::optim::{AnyRule, Optimizer};
 use crate::schedule::{Interval, Schedule};
 
 /// A trainer in the making: see [`Graph::trainer`].
-#[derive(Debug)]
 #[must_use]
 pub struct TrainerBuilder<R> {
     graph: Graph,
@@ -21,7 +21,23 @@ pub struct TrainerBuilder<R> {
     metrics: Vec<(String, Var)>,
     seed: u64,
     transforms: Transforms,
-    groups: Option<fn(&Parameter) -> String>,
+    groups: Option<Box<Naming>>,
+}
+
+/// The group of a parameter.
+type Naming = dyn Fn(&Parameter) -> String;
+
+impl<R: fmt::Debug> fmt::Debug for TrainerBuilder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrainerBuilder")
+            .field("loss", &self.loss)
+            .field("rule", &self.rule)
+            .field("schedule", &self.schedule)
+            .field("metrics", &self.metrics)
+            .field("seed", &self.seed)
+            .field("transforms", &self.transforms)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Graph {
@@ -79,8 +95,25 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
     }
 
     /// Puts each parameter into the group that `group` names for it. Default: one group named `default`.
-    pub fn groups(mut self, group: fn(&Parameter) -> String) -> Self {
-        self.groups = Some(group);
+    ///
+    /// ```no_run
+    /// // Needs a device.
+    /// use gradus::graph::Graph;
+    /// use gradus::optim::AdamW;
+    /// use gradus::{Gpu, GpuOptions};
+    ///
+    /// let graph = Graph::new();
+    /// let loss = graph.input("x", [8, 4]).linear(2).mean();
+    /// let decays = [".weight"];
+    /// let named = move |parameter: &gradus::graph::Parameter| {
+    ///     let decays = decays.iter().any(|suffix| parameter.name.ends_with(suffix));
+    ///     if decays { "decay" } else { "no_decay" }.to_owned()
+    /// };
+    /// let trainer = graph.trainer(&loss, AdamW::default()).groups(named).build(&Gpu::new(GpuOptions::default())?)?;
+    /// # Ok::<(), gradus::Error>(())
+    /// ```
+    pub fn groups(mut self, group: impl Fn(&Parameter) -> String + 'static) -> Self {
+        self.groups = Some(Box::new(group));
         self
     }
 

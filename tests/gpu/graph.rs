@@ -781,17 +781,23 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
             |g| image(g).bias().relu(),
             "relu1: expected a scalar to differentiate, or an upstream gradient, got [2, 3, 8, 8]",
         ),
-        (|g| image(g).add(&image(g)).mean(), "duplicate layer \"x\""),
+        (
+            |g| image(g).add(&image(g)).mean(),
+            "duplicate layer \"x\": each has a name of its own; `Graph::tie` lets the parameters of two layers be \
+             one tensor",
+        ),
         (
             |g| image(g).conv2d(Conv2d::new(3, 1).name("c")).conv2d(Conv2d::new(3, 1).name("c")).mean(),
-            "duplicate parameter \"c.weight\"",
+            "duplicate parameter \"c.weight\": each has a name of its own; `Graph::tie` lets the parameters of two \
+             layers be one tensor",
         ),
         (
             |g| {
                 let p = g.parameter("l.weight", [2, 2], Init::Constant(0.0));
                 p.linear(Linear::new(2).name("l")).mean()
             },
-            "duplicate parameter \"l.weight\"",
+            "duplicate parameter \"l.weight\": each has a name of its own; `Graph::tie` lets the parameters of two \
+             layers be one tensor",
         ),
         (
             |g| image(g).add(&Graph::new().input("z", [2, 3, 8, 8])).mean(),

@@ -246,16 +246,16 @@ fn refusals_change_nothing() {
         ),
         (
             build(Adam::default(), &[("rest", json!({"beta": 1}))]),
-            "unknown field of Adam \"beta\", did you mean \"betas\"?; known: lr, betas, eps, weight_decay, \
+            "unknown field of Adam (group \"rest\") \"beta\", did you mean \"betas\"?; known: lr, betas, eps, weight_decay, \
              amsgrad, maximize, decoupled_weight_decay, variant",
         ),
         (
             build(Adam::default(), &[("rest", json!({"lr": null}))]),
-            "optimizer Adam: lr: invalid type: null, expected f64",
+            "group \"rest\": optimizer Adam: lr: invalid type: null, expected f64",
         ),
         (
             build(Adam::default(), &[("rest", json!({"eps": -1}))]),
-            "eps must be finite and at least 0, got -1",
+            "group \"rest\": eps must be finite and at least 0, got -1",
         ),
         (
             build(Adam::default(), &[("rest", json!(3))]),
@@ -286,7 +286,7 @@ fn refusals_change_nothing() {
     optimizer.group_mut("rest").unwrap().betas.1 = 1.0;
     let error = optimizer.step(&mut params).unwrap_err();
     optimizer.group_mut("rest").unwrap().betas.1 = 0.999;
-    assert_eq!(error.to_string(), "betas[1] must be in [0, 1), got 1");
+    assert_eq!(error.to_string(), "group \"rest\": betas[1] must be in [0, 1), got 1");
     assert_eq!((optimizer.attempted(), read_all(&params)), (1, values));
 }
 

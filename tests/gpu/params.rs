@@ -61,6 +61,9 @@ fn refusals_name_the_tensor() {
     let mut params = ParamStore::builder().tensor("w", [2], &[1.0; 2]).build(&gpu).unwrap();
     let rows = [
         (params.write("w", &[0.0]), "w: expected 2 elements, got 1"),
+        (params.write_shaped("w", &[1, 2], &[0.0; 2]), "w: expected [2], got [1, 2]"),
+        (params.write_shaped("w", &[2], &[0.0; 3]), "w: expected 2 elements, got 3"),
+        (params.write_shaped("v", &[2], &[0.0; 2]), "unknown tensor \"v\"; known: w"),
         (params.write_grads(&[0.0; 3]), "gradients of all tensors: expected 2 elements, got 3"),
         (params.freeze("v"), "unknown tensor \"v\"; known: w"),
     ];
@@ -68,6 +71,33 @@ fn refusals_name_the_tensor() {
         assert_eq!(result.unwrap_err().to_string(), message);
     }
     assert_eq!((params.read("w").unwrap(), params.read_grad("w").unwrap()), (vec![1.0; 2], vec![0.0; 2]));
+}
+
+#[test]
+fn a_shape_that_is_right_is_written() {
+    let Some(gpu) = gpu() else { return };
+    let mut params = ParamStore::builder().tensor("w", [2, 3], &[0.0; 6]).build(&gpu).unwrap();
+    let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    params.write_shaped("w", &[2, 3], &values).unwrap();
+    assert_eq!(params.read("w").unwrap(), values);
+}
+
+#[test]
+fn gradients_in_one_slice_follow_the_groups_and_by_name_the_tensor() {
+    let Some(gpu) = gpu() else { return };
+    // A network would declare a, b, c, d.
+    let mut params = ParamStore::builder()
+        .group("even", |g| g.tensor("a", [1], &[0.0]).tensor("c", [1], &[0.0]))
+        .group("odd", |g| g.tensor("b", [1], &[0.0]).tensor("d", [1], &[0.0]))
+        .build(&gpu)
+        .unwrap();
+    params.write_grads(&[1.0, 2.0, 3.0, 4.0]).unwrap();
+    let read = |params: &ParamStore| ["a", "b", "c", "d"].map(|name| params.read_grad(name).unwrap()[0]);
+    assert_eq!(read(&params), [1.0, 3.0, 2.0, 4.0]);
+    for (name, value) in [("a", 5.0), ("b", 6.0), ("c", 7.0), ("d", 8.0)] {
+        params.write_grad(name, &[value]).unwrap();
+    }
+    assert_eq!(read(&params), [5.0, 6.0, 7.0, 8.0]);
 }
 
 #[test]

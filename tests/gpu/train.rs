@@ -2,7 +2,7 @@
 
 use gradus::Gpu;
 use gradus::gpu::Counters;
-use gradus::graph::{Graph, HostData, PlanOptions, Var, Workspace};
+use gradus::graph::{Graph, HostData, Parameter, PlanOptions, Var, Workspace};
 use gradus::nn::{Conv2d, Linear};
 use gradus::optim::{AdamW, SGD, StateDict};
 use gradus::schedule::OneCycleLR;
@@ -408,4 +408,18 @@ fn a_parameter_that_the_loss_does_not_reach_is_left_alone() {
     assert_eq!(trainer.params().read("aside.weight").unwrap(), before);
     assert_eq!(trainer.optimizer().applied("aside.weight").unwrap(), 0);
     assert_eq!(trainer.optimizer().applied("linear1.weight").unwrap(), 3);
+}
+
+#[test]
+fn groups_may_be_named_by_what_a_closure_holds() {
+    let Some(gpu) = gpu() else { return };
+    let graph = Graph::new();
+    let loss = graph.input("x", [2, 3]).linear(2).mean();
+    let decays = vec![".weight".to_owned()];
+    let named = move |parameter: &Parameter| {
+        let decays = decays.iter().any(|suffix| parameter.name.ends_with(suffix));
+        if decays { "decay" } else { "no_decay" }.to_owned()
+    };
+    let trainer = graph.trainer(&loss, AdamW::default()).groups(named).build(&gpu).unwrap();
+    assert_eq!(trainer.params().layout().groups(), ["decay", "no_decay"]);
 }
