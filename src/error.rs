@@ -200,6 +200,14 @@ impl Error {
         }
     }
 
+    /// As [`Error::in_group`], for group `number` of `groups`; one that is the only one needs no name.
+    pub(crate) fn in_group_of(self, groups: &[String], number: usize) -> Self {
+        match groups {
+            [_] => self,
+            _ => self.in_group(&groups[number]),
+        }
+    }
+
     /// An [`Error::Constant`].
     pub(crate) fn constant(
         name: impl Into<String>,

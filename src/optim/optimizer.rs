@@ -214,7 +214,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         schedule.check()?;
         let mut next = self.groups.clone();
         for (number, group) in next.iter_mut().enumerate() {
-            let in_group = |error| self.in_group(number, error);
+            let in_group = |error| Error::in_group_of(error, self.layout.groups(), number);
             group.base_lr = group.base_lr_now();
             let point = schedule.at(step, group.base_lr).map_err(in_group)?;
             group.seen_lr = point.lr;
@@ -229,14 +229,6 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         }
         self.groups = next;
         Ok(())
-    }
-
-    /// What is wrong with the options of a group, named where there are several.
-    pub(super) fn in_group(&self, number: usize, error: Error) -> Error {
-        match self.layout.groups() {
-            [_] => error,
-            groups => error.in_group(&groups[number]),
-        }
     }
 
     pub(super) fn check_store(&self, params: &ParamStore) -> Result<(), Error> {

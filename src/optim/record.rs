@@ -143,7 +143,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
 
     pub(super) fn compute(&mut self, params: &ParamStore) -> Result<(), Error> {
         for (number, (group, name)) in self.groups.iter().zip(self.layout.groups()).enumerate() {
-            group.rule.check().map_err(|error| self.in_group(number, error))?;
+            group.rule.check().map_err(|error| error.in_group_of(self.layout.groups(), number))?;
             let reason = match group.rule.name() {
                 other if other != self.name => {
                     Some(format!("its rule is {other}, the optimizer was built as {}", self.name))

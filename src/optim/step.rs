@@ -87,7 +87,8 @@ impl StepUniforms {
             for step in run.before.rows() {
                 let row = bytes.len();
                 rule.hyper_bytes(&step, bytes);
-                check_finite(rule, &bytes[row..])?;
+                check_finite(rule, &bytes[row..])
+                    .map_err(|error| error.in_group_of(layout.groups(), run.group))?;
                 words = (bytes.len() - row) / 4;
             }
             table.extend([run.before.counted(), first / 4]);
@@ -185,7 +186,7 @@ fn check_finite(rule: &impl AnyRule, hyper: &[u8]) -> Result<(), Error> {
     let refuse = |name: &str, value: f32| Err(Error::constant(name, "finite in 32 bits", value));
     let lr = f32_of(rule.lr());
     if !lr.is_finite() {
-        return refuse("lr", lr);
+        return Err(Error::constant("lr", "finite in 32 bits", rule.lr()));
     }
     for field in rule.hyper_block().1.iter().filter(|field| field.kind == "f32") {
         let value: f32 = bytemuck::pod_read_unaligned(&hyper[field.offset..field.offset + 4]);
