@@ -1,4 +1,4 @@
-//! Gradus: a training backend that runs on any GPU, through wgpu.
+//! Gradus: a training backend written for any GPU, through wgpu.
 //!
 //! - [`ParamStore`] holds named tensors and their gradients, fused into flat buffers.
 //! - [`optim`] updates them: typed rules with torch's names and defaults, one dispatch for all tensors.
