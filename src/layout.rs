@@ -13,7 +13,7 @@ use crate::error::Error;
 pub struct Span {
     /// Name, unique in the layout.
     pub name: String,
-    /// Shape; `[]` is a scalar of one element.
+    /// Shape; `[]` is a scalar of one element, and with a dimension of 0 there are none.
     pub shape: Vec<usize>,
     /// Index of its group.
     pub group: usize,
@@ -24,9 +24,10 @@ pub struct Span {
 }
 
 impl Span {
-    /// Elements with the padding that follows, a multiple of [`Layout::TENSOR_ALIGN`].
+    /// Elements with the padding that follows, a multiple of [`Layout::TENSOR_ALIGN`]: that of a tensor without
+    /// elements is padding, so that no two tensors have one place.
     pub fn padded_len(&self) -> usize {
-        self.len.next_multiple_of(Layout::TENSOR_ALIGN)
+        self.len.max(1).next_multiple_of(Layout::TENSOR_ALIGN)
     }
 }
 
@@ -130,7 +131,7 @@ impl Layout {
     ///
     /// # Errors
     /// [`Error::Duplicate`] for two tensors or groups of one name, [`Error::Config`] for an empty name or
-    /// no tensors at all, [`Error::Shape`] for a dimension of 0, [`Error::Limit`] if the device cannot bind
+    /// no tensors at all, [`Error::Shape`] for one beyond the address space, [`Error::Limit`] if the device cannot bind
     /// even the smallest window.
     pub fn new(groups: &[GroupSpec], limits: Limits) -> Result<Self, Error> {
         let window_len = window_len(limits)?;
@@ -177,7 +178,7 @@ impl Layout {
         check_name("tensor", name)?;
         let len = elements(name, shape)?;
         let mut first = self.len.next_multiple_of(Self::TENSOR_ALIGN);
-        let crosses = first / self.buffer_len != (first + len - 1) / self.buffer_len;
+        let crosses = first / self.buffer_len != (first + len.max(1) - 1) / self.buffer_len;
         if crosses && len as u64 * 4 <= self.limits.binding_bytes && len <= self.buffer_len {
             first = first.next_multiple_of(self.buffer_len);
         }
@@ -185,8 +186,9 @@ impl Layout {
             return Err(Error::Duplicate { kind: "tensor", name: name.into() });
         }
         let group = self.groups.len() - 1;
-        self.spans.push(Span { name: name.into(), shape: shape.to_vec(), group, first, len });
-        self.len = first + len.next_multiple_of(Self::TENSOR_ALIGN);
+        let span = Span { name: name.into(), shape: shape.to_vec(), group, first, len };
+        self.len = first + span.padded_len();
+        self.spans.push(span);
         Ok(())
     }
 
@@ -319,7 +321,7 @@ impl Layout {
         if bytes > self.limits.binding_bytes {
             return refuse("max_storage_buffer_binding_size", self.limits.binding_bytes);
         }
-        let mut pieces = self.pieces(span.first, span.len);
+        let mut pieces = self.pieces(span.first, span.len.max(1));
         match (pieces.next(), pieces.next()) {
             (Some(piece), None) => Ok((piece.buffer, piece.offset)),
             _ => refuse("max_buffer_size", self.limits.buffer_bytes),
@@ -352,7 +354,7 @@ fn elements(name: &str, shape: &[usize]) -> Result<usize, Error> {
     let refuse =
         |expected: &str| Error::Shape { layer: name.into(), expected: expected.into(), got: shape.to_vec() };
     if shape.contains(&0) {
-        return Err(refuse("no dimension of 0"));
+        return Ok(0);
     }
     // A quarter of the address space, so that sums of bytes cannot overflow either.
     shape
@@ -480,7 +482,6 @@ mod tests {
         let rows = [
             (one("w", &[3]), "duplicate tensor \"w\""),
             (one("", &[3]), "tensor: the name is empty"),
-            (one("x", &[3, 0]), "x: expected no dimension of 0, got [3, 0]"),
             (
                 one("x", &[usize::MAX, 2]),
                 "x: expected a tensor that fits the address space, got [18446744073709551615, 2]",

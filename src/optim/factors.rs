@@ -95,10 +95,13 @@ impl Factors {
             statistics_of.begin_tensor(tables.statistics.len());
             finish_of.push(tables.finish.len());
             means_of.push(tables.means.len());
+            tiles_of.begin_tensor(tables.tiles.len());
+            if own.is_empty() {
+                continue;
+            }
             let first_view = tables.views.len();
             let windows = layout.window_of(span.first + span.len - 1) - window + 1;
             let axes = Axes::new(&span.shape, &own);
-            tiles_of.begin_tensor(tables.tiles.len());
             for (window, range) in runs::cut(layout, span.first..span.first + span.len) {
                 tiles_of.begin_window(window, tables.tiles.len());
                 let before = window * layout.window_len() + range.start - span.first;

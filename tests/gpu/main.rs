@@ -7,6 +7,7 @@ mod common;
 mod custom_rule;
 mod dropout;
 mod embed;
+mod empty_tensors;
 mod example;
 mod factored_rules;
 #[path = "../shared/folder.rs"]
