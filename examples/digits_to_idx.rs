@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use gradus::train::data::idx::{self, Images};
 use gradus::train::data::stratified_split;
+use gradus::train::files::{self, FolderLock};
 
 const SIDE: usize = 8;
 const TEST_SAMPLES: usize = 360;
@@ -84,6 +85,8 @@ fn main() -> Result<()> {
     let side = usize::from(args.side);
     let ending = if args.gz { ".gz" } else { "" };
     fs::create_dir_all(&args.folder).with_context(|| format!("cannot make {}", args.folder.display()))?;
+    let _lock = FolderLock::new(&args.folder)?;
+    files::sweep(&args.folder, |target| target.trim_end_matches(".gz").ends_with("-ubyte"))?;
 
     let digits = smartcore::dataset::digits::load_dataset();
     let labels: Vec<u8> = digits.target.iter().map(|&label| to_label(label)).collect();

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use gradus::grad::{ClipGradNorm, Noise, Transforms};
 use gradus::optim::{Rule, SGD};
+use gradus::train::files;
 use gradus::{Gpu, GpuOptions, ParamStore};
 use plotters::prelude::*;
 use rand_distr::{Distribution, StandardNormal};
@@ -140,7 +141,8 @@ fn main() -> Result<()> {
 
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let path = args.out.join("safeguards.svg");
-    let picture = SVGBackend::new(&path, (1500, 500)).into_drawing_area();
+    let mut svg = String::new();
+    let picture = SVGBackend::with_string(&mut svg, (1500, 500)).into_drawing_area();
     picture.fill(&WHITE)?;
     let original = ("original", BLUE, &gradients[..]);
     let areas = picture.split_evenly((1, 3));
@@ -149,6 +151,7 @@ fn main() -> Result<()> {
     histogram(&areas[2], "With noise", 500.0, &[original, ("with noise", RED, &noisy)])?;
     picture.present()?;
     drop((areas, picture));
+    files::write_atomic(&path, |file| file.write_all(svg.as_bytes()))?;
     println!("{}", path.display());
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! The struct's own serde attributes (`deny_unknown_fields`, `default`) decide what may and what must
 //! stand in the object, so no field is listed twice.
 
+mod finite;
+
 use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
@@ -11,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+
+pub(crate) use finite::{not_finite, serialize_finite};
 
 /// Whose formula, where libraries disagree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -142,6 +142,14 @@ pub enum Error {
     /// Gradients or their norm are not finite, and the configuration says that this is an error.
     #[error("{0}: lower the learning rate, clip the gradients, or look for what makes them so")]
     NonFinite(String),
+    /// A folder in which another run keeps its files.
+    #[error(
+        "{folder}: another run keeps its files in this folder: wait until it has ended, or name another folder"
+    )]
+    Locked {
+        /// The folder.
+        folder: String,
+    },
     /// A file that is missing, cannot be read or written, or is not what its name or format says.
     #[error("{path}: {reason}")]
     File {

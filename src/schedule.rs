@@ -25,7 +25,7 @@
 use std::fmt::Debug;
 
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::config;
 use crate::error::Error;
@@ -98,6 +98,15 @@ pub trait Schedule: Debug + Send + Sync {
     /// What [`from_json`] makes this schedule of; `None` if it has no such form, as a closure.
     fn to_json(&self) -> Option<Value> {
         None
+    }
+
+    /// What a checkpoint knows it by: [`Schedule::to_json`], or where there is none what tells it from others as far
+    /// as that can be told. Default then: that it has no JSON form.
+    ///
+    /// A run goes on only under a schedule of the same identity. Closures have a name if
+    /// [`FromFn::named`] or [`LambdaLR::named`] gives one; two without a name count as the same.
+    fn identity(&self) -> Value {
+        self.to_json().unwrap_or_else(|| json!({"name": "a schedule without a JSON form"}))
     }
 
     /// What the steps of [`Schedule::at`] count. Default: updates.

@@ -52,6 +52,8 @@ fn main() -> Result<()> {
     let title = format!("Learning rate of {} steps from {}", args.steps, args.base_lr);
     let svg = report::overlay(&title, "step", "lr", &curves)?;
     fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    let _lock = files::FolderLock::new(&args.out)?;
+    files::sweep(&args.out, |target| ["lr.csv", "lr.svg"].contains(&target))?;
     for (name, text) in [("lr.csv", csv(&curves)), ("lr.svg", svg)] {
         let path = args.out.join(name);
         files::write_atomic(&path, |file| file.write_all(text.as_bytes()))?;

@@ -93,17 +93,18 @@ impl Images {
 
     /// The images of an array of one image a row, of the model's size, in the units of its training images.
     pub(crate) fn read(&self, path: &Path) -> Result<Vec<f32>> {
-        let array = npy::read(path)?;
+        let array = npy::open(path)?;
         let (name, image) = (path.display(), &self.shape[..]);
         let pixels = [image.iter().product()];
         let mut shapes = vec![image, &pixels];
         if let [1, plane @ ..] = image {
             shapes.push(plane);
         }
-        match array.shape.split_first() {
+        match array.shape().split_first() {
             Some((1.., one)) if shapes.contains(&one) => (),
-            _ => bail!("{name}: shape: must be a number of images of {shapes:?}, got {:?}", array.shape),
+            _ => bail!("{name}: shape: must be a number of images of {shapes:?}, got {:?}", array.shape()),
         }
+        let array = array.read()?;
         if let Values::F32(numbers) = &array.values
             && let Some(at) = numbers.iter().position(|number| !number.is_finite())
         {

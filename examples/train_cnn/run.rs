@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use gradus::Gpu;
 use gradus::train::data::ResidentDataset;
-use gradus::train::{Checkpoint, Evaluation, History, StepReport, files, report};
+use gradus::train::files::{self, FolderLock};
+use gradus::train::{Checkpoint, Evaluation, History, StepReport, report};
+use gradus::{Error, Gpu};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Config;
@@ -64,21 +65,28 @@ impl Saved {
     }
 }
 
-/// The folder that a run is kept in, ready to be written.
-pub(crate) struct Folder(PathBuf);
+/// The folder that a run is kept in, ready to be written and no other run's.
+pub(crate) struct Folder {
+    path: PathBuf,
+    _lock: FolderLock,
+}
 
 impl Folder {
-    /// Makes the folder if need be, finds out whether it can be written, and sweeps what killed runs left.
+    /// Makes the folder if need be, finds out whether it can be written and nobody else writes it, and sweeps what
+    /// killed runs left.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let name = || format!("--out {} must be a folder that can be written", path.display());
         fs::create_dir_all(path).with_context(name)?;
-        fs::File::create(path.join(format!("{MODEL}.partial"))).with_context(name)?;
+        let lock = match FolderLock::new(path) {
+            Err(error @ Error::Locked { .. }) => return Err(error.into()),
+            lock => lock.with_context(name)?,
+        };
         files::sweep(path, |target| [MODEL, HISTORY, REPORT].contains(&target))?;
-        Ok(Self(path.to_owned()))
+        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     fn write(&self, name: &str, text: &str) -> Result<()> {
-        Ok(files::write_atomic(self.0.join(name), |file| file.write_all(text.as_bytes()))?)
+        Ok(files::write_atomic(self.path.join(name), |file| file.write_all(text.as_bytes()))?)
     }
 }
 
@@ -132,7 +140,7 @@ impl<'a> Run<'a> {
         let Config { epochs, batch_size, seed, .. } = self.saved.config;
         let steps_of_epoch = self.sets.train.len().div_ceil(batch_size);
         let done = self.network.trainer.steps();
-        let progress = Progress::new(done, (epochs * steps_of_epoch) as u64);
+        let progress = Progress::new(done, epochs.saturating_mul(steps_of_epoch) as u64);
         let done = usize::try_from(done).context("too many steps")?;
         for epoch in done / steps_of_epoch..epochs {
             let skipped = done.saturating_sub(epoch * steps_of_epoch);
@@ -218,7 +226,7 @@ impl<'a> Run<'a> {
         if let serde_json::Value::Object(run) = serde_json::to_value(&self.saved)? {
             checkpoint.run = run;
         }
-        checkpoint.write(folder.0.join(MODEL)).context("not saved, what was saved before stays")?;
+        checkpoint.write(folder.path.join(MODEL)).context("not saved, what was saved before stays")?;
         folder.write(HISTORY, &self.saved.history.to_csv())
     }
 

@@ -51,6 +51,10 @@ pub trait AnyRule: Debug + Send + Sync {
     fn maximize(&self) -> bool;
     /// All options as a JSON object, `name` included.
     fn to_json(&self) -> Value;
+    /// The first option that JSON cannot hold, as `eps is inf`; default: none.
+    fn not_in_json(&self) -> Option<String> {
+        None
+    }
     /// All options but the name, some of them replaced by what a group overrides.
     fn merged(&self, fields: &Map<String, Value>) -> Map<String, Value> {
         let mut all = options(self);
@@ -143,6 +147,10 @@ impl<R: Rule> AnyRule for R {
         json
     }
 
+    fn not_in_json(&self) -> Option<String> {
+        config::not_finite(self)
+    }
+
     fn boxed_with(&self, fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error> {
         Ok(Box::new(self.with_fields(fields)?))
     }
@@ -230,6 +238,10 @@ impl AnyRule for Box<dyn AnyRule> {
 
     fn to_json(&self) -> Value {
         (**self).to_json()
+    }
+
+    fn not_in_json(&self) -> Option<String> {
+        (**self).not_in_json()
     }
 
     fn merged(&self, fields: &Map<String, Value>) -> Map<String, Value> {

@@ -275,6 +275,12 @@ impl AnyRule for CustomRule {
         json
     }
 
+    fn not_in_json(&self) -> Option<String> {
+        let hypers = self.declared.hypers.iter().map(|hyper| &*hyper.name).zip(self.values.iter().copied());
+        let mut all = [("lr", self.lr)].into_iter().chain(hypers);
+        all.find(|(_, value)| !value.is_finite()).map(|(name, value)| format!("{name} is {value}"))
+    }
+
     fn boxed_with(&self, fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error> {
         Ok(Box::new(self.with_fields(fields)?))
     }

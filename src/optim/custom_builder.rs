@@ -30,7 +30,7 @@ const MOST_SLOTS: usize = 3;
 const TAKEN_HYPERS: [&str; 6] = ["lr", "maximize", "name", "variant", "params", "initial_lr"];
 
 /// What stands beside the slots in a state dict.
-const TAKEN_SLOTS: [&str; 2] = ["step", "shape"];
+const TAKEN_SLOTS: [&str; 3] = ["step", "shape", "mu_product"];
 
 impl CustomRuleBuilder {
     pub(super) fn new(name: String, wgsl: String) -> Self {

@@ -241,6 +241,11 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
         })
     }
 
+    fn not_in_json(&self) -> Option<String> {
+        let inner = self.inner.not_in_json().map(|found| format!("inner.{found}"));
+        inner.or_else(|| (!self.alpha.is_finite()).then(|| format!("alpha is {}", self.alpha)))
+    }
+
     fn boxed_with(&self, fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error> {
         Ok(self.with_fields(fields)?.into())
     }

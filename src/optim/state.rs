@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::Optimizer;
@@ -8,13 +8,15 @@ use super::any::{AnyRule, entries, options, used_slots};
 use super::momenta::Momenta;
 use super::optimizer::Group;
 use super::progress::Progress;
-use crate::Error;
 use crate::error::at_least;
 use crate::layout::Span;
 use crate::params::GateValues;
+use crate::{Error, config};
 
 /// All that an optimizer remembers, in the shape of torch's `state_dict`, with names in place of indices.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// As text, JSON for one, it holds finite numbers alone: its `Serialize` refuses others, and names their place.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct StateDict {
     /// Name of the optimizer.
     pub optimizer: String,
@@ -24,6 +26,21 @@ pub struct StateDict {
     pub state: BTreeMap<String, TensorState>,
     /// The groups in order.
     pub param_groups: Vec<GroupState>,
+}
+
+impl Serialize for StateDict {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename = "StateDict")]
+        struct Form<'a> {
+            optimizer: &'a str,
+            attempted: u64,
+            state: &'a BTreeMap<String, TensorState>,
+            param_groups: &'a [GroupState],
+        }
+        let Self { optimizer, attempted, state, param_groups } = self;
+        config::serialize_finite(&Form { optimizer, attempted: *attempted, state, param_groups }, serializer)
+    }
 }
 
 /// The state of one tensor.
@@ -63,8 +80,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// Waits for the device and reads all state.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`].
+    /// [`Error::StateDict`] for an option that is not finite, which no state dict can hold; [`Error::DeviceLost`].
     pub fn read_state_dict(&self) -> Result<StateDict, Error> {
+        self.check_options()?;
         let slots = self.plan.slots.iter();
         let slots: Result<Slots, Error> =
             slots.map(|slot| slot.as_ref().map(|kept| kept.read(&self.gpu)).transpose()).collect();
@@ -77,6 +95,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// As [`Optimizer::read_state_dict`].
     pub async fn read_state_dict_async(&self) -> Result<StateDict, Error> {
+        self.check_options()?;
         let mut slots = Slots::new();
         for slot in &self.plan.slots {
             slots.push(match slot {
@@ -89,6 +108,15 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             None => None,
         };
         Ok(self.state_dict(&slots, gate))
+    }
+
+    fn check_options(&self) -> Result<(), Error> {
+        for (group, name) in self.groups.iter().zip(self.layout.groups()) {
+            if let Some(found) = group.rule.not_in_json() {
+                return refuse(format!("group {name:?}: {found}, and options must be finite"));
+            }
+        }
+        Ok(())
     }
 
     fn state_dict(&self, slots: &Slots, gate: Option<GateValues>) -> StateDict {

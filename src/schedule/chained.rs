@@ -164,6 +164,10 @@ impl Schedule for ChainedScheduler {
         Some(config::write("ChainedScheduler", &Form { schedulers: nested::write(&self.schedulers)? }))
     }
 
+    fn identity(&self) -> Value {
+        config::write("ChainedScheduler", &Form { schedulers: nested::identities(&self.schedulers) })
+    }
+
     fn link(&self) -> Link {
         self.schedulers.iter().fold(Link::Scales, |link, member| match (link, member.link()) {
             (Link::Sets, _) | (_, Link::Sets) => Link::Sets,

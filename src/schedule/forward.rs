@@ -18,6 +18,10 @@ impl<S: Schedule + ?Sized> Schedule for Box<S> {
         (**self).to_json()
     }
 
+    fn identity(&self) -> Value {
+        (**self).identity()
+    }
+
     fn interval(&self) -> Interval {
         (**self).interval()
     }
@@ -58,6 +62,10 @@ impl<S: Schedule + ?Sized> Schedule for &S {
 
     fn to_json(&self) -> Option<Value> {
         (**self).to_json()
+    }
+
+    fn identity(&self) -> Value {
+        (**self).identity()
     }
 
     fn interval(&self) -> Interval {

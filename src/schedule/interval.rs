@@ -1,5 +1,5 @@
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{Link, Point, Schedule};
 use crate::error::Error;
@@ -54,6 +54,16 @@ impl<S: Schedule> Schedule for PerEpoch<S> {
         let mut json = self.0.to_json()?;
         json["interval"] = "epoch".into();
         Some(json)
+    }
+
+    fn identity(&self) -> Value {
+        match self.0.identity() {
+            Value::Object(mut fields) => {
+                fields.insert("interval".into(), "epoch".into());
+                fields.into()
+            }
+            other => json!({"interval": "epoch", "name": other}),
+        }
     }
 
     fn interval(&self) -> Interval {

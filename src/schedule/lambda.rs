@@ -1,5 +1,7 @@
 use std::fmt;
 
+use serde_json::{Value, json};
+
 use super::{Point, Schedule};
 use crate::error::Error;
 
@@ -19,12 +21,20 @@ use crate::error::Error;
 #[derive(Clone)]
 pub struct LambdaLR<F> {
     factor: F,
+    name: Option<String>,
 }
 
 impl<F: Fn(u64) -> f64 + Send + Sync> LambdaLR<F> {
     /// The base rate times `factor(step)`.
     pub fn new(factor: F) -> Self {
-        Self { factor }
+        Self { factor, name: None }
+    }
+
+    /// The same with a name, by which a checkpoint tells it from other closures: see [`FromFn::named`].
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
     }
 }
 
@@ -32,11 +42,15 @@ impl<F: Fn(u64) -> f64 + Send + Sync> Schedule for LambdaLR<F> {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
         finite(base * (self.factor)(step), step)
     }
+
+    fn identity(&self) -> Value {
+        json!({"name": "LambdaLR", "closure": self.name})
+    }
 }
 
 impl<F> fmt::Debug for LambdaLR<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LambdaLR").finish_non_exhaustive()
+        debug(f, "LambdaLR", self.name.as_deref())
     }
 }
 
@@ -44,6 +58,26 @@ impl<F> fmt::Debug for LambdaLR<F> {
 #[derive(Clone)]
 pub struct FromFn<F> {
     rate: F,
+    name: Option<String>,
+}
+
+impl<F: Fn(u64, f64) -> f64 + Send + Sync> FromFn<F> {
+    /// The same with a name, by which a checkpoint tells it from other closures.
+    ///
+    /// A run goes on only under a closure of the same name. What it computes cannot be compared: who changes it gives
+    /// it another name.
+    ///
+    /// ```
+    /// use gradus::schedule::{self, Schedule};
+    ///
+    /// let schedule = schedule::from_fn(|step, base| base / (1.0 + step as f64)).named("one over the step");
+    /// assert_eq!(schedule.identity()["closure"], "one over the step");
+    /// ```
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
 }
 
 /// A schedule whose rate is `rate(step, base)`.
@@ -59,19 +93,31 @@ pub struct FromFn<F> {
 /// # Ok::<(), gradus::Error>(())
 /// ```
 pub fn from_fn<F: Fn(u64, f64) -> f64 + Send + Sync>(rate: F) -> FromFn<F> {
-    FromFn { rate }
+    FromFn { rate, name: None }
 }
 
 impl<F: Fn(u64, f64) -> f64 + Send + Sync> Schedule for FromFn<F> {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
         finite((self.rate)(step, base), step)
     }
+
+    fn identity(&self) -> Value {
+        json!({"name": "FromFn", "closure": self.name})
+    }
 }
 
 impl<F> fmt::Debug for FromFn<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FromFn").finish_non_exhaustive()
+        debug(f, "FromFn", self.name.as_deref())
     }
+}
+
+fn debug(f: &mut fmt::Formatter<'_>, kind: &str, name: Option<&str>) -> fmt::Result {
+    let mut shown = f.debug_struct(kind);
+    if let Some(name) = name {
+        shown.field("name", &name);
+    }
+    shown.finish_non_exhaustive()
 }
 
 fn finite(lr: f64, step: u64) -> Result<Point, Error> {
@@ -97,5 +143,52 @@ mod tests {
         let boxed: Box<dyn Schedule> = Box::new(from_fn(|step, base| base * step as f64));
         assert_eq!(boxed.at(2, 0.5).unwrap(), Point::rate(1.0));
         assert_eq!(format!("{boxed:?}"), "FromFn { .. }");
+        let named = LambdaLR::new(|_| 1.0).named("hold");
+        assert_eq!(format!("{named:?}"), r#"LambdaLR { name: "hold", .. }"#);
+    }
+
+    /// Kinds, names and whatever lies around them tell schedules apart; code does not.
+    #[test]
+    fn closures_are_known_by_their_kind_and_name_at_any_depth() {
+        use super::super::{ChainedScheduler, PerEpoch, SequentialLR, StepLR};
+
+        #[derive(Debug)]
+        struct Own;
+        impl Schedule for Own {
+            fn at(&self, _: u64, base: f64) -> Result<Point, Error> {
+                Ok(Point::rate(base))
+            }
+        }
+        let plain = || from_fn(|_, base| base);
+        let schedules: Vec<Box<dyn Schedule>> = vec![
+            Box::new(plain()),
+            Box::new(plain().named("a")),
+            Box::new(plain().named("b")),
+            Box::new(plain().named("")),
+            Box::new(LambdaLR::new(|_| 1.0)),
+            Box::new(LambdaLR::new(|_| 1.0).named("a")),
+            Box::new(Own),
+            Box::new(StepLR::new(3)),
+            Box::new(PerEpoch(plain())),
+            Box::new(PerEpoch(plain().named("a"))),
+            Box::new(PerEpoch(Own)),
+            Box::new(ChainedScheduler::new(plain()).and(StepLR::new(3))),
+            Box::new(ChainedScheduler::new(plain()).and(StepLR::new(4))),
+            Box::new(ChainedScheduler::new(plain().named("a")).and(StepLR::new(3))),
+            Box::new(SequentialLR::new(StepLR::new(3)).then(5, plain())),
+            Box::new(SequentialLR::new(StepLR::new(3)).then(6, plain())),
+            Box::new(SequentialLR::new(StepLR::new(3)).then(6, ChainedScheduler::new(plain().named("a")))),
+            Box::new(SequentialLR::new(StepLR::new(3)).then(6, ChainedScheduler::new(plain().named("b")))),
+        ];
+        for (index, schedule) in schedules.iter().enumerate() {
+            for (other_index, other) in schedules.iter().enumerate() {
+                let same = schedule.identity() == other.identity();
+                assert_eq!(same, index == other_index, "{schedule:?} and {other:?}");
+            }
+        }
+        assert_eq!(from_fn(|step, base| base * step as f64).identity(), plain().identity());
+        let json = ChainedScheduler::new(StepLR::new(3)).and(SequentialLR::new(StepLR::new(2)));
+        assert_eq!(Some(json.identity()), json.to_json());
+        assert_eq!(<&ChainedScheduler as Schedule>::identity(&&json), json.identity());
     }
 }

@@ -26,6 +26,11 @@ pub(super) fn write(members: &Members) -> Option<Vec<Value>> {
     members.iter().map(|member| member.to_json()).collect()
 }
 
+/// What a checkpoint knows the members by.
+pub(super) fn identities(members: &Members) -> Vec<Value> {
+    members.iter().map(|member| member.identity()).collect()
+}
+
 /// Refuses an empty list, what its members refuse, and those that only the outermost schedule can be.
 pub(super) fn check(outer: &str, members: &Members) -> Result<(), Error> {
     if members.is_empty() {

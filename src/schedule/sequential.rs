@@ -129,6 +129,11 @@ impl Schedule for SequentialLR {
         Some(config::write("SequentialLR", &Form { schedulers, milestones: self.milestones.clone() }))
     }
 
+    fn identity(&self) -> Value {
+        let (schedulers, milestones) = (nested::identities(&self.schedulers), self.milestones.clone());
+        config::write("SequentialLR", &Form { schedulers, milestones })
+    }
+
     fn link(&self) -> Link {
         Link::Moves { from: 0 }
     }

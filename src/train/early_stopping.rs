@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::Trainer;
@@ -25,7 +25,30 @@ use crate::schedule::{Best, Mode};
 /// assert_eq!(said, [false, false, false, true]);
 /// assert_eq!(stopping.state.best_epoch, Some(1));
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// A run that may be stopped and resumed keeps the state in its checkpoint:
+///
+/// ```no_run
+/// // Needs a trainer.
+/// use gradus::optim::SGD;
+/// use gradus::train::{Checkpoint, EarlyStopping, Trainer};
+///
+/// fn save(trainer: &mut Trainer<SGD>, stopping: &EarlyStopping) -> Result<(), gradus::Error> {
+///     let mut checkpoint = trainer.read_checkpoint()?;
+///     checkpoint.early_stopping = Some(stopping.state.clone());
+///     checkpoint.write("model.safetensors")
+/// }
+///
+/// fn resume(trainer: &mut Trainer<SGD>, stopping: &mut EarlyStopping) -> Result<(), gradus::Error> {
+///     let checkpoint = Checkpoint::read("model.safetensors")?;
+///     trainer.load_checkpoint(&checkpoint)?;
+///     stopping.state = checkpoint.early_stopping.unwrap_or_default();
+///     Ok(())
+/// }
+/// ```
+///
+/// As text, JSON for one, it holds finite numbers alone: its `Serialize` refuses others, and names them.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EarlyStopping {
     /// By how much a metric must beat the best one, at least 0. Default 0.
@@ -57,8 +80,12 @@ pub enum StopRule {
     Eager,
 }
 
-/// What metrics have left in an [`EarlyStopping`]. Through serde it loses no bit of finite parameters.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What metrics have left in an [`EarlyStopping`].
+///
+/// Its place is [`Checkpoint::early_stopping`](super::Checkpoint::early_stopping), where the parameters become tensors of
+/// the file. Through serde it loses no bit either, but as JSON a parameter takes some 20 bytes; numbers that are not
+/// finite are refused, but for the best metric.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStoppingState {
     /// Metrics so far.
@@ -73,6 +100,43 @@ pub struct EarlyStoppingState {
     pub stopped_epoch: Option<u64>,
     /// The parameters of the best metric by name, if they are kept.
     pub best_weights: Option<BTreeMap<String, Vec<f32>>>,
+}
+
+impl Serialize for EarlyStopping {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename = "EarlyStopping")]
+        struct Form {
+            min_delta: f64,
+            patience: u64,
+            mode: Mode,
+            baseline: Option<f64>,
+            restore_best_weights: bool,
+            variant: StopRule,
+        }
+        let Self { min_delta, patience, mode, baseline, restore_best_weights, variant, state: _ } = *self;
+        let form = Form { min_delta, patience, mode, baseline, restore_best_weights, variant };
+        config::serialize_finite(&form, serializer)
+    }
+}
+
+impl Serialize for EarlyStoppingState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename = "EarlyStoppingState")]
+        struct Form<'a> {
+            epochs: u64,
+            wait: u64,
+            best: Best,
+            best_epoch: Option<u64>,
+            stopped_epoch: Option<u64>,
+            best_weights: Option<&'a BTreeMap<String, Vec<f32>>>,
+        }
+        let Self { epochs, wait, best, best_epoch, stopped_epoch, ref best_weights } = *self;
+        let best_weights = best_weights.as_ref();
+        let form = Form { epochs, wait, best, best_epoch, stopped_epoch, best_weights };
+        config::serialize_finite(&form, serializer)
+    }
 }
 
 impl Default for EarlyStopping {
@@ -255,5 +319,25 @@ mod tests {
             let weights = vec![0.1_f32, f32::MIN_POSITIVE / 3.0, -f32::MAX, 16_777_217.0 / 3.0];
             first.state.best_weights = Some([("w".to_owned(), weights)].into());
         }
+    }
+
+    #[test]
+    fn what_json_cannot_hold_is_refused_with_its_place() {
+        let refused = |value: &dyn Fn() -> serde_json::Result<String>, place: &str| {
+            let message = format!("{place}: JSON holds finite numbers alone");
+            assert_eq!(value().unwrap_err().to_string(), message);
+        };
+        let stopping = EarlyStopping { baseline: Some(f64::INFINITY), ..Default::default() };
+        refused(&|| serde_json::to_string(&stopping), "baseline is inf");
+        let stopping = EarlyStopping { min_delta: f64::NAN, ..Default::default() };
+        refused(&|| serde_json::to_string(&stopping), "min_delta is NaN");
+        let weights = [("a".to_owned(), vec![1.0]), ("b.weight".to_owned(), vec![0.0, f32::NEG_INFINITY])];
+        let state = EarlyStoppingState { best_weights: Some(weights.into()), ..Default::default() };
+        refused(&|| serde_json::to_string(&state), "best_weights.b.weight[1] is -inf");
+        let state = EarlyStoppingState { best: Best(Some(f64::NAN)), ..Default::default() };
+        refused(&|| serde_json::to_string(&state), "best is NaN");
+        let whole = EarlyStopping { baseline: Some(0.1), patience: 3, ..Default::default() };
+        let json = serde_json::to_value(&whole).unwrap();
+        assert_eq!(EarlyStopping::from_json(&json).unwrap(), whole);
     }
 }

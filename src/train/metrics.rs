@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::Error;
@@ -16,25 +17,31 @@ use crate::Error;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confusion {
     classes: usize,
-    counts: Vec<u64>,
+    /// Samples by their true and their predicted class, if there are any: many classes take no memory by themselves.
+    counts: BTreeMap<(usize, usize), u64>,
 }
 
 /// The class of each row of `classes` logits: the place of its largest, of equal ones the first, as
 /// [`accuracy`](crate::graph::Var::accuracy) has it.
 ///
 /// # Errors
-/// [`Error::Length`] if the last row is not whole or there are no classes.
+/// [`Error::Length`] if the last row is not whole or there are no classes; [`Error::Constant`] for more classes than
+/// u32 can number.
 pub fn classes_of(logits: &[f32], classes: usize) -> Result<Vec<u32>, Error> {
     if classes == 0 || !logits.len().is_multiple_of(classes) {
         let expected = logits.len().next_multiple_of(classes.max(1));
         let what = format!("logits in rows of {classes}");
         return Err(Error::Length { what, expected, got: logits.len() });
     }
-    let largest = |row: &[f32]| (1..classes).fold(0, |best, at| if row[at] > row[best] { at } else { best });
-    Ok(logits
-        .chunks_exact(classes)
-        .map(|row| u32::try_from(largest(row)).expect("classes are counted in u32"))
-        .collect())
+    let Ok(last) = u32::try_from(classes - 1) else {
+        return Err(Error::constant("classes", format!("at most {}", 1_u64 << u32::BITS), classes));
+    };
+    let largest = |row: &[f32]| {
+        (0..=last)
+            .zip(row)
+            .fold((0, row[0]), |best, (at, &logit)| if logit > best.1 { (at, logit) } else { best })
+    };
+    Ok(logits.chunks_exact(classes).map(|row| largest(row).0).collect())
 }
 
 impl Confusion {
@@ -49,13 +56,13 @@ impl Confusion {
             let what = "labels of the predictions".into();
             return Err(Error::Length { what, expected: predicted.len(), got: labels.len() });
         }
-        let mut counts = vec![0; classes * classes];
+        let mut counts = BTreeMap::new();
         for (index, (label, class)) in labels.iter().zip(predicted).enumerate() {
             let label = *label as usize;
             if label >= classes {
                 return Err(Error::constant(format!("label {index}"), format!("below {classes}"), label));
             }
-            counts[label * classes + class as usize] += 1;
+            *counts.entry((label, class as usize)).or_default() += 1;
         }
         Ok(Self { classes, counts })
     }
@@ -63,46 +70,73 @@ impl Confusion {
     /// Samples of class `label` that were taken for `predicted`; 0 for a class that does not exist.
     #[must_use]
     pub fn count(&self, label: usize, predicted: usize) -> u64 {
-        let exist = label < self.classes && predicted < self.classes;
-        if exist { self.counts[label * self.classes + predicted] } else { 0 }
+        self.counts.get(&(label, predicted)).copied().unwrap_or(0)
     }
 
     /// The part of all samples that were taken for what they are; NaN of none.
     #[must_use]
     pub fn accuracy(&self) -> f64 {
-        let right: u64 = (0..self.classes).map(|class| self.count(class, class)).sum();
-        right as f64 / self.counts.iter().sum::<u64>() as f64
+        let right = self.counts.iter().filter(|((label, predicted), _)| label == predicted);
+        sum(right.map(|(_, count)| count)) as f64 / sum(self.counts.values()) as f64
     }
 }
 
 /// The table with a row and a column of class numbers, and the recall of each class.
 impl fmt::Display for Confusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let widest = self.counts.iter().copied().max().unwrap_or(0).max(self.classes as u64);
+        let widest = self.counts.values().copied().max().unwrap_or(0).max(self.classes as u64);
         let width = widest.to_string().len() + 1;
         write!(f, "true\\predicted")?;
         for class in 0..self.classes {
             write!(f, "{class:>width$}")?;
         }
         writeln!(f, "  recall")?;
-        for (label, row) in self.counts.chunks(self.classes).enumerate() {
+        for label in 0..self.classes {
             write!(f, "{label:>14}")?;
-            for count in row {
-                write!(f, "{count:>width$}")?;
+            for predicted in 0..self.classes {
+                write!(f, "{:>width$}", self.count(label, predicted))?;
             }
-            let all: u64 = row.iter().sum();
-            match all {
+            match sum(self.counts.range((label, 0)..=(label, usize::MAX)).map(|(_, count)| count)) {
                 0 => writeln!(f, "       -")?,
-                _ => writeln!(f, "  {:.4}", row[label] as f64 / all as f64)?,
+                all => writeln!(f, "  {:.4}", self.count(label, label) as f64 / all as f64)?,
             }
         }
         Ok(())
     }
 }
 
+/// A sum of counts, wide enough for any number of them.
+fn sum<'a>(counts: impl Iterator<Item = &'a u64>) -> u128 {
+    counts.map(|count| u128::from(*count)).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_classes_take_no_memory_and_no_number_begins_again_at_0() {
+        // The table of this many has 2^64 entries.
+        #[cfg(target_pointer_width = "64")]
+        {
+            let table = Confusion::of_logits(&[], &[], 1 << 32).unwrap();
+            assert_eq!((table.count(0, 0), table.count(1 << 31, 7)), (0, 0));
+            assert!(table.accuracy().is_nan());
+            let message = "classes must be at most 4294967296, got 4294967297";
+            assert_eq!(Confusion::of_logits(&[], &[], (1 << 32) + 1).unwrap_err().to_string(), message);
+            assert!(classes_of(&[], usize::MAX).is_err());
+        }
+        let mut logits = vec![0.0; 3 << 20];
+        (logits[5], logits[(1 << 20) + 5], logits[(3 << 20) - 1]) = (1.0, 1.0, 1.0);
+        let table = Confusion::of_logits(&logits, &[5, 7, (1 << 20) - 1], 1 << 20).unwrap();
+        assert_eq!((table.count(5, 5), table.count(7, 5)), (1, 1));
+        assert_eq!(table.accuracy(), 2.0 / 3.0);
+
+        let counts = [((0, 0), u64::MAX), ((0, 1), u64::MAX), ((1, 1), 1)].into();
+        let table = Confusion { classes: 2, counts };
+        assert_eq!(table.accuracy(), 0.5);
+        assert!(table.to_string().contains("  0.5000\n"), "{table}");
+    }
 
     #[test]
     fn a_table_is_printed_with_its_recalls() {

@@ -15,7 +15,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// Waits for all steps and reads what the next ones need. Reports of steps that arrive are kept.
     ///
     /// # Errors
-    /// [`Error::Config`] between the batches of one step; [`Error::DeviceLost`].
+    /// [`Error::Config`] between the batches of one step; [`Error::StateDict`] for an option of the optimizer that is not
+    /// finite; [`Error::DeviceLost`].
     pub fn read_checkpoint(&mut self) -> Result<Checkpoint, Error> {
         if self.taken > 0 {
             let (taken, of) = (self.taken, self.batches_a_step());
@@ -23,7 +24,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             return Err(Error::Config { what: "checkpoint".into(), reason });
         }
         self.arrive_all()?;
-        let schedule = self.schedule.as_ref().and_then(|schedule| schedule.to_json());
+        let schedule = self.schedule.as_ref().map(|schedule| schedule.identity());
         let optimizer = self.optimizer.read_state_dict()?;
         let mut checkpoint = Checkpoint::new(self.steps, self.seed, optimizer, schedule);
         if self.optimizer.transforms().may_skip() {
@@ -47,17 +48,16 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// Goes on where a checkpoint was made: the steps that follow are the same, bit for bit, as those of the
     /// trainer that it was read from, if they are given the same data.
     ///
+    /// Schedules must be the same by their [`identity`](crate::schedule::Schedule::identity): a closure by its name, and
+    /// one without a name for another of its kind. Not in a checkpoint, and so for the caller to repeat, are the
+    /// transforms of gradients, the steps of an epoch and the text of a custom rule.
+    ///
     /// # Errors
     /// [`Error::File`] with the checkpoint's file if it is of another model, optimizer or schedule; then
     /// nothing was changed. [`Error::DeviceLost`].
     pub fn load_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.check_model(checkpoint)?;
-        let schedule = self.schedule.as_ref().and_then(|schedule| schedule.to_json());
-        if schedule != checkpoint.schedule {
-            let shown = |json: &Option<_>| json.as_ref().map_or("none".into(), serde_json::Value::to_string);
-            let (theirs, ours) = (shown(&checkpoint.schedule), shown(&schedule));
-            return Err(checkpoint.refuse(format!("its schedule is {theirs}, this trainer's is {ours}")));
-        }
+        self.check_schedule(checkpoint)?;
         if checkpoint.gate.is_some() != self.optimizer.transforms().may_skip() {
             let skips = |may_skip: bool| if may_skip { "may skip steps" } else { "skips no step" };
             let (theirs, ours) = (skips(checkpoint.gate.is_some()), skips(checkpoint.gate.is_none()));
@@ -95,6 +95,24 @@ impl<R: AnyRule + Clone> Trainer<R> {
         (self.steps, self.taken, self.seed) = (checkpoint.step, 0, checkpoint.seed);
         self.forget_reports();
         Ok(())
+    }
+
+    /// Refuses a checkpoint of another schedule, as far as it says so.
+    fn check_schedule(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let theirs = &checkpoint.schedule;
+        let ours = self.schedule.as_ref().map(|schedule| schedule.identity());
+        // What version 0.1 wrote for none, and for all that has no JSON form.
+        let either = || self.schedule.as_ref().is_none_or(|schedule| schedule.to_json().is_none());
+        if *theirs == ours || (*theirs == Some(Value::Null) && either()) {
+            return Ok(());
+        }
+        let shown = |json: &Option<Value>| match json {
+            None => "none".into(),
+            Some(Value::Null) => "none, or one without a JSON form".into(),
+            Some(json) => json.to_string(),
+        };
+        let (theirs, ours) = (shown(theirs), shown(&ours));
+        Err(checkpoint.refuse(format!("its schedule is {theirs}, this trainer's is {ours}")))
     }
 
     fn schedule_state(&self) -> Option<Value> {

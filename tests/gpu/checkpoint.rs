@@ -6,8 +6,8 @@ use std::path::Path;
 use gradus::Gpu;
 use gradus::graph::{Graph, Var};
 use gradus::nn::{Conv2d, Linear};
-use gradus::optim::{self, AdamW, AnyRule, Novograd, SGD};
-use gradus::schedule::{self, OneCycleLR, Schedule, StepLR};
+use gradus::optim::{self, Adafactor, AdamW, AnyRule, Lookahead, Novograd, SGD};
+use gradus::schedule::{self, LambdaLR, OneCycleLR, Schedule, StepLR};
 use gradus::train::{Checkpoint, Trainer};
 use serde_json::json;
 
@@ -247,7 +247,12 @@ fn a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing() {
             steps.read_checkpoint().unwrap(),
             format!("its schedule is {step_lr}, this trainer's is {one_cycle}"),
         ),
-        (closure.read_checkpoint().unwrap(), format!("its schedule is none, this trainer's is {one_cycle}")),
+        (
+            closure.read_checkpoint().unwrap(),
+            format!(
+                "its schedule is {{\"closure\":null,\"name\":\"FromFn\"}}, this trainer's is {one_cycle}"
+            ),
+        ),
     ];
     for (checkpoint, reason) in rows {
         let error = ours.load_checkpoint(&checkpoint).unwrap_err().to_string();
@@ -258,6 +263,103 @@ fn a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing() {
     wider.read_checkpoint().unwrap().write(&path).unwrap();
     let error = ours.load_checkpoint(&Checkpoint::read(&path).unwrap()).unwrap_err().to_string();
     assert!(error.starts_with(&format!("{}: params.hidden.weight has", path.display())), "{error}");
+}
+
+#[test]
+fn a_closure_loads_into_one_of_its_name_and_nothing_else() {
+    let Some(gpu) = gpu() else { return };
+    let folder = Folder::new("closures");
+    let path = folder.join("model.safetensors");
+    let build = |schedule: Option<Box<dyn Schedule>>| {
+        let (graph, loss) = network(7);
+        let builder = graph.trainer(&loss, AdamW::default()).seed(3);
+        match schedule {
+            Some(schedule) => builder.schedule(schedule).build(&gpu).unwrap(),
+            None => builder.build(&gpu).unwrap(),
+        }
+    };
+    let falling = || schedule::from_fn(|step, base| base / (1.0 + step as f64));
+    type Made<'a> = &'a dyn Fn() -> Option<Box<dyn Schedule>>;
+    let schedules: [(&str, Made<'_>); 6] = [
+        ("none", &|| None),
+        (r#"{"closure":null,"name":"FromFn"}"#, &|| Some(Box::new(falling()))),
+        (r#"{"closure":"falling","name":"FromFn"}"#, &|| Some(Box::new(falling().named("falling")))),
+        (r#"{"closure":"half","name":"FromFn"}"#, &|| {
+            Some(Box::new(schedule::from_fn(|_, base| base / 2.0).named("half")))
+        }),
+        (r#"{"closure":"falling","name":"LambdaLR"}"#, &|| {
+            Some(Box::new(LambdaLR::new(|step| 1.0 / (1.0 + step as f64)).named("falling")))
+        }),
+        (r#"{"gamma":0.1,"name":"StepLR","step_size":5}"#, &|| Some(Box::new(StepLR::new(5)))),
+    ];
+    for (theirs, schedule) in schedules {
+        let mut first = build(schedule());
+        train(&mut first, 0..2);
+        save(&mut first, &path);
+        let checkpoint = Checkpoint::read(&path).unwrap();
+        train(&mut first, 2..4);
+        for (ours, other) in schedules {
+            let mut second = build(other());
+            let before = second.read_checkpoint().unwrap();
+            let loaded = second.load_checkpoint(&checkpoint);
+            if theirs == ours {
+                loaded.unwrap();
+                train(&mut second, 2..4);
+                assert!(second.read_checkpoint().unwrap() == first.read_checkpoint().unwrap(), "{theirs}");
+            } else {
+                let message =
+                    format!("{}: its schedule is {theirs}, this trainer's is {ours}", path.display());
+                assert_eq!(loaded.unwrap_err().to_string(), message);
+                assert!(second.read_checkpoint().unwrap() == before, "{message}");
+            }
+        }
+    }
+    // Without a name, closures cannot be told apart.
+    let mut first = build(Some(Box::new(falling())));
+    let checkpoint = first.read_checkpoint().unwrap();
+    build(Some(Box::new(schedule::from_fn(|_, base| base)))).load_checkpoint(&checkpoint).unwrap();
+    // A file of version 0.1 does not say whether there was a closure or no schedule at all.
+    let mut old = checkpoint;
+    old.schedule = Some(serde_json::Value::Null);
+    old.write(&path).unwrap();
+    let old = Checkpoint::read(&path).unwrap();
+    for (ours, schedule) in schedules {
+        let loaded = build(schedule()).load_checkpoint(&old).map_err(|error| error.to_string());
+        let refused = format!(
+            "{}: its schedule is none, or one without a JSON form, this trainer's is {ours}",
+            path.display()
+        );
+        assert_eq!(loaded, if ours.contains("StepLR") { Err(refused) } else { Ok(()) }, "{ours}");
+    }
+}
+
+#[test]
+fn an_option_that_is_not_finite_is_refused_where_the_state_is_read() {
+    let Some(gpu) = gpu() else { return };
+    fn refused<R: AnyRule + Clone>(gpu: &Gpu, rule: R, change: impl Fn(&mut R), place: &str) {
+        let mut trainer = trainer_of(gpu, 7, rule, StepLR::new(5));
+        train(&mut trainer, 0..1);
+        let good = trainer.read_checkpoint().unwrap();
+        let rule = trainer.optimizer().group("default").unwrap().clone();
+        change(trainer.optimizer_mut().group_mut("default").unwrap());
+        let message = format!("state dict: group \"default\": {place}, and options must be finite");
+        assert_eq!(trainer.read_checkpoint().unwrap_err().to_string(), message);
+        let by_waiting = pollster::block_on(trainer.optimizer().read_state_dict_async());
+        assert_eq!(by_waiting.unwrap_err().to_string(), message);
+        *trainer.optimizer_mut().group_mut("default").unwrap() = rule;
+        assert!(trainer.read_checkpoint().unwrap() == good);
+    }
+    refused(&gpu, AdamW::default(), |rule| rule.eps = f64::INFINITY, "eps is inf");
+    refused(&gpu, AdamW::default(), |rule| rule.betas.1 = f64::NAN, "betas[1] is NaN");
+    refused(&gpu, SGD::default(), |rule| rule.lr = f64::NAN, "lr is NaN");
+    // As JSON it would be `null`, which is another option here and no error.
+    let infinite = |rule: &mut Adafactor| rule.clipping_threshold = Some(f64::INFINITY);
+    refused(&gpu, Adafactor::optax(), infinite, "clipping_threshold is inf");
+    let ahead = || Lookahead::new(SGD::default());
+    refused(&gpu, ahead(), |rule| rule.alpha = f64::NEG_INFINITY, "alpha is -inf");
+    refused(&gpu, ahead(), |rule| rule.inner.weight_decay = f64::NAN, "inner.weight_decay is NaN");
+    let named = optim::from_json(&json!({"name": "Adam"})).unwrap();
+    refused(&gpu, named, |rule| *rule.lr_mut() = f64::INFINITY, "lr is inf");
 }
 
 #[test]

@@ -92,6 +92,39 @@ fn a_run_that_is_killed_at_any_moment_and_resumed_leaves_the_same_files() {
 }
 
 #[test]
+fn a_second_run_into_a_folder_is_refused_until_the_first_has_ended_in_any_way() {
+    if gpu().is_none() {
+        return;
+    }
+    let folder = Folder::new("two-runs");
+    let (out, whole) = (folder.join("out"), folder.join("whole"));
+    done(&mut run(&whole));
+    let mut long = example();
+    long.args(["--epochs", "100000", "--save-every", "1", "--seed", "9", "--out"]).arg(&out);
+    let mut first = long.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !out.join("history.csv").exists() {
+        assert!(first.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let said = format!(
+        "error: {}: another run keeps its files in this folder: wait until it has ended, or name another folder",
+        out.display()
+    );
+    for command in [&mut run(&out), run(&out).arg("--resident")] {
+        let refused = command.output().unwrap();
+        assert!(!refused.status.success());
+        let error = stderr(&refused);
+        assert!(error.lines().any(|line| line == said), "{error}");
+    }
+    assert!(first.try_wait().unwrap().is_none(), "the first run goes on");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    done(&mut run(&out));
+    assert!(files(&out) == files(&whole));
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 3, "neither lock nor partial file stays");
+}
+
+#[test]
 fn a_kept_model_says_the_same_again() {
     if gpu().is_none() {
         return;

@@ -7,8 +7,8 @@ use gradus::grad::{GradScaler, Transforms};
 use gradus::graph::Graph;
 use gradus::nn::Linear;
 use gradus::optim::{AdamW, NAdam, Optimizer, Rule, StateDict};
-use gradus::schedule::CosineAnnealingLR;
-use gradus::train::{Checkpoint, Trainer};
+use gradus::schedule::{self, CosineAnnealingLR};
+use gradus::train::{Checkpoint, EarlyStopping, Trainer};
 use gradus::{Gpu, ParamStore};
 use serde_json::{Value, json};
 
@@ -98,6 +98,38 @@ fn checkpoints_of_format_1_load() {
     assert_near(&values(trainer.params()), &want["after"]);
 }
 
+/// The later fields of format 1: early stopping with its parameters, and a schedule that is code.
+fn later(gpu: &Gpu) -> (Trainer<AdamW>, EarlyStopping) {
+    let graph = Graph::new();
+    let (x, y) = (graph.input("x", [2, 4]), graph.labels("y", 2));
+    let loss = x.linear(Linear::new(3).name("head")).cross_entropy(&y);
+    let schedule = schedule::from_fn(|step, base| base / (1.0 + step as f64)).named("one over the step");
+    let trainer = graph.trainer(&loss, AdamW::default()).schedule(schedule).seed(4).build(gpu).unwrap();
+    (trainer, EarlyStopping { patience: 2, restore_best_weights: true, ..EarlyStopping::default() })
+}
+
+fn later_contents(checkpoint: &Checkpoint) -> Value {
+    let mut all = contents(checkpoint);
+    all["early_stopping"] = serde_json::to_value(&checkpoint.early_stopping).unwrap();
+    all
+}
+
+#[test]
+fn checkpoints_of_format_1_with_later_fields_load() {
+    let Some(gpu) = gpu() else { return };
+    let want = json_of("checkpoint-1-later.json");
+    let checkpoint = Checkpoint::read(path("checkpoint-1-later.safetensors")).unwrap();
+    assert_eq!(later_contents(&checkpoint), want["contents"]);
+    let (mut trainer, mut stopping) = later(&gpu);
+    trainer.load_checkpoint(&checkpoint).unwrap();
+    stopping.state = checkpoint.early_stopping.unwrap();
+    train(&mut trainer, 3..5);
+    assert_near(&values(trainer.params()), &want["after"]);
+    assert!(stopping.observe(0.5).unwrap(), "its patience of 2 has run out");
+    assert!(stopping.restore(&mut trainer).unwrap());
+    assert_near(&values(trainer.params()), &want["contents"]["early_stopping"]["best_weights"]);
+}
+
 #[test]
 fn state_dicts_of_format_1_load() {
     let Some(gpu) = gpu() else { return };
@@ -138,6 +170,22 @@ fn write_the_files_of_new_formats() {
     write(
         "checkpoint-1.json",
         &json!({"contents": contents(&checkpoint), "after": values(trainer.params())}),
+    );
+
+    let (mut trainer, mut stopping) = later(&gpu);
+    for (step, metric) in [(0, 0.5), (1, 0.25), (2, 0.75)] {
+        train(&mut trainer, step..step + 1);
+        stopping.watch(metric, &trainer).unwrap();
+    }
+    let mut checkpoint = trainer.read_checkpoint().unwrap();
+    checkpoint.early_stopping = Some(stopping.state);
+    train(&mut trainer, 3..5);
+    if !path("checkpoint-1-later.safetensors").exists() {
+        checkpoint.write(path("checkpoint-1-later.safetensors")).unwrap();
+    }
+    write(
+        "checkpoint-1-later.json",
+        &json!({"contents": later_contents(&checkpoint), "after": values(trainer.params())}),
     );
 
     let mut params = store(&gpu);

@@ -164,3 +164,55 @@ fn the_best_parameters_come_back_even_through_a_file() {
     assert!(all(&trainer) == best);
     assert!(!EarlyStopping::default().restore(&mut trainer).unwrap());
 }
+
+/// More parameters than JSON in a header has place for, and a few.
+#[test]
+fn early_stopping_goes_through_a_checkpoint_with_all_its_parameters() {
+    let Some(gpu) = gpu() else { return };
+    let folder = Folder::new("early-stopping");
+    let path = folder.join("model.safetensors");
+    for (side, wide) in [(2, 3), (40, 2450)] {
+        let side: usize = side;
+        let build = || {
+            let graph = Graph::new();
+            let (x, y) = (graph.input("x", [2, wide]), graph.labels("y", 2));
+            let h = x.linear(Linear::new(wide).name("hidden")).relu();
+            let loss = h.linear(Linear::new(side).name("head")).cross_entropy(&y);
+            graph.trainer(&loss, SGD { lr: 0.1, ..Default::default() }).seed(5).build(&gpu).unwrap()
+        };
+        let step = |trainer: &mut Trainer<SGD>, step: u64| {
+            trainer.step(&[("x", &noises(step, 2 * wide)), ("y", &vec![0, 1])]).unwrap();
+        };
+        let all = |trainer: &Trainer<SGD>| {
+            let all = trainer.params().params().read_all(&gpu).unwrap();
+            all.iter().map(|value| value.to_bits()).collect::<Vec<_>>()
+        };
+        let config = EarlyStopping { patience: 3, restore_best_weights: true, ..Default::default() };
+        let (mut trainer, mut stopping) = (build(), config.clone());
+        step(&mut trainer, 0);
+        assert!(!stopping.watch(0.5, &trainer).unwrap());
+        let best = all(&trainer);
+        step(&mut trainer, 1);
+        assert!(!stopping.watch(0.7, &trainer).unwrap());
+        let mut checkpoint = trainer.read_checkpoint().unwrap();
+        checkpoint.early_stopping = Some(stopping.state.clone());
+        checkpoint.write(&path).unwrap();
+        println!("{} parameters: {} bytes", all(&trainer).len(), fs::metadata(&path).unwrap().len());
+
+        let read = Checkpoint::read(&path).unwrap();
+        assert!(read.early_stopping == checkpoint.early_stopping);
+        let (mut resumed, mut after) = (build(), config);
+        resumed.load_checkpoint(&read).unwrap();
+        after.state = read.early_stopping.unwrap_or_default();
+        assert!(after == stopping);
+        for (trainer, stopping) in [(&mut trainer, &mut stopping), (&mut resumed, &mut after)] {
+            step(trainer, 2);
+            assert!(!stopping.watch(0.6, trainer).unwrap());
+            step(trainer, 3);
+            assert!(stopping.watch(0.6, trainer).unwrap());
+        }
+        assert!(after == stopping && all(&resumed) == all(&trainer) && all(&resumed) != best);
+        assert!(after.restore(&mut resumed).unwrap());
+        assert!(all(&resumed) == best);
+    }
+}

@@ -1,8 +1,10 @@
 //! The state dict: torch's keys, resumption bit for bit, and refusals that change nothing.
 
-use gradus::optim::{self, AnyRule, Optimizer, StateDict};
+use gradus::optim::{
+    self, AnyRule, GroupState, LbfgsState, LbfgsTensorState, Optimizer, StateDict, TensorState,
+};
 use gradus::{Gpu, ParamStore};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::common::{bits, gpu, noises, run};
 
@@ -173,4 +175,48 @@ fn refusals_change_nothing() {
         assert_eq!(error, format!("state dict: {message}"));
         assert_eq!(optimizer.read_state_dict().unwrap(), dict);
     }
+}
+
+#[test]
+fn json_is_refused_a_number_that_it_cannot_hold_with_the_place() {
+    let group = |initial_lr| GroupState {
+        name: "all".into(),
+        params: vec!["conv.weight".into()],
+        initial_lr: Some(initial_lr),
+        options: Map::new(),
+    };
+    let dict = |value: f32, mu_product: f64, initial_lr: f64| {
+        let slots = [("exp_avg".to_owned(), Some(vec![0.5, value])), ("unused".to_owned(), None)].into();
+        let state = TensorState { step: 1, shape: vec![2], mu_product: Some(mu_product), slots };
+        StateDict {
+            optimizer: "NAdam".into(),
+            attempted: 1,
+            state: [("conv.weight".to_owned(), state)].into(),
+            param_groups: vec![group(initial_lr)],
+        }
+    };
+    let lbfgs = |t: f64, step: f32| LbfgsState {
+        optimizer: "LBFGS".into(),
+        state: [(
+            "w".to_owned(),
+            LbfgsTensorState { t: Some(t), old_stps: vec![vec![step]], ..Default::default() },
+        )]
+        .into(),
+        param_groups: vec![group(1.0)],
+    };
+    let refused = |value: serde_json::Result<String>, place: &str| {
+        let message = format!("{place}: JSON holds finite numbers alone");
+        assert_eq!(value.unwrap_err().to_string(), message);
+    };
+    let text = |dict: StateDict| serde_json::to_string(&dict);
+    refused(text(dict(f32::NAN, 1.0, 0.1)), "state.conv.weight.exp_avg[1] is NaN");
+    refused(text(dict(0.5, f64::INFINITY, 0.1)), "state.conv.weight.mu_product is inf");
+    refused(text(dict(0.5, 1.0, f64::NAN)), "param_groups[0].initial_lr is NaN");
+    refused(serde_json::to_string(&lbfgs(f64::NEG_INFINITY, 1.0)), "state.w.t is -inf");
+    refused(serde_json::to_string(&lbfgs(1.0, f32::NAN)), "state.w.old_stps[0][0] is NaN");
+    let good = dict(f32::MAX, 5e-324, -0.0);
+    assert_eq!(serde_json::from_str::<StateDict>(&text(good.clone()).unwrap()).unwrap(), good);
+    let good = lbfgs(1.0, f32::MIN_POSITIVE);
+    let read: LbfgsState = serde_json::from_str(&serde_json::to_string(&good).unwrap()).unwrap();
+    assert_eq!(read, good);
 }

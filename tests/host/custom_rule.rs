@@ -129,7 +129,7 @@ fn declarations_that_cannot_be_are_refused() {
         (good().hyper("__x", 1.0, ..), format!("rule Mine: hyperparameter or constant \"__x\": {identifier}")),
         (good().hyper("lr", 1.0, ..), format!("rule Mine: hyperparameter or constant \"lr\": {taken}")),
         (good().constant("params", |_, _| 1.0), format!("rule Mine: hyperparameter or constant \"params\": {taken}")),
-        (good().slot("step"), "rule Mine: slot \"step\": reserved, as are step, shape".into()),
+        (good().slot("step"), "rule Mine: slot \"step\": reserved, as are step, shape, mu_product".into()),
         (good().hyper("eps", -1.0, 0.0..), "eps must be in [0, inf), got -1".into()),
         (good().hyper("eps", f64::NAN, ..), "eps must be in (-inf, inf), got NaN".into()),
         (good().hyper("beta2", 1.0, 0.0..1.0), "beta2 must be in [0, 1), got 1".into()),

@@ -147,6 +147,32 @@ fn images_may_have_channels() {
     assert_eq!(data.values(), &Values::U8(images.pixels));
 }
 
+/// More than are turned into bytes at a time, and a failed save leaves the earlier file.
+#[test]
+fn data_files_are_whole_whatever_happens_to_their_writer() {
+    let dir = Folder::new("whole_data");
+    for count in [(1 << 14) - 1, 1 << 14, (1 << 15) + 1] {
+        let words: Vec<u32> = (0..count).collect();
+        npy::write(dir.join("x.npy.gz"), &[words.len()], &words).unwrap();
+        let numbers: Vec<f32> = words.iter().map(|&word| word as f32).collect();
+        assert_eq!(npy::read(dir.join("x.npy.gz")).unwrap().values, numbers.into());
+    }
+    #[cfg(unix)]
+    {
+        let precious = dir.join("precious");
+        fs::write(&precious, "precious").unwrap();
+        std::os::unix::fs::symlink(&precious, dir.join("labels.partial")).unwrap();
+        idx::write_labels(dir.join("labels"), &[1, 2, 3]).unwrap();
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+        assert_eq!(idx::read_labels(dir.join("labels")).unwrap(), [1, 2, 3]);
+    }
+    let names = fs::read_dir(&*dir).unwrap().filter(|entry| {
+        entry.as_ref().unwrap().file_type().unwrap().is_file()
+            && entry.as_ref().unwrap().path().extension().is_some_and(|ending| ending == "partial")
+    });
+    assert_eq!(names.count(), 0);
+}
+
 /// A file of numpy's with this header.
 fn npy_file(version: u8, header: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = b"\x93NUMPY".to_vec();
@@ -226,6 +252,30 @@ fn fortran_order_is_turned_into_c_order() {
     fs::write(dir.join("x.npy"), npy_file(1, header, &body)).unwrap();
     let array = npy::read(dir.join("x.npy")).unwrap();
     assert_eq!(array, npy::Array { shape: vec![2, 3, 4], values: Values::U8((0..24).collect()) });
+}
+
+#[test]
+fn fortran_order_of_any_shape_is_turned_into_c_order() {
+    let dir = Folder::new("fortran_shapes");
+    for shape in [vec![], vec![1], vec![7], vec![1, 5], vec![5, 1], vec![3, 2, 1, 4], vec![2, 1, 3, 2, 2]] {
+        let count: usize = shape.iter().product();
+        // Where in the file the element lies that is the `at`-th in C order.
+        let place = |mut at: usize| {
+            let mut index = vec![0; shape.len()];
+            for dimension in (0..shape.len()).rev() {
+                index[dimension] = at % shape[dimension];
+                at /= shape[dimension];
+            }
+            shape.iter().zip(index).rev().fold(0, |place, (extent, index)| place * extent + index)
+        };
+        let mut body = vec![0; count];
+        (0..count).for_each(|at| body[place(at)] = u8::try_from(at).unwrap());
+        let text = shape.iter().map(|extent| format!("{extent},")).collect::<String>();
+        let header = format!("{{'descr': '|u1', 'fortran_order': True, 'shape': ({text})}}");
+        fs::write(dir.join("x.npy"), npy_file(1, &header, &body)).unwrap();
+        let values = Values::U8((0..u8::try_from(count).unwrap()).collect());
+        assert_eq!(npy::read(dir.join("x.npy")).unwrap(), npy::Array { shape, values });
+    }
 }
 
 #[test]

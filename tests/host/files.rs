@@ -1,5 +1,6 @@
 //! Files stay whole, whatever happens to the writer.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use gradus::train::files::{sweep, write_atomic};
+use gradus::train::files::{FolderLock, sweep, write_atomic};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -32,6 +33,16 @@ fn again(test: &str, folder: &Path) -> Command {
     command.args([test, "--exact", "--ignored", "--nocapture"]);
     command.env(FOLDER, folder).stdout(Stdio::null());
     command
+}
+
+/// The partial file of a target and its length, if there is one now.
+fn partial(folder: &Path, target: &str) -> Option<(PathBuf, u64)> {
+    let is_partial = |name: &str| name.starts_with(&format!("{target}.")) && name.ends_with(".partial");
+    fs::read_dir(folder).unwrap().find_map(|entry| {
+        let entry = entry.unwrap();
+        let len = entry.metadata().ok()?.len();
+        is_partial(entry.file_name().to_str()?).then(|| (entry.path(), len))
+    })
 }
 
 fn told_folder() -> Option<PathBuf> {
@@ -104,23 +115,222 @@ fn a_target_that_cannot_be_is_refused() {
 #[test]
 fn a_sweep_takes_partial_files_of_its_targets_alone() {
     let folder = Folder::new("sweep");
-    let files =
-        ["run.bin", "run.bin.partial", "other.partial", ".partial", "run.bin.partial.gz", "run.partial"];
+    let files = [
+        "run.bin",
+        "run.bin.partial",
+        "other.partial",
+        ".partial",
+        "run.bin.partial.gz",
+        "run.partial",
+        "run.bin.0123456789abcdef.partial",
+        "run.fedcba9876543210.partial",
+        // Not names that it gives: 15 digits, no digits, another target.
+        "run.bin.0123456789abcde.partial",
+        "run.bin.0123456789abcdeg.partial",
+        "other.0123456789abcdef.partial",
+    ];
     for name in files {
         fs::write(folder.join(name), name).unwrap();
     }
     fs::create_dir(folder.join("run.csv.partial")).unwrap();
     let is_target = |name: &str| ["run.bin", "run.csv", "run"].contains(&name);
-    assert_eq!(sweep(&folder, is_target), Ok(2));
+    assert_eq!(sweep(&folder, is_target), Ok(4));
     assert_eq!(
         names(&folder),
-        [".partial", "other.partial", "run.bin", "run.bin.partial.gz", "run.csv.partial"]
+        [
+            ".partial",
+            "other.0123456789abcdef.partial",
+            "other.partial",
+            "run.bin",
+            "run.bin.0123456789abcde.partial",
+            "run.bin.0123456789abcdeg.partial",
+            "run.bin.partial.gz",
+            "run.csv.partial"
+        ]
     );
     assert_eq!(sweep(&folder, is_target), Ok(0));
     assert_eq!(sweep(folder.join("missing"), is_target), Ok(0));
     let path = folder.join("run.bin");
     let error = sweep(&path, is_target).unwrap_err().to_string();
     assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
+}
+
+#[test]
+fn a_sweep_leaves_what_is_being_written_in_this_process_and_in_others() {
+    let folder = Folder::new("held");
+    let path = folder.join("run.bin");
+    let sweep = || sweep(&folder, |name| name == "run.bin").unwrap();
+    write_atomic(&path, |file| {
+        file.write_all(b"held")?;
+        assert_eq!(sweep(), 0);
+        assert!(partial(&folder, "run.bin").is_some());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"held");
+    assert_eq!(names(&folder), ["run.bin"]);
+
+    let child = Killed(again("files::writes_and_waits", &folder).spawn().unwrap());
+    while partial(&folder, "run.bin").is_none_or(|(_, len)| len < MIB as u64) {
+        sleep(Duration::from_millis(1));
+    }
+    assert_eq!(sweep(), 0);
+    assert_eq!(names(&folder).len(), 2);
+    drop(child);
+    assert_eq!(sweep(), 1, "it is dead");
+    assert_eq!(names(&folder), ["run.bin"]);
+}
+
+#[test]
+#[ignore = "runs in a process of its own, for another test"]
+fn writes_and_waits() {
+    let Some(folder) = told_folder() else { return };
+    let written = write_atomic(folder.join("run.bin"), |file| {
+        file.write_all(&vec![1; 2 * MIB])?;
+        sleep(Duration::from_secs(60));
+        Err(io::Error::other("nobody has killed it"))
+    });
+    written.unwrap_err();
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_neither_followed_nor_swept() {
+    let folder = Folder::new("links");
+    let precious = folder.join("precious");
+    fs::write(&precious, "precious").unwrap();
+    for name in ["run.bin.partial", "run.bin.0123456789abcdef.partial", "run.bin"] {
+        std::os::unix::fs::symlink(&precious, folder.join(name)).unwrap();
+    }
+    assert_eq!(sweep(&folder, |name| name == "run.bin"), Ok(0));
+    write_atomic(folder.join("run.bin"), |file| file.write_all(b"new")).unwrap();
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    assert!(fs::symlink_metadata(folder.join("run.bin")).unwrap().is_file());
+    assert_eq!(fs::read_to_string(folder.join("run.bin")).unwrap(), "new");
+    let error = write_atomic("/dev/null", |file| file.write_all(b"new")).unwrap_err().to_string();
+    assert_eq!(error, "/dev/null: it is a device, a pipe or a socket, which a file cannot replace");
+}
+
+/// Bytes of a file that two processes and two threads of each write at once.
+const RACED: usize = 3 * MIB + 17;
+
+#[test]
+fn many_writers_of_one_target_each_bring_a_whole_file() {
+    let folder = Folder::new("raced");
+    let target = folder.join("run.bin");
+    let mut children: Vec<Child> =
+        (0..2).map(|_| again("files::writes_one_target", &folder).spawn().unwrap()).collect();
+    let (mut found, mut swept, mut seen) = (0, 0, BTreeSet::new());
+    while children.iter_mut().any(|child| child.try_wait().unwrap().is_none()) {
+        // A sweep may take a file between its making and its locking, and its writer makes another one.
+        swept += sweep(&folder, |name| name == "run.bin").unwrap();
+        if let Ok(bytes) = fs::read(&target) {
+            assert_eq!(bytes.len(), RACED);
+            assert!(bytes.iter().all(|byte| *byte == bytes[0]), "parts of two files");
+            seen.insert(bytes[0]);
+            found += 1;
+        }
+    }
+    for child in &mut children {
+        assert!(child.wait().unwrap().success(), "a save was refused");
+    }
+    assert_eq!(names(&folder), ["run.bin"]);
+    println!("{found} whole files were read, of {} of 4 writers; {swept} fresh ones were swept", seen.len());
+    assert!(found > 5 && seen.len() > 1);
+}
+
+#[test]
+#[ignore = "runs in a process of its own, for another test"]
+fn writes_one_target() {
+    let Some(folder) = told_folder() else { return };
+    let process = u8::try_from(std::process::id() % 16).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            let target = folder.join("run.bin");
+            scope.spawn(move || {
+                for _ in 0..30 {
+                    write_atomic(&target, |file| {
+                        for _ in 0..3 {
+                            file.write_all(&vec![2 * process + thread; MIB])?;
+                        }
+                        file.write_all(&[2 * process + thread; 17])
+                    })
+                    .unwrap();
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_folder_has_one_lock_at_a_time() {
+    let folder = Folder::new("locked");
+    let message = format!(
+        "{}: another run keeps its files in this folder: wait until it has ended, or name another folder",
+        folder.display()
+    );
+    let refused = || FolderLock::new(&folder).unwrap_err();
+    let lock = FolderLock::new(&folder).unwrap();
+    assert_eq!(refused().to_string(), message);
+    assert!(matches!(refused(), gradus::Error::Locked { .. }));
+    let other = Folder::new("unlocked");
+    drop(FolderLock::new(&other).unwrap());
+    drop(lock);
+    #[cfg(unix)]
+    assert_eq!(names(&folder), [""; 0]);
+
+    // A process that was killed holds nothing, and what it left is no obstacle.
+    let child = Killed(again("files::locks_and_waits", &folder).spawn().unwrap());
+    while !folder.join("ready").exists() {
+        sleep(Duration::from_millis(1));
+    }
+    assert_eq!(refused().to_string(), message);
+    drop(child);
+    assert!(folder.join(".lock").exists());
+    drop(FolderLock::new(&folder).unwrap());
+
+    let error = |folder: &Path| FolderLock::new(folder).unwrap_err().to_string();
+    let missing = folder.join("missing");
+    assert!(error(&missing).starts_with(&missing.join(".lock").display().to_string()));
+    fs::create_dir(folder.join(".lock")).unwrap();
+    let in_the_way = format!("{}: it is in the way: it must be a file", folder.join(".lock").display());
+    assert_eq!(error(&folder), in_the_way);
+}
+
+#[test]
+#[ignore = "runs in a process of its own, for another test"]
+fn locks_and_waits() {
+    let Some(folder) = told_folder() else { return };
+    let _lock = FolderLock::new(&folder).unwrap();
+    fs::write(folder.join("ready"), "").unwrap();
+    sleep(Duration::from_secs(60));
+}
+
+/// Threads that lock, count themselves and let go are never two at once, whoever removes the file.
+#[test]
+fn a_lock_is_never_held_twice() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    let folder = Folder::new("contended");
+    let (holders, held) = (AtomicU32::new(0), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..2000 {
+                    match FolderLock::new(&folder) {
+                        Ok(lock) => {
+                            assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                            held.fetch_add(1, Ordering::SeqCst);
+                            assert_eq!(holders.fetch_sub(1, Ordering::SeqCst), 1);
+                            drop(lock);
+                        }
+                        Err(error) => assert!(matches!(error, gradus::Error::Locked { .. }), "{error}"),
+                    }
+                }
+            });
+        }
+    });
+    println!("held {} times of 8000", held.into_inner());
 }
 
 /// A shell's limit on the size of files stands for a full disk.
@@ -179,7 +389,7 @@ impl Drop for Killed {
 #[test]
 fn a_killed_process_leaves_a_whole_file() {
     let folder = Folder::new("killed");
-    let (target, partial) = (folder.join("run.bin"), folder.join("run.bin.partial"));
+    let target = folder.join("run.bin");
     let mut rng = Pcg64::seed_from_u64(1);
     let (mut strays, mut saved) = (0, 0);
     for round in 0..20 {
@@ -194,7 +404,7 @@ fn a_killed_process_leaves_a_whole_file() {
         let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
         let mut lines = lines.map(Result::unwrap).filter(|line| line.ends_with(SAVED));
         assert_eq!(lines.by_ref().take(saves).count(), saves, "the child ended by itself");
-        while fs::metadata(&partial).map_or(0, |file| file.len()) < enough {
+        while partial(&folder, "run.bin").map_or(0, |(_, len)| len) < enough {
             assert_eq!(child.0.try_wait().unwrap(), None, "the child ended by itself");
             sleep(Duration::from_micros(200));
         }

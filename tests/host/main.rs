@@ -3,6 +3,7 @@
 
 mod blocks;
 mod custom_rule;
+mod data_bounds;
 mod data_files;
 mod data_refusals;
 mod files;

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::LBFGS;
 use super::memory::{Memory, Products};
 use super::optimizer::LbfgsOptimizer;
 use super::vectors::Vectors;
+use crate::config;
 use crate::error::Error;
 use crate::gpu::{Buffer, Gpu};
 use crate::layout::Layout;
@@ -14,7 +15,9 @@ use crate::optim::GroupState;
 use crate::params::{Flat, ParamStore};
 
 /// All that an [`LbfgsOptimizer`] remembers, in the shape of torch's `state_dict`, with names in place of indices.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// As text, JSON for one, it holds finite numbers alone: its `Serialize` refuses others, and names their place.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct LbfgsState {
     /// `LBFGS`.
     pub optimizer: String,
@@ -22,6 +25,20 @@ pub struct LbfgsState {
     pub state: BTreeMap<String, LbfgsTensorState>,
     /// The groups in order, with the options that they share.
     pub param_groups: Vec<GroupState>,
+}
+
+impl Serialize for LbfgsState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename = "LbfgsState")]
+        struct Form<'a> {
+            optimizer: &'a str,
+            state: &'a BTreeMap<String, LbfgsTensorState>,
+            param_groups: &'a [GroupState],
+        }
+        let Self { optimizer, state, param_groups } = self;
+        config::serialize_finite(&Form { optimizer, state, param_groups }, serializer)
+    }
 }
 
 /// The state under torch's keys. Vectors are all tensors one after the other in order of the layout, without padding.
@@ -72,7 +89,7 @@ impl LbfgsOptimizer {
     /// Waits for the device and reads all state.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`].
+    /// [`Error::StateDict`] for an option that is not finite; [`Error::DeviceLost`].
     pub fn read_state_dict(&self, params: &ParamStore) -> Result<LbfgsState, Error> {
         pollster::block_on(self.read(params, true))
     }
@@ -110,6 +127,9 @@ impl LbfgsOptimizer {
             let row = |&one: &usize| places.iter().map(|&two| self.memory.products(one, two)).collect();
             state.products = Some(places.iter().map(row).collect());
             state.oldest = places.first().copied().unwrap_or_default();
+        }
+        if let Some(found) = config::not_finite(&self.options) {
+            return refuse(format!("{found}, and options must be finite"));
         }
         let options = self.options.to_json();
         let options = options.as_object().into_iter().flatten().filter(|(field, _)| *field != "name");

@@ -1,12 +1,13 @@
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
-use std::path::Path;
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use crate::error::Error;
+use crate::train::files;
 
 /// An [`Error::File`].
 pub(super) fn refuse(path: &Path, reason: impl Into<String>) -> Error {
@@ -17,68 +18,151 @@ fn is_gzip(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"))
 }
 
+/// How many bytes one byte of a gzip file can stand for, at most: a match of 258 bytes takes two bits.
+const MOST_PACKED: u64 = 1032;
+
+/// Bytes that are read at a time at first; then as many as there are.
+const FIRST_READ: usize = 1 << 16;
+
 /// Reads a file field by field; one whose name ends with `.gz` is unpacked.
 ///
-/// Memory is taken as bytes come, so that a header cannot ask for more than the file holds.
-pub(super) struct Reader<'a> {
-    path: &'a Path,
-    source: Box<dyn Read>,
+/// Memory is taken as bytes come, and never more than a field has, so that a header cannot ask for more than the
+/// file holds.
+pub(super) struct Reader {
+    path: PathBuf,
+    source: Box<dyn Read + Send>,
+    /// Bytes that are still to come; of a packed file, bytes that can at most be. `None` of what is no regular file.
+    left: Option<u64>,
+    packed: bool,
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn open(path: &'a Path) -> Result<Self, Error> {
+impl Reader {
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(|e| refuse(path, e.to_string()))?;
-        let file = BufReader::new(file);
-        let source: Box<dyn Read> =
-            if is_gzip(path) { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-        Ok(Self { path, source })
+        let metadata = file.metadata().map_err(|e| refuse(path, e.to_string()))?;
+        let length = metadata.is_file().then_some(metadata.len());
+        let (file, packed) = (BufReader::new(file), is_gzip(path));
+        let (source, left): (Box<dyn Read + Send>, _) = match packed {
+            true => (Box::new(MultiGzDecoder::new(file)), length.map(|len| len.saturating_mul(MOST_PACKED))),
+            false => (Box::new(file), length),
+        };
+        Ok(Self { path: path.to_owned(), source, left, packed })
     }
 
     pub(super) fn refuse(&self, reason: impl Into<String>) -> Error {
-        refuse(self.path, reason)
+        refuse(&self.path, reason)
     }
 
     /// The `size` bytes of `field`.
     pub(super) fn bytes(&mut self, field: &str, size: usize) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        self.source
-            .by_ref()
-            .take(size as u64)
-            .read_to_end(&mut bytes)
-            .map_err(|e| self.refuse(format!("{field}: {e}")))?;
-        if bytes.len() < size {
-            return Err(self.refuse(format!("{field}: truncated, {} of {size} bytes", bytes.len())));
+        if let Some(left) = self.left
+            && size as u64 > left
+        {
+            return Err(self.refuse(match self.packed {
+                true => format!("{field}: truncated, a file of this length cannot hold {size} bytes"),
+                false => format!("{field}: truncated, {left} of {size} bytes"),
+            }));
         }
+        let mut bytes = Vec::new();
+        while bytes.len() < size {
+            let part = (size - bytes.len()).min(bytes.len().max(FIRST_READ));
+            if bytes.try_reserve_exact(part).is_err() {
+                return Err(self.refuse(format!("{field}: there is no memory for {size} bytes")));
+            }
+            let read = self.source.by_ref().take(part as u64).read_to_end(&mut bytes);
+            let read = read.map_err(|e| self.refuse(format!("{field}: {e}")))?;
+            if read == 0 {
+                return Err(self.refuse(format!("{field}: truncated, {} of {size} bytes", bytes.len())));
+            }
+        }
+        self.left = self.left.map(|left| left - size as u64);
         Ok(bytes)
+    }
+
+    /// The `size` bytes of `field`, behind which the file must end.
+    pub(super) fn last(&mut self, field: &str, size: usize) -> Result<Vec<u8>, Error> {
+        let behind = || format!("goes on behind the {field}");
+        if !self.packed && self.left.is_some_and(|left| left > size as u64) {
+            return Err(self.refuse(behind()));
+        }
+        let bytes = self.bytes(field, size)?;
+        let read = self.source.read(&mut [0]);
+        match read {
+            Ok(0) => Ok(bytes),
+            Ok(_) => Err(self.refuse(behind())),
+            Err(e) => Err(self.refuse(format!("damaged, or goes on, behind the {field}: {e}"))),
+        }
     }
 
     pub(super) fn array<const N: usize>(&mut self, field: &str) -> Result<[u8; N], Error> {
         let bytes = self.bytes(field, N)?;
         Ok(std::array::from_fn(|at| bytes[at]))
     }
-
-    /// Refuses a file that goes on behind `field`.
-    pub(super) fn end(&mut self, field: &str) -> Result<(), Error> {
-        let read = self.source.read(&mut [0]);
-        match read {
-            Ok(0) => Ok(()),
-            Ok(_) => Err(self.refuse(format!("goes on behind the {field}"))),
-            Err(e) => Err(self.refuse(format!("damaged, or goes on, behind the {field}: {e}"))),
-        }
-    }
 }
 
-/// Writes a file; one whose name ends with `.gz` is packed, always to the same bytes.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let packed = || {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(bytes)?;
-        encoder.finish()
-    };
-    let written = if is_gzip(path) {
-        packed().and_then(|packed| std::fs::write(path, packed))
-    } else {
-        std::fs::write(path, bytes)
-    };
-    written.map_err(|e| refuse(path, e.to_string()))
+/// Writes a file by [`files::write_atomic`]; one whose name ends with `.gz` is packed, always to the same bytes.
+pub(super) fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
+    files::write_atomic(path, |file| match is_gzip(path) {
+        false => fill(file),
+        true => {
+            let mut encoder = GzEncoder::new(file, Compression::default());
+            fill(&mut encoder)?;
+            encoder.finish().map(drop)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// Bytes without an end, counted.
+    struct Endless(Arc<AtomicU64>);
+
+    impl Read for Endless {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            bytes.fill(7);
+            self.0.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            Ok(bytes.len())
+        }
+    }
+
+    fn endless(left: Option<u64>, packed: bool) -> (Reader, Arc<AtomicU64>) {
+        let pulled = Arc::new(AtomicU64::new(0));
+        let source = Box::new(Endless(pulled.clone()));
+        (Reader { path: "x".into(), source, left, packed }, pulled)
+    }
+
+    #[test]
+    fn a_field_takes_no_more_than_its_size_and_one_byte_tells_whether_the_file_ends() {
+        for size in [0, 1, FIRST_READ - 1, FIRST_READ, FIRST_READ + 1, 1_000_003] {
+            for (left, packed) in [(None, false), (None, true), (Some(u64::MAX), true)] {
+                let (mut reader, pulled) = endless(left, packed);
+                let bytes = reader.bytes("field", size).unwrap();
+                assert_eq!((bytes.len(), pulled.load(Ordering::Relaxed)), (size, size as u64));
+                assert_eq!(bytes.capacity(), size);
+                let error = reader.last("rest", size).unwrap_err().to_string();
+                assert_eq!(error, "x: goes on behind the rest");
+                assert_eq!(pulled.load(Ordering::Relaxed), 2 * size as u64 + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_length_of_a_file_rules_out_is_refused_before_a_byte_is_read() {
+        let rows = [
+            (100, false, 101, "x: field: truncated, 100 of 101 bytes"),
+            (101, false, 100, "x: goes on behind the field"),
+            (100, true, 101, "x: field: truncated, a file of this length cannot hold 101 bytes"),
+            (1 << 40, false, usize::MAX, "x: field: truncated, 1099511627776 of 18446744073709551615 bytes"),
+        ];
+        for (left, packed, size, message) in rows {
+            let (mut reader, pulled) = endless(Some(left), packed);
+            assert_eq!(reader.last("field", size).unwrap_err().to_string(), message);
+            assert_eq!(pulled.load(Ordering::Relaxed), 0);
+        }
+    }
 }

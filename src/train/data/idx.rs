@@ -59,14 +59,16 @@ impl Images {
 /// The number of classes is one more than the largest label of both.
 ///
 /// # Errors
-/// As of [`read`], and [`Error::File`] if their images differ in shape.
+/// As of [`read`], and [`Error::File`] if their images differ in shape. What the headers say is compared before
+/// anything else is read.
 pub fn read_dir(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset), Error> {
-    let (train, test) = (Files::read(dir.as_ref(), Part::Train)?, Files::read(dir.as_ref(), Part::Test)?);
-    let (expected, got) = (train.images.shape, test.images.shape);
+    let (train, test) = (Files::open(dir.as_ref(), Part::Train)?, Files::open(dir.as_ref(), Part::Test)?);
+    let (expected, got) = (train.images.shape(), test.images.shape());
     if got != expected {
         let reason = format!("test images of shape {got:?}, but training images of {expected:?}");
         return Err(refuse(dir.as_ref(), reason));
     }
+    let (train, test) = (train.read()?, test.read()?);
     let largest = train.labels.iter().chain(&test.labels).max();
     let n_classes = largest.map_or(0, |&label| u32::from(label) + 1);
     Ok((train.dataset(n_classes)?, test.dataset(n_classes)?))
@@ -83,7 +85,7 @@ pub fn read_dir(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset), Error> {
 /// [`read_labels`], if there are more of one than of the other, or for a label that is not below
 /// `n_classes`.
 pub fn read(dir: impl AsRef<Path>, part: Part, n_classes: u32) -> Result<Dataset, Error> {
-    Files::read(dir.as_ref(), part)?.dataset(n_classes)
+    Files::open(dir.as_ref(), part)?.read()?.dataset(n_classes)
 }
 
 /// The images of a file of `[images, height, width]`, which have one channel, or of `[images, channels,
@@ -93,10 +95,9 @@ pub fn read(dir: impl AsRef<Path>, part: Part, n_classes: u32) -> Result<Dataset
 /// [`Error::File`] if it cannot be read, is of another kind, holds no pixel, or ends before or after
 /// what its header says.
 pub fn read_images(path: impl AsRef<Path>) -> Result<Images, Error> {
-    let (sizes, pixels) = elements(path.as_ref(), "images", &IMAGES)?;
-    let mut shape = [1; 3];
-    shape[4 - sizes.len()..].copy_from_slice(&sizes[1..]);
-    Ok(Images { shape, pixels })
+    let images = Opened::images(path.as_ref())?;
+    let shape = images.shape();
+    Ok(Images { shape, pixels: images.read()? })
 }
 
 /// The labels of a file of one dimension.
@@ -105,10 +106,12 @@ pub fn read_images(path: impl AsRef<Path>) -> Result<Images, Error> {
 /// [`Error::File`] if it cannot be read, is of another kind, holds no label, or ends before or after
 /// what its header says.
 pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<u8>, Error> {
-    elements(path.as_ref(), "labels", &LABELS).map(|(_, labels)| labels)
+    Opened::labels(path.as_ref())?.read()
 }
 
 /// Writes a file that [`read_images`] reads: of three dimensions if there is one channel, else of four.
+///
+/// By [`write_atomic`](crate::train::files::write_atomic): the file in its place is the earlier one or the whole new one.
 ///
 /// # Errors
 /// [`Error::Config`] unless the pixels are one or more whole images, [`Error::Constant`] for a dimension
@@ -130,6 +133,8 @@ pub fn write_images(path: impl AsRef<Path>, images: &Images) -> Result<(), Error
 
 /// Writes a file that [`read_labels`] reads.
 ///
+/// By [`write_atomic`](crate::train::files::write_atomic): the file in its place is the earlier one or the whole new one.
+///
 /// # Errors
 /// [`Error::Config`] if there is no label, [`Error::Constant`] for more than `u32::MAX`, and
 /// [`Error::File`] if it cannot be written.
@@ -140,74 +145,125 @@ pub fn write_labels(path: impl AsRef<Path>, labels: &[u8]) -> Result<(), Error> 
     write(path.as_ref(), LABELS[0], &[labels.len()], labels)
 }
 
-/// The dimensions, one of `layouts`, and the elements of a file.
-fn elements(path: &Path, what: &str, layouts: &[&[&str]]) -> Result<(Vec<usize>, Vec<u8>), Error> {
-    let mut reader = Reader::open(path)?;
-    let magic: [u8; 4] = reader.array("magic number")?;
-    let Some(layout) =
-        layouts.iter().find(|layout| magic[..3] == MAGIC && layout.len() == usize::from(magic[3]))
-    else {
-        let allowed: Vec<_> = layouts.iter().map(|layout| format!("0x0000080{}", layout.len())).collect();
-        let (allowed, got) = (allowed.join(" or "), u32::from_be_bytes(magic));
-        return Err(reader.refuse(format!("magic number: {what} have {allowed}, got 0x{got:08x}")));
-    };
-    let mut sizes = Vec::new();
-    for field in *layout {
-        let size = u32::from_be_bytes(reader.array(field)?);
-        if size == 0 {
-            return Err(reader.refuse(format!("{field}: must be at least 1, got 0")));
+/// A file whose header was read; its elements were not.
+struct Opened {
+    reader: Reader,
+    what: &'static str,
+    sizes: Vec<usize>,
+    total: usize,
+}
+
+impl Opened {
+    fn new(path: &Path, what: &'static str, layouts: &[&[&str]]) -> Result<Self, Error> {
+        let mut reader = Reader::open(path)?;
+        let magic: [u8; 4] = reader.array("magic number")?;
+        let Some(layout) =
+            layouts.iter().find(|layout| magic[..3] == MAGIC && layout.len() == usize::from(magic[3]))
+        else {
+            let allowed: Vec<_> = layouts.iter().map(|layout| format!("0x0000080{}", layout.len())).collect();
+            let (allowed, got) = (allowed.join(" or "), u32::from_be_bytes(magic));
+            return Err(reader.refuse(format!("magic number: {what} have {allowed}, got 0x{got:08x}")));
+        };
+        let mut sizes = Vec::new();
+        for field in *layout {
+            let size = u32::from_be_bytes(reader.array(field)?);
+            if size == 0 {
+                return Err(reader.refuse(format!("{field}: must be at least 1, got 0")));
+            }
+            sizes.push(size as usize);
         }
-        sizes.push(size as usize);
+        let total = sizes.iter().try_fold(1, |total: usize, &size| total.checked_mul(size));
+        let total =
+            total.ok_or_else(|| reader.refuse(format!("{what} of sizes {sizes:?} cannot be held")))?;
+        Ok(Self { reader, what, sizes, total })
     }
-    let total = sizes.iter().try_fold(1, |total: usize, &size| total.checked_mul(size));
-    let total = total.ok_or_else(|| reader.refuse(format!("{what} of sizes {sizes:?} cannot be held")))?;
-    let bytes = reader.bytes(what, total)?;
-    reader.end(what)?;
-    Ok((sizes, bytes))
+
+    fn images(path: &Path) -> Result<Self, Error> {
+        Self::new(path, "images", &IMAGES)
+    }
+
+    fn labels(path: &Path) -> Result<Self, Error> {
+        Self::new(path, "labels", &LABELS)
+    }
+
+    /// How many images or labels there are.
+    fn count(&self) -> usize {
+        self.sizes[0]
+    }
+
+    /// `[channels, height, width]` of images.
+    fn shape(&self) -> [usize; 3] {
+        let mut shape = [1; 3];
+        shape[4 - self.sizes.len()..].copy_from_slice(&self.sizes[1..]);
+        shape
+    }
+
+    fn read(mut self) -> Result<Vec<u8>, Error> {
+        self.reader.last(self.what, self.total)
+    }
 }
 
 fn write(path: &Path, layout: &[&str], sizes: &[usize], elements: &[u8]) -> Result<(), Error> {
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend(u8::try_from(sizes.len()));
+    let mut header = MAGIC.to_vec();
+    header.extend(u8::try_from(sizes.len()));
     for (&field, &size) in layout.iter().zip(sizes) {
         let size =
             u32::try_from(size).map_err(|_| Error::constant(field, format!("at most {}", u32::MAX), size))?;
-        bytes.extend(size.to_be_bytes());
+        header.extend(size.to_be_bytes());
     }
-    bytes.extend(elements);
-    file::write(path, &bytes)
+    file::write(path, |file| {
+        file.write_all(&header)?;
+        file.write_all(elements)
+    })
 }
 
-/// What a folder holds of one part: as many images as labels.
+/// What a folder holds of one part: as many images as labels, of which the headers were read.
 struct Files {
-    images: Images,
-    labels: Vec<u8>,
+    images: Opened,
+    labels: Opened,
     labels_path: PathBuf,
 }
 
 impl Files {
-    fn read(dir: &Path, part: Part) -> Result<Self, Error> {
+    fn open(dir: &Path, part: Part) -> Result<Self, Error> {
         let stem = match part {
             Part::Train => "train",
             Part::Test => "t10k",
         };
         let images_path = find(dir, &format!("{stem}-images"), &[3, 4])?;
         let labels_path = find(dir, &format!("{stem}-labels"), &[1])?;
-        let (images, labels) = (read_images(&images_path)?, read_labels(&labels_path)?);
-        if images.count() != labels.len() {
+        let (images, labels) = (Opened::images(&images_path)?, Opened::labels(&labels_path)?);
+        if images.count() != labels.count() {
             let images = format!("{} images in {}", images.count(), images_path.display());
-            return Err(refuse(&labels_path, format!("{} labels, but {images}", labels.len())));
+            return Err(refuse(&labels_path, format!("{} labels, but {images}", labels.count())));
         }
         Ok(Self { images, labels, labels_path })
     }
 
+    /// The labels first: they are fewer.
+    fn read(self) -> Result<Parts, Error> {
+        let shape = self.images.shape();
+        let labels = self.labels.read()?;
+        Ok(Parts { pixels: self.images.read()?, shape, labels, labels_path: self.labels_path })
+    }
+}
+
+/// Images and as many labels.
+struct Parts {
+    pixels: Vec<u8>,
+    shape: [usize; 3],
+    labels: Vec<u8>,
+    labels_path: PathBuf,
+}
+
+impl Parts {
     fn dataset(self, n_classes: u32) -> Result<Dataset, Error> {
         let labels: Vec<u32> = self.labels.into_iter().map(u32::from).collect();
         if let Some((index, label)) = labels.iter().enumerate().find(|&(_, &label)| label >= n_classes) {
             let reason = format!("label {index} must be below {n_classes}, got {label}");
             return Err(refuse(&self.labels_path, reason));
         }
-        Dataset::from_u8(self.images.pixels, &self.images.shape, labels, n_classes)
+        Dataset::from_u8(self.pixels, &self.shape, labels, n_classes)
     }
 }
 

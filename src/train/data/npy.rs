@@ -9,6 +9,7 @@
 //! # Ok::<(), gradus::Error>(())
 //! ```
 
+use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -24,6 +25,8 @@ const TYPES: &str = "b1, u1, u2, u4, u8, i1, i2, i4, i8, f4, f8";
 const MAX_RANK: usize = 64;
 /// The most that a file of version 1 can have, and far more than the header of a plain array takes.
 const MAX_HEADER: usize = 65_535;
+/// Elements that are turned into bytes at a time.
+const AT_A_TIME: usize = 1 << 14;
 
 /// An array, its last dimension running fastest.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,37 +58,98 @@ macro_rules! elements {
 
 elements! { f32 "<f4" u8 "|u1" u32 "<u4" }
 
+/// An array of which the header was read and the values were not.
+pub struct Opened {
+    reader: Reader,
+    /// One of [`TYPES`].
+    kind: &'static str,
+    big_endian: bool,
+    fortran_order: bool,
+    shape: Vec<usize>,
+    /// Bytes of the values.
+    size: usize,
+}
+
+impl Opened {
+    /// Its dimensions; none for a single number.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Reads the values.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the file is shorter or longer than its header says, or holds a finite number that f32
+    /// cannot hold.
+    pub fn read(mut self) -> Result<Array, Error> {
+        let bytes = self.reader.last("values", self.size)?;
+        let values =
+            decode(self.kind, bytes, self.big_endian).map_err(|reason| self.reader.refuse(reason))?;
+        let values = match values {
+            values if !self.fortran_order => values,
+            Values::F32(values) => Values::F32(c_order(&values, &self.shape)),
+            Values::U8(values) => Values::U8(c_order(&values, &self.shape)),
+        };
+        Ok(Array { shape: self.shape, values })
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").field("kind", &self.kind).field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+/// Reads the header of an array, so that one of another shape than is needed can be refused at once.
+///
+/// ```no_run
+/// // Reads a file.
+/// use gradus::train::data::npy;
+///
+/// let images = npy::open("x.npy")?;
+/// assert_eq!(images.shape()[1..], [1, 28, 28]);
+/// let images = images.read()?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::File`] if it cannot be read, is no such file, or is of another type (`object`, structures, complex
+/// numbers) or of a size that no memory could hold.
+pub fn open(path: impl AsRef<Path>) -> Result<Opened, Error> {
+    let mut reader = Reader::open(path.as_ref())?;
+    let Header { descr, fortran_order, shape } = header(&mut reader)?;
+    let refused = || reader.refuse(format!("descr: {descr} is not one of {TYPES}"));
+    let (order, kind) = descr.as_str().and_then(|text| text.split_at_checked(1)).ok_or_else(refused)?;
+    let kind = TYPES.split(", ").find(|known| *known == kind).ok_or_else(refused)?;
+    let width: Option<usize> = kind[1..].parse().ok();
+    let width = width.filter(|width| matches!(order, "<" | ">") || *width == 1).ok_or_else(refused)?;
+    let big_endian = order == ">";
+    // As in numpy, what lies beside a dimension of 0 must be possible too, in whichever order they stand.
+    let size = shape
+        .iter()
+        .filter(|extent| **extent > 0)
+        .try_fold(width, |size: usize, &extent| size.checked_mul(extent))
+        .filter(|size| isize::try_from(*size).is_ok())
+        .ok_or_else(|| reader.refuse(format!("shape: {shape:?} cannot be held")))?;
+    let size = if shape.contains(&0) { 0 } else { size };
+    Ok(Opened { reader, kind, big_endian, fortran_order, shape, size })
+}
+
 /// Reads an array of any of numpy's plain numbers, of either byte order, in C or in Fortran order.
 ///
 /// Bytes (`u1`) and booleans, as 0 and 1, become [`Values::U8`], everything else [`Values::F32`]: `f4` as it
 /// is, `f8` rounded once, and integers if f32 holds them exactly.
 ///
 /// # Errors
-/// [`Error::File`] if it cannot be read, is no such file, is of another type (`object`, structures,
-/// complex numbers), is shorter or longer than its header says, or holds a finite number that f32
-/// cannot hold.
+/// Those of [`open`] and of [`Opened::read`].
 pub fn read(path: impl AsRef<Path>) -> Result<Array, Error> {
-    let mut reader = Reader::open(path.as_ref())?;
-    let Header { descr, fortran_order, shape } = header(&mut reader)?;
-    let refused = || reader.refuse(format!("descr: {descr} is not one of {TYPES}"));
-    let (order, kind) = descr.as_str().and_then(|text| text.split_at_checked(1)).ok_or_else(refused)?;
-    let width = TYPES.split(", ").find(|known| *known == kind).and_then(|known| known[1..].parse().ok());
-    let width: usize = width.filter(|width| matches!(order, "<" | ">") || *width == 1).ok_or_else(refused)?;
-    let count = shape.iter().try_fold(1, |count: usize, &extent| count.checked_mul(extent));
-    let size = count.and_then(|count| count.checked_mul(width));
-    let size = size.ok_or_else(|| reader.refuse(format!("shape: {shape:?} cannot be held")))?;
-
-    let bytes = reader.bytes("values", size)?;
-    reader.end("values")?;
-    let values = match decode(kind, bytes, order == ">").map_err(|reason| reader.refuse(reason))? {
-        values if !fortran_order => values,
-        Values::F32(values) => Values::F32(c_order(&values, &shape)),
-        Values::U8(values) => Values::U8(c_order(&values, &shape)),
-    };
-    Ok(Array { shape, values })
+    open(path)?.read()
 }
 
 /// Writes an array of `shape`, its last dimension running fastest, as numpy does.
+///
+/// By [`write_atomic`](crate::train::files::write_atomic): the file in its place is the earlier one or the whole new one.
 ///
 /// # Errors
 /// [`Error::Length`] if `values` are not as many as `shape` says, [`Error::Constant`] for more than 64
@@ -112,10 +176,14 @@ pub fn write<T: Element>(path: impl AsRef<Path>, shape: &[usize], values: &[T]) 
     bytes.extend([1, 0]);
     bytes.extend(u16::try_from(padded).expect("64 dimensions take far less").to_le_bytes());
     bytes.extend(header.into_bytes());
-    for &value in values {
-        value.append(&mut bytes);
-    }
-    file::write(path.as_ref(), &bytes)
+    file::write(path.as_ref(), |file| {
+        for values in values.chunks(AT_A_TIME) {
+            values.iter().for_each(|value| value.append(&mut bytes));
+            file.write_all(&bytes)?;
+            bytes.clear();
+        }
+        file.write_all(&bytes)
+    })
 }
 
 #[derive(Deserialize)]
@@ -126,7 +194,7 @@ struct Header {
     shape: Vec<usize>,
 }
 
-fn header(reader: &mut Reader<'_>) -> Result<Header, Error> {
+fn header(reader: &mut Reader) -> Result<Header, Error> {
     if reader.array("magic number")? != MAGIC {
         return Err(reader.refuse("magic number: not that of an NPY file"));
     }
@@ -218,12 +286,28 @@ fn integers(values: impl Iterator<Item = i128>) -> Result<Vec<f32>, String> {
 }
 
 /// Puts an array whose first dimension runs fastest into the order in which its last does.
+///
+/// It counts as an odometer does and takes no memory but the result's.
 fn c_order<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
-    let mut stride = 1;
-    let mut places = vec![0];
-    for extent in shape {
-        places = places.iter().flat_map(|at| (0..*extent).map(move |i| at + i * stride)).collect();
-        stride *= extent;
+    let mut ordered = Vec::with_capacity(values.len());
+    if values.is_empty() {
+        return ordered;
     }
-    places.into_iter().map(|at: usize| values[at]).collect()
+    let strides: Vec<usize> =
+        shape.iter().scan(1, |next, extent| Some(std::mem::replace(next, *next * extent))).collect();
+    let mut index = vec![0; shape.len()];
+    let mut at = 0;
+    for _ in values {
+        ordered.push(values[at]);
+        for dimension in (0..shape.len()).rev() {
+            index[dimension] += 1;
+            at += strides[dimension];
+            if index[dimension] < shape[dimension] {
+                break;
+            }
+            at -= strides[dimension] * shape[dimension];
+            index[dimension] = 0;
+        }
+    }
+    ordered
 }
