@@ -248,9 +248,21 @@ impl Lowering {
         operands: &[Operand],
         launch: Launch<S>,
     ) {
+        self.launch_parts(layer, storage, operands, launch, 1);
+    }
+
+    /// As [`Lowering::launch`], for each of `parts` workgroups along z.
+    pub(crate) fn launch_parts<S: Uniform>(
+        &mut self,
+        layer: &str,
+        storage: &[Binding],
+        operands: &[Operand],
+        launch: Launch<S>,
+        parts: u32,
+    ) {
         let Launch { template, groups: [x, y], shape } = launch;
         let kernel = source::<S>(template.name, template.expand(), storage);
-        self.emit(layer, kernel, [x, y, 1], operands, shape);
+        self.emit(layer, kernel, [x, y, parts], operands, shape);
     }
 
     /// Appends a dispatch; `shape` is its uniform block, `operands` are bindings 1, 2, …

@@ -18,6 +18,7 @@ mod pointwise;
 mod ratio;
 mod relu;
 mod softmax;
+mod split;
 mod squared_error;
 mod sum;
 mod windows;

@@ -26,6 +26,7 @@ mod graph;
 mod hazards;
 mod joined;
 mod lbfgs;
+mod long_sums;
 mod lookahead;
 mod losses;
 mod memory;
