@@ -148,7 +148,7 @@ impl Op for Conv2d {
         let packed = self.pack(lowering, id, Pack::Forward);
         if let Some(pool) = lowering.pool_after(id) {
             let relu = lowering.relu_before(pool);
-            let places = MaxPool2d::places(lowering, pool);
+            let places = MaxPool2d::places(lowering, pool, false);
             let operands = [lowering.argument(id, 0), packed, lowering.define(pool), places];
             let storage = [Read, Read, ReadWrite, ReadWrite];
             lowering.launch(&name, &storage, &operands, launch::forward_pooled(&geometry, relu));
