@@ -26,6 +26,7 @@ mod graph;
 mod hazards;
 mod joined;
 mod lbfgs;
+mod long_convs;
 mod long_pools;
 mod long_sums;
 mod lookahead;
