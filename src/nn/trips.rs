@@ -52,8 +52,12 @@ fn row(kernel: &str) -> Option<Row> {
     tables().find(|(name, _)| *name == stem(kernel))
 }
 
-/// What the table says of a dispatch; `None` for a kernel without loops, or whose row is still to be written.
+/// What the table says of a dispatch; `None` for a kernel without loops (or with none in this variant), or whose row
+/// is still to be written.
 fn trips(step: &Step) -> Option<Trips> {
+    if loops_of(&step.kernel.wgsl) == 0 {
+        return None;
+    }
     row(&step.kernel.name).map(|(_, trips)| trips(&Sizes::of(step)))
 }
 
@@ -66,7 +70,9 @@ fn lower(subject: &Subject, class: KernelClass) -> Lowering {
 fn untried(subjects: &[Subject]) -> Vec<&'static str> {
     let mut tried = BTreeSet::new();
     for (subject, class) in subjects.iter().flat_map(|s| KernelClass::ALL.map(|class| (s, class))) {
-        tried.extend(lower(subject, class).steps.iter().map(|step| stem(&step.kernel.name).to_owned()));
+        let steps = lower(subject, class).steps;
+        let looping = steps.iter().filter(|step| trips(step).is_some());
+        tried.extend(looping.map(|step| stem(&step.kernel.name).to_owned()));
     }
     tables().map(|(name, _)| name).filter(|name| !tried.contains(*name)).collect()
 }
@@ -86,9 +92,7 @@ fn every_kernel_with_a_loop_has_a_row() {
         looping.insert(name);
     }
     let missing: Vec<&str> = missing.iter().map(String::as_str).collect();
-    let mut known = [lines::WITHOUT_A_ROW, products::WITHOUT_A_ROW].concat();
-    known.sort_unstable();
-    assert_eq!(missing, known, "kernels with loops and without a row of trips");
+    assert_eq!(missing, products::WITHOUT_A_ROW, "kernels with loops and without a row of trips");
     let idle: Vec<&str> = tables().map(|(name, _)| name).filter(|name| !looping.contains(*name)).collect();
     assert_eq!(idle, [""; 0], "rows of kernels that have no loop, or that no listing has");
     let names: Vec<&str> = tables().map(|(name, _)| name).collect();

@@ -17,7 +17,6 @@ impl Subject {
         Self { name: name.into(), options: PlanOptions::train(&root).upstream("upstream"), graph }
     }
 
-    #[allow(dead_code, reason = "until a row needs it")]
     /// One that computes the value that `build` makes.
     pub(super) fn evaluate(name: impl Into<String>, build: impl FnOnce(&Graph) -> Var) -> Self {
         let graph = Graph::new();

@@ -25,6 +25,16 @@ impl<'a> Sizes<'a> {
         found.unwrap_or_else(|| panic!("{} has no size {name}", self.step.kernel.name))
     }
 
+    /// Whether a field of the uniform block, of any type, is not zero.
+    ///
+    /// # Panics
+    /// If there is no such field.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        let field = self.step.block.fields.iter().find(|field| field.name == name);
+        let field = field.unwrap_or_else(|| panic!("{} has no field {name}", self.step.kernel.name));
+        self.step.uniform[field.offset..field.offset + 4] != [0; 4]
+    }
+
     fn field(&self, name: &str) -> Option<usize> {
         let field = self.step.block.fields.iter().find(|field| field.name == name)?;
         assert_eq!(field.kind, "u32", "{}: {name} is no count", self.step.kernel.name);
@@ -66,6 +76,7 @@ mod tests {
         let step = step();
         let sizes = Sizes::of(&step);
         assert_eq!(["rows", "ROWS", "ROW"].map(|name| sizes.get(name)), [300, 12, 7]);
+        assert!(sizes.is_set("scale"));
         assert_eq!(stem(&step.kernel.name), "kernel");
     }
 
