@@ -150,6 +150,12 @@ impl Lowering {
         Operand::Value(value)
     }
 
+    /// Lets what the forward pass of a node leaves be a value that exists already.
+    pub(crate) fn save_as(&mut self, id: usize, value: Operand) {
+        let Operand::Value(value) = value else { unreachable!("nodes leave values") };
+        self.saved[id] = Some(value);
+    }
+
     /// What the forward pass of a node left.
     pub(crate) fn saved(&self, id: usize) -> Operand {
         Operand::Value(self.saved[id].expect("the forward pass saves before the backward pass asks"))

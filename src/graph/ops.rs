@@ -13,6 +13,7 @@ mod flatten;
 mod input;
 mod layout;
 mod linear;
+mod lines;
 mod max_pool2d;
 mod pointwise;
 mod ratio;

@@ -7,14 +7,15 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
     for class in [KernelClass::CpuSubgroup8, KernelClass::Plain] {
         for accumulate in [false, true] {
-            let (graph, loss, accuracy) = everything();
-            let options =
-                PlanOptions { accumulate, ..PlanOptions::train(&loss).output("accuracy", &accuracy) };
-            let lowering =
-                autodiff::lower(&graph, &options, class).expect("the graph of all kernels is sound");
-            for step in lowering.steps {
-                if listings.iter().all(|listing| listing.source != step.kernel) {
-                    listings.push(KernelListing { source: step.kernel, blocks: vec![step.block] });
+            for (graph, loss, accuracy) in [everything(), long_lines()] {
+                let options =
+                    PlanOptions { accumulate, ..PlanOptions::train(&loss).output("accuracy", &accuracy) };
+                let lowering =
+                    autodiff::lower(&graph, &options, class).expect("the graphs of all kernels are sound");
+                for step in lowering.steps {
+                    if listings.iter().all(|listing| listing.source != step.kernel) {
+                        listings.push(KernelListing { source: step.kernel, blocks: vec![step.block] });
+                    }
                 }
             }
         }
@@ -43,4 +44,14 @@ fn everything() -> (Graph, Var, Var) {
     let loss = logits.cross_entropy_with(weighted, &y).add(&logits.mse_loss(&logits.relu()));
     let accuracy = logits.accuracy(&y);
     (graph, loss, accuracy)
+}
+
+/// A graph of operations along lines that are too long for one invocation.
+fn long_lines() -> (Graph, Var, Var) {
+    let graph = Graph::new();
+    let y = graph.labels("y", 2000);
+    let logits = graph.parameter("logits", [2000, 5001], Init::Constant(0.0));
+    let options = CrossEntropy::new().label_smoothing(0.1);
+    let loss = logits.softmax(0).log_softmax(1).cross_entropy_with(options, &y);
+    (graph.clone(), loss, logits.accuracy(&y))
 }
