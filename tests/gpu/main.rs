@@ -7,6 +7,7 @@ mod custom_rule;
 mod dropout;
 mod embed;
 mod example;
+mod extreme_logits;
 mod factored_rules;
 #[path = "../shared/folder.rs"]
 mod folder;
@@ -26,6 +27,7 @@ mod graph;
 mod hazards;
 mod joined;
 mod lbfgs;
+mod long_lines;
 mod lookahead;
 mod losses;
 mod memory;
