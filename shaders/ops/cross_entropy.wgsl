@@ -39,7 +39,7 @@ fn main(
     let log_sum = log(sum_of_exponentials(i, largest));
     let at_label = logits[i * shape.row_quads + label / 4u][label % 4u];
     // The difference first: next to a large logit the logarithm would be lost.
-    var loss = shape.at_label * weight_of(label) * (log_sum + (largest - at_label));
+    var loss = shape.at_label * (weight_of(label) * (log_sum + (largest - at_label)));
     // Without smoothing, the other logits may be infinite.
     if shape.at_all != 0.0 {
         loss += shape.at_all * weighted_sum(i, largest, log_sum);

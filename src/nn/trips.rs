@@ -92,7 +92,7 @@ fn every_kernel_with_a_loop_has_a_row() {
         looping.insert(name);
     }
     let missing: Vec<&str> = missing.iter().map(String::as_str).collect();
-    assert_eq!(missing, products::WITHOUT_A_ROW, "kernels with loops and without a row of trips");
+    assert_eq!(missing, [""; 0], "kernels with loops and without a row of trips");
     let idle: Vec<&str> = tables().map(|(name, _)| name).filter(|name| !looping.contains(*name)).collect();
     assert_eq!(idle, [""; 0], "rows of kernels that have no loop, or that no listing has");
     let names: Vec<&str> = tables().map(|(name, _)| name).collect();

@@ -7,6 +7,7 @@ mod custom_rule;
 mod dropout;
 mod embed;
 mod example;
+mod extreme_logits;
 mod factored_rules;
 #[path = "../shared/folder.rs"]
 mod folder;
@@ -26,9 +27,13 @@ mod graph;
 mod hazards;
 mod joined;
 mod lbfgs;
+<<<<<<< HEAD
 mod long_convs;
 mod long_pools;
 mod long_sums;
+=======
+mod long_lines;
+>>>>>>> lines
 mod lookahead;
 mod losses;
 mod memory;

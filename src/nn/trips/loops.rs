@@ -1,9 +1,25 @@
 //! The loops of a kernel: counted in its module, and found in its text.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{LazyLock, Mutex};
+
 use naga::{Block, Statement};
 
-/// Loops in all functions of a module, those within others included.
+/// Loops in all functions of a module, those within others included. Equal texts are parsed once.
 pub(super) fn loops_of(wgsl: &str) -> usize {
+    static KNOWN: LazyLock<Mutex<HashMap<u64, usize>>> = LazyLock::new(Mutex::default);
+    let mut hasher = DefaultHasher::new();
+    wgsl.hash(&mut hasher);
+    let known = KNOWN.lock().unwrap().get(&hasher.finish()).copied();
+    known.unwrap_or_else(|| {
+        let loops = parsed_loops(wgsl);
+        KNOWN.lock().unwrap().insert(hasher.finish(), loops);
+        loops
+    })
+}
+
+fn parsed_loops(wgsl: &str) -> usize {
     let module = naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|e| panic!("{}", e.emit_to_string(wgsl)));
     let entries = module.entry_points.iter().map(|entry| &entry.function);
     module.functions.iter().map(|(_, function)| function).chain(entries).map(|f| loops_in(&f.body)).sum()
