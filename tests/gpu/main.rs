@@ -27,13 +27,10 @@ mod graph;
 mod hazards;
 mod joined;
 mod lbfgs;
-<<<<<<< HEAD
 mod long_convs;
+mod long_lines;
 mod long_pools;
 mod long_sums;
-=======
-mod long_lines;
->>>>>>> lines
 mod lookahead;
 mod losses;
 mod memory;

@@ -102,6 +102,13 @@ fn conv((shape, layer, name): ([usize; 4], Conv2d, &str)) -> Subject {
     })
 }
 
+/// A convolution that ends with a pooling, if it is not split.
+fn pooled(channels: usize) -> Subject {
+    Subject::train(format!("conv2d of {channels} channels and a pooling"), |graph| {
+        graph.input("x", [2, channels, 8, 8]).bias().conv2d(Conv2d::new(16, 3)).relu().max_pool2d(2)
+    })
+}
+
 /// Sizes of a pooling: input, kernel, stride, padding.
 type Pool = ([usize; 4], [usize; 2], [usize; 2], [usize; 2]);
 
@@ -184,7 +191,8 @@ pub(super) fn extreme() -> Vec<Subject> {
         ([1, 1, 1 << 14, 1 << 15], [128, 128], [128, 128], [0, 0]),
         ([1, 1, 127 << 7, 1 << 15], [127, 128], [127, 128], [0, 0]),
     ];
-    let subjects = extreme_convs().chain(products.map(linear)).chain(biases.map(bias));
+    let convs = extreme_convs().chain([7_281, 7_282].map(pooled));
+    let subjects = convs.chain(products.map(linear)).chain(biases.map(bias));
     subjects.chain(global.into_iter().chain(windows).flat_map(pools)).collect()
 }
 
@@ -207,14 +215,13 @@ pub(super) fn ordinary() -> Vec<Subject> {
         ([1, 17, 5, 40], Conv2d::new(8, 1), "1x1"),
         ([1, 70_001, 1, 1], Conv2d::new(2, 1), "1x1"),
         ([1, 2, 1, 1], Conv2d::new(70_001, 1), "1x1 to many"),
-        ([1, 1, 129, 130], Conv2d::new(1, [129, 130]), "129x130"),
-        ([1, 3, 9_000, 3], Conv2d::new(1, [9_000, 3]), "9000x3"),
+        ([1, 40, 2, 1_000], Conv2d::new(1, [2, 1_000]), "2x1000"),
+        ([1, 1, 2, 1_000], Conv2d::new(40, [2, 1_000]), "2x1000 to many"),
+        ([1, 40, 800, 3], Conv2d::new(1, [800, 3]), "800x3"),
+        ([1, 1, 800, 3], Conv2d::new(40, [800, 3]), "800x3 to many"),
         ([1, 1, 1, 300_001], Conv2d::new(1, [1, 3]), "1x3"),
         ([1, 2, 300, 301], Conv2d::new(1, 1), "1x1"),
     ];
-    let pooled = Subject::train("conv2d and a pooling", |graph| {
-        graph.input("x", [2, 3, 8, 8]).bias().conv2d(Conv2d::new(16, 3)).relu().max_pool2d(2)
-    });
     let biases = [[3, 5], [257, 3], [4_097, 33], [70_001, 1], [600, 2_049]];
     let windows = [
         ([2, 3, 6, 6], [2, 2], [2, 2], [0, 0]),
@@ -226,6 +233,6 @@ pub(super) fn ordinary() -> Vec<Subject> {
         ([1, 2, 1, 8], [1, 16_400], [1, 1], [0, 8_200]),
         ([1, 1, 3, 2], [300, 301], [1, 1], [150, 150]),
     ];
-    let subjects = products.into_iter().map(linear).chain(convs.into_iter().map(conv)).chain([pooled]);
+    let subjects = products.into_iter().map(linear).chain(convs.into_iter().map(conv)).chain([pooled(3)]);
     subjects.chain(biases.map(bias)).chain(windows.into_iter().flat_map(pools)).collect()
 }
