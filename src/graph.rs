@@ -21,7 +21,7 @@ pub(crate) mod autodiff;
 mod fuse;
 mod init;
 mod input;
-mod lower;
+pub(crate) mod lower;
 pub(crate) mod ops;
 mod options;
 mod plan;

@@ -4,6 +4,8 @@ mod layers;
 mod listing;
 mod losses;
 mod pooling;
+#[cfg(test)]
+mod trips;
 
 pub use crate::graph::Init;
 pub use layers::{Conv2d, Linear, Pair};

@@ -2,11 +2,11 @@
 struct Shape {
     rows: u32,
     classes: u32,
-    row_pitch: u32,
+    row_quads: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> logits: array<Quad>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> hits: array<f32>;
 
@@ -25,11 +25,5 @@ fn main(
         hits[i] = 0.0;
         return;
     }
-    var best = 0u;
-    for (var class_number = 1u; class_number < shape.classes; class_number++) {
-        if logits[i * shape.row_pitch + class_number] > logits[i * shape.row_pitch + best] {
-            best = class_number;
-        }
-    }
-    hits[i] = select(0.0, 1.0, best == labels[i]);
+    hits[i] = select(0.0, 1.0, best_class(i) == labels[i]);
 }

@@ -1,7 +1,14 @@
-// The mean of each window. Sizes are constants, as in max_pool2d.wgsl.
+// The mean of each window. Sizes are constants, and large windows are TILED, as in max_pool2d.wgsl.
 struct Shape {
     images: u32,
-    accumulate: u32,
+    resume: u32,
+    // Whether no tile is left.
+    last: u32,
+    // With TILED: rows and columns of each window that this dispatch takes, from the first in the image on.
+    first_row: u32,
+    end_row: u32,
+    first_column: u32,
+    end_column: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -23,15 +30,28 @@ fn main(
     let row = i / (QUADS * WIDTH) % HEIGHT;
     let image = i / (QUADS * WIDTH * HEIGHT);
     var sum = vec4f(0.0);
-    for (var ky = 0u; ky < KERNEL_HEIGHT; ky++) {
+    var first = vec2u();
+    var end = vec2u(KERNEL_HEIGHT, KERNEL_WIDTH);
+    if TILED == 1u {
+        let inside = vec2u(
+            first_inside(row * STRIDE_Y, PADDING_Y, DILATION_Y),
+            first_inside(column * STRIDE_X, PADDING_X, DILATION_X),
+        );
+        first = inside + vec2u(shape.first_row, shape.first_column);
+        end = min(inside + vec2u(shape.end_row, shape.end_column), end);
+    }
+    for (var ky = first.x; ky < end.x; ky++) {
         // Rows and columns of the padding wrap to huge numbers, and are passed over like those beyond the end.
         let in_row = row * STRIDE_Y + ky - PADDING_Y;
-        for (var kx = 0u; kx < KERNEL_WIDTH; kx++) {
+        for (var kx = first.y; kx < end.y; kx++) {
             let in_column = column * STRIDE_X + kx - PADDING_X;
             if in_row < IN_HEIGHT && in_column < IN_WIDTH {
                 sum += x[((image * IN_HEIGHT + in_row) * IN_WIDTH + in_column) * QUADS + quad];
             }
         }
     }
-    y[i] = sum / divisor_of(row, column);
+    if TILED == 1u && shape.resume == 1u {
+        sum += y[i];
+    }
+    y[i] = sum / select(divisor_of(row, column), 1.0, TILED == 1u && shape.last == 0u);
 }

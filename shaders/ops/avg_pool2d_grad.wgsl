@@ -2,6 +2,11 @@
 struct Shape {
     images: u32,
     accumulate: u32,
+    // With TILED: rows and columns of windows over an element that this dispatch takes, counted from the last.
+    first_row: u32,
+    end_row: u32,
+    first_column: u32,
+    end_column: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -24,11 +29,19 @@ fn main(
     let image = i / (QUADS * IN_WIDTH * IN_HEIGHT);
     var sum = vec4f(0.0);
     // From the last window that begins at this element or before it.
-    for (var wy = 0u; wy < (KERNEL_HEIGHT + STRIDE_Y - 1u) / STRIDE_Y; wy++) {
+    var last = vec2u(row / STRIDE_Y, column / STRIDE_X);
+    var first = vec2u();
+    var end = vec2u((KERNEL_HEIGHT + STRIDE_Y - 1u) / STRIDE_Y, (KERNEL_WIDTH + STRIDE_X - 1u) / STRIDE_X);
+    if TILED == 1u {
+        last = min(last, vec2u(HEIGHT, WIDTH) - 1u);
+        first = vec2u(shape.first_row, shape.first_column);
+        end = vec2u(shape.end_row, shape.end_column);
+    }
+    for (var wy = first.x; wy < end.x; wy++) {
         // A window before the first has wrapped to a huge number.
-        let oy = row / STRIDE_Y - wy;
-        for (var wx = 0u; wx < (KERNEL_WIDTH + STRIDE_X - 1u) / STRIDE_X; wx++) {
-            let ox = column / STRIDE_X - wx;
+        let oy = last.x - wy;
+        for (var wx = first.y; wx < end.y; wx++) {
+            let ox = last.y - wx;
             let inside = row - oy * STRIDE_Y < KERNEL_HEIGHT && column - ox * STRIDE_X < KERNEL_WIDTH;
             if inside && oy < HEIGHT && ox < WIDTH {
                 sum += dy[((image * HEIGHT + oy) * WIDTH + ox) * QUADS + quad] / divisor_of(oy, ox);

@@ -3,7 +3,8 @@
 //
 // What follows the sum is in conv2d_store.wgsl and conv2d_pool.wgsl, one of which is appended. Constants: ROWS x
 // PIXELS sums of an image in registers, KERNEL_WIDTH, STRIDE along a row, LOADS = pixels of an input row that the
-// tile touches, in eights, CHANNELS in use of a pair of input channels. Alias V: the output channels of a lane.
+// tile touches, in eights, CHANNELS in use of a pair of input channels, SPLIT of a long sum into parts. Alias V: the
+// output channels of a lane.
 struct Shape {
     height: u32,
     width: u32,
@@ -25,6 +26,13 @@ struct Shape {
     tiles: u32,
     grid_width: u32,
     relu: u32,
+    // With SPLIT: rows of the kernel and pairs of input channels that a part sums, parts of the pairs, the first part of
+    // this dispatch, and the images of a part.
+    rows_per_part: u32,
+    pairs_per_part: u32,
+    pair_parts: u32,
+    first_part: u32,
+    images: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -70,7 +78,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let image = strip / shape.row_tiles;
 
     var acc: array<V, ROWS * PIXELS>;
-    let bias = weight[shape.kernel_height * KERNEL_WIDTH * shape.channel_pairs * 2u * shape.packed_vectors + channel];
+    var bias = weight[shape.kernel_height * KERNEL_WIDTH * shape.channel_pairs * 2u * shape.packed_vectors + channel];
+    // A single channel is known to be one pair, so there is no loop.
+    let pairs = select(shape.used_pairs, 1u, CHANNELS == 1u);
+    var first = vec2u();
+    var end = vec2u(shape.kernel_height, pairs);
+    if SPLIT == 1u {
+        let part = shape.first_part + group.z;
+        first = vec2u(part / shape.pair_parts * shape.rows_per_part, part % shape.pair_parts * shape.pairs_per_part);
+        end = min(first + vec2u(shape.rows_per_part, shape.pairs_per_part), end);
+        bias = select(V(), bias, part == 0u);
+    }
     #for r in 0..ROWS
     #for p in 0..PIXELS
     acc[$r * PIXELS + $p] = bias;
@@ -87,7 +105,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     }
     #end
 
-    for (var ky = 0u; ky < shape.kernel_height; ky++) {
+    for (var ky = first.x; ky < end.x; ky++) {
         var row_at: array<u32, ROWS>;
         var row_inside: array<bool, ROWS>;
         #for r in 0..ROWS
@@ -97,8 +115,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
             row_at[$r] = (image * shape.height + u32(clamp(y, 0, i32(shape.height) - 1))) * shape.width * shape.channel_pairs;
         }
         #end
-        // A single channel is known to be one pair, so there is no loop.
-        for (var pair = 0u; pair < select(shape.used_pairs, 1u, CHANNELS == 1u); pair++) {
+        for (var pair = first.y; pair < end.y; pair++) {
             var x: array<vec2f, ROWS * LOADS>;
             #for r in 0..ROWS
             #for i in 0..LOADS
@@ -119,6 +136,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     }
 
     if channel < shape.out_vectors {
-        write_tile(&acc, image, row, column, channel);
+        // The parts of a sum lie like more images.
+        write_tile(&acc, image + select(0u, group.z * shape.images, SPLIT == 1u), row, column, channel);
     }
 }

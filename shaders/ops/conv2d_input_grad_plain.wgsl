@@ -1,4 +1,5 @@
 // Input gradient of a convolution at any stride and dilation, gathered: one invocation, one pixel and four input channels.
+// Constant: SPLIT of a long sum into parts, which are workgroups along z.
 struct Shape {
     height: u32,
     width: u32,
@@ -17,6 +18,14 @@ struct Shape {
     len: u32,
     grid_width: u32,
     accumulate: u32,
+    // With SPLIT: rows and columns of the kernel and vec4s of channels that a part sums, parts of the columns and of the
+    // vec4s, and the first part of this dispatch.
+    rows_per_part: u32,
+    columns_per_part: u32,
+    quads_per_part: u32,
+    column_parts: u32,
+    quad_parts: u32,
+    first_part: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -40,11 +49,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let stride_y = i32(shape.stride_y);
     let stride_x = i32(shape.stride_x);
     var sum = vec4f();
-    for (var ky = 0u; ky < shape.kernel_height; ky++) {
+    var first = vec3u();
+    var end = vec3u(shape.kernel_height, shape.kernel_width, shape.out_vectors);
+    if SPLIT == 1u {
+        let part = shape.first_part + group.z;
+        let row = part / (shape.column_parts * shape.quad_parts);
+        let per_part = vec3u(shape.rows_per_part, shape.columns_per_part, shape.quads_per_part);
+        first = vec3u(row, part / shape.quad_parts % shape.column_parts, part % shape.quad_parts) * per_part;
+        end = min(first + per_part, end);
+    }
+    for (var ky = first.x; ky < end.x; ky++) {
         let from_y = i32(y) + shape.pad_y - i32(ky * shape.dilation_y);
         let out_y = from_y / stride_y;
         let row_meets = from_y >= 0 && out_y * stride_y == from_y && out_y < i32(shape.out_height);
-        for (var kx = 0u; kx < shape.kernel_width; kx++) {
+        for (var kx = first.y; kx < end.y; kx++) {
             let from_x = i32(x) + shape.pad_x - i32(kx * shape.dilation_x);
             let out_x = from_x / stride_x;
             if row_meets && from_x >= 0 && out_x * stride_x == from_x && out_x < i32(shape.out_width) {
@@ -52,7 +70,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
                 // The transposed pack is flipped.
                 let tap = (shape.kernel_height - 1u - ky) * shape.kernel_width + shape.kernel_width - 1u - kx;
                 let weight_at = tap * inner * shape.channel_vectors + channel;
-                for (var quad = 0u; quad < shape.out_vectors; quad++) {
+                for (var quad = first.z; quad < end.z; quad++) {
                     let values = output_grad[grad_at + quad];
                     #for c in 0..4
                     sum = fma(vec4f(values[$c]), weight[weight_at + (quad * 4u + $c) * shape.channel_vectors], sum);
@@ -64,5 +82,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     if shape.accumulate == 1u {
         sum += input_grad[index];
     }
-    input_grad[index] = sum;
+    input_grad[group.z * shape.len + index] = sum;
 }

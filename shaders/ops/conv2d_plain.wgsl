@@ -1,4 +1,5 @@
 // Convolution of NHWC activations that assumes nothing: one invocation, one pixel and four output channels.
+// Constant: SPLIT of a long sum into parts, which are workgroups along z.
 struct Shape {
     height: u32,
     width: u32,
@@ -18,6 +19,14 @@ struct Shape {
     grid_width: u32,
     relu: u32,
     accumulate: u32,
+    // With SPLIT: rows and columns of the kernel and vec4s of channels that a part sums, parts of the columns and of the
+    // vec4s, and the first part of this dispatch.
+    rows_per_part: u32,
+    columns_per_part: u32,
+    quads_per_part: u32,
+    column_parts: u32,
+    quad_parts: u32,
+    first_part: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -39,14 +48,24 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
 
     let inner = shape.channel_vectors * 4u;
     var sum = weight[shape.kernel_height * shape.kernel_width * inner * shape.out_vectors + channel];
-    for (var ky = 0u; ky < shape.kernel_height; ky++) {
+    var first = vec3u();
+    var end = vec3u(shape.kernel_height, shape.kernel_width, shape.channel_vectors);
+    if SPLIT == 1u {
+        let part = shape.first_part + group.z;
+        let row = part / (shape.column_parts * shape.quad_parts);
+        let per_part = vec3u(shape.rows_per_part, shape.columns_per_part, shape.quads_per_part);
+        first = vec3u(row, part / shape.quad_parts % shape.column_parts, part % shape.quad_parts) * per_part;
+        end = min(first + per_part, end);
+        sum = select(vec4f(), sum, part == 0u);
+    }
+    for (var ky = first.x; ky < end.x; ky++) {
         let y = i32(out_y * shape.stride_y + ky * shape.dilation_y) - shape.pad_y;
-        for (var kx = 0u; kx < shape.kernel_width; kx++) {
+        for (var kx = first.y; kx < end.y; kx++) {
             let x = i32(out_x * shape.stride_x + kx * shape.dilation_x) - shape.pad_x;
             if y >= 0 && y < i32(shape.height) && x >= 0 && x < i32(shape.width) {
                 let input_at = ((image * shape.height + u32(y)) * shape.width + u32(x)) * shape.channel_vectors;
                 let weight_at = (ky * shape.kernel_width + kx) * inner * shape.out_vectors + channel;
-                for (var quad = 0u; quad < shape.channel_vectors; quad++) {
+                for (var quad = first.z; quad < end.z; quad++) {
                     let values = input[input_at + quad];
                     #for c in 0..4
                     sum = fma(vec4f(values[$c]), weight[weight_at + (quad * 4u + $c) * shape.out_vectors], sum);
@@ -60,5 +79,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     }
     // Keeps NaN, unlike `max`.
     let rectified = select(sum, vec4f(), sum < vec4f());
-    output[index] = select(sum, rectified, shape.relu == 1u);
+    output[group.z * shape.len + index] = select(sum, rectified, shape.relu == 1u);
 }

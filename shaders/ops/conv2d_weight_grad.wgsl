@@ -1,8 +1,9 @@
 // Partial sums of a convolution's weight gradient for CPU adapters: the eight lanes of a subgroup hold output
 // channels, and each input value is loaded by one lane and broadcast to all.
 //
-// A part is a run of output rows. Constants: PIXELS of an output row at a time, KERNEL_ROWS x KERNEL_WIDTH x
-// VECTORS vec4s of input channels, CHANNELS of each in use, in registers; STRIDE and LOADS as in conv2d.wgsl.
+// A part is a run of output rows, or one of COLUMN_PARTS parts of their columns. Constants: PIXELS of an output row at
+// a time, KERNEL_ROWS x KERNEL_WIDTH x VECTORS vec4s of input channels, CHANNELS of each in use, in registers; STRIDE
+// and LOADS as in conv2d.wgsl.
 struct Shape {
     height: u32,
     width: u32,
@@ -21,6 +22,9 @@ struct Shape {
     channel_tiles: u32,
     rows: u32,
     rows_per_part: u32,
+    columns_per_part: u32,
+    // Number of the first part of this dispatch.
+    first_part: u32,
     tiles: u32,
     grid_width: u32,
 }
@@ -69,16 +73,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     var acc: array<V, KERNEL_ROWS * KERNEL_WIDTH * VECTORS * CHANNELS>;
     var bias = V();
 
-    let first = part * shape.rows_per_part;
+    let run = shape.first_part + part;
+    let first = run / COLUMN_PARTS * shape.rows_per_part;
+    let first_column = run % COLUMN_PARTS * shape.columns_per_part;
+    let end_column = min(first_column + shape.columns_per_part, shape.out_width);
     let end = min(first + shape.rows_per_part, shape.rows);
     var image = first / shape.out_height;
     var y = first % shape.out_height;
     for (var row = first; row < end; row++) {
-        for (var column = 0u; column < shape.out_width; column += PIXELS) {
+        for (var column = first_column; column < end_column; column += PIXELS) {
             var d: array<V, PIXELS>;
             #for p in 0..PIXELS
             {
-                let inside = channel_inside && column + $p < shape.out_width;
+                let inside = channel_inside && column + $p < end_column;
                 let at = (row * shape.out_width + min(column + $p, shape.out_width - 1u)) * shape.out_vectors;
                 d[$p] = select(V(), output_grad[at + min(channel, shape.out_vectors - 1u)], inside);
                 bias += d[$p];

@@ -10,6 +10,7 @@ struct Shape {
     parts: u32,
     has_bias: u32,
     accumulate: u32,
+    accumulate_bias: u32,
     grid_width: u32,
 }
 
@@ -40,7 +41,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     if channel + $o < shape.out_channels {
         if is_bias {
             let old = bias_grad[channel + $o];
-            bias_grad[channel + $o] = sum[$o] + select(0.0, old, shape.accumulate == 1u);
+            bias_grad[channel + $o] = sum[$o] + select(0.0, old, shape.accumulate_bias == 1u);
         } else {
             let at = ((channel + $o) * shape.in_channels + inner) * taps + tap;
             let old = weight_grad[at];

@@ -1,5 +1,6 @@
 // Partial sums of a convolution's weight gradient that assume nothing: one invocation, one tap of the kernel,
-// four input and four output channels, one part. A part is a run of output rows.
+// four input and four output channels, one part. A part is a run of output rows, or one of
+// COLUMN_PARTS parts of their columns.
 struct Shape {
     height: u32,
     width: u32,
@@ -17,6 +18,9 @@ struct Shape {
     dilation_x: u32,
     rows: u32,
     rows_per_part: u32,
+    columns_per_part: u32,
+    // Number of the first part of this dispatch.
+    first_part: u32,
     parts: u32,
     grid_width: u32,
 }
@@ -45,12 +49,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let kx = tap % shape.kernel_width;
 
     var sum: array<vec4f, 4>;
-    let end = min((part + 1u) * shape.rows_per_part, shape.rows);
-    for (var row = part * shape.rows_per_part; row < end; row++) {
+    let run = shape.first_part + part;
+    let first = run / COLUMN_PARTS * shape.rows_per_part;
+    let end = min(first + shape.rows_per_part, shape.rows);
+    let first_column = run % COLUMN_PARTS * shape.columns_per_part;
+    let end_column = min(first_column + shape.columns_per_part, shape.out_width);
+    for (var row = first; row < end; row++) {
         let y = i32(row % shape.out_height * shape.stride_y + ky * shape.dilation_y) - shape.pad_y;
         let row_inside = y >= 0 && y < i32(shape.height);
         let row_at = (row / shape.out_height * shape.height + u32(y)) * shape.width;
-        for (var column = 0u; column < shape.out_width; column++) {
+        for (var column = first_column; column < end_column; column++) {
             let x = i32(column * shape.stride_x + kx * shape.dilation_x) - shape.pad_x;
             let inside = row_inside && x >= 0 && x < i32(shape.width);
             if is_bias || inside {

@@ -1,12 +1,13 @@
 // Minus the logarithm of the softmax, times the targets, for each row; the largest logit is taken out first. The
 // target of a class is its weight times `at_all`, and at the label times `at_label` in addition.
+// As in torch, a row whose largest logit is not finite has the loss NaN.
 struct Shape {
     rows: u32,
     classes: u32,
     row_quads: u32,
     at_label: f32,
     at_all: f32,
-    weight_sum: f32,
+    all_targets: f32,
     ignores: u32,
     ignored: u32,
     accumulate: u32,
@@ -36,16 +37,12 @@ fn main(
     let label = labels[i];
     let largest = largest_of(i);
     let log_sum = log(sum_of_exponentials(i, largest));
-    let at_label = logits_of(i, label / 4u)[label % 4u];
+    let at_label = logits[i * shape.row_quads + label / 4u][label % 4u];
     // The difference first: next to a large logit the logarithm would be lost.
-    var loss = shape.at_label * weight_of(label) * (log_sum + (largest - at_label));
+    var loss = shape.at_label * (weight_of(label) * (log_sum + (largest - at_label)));
     // Without smoothing, the other logits may be infinite.
     if shape.at_all != 0.0 {
-        var sum = vec4f(0.0);
-        for (var quad = 0u; quad < shape.row_quads; quad++) {
-            sum += weights[quad] * (log_sum + (largest - logits[i * shape.row_quads + quad]));
-        }
-        loss += shape.at_all * (sum.x + sum.y + sum.z + sum.w);
+        loss += shape.at_all * weighted_sum(i, largest, log_sum);
     }
-    losses[i] = loss;
+    losses[i] = unless_infinite(vec4f(largest), vec4f(loss)).x;
 }

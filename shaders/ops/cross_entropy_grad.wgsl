@@ -1,11 +1,11 @@
-// Softmax times the sum of the targets, minus the targets, times the gradient of the row's loss.
+// The gradient of cross_entropy.wgsl, a row for each invocation.
 struct Shape {
     rows: u32,
     classes: u32,
     row_quads: u32,
     at_label: f32,
     at_all: f32,
-    weight_sum: f32,
+    all_targets: f32,
     ignores: u32,
     ignored: u32,
     accumulate: u32,
@@ -31,15 +31,11 @@ fn main(
     let label = labels[i];
     let ignored = is_ignored(label);
     let largest = largest_of(i);
-    let target_sum = shape.at_label * weight_of(label) + shape.at_all * shape.weight_sum;
-    let scale = target_sum / sum_of_exponentials(i, largest);
+    let scale = target_sum_of(label) / sum_of_exponentials(i, largest);
     for (var quad = 0u; quad < shape.row_quads; quad++) {
-        let class_number = vec4u(quad * 4u) + vec4u(0u, 1u, 2u, 3u);
-        let one_hot = select(vec4f(0.0), vec4f(shape.at_label), class_number == vec4u(label));
-        let wanted = weights[quad] * (one_hot + vec4f(shape.at_all));
-        var value = dlosses[i] * (exp(logits_of(i, quad) - vec4f(largest)) * scale - wanted);
-        value = select(value, vec4f(0.0), ignored);
         let at = i * shape.row_quads + quad;
+        var value = slope_of(logits[at], quad, label, dlosses[i], largest, scale);
+        value = select(value, vec4f(0.0), ignored);
         if shape.accumulate != 0u {
             value += dlogits[at];
         }

@@ -13,6 +13,11 @@ struct Shape {
     row_tiles: u32,
     tiles: u32,
     grid_width: u32,
+    // The parts of a long sum are workgroups along z: vec4s of the inner dimension that each sums, the number of the
+    // first one of this dispatch, and the distance of their outputs in vec4.
+    run: u32,
+    first_part: u32,
+    part_len: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -37,7 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     // the right value stays, and no store needs a condition of its own.
     var out_at: array<u32, ROWS>;
     #for m in 0..ROWS
-    out_at[$m] = min(row + $m, shape.rows - 1u) * shape.out_vectors + safe_vector;
+    out_at[$m] = group.z * shape.part_len + min(row + $m, shape.rows - 1u) * shape.out_vectors + safe_vector;
     #end
     if ACCUMULATE == 1u {
         #for m in 0..ROWS
@@ -49,7 +54,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     left_at[$g] = min(row + $g * 8u + lane, shape.rows - 1u) * shape.left_vectors;
     #end
 
-    for (var k = 0u; k < shape.left_vectors; k++) {
+    let first = (shape.first_part + group.z) * shape.run;
+    let end = min(first + shape.run, shape.left_vectors);
+    for (var k = first; k < end; k++) {
         var a: array<vec4f, GROUPS>;
         #for g in 0..GROUPS
         a[$g] = left[left_at[$g] + k];

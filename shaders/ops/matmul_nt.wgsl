@@ -13,6 +13,11 @@ struct Shape {
     row_tiles: u32,
     tiles: u32,
     grid_width: u32,
+    // The parts of a long sum are workgroups along z: vec4s of the inner dimension that each sums, the number of the
+    // first one of this dispatch, and the distance of their outputs in vec4.
+    run: u32,
+    first_part: u32,
+    part_len: u32,
     has_bias: u32,
     relu: u32,
 }
@@ -41,7 +46,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let safe_vector = min(vector, shape.out_vectors - 1u);
 
     var acc: array<vec4f, ROWS>;
-    let start = select(vec4f(), bias[select(0u, safe_vector, shape.has_bias == 1u)], shape.has_bias == 1u);
+    let part = shape.first_part + group.z;
+    let has_bias = shape.has_bias == 1u && part == 0u;
+    let start = select(vec4f(), bias[select(0u, safe_vector, has_bias)], has_bias);
     #for m in 0..ROWS
     acc[$m] = start;
     #end
@@ -57,7 +64,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     column_inside[$j] = column + $j < shape.columns;
     #end
 
-    for (var k = 0u; k < shape.right_vectors; k++) {
+    let first = part * shape.run;
+    let end = min(first + shape.run, shape.right_vectors);
+    for (var k = first; k < end; k++) {
         var a: array<vec4f, GROUPS>;
         #for g in 0..GROUPS
         a[$g] = left[left_at[$g] + k];
@@ -81,7 +90,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     // the right value stays, and no store needs a condition of its own.
     var out_at: array<u32, ROWS>;
     #for m in 0..ROWS
-    out_at[$m] = min(row + $m, shape.rows - 1u) * shape.out_vectors + safe_vector;
+    out_at[$m] = group.z * shape.part_len + min(row + $m, shape.rows - 1u) * shape.out_vectors + safe_vector;
     #end
     if vector < shape.out_vectors {
         #for m in 0..ROWS

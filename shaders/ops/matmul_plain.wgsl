@@ -17,6 +17,11 @@ struct Shape {
     has_bias: u32,
     relu: u32,
     accumulate: u32,
+    // The parts of a long sum are workgroups along z: length of the inner dimension that each sums, the number of the
+    // first one of this dispatch, and the distance of their outputs.
+    run: u32,
+    first_part: u32,
+    part_len: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -34,14 +39,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let column = tile % shape.column_tiles * 4u;
     let row = tile / shape.column_tiles * 4u;
 
+    let part = shape.first_part + group.z;
+    let first = part * shape.run;
+    let end = min(first + shape.run, shape.inner);
     var left_at: array<u32, 4>;
     var right_at: array<u32, 4>;
     #for i in 0..4
-    left_at[$i] = min(row + $i, shape.rows - 1u) * shape.left_row;
-    right_at[$i] = min(column + $i, shape.columns - 1u) * shape.right_column;
+    left_at[$i] = min(row + $i, shape.rows - 1u) * shape.left_row + first * shape.left_column;
+    right_at[$i] = min(column + $i, shape.columns - 1u) * shape.right_column + first * shape.right_row;
     #end
     var sum: array<vec4f, 4>;
-    for (var k = 0u; k < shape.inner; k++) {
+    for (var k = first; k < end; k++) {
         let b = vec4f(right[right_at[0]], right[right_at[1]], right[right_at[2]], right[right_at[3]]);
         #for i in 0..4
         sum[$i] = fma(vec4f(left[left_at[$i]]), b, sum[$i]);
@@ -52,10 +60,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     #for i in 0..4
     #for j in 0..4
     if row + $i < shape.rows && column + $j < shape.out_pitch {
-        let at = (row + $i) * shape.out_pitch + column + $j;
+        let at = group.z * shape.part_len + (row + $i) * shape.out_pitch + column + $j;
         if column + $j < shape.columns {
             var value = sum[$i][$j];
-            if shape.has_bias == 1u {
+            if shape.has_bias == 1u && part == 0u {
                 value += bias[column + $j];
             }
             if shape.accumulate == 1u {

@@ -13,6 +13,11 @@ struct Shape {
     row_tiles: u32,
     tiles: u32,
     grid_width: u32,
+    // The parts of a long sum are workgroups along z: rows of the inner dimension that each sums, the number of the
+    // first one of this dispatch, and the distance of their outputs in vec4.
+    run: u32,
+    first_part: u32,
+    part_len: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -37,7 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     // the right value stays, and no store needs a condition of its own.
     var out_at: array<u32, ROWS>;
     #for m in 0..ROWS
-    out_at[$m] = min(row + $m, shape.rows - 1u) * shape.out_vectors + safe_vector;
+    out_at[$m] = group.z * shape.part_len + min(row + $m, shape.rows - 1u) * shape.out_vectors + safe_vector;
     #end
     if ACCUMULATE == 1u {
         #for m in 0..ROWS
@@ -49,12 +54,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     left_at[$g] = min(row / 4u + $g * 8u + lane, shape.left_vectors - 1u);
     #end
 
-    for (var k = 0u; k < shape.inner; k += 2u) {
+    let first = (shape.first_part + group.z) * shape.run;
+    let end = min(first + shape.run, shape.inner);
+    for (var k = first; k < end; k += 2u) {
         #for i in 0..2
         {
-            // Past `inner`, the last row again, times zero.
-            let at = min(k + $i, shape.inner - 1u);
-            let b = select(vec4f(), right[at * shape.right_vectors + safe_vector], k + $i < shape.inner);
+            // Past the end, the last row again, times zero.
+            let at = min(k + $i, end - 1u);
+            let b = select(vec4f(), right[at * shape.right_vectors + safe_vector], k + $i < end);
             var a: array<vec4f, GROUPS>;
             #for g in 0..GROUPS
             a[$g] = left[at * shape.left_vectors + left_at[$g]];

@@ -1,13 +1,17 @@
 // Gathers, for each input, the gradients of the windows whose largest it was.
 struct Shape {
     images: u32,
-    relu: u32,
     accumulate: u32,
+    // With TILED: rows and columns of windows over an element that this dispatch takes, counted from the last.
+    first_row: u32,
+    end_row: u32,
+    first_column: u32,
+    end_column: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> dy: array<vec4f>;
-@group(0) @binding(2) var<storage, read> places: array<vec2u>;
+@group(0) @binding(2) var<storage, read> places: array<Places>;
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
 
 @compute @workgroup_size(64)
@@ -26,20 +30,30 @@ fn main(
     let image = i / (QUADS * IN_WIDTH * IN_HEIGHT);
     var sum = vec4f(0.0);
     // The windows that reach over this element, from the last that begins at it or before it.
-    for (var wy = 0u; wy < ((KERNEL_HEIGHT - 1u) * DILATION_Y + STRIDE_Y) / STRIDE_Y; wy++) {
+    var last = vec2u(row / STRIDE_Y, column / STRIDE_X);
+    var first = vec2u();
+    var end = vec2u(
+        ((KERNEL_HEIGHT - 1u) * DILATION_Y + STRIDE_Y) / STRIDE_Y,
+        ((KERNEL_WIDTH - 1u) * DILATION_X + STRIDE_X) / STRIDE_X,
+    );
+    if TILED == 1u {
+        last = min(last, vec2u(HEIGHT, WIDTH) - 1u);
+        first = vec2u(shape.first_row, shape.first_column);
+        end = vec2u(shape.end_row, shape.end_column);
+    }
+    for (var wy = first.x; wy < end.x; wy++) {
         // A window before the first has wrapped to a huge number.
-        let oy = row / STRIDE_Y - wy;
+        let oy = last.x - wy;
         let down = row - oy * STRIDE_Y;
         let ky = down / DILATION_Y;
-        for (var wx = 0u; wx < ((KERNEL_WIDTH - 1u) * DILATION_X + STRIDE_X) / STRIDE_X; wx++) {
-            let ox = column / STRIDE_X - wx;
+        for (var wx = first.y; wx < end.y; wx++) {
+            let ox = last.y - wx;
             let across = column - ox * STRIDE_X;
             let kx = across / DILATION_X;
             let met = down % DILATION_Y == 0u && across % DILATION_X == 0u;
             if met && oy < HEIGHT && ox < WIDTH && ky < KERNEL_HEIGHT && kx < KERNEL_WIDTH {
                 let at = ((image * HEIGHT + oy) * WIDTH + ox) * QUADS + quad;
-                let packed = places[at];
-                let place = vec4u(packed & vec2u(0xffffu), packed >> vec2u(16u)).xzyw;
+                let place = unpacked(places[at]);
                 sum += select(vec4f(0.0), dy[at], place == vec4u(ky * KERNEL_WIDTH + kx));
             }
         }

@@ -1,13 +1,12 @@
 // The gradient of max_pool2d where windows cover each input once: spreads each window's gradient over it.
 struct Shape {
     images: u32,
-    relu: u32,
     accumulate: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> dy: array<vec4f>;
-@group(0) @binding(2) var<storage, read> places: array<vec2u>;
+@group(0) @binding(2) var<storage, read> places: array<Places>;
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
 
 @compute @workgroup_size(64)
@@ -24,8 +23,7 @@ fn main(
     // Rows of all images, which lie one after the other on both sides.
     let row = i / (QUADS * WIDTH);
     let first = (row * KERNEL_HEIGHT * IN_WIDTH + column * KERNEL_WIDTH) * QUADS + i % QUADS;
-    let packed = places[i];
-    let place = vec4u(packed & vec2u(0xffffu), packed >> vec2u(16u)).xzyw;
+    let place = unpacked(places[i]);
     let gradient = dy[i];
     for (var ky = 0u; ky < KERNEL_HEIGHT; ky++) {
         for (var kx = 0u; kx < KERNEL_WIDTH; kx++) {

@@ -9,11 +9,6 @@ struct Shape {
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
 
-// Keeps NaN, unlike `max`.
-fn larger(a: vec4f, b: vec4f) -> vec4f {
-    return select(a, b, (b > a) | is_nan(b));
-}
-
 fn largest_of(first: u32) -> vec4f {
     var largest = x[first];
     if ALONG_COLUMNS != 0u {
@@ -25,17 +20,21 @@ fn largest_of(first: u32) -> vec4f {
         largest = select(largest, larger(largest, x[at]), is_column(at));
     }
     if ALONG_COLUMNS != 0u {
-        largest = larger(largest, largest.yxwz);
-        largest = larger(largest, largest.zwxy);
+        largest = largest_lane(largest);
     }
     return largest;
 }
 
+// Runs are added up apart, because a long chain of additions loses digits.
 fn sum_of_exponentials(first: u32, largest: vec4f) -> vec4f {
     var sum = vec4f(0.0);
-    for (var k = 0u; k < COUNT; k++) {
-        let at = first + k * STRIDE;
-        sum += select(vec4f(0.0), exp_of_negative(x[at] - largest), is_column(at));
+    for (var start = 0u; start < COUNT; start += RUN) {
+        var run = vec4f(0.0);
+        for (var k = start; k < min(start + RUN, COUNT); k++) {
+            let at = first + k * STRIDE;
+            run += select(vec4f(0.0), exp_of_negative(x[at] - largest), is_column(at));
+        }
+        sum += run;
     }
     if ALONG_COLUMNS != 0u {
         sum = vec4f(sum.x + sum.y + sum.z + sum.w);
@@ -56,17 +55,8 @@ fn main(
     let first = i / STRIDE * (COUNT * STRIDE) + i % STRIDE;
     let largest = largest_of(first);
     let sum = sum_of_exponentials(first, largest);
-    let bits = bitcast<vec4u>(largest);
-    let is_finite = (bits & vec4u(0x7fffffffu)) < vec4u(0x7f800000u);
-    let nan = bitcast<vec4f>(bits | vec4u(0x7fc00000u));
     for (var k = 0u; k < COUNT; k++) {
         let at = first + k * STRIDE;
-        var value = x[at] - largest;
-        if LOG != 0u {
-            value -= log(sum);
-        } else {
-            value = exp_of_negative(value) / sum;
-        }
-        y[at] = select(vec4f(0.0), select(nan, value, is_finite), is_column(at));
+        y[at] = select(vec4f(0.0), softmax_of(x[at], largest, sum), is_column(at));
     }
 }

@@ -1,5 +1,5 @@
-// The gradient of a softmax, or of its logarithm, from the output: y (dy - sum(y dy)), or dy - exp(y) sum(dy).
-// Lines are walked as in softmax.wgsl; y and dy are zero in the padding.
+// The gradient of a softmax, or of its logarithm, from the output. Lines are walked as in softmax.wgsl; y and dy are zero
+// in the padding.
 struct Shape {
     lines: u32,
     accumulate: u32,
@@ -22,24 +22,20 @@ fn main(
     }
     let first = i / STRIDE * (COUNT * STRIDE) + i % STRIDE;
     var sum = vec4f(0.0);
-    for (var k = 0u; k < COUNT; k++) {
-        let at = first + k * STRIDE;
-        if LOG != 0u {
-            sum += dy[at];
-        } else {
-            sum += y[at] * dy[at];
+    for (var start = 0u; start < COUNT; start += RUN) {
+        var run = vec4f(0.0);
+        for (var k = start; k < min(start + RUN, COUNT); k++) {
+            let at = first + k * STRIDE;
+            run += term_of(y[at], dy[at]);
         }
+        sum += run;
     }
     if ALONG_COLUMNS != 0u {
         sum = vec4f(sum.x + sum.y + sum.z + sum.w);
     }
     for (var k = 0u; k < COUNT; k++) {
         let at = first + k * STRIDE;
-        var value = y[at] * (dy[at] - sum);
-        if LOG != 0u {
-            value = dy[at] - select(exp_of_negative(y[at]), y[at], is_nan(y[at])) * sum;
-        }
-        value = select(vec4f(0.0), value, is_column(at));
+        var value = select(vec4f(0.0), slope_of(y[at], dy[at], sum), is_column(at));
         if shape.accumulate != 0u {
             value += dx[at];
         }

@@ -150,6 +150,12 @@ impl Lowering {
         Operand::Value(value)
     }
 
+    /// Lets what the forward pass of a node leaves be a value that exists already.
+    pub(crate) fn save_as(&mut self, id: usize, value: Operand) {
+        let Operand::Value(value) = value else { unreachable!("nodes leave values") };
+        self.saved[id] = Some(value);
+    }
+
     /// What the forward pass of a node left.
     pub(crate) fn saved(&self, id: usize) -> Operand {
         Operand::Value(self.saved[id].expect("the forward pass saves before the backward pass asks"))
@@ -248,9 +254,21 @@ impl Lowering {
         operands: &[Operand],
         launch: Launch<S>,
     ) {
+        self.launch_parts(layer, storage, operands, launch, 1);
+    }
+
+    /// As [`Lowering::launch`], for each of `parts` workgroups along z.
+    pub(crate) fn launch_parts<S: Uniform>(
+        &mut self,
+        layer: &str,
+        storage: &[Binding],
+        operands: &[Operand],
+        launch: Launch<S>,
+        parts: u32,
+    ) {
         let Launch { template, groups: [x, y], shape } = launch;
         let kernel = source::<S>(template.name, template.expand(), storage);
-        self.emit(layer, kernel, [x, y, 1], operands, shape);
+        self.emit(layer, kernel, [x, y, parts], operands, shape);
     }
 
     /// Appends a dispatch; `shape` is its uniform block, `operands` are bindings 1, 2, …

@@ -7,14 +7,15 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
     for class in [KernelClass::CpuSubgroup8, KernelClass::Plain] {
         for accumulate in [false, true] {
-            let (graph, loss, accuracy) = everything();
-            let options =
-                PlanOptions { accumulate, ..PlanOptions::train(&loss).output("accuracy", &accuracy) };
-            let lowering =
-                autodiff::lower(&graph, &options, class).expect("the graph of all kernels is sound");
-            for step in lowering.steps {
-                if listings.iter().all(|listing| listing.source != step.kernel) {
-                    listings.push(KernelListing { source: step.kernel, blocks: vec![step.block] });
+            for (graph, loss, accuracy) in [everything(), long_lines(), long_sums()] {
+                let options =
+                    PlanOptions { accumulate, ..PlanOptions::train(&loss).output("accuracy", &accuracy) };
+                let lowering =
+                    autodiff::lower(&graph, &options, class).expect("the graphs of all kernels are sound");
+                for step in lowering.steps {
+                    if listings.iter().all(|listing| listing.source != step.kernel) {
+                        listings.push(KernelListing { source: step.kernel, blocks: vec![step.block] });
+                    }
                 }
             }
         }
@@ -43,4 +44,36 @@ fn everything() -> (Graph, Var, Var) {
     let loss = logits.cross_entropy_with(weighted, &y).add(&logits.mse_loss(&logits.relu()));
     let accuracy = logits.accuracy(&y);
     (graph, loss, accuracy)
+}
+
+/// A graph of operations along lines that are too long for one invocation.
+fn long_lines() -> (Graph, Var, Var) {
+    let graph = Graph::new();
+    let y = graph.labels("y", 2000);
+    let logits = graph.parameter("logits", [2000, 5001], Init::Constant(0.0));
+    let options = CrossEntropy::new().label_smoothing(0.1);
+    let loss = logits.softmax(0).log_softmax(1).cross_entropy_with(options, &y);
+    (graph.clone(), loss, logits.accuracy(&y))
+}
+
+/// A graph of products, convolutions and poolings that sum too much for one invocation.
+fn long_sums() -> (Graph, Var, Var) {
+    let graph = Graph::new();
+    let (x, y) = (graph.input("x", [1, 1, 347, 365]), graph.labels("y", 1));
+    let x = x.bias();
+    // Its weights take whole rounds of pixels, and the kernel after it is larger than one invocation sums.
+    let a = x.conv2d(Conv2d::new(2, [48, 32]).without_bias()).conv2d(Conv2d::new(3, [200, 200]));
+    // Many channels, with and without strides, in both directions.
+    let b = a.conv2d(Conv2d::new(30_000, 3).stride(2)).conv2d(Conv2d::new(2, 3).padding(1));
+    let b = b.conv2d(Conv2d::new(40_000, 2)).conv2d(Conv2d::new(3, 2).padding(1));
+    // One row of pixels that is cut.
+    let c = graph.input("row", [1, 2, 1, 300_001]).bias().conv2d(Conv2d::new(1, [1, 3]));
+    // Windows with places of 16 and of 32 bits.
+    let narrow = MaxPool2d::new([130, 131]).stride(1);
+    let d = x.relu().max_pool2d(narrow).add(&x.avg_pool2d(AvgPool2d::new([130, 131]).stride(1)));
+    let e = x.max_pool2d(MaxPool2d::new([300, 301]).stride(1)).mean();
+    let means = [b.mean(), c.mean(), d.mean(), e, graph.input("rows", [70_001, 4]).linear(3).mean()];
+    let logits = c.flatten().linear(4).linear(70_000).linear(5);
+    let loss = means.iter().fold(logits.cross_entropy(&y), |sum, mean| sum.add(mean));
+    (graph.clone(), loss, logits.accuracy(&y))
 }

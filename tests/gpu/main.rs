@@ -9,6 +9,7 @@ mod dropout;
 mod embed;
 mod empty_tensors;
 mod example;
+mod extreme_logits;
 mod factored_rules;
 #[path = "../shared/folder.rs"]
 mod folder;
@@ -28,6 +29,10 @@ mod graph;
 mod hazards;
 mod joined;
 mod lbfgs;
+mod long_convs;
+mod long_lines;
+mod long_pools;
+mod long_sums;
 mod lookahead;
 mod losses;
 mod memory;

@@ -1,22 +1,42 @@
 use super::cross_entropy::rows_and_labels;
+use super::lines::{Lines, Reduction};
 use super::{Op, grid};
 use crate::Error;
 use crate::gpu::{Binding, uniform};
 use crate::graph::Var;
-use crate::graph::lower::{Lowering, source};
+use crate::graph::lower::{Lowering, Operand, source};
 use crate::graph::shape::{Matrix, u};
+use crate::graph::template::expand;
 
 uniform! {
-    pub(crate) struct Shape { rows: u32, classes: u32, row_pitch: u32 }
+    pub(crate) struct Shape { rows: u32, classes: u32, row_quads: u32 }
 }
+uniform! {
+    pub(crate) struct PartsShape { parts: u32, classes: u32 }
+}
+
+const BEST: &str = include_str!("../../../shaders/shared/best.wgsl");
 
 #[derive(Debug)]
 struct Accuracy;
 
+/// Emits the reduction of long rows to the rank and the class of the first largest: two quads for each row.
+fn best_of(lowering: &mut Lowering, layer: &str, matrix: Matrix, logits: Operand) -> Operand {
+    let classes = u(matrix.columns);
+    let reduction = Reduction {
+        parts: ("accuracy_parts", &[include_str!("../../../shaders/ops/accuracy_parts.wgsl"), BEST]),
+        join: ("accuracy_join", &[include_str!("../../../shaders/ops/accuracy_join.wgsl"), BEST]),
+        constants: &[],
+        width: 2,
+    };
+    Lines::rows(matrix).reduce(lowering, layer, &reduction, &[logits], |parts| PartsShape { parts, classes })
+}
+
 impl Var {
     /// The part of the rows of these logits `[N, classes]` whose largest is at their label, of shape `[1]`.
     ///
-    /// Of equal logits the first counts as the largest. It has no gradient.
+    /// Of equal logits the first counts as the largest, and NaN as larger than all others, as in torch's `argmax`. It has
+    /// no gradient.
     #[must_use]
     pub fn accuracy(&self, labels: &Var) -> Var {
         self.graph().push(Accuracy, None, &[self, labels], &[], None).mean()
@@ -40,13 +60,22 @@ impl Op for Accuracy {
         let matrix = Matrix::of(lowering.input_shape(id, 0));
         lowering.limit_labels(id, 1, matrix.columns);
         let (logits, labels) = (lowering.argument(id, 0), lowering.argument(id, 1));
+        let layer = lowering.name(id);
+        let accuracy = include_str!("../../../shaders/ops/accuracy.wgsl");
+        let (scores, quad, texts) = if Lines::rows(matrix).are_long() {
+            let joined = best_of(lowering, &layer, matrix, logits);
+            (joined, "vec4u", [accuracy, include_str!("../../../shaders/shared/best_joined.wgsl"), ""])
+        } else {
+            (logits, "vec4f", [accuracy, include_str!("../../../shaders/shared/best_of_row.wgsl"), BEST])
+        };
         let hits = lowering.define(id);
-        let shape = Shape { rows: u(matrix.rows), classes: u(matrix.columns), row_pitch: u(matrix.pitch) };
-        let wgsl = include_str!("../../../shaders/ops/accuracy.wgsl");
+        let shape =
+            Shape { rows: u(matrix.rows), classes: u(matrix.columns), row_quads: u(matrix.pitch / 4) };
+        let wgsl = expand(&texts.concat(), &[], &[("Quad", quad)]);
         let storage = [Binding::Read, Binding::Read, Binding::ReadWrite];
         let kernel = source::<Shape>("accuracy", wgsl, &storage);
         let work = grid(matrix.rows.next_multiple_of(4));
-        lowering.emit(&lowering.name(id), kernel, work, &[logits, labels, hits], shape);
+        lowering.emit(&layer, kernel, work, &[scores, labels, hits], shape);
         Ok(())
     }
 

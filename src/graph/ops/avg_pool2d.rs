@@ -1,6 +1,7 @@
+use super::windows::{Loops, Tile};
 use super::{Op, Windows, grid};
 use crate::Error;
-use crate::gpu::{Binding, KernelSource, uniform};
+use crate::gpu::{Binding, KernelSource, Uniform, uniform};
 use crate::graph::lower::{Lowering, source};
 use crate::graph::shape::{Matrix, u};
 use crate::graph::template::expand;
@@ -14,15 +15,41 @@ pub(crate) struct AvgPool2d {
 }
 
 uniform! {
-    pub(crate) struct Shape { images: u32, accumulate: u32 }
+    pub(crate) struct Shape {
+        images: u32,
+        resume: u32,
+        last: u32,
+        first_row: u32,
+        end_row: u32,
+        first_column: u32,
+        end_column: u32,
+    }
+}
+
+uniform! {
+    pub(crate) struct GradShape {
+        images: u32,
+        accumulate: u32,
+        first_row: u32,
+        end_row: u32,
+        first_column: u32,
+        end_column: u32,
+    }
 }
 
 impl AvgPool2d {
-    fn source(&self, name: &str, wgsl: &str, storage: &[Binding], x: &[usize], y: &[usize]) -> KernelSource {
+    fn source<S: Uniform>(
+        &self,
+        (name, wgsl): (&str, &str),
+        loops: &Loops,
+        x: &[usize],
+        y: &[usize],
+    ) -> KernelSource {
         let mut constants = self.windows.constants(x, y);
+        constants.push(loops.constant());
         constants.push(("COUNT_PADDING", u32::from(self.count_include_pad)));
         constants.push(("DIVISOR", self.divisor_override.map_or(0, u)));
-        source::<Shape>(name, expand(wgsl, &constants, &[]), storage)
+        source::<S>(name, expand(wgsl, &constants, &[]), &[Binding::Read, Binding::ReadWrite])
     }
 }
 
@@ -47,13 +74,24 @@ impl Op for AvgPool2d {
         let operands = [lowering.argument(id, 0), lowering.define(id)];
         let wgsl = concat!(
             include_str!("../../../shaders/ops/avg_pool2d.wgsl"),
-            include_str!("../../../shaders/shared/avg_divisor.wgsl")
+            include_str!("../../../shaders/shared/avg_divisor.wgsl"),
+            include_str!("../../../shaders/shared/window_tiles.wgsl")
         );
-        let storage = [Binding::Read, Binding::ReadWrite];
-        let kernel = self.source("avg_pool2d", wgsl, &storage, &input, &output);
+        let loops = self.windows.loops(&input);
+        let kernel = self.source::<Shape>(("avg_pool2d", wgsl), &loops, &input, &output);
         let work = grid(Matrix::of(&output).quads());
-        let shape = Shape { images: u(input[0]), accumulate: 0 };
-        lowering.emit(&lowering.name(id), kernel, work, &operands, shape);
+        for (number, Tile { rows, columns }) in loops.tiles.iter().enumerate() {
+            let shape = Shape {
+                images: u(input[0]),
+                resume: u32::from(number > 0),
+                last: u32::from(number + 1 == loops.tiles.len()),
+                first_row: rows.start,
+                end_row: rows.end,
+                first_column: columns.start,
+                end_column: columns.end,
+            };
+            lowering.emit(&lowering.name(id), kernel.clone(), work, &operands, shape);
+        }
         Ok(())
     }
 
@@ -65,11 +103,20 @@ impl Op for AvgPool2d {
             include_str!("../../../shaders/ops/avg_pool2d_grad.wgsl"),
             include_str!("../../../shaders/shared/avg_divisor.wgsl")
         );
-        let storage = [Binding::Read, Binding::ReadWrite];
-        let kernel = self.source("avg_pool2d_grad", wgsl, &storage, &input, &output);
+        let loops = self.windows.loops_over(&output);
+        let kernel = self.source::<GradShape>(("avg_pool2d_grad", wgsl), &loops, &input, &output);
         let work = grid(Matrix::of(&input).quads());
-        let shape = Shape { images: u(input[0]), accumulate: u32::from(accumulate) };
-        lowering.emit(&lowering.name(id), kernel, work, &operands, shape);
+        for (number, Tile { rows, columns }) in loops.tiles.iter().enumerate() {
+            let shape = GradShape {
+                images: u(input[0]),
+                accumulate: u32::from(accumulate || number > 0),
+                first_row: rows.start,
+                end_row: rows.end,
+                first_column: columns.start,
+                end_column: columns.end,
+            };
+            lowering.emit(&lowering.name(id), kernel.clone(), work, &operands, shape);
+        }
         Ok(())
     }
 }

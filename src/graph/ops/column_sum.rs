@@ -1,5 +1,6 @@
 //! Sums of the columns of an activation: the gradient of a bias.
 
+use super::split::Parts;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::uniform;
 use crate::graph::lower::{Lowering, Operand};
@@ -15,11 +16,14 @@ pub(super) fn emit(
     dy: Operand,
     parameter: usize,
 ) {
-    let parts = column_sum_parts(rows, columns);
     let (mut from, mut left) = (dy, rows);
-    if parts > 1 {
-        let partial = lowering.scratch("partial column sums", (parts * pitch(columns)) as usize);
-        lowering.launch(layer, &[Read, ReadWrite], &[dy, partial], column_sum(rows, columns, parts, false));
+    loop {
+        let parts = column_sum_parts(left, columns);
+        if parts == 1 {
+            break;
+        }
+        let partial = lowering.scratch("partial column sums", parts as usize * pitch(columns) as usize);
+        lowering.launch(layer, &[Read, ReadWrite], &[from, partial], column_sum(left, columns, parts, false));
         (from, left) = (partial, parts);
     }
     let (sums, adds) = lowering.parameter_gradient(parameter);
@@ -45,11 +49,11 @@ fn column_sum_parts(rows: u32, columns: u32) -> u32 {
         return 1;
     }
     let rows_per_part = rows.div_ceil((2048 / columns.div_ceil(4)).clamp(4, 256)).max(32);
-    rows.div_ceil(rows_per_part)
+    rows.div_ceil(Parts::of(rows_per_part, 1, 1).run)
 }
 
 /// Sums of the columns of an activation. With more than one part, the output is `[parts, pitch]` and a second
-/// launch, over `parts` rows in one part, finishes. Bindings: input, output.
+/// launch, over `parts` rows, goes on until there is one part. Bindings: input, output.
 fn column_sum(rows: u32, columns: u32, parts: u32, accumulate: bool) -> Launch<Shape> {
     let vectors = pitch(columns) / 4;
     let rows_per_part = rows.div_ceil(parts);

@@ -2,14 +2,15 @@ mod launch;
 mod weight_grad;
 
 use launch::{Geometry, Pack};
-use weight_grad::Partials;
+use weight_grad::Adds;
 
+use super::split::{self, Epilogue, Sum};
 use super::{MaxPool2d, Op, check_window};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::KernelClass;
 use crate::graph::lower::{Lowering, Operand};
-use crate::graph::shape::{self, image, u};
+use crate::graph::shape::{self, Matrix, image, u};
 
 /// A cross-correlation with zero padding.
 #[derive(Clone, Copy, Debug)]
@@ -69,41 +70,53 @@ impl Conv2d {
         let (name, geometry, class) =
             (lowering.name(id), self.geometry(lowering, id), self.class(lowering.class));
         let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
-        let len = |parts: &Partials| (parts.parts * parts.len) as usize;
-        let (label, storage) = ("partial weight gradients", [Read, Read, ReadWrite]);
-        let (partial, parts) = match class {
-            KernelClass::CpuSubgroup8 => {
-                let (launch, parts) = weight_grad::broadcast(&geometry);
-                let partial = lowering.scratch(label, len(&parts));
-                lowering.launch(&name, &storage, &[x, dy, partial], launch);
-                (partial, parts)
-            }
-            KernelClass::Plain => {
-                let (launch, parts) = weight_grad::plain(&geometry);
-                let partial = lowering.scratch(label, len(&parts));
-                lowering.launch(&name, &storage, &[x, dy, partial], launch);
-                (partial, parts)
-            }
-        };
         let parameters = lowering.parameters(id).to_vec();
+        let partials = match class {
+            KernelClass::CpuSubgroup8 => weight_grad::broadcast(&geometry, 0).1,
+            KernelClass::Plain => weight_grad::plain(&geometry, 0).1,
+        };
+        let len = partials.at_once as usize * partials.len as usize;
+        let partial = lowering.scratch("partial weight gradients", len);
         let (weight, adds) = lowering.parameter_gradient(parameters[0]);
-        let bias = parameters.get(1).map(|&bias| lowering.parameter_gradient(bias).0);
-        let launch = weight_grad::finish(&geometry, &parts, bias.is_some(), adds);
+        let bias = parameters.get(1).map(|&bias| lowering.parameter_gradient(bias));
+        let adds = Adds { weight: adds, bias: bias.map(|(_, adds)| adds) };
         // A binding needs a buffer even where there is no bias to write.
-        let bias = bias.unwrap_or_else(|| lowering.scratch("no bias", 4));
-        lowering.launch(&name, &[Read, ReadWrite, ReadWrite], &[partial, weight, bias], launch);
+        let bias = bias.map_or_else(|| lowering.scratch("no bias", 4), |(bias, _)| bias);
+        for first in (0..partials.parts).step_by(partials.at_once as usize) {
+            let (storage, operands) = ([Read, Read, ReadWrite], [x, dy, partial]);
+            match class {
+                KernelClass::CpuSubgroup8 => {
+                    lowering.launch(&name, &storage, &operands, weight_grad::broadcast(&geometry, first).0);
+                }
+                KernelClass::Plain => {
+                    lowering.launch(&name, &storage, &operands, weight_grad::plain(&geometry, first).0);
+                }
+            }
+            let launch = weight_grad::finish(&geometry, &partials, first, adds);
+            lowering.launch(&name, &[Read, ReadWrite, ReadWrite], &[partial, weight, bias], launch);
+        }
     }
 
     fn input_grad(&self, lowering: &mut Lowering, id: usize) {
-        let Some((dx, adds)) = lowering.gradient_into(id, 0) else { return };
+        let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return };
         let (name, geometry) = (lowering.name(id), self.geometry(lowering, id));
         let packed = self.pack(lowering, id, Pack::InputGrad);
         let operands = [lowering.gradient(id), packed, dx];
-        let storage = [Read, Read, ReadWrite];
-        if self.class(lowering.class) == KernelClass::CpuSubgroup8 && self.stride == [1, 1] {
-            lowering.launch(&name, &storage, &operands, launch::input_grad(&geometry, adds));
-        } else {
-            lowering.launch(&name, &storage, &operands, launch::input_grad_plain(&geometry, adds));
+        let bound = (&[Read, Read, ReadWrite][..], &operands[..]);
+        let broadcast = self.class(lowering.class) == KernelClass::CpuSubgroup8 && self.stride == [1, 1];
+        let class = if broadcast { KernelClass::CpuSubgroup8 } else { KernelClass::Plain };
+        let sum = Sum {
+            parts: launch::input_grad_parts(&geometry, class),
+            len: Matrix::of(lowering.input_shape(id, 0)).len(),
+            epilogue: Epilogue { accumulate, relu: false },
+        };
+        match class {
+            KernelClass::CpuSubgroup8 => split::emit(lowering, &name, bound, sum, |first, epilogue| {
+                launch::input_grad(&geometry, first, epilogue)
+            }),
+            KernelClass::Plain => split::emit(lowering, &name, bound, sum, |first, epilogue| {
+                launch::input_grad_plain(&geometry, first, epilogue)
+            }),
         }
     }
 }
@@ -148,22 +161,26 @@ impl Op for Conv2d {
         let packed = self.pack(lowering, id, Pack::Forward);
         if let Some(pool) = lowering.pool_after(id) {
             let relu = lowering.relu_before(pool);
-            let places = MaxPool2d::places(lowering, pool);
+            let places = MaxPool2d::places(lowering, pool, false);
             let operands = [lowering.argument(id, 0), packed, lowering.define(pool), places];
             let storage = [Read, Read, ReadWrite, ReadWrite];
             lowering.launch(&name, &storage, &operands, launch::forward_pooled(&geometry, relu));
             return Ok(());
         }
-        let relu = lowering.relu_after(id);
         let operands = [lowering.argument(id, 0), packed, lowering.define(id)];
-        let storage = [Read, Read, ReadWrite];
+        let bound = (&[Read, Read, ReadWrite][..], &operands[..]);
+        let sum = Sum {
+            parts: launch::forward_parts(geometry.kernel, geometry.in_channels, class),
+            len: Matrix::of(lowering.shape(id)).len(),
+            epilogue: Epilogue { accumulate: false, relu: lowering.relu_after(id) },
+        };
         match class {
-            KernelClass::CpuSubgroup8 => {
-                lowering.launch(&name, &storage, &operands, launch::forward(&geometry, relu));
-            }
-            KernelClass::Plain => {
-                lowering.launch(&name, &storage, &operands, launch::forward_plain(&geometry, relu));
-            }
+            KernelClass::CpuSubgroup8 => split::emit(lowering, &name, bound, sum, |first, epilogue| {
+                launch::forward(&geometry, first, epilogue)
+            }),
+            KernelClass::Plain => split::emit(lowering, &name, bound, sum, |first, epilogue| {
+                launch::forward_plain(&geometry, first, epilogue)
+            }),
         }
         Ok(())
     }
@@ -179,6 +196,8 @@ impl Op for Conv2d {
     }
 
     fn takes_pool_after(&self, class: KernelClass) -> bool {
-        self.class(class) == KernelClass::CpuSubgroup8 && launch::takes_pool(u(self.weight[0]))
+        let [out_channels, in_channels, height, width] = self.weight.map(u);
+        self.class(class) == KernelClass::CpuSubgroup8
+            && launch::takes_pool([height, width], in_channels, out_channels)
     }
 }

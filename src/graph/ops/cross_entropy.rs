@@ -1,9 +1,11 @@
+use super::lines::{LARGEST, Lines, MATH, Parts, RUN, Reduction, SUM_JOIN};
 use super::{Op, grid};
 use crate::Error;
 use crate::error::{at_least, closed};
 use crate::gpu::{Binding, uniform};
 use crate::graph::lower::{Keep, Lowering, Operand, source};
 use crate::graph::shape::{Matrix, u};
+use crate::graph::template::expand;
 
 /// Softmax and cross-entropy in one: a loss for each row.
 #[derive(Clone, Debug)]
@@ -28,7 +30,7 @@ uniform! {
         row_quads: u32,
         at_label: f32,
         at_all: f32,
-        weight_sum: f32,
+        all_targets: f32,
         ignores: u32,
         ignored: u32,
         accumulate: u32,
@@ -37,6 +39,10 @@ uniform! {
 uniform! {
     pub(crate) struct WeightsShape { rows: u32, ignores: u32, ignored: u32 }
 }
+
+const LABELS: &str = include_str!("../../../shaders/shared/labels.wgsl");
+const SOFTMAX: &str = include_str!("../../../shaders/shared/softmax.wgsl");
+const SLOPE: &str = include_str!("../../../shaders/shared/cross_entropy_slope.wgsl");
 
 /// Refuses logits that are not `[N, classes]` or labels that are not `[N]`; returns `N`.
 pub(super) fn rows_and_labels(layer: &str, inputs: &[&[usize]]) -> Result<usize, Error> {
@@ -48,6 +54,19 @@ pub(super) fn rows_and_labels(layer: &str, inputs: &[&[usize]]) -> Result<usize,
         return refuse(format!("labels [{rows}] for logits {:?}", inputs[0]), inputs[1]);
     }
     Ok(rows)
+}
+
+/// Emits the sum of minus the logarithms of the softmax, times the weights, along long rows: a quad for each row.
+///
+/// Operands: logits, weights of the classes, and what [`Lines::reduce_exponentials`] left.
+fn reduce_weighted(lowering: &mut Lowering, layer: &str, rows: &Lines, operands: [Operand; 3]) -> Operand {
+    let reduction = Reduction {
+        parts: ("cross_entropy_parts", &[include_str!("../../../shaders/ops/cross_entropy_parts.wgsl")]),
+        join: ("sum_join", &[SUM_JOIN]),
+        constants: &[],
+        width: 1,
+    };
+    rows.reduce(lowering, layer, &reduction, &operands, |parts| Parts { parts })
 }
 
 impl CrossEntropy {
@@ -92,7 +111,7 @@ impl CrossEntropy {
             row_quads: u(matrix.pitch / 4),
             at_label: (1.0 - self.label_smoothing) as f32,
             at_all: at_all as f32,
-            weight_sum: sum.unwrap_or(matrix.columns as f64) as f32,
+            all_targets: (at_all * sum.unwrap_or(matrix.columns as f64)) as f32,
             ignores,
             ignored,
             accumulate: u32::from(accumulate),
@@ -119,19 +138,31 @@ impl Op for CrossEntropy {
         let matrix = Matrix::of(lowering.input_shape(id, 0));
         lowering.limit_labels(id, 1, matrix.columns);
         lowering.ignore_label(id, 1, self.ignore_index);
-        let (logits, labels) = (lowering.argument(id, 0), lowering.argument(id, 1));
-        let weights = self.weights(lowering, matrix.columns);
-        let losses = lowering.define(id);
-        let wgsl = concat!(
-            include_str!("../../../shaders/ops/cross_entropy.wgsl"),
-            include_str!("../../../shaders/shared/softmax.wgsl"),
-            include_str!("../../../shaders/shared/labels.wgsl")
-        );
-        let storage = [Binding::Read, Binding::Read, Binding::Read, Binding::ReadWrite];
+        let (layer, weights) = (lowering.name(id), self.weights(lowering, matrix.columns));
+        let mut operands = vec![lowering.argument(id, 0), lowering.argument(id, 1), weights];
+        let mut storage = vec![Binding::Read, Binding::Read, Binding::Read, Binding::ReadWrite];
+        let lines = Lines::rows(matrix);
+        let softmax = if lines.are_long() {
+            let joined = lines.reduce_exponentials(lowering, &layer, operands[0]);
+            lowering.save_as(id, joined);
+            // Without smoothing nothing is read there.
+            let sums = if self.label_smoothing > 0.0 {
+                reduce_weighted(lowering, &layer, &lines, [operands[0], weights, joined])
+            } else {
+                joined
+            };
+            operands.extend([lowering.define(id), joined, sums]);
+            storage.extend([Binding::Read, Binding::Read]);
+            include_str!("../../../shaders/shared/softmax_joined.wgsl")
+        } else {
+            operands.push(lowering.define(id));
+            SOFTMAX
+        };
+        let texts = [include_str!("../../../shaders/ops/cross_entropy.wgsl"), softmax, LABELS, MATH, LARGEST];
+        let wgsl = expand(&texts.concat(), &[("RUN", u(RUN))], &[]);
         let kernel = source::<Shape>("cross_entropy", wgsl, &storage);
         let work = grid(matrix.rows.next_multiple_of(4));
-        let shape = self.shape(matrix, false);
-        lowering.emit(&lowering.name(id), kernel, work, &[logits, labels, weights, losses], shape);
+        lowering.emit(&layer, kernel, work, &operands, self.shape(matrix, false));
         Ok(())
     }
 
@@ -139,17 +170,24 @@ impl Op for CrossEntropy {
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
         let matrix = Matrix::of(lowering.input_shape(id, 0));
         let weights = self.weights(lowering, matrix.columns);
-        let (logits, labels) = (lowering.argument(id, 0), lowering.argument(id, 1));
-        let operands = [logits, labels, weights, lowering.gradient(id), dx];
-        let wgsl = concat!(
-            include_str!("../../../shaders/ops/cross_entropy_grad.wgsl"),
-            include_str!("../../../shaders/shared/softmax.wgsl"),
-            include_str!("../../../shaders/shared/labels.wgsl")
-        );
-        let storage = [Binding::Read, Binding::Read, Binding::Read, Binding::Read, Binding::ReadWrite];
-        let kernel = source::<Shape>("cross_entropy_grad", wgsl, &storage);
-        let shape = self.shape(matrix, accumulate);
-        lowering.emit(&lowering.name(id), kernel, grid(matrix.rows), &operands, shape);
+        let mut operands = vec![lowering.argument(id, 0), lowering.argument(id, 1), weights];
+        let lines = Lines::rows(matrix);
+        let (name, work, constant, texts) = if lines.are_long() {
+            operands.push(lowering.saved(id));
+            let kernel = include_str!("../../../shaders/ops/cross_entropy_grad_write.wgsl");
+            let texts = [kernel, "", SLOPE, LABELS, MATH, LARGEST];
+            ("cross_entropy_grad_write", matrix.quads(), ("COUNT", lines.count), texts)
+        } else {
+            let kernel = include_str!("../../../shaders/ops/cross_entropy_grad.wgsl");
+            let texts = [kernel, SOFTMAX, SLOPE, LABELS, MATH, LARGEST];
+            ("cross_entropy_grad", matrix.rows, ("RUN", RUN), texts)
+        };
+        operands.extend([lowering.gradient(id), dx]);
+        let mut storage = vec![Binding::Read; operands.len()];
+        storage[operands.len() - 1] = Binding::ReadWrite;
+        let wgsl = expand(&texts.concat(), &[(constant.0, u(constant.1))], &[]);
+        let kernel = source::<Shape>(name, wgsl, &storage);
+        lowering.emit(&lowering.name(id), kernel, grid(work), &operands, self.shape(matrix, accumulate));
         Ok(())
     }
 }

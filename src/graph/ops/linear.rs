@@ -1,7 +1,8 @@
 mod launch;
 
-use launch::Geometry;
+use launch::{Geometry, Product};
 
+use super::split::{self, Epilogue, Sum};
 use super::{Op, column_sum};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
@@ -45,61 +46,86 @@ impl Op for Linear {
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let (name, geometry) = (lowering.name(id), self.geometry(lowering, id));
-        let relu = lowering.relu_after(id);
+        let class = launch::class(&geometry, lowering.class);
         let parameters = lowering.parameters(id).to_vec();
         let weight = Operand::Parameter(parameters[0]);
         let bias = parameters.get(1).map(|&bias| Operand::Parameter(bias));
+        let has_bias = bias.is_some();
+        let sum = Sum {
+            parts: launch::parts(&geometry, class, Product::Forward).count,
+            len: Matrix::of(lowering.shape(id)).len(),
+            epilogue: Epilogue { accumulate: false, relu: lowering.relu_after(id) },
+        };
         // A binding needs a buffer even where there is no bias to read.
         let operands = [lowering.argument(id, 0), weight, bias.unwrap_or(weight), lowering.define(id)];
-        let (storage, has_bias) = ([Read, Read, Read, ReadWrite], bias.is_some());
-        match launch::class(&geometry, lowering.class) {
-            KernelClass::CpuSubgroup8 => {
-                lowering.launch(&name, &storage, &operands, launch::forward(&geometry, has_bias, relu));
-            }
-            KernelClass::Plain => {
-                lowering.launch(&name, &storage, &operands, launch::forward_plain(&geometry, has_bias, relu));
-            }
+        let bound = (&[Read, Read, Read, ReadWrite][..], &operands[..]);
+        match class {
+            KernelClass::CpuSubgroup8 => split::emit(lowering, &name, bound, sum, |first, epilogue| {
+                launch::forward(&geometry, has_bias, first, epilogue)
+            }),
+            KernelClass::Plain => split::emit(lowering, &name, bound, sum, |first, epilogue| {
+                launch::forward_plain(&geometry, has_bias, first, epilogue)
+            }),
         }
         Ok(())
     }
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let (name, geometry) = (lowering.name(id), self.geometry(lowering, id));
-        let class = launch::class(&geometry, lowering.class);
         let parameters = lowering.parameters(id).to_vec();
         let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
         let (dw, adds) = lowering.parameter_gradient(parameters[0]);
-        match class {
-            KernelClass::CpuSubgroup8 => {
-                let (storage, launch) = ([Read, Read, ReadWrite], launch::weight_grad(&geometry, adds));
-                lowering.launch(&name, &storage, &[dy, x, dw], launch);
-            }
-            KernelClass::Plain => {
-                let (storage, launch) =
-                    ([Read, Read, Read, ReadWrite], launch::weight_grad_plain(&geometry, adds));
-                lowering.launch(&name, &storage, &[dy, x, x, dw], launch);
-            }
-        }
+        let [out_features, in_features] = self.weight;
+        product(
+            lowering,
+            &name,
+            &geometry,
+            Product::WeightGrad,
+            ([dy, x, dw], out_features * in_features),
+            adds,
+        );
         if let Some(&bias) = parameters.get(1) {
             column_sum::emit(lowering, &name, geometry.rows, geometry.out_features, dy, bias);
         }
         let Some((dx, adds)) = lowering.gradient_into(id, 0) else { return Ok(()) };
         let weight = Operand::Parameter(parameters[0]);
-        match class {
-            KernelClass::CpuSubgroup8 => {
-                let (storage, launch) = ([Read, Read, ReadWrite], launch::input_grad(&geometry, adds));
-                lowering.launch(&name, &storage, &[dy, weight, dx], launch);
-            }
-            KernelClass::Plain => {
-                let (storage, launch) =
-                    ([Read, Read, Read, ReadWrite], launch::input_grad_plain(&geometry, adds));
-                lowering.launch(&name, &storage, &[dy, weight, weight, dx], launch);
-            }
-        }
+        let len = Matrix::of(lowering.input_shape(id, 0)).len();
+        product(lowering, &name, &geometry, Product::InputGrad, ([dy, weight, dx], len), adds);
         Ok(())
     }
 
     fn takes_relu_after(&self) -> bool {
         true
+    }
+}
+
+/// Emits one of the two products of the backward pass: left, right and output, with the elements of the output.
+fn product(
+    lowering: &mut Lowering,
+    layer: &str,
+    geometry: &Geometry,
+    product: Product,
+    ([left, right, output], len): ([Operand; 3], usize),
+    accumulate: bool,
+) {
+    let class = launch::class(geometry, lowering.class);
+    let parts = launch::parts(geometry, class, product).count;
+    let sum = Sum { parts, len, epilogue: Epilogue { accumulate, relu: false } };
+    match class {
+        KernelClass::CpuSubgroup8 => {
+            let bound = (&[Read, Read, ReadWrite][..], &[left, right, output][..]);
+            split::emit(lowering, layer, bound, sum, |first, epilogue| match product {
+                Product::WeightGrad => launch::weight_grad(geometry, first, epilogue),
+                _ => launch::input_grad(geometry, first, epilogue),
+            });
+        }
+        KernelClass::Plain => {
+            // The kernel has a bias, which is nothing here.
+            let bound = (&[Read, Read, Read, ReadWrite][..], &[left, right, right, output][..]);
+            split::emit(lowering, layer, bound, sum, |first, epilogue| match product {
+                Product::WeightGrad => launch::weight_grad_plain(geometry, first, epilogue),
+                _ => launch::input_grad_plain(geometry, first, epilogue),
+            });
+        }
     }
 }

@@ -1,6 +1,8 @@
+use super::windows::{Loops, Tile};
 use super::{Op, Windows, grid};
 use crate::Error;
-use crate::gpu::{Binding, KernelSource, uniform};
+use crate::gpu::Binding::{Read, ReadWrite};
+use crate::gpu::{Binding, KernelSource, Uniform, uniform};
 use crate::graph::lower::{Lowering, Operand, source};
 use crate::graph::shape::{Matrix, u};
 use crate::graph::template::expand;
@@ -12,18 +14,61 @@ pub(crate) struct MaxPool2d {
 }
 
 uniform! {
-    pub(crate) struct Shape { images: u32, relu: u32, accumulate: u32 }
+    pub(crate) struct Shape {
+        images: u32,
+        relu: u32,
+        resume: u32,
+        first_row: u32,
+        end_row: u32,
+        first_column: u32,
+        end_column: u32,
+    }
 }
 
+uniform! {
+    pub(crate) struct GradShape {
+        images: u32,
+        accumulate: u32,
+        first_row: u32,
+        end_row: u32,
+        first_column: u32,
+        end_column: u32,
+    }
+}
+
+uniform! {
+    pub(crate) struct SpreadShape { images: u32, accumulate: u32 }
+}
+
+const PLACES: [&str; 2] = [
+    include_str!("../../../shaders/shared/places16.wgsl"),
+    include_str!("../../../shaders/shared/places32.wgsl"),
+];
+
 impl MaxPool2d {
-    fn source(&self, name: &str, wgsl: &str, storage: &[Binding], x: &[usize], y: &[usize]) -> KernelSource {
-        source::<Shape>(name, expand(wgsl, &self.windows.constants(x, y), &[]), storage)
+    /// Whether places need 32 bits: 16 bits number all elements of a window but the last two.
+    fn wide(&self) -> bool {
+        self.windows.kernel[0] * self.windows.kernel[1] >= 0xffff
+    }
+
+    fn source<S: Uniform>(
+        &self,
+        (name, wgsl): (&str, &str),
+        storage: &[Binding],
+        loops: Option<&Loops>,
+        x: &[usize],
+        y: &[usize],
+    ) -> KernelSource {
+        let mut constants = self.windows.constants(x, y);
+        constants.extend(loops.map(Loops::constant));
+        let wgsl = [wgsl, PLACES[usize::from(self.wide())]].concat();
+        source::<S>(name, expand(&wgsl, &constants, &[]), storage)
     }
 
     /// Makes the value that tells the backward pass which elements were the largest.
-    pub(super) fn places(lowering: &mut Lowering, id: usize) -> Operand {
+    pub(super) fn places(lowering: &mut Lowering, id: usize, wide: bool) -> Operand {
         let quads = Matrix::of(lowering.shape(id)).quads();
-        lowering.save(id, "places", 2 * quads)
+        lowering.save(id, "places", if wide { 4 * quads } else { 2 * quads })
     }
 }
 
@@ -34,11 +79,6 @@ impl Op for MaxPool2d {
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
         let shape = self.windows.infer(layer, inputs[0])?;
-        let kernel = self.windows.kernel;
-        if kernel[0] * kernel[1] >= 0xffff {
-            let window = format!("{}x{}", kernel[0], kernel[1]);
-            return Err(Error::constant(format!("{layer}: kernel"), "of fewer than 65535 elements", window));
-        }
         let empty = |axis| self.windows.empty(axis, inputs[0][2 + axis]);
         if (0..2).any(|axis| empty(axis).is_some_and(|first| first < shape[2 + axis])) {
             let expected = "an image of which every dilated window holds an element".into();
@@ -50,33 +90,59 @@ impl Op for MaxPool2d {
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let (input, output) = (lowering.input_shape(id, 0).to_vec(), lowering.shape(id).to_vec());
         let quads = Matrix::of(&output).quads();
-        let relu = u32::from(lowering.relu_before(id));
-        let x = lowering.argument(id, 0);
-        let y = lowering.define(id);
-        let places = Self::places(lowering, id);
-        let wgsl = include_str!("../../../shaders/ops/max_pool2d.wgsl");
-        let storage = [Binding::Read, Binding::ReadWrite, Binding::ReadWrite];
-        let kernel = self.source("max_pool2d", wgsl, &storage, &input, &output);
-        let shape = Shape { images: u(input[0]), relu, accumulate: 0 };
-        lowering.emit(&lowering.name(id), kernel, grid(quads), &[x, y, places], shape);
+        let relu = lowering.relu_before(id);
+        let operands =
+            [lowering.argument(id, 0), lowering.define(id), Self::places(lowering, id, self.wide())];
+        let wgsl = concat!(
+            include_str!("../../../shaders/ops/max_pool2d.wgsl"),
+            include_str!("../../../shaders/shared/window_tiles.wgsl")
+        );
+        let loops = self.windows.loops(&input);
+        let storage = [Read, ReadWrite, ReadWrite];
+        let kernel = self.source::<Shape>(("max_pool2d", wgsl), &storage, Some(&loops), &input, &output);
+        for (number, Tile { rows, columns }) in loops.tiles.iter().enumerate() {
+            let shape = Shape {
+                images: u(input[0]),
+                relu: u32::from(relu && number + 1 == loops.tiles.len()),
+                resume: u32::from(number > 0),
+                first_row: rows.start,
+                end_row: rows.end,
+                first_column: columns.start,
+                end_column: columns.end,
+            };
+            lowering.emit(&lowering.name(id), kernel.clone(), grid(quads), &operands, shape);
+        }
         Ok(())
     }
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
         let (input, output) = (lowering.input_shape(id, 0).to_vec(), lowering.shape(id).to_vec());
-        let (dy, places) = (lowering.gradient(id), lowering.saved(id));
-        let (name, wgsl, work) = if self.windows.tile(&input) {
+        let name = lowering.name(id);
+        let operands = [lowering.gradient(id), lowering.saved(id), dx];
+        let storage = [Read, Read, ReadWrite];
+        if self.windows.tile(&input) && !self.windows.loops(&input).tiled {
             let wgsl = include_str!("../../../shaders/ops/max_pool2d_spread.wgsl");
-            ("max_pool2d_spread", wgsl, Matrix::of(&output).quads())
-        } else {
-            let wgsl = include_str!("../../../shaders/ops/max_pool2d_grad.wgsl");
-            ("max_pool2d_grad", wgsl, Matrix::of(&input).quads())
-        };
-        let storage = [Binding::Read, Binding::Read, Binding::ReadWrite];
-        let kernel = self.source(name, wgsl, &storage, &input, &output);
-        let shape = Shape { images: u(input[0]), relu: 0, accumulate: u32::from(accumulate) };
-        lowering.emit(&lowering.name(id), kernel, grid(work), &[dy, places, dx], shape);
+            let text = ("max_pool2d_spread", wgsl);
+            let kernel = self.source::<SpreadShape>(text, &storage, None, &input, &output);
+            let shape = SpreadShape { images: u(input[0]), accumulate: u32::from(accumulate) };
+            lowering.emit(&name, kernel, grid(Matrix::of(&output).quads()), &operands, shape);
+            return Ok(());
+        }
+        let loops = self.windows.loops_over(&output);
+        let text = ("max_pool2d_grad", include_str!("../../../shaders/ops/max_pool2d_grad.wgsl"));
+        let kernel = self.source::<GradShape>(text, &storage, Some(&loops), &input, &output);
+        for (number, Tile { rows, columns }) in loops.tiles.iter().enumerate() {
+            let shape = GradShape {
+                images: u(input[0]),
+                accumulate: u32::from(accumulate || number > 0),
+                first_row: rows.start,
+                end_row: rows.end,
+                first_column: columns.start,
+                end_column: columns.end,
+            };
+            lowering.emit(&name, kernel.clone(), grid(Matrix::of(&input).quads()), &operands, shape);
+        }
         Ok(())
     }
 

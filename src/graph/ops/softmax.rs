@@ -1,9 +1,10 @@
-use super::{Op, column_constants, grid};
+use super::lines::{COLUMNS, LARGEST, Lines, MATH, Parts, Reduction, SUM_JOIN};
+use super::{Op, grid};
 use crate::Error;
 use crate::gpu::{Binding, KernelSource, Uniform, uniform};
 use crate::graph::Var;
-use crate::graph::lower::{Lowering, source};
-use crate::graph::shape::{Matrix, u};
+use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::shape::u;
 use crate::graph::template::expand;
 
 uniform! {
@@ -12,6 +13,14 @@ uniform! {
 uniform! {
     pub(crate) struct GradShape { lines: u32, accumulate: u32 }
 }
+uniform! {
+    pub(crate) struct WriteShape { quads: u32 }
+}
+uniform! {
+    pub(crate) struct WriteGradShape { quads: u32, accumulate: u32 }
+}
+
+const SLOPE: &str = include_str!("../../../shaders/shared/softmax_slope.wgsl");
 
 /// The softmax along a dimension, or its logarithm.
 #[derive(Debug)]
@@ -40,33 +49,6 @@ impl Var {
     }
 }
 
-/// How an invocation walks a matrix along one dimension.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lines {
-    /// Invocations.
-    lines: usize,
-    /// Quads that each of them walks.
-    count: usize,
-    /// Quads from one to the next.
-    stride: usize,
-    /// Whether they hold the columns of one row.
-    along_columns: bool,
-}
-
-impl Lines {
-    fn of(shape: &[usize], axis: usize) -> Self {
-        let matrix = Matrix::of(shape);
-        let row_quads = matrix.pitch / 4;
-        let columns = if shape.len() == 4 { 1 } else { shape.len() - 1 };
-        if axis == columns {
-            return Self { lines: matrix.rows, count: row_quads, stride: 1, along_columns: true };
-        }
-        let later = (axis + 1..shape.len()).filter(|&later| later != columns);
-        let stride = row_quads * later.map(|later| shape[later]).product::<usize>();
-        Self { lines: matrix.quads() / shape[axis], count: shape[axis], stride, along_columns: false }
-    }
-}
-
 impl Softmax {
     /// The dimension from the first, if there is such a one.
     fn axis(&self, rank: usize) -> Option<usize> {
@@ -81,27 +63,32 @@ impl Softmax {
         )
     }
 
+    /// A kernel that walks whole lines, or writes their elements.
     fn source<S: Uniform>(
         &self,
         stem: &str,
-        wgsl: &str,
+        texts: &[&str],
         storage: &[Binding],
-        shape: &[usize],
+        lines: &Lines,
     ) -> KernelSource {
-        let lines = self.lines(shape);
-        let mut constants = vec![
-            ("COUNT", u(lines.count)),
-            ("STRIDE", u(lines.stride)),
-            ("ALONG_COLUMNS", u32::from(lines.along_columns)),
-            ("LOG", u32::from(self.log)),
-        ];
-        constants.extend(column_constants(Matrix::of(shape)));
-        let parts = [
-            wgsl,
-            include_str!("../../../shaders/shared/columns.wgsl"),
-            include_str!("../../../shaders/shared/math.wgsl"),
-        ];
-        source::<S>(stem, expand(&parts.concat(), &constants, &[]), storage)
+        let mut constants = lines.constants();
+        constants.push(("LOG", u32::from(self.log)));
+        source::<S>(stem, expand(&texts.concat(), &constants, &[]), storage)
+    }
+
+    /// The sum along each long line that its gradient needs.
+    fn reduce_slope(&self, lowering: &mut Lowering, id: usize, lines: &Lines) -> Operand {
+        let reduction = Reduction {
+            parts: (
+                "softmax_grad_parts",
+                &[include_str!("../../../shaders/ops/softmax_grad_parts.wgsl"), SLOPE, MATH],
+            ),
+            join: ("sum_join", &[SUM_JOIN]),
+            constants: &[("LOG", u32::from(self.log))],
+            width: 1,
+        };
+        let operands = [lowering.result(id), lowering.gradient(id)];
+        lines.reduce(lowering, &lowering.name(id), &reduction, &operands, |parts| Parts { parts })
     }
 }
 
@@ -122,46 +109,49 @@ impl Op for Softmax {
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let shape = lowering.shape(id).to_vec();
-        let lines = self.lines(&shape).lines;
-        let x = lowering.argument(id, 0);
+        let lines = self.lines(lowering.shape(id));
+        let (layer, x) = (lowering.name(id), lowering.argument(id, 0));
+        let texts = |kernel| {
+            [kernel, COLUMNS, MATH, LARGEST, include_str!("../../../shaders/shared/softmax_line.wgsl")]
+        };
+        if !lines.are_long() {
+            let y = lowering.define(id);
+            let texts = texts(include_str!("../../../shaders/ops/softmax.wgsl"));
+            let kernel =
+                self.source::<Shape>("softmax", &texts, &[Binding::Read, Binding::ReadWrite], &lines);
+            lowering.emit(&layer, kernel, grid(lines.lines), &[x, y], Shape { lines: u(lines.lines) });
+            return Ok(());
+        }
+        let joined = lines.reduce_exponentials(lowering, &layer, x);
         let y = lowering.define(id);
-        let wgsl = include_str!("../../../shaders/ops/softmax.wgsl");
-        let kernel = self.source::<Shape>("softmax", wgsl, &[Binding::Read, Binding::ReadWrite], &shape);
-        lowering.emit(&lowering.name(id), kernel, grid(lines), &[x, y], Shape { lines: u(lines) });
+        let texts = texts(include_str!("../../../shaders/ops/softmax_write.wgsl"));
+        let storage = [Binding::Read, Binding::Read, Binding::ReadWrite];
+        let kernel = self.source::<WriteShape>("softmax_write", &texts, &storage, &lines);
+        let quads = lines.lines * lines.count;
+        lowering.emit(&layer, kernel, grid(quads), &[x, joined, y], WriteShape { quads: u(quads) });
         Ok(())
     }
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
-        let shape = lowering.shape(id).to_vec();
-        let lines = self.lines(&shape).lines;
+        let lines = self.lines(lowering.shape(id));
+        let (layer, accumulate) = (lowering.name(id), u32::from(accumulate));
         let (y, dy) = (lowering.result(id), lowering.gradient(id));
-        let wgsl = include_str!("../../../shaders/ops/softmax_grad.wgsl");
-        let storage = [Binding::Read, Binding::Read, Binding::ReadWrite];
-        let kernel = self.source::<GradShape>("softmax_grad", wgsl, &storage, &shape);
-        let shape = GradShape { lines: u(lines), accumulate: u32::from(accumulate) };
-        lowering.emit(&lowering.name(id), kernel, grid(lines), &[y, dy, dx], shape);
+        if !lines.are_long() {
+            let texts = [include_str!("../../../shaders/ops/softmax_grad.wgsl"), COLUMNS, MATH, SLOPE];
+            let storage = [Binding::Read, Binding::Read, Binding::ReadWrite];
+            let kernel = self.source::<GradShape>("softmax_grad", &texts, &storage, &lines);
+            let shape = GradShape { lines: u(lines.lines), accumulate };
+            lowering.emit(&layer, kernel, grid(lines.lines), &[y, dy, dx], shape);
+            return Ok(());
+        }
+        let sums = self.reduce_slope(lowering, id, &lines);
+        let texts = [include_str!("../../../shaders/ops/softmax_grad_write.wgsl"), COLUMNS, MATH, SLOPE];
+        let storage = [Binding::Read, Binding::Read, Binding::Read, Binding::ReadWrite];
+        let kernel = self.source::<WriteGradShape>("softmax_grad_write", &texts, &storage, &lines);
+        let quads = lines.lines * lines.count;
+        let shape = WriteGradShape { quads: u(quads), accumulate };
+        lowering.emit(&layer, kernel, grid(quads), &[y, dy, sums, dx], shape);
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_follow_torchs_dimensions_through_the_matrix() {
-        let lines = |shape: &[usize], axis| {
-            let Lines { lines, count, stride, along_columns } = Lines::of(shape, axis);
-            (lines, count, stride, along_columns)
-        };
-        assert_eq!(lines(&[7], 0), (1, 2, 1, true));
-        assert_eq!([0, 1].map(|d| lines(&[6, 5], d)), [(2, 6, 2, false), (6, 2, 1, true)]);
-        let rank_3 = [(6, 2, 6, false), (4, 3, 2, false), (6, 2, 1, true)];
-        assert_eq!([0, 1, 2].map(|d| lines(&[2, 3, 5], d)), rank_3);
-        // Rows are pixels, columns are channels.
-        let images = [(30, 2, 30, false), (30, 2, 1, true), (20, 3, 10, false), (12, 5, 2, false)];
-        assert_eq!([0, 1, 2, 3].map(|d| lines(&[2, 6, 3, 5], d)), images);
     }
 }

@@ -1,6 +1,6 @@
 use super::{Op, grid};
 use crate::Error;
-use crate::gpu::{Binding, uniform};
+use crate::gpu::{Binding, MAX_TRIPS, uniform};
 use crate::graph::Var;
 use crate::graph::lower::{Lowering, source};
 use crate::graph::shape::{Matrix, u};
@@ -14,6 +14,7 @@ uniform! {
 
 /// Quads that one invocation sums, as in the kernel.
 const CHUNK: usize = 64;
+const _: () = assert!(4 * (CHUNK + 1) <= MAX_TRIPS);
 
 #[derive(Debug)]
 struct Sum {

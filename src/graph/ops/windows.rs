@@ -1,6 +1,9 @@
 //! Windows that slide over an image: what the poolings share.
 
+use std::ops::Range;
+
 use super::check_window;
+use super::split::{RUN, even_tile, is_long};
 use crate::Error;
 use crate::graph::shape::{image, u};
 
@@ -72,6 +75,19 @@ impl Windows {
         whole && self.stride == self.kernel && self.padding == [0, 0] && self.dilation == [1, 1]
     }
 
+    /// How a kernel goes through each window; of `input`, no more elements of it than an axis has lie in the image.
+    pub(super) fn loops(&self, input: &[usize]) -> Loops {
+        let needed = [0, 1].map(|axis| self.kernel[axis].min(input[2 + axis].div_ceil(self.dilation[axis])));
+        Loops::new(self.kernel, needed, RUN)
+    }
+
+    /// How a kernel goes through the windows over each element; `output` is the shape of what pooling makes.
+    pub(super) fn loops_over(&self, output: &[usize]) -> Loops {
+        let reach = self.reach();
+        let whole = [0, 1].map(|axis| (reach[axis] - 1 + self.stride[axis]) / self.stride[axis]);
+        Loops::new(whole, [0, 1].map(|axis| whole[axis].min(output[2 + axis])), RUN)
+    }
+
     /// Sizes as constants of a kernel, because dividing by a uniform is slow; `x` and `y` are the shapes.
     pub(super) fn constants(&self, x: &[usize], y: &[usize]) -> Vec<(&'static str, u32)> {
         [
@@ -91,6 +107,48 @@ impl Windows {
         ]
         .map(|(name, n)| (name, u(n)))
         .to_vec()
+    }
+}
+
+/// A part of the loops over a window, or over the windows that may hold an element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tile {
+    pub(super) rows: Range<u32>,
+    pub(super) columns: Range<u32>,
+}
+
+/// How a kernel goes through rows and columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Loops {
+    /// Whether it must be told which tile of them each of its dispatches takes.
+    pub(super) tiled: bool,
+    /// All tiles, in row-major order: many whole rows each, or parts of one.
+    pub(super) tiles: Vec<Tile>,
+}
+
+impl Loops {
+    /// Loops over `whole` rows and columns; those of `needed` are enough where they are cut into tiles of at most
+    /// `run` elements.
+    fn new(whole: [usize; 2], needed: [usize; 2], run: u32) -> Self {
+        let [rows, columns] = whole.map(|n| n as u64);
+        if !is_long(rows * (1 + columns), 0) {
+            return Self { tiled: false, tiles: vec![Tile { rows: 0..0, columns: 0..0 }] };
+        }
+        let [rows, columns] = needed.map(u);
+        let columns_each = even_tile(columns, run);
+        let rows_each = if columns_each < columns { 1 } else { even_tile(rows, (run / columns).max(1)) };
+        let ranges = |len: u32, each: u32| {
+            (0..len).step_by(each as usize).map(move |first| first..len.min(first + each))
+        };
+        let tiles = ranges(rows, rows_each).flat_map(|rows| {
+            ranges(columns, columns_each).map(move |columns| Tile { rows: rows.clone(), columns })
+        });
+        Self { tiled: true, tiles: tiles.collect() }
+    }
+
+    /// The constant of the kernel.
+    pub(super) fn constant(&self) -> (&'static str, u32) {
+        ("TILED", u32::from(self.tiled))
     }
 }
 

@@ -3,6 +3,7 @@
 use bytemuck::Zeroable;
 
 use crate::gpu::{KernelClass, uniform};
+use crate::graph::ops::split::{Epilogue, RUN, even_tile, is_long};
 use crate::graph::shape::pitch;
 use crate::graph::template::{Launch, Template, fold};
 
@@ -68,11 +69,6 @@ impl Lanes {
     pub(super) fn alias(self) -> (&'static str, &'static str) {
         ("V", ["f32", "vec2f", "", "vec4f"][self.vector as usize - 1])
     }
-}
-
-/// The largest of the evenly spread tiles of `len` that is at most `most`.
-pub(super) fn even_tile(len: u32, most: u32) -> u32 {
-    len.div_ceil(len.div_ceil(most))
 }
 
 /// Vec4 loads that cover what `pixels` outputs of a row touch, when each of eight lanes loads one pixel.
@@ -162,6 +158,11 @@ uniform! {
         tiles: u32,
         grid_width: u32,
         relu: u32,
+        rows_per_part: u32,
+        pairs_per_part: u32,
+        pair_parts: u32,
+        first_part: u32,
+        images: u32,
     }
 }
 
@@ -185,6 +186,12 @@ uniform! {
         grid_width: u32,
         relu: u32,
         accumulate: u32,
+        rows_per_part: u32,
+        columns_per_part: u32,
+        quads_per_part: u32,
+        column_parts: u32,
+        quad_parts: u32,
+        first_part: u32,
     }
 }
 
@@ -262,6 +269,64 @@ pub(super) const UNROLLED: u32 = 200;
 /// Sums of a tile: a CPU adapter runs a store as a loop over lanes, and unrolled stores are many loops to compile.
 pub(super) const SUMS: u32 = 32;
 
+/// Parts of the sum over a window: ranges of its rows, its columns and its channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tiles {
+    rows: u32,
+    columns: u32,
+    channels: u32,
+    column_parts: u32,
+    channel_parts: u32,
+    count: u32,
+}
+
+impl Tiles {
+    /// `terms` are those of one iteration, which takes `channels` in steps; a sum that is not `long` is one part.
+    fn new([rows, columns]: [u32; 2], channels: u32, terms: u32, long: bool) -> Self {
+        let mut tiles = Self { rows, columns, channels, column_parts: 1, channel_parts: 1, count: 1 };
+        if long {
+            let most = |taken: u32| (RUN / (terms * taken)).max(1);
+            tiles.channels = even_tile(channels, most(1));
+            tiles.columns = even_tile(columns, most(tiles.channels));
+            tiles.rows = even_tile(rows, most(tiles.channels * tiles.columns));
+            tiles.column_parts = columns.div_ceil(tiles.columns);
+            tiles.channel_parts = channels.div_ceil(tiles.channels);
+            tiles.count = rows.div_ceil(tiles.rows) * tiles.column_parts * tiles.channel_parts;
+        }
+        tiles
+    }
+
+    /// Of the plain kernels: an iteration takes four channels.
+    fn plain(kernel: [u32; 2], in_channels: u32) -> Self {
+        let quads = in_channels.div_ceil(4);
+        let [rows, columns, channels] = [kernel[0], kernel[1], quads].map(u64::from);
+        let trips = rows * (1 + columns * (1 + channels));
+        Self::new(kernel, quads, 4, is_long(trips, rows * columns * channels * 4))
+    }
+
+    /// Of the kernels for CPU adapters: an iteration takes a row of the kernel and two channels.
+    fn broadcast(kernel: [u32; 2], in_channels: u32) -> Self {
+        let pairs = in_channels.div_ceil(2);
+        let terms = kernel[1] * in_channels.min(2);
+        let [rows, channels] = [kernel[0], pairs].map(u64::from);
+        let long = is_long(rows * (1 + channels), rows * channels * u64::from(terms));
+        Self::new([kernel[0], 1], pairs, terms, long)
+    }
+}
+
+/// Parts of the sum that a forward pass takes.
+pub(crate) fn forward_parts(kernel: [u32; 2], in_channels: u32, class: KernelClass) -> u32 {
+    match class {
+        KernelClass::CpuSubgroup8 => Tiles::broadcast(kernel, in_channels).count,
+        KernelClass::Plain => Tiles::plain(kernel, in_channels).count,
+    }
+}
+
+/// Parts of the sum that an input gradient takes: a convolution of the output's channels.
+pub(crate) fn input_grad_parts(geometry: &Geometry, class: KernelClass) -> u32 {
+    forward_parts(geometry.kernel, geometry.out_channels, class)
+}
+
 /// What a kernel does with its sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -270,7 +335,7 @@ enum End {
 }
 
 /// Bindings: input, packed weight, output; with a pooling, places too.
-fn broadcast(window: &Window, relu: bool, end: End) -> Launch<ConvShape> {
+fn broadcast(window: &Window, relu: bool, first_part: u32, end: End) -> Launch<ConvShape> {
     let lanes = Lanes::of(KernelClass::CpuSubgroup8, window.out_channels);
     let channels = window.in_channels.min(2);
     let per_pixel = window.kernel[1] * channels;
@@ -284,6 +349,7 @@ fn broadcast(window: &Window, relu: bool, end: End) -> Launch<ConvShape> {
     let column_tiles = output[1].div_ceil(pixels);
     let tiles = lanes.tiles * row_tiles * column_tiles * window.images;
     let groups = fold(tiles);
+    let parts = Tiles::broadcast(window.kernel, window.in_channels);
     let shape = ConvShape {
         height: window.input[0],
         width: window.input[1],
@@ -303,6 +369,11 @@ fn broadcast(window: &Window, relu: bool, end: End) -> Launch<ConvShape> {
         tiles,
         grid_width: groups[0],
         relu: flag(relu),
+        rows_per_part: parts.rows,
+        pairs_per_part: parts.channels,
+        pair_parts: parts.channel_parts,
+        first_part,
+        images: window.images,
     };
     let mut constants = vec![
         ("ROWS", rows * step),
@@ -311,6 +382,7 @@ fn broadcast(window: &Window, relu: bool, end: End) -> Launch<ConvShape> {
         ("STRIDE", window.stride[1]),
         ("LOADS", loads(pixels * step, window.stride[1], window.kernel[1])),
         ("CHANNELS", channels),
+        ("SPLIT", flag(parts.count > 1)),
     ];
     let mut aliases = vec![lanes.alias()];
     let (name, source) = match end {
@@ -337,19 +409,22 @@ fn broadcast(window: &Window, relu: bool, end: End) -> Launch<ConvShape> {
 }
 
 /// Forward pass on a CPU adapter. Bindings: input, weight packed [`Pack::Forward`], output.
-pub(crate) fn forward(geometry: &Geometry, relu: bool) -> Launch<ConvShape> {
-    broadcast(&Window::forward(geometry), relu, End::Store { accumulate: false })
+pub(crate) fn forward(geometry: &Geometry, first_part: u32, epilogue: Epilogue) -> Launch<ConvShape> {
+    let end = End::Store { accumulate: epilogue.accumulate };
+    broadcast(&Window::forward(geometry), epilogue.relu, first_part, end)
 }
 
-/// Whether [`forward_pooled`] can serve: a word holds the places of two channels, so a lane needs as many.
-pub(crate) fn takes_pool(out_channels: u32) -> bool {
+/// Whether [`forward_pooled`] can serve: a word holds the places of two channels, so a lane needs as many, and only a
+/// whole sum can be pooled.
+pub(crate) fn takes_pool(kernel: [u32; 2], in_channels: u32, out_channels: u32) -> bool {
     Lanes::of(KernelClass::CpuSubgroup8, out_channels).vector > 1
+        && Tiles::broadcast(kernel, in_channels).count == 1
 }
 
 /// Forward pass with a 2x2 max pooling of stride 2 on a CPU adapter. Bindings: input, weight packed
 /// [`Pack::Forward`], pooled output, places.
 pub(crate) fn forward_pooled(geometry: &Geometry, relu: bool) -> Launch<ConvShape> {
-    broadcast(&Window::of_images(geometry), relu, End::Pool)
+    broadcast(&Window::of_images(geometry), relu, 0, End::Pool)
 }
 
 /// Input gradient at stride 1 on a CPU adapter. Bindings: output's gradient, weight packed
@@ -357,12 +432,13 @@ pub(crate) fn forward_pooled(geometry: &Geometry, relu: bool) -> Launch<ConvShap
 ///
 /// # Panics
 /// At another stride, which is [`input_grad_plain`]'s.
-pub(crate) fn input_grad(geometry: &Geometry, accumulate: bool) -> Launch<ConvShape> {
+pub(crate) fn input_grad(geometry: &Geometry, first_part: u32, epilogue: Epilogue) -> Launch<ConvShape> {
     assert_eq!(geometry.stride, [1, 1], "the flipped convolution needs stride 1");
-    broadcast(&Window::input_grad(geometry), false, End::Store { accumulate })
+    let end = End::Store { accumulate: epilogue.accumulate };
+    broadcast(&Window::input_grad(geometry), false, first_part, end)
 }
 
-fn plain_shape(window: &Window) -> ConvPlainShape {
+fn plain_shape(window: &Window, parts: &Tiles) -> ConvPlainShape {
     ConvPlainShape {
         height: window.input[0],
         width: window.input[1],
@@ -378,22 +454,34 @@ fn plain_shape(window: &Window) -> ConvPlainShape {
         pad_x: window.padding[1],
         dilation_y: window.dilation[0],
         dilation_x: window.dilation[1],
+        rows_per_part: parts.rows,
+        columns_per_part: parts.columns,
+        quads_per_part: parts.channels,
+        column_parts: parts.column_parts,
+        quad_parts: parts.channel_parts,
         ..ConvPlainShape::zeroed()
     }
 }
 
 /// Forward pass anywhere. Bindings: input, weight packed [`Pack::Forward`], output.
-pub(crate) fn forward_plain(geometry: &Geometry, relu: bool) -> Launch<ConvPlainShape> {
+pub(crate) fn forward_plain(
+    geometry: &Geometry,
+    first_part: u32,
+    epilogue: Epilogue,
+) -> Launch<ConvPlainShape> {
     let window = Window::forward(geometry);
-    let mut shape = plain_shape(&window);
+    let parts = Tiles::plain(window.kernel, window.in_channels);
+    let mut shape = plain_shape(&window, &parts);
     shape.len = window.images * window.output[0] * window.output[1] * shape.out_vectors;
-    shape.relu = flag(relu);
+    shape.relu = flag(epilogue.relu);
+    shape.accumulate = flag(epilogue.accumulate);
+    shape.first_part = first_part;
     let groups = fold(shape.len.div_ceil(64));
     shape.grid_width = groups[0];
     let template = Template {
         name: "conv2d_plain",
         source: include_str!("../../../../shaders/ops/conv2d_plain.wgsl"),
-        constants: vec![],
+        constants: vec![("SPLIT", flag(parts.count > 1))],
         aliases: vec![],
     };
     Launch { template, shape, groups }
@@ -418,12 +506,23 @@ uniform! {
         len: u32,
         grid_width: u32,
         accumulate: u32,
+        rows_per_part: u32,
+        columns_per_part: u32,
+        quads_per_part: u32,
+        column_parts: u32,
+        quad_parts: u32,
+        first_part: u32,
     }
 }
 
 /// Input gradient anywhere, at any stride and dilation. Bindings: output's gradient, weight packed [`Pack::InputGrad`],
 /// input's gradient.
-pub(crate) fn input_grad_plain(geometry: &Geometry, accumulate: bool) -> Launch<InputGradPlainShape> {
+pub(crate) fn input_grad_plain(
+    geometry: &Geometry,
+    first_part: u32,
+    epilogue: Epilogue,
+) -> Launch<InputGradPlainShape> {
+    let parts = Tiles::plain(geometry.kernel, geometry.out_channels);
     let output = geometry.output();
     let channel_vectors = pitch(geometry.in_channels) / 4;
     let len = geometry.images * geometry.input[0] * geometry.input[1] * channel_vectors;
@@ -445,12 +544,18 @@ pub(crate) fn input_grad_plain(geometry: &Geometry, accumulate: bool) -> Launch<
         dilation_x: geometry.dilation[1],
         len,
         grid_width: groups[0],
-        accumulate: flag(accumulate),
+        accumulate: flag(epilogue.accumulate),
+        rows_per_part: parts.rows,
+        columns_per_part: parts.columns,
+        quads_per_part: parts.channels,
+        column_parts: parts.column_parts,
+        quad_parts: parts.channel_parts,
+        first_part,
     };
     let template = Template {
         name: "conv2d_input_grad_plain",
         source: include_str!("../../../../shaders/ops/conv2d_input_grad_plain.wgsl"),
-        constants: vec![],
+        constants: vec![("SPLIT", flag(parts.count > 1))],
         aliases: vec![],
     };
     Launch { template, shape, groups }

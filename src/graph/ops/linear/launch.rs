@@ -5,6 +5,7 @@
 use bytemuck::Zeroable;
 
 use crate::gpu::{KernelClass, uniform};
+use crate::graph::ops::split::{Epilogue, Parts};
 use crate::graph::shape::pitch;
 use crate::graph::template::{Launch, Template, fold};
 
@@ -32,6 +33,9 @@ uniform! {
         row_tiles: u32,
         tiles: u32,
         grid_width: u32,
+        run: u32,
+        first_part: u32,
+        part_len: u32,
         has_bias: u32,
         relu: u32,
     }
@@ -48,7 +52,37 @@ uniform! {
         row_tiles: u32,
         tiles: u32,
         grid_width: u32,
+        run: u32,
+        first_part: u32,
+        part_len: u32,
     }
+}
+
+/// The products of a linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Product {
+    Forward,
+    InputGrad,
+    WeightGrad,
+}
+
+/// How the sums of a product are split: into runs of what its kernel counts along the inner dimension.
+pub(crate) fn parts(geometry: &Geometry, class: KernelClass, product: Product) -> Parts {
+    let inner = match product {
+        Product::Forward => geometry.in_features,
+        Product::InputGrad => geometry.out_features,
+        Product::WeightGrad => geometry.rows,
+    };
+    match (class, product) {
+        (KernelClass::Plain, _) => Parts::of(inner, 1, 1),
+        (KernelClass::CpuSubgroup8, Product::WeightGrad) => Parts::of(inner, 1, 2),
+        (KernelClass::CpuSubgroup8, _) => Parts::of(inner.div_ceil(4), 4, 1),
+    }
+}
+
+/// As [`parts`], of the kernels for CPU adapters: vec4s, or rows of a weight gradient, in a part.
+fn run(geometry: &Geometry, product: Product) -> u32 {
+    parts(geometry, KernelClass::CpuSubgroup8, product).run
 }
 
 /// Rows of the widest tile: a product of 512 runs 5% faster with twice as many, whose kernel takes three times as
@@ -82,7 +116,12 @@ impl Tiling {
 }
 
 /// `y = x * transpose(w) + b` on a CPU adapter; input features a multiple of 4. Bindings: x, w, b (or w again), y.
-pub(crate) fn forward(geometry: &Geometry, has_bias: bool, relu: bool) -> Launch<NtShape> {
+pub(crate) fn forward(
+    geometry: &Geometry,
+    has_bias: bool,
+    first_part: u32,
+    epilogue: Epilogue,
+) -> Launch<NtShape> {
     let tiling = Tiling::new(tile_rows(geometry.rows), geometry.rows, geometry.out_features);
     let shape = NtShape {
         rows: geometry.rows,
@@ -94,15 +133,18 @@ pub(crate) fn forward(geometry: &Geometry, has_bias: bool, relu: bool) -> Launch
         row_tiles: tiling.row_tiles,
         tiles: tiling.tiles,
         grid_width: tiling.groups[0],
+        run: run(geometry, Product::Forward),
+        first_part,
+        part_len: geometry.rows * pitch(geometry.out_features) / 4,
         has_bias: u32::from(has_bias),
-        relu: u32::from(relu),
+        relu: u32::from(epilogue.relu),
     };
     let template = tiling.template("matmul_nt", include_str!("../../../../shaders/ops/matmul_nt.wgsl"), 8);
     Launch { template, shape, groups: tiling.groups }
 }
 
 /// `dx = dy * w` on a CPU adapter; input features a multiple of 4. Bindings: dy, w, dx.
-pub(crate) fn input_grad(geometry: &Geometry, accumulate: bool) -> Launch<ProductShape> {
+pub(crate) fn input_grad(geometry: &Geometry, first_part: u32, epilogue: Epilogue) -> Launch<ProductShape> {
     let tiling = Tiling::new(tile_rows(geometry.rows), geometry.rows, geometry.in_features);
     let shape = ProductShape {
         rows: geometry.rows,
@@ -114,15 +156,18 @@ pub(crate) fn input_grad(geometry: &Geometry, accumulate: bool) -> Launch<Produc
         row_tiles: tiling.row_tiles,
         tiles: tiling.tiles,
         grid_width: tiling.groups[0],
+        run: run(geometry, Product::InputGrad),
+        first_part,
+        part_len: geometry.rows * geometry.in_features / 4,
     };
     let mut template =
         tiling.template("matmul_nn", include_str!("../../../../shaders/ops/matmul_nn.wgsl"), 8);
-    template.constants.push(("ACCUMULATE", u32::from(accumulate)));
+    template.constants.push(("ACCUMULATE", u32::from(epilogue.accumulate)));
     Launch { template, shape, groups: tiling.groups }
 }
 
 /// `dw = transpose(dy) * x` on a CPU adapter; input features a multiple of 4. Bindings: dy, x, dw.
-pub(crate) fn weight_grad(geometry: &Geometry, accumulate: bool) -> Launch<ProductShape> {
+pub(crate) fn weight_grad(geometry: &Geometry, first_part: u32, epilogue: Epilogue) -> Launch<ProductShape> {
     // The rows are the output features, which are few only in a last layer: it shares the pipeline of the others.
     let tiling = Tiling::new(TILE, geometry.out_features, geometry.in_features);
     let shape = ProductShape {
@@ -135,10 +180,13 @@ pub(crate) fn weight_grad(geometry: &Geometry, accumulate: bool) -> Launch<Produ
         row_tiles: tiling.row_tiles,
         tiles: tiling.tiles,
         grid_width: tiling.groups[0],
+        run: run(geometry, Product::WeightGrad),
+        first_part,
+        part_len: geometry.out_features * geometry.in_features / 4,
     };
     let mut template =
         tiling.template("matmul_tn", include_str!("../../../../shaders/ops/matmul_tn.wgsl"), 32);
-    template.constants.push(("ACCUMULATE", u32::from(accumulate)));
+    template.constants.push(("ACCUMULATE", u32::from(epilogue.accumulate)));
     Launch { template, shape, groups: tiling.groups }
 }
 
@@ -158,11 +206,19 @@ uniform! {
         has_bias: u32,
         relu: u32,
         accumulate: u32,
+        run: u32,
+        first_part: u32,
+        part_len: u32,
     }
 }
 
 /// A product of strided matrices. Bindings: left, right, bias (or right again), output.
-fn plain(mut shape: PlainShape) -> Launch<PlainShape> {
+fn plain(mut shape: PlainShape, first_part: u32, epilogue: Epilogue) -> Launch<PlainShape> {
+    shape.run = Parts::of(shape.inner, 1, 1).run;
+    shape.first_part = first_part;
+    shape.part_len = pitch(shape.rows * shape.out_pitch);
+    shape.relu = u32::from(epilogue.relu);
+    shape.accumulate = u32::from(epilogue.accumulate);
     shape.column_tiles = shape.out_pitch.div_ceil(4);
     shape.tiles = shape.column_tiles * shape.rows.div_ceil(4);
     let groups = fold(shape.tiles.div_ceil(64));
@@ -177,8 +233,13 @@ fn plain(mut shape: PlainShape) -> Launch<PlainShape> {
 }
 
 /// `y = x * transpose(w) + b` anywhere. Bindings: x, w, b (or w again), y.
-pub(crate) fn forward_plain(geometry: &Geometry, has_bias: bool, relu: bool) -> Launch<PlainShape> {
-    plain(PlainShape {
+pub(crate) fn forward_plain(
+    geometry: &Geometry,
+    has_bias: bool,
+    first_part: u32,
+    epilogue: Epilogue,
+) -> Launch<PlainShape> {
+    let shape = PlainShape {
         rows: geometry.rows,
         columns: geometry.out_features,
         inner: geometry.in_features,
@@ -188,14 +249,18 @@ pub(crate) fn forward_plain(geometry: &Geometry, has_bias: bool, relu: bool) -> 
         right_column: geometry.in_features,
         out_pitch: pitch(geometry.out_features),
         has_bias: u32::from(has_bias),
-        relu: u32::from(relu),
         ..PlainShape::zeroed()
-    })
+    };
+    plain(shape, first_part, epilogue)
 }
 
 /// `dx = dy * w` anywhere. Bindings: dy, w, w again, dx.
-pub(crate) fn input_grad_plain(geometry: &Geometry, accumulate: bool) -> Launch<PlainShape> {
-    plain(PlainShape {
+pub(crate) fn input_grad_plain(
+    geometry: &Geometry,
+    first_part: u32,
+    epilogue: Epilogue,
+) -> Launch<PlainShape> {
+    let shape = PlainShape {
         rows: geometry.rows,
         columns: geometry.in_features,
         inner: geometry.out_features,
@@ -204,14 +269,18 @@ pub(crate) fn input_grad_plain(geometry: &Geometry, accumulate: bool) -> Launch<
         right_row: geometry.in_features,
         right_column: 1,
         out_pitch: pitch(geometry.in_features),
-        accumulate: u32::from(accumulate),
         ..PlainShape::zeroed()
-    })
+    };
+    plain(shape, first_part, epilogue)
 }
 
 /// `dw = transpose(dy) * x` anywhere. Bindings: dy, x, x again, dw.
-pub(crate) fn weight_grad_plain(geometry: &Geometry, accumulate: bool) -> Launch<PlainShape> {
-    plain(PlainShape {
+pub(crate) fn weight_grad_plain(
+    geometry: &Geometry,
+    first_part: u32,
+    epilogue: Epilogue,
+) -> Launch<PlainShape> {
+    let shape = PlainShape {
         rows: geometry.out_features,
         columns: geometry.in_features,
         inner: geometry.rows,
@@ -220,7 +289,7 @@ pub(crate) fn weight_grad_plain(geometry: &Geometry, accumulate: bool) -> Launch
         right_row: pitch(geometry.in_features),
         right_column: 1,
         out_pitch: geometry.in_features,
-        accumulate: u32::from(accumulate),
         ..PlainShape::zeroed()
-    })
+    };
+    plain(shape, first_part, epilogue)
 }

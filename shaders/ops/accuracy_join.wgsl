@@ -1,0 +1,32 @@
+// Joins parts of rows, as accuracy_parts.wgsl leaves them, to fewer parts; the four lanes too in the last join.
+struct Shape {
+    parts: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> parts: array<vec4u>;
+@group(0) @binding(2) var<storage, read_write> joined: array<vec4u>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
+    if i >= shape.parts {
+        return;
+    }
+    let first = first_of(i);
+    let length = length_of(i);
+    var best = Best(vec4u(0u), vec4u(0u));
+    for (var k = 0u; k < length; k++) {
+        let at = 2u * (first + k * STEP);
+        best = better(best, Best(parts[at], parts[at + 1u]));
+    }
+    if JOIN_LANES != 0u {
+        best = best_lane(best);
+    }
+    joined[2u * i] = best.rank;
+    joined[2u * i + 1u] = best.place;
+}

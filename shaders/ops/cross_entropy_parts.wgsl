@@ -1,0 +1,33 @@
+// For each part of long rows, minus the logarithms of the softmax, times the weights of the classes.
+struct Shape {
+    parts: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> logits: array<vec4f>;
+@group(0) @binding(2) var<storage, read> weights: array<vec4f>;
+@group(0) @binding(3) var<storage, read> lines: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> sums: array<vec4f>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
+    if i >= shape.parts {
+        return;
+    }
+    let first = first_of(i);
+    let length = length_of(i);
+    let row = line_of(i);
+    let largest = lines[2u * row];
+    let log_sum = log(lines[2u * row + 1u]);
+    var sum = vec4f(0.0);
+    for (var k = 0u; k < length; k++) {
+        let at = first + k * STEP;
+        sum += weights[at % COUNT] * (log_sum + (largest - logits[at]));
+    }
+    sums[i] = sum;
+}

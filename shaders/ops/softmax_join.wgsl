@@ -1,0 +1,43 @@
+// Joins parts of lines, as softmax_parts.wgsl leaves them, to fewer parts; the four lanes too if those are columns of
+// one line and this is the last join (`JOIN_LANES`).
+struct Shape {
+    parts: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> parts: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> joined: array<vec4f>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
+    if i >= shape.parts {
+        return;
+    }
+    let first = first_of(i);
+    let length = length_of(i);
+    var largest = parts[2u * first];
+    for (var k = 1u; k < length; k++) {
+        largest = larger(largest, parts[2u * (first + k * STEP)]);
+    }
+    if JOIN_LANES != 0u {
+        largest = largest_lane(largest);
+    }
+    var sum = vec4f(0.0);
+    for (var k = 0u; k < length; k++) {
+        let at = 2u * (first + k * STEP);
+        let factor = exp_of_negative(parts[at] - largest);
+        // Where all is minus infinity the sum is NaN, and counts for nothing beside a larger part.
+        let is_nothing = bitcast<vec4u>(parts[at]) == vec4u(0xff800000u);
+        sum += select(parts[at + 1u] * factor, vec4f(0.0), is_nothing);
+    }
+    if JOIN_LANES != 0u {
+        sum = vec4f(sum.x + sum.y + sum.z + sum.w);
+    }
+    joined[2u * i] = largest;
+    joined[2u * i + 1u] = sum;
+}

@@ -1,0 +1,35 @@
+// The end of a sum that was split: adds the parts in order, then what was there, and takes the relu.
+struct Shape {
+    parts: u32,
+    // Of vec4, in a part, and elements of the output: the padding of a last vec4 is left alone.
+    vectors: u32,
+    len: u32,
+    accumulate: u32,
+    relu: u32,
+    grid_width: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> partials: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
+    let index = (group.y * shape.grid_width + group.x) * 64u + id.x;
+    if index >= shape.vectors {
+        return;
+    }
+    var sum = partials[index];
+    for (var part = 1u; part < shape.parts; part++) {
+        sum += partials[part * shape.vectors + index];
+    }
+    #for c in 0..4
+    if index * 4u + $c < shape.len {
+        let at = index * 4u + $c;
+        let old = output[at];
+        let value = sum[$c] + select(0.0, old, shape.accumulate == 1u);
+        // Keeps NaN, unlike `max`.
+        output[at] = select(value, 0.0, shape.relu == 1u && value < 0.0);
+    }
+    #end
+}

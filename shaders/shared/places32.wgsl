@@ -1,0 +1,12 @@
+// Places of maxima in windows of any size: a word each.
+alias Places = vec4u;
+
+const NONE: u32 = 0xffffffffu;
+
+fn packed(place: vec4u) -> Places {
+    return place;
+}
+
+fn unpacked(places: Places) -> vec4u {
+    return places;
+}

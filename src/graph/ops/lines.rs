@@ -1,0 +1,199 @@
+//! Lines of a matrix, and how long ones are reduced: in parts, which are joined until there is one for each line.
+
+use super::{column_constants, grid};
+use crate::gpu::{Binding, MAX_TRIPS, uniform};
+use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::shape::{Matrix, u};
+use crate::graph::template::expand;
+
+/// Quads of the longest line that one invocation takes, in up to three loops.
+const SHORT: usize = 1024;
+
+/// Quads, or parts, that one invocation makes a part of, in up to two loops.
+const PART: usize = 256;
+
+/// Quads that are added up apart from those before them.
+pub(super) const RUN: usize = 128;
+
+const _: () = assert!(3 * (SHORT + SHORT / RUN) <= MAX_TRIPS && 2 * PART <= MAX_TRIPS);
+
+uniform! {
+    pub(super) struct Parts { pub(super) parts: u32 }
+}
+
+/// How invocations walk a matrix along one dimension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lines {
+    /// Four lines side by side count as one, unless they go along the columns.
+    pub(super) lines: usize,
+    /// Quads of a line.
+    pub(super) count: usize,
+    /// Quads from one to the next.
+    stride: usize,
+    /// Whether they hold the columns of one row.
+    along_columns: bool,
+    matrix: Matrix,
+}
+
+/// A kernel of a reduction, before it is told the sizes of the lines.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reduction<'a> {
+    /// Stem of the kernel that reads the lines, and its text with what it shares.
+    pub(super) parts: (&'static str, &'a [&'a str]),
+    /// As `parts`, of the kernel that joins parts.
+    pub(super) join: (&'static str, &'a [&'a str]),
+    /// Constants of `parts`, beside those of the lines.
+    pub(super) constants: &'a [(&'static str, u32)],
+    /// Quads that are left of each part.
+    pub(super) width: usize,
+}
+
+impl Lines {
+    /// The lines of a tensor along one of its dimensions.
+    pub(super) fn of(shape: &[usize], axis: usize) -> Self {
+        let matrix = Matrix::of(shape);
+        let row_quads = matrix.pitch / 4;
+        let columns = if shape.len() == 4 { 1 } else { shape.len() - 1 };
+        if axis == columns {
+            return Self::rows(matrix);
+        }
+        let later = (axis + 1..shape.len()).filter(|&later| later != columns);
+        let stride = row_quads * later.map(|later| shape[later]).product::<usize>();
+        let lines = matrix.quads() / shape[axis];
+        Self { lines, count: shape[axis], stride, along_columns: false, matrix }
+    }
+
+    /// The rows of a matrix.
+    pub(super) fn rows(matrix: Matrix) -> Self {
+        Self { lines: matrix.rows, count: matrix.pitch / 4, stride: 1, along_columns: true, matrix }
+    }
+
+    /// Whether a line is more than one invocation should walk.
+    pub(super) fn are_long(&self) -> bool {
+        self.count > SHORT
+    }
+
+    /// What kernels that walk whole lines, or write their elements, need to know.
+    pub(super) fn constants(&self) -> Vec<(&'static str, u32)> {
+        let mut constants = vec![
+            ("COUNT", u(self.count)),
+            ("STRIDE", u(self.stride)),
+            ("ALONG_COLUMNS", u32::from(self.along_columns)),
+            ("RUN", u(RUN)),
+        ];
+        constants.extend(column_constants(self.matrix));
+        constants
+    }
+
+    /// Quads, or parts, of a line before each dispatch of a reduction, and parts after it.
+    fn levels(&self) -> Vec<[usize; 2]> {
+        let mut levels = Vec::new();
+        let mut count = self.count;
+        while count > 1 {
+            let parts = count.div_ceil(PART);
+            levels.push([count, parts]);
+            count = parts;
+        }
+        levels
+    }
+
+    /// Emits a reduction of long lines, and returns what it leaves: `width` quads for each line.
+    ///
+    /// Bindings: `operands`, then the parts. The uniform of the first kernel is `shape`, told its number of parts.
+    pub(super) fn reduce<S: crate::gpu::Uniform>(
+        &self,
+        lowering: &mut Lowering,
+        layer: &str,
+        reduction: &Reduction<'_>,
+        operands: &[Operand],
+        shape: impl Fn(u32) -> S,
+    ) -> Operand {
+        assert!(self.are_long(), "{layer}: short lines are walked by one invocation");
+        let mut left = None;
+        for [count, parts] in self.levels() {
+            let work = self.lines * parts;
+            let out = lowering.scratch("parts of lines", work * reduction.width * 4);
+            let mut constants = self.constants();
+            constants[0].1 = u(count);
+            constants.push(("PARTS", u(parts)));
+            let join_lanes = self.along_columns && parts == 1;
+            constants.push(("JOIN_LANES", u32::from(join_lanes)));
+            let text = |texts: &[&str], constants: &[(&str, u32)]| {
+                let parts = include_str!("../../../shaders/shared/parts.wgsl");
+                expand(&[&texts.concat(), parts].concat(), constants, &[])
+            };
+            match left {
+                None => {
+                    constants.extend(reduction.constants);
+                    let (name, texts) = reduction.parts;
+                    let storage = [vec![Binding::Read; operands.len()], vec![Binding::ReadWrite]].concat();
+                    let kernel = source::<S>(name, text(texts, &constants), &storage);
+                    lowering.emit(layer, kernel, grid(work), &[operands, &[out]].concat(), shape(u(work)));
+                }
+                Some(before) => {
+                    let (name, texts) = reduction.join;
+                    let storage = [Binding::Read, Binding::ReadWrite];
+                    let kernel = source::<Parts>(name, text(texts, &constants), &storage);
+                    lowering.emit(layer, kernel, grid(work), &[before, out], Parts { parts: u(work) });
+                }
+            }
+            left = Some(out);
+        }
+        left.expect("a long line has more than one quad")
+    }
+
+    /// Emits the reduction of long lines to their largest number and the sum of the exponentials of the differences to
+    /// it: two quads for each line.
+    pub(super) fn reduce_exponentials(&self, lowering: &mut Lowering, layer: &str, x: Operand) -> Operand {
+        let reduction = Reduction {
+            parts: (
+                "softmax_parts",
+                &[include_str!("../../../shaders/ops/softmax_parts.wgsl"), COLUMNS, MATH, LARGEST],
+            ),
+            join: ("softmax_join", &[include_str!("../../../shaders/ops/softmax_join.wgsl"), MATH, LARGEST]),
+            constants: &[],
+            width: 2,
+        };
+        self.reduce(lowering, layer, &reduction, &[x], |parts| Parts { parts })
+    }
+}
+
+pub(super) const COLUMNS: &str = include_str!("../../../shaders/shared/columns.wgsl");
+pub(super) const MATH: &str = include_str!("../../../shaders/shared/math.wgsl");
+pub(super) const LARGEST: &str = include_str!("../../../shaders/shared/largest.wgsl");
+pub(super) const SUM_JOIN: &str = include_str!("../../../shaders/ops/sum_join.wgsl");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_follow_torchs_dimensions_through_the_matrix() {
+        let lines = |shape: &[usize], axis| {
+            let Lines { lines, count, stride, along_columns, .. } = Lines::of(shape, axis);
+            (lines, count, stride, along_columns)
+        };
+        assert_eq!(lines(&[7], 0), (1, 2, 1, true));
+        assert_eq!([0, 1].map(|d| lines(&[6, 5], d)), [(2, 6, 2, false), (6, 2, 1, true)]);
+        let rank_3 = [(6, 2, 6, false), (4, 3, 2, false), (6, 2, 1, true)];
+        assert_eq!([0, 1, 2].map(|d| lines(&[2, 3, 5], d)), rank_3);
+        // Rows are pixels, columns are channels.
+        let images = [(30, 2, 30, false), (30, 2, 1, true), (20, 3, 10, false), (12, 5, 2, false)];
+        assert_eq!([0, 1, 2, 3].map(|d| lines(&[2, 6, 3, 5], d)), images);
+    }
+
+    #[test]
+    fn every_line_is_joined_to_one_part() {
+        let levels = |count: usize| Lines::of(&[count, 4], 0).levels();
+        assert_eq!(levels(SHORT + 1), [[SHORT + 1, 5], [5, 1]]);
+        assert_eq!(levels(PART * PART), [[PART * PART, PART], [PART, 1]]);
+        assert_eq!(levels(PART * PART + 1), [[PART * PART + 1, PART + 1], [PART + 1, 2], [2, 1]]);
+        assert_eq!(levels(1 << 27), [[1 << 27, 1 << 19], [1 << 19, 1 << 11], [1 << 11, 8], [8, 1]]);
+        assert_eq!(
+            (Lines::of(&[SHORT, 4], 0).are_long(), Lines::of(&[SHORT + 1, 4], 0).are_long()),
+            (false, true)
+        );
+        // Four columns in a quad.
+        assert!(!Lines::of(&[1, 4 * SHORT], 1).are_long() && Lines::of(&[1, 4 * SHORT + 1], 1).are_long());
+    }
+}

@@ -1,0 +1,129 @@
+//! Sums that are too long for the loops of one invocation, or for the digits of one chain: they are split into parts,
+//! which workgroups along z sum side by side, and a second dispatch adds the parts in order.
+
+use crate::gpu::Binding::{self, Read, ReadWrite};
+use crate::gpu::{MAX_TRIPS, Uniform, uniform};
+use crate::graph::lower::{Lowering, Operand};
+use crate::graph::shape::u;
+use crate::graph::template::{Launch, Template, fold};
+
+/// Terms that one chain adds at most; the digits of an f32 sum go with its length.
+const MAX_TERMS: u64 = 4 * MAX_TRIPS as u64;
+
+/// Terms of a part of a split sum, and iterations that one takes at most.
+pub(super) const RUN: u32 = 4_096;
+
+/// Parts that one dispatch sums, and another adds, at most.
+const MAX_PARTS: u32 = 256;
+
+/// Elements of the partial sums that lie side by side, unless one part has more: 16 MiB.
+const SCRATCH: usize = 1 << 22;
+
+/// Whether a sum of `terms` that takes `trips` iterations must be split.
+pub(super) fn is_long(trips: u64, terms: u64) -> bool {
+    trips > MAX_TRIPS as u64 || terms > MAX_TERMS
+}
+
+/// The largest of the evenly spread tiles of `len` that is at most `most`.
+pub(super) fn even_tile(len: u32, most: u32) -> u32 {
+    len.div_ceil(len.div_ceil(most))
+}
+
+/// A sum in parts along one dimension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parts {
+    /// Iterations, or what else the kernel counts, of each part.
+    pub(super) run: u32,
+    pub(super) count: u32,
+}
+
+impl Parts {
+    /// `len` of what a kernel counts, each of which is `terms` terms; `per_trip` are summed in one iteration.
+    pub(super) fn of(len: u32, terms: u32, per_trip: u32) -> Self {
+        let run = if is_long(len.div_ceil(per_trip).into(), u64::from(len) * u64::from(terms)) {
+            even_tile(len, RUN / terms)
+        } else {
+            len
+        };
+        Self { run, count: len.div_ceil(run) }
+    }
+}
+
+/// What happens to a sum before it is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Epilogue {
+    pub(super) accumulate: bool,
+    pub(super) relu: bool,
+}
+
+/// The output of a sum.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sum {
+    pub(super) parts: u32,
+    /// Elements of the output; parts lie at the next multiple of 4 from each other.
+    pub(super) len: usize,
+    pub(super) epilogue: Epilogue,
+}
+
+/// Emits a sum into the last of `operands`: in one dispatch, or in as many parts as it has.
+///
+/// `launch` takes the number of the first part of a dispatch, and what that dispatch is to do before it stores.
+pub(super) fn emit<S: Uniform>(
+    lowering: &mut Lowering,
+    layer: &str,
+    (storage, operands): (&[Binding], &[Operand]),
+    sum: Sum,
+    launch: impl Fn(u32, Epilogue) -> Launch<S>,
+) {
+    let Sum { parts, len, epilogue } = sum;
+    if parts == 1 {
+        return lowering.launch(layer, storage, operands, launch(0, epilogue));
+    }
+    let [sources @ .., output] = operands else { unreachable!("a sum has an output") };
+    let stride = len.next_multiple_of(4);
+    let most = u32::try_from(SCRATCH / stride).unwrap_or(MAX_PARTS).clamp(1, MAX_PARTS);
+    let most = even_tile(parts, most);
+    let partial = lowering.scratch("partial sums", most as usize * stride);
+    for first in (0..parts).step_by(most as usize) {
+        let count = most.min(parts - first);
+        let operands = [sources, &[partial]].concat();
+        lowering.launch_parts(layer, storage, &operands, launch(first, Epilogue::default()), count);
+        let epilogue = Epilogue {
+            accumulate: epilogue.accumulate || first > 0,
+            relu: epilogue.relu && first + count == parts,
+        };
+        lowering.launch(layer, &[Read, ReadWrite], &[partial, *output], sum_parts(count, len, epilogue));
+    }
+}
+
+uniform! {
+    pub(crate) struct Shape {
+        parts: u32,
+        vectors: u32,
+        len: u32,
+        accumulate: u32,
+        relu: u32,
+        grid_width: u32,
+    }
+}
+
+/// The sum of parts in order. Bindings: partial sums, output.
+fn sum_parts(parts: u32, len: usize, epilogue: Epilogue) -> Launch<Shape> {
+    let vectors = u(len.div_ceil(4));
+    let groups = fold(vectors.div_ceil(64));
+    let shape = Shape {
+        parts,
+        vectors,
+        len: u(len),
+        accumulate: u32::from(epilogue.accumulate),
+        relu: u32::from(epilogue.relu),
+        grid_width: groups[0],
+    };
+    let template = Template {
+        name: "sum_parts",
+        source: include_str!("../../../shaders/ops/sum_parts.wgsl"),
+        constants: vec![],
+        aliases: vec![],
+    };
+    Launch { template, shape, groups }
+}

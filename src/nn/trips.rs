@@ -1,0 +1,146 @@
+//! How many iterations the loops of each kernel of a graph make, and that none makes more than [`MAX_TRIPS`].
+//!
+//! Three things are held together. [`tables`] says, for each kernel with a loop, how many trips its busiest invocation
+//! makes, as a function of the sizes that the kernel is given. Extreme graphs are lowered, which takes no device and
+//! no memory, and each dispatch is held to the bound. Ordinary graphs run on the device with a counter in each loop
+//! body, and what it counts is what the table says.
+//!
+//! A new kernel with a loop needs one row, beside those of its family, and a dispatch of it in both kinds of graphs.
+
+mod graphs;
+mod lines;
+mod loops;
+mod measure;
+mod products;
+mod sizes;
+
+use std::collections::BTreeSet;
+
+use self::graphs::Subject;
+use self::loops::loops_of;
+use self::sizes::{Sizes, stem};
+use crate::gpu::{KernelClass, MAX_TRIPS};
+use crate::graph::autodiff;
+use crate::graph::lower::{Lowering, Step};
+
+/// Iterations of all loops of one invocation together: each pass through the body of a loop is one, so a loop of 3
+/// around a loop of 4 makes 15.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trips {
+    /// What the busiest invocation makes.
+    Exactly(usize),
+    /// What no invocation exceeds; the busiest may make fewer.
+    #[allow(dead_code, reason = "until a row needs it")]
+    AtMost(usize),
+}
+
+impl Trips {
+    fn most(self) -> usize {
+        let (Self::Exactly(trips) | Self::AtMost(trips)) = self;
+        trips
+    }
+}
+
+/// The trips of a kernel, by the stem of its file.
+type Row = (&'static str, fn(&Sizes<'_>) -> Trips);
+
+fn tables() -> impl Iterator<Item = Row> {
+    lines::ROWS.iter().chain(products::ROWS).copied()
+}
+
+fn row(kernel: &str) -> Option<Row> {
+    tables().find(|(name, _)| *name == stem(kernel))
+}
+
+/// What the table says of a dispatch; `None` for a kernel without loops (or with none in this variant), or whose row
+/// is still to be written.
+fn trips(step: &Step) -> Option<Trips> {
+    if loops_of(&step.kernel.wgsl) == 0 {
+        return None;
+    }
+    row(&step.kernel.name).map(|(_, trips)| trips(&Sizes::of(step)))
+}
+
+fn lower(subject: &Subject, class: KernelClass) -> Lowering {
+    autodiff::lower(&subject.graph, &subject.options, class)
+        .unwrap_or_else(|error| panic!("{}: {error}", subject.name))
+}
+
+/// Names of both tables that no dispatch of these graphs runs.
+fn untried(subjects: &[Subject]) -> Vec<&'static str> {
+    let mut tried = BTreeSet::new();
+    for (subject, class) in subjects.iter().flat_map(|s| KernelClass::ALL.map(|class| (s, class))) {
+        let steps = lower(subject, class).steps;
+        let looping = steps.iter().filter(|step| trips(step).is_some());
+        tried.extend(looping.map(|step| stem(&step.kernel.name).to_owned()));
+    }
+    tables().map(|(name, _)| name).filter(|name| !tried.contains(*name)).collect()
+}
+
+#[test]
+fn every_kernel_with_a_loop_has_a_row() {
+    let mut looping = BTreeSet::new();
+    let mut missing = BTreeSet::new();
+    for listing in super::kernel_listings() {
+        let name = stem(&listing.source.name).to_owned();
+        if loops_of(&listing.source.wgsl) == 0 {
+            continue;
+        }
+        if row(&name).is_none() {
+            missing.insert(name.clone());
+        }
+        looping.insert(name);
+    }
+    let missing: Vec<&str> = missing.iter().map(String::as_str).collect();
+    assert_eq!(missing, [""; 0], "kernels with loops and without a row of trips");
+    let idle: Vec<&str> = tables().map(|(name, _)| name).filter(|name| !looping.contains(*name)).collect();
+    assert_eq!(idle, [""; 0], "rows of kernels that have no loop, or that no listing has");
+    let names: Vec<&str> = tables().map(|(name, _)| name).collect();
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "a kernel has two rows");
+}
+
+#[test]
+fn every_row_is_tried_by_extreme_and_by_ordinary_graphs() {
+    assert_eq!(untried(&graphs::extreme()), [""; 0], "rows that no extreme graph tries");
+    assert_eq!(untried(&graphs::ordinary()), [""; 0], "rows that no ordinary graph tries");
+    let fewer: Vec<Subject> =
+        graphs::ordinary().into_iter().filter(|s| !s.name.contains("dropout")).collect();
+    assert!(untried(&fewer).contains(&"dropout"), "the search for untried rows finds none");
+}
+
+#[test]
+fn no_loop_exceeds_the_bound_whatever_the_sizes() {
+    let mut beyond = Vec::new();
+    for (subject, class) in graphs::extreme().iter().flat_map(|s| KernelClass::ALL.map(|class| (s, class))) {
+        for step in lower(subject, class).steps {
+            if let Some(trips) = trips(&step)
+                && trips.most() > MAX_TRIPS
+            {
+                beyond.push(format!("{} ({class:?}), {}: {trips:?}", subject.name, step.label));
+            }
+        }
+    }
+    assert!(beyond.is_empty(), "more than {MAX_TRIPS} trips in one invocation:\n{}", beyond.join("\n"));
+}
+
+#[test]
+fn the_table_says_what_the_device_counts() {
+    let mut wrong = Vec::new();
+    for gpu in measure::gpus() {
+        for subject in graphs::ordinary() {
+            let lowering = lower(&subject, gpu.class());
+            for (step, counted) in measure::count(&gpu, &subject.graph, &lowering) {
+                let Some(trips) = trips(step) else { continue };
+                let agrees = match trips {
+                    Trips::Exactly(trips) => counted == trips,
+                    Trips::AtMost(most) => counted <= most,
+                };
+                if !agrees {
+                    let what = format!("{} ({:?}), {}", subject.name, gpu.class(), step.label);
+                    wrong.push(format!("{what}: counted {counted}, the table says {trips:?}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

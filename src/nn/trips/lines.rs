@@ -1,0 +1,150 @@
+//! Trips of the kernels that go along a line of a tensor, or over all of it.
+
+use super::graphs::Subject;
+use super::sizes::Sizes;
+use super::{Row, Trips};
+use crate::graph::{Graph, Var};
+use crate::nn::CrossEntropy;
+
+pub(super) const ROWS: &[Row] = &[
+    ("accuracy", |sizes| Trips::Exactly(sizes.get("row_quads"))),
+    ("accuracy_join", |sizes| Trips::Exactly(part(sizes))),
+    ("accuracy_parts", |sizes| Trips::Exactly(part(sizes))),
+    ("bias", |_| Trips::Exactly(4)),
+    // The largest, the sum of exponentials, and with smoothing a sum over all classes.
+    ("cross_entropy", |sizes| {
+        let row = sizes.get("row_quads");
+        Trips::Exactly(row + in_runs(row, sizes) * if sizes.is_set("at_all") { 2 } else { 1 })
+    }),
+    ("cross_entropy_grad", |sizes| {
+        let row = sizes.get("row_quads");
+        Trips::Exactly(2 * row + in_runs(row, sizes))
+    }),
+    ("cross_entropy_parts", |sizes| Trips::Exactly(part(sizes))),
+    // The rounds of Philox.
+    ("dropout", |_| Trips::Exactly(10)),
+    ("softmax", |sizes| {
+        let count = sizes.get("COUNT");
+        Trips::Exactly(2 * count + in_runs(count, sizes))
+    }),
+    ("softmax_grad", |sizes| {
+        let count = sizes.get("COUNT");
+        Trips::Exactly(count + in_runs(count, sizes))
+    }),
+    ("softmax_grad_parts", |sizes| Trips::Exactly(part(sizes))),
+    // The search for the largest begins with the second.
+    ("softmax_join", |sizes| Trips::Exactly(2 * part(sizes) - 1)),
+    ("softmax_parts", |sizes| Trips::Exactly(2 * part(sizes))),
+    ("sum_chunks", |sizes| Trips::Exactly(4 + sizes.get("quads").min(4 * sizes.get("CHUNK")))),
+    ("sum_join", |sizes| Trips::Exactly(part(sizes))),
+    // The padding behind an image.
+    ("to_planes", |sizes| {
+        Trips::Exactly(sizes.get("image_pitch") - sizes.get("CHANNELS") * sizes.get("PIXELS"))
+    }),
+];
+
+/// Quads of the longest part of a line.
+fn part(sizes: &Sizes<'_>) -> usize {
+    sizes.get("COUNT").div_ceil(sizes.get("PARTS"))
+}
+
+/// A sum of `count` quads in runs.
+fn in_runs(count: usize, sizes: &Sizes<'_>) -> usize {
+    count + count.div_ceil(sizes.get("RUN"))
+}
+
+/// As many elements as a tensor can have.
+const MOST: usize = 1 << 29;
+
+/// The softmax along a dimension and its logarithm, or the loss and the accuracy of rows of logits.
+fn softmax(shape: &[usize], dim: isize, log: bool) -> Subject {
+    Subject::train(format!("softmax of {shape:?} along {dim}, logarithm {log}"), |graph| {
+        let x = graph.input("x", shape).bias();
+        if log { x.log_softmax(dim) } else { x.softmax(dim) }
+    })
+}
+
+fn rows_and_labels(graph: &Graph, rows: usize, classes: usize) -> [Var; 2] {
+    [graph.input("x", [rows, classes]), graph.labels("labels", rows)]
+}
+
+/// The loss and the accuracy of rows of logits.
+fn classification(rows: usize, classes: usize) -> Vec<Subject> {
+    let loss = |smoothing| {
+        let name = format!("cross_entropy of [{rows}, {classes}], smoothing {smoothing}");
+        Subject::train(name, |graph| {
+            let [x, labels] = rows_and_labels(graph, rows, classes);
+            x.bias().cross_entropy_with(CrossEntropy::new().label_smoothing(smoothing), &labels)
+        })
+    };
+    let accuracy = Subject::evaluate(format!("accuracy of [{rows}, {classes}]"), |graph| {
+        let [x, labels] = rows_and_labels(graph, rows, classes);
+        x.accuracy(&labels)
+    });
+    vec![loss(0.0), loss(0.1), accuracy]
+}
+
+fn mean(shape: &[usize]) -> Subject {
+    Subject::train(format!("dropout, bias and mean of {shape:?}"), |graph| {
+        let x = graph.input("x", shape).dropout(0.5);
+        if shape.len() == 1 { x.mean() } else { x.bias().mean() }
+    })
+}
+
+fn flatten(shape: [usize; 4]) -> Subject {
+    Subject::train(format!("flatten of {shape:?}"), |graph| graph.input("x", shape).bias().flatten())
+}
+
+pub(super) fn extreme() -> Vec<Subject> {
+    let shapes: [&[usize]; 4] = [&[MOST], &[1, MOST], &[MOST / 4, 4], &[1, 1 << 14, 1 << 7, 1 << 8]];
+    let mut subjects: Vec<Subject> = shapes.into_iter().map(mean).collect();
+    let images = [[3, 7, 1 << 12, 1 << 12], [1 << 12, 7, 3, 1 << 12], [7, 1 << 24, 1, 3]];
+    subjects.extend(images.into_iter().map(flatten));
+    // The longest lines of each dimension, the longest that are walked whole, and the next ones.
+    let along: [(&[usize], isize); 10] = [
+        (&[1, MOST], 1),
+        (&[1, MOST - 1], 1),
+        (&[MOST / 4, 1], 0),
+        (&[1, MOST / 64, 4, 16], 2),
+        (&[1, MOST], 0),
+        (&[1, 4, MOST / 4, 1], 2),
+        (&[1 << 17, 4096], 1),
+        (&[1 << 17, 4095], 1),
+        (&[1 << 16, 4097], 1),
+        (&[1024, 1 << 19], 0),
+    ];
+    for (shape, dim) in along.into_iter().chain([(&[1025, 1 << 18][..], 0)]) {
+        subjects.extend([softmax(shape, dim, false), softmax(shape, dim, true)]);
+    }
+    // The weights of the classes are made on the host, so fewer of them.
+    for (rows, classes) in [(1, 1 << 24), (1 << 17, 4096), (1 << 16, 4097), (MOST / 4, 1), (1 << 12, 1 << 17)]
+    {
+        subjects.extend(classification(rows, classes));
+    }
+    subjects
+}
+
+pub(super) fn ordinary() -> Vec<Subject> {
+    let mut subjects: Vec<Subject> =
+        [1, 255, 257, 1024, 1025, 70_001].into_iter().map(|len| mean(&[1, len])).collect();
+    subjects.extend([[2, 3, 3, 5], [3, 5, 1, 1], [1, 1, 2, 3]].into_iter().map(flatten));
+    let along: [(&[usize], isize); 10] = [
+        (&[5, 9], 0),
+        (&[5, 9], 1),
+        (&[2, 3, 4, 5], 2),
+        (&[2, 513], 1),
+        (&[1, 4096], 1),
+        (&[3, 4097], 1),
+        (&[1025, 2], 0),
+        (&[1, 2, 3, 1300], 3),
+        (&[70_001, 1], 0),
+        (&[1, 262_145], 1),
+    ];
+    for (shape, dim) in along {
+        subjects.extend([softmax(shape, dim, false), softmax(shape, dim, true)]);
+    }
+    for (rows, classes) in [(5, 9), (1, 512), (2, 513), (1, 4096), (3, 4097), (2, 262_145)] {
+        subjects.extend(classification(rows, classes));
+    }
+    subjects
+}

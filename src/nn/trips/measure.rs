@@ -1,0 +1,65 @@
+//! Counts the trips of each dispatch on the device, in kernels with a counter in each loop body.
+
+use super::loops::{loops_of, with_counter};
+use crate::gpu::{Binding, Buffer, Gpu, GpuOptions, KernelChoice, KernelSource, Recorder};
+use crate::graph::Graph;
+use crate::graph::lower::{Lowering, Operand, Step};
+
+/// A device for each class of kernels; none, visibly, where there is no adapter and that is allowed.
+pub(super) fn gpus() -> Vec<Gpu> {
+    let new = |kernels| match Gpu::new(GpuOptions { kernels, ..GpuOptions::default() }) {
+        Ok(gpu) => Some(gpu),
+        Err(error) if std::env::var_os("GRADUS_ALLOW_NO_GPU").is_some() => {
+            eprintln!("SKIPPED: {error}");
+            None
+        }
+        Err(error) => panic!("{error}; GRADUS_ALLOW_NO_GPU=1 skips this test"),
+    };
+    [KernelChoice::Auto, KernelChoice::Plain].into_iter().filter_map(new).collect()
+}
+
+/// The kernel with one more binding, which is left the trips of its busiest invocation.
+fn counting(kernel: &KernelSource) -> KernelSource {
+    let counter = " made_trips++; atomicMax(&most_trips, made_trips);";
+    let mut wgsl = with_counter(&kernel.wgsl, counter);
+    wgsl += &format!(
+        "var<private> made_trips: u32;
+@group(0) @binding({}) var<storage, read_write> most_trips: atomic<u32>;\n",
+        kernel.bindings.len()
+    );
+    let mut bindings = kernel.bindings.clone();
+    bindings.push(Binding::ReadWrite);
+    KernelSource { name: format!("{} with a counter", kernel.name), wgsl: wgsl.into(), bindings }
+}
+
+/// Runs all dispatches of a plan that have loops, over zeros, and counts.
+pub(super) fn count<'a>(gpu: &Gpu, graph: &Graph, lowering: &'a Lowering) -> Vec<(&'a Step, usize)> {
+    let buffer = |len: usize| Buffer::<f32>::storage(gpu, "zeros", len).unwrap();
+    let values: Vec<_> = lowering.values.iter().map(|value| buffer(value.len)).collect();
+    let parameters = graph.declared().into_iter().map(|parameter| parameter.shape.iter().product());
+    let parameters: Vec<_> = parameters.map(|len: usize| [buffer(len), buffer(len)]).collect();
+    let mut counted = Vec::new();
+    for step in &lowering.steps {
+        if loops_of(&step.kernel.wgsl) == 0 {
+            continue;
+        }
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let uniform = Buffer::<u8>::with_usage(gpu, "uniform", step.uniform.len(), usage).unwrap();
+        uniform.write(gpu, 0, &step.uniform).unwrap();
+        let most = Buffer::<u32>::storage(gpu, "trips", 4).unwrap();
+        let mut regions = vec![uniform.region()];
+        regions.extend(step.operands.iter().map(|operand| match *operand {
+            Operand::Value(value) => values[value].region(),
+            Operand::Parameter(parameter) => parameters[parameter][0].region(),
+            Operand::Gradient(parameter) => parameters[parameter][1].region(),
+        }));
+        regions.push(most.region());
+        let kernel = gpu.kernel(&counting(&step.kernel)).unwrap();
+        let group = gpu.bind_group(&kernel, &regions).unwrap();
+        let mut encoder = gpu.encoder("trips");
+        Recorder::new(gpu, &mut encoder).dispatch(&kernel, &group, &[], step.grid);
+        gpu.submit(encoder).unwrap();
+        counted.push((step, most.read(gpu, 0, 1).unwrap()[0] as usize));
+    }
+    counted
+}
