@@ -4,6 +4,7 @@
 mod checkpoint;
 mod common;
 mod custom_rule;
+mod downlevel;
 mod dropout;
 mod embed;
 mod example;
@@ -28,6 +29,7 @@ mod joined;
 mod lbfgs;
 mod lookahead;
 mod losses;
+mod lost;
 mod memory;
 mod nadam;
 mod network;
