@@ -65,6 +65,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn read_state_dict(&self) -> Result<StateDict, Error> {
+        self.gpu.probe()?;
         let slots = self.plan.slots.iter();
         let slots: Result<Slots, Error> =
             slots.map(|slot| slot.as_ref().map(|kept| kept.read(&self.gpu)).transpose()).collect();
@@ -77,6 +78,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// As [`Optimizer::read_state_dict`].
     pub async fn read_state_dict_async(&self) -> Result<StateDict, Error> {
+        self.gpu.probe()?;
         let mut slots = Slots::new();
         for slot in &self.plan.slots {
             slots.push(match slot {
@@ -113,7 +115,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             })
             .collect();
         let optimizer = self.name.clone();
-        StateDict { optimizer, attempted: self.attempted, state, param_groups }
+        StateDict { optimizer, attempted: self.attempted(), state, param_groups }
     }
 
     fn tensor_state(&self, tensor: usize, progress: Progress, slots: &Slots) -> TensorState {
@@ -158,6 +160,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// slot that the options use; then nothing was changed.
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<(), Error> {
         self.gpu.check()?;
+        self.abandon_dropped()?;
         let groups = self.groups_of(dict)?;
         let progress = self.progress_of(dict, &groups)?;
         let live = progress.iter().fold(0, |mask, tensor| mask | tensor.live);

@@ -51,5 +51,6 @@ mod state;
 mod tensor_family;
 mod tensor_oracle;
 mod tensor_rules;
+mod tickets;
 mod train;
 mod transforms;
