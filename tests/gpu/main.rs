@@ -7,6 +7,7 @@ mod custom_rule;
 mod downlevel;
 mod dropout;
 mod embed;
+mod evaluate;
 mod example;
 mod factored_rules;
 #[path = "../shared/folder.rs"]
@@ -36,6 +37,7 @@ mod network;
 mod ops;
 mod optim;
 mod oracle;
+mod owners;
 mod param_groups;
 mod params;
 mod pointwise;
