@@ -146,7 +146,7 @@ impl ReadRing {
     pub fn poll(&mut self, gpu: &Gpu) -> Result<Option<(u64, Vec<u8>)>, Error> {
         let Some(slot) = self.flying.front() else { return Ok(None) };
         match slot.state.load(Ordering::Acquire) {
-            PENDING => return gpu.check().map(|()| None),
+            PENDING => gpu.check().map(|()| None),
             state => {
                 let slot = self.flying.pop_front().expect("there is a front");
                 let taken = if state == READY {

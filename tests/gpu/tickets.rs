@@ -26,7 +26,9 @@ fn scaled() -> Transforms {
     Transforms { grad_scaler: Some(GradScaler::default()), ..Default::default() }
 }
 
-const TRANSFORMS: [(&str, fn() -> Transforms); 4] =
+type Named = (&'static str, fn() -> Transforms);
+
+const TRANSFORMS: [Named; 4] =
     [("plain", plain), ("clipped", clipped), ("skipping", skipping), ("scaled", scaled)];
 
 fn rules() -> [Value; 4] {
