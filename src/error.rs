@@ -27,6 +27,14 @@ pub enum Error {
     /// The device was lost; nothing recorded after that has run. Make a new [`Gpu`](crate::gpu::Gpu).
     #[error("the device was lost: {0}")]
     DeviceLost(String),
+    /// wgpu refused what was asked of the device, which is not lost.
+    #[error("the device refused {what}: {reason}")]
+    Device {
+        /// What was asked, as in `submitted commands`.
+        what: String,
+        /// wgpu's reason.
+        reason: String,
+    },
     /// A pipeline could not be made from a kernel.
     #[error("kernel {kernel}: {reason}")]
     Kernel {
@@ -115,7 +123,23 @@ pub enum Error {
         /// Its value in bytes.
         limit: u64,
     },
-    /// A foreign buffer cannot be adopted.
+    /// A kernel needs more than a limit of this device allows, other than sizes of bindings and buffers. Make the
+    /// device with [`Gpu::required_limits`](crate::gpu::Gpu::required_limits).
+    #[error(
+        "{what}: it needs a {limit_name} of {needed}, and this device was made with {limit}: \
+         Gpu::required_limits says what to ask for"
+    )]
+    DeviceLimit {
+        /// What needs it, as in `kernel adam`.
+        what: String,
+        /// The limit's name in wgpu.
+        limit_name: &'static str,
+        /// What is needed.
+        needed: u64,
+        /// What the device has.
+        limit: u64,
+    },
+    /// A foreign buffer cannot be adopted, or a buffer cannot be made, read or written.
     #[error("buffer for {what}: {reason}")]
     Buffer {
         /// What the buffer was for.

@@ -28,6 +28,7 @@ mod plan;
 pub(crate) mod resident;
 mod shape;
 mod template;
+mod whole;
 mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,7 @@ pub use input::{HostData, InputData};
 pub use options::{Mode, PlanOptions};
 pub use plan::Plan;
 pub use resident::{Resident, Rows};
+pub(crate) use whole::Whole;
 pub use workspace::Workspace;
 
 use self::ops::Op;
@@ -301,6 +303,14 @@ impl Graph {
 
     pub(crate) fn owns(&self, var: &Var) -> bool {
         Arc::ptr_eq(&self.nodes, &var.graph.nodes)
+    }
+
+    /// Refuses a variable of another graph, whose place among the nodes says nothing here.
+    pub(crate) fn check_owner(&self, name: &str, var: &Var) -> Result<(), Error> {
+        if self.owns(var) {
+            return Ok(());
+        }
+        Err(Error::Mismatch(format!("output {name}: it belongs to another graph")))
     }
 
     fn lock(&self) -> MutexGuard<'_, Nodes> {

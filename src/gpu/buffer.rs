@@ -36,7 +36,8 @@ impl<T: Pod> Buffer<T> {
     /// A buffer for kernels: storage, copied from and to. At least one element is allocated.
     ///
     /// # Errors
-    /// [`Error::Limit`] if it exceeds the device's `max_buffer_size`.
+    /// [`Error::Limit`] if it exceeds the device's `max_buffer_size`; [`Error::Buffer`] if the device has no memory
+    /// for it; [`Error::DeviceLost`].
     pub fn storage(gpu: &Gpu, label: &str, len: usize) -> Result<Self, Error> {
         use wgpu::BufferUsages as U;
         Self::with_usage(gpu, label, len, U::STORAGE | U::COPY_SRC | U::COPY_DST)
@@ -45,7 +46,7 @@ impl<T: Pod> Buffer<T> {
     /// A buffer of the given usages.
     ///
     /// # Errors
-    /// [`Error::Limit`] if it exceeds the device's `max_buffer_size`.
+    /// As [`Buffer::storage`]; [`Error::Buffer`] for usages that do not go together.
     pub fn with_usage(gpu: &Gpu, label: &str, len: usize, usage: wgpu::BufferUsages) -> Result<Self, Error> {
         Self::create(gpu, label, len, usage, false)
     }
@@ -70,19 +71,18 @@ impl<T: Pod> Buffer<T> {
         if bytes > limit {
             return Err(Error::Limit { tensor: label.into(), bytes, limit_name: "max_buffer_size", limit });
         }
-        #[cfg(not(target_arch = "wasm32"))]
-        let scope = gpu.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let raw = gpu.device().create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size: bytes,
-            usage,
-            mapped_at_creation,
+        let made = gpu.caught(|| {
+            gpu.device().create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: bytes,
+                usage,
+                mapped_at_creation,
+            })
         });
-        // Native error scopes answer at once; a browser reports through the uncaptured-error handler.
-        #[cfg(not(target_arch = "wasm32"))]
-        if let Some(error) = pollster::block_on(scope.pop()) {
-            return Err(Error::Buffer { what: label.into(), reason: format!("{bytes} bytes: {error}") });
-        }
+        let refused = |error| Error::Buffer { what: label.into(), reason: format!("{bytes} bytes: {error}") };
+        let raw = made.map_err(|error| gpu.blame(error, refused))?;
+        // On a lost device wgpu makes a buffer that works for nothing, without a word.
+        gpu.probe()?;
         let tally = gpu.tally().clone();
         add(&tally.allocations, 1);
         add(&tally.live_bytes, bytes);
@@ -97,6 +97,11 @@ impl<T: Pod> Buffer<T> {
     /// Whether somebody else made it.
     pub(crate) fn is_foreign(&self) -> bool {
         !self.owned
+    }
+
+    /// Whether it is of this device.
+    pub(crate) fn is_of(&self, gpu: &Gpu) -> bool {
+        Arc::ptr_eq(&self.tally, gpu.tally())
     }
 
     /// Elements.
@@ -128,22 +133,23 @@ impl<T: Pod> Buffer<T> {
     /// Writes `data` at element `first`; it lands before the next submit.
     ///
     /// # Errors
-    /// [`Error::Length`] if it does not fit, or does not begin and end at multiples of 4 bytes.
+    /// [`Error::Length`] if it does not fit, or does not begin and end at multiples of 4 bytes;
+    /// [`Error::Mismatch`] for another device; [`Error::DeviceLost`]; [`Error::Buffer`] for a buffer that was destroyed
+    /// or has not the usage for it.
     pub fn write(&self, gpu: &Gpu, first: usize, data: &[T]) -> Result<(), Error> {
-        self.check_range("buffer write", first, data.len())?;
+        self.check_range(gpu, "buffer write", first, data.len())?;
         let (start, bytes) = (first * size_of::<T>(), size_of_val(data));
         if !start.is_multiple_of(4) || !bytes.is_multiple_of(4) {
             let what = format!("buffer write of {bytes} bytes at byte {start}, in multiples of 4 bytes");
             return Err(Error::Length { what, expected: data.len().next_multiple_of(4), got: data.len() });
         }
-        gpu.write(&self.raw, (first * size_of::<T>()) as u64, bytemuck::cast_slice(data));
-        Ok(())
+        gpu.write(&self.raw, (first * size_of::<T>()) as u64, bytemuck::cast_slice(data))
     }
 
     /// Waits for the device and reads `len` elements from `first` on.
     ///
     /// # Errors
-    /// [`Error::Length`] outside the buffer, [`Error::DeviceLost`].
+    /// [`Error::Length`] outside the buffer; [`Error::Mismatch`] for another device; [`Error::DeviceLost`].
     pub fn read(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<T>, Error> {
         let words = self.begin_read(gpu, first, len)?.wait(gpu)?;
         Ok(self.elements(&words, first, len))
@@ -158,7 +164,10 @@ impl<T: Pod> Buffer<T> {
         Ok(self.elements(&words, first, len))
     }
 
-    fn check_range(&self, what: &str, first: usize, len: usize) -> Result<(), Error> {
+    fn check_range(&self, gpu: &Gpu, what: &str, first: usize, len: usize) -> Result<(), Error> {
+        if !self.is_of(gpu) {
+            return Err(Error::Mismatch(format!("{what}: the buffer belongs to another device")));
+        }
         if first.checked_add(len).is_some_and(|end| end <= self.len) {
             return Ok(());
         }
@@ -168,7 +177,7 @@ impl<T: Pod> Buffer<T> {
 
     // Copies move whole words; T may be smaller.
     fn begin_read(&self, gpu: &Gpu, first: usize, len: usize) -> Result<PendingRead, Error> {
-        self.check_range("buffer read", first, len)?;
+        self.check_range(gpu, "buffer read", first, len)?;
         let (start, end) = (first * size_of::<T>(), (first + len) * size_of::<T>());
         let low = start / 4 * 4;
         PendingRead::begin(gpu, &self.raw, low as u64, (end - low).next_multiple_of(4))

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::counters::{Tally, add};
+use super::fault::Fault;
 use super::{Counters, GpuOptions, Kernel, KernelSource, adapter};
 use crate::Error;
 
@@ -19,7 +20,7 @@ struct Inner {
     class: KernelClass,
     tally: Arc<Tally>,
     kernels: Mutex<HashMap<KernelSource, Arc<Kernel>>>,
-    fault: Arc<Mutex<Option<String>>>,
+    fault: Arc<Fault>,
 }
 
 /// Which of two kernels of one operation to use where there are two.
@@ -81,15 +82,24 @@ impl Gpu {
         // Only on a device of our own: a host's device reports to the host.
         let (on_error, on_loss) = (gpu.inner.fault.clone(), gpu.inner.fault.clone());
         gpu.device()
-            .on_uncaptured_error(Arc::new(move |error: wgpu::Error| note(&on_error, error.to_string())));
-        gpu.device().set_device_lost_callback(move |_, message| note(&on_loss, message));
+            .on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error.note(error.to_string())));
+        gpu.device().set_device_lost_callback(move |reason, message| on_loss.note_loss(reason, &message));
         Ok(gpu)
     }
 
     /// Lives beside somebody else's wgpu, on the host's device and queue.
     ///
     /// Ask for [`Gpu::required_limits`] and those of [`Gpu::optional_features`] that the adapter has when
-    /// making the device; with less it works in smaller windows and with plainer kernels.
+    /// making the device. With smaller buffers and bindings it works in smaller windows, and with fewer features on
+    /// plainer kernels; a kernel that needs more than the device's other limits allow, as most do of
+    /// `Limits::downlevel_webgl2_defaults`, is refused with [`Error::DeviceLimit`] by what is built of it.
+    ///
+    /// Clone what this returns rather than call it twice: what was made through one is another device's to the other,
+    /// since wgpu cannot tell devices of two instances apart.
+    ///
+    /// The host's handler of uncaptured errors and its callback for a lost device stay as they are, and are not
+    /// called for what is done here: that is returned. A lost device is noticed by the first call that needs it,
+    /// as [`Error::DeviceLost`]; why it was lost, wgpu tells only the host's callback.
     pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self::with_choice(adapter, device, queue, KernelChoice::Auto)
     }
@@ -114,6 +124,9 @@ impl Gpu {
     }
 
     /// The limits to ask for: WebGPU's defaults with the adapter's own sizes of bindings and buffers.
+    ///
+    /// Beyond those sizes kernels need at most 8 storage buffers a stage, 8 dynamic uniform buffers a layout, 256
+    /// invocations and 16 KiB of memory a workgroup, and 65,535 workgroups a dimension.
     pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
         let offered = adapter.limits();
         // Some drivers offer less than 2 GiB a binding and none offers more than fits a signed 32-bit size.
@@ -163,27 +176,28 @@ impl Gpu {
         &self.inner.tally
     }
 
-    /// Whether two handles share one device.
+    /// Whether two handles share one device and all that is made on it, as clones do.
     pub fn is_same(&self, other: &Gpu) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// Whether the device was lost or reported an error that nobody caught.
+    /// Whether the device was lost, asked of it by making a small buffer, or has reported an error that nobody caught.
     ///
-    /// A host's device reports to the host, so for [`Gpu::from_wgpu`] this knows only what a wait has shown.
+    /// A host's device reports errors to the host, so for [`Gpu::from_wgpu`] it is only whether it was lost.
     pub fn is_lost(&self) -> bool {
-        self.check().is_err()
+        self.probe().is_err()
     }
 
-    /// Refuses once the device was lost or has reported an error that nobody caught.
+    /// Refuses once the device is known to be lost or has reported an error that nobody caught. Asks nobody.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn check(&self) -> Result<(), Error> {
-        match &*self.inner.fault.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(reason) => Err(Error::DeviceLost(reason.clone())),
-            None => Ok(()),
-        }
+        self.inner.fault.check()
+    }
+
+    pub(super) fn fault(&self) -> &Fault {
+        &self.inner.fault
     }
 
     /// A new command encoder.
@@ -194,11 +208,16 @@ impl Gpu {
     /// Submits one encoder's commands.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`].
+    /// [`Error::DeviceLost`], also where wgpu drops the commands of a lost device without a word;
+    /// [`Error::Device`] for commands that wgpu refuses, as those of an encoder of another device.
     pub fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<wgpu::SubmissionIndex, Error> {
         self.check()?;
+        let submitted = self.caught(|| self.queue().submit([encoder.finish()]));
+        let refused = |reason| Error::Device { what: "submitted commands".into(), reason };
+        let index = submitted.map_err(|reason| self.blame(reason, refused))?;
+        self.accepted(&index)?;
         add(&self.inner.tally.submits, 1);
-        Ok(self.queue().submit([encoder.finish()]))
+        Ok(index)
     }
 
     /// Waits until everything submitted so far is done.
@@ -206,40 +225,50 @@ impl Gpu {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn wait(&self) -> Result<(), Error> {
-        if let Err(error) = self.device().poll(wgpu::PollType::wait_indefinitely()) {
-            note(&self.inner.fault, error.to_string());
+        self.poll(wgpu::PollType::wait_indefinitely())?;
+        self.probe()
+    }
+
+    /// Polls, and refuses once the device is known to be lost. Of a host's device it is the result that says so.
+    pub(crate) fn poll(&self, poll: wgpu::PollType) -> Result<(), Error> {
+        if let Err(error) = self.polled(poll)? {
+            self.fault().note(error.to_string());
         }
         self.check()
     }
 
     /// Writes bytes (offset and length multiples of 4) that land before the next submit.
-    pub(crate) fn write(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        add(&self.inner.tally.uploads, 1);
-        add(&self.inner.tally.upload_bytes, bytes.len() as u64);
-        self.queue().write_buffer(buffer, offset, bytes);
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`]; [`Error::Buffer`] for a buffer that was destroyed or cannot be written.
+    pub(crate) fn write(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.write_with(buffer, offset, bytes.len() as u64, |view| view.copy_from_slice(bytes))
     }
 
-    /// Writes `bytes` bytes that `fill` puts into the staging memory itself, which saves a copy.
+    /// Writes `bytes` bytes from `offset` on that `fill` puts into the staging memory itself, which saves a copy.
+    ///
+    /// # Errors
+    /// As [`Gpu::write`].
     pub(crate) fn write_with(
         &self,
         buffer: &wgpu::Buffer,
+        offset: u64,
         bytes: u64,
         fill: impl FnOnce(&mut wgpu::QueueWriteBufferView),
     ) -> Result<(), Error> {
         let Some(size) = std::num::NonZeroU64::new(bytes) else { return Ok(()) };
-        let lost = || Error::DeviceLost("no staging memory for an upload".into());
-        let mut view = self.queue().write_buffer_with(buffer, 0, size).ok_or_else(lost)?;
-        fill(&mut view);
+        let written = self.caught(|| {
+            // The memory is written as the view is dropped.
+            self.queue().write_buffer_with(buffer, offset, size).map(|mut view| fill(&mut view)).is_some()
+        });
+        let refused = |reason| Error::Buffer { what: format!("an upload of {bytes} bytes"), reason };
+        match written {
+            Ok(true) => {}
+            Ok(false) => return Err(self.blame("it has no memory for it".into(), refused)),
+            Err(reason) => return Err(self.blame(reason, refused)),
+        }
         add(&self.inner.tally.uploads, 1);
         add(&self.inner.tally.upload_bytes, bytes);
         Ok(())
     }
-}
-
-/// Keeps the first fault: later ones follow from it.
-fn note(fault: &Mutex<Option<String>>, reason: String) {
-    fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
 }

@@ -115,7 +115,8 @@ impl Gpu {
     /// The kernel of this source, made once and kept.
     ///
     /// # Errors
-    /// [`Error::Kernel`] with the compiler's words; [`Error::DeviceLost`] if the driver gave up on it.
+    /// [`Error::Kernel`] with the compiler's words; [`Error::DeviceLimit`] if it binds or holds more than the device
+    /// allows; [`Error::DeviceLost`], also if the driver gave up on it.
     pub fn kernel(&self, source: &KernelSource) -> Result<Arc<Kernel>, Error> {
         let mut kernels = self.kernels();
         if let Some(kernel) = kernels.get(source) {
@@ -127,38 +128,38 @@ impl Gpu {
     }
 
     fn create_kernel(&self, source: &KernelSource) -> Result<Kernel, Error> {
+        self.check()?;
+        self.check_limits(source)?;
         let device = self.device();
         let name = Some(source.name.as_str());
-        #[cfg(not(target_arch = "wasm32"))]
-        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: name,
-            source: wgpu::ShaderSource::Wgsl(source.wgsl.clone()),
+        let made = self.caught(|| {
+            let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: name,
+                source: wgpu::ShaderSource::Wgsl(source.wgsl.clone()),
+            });
+            let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: name,
+                entries: &layout_entries(&source.bindings),
+            });
+            let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: name,
+                bind_group_layouts: &[Some(&layout)],
+                immediate_size: 0,
+            });
+            let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: name,
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions::default(),
+                cache: None,
+            });
+            (layout, pipeline)
         });
-        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: name,
-            entries: &layout_entries(&source.bindings),
-        });
-        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: name,
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: name,
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            cache: None,
-        });
-        let failed = |reason: String| Error::Kernel { kernel: source.name.clone(), reason };
-        // Native error scopes answer at once; a browser reports through the uncaptured-error handler.
-        #[cfg(not(target_arch = "wasm32"))]
-        if let Some(error) = pollster::block_on(scope.pop()) {
-            return Err(failed(error.to_string()));
-        }
-        self.check().map_err(|e| failed(e.to_string()))?;
+        let failed = |reason| Error::Kernel { kernel: source.name.clone(), reason };
+        let (layout, pipeline) = made.map_err(|reason| self.blame(reason, failed))?;
+        // The driver may give up on a kernel, and wgpu is silent then.
+        self.probe()?;
         add(&self.tally().pipelines, 1);
         Ok(Kernel { name: source.name.clone(), pipeline, layout, bindings: source.bindings.clone() })
     }
@@ -166,10 +167,15 @@ impl Gpu {
     /// A bind group of `kernel` over `regions`, one for each of its bindings.
     ///
     /// # Errors
-    /// [`Error::Limit`] if a storage region exceeds the device's binding size, with the kernel's name.
+    /// [`Error::Limit`] if a storage region exceeds the device's binding size, with the kernel's name;
+    /// [`Error::Length`] for another number of regions; [`Error::Kernel`] for a region that lies outside its buffer,
+    /// at a place that cannot be bound, or in a buffer without the usage for it; [`Error::DeviceLost`].
     pub fn bind_group(&self, kernel: &Kernel, regions: &[Region<'_>]) -> Result<wgpu::BindGroup, Error> {
         let limits = self.device().limits();
-        assert_eq!(kernel.bindings.len(), regions.len(), "{}: bindings", kernel.name);
+        if kernel.bindings.len() != regions.len() {
+            let what = format!("regions of kernel {}", kernel.name);
+            return Err(Error::Length { what, expected: kernel.bindings.len(), got: regions.len() });
+        }
         for (kind, region) in kernel.bindings.iter().zip(regions) {
             let (limit_name, limit) = match kind {
                 Binding::Uniform { .. } => {
@@ -197,11 +203,16 @@ impl Gpu {
                 }),
             })
             .collect();
+        let made = self.caught(|| {
+            self.device().create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(&kernel.name),
+                layout: &kernel.layout,
+                entries: &entries,
+            })
+        });
+        let refused = |reason| Error::Kernel { kernel: kernel.name.clone(), reason };
+        let group = made.map_err(|reason| self.blame(reason, refused))?;
         add(&self.tally().bind_groups, 1);
-        Ok(self.device().create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(&kernel.name),
-            layout: &kernel.layout,
-            entries: &entries,
-        }))
+        Ok(group)
     }
 }

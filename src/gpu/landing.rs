@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::counters::add;
-use super::readback::{FAILED, PENDING, READY, arrived, lost, take_mapped};
+use super::readback::{PENDING, READY, arrived, failed, map, take_mapped};
 use super::{Buffer, Gpu};
 use crate::Error;
 
@@ -11,6 +11,7 @@ const IDLE: u8 = 3;
 /// Memory for a result that the host waits for again and again.
 #[derive(Debug)]
 pub(crate) struct Landing {
+    gpu: Gpu,
     buffer: Buffer<u8>,
     state: Arc<AtomicU8>,
 }
@@ -20,13 +21,14 @@ impl Landing {
     pub(crate) fn new(gpu: &Gpu, bytes: usize) -> Result<Self, Error> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let buffer = Buffer::with_usage(gpu, "landing", bytes, usage)?;
-        Ok(Self { buffer, state: Arc::new(AtomicU8::new(IDLE)) })
+        Ok(Self { gpu: gpu.clone(), buffer, state: Arc::new(AtomicU8::new(IDLE)) })
     }
 
     /// Where the copies of a result go that is recorded next. A result that was never read is dropped.
     pub(crate) fn target(&mut self) -> &wgpu::Buffer {
         if self.state.load(Ordering::Acquire) != IDLE {
-            self.buffer.raw().unmap();
+            // One whose mapping has failed is not mapped, which wgpu refuses.
+            let _ = self.gpu.caught(|| self.buffer.raw().unmap());
             self.state = Arc::new(AtomicU8::new(IDLE));
         }
         self.buffer.raw()
@@ -35,21 +37,18 @@ impl Landing {
     /// Reads the first `bytes` bytes once the copies were submitted; where `blocking` is set it never suspends.
     pub(crate) async fn read(&mut self, gpu: &Gpu, bytes: usize, blocking: bool) -> Result<Vec<u8>, Error> {
         add(&gpu.tally().read_backs, 1);
-        let (raw, writer) = (self.buffer.raw(), self.state.clone());
-        writer.store(PENDING, Ordering::Release);
-        raw.map_async(wgpu::MapMode::Read, 0..bytes as u64, move |result| {
-            writer.store(if result.is_ok() { READY } else { FAILED }, Ordering::Release);
-        });
+        self.state.store(PENDING, Ordering::Release);
+        map(gpu, self.buffer.raw(), bytes as u64, &self.state);
         if blocking {
-            gpu.wait()?;
+            gpu.poll(wgpu::PollType::wait_indefinitely())?;
         } else {
             arrived(gpu, &self.state).await;
         }
         if self.state.load(Ordering::Acquire) != READY {
-            return Err(gpu.check().err().unwrap_or_else(|| lost("a read-back failed")));
+            return Err(failed(gpu));
         }
-        let data = take_mapped(raw, bytes as u64)?;
+        let data = take_mapped(gpu, self.buffer.raw(), bytes as u64);
         self.state.store(IDLE, Ordering::Release);
-        Ok(data)
+        data
     }
 }

@@ -18,6 +18,8 @@ pub(super) const FAILED: u8 = 2;
 /// arrived, in order, without waiting.
 #[derive(Debug)]
 pub struct ReadRing {
+    gpu: Gpu,
+    slot_bytes: usize,
     free: Vec<Buffer<u8>>,
     recorded: VecDeque<Slot>,
     flying: VecDeque<Slot>,
@@ -41,11 +43,17 @@ impl ReadRing {
     /// # Errors
     /// [`Error::Limit`] if the device cannot hold it.
     pub fn new(gpu: &Gpu, slots: usize) -> Result<Self, Error> {
+        Self::with_slot_bytes(gpu, slots, Self::SLOT_BYTES)
+    }
+
+    /// A ring of `slots` slots of `slot_bytes` bytes.
+    pub(crate) fn with_slot_bytes(gpu: &Gpu, slots: usize, slot_bytes: usize) -> Result<Self, Error> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let free = (0..slots)
-            .map(|_| Buffer::with_usage(gpu, "read ring", Self::SLOT_BYTES, usage))
+            .map(|_| Buffer::with_usage(gpu, "read ring", slot_bytes, usage))
             .collect::<Result<_, _>>()?;
-        Ok(Self { free, recorded: VecDeque::new(), flying: VecDeque::new(), slots })
+        let (recorded, flying) = (VecDeque::new(), VecDeque::new());
+        Ok(Self { gpu: gpu.clone(), slot_bytes, free, recorded, flying, slots })
     }
 
     /// Whether every slot is in use.
@@ -61,18 +69,22 @@ impl ReadRing {
     /// Records copies of the first `bytes` bytes of each source, one after the other, into the next slot.
     ///
     /// # Errors
-    /// [`Error::RingFull`]; [`Error::Length`] if the sources need more than a slot.
+    /// [`Error::RingFull`]; [`Error::Length`] if the sources need more than a slot; [`Error::Mismatch`] for a recorder
+    /// of another device.
     pub fn record(
         &mut self,
         recorder: &mut Recorder<'_>,
         tag: u64,
         sources: &[(&wgpu::Buffer, u64)],
     ) -> Result<(), Error> {
+        if !recorder.gpu().is_same(&self.gpu) {
+            return Err(Error::Mismatch("this recorder records for another device".into()));
+        }
         let total: u64 = sources.iter().map(|(_, bytes)| bytes).sum();
-        if total > Self::SLOT_BYTES as u64 {
+        if total > self.slot_bytes as u64 {
             return Err(Error::Length {
                 what: "read-back slot".into(),
-                expected: Self::SLOT_BYTES,
+                expected: self.slot_bytes,
                 got: usize::try_from(total).unwrap_or(usize::MAX),
             });
         }
@@ -95,10 +107,7 @@ impl ReadRing {
     /// Says that everything recorded so far was submitted, and asks for it.
     pub fn submitted(&mut self) {
         for slot in self.recorded.drain(..) {
-            let state = slot.state.clone();
-            slot.buffer.raw().map_async(wgpu::MapMode::Read, 0..slot.bytes, move |result| {
-                state.store(if result.is_ok() { READY } else { FAILED }, Ordering::Release);
-            });
+            map(&self.gpu, slot.buffer.raw(), slot.bytes, &slot.state);
             self.flying.push_back(slot);
         }
     }
@@ -137,14 +146,30 @@ impl ReadRing {
     pub fn poll(&mut self, gpu: &Gpu) -> Result<Option<(u64, Vec<u8>)>, Error> {
         let Some(slot) = self.flying.front() else { return Ok(None) };
         match slot.state.load(Ordering::Acquire) {
-            PENDING => return gpu.check().map(|()| None),
-            FAILED => return Err(gpu.check().err().unwrap_or_else(|| lost("a read-back failed"))),
-            _ => {}
+            PENDING => gpu.check().map(|()| None),
+            state => {
+                let slot = self.flying.pop_front().expect("there is a front");
+                let taken = if state == READY {
+                    take_mapped(gpu, slot.buffer.raw(), slot.bytes)
+                } else {
+                    Err(failed(gpu))
+                };
+                // The slot is free again also where its result is not to be had.
+                self.free.push(slot.buffer);
+                Ok(Some((slot.tag, taken?)))
+            }
         }
-        let slot = self.flying.pop_front().expect("there is a front");
-        let bytes = take_mapped(slot.buffer.raw(), slot.bytes)?;
-        self.free.push(slot.buffer);
-        Ok(Some((slot.tag, bytes)))
+    }
+
+    /// Waits for all results and drops them, and what was recorded and not submitted.
+    pub(crate) fn clear(&mut self) {
+        self.abandoned();
+        let gpu = self.gpu.clone();
+        while let before @ 1.. = self.flying.len() {
+            if self.read_next(&gpu).is_err() && self.flying.len() == before {
+                return;
+            }
+        }
     }
 
     /// The oldest result, waited for; `None` if nothing is in flight.
@@ -155,21 +180,39 @@ impl ReadRing {
         let Some(slot) = self.flying.front() else { return Ok(None) };
         while slot.state.load(Ordering::Acquire) == PENDING {
             add(&gpu.tally().read_backs, 1);
-            gpu.wait()?;
+            gpu.poll(wgpu::PollType::wait_indefinitely())?;
         }
         self.poll(gpu)
     }
 }
 
-pub(super) fn lost(reason: &str) -> Error {
-    Error::DeviceLost(reason.into())
+/// The error of a mapping that has failed.
+pub(super) fn failed(gpu: &Gpu) -> Error {
+    gpu.blame("it could not be mapped".into(), refused)
+}
+
+fn refused(reason: String) -> Error {
+    Error::Device { what: "a read-back".into(), reason }
+}
+
+/// Asks for the first `bytes` bytes of a buffer; `state` tells when they are there.
+pub(super) fn map(gpu: &Gpu, buffer: &wgpu::Buffer, bytes: u64, state: &Arc<AtomicU8>) {
+    let writer = state.clone();
+    let asked = gpu.caught(|| {
+        buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
+            writer.store(if result.is_ok() { READY } else { FAILED }, Ordering::Release);
+        });
+    });
+    if asked.is_err() {
+        state.store(FAILED, Ordering::Release);
+    }
 }
 
 /// Until a mapping is no longer pending, without blocking.
 pub(super) async fn arrived(gpu: &Gpu, state: &AtomicU8) {
     poll_fn(|context| {
-        let polled = gpu.device().poll(wgpu::PollType::Poll);
-        if state.load(Ordering::Acquire) != PENDING || polled.is_err() {
+        let polled = gpu.polled(wgpu::PollType::Poll);
+        if state.load(Ordering::Acquire) != PENDING || !matches!(polled, Ok(Ok(_))) {
             return Poll::Ready(());
         }
         context.waker().wake_by_ref();
@@ -178,10 +221,13 @@ pub(super) async fn arrived(gpu: &Gpu, state: &AtomicU8) {
     .await;
 }
 
-pub(super) fn take_mapped(buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
-    let data = buffer.get_mapped_range(0..bytes).map_err(|e| lost(&e.to_string()))?.to_vec();
-    buffer.unmap();
-    Ok(data)
+pub(super) fn take_mapped(gpu: &Gpu, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
+    let data = gpu.caught(|| {
+        let data = buffer.get_mapped_range(0..bytes).map(|range| range.to_vec());
+        buffer.unmap();
+        data.map_err(|error| error.to_string())
+    });
+    data.flatten().map_err(|reason| gpu.blame(reason, refused))
 }
 
 /// A copy on its way to the host.
@@ -194,9 +240,9 @@ pub(super) struct PendingRead {
 impl PendingRead {
     /// Submits a copy of `bytes` bytes (offset and size multiples of 4) behind all work so far.
     pub(super) fn begin(gpu: &Gpu, source: &wgpu::Buffer, offset: u64, bytes: usize) -> Result<Self, Error> {
-        gpu.check()?;
         let state = Arc::new(AtomicU8::new(if bytes == 0 { READY } else { PENDING }));
         if bytes == 0 {
+            gpu.probe()?;
             return Ok(Self { staging: None, state });
         }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
@@ -205,17 +251,14 @@ impl PendingRead {
         encoder.copy_buffer_to_buffer(source, offset, staging.raw(), 0, bytes as u64);
         gpu.submit(encoder)?;
         add(&gpu.tally().read_backs, 1);
-        let writer = state.clone();
-        staging.raw().map_async(wgpu::MapMode::Read, 0..bytes as u64, move |result| {
-            writer.store(if result.is_ok() { READY } else { FAILED }, Ordering::Release);
-        });
+        map(gpu, staging.raw(), bytes as u64, &state);
         Ok(Self { staging: Some(staging), state })
     }
 
     /// Waits by blocking.
     pub(super) fn wait(self, gpu: &Gpu) -> Result<Vec<u8>, Error> {
         if self.staging.is_some() {
-            gpu.wait()?;
+            gpu.poll(wgpu::PollType::wait_indefinitely())?;
         }
         self.finish(gpu)
     }
@@ -228,8 +271,8 @@ impl PendingRead {
 
     fn finish(self, gpu: &Gpu) -> Result<Vec<u8>, Error> {
         if self.state.load(Ordering::Acquire) != READY {
-            return Err(gpu.check().err().unwrap_or_else(|| lost("a read-back failed")));
+            return Err(failed(gpu));
         }
-        self.staging.map_or(Ok(Vec::new()), |staging| take_mapped(staging.raw(), staging.len() as u64))
+        self.staging.map_or(Ok(Vec::new()), |staging| take_mapped(gpu, staging.raw(), staging.len() as u64))
     }
 }

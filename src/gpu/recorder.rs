@@ -12,7 +12,8 @@ pub struct Recorder<'e> {
 }
 
 impl<'e> Recorder<'e> {
-    /// A recorder into `encoder`, which must belong to the same device.
+    /// A recorder into `encoder`, which must be one of the same device: wgpu does not say whose an encoder is, and
+    /// panics, or spoils the commands, where a kernel meets one of another device.
     pub fn new(gpu: &Gpu, encoder: &'e mut wgpu::CommandEncoder) -> Self {
         Self { pass: None, encoder, gpu: gpu.clone() }
     }
@@ -68,7 +69,7 @@ impl<'e> Recorder<'e> {
 /// assert!(x <= 65_535 && x * y >= 65_536);
 /// ```
 pub fn grid(workgroups: usize) -> [u32; 3] {
-    const MOST: usize = 65_535;
+    const MOST: usize = super::needs::MOST_WORKGROUPS as usize;
     let y = workgroups.div_ceil(MOST).max(1);
     let x = workgroups.div_ceil(y);
     assert!(y <= MOST, "a dispatch of {workgroups} workgroups exceeds two dimensions of 65,535");

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::{Buffer, Gpu};
 use crate::Error;
@@ -12,32 +13,75 @@ use crate::Error;
 pub struct UniformRing {
     buffer: Buffer<u8>,
     slot_bytes: usize,
-    taken: Vec<bool>,
-    id: Arc<()>,
+    slots: Arc<Slots>,
+    /// Whether somebody asks for tickets that were dropped, before their slots are free.
+    watched: bool,
+}
+
+/// The state of each slot, which tickets share: they may be dropped anywhere, and after their ring.
+#[derive(Debug)]
+struct Slots(Vec<AtomicU8>);
+
+const FREE: u8 = 0;
+const TAKEN: u8 = 1;
+/// Its ticket was dropped.
+const DROPPED: u8 = 2;
+
+impl Slots {
+    fn is(&self, slot: usize, state: u8) -> bool {
+        self.0[slot].load(Ordering::Acquire) == state
+    }
+
+    fn set(&self, slot: usize, state: u8) {
+        self.0[slot].store(state, Ordering::Release);
+    }
+
+    /// Goes from one state to another, and says whether it was in that one.
+    fn pass(&self, slot: usize, from: u8, to: u8) -> bool {
+        self.0[slot].compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
 }
 
 /// A slot held by a recorded step. Give it back once the commands were submitted.
+///
+/// Dropping it says that the commands will never be submitted, as giving it back as abandoned does: so an error
+/// between recording and submitting, or a panic, keeps no slot. Do not drop it before the commands are submitted if
+/// they will be: the next step may overwrite what they read.
 #[derive(Debug)]
-#[must_use = "the slot stays taken until the ticket is given back after the submit"]
+#[must_use = "give the ticket back after the submit: to drop it says that the commands were not submitted"]
 pub struct Ticket {
-    ring: Arc<()>,
+    slots: Arc<Slots>,
     slot: usize,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // Nothing to do for one that was given back.
+        self.slots.pass(self.slot, TAKEN, DROPPED);
+    }
 }
 
 /// What a ticket holds, to know it again.
 #[derive(Debug)]
 pub(crate) struct Held {
-    ring: Arc<()>,
+    slots: Arc<Slots>,
     slot: usize,
+}
+
+impl Held {
+    /// Whether the ticket was dropped.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.slots.is(self.slot, DROPPED)
+    }
 }
 
 impl Ticket {
     pub(crate) fn held(&self) -> Held {
-        Held { ring: self.ring.clone(), slot: self.slot }
+        Held { slots: self.slots.clone(), slot: self.slot }
     }
 
     pub(crate) fn holds(&self, held: &Held) -> bool {
-        Arc::ptr_eq(&self.ring, &held.ring) && self.slot == held.slot
+        Arc::ptr_eq(&self.slots, &held.slots) && self.slot == held.slot
     }
 }
 
@@ -52,7 +96,8 @@ impl UniformRing {
         use wgpu::BufferUsages as U;
         let usage = U::UNIFORM | U::STORAGE | U::COPY_DST;
         let buffer = Buffer::with_usage(gpu, label, slot_bytes * slots, usage)?;
-        Ok(Self { buffer, slot_bytes, taken: vec![false; slots], id: Arc::default() })
+        let slots = Arc::new(Slots((0..slots).map(|_| AtomicU8::new(FREE)).collect()));
+        Ok(Self { buffer, slot_bytes, slots, watched: false })
     }
 
     /// Dynamic offsets are multiples of this on every device.
@@ -83,11 +128,16 @@ impl UniformRing {
     }
 
     fn free(&self) -> Result<usize, Error> {
-        self.taken.iter().position(|taken| !taken).ok_or(Error::RingFull {
+        let slots = self.slots.0.len();
+        (0..slots).find(|&slot| self.is_free(slot)).ok_or(Error::RingFull {
             ring: "uniform",
-            slots: self.taken.len(),
+            slots,
             advice: "submit the recorded steps and give their tickets back",
         })
+    }
+
+    fn is_free(&self, slot: usize) -> bool {
+        self.slots.is(slot, FREE) || (!self.watched && self.slots.is(slot, DROPPED))
     }
 
     /// Takes a free slot and uploads `bytes` into it in one write; returns its first byte.
@@ -105,33 +155,46 @@ impl UniformRing {
         }
         let offset = slot * self.slot_bytes;
         self.buffer.write(gpu, offset, bytes)?;
-        self.taken[slot] = true;
+        self.slots.set(slot, TAKEN);
         Ok((
-            Ticket { ring: self.id.clone(), slot },
+            Ticket { slots: self.slots.clone(), slot },
             u32::try_from(offset).expect("a ring of uniforms is small"),
         ))
     }
 
     /// Whether no slot is taken.
     pub fn is_idle(&self) -> bool {
-        !self.taken.contains(&true)
+        (0..self.slots.0.len()).all(|slot| self.is_free(slot))
     }
 
     /// Whether a ticket is this ring's.
     pub fn gave(&self, ticket: &Ticket) -> bool {
-        Arc::ptr_eq(&ticket.ring, &self.id)
+        Arc::ptr_eq(&ticket.slots, &self.slots)
     }
 
-    /// Frees the slot of a step whose commands were submitted.
+    /// The same ring, in which a slot whose ticket was dropped is free only once [`UniformRing::dropped`] has told.
+    pub(crate) fn watched(self) -> Self {
+        Self { watched: true, ..self }
+    }
+
+    /// A ticket that was dropped, if there is one, made anew; of `first` if that is one.
+    pub(crate) fn dropped(&mut self, first: Option<&Held>) -> Option<Ticket> {
+        let mine = first.filter(|held| Arc::ptr_eq(&held.slots, &self.slots)).map(|held| held.slot);
+        let mut slots = mine.into_iter().chain(0..self.slots.0.len());
+        let slot = slots.find(|&slot| self.slots.pass(slot, DROPPED, TAKEN))?;
+        Some(Ticket { slots: self.slots.clone(), slot })
+    }
+
+    /// Frees the slot of a step whose commands were submitted, or never will be.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] if the ticket is another ring's.
+    /// [`Error::Mismatch`] if the ticket is another ring's, which is dropped then.
     #[expect(clippy::needless_pass_by_value, reason = "a ticket is given back, not shown")]
     pub fn submitted(&mut self, ticket: Ticket) -> Result<(), Error> {
         if !self.gave(&ticket) {
             return Err(Error::Mismatch("this ticket was given out by another optimizer".into()));
         }
-        self.taken[ticket.slot] = false;
+        self.slots.set(ticket.slot, FREE);
         Ok(())
     }
 }

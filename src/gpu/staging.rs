@@ -29,6 +29,13 @@ struct Piece {
     state: Arc<AtomicU8>,
 }
 
+impl Piece {
+    fn new(gpu: &Gpu, bytes: usize) -> Result<Self, Error> {
+        let buffer = Buffer::mapped(gpu, "staging", bytes)?;
+        Ok(Self { buffer, state: Arc::new(AtomicU8::new(MAPPED)) })
+    }
+}
+
 impl Staging {
     /// For `slots` steps on their way.
     pub(crate) fn new(gpu: &Gpu, slots: usize) -> Self {
@@ -39,9 +46,14 @@ impl Staging {
     pub(crate) fn turn(&mut self) {
         for piece in &self.slots[self.current][..self.used] {
             let state = piece.state.clone();
-            piece.buffer.raw().map_async(wgpu::MapMode::Write, .., move |result| {
-                state.store(if result.is_ok() { MAPPED } else { FAILED }, Ordering::Release);
+            let asked = self.gpu.caught(|| {
+                piece.buffer.raw().map_async(wgpu::MapMode::Write, .., move |result| {
+                    state.store(if result.is_ok() { MAPPED } else { FAILED }, Ordering::Release);
+                });
             });
+            if asked.is_err() {
+                piece.state.store(FAILED, Ordering::Release);
+            }
         }
         self.current = (self.current + 1) % self.slots.len();
         self.used = 0;
@@ -50,7 +62,7 @@ impl Staging {
     /// Records that `bytes`, a multiple of 4 of them, land at the start of `target`.
     ///
     /// # Errors
-    /// [`Error::Limit`], [`Error::DeviceLost`].
+    /// [`Error::Limit`], [`Error::Buffer`], [`Error::DeviceLost`].
     pub(crate) fn write(
         &mut self,
         recorder: &mut Recorder<'_>,
@@ -65,25 +77,28 @@ impl Staging {
             // For all slots at once, so that nothing is made later for steps of this size.
             for slot in &mut self.slots {
                 slot.truncate(place);
-                slot.push(Piece {
-                    buffer: Buffer::mapped(&self.gpu, "staging", bytes.len())?,
-                    state: Arc::new(AtomicU8::new(MAPPED)),
-                });
+                slot.push(Piece::new(&self.gpu, bytes.len())?);
             }
         }
         let piece = &self.slots[self.current][place];
         while piece.state.load(Ordering::Acquire) == IN_USE {
-            self.gpu.wait()?;
+            self.gpu.poll(wgpu::PollType::wait_indefinitely())?;
         }
-        let lost = |reason: &str| Error::DeviceLost(format!("staging memory: {reason}"));
         if piece.state.load(Ordering::Acquire) == FAILED {
-            return Err(lost("it could not be mapped"));
+            self.slots[self.current][place] = Piece::new(&self.gpu, bytes.len())?;
         }
+        let piece = &self.slots[self.current][place];
         let (raw, len) = (piece.buffer.raw(), bytes.len() as u64);
-        let mut view = raw.get_mapped_range_mut(0..len).map_err(|e| lost(&e.to_string()))?;
-        view.copy_from_slice(bytes);
-        drop(view);
-        raw.unmap();
+        let filled = self.gpu.caught(|| {
+            let view = raw.get_mapped_range_mut(0..len).map(|mut view| view.copy_from_slice(bytes));
+            raw.unmap();
+            view.map_err(|error| error.to_string())
+        });
+        if let Err(reason) = filled.flatten() {
+            piece.state.store(FAILED, Ordering::Release);
+            let refused = |reason| Error::Device { what: "staging memory".into(), reason };
+            return Err(self.gpu.blame(reason, refused));
+        }
         piece.state.store(IN_USE, Ordering::Release);
         self.used += 1;
         recorder.copy(raw, 0, target, 0, len);

@@ -15,9 +15,7 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
     let root = options.root.iter().map(|root| ("loss".to_owned(), root));
     let mut outputs = Vec::new();
     for (name, var) in options.outputs.iter().map(|(name, var)| (name.clone(), var)).chain(root) {
-        if !graph.owns(var) {
-            return Err(Error::Mismatch(format!("output {name}: it belongs to another graph")));
-        }
+        graph.check_owner(&name, var)?;
         outputs.push((name, var.id()));
     }
     let is_output = |id| outputs.iter().any(|(_, output)| *output == id);

@@ -158,7 +158,7 @@ impl Input {
     }
 
     /// Refuses data that are not `samples` samples of this input's kind and shape.
-    pub(super) fn check(&self, data: InputData<'_>, samples: usize) -> Result<(), Error> {
+    pub(super) fn check(&self, gpu: &Gpu, data: InputData<'_>, samples: usize) -> Result<(), Error> {
         let of_kind = match data {
             InputData::F32(_) => !self.labels,
             InputData::Labels(_) => self.labels,
@@ -183,7 +183,7 @@ impl Input {
                     Err(Error::constant(name, format!("below {classes}"), labels[at]))
                 }
             },
-            InputData::Rows(rows) => rows.check(self),
+            InputData::Rows(rows) => rows.check(gpu, self),
         }
     }
 

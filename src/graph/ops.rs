@@ -39,6 +39,7 @@ pub(crate) use windows::Windows;
 
 use super::lower::Lowering;
 use super::shape::{Matrix, u};
+pub(crate) use super::whole::Joins;
 use crate::Error;
 use crate::gpu::KernelClass;
 
@@ -66,6 +67,17 @@ pub(crate) trait Op: Debug + Send + Sync {
 
     /// Emits the dispatches that send the gradient of node `id` to its inputs and parameters.
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error>;
+
+    /// What it makes of the samples of a batch, if it joins them.
+    fn joins(&self) -> Option<Joins> {
+        None
+    }
+
+    /// The scalar that it makes of scalars when nothing is trained, in f64; `None` if the host cannot compute it.
+    fn of_scalars(&self, inputs: &[f64]) -> Option<f64> {
+        let _ = inputs;
+        None
+    }
 
     /// Whether it is a relu, which may run in a neighbour's kernel.
     fn is_relu(&self) -> bool {

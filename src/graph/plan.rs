@@ -50,8 +50,9 @@ impl Graph {
     ///
     /// # Errors
     /// As [`Graph::check`]; [`Error::UnknownName`] or [`Error::Shape`] if the store lacks a parameter or has
-    /// it in another shape; [`Error::Limit`] if one tensor exceeds what the device can bind;
-    /// [`Error::Kernel`].
+    /// it in another shape; [`Error::Mismatch`] for a variable of another graph or a workspace of another device;
+    /// [`Error::Limit`] if one tensor exceeds what the device can bind; [`Error::DeviceLimit`], [`Error::Kernel`],
+    /// [`Error::DeviceLost`].
     pub fn compile(
         &self,
         params: &ParamStore,
@@ -138,9 +139,10 @@ impl Plan {
     /// Records the whole plan.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] if the store has grown since the plan was compiled; then nothing was recorded.
+    /// [`Error::Mismatch`] for a recorder of another device, or if the store has grown since the plan was compiled;
+    /// then nothing was recorded.
     pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
-        self.check()?;
+        self.check(recorder)?;
         if let Some((gate, seed)) = &self.loss_scale {
             let offset = std::mem::offset_of!(GateValues, loss_scale) as u64;
             recorder.copy(gate, offset, seed.raw(), 0, size_of::<f32>() as u64);
@@ -163,14 +165,17 @@ impl Plan {
         recorder: &mut Recorder<'_>,
         part: std::ops::Range<usize>,
     ) -> Result<(), Error> {
-        self.check()?;
+        self.check(recorder)?;
         for step in &self.steps[part] {
             recorder.dispatch(&step.kernel, &step.group, &[], step.grid);
         }
         Ok(())
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self, recorder: &Recorder<'_>) -> Result<(), Error> {
+        if !recorder.gpu().is_same(&self.gpu) {
+            return Err(Error::Mismatch("this recorder records for another device".into()));
+        }
         if self.outgrown.load(Ordering::Relaxed) {
             let reason = "a group was added to the parameters after this plan was compiled: compile it again";
             return Err(Error::Mismatch(reason.into()));
@@ -186,14 +191,11 @@ impl Plan {
     /// # Errors
     /// [`Error::UnknownName`]; [`Error::Length`]; [`Error::Constant`] for a label that names no class or a row
     /// that the set lacks; [`Error::Shape`] for a set of other samples; [`Error::Mismatch`] for labels where
-    /// numbers belong or the other way round.
+    /// numbers belong or the other way round, and for a set on another device; [`Error::DeviceLost`].
     pub fn write(&self, name: &str, data: &(impl HostData + ?Sized)) -> Result<(), Error> {
         let input = self.find_input(name)?;
-        input.check(data.data(), input.shape[0])?;
-        input.write(&self.gpu, data.data(), 0, &mut |buffer, bytes| {
-            self.gpu.write(buffer, 0, bytes);
-            Ok(())
-        })
+        input.check(&self.gpu, data.data(), input.shape[0])?;
+        input.write(&self.gpu, data.data(), 0, &mut |buffer, bytes| self.gpu.write(buffer, 0, bytes))
     }
 
     /// Sets the seed and the step that random numbers depend on, both 0 at first; used by the next submit.
@@ -202,8 +204,9 @@ impl Plan {
     /// both times with the numbers that were set last.
     pub fn set_step(&self, seed: u64, step: u64) {
         if let Some(random) = &self.random {
-            // The low word of each first.
-            self.gpu.write(random.raw(), 0, bytemuck::cast_slice(&[seed, step].map(u64::to_le_bytes)));
+            // The low word of each first. Where the device is lost, the submit that would use it says so.
+            let _ =
+                self.gpu.write(random.raw(), 0, bytemuck::cast_slice(&[seed, step].map(u64::to_le_bytes)));
         }
     }
 
@@ -228,7 +231,7 @@ impl Plan {
     /// without writing anything.
     pub(crate) fn check_inputs(&self, data: &[(&str, &dyn HostData)], samples: usize) -> Result<(), Error> {
         for (name, data) in data {
-            self.find_input(name)?.check(data.data(), samples)?;
+            self.find_input(name)?.check(&self.gpu, data.data(), samples)?;
         }
         for (at, (name, _)) in data.iter().enumerate() {
             if data[..at].iter().any(|(earlier, _)| earlier == name) {

@@ -108,11 +108,11 @@ impl Resident {
         }
         let words = Buffer::storage(gpu, "resident set", bytes.len().div_ceil(4))?;
         let whole = bytes.len() / 4 * 4;
-        gpu.write(words.raw(), 0, &bytes[..whole]);
+        gpu.write(words.raw(), 0, &bytes[..whole])?;
         if whole < bytes.len() {
             let mut rest = [0; 4];
             rest[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
-            gpu.write(words.raw(), whole as u64, &rest);
+            gpu.write(words.raw(), whole as u64, &rest)?;
         }
         Ok(Self { words, kind, shape: shape.to_vec(), len: elements / sample, id: Arc::default() })
     }
@@ -139,9 +139,12 @@ impl Resident {
 }
 
 impl Rows<'_> {
-    /// Refuses rows that the set does not have, samples of another shape, and labels that name no class.
-    pub(super) fn check(&self, input: &Input) -> Result<(), Error> {
+    /// Refuses a set on another device, rows that the set does not have, samples of another shape, and labels that name no class.
+    pub(super) fn check(&self, gpu: &Gpu, input: &Input) -> Result<(), Error> {
         let (set, shape, input_name) = (self.set, &input.shape[1..], &input.name);
+        if !set.words.is_of(gpu) {
+            return Err(Error::Mismatch(format!("input {input_name}: the set lies on another device")));
+        }
         if set.shape != shape {
             let (layer, expected) = (format!("input {input_name}"), format!("samples of {shape:?}"));
             return Err(Error::Shape { layer, expected, got: set.shape.clone() });

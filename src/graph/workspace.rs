@@ -24,6 +24,9 @@ impl Workspace {
 
     /// Distinct buffers of at least the given lengths, made where there is none large enough.
     pub(crate) fn take(&mut self, gpu: &Gpu, lens: &[usize]) -> Result<Vec<Arc<Buffer<f32>>>, Error> {
+        if self.buffers.iter().any(|buffer| !buffer.is_of(gpu)) {
+            return Err(Error::Mismatch("this workspace belongs to another device".into()));
+        }
         let mut largest_first: Vec<usize> = (0..lens.len()).collect();
         largest_first.sort_by_key(|&slot| std::cmp::Reverse(lens[slot]));
         self.buffers.sort_by_key(|buffer| std::cmp::Reverse(buffer.len()));

@@ -190,7 +190,12 @@ impl<R: AnyRule + Clone> Optimizer<R> {
 
     /// Steps recorded so far: what schedules count.
     pub fn attempted(&self) -> u64 {
-        self.attempted
+        self.attempted - u64::from(self.latest_is_dropped())
+    }
+
+    /// Whether the latest recorded step was abandoned by dropping its ticket, and nobody has undone it yet.
+    pub(super) fn latest_is_dropped(&self) -> bool {
+        self.latest.as_ref().is_some_and(Held::is_dropped)
     }
 
     /// Steps that have changed a tensor: what bias corrections count. Where steps may be skipped, those whose
@@ -199,7 +204,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// [`Error::UnknownName`].
     pub fn applied(&self, tensor: &str) -> Result<u64, Error> {
-        Ok(self.progress[self.layout.index(tensor)?].applied)
+        let index = self.layout.index(tensor)?;
+        let undone = self.latest_is_dropped().then(|| self.uniforms.before(&self.layout.spans()[index]));
+        Ok(undone.flatten().unwrap_or(self.progress[index]).applied)
     }
 
     /// Sets each group's rate, and its momentum if the schedule cycles it, to what holds at `step`.

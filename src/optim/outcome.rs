@@ -151,6 +151,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn read_outcomes(&mut self) -> Result<Vec<Outcome>, Error> {
+        self.abandon_dropped()?;
         while let Some(outcomes) = &mut self.outcomes
             && let Some((step, bytes)) = outcomes.ring.read_next(&self.gpu)?
         {
@@ -178,8 +179,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(norm)
     }
 
-    /// Takes the outcomes that have arrived.
+    /// Takes the outcomes that have arrived, and steps as abandoned whose tickets were dropped.
     pub(super) fn hear(&mut self) -> Result<(), Error> {
+        self.abandon_dropped()?;
         while let Some(outcomes) = &mut self.outcomes
             && let Some((step, bytes)) = outcomes.ring.poll(&self.gpu)?
         {
@@ -240,7 +242,13 @@ impl<R: AnyRule + Clone> Optimizer<R> {
 
     /// Where each tensor stands once all submitted steps are done, with what the gate says then.
     pub(super) fn progress_after(&self, gate: Option<GateValues>) -> Vec<Progress> {
-        let Some(gate) = gate else { return self.progress.clone() };
+        let Some(gate) = gate else {
+            let mut progress = self.progress.clone();
+            if self.latest_is_dropped() {
+                self.uniforms.undo(&self.layout, &mut progress);
+            }
+            return progress;
+        };
         let settled = |progress: &Progress| {
             let after = progress.after(gate.history);
             Progress::new(after.step - 1, after.live, after.momenta)

@@ -8,7 +8,7 @@ use super::stage::Stage;
 use super::step::Pick;
 use super::{AnyRule, Family};
 use crate::Error;
-use crate::gpu::{Buffer, Gpu, Kernel, Region, Ticket, UniformRing};
+use crate::gpu::{Buffer, Gpu, Held, Kernel, Region, Ticket, UniformRing};
 use crate::grad::{Riders, Riding};
 use crate::layout::{Layout, Window};
 use crate::params::{GateValues, ParamStore};
@@ -93,6 +93,11 @@ impl Plan {
         self.factors.as_ref().map_or(Ok(()), |factors| factors.check(group, rule))
     }
 
+    /// A ticket that was dropped, if there is one; `latest` comes before others.
+    pub(super) fn dropped(&mut self, latest: Option<&Held>) -> Option<Ticket> {
+        self.rings.iter_mut().rev().find_map(|ring| ring.dropped(latest))
+    }
+
     /// Refuses if a step cannot be recorded now.
     pub(super) fn check_ring(&self) -> Result<(), Error> {
         self.rings.last().map_or(Ok(()), UniformRing::check)
@@ -133,7 +138,7 @@ impl Plan {
         let mut moved = false;
         if self.rings.last().is_none_or(|ring| ring.slot_bytes() < bytes) {
             // Room for twice as many runs, so that freezing one tensor after another makes few rings.
-            let ring = UniformRing::new(gpu, "step uniforms", 2 * bytes, Self::RING)?;
+            let ring = UniformRing::new(gpu, "step uniforms", 2 * bytes, Self::RING)?.watched();
             self.rings.retain(|ring| !ring.is_idle());
             self.rings.push(ring);
             (self.bound, moved) = (None, true);

@@ -12,19 +12,26 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// One step, submitted at once. Where steps may be skipped, it waits for the oldest of eight on their way.
     ///
     /// # Errors
-    /// As [`Optimizer::record`].
+    /// As [`Optimizer::record`]. What could not be submitted is as if it had not been recorded.
     pub fn step(&mut self, params: &mut ParamStore) -> Result<(), Error> {
         let gpu = self.gpu.clone();
         self.make_room()?;
         let mut encoder = gpu.encoder("optimizer step");
         let ticket = self.record(&mut encoder, params)?;
-        let result = gpu.submit(encoder);
-        self.submitted(ticket)?;
-        result.map(|_| ())
+        match gpu.submit(encoder) {
+            Ok(_) => self.submitted(ticket),
+            Err(error) => {
+                self.abandoned(ticket)?;
+                Err(error)
+            }
+        }
     }
 
-    /// Records one step into a caller's encoder. Give the ticket back to [`Optimizer::submitted`] once the
-    /// encoder's commands were submitted; at most eight steps may wait for that.
+    /// Records one step into a caller's encoder, which must be one of the same device: wgpu does not say whose an
+    /// encoder is, and panics, or spoils the commands, where a kernel meets one of another device.
+    ///
+    /// Give the ticket back to [`Optimizer::submitted`] once the encoder's commands were submitted; at most eight
+    /// steps may wait for that. A [`Ticket`] that is dropped instead is taken as [`Optimizer::abandoned`].
     ///
     /// # Errors
     /// What [`Rule::check`](super::Rule::check) says of a group's options; [`Error::RingFull`];
@@ -43,7 +50,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// As [`Optimizer::record`], behind what a recorder has recorded.
     ///
     /// # Errors
-    /// As [`Optimizer::record`].
+    /// As [`Optimizer::record`]; [`Error::Mismatch`] for a recorder of another device.
     pub fn record_into(
         &mut self,
         recorder: &mut Recorder<'_>,
@@ -54,6 +61,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         if !recorder.gpu().is_same(&self.gpu) {
             return Err(Error::Mismatch("this recorder records for another device".into()));
         }
+        self.abandon_dropped()?;
         self.plan.check_ring()?;
         self.hear()?;
         self.check_outcomes()?;
@@ -81,18 +89,27 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             recorder.dispatch(&stage.kernel, &stage.groups[dispatch.bound], &offsets, groups);
         }
         self.count(params);
+        // From here on the step is undone where its ticket is dropped.
+        self.latest = Some(ticket.held());
         if let Some(outcomes) = &mut self.outcomes {
             let may_skip = self.transforms.may_skip();
             outcomes.record(recorder, self.attempted - 1, &ticket, may_skip)?;
         }
-        self.latest = Some(ticket.held());
         Ok(ticket)
+    }
+
+    /// Takes steps as abandoned whose tickets were dropped, the latest first: it is the one that can be undone.
+    pub(super) fn abandon_dropped(&mut self) -> Result<(), Error> {
+        while let Some(ticket) = self.plan.dropped(self.latest.as_ref()) {
+            self.abandoned(ticket)?;
+        }
+        Ok(())
     }
 
     /// Says that the commands of a recorded step were submitted.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a ticket of another optimizer.
+    /// [`Error::Mismatch`] for a ticket of another optimizer, which takes it as abandoned.
     pub fn submitted(&mut self, ticket: Ticket) -> Result<(), Error> {
         self.latest = self.latest.take().filter(|latest| !ticket.holds(latest));
         if let Some(outcomes) = &mut self.outcomes {
@@ -105,8 +122,11 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// been recorded. Of an earlier one the slot is freed; it stays attempted, and applied too unless steps may be
     /// skipped.
     ///
+    /// A [`Ticket`] that is dropped says the same; it is heeded when the optimizer is next used. Where its commands
+    /// were submitted after all, the parameters and the state have that step and the counts have not.
+    ///
     /// # Errors
-    /// [`Error::Mismatch`] for a ticket of another optimizer.
+    /// [`Error::Mismatch`] for a ticket of another optimizer, which takes it as abandoned.
     pub fn abandoned(&mut self, ticket: Ticket) -> Result<(), Error> {
         let is_latest = self.latest.as_ref().is_some_and(|latest| ticket.holds(latest));
         let pending = self.outcomes.as_mut().and_then(|outcomes| outcomes.abandoned(&ticket));

@@ -83,6 +83,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// [`Error::StateDict`] for an option that is not finite, which no state dict can hold; [`Error::DeviceLost`].
     pub fn read_state_dict(&self) -> Result<StateDict, Error> {
         self.check_options()?;
+        self.gpu.probe()?;
         let slots = self.plan.slots.iter();
         let slots: Result<Slots, Error> =
             slots.map(|slot| slot.as_ref().map(|kept| kept.read(&self.gpu)).transpose()).collect();
@@ -96,6 +97,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// As [`Optimizer::read_state_dict`].
     pub async fn read_state_dict_async(&self) -> Result<StateDict, Error> {
         self.check_options()?;
+        self.gpu.probe()?;
         let mut slots = Slots::new();
         for slot in &self.plan.slots {
             slots.push(match slot {
@@ -141,7 +143,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             })
             .collect();
         let optimizer = self.name.clone();
-        StateDict { optimizer, attempted: self.attempted, state, param_groups }
+        StateDict { optimizer, attempted: self.attempted(), state, param_groups }
     }
 
     fn tensor_state(&self, tensor: usize, progress: Progress, slots: &Slots) -> TensorState {
@@ -186,6 +188,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// slot that the options use; then nothing was changed.
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<(), Error> {
         self.gpu.check()?;
+        self.abandon_dropped()?;
         let groups = self.groups_of(dict)?;
         let progress = self.progress_of(dict, &groups)?;
         let live = progress.iter().fold(0, |mask, tensor| mask | tensor.live);

@@ -11,7 +11,7 @@ use super::{AnyRule, Family, Slot};
 use crate::Error;
 use crate::gpu::UniformRing;
 use crate::grad::Riders;
-use crate::layout::Layout;
+use crate::layout::{Layout, Span};
 use crate::params::Gate;
 
 /// The dispatches of one step and the uniforms that they read, kept so that later steps need no memory.
@@ -121,10 +121,15 @@ impl StepUniforms {
     /// Puts the tensors of the computed step back to where they stood before it.
     pub(super) fn undo(&self, layout: &Layout, progress: &mut [Progress]) {
         for (span, progress) in layout.spans().iter().zip(progress) {
-            if let Some(run) = self.runs.iter().find(|run| run.range.contains(&span.first)) {
-                *progress = run.before;
+            if let Some(before) = self.before(span) {
+                *progress = before;
             }
         }
+    }
+
+    /// Where a tensor of the computed step stood before it.
+    pub(super) fn before(&self, span: &Span) -> Option<Progress> {
+        self.runs.iter().find(|run| run.range.contains(&span.first)).map(|run| run.before)
     }
 }
 

@@ -63,18 +63,25 @@ impl ParamStore {
     /// submit.
     ///
     /// # Errors
-    /// [`Error::Length`]; the first time [`Error::Limit`] and [`Error::Kernel`].
+    /// [`Error::Length`]; [`Error::Mismatch`] for a recorder of another device; [`Error::DeviceLost`]; the first time
+    /// [`Error::Limit`] and [`Error::Kernel`].
     pub fn record_add_grads(&mut self, recorder: &mut Recorder<'_>, grads: &[f32]) -> Result<(), Error> {
         check_len("gradients of all tensors", self.layout().parameters(), grads.len())?;
+        if !recorder.gpu().is_same(self.gpu()) {
+            return Err(Error::Mismatch("this recorder records for another device".into()));
+        }
         let added = match self.added.take() {
             Some(added) => added,
             None => Added::new(self)?,
         };
-        self.write_dense(&added.more, grads)?;
-        for (group, vectors) in &added.windows {
-            recorder.dispatch(&added.kernel, group, &[], grid(vectors.div_ceil(WORKGROUP)));
+        let written = self.write_dense(&added.more, grads);
+        if written.is_ok() {
+            for (group, vectors) in &added.windows {
+                recorder.dispatch(&added.kernel, group, &[], grid(vectors.div_ceil(WORKGROUP)));
+            }
         }
+        // Also after an error, so that it is not made again.
         self.added = Some(added);
-        Ok(())
+        written
     }
 }

@@ -165,7 +165,7 @@ impl Flat {
         const ZEROS: [u8; 4096] = [0; 4096];
         for (index, buffer) in self.buffers.iter().enumerate() {
             let bytes = self.layout.buffer_elements(index) * 4;
-            gpu.write_with(buffer.raw(), bytes as u64, |view| {
+            gpu.write_with(buffer.raw(), 0, bytes as u64, |view| {
                 let mut at = 0;
                 let zero_until = |view: &mut wgpu::QueueWriteBufferView, at: &mut usize, end: usize| {
                     while *at < end {

@@ -189,7 +189,7 @@ impl ParamStore {
         flat.write_all(&self.gpu, |index| Some(parts[index]))
     }
 
-    /// Records that all gradients become zero.
+    /// Records that all gradients become zero, with a recorder of the store's own device.
     pub fn record_zero_grads(&mut self, recorder: &mut Recorder<'_>) {
         self.grads.record_zero(recorder);
     }

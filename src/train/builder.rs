@@ -6,7 +6,7 @@ use super::trainer::{IN_FLIGHT, PlanKey};
 use crate::Error;
 use crate::gpu::{Gpu, ReadRing, Staging};
 use crate::grad::{ClipGradNorm, Transforms};
-use crate::graph::{Graph, Mode, Parameter, Var, Workspace};
+use crate::graph::{Graph, Mode, Parameter, Var, Whole, Workspace};
 use crate::optim::{AnyRule, Optimizer};
 use crate::schedule::{Interval, Schedule};
 
@@ -70,7 +70,8 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         self
     }
 
-    /// Also reports a scalar of the graph, whose mean over batches is taken by samples.
+    /// Also reports a scalar of the graph: of each batch with its step, and over a data set as
+    /// [`Trainer::evaluate`] says.
     pub fn metric(mut self, name: &str, scalar: &Var) -> Self {
         self.metrics.push((name.into(), scalar.clone()));
         self
@@ -122,9 +123,14 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
     /// Parameters that the loss does not depend on are frozen: they have no gradient, as in torch.
     ///
     /// # Errors
-    /// The graph's refusals; those of the rule, of the transforms and of the schedule; [`Error::Limit`]; [`Error::Kernel`].
+    /// The graph's refusals; [`Error::Mismatch`] for a loss or metric of another graph; the refusals of the rule, of the
+    /// transforms and of the schedule; [`Error::Limit`], [`Error::DeviceLimit`], [`Error::Kernel`],
+    /// [`Error::DeviceLost`].
     pub fn build(self, gpu: &Gpu) -> Result<Trainer<R>, Error> {
         self.graph.check()?;
+        let mut scalars = vec![("loss".to_owned(), self.loss)];
+        scalars.extend(self.metrics);
+        let whole = Whole::of(&self.graph, &scalars)?;
         if let Some(schedule) = &self.schedule {
             schedule.check()?;
             if schedule.interval() == Interval::Epoch && self.steps_per_epoch.is_none() {
@@ -141,8 +147,6 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         };
         let mut optimizer = Optimizer::new(self.rule, &params, &[])?;
         optimizer.set_transforms(self.transforms, &params)?;
-        let mut scalars = vec![("loss".to_owned(), self.loss)];
-        scalars.extend(self.metrics);
         for (name, scalar) in &scalars {
             if scalar.shape() != [1] {
                 let (layer, expected) = (name.clone(), "a scalar of shape [1]".into());
@@ -153,6 +157,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         if scalars.len() > most {
             return Err(Error::constant("metrics", format!("at most {}", most - 1), scalars.len() - 1));
         }
+        let slot = ReadRing::SLOT_BYTES.max(whole.parts().len() * size_of::<f32>());
         let mut trainer = Trainer {
             gpu: gpu.clone(),
             graph: self.graph,
@@ -161,11 +166,12 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
             schedule: self.schedule,
             steps_per_epoch: self.steps_per_epoch,
             scalars,
+            whole,
             plans: HashMap::new(),
             predictions: HashMap::new(),
             workspace: Workspace::new(),
             staging: Staging::new(gpu, IN_FLIGHT),
-            ring: ReadRing::new(gpu, IN_FLIGHT)?,
+            ring: ReadRing::with_slot_bytes(gpu, IN_FLIGHT, slot)?,
             arrived: VecDeque::new(),
             last: None,
             steps: 0,

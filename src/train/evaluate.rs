@@ -1,25 +1,33 @@
 //! What a trainer computes without training.
 
 use super::Trainer;
-use super::trainer::{PlanKey, record_scalars, scalars};
+use super::trainer::{PlanKey, part_names, record_scalars, scalars};
 use crate::Error;
 use crate::gpu::Recorder;
 use crate::graph::{HostData, PlanOptions, Var};
 use crate::optim::AnyRule;
 
-/// Means over a whole data set.
+/// The loss and the metrics over a whole data set; see [`Trainer::evaluate`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// Samples seen; every one counts the same.
+    /// Samples seen.
     pub samples: usize,
-    /// Mean loss.
+    /// The loss.
     pub loss: f64,
-    /// Mean metrics in the order in which they were asked for.
+    /// The metrics in the order in which they were asked for.
     pub metrics: Vec<f64>,
 }
 
 impl<R: AnyRule + Clone> Trainer<R> {
-    /// Means of the loss and the metrics over all samples of `data`, in batches of `batch` and a rest.
+    /// The loss and the metrics as if all samples of `data` were one batch, computed in batches of `batch` and a rest:
+    /// up to rounding, the size of the batches makes no difference.
+    ///
+    /// A mean over samples is that over all samples, and a sum is their sum, not the mean of the batches' sums. A mean
+    /// with weights, as of a cross-entropy with class weights or ignored labels, is the sum over all samples divided by
+    /// the sum of all weights: a batch whose labels are all ignored adds nothing, and the result is NaN only where the
+    /// weights of all samples are 0. What the graph computes of such scalars alone, as a sum of two losses or a relu of
+    /// one, is computed of those over all samples, in f64. Of other scalars, as a [`gelu`](Var::gelu) of a loss, it is
+    /// the mean of the batches' values, each weighted by its samples, and does depend on the batches.
     ///
     /// Nothing is trained. Waits for the results; step reports that arrive meanwhile are kept.
     ///
@@ -38,7 +46,25 @@ impl<R: AnyRule + Clone> Trainer<R> {
             }
         }
         self.arrive_all()?;
-        let mut sums = vec![0.0; self.scalars.len()];
+        let sums = self.sum_parts(data, batch, samples);
+        if sums.is_err() {
+            // Results of an evaluation that ends here would pass for those of steps.
+            self.ring.clear();
+        }
+        let mut over_all = self.whole.scalars(&sums?, samples).into_iter();
+        let loss = over_all.next().expect("the loss is the first scalar");
+        Ok(Evaluation { samples, loss, metrics: over_all.collect() })
+    }
+
+    /// Sums the parts of the scalars over all batches.
+    fn sum_parts(
+        &mut self,
+        data: &[(&str, &dyn HostData)],
+        batch: usize,
+        samples: usize,
+    ) -> Result<Vec<f64>, Error> {
+        let parts = self.whole.parts().len();
+        let mut sums = vec![0.0; parts];
         let mut first = 0;
         while first < samples {
             let size = batch.min(samples - first);
@@ -48,22 +74,19 @@ impl<R: AnyRule + Clone> Trainer<R> {
             self.staging.turn();
             plan.stage(data, first, &mut self.staging, &mut recorder)?;
             plan.record(&mut recorder)?;
-            record_scalars(&mut self.ring, &mut recorder, plan, &self.scalars, size as u64)?;
+            let names = part_names().take(parts);
+            record_scalars(&mut self.ring, &mut recorder, plan, names, size as u64)?;
             drop(recorder);
             self.gpu.submit(encoder)?;
             self.ring.submitted();
             first += size;
             while self.ring.is_full() || (first == samples && self.ring.in_flight() > 0) {
                 if let Some((size, bytes)) = self.ring.read_next(&self.gpu)? {
-                    for (sum, value) in sums.iter_mut().zip(scalars(&bytes)) {
-                        *sum += f64::from(value) * size as f64;
-                    }
+                    self.whole.add(&mut sums, scalars(&bytes), size);
                 }
             }
         }
-        let mut means = sums.into_iter().map(|sum| sum / samples as f64);
-        let loss = means.next().expect("the loss is the first scalar");
-        Ok(Evaluation { samples, loss, metrics: means.collect() })
+        Ok(sums)
     }
 
     /// The value of `var`, which must have one row a sample, for all samples of `data`: dense, in torch's order.
@@ -71,7 +94,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// Only the inputs that `var` depends on are given: for logits no labels. It waits for each batch.
     ///
     /// # Errors
-    /// As [`Trainer::evaluate`]; [`Error::Shape`] for a `var` whose first dimension is not the batch.
+    /// As [`Trainer::evaluate`]; [`Error::Mismatch`] for a `var` of another graph; [`Error::Shape`] for one whose first
+    /// dimension is not the batch.
     pub fn predict(
         &mut self,
         var: &Var,
@@ -81,6 +105,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         if batch == 0 {
             return Err(Error::constant("batch", "at least 1", batch));
         }
+        self.graph.check_owner(&var.name(), var)?;
         let declared = self.graph.batch().unwrap_or(1);
         if var.shape().first() != Some(&declared) {
             let expected = format!("a row for each of the {declared} samples");

@@ -2,7 +2,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::Error;
 use crate::gpu::{Gpu, ReadRing, Recorder, Staging};
-use crate::graph::{Graph, HostData, Mode, Plan, PlanOptions, Var, Workspace};
+use crate::graph::{Graph, HostData, Mode, Plan, PlanOptions, Var, Whole, Workspace};
 use crate::optim::{AnyRule, Optimizer};
 use crate::params::ParamStore;
 use crate::schedule::{Interval, Schedule};
@@ -47,8 +47,10 @@ pub struct Trainer<R: AnyRule> {
     /// For a schedule that counts epochs, which is there only if this is.
     pub(super) steps_per_epoch: Option<u64>,
     pub(super) scalars: Vec<(String, Var)>,
+    /// How the scalars over a data set follow from its batches.
+    pub(super) whole: Whole,
     pub(super) plans: HashMap<PlanKey, Plan>,
-    /// Plans of [`Trainer::predict`] by their variable and batch size.
+    /// Plans of [`Trainer::predict`] by their variable, which is the graph's own, and batch size.
     pub(super) predictions: HashMap<(usize, usize), Plan>,
     pub(super) workspace: Workspace,
     pub(super) staging: Staging,
@@ -80,7 +82,7 @@ impl PlanKey {
 pub struct StepReport {
     /// The step, from 0; batches that are accumulated to one step share it.
     pub step: u64,
-    /// Mean loss over the batch.
+    /// The loss over the batch.
     pub loss: f32,
     /// The metrics in the order in which they were asked for.
     pub metrics: Vec<f32>,
@@ -126,7 +128,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
             true => Some(self.optimizer.record_into(&mut recorder, &mut self.params)?),
             false => None,
         };
-        record_scalars(&mut self.ring, &mut recorder, plan, &self.scalars, self.steps)?;
+        let names = self.scalars.iter().map(|(name, _)| name);
+        record_scalars(&mut self.ring, &mut recorder, plan, names, self.steps)?;
         drop(recorder);
         if let Err(error) = self.gpu.submit(encoder) {
             self.ring.abandoned();
@@ -169,8 +172,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// [`Error::DeviceLost`].
     pub fn poll(&mut self) -> Result<Option<StepReport>, Error> {
         // A submit looks for what has arrived as well, but after the last step there is none.
-        let polled = self.gpu.device().poll(wgpu::PollType::Poll);
-        polled.map_err(|e| Error::DeviceLost(e.to_string()))?;
+        self.gpu.poll(wgpu::PollType::Poll)?;
         while let Some(bytes) = self.ring.poll(&self.gpu)? {
             self.arrive(Some(bytes));
         }
@@ -266,31 +268,40 @@ impl<R: AnyRule + Clone> Trainer<R> {
         if self.plans.contains_key(&key) {
             return Ok(());
         }
-        let (loss, metrics) = self.scalars.split_first().expect("the loss is the first scalar");
-        let mut options = match key.mode {
-            Mode::Train => PlanOptions::train(&loss.1),
-            Mode::Evaluate => PlanOptions::evaluate().output(&loss.0, &loss.1),
+        let options = match key.mode {
+            Mode::Train => {
+                let (loss, metrics) = self.scalars.split_first().expect("the loss is the first scalar");
+                let mut options = PlanOptions::train(&loss.1);
+                options.accumulate = key.adds;
+                options.scaled = self.optimizer.transforms().grad_scaler.is_some();
+                metrics.iter().fold(options, |options, (name, scalar)| options.output(name, scalar))
+            }
+            Mode::Evaluate => {
+                let parts = part_names().zip(self.whole.parts());
+                parts.fold(PlanOptions::evaluate(), |options, (name, part)| options.output(&name, part))
+            }
         };
-        options.accumulate = key.adds;
-        options.scaled = key.mode == Mode::Train && self.optimizer.transforms().grad_scaler.is_some();
-        for (name, scalar) in metrics {
-            options = options.output(name, scalar);
-        }
         let plan = self.graph.compile(&self.params, &options.batch(key.batch), &mut self.workspace)?;
         self.plans.insert(key, plan);
         Ok(())
     }
 }
 
+/// Records the copies of scalars, which are outputs of these names, into a slot of `ring`.
 pub(super) fn record_scalars(
     ring: &mut ReadRing,
     recorder: &mut Recorder<'_>,
     plan: &Plan,
-    scalars: &[(String, Var)],
+    names: impl Iterator<Item = impl AsRef<str>>,
     tag: u64,
 ) -> Result<(), Error> {
-    let sources = scalars.iter().map(|(name, _)| Ok((plan.output(name)?, 4)));
+    let sources = names.map(|name| Ok((plan.output(name.as_ref())?, 4)));
     ring.record(recorder, tag, &sources.collect::<Result<Vec<_>, Error>>()?)
+}
+
+/// The names of the parts of scalars in their plan.
+pub(super) fn part_names() -> impl Iterator<Item = String> {
+    (0..).map(|number: usize| format!("part {number}"))
 }
 
 pub(super) fn scalars(bytes: &[u8]) -> impl Iterator<Item = f32> {

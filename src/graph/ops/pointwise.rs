@@ -18,11 +18,17 @@ uniform! {
 struct Pointwise {
     name: &'static str,
     wgsl: &'static str,
+    /// The function in f64, if the host has it.
+    on_host: Option<fn(f64) -> f64>,
 }
 
 macro_rules! pointwise {
-    ($name:literal) => {
-        Pointwise { name: $name, wgsl: include_str!(concat!("../../../shaders/pointwise/", $name, ".wgsl")) }
+    ($name:literal, $on_host:expr) => {
+        Pointwise {
+            name: $name,
+            wgsl: include_str!(concat!("../../../shaders/pointwise/", $name, ".wgsl")),
+            on_host: $on_host,
+        }
     };
 }
 
@@ -32,7 +38,7 @@ impl Var {
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Sigmoid.html>.
     #[must_use]
     pub fn sigmoid(&self) -> Var {
-        self.unary(pointwise!("sigmoid"))
+        self.unary(pointwise!("sigmoid", Some(|x| 1.0 / (1.0 + (-x).exp()))))
     }
 
     /// The hyperbolic tangent of each element, as torch's `tanh`.
@@ -40,7 +46,7 @@ impl Var {
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Tanh.html>.
     #[must_use]
     pub fn tanh(&self) -> Var {
-        self.unary(pointwise!("tanh"))
+        self.unary(pointwise!("tanh", Some(f64::tanh)))
     }
 
     /// `x / 2 * (1 + erf(x / sqrt(2)))` of each element, as torch's `gelu` with `approximate="none"`, its default.
@@ -51,7 +57,7 @@ impl Var {
     /// arXiv:1606.08415.
     #[must_use]
     pub fn gelu(&self) -> Var {
-        self.unary(pointwise!("gelu"))
+        self.unary(pointwise!("gelu", None))
     }
 
     /// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))` of each element, as torch's `gelu` with
@@ -62,8 +68,13 @@ impl Var {
     /// Source: as [`Var::gelu`].
     #[must_use]
     pub fn gelu_tanh(&self) -> Var {
-        self.unary(pointwise!("gelu_tanh"))
+        self.unary(pointwise!("gelu_tanh", Some(gelu_tanh)))
     }
+}
+
+fn gelu_tanh(x: f64) -> f64 {
+    let root = std::f64::consts::FRAC_2_PI.sqrt();
+    x / 2.0 * (1.0 + (root * (x + 0.044715 * x.powi(3))).tanh())
 }
 
 impl Pointwise {
@@ -86,6 +97,10 @@ impl Op for Pointwise {
 
     fn infer(&self, _: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
         Ok(inputs[0].to_vec())
+    }
+
+    fn of_scalars(&self, inputs: &[f64]) -> Option<f64> {
+        self.on_host.map(|function| function(inputs[0]))
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {

@@ -27,6 +27,10 @@ impl Op for Ratio {
         same_shapes(layer, inputs)
     }
 
+    fn of_scalars(&self, inputs: &[f64]) -> Option<f64> {
+        Some(inputs[0] / inputs[1])
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let operands = [lowering.argument(id, 0), lowering.argument(id, 1), lowering.define(id)];
         divide(lowering, id, operands, false);

@@ -32,6 +32,11 @@ impl Op for Relu {
         Ok(inputs[0].to_vec())
     }
 
+    fn of_scalars(&self, inputs: &[f64]) -> Option<f64> {
+        // NaN stays.
+        Some(if inputs[0] < 0.0 { 0.0 } else { inputs[0] })
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let quads = Matrix::of(lowering.shape(id)).quads();
         let x = lowering.argument(id, 0);

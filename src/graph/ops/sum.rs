@@ -1,4 +1,4 @@
-use super::{Op, grid};
+use super::{Joins, Op, grid};
 use crate::Error;
 use crate::gpu::{Binding, MAX_TRIPS, uniform};
 use crate::graph::Var;
@@ -49,6 +49,14 @@ impl Op for Sum {
 
     fn infer(&self, _: &str, _: &[&[usize]]) -> Result<Vec<usize>, Error> {
         Ok(vec![1])
+    }
+
+    fn joins(&self) -> Option<Joins> {
+        Some(if self.mean { Joins::Mean } else { Joins::Sum })
+    }
+
+    fn of_scalars(&self, inputs: &[f64]) -> Option<f64> {
+        Some(inputs[0])
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {

@@ -104,6 +104,7 @@ impl LbfgsOptimizer {
 
     async fn read(&self, params: &ParamStore, blocking: bool) -> Result<LbfgsState, Error> {
         self.check_store(params)?;
+        params.gpu().probe()?;
         let layout = params.layout();
         let from = Source { gpu: params.gpu(), layout, frozen: &self.frozen, blocking };
         let mut state = LbfgsTensorState {

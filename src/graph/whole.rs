@@ -1,0 +1,115 @@
+//! Scalars over a data set that a plan sees batch by batch.
+
+use std::sync::Arc;
+
+use super::ops::Op;
+use super::{Graph, Var};
+use crate::Error;
+
+/// What an operation that joins the samples of a batch makes of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joins {
+    /// Their sum.
+    Sum,
+    /// Their mean.
+    Mean,
+}
+
+/// How scalars over all samples follow from what a plan computes of each batch: sums and means over samples are
+/// parts, and what is computed of these alone is computed on the host once the parts are known.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    /// What the plan computes of each batch.
+    parts: Vec<(Var, Joins)>,
+    /// In the order of the graph.
+    values: Vec<Value>,
+    /// The place of each scalar among the values.
+    scalars: Vec<usize>,
+}
+
+#[derive(Debug)]
+enum Value {
+    Part(usize),
+    Of(Arc<dyn Op>, Vec<usize>),
+}
+
+impl Whole {
+    /// For scalars of `graph`.
+    ///
+    /// # Errors
+    /// As [`Graph::check`]; [`Error::Mismatch`] for one of another graph.
+    pub(crate) fn of(graph: &Graph, scalars: &[(String, Var)]) -> Result<Self, Error> {
+        graph.check()?;
+        scalars.iter().try_for_each(|(name, scalar)| graph.check_owner(name, scalar))?;
+        let nodes = graph.node_list();
+        // Whether a node has a row for each sample.
+        let mut in_rows = vec![false; nodes.len()];
+        for (id, node) in nodes.iter().enumerate() {
+            let is_input = node.inputs.is_empty() && node.parameters.is_empty();
+            let of_rows = node.inputs.iter().any(|&input| in_rows[input]);
+            in_rows[id] = is_input || (of_rows && node.op.joins().is_none());
+        }
+        let of_scalars = |id: usize| {
+            let node = &nodes[id];
+            let are_scalars = node.inputs.iter().all(|&input| !in_rows[input] && nodes[input].shape == [1]);
+            are_scalars && node.op.of_scalars(&vec![1.0; node.inputs.len()]).is_some()
+        };
+        let mut needed = vec![false; nodes.len()];
+        scalars.iter().for_each(|(_, scalar)| needed[scalar.id()] = true);
+        for id in (0..nodes.len()).rev().filter(|&id| of_scalars(id)) {
+            if needed[id] {
+                nodes[id].inputs.iter().for_each(|&input| needed[input] = true);
+            }
+        }
+        let (mut parts, mut values, mut place) = (Vec::new(), Vec::new(), vec![0; nodes.len()]);
+        for id in (0..nodes.len()).filter(|&id| needed[id]) {
+            let node = &nodes[id];
+            place[id] = values.len();
+            if of_scalars(id) {
+                let inputs = node.inputs.iter().map(|&input| place[input]).collect();
+                values.push(Value::Of(node.op.clone(), inputs));
+                continue;
+            }
+            let of_rows = node.inputs.iter().any(|&input| in_rows[input]);
+            // What does not depend on the batch is the same for each, and its own mean.
+            let joins = node.op.joins().filter(|_| of_rows).unwrap_or(Joins::Mean);
+            values.push(Value::Part(parts.len()));
+            parts.push((Var { graph: graph.clone(), id }, joins));
+        }
+        let scalars = scalars.iter().map(|(_, scalar)| place[scalar.id()]).collect();
+        Ok(Self { parts, values, scalars })
+    }
+
+    /// What a plan must compute of each batch.
+    pub(crate) fn parts(&self) -> impl ExactSizeIterator<Item = &Var> {
+        self.parts.iter().map(|(part, _)| part)
+    }
+
+    /// Adds the parts of a batch of `samples` samples to `sums`, which are 0 at first.
+    pub(crate) fn add(&self, sums: &mut [f64], batch: impl Iterator<Item = f32>, samples: u64) {
+        for ((sum, value), (_, joins)) in sums.iter_mut().zip(batch).zip(&self.parts) {
+            *sum += match joins {
+                Joins::Sum => f64::from(value),
+                Joins::Mean => f64::from(value) * samples as f64,
+            };
+        }
+    }
+
+    /// The scalars over all `samples` samples.
+    pub(crate) fn scalars(&self, sums: &[f64], samples: usize) -> Vec<f64> {
+        let mut known: Vec<f64> = Vec::with_capacity(self.values.len());
+        for value in &self.values {
+            known.push(match value {
+                Value::Part(part) => match self.parts[*part].1 {
+                    Joins::Sum => sums[*part],
+                    Joins::Mean => sums[*part] / samples as f64,
+                },
+                Value::Of(op, inputs) => {
+                    let inputs: Vec<f64> = inputs.iter().map(|&input| known[input]).collect();
+                    op.of_scalars(&inputs).expect("it was asked before")
+                }
+            });
+        }
+        self.scalars.iter().map(|&place| known[place]).collect()
+    }
+}
