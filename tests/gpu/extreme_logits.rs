@@ -94,7 +94,7 @@ fn check_losses(gpu: &Gpu, classes: usize, smoothing: f64, weighs: bool) {
     let rows = rows(classes);
     let labelled: Vec<(&Row, usize)> =
         rows.iter().flat_map(|row| places(classes).into_iter().map(move |label| (row, label))).collect();
-    let weight: Vec<f32> = (0..classes).map(|c| if weighs { [2.0, 0.5, 1.25][c % 3] } else { 1.0 }).collect();
+    let weight: Vec<f32> = (0..classes).map(|c| if weighs { [2.0, 0.0, 1.25][c % 3] } else { 1.0 }).collect();
     let options = CrossEntropy::new().reduction(Reduction::None).label_smoothing(smoothing);
     let options = if weighs { options.weight(&weight) } else { options };
     let graph = Graph::new();

@@ -1,6 +1,7 @@
 //! What needs an adapter. Without one it fails and says how to install a software driver, unless
 //! `GRADUS_ALLOW_NO_GPU` is set.
 
+mod accuracy;
 mod adapters;
 mod checkpoint;
 mod common;

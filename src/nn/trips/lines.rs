@@ -116,6 +116,13 @@ pub(super) fn extreme() -> Vec<Subject> {
     for (shape, dim) in along.into_iter().chain([(&[1025, 1 << 18][..], 0)]) {
         subjects.extend([softmax(shape, dim, false), softmax(shape, dim, true)]);
     }
+    // Lines of every magnitude, so that a way that is taken between two of the sizes above is seen as well.
+    for count in (8..=26).flat_map(|power| [1 << power, 3 << (power - 1)]) {
+        subjects.extend([softmax(&[1, 4 * count], 1, false), softmax(&[count, 3], 0, false)]);
+        if count <= 1 << 18 {
+            subjects.extend(classification(1, 4 * count));
+        }
+    }
     // The weights of the classes are made on the host, so fewer of them.
     for (rows, classes) in [(1, 1 << 24), (1 << 17, 4096), (1 << 16, 4097), (MOST / 4, 1), (1 << 12, 1 << 17)]
     {
