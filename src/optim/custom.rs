@@ -57,7 +57,7 @@ use crate::params::ParamStore;
 /// | work | a call of `rule` goes through at most 65,536 words and marks of the text, those of loops and functions each time they run |
 /// | memory | at most 1 KiB of variables in a function and what it calls; arrays of at most 256 elements, with a plain length; only scalars, vectors and matrices in structs |
 /// | state | slots change one by one: `State` may only be named in `ptr<function, State>` |
-/// | text | at most 64 KiB, nested at most 128 deep, operators in a row and `else if` counted; only ASCII outside comments |
+/// | text | at most 64 KiB, nested at most 64 deep, where operators in a row count and blocks and `else` count twice; only ASCII outside comments |
 ///
 /// A rule that must know that it is at a tensor's first step declares a constant for it, as
 /// `.constant("has_previous", |step, _| if step.step == 1 { 0.0 } else { 1.0 })`.
