@@ -43,13 +43,15 @@ pub enum Error {
         /// What the compiler or the driver said.
         reason: String,
     },
-    /// A line of a rule's WGSL that is not accepted.
-    #[error("rule {rule}, line {line}: {reason}")]
+    /// A place in a rule's WGSL that is not accepted.
+    #[error("rule {rule}, line {line}, column {column}: {reason}")]
     Wgsl {
         /// Name of the rule.
         rule: String,
         /// Line of the text that was given, from 1.
         line: usize,
+        /// Character of that line, from 1.
+        column: usize,
         /// What is wrong, and what is expected there.
         reason: String,
     },
@@ -72,7 +74,7 @@ pub enum Error {
         name: String,
         /// The nearest known name, if one is near.
         nearest: Option<String>,
-        /// All known names, separated by commas.
+        /// All known names, separated by commas; of more than 32 the nearest eight and how many more there are.
         known: String,
     },
     /// A configuration that cannot be read, or that misses or contradicts something.
@@ -199,8 +201,57 @@ fn how_to_share(kind: &str) -> &'static str {
 
 /// The one of `known` that is most like `name`, if one is near.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = |k: &&str| strsim::jaro_winkler(&k.to_lowercase(), &name.to_lowercase());
+    let near = |k: &&str| likeness(name, k);
     known.into_iter().max_by(|a, b| near(a).total_cmp(&near(b))).filter(|k| near(k) > 0.7)
+}
+
+/// The few of `known` that are most like `name`, the nearest first; none if none is near.
+pub(crate) fn nearest_few<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut near = by_likeness(name, known);
+    let best = near.first().map_or(0.0, |(likeness, _)| *likeness);
+    near.retain(|(likeness, _)| *likeness > 0.75 && *likeness > best - 0.1);
+    near.truncate(3);
+    near.into_iter().map(|(_, known)| known).collect()
+}
+
+/// Names, separated by commas. Of many only those most like `name`.
+pub(crate) fn listed(name: &str, known: &[&str]) -> String {
+    const ALL: usize = 32;
+    const FEW: usize = 8;
+    if known.len() <= ALL {
+        return known.join(", ");
+    }
+    let near = by_likeness(name, known.iter().copied());
+    let few: Vec<&str> = near.iter().take(FEW).map(|(_, known)| *known).collect();
+    format!("{} and {} more", few.join(", "), known.len() - few.len())
+}
+
+/// Different names, the most alike first.
+fn by_likeness<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<(f64, &'a str)> {
+    let mut all: Vec<(f64, &str)> = known.into_iter().map(|known| (likeness(name, known), known)).collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    all.dedup_by_key(|(_, known)| *known);
+    all
+}
+
+/// 1 for the same, 0 for nothing in common.
+fn likeness(one: &str, other: &str) -> f64 {
+    strsim::jaro_winkler(&one.to_lowercase(), &other.to_lowercase())
+}
+
+/// A value as messages have it: `1e-30` in place of a row of zeros, which is what `Display` makes of a float.
+pub(crate) fn short(value: impl ToString) -> String {
+    // No integer has as many digits.
+    const LONG: usize = 21;
+    let text = value.to_string();
+    let digits = text.strip_prefix('-').unwrap_or(&text);
+    if digits.len() < LONG && !digits.starts_with("0.00000") {
+        return text;
+    }
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => format!("{number:e}"),
+        _ => text,
+    }
 }
 
 impl Error {
@@ -212,7 +263,7 @@ impl Error {
     ) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
         let nearest = nearest(name, known.iter().copied()).map(str::to_owned);
-        Self::UnknownName { kind: kind.into(), name: name.into(), nearest, known: known.join(", ") }
+        Self::UnknownName { kind: kind.into(), name: name.into(), nearest, known: listed(name, &known) }
     }
 
     /// This refusal of an option, with the group whose option it is.
@@ -246,7 +297,7 @@ impl Error {
         allowed: impl Into<String>,
         value: impl ToString,
     ) -> Self {
-        Self::Constant { name: name.into(), allowed: allowed.into(), value: value.to_string() }
+        Self::Constant { name: name.into(), allowed: allowed.into(), value: short(value) }
     }
 }
 
@@ -255,7 +306,7 @@ pub(crate) fn at_least(name: &str, value: f64, min: f64) -> Result<(), Error> {
     if value.is_finite() && value >= min {
         return Ok(());
     }
-    Err(Error::constant(name, format!("finite and at least {min}"), value))
+    Err(Error::constant(name, format!("finite and at least {}", short(min)), value))
 }
 
 /// Refuses a value that is infinite or NaN.
@@ -271,7 +322,7 @@ pub(crate) fn above(name: &str, value: f64, min: f64) -> Result<(), Error> {
     if value.is_finite() && value > min {
         return Ok(());
     }
-    Err(Error::constant(name, format!("finite and above {min}"), value))
+    Err(Error::constant(name, format!("finite and above {}", short(min)), value))
 }
 
 /// Refuses a value outside `[low, high)`.
@@ -279,7 +330,7 @@ pub(crate) fn half_open(name: &str, value: f64, low: f64, high: f64) -> Result<(
     if (low..high).contains(&value) {
         return Ok(());
     }
-    Err(Error::constant(name, format!("in [{low}, {high})"), value))
+    Err(Error::constant(name, format!("in [{}, {})", short(low), short(high)), value))
 }
 
 /// Refuses a value outside `(low, high)`.
@@ -287,7 +338,7 @@ pub(crate) fn open(name: &str, value: f64, low: f64, high: f64) -> Result<(), Er
     if value > low && value < high {
         return Ok(());
     }
-    Err(Error::constant(name, format!("in ({low}, {high})"), value))
+    Err(Error::constant(name, format!("in ({}, {})", short(low), short(high)), value))
 }
 
 /// Refuses a value outside `[low, high]`.
@@ -295,5 +346,57 @@ pub(crate) fn closed(name: &str, value: f64, low: f64, high: f64) -> Result<(), 
     if (low..=high).contains(&value) {
         return Ok(());
     }
-    Err(Error::constant(name, format!("in [{low}, {high}]"), value))
+    Err(Error::constant(name, format!("in [{}, {}]", short(low), short(high)), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_printed_short() {
+        let rows: [(String, &str); 14] = [
+            (short(-1e-30), "-1e-30"),
+            (short(1e-6), "1e-6"),
+            (short(1e-5), "0.00001"),
+            (short(1.25e-7_f32), "1.25e-7"),
+            (short(0.0), "0"),
+            (short(-0.0), "-0"),
+            (short(0.1 + 0.2), "0.30000000000000004"),
+            (short(1e20), "1e20"),
+            (short(f64::MAX), "1.7976931348623157e308"),
+            (short(f32::MAX), "3.4028235e38"),
+            (short(5e-324), "5e-324"),
+            (short(u64::MAX), "18446744073709551615"),
+            (short(f64::NEG_INFINITY), "-inf"),
+            (short("no number, however long it may be"), "no number, however long it may be"),
+        ];
+        for (got, want) in rows {
+            assert_eq!(got, want);
+        }
+        assert_eq!(
+            half_open("beta", -1e-30, 1e-12, 1.0).unwrap_err().to_string(),
+            "beta must be in [1e-12, 1), got -1e-30"
+        );
+        assert_eq!(
+            at_least("lr", f64::MIN, 0.0).unwrap_err().to_string(),
+            "lr must be finite and at least 0, got -1.7976931348623157e308"
+        );
+    }
+
+    #[test]
+    fn a_long_list_of_names_is_cut_to_the_nearest() {
+        let names: Vec<String> = (0..50).map(|i| format!("layer{i}.weight")).collect();
+        let known = |len: usize| names[..len].iter().map(String::as_str);
+        let message = Error::unknown("tensor", "layer7.wieght", known(50)).to_string();
+        assert_eq!(
+            message,
+            "unknown tensor \"layer7.wieght\", did you mean \"layer7.weight\"?; known: layer7.weight, layer17.weight, \
+             layer27.weight, layer37.weight, layer47.weight, layer0.weight, layer1.weight, layer2.weight and 42 more"
+        );
+        assert!(Error::unknown("tensor", "x", known(32)).to_string().ends_with("layer31.weight"));
+        assert!(Error::unknown("tensor", "x", known(33)).to_string().ends_with(" and 25 more"));
+        assert_eq!(nearest_few("beta", ["beta2", "eps", "beta1", "beta1"]), ["beta1", "beta2"]);
+        assert!(nearest_few("qqq", ["beta1"]).is_empty());
+    }
 }

@@ -62,6 +62,18 @@ pub(crate) fn replay(
     folder: &Folder,
     envelope: &Envelope,
     body: Map<String, Value>,
+    check: impl FnMut(&Check<'_>) -> Result<()>,
+) -> Result<()> {
+    replay_rule(gpu, folder, envelope, body, |json| Ok(optim::from_json(json)?), check)
+}
+
+/// As [`replay`], with the rule that `rule` makes of the case's JSON.
+pub(crate) fn replay_rule(
+    gpu: &Gpu,
+    folder: &Folder,
+    envelope: &Envelope,
+    body: Map<String, Value>,
+    rule: impl Fn(&Value) -> Result<Box<dyn AnyRule>>,
     mut check: impl FnMut(&Check<'_>) -> Result<()>,
 ) -> Result<()> {
     let case: Case = serde_json::from_value(Value::Object(body))?;
@@ -69,7 +81,7 @@ pub(crate) fn replay(
     let problem = Problem::read(folder.tensors(&format!("problem_{problem}.safetensors"))?)?;
     let want = folder.tensors(envelope.file.as_ref().context("no file")?)?;
     let schedule = case.schedule.as_ref().map(schedule::from_json).transpose()?;
-    let (mut params, mut optimizer) = build(gpu, &problem, &case)?;
+    let (mut params, mut optimizer) = build(gpu, &problem, &case, rule(&case.optimizer)?)?;
     let micro_batches = usize::try_from(case.accumulate.as_ref().map_or(1, |a| a.steps))?;
     let transforms = Transforms {
         accumulate: case.accumulate,
@@ -106,7 +118,12 @@ fn name_of(tensor: usize) -> String {
     format!("param.{tensor}")
 }
 
-fn build(gpu: &Gpu, problem: &Problem, case: &Case) -> Result<(ParamStore, Optimizer<Box<dyn AnyRule>>)> {
+fn build(
+    gpu: &Gpu,
+    problem: &Problem,
+    case: &Case,
+    rule: Box<dyn AnyRule>,
+) -> Result<(ParamStore, Optimizer<Box<dyn AnyRule>>)> {
     let all = GroupCase { tensors: (0..problem.params.len()).collect(), overrides: Map::new() };
     let groups = case.groups.as_deref().unwrap_or(std::slice::from_ref(&all));
     let mut placed: Vec<usize> = groups.iter().flat_map(|group| group.tensors.iter().copied()).collect();
@@ -129,7 +146,7 @@ fn build(gpu: &Gpu, problem: &Problem, case: &Case) -> Result<(ParamStore, Optim
         .zip(groups)
         .map(|(name, group)| (name.as_str(), Value::Object(group.overrides.clone())))
         .collect();
-    let optimizer = optim::from_json(&case.optimizer)?.build_with(&params, &overrides)?;
+    let optimizer = rule.build_with(&params, &overrides)?;
     Ok((params, optimizer))
 }
 

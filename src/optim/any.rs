@@ -20,6 +20,11 @@ pub trait AnyRule: Debug + Send + Sync {
     fn looks_ahead(&self) -> bool {
         false
     }
+    /// Whether it is known to map parameters of zero with gradients of zero to zeros. Otherwise the frame holds the
+    /// padding between tensors at zero.
+    fn keeps_zeros(&self) -> bool {
+        true
+    }
     /// [`Rule::SLOTS`].
     fn slots(&self) -> &[Slot];
     /// [`Rule::check`].
@@ -186,6 +191,10 @@ impl AnyRule for Box<dyn AnyRule> {
 
     fn looks_ahead(&self) -> bool {
         (**self).looks_ahead()
+    }
+
+    fn keeps_zeros(&self) -> bool {
+        (**self).keeps_zeros()
     }
 
     fn slots(&self) -> &[Slot] {

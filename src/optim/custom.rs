@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::custom_builder::CustomRuleBuilder;
 use super::rule::f32_of;
 use super::{AnyRule, Factor, Family, Optimizer, Shader, Slot, StepInfo};
-use crate::error::{Error, at_least};
+use crate::error::{Error, at_least, short};
 use crate::gpu::Field;
 use crate::params::ParamStore;
 
@@ -36,7 +36,8 @@ use crate::params::ParamStore;
 /// `rule` gets four neighbouring parameters, their gradients and their state, and returns the new parameters. It
 /// reads `call.lr` and, as `hyper.<name>`, each hyperparameter and constant, all `f32`; `struct State` holds each
 /// slot as a `vec4f`. Both structs are written for it. It may call functions and use constants and structs that
-/// stand beside it, and those of the frame:
+/// stand beside it, what WGSL computes with, and of the frame `TINY` and `LARGEST` (the smallest normal and the largest
+/// number, four times) and these:
 ///
 /// | | |
 /// |---|---|
@@ -46,8 +47,23 @@ use crate::params::ParamStore;
 /// | `at_least_tiny(x)` | `x`, but not below the smallest normal number: for what one divides by |
 /// | `held(x)` | `x`, but with a magnitude of at most the largest number |
 ///
-/// It must map parameters of zero with gradients of zero to zeros in every step, because the padding between tensors
-/// goes through it too: `g / sqrt(v)` makes NaN of it, `g / at_least_tiny(sqrt(v))` does not. Nothing checks that.
+/// What is more is refused: a rule is a pure function of these, which ends.
+///
+/// | | |
+/// |---|---|
+/// | declarations | `fn`, `const`, `struct` and `alias`, at most 256, under names that neither WGSL nor the frame has; no `var` outside functions, attributes, overrides, extensions or entry points |
+/// | functions of WGSL | all but barriers, atomics, derivatives, textures and subgroups |
+/// | loops | `for (var i = 0; i < 8; i++)`: from, to and by numbers or constants that are numbers, towards the bound, and `i` is not changed in the body. No `while`, no `loop` |
+/// | work | a call of `rule` goes through at most 65,536 words and marks of the text, those of loops and functions each time they run |
+/// | memory | at most 1 KiB of variables in a function and what it calls; arrays of at most 256 elements, with a plain length; only scalars, vectors and matrices in structs |
+/// | state | slots change one by one: `State` may only be named in `ptr<function, State>` |
+/// | text | at most 64 KiB, nested at most 64 deep, where operators in a row count and blocks and `else` count twice; only ASCII outside comments |
+///
+/// A rule that must know that it is at a tensor's first step declares a constant for it, as
+/// `.constant("has_previous", |step, _| if step.step == 1 { 0.0 } else { 1.0 })`.
+///
+/// What a rule makes of zeros does not matter for the padding between tensors: the frame holds it at zero. Elements are
+/// its own affair: where gradients may be zero, `g / sqrt(v)` is NaN and `g / at_least_tiny(sqrt(v))` is not.
 ///
 /// Groups, overrides, schedules, transforms of gradients, state dicts and checkpoints treat it as any other rule.
 /// A schedule that cycles the momentum sets the hyperparameter `momentum` or, if there is none, `beta1`. A copy
@@ -90,13 +106,13 @@ impl Hyper {
             return Ok(());
         }
         let low = match self.range.0 {
-            Bound::Included(low) => format!("[{low}"),
-            Bound::Excluded(low) => format!("({low}"),
+            Bound::Included(low) => format!("[{}", short(low)),
+            Bound::Excluded(low) => format!("({}", short(low)),
             Bound::Unbounded => "(-inf".into(),
         };
         let high = match self.range.1 {
-            Bound::Included(high) => format!("{high}]"),
-            Bound::Excluded(high) => format!("{high})"),
+            Bound::Included(high) => format!("{}]", short(high)),
+            Bound::Excluded(high) => format!("{})", short(high)),
             Bound::Unbounded => "inf)".into(),
         };
         Err(Error::constant(&self.name, format!("in {low}, {high}"), value))
@@ -139,6 +155,10 @@ impl<'a> Hypers<'a> {
 }
 
 impl CustomRule {
+    /// The most slots. A stage may bind eight buffers on every device; parameters, gradients, the slow weights of
+    /// [`Lookahead`](super::Lookahead) and the lengths of tensors take the other four.
+    pub const MOST_SLOTS: usize = 4;
+
     /// A rule in the making: its name in JSON and in state dicts, and WGSL with `fn rule`.
     pub fn builder(name: impl Into<String>, wgsl: impl Into<String>) -> CustomRuleBuilder {
         CustomRuleBuilder::new(name.into(), wgsl.into())
@@ -212,6 +232,10 @@ impl AnyRule for CustomRule {
 
     fn shader(&self) -> Shader<'_> {
         Shader { stem: &self.declared.name, text: &self.declared.text }
+    }
+
+    fn keeps_zeros(&self) -> bool {
+        false
     }
 
     fn slots(&self) -> &[Slot] {

@@ -23,14 +23,12 @@ pub struct CustomRuleBuilder {
     constants: Vec<Constant>,
 }
 
-/// What one stage may bind as storage on every device, less parameters, gradients and what noise reads.
-const MOST_SLOTS: usize = 3;
+/// Fields of every rule and of the group that its options stand in, and what `Lookahead` adds to the block.
+const TAKEN_HYPERS: [&str; 8] =
+    ["lr", "maximize", "name", "variant", "params", "initial_lr", "lookahead", "lookahead_alpha"];
 
-/// Fields of every rule, and of the group that its options stand in.
-const TAKEN_HYPERS: [&str; 6] = ["lr", "maximize", "name", "variant", "params", "initial_lr"];
-
-/// What stands beside the slots in a state dict.
-const TAKEN_SLOTS: [&str; 3] = ["step", "shape", "mu_product"];
+/// What stands beside the slots in a state dict, and what `Lookahead` adds to them.
+const TAKEN_SLOTS: [&str; 4] = ["step", "shape", "mu_product", "slow_param"];
 
 impl CustomRuleBuilder {
     pub(super) fn new(name: String, wgsl: String) -> Self {
@@ -43,7 +41,8 @@ impl CustomRuleBuilder {
         self
     }
 
-    /// A value that is kept for each element from step to step, zero at first: `(*s).<name>`. At most three.
+    /// A value that is kept for each element from step to step, zero at first: `(*s).<name>`. At most
+    /// [`CustomRule::MOST_SLOTS`].
     pub fn slot(self, name: impl Into<String>) -> Self {
         self.slot_from(name, 0.0)
     }
@@ -82,7 +81,7 @@ impl CustomRuleBuilder {
     /// The rule with its defaults, once names, defaults and the WGSL have been checked; needs no device.
     ///
     /// # Errors
-    /// [`Error::Wgsl`] with the line for what is wrong there; [`Error::Config`] for a name that cannot be used or if
+    /// [`Error::Wgsl`] with the place of what is wrong in the text; [`Error::Config`] for a name that cannot be used or if
     /// there is no `fn rule`; [`Error::Duplicate`]; [`Error::Constant`] for too many slots or constants, a default
     /// out of its range, or a constant that is not finite in the first step; [`Error::UnknownName`] for a
     /// hyperparameter that a constant asks for.
@@ -130,8 +129,9 @@ impl CustomRuleBuilder {
         if self.name.is_empty() {
             return refuse("the name is empty".into());
         }
-        if self.slots.len() > MOST_SLOTS {
-            return Err(Error::constant("slots", format!("at most {MOST_SLOTS}"), self.slots.len()));
+        let most = CustomRule::MOST_SLOTS;
+        if self.slots.len() > most {
+            return Err(Error::constant("slots", format!("at most {most}"), self.slots.len()));
         }
         let most = UniformRing::ALIGN / 4;
         let words = self.hypers.len() + self.constants.len();

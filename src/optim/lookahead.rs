@@ -163,6 +163,10 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
         true
     }
 
+    fn keeps_zeros(&self) -> bool {
+        self.inner.keeps_zeros()
+    }
+
     fn slots(&self) -> &[Slot] {
         &self.around.slots
     }

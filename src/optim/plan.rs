@@ -9,7 +9,7 @@ use super::step::Pick;
 use super::{AnyRule, Family};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Held, Kernel, Region, Ticket, UniformRing};
-use crate::grad::{Riders, Riding};
+use crate::grad::{Riders, Riding, real};
 use crate::layout::{Layout, Window};
 use crate::params::{GateValues, ParamStore};
 
@@ -21,6 +21,8 @@ pub(super) struct Plan {
     pub(super) chunks: Option<Chunks>,
     /// Of a rule that keeps values in place of elements.
     pub(super) factors: Option<Factors>,
+    /// Of a rule that may not keep zeros, over a layout with padding: the real elements in each block of 64.
+    real: Vec<Buffer<u32>>,
     // The last one is written to; earlier ones were too small and wait for their tickets.
     rings: Vec<UniformRing>,
     picked: Option<Buffer<u32>>,
@@ -72,11 +74,13 @@ impl Plan {
             Family::Factored { ratio } => Some(Factors::new(gpu, layout, rules, ratio)?),
             Family::Element | Family::Around | Family::Tensor { .. } => None,
         };
+        let masks = !rule.keeps_zeros() && layout.spans().iter().any(|span| span.padded_len() != span.len);
         let in_chunks = matches!(rule.family(), Family::Tensor { .. });
         Ok(Self {
             slots: rule.slots().iter().map(|_| None).collect(),
             chunks: in_chunks.then(|| Chunks::new(gpu, layout)).transpose()?,
             factors,
+            real: if masks { real(gpu, layout)? } else { Vec::new() },
             rings: Vec::new(),
             picked: None,
             bound: None,
@@ -167,8 +171,8 @@ impl Plan {
             .iter()
             .map(|stage| {
                 let general = self.factors.as_ref().is_none_or(|factors| factors.general);
-                let source =
-                    Text { general, ..Text::of(rule) }.source(*stage, mask, step.riders.variant, gpu.class());
+                let text = Text { general, masks: !self.real.is_empty(), ..Text::of(rule) };
+                let source = text.source(*stage, mask, step.riders.variant, gpu.class());
                 let kernel = gpu.kernel(&source)?;
                 let bind = |window: Window| {
                     let mut regions = vec![block, hyper, params.gate().region()];
@@ -176,8 +180,9 @@ impl Plan {
                     let slots = rule.slots().iter().zip(&self.slots);
                     let slots = slots.filter(|(slot, _)| stage.access(rule.family(), slot).is_some());
                     regions.extend(slots.filter_map(|(_, kept)| Some(kept.as_ref()?.region(&window))));
-                    if step.riders.variant == Riding::Noisy && stage.reads_gradients() {
-                        regions.push(blocks_of(&step.riders.real, &window));
+                    if text.reads_real(*stage, step.riders.variant) {
+                        let noisy = step.riders.variant == Riding::Noisy;
+                        regions.push(blocks_of(if noisy { &step.riders.real } else { &self.real }, &window));
                     }
                     gpu.bind_group(&kernel, &regions)
                 };

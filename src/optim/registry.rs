@@ -68,6 +68,7 @@ impl Entry {
             hyper_bytes: self.hyper.bytes,
             slots: self.slots,
             looks_ahead: false,
+            masks: false,
             general: true,
         }
     }

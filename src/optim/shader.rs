@@ -79,6 +79,8 @@ pub(super) struct Text<'a> {
     pub(super) hyper_bytes: usize,
     pub(super) slots: &'a [Slot],
     pub(super) looks_ahead: bool,
+    /// Whether what lies behind the end of a tensor is held at zero.
+    pub(super) masks: bool,
     /// Of factored rules: whether tensors may have any shape.
     pub(super) general: bool,
 }
@@ -91,8 +93,14 @@ impl<'a> Text<'a> {
             hyper_bytes: rule.hyper_block().0,
             slots: rule.slots(),
             looks_ahead: rule.looks_ahead(),
+            masks: !rule.keeps_zeros(),
             general: true,
         }
+    }
+
+    /// Whether a stage's kernel reads which elements are real.
+    pub(super) fn reads_real(&self, stage: Stage, riding: Riding) -> bool {
+        (riding == Riding::Noisy && stage.reads_gradients()) || (self.masks && stage == Stage::Update)
     }
 
     /// The kernel of one stage with the slots whose bits are set in `mask`, and what rides in it.
@@ -120,7 +128,10 @@ impl<'a> Text<'a> {
             Stage::Measure | Stage::Update => memory(bindings.len(), &slots),
         };
         bindings.extend(slots.iter().map(|(_, binding)| *binding));
-        if riding == Riding::Noisy && stage.reads_gradients() {
+        if self.masks && stage == Stage::Update {
+            memory.push_str(&keep_inside(&slots));
+        }
+        if self.reads_real(stage, riding) {
             let binding = bindings.len();
             writeln!(memory, "@group(0) @binding({binding}) var<storage, read> real: array<u32>;")
                 .expect("a string takes everything");
@@ -129,8 +140,9 @@ impl<'a> Text<'a> {
         let names: Vec<&str> = slots.iter().map(|(name, _)| *name).collect();
         let (stem, text) = (self.shader.stem, self.shader.text);
         let ahead = if self.looks_ahead { "+lookahead" } else { "" };
+        let masked = if self.masks && stage == Stage::Update { "+mask" } else { "" };
         let riders = if stage.reads_gradients() { riding } else { Riding::Plain };
-        let mut frame = stage.frame(self.family, class, self.looks_ahead);
+        let mut frame = stage.frame(self.family, class, self.looks_ahead, self.masks);
         let mut plain = "";
         if matches!(self.family, Family::Factored { .. }) {
             frame = format!("const GENERAL = {};\n{frame}", self.general);
@@ -138,7 +150,7 @@ impl<'a> Text<'a> {
         }
         KernelSource {
             name: format!(
-                "optim/{stem}{}{plain}[{}]{}{ahead}",
+                "optim/{stem}{}{plain}[{}]{}{masked}{ahead}",
                 stage.suffix(),
                 names.join(","),
                 riders.suffix()
@@ -149,7 +161,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Where the slots in use come from and go to. This and [`kept`] are the WGSL that is written here.
+/// Where the slots in use come from and go to. This, [`keep_inside`] and [`kept`] are the WGSL that is written here.
 fn memory(first: usize, slots: &[(&str, Binding)]) -> String {
     let (mut bindings, mut load, mut store) = (String::new(), String::new(), String::new());
     for (binding, (name, access)) in (first..).zip(slots) {
@@ -167,6 +179,27 @@ fn memory(first: usize, slots: &[(&str, Binding)]) -> String {
         "{bindings}\nfn load(at: u32) -> State {{\n    var state: State;\n{load}    return state;\n}}\n\n\
          fn store(at: u32, state: State) {{\n{store}}}\n"
     )
+}
+
+/// Zeros in slots behind the end of a tensor.
+fn keep_inside(slots: &[(&str, Binding)]) -> String {
+    let mut text = "\nfn keep_inside(s: ptr<function, State>, inside: vec4<bool>) {\n".to_owned();
+    for (name, _) in slots {
+        writeln!(text, "    (*s).{name} = select(vec4f(), (*s).{name}, inside);")
+            .expect("a string takes everything");
+    }
+    text + "}\n"
+}
+
+/// Every text of the frame that a rule of the element family is joined with.
+pub(super) fn frame_texts() -> Vec<String> {
+    let mut texts = vec![COMMON.to_owned(), GATE.to_owned(), "var<storage, read> real: array<u32>;".into()];
+    texts.extend(Riding::ALL.map(|riding| riding.wgsl().to_owned()));
+    for looks_ahead in [false, true] {
+        let frame = |masks| Stage::Update.frame(Family::Element, KernelClass::Plain, looks_ahead, masks);
+        texts.extend([frame(false), frame(true)]);
+    }
+    texts
 }
 
 /// The call of `ratio` with what is kept of a tensor: names, and whether they are in use.

@@ -89,7 +89,7 @@ impl Stage {
     }
 
     /// The texts that a rule is joined with, beside what is common to all.
-    pub(super) fn frame(self, family: Family, class: KernelClass, looks_ahead: bool) -> String {
+    pub(super) fn frame(self, family: Family, class: KernelClass, looks_ahead: bool, masks: bool) -> String {
         const FACTORED: &str = concat!(
             include_str!("../../shaders/optim/frame/measured.wgsl"),
             include_str!("../../shaders/optim/frame/factored.wgsl")
@@ -120,7 +120,8 @@ impl Stage {
             }
             (Self::Ratio, _) => [&lanes, text!("ratio"), text!("joined")].concat(),
             (Self::Update, Family::Element | Family::Around) => {
-                [text!("update"), text!("linear"), text!("element"), settled].concat()
+                let element = if masks { text!("element_masked") } else { text!("element") };
+                [text!("update"), text!("linear"), element, settled].concat()
             }
             (Self::Update, Family::Tensor { .. }) => {
                 [text!("update"), text!("linear"), text!("tensor"), settled].concat()

@@ -8,7 +8,7 @@ use super::any::{AnyRule, entries, options, used_slots};
 use super::momenta::Momenta;
 use super::optimizer::Group;
 use super::progress::Progress;
-use crate::error::at_least;
+use crate::error::{at_least, short};
 use crate::layout::Span;
 use crate::params::GateValues;
 use crate::{Error, config};
@@ -301,7 +301,7 @@ fn momenta(name: &str, tensor: &TensorState, rule: &impl AnyRule) -> Result<Mome
     match (tensor.mu_product, rule.mu()) {
         (Some(_), None) => refuse(format!("{name} has a mu_product, which {} has not", rule.name())),
         (Some(product), _) if !(0.0..=1.0).contains(&product) => {
-            refuse(format!("mu_product of {name} must be in [0, 1], got {product}"))
+            refuse(format!("mu_product of {name} must be in [0, 1], got {}", short(product)))
         }
         (Some(product), Some(mu)) if mu.product(tensor.step) != product => Ok(Momenta::Product(product)),
         (_, mu) => Ok(Momenta::Same(mu.unwrap_or_default())),

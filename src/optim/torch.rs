@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::state::refuse;
 use super::{GroupState, StateDict, TensorState};
 use crate::Error;
+use crate::error::short;
 use crate::layout::{Layout, Span};
 
 /// Fields of torch's groups that say how it computes, and what its schedules keep there: nothing that a state
@@ -151,7 +152,7 @@ fn tensor_state(span: &Span, mut tensors: Tensors<'_>) -> Result<Option<TensorSt
     let step = match step {
         None => 1,
         Some(step) => whole(step).ok_or_else(|| {
-            Error::StateDict(format!("step of {} must be a count of steps, got {step}", span.name))
+            Error::StateDict(format!("step of {} must be a count of steps, got {}", span.name, short(step)))
         })?,
     };
     if step == 0 {

@@ -1,5 +1,6 @@
 //! Golden data: what other libraries computed and ours must reproduce. `README.md` here says how.
 
+mod custom;
 mod early_stopping;
 #[path = "../../examples/replay/files.rs"]
 mod files;

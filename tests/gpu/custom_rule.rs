@@ -1,5 +1,7 @@
 //! Rules of one's own equal the built-in ones of the same arithmetic, bit for bit, wherever a rule can be.
 
+mod padding;
+
 use gradus::grad::{ClipGradNorm, Skip, Transforms};
 use gradus::graph::Graph;
 use gradus::optim::{Adam, AnyRule, CustomRule, Optimizer, SGD};

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, at_least, finite};
+use crate::error::{Error, at_least, finite, short};
 use crate::gpu::uniform;
 use crate::optim::rule::f32_of;
 use crate::optim::{Rule, Shader, Slot, StepInfo};
@@ -62,7 +62,8 @@ impl Rule for SGD {
                 what: "optimizer SGD".into(),
                 reason: format!(
                     "nesterov needs a momentum above 0 and a dampening of 0, got {} and {}",
-                    self.momentum, self.dampening
+                    short(self.momentum),
+                    short(self.dampening)
                 ),
             });
         }

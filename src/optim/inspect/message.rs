@@ -1,0 +1,156 @@
+//! What a parser and a validator say, with the place in the user's text and in words of who wrote it.
+
+use std::error::Error as _;
+
+use naga::front::wgsl::ParseError;
+use naga::valid::{ExpressionError, FunctionError, ValidationError};
+use naga::{Module, Scalar, TypeInner, WithSpan};
+
+use super::User;
+use super::bounds::closing;
+use super::names::{unknown_member, unknown_name};
+use super::outline::MOST_ELEMENTS;
+use super::tokens::Token;
+use crate::error::Error;
+
+impl User<'_> {
+    pub(super) fn parse_error(&self, error: &ParseError) -> Error {
+        let message = error.message();
+        let Some((at, span)) = error.labels().find_map(|(span, _)| Some((self.place(span)?, span))) else {
+            return self.refuse(0, without_handles(message));
+        };
+        let end = span.to_range().map_or(at, |range| range.end.saturating_sub(self.before));
+        let named = self.text.get(at..end).unwrap_or_default();
+        if message.starts_with("no definition in scope") {
+            return self.refuse(at, unknown_name(named, self.names, self.text));
+        }
+        let told = if message.starts_with("invalid field accessor") {
+            unknown_member(named, &self.text[..at], self.names, self.text)
+        } else {
+            None
+        };
+        let told = told.unwrap_or_else(|| match message {
+            "Cannot access at the index" => format!("`{}`: the index is out of range", named.trim_end()),
+            _ => message.into(),
+        });
+        self.refuse(at, told)
+    }
+
+    /// What is wrong with an index, where the parser says it without its place: the one without which it says something
+    /// else. `source` ends with the text.
+    pub(super) fn index_error(
+        &self,
+        source: &str,
+        tokens: &[Token<'_>],
+        error: &ParseError,
+    ) -> Option<Error> {
+        const MOST_TRIED: usize = 64;
+        if error.labels().next().is_some() {
+            return None;
+        }
+        let said = without_handles(error.message());
+        let out_of_range =
+            said.strip_prefix("Index ").map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+        let before = &source[..self.before];
+        let opening = (1..tokens.len()).filter(|at| tokens[*at].text == "[");
+        opening.take(MOST_TRIED).find_map(|open| {
+            let (from, to) = (tokens[open].at, tokens[closing(tokens, open)].at);
+            let ends = |with: &str| {
+                let other = format!("{before}{}{with}{}", &self.text[..from], &self.text[to + 1..]);
+                naga::front::wgsl::parse_str(&other).map_err(|error| without_handles(error.message())).err()
+            };
+            let Some(place) = out_of_range else {
+                let fits = ends("").is_none_or(|other| other != said);
+                return fits.then(|| self.refuse(from, "what stands before this has nothing to index"));
+            };
+            let fits = |index: u32| {
+                ends(&format!("[{index}]"))
+                    .is_none_or(|other| other != said && other != format!("Index {index}{place}"))
+            };
+            if !fits(0) {
+                return None;
+            }
+            let most = (1..MOST_ELEMENTS).take_while(|index| fits(*index)).last().unwrap_or(0);
+            let index = self.text[from + 1..to].trim();
+            Some(self.refuse(from + 1, format!("the index {index} is out of range, expected 0 to {most}")))
+        })
+    }
+
+    pub(super) fn validation_error(&self, error: &WithSpan<ValidationError>, module: &Module) -> Error {
+        let culprit = match error.as_inner() {
+            ValidationError::Function {
+                handle,
+                source: FunctionError::Expression { handle: expression, .. },
+                ..
+            } => Some(module.functions[*handle].expressions.get_span(*expression)),
+            _ => None,
+        };
+        // The narrowest of those that hold the place.
+        let spans = error.spans().map(|(span, _)| *span).chain(culprit);
+        let spans = spans.filter_map(|span| Some((span.to_range()?.len(), self.place(span)?)));
+        let at = spans.min().map_or(0, |(_, at)| at);
+        match error.as_inner() {
+            ValidationError::Function { name, source: FunctionError::InvalidReturnType { .. }, .. } => {
+                let expected = if name == "rule" { ", expected vec4f" } else { "" };
+                let reason = format!("`{name}` returns a value of another type than it declares{expected}");
+                return self.refuse(at, reason);
+            }
+            ValidationError::Function {
+                source: FunctionError::Expression { source: ExpressionError::IndexOutOfBounds(_, index), .. },
+                ..
+            } => return self.refuse(at, format!("the index {index} is out of range")),
+            ValidationError::Function {
+                source:
+                    FunctionError::Expression {
+                        source: ExpressionError::InvalidBinaryOperandTypes { op, lhs_type, rhs_type, .. },
+                        ..
+                    },
+                ..
+            } => {
+                let (left, right) = (type_name(lhs_type), type_name(rhs_type));
+                return self.refuse(at, format!("{op:?}: expected types that fit, got {left} and {right}"));
+            }
+            _ => {}
+        }
+        // The outermost words name handles; the innermost say what is wrong.
+        let mut reason = error.as_inner().to_string();
+        let mut cause = error.as_inner().source();
+        while let Some(inner) = cause {
+            reason = inner.to_string();
+            cause = inner.source();
+        }
+        if reason.contains("apabilit") {
+            reason = "this needs what not every device has".into();
+        }
+        self.refuse(at, without_handles(&reason))
+    }
+}
+
+/// A message without numbers that stand for what only the parser knows, as in `expression [3]`.
+fn without_handles(message: &str) -> String {
+    let mut parts = message.split(" [");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |mut whole, part| {
+        match part.split_once(']') {
+            Some((digits, rest)) if digits.parse::<u32>().is_ok() => whole.push_str(rest),
+            _ => whole.extend([" [", part]),
+        }
+        whole
+    })
+}
+
+fn type_name(ty: &TypeInner) -> String {
+    let scalar = |scalar: Scalar| match scalar {
+        Scalar::BOOL => "bool",
+        Scalar::F32 => "f32",
+        Scalar::I32 => "i32",
+        Scalar::U32 => "u32",
+        _ => "another scalar",
+    };
+    match *ty {
+        TypeInner::Scalar(kind) => scalar(kind).into(),
+        TypeInner::Vector { size, scalar: kind } => format!("vec{}<{}>", size as u8, scalar(kind)),
+        TypeInner::Pointer { .. } | TypeInner::ValuePointer { .. } => "a pointer".into(),
+        _ => "another type".into(),
+    }
+}

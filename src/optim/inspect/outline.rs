@@ -1,0 +1,230 @@
+//! What a rule's text declares, and which names and words it may not use.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use super::bounds::{Refusal, closing};
+use super::names::{frame_names, impure, is_builtin};
+use super::tokens::{Kind, Token};
+
+/// The most functions, constants, structs and aliases. Parsers follow them from one to the next.
+const MOST_DECLARED: usize = 256;
+/// The most elements of an array, those of arrays in it counted.
+pub(super) const MOST_ELEMENTS: u32 = 256;
+
+/// A function, constant, struct or alias.
+#[derive(Clone, Debug)]
+pub(super) struct Declared<'a> {
+    pub(super) kind: &'a str,
+    pub(super) name: Token<'a>,
+    /// All of it, from its first word.
+    pub(super) tokens: Range<usize>,
+}
+
+/// What the text declares, in order; refuses what a rule may not declare or mention.
+pub(super) fn outline<'a>(tokens: &[Token<'a>]) -> Result<Vec<Declared<'a>>, Refusal> {
+    if let Some(at) = tokens.iter().find(|token| token.text == "@") {
+        let reason = "attributes are not allowed: a rule is functions, the frame has the entry point";
+        return Err((at.at, reason.into()));
+    }
+    let mut declared: Vec<Declared<'a>> = Vec::new();
+    let mut index = 0;
+    while let Some(first) = tokens.get(index) {
+        let end = (index..tokens.len())
+            .find_map(|at| match tokens[at].text {
+                "{" => Some(closing(tokens, at)),
+                ";" => Some(at),
+                _ => None,
+            })
+            .unwrap_or(tokens.len() - 1);
+        match (first.kind, first.text) {
+            (Kind::Word, "fn" | "const" | "struct" | "alias") => {
+                // The parser says what is wrong with another.
+                if let Some(name) = tokens.get(index + 1).filter(|name| name.is_word()) {
+                    check_name(name)?;
+                    declared.push(Declared { kind: first.text, name: *name, tokens: index..end + 1 });
+                }
+            }
+            (Kind::Word, "var") => {
+                let reason = "no variable may stand outside functions: declare a slot instead";
+                return Err((first.at, reason.into()));
+            }
+            (Kind::Word, "override") => {
+                let reason = "expected `const` or a hyperparameter instead of `override`";
+                return Err((first.at, reason.into()));
+            }
+            (Kind::Word, directive @ ("enable" | "requires" | "diagnostic")) => {
+                return Err((first.at, format!("`{directive}` is not allowed: a rule is plain WGSL")));
+            }
+            _ => {}
+        }
+        if declared.len() > MOST_DECLARED {
+            return Err((first.at, format!("more than {MOST_DECLARED} declarations")));
+        }
+        index = end + 1;
+    }
+    check_words(tokens, &declared)?;
+    check_types(tokens, &declared)?;
+    Ok(declared)
+}
+
+fn check_name(name: &Token<'_>) -> Result<(), Refusal> {
+    static FRAME: LazyLock<Vec<String>> = LazyLock::new(frame_names);
+    let refuse = |why: &str| {
+        Err((name.at, format!("`{name}` is reserved: {why}, choose another name", name = name.text)))
+    };
+    if FRAME.iter().any(|taken| *taken == name.text) || name.starts_with("slot_") {
+        return refuse("the frame has it");
+    }
+    if is_builtin(name) {
+        return refuse("WGSL has it, and so does the frame's arithmetic");
+    }
+    Ok(())
+}
+
+/// Refuses words that no rule has a use for.
+fn check_words(tokens: &[Token<'_>], declared: &[Declared<'_>]) -> Result<(), Refusal> {
+    for (index, token) in tokens.iter().enumerate().filter(|(_, token)| token.is_word()) {
+        let before = |back: usize| index.checked_sub(back).map_or("", |at| tokens[at].text);
+        let is_member = before(1) == ".";
+        let is_own = || declared.iter().any(|own| own.name.text == token.text);
+        match token.text {
+            _ if is_member => {}
+            "State" if [before(4), before(3), before(2), before(1)] != ["ptr", "<", "function", ","] => {
+                let reason = "`State` may only stand in `ptr<function, State>`: change its slots, one by one";
+                return Err((token.at, reason.into()));
+            }
+            "Hyper" | "Call" => {
+                let of = if token.text == "Call" { "call.lr" } else { "hyper.<name>" };
+                return Err((token.at, format!("`{}` cannot be named: read `{of}`", token.text)));
+            }
+            "while" | "loop" => {
+                let reason = format!("`{}` may never end: expected {LOOP}", token.text);
+                return Err((token.at, reason));
+            }
+            "discard" => {
+                return Err((token.at, "`discard` cannot be used: a rule is a pure function".into()));
+            }
+            name if impure(name)
+                && matches!(tokens.get(index + 1).map(|next| next.text), Some("(" | "<"))
+                && !is_own() =>
+            {
+                return Err((
+                    token.at,
+                    format!("`{name}` cannot be used: a rule is a pure function of four elements"),
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The loop that is allowed.
+pub(super) const LOOP: &str =
+    "`for (var i = 0; i < 8; i++)`, with numbers or constants that are numbers as bounds";
+
+/// Refuses arrays that are too long or whose length is not plain, and types in types: what a constant of such a type
+/// takes could be anything.
+fn check_types(tokens: &[Token<'_>], declared: &[Declared<'_>]) -> Result<(), Refusal> {
+    for own in declared.iter().filter(|own| matches!(own.kind, "struct" | "alias")) {
+        for (index, token) in own.tokens.clone().zip(&tokens[own.tokens.clone()]).skip(2) {
+            let is_member = tokens.get(index + 1).is_some_and(|next| next.text == ":");
+            let is_own = declared.iter().any(|other| other.name.text == token.text);
+            if token.is_word() && !is_member && (token.text == "array" || is_own) {
+                let kind = own.kind;
+                let reason =
+                    format!("expected scalars, vectors or matrices in `{kind}`, got `{}`", token.text);
+                return Err((token.at, reason));
+            }
+        }
+    }
+    let mut index = 0;
+    while let Some(token) = tokens.get(index) {
+        let is_member = index > 0 && tokens[index - 1].text == ".";
+        if token.text == "array" && !is_member {
+            let (elements, end) = array(tokens, index, declared)?;
+            if elements > MOST_ELEMENTS as usize {
+                let reason = format!("an array may have at most {MOST_ELEMENTS} elements, got {elements}");
+                return Err((token.at, reason));
+            }
+            index = end;
+        }
+        index += 1;
+    }
+    Ok(())
+}
+
+/// The elements of the array type at `at`, those of arrays in it counted, and the index of its `>`.
+fn array(tokens: &[Token<'_>], at: usize, declared: &[Declared<'_>]) -> Result<(usize, usize), Refusal> {
+    let plain = || {
+        let reason = "expected `array<type, length>`, where the length is a number or a constant that is one";
+        Err((tokens[at].at, reason.to_owned()))
+    };
+    let text = |index: usize| tokens.get(index).map_or("", |token| token.text);
+    if text(at + 1) != "<" {
+        return plain();
+    }
+    let (mut index, mut inner) = (at + 2, 1);
+    if text(index) == "array" {
+        let (elements, end) = array(tokens, index, declared)?;
+        (inner, index) = (elements, end + 1);
+    } else {
+        // One word, or one with words in brackets of its own.
+        index += 1;
+        if text(index) == "<" {
+            while !matches!(text(index), ">" | "") {
+                index += 1;
+            }
+            index += 1;
+        }
+    }
+    let close = if text(index + 2) == "," { index + 3 } else { index + 2 };
+    match tokens.get(index + 1) {
+        Some(length) if text(index) == "," && text(close) == ">" => match number(length, tokens, declared) {
+            Some((length, _)) if length >= 0 => {
+                Ok((usize::try_from(length).unwrap_or(usize::MAX).saturating_mul(inner), close))
+            }
+            _ => plain(),
+        },
+        _ => plain(),
+    }
+}
+
+/// What a number or the name of a constant that is a number stands for, and whether it is a `u32`.
+pub(super) fn number(
+    token: &Token<'_>,
+    tokens: &[Token<'_>],
+    declared: &[Declared<'_>],
+) -> Option<(i64, Option<bool>)> {
+    if token.kind == Kind::Number {
+        let (digits, unsigned) = match token.text.strip_suffix(['u', 'i']) {
+            Some(digits) => (digits, Some(token.text.ends_with('u'))),
+            None => (token.text, None),
+        };
+        let value = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+            Some(hex) => i64::from_str_radix(hex, 16),
+            None => digits.parse(),
+        };
+        return Some((value.ok()?, unsigned));
+    }
+    let own = declared.iter().find(|own| own.kind == "const" && own.name.text == token.text)?;
+    // Declared once: a function could have a value of its own by that name.
+    let declares = |pair: &&[Token<'_>]| pair[0].text == token.text && matches!(pair[1].text, ":" | "=");
+    if tokens.windows(2).filter(declares).count() > 1 {
+        return None;
+    }
+    let own = &tokens[own.tokens.clone()];
+    let texts: Vec<&str> = own.iter().map(|token| token.text).collect();
+    let (typed, negative) = match texts[..] {
+        ["const", _, "=", _, ";"] => (None, false),
+        ["const", _, "=", "-", _, ";"] => (None, true),
+        ["const", _, ":", kind @ ("i32" | "u32"), "=", _, ";"] => (Some(kind == "u32"), false),
+        ["const", _, ":", "i32", "=", "-", _, ";"] => (Some(false), true),
+        _ => return None,
+    };
+    let literal = own[own.len() - 2];
+    let (value, unsigned) =
+        if literal.kind == Kind::Number { number(&literal, tokens, &[])? } else { return None };
+    Some((if negative { -value } else { value }, typed.or(unsigned)))
+}

@@ -1,0 +1,199 @@
+//! A rule is a pure function of its arguments, and takes little memory: what a parser made of it is held to that. Names and
+//! words have been looked at before; here only what is known to be harmless passes.
+
+use naga::proc::{Layouter, TypeResolution};
+use naga::valid::ModuleInfo;
+use naga::{
+    AddressSpace, ArraySize, Block, Expression, Function, Handle, Module, Scalar, Span, Statement, Type,
+    TypeInner, VectorSize,
+};
+
+/// The most bytes of a function's variables, with those of the functions that it calls.
+const MOST_BYTES: u32 = 1 << 10;
+
+pub(super) const SIGNATURE: &str = "fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f";
+
+/// What is refused, and the place of it.
+pub(super) type Refusal = (Span, String);
+
+/// Refuses a function that could do more than compute: an expression or a statement that is not on the list.
+pub(super) fn check_pure(module: &Module) -> Result<(), Refusal> {
+    for (handle, ty) in module.types.iter() {
+        if !is_plain(&ty.inner) {
+            let reason = "this type cannot be used: expected numbers, vectors, matrices, arrays, structs and pointers to variables";
+            return Err((module.types.get_span(handle), reason.into()));
+        }
+    }
+    for (_, function) in module.functions.iter() {
+        for (handle, expression) in function.expressions.iter() {
+            if !is_pure(expression) {
+                let reason = "this cannot be used: a rule is a pure function of four elements";
+                return Err((function.expressions.get_span(handle), reason.into()));
+            }
+        }
+        check_block(&function.body)?;
+    }
+    Ok(())
+}
+
+fn is_plain(ty: &TypeInner) -> bool {
+    match ty {
+        TypeInner::Scalar(_)
+        | TypeInner::Vector { .. }
+        | TypeInner::Matrix { .. }
+        | TypeInner::Struct { .. }
+        | TypeInner::Array { size: ArraySize::Constant(_), .. } => true,
+        TypeInner::Pointer { space, .. } | TypeInner::ValuePointer { space, .. } => {
+            matches!(space, AddressSpace::Function | AddressSpace::Uniform)
+        }
+        _ => false,
+    }
+}
+
+fn is_pure(expression: &Expression) -> bool {
+    use Expression as E;
+    matches!(
+        expression,
+        E::Literal(_)
+            | E::Constant(_)
+            | E::ZeroValue(_)
+            | E::Compose { .. }
+            | E::Access { .. }
+            | E::AccessIndex { .. }
+            | E::Splat { .. }
+            | E::Swizzle { .. }
+            | E::FunctionArgument(_)
+            | E::GlobalVariable(_)
+            | E::LocalVariable(_)
+            | E::Load { .. }
+            | E::Unary { .. }
+            | E::Binary { .. }
+            | E::Select { .. }
+            | E::Relational { .. }
+            | E::Math { .. }
+            | E::As { .. }
+            | E::CallResult(_)
+    )
+}
+
+fn check_block(block: &Block) -> Result<(), Refusal> {
+    use Statement as S;
+    for (statement, span) in block.span_iter() {
+        match statement {
+            S::Emit(_) | S::Break | S::Continue | S::Return { .. } | S::Store { .. } | S::Call { .. } => {}
+            S::Block(inner) => check_block(inner)?,
+            S::If { accept, reject, .. } => [accept, reject].into_iter().try_for_each(check_block)?,
+            S::Switch { cases, .. } => cases.iter().try_for_each(|case| check_block(&case.body))?,
+            S::Loop { body, continuing, .. } => [body, continuing].into_iter().try_for_each(check_block)?,
+            _ => {
+                let reason = "this cannot be used: a rule is a pure function of four elements";
+                return Err((*span, reason.into()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses another function than the frame calls; the place is that of `rule`, if there is one.
+pub(super) fn check_signature(module: &Module) -> Result<(), (Option<Span>, String)> {
+    let mut functions = module.functions.iter();
+    let Some((handle, rule)) = functions.find(|(_, function)| function.name.as_deref() == Some("rule"))
+    else {
+        return Err((None, format!("there is no function `rule`, expected `{SIGNATURE}`")));
+    };
+    let vec4f = TypeInner::Vector { size: VectorSize::Quad, scalar: Scalar::F32 };
+    let is_vec4f = |ty: Handle<Type>| module.types[ty].inner == vec4f;
+    let is_state = |ty: Handle<Type>| match module.types[ty].inner {
+        TypeInner::Pointer { base, space: AddressSpace::Function } => {
+            module.types[base].name.as_deref() == Some("State")
+        }
+        _ => false,
+    };
+    let types: Vec<Handle<Type>> = rule.arguments.iter().map(|argument| argument.ty).collect();
+    let fits = matches!(types[..], [p, g, s] if is_vec4f(p) && is_vec4f(g) && is_state(s))
+        && rule.result.as_ref().is_some_and(|result| is_vec4f(result.ty));
+    if fits {
+        return Ok(());
+    }
+    let span = module.functions.get_span(handle);
+    Err((Some(span), format!("`rule` has another signature, expected `{SIGNATURE}`")))
+}
+
+/// Refuses functions whose variables, and values that have names, take more than a lane of a device can hold in
+/// registers.
+pub(super) fn check_memory(module: &Module, info: &ModuleInfo) -> Result<(), Refusal> {
+    let too_much = |span, what: &str, bytes: u32| {
+        Err((span, format!("{what} take {bytes} bytes, expected at most {MOST_BYTES}")))
+    };
+    let is_large = |ty: Handle<Type>| {
+        matches!(module.types[ty].inner, TypeInner::Array { .. } | TypeInner::Struct { .. })
+    };
+    let mut layouter = Layouter::default();
+    if layouter.update(module.to_ctx()).is_err() {
+        return Err((Span::default(), format!("a type is too large: expected at most {MOST_BYTES} bytes")));
+    }
+    let mut known: Vec<u32> = Vec::new();
+    for (handle, function) in module.functions.iter() {
+        let named = function.named_expressions.keys().filter_map(|named| match info[handle][*named].ty {
+            TypeResolution::Handle(ty) if is_large(ty) => Some(ty),
+            _ => None,
+        });
+        for (local, variable) in function.local_variables.iter() {
+            let bytes = layouter[variable.ty].size;
+            if bytes > MOST_BYTES {
+                let name = variable.name.as_deref().unwrap_or_default();
+                return too_much(
+                    function.local_variables.get_span(local),
+                    &format!("values of `{name}`"),
+                    bytes,
+                );
+            }
+        }
+        let variables = function.local_variables.iter().map(|(_, variable)| variable.ty);
+        let own: u32 = variables.chain(named).map(|ty| layouter[ty].size).fold(0, u32::saturating_add);
+        // Callees come first.
+        let callees = called(function).map(|callee| known.get(callee.index()).copied().unwrap_or_default());
+        let all = own.saturating_add(callees.max().unwrap_or_default());
+        if all > MOST_BYTES {
+            let name = function.name.as_deref().unwrap_or_default();
+            let what = format!("the variables of `{name}` and what it calls");
+            return too_much(module.functions.get_span(handle), &what, all);
+        }
+        known.push(all);
+    }
+    match module.types.iter().find(|(handle, _)| layouter[*handle].size > MOST_BYTES) {
+        Some((handle, _)) => {
+            too_much(module.types.get_span(handle), "values of this type", layouter[handle].size)
+        }
+        None => Ok(()),
+    }
+}
+
+fn called(function: &Function) -> impl Iterator<Item = Handle<Function>> + '_ {
+    let results = function.expressions.iter();
+    let calls = results.filter_map(|(_, expression)| match expression {
+        Expression::CallResult(callee) => Some(*callee),
+        _ => None,
+    });
+    let mut found = Vec::new();
+    gather(&function.body, &mut found);
+    calls.chain(found)
+}
+
+/// The functions that a block calls, those without a result among them.
+fn gather(block: &Block, found: &mut Vec<Handle<Function>>) {
+    for statement in block {
+        match statement {
+            Statement::Call { function, .. } => found.push(*function),
+            Statement::Block(inner) => gather(inner, found),
+            Statement::If { accept, reject, .. } => {
+                [accept, reject].into_iter().for_each(|block| gather(block, found))
+            }
+            Statement::Switch { cases, .. } => cases.iter().for_each(|case| gather(&case.body, found)),
+            Statement::Loop { body, continuing, .. } => {
+                [body, continuing].into_iter().for_each(|block| gather(block, found));
+            }
+            _ => {}
+        }
+    }
+}
