@@ -18,6 +18,7 @@ pub use adapter::{GpuOptions, adapters};
 pub use buffer::{Buffer, Region};
 pub use context::{Gpu, KernelChoice, KernelClass};
 pub use counters::Counters;
+pub(crate) use kernel::MAX_TRIPS;
 pub use kernel::{Binding, Kernel, KernelSource};
 #[doc(hidden)]
 pub use kernel::{Block, KernelListing};

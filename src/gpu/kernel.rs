@@ -5,6 +5,10 @@ use super::counters::add;
 use super::{Field, Gpu, Region, Uniform};
 use crate::Error;
 
+/// Most iterations that the loops of one invocation may make together, whatever the sizes of the data: llvmpipe leaves
+/// all loops of an invocation after 65,535, in silence, and GPUs have watchdogs. Longer sums are split.
+pub(crate) const MAX_TRIPS: usize = 16_384;
+
 /// What one binding of a kernel is; the position in the list is the binding number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Binding {

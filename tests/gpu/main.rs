@@ -18,6 +18,7 @@ mod grad_cost;
 mod grad_custom;
 mod grad_examples;
 mod grad_gate;
+mod grad_numbers;
 mod grad_refusals;
 mod grad_riders;
 mod grad_scaler;
