@@ -62,11 +62,7 @@ fn source(stage: Stage) -> KernelSource {
     KernelSource {
         name: format!("grad/centralize[{number}]"),
         wgsl: format!("const STAGE = {number}u;\n{text}").into(),
-        bindings: vec![
-            Binding::Uniform { bytes, dynamic: false },
-            Binding::ReadWrite,
-            Binding::ReadWrite,
-        ],
+        bindings: vec![Binding::Uniform { bytes, dynamic: false }, Binding::ReadWrite, Binding::ReadWrite],
     }
 }
 

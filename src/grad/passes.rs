@@ -8,8 +8,8 @@ use super::{NormType, Transforms};
 use crate::Error;
 use crate::config::Variant;
 use crate::gpu::{
-    Binding, Block, Buffer, Gpu, Kernel, KernelClass, KernelListing, KernelSource, MAX_TRIPS, Recorder, Region,
-    Uniform, UniformRing, grid, uniform,
+    Binding, Block, Buffer, Gpu, Kernel, KernelClass, KernelListing, KernelSource, MAX_TRIPS, Recorder,
+    Region, Uniform, UniformRing, grid, uniform,
 };
 use crate::layout::Layout;
 use crate::params::{Gate, GateValues, ParamStore};
@@ -286,11 +286,7 @@ fn sources(norm: u32, class: KernelClass) -> [KernelSource; 2] {
     let source = |name: &str, lanes: usize, texts: &[&str], (bytes, read): (usize, Binding)| KernelSource {
         name: format!("grad/{name}[{norm}]"),
         wgsl: format!("const NORM = {norm}u;\nconst LANES = {lanes}u;\n{JOINED}{}", texts.concat()).into(),
-        bindings: vec![
-            Binding::Uniform { bytes: count(bytes), dynamic: true },
-            read,
-            Binding::ReadWrite,
-        ],
+        bindings: vec![Binding::Uniform { bytes: count(bytes), dynamic: true }, read, Binding::ReadWrite],
     };
     let measure = include_str!("../../shaders/grad/norm.wgsl");
     let (lanes, parts) = lanes_and_parts(class);

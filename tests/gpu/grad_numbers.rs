@@ -61,7 +61,10 @@ fn rows() -> Vec<(String, Vec<f32>)> {
     rows.push(("one large".into(), alone));
     let mut steps = noises(6, 20_000);
     // Each workgroup in other units than the one before.
-    steps.iter_mut().enumerate().for_each(|(i, g)| *g *= 10f32.powi(i32::try_from(i / 4096).unwrap() * 12 - 30));
+    steps
+        .iter_mut()
+        .enumerate()
+        .for_each(|(i, g)| *g *= 10f32.powi(i32::try_from(i / 4096).unwrap() * 12 - 30));
     rows.push(("steps".into(), steps));
     rows.push(("few".into(), vec![3e38, 1e38, -1e38]));
     rows.push(("least".into(), vec![1e-45, -3e-45, 1e-42, 1e-39]));
@@ -74,8 +77,7 @@ fn norms_are_right_for_all_finite_gradients() {
         for (name, grads) in rows() {
             for order in ORDERS {
                 for per_group in [false, true] {
-                    let clip =
-                        ClipGradNorm { norm_type: order, per_group, ..ClipGradNorm::report_only() };
+                    let clip = ClipGradNorm { norm_type: order, per_group, ..ClipGradNorm::report_only() };
                     let transforms = Transforms { clip_grad_norm: Some(clip), ..Transforms::default() };
                     let (moved, norms) = reached(&gpu, transforms, &grads);
                     let exact: Vec<f64> = grads.iter().map(|g| f64::from(*g)).collect();

@@ -7,6 +7,7 @@ mod custom_rule;
 mod dropout;
 mod embed;
 mod example;
+mod extremes;
 mod factored_rules;
 #[path = "../shared/folder.rs"]
 mod folder;

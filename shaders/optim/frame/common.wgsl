@@ -34,8 +34,9 @@ fn squared(x: vec4f) -> vec4f {
     return min(x * x, LARGEST);
 }
 
-// Bits of the largest magnitudes of which f32 has the square, and the sum of the squares of 65,536.
-const SQUARABLE = 0x5f7fffffu;
+// Bits of 1.8e19, of which f32 has the square with a little to spare for corrections, and of 2^56, of which it has the sum
+// of 65,536 squares.
+const SQUARABLE = 0x5f79ccd9u;
 const SUMMABLE = 0x5b800000u;
 
 // A gradient as rules have it that square it: in its average and in its square alike, so that steps have the length
