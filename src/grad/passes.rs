@@ -315,6 +315,38 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     all
 }
 
+/// The most iterations of one invocation of the norm.
+#[cfg(test)]
+pub(crate) fn norm_trips(class: KernelClass) -> usize {
+    // Once more in other units; and a loop that halves the workgroup.
+    2 * GROUP_VECTORS / lanes_and_parts(class).0 + 8
+}
+
+/// The most iterations of one invocation of what finishes norms of all tensors, or of every other one, or by group.
+#[cfg(test)]
+pub(crate) fn decide_trips(layout: &Layout, class: KernelClass) -> usize {
+    use super::ClipGradNorm;
+    let every_other: Vec<bool> = (0..layout.spans().len()).map(|tensor| tensor % 2 == 1).collect();
+    let mut most = 0;
+    for (per_group, frozen) in
+        [(false, vec![false; layout.spans().len()]), (false, every_other.clone()), (true, every_other)]
+    {
+        let clip = ClipGradNorm { per_group, ..ClipGradNorm::new(1.0) };
+        let transforms = Transforms { clip_grad_norm: Some(clip), ..Transforms::default() };
+        let (mut passes, mut bytes) = (Passes::default(), Vec::new());
+        passes.compute(&transforms, (layout, class), &frozen, 0, &mut bytes);
+        for DecideDispatch { call, .. } in passes.decisions {
+            let at = call as usize;
+            let call: DecideCall = bytemuck::pod_read_unaligned(&bytes[at..at + size_of::<DecideCall>()]);
+            let parts = if call.share > 0 { call.share } else { call.count };
+            let trips =
+                (parts as usize).div_ceil(DECIDERS) + 8 + (call.gate_entries as usize).div_ceil(DECIDERS);
+            most = most.max(trips);
+        }
+    }
+    most
+}
+
 /// Appends a block where one may start, and says where that is.
 fn push<U: Uniform>(bytes: &mut Vec<u8>, block: &U) -> u32 {
     let at = UniformRing::align(bytes);

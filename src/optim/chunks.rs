@@ -79,15 +79,15 @@ impl Ends {
     }
 }
 
-struct Cut {
-    of: Ends,
-    chunks: Vec<[u32; 2]>,
+pub(super) struct Cut {
+    pub(super) of: Ends,
+    pub(super) chunks: Vec<[u32; 2]>,
 }
 
 impl Cut {
     /// Cuts tensors into chunks, none of which is in two tensors or two windows. Those of very large tensors are larger,
     /// so that what they leave can be added at once.
-    fn new(layout: &Layout, shape: &Shape) -> Self {
+    pub(super) fn new(layout: &Layout, shape: &Shape) -> Self {
         let base = 4 * shape.chunk;
         let added = shape.lanes / shape.parts * (MAX_TRIPS / 4 * 3);
         let window_len = layout.window_len();

@@ -9,7 +9,7 @@ use crate::gpu::{KernelClass, MAX_TRIPS};
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub(super) struct Tile {
     first: u32,
-    rows: u32,
+    pub(super) rows: u32,
     width: u32,
     stride: u32,
     pub(super) view: u32,

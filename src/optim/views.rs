@@ -58,7 +58,7 @@ const MOST_PIECES: usize = 1024;
 /// Terms of one window that an invocation gathers, however long the sum is: with noise each takes eleven iterations.
 const MOST_TERMS: usize = MAX_TRIPS / 16;
 /// Few enough to be joined by one workgroup.
-const MOST_ALL_PIECES: usize = FINISH_LANES * MAX_TRIPS / 2;
+const MOST_ALL_PIECES: usize = FINISH_LANES * (MAX_TRIPS / 4 * 3);
 
 /// Means over no more values are not kept, as in frame/matrix.wgsl.
 const SHORT: usize = 8;
@@ -116,11 +116,13 @@ impl<'a> Axes<'a> {
     /// Whether four neighbours have one row, and all else is found without a loop.
     pub(super) fn are_plain(&self) -> bool {
         match self.factors {
-            [_] => self.shape.len() <= 1 || matches!(self.factors[0].over, Over::Elements),
+            // Each row of a tile leaves norms of its own there: not too many.
+            [Factor { over: Over::Elements, .. }] => self.elements().div_ceil(4) <= 2 * HALF_OF_ADDED,
+            [_] => self.shape.len() <= 1,
             // Each matrix leaves norms of its own: not too many.
             [_, _] if self.matrix().is_some() => {
                 self.quads()
-                    && !self.kept_means([0, 0]).is_empty()
+                    && self.kept_mean().is_some()
                     && self.elements() / 4 / self.rows()[1] <= HALF_OF_ADDED
             }
             factors => self.quads() && factors.len() == 2,
@@ -155,16 +157,18 @@ impl<'a> Axes<'a> {
         Some([across, within, self.elements() / size / across])
     }
 
-    /// The places of values whose means are kept, as first, stride and count: where a loop over them would be long.
-    /// Rows and columns of a matrix have the same mean, so that the shorter ones may be taken.
-    pub(super) fn kept_means(&self, values: [usize; 2]) -> Vec<[usize; 3]> {
+    /// The view of which means are kept, and as [`Axes::means`] has them: where a loop over them would be long. Rows and
+    /// columns of a matrix have the same mean, so that the shorter ones may be taken.
+    pub(super) fn kept_mean(&self) -> Option<(usize, [usize; 3])> {
         const LONG: usize = 4096;
-        let Some([count, ..]) = self.means(0).filter(|[count, ..]| *count > SHORT) else {
-            return Vec::new();
-        };
-        let other = self.means(1).filter(|[other, ..]| count > LONG && *other < count);
-        let view = usize::from(other.is_some());
-        let [count, within, means] = other.or(self.means(0)).expect("there is a matrix");
+        let first = self.means(0).filter(|[count, ..]| *count > SHORT)?;
+        let other = self.means(1).filter(|[other, ..]| first[0] > LONG && *other < first[0]);
+        Some(other.map_or((0, first), |other| (1, other)))
+    }
+
+    /// The places of values whose means are kept, as first, stride and count.
+    pub(super) fn kept_means(&self, values: [usize; 2]) -> Vec<[usize; 3]> {
+        let Some((view, [count, within, means])) = self.kept_mean() else { return Vec::new() };
         (0..means)
             .map(|mean| [values[view] + mean / within * within * count + mean % within, within, count])
             .collect()

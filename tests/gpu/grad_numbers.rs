@@ -297,3 +297,28 @@ fn rows_of_any_length_are_centralised() {
         }
     }
 }
+
+/// More parts than are finished at once: each range between frozen tensors leaves some.
+#[test]
+fn parts_of_many_ranges_are_joined_in_shares() {
+    const TENSORS: usize = 65_700;
+    let Some(gpu) = gpu() else { return };
+    let data = [0.0; 3];
+    let builder = ParamStore::builder().group("all", |group| {
+        (0..TENSORS).fold(group, |group, number| group.tensor(number.to_string(), [3], &data))
+    });
+    let mut params = builder.build(&gpu).unwrap();
+    let mut optimizer = SGD { lr: 1.0, ..SGD::default() }.build(&params).unwrap();
+    let clip = Transforms { clip_grad_norm: Some(ClipGradNorm::report_only()), ..Transforms::default() };
+    optimizer.set_transforms(clip, &params).unwrap();
+    (0..TENSORS).step_by(2).for_each(|number| params.freeze(&number.to_string()).unwrap());
+    let grads = noises(9, 3 * TENSORS);
+    params.write_grads(&grads).unwrap();
+    let before = gpu.counters();
+    optimizer.step(&mut params).unwrap();
+    // A norm and an update for each range, shares and the decision.
+    assert_eq!(gpu.counters().since(&before).dispatches, TENSORS as u64 + 2);
+    let counted = grads.chunks(3).skip(1).step_by(2).flatten();
+    let norm = counted.map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+    close(optimizer.read_norm(None).unwrap().into(), norm, 1e-6);
+}
