@@ -43,9 +43,13 @@ mod transforms;
 pub use crate::config::Variant;
 pub use accumulate::{Accumulate, Reduction};
 pub use centralize::Centralize;
+#[cfg(test)]
+pub(crate) use centralize::most_trips as centralize_trips;
 pub use clip::{ClipGradNorm, NormType};
 pub use noise::Noise;
 pub(crate) use passes::{Passes, kernel_listings};
+#[cfg(test)]
+pub(crate) use passes::{decide_trips, norm_trips};
 pub use penalty::Penalty;
 pub(crate) use riders::{Rider, Riders, Riding, real};
 pub use scaler::GradScaler;

@@ -16,6 +16,18 @@
 //! # Ok::<(), gradus::Error>(())
 //! ```
 //!
+//! # Large and small gradients
+//!
+//! Every finite gradient makes a finite step. Rules that square what they are given see it held to ±1.8e19, whose square
+//! f32 still has; those that sum squares (Adagrad, SM3) to ±2^56, about 7.2e16, so that 65,536 sums fit. It is held after
+//! a `weight_decay` that is a penalty was added, and in averages and squares alike: under constant gradients of any size
+//! steps are as long as in exact arithmetic, where squares in f32 would overflow. RAdam's average is not held before its
+//! rectification begins, when it takes no root. Squares below 1.2e-38, of gradients below 1.1e-19, may count as zero; then the
+//! root of their average is taken to be the least that it can have been, so that steps are not longer than they should be
+//! where `eps` is smaller still. Norms that [`Lamb`], [`Lars`], [`Novograd`] and [`Fromage`] take are right from 1e-33 to 1e36 a
+//! tensor, of gradients held to ±2^96; ratios of them are one f32. State stays finite. Infinities and NaN go through as in
+//! torch: [`Skip`](crate::grad::Skip) keeps them out.
+//!
 //! Names, fields and defaults are PyTorch's. [`LBFGS`] asks a closure for the loss, and so has an optimizer of its own.
 
 mod any;
@@ -46,6 +58,8 @@ mod state;
 mod step;
 mod tiles;
 mod torch;
+#[cfg(test)]
+mod trips;
 mod views;
 
 pub use crate::config::Variant;

@@ -1,5 +1,6 @@
 // Finishes the norm of one group, or of all, and decides over the step: what gradients are multiplied by, whether the
-// step is skipped, and how the factor of the loss goes on. One workgroup; groups follow each other.
+// step is skipped, and how the factor of the loss goes on. One workgroup; groups follow each other. Where there are more
+// parts than it takes, a dispatch before it joins shares of them.
 struct Call {
     entry: u32,
     entries: u32,
@@ -19,6 +20,9 @@ struct Call {
     // This step in the history, and what of it is kept.
     bit: u32,
     keep: u32,
+    // Parts that each workgroup joins into one, and where they go; 0 where this decides.
+    share: u32,
+    out: u32,
 }
 
 struct Entry {
@@ -31,71 +35,132 @@ struct Entry {
     skipped: u32,
     skipped_in_a_row: u32,
     history: u32,
+    grad_rescale: f32,
     // By a member: GLSL has no attribute for it.
-    padding: array<u32, 55>,
+    padding: array<u32, 54>,
 }
 
 @group(0) @binding(0) var<uniform> call: Call;
-@group(0) @binding(1) var<storage, read> parts: array<vec2u>;
+@group(0) @binding(1) var<storage, read_write> parts: array<Part>;
 @group(0) @binding(2) var<storage, read_write> gate: array<Entry>;
 
-const EXPONENT = 0x7f800000u;
 // Below it the reciprocal would be infinite.
 const LEAST_SCALE = 1.1754944e-38;
 
-fn clip_factor(norm: f32) -> f32 {
-    let bits = bitcast<u32>(norm) & 0x7fffffffu;
-    // With NaN nothing is scaled, so that it does not spread to padding.
-    if call.clips == 0u || bits > EXPONENT {
-        return 1.0;
-    }
-    if bits == EXPONENT {
-        return 0.0;
-    }
-    if call.optax != 0u {
-        return select(call.max_norm / max(norm, LEAST_SCALE), 1.0, norm < call.max_norm);
-    }
-    return min(1.0, call.max_norm / (norm + 1e-6));
-}
+// What all groups read.
+struct Decision { grad_scale: f32, grad_rescale: f32, norm: f32, skip: u32 }
+
+var<workgroup> decision: Decision;
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(local_invocation_index) lane: u32) {
-    var part = vec2u();
-    for (var at = lane; at < call.count; at += LANES) {
-        let other = parts[call.first + at];
-        let norm = norm_joined(bitcast<f32>(part.x), bitcast<f32>(other.x));
-        part = vec2u(bitcast<u32>(norm), part.y | other.y);
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let number = group.y * groups.x + group.x;
+    let start = call.first + number * call.share;
+    let all = call.first + call.count;
+    let end = select(min(all, start + call.share), all, call.share == 0u);
+    var part = no_part();
+    for (var at = start + lane; at < end; at += LANES) {
+        part = norm_joined(part, parts[at]);
     }
     let whole = lanes_joined(lane, part);
+    if call.share != 0u {
+        if lane == 0u && start < end {
+            parts[call.out + number] = whole;
+        }
+        return;
+    }
     if lane == 0u {
-        decide(bitcast<f32>(whole.x), whole.y);
+        decide(whole);
     }
-}
-
-fn decide(total: f32, any_found: u32) {
-    var found = any_found;
-    var unscale = 1.0;
-    if call.scales_loss != 0u {
-        unscale = 1.0 / gate[0].loss_scale;
-    }
-    let norm = select(total, sqrt(total), NORM == 2u) * call.scale * unscale;
-    gate[call.entry].norm = norm;
-    gate[call.entry].grad_scale = unscale * clip_factor(norm);
-    if call.entry > 0u {
-        found |= gate[0].skip;
-    }
-    gate[0].skip = found & call.may_skip;
     if call.entry + 1u < call.entries {
         return;
     }
-    for (var entry = 1u; entry < call.gate_entries; entry++) {
-        gate[entry].skip = gate[0].skip;
+    workgroupBarrier();
+    for (var entry = 1u + lane; entry < call.gate_entries; entry += LANES) {
+        gate[entry].skip = decision.skip;
         if call.entries == 1u {
-            gate[entry].grad_scale = gate[0].grad_scale;
-            gate[entry].norm = norm;
+            gate[entry].grad_scale = decision.grad_scale;
+            gate[entry].grad_rescale = decision.grad_rescale;
+            gate[entry].norm = decision.norm;
         }
     }
-    if call.may_skip != 0u {
+}
+
+// The norm of the sums of gradients as they lie there.
+fn norm_of(whole: Part) -> Wide {
+    if NORM == 3u {
+        return wide(bitcast<f32>(whole.most));
+    }
+    let root = wide(select(whole.sum, sqrt(whole.sum), NORM == 2u));
+    return Wide(root.digits, root.exponent + select(whole.exponent, whole.exponent >> 1u, NORM == 2u));
+}
+
+// By numbers with an exponent of their own: the norm of finite gradients may be too large for f32, and so small may be
+// what brings it down.
+fn clip_factor(norm: Wide, most: u32) -> Wide {
+    // With NaN nothing is scaled, so that it does not spread to padding.
+    if call.clips == 0u || most > EXPONENT {
+        return ONE;
+    }
+    if most == EXPONENT {
+        return Wide(0.0, 0);
+    }
+    let largest = wide(call.max_norm);
+    var over = norm;
+    if call.optax != 0u {
+        if wide_less(norm, largest) {
+            return ONE;
+        }
+        if norm.digits == 0.0 {
+            return Wide(0.0, 0);
+        }
+    } else if norm.exponent < 127 {
+        over = wide(narrow(norm) + 1e-6);
+    }
+    let factor = wide_quotient(largest, over);
+    if wide_less(factor, ONE) {
+        return factor;
+    }
+    return ONE;
+}
+
+fn decide(whole: Part) {
+    var unscale = ONE;
+    if call.scales_loss != 0u {
+        unscale = wide_quotient(ONE, wide(gate[0].loss_scale));
+    }
+    let scale = wide(call.scale);
+    let both = wide_product(scale, unscale);
+    let norm = wide_product(norm_of(whole), both);
+    let finite = whole.most < EXPONENT;
+    // Gradients that are finite only as long as they are scaled are not.
+    var found = u32(!finite);
+    if finite && narrow_bits(wide_product(wide(bitcast<f32>(whole.most)), both)) == EXPONENT {
+        found = 1u;
+    }
+    var norm_bits = whole.most;
+    if finite {
+        norm_bits = narrow_bits(norm);
+    }
+    decision.norm = select(0.0, bitcast<f32>(norm_bits), NORM != 0u);
+    let factor = wide_product(unscale, clip_factor(norm, whole.most));
+    // One number, or two where one would be below the normal ones.
+    let halved = select(0, max(factor.exponent >> 1u, -126), factor.exponent + scale.exponent < -120);
+    decision.grad_scale = narrow(Wide(factor.digits, factor.exponent - halved));
+    decision.grad_rescale = narrow(Wide(1.0, halved));
+    if call.entry > 0u {
+        found |= gate[0].skip;
+    }
+    decision.skip = found & call.may_skip;
+    gate[call.entry].norm = decision.norm;
+    gate[call.entry].grad_scale = decision.grad_scale;
+    gate[call.entry].grad_rescale = decision.grad_rescale;
+    gate[0].skip = decision.skip;
+    if call.entry + 1u == call.entries && call.may_skip != 0u {
         count(found != 0u);
     }
 }

@@ -1,14 +1,28 @@
-// Partial norms of a range of gradients, and whether one of them is not finite: each lane takes every LANES-th vector of
-// its workgroup's 4,096, so that lanes read neighbours. NORM is 0 (none), 1, 2 or 3 (infinity).
+// Partial norms of a range of gradients, and the largest magnitudes: each lane takes every LANES-th vector of its
+// workgroup's 4,096, so that lanes read neighbours. NORM is 0 (none), 1, 2 or 3 (infinity).
 struct Call { first: u32, len: u32, groups: u32, out: u32 }
 
 @group(0) @binding(0) var<uniform> call: Call;
 @group(0) @binding(1) var<storage, read> grads: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> parts: array<vec2u>;
+@group(0) @binding(2) var<storage, read_write> parts: array<Part>;
 
-// By its exponent, because compilers may take it for granted that all numbers are finite.
-fn not_finite(g: vec4f) -> vec4u {
-    return select(vec4u(), vec4u(1u), (bitcast<vec4u>(g) & vec4u(0x7f800000u)) == vec4u(0x7f800000u));
+// Bits of 2^-40 and 2^56. Where the largest magnitude of a lane lies between, its sum overflows nowhere, and what is too
+// small for it does not count.
+const SMALL = 0x2b800000u;
+const LARGE = 0x5b800000u;
+
+fn term(x: vec4f) -> vec4f {
+    if NORM == 1u {
+        return abs(x);
+    }
+    return x * x;
+}
+
+// Times 2^99. By their bits, because devices may take a number below the normal ones for zero.
+fn magnified(x: vec4f) -> vec4f {
+    let bits = bitcast<vec4u>(x) & vec4u(0x7fffffffu);
+    let normal = bitcast<vec4f>(bits) * 6.338253001141147e29;
+    return select(normal, vec4f(bits) * 8.881784197001252e-16, bits < vec4u(0x00800000u));
 }
 
 @compute @workgroup_size(LANES)
@@ -21,21 +35,35 @@ fn main(
     if number >= call.groups {
         return;
     }
+    let start = number * 4096u + lane;
+    let end = min(call.len, (number + 1u) * 4096u);
     var total = vec4f();
-    var found = vec4u();
-    for (var at = number * 4096u + lane; at < min(call.len, (number + 1u) * 4096u); at += LANES) {
+    var most = vec4u();
+    for (var at = start; at < end; at += LANES) {
         let g = grads[call.first + at];
-        found |= not_finite(g);
-        if NORM == 1u {
-            total += abs(g);
-        } else if NORM == 2u {
-            total += g * g;
-        } else if NORM == 3u {
-            total = bitcast<vec4f>(max(bitcast<vec4u>(total), bitcast<vec4u>(g) & vec4u(0x7fffffffu)));
+        most = max(most, bitcast<vec4u>(g) & vec4u(0x7fffffffu));
+        if NORM == 1u || NORM == 2u {
+            total += term(g);
         }
     }
-    leave(number, lane, vec2u(
-        bitcast<u32>(norm_joined(norm_joined(total.x, total.y), norm_joined(total.z, total.w))),
-        found.x | found.y | found.z | found.w,
-    ));
+    let largest = max(max(most.x, most.y), max(most.z, most.w));
+    var exponent = 0;
+    if NORM == 1u || NORM == 2u {
+        // Once more, in other units: rare, and what was read lies near.
+        if largest - 1u < SMALL - 1u {
+            total = vec4f();
+            exponent = -99;
+            for (var at = start; at < end; at += LANES) {
+                total += term(magnified(grads[call.first + at]));
+            }
+        } else if largest >= LARGE {
+            total = vec4f();
+            exponent = 70;
+            for (var at = start; at < end; at += LANES) {
+                total += term(grads[call.first + at] * 8.470329472543003e-22);
+            }
+        }
+    }
+    let sum = (total.x + total.y) + (total.z + total.w);
+    leave(number, lane, part_of(sum, exponent * i32(NORM), largest));
 }

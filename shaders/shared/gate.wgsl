@@ -8,4 +8,5 @@ struct Gate {
     skipped: u32,
     skipped_in_a_row: u32,
     history: u32,
+    grad_rescale: f32,
 }

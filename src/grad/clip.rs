@@ -2,18 +2,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::config::Variant;
-use crate::error::at_least;
 
 /// Scales all gradients down together where their norm is too large; those of frozen tensors do not count.
 ///
+/// The norm is that of the gradients after accumulation and unscaling, as where torch's `unscale_` comes first, and right
+/// for all finite gradients: the sums have an exponent of their own, so that squares neither overflow nor vanish.
+///
 /// Smaller gradients keep their bits. Of gradients with an infinity all finite ones become zero, as in torch;
-/// where the norm is NaN nothing is scaled (torch makes all of them NaN).
+/// where the norm is NaN nothing is scaled (torch makes all of them NaN). Where finite gradients have a norm above the
+/// largest f32, it reads as infinity and they are scaled by what it is (torch makes zeros of them).
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html>.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClipGradNorm {
-    /// The largest norm, at least 0. Required.
+    /// The largest norm, at least 0. Required. With infinity, in JSON `"inf"`, nothing is clipped and the norm is
+    /// computed all the same, to be read.
+    #[serde(with = "bound")]
     pub max_norm: f64,
     /// Default [`NormType::Two`].
     #[serde(default)]
@@ -89,7 +94,42 @@ impl ClipGradNorm {
         }
     }
 
+    /// Clips nothing: for the norm that [`Optimizer::read_norm`](crate::optim::Optimizer::read_norm) and
+    /// [`Outcome::norm`](crate::optim::Outcome) report.
+    #[must_use]
+    pub fn report_only() -> Self {
+        Self::new(f64::INFINITY)
+    }
+
     pub(super) fn check(&self) -> Result<(), Error> {
-        at_least("clip_grad_norm.max_norm", self.max_norm, 0.0)
+        if self.max_norm >= 0.0 {
+            return Ok(());
+        }
+        Err(Error::constant("clip_grad_norm.max_norm", "at least 0", self.max_norm))
+    }
+}
+
+/// A number, or `"inf"`, which JSON has no number for.
+mod bound {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Order;
+
+    pub(super) fn serialize<S: Serializer>(bound: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        if *bound == f64::INFINITY {
+            return serializer.serialize_str("inf");
+        }
+        bound.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        let refuse = |got: &str| D::Error::custom(format!("max_norm must be a number or \"inf\", got {got}"));
+        match Order::deserialize(deserializer) {
+            Ok(Order::Number(bound)) => Ok(bound),
+            Ok(Order::Name(name)) if name == "inf" => Ok(f64::INFINITY),
+            Ok(Order::Name(name)) => Err(refuse(&format!("{name:?}"))),
+            Err(_) => Err(refuse("something else")),
+        }
     }
 }

@@ -8,8 +8,8 @@ use super::{NormType, Transforms};
 use crate::Error;
 use crate::config::Variant;
 use crate::gpu::{
-    Binding, Block, Buffer, Gpu, Kernel, KernelClass, KernelListing, KernelSource, Recorder, Region, Uniform,
-    UniformRing, grid, uniform,
+    Binding, Block, Buffer, Gpu, Kernel, KernelClass, KernelListing, KernelSource, MAX_TRIPS, Recorder,
+    Region, Uniform, UniformRing, grid, uniform,
 };
 use crate::layout::Layout;
 use crate::params::{Gate, GateValues, ParamStore};
@@ -35,6 +35,8 @@ uniform! {
         gate_entries: u32,
         bit: u32,
         keep: u32,
+        share: u32,
+        out: u32,
     }
 }
 
@@ -42,6 +44,13 @@ uniform! {
 const GROUP_VECTORS: usize = 4096;
 /// Invocations that finish a norm.
 const DECIDERS: usize = 256;
+/// Parts that they finish at once. Shares of more are joined before.
+const MOST_PARTS: usize = DECIDERS * MAX_TRIPS / 2;
+/// Parts of a share.
+const SHARE: usize = 1 << 16;
+
+/// As in the kernels: a sum, its exponent, and the bits of the largest magnitude.
+type Part = [u32; 3];
 
 /// Invocations of a workgroup of the norm, and the parts that it leaves.
 fn lanes_and_parts(class: KernelClass) -> (usize, usize) {
@@ -56,9 +65,9 @@ fn lanes_and_parts(class: KernelClass) -> (usize, usize) {
 #[derive(Debug, Default)]
 pub(crate) struct Passes {
     norms: Vec<NormDispatch>,
-    decide_calls: Vec<u32>,
+    decisions: Vec<DecideDispatch>,
     parts: usize,
-    buffer: Option<Buffer<[u32; 2]>>,
+    buffer: Option<Buffer<Part>>,
     bound: Option<Bound>,
 }
 
@@ -66,6 +75,13 @@ pub(crate) struct Passes {
 struct NormDispatch {
     window: usize,
     groups: u32,
+    call: u32,
+}
+
+/// Of one group or of all, or of what is joined before.
+#[derive(Debug)]
+struct DecideDispatch {
+    workgroups: usize,
     call: u32,
 }
 
@@ -89,7 +105,7 @@ impl Passes {
         bytes: &mut Vec<u8>,
     ) {
         self.norms.clear();
-        self.decide_calls.clear();
+        self.decisions.clear();
         self.parts = 0;
         let per_group = transforms.clip_grad_norm.as_ref().is_some_and(|clip| clip.per_group);
         let entries = if per_group { layout.groups().len() } else { 1 };
@@ -102,13 +118,33 @@ impl Passes {
             shares.push((first, self.parts - first));
         }
         for (entry, (first, parts)) in shares.into_iter().enumerate() {
+            let (first, parts) = self.join_shares(first, parts, bytes);
             let mut call = decide_call(transforms);
             (call.entry, call.entries) = (count(entry), count(entries));
             (call.first, call.count, call.gate_entries) =
                 (count(first), count(parts), count(layout.groups().len()));
             (call.bit, call.keep) = (GateValues::history_bit(number), GateValues::history_kept(number));
-            self.decide_calls.push(push(bytes, &call));
+            self.decisions.push(DecideDispatch { workgroups: 1, call: push(bytes, &call) });
         }
+    }
+
+    /// Adds dispatches until there are no more parts than are finished at once: the first of these, and how many.
+    fn join_shares(&mut self, first: usize, parts: usize, bytes: &mut Vec<u8>) -> (usize, usize) {
+        let (mut first, mut parts) = (first, parts);
+        while parts > MOST_PARTS {
+            let workgroups = parts.div_ceil(SHARE);
+            let call = DecideCall {
+                first: count(first),
+                count: count(parts),
+                share: count(SHARE),
+                out: count(self.parts),
+                ..DecideCall::default()
+            };
+            self.decisions.push(DecideDispatch { workgroups, call: push(bytes, &call) });
+            (first, parts) = (self.parts, workgroups);
+            self.parts += workgroups;
+        }
+        (first, parts)
     }
 
     /// Adds the dispatches over a range of the flat space, one for each window that it touches.
@@ -162,8 +198,8 @@ impl Passes {
             recorder.dispatch(&bound.norm, &bound.windows[norm.window], &[base + norm.call], groups);
         }
         let (kernel, group) = &bound.decide;
-        for call in &self.decide_calls {
-            recorder.dispatch(kernel, group, &[base + call], [1, 1, 1]);
+        for decision in &self.decisions {
+            recorder.dispatch(kernel, group, &[base + decision.call], grid(decision.workgroups));
         }
     }
 }
@@ -174,7 +210,7 @@ impl Bound {
         transforms: &Transforms,
         params: &ParamStore,
         ring: &wgpu::Buffer,
-        parts: &Buffer<[u32; 2]>,
+        parts: &Buffer<Part>,
     ) -> Result<Self, Error> {
         let [norm, decide] = sources(norm_number(transforms), gpu.class());
         let [norm, decide] = [gpu.kernel(&norm)?, gpu.kernel(&decide)?];
@@ -230,7 +266,7 @@ fn decide_call(transforms: &Transforms) -> DecideCall {
         ..DecideCall::default()
     };
     if let Some(clip) = &transforms.clip_grad_norm {
-        call.clips = 1;
+        call.clips = u32::from(clip.max_norm.is_finite());
         call.max_norm = narrow(clip.max_norm.min(f32::MAX.into()));
         call.optax = u32::from(clip.variant == Variant::Optax);
     }
@@ -247,14 +283,10 @@ fn decide_call(transforms: &Transforms) -> DecideCall {
 fn sources(norm: u32, class: KernelClass) -> [KernelSource; 2] {
     const JOINED: &str = include_str!("../../shaders/grad/norm_joined.wgsl");
     const LANES: &str = include_str!("../../shaders/grad/norm_lanes.wgsl");
-    let source = |name: &str, lanes: usize, texts: &[&str], bytes: usize| KernelSource {
+    let source = |name: &str, lanes: usize, texts: &[&str], (bytes, read): (usize, Binding)| KernelSource {
         name: format!("grad/{name}[{norm}]"),
         wgsl: format!("const NORM = {norm}u;\nconst LANES = {lanes}u;\n{JOINED}{}", texts.concat()).into(),
-        bindings: vec![
-            Binding::Uniform { bytes: count(bytes), dynamic: true },
-            Binding::Read,
-            Binding::ReadWrite,
-        ],
+        bindings: vec![Binding::Uniform { bytes: count(bytes), dynamic: true }, read, Binding::ReadWrite],
     };
     let measure = include_str!("../../shaders/grad/norm.wgsl");
     let (lanes, parts) = lanes_and_parts(class);
@@ -262,10 +294,11 @@ fn sources(norm: u32, class: KernelClass) -> [KernelSource; 2] {
         1 => &[measure, include_str!("../../shaders/grad/norm_one.wgsl"), LANES],
         _ => &[measure, include_str!("../../shaders/grad/norm_apart.wgsl")],
     };
-    let decide = [include_str!("../../shaders/grad/decide.wgsl"), LANES];
+    let wide = include_str!("../../shaders/grad/norm_wide.wgsl");
+    let decide = [include_str!("../../shaders/grad/decide.wgsl"), wide, LANES];
     [
-        source("norm", lanes, endings, size_of::<NormCall>()),
-        source("decide", DECIDERS, &decide, size_of::<DecideCall>()),
+        source("norm", lanes, endings, (size_of::<NormCall>(), Binding::Read)),
+        source("decide", DECIDERS, &decide, (size_of::<DecideCall>(), Binding::ReadWrite)),
     ]
 }
 
@@ -278,8 +311,40 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
         .flat_map(|class| (0..4).map(|norm| sources(norm, *class)))
         .flat_map(|sources| sources.into_iter().zip(blocks.clone()).map(listing))
         .collect();
-    all.push(super::centralize::kernel_listing());
+    all.extend(super::centralize::kernel_listings());
     all
+}
+
+/// The most iterations of one invocation of the norm.
+#[cfg(test)]
+pub(crate) fn norm_trips(class: KernelClass) -> usize {
+    // Once more in other units; and a loop that halves the workgroup.
+    2 * GROUP_VECTORS / lanes_and_parts(class).0 + 8
+}
+
+/// The most iterations of one invocation of what finishes norms of all tensors, or of every other one, or by group.
+#[cfg(test)]
+pub(crate) fn decide_trips(layout: &Layout, class: KernelClass) -> usize {
+    use super::ClipGradNorm;
+    let every_other: Vec<bool> = (0..layout.spans().len()).map(|tensor| tensor % 2 == 1).collect();
+    let mut most = 0;
+    for (per_group, frozen) in
+        [(false, vec![false; layout.spans().len()]), (false, every_other.clone()), (true, every_other)]
+    {
+        let clip = ClipGradNorm { per_group, ..ClipGradNorm::new(1.0) };
+        let transforms = Transforms { clip_grad_norm: Some(clip), ..Transforms::default() };
+        let (mut passes, mut bytes) = (Passes::default(), Vec::new());
+        passes.compute(&transforms, (layout, class), &frozen, 0, &mut bytes);
+        for DecideDispatch { call, .. } in passes.decisions {
+            let at = call as usize;
+            let call: DecideCall = bytemuck::pod_read_unaligned(&bytes[at..at + size_of::<DecideCall>()]);
+            let parts = if call.share > 0 { call.share } else { call.count };
+            let trips =
+                (parts as usize).div_ceil(DECIDERS) + 8 + (call.gate_entries as usize).div_ceil(DECIDERS);
+            most = most.max(trips);
+        }
+    }
+    most
 }
 
 /// Appends a block where one may start, and says where that is.

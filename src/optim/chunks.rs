@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::stage::Shape;
 use crate::Error;
-use crate::gpu::{Buffer, Gpu};
+use crate::gpu::{Buffer, Gpu, MAX_TRIPS};
 use crate::layout::Layout;
 
 /// How tensors are cut for sums over them, and where these go.
@@ -22,7 +22,7 @@ pub(super) struct Chunks {
 impl Chunks {
     pub(super) fn new(gpu: &Gpu, layout: &Layout) -> Result<Self, Error> {
         let shape = Shape::of(gpu.class());
-        let Cut { of, chunks } = Cut::new(layout, 4 * shape.chunk);
+        let Cut { of, chunks } = Cut::new(layout, &shape);
         Ok(Self {
             chunks: filled(gpu, "chunks", &chunks)?,
             parts_of: filled(gpu, "parts of tensors", &of.parts(shape.parts))?,
@@ -79,18 +79,22 @@ impl Ends {
     }
 }
 
-struct Cut {
-    of: Ends,
-    chunks: Vec<[u32; 2]>,
+pub(super) struct Cut {
+    pub(super) of: Ends,
+    pub(super) chunks: Vec<[u32; 2]>,
 }
 
 impl Cut {
-    /// Cuts tensors into chunks of at most so many elements, none of which is in two tensors or two windows.
-    fn new(layout: &Layout, most: usize) -> Self {
+    /// Cuts tensors into chunks, none of which is in two tensors or two windows. Those of very large tensors are larger,
+    /// so that what they leave can be added at once.
+    pub(super) fn new(layout: &Layout, shape: &Shape) -> Self {
+        let base = 4 * shape.chunk;
+        let added = shape.lanes / shape.parts * (MAX_TRIPS / 4 * 3);
         let window_len = layout.window_len();
         let (mut of, mut chunks) = (Ends::default(), Vec::new());
         for span in layout.spans() {
             of.begin_tensor(chunks.len());
+            let most = base * span.len.div_ceil(base * added);
             let (mut at, end) = (span.first, span.first + span.padded_len());
             while at < end {
                 let window = layout.window_of(at);
@@ -146,7 +150,7 @@ mod tests {
         let layout = Layout::new(&groups, Limits { binding_bytes: 65_536, buffer_bytes: 1 << 20 }).unwrap();
         let firsts: Vec<usize> = layout.spans().iter().map(|span| span.first).collect();
         assert_eq!(firsts, [0, 40_000, 40_192, 40_256]);
-        let cut = Cut::new(&layout, 16_000);
+        let cut = Cut::new(&layout, &Shape { chunk: 4000, lanes: 64, parts: 1 });
         let chunks: Vec<[u32; 2]> = [
             [[0, 4000], [4000, 96]].as_slice(),
             &[[0, 4000], [4000, 96]],

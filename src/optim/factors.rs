@@ -2,15 +2,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::chunks::{Ends, filled};
-use super::stage::TILE_WIDTH;
+use super::stage::{FINISH_LANES, MOST_ALONE};
 use super::tiles::{self, Tile};
 use super::views::{Axes, NONE, ONE, View, count};
 use super::{AnyRule, Factor, runs};
 use crate::Error;
-use crate::gpu::{Buffer, Gpu, KernelClass};
+use crate::gpu::{Buffer, Gpu};
 use crate::layout::{Layout, Span};
 
-/// Invocations of a workgroup of statistics.wgsl and finish.wgsl.
+/// Invocations of a workgroup of statistics.wgsl.
 const LANES: usize = 128;
 
 /// The values that stand for tensors, how they are gathered, and where they lie.
@@ -56,6 +56,9 @@ struct Tables {
     finish: Vec<[u32; 3]>,
     means: Vec<[usize; 3]>,
     tiles: Vec<Tile>,
+    /// What tiles leave of each tensor, and of all.
+    sums_of: Vec<[u32; 2]>,
+    sums: usize,
     general: bool,
     parts: usize,
 }
@@ -97,25 +100,30 @@ impl Factors {
             means_of.push(tables.means.len());
             tiles_of.begin_tensor(tables.tiles.len());
             if own.is_empty() {
+                tables.sums_of.push([count(tables.sums), 0]);
                 continue;
             }
             let first_view = tables.views.len();
             let windows = layout.window_of(span.first + span.len - 1) - window + 1;
             let axes = Axes::new(&span.shape, &own);
+            let first_sum = tables.sums;
             for (window, range) in runs::cut(layout, span.first..span.first + span.len) {
                 tiles_of.begin_window(window, tables.tiles.len());
                 let before = window * layout.window_len() + range.start - span.first;
                 tiles::cut(&axes, before / 4, range.start / 4..range.end.div_ceil(4), |mut tile| {
                     tile.view = count(first_view);
+                    tile.part = count(tables.sums);
+                    tables.sums += tile.parts(gpu.class());
                     tables.tiles.push(tile);
                 });
             }
+            tables.sums_of.push([count(first_sum), count(tables.sums - first_sum)]);
             let firsts: Vec<usize> = places[tensor].iter().map(|(_, place)| place.start).collect();
             let is_plain = axes.are_plain();
             tables.general |= !is_plain;
             let means = axes.kept_means([firsts[0], firsts.get(1).copied().unwrap_or(0)]);
             for (factor, first) in own.iter().zip(&firsts) {
-                let mut view = axes.view(factor, span.first, windows);
+                let mut view = axes.view(factor, span.first, (windows, layout.window_len()));
                 debug_assert!(!is_plain || view.four != ONE, "a plain tensor has vectors of four");
                 view.first_view = count(first_view);
                 view.values = count(*first);
@@ -150,7 +158,8 @@ impl Factors {
                 if is_mean && view.all_pieces == 1 {
                     continue;
                 }
-                let firsts = (0..view.outputs as usize).step_by(LANES);
+                let alone = !is_mean || view.all_pieces as usize <= MOST_ALONE;
+                let firsts = (0..view.outputs as usize).step_by(if alone { FINISH_LANES } else { 1 });
                 tables.finish.extend(firsts.map(|first| [count(index), count(first), count(at)]));
                 // Maxima leave no pieces.
                 at += if is_mean { view.outputs as usize * view.all_pieces as usize } else { 0 };
@@ -201,16 +210,13 @@ impl Factors {
             ("views of all tensors", tables.views.len() * size_of::<View>() / 4),
             ("workgroups over all tensors", tables.statistics.len() * 3),
             ("tiles of all tensors", tables.tiles.len() * size_of::<Tile>() / 4),
+            ("sums over tiles of all tensors", if is_mean { tables.sums * 2 } else { 0 }),
             ("means of all tensors", means.len() * 4),
         ] {
             check_binding(layout, what, words)?;
         }
-        let parts = match gpu.class() {
-            // Maxima are not summed.
-            _ if !is_mean => 0,
-            KernelClass::CpuSubgroup8 => TILE_WIDTH,
-            KernelClass::Plain => 1,
-        };
+        // Maxima are not summed.
+        let sums = if is_mean { tables.sums } else { 0 };
         Ok(Self {
             views: filled(gpu, "views", &tables.views)?,
             values: Arc::new(Buffer::storage(gpu, "values of tensors", ratios.end.next_multiple_of(4))?),
@@ -223,8 +229,8 @@ impl Factors {
             finish_of: Vec::new(),
             means: filled(gpu, "means", &means)?,
             tiles: filled(gpu, "tiles", &tables.tiles)?,
-            sums: Buffer::storage(gpu, "sums over tiles", tables.tiles.len() * parts)?,
-            sums_of: filled(gpu, "sums of tensors", &tiles_of.parts(parts))?,
+            sums: Buffer::storage(gpu, "sums over tiles", sums)?,
+            sums_of: filled(gpu, "sums of tensors", &tables.sums_of)?,
             tiles_of,
             general: tables.general,
             means_of: Vec::new(),

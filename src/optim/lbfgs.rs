@@ -27,6 +27,8 @@ pub(super) use kernels::kernel_listings;
 pub use optimizer::LbfgsOptimizer;
 pub use state::{LbfgsState, LbfgsTensorState};
 pub use step::{LbfgsStep, LbfgsStop};
+#[cfg(test)]
+pub(super) use vectors::{MostTrips, most_trips};
 
 /// Limited-memory BFGS, as `torch.optim.LBFGS` and `optax.lbfgs` have it.
 ///

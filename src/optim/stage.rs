@@ -1,5 +1,5 @@
 use super::{Extent, Family, Slot};
-use crate::gpu::{Binding, KernelClass};
+use crate::gpu::{Binding, KernelClass, MAX_TRIPS};
 
 /// One of the passes that a step makes over what it covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +100,7 @@ impl Stage {
             };
         }
         let lanes = format!("const LANES = {}u;\n", Shape::of(class).lanes);
+        let finishing = format!("const LANES = {FINISH_LANES}u;\n");
         let settled = if looks_ahead { text!("lookahead") } else { text!("settled") };
         let ends = match class {
             KernelClass::CpuSubgroup8 => text!("measure_apart").to_owned(),
@@ -107,18 +108,23 @@ impl Stage {
         };
         let own = match (self, family) {
             (Self::Statistics, _) => text!("statistics").into(),
-            (Self::Finish, Family::Factored { ratio: false }) => text!("maxima_finish").into(),
-            (Self::Finish, _) => text!("finish").into(),
-            (Self::Means, _) => [&lanes, text!("means"), text!("joined")].concat(),
+            (Self::Finish, Family::Factored { ratio: false }) => {
+                [&finishing, text!("maxima_finish")].concat()
+            }
+            (Self::Finish, _) => [&finishing, text!("finish"), text!("joined")].concat(),
+            (Self::Means, _) => [&lanes, text!("means"), text!("gathered"), text!("joined")].concat(),
             (Self::Measure, Family::Factored { .. }) => {
                 let lanes = format!("const LANES = {TILE_WIDTH}u;\n");
-                [&lanes, text!("tile"), text!("measure_tile"), &ends].concat()
+                [&lanes, text!("tile"), text!("measure_tile"), text!("norms"), &ends].concat()
             }
-            (Self::Measure, _) => [&lanes, text!("measure"), text!("measure_tensor"), &ends].concat(),
+            (Self::Measure, _) => {
+                [&lanes, text!("measure"), text!("measure_tensor"), text!("norms"), &ends].concat()
+            }
             (Self::Ratio, Family::Factored { .. }) => {
-                [&lanes, text!("ratio"), text!("ratio_factored"), text!("joined")].concat()
+                let lanes = format!("const LANES = {RATIO_LANES}u;\n");
+                [&lanes, text!("ratio"), text!("ratio_factored"), text!("norms"), text!("joined")].concat()
             }
-            (Self::Ratio, _) => [&lanes, text!("ratio"), text!("joined")].concat(),
+            (Self::Ratio, _) => [&lanes, text!("ratio"), text!("norms"), text!("joined")].concat(),
             (Self::Update, Family::Element | Family::Around) => {
                 let element = if masks { text!("element_masked") } else { text!("element") };
                 [text!("update"), text!("linear"), element, settled].concat()
@@ -140,7 +146,10 @@ impl Stage {
             (Self::Means | Self::Ratio, _)
             | (Self::Finish, Family::Factored { ratio: false })
             | (_, Family::Element | Family::Around | Family::Tensor { .. }) => "",
-            (_, Family::Factored { ratio: true }) => text!("matrix"),
+            (_, Family::Factored { ratio: true }) => concat!(
+                include_str!("../../shaders/optim/frame/gathered.wgsl"),
+                include_str!("../../shaders/optim/frame/matrix.wgsl")
+            ),
             (_, Family::Factored { ratio: false }) => text!("axes"),
         };
         [common, lookups, &own].concat()
@@ -156,6 +165,14 @@ impl Stage {
         }
     }
 }
+
+/// Invocations of a workgroup that joins pieces of values.
+pub(super) const FINISH_LANES: usize = 256;
+/// Pieces of a value that one of them joins alone, as in frame/finish.wgsl.
+pub(super) const MOST_ALONE: usize = 128;
+/// Invocations that add what tiles have measured of a tensor, and half of what they add at most.
+pub(super) const RATIO_LANES: usize = 256;
+pub(super) const HALF_OF_ADDED: usize = RATIO_LANES * (MAX_TRIPS / 8 * 3);
 
 /// The most vectors of four in a row of a tile, one for each invocation of its workgroup.
 pub(super) const TILE_WIDTH: usize = 256;

@@ -1,27 +1,47 @@
 use std::ops::Range;
 
-use super::stage::TILE_WIDTH;
+use super::stage::{HALF_OF_ADDED, TILE_WIDTH};
 use super::views::{Axes, count};
+use crate::gpu::{KernelClass, MAX_TRIPS};
 
 /// As in frame/tile.wgsl.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub(super) struct Tile {
     first: u32,
-    rows: u32,
+    pub(super) rows: u32,
     width: u32,
     stride: u32,
     pub(super) view: u32,
     row: u32,
     column: u32,
     matrix: u32,
+    /// Where what it measures goes.
+    pub(super) part: u32,
 }
 
-const MOST_ROWS: usize = 64;
+impl Tile {
+    /// Norms that it leaves.
+    pub(super) fn parts(&self, class: KernelClass) -> usize {
+        match class {
+            KernelClass::CpuSubgroup8 => self.width as usize,
+            KernelClass::Plain => 1,
+        }
+    }
+}
+
+/// Rows of a tile: more of a tensor that would leave more norms than are added at once, and fewer of one with so many
+/// axes that a row takes long.
+fn most_rows(axes: &Axes<'_>, vectors: usize) -> usize {
+    const ROWS: usize = 64;
+    let rows = ROWS * vectors.div_ceil(ROWS * HALF_OF_ADDED).max(1);
+    rows.min(MAX_TRIPS / axes.trips_of_a_row())
+}
 
 /// Cuts what a window has of a tensor, in vectors of four; so many are in windows before it.
 pub(super) fn cut(axes: &Axes<'_>, before: usize, window: Range<usize>, mut push: impl FnMut(Tile)) {
     let is_plain = axes.are_plain();
+    let most_rows = most_rows(axes, axes.elements().div_ceil(4));
     // Where rows do not matter, any will do.
     let [vectors, in_a_matrix] = if is_plain { axes.rows() } else { [TILE_WIDTH, usize::MAX] };
     let end = before + window.len();
@@ -32,7 +52,7 @@ pub(super) fn cut(axes: &Axes<'_>, before: usize, window: Range<usize>, mut push
             ((vectors - column).min(end - at), 1)
         } else {
             let in_matrix = in_a_matrix - row % in_a_matrix;
-            (vectors, ((end - at) / vectors).min(in_matrix).min(MOST_ROWS))
+            (vectors, ((end - at) / vectors).min(in_matrix).min(most_rows))
         };
         for aside in (0..width).step_by(TILE_WIDTH) {
             push(Tile {
@@ -44,6 +64,7 @@ pub(super) fn cut(axes: &Axes<'_>, before: usize, window: Range<usize>, mut push
                 row: count(row),
                 column: count(column + aside),
                 matrix: count(row / in_a_matrix),
+                part: 0,
             });
         }
         at += width * rows;

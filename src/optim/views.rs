@@ -1,4 +1,6 @@
+use super::stage::{FINISH_LANES, HALF_OF_ADDED};
 use super::{Factor, Over};
+use crate::gpu::MAX_TRIPS;
 
 /// Divides by a number that is known before: the constants of Granlund and Montgomery 1994, figure 4.1.
 #[repr(C)]
@@ -51,8 +53,15 @@ const FOUR_OUTPUTS: u32 = 1;
 const FOUR_TERMS: u32 = 2;
 /// Terms, or vectors of four of them, that one invocation gathers.
 const TERMS: usize = 128;
-/// Few enough to be joined by one invocation.
+/// As many as are worth while for their own sake.
 const MOST_PIECES: usize = 1024;
+/// Terms of one window that an invocation gathers, however long the sum is: with noise each takes eleven iterations.
+const MOST_TERMS: usize = MAX_TRIPS / 16;
+/// Few enough to be joined by one workgroup.
+const MOST_ALL_PIECES: usize = FINISH_LANES * (MAX_TRIPS / 4 * 3);
+
+/// Means over no more values are not kept, as in frame/matrix.wgsl.
+const SHORT: usize = 8;
 
 /// `x / by * outer + x % by * inner`.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +82,7 @@ impl<'a> Axes<'a> {
         Self { shape, factors }
     }
 
-    fn elements(&self) -> usize {
+    pub(super) fn elements(&self) -> usize {
         self.shape.iter().product()
     }
 
@@ -107,8 +116,15 @@ impl<'a> Axes<'a> {
     /// Whether four neighbours have one row, and all else is found without a loop.
     pub(super) fn are_plain(&self) -> bool {
         match self.factors {
-            [_] => self.shape.len() <= 1 || matches!(self.factors[0].over, Over::Elements),
-            [_, _] if self.matrix().is_some() => self.quads() && !self.kept_means([0, 0]).is_empty(),
+            // Each row of a tile leaves norms of its own there: not too many.
+            [Factor { over: Over::Elements, .. }] => self.elements().div_ceil(4) <= 2 * HALF_OF_ADDED,
+            [_] => self.shape.len() <= 1,
+            // Each matrix leaves norms of its own: not too many.
+            [_, _] if self.matrix().is_some() => {
+                self.quads()
+                    && self.kept_mean().is_some()
+                    && self.elements() / 4 / self.rows()[1] <= HALF_OF_ADDED
+            }
             factors => self.quads() && factors.len() == 2,
         }
     }
@@ -118,6 +134,16 @@ impl<'a> Axes<'a> {
         match self.factors {
             [_, _] => [self.axis(self.shape.len() - 1).0 / 4, self.axis(self.shape.len() - 2).0],
             _ => [self.elements().div_ceil(4), 1],
+        }
+    }
+
+    /// Iterations at most that a row of a tile takes of an invocation, with those inside it: noise has ten rounds.
+    pub(super) fn trips_of_a_row(&self) -> usize {
+        const NOISE: usize = 10;
+        match self.matrix() {
+            Some(_) => 1 + SHORT + NOISE,
+            // The least over all axes, and the maxima of four neighbours.
+            None => 1 + NOISE + self.factors.len() + 4 * (1 + self.factors.len()),
         }
     }
 
@@ -131,25 +157,26 @@ impl<'a> Axes<'a> {
         Some([across, within, self.elements() / size / across])
     }
 
-    /// The places of values whose means are kept, as first, stride and count: where a loop over them would be long.
-    /// Rows and columns of a matrix have the same mean, so that the shorter ones may be taken.
-    pub(super) fn kept_means(&self, values: [usize; 2]) -> Vec<[usize; 3]> {
-        const SHORT: usize = 8;
+    /// The view of which means are kept, and as [`Axes::means`] has them: where a loop over them would be long. Rows and
+    /// columns of a matrix have the same mean, so that the shorter ones may be taken.
+    pub(super) fn kept_mean(&self) -> Option<(usize, [usize; 3])> {
         const LONG: usize = 4096;
-        let Some([count, ..]) = self.means(0).filter(|[count, ..]| *count > SHORT) else {
-            return Vec::new();
-        };
-        let other = self.means(1).filter(|[other, ..]| count > LONG && *other < count);
-        let view = usize::from(other.is_some());
-        let [count, within, means] = other.or(self.means(0)).expect("there is a matrix");
+        let first = self.means(0).filter(|[count, ..]| *count > SHORT)?;
+        let other = self.means(1).filter(|[other, ..]| first[0] > LONG && *other < first[0]);
+        Some(other.map_or((0, first), |other| (1, other)))
+    }
+
+    /// The places of values whose means are kept, as first, stride and count.
+    pub(super) fn kept_means(&self, values: [usize; 2]) -> Vec<[usize; 3]> {
+        let Some((view, [count, within, means])) = self.kept_mean() else { return Vec::new() };
         (0..means)
             .map(|mean| [values[view] + mean / within * within * count + mean % within, within, count])
             .collect()
     }
 
-    /// The view of one factor of a tensor that begins at `first` of the flat space and lies in `windows`; places of
-    /// values and what all views of a tensor share are left open.
-    pub(super) fn view(&self, factor: &Factor, first: usize, windows: usize) -> View {
+    /// The view of one factor of a tensor that begins at `first` of the flat space and lies in so many windows of some
+    /// length; places of values and what all views of a tensor share are left open.
+    pub(super) fn view(&self, factor: &Factor, first: usize, (windows, window_len): (usize, usize)) -> View {
         let elements = self.elements();
         let outputs = factor.len(self.shape);
         let (size, stride, output, term) = match factor.over {
@@ -186,7 +213,9 @@ impl<'a> Axes<'a> {
             FOUR_TERMS => (outputs, output, terms / 4, in_fours(term)),
             _ => (outputs, output, terms, term),
         };
-        let pieces = terms.div_ceil(TERMS * windows).min(MOST_PIECES);
+        let least = terms.min(window_len).div_ceil(MOST_TERMS);
+        let pieces = terms.div_ceil(TERMS * windows).min(MOST_PIECES).max(least);
+        let pieces = pieces.min(MOST_ALL_PIECES / windows).max(1);
         View {
             first: low(first as u64 / 4),
             len: count(elements),
@@ -274,7 +303,7 @@ mod tests {
             overs.extend((0..shape.len()).flat_map(|axis| [Over::Axis(axis), Over::AllBut(axis)]));
             for over in overs {
                 let factors = [Factor { key: "x".into(), over }];
-                let view = Axes::new(shape, &factors).view(&factors[0], 0, 1);
+                let view = Axes::new(shape, &factors).view(&factors[0], 0, (1, usize::MAX));
                 let elements: usize = shape.iter().product();
                 let mut seen = vec![None; elements.next_multiple_of(4)];
                 for (unit, term) in (0..view.units).flat_map(|unit| (0..view.terms).map(move |i| (unit, i))) {

@@ -5,7 +5,7 @@ uniform! {
     /// What decides over a step on the device: written there by gradient transforms, read by the frame of every
     /// optimizer before it touches a parameter.
     pub struct GateValues {
-        /// Every gradient is multiplied by this. 1 in a new gate.
+        /// Every gradient is multiplied by this, and by `grad_rescale`. 1 in a new gate.
         pub grad_scale: f32,
         /// Where not 0, the step leaves parameters and state as they are. 0 in a new gate.
         pub skip: u32,
@@ -24,6 +24,8 @@ uniform! {
         /// A bit for each of the last eight steps under such a policy, that of its number modulo 32: 1 if it was
         /// applied.
         pub history: u32,
+        /// A power of two: 1, but where `grad_scale` alone would be too small for a normal 32-bit float.
+        pub grad_rescale: f32,
     }
 }
 
@@ -39,6 +41,7 @@ impl GateValues {
         skipped: 0,
         skipped_in_a_row: 0,
         history: 0,
+        grad_rescale: 1.0,
     };
 
     /// Steps on their way lie within this many of each other.
@@ -63,7 +66,7 @@ impl GateValues {
 /// It serves one optimizer at a time: building one opens it anew.
 ///
 /// It holds [`GateValues`] once for each group, 256 bytes apart. Those of the first group are those of the step;
-/// of the others only `grad_scale`, `skip` and `norm` are used, where norms are clipped group by group.
+/// of the others only `grad_scale`, `grad_rescale`, `skip` and `norm` are used, where norms are clipped group by group.
 #[derive(Debug)]
 pub struct Gate {
     buffer: Buffer<u8>,

@@ -52,9 +52,9 @@ fn without(shape: &[usize], element: usize, axis: usize) -> usize {
 }
 
 /// A tensor in f64.
-struct Tensor {
+pub(crate) struct Tensor {
     shape: Vec<usize>,
-    p: Vec<f64>,
+    pub(crate) p: Vec<f64>,
     step: i32,
     state: BTreeMap<String, Vec<f64>>,
 }
@@ -64,7 +64,7 @@ fn rms(values: &[f64]) -> f64 {
 }
 
 impl Tensor {
-    fn new(shape: &[usize], p: &[f32]) -> Self {
+    pub(crate) fn new(shape: &[usize], p: &[f32]) -> Self {
         let p = p.iter().map(|x| f64::from(*x)).collect();
         Self { shape: shape.to_vec(), p, step: 0, state: BTreeMap::new() }
     }
@@ -79,7 +79,7 @@ impl Tensor {
         kept.clone()
     }
 
-    fn step(&mut self, rule: &Value, g: &[f32]) {
+    pub(crate) fn step(&mut self, rule: &Value, g: &[f32]) {
         let sign = if rule["maximize"] == true { -1.0 } else { 1.0 };
         let g: Vec<f64> = g.iter().map(|g| sign * f64::from(*g)).collect();
         self.step += 1;

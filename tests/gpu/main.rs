@@ -13,6 +13,7 @@ mod empty_tensors;
 mod evaluate;
 mod example;
 mod extreme_logits;
+mod extremes;
 mod factored_rules;
 #[path = "../shared/folder.rs"]
 mod folder;
@@ -24,6 +25,7 @@ mod grad_cost;
 mod grad_custom;
 mod grad_examples;
 mod grad_gate;
+mod grad_numbers;
 mod grad_refusals;
 mod grad_riders;
 mod grad_scaler;

@@ -180,8 +180,17 @@ fn every_shader_is_listed_and_so_tested() {
         "shaders/optim/whole without a listing"
     );
     // What rides in the frame, and what all kernels of the pass share.
-    let joined_files =
-        ["bounded", "bounds", "noisy", "norm_apart", "norm_joined", "norm_lanes", "norm_one", "plain"];
+    let joined_files = [
+        "bounded",
+        "bounds",
+        "noisy",
+        "norm_apart",
+        "norm_joined",
+        "norm_lanes",
+        "norm_one",
+        "norm_wide",
+        "plain",
+    ];
     assert_eq!(unlisted("grad", "grad/", &names), joined_files, "shaders/grad without a listing");
     assert_eq!(unlisted("params", "params/", &names), [""; 0], "shaders/params without a listing");
     // Each function is joined with both frames.

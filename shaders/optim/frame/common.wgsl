@@ -34,6 +34,27 @@ fn squared(x: vec4f) -> vec4f {
     return min(x * x, LARGEST);
 }
 
+// Bits of 1.8e19, of which f32 has the square with a little to spare for corrections, and of 2^56, of which it has the sum
+// of 65,536 squares.
+const SQUARABLE = 0x5f79ccd9u;
+const SUMMABLE = 0x5b800000u;
+
+// A gradient as rules have it that square it: in its average and in its square alike, so that steps have the length
+// that they would have if squares did not overflow. Keeps infinities and NaN, by their bits, because compilers may take
+// it for granted that there are none.
+fn held_to(x: vec4f, most: u32) -> vec4f {
+    let bits = bitcast<vec4u>(x);
+    let size = bits & vec4u(0x7fffffffu);
+    let over = size - vec4u(most + 1u) < vec4u(0x7f7fffffu - most);
+    return select(x, bitcast<vec4f>((bits & vec4u(0x80000000u)) | vec4u(most)), over);
+}
+
+// The root of an average of squares. Where squares are below the normal numbers, which devices may take for zero, it is
+// the smallest that they could have had, so that steps are not longer than they should be. Of a negative one it is NaN.
+fn moment_root(x: vec4f) -> vec4f {
+    return sqrt(select(x, TINY, abs(x) < TINY));
+}
+
 // Held at the largest numbers: an infinite direction times a ratio of zero would be NaN. Keeps a NaN.
 fn held(x: vec4f) -> vec4f {
     return select(select(x, LARGEST, x > LARGEST), -LARGEST, x < -LARGEST);
@@ -55,6 +76,6 @@ fn at_least_tiny(x: vec4f) -> vec4f {
 
 // What the rule is given: transformed, and negated where it goes up.
 fn gradient(raw: vec4f, p: vec4f, at: u32) -> vec4f {
-    let g = transformed(raw * (gate.grad_scale * call.scale), p, at);
+    let g = transformed(raw * (gate.grad_scale * call.scale) * gate.grad_rescale, p, at);
     return select(g, -g, (call.flags & MAXIMIZE) != 0u);
 }

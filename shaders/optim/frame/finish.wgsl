@@ -1,12 +1,15 @@
-// Joins pieces of values, in their order.
+// Joins pieces of values in a fixed order: one invocation a value, or a workgroup where there are many pieces.
 struct Entry { view: u32, first: u32, parts: u32 }
+
+// Pieces that one invocation joins.
+const MOST_ALONE = 128u;
 
 @group(0) @binding(3) var<storage, read> views: array<View>;
 @group(0) @binding(4) var<storage, read_write> values: array<vec4f>;
 @group(0) @binding(5) var<storage, read> entries: array<Entry>;
 @group(0) @binding(6) var<storage, read> parts: array<f32>;
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) group: vec3u,
     @builtin(num_workgroups) groups: vec3u,
@@ -17,15 +20,29 @@ fn main(
         return;
     }
     let entry = entries[call.first + number];
-    let output = entry.first + lane;
     let outputs = views[entry.view].outputs;
-    if output >= outputs {
-        return;
+    let pieces = views[entry.view].all_pieces;
+    let shared_by_all = pieces > MOST_ALONE;
+    let output = entry.first + select(lane, 0u, shared_by_all);
+    var low = 0.0;
+    var high = 0.0;
+    if output < outputs {
+        for (var piece = select(0u, lane, shared_by_all); piece < pieces; piece += select(1u, LANES, shared_by_all)) {
+            let part = parts[entry.parts + piece * outputs + output];
+            if part < 0.0 {
+                high -= part;
+            } else {
+                low += part;
+            }
+        }
     }
-    var total = vec4f();
-    for (var piece = 0u; piece < views[entry.view].all_pieces; piece++) {
-        total = gathered(total, vec4f(parts[entry.parts + piece * outputs + output], 0.0, 0.0, 0.0));
+    if shared_by_all {
+        let sum = joined(lane, vec4f(low, high, 0.0, 0.0));
+        low = sum.x;
+        high = sum.y;
     }
-    let at = views[entry.view].values + output;
-    values[at / 4u][at % 4u] = finished(value(at), total.x, views[entry.view].size.by);
+    if output < outputs && (lane == 0u || !shared_by_all) {
+        let at = views[entry.view].values + output;
+        values[at / 4u][at % 4u] = finished(value(at), low, high, views[entry.view].size.by);
+    }
 }

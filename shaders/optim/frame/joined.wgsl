@@ -1,7 +1,7 @@
-var<workgroup> lanes: array<vec2f, LANES>;
+var<workgroup> lanes: array<vec4f, LANES>;
 
 // The sum over a workgroup, of use in its first lane.
-fn joined(lane: u32, total: vec2f) -> vec2f {
+fn joined(lane: u32, total: vec4f) -> vec4f {
     lanes[lane] = total;
     workgroupBarrier();
     for (var half = LANES / 2u; half > 0u; half /= 2u) {

@@ -4,17 +4,13 @@ fn value(place: u32) -> f32 {
     return values[place / 4u][place % 4u];
 }
 
-fn gathered(a: vec4f, b: vec4f) -> vec4f {
-    return a + b;
-}
-
 fn folded(x: vec4f) -> f32 {
     return (x.x + x.y) + (x.z + x.w);
 }
 
 // Held at the largest number: an infinite average would never come back.
-fn finished(old: f32, total: f32, count: u32) -> f32 {
-    return renewed(old, min(total, LARGEST.x) / f32(count));
+fn finished(old: f32, low: f32, high: f32, count: u32) -> f32 {
+    return renewed(old, min(mean_of_sum(low, high, count), LARGEST.x));
 }
 
 // The tensor: its views of rows and of columns, and its ratio.
@@ -32,16 +28,21 @@ fn four_at(first: u32) -> vec4f {
     return vec4f(value(first), value(first + 1u), value(first + 2u), value(first + 3u));
 }
 
-// The mean of rows, of which the first is at `first`.
-fn mean_of(place: u32, first: u32) -> f32 {
+fn values_at(places: vec4u) -> vec4f {
+    return vec4f(value(places.x), value(places.y), value(places.z), value(places.w));
+}
+
+// Means of rows, of which the first are at `first`.
+fn means_of(places: vec4u, first: vec4u) -> vec4f {
     if own.means != NONE {
-        return value(own.means + place);
+        return values_at(vec4u(own.means) + places);
     }
-    var sum = 0.0;
+    // Eighths, because means of up to eight are not kept.
+    var sum = vec4f();
     for (var i = 0u; i < across.size.by; i++) {
-        sum += value(first + i * own.mean_stride.by);
+        sum += 0.125 * values_at(first + vec4u(i * own.mean_stride.by));
     }
-    return sum / f32(across.size.by);
+    return sum / f32(across.size.by) * 8.0;
 }
 
 // What a lane finds once for its column of a tile.
@@ -81,13 +82,9 @@ fn factors(at: u32, row: u32, near: Near) -> Factors {
     let rest = rows - above * stride.by;
     let place = matrix * stride.by + rest;
     let top = matrix * (stride.by * across.size.by) + rest;
-    for (var i = 0u; i < 4u; i++) {
-        if inside[i] {
-            found.row[i] = value(own.values + rows[i]);
-            found.column[i] = value(across.values + column[i]);
-            found.mean[i] = mean_of(place[i], own.values + top[i]);
-        }
-    }
+    found.row = select(vec4f(1.0), values_at(vec4u(own.values) + rows), inside);
+    found.column = select(vec4f(1.0), values_at(vec4u(across.values) + column), inside);
+    found.mean = select(vec4f(1.0), means_of(place, vec4u(own.values) + top), inside);
     return found;
 }
 

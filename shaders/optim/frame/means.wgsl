@@ -15,12 +15,12 @@ fn main(
         return;
     }
     let mean = entries[call.first + number];
-    var total = 0.0;
+    var total = Gathered(vec4f(), vec4f());
     for (var i = lane; i < mean.count; i += LANES) {
-        total += values[mean.first + i * mean.stride];
+        total = gathered(total, vec4f(values[mean.first + i * mean.stride], 0.0, 0.0, 0.0));
     }
-    let sum = joined(lane, vec2f(total, 0.0)).x;
+    let sum = joined(lane, vec4f(total.low.x, total.high.x, 0.0, 0.0));
     if lane == 0u {
-        values[mean.place] = min(sum, LARGEST.x) / f32(mean.count);
+        values[mean.place] = mean_of_sum(sum.x, sum.y, mean.count);
     }
 }

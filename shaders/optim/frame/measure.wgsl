@@ -1,14 +1,10 @@
-// Sums what a rule measures over chunks of tensors, one a workgroup: each lane takes every LANES-th vector of four.
+// Norms of what a rule measures over chunks of tensors, one a workgroup: each lane takes every LANES-th vector of four.
 struct Chunk { first: u32, len: u32 }
 
 @group(0) @binding(3) var<storage, read> params: array<vec4f>;
 @group(0) @binding(4) var<storage, read> grads: array<vec4f>;
 @group(0) @binding(5) var<storage, read> chunks: array<Chunk>;
 @group(0) @binding(6) var<storage, read_write> parts: array<vec2f>;
-
-fn added(x: vec4f) -> f32 {
-    return (x.x + x.y) + (x.z + x.w);
-}
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -23,16 +19,17 @@ fn main(
     if number >= call.len || gate.skip != 0u {
         return;
     }
-    var total = Measured(vec4f(), vec4f());
+    var first = Squares(vec4f(), vec4f());
+    var second = first;
     for (var i = lane; i < chunk.len; i += LANES) {
         let at = chunk.first + i;
         let p = params[at];
         let g = gradient(grads[at], p, at);
         var state = load(at);
         let found = measured(p, g, &state, at);
-        total.first += found.first;
-        total.second += found.second;
+        first = with_square(first, found.first);
+        second = with_square(second, found.second);
         store(at, state);
     }
-    finish(call.first + number, lane, vec2f(added(total.first), added(total.second)));
+    finish((call.first + number) * PARTS, PARTS, lane, both(first, second));
 }

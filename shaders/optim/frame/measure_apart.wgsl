@@ -1,6 +1,8 @@
-// Each lane leaves its own sum: barriers are dear on CPU adapters.
+// Each of some lanes leaves its own norms: barriers are dear on CPU adapters.
 const PARTS = LANES;
 
-fn finish(chunk: u32, lane: u32, total: vec2f) {
-    parts[chunk * PARTS + lane] = total;
+fn finish(first: u32, count: u32, lane: u32, sums: vec4f) {
+    if lane < count {
+        parts[first + lane] = norms_of(sums);
+    }
 }

@@ -1,7 +1,9 @@
-// A chunk leaves one sum.
-fn finish(chunk: u32, lane: u32, total: vec2f) {
-    let sum = joined(lane, total);
+// A workgroup leaves one pair of norms.
+const PARTS = 1u;
+
+fn finish(first: u32, count: u32, lane: u32, sums: vec4f) {
+    let whole = joined(lane, sums);
     if lane == 0u {
-        parts[chunk] = sum;
+        parts[first] = norms_of(whole);
     }
 }

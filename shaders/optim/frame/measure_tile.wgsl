@@ -1,12 +1,8 @@
-// Sums what a rule measures over tiles, one a workgroup.
+// Norms of what a rule measures over tiles, one a workgroup.
 @group(0) @binding(6) var<storage, read> values: array<vec4f>;
 @group(0) @binding(3) var<storage, read> params: array<vec4f>;
 @group(0) @binding(4) var<storage, read> grads: array<vec4f>;
 @group(0) @binding(8) var<storage, read_write> parts: array<vec2f>;
-
-fn added(x: vec4f) -> f32 {
-    return (x.x + x.y) + (x.z + x.w);
-}
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -24,13 +20,14 @@ fn main(
     let near = near_of(tile.column + min(lane, tile.width - 1u), tile.matrix);
     let rows = select(0u, tile.rows, lane < tile.width);
     var at = tile.first + lane;
-    var total = Measured(vec4f(), vec4f());
+    var first = Squares(vec4f(), vec4f());
+    var second = first;
     for (var i = 0u; i < rows; i++) {
         let p = params[at];
         let found = measure(p, gradient(grads[at], p, at), factors(at, tile.row + i, near));
-        total.first += found.first;
-        total.second += found.second;
+        first = with_square(first, found.first);
+        second = with_square(second, found.second);
         at += tile.stride;
     }
-    finish(call.first + number, lane, vec2f(added(total.first), added(total.second)));
+    finish(tile.part, tile.width, lane, both(first, second));
 }

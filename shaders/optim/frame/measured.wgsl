@@ -1,2 +1,5 @@
-// Two values for each element, of which a tensor's ratio takes the sums.
+// Two values for each element, of which a tensor's ratio takes the norms.
 struct Measured { first: vec4f, second: vec4f }
+
+// Bits of 2^96: gradients that are held to it have norms, and ratios to these, that are normal numbers.
+const NORMABLE = 0x6f800000u;

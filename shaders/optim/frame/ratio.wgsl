@@ -1,4 +1,4 @@
-// From the sums over a tensor its ratio, one tensor a workgroup.
+// From the norms of a tensor its ratio, one tensor a workgroup.
 struct Tensor { first_part: u32, parts: u32 }
 
 @group(0) @binding(3) var<storage, read> parts: array<vec2f>;
@@ -23,12 +23,13 @@ fn main(
     }
     let at = call.first + number;
     let tensor = tensors[at];
-    var total = vec2f();
+    var total = vec4f();
     for (var i = lane; i < tensor.parts; i += LANES) {
-        total += parts[tensor.first_part + i];
+        let norms = parts[tensor.first_part + i].xxyy * vec4f(LOW, HIGH, LOW, HIGH);
+        total += norms * norms;
     }
     let sums = joined(lane, total);
     if lane == 0u {
-        ratios[at] = finite(ratio_of(at, sums));
+        ratios[at] = finite(ratio_of(at, norms_of(sums)));
     }
 }

@@ -9,6 +9,8 @@ struct Tile {
     row: u32,
     column: u32,
     matrix: u32,
+    // Where what it measures goes.
+    part: u32,
 }
 
 @group(0) @binding(5) var<storage, read> views: array<View>;

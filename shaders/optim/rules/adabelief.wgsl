@@ -15,12 +15,12 @@ struct Hyper {
 struct State { exp_avg: vec4f, exp_avg_sq: vec4f }
 
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
-    let gradient = g + hyper.weight_decay * p;
+    let gradient = held_to(g + hyper.weight_decay * p, SQUARABLE);
     // The gradient's distance from the new average, by way of the old one: without the new one's rounding.
     let surprise = hyper.beta1 * (gradient - (*s).exp_avg);
     (*s).exp_avg = averaged((*s).exp_avg, gradient, hyper.beta1, hyper.one_minus_beta1);
     let second = averaged((*s).exp_avg_sq, squared(surprise), hyper.beta2, hyper.one_minus_beta2);
     (*s).exp_avg_sq = min(second + hyper.eps_root, LARGEST);
-    let denominator = at_least_tiny(hyper.root_scale * sqrt((*s).exp_avg_sq) + hyper.eps);
+    let denominator = hyper.root_scale * moment_root((*s).exp_avg_sq) + hyper.eps;
     return p - hyper.step_size * (*s).exp_avg / denominator;
 }

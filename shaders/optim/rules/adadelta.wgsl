@@ -8,7 +8,7 @@ fn root(x: vec4f) -> vec4f {
 }
 
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
-    let gradient = g + hyper.weight_decay * p;
+    let gradient = held_to(g + hyper.weight_decay * p, SQUARABLE);
     (*s).square_avg = averaged((*s).square_avg, squared(gradient), hyper.rho, hyper.one_minus_rho);
     // The rate is not in it: it enters the average of updates.
     let direction = root((*s).acc_delta) / at_least_tiny(root((*s).square_avg)) * gradient;

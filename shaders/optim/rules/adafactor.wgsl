@@ -20,7 +20,7 @@ struct Hyper {
 struct State { exp_avg: vec4f }
 
 fn statistic(p: vec4f, g: vec4f) -> vec4f {
-    return min(squared(g) + hyper.eps, LARGEST);
+    return min(squared(held_to(g, SQUARABLE)) + hyper.eps, LARGEST);
 }
 
 fn renewed(old: f32, mean: f32) -> f32 {
@@ -32,17 +32,17 @@ fn direction(g: vec4f, f: Factors) -> vec4f {
     let part = f.row / at_least_tiny(select(f.mean, vec4f(hyper.mean_floor), f.mean < vec4f(hyper.mean_floor)));
     let variance = select(part, vec4f(1.0), f.whole) * f.column;
     let floor = vec4f(hyper.variance_floor);
-    return g / sqrt(at_least_tiny(select(variance, floor, variance < floor)));
+    return held_to(g, SQUARABLE) / sqrt(at_least_tiny(held(select(variance, floor, variance < floor))));
 }
 
 fn measure(p: vec4f, g: vec4f, f: Factors) -> Measured {
-    return Measured(squared(p), squared(direction(g, f)));
+    return Measured(p, direction(g, f));
 }
 
-// Of the mean squares of the parameters and of the direction.
-fn ratio(means: vec2f) -> f32 {
-    let scale = select(1.0, max(hyper.scale_floor, sqrt(means.x)), hyper.scaled != 0u);
-    let excess = select(1.0, max(1.0, sqrt(means.y) / hyper.clip), hyper.clip > 0.0);
+// Of the root mean squares of the parameters and of the direction.
+fn ratio(roots: vec2f) -> f32 {
+    let scale = select(1.0, max(hyper.scale_floor, roots.x), hyper.scaled != 0u);
+    let excess = select(1.0, max(1.0, roots.y / hyper.clip), hyper.clip > 0.0);
     return hyper.rate * scale / excess;
 }
 

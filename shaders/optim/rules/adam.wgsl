@@ -19,7 +19,7 @@ struct Hyper {
 struct State { exp_avg: vec4f, exp_avg_sq: vec4f, max_exp_avg_sq: vec4f }
 
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
-    let gradient = g + hyper.weight_decay * p;
+    let gradient = held_to(g + hyper.weight_decay * p, SQUARABLE);
     (*s).exp_avg = averaged((*s).exp_avg, gradient, hyper.beta1, hyper.one_minus_beta1);
     (*s).exp_avg_sq = averaged((*s).exp_avg_sq, squared(gradient), hyper.beta2, hyper.one_minus_beta2);
     var second = (*s).exp_avg_sq;
@@ -27,6 +27,6 @@ fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
         second = max((*s).max_exp_avg_sq, hyper.max_scale * second);
         (*s).max_exp_avg_sq = second;
     }
-    let denominator = at_least_tiny(hyper.root_scale * sqrt(second) + hyper.eps);
+    let denominator = hyper.root_scale * moment_root(second) + hyper.eps;
     return p - (hyper.lr_weight_decay * p + hyper.step_size * (*s).exp_avg / denominator);
 }

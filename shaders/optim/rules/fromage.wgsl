@@ -7,16 +7,16 @@ struct Hyper { lost: f32, rate: f32, min_norm: f32 }
 struct State { nothing: vec4f }
 
 fn measure(p: vec4f, g: vec4f, s: ptr<function, State>) -> Measured {
-    return Measured(squared(p), squared(g));
+    return Measured(p, held_to(g, NORMABLE));
 }
 
 // 1 where there is nothing to compare.
-fn ratio(sums: vec2f) -> f32 {
+fn ratio(lengths: vec2f) -> f32 {
     // Keeps a NaN, which `max` need not.
-    let norms = select(sqrt(sums), vec2f(hyper.min_norm), sqrt(sums) < vec2f(hyper.min_norm));
+    let norms = select(lengths, vec2f(hyper.min_norm), lengths < vec2f(hyper.min_norm));
     return select(norms.x / norms.y, 1.0, norms.x == 0.0 || norms.y == 0.0);
 }
 
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>, ratio: f32) -> vec4f {
-    return p - (hyper.lost * p + hyper.rate * (ratio * g));
+    return p - (hyper.lost * p + hyper.rate * (ratio * held_to(g, NORMABLE)));
 }

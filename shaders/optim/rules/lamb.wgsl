@@ -15,21 +15,21 @@ struct Hyper {
 struct State { exp_avg: vec4f, exp_avg_sq: vec4f }
 
 fn direction(p: vec4f, s: State) -> vec4f {
-    let denominator = at_least_tiny(hyper.root_scale * sqrt(s.exp_avg_sq) + hyper.eps);
+    let denominator = hyper.root_scale * moment_root(s.exp_avg_sq) + hyper.eps;
     return held(hyper.correction * s.exp_avg / denominator) + hyper.weight_decay * p;
 }
 
-// Squares of the parameters and of the direction. The moments are kept here, so that the update needs no gradient.
+// The parameters and the direction. The moments are kept here, so that the update needs no gradient.
 fn measure(p: vec4f, g: vec4f, s: ptr<function, State>) -> Measured {
-    (*s).exp_avg = averaged((*s).exp_avg, g, hyper.beta1, hyper.one_minus_beta1);
-    (*s).exp_avg_sq = averaged((*s).exp_avg_sq, squared(g), hyper.beta2, hyper.one_minus_beta2);
-    let u = direction(p, *s);
-    return Measured(squared(p), squared(u));
+    let gradient = held_to(g, SQUARABLE);
+    (*s).exp_avg = averaged((*s).exp_avg, gradient, hyper.beta1, hyper.one_minus_beta1);
+    (*s).exp_avg_sq = averaged((*s).exp_avg_sq, squared(gradient), hyper.beta2, hyper.one_minus_beta2);
+    return Measured(p, direction(p, *s));
 }
 
 // 1 where there is nothing to compare.
-fn ratio(sums: vec2f) -> f32 {
-    return select(sqrt(sums.x) / sqrt(sums.y), 1.0, sums.x == 0.0 || sums.y == 0.0);
+fn ratio(norms: vec2f) -> f32 {
+    return select(norms.x / norms.y, 1.0, norms.x == 0.0 || norms.y == 0.0);
 }
 
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>, ratio: f32) -> vec4f {

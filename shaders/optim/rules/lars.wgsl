@@ -13,19 +13,23 @@ struct Hyper {
 }
 struct State { momentum_buffer: vec4f }
 
-// Squares of the parameters and of the gradient with its penalty.
+fn decayed(p: vec4f, g: vec4f) -> vec4f {
+    return held_to(g + hyper.weight_decay * p, NORMABLE);
+}
+
+// The parameters and the gradient with its penalty.
 fn measure(p: vec4f, g: vec4f, s: ptr<function, State>) -> Measured {
-    return Measured(squared(p), squared(g + hyper.weight_decay * p));
+    return Measured(p, decayed(p, g));
 }
 
 // 1 where there is nothing to compare.
-fn ratio(sums: vec2f) -> f32 {
-    let trust = hyper.trust_coefficient * sqrt(sums.x) / (sqrt(sums.y) + hyper.eps);
-    return select(trust, 1.0, sums.x == 0.0 || sums.y == 0.0);
+fn ratio(norms: vec2f) -> f32 {
+    let trust = hyper.trust_coefficient * norms.x / (norms.y + hyper.eps);
+    return select(trust, 1.0, norms.x == 0.0 || norms.y == 0.0);
 }
 
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>, ratio: f32) -> vec4f {
-    let scaled = hyper.inside * (ratio * (g + hyper.weight_decay * p));
+    let scaled = hyper.inside * (ratio * decayed(p, g));
     var direction = scaled;
     if hyper.momentum != 0.0 {
         let buffer = hyper.momentum * (*s).momentum_buffer + scaled;

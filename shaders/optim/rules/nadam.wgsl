@@ -17,10 +17,10 @@ struct Hyper {
 struct State { exp_avg: vec4f, exp_avg_sq: vec4f }
 
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
-    let gradient = g + hyper.weight_decay * p;
+    let gradient = held_to(g + hyper.weight_decay * p, SQUARABLE);
     (*s).exp_avg = averaged((*s).exp_avg, gradient, hyper.beta1, hyper.one_minus_beta1);
     (*s).exp_avg_sq = averaged((*s).exp_avg_sq, squared(gradient), hyper.beta2, hyper.one_minus_beta2);
-    let denominator = at_least_tiny(hyper.root_scale * sqrt((*s).exp_avg_sq) + hyper.eps);
+    let denominator = hyper.root_scale * moment_root((*s).exp_avg_sq) + hyper.eps;
     let direction = hyper.grad_size * gradient + hyper.step_size * (*s).exp_avg;
     return p - (hyper.lr_weight_decay * p + direction / denominator);
 }

@@ -18,7 +18,10 @@ struct State { exp_avg: vec4f, exp_avg_sq: vec4f }
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
     let gradient = g + hyper.weight_decay * p;
     (*s).exp_avg = averaged((*s).exp_avg, gradient, hyper.beta1, hyper.one_minus_beta1);
-    (*s).exp_avg_sq = averaged((*s).exp_avg_sq, squared(gradient), hyper.beta2, hyper.one_minus_beta2);
-    let denominator = at_least_tiny(hyper.root_scale * sqrt((*s).exp_avg_sq) + hyper.eps);
-    return p - (hyper.lr_weight_decay * p + hyper.step_size * (*s).exp_avg / denominator);
+    let square = squared(held_to(gradient, SQUARABLE));
+    (*s).exp_avg_sq = averaged((*s).exp_avg_sq, square, hyper.beta2, hyper.one_minus_beta2);
+    let denominator = hyper.root_scale * moment_root((*s).exp_avg_sq) + hyper.eps;
+    // Without a rectification there is no root, and no bound.
+    let average = select(held_to((*s).exp_avg, SQUARABLE), (*s).exp_avg, hyper.root_scale == 0.0);
+    return p - (hyper.lr_weight_decay * p + hyper.step_size * average / denominator);
 }

@@ -12,7 +12,7 @@ struct Hyper {
 struct State { square_avg: vec4f, momentum_buffer: vec4f, grad_avg: vec4f }
 
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
-    let gradient = g + hyper.weight_decay * p;
+    let gradient = held_to(g + hyper.weight_decay * p, SQUARABLE);
     (*s).square_avg = averaged((*s).square_avg, squared(gradient), hyper.alpha, hyper.one_minus_alpha);
     var second = (*s).square_avg;
     if hyper.centered != 0u {
@@ -20,11 +20,11 @@ fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
         // A variance; rounding can take it below zero.
         second = max(second - squared((*s).grad_avg), vec4f());
     }
-    var denominator = sqrt(second) + hyper.eps;
+    var denominator = moment_root(second) + hyper.eps;
     if hyper.eps_in_sqrt != 0u {
-        denominator = sqrt(second + hyper.eps);
+        denominator = moment_root(second + hyper.eps);
     }
-    var direction = gradient / at_least_tiny(denominator);
+    var direction = gradient / denominator;
     if hyper.momentum != 0.0 {
         direction += hyper.momentum * (*s).momentum_buffer;
         (*s).momentum_buffer = direction;

@@ -12,7 +12,7 @@ struct Hyper {
 struct State { momentum_buffer: vec4f }
 
 fn decayed(p: vec4f, g: vec4f) -> vec4f {
-    return g + hyper.weight_decay * p;
+    return held_to(g + hyper.weight_decay * p, SUMMABLE);
 }
 
 // Of one element, from the least that its axes hold for it.

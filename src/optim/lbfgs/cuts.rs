@@ -1,5 +1,5 @@
 use super::kernels::Call;
-use crate::gpu::UniformRing;
+use crate::gpu::{MAX_TRIPS, UniformRing};
 use crate::layout::Layout;
 use crate::optim::progress::Progress;
 use crate::optim::runs::{collect, cut};
@@ -38,7 +38,8 @@ pub(super) fn cuts(layout: &Layout, frozen: &[bool], most: usize) -> (Vec<Cut>, 
     let (mut cuts, mut out) = (Vec::new(), 0);
     for (window, range) in runs.iter().flat_map(|run| cut(layout, run.range.clone())) {
         let len = range.len() / 4;
-        let lanes = len.div_ceil(of_lane).min(MOST_LANES);
+        // A lane takes an iteration for each vector, and one for sixteen.
+        let lanes = len.div_ceil(of_lane).min(MOST_LANES.max(len.div_ceil(MAX_TRIPS / 4 * 3)));
         let call = Call {
             first: narrow(range.start / 4),
             len: narrow(len),

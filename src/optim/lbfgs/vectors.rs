@@ -5,7 +5,7 @@ use super::reading::{BYTES, OF_PAIR, PRODUCTS, Reading, SUMS};
 use super::slabs::{Shared, Slab, pairs_of};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Landing, Recorder, Region, UniformRing, grid};
-use crate::layout::Window;
+use crate::layout::{Layout, Window};
 use crate::optim::rule::f32_of;
 use crate::params::{Flat, ParamStore};
 
@@ -61,10 +61,7 @@ impl Vectors {
         let longest = windows.iter().map(|window| window.len).max().unwrap_or(1);
         let pairs = pairs_of(longest, history_size, layout.limits().binding_bytes);
         let most = PRODUCTS.max(OF_PAIR * pairs);
-        // A binding holds all partial sums; fragments between frozen tensors may each need a lane more.
-        let fit = usize::try_from(layout.limits().binding_bytes).unwrap_or(usize::MAX) / (most * BYTES);
-        let fragments = layout.spans().len() + windows.len();
-        let (cuts, lanes) = cuts(layout, params.frozen(), fit.saturating_sub(fragments));
+        let (cuts, lanes) = cuts(layout, params.frozen(), most_lanes(layout, most));
         let levels = levels(lanes);
 
         let uniforms = |label: &str, blocks: usize| {
@@ -283,6 +280,39 @@ impl Vectors {
             recorder.dispatch(kernel, group(cut), &[cut.offset], grid(workgroups));
         }
     }
+}
+
+/// Lanes whose partial sums of so many products one binding holds; fragments between frozen tensors may each need a lane
+/// more.
+fn most_lanes(layout: &Layout, products: usize) -> usize {
+    let fit = usize::try_from(layout.limits().binding_bytes).unwrap_or(usize::MAX) / (products * BYTES);
+    fit.saturating_sub(layout.spans().len() + layout.windows().count())
+}
+
+/// The most iterations of one invocation with a history of 10,000 pairs.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct MostTrips {
+    pub(crate) lanes: usize,
+    pub(crate) sums: usize,
+    pub(crate) pairs: usize,
+}
+
+#[cfg(test)]
+pub(crate) fn most_trips(layout: &Layout) -> MostTrips {
+    let longest = layout.windows().map(|window| window.len).max().unwrap_or(1);
+    let pairs = pairs_of(longest, 10_000, layout.limits().binding_bytes);
+    let with_outer = |trips: usize| trips + trips.div_ceil(16);
+    let mut most = MostTrips { pairs, ..MostTrips::default() };
+    let spans = layout.spans().len();
+    for frozen in [vec![false; spans], (0..spans).map(|tensor| tensor % 2 == 1).collect()] {
+        let (cuts, lanes) = cuts(layout, &frozen, most_lanes(layout, PRODUCTS.max(OF_PAIR * pairs)));
+        let of_lane = cuts.iter().map(|cut| cut.call.len.div_ceil(cut.call.lanes)).max().unwrap_or(0);
+        most.lanes = most.lanes.max(with_outer(of_lane as usize));
+        let of_sum = levels(lanes).iter().map(|level| level.len.div_ceil(level.groups)).max().unwrap_or(0);
+        most.sums = most.sums.max(with_outer(of_sum as usize));
+    }
+    most
 }
 
 /// Where a gradient was kept.
