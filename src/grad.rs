@@ -47,7 +47,7 @@ pub use clip::{ClipGradNorm, NormType};
 pub use noise::Noise;
 pub(crate) use passes::{Passes, kernel_listings};
 pub use penalty::Penalty;
-pub(crate) use riders::{Rider, Riders, Riding};
+pub(crate) use riders::{Rider, Riders, Riding, real_elements};
 pub use scaler::GradScaler;
 pub use skip::Skip;
 pub use transforms::{ORDER, Transform, Transforms};

@@ -241,11 +241,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// Where each tensor stands once all submitted steps are done, with what the gate says then.
     pub(super) fn progress_after(&self, gate: Option<GateValues>) -> Vec<Progress> {
         let Some(gate) = gate else { return self.progress.clone() };
-        let settled = |progress: &Progress| {
-            let after = progress.after(gate.history);
-            Progress::new(after.step - 1, after.live, after.momenta)
-        };
-        self.progress.iter().map(settled).collect()
+        self.progress.iter().map(|progress| Progress::at(&progress.after(gate.history))).collect()
     }
 
     /// The gate, if outcomes of steps are not known yet.

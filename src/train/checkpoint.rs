@@ -98,6 +98,8 @@ struct OptimizerRecord {
 #[serde(deny_unknown_fields)]
 struct StateRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    inner_step: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     mu_product: Option<f64>,
     /// Slots by name, and whether the file holds them: a slot may be one that no step has used yet.
     slots: BTreeMap<String, bool>,
@@ -168,8 +170,8 @@ impl Checkpoint {
                 }
             }
             let slots = tensor.slots.iter().map(|(slot, values)| (slot.clone(), values.is_some()));
-            let (slots, step, mu_product) = (slots.collect(), tensor.step, tensor.mu_product);
-            state.insert(name.clone(), StateRecord { mu_product, slots, step });
+            let TensorState { step, mu_product, inner_step, .. } = *tensor;
+            state.insert(name.clone(), StateRecord { inner_step, mu_product, slots: slots.collect(), step });
         }
         for (name, (_, values)) in &tensors {
             check_finite(name, values)?;
@@ -249,8 +251,9 @@ impl Checkpoint {
                 }
                 slots.insert(slot, values.map(|tensor| tensor.values));
             }
-            let StateRecord { step, mu_product, .. } = entry;
-            state.insert(name, TensorState { step, shape: shape.clone(), mu_product, slots });
+            let StateRecord { step, mu_product, inner_step, .. } = entry;
+            let shape = shape.clone();
+            state.insert(name, TensorState { step, shape, mu_product, inner_step, slots });
         }
         let mut params = BTreeMap::new();
         for (name, tensor) in tensors {

@@ -27,6 +27,7 @@ mod hazards;
 mod joined;
 mod lbfgs;
 mod lookahead;
+mod lookahead_reset;
 mod losses;
 mod memory;
 mod nadam;

@@ -69,7 +69,7 @@ fn a_refused_group_changes_nothing() {
             "b",
             json!({"momentum": 0.9}),
             good,
-            "unknown field of AdamW \"momentum\"; known: lr, betas, eps, weight_decay, amsgrad, maximize, variant",
+            "unknown field of AdamW \"momentum\"; known: lr, betas, eps, eps_root, weight_decay, nesterov, amsgrad, maximize, variant",
         ),
         ("b", json!({"lr": 1e300}), good, "lr must be finite in 32 bits, got inf"),
         // The last transform to be asked refuses, once all was made and copied.
