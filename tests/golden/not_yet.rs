@@ -27,7 +27,7 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "softplus",
     ],
     attributes: &[],
-    optimizers: &[],
+    optimizers: &["ASGD", "Adan", "Muon", "ScheduleFreeAdamW"],
     schedules: &[],
-    keys: &[],
+    keys: &["averages"],
 };
