@@ -51,7 +51,7 @@ pub(crate) use passes::{Passes, kernel_listings};
 #[cfg(test)]
 pub(crate) use passes::{decide_trips, norm_trips};
 pub use penalty::Penalty;
-pub(crate) use riders::{Rider, Riders, Riding, real};
+pub(crate) use riders::{Rider, Riders, Riding, real_elements};
 pub use scaler::GradScaler;
 pub use skip::Skip;
 pub use transforms::{ORDER, Transform, Transforms};

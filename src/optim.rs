@@ -10,8 +10,8 @@
 //! typed.check()?;
 //! let named = optim::from_json(&json!({"name": "AdamW", "lr": 3e-4}))?;
 //! assert_eq!(named.to_json(), json!({
-//!     "name": "AdamW", "lr": 3e-4, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01,
-//!     "amsgrad": false, "maximize": false, "variant": "torch",
+//!     "name": "AdamW", "lr": 3e-4, "betas": [0.9, 0.999], "eps": 1e-8, "eps_root": 0.0, "weight_decay": 0.01,
+//!     "nesterov": false, "amsgrad": false, "maximize": false, "variant": "torch",
 //! }));
 //! # Ok::<(), gradus::Error>(())
 //! ```
@@ -48,6 +48,7 @@ mod progress;
 mod ratios;
 mod record;
 mod registry;
+mod reset;
 mod rule;
 mod rules;
 mod runs;
@@ -72,7 +73,7 @@ pub use momenta::Mu;
 pub use optimizer::Optimizer;
 pub use outcome::Outcome;
 pub use registry::{Entry, RULES, from_json};
-pub use rule::{Extent, Factor, Family, Over, Rule, Shader, Slot, StepInfo};
+pub use rule::{Extent, Factor, Family, Over, Reset, Rule, Shader, Slot, StepInfo};
 pub use rules::adabelief::AdaBelief;
 pub use rules::adadelta::Adadelta;
 pub use rules::adafactor::{Adafactor, AdafactorEps};

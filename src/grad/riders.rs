@@ -93,7 +93,7 @@ impl Riders {
             scale: narrow(transforms.scale()),
             clip_value: transforms.clip_grad_value.map_or(f32::INFINITY, narrow),
             seed: transforms.noise.as_ref().map_or(0, |noise| noise.seed),
-            real: if variant == Riding::Noisy { real(gpu, layout)? } else { Vec::new() },
+            real: if variant == Riding::Noisy { real_elements(gpu, layout)? } else { Vec::new() },
         })
     }
 }
@@ -112,7 +112,7 @@ pub(super) fn narrow(value: f64) -> f32 {
 }
 
 /// The number of real elements in each block of 64: no block holds elements of two tensors.
-pub(crate) fn real(gpu: &Gpu, layout: &Layout) -> Result<Vec<Buffer<u32>>, Error> {
+pub(crate) fn real_elements(gpu: &Gpu, layout: &Layout) -> Result<Vec<Buffer<u32>>, Error> {
     const BLOCK: usize = Layout::TENSOR_ALIGN;
     let mut counts = vec![0_u32; layout.len() / BLOCK];
     for span in layout.spans() {

@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use serde_json::{Map, Value};
 
-use super::{Extent, Factor, Family, Mu, Optimizer, Rule, Shader, Slot, StepInfo};
+use super::{Extent, Factor, Family, Mu, Optimizer, Reset, Rule, Shader, Slot, StepInfo};
 use crate::config;
 use crate::error::Error;
 use crate::gpu::{Field, Uniform};
@@ -50,6 +50,10 @@ pub trait AnyRule: Debug + Send + Sync {
     fn momentum_mut(&mut self) -> Option<&mut f64>;
     /// [`Rule::mu`].
     fn mu(&self) -> Option<Mu> {
+        None
+    }
+    /// When its state begins anew, if it does.
+    fn reset(&self) -> Option<Reset> {
         None
     }
     /// [`Rule::maximize`].
@@ -239,6 +243,10 @@ impl AnyRule for Box<dyn AnyRule> {
 
     fn mu(&self) -> Option<Mu> {
         (**self).mu()
+    }
+
+    fn reset(&self) -> Option<Reset> {
+        (**self).reset()
     }
 
     fn maximize(&self) -> bool {

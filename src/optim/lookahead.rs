@@ -4,10 +4,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::any::options;
+use super::any::{options, used_slots};
 use super::registry::{Entry, from_json};
 use super::rule::f32_of;
-use super::{AnyRule, Extent, Factor, Family, Mu, Optimizer, SGD, Shader, Slot, StepInfo};
+use super::{AnyRule, Extent, Factor, Family, Mu, Optimizer, Reset, SGD, Shader, Slot, StepInfo};
 use crate::config;
 use crate::error::{Error, closed};
 use crate::gpu::{Block, Field, Uniform, uniform};
@@ -15,7 +15,12 @@ use crate::params::ParamStore;
 
 /// Lookahead around another rule, as optax has it: the rule makes fast steps, and after every `sync_period`-th of a
 /// tensor slow weights, which start where the parameters started, take a part `alpha` of the way to the fast ones, and
-/// these go back to them. The inner state is not reset.
+/// these go back to them.
+///
+/// With `reset_state` the inner state then begins anew, the count of the inner rule's steps included: what it was is
+/// never used again, and each slot starts from its first value once more. In a state dict the inner slots of a tensor
+/// that has just looked ahead are those that no step has used yet, `step` goes on counting all steps of the tensor, and
+/// `inner_step` counts those since. Steps of the schedule go on too.
 ///
 /// The learning rate, schedules, and fields that are overridden in a group act on the inner rule.
 ///
@@ -30,7 +35,7 @@ use crate::params::ParamStore;
 /// # Ok::<(), gradus::Error>(())
 /// ```
 ///
-/// Source: Zhang et al. 2019, arXiv:1907.08610, Alg. 1.
+/// Source: Zhang et al. 2019, arXiv:1907.08610, Alg. 1; `reset_state` is of optax.
 #[derive(Clone, Debug)]
 pub struct Lookahead<R = Box<dyn AnyRule>> {
     /// The rule that makes the fast steps. Its options may change between steps, but it stays the same rule.
@@ -39,6 +44,8 @@ pub struct Lookahead<R = Box<dyn AnyRule>> {
     pub sync_period: u64,
     /// Part of the way that slow weights go, in `[0, 1]`. Default 0.5.
     pub alpha: f64,
+    /// Whether the inner state begins anew after every look ahead. Default false.
+    pub reset_state: bool,
     around: Arc<Around>,
 }
 
@@ -53,7 +60,7 @@ struct Around {
 
 uniform! {
     /// What stands in the block before the inner rule's constants.
-    struct Ahead {
+    pub(super) struct Ahead {
         lookahead: u32,
         lookahead_alpha: f32,
     }
@@ -67,6 +74,8 @@ struct Fields {
     sync_period: u64,
     #[serde(default = "alpha")]
     alpha: f64,
+    #[serde(default)]
+    reset_state: bool,
 }
 
 const fn sync_period() -> u64 {
@@ -93,6 +102,8 @@ const SLOW: Slot = Slot { name: Cow::Borrowed("slow_param"), extent: Extent::Ele
 /// As in `lookahead.wgsl`.
 const BEGINS: u32 = 1;
 const SYNCS: u32 = 2;
+/// As in `reset.wgsl`: from this bit on, slots that begin anew.
+const RESETS: u32 = 8;
 const HYPER: &str = "struct Hyper {";
 const STATE: &str = "struct State {";
 
@@ -100,7 +111,7 @@ impl<R: AnyRule> Lookahead<R> {
     /// Around a rule, with the defaults.
     pub fn new(inner: R) -> Self {
         let around = Arc::new(Around::new(&inner));
-        Self { inner, sync_period: sync_period(), alpha: alpha(), around }
+        Self { inner, sync_period: sync_period(), alpha: alpha(), reset_state: false, around }
     }
 
     fn slow(&self) -> usize {
@@ -210,9 +221,10 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
     fn hyper_bytes(&self, step: &StepInfo, bytes: &mut Vec<u8>) {
         let begins = if step.is_first_use(self.slow()) { BEGINS } else { 0 };
         let syncs = if step.step.is_multiple_of(self.sync_period) { SYNCS } else { 0 };
-        let ahead = Ahead { lookahead: begins | syncs, lookahead_alpha: f32_of(self.alpha) };
+        let resets = (step.dropped & used_slots(self)) << RESETS;
+        let ahead = Ahead { lookahead: begins | syncs | resets, lookahead_alpha: f32_of(self.alpha) };
         bytes.extend_from_slice(bytemuck::bytes_of(&ahead));
-        self.inner.hyper_bytes(step, bytes);
+        self.inner.hyper_bytes(&StepInfo { step: step.step - step.reset_at, ..*step }, bytes);
     }
 
     fn lr(&self) -> f64 {
@@ -235,6 +247,11 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
         self.inner.mu()
     }
 
+    fn reset(&self) -> Option<Reset> {
+        let slots = (1 << self.slow()) - 1;
+        self.reset_state.then_some(Reset { every: self.sync_period, slots })
+    }
+
     fn maximize(&self) -> bool {
         self.inner.maximize()
     }
@@ -242,6 +259,7 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
     fn to_json(&self) -> Value {
         json!({
             "name": NAME, "inner": self.inner.to_json(), "sync_period": self.sync_period, "alpha": self.alpha,
+            "reset_state": self.reset_state,
         })
     }
 
@@ -259,14 +277,14 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
     }
 
     fn with_fields(&self, fields: &Map<String, Value>) -> Result<Self, Error> {
-        let Fields { inner, sync_period, alpha } = config::read("optimizer", NAME, fields)?;
+        let Fields { inner, sync_period, alpha, reset_state } = config::read("optimizer", NAME, fields)?;
         let (name, options) = config::named("inner", &inner)?;
         if name != self.inner.name() {
             let reason = format!("inner is {name}, expected {}", self.inner.name());
             return Err(Error::Config { what: format!("optimizer {NAME}"), reason });
         }
         let inner = self.inner.with_fields(&options)?;
-        Ok(Self { inner, sync_period, alpha, around: self.around.clone() })
+        Ok(Self { inner, sync_period, alpha, reset_state, around: self.around.clone() })
     }
 
     fn merged(&self, fields: &Map<String, Value>) -> Map<String, Value> {

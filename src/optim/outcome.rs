@@ -249,11 +249,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             }
             return progress;
         };
-        let settled = |progress: &Progress| {
-            let after = progress.after(gate.history);
-            Progress::new(after.step - 1, after.live, after.momenta)
-        };
-        self.progress.iter().map(settled).collect()
+        self.progress.iter().map(|progress| Progress::at(&progress.after(gate.history))).collect()
     }
 
     /// The gate, if outcomes of steps are not known yet.

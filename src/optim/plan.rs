@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::chunks::Chunks;
 use super::factors::Factors;
+use super::reset::BoundResets;
 use super::shader::{Text, pick_source};
 use super::slots::Kept;
 use super::stage::Stage;
@@ -9,7 +10,7 @@ use super::step::Pick;
 use super::{AnyRule, Family};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Held, Kernel, Region, Ticket, UniformRing};
-use crate::grad::{Riders, Riding, real};
+use crate::grad::{Riders, Riding, real_elements};
 use crate::layout::{Layout, Window};
 use crate::params::{GateValues, ParamStore};
 
@@ -21,11 +22,14 @@ pub(super) struct Plan {
     pub(super) chunks: Option<Chunks>,
     /// Of a rule that keeps values in place of elements.
     pub(super) factors: Option<Factors>,
-    /// Of a rule that may not keep zeros, over a layout with padding: the real elements in each block of 64.
-    real: Vec<Buffer<u32>>,
+    /// Whether the rule may not keep zeros, over a layout with padding.
+    masks: bool,
     // The last one is written to; earlier ones were too small and wait for their tickets.
     rings: Vec<UniformRing>,
     picked: Option<Buffer<u32>>,
+    /// For each buffer of the layout, the number of elements in each block of 64, where padding is masked or slots may
+    /// begin anew.
+    real: Vec<Buffer<u32>>,
     bound: Option<Bound>,
 }
 
@@ -35,6 +39,8 @@ pub(super) struct Bound {
     pub(super) stages: Vec<BoundStage>,
     /// Where the constants of a step have to be picked.
     pub(super) pick: Option<(Arc<Kernel>, wgpu::BindGroup)>,
+    /// Where slots may begin anew.
+    pub(super) resets: Option<BoundResets>,
 }
 
 #[derive(Debug)]
@@ -51,6 +57,8 @@ pub(super) struct Needs<'a> {
     pub(super) bytes: usize,
     pub(super) riders: &'a Riders,
     pub(super) pick: Option<Pick>,
+    /// Whether slots may begin anew.
+    pub(super) resets: bool,
 }
 
 /// What is kept of a window's blocks of 64 elements.
@@ -80,7 +88,8 @@ impl Plan {
             slots: rule.slots().iter().map(|_| None).collect(),
             chunks: in_chunks.then(|| Chunks::new(gpu, layout)).transpose()?,
             factors,
-            real: if masks { real(gpu, layout)? } else { Vec::new() },
+            masks,
+            real: if masks { real_elements(gpu, layout)? } else { Vec::new() },
             rings: Vec::new(),
             picked: None,
             bound: None,
@@ -154,7 +163,10 @@ impl Plan {
             self.picked = Some(Buffer::with_usage(gpu, "picked constants", 2 * words, usage)?);
             self.bound = None;
         }
-        if self.bound.is_none() {
+        if step.resets && self.real.is_empty() {
+            self.real = real_elements(gpu, params.layout())?;
+        }
+        if self.bound.as_ref().is_none_or(|bound| step.resets && bound.resets.is_none()) {
             self.bound = Some(self.bind(rule, params, step)?);
         }
         Ok(moved)
@@ -171,7 +183,7 @@ impl Plan {
             .iter()
             .map(|stage| {
                 let general = self.factors.as_ref().is_none_or(|factors| factors.general);
-                let text = Text { general, masks: !self.real.is_empty(), ..Text::of(rule) };
+                let text = Text { general, masks: self.masks, ..Text::of(rule) };
                 let source = text.source(*stage, mask, step.riders.variant, gpu.class());
                 let kernel = gpu.kernel(&source)?;
                 let bind = |window: Window| {
@@ -199,7 +211,10 @@ impl Plan {
             let group = gpu.bind_group(&kernel, &[block, gate, slot, picked.region()])?;
             Ok::<_, Error>((kernel, group))
         });
-        Ok(Bound { stages, pick: pick.transpose()? })
+        let resets = step
+            .resets
+            .then(|| BoundResets::new(gpu, params.layout(), &self.slots, &self.real, [block, hyper]));
+        Ok(Bound { stages, pick: pick.transpose()?, resets: resets.transpose()? })
     }
 
     /// As [`Stage::storage`].

@@ -1,5 +1,6 @@
-use super::StepInfo;
+use super::any::used_slots;
 use super::momenta::{Momenta, Mu};
+use super::{AnyRule, Reset, StepInfo};
 use crate::params::GateValues;
 
 /// The most slots that a rule can have beside parameters and gradients: kernels bind eight buffers.
@@ -13,7 +14,7 @@ const MOST_PENDING: usize = GateValues::HISTORY as usize;
 pub(super) const MOST_MARKS: usize = MOST_PENDING;
 
 /// What a tensor has behind it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
     /// Steps applied.
     pub(super) applied: u64,
@@ -24,10 +25,41 @@ pub(super) struct Progress {
     pub(super) pending: u32,
     /// For each slot that is not live, those of them that use it.
     begun: [u32; MOST_SLOTS],
-    /// Of the steps applied.
+    /// Of the steps applied since `reset_at`.
     pub(super) momenta: Momenta,
+    /// Of the steps applied, those up to the latest one after which the state began anew.
+    pub(super) reset_at: u64,
+    /// Live slots that no step has used since.
+    pub(super) dropped: u32,
     /// Of each pending step, at its bit's number modulo their count: they lie that close together.
-    mus: [Mu; MOST_PENDING],
+    taken: [Taken; MOST_PENDING],
+}
+
+impl PartialEq for Progress {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { applied, live, pending, begun, momenta, reset_at, dropped, taken } = *self;
+        (applied, live, pending) == (other.applied, other.live, other.pending)
+            && (reset_at, dropped) == (other.reset_at, other.dropped)
+            && momenta == other.momenta
+            // Both hold nothing where nothing is pending, which is most of the time and of each tensor.
+            && (pending == 0 || (begun, taken) == (other.begun, other.taken))
+    }
+}
+
+/// What a step does to a tensor's progress.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Taken {
+    /// One bit for each slot that it uses.
+    pub(super) used: u32,
+    pub(super) mu: Mu,
+    pub(super) reset: Option<Reset>,
+}
+
+impl Taken {
+    /// Of a step with these options.
+    pub(super) fn of(rule: &impl AnyRule) -> Self {
+        Self { used: used_slots(rule), mu: rule.mu().unwrap_or_default(), reset: rule.reset() }
+    }
 }
 
 impl Progress {
@@ -36,11 +68,17 @@ impl Progress {
         Self { applied, live, momenta, ..Self::default() }
     }
 
-    /// The tensor takes part in a step, a bit of the history, that uses some slots and has a momentum.
-    pub(super) fn begin(&mut self, step: u32, used: u32, mu: Mu) {
+    /// Where the tensor stands before its next step.
+    pub(super) fn at(now: &StepInfo) -> Self {
+        let StepInfo { reset_at, dropped, .. } = *now;
+        Self { reset_at, dropped, ..Self::new(now.step - 1, now.live | dropped, now.momenta) }
+    }
+
+    /// The tensor takes part in a step, a bit of the history.
+    pub(super) fn begin(&mut self, step: u32, taken: Taken) {
         self.pending |= step;
-        self.mus[place(step)] = mu;
-        for slot in bits(used & !self.live) {
+        self.taken[place(step)] = taken;
+        for slot in bits(taken.used & !self.live) {
             self.begun[slot] |= step;
         }
     }
@@ -53,15 +91,17 @@ impl Progress {
     /// Where the tensor stands if those of the pending steps were applied whose bits are set.
     pub(super) fn after(&self, history: u32) -> StepInfo {
         let live = self.live | mask(|slot| self.begun[slot] & history != 0);
-        self.following(self.mus_of(history), live)
+        self.following(self.taken_of(history), live)
     }
 
     /// A pending step has turned out to be applied or skipped, or will never be.
     pub(super) fn settle(&mut self, step: u32, applied: bool) {
         let now = self.after(if applied { step } else { 0 });
-        (self.applied, self.live, self.momenta) = (now.step - 1, now.live, now.momenta);
+        let Self { applied, live, momenta, reset_at, dropped, .. } = Self::at(&now);
+        (self.applied, self.live, self.momenta) = (applied, live, momenta);
+        (self.reset_at, self.dropped) = (reset_at, dropped);
         if self.pending & step != 0 {
-            self.mus[place(step)] = Mu::default();
+            self.taken[place(step)] = Taken::default();
         }
         self.pending &= !step;
         for (slot, begun) in self.begun.iter_mut().enumerate() {
@@ -70,11 +110,15 @@ impl Progress {
     }
 
     /// The pending steps of which it matters how many were applied: none where it matters of each, because their
-    /// momenta differ.
+    /// momenta differ, or what begins anew after them.
     pub(super) fn counted(&self) -> u32 {
-        let mut mus = self.mus_of(self.pending);
-        let first = mus.next();
-        if mus.all(|mu| Some(mu) == first) { self.pending } else { 0 }
+        let mut taken = self.taken_of(self.pending);
+        let Some(first) = taken.next() else { return 0 };
+        let is_same = |other: Taken| {
+            let resets = self.dropped != 0 || first.reset.is_some();
+            (other.mu, other.reset) == (first.mu, first.reset) && (!resets || other.used == first.used)
+        };
+        if taken.all(is_same) { self.pending } else { 0 }
     }
 
     /// Sets of pending steps of which it matters whether one was applied, beside how many were: those that use a
@@ -102,34 +146,46 @@ impl Progress {
                 }
                 let begun = |slot: usize| this.begun[slot];
                 let live = mask(|slot| was(&begun(slot)).unwrap_or(begun(slot) != 0 && more > 0));
-                this.following(this.mus_of(counted).take(more as usize), this.live | live)
+                this.following(this.taken_of(counted).take(more as usize), this.live | live)
             })
         })
     }
 
-    /// The momenta of some pending steps, in the order in which these were recorded.
-    fn mus_of(&self, steps: u32) -> impl Iterator<Item = Mu> {
-        let Self { pending, mus, .. } = *self;
+    /// What some pending steps do, in the order in which these were recorded.
+    fn taken_of(&self, steps: u32) -> impl Iterator<Item = Taken> {
+        let Self { pending, taken, .. } = *self;
         let oldest = (0..u32::BITS).find(|&first| pending.rotate_right(first) < 1 << MOST_PENDING);
         (oldest.unwrap_or(0)..)
             .take(MOST_PENDING)
             .map(|bit| 1_u32.rotate_left(bit))
             .filter(move |step| pending & steps & step != 0)
-            .map(move |step| mus[place(step)])
+            .map(move |step| taken[place(step)])
     }
 
-    /// Where the tensor stands after further steps.
-    fn following(&self, mus: impl Iterator<Item = Mu>, live: u32) -> StepInfo {
-        let start = StepInfo { step: self.applied + 1, live, momenta: self.momenta };
-        mus.fold(start, |now, mu| StepInfo {
-            step: now.step + 1,
-            momenta: now.momenta.then(mu, now.step),
-            ..now
-        })
+    /// Where the tensor stands after further steps, with the slots that have been used by then.
+    fn following(&self, taken: impl Iterator<Item = Taken>, live: u32) -> StepInfo {
+        let Self { momenta, reset_at, dropped, .. } = *self;
+        let start = StepInfo { step: self.applied + 1, live, momenta, reset_at, dropped };
+        let now = taken.fold(start, |now, Taken { used, mu, reset }| {
+            let step = now.step + 1;
+            match reset.filter(|reset| now.step.is_multiple_of(reset.every)) {
+                Some(Reset { slots, .. }) => {
+                    StepInfo { step, momenta: Momenta::default(), reset_at: now.step, dropped: slots, ..now }
+                }
+                None => StepInfo {
+                    step,
+                    momenta: now.momenta.then(mu, now.step - now.reset_at),
+                    dropped: now.dropped & !used,
+                    ..now
+                },
+            }
+        });
+        let dropped = now.dropped & live;
+        StepInfo { live: live & !dropped, dropped, ..now }
     }
 }
 
-/// Where the momentum of a pending step is kept.
+/// Where what a pending step does is kept.
 fn place(step: u32) -> usize {
     step.trailing_zeros() as usize % MOST_PENDING
 }
@@ -216,7 +272,7 @@ mod tests {
                         number += 1;
                         let mu = Mu { beta1, momentum_decay: 4e-3 };
                         if let Some(used) = used {
-                            progress.begin(bit, used, mu);
+                            progress.begin(bit, Taken { used, mu, reset: None });
                         }
                         flying.push(Step { bit, used, mu, applied });
                     }
@@ -247,15 +303,94 @@ mod tests {
         }
     }
 
+    /// What steps of a rule around another do, with options that change now and then.
+    fn resetting() -> impl Strategy<Value = Taken> {
+        let reset = prop_oneof![
+            6 => Just(Some(3)),
+            1 => Just(Some(1)),
+            1 => Just(Some(2)),
+            1 => Just(None),
+        ];
+        let used = prop_oneof![6 => Just(7_u32), 1 => Just(5), 1 => Just(4)];
+        let beta1 = prop_oneof![6 => Just(0.9), 1 => Just(0.5)];
+        (reset, used, beta1).prop_map(|(every, used, beta1)| Taken {
+            used,
+            mu: Mu { beta1, momentum_decay: 4e-3 },
+            reset: every.map(|every| Reset { every, slots: 3 }),
+        })
+    }
+
+    /// A tensor of which everything is known.
+    #[derive(Clone, Copy, Debug)]
+    struct Plain {
+        steps: u64,
+        /// Since the state began anew; so with the others.
+        inner: u64,
+        live: u32,
+        product: f64,
+    }
+
+    impl Default for Plain {
+        fn default() -> Self {
+            Self { steps: 0, inner: 0, live: 0, product: 1.0 }
+        }
+    }
+
+    impl Plain {
+        fn take(&mut self, applied: bool, taken: &Taken) {
+            if !applied {
+                return;
+            }
+            (self.steps, self.inner, self.live) = (self.steps + 1, self.inner + 1, self.live | taken.used);
+            self.product *= taken.mu.at(self.inner);
+            if let Some(reset) = taken.reset.filter(|reset| self.steps.is_multiple_of(reset.every)) {
+                (self.inner, self.live, self.product) = (0, self.live & !reset.slots, 1.0);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_state_that_begins_anew_is_known_in_every_case(
+            steps in prop::collection::vec((resetting(), any::<bool>(), 0..3_usize), 1..40),
+        ) {
+            let mut progress = Progress::default();
+            let mut known = Plain::default();
+            let mut flying = Vec::<(u32, Taken, bool)>::new();
+            for (number, (taken, applied, heard)) in steps.into_iter().enumerate() {
+                let bit = 1_u32.rotate_left(u32::try_from(number).unwrap());
+                progress.begin(bit, taken);
+                flying.push((bit, taken, applied));
+                // Outcomes arrive in order, some of them late.
+                for _ in 0..heard.max(usize::from(flying.len() == MOST_PENDING)).min(flying.len()) {
+                    let (bit, taken, applied) = flying.remove(0);
+                    progress.settle(bit, applied);
+                    known.take(applied, &taken);
+                }
+                let (mut plain, mut history) = (known, 0);
+                for (bit, taken, applied) in &flying {
+                    history |= if *applied { *bit } else { 0 };
+                    plain.take(*applied, taken);
+                }
+                let after = progress.after(history);
+                prop_assert_eq!((after.step - 1, after.live), (plain.steps, plain.live));
+                prop_assert_eq!(after.step - 1 - after.reset_at, plain.inner);
+                prop_assert_eq!(after.live & after.dropped, 0);
+                prop_assert!((after.momenta.product(plain.inner) - plain.product).abs() < 1e-14);
+                prop_assert_eq!(progress.rows().nth(row(&progress, history)), Some(after));
+            }
+        }
+    }
+
     #[test]
     fn options_that_stay_need_one_row_for_each_count() {
         let mut progress = Progress::default();
         for step in 0..8 {
-            progress.begin(1 << step, 3, Mu::default());
+            progress.begin(1 << step, Taken { used: 3, ..Taken::default() });
         }
         assert_eq!((progress.marks().count(), progress.rows().count(), progress.begun()), (0, 9, 3));
         progress.settle(1, true);
-        progress.begin(1 << 8, 7, Mu::default());
+        progress.begin(1 << 8, Taken { used: 7, ..Taken::default() });
         assert_eq!((progress.marks().count(), progress.rows().count(), progress.begun()), (1, 18, 4));
         progress.settle(1 << 8, false);
         assert_eq!((progress.rows().count(), progress.begun()), (8, 0));
@@ -265,7 +400,8 @@ mod tests {
     fn momenta_that_differ_need_a_row_for_each_set_of_steps() {
         let mut progress = Progress::default();
         for step in 0..8_u32 {
-            progress.begin(1 << step, 3, Mu { beta1: f64::from(step) / 10.0, momentum_decay: 0.0 });
+            let mu = Mu { beta1: f64::from(step) / 10.0, momentum_decay: 0.0 };
+            progress.begin(1 << step, Taken { used: 3, mu, reset: None });
         }
         assert_eq!((progress.marks().count(), progress.rows().count()), (8, 256));
         let applied = 0b0110_0010;

@@ -2,6 +2,8 @@ use super::any::{AnyRule, used_slots};
 use super::optimizer::Optimizer;
 use super::outcome::Outcomes;
 use super::plan::Needs;
+use super::progress::Taken;
+use super::reset::ResetDispatch;
 use super::rule::f32_of;
 use super::step::{Inputs, StepUniforms};
 use crate::Error;
@@ -81,9 +83,15 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             recorder.dispatch(kernel, group, &[base + pick.call, base], groups);
         }
         let picked = bound.pick.is_some();
+        let hyper_of = |hyper: u32| if picked { hyper } else { base + hyper };
+        if let Some(resets) = &bound.resets {
+            for ResetDispatch { slot, bound, workgroups, call, hyper } in &self.uniforms.resets {
+                let offsets = [base + call, hyper_of(*hyper)];
+                recorder.dispatch(&resets.kernel, &resets.groups[*slot][*bound], &offsets, grid(*workgroups));
+            }
+        }
         for dispatch in &self.uniforms.dispatches {
-            let hyper = if picked { dispatch.hyper } else { base + dispatch.hyper };
-            let offsets = [base + dispatch.call, hyper, dispatch.gate];
+            let offsets = [base + dispatch.call, hyper_of(dispatch.hyper), dispatch.gate];
             let stage = &bound.stages[dispatch.stage];
             let groups = grid(dispatch.workgroups);
             recorder.dispatch(&stage.kernel, &stage.groups[dispatch.bound], &offsets, groups);
@@ -150,8 +158,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
 
     pub(super) fn prepare(&mut self, params: &ParamStore) -> Result<(), Error> {
         let mask = self.used_slots();
-        let StepUniforms { bytes, pick, .. } = &self.uniforms;
-        let needs = Needs { bytes: bytes.len(), riders: &self.riders, pick: *pick };
+        let StepUniforms { bytes, pick, resets, .. } = &self.uniforms;
+        let resets = !resets.is_empty() || self.rules().any(|rule| rule.reset().is_some());
+        let needs = Needs { bytes: bytes.len(), riders: &self.riders, pick: *pick, resets };
         if self.plan.prepare(&self.groups[0].rule, params, mask, &needs)? {
             self.passes.rebind();
         }
@@ -210,8 +219,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             if *frozen {
                 continue;
             }
-            let rule = &self.groups[span.group].rule;
-            progress.begin(step, used_slots(rule), rule.mu().unwrap_or_default());
+            progress.begin(step, Taken::of(&self.groups[span.group].rule));
             if !may_skip {
                 progress.settle(step, true);
             }

@@ -169,7 +169,7 @@ mod tests {
             (
                 json!({"name": "AdamW", "decoupled_weight_decay": true}),
                 "unknown field of AdamW \"decoupled_weight_decay\", did you mean \"weight_decay\"?; \
-                 known: lr, betas, eps, weight_decay, amsgrad, maximize, variant",
+                 known: lr, betas, eps, eps_root, weight_decay, nesterov, amsgrad, maximize, variant",
             ),
             (json!({"name": "SGD", "lr": null}), "optimizer SGD: lr: invalid type: null, expected f64"),
             (
@@ -223,6 +223,69 @@ mod tests {
                 "initial_accumulator_value must be finite and at least 0, got -1",
             ),
             (json!({"name": "AdaBelief", "eps_root": -1}), "eps_root must be finite and at least 0, got -1"),
+            (json!({"name": "Adam", "eps_root": -1}), "eps_root must be finite and at least 0, got -1"),
+            (
+                json!({"name": "Adam", "eps_root": null}),
+                "optimizer Adam: eps_root: invalid type: null, expected f64",
+            ),
+            (
+                json!({"name": "Adam", "amsgrad": true, "eps_root": 1e-3}),
+                "eps_root must be 0 with amsgrad of the variant torch, got 0.001",
+            ),
+            (
+                json!({"name": "AdamW", "amsgrad": true, "eps_root": 1e-3}),
+                "eps_root must be 0 with amsgrad of the variant torch, got 0.001",
+            ),
+            (json!({"name": "AdamW", "eps_root": -1}), "eps_root must be finite and at least 0, got -1"),
+            (json!({"name": "Yogi", "eps_root": -1}), "eps_root must be finite and at least 0, got -1"),
+            (json!({"name": "Lamb", "eps_root": -1}), "eps_root must be finite and at least 0, got -1"),
+            (json!({"name": "Novograd", "eps_root": -1}), "eps_root must be finite and at least 0, got -1"),
+            (json!({"name": "NAdam", "eps_root": 0}), "optimizer NAdam: the variant has no field `eps_root`"),
+            (
+                json!({"name": "NAdam", "variant": "optax", "eps_root": -1}),
+                "eps_root must be finite and at least 0, got -1",
+            ),
+            (json!({"name": "RAdam", "eps_root": 0}), "optimizer RAdam: the variant has no field `eps_root`"),
+            (
+                json!({"name": "RAdam", "threshold": 5}),
+                "optimizer RAdam: the variant has no field `threshold`",
+            ),
+            (
+                json!({"name": "RAdam", "nesterov": false}),
+                "optimizer RAdam: the variant has no field `nesterov`",
+            ),
+            (
+                json!({"name": "RAdam", "variant": "optax", "threshold": 3.999}),
+                "threshold must be finite and at least 4, got 3.999",
+            ),
+            (
+                json!({"name": "RAdam", "variant": "optax", "threshold": null}),
+                "optimizer RAdam: threshold: invalid type: null, expected f64",
+            ),
+            (
+                json!({"name": "RMSprop", "initial_scale": -0.5}),
+                "initial_scale must be finite and at least 0, got -0.5",
+            ),
+            (
+                json!({"name": "RMSprop", "bias_correction": true, "alpha": 1}),
+                "alpha must be in [0, 1), got 1",
+            ),
+            (
+                json!({"name": "RMSprop", "bias_correction": null}),
+                "optimizer RMSprop: bias_correction: invalid type: null, expected a boolean",
+            ),
+            (
+                json!({"name": "Adafactor", "factored": true}),
+                "optimizer Adafactor: the variant has no field `factored`",
+            ),
+            (
+                json!({"name": "Adafactor", "variant": "optax", "factored": null}),
+                "optimizer Adafactor: factored: invalid type: null, expected a boolean",
+            ),
+            (
+                json!({"name": "Lookahead", "inner": {"name": "SGD"}, "reset_state": null}),
+                "optimizer Lookahead: reset_state: invalid type: null, expected a boolean",
+            ),
             (json!({"name": "Lion", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
             (json!({"name": "Rprop", "etas": [0, 1.2]}), "etas[0] must be in (0, 1), got 0"),
             (json!({"name": "Rprop", "etas": [0.5, 1]}), "etas[1] must be finite and above 1, got 1"),
@@ -237,7 +300,7 @@ mod tests {
             ),
             (
                 json!({"name": "Lookahead", "inner": {"name": "SGD"}, "lr": 1}),
-                "unknown field of Lookahead \"lr\"; known: inner, sync_period, alpha",
+                "unknown field of Lookahead \"lr\"; known: inner, sync_period, alpha, reset_state",
             ),
             (
                 json!({"name": "Lookahead", "inner": {"name": "SGD"}, "sync_period": 0}),
@@ -268,6 +331,27 @@ mod tests {
         ];
         for (json, message) in rows {
             assert_eq!(from_json(&json).unwrap_err().to_string(), message, "{json}");
+        }
+        let typed: [(Box<dyn AnyRule>, &str); 4] = [
+            (
+                RAdam { eps_root: 1e-3, ..Default::default() }.into(),
+                "eps_root must be 0 in the variant torch, got 0.001",
+            ),
+            (
+                RAdam { threshold: 6.0, ..Default::default() }.into(),
+                "threshold must be 5 in the variant torch, got 6",
+            ),
+            (
+                RAdam { nesterov: true, ..Default::default() }.into(),
+                "nesterov must be false in the variant torch, got true",
+            ),
+            (
+                Adafactor { factored: false, ..Default::default() }.into(),
+                "factored must be true in the variant torch, got false",
+            ),
+        ];
+        for (rule, message) in typed {
+            assert_eq!(rule.check().unwrap_err().to_string(), message, "{rule:?}");
         }
         let nan = SGD { lr: f64::NAN, ..Default::default() };
         assert_eq!(Rule::check(&nan).unwrap_err().to_string(), "lr must be finite and at least 0, got NaN");

@@ -204,12 +204,25 @@ impl Slot {
 /// Where a tensor stands when a step reaches it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepInfo {
-    /// Steps of the tensor, this one included.
+    /// Steps of the tensor, this one included; of a rule whose state began anew, those since then.
     pub step: u64,
-    /// One bit for each slot that an earlier step has used.
+    /// One bit for each slot that one of the earlier steps among these has used.
     pub live: u32,
     /// Of earlier steps.
     pub(super) momenta: Momenta,
+    /// Of a rule around another, steps up to the latest one after which the other's state began anew.
+    pub(super) reset_at: u64,
+    /// Slots whose values are from before that: they begin anew when a step uses them.
+    pub(super) dropped: u32,
+}
+
+/// When the state of a rule begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// After every so many steps of a tensor, at least 1.
+    pub every: u64,
+    /// One bit for each slot that does.
+    pub slots: u32,
 }
 
 impl StepInfo {
@@ -232,6 +245,20 @@ pub(super) fn check_moments(lr: f64, betas: (f64, f64), eps: f64, weight_decay: 
     half_open("betas[1]", betas.1, 0.0, 1.0)?;
     at_least("eps", eps, 0.0)?;
     at_least("weight_decay", weight_decay, 0.0)
+}
+
+/// Weights of the first moment and of the gradient in a step, the rate and corrections of biases included. Nesterov's
+/// step, as optax has it, takes the moment as it will be after one more gradient:
+/// `beta1 * m / (1 - beta1^(step + 1)) + (1 - beta1) * g / (1 - beta1^step)` in place of `m / (1 - beta1^step)`.
+///
+/// Source: Dozat 2016, ICLR workshop, Alg. 2, with a constant momentum.
+pub(super) fn moment_sizes(lr: f64, beta1: f64, step: &StepInfo, nesterov: bool) -> (f64, f64) {
+    let correction = step.correction(beta1);
+    if !nesterov {
+        return (lr / correction, 0.0);
+    }
+    let after = StepInfo { step: step.step + 1, ..*step };
+    (lr * (beta1 / after.correction(beta1)), lr * ((1.0 - beta1) / correction))
 }
 
 /// Factors of the parameter in its gradient and in its update: a decay is either a penalty or decoupled.

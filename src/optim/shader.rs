@@ -1,5 +1,7 @@
 use std::fmt::Write;
 
+use super::lookahead::Ahead;
+use super::reset::{ResetCall, reset_source};
 use super::stage::Stage;
 use super::{AnyRule, Extent, Family, Lookahead, RULES, Shader, Slot};
 use crate::gpu::{Binding, Block, KernelClass, KernelListing, KernelSource, uniform};
@@ -232,6 +234,8 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let gate = Block::of::<GateValues>("Gate");
     let blocks = vec![Block::of::<PickCall>("Pick"), gate.clone()];
     let mut listings = vec![KernelListing { source: pick_source(), blocks }];
+    let blocks = vec![Block::of::<ResetCall>("Reset"), Block::of::<Ahead>("Ahead")];
+    listings.push(KernelListing { source: reset_source(), blocks });
     listings.extend(super::lbfgs::kernel_listings());
     let mut list = |text: Text<'_>, hyper: Block, mask: u32, riding: Riding| {
         for stage in Stage::of(text.family) {

@@ -53,6 +53,10 @@ pub struct TensorState {
     /// Of NAdam, the product of the momenta of these steps. Where it is left out, that with today's options.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mu_product: Option<f64>,
+    /// Of a [`Lookahead`](super::Lookahead) with `reset_state`, those of these steps that followed its latest look ahead. Where it is left
+    /// out, what follows from today's options.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inner_step: Option<u64>,
     /// Values by the slot's name (`exp_avg`, `momentum_buffer`, …); `None` for a slot that the options use
     /// and no step has used yet.
     #[serde(flatten)]
@@ -149,7 +153,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     fn tensor_state(&self, tensor: usize, progress: Progress, slots: &Slots) -> TensorState {
         let span = &self.layout.spans()[tensor];
         let rule = &self.groups[span.group].rule;
-        let known = progress.live | used_slots(rule);
+        let held = progress.live & !progress.dropped;
+        let known = held | used_slots(rule);
         let slots = rule
             .slots()
             .iter()
@@ -157,7 +162,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             .enumerate()
             .filter(|(bit, _)| known & (1 << bit) != 0)
             .flat_map(|(bit, (slot, (kept, all)))| {
-                let live = kept.as_ref().zip(all.as_ref()).filter(|_| progress.live & (1 << bit) != 0);
+                let live = kept.as_ref().zip(all.as_ref()).filter(|_| held & (1 << bit) != 0);
                 match live {
                     Some((kept, all)) => kept
                         .places(slot, &self.layout, tensor)
@@ -172,8 +177,11 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             })
             .collect();
         let step = progress.applied;
-        let mu_product = rule.mu().map(|_| progress.momenta.product(step));
-        TensorState { step, shape: span.shape.clone(), mu_product, slots }
+        let inner_step = step - progress.reset_at;
+        let mu_product = rule.mu().map(|_| progress.momenta.product(inner_step));
+        let has_reset = rule.reset().is_some() || progress.reset_at != 0;
+        let inner_step = has_reset.then_some(inner_step);
+        TensorState { step, shape: span.shape.clone(), mu_product, inner_step, slots }
     }
 
     fn tensors_of(&self, group: usize) -> impl Iterator<Item = &Span> {
@@ -254,7 +262,12 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             }
             let rule = &groups[span.group].rule;
             let live = live_slots(span, tensor, rule)?;
-            progress[index] = Progress::new(tensor.step, live, momenta(name, tensor, rule)?);
+            let inner_step = inner_step(name, tensor, rule)?;
+            let begins = rule.reset().filter(|_| inner_step == 0 && tensor.step != 0);
+            let momenta = momenta(name, tensor, inner_step, rule)?;
+            progress[index] = Progress::new(tensor.step, live, momenta);
+            progress[index].reset_at = tensor.step - inner_step;
+            progress[index].dropped = begins.map_or(0, |reset| live & reset.slots);
         }
         Ok(progress)
     }
@@ -297,13 +310,27 @@ fn live_slots(span: &Span, tensor: &TensorState, rule: &impl AnyRule) -> Result<
     }
 }
 
-fn momenta(name: &str, tensor: &TensorState, rule: &impl AnyRule) -> Result<Momenta, Error> {
+/// Steps of a tensor since the rule's state began anew.
+fn inner_step(name: &str, tensor: &TensorState, rule: &impl AnyRule) -> Result<u64, Error> {
+    match tensor.inner_step {
+        None => Ok(rule.reset().map_or(tensor.step, |reset| tensor.step % reset.every)),
+        Some(_) if !rule.looks_ahead() => {
+            refuse(format!("{name} has an inner_step, which {} has not", rule.name()))
+        }
+        Some(step) if step > tensor.step => {
+            refuse(format!("inner_step of {name} must be at most its step, {}, got {step}", tensor.step))
+        }
+        Some(step) => Ok(step),
+    }
+}
+
+fn momenta(name: &str, tensor: &TensorState, inner_step: u64, rule: &impl AnyRule) -> Result<Momenta, Error> {
     match (tensor.mu_product, rule.mu()) {
         (Some(_), None) => refuse(format!("{name} has a mu_product, which {} has not", rule.name())),
         (Some(product), _) if !(0.0..=1.0).contains(&product) => {
             refuse(format!("mu_product of {name} must be in [0, 1], got {}", short(product)))
         }
-        (Some(product), Some(mu)) if mu.product(tensor.step) != product => Ok(Momenta::Product(product)),
+        (Some(product), Some(mu)) if mu.product(inner_step) != product => Ok(Momenta::Product(product)),
         (_, mu) => Ok(Momenta::Same(mu.unwrap_or_default())),
     }
 }

@@ -1,8 +1,10 @@
 use std::ops::Range;
 
+use super::any::used_slots;
 use super::chunks::Chunks;
 use super::factors::Factors;
 use super::progress::{MOST_MARKS, Progress};
+use super::reset::{self, ResetDispatch};
 use super::rule::f32_of;
 use super::runs::{self, Run};
 use super::shader::{Call, MAXIMIZE, PickCall};
@@ -19,6 +21,8 @@ use crate::params::Gate;
 pub(super) struct StepUniforms {
     runs: Vec<Run>,
     pub(super) dispatches: Vec<Dispatch>,
+    /// First values of slots that begin anew, written before the dispatches.
+    pub(super) resets: Vec<ResetDispatch>,
     /// The first byte of each run's constants.
     hypers: Vec<u32>,
     pub(super) bytes: Vec<u8>,
@@ -74,26 +78,35 @@ impl StepUniforms {
         inputs: &Inputs<'_>,
         rules: impl Fn(usize) -> &'r R,
     ) -> Result<(), Error> {
-        let Self { runs, dispatches, hypers, bytes, pick } = self;
+        let Self { runs, dispatches, resets, hypers, bytes, pick } = self;
         let Inputs { layout, riders, .. } = inputs;
         runs::collect(layout, inputs.progress, inputs.frozen, &riders.tensors, runs);
         dispatches.clear();
+        resets.clear();
         hypers.clear();
+        let mut dropped: Vec<u32> = Vec::new();
         let mut table: Vec<u32> = Vec::new();
         let mut words = 0;
         for (number, run) in runs.iter().enumerate() {
             let rule = rules(run.group);
             let first = UniformRing::align(bytes);
+            let mut may_drop = 0;
             for step in run.before.rows() {
                 let row = bytes.len();
+                may_drop |= step.dropped;
                 rule.hyper_bytes(&step, bytes);
                 check_finite(rule, &bytes[row..])
                     .map_err(|error| error.in_group_of(layout.groups(), run.group))?;
                 words = (bytes.len() - row) / 4;
             }
+            dropped.push(may_drop & used_slots(rule));
             table.extend([run.before.counted(), first / 4]);
             table.extend(run.before.marks().chain(std::iter::repeat(0)).take(MOST_MARKS));
             hypers.push(if inputs.may_skip { count(number * UniformRing::ALIGN) } else { first });
+        }
+        for ((run, hyper), dropped) in runs.iter().zip(&*hypers).zip(dropped).filter(|(_, slots)| *slots != 0)
+        {
+            reset::dispatches(rules(run.group), inputs, run, (dropped, *hyper), bytes, resets);
         }
         for (stage, kind) in Stage::of(inputs.family).iter().enumerate() {
             for (run, hyper) in runs.iter().zip(&*hypers) {
@@ -182,7 +195,7 @@ fn call_of(rule: &impl AnyRule, inputs: &Inputs<'_>, run: &Run, window: usize, r
     }
 }
 
-fn count(n: usize) -> u32 {
+pub(super) fn count(n: usize) -> u32 {
     u32::try_from(n).expect("what a step covers is counted in 32 bits")
 }
 

@@ -88,7 +88,7 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         ("cross_entropy.layout", "\"NC\""),
         ("cross_entropy.target", "\"indices\""),
     ],
-    optimizers: &[],
+    optimizers: &["ASGD", "Adan", "Muon", "ScheduleFreeAdamW"],
     schedules: &[],
-    keys: &[],
+    keys: &["averages"],
 };

@@ -25,7 +25,7 @@ const SMALL: [&[usize]; 12] = [
     &[130, 140],
 ];
 
-fn options() -> Vec<Value> {
+pub(crate) fn options() -> Vec<Value> {
     vec![
         json!({"name": "Adafactor"}),
         json!({"name": "Adafactor", "lr": 0.5, "beta2_decay": -0.5, "eps": [1e-4, 0.1], "d": 2, "weight_decay": 0.1,
@@ -36,9 +36,17 @@ fn options() -> Vec<Value> {
                "decay_offset": 3, "clipping_threshold": null, "eps": 1e-8}),
         json!({"name": "Adafactor", "variant": "optax", "min_dim_size_to_factor": 3, "momentum": 0.9,
                "weight_decay": 0.01, "multiply_by_parameter_scale": false, "clipping_threshold": 0.5}),
+        json!({"name": "Adafactor", "variant": "optax", "min_dim_size_to_factor": 2, "factored": false,
+               "momentum": 0.5}),
         json!({"name": "SM3", "lr": 0.1}),
         json!({"name": "SM3", "lr": 0.1, "momentum": 0, "b2": 0.9, "weight_decay": 0.1, "eps": 1e-4}),
     ]
+}
+
+/// Whether small tensors keep a value for each element, and so all of them more than a small binding holds.
+fn keeps_all(json: &Value) -> bool {
+    let is_optax = json["variant"] == "optax";
+    is_optax && (json["min_dim_size_to_factor"].is_null() || json["factored"] == false)
 }
 
 fn index(shape: &[usize], element: usize, axis: usize) -> usize {
@@ -93,6 +101,9 @@ impl Tensor {
         let last = self.shape.len().checked_sub(1).filter(|last| *last > 0)?;
         if rule["variant"] == "torch" {
             return Some((last - 1, last));
+        }
+        if rule["factored"] == false {
+            return None;
         }
         let mut order: Vec<usize> = (0..=last).collect();
         order.sort_by_key(|axis| self.shape[*axis]);
@@ -292,9 +303,11 @@ fn tensors_may_lie_in_several_windows_and_buffers() {
         };
         let Some(gpu) = gpu_with(options_of) else { return };
         for json in options() {
-            if json["min_dim_size_to_factor"].is_null() && json["variant"] == "optax" && binding > 65_536 {
+            if json["factored"] == false && binding > 65_536 {
+                agrees(&gpu, &[&[9], &[140, 700], &[5, 4]], &json, 4);
+            } else if keeps_all(&json) && binding > 65_536 {
                 agrees(&gpu, &[&[9], &[128, 3, 3, 129], &[5, 4]], &json, 4);
-            } else if binding == 65_536 && json == options()[2] {
+            } else if binding == 65_536 && keeps_all(&json) {
                 // All 18,200 of the largest tensor.
                 let params = store(&gpu, &[&[3], &[100, 182]]);
                 let refused = optim::from_json(&json).unwrap().build(&params).unwrap_err();
@@ -320,8 +333,7 @@ fn plain_matrices_and_vectors_agree_too() {
             let mut shapes: Vec<&[usize]> = PLAIN.into_iter().chain([deep]).collect();
             // Four must follow each other in SM3's vectors too.
             shapes.retain(|shape| !(is_sm3 && shape.is_empty()));
-            let least = json["min_dim_size_to_factor"].as_u64().unwrap_or(128);
-            if binding.is_none() || json["variant"] != "optax" || least < 128 {
+            if binding.is_none() || !keeps_all(&json) {
                 agrees(&gpu, &shapes, &json, 4);
             }
         }

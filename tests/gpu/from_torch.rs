@@ -199,7 +199,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
         parts.tensors.insert(name.into(), (Dtype::F64, vec![5], vec![0; 40]));
         parts
     };
-    let lr = "group \"rest\": unknown field of AdamW \"learning_rate\", did you mean \"lr\"?; known: lr, betas, eps, weight_decay, amsgrad, \
+    let lr = "group \"rest\": unknown field of AdamW \"learning_rate\", did you mean \"lr\"?; known: lr, betas, eps, eps_root, weight_decay, nesterov, amsgrad, \
               maximize, variant";
     let rows: Vec<(Parts, &str)> = vec![
         (Parts::of("adam"), "it is of Adam, this optimizer is AdamW"),

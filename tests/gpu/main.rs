@@ -39,6 +39,7 @@ mod long_lines;
 mod long_pools;
 mod long_sums;
 mod lookahead;
+mod lookahead_reset;
 mod losses;
 mod lost;
 mod memory;

@@ -246,8 +246,8 @@ fn refusals_change_nothing() {
         ),
         (
             build(Adam::default(), &[("rest", json!({"beta": 1}))]),
-            "unknown field of Adam (group \"rest\") \"beta\", did you mean \"betas\"?; known: lr, betas, eps, weight_decay, \
-             amsgrad, maximize, decoupled_weight_decay, variant",
+            "unknown field of Adam (group \"rest\") \"beta\", did you mean \"betas\"?; known: lr, betas, eps, eps_root, weight_decay, \
+             nesterov, amsgrad, maximize, decoupled_weight_decay, variant",
         ),
         (
             build(Adam::default(), &[("rest", json!({"lr": null}))]),

@@ -71,6 +71,7 @@ impl Oracle {
         match self.name.as_str() {
             "Adagrad" => [first, 0.0, 0.0],
             "Yogi" => [first, first, 0.0],
+            "RMSprop" => [self.number("initial_scale"), 0.0, 0.0],
             "NAdam" => [0.0, 0.0, 1.0],
             "Rprop" => [0.0, self.lr, 0.0],
             _ => [0.0; 3],
@@ -99,6 +100,16 @@ impl Oracle {
         (1.0 - b1.powi(e.step), 1.0 - b2.powi(e.step))
     }
 
+    /// The first moment with its bias corrected, or as optax looks one step ahead.
+    fn corrected(&self, e: &Element, g: f64) -> f64 {
+        let b1 = self.betas[0];
+        let c1 = 1.0 - b1.powi(e.step);
+        if self.options["nesterov"] == true {
+            return b1 * e.slots[0] / (1.0 - b1.powi(e.step + 1)) + (1.0 - b1) * g / c1;
+        }
+        e.slots[0] / c1
+    }
+
     fn sgd(&self, e: &mut Element, g: f64) {
         let (momentum, dampening) = (self.number("momentum"), self.number("dampening"));
         let g = g + self.weight_decay * e.p;
@@ -113,8 +124,9 @@ impl Oracle {
 
     fn adam(&self, e: &mut Element, g: f64, decoupled: bool) {
         let g = self.decayed(e, g, decoupled);
-        let (c1, c2) = self.moments(e, g);
-        let [m, v, largest] = &mut e.slots;
+        let (_, c2) = self.moments(e, g);
+        let m = self.corrected(e, g);
+        let [_, v, largest] = &mut e.slots;
         let mut corrected = *v / c2;
         if self.options["amsgrad"] == true {
             if self.options["variant"] == "optax" {
@@ -125,7 +137,7 @@ impl Oracle {
                 corrected = *largest / c2;
             }
         }
-        e.p -= self.lr * (*m / c1) / (corrected.sqrt() + self.eps);
+        e.p -= self.lr * m / ((corrected + self.number("eps_root")).sqrt() + self.eps);
     }
 
     fn rmsprop(&self, e: &mut Element, g: f64) {
@@ -133,17 +145,18 @@ impl Oracle {
         let g = g + self.weight_decay * e.p;
         let [v, buffer, mean] = &mut e.slots;
         *v = alpha * *v + (1.0 - alpha) * g * g;
-        let mut second = *v;
+        let c = if self.options["bias_correction"] == true { 1.0 - alpha.powi(e.step) } else { 1.0 };
+        let mut second = *v / c;
         if self.options["centered"] == true {
             *mean = alpha * *mean + (1.0 - alpha) * g;
-            second -= *mean * *mean;
+            second -= (*mean / c).powi(2);
         }
         let inside = self.options["eps_in_sqrt"] == true;
         let denominator = if inside { (second + self.eps).sqrt() } else { second.sqrt() + self.eps };
         let mut update = g / denominator;
         if momentum != 0.0 {
             *buffer = momentum * *buffer + update;
-            update = *buffer;
+            update = if self.options["nesterov"] == true { update + momentum * *buffer } else { *buffer };
         }
         e.p -= self.lr * update;
     }
@@ -184,7 +197,7 @@ impl Oracle {
         let g = self.decayed(e, g, self.options["decoupled_weight_decay"] == true);
         let (c1, c2) = self.moments(e, g);
         let [m, v, product] = &mut e.slots;
-        let denominator = (*v / c2).sqrt() + self.eps;
+        let denominator = (*v / c2 + self.number("eps_root")).sqrt() + self.eps;
         if self.options["variant"] == "optax" {
             let next = 1.0 - b1.powi(e.step + 1);
             e.p -= self.lr * (b1 * *m / next + (1.0 - b1) * g / c1) / denominator;
@@ -201,14 +214,18 @@ impl Oracle {
     fn radam(&self, e: &mut Element, g: f64) {
         let b2 = self.betas[1];
         let g = self.decayed(e, g, self.options["decoupled_weight_decay"] == true);
-        let (c1, c2) = self.moments(e, g);
+        let (_, c2) = self.moments(e, g);
         let most = 2.0 / (1.0 - b2) - 1.0;
         let length = most - 2.0 * f64::from(e.step) * b2.powi(e.step) / c2;
         let is_optax = self.options["variant"] == "optax";
-        let mut update = e.slots[0] / c1;
-        if length > 5.0 || is_optax && length == 5.0 {
-            let root = e.slots[1].sqrt();
-            update /= if is_optax { root / c2.sqrt() + self.eps } else { (root + self.eps) / c2.sqrt() };
+        let mut update = self.corrected(e, g);
+        if if is_optax { length >= self.number("threshold") } else { length > 5.0 } {
+            let second = e.slots[1];
+            update /= if is_optax {
+                (second / c2 + self.number("eps_root")).sqrt() + self.eps
+            } else {
+                (second.sqrt() + self.eps) / c2.sqrt()
+            };
             update *=
                 ((length - 4.0) * (length - 2.0) * most / ((most - 4.0) * (most - 2.0) * length)).sqrt();
         }
@@ -227,15 +244,15 @@ impl Oracle {
             0.0
         };
         e.slots[1] = v - (1.0 - self.betas[1]) * toward * g * g;
-        e.p -= self.lr * (e.slots[0] / c1) / ((e.slots[1] / c2).sqrt() + self.eps);
+        e.p -= self.lr * (e.slots[0] / c1) / ((e.slots[1] / c2 + self.number("eps_root")).sqrt() + self.eps);
     }
 
     fn adabelief(&self, e: &mut Element, g: f64) {
         let g = self.decayed(e, g, false);
         let (v, b2) = (e.slots[1], self.betas[1]);
-        let (c1, c2) = self.moments(e, g);
+        let (_, c2) = self.moments(e, g);
         e.slots[1] = b2 * v + (1.0 - b2) * (g - e.slots[0]).powi(2) + self.number("eps_root");
-        e.p -= self.lr * (e.slots[0] / c1) / ((e.slots[1] / c2).sqrt() + self.eps);
+        e.p -= self.lr * self.corrected(e, g) / ((e.slots[1] / c2).sqrt() + self.eps);
     }
 
     fn lion(&self, e: &mut Element, g: f64) {

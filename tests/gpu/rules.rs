@@ -11,7 +11,7 @@ use crate::common::{LENS, gpu, gradients, padding, read_all, run, store};
 use crate::oracle::Oracle;
 
 /// Every rule with its defaults and with each of its options.
-fn options() -> Vec<Value> {
+pub(crate) fn options() -> Vec<Value> {
     vec![
         json!({"name": "SGD"}),
         json!({"name": "SGD", "lr": 0.1, "weight_decay": 0.05}),
@@ -25,7 +25,14 @@ fn options() -> Vec<Value> {
         json!({"name": "Adam", "lr": 0.01, "amsgrad": true, "variant": "optax", "maximize": true}),
         json!({"name": "Adam", "lr": 0.01, "variant": "optax"}),
         json!({"name": "Adam", "betas": [0, 0.9], "eps": 1e-3}),
+        json!({"name": "Adam", "lr": 0.01, "eps_root": 1e-3, "weight_decay": 0.05}),
+        json!({"name": "Adam", "lr": 0.01, "eps_root": 1e-3, "amsgrad": true, "variant": "optax"}),
+        json!({"name": "Adam", "lr": 0.01, "nesterov": true, "maximize": true}),
+        json!({"name": "Adam", "lr": 0.01, "nesterov": true, "amsgrad": true, "betas": [0.5, 0.9]}),
+        json!({"name": "Adam", "nesterov": true, "betas": [0, 0.9], "eps": 1e-3}),
         json!({"name": "AdamW"}),
+        json!({"name": "AdamW", "lr": 0.01, "nesterov": true, "eps_root": 1e-4, "betas": [0.8, 0.99]}),
+        json!({"name": "AdamW", "nesterov": true, "amsgrad": true, "variant": "optax", "eps_root": 0.1}),
         json!({"name": "AdamW", "lr": 0.02, "weight_decay": 0.3, "maximize": true}),
         json!({"name": "AdamW", "amsgrad": true, "betas": [0.5, 0.5], "eps": 1e-2}),
         json!({"name": "AdamW", "amsgrad": true, "variant": "optax", "betas": [0.8, 0.99]}),
@@ -34,6 +41,13 @@ fn options() -> Vec<Value> {
         json!({"name": "RMSprop", "lr": 1e-3, "centered": true, "alpha": 0.9, "maximize": true}),
         json!({"name": "RMSprop", "eps_in_sqrt": true, "eps": 1e-5}),
         json!({"name": "RMSprop", "lr": 1e-3, "centered": true, "momentum": 0.5, "eps_in_sqrt": true, "eps": 1e-4}),
+        json!({"name": "RMSprop", "lr": 1e-3, "momentum": 0.9, "nesterov": true, "weight_decay": 0.1}),
+        json!({"name": "RMSprop", "nesterov": true}),
+        json!({"name": "RMSprop", "initial_scale": 0.5, "alpha": 0.9, "maximize": true}),
+        json!({"name": "RMSprop", "bias_correction": true, "alpha": 0.9, "eps": 1e-3}),
+        json!({"name": "RMSprop", "bias_correction": true, "eps_in_sqrt": true, "eps": 1e-4, "initial_scale": 1e-3}),
+        json!({"name": "RMSprop", "bias_correction": true, "centered": true, "eps_in_sqrt": true, "eps": 1e-2,
+               "initial_scale": 0.1, "momentum": 0.5, "nesterov": true, "lr": 1e-3}),
         json!({"name": "Adagrad"}),
         json!({"name": "Adagrad", "lr": 0.05, "lr_decay": 0.1, "initial_accumulator_value": 0.1, "maximize": true}),
         json!({"name": "Adagrad", "eps_in_sqrt": true, "eps": 1e-7, "weight_decay": 0.05}),
@@ -45,15 +59,22 @@ fn options() -> Vec<Value> {
         json!({"name": "NAdam", "lr": 0.01, "betas": [0.8, 0.9], "momentum_decay": 0.5, "weight_decay": 0.1}),
         json!({"name": "NAdam", "decoupled_weight_decay": true, "weight_decay": 0.1, "maximize": true}),
         json!({"name": "NAdam", "variant": "optax", "weight_decay": 0.1}),
+        json!({"name": "NAdam", "variant": "optax", "eps_root": 1e-3, "betas": [0.8, 0.9]}),
         json!({"name": "RAdam"}),
         json!({"name": "RAdam", "betas": [0.8, 0.9], "eps": 1e-2, "weight_decay": 0.1, "maximize": true}),
         json!({"name": "RAdam", "decoupled_weight_decay": true, "weight_decay": 0.1, "betas": [0.9, 0.5]}),
         json!({"name": "RAdam", "variant": "optax", "eps": 1e-2}),
+        json!({"name": "RAdam", "variant": "optax", "threshold": 4, "eps_root": 1e-3, "eps": 1e-2}),
+        json!({"name": "RAdam", "variant": "optax", "threshold": 9.5, "nesterov": true, "eps": 1e-2}),
+        json!({"name": "RAdam", "variant": "optax", "nesterov": true, "eps_root": 1e-2, "weight_decay": 0.1,
+               "decoupled_weight_decay": true, "maximize": true}),
         json!({"name": "Yogi"}),
+        json!({"name": "Yogi", "lr": 0.01, "eps_root": 1e-2}),
         json!({"name": "Yogi", "lr": 0.01, "betas": [0.8, 0.9], "initial_accumulator_value": 0.1, "weight_decay": 0.1}),
         json!({"name": "Yogi", "initial_accumulator_value": 0}),
         json!({"name": "AdaBelief"}),
         json!({"name": "AdaBelief", "betas": [0.8, 0.9], "eps": 1e-3, "eps_root": 1e-6, "weight_decay": 0.1}),
+        json!({"name": "AdaBelief", "nesterov": true, "betas": [0.8, 0.9], "eps": 1e-3, "weight_decay": 0.1}),
         json!({"name": "Lion"}),
         json!({"name": "Lion", "lr": 1e-3, "betas": [0.5, 0.8], "weight_decay": 0.1}),
         json!({"name": "Rprop"}),
@@ -309,11 +330,14 @@ fn edges(field: &str) -> Vec<Value> {
         "b2" | "rho" => vec![json!(0), json!(0.9), json!(1)],
         "eps" | "eps_root" => vec![json!(0), json!(1e-45), json!(1e-30), json!(1e-8), json!(1e30)],
         "weight_decay" => vec![json!(0), json!(1e-30), json!(0.1), json!(10)],
-        "initial_accumulator_value" => vec![json!(0), json!(1e-45), json!(0.1), json!(1e10)],
+        "initial_accumulator_value" | "initial_scale" => {
+            vec![json!(0), json!(1e-45), json!(0.1), json!(1e10)]
+        }
         "lr_decay" | "momentum_decay" => vec![json!(0), json!(1e-12), json!(1e30)],
         "inner" => {
             vec![json!({"name": "SGD", "momentum": 0.9}), json!({"name": "Adam"}), json!({"name": "Lamb"})]
         }
+        "threshold" => vec![json!(4), json!(5), json!(1e30)],
         "sync_period" => vec![json!(1), json!(2), json!(u64::MAX)],
         "etas" => pairs(&[1e-45, 0.5, 1.0 - 1e-16], &[1.0 + 1e-15, 1.2, 1e30]),
         "step_sizes" => vec![json!([0, 0]), json!([0, 1e30]), json!([1e-45, 1]), json!([10, 10])],

@@ -41,7 +41,8 @@ impl Tensor {
         m.iter_mut().zip(g).for_each(|(m, g)| *m = b1 * *m + (1.0 - b1) * g);
         v.iter_mut().zip(g).for_each(|(v, g)| *v = b2 * *v + (1.0 - b2) * g * g);
         let (eps, decay) = (number(options, "eps"), number(options, "weight_decay"));
-        let u = m.iter().zip(v).map(|(m, v)| m / c1 / ((*v / c2).sqrt() + eps));
+        let root = number(options, "eps_root");
+        let u = m.iter().zip(v).map(|(m, v)| m / c1 / ((*v / c2 + root).sqrt() + eps));
         let u: Vec<f64> = u.zip(&self.p).map(|(u, p)| u + decay * p).collect();
         let norms = (length(&self.p), length(&u));
         self.ratio = if norms.0 == 0.0 || norms.1 == 0.0 { 1.0 } else { norms.0 / norms.1 };
@@ -68,7 +69,7 @@ impl Tensor {
         let [b1, b2] = betas(options);
         let norm = length(g).powi(2);
         self.norm = if self.step == 1 { norm } else { b2 * self.norm + (1.0 - b2) * norm };
-        self.ratio = 1.0 / (self.norm.sqrt() + number(options, "eps"));
+        self.ratio = 1.0 / ((self.norm + number(options, "eps_root")).sqrt() + number(options, "eps"));
         let (lr, decay) = (number(options, "lr"), number(options, "weight_decay"));
         for ((p, m), g) in self.p.iter_mut().zip(&mut self.slots[0]).zip(g) {
             let u = g * self.ratio + decay * *p;

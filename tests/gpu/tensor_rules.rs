@@ -38,6 +38,10 @@ pub(crate) fn options() -> Vec<(Value, Value)> {
         (json!({"name": "Lamb"}), json!({})),
         (json!({"name": "Lamb", "lr": 0.02, "weight_decay": 0.1}), betas.clone()),
         (json!({"name": "Lamb", "lr": 0.01, "betas": [0, 0.5], "eps": 1e-2}), json!({"eps": 1e-3})),
+        (
+            json!({"name": "Lamb", "lr": 0.01, "eps_root": 1e-2, "weight_decay": 0.1}),
+            json!({"eps_root": 1e-4}),
+        ),
         (json!({"name": "Lars"}), json!({})),
         (json!({"name": "Lars", "lr": 5, "weight_decay": 0.1, "eps": 0.1}), momentum.clone()),
         (json!({"name": "Lars", "lr": 2, "nesterov": true}), momentum.clone()),
@@ -46,6 +50,10 @@ pub(crate) fn options() -> Vec<(Value, Value)> {
         (json!({"name": "Lars", "lr": 3, "momentum": 0}), momentum),
         (json!({"name": "Novograd"}), json!({})),
         (json!({"name": "Novograd", "lr": 0.01, "betas": [0.5, 0.98], "eps": 1e-2}), betas),
+        (
+            json!({"name": "Novograd", "lr": 0.01, "eps_root": 0.5, "weight_decay": 0.1}),
+            json!({"eps_root": 10}),
+        ),
         (json!({"name": "Fromage"}), json!({"lr": 0.01})),
         (json!({"name": "Fromage", "lr": 0.1, "min_norm": 0}), json!({"min_norm": 100})),
     ]

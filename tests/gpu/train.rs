@@ -415,7 +415,7 @@ fn groups_may_be_named_by_what_a_closure_holds() {
     let Some(gpu) = gpu() else { return };
     let graph = Graph::new();
     let loss = graph.input("x", [2, 3]).linear(2).mean();
-    let decays = vec![".weight".to_owned()];
+    let decays = [".weight".to_owned()];
     let named = move |parameter: &Parameter| {
         let decays = decays.iter().any(|suffix| parameter.name.ends_with(suffix));
         if decays { "decay" } else { "no_decay" }.to_owned()

@@ -1,12 +1,14 @@
 // AdaBelief. Zhuang et al. 2020, arXiv:2010.07468, Alg. 2.
 
-// step_size and root_scale hold the bias corrections of the two moments.
+// step_size and root_scale hold the bias corrections of the two moments; grad_size is the weight of the gradient in
+// Nesterov's step, or 0.
 struct Hyper {
     beta1: f32,
     one_minus_beta1: f32,
     beta2: f32,
     one_minus_beta2: f32,
     step_size: f32,
+    grad_size: f32,
     root_scale: f32,
     eps: f32,
     eps_root: f32,
@@ -22,5 +24,9 @@ fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
     let second = averaged((*s).exp_avg_sq, squared(surprise), hyper.beta2, hyper.one_minus_beta2);
     (*s).exp_avg_sq = min(second + hyper.eps_root, LARGEST);
     let denominator = hyper.root_scale * moment_root((*s).exp_avg_sq) + hyper.eps;
-    return p - hyper.step_size * (*s).exp_avg / denominator;
+    var direction = hyper.step_size * (*s).exp_avg;
+    if hyper.grad_size != 0.0 {
+        direction += hyper.grad_size * gradient;
+    }
+    return p - direction / denominator;
 }

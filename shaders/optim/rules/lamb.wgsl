@@ -1,7 +1,7 @@
 // Lamb: Adam's direction, as long in each tensor as its parameters. You et al. 2020, arXiv:1904.00962, Alg. 2,
 // without a bound on the norm of the parameters.
 
-// correction and root_scale hold the bias corrections of the two moments.
+// correction and root_scale hold the bias corrections of the two moments; eps_root is as large as the second.
 struct Hyper {
     beta1: f32,
     one_minus_beta1: f32,
@@ -9,13 +9,14 @@ struct Hyper {
     one_minus_beta2: f32,
     correction: f32,
     root_scale: f32,
+    eps_root: f32,
     eps: f32,
     weight_decay: f32,
 }
 struct State { exp_avg: vec4f, exp_avg_sq: vec4f }
 
 fn direction(p: vec4f, s: State) -> vec4f {
-    let denominator = hyper.root_scale * moment_root(s.exp_avg_sq) + hyper.eps;
+    let denominator = hyper.root_scale * moment_root(s.exp_avg_sq + hyper.eps_root) + hyper.eps;
     return held(hyper.correction * s.exp_avg / denominator) + hyper.weight_decay * p;
 }
 

@@ -2,7 +2,7 @@
 // Alg. 1, in optax's form.
 
 // keep and take are the weights of the tensor's norm and of the new one: at first 0 and 1.
-struct Hyper { beta1: f32, keep: f32, take: f32, eps: f32, weight_decay: f32 }
+struct Hyper { beta1: f32, keep: f32, take: f32, eps: f32, eps_root: f32, weight_decay: f32 }
 struct State { exp_avg: vec4f }
 
 fn measure(p: vec4f, g: vec4f, s: ptr<function, State>) -> Measured {
@@ -14,7 +14,7 @@ fn ratio(norms: vec2f, exp_avg_sq: ptr<function, f32>) -> f32 {
     let norm = min(norms.x, bitcast<f32>(SQUARABLE));
     *exp_avg_sq = hyper.keep * *exp_avg_sq + hyper.take * norm * norm;
     let shorter = select(1.0, norm / norms.x, norms.x > norm);
-    return shorter / (moment_root(vec4f(*exp_avg_sq)).x + hyper.eps);
+    return shorter / (moment_root(vec4f(*exp_avg_sq + hyper.eps_root)).x + hyper.eps);
 }
 
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>, ratio: f32) -> vec4f {

@@ -1,12 +1,13 @@
 // Yogi. Zaheer et al. 2018, NeurIPS, Alg. 2, with the bias corrections of optax.
 
-// step_size and root_scale hold the bias corrections of the two moments.
+// step_size and root_scale hold the bias corrections of the two moments; eps_root is as large as the second.
 struct Hyper {
     beta1: f32,
     one_minus_beta1: f32,
     one_minus_beta2: f32,
     step_size: f32,
     root_scale: f32,
+    eps_root: f32,
     eps: f32,
     weight_decay: f32,
 }
@@ -18,6 +19,6 @@ fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
     let square = squared(gradient);
     let change = hyper.one_minus_beta2 * sign_of((*s).exp_avg_sq - square) * square;
     (*s).exp_avg_sq = min((*s).exp_avg_sq - change, LARGEST);
-    let denominator = hyper.root_scale * moment_root((*s).exp_avg_sq) + hyper.eps;
+    let denominator = hyper.root_scale * moment_root((*s).exp_avg_sq + hyper.eps_root) + hyper.eps;
     return p - hyper.step_size * (*s).exp_avg / denominator;
 }

@@ -2,14 +2,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
-use crate::optim::rule::{check_moments, f32_of};
+use crate::optim::rule::{check_moments, f32_of, moment_sizes};
 use crate::optim::{Rule, Shader, Slot, StepInfo};
 
 /// AdaBelief, as optax has it: Adam whose second moment is that of the gradient around its average.
 ///
 /// `g += weight_decay * p`, `m += (1 - beta1) * (g - m)`,
 /// `v = beta2 * v + (1 - beta2) * (g - m)^2 + eps_root`, `p -= lr * m / c1 / (sqrt(v / c2) + eps)` with
-/// `c = 1 - beta^step`.
+/// `c = 1 - beta^step`. With `nesterov`, `beta1 * m / (1 - beta1^(step + 1)) + (1 - beta1) * g / c1` stands in place of
+/// `m / c1`.
 ///
 /// Source: Zhuang et al. 2020, arXiv:2010.07468, Alg. 2, whose two `eps` are here `eps_root`, which stays in
 /// `v`, and `eps`.
@@ -26,11 +27,20 @@ pub struct AdaBelief {
     pub eps_root: f64,
     /// L2 penalty added to the gradient, at least 0. Default 0.
     pub weight_decay: f64,
+    /// Nesterov's step. Default false.
+    pub nesterov: bool,
 }
 
 impl Default for AdaBelief {
     fn default() -> Self {
-        Self { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-16, eps_root: 1e-16, weight_decay: 0.0 }
+        Self {
+            lr: 1e-3,
+            betas: (0.9, 0.999),
+            eps: 1e-16,
+            eps_root: 1e-16,
+            weight_decay: 0.0,
+            nesterov: false,
+        }
     }
 }
 
@@ -42,6 +52,7 @@ uniform! {
         beta2: f32,
         one_minus_beta2: f32,
         step_size: f32,
+        grad_size: f32,
         root_scale: f32,
         eps: f32,
         eps_root: f32,
@@ -62,12 +73,14 @@ impl Rule for AdaBelief {
     }
 
     fn hyper(&self, step: &StepInfo) -> AdaBeliefHyper {
+        let (step_size, grad_size) = moment_sizes(self.lr, self.betas.0, step, self.nesterov);
         AdaBeliefHyper {
             beta1: f32_of(self.betas.0),
             one_minus_beta1: f32_of(1.0 - self.betas.0),
             beta2: f32_of(self.betas.1),
             one_minus_beta2: f32_of(1.0 - self.betas.1),
-            step_size: f32_of(self.lr / step.correction(self.betas.0)),
+            step_size: f32_of(step_size),
+            grad_size: f32_of(grad_size),
             root_scale: f32_of(1.0 / step.correction(self.betas.1).sqrt()),
             eps: f32_of(self.eps),
             eps_root: f32_of(self.eps_root),

@@ -16,7 +16,8 @@ use crate::optim::{Factor, Family, Over, Rule, Shader, Slot, StepInfo};
 /// max(1, rms(u) / d) * u`. The last two axes are the columns and rows, matrix by matrix; a tensor with fewer keeps `v`
 /// itself, `v += w * (g^2 - v)`.
 ///
-/// optax's form ([`Adafactor::optax`]) takes the two largest axes, if the smaller has at least `min_dim_size_to_factor`,
+/// optax's form ([`Adafactor::optax`]) takes the two largest axes, if it is `factored` and the smaller of them has at
+/// least `min_dim_size_to_factor`,
 /// adds `eps` to the squares instead of bounding `v`, and has a momentum:
 /// `u = lr * max(1e-3, rms(p)) / max(1, rms(u) / clipping_threshold) * u`, `m = momentum * m + (1 - momentum) * u`,
 /// `p -= m + weight_decay * p`.
@@ -55,6 +56,8 @@ pub struct Adafactor {
     pub min_dim_size_to_factor: usize,
     /// Weight of the average of updates in itself, in `[0, 1)`; `None` keeps none. Default `None`. optax's.
     pub momentum: Option<f64>,
+    /// Whether rows and columns are kept of any tensor; otherwise each keeps its second moment. Default true. optax's.
+    pub factored: bool,
     /// Whose formula. Default [`Variant::Torch`].
     pub variant: Variant,
 }
@@ -97,6 +100,8 @@ struct Fields {
     min_dim_size_to_factor: Option<usize>,
     #[serde(default)]
     momentum: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
+    factored: Option<bool>,
     #[serde(default)]
     variant: Variant,
 }
@@ -122,6 +127,7 @@ impl From<Fields> for Adafactor {
                 .unwrap_or(base.multiply_by_parameter_scale),
             min_dim_size_to_factor: fields.min_dim_size_to_factor.unwrap_or(base.min_dim_size_to_factor),
             momentum: fields.momentum,
+            factored: fields.factored.unwrap_or(base.factored),
             variant: base.variant,
         }
     }
@@ -142,6 +148,7 @@ impl Default for Adafactor {
             multiply_by_parameter_scale: true,
             min_dim_size_to_factor: 128,
             momentum: None,
+            factored: true,
             variant: Variant::Torch,
         }
     }
@@ -192,6 +199,9 @@ impl Rule for Adafactor {
                     return Err(Error::constant("beta2_decay", "finite and at most 0", self.beta2_decay));
                 }
                 at_least("d", self.d, 1.0)?;
+                if !self.factored {
+                    return Err(Error::constant("factored", "true in the variant torch", self.factored));
+                }
                 let Self { beta2_decay, d, maximize, .. } = *self;
                 if *self != (Self { lr, eps, weight_decay, beta2_decay, d, maximize, ..Self::default() }) {
                     return refuse("the variant torch has none of optax's fields");
@@ -221,6 +231,7 @@ impl Rule for Adafactor {
                 "multiply_by_parameter_scale",
                 "min_dim_size_to_factor",
                 "momentum",
+                "factored",
             ],
             Variant::Optax => &["beta2_decay", "d", "maximize"],
         }
@@ -318,7 +329,7 @@ impl Adafactor {
                 let mut axes: Vec<usize> = (0..shape.len()).collect();
                 axes.sort_by_key(|axis| shape[*axis]);
                 let (rows, columns) = (axes[last - 1], axes[last]);
-                (shape[rows] >= self.min_dim_size_to_factor).then_some((rows, columns))
+                (self.factored && shape[rows] >= self.min_dim_size_to_factor).then_some((rows, columns))
             }
         }
     }

@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, at_least};
 use crate::gpu::uniform;
-use crate::optim::rule::{check_moments, decays, f32_of};
+use crate::optim::rule::{check_moments, decays, f32_of, moment_sizes};
 use crate::optim::{Rule, Shader, Slot, StepInfo, Variant};
 
 /// Adam, as `torch.optim.Adam` has it.
@@ -11,7 +11,11 @@ use crate::optim::{Rule, Shader, Slot, StepInfo, Variant};
 /// `v += (1 - beta2) * (g^2 - v)`, `p -= lr / c1 * m / (sqrt(v) / sqrt(c2) + eps)` with
 /// `c = 1 - beta^step`. AMSGrad takes the largest `v` so far.
 ///
-/// Source: Kingma & Ba 2015, arXiv:1412.6980, Alg. 1; AMSGrad: Reddi et al. 2018, arXiv:1904.09237, Alg. 2.
+/// As optax has it, the root may be `sqrt(v / c2 + eps_root)`, and with `nesterov`
+/// `beta1 * m / (1 - beta1^(step + 1)) + (1 - beta1) * g / c1` stands in place of `m / c1`.
+///
+/// Source: Kingma & Ba 2015, arXiv:1412.6980, Alg. 1; AMSGrad: Reddi et al. 2018, arXiv:1904.09237, Alg. 2;
+/// Nesterov's step: Dozat 2016, ICLR workshop, Alg. 2, with a constant momentum.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adam {
@@ -21,8 +25,12 @@ pub struct Adam {
     pub betas: (f64, f64),
     /// Added to the root of the second moment, at least 0. Default 1e-8.
     pub eps: f64,
+    /// Added to the second moment under the root, after the correction of its bias, at least 0; optax's, with `amsgrad` only in its variant. Default 0.
+    pub eps_root: f64,
     /// L2 penalty added to the gradient, or decoupled decay, at least 0. Default 0.
     pub weight_decay: f64,
+    /// Nesterov's step; optax's. Default false.
+    pub nesterov: bool,
     /// Whether to divide by the largest second moment so far. Default false.
     pub amsgrad: bool,
     /// Whether to go up the gradient. Default false.
@@ -40,7 +48,9 @@ impl Default for Adam {
             lr: 1e-3,
             betas: (0.9, 0.999),
             eps: 1e-8,
+            eps_root: 0.0,
             weight_decay: 0.0,
+            nesterov: false,
             amsgrad: false,
             maximize: false,
             decoupled_weight_decay: false,
@@ -57,7 +67,9 @@ uniform! {
         beta2: f32,
         one_minus_beta2: f32,
         step_size: f32,
+        grad_size: f32,
         root_scale: f32,
+        eps_root: f32,
         eps: f32,
         weight_decay: f32,
         lr_weight_decay: f32,
@@ -75,7 +87,12 @@ impl Rule for Adam {
         &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq"), Slot::f32("max_exp_avg_sq")];
 
     fn check(&self) -> Result<(), Error> {
-        check_moments(self.lr, self.betas, self.eps, self.weight_decay)
+        check_moments(self.lr, self.betas, self.eps, self.weight_decay)?;
+        at_least("eps_root", self.eps_root, 0.0)?;
+        if self.amsgrad && self.variant == Variant::Torch && self.eps_root != 0.0 {
+            return Err(Error::constant("eps_root", "0 with amsgrad of the variant torch", self.eps_root));
+        }
+        Ok(())
     }
 
     fn uses(&self, slot: usize) -> bool {
@@ -83,19 +100,23 @@ impl Rule for Adam {
     }
 
     fn hyper(&self, step: &StepInfo) -> AdamHyper {
-        let (c1, c2) = (step.correction(self.betas.0), step.correction(self.betas.1));
+        let c2 = step.correction(self.betas.1);
+        let (step_size, grad_size) = moment_sizes(self.lr, self.betas.0, step, self.nesterov);
         let (l2, decoupled) = decays(self.decoupled_weight_decay, self.lr, self.weight_decay);
-        let (root_scale, max_scale) = match self.variant {
-            Variant::Optax if self.amsgrad => (1.0, 1.0 / c2),
-            _ => (1.0 / c2.sqrt(), 1.0),
+        // eps_root is as large as what it is added to.
+        let (root_scale, max_scale, eps_root) = match self.variant {
+            Variant::Optax if self.amsgrad => (1.0, 1.0 / c2, self.eps_root),
+            _ => (1.0 / c2.sqrt(), 1.0, self.eps_root * c2),
         };
         AdamHyper {
             beta1: f32_of(self.betas.0),
             one_minus_beta1: f32_of(1.0 - self.betas.0),
             beta2: f32_of(self.betas.1),
             one_minus_beta2: f32_of(1.0 - self.betas.1),
-            step_size: f32_of(self.lr / c1),
+            step_size: f32_of(step_size),
+            grad_size: f32_of(grad_size),
             root_scale: f32_of(root_scale),
+            eps_root: f32_of(eps_root),
             eps: f32_of(self.eps),
             weight_decay: f32_of(l2),
             lr_weight_decay: f32_of(decoupled),

@@ -18,8 +18,12 @@ pub struct AdamW {
     pub betas: (f64, f64),
     /// Added to the root of the second moment, at least 0. Default 1e-8.
     pub eps: f64,
+    /// Added to the second moment under the root, after the correction of its bias, at least 0; optax's, with `amsgrad` only in its variant. Default 0.
+    pub eps_root: f64,
     /// Decoupled weight decay, at least 0. Default 0.01.
     pub weight_decay: f64,
+    /// Nesterov's step; optax's. Default false.
+    pub nesterov: bool,
     /// Whether to divide by the largest second moment so far. Default false.
     pub amsgrad: bool,
     /// Whether to go up the gradient. Default false.
@@ -34,7 +38,9 @@ impl Default for AdamW {
             lr: 1e-3,
             betas: (0.9, 0.999),
             eps: 1e-8,
+            eps_root: 0.0,
             weight_decay: 0.01,
+            nesterov: false,
             amsgrad: false,
             maximize: false,
             variant: Variant::Torch,
@@ -48,7 +54,9 @@ impl AdamW {
             lr: self.lr,
             betas: self.betas,
             eps: self.eps,
+            eps_root: self.eps_root,
             weight_decay: self.weight_decay,
+            nesterov: self.nesterov,
             amsgrad: self.amsgrad,
             maximize: self.maximize,
             decoupled_weight_decay: true,

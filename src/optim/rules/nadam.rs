@@ -12,7 +12,8 @@ use crate::optim::{Mu, Rule, Shader, Slot, StepInfo, Variant};
 /// so far, `d = sqrt(v / (1 - beta2^step)) + eps`, then
 /// `p -= lr * ((1 - mu(step)) / (1 - P) * g + mu(step + 1) / (1 - P * mu(step + 1)) * m) / d`.
 ///
-/// In optax `p -= lr * ((1 - beta1) / (1 - beta1^step) * g + beta1 / (1 - beta1^(step + 1)) * m) / d`.
+/// In optax `p -= lr * ((1 - beta1) / (1 - beta1^step) * g + beta1 / (1 - beta1^(step + 1)) * m) / d` with
+/// `d = sqrt(v / (1 - beta2^step) + eps_root) + eps`.
 ///
 /// Where a schedule cycles `betas[0]`, each `mu` in `P` is as it was in its step.
 ///
@@ -26,6 +27,8 @@ pub struct NAdam {
     pub betas: (f64, f64),
     /// Added to the root of the second moment, at least 0. Default 1e-8.
     pub eps: f64,
+    /// Added to the second moment under the root, after the correction of its bias, at least 0; optax's alone. Default 0.
+    pub eps_root: f64,
     /// L2 penalty added to the gradient, or decoupled decay, at least 0. Default 0.
     pub weight_decay: f64,
     /// How fast the momentum rises from half of `betas[0]` to it, at least 0; torch's alone. Default 4e-3.
@@ -44,6 +47,7 @@ impl Default for NAdam {
             lr: 2e-3,
             betas: (0.9, 0.999),
             eps: 1e-8,
+            eps_root: 0.0,
             weight_decay: 0.0,
             momentum_decay: 4e-3,
             decoupled_weight_decay: false,
@@ -63,6 +67,7 @@ uniform! {
         grad_size: f32,
         step_size: f32,
         root_scale: f32,
+        eps_root: f32,
         eps: f32,
         weight_decay: f32,
         lr_weight_decay: f32,
@@ -78,7 +83,11 @@ impl Rule for NAdam {
 
     fn check(&self) -> Result<(), Error> {
         check_moments(self.lr, self.betas, self.eps, self.weight_decay)?;
+        at_least("eps_root", self.eps_root, 0.0)?;
         at_least("momentum_decay", self.momentum_decay, 0.0)?;
+        if self.variant == Variant::Torch && self.eps_root != 0.0 {
+            return Err(Error::constant("eps_root", "0 in the variant torch", self.eps_root));
+        }
         let torchs = Self { momentum_decay: self.momentum_decay, ..Self::default() };
         if self.variant == Variant::Optax && (self.decoupled_weight_decay || torchs != Self::default()) {
             return Err(Error::Config {
@@ -91,7 +100,7 @@ impl Rule for NAdam {
 
     fn absent(&self) -> &'static [&'static str] {
         match self.variant {
-            Variant::Torch => &[],
+            Variant::Torch => &["eps_root"],
             Variant::Optax => &["momentum_decay", "decoupled_weight_decay"],
         }
     }
@@ -99,6 +108,7 @@ impl Rule for NAdam {
     fn hyper(&self, step: &StepInfo) -> NAdamHyper {
         let (l2, decoupled) = decays(self.decoupled_weight_decay, self.lr, self.weight_decay);
         let (grad_size, step_size) = self.sizes(step);
+        let c2 = step.correction(self.betas.1);
         NAdamHyper {
             beta1: f32_of(self.betas.0),
             one_minus_beta1: f32_of(1.0 - self.betas.0),
@@ -106,7 +116,8 @@ impl Rule for NAdam {
             one_minus_beta2: f32_of(1.0 - self.betas.1),
             grad_size: f32_of(self.lr * grad_size),
             step_size: f32_of(self.lr * step_size),
-            root_scale: f32_of(1.0 / step.correction(self.betas.1).sqrt()),
+            root_scale: f32_of(1.0 / c2.sqrt()),
+            eps_root: f32_of(self.eps_root * c2),
             eps: f32_of(self.eps),
             weight_decay: f32_of(l2),
             lr_weight_decay: f32_of(decoupled),
@@ -156,6 +167,14 @@ impl NAdam {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_torch_lacks_is_refused_in_the_typed_form_too() {
+        assert_eq!(
+            Rule::check(&NAdam { eps_root: 0.5, ..Default::default() }).unwrap_err().to_string(),
+            "eps_root must be 0 in the variant torch, got 0.5"
+        );
+    }
 
     #[test]
     fn what_optax_lacks_is_refused_in_the_typed_form_too() {

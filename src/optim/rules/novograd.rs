@@ -1,17 +1,17 @@
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, at_least};
 use crate::gpu::uniform;
 use crate::optim::rule::{check_moments, f32_of};
 use crate::optim::{Family, Rule, Shader, Slot, StepInfo};
 
 /// Novograd, as optax has it: momentum on gradients that are divided by a running norm of their tensor.
 ///
-/// `v += (1 - beta2) * (|g|^2 - v)` with the norm over the tensor, `u = g / (sqrt(v) + eps) + weight_decay * p`,
-/// `m = beta1 * m + u`, `p -= lr * m`. At first `v = |g|^2` and `m = u`; biases are not corrected.
+/// `v += (1 - beta2) * (|g|^2 - v)` with the norm over the tensor,
+/// `u = g / (sqrt(v + eps_root) + eps) + weight_decay * p`, `m = beta1 * m + u`, `p -= lr * m`. At first `v = |g|^2` and `m = u`; biases are not corrected.
 ///
 /// Source: Ginsburg et al. 2019, arXiv:1905.11286, Alg. 1. State keys: `exp_avg` is `m`, `exp_avg_sq` is `v`, one
-/// number a tensor. A ratio `1 / (sqrt(v) + eps)` that is not finite, as after a gradient of NaN, counts as 0 or as
+/// number a tensor. A ratio `1 / (sqrt(v + eps_root) + eps)` that is not finite, as after a gradient of NaN, counts as 0 or as
 /// the largest number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -22,13 +22,15 @@ pub struct Novograd {
     pub betas: (f64, f64),
     /// Added to the norm, at least 0. Default 1e-6.
     pub eps: f64,
+    /// Added to the norm's square under the root, at least 0. Default 0.
+    pub eps_root: f64,
     /// Share of the parameters in the direction, at least 0. Default 0.
     pub weight_decay: f64,
 }
 
 impl Default for Novograd {
     fn default() -> Self {
-        Self { lr: 1e-3, betas: (0.9, 0.25), eps: 1e-6, weight_decay: 0.0 }
+        Self { lr: 1e-3, betas: (0.9, 0.25), eps: 1e-6, eps_root: 0.0, weight_decay: 0.0 }
     }
 }
 
@@ -39,6 +41,7 @@ uniform! {
         keep: f32,
         take: f32,
         eps: f32,
+        eps_root: f32,
         weight_decay: f32,
     }
 }
@@ -52,7 +55,8 @@ impl Rule for Novograd {
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::scalar("exp_avg_sq")];
 
     fn check(&self) -> Result<(), Error> {
-        check_moments(self.lr, self.betas, self.eps, self.weight_decay)
+        check_moments(self.lr, self.betas, self.eps, self.weight_decay)?;
+        at_least("eps_root", self.eps_root, 0.0)
     }
 
     fn hyper(&self, step: &StepInfo) -> NovogradHyper {
@@ -62,6 +66,7 @@ impl Rule for Novograd {
             keep: f32_of(keep),
             take: f32_of(take),
             eps: f32_of(self.eps),
+            eps_root: f32_of(self.eps_root),
             weight_decay: f32_of(self.weight_decay),
         }
     }

@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, at_least};
 use crate::gpu::uniform;
-use crate::optim::rule::{check_moments, decays, f32_of};
+use crate::optim::rule::{check_moments, decays, f32_of, moment_sizes};
 use crate::optim::{Rule, Shader, Slot, StepInfo, Variant};
 
 /// Adam whose variance is rectified, as `torch.optim.RAdam` has it.
@@ -11,8 +11,9 @@ use crate::optim::{Rule, Shader, Slot, StepInfo, Variant};
 /// [`Adam`](crate::optim::Adam), `c = 1 - beta^step`, `R = 2 / (1 - beta2) - 1`,
 /// `rho = R - 2 * step * beta2^step / c2`. Where `rho > 5`,
 /// `p -= lr * m / c1 * sqrt((rho - 4) * (rho - 2) * R / ((R - 4) * (R - 2) * rho)) * sqrt(c2) / (sqrt(v) + eps)`;
-/// in the steps before, `p -= lr * m / c1`. In optax `rho >= 5` is enough, and `eps` is added to
-/// `sqrt(v / c2)`.
+/// in the steps before, `p -= lr * m / c1`. In optax `rho >= threshold` is enough, `eps` is added to
+/// `sqrt(v / c2 + eps_root)`, and with `nesterov`
+/// `beta1 * m / (1 - beta1^(step + 1)) + (1 - beta1) * g / c1` stands in place of `m / c1` in all steps.
 ///
 /// Source: Liu et al. 2020, arXiv:1908.03265, Alg. 2; there `rho > 4` is enough.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,10 +25,16 @@ pub struct RAdam {
     pub betas: (f64, f64),
     /// Added to the root of the second moment, at least 0. Default 1e-8.
     pub eps: f64,
+    /// Added to the second moment under the root, after the correction of its bias, at least 0; optax's alone. Default 0.
+    pub eps_root: f64,
     /// L2 penalty added to the gradient, or decoupled decay, at least 0. Default 0.
     pub weight_decay: f64,
     /// Whether the decay acts on the parameters instead of the gradient. Default false.
     pub decoupled_weight_decay: bool,
+    /// What `rho` must reach, at least 4; optax's alone. Default 5.
+    pub threshold: f64,
+    /// Nesterov's step; optax's alone. Default false.
+    pub nesterov: bool,
     /// Whether to go up the gradient. Default false.
     pub maximize: bool,
     /// Whose rule. Default torch's.
@@ -40,8 +47,11 @@ impl Default for RAdam {
             lr: 1e-3,
             betas: (0.9, 0.999),
             eps: 1e-8,
+            eps_root: 0.0,
             weight_decay: 0.0,
             decoupled_weight_decay: false,
+            threshold: 5.0,
+            nesterov: false,
             maximize: false,
             variant: Variant::Torch,
         }
@@ -56,7 +66,9 @@ uniform! {
         beta2: f32,
         one_minus_beta2: f32,
         step_size: f32,
+        grad_size: f32,
         root_scale: f32,
+        eps_root: f32,
         eps: f32,
         weight_decay: f32,
         lr_weight_decay: f32,
@@ -71,25 +83,50 @@ impl Rule for RAdam {
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 
     fn check(&self) -> Result<(), Error> {
-        check_moments(self.lr, self.betas, self.eps, self.weight_decay)
+        check_moments(self.lr, self.betas, self.eps, self.weight_decay)?;
+        at_least("eps_root", self.eps_root, 0.0)?;
+        // Below, the root in the rectification is of a negative number.
+        at_least("threshold", self.threshold, 4.0)?;
+        match self.variant {
+            Variant::Torch if self.eps_root != 0.0 => {
+                Err(Error::constant("eps_root", "0 in the variant torch", self.eps_root))
+            }
+            Variant::Torch if self.threshold != 5.0 => {
+                Err(Error::constant("threshold", "5 in the variant torch", self.threshold))
+            }
+            Variant::Torch if self.nesterov => {
+                Err(Error::constant("nesterov", "false in the variant torch", self.nesterov))
+            }
+            Variant::Torch | Variant::Optax => Ok(()),
+        }
+    }
+
+    fn absent(&self) -> &'static [&'static str] {
+        match self.variant {
+            Variant::Torch => &["eps_root", "threshold", "nesterov"],
+            Variant::Optax => &[],
+        }
     }
 
     fn hyper(&self, step: &StepInfo) -> RAdamHyper {
         let (l2, decoupled) = decays(self.decoupled_weight_decay, self.lr, self.weight_decay);
-        let (c1, c2) = (step.correction(self.betas.0), step.correction(self.betas.1));
+        let c2 = step.correction(self.betas.1);
+        let (step_size, grad_size) = moment_sizes(self.lr, self.betas.0, step, self.nesterov);
         // Without a rectification the denominator is 1.
-        let (rectification, root_scale, eps) = match (self.rectification(step), self.variant) {
-            (None, _) => (1.0, 0.0, 1.0),
-            (Some(r), Variant::Torch) => (r, 1.0 / c2.sqrt(), self.eps / c2.sqrt()),
-            (Some(r), Variant::Optax) => (r, 1.0 / c2.sqrt(), self.eps),
+        let (rectification, root_scale, eps_root, eps) = match (self.rectification(step), self.variant) {
+            (None, _) => (1.0, 0.0, 0.0, 1.0),
+            (Some(r), Variant::Torch) => (r, 1.0 / c2.sqrt(), 0.0, self.eps / c2.sqrt()),
+            (Some(r), Variant::Optax) => (r, 1.0 / c2.sqrt(), self.eps_root * c2, self.eps),
         };
         RAdamHyper {
             beta1: f32_of(self.betas.0),
             one_minus_beta1: f32_of(1.0 - self.betas.0),
             beta2: f32_of(self.betas.1),
             one_minus_beta2: f32_of(1.0 - self.betas.1),
-            step_size: f32_of(self.lr / c1 * rectification),
+            step_size: f32_of(step_size * rectification),
+            grad_size: f32_of(grad_size * rectification),
             root_scale: f32_of(root_scale),
+            eps_root: f32_of(eps_root),
             eps: f32_of(eps),
             weight_decay: f32_of(l2),
             lr_weight_decay: f32_of(decoupled),
@@ -122,7 +159,7 @@ impl RAdam {
         let length = limit - 2.0 * t * beta2.powf(t) / step.correction(beta2);
         let trusted = match self.variant {
             Variant::Torch => length > 5.0,
-            Variant::Optax => length >= 5.0,
+            Variant::Optax => length >= self.threshold,
         };
         let ratio = (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length);
         trusted.then(|| ratio.sqrt())

@@ -8,7 +8,7 @@ use crate::optim::{Rule, Shader, Slot, StepInfo};
 /// Yogi, as optax has it: Adam whose second moment moves by steps of the squared gradient, up or down.
 ///
 /// `g += weight_decay * p`, `m += (1 - beta1) * (g - m)`, `v -= (1 - beta2) * sign(v - g^2) * g^2`,
-/// `p -= lr * m / c1 / (sqrt(v / c2) + eps)` with `c = 1 - beta^step`.
+/// `p -= lr * m / c1 / (sqrt(v / c2 + eps_root) + eps)` with `c = 1 - beta^step`.
 ///
 /// Source: Zaheer et al. 2018, NeurIPS, Alg. 2. Differs, as in optax: `m` starts at
 /// `initial_accumulator_value` as `v` does, so that parameters move under gradients of zero too, and biases
@@ -22,6 +22,8 @@ pub struct Yogi {
     pub betas: (f64, f64),
     /// Added to the root of the second moment, at least 0. Default 1e-3.
     pub eps: f64,
+    /// Added to the second moment under the root, after the correction of its bias, at least 0. Default 0.
+    pub eps_root: f64,
     /// What both moments start at, at least 0. Default 1e-6.
     pub initial_accumulator_value: f64,
     /// L2 penalty added to the gradient, at least 0. Default 0.
@@ -30,7 +32,14 @@ pub struct Yogi {
 
 impl Default for Yogi {
     fn default() -> Self {
-        Self { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-3, initial_accumulator_value: 1e-6, weight_decay: 0.0 }
+        Self {
+            lr: 1e-3,
+            betas: (0.9, 0.999),
+            eps: 1e-3,
+            eps_root: 0.0,
+            initial_accumulator_value: 1e-6,
+            weight_decay: 0.0,
+        }
     }
 }
 
@@ -42,6 +51,7 @@ uniform! {
         one_minus_beta2: f32,
         step_size: f32,
         root_scale: f32,
+        eps_root: f32,
         eps: f32,
         weight_decay: f32,
     }
@@ -56,6 +66,7 @@ impl Rule for Yogi {
 
     fn check(&self) -> Result<(), Error> {
         check_moments(self.lr, self.betas, self.eps, self.weight_decay)?;
+        at_least("eps_root", self.eps_root, 0.0)?;
         at_least("initial_accumulator_value", self.initial_accumulator_value, 0.0)
     }
 
@@ -64,12 +75,14 @@ impl Rule for Yogi {
     }
 
     fn hyper(&self, step: &StepInfo) -> YogiHyper {
+        let c2 = step.correction(self.betas.1);
         YogiHyper {
             beta1: f32_of(self.betas.0),
             one_minus_beta1: f32_of(1.0 - self.betas.0),
             one_minus_beta2: f32_of(1.0 - self.betas.1),
             step_size: f32_of(self.lr / step.correction(self.betas.0)),
-            root_scale: f32_of(1.0 / step.correction(self.betas.1).sqrt()),
+            root_scale: f32_of(1.0 / c2.sqrt()),
+            eps_root: f32_of(self.eps_root * c2),
             eps: f32_of(self.eps),
             weight_decay: f32_of(self.weight_decay),
         }

@@ -48,6 +48,8 @@ struct OptimizerRecord {
 #[serde(deny_unknown_fields)]
 struct StateRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    inner_step: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     mu_product: Option<f64>,
     /// Slots by name, and whether the file holds them: a slot may be one that no step has used yet.
     slots: BTreeMap<String, bool>,
@@ -192,8 +194,8 @@ impl Checkpoint {
     fn record(&self) -> Record {
         let state = self.optimizer.state.iter().map(|(name, tensor)| {
             let slots = tensor.slots.iter().map(|(slot, values)| (slot.clone(), values.is_some()));
-            let (slots, step, mu_product) = (slots.collect(), tensor.step, tensor.mu_product);
-            (name.clone(), StateRecord { mu_product, slots, step })
+            let TensorState { step, mu_product, inner_step, .. } = *tensor;
+            (name.clone(), StateRecord { inner_step, mu_product, slots: slots.collect(), step })
         });
         Record {
             early_stopping: self.early_stopping.as_ref().map(|state| StoppingRecord {
@@ -294,8 +296,8 @@ fn state_dict(record: OptimizerRecord, tensors: &mut BTreeMap<String, Tensor>) -
             }
             slots.insert(slot, values.map(|tensor| tensor.values));
         }
-        let StateRecord { step, mu_product, .. } = entry;
-        state.insert(name, TensorState { step, shape: shape.clone(), mu_product, slots });
+        let StateRecord { step, mu_product, inner_step, .. } = entry;
+        state.insert(name, TensorState { step, shape: shape.clone(), mu_product, inner_step, slots });
     }
     Ok(StateDict { optimizer, attempted, state, param_groups })
 }

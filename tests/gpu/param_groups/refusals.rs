@@ -74,7 +74,7 @@ fn a_refused_group_changes_nothing() {
             "b",
             json!({"momentum": 0.9}),
             good,
-            "unknown field of AdamW (group \"b\") \"momentum\"; known: lr, betas, eps, weight_decay, amsgrad, maximize, variant",
+            "unknown field of AdamW (group \"b\") \"momentum\"; known: lr, betas, eps, eps_root, weight_decay, nesterov, amsgrad, maximize, variant",
         ),
         ("b", json!({"lr": 1e300}), good, "group \"b\": lr must be finite in 32 bits, got 1e300"),
         // The last transform to be asked refuses, once all was made and copied.

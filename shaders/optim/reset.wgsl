@@ -1,0 +1,35 @@
+// Gives a slot of neighbouring tensors its first value, where the step that follows finds that its values are from before
+// the state of the rule began anew.
+
+// first and len count values; slot is the bit of the slot; padded says whether padding lies between the tensors.
+struct Reset { first: u32, len: u32, value: f32, slot: u32, padded: u32 }
+// What stands in the block before the inner rule's constants: slots that begin anew are in the upper bits.
+struct Ahead { lookahead: u32, lookahead_alpha: f32 }
+
+const LOOKAHEAD_RESETS = 8u;
+
+@group(0) @binding(0) var<uniform> reset: Reset;
+@group(0) @binding(1) var<uniform> ahead: Ahead;
+// The number of elements in each block of 64.
+@group(0) @binding(2) var<storage, read> real: array<u32>;
+@group(0) @binding(3) var<storage, read_write> values: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 256u + lane;
+    let is_dropped = ((ahead.lookahead >> LOOKAHEAD_RESETS) & reset.slot) != 0u;
+    // A step that is skipped may do it too: nothing reads what was dropped.
+    if i >= reset.len || !is_dropped {
+        return;
+    }
+    let at = reset.first + i;
+    var value = reset.value;
+    if reset.padded != 0u && at % 64u >= real[at / 64u] {
+        value = 0.0;
+    }
+    values[at] = value;
+}
