@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Point, Schedule};
+use super::{Point, Schedule, rate_at};
 use crate::error::Error;
 
 /// The base rate times a function of the step.
@@ -30,7 +30,7 @@ impl<F: Fn(u64) -> f64 + Send + Sync> LambdaLR<F> {
 
 impl<F: Fn(u64) -> f64 + Send + Sync> Schedule for LambdaLR<F> {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        finite(base * (self.factor)(step), step)
+        rate_at(step, base * (self.factor)(step))
     }
 }
 
@@ -64,7 +64,7 @@ pub fn from_fn<F: Fn(u64, f64) -> f64 + Send + Sync>(rate: F) -> FromFn<F> {
 
 impl<F: Fn(u64, f64) -> f64 + Send + Sync> Schedule for FromFn<F> {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        finite((self.rate)(step, base), step)
+        rate_at(step, (self.rate)(step, base))
     }
 }
 
@@ -72,13 +72,6 @@ impl<F> fmt::Debug for FromFn<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FromFn").finish_non_exhaustive()
     }
-}
-
-fn finite(lr: f64, step: u64) -> Result<Point, Error> {
-    if lr.is_finite() {
-        return Ok(Point::rate(lr));
-    }
-    Err(Error::constant(format!("learning rate at step {step}"), "finite", lr))
 }
 
 #[cfg(test)]
