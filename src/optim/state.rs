@@ -9,7 +9,7 @@ use super::momenta::Momenta;
 use super::optimizer::Group;
 use super::progress::Progress;
 use crate::Error;
-use crate::error::at_least;
+use crate::error::{at_least, countable};
 use crate::layout::Span;
 use crate::params::GateValues;
 
@@ -155,9 +155,10 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// [`Error::StateDict`] if it is of another optimizer, or of other groups, tensors or shapes, or lacks a
-    /// slot that the options use; then nothing was changed.
+    /// slot that the options use, or has a count above 2^63 - 1; then nothing was changed.
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<(), Error> {
         self.gpu.check()?;
+        check_counts(dict)?;
         let groups = self.groups_of(dict)?;
         let progress = self.progress_of(dict, &groups)?;
         let live = progress.iter().fold(0, |mask, tensor| mask | tensor.live);
@@ -279,4 +280,12 @@ fn momenta(name: &str, tensor: &TensorState, rule: &impl AnyRule) -> Result<Mome
 
 pub(super) fn refuse<T>(reason: String) -> Result<T, Error> {
     Err(Error::StateDict(reason))
+}
+
+/// Refuses counts that steps could not count on from.
+fn check_counts(dict: &StateDict) -> Result<(), Error> {
+    let refuse = |error: Error| Error::StateDict(error.to_string());
+    countable("attempted", dict.attempted).map_err(refuse)?;
+    let mut tensors = dict.state.iter();
+    tensors.try_for_each(|(name, tensor)| countable(&format!("step of {name}"), tensor.step).map_err(refuse))
 }
