@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod chain;
 mod late;
 mod recursion;
 mod refusals;
