@@ -192,7 +192,8 @@ impl Graph {
     /// The first values of a parameter depend on `seed` and its place among the parameters, not on groups.
     ///
     /// # Errors
-    /// As [`Graph::check`] and the store's own.
+    /// As [`Graph::check`] and the store's own; [`Error::Limit`] for a parameter of a layer that exceeds what the device
+    /// can bind, before any values are drawn.
     pub fn store_in_groups(
         &self,
         gpu: &Gpu,

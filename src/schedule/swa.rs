@@ -24,7 +24,7 @@ use crate::error::{Error, at_least};
 /// use gradus::schedule::{SWALR, Schedule};
 ///
 /// let schedule = SWALR { anneal_epochs: 4, ..SWALR::new(0.05) };
-/// assert_eq!([0, 2, 4, 9].map(|k| schedule.at(k, 0.25).unwrap().lr), [0.25, 0.15000000000000002, 0.05, 0.05]);
+/// assert_eq!([0, 2, 4, 9].map(|k| schedule.at(k, 0.25).unwrap().lr), [0.25, 0.15, 0.05, 0.05]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
