@@ -31,12 +31,18 @@ pub enum Variant {
 ///
 /// `kind` is what the object configures, as in `schedule`.
 pub(crate) fn named(kind: &str, json: &Value) -> Result<(String, Map<String, Value>), Error> {
+    let (name, fields) = parts(kind, json)?;
+    let mut fields = fields.clone();
+    fields.remove("name");
+    Ok((name.into(), fields))
+}
+
+/// The `name` of a JSON object, and all its fields, the name among them: for objects that may be large.
+pub(crate) fn parts<'j>(kind: &str, json: &'j Value) -> Result<(&'j str, &'j Map<String, Value>), Error> {
     let refuse = |reason: String| Error::Config { what: kind.into(), reason };
-    let mut fields = json
-        .as_object()
-        .ok_or_else(|| refuse(format!("expected an object with a name, got {json}")))?
-        .clone();
-    match fields.remove("name") {
+    let fields =
+        json.as_object().ok_or_else(|| refuse(format!("expected an object with a name, got {json}")))?;
+    match fields.get("name") {
         Some(Value::String(name)) => Ok((name, fields)),
         Some(other) => Err(refuse(format!("name: expected a string, got {other}"))),
         None => Err(refuse("missing field `name`".into())),
@@ -55,7 +61,17 @@ pub(crate) fn read<T: DeserializeOwned>(
     name: &str,
     fields: &Map<String, Value>,
 ) -> Result<T, Error> {
-    let fields = Fields { rest: fields.iter(), value: None };
+    read_without(kind, name, fields, &[])
+}
+
+/// As [`read`], as if the fields in `without` were not there.
+pub(crate) fn read_without<T: DeserializeOwned>(
+    kind: &str,
+    name: &str,
+    fields: &Map<String, Value>,
+    without: &'static [&'static str],
+) -> Result<T, Error> {
+    let fields = Fields { rest: fields.iter(), without, value: None };
     T::deserialize(MapAccessDeserializer::new(fields)).map_err(|refusal| match refusal {
         Refusal::UnknownField { field, known } => {
             Error::unknown(format!("field of {name}"), &field, known.iter().copied())
@@ -112,21 +128,22 @@ impl de::Error for Refusal {
 
 struct Fields<'a> {
     rest: serde_json::map::Iter<'a>,
+    without: &'static [&'static str],
     value: Option<(&'a str, &'a Value)>,
 }
 
-impl<'de> MapAccess<'de> for Fields<'_> {
+impl<'de> MapAccess<'de> for Fields<'de> {
     type Error = Refusal;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Refusal> {
-        self.value = self.rest.next().map(|(key, value)| (key.as_str(), value));
+        let mut rest = self.rest.by_ref().map(|(key, value)| (key.as_str(), value));
+        self.value = rest.find(|(key, _)| !self.without.contains(key));
         self.value.map(|(key, _)| seed.deserialize(key.into_deserializer())).transpose()
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refusal> {
         let (key, value) = self.value.take().expect("serde asks for a key before its value");
-        // A copy, because only owned values can be read into types that borrow nothing.
-        seed.deserialize(value.clone()).map_err(|e| Refusal::Other(format!("{key}: {e}")))
+        seed.deserialize(value).map_err(|e| Refusal::Other(format!("{key}: {e}")))
     }
 }
 

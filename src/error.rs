@@ -309,6 +309,14 @@ pub(crate) fn at_least(name: &str, value: f64, min: f64) -> Result<(), Error> {
     Err(Error::constant(name, format!("finite and at least {}", short(min)), value))
 }
 
+/// Refuses a count so far that leaves no room to count on: what a signed 64-bit number, as torch has, does not hold.
+pub(crate) fn countable(name: &str, count: u64) -> Result<(), Error> {
+    if i64::try_from(count).is_ok() {
+        return Ok(());
+    }
+    Err(Error::constant(name, format!("at most {}", i64::MAX), count))
+}
+
 /// Refuses a value that is infinite or NaN.
 pub(crate) fn finite(name: &str, value: f64) -> Result<(), Error> {
     if value.is_finite() {

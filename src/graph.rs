@@ -45,6 +45,7 @@ pub use workspace::Workspace;
 use self::ops::Op;
 use crate::Error;
 use crate::gpu::Gpu;
+use crate::layout::{GroupSpec, Layout, Limits};
 use crate::params::ParamStore;
 
 /// The nodes and parameters of one network. Cloning shares them.
@@ -193,7 +194,8 @@ impl Graph {
     /// The first values of a parameter depend on `seed` and its place among the parameters, not on groups.
     ///
     /// # Errors
-    /// As [`Graph::check`] and the store's own.
+    /// As [`Graph::check`] and the store's own; [`Error::Limit`] for a parameter of a layer that exceeds what the device
+    /// can bind, before any values are drawn.
     pub fn store_in_groups(
         &self,
         gpu: &Gpu,
@@ -202,9 +204,10 @@ impl Graph {
     ) -> Result<ParamStore, Error> {
         self.check()?;
         let parameters = self.parameters();
+        let names: Vec<String> = parameters.iter().map(group).collect();
+        self.check_sizes(gpu)?;
         let values: Vec<Vec<f32>> =
             (0..).zip(&parameters).map(|(stream, p)| p.init.values(&p.shape, seed, stream)).collect();
-        let names: Vec<String> = parameters.iter().map(group).collect();
         let mut builder = ParamStore::builder();
         for (first, name) in names.iter().enumerate() {
             if names[..first].contains(name) {
@@ -224,6 +227,20 @@ impl Graph {
         }
         drop(nodes);
         builder.build(gpu)
+    }
+
+    /// Refuses parameters that no plan could bind, before their first values are drawn.
+    fn check_sizes(&self, gpu: &Gpu) -> Result<(), Error> {
+        gpu.check()?;
+        let nodes = self.lock();
+        // Groups and places do not matter: what fits a binding is never cut.
+        let limits = Limits::of(gpu);
+        for index in nodes.list.iter().flat_map(|node| &node.parameters) {
+            let Parameter { name, shape, .. } = &nodes.parameters[*index];
+            let layout = Layout::new(&[GroupSpec::new("all").tensor(name, &shape[..])], limits)?;
+            layout.whole(&layout.spans()[0])?;
+        }
+        Ok(())
     }
 
     pub(crate) fn declare(&self, name: &str, shape: Vec<usize>, init: Init) -> usize {

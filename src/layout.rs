@@ -27,7 +27,7 @@ impl Span {
     /// Elements with the padding that follows, a multiple of [`Layout::TENSOR_ALIGN`]: that of a tensor without
     /// elements is padding, so that no two tensors have one place.
     pub fn padded_len(&self) -> usize {
-        self.len.max(1).next_multiple_of(Layout::TENSOR_ALIGN)
+        self.len.max(1).checked_next_multiple_of(Layout::TENSOR_ALIGN).unwrap_or(usize::MAX)
     }
 }
 
@@ -125,13 +125,18 @@ impl Layout {
     /// Each window starts at a multiple of this many elements.
     pub const WINDOW_ALIGN: usize = 16_384;
 
+    /// No tensor is longer than this many elements, nor are all of a layout with their padding: so much less than the
+    /// address space that sums of bytes, of slots of state too, cannot overflow.
+    pub const MOST: usize = usize::MAX / 64;
+
     /// Lays out `groups` in order.
     ///
     /// A tensor that fits one binding never lies in two buffers, so that it can be bound whole.
     ///
     /// # Errors
     /// [`Error::Duplicate`] for two tensors or groups of one name, [`Error::Config`] for an empty name or
-    /// no tensors at all, [`Error::Shape`] for one beyond the address space, [`Error::Limit`] if the device cannot bind
+    /// no tensors at all, [`Error::Shape`] for a tensor that is longer than [`Layout::MOST`], alone or behind those
+    /// before it, [`Error::Limit`] if the device cannot bind
     /// even the smallest window.
     pub fn new(groups: &[GroupSpec], limits: Limits) -> Result<Self, Error> {
         let window_len = window_len(limits)?;
@@ -180,15 +185,21 @@ impl Layout {
         let mut first = self.len.next_multiple_of(Self::TENSOR_ALIGN);
         let crosses = first / self.buffer_len != (first + len.max(1) - 1) / self.buffer_len;
         if crosses && len as u64 * 4 <= self.limits.binding_bytes && len <= self.buffer_len {
-            first = first.next_multiple_of(self.buffer_len);
+            // Of a buffer as large as the address space there is no second one.
+            first = first.checked_next_multiple_of(self.buffer_len).unwrap_or(usize::MAX);
+        }
+        // Both are far below the address space, but for a buffer that is not.
+        let end = first.saturating_add(len.max(1).next_multiple_of(Self::TENSOR_ALIGN));
+        if end.checked_next_multiple_of(Self::GROUP_ALIGN).is_none_or(|end| end > Self::MOST) {
+            let expected = "a tensor that fits the address space with those before it".into();
+            return Err(Error::Shape { layer: name.into(), expected, got: shape.to_vec() });
         }
         if self.by_name.insert(name.into(), self.spans.len()).is_some() {
             return Err(Error::Duplicate { kind: "tensor", name: name.into() });
         }
         let group = self.groups.len() - 1;
-        let span = Span { name: name.into(), shape: shape.to_vec(), group, first, len };
-        self.len = first + span.padded_len();
-        self.spans.push(span);
+        self.spans.push(Span { name: name.into(), shape: shape.to_vec(), group, first, len });
+        self.len = end;
         Ok(())
     }
 
@@ -268,9 +279,9 @@ impl Layout {
         self.len.div_ceil(self.buffer_len)
     }
 
-    /// Elements of one of the buffers: all are full but the last.
+    /// Elements of one of the buffers: all are full but the last, and there are none behind it.
     pub fn buffer_elements(&self, buffer: usize) -> usize {
-        (self.len - buffer * self.buffer_len).min(self.buffer_len)
+        self.len.saturating_sub(buffer.saturating_mul(self.buffer_len)).min(self.buffer_len)
     }
 
     /// The windows in order.
@@ -297,12 +308,13 @@ impl Layout {
     /// A range of the flat space, cut where a buffer ends.
     pub fn pieces(&self, first: usize, len: usize) -> impl Iterator<Item = Piece> + '_ {
         let mut at = first;
+        let last = first.saturating_add(len);
         std::iter::from_fn(move || {
-            if at >= first + len {
+            if at >= last {
                 return None;
             }
             let buffer = at / self.buffer_len;
-            let end = ((buffer + 1) * self.buffer_len).min(first + len);
+            let end = (buffer + 1).saturating_mul(self.buffer_len).min(last);
             let piece =
                 Piece { buffer, offset: at - buffer * self.buffer_len, part: at - first..end - first };
             at = end;
@@ -315,7 +327,7 @@ impl Layout {
     /// # Errors
     /// [`Error::Limit`] with the tensor, its bytes and the limit that forbids it.
     pub fn whole(&self, span: &Span) -> Result<(usize, usize), Error> {
-        let bytes = span.len as u64 * 4;
+        let bytes = (span.len as u64).saturating_mul(4);
         let refuse =
             |limit_name, limit| Err(Error::Limit { tensor: span.name.clone(), bytes, limit_name, limit });
         if bytes > self.limits.binding_bytes {
@@ -356,11 +368,10 @@ fn elements(name: &str, shape: &[usize]) -> Result<usize, Error> {
     if shape.contains(&0) {
         return Ok(0);
     }
-    // A quarter of the address space, so that sums of bytes cannot overflow either.
     shape
         .iter()
         .try_fold(1_usize, |product, &dim| product.checked_mul(dim))
-        .filter(|&len| len <= usize::MAX / 64)
+        .filter(|&len| len <= Layout::MOST)
         .ok_or_else(|| refuse("a tensor that fits the address space"))
 }
 
@@ -472,6 +483,55 @@ mod tests {
             let same = GroupSpec::new("b").tensor("other", [3]);
             assert_eq!(grown.with_group(&same).unwrap_err().to_string(), "duplicate group \"b\"");
         }
+    }
+
+    #[test]
+    fn sums_of_lengths_do_not_wrap() {
+        let said = |name: &str, len: usize| {
+            format!("{name}: expected a tensor that fits the address space with those before it, got [{len}]")
+        };
+        // Lengths whose sum is 2^64 and so 0, that is just too much, and that is just enough.
+        let most = Layout::MOST;
+        let fits = most / Layout::GROUP_ALIGN * Layout::GROUP_ALIGN;
+        let rows: [(usize, usize, Option<usize>); 5] = [
+            (64, most, Some(0)),
+            (64, fits, Some(1)),
+            (65, fits / 64 / 256 * 256, Some(64)),
+            (64, fits / 64 / 256 * 256, None),
+            (1, fits, None),
+        ];
+        for (count, len, refused) in rows {
+            for in_groups in [true, false] {
+                let mut groups = vec![GroupSpec::new("first")];
+                for index in 0..count {
+                    if in_groups && index > 0 {
+                        groups.push(GroupSpec::new(format!("group {index}")));
+                    }
+                    let last = groups.pop().unwrap();
+                    groups.push(last.tensor(format!("t{index}"), [len]));
+                }
+                let limits = Limits { binding_bytes: 65_536, buffer_bytes: 1 << 40 };
+                match (Layout::new(&groups, limits), refused) {
+                    (Ok(layout), None) => {
+                        assert_eq!(layout.len(), count * len);
+                        assert_eq!(layout.parameters(), count * len);
+                        let last = layout.windows().next().unwrap();
+                        assert_eq!((last.first, layout.buffer_elements(usize::MAX)), (0, 0));
+                    }
+                    (Err(error), Some(index)) => {
+                        assert_eq!(error.to_string(), said(&format!("t{index}"), len))
+                    }
+                    (got, _) => panic!("{count} of {len}: {got:?}"),
+                }
+            }
+        }
+        // One more group is refused as it is from the start.
+        let layout = Layout::new(&[GroupSpec::new("a").tensor("x", [fits])], Limits::default()).unwrap();
+        let more = GroupSpec::new("b").tensor("y", [1]);
+        assert_eq!(layout.with_group(&more).unwrap_err().to_string(), said("y", 1));
+        assert_eq!(layout.len(), fits);
+        let huge = Limits { binding_bytes: u64::MAX, buffer_bytes: u64::MAX };
+        assert_eq!(Layout::new(&[GroupSpec::new("a").tensor("x", [fits])], huge).unwrap().buffers(), 1);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::riders::narrow;
 use crate::Error;
 use crate::error::above;
 
@@ -40,6 +41,15 @@ impl GradScaler {
         above("grad_scaler.backoff_factor", self.backoff_factor, 0.0)?;
         if self.backoff_factor >= 1.0 {
             return Err(Error::constant("grad_scaler.backoff_factor", "below 1", self.backoff_factor));
+        }
+        // Kernels take them in 32 bits, where one that is nearly 1 is 1, and a tiny one 0.
+        if !(narrow(self.growth_factor).is_finite() && narrow(self.growth_factor) > 1.0) {
+            let allowed = "finite and above 1 in 32 bits";
+            return Err(Error::constant("grad_scaler.growth_factor", allowed, self.growth_factor));
+        }
+        if !(f32::MIN_POSITIVE..1.0).contains(&narrow(self.backoff_factor)) {
+            let allowed = "at least 2^-126 and below 1 in 32 bits";
+            return Err(Error::constant("grad_scaler.backoff_factor", allowed, self.backoff_factor));
         }
         if self.growth_interval == 0 {
             return Err(Error::constant("grad_scaler.growth_interval", "at least 1", 0));

@@ -48,23 +48,49 @@ pub enum Init {
 }
 
 impl Init {
-    /// Refuses a shape that has no fans where they are needed, or a scale that is not finite.
+    /// Refuses a shape that has no fans where they are needed, or a scale that gives values that are not finite in f32.
+    /// Values that f32 rounds to 0 are 0.
     pub(crate) fn check(self, name: &str, shape: &[usize]) -> Result<(), Error> {
-        let scale = match self {
+        let option = match self {
             Self::Constant(x) => x,
             Self::Uniform { bound: x } | Self::Normal { std: x } => x,
             Self::KaimingUniform { a: x } | Self::KaimingNormal { a: x } => x,
             Self::XavierUniform { gain: x } | Self::XavierNormal { gain: x } => x,
         };
-        if !scale.is_finite() {
-            return Err(Error::constant(format!("{name}: the scale of its initialiser"), "finite", scale));
+        let refuse = |allowed: &str| {
+            Err(Error::constant(format!("{name}: the scale of its initialiser"), allowed, option))
+        };
+        if !option.is_finite() {
+            return refuse("finite");
         }
         let fanless = matches!(self, Self::Constant(_) | Self::Uniform { .. } | Self::Normal { .. });
         if shape.len() < 2 && !fanless {
             let expected = "two dimensions or more for an initialiser with fans".into();
             return Err(Error::Shape { layer: name.into(), expected, got: shape.to_vec() });
         }
-        Ok(())
+        let scale = self.scale(shape);
+        let (most, allowed) = match self {
+            Self::Normal { .. } | Self::KaimingNormal { .. } | Self::XavierNormal { .. } => {
+                (scale * MOST_DEVIATIONS, "such that 16 deviations are finite in 32 bits")
+            }
+            _ => (scale, "such that all values are finite in 32 bits"),
+        };
+        if narrow(most).is_finite() { Ok(()) } else { refuse(allowed) }
+    }
+
+    /// The value, the bound or the deviation for a shape.
+    fn scale(self, shape: &[usize]) -> f64 {
+        let receptive = shape.iter().skip(2).map(|extent| *extent as f64).product::<f64>();
+        let fan = |axis: usize| shape.get(axis).map_or(1.0, |extent| *extent as f64) * receptive;
+        let (fan_out, fan_in) = (fan(0), fan(1));
+        let gain = |a: f64| 2.0_f64.sqrt() / 1.0_f64.hypot(a);
+        match self {
+            Self::Constant(x) | Self::Uniform { bound: x } | Self::Normal { std: x } => x,
+            Self::KaimingUniform { a } => gain(a) * (3.0 / fan_in).sqrt(),
+            Self::KaimingNormal { a } => gain(a) / fan_in.sqrt(),
+            Self::XavierUniform { gain } => gain * (6.0 / (fan_in + fan_out)).sqrt(),
+            Self::XavierNormal { gain } => gain * (2.0 / (fan_in + fan_out)).sqrt(),
+        }
     }
 
     pub(crate) fn values(self, shape: &[usize], seed: u64, stream: u64) -> Vec<f32> {
@@ -72,32 +98,23 @@ impl Init {
         let mut random = Pcg64::seed_from_u64(seed);
         // Far apart in one sequence of 2^128, so that a parameter's values do not hang on its neighbours' sizes.
         random.advance(u128::from(stream) << 64);
-        let receptive: usize = shape.iter().skip(2).product();
-        let fan = |axis: usize| (shape.get(axis).copied().unwrap_or(1) * receptive) as f64;
-        let (fan_out, fan_in) = (fan(0), fan(1));
-        let gain = |a: f64| (2.0 / (1.0 + a * a)).sqrt();
-        let mut uniform = |bound: f64| -> Vec<f32> {
-            let draws = StandardUniform.sample_iter(&mut random).take(len);
-            draws.map(|x: f64| narrow((2.0 * x - 1.0) * bound)).collect()
-        };
+        let scale = self.scale(shape);
         match self {
-            Self::Constant(value) => vec![narrow(value); len],
-            Self::Uniform { bound } => uniform(bound),
-            Self::KaimingUniform { a } => uniform(gain(a) * (3.0 / fan_in).sqrt()),
-            Self::XavierUniform { gain } => uniform(gain * (6.0 / (fan_in + fan_out)).sqrt()),
+            Self::Constant(_) => vec![narrow(scale); len],
+            Self::Uniform { .. } | Self::KaimingUniform { .. } | Self::XavierUniform { .. } => {
+                let draws = StandardUniform.sample_iter(&mut random).take(len);
+                draws.map(|x: f64| narrow((2.0 * x - 1.0) * scale)).collect()
+            }
             Self::Normal { .. } | Self::KaimingNormal { .. } | Self::XavierNormal { .. } => {
-                let std = match self {
-                    Self::Normal { std } => std,
-                    Self::KaimingNormal { a } => gain(a) / fan_in.sqrt(),
-                    Self::XavierNormal { gain } => gain * (2.0 / (fan_in + fan_out)).sqrt(),
-                    _ => unreachable!("matched above"),
-                };
                 let draws = StandardNormal.sample_iter(&mut random).take(len);
-                draws.map(|x: f64| narrow(x * std)).collect()
+                draws.map(|x: f64| narrow(x * scale)).collect()
             }
         }
     }
 }
+
+/// No normal number that is drawn from 64 random bits is larger.
+const MOST_DEVIATIONS: f64 = 16.0;
 
 #[expect(clippy::cast_possible_truncation, reason = "parameters are f32")]
 fn narrow(x: f64) -> f32 {
@@ -137,6 +154,47 @@ mod tests {
         assert_eq!(first, init.values(&[4, 4], 1, 0));
         assert_ne!(first, init.values(&[4, 4], 2, 0));
         assert_ne!(first, init.values(&[4, 4], 1, 1));
+    }
+
+    #[test]
+    fn values_that_f32_does_not_hold_are_refused() {
+        let most = f64::from(f32::MAX);
+        let shape = [8, 4, 3, 3];
+        let uniform =
+            "w: the scale of its initialiser must be such that all values are finite in 32 bits, got ";
+        let normal =
+            "w: the scale of its initialiser must be such that 16 deviations are finite in 32 bits, got ";
+        // The largest scale that is accepted and the one that is not, and what is said.
+        let fans: (f64, f64) = (4.0 * 9.0, 8.0 * 9.0);
+        type Make = fn(f64) -> Init;
+        let rows: [(Make, f64, &str); 5] = [
+            (Init::Constant, most, uniform),
+            (|bound| Init::Uniform { bound }, most, uniform),
+            (|gain| Init::XavierUniform { gain }, most / (6.0 / (fans.0 + fans.1)).sqrt(), uniform),
+            (|std| Init::Normal { std }, most / 16.0, normal),
+            (|gain| Init::XavierNormal { gain }, most / 16.0 / (2.0 / (fans.0 + fans.1)).sqrt(), normal),
+        ];
+        for (make, edge, said) in rows {
+            for sign in [1.0, -1.0] {
+                let init = make(sign * edge * (1.0 - 1e-9));
+                init.check("w", &shape).unwrap();
+                assert!(init.values(&shape, 3, 0).iter().all(|value| value.is_finite()), "{init:?}");
+                for beyond in [edge * (1.0 + 1e-6), 1e300, 1e308] {
+                    let error = make(sign * beyond).check("w", &shape).unwrap_err().to_string();
+                    assert!(error.starts_with(said), "{error}");
+                }
+            }
+            for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                let said = format!("w: the scale of its initialiser must be finite, got {number}");
+                assert_eq!(make(number).check("w", &shape).unwrap_err().to_string(), said);
+            }
+            // What is too small for f32 is 0, and so is what a steep rectifier leaves.
+            assert!(make(1e-60).values(&shape, 3, 0).iter().all(|value| *value == 0.0));
+        }
+        for init in [Init::KaimingUniform { a: f64::MAX }, Init::KaimingNormal { a: 1e200 }] {
+            init.check("w", &shape).unwrap();
+            assert!(init.values(&shape, 3, 0).iter().all(|value| *value == 0.0), "{init:?}");
+        }
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub(super) use vectors::{MostTrips, most_trips};
 pub struct LBFGS {
     /// Learning rate, at least 0. Default 1.
     pub lr: f64,
+    /// Whether to go to a maximum: loss and gradient are negated before they are used; torch's alone. Default false.
+    pub maximize: bool,
     /// Iterations of a step at most, at least 1; torch's alone. Default 20.
     pub max_iter: u64,
     /// Calls of the closure in a step after which it ends, at least 1; torch's alone. Default `max_iter * 5 / 4`.
@@ -93,6 +95,7 @@ impl Default for LBFGS {
     fn default() -> Self {
         Self {
             lr: 1.0,
+            maximize: false,
             max_iter: 20,
             max_eval: None,
             tolerance_grad: 1e-7,
@@ -107,7 +110,8 @@ impl Default for LBFGS {
 impl LBFGS {
     /// Name in JSON.
     pub const NAME: &'static str = "LBFGS";
-    const TORCHS: &'static [&'static str] = &["max_iter", "max_eval", "tolerance_grad", "tolerance_change"];
+    const TORCHS: &'static [&'static str] =
+        &["maximize", "max_iter", "max_eval", "tolerance_grad", "tolerance_change"];
 
     /// optax's variant with its defaults: `lr` 1, `history_size` 10 and no line search.
     pub fn optax() -> Self {
@@ -193,6 +197,11 @@ impl LBFGS {
         Error::Config { what: format!("optimizer {}", Self::NAME), reason }
     }
 
+    /// What loss and gradient are multiplied by.
+    fn sign(&self) -> f64 {
+        if self.maximize { -1.0 } else { 1.0 }
+    }
+
     /// Calls of the closure in a step after which it ends.
     fn evaluations(&self) -> u64 {
         self.max_eval.unwrap_or((self.max_iter / 4).saturating_mul(5) + self.max_iter % 4 * 5 / 4)
@@ -233,7 +242,7 @@ mod tests {
             assert_eq!(LBFGS::from_json(&options.to_json()).unwrap(), want, "{json}");
         }
         let names = |options: LBFGS| options.to_json().as_object().unwrap().len();
-        assert_eq!((names(LBFGS::default()), names(LBFGS::optax())), (9, 5));
+        assert_eq!((names(LBFGS::default()), names(LBFGS::optax())), (10, 5));
         assert_eq!(LBFGS { max_iter: 7, ..LBFGS::default() }.evaluations(), 8);
         assert_eq!(LBFGS { max_iter: 20, max_eval: Some(3), ..LBFGS::default() }.evaluations(), 3);
     }
@@ -247,8 +256,8 @@ mod tests {
             ),
             (
                 json!({"name": "LBFGS", "memory_size": 3}),
-                "unknown field of LBFGS \"memory_size\", did you mean \"history_size\"?; known: lr, max_iter, \
-                 max_eval, tolerance_grad, tolerance_change, history_size, line_search_fn, variant",
+                "unknown field of LBFGS \"memory_size\", did you mean \"history_size\"?; known: lr, maximize, \
+                 max_iter, max_eval, tolerance_grad, tolerance_change, history_size, line_search_fn, variant",
             ),
             (json!({"name": "LBFGS", "lr": -1}), "lr must be finite and at least 0, got -1"),
             (json!({"name": "LBFGS", "max_iter": 0}), "max_iter must be at least 1, got 0"),
@@ -271,6 +280,14 @@ mod tests {
                 "optimizer LBFGS: the variant has no field `tolerance_grad`",
             ),
             (
+                json!({"name": "LBFGS", "variant": "optax", "maximize": false}),
+                "optimizer LBFGS: the variant has no field `maximize`",
+            ),
+            (
+                json!({"name": "LBFGS", "maximize": 1}),
+                "optimizer LBFGS: maximize: invalid type: integer `1`, expected a boolean",
+            ),
+            (
                 json!({"name": "LBFGS", "line_search_fn": "wolfe"}),
                 "optimizer LBFGS: line_search_fn: unknown variant `wolfe`, expected one of `strong_wolfe`, \
                  `backtracking`, `zoom`",
@@ -279,7 +296,10 @@ mod tests {
         for (json, message) in rows {
             assert_eq!(LBFGS::from_json(&json).unwrap_err().to_string(), message, "{json}");
         }
-        let mixed = LBFGS { max_iter: 3, ..LBFGS::optax() };
-        assert!(mixed.check().unwrap_err().to_string().contains("the variant optax has no max_iter"));
+        for mixed in [LBFGS { max_iter: 3, ..LBFGS::optax() }, LBFGS { maximize: true, ..LBFGS::optax() }] {
+            let said = "optimizer LBFGS: the variant optax has no maximize, max_iter, max_eval, tolerance_grad, \
+                        tolerance_change";
+            assert_eq!(mixed.check().unwrap_err().to_string(), said);
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::any::{AnyRule, entries, options, used_slots};
 use super::momenta::Momenta;
 use super::optimizer::Group;
 use super::progress::Progress;
-use crate::error::{at_least, short};
+use crate::error::{at_least, countable, short};
 use crate::layout::Span;
 use crate::params::GateValues;
 use crate::{Error, config};
@@ -193,10 +193,11 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// [`Error::StateDict`] if it is of another optimizer, or of other groups, tensors or shapes, or lacks a
-    /// slot that the options use; then nothing was changed.
+    /// slot that the options use, or has a count above 2^63 - 1; then nothing was changed.
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<(), Error> {
         self.gpu.check()?;
         self.abandon_dropped()?;
+        check_counts(dict)?;
         let groups = self.groups_of(dict)?;
         let progress = self.progress_of(dict, &groups)?;
         let live = progress.iter().fold(0, |mask, tensor| mask | tensor.live);
@@ -337,4 +338,12 @@ fn momenta(name: &str, tensor: &TensorState, inner_step: u64, rule: &impl AnyRul
 
 pub(super) fn refuse<T>(reason: String) -> Result<T, Error> {
     Err(Error::StateDict(reason))
+}
+
+/// Refuses counts that steps could not count on from.
+fn check_counts(dict: &StateDict) -> Result<(), Error> {
+    let refuse = |error: Error| Error::StateDict(error.to_string());
+    countable("attempted", dict.attempted).map_err(refuse)?;
+    let mut tensors = dict.state.iter();
+    tensors.try_for_each(|(name, tensor)| countable(&format!("step of {name}"), tensor.step).map_err(refuse))
 }

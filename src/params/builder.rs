@@ -6,6 +6,14 @@ use crate::Error;
 use crate::gpu::Gpu;
 use crate::layout::{GroupSpec, Layout, Limits};
 
+impl Limits {
+    /// Those of a device.
+    pub(crate) fn of(gpu: &Gpu) -> Self {
+        let limits = gpu.device().limits();
+        Self { binding_bytes: limits.max_storage_buffer_binding_size, buffer_bytes: limits.max_buffer_size }
+    }
+}
+
 /// Collects tensors in groups; what is wrong with them is said by [`ParamStoreBuilder::build`].
 #[derive(Clone, Debug, Default)]
 #[must_use = "nothing is made before build"]
@@ -87,12 +95,7 @@ impl<'d> ParamStoreBuilder<'d> {
     /// As [`Layout::new`] and [`Layout::tie`]; [`Error::Length`] with the tensor's name if its values do not fill its shape.
     pub fn build(self, gpu: &Gpu) -> Result<ParamStore, Error> {
         gpu.check()?;
-        let limits = gpu.device().limits();
-        let limits = Limits {
-            binding_bytes: limits.max_storage_buffer_binding_size,
-            buffer_bytes: limits.max_buffer_size,
-        };
-        let mut layout = Layout::new(&self.groups, limits)?;
+        let mut layout = Layout::new(&self.groups, Limits::of(gpu))?;
         for (alias, name) in &self.ties {
             layout.tie(alias, name)?;
         }

@@ -1,10 +1,10 @@
-use std::sync::{Mutex, PoisonError};
-
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::nested::{self, Members, within};
-use super::{Link, Point, Schedule};
+use super::course::mover;
+use super::nested::{self, Listed, Members, within};
+use super::recursion::{Seen, recursion};
+use super::{Course, Link, OUTER, Point, Schedule, times};
 use crate::config;
 use crate::error::Error;
 
@@ -15,12 +15,20 @@ use crate::error::Error;
 /// [`CosineAnnealingWarmRestarts`](super::CosineAnnealingWarmRestarts),
 /// [`LambdaLR`](super::LambdaLR) or a piecewise constant one) undoes what those before it did.
 /// [`CosineAnnealingLR`](super::CosineAnnealingLR) moves the rate of the step before, so that with an
-/// `eta_min` above 0, or after `T_max`, the rate is that of PyTorch's recursion and not a product; a step is
-/// then computed from the one before, if that was the last one asked for, and else from the first. Mind that
-/// on its way up this recursion enlarges whatever the others took from the rate, and may carry it below 0,
+/// `eta_min` above 0, or after `T_max`, the rate is that of PyTorch's recursion and not a product, and so it is with
+/// [`SWALR`](super::SWALR). Mind that on its way up this recursion enlarges whatever the others took from the rate, and may carry it below 0,
 /// which optimizers refuse: a [`SequentialLR`](super::SequentialLR) or `clamp` avoids that.
 ///
 /// The momentum is that of the last schedule that cycles it.
+///
+/// A late step of the recursion is not computed from the first one on. It begins again where a wave is at its lowest;
+/// 4,096 steps later, a stretch on which all multiply, or on which all but one stay as they are, is one product; and one on
+/// which others change smoothly a sum of some hundred terms. So most steps take microseconds, and a few milliseconds.
+///
+/// # Errors
+/// [`Schedule::at`] refuses a step that is not reached by 1,048,576 steps and terms, a tenth of a second, as where a schedule
+/// drops the rate at more than a hundred thousand steps, unless one shortly before it was asked for; and a rate that is not
+/// finite.
 ///
 /// Source: PyTorch 2.15, `torch.optim.lr_scheduler.ChainedScheduler`. Differs: schedules that PyTorch does not
 /// have multiply, as in braintools 0.3. As in PyTorch, a schedule that follows a metric is refused.
@@ -34,26 +42,21 @@ use crate::error::Error;
 /// ```
 #[derive(Debug)]
 pub struct ChainedScheduler {
-    schedulers: Members,
-    seen: Seen,
+    pub(super) schedulers: Members,
+    levels: usize,
+    pub(super) seen: Seen,
 }
 
-/// The latest step that was computed for each base rate, because one step of a recursion is cheaper than all.
-#[derive(Default)]
-struct Seen(Mutex<Vec<(f64, u64, Point)>>);
-
-/// Base rates that are remembered.
-const BASES: usize = 64;
-
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
-    schedulers: Vec<Value>,
+    #[serde(rename = "schedulers")]
+    _schedulers: Listed,
 }
 
-pub(super) fn read(name: &str, fields: &Map<String, Value>) -> Result<Box<dyn Schedule>, Error> {
-    let form: Form = config::read("schedule", name, fields)?;
-    Ok(Box::new(ChainedScheduler::of(nested::read(name, &form.schedulers)?)))
+pub(super) fn read(name: &'static str, fields: &Map<String, Value>) -> Result<Box<dyn Schedule>, Error> {
+    let Form { .. } = config::read_without("schedule", name, fields, OUTER)?;
+    Ok(Box::new(ChainedScheduler::of(nested::read(name, fields)?)))
 }
 
 impl ChainedScheduler {
@@ -73,19 +76,19 @@ impl ChainedScheduler {
     /// A chain of a list of schedules, at least one.
     #[must_use]
     pub fn of(schedulers: Vec<Box<dyn Schedule>>) -> Self {
-        Self { schedulers, seen: Seen::default() }
+        Self { levels: nested::levels(&schedulers), schedulers, seen: Seen::default() }
     }
 
-    fn member(
+    pub(super) fn member<T>(
         &self,
         index: usize,
-        act: impl Fn(&dyn Schedule) -> Result<Point, Error>,
-    ) -> Result<Point, Error> {
+        act: impl Fn(&dyn Schedule) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         act(&self.schedulers[index]).map_err(|error| within(error, index))
     }
 
     /// Lets the members from `first` on act on a point.
-    fn fold(&self, first: usize, step: u64, base: f64, from: Point) -> Result<Point, Error> {
+    pub(super) fn fold(&self, first: usize, step: u64, base: f64, from: Point) -> Result<Point, Error> {
         (first..self.schedulers.len()).try_fold(from, |from, index| {
             let point = self.member(index, |member| member.follow(step, base, from.lr))?;
             Ok(Point { momentum: point.momentum.or(from.momentum), ..point })
@@ -93,49 +96,17 @@ impl ChainedScheduler {
     }
 
     /// The base rate times all factors.
-    fn product(&self, step: u64, base: f64) -> Result<Point, Error> {
+    pub(super) fn product(&self, step: u64, base: f64) -> Result<Point, Error> {
         (0..self.schedulers.len()).try_fold(Point::rate(base), |from, index| {
             let point = self.member(index, |member| member.at(step, base))?;
-            let lr = if base == 0.0 { 0.0 } else { from.lr * (point.lr / base) };
-            Ok(Point { lr, momentum: point.momentum.or(from.momentum) })
+            let lr = if base == 0.0 { 0.0 } else { times(from.lr, point.lr / base) };
+            Point { lr, momentum: point.momentum.or(from.momentum) }.finite(step)
         })
     }
 
-    /// The step `step` of the recursion that begins at `from`.
-    fn recursion(&self, from: u64, step: u64, base: f64) -> Result<Point, Error> {
-        let known = self.seen.before(step, base).filter(|(known, _)| *known >= from);
-        let (mut next, mut point) = match (known, from) {
-            (Some((known, point)), _) => (known + 1, point),
-            (None, 0) => (0, Point::rate(base)),
-            (None, _) => (from, self.product(from - 1, base)?),
-        };
-        while next <= step {
-            point = self.fold(0, next, base, point)?;
-            next += 1;
-        }
-        self.seen.keep(step, base, point);
-        Ok(point)
-    }
-}
-
-impl Seen {
-    fn before(&self, step: u64, base: f64) -> Option<(u64, Point)> {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = seen.iter().find(|(known, ..)| known.to_bits() == base.to_bits());
-        of.map(|(_, known, point)| (*known, *point)).filter(|(known, _)| *known <= step)
-    }
-
-    fn keep(&self, step: u64, base: f64, point: Point) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.retain(|(known, ..)| known.to_bits() != base.to_bits());
-        seen.insert(0, (base, step, point));
-        seen.truncate(BASES);
-    }
-}
-
-impl std::fmt::Debug for Seen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Seen")
+    /// The courses of all members.
+    pub(super) fn courses(&self, step: u64) -> Vec<Course> {
+        self.schedulers.iter().map(|member| member.course(step)).collect()
     }
 }
 
@@ -151,7 +122,7 @@ impl Schedule for ChainedScheduler {
             return self.fold(setter + 1, step, base, Point { momentum, ..set });
         }
         match self.link() {
-            Link::Moves { from } if step >= from => self.recursion(from, step, base),
+            Link::Moves { from } if step >= from => recursion(self, from, step, base),
             _ => self.product(step, base),
         }
     }
@@ -161,11 +132,11 @@ impl Schedule for ChainedScheduler {
     }
 
     fn to_json(&self) -> Option<Value> {
-        Some(config::write("ChainedScheduler", &Form { schedulers: nested::write(&self.schedulers)? }))
+        nested::write("ChainedScheduler", &self.schedulers).map(Value::Object)
     }
 
     fn identity(&self) -> Value {
-        config::write("ChainedScheduler", &Form { schedulers: nested::identities(&self.schedulers) })
+        nested::identity("ChainedScheduler", &self.schedulers).into()
     }
 
     fn link(&self) -> Link {
@@ -178,5 +149,23 @@ impl Schedule for ChainedScheduler {
 
     fn follow(&self, step: u64, base: f64, lr: f64) -> Result<Point, Error> {
         self.fold(0, step, base, Point::rate(lr))
+    }
+
+    fn course(&self, step: u64) -> Course {
+        Course::of_all(step, &self.courses(step))
+    }
+
+    fn ratio(&self, from: u64, to: u64, base: f64) -> Result<f64, Error> {
+        let courses = self.courses(from);
+        let moved = mover(&courses).and_then(Result::ok);
+        (0..self.schedulers.len()).try_fold(1.0, |ratio, index| match moved {
+            // Those that do not move its floor keep the rate over the whole course.
+            Some(mover) if mover != index => Ok(ratio),
+            _ => Ok(ratio * self.member(index, |member| member.ratio(from, to, base))?),
+        })
+    }
+
+    fn levels(&self) -> usize {
+        self.levels
     }
 }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Link, Point, Schedule, at_least_one};
+use super::{Course, Link, Point, Schedule, at_least_one, rate_at};
 use crate::config;
 use crate::error::{Error, closed};
 
@@ -36,7 +36,7 @@ impl Default for ConstantLR {
 
 impl Schedule for ConstantLR {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        Ok(Point::rate(if step < self.total_iters { base * self.factor } else { base }))
+        rate_at(step, if step < self.total_iters { base * self.factor } else { base })
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -50,5 +50,10 @@ impl Schedule for ConstantLR {
 
     fn link(&self) -> Link {
         Link::Scales
+    }
+
+    fn course(&self, step: u64) -> Course {
+        let last = if step < self.total_iters { self.total_iters - 1 } else { u64::MAX };
+        Course::product(last, last)
     }
 }

@@ -1,8 +1,10 @@
+use std::f64::consts::PI;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::link::scaled;
-use super::{Link, Point, Schedule, at_least_one, half_wave};
+use super::link::ratio;
+use super::{Course, Link, Point, Schedule, at_least_one, rate_at, times};
 use crate::config;
 use crate::error::{Error, at_least};
 
@@ -48,15 +50,44 @@ impl CosineAnnealingLR {
         Self { t_max, eta_min: 0.0, clamp: false }
     }
 
+    /// The angle of a step, which is half of a turn after `T_max`.
+    fn angle(&self, step: u64) -> f64 {
+        if step < EXACT {
+            return PI * step as f64 / self.t_max as f64;
+        }
+        let turn = 2 * u128::from(self.t_max);
+        PI * (u128::from(step) % turn) as f64 / self.t_max as f64
+    }
+
+    /// Half a wave, rounded as PyTorch's `1 + cos(pi * k / T_max)` is.
     fn wave(&self, step: u64) -> f64 {
-        half_wave(step as f64 / self.t_max as f64)
+        match self.t_max < EXACT {
+            true => (1.0 + self.angle(step).cos()) / 2.0,
+            false => (self.angle(step) / 2.0).cos().powi(2),
+        }
+    }
+
+    /// Whether the wave is at its lowest.
+    fn is_low(&self, step: u64) -> bool {
+        self.lowest(step) == Some(step)
+    }
+
+    /// The latest step up to this one at which it is at its lowest.
+    fn lowest(&self, step: u64) -> Option<u64> {
+        let turn = self.t_max.max(1).saturating_mul(2);
+        step.checked_sub(self.t_max).map(|since| step - since % turn)
     }
 }
 
+/// Below this numbers of steps are computed with as PyTorch computes, to round as it rounds; above it, where that would
+/// leave few digits, with more care.
+const EXACT: u64 = 1 << 24;
+
 impl Schedule for CosineAnnealingLR {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        let step = if self.clamp { step.min(self.t_max) } else { step };
-        Ok(Point::rate(self.eta_min + (base - self.eta_min) * self.wave(step)))
+        at_least_one("T_max", self.t_max)?;
+        let now = if self.clamp { step.min(self.t_max) } else { step };
+        rate_at(step, self.eta_min + (base - self.eta_min) * self.wave(now))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -82,14 +113,50 @@ impl Schedule for CosineAnnealingLR {
     fn follow(&self, step: u64, base: f64, lr: f64) -> Result<Point, Error> {
         let Some(before) = step.checked_sub(1) else { return Ok(Point::rate(lr)) };
         if self.clamp {
-            return scaled(&|step| self.at(step, base), step, base, lr);
+            return rate_at(step, times(lr, self.ratio(before, step, base)?));
         }
         at_least_one("T_max", self.t_max)?;
-        let turns =
-            before >= self.t_max && (before - self.t_max).is_multiple_of(self.t_max.saturating_mul(2));
-        Ok(Point::rate(match turns {
-            true => lr + (base - self.eta_min) * self.wave(step),
-            false => self.wave(step) / self.wave(before) * (lr - self.eta_min) + self.eta_min,
-        }))
+        let lr = match (self.is_low(before), self.is_low(step)) {
+            (true, _) => {
+                let angle = PI / self.t_max as f64;
+                let rise = match self.t_max < EXACT {
+                    true => (1.0 - angle.cos()) / 2.0,
+                    false => (angle / 2.0).sin().powi(2),
+                };
+                lr + (base - self.eta_min) * rise
+            }
+            (false, true) => self.eta_min,
+            (false, false) => self.wave(step) / self.wave(before) * (lr - self.eta_min) + self.eta_min,
+        };
+        rate_at(step, lr)
+    }
+
+    fn course(&self, step: u64) -> Course {
+        if self.clamp {
+            return Course::until_end(step, self.t_max).smooth_before(self.t_max);
+        }
+        let reset = self.lowest(step);
+        let next = match reset {
+            Some(lowest) => lowest.saturating_add(self.t_max.saturating_mul(2)),
+            None => self.t_max,
+        };
+        // The rate turns at its lowest, so that what follows is another course.
+        let last = if self.is_low(step) { step } else { next.saturating_sub(1) };
+        Course { reset, floor: self.eta_min, until: last, steady: step, smooth: last }
+    }
+
+    fn ratio(&self, from: u64, to: u64, base: f64) -> Result<f64, Error> {
+        if self.clamp {
+            return ratio(self.at(from, base)?.lr, self.at(to, base)?.lr, to);
+        }
+        let half = |step: u64| (self.angle(step) / 2.0).cos();
+        Ok((half(to) / half(from)).powi(2))
+    }
+
+    fn fall(&self, step: u64) -> f64 {
+        let Some(before) = step.checked_sub(1) else { return 0.0 };
+        let half_step = PI / 2.0 / self.t_max as f64;
+        let middle = self.angle(before) + half_step;
+        middle.sin() * half_step.sin() / (self.angle(before) / 2.0).cos().powi(2)
     }
 }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Link, Point, Schedule, at_least_one, half_wave};
+use super::{Course, Link, Point, Schedule, at_least_one, half_wave, rate_at};
 use crate::config;
 use crate::error::{Error, at_least, closed};
 
@@ -47,16 +47,17 @@ impl CosineDecay {
 
 impl Schedule for CosineDecay {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        let (peak, step) = match self.warmup_target {
+        at_least_one("decay_steps", self.decay_steps)?;
+        let (peak, since) = match self.warmup_target {
             Some(target) if step < self.warmup_steps => {
                 let part = step as f64 / self.warmup_steps as f64;
-                return Ok(Point::rate(base + (target - base) * part));
+                return rate_at(step, base + (target - base) * part);
             }
             Some(target) => (target, step - self.warmup_steps),
             None => (base, step),
         };
-        let wave = half_wave(step.min(self.decay_steps) as f64 / self.decay_steps as f64);
-        Ok(Point::rate(peak * ((1.0 - self.alpha) * wave + self.alpha)))
+        let wave = half_wave(since.min(self.decay_steps) as f64 / self.decay_steps as f64);
+        rate_at(step, peak * ((1.0 - self.alpha) * wave + self.alpha))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -75,5 +76,16 @@ impl Schedule for CosineDecay {
 
     fn link(&self) -> Link {
         Link::Scales
+    }
+
+    fn course(&self, step: u64) -> Course {
+        let warm = if self.warmup_target.is_some() { self.warmup_steps } else { 0 };
+        match step < warm {
+            true => Course::product(step, warm),
+            false => {
+                let end = warm.saturating_add(self.decay_steps);
+                Course::until_end(step, end).smooth_before(end)
+            }
+        }
     }
 }

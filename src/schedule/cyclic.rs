@@ -89,9 +89,10 @@ impl Schedule for CyclicLR {
     fn at(&self, step: u64, _base: f64) -> Result<Point, Error> {
         self.check_lengths()?;
         let (up, down) = (self.step_size_up, self.step_size_down.unwrap_or(self.step_size_up));
-        let length = up.saturating_add(down);
-        let (cycle, place) = (step / length, step % length);
-        let height = match place <= up {
+        // Two lengths may be more than 64 bits hold.
+        let (length, now) = (u128::from(up) + u128::from(down), u128::from(step));
+        let (cycle, place) = (now / length, now % length);
+        let height = match place <= u128::from(up) {
             true => place as f64 / up as f64,
             false => (length - place) as f64 / down as f64,
         };
@@ -102,10 +103,11 @@ impl Schedule for CyclicLR {
                 CyclicMode::ExpRange => self.gamma.powf(step as f64),
             };
         let momentum = self.max_momentum - (self.max_momentum - self.base_momentum) * height;
-        Ok(Point {
+        Point {
             lr: self.base_lr + (self.max_lr - self.base_lr) * height,
             momentum: self.cycle_momentum.then_some(momentum),
-        })
+        }
+        .finite(step)
     }
 
     fn check(&self) -> Result<(), Error> {

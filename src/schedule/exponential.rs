@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Link, Point, Schedule, at_least_one};
+use super::{Course, Link, Point, Schedule, at_least_one, rate_at, times};
 use crate::config;
 use crate::error::{Error, above, at_least};
 
@@ -34,7 +34,7 @@ impl ExponentialLR {
 
 impl Schedule for ExponentialLR {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        Ok(Point::rate(base * self.gamma.powf(step as f64)))
+        rate_at(step, times(base, self.gamma.powf(step as f64)))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -47,6 +47,14 @@ impl Schedule for ExponentialLR {
 
     fn link(&self) -> Link {
         Link::Scales
+    }
+
+    fn course(&self, step: u64) -> Course {
+        Course::product(if self.gamma == 1.0 { u64::MAX } else { step }, u64::MAX)
+    }
+
+    fn ratio(&self, from: u64, to: u64, _base: f64) -> Result<f64, Error> {
+        Ok(self.gamma.powf((to - from) as f64))
     }
 }
 
@@ -87,8 +95,9 @@ impl ExponentialDecay {
 
 impl Schedule for ExponentialDecay {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        let times = periods(step, self.decay_steps, self.staircase);
-        Ok(Point::rate(base * self.decay_rate.powf(times)))
+        at_least_one("decay_steps", self.decay_steps)?;
+        let periods = periods(step, self.decay_steps, self.staircase);
+        rate_at(step, times(base, self.decay_rate.powf(periods)))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -102,6 +111,19 @@ impl Schedule for ExponentialDecay {
 
     fn link(&self) -> Link {
         Link::Scales
+    }
+
+    fn course(&self, step: u64) -> Course {
+        of_periods(step, self.decay_steps, self.staircase)
+    }
+
+    fn ratio(&self, from: u64, to: u64, _base: f64) -> Result<f64, Error> {
+        let length = self.decay_steps.max(1);
+        let periods = match self.staircase {
+            true => (to / length - from / length) as f64,
+            false => periods(to - from, length, false),
+        };
+        Ok(self.decay_rate.powf(periods))
     }
 }
 
@@ -149,13 +171,19 @@ impl ExponentialDecayLR {
 
 impl Schedule for ExponentialDecayLR {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        let step = step.saturating_sub(self.transition_begin);
-        let lr = base * self.decay_rate.powf(periods(step, self.decay_steps, self.staircase));
-        Ok(Point::rate(match self.end_value {
-            Some(end) if self.decay_rate < 1.0 => lr.max(end),
-            Some(end) => lr.min(end),
-            None => lr,
-        }))
+        at_least_one("decay_steps", self.decay_steps)?;
+        let since = step.saturating_sub(self.transition_begin);
+        let lr = times(base, self.decay_rate.powf(periods(since, self.decay_steps, self.staircase)));
+        // Neither bound may stand in for a rate that is no number.
+        let bound = self.end_value.filter(|_| !lr.is_nan());
+        rate_at(
+            step,
+            match bound {
+                Some(end) if self.decay_rate < 1.0 => lr.max(end),
+                Some(end) => lr.min(end),
+                None => lr,
+            },
+        )
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -171,10 +199,28 @@ impl Schedule for ExponentialDecayLR {
     fn link(&self) -> Link {
         Link::Scales
     }
+
+    fn course(&self, step: u64) -> Course {
+        let begin = self.transition_begin;
+        match (step < begin, self.end_value) {
+            (true, _) => Course::product(begin, begin),
+            // Where the end comes is no round step.
+            (false, Some(_)) => Course::product(step, step),
+            (false, None) => of_periods(step - begin, self.decay_steps, self.staircase).within(begin, None),
+        }
+    }
 }
 
-/// How often `length` steps fit into `step`, in whole if `staircase`.
+/// How often `length` steps, at least 1, fit into `step`, in whole if `staircase`.
 pub(super) fn periods(step: u64, length: u64, staircase: bool) -> f64 {
-    let periods = step as f64 / length as f64;
-    if staircase { periods.floor() } else { periods }
+    if staircase { (step / length) as f64 } else { step as f64 / length as f64 }
+}
+
+/// The course of what is a function of [`periods`].
+pub(super) fn of_periods(step: u64, length: u64, staircase: bool) -> Course {
+    if !staircase {
+        return Course::product(step, u64::MAX);
+    }
+    let last = (step / length.max(1)).saturating_add(1).saturating_mul(length).saturating_sub(1);
+    Course::product(last.max(step), last.max(step))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Interval, Link, Point, Schedule};
+use super::{Course, Interval, Link, Point, Schedule};
 use crate::error::Error;
 
 impl<S: Schedule + ?Sized> Schedule for Box<S> {
@@ -32,6 +32,26 @@ impl<S: Schedule + ?Sized> Schedule for Box<S> {
 
     fn follow(&self, step: u64, base: f64, lr: f64) -> Result<Point, Error> {
         (**self).follow(step, base, lr)
+    }
+
+    fn course(&self, step: u64) -> Course {
+        (**self).course(step)
+    }
+
+    fn ratio(&self, from: u64, to: u64, base: f64) -> Result<f64, Error> {
+        (**self).ratio(from, to, base)
+    }
+
+    fn fall(&self, step: u64) -> f64 {
+        (**self).fall(step)
+    }
+
+    fn goes_on(&self) -> bool {
+        (**self).goes_on()
+    }
+
+    fn levels(&self) -> usize {
+        (**self).levels()
     }
 
     fn takes_metric(&self) -> bool {
@@ -78,6 +98,26 @@ impl<S: Schedule + ?Sized> Schedule for &S {
 
     fn follow(&self, step: u64, base: f64, lr: f64) -> Result<Point, Error> {
         (**self).follow(step, base, lr)
+    }
+
+    fn course(&self, step: u64) -> Course {
+        (**self).course(step)
+    }
+
+    fn ratio(&self, from: u64, to: u64, base: f64) -> Result<f64, Error> {
+        (**self).ratio(from, to, base)
+    }
+
+    fn fall(&self, step: u64) -> f64 {
+        (**self).fall(step)
+    }
+
+    fn goes_on(&self) -> bool {
+        (**self).goes_on()
+    }
+
+    fn levels(&self) -> usize {
+        (**self).levels()
     }
 
     fn takes_metric(&self) -> bool {

@@ -1,7 +1,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Link, Point, Schedule};
+use super::{Course, Link, Point, Schedule};
 use crate::error::Error;
 
 /// What the steps of a schedule count.
@@ -34,9 +34,9 @@ pub enum Interval {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PerEpoch<S>(pub S);
 
-/// Takes the field `interval` of the schedule called `name`.
-pub(super) fn take(name: &str, fields: &mut Map<String, Value>) -> Result<Interval, Error> {
-    let given = fields.remove("interval").map(Interval::deserialize).transpose();
+/// The field `interval` of the schedule called `name`.
+pub(super) fn of(name: &str, fields: &Map<String, Value>) -> Result<Interval, Error> {
+    let given = fields.get("interval").map(Interval::deserialize).transpose();
     let refuse = |reason| Error::Config { what: format!("schedule {name}"), reason };
     Ok(given.map_err(|e| refuse(format!("interval: {e}")))?.unwrap_or_default())
 }
@@ -76,6 +76,26 @@ impl<S: Schedule> Schedule for PerEpoch<S> {
 
     fn follow(&self, epoch: u64, base: f64, lr: f64) -> Result<Point, Error> {
         self.0.follow(epoch, base, lr)
+    }
+
+    fn course(&self, step: u64) -> Course {
+        self.0.course(step)
+    }
+
+    fn ratio(&self, from: u64, to: u64, base: f64) -> Result<f64, Error> {
+        self.0.ratio(from, to, base)
+    }
+
+    fn fall(&self, step: u64) -> f64 {
+        self.0.fall(step)
+    }
+
+    fn goes_on(&self) -> bool {
+        self.0.goes_on()
+    }
+
+    fn levels(&self) -> usize {
+        self.0.levels()
     }
 
     fn takes_metric(&self) -> bool {

@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::exponential::periods;
-use super::{Link, Point, Schedule, at_least_one};
+use super::exponential::{of_periods, periods};
+use super::{Course, Link, Point, Schedule, at_least_one, rate_at};
 use crate::config;
 use crate::error::{Error, at_least};
 
@@ -42,8 +42,9 @@ impl InverseTimeDecay {
 
 impl Schedule for InverseTimeDecay {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        let times = periods(step, self.decay_steps, self.staircase);
-        Ok(Point::rate(base / (1.0 + self.decay_rate * times)))
+        at_least_one("decay_steps", self.decay_steps)?;
+        let periods = periods(step, self.decay_steps, self.staircase);
+        rate_at(step, base / (1.0 + self.decay_rate * periods))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -57,5 +58,9 @@ impl Schedule for InverseTimeDecay {
 
     fn link(&self) -> Link {
         Link::Scales
+    }
+
+    fn course(&self, step: u64) -> Course {
+        of_periods(step, self.decay_steps, self.staircase)
     }
 }

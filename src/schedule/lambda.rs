@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::{Point, Schedule};
+use super::{Point, Schedule, rate_at};
 use crate::error::Error;
 
 /// The base rate times a function of the step.
@@ -40,7 +40,7 @@ impl<F: Fn(u64) -> f64 + Send + Sync> LambdaLR<F> {
 
 impl<F: Fn(u64) -> f64 + Send + Sync> Schedule for LambdaLR<F> {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        finite(base * (self.factor)(step), step)
+        rate_at(step, base * (self.factor)(step))
     }
 
     fn identity(&self) -> Value {
@@ -98,7 +98,7 @@ pub fn from_fn<F: Fn(u64, f64) -> f64 + Send + Sync>(rate: F) -> FromFn<F> {
 
 impl<F: Fn(u64, f64) -> f64 + Send + Sync> Schedule for FromFn<F> {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        finite((self.rate)(step, base), step)
+        rate_at(step, (self.rate)(step, base))
     }
 
     fn identity(&self) -> Value {
@@ -112,19 +112,13 @@ impl<F> fmt::Debug for FromFn<F> {
     }
 }
 
-fn debug(f: &mut fmt::Formatter<'_>, kind: &str, name: Option<&str>) -> fmt::Result {
+/// A schedule that is a closure, with its name if it has one.
+pub(super) fn debug(f: &mut fmt::Formatter<'_>, kind: &str, name: Option<&str>) -> fmt::Result {
     let mut shown = f.debug_struct(kind);
     if let Some(name) = name {
         shown.field("name", &name);
     }
     shown.finish_non_exhaustive()
-}
-
-fn finite(lr: f64, step: u64) -> Result<Point, Error> {
-    if lr.is_finite() {
-        return Ok(Point::rate(lr));
-    }
-    Err(Error::constant(format!("learning rate at step {step}"), "finite", lr))
 }
 
 #[cfg(test)]

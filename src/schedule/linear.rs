@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Link, Point, Schedule, at_least_one};
+use super::{Course, Link, Point, Schedule, at_least_one, rate_at};
 use crate::config;
 use crate::error::{Error, closed};
 
@@ -39,8 +39,9 @@ impl Default for LinearLR {
 
 impl Schedule for LinearLR {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
+        at_least_one("total_iters", self.total_iters)?;
         let done = step.min(self.total_iters) as f64 / self.total_iters as f64;
-        Ok(Point::rate(base * (self.start_factor + (self.end_factor - self.start_factor) * done)))
+        rate_at(step, base * (self.start_factor + (self.end_factor - self.start_factor) * done))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -57,5 +58,9 @@ impl Schedule for LinearLR {
 
     fn link(&self) -> Link {
         Link::Scales
+    }
+
+    fn course(&self, step: u64) -> Course {
+        Course::until_end(step, self.total_iters)
     }
 }

@@ -1,4 +1,3 @@
-use super::Point;
 use crate::error::Error;
 
 /// How a schedule acts on a rate that other schedules move as well, in a
@@ -17,23 +16,15 @@ pub enum Link {
     },
 }
 
-/// The rate `lr` times what multiplies the schedule's own from the step before to `step`.
-pub(super) fn scaled(
-    at: &dyn Fn(u64) -> Result<Point, Error>,
-    step: u64,
-    base: f64,
-    lr: f64,
-) -> Result<Point, Error> {
-    let now = at(step)?;
-    let before = if step == 0 { base } else { at(step - 1)?.lr };
-    let lr = match (before == 0.0, now.lr == 0.0) {
-        (false, _) => lr * (now.lr / before),
-        (true, true) => lr,
+/// What multiplies a rate of `before` to give that of `now`, at `step`.
+pub(super) fn ratio(before: f64, now: f64, step: u64) -> Result<f64, Error> {
+    match (before == 0.0, now == 0.0) {
+        (false, _) => Ok(now / before),
+        (true, true) => Ok(1.0),
         (true, false) => {
             let what = format!("schedule ChainedScheduler at step {step}");
             let reason = "the rate was 0, and no factor makes it rise again".into();
-            return Err(Error::Config { what, reason });
+            Err(Error::Config { what, reason })
         }
-    };
-    Ok(Point { lr, ..now })
+    }
 }

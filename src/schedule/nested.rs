@@ -1,38 +1,73 @@
 //! Schedules inside a schedule: read from JSON, checked, and with errors that say where they stand.
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
 
-use super::{Interval, Schedule, unchecked};
+use super::{Interval, MOST_LEVELS, Schedule, unchecked};
 use crate::config;
 use crate::error::Error;
 
 pub(super) type Members = Vec<Box<dyn Schedule>>;
 
-/// Reads the list `schedulers` of the schedule called `outer`.
-pub(super) fn read(outer: &str, list: &[Value]) -> Result<Members, Error> {
+/// In the place of a list of schedules, which [`read`] reads where it lies: a copy at each level would take the square of
+/// what the whole takes.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed(#[expect(dead_code, reason = "only that it is a list")] Vec<IgnoredAny>);
+
+/// Reads the list `schedulers` of the schedule called `outer`, which has been found to be one.
+pub(super) fn read(outer: &str, fields: &Map<String, Value>) -> Result<Members, Error> {
     let one = |json| -> Result<_, Error> {
-        let (name, fields) = config::named("schedule", json)?;
+        let (name, fields) = config::parts("schedule", json)?;
         if fields.contains_key("interval") {
             let (what, reason) = (format!("schedule {name}"), format!("interval belongs to {outer}"));
             return Err(Error::Config { what, reason });
         }
-        unchecked(&name, &fields)
+        unchecked(name, fields)
     };
-    list.iter().enumerate().map(|(index, json)| one(json).map_err(|error| within(error, index))).collect()
+    let list = fields.get("schedulers").and_then(Value::as_array).into_iter().flatten();
+    list.enumerate().map(|(index, json)| one(json).map_err(|error| within(error, index))).collect()
 }
 
-/// What [`read`] makes the members of; `None` if one of them has no JSON form.
-pub(super) fn write(members: &Members) -> Option<Vec<Value>> {
-    members.iter().map(|member| member.to_json()).collect()
+/// What [`read`] makes the members of, in the object of the schedule called `outer`; `None` if one of them has no JSON
+/// form.
+pub(super) fn write(outer: &str, members: &Members) -> Option<Map<String, Value>> {
+    let schedulers = members.iter().map(|member| member.to_json()).collect::<Option<Vec<_>>>()?;
+    Some(Map::from_iter([("name".into(), outer.into()), ("schedulers".into(), schedulers.into())]))
 }
 
-/// What a checkpoint knows the members by.
-pub(super) fn identities(members: &Members) -> Vec<Value> {
-    members.iter().map(|member| member.identity()).collect()
+/// Schedules one in another in a JSON object, whatever else it is.
+pub(super) fn levels_of(json: &Value) -> usize {
+    let (mut deepest, mut open) = (1, vec![(json, 1)]);
+    while let Some((json, level)) = open.pop() {
+        deepest = deepest.max(level);
+        let members = json.get("schedulers").and_then(Value::as_array).into_iter().flatten();
+        open.extend(members.map(|member| (member, level + 1)));
+    }
+    deepest
+}
+
+/// One more than in the deepest of the members.
+pub(super) fn levels(members: &Members) -> usize {
+    members.iter().map(|member| member.levels()).max().unwrap_or(0).saturating_add(1)
+}
+
+pub(super) fn check_levels(levels: usize) -> Result<(), Error> {
+    if levels <= MOST_LEVELS {
+        return Ok(());
+    }
+    Err(Error::constant("schedulers", format!("at most {MOST_LEVELS} deep in each other"), levels))
+}
+
+/// What a checkpoint knows the members by, in the object of the schedule called `outer`.
+pub(super) fn identity(outer: &str, members: &Members) -> Map<String, Value> {
+    let schedulers: Vec<Value> = members.iter().map(|member| member.identity()).collect();
+    Map::from_iter([("name".into(), outer.into()), ("schedulers".into(), schedulers.into())])
 }
 
 /// Refuses an empty list, what its members refuse, and those that only the outermost schedule can be.
 pub(super) fn check(outer: &str, members: &Members) -> Result<(), Error> {
+    check_levels(levels(members))?;
     if members.is_empty() {
         return Err(Error::constant("schedulers", "a list of at least one schedule", "[]"));
     }

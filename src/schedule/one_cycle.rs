@@ -174,14 +174,15 @@ impl Schedule for OneCycleLR {
                 step,
             ));
         }
-        let step = step as f64;
+        let now = step as f64;
         let phases = self.phases(total);
-        let index = phases.iter().position(|phase| step <= phase.end).unwrap_or(phases.len() - 1);
+        let index = phases.iter().position(|phase| now <= phase.end).unwrap_or(phases.len() - 1);
         let start = if index == 0 { 0.0 } else { phases[index - 1].end };
         let phase = &phases[index];
-        let part = if phase.end == start { 1.0 } else { (step - start) / (phase.end - start) };
+        let part = if phase.end == start { 1.0 } else { (now - start) / (phase.end - start) };
         let between = |ends| self.anneal_strategy.between(ends, part);
-        Ok(Point { lr: between(phase.lr), momentum: self.cycle_momentum.then(|| between(phase.momentum)) })
+        Point { lr: between(phase.lr), momentum: self.cycle_momentum.then(|| between(phase.momentum)) }
+            .finite(step)
     }
 
     fn check(&self) -> Result<(), Error> {

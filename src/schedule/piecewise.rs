@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Point, Schedule, rising};
+use super::{Point, Schedule, rate_at, rising};
 use crate::config;
 use crate::error::{Error, at_least};
 
@@ -39,6 +39,7 @@ impl Schedule for PiecewiseConstantSchedule {
     fn at(&self, step: u64, _base: f64) -> Result<Point, Error> {
         value(
             "PiecewiseConstantSchedule",
+            step,
             &self.values,
             self.boundaries.partition_point(|boundary| *boundary <= step),
         )
@@ -87,6 +88,7 @@ impl Schedule for PiecewiseConstantDecay {
     fn at(&self, step: u64, _base: f64) -> Result<Point, Error> {
         value(
             "PiecewiseConstantDecay",
+            step,
             &self.values,
             self.boundaries.partition_point(|boundary| *boundary < step),
         )
@@ -101,11 +103,11 @@ impl Schedule for PiecewiseConstantDecay {
     }
 }
 
-fn value(name: &str, values: &[f64], index: usize) -> Result<Point, Error> {
+fn value(name: &str, step: u64, values: &[f64], index: usize) -> Result<Point, Error> {
     // Only one that was not checked lacks a value.
     let missing =
         || Error::Config { what: format!("schedule {name}"), reason: format!("no values[{index}]") };
-    values.get(index).copied().map(Point::rate).ok_or_else(missing)
+    rate_at(step, *values.get(index).ok_or_else(missing)?)
 }
 
 fn check(name: &str, boundaries: &[u64], values: &[f64]) -> Result<(), Error> {

@@ -1,9 +1,9 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
-use super::{Point, Schedule};
+use super::{Point, Schedule, rate_at};
 use crate::config;
-use crate::error::{Error, at_least, half_open};
+use crate::error::{Error, at_least, countable, half_open};
 
 /// A lower rate whenever a metric has stopped getting better.
 ///
@@ -151,7 +151,17 @@ impl Default for ReduceLROnPlateau {
     }
 }
 
+/// Reductions that are made one after the other, as PyTorch does. Of more, which only a factor near 1 takes, most are one
+/// power.
+const ONE_BY_ONE: u64 = 4096;
+
 impl ReduceLROnPlateau {
+    /// The rate after one more reduction.
+    fn reduced(&self, lr: f64) -> f64 {
+        let next = (lr * self.factor).max(self.min_lr);
+        if lr - next > self.eps { next } else { lr }
+    }
+
     fn is_better(&self, metric: f64) -> bool {
         let (best, threshold) = (self.state.best.0.unwrap_or(self.mode.worst()), self.threshold);
         match (self.mode, self.threshold_mode) {
@@ -165,18 +175,26 @@ impl ReduceLROnPlateau {
 
 impl Schedule for ReduceLROnPlateau {
     /// The rate after the metrics so far, at any step.
-    fn at(&self, _step: u64, base: f64) -> Result<Point, Error> {
+    fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
         let mut lr = base;
-        for _ in 0..self.state.num_reductions {
-            let next = (lr * self.factor).max(self.min_lr);
-            if lr - next > self.eps {
-                lr = next;
-            } else {
-                // Nothing changes any more.
-                break;
-            }
+        let mut left = self.state.num_reductions;
+        for _ in 0..left.min(ONE_BY_ONE) {
+            lr = self.reduced(lr);
         }
-        Ok(Point::rate(lr))
+        left = left.saturating_sub(ONE_BY_ONE);
+        if left > ONE_BY_ONE && self.reduced(lr) != lr {
+            // Nearly all of those that count, at once.
+            let times = |ratio: f64| ratio.ln() / self.factor.ln();
+            let floor = times(self.min_lr / lr).min(times(self.eps / (lr * (1.0 - self.factor))));
+            let jump = ((left as f64).min(floor) - 2.0).max(0.0).floor();
+            lr *= self.factor.powf(jump);
+            let rest = left as f64 - jump;
+            left = (0..=ONE_BY_ONE).find(|rounds| *rounds as f64 >= rest).unwrap_or(ONE_BY_ONE);
+        }
+        for _ in 0..left.min(ONE_BY_ONE) {
+            lr = self.reduced(lr);
+        }
+        rate_at(step, lr)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -203,19 +221,19 @@ impl Schedule for ReduceLROnPlateau {
         }
         let better = self.is_better(metric);
         let state = &mut self.state;
-        state.last_epoch += 1;
+        state.last_epoch = state.last_epoch.saturating_add(1);
         if better {
             state.best = Best(Some(metric));
             state.num_bad_epochs = 0;
         } else {
-            state.num_bad_epochs += 1;
+            state.num_bad_epochs = state.num_bad_epochs.saturating_add(1);
         }
         if state.cooldown_counter > 0 {
             state.cooldown_counter -= 1;
             state.num_bad_epochs = 0;
         }
         if state.num_bad_epochs > self.patience {
-            state.num_reductions += 1;
+            state.num_reductions = state.num_reductions.saturating_add(1);
             state.cooldown_counter = self.cooldown;
             state.num_bad_epochs = 0;
         }
@@ -228,7 +246,17 @@ impl Schedule for ReduceLROnPlateau {
 
     fn load_state(&mut self, state: &Value) -> Result<(), Error> {
         let refuse = |e: serde_json::Error| Error::StateDict(format!("ReduceLROnPlateau: {e}"));
-        self.state = PlateauState::deserialize(state).map_err(refuse)?;
+        let state = PlateauState::deserialize(state).map_err(refuse)?;
+        for (name, count) in [
+            ("cooldown_counter", state.cooldown_counter),
+            ("last_epoch", state.last_epoch),
+            ("num_bad_epochs", state.num_bad_epochs),
+            ("num_reductions", state.num_reductions),
+        ] {
+            countable(name, count)
+                .map_err(|error| Error::StateDict(format!("ReduceLROnPlateau: {error}")))?;
+        }
+        self.state = state;
         Ok(())
     }
 }
@@ -282,6 +310,36 @@ mod tests {
     }
 
     #[test]
+    fn many_reductions_are_one_power() {
+        let of = |factor, min_lr, eps, num_reductions| ReduceLROnPlateau {
+            factor,
+            min_lr,
+            eps,
+            state: PlateauState { num_reductions, ..Default::default() },
+            ..Default::default()
+        };
+        let one_by_one = |schedule: &ReduceLROnPlateau| {
+            (0..schedule.state.num_reductions).fold(0.5, |lr, _| schedule.reduced(lr))
+        };
+        for (factor, min_lr, eps) in [
+            (0.99999, 0.0, 0.0),
+            (0.99999, 0.3, 0.0),
+            (0.99999, 0.0, 1e-6),
+            (0.9999, 1e-3, 1e-9),
+            (0.5, 0.0, 0.0),
+        ] {
+            for count in [4095, 4096, 4097, 8192, 8193, 8194, 8200, 50_000, 400_000] {
+                let schedule = of(factor, min_lr, eps, count);
+                let (got, want) = (schedule.at(0, 0.5).unwrap().lr, one_by_one(&schedule));
+                assert!((got - want).abs() <= 2e-11 * want, "{factor} {min_lr} {eps} {count}: {got} {want}");
+            }
+        }
+        let near = of(1.0 - f64::EPSILON, 0.0, 0.0, u64::MAX);
+        let got = near.at(0, 1.0).unwrap().lr;
+        assert!((0.0..1e-300).contains(&got), "{got}");
+    }
+
+    #[test]
     fn a_metric_that_is_no_number_changes_nothing_and_infinity_is_no_better() {
         let mut schedule = ReduceLROnPlateau { patience: 0, ..Default::default() };
         schedule.observe(2.0).unwrap();
@@ -304,6 +362,10 @@ mod tests {
             first.observe(metric).unwrap();
         }
         let before = first.clone();
+        let mut late = first.state().unwrap();
+        late["last_epoch"] = u64::MAX.into();
+        let said = "state dict: ReduceLROnPlateau: last_epoch must be at most 9223372036854775807, got 18446744073709551615";
+        assert_eq!(first.load_state(&late).unwrap_err().to_string(), said);
         for (state, said) in [
             (json!({"best": 1}), "state dict: ReduceLROnPlateau: missing field `cooldown_counter`"),
             (

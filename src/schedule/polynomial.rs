@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Link, Point, Schedule, at_least_one};
+use super::{Course, Link, Point, Schedule, at_least_one, rate_at};
 use crate::config;
 use crate::error::{Error, at_least};
 
@@ -35,8 +35,9 @@ impl Default for PolynomialLR {
 
 impl Schedule for PolynomialLR {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
+        at_least_one("total_iters", self.total_iters)?;
         let left = 1.0 - step.min(self.total_iters) as f64 / self.total_iters as f64;
-        Ok(Point::rate(base * left.powf(self.power)))
+        rate_at(step, base * left.powf(self.power))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -50,6 +51,11 @@ impl Schedule for PolynomialLR {
 
     fn link(&self) -> Link {
         Link::Scales
+    }
+
+    fn course(&self, step: u64) -> Course {
+        // Not smooth up to the end: there the ratio is 0.
+        Course::until_end(step, self.total_iters).smooth_before(self.total_iters)
     }
 }
 
@@ -108,7 +114,7 @@ impl Schedule for PolynomialDecay {
         let length = self.decay_steps as f64 * cycles as f64;
         let left = 1.0 - (step as f64).min(length) / length;
         let end = self.end_learning_rate;
-        Ok(Point::rate((base - end) * left.powf(self.power) + end))
+        rate_at(step, (base - end) * left.powf(self.power) + end)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -123,5 +129,16 @@ impl Schedule for PolynomialDecay {
 
     fn link(&self) -> Link {
         Link::Scales
+    }
+
+    fn course(&self, step: u64) -> Course {
+        let end = self.decay_steps;
+        match self.cycle {
+            true => {
+                let end = step.div_ceil(end.max(1)).max(1).saturating_mul(end);
+                Course::product(step, end.saturating_sub(1).max(step))
+            }
+            false => Course::until_end(step, end).smooth_before(end),
+        }
     }
 }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Link, Point, Schedule, at_least_one, half_wave};
+use super::{Course, Link, Point, Schedule, at_least_one, half_wave, rate_at, times};
 use crate::config;
 use crate::error::{Error, at_least, closed};
 
@@ -49,16 +49,17 @@ impl CosineAnnealingWarmRestarts {
 impl Schedule for CosineAnnealingWarmRestarts {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
         at_least_one("T_0", self.t_0)?;
-        let (mut since, mut length) = (step, self.t_0);
+        // A wave that has begun is longer than 64 bits hold at most once.
+        let (mut since, mut length) = (u128::from(step), u128::from(self.t_0));
         if self.t_mult < 2 {
             since %= length;
         }
         while since >= length {
             since -= length;
-            length = length.saturating_mul(self.t_mult);
+            length *= u128::from(self.t_mult);
         }
         let wave = half_wave(since as f64 / length as f64);
-        Ok(Point::rate(self.eta_min + (base - self.eta_min) * wave))
+        rate_at(step, self.eta_min + (base - self.eta_min) * wave)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -125,27 +126,39 @@ impl CosineDecayRestarts {
 
     /// The wave at `step`, from 0, and the part of it that has passed.
     fn wave(&self, step: u64) -> (f64, f64) {
-        let passed = step as f64 / self.first_decay_steps as f64;
-        let growth = self.t_mul - 1.0;
+        let length = self.first_decay_steps;
+        let (passed, growth) = (step as f64 / length as f64, self.t_mul - 1.0);
         if growth <= 0.0 {
-            return (passed.floor(), passed.fract());
+            return ((step / length) as f64, (step % length) as f64 / length as f64);
+        }
+        if self.t_mul >= passed {
+            // There is no third wave yet, and powers of such a number are none.
+            return if step < length {
+                (0.0, passed)
+            } else {
+                (1.0, (step - length) as f64 / length as f64 / self.t_mul)
+            };
         }
         // In lengths of the first wave.
         let start = |wave: f64| (self.t_mul.powf(wave) - 1.0) / growth;
         let reached = passed * (1.0 + HAIR);
         let mut wave = ((growth * passed).ln_1p() / self.t_mul.ln()).round();
-        while wave > 0.0 && start(wave) > reached {
-            wave -= 1.0;
+        // One wave too many at most, but where a wave is a rounding error of so many.
+        for _ in 0..2 {
+            if wave > 0.0 && start(wave) > reached {
+                wave -= 1.0;
+            }
         }
-        (wave, ((passed - start(wave)) / self.t_mul.powf(wave)).max(0.0))
+        (wave, ((passed - start(wave)) / self.t_mul.powf(wave)).clamp(0.0, 1.0))
     }
 }
 
 impl Schedule for CosineDecayRestarts {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
+        at_least_one("first_decay_steps", self.first_decay_steps)?;
         let (wave, part) = self.wave(step);
-        let height = (1.0 - self.alpha) * self.m_mul.powf(wave);
-        Ok(Point::rate(base * (height * half_wave(part) + self.alpha)))
+        let height = times(1.0 - self.alpha, self.m_mul.powf(wave));
+        rate_at(step, times(base, times(half_wave(part), height) + self.alpha))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -161,5 +174,10 @@ impl Schedule for CosineDecayRestarts {
 
     fn link(&self) -> Link {
         Link::Scales
+    }
+
+    fn course(&self, step: u64) -> Course {
+        // A restart is no round step where `t_mul` is not whole.
+        Course::product(step, step)
     }
 }

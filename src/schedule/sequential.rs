@@ -1,8 +1,8 @@
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::nested::{self, Members, within};
-use super::{Link, Point, Schedule};
+use super::nested::{self, Listed, Members, within};
+use super::{Course, Link, OUTER, Point, Schedule};
 use crate::config;
 use crate::error::Error;
 
@@ -12,9 +12,13 @@ use crate::error::Error;
 /// whose milestone is that of the next one has no turn. The momentum stays where the last schedule that
 /// cycled it left it.
 ///
-/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.SequentialLR`. Differs: a milestone of 0 passes over the
-/// first schedule, where PyTorch takes it for one step. As in PyTorch, a schedule that follows a metric is
-/// refused.
+/// [`SWALR`](super::SWALR) and [`MultiplicativeLR`](super::MultiplicativeLR) begin with the rate that they find at their
+/// milestone instead of the base rate.
+///
+/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.SequentialLR`; as there, a milestone of 0 passes over the first schedule,
+/// and one that follows a metric is refused. Differs: PyTorch begins one step late where the first schedule is a
+/// `ChainedScheduler` or a `SequentialLR`, and cannot begin with a `ChainedScheduler` at a milestone; and a `OneCycleLR`
+/// among the schedules overwrites every base rate there, so that those before and after it start from its first rate.
 ///
 /// ```
 /// use gradus::schedule::{ConstantLR, ExponentialLR, Schedule, SequentialLR};
@@ -28,18 +32,20 @@ use crate::error::Error;
 pub struct SequentialLR {
     schedulers: Members,
     milestones: Vec<u64>,
+    levels: usize,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
-    schedulers: Vec<Value>,
+    #[serde(rename = "schedulers")]
+    _schedulers: Listed,
     milestones: Vec<u64>,
 }
 
-pub(super) fn read(name: &str, fields: &Map<String, Value>) -> Result<Box<dyn Schedule>, Error> {
-    let form: Form = config::read("schedule", name, fields)?;
-    Ok(Box::new(SequentialLR::of(nested::read(name, &form.schedulers)?, form.milestones)))
+pub(super) fn read(name: &'static str, fields: &Map<String, Value>) -> Result<Box<dyn Schedule>, Error> {
+    let form: Form = config::read_without("schedule", name, fields, OUTER)?;
+    Ok(Box::new(SequentialLR::of(nested::read(name, fields)?, form.milestones)))
 }
 
 impl SequentialLR {
@@ -54,13 +60,13 @@ impl SequentialLR {
     pub fn then(mut self, milestone: u64, next: impl Schedule + 'static) -> Self {
         self.schedulers.push(Box::new(next));
         self.milestones.push(milestone);
-        self
+        Self::of(self.schedulers, self.milestones)
     }
 
     /// A sequence of a list of schedules, and of milestones between them in rising order.
     #[must_use]
     pub fn of(schedulers: Vec<Box<dyn Schedule>>, milestones: Vec<u64>) -> Self {
-        Self { schedulers, milestones }
+        Self { levels: nested::levels(&schedulers), schedulers, milestones }
     }
 
     /// The schedule whose turn it is at `step`, and the steps since its milestone.
@@ -89,12 +95,36 @@ impl SequentialLR {
         for index in (0..index).rev() {
             let turns = self.milestones[index].saturating_sub(self.start(index));
             let Some(last) = turns.checked_sub(1) else { continue };
-            let point = self.member(index)?.at(last, base).map_err(|error| within(error, index))?;
+            let member = self.member(index)?;
+            if member.goes_on() {
+                // It needs the rates before it, and cycles no momentum.
+                continue;
+            }
+            let point = member.at(last, base).map_err(|error| within(error, index))?;
             if point.momentum.is_some() {
                 return Ok(point.momentum);
             }
         }
         Ok(None)
+    }
+
+    /// The rate from which a schedule starts at its milestone.
+    fn base_of(&self, index: usize, base: f64) -> Result<f64, Error> {
+        let mut found = self.before(index);
+        let mut last = Vec::new();
+        while let Some(step) = found {
+            last.push(step);
+            found = self.before(self.turn(step).0);
+        }
+        last.into_iter().rev().try_fold(base, |base, step| {
+            let (index, since) = self.turn(step);
+            Ok(self.member(index)?.at(since, base).map_err(|error| within(error, index))?.lr)
+        })
+    }
+
+    /// The step whose rate a schedule goes on from, if it does not start from the base rate.
+    fn before(&self, index: usize) -> Option<u64> {
+        self.start(index).checked_sub(1).filter(|_| self.member(index).is_ok_and(|member| member.goes_on()))
     }
 
     fn with_momentum(&self, index: usize, base: f64, point: Result<Point, Error>) -> Result<Point, Error> {
@@ -109,7 +139,8 @@ impl SequentialLR {
 impl Schedule for SequentialLR {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
         let (index, since) = self.turn(step);
-        self.with_momentum(index, base, self.member(index)?.at(since, base))
+        let own = self.base_of(index, base)?;
+        self.with_momentum(index, base, self.member(index)?.at(since, own))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -125,25 +156,63 @@ impl Schedule for SequentialLR {
     }
 
     fn to_json(&self) -> Option<Value> {
-        let schedulers = nested::write(&self.schedulers)?;
-        Some(config::write("SequentialLR", &Form { schedulers, milestones: self.milestones.clone() }))
+        let mut json = nested::write("SequentialLR", &self.schedulers)?;
+        json.insert("milestones".into(), self.milestones.clone().into());
+        Some(Value::Object(json))
     }
 
     fn identity(&self) -> Value {
-        let (schedulers, milestones) = (nested::identities(&self.schedulers), self.milestones.clone());
-        config::write("SequentialLR", &Form { schedulers, milestones })
+        let mut json = nested::identity("SequentialLR", &self.schedulers);
+        json.insert("milestones".into(), self.milestones.clone().into());
+        json.into()
     }
 
     fn link(&self) -> Link {
         Link::Moves { from: 0 }
     }
 
-    /// Each turn begins with the base rate, whatever the others did.
+    /// Each turn begins with the base rate, whatever the others did, unless it goes on from theirs.
     fn follow(&self, step: u64, base: f64, lr: f64) -> Result<Point, Error> {
         let (index, since) = self.turn(step);
-        if since == 0 {
+        let member = self.member(index)?;
+        if since == 0 && (step == 0 || !member.goes_on()) {
             return self.at(step, base);
         }
-        self.with_momentum(index, base, self.member(index)?.follow(since, base, lr))
+        self.with_momentum(index, base, member.follow(since, base, lr))
+    }
+
+    fn course(&self, step: u64) -> Course {
+        let (index, since) = self.turn(step);
+        let Ok(member) = self.member(index) else { return Course::unknown(step) };
+        let course = member.course(since).within(self.start(index), self.milestones.get(index).copied());
+        let (mut reset, mut index) = (course.reset, index);
+        while reset.is_none() {
+            let start = self.start(index);
+            let Some(before) = self.before(index) else {
+                reset = Some(start);
+                break;
+            };
+            let since;
+            (index, since) = self.turn(before);
+            let course =
+                self.member(index).map(|member| member.course(since).within(self.start(index), None));
+            reset = course.ok().and_then(|course| course.reset);
+        }
+        Course { reset, ..course }
+    }
+
+    fn ratio(&self, from: u64, to: u64, base: f64) -> Result<f64, Error> {
+        let (index, since) = self.turn(from);
+        let (start, member) = (from - since, self.member(index)?);
+        member.ratio(since, to - start, base).map_err(|error| within(error, index))
+    }
+
+    fn fall(&self, step: u64) -> f64 {
+        let (index, since) = self.turn(step);
+        self.member(index).map_or(f64::NAN, |member| member.fall(since))
+    }
+
+    fn levels(&self) -> usize {
+        self.levels
     }
 }

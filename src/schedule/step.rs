@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Link, Point, Schedule, at_least_one, rising};
+use super::exponential::of_periods;
+use super::{Course, Link, Point, Schedule, at_least_one, rate_at, rising, times};
 use crate::config;
 use crate::error::{Error, at_least};
 
@@ -43,7 +44,7 @@ impl StepLR {
 impl Schedule for StepLR {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
         at_least_one("step_size", self.step_size)?;
-        Ok(Point::rate(base * self.gamma.powf((step / self.step_size) as f64)))
+        rate_at(step, times(base, self.gamma.powf((step / self.step_size) as f64)))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -57,6 +58,18 @@ impl Schedule for StepLR {
 
     fn link(&self) -> Link {
         Link::Scales
+    }
+
+    fn course(&self, step: u64) -> Course {
+        let last = of_periods(step, self.step_size, true).steady;
+        // A drop at each step is no drop but a curve.
+        let smooth = if self.step_size == 1 { u64::MAX } else { last };
+        Course::product(if self.gamma == 1.0 { u64::MAX } else { last }, smooth)
+    }
+
+    fn ratio(&self, from: u64, to: u64, _base: f64) -> Result<f64, Error> {
+        let length = self.step_size.max(1);
+        Ok(self.gamma.powf((to / length - from / length) as f64))
     }
 }
 
@@ -91,12 +104,16 @@ impl MultiStepLR {
     pub fn new(milestones: impl Into<Vec<u64>>) -> Self {
         Self { milestones: milestones.into(), gamma: gamma() }
     }
+
+    /// Milestones up to a step.
+    fn passed(&self, step: u64) -> usize {
+        self.milestones.partition_point(|milestone| *milestone <= step)
+    }
 }
 
 impl Schedule for MultiStepLR {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
-        let passed = self.milestones.partition_point(|milestone| *milestone <= step);
-        Ok(Point::rate(base * self.gamma.powf(passed as f64)))
+        rate_at(step, times(base, self.gamma.powf(self.passed(step) as f64)))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -110,5 +127,14 @@ impl Schedule for MultiStepLR {
 
     fn link(&self) -> Link {
         Link::Scales
+    }
+
+    fn course(&self, step: u64) -> Course {
+        let last = self.milestones.get(self.passed(step)).map_or(u64::MAX, |milestone| milestone - 1);
+        Course::product(last, last)
+    }
+
+    fn ratio(&self, from: u64, to: u64, _base: f64) -> Result<f64, Error> {
+        Ok(self.gamma.powf((self.passed(to) - self.passed(from)) as f64))
     }
 }

@@ -1,17 +1,16 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Link, Point, Schedule, at_least_one, half_wave};
+use super::{Course, Link, Point, Schedule, at_least_one, half_wave, rate_at};
 use crate::config;
 use crate::error::{Error, at_least};
 
 /// A straight line up to the base rate.
 ///
 /// `lr(k) = s + (b - s) * min(k / n, 1)` with the base rate `b`, the step `k`, `s` = `warmup_start_lr` and `n` =
-/// `warmup_epochs`.
+/// `warmup_epochs`; without a warm-up, which is `n` = 0, it is `b` at once.
 ///
-/// Source: braintools 0.3, `braintools.optim.WarmupScheduler`. Differs: `warmup_epochs` of 0 and a negative
-/// `warmup_start_lr` are refused.
+/// Source: braintools 0.3, `braintools.optim.WarmupScheduler`. Differs: a negative `warmup_start_lr` is refused.
 ///
 /// ```
 /// use gradus::schedule::{Schedule, WarmupScheduler};
@@ -22,7 +21,7 @@ use crate::error::{Error, at_least};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WarmupScheduler {
-    /// Updates to the base rate, whatever the name says, at least 1. Default 5.
+    /// Updates to the base rate, whatever the name says; 0 for no warm-up. Default 5.
     pub warmup_epochs: u64,
     /// The first rate, at least 0; with 0 the first update changes nothing. Default 0.
     pub warmup_start_lr: f64,
@@ -37,12 +36,13 @@ impl Default for WarmupScheduler {
 impl Schedule for WarmupScheduler {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
         let start = self.warmup_start_lr;
-        let part = step.min(self.warmup_epochs) as f64 / self.warmup_epochs as f64;
-        Ok(Point::rate(start + (base - start) * part))
+        if step >= self.warmup_epochs {
+            return rate_at(step, base);
+        }
+        rate_at(step, start + (base - start) * (step as f64 / self.warmup_epochs as f64))
     }
 
     fn check(&self) -> Result<(), Error> {
-        at_least_one("warmup_epochs", self.warmup_epochs)?;
         at_least("warmup_start_lr", self.warmup_start_lr, 0.0)
     }
 
@@ -52,6 +52,10 @@ impl Schedule for WarmupScheduler {
 
     fn link(&self) -> Link {
         Link::Scales
+    }
+
+    fn course(&self, step: u64) -> Course {
+        Course::until_end(step, self.warmup_epochs)
     }
 }
 
@@ -93,10 +97,10 @@ impl Schedule for WarmupCosineSchedule {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
         let start = self.warmup_start_lr;
         if step < self.warmup_steps {
-            return Ok(Point::rate(start + (base - start) * (step as f64 / self.warmup_steps as f64)));
+            return rate_at(step, start + (base - start) * (step as f64 / self.warmup_steps as f64));
         }
         let wave = half_wave(after_warmup(step, self.warmup_steps, self.total_steps));
-        Ok(Point::rate(self.eta_min + (base - self.eta_min) * wave))
+        rate_at(step, self.eta_min + (base - self.eta_min) * wave)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -111,6 +115,15 @@ impl Schedule for WarmupCosineSchedule {
 
     fn link(&self) -> Link {
         Link::Scales
+    }
+
+    fn course(&self, step: u64) -> Course {
+        let (warm, end) = (self.warmup_steps, self.total_steps);
+        if step < warm {
+            Course::product(step, warm)
+        } else {
+            Course::until_end(step, end).smooth_before(end)
+        }
     }
 }
 
@@ -148,9 +161,9 @@ impl WarmupLinearDecay {
 impl Schedule for WarmupLinearDecay {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
         if step < self.warmup_steps {
-            return Ok(Point::rate(base * ((step + 1) as f64 / self.warmup_steps as f64)));
+            return rate_at(step, base * ((step + 1) as f64 / self.warmup_steps as f64));
         }
-        Ok(Point::rate(base * (1.0 - after_warmup(step, self.warmup_steps, self.total_steps))))
+        rate_at(step, base * (1.0 - after_warmup(step, self.warmup_steps, self.total_steps)))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -164,6 +177,15 @@ impl Schedule for WarmupLinearDecay {
     fn link(&self) -> Link {
         Link::Scales
     }
+
+    fn course(&self, step: u64) -> Course {
+        let (warm, end) = (self.warmup_steps, self.total_steps);
+        if step < warm {
+            Course::product(step, warm - 1)
+        } else {
+            Course::until_end(step, end).smooth_before(end)
+        }
+    }
 }
 
 /// The part of the way from the end of the warm-up to that of the run, at most 1.
@@ -171,7 +193,8 @@ fn after_warmup(step: u64, warmup: u64, total: u64) -> f64 {
     if step >= total {
         return 1.0;
     }
-    (step - warmup) as f64 / (total - warmup) as f64
+    // A warm-up that is not shorter was not checked.
+    step.saturating_sub(warmup) as f64 / total.saturating_sub(warmup).max(1) as f64
 }
 
 fn check_lengths(warmup: u64, total: u64) -> Result<(), Error> {

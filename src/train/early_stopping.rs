@@ -193,8 +193,8 @@ impl EarlyStopping {
         let anew = better && self.baseline.is_none_or(|baseline| self.beats(metric, baseline));
         let state = &mut self.state;
         let epoch = state.epochs;
-        state.epochs += 1;
-        state.wait = if anew { 0 } else { state.wait + 1 };
+        state.epochs = state.epochs.saturating_add(1);
+        state.wait = if anew { 0 } else { state.wait.saturating_add(1) };
         if better {
             state.best = Best(Some(metric));
             state.best_epoch = Some(epoch);

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Trainer;
 use super::checkpoint::{Checkpoint, GateState, Tensor};
 use crate::Error;
+use crate::error::countable;
 use crate::layout::Span;
 use crate::optim::AnyRule;
 use crate::params::GateValues;
@@ -56,6 +57,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// [`Error::File`] with the checkpoint's file if it is of another model, optimizer or schedule; then
     /// nothing was changed. [`Error::DeviceLost`].
     pub fn load_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        countable("step", checkpoint.step).map_err(|error| checkpoint.refuse(error.to_string()))?;
         self.check_model(checkpoint)?;
         self.check_schedule(checkpoint)?;
         if checkpoint.gate.is_some() != self.optimizer.transforms().may_skip() {

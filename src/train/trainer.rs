@@ -106,6 +106,9 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.plan(key)?;
         let of = self.batches_a_step();
         let updates = self.taken + 1 == of;
+        let number = self.steps.checked_mul(of).and_then(|before| before.checked_add(self.taken));
+        let most = || Error::constant("step", format!("at most {}", u64::MAX / of), self.steps);
+        let number = number.ok_or_else(most)?;
         if let (Some(schedule), true) = (&self.schedule, updates) {
             let step = match (schedule.interval(), self.steps_per_epoch) {
                 (Interval::Epoch, Some(steps)) => self.steps / steps,
@@ -122,7 +125,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         let mut recorder = Recorder::new(&self.gpu, &mut encoder);
         self.staging.turn();
         plan.stage(data, 0, &mut self.staging, &mut recorder)?;
-        plan.set_step(self.seed, self.steps * of + self.taken);
+        plan.set_step(self.seed, number);
         plan.record(&mut recorder)?;
         let ticket = match updates {
             true => Some(self.optimizer.record_into(&mut recorder, &mut self.params)?),

@@ -57,7 +57,7 @@ struct Rosenbrock {
     x0: Vec<f64>,
 }
 
-/// `expr` says how the run was made.
+/// `function` is one of the above, or `minus_` one, which is it negated. `expr` says how the run was made.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
@@ -103,11 +103,11 @@ fn check(gpu: &Gpu, functions: &Functions, body: Map<String, Value>) -> Result<(
     let case: Case = serde_json::from_value(Value::Object(body))?;
     let missing = || format!("lbfgs.json: no `{}`", case.function);
     match case.function.as_str() {
-        "quadratic" => {
+        "quadratic" | "minus_quadratic" => {
             let quadratic = functions.quadratic.as_ref().with_context(missing)?;
             follow(gpu, &case, &quadratic.x0, &|x| quadratic.at(x))
         }
-        "rosenbrock" => {
+        "rosenbrock" | "minus_rosenbrock" => {
             let Rosenbrock { x0 } = functions.rosenbrock.as_ref().with_context(missing)?;
             follow(gpu, &case, x0, &rosenbrock)
         }
@@ -119,6 +119,11 @@ fn follow(gpu: &Gpu, case: &Case, x0: &[f64], function: Function<'_>) -> Result<
     let options = LBFGS::from_json(&case.optimizer)?;
     let mut params = ParamStore::builder().tensor("x", [x0.len()], &narrow(x0)).build(gpu)?;
     let mut optimizer = options.clone().build(&params)?;
+    let sign = if case.function.starts_with("minus_") { -1.0 } else { 1.0 };
+    let function = |x: &[f64]| {
+        let (value, gradient) = function(x);
+        (sign * value, gradient.into_iter().map(|slope| sign * slope).collect::<Vec<_>>())
+    };
     let point = |params: &ParamStore| -> Result<Vec<f64>, Error> {
         Ok(params.read("x")?.into_iter().map(f64::from).collect())
     };

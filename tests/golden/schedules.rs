@@ -133,7 +133,10 @@ mod tests {
                 json!({"schedule": step, "base_lr": [1, 2], "lr": [1], "lr_groups": [[1]]}),
                 Some("1 groups, but 2 base rates"),
             ),
-            (json!({"schedule": step, "lr": [1]}), Some("lr at step 0: got NaN, expected 1.0")),
+            (
+                json!({"schedule": step, "lr": [1]}),
+                Some("step 0: learning rate at step 0 must be finite, got NaN"),
+            ),
             (
                 json!({"schedule": step, "base_lr": 1, "lr": [1], "momentum": [0.9]}),
                 Some("the schedule gives no momentum"),

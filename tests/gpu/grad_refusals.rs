@@ -165,6 +165,22 @@ fn table() -> Vec<(Transforms, &'static str)> {
             "grad_scaler.backoff_factor must be below 1, got 1",
         ),
         (
+            scaler(GradScaler { growth_factor: 1e39, ..defaults() }),
+            "grad_scaler.growth_factor must be finite and above 1 in 32 bits, got 1000000000000000000000000000000000000000",
+        ),
+        (
+            scaler(GradScaler { growth_factor: 1.0 + 1e-12, ..defaults() }),
+            "grad_scaler.growth_factor must be finite and above 1 in 32 bits, got 1.000000000001",
+        ),
+        (
+            scaler(GradScaler { backoff_factor: 1.0 - 1e-12, ..defaults() }),
+            "grad_scaler.backoff_factor must be at least 2^-126 and below 1 in 32 bits, got 0.999999999999",
+        ),
+        (
+            scaler(GradScaler { backoff_factor: 1e-40, ..defaults() }),
+            "grad_scaler.backoff_factor must be at least 2^-126 and below 1 in 32 bits, got 0.0000000000000000000000000000000000000001",
+        ),
+        (
             scaler(GradScaler { growth_interval: 0, ..defaults() }),
             "grad_scaler.growth_interval must be at least 1, got 0",
         ),

@@ -318,6 +318,61 @@ fn a_state_dict_goes_on_bit_for_bit() {
     }
 }
 
+/// The closure negated.
+fn hill(params: &mut ParamStore) -> Result<f64, Error> {
+    let (value, gradient) = rosenbrock(&read_all(params));
+    params.write_grads(&gradient.iter().map(|slope| -slope).collect::<Vec<_>>())?;
+    Ok(-value)
+}
+
+#[test]
+fn the_maximum_of_a_hill_is_the_minimum_of_the_valley_bit_for_bit() {
+    let Some(gpu) = gpu() else { return };
+    for down in [LBFGS { lr: 0.1, history_size: 5, max_iter: 3, ..LBFGS::default() }, wolfe()] {
+        let up = LBFGS { maximize: true, ..down.clone() };
+        let (mut low, mut high) = (valley(&gpu, 700), valley(&gpu, 700));
+        let (mut descent, mut ascent) = (down.build(&low).unwrap(), up.clone().build(&high).unwrap());
+        for turn in 0..8 {
+            let (want, got) =
+                (descent.step(&mut low, closure).unwrap(), ascent.step(&mut high, hill).unwrap());
+            assert_eq!((got.loss, got.last_loss), (-want.loss, -want.last_loss), "{up:?}, step {turn}");
+            assert_eq!((got.stop, got.evaluations), (want.stop, want.evaluations), "{up:?}, step {turn}");
+            assert_eq!(bits(&read_all(&low)), bits(&read_all(&high)), "{up:?}, step {turn}");
+            // The state is that of the negated problem, as torch's.
+            let (want, got) =
+                (descent.read_state_dict(&low).unwrap(), ascent.read_state_dict(&high).unwrap());
+            assert_eq!(got.state, want.state, "{up:?}, step {turn}");
+            assert_eq!(got.param_groups[0].options["maximize"], json!(true));
+            // Into another one, which goes on in its stead.
+            ascent = LBFGS::default().build(&high).unwrap();
+            ascent.load_state_dict(&high, &got).unwrap();
+            assert_eq!(ascent.options(), &up);
+        }
+    }
+}
+
+#[test]
+fn a_hill_that_is_not_finite_is_told_as_the_closure_gave_it() {
+    let Some(gpu) = gpu() else { return };
+    let mut params = valley(&gpu, 30);
+    let mut optimizer = LBFGS { maximize: true, ..wolfe() }.build(&params).unwrap();
+    let said = "LBFGS: the loss is inf: lower the learning rate";
+    let error = optimizer.step(&mut params, |params| hill(params).map(|_| f64::INFINITY)).unwrap_err();
+    assert!(error.to_string().starts_with(said), "{error}");
+    let start = bits(&read_all(&params));
+    let mut calls = 0;
+    let error = optimizer
+        .step(&mut params, |params| {
+            calls += 1;
+            hill(params).map(|value| if calls == 2 { f64::INFINITY } else { value })
+        })
+        .unwrap_err();
+    assert!(error.to_string().starts_with(said), "{error}");
+    assert_eq!(bits(&read_all(&params)), start);
+    let step = optimizer.step(&mut params, hill).unwrap();
+    assert!(step.last_loss > step.loss, "{step:?}");
+}
+
 #[test]
 fn a_state_of_torch_alone_goes_on_nearly_the_same() {
     let Some(gpu) = gpu() else { return };
@@ -347,7 +402,7 @@ fn a_state_of_another_kind_is_refused_and_changes_nothing() {
     assert!(optimizer.remembered() > 0);
     let good = optimizer.read_state_dict(&params).unwrap();
     type Change = fn(&mut LbfgsState);
-    let rows: [(Change, &str); 11] = [
+    let rows: [(Change, &str); 13] = [
         (|dict| dict.optimizer = "SGD".into(), "it is of SGD, this optimizer is LBFGS"),
         (|dict| dict.param_groups.truncate(1), "it has the groups [\"a\"], expected [\"a\", \"b\"]"),
         (|dict| dict.param_groups[1].params[0] = "three".into(), "has the tensors [\"three\"]"),
@@ -361,6 +416,11 @@ fn a_state_of_another_kind_is_refused_and_changes_nothing() {
         (|dict| of(dict).old_dirs.clear(), "old_dirs has 0 vectors, old_stps"),
         (|dict| of(dict).prev_loss = None, "come together"),
         (|dict| of(dict).ro[0] = f64::NAN, "is not finite"),
+        (
+            |dict| of(dict).func_evals = 1 << 63,
+            "func_evals must be at most 9223372036854775807, got 9223372036854775808",
+        ),
+        (|dict| of(dict).n_iter = u64::MAX, "n_iter must be at most 9223372036854775807"),
         (|dict| of(dict).frozen.push("three".into()), "unknown tensor \"three\""),
     ];
     for (change, message) in rows {

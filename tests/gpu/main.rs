@@ -59,6 +59,7 @@ mod replay;
 mod resident;
 mod rules;
 mod schedules;
+mod sizes;
 mod softmax;
 mod state;
 mod tensor_family;

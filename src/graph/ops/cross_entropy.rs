@@ -83,7 +83,12 @@ impl CrossEntropy {
             return Err(Error::Length { what, expected: classes, got: weight.len() });
         }
         let mut weights = weight.iter().enumerate();
-        weights.try_for_each(|(at, w)| at_least(&format!("{layer}: weight[{at}]"), f64::from(*w), 0.0))
+        weights.try_for_each(|(at, w)| at_least(&format!("{layer}: weight[{at}]"), f64::from(*w), 0.0))?;
+        let sum: f64 = weight.iter().copied().map(f64::from).sum();
+        if sum > f64::from(f32::MAX) {
+            return Err(Error::constant(format!("{layer}: the sum of weight"), "finite in 32 bits", sum));
+        }
+        Ok(())
     }
 
     /// The weights of all classes, in whole `vec4`s.

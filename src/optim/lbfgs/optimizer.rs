@@ -64,7 +64,7 @@ impl LbfgsOptimizer {
             Some(LineSearch::Zoom) => 1,
             Some(LineSearch::Backtracking) | None => 0,
         };
-        Vectors::new(params, kept, options.history_size)
+        Vectors::new(params, kept, options.history_size, options.sign())
     }
 
     /// The options.

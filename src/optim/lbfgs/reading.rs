@@ -78,6 +78,15 @@ impl Reading {
         }
     }
 
+    /// Those of the gradient times `sign`, and so of its changes.
+    pub(super) fn times(mut self, sign: f64) -> Self {
+        [&mut self.gd, &mut self.bd, &mut self.yd].into_iter().for_each(|product| *product *= sign);
+        for With { sg, sy, yd, .. } in &mut self.pairs {
+            [sg, sy, yd].into_iter().for_each(|product| *product *= sign);
+        }
+        self
+    }
+
     /// Refuses what no step can be taken from. Products with the direction count where it was gone along.
     pub(super) fn check(&self, loss: f64, moved: bool) -> Result<(), Error> {
         if !loss.is_finite() {

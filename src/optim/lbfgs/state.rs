@@ -8,7 +8,7 @@ use super::memory::{Memory, Products};
 use super::optimizer::LbfgsOptimizer;
 use super::vectors::Vectors;
 use crate::config;
-use crate::error::Error;
+use crate::error::{Error, countable};
 use crate::gpu::{Buffer, Gpu};
 use crate::layout::Layout;
 use crate::optim::GroupState;
@@ -55,7 +55,8 @@ pub struct LbfgsTensorState {
     /// How many times the direction the last step was long.
     #[serde(default)]
     pub t: Option<f64>,
-    /// Changes of the gradient over the remembered steps, from the oldest on.
+    /// Changes of the gradient over the remembered steps, from the oldest on; with `maximize` of the negated gradient, as
+    /// the other gradients here.
     #[serde(default)]
     pub old_dirs: Vec<Vec<f32>>,
     /// The remembered steps.
@@ -70,7 +71,7 @@ pub struct LbfgsTensorState {
     /// The gradient where the last step began.
     #[serde(default)]
     pub prev_flat_grad: Option<Vec<f32>>,
-    /// The loss there.
+    /// The loss there; with `maximize` negated.
     #[serde(default)]
     pub prev_loss: Option<f64>,
     /// Not torch's: inner products of the remembered steps and changes, `s·s`, `s·y`, `y·s` and `y·y` of each with each.
@@ -116,13 +117,13 @@ impl LbfgsOptimizer {
         };
         if self.t.is_some() {
             state.d = Some(from.flat(&self.vectors.direction).await?);
-            state.prev_flat_grad = Some(from.flat(&self.vectors.before).await?);
+            state.prev_flat_grad = Some(self.signed(from.flat(&self.vectors.before).await?));
             state.h_diag = Some(self.h_diag);
             state.prev_loss = Some(self.prev_loss);
             let places: Vec<usize> = self.memory.order().collect();
             for &place in &places {
                 state.old_stps.push(from.pair(&self.vectors, place, true).await?);
-                state.old_dirs.push(from.pair(&self.vectors, place, false).await?);
+                state.old_dirs.push(self.signed(from.pair(&self.vectors, place, false).await?));
                 state.ro.push(self.memory.ro(place));
             }
             let row = |&one: &usize| places.iter().map(|&two| self.memory.products(one, two)).collect();
@@ -185,10 +186,11 @@ impl LbfgsOptimizer {
         if state.t.is_some() {
             loaded.memory = memory_of(state);
             let gpu = params.gpu();
-            for (flat, vector) in
-                [(&loaded.vectors.direction, &state.d), (&loaded.vectors.before, &state.prev_flat_grad)]
+            let gradient = loaded.signed(state.prev_flat_grad.clone().unwrap_or_default());
+            let direction = state.d.as_deref().unwrap_or_default();
+            for (flat, dense) in
+                [(&loaded.vectors.direction, direction), (&loaded.vectors.before, &gradient[..])]
             {
-                let dense = vector.as_deref().unwrap_or_default();
                 let parts = parts(layout, dense);
                 flat.write_all(gpu, |index| Some(parts[index]))?;
             }
@@ -196,11 +198,21 @@ impl LbfgsOptimizer {
             for (place, (step, change)) in places.into_iter().zip(state.old_stps.iter().zip(&state.old_dirs))
             {
                 loaded.vectors.reserve(params, place)?;
-                write_pair(gpu, layout, &loaded.vectors, place, [step, change])?;
+                write_pair(gpu, layout, &loaded.vectors, place, [step, &loaded.signed(change.clone())])?;
             }
         }
         *self = loaded;
         Ok(())
+    }
+}
+
+impl LbfgsOptimizer {
+    /// Gradients, or changes of them, as the rule takes them, of those on the device, and back.
+    fn signed(&self, mut vector: Vec<f32>) -> Vec<f32> {
+        if self.options.maximize {
+            vector.iter_mut().for_each(|value| *value = -*value);
+        }
+        vector
     }
 }
 
@@ -348,6 +360,9 @@ fn options_of(layout: &Layout, dict: &LbfgsState) -> Result<LBFGS, Error> {
 }
 
 fn check(state: &LbfgsTensorState, elements: usize, history_size: usize) -> Result<(), Error> {
+    for (name, count) in [("func_evals", state.func_evals), ("n_iter", state.n_iter)] {
+        countable(name, count).map_err(|error| Error::StateDict(error.to_string()))?;
+    }
     let pairs = state.ro.len();
     if pairs > history_size {
         return refuse(format!("ro has {pairs} pairs, history_size is {history_size}"));

@@ -36,7 +36,7 @@ pub enum LbfgsStop {
     Evaluations,
     /// No gradient is above `tolerance_grad`.
     Gradient,
-    /// The loss does not fall along the direction by more than `tolerance_change`.
+    /// The loss does not fall (with `maximize`: rise) along the direction by more than `tolerance_change`.
     Slope,
     /// No parameter changed by more than `tolerance_change`.
     Change,
@@ -112,18 +112,20 @@ impl LbfgsOptimizer {
         C: AsyncFnMut(&mut ParamStore) -> Result<f64, E>,
     {
         self.begin(params)?;
-        let loss = closure(params).await?;
+        let given = closure(params).await?;
+        let sign = self.options.sign();
+        let loss = sign * given;
         let reading = self.vectors.measure(self.memory.places(), blocking).await?;
         let moved = self.t.is_some_and(|t| t != 0.0);
-        if let Err(error) = reading.check(loss, moved) {
+        if let Err(error) = reading.check(given, moved) {
             self.take_back(params)?;
             return Err(error.into());
         }
         self.attempt = None;
         self.func_evals += 1;
         let torchs = self.options.variant == Variant::Torch;
-        let done = |last_loss, evaluations, iterations, stop| {
-            Ok(LbfgsStep { loss, last_loss, evaluations, iterations, stop })
+        let done = |last_loss: f64, evaluations, iterations, stop| {
+            Ok(LbfgsStep { loss: given, last_loss: sign * last_loss, evaluations, iterations, stop })
         };
         let (mut evaluations, mut iterations) = (1, 0);
         if torchs && reading.g_most <= self.options.tolerance_grad {

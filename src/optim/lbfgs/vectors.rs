@@ -37,6 +37,9 @@ pub(super) struct Vectors {
     pub(super) slabs: Vec<Slab>,
     pub(super) pairs_of_slab: usize,
     landing: Landing,
+    /// What the rule takes gradients times, 1 or -1. On the device gradients and their changes are as they came, and
+    /// this goes into their inner products and weights.
+    pub(super) sign: f64,
 }
 
 /// What the next direction is made of.
@@ -51,7 +54,12 @@ pub(super) struct Plan<'a> {
 
 impl Vectors {
     /// For the tensors that are not frozen, `kept` gradients to keep and a history.
-    pub(super) fn new(params: &ParamStore, kept: usize, history_size: usize) -> Result<Self, Error> {
+    pub(super) fn new(
+        params: &ParamStore,
+        kept: usize,
+        history_size: usize,
+        sign: f64,
+    ) -> Result<Self, Error> {
         let (gpu, layout) = (params.gpu(), params.layout());
         let flat = |label: &str| Flat::zeroed(gpu, label, layout);
         let (start, before, direction) = (flat("x_init")?, flat("prev_flat_grad")?, flat("d")?);
@@ -120,6 +128,7 @@ impl Vectors {
             slabs: Vec::new(),
             pairs_of_slab: pairs,
             landing,
+            sign,
         };
         vectors.reserve(params, 0)?;
         Ok(vectors)
@@ -186,7 +195,7 @@ impl Vectors {
         drop(recorder);
         self.gpu.submit(encoder)?;
         let bytes = (PRODUCTS + OF_PAIR * places) * BYTES;
-        Ok(Reading::of(&self.landing.read(&self.gpu, bytes, blocking).await?))
+        Ok(Reading::of(&self.landing.read(&self.gpu, bytes, blocking).await?).times(self.sign))
     }
 
     /// Records that partial sums become products; the uniforms of the levels begin with number `first`.
@@ -221,11 +230,11 @@ impl Vectors {
             if pairs == 0 && index > 0 {
                 break;
             }
-            let of_grad = if index == 0 { plan.direction.of_grad } else { 0.0 };
+            let of_grad = if index == 0 { self.sign * plan.direction.of_grad } else { 0.0 };
             weights.clear();
             weights.extend([f32::from(u8::from(index > 0)), f32_of(pairs as f64), f32_of(of_grad), 0.0]);
-            weights
-                .extend(plan.direction.of_pairs[first..first + pairs].iter().flatten().map(|w| f32_of(*w)));
+            let of_pairs = plan.direction.of_pairs[first..first + pairs].iter();
+            weights.extend(of_pairs.flat_map(|[s, y]| [f32_of(*s), f32_of(self.sign * y)]));
             slab.weights.write(&self.gpu, 0, &weights)?;
             self.write_vector(&mut recorder, &self.kernels.combine, |cut| &slab.windows[cut.window].combine);
         }

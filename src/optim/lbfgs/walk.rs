@@ -50,11 +50,12 @@ where
             self.vectors.walk(self.params, t, slot, None)?;
             self.here = t;
         }
-        let mut loss = (self.closure)(self.params).await?;
+        let given = (self.closure)(self.params).await?;
+        let mut loss = self.vectors.sign * given;
         let reading = self.vectors.measure(self.places, self.blocking).await?;
         self.evaluations += 1;
         let mut slope = reading.gd;
-        if let Err(error) = reading.check(loss, true) {
+        if let Err(error) = reading.check(given, true) {
             if self.strict {
                 return Err(error.into());
             }

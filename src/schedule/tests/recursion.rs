@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::all;
 use crate::schedule::{
-    ChainedScheduler, ConstantLR, CosineAnnealingLR, CosineDecayRestarts, CyclicLR, ExponentialLR, LambdaLR,
-    Link, OneCycleLR, Point, Schedule, SequentialLR, StepLR, WarmupScheduler, from_json,
+    Anneal, ChainedScheduler, ConstantLR, CosineAnnealingLR, CosineDecayRestarts, CyclicLR, ExponentialLR,
+    LambdaLR, Link, MultiplicativeFn, MultiplicativeLR, OneCycleLR, Point, SWALR, Schedule, SequentialLR,
+    StepLR, WarmupScheduler, from_json,
 };
 
 /// A schedule, and what PyTorch's `get_lr` makes of the group's rate at step `k`: `get_lr(k, base, lr)`.
@@ -75,6 +76,31 @@ fn torch(kind: usize, n: u64, x: f64, y: f64) -> (Value, GetLr) {
                 }),
             )
         }
+        8 => {
+            let factors = [x, 1.0, y, 1.0 / x, 1.5 * y];
+            (
+                json!({"name": "MultiplicativeLR", "factors": factors}),
+                Box::new(move |k, _, lr| match k {
+                    1..=5 => lr * factors[usize::try_from(k).unwrap() - 1],
+                    _ => lr,
+                }),
+            )
+        }
+        9 | 10 => {
+            let (n, cos) = (n - 1, kind == 9);
+            let anneal = move |t: f64| if cos { (1.0 - (PI * t).cos()) / 2.0 } else { t };
+            (
+                json!({"name": "SWALR", "swa_lr": x, "anneal_epochs": n,
+                       "anneal_strategy": if cos { "cos" } else { "linear" }}),
+                Box::new(move |k, _, lr| {
+                    let step = if n == 0 { k.max(1) } else { k } as f64;
+                    let of = |step: f64| anneal((step / n.max(1) as f64).clamp(0.0, 1.0));
+                    let (before, now) = (of(step - 1.0), of(step));
+                    let first = if before == 1.0 { x } else { (lr - before * x) / (1.0 - before) };
+                    x * now + first * (1.0 - now)
+                }),
+            )
+        }
         _ => (
             json!({"name": "CosineAnnealingWarmRestarts", "T_0": n, "T_mult": 2, "eta_min": 0.1 * x}),
             Box::new(move |k, base, _| {
@@ -105,7 +131,7 @@ const STEPS: u64 = 80;
 
 proptest! {
     #[test]
-    fn a_schedule_is_torchs_recursion(case in any_torch(0..9), base in 0.001..2.0_f64) {
+    fn a_schedule_is_torchs_recursion(case in any_torch(0..12), base in 0.001..2.0_f64) {
         let (json, get_lr) = torch(case.0, case.1, case.2, case.3);
         let schedule = from_json(&json).unwrap();
         let mut lr = base;
@@ -117,7 +143,7 @@ proptest! {
 
     #[test]
     fn a_chain_is_torchs_recursion(
-        cases in proptest::collection::vec(any_torch(0..9), 1..5),
+        cases in proptest::collection::vec(any_torch(0..12), 1..5),
         base in 0.001..2.0_f64,
     ) {
         let (json, parts): (Vec<_>, Vec<_>) = cases.iter().map(|c| torch(c.0, c.1, c.2, c.3)).unzip();
@@ -133,7 +159,7 @@ proptest! {
     /// PyTorch sets the rate by the closed form at a milestone, and goes on from there.
     #[test]
     fn a_sequence_is_torchs_recursion(
-        cases in proptest::collection::vec(any_torch(0..9), 3),
+        cases in proptest::collection::vec(any_torch(0..12), 3),
         (first, second) in (1..20_u64, 0..30_u64),
         base in 0.001..2.0_f64,
     ) {
@@ -145,7 +171,9 @@ proptest! {
         for step in 0..STEPS {
             let turn = milestones.iter().filter(|milestone| **milestone <= step).count();
             let start = if turn == 0 { 0 } else { milestones[turn - 1] };
-            lr = parts[turn](step - start, base, if step == start { base } else { lr });
+            // Of what has no closed form there, PyTorch takes a step of the recursion at the milestone.
+            let goes_on = (8..=10).contains(&cases[turn].0);
+            lr = parts[turn](step - start, base, if step == start && !goes_on { base } else { lr });
             assert_close(schedule.at(step, base).unwrap().lr, lr, &format!("{json} at {step}"));
         }
     }
@@ -208,6 +236,66 @@ fn the_momentum_of_a_sequence_stays_where_it_was_left() {
     for step in [11, 12, 29, 30, 99] {
         assert_eq!(sequence.at(step, 1.0).unwrap().momentum, left, "step {step}");
     }
+}
+
+#[test]
+fn a_function_of_the_step_multiplies_as_its_table_does() {
+    let factors: Vec<f64> = (1..40).map(|k| 1.0 - 0.01 * k as f64).collect();
+    let table = MultiplicativeLR::new(factors.clone());
+    let function =
+        MultiplicativeFn::new(move |k| factors.get(usize::try_from(k).unwrap() - 1).copied().unwrap_or(1.0));
+    for step in [0, 1, 7, 39, 5, 40, 100, 39] {
+        assert_eq!(function.at(step, 0.3).unwrap(), table.at(step, 0.3).unwrap(), "{step}");
+    }
+    let chain = |schedule: Box<dyn Schedule>| {
+        ChainedScheduler::of(vec![
+            schedule,
+            Box::new(CosineAnnealingLR { eta_min: 0.1, ..CosineAnnealingLR::new(30) }),
+        ])
+    };
+    for step in [0, 1, 29, 31, 60] {
+        let got = chain(Box::new(function.clone())).at(step, 0.3).unwrap().lr;
+        assert_close(got, chain(Box::new(table.clone())).at(step, 0.3).unwrap().lr, &format!("step {step}"));
+    }
+    // Shortly after a step that was asked for, and too long after.
+    let calls = std::sync::atomic::AtomicU64::new(0);
+    let halves = MultiplicativeFn::new(|_| {
+        calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        1.0
+    });
+    assert!(halves.at(1 << 20, 0.5).is_ok() && halves.at(1 << 21, 0.5).is_ok());
+    let said = "schedule MultiplicativeFn at step 3145729: its function would be called for 1048577 steps, at most \
+                1048576 are for one";
+    assert_eq!(halves.at((3 << 20) + 1, 0.5).unwrap_err().to_string(), said);
+    assert!(halves.at(u64::MAX, 0.5).is_err());
+    assert_eq!(calls.into_inner(), 2 << 20);
+    assert_eq!(
+        MultiplicativeFn::new(|_| f64::NAN).at(1, 0.5).unwrap_err().to_string(),
+        "learning rate at step 1 must be finite, got NaN"
+    );
+}
+
+#[test]
+fn an_average_goes_on_from_the_rate_that_it_finds() {
+    let sequence = SequentialLR::new(ConstantLR { factor: 0.5, total_iters: 9 })
+        .then(4, SWALR { anneal_epochs: 2, anneal_strategy: Anneal::Linear, ..SWALR::new(0.1) })
+        .then(5, MultiplicativeLR::new([0.5]))
+        .then(9, StepLR::new(5));
+    let rates: Vec<f64> = (3..10).map(|step| sequence.at(step, 1.0).unwrap().lr).collect();
+    assert_eq!(rates, [0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 1.0]);
+    // At a milestone of 0 there is none.
+    let first = SequentialLR::new(StepLR::new(5)).then(0, SWALR { anneal_epochs: 2, ..SWALR::new(0.1) });
+    assert_eq!([0, 2].map(|step| first.at(step, 1.0).unwrap().lr), [1.0, 0.1]);
+    // Many of them one after the other.
+    let (mut many, mut steps) = (vec![], vec![]);
+    for index in 0..2000_u64 {
+        many.push(Box::new(MultiplicativeLR::new([0.5, 0.5])) as Box<dyn Schedule>);
+        steps.push(2 * index + 2);
+    }
+    many.push(Box::new(StepLR::new(1)));
+    let many = SequentialLR::of(many, steps);
+    assert_eq!(many.at(7, 1.0).unwrap().lr, 0.0625);
+    assert_eq!(many.at(3999, 1.0).unwrap().lr, 0.0);
 }
 
 #[test]

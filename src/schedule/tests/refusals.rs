@@ -6,8 +6,8 @@ use crate::schedule::*;
 
 const KNOWN: &str = "known: ChainedScheduler, ConstantLR, CosineAnnealingLR, CosineAnnealingWarmRestarts, CosineDecay, \
     CosineDecayRestarts, CyclicLR, ExponentialDecay, ExponentialDecayLR, ExponentialLR, InverseTimeDecay, LinearLR, \
-    MultiStepLR, OneCycleLR, PiecewiseConstantDecay, PiecewiseConstantSchedule, PolynomialDecay, PolynomialLR, \
-    ReduceLROnPlateau, SequentialLR, StepLR, WarmupCosineSchedule, WarmupLinearDecay, WarmupScheduler";
+    MultiStepLR, MultiplicativeLR, OneCycleLR, PiecewiseConstantDecay, PiecewiseConstantSchedule, PolynomialDecay, PolynomialLR, \
+    ReduceLROnPlateau, SWALR, SequentialLR, StepLR, WarmupCosineSchedule, WarmupLinearDecay, WarmupScheduler";
 
 #[test]
 fn unknown_names_are_answered_with_the_nearest() {
@@ -203,7 +203,33 @@ fn refusals_say_what_to_write() {
             json!({"name": "WarmupLinearDecay", "warmup_steps": 20, "total_steps": 10}),
             "warmup_steps must be at most total_steps, which is 10, got 20",
         ),
-        (json!({"name": "WarmupScheduler", "warmup_epochs": 0}), "warmup_epochs must be at least 1, got 0"),
+        (
+            json!({"name": "WarmupScheduler", "warmup_epochs": -1}),
+            "schedule WarmupScheduler: warmup_epochs: invalid value: integer `-1`, expected u64",
+        ),
+        (json!({"name": "MultiplicativeLR"}), "schedule MultiplicativeLR: missing field `factors`"),
+        (
+            json!({"name": "MultiplicativeLR", "factors": [1, -0.5]}),
+            "factors[1] must be finite and at least 0, got -0.5",
+        ),
+        (
+            json!({"name": "MultiplicativeLR", "factors": 0.5}),
+            "schedule MultiplicativeLR: factors: invalid type: floating point `0.5`, expected a sequence",
+        ),
+        (
+            json!({"name": "MultiplicativeLR", "lr_lambda": [1]}),
+            "unknown field of MultiplicativeLR \"lr_lambda\"; known: factors",
+        ),
+        (json!({"name": "SWALR"}), "schedule SWALR: missing field `swa_lr`"),
+        (json!({"name": "SWALR", "swa_lr": -1}), "swa_lr must be finite and at least 0, got -1"),
+        (
+            json!({"name": "SWALR", "swa_lr": 1, "anneal_epochs": -1}),
+            "schedule SWALR: anneal_epochs: invalid value: integer `-1`, expected u64",
+        ),
+        (
+            json!({"name": "SWALR", "swa_lr": 1, "anneal_strategy": "cosine"}),
+            "schedule SWALR: anneal_strategy: unknown variant `cosine`, expected `cos` or `linear`",
+        ),
         (json!({"name": "ReduceLROnPlateau", "factor": 1}), "factor must be in [0, 1), got 1"),
         (json!({"name": "ReduceLROnPlateau", "threshold": 1}), "threshold must be in [0, 1), got 1"),
         (
@@ -212,6 +238,14 @@ fn refusals_say_what_to_write() {
              threshold, threshold_mode, cooldown, min_lr, eps",
         ),
         // Schedules inside schedules.
+        (
+            json!({"name": "ChainedScheduler", "schedulers": {}}),
+            "schedule ChainedScheduler: schedulers: invalid type: map, expected a sequence",
+        ),
+        (
+            json!({"name": "SequentialLR", "schedulers": [step], "milestones": [], "interval": 3}),
+            "schedule SequentialLR: interval: invalid type: integer `3`, expected string or map",
+        ),
         (
             json!({"name": "ChainedScheduler", "schedulers": []}),
             "schedulers must be a list of at least one schedule, got []",
