@@ -94,7 +94,7 @@ impl Cut {
         let (mut of, mut chunks) = (Ends::default(), Vec::new());
         for span in layout.spans() {
             of.begin_tensor(chunks.len());
-            let most = base * span.len.div_ceil(base * added);
+            let most = base * span.padded_len().div_ceil(base * added);
             let (mut at, end) = (span.first, span.first + span.padded_len());
             while at < end {
                 let window = layout.window_of(at);

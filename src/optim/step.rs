@@ -215,7 +215,8 @@ fn check_finite(rule: &impl AnyRule, hyper: &[u8]) -> Result<(), Error> {
     for (slot, Slot { name, .. }) in rule.slots().iter().enumerate() {
         let value = f32_of(rule.initial(slot));
         if !value.is_finite() {
-            return refuse(&format!("the first value of {name}"), value);
+            let name = format!("the first value of {name}");
+            return Err(Error::constant(name, "finite in 32 bits", rule.initial(slot)));
         }
     }
     Ok(())

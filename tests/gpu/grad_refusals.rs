@@ -134,7 +134,7 @@ fn table() -> Vec<(Transforms, &'static str)> {
         (
             size(0.0, f64::from(f32::MAX)),
             "twice penalty.l2 must be finite in 32 bits and at least 0, got \
-             680564693277057700000000000000000000000",
+             6.805646932770577e38",
         ),
         (
             penalty(Penalty { groups: vec!["b".into()], ..Penalty::default() }),

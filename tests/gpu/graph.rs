@@ -685,7 +685,7 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
         ),
         (
             |g| entropy(g, CrossEntropy::new().label_smoothing(-1e-9)),
-            "cross_entropy1: label_smoothing must be in [0, 1], got -0.000000001",
+            "cross_entropy1: label_smoothing must be in [0, 1], got -1e-9",
         ),
         (
             |g| entropy(g, CrossEntropy::new().label_smoothing(f64::NAN)),

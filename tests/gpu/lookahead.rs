@@ -113,9 +113,12 @@ fn rates_schedules_and_overrides_are_the_inner_rules() {
     let built = rule.clone().build_with(&params, &own).unwrap();
     assert_eq!(built.group("rest").unwrap().to_json()["alpha"], json!(0.1));
     for (fields, message) in [
-        (json!({"lr": -1}), "lr must be finite and at least 0, got -1"),
-        (json!({"inner": {"name": "Adam"}}), "optimizer Lookahead: inner is Adam, expected SGD"),
-        (json!({"alpha": 2}), "alpha must be in [0, 1], got 2"),
+        (json!({"lr": -1}), "group \"rest\": lr must be finite and at least 0, got -1"),
+        (
+            json!({"inner": {"name": "Adam"}}),
+            "group \"rest\": optimizer Lookahead: inner is Adam, expected SGD",
+        ),
+        (json!({"alpha": 2}), "group \"rest\": alpha must be in [0, 1], got 2"),
         (json!({"name": "SGD"}), "group \"rest\" of Lookahead: `name` is the same in all groups"),
     ] {
         let refused = rule.clone().build_with(&params, &[("rest", fields)]).unwrap_err().to_string();

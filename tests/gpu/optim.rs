@@ -231,7 +231,10 @@ fn refusals_change_nothing() {
             build(Adam { lr: f64::NAN, ..Default::default() }, &[]),
             "lr must be finite and at least 0, got NaN",
         ),
-        (build(Adam { lr: 1e39, ..Default::default() }, &[]), "lr must be finite in 32 bits, got 1e39"),
+        (
+            build(Adam { lr: 1e39, ..Default::default() }, &[]),
+            "group \"decay\": lr must be finite in 32 bits, got 1e39",
+        ),
         (
             build(Adam::default(), &[("rst", json!({}))]),
             "unknown group \"rst\", did you mean \"rest\"?; known: decay, rest",

@@ -277,7 +277,7 @@ fn a_slot_starts_at_its_first_value_when_its_tensor_begins() {
         .unwrap();
     let large = optim::from_json(&json!({"name": "Adagrad", "initial_accumulator_value": 1e39})).unwrap();
     let refused = large.build(&params).unwrap_err().to_string();
-    assert_eq!(refused, "the first value of sum must be finite in 32 bits, got inf");
+    assert_eq!(refused, "group \"a\": the first value of sum must be finite in 32 bits, got 1e39");
     let rule = optim::from_json(&json!({"name": "Rprop", "lr": 0.25, "step_sizes": [0.125, 1]})).unwrap();
     let mut optimizer = rule.build_with(&params, &[("b", json!({"lr": 0.0625}))]).unwrap();
     let sizes = |optimizer: &optim::Optimizer<Box<dyn optim::AnyRule>>| {
