@@ -178,7 +178,7 @@ fn table() -> Vec<(Transforms, &'static str)> {
         ),
         (
             scaler(GradScaler { backoff_factor: 1e-40, ..defaults() }),
-            "grad_scaler.backoff_factor must be at least 2^-126 and below 1 in 32 bits, got 0.0000000000000000000000000000000000000001",
+            "grad_scaler.backoff_factor must be at least 2^-126 and below 1 in 32 bits, got 1e-40",
         ),
         (
             scaler(GradScaler { growth_interval: 0, ..defaults() }),
