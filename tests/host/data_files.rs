@@ -238,6 +238,40 @@ fn every_type_of_number_is_read() {
     assert!(matches!(&array.values, Values::F32(values) if values.len() == 1 && values[0].is_nan()));
 }
 
+/// numpy's reader takes them too.
+#[test]
+fn dimensions_may_be_long_integers_of_python_2() {
+    let dir = Folder::new("long_integers");
+    let path = dir.join("x.npy");
+    let body: Vec<u8> = (0..6_u8).collect();
+    for shape in ["(2L, 3L)", "(2L, 3)", "(2, 3L)", "(2L,3L,)"] {
+        let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n");
+        fs::write(&path, npy_file(1, &header, &body)).unwrap();
+        let array = npy::read(&path).unwrap();
+        assert_eq!(array, npy::Array { shape: vec![2, 3], values: Values::U8(body.clone()) }, "{shape}");
+    }
+    for shape in ["(L, 6)", "(6LL,)", "(L6,)"] {
+        let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n");
+        fs::write(&path, npy_file(1, &header, &body)).unwrap();
+        assert!(npy::read(&path).unwrap_err().to_string().contains("header: "), "{shape}");
+    }
+}
+
+/// Without elements too: what is written can be read.
+#[test]
+fn a_shape_that_cannot_be_held_is_not_written() {
+    let dir = Folder::new("cannot_be_held");
+    let path = dir.join("x.npy");
+    let half = usize::MAX / 8 + 1;
+    for shape in [[0, usize::MAX, 2], [usize::MAX, 2, 0], [usize::MAX, 0, 2], [0, half, 1], [half, 1, 0]] {
+        assert!(npy::write(&path, &shape, &[] as &[f32]).is_err(), "{shape:?}");
+    }
+    for shape in [[0, half - 1, 1], [half - 1, 1, 0], [0, 0, 0]] {
+        npy::write(&path, &shape, &[] as &[f32]).unwrap();
+        assert_eq!(npy::read(&path).unwrap().shape, shape);
+    }
+}
+
 #[test]
 fn fortran_order_is_turned_into_c_order() {
     let dir = Folder::new("fortran");

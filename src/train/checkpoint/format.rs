@@ -29,7 +29,7 @@ struct Record {
     /// Left out for none. Version 0.1 wrote `null` for none and for one without a JSON form, so that is kept apart.
     #[serde(default, deserialize_with = "config::present", skip_serializing_if = "Option::is_none")]
     schedule: Option<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "config::present", skip_serializing_if = "Option::is_none")]
     schedule_state: Option<Value>,
     seed: u64,
     step: u64,

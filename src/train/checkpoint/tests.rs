@@ -65,6 +65,11 @@ fn all_that_is_written_comes_back() {
         checkpoint.schedule = schedule;
         comes_back(&checkpoint);
     }
+    // A schedule of one's own may keep nothing but `null`.
+    for state in [None, Some(Value::Null), Some(json!([null]))] {
+        checkpoint.schedule_state = state;
+        comes_back(&checkpoint);
+    }
     for best in [None, Some(f64::INFINITY), Some(f64::NEG_INFINITY), Some(0.1 + 0.2)] {
         let best_weights = [("b".into(), vec![]), ("w".into(), tensor(&[6]).values)].into();
         for best_weights in [None, Some(best_weights)] {

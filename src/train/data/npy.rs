@@ -125,15 +125,18 @@ pub fn open(path: impl AsRef<Path>) -> Result<Opened, Error> {
     let width: Option<usize> = kind[1..].parse().ok();
     let width = width.filter(|width| matches!(order, "<" | ">") || *width == 1).ok_or_else(refused)?;
     let big_endian = order == ">";
-    // As in numpy, what lies beside a dimension of 0 must be possible too, in whichever order they stand.
-    let size = shape
-        .iter()
-        .filter(|extent| **extent > 0)
-        .try_fold(width, |size: usize, &extent| size.checked_mul(extent))
-        .filter(|size| isize::try_from(*size).is_ok())
+    let size = size_of_values(&shape, width)
         .ok_or_else(|| reader.refuse(format!("shape: {shape:?} cannot be held")))?;
-    let size = if shape.contains(&0) { 0 } else { size };
     Ok(Opened { reader, kind, big_endian, fortran_order, shape, size })
+}
+
+/// Bytes of an array's values; none where no memory could hold it.
+fn size_of_values(shape: &[usize], width: usize) -> Option<usize> {
+    // As in numpy, what lies beside a dimension of 0 must be possible too, in whichever order they stand.
+    let mut extents = shape.iter().filter(|extent| **extent > 0);
+    let size = extents.try_fold(width, |size: usize, &extent| size.checked_mul(extent))?;
+    isize::try_from(size).ok()?;
+    Some(if shape.contains(&0) { 0 } else { size })
 }
 
 /// Reads an array of any of numpy's plain numbers, of either byte order, in C or in Fortran order.
@@ -152,13 +155,13 @@ pub fn read(path: impl AsRef<Path>) -> Result<Array, Error> {
 /// By [`write_atomic`](crate::train::files::write_atomic): the file in its place is the earlier one or the whole new one.
 ///
 /// # Errors
-/// [`Error::Length`] if `values` are not as many as `shape` says, [`Error::Constant`] for more than 64
-/// dimensions, and [`Error::File`] if it cannot be written.
+/// [`Error::Length`] if `values` are not as many as `shape` says, or no memory could hold them, [`Error::Constant`] for
+/// more than 64 dimensions, and [`Error::File`] if it cannot be written.
 pub fn write<T: Element>(path: impl AsRef<Path>, shape: &[usize], values: &[T]) -> Result<(), Error> {
     if shape.len() > MAX_RANK {
         return Err(Error::constant("the number of dimensions", format!("at most {MAX_RANK}"), shape.len()));
     }
-    let count = shape.iter().try_fold(1, |count: usize, &extent| count.checked_mul(extent));
+    let count = size_of_values(shape, size_of::<T>()).map(|size| size / size_of::<T>());
     if count != Some(values.len()) {
         let (what, expected) = (format!("values of shape {shape:?}"), count.unwrap_or(usize::MAX));
         return Err(Error::Length { what, expected, got: values.len() });
@@ -215,9 +218,12 @@ fn header(reader: &mut Reader) -> Result<Header, Error> {
 
 /// The dictionary of a header, a Python literal, as JSON.
 ///
-/// No plain type has a space, a bracket or a quote in its name, and other types are refused.
+/// No plain type has a space, a bracket or a quote in its name, and other types are refused. Python 2 wrote some dimensions
+/// with an `L` behind them, which no plain type has behind a digit.
 fn to_json(literal: &str) -> String {
-    let json: String = (literal.chars().filter(|c| !c.is_whitespace()))
+    let mut before = ' ';
+    let mut is_long = |c: char| std::mem::replace(&mut before, c).is_ascii_digit() && c == 'L';
+    let json: String = (literal.chars().filter(|c| !c.is_whitespace() && !is_long(*c)))
         .map(|c| match c {
             '\'' => '"',
             '(' => '[',
