@@ -22,7 +22,9 @@ use crate::params::ParamStore;
 /// that has just looked ahead are those that no step has used yet, `step` goes on counting all steps of the tensor, and
 /// `inner_step` counts those since. Steps of the schedule go on too.
 ///
-/// The learning rate, schedules, and fields that are overridden in a group act on the inner rule.
+/// The learning rate, schedules, and fields that are overridden in a group act on the inner rule. A group may override
+/// those of Lookahead too; a name that both have, as `alpha` around RMSprop, is the inner rule's, unless the group has a
+/// whole `inner` as well.
 ///
 /// ```
 /// use gradus::optim::{self, Adam, AnyRule, Lookahead};
@@ -289,12 +291,18 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
 
     fn merged(&self, fields: &Map<String, Value>) -> Map<String, Value> {
         let mut all = options(self);
-        for (field, value) in fields {
-            match all.get_mut(field) {
-                Some(own) => *own = value.clone(),
-                None => all["inner"][field] = value.clone(),
+        // Without a whole inner rule, whose fields stand in it, a name that both have is the inner rule's.
+        let whole = fields.get("inner").cloned();
+        let is_whole = whole.is_some();
+        let mut inner = whole.unwrap_or_else(|| all["inner"].clone());
+        for (field, value) in fields.iter().filter(|(field, _)| *field != "inner") {
+            if all.contains_key(field) && (is_whole || inner.get(field).is_none()) {
+                all.insert(field.clone(), value.clone());
+            } else if let Some(options) = inner.as_object_mut() {
+                options.insert(field.clone(), value.clone());
             }
         }
+        all.insert("inner".into(), inner);
         all
     }
 }

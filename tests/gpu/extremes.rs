@@ -108,6 +108,47 @@ fn large_gradients_among_others_count_as_the_largest_that_has_a_square() {
     }
 }
 
+/// RAdam averages gradients as they are while nothing is squared. A large one that comes later counts as it does for
+/// other rules, in its average too.
+#[test]
+fn a_large_gradient_in_a_rectified_step_counts_as_the_largest_that_has_a_square() {
+    let Some(gpu) = gpu() else { return };
+    for rule in [
+        json!({"name": "RAdam"}),
+        json!({"name": "RAdam", "variant": "optax", "nesterov": true, "eps_root": 1e-8, "threshold": 4.5}),
+        json!({"name": "RAdam", "variant": "optax", "betas": [0.0, 0.95]}),
+    ] {
+        for size in SIZES {
+            let grads: Vec<Vec<f32>> =
+                (0..10).map(|step| vec![if step == 7 { size } else { 1e-3 }, 1e-3]).collect();
+            let (options, got) = walk(&gpu, &rule, &[2], &[0.0; 2], &grads);
+            let (oracle, mut elements) = (Oracle::new(options), [Oracle::element(0.0); 2]);
+            for (got, grads) in got.iter().zip(&grads) {
+                for ((element, g), got) in elements.iter_mut().zip(grads).zip(got) {
+                    oracle.step(element, g.min(1.8e19));
+                    let off = (f64::from(*got) - element.p).abs();
+                    assert!(off < 1e-4 * element.p.abs(), "{rule} at {size:e}: {got}, {}", element.p);
+                }
+            }
+        }
+    }
+}
+
+/// An average and its next value may be further apart than the largest number.
+#[test]
+fn gradients_of_opposite_signs_leave_no_infinities() {
+    let Some(gpu) = gpu() else { return };
+    for name in ["Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Lion", "Yogi", "AdaBelief", "Lamb"] {
+        for betas in [[0.0, 0.0], [0.0, 0.5], [0.25, 0.999], [0.5, 0.25], [0.9, 0.99]] {
+            let rule = json!({"name": name, "betas": betas, "lr": 1e-6});
+            let grads: Vec<Vec<f32>> = [3e38, -3e38, f32::MAX, f32::MIN, f32::MIN, f32::MAX, 1.0, -3e38]
+                .map(|g: f32| vec![g, -g, 1.0])
+                .to_vec();
+            walk(&gpu, &rule, &[3], &[0.5, 0.5, 0.5], &grads);
+        }
+    }
+}
+
 /// Without an eps nothing but the root bounds a step: it must not be longer than in f64.
 #[test]
 fn steps_without_eps_are_not_too_long_where_squares_vanish() {

@@ -127,6 +127,38 @@ fn rates_schedules_and_overrides_are_the_inner_rules() {
 }
 
 #[test]
+fn a_name_that_both_rules_have_is_the_inner_rules_in_a_group() {
+    let Some(gpu) = gpu() else { return };
+    let params = grouped(&gpu);
+    let rule = optim::from_json(&around(&json!({"name": "RMSprop"}))).unwrap();
+    let whole = json!({"name": "RMSprop", "alpha": 0.75, "lr": 0.5});
+    for (fields, outer, inner) in [
+        (json!({"alpha": 0.25}), ALPHA, 0.25),
+        (json!({"alpha": 0.25, "sync_period": 2}), ALPHA, 0.25),
+        (json!({"inner": whole.clone()}), ALPHA, 0.75),
+        (json!({"alpha": 0.25, "inner": whole.clone()}), 0.25, 0.75),
+    ] {
+        let built = rule.clone().build_with(&params, &[("rest", fields.clone())]).unwrap();
+        let options = built.group("rest").unwrap().to_json();
+        assert_eq!(
+            (&options["alpha"], &options["inner"]["alpha"]),
+            (&json!(outer), &json!(inner)),
+            "{fields}"
+        );
+        assert_eq!(built.group("decay").unwrap().to_json()["inner"]["alpha"], json!(0.99));
+    }
+    // Fields beside a whole inner rule replace its own, whatever they are called; and it must be a rule.
+    let built = rule.clone().build_with(&params, &[("rest", json!({"eps": 0.1, "inner": whole, "lr": 2}))]);
+    let inner = &built.unwrap().group("rest").unwrap().to_json()["inner"];
+    assert_eq!((&inner["eps"], &inner["lr"]), (&json!(0.1), &json!(2.0)));
+    for inner in [json!(5), json!(null), json!("RMSprop"), json!([])] {
+        let fields = json!({"inner": inner, "lr": 1});
+        let refused = rule.clone().build_with(&params, &[("rest", fields)]).unwrap_err().to_string();
+        assert!(refused.starts_with("group \"rest\": inner"), "{refused}");
+    }
+}
+
+#[test]
 fn state_goes_round_and_skipped_or_frozen_steps_do_not_count() {
     let Some(gpu) = gpu() else { return };
     for inner in [json!({"name": "Adam", "lr": 0.01}), json!({"name": "Lamb", "lr": 0.01})] {

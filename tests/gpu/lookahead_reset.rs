@@ -287,7 +287,8 @@ fn tensors_begin_anew_by_their_own_counts_and_groups_by_their_own_options() {
                 let name = tensor.to_string();
                 let mut fields = around(&inner, true);
                 for (field, value) in of_group[group].as_object().unwrap() {
-                    if field == "lr" {
+                    // A name that both rules have is the inner one's.
+                    if field == "lr" || (field == "alpha" && inner["name"] == "RMSprop") {
                         fields["inner"][field] = value.clone();
                     } else {
                         fields[field] = value.clone();

@@ -29,6 +29,13 @@ fn averaged(average: vec4f, x: vec4f, beta: f32, one_minus_beta: f32) -> vec4f {
     return select(average + one_minus_beta * change, x - beta * change, one_minus_beta > 0.5);
 }
 
+// The same of values whose difference may be above the largest number, as that of opposite gradients that are not held:
+// by half of it, which rounds alike.
+fn averaged_apart(average: vec4f, x: vec4f, beta: f32, one_minus_beta: f32) -> vec4f {
+    let half = 0.5 * x - 0.5 * average;
+    return select(average + (2.0 * one_minus_beta) * half, x - (2.0 * beta) * half, one_minus_beta > 0.5);
+}
+
 // Held at the largest number: an infinite average would never come back.
 fn squared(x: vec4f) -> vec4f {
     return min(x * x, LARGEST);

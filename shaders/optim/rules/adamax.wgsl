@@ -13,7 +13,7 @@ struct State { exp_avg: vec4f, exp_inf: vec4f }
 
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
     let gradient = g + hyper.weight_decay * p;
-    (*s).exp_avg = averaged((*s).exp_avg, gradient, hyper.beta1, hyper.one_minus_beta1);
+    (*s).exp_avg = averaged_apart((*s).exp_avg, gradient, hyper.beta1, hyper.one_minus_beta1);
     (*s).exp_inf = max(hyper.beta2 * (*s).exp_inf, min(abs(gradient) + hyper.eps, LARGEST));
     return p - hyper.step_size * (*s).exp_avg / at_least_tiny((*s).exp_inf);
 }

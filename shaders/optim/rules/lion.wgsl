@@ -10,7 +10,7 @@ struct Hyper {
 struct State { exp_avg: vec4f }
 
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
-    let direction = sign_of(averaged((*s).exp_avg, g, hyper.beta1, hyper.one_minus_beta1));
-    (*s).exp_avg = averaged((*s).exp_avg, g, hyper.beta2, hyper.one_minus_beta2);
+    let direction = sign_of(averaged_apart((*s).exp_avg, g, hyper.beta1, hyper.one_minus_beta1));
+    (*s).exp_avg = averaged_apart((*s).exp_avg, g, hyper.beta2, hyper.one_minus_beta2);
     return p - call.lr * (direction + hyper.weight_decay * p);
 }

@@ -19,16 +19,17 @@ struct Hyper {
 struct State { exp_avg: vec4f, exp_avg_sq: vec4f }
 
 fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
-    let gradient = g + hyper.weight_decay * p;
-    (*s).exp_avg = averaged((*s).exp_avg, gradient, hyper.beta1, hyper.one_minus_beta1);
-    let squarable = held_to(gradient, SQUARABLE);
-    (*s).exp_avg_sq = averaged((*s).exp_avg_sq, squared(squarable), hyper.beta2, hyper.one_minus_beta2);
-    let denominator = hyper.root_scale * moment_root((*s).exp_avg_sq + hyper.eps_root) + hyper.eps;
+    let whole = g + hyper.weight_decay * p;
+    let squarable = held_to(whole, SQUARABLE);
     // Without a rectification there is no root, and no bound.
     let is_free = hyper.root_scale == 0.0;
+    let gradient = select(squarable, whole, is_free);
+    (*s).exp_avg = averaged_apart((*s).exp_avg, gradient, hyper.beta1, hyper.one_minus_beta1);
+    (*s).exp_avg_sq = averaged((*s).exp_avg_sq, squared(squarable), hyper.beta2, hyper.one_minus_beta2);
+    let denominator = hyper.root_scale * moment_root((*s).exp_avg_sq + hyper.eps_root) + hyper.eps;
     var direction = hyper.step_size * select(held_to((*s).exp_avg, SQUARABLE), (*s).exp_avg, is_free);
     if hyper.grad_size != 0.0 {
-        direction += hyper.grad_size * select(squarable, gradient, is_free);
+        direction += hyper.grad_size * gradient;
     }
     return p - (hyper.lr_weight_decay * p + direction / denominator);
 }
