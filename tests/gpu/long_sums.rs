@@ -84,7 +84,10 @@ fn gradients_of_many_outputs_are_summed() {
 #[test]
 fn long_sums_of_equal_numbers_keep_their_digits() {
     for gpu in gpus() {
-        for (rows, features) in [(70_000, 1), (300_000, 4), (1, 70_001), (1, 1_000_000)] {
+        // The longest sums that some kernel could take in one chain, and longer ones.
+        let shapes =
+            [(16_384, 4), (32_767, 4), (1, 65_532), (70_000, 1), (300_000, 4), (1, 70_001), (1, 1_000_000)];
+        for (rows, features) in shapes {
             let graph = Graph::new();
             let y = layer(&graph, [rows, features, 1]);
             let (x, w) = (vec![1.0_f32; rows * features], vec![0.1_f32; features]);
@@ -100,6 +103,23 @@ fn long_sums_of_equal_numbers_keep_their_digits() {
             near("y", got.outputs["loss"][0], 0.5 + 0.1 * features as f64);
             near("the gradient of the weight", got.gradients["l.weight"][0], -2.0);
             near("the gradient of the bias", got.gradients["l.bias"][0], -2.0);
+        }
+    }
+}
+
+#[test]
+fn gradients_of_many_equal_outputs_keep_their_digits() {
+    for gpu in gpus() {
+        for out in [32_764, 65_536, 65_540] {
+            let graph = Graph::new();
+            let y = layer(&graph, [1, 4, out]);
+            let (w, dy) = (vec![0.7_f32; 4 * out], vec![0.3_f32; out]);
+            let options = PlanOptions::train(&y).upstream("dy");
+            let values: [(&str, &[f32]); 2] = [("x", &[0.1; 4]), ("l.weight", &w)];
+            let got = run(&gpu, &graph, &options, &values, &[("dy", &dy)], &[]).gradients["x"][3];
+            let want = f64::from(0.7_f32) * f64::from(0.3_f32) * out as f64;
+            let apart = (f64::from(got) - want).abs() / want;
+            assert!(apart < 1e-4, "{out} outputs with {:?} kernels: {got}, expected {want}", gpu.class());
         }
     }
 }

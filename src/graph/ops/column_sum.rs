@@ -49,7 +49,7 @@ fn column_sum_parts(rows: u32, columns: u32) -> u32 {
         return 1;
     }
     let rows_per_part = rows.div_ceil((2048 / columns.div_ceil(4)).clamp(4, 256)).max(32);
-    rows.div_ceil(Parts::of(rows_per_part, 1, 1).run)
+    rows.div_ceil(Parts::of(rows_per_part, 1).run)
 }
 
 /// Sums of the columns of an activation. With more than one part, the output is `[parts, pitch]` and a second

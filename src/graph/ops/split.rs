@@ -38,9 +38,12 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// `len` of what a kernel counts, each of which is `terms` terms; `per_trip` are summed in one iteration.
-    pub(super) fn of(len: u32, terms: u32, per_trip: u32) -> Self {
-        let run = if is_long(len.div_ceil(per_trip).into(), u64::from(len) * u64::from(terms)) {
+    /// `len` of what a kernel counts, each of which is `terms` terms.
+    ///
+    /// A chain has as many terms at most as one iteration each allows, also where an iteration takes several: the same
+    /// sum keeps the same digits in kernels of each class.
+    pub(super) fn of(len: u32, terms: u32) -> Self {
+        let run = if u64::from(len) * u64::from(terms) > MAX_TRIPS as u64 {
             even_tile(len, RUN / terms)
         } else {
             len

@@ -74,9 +74,8 @@ pub(crate) fn parts(geometry: &Geometry, class: KernelClass, product: Product) -
         Product::WeightGrad => geometry.rows,
     };
     match (class, product) {
-        (KernelClass::Plain, _) => Parts::of(inner, 1, 1),
-        (KernelClass::CpuSubgroup8, Product::WeightGrad) => Parts::of(inner, 1, 2),
-        (KernelClass::CpuSubgroup8, _) => Parts::of(inner.div_ceil(4), 4, 1),
+        (KernelClass::Plain, _) | (_, Product::WeightGrad) => Parts::of(inner, 1),
+        (KernelClass::CpuSubgroup8, _) => Parts::of(inner.div_ceil(4), 4),
     }
 }
 
@@ -214,7 +213,7 @@ uniform! {
 
 /// A product of strided matrices. Bindings: left, right, bias (or right again), output.
 fn plain(mut shape: PlainShape, first_part: u32, epilogue: Epilogue) -> Launch<PlainShape> {
-    shape.run = Parts::of(shape.inner, 1, 1).run;
+    shape.run = Parts::of(shape.inner, 1).run;
     shape.first_part = first_part;
     shape.part_len = pitch(shape.rows * shape.out_pitch);
     shape.relu = u32::from(epilogue.relu);
