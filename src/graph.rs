@@ -291,7 +291,9 @@ impl Graph {
         }
         let mut nodes = self.lock();
         if !nodes.names.insert(name.clone()) {
-            nodes.refuse(Error::Duplicate { kind: "layer", name: name.clone() });
+            // Layers can share their parameters, inputs have none.
+            let kind = if inputs.is_empty() && parameters.is_empty() { "input" } else { "layer" };
+            nodes.refuse(Error::Duplicate { kind, name: name.clone() });
         }
         let inputs: Vec<usize> = inputs.iter().map(|v| v.id).collect();
         let shape = match shape {

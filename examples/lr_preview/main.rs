@@ -23,13 +23,13 @@ struct Args {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     steps: u64,
     /// The rate that schedules start from.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     base_lr: f64,
     /// Updates in an epoch, for schedules whose interval is epoch.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     steps_per_epoch: Option<u64>,
     /// What a schedule that follows a metric is told, one value after each step, as in 0.9,0.7,0.7.
-    #[arg(long, value_delimiter = ',', allow_negative_numbers = true)]
+    #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
     metrics: Vec<f64>,
     /// Folder for lr.csv and lr.svg.
     #[arg(long, default_value = "lr_preview")]

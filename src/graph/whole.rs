@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ops::Op;
-use super::{Graph, Var};
+use super::{Graph, Node, Var};
 use crate::Error;
 
 /// What an operation that joins the samples of a batch makes of them.
@@ -25,12 +25,32 @@ pub(crate) struct Whole {
     values: Vec<Value>,
     /// The place of each scalar among the values.
     scalars: Vec<usize>,
+    /// The first scalar that has a row for each sample: it is one only in batches of 1.
+    in_rows: Option<String>,
 }
 
 #[derive(Debug)]
 enum Value {
     Part(usize),
     Of(Arc<dyn Op>, Vec<usize>),
+}
+
+/// Whether each node has a row for each sample.
+fn in_rows(nodes: &[Node]) -> Vec<bool> {
+    let mut in_rows = vec![false; nodes.len()];
+    for (id, node) in nodes.iter().enumerate() {
+        let is_input = node.inputs.is_empty() && node.parameters.is_empty();
+        let of_rows = node.inputs.iter().any(|&input| in_rows[input]);
+        in_rows[id] = is_input || (of_rows && node.op.joins().is_none());
+    }
+    in_rows
+}
+
+impl Var {
+    /// Whether it has a row for each sample. Its shape may look so where it has not, as in a graph for one sample.
+    pub(crate) fn is_in_rows(&self) -> bool {
+        in_rows(&self.graph().node_list())[self.id()]
+    }
 }
 
 impl Whole {
@@ -42,13 +62,7 @@ impl Whole {
         graph.check()?;
         scalars.iter().try_for_each(|(name, scalar)| graph.check_owner(name, scalar))?;
         let nodes = graph.node_list();
-        // Whether a node has a row for each sample.
-        let mut in_rows = vec![false; nodes.len()];
-        for (id, node) in nodes.iter().enumerate() {
-            let is_input = node.inputs.is_empty() && node.parameters.is_empty();
-            let of_rows = node.inputs.iter().any(|&input| in_rows[input]);
-            in_rows[id] = is_input || (of_rows && node.op.joins().is_none());
-        }
+        let in_rows = in_rows(&nodes);
         let of_scalars = |id: usize| {
             let node = &nodes[id];
             let are_scalars = node.inputs.iter().all(|&input| !in_rows[input] && nodes[input].shape == [1]);
@@ -76,8 +90,24 @@ impl Whole {
             values.push(Value::Part(parts.len()));
             parts.push((Var { graph: graph.clone(), id }, joins));
         }
+        let first = scalars.iter().find(|(_, scalar)| in_rows[scalar.id()]);
+        let in_rows = first.map(|(name, _)| name.clone());
         let scalars = scalars.iter().map(|(_, scalar)| place[scalar.id()]).collect();
-        Ok(Self { parts, values, scalars })
+        Ok(Self { parts, values, scalars, in_rows })
+    }
+
+    /// Refuses batches of `batch` where a scalar is one only of the single sample that the graph was declared with.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub(crate) fn check_batch(&self, batch: usize) -> Result<(), Error> {
+        match &self.in_rows {
+            Some(name) if batch != 1 => {
+                let expected = "a scalar of shape [1] in batches of any size, as a mean or a sum is".into();
+                Err(Error::Shape { layer: name.clone(), expected, got: vec![batch] })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What a plan must compute of each batch.

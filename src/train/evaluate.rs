@@ -95,7 +95,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     ///
     /// # Errors
     /// As [`Trainer::evaluate`]; [`Error::Mismatch`] for a `var` of another graph; [`Error::Shape`] for one whose first
-    /// dimension is not the batch.
+    /// dimension is not the batch, as of a parameter, or of a loss where the declared batch is 1.
     pub fn predict(
         &mut self,
         var: &Var,
@@ -107,8 +107,12 @@ impl<R: AnyRule + Clone> Trainer<R> {
         }
         self.graph.check_owner(&var.name(), var)?;
         let declared = self.graph.batch().unwrap_or(1);
-        if var.shape().first() != Some(&declared) {
-            let expected = format!("a row for each of the {declared} samples");
+        let known = self.predictions.contains_key(&(var.id(), declared));
+        if !known && (var.shape().first() != Some(&declared) || !var.is_in_rows()) {
+            let expected = match declared {
+                1 => "a row for each sample, whatever the batch".into(),
+                _ => format!("a row for each of the {declared} samples"),
+            };
             return Err(Error::Shape { layer: var.name(), expected, got: var.shape() });
         }
         self.prediction(var, declared)?;

@@ -98,7 +98,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// # Errors
     /// Those of [`Plan::write`] for the data, of the schedule for the step and of the optimizer for its
     /// hyperparameters, all before anything has changed; [`Error::NonFinite`] after too many skipped steps in a
-    /// row; [`Error::DeviceLost`].
+    /// row; [`Error::Shape`] for other batches than 1 where the loss or a metric is a scalar only of the one sample that
+    /// the graph was declared with, as a loss without reduction; [`Error::DeviceLost`].
     pub fn step(&mut self, data: &[(&str, &dyn HostData)]) -> Result<(), Error> {
         let batch = self.batch_of(data)?;
         self.any_plan().check_inputs(data, batch)?;
@@ -189,6 +190,10 @@ impl<R: AnyRule + Clone> Trainer<R> {
     pub fn read_report(&mut self) -> Result<Option<StepReport>, Error> {
         if self.arrived.is_empty() {
             let next = self.ring.read_next(&self.gpu)?;
+            if next.is_none() {
+                // Reports may be missing because the device was lost.
+                self.gpu.check()?;
+            }
             self.arrive(next);
         }
         Ok(self.give())
@@ -271,6 +276,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         if self.plans.contains_key(&key) {
             return Ok(());
         }
+        self.whole.check_batch(key.batch)?;
         let options = match key.mode {
             Mode::Train => {
                 let (loss, metrics) = self.scalars.split_first().expect("the loss is the first scalar");

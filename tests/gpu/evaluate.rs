@@ -228,3 +228,65 @@ fn where_all_labels_are_ignored_the_mean_is_nan_and_other_scalars_are_not() {
         assert_eq!(got[1..], [0.0, 0.5]);
     }
 }
+
+#[test]
+fn a_value_for_each_sample_is_a_scalar_of_one_sample_alone() {
+    let Some(gpu) = gpu() else { return };
+    let graph = Graph::new();
+    let (x, labels, number) = (graph.input("x", [1, 4]), graph.labels("y", 1), graph.input("n", [1]));
+    let logits = x.linear(CLASSES);
+    let loss = logits.cross_entropy(&labels);
+    let options = CrossEntropy::new().reduction(Reduction::None);
+    let (xs, y, n) = (noises(5, 6 * 4), vec![0_u32, 1, 2, 0, 1, 2], noises(6, 6));
+    let each = logits.cross_entropy_with(options, &labels);
+    for metric in [&each, &each.relu(), &number, &number.tanh()] {
+        let builder = graph.trainer(&loss, SGD::default()).metric("m", metric);
+        let mut trainer = builder.metric("n", &number.mean()).build(&gpu).unwrap();
+        let kept = trainer.params().read("linear1.weight").unwrap();
+        for batch in [2, 5, 6, 7] {
+            let refused = trainer.evaluate(&[("x", &xs), ("y", &y), ("n", &n)], batch).unwrap_err();
+            let got = batch.min(6);
+            let said = format!(
+                "m: expected a scalar of shape [1] in batches of any size, as a mean or a sum is, got [{got}]"
+            );
+            assert_eq!(refused.to_string(), said);
+        }
+        let refused = trainer.step(&[("x", &xs), ("y", &y), ("n", &n)]).unwrap_err();
+        assert!(refused.to_string().starts_with("m: expected a scalar of shape [1]"), "{refused}");
+        assert_eq!((trainer.steps(), trainer.params().read("linear1.weight").unwrap()), (0, kept));
+        // One by one they are scalars.
+        trainer.evaluate(&[("x", &xs), ("y", &y), ("n", &n)], 1).unwrap();
+        trainer.step(&[("x", &&xs[..4]), ("y", &&y[..1]), ("n", &&n[..1])]).unwrap();
+    }
+    let builder = graph.trainer(&loss, SGD::default()).metric("m", &each.mean());
+    let mut trainer = builder.metric("n", &number.mean()).build(&gpu).unwrap();
+    for batch in 1..8 {
+        let got = trainer.evaluate(&[("x", &xs), ("y", &y), ("n", &n)], batch).unwrap();
+        assert!(close(got.metrics[0], got.loss), "{got:?} in batches of {batch}");
+    }
+}
+
+#[test]
+fn what_has_no_row_for_each_sample_is_not_predicted() {
+    let Some(gpu) = gpu() else { return };
+    for declared in [1, 2] {
+        let graph = Graph::new();
+        let (x, labels) = (graph.input("x", [declared, 4]), graph.labels("y", declared));
+        let parameter = graph.parameter("p", [declared, 4], Init::Constant(0.5));
+        let logits = x.linear(CLASSES);
+        let loss = logits.cross_entropy(&labels).add(&parameter.sum());
+        let mut trainer = graph.trainer(&loss, SGD::default()).build(&gpu).unwrap();
+        let (xs, y) = (noises(5, 6 * 4), vec![0_u32; 6]);
+        for batch in [1, 4, 6] {
+            for refused in [
+                trainer.predict(&loss, &[("x", &xs), ("y", &y)], batch).unwrap_err(),
+                trainer.predict(&parameter, &[("x", &xs)], batch).unwrap_err(),
+                trainer.predict(&parameter.relu(), &[("x", &xs)], batch).unwrap_err(),
+            ] {
+                assert!(refused.to_string().contains(": expected a row for each "), "{refused}");
+            }
+            assert_eq!(trainer.predict(&logits, &[("x", &xs)], batch).unwrap().len(), 6 * CLASSES);
+            assert_eq!(trainer.predict(&x, &[("x", &xs)], batch).unwrap(), xs);
+        }
+    }
+}

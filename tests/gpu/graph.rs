@@ -781,11 +781,8 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
             |g| image(g).bias().relu(),
             "relu1: expected a scalar to differentiate, or an upstream gradient, got [2, 3, 8, 8]",
         ),
-        (
-            |g| image(g).add(&image(g)).mean(),
-            "duplicate layer \"x\": each has a name of its own; `Graph::tie` lets the parameters of two layers be \
-             one tensor",
-        ),
+        (|g| image(g).add(&image(g)).mean(), "duplicate input \"x\""),
+        (|g| g.labels("x", 2).graph().input("x", [2]).mean(), "duplicate input \"x\""),
         (
             |g| image(g).conv2d(Conv2d::new(3, 1).name("c")).conv2d(Conv2d::new(3, 1).name("c")).mean(),
             "duplicate parameter \"c.weight\": each has a name of its own; `Graph::tie` lets the parameters of two \

@@ -234,6 +234,11 @@ fn every_call_on_a_device_that_was_destroyed_says_so() {
             // And it stays so, also for another call, and for dropping what was made.
             reason(name, made.trainer.step(&[("x", &&X[..]), ("y", &&Y[..])]));
             reason(name, gpu.check());
+            // Reports that have arrived are given out; that there are no more is not said of a lost device.
+            while let Ok(Some(_)) = made.trainer.read_report() {}
+            reason(name, made.trainer.read_report().map(drop));
+            reason(name, made.trainer.read_loss().map(drop));
+            reason(name, made.trainer.poll().map(drop));
         }
     }
 }

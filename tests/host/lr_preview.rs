@@ -37,7 +37,7 @@ fn curves_go_to_the_terminal_a_table_and_a_picture() {
             "--steps-per-epoch",
             "3",
             "--metrics",
-            "1,-1,2",
+            "-1,-2,2",
         ],
     );
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
