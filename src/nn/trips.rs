@@ -30,7 +30,6 @@ enum Trips {
     /// What the busiest invocation makes.
     Exactly(usize),
     /// What no invocation exceeds; the busiest may make fewer.
-    #[allow(dead_code, reason = "until a row needs it")]
     AtMost(usize),
 }
 
@@ -52,8 +51,7 @@ fn row(kernel: &str) -> Option<Row> {
     tables().find(|(name, _)| *name == stem(kernel))
 }
 
-/// What the table says of a dispatch; `None` for a kernel without loops (or with none in this variant), or whose row
-/// is still to be written.
+/// What the table says of a dispatch; `None` for a kernel without loops, or with none in this variant.
 fn trips(step: &Step) -> Option<Trips> {
     if loops_of(&step.kernel.wgsl) == 0 {
         return None;

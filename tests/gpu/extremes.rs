@@ -149,10 +149,17 @@ fn gradients_of_opposite_signs_leave_no_infinities() {
     }
 }
 
-/// Without an eps nothing but the root bounds a step: it must not be longer than in f64.
+fn takes_subnormals_for_zero(gpu: &Gpu) -> bool {
+    let sgd = json!({"name": "SGD", "lr": 0.25});
+    walk(gpu, &sgd, &[1], &[0.0], &[vec![2e-38]]).1[0] == [0.0]
+}
+
+/// Without an eps nothing but the root bounds a step: it must not be longer than in f64. Devices may take subnormal
+/// squares for zero, of which an average never comes to be: there each step may be as long as the first.
 #[test]
 fn steps_without_eps_are_not_too_long_where_squares_vanish() {
     let Some(gpu) = gpu() else { return };
+    let flushes = takes_subnormals_for_zero(&gpu);
     for mut rule in rules() {
         let entry = optim::from_json(&rule).unwrap().to_json();
         for key in ["eps", "eps_root", "initial_accumulator_value"] {
@@ -168,10 +175,14 @@ fn steps_without_eps_are_not_too_long_where_squares_vanish() {
             let (options, got) = walk(&gpu, &rule, &[2], &[0.0; 2], &grads);
             let oracle = Oracle::new(options);
             let mut element = Oracle::element(0.0);
+            let (mut first, mut steps) = (f64::INFINITY, 0.0);
             for got in got {
                 oracle.step(&mut element, size);
                 let (got, want) = (f64::from(got[0]), element.p);
-                assert!(got.abs() <= want.abs() * 1.0001, "{rule} at {size:e}: got {got}, expected {want}");
+                first = first.min(want.abs());
+                steps += 1.0;
+                let most = if flushes { want.abs().max(first * steps) } else { want.abs() };
+                assert!(got.abs() <= most * 1.0001, "{rule} at {size:e}: got {got}, expected {want}");
                 if size > 1e-16 {
                     assert!((got - want).abs() < 1e-4 * want.abs(), "{rule} at {size:e}: {got}, {want}");
                 }

@@ -1,5 +1,6 @@
 //! Norms of gradients that are as large and as small as f32 has them, under every factor of the loss.
 
+use gradus::gpu::KernelClass;
 use gradus::grad::{
     Accumulate, Centralize, ClipGradNorm, GradScaler, NormType, Reduction, Skip, Transforms, Variant,
 };
@@ -316,8 +317,9 @@ fn parts_of_many_ranges_are_joined_in_shares() {
     params.write_grads(&grads).unwrap();
     let before = gpu.counters();
     optimizer.step(&mut params).unwrap();
-    // A norm and an update for each range, shares and the decision.
-    assert_eq!(gpu.counters().since(&before).dispatches, TENSORS as u64 + 2);
+    // A norm and an update for each range, and the decision; and shares of as many parts as CPU adapters leave.
+    let shares = u64::from(gpu.class() == KernelClass::CpuSubgroup8);
+    assert_eq!(gpu.counters().since(&before).dispatches, TENSORS as u64 + 1 + shares);
     let counted = grads.chunks(3).skip(1).step_by(2).flatten();
     let norm = counted.map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
     close(optimizer.read_norm(None).unwrap().into(), norm, 1e-6);
