@@ -23,8 +23,8 @@
 //! a `weight_decay` that is a penalty was added, and in averages and squares alike: under constant gradients of any size
 //! steps are as long as in exact arithmetic, where squares in f32 would overflow. RAdam's average is not held before its
 //! rectification begins, when it takes no root. Squares below 1.2e-38, of gradients below 1.1e-19, may count as zero; then the
-//! root of their average is taken to be the least that it can have been, so that steps are not longer than they should be
-//! where `eps` is smaller still. Norms that [`Lamb`], [`Lars`], [`Novograd`] and [`Fromage`] take are right from 1e-33 to 1e36 a
+//! root of their average is taken to be the least that it can have been, so that where `eps` is smaller still no step is
+//! longer than in exact arithmetic, and on a device that has no subnormal numbers none longer than the first would be. Norms that [`Lamb`], [`Lars`], [`Novograd`] and [`Fromage`] take are right from 1e-33 to 1e36 a
 //! tensor, of gradients held to ±2^96; ratios of them are one f32. State stays finite. Infinities and NaN go through as in
 //! torch: [`Skip`](crate::grad::Skip) keeps them out.
 //!

@@ -57,7 +57,8 @@ fn held_to(x: vec4f, most: u32) -> vec4f {
 }
 
 // The root of an average of squares. Where squares are below the normal numbers, which devices may take for zero, it is
-// the smallest that they could have had, so that steps are not longer than they should be. Of a negative one it is NaN.
+// the smallest that they could have had, so that no step is longer than it should be, or, on a device that does so, than the
+// first one would be. Of a negative one it is NaN.
 fn moment_root(x: vec4f) -> vec4f {
     return sqrt(select(x, TINY, abs(x) < TINY));
 }

@@ -1,4 +1,4 @@
-use super::windows::{Loops, Tile};
+use super::windows::{GradShape, Loops, Tile};
 use super::{Op, Windows, grid};
 use crate::Error;
 use crate::gpu::{Binding, KernelSource, Uniform, uniform};
@@ -19,17 +19,6 @@ uniform! {
         images: u32,
         resume: u32,
         last: u32,
-        first_row: u32,
-        end_row: u32,
-        first_column: u32,
-        end_column: u32,
-    }
-}
-
-uniform! {
-    pub(crate) struct GradShape {
-        images: u32,
-        accumulate: u32,
         first_row: u32,
         end_row: u32,
         first_column: u32,
@@ -106,15 +95,7 @@ impl Op for AvgPool2d {
         let loops = self.windows.loops_over(&output);
         let kernel = self.source::<GradShape>(("avg_pool2d_grad", wgsl), &loops, &input, &output);
         let work = grid(Matrix::of(&input).quads());
-        for (number, Tile { rows, columns }) in loops.tiles.iter().enumerate() {
-            let shape = GradShape {
-                images: u(input[0]),
-                accumulate: u32::from(accumulate || number > 0),
-                first_row: rows.start,
-                end_row: rows.end,
-                first_column: columns.start,
-                end_column: columns.end,
-            };
+        for shape in loops.gradient(input[0], accumulate) {
             lowering.emit(&lowering.name(id), kernel.clone(), work, &operands, shape);
         }
         Ok(())

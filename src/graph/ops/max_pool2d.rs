@@ -1,4 +1,4 @@
-use super::windows::{Loops, Tile};
+use super::windows::{GradShape, Loops, Tile};
 use super::{Op, Windows, grid};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
@@ -18,17 +18,6 @@ uniform! {
         images: u32,
         relu: u32,
         resume: u32,
-        first_row: u32,
-        end_row: u32,
-        first_column: u32,
-        end_column: u32,
-    }
-}
-
-uniform! {
-    pub(crate) struct GradShape {
-        images: u32,
-        accumulate: u32,
         first_row: u32,
         end_row: u32,
         first_column: u32,
@@ -132,15 +121,7 @@ impl Op for MaxPool2d {
         let loops = self.windows.loops_over(&output);
         let text = ("max_pool2d_grad", include_str!("../../../shaders/ops/max_pool2d_grad.wgsl"));
         let kernel = self.source::<GradShape>(text, &storage, Some(&loops), &input, &output);
-        for (number, Tile { rows, columns }) in loops.tiles.iter().enumerate() {
-            let shape = GradShape {
-                images: u(input[0]),
-                accumulate: u32::from(accumulate || number > 0),
-                first_row: rows.start,
-                end_row: rows.end,
-                first_column: columns.start,
-                end_column: columns.end,
-            };
+        for shape in loops.gradient(input[0], accumulate) {
             lowering.emit(&name, kernel.clone(), grid(Matrix::of(&input).quads()), &operands, shape);
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::check_window;
 use super::split::{RUN, even_tile, is_long};
 use crate::Error;
+use crate::gpu::uniform;
 use crate::graph::shape::{image, u};
 
 /// Sizes of the windows: `[vertical, horizontal]`.
@@ -126,7 +127,31 @@ pub(super) struct Loops {
     pub(super) tiles: Vec<Tile>,
 }
 
+uniform! {
+    /// Of the kernels of all poolings' gradients.
+    pub(crate) struct GradShape {
+        images: u32,
+        accumulate: u32,
+        first_row: u32,
+        end_row: u32,
+        first_column: u32,
+        end_column: u32,
+    }
+}
+
 impl Loops {
+    /// The uniforms of a gradient's dispatches over `images` images: one for each tile, which add up.
+    pub(super) fn gradient(&self, images: usize, accumulate: bool) -> impl Iterator<Item = GradShape> {
+        self.tiles.iter().enumerate().map(move |(number, Tile { rows, columns })| GradShape {
+            images: u(images),
+            accumulate: u32::from(accumulate || number > 0),
+            first_row: rows.start,
+            end_row: rows.end,
+            first_column: columns.start,
+            end_column: columns.end,
+        })
+    }
+
     /// Loops over `whole` rows and columns; those of `needed` are enough where they are cut into tiles of at most
     /// `run` elements.
     fn new(whole: [usize; 2], needed: [usize; 2], run: u32) -> Self {

@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::source::{MOST_HEADER, broken, no_key};
+use super::source::{KEY, MOST_HEADER, broken, no_key};
 use super::{Checkpoint, GateState, Tensor};
 use crate::config;
 use crate::optim::{GroupState, StateDict, TensorState};
@@ -69,7 +69,6 @@ struct StoppingRecord {
     wait: u64,
 }
 
-pub(super) const KEY: &str = "gradus";
 const FORMAT: u32 = 1;
 const PREFIX: &str = r#"{"checksum":""#;
 

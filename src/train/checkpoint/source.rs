@@ -8,7 +8,8 @@ use std::path::Path;
 use safetensors::SafeTensorError;
 use safetensors::tensor::Metadata;
 
-use super::format::KEY;
+/// The one metadata key of a checkpoint.
+pub(super) const KEY: &str = "gradus";
 
 /// As many bytes as a header of safetensors may have.
 pub(super) const MOST_HEADER: u64 = 100_000_000;
