@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use init::Init;
 pub use input::{HostData, InputData};
 pub use options::{Mode, PlanOptions};
-pub use parameters::Parameter;
+pub use parameters::{Parameter, Role};
 pub use plan::Plan;
 pub use resident::{Resident, Rows};
 pub(crate) use whole::Whole;

@@ -3,7 +3,7 @@
 use super::fuse::{self, Relu};
 use super::lower::{Keep, Lowering, Operand};
 use super::shape::{self, Matrix};
-use super::{Graph, Mode, Node, PlanOptions, Var, ops};
+use super::{Graph, Mode, Node, PlanOptions, Role, Var, ops};
 use crate::Error;
 use crate::gpu::KernelClass;
 
@@ -21,9 +21,11 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
     let is_output = |id| outputs.iter().any(|(_, output)| *output == id);
     let relus = fuse::relus(&nodes, is_output);
     let pools = fuse::pools(&nodes, &relus, class, is_output);
+    let declared = graph.declared();
+    let is_trained = |parameter: &usize| declared[*parameter].role == Role::Trained;
     let mut trains = vec![false; nodes.len()];
     for (id, node) in nodes.iter().enumerate() {
-        trains[id] = !node.parameters.is_empty() || node.inputs.iter().any(|&input| trains[input]);
+        trains[id] = node.parameters.iter().any(is_trained) || node.inputs.iter().any(|&input| trains[input]);
     }
     let mut lowering = Lowering {
         relus,
@@ -33,7 +35,8 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
         gradient: vec![None; nodes.len()],
         saved: vec![None; nodes.len()],
         // A plan that adds finds every gradient written.
-        parameter_written: vec![options.accumulate; graph.declared().len()],
+        parameter_written: vec![options.accumulate; declared.len()],
+        roles: declared.iter().map(|parameter| parameter.role).collect(),
         outputs,
         random: None,
         mode: options.mode,

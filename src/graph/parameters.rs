@@ -6,8 +6,9 @@ use crate::gpu::Gpu;
 use crate::layout::{GroupSpec, Layout, Limits};
 use crate::params::ParamStore;
 
-/// A tensor that is trained: declared by a layer, or by [`Graph::parameter`].
+/// A tensor that belongs to the model: declared by a layer, by [`Graph::parameter`] or by [`Graph::buffer`].
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Parameter {
     /// Its name: the layer's and its own, as in `conv1.weight`.
     pub name: String,
@@ -15,7 +16,47 @@ pub struct Parameter {
     pub shape: Vec<usize>,
     /// Its first values.
     pub init: Init,
+    /// Whether it is trained.
+    pub role: Role,
 }
+
+/// What a tensor of a model is there for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// It has a gradient, and an optimizer updates it: torch's `Parameter`.
+    #[default]
+    Trained,
+    /// It is kept and saved with the others and not trained, as the running statistics of a normalisation are, which
+    /// layers read and write: torch's `register_buffer`. It lies in [`ParamStore::buffers`].
+    Buffer,
+}
+
+impl Parameter {
+    /// Refuses a store that has it in another role or shape.
+    pub(super) fn check_in(&self, params: &ParamStore) -> Result<(), Error> {
+        let (_, have) = params.find(&self.name)?;
+        let roles = match (self.role, params.is_buffer(&self.name)) {
+            (Role::Trained, true) => Some(["trained", "a buffer"]),
+            (Role::Buffer, false) => Some(["a buffer", "trained"]),
+            _ => None,
+        };
+        if let Some([graph, store]) = roles {
+            let name = &self.name;
+            return Err(Error::Mismatch(format!(
+                "{name}: it is {graph} in the graph and {store} in the store"
+            )));
+        }
+        if have.shape != self.shape {
+            let (layer, expected) = (self.name.clone(), format!("{:?}", self.shape));
+            return Err(Error::Shape { layer, expected, got: have.shape.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// First values of buffers are drawn apart from those of parameters, which are fewer than this.
+const BUFFER_STREAMS: u64 = 1 << 32;
 
 impl Graph {
     /// A tensor that is trained without a layer around it.
@@ -25,17 +66,35 @@ impl Graph {
         self.push(ops::Tensor, Some(name), &[], &[parameter], Some(shape))
     }
 
+    /// A tensor that is kept and saved with the parameters and not trained, as torch's `register_buffer`: a table of
+    /// positions, a mask. Its shape does not change with the batch.
+    pub fn buffer(&self, name: &str, shape: impl Into<Vec<usize>>, init: Init) -> Var {
+        let shape = shape.into();
+        let buffer = self.declare_as(Role::Buffer, name, shape.clone(), init);
+        self.push(ops::Tensor, Some(name), &[], &[buffer], Some(shape))
+    }
+
     /// The parameters in the order of their layers; tied ones stand where the first of them does.
     pub fn parameters(&self) -> Vec<Parameter> {
+        self.in_role(Role::Trained)
+    }
+
+    /// The buffers in the order of their layers: what is kept and not trained.
+    pub fn buffers(&self) -> Vec<Parameter> {
+        self.in_role(Role::Buffer)
+    }
+
+    fn in_role(&self, role: Role) -> Vec<Parameter> {
         let nodes = self.lock();
         let own = nodes.parameters.iter().enumerate().filter(|(index, _)| !nodes.ties.contains_key(index));
-        own.map(|(_, parameter)| parameter.clone()).collect()
+        own.filter(|(_, parameter)| parameter.role == role).map(|(_, parameter)| parameter.clone()).collect()
     }
 
     /// Lets parameter `name` be the same tensor as `to`, as the weights of an embedding and of a head: their
     /// gradients are summed, and one update changes both. In the store it goes by both names.
     ///
-    /// It is refused, by [`Graph::check`] and by what compiles, unless both exist and have one shape.
+    /// It is refused, by [`Graph::check`] and by what compiles, unless both exist, have one shape and are both trained or
+    /// both buffers.
     pub fn tie(&self, name: &str, to: &str) {
         let mut nodes = self.lock();
         let find = |wanted: &str| {
@@ -52,6 +111,10 @@ impl Graph {
         if got != wanted.shape {
             let expected = format!("{:?} to be tied to {}", wanted.shape, wanted.name);
             return nodes.refuse(Error::Shape { layer: name.into(), expected, got });
+        }
+        if nodes.parameters[tied].role != nodes.parameters[to].role {
+            let reason = format!("{name}: a buffer and a parameter cannot be tied, as to {}", wanted.name);
+            return nodes.refuse(Error::Mismatch(reason));
         }
         if tied != to {
             nodes.ties.insert(tied, to);
@@ -73,7 +136,7 @@ impl Graph {
         nodes.ties.keys().any(|&index| nodes.parameters[index].name == name)
     }
 
-    /// A store of all parameters in one group named `default`, with first values from `seed`.
+    /// A store of all parameters in one group named `default`, and of the buffers, with first values from `seed`.
     ///
     /// # Errors
     /// As [`Graph::check`] and the store's own.
@@ -81,9 +144,9 @@ impl Graph {
         self.store_in_groups(gpu, seed, |_| "default".into())
     }
 
-    /// A store of all parameters, each in the group that `group` names for it.
+    /// A store of all parameters, each in the group that `group` names for it, and of the buffers.
     ///
-    /// The first values of a parameter depend on `seed` and its place among the parameters, not on groups.
+    /// The first values of a parameter depend on `seed` and its place among the parameters, not on groups or buffers.
     ///
     /// # Errors
     /// As [`Graph::check`] and the store's own; [`Error::Limit`] for a parameter of a layer that exceeds what the device
@@ -98,8 +161,11 @@ impl Graph {
         let parameters = self.parameters();
         let names: Vec<String> = parameters.iter().map(group).collect();
         self.check_sizes(gpu)?;
-        let values: Vec<Vec<f32>> =
-            (0..).zip(&parameters).map(|(stream, p)| p.init.values(&p.shape, seed, stream)).collect();
+        let buffers = self.buffers();
+        let values = |tensors: &[Parameter], first: u64| -> Vec<Vec<f32>> {
+            (first..).zip(tensors).map(|(stream, p)| p.init.values(&p.shape, seed, stream)).collect()
+        };
+        let (values, of_buffers) = (values(&parameters, 0), values(&buffers, BUFFER_STREAMS));
         let mut builder = ParamStore::builder();
         for (first, name) in names.iter().enumerate() {
             if names[..first].contains(name) {
@@ -112,6 +178,9 @@ impl Graph {
                 }
                 group
             });
+        }
+        for (buffer, values) in buffers.iter().zip(&of_buffers) {
+            builder = builder.buffer(buffer.name.clone(), buffer.shape.clone(), values);
         }
         let nodes = self.lock();
         for (tied, to) in &nodes.ties {
@@ -136,14 +205,26 @@ impl Graph {
     }
 
     pub(crate) fn declare(&self, name: &str, shape: Vec<usize>, init: Init) -> usize {
+        self.declare_as(Role::Trained, name, shape, init)
+    }
+
+    /// Adds a tensor of a layer. Whatever its role, kernels bind it as `Operand::Parameter`; a buffer they may write too.
+    /// One dispatch binds all buffers to be read or all to be written, because they lie in one `wgpu::Buffer`.
+    pub(crate) fn declare_as(&self, role: Role, name: &str, shape: Vec<usize>, init: Init) -> usize {
         let mut nodes = self.lock();
-        if let Err(error) = shape::check(name, &shape).and_then(|()| init.check(name, &shape)) {
+        // A counter of steps is a scalar, as in torch.
+        let scalar = role == Role::Buffer && shape.is_empty();
+        let checked = if scalar { Ok(()) } else { shape::check(name, &shape) };
+        if let Err(error) = checked.and_then(|()| init.check(name, &shape)) {
             nodes.refuse(error);
         }
         if nodes.parameters.iter().any(|p| p.name == name) {
             nodes.refuse(Error::Duplicate { kind: "parameter", name: name.into() });
         }
-        nodes.parameters.push(Parameter { name: name.into(), shape, init });
+        nodes.parameters.push(Parameter { name: name.into(), shape, init, role });
         nodes.parameters.len() - 1
     }
 }
+
+#[cfg(test)]
+mod tests;
