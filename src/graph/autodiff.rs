@@ -3,12 +3,22 @@
 use super::fuse::{self, Relu};
 use super::lower::{Keep, Lowering, Operand};
 use super::shape::{self, Matrix};
-use super::{Graph, Mode, Node, PlanOptions, Role, Var, ops};
+use super::{Graph, Mode, Node, Parameter, PlanOptions, Role, Var, ops};
 use crate::Error;
 use crate::gpu::KernelClass;
 
-/// Lowers `graph` for a batch size and a mode.
+/// Lowers `graph` for a batch size and a mode, with what a store of it has frozen when that is made.
 pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) -> Result<Lowering, Error> {
+    lower_frozen(graph, options, class, |parameter| parameter.frozen)
+}
+
+/// As [`lower`], with other parameters frozen.
+pub(crate) fn lower_frozen(
+    graph: &Graph,
+    options: &PlanOptions,
+    class: KernelClass,
+    is_frozen: impl Fn(&Parameter) -> bool,
+) -> Result<Lowering, Error> {
     graph.check()?;
     let nodes = graph.node_list();
     let shapes = shapes_at(&nodes, options.batch)?;
@@ -22,11 +32,14 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
     let relus = fuse::relus(&nodes, is_output);
     let pools = fuse::pools(&nodes, &relus, class, is_output);
     let declared = graph.declared();
-    let is_trained = |parameter: &usize| declared[*parameter].role == Role::Trained;
+    let trained: Vec<bool> =
+        declared.iter().map(|parameter| parameter.role == Role::Trained && !is_frozen(parameter)).collect();
     let mut trains = vec![false; nodes.len()];
-    for (id, node) in nodes.iter().enumerate() {
-        trains[id] = node.parameters.iter().any(is_trained) || node.inputs.iter().any(|&input| trains[input]);
+    for (id, node) in nodes.iter().enumerate().filter(|(_, node)| !node.op.stops_gradient()) {
+        trains[id] = node.parameters.iter().any(|&parameter| trained[parameter])
+            || node.inputs.iter().any(|&input| trains[input]);
     }
+    let reached = reached(&nodes, options, declared.len());
     let mut lowering = Lowering {
         relus,
         pools,
@@ -36,6 +49,8 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
         saved: vec![None; nodes.len()],
         // A plan that adds finds every gradient written.
         parameter_written: vec![options.accumulate; declared.len()],
+        trained,
+        reached,
         roles: declared.iter().map(|parameter| parameter.role).collect(),
         outputs,
         random: None,
@@ -48,6 +63,20 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
     };
     lowering.run(options)?;
     Ok(lowering)
+}
+
+/// Whether the root of a plan that trains depends on each parameter, through what lets gradients through.
+fn reached(nodes: &[Node], options: &PlanOptions, parameters: usize) -> Vec<bool> {
+    let (mut needed, mut reached) = (vec![false; nodes.len()], vec![false; parameters]);
+    let root = options.root.as_ref().filter(|_| options.mode == Mode::Train).map(Var::id);
+    root.into_iter().for_each(|root| needed[root] = true);
+    for (id, node) in nodes.iter().enumerate().rev().filter(|(_, node)| !node.op.stops_gradient()) {
+        if needed[id] {
+            node.inputs.iter().for_each(|&input| needed[input] = true);
+            node.parameters.iter().for_each(|&parameter| reached[parameter] = true);
+        }
+    }
+    reached
 }
 
 /// The shape of every node when the inputs' first dimension is `batch`.
@@ -86,7 +115,8 @@ impl Lowering {
         if let (Mode::Train, Some(root)) = (options.mode, options.root.as_ref().map(Var::id)) {
             self.seed(root, options)?;
             for id in (0..=root).rev() {
-                if self.gradient[id].is_some() && self.relus[id] != Relu::InConsumer {
+                // Of a root that depends on nothing that is trained there is no backward pass.
+                if self.trains[id] && self.gradient[id].is_some() && self.relus[id] != Relu::InConsumer {
                     let op = self.nodes[id].op.clone();
                     op.backward(self, id)?;
                 }

@@ -63,6 +63,10 @@ pub(crate) struct Lowering {
     pub(super) saved: Vec<Option<usize>>,
     pub(super) parameter_written: Vec<bool>,
     pub(super) roles: Vec<Role>,
+    /// Whether a parameter is neither a buffer nor frozen.
+    pub(super) trained: Vec<bool>,
+    /// Whether the root depends on a parameter, frozen or not.
+    pub(super) reached: Vec<bool>,
     pub(super) outputs: Vec<(String, usize)>,
     pub(super) random: Option<usize>,
     pub(crate) mode: Mode,
@@ -232,8 +236,8 @@ impl Lowering {
     pub(crate) fn share_gradient(&mut self, id: usize, input: usize) -> bool {
         let target = self.nodes[id].inputs[input];
         let free = self.gradient[target].is_none() && self.relus[target] != Relu::InConsumer;
-        let single =
-            self.nodes.iter().map(|n| n.inputs.iter().filter(|&&i| i == target).count()).sum::<usize>();
+        let send = self.nodes.iter().filter(|n| !n.op.stops_gradient());
+        let single = send.map(|n| n.inputs.iter().filter(|&&i| i == target).count()).sum::<usize>();
         if free && single == 1 && self.trains[target] {
             self.gradient[target] = self.gradient[id];
         }
@@ -241,10 +245,14 @@ impl Lowering {
     }
 
     /// Where a node writes the gradient of its parameter, and whether it adds to what is there: if another
-    /// node of this plan has written it, or the plan adds to the gradients of earlier runs.
-    pub(crate) fn parameter_gradient(&mut self, parameter: usize) -> (Operand, bool) {
+    /// node of this plan has written it, or the plan adds to the gradients of earlier runs. `None` for a buffer and
+    /// for what is frozen: then nothing is computed for it.
+    pub(crate) fn parameter_gradient(&mut self, parameter: usize) -> Option<(Operand, bool)> {
+        if !self.trained[parameter] {
+            return None;
+        }
         let written = std::mem::replace(&mut self.parameter_written[parameter], true);
-        (Operand::Gradient(parameter), written)
+        Some((Operand::Gradient(parameter), written))
     }
 
     /// Appends a dispatch of an expanded template.

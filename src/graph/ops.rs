@@ -8,6 +8,7 @@ mod column_sum;
 
 mod conv2d;
 mod cross_entropy;
+mod detach;
 mod dropout;
 mod flatten;
 mod input;
@@ -77,6 +78,11 @@ pub(crate) trait Op: Debug + Send + Sync {
     fn of_scalars(&self, inputs: &[f64]) -> Option<f64> {
         let _ = inputs;
         None
+    }
+
+    /// Whether no gradient goes through it.
+    fn stops_gradient(&self) -> bool {
+        false
     }
 
     /// Whether it is a relu, which may run in a neighbour's kernel.

@@ -5,7 +5,7 @@ use launch::{Geometry, Pack};
 use weight_grad::Adds;
 
 use super::split::{self, Epilogue, Sum};
-use super::{MaxPool2d, Op, check_window};
+use super::{MaxPool2d, Op, check_window, column_sum};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::KernelClass;
@@ -71,16 +71,22 @@ impl Conv2d {
             (lowering.name(id), self.geometry(lowering, id), self.class(lowering.class));
         let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
         let parameters = lowering.parameters(id).to_vec();
+        let Some((weight, adds)) = lowering.parameter_gradient(parameters[0]) else {
+            if let Some(&bias) = parameters.get(1) {
+                let Matrix { rows, columns, .. } = Matrix::of(lowering.shape(id));
+                column_sum::emit(lowering, &name, u(rows), u(columns), dy, bias);
+            }
+            return;
+        };
         let partials = match class {
             KernelClass::CpuSubgroup8 => weight_grad::broadcast(&geometry, 0).1,
             KernelClass::Plain => weight_grad::plain(&geometry, 0).1,
         };
         let len = partials.at_once as usize * partials.len as usize;
         let partial = lowering.scratch("partial weight gradients", len);
-        let (weight, adds) = lowering.parameter_gradient(parameters[0]);
-        let bias = parameters.get(1).map(|&bias| lowering.parameter_gradient(bias));
+        let bias = parameters.get(1).and_then(|&bias| lowering.parameter_gradient(bias));
         let adds = Adds { weight: adds, bias: bias.map(|(_, adds)| adds) };
-        // A binding needs a buffer even where there is no bias to write.
+        // A binding needs a buffer even where there is no bias to write, or it is frozen.
         let bias = bias.map_or_else(|| lowering.scratch("no bias", 4), |(bias, _)| bias);
         for first in (0..partials.parts).step_by(partials.at_once as usize) {
             let (storage, operands) = ([Read, Read, ReadWrite], [x, dy, partial]);

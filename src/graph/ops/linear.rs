@@ -74,16 +74,10 @@ impl Op for Linear {
         let (name, geometry) = (lowering.name(id), self.geometry(lowering, id));
         let parameters = lowering.parameters(id).to_vec();
         let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
-        let (dw, adds) = lowering.parameter_gradient(parameters[0]);
-        let [out_features, in_features] = self.weight;
-        product(
-            lowering,
-            &name,
-            &geometry,
-            Product::WeightGrad,
-            ([dy, x, dw], out_features * in_features),
-            adds,
-        );
+        if let Some((dw, adds)) = lowering.parameter_gradient(parameters[0]) {
+            let len = self.weight.iter().product();
+            product(lowering, &name, &geometry, Product::WeightGrad, ([dy, x, dw], len), adds);
+        }
         if let Some(&bias) = parameters.get(1) {
             column_sum::emit(lowering, &name, geometry.rows, geometry.out_features, dy, bias);
         }
