@@ -1,9 +1,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::gradient::Gradients;
 use super::input::{HostData, Input};
 use super::lower::{Keep, Lowering, Operand};
 use super::shape::Planes;
+use super::view::Order;
 use super::workspace::{Life, assign};
 use super::{Graph, Parameter, PlanOptions, Role, Workspace, autodiff};
 use crate::Error;
@@ -47,6 +49,7 @@ struct Output {
     name: String,
     buffer: Arc<Buffer<f32>>,
     shape: Vec<usize>,
+    order: Order,
 }
 
 impl Graph {
@@ -81,8 +84,9 @@ impl Plan {
     ) -> Result<Self, Error> {
         let gpu = params.gpu();
         let parameters = graph.declared();
+        let Gradients { trained, parameter_written, .. } = &lowering.gradients;
         let own = |(index, parameter): &(usize, &Parameter)| {
-            lowering.trained[*index] && !lowering.parameter_written[*index] && !graph.is_tied(&parameter.name)
+            trained[*index] && !parameter_written[*index] && !graph.is_tied(&parameter.name)
         };
         let unreached = parameters.iter().enumerate().filter(own);
         let unreached = unreached.map(|(_, parameter)| parameter.name.clone()).collect();
@@ -311,7 +315,7 @@ impl Plan {
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
         let output = self.find_output(name)?;
         let data = output.buffer.read(&self.gpu, 0, output.buffer.len())?;
-        Ok(Planes::of(&output.shape).dense(&data))
+        Ok(Planes::of(&output.shape, output.order).dense(&data))
     }
 
     /// As [`Plan::read`], without blocking.
@@ -321,7 +325,7 @@ impl Plan {
     pub async fn read_async(&self, name: &str) -> Result<Vec<f32>, Error> {
         let output = self.find_output(name)?;
         let data = output.buffer.read_async(&self.gpu, 0, output.buffer.len()).await?;
-        Ok(Planes::of(&output.shape).dense(&data))
+        Ok(Planes::of(&output.shape, output.order).dense(&data))
     }
 
     fn find_output(&self, name: &str) -> Result<&Output, Error> {
@@ -398,11 +402,11 @@ fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result
                 inputs.push(Input { name, buffer, labels, shape, classes, ignored, gather });
             }
             Keep::Output(names) => {
-                for (name, shape) in names {
+                for (name, shape, order) in names {
                     if outputs.iter().any(|output| output.name == name) {
                         return Err(Error::Duplicate { kind: "output", name });
                     }
-                    outputs.push(Output { name, buffer: made.clone(), shape });
+                    outputs.push(Output { name, buffer: made.clone(), shape, order });
                 }
             }
             Keep::Constant(data) => made.write(gpu, 0, &data)?,

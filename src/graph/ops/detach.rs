@@ -1,4 +1,4 @@
-use super::Op;
+use super::{Made, Op, Reads};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::lower::Lowering;
@@ -39,9 +39,17 @@ impl Op for Detach {
         Some(inputs[0])
     }
 
+    fn reads(&self, _: usize) -> Reads {
+        Reads::Strided
+    }
+
+    fn makes(&self) -> Made {
+        Made::AsInputs
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let x = lowering.argument(id, 0);
-        lowering.define_as(id, x);
+        // No view of the input's memory, whose gradient would be one of the input's.
+        lowering.define_spread(id, lowering.argument_view(id, 0));
         Ok(())
     }
 
