@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::chain::Chains;
 use super::fuse::{self, Relu};
 use super::gradient::Gradients;
 use super::lower::{Keep, Lowering, Operand};
@@ -34,6 +35,7 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
     let mut lowering = Lowering {
         relus,
         pools,
+        chains: Chains::default(),
         orders: view::orders(&nodes, &shapes),
         forward: vec![None; nodes.len()],
         view_of: vec![None; nodes.len()],
@@ -83,12 +85,16 @@ fn shapes_at(nodes: &[Node], batch: Option<usize>) -> Result<Vec<Vec<usize>>, Er
 impl Lowering {
     fn run(&mut self, options: &PlanOptions) -> Result<(), Error> {
         let needed = self.ancestors();
+        self.find_chains(&needed);
         for id in (0..self.nodes.len()).filter(|&id| needed[id]) {
             let op = self.nodes[id].op.clone();
-            if self.pools.contains(&Some(id)) {
-                // Its producer's kernel has made its value.
+            if self.pools.contains(&Some(id)) || self.chains.is_inside(id) {
+                // Another node's kernel makes its value, if anybody needs that.
             } else if self.relus[id] == Relu::Alone || !op.is_relu() {
-                op.forward(self, id)?;
+                match self.chains.ending_at(id) {
+                    Some(chain) => self.chain_forward(&chain),
+                    None => op.forward(self, id)?,
+                }
             } else {
                 self.forward[id] = self.forward[self.nodes[id].inputs[0]].clone();
             }
@@ -98,8 +104,10 @@ impl Lowering {
             for id in (0..=root).rev() {
                 if self.has_gradient(id) && self.relus[id] != Relu::InConsumer {
                     self.complete(id);
-                    let op = self.nodes[id].op.clone();
-                    op.backward(self, id)?;
+                    match self.chains.ending_at(id) {
+                        Some(chain) => self.chain_backward(&chain),
+                        None => self.nodes[id].op.clone().backward(self, id)?,
+                    }
                     self.settle(id);
                 }
             }

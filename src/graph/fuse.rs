@@ -58,12 +58,14 @@ pub(crate) fn pools(
     pools
 }
 
-/// For each node, the one other node that uses its value, if that is the only use.
-fn only_consumers(nodes: &[Node], is_output: impl Fn(usize) -> bool) -> Vec<Option<usize>> {
+/// For each node, the one other node that uses its value, if only one does.
+pub(super) fn only_consumers(nodes: &[Node], is_output: impl Fn(usize) -> bool) -> Vec<Option<usize>> {
     let mut consumers = vec![Vec::new(); nodes.len()];
     for (id, node) in nodes.iter().enumerate() {
         for &input in &node.inputs {
-            consumers[input].push(id);
+            if consumers[input].last() != Some(&id) {
+                consumers[input].push(id);
+            }
         }
     }
     let only = |id: usize| match consumers[id][..] {

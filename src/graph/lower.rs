@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::chain::Chains;
 use super::fuse::Relu;
 use super::gradient::Gradients;
 use super::ops::{self, Reads};
@@ -63,6 +64,7 @@ pub(crate) struct Lowering {
     pub(super) relus: Vec<Relu>,
     pub(super) pools: Vec<Option<usize>>,
     pub(super) orders: Vec<Order>,
+    pub(super) chains: Chains,
     pub(super) forward: Vec<Option<View>>,
     /// For a node that is a view whose elements are each one of another node's, that node.
     pub(super) view_of: Vec<Option<usize>>,

@@ -748,7 +748,7 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
         (|g| g.input("x", [7]).flatten(), "flatten1: expected two dimensions or more, got [7]"),
         (
             |g| image(g).add(&g.input("z", [2, 3, 8, 9])),
-            "add1: expected [2, 3, 8, 8] for both inputs, got [2, 3, 8, 9]",
+            "add1: expected a shape that broadcasts with [2, 3, 8, 8], got [2, 3, 8, 9]",
         ),
         (
             |g| g.input("x", [4, 10]).cross_entropy(&g.labels("y", 5)),
@@ -833,8 +833,8 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
             "p: the scale of its initialiser must be finite, got NaN",
         ),
         (
-            |g| g.input("x", [2, 3]).flatten().linear(2).add(&g.parameter("b", [2], Init::Constant(0.0))),
-            "add1: expected [2, 2] for both inputs, got [2]",
+            |g| g.input("x", [2, 3]).flatten().linear(2).add(&g.parameter("b", [3], Init::Constant(0.0))),
+            "add1: expected a shape that broadcasts with [2, 2], got [3]",
         ),
     ];
     for (number, (build, message)) in rows.into_iter().enumerate() {
@@ -884,8 +884,8 @@ fn plans_of_other_batches_are_refused_where_a_shape_is_fixed() {
         let options = PlanOptions::evaluate().output("o", var).batch(batch);
         graph.compile(&params, &options, &mut workspace).map(|_| ()).unwrap_err().to_string()
     };
-    assert_eq!(refuse(&fixed, 5), "add1: expected [5, 3] for both inputs, got [4, 3]");
-    assert_eq!(refuse(&vector, 5), "add1: expected [5, 3] for both inputs, got [4, 3]");
+    assert_eq!(refuse(&fixed, 5), "add1: expected a shape that broadcasts with [5, 3], got [4, 3]");
+    assert_eq!(refuse(&vector, 5), "add1: expected a shape that broadcasts with [5, 3], got [4, 3]");
     assert_eq!(refuse(&x, 0), "x: expected at least one dimension, none of them 0, got [0, 3]");
     let most = "x: expected at most 536870912 elements, got [18446744073709551615, 3]";
     assert_eq!(refuse(&x, usize::MAX), most);
