@@ -16,6 +16,7 @@ mod linear;
 mod lines;
 mod max_pool2d;
 mod pointwise;
+mod product;
 mod ratio;
 mod relu;
 mod softmax;
@@ -41,7 +42,7 @@ use super::lower::Lowering;
 use super::shape::{Matrix, u};
 pub(crate) use super::whole::Joins;
 use crate::Error;
-use crate::gpu::KernelClass;
+use crate::gpu::Capabilities;
 
 /// An operation of the graph: its shape rule, and the dispatches of its two passes.
 pub(crate) trait Op: Debug + Send + Sync {
@@ -94,8 +95,9 @@ pub(crate) trait Op: Debug + Send + Sync {
         false
     }
 
-    /// Whether its forward kernel of a class can end with such a pooling.
-    fn takes_pool_after(&self, _: KernelClass) -> bool {
+    /// Whether, of an input of this shape, a device has a forward kernel that ends with such a pooling.
+    fn takes_pool_after(&self, input: &[usize], capabilities: &Capabilities) -> bool {
+        let _ = (input, capabilities);
         false
     }
 
