@@ -1,8 +1,12 @@
 //! The two passes over the nodes: forward, then backward from the root.
 
+use std::collections::BTreeMap;
+
 use super::fuse::{self, Relu};
+use super::gradient::Gradients;
 use super::lower::{Keep, Lowering, Operand};
-use super::shape::{self, Matrix};
+use super::shape;
+use super::view::{self, View};
 use super::{Graph, Mode, Node, PlanOptions, Var, ops};
 use crate::Error;
 use crate::gpu::Capabilities;
@@ -29,15 +33,18 @@ pub(crate) fn lower(
     for (id, node) in nodes.iter().enumerate() {
         trains[id] = !node.parameters.is_empty() || node.inputs.iter().any(|&input| trains[input]);
     }
+    // A plan that adds finds every gradient written.
+    let written = vec![options.accumulate; graph.declared().len()];
     let mut lowering = Lowering {
         relus,
         pools,
-        trains,
+        orders: view::orders(&nodes, &shapes),
         forward: vec![None; nodes.len()],
-        gradient: vec![None; nodes.len()],
-        saved: vec![None; nodes.len()],
-        // A plan that adds finds every gradient written.
-        parameter_written: vec![options.accumulate; graph.declared().len()],
+        view_of: vec![None; nodes.len()],
+        copies: BTreeMap::new(),
+        saved: vec![Vec::new(); nodes.len()],
+        parts: BTreeMap::new(),
+        gradients: Gradients::new(trains, written),
         outputs,
         random: None,
         mode: options.mode,
@@ -62,8 +69,14 @@ fn shapes_at(nodes: &[Node], batch: Option<usize>) -> Result<Vec<Vec<usize>>, Er
             }
             shape
         } else {
-            let inputs: Vec<&[usize]> = node.inputs.iter().map(|&i| &shapes[i][..]).collect();
-            node.op.infer(&node.name, &inputs)?
+            let inputs = |of: &Node| of.inputs.iter().map(|&i| &shapes[i][..]).collect::<Vec<_>>();
+            match node.op.part() {
+                Some(number) => {
+                    let whole = &nodes[node.inputs[0]];
+                    whole.op.parts(&inputs(whole))[number].clone()
+                }
+                None => node.op.infer(&node.name, &inputs(node))?,
+            }
         };
         shape::check(&node.name, &shape)?;
         shapes.push(shape);
@@ -81,39 +94,50 @@ impl Lowering {
             } else if self.relus[id] == Relu::Alone || !op.is_relu() {
                 op.forward(self, id)?;
             } else {
-                self.forward[id] = self.forward[self.nodes[id].inputs[0]];
+                self.forward[id] = self.forward[self.nodes[id].inputs[0]].clone();
             }
         }
         if let (Mode::Train, Some(root)) = (options.mode, options.root.as_ref().map(Var::id)) {
             self.seed(root, options)?;
             for id in (0..=root).rev() {
-                if self.gradient[id].is_some() && self.relus[id] != Relu::InConsumer {
+                if self.has_gradient(id) && self.relus[id] != Relu::InConsumer {
+                    self.complete(id);
                     let op = self.nodes[id].op.clone();
                     op.backward(self, id)?;
+                    self.settle(id);
                 }
             }
+            self.insert_fills();
         }
         for (name, id) in self.outputs.clone() {
-            let shape = self.shapes[id].clone();
-            let mut value = self.forward[id].expect("outputs are their own ancestors");
-            if let Keep::Input { labels, .. } = self.values[value].keep {
-                if labels {
-                    return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
-                }
-                // Some inputs are read where the host wrote them; others were unpacked to a value already.
-                let matrix = Matrix::of(&shape);
-                let copied = self.value(&name, matrix.len());
-                let from_and_to = [Operand::Value(value), Operand::Value(copied)];
-                ops::copy(self, &name, matrix.quads(), from_and_to, false);
-                self.forward[id] = Some(copied);
-                value = copied;
-            }
+            let value = self.output_value(&name, id)?;
+            let (shape, order) = (self.shapes[id].clone(), self.orders[id]);
             match &mut self.values[value].keep {
-                Keep::Output(names) => names.push((name, shape)),
-                keep => *keep = Keep::Output(vec![(name, shape)]),
+                Keep::Output(names) => names.push((name, shape, order)),
+                keep => *keep = Keep::Output(vec![(name, shape, order)]),
             }
         }
         Ok(())
+    }
+
+    /// The value that holds an output alone, packed: a copy for what lies elsewhere.
+    fn output_value(&mut self, name: &str, id: usize) -> Result<usize, Error> {
+        let view = self.forward[id].clone().expect("outputs are their own ancestors");
+        if let Operand::Value(value) = view.of {
+            match self.values[value].keep {
+                Keep::Input { labels: true, .. } => {
+                    return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
+                }
+                // Some inputs are read where the host wrote them; others were unpacked to a value already.
+                Keep::Pooled | Keep::Output(_) if view.is_packed(self.orders[id]) => return Ok(value),
+                _ => {}
+            }
+        }
+        let copied = self.value(name, self.matrix(id).len());
+        let to = View::packed(Operand::Value(copied), &self.shapes[id], self.orders[id]);
+        ops::rearrange(self, name, &view, &to, false);
+        self.forward[id] = Some(to);
+        Ok(copied)
     }
 
     fn ancestors(&self) -> Vec<bool> {
@@ -140,20 +164,20 @@ impl Lowering {
                 let reason = "an upstream gradient brings its own factor".into();
                 return Err(Error::Config { what: format!("scaled plan of {name}"), reason });
             }
-            Some(upstream) => ops::receive(self, upstream, shape, false),
+            Some(upstream) => ops::receive(self, upstream, shape, self.orders[root], false),
             None if shape.iter().product::<usize>() == 1 => {
-                let len = Matrix::of(&shape).len();
+                let len = self.matrix(root).len();
                 let mut one = vec![0.0; len];
                 one[0] = 1.0;
                 let keep = if options.scaled { Keep::LossScale } else { Keep::Constant(one) };
-                self.value_kept(format!("gradient of {name}"), len, keep)
+                Operand::Value(self.value_kept(format!("gradient of {name}"), len, keep))
             }
             None => {
                 let expected = "a scalar to differentiate, or an upstream gradient".into();
                 return Err(Error::Shape { layer: name, expected, got: shape });
             }
         };
-        self.gradient[root] = Some(seed);
+        self.seed_gradient(root, seed);
         Ok(())
     }
 }

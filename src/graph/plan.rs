@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use super::input::{HostData, Input};
 use super::lower::{Keep, Lowering, Operand};
 use super::shape::Planes;
+use super::view::Order;
 use super::workspace::{Life, assign};
 use super::{Graph, PlanOptions, Workspace, autodiff};
 use crate::Error;
@@ -41,6 +42,7 @@ struct Output {
     name: String,
     buffer: Arc<Buffer<f32>>,
     shape: Vec<usize>,
+    order: Order,
 }
 
 impl Graph {
@@ -73,7 +75,8 @@ impl Plan {
     ) -> Result<Self, Error> {
         let gpu = params.gpu();
         let parameters = graph.declared();
-        let unreached = parameters.iter().zip(&lowering.parameter_written).filter(|(_, written)| !**written);
+        let unreached =
+            parameters.iter().zip(&lowering.gradients.parameter_written).filter(|(_, written)| !**written);
         let unreached = unreached.filter(|(parameter, _)| !graph.is_tied(&parameter.name));
         let unreached = unreached.map(|(parameter, _)| parameter.name.clone()).collect();
         for parameter in parameters.iter().filter(|parameter| !graph.is_tied(&parameter.name)) {
@@ -288,7 +291,7 @@ impl Plan {
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
         let output = self.find_output(name)?;
         let data = output.buffer.read(&self.gpu, 0, output.buffer.len())?;
-        Ok(Planes::of(&output.shape).dense(&data))
+        Ok(Planes::of(&output.shape, output.order).dense(&data))
     }
 
     /// As [`Plan::read`], without blocking.
@@ -298,7 +301,7 @@ impl Plan {
     pub async fn read_async(&self, name: &str) -> Result<Vec<f32>, Error> {
         let output = self.find_output(name)?;
         let data = output.buffer.read_async(&self.gpu, 0, output.buffer.len()).await?;
-        Ok(Planes::of(&output.shape).dense(&data))
+        Ok(Planes::of(&output.shape, output.order).dense(&data))
     }
 
     fn find_output(&self, name: &str) -> Result<&Output, Error> {
@@ -369,11 +372,11 @@ fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result
                 inputs.push(Input { name, buffer, labels, shape, classes, ignored, gather });
             }
             Keep::Output(names) => {
-                for (name, shape) in names {
+                for (name, shape, order) in names {
                     if outputs.iter().any(|output| output.name == name) {
                         return Err(Error::Duplicate { kind: "output", name });
                     }
-                    outputs.push(Output { name, buffer: made.clone(), shape });
+                    outputs.push(Output { name, buffer: made.clone(), shape, order });
                 }
             }
             Keep::Constant(data) => made.write(gpu, 0, &data)?,

@@ -12,12 +12,12 @@ use pack::Packed;
 use weight_grad::Adds;
 
 use super::split::{self, Epilogue, Sum};
-use super::{MaxPool2d, Op, check_window};
+use super::{Made, MaxPool2d, Op, Reads, check_window};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::{Candidate, Capabilities};
 use crate::graph::lower::{Lowering, Operand};
-use crate::graph::shape::{self, Matrix, image, u};
+use crate::graph::shape::{self, image, u};
 
 /// A cross-correlation with zero padding.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +78,7 @@ impl Conv2d {
         let operands = [lowering.gradient(id), packed, dx];
         let sum = Sum {
             parts: (way.parts)(&geometry),
-            len: Matrix::of(lowering.input_shape(id, 0)).len(),
+            len: lowering.input_matrix(id, 0).len(),
             epilogue: Epilogue { accumulate, relu: false },
         };
         split::emit(lowering, &name, (&[Read, Read, ReadWrite], &operands), sum, |first, epilogue| {
@@ -132,6 +132,14 @@ impl Op for Conv2d {
         }
     }
 
+    fn reads(&self, _: usize) -> Reads {
+        Reads::ChannelsLast
+    }
+
+    fn makes(&self) -> Made {
+        Made::ChannelsLast
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let (name, geometry) = (lowering.name(id), self.geometry_of(lowering, id));
         let has_bias = lowering.parameters(id).len() > 1;
@@ -151,7 +159,7 @@ impl Op for Conv2d {
         let operands = [lowering.argument(id, 0), packed, lowering.define(id)];
         let sum = Sum {
             parts: (way.parts)(&geometry),
-            len: Matrix::of(lowering.shape(id)).len(),
+            len: lowering.matrix(id).len(),
             epilogue: Epilogue { accumulate: false, relu: lowering.relu_after(id) },
         };
         split::emit(lowering, &name, (&[Read, Read, ReadWrite], &operands), sum, |first, epilogue| {

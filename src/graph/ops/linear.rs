@@ -3,7 +3,7 @@ use super::split::Epilogue;
 use super::{Op, column_sum};
 use crate::Error;
 use crate::graph::lower::{Lowering, Operand};
-use crate::graph::shape::{Matrix, pitch, u};
+use crate::graph::shape::{pitch, u};
 
 /// `y = x W^T + b` over the last dimension.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,7 @@ impl Sizes {
 impl Linear {
     fn sizes(&self, lowering: &Lowering, id: usize) -> Sizes {
         let [out, features] = self.weight.map(u);
-        Sizes { rows: u(Matrix::of(lowering.shape(id)).rows), features, out }
+        Sizes { rows: u(lowering.matrix(id).rows), features, out }
     }
 }
 
@@ -78,11 +78,6 @@ impl Op for Linear {
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
         let [out, features] = self.weight;
         match inputs[0] {
-            // The rows of an image are its pixels, not its last dimension.
-            got if got.len() == 4 => {
-                let expected = "features, not an image: flatten it first".into();
-                Err(Error::Shape { layer: layer.into(), expected, got: got.to_vec() })
-            }
             [leading @ .., last] if *last == features => Ok([leading, &[out]].concat()),
             got => {
                 let expected = format!("[.., {features}] for a weight {:?}", self.weight);
@@ -101,7 +96,7 @@ impl Op for Linear {
             bias,
             output: lowering.define(id),
         };
-        let len = Matrix::of(lowering.shape(id)).len();
+        let len = lowering.matrix(id).len();
         let epilogue = Epilogue { accumulate: false, relu: lowering.relu_after(id) };
         product::emit(lowering, &name, &sizes.forward(bias.is_some()), operands, (len, epilogue));
         Ok(())
@@ -122,7 +117,7 @@ impl Op for Linear {
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
         let weight = Operand::Parameter(parameters[0]);
         let operands = Operands { left: dy, right: weight, bias: None, output: dx };
-        let len = Matrix::of(lowering.input_shape(id, 0)).len();
+        let len = lowering.input_matrix(id, 0).len();
         let epilogue = Epilogue { accumulate, relu: false };
         product::emit(lowering, &name, &sizes.input_grad(), operands, (len, epilogue));
         Ok(())
