@@ -10,10 +10,14 @@ use super::shape;
 use super::view::{self, View};
 use super::{Graph, Mode, Node, PlanOptions, Var, ops};
 use crate::Error;
-use crate::gpu::KernelClass;
+use crate::gpu::Capabilities;
 
 /// Lowers `graph` for a batch size and a mode.
-pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) -> Result<Lowering, Error> {
+pub(crate) fn lower(
+    graph: &Graph,
+    options: &PlanOptions,
+    capabilities: &Capabilities,
+) -> Result<Lowering, Error> {
     graph.check()?;
     let nodes = graph.node_list();
     let shapes = shapes_at(&nodes, options.batch)?;
@@ -25,7 +29,7 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
     }
     let is_output = |id| outputs.iter().any(|(_, output)| *output == id);
     let relus = fuse::relus(&nodes, is_output);
-    let pools = fuse::pools(&nodes, &relus, class, is_output);
+    let pools = fuse::pools(&nodes, &shapes, &relus, capabilities, is_output);
     let mut trains = vec![false; nodes.len()];
     for (id, node) in nodes.iter().enumerate() {
         trains[id] = !node.parameters.is_empty() || node.inputs.iter().any(|&input| trains[input]);
@@ -46,7 +50,7 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
         outputs,
         random: None,
         mode: options.mode,
-        class,
+        capabilities: *capabilities,
         values: Vec::new(),
         steps: Vec::new(),
         nodes,

@@ -15,6 +15,7 @@ mod linear;
 mod lines;
 mod max_pool2d;
 mod part;
+mod product;
 mod ratio;
 mod softmax;
 mod split;
@@ -39,7 +40,7 @@ use super::shape::{Matrix, u};
 use super::view::View;
 pub(crate) use super::whole::Joins;
 use crate::Error;
-use crate::gpu::{Binding, KernelClass};
+use crate::gpu::{Binding, Capabilities};
 
 /// Where an op can read the elements of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,8 +148,9 @@ pub(crate) trait Op: Debug + Send + Sync {
         false
     }
 
-    /// Whether its forward kernel of a class can end with such a pooling.
-    fn takes_pool_after(&self, _: KernelClass) -> bool {
+    /// Whether, of an input of this shape, a device has a forward kernel that ends with such a pooling.
+    fn takes_pool_after(&self, input: &[usize], capabilities: &Capabilities) -> bool {
+        let _ = (input, capabilities);
         false
     }
 

@@ -61,7 +61,7 @@ impl Graph {
         options: &PlanOptions,
         workspace: &mut Workspace,
     ) -> Result<Plan, Error> {
-        let lowering = autodiff::lower(self, options, params.gpu().class())?;
+        let lowering = autodiff::lower(self, options, params.gpu().capabilities())?;
         Plan::bind(&lowering, self, params, workspace)
     }
 }
