@@ -19,6 +19,7 @@
 
 pub(crate) mod autodiff;
 mod buffers;
+mod chain;
 mod elementwise;
 mod fuse;
 mod gradient;

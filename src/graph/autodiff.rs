@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::chain::Chains;
 use super::fuse::{self, Relu};
 use super::gradient::Gradients;
 use super::lower::{Keep, Lowering, Operand};
@@ -9,18 +10,22 @@ use super::shape;
 use super::view::{self, View};
 use super::{Graph, Mode, Node, Parameter, PlanOptions, Role, Var, ops};
 use crate::Error;
-use crate::gpu::KernelClass;
+use crate::gpu::Capabilities;
 
 /// Lowers `graph` for a batch size and a mode, with what a store of it has frozen when that is made.
-pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) -> Result<Lowering, Error> {
-    lower_frozen(graph, options, class, |parameter| parameter.frozen)
+pub(crate) fn lower(
+    graph: &Graph,
+    options: &PlanOptions,
+    capabilities: &Capabilities,
+) -> Result<Lowering, Error> {
+    lower_frozen(graph, options, capabilities, |parameter| parameter.frozen)
 }
 
 /// As [`lower`], with other parameters frozen.
 pub(crate) fn lower_frozen(
     graph: &Graph,
     options: &PlanOptions,
-    class: KernelClass,
+    capabilities: &Capabilities,
     is_frozen: impl Fn(&Parameter) -> bool,
 ) -> Result<Lowering, Error> {
     graph.check()?;
@@ -34,7 +39,7 @@ pub(crate) fn lower_frozen(
     }
     let is_output = |id| outputs.iter().any(|(_, output)| *output == id);
     let relus = fuse::relus(&nodes, is_output);
-    let pools = fuse::pools(&nodes, &relus, class, is_output);
+    let pools = fuse::pools(&nodes, &shapes, &relus, capabilities, is_output);
     let declared = graph.declared();
     let trained: Vec<bool> =
         declared.iter().map(|parameter| parameter.role == Role::Trained && !is_frozen(parameter)).collect();
@@ -49,6 +54,7 @@ pub(crate) fn lower_frozen(
     let mut lowering = Lowering {
         relus,
         pools,
+        chains: Chains::default(),
         orders: view::orders(&nodes, &shapes),
         forward: vec![None; nodes.len()],
         view_of: vec![None; nodes.len()],
@@ -61,7 +67,7 @@ pub(crate) fn lower_frozen(
         outputs,
         random: None,
         mode: options.mode,
-        class,
+        capabilities: *capabilities,
         values: Vec::new(),
         steps: Vec::new(),
         nodes,
@@ -114,12 +120,16 @@ fn shapes_at(nodes: &[Node], batch: Option<usize>) -> Result<Vec<Vec<usize>>, Er
 impl Lowering {
     fn run(&mut self, options: &PlanOptions) -> Result<(), Error> {
         let needed = self.ancestors();
+        self.find_chains(&needed);
         for id in (0..self.nodes.len()).filter(|&id| needed[id]) {
             let op = self.nodes[id].op.clone();
-            if self.pools.contains(&Some(id)) {
-                // Its producer's kernel has made its value.
+            if self.pools.contains(&Some(id)) || self.chains.is_inside(id) {
+                // Another node's kernel makes its value, if anybody needs that.
             } else if self.relus[id] == Relu::Alone || !op.is_relu() {
-                op.forward(self, id)?;
+                match self.chains.ending_at(id) {
+                    Some(chain) => self.chain_forward(&chain),
+                    None => op.forward(self, id)?,
+                }
             } else {
                 self.forward[id] = self.forward[self.nodes[id].inputs[0]].clone();
             }
@@ -131,8 +141,10 @@ impl Lowering {
                 let trains = self.gradients.trains[id];
                 if trains && self.has_gradient(id) && self.relus[id] != Relu::InConsumer {
                     self.complete(id);
-                    let op = self.nodes[id].op.clone();
-                    op.backward(self, id)?;
+                    match self.chains.ending_at(id) {
+                        Some(chain) => self.chain_backward(&chain),
+                        None => self.nodes[id].op.clone().backward(self, id)?,
+                    }
                     self.settle(id);
                 }
             }

@@ -70,7 +70,7 @@ impl Graph {
     ) -> Result<Plan, Error> {
         // What the store lacks is refused below.
         let is_frozen = |parameter: &Parameter| params.is_frozen(&parameter.name).unwrap_or(false);
-        let lowering = autodiff::lower_frozen(self, options, params.gpu().class(), is_frozen)?;
+        let lowering = autodiff::lower_frozen(self, options, params.gpu().capabilities(), is_frozen)?;
         Plan::bind(&lowering, self, params, workspace)
     }
 }
