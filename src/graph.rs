@@ -40,7 +40,7 @@ mod workspace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use init::Init;
+pub use init::{Fan, Init, Nonlinearity, Spread};
 pub use input::{HostData, InputData};
 pub use options::{Mode, PlanOptions};
 pub use parameters::{Parameter, Role};
