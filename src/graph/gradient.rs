@@ -145,7 +145,8 @@ impl Lowering {
     /// Makes the memory of a gradient: that of the parameter, if the node's value is a parameter itself.
     fn make_gradient(&mut self, id: usize) {
         let of = if self.is_parameter(id) {
-            let (gradient, adds) = self.parameter_gradient(self.nodes[id].parameters[0]);
+            let made = self.parameter_gradient(self.nodes[id].parameters[0]);
+            let (gradient, adds) = made.expect("nothing asks for the gradient of what is not trained");
             if adds {
                 self.gradients.coverage[id] = Coverage::Everything;
             }
@@ -236,7 +237,8 @@ impl Lowering {
             && self.shapes[target] == own.shape
             && !self.is_parameter(target);
         let uses = |node: &super::Node| node.inputs.iter().filter(|&&i| i == target).count();
-        let single = self.nodes.iter().map(uses).sum::<usize>() == 1;
+        let send = self.nodes.iter().filter(|node| !node.op.stops_gradient());
+        let single = send.map(uses).sum::<usize>() == 1;
         if free && single && self.gradients.trains[target] {
             self.gradients.of[target] = Some(own.clone());
             self.gradients.coverage[target] = Coverage::Everything;

@@ -8,7 +8,7 @@ use super::ops::{self, Reads};
 use super::shape::Matrix;
 use super::template::AnyLaunch;
 use super::view::{Order, View};
-use super::{Mode, Node};
+use super::{Mode, Node, Role};
 use crate::gpu::{Binding, Block, Capabilities, KernelSource, Uniform};
 
 /// What one binding of a dispatch is given.
@@ -16,7 +16,7 @@ use crate::gpu::{Binding, Block, Capabilities, KernelSource, Uniform};
 pub(crate) enum Operand {
     /// An activation, a gradient of one, or scratch.
     Value(usize),
-    /// A parameter, by its number.
+    /// A parameter or a buffer, by its number. Only buffers are written.
     Parameter(usize),
     /// The gradient of a parameter.
     Gradient(usize),
@@ -75,6 +75,11 @@ pub(crate) struct Lowering {
     /// Further results of nodes, by their number.
     pub(super) parts: BTreeMap<(usize, usize), Operand>,
     pub(super) gradients: Gradients,
+    pub(super) roles: Vec<Role>,
+    /// Whether a parameter is neither a buffer nor frozen.
+    pub(super) trained: Vec<bool>,
+    /// Whether the root depends on a parameter, frozen or not.
+    pub(super) reached: Vec<bool>,
     pub(super) outputs: Vec<(String, usize)>,
     pub(super) random: Option<usize>,
     pub(crate) mode: Mode,
@@ -294,10 +299,14 @@ impl Lowering {
     }
 
     /// Where a node writes the gradient of its parameter, and whether it adds to what is there: if another
-    /// node of this plan has written it, or the plan adds to the gradients of earlier runs.
-    pub(crate) fn parameter_gradient(&mut self, parameter: usize) -> (Operand, bool) {
+    /// node of this plan has written it, or the plan adds to the gradients of earlier runs. `None` for a buffer and
+    /// for what is frozen: then nothing is computed for it.
+    pub(crate) fn parameter_gradient(&mut self, parameter: usize) -> Option<(Operand, bool)> {
+        if !self.trained[parameter] {
+            return None;
+        }
         let written = std::mem::replace(&mut self.gradients.parameter_written[parameter], true);
-        (Operand::Gradient(parameter), written)
+        Some((Operand::Gradient(parameter), written))
     }
 
     /// Appends a dispatch of an expanded template.
@@ -355,8 +364,22 @@ impl Lowering {
             })
         });
         assert!(!aliased, "{}: one buffer is both read and written", kernel.name);
+        self.check_roles(&kernel, operands);
         let label = format!("{layer}: {}", kernel.name);
         self.steps.push(Step { label, kernel, operands: operands.to_vec(), uniform, block, grid });
+    }
+
+    /// Only an optimizer writes what is trained, and a device takes no `wgpu::Buffer` that is read by one binding and
+    /// written by another, which all buffers of a store are.
+    fn check_roles(&self, kernel: &KernelSource, operands: &[Operand]) {
+        let mut modes = [None; 2];
+        for (operand, binding) in operands.iter().zip(&kernel.bindings[1..]) {
+            let Operand::Parameter(parameter) = *operand else { continue };
+            let (role, written) = (self.roles[parameter], *binding == Binding::ReadWrite);
+            assert!(role == Role::Buffer || !written, "{}: a parameter is written", kernel.name);
+            let mode = &mut modes[usize::from(role == Role::Buffer)];
+            assert!(*mode.get_or_insert(written) == written, "{}: buffers are read and written", kernel.name);
+        }
     }
 }
 

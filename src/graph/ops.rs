@@ -7,6 +7,7 @@ mod column_sum;
 
 mod conv2d;
 mod cross_entropy;
+mod detach;
 mod flatten;
 mod function;
 mod input;
@@ -133,6 +134,11 @@ pub(crate) trait Op: Debug + Send + Sync {
         None
     }
 
+    /// Whether no gradient goes through it.
+    fn stops_gradient(&self) -> bool {
+        false
+    }
+
     /// Whether it is a relu, which may run in a neighbour's kernel.
     fn is_relu(&self) -> bool {
         false
@@ -164,7 +170,7 @@ pub(crate) trait Op: Debug + Send + Sync {
 const WORKGROUP: usize = 64;
 
 /// The grid of a kernel with one invocation for each of `work` pieces.
-pub(super) fn grid(work: usize) -> [u32; 3] {
+pub(in crate::graph) fn grid(work: usize) -> [u32; 3] {
     crate::gpu::grid(work.div_ceil(WORKGROUP))
 }
 

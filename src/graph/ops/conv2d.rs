@@ -12,12 +12,12 @@ use pack::Packed;
 use weight_grad::Adds;
 
 use super::split::{self, Epilogue, Sum};
-use super::{Made, MaxPool2d, Op, Reads, check_window};
+use super::{Made, MaxPool2d, Op, Reads, check_window, column_sum};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::{Candidate, Capabilities};
 use crate::graph::lower::{Lowering, Operand};
-use crate::graph::shape::{self, image, u};
+use crate::graph::shape::{self, Matrix, image, u};
 
 /// A cross-correlation with zero padding.
 #[derive(Clone, Copy, Debug)]
@@ -54,13 +54,19 @@ impl Conv2d {
         let way = Candidate::choose(WEIGHT_GRAD, &geometry, &lowering.capabilities);
         let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
         let parameters = lowering.parameters(id).to_vec();
+        let Some((weight, adds)) = lowering.parameter_gradient(parameters[0]) else {
+            if let Some(&bias) = parameters.get(1) {
+                let Matrix { rows, columns, .. } = lowering.matrix(id);
+                column_sum::emit(lowering, &name, u(rows), u(columns), dy, bias);
+            }
+            return;
+        };
         let (_, partials) = way(&geometry, 0);
         let len = partials.at_once as usize * partials.len as usize;
         let partial = lowering.scratch("partial weight gradients", len);
-        let (weight, adds) = lowering.parameter_gradient(parameters[0]);
-        let bias = parameters.get(1).map(|&bias| lowering.parameter_gradient(bias));
+        let bias = parameters.get(1).and_then(|&bias| lowering.parameter_gradient(bias));
         let adds = Adds { weight: adds, bias: bias.map(|(_, adds)| adds) };
-        // A binding needs a buffer even where there is no bias to write.
+        // A binding needs a buffer even where there is no bias to write, or it is frozen.
         let bias = bias.map_or_else(|| lowering.scratch("no bias", 4), |(bias, _)| bias);
         for first in (0..partials.parts).step_by(partials.at_once as usize) {
             let (launch, _) = way(&geometry, first);

@@ -106,11 +106,12 @@ impl Op for Linear {
         let (name, sizes) = (lowering.name(id), self.sizes(lowering, id));
         let parameters = lowering.parameters(id).to_vec();
         let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
-        let (dw, accumulate) = lowering.parameter_gradient(parameters[0]);
-        let operands = Operands { left: dy, right: x, bias: None, output: dw };
-        let epilogue = Epilogue { accumulate, relu: false };
-        let len = self.weight.iter().product();
-        product::emit(lowering, &name, &sizes.weight_grad(), operands, (len, epilogue));
+        if let Some((dw, accumulate)) = lowering.parameter_gradient(parameters[0]) {
+            let operands = Operands { left: dy, right: x, bias: None, output: dw };
+            let epilogue = Epilogue { accumulate, relu: false };
+            let len = self.weight.iter().product();
+            product::emit(lowering, &name, &sizes.weight_grad(), operands, (len, epilogue));
+        }
         if let Some(&bias) = parameters.get(1) {
             column_sum::emit(lowering, &name, sizes.rows, sizes.out, dy, bias);
         }
