@@ -48,9 +48,9 @@ pub(crate) fn lower_frozen(
         trains[id] = node.parameters.iter().any(|&parameter| trained[parameter])
             || node.inputs.iter().any(|&input| trains[input]);
     }
-    let reached = reached(&nodes, options, declared.len());
     // A plan that adds finds every gradient written.
     let written = vec![options.accumulate; declared.len()];
+    let reached = reached(&nodes, options, declared.len());
     let mut lowering = Lowering {
         relus,
         pools,
@@ -61,7 +61,8 @@ pub(crate) fn lower_frozen(
         copies: BTreeMap::new(),
         saved: vec![Vec::new(); nodes.len()],
         parts: BTreeMap::new(),
-        gradients: Gradients::new(trains, trained, written),
+        gradients: Gradients::new(trains, written),
+        trained,
         reached,
         declared,
         outputs,
@@ -127,7 +128,7 @@ impl Lowering {
                 // Another node's kernel makes its value, if anybody needs that.
             } else if self.relus[id] == Relu::Alone || !op.is_relu() {
                 match self.chains.ending_at(id) {
-                    Some(chain) => self.chain_forward(&chain),
+                    Some(chain) => self.chain_forward(&chain)?,
                     None => op.forward(self, id)?,
                 }
             } else {

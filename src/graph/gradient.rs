@@ -15,8 +15,6 @@ pub(crate) struct Gradients {
     pub(super) of: Vec<Option<View>>,
     /// How much of each gradient has been written.
     pub(super) coverage: Vec<Coverage>,
-    /// Whether a parameter is neither a buffer nor frozen.
-    pub(super) trained: Vec<bool>,
     pub(super) parameter_written: Vec<bool>,
     /// Gradients that an op has written in the order in which it read, and where they belong.
     pub(super) pending: Vec<(View, View, bool)>,
@@ -37,13 +35,12 @@ pub(super) enum Coverage {
 }
 
 impl Gradients {
-    pub(super) fn new(trains: Vec<bool>, trained: Vec<bool>, parameter_written: Vec<bool>) -> Self {
+    pub(super) fn new(trains: Vec<bool>, parameter_written: Vec<bool>) -> Self {
         let nodes = trains.len();
         Self {
             trains,
             of: vec![None; nodes],
             coverage: vec![Coverage::Nothing; nodes],
-            trained,
             parameter_written,
             pending: Vec::new(),
             fills: Vec::new(),
@@ -148,8 +145,8 @@ impl Lowering {
     /// Makes the memory of a gradient: that of the parameter, if the node's value is a parameter itself.
     fn make_gradient(&mut self, id: usize) {
         let of = if self.is_parameter(id) {
-            let gradient = self.parameter_gradient(self.nodes[id].parameters[0]);
-            let (gradient, adds) = gradient.expect("what is not trained is no target");
+            let made = self.parameter_gradient(self.nodes[id].parameters[0]);
+            let (gradient, adds) = made.expect("nothing asks for the gradient of what is not trained");
             if adds {
                 self.gradients.coverage[id] = Coverage::Everything;
             }

@@ -1,7 +1,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::gradient::Gradients;
 use super::input::{HostData, Input};
 use super::lower::{Keep, Lowering, Operand};
 use super::shape::Planes;
@@ -84,9 +83,9 @@ impl Plan {
     ) -> Result<Self, Error> {
         let gpu = params.gpu();
         let parameters = graph.declared();
-        let Gradients { trained, parameter_written, .. } = &lowering.gradients;
         let own = |(index, parameter): &(usize, &Parameter)| {
-            trained[*index] && !parameter_written[*index] && !graph.is_tied(&parameter.name)
+            let written = lowering.gradients.parameter_written[*index];
+            lowering.trained[*index] && !written && !graph.is_tied(&parameter.name)
         };
         let unreached = parameters.iter().enumerate().filter(own);
         let unreached = unreached.map(|(_, parameter)| parameter.name.clone()).collect();
