@@ -18,8 +18,11 @@
 //! input is the batch, and one graph compiles to plans of several batch sizes.
 
 pub(crate) mod autodiff;
+mod axes;
 mod elementwise;
+mod fold;
 mod fuse;
+mod gather;
 mod gradient;
 mod init;
 mod input;
@@ -39,6 +42,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use init::Init;
 pub use input::{HostData, InputData};
+pub use ops::SplitSizes;
 pub use options::{Mode, PlanOptions};
 pub use plan::Plan;
 pub use resident::{Resident, Rows};
