@@ -33,6 +33,7 @@ mod options;
 mod parameters;
 mod plan;
 pub(crate) mod resident;
+mod samples;
 mod shape;
 mod template;
 mod view;

@@ -64,14 +64,7 @@ pub(crate) fn reduce_to(lowering: &mut Lowering, layer: &str, from: &View, to: &
 
 /// Emits a reduction of the first of `from` over the axes along which `to` has one element; the others are broadcast to
 /// its shape. All have the same rank.
-pub(crate) fn fold(
-    lowering: &mut Lowering,
-    layer: &str,
-    what: &Fold,
-    from: &[&View],
-    to: &View,
-    adds: bool,
-) {
+pub(crate) fn fold(lowering: &mut Lowering, layer: &str, what: &Fold, from: &[&View], to: &View, adds: bool) {
     let count = Line::of(from, to).count();
     if count <= SHORT {
         return emit(lowering, layer, what, from, to, adds);
@@ -181,10 +174,8 @@ impl Text<'_> {
         let Self { what, from, to, line, .. } = *self;
         let mut text = String::new();
         for number in 0..from.len() {
-            text += &format!(
-                "@group(0) @binding({}) var<storage, read> in{number}: array<vec4f>;\n",
-                number + 1
-            );
+            text +=
+                &format!("@group(0) @binding({}) var<storage, read> in{number}: array<vec4f>;\n", number + 1);
         }
         let element = if line.along_lanes { "f32" } else { "vec4f" };
         text += &format!(
@@ -204,8 +195,7 @@ impl Text<'_> {
         let Self { from, to, line, .. } = *self;
         let views: Vec<&View> = std::iter::once(to).chain(from.iter().copied()).collect();
         // Parts stand apart from other axes, because they do not follow the elements.
-        let kept: Vec<usize> =
-            outer(to).into_iter().filter(|axis| Some(*axis) != self.part_axis()).collect();
+        let kept: Vec<usize> = outer(to).into_iter().filter(|axis| Some(*axis) != self.part_axis()).collect();
         let walk = Axes::new('c', &to.shape, &kept, &views);
         let unit = if line.along_lanes { 4 } else { 1 };
         let row = to.row_quads() * unit;
@@ -256,7 +246,7 @@ impl Text<'_> {
             step += &format!("let x{number} = {};\n", self.load(number, view, &at, &reduced));
         }
         if what.brings.contains("place") {
-            step += &self.place(&reduced);
+            step += &self.place();
         }
         let lanes = from[0].shape[from[0].lanes];
         let brings = if line.along_lanes && lanes % 4 != 0 {
@@ -308,12 +298,13 @@ total = join(total, runs);
     }
 
     /// The numbers of the elements of a step among those of their line, in the order of the axes.
-    fn place(&self, _: &Axes) -> String {
+    fn place(&self) -> String {
         let Self { from, to, line, .. } = *self;
         let first = from[0];
         let mut dense = vec![0; first.shape.len()];
         let mut count = 1;
-        for axis in (0..first.shape.len()).rev().filter(|&axis| to.shape[axis] == 1 || first.shape[axis] == 1) {
+        for axis in (0..first.shape.len()).rev().filter(|&axis| to.shape[axis] == 1 || first.shape[axis] == 1)
+        {
             dense[axis] = count;
             count *= first.shape[axis];
         }

@@ -56,7 +56,8 @@ impl Lowering {
         let rows = to.shape.iter().product::<usize>() / to.shape[to.lanes];
         let quads = rows * to.row_quads();
         let wgsl = reshape_text(from, to, adds);
-        let kernel = source::<Shape>("reshape", [FRAME, &wgsl].concat(), &[Binding::Read, Binding::ReadWrite]);
+        let kernel =
+            source::<Shape>("reshape", [FRAME, &wgsl].concat(), &[Binding::Read, Binding::ReadWrite]);
         self.emit(layer, kernel, grid(quads), &[from.of, to.of], Shape { quads: u(quads) });
     }
 }
@@ -207,7 +208,8 @@ fn reshape_text(from: &View, to: &View, adds: bool) -> String {
     text += &format!("let first = {};\n", walk.address(0, 1));
     let along = stride(&number, to.lanes);
     // Past the end of the lanes the last element stands in.
-    let lanes = [0, 1, 2, 3].map(|lane| format!("element(first + min(column + {lane}u, {last}u) * {along}u)"));
+    let lanes =
+        [0, 1, 2, 3].map(|lane| format!("element(first + min(column + {lane}u, {last}u) * {along}u)"));
     text += &format!("let value = vec4f({});\n{}", lanes.join(", "), inside(to));
     text += &format!("let quad = ({}u + {} + column) / 4u;\n", to.offset, walk.address(1, 1));
     let sum = if adds { "y[quad] + " } else { "" };

@@ -1,4 +1,4 @@
-use super::{Made, Op, Reads, dims, rearrange};
+use super::{Made, Op, Reads, Samples, SamplesOf, dims, rearrange};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::gather::{Around, Window};
@@ -38,7 +38,8 @@ impl Var {
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.stack.html>.
     #[must_use]
     pub fn stack(&self, others: &[&Var], dim: isize) -> Var {
-        let all: Vec<Var> = std::iter::once(self).chain(others.iter().copied()).map(|v| v.unsqueeze(dim)).collect();
+        let all: Vec<Var> =
+            std::iter::once(self).chain(others.iter().copied()).map(|v| v.unsqueeze(dim)).collect();
         all[0].concat(&all[1..].iter().collect::<Vec<_>>(), dim)
     }
 }
@@ -84,6 +85,20 @@ impl Op for Concat {
             shape[axis] = shape[axis].saturating_add(input[axis]);
         }
         Ok(shape)
+    }
+
+    fn samples(&self, of: &SamplesOf<'_>) -> Samples {
+        let axis = dims::axis("", "", self.dim, of.shape).unwrap_or_default();
+        match of.kept() {
+            // Whole batches after one another are each as many samples.
+            Samples::Along(place)
+                if place.axis == axis
+                    && (place.inner != 1 || of.inputs.iter().any(|(s, _)| *s != Samples::Along(place))) =>
+            {
+                Samples::Mixed
+            }
+            kept => kept,
+        }
     }
 
     fn reads(&self, _: usize) -> Reads {

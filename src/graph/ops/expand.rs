@@ -1,8 +1,8 @@
-use super::{Op, Reads};
+use super::{Op, Reads, Samples, SamplesOf, reduce_to};
 use crate::Error;
 use crate::graph::Var;
-use crate::graph::fold;
 use crate::graph::lower::Lowering;
+use crate::graph::samples::Place;
 use crate::graph::view::View;
 
 /// Elements that stand for many: a view in which axes of one element have more, and further axes come first.
@@ -59,6 +59,14 @@ impl Op for Expand {
         Ok(out)
     }
 
+    fn samples(&self, of: &SamplesOf<'_>) -> Samples {
+        let from = of.inputs[0].1;
+        of.moved(|place| {
+            let axis = place.axis + of.shape.len() - from.len();
+            (of.shape[axis] == from[place.axis]).then_some(Place { axis, ..place })
+        })
+    }
+
     fn reads(&self, _: usize) -> Reads {
         Reads::Strided
     }
@@ -75,7 +83,7 @@ impl Op for Expand {
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let Some((to, adds)) = lowering.gradient_view_into(id, 0) else { return Ok(()) };
         let dy = View::packed(lowering.gradient(id), lowering.shape(id), lowering.order(id));
-        fold::reduce_to(lowering, &lowering.name(id), &dy, &to, adds);
+        reduce_to(lowering, &lowering.name(id), &dy, &to, adds);
         Ok(())
     }
 }

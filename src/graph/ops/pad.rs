@@ -1,4 +1,4 @@
-use super::{Made, Op, Reads, rearrange};
+use super::{Made, Op, Reads, Samples, SamplesOf, rearrange};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::gather::{Around, Window};
@@ -81,6 +81,13 @@ impl Op for Pad {
             out.push(left.saturating_add_signed(before.max(0)).saturating_add_signed(after.max(0)));
         }
         Ok(out)
+    }
+
+    fn samples(&self, of: &SamplesOf<'_>) -> Samples {
+        match of.kept() {
+            Samples::Along(place) if self.each(of.shape.len())[place.axis] != [0; 2] => Samples::Mixed,
+            kept => kept,
+        }
     }
 
     fn reads(&self, _: usize) -> Reads {

@@ -1,7 +1,8 @@
-use super::{Op, Reads, dims};
+use super::{Op, Reads, Samples, SamplesOf, dims};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::lower::Lowering;
+use crate::graph::samples::Place;
 use crate::graph::view::View;
 
 /// Axes in another order: always a view.
@@ -72,6 +73,12 @@ impl Op for Permute {
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
         Ok(self.axes(layer, inputs[0])?.into_iter().map(|axis| inputs[0][axis]).collect())
+    }
+
+    fn samples(&self, of: &SamplesOf<'_>) -> Samples {
+        let axes = self.axes("", of.inputs[0].1).unwrap_or_default();
+        let to = |axis| axes.iter().position(|&from| from == axis);
+        of.moved(|place| Some(Place { axis: to(place.axis)?, ..place }))
     }
 
     fn reads(&self, _: usize) -> Reads {

@@ -1,15 +1,18 @@
-use super::{Made, Op, Reads, dims};
+use super::{Joins, Made, Op, Reads, Samples, SamplesOf, dims};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::elementwise::{Program, Target};
 use crate::graph::fold::{Fold, fold};
 use crate::graph::lower::{Lowering, Operand};
+use crate::graph::samples::Place;
 use crate::graph::shape::Matrix;
 use crate::graph::view::View;
 
 const INFINITY: &str = include_str!("../../../shaders/shared/infinity.wgsl");
-const LARGEST_AND_INFINITY: &str =
-    concat!(include_str!("../../../shaders/shared/largest.wgsl"), include_str!("../../../shaders/shared/infinity.wgsl"));
+const LARGEST_AND_INFINITY: &str = concat!(
+    include_str!("../../../shaders/shared/largest.wgsl"),
+    include_str!("../../../shaders/shared/infinity.wgsl")
+);
 
 /// The largest index that an f32 holds with all below it.
 const MOST_INDEX: usize = 1 << 24;
@@ -176,9 +179,16 @@ impl Reduce {
     }
 
     /// Emits what becomes of the slope of each element, of the quads of `inputs`.
-    fn emit_slopes(&self, lowering: &mut Lowering, id: usize, slope: String, inputs: &[View], to: (View, bool)) {
+    fn emit_slopes(
+        &self,
+        lowering: &mut Lowering,
+        id: usize,
+        slope: String,
+        inputs: &[View],
+        to: (View, bool),
+    ) {
         let program = Program {
-            name: format!("{}_grad", self.kind()),
+            name: format!("reduce_grad[{}]", self.kind()),
             body: String::new(),
             results: vec![slope],
             ..Program::copy()
@@ -268,9 +278,34 @@ impl Op for Reduce {
         }
         axes.iter().for_each(|&axis| shape[axis] = 1);
         if !self.keepdim {
-            axes.iter().rev().for_each(|&axis| drop(shape.remove(axis)));
+            for &axis in axes.iter().rev() {
+                shape.remove(axis);
+            }
         }
         Ok(dims::or_one(shape))
+    }
+
+    fn samples(&self, of: &SamplesOf<'_>) -> Samples {
+        let joins = match self.kind {
+            Kind::Sum => Some(Joins::Sum),
+            Kind::Mean => Some(Joins::Mean),
+            _ => None,
+        };
+        let (samples, shape) = of.inputs[0];
+        let axes = self.axes("", shape).unwrap_or_default();
+        match samples {
+            Samples::Along(Place { axis, .. }) if axes.contains(&axis) => {
+                joins.map_or(Samples::Mixed, Samples::Joined)
+            }
+            Samples::Along(place) => {
+                let before = axes.iter().filter(|&&axis| axis < place.axis).count();
+                let gone = if self.keepdim { 0 } else { before };
+                Samples::Along(Place { axis: place.axis - gone, ..place })
+            }
+            // A sum of sums, or of means, is one.
+            Samples::Joined(_) if joins.is_none() => Samples::Mixed,
+            other => other,
+        }
     }
 
     fn reads(&self, _: usize) -> Reads {
@@ -293,9 +328,7 @@ impl Op for Reduce {
                 return Ok(());
             }
             Kind::Sum => Fold::sum(),
-            Kind::Mean => {
-                Fold { finish: format!("total * {:?}f", self.scale(lowering, id)), ..Fold::sum() }
-            }
+            Kind::Mean => Fold { finish: format!("total * {:?}f", self.scale(lowering, id)), ..Fold::sum() },
             Kind::Max | Kind::Min => Kind::extreme(self.kind == Kind::Max),
         };
         let y = lowering.define(id);

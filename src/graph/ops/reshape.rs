@@ -1,4 +1,4 @@
-use super::{Op, Reads, dims};
+use super::{Op, Reads, Samples, SamplesOf, dims};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::lower::Lowering;
@@ -125,6 +125,10 @@ impl Op for Reshape {
             }
         }
         Ok(dims::or_one(shape))
+    }
+
+    fn samples(&self, of: &SamplesOf<'_>) -> Samples {
+        of.reshaped()
     }
 
     fn reads(&self, _: usize) -> Reads {

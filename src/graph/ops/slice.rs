@@ -1,8 +1,9 @@
-use super::{Op, Reads, dims, rearrange};
+use super::{Op, Reads, Samples, SamplesOf, dims, rearrange};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::gather::{Around, Window};
 use crate::graph::lower::Lowering;
+use crate::graph::samples::Place;
 use crate::graph::view::View;
 
 /// Elements of one axis at a fixed distance: a view where no quad is cut, else a copy.
@@ -167,9 +168,8 @@ impl Slice {
         let refuse = |what: &str, allowed: String, value: String| {
             Err(Error::constant(format!("{layer}: {what}"), format!("{allowed} for {shape:?}"), value))
         };
-        let mismatch = |expected: String| {
-            Err(Error::Shape { layer: layer.into(), expected, got: shape.to_vec() })
-        };
+        let mismatch =
+            |expected: String| Err(Error::Shape { layer: layer.into(), expected, got: shape.to_vec() });
         // Of an index below zero, which counts from the end.
         let from_end = |index: isize| if index < 0 { index.saturating_add_unsigned(extent) } else { index };
         let held = |index: isize| from_end(index).max(0).unsigned_abs().min(extent);
@@ -211,7 +211,9 @@ impl Slice {
                 let all = sizes.iter().fold(0, |all: usize, size| all.saturating_add(*size));
                 if all != extent || sizes.contains(&0) {
                     let dim = self.dim;
-                    return mismatch(format!("pieces of at least 1 that are dim {dim} together, as {sizes:?}"));
+                    return mismatch(format!(
+                        "pieces of at least 1 that are dim {dim} together, as {sizes:?}"
+                    ));
                 }
                 taken(sizes[..number].iter().sum(), sizes[number])
             }
@@ -302,6 +304,17 @@ impl Op for Slice {
         Ok(dims::or_one(shape))
     }
 
+    fn samples(&self, of: &SamplesOf<'_>) -> Samples {
+        let shape = of.inputs[0].1;
+        let Ok(axis) = dims::axis("", "", self.dim, shape) else { return Samples::Mixed };
+        // Batches of other sizes are whole too only where no number ends them.
+        let is_whole = matches!(self.cut, Cut::Range { start: 0, end: isize::MAX, step: 1 });
+        of.moved(|place| match place.axis {
+            own if own == axis => is_whole.then_some(place),
+            own => Some(Place { axis: own - usize::from(self.selects() && own > axis), ..place }),
+        })
+    }
+
     fn reads(&self, _: usize) -> Reads {
         Reads::Strided
     }
@@ -326,7 +339,13 @@ impl Op for Slice {
         let start = isize::try_from(taken.start).expect("places are below 2^31");
         windows[taken.axis] = Window { start, step: taken.step };
         let around = if adds { Around::Sum } else { Around::Value(0.0) };
-        lowering.emit_placed(&lowering.name(id), &Self::with_axis(taken, dy, to.shape.len()), &to, &windows, around);
+        lowering.emit_placed(
+            &lowering.name(id),
+            &Self::with_axis(taken, dy, to.shape.len()),
+            &to,
+            &windows,
+            around,
+        );
         Ok(())
     }
 }
