@@ -18,10 +18,13 @@
 //! input is the batch, and one graph compiles to plans of several batch sizes.
 
 pub(crate) mod autodiff;
+mod axes;
 mod buffers;
 mod chain;
 mod elementwise;
+mod fold;
 mod fuse;
+mod gather;
 mod gradient;
 mod init;
 mod input;
@@ -31,6 +34,7 @@ mod options;
 mod parameters;
 mod plan;
 pub(crate) mod resident;
+mod samples;
 mod shape;
 mod template;
 mod view;
@@ -42,6 +46,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use init::{Fan, Init, Nonlinearity, Spread};
 pub use input::{HostData, InputData};
+pub use ops::SplitSizes;
 pub use options::{Mode, PlanOptions};
 pub use parameters::{Parameter, Role};
 pub use plan::Plan;

@@ -171,7 +171,11 @@ impl Lowering {
                     return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
                 }
                 // Some inputs are read where the host wrote them; others were unpacked to a value already.
-                Keep::Pooled | Keep::Output(_) if view.is_packed(self.orders[id]) => return Ok(value),
+                Keep::Pooled | Keep::Output(_)
+                    if view.is_packed(self.orders[id]) && self.values[value].len == self.matrix(id).len() =>
+                {
+                    return Ok(value);
+                }
                 _ => {}
             }
         }
