@@ -3,6 +3,7 @@
 
 mod add;
 mod adopt;
+mod buffers;
 mod builder;
 mod flat;
 mod gate;

@@ -7,7 +7,7 @@ use super::gradient::Gradients;
 use super::lower::{Keep, Lowering, Operand};
 use super::shape;
 use super::view::{self, View};
-use super::{Graph, Mode, Node, PlanOptions, Var, ops};
+use super::{Graph, Mode, Node, PlanOptions, Role, Var, ops};
 use crate::Error;
 use crate::gpu::KernelClass;
 
@@ -25,12 +25,14 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
     let is_output = |id| outputs.iter().any(|(_, output)| *output == id);
     let relus = fuse::relus(&nodes, is_output);
     let pools = fuse::pools(&nodes, &relus, class, is_output);
+    let declared = graph.declared();
+    let is_trained = |parameter: &usize| declared[*parameter].role == Role::Trained;
     let mut trains = vec![false; nodes.len()];
     for (id, node) in nodes.iter().enumerate() {
-        trains[id] = !node.parameters.is_empty() || node.inputs.iter().any(|&input| trains[input]);
+        trains[id] = node.parameters.iter().any(is_trained) || node.inputs.iter().any(|&input| trains[input]);
     }
     // A plan that adds finds every gradient written.
-    let written = vec![options.accumulate; graph.declared().len()];
+    let written = vec![options.accumulate; declared.len()];
     let mut lowering = Lowering {
         relus,
         pools,
@@ -41,6 +43,7 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
         saved: vec![Vec::new(); nodes.len()],
         parts: BTreeMap::new(),
         gradients: Gradients::new(trains, written),
+        roles: declared.iter().map(|parameter| parameter.role).collect(),
         outputs,
         random: None,
         mode: options.mode,

@@ -6,7 +6,7 @@ use super::ops::{self, Reads};
 use super::shape::Matrix;
 use super::template::Launch;
 use super::view::{Order, View};
-use super::{Mode, Node};
+use super::{Mode, Node, Role};
 use crate::gpu::{Binding, Block, KernelClass, KernelSource, Uniform};
 
 /// What one binding of a dispatch is given.
@@ -14,7 +14,7 @@ use crate::gpu::{Binding, Block, KernelClass, KernelSource, Uniform};
 pub(crate) enum Operand {
     /// An activation, a gradient of one, or scratch.
     Value(usize),
-    /// A parameter, by its number.
+    /// A parameter or a buffer, by its number. Only buffers are written.
     Parameter(usize),
     /// The gradient of a parameter.
     Gradient(usize),
@@ -72,6 +72,7 @@ pub(crate) struct Lowering {
     /// Further results of nodes, by their number.
     pub(super) parts: BTreeMap<(usize, usize), Operand>,
     pub(super) gradients: Gradients,
+    pub(super) roles: Vec<Role>,
     pub(super) outputs: Vec<(String, usize)>,
     pub(super) random: Option<usize>,
     pub(crate) mode: Mode,
@@ -340,9 +341,23 @@ impl Lowering {
             })
         });
         assert!(!aliased, "{}: one buffer is both read and written", kernel.name);
+        self.check_roles(&kernel, operands);
         let (uniform, block) = (bytemuck::bytes_of(&shape).to_vec(), Block::of::<S>("Shape"));
         let label = format!("{layer}: {}", kernel.name);
         self.steps.push(Step { label, kernel, operands: operands.to_vec(), uniform, block, grid });
+    }
+
+    /// Only an optimizer writes what is trained, and a device takes no `wgpu::Buffer` that is read by one binding and
+    /// written by another, which all buffers of a store are.
+    fn check_roles(&self, kernel: &KernelSource, operands: &[Operand]) {
+        let mut modes = [None; 2];
+        for (operand, binding) in operands.iter().zip(&kernel.bindings[1..]) {
+            let Operand::Parameter(parameter) = *operand else { continue };
+            let (role, written) = (self.roles[parameter], *binding == Binding::ReadWrite);
+            assert!(role == Role::Buffer || !written, "{}: a parameter is written", kernel.name);
+            let mode = &mut modes[usize::from(role == Role::Buffer)];
+            assert!(*mode.get_or_insert(written) == written, "{}: buffers are read and written", kernel.name);
+        }
     }
 }
 

@@ -160,7 +160,7 @@ pub(crate) trait Op: Debug + Send + Sync {
 const WORKGROUP: usize = 64;
 
 /// The grid of a kernel with one invocation for each of `work` pieces.
-pub(super) fn grid(work: usize) -> [u32; 3] {
+pub(in crate::graph) fn grid(work: usize) -> [u32; 3] {
     crate::gpu::grid(work.div_ceil(WORKGROUP))
 }
 

@@ -6,7 +6,7 @@ use super::lower::{Keep, Lowering, Operand};
 use super::shape::Planes;
 use super::view::Order;
 use super::workspace::{Life, assign};
-use super::{Graph, PlanOptions, Workspace, autodiff};
+use super::{Graph, PlanOptions, Role, Workspace, autodiff};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Kernel, Recorder, Region, Staging, UniformRing};
 use crate::params::{GateValues, ParamStore};
@@ -51,10 +51,10 @@ impl Graph {
     /// Activations live in `workspace`, which other plans of this graph may share.
     ///
     /// # Errors
-    /// As [`Graph::check`]; [`Error::UnknownName`] or [`Error::Shape`] if the store lacks a parameter or has
-    /// it in another shape; [`Error::Mismatch`] for a variable of another graph or a workspace of another device;
-    /// [`Error::Limit`] if one tensor exceeds what the device can bind; [`Error::DeviceLimit`], [`Error::Kernel`],
-    /// [`Error::DeviceLost`].
+    /// As [`Graph::check`]; [`Error::UnknownName`], [`Error::Shape`] or [`Error::Mismatch`] if the store lacks a tensor,
+    /// or has it in another shape or role; [`Error::Mismatch`] for a variable of another graph or a workspace of another
+    /// device; [`Error::Limit`] if one tensor exceeds what the device can bind; [`Error::DeviceLimit`],
+    /// [`Error::Kernel`], [`Error::DeviceLost`].
     pub fn compile(
         &self,
         params: &ParamStore,
@@ -77,20 +77,16 @@ impl Plan {
         let parameters = graph.declared();
         let unreached =
             parameters.iter().zip(&lowering.gradients.parameter_written).filter(|(_, written)| !**written);
-        let unreached = unreached.filter(|(parameter, _)| !graph.is_tied(&parameter.name));
+        let unreached = unreached.filter(|(p, _)| p.role == Role::Trained && !graph.is_tied(&p.name));
         let unreached = unreached.map(|(parameter, _)| parameter.name.clone()).collect();
         for parameter in parameters.iter().filter(|parameter| !graph.is_tied(&parameter.name)) {
-            let have = params.layout().span(&parameter.name)?;
-            if have.shape != parameter.shape {
-                let expected = format!("{:?}", parameter.shape);
-                let (layer, got) = (parameter.name.clone(), have.shape.clone());
-                return Err(Error::Shape { layer, expected, got });
-            }
+            parameter.check_in(params)?;
         }
         // Before anything is made for it.
         for operand in lowering.steps.iter().flat_map(|step| &step.operands) {
             if let Operand::Parameter(p) | Operand::Gradient(p) = *operand {
-                params.layout().whole(params.layout().span(&parameters[p].name)?)?;
+                let (flat, span) = params.find(&parameters[p].name)?;
+                flat.layout().whole(span)?;
             }
         }
         let (inputs, outputs, activations) = allocate(gpu, lowering, workspace)?;
@@ -98,7 +94,8 @@ impl Plan {
             match *operand {
                 Operand::Value(value) => Ok(activations[value].region()),
                 Operand::Parameter(p) => {
-                    params.params().region_of(params.layout().span(&parameters[p].name)?)
+                    let (flat, span) = params.find(&parameters[p].name)?;
+                    flat.region_of(span)
                 }
                 Operand::Gradient(p) => params.grads().region_of(params.layout().span(&parameters[p].name)?),
             }

@@ -3,6 +3,7 @@
 
 mod accuracy;
 mod adapters;
+mod buffers;
 mod checkpoint;
 mod common;
 mod custom_rule;
