@@ -18,6 +18,7 @@
 //! input is the batch, and one graph compiles to plans of several batch sizes.
 
 pub(crate) mod autodiff;
+mod chain;
 mod elementwise;
 mod fuse;
 mod gradient;

@@ -6,6 +6,7 @@ mod adopt;
 mod buffers;
 mod builder;
 mod flat;
+mod freeze;
 mod gate;
 mod grow;
 mod store;

@@ -18,6 +18,9 @@ pub struct Parameter {
     pub init: Init,
     /// Whether it is trained.
     pub role: Role,
+    /// Whether it is frozen in a store of this graph when that is made, as [`Graph::freeze`] says. Then it is up to
+    /// [`ParamStore::freeze`] and [`ParamStore::thaw`].
+    pub frozen: bool,
 }
 
 /// What a tensor of a model is there for.
@@ -126,6 +129,65 @@ impl Graph {
         }
     }
 
+    /// Lets a parameter, or all those that a layer has so far, be frozen in every store that is made of this graph, as
+    /// torch's `requires_grad_(False)`: no plan computes their gradients, and no backward pass goes below the last layer
+    /// that is trained. [`ParamStore::thaw`] lets them be trained later.
+    ///
+    /// `name` is a parameter's, or else what stands before a dot in the names of parameters: `conv1` for `conv1.weight`
+    /// and `conv1.bias`. A name that no parameter has, and that of a buffer, is refused by [`Graph::check`] and by what
+    /// compiles.
+    ///
+    /// ```
+    /// use gradus::graph::Graph;
+    /// use gradus::nn::Linear;
+    ///
+    /// let graph = Graph::new();
+    /// let features = graph.input("x", [8, 4]).linear(Linear::new(16).name("body")).relu();
+    /// let logits = features.linear(Linear::new(3).name("head"));
+    /// graph.freeze("body");
+    /// let frozen: Vec<bool> = graph.parameters().iter().map(|parameter| parameter.frozen).collect();
+    /// assert_eq!(frozen, [true, true, false, false]);
+    /// graph.check()?;
+    /// # Ok::<(), gradus::Error>(())
+    /// ```
+    ///
+    /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.requires_grad_>.
+    pub fn freeze(&self, name: &str) {
+        self.set_frozen(name, true);
+    }
+
+    /// Undoes [`Graph::freeze`] for stores that are made from now on.
+    pub fn thaw(&self, name: &str) {
+        self.set_frozen(name, false);
+    }
+
+    fn set_frozen(&self, name: &str, frozen: bool) {
+        let mut nodes = self.lock();
+        let find = |known: &dyn Fn(&str) -> bool| -> Vec<usize> {
+            let all = nodes.parameters.iter().enumerate();
+            all.filter(|(_, parameter)| known(&parameter.name)).map(|(index, _)| index).collect()
+        };
+        let mut found = find(&|known| known == name);
+        if let [only] = found[..]
+            && nodes.parameters[only].role == Role::Buffer
+        {
+            return nodes.refuse(Error::Mismatch(format!("{name}: it is a buffer, which is not trained")));
+        }
+        if found.is_empty() {
+            found = find(&|known| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
+            found.retain(|&index| nodes.parameters[index].role == Role::Trained);
+        }
+        if found.is_empty() {
+            let known = nodes.parameters.iter().map(|parameter| &parameter.name[..]);
+            let error = Error::unknown("parameter", name, known);
+            return nodes.refuse(error);
+        }
+        for index in found {
+            let own = nodes.ties.get(&index).copied().unwrap_or(index);
+            nodes.parameters[own].frozen = frozen;
+        }
+    }
+
     /// All parameters that layers have declared, tied ones too.
     pub(crate) fn declared(&self) -> Vec<Parameter> {
         self.lock().parameters.clone()
@@ -187,7 +249,9 @@ impl Graph {
             builder = builder.tie(nodes.parameters[*tied].name.clone(), nodes.parameters[*to].name.clone());
         }
         drop(nodes);
-        builder.build(gpu)
+        let mut store = builder.build(gpu)?;
+        parameters.iter().filter(|p| p.frozen).try_for_each(|p| store.freeze(&p.name))?;
+        Ok(store)
     }
 
     /// Refuses parameters that no plan could bind, before their first values are drawn.
@@ -221,7 +285,7 @@ impl Graph {
         if nodes.parameters.iter().any(|p| p.name == name) {
             nodes.refuse(Error::Duplicate { kind: "parameter", name: name.into() });
         }
-        nodes.parameters.push(Parameter { name: name.into(), shape, init, role });
+        nodes.parameters.push(Parameter { name: name.into(), shape, init, role, frozen: false });
         nodes.parameters.len() - 1
     }
 }

@@ -6,7 +6,7 @@ use super::lower::{Keep, Lowering, Operand};
 use super::shape::Planes;
 use super::view::Order;
 use super::workspace::{Life, assign};
-use super::{Graph, PlanOptions, Role, Workspace, autodiff};
+use super::{Graph, Parameter, PlanOptions, Role, Workspace, autodiff};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Kernel, Recorder, Region, Staging, UniformRing};
 use crate::params::{GateValues, ParamStore};
@@ -20,6 +20,12 @@ pub struct Plan {
     inputs: Vec<Input>,
     outputs: Vec<Output>,
     unreached: Vec<String>,
+    /// Whether its root depends on each tensor of the store's layout.
+    reaches: Vec<bool>,
+    /// What is frozen in the store.
+    frozen: Arc<[AtomicBool]>,
+    /// The tensors that its root depends on and that were frozen when it was compiled.
+    left_out: Vec<(usize, String)>,
     random: Option<Arc<Buffer<f32>>>,
     /// The gate, and where its factor of the loss is copied to.
     loss_scale: Option<(wgpu::Buffer, Arc<Buffer<f32>>)>,
@@ -61,7 +67,9 @@ impl Graph {
         options: &PlanOptions,
         workspace: &mut Workspace,
     ) -> Result<Plan, Error> {
-        let lowering = autodiff::lower(self, options, params.gpu().class())?;
+        // What the store lacks is refused below.
+        let is_frozen = |parameter: &Parameter| params.is_frozen(&parameter.name).unwrap_or(false);
+        let lowering = autodiff::lower_frozen(self, options, params.gpu().capabilities(), is_frozen)?;
         Plan::bind(&lowering, self, params, workspace)
     }
 }
@@ -75,10 +83,12 @@ impl Plan {
     ) -> Result<Self, Error> {
         let gpu = params.gpu();
         let parameters = graph.declared();
-        let unreached =
-            parameters.iter().zip(&lowering.gradients.parameter_written).filter(|(_, written)| !**written);
-        let unreached = unreached.filter(|(p, _)| p.role == Role::Trained && !graph.is_tied(&p.name));
-        let unreached = unreached.map(|(parameter, _)| parameter.name.clone()).collect();
+        let own = |(index, parameter): &(usize, &Parameter)| {
+            let written = lowering.gradients.parameter_written[*index];
+            lowering.trained[*index] && !written && !graph.is_tied(&parameter.name)
+        };
+        let unreached = parameters.iter().enumerate().filter(own);
+        let unreached = unreached.map(|(_, parameter)| parameter.name.clone()).collect();
         for parameter in parameters.iter().filter(|parameter| !graph.is_tied(&parameter.name)) {
             parameter.check_in(params)?;
         }
@@ -119,6 +129,14 @@ impl Plan {
             steps.push(Bound { label: step.label.clone(), kernel, group, grid: step.grid });
         }
         uniforms.write(gpu, 0, &bytes)?;
+        let mut reaches = vec![false; params.layout().spans().len()];
+        let reached = parameters.iter().zip(&lowering.reached).filter(|(_, reached)| **reached);
+        for (parameter, _) in reached.filter(|(parameter, _)| parameter.role == Role::Trained) {
+            reaches[params.layout().index(&parameter.name)?] = true;
+        }
+        let left_out = (0..reaches.len()).filter(|&index| reaches[index] && params.frozen()[index]);
+        let left_out: Vec<_> =
+            left_out.map(|index| (index, params.layout().spans()[index].name.clone())).collect();
         let random = lowering.random.map(|value| activations[value].clone());
         let scaled = lowering.values.iter().position(|value| value.keep == Keep::LossScale);
         let loss_scale = scaled.map(|value| (params.gate().raw().clone(), activations[value].clone()));
@@ -129,6 +147,9 @@ impl Plan {
             inputs,
             outputs,
             unreached,
+            reaches,
+            frozen: params.shared_frozen().clone(),
+            left_out,
             random,
             loss_scale,
             outgrown: params.outgrown().clone(),
@@ -139,8 +160,8 @@ impl Plan {
     /// Records the whole plan.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a recorder of another device, or if the store has grown since the plan was compiled;
-    /// then nothing was recorded.
+    /// [`Error::Mismatch`] for a recorder of another device, or if the store has grown since the plan was compiled, or
+    /// a tensor was thawed whose gradient it leaves out; then nothing was recorded.
     pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
         self.check(recorder)?;
         if let Some((gate, seed)) = &self.loss_scale {
@@ -179,6 +200,11 @@ impl Plan {
         if self.outgrown.load(Ordering::Relaxed) {
             let reason = "a group was added to the parameters after this plan was compiled: compile it again";
             return Err(Error::Mismatch(reason.into()));
+        }
+        let thawed = self.left_out.iter().find(|(index, _)| !self.frozen[*index].load(Ordering::Relaxed));
+        if let Some((_, name)) = thawed {
+            let reason = "it was frozen when this plan was compiled and is trained now: compile it again";
+            return Err(Error::Mismatch(format!("{name}: {reason}")));
         }
         Ok(())
     }
@@ -308,7 +334,13 @@ impl Plan {
             .ok_or_else(|| Error::unknown("output", name, self.outputs.iter().map(|o| o.name.as_str())))
     }
 
-    /// The parameters whose gradients it does not write, because its root does not depend on them.
+    /// Whether its root depends on each tensor of the store's layout, frozen or not.
+    pub(crate) fn reaches(&self) -> &[bool] {
+        &self.reaches
+    }
+
+    /// The parameters whose gradients it does not write, because its root does not depend on them; those that were
+    /// frozen when it was compiled are not among them.
     pub fn unreached(&self) -> impl Iterator<Item = &str> {
         self.unreached.iter().map(String::as_str)
     }

@@ -27,7 +27,6 @@ use super::shader::Text;
 use super::stage::Stage;
 use super::{Family, Shader};
 use crate::error::Error;
-use crate::gpu::KernelClass;
 use crate::grad::Riding;
 use loops::Work;
 pub(super) use names::{Names, is_identifier};
@@ -85,7 +84,7 @@ fn whole(declared: &Declared) -> String {
         general: true,
     };
     let all = (1 << declared.slots.len()) - 1;
-    text.source(Stage::Update, all, Riding::Noisy, KernelClass::Plain).wgsl.into_owned()
+    text.source(Stage::Update, all, Riding::Noisy, &crate::gpu::Capabilities::PLAIN).wgsl.into_owned()
 }
 
 /// The text that was given, in one that was made of it.

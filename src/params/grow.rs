@@ -35,8 +35,7 @@ impl ParamStore {
         let params = self.params.grown(recorder, "params", &layout)?;
         let grads = self.grads.grown(recorder, "grads", &layout)?;
         let gate = Arc::new(self.gate.grown(recorder, layout.groups().len())?);
-        let mut frozen = self.frozen.clone();
-        frozen.resize(layout.spans().len(), false);
+        let frozen = self.frozen.grown(layout.spans().len());
         let (gpu, id, buffers) = (self.gpu.clone(), self.id.clone(), self.buffers.clone());
         let outgrown = Arc::default();
         let mut grown = Self { gpu, params, grads, buffers, gate, frozen, added: None, id, outgrown };

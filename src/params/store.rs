@@ -3,6 +3,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::add::Added;
 use super::flat::check_len;
+use super::freeze::Frozen;
 use super::{Flat, Gate, ParamStoreBuilder};
 use crate::Error;
 use crate::gpu::{Gpu, Recorder};
@@ -31,7 +32,7 @@ pub struct ParamStore {
     /// Tensors that are not trained.
     pub(super) buffers: Option<Arc<Flat>>,
     pub(super) gate: Arc<Gate>,
-    pub(super) frozen: Vec<bool>,
+    pub(super) frozen: Frozen,
     pub(super) added: Option<Added>,
     pub(super) id: Arc<()>,
     /// Set once others have taken the place of its buffers.
@@ -45,7 +46,7 @@ impl ParamStore {
     }
 
     pub(super) fn new(gpu: &Gpu, params: Flat, grads: Flat) -> Result<Self, Error> {
-        let frozen = vec![false; params.layout().spans().len()];
+        let frozen = Frozen::new(vec![false; params.layout().spans().len()]);
         let gate = Arc::new(Gate::new(gpu, params.layout().groups().len())?);
         let (id, outgrown) = Default::default();
         let (gpu, buffers) = (gpu.clone(), None);
@@ -200,36 +201,8 @@ impl ParamStore {
         self.grads.record_zero(recorder);
     }
 
-    /// Takes a tensor out of the optimizer's steps, as `grad = None` does in torch: neither it nor its state
-    /// changes and its steps are not counted. A gradient of zero is another thing: it counts.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`].
-    pub fn freeze(&mut self, name: &str) -> Result<(), Error> {
-        let index = self.trained(name)?;
-        self.frozen[index] = true;
-        Ok(())
-    }
-
-    /// Undoes [`ParamStore::freeze`].
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`].
-    pub fn thaw(&mut self, name: &str) -> Result<(), Error> {
-        let index = self.trained(name)?;
-        self.frozen[index] = false;
-        Ok(())
-    }
-
-    /// Whether a tensor is frozen.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`].
-    pub fn is_frozen(&self, name: &str) -> Result<bool, Error> {
-        Ok(self.frozen[self.trained(name)?])
-    }
-
-    pub(crate) fn frozen(&self) -> &[bool] {
-        &self.frozen
+    /// Records that the gradient of a tensor becomes zero, by its place in the layout.
+    pub(crate) fn record_zero_grad(&self, recorder: &mut Recorder<'_>, index: usize) {
+        self.grads.record_zero_span(recorder, &self.layout().spans()[index]);
     }
 }

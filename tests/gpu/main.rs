@@ -20,6 +20,7 @@ mod factored_rules;
 mod folder;
 mod formats;
 mod from_torch;
+mod frozen;
 mod fuse;
 mod grad;
 mod grad_cost;

@@ -106,7 +106,7 @@ fn lowered(role: Role, bindings: [Binding; 2]) {
     let graph = Graph::new();
     let y = running(&graph.input("x", [1, 8]), role, bindings);
     let options = PlanOptions::evaluate().output("y", &y);
-    autodiff::lower(&graph, &options, crate::gpu::KernelClass::Plain).unwrap();
+    autodiff::lower(&graph, &options, &crate::gpu::Capabilities::PLAIN).unwrap();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Where what is normalised together lies, and how it is cut for invocations.
 
-use crate::gpu::{KernelClass, MAX_TRIPS};
+use crate::gpu::MAX_TRIPS;
 use crate::graph::shape::{Matrix, u};
 
 /// Quads of the longest line that one invocation takes, in up to three loops.
@@ -109,12 +109,9 @@ impl Geometry {
     }
 
     /// The dispatches that sum the rows that share weights.
-    pub(super) fn affine_levels(&self, class: KernelClass) -> Vec<Level> {
+    pub(super) fn affine_levels(&self, is_cpu: bool) -> Vec<Level> {
         // On a CPU a dispatch costs more than a loop, on a GPU less.
-        let short = match class {
-            KernelClass::CpuSubgroup8 => SHORT,
-            KernelClass::Plain => 128,
-        };
+        let short = if is_cpu { SHORT } else { 128 };
         levels(self.quads() / self.affine, if self.joined { short } else { SHORT_COLUMNS }, 32)
     }
 

@@ -256,7 +256,7 @@ impl<'a> Run<'a> {
     /// The gradients of weight and bias, and, where lines are columns, the sums that the gradient of the input needs.
     fn affine_gradients(&mut self, targets: Targets, sums: Option<Operand>) {
         let mut before = None;
-        for level in self.geometry.affine_levels(self.lowering.class) {
+        for level in self.geometry.affine_levels(self.lowering.capabilities.is_cpu) {
             let work = self.geometry.affine * level.parts;
             let from = match before {
                 None => self.statistic().with(self.x_and_dy(), &[shared!("_affine_of_elements")]),
@@ -304,7 +304,7 @@ impl<'a> Run<'a> {
     fn targets(&mut self) -> Targets {
         let mut target = |place: Option<usize>| {
             let parameter = self.lowering.parameters(self.id)[place?];
-            Some(self.lowering.parameter_gradient(parameter))
+            self.lowering.parameter_gradient(parameter)
         };
         Targets { weight: target(self.norm.tensors.weight), bias: target(self.norm.tensors.bias) }
     }
