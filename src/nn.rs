@@ -3,6 +3,7 @@
 mod layers;
 mod listing;
 mod losses;
+mod norms;
 mod pooling;
 #[cfg(test)]
 mod trips;
@@ -11,4 +12,5 @@ pub use crate::graph::{Fan, Init, Nonlinearity, Spread};
 pub use layers::{Conv2d, Linear, Pair};
 pub(crate) use listing::kernel_listings;
 pub use losses::{CrossEntropy, Reduction};
+pub use norms::{BatchNorm, GroupNorm, LayerNorm, NormalizedShape, RMSNorm};
 pub use pooling::{AvgPool2d, MaxPool2d};

@@ -1,6 +1,8 @@
 mod moves;
 
-use super::{AvgPool2d, Conv2d, CrossEntropy, Init, Linear, MaxPool2d};
+use super::{
+    AvgPool2d, BatchNorm, Conv2d, CrossEntropy, GroupNorm, Init, LayerNorm, Linear, MaxPool2d, RMSNorm,
+};
 use crate::gpu::{Capabilities, KernelListing};
 use crate::graph::{Graph, PlanOptions, Var, autodiff, resident};
 
@@ -9,7 +11,8 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
     for capabilities in Capabilities::of_each_kind() {
         for accumulate in [false, true] {
-            for (graph, loss, accuracy) in [everything(), long_lines(), long_sums(), moves::moves()] {
+            for (graph, loss, accuracy) in [everything(), long_lines(), long_sums(), moves::moves(), norms()]
+            {
                 let options =
                     PlanOptions { accumulate, ..PlanOptions::train(&loss).output("accuracy", &accuracy) };
                 let lowering = autodiff::lower(&graph, &options, &capabilities)
@@ -78,4 +81,31 @@ fn long_sums() -> (Graph, Var, Var) {
     let logits = c.flatten().linear(4).linear(70_000).linear(5);
     let loss = means.iter().fold(logits.cross_entropy(&y), |sum, mean| sum.add(mean));
     (graph.clone(), loss, logits.accuracy(&y))
+}
+
+/// A graph of normalisations of whole lines, of lines in parts and of groups that share quads, with and without tensors.
+fn norms() -> (Graph, Var, Var) {
+    let graph = Graph::new();
+    let y = graph.labels("y", 2000);
+    let x = graph.parameter("x", [2000, 30], Init::Normal { std: 1.0 });
+    let plain = |x: &Var| x.layer_norm(LayerNorm::new(30).elementwise_affine(false));
+    let a = plain(&x.layer_norm(30)).layer_norm(LayerNorm::new(30).without_bias()).rms_norm(30);
+    let a = a.layer_norm([2000, 30]).rms_norm(RMSNorm::new([2000, 30]).elementwise_affine(false));
+    let counted = BatchNorm::new().momentum(None);
+    let fixed = BatchNorm::new().training(false);
+    let untracked = BatchNorm::new().affine(false).track_running_stats(false);
+    let batch = |x: &Var| {
+        let x = x.batch_norm1d(BatchNorm::new()).batch_norm1d(counted.clone()).batch_norm1d(fixed.clone());
+        x.batch_norm1d(untracked.clone()).batch_norm1d(fixed.clone().affine(false))
+    };
+    let logits = batch(&a);
+    let images = graph.parameter("images", [2, 12, 9, 11], Init::Normal { std: 1.0 });
+    // Groups of whole quads and others; then of more than one invocation takes.
+    let b = images.group_norm(3).group_norm(4).group_norm(GroupNorm::new(2).affine(false));
+    let narrow = graph.parameter("narrow", [20, 12], Init::Normal { std: 1.0 });
+    let large = graph.parameter("large", [1, 12, 1, 3000], Init::Normal { std: 1.0 });
+    let c = large.group_norm(3).group_norm(4).batch_norm2d(BatchNorm::new());
+    let means = [b.batch_norm2d(counted.clone()).mean(), batch(&narrow).mean(), c.mean()];
+    let loss = means.iter().fold(logits.cross_entropy(&y), |sum, mean| sum.add(mean));
+    (graph, loss, logits.accuracy(&y))
 }

@@ -11,6 +11,7 @@ mod graphs;
 mod lines;
 mod loops;
 mod measure;
+mod norms;
 mod products;
 mod sizes;
 
@@ -44,7 +45,7 @@ impl Trips {
 type Row = (&'static str, fn(&Sizes<'_>) -> Trips);
 
 fn tables() -> impl Iterator<Item = Row> {
-    lines::ROWS.iter().chain(products::ROWS).copied()
+    lines::ROWS.iter().chain(norms::ROWS).chain(products::ROWS).copied()
 }
 
 fn row(kernel: &str) -> Option<Row> {

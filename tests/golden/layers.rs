@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, bail};
 use gradus::gpu::Recorder;
 use gradus::graph::{Graph, HostData, Init, PlanOptions, Var, Workspace};
-use gradus::nn::{AvgPool2d, Conv2d, CrossEntropy, Linear, MaxPool2d, Pair, Reduction};
+use gradus::nn::{
+    AvgPool2d, BatchNorm, Conv2d, CrossEntropy, GroupNorm, LayerNorm, Linear, MaxPool2d, Pair, RMSNorm,
+    Reduction,
+};
 use gradus::{Gpu, GpuOptions};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -27,11 +30,14 @@ const OPS: &[(&str, Build)] = &[
     ("avgpool2d", avg_pool2d),
     ("chunk", chunk),
     ("concat", |inputs| inputs.joined(Var::concat)),
+    ("batchnorm", batch_norm),
     ("conv2d", conv2d),
     ("cross_entropy", cross_entropy),
     ("dropout", dropout),
     ("expand", |inputs| Ok(inputs.tensor("x")?.expand(&inputs.dims("size", &["size"])?))),
     ("gelu", gelu),
+    ("groupnorm", group_norm),
+    ("layernorm", layer_norm),
     ("linear", linear),
     ("log_softmax", |inputs| Ok(inputs.tensor("x")?.log_softmax(inputs.dim()?))),
     ("max", |inputs| Ok(inputs.tensor("x")?.amax(&inputs.axes(&[])?, inputs.keepdim()?))),
@@ -43,6 +49,7 @@ const OPS: &[(&str, Build)] = &[
     ("permute", |inputs| Ok(inputs.tensor("x")?.permute(&inputs.dims("dims", &["dims"])?))),
     ("relu", |inputs| inputs.unary(Var::relu)),
     ("reshape", |inputs| Ok(inputs.tensor("x")?.reshape(&inputs.dims("shape", &["shape"])?))),
+    ("rmsnorm", rms_norm),
     ("sigmoid", |inputs| inputs.unary(Var::sigmoid)),
     ("slice", slice),
     ("softmax", |inputs| Ok(inputs.tensor("x")?.softmax(inputs.dim()?))),
@@ -257,6 +264,20 @@ impl Inputs<'_> {
         serde_json::from_value(value).with_context(|| name.to_owned())
     }
 
+    /// The last extents, or the last one.
+    fn normalized_shape(&self) -> Result<Vec<usize>> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Last(usize),
+            Each(Vec<usize>),
+        }
+        Ok(match self.attribute("normalized_shape")?.context("no normalized_shape")? {
+            Either::Last(last) => vec![last],
+            Either::Each(each) => each,
+        })
+    }
+
     fn reduction(&self) -> Result<Reduction> {
         Ok(match self.attribute::<String>("reduction")?.as_deref() {
             None | Some("mean") => Reduction::Mean,
@@ -296,6 +317,47 @@ fn linear(inputs: &Inputs<'_>) -> Result<Var> {
         layer = layer.without_bias();
     }
     Ok(inputs.tensor("x")?.linear(layer))
+}
+
+fn layer_norm(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["normalized_shape", "eps"])?;
+    let mut layer = LayerNorm::new(inputs.normalized_shape()?)
+        .eps(inputs.attribute("eps")?.unwrap_or(1e-5))
+        .elementwise_affine(inputs.find("weight").is_some())
+        .name("");
+    if inputs.find("bias").is_none() {
+        layer = layer.without_bias();
+    }
+    Ok(inputs.tensor("x")?.layer_norm(layer))
+}
+
+fn rms_norm(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["normalized_shape", "eps"])?;
+    let layer = RMSNorm::new(inputs.normalized_shape()?)
+        .eps(inputs.attribute("eps")?)
+        .elementwise_affine(inputs.find("weight").is_some());
+    Ok(inputs.tensor("x")?.rms_norm(layer.name("")))
+}
+
+fn group_norm(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["num_groups", "eps"])?;
+    let layer = GroupNorm::new(inputs.attribute("num_groups")?.context("no num_groups")?)
+        .eps(inputs.attribute("eps")?.unwrap_or(1e-5))
+        .affine(inputs.find("weight").is_some());
+    Ok(inputs.tensor("x")?.group_norm(layer.name("")))
+}
+
+fn batch_norm(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["training", "momentum", "eps"])?;
+    let layer = BatchNorm::new()
+        .eps(inputs.attribute("eps")?.unwrap_or(1e-5))
+        .momentum(inputs.attribute("momentum")?.unwrap_or(0.1))
+        .training(inputs.attribute("training")?.unwrap_or(true))
+        .affine(inputs.find("weight").is_some())
+        .track_running_stats(inputs.find("running_mean_in").is_some())
+        .name("");
+    let x = inputs.tensor("x")?;
+    Ok(if x.shape().len() == 4 { x.batch_norm2d(layer) } else { x.batch_norm1d(layer) })
 }
 
 fn max_pool2d(inputs: &Inputs<'_>) -> Result<Var> {
@@ -419,6 +481,10 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
     for name in &names {
         params.write(name, &narrow(inputs.get(golden_name(name))?))?;
     }
+    let buffers: Vec<String> = inputs.graph.buffers().into_iter().map(|buffer| buffer.name).collect();
+    for name in &buffers {
+        params.write(name, &narrow(inputs.get(&format!("{}_in", golden_name(name)))?))?;
+    }
     let options = inputs.options(&y);
     let plan = inputs.graph.compile(&params, &options, &mut Workspace::new())?;
     for (input, shape) in plan.inputs() {
@@ -452,6 +518,12 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
         if let Some(want) = inputs.find(&golden) {
             compare(&golden, &params.read_grad(name)?, want)?;
         }
+    }
+    for name in &buffers {
+        let (golden, before) = (format!("{}_out", golden_name(name)), format!("{}_in", golden_name(name)));
+        // What is not recorded has not changed.
+        let want = inputs.find(&golden).map_or_else(|| inputs.get(&before), Ok)?;
+        compare(&golden, &params.read(name)?, want)?;
     }
     inputs.refuse_unused()
 }

@@ -52,7 +52,7 @@ fn part(sizes: &Sizes<'_>) -> usize {
 }
 
 /// A sum of `count` quads in runs.
-fn in_runs(count: usize, sizes: &Sizes<'_>) -> usize {
+pub(super) fn in_runs(count: usize, sizes: &Sizes<'_>) -> usize {
     count + count.div_ceil(sizes.get("RUN"))
 }
 
