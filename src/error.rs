@@ -43,11 +43,11 @@ pub enum Error {
         /// What the compiler or the driver said.
         reason: String,
     },
-    /// A place in a rule's WGSL that is not accepted.
-    #[error("rule {rule}, line {line}, column {column}: {reason}")]
+    /// A place in the WGSL of a rule or an operation of the user's own that is not accepted.
+    #[error("{of}, line {line}, column {column}: {reason}")]
     Wgsl {
-        /// Name of the rule.
-        rule: String,
+        /// What it is the text of, as in `rule Lion`.
+        of: String,
         /// Line of the text that was given, from 1.
         line: usize,
         /// Character of that line, from 1.
