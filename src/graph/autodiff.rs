@@ -18,12 +18,22 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
         graph.check_owner(&name, var)?;
         outputs.push((name, var.id()));
     }
-    let is_output = |id| outputs.iter().any(|(_, output)| *output == id);
+    let mut gradients = Vec::new();
+    for (name, var) in &options.gradients {
+        graph.check_owner(name, var)?;
+        if nodes[var.id()].op.is_labels() {
+            return Err(Error::Mismatch(format!("gradient {name}: {} are labels", var.name())));
+        }
+        gradients.push((name.clone(), var.id()));
+    }
+    let wanted = |id| gradients.iter().any(|(_, of)| *of == id);
+    let is_output = |id| wanted(id) || outputs.iter().any(|(_, output)| *output == id);
     let relus = fuse::relus(&nodes, is_output);
     let pools = fuse::pools(&nodes, &relus, class, is_output);
     let mut trains = vec![false; nodes.len()];
     for (id, node) in nodes.iter().enumerate() {
-        trains[id] = !node.parameters.is_empty() || node.inputs.iter().any(|&input| trains[input]);
+        trains[id] =
+            wanted(id) || !node.parameters.is_empty() || node.inputs.iter().any(|&input| trains[input]);
     }
     let mut lowering = Lowering {
         relus,
@@ -35,6 +45,8 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
         // A plan that adds finds every gradient written.
         parameter_written: vec![options.accumulate; graph.declared().len()],
         outputs,
+        gradients,
+        forward_steps: 0,
         random: None,
         mode: options.mode,
         class,
@@ -80,6 +92,8 @@ impl Lowering {
                 self.forward[id] = self.forward[self.nodes[id].inputs[0]];
             }
         }
+        self.keep_outputs()?;
+        self.forward_steps = self.steps.len();
         if let (Mode::Train, Some(root)) = (options.mode, options.root.as_ref().map(Var::id)) {
             self.seed(root, options)?;
             for id in (0..=root).rev() {
@@ -89,27 +103,48 @@ impl Lowering {
                 }
             }
         }
+        self.keep_gradients()
+    }
+
+    fn keep_outputs(&mut self) -> Result<(), Error> {
         for (name, id) in self.outputs.clone() {
-            let shape = self.shapes[id].clone();
-            let mut value = self.forward[id].expect("outputs are their own ancestors");
-            if let Keep::Input { labels, .. } = self.values[value].keep {
-                if labels {
-                    return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
-                }
-                // Some inputs are read where the host wrote them; others were unpacked to a value already.
-                let matrix = Matrix::of(&shape);
-                let copied = self.value(&name, matrix.len());
-                let from_and_to = [Operand::Value(value), Operand::Value(copied)];
-                ops::copy(self, &name, matrix.quads(), from_and_to, false);
-                self.forward[id] = Some(copied);
-                value = copied;
+            let value = self.forward[id].expect("outputs are their own ancestors");
+            if let Keep::Input { labels: true, .. } = self.values[value].keep {
+                return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
             }
-            match &mut self.values[value].keep {
-                Keep::Output(names) => names.push((name, shape)),
-                keep => *keep = Keep::Output(vec![(name, shape)]),
-            }
+            self.forward[id] = Some(self.keep_as(&name, id, value));
         }
         Ok(())
+    }
+
+    fn keep_gradients(&mut self) -> Result<(), Error> {
+        for (name, id) in self.gradients.clone() {
+            let Some(value) = self.gradient[id] else {
+                let what = format!("gradient {name} of {}", self.nodes[id].name);
+                let reason = "no backward pass of this plan reaches it".into();
+                return Err(Error::Config { what, reason });
+            };
+            self.keep_as(&name, id, value);
+        }
+        Ok(())
+    }
+
+    /// Keeps a value of the shape of a node under a name: itself, or a copy of what the host writes or is constant.
+    fn keep_as(&mut self, name: &str, id: usize, value: usize) -> usize {
+        let shape = self.shapes[id].clone();
+        let mut kept = value;
+        if !matches!(self.values[value].keep, Keep::Pooled | Keep::Output(_)) {
+            // Some inputs are read where the host wrote them; others were unpacked to a value already.
+            let matrix = Matrix::of(&shape);
+            kept = self.value(name, matrix.len());
+            let from_and_to = [Operand::Value(value), Operand::Value(kept)];
+            ops::copy(self, name, matrix.quads(), from_and_to, false);
+        }
+        match &mut self.values[kept].keep {
+            Keep::Output(names) => names.push((name.into(), shape)),
+            keep => *keep = Keep::Output(vec![(name.into(), shape)]),
+        }
+        kept
     }
 
     fn ancestors(&self) -> Vec<bool> {

@@ -63,6 +63,10 @@ pub(crate) struct Lowering {
     pub(super) saved: Vec<Option<usize>>,
     pub(super) parameter_written: Vec<bool>,
     pub(super) outputs: Vec<(String, usize)>,
+    /// Nodes whose gradients are kept, by the names of these.
+    pub(super) gradients: Vec<(String, usize)>,
+    /// Steps of the forward pass, which come first.
+    pub(super) forward_steps: usize,
     pub(super) random: Option<usize>,
     pub(crate) mode: Mode,
     pub(crate) class: KernelClass,

@@ -31,6 +31,7 @@ pub(crate) use avg_pool2d::AvgPool2d;
 pub(crate) use conv2d::Conv2d;
 pub(crate) use cross_entropy::{CrossEntropy, LabelWeights};
 pub(crate) use input::{Input, Tensor, receive};
+pub(crate) use layout::dense_from_rows;
 pub(crate) use linear::Linear;
 pub(crate) use max_pool2d::MaxPool2d;
 pub(crate) use ratio::Ratio;

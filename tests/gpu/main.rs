@@ -48,6 +48,7 @@ mod network;
 mod ops;
 mod optim;
 mod oracle;
+mod own_buffers;
 mod owners;
 mod param_groups;
 mod params;
