@@ -18,7 +18,9 @@
 //! input is the batch, and one graph compiles to plans of several batch sizes.
 
 pub(crate) mod autodiff;
+mod elementwise;
 mod fuse;
+mod gradient;
 mod init;
 mod input;
 pub(crate) mod lower;
@@ -28,6 +30,7 @@ mod plan;
 pub(crate) mod resident;
 mod shape;
 mod template;
+mod view;
 mod whole;
 mod workspace;
 
@@ -362,7 +365,14 @@ impl Nodes {
                 _ => {}
             }
         }
-        op.infer(name, &inputs.iter().map(|&i| &self.list[i].shape[..]).collect::<Vec<_>>())
+        let shapes = |inputs: &[usize]| inputs.iter().map(|&i| &self.list[i].shape[..]).collect::<Vec<_>>();
+        match op.part() {
+            Some(number) => {
+                let whole = &self.list[inputs[0]];
+                Ok(whole.op.parts(&shapes(&whole.inputs))[number].clone())
+            }
+            None => op.infer(name, &shapes(inputs)),
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! The two passes over the nodes: forward, then backward from the root.
 
+use std::collections::BTreeMap;
+
 use super::fuse::{self, Relu};
+use super::gradient::Gradients;
 use super::lower::{Keep, Lowering, Operand};
-use super::shape::{self, Matrix};
+use super::shape;
+use super::view::{self, View};
 use super::{Graph, Mode, Node, PlanOptions, Var, ops};
 use crate::Error;
 use crate::gpu::KernelClass;
@@ -18,15 +22,21 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
         graph.check_owner(&name, var)?;
         outputs.push((name, var.id()));
     }
-    let mut gradients = Vec::new();
+    let mut wanted_gradients = Vec::new();
     for (name, var) in &options.gradients {
         graph.check_owner(name, var)?;
         if nodes[var.id()].op.is_labels() {
             return Err(Error::Mismatch(format!("gradient {name}: {} are labels", var.name())));
         }
-        gradients.push((name.clone(), var.id()));
+        let node = &nodes[var.id()];
+        if node.inputs.is_empty() && !node.parameters.is_empty() {
+            let what = format!("gradient {name} of {}", node.name);
+            let reason = "it is a parameter: its gradient is in the store".into();
+            return Err(Error::Config { what, reason });
+        }
+        wanted_gradients.push((name.clone(), var.id()));
     }
-    let wanted = |id| gradients.iter().any(|(_, of)| *of == id);
+    let wanted = |id| wanted_gradients.iter().any(|(_, of)| *of == id);
     let is_output = |id| wanted(id) || outputs.iter().any(|(_, output)| *output == id);
     let relus = fuse::relus(&nodes, is_output);
     let pools = fuse::pools(&nodes, &relus, class, is_output);
@@ -35,17 +45,20 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
         trains[id] =
             wanted(id) || !node.parameters.is_empty() || node.inputs.iter().any(|&input| trains[input]);
     }
+    // A plan that adds finds every gradient written.
+    let written = vec![options.accumulate; graph.declared().len()];
     let mut lowering = Lowering {
         relus,
         pools,
-        trains,
+        orders: view::orders(&nodes, &shapes),
         forward: vec![None; nodes.len()],
-        gradient: vec![None; nodes.len()],
-        saved: vec![None; nodes.len()],
-        // A plan that adds finds every gradient written.
-        parameter_written: vec![options.accumulate; graph.declared().len()],
+        view_of: vec![None; nodes.len()],
+        copies: BTreeMap::new(),
+        saved: vec![Vec::new(); nodes.len()],
+        parts: BTreeMap::new(),
+        gradients: Gradients::new(trains, written),
         outputs,
-        gradients,
+        wanted_gradients,
         forward_steps: 0,
         random: None,
         mode: options.mode,
@@ -70,8 +83,14 @@ fn shapes_at(nodes: &[Node], batch: Option<usize>) -> Result<Vec<Vec<usize>>, Er
             }
             shape
         } else {
-            let inputs: Vec<&[usize]> = node.inputs.iter().map(|&i| &shapes[i][..]).collect();
-            node.op.infer(&node.name, &inputs)?
+            let inputs = |of: &Node| of.inputs.iter().map(|&i| &shapes[i][..]).collect::<Vec<_>>();
+            match node.op.part() {
+                Some(number) => {
+                    let whole = &nodes[node.inputs[0]];
+                    whole.op.parts(&inputs(whole))[number].clone()
+                }
+                None => node.op.infer(&node.name, &inputs(node))?,
+            }
         };
         shape::check(&node.name, &shape)?;
         shapes.push(shape);
@@ -89,62 +108,103 @@ impl Lowering {
             } else if self.relus[id] == Relu::Alone || !op.is_relu() {
                 op.forward(self, id)?;
             } else {
-                self.forward[id] = self.forward[self.nodes[id].inputs[0]];
+                self.forward[id] = self.forward[self.nodes[id].inputs[0]].clone();
             }
         }
         self.keep_outputs()?;
         self.forward_steps = self.steps.len();
+        let parted = self.part_views();
         if let (Mode::Train, Some(root)) = (options.mode, options.root.as_ref().map(Var::id)) {
             self.seed(root, options)?;
             for id in (0..=root).rev() {
-                if self.gradient[id].is_some() && self.relus[id] != Relu::InConsumer {
+                if self.has_gradient(id) && self.relus[id] != Relu::InConsumer {
+                    self.complete(id);
+                    if let Some(&base) = parted.get(&id) {
+                        self.join_view(id, base);
+                        continue;
+                    }
                     let op = self.nodes[id].op.clone();
                     op.backward(self, id)?;
+                    self.settle(id);
                 }
             }
+            self.insert_fills();
         }
         self.keep_gradients()
     }
 
     fn keep_outputs(&mut self) -> Result<(), Error> {
+        let mut copies = BTreeMap::new();
         for (name, id) in self.outputs.clone() {
-            let value = self.forward[id].expect("outputs are their own ancestors");
-            if let Keep::Input { labels: true, .. } = self.values[value].keep {
+            let view = self.forward[id].clone().expect("outputs are their own ancestors");
+            if let Operand::Value(value) = view.of
+                && let Keep::Input { labels: true, .. } = self.values[value].keep
+            {
                 return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
             }
-            self.forward[id] = Some(self.keep_as(&name, id, value));
+            // Some inputs are read where the host wrote them; others were unpacked to a value already.
+            let value = match copies.get(&id) {
+                Some(copy) => *copy,
+                None => self.kept_value(&name, id, &view),
+            };
+            copies.insert(id, value);
+            self.keep_as(name, id, value);
         }
         Ok(())
     }
 
     fn keep_gradients(&mut self) -> Result<(), Error> {
-        for (name, id) in self.gradients.clone() {
-            let Some(value) = self.gradient[id] else {
+        for (name, id) in self.wanted_gradients.clone() {
+            let Some(view) = self.gradients.of[id].clone() else {
                 let what = format!("gradient {name} of {}", self.nodes[id].name);
                 let reason = "no backward pass of this plan reaches it".into();
                 return Err(Error::Config { what, reason });
             };
-            self.keep_as(&name, id, value);
+            let value = self.kept_value(&name, id, &view);
+            self.keep_as(name, id, value);
         }
         Ok(())
     }
 
-    /// Keeps a value of the shape of a node under a name: itself, or a copy of what the host writes or is constant.
-    fn keep_as(&mut self, name: &str, id: usize, value: usize) -> usize {
-        let shape = self.shapes[id].clone();
-        let mut kept = value;
-        if !matches!(self.values[value].keep, Keep::Pooled | Keep::Output(_)) {
-            // Some inputs are read where the host wrote them; others were unpacked to a value already.
-            let matrix = Matrix::of(&shape);
-            kept = self.value(name, matrix.len());
-            let from_and_to = [Operand::Value(value), Operand::Value(kept)];
-            ops::copy(self, name, matrix.quads(), from_and_to, false);
+    /// The value that holds what a node or its gradient is alone, packed: a copy for what lies elsewhere.
+    fn kept_value(&mut self, name: &str, id: usize, view: &View) -> usize {
+        if let Operand::Value(value) = view.of
+            && matches!(self.values[value].keep, Keep::Pooled | Keep::Output(_))
+            && view.is_packed(self.orders[id])
+        {
+            return value;
         }
-        match &mut self.values[kept].keep {
-            Keep::Output(names) => names.push((name.into(), shape)),
-            keep => *keep = Keep::Output(vec![(name.into(), shape)]),
+        let copied = self.value(name, self.matrix(id).len());
+        let to = View::packed(Operand::Value(copied), &self.shapes[id], self.orders[id]);
+        ops::rearrange(self, name, view, &to, false);
+        copied
+    }
+
+    fn keep_as(&mut self, name: String, id: usize, value: usize) {
+        let (shape, order) = (self.shapes[id].clone(), self.orders[id]);
+        match &mut self.values[value].keep {
+            Keep::Output(names) => names.push((name, shape, order)),
+            keep => *keep = Keep::Output(vec![(name, shape, order)]),
         }
-        kept
+    }
+
+    /// Gives each view whose gradient is kept one of its own, which the backward pass adds to that of what it views.
+    fn part_views(&mut self) -> BTreeMap<usize, usize> {
+        let wanted = self.wanted_gradients.iter().map(|(_, id)| *id).collect::<Vec<_>>();
+        wanted.into_iter().filter_map(|id| Some((id, self.view_of[id].take()?))).collect()
+    }
+
+    /// Adds the gradient of a view to that of the node that it views.
+    fn join_view(&mut self, id: usize, base: usize) {
+        if !self.gradients.trains[base] {
+            return;
+        }
+        let own = self.gradients.of[id].clone().expect("backward runs where a gradient arrived");
+        self.view_of[id] = Some(base);
+        let (region, adds) = self.claim(id);
+        self.view_of[id] = None;
+        let layer = self.name(id);
+        ops::rearrange(self, &layer, &own, &region, adds);
     }
 
     fn ancestors(&self) -> Vec<bool> {
@@ -171,20 +231,20 @@ impl Lowering {
                 let reason = "an upstream gradient brings its own factor".into();
                 return Err(Error::Config { what: format!("scaled plan of {name}"), reason });
             }
-            Some(upstream) => ops::receive(self, upstream, shape, false),
+            Some(upstream) => ops::receive(self, upstream, shape, self.orders[root], false),
             None if shape.iter().product::<usize>() == 1 => {
-                let len = Matrix::of(&shape).len();
+                let len = self.matrix(root).len();
                 let mut one = vec![0.0; len];
                 one[0] = 1.0;
                 let keep = if options.scaled { Keep::LossScale } else { Keep::Constant(one) };
-                self.value_kept(format!("gradient of {name}"), len, keep)
+                Operand::Value(self.value_kept(format!("gradient of {name}"), len, keep))
             }
             None => {
                 let expected = "a scalar to differentiate, or an upstream gradient".into();
                 return Err(Error::Shape { layer: name, expected, got: shape });
             }
         };
-        self.gradient[root] = Some(seed);
+        self.seed_gradient(root, seed);
         Ok(())
     }
 }

@@ -1,11 +1,16 @@
+use std::collections::BTreeMap;
+
 use super::fuse::Relu;
+use super::gradient::Gradients;
+use super::ops::{self, Reads};
 use super::shape::Matrix;
 use super::template::Launch;
+use super::view::{Order, View};
 use super::{Mode, Node};
 use crate::gpu::{Binding, Block, KernelClass, KernelSource, Uniform};
 
 /// What one binding of a dispatch is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Operand {
     /// An activation, a gradient of one, or scratch.
     Value(usize),
@@ -29,7 +34,7 @@ pub(crate) enum Keep {
     /// The factor of the loss, copied from the gate before each run.
     LossScale,
     /// Until the plan runs again, to be read under these names.
-    Output(Vec<(String, Vec<usize>)>),
+    Output(Vec<(String, Vec<usize>, Order)>),
 }
 
 #[derive(Clone, Debug)]
@@ -57,14 +62,19 @@ pub(crate) struct Lowering {
     pub(super) shapes: Vec<Vec<usize>>,
     pub(super) relus: Vec<Relu>,
     pub(super) pools: Vec<Option<usize>>,
-    pub(super) trains: Vec<bool>,
-    pub(super) forward: Vec<Option<usize>>,
-    pub(super) gradient: Vec<Option<usize>>,
-    pub(super) saved: Vec<Option<usize>>,
-    pub(super) parameter_written: Vec<bool>,
+    pub(super) orders: Vec<Order>,
+    pub(super) forward: Vec<Option<View>>,
+    /// For a node that is a view whose elements are each one of another node's, that node.
+    pub(super) view_of: Vec<Option<usize>>,
+    /// Copies of results in another order of axes.
+    pub(super) copies: BTreeMap<(usize, Order), Operand>,
+    pub(super) saved: Vec<Vec<Operand>>,
+    /// Further results of nodes, by their number.
+    pub(super) parts: BTreeMap<(usize, usize), Operand>,
+    pub(super) gradients: Gradients,
     pub(super) outputs: Vec<(String, usize)>,
     /// Nodes whose gradients are kept, by the names of these.
-    pub(super) gradients: Vec<(String, usize)>,
+    pub(super) wanted_gradients: Vec<(String, usize)>,
     /// Steps of the forward pass, which come first.
     pub(super) forward_steps: usize,
     pub(super) random: Option<usize>,
@@ -90,6 +100,31 @@ impl Lowering {
     /// The shape of an input.
     pub(crate) fn input_shape(&self, id: usize, input: usize) -> &[usize] {
         &self.shapes[self.nodes[id].inputs[input]]
+    }
+
+    /// The order of axes of a node's own memory.
+    pub(crate) fn order(&self, id: usize) -> Order {
+        self.orders[id]
+    }
+
+    /// The order of axes in which a node reads an input.
+    pub(crate) fn input_order(&self, id: usize, input: usize) -> Order {
+        match self.nodes[id].op.reads(input) {
+            Reads::Natural => Order::Natural,
+            Reads::ChannelsLast => Order::ChannelsLast,
+            Reads::AsMade => self.orders[id],
+            Reads::AsIs | Reads::Strided => self.orders[self.nodes[id].inputs[input]],
+        }
+    }
+
+    /// How a node's own memory lies.
+    pub(crate) fn matrix(&self, id: usize) -> Matrix {
+        Matrix::of(&self.shapes[id], self.orders[id])
+    }
+
+    /// How an input lies as a node reads it.
+    pub(crate) fn input_matrix(&self, id: usize, input: usize) -> Matrix {
+        Matrix::of(self.input_shape(id, input), self.input_order(id, input))
     }
 
     pub(crate) fn parameters(&self, id: usize) -> &[usize] {
@@ -122,23 +157,62 @@ impl Lowering {
         self.values.len() - 1
     }
 
-    /// What a node computed.
+    /// What a node computed, in its own order of axes.
     pub(crate) fn result(&self, id: usize) -> Operand {
-        Operand::Value(self.forward[id].expect("nodes are lowered in order"))
+        let view = self.forward[id].as_ref().expect("nodes are lowered in order");
+        assert!(view.is_packed(self.orders[id]), "{}: a view is no result", self.nodes[id].name);
+        view.of
     }
 
-    /// What an input of a node computed.
-    pub(crate) fn argument(&self, id: usize, input: usize) -> Operand {
-        self.result(self.nodes[id].inputs[input])
+    /// What an input of a node computed, as packed memory in the order in which the node reads it: a copy is made, once
+    /// for all who need it, if it does not lie so.
+    pub(crate) fn argument(&mut self, id: usize, input: usize) -> Operand {
+        let (node, order) = (self.nodes[id].inputs[input], self.input_order(id, input));
+        let view = self.forward[node].clone().expect("nodes are lowered in order");
+        if view.is_packed(order) {
+            return view.of;
+        }
+        if let Some(&copy) = self.copies.get(&(node, order)) {
+            return copy;
+        }
+        let label = self.name(node);
+        let copy = Operand::Value(self.value(&label, Matrix::of(&view.shape, order).len()));
+        let to = View::packed(copy, &view.shape, order);
+        ops::rearrange(self, &label, &view, &to, false);
+        self.copies.insert((node, order), copy);
+        copy
+    }
+
+    /// What an input of a node computed, wherever it lies.
+    pub(crate) fn argument_view(&self, id: usize, input: usize) -> View {
+        self.forward[self.nodes[id].inputs[input]].clone().expect("nodes are lowered in order")
     }
 
     /// Makes the value of a node, to be written by its forward kernel.
     pub(crate) fn define(&mut self, id: usize) -> Operand {
-        let len = Matrix::of(&self.shapes[id]).len();
         let label = self.name(id);
-        let value = self.value(&label, len);
-        self.forward[id] = Some(value);
-        Operand::Value(value)
+        let value = Operand::Value(self.value(&label, self.matrix(id).len()));
+        self.define_as(id, value);
+        value
+    }
+
+    /// Lets the value of a node be one that exists already, in the node's own order of axes.
+    pub(crate) fn define_as(&mut self, id: usize, value: Operand) {
+        self.forward[id] = Some(View::packed(value, &self.shapes[id], self.orders[id]));
+    }
+
+    /// Lets the value of a node be a view of its first input, of which each element is at most one of its own: its
+    /// gradient is then the same view of the input's.
+    pub(crate) fn define_view(&mut self, id: usize, view: View) {
+        assert_eq!(view.shape, self.shapes[id], "{}: the shape of its view", self.nodes[id].name);
+        self.view_of[id] = Some(self.nodes[id].inputs[0]);
+        self.forward[id] = Some(view);
+    }
+
+    /// Lets the value of a node be a view in which an element may stand several times; its gradient is its own.
+    pub(crate) fn define_spread(&mut self, id: usize, view: View) {
+        assert_eq!(view.shape, self.shapes[id], "{}: the shape of its view", self.nodes[id].name);
+        self.forward[id] = Some(view);
     }
 
     /// Makes a value that only this node's own kernels see.
@@ -146,23 +220,44 @@ impl Lowering {
         Operand::Value(self.value(label, len))
     }
 
-    /// Makes a value that the forward pass of a node leaves for its backward pass.
+    /// Makes one more value that the forward pass of a node leaves for its backward pass.
     pub(crate) fn save(&mut self, id: usize, label: &str, len: usize) -> Operand {
         let label = format!("{label} of {}", self.nodes[id].name);
-        let value = self.value(&label, len);
-        self.saved[id] = Some(value);
-        Operand::Value(value)
+        let value = Operand::Value(self.value(&label, len));
+        self.save_as(id, value);
+        value
     }
 
-    /// Lets what the forward pass of a node leaves be a value that exists already.
+    /// Lets one more of what the forward pass of a node leaves be a value that exists already.
     pub(crate) fn save_as(&mut self, id: usize, value: Operand) {
-        let Operand::Value(value) = value else { unreachable!("nodes leave values") };
-        self.saved[id] = Some(value);
+        self.saved[id].push(value);
     }
 
-    /// What the forward pass of a node left.
+    /// The first value that the forward pass of a node left.
     pub(crate) fn saved(&self, id: usize) -> Operand {
-        Operand::Value(self.saved[id].expect("the forward pass saves before the backward pass asks"))
+        self.saved_at(id, 0)
+    }
+
+    /// What the forward pass of a node left, in the order in which it did.
+    pub(crate) fn saved_at(&self, id: usize, number: usize) -> Operand {
+        self.saved[id][number]
+    }
+
+    /// Makes a further result of a node, which [`Op::parts`](super::ops::Op::parts) has declared: packed in the natural
+    /// order.
+    pub(crate) fn define_part(&mut self, id: usize, number: usize) -> Operand {
+        let inputs: Vec<&[usize]> = self.nodes[id].inputs.iter().map(|&i| &self.shapes[i][..]).collect();
+        let shape = self.nodes[id].op.parts(&inputs)[number].clone();
+        let label = format!("part {number} of {}", self.nodes[id].name);
+        let value = Operand::Value(self.value(&label, Matrix::of(&shape, Order::Natural).len()));
+        self.parts.insert((id, number), value);
+        value
+    }
+
+    /// What the op of a node's input has made as its further result.
+    pub(crate) fn further_result(&self, id: usize, number: usize) -> Operand {
+        let made = self.parts.get(&(self.nodes[id].inputs[0], number));
+        *made.expect("an op makes all results that it declares")
     }
 
     /// The seed and the step, which all random ops of a plan share.
@@ -179,12 +274,6 @@ impl Lowering {
     pub(crate) fn number_of_kind(&self, id: usize) -> usize {
         let kind = self.nodes[id].op.kind();
         self.nodes[..id].iter().filter(|node| node.op.kind() == kind).count()
-    }
-
-    /// Lets the value of a node be one that exists already.
-    pub(crate) fn define_as(&mut self, id: usize, value: Operand) {
-        let Operand::Value(value) = value else { unreachable!("nodes have values") };
-        self.forward[id] = Some(value);
     }
 
     /// Notes how many classes the labels of an input of a node can name.
@@ -205,48 +294,10 @@ impl Lowering {
         }
     }
 
-    /// The gradient that has arrived at a node.
-    pub(crate) fn gradient(&self, id: usize) -> Operand {
-        Operand::Value(self.gradient[id].expect("backward runs where a gradient arrived"))
-    }
-
-    /// Where a node writes the gradient of its input, and whether it adds to what is there; `None` if
-    /// nothing above that input is trained.
-    ///
-    /// A relu that runs in the node itself is passed over.
-    pub(crate) fn gradient_into(&mut self, id: usize, input: usize) -> Option<(Operand, bool)> {
-        let mut target = self.nodes[id].inputs[input];
-        if self.relus[target] == Relu::InConsumer {
-            target = self.nodes[target].inputs[0];
-        }
-        if !self.trains[target] {
-            return None;
-        }
-        if let Some(value) = self.gradient[target] {
-            return Some((Operand::Value(value), true));
-        }
-        let len = Matrix::of(&self.shapes[target]).len();
-        let value = self.value(&format!("gradient of {}", self.nodes[target].name), len);
-        self.gradient[target] = Some(value);
-        Some((Operand::Value(value), false))
-    }
-
-    /// Lets the gradient of an input be the node's own, if it is the only one; otherwise the op must add.
-    pub(crate) fn share_gradient(&mut self, id: usize, input: usize) -> bool {
-        let target = self.nodes[id].inputs[input];
-        let free = self.gradient[target].is_none() && self.relus[target] != Relu::InConsumer;
-        let single =
-            self.nodes.iter().map(|n| n.inputs.iter().filter(|&&i| i == target).count()).sum::<usize>();
-        if free && single == 1 && self.trains[target] {
-            self.gradient[target] = self.gradient[id];
-        }
-        free && single == 1
-    }
-
     /// Where a node writes the gradient of its parameter, and whether it adds to what is there: if another
     /// node of this plan has written it, or the plan adds to the gradients of earlier runs.
     pub(crate) fn parameter_gradient(&mut self, parameter: usize) -> (Operand, bool) {
-        let written = std::mem::replace(&mut self.parameter_written[parameter], true);
+        let written = std::mem::replace(&mut self.gradients.parameter_written[parameter], true);
         (Operand::Gradient(parameter), written)
     }
 

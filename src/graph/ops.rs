@@ -15,6 +15,7 @@ mod layout;
 mod linear;
 mod lines;
 mod max_pool2d;
+mod part;
 mod pointwise;
 mod ratio;
 mod relu;
@@ -26,7 +27,6 @@ mod windows;
 
 use std::fmt::Debug;
 
-pub(crate) use add::copy;
 pub(crate) use avg_pool2d::AvgPool2d;
 pub(crate) use conv2d::Conv2d;
 pub(crate) use cross_entropy::{CrossEntropy, LabelWeights};
@@ -38,11 +38,40 @@ pub(crate) use ratio::Ratio;
 pub(crate) use squared_error::SquaredError;
 pub(crate) use windows::Windows;
 
-use super::lower::Lowering;
+use super::elementwise::{self, Program, Target};
+use super::lower::{Lowering, Operand, source};
 use super::shape::{Matrix, u};
+use super::view::View;
 pub(crate) use super::whole::Joins;
 use crate::Error;
-use crate::gpu::KernelClass;
+use crate::gpu::{Binding, KernelClass};
+
+/// Where an op can read the elements of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Packed with the last axis innermost.
+    Natural,
+    /// Packed with the channels, axis 1, innermost.
+    ChannelsLast,
+    /// Packed in the order of axes of the op's own result.
+    AsMade,
+    /// Packed in the order of axes that the input has.
+    AsIs,
+    /// Anywhere: the op asks for the view.
+    Strided,
+}
+
+/// The order of axes of what an op makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// The last axis innermost.
+    Natural,
+    /// The channels, axis 1, innermost.
+    ChannelsLast,
+    /// That of its inputs of the same rank: channels last if one of them lies so. What has no inputs lies as its readers
+    /// want it.
+    AsInputs,
+}
 
 /// An operation of the graph: its shape rule, and the dispatches of its two passes.
 pub(crate) trait Op: Debug + Send + Sync {
@@ -61,6 +90,28 @@ pub(crate) trait Op: Debug + Send + Sync {
     /// Whether it makes labels.
     fn is_labels(&self) -> bool {
         false
+    }
+
+    /// Where the elements of an input must lie.
+    fn reads(&self, input: usize) -> Reads {
+        let _ = input;
+        Reads::Natural
+    }
+
+    /// In which order of axes its result lies.
+    fn makes(&self) -> Made {
+        Made::Natural
+    }
+
+    /// The shapes of its further results, beside the one that its node is.
+    fn parts(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
+        let _ = inputs;
+        Vec::new()
+    }
+
+    /// Which further result of its input it is, if it is one.
+    fn part(&self) -> Option<usize> {
+        None
     }
 
     /// Emits the dispatches that compute node `id`.
@@ -112,6 +163,19 @@ const WORKGROUP: usize = 64;
 /// The grid of a kernel with one invocation for each of `work` pieces.
 pub(super) fn grid(work: usize) -> [u32; 3] {
     crate::gpu::grid(work.div_ceil(WORKGROUP))
+}
+
+/// Emits a copy, or a sum, of one value into another that may lie otherwise.
+pub(crate) fn rearrange(lowering: &mut Lowering, layer: &str, from: &View, to: &View, adds: bool) {
+    let target = Target { view: to.clone(), adds };
+    lowering.emit_elementwise(layer, &Program::copy(), std::slice::from_ref(from), &[target]);
+}
+
+/// Emits zeros.
+pub(crate) fn fill(lowering: &mut Lowering, layer: &str, of: Operand, quads: usize) {
+    let wgsl = include_str!("../../shaders/ops/fill.wgsl");
+    let kernel = source::<elementwise::Shape>("fill", wgsl, &[Binding::ReadWrite]);
+    lowering.emit(layer, kernel, grid(quads), &[of], elementwise::Shape { quads: u(quads) });
 }
 
 /// What `shaders/shared/columns.wgsl` needs to know; all matrices without padding are the same to it.

@@ -75,7 +75,8 @@ impl PlanOptions {
     /// output; as `var.grad` of torch after `var.retain_grad()`. Of a scaled plan it is multiplied by the factor of the
     /// loss, and plans that accumulate do not add to it.
     ///
-    /// What compiles refuses it for labels, without a backward pass, and where none reaches `var`.
+    /// What compiles refuses it for labels, for parameters (their gradients are in the store), without a backward pass,
+    /// and where none reaches `var`.
     #[must_use]
     pub fn gradient(mut self, name: &str, var: &Var) -> Self {
         self.gradients.push((name.into(), var.clone()));

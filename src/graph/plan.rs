@@ -8,6 +8,7 @@ pub(super) use self::links::Place;
 use super::input::{HostData, Input, InputData, Upload};
 use super::lower::{Keep, Lowering, Operand};
 use super::shape::Planes;
+use super::view::Order;
 use super::workspace::{Life, assign};
 use super::{Graph, PlanOptions, Workspace, autodiff};
 use crate::Error;
@@ -56,6 +57,7 @@ struct Output {
     backward: bool,
     buffer: Arc<Buffer<f32>>,
     shape: Vec<usize>,
+    order: Order,
 }
 
 impl Graph {
@@ -89,7 +91,8 @@ impl Plan {
     ) -> Result<Self, Error> {
         let gpu = params.gpu();
         let parameters = graph.declared();
-        let unreached = parameters.iter().zip(&lowering.parameter_written).filter(|(_, written)| !**written);
+        let unreached =
+            parameters.iter().zip(&lowering.gradients.parameter_written).filter(|(_, written)| !**written);
         let unreached = unreached.filter(|(parameter, _)| !graph.is_tied(&parameter.name));
         let unreached = unreached.map(|(parameter, _)| parameter.name.clone()).collect();
         for parameter in parameters.iter().filter(|parameter| !graph.is_tied(&parameter.name)) {
@@ -394,7 +397,7 @@ impl Plan {
         }
         let output = &self.outputs[number];
         let data = output.buffer.read(&self.gpu, 0, output.buffer.len())?;
-        Ok(Planes::of(&output.shape).dense(&data))
+        Ok(Planes::of(&output.shape, output.order).dense(&data))
     }
 
     /// As [`Plan::read`], without blocking.
@@ -408,7 +411,7 @@ impl Plan {
         }
         let output = &self.outputs[number];
         let data = output.buffer.read_async(&self.gpu, 0, output.buffer.len()).await?;
-        Ok(Planes::of(&output.shape).dense(&data))
+        Ok(Planes::of(&output.shape, output.order).dense(&data))
     }
 
     fn output_number(&self, name: &str) -> Result<usize, Error> {
@@ -477,12 +480,19 @@ fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result
                 inputs.push(Input { name, value: number, buffer, labels, shape, classes, ignored, gather });
             }
             Keep::Output(names) => {
-                for (name, shape) in names {
+                for (name, shape, order) in names {
                     if outputs.iter().any(|output| output.name == name) {
                         return Err(Error::Duplicate { kind: "output", name });
                     }
-                    let backward = lowering.gradients.iter().any(|(gradient, _)| *gradient == name);
-                    outputs.push(Output { name, value: number, backward, buffer: made.clone(), shape });
+                    let backward = lowering.wanted_gradients.iter().any(|(gradient, _)| *gradient == name);
+                    outputs.push(Output {
+                        name,
+                        value: number,
+                        backward,
+                        buffer: made.clone(),
+                        shape,
+                        order,
+                    });
                 }
             }
             Keep::Constant(data) => made.write(gpu, 0, &data)?,

@@ -1,10 +1,11 @@
+use super::view::Order;
 use crate::Error;
 
-/// How a tensor lies in an activation buffer: a matrix of `rows` times `pitch`, columns padded with zeros.
+/// How a packed value lies in an activation buffer: a matrix of `rows` times `pitch`, columns padded with zeros.
 ///
-/// Images `[N, C, H, W]` have a row for each pixel and a column for each channel (NHWC); anything else has
-/// a column for each element of its last dimension. `pitch` is the columns rounded up to 4, so that every
-/// load can be a `vec4`.
+/// The columns are the innermost axis of its order, the rows all others: with channels last an image `[N, C, H, W]` has
+/// a row for each pixel and a column for each channel. `pitch` is the columns rounded up to 4, so that every load can be
+/// a `vec4`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Matrix {
     pub(crate) rows: usize,
@@ -13,12 +14,9 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    pub(crate) fn of(shape: &[usize]) -> Self {
-        let (rows, columns) = match *shape {
-            [n, c, h, w] => (n * h * w, c),
-            [ref leading @ .., last] => (leading.iter().product(), last),
-            [] => (1, 1),
-        };
+    pub(crate) fn of(shape: &[usize], order: Order) -> Self {
+        let columns = shape.get(order.lanes(shape.len())).copied().unwrap_or(1);
+        let rows = shape.iter().product::<usize>() / columns;
         Self { rows, columns, pitch: columns.next_multiple_of(4) }
     }
 
@@ -45,10 +43,12 @@ pub(crate) struct Planes {
 }
 
 impl Planes {
-    pub(crate) fn of(shape: &[usize]) -> Self {
-        let (images, channels, pixels) = match *shape {
-            [n, c, h, w] => (n, c, h * w),
-            _ => (Matrix::of(shape).rows, Matrix::of(shape).columns, 1),
+    pub(crate) fn of(shape: &[usize], order: Order) -> Self {
+        let (images, channels, pixels) = match (order, shape) {
+            (Order::ChannelsLast, &[n, c, ref pixels @ ..]) if !pixels.is_empty() => {
+                (n, c, pixels.iter().product())
+            }
+            _ => (Matrix::of(shape, order).rows, Matrix::of(shape, order).columns, 1),
         };
         Self { images, channels, pixels, channel_stride: pixels, pixel_stride: 1 }
     }
@@ -112,16 +112,19 @@ mod tests {
 
     #[test]
     fn images_are_rows_of_pixels_with_channels_padded_to_four() {
-        assert_eq!(Matrix::of(&[2, 3, 4, 5]), Matrix { rows: 40, columns: 3, pitch: 4 });
-        assert_eq!(Matrix::of(&[6, 5]), Matrix { rows: 6, columns: 5, pitch: 8 });
-        assert_eq!(Matrix::of(&[3, 20, 6]), Matrix { rows: 60, columns: 6, pitch: 8 });
-        assert_eq!(Matrix::of(&[7]), Matrix { rows: 1, columns: 7, pitch: 8 });
+        let images = Matrix::of(&[2, 3, 4, 5], Order::ChannelsLast);
+        assert_eq!(images, Matrix { rows: 40, columns: 3, pitch: 4 });
+        let rows = |shape: &[usize]| Matrix::of(shape, Order::Natural);
+        assert_eq!(rows(&[2, 3, 4, 5]), Matrix { rows: 24, columns: 5, pitch: 8 });
+        assert_eq!(rows(&[6, 5]), Matrix { rows: 6, columns: 5, pitch: 8 });
+        assert_eq!(rows(&[3, 20, 6]), Matrix { rows: 60, columns: 6, pitch: 8 });
+        assert_eq!(rows(&[7]), Matrix { rows: 1, columns: 7, pitch: 8 });
     }
 
     #[test]
     fn reading_back_restores_torch_order() {
         // Two pixels of two channels, padded to four.
         let pixels = [1.0, 10.0, 0.0, 0.0, 2.0, 20.0, 0.0, 0.0];
-        assert_eq!(Planes::of(&[1, 2, 1, 2]).dense(&pixels), [1.0, 2.0, 10.0, 20.0]);
+        assert_eq!(Planes::of(&[1, 2, 1, 2], Order::ChannelsLast).dense(&pixels), [1.0, 2.0, 10.0, 20.0]);
     }
 }

@@ -738,10 +738,6 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
         ),
         (|g| g.input("x", [2, 3]).max_pool2d(2), "max_pool2d_1: expected an image [N, C, H, W], got [2, 3]"),
         (
-            |g| image(g).linear(Linear::new(4).name("l")),
-            "l: expected features, not an image: flatten it first, got [2, 3, 8, 8]",
-        ),
-        (
             |g| g.input("x", [2, 3]).linear(0),
             "linear1.weight: expected at least one dimension, none of them 0, got [0, 3]",
         ),

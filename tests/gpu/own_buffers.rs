@@ -327,12 +327,14 @@ fn gradients_that_no_backward_pass_makes_are_refused() {
     let Some(gpu) = gpu() else { return };
     let graph = Graph::new();
     let (x, z, y) = (graph.input("x", [4, 3]), graph.input("z", [4, 3]), graph.labels("y", 4));
-    let loss = x.linear(3).cross_entropy(&y);
+    let w = graph.parameter("w", [4, 3], Init::Constant(0.0));
+    let loss = x.linear(3).add(&w).cross_entropy(&y);
     let params = graph.store(&gpu, 1).unwrap();
     let train = || PlanOptions::train(&loss);
     let rows = [
         (train().gradient("d", &z), "gradient d of z: no backward pass of this plan reaches it"),
         (train().gradient("d", &y), "gradient d: y are labels"),
+        (train().gradient("d", &w), "gradient d of w: it is a parameter: its gradient is in the store"),
         (
             PlanOptions::evaluate().output("l", &loss).gradient("d", &x),
             "gradient d of x: no backward pass of this plan reaches it",

@@ -57,7 +57,7 @@ impl Op for Accuracy {
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let matrix = Matrix::of(lowering.input_shape(id, 0));
+        let matrix = lowering.input_matrix(id, 0);
         lowering.limit_labels(id, 1, matrix.columns);
         let (logits, labels) = (lowering.argument(id, 0), lowering.argument(id, 1));
         let layer = lowering.name(id);

@@ -1,15 +1,13 @@
-use super::{Op, grid, same_shapes};
+use super::{Made, Op, Reads, grid, rearrange, same_shapes};
 use crate::Error;
 use crate::gpu::{Binding, uniform};
 use crate::graph::Var;
-use crate::graph::lower::{Lowering, Operand, source};
-use crate::graph::shape::{Matrix, u};
+use crate::graph::lower::{Lowering, source};
+use crate::graph::shape::u;
+use crate::graph::view::View;
 
 uniform! {
     pub(crate) struct Shape { quads: u32, relu: u32 }
-}
-uniform! {
-    pub(crate) struct CopyShape { quads: u32, accumulate: u32 }
 }
 
 #[derive(Debug)]
@@ -36,8 +34,16 @@ impl Op for Add {
         Some(inputs[0] + inputs[1])
     }
 
+    fn reads(&self, _: usize) -> Reads {
+        Reads::AsMade
+    }
+
+    fn makes(&self) -> Made {
+        Made::AsInputs
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let quads = Matrix::of(lowering.shape(id)).quads();
+        let quads = lowering.matrix(id).quads();
         let (a, b) = (lowering.argument(id, 0), lowering.argument(id, 1));
         let y = lowering.define(id);
         let shape = Shape { quads: u(quads), relu: u32::from(lowering.relu_after(id)) };
@@ -65,20 +71,7 @@ pub(super) fn pass_gradient(lowering: &mut Lowering, id: usize, input: usize) {
         return;
     }
     let Some((dx, accumulate)) = lowering.gradient_into(id, input) else { return };
-    let quads = Matrix::of(lowering.shape(id)).quads();
-    copy(lowering, &lowering.name(id), quads, [lowering.gradient(id), dx], accumulate);
-}
-
-/// Emits a copy, or a sum, of one value into another.
-pub(crate) fn copy(
-    lowering: &mut Lowering,
-    layer: &str,
-    quads: usize,
-    from_and_to: [Operand; 2],
-    accumulate: bool,
-) {
-    let wgsl = include_str!("../../../shaders/ops/copy.wgsl");
-    let kernel = source::<CopyShape>("copy", wgsl, &[Binding::Read, Binding::ReadWrite]);
-    let shape = CopyShape { quads: u(quads), accumulate: u32::from(accumulate) };
-    lowering.emit(layer, kernel, grid(quads), &from_and_to, shape);
+    let view = |of| View::packed(of, lowering.shape(id), lowering.order(id));
+    let (from, to) = (view(lowering.gradient(id)), view(dx));
+    rearrange(lowering, &lowering.name(id), &from, &to, accumulate);
 }

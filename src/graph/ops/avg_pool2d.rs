@@ -1,9 +1,9 @@
 use super::windows::{GradShape, Loops, Tile};
-use super::{Op, Windows, grid};
+use super::{Made, Op, Reads, Windows, grid};
 use crate::Error;
 use crate::gpu::{Binding, KernelSource, Uniform, uniform};
 use crate::graph::lower::{Lowering, source};
-use crate::graph::shape::{Matrix, u};
+use crate::graph::shape::u;
 use crate::graph::template::expand;
 
 /// The mean of each window.
@@ -58,6 +58,14 @@ impl Op for AvgPool2d {
         }
     }
 
+    fn reads(&self, _: usize) -> Reads {
+        Reads::ChannelsLast
+    }
+
+    fn makes(&self) -> Made {
+        Made::ChannelsLast
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let (input, output) = (lowering.input_shape(id, 0).to_vec(), lowering.shape(id).to_vec());
         let operands = [lowering.argument(id, 0), lowering.define(id)];
@@ -68,7 +76,7 @@ impl Op for AvgPool2d {
         );
         let loops = self.windows.loops(&input);
         let kernel = self.source::<Shape>(("avg_pool2d", wgsl), &loops, &input, &output);
-        let work = grid(Matrix::of(&output).quads());
+        let work = grid(lowering.matrix(id).quads());
         for (number, Tile { rows, columns }) in loops.tiles.iter().enumerate() {
             let shape = Shape {
                 images: u(input[0]),
@@ -94,7 +102,7 @@ impl Op for AvgPool2d {
         );
         let loops = self.windows.loops_over(&output);
         let kernel = self.source::<GradShape>(("avg_pool2d_grad", wgsl), &loops, &input, &output);
-        let work = grid(Matrix::of(&input).quads());
+        let work = grid(lowering.input_matrix(id, 0).quads());
         for shape in loops.gradient(input[0], accumulate) {
             lowering.emit(&lowering.name(id), kernel.clone(), work, &operands, shape);
         }

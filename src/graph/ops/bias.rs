@@ -1,9 +1,10 @@
 use super::add::pass_gradient;
-use super::{Op, column_sum, grid};
+use super::{Made, Op, Reads, column_sum, grid};
 use crate::Error;
 use crate::gpu::{Binding, uniform};
 use crate::graph::lower::{Lowering, Operand, source};
 use crate::graph::shape::{Matrix, u};
+use crate::graph::view::Order;
 use crate::graph::{Init, Var};
 
 uniform! {
@@ -13,6 +14,11 @@ uniform! {
 #[derive(Debug)]
 struct Bias {
     len: usize,
+    of_channels: bool,
+}
+
+fn order(of_channels: bool) -> Order {
+    if of_channels { Order::ChannelsLast } else { Order::Natural }
 }
 
 impl Var {
@@ -23,9 +29,11 @@ impl Var {
     pub fn bias(&self) -> Var {
         let graph = self.graph();
         let name = graph.layer_name("bias", None);
-        let len = Matrix::of(&self.shape()).columns;
+        let shape = self.shape();
+        let of_channels = shape.len() == 4;
+        let len = Matrix::of(&shape, order(of_channels)).columns;
         let parameter = graph.declare(&name, vec![len], Init::Constant(0.0));
-        graph.push(Bias { len }, Some(&name), &[self], &[parameter], None)
+        graph.push(Bias { len, of_channels }, Some(&name), &[self], &[parameter], None)
     }
 }
 
@@ -36,15 +44,23 @@ impl Op for Bias {
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
         // A vector has a bias for each element, so its length is no batch that could change.
-        if Matrix::of(inputs[0]).columns != self.len {
+        if Matrix::of(inputs[0], order(self.of_channels)).columns != self.len {
             let expected = format!("{} channels", self.len);
             return Err(Error::Shape { layer: layer.into(), expected, got: inputs[0].to_vec() });
         }
         Ok(inputs[0].to_vec())
     }
 
+    fn reads(&self, _: usize) -> Reads {
+        Reads::AsMade
+    }
+
+    fn makes(&self) -> Made {
+        if self.of_channels { Made::ChannelsLast } else { Made::Natural }
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let matrix = Matrix::of(lowering.shape(id));
+        let matrix = lowering.matrix(id);
         let shape = Shape {
             quads: u(matrix.quads()),
             row_quads: u(matrix.pitch / 4),
@@ -60,7 +76,7 @@ impl Op for Bias {
     }
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let matrix = Matrix::of(lowering.shape(id));
+        let matrix = lowering.matrix(id);
         let (name, dy) = (lowering.name(id), lowering.gradient(id));
         let parameter = lowering.parameters(id)[0];
         column_sum::emit(lowering, &name, u(matrix.rows), u(matrix.columns), dy, parameter);

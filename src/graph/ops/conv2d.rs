@@ -5,12 +5,12 @@ use launch::{Geometry, Pack};
 use weight_grad::Adds;
 
 use super::split::{self, Epilogue, Sum};
-use super::{MaxPool2d, Op, check_window};
+use super::{Made, MaxPool2d, Op, Reads, check_window};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::KernelClass;
 use crate::graph::lower::{Lowering, Operand};
-use crate::graph::shape::{self, Matrix, image, u};
+use crate::graph::shape::{self, image, u};
 
 /// A cross-correlation with zero padding.
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +107,7 @@ impl Conv2d {
         let class = if broadcast { KernelClass::CpuSubgroup8 } else { KernelClass::Plain };
         let sum = Sum {
             parts: launch::input_grad_parts(&geometry, class),
-            len: Matrix::of(lowering.input_shape(id, 0)).len(),
+            len: lowering.input_matrix(id, 0).len(),
             epilogue: Epilogue { accumulate, relu: false },
         };
         match class {
@@ -155,6 +155,14 @@ impl Op for Conv2d {
         }
     }
 
+    fn reads(&self, _: usize) -> Reads {
+        Reads::ChannelsLast
+    }
+
+    fn makes(&self) -> Made {
+        Made::ChannelsLast
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let (name, geometry, class) =
             (lowering.name(id), self.geometry(lowering, id), self.class(lowering.class));
@@ -171,7 +179,7 @@ impl Op for Conv2d {
         let bound = (&[Read, Read, ReadWrite][..], &operands[..]);
         let sum = Sum {
             parts: launch::forward_parts(geometry.kernel, geometry.in_channels, class),
-            len: Matrix::of(lowering.shape(id)).len(),
+            len: lowering.matrix(id).len(),
             epilogue: Epilogue { accumulate: false, relu: lowering.relu_after(id) },
         };
         match class {

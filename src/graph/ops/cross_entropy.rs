@@ -140,7 +140,7 @@ impl Op for CrossEntropy {
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let matrix = Matrix::of(lowering.input_shape(id, 0));
+        let matrix = lowering.input_matrix(id, 0);
         lowering.limit_labels(id, 1, matrix.columns);
         lowering.ignore_label(id, 1, self.ignore_index);
         let (layer, weights) = (lowering.name(id), self.weights(lowering, matrix.columns));
@@ -173,7 +173,7 @@ impl Op for CrossEntropy {
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
-        let matrix = Matrix::of(lowering.input_shape(id, 0));
+        let matrix = lowering.input_matrix(id, 0);
         let weights = self.weights(lowering, matrix.columns);
         let mut operands = vec![lowering.argument(id, 0), lowering.argument(id, 1), weights];
         let lines = Lines::rows(matrix);

@@ -1,10 +1,10 @@
 use super::add::pass_gradient;
-use super::{Op, grid, same_shapes};
+use super::{Made, Op, Reads, grid, same_shapes};
 use crate::Error;
 use crate::error::closed;
 use crate::gpu::{Binding, uniform};
 use crate::graph::lower::{Lowering, Operand, source};
-use crate::graph::shape::{Matrix, u};
+use crate::graph::shape::u;
 use crate::graph::{Mode, Var};
 
 uniform! {
@@ -32,9 +32,9 @@ impl Var {
     ///
     /// Which elements is a pure function of the seed and the step of [`Plan::set_step`](crate::graph::Plan::set_step)
     /// (a trainer sets them, else both are 0), of the number of this dropout among those of its graph, from 0, and
-    /// of the element: not of the device, and not of other layers. Elements are counted in the order of a matrix
-    /// whose rows are padded to whole quads: images `[N, C, H, W]` have a row for each pixel and a column for each
-    /// channel, all other shapes a column for each element of their last dimension. An element is kept where its
+    /// of the element: not of the device, and not of other layers. Elements are counted in the order in which they lie: as
+    /// a matrix whose rows are padded to whole quads, with a column for each element of the last dimension. Where layers
+    /// of images (convolution, pooling) come before it, or read it first, a column is a channel and a row is a pixel. An element is kept where its
     /// uniform number is at least `p`: the upper 24 bits of its word of Philox 4x32-10 (Salmon et al. 2011), one
     /// word for each element of the quad, at the counter `[quad, number, step, step >> 32]` with the key
     /// `[seed, seed >> 32]`.
@@ -64,7 +64,7 @@ fn scale(p: f64) -> f32 {
 impl Dropout {
     #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
     fn emit(&self, lowering: &mut Lowering, id: usize, from: Operand, to: Operand, accumulate: bool) {
-        let quads = Matrix::of(lowering.shape(id)).quads();
+        let quads = lowering.matrix(id).quads();
         let shape = Shape {
             quads: u(quads),
             stream: u(lowering.number_of_kind(id)),
@@ -97,6 +97,14 @@ impl Op for Dropout {
         Some(inputs[0])
     }
 
+    fn reads(&self, _: usize) -> Reads {
+        Reads::AsMade
+    }
+
+    fn makes(&self) -> Made {
+        Made::AsInputs
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let x = lowering.argument(id, 0);
         if lowering.mode == Mode::Evaluate || self.p == 0.0 {
@@ -122,7 +130,7 @@ impl Op for Dropout {
 
 impl DropoutMask {
     fn emit(&self, lowering: &mut Lowering, id: usize, from: Operand, to: Operand, accumulate: bool) {
-        let quads = Matrix::of(lowering.shape(id)).quads();
+        let quads = lowering.matrix(id).quads();
         let shape = MaskShape { quads: u(quads), scale: scale(self.p), accumulate: u32::from(accumulate) };
         let mask = lowering.argument(id, 1);
         let wgsl = include_str!("../../../shaders/ops/dropout_mask.wgsl");
@@ -140,6 +148,14 @@ impl Op for DropoutMask {
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
         closed(&format!("{layer}: p"), self.p, 0.0, 1.0)?;
         same_shapes(layer, inputs)
+    }
+
+    fn reads(&self, _: usize) -> Reads {
+        Reads::AsMade
+    }
+
+    fn makes(&self) -> Made {
+        Made::AsInputs
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {

@@ -1,9 +1,9 @@
-use super::add::pass_gradient;
-use super::{Op, layout};
+use super::{Op, Reads, layout};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::lower::Lowering;
 use crate::graph::shape::Planes;
+use crate::graph::view::Order;
 
 #[derive(Debug)]
 struct Flatten;
@@ -17,13 +17,14 @@ impl Var {
 }
 
 /// The rows of the input as images of the output.
-fn planes(shape: &[usize]) -> Planes {
+fn planes(lowering: &Lowering, id: usize) -> Planes {
+    let (shape, order) = (lowering.input_shape(id, 0), lowering.input_order(id, 0));
     match *shape {
-        [n, ref middle @ .., last] if shape.len() != 4 => {
+        [n, ref middle @ .., last] if order == Order::Natural => {
             let pixels = middle.iter().product();
             Planes { images: n, channels: last, pixels, channel_stride: 1, pixel_stride: last }
         }
-        _ => Planes::of(shape),
+        _ => Planes::of(shape, order),
     }
 }
 
@@ -42,13 +43,17 @@ impl Op for Flatten {
         }
     }
 
+    fn reads(&self, _: usize) -> Reads {
+        Reads::AsIs
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let planes = planes(lowering.input_shape(id, 0));
-        let x = lowering.argument(id, 0);
-        if planes.is_flat() {
-            lowering.define_as(id, x);
+        if let Some(view) = lowering.argument_view(id, 0).reshaped(lowering.shape(id)) {
+            lowering.define_view(id, view);
             return Ok(());
         }
+        let planes = planes(lowering, id);
+        let x = lowering.argument(id, 0);
         let pitch = lowering.shape(id)[1].next_multiple_of(4);
         let y = lowering.define(id);
         let name = lowering.name(id);
@@ -57,11 +62,7 @@ impl Op for Flatten {
     }
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let planes = planes(lowering.input_shape(id, 0));
-        if planes.is_flat() {
-            pass_gradient(lowering, id, 0);
-            return Ok(());
-        }
+        let planes = planes(lowering, id);
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
         let pitch = lowering.shape(id)[1].next_multiple_of(4);
         let dy = lowering.gradient(id);

@@ -1,7 +1,8 @@
-use super::{Op, layout};
+use super::{Made, Op, layout};
 use crate::Error;
 use crate::graph::lower::{Keep, Lowering, Operand};
 use crate::graph::shape::{Matrix, Planes};
+use crate::graph::view::Order;
 
 /// Data of the host.
 #[derive(Debug)]
@@ -22,10 +23,14 @@ impl Op for Input {
         self.labels
     }
 
+    fn makes(&self) -> Made {
+        Made::AsInputs
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let (name, shape) = (lowering.name(id), lowering.shape(id).to_vec());
-        let value = receive(lowering, &name, shape, self.labels);
-        lowering.define_as(id, Operand::Value(value));
+        let value = receive(lowering, &name, shape, lowering.order(id), self.labels);
+        lowering.define_as(id, value);
         Ok(())
     }
 
@@ -35,23 +40,36 @@ impl Op for Input {
 }
 
 /// Makes a value that the host writes in torch's order, and emits its way to the matrix that kernels read.
-pub(crate) fn receive(lowering: &mut Lowering, name: &str, shape: Vec<usize>, labels: bool) -> usize {
-    let (matrix, planes) = (Matrix::of(&shape), Planes::of(&shape));
+pub(crate) fn receive(
+    lowering: &mut Lowering,
+    name: &str,
+    shape: Vec<usize>,
+    order: Order,
+    labels: bool,
+) -> Operand {
+    let (matrix, planes) = (Matrix::of(&shape, order), Planes::of(&shape, order));
     let len: usize = shape.iter().product();
     let keep = Keep::Input { name: name.into(), labels, shape, classes: None, ignored: Vec::new() };
-    let raw = lowering.value_kept(name.into(), len, keep);
+    let raw = Operand::Value(lowering.value_kept(name.into(), len, keep));
     if labels || (planes.is_flat() && planes.channels.is_multiple_of(4)) {
         return raw;
     }
-    let rows = lowering.value(name, matrix.len());
-    let (raw, to) = (Operand::Value(raw), Operand::Value(rows));
-    layout::to_rows(lowering, name, planes, len / planes.images, raw, to, false);
+    let rows = lowering.scratch(name, matrix.len());
+    layout::to_rows(lowering, name, planes, len / planes.images, raw, rows, false);
     rows
 }
 
 /// A parameter as a value of its own.
 #[derive(Debug)]
 pub(crate) struct Tensor;
+
+impl Tensor {
+    /// Whether the store has the parameter just as kernels read it: it pads what it holds, but no rows.
+    fn lies_packed(lowering: &Lowering, id: usize) -> bool {
+        let planes = Planes::of(lowering.shape(id), lowering.order(id));
+        planes.is_flat() && (planes.images == 1 || planes.channels.is_multiple_of(4))
+    }
+}
 
 impl Op for Tensor {
     fn kind(&self) -> &'static str {
@@ -62,10 +80,18 @@ impl Op for Tensor {
         unreachable!("parameters are given their shape")
     }
 
+    fn makes(&self) -> Made {
+        Made::AsInputs
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let planes = Planes::of(lowering.shape(id));
+        let planes = Planes::of(lowering.shape(id), lowering.order(id));
         let len: usize = lowering.shape(id).iter().product();
         let parameter = Operand::Parameter(lowering.parameters(id)[0]);
+        if Self::lies_packed(lowering, id) {
+            lowering.define_as(id, parameter);
+            return Ok(());
+        }
         let rows = lowering.define(id);
         let name = lowering.name(id);
         layout::to_rows(lowering, &name, planes, len / planes.images, parameter, rows, false);
@@ -73,7 +99,11 @@ impl Op for Tensor {
     }
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let planes = Planes::of(lowering.shape(id));
+        if Self::lies_packed(lowering, id) {
+            // The gradient has been written where it belongs.
+            return Ok(());
+        }
+        let planes = Planes::of(lowering.shape(id), lowering.order(id));
         let len = lowering.shape(id).iter().product::<usize>();
         let rows = lowering.gradient(id);
         let (target, accumulate) = lowering.parameter_gradient(lowering.parameters(id)[0]);

@@ -8,7 +8,7 @@ use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::KernelClass;
 use crate::graph::lower::{Lowering, Operand};
-use crate::graph::shape::{Matrix, u};
+use crate::graph::shape::u;
 
 /// `y = x W^T + b` over the last dimension.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Linear {
 impl Linear {
     fn geometry(&self, lowering: &Lowering, id: usize) -> Geometry {
         let [out_features, in_features] = self.weight.map(u);
-        Geometry { rows: u(Matrix::of(lowering.shape(id)).rows), in_features, out_features }
+        Geometry { rows: u(lowering.matrix(id).rows), in_features, out_features }
     }
 }
 
@@ -31,11 +31,6 @@ impl Op for Linear {
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
         let [out, features] = self.weight;
         match inputs[0] {
-            // The rows of an image are its pixels, not its last dimension.
-            got if got.len() == 4 => {
-                let expected = "features, not an image: flatten it first".into();
-                Err(Error::Shape { layer: layer.into(), expected, got: got.to_vec() })
-            }
             [leading @ .., last] if *last == features => Ok([leading, &[out]].concat()),
             got => {
                 let expected = format!("[.., {features}] for a weight {:?}", self.weight);
@@ -53,7 +48,7 @@ impl Op for Linear {
         let has_bias = bias.is_some();
         let sum = Sum {
             parts: launch::parts(&geometry, class, Product::Forward).count,
-            len: Matrix::of(lowering.shape(id)).len(),
+            len: lowering.matrix(id).len(),
             epilogue: Epilogue { accumulate: false, relu: lowering.relu_after(id) },
         };
         // A binding needs a buffer even where there is no bias to read.
@@ -89,7 +84,7 @@ impl Op for Linear {
         }
         let Some((dx, adds)) = lowering.gradient_into(id, 0) else { return Ok(()) };
         let weight = Operand::Parameter(parameters[0]);
-        let len = Matrix::of(lowering.input_shape(id, 0)).len();
+        let len = lowering.input_matrix(id, 0).len();
         product(lowering, &name, &geometry, Product::InputGrad, ([dy, weight, dx], len), adds);
         Ok(())
     }

@@ -5,6 +5,7 @@ use crate::gpu::{Binding, MAX_TRIPS, uniform};
 use crate::graph::lower::{Lowering, Operand, source};
 use crate::graph::shape::{Matrix, u};
 use crate::graph::template::expand;
+use crate::graph::view::Order;
 
 /// Quads of the longest line that one invocation takes, in up to three loops.
 const SHORT: usize = 1024;
@@ -50,10 +51,10 @@ pub(super) struct Reduction<'a> {
 
 impl Lines {
     /// The lines of a tensor along one of its dimensions.
-    pub(super) fn of(shape: &[usize], axis: usize) -> Self {
-        let matrix = Matrix::of(shape);
+    pub(super) fn of(shape: &[usize], order: Order, axis: usize) -> Self {
+        let matrix = Matrix::of(shape, order);
         let row_quads = matrix.pitch / 4;
-        let columns = if shape.len() == 4 { 1 } else { shape.len() - 1 };
+        let columns = order.lanes(shape.len());
         if axis == columns {
             return Self::rows(matrix);
         }
@@ -170,7 +171,9 @@ mod tests {
     #[test]
     fn lines_follow_torchs_dimensions_through_the_matrix() {
         let lines = |shape: &[usize], axis| {
-            let Lines { lines, count, stride, along_columns, .. } = Lines::of(shape, axis);
+            // Rank 4 stands for images here.
+            let order = if shape.len() == 4 { Order::ChannelsLast } else { Order::Natural };
+            let Lines { lines, count, stride, along_columns, .. } = Lines::of(shape, order, axis);
             (lines, count, stride, along_columns)
         };
         assert_eq!(lines(&[7], 0), (1, 2, 1, true));
@@ -184,16 +187,14 @@ mod tests {
 
     #[test]
     fn every_line_is_joined_to_one_part() {
-        let levels = |count: usize| Lines::of(&[count, 4], 0).levels();
+        let levels = |count: usize| Lines::of(&[count, 4], Order::Natural, 0).levels();
+        let long = |shape: &[usize], axis| Lines::of(shape, Order::Natural, axis).are_long();
         assert_eq!(levels(SHORT + 1), [[SHORT + 1, 5], [5, 1]]);
         assert_eq!(levels(PART * PART), [[PART * PART, PART], [PART, 1]]);
         assert_eq!(levels(PART * PART + 1), [[PART * PART + 1, PART + 1], [PART + 1, 2], [2, 1]]);
         assert_eq!(levels(1 << 27), [[1 << 27, 1 << 19], [1 << 19, 1 << 11], [1 << 11, 8], [8, 1]]);
-        assert_eq!(
-            (Lines::of(&[SHORT, 4], 0).are_long(), Lines::of(&[SHORT + 1, 4], 0).are_long()),
-            (false, true)
-        );
+        assert_eq!((long(&[SHORT, 4], 0), long(&[SHORT + 1, 4], 0)), (false, true));
         // Four columns in a quad.
-        assert!(!Lines::of(&[1, 4 * SHORT], 1).are_long() && Lines::of(&[1, 4 * SHORT + 1], 1).are_long());
+        assert!(!long(&[1, 4 * SHORT], 1) && long(&[1, 4 * SHORT + 1], 1));
     }
 }

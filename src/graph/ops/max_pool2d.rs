@@ -1,10 +1,10 @@
 use super::windows::{GradShape, Loops, Tile};
-use super::{Op, Windows, grid};
+use super::{Made, Op, Reads, Windows, grid};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::{Binding, KernelSource, Uniform, uniform};
 use crate::graph::lower::{Lowering, Operand, source};
-use crate::graph::shape::{Matrix, u};
+use crate::graph::shape::u;
 use crate::graph::template::expand;
 
 /// The largest of each window.
@@ -56,7 +56,7 @@ impl MaxPool2d {
 
     /// Makes the value that tells the backward pass which elements were the largest.
     pub(super) fn places(lowering: &mut Lowering, id: usize, wide: bool) -> Operand {
-        let quads = Matrix::of(lowering.shape(id)).quads();
+        let quads = lowering.matrix(id).quads();
         lowering.save(id, "places", if wide { 4 * quads } else { 2 * quads })
     }
 }
@@ -76,9 +76,17 @@ impl Op for MaxPool2d {
         Ok(shape)
     }
 
+    fn reads(&self, _: usize) -> Reads {
+        Reads::ChannelsLast
+    }
+
+    fn makes(&self) -> Made {
+        Made::ChannelsLast
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let (input, output) = (lowering.input_shape(id, 0).to_vec(), lowering.shape(id).to_vec());
-        let quads = Matrix::of(&output).quads();
+        let quads = lowering.matrix(id).quads();
         let relu = lowering.relu_before(id);
         let operands =
             [lowering.argument(id, 0), lowering.define(id), Self::places(lowering, id, self.wide())];
@@ -115,14 +123,20 @@ impl Op for MaxPool2d {
             let text = ("max_pool2d_spread", wgsl);
             let kernel = self.source::<SpreadShape>(text, &storage, None, &input, &output);
             let shape = SpreadShape { images: u(input[0]), accumulate: u32::from(accumulate) };
-            lowering.emit(&name, kernel, grid(Matrix::of(&output).quads()), &operands, shape);
+            lowering.emit(&name, kernel, grid(lowering.matrix(id).quads()), &operands, shape);
             return Ok(());
         }
         let loops = self.windows.loops_over(&output);
         let text = ("max_pool2d_grad", include_str!("../../../shaders/ops/max_pool2d_grad.wgsl"));
         let kernel = self.source::<GradShape>(text, &storage, Some(&loops), &input, &output);
         for shape in loops.gradient(input[0], accumulate) {
-            lowering.emit(&name, kernel.clone(), grid(Matrix::of(&input).quads()), &operands, shape);
+            lowering.emit(
+                &name,
+                kernel.clone(),
+                grid(lowering.input_matrix(id, 0).quads()),
+                &operands,
+                shape,
+            );
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-use super::{Op, column_constants, grid};
+use super::{Made, Op, Reads, column_constants, grid};
 use crate::Error;
 use crate::gpu::{Binding, uniform};
 use crate::graph::Var;
@@ -103,8 +103,16 @@ impl Op for Pointwise {
         self.on_host.map(|function| function(inputs[0]))
     }
 
+    fn reads(&self, _: usize) -> Reads {
+        Reads::AsMade
+    }
+
+    fn makes(&self) -> Made {
+        Made::AsInputs
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let matrix = Matrix::of(lowering.shape(id));
+        let matrix = lowering.matrix(id);
         let x = lowering.argument(id, 0);
         let y = lowering.define(id);
         let wgsl = self.join(include_str!("../../../shaders/ops/pointwise.wgsl"), matrix);
@@ -117,7 +125,7 @@ impl Op for Pointwise {
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
-        let matrix = Matrix::of(lowering.shape(id));
+        let matrix = lowering.matrix(id);
         let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
         let wgsl = self.join(include_str!("../../../shaders/ops/pointwise_grad.wgsl"), matrix);
         let storage = [Binding::Read, Binding::Read, Binding::ReadWrite];

@@ -1,9 +1,9 @@
-use super::{Op, grid};
+use super::{Made, Op, Reads, grid};
 use crate::Error;
 use crate::gpu::{Binding, uniform};
 use crate::graph::Var;
 use crate::graph::lower::{Lowering, source};
-use crate::graph::shape::{Matrix, u};
+use crate::graph::shape::u;
 
 uniform! {
     pub(crate) struct Shape { quads: u32 }
@@ -37,8 +37,16 @@ impl Op for Relu {
         Some(if inputs[0] < 0.0 { 0.0 } else { inputs[0] })
     }
 
+    fn reads(&self, _: usize) -> Reads {
+        Reads::AsMade
+    }
+
+    fn makes(&self) -> Made {
+        Made::AsInputs
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let quads = Matrix::of(lowering.shape(id)).quads();
+        let quads = lowering.matrix(id).quads();
         let x = lowering.argument(id, 0);
         let y = lowering.define(id);
         let wgsl = include_str!("../../../shaders/ops/relu.wgsl");
@@ -49,7 +57,7 @@ impl Op for Relu {
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
-        let quads = Matrix::of(lowering.shape(id)).quads();
+        let quads = lowering.matrix(id).quads();
         let (y, dy) = (lowering.result(id), lowering.gradient(id));
         let wgsl = include_str!("../../../shaders/ops/relu_grad.wgsl");
         let storage = [Binding::Read, Binding::Read, Binding::ReadWrite];

@@ -1,5 +1,5 @@
 use super::lines::{COLUMNS, LARGEST, Lines, MATH, Parts, Reduction, SUM_JOIN};
-use super::{Op, grid};
+use super::{Made, Op, Reads, grid};
 use crate::Error;
 use crate::gpu::{Binding, KernelSource, Uniform, uniform};
 use crate::graph::Var;
@@ -56,11 +56,10 @@ impl Softmax {
         from_end.checked_add_signed(self.dim).filter(|&axis| axis < rank)
     }
 
-    fn lines(&self, shape: &[usize]) -> Lines {
-        Lines::of(
-            shape,
-            self.axis(shape.len()).expect("the dimension was checked when the shape was inferred"),
-        )
+    fn lines(&self, lowering: &Lowering, id: usize) -> Lines {
+        let shape = lowering.shape(id);
+        let axis = self.axis(shape.len()).expect("the dimension was checked when the shape was inferred");
+        Lines::of(shape, lowering.order(id), axis)
     }
 
     /// A kernel that walks whole lines, or writes their elements.
@@ -108,8 +107,16 @@ impl Op for Softmax {
         }
     }
 
+    fn reads(&self, _: usize) -> Reads {
+        Reads::AsMade
+    }
+
+    fn makes(&self) -> Made {
+        Made::AsInputs
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let lines = self.lines(lowering.shape(id));
+        let lines = self.lines(lowering, id);
         let (layer, x) = (lowering.name(id), lowering.argument(id, 0));
         let texts = |kernel| {
             [kernel, COLUMNS, MATH, LARGEST, include_str!("../../../shaders/shared/softmax_line.wgsl")]
@@ -134,7 +141,7 @@ impl Op for Softmax {
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
-        let lines = self.lines(lowering.shape(id));
+        let lines = self.lines(lowering, id);
         let (layer, accumulate) = (lowering.name(id), u32::from(accumulate));
         let (y, dy) = (lowering.result(id), lowering.gradient(id));
         if !lines.are_long() {

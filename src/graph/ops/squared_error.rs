@@ -1,8 +1,8 @@
-use super::{Op, grid, same_shapes};
+use super::{Made, Op, Reads, grid, same_shapes};
 use crate::Error;
 use crate::gpu::{Binding, uniform};
 use crate::graph::lower::{Lowering, source};
-use crate::graph::shape::{Matrix, u};
+use crate::graph::shape::u;
 
 /// The squares of the differences of two values of one shape.
 #[derive(Debug)]
@@ -28,8 +28,16 @@ impl Op for SquaredError {
         Some((inputs[0] - inputs[1]).powi(2))
     }
 
+    fn reads(&self, _: usize) -> Reads {
+        Reads::AsMade
+    }
+
+    fn makes(&self) -> Made {
+        Made::AsInputs
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let quads = Matrix::of(lowering.shape(id)).quads();
+        let quads = lowering.matrix(id).quads();
         let operands = [lowering.argument(id, 0), lowering.argument(id, 1), lowering.define(id)];
         let wgsl = include_str!("../../../shaders/ops/squared_error.wgsl");
         let storage = [Binding::Read, Binding::Read, Binding::ReadWrite];
@@ -39,7 +47,7 @@ impl Op for SquaredError {
     }
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let quads = Matrix::of(lowering.shape(id)).quads();
+        let quads = lowering.matrix(id).quads();
         for (input, scale) in [(0, 2.0), (1, -2.0)] {
             let Some((dx, accumulate)) = lowering.gradient_into(id, input) else { continue };
             let operands = [lowering.argument(id, 0), lowering.argument(id, 1), lowering.gradient(id), dx];

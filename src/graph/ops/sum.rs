@@ -1,9 +1,9 @@
-use super::{Joins, Op, grid};
+use super::{Joins, Op, Reads, grid};
 use crate::Error;
 use crate::gpu::{Binding, MAX_TRIPS, uniform};
 use crate::graph::Var;
 use crate::graph::lower::{Lowering, source};
-use crate::graph::shape::{Matrix, u};
+use crate::graph::shape::u;
 
 uniform! {
     pub(crate) struct Shape { quads: u32, sums: u32, scale: f32 }
@@ -59,8 +59,12 @@ impl Op for Sum {
         Some(inputs[0])
     }
 
+    fn reads(&self, _: usize) -> Reads {
+        Reads::AsIs
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let mut quads = Matrix::of(lowering.input_shape(id, 0)).quads();
+        let mut quads = lowering.input_matrix(id, 0).quads();
         let mut x = lowering.argument(id, 0);
         loop {
             let sums = quads.div_ceil(CHUNK);
@@ -84,7 +88,7 @@ impl Op for Sum {
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
-        let matrix = Matrix::of(lowering.input_shape(id, 0));
+        let matrix = lowering.input_matrix(id, 0);
         let shape = GradShape {
             quads: u(matrix.quads()),
             row_quads: u(matrix.pitch / 4),

@@ -118,7 +118,7 @@ impl Place {
 
 impl Output {
     fn planes(&self) -> Planes {
-        Planes::of(&self.shape)
+        Planes::of(&self.shape, self.order)
     }
 
     /// Whether its memory is its dense data and nothing else.
@@ -140,8 +140,8 @@ impl Plan {
     /// Lets each run write an output into a region of a buffer of the user's own on the same device: dense f32 in
     /// torch's order, until another region or [`Plan::unbind_output`] takes its place.
     ///
-    /// Kernels write there themselves if the last axis is a multiple of 4 (of images `[N, C, H, W]`: C, and H and W
-    /// are 1), the buffer has `STORAGE`, the region begins at a multiple of the device's
+    /// Kernels write there themselves if the output lies in torch's order without padding (its last axis is a multiple of
+    /// 4, and it does not come channels last from a convolution or pooling), the buffer has `STORAGE`, the region begins at a multiple of the device's
     /// `min_storage_buffer_offset_alignment` (256 on most), and neither this plan nor another region uses the buffer.
     /// Otherwise a copy follows the plan, for rows with padding one dispatch; it needs `COPY_DST`, or for such rows only
     /// what binding needs. While it is bound [`Plan::read`] reads the region and [`Plan::output`] refuses.

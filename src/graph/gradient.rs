@@ -1,0 +1,242 @@
+//! Where gradients lie: each value's as the value itself, a view's in that of what it views.
+
+use super::fuse::Relu;
+use super::lower::{Lowering, Operand};
+use super::ops;
+use super::shape::Matrix;
+use super::view::View;
+
+/// What the backward pass knows of gradients.
+#[derive(Debug)]
+pub(crate) struct Gradients {
+    /// Whether anything above a node, or the node itself, is trained.
+    pub(super) trains: Vec<bool>,
+    /// The gradient of each node that has memory of its own.
+    pub(super) of: Vec<Option<View>>,
+    /// How much of each gradient has been written.
+    pub(super) coverage: Vec<Coverage>,
+    pub(super) parameter_written: Vec<bool>,
+    /// Gradients that an op has written in the order in which it read, and where they belong.
+    pub(super) pending: Vec<(View, View, bool)>,
+    /// Buffers to be filled with zeros before a step, and their quads.
+    pub(super) fills: Vec<(usize, String, Operand, usize)>,
+}
+
+/// How much of a gradient has been written.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Coverage {
+    Nothing,
+    /// Some quads, from a step on.
+    Part {
+        quads: Vec<bool>,
+        first: usize,
+    },
+    Everything,
+}
+
+impl Gradients {
+    pub(super) fn new(trains: Vec<bool>, parameter_written: Vec<bool>) -> Self {
+        let nodes = trains.len();
+        Self {
+            trains,
+            of: vec![None; nodes],
+            coverage: vec![Coverage::Nothing; nodes],
+            parameter_written,
+            pending: Vec::new(),
+            fills: Vec::new(),
+        }
+    }
+}
+
+impl Lowering {
+    /// The gradient that has arrived at a node, in its own order of axes.
+    pub(crate) fn gradient(&self, id: usize) -> Operand {
+        self.gradient_if_any(id).expect("backward runs where a gradient arrived")
+    }
+
+    /// The gradient that has arrived at a node, unless only further results of it have one.
+    pub(crate) fn gradient_if_any(&self, id: usize) -> Option<Operand> {
+        self.gradients.of[id].as_ref().map(|view| view.of)
+    }
+
+    /// The gradient that has arrived at a further result of a node.
+    pub(crate) fn part_gradient(&self, id: usize, number: usize) -> Option<Operand> {
+        let mut nodes = self.nodes.iter().enumerate().skip(id);
+        let is_part = |node: &super::Node| node.op.part() == Some(number) && node.inputs[0] == id;
+        nodes.find_map(|(part, node)| is_part(node).then(|| self.gradient_if_any(part)).flatten())
+    }
+
+    /// Whether a gradient has arrived at a node or at a further result of it.
+    pub(super) fn has_gradient(&self, id: usize) -> bool {
+        let part_of = |node: &super::Node| node.op.part().is_some() && node.inputs[0] == id;
+        let mut parts = self.nodes.iter().enumerate().skip(id).filter(|(_, node)| part_of(node));
+        self.gradients.of[id].is_some() || parts.any(|(part, _)| self.gradients.of[part].is_some())
+    }
+
+    /// Where a node writes the gradient of its input, and whether it adds to what is there; `None` if nothing above
+    /// that input is trained. The memory is packed in the order in which the node reads that input.
+    ///
+    /// A relu that runs in the node itself is passed over.
+    pub(crate) fn gradient_into(&mut self, id: usize, input: usize) -> Option<(Operand, bool)> {
+        let (region, adds) = self.gradient_view_into(id, input)?;
+        let order = self.input_order(id, input);
+        if region.is_packed(order) {
+            return Some((region.of, adds));
+        }
+        let label = format!("gradient of an input of {}", self.nodes[id].name);
+        let scratch = self.scratch(&label, Matrix::of(&region.shape, order).len());
+        let from = View::packed(scratch, &region.shape, order);
+        self.gradients.pending.push((from, region, adds));
+        Some((scratch, false))
+    }
+
+    /// As [`Lowering::gradient_into`], for kernels that write wherever the gradient lies: as the input does.
+    pub(crate) fn gradient_view_into(&mut self, id: usize, input: usize) -> Option<(View, bool)> {
+        let mut target = self.nodes[id].inputs[input];
+        if self.relus[target] == Relu::InConsumer {
+            target = self.nodes[target].inputs[0];
+        }
+        self.gradients.trains[target].then(|| self.claim(target))
+    }
+
+    /// Gives the root its gradient.
+    pub(super) fn seed_gradient(&mut self, root: usize, seed: Operand) {
+        let seed = View::packed(seed, &self.shapes[root], self.orders[root]);
+        if self.view_of[root].is_none() && !self.is_parameter(root) {
+            self.gradients.of[root] = Some(seed);
+            self.gradients.coverage[root] = Coverage::Everything;
+        } else if self.gradients.trains[root] {
+            let (region, adds) = self.claim(root);
+            ops::rearrange(self, &self.name(root), &seed, &region, adds);
+        }
+    }
+
+    /// Where the gradient of a node lies, and whether what is written there next must add.
+    pub(super) fn claim(&mut self, target: usize) -> (View, bool) {
+        let owner = self.owner(target);
+        if self.gradients.of[owner].is_none() {
+            self.make_gradient(owner);
+        }
+        let whole = self.gradients.of[owner].clone().expect("it was made");
+        let region = if owner == target {
+            whole
+        } else {
+            self.forward[target].as_ref().expect("nodes are lowered in order").in_buffer(whole.of)
+        };
+        let adds = self.cover(owner, &region);
+        (region, adds)
+    }
+
+    /// The node whose memory holds a node's value.
+    fn owner(&self, mut id: usize) -> usize {
+        while let Some(base) = self.view_of[id] {
+            id = base;
+        }
+        id
+    }
+
+    /// Whether a node is a parameter that kernels read where the store has it.
+    fn is_parameter(&self, id: usize) -> bool {
+        let node = &self.nodes[id];
+        let is_source = node.inputs.is_empty() && !node.parameters.is_empty();
+        is_source && self.forward[id].as_ref().is_some_and(|view| matches!(view.of, Operand::Parameter(_)))
+    }
+
+    /// Makes the memory of a gradient: that of the parameter, if the node's value is a parameter itself.
+    fn make_gradient(&mut self, id: usize) {
+        let of = if self.is_parameter(id) {
+            let (gradient, adds) = self.parameter_gradient(self.nodes[id].parameters[0]);
+            if adds {
+                self.gradients.coverage[id] = Coverage::Everything;
+            }
+            gradient
+        } else {
+            let label = format!("gradient of {}", self.nodes[id].name);
+            Operand::Value(self.value(&label, self.matrix(id).len()))
+        };
+        self.gradients.of[id] = Some(View::packed(of, &self.shapes[id], self.orders[id]));
+    }
+
+    /// Notes that a region of a gradient is about to be written, and returns whether that must add to what is there.
+    fn cover(&mut self, owner: usize, region: &View) -> bool {
+        let is_whole = region.shape.iter().product::<usize>() == self.shapes[owner].iter().product::<usize>();
+        let quads = self.matrix(owner).quads();
+        let first = self.steps.len();
+        let coverage = &mut self.gradients.coverage[owner];
+        match coverage {
+            Coverage::Everything => true,
+            Coverage::Nothing if is_whole => {
+                *coverage = Coverage::Everything;
+                false
+            }
+            Coverage::Nothing => {
+                let mut written = vec![false; quads];
+                region.quads().for_each(|quad| written[quad] = true);
+                *coverage = Coverage::Part { quads: written, first };
+                false
+            }
+            Coverage::Part { quads: written, .. } => {
+                let known = region.quads().filter(|&quad| written[quad]).count();
+                if known == 0 {
+                    region.quads().for_each(|quad| written[quad] = true);
+                    if written.iter().all(|written| *written) {
+                        *coverage = Coverage::Everything;
+                    }
+                    return false;
+                }
+                if known < region.quads().count() {
+                    self.complete(owner);
+                }
+                true
+            }
+        }
+    }
+
+    /// Sees to zeros where nothing wrote a gradient of which parts were written.
+    pub(super) fn complete(&mut self, owner: usize) {
+        if let Coverage::Part { first, .. } = self.gradients.coverage[owner] {
+            let of = self.gradients.of[owner].as_ref().expect("parts of it were written").of;
+            let fill = (first, self.name(owner), of, self.matrix(owner).quads());
+            self.gradients.fills.push(fill);
+            self.gradients.coverage[owner] = Coverage::Everything;
+        }
+    }
+
+    /// Brings gradients that were written in another order of axes where they belong.
+    pub(super) fn settle(&mut self, id: usize) {
+        for (from, to, adds) in std::mem::take(&mut self.gradients.pending) {
+            let layer = self.name(id);
+            ops::rearrange(self, &layer, &from, &to, adds);
+        }
+    }
+
+    /// Puts the zeros before the steps that need them.
+    pub(super) fn insert_fills(&mut self) {
+        let mut fills = std::mem::take(&mut self.gradients.fills);
+        fills.sort_by_key(|(first, ..)| *first);
+        for (first, layer, of, quads) in fills.into_iter().rev() {
+            let later = self.steps.split_off(first);
+            ops::fill(self, &layer, of, quads);
+            self.steps.extend(later);
+        }
+    }
+
+    /// Lets the gradient of an input be the node's own, if it is the only one; otherwise the op must add.
+    pub(crate) fn share_gradient(&mut self, id: usize, input: usize) -> bool {
+        let target = self.nodes[id].inputs[input];
+        let own = self.gradients.of[id].clone().expect("backward runs where a gradient arrived");
+        let free = self.gradients.of[target].is_none()
+            && self.relus[target] != Relu::InConsumer
+            && self.view_of[target].is_none()
+            && own.is_packed(self.orders[target])
+            && self.shapes[target] == self.shapes[id]
+            && !self.is_parameter(target);
+        let uses = |node: &super::Node| node.inputs.iter().filter(|&&i| i == target).count();
+        let single = self.nodes.iter().map(uses).sum::<usize>() == 1;
+        if free && single && self.gradients.trains[target] {
+            self.gradients.of[target] = Some(own);
+            self.gradients.coverage[target] = Coverage::Everything;
+        }
+        free && single
+    }
+}

@@ -1,0 +1,234 @@
+//! How the elements of a value lie in memory: in which order of axes, and with which strides.
+
+use super::Node;
+use super::lower::Operand;
+use super::ops::{Made, Reads};
+
+/// The order of the axes of packed memory, whose innermost axis is padded to whole quads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Order {
+    /// The last axis innermost.
+    Natural,
+    /// Axis 1 innermost: an image `[N, C, H, W]` lies as `[N, H, W, C]`. Below three axes it is the natural order.
+    ChannelsLast,
+}
+
+impl Order {
+    /// The axes of a value of this rank from the outermost to the innermost.
+    pub(crate) fn axes(self, rank: usize) -> Vec<usize> {
+        let mut axes: Vec<usize> = (0..rank).collect();
+        if self == Self::ChannelsLast && rank > 2 {
+            axes[1..].rotate_left(1);
+        }
+        axes
+    }
+
+    /// The innermost axis.
+    pub(crate) fn lanes(self, rank: usize) -> usize {
+        if self == Self::ChannelsLast && rank > 2 { 1 } else { rank.max(1) - 1 }
+    }
+}
+
+/// The elements of a value in a buffer: the element at `index` lies at `offset` plus the sum of `index * strides`.
+///
+/// Quads lie along the axis `lanes`, whose stride is 1: the other strides and the offset are multiples of 4, and a last
+/// quad that is not full is padded with zeros. So kernels may load and store whole quads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) of: Operand,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) strides: Vec<usize>,
+    pub(crate) offset: usize,
+    pub(crate) lanes: usize,
+}
+
+impl View {
+    /// All elements of a buffer in an order of axes.
+    pub(crate) fn packed(of: Operand, shape: &[usize], order: Order) -> Self {
+        Self {
+            of,
+            shape: shape.to_vec(),
+            strides: packed_strides(shape, order),
+            offset: 0,
+            lanes: order.lanes(shape.len()),
+        }
+    }
+
+    /// Whether its elements lie from the start of the buffer on as packed memory of this order does.
+    pub(crate) fn is_packed(&self, order: Order) -> bool {
+        let lanes = order.lanes(self.shape.len());
+        let packed = packed_strides(&self.shape, order);
+        let mut axes = self.shape.iter().zip(self.strides.iter().zip(&packed)).enumerate();
+        self.offset == 0
+            && (self.lanes == lanes || self.shape[lanes] == 1 && self.shape[self.lanes] == 1)
+            && axes.all(|(axis, (&extent, (have, want)))| axis == lanes || extent == 1 || have == want)
+    }
+
+    /// Quads along its lanes.
+    pub(crate) fn row_quads(&self) -> usize {
+        self.shape[self.lanes].div_ceil(4)
+    }
+
+    /// The quads that it covers, each counted as often as it is touched.
+    pub(crate) fn quads(&self) -> impl Iterator<Item = usize> + '_ {
+        let outer: Vec<usize> = (0..self.shape.len()).filter(|&axis| axis != self.lanes).collect();
+        let rows: usize = outer.iter().map(|&axis| self.shape[axis]).product();
+        (0..rows).flat_map(move |row| {
+            let (mut rest, mut at) = (row, self.offset);
+            for &axis in outer.iter().rev() {
+                at += rest % self.shape[axis] * self.strides[axis];
+                rest /= self.shape[axis];
+            }
+            at / 4..at / 4 + self.row_quads()
+        })
+    }
+
+    /// The same elements in their order under another shape with as many, unless that needs them to lie otherwise.
+    pub(crate) fn reshaped(&self, shape: &[usize]) -> Option<Self> {
+        let long = |shape: &[usize]| (0..shape.len()).filter(|&axis| shape[axis] > 1).collect::<Vec<_>>();
+        let (old, new) = (long(&self.shape), long(shape));
+        let mut view = Self { shape: shape.to_vec(), strides: vec![0; shape.len()], ..self.clone() };
+        let mut lanes = None;
+        let (mut from, mut to) = (0, 0);
+        while from < old.len() {
+            // The fewest axes on both sides that hold equally many elements.
+            let (mut end, mut new_end) = (from + 1, to + 1);
+            let (mut have, mut want) = (self.shape[old[from]], shape[new[to]]);
+            while have != want {
+                if have < want {
+                    have *= self.shape[old[end]];
+                    end += 1;
+                } else {
+                    want *= shape[new[new_end]];
+                    new_end += 1;
+                }
+            }
+            let pairs = old[from..end].windows(2);
+            if pairs.into_iter().any(|p| self.strides[p[0]] != self.shape[p[1]] * self.strides[p[1]]) {
+                return None;
+            }
+            let mut stride = self.strides[old[end - 1]];
+            for &axis in new[to..new_end].iter().rev() {
+                view.strides[axis] = stride;
+                stride *= shape[axis];
+            }
+            if old[from..end].contains(&self.lanes) {
+                let inner = new[new_end - 1];
+                if self.lanes != old[end - 1] || new_end - to > 1 && !shape[inner].is_multiple_of(4) {
+                    return None;
+                }
+                lanes = Some(inner);
+            }
+            (from, to) = (end, new_end);
+        }
+        // Lanes of one element stand on any axis of one.
+        view.lanes = lanes.or_else(|| (0..shape.len()).rev().find(|&axis| shape[axis] == 1))?;
+        Some(view)
+    }
+
+    /// The same elements of another buffer that is laid out as this one's is.
+    pub(crate) fn in_buffer(&self, of: Operand) -> Self {
+        Self { of, ..self.clone() }
+    }
+}
+
+fn packed_strides(shape: &[usize], order: Order) -> Vec<usize> {
+    let mut strides = vec![0; shape.len()];
+    let mut stride = 1;
+    for (inner, &axis) in order.axes(shape.len()).iter().rev().enumerate() {
+        strides[axis] = stride;
+        stride *= if inner == 0 { shape[axis].next_multiple_of(4) } else { shape[axis] };
+    }
+    strides
+}
+
+/// The order of axes of each node's own memory.
+///
+/// What an op makes decides; what comes from outside, and what is as its inputs are, follows those who read it.
+pub(crate) fn orders(nodes: &[Node], shapes: &[Vec<usize>]) -> Vec<Order> {
+    let mut orders: Vec<Option<Order>> = Vec::with_capacity(nodes.len());
+    for (id, node) in nodes.iter().enumerate() {
+        orders.push(match node.op.makes() {
+            Made::Natural => Some(Order::Natural),
+            Made::ChannelsLast => Some(Order::ChannelsLast),
+            Made::AsInputs => {
+                let same_rank = |input: &&usize| shapes[**input].len() == shapes[id].len();
+                let known = || node.inputs.iter().filter(same_rank).filter_map(|&input| orders[input]);
+                known().max()
+            }
+        });
+    }
+    for id in (0..nodes.len()).rev() {
+        let order = orders[id].unwrap_or(Order::Natural);
+        orders[id] = Some(order);
+        for (at, &input) in nodes[id].inputs.iter().enumerate() {
+            let wanted = match nodes[id].op.reads(at) {
+                Reads::ChannelsLast => Order::ChannelsLast,
+                Reads::AsMade | Reads::Strided if nodes[id].op.makes() == Made::AsInputs => order,
+                _ => Order::Natural,
+            };
+            if orders[input].is_none() && wanted == Order::ChannelsLast && shapes[input].len() > 2 {
+                orders[input] = Some(wanted);
+            }
+        }
+    }
+    orders.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(shape: &[usize], order: Order) -> View {
+        View::packed(Operand::Value(0), shape, order)
+    }
+
+    #[test]
+    fn the_innermost_axis_is_padded_to_quads() {
+        assert_eq!(view(&[2, 3, 5], Order::Natural).strides, [24, 8, 1]);
+        assert_eq!(view(&[2, 3, 4, 5], Order::ChannelsLast).strides, [80, 1, 20, 4]);
+        assert_eq!(view(&[6, 5], Order::ChannelsLast).strides, [8, 1]);
+        assert_eq!(view(&[7], Order::Natural).strides, [1]);
+    }
+
+    #[test]
+    fn orders_that_differ_in_axes_of_one_element_only_are_the_same_memory() {
+        let image = view(&[3, 8, 1, 1], Order::ChannelsLast);
+        assert!(image.is_packed(Order::ChannelsLast) && !image.is_packed(Order::Natural));
+        let row = view(&[3, 1, 8], Order::Natural);
+        assert!(row.is_packed(Order::Natural) && !row.is_packed(Order::ChannelsLast));
+        assert!(view(&[3, 1, 1], Order::Natural).is_packed(Order::ChannelsLast));
+    }
+
+    #[test]
+    fn a_shape_is_another_view_where_the_elements_lie_for_it() {
+        let natural = |shape: &[usize]| view(shape, Order::Natural);
+        let heads = natural(&[2, 3, 32]).reshaped(&[2, 3, 4, 8]).unwrap();
+        assert_eq!((&heads.strides[..], heads.lanes), (&[96, 32, 8, 1][..], 3));
+        let rows = natural(&[2, 3, 8]).reshaped(&[6, 8]).unwrap();
+        assert_eq!((&rows.strides[..], rows.lanes), (&[8, 1][..], 1));
+        assert!(natural(&[2, 3, 8]).reshaped(&[2, 24]).unwrap().is_packed(Order::Natural));
+        assert!(natural(&[2, 3, 5]).reshaped(&[6, 5]).unwrap().is_packed(Order::Natural));
+        // Rows that are padded, cuts within a quad, lanes that would not be side by side.
+        for (from, to) in
+            [(&[2, 5][..], &[10][..]), (&[2, 12], &[2, 6, 2]), (&[10], &[2, 5]), (&[5, 1], &[5])]
+        {
+            assert_eq!(natural(from).reshaped(to), None, "{from:?} as {to:?}");
+        }
+        assert_eq!(natural(&[1, 5, 1]).reshaped(&[5, 1]).unwrap().lanes, 1);
+        let image = view(&[3, 8, 2, 2], Order::ChannelsLast);
+        assert_eq!(image.reshaped(&[3, 8, 4]).unwrap().strides, [32, 1, 8]);
+        assert_eq!(image.reshaped(&[3, 32]), None);
+        assert!(
+            view(&[3, 6, 1, 1], Order::ChannelsLast).reshaped(&[3, 6]).unwrap().is_packed(Order::Natural)
+        );
+    }
+
+    #[test]
+    fn a_view_knows_the_quads_that_it_covers() {
+        let mut right = view(&[2, 8], Order::Natural);
+        (right.shape, right.offset) = (vec![2, 4], 4);
+        assert_eq!(right.quads().collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(view(&[2, 5], Order::Natural).quads().collect::<Vec<_>>(), [0, 1, 2, 3]);
+    }
+}
