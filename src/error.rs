@@ -55,6 +55,23 @@ pub enum Error {
         /// What is wrong, and what is expected there.
         reason: String,
     },
+    /// The backward pass of an op of the user's own disagrees with differences of its forward pass.
+    #[error(
+        "op {op}: element {element} of the gradient of {input}: backward_{input} gives {}, differences of the forward \
+         pass {}", short(.gives), short(.difference)
+    )]
+    Gradient {
+        /// The op.
+        op: String,
+        /// The input.
+        input: String,
+        /// The element, in torch's order.
+        element: usize,
+        /// What the backward pass gives.
+        gives: f64,
+        /// What differences of the forward pass give.
+        difference: f64,
+    },
     /// A number is outside its range.
     #[error("{name} must be {allowed}, got {value}")]
     Constant {

@@ -18,6 +18,7 @@
 //! input is the batch, and one graph compiles to plans of several batch sizes.
 
 pub(crate) mod autodiff;
+mod custom;
 mod elementwise;
 mod fuse;
 mod gradient;
@@ -37,6 +38,7 @@ mod workspace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use custom::{CustomOp, CustomOpBuilder};
 pub use init::Init;
 pub use input::{HostData, InputData};
 pub use options::{Mode, PlanOptions};

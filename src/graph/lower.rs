@@ -127,6 +127,11 @@ impl Lowering {
         Matrix::of(self.input_shape(id, input), self.input_order(id, input))
     }
 
+    /// Whether an input of a node, or anything above it, is trained.
+    pub(crate) fn trains_input(&self, id: usize, input: usize) -> bool {
+        self.gradients.trains[self.nodes[id].inputs[input]]
+    }
+
     pub(crate) fn parameters(&self, id: usize) -> &[usize] {
         &self.nodes[id].parameters
     }
@@ -335,6 +340,19 @@ impl Lowering {
         operands: &[Operand],
         shape: S,
     ) {
+        let block = (bytemuck::bytes_of(&shape).to_vec(), Block::of::<S>("Shape"));
+        self.emit_block(layer, kernel, grid, operands, block);
+    }
+
+    /// As [`Lowering::emit`], with a uniform block whose fields are known when it runs.
+    pub(crate) fn emit_block(
+        &mut self,
+        layer: &str,
+        kernel: KernelSource,
+        grid: [u32; 3],
+        operands: &[Operand],
+        (uniform, block): (Vec<u8>, Block),
+    ) {
         assert_eq!(kernel.bindings.len(), operands.len() + 1, "{}: operands", kernel.name);
         let aliased = operands.iter().enumerate().any(|(i, a)| {
             operands[..i].iter().enumerate().any(|(j, b)| {
@@ -344,7 +362,6 @@ impl Lowering {
             })
         });
         assert!(!aliased, "{}: one buffer is both read and written", kernel.name);
-        let (uniform, block) = (bytemuck::bytes_of(&shape).to_vec(), Block::of::<S>("Shape"));
         let label = format!("{layer}: {}", kernel.name);
         self.steps.push(Step { label, kernel, operands: operands.to_vec(), uniform, block, grid });
     }

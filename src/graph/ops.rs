@@ -8,6 +8,7 @@ mod column_sum;
 
 mod conv2d;
 mod cross_entropy;
+mod custom;
 mod dropout;
 mod flatten;
 mod input;
@@ -30,6 +31,7 @@ use std::fmt::Debug;
 pub(crate) use avg_pool2d::AvgPool2d;
 pub(crate) use conv2d::Conv2d;
 pub(crate) use cross_entropy::{CrossEntropy, LabelWeights};
+pub(crate) use custom::Custom;
 pub(crate) use input::{Input, Tensor, receive};
 pub(crate) use layout::dense_from_rows;
 pub(crate) use linear::Linear;

@@ -141,7 +141,8 @@ pub(crate) fn check_memory(module: &Module, info: &ModuleInfo) -> Result<(), Ref
     }
 }
 
-fn called(function: &Function) -> impl Iterator<Item = Handle<Function>> + '_ {
+/// The functions that one calls.
+pub(crate) fn called(function: &Function) -> impl Iterator<Item = Handle<Function>> + '_ {
     let results = function.expressions.iter();
     let calls = results.filter_map(|(_, expression)| match expression {
         Expression::CallResult(callee) => Some(*callee),

@@ -5,6 +5,7 @@ mod accuracy;
 mod adapters;
 mod checkpoint;
 mod common;
+mod custom_op;
 mod custom_rule;
 mod downlevel;
 mod dropout;

@@ -11,9 +11,9 @@ use crate::network::{gpus, submit};
 
 mod refusals;
 
-/// Shapes whose memory is their dense data, and shapes whose rows are padded or whose channels move.
-const DENSE: [&[usize]; 4] = [&[4, 8], &[1, 4], &[2, 8, 1, 1], &[3, 5, 12]];
-const PADDED: [&[usize]; 6] = [&[3, 5], &[4, 1], &[2, 3, 4, 5], &[2, 8, 3, 3], &[5, 2, 7], &[1, 7]];
+/// Shapes whose memory is their dense data, and shapes whose rows are padded.
+const DENSE: [&[usize]; 4] = [&[4, 8], &[1, 4], &[2, 3, 2, 8], &[3, 5, 12]];
+const PADDED: [&[usize]; 6] = [&[3, 5], &[4, 1], &[2, 3, 4, 5], &[2, 8, 1, 1], &[5, 2, 7], &[1, 7]];
 
 fn buffer(gpu: &Gpu, bytes: u64, usage: U) -> wgpu::Buffer {
     let descriptor =
@@ -355,4 +355,62 @@ fn the_example_ends_where_the_library_does() {
     }
     let said = crate::example::stdout(&crate::example::done(&mut crate::example::built("own_buffers")));
     assert_eq!(said.lines().count(), 3, "{said}");
+}
+
+/// What comes from a convolution lies channels last.
+#[test]
+fn images_arrive_in_the_order_of_torch() {
+    use gradus::nn::Conv2d;
+    for gpu in gpus() {
+        for channels in [8, 3] {
+            let graph = Graph::new();
+            let x = graph.input("x", [2, channels, 5, 4]);
+            let y = x.conv2d(Conv2d::new(channels, 3).padding(1));
+            let params = graph.store(&gpu, 1).unwrap();
+            let options = PlanOptions::train(&y).upstream("dy").output("y", &y).gradient("dx", &x);
+            let plan = graph.compile(&params, &options, &mut Workspace::new()).unwrap();
+            let len = 2 * channels * 20;
+            let (x, dy) = (noises(1, len), noises(2, len));
+            plan.write("x", &x).unwrap();
+            plan.write("dy", &dy).unwrap();
+            submit(&gpu, &[&plan]);
+            let want = ["y", "dx"].map(|name| bits(&plan.read(name).unwrap()));
+            let [own_x, own_dy] = [&x, &dy].map(|data| filled(&gpu, data, 0, U::STORAGE));
+            let outs = [0, 256].map(|offset| {
+                (buffer(&gpu, offset + 4 * len as u64, U::STORAGE | U::COPY_SRC | U::COPY_DST), offset)
+            });
+            plan.write("x", &own_x.slice(..)).unwrap();
+            plan.write("dy", &own_dy.slice(..)).unwrap();
+            for (name, (out, offset)) in ["y", "dx"].iter().zip(&outs) {
+                plan.bind_output(name, out.slice(*offset..)).unwrap();
+            }
+            submit(&gpu, &[&plan]);
+            for ((out, offset), want) in outs.iter().zip(&want) {
+                let first = usize::try_from(offset / 4).unwrap();
+                assert_eq!(bits(&contents(&gpu, out)[first..]), *want, "{channels} channels");
+            }
+        }
+    }
+}
+
+/// A view shares its gradient with what it views; kept, it is its own, as torch has it.
+#[test]
+fn the_gradient_of_a_view_is_that_of_its_own_uses() {
+    let Some(gpu) = gpu() else { return };
+    let graph = Graph::new();
+    let x = graph.input("x", [2, 3, 8]);
+    let flat = x.flatten();
+    let loss = flat.mean().add(&x.mean());
+    let params = graph.store(&gpu, 1);
+    let params = params.unwrap_or_else(|error| panic!("a graph without parameters: {error}"));
+    let options = PlanOptions::train(&loss).gradient("dx", &x).gradient("dflat", &flat);
+    let plan = graph.compile(&params, &options, &mut Workspace::new()).unwrap();
+    plan.write("x", &noises(1, 48)).unwrap();
+    submit(&gpu, &[&plan]);
+    let part = 1.0 / 48.0;
+    for (name, want) in [("dx", 2.0 * part), ("dflat", part)] {
+        for got in plan.read(name).unwrap() {
+            assert!((got - want).abs() < 1e-7, "{name}: {got}, not {want}");
+        }
+    }
 }
