@@ -4,6 +4,7 @@
 
 mod adapter;
 mod buffer;
+mod capabilities;
 mod context;
 mod counters;
 mod fault;
@@ -18,7 +19,9 @@ mod uniform;
 
 pub use adapter::{GpuOptions, adapters};
 pub use buffer::{Buffer, Region};
-pub use context::{Gpu, KernelChoice, KernelClass};
+pub(crate) use capabilities::Candidate;
+pub use capabilities::{Capabilities, KernelKind};
+pub use context::{Gpu, KernelChoice};
 pub use counters::Counters;
 pub(crate) use kernel::MAX_TRIPS;
 pub use kernel::{Binding, Kernel, KernelSource};

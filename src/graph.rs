@@ -18,6 +18,7 @@
 //! input is the batch, and one graph compiles to plans of several batch sizes.
 
 pub(crate) mod autodiff;
+mod chain;
 mod custom;
 mod elementwise;
 mod fuse;
@@ -27,6 +28,7 @@ mod input;
 pub(crate) mod lower;
 pub(crate) mod ops;
 mod options;
+mod parameters;
 mod plan;
 pub(crate) mod resident;
 mod shape;
@@ -42,6 +44,7 @@ pub use custom::{CustomOp, CustomOpBuilder};
 pub use init::Init;
 pub use input::{HostData, InputData};
 pub use options::{Mode, PlanOptions};
+pub use parameters::{Parameter, Role};
 pub use plan::Plan;
 pub use resident::{Resident, Rows};
 pub(crate) use whole::Whole;
@@ -49,9 +52,6 @@ pub use workspace::Workspace;
 
 use self::ops::Op;
 use crate::Error;
-use crate::gpu::Gpu;
-use crate::layout::{GroupSpec, Layout, Limits};
-use crate::params::ParamStore;
 
 /// The nodes and parameters of one network. Cloning shares them.
 #[derive(Clone, Debug, Default)]
@@ -67,17 +67,6 @@ pub struct Graph {
 pub struct Var {
     graph: Graph,
     id: usize,
-}
-
-/// A tensor that is trained: declared by a layer, or by [`Graph::parameter`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Parameter {
-    /// Its name: the layer's and its own, as in `conv1.weight`.
-    pub name: String,
-    /// Its shape, as torch has it.
-    pub shape: Vec<usize>,
-    /// Its first values.
-    pub init: Init,
 }
 
 #[derive(Debug, Default)]
@@ -117,13 +106,6 @@ impl Graph {
         self.push(ops::Input { labels: true }, Some(name), &[], &[], Some(vec![batch]))
     }
 
-    /// A tensor that is trained without a layer around it.
-    pub fn parameter(&self, name: &str, shape: impl Into<Vec<usize>>, init: Init) -> Var {
-        let shape = shape.into();
-        let parameter = self.declare(name, shape.clone(), init);
-        self.push(ops::Tensor, Some(name), &[], &[parameter], Some(shape))
-    }
-
     /// Refuses if any call on this graph could not work.
     ///
     /// # Errors
@@ -136,128 +118,6 @@ impl Graph {
     pub fn batch(&self) -> Option<usize> {
         let nodes = self.lock();
         nodes.list.iter().find(|n| n.inputs.is_empty() && n.parameters.is_empty())?.shape.first().copied()
-    }
-
-    /// The parameters in the order of their layers; tied ones stand where the first of them does.
-    pub fn parameters(&self) -> Vec<Parameter> {
-        let nodes = self.lock();
-        let own = nodes.parameters.iter().enumerate().filter(|(index, _)| !nodes.ties.contains_key(index));
-        own.map(|(_, parameter)| parameter.clone()).collect()
-    }
-
-    /// Lets parameter `name` be the same tensor as `to`, as the weights of an embedding and of a head: their
-    /// gradients are summed, and one update changes both. In the store it goes by both names.
-    ///
-    /// It is refused, by [`Graph::check`] and by what compiles, unless both exist and have one shape.
-    pub fn tie(&self, name: &str, to: &str) {
-        let mut nodes = self.lock();
-        let find = |wanted: &str| {
-            let known = || nodes.parameters.iter().map(|parameter| &parameter.name[..]);
-            let place = known().position(|known| known == wanted);
-            place.ok_or_else(|| Error::unknown("parameter", wanted, known()))
-        };
-        let (tied, to) = match find(name).and_then(|tied| Ok((tied, find(to)?))) {
-            Ok(found) => found,
-            Err(error) => return nodes.refuse(error),
-        };
-        let to = nodes.ties.get(&to).copied().unwrap_or(to);
-        let (got, wanted) = (nodes.parameters[tied].shape.clone(), &nodes.parameters[to]);
-        if got != wanted.shape {
-            let expected = format!("{:?} to be tied to {}", wanted.shape, wanted.name);
-            return nodes.refuse(Error::Shape { layer: name.into(), expected, got });
-        }
-        if tied != to {
-            nodes.ties.insert(tied, to);
-            nodes
-                .ties
-                .values_mut()
-                .filter(|canonical| **canonical == tied)
-                .for_each(|canonical| *canonical = to);
-        }
-    }
-
-    /// All parameters that layers have declared, tied ones too.
-    pub(crate) fn declared(&self) -> Vec<Parameter> {
-        self.lock().parameters.clone()
-    }
-
-    pub(crate) fn is_tied(&self, name: &str) -> bool {
-        let nodes = self.lock();
-        nodes.ties.keys().any(|&index| nodes.parameters[index].name == name)
-    }
-
-    /// A store of all parameters in one group named `default`, with first values from `seed`.
-    ///
-    /// # Errors
-    /// As [`Graph::check`] and the store's own.
-    pub fn store(&self, gpu: &Gpu, seed: u64) -> Result<ParamStore, Error> {
-        self.store_in_groups(gpu, seed, |_| "default".into())
-    }
-
-    /// A store of all parameters, each in the group that `group` names for it.
-    ///
-    /// The first values of a parameter depend on `seed` and its place among the parameters, not on groups.
-    ///
-    /// # Errors
-    /// As [`Graph::check`] and the store's own; [`Error::Limit`] for a parameter of a layer that exceeds what the device
-    /// can bind, before any values are drawn.
-    pub fn store_in_groups(
-        &self,
-        gpu: &Gpu,
-        seed: u64,
-        group: impl Fn(&Parameter) -> String,
-    ) -> Result<ParamStore, Error> {
-        self.check()?;
-        let parameters = self.parameters();
-        let names: Vec<String> = parameters.iter().map(group).collect();
-        self.check_sizes(gpu)?;
-        let values: Vec<Vec<f32>> =
-            (0..).zip(&parameters).map(|(stream, p)| p.init.values(&p.shape, seed, stream)).collect();
-        let mut builder = ParamStore::builder();
-        for (first, name) in names.iter().enumerate() {
-            if names[..first].contains(name) {
-                continue;
-            }
-            builder = builder.group(name.clone(), |mut group| {
-                for member in (first..names.len()).filter(|&member| names[member] == *name) {
-                    let parameter = &parameters[member];
-                    group = group.tensor(parameter.name.clone(), parameter.shape.clone(), &values[member]);
-                }
-                group
-            });
-        }
-        let nodes = self.lock();
-        for (tied, to) in &nodes.ties {
-            builder = builder.tie(nodes.parameters[*tied].name.clone(), nodes.parameters[*to].name.clone());
-        }
-        drop(nodes);
-        builder.build(gpu)
-    }
-
-    /// Refuses parameters that no plan could bind, before their first values are drawn.
-    fn check_sizes(&self, gpu: &Gpu) -> Result<(), Error> {
-        gpu.check()?;
-        let nodes = self.lock();
-        // Groups and places do not matter: what fits a binding is never cut.
-        let limits = Limits::of(gpu);
-        for index in nodes.list.iter().flat_map(|node| &node.parameters) {
-            let Parameter { name, shape, .. } = &nodes.parameters[*index];
-            let layout = Layout::new(&[GroupSpec::new("all").tensor(name, &shape[..])], limits)?;
-            layout.whole(&layout.spans()[0])?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn declare(&self, name: &str, shape: Vec<usize>, init: Init) -> usize {
-        let mut nodes = self.lock();
-        if let Err(error) = shape::check(name, &shape).and_then(|()| init.check(name, &shape)) {
-            nodes.refuse(error);
-        }
-        if nodes.parameters.iter().any(|p| p.name == name) {
-            nodes.refuse(Error::Duplicate { kind: "parameter", name: name.into() });
-        }
-        nodes.parameters.push(Parameter { name: name.into(), shape, init });
-        nodes.parameters.len() - 1
     }
 
     /// The name of a layer: the one given, or its kind with the next number that is free.

@@ -232,6 +232,16 @@ impl Layout {
         self.by_name.get(name).copied().ok_or_else(known)
     }
 
+    /// Whether a tensor goes by this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// All names, second ones too, in no order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.by_name.iter().map(|(name, &index)| (name.as_str(), index))
+    }
+
     /// The place of a tensor.
     ///
     /// # Errors

@@ -3,8 +3,10 @@
 
 mod add;
 mod adopt;
+mod buffers;
 mod builder;
 mod flat;
+mod freeze;
 mod gate;
 mod grow;
 mod store;

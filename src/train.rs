@@ -6,6 +6,7 @@ pub mod data;
 mod early_stopping;
 mod evaluate;
 pub mod files;
+mod frozen;
 mod history;
 mod metrics;
 #[cfg(feature = "report")]

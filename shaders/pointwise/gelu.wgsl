@@ -25,10 +25,10 @@ fn erfc(x: vec4f) -> vec4f {
     return select(select(far, vec4f(2.0) - far, x < vec4f(0.0)), vec4f(1.0) - x * p, size < vec4f(1.0));
 }
 
-fn function_of(x: vec4f) -> vec4f {
+fn gelu_of(x: vec4f) -> vec4f {
     return x * (0.5 * erfc(-0.70710678 * x));
 }
 
-fn slope_of(x: vec4f) -> vec4f {
-    return 0.5 * erfc(-0.70710678 * x) + x * (0.39894228 * exp_of_negative(-0.5 * x * x));
+fn gelu_grad0(dy: vec4f, x: vec4f) -> vec4f {
+    return dy * (0.5 * erfc(-0.70710678 * x) + x * (0.39894228 * exp_of_negative(-0.5 * x * x)));
 }

@@ -3,13 +3,13 @@ fn twice_u(x: vec4f) -> vec4f {
     return 1.59576912 * (x + 0.044715 * (x * x * x));
 }
 
-fn function_of(x: vec4f) -> vec4f {
+fn gelu_tanh_of(x: vec4f) -> vec4f {
     return x * sigmoid(twice_u(x));
 }
 
-fn slope_of(x: vec4f) -> vec4f {
+fn gelu_tanh_grad0(dy: vec4f, x: vec4f) -> vec4f {
     let v = twice_u(x);
     // The slope of the sigmoid is 0 before this one overflows.
     let inner = min(abs(x), vec4f(16.0));
-    return sigmoid(v) + x * sigmoid_slope(v) * (1.59576912 * (vec4f(1.0) + 0.134145 * inner * inner));
+    return dy * (sigmoid(v) + x * sigmoid_slope(v) * (1.59576912 * (vec4f(1.0) + 0.134145 * inner * inner)));
 }

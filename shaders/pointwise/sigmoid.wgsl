@@ -1,7 +1,7 @@
-fn function_of(x: vec4f) -> vec4f {
+fn sigmoid_of(x: vec4f) -> vec4f {
     return sigmoid(x);
 }
 
-fn slope_of(x: vec4f) -> vec4f {
-    return sigmoid_slope(x);
+fn sigmoid_grad0(dy: vec4f, x: vec4f) -> vec4f {
+    return dy * (sigmoid_slope(x));
 }

@@ -1,5 +1,5 @@
 // Cephes' two ranges: a driver's own may overflow for large numbers, and loses small ones.
-fn function_of(x: vec4f) -> vec4f {
+fn tanh_of(x: vec4f) -> vec4f {
     let size = min(abs(x), vec4f(10.0));
     let square = size * size;
     var p = vec4f(-5.70498872745e-3);
@@ -11,7 +11,7 @@ fn function_of(x: vec4f) -> vec4f {
     return select(select(far, -far, x < vec4f(0.0)), x + x * square * p, size < vec4f(0.625));
 }
 
-fn slope_of(x: vec4f) -> vec4f {
-    let y = function_of(x);
-    return vec4f(1.0) - y * y;
+fn tanh_grad0(dy: vec4f, x: vec4f) -> vec4f {
+    let y = tanh_of(x);
+    return dy * (vec4f(1.0) - y * y);
 }

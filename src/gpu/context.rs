@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::counters::{Tally, add};
 use super::fault::Fault;
-use super::{Counters, GpuOptions, Kernel, KernelSource, adapter};
+use super::{Capabilities, Counters, GpuOptions, Kernel, KernelKind, KernelSource, adapter};
 use crate::Error;
 
 /// A device with its queue, kernel cache and counters. Cloning shares them.
@@ -17,33 +17,33 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
-    class: KernelClass,
+    capabilities: Capabilities,
     tally: Arc<Tally>,
     kernels: Mutex<HashMap<KernelSource, Arc<Kernel>>>,
     fault: Arc<Fault>,
 }
 
-/// Which of two kernels of one operation to use where there are two.
+/// Which kernels of an operation to use where there are several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KernelChoice {
-    /// The fastest that the adapter can run.
+    /// The fastest that the device can run.
     #[default]
     Auto,
     /// The plain ones, which need nothing beyond WebGPU's defaults.
     Plain,
+    /// Those of one kind wherever they fit, and elsewhere plain ones: for tests, which run each kind.
+    #[doc(hidden)]
+    Only(KernelKind),
 }
 
-/// What kind of kernels a device is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KernelClass {
-    /// A CPU adapter with subgroups of exactly 8: wide register tiles fed by broadcasts.
-    CpuSubgroup8,
-    /// Anything else.
-    Plain,
-}
-
-impl KernelClass {
-    pub(crate) const ALL: [Self; 2] = [Self::CpuSubgroup8, Self::Plain];
+impl KernelChoice {
+    pub(super) fn only(self) -> Option<KernelKind> {
+        match self {
+            Self::Auto => None,
+            Self::Plain => Some(KernelKind::Plain),
+            Self::Only(kind) => Some(kind),
+        }
+    }
 }
 
 impl Gpu {
@@ -79,12 +79,33 @@ impl Gpu {
             .await
             .map_err(|e| Error::NoDevice { adapter: adapter.get_info().name, reason: e.to_string() })?;
         let gpu = Self::with_choice(&adapter, device, queue, options.kernels);
+        if let Some(kind) = options.kernels.only().filter(|kind| !kind.runs_on(gpu.capabilities())) {
+            let reason = format!("{kind:?} kernels do not run on {:?}", gpu.capabilities());
+            return Err(Error::NoDevice { adapter: gpu.info().name.clone(), reason });
+        }
         // Only on a device of our own: a host's device reports to the host.
         let (on_error, on_loss) = (gpu.inner.fault.clone(), gpu.inner.fault.clone());
         gpu.device()
             .on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error.note(error.to_string())));
         gpu.device().set_device_lost_callback(move |reason, message| on_loss.note_loss(reason, &message));
         Ok(gpu)
+    }
+
+    /// As [`Gpu::new`], a device for each kind of kernels that the adapter runs, whatever kernels the options ask for:
+    /// for tests. The first is given the fastest.
+    ///
+    /// # Errors
+    /// As [`Gpu::new`].
+    #[doc(hidden)]
+    pub fn of_each_kind(options: &GpuOptions) -> Result<Vec<Self>, Error> {
+        let of = |kernels| Self::new(GpuOptions { kernels, ..options.clone() });
+        let mut gpus = vec![of(KernelChoice::Auto)?];
+        let first = gpus[0].clone();
+        let others = KernelKind::ALL.into_iter().filter(|kind| *kind != first.kernel_kind());
+        for kind in others.filter(|kind| kind.runs_on(first.capabilities())) {
+            gpus.push(of(KernelChoice::Only(kind))?);
+        }
+        Ok(gpus)
     }
 
     /// Lives beside somebody else's wgpu, on the host's device and queue.
@@ -111,16 +132,10 @@ impl Gpu {
         choice: KernelChoice,
     ) -> Self {
         let info = adapter.get_info();
-        let broadcasts = device.features().contains(wgpu::Features::SUBGROUP)
-            && info.device_type == wgpu::DeviceType::Cpu
-            && (info.subgroup_min_size, info.subgroup_max_size) == (8, 8);
-        let class = match choice {
-            KernelChoice::Auto if broadcasts => KernelClass::CpuSubgroup8,
-            _ => KernelClass::Plain,
-        };
+        let capabilities = Capabilities::of(&device, &info, choice);
         let fault = Arc::default();
         let (tally, kernels) = (Arc::default(), Mutex::default());
-        Self { inner: Arc::new(Inner { device, queue, info, class, tally, kernels, fault }) }
+        Self { inner: Arc::new(Inner { device, queue, info, capabilities, tally, kernels, fault }) }
     }
 
     /// The limits to ask for: WebGPU's defaults with the adapter's own sizes of bindings and buffers.
@@ -158,9 +173,14 @@ impl Gpu {
         &self.inner.info
     }
 
-    /// What kind of kernels this device is given.
-    pub fn class(&self) -> KernelClass {
-        self.inner.class
+    /// What the device offers kernels, and which of them it may be given.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.inner.capabilities
+    }
+
+    /// The kind of kernels that this device is given wherever they fit; elsewhere it is given plain ones.
+    pub fn kernel_kind(&self) -> KernelKind {
+        self.inner.capabilities.kind()
     }
 
     /// What has been done on this device through this crate.

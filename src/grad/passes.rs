@@ -8,8 +8,8 @@ use super::{NormType, Transforms};
 use crate::Error;
 use crate::config::Variant;
 use crate::gpu::{
-    Binding, Block, Buffer, Gpu, Kernel, KernelClass, KernelListing, KernelSource, MAX_TRIPS, Recorder,
-    Region, Uniform, UniformRing, grid, uniform,
+    Binding, Block, Buffer, Candidate, Capabilities, Gpu, Kernel, KernelKind, KernelListing, KernelSource,
+    MAX_TRIPS, Recorder, Region, Uniform, UniformRing, grid, uniform,
 };
 use crate::layout::Layout;
 use crate::params::{Gate, GateValues, ParamStore};
@@ -52,12 +52,37 @@ const SHARE: usize = 1 << 16;
 /// As in the kernels: a sum, its exponent, and the bits of the largest magnitude.
 type Part = [u32; 3];
 
-/// Invocations of a workgroup of the norm, and the parts that it leaves.
-fn lanes_and_parts(class: KernelClass) -> (usize, usize) {
-    match class {
-        // Barriers are dear there: each lane leaves its own.
-        KernelClass::CpuSubgroup8 => (64, 64),
-        KernelClass::Plain => (256, 1),
+/// How a workgroup of the norm sums.
+#[derive(Debug)]
+struct Norm {
+    /// Its invocations.
+    lanes: usize,
+    /// The parts that it leaves.
+    parts: usize,
+    /// The end of its kernel.
+    ends: &'static [&'static str],
+}
+
+const LANES: &str = include_str!("../../shaders/grad/norm_lanes.wgsl");
+
+/// The fastest first.
+const NORMS: &[Candidate<(), Norm>] = &[
+    // Barriers are slow there: each lane leaves its own.
+    Candidate {
+        kind: KernelKind::CpuSubgroup8,
+        fits: |(), _| true,
+        way: Norm { lanes: 64, parts: 64, ends: &[include_str!("../../shaders/grad/norm_apart.wgsl")] },
+    },
+    Candidate {
+        kind: KernelKind::Plain,
+        fits: |(), _| true,
+        way: Norm { lanes: 256, parts: 1, ends: &[include_str!("../../shaders/grad/norm_one.wgsl"), LANES] },
+    },
+];
+
+impl Norm {
+    fn of(capabilities: &Capabilities) -> &'static Self {
+        Candidate::choose(NORMS, &(), capabilities)
     }
 }
 
@@ -99,7 +124,7 @@ impl Passes {
     pub(crate) fn compute(
         &mut self,
         transforms: &Transforms,
-        (layout, class): (&Layout, KernelClass),
+        (layout, capabilities): (&Layout, &Capabilities),
         frozen: &[bool],
         number: u64,
         bytes: &mut Vec<u8>,
@@ -113,7 +138,7 @@ impl Passes {
         for entry in 0..entries {
             let first = self.parts;
             for range in ranges(layout, frozen, per_group.then_some(entry)) {
-                self.cover(layout, class, range, bytes);
+                self.cover(layout, capabilities, range, bytes);
             }
             shares.push((first, self.parts - first));
         }
@@ -148,7 +173,13 @@ impl Passes {
     }
 
     /// Adds the dispatches over a range of the flat space, one for each window that it touches.
-    fn cover(&mut self, layout: &Layout, class: KernelClass, range: Range<usize>, bytes: &mut Vec<u8>) {
+    fn cover(
+        &mut self,
+        layout: &Layout,
+        capabilities: &Capabilities,
+        range: Range<usize>,
+        bytes: &mut Vec<u8>,
+    ) {
         let window_len = layout.window_len();
         for window in layout.window_of(range.start)..=layout.window_of(range.end - 1) {
             let start = window * window_len;
@@ -163,7 +194,7 @@ impl Passes {
             };
             let call = push(bytes, &call);
             self.norms.push(NormDispatch { window, groups: count(groups), call });
-            self.parts += groups * lanes_and_parts(class).1;
+            self.parts += groups * Norm::of(capabilities).parts;
         }
     }
 
@@ -212,7 +243,7 @@ impl Bound {
         ring: &wgpu::Buffer,
         parts: &Buffer<Part>,
     ) -> Result<Self, Error> {
-        let [norm, decide] = sources(norm_number(transforms), gpu.class());
+        let [norm, decide] = sources(norm_number(transforms), gpu.capabilities());
         let [norm, decide] = [gpu.kernel(&norm)?, gpu.kernel(&decide)?];
         let call = |bytes: usize| Region { buffer: ring, offset: 0, bytes: bytes as u64 };
         let windows = params
@@ -280,24 +311,20 @@ fn decide_call(transforms: &Transforms) -> DecideCall {
 }
 
 /// The two kernels of the pass with a norm: 0 for none, 1, 2, or 3 for infinity.
-fn sources(norm: u32, class: KernelClass) -> [KernelSource; 2] {
+fn sources(norm: u32, capabilities: &Capabilities) -> [KernelSource; 2] {
     const JOINED: &str = include_str!("../../shaders/grad/norm_joined.wgsl");
-    const LANES: &str = include_str!("../../shaders/grad/norm_lanes.wgsl");
     let source = |name: &str, lanes: usize, texts: &[&str], (bytes, read): (usize, Binding)| KernelSource {
         name: format!("grad/{name}[{norm}]"),
         wgsl: format!("const NORM = {norm}u;\nconst LANES = {lanes}u;\n{JOINED}{}", texts.concat()).into(),
         bindings: vec![Binding::Uniform { bytes: count(bytes), dynamic: true }, read, Binding::ReadWrite],
     };
     let measure = include_str!("../../shaders/grad/norm.wgsl");
-    let (lanes, parts) = lanes_and_parts(class);
-    let endings: &[&str] = match parts {
-        1 => &[measure, include_str!("../../shaders/grad/norm_one.wgsl"), LANES],
-        _ => &[measure, include_str!("../../shaders/grad/norm_apart.wgsl")],
-    };
+    let Norm { lanes, ends, .. } = Norm::of(capabilities);
+    let measured = [measure, &ends.concat()];
     let wide = include_str!("../../shaders/grad/norm_wide.wgsl");
     let decide = [include_str!("../../shaders/grad/decide.wgsl"), wide, LANES];
     [
-        source("norm", lanes, endings, (size_of::<NormCall>(), Binding::Read)),
+        source("norm", *lanes, &measured, (size_of::<NormCall>(), Binding::Read)),
         source("decide", DECIDERS, &decide, (size_of::<DecideCall>(), Binding::ReadWrite)),
     ]
 }
@@ -306,9 +333,9 @@ fn sources(norm: u32, class: KernelClass) -> [KernelSource; 2] {
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let blocks = [Block::of::<NormCall>("Call"), Block::of::<DecideCall>("Call")];
     let listing = |(source, block)| KernelListing { source, blocks: vec![block] };
-    let mut all: Vec<_> = KernelClass::ALL
+    let mut all: Vec<_> = Capabilities::of_each_kind()
         .iter()
-        .flat_map(|class| (0..4).map(|norm| sources(norm, *class)))
+        .flat_map(|offered| (0..4).map(|norm| sources(norm, offered)))
         .flat_map(|sources| sources.into_iter().zip(blocks.clone()).map(listing))
         .collect();
     all.extend(super::centralize::kernel_listings());
@@ -317,14 +344,14 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
 
 /// The most iterations of one invocation of the norm.
 #[cfg(test)]
-pub(crate) fn norm_trips(class: KernelClass) -> usize {
+pub(crate) fn norm_trips(capabilities: &Capabilities) -> usize {
     // Once more in other units; and a loop that halves the workgroup.
-    2 * GROUP_VECTORS / lanes_and_parts(class).0 + 8
+    2 * GROUP_VECTORS / Norm::of(capabilities).lanes + 8
 }
 
 /// The most iterations of one invocation of what finishes norms of all tensors, or of every other one, or by group.
 #[cfg(test)]
-pub(crate) fn decide_trips(layout: &Layout, class: KernelClass) -> usize {
+pub(crate) fn decide_trips(layout: &Layout, capabilities: &Capabilities) -> usize {
     use super::ClipGradNorm;
     let every_other: Vec<bool> = (0..layout.spans().len()).map(|tensor| tensor % 2 == 1).collect();
     let mut most = 0;
@@ -334,7 +361,7 @@ pub(crate) fn decide_trips(layout: &Layout, class: KernelClass) -> usize {
         let clip = ClipGradNorm { per_group, ..ClipGradNorm::new(1.0) };
         let transforms = Transforms { clip_grad_norm: Some(clip), ..Transforms::default() };
         let (mut passes, mut bytes) = (Passes::default(), Vec::new());
-        passes.compute(&transforms, (layout, class), &frozen, 0, &mut bytes);
+        passes.compute(&transforms, (layout, capabilities), &frozen, 0, &mut bytes);
         for DecideDispatch { call, .. } in passes.decisions {
             let at = call as usize;
             let call: DecideCall = bytemuck::pod_read_unaligned(&bytes[at..at + size_of::<DecideCall>()]);

@@ -2,17 +2,32 @@
 
 use std::collections::BTreeMap;
 
+use super::chain::Chains;
 use super::fuse::{self, Relu};
 use super::gradient::Gradients;
 use super::lower::{Keep, Lowering, Operand};
 use super::shape;
 use super::view::{self, View};
-use super::{Graph, Mode, Node, PlanOptions, Var, ops};
+use super::{Graph, Mode, Node, Parameter, PlanOptions, Role, Var, ops};
 use crate::Error;
-use crate::gpu::KernelClass;
+use crate::gpu::Capabilities;
 
-/// Lowers `graph` for a batch size and a mode.
-pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) -> Result<Lowering, Error> {
+/// Lowers `graph` for a batch size and a mode, with what a store of it has frozen when that is made.
+pub(crate) fn lower(
+    graph: &Graph,
+    options: &PlanOptions,
+    capabilities: &Capabilities,
+) -> Result<Lowering, Error> {
+    lower_frozen(graph, options, capabilities, |parameter| parameter.frozen)
+}
+
+/// As [`lower`], with other parameters frozen.
+pub(crate) fn lower_frozen(
+    graph: &Graph,
+    options: &PlanOptions,
+    capabilities: &Capabilities,
+    is_frozen: impl Fn(&Parameter) -> bool,
+) -> Result<Lowering, Error> {
     graph.check()?;
     let nodes = graph.node_list();
     let shapes = shapes_at(&nodes, options.batch)?;
@@ -39,17 +54,23 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
     let wanted = |id| wanted_gradients.iter().any(|(_, of)| *of == id);
     let is_output = |id| wanted(id) || outputs.iter().any(|(_, output)| *output == id);
     let relus = fuse::relus(&nodes, is_output);
-    let pools = fuse::pools(&nodes, &relus, class, is_output);
+    let pools = fuse::pools(&nodes, &shapes, &relus, capabilities, is_output);
+    let declared = graph.declared();
+    let trained: Vec<bool> =
+        declared.iter().map(|parameter| parameter.role == Role::Trained && !is_frozen(parameter)).collect();
     let mut trains = vec![false; nodes.len()];
     for (id, node) in nodes.iter().enumerate() {
-        trains[id] =
-            wanted(id) || !node.parameters.is_empty() || node.inputs.iter().any(|&input| trains[input]);
+        let trains_inputs = node.parameters.iter().any(|&parameter| trained[parameter])
+            || node.inputs.iter().any(|&input| trains[input]);
+        trains[id] = wanted(id) || !node.op.stops_gradient() && trains_inputs;
     }
     // A plan that adds finds every gradient written.
-    let written = vec![options.accumulate; graph.declared().len()];
+    let written = vec![options.accumulate; declared.len()];
+    let reached = reached(&nodes, options, declared.len());
     let mut lowering = Lowering {
         relus,
         pools,
+        chains: Chains::default(),
         orders: view::orders(&nodes, &shapes),
         forward: vec![None; nodes.len()],
         view_of: vec![None; nodes.len()],
@@ -57,12 +78,15 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
         saved: vec![Vec::new(); nodes.len()],
         parts: BTreeMap::new(),
         gradients: Gradients::new(trains, written),
+        trained,
+        reached,
+        roles: declared.iter().map(|parameter| parameter.role).collect(),
         outputs,
         wanted_gradients,
         forward_steps: 0,
         random: None,
         mode: options.mode,
-        class,
+        capabilities: *capabilities,
         values: Vec::new(),
         steps: Vec::new(),
         nodes,
@@ -70,6 +94,20 @@ pub(crate) fn lower(graph: &Graph, options: &PlanOptions, class: KernelClass) ->
     };
     lowering.run(options)?;
     Ok(lowering)
+}
+
+/// Whether the root of a plan that trains depends on each parameter, through what lets gradients through.
+fn reached(nodes: &[Node], options: &PlanOptions, parameters: usize) -> Vec<bool> {
+    let (mut needed, mut reached) = (vec![false; nodes.len()], vec![false; parameters]);
+    let root = options.root.as_ref().filter(|_| options.mode == Mode::Train).map(Var::id);
+    root.into_iter().for_each(|root| needed[root] = true);
+    for (id, node) in nodes.iter().enumerate().rev().filter(|(_, node)| !node.op.stops_gradient()) {
+        if needed[id] {
+            node.inputs.iter().for_each(|&input| needed[input] = true);
+            node.parameters.iter().for_each(|&parameter| reached[parameter] = true);
+        }
+    }
+    reached
 }
 
 /// The shape of every node when the inputs' first dimension is `batch`.
@@ -101,12 +139,16 @@ fn shapes_at(nodes: &[Node], batch: Option<usize>) -> Result<Vec<Vec<usize>>, Er
 impl Lowering {
     fn run(&mut self, options: &PlanOptions) -> Result<(), Error> {
         let needed = self.ancestors();
+        self.find_chains(&needed);
         for id in (0..self.nodes.len()).filter(|&id| needed[id]) {
             let op = self.nodes[id].op.clone();
-            if self.pools.contains(&Some(id)) {
-                // Its producer's kernel has made its value.
+            if self.pools.contains(&Some(id)) || self.chains.is_inside(id) {
+                // Another node's kernel makes its value, if anybody needs that.
             } else if self.relus[id] == Relu::Alone || !op.is_relu() {
-                op.forward(self, id)?;
+                match self.chains.ending_at(id) {
+                    Some(chain) => self.chain_forward(&chain),
+                    None => op.forward(self, id)?,
+                }
             } else {
                 self.forward[id] = self.forward[self.nodes[id].inputs[0]].clone();
             }
@@ -117,14 +159,15 @@ impl Lowering {
         if let (Mode::Train, Some(root)) = (options.mode, options.root.as_ref().map(Var::id)) {
             self.seed(root, options)?;
             for id in (0..=root).rev() {
-                if self.has_gradient(id) && self.relus[id] != Relu::InConsumer {
+                // Of a root that depends on nothing that is trained there is no backward pass.
+                let trains = self.gradients.trains[id];
+                if trains && self.has_gradient(id) && self.relus[id] != Relu::InConsumer {
                     self.complete(id);
-                    if let Some(&base) = parted.get(&id) {
-                        self.join_view(id, base);
-                        continue;
+                    match (parted.get(&id), self.chains.ending_at(id)) {
+                        (Some(&base), _) => self.join_view(id, base),
+                        (None, Some(chain)) => self.chain_backward(&chain),
+                        (None, None) => self.nodes[id].op.clone().backward(self, id)?,
                     }
-                    let op = self.nodes[id].op.clone();
-                    op.backward(self, id)?;
                     self.settle(id);
                 }
             }

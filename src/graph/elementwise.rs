@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::lower::{Lowering, source};
+use super::lower::{Lowering, Operand, source};
 use super::ops::grid;
 use super::shape::u;
 use super::view::View;
@@ -15,6 +15,7 @@ uniform! {
 }
 
 const MATH: &str = include_str!("../../shaders/shared/math.wgsl");
+const RANDOM: &str = include_str!("../../shaders/shared/random.wgsl");
 const FRAME: &str = include_str!("../../shaders/ops/elementwise.wgsl");
 
 /// What a kernel computes of the quads of its inputs, which it knows as `x0`, `x1`, ...
@@ -24,6 +25,8 @@ pub(crate) struct Program {
     pub(crate) name: String,
     /// The texts of the functions that are called.
     pub(crate) functions: BTreeSet<&'static str>,
+    /// Whether they draw random numbers.
+    pub(crate) random: bool,
     /// Statements before the results.
     pub(crate) body: String,
     /// One expression for each output.
@@ -51,11 +54,15 @@ impl Lowering {
         let walk = Walk::new(&outputs[0].view, inputs.iter().chain(outputs.iter().map(|o| &o.view)));
         let quads = walk.quads;
         let wgsl = program.text(&walk, inputs, outputs);
-        let storage: Vec<Binding> =
-            [vec![Binding::Read; inputs.len()], vec![Binding::ReadWrite; outputs.len()]].concat();
+        let views = inputs.iter().chain(outputs.iter().map(|output| &output.view));
+        let mut operands: Vec<Operand> = views.map(|view| view.of).collect();
+        let mut storage = vec![Binding::Read; inputs.len()];
+        storage.resize(operands.len(), Binding::ReadWrite);
+        if program.random {
+            operands.push(self.random());
+            storage.push(Binding::Read);
+        }
         let kernel = source::<Shape>(program.name.clone(), wgsl, &storage);
-        let operands: Vec<_> =
-            inputs.iter().chain(outputs.iter().map(|o| &o.view)).map(|view| view.of).collect();
         self.emit(layer, kernel, grid(quads), &operands, Shape { quads: u(quads) });
     }
 }
@@ -207,6 +214,11 @@ impl Program {
             let binding = inputs.len() + number + 1;
             put(format!("@group(0) @binding({binding}) var<storage, read_write> out{number}: array<vec4f>;"));
         }
+        if self.random {
+            let binding = inputs.len() + outputs.len() + 1;
+            put(format!("// Seed and step, the low word of each first."));
+            put(format!("@group(0) @binding({binding}) var<storage, read> random: array<vec4u>;"));
+        }
         put("fn compute(i: u32) {".into());
         let offsets: Vec<usize> =
             inputs.iter().chain(outputs.iter().map(|o| &o.view)).map(|v| v.offset).collect();
@@ -242,6 +254,6 @@ impl Program {
         }
         put("}".into());
         let functions: String = self.functions.iter().copied().collect();
-        [FRAME, &functions, MATH, &text].concat()
+        [FRAME, &functions, MATH, if self.random { RANDOM } else { "" }, &text].concat()
     }
 }

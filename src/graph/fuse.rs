@@ -1,5 +1,5 @@
 use super::Node;
-use crate::gpu::KernelClass;
+use crate::gpu::Capabilities;
 
 /// Where a relu runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +42,9 @@ pub(crate) fn relus(nodes: &[Node], is_output: impl Fn(usize) -> bool) -> Vec<Re
 /// Nobody else may see what is pooled, because it is never stored.
 pub(crate) fn pools(
     nodes: &[Node],
+    shapes: &[Vec<usize>],
     relus: &[Relu],
-    class: KernelClass,
+    capabilities: &Capabilities,
     is_output: impl Fn(usize) -> bool,
 ) -> Vec<Option<usize>> {
     let only_consumer = only_consumers(nodes, is_output);
@@ -51,19 +52,25 @@ pub(crate) fn pools(
     for (id, node) in nodes.iter().enumerate().filter(|(_, node)| node.op.halves()) {
         let input = node.inputs[0];
         let producer = if relus[input] == Relu::InConsumer { nodes[input].inputs[0] } else { input };
-        if only_consumer[producer].is_some() && nodes[producer].op.takes_pool_after(class) {
+        let takes_pool = || {
+            let input = nodes[producer].inputs.first();
+            input.is_some_and(|&input| nodes[producer].op.takes_pool_after(&shapes[input], capabilities))
+        };
+        if only_consumer[producer].is_some() && takes_pool() {
             pools[producer] = Some(id);
         }
     }
     pools
 }
 
-/// For each node, the one other node that uses its value, if that is the only use.
-fn only_consumers(nodes: &[Node], is_output: impl Fn(usize) -> bool) -> Vec<Option<usize>> {
+/// For each node, the one other node that uses its value, if only one does.
+pub(super) fn only_consumers(nodes: &[Node], is_output: impl Fn(usize) -> bool) -> Vec<Option<usize>> {
     let mut consumers = vec![Vec::new(); nodes.len()];
     for (id, node) in nodes.iter().enumerate() {
         for &input in &node.inputs {
-            consumers[input].push(id);
+            if consumers[input].last() != Some(&id) {
+                consumers[input].push(id);
+            }
         }
     }
     let only = |id: usize| match consumers[id][..] {

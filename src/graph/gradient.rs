@@ -145,7 +145,8 @@ impl Lowering {
     /// Makes the memory of a gradient: that of the parameter, if the node's value is a parameter itself.
     fn make_gradient(&mut self, id: usize) {
         let of = if self.is_parameter(id) {
-            let (gradient, adds) = self.parameter_gradient(self.nodes[id].parameters[0]);
+            let made = self.parameter_gradient(self.nodes[id].parameters[0]);
+            let (gradient, adds) = made.expect("nothing asks for the gradient of what is not trained");
             if adds {
                 self.gradients.coverage[id] = Coverage::Everything;
             }
@@ -223,18 +224,23 @@ impl Lowering {
 
     /// Lets the gradient of an input be the node's own, if it is the only one; otherwise the op must add.
     pub(crate) fn share_gradient(&mut self, id: usize, input: usize) -> bool {
-        let target = self.nodes[id].inputs[input];
         let own = self.gradients.of[id].clone().expect("backward runs where a gradient arrived");
+        self.share(&own, self.nodes[id].inputs[input])
+    }
+
+    /// Lets the gradient of a node be one that exists, if it gets no other.
+    pub(super) fn share(&mut self, own: &View, target: usize) -> bool {
         let free = self.gradients.of[target].is_none()
             && self.relus[target] != Relu::InConsumer
             && self.view_of[target].is_none()
             && own.is_packed(self.orders[target])
-            && self.shapes[target] == self.shapes[id]
+            && self.shapes[target] == own.shape
             && !self.is_parameter(target);
         let uses = |node: &super::Node| node.inputs.iter().filter(|&&i| i == target).count();
-        let single = self.nodes.iter().map(uses).sum::<usize>() == 1;
+        let send = self.nodes.iter().filter(|node| !node.op.stops_gradient());
+        let single = send.map(uses).sum::<usize>() == 1;
         if free && single && self.gradients.trains[target] {
-            self.gradients.of[target] = Some(own);
+            self.gradients.of[target] = Some(own.clone());
             self.gradients.coverage[target] = Coverage::Everything;
         }
         free && single

@@ -1,20 +1,22 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::chain::Chains;
 use super::fuse::Relu;
 use super::gradient::Gradients;
 use super::ops::{self, Reads};
 use super::shape::Matrix;
-use super::template::Launch;
+use super::template::AnyLaunch;
 use super::view::{Order, View};
-use super::{Mode, Node};
-use crate::gpu::{Binding, Block, KernelClass, KernelSource, Uniform};
+use super::{Mode, Node, Role};
+use crate::gpu::{Binding, Block, Capabilities, KernelSource, Uniform};
 
 /// What one binding of a dispatch is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Operand {
     /// An activation, a gradient of one, or scratch.
     Value(usize),
-    /// A parameter, by its number.
+    /// A parameter or a buffer, by its number. Only buffers are written.
     Parameter(usize),
     /// The gradient of a parameter.
     Gradient(usize),
@@ -63,6 +65,7 @@ pub(crate) struct Lowering {
     pub(super) relus: Vec<Relu>,
     pub(super) pools: Vec<Option<usize>>,
     pub(super) orders: Vec<Order>,
+    pub(super) chains: Chains,
     pub(super) forward: Vec<Option<View>>,
     /// For a node that is a view whose elements are each one of another node's, that node.
     pub(super) view_of: Vec<Option<usize>>,
@@ -72,6 +75,11 @@ pub(crate) struct Lowering {
     /// Further results of nodes, by their number.
     pub(super) parts: BTreeMap<(usize, usize), Operand>,
     pub(super) gradients: Gradients,
+    pub(super) roles: Vec<Role>,
+    /// Whether a parameter is neither a buffer nor frozen.
+    pub(super) trained: Vec<bool>,
+    /// Whether the root depends on a parameter, frozen or not.
+    pub(super) reached: Vec<bool>,
     pub(super) outputs: Vec<(String, usize)>,
     /// Nodes whose gradients are kept, by the names of these.
     pub(super) wanted_gradients: Vec<(String, usize)>,
@@ -79,7 +87,7 @@ pub(crate) struct Lowering {
     pub(super) forward_steps: usize,
     pub(super) random: Option<usize>,
     pub(crate) mode: Mode,
-    pub(crate) class: KernelClass,
+    pub(crate) capabilities: Capabilities,
     pub(crate) values: Vec<Value>,
     pub(crate) steps: Vec<Step>,
 }
@@ -300,35 +308,39 @@ impl Lowering {
     }
 
     /// Where a node writes the gradient of its parameter, and whether it adds to what is there: if another
-    /// node of this plan has written it, or the plan adds to the gradients of earlier runs.
-    pub(crate) fn parameter_gradient(&mut self, parameter: usize) -> (Operand, bool) {
+    /// node of this plan has written it, or the plan adds to the gradients of earlier runs. `None` for a buffer and
+    /// for what is frozen: then nothing is computed for it.
+    pub(crate) fn parameter_gradient(&mut self, parameter: usize) -> Option<(Operand, bool)> {
+        if !self.trained[parameter] {
+            return None;
+        }
         let written = std::mem::replace(&mut self.gradients.parameter_written[parameter], true);
-        (Operand::Gradient(parameter), written)
+        Some((Operand::Gradient(parameter), written))
     }
 
     /// Appends a dispatch of an expanded template.
-    pub(crate) fn launch<S: Uniform>(
+    pub(crate) fn launch(
         &mut self,
         layer: &str,
         storage: &[Binding],
         operands: &[Operand],
-        launch: Launch<S>,
+        launch: impl Into<AnyLaunch>,
     ) {
         self.launch_parts(layer, storage, operands, launch, 1);
     }
 
     /// As [`Lowering::launch`], for each of `parts` workgroups along z.
-    pub(crate) fn launch_parts<S: Uniform>(
+    pub(crate) fn launch_parts(
         &mut self,
         layer: &str,
         storage: &[Binding],
         operands: &[Operand],
-        launch: Launch<S>,
+        launch: impl Into<AnyLaunch>,
         parts: u32,
     ) {
-        let Launch { template, groups: [x, y], shape } = launch;
-        let kernel = source::<S>(template.name, template.expand(), storage);
-        self.emit(layer, kernel, [x, y, parts], operands, shape);
+        let AnyLaunch { template, uniform, block, groups: [x, y] } = launch.into();
+        let kernel = source_of(template.name, template.expand(), block.bytes, storage);
+        self.emit_block(layer, kernel, [x, y, parts], operands, (uniform, block));
     }
 
     /// Appends a dispatch; `shape` is its uniform block, `operands` are bindings 1, 2, …
@@ -362,18 +374,41 @@ impl Lowering {
             })
         });
         assert!(!aliased, "{}: one buffer is both read and written", kernel.name);
+        self.check_roles(&kernel, operands);
         let label = format!("{layer}: {}", kernel.name);
         self.steps.push(Step { label, kernel, operands: operands.to_vec(), uniform, block, grid });
+    }
+
+    /// Only an optimizer writes what is trained, and a device takes no `wgpu::Buffer` that is read by one binding and
+    /// written by another, which all buffers of a store are.
+    fn check_roles(&self, kernel: &KernelSource, operands: &[Operand]) {
+        let mut modes = [None; 2];
+        for (operand, binding) in operands.iter().zip(&kernel.bindings[1..]) {
+            let Operand::Parameter(parameter) = *operand else { continue };
+            let (role, written) = (self.roles[parameter], *binding == Binding::ReadWrite);
+            assert!(role == Role::Buffer || !written, "{}: a parameter is written", kernel.name);
+            let mode = &mut modes[usize::from(role == Role::Buffer)];
+            assert!(*mode.get_or_insert(written) == written, "{}: buffers are read and written", kernel.name);
+        }
     }
 }
 
 /// The source of an op's kernel: uniform block first, then storage.
 pub(crate) fn source<S: Uniform>(
     name: impl Into<String>,
-    wgsl: impl Into<std::borrow::Cow<'static, str>>,
+    wgsl: impl Into<Cow<'static, str>>,
     storage: &[Binding],
 ) -> KernelSource {
-    let bytes = u32::try_from(size_of::<S>()).expect("uniform blocks are small");
+    source_of(name, wgsl, size_of::<S>(), storage)
+}
+
+fn source_of(
+    name: impl Into<String>,
+    wgsl: impl Into<Cow<'static, str>>,
+    uniform_bytes: usize,
+    storage: &[Binding],
+) -> KernelSource {
+    let bytes = u32::try_from(uniform_bytes).expect("uniform blocks are small");
     let mut bindings = vec![Binding::Uniform { bytes, dynamic: false }];
     bindings.extend_from_slice(storage);
     KernelSource { name: name.into(), wgsl: wgsl.into(), bindings }

@@ -1,7 +1,6 @@
 //! The operations: one file each, with the forward and the backward kernels side by side.
 
 mod accuracy;
-mod add;
 mod avg_pool2d;
 mod bias;
 mod column_sum;
@@ -9,20 +8,19 @@ mod column_sum;
 mod conv2d;
 mod cross_entropy;
 mod custom;
-mod dropout;
+mod detach;
 mod flatten;
+mod function;
 mod input;
 mod layout;
 mod linear;
 mod lines;
 mod max_pool2d;
 mod part;
-mod pointwise;
+mod product;
 mod ratio;
-mod relu;
 mod softmax;
 mod split;
-mod squared_error;
 mod sum;
 mod windows;
 
@@ -32,12 +30,12 @@ pub(crate) use avg_pool2d::AvgPool2d;
 pub(crate) use conv2d::Conv2d;
 pub(crate) use cross_entropy::{CrossEntropy, LabelWeights};
 pub(crate) use custom::Custom;
+pub(crate) use function::{Call, Slope};
 pub(crate) use input::{Input, Tensor, receive};
 pub(crate) use layout::dense_from_rows;
 pub(crate) use linear::Linear;
 pub(crate) use max_pool2d::MaxPool2d;
 pub(crate) use ratio::Ratio;
-pub(crate) use squared_error::SquaredError;
 pub(crate) use windows::Windows;
 
 use super::elementwise::{self, Program, Target};
@@ -46,7 +44,7 @@ use super::shape::{Matrix, u};
 use super::view::View;
 pub(crate) use super::whole::Joins;
 use crate::Error;
-use crate::gpu::{Binding, KernelClass};
+use crate::gpu::{Binding, Capabilities};
 
 /// Where an op can read the elements of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +114,12 @@ pub(crate) trait Op: Debug + Send + Sync {
         None
     }
 
+    /// The function of elements that it is, in this plan; it then runs in a chain, and emits nothing itself.
+    fn call(&self, lowering: &Lowering, id: usize) -> Option<Call> {
+        let _ = (lowering, id);
+        None
+    }
+
     /// Emits the dispatches that compute node `id`.
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error>;
 
@@ -133,6 +137,11 @@ pub(crate) trait Op: Debug + Send + Sync {
         None
     }
 
+    /// Whether no gradient goes through it.
+    fn stops_gradient(&self) -> bool {
+        false
+    }
+
     /// Whether it is a relu, which may run in a neighbour's kernel.
     fn is_relu(&self) -> bool {
         false
@@ -148,8 +157,9 @@ pub(crate) trait Op: Debug + Send + Sync {
         false
     }
 
-    /// Whether its forward kernel of a class can end with such a pooling.
-    fn takes_pool_after(&self, _: KernelClass) -> bool {
+    /// Whether, of an input of this shape, a device has a forward kernel that ends with such a pooling.
+    fn takes_pool_after(&self, input: &[usize], capabilities: &Capabilities) -> bool {
+        let _ = (input, capabilities);
         false
     }
 
@@ -163,7 +173,7 @@ pub(crate) trait Op: Debug + Send + Sync {
 const WORKGROUP: usize = 64;
 
 /// The grid of a kernel with one invocation for each of `work` pieces.
-pub(super) fn grid(work: usize) -> [u32; 3] {
+pub(in crate::graph) fn grid(work: usize) -> [u32; 3] {
     crate::gpu::grid(work.div_ceil(WORKGROUP))
 }
 
@@ -171,6 +181,23 @@ pub(super) fn grid(work: usize) -> [u32; 3] {
 pub(crate) fn rearrange(lowering: &mut Lowering, layer: &str, from: &View, to: &View, adds: bool) {
     let target = Target { view: to.clone(), adds };
     lowering.emit_elementwise(layer, &Program::copy(), std::slice::from_ref(from), &[target]);
+}
+
+/// Sends the gradient of a node unchanged to one of its inputs: without a dispatch where it is the only gradient of that
+/// input, by a copy or a sum otherwise.
+fn pass_gradient(lowering: &mut Lowering, id: usize, input: usize) {
+    if lowering.share_gradient(id, input) {
+        return;
+    }
+    let Some((dx, adds)) = lowering.gradient_into(id, input) else { return };
+    let view = |of| View::packed(of, lowering.shape(id), lowering.order(id));
+    let (from, to) = (view(lowering.gradient(id)), view(dx));
+    rearrange(lowering, &lowering.name(id), &from, &to, adds);
+}
+
+/// Emits the sums of a gradient over the axes along which a smaller value was broadcast.
+pub(crate) fn reduce_to(_: &mut Lowering, _: &str, _: &View, _: &View, _: bool) {
+    unimplemented!()
 }
 
 /// Emits zeros.

@@ -10,7 +10,7 @@ use super::lower::{Keep, Lowering, Operand};
 use super::shape::Planes;
 use super::view::Order;
 use super::workspace::{Life, assign};
-use super::{Graph, PlanOptions, Workspace, autodiff};
+use super::{Graph, Parameter, PlanOptions, Role, Workspace, autodiff};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Kernel, Recorder, Region, Staging, UniformRing};
 use crate::params::{GateValues, ParamStore};
@@ -29,6 +29,12 @@ pub struct Plan {
     /// The input that only the backward pass reads.
     upstream: Option<String>,
     unreached: Vec<String>,
+    /// Whether its root depends on each tensor of the store's layout.
+    reaches: Vec<bool>,
+    /// What is frozen in the store.
+    frozen: Arc<[AtomicBool]>,
+    /// The tensors that its root depends on and that were frozen when it was compiled.
+    left_out: Vec<(usize, String)>,
     random: Option<Arc<Buffer<f32>>>,
     /// The gate, and where its factor of the loss is copied to.
     loss_scale: Option<(wgpu::Buffer, Arc<Buffer<f32>>)>,
@@ -66,17 +72,19 @@ impl Graph {
     /// Activations live in `workspace`, which other plans of this graph may share.
     ///
     /// # Errors
-    /// As [`Graph::check`]; [`Error::UnknownName`] or [`Error::Shape`] if the store lacks a parameter or has
-    /// it in another shape; [`Error::Mismatch`] for a variable of another graph or a workspace of another device;
-    /// [`Error::Limit`] if one tensor exceeds what the device can bind; [`Error::DeviceLimit`], [`Error::Kernel`],
-    /// [`Error::DeviceLost`].
+    /// As [`Graph::check`]; [`Error::UnknownName`], [`Error::Shape`] or [`Error::Mismatch`] if the store lacks a tensor,
+    /// or has it in another shape or role; [`Error::Mismatch`] for a variable of another graph or a workspace of another
+    /// device; [`Error::Limit`] if one tensor exceeds what the device can bind; [`Error::DeviceLimit`],
+    /// [`Error::Kernel`], [`Error::DeviceLost`].
     pub fn compile(
         &self,
         params: &ParamStore,
         options: &PlanOptions,
         workspace: &mut Workspace,
     ) -> Result<Plan, Error> {
-        let lowering = autodiff::lower(self, options, params.gpu().class())?;
+        // What the store lacks is refused below.
+        let is_frozen = |parameter: &Parameter| params.is_frozen(&parameter.name).unwrap_or(false);
+        let lowering = autodiff::lower_frozen(self, options, params.gpu().capabilities(), is_frozen)?;
         Plan::bind(&lowering, self, options.upstream.as_deref(), params, workspace)
     }
 }
@@ -91,22 +99,20 @@ impl Plan {
     ) -> Result<Self, Error> {
         let gpu = params.gpu();
         let parameters = graph.declared();
-        let unreached =
-            parameters.iter().zip(&lowering.gradients.parameter_written).filter(|(_, written)| !**written);
-        let unreached = unreached.filter(|(parameter, _)| !graph.is_tied(&parameter.name));
-        let unreached = unreached.map(|(parameter, _)| parameter.name.clone()).collect();
+        let own = |(index, parameter): &(usize, &Parameter)| {
+            let written = lowering.gradients.parameter_written[*index];
+            lowering.trained[*index] && !written && !graph.is_tied(&parameter.name)
+        };
+        let unreached = parameters.iter().enumerate().filter(own);
+        let unreached = unreached.map(|(_, parameter)| parameter.name.clone()).collect();
         for parameter in parameters.iter().filter(|parameter| !graph.is_tied(&parameter.name)) {
-            let have = params.layout().span(&parameter.name)?;
-            if have.shape != parameter.shape {
-                let expected = format!("{:?}", parameter.shape);
-                let (layer, got) = (parameter.name.clone(), have.shape.clone());
-                return Err(Error::Shape { layer, expected, got });
-            }
+            parameter.check_in(params)?;
         }
         // Before anything is made for it.
         for operand in lowering.steps.iter().flat_map(|step| &step.operands) {
             if let Operand::Parameter(p) | Operand::Gradient(p) = *operand {
-                params.layout().whole(params.layout().span(&parameters[p].name)?)?;
+                let (flat, span) = params.find(&parameters[p].name)?;
+                flat.layout().whole(span)?;
             }
         }
         let (inputs, outputs, activations) = allocate(gpu, lowering, workspace)?;
@@ -114,7 +120,8 @@ impl Plan {
             match *operand {
                 Operand::Value(value) => Ok(activations[value].region()),
                 Operand::Parameter(p) => {
-                    params.params().region_of(params.layout().span(&parameters[p].name)?)
+                    let (flat, span) = params.find(&parameters[p].name)?;
+                    flat.region_of(span)
                 }
                 Operand::Gradient(p) => params.grads().region_of(params.layout().span(&parameters[p].name)?),
             }
@@ -144,6 +151,14 @@ impl Plan {
             steps.push(Step { label: step.label.clone(), kernel, group, grid: step.grid, places, values });
         }
         uniforms.write(gpu, 0, &bytes)?;
+        let mut reaches = vec![false; params.layout().spans().len()];
+        let reached = parameters.iter().zip(&lowering.reached).filter(|(_, reached)| **reached);
+        for (parameter, _) in reached.filter(|(parameter, _)| parameter.role == Role::Trained) {
+            reaches[params.layout().index(&parameter.name)?] = true;
+        }
+        let left_out = (0..reaches.len()).filter(|&index| reaches[index] && params.frozen()[index]);
+        let left_out: Vec<_> =
+            left_out.map(|index| (index, params.layout().spans()[index].name.clone())).collect();
         let random = lowering.random.map(|value| activations[value].clone());
         let scaled = lowering.values.iter().position(|value| value.keep == Keep::LossScale);
         let loss_scale = scaled.map(|value| (params.gate().raw().clone(), activations[value].clone()));
@@ -157,6 +172,9 @@ impl Plan {
             forward: lowering.forward_steps,
             upstream: upstream.map(str::to_owned),
             unreached,
+            reaches,
+            frozen: params.shared_frozen().clone(),
+            left_out,
             random,
             loss_scale,
             outgrown: params.outgrown().clone(),
@@ -167,8 +185,8 @@ impl Plan {
     /// Records the whole plan.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a recorder of another device, or if the store has grown since the plan was compiled;
-    /// then nothing was recorded.
+    /// [`Error::Mismatch`] for a recorder of another device, or if the store has grown since the plan was compiled, or
+    /// a tensor was thawed whose gradient it leaves out; then nothing was recorded.
     pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
         self.check(recorder)?;
         self.record_inputs(recorder, |_| true);
@@ -244,6 +262,11 @@ impl Plan {
         if self.outgrown.load(Ordering::Relaxed) {
             let reason = "a group was added to the parameters after this plan was compiled: compile it again";
             return Err(Error::Mismatch(reason.into()));
+        }
+        let thawed = self.left_out.iter().find(|(index, _)| !self.frozen[*index].load(Ordering::Relaxed));
+        if let Some((_, name)) = thawed {
+            let reason = "it was frozen when this plan was compiled and is trained now: compile it again";
+            return Err(Error::Mismatch(format!("{name}: {reason}")));
         }
         Ok(())
     }
@@ -419,7 +442,13 @@ impl Plan {
         names().position(|known| known == name).ok_or_else(|| Error::unknown("output", name, names()))
     }
 
-    /// The parameters whose gradients it does not write, because its root does not depend on them.
+    /// Whether its root depends on each tensor of the store's layout, frozen or not.
+    pub(crate) fn reaches(&self) -> &[bool] {
+        &self.reaches
+    }
+
+    /// The parameters whose gradients it does not write, because its root does not depend on them; those that were
+    /// frozen when it was compiled are not among them.
     pub fn unreached(&self) -> impl Iterator<Item = &str> {
         self.unreached.iter().map(String::as_str)
     }

@@ -1,5 +1,7 @@
 //! Expansion of op kernels: `#for` loops, and the constants that a tile was chosen with.
 
+use crate::gpu::{Block, Uniform};
+
 /// A kernel before expansion: its file and what it is specialised with.
 ///
 /// Equal templates make equal text, so this is also the key under which a pipeline is shared.
@@ -28,6 +30,23 @@ pub(crate) struct Launch<Shape> {
     pub(crate) template: Template,
     pub(crate) shape: Shape,
     pub(crate) groups: [u32; 2],
+}
+
+/// A [`Launch`] of any uniform block, so that candidates with other blocks can stand in one list.
+#[derive(Clone, Debug)]
+pub(crate) struct AnyLaunch {
+    pub(crate) template: Template,
+    pub(crate) uniform: Vec<u8>,
+    pub(crate) block: Block,
+    pub(crate) groups: [u32; 2],
+}
+
+impl<S: Uniform> From<Launch<S>> for AnyLaunch {
+    fn from(launch: Launch<S>) -> Self {
+        let Launch { template, shape, groups } = launch;
+        let (uniform, block) = (bytemuck::bytes_of(&shape).to_vec(), Block::of::<S>("Shape"));
+        Self { template, uniform, block, groups }
+    }
 }
 
 /// A grid of at least `groups` workgroups with at most 65,535 along each axis; the kernel skips the rest.

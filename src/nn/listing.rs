@@ -1,17 +1,17 @@
 use super::{AvgPool2d, Conv2d, CrossEntropy, Init, Linear, MaxPool2d};
-use crate::gpu::{KernelClass, KernelListing};
+use crate::gpu::{Capabilities, KernelListing};
 use crate::graph::{CustomOp, Graph, PlanOptions, Var, autodiff, resident};
 
 /// A kernel of every file and of every variant that has text of its own, for tests.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
-    for class in [KernelClass::CpuSubgroup8, KernelClass::Plain] {
+    for capabilities in Capabilities::of_each_kind() {
         for accumulate in [false, true] {
             for (graph, loss, accuracy) in [everything(), long_lines(), long_sums()] {
                 let options =
                     PlanOptions { accumulate, ..PlanOptions::train(&loss).output("accuracy", &accuracy) };
-                let lowering =
-                    autodiff::lower(&graph, &options, class).expect("the graphs of all kernels are sound");
+                let lowering = autodiff::lower(&graph, &options, &capabilities)
+                    .expect("the graphs of all kernels are sound");
                 for step in lowering.steps {
                     if listings.iter().all(|listing| listing.source != step.kernel) {
                         listings.push(KernelListing { source: step.kernel, blocks: vec![step.block] });

@@ -121,6 +121,6 @@ impl Var {
     /// The squared differences to a target of the same shape: their mean, their sum, or all of them.
     #[must_use]
     pub fn mse_loss_with(&self, reduction: Reduction, target: &Var) -> Var {
-        reduction.of(&self.graph().push(ops::SquaredError, None, &[self, target], &[], None))
+        reduction.of(&self.squared_error(target))
     }
 }

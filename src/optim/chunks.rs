@@ -21,8 +21,8 @@ pub(super) struct Chunks {
 
 impl Chunks {
     pub(super) fn new(gpu: &Gpu, layout: &Layout) -> Result<Self, Error> {
-        let shape = Shape::of(gpu.class());
-        let Cut { of, chunks } = Cut::new(layout, &shape);
+        let shape = Shape::of(gpu.capabilities());
+        let Cut { of, chunks } = Cut::new(layout, shape);
         Ok(Self {
             chunks: filled(gpu, "chunks", &chunks)?,
             parts_of: filled(gpu, "parts of tensors", &of.parts(shape.parts))?,
@@ -150,7 +150,7 @@ mod tests {
         let layout = Layout::new(&groups, Limits { binding_bytes: 65_536, buffer_bytes: 1 << 20 }).unwrap();
         let firsts: Vec<usize> = layout.spans().iter().map(|span| span.first).collect();
         assert_eq!(firsts, [0, 40_000, 40_192, 40_256]);
-        let cut = Cut::new(&layout, &Shape { chunk: 4000, lanes: 64, parts: 1 });
+        let cut = Cut::new(&layout, &Shape { chunk: 4000, lanes: 64, parts: 1, ends: &[] });
         let chunks: Vec<[u32; 2]> = [
             [[0, 4000], [4000, 96]].as_slice(),
             &[[0, 4000], [4000, 96]],

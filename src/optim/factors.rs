@@ -113,7 +113,7 @@ impl Factors {
                 tiles::cut(&axes, before / 4, range.start / 4..range.end.div_ceil(4), |mut tile| {
                     tile.view = count(first_view);
                     tile.part = count(tables.sums);
-                    tables.sums += tile.parts(gpu.class());
+                    tables.sums += tile.parts(gpu.capabilities());
                     tables.tiles.push(tile);
                 });
             }

@@ -22,7 +22,6 @@ use super::shader::Text;
 use super::stage::Stage;
 use super::{Family, Shader};
 use crate::error::Error;
-use crate::gpu::KernelClass;
 use crate::grad::Riding;
 use crate::wgsl::{User, pure, validator};
 use loops::Work;
@@ -71,5 +70,5 @@ fn whole(declared: &Declared) -> String {
         general: true,
     };
     let all = (1 << declared.slots.len()) - 1;
-    text.source(Stage::Update, all, Riding::Noisy, KernelClass::Plain).wgsl.into_owned()
+    text.source(Stage::Update, all, Riding::Noisy, &crate::gpu::Capabilities::PLAIN).wgsl.into_owned()
 }

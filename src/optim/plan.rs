@@ -184,7 +184,7 @@ impl Plan {
             .map(|stage| {
                 let general = self.factors.as_ref().is_none_or(|factors| factors.general);
                 let text = Text { general, masks: self.masks, ..Text::of(rule) };
-                let source = text.source(*stage, mask, step.riders.variant, gpu.class());
+                let source = text.source(*stage, mask, step.riders.variant, gpu.capabilities());
                 let kernel = gpu.kernel(&source)?;
                 let bind = |window: Window| {
                     let mut regions = vec![block, hyper, params.gate().region()];

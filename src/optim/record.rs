@@ -191,7 +191,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         if self.transforms.need_a_pass() {
             let bytes = &mut self.uniforms.bytes;
             let number = self.outcomes.as_ref().map_or(0, Outcomes::next);
-            let place = (&*self.layout, self.gpu.class());
+            let place = (&*self.layout, self.gpu.capabilities());
             self.passes.compute(&self.transforms, place, params.frozen(), number, bytes);
         }
         let deviation = self.transforms.noise.as_ref().map_or(0.0, |noise| noise.deviation(self.attempted));

@@ -4,7 +4,7 @@ use super::lookahead::Ahead;
 use super::reset::{ResetCall, reset_source};
 use super::stage::Stage;
 use super::{AnyRule, Extent, Family, Lookahead, RULES, Shader, Slot};
-use crate::gpu::{Binding, Block, KernelClass, KernelListing, KernelSource, uniform};
+use crate::gpu::{Binding, Block, Capabilities, KernelListing, KernelSource, uniform};
 use crate::grad::Riding;
 use crate::params::GateValues;
 
@@ -106,7 +106,13 @@ impl<'a> Text<'a> {
     }
 
     /// The kernel of one stage with the slots whose bits are set in `mask`, and what rides in it.
-    pub(super) fn source(&self, stage: Stage, mask: u32, riding: Riding, class: KernelClass) -> KernelSource {
+    pub(super) fn source(
+        &self,
+        stage: Stage,
+        mask: u32,
+        riding: Riding,
+        capabilities: &Capabilities,
+    ) -> KernelSource {
         let uniform = |bytes: usize| Binding::Uniform {
             bytes: u32::try_from(bytes).expect("uniform blocks are small"),
             dynamic: true,
@@ -144,7 +150,7 @@ impl<'a> Text<'a> {
         let ahead = if self.looks_ahead { "+lookahead" } else { "" };
         let masked = if self.masks && stage == Stage::Update { "+mask" } else { "" };
         let riders = if stage.reads_gradients() { riding } else { Riding::Plain };
-        let mut frame = stage.frame(self.family, class, self.looks_ahead, self.masks);
+        let mut frame = stage.frame(self.family, capabilities, self.looks_ahead, self.masks);
         let mut plain = "";
         if matches!(self.family, Family::Factored { .. }) {
             frame = format!("const GENERAL = {};\n{frame}", self.general);
@@ -198,7 +204,7 @@ pub(super) fn frame_texts() -> Vec<String> {
     let mut texts = vec![COMMON.to_owned(), GATE.to_owned(), "var<storage, read> real: array<u32>;".into()];
     texts.extend(Riding::ALL.map(|riding| riding.wgsl().to_owned()));
     for looks_ahead in [false, true] {
-        let frame = |masks| Stage::Update.frame(Family::Element, KernelClass::Plain, looks_ahead, masks);
+        let frame = |masks| Stage::Update.frame(Family::Element, &Capabilities::PLAIN, looks_ahead, masks);
         texts.extend([frame(false), frame(true)]);
     }
     texts
@@ -240,8 +246,9 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut list = |text: Text<'_>, hyper: Block, mask: u32, riding: Riding| {
         for stage in Stage::of(text.family) {
             let texts = [true, false].map(|general| Text { general, ..text });
-            let sources =
-                texts.map(|text| KernelClass::ALL.map(|class| text.source(*stage, mask, riding, class)));
+            let sources = texts.map(|text| {
+                Capabilities::of_each_kind().map(|offered| text.source(*stage, mask, riding, &offered))
+            });
             let mut sources = sources.concat();
             sources.dedup();
             let blocks = vec![Block::of::<Call>("Call"), hyper.clone(), gate.clone()];

@@ -1,5 +1,5 @@
 use super::{Extent, Family, Slot};
-use crate::gpu::{Binding, KernelClass, MAX_TRIPS};
+use crate::gpu::{Binding, Candidate, Capabilities, KernelKind, MAX_TRIPS};
 
 /// One of the passes that a step makes over what it covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,13 @@ impl Stage {
     }
 
     /// The texts that a rule is joined with, beside what is common to all.
-    pub(super) fn frame(self, family: Family, class: KernelClass, looks_ahead: bool, masks: bool) -> String {
+    pub(super) fn frame(
+        self,
+        family: Family,
+        capabilities: &Capabilities,
+        looks_ahead: bool,
+        masks: bool,
+    ) -> String {
         const FACTORED: &str = concat!(
             include_str!("../../shaders/optim/frame/measured.wgsl"),
             include_str!("../../shaders/optim/frame/factored.wgsl")
@@ -99,13 +105,11 @@ impl Stage {
                 include_str!(concat!("../../shaders/optim/frame/", $file, ".wgsl"))
             };
         }
-        let lanes = format!("const LANES = {}u;\n", Shape::of(class).lanes);
+        let shape = Shape::of(capabilities);
+        let lanes = format!("const LANES = {}u;\n", shape.lanes);
         let finishing = format!("const LANES = {FINISH_LANES}u;\n");
         let settled = if looks_ahead { text!("lookahead") } else { text!("settled") };
-        let ends = match class {
-            KernelClass::CpuSubgroup8 => text!("measure_apart").to_owned(),
-            KernelClass::Plain => [text!("measure_joined"), text!("joined")].concat(),
-        };
+        let ends = shape.ends.concat();
         let own = match (self, family) {
             (Self::Statistics, _) => text!("statistics").into(),
             (Self::Finish, Family::Factored { ratio: false }) => {
@@ -186,13 +190,45 @@ pub(super) struct Shape {
     pub(super) lanes: usize,
     /// Sums that a chunk leaves.
     pub(super) parts: usize,
+    /// The end of the kernels that measure.
+    pub(super) ends: &'static [&'static str],
 }
 
+/// The fastest first.
+const SHAPES: &[Candidate<(), Shape>] = &[
+    // Barriers are slow there: each lane leaves its own.
+    Candidate {
+        kind: KernelKind::CpuSubgroup8,
+        fits: |(), _| true,
+        way: Shape {
+            chunk: 4096,
+            lanes: 64,
+            parts: 64,
+            ends: &[include_str!("../../shaders/optim/frame/measure_apart.wgsl")],
+        },
+    },
+    Candidate {
+        kind: KernelKind::Plain,
+        fits: |(), _| true,
+        way: Shape {
+            chunk: 2048,
+            lanes: 256,
+            parts: 1,
+            ends: &[
+                include_str!("../../shaders/optim/frame/measure_joined.wgsl"),
+                include_str!("../../shaders/optim/frame/joined.wgsl"),
+            ],
+        },
+    },
+];
+
 impl Shape {
-    pub(super) fn of(class: KernelClass) -> Self {
-        match class {
-            KernelClass::CpuSubgroup8 => Self { chunk: 4096, lanes: 64, parts: 64 },
-            KernelClass::Plain => Self { chunk: 2048, lanes: 256, parts: 1 },
-        }
+    pub(super) fn of(capabilities: &Capabilities) -> &'static Self {
+        Candidate::choose(SHAPES, &(), capabilities)
+    }
+
+    /// Sums that a tile with rows of so many vectors leaves.
+    pub(super) fn parts_of_tile(&self, width: u32) -> usize {
+        if self.parts == 1 { 1 } else { width as usize }
     }
 }

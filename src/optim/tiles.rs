@@ -1,8 +1,8 @@
 use std::ops::Range;
 
-use super::stage::{HALF_OF_ADDED, TILE_WIDTH};
+use super::stage::{HALF_OF_ADDED, Shape, TILE_WIDTH};
 use super::views::{Axes, count};
-use crate::gpu::{KernelClass, MAX_TRIPS};
+use crate::gpu::{Capabilities, MAX_TRIPS};
 
 /// As in frame/tile.wgsl.
 #[repr(C)]
@@ -22,11 +22,8 @@ pub(super) struct Tile {
 
 impl Tile {
     /// Norms that it leaves.
-    pub(super) fn parts(&self, class: KernelClass) -> usize {
-        match class {
-            KernelClass::CpuSubgroup8 => self.width as usize,
-            KernelClass::Plain => 1,
-        }
+    pub(super) fn parts(&self, capabilities: &Capabilities) -> usize {
+        Shape::of(capabilities).parts_of_tile(self.width)
     }
 }
 

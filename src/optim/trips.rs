@@ -11,7 +11,7 @@ use super::stage::{FINISH_LANES, MOST_ALONE, RATIO_LANES, Shape};
 use super::tiles;
 use super::views::Axes;
 use super::{AnyRule, runs};
-use crate::gpu::{KernelClass, MAX_TRIPS};
+use crate::gpu::{Capabilities, MAX_TRIPS};
 use crate::grad;
 use crate::layout::{GroupSpec, Layout, Limits};
 
@@ -25,7 +25,7 @@ const NOISE: usize = 10;
 type Row = (&'static str, fn(&Sizes) -> usize);
 
 const TABLE: [Row; 14] = [
-    ("grad/norm", |sizes| grad::norm_trips(sizes.class)),
+    ("grad/norm", |sizes| grad::norm_trips(&sizes.capabilities)),
     ("grad/decide", |sizes| sizes.decide),
     ("grad/centralize", |sizes| sizes.centralize),
     ("optim/pick", |_| 8),
@@ -35,7 +35,7 @@ const TABLE: [Row; 14] = [
     ("optim/whole/combine", |sizes| sizes.whole.pairs),
     ("/statistics", |sizes| sizes.factored.statistics),
     ("/finish", |sizes| sizes.factored.finish),
-    ("/means", |sizes| sizes.factored.means.div_ceil(Shape::of(sizes.class).lanes) + HALVINGS),
+    ("/means", |sizes| sizes.factored.means.div_ceil(Shape::of(&sizes.capabilities).lanes) + HALVINGS),
     ("/measure", |sizes| sizes.chunks.0.max(sizes.tiles.0) + HALVINGS),
     ("/ratio", |sizes| sizes.chunks.1.max(sizes.tiles.1) + HALVINGS),
     ("", |sizes| sizes.tiles.0.max(NOISE)),
@@ -43,7 +43,7 @@ const TABLE: [Row; 14] = [
 
 /// What the tables that are uploaded say of a layout.
 struct Sizes {
-    class: KernelClass,
+    capabilities: Capabilities,
     decide: usize,
     centralize: usize,
     whole: WholeTrips,
@@ -54,15 +54,15 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(layout: &Layout, class: KernelClass) -> Self {
+    fn of(layout: &Layout, capabilities: &Capabilities) -> Self {
         Self {
-            class,
-            decide: grad::decide_trips(layout, class),
+            capabilities: *capabilities,
+            decide: grad::decide_trips(layout, capabilities),
             centralize: centralize(layout),
             whole: whole_trips(layout),
             factored: factored(layout),
-            chunks: chunks(layout, class),
-            tiles: tiles(layout, class),
+            chunks: chunks(layout, capabilities),
+            tiles: tiles(layout, capabilities),
         }
     }
 }
@@ -82,9 +82,9 @@ fn centralize(layout: &Layout) -> usize {
 }
 
 /// Of measuring a chunk, and of adding what chunks leave of a tensor.
-fn chunks(layout: &Layout, class: KernelClass) -> (usize, usize) {
-    let shape = Shape::of(class);
-    let Cut { of, chunks } = Cut::new(layout, &shape);
+fn chunks(layout: &Layout, capabilities: &Capabilities) -> (usize, usize) {
+    let shape = Shape::of(capabilities);
+    let Cut { of, chunks } = Cut::new(layout, shape);
     let longest = chunks.iter().map(|[_, len]| *len as usize).max().unwrap_or(0);
     let parts = of.parts(shape.parts).iter().map(|[_, parts]| *parts as usize).max().unwrap_or(0);
     (longest.div_ceil(shape.lanes) * (1 + NOISE), parts.div_ceil(shape.lanes))
@@ -100,7 +100,7 @@ fn rules() -> Vec<Box<dyn AnyRule>> {
 }
 
 /// Of a tile, and of adding what tiles leave of a tensor.
-fn tiles(layout: &Layout, class: KernelClass) -> (usize, usize) {
+fn tiles(layout: &Layout, capabilities: &Capabilities) -> (usize, usize) {
     let (mut rows, mut added) = (0, 0);
     for (rule, span) in rules().iter().flat_map(|rule| layout.spans().iter().map(move |span| (rule, span))) {
         let factors = rule.factors(&span.shape);
@@ -110,7 +110,7 @@ fn tiles(layout: &Layout, class: KernelClass) -> (usize, usize) {
             let before = window * layout.window_len() + range.start - span.first;
             tiles::cut(&axes, before / 4, range.start / 4..range.end.div_ceil(4), |tile| {
                 rows = rows.max(tile.rows as usize * axes.trips_of_a_row());
-                parts += tile.parts(class);
+                parts += tile.parts(capabilities);
             });
         }
         if rule.name() == "Adafactor" {
@@ -191,13 +191,15 @@ fn layouts() -> Vec<(String, Layout)> {
 fn no_invocation_goes_round_too_often_at_any_size() {
     let mut misses = Vec::new();
     for (what, layout) in layouts() {
-        for class in KernelClass::ALL {
-            let sizes = Sizes::of(&layout, class);
+        for capabilities in &Capabilities::of_each_kind() {
+            let sizes = Sizes::of(&layout, capabilities);
             for (kernel, trips) in TABLE {
                 let trips = trips(&sizes);
                 if trips > MAX_TRIPS {
                     let binding = layout.limits().binding_bytes;
-                    misses.push(format!("{kernel:?}, {what}, {class:?}, bindings of {binding}: {trips}"));
+                    misses.push(format!(
+                        "{kernel:?}, {what}, {capabilities:?}, bindings of {binding}: {trips}"
+                    ));
                 }
             }
         }

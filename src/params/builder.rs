@@ -20,6 +20,8 @@ impl Limits {
 pub struct ParamStoreBuilder<'d> {
     groups: Vec<GroupSpec>,
     data: Vec<Vec<&'d [f32]>>,
+    buffers: GroupSpec,
+    buffer_data: Vec<&'d [f32]>,
     ties: Vec<(String, String)>,
 }
 
@@ -83,6 +85,19 @@ impl<'d> ParamStoreBuilder<'d> {
         self
     }
 
+    /// Adds a tensor that belongs to the model and is not trained, such as a running mean: torch's buffer. It is in no
+    /// group, has no gradient and no state, and is read, written and saved by its name as the others are.
+    pub fn buffer(
+        mut self,
+        name: impl Into<String>,
+        shape: impl Into<Vec<usize>>,
+        data: &'d (impl AsRef<[f32]> + ?Sized),
+    ) -> Self {
+        self.buffers = self.buffers.tensor(name, shape);
+        self.buffer_data.push(data.as_ref());
+        self
+    }
+
     /// Lets a tensor go by a second name, `alias`: one storage, one gradient, one update.
     pub fn tie(mut self, alias: impl Into<String>, name: impl Into<String>) -> Self {
         self.ties.push((alias.into(), name.into()));
@@ -96,17 +111,22 @@ impl<'d> ParamStoreBuilder<'d> {
     pub fn build(self, gpu: &Gpu) -> Result<ParamStore, Error> {
         gpu.check()?;
         let mut layout = Layout::new(&self.groups, Limits::of(gpu))?;
+        let mut buffers = super::buffers::layout(gpu, self.buffers)?;
         for (alias, name) in &self.ties {
-            layout.tie(alias, name)?;
+            match &mut buffers {
+                Some(buffers) if buffers.has(name) => buffers.tie(alias, name)?,
+                _ => layout.tie(alias, name)?,
+            }
         }
         let layout = Arc::new(layout);
         let data: Vec<&[f32]> = self.data.into_iter().flatten().collect();
         for (span, data) in layout.spans().iter().zip(&data) {
             check_len(&span.name, span.len, data.len())?;
         }
+        let buffers = super::buffers::flat(gpu, &layout, buffers, &self.buffer_data)?;
         let params = Flat::zeroed(gpu, "params", &layout)?;
         let grads = Flat::zeroed(gpu, "grads", &layout)?;
         params.write_all(gpu, |index| Some(data[index]))?;
-        ParamStore::new(gpu, params, grads)
+        Ok(ParamStore { buffers, ..ParamStore::new(gpu, params, grads)? })
     }
 }

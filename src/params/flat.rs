@@ -189,6 +189,14 @@ impl Flat {
         Ok(())
     }
 
+    /// Records that one tensor becomes zero.
+    pub(super) fn record_zero_span(&self, recorder: &mut Recorder<'_>, span: &Span) {
+        for piece in self.layout.pieces(span.first, span.len) {
+            let bytes = [piece.offset, piece.part.len()].map(|elements| elements as u64 * 4);
+            recorder.clear(self.buffers[piece.buffer].raw(), bytes[0], bytes[1]);
+        }
+    }
+
     /// Records that everything becomes zero.
     pub(super) fn record_zero(&self, recorder: &mut Recorder<'_>) {
         for (index, buffer) in self.buffers.iter().enumerate() {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::add::Added;
+use super::buffers::check_apart;
 use super::flat::check_len;
 use super::{GroupBuilder, ParamStore};
 use crate::Error;
@@ -24,6 +25,9 @@ impl ParamStore {
             }
         }
         let layout = Arc::new(self.layout().with_group(&group)?);
+        if let Some(buffers) = self.buffers() {
+            check_apart(&layout, buffers.layout())?;
+        }
         let new = &layout.spans()[self.layout().spans().len()..];
         for (span, data) in new.iter().zip(&data) {
             check_len(&span.name, span.len, data.len())?;
@@ -31,10 +35,10 @@ impl ParamStore {
         let params = self.params.grown(recorder, "params", &layout)?;
         let grads = self.grads.grown(recorder, "grads", &layout)?;
         let gate = Arc::new(self.gate.grown(recorder, layout.groups().len())?);
-        let mut frozen = self.frozen.clone();
-        frozen.resize(layout.spans().len(), false);
-        let (gpu, id) = (self.gpu.clone(), self.id.clone());
-        let mut grown = Self { gpu, params, grads, gate, frozen, added: None, id, outgrown: Arc::default() };
+        let frozen = self.frozen.grown(layout.spans().len());
+        let (gpu, id, buffers) = (self.gpu.clone(), self.id.clone(), self.buffers.clone());
+        let outgrown = Arc::default();
+        let mut grown = Self { gpu, params, grads, buffers, gate, frozen, added: None, id, outgrown };
         if self.added.is_some() {
             grown.added = Some(Added::new(&grown)?);
         }

@@ -3,6 +3,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::add::Added;
 use super::flat::check_len;
+use super::freeze::Frozen;
 use super::{Flat, Gate, ParamStoreBuilder};
 use crate::Error;
 use crate::gpu::{Gpu, Recorder};
@@ -28,8 +29,10 @@ pub struct ParamStore {
     pub(super) gpu: Gpu,
     pub(super) params: Flat,
     pub(super) grads: Flat,
+    /// Tensors that are not trained.
+    pub(super) buffers: Option<Arc<Flat>>,
     pub(super) gate: Arc<Gate>,
-    pub(super) frozen: Vec<bool>,
+    pub(super) frozen: Frozen,
     pub(super) added: Option<Added>,
     pub(super) id: Arc<()>,
     /// Set once others have taken the place of its buffers.
@@ -43,10 +46,11 @@ impl ParamStore {
     }
 
     pub(super) fn new(gpu: &Gpu, params: Flat, grads: Flat) -> Result<Self, Error> {
-        let frozen = vec![false; params.layout().spans().len()];
+        let frozen = Frozen::new(vec![false; params.layout().spans().len()]);
         let gate = Arc::new(Gate::new(gpu, params.layout().groups().len())?);
         let (id, outgrown) = Default::default();
-        Ok(Self { gpu: gpu.clone(), params, grads, gate, frozen, added: None, id, outgrown })
+        let (gpu, buffers) = (gpu.clone(), None);
+        Ok(Self { gpu, params, grads, buffers, gate, frozen, added: None, id, outgrown })
     }
 
     /// The device.
@@ -54,7 +58,7 @@ impl ParamStore {
         &self.gpu
     }
 
-    /// Where each tensor lies.
+    /// Where each parameter lies; [buffers](ParamStore::buffers) have a layout of their own.
     pub fn layout(&self) -> &Arc<Layout> {
         self.params.layout()
     }
@@ -101,7 +105,8 @@ impl ParamStore {
     /// # Errors
     /// [`Error::UnknownName`], [`Error::DeviceLost`].
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
-        self.params.read(&self.gpu, self.layout().span(name)?)
+        let (flat, span) = self.find(name)?;
+        flat.read(&self.gpu, span)
     }
 
     /// As [`ParamStore::read`], without blocking.
@@ -109,7 +114,8 @@ impl ParamStore {
     /// # Errors
     /// As [`ParamStore::read`].
     pub async fn read_async(&self, name: &str) -> Result<Vec<f32>, Error> {
-        self.params.read_async(&self.gpu, self.layout().span(name)?).await
+        let (flat, span) = self.find(name)?;
+        flat.read_async(&self.gpu, span).await
     }
 
     /// Writes a tensor, its elements in row-major order; it lands before the next submit. Their number is checked;
@@ -118,7 +124,8 @@ impl ParamStore {
     /// # Errors
     /// [`Error::UnknownName`], [`Error::Length`].
     pub fn write(&mut self, name: &str, data: &[f32]) -> Result<(), Error> {
-        self.params.write(&self.gpu, self.layout().span(name)?, data)
+        let (flat, span) = self.find(name)?;
+        flat.write(&self.gpu, span, data)
     }
 
     /// As [`ParamStore::write`], for values whose shape is known: it must be the tensor's, so that a transposed
@@ -127,20 +134,20 @@ impl ParamStore {
     /// # Errors
     /// [`Error::UnknownName`]; [`Error::Shape`] with both shapes; [`Error::Length`] if `data` does not fill `shape`.
     pub fn write_shaped(&mut self, name: &str, shape: &[usize], data: &[f32]) -> Result<(), Error> {
-        let span = self.layout().span(name)?;
+        let (flat, span) = self.find(name)?;
         if span.shape != shape {
             let expected = format!("{:?}", span.shape);
             return Err(Error::Shape { layer: name.into(), expected, got: shape.to_vec() });
         }
-        self.params.write(&self.gpu, span, data)
+        flat.write(&self.gpu, span, data)
     }
 
     /// Waits for the device and reads a tensor's gradient.
     ///
     /// # Errors
-    /// [`Error::UnknownName`], [`Error::DeviceLost`].
+    /// [`Error::UnknownName`]; [`Error::Mismatch`] for a buffer; [`Error::DeviceLost`].
     pub fn read_grad(&self, name: &str) -> Result<Vec<f32>, Error> {
-        self.grads.read(&self.gpu, self.layout().span(name)?)
+        self.grads.read(&self.gpu, &self.layout().spans()[self.trained(name)?])
     }
 
     /// As [`ParamStore::read_grad`], without blocking.
@@ -148,15 +155,15 @@ impl ParamStore {
     /// # Errors
     /// As [`ParamStore::read_grad`].
     pub async fn read_grad_async(&self, name: &str) -> Result<Vec<f32>, Error> {
-        self.grads.read_async(&self.gpu, self.layout().span(name)?).await
+        self.grads.read_async(&self.gpu, &self.layout().spans()[self.trained(name)?]).await
     }
 
     /// Writes a tensor's gradient; it lands before the next submit.
     ///
     /// # Errors
-    /// [`Error::UnknownName`], [`Error::Length`].
+    /// [`Error::UnknownName`]; [`Error::Mismatch`] for a buffer; [`Error::Length`].
     pub fn write_grad(&mut self, name: &str, data: &[f32]) -> Result<(), Error> {
-        self.grads.write(&self.gpu, self.layout().span(name)?, data)
+        self.grads.write(&self.gpu, &self.layout().spans()[self.trained(name)?], data)
     }
 
     /// Writes all gradients from one slice: all tensors one after the other in order of the layout, without
@@ -194,36 +201,8 @@ impl ParamStore {
         self.grads.record_zero(recorder);
     }
 
-    /// Takes a tensor out of the optimizer's steps, as `grad = None` does in torch: neither it nor its state
-    /// changes and its steps are not counted. A gradient of zero is another thing: it counts.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`].
-    pub fn freeze(&mut self, name: &str) -> Result<(), Error> {
-        let index = self.layout().index(name)?;
-        self.frozen[index] = true;
-        Ok(())
-    }
-
-    /// Undoes [`ParamStore::freeze`].
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`].
-    pub fn thaw(&mut self, name: &str) -> Result<(), Error> {
-        let index = self.layout().index(name)?;
-        self.frozen[index] = false;
-        Ok(())
-    }
-
-    /// Whether a tensor is frozen.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`].
-    pub fn is_frozen(&self, name: &str) -> Result<bool, Error> {
-        Ok(self.frozen[self.layout().index(name)?])
-    }
-
-    pub(crate) fn frozen(&self) -> &[bool] {
-        &self.frozen
+    /// Records that the gradient of a tensor becomes zero, by its place in the layout.
+    pub(crate) fn record_zero_grad(&self, recorder: &mut Recorder<'_>, index: usize) {
+        self.grads.record_zero_span(recorder, &self.layout().spans()[index]);
     }
 }

@@ -2,6 +2,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
 use super::Trainer;
+use super::frozen::FrozenSets;
 use super::trainer::{IN_FLIGHT, PlanKey};
 use crate::Error;
 use crate::gpu::{Gpu, ReadRing, Staging};
@@ -120,7 +121,8 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
 
     /// Makes the parameters, the optimizer's state and the plan of the declared batch size.
     ///
-    /// Parameters that the loss does not depend on are frozen: they have no gradient, as in torch.
+    /// Parameters that the loss does not depend on are frozen: they have no gradient, as in torch. So are those that
+    /// [`Graph::freeze`] names.
     ///
     /// # Errors
     /// The graph's refusals; [`Error::Mismatch`] for a loss or metric of another graph; the refusals of the rule, of the
@@ -168,6 +170,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
             scalars,
             whole,
             plans: HashMap::new(),
+            frozen: FrozenSets::default(),
             predictions: HashMap::new(),
             workspace: Workspace::new(),
             staging: Staging::new(gpu, IN_FLIGHT),
@@ -179,11 +182,15 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
             seed: self.seed,
         };
         let declared = trainer.graph.batch().unwrap_or(1);
-        let key = PlanKey { mode: Mode::Train, batch: declared, adds: false };
+        let key = PlanKey { mode: Mode::Train, batch: declared, adds: false, frozen: 0 };
         trainer.plan(key)?;
-        for name in trainer.plans[&key].unreached() {
+        let plan = &trainer.plans[&key];
+        let mut matters = plan.reaches().to_vec();
+        for name in plan.unreached() {
+            matters[trainer.params.layout().index(name)?] = false;
             trainer.params.freeze(name)?;
         }
+        trainer.frozen = FrozenSets::new(matters, &trainer.params);
         Ok(trainer)
     }
 }

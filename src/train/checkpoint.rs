@@ -17,7 +17,7 @@ mod tests;
 ///
 /// As a file it is in the format safetensors: `params.<tensor>` and `optim.<slot>.<tensor>` (slots under
 /// torch's names, as `optim.exp_avg.conv1.weight`, in the tensor's shape if they hold a number an element), and
-/// `best.<tensor>` for the parameters that early stopping keeps, all f32, and one metadata key, `gradus`, with a JSON
+/// `best.<tensor>` for the parameters and buffers that early stopping keeps, all f32, and one metadata key, `gradus`, with a JSON
 /// record of everything else. The record begins with a checksum (CRC-32) over the rest of it and all tensors.
 /// It holds no time and no path, so that equal runs write equal files.
 ///
@@ -28,7 +28,7 @@ pub struct Checkpoint {
     pub step: u64,
     /// Seed of the parameters' first values and of the random operations.
     pub seed: u64,
-    /// The parameters by name.
+    /// The parameters and buffers by name, as torch's `state_dict` has both.
     pub params: BTreeMap<String, Tensor>,
     /// The parameters that are frozen.
     pub frozen: Vec<String>,

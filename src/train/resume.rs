@@ -8,7 +8,6 @@ use super::Trainer;
 use super::checkpoint::{Checkpoint, GateState, Tensor};
 use crate::Error;
 use crate::error::countable;
-use crate::layout::Span;
 use crate::optim::AnyRule;
 use crate::params::GateValues;
 
@@ -35,14 +34,11 @@ impl<R: AnyRule + Clone> Trainer<R> {
                 Some(GateState { loss_scale, growth_tracker, applied, skipped, skipped_in_a_row });
         }
         checkpoint.schedule_state = self.schedule_state();
-        let all = self.params.params().read_all(&self.gpu)?;
-        for (span, frozen) in self.params.layout().spans().iter().zip(self.params.frozen()) {
-            let values = all[span.first..span.first + span.len].to_vec();
+        for (span, values) in self.params.read_tensors()? {
             checkpoint.params.insert(span.name.clone(), Tensor { shape: span.shape.clone(), values });
-            if *frozen {
-                checkpoint.frozen.push(span.name.clone());
-            }
         }
+        let spans = self.params.layout().spans().iter().zip(self.params.frozen());
+        checkpoint.frozen = spans.filter(|(_, frozen)| **frozen).map(|(span, _)| span.name.clone()).collect();
         Ok(checkpoint)
     }
 
@@ -78,10 +74,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
                 other => other,
             });
         }
-        let layout = self.params.layout().clone();
-        let values = |span: &Span| checkpoint.params.get(&span.name).map(|tensor| &tensor.values[..]);
-        self.params.params().write_all(&self.gpu, |index| values(&layout.spans()[index]))?;
-        for span in layout.spans() {
+        self.params.write_tensors(|name| checkpoint.params.get(name).map(|tensor| &tensor.values[..]))?;
+        for span in self.params.layout().clone().spans() {
             match checkpoint.frozen.contains(&span.name) {
                 true => self.params.freeze(&span.name)?,
                 false => self.params.thaw(&span.name)?,
@@ -132,27 +126,23 @@ impl<R: AnyRule + Clone> Trainer<R> {
         }
     }
 
-    /// The parameters by name.
+    /// The parameters and buffers by name.
     pub(super) fn read_params(&self) -> Result<BTreeMap<String, Vec<f32>>, Error> {
-        let all = self.params.params().read_all(&self.gpu)?;
-        let spans = self.params.layout().spans().iter();
-        Ok(spans.map(|span| (span.name.clone(), all[span.first..span.first + span.len].to_vec())).collect())
+        let tensors = self.params.read_tensors()?.into_iter();
+        Ok(tensors.map(|(span, values)| (span.name.clone(), values)).collect())
     }
 
-    /// Writes parameters by name, all or none.
+    /// Writes parameters and buffers by name, all or none.
     pub(super) fn write_params(&mut self, values: &BTreeMap<String, Vec<f32>>) -> Result<(), Error> {
-        let layout = self.params.layout().clone();
-        let names = layout.spans().iter().map(|span| (&span.name, span.len));
+        let names = self.params.tensors().map(|span| (&span.name, span.len));
         if !values.iter().map(|(name, values)| (name, values.len())).eq(BTreeMap::from_iter(names)) {
             return Err(Error::StateDict("the best parameters are those of another model".into()));
         }
-        let of = |index: usize| values.get(&layout.spans()[index].name).map(|values| &values[..]);
-        self.params.params().write_all(&self.gpu, of)
+        self.params.write_tensors(|name| values.get(name).map(|values| &values[..]))
     }
 
     fn check_model(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        let spans = self.params.layout().spans();
-        for span in spans {
+        for span in self.params.tensors() {
             let name = &span.name;
             let Some(tensor) = checkpoint.params.get(name) else {
                 return Err(checkpoint.refuse(format!("it is of another model: params.{name} is missing")));
@@ -163,8 +153,10 @@ impl<R: AnyRule + Clone> Trainer<R> {
                 return Err(checkpoint.refuse(reason));
             }
         }
-        let foreign = |name: &&String| spans.iter().all(|span| span.name != **name);
-        match checkpoint.params.keys().chain(&checkpoint.frozen).find(foreign) {
+        let known = |name: &str| self.params.find(name).is_ok_and(|(_, span)| span.name == name);
+        let trained = |name: &str| known(name) && !self.params.is_buffer(name);
+        let foreign = checkpoint.params.keys().find(|name| !known(name));
+        match foreign.or_else(|| checkpoint.frozen.iter().find(|name| !trained(name))) {
             None => Ok(()),
             Some(name) => {
                 let reason = format!("it is of another model: this one has no parameter {name}");

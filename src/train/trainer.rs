@@ -1,5 +1,6 @@
 use std::collections::{HashMap, VecDeque};
 
+use super::frozen::FrozenSets;
 use crate::Error;
 use crate::gpu::{Gpu, ReadRing, Recorder, Staging};
 use crate::graph::{Graph, HostData, Mode, Plan, PlanOptions, Var, Whole, Workspace};
@@ -50,6 +51,7 @@ pub struct Trainer<R: AnyRule> {
     /// How the scalars over a data set follow from its batches.
     pub(super) whole: Whole,
     pub(super) plans: HashMap<PlanKey, Plan>,
+    pub(super) frozen: FrozenSets,
     /// Plans of [`Trainer::predict`] by their variable, which is the graph's own, and batch size.
     pub(super) predictions: HashMap<(usize, usize), Plan>,
     pub(super) workspace: Workspace,
@@ -63,17 +65,19 @@ pub struct Trainer<R: AnyRule> {
     pub(super) seed: u64,
 }
 
-/// Which plan: whether it trains, for how many samples, and whether it adds to the gradients of the one before.
+/// Which plan: whether it trains, for how many samples, whether it adds to the gradients of the one before, and what is
+/// frozen, by its number among [`FrozenSets`], which makes no difference where nothing is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PlanKey {
     pub(super) mode: Mode,
     pub(super) batch: usize,
     pub(super) adds: bool,
+    pub(super) frozen: u64,
 }
 
 impl PlanKey {
     pub(super) fn evaluate(batch: usize) -> Self {
-        Self { mode: Mode::Evaluate, batch, adds: false }
+        Self { mode: Mode::Evaluate, batch, adds: false, frozen: 0 }
     }
 }
 
@@ -93,7 +97,9 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// accumulate, every batch is run so, and the last of each step updates.
     ///
     /// Waits only if several earlier steps are still on their way. A batch size that was not seen before
-    /// compiles a plan first.
+    /// compiles a plan first, and so does a change of what is [frozen](ParamStore::freeze): no gradient of it is computed,
+    /// and there is no backward pass below the last layer that is trained. Plans of the latest eight sets of frozen
+    /// parameters are kept.
     ///
     /// # Errors
     /// Those of [`Plan::write`] for the data, of the schedule for the step and of the optimizer for its
@@ -103,8 +109,12 @@ impl<R: AnyRule + Clone> Trainer<R> {
     pub fn step(&mut self, data: &[(&str, &dyn HostData)]) -> Result<(), Error> {
         let batch = self.batch_of(data)?;
         self.any_plan().check_inputs(data, batch)?;
-        let key = PlanKey { mode: Mode::Train, batch, adds: self.taken > 0 };
+        let (adds, frozen) = (self.taken > 0, self.frozen.number(&self.params));
+        let key = PlanKey { mode: Mode::Train, batch, adds, frozen };
         self.plan(key)?;
+        if let Some(forgotten) = self.frozen.forget() {
+            self.plans.retain(|key, _| key.mode == Mode::Evaluate || key.frozen != forgotten);
+        }
         let of = self.batches_a_step();
         let updates = self.taken + 1 == of;
         let number = self.steps.checked_mul(of).and_then(|before| before.checked_add(self.taken));
@@ -127,6 +137,9 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.staging.turn();
         plan.stage(data, 0, &mut self.staging, &mut recorder)?;
         plan.set_step(self.seed, number);
+        if adds {
+            self.frozen.record_zeros(&self.params, &mut recorder);
+        }
         plan.record(&mut recorder)?;
         let ticket = match updates {
             true => Some(self.optimizer.record_into(&mut recorder, &mut self.params)?),
@@ -143,6 +156,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             return Err(error);
         }
         self.ring.submitted();
+        self.frozen.submitted(&self.params, adds);
         self.taken += 1;
         if let Some(ticket) = ticket {
             self.optimizer.submitted(ticket)?;

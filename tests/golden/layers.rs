@@ -1,10 +1,10 @@
-//! `layers/cases.json`: outputs and gradients of operations, from every class of kernels.
+//! `layers/cases.json`: outputs and gradients of operations, from every kind of kernels.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
-use gradus::gpu::{KernelChoice, Recorder};
+use gradus::gpu::Recorder;
 use gradus::graph::{Graph, HostData, Init, PlanOptions, Var, Workspace};
 use gradus::nn::{AvgPool2d, Conv2d, CrossEntropy, Linear, MaxPool2d, Pair, Reduction};
 use gradus::{Gpu, GpuOptions};
@@ -36,20 +36,15 @@ const OPS: &[(&str, Build)] = &[
 
 pub(crate) fn run(folder: &Folder, not_yet: &NotYet) -> Report {
     Report::of(|report| {
-        let gpus = [KernelChoice::Auto, KernelChoice::Plain]
-            .map(|kernels| Gpu::new(GpuOptions { kernels, ..GpuOptions::default() }));
-        let [Ok(auto), Ok(plain)] = gpus else {
-            let error = gpus.into_iter().find_map(Result::err).context("no device")?;
-            if std::env::var_os("GRADUS_ALLOW_NO_GPU").is_some() {
+        let gpus = match Gpu::of_each_kind(&GpuOptions::default()) {
+            Err(error) if std::env::var_os("GRADUS_ALLOW_NO_GPU").is_some() => {
                 println!("golden layers: SKIPPED, {error}");
                 return Ok(());
             }
-            bail!(error);
+            gpus => gpus?,
         };
-        let mut gpus = vec![auto, plain];
-        gpus.dedup_by_key(|gpu| gpu.class());
-        if gpus.len() == 1 {
-            println!("golden layers: {} has plain kernels only", gpus[0].info().name);
+        if let [only] = &gpus[..] {
+            println!("golden layers: {} runs one kind of kernels only", only.info().name);
         }
         let known: Vec<&str> = OPS.iter().map(|(op, _)| *op).collect();
         report.refuse_stale("op", not_yet.ops, &known);
@@ -60,7 +55,8 @@ pub(crate) fn run(folder: &Folder, not_yet: &NotYet) -> Report {
             |body| waits(body, not_yet),
             |envelope, body| {
                 gpus.iter().try_for_each(|gpu| {
-                    check(gpu, folder, envelope, &body).with_context(|| format!("{:?} kernels", gpu.class()))
+                    check(gpu, folder, envelope, &body)
+                        .with_context(|| format!("{:?} kernels", gpu.kernel_kind()))
                 })
             },
         )

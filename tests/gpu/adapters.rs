@@ -17,8 +17,8 @@ pub(crate) struct Noted {
     pub(crate) ran: BTreeMap<String, BTreeSet<String>>,
     /// That found none where that is allowed.
     pub(crate) skipped: BTreeSet<String>,
-    /// That compare classes of kernels, of which the adapter has one.
-    pub(crate) one_class: BTreeSet<String>,
+    /// That compare kinds of kernels, of which the adapter runs one.
+    pub(crate) one_kind: BTreeSet<String>,
     /// That have asked for a device and have not ended.
     at_work: usize,
     /// Whether the summary was printed.
@@ -43,7 +43,7 @@ impl Noted {
         Self {
             ran: BTreeMap::new(),
             skipped: BTreeSet::new(),
-            one_class: BTreeSet::new(),
+            one_kind: BTreeSet::new(),
             at_work: 0,
             told: false,
         }
@@ -69,7 +69,7 @@ impl fmt::Display for Noted {
         let ran: Vec<String> = self.ran.iter().map(line).collect();
         let ran = if ran.is_empty() { "0".into() } else { ran.join(", ") };
         write!(f, "gpu tests that ran: {ran}; skipped without an adapter: {}", self.skipped.len())?;
-        write!(f, "; that could compare no two classes of kernels: {}", self.one_class.len())
+        write!(f, "; that could compare no two kinds of kernels: {}", self.one_kind.len())
     }
 }
 
@@ -86,8 +86,8 @@ pub(crate) fn note_skipped() {
 }
 
 /// Notes that this test would compare kernels with themselves.
-pub(crate) fn note_one_class() {
-    begin().one_class.insert(test());
+pub(crate) fn note_one_kind() {
+    begin().one_kind.insert(test());
 }
 
 fn begin() -> MutexGuard<'static, Noted> {

@@ -1,6 +1,5 @@
 //! A device, or a reason to skip; and numbers to compute on.
 
-use gradus::gpu::KernelChoice;
 use gradus::optim::{AnyRule, Optimizer};
 use gradus::{Gpu, GpuOptions, ParamStore};
 
@@ -12,31 +11,33 @@ pub(crate) fn gpu() -> Option<Gpu> {
 }
 
 pub(crate) fn gpu_with(options: GpuOptions) -> Option<Gpu> {
-    match Gpu::new(options) {
-        Ok(gpu) => {
-            adapters::note_ran(&gpu);
-            Some(gpu)
+    noted(Gpu::new(options).map(|gpu| vec![gpu])).pop()
+}
+
+/// A device for each kind of kernels that the adapter runs: where that is one, there is nothing to compare, and the
+/// test is counted as such.
+pub(crate) fn gpus_with(options: &GpuOptions) -> Vec<Gpu> {
+    let gpus = noted(Gpu::of_each_kind(options));
+    if gpus.len() == 1 {
+        adapters::note_one_kind();
+    }
+    gpus
+}
+
+/// Notes that this test got devices; or, visibly, that there is none, where that is allowed.
+fn noted(gpus: Result<Vec<Gpu>, gradus::Error>) -> Vec<Gpu> {
+    match gpus {
+        Ok(gpus) => {
+            gpus.iter().for_each(adapters::note_ran);
+            gpus
         }
         Err(error) if std::env::var_os("GRADUS_ALLOW_NO_GPU").is_some() => {
             eprintln!("SKIPPED: {error}");
             adapters::note_skipped();
-            None
+            Vec::new()
         }
         Err(error) => panic!("{error}; GRADUS_ALLOW_NO_GPU=1 skips these tests"),
     }
-}
-
-/// A device for each class of kernels that the adapter has: where that is one, there is nothing to compare, and the
-/// test is counted as such.
-pub(crate) fn gpus_with(options: &GpuOptions) -> Vec<Gpu> {
-    let choices = [KernelChoice::Auto, KernelChoice::Plain];
-    let of = |kernels| gpu_with(GpuOptions { kernels, ..options.clone() });
-    let mut gpus: Vec<Gpu> = choices.into_iter().filter_map(of).collect();
-    gpus.dedup_by_key(|gpu| gpu.class());
-    if gpus.len() == 1 {
-        adapters::note_one_class();
-    }
-    gpus
 }
 
 /// A number in [-1, 1) that depends on its arguments alone and is exact in f32.

@@ -90,7 +90,7 @@ fn rules_work_under_downlevel_limits_or_name_the_limit_and_work_with_as_much_as_
             limits.max_storage_buffers_per_shader_stage = more;
             got = stepped(&gpu(limits.clone()).unwrap(), &rule);
         }
-        // Another layout of buffers changes no number; another class of kernels may round otherwise.
+        // Another layout of buffers changes no number; another kind of kernels may round otherwise.
         let off = got.unwrap().iter().zip(&want).map(|(got, want)| (got - want).abs()).fold(0.0, f32::max);
         assert!(off <= 1e-5, "{rule}: {off}");
     }

@@ -261,7 +261,7 @@ fn what_is_no_probability_is_refused() {
     let graph = Graph::new();
     let _ = graph.input("x", [4]).dropout_mask(0.5, &graph.input("mask", [5]));
     let error = graph.check().unwrap_err().to_string();
-    assert_eq!(error, "dropout_mask1: expected [4] for both inputs, got [5]");
+    assert_eq!(error, "dropout_mask1: expected a shape that broadcasts with [4], got [5]");
 }
 
 /// The losses of a trainer that learns nothing: what differs is dropout's.

@@ -266,7 +266,7 @@ fn agrees(gpu: &Gpu, shapes: &[&[usize]], json: &Value, steps: usize) {
     }
     let state = optimizer.read_state_dict().unwrap().state;
     for (name, tensor) in names.iter().zip(&tensors) {
-        let what = format!("{json}, {:?}, {:?} kernels", tensor.shape, gpu.class());
+        let what = format!("{json}, {:?}, {:?} kernels", tensor.shape, gpu.kernel_kind());
         near(&what, &params.read(name).unwrap(), &tensor.p, 1e-6 * steps as f64, 3e-7 * steps as f64);
         let slots = &state[name].slots;
         assert!(slots.keys().eq(tensor.state.keys()), "{what}: {:?}", slots.keys());

@@ -1,6 +1,6 @@
 //! A pooling that runs in a convolution's kernel gives what it gives alone, to the bit.
 
-use gradus::gpu::{KernelClass, Recorder};
+use gradus::gpu::{KernelKind, Recorder};
 use gradus::graph::{Graph, PlanOptions, Workspace};
 use gradus::nn::Conv2d;
 use gradus::{Gpu, ParamStore};
@@ -71,7 +71,7 @@ fn a_pooling_in_the_convolution_is_the_pooling_after_it() {
         for train in [true, false].into_iter().take(if number == 0 { 2 } else { 1 }) {
             let (fused, apart) = (run(&gpu, case, false, train), run(&gpu, case, true, train));
             let pools = |ran: &Ran| ran.labels.iter().any(|label| label.ends_with(": conv2d_pool"));
-            let fuses = case.fuses && gpu.class() == KernelClass::CpuSubgroup8;
+            let fuses = case.fuses && gpu.kernel_kind() == KernelKind::CpuSubgroup8;
             assert_eq!((pools(&fused), pools(&apart)), (fuses, false), "case {number}: {:?}", fused.labels);
             assert_eq!(fused.numbers, apart.numbers, "case {number}, train {train}");
         }

@@ -70,7 +70,7 @@ fn a_residual_block_sums_the_gradients_of_its_two_ways() {
                 let conv = reference::conv2d(x, shape, w, 5, None, &slide);
                 conv.iter().zip(x).map(|(c, x)| c + times * x).collect()
             };
-            let what = format!("residual {order} with {:?} kernels", gpu.class());
+            let what = format!("residual {order} with {:?} kernels", gpu.kernel_kind());
             let (x, w) = (wide(&x), wide(&w));
             assert_close(&what, &got.outputs["loss"], &value(&x, &w));
             assert_close(
@@ -133,7 +133,7 @@ fn one_output_that_feeds_every_kind_of_layer_sums_their_gradients() {
         }
         let (_, loss, got) = gradient(None);
         let scaled: Vec<f32> = got.gradients["x"].iter().map(|g| g * 1000.0).collect();
-        let what = format!("{:?} kernels", gpu.class());
+        let what = format!("{:?} kernels", gpu.kernel_kind());
         assert_close(&format!("{what}: gradient of x"), &scaled, &want.0);
         assert!((loss - want.1).abs() < 1e-5, "{what}: {loss} is not {}", want.1);
         // One of the parts against the loops, so that not all of them are wrong together.
@@ -170,7 +170,7 @@ fn features_that_feed_two_layers_and_logits_that_feed_two_losses_sum_their_gradi
                 let mean = logits.iter().sum::<f64>() / logits.len() as f64;
                 vec![reference::cross_entropy(&logits, classes, &data) + mean]
             };
-            let what = format!("[{rows}, {features}] to {classes} with {:?} kernels", gpu.class());
+            let what = format!("[{rows}, {features}] to {classes} with {:?} kernels", gpu.kernel_kind());
             assert_close(&what, &got.outputs["loss"], &value(&wide(&x)));
             let scaled: Vec<f32> = got.gradients["x"].iter().map(|g| g * rows as f32).collect();
             let want = differences(&wide(&x), 1e-4, value, &[rows as f32]);
@@ -220,7 +220,7 @@ fn write(plan: &Plan, data: &(Vec<f32>, Vec<u32>)) {
 #[test]
 fn accumulated_micro_batches_are_the_gradient_of_their_sum() {
     for gpu in gpus() {
-        let what = format!("{:?} kernels", gpu.class());
+        let what = format!("{:?} kernels", gpu.kernel_kind());
         let (graph, loss, _) = network(4);
         let params = graph.store(&gpu, 3).unwrap();
         let mut workspace = Workspace::new();
@@ -351,7 +351,7 @@ fn a_fused_relu_gives_the_same_bits_as_one_alone() {
             assert_eq!(after, &before.iter().map(|x| x.max(0.0)).collect::<Vec<_>>(), "graph {kind}");
             assert_eq!(half["o0"], *before, "graph {kind}: the value before the relu");
             for (name, want) in alone.iter().filter(|(name, _)| !name.starts_with('o')) {
-                let what = format!("{name} of graph {kind} with {:?} kernels", gpu.class());
+                let what = format!("{name} of graph {kind} with {:?} kernels", gpu.kernel_kind());
                 assert_eq!(bits(&fused[name]), bits(want), "{what}, fused");
                 assert_eq!(bits(&half[name]), bits(want), "{what}, before it an output");
             }
@@ -369,7 +369,7 @@ fn nan_passes_through_a_relu_wherever_it_runs() {
             x[150] = f32::NAN;
             for (way, got) in fused_and_alone(&gpu, kind, &x).iter().enumerate() {
                 let y = &got["loss"];
-                let what = format!("graph {kind}, way {way}, {:?} kernels: {y:?}", gpu.class());
+                let what = format!("graph {kind}, way {way}, {:?} kernels: {y:?}", gpu.kernel_kind());
                 assert!(y[..4].iter().all(|y| y.is_finite()) && y[4..].iter().all(|y| y.is_nan()), "{what}");
             }
         }
@@ -428,7 +428,7 @@ fn a_window_of_minus_infinities_has_its_gradient_at_the_first() {
 #[test]
 fn plans_over_one_store_and_workspace_give_the_numbers_of_fresh_ones() {
     for gpu in gpus() {
-        let what = format!("{:?} kernels", gpu.class());
+        let what = format!("{:?} kernels", gpu.kernel_kind());
         let (graph, loss, logits) = network(8);
         let params = graph.store(&gpu, 3).unwrap();
         let options = |train: bool, batch: usize| {
@@ -497,7 +497,7 @@ fn padding_of_gradients_stays_zero() {
                 inside[span.first..span.first + span.len].fill(true);
             }
             let dirty = all.iter().zip(&inside).position(|(g, inside)| !inside && g.to_bits() != 0);
-            assert_eq!(dirty, None, "{:?} kernels", gpu.class());
+            assert_eq!(dirty, None, "{:?} kernels", gpu.kernel_kind());
             assert!(all.iter().zip(&inside).any(|(g, inside)| *inside && *g != 0.0));
         }
     }
@@ -748,7 +748,7 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
         (|g| g.input("x", [7]).flatten(), "flatten1: expected two dimensions or more, got [7]"),
         (
             |g| image(g).add(&g.input("z", [2, 3, 8, 9])),
-            "add1: expected [2, 3, 8, 8] for both inputs, got [2, 3, 8, 9]",
+            "add1: expected a shape that broadcasts with [2, 3, 8, 8], got [2, 3, 8, 9]",
         ),
         (
             |g| g.input("x", [4, 10]).cross_entropy(&g.labels("y", 5)),
@@ -833,8 +833,8 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
             "p: the scale of its initialiser must be finite, got NaN",
         ),
         (
-            |g| g.input("x", [2, 3]).flatten().linear(2).add(&g.parameter("b", [2], Init::Constant(0.0))),
-            "add1: expected [2, 2] for both inputs, got [2]",
+            |g| g.input("x", [2, 3]).flatten().linear(2).add(&g.parameter("b", [3], Init::Constant(0.0))),
+            "add1: expected a shape that broadcasts with [2, 2], got [3]",
         ),
     ];
     for (number, (build, message)) in rows.into_iter().enumerate() {
@@ -884,8 +884,8 @@ fn plans_of_other_batches_are_refused_where_a_shape_is_fixed() {
         let options = PlanOptions::evaluate().output("o", var).batch(batch);
         graph.compile(&params, &options, &mut workspace).map(|_| ()).unwrap_err().to_string()
     };
-    assert_eq!(refuse(&fixed, 5), "add1: expected [5, 3] for both inputs, got [4, 3]");
-    assert_eq!(refuse(&vector, 5), "add1: expected [5, 3] for both inputs, got [4, 3]");
+    assert_eq!(refuse(&fixed, 5), "add1: expected a shape that broadcasts with [5, 3], got [4, 3]");
+    assert_eq!(refuse(&vector, 5), "add1: expected a shape that broadcasts with [5, 3], got [4, 3]");
     assert_eq!(refuse(&x, 0), "x: expected at least one dimension, none of them 0, got [0, 3]");
     let most = "x: expected at most 536870912 elements, got [18446744073709551615, 3]";
     assert_eq!(refuse(&x, usize::MAX), most);

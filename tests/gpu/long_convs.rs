@@ -53,7 +53,7 @@ fn check(gpu: &Gpu, shape: [usize; 4], out: usize, slide: Slide) {
     let values: [(&str, &[f32]); 3] = [("x", &x), ("l.weight", &w), ("l.bias", &b)];
     let options = PlanOptions::train(&y).upstream("dy");
     let got = run(gpu, &graph, &options, &values, &[("dy", &dy)], &["loss"]);
-    let what = format!("conv2d of {shape:?} to {out}, {slide:?}, with {:?} kernels", gpu.class());
+    let what = format!("conv2d of {shape:?} to {out}, {slide:?}, with {:?} kernels", gpu.kernel_kind());
     let want = reference::conv2d(&wide(&x), shape, &wide(&w), out, Some(&wide(&b)), &slide);
     assert_close(&what, &got.outputs["loss"], &want);
     let [dx, dw, db] = gradients([&x, &w, &dy], shape, out, &slide);
@@ -149,7 +149,7 @@ fn what_follows_a_split_convolution_sees_the_whole_sum() {
         let values: [(&str, &[f32]); 2] = [("a.weight", &w), ("b.weight", &w)];
         let inputs: [(&str, &dyn HostData); 1] = [("x", &x)];
         let got = run(&gpu, &graph, &options, &values, &inputs, &["y", "z"]);
-        let what = format!("{:?} kernels", gpu.class());
+        let what = format!("{:?} kernels", gpu.kernel_kind());
         assert_close(&format!("relu with {what}"), &got.outputs["y"], &rectified);
         assert_close(&format!("pooling with {what}"), &got.outputs["z"], &pooled);
     }
@@ -182,7 +182,7 @@ fn tied_convolutions_add_each_gradient_to_its_own() {
                     if ties.contains(&name) {
                         want.iter_mut().zip(of("b")).for_each(|(sum, b)| *sum += b);
                     }
-                    let what = format!("{height}x{width}, tied {ties:?}, {:?} kernels", gpu.class());
+                    let what = format!("{height}x{width}, tied {ties:?}, {:?} kernels", gpu.kernel_kind());
                     assert_close(&format!("{what}: {name}"), &got[&format!("a.{name}")], &want);
                 }
             }

@@ -1,5 +1,5 @@
 //! Poolings whose windows are larger than the loops of one invocation may be, against f64. Their kernels are of one
-//! class.
+//! kind.
 
 use gradus::Gpu;
 use gradus::graph::{Graph, Init, PlanOptions};

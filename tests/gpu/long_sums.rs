@@ -37,7 +37,7 @@ fn check(gpu: &Gpu, [rows, features, out]: [usize; 3]) {
     let values: [(&str, &[f32]); 3] = [("x", &x), ("l.weight", &w), ("l.bias", &b)];
     let options = PlanOptions::train(&y).upstream("dy");
     let got = run(gpu, &graph, &options, &values, &[("dy", &dy)], &["loss"]);
-    let what = format!("[{rows}, {features}] to {out} with {:?} kernels", gpu.class());
+    let what = format!("[{rows}, {features}] to {out} with {:?} kernels", gpu.kernel_kind());
     assert_close(
         &what,
         &got.outputs["loss"],
@@ -95,7 +95,7 @@ fn long_sums_of_equal_numbers_keep_their_digits() {
             let options = PlanOptions::train(&y).upstream("dy");
             let values: [(&str, &[f32]); 3] = [("x", &x), ("l.weight", &w), ("l.bias", &[0.5])];
             let got = run(&gpu, &graph, &options, &values, &[("dy", &dy)], &["loss"]);
-            let what = format!("[{rows}, {features}] with {:?} kernels", gpu.class());
+            let what = format!("[{rows}, {features}] with {:?} kernels", gpu.kernel_kind());
             let near = |name: &str, got: f32, want: f64| {
                 let apart = (f64::from(got) - want).abs() / want.abs();
                 assert!(apart < 1e-4, "{what}: {name} is {got}, expected {want}");
@@ -119,7 +119,11 @@ fn gradients_of_many_equal_outputs_keep_their_digits() {
             let got = run(&gpu, &graph, &options, &values, &[("dy", &dy)], &[]).gradients["x"][3];
             let want = f64::from(0.7_f32) * f64::from(0.3_f32) * out as f64;
             let apart = (f64::from(got) - want).abs() / want;
-            assert!(apart < 1e-4, "{out} outputs with {:?} kernels: {got}, expected {want}", gpu.class());
+            assert!(
+                apart < 1e-4,
+                "{out} outputs with {:?} kernels: {got}, expected {want}",
+                gpu.kernel_kind()
+            );
         }
     }
 }
@@ -138,7 +142,7 @@ fn a_relu_after_a_split_sum_sees_all_of_it() {
             let sums = reference::linear(&wide(&x), features, &wide(&w), Some(&wide(&b)));
             let negative = sums.iter().filter(|sum| **sum < 0.0).count();
             assert!(negative > 0 && negative < sums.len(), "both signs are needed");
-            let what = format!("relu of {features} inputs with {:?} kernels", gpu.class());
+            let what = format!("relu of {features} inputs with {:?} kernels", gpu.kernel_kind());
             assert_close(&what, &got.outputs["y"], &reference::relu(&sums));
         }
     }
@@ -185,7 +189,8 @@ fn split_gradients_of_tied_weights_and_of_plans_that_add_are_added() {
             let apart = gradients(false, 1).gradients;
             for (tied, times) in [(true, 1), (true, 3), (false, 2)] {
                 let got = gradients(tied, times).gradients;
-                let what = format!("{features} features, {tied}, {times} times, {:?} kernels", gpu.class());
+                let what =
+                    format!("{features} features, {tied}, {times} times, {:?} kernels", gpu.kernel_kind());
                 for name in ["weight", "bias"] {
                     let of = |layer: &str| wide(&apart[&format!("{layer}.{name}")]);
                     let own = of("a");
@@ -210,12 +215,12 @@ fn sums_that_fit_one_chain_take_one_dispatch() {
             let plan = graph.compile(&params, &options, &mut Workspace::new()).unwrap();
             plan.labels().filter(|label| label.contains("matmul") || label.contains("sum_parts")).count()
         };
-        assert_eq!(products(16_384, 3, 2), 3, "{:?}", gpu.class());
-        assert_eq!(products(2, 16_384, 4), 3, "{:?}", gpu.class());
-        assert_eq!(products(2, 4, 16_384), 3, "{:?}", gpu.class());
+        assert_eq!(products(16_384, 3, 2), 3, "{:?}", gpu.kernel_kind());
+        assert_eq!(products(2, 16_384, 4), 3, "{:?}", gpu.kernel_kind());
+        assert_eq!(products(2, 4, 16_384), 3, "{:?}", gpu.kernel_kind());
         // One more dispatch adds the parts.
-        assert_eq!(products(70_001, 3, 2), 4, "{:?}", gpu.class());
-        assert_eq!(products(2, 70_001, 2), 4, "{:?}", gpu.class());
-        assert_eq!(products(2, 4, 70_001), 4, "{:?}", gpu.class());
+        assert_eq!(products(70_001, 3, 2), 4, "{:?}", gpu.kernel_kind());
+        assert_eq!(products(2, 70_001, 2), 4, "{:?}", gpu.kernel_kind());
+        assert_eq!(products(2, 4, 70_001), 4, "{:?}", gpu.kernel_kind());
     }
 }

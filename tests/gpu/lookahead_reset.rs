@@ -104,7 +104,11 @@ fn the_inner_rule_begins_anew_as_another_optimizer_would() {
             let mut params = store(&gpu);
             let mut optimizer = build(&params, &around(&inner, true));
             steps(&mut optimizer, &mut params, 0..STEPS);
-            assert!(all_bits(&params) == anew(&gpu, &inner, STEPS), "{inner}, {:?} kernels", gpu.class());
+            assert!(
+                all_bits(&params) == anew(&gpu, &inner, STEPS),
+                "{inner}, {:?} kernels",
+                gpu.kernel_kind()
+            );
             assert!(padding(&params).iter().all(|x| *x == 0.0), "{inner}: padding");
         }
     }

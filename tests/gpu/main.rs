@@ -3,6 +3,7 @@
 
 mod accuracy;
 mod adapters;
+mod buffers;
 mod checkpoint;
 mod common;
 mod custom_op;
@@ -20,6 +21,7 @@ mod factored_rules;
 mod folder;
 mod formats;
 mod from_torch;
+mod frozen;
 mod fuse;
 mod grad;
 mod grad_cost;

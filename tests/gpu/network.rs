@@ -8,7 +8,7 @@ use gradus::{Gpu, GpuOptions, ParamStore};
 
 use crate::common::gpus_with;
 
-/// A device for each class of kernels; none, visibly, where there is no adapter and that is allowed.
+/// A device for each kind of kernels; none, visibly, where there is no adapter and that is allowed.
 pub(crate) fn gpus() -> Vec<Gpu> {
     gpus_with(&GpuOptions::default())
 }

@@ -1,4 +1,4 @@
-//! Every operation, with both classes of kernels, against plain f64 loops: the forward pass directly, the gradients
+//! Every operation, with every kind of kernels, against plain f64 loops: the forward pass directly, the gradients
 //! by central differences of the loops.
 
 use gradus::Gpu;
@@ -31,7 +31,7 @@ fn probed(len: usize, cost: usize) -> impl Iterator<Item = usize> {
 }
 
 fn check(gpu: &Gpu, case: &Case<'_>, cost: usize) {
-    let what = format!("{} with {:?} kernels", case.name, gpu.class());
+    let what = format!("{} with {:?} kernels", case.name, gpu.kernel_kind());
     let graph = Graph::new();
     let y = (case.build)(&graph);
     graph.check().unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -63,7 +63,7 @@ fn check(gpu: &Gpu, case: &Case<'_>, cost: usize) {
     }
 }
 
-/// Runs a case with every class of kernels; `cost` is about how many products its loops take.
+/// Runs a case with every kind of kernels; `cost` is about how many products its loops take.
 pub(crate) fn check_all(gpus: &[Gpu], case: &Case<'_>, cost: usize) {
     for gpu in gpus {
         check(gpu, case, cost);

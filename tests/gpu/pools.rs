@@ -64,7 +64,7 @@ fn the_first_of_equals_takes_the_gradient_of_a_window() {
             let dy = noises(8, want.len());
             let options = PlanOptions::train(&y).upstream("dy");
             let got = run(&gpu, &graph, &options, &[("x", &x)], &[("dy", &dy)], &["loss"]);
-            let what = format!("max_pool2d of {shape:?}, {slide:?}, with {:?} kernels", gpu.class());
+            let what = format!("max_pool2d of {shape:?}, {slide:?}, with {:?} kernels", gpu.kernel_kind());
             assert_close(&what, &got.outputs["loss"], &want);
             let mut gradient = vec![0.0; len];
             for (place, dy) in places.iter().zip(&dy) {
@@ -104,7 +104,7 @@ fn a_pooling_after_a_convolution_keeps_its_last_windows() {
                 reference::max_pool2d(&reference::relu(&sums), [shape[0], 16, height, width], &slide).0;
             let options = PlanOptions::evaluate().output("y", &y);
             let got = run(&gpu, &graph, &options, &[("x", &x), ("c.weight", &w)], &[], &["y"]);
-            let what = format!("{slide:?} after {conv:?} with {:?} kernels", gpu.class());
+            let what = format!("{slide:?} after {conv:?} with {:?} kernels", gpu.kernel_kind());
             assert_close(&what, &got.outputs["y"], &want);
         }
     }

@@ -67,7 +67,7 @@ fn small_windows() -> GpuOptions {
     }
 }
 
-/// Both classes of kernels, with everything in one window and cut.
+/// Every kind of kernels, with everything in one window and cut.
 pub(crate) fn devices() -> Vec<Gpu> {
     gpus().into_iter().chain(gpus_with(&small_windows())).collect()
 }

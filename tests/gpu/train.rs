@@ -225,7 +225,8 @@ fn evaluation_counts_every_sample_once() {
         }
         for batch in [1, 4, 7, 8, 28, 29, 30, 1000] {
             let got = trainer.evaluate(&data.inputs(), batch).unwrap();
-            let what = format!("batch {batch} with {:?} kernels: {got:?}, expected {want:?}", gpu.class());
+            let what =
+                format!("batch {batch} with {:?} kernels: {got:?}, expected {want:?}", gpu.kernel_kind());
             assert_eq!(got.samples, 29);
             assert!((got.loss - want[0]).abs() < 1e-6, "{what}");
             assert!((got.metrics[0] - want[1]).abs() < 1e-6, "{what}");

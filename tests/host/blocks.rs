@@ -159,9 +159,10 @@ fn unlisted(folder: &str, prefix: &str, names: &[String]) -> Vec<String> {
     missing
 }
 
-/// The function that a frame was joined with.
-fn joined(frame: &str, name: &str) -> Option<String> {
-    Some(name.strip_prefix(frame)?.strip_prefix('[')?.strip_suffix(']')?.to_owned())
+/// The functions that a frame was joined with.
+fn joined<'a>(frame: &str, name: &'a str) -> Vec<&'a str> {
+    let names = name.strip_prefix(frame).and_then(|rest| rest.strip_prefix('[')?.strip_suffix(']'));
+    names.map(|names| names.split('+').collect()).unwrap_or_default()
 }
 
 #[test]
@@ -169,7 +170,7 @@ fn every_shader_is_listed_and_so_tested() {
     let names: Vec<String> =
         gradus::kernel_listings().into_iter().map(|listing| listing.source.name).collect();
     // The end of conv2d.wgsl, listed under its name, where nothing pools.
-    assert_eq!(unlisted("ops", "", &names), ["conv2d_store"], "shaders/ops without a listing");
+    assert_eq!(unlisted("ops", "", &names), ["conv2d_store", "fill"], "shaders/ops without a listing");
     for folder in ["optim", "optim/rules"] {
         assert_eq!(unlisted(folder, "optim/", &names), [""; 0], "shaders/{folder} without a listing");
     }
@@ -193,14 +194,13 @@ fn every_shader_is_listed_and_so_tested() {
     ];
     assert_eq!(unlisted("grad", "grad/", &names), joined_files, "shaders/grad without a listing");
     assert_eq!(unlisted("params", "params/", &names), [""; 0], "shaders/params without a listing");
-    // Each function is joined with both frames.
-    for frame in ["pointwise", "pointwise_grad"] {
-        let functions: Vec<String> = names.iter().filter_map(|name| joined(frame, name)).collect();
-        assert_eq!(unlisted("pointwise", "", &functions), [""; 0], "{frame} without a listing");
-        assert_eq!(unlisted("pointwise", "", &functions[1..]), functions[..1]);
-    }
-    let fewer: Vec<String> = names.into_iter().filter(|name| !name.contains("relu_grad")).collect();
-    assert_eq!(unlisted("ops", "", &fewer), ["conv2d_store", "relu_grad"]);
+    let functions: Vec<String> =
+        names.iter().flat_map(|name| joined("elementwise", name)).map(str::to_owned).collect();
+    assert_eq!(unlisted("pointwise", "", &functions), [""; 0], "shaders/pointwise without a listing");
+    let fewer: Vec<String> = functions.into_iter().filter(|name| name != "gelu").collect();
+    assert_eq!(unlisted("pointwise", "", &fewer), ["gelu"]);
+    let fewer: Vec<String> = names.into_iter().filter(|name| !name.contains("bias")).collect();
+    assert_eq!(unlisted("ops", "", &fewer), ["bias", "conv2d_store", "fill"]);
 }
 
 fn amsgrad() -> KernelListing {

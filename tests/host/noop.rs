@@ -1,22 +1,25 @@
 //! A device that does nothing but check, with WebGPU's default limits: pipelines, bind groups and usages of
 //! every rule are valid there.
 
-use gradus::gpu::{Binding, KernelSource};
+use gradus::gpu::{Binding, KernelChoice, KernelKind, KernelSource};
 use gradus::graph::Graph;
 use gradus::nn::Conv2d;
 use gradus::optim::{self, AdamW, RULES, Rule};
-use gradus::{Gpu, GpuOptions, ParamStore, wgpu};
+use gradus::{Error, Gpu, GpuOptions, ParamStore, wgpu};
 use serde_json::{Value, json};
 
-fn gpu() -> Gpu {
+fn options() -> GpuOptions {
     let limits = wgpu::Limits::default();
-    Gpu::new(GpuOptions {
+    GpuOptions {
         backends: Some(wgpu::Backends::NOOP),
         max_binding_bytes: Some(limits.max_storage_buffer_binding_size),
         max_buffer_bytes: Some(limits.max_buffer_size),
         ..Default::default()
-    })
-    .unwrap()
+    }
+}
+
+fn gpu() -> Gpu {
+    Gpu::new(options()).unwrap()
 }
 
 /// Every rule with as many slots in use as it can have.
@@ -54,6 +57,18 @@ fn every_rule_runs_within_default_limits() {
             gpu.check().unwrap();
         }
     }
+}
+
+#[test]
+fn a_cpu_with_subgroups_of_several_sizes_runs_plain_kernels_and_refuses_others() {
+    let kinds: Vec<KernelKind> =
+        Gpu::of_each_kind(&options()).unwrap().iter().map(Gpu::kernel_kind).collect();
+    assert_eq!(kinds, [KernelKind::Plain]);
+    assert_eq!((gpu().capabilities().is_cpu, gpu().capabilities().subgroup_lanes), (true, Some([4, 128])));
+    let kernels = KernelChoice::Only(KernelKind::CpuSubgroup8);
+    let refused = Gpu::new(GpuOptions { kernels, ..options() }).unwrap_err();
+    assert!(matches!(refused, Error::NoDevice { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("CpuSubgroup8 kernels do not run on Capabilities"), "{refused}");
 }
 
 #[test]

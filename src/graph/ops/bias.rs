@@ -1,5 +1,4 @@
-use super::add::pass_gradient;
-use super::{Made, Op, Reads, column_sum, grid};
+use super::{Made, Op, Reads, column_sum, grid, pass_gradient};
 use crate::Error;
 use crate::gpu::{Binding, uniform};
 use crate::graph::lower::{Lowering, Operand, source};

@@ -7,7 +7,7 @@ use crate::graph::lower::{Lowering, Operand};
 use crate::graph::shape::pitch;
 use crate::graph::template::{Launch, Template, fold};
 
-/// Emits the sums of the columns of `dy` into the gradient of a parameter.
+/// Emits the sums of the columns of `dy` into the gradient of a parameter, unless that is frozen.
 pub(super) fn emit(
     lowering: &mut Lowering,
     layer: &str,
@@ -16,6 +16,7 @@ pub(super) fn emit(
     dy: Operand,
     parameter: usize,
 ) {
+    let Some((sums, adds)) = lowering.parameter_gradient(parameter) else { return };
     let (mut from, mut left) = (dy, rows);
     loop {
         let parts = column_sum_parts(left, columns);
@@ -26,7 +27,6 @@ pub(super) fn emit(
         lowering.launch(layer, &[Read, ReadWrite], &[from, partial], column_sum(left, columns, parts, false));
         (from, left) = (partial, parts);
     }
-    let (sums, adds) = lowering.parameter_gradient(parameter);
     lowering.launch(layer, &[Read, ReadWrite], &[from, sums], column_sum(left, columns, 1, adds));
 }
 

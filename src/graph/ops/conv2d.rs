@@ -1,16 +1,23 @@
-mod launch;
+mod candidates;
+mod cpu;
+mod geometry;
+mod pack;
+mod parts;
+mod plain;
 mod weight_grad;
 
-use launch::{Geometry, Pack};
+use candidates::{FORWARD, INPUT_GRAD, POOLED, WEIGHT_GRAD};
+use geometry::Geometry;
+use pack::Packed;
 use weight_grad::Adds;
 
 use super::split::{self, Epilogue, Sum};
-use super::{Made, MaxPool2d, Op, Reads, check_window};
+use super::{Made, MaxPool2d, Op, Reads, check_window, column_sum};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
-use crate::gpu::KernelClass;
+use crate::gpu::{Candidate, Capabilities};
 use crate::graph::lower::{Lowering, Operand};
-use crate::graph::shape::{self, image, u};
+use crate::graph::shape::{self, Matrix, image, u};
 
 /// A cross-correlation with zero padding.
 #[derive(Clone, Copy, Debug)]
@@ -22,18 +29,9 @@ pub(crate) struct Conv2d {
 }
 
 impl Conv2d {
-    /// The kernels to use of those that the adapter can run: the tiles of a CPU adapter unroll a row of the
-    /// kernel and all that it steps over, so one that is very wide would take for ever to compile, and they know
-    /// no gaps in it.
-    fn class(&self, available: KernelClass) -> KernelClass {
-        const WIDEST: usize = 32;
-        let dilated = (0..2).any(|axis| self.dilation[axis] > 1 && self.weight[2 + axis] > 1);
-        if dilated || self.weight[3].max(self.stride[1]) > WIDEST { KernelClass::Plain } else { available }
-    }
-
-    fn geometry(&self, lowering: &Lowering, id: usize) -> Geometry {
-        let [images, channels, height, width] =
-            lowering.input_shape(id, 0).try_into().expect("checked by infer");
+    /// Its sizes for an input of a shape that [`Op::infer`] took.
+    fn geometry(&self, input: &[usize]) -> Geometry {
+        let [images, channels, height, width] = input.try_into().expect("checked by infer");
         let [out_channels, _, kernel_height, kernel_width] = self.weight.map(u);
         Geometry {
             images: u(images),
@@ -47,51 +45,32 @@ impl Conv2d {
         }
     }
 
-    /// Emits the weight (and the bias) in the order of the kernels, padded with zeros.
-    fn pack(&self, lowering: &mut Lowering, id: usize, pack: Pack) -> Operand {
-        let (name, geometry, class) =
-            (lowering.name(id), self.geometry(lowering, id), self.class(lowering.class));
-        let parameters = lowering.parameters(id).to_vec();
-        let weight = Operand::Parameter(parameters[0]);
-        let bias = parameters.get(1).map(|&bias| Operand::Parameter(bias));
-        let packed = lowering.scratch("packed weight", launch::packed_len(&geometry, class, pack) as usize);
-        // A binding needs a buffer even where there is no bias to read.
-        let operands = [weight, bias.unwrap_or(weight), packed];
-        lowering.launch(
-            &name,
-            &[Read, Read, ReadWrite],
-            &operands,
-            launch::pack(&geometry, class, pack, bias.is_some()),
-        );
-        packed
+    fn geometry_of(&self, lowering: &Lowering, id: usize) -> Geometry {
+        self.geometry(lowering.input_shape(id, 0))
     }
 
     fn weight_grad(&self, lowering: &mut Lowering, id: usize) {
-        let (name, geometry, class) =
-            (lowering.name(id), self.geometry(lowering, id), self.class(lowering.class));
+        let (name, geometry) = (lowering.name(id), self.geometry_of(lowering, id));
+        let way = Candidate::choose(WEIGHT_GRAD, &geometry, &lowering.capabilities);
         let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
         let parameters = lowering.parameters(id).to_vec();
-        let partials = match class {
-            KernelClass::CpuSubgroup8 => weight_grad::broadcast(&geometry, 0).1,
-            KernelClass::Plain => weight_grad::plain(&geometry, 0).1,
+        let Some((weight, adds)) = lowering.parameter_gradient(parameters[0]) else {
+            if let Some(&bias) = parameters.get(1) {
+                let Matrix { rows, columns, .. } = lowering.matrix(id);
+                column_sum::emit(lowering, &name, u(rows), u(columns), dy, bias);
+            }
+            return;
         };
+        let (_, partials) = way(&geometry, 0);
         let len = partials.at_once as usize * partials.len as usize;
         let partial = lowering.scratch("partial weight gradients", len);
-        let (weight, adds) = lowering.parameter_gradient(parameters[0]);
-        let bias = parameters.get(1).map(|&bias| lowering.parameter_gradient(bias));
+        let bias = parameters.get(1).and_then(|&bias| lowering.parameter_gradient(bias));
         let adds = Adds { weight: adds, bias: bias.map(|(_, adds)| adds) };
-        // A binding needs a buffer even where there is no bias to write.
+        // A binding needs a buffer even where there is no bias to write, or it is frozen.
         let bias = bias.map_or_else(|| lowering.scratch("no bias", 4), |(bias, _)| bias);
         for first in (0..partials.parts).step_by(partials.at_once as usize) {
-            let (storage, operands) = ([Read, Read, ReadWrite], [x, dy, partial]);
-            match class {
-                KernelClass::CpuSubgroup8 => {
-                    lowering.launch(&name, &storage, &operands, weight_grad::broadcast(&geometry, first).0);
-                }
-                KernelClass::Plain => {
-                    lowering.launch(&name, &storage, &operands, weight_grad::plain(&geometry, first).0);
-                }
-            }
+            let (launch, _) = way(&geometry, first);
+            lowering.launch(&name, &[Read, Read, ReadWrite], &[x, dy, partial], launch);
             let launch = weight_grad::finish(&geometry, &partials, first, adds);
             lowering.launch(&name, &[Read, ReadWrite, ReadWrite], &[partial, weight, bias], launch);
         }
@@ -99,26 +78,30 @@ impl Conv2d {
 
     fn input_grad(&self, lowering: &mut Lowering, id: usize) {
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return };
-        let (name, geometry) = (lowering.name(id), self.geometry(lowering, id));
-        let packed = self.pack(lowering, id, Pack::InputGrad);
+        let (name, geometry) = (lowering.name(id), self.geometry_of(lowering, id));
+        let way = Candidate::choose(INPUT_GRAD, &geometry, &lowering.capabilities);
+        let packed = pack(lowering, id, (way.pack)(&geometry));
         let operands = [lowering.gradient(id), packed, dx];
-        let bound = (&[Read, Read, ReadWrite][..], &operands[..]);
-        let broadcast = self.class(lowering.class) == KernelClass::CpuSubgroup8 && self.stride == [1, 1];
-        let class = if broadcast { KernelClass::CpuSubgroup8 } else { KernelClass::Plain };
         let sum = Sum {
-            parts: launch::input_grad_parts(&geometry, class),
+            parts: (way.parts)(&geometry),
             len: lowering.input_matrix(id, 0).len(),
             epilogue: Epilogue { accumulate, relu: false },
         };
-        match class {
-            KernelClass::CpuSubgroup8 => split::emit(lowering, &name, bound, sum, |first, epilogue| {
-                launch::input_grad(&geometry, first, epilogue)
-            }),
-            KernelClass::Plain => split::emit(lowering, &name, bound, sum, |first, epilogue| {
-                launch::input_grad_plain(&geometry, first, epilogue)
-            }),
-        }
+        split::emit(lowering, &name, (&[Read, Read, ReadWrite], &operands), sum, |first, epilogue| {
+            (way.launch)(&geometry, first, epilogue)
+        });
     }
+}
+
+/// Emits the weight (and the bias) in the order of a kernel, padded with zeros.
+fn pack(lowering: &mut Lowering, id: usize, packed: Packed) -> Operand {
+    let (name, parameters) = (lowering.name(id), lowering.parameters(id).to_vec());
+    let weight = Operand::Parameter(parameters[0]);
+    // A binding needs a buffer even where there is no bias to read.
+    let bias = parameters.get(1).map_or(weight, |&bias| Operand::Parameter(bias));
+    let into = lowering.scratch("packed weight", packed.len as usize);
+    lowering.launch(&name, &[Read, Read, ReadWrite], &[weight, bias, into], packed.launch);
+    into
 }
 
 impl Op for Conv2d {
@@ -164,32 +147,30 @@ impl Op for Conv2d {
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let (name, geometry, class) =
-            (lowering.name(id), self.geometry(lowering, id), self.class(lowering.class));
-        let packed = self.pack(lowering, id, Pack::Forward);
+        let (name, geometry) = (lowering.name(id), self.geometry_of(lowering, id));
+        let has_bias = lowering.parameters(id).len() > 1;
         if let Some(pool) = lowering.pool_after(id) {
+            let way = Candidate::first(POOLED, &geometry, &lowering.capabilities);
+            let way = way.expect("takes_pool_after found one");
+            let packed = pack(lowering, id, (way.pack)(&geometry, has_bias));
             let relu = lowering.relu_before(pool);
             let places = MaxPool2d::places(lowering, pool, false);
             let operands = [lowering.argument(id, 0), packed, lowering.define(pool), places];
             let storage = [Read, Read, ReadWrite, ReadWrite];
-            lowering.launch(&name, &storage, &operands, launch::forward_pooled(&geometry, relu));
+            lowering.launch(&name, &storage, &operands, (way.launch)(&geometry, relu));
             return Ok(());
         }
+        let way = Candidate::choose(FORWARD, &geometry, &lowering.capabilities);
+        let packed = pack(lowering, id, (way.pack)(&geometry, has_bias));
         let operands = [lowering.argument(id, 0), packed, lowering.define(id)];
-        let bound = (&[Read, Read, ReadWrite][..], &operands[..]);
         let sum = Sum {
-            parts: launch::forward_parts(geometry.kernel, geometry.in_channels, class),
+            parts: (way.parts)(&geometry),
             len: lowering.matrix(id).len(),
             epilogue: Epilogue { accumulate: false, relu: lowering.relu_after(id) },
         };
-        match class {
-            KernelClass::CpuSubgroup8 => split::emit(lowering, &name, bound, sum, |first, epilogue| {
-                launch::forward(&geometry, first, epilogue)
-            }),
-            KernelClass::Plain => split::emit(lowering, &name, bound, sum, |first, epilogue| {
-                launch::forward_plain(&geometry, first, epilogue)
-            }),
-        }
+        split::emit(lowering, &name, (&[Read, Read, ReadWrite], &operands), sum, |first, epilogue| {
+            (way.launch)(&geometry, first, epilogue)
+        });
         Ok(())
     }
 
@@ -203,9 +184,7 @@ impl Op for Conv2d {
         true
     }
 
-    fn takes_pool_after(&self, class: KernelClass) -> bool {
-        let [out_channels, in_channels, height, width] = self.weight.map(u);
-        self.class(class) == KernelClass::CpuSubgroup8
-            && launch::takes_pool([height, width], in_channels, out_channels)
+    fn takes_pool_after(&self, input: &[usize], capabilities: &Capabilities) -> bool {
+        Candidate::first(POOLED, &self.geometry(input), capabilities).is_some()
     }
 }

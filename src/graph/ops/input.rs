@@ -106,7 +106,8 @@ impl Op for Tensor {
         let planes = Planes::of(lowering.shape(id), lowering.order(id));
         let len = lowering.shape(id).iter().product::<usize>();
         let rows = lowering.gradient(id);
-        let (target, accumulate) = lowering.parameter_gradient(lowering.parameters(id)[0]);
+        let parameter = lowering.parameters(id)[0];
+        let Some((target, accumulate)) = lowering.parameter_gradient(parameter) else { return Ok(()) };
         let name = lowering.name(id);
         layout::to_planes(lowering, &name, planes, len / planes.images, rows, target, accumulate);
         Ok(())

@@ -1,14 +1,9 @@
-mod launch;
-
-use launch::{Geometry, Product};
-
-use super::split::{self, Epilogue, Sum};
+use super::product::{self, Operands, Product};
+use super::split::Epilogue;
 use super::{Op, column_sum};
 use crate::Error;
-use crate::gpu::Binding::{Read, ReadWrite};
-use crate::gpu::KernelClass;
 use crate::graph::lower::{Lowering, Operand};
-use crate::graph::shape::u;
+use crate::graph::shape::{pitch, u};
 
 /// `y = x W^T + b` over the last dimension.
 #[derive(Clone, Copy, Debug)]
@@ -16,10 +11,62 @@ pub(crate) struct Linear {
     pub(crate) weight: [usize; 2],
 }
 
+/// Rows, input features and output features: the matrices of the three products.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    rows: u32,
+    features: u32,
+    out: u32,
+}
+
+impl Sizes {
+    /// `y = x * transpose(weight) + bias`.
+    fn forward(self, has_bias: bool) -> Product {
+        let Self { rows, features, out } = self;
+        Product {
+            rows,
+            columns: out,
+            inner: features,
+            left: [pitch(features), 1],
+            right: [1, features],
+            out_row: pitch(out),
+            has_bias,
+        }
+    }
+
+    /// `dx = dy * weight`.
+    fn input_grad(self) -> Product {
+        let Self { rows, features, out } = self;
+        Product {
+            rows,
+            columns: features,
+            inner: out,
+            left: [pitch(out), 1],
+            right: [features, 1],
+            out_row: pitch(features),
+            has_bias: false,
+        }
+    }
+
+    /// `dw = transpose(dy) * x`.
+    fn weight_grad(self) -> Product {
+        let Self { rows, features, out } = self;
+        Product {
+            rows: out,
+            columns: features,
+            inner: rows,
+            left: [1, pitch(out)],
+            right: [pitch(features), 1],
+            out_row: features,
+            has_bias: false,
+        }
+    }
+}
+
 impl Linear {
-    fn geometry(&self, lowering: &Lowering, id: usize) -> Geometry {
-        let [out_features, in_features] = self.weight.map(u);
-        Geometry { rows: u(lowering.matrix(id).rows), in_features, out_features }
+    fn sizes(&self, lowering: &Lowering, id: usize) -> Sizes {
+        let [out, features] = self.weight.map(u);
+        Sizes { rows: u(lowering.matrix(id).rows), features, out }
     }
 }
 
@@ -40,87 +87,44 @@ impl Op for Linear {
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let (name, geometry) = (lowering.name(id), self.geometry(lowering, id));
-        let class = launch::class(&geometry, lowering.class);
+        let (name, sizes) = (lowering.name(id), self.sizes(lowering, id));
         let parameters = lowering.parameters(id).to_vec();
-        let weight = Operand::Parameter(parameters[0]);
         let bias = parameters.get(1).map(|&bias| Operand::Parameter(bias));
-        let has_bias = bias.is_some();
-        let sum = Sum {
-            parts: launch::parts(&geometry, class, Product::Forward).count,
-            len: lowering.matrix(id).len(),
-            epilogue: Epilogue { accumulate: false, relu: lowering.relu_after(id) },
+        let operands = Operands {
+            left: lowering.argument(id, 0),
+            right: Operand::Parameter(parameters[0]),
+            bias,
+            output: lowering.define(id),
         };
-        // A binding needs a buffer even where there is no bias to read.
-        let operands = [lowering.argument(id, 0), weight, bias.unwrap_or(weight), lowering.define(id)];
-        let bound = (&[Read, Read, Read, ReadWrite][..], &operands[..]);
-        match class {
-            KernelClass::CpuSubgroup8 => split::emit(lowering, &name, bound, sum, |first, epilogue| {
-                launch::forward(&geometry, has_bias, first, epilogue)
-            }),
-            KernelClass::Plain => split::emit(lowering, &name, bound, sum, |first, epilogue| {
-                launch::forward_plain(&geometry, has_bias, first, epilogue)
-            }),
-        }
+        let len = lowering.matrix(id).len();
+        let epilogue = Epilogue { accumulate: false, relu: lowering.relu_after(id) };
+        product::emit(lowering, &name, &sizes.forward(bias.is_some()), operands, (len, epilogue));
         Ok(())
     }
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let (name, geometry) = (lowering.name(id), self.geometry(lowering, id));
+        let (name, sizes) = (lowering.name(id), self.sizes(lowering, id));
         let parameters = lowering.parameters(id).to_vec();
         let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
-        let (dw, adds) = lowering.parameter_gradient(parameters[0]);
-        let [out_features, in_features] = self.weight;
-        product(
-            lowering,
-            &name,
-            &geometry,
-            Product::WeightGrad,
-            ([dy, x, dw], out_features * in_features),
-            adds,
-        );
-        if let Some(&bias) = parameters.get(1) {
-            column_sum::emit(lowering, &name, geometry.rows, geometry.out_features, dy, bias);
+        if let Some((dw, accumulate)) = lowering.parameter_gradient(parameters[0]) {
+            let operands = Operands { left: dy, right: x, bias: None, output: dw };
+            let epilogue = Epilogue { accumulate, relu: false };
+            let len = self.weight.iter().product();
+            product::emit(lowering, &name, &sizes.weight_grad(), operands, (len, epilogue));
         }
-        let Some((dx, adds)) = lowering.gradient_into(id, 0) else { return Ok(()) };
+        if let Some(&bias) = parameters.get(1) {
+            column_sum::emit(lowering, &name, sizes.rows, sizes.out, dy, bias);
+        }
+        let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
         let weight = Operand::Parameter(parameters[0]);
+        let operands = Operands { left: dy, right: weight, bias: None, output: dx };
         let len = lowering.input_matrix(id, 0).len();
-        product(lowering, &name, &geometry, Product::InputGrad, ([dy, weight, dx], len), adds);
+        let epilogue = Epilogue { accumulate, relu: false };
+        product::emit(lowering, &name, &sizes.input_grad(), operands, (len, epilogue));
         Ok(())
     }
 
     fn takes_relu_after(&self) -> bool {
         true
-    }
-}
-
-/// Emits one of the two products of the backward pass: left, right and output, with the elements of the output.
-fn product(
-    lowering: &mut Lowering,
-    layer: &str,
-    geometry: &Geometry,
-    product: Product,
-    ([left, right, output], len): ([Operand; 3], usize),
-    accumulate: bool,
-) {
-    let class = launch::class(geometry, lowering.class);
-    let parts = launch::parts(geometry, class, product).count;
-    let sum = Sum { parts, len, epilogue: Epilogue { accumulate, relu: false } };
-    match class {
-        KernelClass::CpuSubgroup8 => {
-            let bound = (&[Read, Read, ReadWrite][..], &[left, right, output][..]);
-            split::emit(lowering, layer, bound, sum, |first, epilogue| match product {
-                Product::WeightGrad => launch::weight_grad(geometry, first, epilogue),
-                _ => launch::input_grad(geometry, first, epilogue),
-            });
-        }
-        KernelClass::Plain => {
-            // The kernel has a bias, which is nothing here.
-            let bound = (&[Read, Read, Read, ReadWrite][..], &[left, right, right, output][..]);
-            split::emit(lowering, layer, bound, sum, |first, epilogue| match product {
-                Product::WeightGrad => launch::weight_grad_plain(geometry, first, epilogue),
-                _ => launch::input_grad_plain(geometry, first, epilogue),
-            });
-        }
     }
 }

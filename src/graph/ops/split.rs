@@ -2,10 +2,10 @@
 //! which workgroups along z sum side by side, and a second dispatch adds the parts in order.
 
 use crate::gpu::Binding::{self, Read, ReadWrite};
-use crate::gpu::{MAX_TRIPS, Uniform, uniform};
+use crate::gpu::{MAX_TRIPS, uniform};
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::shape::u;
-use crate::graph::template::{Launch, Template, fold};
+use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
 /// Terms that one chain adds at most; the digits of an f32 sum go with its length.
 const MAX_TERMS: u64 = 4 * MAX_TRIPS as u64;
@@ -41,7 +41,7 @@ impl Parts {
     /// `len` of what a kernel counts, each of which is `terms` terms.
     ///
     /// A chain has as many terms at most as one iteration each allows, also where an iteration takes several: the same
-    /// sum keeps the same digits in kernels of each class.
+    /// sum keeps the same digits in kernels of each kind.
     pub(super) fn of(len: u32, terms: u32) -> Self {
         let run = if u64::from(len) * u64::from(terms) > MAX_TRIPS as u64 {
             even_tile(len, RUN / terms)
@@ -71,12 +71,12 @@ pub(super) struct Sum {
 /// Emits a sum into the last of `operands`: in one dispatch, or in as many parts as it has.
 ///
 /// `launch` takes the number of the first part of a dispatch, and what that dispatch is to do before it stores.
-pub(super) fn emit<S: Uniform>(
+pub(super) fn emit(
     lowering: &mut Lowering,
     layer: &str,
     (storage, operands): (&[Binding], &[Operand]),
     sum: Sum,
-    launch: impl Fn(u32, Epilogue) -> Launch<S>,
+    launch: impl Fn(u32, Epilogue) -> AnyLaunch,
 ) {
     let Sum { parts, len, epilogue } = sum;
     if parts == 1 {

@@ -21,8 +21,8 @@ pub(super) const ROWS: &[Row] = &[
         Trips::Exactly(2 * row + in_runs(row, sizes))
     }),
     ("cross_entropy_parts", |sizes| Trips::Exactly(part(sizes))),
-    // The rounds of Philox.
-    ("dropout", |_| Trips::Exactly(10)),
+    ("elementwise", |sizes| Trips::Exactly(draws(sizes))),
+    ("elementwise_grad", |sizes| Trips::Exactly(draws(sizes))),
     ("softmax", |sizes| {
         let count = sizes.get("COUNT");
         Trips::Exactly(2 * count + in_runs(count, sizes))
@@ -42,6 +42,12 @@ pub(super) const ROWS: &[Row] = &[
         Trips::Exactly(sizes.get("image_pitch") - sizes.get("CHANNELS") * sizes.get("PIXELS"))
     }),
 ];
+
+/// The rounds of Philox for each call of a function of random numbers.
+fn draws(sizes: &Sizes<'_>) -> usize {
+    let (_, compute) = sizes.text().split_once("fn compute").expect("the frame calls it");
+    10 * compute.matches("dropout_").count()
+}
 
 /// Quads of the longest part of a line.
 fn part(sizes: &Sizes<'_>) -> usize {
@@ -87,7 +93,7 @@ fn classification(rows: usize, classes: usize) -> Vec<Subject> {
 fn mean(shape: &[usize]) -> Subject {
     Subject::train(format!("dropout, bias and mean of {shape:?}"), |graph| {
         let x = graph.input("x", shape).dropout(0.5);
-        if shape.len() == 1 { x.mean() } else { x.bias().mean() }
+        if shape.len() == 1 { x.mean() } else { x.bias().dropout(0.5).mean() }
     })
 }
 

@@ -1,21 +1,20 @@
 //! Counts the trips of each dispatch on the device, in kernels with a counter in each loop body.
 
 use super::loops::{loops_of, with_counter};
-use crate::gpu::{Binding, Buffer, Gpu, GpuOptions, KernelChoice, KernelSource, Recorder};
+use crate::gpu::{Binding, Buffer, Gpu, GpuOptions, KernelSource, Recorder};
 use crate::graph::Graph;
 use crate::graph::lower::{Lowering, Operand, Step};
 
-/// A device for each class of kernels; none, visibly, where there is no adapter and that is allowed.
+/// A device for each kind of kernels; none, visibly, where there is no adapter and that is allowed.
 pub(super) fn gpus() -> Vec<Gpu> {
-    let new = |kernels| match Gpu::new(GpuOptions { kernels, ..GpuOptions::default() }) {
-        Ok(gpu) => Some(gpu),
+    match Gpu::of_each_kind(&GpuOptions::default()) {
+        Ok(gpus) => gpus,
         Err(error) if std::env::var_os("GRADUS_ALLOW_NO_GPU").is_some() => {
             eprintln!("SKIPPED: {error}");
-            None
+            Vec::new()
         }
         Err(error) => panic!("{error}; GRADUS_ALLOW_NO_GPU=1 skips this test"),
-    };
-    [KernelChoice::Auto, KernelChoice::Plain].into_iter().filter_map(new).collect()
+    }
 }
 
 /// The kernel with one more binding, which is left the trips of its busiest invocation.

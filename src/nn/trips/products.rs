@@ -131,7 +131,7 @@ fn bias(shape: [usize; 2]) -> Subject {
 }
 
 fn extreme_convs() -> impl Iterator<Item = Subject> {
-    // Kernels, at most as large as a packed weight can be; the widest are of one class.
+    // Kernels, at most as large as a packed weight can be; the widest are of one kind.
     let kernels =
         [[2_048, 2_048], [65_535, 64], [64, 65_535], [65_535, 32], [1, 65_535], [65_535, 1], [300, 300]];
     let kernels =

@@ -2,7 +2,7 @@ use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 use super::names::{PRELUDE, frame_names};
-use crate::gpu::{Binding, KernelClass, KernelSource};
+use crate::gpu::{Binding, KernelSource};
 use crate::grad::Riding;
 use crate::optim::shader::{Text, frame_texts};
 use crate::optim::stage::Stage;
@@ -34,7 +34,12 @@ fn sources(rule: &(impl AnyRule + Clone + 'static)) -> Vec<KernelSource> {
                 let ahead = Lookahead::new(rule.boxed());
                 let text = if looks_ahead { Text::of(&ahead) } else { Text::of(rule) };
                 let mask = (1 << text.slots.len()) - 1;
-                all.push(Text { masks, ..text }.source(Stage::Update, mask, riding, KernelClass::Plain));
+                all.push(Text { masks, ..text }.source(
+                    Stage::Update,
+                    mask,
+                    riding,
+                    &crate::gpu::Capabilities::PLAIN,
+                ));
             }
         }
     }

@@ -1,0 +1,193 @@
+use super::KernelChoice;
+
+/// What a device offers kernels, and which kinds of kernels it may be given.
+///
+/// For each operation there is a ranked list of candidates; a device is given the first that it supports at the sizes
+/// at hand. [`KernelChoice`] narrows the lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Whether the adapter is a CPU, where barriers and workgroup memory are slow.
+    pub is_cpu: bool,
+    /// Lanes of the smallest and of the largest subgroup; `None` where kernels cannot use subgroups.
+    pub subgroup_lanes: Option<[u32; 2]>,
+    /// Bytes of memory that a workgroup may have.
+    pub workgroup_bytes: u32,
+    /// Invocations that a workgroup may have.
+    pub workgroup_invocations: u32,
+    /// The kind that was asked for; `None` for all.
+    only: Option<KernelKind>,
+}
+
+/// A kind of kernels, by what they need of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum KernelKind {
+    /// Wide register tiles fed by broadcasts, for CPU adapters with subgroups of exactly 8.
+    CpuSubgroup8,
+    /// Kernels that need nothing beyond WebGPU's defaults.
+    Plain,
+}
+
+impl KernelKind {
+    /// All kinds, from the most particular to the one that runs anywhere.
+    pub const ALL: [Self; 2] = [Self::CpuSubgroup8, Self::Plain];
+
+    /// Whether a device can run them.
+    pub fn runs_on(self, offered: &Capabilities) -> bool {
+        let needed = Self::needs(self);
+        offered.workgroup_bytes >= needed.workgroup_bytes
+            && offered.workgroup_invocations >= needed.workgroup_invocations
+            && (!needed.is_cpu || offered.is_cpu)
+            && (needed.subgroup_lanes.is_none() || needed.subgroup_lanes == offered.subgroup_lanes)
+    }
+
+    /// The least that they need.
+    fn needs(self) -> Capabilities {
+        let plain = Capabilities { only: Some(self), ..Capabilities::PLAIN };
+        match self {
+            Self::CpuSubgroup8 => Capabilities { is_cpu: true, subgroup_lanes: Some([8, 8]), ..plain },
+            Self::Plain => plain,
+        }
+    }
+}
+
+impl Capabilities {
+    /// Of any device.
+    pub(crate) const PLAIN: Self = Self {
+        is_cpu: false,
+        subgroup_lanes: None,
+        workgroup_bytes: 0,
+        workgroup_invocations: 0,
+        only: Some(KernelKind::Plain),
+    };
+
+    /// Of a device on an adapter.
+    pub(super) fn of(device: &wgpu::Device, info: &wgpu::AdapterInfo, choice: KernelChoice) -> Self {
+        let limits = device.limits();
+        let has_subgroups = device.features().contains(wgpu::Features::SUBGROUP);
+        Self {
+            is_cpu: info.device_type == wgpu::DeviceType::Cpu,
+            subgroup_lanes: has_subgroups.then_some([info.subgroup_min_size, info.subgroup_max_size]),
+            workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            workgroup_invocations: limits.max_compute_invocations_per_workgroup,
+            only: choice.only(),
+        }
+    }
+
+    /// A device for each kind of kernels, without a device: it has what they need, and is given them wherever they fit.
+    pub(crate) fn of_each_kind() -> [Self; KernelKind::ALL.len()] {
+        KernelKind::ALL.map(KernelKind::needs)
+    }
+
+    /// Whether kernels of a kind may be chosen: of those that were asked for, and otherwise plain ones, where they run.
+    fn admits(&self, kind: KernelKind) -> bool {
+        let asked = self.only.is_none_or(|only| kind == only || kind == KernelKind::Plain);
+        asked && kind.runs_on(self)
+    }
+
+    /// The first kind that may be chosen.
+    pub(super) fn kind(&self) -> KernelKind {
+        KernelKind::ALL.into_iter().find(|kind| self.admits(*kind)).unwrap_or(KernelKind::Plain)
+    }
+}
+
+/// One of several ways to compute the same thing.
+///
+/// Ways are ranked in lists, the fastest first; what a list holds beside each is what its users need to launch it.
+#[derive(Debug)]
+pub(crate) struct Candidate<Geometry, Way> {
+    pub(crate) kind: KernelKind,
+    /// Whether it can compute at these sizes on a device that runs its kind.
+    pub(crate) fits: fn(&Geometry, &Capabilities) -> bool,
+    pub(crate) way: Way,
+}
+
+impl<Geometry, Way> Candidate<Geometry, Way> {
+    fn supports(&self, geometry: &Geometry, capabilities: &Capabilities) -> bool {
+        capabilities.admits(self.kind) && (self.fits)(geometry, capabilities)
+    }
+
+    /// The first of a ranked list that can compute at these sizes on this device.
+    pub(crate) fn first<'a>(
+        ranked: &'a [Self],
+        geometry: &Geometry,
+        capabilities: &Capabilities,
+    ) -> Option<&'a Way> {
+        ranked.iter().find(|candidate| candidate.supports(geometry, capabilities)).map(|found| &found.way)
+    }
+
+    /// As [`Candidate::first`], of a list that ends with one that runs anywhere at all sizes.
+    ///
+    /// # Panics
+    /// If the list does not end so.
+    pub(crate) fn choose<'a>(
+        ranked: &'a [Self],
+        geometry: &Geometry,
+        capabilities: &Capabilities,
+    ) -> &'a Way {
+        Self::first(ranked, geometry, capabilities).expect("the last candidate runs anywhere at all sizes")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ways that are numbers, for sizes that are numbers.
+    const RANKED: &[Candidate<u32, u32>] = &[
+        Candidate {
+            kind: KernelKind::CpuSubgroup8,
+            fits: |size, offered| size.is_multiple_of(4) && offered.workgroup_bytes >= 1024,
+            way: 0,
+        },
+        Candidate { kind: KernelKind::CpuSubgroup8, fits: |size, _| size.is_multiple_of(2), way: 1 },
+        Candidate { kind: KernelKind::Plain, fits: |size, _| *size > 100, way: 2 },
+        Candidate { kind: KernelKind::Plain, fits: |_, _| true, way: 3 },
+    ];
+
+    fn device(only: Option<KernelKind>) -> Capabilities {
+        Capabilities {
+            is_cpu: true,
+            subgroup_lanes: Some([8, 8]),
+            workgroup_bytes: 16_384,
+            workgroup_invocations: 256,
+            only,
+        }
+    }
+
+    fn chosen(capabilities: Capabilities) -> [u32; 4] {
+        [4, 6, 7, 101].map(|size| *Candidate::choose(RANKED, &size, &capabilities))
+    }
+
+    #[test]
+    fn the_first_that_a_device_supports_at_the_sizes_is_taken() {
+        assert_eq!(chosen(device(None)), [0, 1, 3, 2]);
+        assert_eq!(chosen(Capabilities { workgroup_bytes: 1023, ..device(None) }), [1, 1, 3, 2]);
+        for other in [None, Some([4, 8]), Some([16, 16])] {
+            assert_eq!(chosen(Capabilities { subgroup_lanes: other, ..device(None) }), [3, 3, 3, 2]);
+        }
+        assert_eq!(chosen(Capabilities { is_cpu: false, ..device(None) }), [3, 3, 3, 2]);
+        assert_eq!(Candidate::first(&RANKED[..2], &7, &device(None)), None);
+    }
+
+    #[test]
+    fn a_kind_that_is_asked_for_is_taken_where_it_fits_and_a_plain_one_elsewhere() {
+        let [cpu, plain] = [KernelKind::CpuSubgroup8, KernelKind::Plain].map(|kind| device(Some(kind)));
+        assert_eq!(chosen(cpu), [0, 1, 3, 2]);
+        assert_eq!(chosen(plain), [3, 3, 3, 2]);
+        assert_eq!(
+            [cpu, plain, device(None)].map(|device| device.kind()),
+            [KernelKind::CpuSubgroup8, KernelKind::Plain, KernelKind::CpuSubgroup8]
+        );
+        let elsewhere = Capabilities { is_cpu: false, ..cpu };
+        assert_eq!((elsewhere.kind(), chosen(elsewhere)), (KernelKind::Plain, [3, 3, 3, 2]));
+    }
+
+    #[test]
+    fn each_kind_is_admitted_by_a_device_of_its_own() {
+        for (kind, offered) in KernelKind::ALL.into_iter().zip(Capabilities::of_each_kind()) {
+            assert_eq!(offered.kind(), kind);
+        }
+    }
+}

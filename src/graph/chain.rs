@@ -1,0 +1,332 @@
+//! Chains of functions of elements: nodes that nobody else sees between them run as one kernel, forward and backward.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::elementwise::{Program, Target};
+use super::fuse::{self, Relu};
+use super::lower::Lowering;
+use super::ops::{self, Call, Slope};
+use super::view::View;
+
+/// Functions in the order of the graph. All but the last have one reader, which is one of them.
+#[derive(Clone, Debug)]
+pub(super) struct Chain {
+    members: Vec<usize>,
+    /// The nodes that they read and that are none of them, each once.
+    outside: Vec<usize>,
+}
+
+/// Which nodes run together.
+#[derive(Debug, Default)]
+pub(super) struct Chains {
+    /// What each node calls if it is a function.
+    calls: Vec<Option<Call>>,
+    chains: Vec<Chain>,
+    of: Vec<Option<usize>>,
+}
+
+/// Storage buffers that a kernel may bind on any device.
+const MOST_BUFFERS: usize = 8;
+
+impl Chain {
+    fn last(&self) -> usize {
+        *self.members.last().expect("a chain has members")
+    }
+
+    /// The name of its kernels in labels.
+    fn name(&self, calls: &[Option<Call>], frame: &str) -> String {
+        let names: Vec<&str> =
+            self.members.iter().filter_map(|&id| calls[id].as_ref()).map(|call| call.function.name).collect();
+        format!("{frame}[{}]", names.join("+"))
+    }
+}
+
+impl Chains {
+    /// Whether a node runs as a part of another one's kernel, and has no value of its own.
+    pub(super) fn is_inside(&self, id: usize) -> bool {
+        self.of[id].is_some_and(|chain| self.chains[chain].last() != id)
+    }
+
+    /// The chain that a node is the last of.
+    pub(super) fn ending_at(&self, id: usize) -> Option<Chain> {
+        self.of[id].map(|chain| self.chains[chain].clone()).filter(|chain| chain.last() == id)
+    }
+}
+
+impl Lowering {
+    /// Finds the chains among the nodes that are needed.
+    pub(super) fn find_chains(&mut self, needed: &[bool]) {
+        let kept = self.outputs.iter().chain(&self.wanted_gradients);
+        let is_output = |id: usize| kept.clone().any(|(_, output)| *output == id);
+        let readers = fuse::only_consumers(&self.nodes, is_output);
+        let calls: Vec<Option<Call>> = (0..self.nodes.len())
+            .map(|id| self.nodes[id].op.call(self, id).filter(|_| self.relus[id] != Relu::InConsumer))
+            .collect();
+        let mut found = Chains { of: vec![None; self.nodes.len()], chains: Vec::new(), calls };
+        for id in (0..self.nodes.len()).filter(|&id| needed[id] && found.calls[id].is_some()) {
+            let mut chain = Chain { members: vec![id], outside: Vec::new() };
+            if self.relus[id] == Relu::Alone {
+                let inputs: BTreeSet<usize> = self.nodes[id].inputs.iter().copied().collect();
+                for input in inputs.into_iter().filter(|&input| readers[input] == Some(id)) {
+                    let same = self.shapes[input] == self.shapes[id]
+                        && self.orders[input] == self.orders[id]
+                        && self.relus[input] == Relu::Alone;
+                    if let (Some(before), true) = (found.of[input], same) {
+                        let mut members = [&found.chains[before].members[..], &chain.members].concat();
+                        members.sort_unstable();
+                        let joined = Chain { outside: self.outside(&members), members };
+                        if self.fits(&joined, &found.calls) {
+                            chain = joined;
+                        }
+                    }
+                }
+            }
+            chain.outside = self.outside(&chain.members);
+            for &member in &chain.members {
+                found.of[member] = Some(found.chains.len());
+            }
+            found.chains.push(chain);
+        }
+        self.chains = found;
+    }
+
+    fn outside(&self, members: &[usize]) -> Vec<usize> {
+        let mut outside: Vec<usize> = Vec::new();
+        for &input in members.iter().flat_map(|&member| &self.nodes[member].inputs) {
+            if !members.contains(&input) && !outside.contains(&input) {
+                outside.push(input);
+            }
+        }
+        outside
+    }
+
+    /// Whether the kernels of a chain bind no more than every device allows.
+    fn fits(&self, chain: &Chain, calls: &[Option<Call>]) -> bool {
+        let random = chain.members.iter().any(|&id| calls[id].as_ref().is_some_and(|c| c.stream.is_some()));
+        let trained = chain.outside.iter().filter(|&&id| self.gradients.trains[id]).count();
+        // The gradient of the result and the result, beside what is read and the gradients of that.
+        chain.outside.len() + trained + usize::from(random) + 2 <= MOST_BUFFERS
+    }
+
+    /// Emits the kernel that computes a chain.
+    pub(super) fn chain_forward(&mut self, chain: &Chain) {
+        let last = chain.last();
+        let mut script = Script::new(self, chain);
+        script.make(last);
+        let result = script.name_of(last);
+        let (mut program, inputs) = script.finish("elementwise");
+        program.results.push(result);
+        let views: Vec<View> = inputs.iter().map(|&id| self.view_of(id)).collect();
+        self.define(last);
+        let target = Target { view: self.view_of(last), adds: false };
+        let layer = self.name(last);
+        self.emit_elementwise(&layer, &program, &views, &[target]);
+    }
+
+    fn view_of(&self, id: usize) -> View {
+        self.forward[id].clone().expect("nodes are lowered in order")
+    }
+
+    /// Emits the kernels that send the gradient of a chain to what it reads.
+    pub(super) fn chain_backward(&mut self, chain: &Chain) {
+        let last = chain.last();
+        let layer = self.name(last);
+        let dy = self.gradients.of[last].clone().expect("backward runs where a gradient arrived");
+        let mut script = Script::new(self, chain);
+        let sums = script.differentiate();
+        let (mut program, inputs) = script.finish("elementwise_grad");
+        let mut outputs = Vec::new();
+        let mut later = Vec::new();
+        for (id, sum) in sums {
+            let spread = self.shapes[id] != self.shapes[last];
+            if sum == "dy" {
+                if spread {
+                    let (region, adds) = self.claim(id);
+                    ops::reduce_to(self, &layer, &dy, &region, adds);
+                    continue;
+                }
+                if self.share(&dy, id) {
+                    continue;
+                }
+            }
+            let (region, adds) = self.claim(id);
+            let fits = !spread && region.lanes == dy.lanes;
+            let target = if fits && outputs.iter().all(|known: &Target| known.view.of != region.of) {
+                Target { view: region, adds }
+            } else {
+                let scratch =
+                    self.scratch(&format!("gradient of an input of {layer}"), self.matrix(last).len());
+                let view = dy.in_buffer(scratch);
+                later.push((view.clone(), region, adds, spread));
+                Target { view, adds: false }
+            };
+            program.results.push(sum);
+            outputs.push(target);
+        }
+        if !outputs.is_empty() {
+            let views = inputs.iter().map(|&id| self.view_of(id));
+            let views: Vec<View> = views.chain([dy]).collect();
+            self.emit_elementwise(&layer, &program, &views, &outputs);
+        }
+        for (from, to, adds, spread) in later {
+            if spread {
+                ops::reduce_to(self, &layer, &from, &to, adds);
+            } else {
+                ops::rearrange(self, &layer, &from, &to, adds);
+            }
+        }
+    }
+}
+
+/// The text of a chain while it is written. Members are `m0`, `m1`, .. and what they read `e0`, `e1`, ..: equal chains
+/// have equal texts wherever they stand in a graph.
+struct Script<'a> {
+    lowering: &'a Lowering,
+    chain: &'a Chain,
+    program: Program,
+    /// What the kernel binds, in order.
+    inputs: Vec<usize>,
+    made: BTreeSet<usize>,
+}
+
+impl<'a> Script<'a> {
+    fn new(lowering: &'a Lowering, chain: &'a Chain) -> Self {
+        Self { lowering, chain, program: Program::default(), inputs: Vec::new(), made: BTreeSet::new() }
+    }
+
+    /// The program without its results, and what it binds.
+    fn finish(mut self, frame: &str) -> (Program, Vec<usize>) {
+        self.program.name = self.chain.name(&self.lowering.chains.calls, frame);
+        if frame == "elementwise_grad" {
+            self.program.body = format!("    let dy = x{};\n{}", self.inputs.len(), self.program.body);
+        }
+        (self.program, self.inputs)
+    }
+
+    fn name_of(&self, id: usize) -> String {
+        let place = |list: &[usize]| list.iter().position(|&known| known == id);
+        match (place(&self.chain.members), place(&self.chain.outside)) {
+            (Some(member), _) => format!("m{member}"),
+            (_, Some(outside)) => format!("e{outside}"),
+            _ => unreachable!("a chain reads its members and what it lists"),
+        }
+    }
+
+    fn call_of(&self, id: usize) -> &'a Call {
+        self.lowering.chains.calls[id].as_ref().expect("members are functions")
+    }
+
+    fn bind(&mut self, id: usize) {
+        if self.made.insert(id) {
+            let line = format!("    let {} = x{};\n", self.name_of(id), self.inputs.len());
+            self.program.body += &line;
+            self.inputs.push(id);
+        }
+    }
+
+    /// Writes how a value is computed, unless that is written already.
+    fn make(&mut self, id: usize) {
+        if !self.chain.members.contains(&id) {
+            return self.bind(id);
+        }
+        if self.made.contains(&id) {
+            return;
+        }
+        let inputs = self.lowering.nodes[id].inputs.clone();
+        inputs.iter().for_each(|&input| self.make(input));
+        let names: Vec<String> = inputs.iter().map(|&input| self.name_of(input)).collect();
+        let call = self.call_of(id);
+        let value = self.call(call, "of", &names, &names[0]);
+        self.program.body += &format!("    let {} = {value};\n", self.name_of(id));
+        self.made.insert(id);
+    }
+
+    /// The text of a call of one of a function's two kinds.
+    fn call(&mut self, call: &'a Call, kind: &str, arguments: &[String], nan: &str) -> String {
+        let function = call.function;
+        self.program.functions.insert(function.wgsl);
+        let mut all = arguments.to_vec();
+        if let Some(stream) = call.stream {
+            self.program.random = true;
+            all.extend(["i".into(), format!("{stream}u")]);
+        }
+        all.extend(call.constants.iter().map(|constant| literal(*constant)));
+        let text = format!("{}_{kind}({})", function.name, all.join(", "));
+        if function.keeps_nan { format!("select({text}, {nan}, is_nan({nan}))") } else { text }
+    }
+
+    /// Writes the gradients of all members, and returns those of what the chain reads.
+    fn differentiate(&mut self) -> BTreeMap<usize, String> {
+        let result_serves = self.needed() == BTreeSet::from([self.chain.last()]);
+        if result_serves {
+            self.bind(self.chain.last());
+        }
+        let mut sums: BTreeMap<usize, Vec<String>> = BTreeMap::from([(self.chain.last(), vec!["dy".into()])]);
+        for &id in self.chain.members.iter().rev() {
+            let Some(terms) = sums.remove(&id) else { continue };
+            let mut dy = terms.join(" + ");
+            if dy != "dy" && self.lowering.gradients.trains[id] {
+                let name = format!("d{}", self.name_of(id));
+                self.program.body += &format!("    let {name} = {dy};\n");
+                dy = name;
+            }
+            for (at, slope) in self.slopes(id) {
+                let input = self.lowering.nodes[id].inputs[at];
+                let mut arguments = vec![dy.clone()];
+                let inputs = self.lowering.nodes[id].inputs.clone();
+                match slope {
+                    Slope::OfResult => {
+                        self.make(id);
+                        arguments.push(self.name_of(id));
+                    }
+                    Slope::OfInputs => {
+                        inputs.iter().for_each(|&input| self.make(input));
+                        arguments.extend(inputs.iter().map(|&input| self.name_of(input)));
+                    }
+                    Slope::Absent | Slope::Pass | Slope::OfNothing => {}
+                }
+                let term = match slope {
+                    Slope::Pass => dy.clone(),
+                    _ => {
+                        let nan = arguments.last().cloned().unwrap_or_default();
+                        self.call(self.call_of(id), &format!("grad{at}"), &arguments, &nan)
+                    }
+                };
+                sums.entry(input).or_default().push(term);
+            }
+        }
+        sums.into_iter().map(|(id, terms)| (id, terms.join(" + "))).collect()
+    }
+
+    /// The slopes of a member that lead to something that is trained.
+    fn slopes(&self, id: usize) -> Vec<(usize, Slope)> {
+        let node = &self.lowering.nodes[id];
+        let slopes = self.call_of(id).function.slopes.iter().copied().enumerate();
+        let trains = |at: usize| self.lowering.gradients.trains[node.inputs[at]];
+        slopes.filter(|&(at, slope)| slope != Slope::Absent && trains(at)).collect()
+    }
+
+    /// The members' values that gradients need.
+    fn needed(&self) -> BTreeSet<usize> {
+        let mut needed = BTreeSet::new();
+        for &id in &self.chain.members {
+            for (_, slope) in self.slopes(id) {
+                match slope {
+                    Slope::OfResult => needed.extend([id]),
+                    Slope::OfInputs => needed.extend(&self.lowering.nodes[id].inputs),
+                    Slope::Absent | Slope::Pass | Slope::OfNothing => {}
+                }
+            }
+        }
+        needed.retain(|id| self.chain.members.contains(id));
+        needed
+    }
+}
+
+/// A number as WGSL has it.
+#[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
+fn literal(constant: f64) -> String {
+    let number = constant as f32;
+    assert!(number.is_finite(), "{constant} is no literal");
+    format!("{number:?}f")
+}

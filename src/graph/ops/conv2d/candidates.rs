@@ -1,0 +1,90 @@
+//! The kernels of convolutions, ranked for each thing that they compute.
+
+use super::geometry::Geometry;
+use super::pack::Packed;
+use super::weight_grad::Partials;
+use super::{cpu, plain};
+use crate::gpu::{Candidate, KernelKind};
+use crate::graph::ops::split::Epilogue;
+use crate::graph::template::AnyLaunch;
+
+/// A forward pass. Bindings: input, packed weight, output.
+pub(super) struct Forward {
+    /// The weight as it wants it, with the bias behind it if there is one.
+    pub(super) pack: fn(&Geometry, bool) -> Packed,
+    /// Parts of its sum.
+    pub(super) parts: fn(&Geometry) -> u32,
+    /// A dispatch from a part on.
+    pub(super) launch: fn(&Geometry, u32, Epilogue) -> AnyLaunch,
+}
+
+/// The forward passes, the fastest first.
+pub(super) const FORWARD: &[Candidate<Geometry, Forward>] = &[
+    Candidate {
+        kind: KernelKind::CpuSubgroup8,
+        fits: |geometry, _| cpu::fits(geometry),
+        way: Forward { pack: cpu::pack, parts: cpu::parts, launch: cpu::forward },
+    },
+    Candidate {
+        kind: KernelKind::Plain,
+        fits: |_, _| true,
+        way: Forward { pack: plain::pack, parts: plain::parts, launch: plain::forward },
+    },
+];
+
+/// A forward pass that ends with a 2x2 max pooling of stride 2. Bindings: input, packed weight, pooled output, places.
+pub(super) struct Pooled {
+    /// As of a [`Forward`].
+    pub(super) pack: fn(&Geometry, bool) -> Packed,
+    /// A dispatch, with a relu before the pooling or without.
+    pub(super) launch: fn(&Geometry, bool) -> AnyLaunch,
+}
+
+/// The pooled forward passes, the fastest first; where none fits, a pooling is a dispatch of its own.
+pub(super) const POOLED: &[Candidate<Geometry, Pooled>] = &[Candidate {
+    kind: KernelKind::CpuSubgroup8,
+    fits: |geometry, _| cpu::fits_pooled(geometry),
+    way: Pooled { pack: cpu::pack, launch: cpu::forward_pooled },
+}];
+
+/// An input gradient. Bindings: output's gradient, packed weight, input's gradient.
+pub(super) struct InputGrad {
+    /// The weight as it wants it.
+    pub(super) pack: fn(&Geometry) -> Packed,
+    /// Parts of its sum.
+    pub(super) parts: fn(&Geometry) -> u32,
+    /// A dispatch from a part on.
+    pub(super) launch: fn(&Geometry, u32, Epilogue) -> AnyLaunch,
+}
+
+/// The input gradients, the fastest first.
+pub(super) const INPUT_GRAD: &[Candidate<Geometry, InputGrad>] = &[
+    Candidate {
+        kind: KernelKind::CpuSubgroup8,
+        fits: |geometry, _| cpu::fits_input_grad(geometry),
+        way: InputGrad { pack: cpu::pack_input_grad, parts: cpu::input_grad_parts, launch: cpu::input_grad },
+    },
+    Candidate {
+        kind: KernelKind::Plain,
+        fits: |_, _| true,
+        way: InputGrad {
+            pack: plain::pack_input_grad,
+            parts: plain::input_grad_parts,
+            launch: plain::input_grad,
+        },
+    },
+];
+
+/// Partial sums of a weight gradient from a part on, and how they are cut. Bindings: input, output's gradient, partial
+/// sums.
+pub(super) type WeightGrad = fn(&Geometry, u32) -> (AnyLaunch, Partials);
+
+/// The weight gradients, the fastest first.
+pub(super) const WEIGHT_GRAD: &[Candidate<Geometry, WeightGrad>] = &[
+    Candidate {
+        kind: KernelKind::CpuSubgroup8,
+        fits: |geometry, _| cpu::fits(geometry),
+        way: cpu::weight_grad,
+    },
+    Candidate { kind: KernelKind::Plain, fits: |_, _| true, way: plain::weight_grad },
+];

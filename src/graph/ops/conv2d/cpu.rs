@@ -1,0 +1,219 @@
+//! Convolutions on CPU adapters with subgroups of 8: output channels on lanes, tiles of pixels in registers.
+
+mod weight_grad;
+
+pub(super) use weight_grad::weight_grad;
+
+use super::geometry::{Geometry, Window, flag};
+use super::pack::{Pack, Packed};
+use super::parts::WindowParts;
+use crate::gpu::uniform;
+use crate::graph::ops::split::{Epilogue, even_tile};
+use crate::graph::shape::pitch;
+use crate::graph::template::{AnyLaunch, Launch, Template, fold};
+
+/// Whether these kernels can serve: they unroll a row of the kernel and all that it steps over, so one that is very
+/// wide would take for ever to compile, and they know no gaps in it.
+pub(super) fn fits(geometry: &Geometry) -> bool {
+    const WIDEST: u32 = 32;
+    !geometry.is_dilated() && geometry.kernel[1].max(geometry.stride[1]) <= WIDEST
+}
+
+/// As [`fits`], of the input gradient, which is a convolution at stride 1 only.
+pub(super) fn fits_input_grad(geometry: &Geometry) -> bool {
+    fits(geometry) && geometry.stride == [1, 1]
+}
+
+/// As [`fits`], of the pooled forward pass: a word holds the places of two channels, so a lane needs as many, and only
+/// a whole sum can be pooled.
+pub(super) fn fits_pooled(geometry: &Geometry) -> bool {
+    fits(geometry) && Lanes::of(geometry.out_channels).vector > 1 && parts(geometry) == 1
+}
+
+/// The weight for [`forward`] and [`forward_pooled`].
+pub(super) fn pack(geometry: &Geometry, has_bias: bool) -> Packed {
+    Packed::new(geometry, Pack::Forward, Lanes::of(geometry.out_channels).packed(), has_bias)
+}
+
+/// The weight for [`input_grad`].
+pub(super) fn pack_input_grad(geometry: &Geometry) -> Packed {
+    Packed::new(geometry, Pack::InputGrad, Lanes::of(geometry.in_channels).packed(), false)
+}
+
+/// Parts of the sum of a forward pass.
+pub(super) fn parts(geometry: &Geometry) -> u32 {
+    WindowParts::broadcast(geometry.kernel, geometry.in_channels).count
+}
+
+/// Parts of the sum of an input gradient: a convolution of the output's channels.
+pub(super) fn input_grad_parts(geometry: &Geometry) -> u32 {
+    WindowParts::broadcast(geometry.kernel, geometry.out_channels).count
+}
+
+/// Forward pass. Bindings: input, weight as [`pack`] leaves it, output.
+pub(super) fn forward(geometry: &Geometry, first_part: u32, epilogue: Epilogue) -> AnyLaunch {
+    let end = End::Store { accumulate: epilogue.accumulate };
+    broadcast(&Window::forward(geometry), epilogue.relu, first_part, end)
+}
+
+/// Forward pass with a 2x2 max pooling of stride 2. Bindings: input, weight as [`pack`] leaves it, pooled output,
+/// places.
+pub(super) fn forward_pooled(geometry: &Geometry, relu: bool) -> AnyLaunch {
+    broadcast(&Window::of_images(geometry), relu, 0, End::Pool)
+}
+
+/// Input gradient at stride 1. Bindings: output's gradient, weight as [`pack_input_grad`] leaves it, input's gradient.
+pub(super) fn input_grad(geometry: &Geometry, first_part: u32, epilogue: Epilogue) -> AnyLaunch {
+    let end = End::Store { accumulate: epilogue.accumulate };
+    broadcast(&Window::input_grad(geometry), false, first_part, end)
+}
+
+/// How output channels lie on lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lanes {
+    /// Channels of a lane: 1, 2 or 4.
+    vector: u32,
+    /// Workgroups that cover all channels.
+    tiles: u32,
+}
+
+impl Lanes {
+    fn of(channels: u32) -> Self {
+        // A lane's work is its channels and about one more for what does not depend on them.
+        [4, 2, 1]
+            .map(|vector| Self { vector, tiles: channels.div_ceil(8 * vector) })
+            .into_iter()
+            .min_by_key(|lanes| lanes.tiles * (lanes.vector + 1))
+            .expect("three choices")
+    }
+
+    /// Width in channels of a packed weight.
+    fn packed(self) -> u32 {
+        self.tiles * self.vector * 8
+    }
+
+    fn alias(self) -> (&'static str, &'static str) {
+        ("V", ["f32", "vec2f", "", "vec4f"][self.vector as usize - 1])
+    }
+}
+
+/// Vec4 loads that cover what `pixels` outputs of a row touch, when each of eight lanes loads one pixel.
+fn loads(pixels: u32, stride: u32, kernel_width: u32) -> u32 {
+    ((pixels - 1) * stride + kernel_width).div_ceil(8)
+}
+
+/// Multiply-adds in the innermost block of a kernel: larger tiles share more of what is loaded, and every one of
+/// these is compiled.
+const UNROLLED: u32 = 200;
+
+/// Sums of a tile: a CPU adapter runs a store as a loop over lanes, and unrolled stores are many loops to compile.
+const SUMS: u32 = 32;
+
+uniform! {
+    struct Shape {
+        height: u32,
+        width: u32,
+        channel_pairs: u32,
+        used_pairs: u32,
+        out_height: u32,
+        out_width: u32,
+        out_vectors: u32,
+        packed_vectors: u32,
+        kernel_height: u32,
+        stride_y: u32,
+        pad_y: i32,
+        pad_x: i32,
+        row_tiles: u32,
+        column_tiles: u32,
+        channel_tiles: u32,
+        tiles: u32,
+        grid_width: u32,
+        relu: u32,
+        rows_per_part: u32,
+        pairs_per_part: u32,
+        pair_parts: u32,
+        first_part: u32,
+        images: u32,
+    }
+}
+
+/// What a kernel does with its sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Store { accumulate: bool },
+    Pool,
+}
+
+/// Bindings: input, packed weight, output; with a pooling, places too.
+fn broadcast(window: &Window, relu: bool, first_part: u32, end: End) -> AnyLaunch {
+    let lanes = Lanes::of(window.out_channels);
+    let channels = window.in_channels.min(2);
+    let per_pixel = window.kernel[1] * channels;
+    let most = (UNROLLED / per_pixel).max(1);
+    // Rows and columns that become one.
+    let step = if end == End::Pool { 2 } else { 1 };
+    let output = window.output.map(|len| len / step);
+    let pixels = even_tile(output[1], (most.min(16 * step) / (step * step)).clamp(1, 16 / step));
+    let rows = even_tile(output[0], (most.min(SUMS) / (pixels * step * step)).clamp(1, 4 / step));
+    let row_tiles = output[0].div_ceil(rows);
+    let column_tiles = output[1].div_ceil(pixels);
+    let tiles = lanes.tiles * row_tiles * column_tiles * window.images;
+    let groups = fold(tiles);
+    let parts = WindowParts::broadcast(window.kernel, window.in_channels);
+    let shape = Shape {
+        height: window.input[0],
+        width: window.input[1],
+        channel_pairs: pitch(window.in_channels) / 2,
+        used_pairs: window.in_channels.div_ceil(2),
+        out_height: output[0],
+        out_width: output[1],
+        out_vectors: pitch(window.out_channels) / lanes.vector,
+        packed_vectors: lanes.tiles * 8,
+        kernel_height: window.kernel[0],
+        stride_y: window.stride[0],
+        pad_y: window.padding[0],
+        pad_x: window.padding[1],
+        row_tiles,
+        column_tiles,
+        channel_tiles: lanes.tiles,
+        tiles,
+        grid_width: groups[0],
+        relu: flag(relu),
+        rows_per_part: parts.rows,
+        pairs_per_part: parts.channels,
+        pair_parts: parts.channel_parts,
+        first_part,
+        images: window.images,
+    };
+    let mut constants = vec![
+        ("ROWS", rows * step),
+        ("PIXELS", pixels * step),
+        ("KERNEL_WIDTH", window.kernel[1]),
+        ("STRIDE", window.stride[1]),
+        ("LOADS", loads(pixels * step, window.stride[1], window.kernel[1])),
+        ("CHANNELS", channels),
+        ("SPLIT", flag(parts.count > 1)),
+    ];
+    let mut aliases = vec![lanes.alias()];
+    let (name, source) = match end {
+        End::Store { accumulate } => {
+            constants.push(("ACCUMULATE", flag(accumulate)));
+            let source = concat!(
+                include_str!("../../../../shaders/ops/conv2d.wgsl"),
+                include_str!("../../../../shaders/ops/conv2d_store.wgsl")
+            );
+            ("conv2d", source)
+        }
+        End::Pool => {
+            constants.extend([("POOLED_ROWS", rows), ("POOLED_PIXELS", pixels), ("WORDS", lanes.vector / 2)]);
+            aliases.push(("P", if lanes.vector == 2 { "vec2u" } else { "vec4u" }));
+            let source = concat!(
+                include_str!("../../../../shaders/ops/conv2d.wgsl"),
+                include_str!("../../../../shaders/ops/conv2d_pool.wgsl")
+            );
+            ("conv2d_pool", source)
+        }
+    };
+    let template = Template { name, source, constants, aliases };
+    Launch { template, shape, groups }.into()
+}

@@ -1,0 +1,99 @@
+use super::super::geometry::{Geometry, Window};
+use super::super::weight_grad::Partials;
+use super::{Lanes, SUMS, UNROLLED, loads};
+use crate::gpu::uniform;
+use crate::graph::ops::split::even_tile;
+use crate::graph::shape::pitch;
+use crate::graph::template::{AnyLaunch, Launch, Template, fold};
+
+uniform! {
+    struct Shape {
+        height: u32,
+        width: u32,
+        channel_vectors: u32,
+        out_height: u32,
+        out_width: u32,
+        out_vectors: u32,
+        packed_vectors: u32,
+        kernel_height: u32,
+        stride_y: u32,
+        pad_y: i32,
+        pad_x: i32,
+        kernel_tiles: u32,
+        vector_tiles: u32,
+        channel_tiles: u32,
+        rows: u32,
+        rows_per_part: u32,
+        columns_per_part: u32,
+        first_part: u32,
+        tiles: u32,
+        grid_width: u32,
+    }
+}
+
+/// Partial sums of the weight gradient, from a part on. Bindings: input, output's gradient, partial
+/// sums.
+pub(in super::super) fn weight_grad(geometry: &Geometry, first_part: u32) -> (AnyLaunch, Partials) {
+    let mut window = Window::forward(geometry);
+    if window.input[0] == 1 && window.output[0] == 1 && window.kernel == [1, 1] {
+        // Parts are runs of rows, so a long row is cut again.
+        window = Window::of_images(geometry);
+    }
+    let lanes = Lanes::of(window.out_channels);
+    let channel_vectors = pitch(window.in_channels) / 4;
+    let channels = window.in_channels.min(4);
+    let kernel_rows = if channels < 4 && window.kernel[0] * window.kernel[1] * channels <= SUMS {
+        window.kernel[0]
+    } else {
+        1
+    };
+    let per_vector = kernel_rows * window.kernel[1] * channels;
+    let vectors =
+        (1..=4).rev().find(|v| channel_vectors.is_multiple_of(*v) && v * per_vector <= SUMS).unwrap_or(1);
+    let pixels = even_tile(window.output[1], (UNROLLED / (vectors * per_vector)).clamp(1, 16));
+    let kernel_tiles = window.kernel[0] / kernel_rows;
+    let vector_tiles = channel_vectors / vectors;
+    let outer = lanes.packed();
+    let tiles_per_part = kernel_tiles * vector_tiles * lanes.tiles;
+    let partials = Partials::new(&window, outer, tiles_per_part, 48, pixels);
+    let tiles = tiles_per_part * partials.from(first_part);
+    let groups = fold(tiles);
+    let shape = Shape {
+        height: window.input[0],
+        width: window.input[1],
+        channel_vectors,
+        out_height: window.output[0],
+        out_width: window.output[1],
+        out_vectors: pitch(window.out_channels) / lanes.vector,
+        packed_vectors: outer / lanes.vector,
+        kernel_height: window.kernel[0],
+        stride_y: window.stride[0],
+        pad_y: window.padding[0],
+        pad_x: window.padding[1],
+        kernel_tiles,
+        vector_tiles,
+        channel_tiles: lanes.tiles,
+        rows: window.images * window.output[0],
+        rows_per_part: partials.rows_per_part,
+        columns_per_part: partials.columns_per_part,
+        first_part,
+        tiles,
+        grid_width: groups[0],
+    };
+    let template = Template {
+        name: "conv2d_weight_grad",
+        source: include_str!("../../../../../shaders/ops/conv2d_weight_grad.wgsl"),
+        constants: vec![
+            ("PIXELS", pixels),
+            ("KERNEL_ROWS", kernel_rows),
+            ("KERNEL_WIDTH", window.kernel[1]),
+            ("VECTORS", vectors),
+            ("CHANNELS", channels),
+            ("STRIDE", window.stride[1]),
+            ("LOADS", loads(pixels, window.stride[1], window.kernel[1])),
+            ("COLUMN_PARTS", partials.column_parts),
+        ],
+        aliases: vec![lanes.alias()],
+    };
+    (Launch { template, shape, groups }.into(), partials)
+}

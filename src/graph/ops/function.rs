@@ -1,0 +1,157 @@
+//! Functions of elements: rows of texts, which chains of them join into one kernel.
+
+mod activation;
+mod arithmetic;
+mod dropout;
+mod loss;
+
+pub(crate) use arithmetic::broadcast;
+
+use super::{Made, Op, Reads, same_shapes};
+use crate::Error;
+use crate::graph::lower::Lowering;
+use crate::graph::{Mode, Var};
+
+/// A function of elements: a file of `shaders/pointwise/` with `NAME_of(x0, .., constants)`, four elements at once, and
+/// `NAME_grad0(dy, .., constants)`, .. where slopes say so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Function {
+    /// Its name: the stem of its file, and the front of the names in it.
+    pub(crate) name: &'static str,
+    /// The text of its file.
+    pub(crate) wgsl: &'static str,
+    /// How the gradient of each input follows from that of the result.
+    pub(crate) slopes: &'static [Slope],
+    /// Whether a NaN of its only input is the result and the gradient whatever the text says: drivers' own functions
+    /// may lose it.
+    pub(crate) keeps_nan: bool,
+    /// The function of numbers and constants in f64, if the host has it.
+    pub(crate) on_host: Option<fn(&[f64], &[f64]) -> f64>,
+}
+
+/// What the gradient of an input follows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slope {
+    /// It has none.
+    Absent,
+    /// It is the gradient of the result.
+    Pass,
+    /// The gradient of the result alone: `NAME_grad0(dy, constants)`.
+    OfNothing,
+    /// Also the result: `NAME_grad0(dy, y, constants)`.
+    OfResult,
+    /// Also the inputs: `NAME_grad0(dy, x0, x1, .., constants)`.
+    OfInputs,
+}
+
+/// A function with its constants, as a node calls it.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) function: &'static Function,
+    pub(crate) constants: Vec<f64>,
+    /// For a function of random numbers, its number among those of the graph: the text has two more arguments in front of
+    /// the constants, the number of the quad and this one, and may call what `random.wgsl` has.
+    pub(crate) stream: Option<usize>,
+}
+
+/// A row of the table of functions.
+macro_rules! function {
+    ($name:literal, [$($slope:ident),+], $on_host:expr $(, $field:ident: $value:expr)*) => {{
+        use $crate::graph::ops::function::{Function, PLAIN, Slope};
+        const ROW: Function = Function {
+            name: $name,
+            wgsl: include_str!(concat!("../../../../shaders/pointwise/", $name, ".wgsl")),
+            slopes: &[$(Slope::$slope),+],
+            on_host: $on_host,
+            ..Function { $($field: $value,)* ..PLAIN }
+        };
+        &ROW
+    }};
+}
+use function;
+
+/// What the rows leave out.
+const PLAIN: Function = Function { name: "", wgsl: "", slopes: &[], keeps_nan: false, on_host: None };
+
+/// The op that is a function of elements.
+#[derive(Debug)]
+pub(crate) struct Elementwise {
+    function: &'static Function,
+    constants: Vec<f64>,
+    /// The name that it goes by instead of the function's, for one that refuses to broadcast.
+    loss: Option<&'static str>,
+}
+
+impl Var {
+    /// A function of this value's elements.
+    pub(crate) fn function(&self, function: &'static Function, constants: &[f64]) -> Var {
+        self.function_with(function, &[], constants)
+    }
+
+    /// A function of this value's elements and of those of others, broadcast as torch does.
+    pub(crate) fn function_with(
+        &self,
+        function: &'static Function,
+        others: &[&Var],
+        constants: &[f64],
+    ) -> Var {
+        let inputs: Vec<&Var> = [&[self], others].concat();
+        let op = Elementwise { function, constants: constants.to_vec(), loss: None };
+        self.graph().push(op, None, &inputs, &[], None)
+    }
+
+    /// A loss of each element and that of a target of the same shape.
+    pub(crate) fn elementwise_loss(
+        &self,
+        loss: &'static str,
+        function: &'static Function,
+        target: &Var,
+        constants: &[f64],
+    ) -> Var {
+        let op = Elementwise { function, constants: constants.to_vec(), loss: Some(loss) };
+        self.graph().push(op, None, &[self, target], &[], None)
+    }
+}
+
+impl Op for Elementwise {
+    fn kind(&self) -> &'static str {
+        self.loss.unwrap_or(self.function.name)
+    }
+
+    fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+        if self.loss.is_some() { same_shapes(layer, inputs) } else { broadcast(layer, inputs) }
+    }
+
+    fn reads(&self, _: usize) -> Reads {
+        Reads::Strided
+    }
+
+    fn makes(&self) -> Made {
+        Made::AsInputs
+    }
+
+    fn of_scalars(&self, inputs: &[f64]) -> Option<f64> {
+        self.function.on_host.map(|function| function(inputs, &self.constants))
+    }
+
+    fn call(&self, _: &Lowering, _: usize) -> Option<Call> {
+        Some(Call { function: self.function, constants: self.constants.clone(), stream: None })
+    }
+
+    fn is_relu(&self) -> bool {
+        self.function.name == "relu"
+    }
+
+    fn forward(&self, _: &mut Lowering, _: usize) -> Result<(), Error> {
+        unreachable!("functions run in chains")
+    }
+
+    fn backward(&self, _: &mut Lowering, _: usize) -> Result<(), Error> {
+        unreachable!("functions run in chains")
+    }
+}
+
+/// Whether a plan of this mode computes gradients and draws random numbers.
+fn trains(mode: Mode) -> bool {
+    mode == Mode::Train
+}

@@ -1,0 +1,137 @@
+use super::{Call, Function, broadcast, function, trains};
+use crate::Error;
+use crate::error::closed;
+use crate::graph::Var;
+use crate::graph::lower::Lowering;
+use crate::graph::ops::{Made, Op, Reads};
+
+/// Zeros some elements, drawn anew in each step.
+#[derive(Debug)]
+struct Dropout {
+    p: f64,
+}
+
+/// Zeros the elements that a mask names.
+#[derive(Debug)]
+struct DropoutMask {
+    p: f64,
+}
+
+const DROPOUT: &Function = function!("dropout", [OfNothing], None);
+const DROPOUT_MASK: &Function = function!("dropout_mask", [OfInputs, Absent], None);
+
+impl Var {
+    /// Zeros each element with probability `p` and scales the others by `1 / (1 - p)`, as torch's `dropout`; the
+    /// identity in plans of [`Mode::Evaluate`]. With `p = 1` all is zero.
+    ///
+    /// Which elements is a pure function of the seed and the step of [`Plan::set_step`](crate::graph::Plan::set_step)
+    /// (a trainer sets them, else both are 0), of the number of this dropout among those of its graph, from 0, and
+    /// of the element: not of the device, and not of other layers. Elements are counted in the order in which they lie: as
+    /// a matrix whose rows are padded to whole quads, with a column for each element of the last dimension. Where layers
+    /// of images (convolution, pooling) come before it, or read it first, a column is a channel and a row is a pixel. An element is kept where its
+    /// uniform number is at least `p`: the upper 24 bits of its word of Philox 4x32-10 (Salmon et al. 2011), one
+    /// word for each element of the quad, at the counter `[quad, number, step, step >> 32]` with the key
+    /// `[seed, seed >> 32]`.
+    ///
+    /// Refused where `p` is not in `[0, 1]`.
+    ///
+    /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Dropout.html>.
+    #[must_use]
+    pub fn dropout(&self, p: f64) -> Var {
+        self.unary(Dropout { p })
+    }
+
+    /// As [`Var::dropout`], with the elements to keep given: 1 for each of them, and 0 for all others, in a value
+    /// of the same shape, which gets no gradient. The result is `x * mask / (1 - p)`, or zero with `p = 1`.
+    #[must_use]
+    pub fn dropout_mask(&self, p: f64, mask: &Var) -> Var {
+        self.graph().push(DropoutMask { p }, None, &[self, mask], &[], None)
+    }
+}
+
+/// What kept elements are multiplied with; with `p = 1` there are none.
+fn scale(p: f64) -> f64 {
+    if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 }
+}
+
+/// The value of a dropout that drops nothing.
+fn keep_all(lowering: &mut Lowering, id: usize) {
+    let view = lowering.argument_view(id, 0);
+    lowering.define_view(id, view);
+}
+
+impl Op for Dropout {
+    fn kind(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+        closed(&format!("{layer}: p"), self.p, 0.0, 1.0)?;
+        Ok(inputs[0].to_vec())
+    }
+
+    fn reads(&self, _: usize) -> Reads {
+        Reads::Strided
+    }
+
+    fn makes(&self) -> Made {
+        Made::AsInputs
+    }
+
+    fn of_scalars(&self, inputs: &[f64]) -> Option<f64> {
+        Some(inputs[0])
+    }
+
+    fn call(&self, lowering: &Lowering, id: usize) -> Option<Call> {
+        let stream = Some(lowering.number_of_kind(id));
+        let drops = trains(lowering.mode) && self.p > 0.0;
+        drops.then(|| Call { function: DROPOUT, constants: vec![self.p, scale(self.p)], stream })
+    }
+
+    fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        keep_all(lowering, id);
+        Ok(())
+    }
+
+    fn backward(&self, _: &mut Lowering, _: usize) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl Op for DropoutMask {
+    fn kind(&self) -> &'static str {
+        "dropout_mask"
+    }
+
+    fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+        closed(&format!("{layer}: p"), self.p, 0.0, 1.0)?;
+        let shape = broadcast(layer, inputs)?;
+        if shape != inputs[0] {
+            let expected = format!("a mask that broadcasts to {:?}", inputs[0]);
+            return Err(Error::Shape { layer: layer.into(), expected, got: inputs[1].to_vec() });
+        }
+        Ok(shape)
+    }
+
+    fn reads(&self, _: usize) -> Reads {
+        Reads::Strided
+    }
+
+    fn makes(&self) -> Made {
+        Made::AsInputs
+    }
+
+    fn call(&self, lowering: &Lowering, _: usize) -> Option<Call> {
+        let call = || Call { function: DROPOUT_MASK, constants: vec![scale(self.p)], stream: None };
+        trains(lowering.mode).then(call)
+    }
+
+    fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        keep_all(lowering, id);
+        Ok(())
+    }
+
+    fn backward(&self, _: &mut Lowering, _: usize) -> Result<(), Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,294 @@
+//! The tensors of a model: their names, shapes and first values, and the store that is made of them.
+
+use super::{Graph, Init, Var, ops, shape};
+use crate::Error;
+use crate::gpu::Gpu;
+use crate::layout::{GroupSpec, Layout, Limits};
+use crate::params::ParamStore;
+
+/// A tensor that belongs to the model: declared by a layer, by [`Graph::parameter`] or by [`Graph::buffer`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Parameter {
+    /// Its name: the layer's and its own, as in `conv1.weight`.
+    pub name: String,
+    /// Its shape, as torch has it.
+    pub shape: Vec<usize>,
+    /// Its first values.
+    pub init: Init,
+    /// Whether it is trained.
+    pub role: Role,
+    /// Whether it is frozen in a store of this graph when that is made, as [`Graph::freeze`] says. Then it is up to
+    /// [`ParamStore::freeze`] and [`ParamStore::thaw`].
+    pub frozen: bool,
+}
+
+/// What a tensor of a model is there for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// It has a gradient, and an optimizer updates it: torch's `Parameter`.
+    #[default]
+    Trained,
+    /// It is kept and saved with the others and not trained, as the running statistics of a normalisation are, which
+    /// layers read and write: torch's `register_buffer`. It lies in [`ParamStore::buffers`].
+    Buffer,
+}
+
+impl Parameter {
+    /// Refuses a store that has it in another role or shape.
+    pub(super) fn check_in(&self, params: &ParamStore) -> Result<(), Error> {
+        let (_, have) = params.find(&self.name)?;
+        let roles = match (self.role, params.is_buffer(&self.name)) {
+            (Role::Trained, true) => Some(["trained", "a buffer"]),
+            (Role::Buffer, false) => Some(["a buffer", "trained"]),
+            _ => None,
+        };
+        if let Some([graph, store]) = roles {
+            let name = &self.name;
+            return Err(Error::Mismatch(format!(
+                "{name}: it is {graph} in the graph and {store} in the store"
+            )));
+        }
+        if have.shape != self.shape {
+            let (layer, expected) = (self.name.clone(), format!("{:?}", self.shape));
+            return Err(Error::Shape { layer, expected, got: have.shape.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// First values of buffers are drawn apart from those of parameters, which are fewer than this.
+const BUFFER_STREAMS: u64 = 1 << 32;
+
+impl Graph {
+    /// A tensor that is trained without a layer around it.
+    pub fn parameter(&self, name: &str, shape: impl Into<Vec<usize>>, init: Init) -> Var {
+        let shape = shape.into();
+        let parameter = self.declare(name, shape.clone(), init);
+        self.push(ops::Tensor, Some(name), &[], &[parameter], Some(shape))
+    }
+
+    /// A tensor that is kept and saved with the parameters and not trained, as torch's `register_buffer`: a table of
+    /// positions, a mask. Its shape does not change with the batch.
+    pub fn buffer(&self, name: &str, shape: impl Into<Vec<usize>>, init: Init) -> Var {
+        let shape = shape.into();
+        let buffer = self.declare_as(Role::Buffer, name, shape.clone(), init);
+        self.push(ops::Tensor, Some(name), &[], &[buffer], Some(shape))
+    }
+
+    /// The parameters in the order of their layers; tied ones stand where the first of them does.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        self.in_role(Role::Trained)
+    }
+
+    /// The buffers in the order of their layers: what is kept and not trained.
+    pub fn buffers(&self) -> Vec<Parameter> {
+        self.in_role(Role::Buffer)
+    }
+
+    fn in_role(&self, role: Role) -> Vec<Parameter> {
+        let nodes = self.lock();
+        let own = nodes.parameters.iter().enumerate().filter(|(index, _)| !nodes.ties.contains_key(index));
+        own.filter(|(_, parameter)| parameter.role == role).map(|(_, parameter)| parameter.clone()).collect()
+    }
+
+    /// Lets parameter `name` be the same tensor as `to`, as the weights of an embedding and of a head: their
+    /// gradients are summed, and one update changes both. In the store it goes by both names.
+    ///
+    /// It is refused, by [`Graph::check`] and by what compiles, unless both exist, have one shape and are both trained or
+    /// both buffers.
+    pub fn tie(&self, name: &str, to: &str) {
+        let mut nodes = self.lock();
+        let find = |wanted: &str| {
+            let known = || nodes.parameters.iter().map(|parameter| &parameter.name[..]);
+            let place = known().position(|known| known == wanted);
+            place.ok_or_else(|| Error::unknown("parameter", wanted, known()))
+        };
+        let (tied, to) = match find(name).and_then(|tied| Ok((tied, find(to)?))) {
+            Ok(found) => found,
+            Err(error) => return nodes.refuse(error),
+        };
+        let to = nodes.ties.get(&to).copied().unwrap_or(to);
+        let (got, wanted) = (nodes.parameters[tied].shape.clone(), &nodes.parameters[to]);
+        if got != wanted.shape {
+            let expected = format!("{:?} to be tied to {}", wanted.shape, wanted.name);
+            return nodes.refuse(Error::Shape { layer: name.into(), expected, got });
+        }
+        if nodes.parameters[tied].role != nodes.parameters[to].role {
+            let reason = format!("{name}: a buffer and a parameter cannot be tied, as to {}", wanted.name);
+            return nodes.refuse(Error::Mismatch(reason));
+        }
+        if tied != to {
+            nodes.ties.insert(tied, to);
+            nodes
+                .ties
+                .values_mut()
+                .filter(|canonical| **canonical == tied)
+                .for_each(|canonical| *canonical = to);
+        }
+    }
+
+    /// Lets a parameter, or all those that a layer has so far, be frozen in every store that is made of this graph, as
+    /// torch's `requires_grad_(False)`: no plan computes their gradients, and no backward pass goes below the last layer
+    /// that is trained. [`ParamStore::thaw`] lets them be trained later.
+    ///
+    /// `name` is a parameter's, or else what stands before a dot in the names of parameters: `conv1` for `conv1.weight`
+    /// and `conv1.bias`. A name that no parameter has, and that of a buffer, is refused by [`Graph::check`] and by what
+    /// compiles.
+    ///
+    /// ```
+    /// use gradus::graph::Graph;
+    /// use gradus::nn::Linear;
+    ///
+    /// let graph = Graph::new();
+    /// let features = graph.input("x", [8, 4]).linear(Linear::new(16).name("body")).relu();
+    /// let logits = features.linear(Linear::new(3).name("head"));
+    /// graph.freeze("body");
+    /// let frozen: Vec<bool> = graph.parameters().iter().map(|parameter| parameter.frozen).collect();
+    /// assert_eq!(frozen, [true, true, false, false]);
+    /// graph.check()?;
+    /// # Ok::<(), gradus::Error>(())
+    /// ```
+    ///
+    /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.requires_grad_>.
+    pub fn freeze(&self, name: &str) {
+        self.set_frozen(name, true);
+    }
+
+    /// Undoes [`Graph::freeze`] for stores that are made from now on.
+    pub fn thaw(&self, name: &str) {
+        self.set_frozen(name, false);
+    }
+
+    fn set_frozen(&self, name: &str, frozen: bool) {
+        let mut nodes = self.lock();
+        let find = |known: &dyn Fn(&str) -> bool| -> Vec<usize> {
+            let all = nodes.parameters.iter().enumerate();
+            all.filter(|(_, parameter)| known(&parameter.name)).map(|(index, _)| index).collect()
+        };
+        let mut found = find(&|known| known == name);
+        if let [only] = found[..]
+            && nodes.parameters[only].role == Role::Buffer
+        {
+            return nodes.refuse(Error::Mismatch(format!("{name}: it is a buffer, which is not trained")));
+        }
+        if found.is_empty() {
+            found = find(&|known| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
+            found.retain(|&index| nodes.parameters[index].role == Role::Trained);
+        }
+        if found.is_empty() {
+            let known = nodes.parameters.iter().map(|parameter| &parameter.name[..]);
+            let error = Error::unknown("parameter", name, known);
+            return nodes.refuse(error);
+        }
+        for index in found {
+            let own = nodes.ties.get(&index).copied().unwrap_or(index);
+            nodes.parameters[own].frozen = frozen;
+        }
+    }
+
+    /// All parameters that layers have declared, tied ones too.
+    pub(crate) fn declared(&self) -> Vec<Parameter> {
+        self.lock().parameters.clone()
+    }
+
+    pub(crate) fn is_tied(&self, name: &str) -> bool {
+        let nodes = self.lock();
+        nodes.ties.keys().any(|&index| nodes.parameters[index].name == name)
+    }
+
+    /// A store of all parameters in one group named `default`, and of the buffers, with first values from `seed`.
+    ///
+    /// # Errors
+    /// As [`Graph::check`] and the store's own.
+    pub fn store(&self, gpu: &Gpu, seed: u64) -> Result<ParamStore, Error> {
+        self.store_in_groups(gpu, seed, |_| "default".into())
+    }
+
+    /// A store of all parameters, each in the group that `group` names for it, and of the buffers.
+    ///
+    /// The first values of a parameter depend on `seed` and its place among the parameters, not on groups or buffers.
+    ///
+    /// # Errors
+    /// As [`Graph::check`] and the store's own; [`Error::Limit`] for a parameter of a layer that exceeds what the device
+    /// can bind, before any values are drawn.
+    pub fn store_in_groups(
+        &self,
+        gpu: &Gpu,
+        seed: u64,
+        group: impl Fn(&Parameter) -> String,
+    ) -> Result<ParamStore, Error> {
+        self.check()?;
+        let parameters = self.parameters();
+        let names: Vec<String> = parameters.iter().map(group).collect();
+        self.check_sizes(gpu)?;
+        let buffers = self.buffers();
+        let values = |tensors: &[Parameter], first: u64| -> Vec<Vec<f32>> {
+            (first..).zip(tensors).map(|(stream, p)| p.init.values(&p.shape, seed, stream)).collect()
+        };
+        let (values, of_buffers) = (values(&parameters, 0), values(&buffers, BUFFER_STREAMS));
+        let mut builder = ParamStore::builder();
+        for (first, name) in names.iter().enumerate() {
+            if names[..first].contains(name) {
+                continue;
+            }
+            builder = builder.group(name.clone(), |mut group| {
+                for member in (first..names.len()).filter(|&member| names[member] == *name) {
+                    let parameter = &parameters[member];
+                    group = group.tensor(parameter.name.clone(), parameter.shape.clone(), &values[member]);
+                }
+                group
+            });
+        }
+        for (buffer, values) in buffers.iter().zip(&of_buffers) {
+            builder = builder.buffer(buffer.name.clone(), buffer.shape.clone(), values);
+        }
+        let nodes = self.lock();
+        for (tied, to) in &nodes.ties {
+            builder = builder.tie(nodes.parameters[*tied].name.clone(), nodes.parameters[*to].name.clone());
+        }
+        drop(nodes);
+        let mut store = builder.build(gpu)?;
+        parameters.iter().filter(|p| p.frozen).try_for_each(|p| store.freeze(&p.name))?;
+        Ok(store)
+    }
+
+    /// Refuses parameters that no plan could bind, before their first values are drawn.
+    fn check_sizes(&self, gpu: &Gpu) -> Result<(), Error> {
+        gpu.check()?;
+        let nodes = self.lock();
+        // Groups and places do not matter: what fits a binding is never cut.
+        let limits = Limits::of(gpu);
+        for index in nodes.list.iter().flat_map(|node| &node.parameters) {
+            let Parameter { name, shape, .. } = &nodes.parameters[*index];
+            let layout = Layout::new(&[GroupSpec::new("all").tensor(name, &shape[..])], limits)?;
+            layout.whole(&layout.spans()[0])?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn declare(&self, name: &str, shape: Vec<usize>, init: Init) -> usize {
+        self.declare_as(Role::Trained, name, shape, init)
+    }
+
+    /// Adds a tensor of a layer. Whatever its role, kernels bind it as `Operand::Parameter`; a buffer they may write too.
+    /// One dispatch binds all buffers to be read or all to be written, because they lie in one `wgpu::Buffer`.
+    pub(crate) fn declare_as(&self, role: Role, name: &str, shape: Vec<usize>, init: Init) -> usize {
+        let mut nodes = self.lock();
+        // A counter of steps is a scalar, as in torch.
+        let scalar = role == Role::Buffer && shape.is_empty();
+        let checked = if scalar { Ok(()) } else { shape::check(name, &shape) };
+        if let Err(error) = checked.and_then(|()| init.check(name, &shape)) {
+            nodes.refuse(error);
+        }
+        if nodes.parameters.iter().any(|p| p.name == name) {
+            nodes.refuse(Error::Duplicate { kind: "parameter", name: name.into() });
+        }
+        nodes.parameters.push(Parameter { name: name.into(), shape, init, role, frozen: false });
+        nodes.parameters.len() - 1
+    }
+}
+
+#[cfg(test)]
+mod tests;
