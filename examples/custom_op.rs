@@ -22,7 +22,7 @@ fn forward_y(i: u32) -> f32 {
     return x(i) * inverse(i / x_last) * scale(i % x_last);
 }
 
-fn backward_dot(row: u32) -> f32 {
+fn backward_along(row: u32) -> f32 {
     var sum = 0.0;
     for (var k = 0u; k < x_last; k++) {
         let i = row * x_last + k;
@@ -34,7 +34,7 @@ fn backward_dot(row: u32) -> f32 {
 fn backward_x(i: u32) -> f32 {
     let row = i / x_last;
     let r = inverse(row);
-    return r * (grad_y(i) * scale(i % x_last) - x(i) * r * r * dot(row));
+    return r * (grad_y(i) * scale(i % x_last) - x(i) * r * r * along(row));
 }
 
 fn backward_scale(k: u32) -> f32 {
@@ -57,7 +57,7 @@ fn rms_norm() -> Result<CustomOp, Error> {
         .scalar("eps", 1e-6)
         .forward("inverse", rows)
         .output("y", |shapes| Ok(shapes[0].to_vec()))
-        .backward("dot", rows)
+        .backward("along", rows)
         .build()
 }
 

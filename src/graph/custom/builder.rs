@@ -149,10 +149,14 @@ fn check(declared: &Declared) -> Result<(), Error> {
             ));
         }
         let begins =
-            ["gradus_", "grad_", "forward_", "backward_"].iter().any(|begin| name.starts_with(begin));
-        if begins || kind == "value" && (is_builtin(name) || matches!(&name[..], "main" | "scalars")) {
-            return refuse(format!("{kind} {name:?}: reserved, choose another name"));
-        }
+            ["gradus_", "grad_", "forward_", "backward_"].iter().find(|begin| name.starts_with(**begin));
+        let why = match begins {
+            Some(begin) => format!("names that begin with {begin} are reserved"),
+            None if kind == "value" && is_builtin(name) => "WGSL has it".into(),
+            None if kind == "value" && matches!(&name[..], "main" | "scalars") => "the frame has it".into(),
+            None => continue,
+        };
+        return refuse(format!("{kind} {name:?}: {why}, choose another name"));
     }
     for (number, (name, _)) in declared.scalars.iter().enumerate() {
         if declared.scalars[..number].iter().any(|(earlier, _)| earlier == name) {

@@ -3,7 +3,7 @@
 use super::{CustomOp, Role};
 use crate::Error;
 use crate::gpu::{Gpu, Recorder};
-use crate::graph::{Graph, HostData, Plan, PlanOptions, Var, Workspace};
+use crate::graph::{Graph, HostData, Init, Plan, PlanOptions, Var, Workspace};
 
 /// The step of a difference, of the element's magnitude or of [`LEAST`], whichever is more.
 const STEP: f32 = 1.0 / 64.0;
@@ -88,6 +88,8 @@ impl CustomOp {
             })
             .collect();
         let outputs = graph.custom_all(self, &vars.iter().collect::<Vec<_>>());
+        // A store holds one at least.
+        graph.declare("gradus_none", vec![1], Init::Constant(0.0));
         graph.check()?;
         let mut weights = Vec::new();
         let mut evaluate = PlanOptions::evaluate();
