@@ -21,6 +21,7 @@ pub(crate) mod autodiff;
 mod axes;
 mod buffers;
 mod chain;
+mod custom;
 mod elementwise;
 mod fold;
 mod fuse;
@@ -44,6 +45,7 @@ mod workspace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use custom::{CustomOp, CustomOpBuilder};
 pub use init::{Fan, Init, Nonlinearity, Spread};
 pub use input::{HostData, InputData};
 pub use ops::SplitSizes;

@@ -83,6 +83,10 @@ pub(crate) struct Lowering {
     /// Whether the root depends on a parameter, frozen or not.
     pub(super) reached: Vec<bool>,
     pub(super) outputs: Vec<(String, usize)>,
+    /// Nodes whose gradients are kept, by the names of these.
+    pub(super) wanted_gradients: Vec<(String, usize)>,
+    /// Steps of the forward pass, which come first.
+    pub(super) forward_steps: usize,
     pub(super) random: Option<usize>,
     pub(crate) mode: Mode,
     pub(crate) capabilities: Capabilities,
@@ -374,7 +378,7 @@ impl Lowering {
             (Some(_), None) => unreachable!("{name}: it has no place for a chain"),
         }
         let kernel = source_of(name, text, block.bytes, &storage);
-        self.push(layer, kernel, [x, y, parts], &operands, (uniform, block));
+        self.emit_block(layer, kernel, [x, y, parts], &operands, (uniform, block));
     }
 
     /// Appends a dispatch; `shape` is its uniform block, `operands` are bindings 1, 2, …
@@ -386,11 +390,12 @@ impl Lowering {
         operands: &[Operand],
         shape: S,
     ) {
-        let uniform = bytemuck::bytes_of(&shape).to_vec();
-        self.push(layer, kernel, grid, operands, (uniform, Block::of::<S>("Shape")));
+        let block = (bytemuck::bytes_of(&shape).to_vec(), Block::of::<S>("Shape"));
+        self.emit_block(layer, kernel, grid, operands, block);
     }
 
-    fn push(
+    /// As [`Lowering::emit`], with a uniform block whose fields are known when it runs.
+    pub(crate) fn emit_block(
         &mut self,
         layer: &str,
         kernel: KernelSource,

@@ -4,7 +4,7 @@ use super::{
     AvgPool2d, BatchNorm, Conv2d, CrossEntropy, GroupNorm, Init, LayerNorm, Linear, MaxPool2d, RMSNorm,
 };
 use crate::gpu::{Capabilities, KernelListing};
-use crate::graph::{Graph, PlanOptions, Var, autodiff, resident};
+use crate::graph::{CustomOp, Graph, PlanOptions, Var, autodiff, resident};
 
 /// A kernel of every file and of every variant that has text of its own, for tests.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
@@ -45,10 +45,25 @@ fn everything() -> (Graph, Var, Var) {
     let g = g.dropout_mask(0.5, &f);
     let h = g.add(&f.conv2d(Conv2d::new(32, 2).dilation(2).padding(1))).avg_pool2d(AvgPool2d::new(1));
     let logits = h.flatten().linear(32).relu().linear(Linear::new(7)).linear(5);
+    let logits = custom(&graph, &logits, &y);
     let weighted = CrossEntropy::new().label_smoothing(0.1).weight(&[1.0, 0.5, 2.0, 1.0, 3.0]);
     let loss = logits.cross_entropy_with(weighted, &y).add(&logits.mse_loss(&logits.relu()));
     let accuracy = logits.accuracy(&y);
     (graph, loss, accuracy)
+}
+
+/// An op of the user's own, with all kinds of values; its names are words of other languages.
+fn custom(graph: &Graph, x: &Var, labels: &Var) -> Var {
+    let rows = |shapes: &[&[usize]]| Ok(vec![shapes[0][0], 1]);
+    let wgsl = "fn forward_half(i: u32) -> f32 { return 0.5 * kernel(i * kernel_stride0); }
+                fn forward_device(i: u32) -> f32 {
+                    return kernel(i) * scalars.float + half(i / kernel_last) + f32(vertex(i / kernel_dim1));
+                }
+                fn backward_int(i: u32) -> f32 { return grad_device(i * kernel_last); }
+                fn backward_kernel(i: u32) -> f32 { return grad_device(i) * scalars.float + int(i / kernel_last); }";
+    let op = CustomOp::builder("listed", wgsl).input("kernel").labels("vertex").scalar("float", 0.5);
+    let op = op.forward("half", rows).output("device", |shapes| Ok(shapes[0].to_vec())).backward("int", rows);
+    graph.custom(&op.build().expect("the op of all kernels is sound"), &[x, labels])
 }
 
 /// A graph of operations along lines that are too long for one invocation.
