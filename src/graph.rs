@@ -18,9 +18,12 @@
 //! input is the batch, and one graph compiles to plans of several batch sizes.
 
 pub(crate) mod autodiff;
+mod axes;
 mod chain;
 mod elementwise;
+mod fold;
 mod fuse;
+mod gather;
 mod gradient;
 mod init;
 mod input;
@@ -41,6 +44,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use init::Init;
 pub use input::{HostData, InputData};
+pub use ops::SplitSizes;
 pub use options::{Mode, PlanOptions};
 pub use parameters::{Parameter, Role};
 pub use plan::Plan;

@@ -101,6 +101,11 @@ impl Lowering {
         &self.shapes[id]
     }
 
+    /// How many inputs a node has.
+    pub(crate) fn inputs(&self, id: usize) -> usize {
+        self.nodes[id].inputs.len()
+    }
+
     /// The shape of an input.
     pub(crate) fn input_shape(&self, id: usize, input: usize) -> &[usize] {
         &self.shapes[self.nodes[id].inputs[input]]
@@ -208,9 +213,18 @@ impl Lowering {
     /// Lets the value of a node be a view of its first input, of which each element is at most one of its own: its
     /// gradient is then the same view of the input's.
     pub(crate) fn define_view(&mut self, id: usize, view: View) {
-        assert_eq!(view.shape, self.shapes[id], "{}: the shape of its view", self.nodes[id].name);
+        self.define_views(id, view.clone(), view);
+    }
+
+    /// As [`Lowering::define_view`], where the input's gradient lies otherwise than the input
+    /// ([`Lowering::gradient_layout`]): `gradient` is the view of it.
+    pub(crate) fn define_views(&mut self, id: usize, view: View, gradient: View) {
+        for view in [&view, &gradient] {
+            assert_eq!(view.shape, self.shapes[id], "{}: the shape of its view", self.nodes[id].name);
+        }
         self.view_of[id] = Some(self.nodes[id].inputs[0]);
         self.forward[id] = Some(view);
+        self.gradients.views[id] = Some(gradient);
     }
 
     /// Lets the value of a node be a view in which an element may stand several times; its gradient is its own.

@@ -15,7 +15,8 @@ use serde_json::{Map, Value};
 use crate::harness::{Envelope, Folder, Report, Tensor, Tensors, Tolerance};
 use crate::not_yet::NotYet;
 
-/// Builds the case's operation; its tensors become parameters, so that their gradients can be read.
+/// Builds the case's operation; its tensors become parameters, so that their gradients can be read. It returns the first
+/// output, and tells [`Inputs::output`] the others.
 type Build = fn(&Inputs<'_>) -> Result<Var>;
 
 const OPS: &[(&str, Build)] = &[
@@ -103,6 +104,8 @@ struct Inputs<'a> {
     tensors: &'a Tensors,
     attributes: Map<String, Value>,
     asked: RefCell<BTreeSet<String>>,
+    /// Outputs beside the first, by their names in the case.
+    further: RefCell<Vec<(String, Var)>>,
 }
 
 impl Inputs<'_> {
@@ -127,6 +130,29 @@ impl Inputs<'_> {
     fn tensor(&self, name: &str) -> Result<Var> {
         let shape = self.get(name)?.shape.clone();
         Ok(self.graph.parameter(name, shape, Init::Constant(0.0)))
+    }
+
+    /// Notes an output beside the first: it is compared with `y.<name>`, and `dy.<name>` is its upstream gradient.
+    fn output(&self, name: &str, var: &Var) {
+        self.further.borrow_mut().push((format!("y.{name}"), var.clone()));
+    }
+
+    /// The plan of a case. With several outputs the sum of `dy * y` over those with a `dy` is differentiated.
+    fn options(&self, y: &Var) -> PlanOptions {
+        let further = self.further.borrow();
+        if further.is_empty() {
+            return PlanOptions::train(y).upstream("dy").output("y", y);
+        }
+        let outputs = || std::iter::once(("y", y)).chain(further.iter().map(|(name, var)| (&name[..], var)));
+        let terms = outputs().filter_map(|(name, var)| {
+            let upstream = format!("d{name}");
+            self.tensors.get(&upstream)?;
+            // A mask of any numbers, of which none are dropped: their product.
+            Some(var.dropout_mask(0.0, &self.graph.input(&upstream, var.shape())).sum())
+        });
+        let sum = terms.reduce(|sum, term| sum.add(&term));
+        let options = sum.map_or(PlanOptions::evaluate(), |sum| PlanOptions::train(&sum));
+        outputs().fold(options, |options, (name, var)| options.output(name, var))
     }
 
     fn unary(&self, op: impl Fn(&Var) -> Var) -> Result<Var> {
@@ -274,15 +300,15 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
     let (_, build) =
         OPS.iter().find(|(op, _)| *op == case.op).with_context(|| format!("no op {}", case.op))?;
     let tensors = folder.tensors(&format!("layers/{}", envelope.file.as_ref().context("no file")?))?;
-    let (graph, asked) = Default::default();
-    let inputs = Inputs { graph, tensors: &tensors, attributes: case.attrs, asked };
+    let (graph, asked, further) = Default::default();
+    let inputs = Inputs { graph, tensors: &tensors, attributes: case.attrs, asked, further };
     let y = build(&inputs)?;
     let mut params = inputs.graph.store(gpu, 0)?;
     let names: Vec<String> = inputs.graph.parameters().into_iter().map(|p| p.name).collect();
     for name in &names {
         params.write(name, &narrow(inputs.get(golden_name(name))?))?;
     }
-    let options = PlanOptions::train(&y).upstream("dy");
+    let options = inputs.options(&y);
     let plan = inputs.graph.compile(&params, &options, &mut Workspace::new())?;
     for (input, shape) in plan.inputs() {
         let labels: Vec<u32>;
@@ -292,7 +318,7 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
                 numbers = vec![1.0; shape.iter().product()];
                 &numbers
             }
-            ("dy", Some(data)) => {
+            (upstream, Some(data)) if upstream.starts_with("dy") => {
                 numbers = narrow(data);
                 &numbers
             }
@@ -306,7 +332,10 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
     let mut encoder = gpu.encoder("layer");
     plan.record(&mut Recorder::new(gpu, &mut encoder)).unwrap();
     gpu.submit(encoder)?;
-    compare("y", &plan.read("loss")?, inputs.get("y")?)?;
+    let further = inputs.further.borrow();
+    for name in std::iter::once("y").chain(further.iter().map(|(name, _)| &name[..])) {
+        compare(name, &plan.read(name)?, inputs.get(name)?)?;
+    }
     for name in &names {
         let golden = format!("grad.{}", golden_name(name));
         if let Some(want) = inputs.find(&golden) {
