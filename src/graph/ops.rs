@@ -16,6 +16,7 @@ mod input;
 mod layout;
 mod linear;
 mod lines;
+mod matmul;
 mod max_pool2d;
 mod pad;
 mod part;

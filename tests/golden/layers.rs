@@ -27,6 +27,7 @@ const OPS: &[(&str, Build)] = &[
     ("gelu", gelu),
     ("linear", linear),
     ("log_softmax", |inputs| Ok(inputs.tensor("x")?.log_softmax(inputs.dim()?))),
+    ("matmul", matmul),
     ("maxpool2d", max_pool2d),
     ("mse", mse),
     ("relu", |inputs| inputs.unary(Var::relu)),
@@ -226,6 +227,16 @@ fn linear(inputs: &Inputs<'_>) -> Result<Var> {
         layer = layer.without_bias();
     }
     Ok(inputs.tensor("x")?.linear(layer))
+}
+
+fn matmul(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["transpose_x", "transpose_other"])?;
+    let factor = |name: &str, transpose: &str| -> Result<Var> {
+        let factor = inputs.tensor(name)?;
+        let transposed = inputs.attribute(transpose)?.unwrap_or(false);
+        Ok(if transposed { factor.transpose(-2, -1) } else { factor })
+    };
+    Ok(factor("x", "transpose_x")?.matmul(&factor("other", "transpose_other")?))
 }
 
 fn max_pool2d(inputs: &Inputs<'_>) -> Result<Var> {

@@ -44,7 +44,6 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "log",
         "log_sigmoid",
         "lstm",
-        "matmul",
         "max",
         "maximum",
         "mean",

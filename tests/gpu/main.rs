@@ -44,6 +44,7 @@ mod lookahead;
 mod lookahead_reset;
 mod losses;
 mod lost;
+mod matmul;
 mod memory;
 mod nadam;
 mod network;
