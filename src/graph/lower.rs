@@ -177,7 +177,12 @@ impl Lowering {
     /// What an input of a node computed, as packed memory in the order in which the node reads it: a copy is made, once
     /// for all who need it, if it does not lie so.
     pub(crate) fn argument(&mut self, id: usize, input: usize) -> Operand {
-        let (node, order) = (self.nodes[id].inputs[input], self.input_order(id, input));
+        self.packed_argument(id, input, self.input_order(id, input))
+    }
+
+    /// As [`Lowering::argument`], in any order.
+    pub(crate) fn packed_argument(&mut self, id: usize, input: usize, order: Order) -> Operand {
+        let node = self.nodes[id].inputs[input];
         let view = self.forward[node].clone().expect("nodes are lowered in order");
         if view.is_packed(order) {
             return view.of;

@@ -17,6 +17,7 @@ mod input;
 mod layout;
 mod linear;
 mod lines;
+mod matmul;
 mod max_pool2d;
 mod norm;
 mod pad;

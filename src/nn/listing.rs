@@ -48,6 +48,8 @@ fn everything() -> (Graph, Var, Var) {
     let logits = custom(&graph, &logits, &y);
     let weighted = CrossEntropy::new().label_smoothing(0.1).weight(&[1.0, 0.5, 2.0, 1.0, 3.0]);
     let loss = logits.cross_entropy_with(weighted, &y).add(&logits.mse_loss(&logits.relu()));
+    let loss = loss.add(&product(&graph, [&[3, 1, 5, 7], &[2, 7, 3]], "broadcast"));
+    let loss = loss.add(&product(&graph, [&[2, 3, 5, 8], &[2, 3, 8, 4]], "even"));
     let accuracy = logits.accuracy(&y);
     (graph, loss, accuracy)
 }
@@ -64,6 +66,12 @@ fn custom(graph: &Graph, x: &Var, labels: &Var) -> Var {
     let op = CustomOp::builder("listed", wgsl).input("kernel").labels("vertex").scalar("float", 0.5);
     let op = op.forward("half", rows).output("device", |shapes| Ok(shapes[0].to_vec())).backward("int", rows);
     graph.custom(&op.build().expect("the op of all kernels is sound"), &[x, labels])
+}
+
+/// The mean of a product of two parameters.
+fn product(graph: &Graph, [x, other]: [&[usize]; 2], name: &str) -> Var {
+    let factor = |which: &str, shape| graph.parameter(&format!("{name}.{which}"), shape, Init::Constant(0.0));
+    factor("x", x).matmul(&factor("other", other)).mean()
 }
 
 /// A graph of operations along lines that are too long for one invocation.
@@ -94,7 +102,8 @@ fn long_sums() -> (Graph, Var, Var) {
     let e = x.max_pool2d(MaxPool2d::new([300, 301]).stride(1)).mean();
     let means = [b.mean(), c.mean(), d.mean(), e, graph.input("rows", [70_001, 4]).linear(3).mean()];
     let logits = c.flatten().linear(4).linear(70_000).linear(5);
-    let loss = means.iter().fold(logits.cross_entropy(&y), |sum, mean| sum.add(mean));
+    let long = product(&graph, [&[2, 1, 70_001], &[70_001, 3]], "long");
+    let loss = means.iter().chain([&long]).fold(logits.cross_entropy(&y), |sum, mean| sum.add(mean));
     (graph.clone(), loss, logits.accuracy(&y))
 }
 

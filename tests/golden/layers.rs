@@ -41,6 +41,7 @@ const OPS: &[(&str, Build)] = &[
     ("linear", linear),
     ("log_softmax", |inputs| Ok(inputs.tensor("x")?.log_softmax(inputs.dim()?))),
     ("max", |inputs| Ok(inputs.tensor("x")?.amax(&inputs.axes(&[])?, inputs.keepdim()?))),
+    ("matmul", matmul),
     ("maxpool2d", max_pool2d),
     ("mean", |inputs| Ok(inputs.tensor("x")?.mean_dim(&inputs.axes(&[])?, inputs.keepdim()?))),
     ("min", |inputs| Ok(inputs.tensor("x")?.amin(&inputs.axes(&[])?, inputs.keepdim()?))),
@@ -358,6 +359,16 @@ fn batch_norm(inputs: &Inputs<'_>) -> Result<Var> {
         .name("");
     let x = inputs.tensor("x")?;
     Ok(if x.shape().len() == 4 { x.batch_norm2d(layer) } else { x.batch_norm1d(layer) })
+}
+
+fn matmul(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["transpose_x", "transpose_other"])?;
+    let factor = |name: &str, transpose: &str| -> Result<Var> {
+        let factor = inputs.tensor(name)?;
+        let transposed = inputs.attribute(transpose)?.unwrap_or(false);
+        Ok(if transposed { factor.transpose(-2, -1) } else { factor })
+    };
+    Ok(factor("x", "transpose_x")?.matmul(&factor("other", "transpose_other")?))
 }
 
 fn max_pool2d(inputs: &Inputs<'_>) -> Result<Var> {

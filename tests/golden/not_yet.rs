@@ -37,7 +37,6 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "log",
         "log_sigmoid",
         "lstm",
-        "matmul",
         "maximum",
         "mha",
         "minimum",

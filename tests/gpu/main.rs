@@ -45,6 +45,7 @@ mod lookahead;
 mod lookahead_reset;
 mod losses;
 mod lost;
+mod matmul;
 mod memory;
 mod moves;
 mod nadam;

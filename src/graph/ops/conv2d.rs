@@ -11,7 +11,7 @@ use geometry::Geometry;
 use pack::Packed;
 use weight_grad::Adds;
 
-use super::split::{self, Sum};
+use super::split::{self, Epilogue, Sum};
 use super::{Anchor, Made, MaxPool2d, Op, Reads, check_window, column_sum};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
@@ -85,8 +85,7 @@ impl Conv2d {
         let sum = Sum {
             parts: (way.parts)(&geometry),
             len: lowering.input_matrix(id, 0).len(),
-            accumulate,
-            finish: None,
+            epilogue: Epilogue { accumulate, finish: None },
         };
         split::emit(lowering, &name, (&[Read, Read, ReadWrite], &operands), sum, |first, accumulate| {
             (way.launch)(&geometry, first, accumulate)
@@ -167,8 +166,7 @@ impl Op for Conv2d {
         let sum = Sum {
             parts: (way.parts)(&geometry),
             len: lowering.matrix(id).len(),
-            accumulate: false,
-            finish: lowering.finish(id),
+            epilogue: Epilogue { accumulate: false, finish: lowering.finish(id) },
         };
         split::emit(lowering, &name, (&[Read, Read, ReadWrite], &operands), sum, |first, accumulate| {
             (way.launch)(&geometry, first, accumulate)
