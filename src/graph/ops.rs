@@ -1,7 +1,9 @@
 //! The operations: one file each, with the forward and the backward kernels side by side.
 
 mod accuracy;
+mod adaptive_avg_pool2d;
 mod add;
+mod area;
 mod avg_pool2d;
 mod bias;
 mod column_sum;
@@ -24,18 +26,21 @@ mod softmax;
 mod split;
 mod squared_error;
 mod sum;
+mod upsample;
 mod windows;
 
 use std::fmt::Debug;
 
+pub(crate) use adaptive_avg_pool2d::AdaptiveAvgPool2d;
 pub(crate) use avg_pool2d::AvgPool2d;
-pub(crate) use conv2d::Conv2d;
+pub(crate) use conv2d::{Conv2d, ConvTranspose2d, Padding, check_groups};
 pub(crate) use cross_entropy::{CrossEntropy, LabelWeights};
 pub(crate) use input::{Input, Tensor, receive};
 pub(crate) use linear::Linear;
 pub(crate) use max_pool2d::MaxPool2d;
 pub(crate) use ratio::Ratio;
 pub(crate) use squared_error::SquaredError;
+pub(crate) use upsample::{Target as UpsampleTarget, Upsample};
 pub(crate) use windows::Windows;
 
 use super::elementwise::{self, Program, Target};

@@ -15,7 +15,6 @@ pub(crate) struct NotYet {
 pub(crate) const NOT_YET: NotYet = NotYet {
     ops: &[
         "abs",
-        "adaptive_avgpool2d",
         "add",
         "argmax",
         "batchnorm",
@@ -24,8 +23,6 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "chunk",
         "clamp",
         "concat",
-        "conv1d",
-        "conv_transpose2d",
         "cosine_embedding",
         "div",
         "elu",
@@ -79,15 +76,10 @@ pub(crate) const NOT_YET: NotYet = NotYet {
         "sum",
         "transpose",
         "unsqueeze",
-        "upsample",
         "var",
         "where",
     ],
-    attributes: &[
-        ("conv2d.groups", "1"),
-        ("cross_entropy.layout", "\"NC\""),
-        ("cross_entropy.target", "\"indices\""),
-    ],
+    attributes: &[("cross_entropy.layout", "\"NC\""), ("cross_entropy.target", "\"indices\"")],
     optimizers: &["ASGD", "Adan", "Muon", "ScheduleFreeAdamW"],
     schedules: &[],
     keys: &["averages"],
