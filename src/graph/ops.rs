@@ -1,6 +1,8 @@
 //! The operations: one file each, with the forward and the backward kernels side by side.
 
 mod accuracy;
+mod adaptive_avg_pool2d;
+mod area;
 mod avg_pool2d;
 mod bias;
 mod column_sum;
@@ -31,12 +33,14 @@ mod slice;
 mod softmax;
 mod split;
 mod sum;
+mod upsample;
 mod windows;
 
 use std::fmt::Debug;
 
+pub(crate) use adaptive_avg_pool2d::AdaptiveAvgPool2d;
 pub(crate) use avg_pool2d::AvgPool2d;
-pub(crate) use conv2d::Conv2d;
+pub(crate) use conv2d::{Conv2d, ConvTranspose2d, Padding, check_groups};
 pub(crate) use cross_entropy::{CrossEntropy, LabelWeights};
 pub(crate) use custom::Custom;
 pub(crate) use function::{Call, Slope};
@@ -47,6 +51,7 @@ pub(crate) use max_pool2d::MaxPool2d;
 pub(crate) use norm::{Batch, Norm, Over, Tensors};
 pub(crate) use ratio::Ratio;
 pub use slice::SplitSizes;
+pub(crate) use upsample::{Target as UpsampleTarget, Upsample};
 pub(crate) use windows::Windows;
 
 use super::elementwise::{self, Program, Target};

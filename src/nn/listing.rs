@@ -1,7 +1,8 @@
 mod moves;
 
 use super::{
-    AvgPool2d, BatchNorm, Conv2d, CrossEntropy, GroupNorm, Init, LayerNorm, Linear, MaxPool2d, RMSNorm,
+    AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, GroupNorm, Init, LayerNorm, Linear,
+    MaxPool2d, Padding, RMSNorm,
 };
 use crate::gpu::{Capabilities, KernelListing};
 use crate::graph::{CustomOp, Graph, PlanOptions, Var, autodiff, resident};
@@ -11,8 +12,8 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
     for capabilities in Capabilities::of_each_kind() {
         for accumulate in [false, true] {
-            for (graph, loss, accuracy) in [everything(), long_lines(), long_sums(), moves::moves(), norms()]
-            {
+            let graphs = [everything(), resized(), long_lines(), long_sums(), moves::moves(), norms()];
+            for (graph, loss, accuracy) in graphs {
                 let options =
                     PlanOptions { accumulate, ..PlanOptions::train(&loss).output("accuracy", &accuracy) };
                 let lowering = autodiff::lower(&graph, &options, &capabilities)
@@ -72,6 +73,39 @@ fn custom(graph: &Graph, x: &Var, labels: &Var) -> Var {
 fn product(graph: &Graph, [x, other]: [&[usize]; 2], name: &str) -> Var {
     let factor = |which: &str, shape| graph.parameter(&format!("{name}.{which}"), shape, Init::Constant(0.0));
     factor("x", x).matmul(&factor("other", other)).mean()
+}
+
+/// A graph of convolutions in groups and of changes of size, with short sums and with long ones.
+fn resized() -> (Graph, Var, Var) {
+    let graph = Graph::new();
+    let (x, y) = (graph.input("x", [2, 6, 9, 8]).bias(), graph.labels("y", 2));
+    // Groups that share vec4s and groups that do not, and channels by themselves.
+    let mixed = x.conv2d(Conv2d::new(9, 3).padding(1).groups(3));
+    let even = x.conv2d(Conv2d::new(16, 1)).conv2d(Conv2d::new(8, 2).padding(Padding::SAME).groups(2)).relu();
+    let each = x.conv2d(Conv2d::new(6, 3).groups(6)).relu().conv2d(Conv2d::new(6, 3).dilation(2).groups(6));
+    let apart = x.conv2d(Conv2d::new(6, 3).stride(2).padding(1).groups(6));
+    let row = graph.input("row", [2, 4, 30]).bias().conv1d(Conv1d::new(6, 3).stride(2).groups(2));
+    let up = mixed.conv_transpose2d(ConvTranspose2d::new(6, 3).stride(2).output_padding(1).groups(3));
+    let up = up
+        .conv_transpose2d(ConvTranspose2d::new(6, 3).groups(6))
+        .conv_transpose2d(ConvTranspose2d::new(4, 2));
+    let sizes = [x.adaptive_avg_pool2d([4, 3]), x.upsample(2), x.upsample(1.5)];
+    // Sums that are too long for one invocation.
+    let large = graph.input("large", [1, 4, 131, 133]).bias();
+    let window = || Conv2d::new(4, [130, 131]);
+    let long = [
+        large.conv2d(window().groups(4)),
+        large.conv2d(window().groups(4).stride(2)),
+        large.conv2d(Conv2d::new(4, [100, 99]).groups(2)),
+        large.conv2d(window().groups(1)).conv_transpose2d(ConvTranspose2d::new(4, [100, 99])),
+        large.adaptive_avg_pool2d(1),
+        large.adaptive_avg_pool2d(1).adaptive_avg_pool2d([130, 131]),
+        large.adaptive_avg_pool2d(1).upsample([130, 131]),
+    ];
+    let logits = mixed.flatten().linear(5);
+    let all = [even, each, apart, row, up].into_iter().chain(sizes).chain(long);
+    let loss = all.fold(logits.cross_entropy(&y), |sum, value| sum.add(&value.mean()));
+    (graph.clone(), loss, logits.accuracy(&y))
 }
 
 /// A graph of operations along lines that are too long for one invocation.

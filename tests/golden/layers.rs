@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use gradus::gpu::Recorder;
 use gradus::graph::{Graph, HostData, Init, PlanOptions, Var, Workspace};
 use gradus::nn::{
-    AvgPool2d, BatchNorm, Conv2d, CrossEntropy, GroupNorm, LayerNorm, Linear, MaxPool2d, Pair, RMSNorm,
-    Reduction,
+    AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, GroupNorm, LayerNorm, Linear,
+    MaxPool2d, Padding, Pair, RMSNorm, Reduction, Upsample,
 };
 use gradus::{Gpu, GpuOptions};
 use serde::Deserialize;
@@ -31,7 +31,10 @@ const OPS: &[(&str, Build)] = &[
     ("chunk", chunk),
     ("concat", |inputs| inputs.joined(Var::concat)),
     ("batchnorm", batch_norm),
+    ("adaptive_avgpool2d", adaptive_avg_pool2d),
+    ("conv1d", conv1d),
     ("conv2d", conv2d),
+    ("conv_transpose2d", conv_transpose2d),
     ("cross_entropy", cross_entropy),
     ("dropout", dropout),
     ("expand", |inputs| Ok(inputs.tensor("x")?.expand(&inputs.dims("size", &["size"])?))),
@@ -68,6 +71,7 @@ const OPS: &[(&str, Build)] = &[
         let correction = inputs.attribute("correction")?.unwrap_or(1);
         Ok(inputs.tensor("x")?.var_dim(&inputs.axes(&["correction"])?, correction, inputs.keepdim()?))
     }),
+    ("upsample", upsample),
 ];
 
 pub(crate) fn run(folder: &Folder, not_yet: &NotYet) -> Report {
@@ -131,6 +135,14 @@ struct Case {
     attrs: Map<String, Value>,
     #[serde(rename = "tensors")]
     _shapes: Value,
+}
+
+/// A number for both axes, or one for each.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Either<T> {
+    Both(T),
+    Each([T; 2]),
 }
 
 /// What an operation is built from: every attribute must be known, and every tensor asked for.
@@ -246,17 +258,21 @@ impl Inputs<'_> {
 
     /// A number for both axes, or one for each.
     fn pair(&self, name: &str, default: usize) -> Result<Pair> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Both(usize),
-            Each([usize; 2]),
-        }
         Ok(match self.attribute(name)? {
             None => default.into(),
-            Some(Either::Both(both)) => both.into(),
+            Some(Either::Both::<usize>(both)) => both.into(),
             Some(Either::Each(each)) => each.into(),
         })
+    }
+
+    /// Zeros around the input of a convolution, or torch's name for them.
+    fn padding(&self) -> Result<Padding> {
+        match self.attributes.get("padding").and_then(Value::as_str) {
+            None => Ok(self.pair("padding", 0)?.into()),
+            Some("same") => Ok(Padding::SAME),
+            Some("valid") => Ok(Padding::VALID),
+            Some(other) => bail!("unknown padding {other}"),
+        }
     }
 
     /// An attribute, unless it is absent or null.
@@ -302,13 +318,46 @@ fn conv2d(inputs: &Inputs<'_>) -> Result<Var> {
     let [out, _, height, width] = inputs.get("weight")?.shape[..] else { bail!("the weight is not OIHW") };
     let mut layer = Conv2d::new(out, [height, width])
         .stride(inputs.pair("stride", 1)?)
-        .padding(inputs.pair("padding", 0)?)
+        .padding(inputs.padding()?)
         .dilation(inputs.pair("dilation", 1)?)
+        .groups(inputs.attribute("groups")?.unwrap_or(1))
         .name("");
     if inputs.get("bias").is_err() {
         layer = layer.without_bias();
     }
     Ok(inputs.tensor("x")?.conv2d(layer))
+}
+
+fn conv1d(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["layout", "stride", "padding", "dilation", "groups"])?;
+    let [out, _, kernel] = inputs.get("weight")?.shape[..] else { bail!("the weight is not OIL") };
+    let mut layer = Conv1d::new(out, kernel)
+        .stride(inputs.attribute("stride")?.unwrap_or(1))
+        .padding(inputs.padding()?)
+        .dilation(inputs.attribute("dilation")?.unwrap_or(1))
+        .groups(inputs.attribute("groups")?.unwrap_or(1))
+        .name("");
+    if inputs.get("bias").is_err() {
+        layer = layer.without_bias();
+    }
+    Ok(inputs.tensor("x")?.conv1d(layer))
+}
+
+fn conv_transpose2d(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["layout", "stride", "padding", "output_padding", "dilation", "groups"])?;
+    let groups = inputs.attribute("groups")?.unwrap_or(1);
+    let [_, out, height, width] = inputs.get("weight")?.shape[..] else { bail!("the weight is not IOHW") };
+    let mut layer = ConvTranspose2d::new(out * groups, [height, width])
+        .stride(inputs.pair("stride", 1)?)
+        .padding(inputs.pair("padding", 0)?)
+        .output_padding(inputs.pair("output_padding", 0)?)
+        .dilation(inputs.pair("dilation", 1)?)
+        .groups(groups)
+        .name("");
+    if inputs.get("bias").is_err() {
+        layer = layer.without_bias();
+    }
+    Ok(inputs.tensor("x")?.conv_transpose2d(layer))
 }
 
 fn linear(inputs: &Inputs<'_>) -> Result<Var> {
@@ -459,6 +508,32 @@ fn avg_pool2d(inputs: &Inputs<'_>) -> Result<Var> {
         pool = pool.stride(inputs.pair("stride", 0)?);
     }
     Ok(inputs.tensor("x")?.avg_pool2d(pool))
+}
+
+fn adaptive_avg_pool2d(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["output_size"])?;
+    let axes: [usize; 2] = match inputs.attribute("output_size")?.context("no output_size")? {
+        Either::Both(both) => [both; 2],
+        Either::Each(each) => each,
+    };
+    Ok(inputs.tensor("x")?.adaptive_avg_pool2d(axes))
+}
+
+fn upsample(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["size", "scale_factor", "mode"])?;
+    match inputs.attribute::<String>("mode")?.as_deref() {
+        None | Some("nearest") => {}
+        Some(other) => bail!("unknown mode {other}"),
+    }
+    let x = inputs.tensor("x")?;
+    let layer = match (inputs.attribute("size")?, inputs.attribute("scale_factor")?) {
+        (Some(Either::Both(size)), None) => Upsample::to_size(size),
+        (Some(Either::Each(size)), None) => Upsample::to_size(size),
+        (None, Some(Either::Both::<f64>(scale))) => Upsample::new(scale),
+        (None, Some(Either::Each(scale))) => Upsample::new(scale),
+        _ => bail!("either a size or a scale factor"),
+    };
+    Ok(x.upsample(layer))
 }
 
 fn cross_entropy(inputs: &Inputs<'_>) -> Result<Var> {

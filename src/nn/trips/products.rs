@@ -56,7 +56,7 @@ fn plain_window(sizes: &Sizes<'_>) -> Trips {
 }
 
 /// Rows of the output and steps of a row; the last parts may have fewer.
-fn pixels(sizes: &Sizes<'_>, step: usize) -> Trips {
+pub(super) fn pixels(sizes: &Sizes<'_>, step: usize) -> Trips {
     let trips = sizes.get("rows_per_part") * (1 + sizes.get("columns_per_part").div_ceil(step));
     if sizes.get("first_part") == 0 { Trips::Exactly(trips) } else { Trips::AtMost(trips) }
 }
