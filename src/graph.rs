@@ -18,10 +18,14 @@
 //! input is the batch, and one graph compiles to plans of several batch sizes.
 
 pub(crate) mod autodiff;
+mod axes;
+mod buffers;
 mod chain;
 mod custom;
 mod elementwise;
+mod fold;
 mod fuse;
+mod gather;
 mod gradient;
 mod init;
 mod input;
@@ -31,6 +35,7 @@ mod options;
 mod parameters;
 mod plan;
 pub(crate) mod resident;
+mod samples;
 mod shape;
 mod template;
 mod view;
@@ -41,8 +46,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use custom::{CustomOp, CustomOpBuilder};
-pub use init::Init;
+pub use init::{Fan, Init, Nonlinearity, Spread};
 pub use input::{HostData, InputData};
+pub use ops::SplitSizes;
 pub use options::{Mode, PlanOptions};
 pub use parameters::{Parameter, Role};
 pub use plan::Plan;

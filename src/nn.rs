@@ -7,7 +7,7 @@ mod pooling;
 #[cfg(test)]
 mod trips;
 
-pub use crate::graph::Init;
+pub use crate::graph::{Fan, Init, Nonlinearity, Spread};
 pub use layers::{Conv2d, Linear, Pair};
 pub(crate) use listing::kernel_listings;
 pub use losses::{CrossEntropy, Reduction};

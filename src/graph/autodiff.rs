@@ -80,7 +80,7 @@ pub(crate) fn lower_frozen(
         gradients: Gradients::new(trains, written),
         trained,
         reached,
-        roles: declared.iter().map(|parameter| parameter.role).collect(),
+        declared,
         outputs,
         wanted_gradients,
         forward_steps: 0,
@@ -146,7 +146,7 @@ impl Lowering {
                 // Another node's kernel makes its value, if anybody needs that.
             } else if self.relus[id] == Relu::Alone || !op.is_relu() {
                 match self.chains.ending_at(id) {
-                    Some(chain) => self.chain_forward(&chain),
+                    Some(chain) => self.chain_forward(&chain)?,
                     None => op.forward(self, id)?,
                 }
             } else {
@@ -214,6 +214,7 @@ impl Lowering {
         if let Operand::Value(value) = view.of
             && matches!(self.values[value].keep, Keep::Pooled | Keep::Output(_))
             && view.is_packed(self.orders[id])
+            && self.values[value].len == self.matrix(id).len()
         {
             return value;
         }

@@ -13,6 +13,8 @@ pub(crate) struct Gradients {
     pub(super) trains: Vec<bool>,
     /// The gradient of each node that has memory of its own.
     pub(super) of: Vec<Option<View>>,
+    /// For each node that is a view, how its gradient lies in that of the node that it views.
+    pub(super) views: Vec<Option<View>>,
     /// How much of each gradient has been written.
     pub(super) coverage: Vec<Coverage>,
     pub(super) parameter_written: Vec<bool>,
@@ -40,6 +42,7 @@ impl Gradients {
         Self {
             trains,
             of: vec![None; nodes],
+            views: vec![None; nodes],
             coverage: vec![Coverage::Nothing; nodes],
             parameter_written,
             pending: Vec::new(),
@@ -121,10 +124,18 @@ impl Lowering {
         let region = if owner == target {
             whole
         } else {
-            self.forward[target].as_ref().expect("nodes are lowered in order").in_buffer(whole.of)
+            self.gradients.views[target].as_ref().expect("a view's gradient is one").in_buffer(whole.of)
         };
         let adds = self.cover(owner, &region);
         (region, adds)
+    }
+
+    /// How the gradient of an input lies, or would lie, in a buffer that does not matter: as the input, unless there an
+    /// element stands several times.
+    pub(crate) fn gradient_layout(&self, id: usize, input: usize) -> View {
+        let target = self.nodes[id].inputs[input];
+        let packed = || View::packed(Operand::Value(0), &self.shapes[target], self.orders[target]);
+        self.gradients.views[target].clone().unwrap_or_else(packed)
     }
 
     /// The node whose memory holds a node's value.

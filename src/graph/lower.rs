@@ -1,14 +1,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::chain::Chains;
+use super::chain::{Chains, Finish};
+use super::elementwise;
 use super::fuse::Relu;
 use super::gradient::Gradients;
 use super::ops::{self, Reads};
 use super::shape::Matrix;
 use super::template::AnyLaunch;
 use super::view::{Order, View};
-use super::{Mode, Node, Role};
+use super::{Mode, Node, Parameter};
 use crate::gpu::{Binding, Block, Capabilities, KernelSource, Uniform};
 
 /// What one binding of a dispatch is given.
@@ -75,7 +76,8 @@ pub(crate) struct Lowering {
     /// Further results of nodes, by their number.
     pub(super) parts: BTreeMap<(usize, usize), Operand>,
     pub(super) gradients: Gradients,
-    pub(super) roles: Vec<Role>,
+    /// The parameters and buffers by their numbers.
+    pub(super) declared: Vec<Parameter>,
     /// Whether a parameter is neither a buffer nor frozen.
     pub(super) trained: Vec<bool>,
     /// Whether the root depends on a parameter, frozen or not.
@@ -103,6 +105,11 @@ impl Lowering {
 
     pub(crate) fn shape(&self, id: usize) -> &[usize] {
         &self.shapes[id]
+    }
+
+    /// How many inputs a node has.
+    pub(crate) fn inputs(&self, id: usize) -> usize {
+        self.nodes[id].inputs.len()
     }
 
     /// The shape of an input.
@@ -142,11 +149,6 @@ impl Lowering {
 
     pub(crate) fn parameters(&self, id: usize) -> &[usize] {
         &self.nodes[id].parameters
-    }
-
-    /// Whether the relu that follows a node runs as the last thing of the node's kernel.
-    pub(crate) fn relu_after(&self, id: usize) -> bool {
-        self.nodes.iter().zip(&self.relus).any(|(n, r)| *r == Relu::InProducer && n.inputs[0] == id)
     }
 
     /// Whether the relu before a node runs as the first thing of the node's kernel.
@@ -203,10 +205,17 @@ impl Lowering {
 
     /// Makes the value of a node, to be written by its forward kernel.
     pub(crate) fn define(&mut self, id: usize) -> Operand {
+        // Where a chain runs in its kernel, a node makes the value of the chain's last.
+        let id = self.chains.made_by(id);
         let label = self.name(id);
         let value = Operand::Value(self.value(&label, self.matrix(id).len()));
         self.define_as(id, value);
         value
+    }
+
+    /// The chain that runs at the end of a node's kernel; the node's value is that of its last then.
+    pub(crate) fn finish(&mut self, id: usize) -> Option<Finish> {
+        self.chains.ending_in(id).map(|chain| self.finish_with(&chain))
     }
 
     /// Lets the value of a node be one that exists already, in the node's own order of axes.
@@ -217,9 +226,18 @@ impl Lowering {
     /// Lets the value of a node be a view of its first input, of which each element is at most one of its own: its
     /// gradient is then the same view of the input's.
     pub(crate) fn define_view(&mut self, id: usize, view: View) {
-        assert_eq!(view.shape, self.shapes[id], "{}: the shape of its view", self.nodes[id].name);
+        self.define_views(id, view.clone(), view);
+    }
+
+    /// As [`Lowering::define_view`], where the input's gradient lies otherwise than the input
+    /// ([`Lowering::gradient_layout`]): `gradient` is the view of it.
+    pub(crate) fn define_views(&mut self, id: usize, view: View, gradient: View) {
+        for view in [&view, &gradient] {
+            assert_eq!(view.shape, self.shapes[id], "{}: the shape of its view", self.nodes[id].name);
+        }
         self.view_of[id] = Some(self.nodes[id].inputs[0]);
         self.forward[id] = Some(view);
+        self.gradients.views[id] = Some(gradient);
     }
 
     /// Lets the value of a node be a view in which an element may stand several times; its gradient is its own.
@@ -338,9 +356,34 @@ impl Lowering {
         launch: impl Into<AnyLaunch>,
         parts: u32,
     ) {
-        let AnyLaunch { template, uniform, block, groups: [x, y] } = launch.into();
-        let kernel = source_of(template.name, template.expand(), block.bytes, storage);
-        self.emit_block(layer, kernel, [x, y, parts], operands, (uniform, block));
+        self.launch_finishing(layer, (storage, operands), launch.into(), parts, None);
+    }
+
+    /// As [`Lowering::launch_parts`], of a kernel that does something more to what it stores.
+    pub(crate) fn launch_finishing(
+        &mut self,
+        layer: &str,
+        (storage, operands): (&[Binding], &[Operand]),
+        launch: AnyLaunch,
+        parts: u32,
+        finish: Option<&Finish>,
+    ) {
+        let AnyLaunch { template, uniform, block, groups: [x, y], finishes } = launch;
+        let (mut name, mut text) = (template.name.to_owned(), template.expand());
+        let (mut storage, mut operands) = (storage.to_vec(), operands.to_vec());
+        match (finish, finishes) {
+            (Some(finish), Some(lanes)) => {
+                name += finish.variant();
+                text += &finish.text(operands.len() + 1, lanes);
+                storage.extend(finish.storage());
+                operands.extend(finish.operands());
+            }
+            (None, Some(lanes)) => text += &elementwise::finish_nothing(lanes),
+            (None, None) => {}
+            (Some(_), None) => unreachable!("{name}: it has no place for a chain"),
+        }
+        let kernel = source_of(name, text, block.bytes, &storage);
+        self.emit_block(layer, kernel, [x, y, parts], &operands, (uniform, block));
     }
 
     /// Appends a dispatch; `shape` is its uniform block, `operands` are bindings 1, 2, …
@@ -366,6 +409,7 @@ impl Lowering {
         (uniform, block): (Vec<u8>, Block),
     ) {
         assert_eq!(kernel.bindings.len(), operands.len() + 1, "{}: operands", kernel.name);
+        let operands = self.apart(layer, &kernel, operands);
         let aliased = operands.iter().enumerate().any(|(i, a)| {
             operands[..i].iter().enumerate().any(|(j, b)| {
                 a == b
@@ -374,22 +418,8 @@ impl Lowering {
             })
         });
         assert!(!aliased, "{}: one buffer is both read and written", kernel.name);
-        self.check_roles(&kernel, operands);
         let label = format!("{layer}: {}", kernel.name);
-        self.steps.push(Step { label, kernel, operands: operands.to_vec(), uniform, block, grid });
-    }
-
-    /// Only an optimizer writes what is trained, and a device takes no `wgpu::Buffer` that is read by one binding and
-    /// written by another, which all buffers of a store are.
-    fn check_roles(&self, kernel: &KernelSource, operands: &[Operand]) {
-        let mut modes = [None; 2];
-        for (operand, binding) in operands.iter().zip(&kernel.bindings[1..]) {
-            let Operand::Parameter(parameter) = *operand else { continue };
-            let (role, written) = (self.roles[parameter], *binding == Binding::ReadWrite);
-            assert!(role == Role::Buffer || !written, "{}: a parameter is written", kernel.name);
-            let mode = &mut modes[usize::from(role == Role::Buffer)];
-            assert!(*mode.get_or_insert(written) == written, "{}: buffers are read and written", kernel.name);
-        }
+        self.steps.push(Step { label, kernel, operands, uniform, block, grid });
     }
 }
 

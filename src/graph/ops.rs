@@ -4,11 +4,13 @@ mod accuracy;
 mod avg_pool2d;
 mod bias;
 mod column_sum;
-
+mod concat;
 mod conv2d;
 mod cross_entropy;
 mod custom;
 mod detach;
+mod dims;
+mod expand;
 mod flatten;
 mod function;
 mod input;
@@ -16,9 +18,14 @@ mod layout;
 mod linear;
 mod lines;
 mod max_pool2d;
+mod pad;
 mod part;
+mod permute;
 mod product;
 mod ratio;
+mod reduce;
+mod reshape;
+mod slice;
 mod softmax;
 mod split;
 mod sum;
@@ -36,10 +43,13 @@ pub(crate) use layout::dense_from_rows;
 pub(crate) use linear::Linear;
 pub(crate) use max_pool2d::MaxPool2d;
 pub(crate) use ratio::Ratio;
+pub use slice::SplitSizes;
 pub(crate) use windows::Windows;
 
 use super::elementwise::{self, Program, Target};
+pub(crate) use super::fold::reduce_to;
 use super::lower::{Lowering, Operand, source};
+use super::samples::{Samples, SamplesOf};
 use super::shape::{Matrix, u};
 use super::view::View;
 pub(crate) use super::whole::Joins;
@@ -59,6 +69,15 @@ pub(crate) enum Reads {
     AsIs,
     /// Anywhere: the op asks for the view.
     Strided,
+}
+
+/// An op whose kernel can end with a chain of functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Anchor {
+    /// Storage buffers that its kernel binds itself.
+    pub(crate) buffers: usize,
+    /// Elements that it finishes at once.
+    pub(crate) lanes: usize,
 }
 
 /// The order of axes of what an op makes.
@@ -126,6 +145,16 @@ pub(crate) trait Op: Debug + Send + Sync {
     /// Emits the dispatches that send the gradient of node `id` to its inputs and parameters.
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error>;
 
+    /// Where the samples of a batch are in its result, which tells what a scalar over many batches is.
+    fn samples(&self, of: &SamplesOf<'_>) -> Samples {
+        match self.joins() {
+            Some(joins) if of.inputs.iter().any(|(s, _)| matches!(s, Samples::Along(_))) => {
+                Samples::Joined(joins)
+            }
+            _ => of.kept(),
+        }
+    }
+
     /// What it makes of the samples of a batch, if it joins them.
     fn joins(&self) -> Option<Joins> {
         None
@@ -147,9 +176,11 @@ pub(crate) trait Op: Debug + Send + Sync {
         false
     }
 
-    /// Whether its forward kernel can end with a relu.
-    fn takes_relu_after(&self) -> bool {
-        false
+    /// What its forward kernel leaves to a chain of functions that runs at its end, if it can end with one: then it asks
+    /// [`Lowering::finish`] for the chain.
+    fn anchor(&self, lowering: &Lowering, id: usize) -> Option<Anchor> {
+        let _ = (lowering, id);
+        None
     }
 
     /// Whether it is a max pooling of 2x2 with stride 2 and no padding, which may run in its producer's kernel.
@@ -193,11 +224,6 @@ fn pass_gradient(lowering: &mut Lowering, id: usize, input: usize) {
     let view = |of| View::packed(of, lowering.shape(id), lowering.order(id));
     let (from, to) = (view(lowering.gradient(id)), view(dx));
     rearrange(lowering, &lowering.name(id), &from, &to, adds);
-}
-
-/// Emits the sums of a gradient over the axes along which a smaller value was broadcast.
-pub(crate) fn reduce_to(_: &mut Lowering, _: &str, _: &View, _: &View, _: bool) {
-    unimplemented!()
 }
 
 /// Emits zeros.

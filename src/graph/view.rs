@@ -58,10 +58,10 @@ impl View {
     pub(crate) fn is_packed(&self, order: Order) -> bool {
         let lanes = order.lanes(self.shape.len());
         let packed = packed_strides(&self.shape, order);
-        let mut axes = self.shape.iter().zip(self.strides.iter().zip(&packed)).enumerate();
+        let mut axes = self.shape.iter().zip(self.strides.iter().zip(&packed));
         self.offset == 0
             && (self.lanes == lanes || self.shape[lanes] == 1 && self.shape[self.lanes] == 1)
-            && axes.all(|(axis, (&extent, (have, want)))| axis == lanes || extent == 1 || have == want)
+            && axes.all(|(&extent, (have, want))| extent == 1 || have == want)
     }
 
     /// Quads along its lanes.
@@ -124,6 +124,18 @@ impl View {
         // Lanes of one element stand on any axis of one.
         view.lanes = lanes.or_else(|| (0..shape.len()).rev().find(|&axis| shape[axis] == 1))?;
         Some(view)
+    }
+
+    /// The same elements with axes of one element in front, so that there are `rank`.
+    pub(crate) fn aligned(&self, rank: usize) -> Self {
+        let missing = rank - self.shape.len();
+        Self {
+            of: self.of,
+            shape: [vec![1; missing], self.shape.clone()].concat(),
+            strides: [vec![0; missing], self.strides.clone()].concat(),
+            offset: self.offset,
+            lanes: self.lanes + missing,
+        }
     }
 
     /// The same elements of another buffer that is laid out as this one's is.

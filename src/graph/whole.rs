@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::ops::Op;
+use super::samples::{Place, Samples, samples};
 use super::{Graph, Node, Var};
 use crate::Error;
 
@@ -35,21 +36,11 @@ enum Value {
     Of(Arc<dyn Op>, Vec<usize>),
 }
 
-/// Whether each node has a row for each sample.
-fn in_rows(nodes: &[Node]) -> Vec<bool> {
-    let mut in_rows = vec![false; nodes.len()];
-    for (id, node) in nodes.iter().enumerate() {
-        let is_input = node.inputs.is_empty() && node.parameters.is_empty();
-        let of_rows = node.inputs.iter().any(|&input| in_rows[input]);
-        in_rows[id] = is_input || (of_rows && node.op.joins().is_none());
-    }
-    in_rows
-}
-
 impl Var {
     /// Whether it has a row for each sample. Its shape may look so where it has not, as in a graph for one sample.
     pub(crate) fn is_in_rows(&self) -> bool {
-        in_rows(&self.graph().node_list())[self.id()]
+        let samples = samples(self.graph(), &self.graph().node_list())[self.id()];
+        matches!(samples, Samples::Along(Place { axis: 0, .. }))
     }
 }
 
@@ -62,10 +53,11 @@ impl Whole {
         graph.check()?;
         scalars.iter().try_for_each(|(name, scalar)| graph.check_owner(name, scalar))?;
         let nodes = graph.node_list();
-        let in_rows = in_rows(&nodes);
+        let samples = samples(graph, &nodes);
+        let in_rows = |id: usize| matches!(samples[id], Samples::Along(_));
         let of_scalars = |id: usize| {
             let node = &nodes[id];
-            let are_scalars = node.inputs.iter().all(|&input| !in_rows[input] && nodes[input].shape == [1]);
+            let are_scalars = node.inputs.iter().all(|&input| !in_rows(input) && nodes[input].shape == [1]);
             are_scalars && node.op.of_scalars(&vec![1.0; node.inputs.len()]).is_some()
         };
         let mut needed = vec![false; nodes.len()];
@@ -84,13 +76,15 @@ impl Whole {
                 values.push(Value::Of(node.op.clone(), inputs));
                 continue;
             }
-            let of_rows = node.inputs.iter().any(|&input| in_rows[input]);
             // What does not depend on the batch is the same for each, and its own mean.
-            let joins = node.op.joins().filter(|_| of_rows).unwrap_or(Joins::Mean);
+            let joins = match samples[id] {
+                Samples::Joined(joins) => joins,
+                _ => Joins::Mean,
+            };
             values.push(Value::Part(parts.len()));
             parts.push((Var { graph: graph.clone(), id }, joins));
         }
-        let first = scalars.iter().find(|(_, scalar)| in_rows[scalar.id()]);
+        let first = scalars.iter().find(|(_, scalar)| in_rows(scalar.id()));
         let in_rows = first.map(|(name, _)| name.clone());
         let scalars = scalars.iter().map(|(_, scalar)| place[scalar.id()]).collect();
         Ok(Self { parts, values, scalars, in_rows })

@@ -1,3 +1,5 @@
+mod moves;
+
 use super::{AvgPool2d, Conv2d, CrossEntropy, Init, Linear, MaxPool2d};
 use crate::gpu::{Capabilities, KernelListing};
 use crate::graph::{CustomOp, Graph, PlanOptions, Var, autodiff, resident};
@@ -7,7 +9,7 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
     for capabilities in Capabilities::of_each_kind() {
         for accumulate in [false, true] {
-            for (graph, loss, accuracy) in [everything(), long_lines(), long_sums()] {
+            for (graph, loss, accuracy) in [everything(), long_lines(), long_sums(), moves::moves()] {
                 let options =
                     PlanOptions { accumulate, ..PlanOptions::train(&loss).output("accuracy", &accuracy) };
                 let lowering = autodiff::lower(&graph, &options, &capabilities)

@@ -15,23 +15,51 @@ use serde_json::{Map, Value};
 use crate::harness::{Envelope, Folder, Report, Tensor, Tensors, Tolerance};
 use crate::not_yet::NotYet;
 
-/// Builds the case's operation; its tensors become parameters, so that their gradients can be read.
+/// Builds the case's operation; its tensors become parameters, so that their gradients can be read. It returns the first
+/// output, and tells [`Inputs::output`] the others.
 type Build = fn(&Inputs<'_>) -> Result<Var>;
 
 const OPS: &[(&str, Build)] = &[
+    ("argmax", |inputs| {
+        inputs.only(&["dim", "keepdim"])?;
+        Ok(inputs.tensor("x")?.argmax(inputs.attribute::<isize>("dim")?, inputs.keepdim()?))
+    }),
     ("avgpool2d", avg_pool2d),
+    ("chunk", chunk),
+    ("concat", |inputs| inputs.joined(Var::concat)),
     ("conv2d", conv2d),
     ("cross_entropy", cross_entropy),
     ("dropout", dropout),
+    ("expand", |inputs| Ok(inputs.tensor("x")?.expand(&inputs.dims("size", &["size"])?))),
     ("gelu", gelu),
     ("linear", linear),
     ("log_softmax", |inputs| Ok(inputs.tensor("x")?.log_softmax(inputs.dim()?))),
+    ("max", |inputs| Ok(inputs.tensor("x")?.amax(&inputs.axes(&[])?, inputs.keepdim()?))),
     ("maxpool2d", max_pool2d),
+    ("mean", |inputs| Ok(inputs.tensor("x")?.mean_dim(&inputs.axes(&[])?, inputs.keepdim()?))),
+    ("min", |inputs| Ok(inputs.tensor("x")?.amin(&inputs.axes(&[])?, inputs.keepdim()?))),
     ("mse", mse),
+    ("pad", pad),
+    ("permute", |inputs| Ok(inputs.tensor("x")?.permute(&inputs.dims("dims", &["dims"])?))),
     ("relu", |inputs| inputs.unary(Var::relu)),
+    ("reshape", |inputs| Ok(inputs.tensor("x")?.reshape(&inputs.dims("shape", &["shape"])?))),
     ("sigmoid", |inputs| inputs.unary(Var::sigmoid)),
+    ("slice", slice),
     ("softmax", |inputs| Ok(inputs.tensor("x")?.softmax(inputs.dim()?))),
+    ("split", split),
+    ("squeeze", |inputs| {
+        inputs.only(&["dim"])?;
+        Ok(inputs.tensor("x")?.squeeze(inputs.attribute::<isize>("dim")?))
+    }),
+    ("stack", |inputs| inputs.joined(Var::stack)),
+    ("sum", |inputs| Ok(inputs.tensor("x")?.sum_dim(&inputs.axes(&[])?, inputs.keepdim()?))),
     ("tanh", |inputs| inputs.unary(Var::tanh)),
+    ("transpose", transpose),
+    ("unsqueeze", |inputs| Ok(inputs.tensor("x")?.unsqueeze(inputs.dim()?))),
+    ("var", |inputs| {
+        let correction = inputs.attribute("correction")?.unwrap_or(1);
+        Ok(inputs.tensor("x")?.var_dim(&inputs.axes(&["correction"])?, correction, inputs.keepdim()?))
+    }),
 ];
 
 pub(crate) fn run(folder: &Folder, not_yet: &NotYet) -> Report {
@@ -103,6 +131,8 @@ struct Inputs<'a> {
     tensors: &'a Tensors,
     attributes: Map<String, Value>,
     asked: RefCell<BTreeSet<String>>,
+    /// Outputs beside the first, by their names in the case.
+    further: RefCell<Vec<(String, Var)>>,
 }
 
 impl Inputs<'_> {
@@ -129,6 +159,29 @@ impl Inputs<'_> {
         Ok(self.graph.parameter(name, shape, Init::Constant(0.0)))
     }
 
+    /// Notes an output beside the first: it is compared with `y.<name>`, and `dy.<name>` is its upstream gradient.
+    fn output(&self, name: &str, var: &Var) {
+        self.further.borrow_mut().push((format!("y.{name}"), var.clone()));
+    }
+
+    /// The plan of a case. With several outputs the sum of `dy * y` over those with a `dy` is differentiated.
+    fn options(&self, y: &Var) -> PlanOptions {
+        let further = self.further.borrow();
+        if further.is_empty() {
+            return PlanOptions::train(y).upstream("dy").output("y", y);
+        }
+        let outputs = || std::iter::once(("y", y)).chain(further.iter().map(|(name, var)| (&name[..], var)));
+        let terms = outputs().filter_map(|(name, var)| {
+            let upstream = format!("d{name}");
+            self.tensors.get(&upstream)?;
+            // A mask of any numbers, of which none are dropped: their product.
+            Some(var.dropout_mask(0.0, &self.graph.input(&upstream, var.shape())).sum())
+        });
+        let sum = terms.reduce(|sum, term| sum.add(&term));
+        let options = sum.map_or(PlanOptions::evaluate(), |sum| PlanOptions::train(&sum));
+        outputs().fold(options, |options, (name, var)| options.output(name, var))
+    }
+
     fn unary(&self, op: impl Fn(&Var) -> Var) -> Result<Var> {
         self.only(&[])?;
         Ok(op(&self.tensor("x")?))
@@ -138,6 +191,49 @@ impl Inputs<'_> {
     fn dim(&self) -> Result<isize> {
         self.only(&["dim"])?;
         self.attribute("dim")?.context("no dim")
+    }
+
+    /// A list of dimensions or extents, of which a list of one may be a number.
+    fn dims(&self, name: &str, known: &[&str]) -> Result<Vec<isize>> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            One(isize),
+            Each(Vec<isize>),
+        }
+        self.only(known)?;
+        Ok(match self.attribute(name)? {
+            None => Vec::new(),
+            Some(Either::One(one)) => vec![one],
+            Some(Either::Each(each)) => each,
+        })
+    }
+
+    /// The axes of a reduction: all, without `dim`.
+    fn axes(&self, more: &[&str]) -> Result<Vec<isize>> {
+        self.dims("dim", &[&["dim", "keepdim"], more].concat())
+    }
+
+    fn keepdim(&self) -> Result<bool> {
+        Ok(self.attribute("keepdim")?.unwrap_or(false))
+    }
+
+    /// The tensors `x0`, `x1`, .. along a dimension.
+    fn joined(&self, join: impl Fn(&Var, &[&Var], isize) -> Var) -> Result<Var> {
+        self.only(&["dim"])?;
+        let dim = self.attribute("dim")?.unwrap_or(0);
+        let mut parts = vec![self.tensor("x0")?];
+        while self.tensors.get(&format!("x{}", parts.len())).is_some() {
+            parts.push(self.tensor(&format!("x{}", parts.len()))?);
+        }
+        Ok(join(&parts[0], &parts[1..].iter().collect::<Vec<_>>(), dim))
+    }
+
+    /// The first of several outputs; the others are `1`, `2`, ..
+    fn first_of(&self, outputs: &[Var]) -> Result<Var> {
+        let (first, rest) = outputs.split_first().context("no outputs")?;
+        rest.iter().enumerate().for_each(|(at, output)| self.output(&(at + 1).to_string(), output));
+        Ok(first.clone())
     }
 
     /// A number for both axes, or one for each.
@@ -237,6 +333,47 @@ fn dropout(inputs: &Inputs<'_>) -> Result<Var> {
     }
 }
 
+fn chunk(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["chunks", "dim"])?;
+    let chunks = inputs.attribute("chunks")?.context("no chunks")?;
+    inputs.first_of(&inputs.tensor("x")?.chunk(chunks, inputs.attribute("dim")?.unwrap_or(0)))
+}
+
+fn split(inputs: &Inputs<'_>) -> Result<Var> {
+    let name = "split_size_or_sections";
+    inputs.only(&[name, "dim"])?;
+    let (x, dim) = (inputs.tensor("x")?, inputs.attribute("dim")?.unwrap_or(0));
+    let parts = match inputs.attributes.get(name) {
+        Some(Value::Array(_)) => x.split(inputs.attribute::<Vec<usize>>(name)?.context("no sections")?, dim),
+        _ => x.split(inputs.attribute::<usize>(name)?.context("no size")?, dim),
+    };
+    inputs.first_of(&parts)
+}
+
+fn slice(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["dim", "start", "end", "step"])?;
+    let dim = inputs.attribute("dim")?.unwrap_or(0);
+    let start = inputs.attribute("start")?.unwrap_or(0);
+    let end = inputs.attribute("end")?.unwrap_or(isize::MAX);
+    Ok(inputs.tensor("x")?.slice(dim, start, end, inputs.attribute("step")?.unwrap_or(1)))
+}
+
+fn transpose(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["dim0", "dim1"])?;
+    let dim = |name| inputs.attribute::<isize>(name)?.with_context(|| format!("no {name}"));
+    Ok(inputs.tensor("x")?.transpose(dim("dim0")?, dim("dim1")?))
+}
+
+fn pad(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["pad", "mode", "value"])?;
+    match inputs.attribute::<String>("mode")?.as_deref() {
+        None | Some("constant") => {}
+        Some(other) => bail!("unknown mode {other}"),
+    }
+    let pad: Vec<isize> = inputs.attribute("pad")?.context("no pad")?;
+    Ok(inputs.tensor("x")?.pad(&pad, inputs.attribute("value")?.unwrap_or(0.0)))
+}
+
 fn avg_pool2d(inputs: &Inputs<'_>) -> Result<Var> {
     let known = ["kernel", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"];
     inputs.only(&known)?;
@@ -274,15 +411,15 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
     let (_, build) =
         OPS.iter().find(|(op, _)| *op == case.op).with_context(|| format!("no op {}", case.op))?;
     let tensors = folder.tensors(&format!("layers/{}", envelope.file.as_ref().context("no file")?))?;
-    let (graph, asked) = Default::default();
-    let inputs = Inputs { graph, tensors: &tensors, attributes: case.attrs, asked };
+    let (graph, asked, further) = Default::default();
+    let inputs = Inputs { graph, tensors: &tensors, attributes: case.attrs, asked, further };
     let y = build(&inputs)?;
     let mut params = inputs.graph.store(gpu, 0)?;
     let names: Vec<String> = inputs.graph.parameters().into_iter().map(|p| p.name).collect();
     for name in &names {
         params.write(name, &narrow(inputs.get(golden_name(name))?))?;
     }
-    let options = PlanOptions::train(&y).upstream("dy");
+    let options = inputs.options(&y);
     let plan = inputs.graph.compile(&params, &options, &mut Workspace::new())?;
     for (input, shape) in plan.inputs() {
         let labels: Vec<u32>;
@@ -292,7 +429,7 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
                 numbers = vec![1.0; shape.iter().product()];
                 &numbers
             }
-            ("dy", Some(data)) => {
+            (upstream, Some(data)) if upstream.starts_with("dy") => {
                 numbers = narrow(data);
                 &numbers
             }
@@ -306,7 +443,10 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
     let mut encoder = gpu.encoder("layer");
     plan.record(&mut Recorder::new(gpu, &mut encoder)).unwrap();
     gpu.submit(encoder)?;
-    compare("y", &plan.read("loss")?, inputs.get("y")?)?;
+    let further = inputs.further.borrow();
+    for name in std::iter::once("y").chain(further.iter().map(|(name, _)| &name[..])) {
+        compare(name, &plan.read(name)?, inputs.get(name)?)?;
+    }
     for name in &names {
         let golden = format!("grad.{}", golden_name(name));
         if let Some(want) = inputs.find(&golden) {

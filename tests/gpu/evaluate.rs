@@ -90,6 +90,25 @@ const ROWS: &[Row] = &[
     ("a mean of parts", |m| m.x.mean(), |s| s.mean_x),
     ("a sum of parts", |m| m.x.sum(), |s| s.sum_x),
     ("a mean of a sum", |m| m.x.sum().mean().sum(), |s| s.sum_x),
+    ("means of axes", |m| m.x.mean_dim(&[1], true).mean_dim(&[0], false), |s| s.mean_x),
+    ("a mean of means over samples", |m| m.x.mean_dim(&[0], false).mean(), |s| s.mean_x),
+    ("a sum of sums over samples", |m| m.x.sum_dim(&[0], false).sum(), |s| s.sum_x),
+    (
+        "a sum of pieces of it",
+        |m| m.x.sum_dim(&[0], true).transpose(0, 1).sum_dim(&[0, 1], false),
+        |s| s.sum_x,
+    ),
+    (
+        "a mean over samples that lie otherwise",
+        |m| m.x.transpose(0, 1).reshape(&[2, 2, -1]).mean_dim(&[], false),
+        |s| s.mean_x,
+    ),
+    ("a mean of two batches in one", |m| m.x.concat(&[&m.x], 0).mean_dim(&[1, 0], false), |s| s.mean_x),
+    (
+        "a sum of axes of rows in one",
+        |m| m.x.unsqueeze(1).expand(&[-1, 3, 4]).flatten_dims(0, 1).sum_dim(&[0], true).mean(),
+        |s| 3.0 * s.sum_x / 4.0,
+    ),
     ("a penalty", |m| penalty(m), |_| 1.25),
     ("a mean with weights and a penalty", |m| m.loss(ignoring()).add(&penalty(m)), |s| s.ignored + 1.25),
     (
@@ -174,17 +193,22 @@ fn what_the_host_cannot_compute_is_a_mean_of_batches_by_their_samples() {
     let Some(gpu) = gpu() else { return };
     let model = Model::new();
     let loss = model.logits.cross_entropy(&model.labels);
-    let mut trainer =
-        model.graph.trainer(&loss, SGD::default()).metric("gelu", &loss.gelu()).build(&gpu).unwrap();
+    let largest = model.x.amax(&[0, 1], false);
+    let spread = model.x.var_dim(&[0], 1, false).sum();
+    let builder = model.graph.trainer(&loss, SGD::default()).metric("gelu", &loss.gelu());
+    let mut trainer = builder.metric("largest", &largest).metric("spread", &spread).build(&gpu).unwrap();
     let x = noises(4, 10 * 4);
     let y: Vec<u32> = (0..10).map(|i| i % 3).collect();
     let part = |trainer: &mut Trainer<SGD>, from: usize, to: usize| {
         let set = Set { x: x[4 * from..4 * to].to_vec(), y: y[from..to].to_vec() };
-        evaluated(trainer, &set, 100)[1]
+        evaluated(trainer, &set, 100)
     };
     let [first, second, rest] = [(0, 4), (4, 8), (8, 10)].map(|(from, to)| part(&mut trainer, from, to));
-    let got = evaluated(&mut trainer, &Set { x: x.clone(), y: y.clone() }, 4)[1];
-    assert!(close(got, (4.0 * first + 4.0 * second + 2.0 * rest) / 10.0), "{got}");
+    let got = evaluated(&mut trainer, &Set { x: x.clone(), y: y.clone() }, 4);
+    for (metric, got) in got.into_iter().enumerate() {
+        let want = (4.0 * first[metric] + 4.0 * second[metric] + 2.0 * rest[metric]) / 10.0;
+        assert!(close(got, want), "metric {metric}: {got} for {want}");
+    }
 }
 
 #[test]
@@ -282,11 +306,19 @@ fn what_has_no_row_for_each_sample_is_not_predicted() {
                 trainer.predict(&loss, &[("x", &xs), ("y", &y)], batch).unwrap_err(),
                 trainer.predict(&parameter, &[("x", &xs)], batch).unwrap_err(),
                 trainer.predict(&parameter.relu(), &[("x", &xs)], batch).unwrap_err(),
+                trainer.predict(&x.amax(&[0], true), &[("x", &xs)], batch).unwrap_err(),
+                trainer.predict(&x.slice(0, 0, 1, 1), &[("x", &xs)], batch).unwrap_err(),
+                trainer.predict(&x.transpose(0, 1), &[("x", &xs)], batch).unwrap_err(),
             ] {
                 assert!(refused.to_string().contains(": expected a row for each "), "{refused}");
             }
             assert_eq!(trainer.predict(&logits, &[("x", &xs)], batch).unwrap().len(), 6 * CLASSES);
             assert_eq!(trainer.predict(&x, &[("x", &xs)], batch).unwrap(), xs);
+            // There and back again.
+            let turned = x.transpose(0, 1).reshape(&[2, 2, -1]).permute(&[2, 0, 1]).flatten_dims(1, 2);
+            assert_eq!(trainer.predict(&turned, &[("x", &xs)], batch).unwrap(), xs);
+            let rows = x.reshape(&[-1, 2]).reshape(&[-1, 4]);
+            assert_eq!(trainer.predict(&rows, &[("x", &xs)], batch).unwrap(), xs);
         }
     }
 }

@@ -1,4 +1,4 @@
-use super::{Op, Reads, layout};
+use super::{Op, Reads, Samples, SamplesOf, layout};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::lower::Lowering;
@@ -41,6 +41,10 @@ impl Op for Flatten {
                 Err(Error::Shape { layer: layer.into(), expected, got: got.to_vec() })
             }
         }
+    }
+
+    fn samples(&self, of: &SamplesOf<'_>) -> Samples {
+        of.reshaped()
     }
 
     fn reads(&self, _: usize) -> Reads {

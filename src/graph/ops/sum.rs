@@ -1,4 +1,4 @@
-use super::{Joins, Op, Reads, grid};
+use super::{Joins, Op, Reads, Samples, SamplesOf, grid};
 use crate::Error;
 use crate::gpu::{Binding, MAX_TRIPS, uniform};
 use crate::graph::Var;
@@ -51,8 +51,11 @@ impl Op for Sum {
         Ok(vec![1])
     }
 
-    fn joins(&self) -> Option<Joins> {
-        Some(if self.mean { Joins::Mean } else { Joins::Sum })
+    fn samples(&self, of: &SamplesOf<'_>) -> Samples {
+        match of.inputs[0].0 {
+            Samples::Along(_) => Samples::Joined(if self.mean { Joins::Mean } else { Joins::Sum }),
+            other => other,
+        }
     }
 
     fn of_scalars(&self, inputs: &[f64]) -> Option<f64> {

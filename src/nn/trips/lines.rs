@@ -3,14 +3,13 @@
 use super::graphs::Subject;
 use super::sizes::Sizes;
 use super::{Row, Trips};
-use crate::graph::{Graph, Var};
+use crate::graph::{Graph, Init, Var};
 use crate::nn::CrossEntropy;
 
 pub(super) const ROWS: &[Row] = &[
     ("accuracy", |sizes| Trips::Exactly(sizes.get("row_quads"))),
     ("accuracy_join", |sizes| Trips::Exactly(part(sizes))),
     ("accuracy_parts", |sizes| Trips::Exactly(part(sizes))),
-    ("bias", |_| Trips::Exactly(4)),
     // The largest, the sum of exponentials, and with smoothing a sum over all classes.
     ("cross_entropy", |sizes| {
         let row = sizes.get("row_quads");
@@ -21,8 +20,12 @@ pub(super) const ROWS: &[Row] = &[
         Trips::Exactly(2 * row + in_runs(row, sizes))
     }),
     ("cross_entropy_parts", |sizes| Trips::Exactly(part(sizes))),
-    ("elementwise", |sizes| Trips::Exactly(draws(sizes))),
-    ("elementwise_grad", |sizes| Trips::Exactly(draws(sizes))),
+    // Runs of runs of steps, of the first part.
+    ("reduce", |sizes| {
+        let steps = part(sizes);
+        let runs = steps.div_ceil(sizes.get("RUN")) + steps.div_ceil(sizes.get("RUNS"));
+        Trips::Exactly(steps + runs)
+    }),
     ("softmax", |sizes| {
         let count = sizes.get("COUNT");
         Trips::Exactly(2 * count + in_runs(count, sizes))
@@ -42,12 +45,6 @@ pub(super) const ROWS: &[Row] = &[
         Trips::Exactly(sizes.get("image_pitch") - sizes.get("CHANNELS") * sizes.get("PIXELS"))
     }),
 ];
-
-/// The rounds of Philox for each call of a function of random numbers.
-fn draws(sizes: &Sizes<'_>) -> usize {
-    let (_, compute) = sizes.text().split_once("fn compute").expect("the frame calls it");
-    10 * compute.matches("dropout_").count()
-}
 
 /// Quads of the longest part of a line.
 fn part(sizes: &Sizes<'_>) -> usize {
@@ -97,6 +94,24 @@ fn mean(shape: &[usize]) -> Subject {
     })
 }
 
+/// The sum and the variance over axes, and the places of the largest where f32 holds them.
+fn reductions(shape: &[usize], dims: &[isize]) -> Vec<Subject> {
+    let what = |kind: &str| format!("{kind} of {shape:?} over {dims:?}");
+    let train = |kind: &str, of: fn(&Var, &[isize]) -> Var| {
+        Subject::train(what(kind), |graph| of(&graph.parameter("x", shape, Init::Constant(0.0)), dims))
+    };
+    let mut subjects = vec![
+        train("sum", |x, dims| x.sum_dim(dims, false)),
+        train("var", |x, dims| x.var_dim(dims, 0, true)),
+        train("max", |x, dims| x.amax(dims, false)),
+    ];
+    if let (true, &[dim]) = (shape.iter().product::<usize>() <= 1 << 24, dims) {
+        let places = |graph: &Graph| graph.input("x", shape).argmax(dim, false);
+        subjects.push(Subject::evaluate(what("argmax"), places));
+    }
+    subjects
+}
+
 fn flatten(shape: [usize; 4]) -> Subject {
     Subject::train(format!("flatten of {shape:?}"), |graph| graph.input("x", shape).bias().flatten())
 }
@@ -104,6 +119,17 @@ fn flatten(shape: [usize; 4]) -> Subject {
 pub(super) fn extreme() -> Vec<Subject> {
     let shapes: [&[usize]; 4] = [&[MOST], &[1, MOST], &[MOST / 4, 4], &[1, 1 << 14, 1 << 7, 1 << 8]];
     let mut subjects: Vec<Subject> = shapes.into_iter().map(mean).collect();
+    let over: [(&[usize], &[isize]); 8] = [
+        (&[MOST], &[0]),
+        (&[1, MOST], &[1]),
+        (&[MOST / 4, 1], &[0]),
+        (&[1 << 17, 4096], &[1]),
+        (&[1 << 16, 4097], &[1]),
+        (&[1024, 1 << 19], &[0]),
+        (&[1025, 1 << 18], &[0]),
+        (&[1, 1 << 14, 1 << 7, 1 << 8], &[0, 1, 3]),
+    ];
+    subjects.extend(over.into_iter().flat_map(|(shape, dims)| reductions(shape, dims)));
     let images = [[3, 7, 1 << 12, 1 << 12], [1 << 12, 7, 3, 1 << 12], [7, 1 << 24, 1, 3]];
     subjects.extend(images.into_iter().map(flatten));
     // The longest lines of each dimension, the longest that are walked whole, and the next ones.
@@ -125,6 +151,8 @@ pub(super) fn extreme() -> Vec<Subject> {
     // Lines of every magnitude, so that a way that is taken between two of the sizes above is seen as well.
     for count in (8..=26).flat_map(|power| [1 << power, 3 << (power - 1)]) {
         subjects.extend([softmax(&[1, 4 * count], 1, false), softmax(&[count, 3], 0, false)]);
+        subjects.extend(reductions(&[1, 4 * count], &[1]));
+        subjects.extend(reductions(&[count, 3], &[0]));
         if count <= 1 << 18 {
             subjects.extend(classification(1, 4 * count));
         }
@@ -140,6 +168,20 @@ pub(super) fn extreme() -> Vec<Subject> {
 pub(super) fn ordinary() -> Vec<Subject> {
     let mut subjects: Vec<Subject> =
         [1, 255, 257, 1024, 1025, 70_001].into_iter().map(|len| mean(&[1, len])).collect();
+    let over: [(&[usize], &[isize]); 11] = [
+        (&[5, 9], &[0]),
+        (&[5, 9], &[1]),
+        (&[2, 6, 3, 5], &[0, 3]),
+        (&[2, 513], &[1]),
+        (&[1, 4096], &[1]),
+        (&[3, 4097], &[1]),
+        (&[1024, 2], &[0]),
+        (&[1025, 2], &[0]),
+        (&[129, 3], &[0]),
+        (&[70_001, 1], &[0]),
+        (&[2, 262_145], &[1]),
+    ];
+    subjects.extend(over.into_iter().flat_map(|(shape, dims)| reductions(shape, dims)));
     subjects.extend([[2, 3, 3, 5], [3, 5, 1, 1], [1, 1, 2, 3]].into_iter().map(flatten));
     let along: [(&[usize], isize); 10] = [
         (&[5, 9], 0),

@@ -1,0 +1,115 @@
+//! Axes of values that a kernel walks together, and the statements that walk them.
+
+use std::fmt::Write;
+
+use super::view::View;
+
+/// Some axes of one shape, from the outermost to the innermost, with the strides of several views along them.
+/// Neighbours that all views have in one run are one axis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Axes {
+    /// First letter of the names of the places along them: `c0`, `c1`, ...
+    prefix: char,
+    extents: Vec<usize>,
+    /// For each view, its stride along each axis; 0 where it has one element.
+    strides: Vec<Vec<usize>>,
+}
+
+impl Axes {
+    /// These axes of `shape`, in this order. All views have its rank; those of one element along an axis are broadcast.
+    pub(super) fn new(prefix: char, shape: &[usize], axes: &[usize], views: &[&View]) -> Self {
+        let mut all = Self { prefix, extents: Vec::new(), strides: vec![Vec::new(); views.len()] };
+        for &axis in axes.iter().filter(|&&axis| shape[axis] > 1) {
+            let strides: Vec<usize> = views.iter().map(|view| stride(view, axis)).collect();
+            all.push(shape[axis], &strides);
+        }
+        all
+    }
+
+    fn push(&mut self, extent: usize, strides: &[usize]) {
+        let known = || self.strides.iter().map(|known| known.last());
+        let joins = !self.extents.is_empty()
+            && known().zip(strides).all(|(outer, inner)| outer.is_some_and(|&outer| outer == inner * extent));
+        if joins {
+            *self.extents.last_mut().expect("it has one") *= extent;
+            for (known, &stride) in self.strides.iter_mut().zip(strides) {
+                *known.last_mut().expect("it has one") = stride;
+            }
+            return;
+        }
+        self.extents.push(extent);
+        for (known, &stride) in self.strides.iter_mut().zip(strides) {
+            known.push(stride);
+        }
+    }
+
+    /// Places along them together.
+    pub(super) fn count(&self) -> usize {
+        self.extents.iter().product()
+    }
+
+    /// Statements that make the place along each axis of the number `of` of a place along all.
+    pub(super) fn places(&self, of: &str) -> String {
+        let (prefix, mut text) = (self.prefix, String::new());
+        let mut rest = of.to_owned();
+        for (axis, extent) in self.extents.iter().enumerate().rev() {
+            if axis == 0 {
+                write!(text, "let {prefix}0 = {rest};\n").expect("text grows");
+            } else {
+                write!(text, "let {prefix}{axis} = ({rest}) % {extent}u;\n").expect("text grows");
+                write!(text, "let {prefix}rest{axis} = ({rest}) / {extent}u;\n").expect("text grows");
+                rest = format!("{prefix}rest{axis}");
+            }
+        }
+        text
+    }
+
+    /// How far from the first element of a view the places are, in units of `unit` elements.
+    pub(super) fn address(&self, view: usize, unit: usize) -> String {
+        let prefix = self.prefix;
+        let along = self.strides[view].iter().enumerate().filter(|(_, stride)| **stride > 0);
+        let terms: Vec<String> = along
+            .map(|(axis, stride)| match stride / unit {
+                1 => format!("{prefix}{axis}"),
+                stride => format!("{prefix}{axis} * {stride}u"),
+            })
+            .collect();
+        if terms.is_empty() { "0u".into() } else { terms.join(" + ") }
+    }
+
+    /// Whether a view keeps to whole quads along them.
+    pub(super) fn are_even(&self, view: usize) -> bool {
+        self.strides[view].iter().all(|stride| stride.is_multiple_of(4))
+    }
+}
+
+/// The stride of a view along one of its axes; 0 where it has one element.
+pub(super) fn stride(view: &View, axis: usize) -> usize {
+    if view.shape[axis] > 1 { view.strides[axis] } else { 0 }
+}
+
+/// The axes of a view but that of its lanes, from the outermost in memory to the innermost.
+pub(super) fn outer(view: &View) -> Vec<usize> {
+    let mut axes: Vec<usize> = (0..view.shape.len()).filter(|&axis| axis != view.lanes).collect();
+    axes.sort_by_key(|&axis| std::cmp::Reverse(stride(view, axis)));
+    axes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::lower::Operand;
+    use crate::graph::view::Order;
+
+    #[test]
+    fn neighbours_in_one_run_of_all_views_are_one_axis() {
+        let view = |shape: &[usize]| View::packed(Operand::Value(0), shape, Order::Natural);
+        let (a, b) = (view(&[2, 3, 4, 5]), view(&[2, 1, 4, 5]));
+        let one = Axes::new('c', &[2, 3, 4], &[0, 1, 2], &[&a]);
+        assert_eq!((one.extents, one.strides), (vec![24], vec![vec![8]]));
+        let both = Axes::new('c', &[2, 3, 4], &[0, 1, 2], &[&a, &b]);
+        assert_eq!(both.strides, [[96, 32, 8], [32, 0, 8]]);
+        assert_eq!((both.count(), both.address(1, 4)), (24, "c0 * 8u + c2 * 2u".to_owned()));
+        assert_eq!(Axes::new('c', &[1, 1], &[0, 1], &[&view(&[1, 1])]).address(0, 1), "0u");
+    }
+}

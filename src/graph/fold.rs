@@ -1,0 +1,346 @@
+//! Reductions over axes: each element of the result is made of many, in a fixed order, in parts where those are long.
+
+use super::axes::{Axes, outer, stride};
+use super::elementwise::Shape;
+use super::lower::{Lowering, source};
+use super::ops::grid;
+use super::shape::u;
+use super::view::{Order, View};
+use crate::gpu::{Binding, MAX_TRIPS};
+
+const FRAME: &str = include_str!("../../shaders/ops/elementwise.wgsl");
+const MATH: &str = include_str!("../../shaders/shared/math.wgsl");
+
+/// Steps of the longest line that one invocation takes: quads along the lanes, elements along other axes.
+const SHORT: usize = 1024;
+
+/// Steps of a line, or parts, that one invocation makes a part of.
+const PART: usize = 256;
+
+/// Steps that are joined apart from those before them, and as many again of the joined: a long chain of additions loses
+/// digits.
+const RUN: usize = 8;
+const RUNS: usize = 128;
+
+const _: () = assert!(SHORT + SHORT / RUN + SHORT / RUNS <= MAX_TRIPS);
+
+/// What a reduction makes of the elements of a line.
+#[derive(Clone, Debug)]
+pub(crate) struct Fold {
+    /// Name for labels.
+    pub(crate) name: &'static str,
+    /// Texts of functions that are called.
+    pub(crate) functions: &'static str,
+    /// What lanes without elements hold: nothing changes that it is joined with.
+    pub(crate) neutral: &'static str,
+    /// What a step brings, of the quads `x0`, `x1`, .. of the operands and the places `place` of the elements of `x0`
+    /// along the reduced axes.
+    pub(crate) brings: String,
+    /// What two results `a` and `b` are together.
+    pub(crate) join: &'static str,
+    /// What becomes of the `total` in the end.
+    pub(crate) finish: String,
+}
+
+impl Fold {
+    /// A sum.
+    pub(crate) fn sum() -> Self {
+        Self {
+            name: "sum",
+            functions: "",
+            neutral: "vec4f()",
+            brings: "x0".into(),
+            join: "a + b",
+            finish: "total".into(),
+        }
+    }
+}
+
+/// Emits the sum of a gradient over the axes along which `to` has one element, or which it lacks in front: what
+/// broadcasting `to` to the shape of `from` needs backward. `to` is written in whole quads, or added to.
+pub(crate) fn reduce_to(lowering: &mut Lowering, layer: &str, from: &View, to: &View, adds: bool) {
+    fold(lowering, layer, &Fold::sum(), &[from], &to.aligned(from.shape.len()), adds);
+}
+
+/// Emits a reduction of the first of `from` over the axes along which `to` has one element; the others are broadcast to
+/// its shape. All have the same rank.
+pub(crate) fn fold(lowering: &mut Lowering, layer: &str, what: &Fold, from: &[&View], to: &View, adds: bool) {
+    let count = Line::of(from, to).count();
+    if count <= SHORT {
+        return emit(lowering, layer, what, from, to, adds);
+    }
+    // The parts are one more axis, in front.
+    let parts = count.div_ceil(PART);
+    let shape = [&[parts], &to.shape[..]].concat();
+    let mut left = packed_with_lanes(&shape, to.lanes + 1);
+    left.of = lowering.scratch("parts of lines", parts * to_len(to));
+    let first = Fold { finish: "total".into(), ..what.clone() };
+    let whole: Vec<View> = from.iter().map(|view| view.aligned(shape.len())).collect();
+    emit(lowering, layer, &first, &whole.iter().collect::<Vec<_>>(), &left, false);
+    let rest = Fold { brings: "x0".into(), ..what.clone() };
+    fold(lowering, layer, &rest, &[&left], &to.aligned(shape.len()), adds);
+}
+
+/// Elements of packed memory with the shape and the lanes of `to`.
+fn to_len(to: &View) -> usize {
+    to.shape.iter().product::<usize>() / to.shape[to.lanes] * to.row_quads() * 4
+}
+
+/// Packed memory with these lanes, and the other axes in order.
+fn packed_with_lanes(shape: &[usize], lanes: usize) -> View {
+    let mut view = View::packed(super::lower::Operand::Value(0), shape, Order::Natural);
+    let mut stride = shape[lanes].next_multiple_of(4);
+    for axis in (0..shape.len()).rev().filter(|&axis| axis != lanes) {
+        view.strides[axis] = stride;
+        stride *= shape[axis];
+    }
+    view.strides[lanes] = 1;
+    view.lanes = lanes;
+    view
+}
+
+/// The axes of a reduction.
+struct Line {
+    /// Those that are reduced, but for lanes that are.
+    axes: Vec<usize>,
+    /// Whether steps are quads along the reduced axis of the lanes, and not elements side by side.
+    along_lanes: bool,
+    steps: usize,
+}
+
+impl Line {
+    fn of(from: &[&View], to: &View) -> Self {
+        let first = from[0];
+        let is_reduced = |axis: usize| to.shape[axis] == 1 && first.shape[axis] > 1;
+        let along_lanes = is_reduced(first.lanes) && stride(first, first.lanes) == 1;
+        let mut axes = outer(first);
+        if !along_lanes {
+            axes.push(first.lanes);
+        }
+        axes.retain(|&axis| is_reduced(axis));
+        let steps = axes.iter().map(|&axis| first.shape[axis]).product::<usize>();
+        let steps = steps * if along_lanes { first.row_quads() } else { 1 };
+        Self { axes, along_lanes, steps }
+    }
+
+    fn count(&self) -> usize {
+        self.steps
+    }
+}
+
+/// Emits one kernel. Where `to` has more elements than the first axis of `from`, which has one, these are parts of each
+/// line: part `p` of `n` takes the steps `p`, `p + n`, `p + 2 * n`, ..
+fn emit(lowering: &mut Lowering, layer: &str, what: &Fold, from: &[&View], to: &View, adds: bool) {
+    let line = Line::of(from, to);
+    let text = Text { what, from, to, adds, line: &line };
+    let quads = to_len(to) / 4;
+    let work = if line.along_lanes { quads * 4 } else { quads };
+    let storage = [vec![Binding::Read; from.len()], vec![Binding::ReadWrite]].concat();
+    let wgsl = [FRAME, MATH, what.functions, &text.kernel()].concat();
+    let kernel = source::<Shape>(format!("reduce[{}]", what.name), constants(&wgsl, &text), &storage);
+    let operands: Vec<_> = from.iter().map(|view| view.of).chain([to.of]).collect();
+    lowering.emit(layer, kernel, grid(work), &operands, Shape { quads: u(work) });
+}
+
+fn constants(wgsl: &str, text: &Text<'_>) -> String {
+    let (count, parts) = (text.line.count(), text.parts());
+    format!(
+        "const COUNT: u32 = {count}u;\nconst PARTS: u32 = {parts}u;\n\
+         const RUN: u32 = {RUN}u;\nconst RUNS: u32 = {RUNS}u;\n{wgsl}"
+    )
+}
+
+/// The text of one kernel.
+struct Text<'a> {
+    what: &'a Fold,
+    from: &'a [&'a View],
+    to: &'a View,
+    adds: bool,
+    line: &'a Line,
+}
+
+impl Text<'_> {
+    /// Parts of each line.
+    fn parts(&self) -> usize {
+        if self.from[0].shape[0] == 1 { self.part_axis().map_or(1, |axis| self.to.shape[axis]) } else { 1 }
+    }
+
+    /// The axis of the parts, if there are some.
+    fn part_axis(&self) -> Option<usize> {
+        (self.to.shape[0] > self.from[0].shape[0]).then_some(0)
+    }
+
+    fn kernel(&self) -> String {
+        let Self { what, from, to, line, .. } = *self;
+        let mut text = String::new();
+        for number in 0..from.len() {
+            text +=
+                &format!("@group(0) @binding({}) var<storage, read> in{number}: array<vec4f>;\n", number + 1);
+        }
+        let element = if line.along_lanes { "f32" } else { "vec4f" };
+        text += &format!(
+            "@group(0) @binding({}) var<storage, read_write> out: array<{element}>;\n",
+            from.len() + 1
+        );
+        text += &format!("fn join(a: vec4f, b: vec4f) -> vec4f {{\nreturn {};\n}}\n", what.join);
+        text += "fn compute(i: u32) {\n";
+        text += &self.places();
+        text += &self.loops();
+        text += &self.store();
+        text + "}\n"
+    }
+
+    /// Where the result lies, and where the line begins in each operand.
+    fn places(&self) -> String {
+        let Self { from, to, line, .. } = *self;
+        let views: Vec<&View> = std::iter::once(to).chain(from.iter().copied()).collect();
+        // Parts stand apart from other axes, because they do not follow the elements.
+        let kept: Vec<usize> = outer(to).into_iter().filter(|axis| Some(*axis) != self.part_axis()).collect();
+        let walk = Axes::new('c', &to.shape, &kept, &views);
+        let unit = if line.along_lanes { 4 } else { 1 };
+        let row = to.row_quads() * unit;
+        let mut text = format!("let column = i % {row}u;\nlet row = i / {row}u;\n");
+        text += &walk.places(&format!("row % {}u", walk.count()));
+        text += &format!("let part = row / {}u;\n", walk.count());
+        let part = self.part_axis().map_or(0, |axis| stride(to, axis));
+        text += &format!(
+            "let to = ({}u + {} + part * {part}u) / {}u + column;\n",
+            to.offset,
+            walk.address(0, 1),
+            4 / unit
+        );
+        if line.along_lanes {
+            // Padding.
+            let lanes = to.shape[to.lanes];
+            if lanes % 4 != 0 {
+                text += &format!("if column >= {lanes}u {{\nout[to] = 0.0;\nreturn;\n}}\n");
+            }
+        }
+        for (number, view) in from.iter().enumerate() {
+            let along = if to.shape[to.lanes] > 1 { stride(view, to.lanes) } else { 0 };
+            // Side by side, the lanes are added where elements are read.
+            let along = if line.along_lanes { along } else { 0 };
+            text += &format!(
+                "let base{number} = {}u + {} + column * {along}u;\n",
+                view.offset,
+                walk.address(number + 1, 1)
+            );
+        }
+        text
+    }
+
+    /// Joins the steps of the line, runs of them apart.
+    fn loops(&self) -> String {
+        let Self { what, from, line, .. } = *self;
+        let reduced = Axes::new('r', &from[0].shape, &line.axes, from);
+        let quads = if line.along_lanes { from[0].row_quads() } else { 1 };
+        let mut step = String::new();
+        if line.along_lanes {
+            step += &format!("let quad = k % {quads}u;\nlet line = k / {quads}u;\n");
+        } else {
+            step += "let line = k;\n";
+        }
+        step += &reduced.places("line");
+        for (number, view) in from.iter().enumerate() {
+            let at = format!("base{number} + {}", reduced.address(number, 1));
+            step += &format!("let x{number} = {};\n", self.load(number, view, &at, &reduced));
+        }
+        if what.brings.contains("place") {
+            step += &self.place();
+        }
+        let lanes = from[0].shape[from[0].lanes];
+        let brings = if line.along_lanes && lanes % 4 != 0 {
+            step += &format!("let inside = vec4u(quad * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u({lanes}u);\n");
+            format!("select({}, {}, inside)", what.neutral, what.brings)
+        } else {
+            what.brings.clone()
+        };
+        format!(
+            "var total = {neutral};
+for (var outer = part; outer < COUNT; outer += RUNS * PARTS) {{
+var runs = {neutral};
+for (var first = outer; first < min(outer + RUNS * PARTS, COUNT); first += RUN * PARTS) {{
+var run = {neutral};
+for (var k = first; k < min(first + RUN * PARTS, COUNT); k += PARTS) {{
+{step}run = join(run, {brings});
+}}
+runs = join(runs, run);
+}}
+total = join(total, runs);
+}}
+",
+            neutral = what.neutral,
+        )
+    }
+
+    /// The quad of an operand for a step.
+    fn load(&self, number: usize, view: &View, at: &str, reduced: &Axes) -> String {
+        let Self { to, line, from, .. } = *self;
+        // Along the lanes of the first operand, or along those of the result.
+        let (lanes, column) = if line.along_lanes { (from[0].lanes, "quad") } else { (to.lanes, "column") };
+        let is_kept = line.along_lanes || to.shape[lanes] > 1;
+        let along = if is_kept { stride(view, lanes) } else { 0 };
+        let even = |axis: usize| axis == lanes || stride(view, axis).is_multiple_of(4);
+        let aligned =
+            view.offset.is_multiple_of(4) && (0..view.shape.len()).all(even) && reduced.are_even(number);
+        if along == 1 && aligned {
+            return format!("in{number}[({at}) / 4u + {column}]");
+        }
+        if along == 0 {
+            return format!("vec4f(in{number}[({at}) / 4u][({at}) % 4u])");
+        }
+        let last = view.shape[lanes] - 1;
+        let lane = |lane: u32| {
+            let element = format!("({at} + min({column} * 4u + {lane}u, {last}u) * {along}u)");
+            format!("in{number}[{element} / 4u][{element} % 4u]")
+        };
+        format!("vec4f({}, {}, {}, {})", lane(0), lane(1), lane(2), lane(3))
+    }
+
+    /// The numbers of the elements of a step among those of their line, in the order of the axes.
+    fn place(&self) -> String {
+        let Self { from, to, line, .. } = *self;
+        let first = from[0];
+        let mut dense = vec![0; first.shape.len()];
+        let mut count = 1;
+        for axis in (0..first.shape.len()).rev().filter(|&axis| to.shape[axis] == 1 || first.shape[axis] == 1)
+        {
+            dense[axis] = count;
+            count *= first.shape[axis];
+        }
+        let numbers = View { strides: dense, ..first.clone() };
+        let axes = Axes::new('n', &first.shape, &line.axes, &[&numbers]);
+        let mut text = axes.places("line");
+        text += &format!("let numbered = {};\n", axes.address(0, 1));
+        let along = numbers.strides[first.lanes];
+        text += &if line.along_lanes {
+            format!(
+                "let place = vec4f(vec4u(numbered) + (vec4u(quad * 4u) + vec4u(0u, 1u, 2u, 3u)) * {along}u);\n"
+            )
+        } else {
+            "let place = vec4f(f32(numbered));\n".into()
+        };
+        text
+    }
+
+    fn store(&self) -> String {
+        let Self { what, to, line, adds, .. } = *self;
+        let sum = if adds { "out[to] + " } else { "" };
+        if line.along_lanes {
+            return format!(
+                "let halves = join(total, total.zwxy);\ntotal = join(halves, halves.yxwz);\n\
+                 out[to] = {sum}({}).x;\n",
+                what.finish
+            );
+        }
+        let lanes = to.shape[to.lanes];
+        if lanes % 4 == 0 {
+            return format!("out[to] = {sum}{};\n", what.finish);
+        }
+        format!(
+            "let inside = vec4u(column * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u({lanes}u);\n\
+             out[to] = select(vec4f(), {sum}{}, inside);\n",
+            what.finish
+        )
+    }
+}

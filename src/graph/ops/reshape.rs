@@ -1,0 +1,156 @@
+use super::{Op, Reads, Samples, SamplesOf, dims};
+use crate::Error;
+use crate::graph::Var;
+use crate::graph::lower::Lowering;
+use crate::graph::view::View;
+
+/// The same elements in their order under another shape: a view where rows stay whole quads, else a copy.
+#[derive(Debug)]
+enum Reshape {
+    /// This shape, of which one extent may be -1.
+    To(Vec<isize>),
+    /// The axes from one to another become one.
+    Flatten([isize; 2]),
+    /// All axes of one element go, or this one if it has one element.
+    Squeeze(Option<isize>),
+    /// An axis of one element comes.
+    Unsqueeze(isize),
+}
+
+impl Var {
+    /// The same elements in their order, under another shape; one extent may be -1, which is what is left, as torch's
+    /// `reshape`. A graph that is compiled for several batch sizes has -1 where the batch is.
+    ///
+    /// It costs no dispatch where the rows of the last axis stay whole or are cut at multiples of 4, else one copy.
+    ///
+    /// ```
+    /// use gradus::graph::Graph;
+    ///
+    /// let x = Graph::new().input("x", [8, 50, 128]);
+    /// assert_eq!(x.reshape(&[-1, 50, 4, 32]).shape(), [8, 50, 4, 32]);
+    /// assert_eq!(x.flatten_dims(0, 1).shape(), [400, 128]);
+    /// assert_eq!(x.unsqueeze(1).shape(), [8, 1, 50, 128]);
+    /// ```
+    ///
+    /// It is refused ([`Error::Shape`], [`Error::Constant`]) unless both shapes have as many elements.
+    ///
+    /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.reshape.html>.
+    #[must_use]
+    pub fn reshape(&self, shape: &[isize]) -> Var {
+        self.unary(Reshape::To(shape.to_vec()))
+    }
+
+    /// The axes from `start_dim` to `end_dim`, that one included, in one, as torch's `flatten`.
+    ///
+    /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.flatten.html>.
+    #[must_use]
+    pub fn flatten_dims(&self, start_dim: isize, end_dim: isize) -> Var {
+        self.unary(Reshape::Flatten([start_dim, end_dim]))
+    }
+
+    /// Without its axes of one element, or without axis `dim` if that has one, as torch's `squeeze`. What has no axis
+    /// left has the shape `[1]`.
+    ///
+    /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.squeeze.html>.
+    #[must_use]
+    pub fn squeeze(&self, dim: impl Into<Option<isize>>) -> Var {
+        self.unary(Reshape::Squeeze(dim.into()))
+    }
+
+    /// With a further axis of one element, which is axis `dim` of the result, as torch's `unsqueeze`.
+    ///
+    /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.unsqueeze.html>.
+    #[must_use]
+    pub fn unsqueeze(&self, dim: isize) -> Var {
+        self.unary(Reshape::Unsqueeze(dim))
+    }
+}
+
+/// `shape` with its -1 replaced so that it has the elements of `from`.
+fn filled(layer: &str, shape: &[isize], from: &[usize]) -> Result<Vec<usize>, Error> {
+    let what = || format!("{layer}: shape");
+    if let Some(extent) = shape.iter().find(|extent| **extent < -1 || **extent == 0) {
+        return Err(Error::constant(what(), "extents of at least 1, or -1 for what is left", extent));
+    }
+    if shape.iter().filter(|extent| **extent == -1).count() > 1 {
+        let allowed = "extents of which at most one is -1";
+        return Err(Error::constant(what(), allowed, format!("{shape:?}")));
+    }
+    let len: usize = from.iter().product();
+    let known = shape.iter().filter(|extent| **extent != -1);
+    let known = known.fold(1, |len: usize, extent| len.saturating_mul(extent.unsigned_abs()));
+    let fits = if shape.contains(&-1) { len.is_multiple_of(known) } else { len == known };
+    if !fits {
+        let expected = format!("a shape with the elements of {shape:?}");
+        return Err(Error::Shape { layer: layer.into(), expected, got: from.to_vec() });
+    }
+    let extent = |extent: &isize| if *extent == -1 { len / known } else { extent.unsigned_abs() };
+    Ok(dims::or_one(shape.iter().map(extent).collect()))
+}
+
+impl Op for Reshape {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::To(_) => "reshape",
+            Self::Flatten(_) => "flatten",
+            Self::Squeeze(_) => "squeeze",
+            Self::Unsqueeze(_) => "unsqueeze",
+        }
+    }
+
+    fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+        let mut shape = inputs[0].to_vec();
+        match *self {
+            Self::To(ref to) => return filled(layer, to, &shape),
+            Self::Flatten([start, end]) => {
+                let first = dims::axis(layer, "start_dim", start, &shape)?;
+                let last = dims::axis(layer, "end_dim", end, &shape)?;
+                if last < first {
+                    let allowed = format!("not before start_dim {start} for {shape:?}");
+                    return Err(Error::constant(format!("{layer}: end_dim"), allowed, end));
+                }
+                let joined = shape[first..=last].iter().product();
+                shape.splice(first..=last, [joined]);
+            }
+            Self::Squeeze(None) => shape.retain(|extent| *extent != 1),
+            Self::Squeeze(Some(dim)) => {
+                let axis = dims::axis(layer, "dim", dim, &shape)?;
+                if shape[axis] == 1 {
+                    shape.remove(axis);
+                }
+            }
+            Self::Unsqueeze(dim) => {
+                let axis = dims::among(layer, "dim", dim, shape.len() + 1, &shape)?;
+                shape.insert(axis, 1);
+            }
+        }
+        Ok(dims::or_one(shape))
+    }
+
+    fn samples(&self, of: &SamplesOf<'_>) -> Samples {
+        of.reshaped()
+    }
+
+    fn reads(&self, _: usize) -> Reads {
+        Reads::Strided
+    }
+
+    fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        let shape = lowering.shape(id).to_vec();
+        if dims::define_moved(lowering, id, |from| from.reshaped(&shape)) {
+            return Ok(());
+        }
+        let from = lowering.argument_view(id, 0);
+        let to = lowering.define(id);
+        let to = View::packed(to, &shape, lowering.order(id));
+        lowering.emit_reshaped(&lowering.name(id), &from, &to, false);
+        Ok(())
+    }
+
+    fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        let Some((to, adds)) = lowering.gradient_view_into(id, 0) else { return Ok(()) };
+        let from = View::packed(lowering.gradient(id), lowering.shape(id), lowering.order(id));
+        lowering.emit_reshaped(&lowering.name(id), &from, &to, adds);
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! Where the samples of a batch are in a value: along an axis, joined to one, or mixed.
+
+use super::ops::Joins;
+use super::{Graph, Node};
+
+/// How a value depends on the samples of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Samples {
+    /// Not at all.
+    Absent,
+    /// It has elements of its own for each sample.
+    Along(Place),
+    /// It is a sum or a mean over samples, of which each batch has a part.
+    Joined(Joins),
+    /// Otherwise, as the largest of them.
+    Mixed,
+}
+
+/// Elements of each sample: along an axis whose places are counted as `[outer, sample, inner]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) axis: usize,
+    pub(crate) inner: usize,
+}
+
+/// What the samples of a node follow from.
+#[derive(Debug)]
+pub(crate) struct SamplesOf<'a> {
+    /// Those of each input, and its shape.
+    pub(crate) inputs: Vec<(Samples, &'a [usize])>,
+    /// The node's shape.
+    pub(crate) shape: &'a [usize],
+    /// How many there are in a batch.
+    pub(crate) batch: usize,
+}
+
+impl SamplesOf<'_> {
+    /// Of an op that treats samples apart, and leaves them on their axis.
+    pub(crate) fn kept(&self) -> Samples {
+        let rank = self.shape.len();
+        let along = self.inputs.iter().filter_map(|(samples, shape)| match samples {
+            Samples::Along(place) => Some((shape.len(), *place)),
+            _ => None,
+        });
+        // Of inputs with different ranks, those with fewer axes are broadcast.
+        let is_broadcast = self.inputs.iter().any(|(_, shape)| shape.len() == rank);
+        match along.max_by_key(|(own, place)| (*own, std::cmp::Reverse(place.axis))) {
+            Some((own, place)) if own < rank && is_broadcast => {
+                Samples::Along(Place { axis: place.axis + rank - own, ..place })
+            }
+            Some((_, place)) => {
+                Samples::Along(Place { axis: place.axis.min(rank.saturating_sub(1)), ..place })
+            }
+            None if self.inputs.iter().all(|(samples, _)| *samples == Samples::Absent) => Samples::Absent,
+            None => Samples::Mixed,
+        }
+    }
+
+    /// Of an op that moves the elements of its only input: where those along its axes are moved to.
+    pub(crate) fn moved(&self, to: impl Fn(Place) -> Option<Place>) -> Samples {
+        match self.inputs[0].0 {
+            Samples::Along(place) => to(place).map_or(Samples::Mixed, Samples::Along),
+            other => other,
+        }
+    }
+
+    /// Of an op that gives the elements another shape.
+    pub(crate) fn reshaped(&self) -> Samples {
+        let from = self.inputs[0].1;
+        self.moved(|Place { axis, inner }| {
+            let stride = inner * from[axis + 1..].iter().product::<usize>();
+            (0..self.shape.len()).find_map(|axis| {
+                let within: usize = self.shape[axis + 1..].iter().product();
+                let inner = stride / within;
+                let fits = stride.is_multiple_of(within)
+                    && inner > 0
+                    && self.shape[axis].is_multiple_of(inner * self.batch);
+                fits.then_some(Place { axis, inner })
+            })
+        })
+    }
+}
+
+/// How each node depends on the samples.
+pub(super) fn samples(graph: &Graph, nodes: &[Node]) -> Vec<Samples> {
+    let batch = graph.batch().unwrap_or(1);
+    let mut samples: Vec<Samples> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let is_input = node.inputs.is_empty() && node.parameters.is_empty();
+        if is_input {
+            samples.push(Samples::Along(Place { axis: 0, inner: 1 }));
+            continue;
+        }
+        let inputs = node.inputs.iter().map(|&input| (samples[input], &nodes[input].shape[..])).collect();
+        samples.push(node.op.samples(&SamplesOf { inputs, shape: &node.shape, batch }));
+    }
+    samples
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_followed_through_shapes() {
+        let of = |from: &[usize], place, shape: &[usize]| {
+            SamplesOf { inputs: vec![(Samples::Along(place), from)], shape, batch: 4 }.reshaped()
+        };
+        let along = |axis, inner| Samples::Along(Place { axis, inner });
+        let first = Place { axis: 0, inner: 1 };
+        assert_eq!(of(&[4, 3, 5], first, &[12, 5]), along(0, 3));
+        assert_eq!(of(&[12, 5], Place { axis: 0, inner: 3 }, &[4, 15]), along(0, 1));
+        assert_eq!(of(&[3, 4, 5], Place { axis: 1, inner: 1 }, &[12, 5]), along(0, 1));
+        assert_eq!(of(&[12, 5], Place { axis: 0, inner: 1 }, &[3, 4, 5]), along(1, 1));
+        assert_eq!(of(&[4, 6], first, &[2, 2, 6]), Samples::Mixed);
+        let graph = Graph::new();
+        let x = graph.input("x", [4, 3, 8]);
+        let seen = |var: &super::super::Var| samples(&graph, &graph.node_list())[var.id()];
+        let swapped = x.transpose(0, 1);
+        assert_eq!(seen(&swapped), along(1, 1));
+        assert_eq!(seen(&swapped.linear(2).select(0, 1)), along(0, 1));
+        assert_eq!(seen(&swapped.mean_dim(&[0], true)), along(1, 1));
+        assert_eq!(seen(&swapped.mean_dim(&[1], false)), Samples::Joined(Joins::Mean));
+        assert_eq!(seen(&x.sum_dim(&[0], false).sum()), Samples::Joined(Joins::Sum));
+        assert_eq!(seen(&x.amax(&[0], false).sum()), Samples::Mixed);
+        assert_eq!(seen(&x.slice(0, 1, 3, 1)), Samples::Mixed);
+        assert_eq!(seen(&x.concat(&[&x], 2)), along(0, 1));
+        assert_eq!(seen(&x.unsqueeze(0).expand(&[2, -1, -1, -1])), along(1, 1));
+        assert_eq!(seen(&graph.parameter("w", [4], crate::graph::Init::Constant(0.0))), Samples::Absent);
+    }
+}
