@@ -40,11 +40,6 @@ struct Shape {
 @group(0) @binding(2) var<storage, read> weight: array<V>;
 @group(0) @binding(3) var<storage, read_write> output: array<V>;
 
-// Keeps NaN, unlike `max`.
-fn rectified(value: V) -> V {
-    return select(value, V(), value < V());
-}
-
 // A function for each pixel of the tile, because naga's time to parse one grows with the square of its length.
 #for p in 0..PIXELS
 fn add_pixel_$p(

@@ -1,5 +1,5 @@
 // Convolution of NHWC activations that assumes nothing: one invocation, one pixel and four output channels.
-// Constant: SPLIT of a long sum into parts, which are workgroups along z.
+// What becomes of the sums is in `finish`, which is appended. Constant: SPLIT of a long sum into parts, which are workgroups along z.
 struct Shape {
     height: u32,
     width: u32,
@@ -17,7 +17,6 @@ struct Shape {
     dilation_x: u32,
     len: u32,
     grid_width: u32,
-    relu: u32,
     accumulate: u32,
     // With SPLIT: rows and columns of the kernel and vec4s of channels that a part sums, parts of the columns and of the
     // vec4s, and the first part of this dispatch.
@@ -77,7 +76,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     if shape.accumulate == 1u {
         sum += output[index];
     }
-    // Keeps NaN, unlike `max`.
-    let rectified = select(sum, vec4f(), sum < vec4f());
-    output[group.z * shape.len + index] = select(sum, rectified, shape.relu == 1u);
+    output[group.z * shape.len + index] = finish(index, sum);
 }

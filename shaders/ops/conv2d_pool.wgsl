@@ -5,6 +5,11 @@
 
 const NONE: u32 = 0xffffu;
 
+// Keeps NaN, unlike `max`.
+fn rectified(value: V) -> V {
+    return select(value, V(), value < V());
+}
+
 fn consider(value: V, number: u32, largest: ptr<function, V>, place: ptr<function, P>) {
     // A NaN counts as larger than all before it; by its bits, because compilers may take a number for equal to itself.
     let better = (value > *largest) | ((bitcast<P>(value) & P(0x7fffffffu)) > P(0x7f800000u));

@@ -1,4 +1,4 @@
-// The end of conv2d.wgsl that stores the sums. ACCUMULATE is a constant, because loads compile even if they never run.
+// The end of conv2d.wgsl that stores the sums, after `finish`, which is appended. ACCUMULATE is a constant, because loads compile even if they never run.
 fn write_tile(acc: ptr<function, array<V, ROWS * PIXELS>>, image: u32, row: u32, column: u32, channel: u32) {
     // Past the edge, an output takes the address of the last one inside. Stores go from the last output to the
     // first, so the right value stays, and no store needs a condition of its own.
@@ -21,7 +21,8 @@ fn write_tile(acc: ptr<function, array<V, ROWS * PIXELS>>, image: u32, row: u32,
     #for p in 0..PIXELS
     {
         let value = (*acc)[(ROWS - 1u - $r) * PIXELS + PIXELS - 1u - $p];
-        output[row_at[ROWS - 1u - $r] + column_at[PIXELS - 1u - $p]] = select(value, rectified(value), shape.relu == 1u);
+        let at = row_at[ROWS - 1u - $r] + column_at[PIXELS - 1u - $p];
+        output[at] = finish(at, value);
     }
     #end
     #end

@@ -1,7 +1,7 @@
 // output = left * transpose(right) + bias for CPU adapters: the eight lanes of a subgroup hold four columns each,
 // and the left matrix is loaded by one lane and broadcast to all.
 //
-// `inner` is a multiple of 4 for the unpadded right matrix. Constants: ROWS of the tile, GROUPS of eight rows.
+// What becomes of the sums is in `finish`, which is appended. `inner` is a multiple of 4 for the unpadded right matrix. Constants: ROWS of the tile, GROUPS of eight rows.
 struct Shape {
     rows: u32,
     columns: u32,
@@ -19,7 +19,6 @@ struct Shape {
     first_part: u32,
     part_len: u32,
     has_bias: u32,
-    relu: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -27,11 +26,6 @@ struct Shape {
 @group(0) @binding(2) var<storage, read> right: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> output: array<vec4f>;
-
-// Keeps NaN, unlike `max`.
-fn rectified(value: vec4f) -> vec4f {
-    return select(value, vec4f(), value < vec4f());
-}
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
@@ -94,7 +88,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     #end
     if vector < shape.out_vectors {
         #for m in 0..ROWS
-        output[out_at[ROWS - 1u - $m]] = select(acc[ROWS - 1u - $m], rectified(acc[ROWS - 1u - $m]), shape.relu == 1u);
+        output[out_at[ROWS - 1u - $m]] = finish(out_at[ROWS - 1u - $m], acc[ROWS - 1u - $m]);
         #end
     }
 }

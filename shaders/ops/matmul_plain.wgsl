@@ -1,5 +1,5 @@
 // output = left * right that assumes nothing: either may be transposed, and a row may have any length. One
-// invocation, four rows and four columns.
+// invocation, four rows and four columns. What becomes of the sums is in `finish`, which is appended.
 struct Shape {
     rows: u32,
     columns: u32,
@@ -15,7 +15,6 @@ struct Shape {
     tiles: u32,
     grid_width: u32,
     has_bias: u32,
-    relu: u32,
     accumulate: u32,
     // The parts of a long sum are workgroups along z: length of the inner dimension that each sums, the number of the
     // first one of this dispatch, and the distance of their outputs.
@@ -58,23 +57,28 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         #end
     }
     #for i in 0..4
-    #for j in 0..4
-    if row + $i < shape.rows && column + $j < shape.out_pitch {
-        let at = group.z * shape.part_len + (row + $i) * shape.out_pitch + column + $j;
+    if row + $i < shape.rows {
+        let at = group.z * shape.part_len + (row + $i) * shape.out_pitch + column;
+        var value = sum[$i];
+        #for j in 0..4
         if column + $j < shape.columns {
-            var value = sum[$i][$j];
             if shape.has_bias == 1u && part == 0u {
-                value += bias[column + $j];
+                value[$j] += bias[column + $j];
             }
             if shape.accumulate == 1u {
-                value += output[at];
+                value[$j] += output[at + $j];
             }
-            // Keeps NaN, unlike `max`.
-            output[at] = select(value, 0.0, shape.relu == 1u && value < 0.0);
         } else {
-            output[at] = 0.0;
+            value[$j] = 0.0;
         }
+        #end
+        // Where it does anything, rows are whole vec4s.
+        let finished = finish(at / 4u, value);
+        #for j in 0..4
+        if column + $j < shape.out_pitch {
+            output[at + $j] = finished[$j];
+        }
+        #end
     }
-    #end
     #end
 }

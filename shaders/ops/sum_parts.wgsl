@@ -1,11 +1,11 @@
-// The end of a sum that was split: adds the parts in order, then what was there, and takes the relu.
+// The end of a sum that was split: adds the parts in order, then what was there. What becomes of the sums is
+// in `finish`, which is appended.
 struct Shape {
     parts: u32,
     // Of vec4, in a part, and elements of the output: the padding of a last vec4 is left alone.
     vectors: u32,
     len: u32,
     accumulate: u32,
-    relu: u32,
     grid_width: u32,
 }
 
@@ -24,12 +24,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         sum += partials[part * shape.vectors + index];
     }
     #for c in 0..4
+    if index * 4u + $c < shape.len && shape.accumulate == 1u {
+        sum[$c] += output[index * 4u + $c];
+    }
+    #end
+    sum = finish(index, sum);
+    #for c in 0..4
     if index * 4u + $c < shape.len {
-        let at = index * 4u + $c;
-        let old = output[at];
-        let value = sum[$c] + select(0.0, old, shape.accumulate == 1u);
-        // Keeps NaN, unlike `max`.
-        output[at] = select(value, 0.0, shape.relu == 1u && value < 0.0);
+        output[index * 4u + $c] = sum[$c];
     }
     #end
 }

@@ -8,19 +8,28 @@ fn random_high(a: u32, b: u32) -> u32 {
     return (a >> 16u) * (b >> 16u) + (middle >> 16u) + (other >> 16u);
 }
 
+fn random_round(words: vec4u, key: vec2u) -> vec4u {
+    return vec4u(
+        random_high(0xcd9e8d57u, words.z) ^ words.y ^ key.x,
+        0xcd9e8d57u * words.z,
+        random_high(0xd2511f53u, words.x) ^ words.w ^ key.y,
+        0xd2511f53u * words.x,
+    );
+}
+
+// Without a loop, so that kernels which end with it have no more trips than they have alone.
 fn random_words(counter: vec4u, key: vec2u) -> vec4u {
-    var words = counter;
-    var round_key = key;
-    for (var round = 0u; round < 10u; round++) {
-        words = vec4u(
-            random_high(0xcd9e8d57u, words.z) ^ words.y ^ round_key.x,
-            0xcd9e8d57u * words.z,
-            random_high(0xd2511f53u, words.x) ^ words.w ^ round_key.y,
-            0xd2511f53u * words.x,
-        );
-        round_key += vec2u(0x9e3779b9u, 0xbb67ae85u);
-    }
-    return words;
+    let more = vec2u(0x9e3779b9u, 0xbb67ae85u);
+    var words = random_round(counter, key);
+    words = random_round(words, key + more);
+    words = random_round(words, key + 2u * more);
+    words = random_round(words, key + 3u * more);
+    words = random_round(words, key + 4u * more);
+    words = random_round(words, key + 5u * more);
+    words = random_round(words, key + 6u * more);
+    words = random_round(words, key + 7u * more);
+    words = random_round(words, key + 8u * more);
+    return random_round(words, key + 9u * more);
 }
 
 // Multiples of 2^-24 in [0, 1), each as likely.

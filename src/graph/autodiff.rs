@@ -128,7 +128,7 @@ impl Lowering {
                 // Another node's kernel makes its value, if anybody needs that.
             } else if self.relus[id] == Relu::Alone || !op.is_relu() {
                 match self.chains.ending_at(id) {
-                    Some(chain) => self.chain_forward(&chain),
+                    Some(chain) => self.chain_forward(&chain)?,
                     None => op.forward(self, id)?,
                 }
             } else {

@@ -2,15 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Mode;
 use super::elementwise::{Program, Target};
 use super::fuse::{self, Relu};
-use super::lower::Lowering;
-use super::ops::{self, Call, Slope};
+use super::lower::{Lowering, Operand};
+use super::ops::{self, Anchor, Call, Slope};
 use super::view::View;
+use crate::Error;
+use crate::gpu::Binding;
 
 /// Functions in the order of the graph. All but the last have one reader, which is one of them.
 #[derive(Clone, Debug)]
 pub(super) struct Chain {
+    /// The node that they follow and whose kernel runs them, if there is one: it is the first of `outside`.
+    anchor: Option<usize>,
     members: Vec<usize>,
     /// The nodes that they read and that are none of them, each once.
     outside: Vec<usize>,
@@ -23,6 +28,18 @@ pub(super) struct Chains {
     calls: Vec<Option<Call>>,
     chains: Vec<Chain>,
     of: Vec<Option<usize>>,
+}
+
+/// A chain at the end of a kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct Finish {
+    program: Program,
+    /// What the program reads; `None` for what the kernel has computed.
+    inputs: Vec<Option<View>>,
+    output: View,
+    /// Where what the kernel has computed is kept for the backward pass, if that needs it.
+    before: Option<Operand>,
+    random: Option<Operand>,
 }
 
 /// Storage buffers that a kernel may bind on any device.
@@ -41,7 +58,39 @@ impl Chain {
     }
 }
 
+impl Finish {
+    /// What distinguishes the kernel from others of its name.
+    pub(super) fn variant(&self) -> &str {
+        &self.program.name
+    }
+
+    /// The function `finish`, whose bindings begin at `first`, for vectors of so many elements.
+    pub(super) fn text(&self, first: usize, lanes: usize) -> String {
+        self.program.finish((&self.inputs, &self.output), self.before.is_some(), first, lanes)
+    }
+
+    /// What it binds.
+    pub(super) fn operands(&self) -> impl Iterator<Item = Operand> + '_ {
+        self.inputs.iter().flatten().map(|view| view.of).chain(self.before).chain(self.random)
+    }
+
+    pub(super) fn storage(&self) -> impl Iterator<Item = Binding> + '_ {
+        let reads = self.inputs.iter().flatten().map(|_| Binding::Read);
+        reads.chain(self.before.map(|_| Binding::ReadWrite)).chain(self.random.map(|_| Binding::Read))
+    }
+}
+
 impl Chains {
+    /// The node whose value the kernel of a node makes: the last of its chain, if it has one, or itself.
+    pub(super) fn made_by(&self, id: usize) -> usize {
+        self.of[id].map_or(id, |chain| self.chains[chain].last())
+    }
+
+    /// The chain that runs at the end of a node's kernel.
+    pub(super) fn ending_in(&self, id: usize) -> Option<Chain> {
+        self.of[id].map(|chain| self.chains[chain].clone()).filter(|chain| chain.anchor == Some(id))
+    }
+
     /// Whether a node runs as a part of another one's kernel, and has no value of its own.
     pub(super) fn is_inside(&self, id: usize) -> bool {
         self.of[id].is_some_and(|chain| self.chains[chain].last() != id)
@@ -61,27 +110,34 @@ impl Lowering {
         let calls: Vec<Option<Call>> = (0..self.nodes.len())
             .map(|id| self.nodes[id].op.call(self, id).filter(|_| self.relus[id] != Relu::InConsumer))
             .collect();
+        let anchors: Vec<Option<Anchor>> = (0..self.nodes.len())
+            .map(|id| self.nodes[id].op.anchor(self, id).filter(|_| needed[id] && self.pools[id].is_none()))
+            .collect();
         let mut found = Chains { of: vec![None; self.nodes.len()], chains: Vec::new(), calls };
         for id in (0..self.nodes.len()).filter(|&id| needed[id] && found.calls[id].is_some()) {
-            let mut chain = Chain { members: vec![id], outside: Vec::new() };
-            if self.relus[id] == Relu::Alone {
-                let inputs: BTreeSet<usize> = self.nodes[id].inputs.iter().copied().collect();
-                for input in inputs.into_iter().filter(|&input| readers[input] == Some(id)) {
-                    let same = self.shapes[input] == self.shapes[id]
-                        && self.orders[input] == self.orders[id]
-                        && self.relus[input] == Relu::Alone;
-                    if let (Some(before), true) = (found.of[input], same) {
-                        let mut members = [&found.chains[before].members[..], &chain.members].concat();
-                        members.sort_unstable();
-                        let joined = Chain { outside: self.outside(&members), members };
-                        if self.fits(&joined, &found.calls) {
-                            chain = joined;
-                        }
-                    }
+            let mut chain = Chain { anchor: None, members: vec![id], outside: self.outside(&[id]) };
+            let inputs: BTreeSet<usize> = self.nodes[id].inputs.iter().copied().collect();
+            for input in inputs.into_iter().filter(|&input| readers[input] == Some(id)) {
+                if self.shapes[input] != self.shapes[id] || self.orders[input] != self.orders[id] {
+                    continue;
+                }
+                let (before, anchor) = match found.of[input].map(|known| &found.chains[known]) {
+                    Some(known) if known.last() == input => (&known.members[..], known.anchor),
+                    None if anchors[input].is_some() => (&[][..], Some(input)),
+                    _ => continue,
+                };
+                if anchor.is_some() && chain.anchor.is_some() {
+                    continue;
+                }
+                let mut members = [before, &chain.members].concat();
+                members.sort_unstable();
+                let anchor = anchor.or(chain.anchor);
+                let joined = Chain { anchor, outside: self.outside(&members), members };
+                if self.fits(&joined, &found.calls, anchor.and_then(|id| anchors[id])) {
+                    chain = joined;
                 }
             }
-            chain.outside = self.outside(&chain.members);
-            for &member in &chain.members {
+            for &member in chain.members.iter().chain(&chain.anchor) {
                 found.of[member] = Some(found.chains.len());
             }
             found.chains.push(chain);
@@ -100,15 +156,55 @@ impl Lowering {
     }
 
     /// Whether the kernels of a chain bind no more than every device allows.
-    fn fits(&self, chain: &Chain, calls: &[Option<Call>]) -> bool {
+    fn fits(&self, chain: &Chain, calls: &[Option<Call>], anchor: Option<Anchor>) -> bool {
         let random = chain.members.iter().any(|&id| calls[id].as_ref().is_some_and(|c| c.stream.is_some()));
         let trained = chain.outside.iter().filter(|&&id| self.gradients.trains[id]).count();
+        // An anchor's own and what keeps its value, beside what is read.
+        let forward = match anchor {
+            Some(anchor) => anchor.buffers + chain.outside.len() + usize::from(random),
+            None => 0,
+        };
         // The gradient of the result and the result, beside what is read and the gradients of that.
-        chain.outside.len() + trained + usize::from(random) + 2 <= MOST_BUFFERS
+        let backward = chain.outside.len() + trained + usize::from(random) + 2;
+        // Random numbers are drawn for whole quads.
+        let draws = !random || anchor.is_none_or(|anchor| anchor.lanes == 4);
+        forward <= MOST_BUFFERS && backward <= MOST_BUFFERS && draws
     }
 
-    /// Emits the kernel that computes a chain.
-    pub(super) fn chain_forward(&mut self, chain: &Chain) {
+    /// What the kernel of a chain's anchor does at its end.
+    pub(super) fn finish_with(&mut self, chain: &Chain) -> Finish {
+        let (last, anchor) = (chain.last(), chain.anchor.expect("it runs in the kernel of another node"));
+        let mut script = Script::new(self, chain);
+        script.make(last);
+        let result = script.name_of(last);
+        let (mut program, inputs) = script.finish("");
+        program.results.push(result);
+        let view = |id: usize| (id != anchor).then(|| self.view_of(id));
+        let inputs = inputs.into_iter().map(view).collect();
+        let output = self.view_of(last);
+        let trains = self.mode == Mode::Train && self.gradients.trains[last];
+        let before = (trains && self.reads_anchor(chain)).then(|| {
+            let label = format!("{} before {}", self.name(anchor), self.name(last));
+            let before = self.scratch(&label, self.matrix(anchor).len());
+            self.define_as(anchor, before);
+            before
+        });
+        let random = program.random.then(|| self.random());
+        Finish { program, inputs, output, before, random }
+    }
+
+    /// Whether the backward pass of a chain needs what its anchor computed.
+    fn reads_anchor(&self, chain: &Chain) -> bool {
+        let mut script = Script::new(self, chain);
+        script.differentiate();
+        script.inputs.iter().any(|&input| Some(input) == chain.anchor)
+    }
+
+    /// Emits the kernel that computes a chain, or lets that of its anchor do so.
+    pub(super) fn chain_forward(&mut self, chain: &Chain) -> Result<(), Error> {
+        if let Some(anchor) = chain.anchor {
+            return self.nodes[anchor].op.clone().forward(self, anchor);
+        }
         let last = chain.last();
         let mut script = Script::new(self, chain);
         script.make(last);
@@ -120,6 +216,7 @@ impl Lowering {
         let target = Target { view: self.view_of(last), adds: false };
         let layer = self.name(last);
         self.emit_elementwise(&layer, &program, &views, &[target]);
+        Ok(())
     }
 
     fn view_of(&self, id: usize) -> View {

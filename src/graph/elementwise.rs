@@ -51,8 +51,9 @@ impl Lowering {
         inputs: &[View],
         outputs: &[Target],
     ) {
-        let walk = Walk::new(&outputs[0].view, inputs.iter().chain(outputs.iter().map(|o| &o.view)));
-        let quads = walk.quads;
+        let views = inputs.iter().chain(outputs.iter().map(|o| &o.view));
+        let walk = Walk::new(&outputs[0].view, views, 4);
+        let quads = walk.vectors;
         let wgsl = program.text(&walk, inputs, outputs);
         let views = inputs.iter().chain(outputs.iter().map(|output| &output.view));
         let mut operands: Vec<Operand> = views.map(|view| view.of).collect();
@@ -72,13 +73,16 @@ impl Lowering {
 #[derive(Clone, Debug)]
 struct Walk {
     extents: Vec<usize>,
-    quads: usize,
+    /// Elements that an invocation takes along the lanes: 4, 2 or 1.
+    width: usize,
+    /// Vectors of so many elements.
+    vectors: usize,
     /// For each operand, its stride along each axis.
     strides: Vec<Vec<usize>>,
 }
 
 impl Walk {
-    fn new<'a>(output: &View, operands: impl Iterator<Item = &'a View>) -> Self {
+    fn new<'a>(output: &View, operands: impl Iterator<Item = &'a View>, width: usize) -> Self {
         let rank = output.shape.len();
         // The output is written in the order in which it lies.
         let mut axes: Vec<usize> =
@@ -95,7 +99,8 @@ impl Walk {
                 axes.iter().map(|&axis| stride(axis)).collect()
             })
             .collect();
-        let mut walk = Self { extents: Vec::new(), quads: 1, strides: vec![Vec::new(); all.len()] };
+        let strides = vec![Vec::new(); all.len()];
+        let mut walk = Self { extents: Vec::new(), width, vectors: 1, strides };
         for (at, &axis) in axes.iter().enumerate() {
             let extent = output.shape[axis];
             let is_lanes = at + 1 == axes.len();
@@ -105,7 +110,7 @@ impl Walk {
                     .iter()
                     .zip(&walk.strides)
                     .all(|(new, known)| known.last().is_some_and(|&outer| outer == new[at] * extent));
-            walk.quads *= if is_lanes { extent.div_ceil(4) } else { extent };
+            walk.vectors *= if is_lanes { extent.next_multiple_of(4) / width } else { extent };
             if joins {
                 *walk.extents.last_mut().expect("it has one") *= extent;
                 for (known, new) in walk.strides.iter_mut().zip(&all) {
@@ -121,6 +126,29 @@ impl Walk {
         walk
     }
 
+    /// The type of what an invocation takes.
+    fn vector(&self) -> &'static str {
+        vector(self.width)
+    }
+
+    /// Vectors along the lanes.
+    fn row(&self) -> usize {
+        self.extents[self.extents.len() - 1].next_multiple_of(4) / self.width
+    }
+
+    /// A condition for the elements that are none of the padding, if there is any.
+    fn inside(&self, flat: bool) -> Option<String> {
+        let last = self.extents.len() - 1;
+        let extent = self.extents[last];
+        if extent.is_multiple_of(4) {
+            return None;
+        }
+        let place = if flat { format!("i % {}u", self.row()) } else { format!("c{last}") };
+        let lanes = ["", "0u", "0u, 1u", "", "0u, 1u, 2u, 3u"][self.width];
+        let counts = vector(self.width).replace("f32", "u32").replace('f', "u");
+        Some(format!("{counts}(({place}) * {}u) + {counts}({lanes}) < {counts}({extent}u)", self.width))
+    }
+
     /// Whether all operands are walked from quad to quad.
     fn is_flat(&self, offsets: &[usize]) -> bool {
         let lanes = self.extents[self.extents.len() - 1];
@@ -133,14 +161,14 @@ impl Walk {
             })
     }
 
-    /// Statements that make `c0`, `c1`, .. of the number of a quad: the place along each axis, in elements but the last,
-    /// which is in quads.
+    /// Statements that make `c0`, `c1`, .. of the number of a vector: the place along each axis, in elements but the last,
+    /// which is in vectors.
     fn coordinates(&self) -> String {
         let mut text = String::new();
         let last = self.extents.len() - 1;
         text += "    var rest = i;\n";
         for axis in (0..=last).rev() {
-            let extent = if axis == last { self.extents[axis].div_ceil(4) } else { self.extents[axis] };
+            let extent = if axis == last { self.row() } else { self.extents[axis] };
             if axis == 0 {
                 writeln!(text, "    let c0 = rest;").expect("text grows");
             } else {
@@ -168,30 +196,36 @@ impl Walk {
         if terms.is_empty() { "0u".into() } else { terms.join(" + ") }
     }
 
-    /// An expression for the quad of an input.
+    /// An expression for an element of a buffer of vectors.
+    fn element(&self, buffer: &str, at: &str) -> String {
+        let width = self.width;
+        if width == 1 {
+            format!("{buffer}[{at}]")
+        } else {
+            format!("{buffer}[({at}) / {width}u][({at}) % {width}u]")
+        }
+    }
+
+    /// An expression for the vector of an input.
     fn load(&self, operand: usize, view: &View, buffer: &str) -> String {
         let strides = &self.strides[operand];
         let (last, lanes) = (strides.len() - 1, strides[strides.len() - 1]);
         let extent = self.extents[last];
         let even = strides[..last].iter().all(|stride| stride % 4 == 0) && view.offset % 4 == 0;
         if even && (lanes == 1 || extent == 1) {
-            return format!("{buffer}[{} + c{last}]", self.address(operand, view.offset, 4));
+            return format!("{buffer}[{} + c{last}]", self.address(operand, view.offset, self.width));
         }
-        if lanes == 0 {
-            if even {
-                return format!("vec4f({buffer}[{}].x)", self.address(operand, view.offset, 4));
-            }
-            let at = self.address(operand, view.offset, 1);
-            return format!("vec4f({buffer}[({at}) / 4u][({at}) % 4u])");
-        }
+        let (vector, width) = (self.vector(), self.width);
         let at = self.address(operand, view.offset, 1);
+        if lanes == 0 {
+            return format!("{vector}({})", self.element(buffer, &at));
+        }
         // Past the end of the lanes the last element stands in.
         let lane = |lane: usize| {
-            let place = format!("min(c{last} * 4u + {lane}u, {}u)", extent - 1);
-            let element = format!("({at} + {place} * {lanes}u)");
-            format!("{buffer}[{element} / 4u][{element} % 4u]")
+            let place = format!("min(c{last} * {width}u + {lane}u, {}u)", extent - 1);
+            self.element(buffer, &format!("{at} + {place} * {lanes}u"))
         };
-        format!("vec4f({}, {}, {}, {})", lane(0), lane(1), lane(2), lane(3))
+        format!("{vector}({})", (0..width).map(lane).collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -216,7 +250,7 @@ impl Program {
         }
         if self.random {
             let binding = inputs.len() + outputs.len() + 1;
-            put(format!("// Seed and step, the low word of each first."));
+            put("// Seed and step, the low word of each first.".into());
             put(format!("@group(0) @binding({binding}) var<storage, read> random: array<vec4u>;"));
         }
         put("fn compute(i: u32) {".into());
@@ -224,7 +258,6 @@ impl Program {
             inputs.iter().chain(outputs.iter().map(|o| &o.view)).map(|v| v.offset).collect();
         let flat = walk.is_flat(&offsets);
         let last = walk.extents.len() - 1;
-        let lanes = walk.extents[last];
         if !flat {
             put(walk.coordinates());
         }
@@ -234,11 +267,9 @@ impl Program {
             put(format!("    let x{number} = {load};"));
         }
         put(self.body.clone());
-        if lanes % 4 != 0 {
-            let column = if flat { format!("i % {}u", lanes.div_ceil(4)) } else { format!("c{last}") };
-            put(format!(
-                "    let inside = vec4u(({column}) * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u({lanes}u);"
-            ));
+        let inside = walk.inside(flat);
+        if let Some(inside) = &inside {
+            put(format!("    let inside = {inside};"));
         }
         for (number, (output, result)) in outputs.iter().zip(&self.results).enumerate() {
             let operand = inputs.len() + number;
@@ -247,13 +278,100 @@ impl Program {
             } else {
                 format!("{} + c{last}", walk.address(operand, output.view.offset, 4))
             };
-            let value =
-                if lanes % 4 == 0 { result.clone() } else { format!("select(vec4f(), {result}, inside)") };
+            let value = match inside {
+                Some(_) => format!("select(vec4f(), {result}, inside)"),
+                None => result.clone(),
+            };
             let sum = if output.adds { format!("out{number}[{at}] + ") } else { String::new() };
             put(format!("    out{number}[{at}] = {sum}{value};"));
         }
         put("}".into());
-        let functions: String = self.functions.iter().copied().collect();
-        [FRAME, &functions, MATH, if self.random { RANDOM } else { "" }, &text].concat()
+        [FRAME, &self.joined(), &text].concat()
     }
+
+    /// The function `finish(i, value)` of a kernel that ends with this program: what it stores as vector `i`, of `width`
+    /// elements, of an output.
+    ///
+    /// `inputs` are the views of `x0`, `x1`, .., but `None` for that which is the kernel's own `value`; `before` says that
+    /// this is to be kept too. Bindings from `first` on: the inputs, what keeps the value, random numbers.
+    pub(crate) fn finish(
+        &self,
+        (inputs, output): (&[Option<View>], &View),
+        before: bool,
+        first: usize,
+        width: usize,
+    ) -> String {
+        let views = inputs.iter().map(|view| view.as_ref().unwrap_or(output)).chain([output]);
+        let walk = Walk::new(output, views.clone(), width);
+        let flat = walk.is_flat(&views.map(|view| view.offset).collect::<Vec<_>>());
+        let vector = walk.vector();
+        let mut binding = first..;
+        let mut number = || binding.next().unwrap_or_default();
+        let (mut declared, mut text) = (String::new(), String::new());
+        text += &format!("fn finish(i: u32, value: {vector}) -> {vector} {{\n");
+        if !flat {
+            text += &walk.coordinates();
+        }
+        for (operand, view) in inputs.iter().enumerate() {
+            let buffer = format!("finish{operand}");
+            let load = match view {
+                None => "value".into(),
+                Some(_) if flat => format!("{buffer}[i]"),
+                Some(view) => walk.load(operand, view, &buffer),
+            };
+            if view.is_some() {
+                let number = number();
+                declared +=
+                    &format!("@group(0) @binding({number}) var<storage, read> {buffer}: array<{vector}>;\n");
+            }
+            text += &format!("    let x{operand} = {load};\n");
+        }
+        if before {
+            let number = number();
+            declared +=
+                &format!("@group(0) @binding({number}) var<storage, read_write> before: array<{vector}>;\n");
+            text += "    before[i] = value;\n";
+        }
+        if self.random {
+            let number = number();
+            declared += &format!("@group(0) @binding({number}) var<storage, read> random: array<vec4u>;\n");
+        }
+        text += &self.body;
+        let result = &self.results[0];
+        text += &match walk.inside(flat) {
+            Some(inside) => format!("    return select({vector}(), {result}, {inside});\n}}\n"),
+            None => format!("    return {result};\n}}\n"),
+        };
+        let functions = in_width(&self.joined(), width);
+        [&declared[..], &functions, &in_width(&text, width)].concat()
+    }
+
+    /// The texts of all that it calls.
+    fn joined(&self) -> String {
+        let functions: String = self.functions.iter().copied().collect();
+        let names = MATH.split("\nfn ").skip(1).filter_map(|rest| rest.split_once('(').map(|(name, _)| name));
+        let called = |text: &str| names.clone().any(|name| text.contains(&format!("{name}(")));
+        let math = if called(&functions) || called(&self.body) { MATH } else { "" };
+        [&functions[..], math, if self.random { RANDOM } else { "" }].concat()
+    }
+}
+
+/// The type of a vector of 4, 2 or 1 elements.
+fn vector(width: usize) -> &'static str {
+    ["", "f32", "vec2f", "", "vec4f"][width]
+}
+
+/// A text of functions of four elements for vectors of another width: all that they do, they do to each element alone.
+fn in_width(text: &str, width: usize) -> String {
+    match width {
+        4 => text.to_owned(),
+        2 => text.replace("vec4", "vec2"),
+        _ => text.replace("vec4f", "f32").replace("vec4u", "u32").replace("vec4<bool>", "bool"),
+    }
+}
+
+/// The function `finish` of a kernel that nothing follows.
+pub(crate) fn finish_nothing(width: usize) -> String {
+    let vector = vector(width);
+    format!("fn finish(i: u32, value: {vector}) -> {vector} {{\n    return value;\n}}\n")
 }

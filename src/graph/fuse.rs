@@ -4,18 +4,16 @@ use crate::gpu::Capabilities;
 /// Where a relu runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Relu {
-    /// In a kernel of its own.
+    /// Where all functions run: in a chain.
     Alone,
-    /// As the last thing that the kernel before it does.
-    InProducer,
     /// As the first thing that the kernel after it does.
     InConsumer,
 }
 
 /// For each node, where it runs if it is a relu.
 ///
-/// A relu moves into a neighbour only if nobody else sees the value between them: max pooling takes it
-/// along (the larger of two is the larger of their positive parts), and so do the kernels with an epilogue.
+/// A relu moves into the max pooling after it only if nobody else sees the value between them: the larger of two is the
+/// larger of their positive parts.
 pub(crate) fn relus(nodes: &[Node], is_output: impl Fn(usize) -> bool) -> Vec<Relu> {
     let only_consumer = only_consumers(nodes, is_output);
     nodes
@@ -25,11 +23,8 @@ pub(crate) fn relus(nodes: &[Node], is_output: impl Fn(usize) -> bool) -> Vec<Re
             if !node.op.is_relu() {
                 return Relu::Alone;
             }
-            let producer = node.inputs[0];
             if only_consumer[id].is_some_and(|consumer| nodes[consumer].op.takes_relu_before()) {
                 Relu::InConsumer
-            } else if only_consumer[producer].is_some() && nodes[producer].op.takes_relu_after() {
-                Relu::InProducer
             } else {
                 Relu::Alone
             }

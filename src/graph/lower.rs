@@ -1,7 +1,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::chain::Chains;
+use super::chain::{Chains, Finish};
+use super::elementwise;
 use super::fuse::Relu;
 use super::gradient::Gradients;
 use super::ops::{self, Reads};
@@ -140,11 +141,6 @@ impl Lowering {
         &self.nodes[id].parameters
     }
 
-    /// Whether the relu that follows a node runs as the last thing of the node's kernel.
-    pub(crate) fn relu_after(&self, id: usize) -> bool {
-        self.nodes.iter().zip(&self.relus).any(|(n, r)| *r == Relu::InProducer && n.inputs[0] == id)
-    }
-
     /// Whether the relu before a node runs as the first thing of the node's kernel.
     pub(crate) fn relu_before(&self, id: usize) -> bool {
         self.relus[self.nodes[id].inputs[0]] == Relu::InConsumer
@@ -199,10 +195,17 @@ impl Lowering {
 
     /// Makes the value of a node, to be written by its forward kernel.
     pub(crate) fn define(&mut self, id: usize) -> Operand {
+        // Where a chain runs in its kernel, a node makes the value of the chain's last.
+        let id = self.chains.made_by(id);
         let label = self.name(id);
         let value = Operand::Value(self.value(&label, self.matrix(id).len()));
         self.define_as(id, value);
         value
+    }
+
+    /// The chain that runs at the end of a node's kernel; the node's value is that of its last then.
+    pub(crate) fn finish(&mut self, id: usize) -> Option<Finish> {
+        self.chains.ending_in(id).map(|chain| self.finish_with(&chain))
     }
 
     /// Lets the value of a node be one that exists already, in the node's own order of axes.
@@ -343,9 +346,34 @@ impl Lowering {
         launch: impl Into<AnyLaunch>,
         parts: u32,
     ) {
-        let AnyLaunch { template, uniform, block, groups: [x, y] } = launch.into();
-        let kernel = source_of(template.name, template.expand(), block.bytes, storage);
-        self.push(layer, kernel, [x, y, parts], operands, (uniform, block));
+        self.launch_finishing(layer, (storage, operands), launch.into(), parts, None);
+    }
+
+    /// As [`Lowering::launch_parts`], of a kernel that does something more to what it stores.
+    pub(crate) fn launch_finishing(
+        &mut self,
+        layer: &str,
+        (storage, operands): (&[Binding], &[Operand]),
+        launch: AnyLaunch,
+        parts: u32,
+        finish: Option<&Finish>,
+    ) {
+        let AnyLaunch { template, uniform, block, groups: [x, y], finishes } = launch;
+        let (mut name, mut text) = (template.name.to_owned(), template.expand());
+        let (mut storage, mut operands) = (storage.to_vec(), operands.to_vec());
+        match (finish, finishes) {
+            (Some(finish), Some(lanes)) => {
+                name += finish.variant();
+                text += &finish.text(operands.len() + 1, lanes);
+                storage.extend(finish.storage());
+                operands.extend(finish.operands());
+            }
+            (None, Some(lanes)) => text += &elementwise::finish_nothing(lanes),
+            (None, None) => {}
+            (Some(_), None) => unreachable!("{name}: it has no place for a chain"),
+        }
+        let kernel = source_of(name, text, block.bytes, &storage);
+        self.push(layer, kernel, [x, y, parts], &operands, (uniform, block));
     }
 
     /// Appends a dispatch; `shape` is its uniform block, `operands` are bindings 1, 2, …

@@ -68,6 +68,15 @@ pub(crate) enum Reads {
     Strided,
 }
 
+/// An op whose kernel can end with a chain of functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Anchor {
+    /// Storage buffers that its kernel binds itself.
+    pub(crate) buffers: usize,
+    /// Elements that it finishes at once.
+    pub(crate) lanes: usize,
+}
+
 /// The order of axes of what an op makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Made {
@@ -164,9 +173,11 @@ pub(crate) trait Op: Debug + Send + Sync {
         false
     }
 
-    /// Whether its forward kernel can end with a relu.
-    fn takes_relu_after(&self) -> bool {
-        false
+    /// What its forward kernel leaves to a chain of functions that runs at its end, if it can end with one: then it asks
+    /// [`Lowering::finish`] for the chain.
+    fn anchor(&self, lowering: &Lowering, id: usize) -> Option<Anchor> {
+        let _ = (lowering, id);
+        None
     }
 
     /// Whether it is a max pooling of 2x2 with stride 2 and no padding, which may run in its producer's kernel.

@@ -39,13 +39,22 @@ pub(crate) struct AnyLaunch {
     pub(crate) uniform: Vec<u8>,
     pub(crate) block: Block,
     pub(crate) groups: [u32; 2],
+    /// Elements that its text gives to `finish` at once, if it calls that.
+    pub(crate) finishes: Option<usize>,
+}
+
+impl AnyLaunch {
+    /// Of a kernel that calls `finish(i, value)`, which gives what it stores as vector `i` of `lanes` elements.
+    pub(crate) fn finishing(self, lanes: usize) -> Self {
+        Self { finishes: Some(lanes), ..self }
+    }
 }
 
 impl<S: Uniform> From<Launch<S>> for AnyLaunch {
     fn from(launch: Launch<S>) -> Self {
         let Launch { template, shape, groups } = launch;
         let (uniform, block) = (bytemuck::bytes_of(&shape).to_vec(), Block::of::<S>("Shape"));
-        Self { template, uniform, block, groups }
+        Self { template, uniform, block, groups, finishes: None }
     }
 }
 

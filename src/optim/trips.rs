@@ -17,8 +17,6 @@ use crate::layout::{GroupSpec, Layout, Limits};
 
 /// Of a loop that halves a workgroup of up to 256.
 const HALVINGS: usize = 8;
-/// Rounds of a random number, in each iteration that reads a gradient.
-const NOISE: usize = 10;
 
 /// Kernels with a loop: the stem that their names begin with or have behind the rule's, and the iterations of one
 /// invocation.
@@ -38,7 +36,7 @@ const TABLE: [Row; 14] = [
     ("/means", |sizes| sizes.factored.means.div_ceil(Shape::of(&sizes.capabilities).lanes) + HALVINGS),
     ("/measure", |sizes| sizes.chunks.0.max(sizes.tiles.0) + HALVINGS),
     ("/ratio", |sizes| sizes.chunks.1.max(sizes.tiles.1) + HALVINGS),
-    ("", |sizes| sizes.tiles.0.max(NOISE)),
+    ("", |sizes| sizes.tiles.0),
 ];
 
 /// What the tables that are uploaded say of a layout.
@@ -87,7 +85,7 @@ fn chunks(layout: &Layout, capabilities: &Capabilities) -> (usize, usize) {
     let Cut { of, chunks } = Cut::new(layout, shape);
     let longest = chunks.iter().map(|[_, len]| *len as usize).max().unwrap_or(0);
     let parts = of.parts(shape.parts).iter().map(|[_, parts]| *parts as usize).max().unwrap_or(0);
-    (longest.div_ceil(shape.lanes) * (1 + NOISE), parts.div_ceil(shape.lanes))
+    (longest.div_ceil(shape.lanes), parts.div_ceil(shape.lanes))
 }
 
 fn rules() -> Vec<Box<dyn AnyRule>> {
@@ -139,7 +137,7 @@ fn factored(layout: &Layout) -> Factored {
         for factor in &factors {
             let view = axes.view(factor, span.first, (windows, layout.window_len()));
             let terms = (view.terms as usize).min(layout.window_len());
-            let gathered = terms.div_ceil(view.pieces as usize) * (1 + NOISE);
+            let gathered = terms.div_ceil(view.pieces as usize);
             most.statistics = most.statistics.max(gathered);
             let pieces = view.all_pieces as usize;
             let joined = if pieces > MOST_ALONE { pieces.div_ceil(FINISH_LANES) + HALVINGS } else { pieces };

@@ -71,7 +71,7 @@ fn a_frozen_stack_has_its_forward_dispatches_and_no_others() {
         assert_eq!(sums - grads, 1, "{:?}", labels(&head));
         println!(
             "{:?}: {} dispatches with all trained, {} with the body frozen ({} of it), {} forward",
-            gpu.capabilities(),
+            gpu.kernel_kind(),
             all.labels().count(),
             head.labels().count(),
             of_body(&head),

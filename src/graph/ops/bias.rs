@@ -1,13 +1,14 @@
-use super::{Made, Op, Reads, column_sum, grid, pass_gradient};
+use super::{Anchor, Made, Op, Reads, column_sum, grid, pass_gradient};
 use crate::Error;
 use crate::gpu::{Binding, uniform};
-use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::lower::{Lowering, Operand};
 use crate::graph::shape::{Matrix, u};
+use crate::graph::template::{AnyLaunch, Launch, Template};
 use crate::graph::view::Order;
 use crate::graph::{Init, Var};
 
 uniform! {
-    pub(crate) struct Shape { quads: u32, row_quads: u32, columns: u32, relu: u32 }
+    pub(crate) struct Shape { quads: u32, row_quads: u32, columns: u32 }
 }
 
 #[derive(Debug)]
@@ -60,17 +61,21 @@ impl Op for Bias {
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let matrix = lowering.matrix(id);
-        let shape = Shape {
-            quads: u(matrix.quads()),
-            row_quads: u(matrix.pitch / 4),
-            columns: u(matrix.columns),
-            relu: u32::from(lowering.relu_after(id)),
-        };
+        let shape =
+            Shape { quads: u(matrix.quads()), row_quads: u(matrix.pitch / 4), columns: u(matrix.columns) };
         let parameter = Operand::Parameter(lowering.parameters(id)[0]);
         let operands = [lowering.argument(id, 0), parameter, lowering.define(id)];
-        let wgsl = include_str!("../../../shaders/ops/bias.wgsl");
-        let kernel = source::<Shape>("bias", wgsl, &[Binding::Read, Binding::Read, Binding::ReadWrite]);
-        lowering.emit(&lowering.name(id), kernel, grid(matrix.quads()), &operands, shape);
+        let template = Template {
+            name: "bias",
+            source: include_str!("../../../shaders/ops/bias.wgsl"),
+            constants: vec![],
+            aliases: vec![],
+        };
+        let [x, y, _] = grid(matrix.quads());
+        let launch = AnyLaunch::from(Launch { template, shape, groups: [x, y] }).finishing(4);
+        let storage = [Binding::Read, Binding::Read, Binding::ReadWrite];
+        let (layer, finish) = (lowering.name(id), lowering.finish(id));
+        lowering.launch_finishing(&layer, (&storage, &operands), launch, 1, finish.as_ref());
         Ok(())
     }
 
@@ -83,7 +88,7 @@ impl Op for Bias {
         Ok(())
     }
 
-    fn takes_relu_after(&self) -> bool {
-        true
+    fn anchor(&self, _: &Lowering, _: usize) -> Option<Anchor> {
+        Some(Anchor { buffers: 3, lanes: 4 })
     }
 }

@@ -11,8 +11,8 @@ use geometry::Geometry;
 use pack::Packed;
 use weight_grad::Adds;
 
-use super::split::{self, Epilogue, Sum};
-use super::{Made, MaxPool2d, Op, Reads, check_window, column_sum};
+use super::split::{self, Sum};
+use super::{Anchor, Made, MaxPool2d, Op, Reads, check_window, column_sum};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::{Candidate, Capabilities};
@@ -85,10 +85,11 @@ impl Conv2d {
         let sum = Sum {
             parts: (way.parts)(&geometry),
             len: lowering.input_matrix(id, 0).len(),
-            epilogue: Epilogue { accumulate, relu: false },
+            accumulate,
+            finish: None,
         };
-        split::emit(lowering, &name, (&[Read, Read, ReadWrite], &operands), sum, |first, epilogue| {
-            (way.launch)(&geometry, first, epilogue)
+        split::emit(lowering, &name, (&[Read, Read, ReadWrite], &operands), sum, |first, accumulate| {
+            (way.launch)(&geometry, first, accumulate)
         });
     }
 }
@@ -166,10 +167,11 @@ impl Op for Conv2d {
         let sum = Sum {
             parts: (way.parts)(&geometry),
             len: lowering.matrix(id).len(),
-            epilogue: Epilogue { accumulate: false, relu: lowering.relu_after(id) },
+            accumulate: false,
+            finish: lowering.finish(id),
         };
-        split::emit(lowering, &name, (&[Read, Read, ReadWrite], &operands), sum, |first, epilogue| {
-            (way.launch)(&geometry, first, epilogue)
+        split::emit(lowering, &name, (&[Read, Read, ReadWrite], &operands), sum, |first, accumulate| {
+            (way.launch)(&geometry, first, accumulate)
         });
         Ok(())
     }
@@ -180,8 +182,10 @@ impl Op for Conv2d {
         Ok(())
     }
 
-    fn takes_relu_after(&self) -> bool {
-        true
+    fn anchor(&self, lowering: &Lowering, id: usize) -> Option<Anchor> {
+        let geometry = self.geometry_of(lowering, id);
+        let way = Candidate::choose(FORWARD, &geometry, &lowering.capabilities);
+        Some(Anchor { buffers: 3, lanes: (way.lanes)(&geometry) })
     }
 
     fn takes_pool_after(&self, input: &[usize], capabilities: &Capabilities) -> bool {

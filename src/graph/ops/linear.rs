@@ -1,6 +1,6 @@
 use super::product::{self, Operands, Product};
-use super::split::Epilogue;
-use super::{Op, column_sum};
+use super::split::Sum;
+use super::{Anchor, Op, column_sum};
 use crate::Error;
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::shape::{pitch, u};
@@ -97,8 +97,8 @@ impl Op for Linear {
             output: lowering.define(id),
         };
         let len = lowering.matrix(id).len();
-        let epilogue = Epilogue { accumulate: false, relu: lowering.relu_after(id) };
-        product::emit(lowering, &name, &sizes.forward(bias.is_some()), operands, (len, epilogue));
+        let sum = Sum { len, finish: lowering.finish(id), ..Sum::default() };
+        product::emit(lowering, &name, &sizes.forward(bias.is_some()), operands, sum);
         Ok(())
     }
 
@@ -108,9 +108,8 @@ impl Op for Linear {
         let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
         if let Some((dw, accumulate)) = lowering.parameter_gradient(parameters[0]) {
             let operands = Operands { left: dy, right: x, bias: None, output: dw };
-            let epilogue = Epilogue { accumulate, relu: false };
-            let len = self.weight.iter().product();
-            product::emit(lowering, &name, &sizes.weight_grad(), operands, (len, epilogue));
+            let sum = Sum { len: self.weight.iter().product(), accumulate, ..Sum::default() };
+            product::emit(lowering, &name, &sizes.weight_grad(), operands, sum);
         }
         if let Some(&bias) = parameters.get(1) {
             column_sum::emit(lowering, &name, sizes.rows, sizes.out, dy, bias);
@@ -118,13 +117,12 @@ impl Op for Linear {
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
         let weight = Operand::Parameter(parameters[0]);
         let operands = Operands { left: dy, right: weight, bias: None, output: dx };
-        let len = lowering.input_matrix(id, 0).len();
-        let epilogue = Epilogue { accumulate, relu: false };
-        product::emit(lowering, &name, &sizes.input_grad(), operands, (len, epilogue));
+        let sum = Sum { len: lowering.input_matrix(id, 0).len(), accumulate, ..Sum::default() };
+        product::emit(lowering, &name, &sizes.input_grad(), operands, sum);
         Ok(())
     }
 
-    fn takes_relu_after(&self) -> bool {
-        true
+    fn anchor(&self, _: &Lowering, _: usize) -> Option<Anchor> {
+        Some(Anchor { buffers: 4, lanes: 4 })
     }
 }

@@ -3,7 +3,7 @@
 mod plain;
 mod tiles;
 
-use super::split::{self, Epilogue, Parts, Sum};
+use super::split::{self, Parts, Sum};
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::{Candidate, KernelKind};
 use crate::graph::lower::{Lowering, Operand};
@@ -34,7 +34,7 @@ struct Way {
     /// How the inner dimension is split, in what the kernel counts.
     parts: fn(&Product) -> Parts,
     /// A dispatch from a part on.
-    launch: fn(&Product, u32, Epilogue) -> AnyLaunch,
+    launch: fn(&Product, u32, bool) -> AnyLaunch,
 }
 
 /// The fastest first.
@@ -70,14 +70,8 @@ pub(super) struct Operands {
     pub(super) output: Operand,
 }
 
-/// Emits a product in one dispatch, or in as many as a long inner dimension takes; `len` elements lie in the output.
-pub(super) fn emit(
-    lowering: &mut Lowering,
-    layer: &str,
-    product: &Product,
-    operands: Operands,
-    (len, epilogue): (usize, Epilogue),
-) {
+/// Emits a product in one dispatch, or in as many as a long inner dimension takes; `sum` says all but the parts.
+pub(super) fn emit(lowering: &mut Lowering, layer: &str, product: &Product, operands: Operands, sum: Sum) {
     let way = Candidate::choose(CANDIDATES, product, &lowering.capabilities);
     let Operands { left, right, bias, output } = operands;
     // A binding needs a buffer even where there is no bias to read.
@@ -85,8 +79,8 @@ pub(super) fn emit(
         3 => vec![left, right, output],
         _ => vec![left, right, bias.unwrap_or(right), output],
     };
-    let sum = Sum { parts: (way.parts)(product).count, len, epilogue };
-    split::emit(lowering, layer, (way.storage, &bound), sum, |first, epilogue| {
-        (way.launch)(product, first, epilogue)
+    let sum = Sum { parts: (way.parts)(product).count, ..sum };
+    split::emit(lowering, layer, (way.storage, &bound), sum, |first, accumulate| {
+        (way.launch)(product, first, accumulate)
     });
 }

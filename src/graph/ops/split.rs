@@ -3,6 +3,7 @@
 
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::{MAX_TRIPS, uniform};
+use crate::graph::chain::Finish;
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::shape::u;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
@@ -52,35 +53,32 @@ impl Parts {
     }
 }
 
-/// What happens to a sum before it is stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Epilogue {
-    pub(super) accumulate: bool,
-    pub(super) relu: bool,
-}
-
 /// The output of a sum.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Sum {
     pub(super) parts: u32,
     /// Elements of the output; parts lie at the next multiple of 4 from each other.
     pub(super) len: usize,
-    pub(super) epilogue: Epilogue,
+    /// Whether it is added to what is there.
+    pub(super) accumulate: bool,
+    /// What becomes of it before it is stored.
+    pub(super) finish: Option<Finish>,
 }
 
 /// Emits a sum into the last of `operands`: in one dispatch, or in as many parts as it has.
 ///
-/// `launch` takes the number of the first part of a dispatch, and what that dispatch is to do before it stores.
+/// `launch` takes the number of the first part of a dispatch, and whether that adds to what is there.
 pub(super) fn emit(
     lowering: &mut Lowering,
     layer: &str,
     (storage, operands): (&[Binding], &[Operand]),
     sum: Sum,
-    launch: impl Fn(u32, Epilogue) -> AnyLaunch,
+    launch: impl Fn(u32, bool) -> AnyLaunch,
 ) {
-    let Sum { parts, len, epilogue } = sum;
+    let Sum { parts, len, accumulate, finish } = sum;
     if parts == 1 {
-        return lowering.launch(layer, storage, operands, launch(0, epilogue));
+        let launch = launch(0, accumulate);
+        return lowering.launch_finishing(layer, (storage, operands), launch, 1, finish.as_ref());
     }
     let [sources @ .., output] = operands else { unreachable!("a sum has an output") };
     let stride = len.next_multiple_of(4);
@@ -90,12 +88,11 @@ pub(super) fn emit(
     for first in (0..parts).step_by(most as usize) {
         let count = most.min(parts - first);
         let operands = [sources, &[partial]].concat();
-        lowering.launch_parts(layer, storage, &operands, launch(first, Epilogue::default()), count);
-        let epilogue = Epilogue {
-            accumulate: epilogue.accumulate || first > 0,
-            relu: epilogue.relu && first + count == parts,
-        };
-        lowering.launch(layer, &[Read, ReadWrite], &[partial, *output], sum_parts(count, len, epilogue));
+        lowering.launch_parts(layer, storage, &operands, launch(first, false), count);
+        let adds = sum_parts(count, len, accumulate || first > 0);
+        let finish = finish.as_ref().filter(|_| first + count == parts);
+        let bound = (&[Read, ReadWrite][..], &[partial, *output][..]);
+        lowering.launch_finishing(layer, bound, adds, 1, finish);
     }
 }
 
@@ -105,28 +102,21 @@ uniform! {
         vectors: u32,
         len: u32,
         accumulate: u32,
-        relu: u32,
         grid_width: u32,
     }
 }
 
 /// The sum of parts in order. Bindings: partial sums, output.
-fn sum_parts(parts: u32, len: usize, epilogue: Epilogue) -> Launch<Shape> {
+fn sum_parts(parts: u32, len: usize, accumulate: bool) -> AnyLaunch {
     let vectors = u(len.div_ceil(4));
     let groups = fold(vectors.div_ceil(64));
-    let shape = Shape {
-        parts,
-        vectors,
-        len: u(len),
-        accumulate: u32::from(epilogue.accumulate),
-        relu: u32::from(epilogue.relu),
-        grid_width: groups[0],
-    };
+    let shape =
+        Shape { parts, vectors, len: u(len), accumulate: u32::from(accumulate), grid_width: groups[0] };
     let template = Template {
         name: "sum_parts",
         source: include_str!("../../../shaders/ops/sum_parts.wgsl"),
         constants: vec![],
         aliases: vec![],
     };
-    Launch { template, shape, groups }
+    AnyLaunch::from(Launch { template, shape, groups }).finishing(4)
 }

@@ -21,8 +21,6 @@ pub(super) const ROWS: &[Row] = &[
         Trips::Exactly(2 * row + in_runs(row, sizes))
     }),
     ("cross_entropy_parts", |sizes| Trips::Exactly(part(sizes))),
-    ("elementwise", |sizes| Trips::Exactly(draws(sizes))),
-    ("elementwise_grad", |sizes| Trips::Exactly(draws(sizes))),
     // Runs of runs of steps, of the first part.
     ("reduce", |sizes| {
         let steps = part(sizes);
@@ -48,12 +46,6 @@ pub(super) const ROWS: &[Row] = &[
         Trips::Exactly(sizes.get("image_pitch") - sizes.get("CHANNELS") * sizes.get("PIXELS"))
     }),
 ];
-
-/// The rounds of Philox for each call of a function of random numbers.
-fn draws(sizes: &Sizes<'_>) -> usize {
-    let (_, compute) = sizes.text().split_once("fn compute").expect("the frame calls it");
-    10 * compute.matches("dropout_").count()
-}
 
 /// Quads of the longest part of a line.
 fn part(sizes: &Sizes<'_>) -> usize {

@@ -16,11 +16,6 @@ impl<'a> Sizes<'a> {
         Self { step }
     }
 
-    /// The kernel's text.
-    pub(super) fn text(&self) -> &'a str {
-        &self.step.kernel.wgsl
-    }
-
     /// A field of the uniform block, or else a constant, by its name.
     ///
     /// # Panics

@@ -5,7 +5,6 @@ use super::pack::Packed;
 use super::weight_grad::Partials;
 use super::{cpu, plain};
 use crate::gpu::{Candidate, KernelKind};
-use crate::graph::ops::split::Epilogue;
 use crate::graph::template::AnyLaunch;
 
 /// A forward pass. Bindings: input, packed weight, output.
@@ -14,8 +13,10 @@ pub(super) struct Forward {
     pub(super) pack: fn(&Geometry, bool) -> Packed,
     /// Parts of its sum.
     pub(super) parts: fn(&Geometry) -> u32,
+    /// Channels that it finishes at once.
+    pub(super) lanes: fn(&Geometry) -> usize,
     /// A dispatch from a part on.
-    pub(super) launch: fn(&Geometry, u32, Epilogue) -> AnyLaunch,
+    pub(super) launch: fn(&Geometry, u32, bool) -> AnyLaunch,
 }
 
 /// The forward passes, the fastest first.
@@ -23,12 +24,12 @@ pub(super) const FORWARD: &[Candidate<Geometry, Forward>] = &[
     Candidate {
         kind: KernelKind::CpuSubgroup8,
         fits: |geometry, _| cpu::fits(geometry),
-        way: Forward { pack: cpu::pack, parts: cpu::parts, launch: cpu::forward },
+        way: Forward { pack: cpu::pack, parts: cpu::parts, lanes: cpu::lanes, launch: cpu::forward },
     },
     Candidate {
         kind: KernelKind::Plain,
         fits: |_, _| true,
-        way: Forward { pack: plain::pack, parts: plain::parts, launch: plain::forward },
+        way: Forward { pack: plain::pack, parts: plain::parts, lanes: |_| 4, launch: plain::forward },
     },
 ];
 
@@ -54,7 +55,7 @@ pub(super) struct InputGrad {
     /// Parts of its sum.
     pub(super) parts: fn(&Geometry) -> u32,
     /// A dispatch from a part on.
-    pub(super) launch: fn(&Geometry, u32, Epilogue) -> AnyLaunch,
+    pub(super) launch: fn(&Geometry, u32, bool) -> AnyLaunch,
 }
 
 /// The input gradients, the fastest first.

@@ -8,7 +8,7 @@ use super::geometry::{Geometry, Window, flag};
 use super::pack::{Pack, Packed};
 use super::parts::WindowParts;
 use crate::gpu::uniform;
-use crate::graph::ops::split::{Epilogue, even_tile};
+use crate::graph::ops::split::even_tile;
 use crate::graph::shape::pitch;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
@@ -45,27 +45,30 @@ pub(super) fn parts(geometry: &Geometry) -> u32 {
     WindowParts::broadcast(geometry.kernel, geometry.in_channels).count
 }
 
+/// Channels that a forward pass finishes at once.
+pub(super) fn lanes(geometry: &Geometry) -> usize {
+    Lanes::of(geometry.out_channels).vector as usize
+}
+
 /// Parts of the sum of an input gradient: a convolution of the output's channels.
 pub(super) fn input_grad_parts(geometry: &Geometry) -> u32 {
     WindowParts::broadcast(geometry.kernel, geometry.out_channels).count
 }
 
 /// Forward pass. Bindings: input, weight as [`pack`] leaves it, output.
-pub(super) fn forward(geometry: &Geometry, first_part: u32, epilogue: Epilogue) -> AnyLaunch {
-    let end = End::Store { accumulate: epilogue.accumulate };
-    broadcast(&Window::forward(geometry), epilogue.relu, first_part, end)
+pub(super) fn forward(geometry: &Geometry, first_part: u32, accumulate: bool) -> AnyLaunch {
+    broadcast(&Window::forward(geometry), first_part, End::Store { accumulate })
 }
 
 /// Forward pass with a 2x2 max pooling of stride 2. Bindings: input, weight as [`pack`] leaves it, pooled output,
 /// places.
 pub(super) fn forward_pooled(geometry: &Geometry, relu: bool) -> AnyLaunch {
-    broadcast(&Window::of_images(geometry), relu, 0, End::Pool)
+    broadcast(&Window::of_images(geometry), 0, End::Pool { relu })
 }
 
 /// Input gradient at stride 1. Bindings: output's gradient, weight as [`pack_input_grad`] leaves it, input's gradient.
-pub(super) fn input_grad(geometry: &Geometry, first_part: u32, epilogue: Epilogue) -> AnyLaunch {
-    let end = End::Store { accumulate: epilogue.accumulate };
-    broadcast(&Window::input_grad(geometry), false, first_part, end)
+pub(super) fn input_grad(geometry: &Geometry, first_part: u32, accumulate: bool) -> AnyLaunch {
+    broadcast(&Window::input_grad(geometry), first_part, End::Store { accumulate })
 }
 
 /// How output channels lie on lanes.
@@ -141,17 +144,17 @@ uniform! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Store { accumulate: bool },
-    Pool,
+    Pool { relu: bool },
 }
 
 /// Bindings: input, packed weight, output; with a pooling, places too.
-fn broadcast(window: &Window, relu: bool, first_part: u32, end: End) -> AnyLaunch {
+fn broadcast(window: &Window, first_part: u32, end: End) -> AnyLaunch {
     let lanes = Lanes::of(window.out_channels);
     let channels = window.in_channels.min(2);
     let per_pixel = window.kernel[1] * channels;
     let most = (UNROLLED / per_pixel).max(1);
     // Rows and columns that become one.
-    let step = if end == End::Pool { 2 } else { 1 };
+    let step = if matches!(end, End::Pool { .. }) { 2 } else { 1 };
     let output = window.output.map(|len| len / step);
     let pixels = even_tile(output[1], (most.min(16 * step) / (step * step)).clamp(1, 16 / step));
     let rows = even_tile(output[0], (most.min(SUMS) / (pixels * step * step)).clamp(1, 4 / step));
@@ -178,7 +181,7 @@ fn broadcast(window: &Window, relu: bool, first_part: u32, end: End) -> AnyLaunc
         channel_tiles: lanes.tiles,
         tiles,
         grid_width: groups[0],
-        relu: flag(relu),
+        relu: flag(end == End::Pool { relu: true }),
         rows_per_part: parts.rows,
         pairs_per_part: parts.channels,
         pair_parts: parts.channel_parts,
@@ -204,7 +207,7 @@ fn broadcast(window: &Window, relu: bool, first_part: u32, end: End) -> AnyLaunc
             );
             ("conv2d", source)
         }
-        End::Pool => {
+        End::Pool { .. } => {
             constants.extend([("POOLED_ROWS", rows), ("POOLED_PIXELS", pixels), ("WORDS", lanes.vector / 2)]);
             aliases.push(("P", if lanes.vector == 2 { "vec2u" } else { "vec4u" }));
             let source = concat!(
@@ -215,5 +218,6 @@ fn broadcast(window: &Window, relu: bool, first_part: u32, end: End) -> AnyLaunc
         }
     };
     let template = Template { name, source, constants, aliases };
-    Launch { template, shape, groups }.into()
+    let launch = AnyLaunch::from(Launch { template, shape, groups });
+    if step == 1 { launch.finishing(lanes.vector as usize) } else { launch }
 }

@@ -10,7 +10,6 @@ use super::geometry::{Geometry, Window, flag};
 use super::pack::{Pack, Packed};
 use super::parts::WindowParts;
 use crate::gpu::uniform;
-use crate::graph::ops::split::Epilogue;
 use crate::graph::shape::pitch;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
@@ -52,7 +51,6 @@ uniform! {
         dilation_x: u32,
         len: u32,
         grid_width: u32,
-        relu: u32,
         accumulate: u32,
         rows_per_part: u32,
         columns_per_part: u32,
@@ -89,13 +87,12 @@ fn forward_shape(window: &Window, parts: &WindowParts) -> Shape {
 }
 
 /// Forward pass. Bindings: input, weight as [`pack`] leaves it, output.
-pub(super) fn forward(geometry: &Geometry, first_part: u32, epilogue: Epilogue) -> AnyLaunch {
+pub(super) fn forward(geometry: &Geometry, first_part: u32, accumulate: bool) -> AnyLaunch {
     let window = Window::forward(geometry);
     let parts = WindowParts::plain(window.kernel, window.in_channels);
     let mut shape = forward_shape(&window, &parts);
     shape.len = window.images * window.output[0] * window.output[1] * shape.out_vectors;
-    shape.relu = flag(epilogue.relu);
-    shape.accumulate = flag(epilogue.accumulate);
+    shape.accumulate = flag(accumulate);
     shape.first_part = first_part;
     let groups = fold(shape.len.div_ceil(64));
     shape.grid_width = groups[0];
@@ -105,7 +102,7 @@ pub(super) fn forward(geometry: &Geometry, first_part: u32, epilogue: Epilogue) 
         constants: vec![("SPLIT", flag(parts.count > 1))],
         aliases: vec![],
     };
-    Launch { template, shape, groups }.into()
+    AnyLaunch::from(Launch { template, shape, groups }).finishing(4)
 }
 
 uniform! {
@@ -138,7 +135,7 @@ uniform! {
 
 /// Input gradient, at any stride and dilation. Bindings: output's gradient, weight as [`pack_input_grad`] leaves it,
 /// input's gradient.
-pub(super) fn input_grad(geometry: &Geometry, first_part: u32, epilogue: Epilogue) -> AnyLaunch {
+pub(super) fn input_grad(geometry: &Geometry, first_part: u32, accumulate: bool) -> AnyLaunch {
     let parts = WindowParts::plain(geometry.kernel, geometry.out_channels);
     let output = geometry.output();
     let channel_vectors = pitch(geometry.in_channels) / 4;
@@ -161,7 +158,7 @@ pub(super) fn input_grad(geometry: &Geometry, first_part: u32, epilogue: Epilogu
         dilation_x: geometry.dilation[1],
         len,
         grid_width: groups[0],
-        accumulate: flag(epilogue.accumulate),
+        accumulate: flag(accumulate),
         rows_per_part: parts.rows,
         columns_per_part: parts.columns,
         quads_per_part: parts.channels,

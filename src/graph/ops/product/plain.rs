@@ -2,7 +2,7 @@
 
 use super::Product;
 use crate::gpu::uniform;
-use crate::graph::ops::split::{Epilogue, Parts};
+use crate::graph::ops::split::Parts;
 use crate::graph::shape::pitch;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
@@ -20,7 +20,6 @@ uniform! {
         tiles: u32,
         grid_width: u32,
         has_bias: u32,
-        relu: u32,
         accumulate: u32,
         run: u32,
         first_part: u32,
@@ -34,7 +33,7 @@ pub(super) fn elements(product: &Product) -> Parts {
 }
 
 /// A product of strided matrices. Bindings: left, right, bias (or right again), output.
-pub(super) fn launch(product: &Product, first_part: u32, epilogue: Epilogue) -> AnyLaunch {
+pub(super) fn launch(product: &Product, first_part: u32, accumulate: bool) -> AnyLaunch {
     let column_tiles = product.out_row.div_ceil(4);
     let tiles = column_tiles * product.rows.div_ceil(4);
     let groups = fold(tiles.div_ceil(64));
@@ -51,8 +50,7 @@ pub(super) fn launch(product: &Product, first_part: u32, epilogue: Epilogue) -> 
         tiles,
         grid_width: groups[0],
         has_bias: u32::from(product.has_bias),
-        relu: u32::from(epilogue.relu),
-        accumulate: u32::from(epilogue.accumulate),
+        accumulate: u32::from(accumulate),
         run: elements(product).run,
         first_part,
         part_len: pitch(product.rows * product.out_row),
@@ -63,5 +61,5 @@ pub(super) fn launch(product: &Product, first_part: u32, epilogue: Epilogue) -> 
         constants: vec![],
         aliases: vec![],
     };
-    Launch { template, shape, groups }.into()
+    AnyLaunch::from(Launch { template, shape, groups }).finishing(4)
 }

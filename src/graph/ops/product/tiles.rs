@@ -2,7 +2,7 @@
 
 use super::Product;
 use crate::gpu::uniform;
-use crate::graph::ops::split::{Epilogue, Parts};
+use crate::graph::ops::split::Parts;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
 /// Rows of the widest tile: a product of 512 runs 5% faster with twice as many, whose kernel takes three times as
@@ -59,7 +59,6 @@ uniform! {
         first_part: u32,
         part_len: u32,
         has_bias: u32,
-        relu: u32,
     }
 }
 
@@ -87,7 +86,7 @@ pub(super) fn fits_nt(product: &Product) -> bool {
 }
 
 /// `left * transpose(right) + bias`. Bindings: left, right, bias (or right again), output.
-pub(super) fn nt(product: &Product, first_part: u32, epilogue: Epilogue) -> AnyLaunch {
+pub(super) fn nt(product: &Product, first_part: u32, _: bool) -> AnyLaunch {
     let tiling = Tiling::new(tile_rows(product.rows), product);
     let shape = NtShape {
         rows: product.rows,
@@ -103,10 +102,9 @@ pub(super) fn nt(product: &Product, first_part: u32, epilogue: Epilogue) -> AnyL
         first_part,
         part_len: product.rows * product.out_row / 4,
         has_bias: u32::from(product.has_bias),
-        relu: u32::from(epilogue.relu),
     };
     let template = tiling.template("matmul_nt", include_str!("../../../../shaders/ops/matmul_nt.wgsl"), 8);
-    Launch { template, shape, groups: tiling.groups }.into()
+    AnyLaunch::from(Launch { template, shape, groups: tiling.groups }).finishing(4)
 }
 
 /// Whether columns run along the rows of right matrix and output, in whole vec4s, and nothing is done to the sums.
@@ -121,7 +119,7 @@ fn without_bias(
     tiling: &Tiling,
     mut template: Template,
     (left_row, run): (u32, u32),
-    (first_part, epilogue): (u32, Epilogue),
+    (first_part, accumulate): (u32, bool),
 ) -> AnyLaunch {
     let shape = ProductShape {
         rows: product.rows,
@@ -137,7 +135,7 @@ fn without_bias(
         first_part,
         part_len: product.rows * product.out_row / 4,
     };
-    template.constants.push(("ACCUMULATE", u32::from(epilogue.accumulate)));
+    template.constants.push(("ACCUMULATE", u32::from(accumulate)));
     Launch { template, shape, groups: tiling.groups }.into()
 }
 
@@ -147,11 +145,11 @@ pub(super) fn fits_nn(product: &Product) -> bool {
 }
 
 /// `left * right`. Bindings: left, right, output.
-pub(super) fn nn(product: &Product, first_part: u32, epilogue: Epilogue) -> AnyLaunch {
+pub(super) fn nn(product: &Product, first_part: u32, accumulate: bool) -> AnyLaunch {
     let tiling = Tiling::new(tile_rows(product.rows), product);
     let template = tiling.template("matmul_nn", include_str!("../../../../shaders/ops/matmul_nn.wgsl"), 8);
     let run = quads(product).run;
-    without_bias(product, &tiling, template, (product.left[0], run), (first_part, epilogue))
+    without_bias(product, &tiling, template, (product.left[0], run), (first_part, accumulate))
 }
 
 /// Whether rows run along the rows of the stored left matrix, and columns along those of the right one.
@@ -160,10 +158,10 @@ pub(super) fn fits_tn(product: &Product) -> bool {
 }
 
 /// `transpose(left) * right`, of a left matrix that is stored as `[inner, rows]`. Bindings: left, right, output.
-pub(super) fn tn(product: &Product, first_part: u32, epilogue: Epilogue) -> AnyLaunch {
+pub(super) fn tn(product: &Product, first_part: u32, accumulate: bool) -> AnyLaunch {
     // The rows are the output features, which are few only in a last layer: it shares the pipeline of the others.
     let tiling = Tiling::new(TILE, product);
     let template = tiling.template("matmul_tn", include_str!("../../../../shaders/ops/matmul_tn.wgsl"), 32);
     let run = super::plain::elements(product).run;
-    without_bias(product, &tiling, template, (product.left[1], run), (first_part, epilogue))
+    without_bias(product, &tiling, template, (product.left[1], run), (first_part, accumulate))
 }
