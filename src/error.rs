@@ -43,17 +43,34 @@ pub enum Error {
         /// What the compiler or the driver said.
         reason: String,
     },
-    /// A place in a rule's WGSL that is not accepted.
-    #[error("rule {rule}, line {line}, column {column}: {reason}")]
+    /// A place in the WGSL of a rule or an operation of the user's own that is not accepted.
+    #[error("{of}, line {line}, column {column}: {reason}")]
     Wgsl {
-        /// Name of the rule.
-        rule: String,
+        /// What it is the text of, as in `rule Lion`.
+        of: String,
         /// Line of the text that was given, from 1.
         line: usize,
         /// Character of that line, from 1.
         column: usize,
         /// What is wrong, and what is expected there.
         reason: String,
+    },
+    /// The backward pass of an op of the user's own disagrees with differences of its forward pass.
+    #[error(
+        "op {op}: element {element} of the gradient of {input}: backward_{input} gives {}, differences of the forward \
+         pass {}", short(.gives), short(.difference)
+    )]
+    Gradient {
+        /// The op.
+        op: String,
+        /// The input.
+        input: String,
+        /// The element, in torch's order.
+        element: usize,
+        /// What the backward pass gives.
+        gives: f64,
+        /// What differences of the forward pass give.
+        difference: f64,
     },
     /// A number is outside its range.
     #[error("{name} must be {allowed}, got {value}")]

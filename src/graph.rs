@@ -19,7 +19,9 @@
 
 pub(crate) mod autodiff;
 mod axes;
+mod buffers;
 mod chain;
+mod custom;
 mod elementwise;
 mod fold;
 mod fuse;
@@ -43,7 +45,8 @@ mod workspace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use init::Init;
+pub use custom::{CustomOp, CustomOpBuilder};
+pub use init::{Fan, Init, Nonlinearity, Spread};
 pub use input::{HostData, InputData};
 pub use ops::SplitSizes;
 pub use options::{Mode, PlanOptions};

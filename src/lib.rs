@@ -19,6 +19,7 @@ pub mod optim;
 pub mod params;
 pub mod schedule;
 pub mod train;
+mod wgsl;
 
 pub use error::Error;
 pub use gpu::{Gpu, GpuOptions};

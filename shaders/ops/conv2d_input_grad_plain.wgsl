@@ -1,9 +1,14 @@
 // Input gradient of a convolution at any stride and dilation, gathered: one invocation, one pixel and four input channels.
-// Constant: SPLIT of a long sum into parts, which are workgroups along z.
+// Constants: SPLIT of a long sum into parts, which are workgroups along z; GROUPED, and MIXED where a band of channels may
+// hold some of other groups; BIAS of a transposed convolution.
 struct Shape {
     height: u32,
     width: u32,
     channel_vectors: u32,
+    // Vec4s of channels that are summed: those of a band with GROUPED, else all.
+    band_vectors: u32,
+    group_inputs: u32,
+    group_outputs: u32,
     out_height: u32,
     out_width: u32,
     out_vectors: u32,
@@ -45,18 +50,32 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let y = pixel / shape.width % shape.height;
     let image = pixel / (shape.width * shape.height);
 
-    let inner = shape.out_vectors * 4u;
+    var band_first = 0u;
+    var group_first = vec4u();
+    if GROUPED == 1u {
+        let channels = vec4u(channel * 4u) + vec4u(0u, 1u, 2u, 3u);
+        group_first = channels / shape.group_inputs * shape.group_outputs;
+        band_first = group_first.x / 4u;
+    }
+    let inner = shape.band_vectors * 4u;
     let stride_y = i32(shape.stride_y);
     let stride_x = i32(shape.stride_x);
     var sum = vec4f();
+    if BIAS == 1u {
+        sum = weight[shape.kernel_height * shape.kernel_width * inner * shape.channel_vectors + channel];
+    }
     var first = vec3u();
-    var end = vec3u(shape.kernel_height, shape.kernel_width, shape.out_vectors);
+    var end = vec3u(shape.kernel_height, shape.kernel_width, shape.band_vectors);
     if SPLIT == 1u {
         let part = shape.first_part + group.z;
         let row = part / (shape.column_parts * shape.quad_parts);
         let per_part = vec3u(shape.rows_per_part, shape.columns_per_part, shape.quads_per_part);
         first = vec3u(row, part / shape.quad_parts % shape.column_parts, part % shape.quad_parts) * per_part;
         end = min(first + per_part, end);
+        sum = select(vec4f(), sum, part == 0u);
+    }
+    if GROUPED == 1u {
+        end.z = min(end.z, shape.out_vectors - band_first);
     }
     for (var ky = first.x; ky < end.x; ky++) {
         let from_y = i32(y) + shape.pad_y - i32(ky * shape.dilation_y);
@@ -66,14 +85,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
             let from_x = i32(x) + shape.pad_x - i32(kx * shape.dilation_x);
             let out_x = from_x / stride_x;
             if row_meets && from_x >= 0 && out_x * stride_x == from_x && out_x < i32(shape.out_width) {
-                let grad_at = ((image * shape.out_height + u32(out_y)) * shape.out_width + u32(out_x)) * shape.out_vectors;
+                let grad_at = ((image * shape.out_height + u32(out_y)) * shape.out_width + u32(out_x)) * shape.out_vectors + band_first;
                 // The transposed pack is flipped.
                 let tap = (shape.kernel_height - 1u - ky) * shape.kernel_width + shape.kernel_width - 1u - kx;
                 let weight_at = tap * inner * shape.channel_vectors + channel;
                 for (var quad = first.z; quad < end.z; quad++) {
                     let values = output_grad[grad_at + quad];
                     #for c in 0..4
-                    sum = fma(vec4f(values[$c]), weight[weight_at + (quad * 4u + $c) * shape.channel_vectors], sum);
+                    {
+                        let added = fma(vec4f(values[$c]), weight[weight_at + (quad * 4u + $c) * shape.channel_vectors], sum);
+                        // What is not finite in another group would make NaN of its weight of zero.
+                        let own = vec4u((band_first + quad) * 4u + $c) - group_first < vec4u(shape.group_outputs);
+                        sum = select(sum, added, own | vec4<bool>(MIXED == 0u));
+                    }
                     #end
                 }
             }

@@ -1,12 +1,16 @@
-// Packs an OIHW weight as [ky][kx][inner][outer], padded with zeros, and a row of bias behind it.
+// Packs an OIHW weight as [ky][kx][inner][outer], padded with zeros, and a row of bias behind it. With GROUPED, inner
+// counts from the first channel of the band of each vec4 of outer.
 struct Shape {
     out_channels: u32,
     in_channels: u32,
     kernel_height: u32,
     kernel_width: u32,
-    // 0: inner = input channels, for the forward pass. 1: inner = output channels and both kernel axes
-    // flipped, for the input gradient.
+    group_inputs: u32,
+    group_outputs: u32,
+    // 0: inner = input channels, for the forward pass. 1: inner = output channels, for the input gradient.
     transposed: u32,
+    // Both kernel axes.
+    flipped: u32,
     has_bias: u32,
     // Padded.
     inner: u32,
@@ -20,18 +24,31 @@ struct Shape {
 @group(0) @binding(3) var<storage, read_write> packed: array<vec4f>;
 
 fn weight_at(ky: u32, kx: u32, inner: u32, outer: u32) -> f32 {
-    let flip = shape.transposed == 1u;
-    let o = select(outer, inner, flip);
-    let c = select(inner, outer, flip);
+    let swap = shape.transposed == 1u;
+    let flip = shape.flipped == 1u;
+    var summed = inner;
+    if GROUPED == 1u {
+        let outer_each = select(shape.group_outputs, shape.group_inputs, swap);
+        let inner_each = select(shape.group_inputs, shape.group_outputs, swap);
+        summed += outer / 4u * 4u / outer_each * inner_each / 4u * 4u;
+    }
+    let o = select(outer, summed, swap);
+    let c = select(summed, outer, swap);
     let y = select(ky, shape.kernel_height - 1u - ky, flip);
     let x = select(kx, shape.kernel_width - 1u - kx, flip);
-    let inside = o < shape.out_channels && c < shape.in_channels;
-    let at = ((o * shape.in_channels + c) * shape.kernel_height + y) * shape.kernel_width + x;
+    var inside = o < shape.out_channels && c < shape.in_channels;
+    var row = o * shape.in_channels + c;
+    if GROUPED == 1u {
+        inside = inside && o / shape.group_outputs == c / shape.group_inputs;
+        row = o * shape.group_inputs + c % shape.group_inputs;
+    }
+    let at = (row * shape.kernel_height + y) * shape.kernel_width + x;
     return select(0.0, weight[select(0u, at, inside)], inside);
 }
 
 fn bias_at(channel: u32) -> f32 {
-    let inside = shape.has_bias == 1u && channel < shape.out_channels;
+    let channels = select(shape.out_channels, shape.in_channels, shape.transposed == 1u);
+    let inside = shape.has_bias == 1u && channel < channels;
     return select(0.0, bias[select(0u, channel, inside)], inside);
 }
 

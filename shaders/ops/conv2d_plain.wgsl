@@ -1,9 +1,14 @@
 // Convolution of NHWC activations that assumes nothing: one invocation, one pixel and four output channels.
-// What becomes of the sums is in `finish`, which is appended. Constant: SPLIT of a long sum into parts, which are workgroups along z.
+// What becomes of the sums is in `finish`, which is appended. Constants: SPLIT of a long sum into parts, which are workgroups along z; GROUPED, and MIXED where a band of channels may
+// hold some of other groups.
 struct Shape {
     height: u32,
     width: u32,
     channel_vectors: u32,
+    // Vec4s of channels that are summed: those of a band with GROUPED, else all.
+    band_vectors: u32,
+    group_inputs: u32,
+    group_outputs: u32,
     out_height: u32,
     out_width: u32,
     out_vectors: u32,
@@ -45,10 +50,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let out_y = pixel / shape.out_width % shape.out_height;
     let image = pixel / (shape.out_width * shape.out_height);
 
-    let inner = shape.channel_vectors * 4u;
+    var band_first = 0u;
+    var group_first = vec4u();
+    if GROUPED == 1u {
+        let channels = vec4u(channel * 4u) + vec4u(0u, 1u, 2u, 3u);
+        group_first = channels / shape.group_outputs * shape.group_inputs;
+        band_first = group_first.x / 4u;
+    }
+    let inner = shape.band_vectors * 4u;
     var sum = weight[shape.kernel_height * shape.kernel_width * inner * shape.out_vectors + channel];
     var first = vec3u();
-    var end = vec3u(shape.kernel_height, shape.kernel_width, shape.channel_vectors);
+    var end = vec3u(shape.kernel_height, shape.kernel_width, shape.band_vectors);
     if SPLIT == 1u {
         let part = shape.first_part + group.z;
         let row = part / (shape.column_parts * shape.quad_parts);
@@ -57,17 +69,25 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         end = min(first + per_part, end);
         sum = select(vec4f(), sum, part == 0u);
     }
+    if GROUPED == 1u {
+        end.z = min(end.z, shape.channel_vectors - band_first);
+    }
     for (var ky = first.x; ky < end.x; ky++) {
         let y = i32(out_y * shape.stride_y + ky * shape.dilation_y) - shape.pad_y;
         for (var kx = first.y; kx < end.y; kx++) {
             let x = i32(out_x * shape.stride_x + kx * shape.dilation_x) - shape.pad_x;
             if y >= 0 && y < i32(shape.height) && x >= 0 && x < i32(shape.width) {
-                let input_at = ((image * shape.height + u32(y)) * shape.width + u32(x)) * shape.channel_vectors;
+                let input_at = ((image * shape.height + u32(y)) * shape.width + u32(x)) * shape.channel_vectors + band_first;
                 let weight_at = (ky * shape.kernel_width + kx) * inner * shape.out_vectors + channel;
                 for (var quad = first.z; quad < end.z; quad++) {
                     let values = input[input_at + quad];
                     #for c in 0..4
-                    sum = fma(vec4f(values[$c]), weight[weight_at + (quad * 4u + $c) * shape.out_vectors], sum);
+                    {
+                        let added = fma(vec4f(values[$c]), weight[weight_at + (quad * 4u + $c) * shape.out_vectors], sum);
+                        // What is not finite in another group would make NaN of its weight of zero.
+                        let own = vec4u((band_first + quad) * 4u + $c) - group_first < vec4u(shape.group_inputs);
+                        sum = select(sum, added, own | vec4<bool>(MIXED == 0u));
+                    }
                     #end
                 }
             }

@@ -1,9 +1,12 @@
-// Adds the partial sums of a weight gradient in order, and writes it as OIHW together with the bias gradient.
+// Adds the partial sums of a weight gradient in order, and writes it as OIHW together with the bias gradient. With GROUPED,
+// the rows of partial sums are channels of the band of each vec4 of output channels.
 struct Shape {
     out_channels: u32,
     in_channels: u32,
     kernel_height: u32,
     kernel_width: u32,
+    group_inputs: u32,
+    group_outputs: u32,
     // Padded, as in the partial sums.
     inner: u32,
     outer_vectors: u32,
@@ -19,6 +22,19 @@ struct Shape {
 @group(0) @binding(2) var<storage, read_write> weight_grad: array<f32>;
 @group(0) @binding(3) var<storage, read_write> bias_grad: array<f32>;
 
+const NOWHERE: u32 = 0xffffffffu;
+
+// The row of the weight of an output channel (the `lane` of a vec4 from `channel` on) and an input channel.
+fn row_of(channel: u32, lane: u32, inner: u32) -> u32 {
+    if GROUPED == 0u {
+        return (channel + lane) * shape.in_channels + inner;
+    }
+    let band_first = channel / shape.group_outputs * shape.group_inputs / 4u * 4u;
+    // Channels of groups before wrap to huge numbers.
+    let in_group = band_first + inner - (channel + lane) / shape.group_outputs * shape.group_inputs;
+    return select(NOWHERE, (channel + lane) * shape.group_inputs + in_group, in_group < shape.group_inputs);
+}
+
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     let index = (group.y * shape.grid_width + group.x) * 8u + id.x;
@@ -27,7 +43,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let channel = index % shape.outer_vectors * 4u;
     let tap = row / shape.inner;
     let inner = row % shape.inner;
-    let is_weight = tap < taps && inner < shape.in_channels;
+    let is_weight = tap < taps && (inner < shape.in_channels || GROUPED == 1u);
     let is_bias = row == taps * shape.inner && shape.has_bias == 1u;
     if !(is_weight || is_bias) {
         return;
@@ -43,9 +59,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
             let old = bias_grad[channel + $o];
             bias_grad[channel + $o] = sum[$o] + select(0.0, old, shape.accumulate_bias == 1u);
         } else {
-            let at = ((channel + $o) * shape.in_channels + inner) * taps + tap;
-            let old = weight_grad[at];
-            weight_grad[at] = sum[$o] + select(0.0, old, shape.accumulate == 1u);
+            let row = row_of(channel, $o, inner);
+            if row != NOWHERE {
+                let at = row * taps + tap;
+                let old = weight_grad[at];
+                weight_grad[at] = sum[$o] + select(0.0, old, shape.accumulate == 1u);
+            }
         }
     }
     #end

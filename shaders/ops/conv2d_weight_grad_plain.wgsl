@@ -1,10 +1,14 @@
 // Partial sums of a convolution's weight gradient that assume nothing: one invocation, one tap of the kernel,
 // four input and four output channels, one part. A part is a run of output rows, or one of
-// COLUMN_PARTS parts of their columns.
+// COLUMN_PARTS parts of their columns. With GROUPED, the input channels are those of the band of the output channels.
 struct Shape {
     height: u32,
     width: u32,
     channel_vectors: u32,
+    // Vec4s of a band with GROUPED, else all.
+    band_vectors: u32,
+    group_inputs: u32,
+    group_outputs: u32,
     out_height: u32,
     out_width: u32,
     out_vectors: u32,
@@ -35,7 +39,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let index = (group.y * shape.grid_width + group.x) * 64u + id.x;
     let taps = shape.kernel_height * shape.kernel_width;
     // One more than the taps times the vectors: the bias, as a tap whose input is one.
-    let vectors = taps * shape.channel_vectors + 1u;
+    let vectors = taps * shape.band_vectors + 1u;
     let channel = index % shape.out_vectors;
     let vector = index / shape.out_vectors % vectors;
     let part = index / (shape.out_vectors * vectors);
@@ -43,8 +47,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         return;
     }
     let is_bias = vector + 1u == vectors;
-    let tap = vector / shape.channel_vectors;
-    let quad = vector % shape.channel_vectors;
+    let tap = vector / shape.band_vectors;
+    var quad = vector % shape.band_vectors;
+    if GROUPED == 1u {
+        // A band may be shorter; what it lacks is left out of the weights.
+        let band_first = channel * 4u / shape.group_outputs * shape.group_inputs / 4u;
+        quad = min(band_first + quad, shape.channel_vectors - 1u);
+    }
     let ky = tap / shape.kernel_width;
     let kx = tap % shape.kernel_width;
 
@@ -73,7 +82,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
             }
         }
     }
-    let base = (part * (taps * shape.channel_vectors * 4u + 1u) + vector * 4u) * shape.out_vectors + channel;
+    let base = (part * (taps * shape.band_vectors * 4u + 1u) + vector * 4u) * shape.out_vectors + channel;
     partials[base] = sum[0];
     if !is_bias {
         #for c in 1..4

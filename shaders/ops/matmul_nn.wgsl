@@ -1,26 +1,8 @@
 // output = left * right for CPU adapters: the eight lanes of a subgroup hold four columns each, and the left
 // matrix is loaded by one lane and broadcast to all.
 //
-// `columns` is a multiple of 4. Constants: ROWS of the tile, ACCUMULATE, GROUPS of eight rows.
-struct Shape {
-    rows: u32,
-    columns: u32,
-    inner: u32,
-    // Of vec4: in a row of the left matrix, the right one and the output.
-    left_vectors: u32,
-    right_vectors: u32,
-    out_vectors: u32,
-    row_tiles: u32,
-    tiles: u32,
-    grid_width: u32,
-    // The parts of a long sum are workgroups along z: vec4s of the inner dimension that each sums, the number of the
-    // first one of this dispatch, and the distance of their outputs in vec4.
-    run: u32,
-    first_part: u32,
-    part_len: u32,
-}
-
-@group(0) @binding(0) var<uniform> shape: Shape;
+// Constants: ROWS of the tile, GROUPS of eight rows, ACCUMULATE, PADDED if columns are no multiple of 4, BATCH_TILES of
+// a matrix, STEPS of a repeat.
 @group(0) @binding(1) var<storage, read> left: array<vec4f>;
 @group(0) @binding(2) var<storage, read> right: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> output: array<vec4f>;
@@ -28,21 +10,26 @@ struct Shape {
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     let lane = id.x;
-    let tile = group.y * shape.grid_width + group.x;
+    var tile = group.y * shape.grid_width + group.x;
     if tile >= shape.tiles {
         return;
     }
-    let row = tile % shape.row_tiles * ROWS;
-    let vector = tile / shape.row_tiles * 8u + lane;
-    let column = vector * 4u;
-    let safe_vector = min(vector, shape.out_vectors - 1u);
+    var batch = 0u;
+    if BATCH_AXES > 0u {
+        batch = tile / BATCH_TILES;
+        tile = tile % BATCH_TILES;
+    }
+    let origin = origins(batch);
+    let row = tile % shape.line_tiles * ROWS;
+    let vector = tile / shape.line_tiles * 8u + lane;
+    let safe_vector = min(vector, shape.out_width - 1u);
 
     var acc: array<vec4f, ROWS>;
     // Past the last row, a row takes the address of the last one. Stores go from the last row to the first, so
     // the right value stays, and no store needs a condition of its own.
     var out_at: array<u32, ROWS>;
     #for m in 0..ROWS
-    out_at[$m] = group.z * shape.part_len + min(row + $m, shape.rows - 1u) * shape.out_vectors + safe_vector;
+    out_at[$m] = origin.z + group.z * shape.part_len + min(row + $m, shape.rows - 1u) * shape.out_row + safe_vector;
     #end
     if ACCUMULATE == 1u {
         #for m in 0..ROWS
@@ -51,20 +38,26 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     }
     var left_at: array<u32, GROUPS>;
     #for g in 0..GROUPS
-    left_at[$g] = min(row + $g * 8u + lane, shape.rows - 1u) * shape.left_vectors;
+    left_at[$g] = origin.x + min(row + $g * 8u + lane, shape.rows - 1u) * shape.left_row;
     #end
 
     let first = (shape.first_part + group.z) * shape.run;
-    let end = min(first + shape.run, shape.left_vectors);
+    let end = min(first + shape.run, shape.steps);
     for (var k = first; k < end; k++) {
+        var at = vec2u(k, origin.y + safe_vector);
+        var inner = k * 4u;
+        if REPEAT_AXES > 0u {
+            inner = k % STEPS * 4u;
+            at = repeated(k / STEPS) + vec2u(k % STEPS, origin.y + safe_vector);
+        }
         var a: array<vec4f, GROUPS>;
         #for g in 0..GROUPS
-        a[$g] = left[left_at[$g] + k];
+        a[$g] = left[left_at[$g] + at.x];
         #end
         var b: array<vec4f, 4>;
         #for c in 0..4
         // The left row is zero past `inner`, where the right matrix has no row.
-        b[$c] = right[min(k * 4u + $c, shape.inner - 1u) * shape.right_vectors + safe_vector];
+        b[$c] = right[at.y + min(inner + $c, shape.inner - 1u) * shape.right_inner];
         #end
         #for m in 0..ROWS
         #for c in 0..4
@@ -73,9 +66,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         #end
     }
 
-    if vector < shape.out_vectors {
+    if vector < shape.out_width {
+        // Columns past the end are the padding of the output, which stays zero.
+        let bound = select(0xffffffffu, shape.columns, PADDED == 1u);
+        let inside = vec4u(vector * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(bound);
         #for m in 0..ROWS
-        output[out_at[ROWS - 1u - $m]] = acc[ROWS - 1u - $m];
+        output[out_at[ROWS - 1u - $m]] = select(vec4f(), acc[ROWS - 1u - $m], inside);
         #end
     }
 }

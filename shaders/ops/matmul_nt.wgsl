@@ -1,27 +1,9 @@
 // output = left * transpose(right) + bias for CPU adapters: the eight lanes of a subgroup hold four columns each,
 // and the left matrix is loaded by one lane and broadcast to all.
+// What becomes of the sums is in `finish`, which is appended.
 //
-// What becomes of the sums is in `finish`, which is appended. `inner` is a multiple of 4 for the unpadded right matrix. Constants: ROWS of the tile, GROUPS of eight rows.
-struct Shape {
-    rows: u32,
-    columns: u32,
-    inner: u32,
-    // Of vec4: in a row of the left matrix, the right one and the output.
-    left_vectors: u32,
-    right_vectors: u32,
-    out_vectors: u32,
-    row_tiles: u32,
-    tiles: u32,
-    grid_width: u32,
-    // The parts of a long sum are workgroups along z: vec4s of the inner dimension that each sums, the number of the
-    // first one of this dispatch, and the distance of their outputs in vec4.
-    run: u32,
-    first_part: u32,
-    part_len: u32,
-    has_bias: u32,
-}
-
-@group(0) @binding(0) var<uniform> shape: Shape;
+// Constants: ROWS of the tile, GROUPS of eight rows, ACCUMULATE, PADDED if columns are no multiple of 4, BATCH_TILES of
+// a matrix, STEPS of a repeat.
 @group(0) @binding(1) var<storage, read> left: array<vec4f>;
 @group(0) @binding(2) var<storage, read> right: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
@@ -30,44 +12,63 @@ struct Shape {
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     let lane = id.x;
-    let tile = group.y * shape.grid_width + group.x;
+    var tile = group.y * shape.grid_width + group.x;
     if tile >= shape.tiles {
         return;
     }
-    let row = tile % shape.row_tiles * ROWS;
-    let vector = tile / shape.row_tiles * 8u + lane;
+    var batch = 0u;
+    if BATCH_AXES > 0u {
+        batch = tile / BATCH_TILES;
+        tile = tile % BATCH_TILES;
+    }
+    let origin = origins(batch);
+    let row = tile % shape.line_tiles * ROWS;
+    let vector = tile / shape.line_tiles * 8u + lane;
     let column = vector * 4u;
-    let safe_vector = min(vector, shape.out_vectors - 1u);
+    let safe_vector = min(vector, shape.out_width - 1u);
 
     var acc: array<vec4f, ROWS>;
+    // Past the last row, a row takes the address of the last one. Stores go from the last row to the first, so
+    // the right value stays, and no store needs a condition of its own.
+    var out_at: array<u32, ROWS>;
+    #for m in 0..ROWS
+    out_at[$m] = origin.z + group.z * shape.part_len + min(row + $m, shape.rows - 1u) * shape.out_row + safe_vector;
+    #end
     let part = shape.first_part + group.z;
     let has_bias = shape.has_bias == 1u && part == 0u;
     let start = select(vec4f(), bias[select(0u, safe_vector, has_bias)], has_bias);
     #for m in 0..ROWS
     acc[$m] = start;
     #end
+    if ACCUMULATE == 1u {
+        #for m in 0..ROWS
+        acc[$m] += output[out_at[$m]];
+        #end
+    }
     var left_at: array<u32, GROUPS>;
     #for g in 0..GROUPS
-    left_at[$g] = min(row + $g * 8u + lane, shape.rows - 1u) * shape.left_vectors;
+    left_at[$g] = origin.x + min(row + $g * 8u + lane, shape.rows - 1u) * shape.left_row;
     #end
-    // Columns past the end are the padding of the output, which stays zero.
+    // Columns past the end are the last one, whose sums are not stored.
     var right_at: array<u32, 4>;
-    var column_inside: array<bool, 4>;
     #for j in 0..4
-    right_at[$j] = min(column + $j, shape.columns - 1u) * shape.right_vectors;
-    column_inside[$j] = column + $j < shape.columns;
+    right_at[$j] = origin.y + min(column + $j, shape.columns - 1u) * shape.right_column;
     #end
 
     let first = part * shape.run;
-    let end = min(first + shape.run, shape.right_vectors);
+    let end = min(first + shape.run, shape.steps);
     for (var k = first; k < end; k++) {
+        var at = vec2u(k);
+        if REPEAT_AXES > 0u {
+            at = repeated(k / STEPS) + k % STEPS;
+        }
         var a: array<vec4f, GROUPS>;
         #for g in 0..GROUPS
-        a[$g] = left[left_at[$g] + k];
+        a[$g] = left[left_at[$g] + at.x];
         #end
         var q: array<vec4f, 4>;
         #for j in 0..4
-        q[$j] = select(vec4f(), right[right_at[$j] + k], column_inside[$j]);
+        q[$j] = right[right_at[$j] + at.y];
         #end
         var b: array<vec4f, 4>;
         #for c in 0..4
@@ -80,15 +81,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         #end
     }
 
-    // Past the last row, a row takes the address of the last one. Stores go from the last row to the first, so
-    // the right value stays, and no store needs a condition of its own.
-    var out_at: array<u32, ROWS>;
-    #for m in 0..ROWS
-    out_at[$m] = group.z * shape.part_len + min(row + $m, shape.rows - 1u) * shape.out_vectors + safe_vector;
-    #end
-    if vector < shape.out_vectors {
+    if vector < shape.out_width {
+        // Columns past the end are the padding of the output, which stays zero.
+        let bound = select(0xffffffffu, shape.columns, PADDED == 1u);
+        let inside = vec4u(column) + vec4u(0u, 1u, 2u, 3u) < vec4u(bound);
         #for m in 0..ROWS
-        output[out_at[ROWS - 1u - $m]] = finish(out_at[ROWS - 1u - $m], acc[ROWS - 1u - $m]);
+        {
+            let sum = select(vec4f(), acc[ROWS - 1u - $m], inside);
+            output[out_at[ROWS - 1u - $m]] = finish(out_at[ROWS - 1u - $m], sum);
+        }
         #end
     }
 }

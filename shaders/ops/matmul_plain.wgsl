@@ -1,29 +1,8 @@
-// output = left * right that assumes nothing: either may be transposed, and a row may have any length. One
-// invocation, four rows and four columns. What becomes of the sums is in `finish`, which is appended.
-struct Shape {
-    rows: u32,
-    columns: u32,
-    inner: u32,
-    // Distance from a row to the next and from a column to the next.
-    left_row: u32,
-    left_column: u32,
-    right_row: u32,
-    right_column: u32,
-    // Row length of the output; columns from `columns` on are set to zero.
-    out_pitch: u32,
-    column_tiles: u32,
-    tiles: u32,
-    grid_width: u32,
-    has_bias: u32,
-    accumulate: u32,
-    // The parts of a long sum are workgroups along z: length of the inner dimension that each sums, the number of the
-    // first one of this dispatch, and the distance of their outputs.
-    run: u32,
-    first_part: u32,
-    part_len: u32,
-}
-
-@group(0) @binding(0) var<uniform> shape: Shape;
+// output = left * right + bias that assumes nothing: either may be transposed, and a row may have any length. One
+// invocation, four rows and four columns. Distances are in elements.
+// What becomes of the sums is in `finish`, which is appended.
+//
+// Constants: BATCH_TILES of a matrix, STEPS of a repeat.
 @group(0) @binding(1) var<storage, read> left: array<f32>;
 @group(0) @binding(2) var<storage, read> right: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
@@ -31,34 +10,44 @@ struct Shape {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
-    let tile = (group.y * shape.grid_width + group.x) * 64u + id.x;
+    var tile = (group.y * shape.grid_width + group.x) * 64u + id.x;
     if tile >= shape.tiles {
         return;
     }
-    let column = tile % shape.column_tiles * 4u;
-    let row = tile / shape.column_tiles * 4u;
+    var batch = 0u;
+    if BATCH_AXES > 0u {
+        batch = tile / BATCH_TILES;
+        tile = tile % BATCH_TILES;
+    }
+    let origin = origins(batch);
+    let column = tile % shape.line_tiles * 4u;
+    let row = tile / shape.line_tiles * 4u;
 
     let part = shape.first_part + group.z;
     let first = part * shape.run;
-    let end = min(first + shape.run, shape.inner);
+    let end = min(first + shape.run, shape.steps);
     var left_at: array<u32, 4>;
     var right_at: array<u32, 4>;
     #for i in 0..4
-    left_at[$i] = min(row + $i, shape.rows - 1u) * shape.left_row + first * shape.left_column;
-    right_at[$i] = min(column + $i, shape.columns - 1u) * shape.right_column + first * shape.right_row;
+    left_at[$i] = origin.x + min(row + $i, shape.rows - 1u) * shape.left_row;
+    right_at[$i] = origin.y + min(column + $i, shape.columns - 1u) * shape.right_column;
     #end
     var sum: array<vec4f, 4>;
     for (var k = first; k < end; k++) {
-        let b = vec4f(right[right_at[0]], right[right_at[1]], right[right_at[2]], right[right_at[3]]);
+        var at = vec2u(k) * vec2u(shape.left_inner, shape.right_inner);
+        if REPEAT_AXES > 0u {
+            at = repeated(k / STEPS) + vec2u(k % STEPS) * vec2u(shape.left_inner, shape.right_inner);
+        }
+        let b = vec4f(
+            right[right_at[0] + at.y], right[right_at[1] + at.y], right[right_at[2] + at.y], right[right_at[3] + at.y]
+        );
         #for i in 0..4
-        sum[$i] = fma(vec4f(left[left_at[$i]]), b, sum[$i]);
-        left_at[$i] += shape.left_column;
-        right_at[$i] += shape.right_row;
+        sum[$i] = fma(vec4f(left[left_at[$i] + at.x]), b, sum[$i]);
         #end
     }
     #for i in 0..4
     if row + $i < shape.rows {
-        let at = group.z * shape.part_len + (row + $i) * shape.out_pitch + column;
+        let at = origin.z + group.z * shape.part_len + (row + $i) * shape.out_row + column;
         var value = sum[$i];
         #for j in 0..4
         if column + $j < shape.columns {
@@ -75,7 +64,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         // Where it does anything, rows are whole vec4s.
         let finished = finish(at / 4u, value);
         #for j in 0..4
-        if column + $j < shape.out_pitch {
+        if column + $j < shape.out_width {
             output[at + $j] = finished[$j];
         }
         #end

@@ -19,3 +19,26 @@ fn sigmoid_slope(x: vec4f) -> vec4f {
     let e = exp_of_negative(-abs(x));
     return e / ((vec4f(1.0) + e) * (vec4f(1.0) + e));
 }
+
+// exp(x) - 1 of numbers that are at most 0, relative to its own size: a Taylor polynomial near 0.
+fn expm1_of_negative(x: vec4f) -> vec4f {
+    var p = vec4f(1.0 / 5040.0);
+    p = p * x + vec4f(1.0 / 720.0);
+    p = p * x + vec4f(1.0 / 120.0);
+    p = p * x + vec4f(1.0 / 24.0);
+    p = p * x + vec4f(1.0 / 6.0);
+    p = p * x + vec4f(0.5);
+    p = p * x + vec4f(1.0);
+    return select(exp_of_negative(x) - vec4f(1.0), p * x, x > vec4f(-0.5));
+}
+
+// ln(1 + x) of numbers in [0, 1], relative to its own size: a rounding of 1 + x is undone (Kahan).
+fn log1p_of_fraction(x: vec4f) -> vec4f {
+    let u = vec4f(1.0) + x;
+    return select(log(u) * (x / (u - vec4f(1.0))), x, u == vec4f(1.0));
+}
+
+// ln(1 + exp(x))
+fn softplus(x: vec4f) -> vec4f {
+    return max(x, vec4f()) + log1p_of_fraction(exp_of_negative(-abs(x)));
+}

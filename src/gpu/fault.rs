@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
-use super::Gpu;
+use super::{Gpu, Region};
 use crate::Error;
 
 /// Why a device can no longer be used; empty while it can.
@@ -70,6 +70,16 @@ impl Gpu {
         let _ = self.polled(wgpu::PollType::Poll);
         self.fault().note("it was destroyed, or its driver gave it up");
         self.fault().check().err().unwrap_or_else(|| Error::DeviceLost("it takes no more work".into()))
+    }
+
+    /// Refuses a copy of a region into another, of as many bytes, that wgpu would refuse in a submit: between devices, from
+    /// or to a buffer that was destroyed or lacks the usage. Nothing is copied.
+    pub(crate) fn check_copy(&self, from: Region<'_>, to: Region<'_>) -> Result<(), String> {
+        self.caught(|| {
+            let mut encoder = self.encoder("a copy, to see whether it can be made");
+            encoder.copy_buffer_to_buffer(from.buffer, from.offset, to.buffer, to.offset, from.bytes);
+            drop(encoder.finish());
+        })
     }
 
     /// Asks the device itself whether it is lost, by making a small buffer, so not in every step: until work is

@@ -37,16 +37,32 @@ pub(crate) fn lower_frozen(
         graph.check_owner(&name, var)?;
         outputs.push((name, var.id()));
     }
-    let is_output = |id| outputs.iter().any(|(_, output)| *output == id);
+    let mut wanted_gradients = Vec::new();
+    for (name, var) in &options.gradients {
+        graph.check_owner(name, var)?;
+        if nodes[var.id()].op.is_labels() {
+            return Err(Error::Mismatch(format!("gradient {name}: {} are labels", var.name())));
+        }
+        let node = &nodes[var.id()];
+        if node.inputs.is_empty() && !node.parameters.is_empty() {
+            let what = format!("gradient {name} of {}", node.name);
+            let reason = "it is a parameter: its gradient is in the store".into();
+            return Err(Error::Config { what, reason });
+        }
+        wanted_gradients.push((name.clone(), var.id()));
+    }
+    let wanted = |id| wanted_gradients.iter().any(|(_, of)| *of == id);
+    let is_output = |id| wanted(id) || outputs.iter().any(|(_, output)| *output == id);
     let relus = fuse::relus(&nodes, is_output);
     let pools = fuse::pools(&nodes, &shapes, &relus, capabilities, is_output);
     let declared = graph.declared();
     let trained: Vec<bool> =
         declared.iter().map(|parameter| parameter.role == Role::Trained && !is_frozen(parameter)).collect();
     let mut trains = vec![false; nodes.len()];
-    for (id, node) in nodes.iter().enumerate().filter(|(_, node)| !node.op.stops_gradient()) {
-        trains[id] = node.parameters.iter().any(|&parameter| trained[parameter])
+    for (id, node) in nodes.iter().enumerate() {
+        let trains_inputs = node.parameters.iter().any(|&parameter| trained[parameter])
             || node.inputs.iter().any(|&input| trains[input]);
+        trains[id] = wanted(id) || !node.op.stops_gradient() && trains_inputs;
     }
     // A plan that adds finds every gradient written.
     let written = vec![options.accumulate; declared.len()];
@@ -64,8 +80,10 @@ pub(crate) fn lower_frozen(
         gradients: Gradients::new(trains, written),
         trained,
         reached,
-        roles: declared.iter().map(|parameter| parameter.role).collect(),
+        declared,
         outputs,
+        wanted_gradients,
+        forward_steps: 0,
         random: None,
         mode: options.mode,
         capabilities: *capabilities,
@@ -135,6 +153,9 @@ impl Lowering {
                 self.forward[id] = self.forward[self.nodes[id].inputs[0]].clone();
             }
         }
+        self.keep_outputs()?;
+        self.forward_steps = self.steps.len();
+        let parted = self.part_views();
         if let (Mode::Train, Some(root)) = (options.mode, options.root.as_ref().map(Var::id)) {
             self.seed(root, options)?;
             for id in (0..=root).rev() {
@@ -142,48 +163,92 @@ impl Lowering {
                 let trains = self.gradients.trains[id];
                 if trains && self.has_gradient(id) && self.relus[id] != Relu::InConsumer {
                     self.complete(id);
-                    match self.chains.ending_at(id) {
-                        Some(chain) => self.chain_backward(&chain),
-                        None => self.nodes[id].op.clone().backward(self, id)?,
+                    match (parted.get(&id), self.chains.ending_at(id)) {
+                        (Some(&base), _) => self.join_view(id, base),
+                        (None, Some(chain)) => self.chain_backward(&chain),
+                        (None, None) => self.nodes[id].op.clone().backward(self, id)?,
                     }
                     self.settle(id);
                 }
             }
             self.insert_fills();
         }
+        self.keep_gradients()
+    }
+
+    fn keep_outputs(&mut self) -> Result<(), Error> {
+        let mut copies = BTreeMap::new();
         for (name, id) in self.outputs.clone() {
-            let value = self.output_value(&name, id)?;
-            let (shape, order) = (self.shapes[id].clone(), self.orders[id]);
-            match &mut self.values[value].keep {
-                Keep::Output(names) => names.push((name, shape, order)),
-                keep => *keep = Keep::Output(vec![(name, shape, order)]),
+            let view = self.forward[id].clone().expect("outputs are their own ancestors");
+            if let Operand::Value(value) = view.of
+                && let Keep::Input { labels: true, .. } = self.values[value].keep
+            {
+                return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
             }
+            // Some inputs are read where the host wrote them; others were unpacked to a value already.
+            let value = match copies.get(&id) {
+                Some(copy) => *copy,
+                None => self.kept_value(&name, id, &view),
+            };
+            copies.insert(id, value);
+            self.keep_as(name, id, value);
         }
         Ok(())
     }
 
-    /// The value that holds an output alone, packed: a copy for what lies elsewhere.
-    fn output_value(&mut self, name: &str, id: usize) -> Result<usize, Error> {
-        let view = self.forward[id].clone().expect("outputs are their own ancestors");
-        if let Operand::Value(value) = view.of {
-            match self.values[value].keep {
-                Keep::Input { labels: true, .. } => {
-                    return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
-                }
-                // Some inputs are read where the host wrote them; others were unpacked to a value already.
-                Keep::Pooled | Keep::Output(_)
-                    if view.is_packed(self.orders[id]) && self.values[value].len == self.matrix(id).len() =>
-                {
-                    return Ok(value);
-                }
-                _ => {}
-            }
+    fn keep_gradients(&mut self) -> Result<(), Error> {
+        for (name, id) in self.wanted_gradients.clone() {
+            let Some(view) = self.gradients.of[id].clone() else {
+                let what = format!("gradient {name} of {}", self.nodes[id].name);
+                let reason = "no backward pass of this plan reaches it".into();
+                return Err(Error::Config { what, reason });
+            };
+            let value = self.kept_value(&name, id, &view);
+            self.keep_as(name, id, value);
+        }
+        Ok(())
+    }
+
+    /// The value that holds what a node or its gradient is alone, packed: a copy for what lies elsewhere.
+    fn kept_value(&mut self, name: &str, id: usize, view: &View) -> usize {
+        if let Operand::Value(value) = view.of
+            && matches!(self.values[value].keep, Keep::Pooled | Keep::Output(_))
+            && view.is_packed(self.orders[id])
+            && self.values[value].len == self.matrix(id).len()
+        {
+            return value;
         }
         let copied = self.value(name, self.matrix(id).len());
         let to = View::packed(Operand::Value(copied), &self.shapes[id], self.orders[id]);
-        ops::rearrange(self, name, &view, &to, false);
-        self.forward[id] = Some(to);
-        Ok(copied)
+        ops::rearrange(self, name, view, &to, false);
+        copied
+    }
+
+    fn keep_as(&mut self, name: String, id: usize, value: usize) {
+        let (shape, order) = (self.shapes[id].clone(), self.orders[id]);
+        match &mut self.values[value].keep {
+            Keep::Output(names) => names.push((name, shape, order)),
+            keep => *keep = Keep::Output(vec![(name, shape, order)]),
+        }
+    }
+
+    /// Gives each view whose gradient is kept one of its own, which the backward pass adds to that of what it views.
+    fn part_views(&mut self) -> BTreeMap<usize, usize> {
+        let wanted = self.wanted_gradients.iter().map(|(_, id)| *id).collect::<Vec<_>>();
+        wanted.into_iter().filter_map(|id| Some((id, self.view_of[id].take()?))).collect()
+    }
+
+    /// Adds the gradient of a view to that of the node that it views.
+    fn join_view(&mut self, id: usize, base: usize) {
+        if !self.gradients.trains[base] {
+            return;
+        }
+        let own = self.gradients.of[id].clone().expect("backward runs where a gradient arrived");
+        self.view_of[id] = Some(base);
+        let (region, adds) = self.claim(id);
+        self.view_of[id] = None;
+        let layer = self.name(id);
+        ops::rearrange(self, &layer, &own, &region, adds);
     }
 
     fn ancestors(&self) -> Vec<bool> {

@@ -105,7 +105,8 @@ impl Chains {
 impl Lowering {
     /// Finds the chains among the nodes that are needed.
     pub(super) fn find_chains(&mut self, needed: &[bool]) {
-        let is_output = |id: usize| self.outputs.iter().any(|(_, output)| *output == id);
+        let kept = self.outputs.iter().chain(&self.wanted_gradients);
+        let is_output = |id: usize| kept.clone().any(|(_, output)| *output == id);
         let readers = fuse::only_consumers(&self.nodes, is_output);
         let calls: Vec<Option<Call>> = (0..self.nodes.len())
             .map(|id| self.nodes[id].op.call(self, id).filter(|_| self.relus[id] != Relu::InConsumer))

@@ -351,7 +351,8 @@ impl Program {
         let functions: String = self.functions.iter().copied().collect();
         let names = MATH.split("\nfn ").skip(1).filter_map(|rest| rest.split_once('(').map(|(name, _)| name));
         let called = |text: &str| names.clone().any(|name| text.contains(&format!("{name}(")));
-        let math = if called(&functions) || called(&self.body) { MATH } else { "" };
+        let calls = called(&functions) || called(&self.body) || self.results.iter().any(|text| called(text));
+        let math = if calls { MATH } else { "" };
         [&functions[..], math, if self.random { RANDOM } else { "" }].concat()
     }
 }

@@ -93,6 +93,11 @@ impl Lowering {
         Some((scratch, false))
     }
 
+    /// Whether anything above an input of a node is trained, so that it has a gradient.
+    pub(crate) fn trains_input(&self, id: usize, input: usize) -> bool {
+        self.gradients.trains[self.nodes[id].inputs[input]]
+    }
+
     /// As [`Lowering::gradient_into`], for kernels that write wherever the gradient lies: as the input does.
     pub(crate) fn gradient_view_into(&mut self, id: usize, input: usize) -> Option<(View, bool)> {
         let mut target = self.nodes[id].inputs[input];

@@ -1,7 +1,14 @@
+//! First values of parameters.
+
+mod gain;
+mod orthogonal;
+mod truncated;
+
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 use rand_pcg::Pcg64;
 
+pub use self::gain::{Fan, Nonlinearity, Spread};
 use crate::Error;
 
 /// First values of a parameter, a pure function of the seed, the shape and the parameter's place in its graph.
@@ -22,6 +29,40 @@ pub enum Init {
     Normal {
         /// Standard deviation.
         std: f64,
+    },
+    /// Normal of this mean and deviation, without what lies outside `[a, b]`, as `torch.nn.init.trunc_normal_`, whose
+    /// defaults are [`Init::trunc_normal`]. The bounds are values, not deviations, and may be infinite. A mean that is
+    /// far outside of them does no harm.
+    ///
+    /// Range: `std` above 0, `a` at most `b`.
+    ///
+    /// Source: Robert 1995, arXiv:0907.4010, for the way of drawing; torch inverts the distribution function.
+    TruncatedNormal {
+        /// Mean of what is truncated.
+        mean: f64,
+        /// Its standard deviation.
+        std: f64,
+        /// Smallest value.
+        a: f64,
+        /// Largest value.
+        b: f64,
+    },
+    /// Orthogonal rows of length `gain`, or columns where there are more rows, of the weight as a matrix `[out, rest]`, as
+    /// `torch.nn.init.orthogonal_` (Saxe et al. 2013, arXiv:1312.6120): uniform among all of these. It takes
+    /// `4 * n^2 * m` operations on the host, `n` the lesser and `m` the greater of the two sizes.
+    Orthogonal {
+        /// Scale, 1 for none.
+        gain: f64,
+    },
+    /// Of deviation `gain / sqrt(fan)`, as `torch.nn.init.kaiming_uniform_` and `kaiming_normal_` with their `mode` and
+    /// `nonlinearity`: see [`Init::kaiming_uniform`] and [`Init::kaiming_normal`].
+    Kaiming {
+        /// How values are spread.
+        spread: Spread,
+        /// What keeps its variance: what goes forward, or what comes back.
+        fan: Fan,
+        /// Scale, as of [`Nonlinearity::gain`].
+        gain: f64,
     },
     /// Uniform with bound `gain * sqrt(3 / fan_in)`, `gain = sqrt(2 / (1 + a^2))`, as
     /// `torch.nn.init.kaiming_uniform_` (He et al. 2015, arXiv:1502.01852). torch's layers use `a = sqrt(5)`.
@@ -48,14 +89,49 @@ pub enum Init {
 }
 
 impl Init {
+    /// [`Init::TruncatedNormal`] with torch's defaults, mean 0 and bounds of -2 and 2, which are values: for a small
+    /// deviation they cut nothing off.
+    pub fn trunc_normal(std: f64) -> Self {
+        Self::TruncatedNormal { mean: 0.0, std, a: -2.0, b: 2.0 }
+    }
+
+    /// Uniform with bound `gain * sqrt(3 / fan)`, as `torch.nn.init.kaiming_uniform_` with these options.
+    ///
+    /// ```
+    /// use gradus::nn::{Conv2d, Fan, Init, Nonlinearity};
+    ///
+    /// let layer = Conv2d::new(16, 3).init(Init::kaiming_uniform(Fan::Out, Nonlinearity::Relu));
+    /// # let _ = layer;
+    /// ```
+    pub fn kaiming_uniform(fan: Fan, nonlinearity: Nonlinearity) -> Self {
+        Self::Kaiming { spread: Spread::Uniform, fan, gain: nonlinearity.gain() }
+    }
+
+    /// Normal with deviation `gain / sqrt(fan)`, as `torch.nn.init.kaiming_normal_` with these options.
+    pub fn kaiming_normal(fan: Fan, nonlinearity: Nonlinearity) -> Self {
+        Self::Kaiming { spread: Spread::Normal, fan, gain: nonlinearity.gain() }
+    }
+
+    /// [`Init::XavierUniform`] with the gain of what follows.
+    pub fn xavier_uniform(nonlinearity: Nonlinearity) -> Self {
+        Self::XavierUniform { gain: nonlinearity.gain() }
+    }
+
+    /// [`Init::XavierNormal`] with the gain of what follows.
+    pub fn xavier_normal(nonlinearity: Nonlinearity) -> Self {
+        Self::XavierNormal { gain: nonlinearity.gain() }
+    }
+
     /// Refuses a shape that has no fans where they are needed, or a scale that gives values that are not finite in f32.
     /// Values that f32 rounds to 0 are 0.
     pub(crate) fn check(self, name: &str, shape: &[usize]) -> Result<(), Error> {
         let option = match self {
+            Self::TruncatedNormal { mean, std, a, b } => return truncated::check(name, mean, std, [a, b]),
             Self::Constant(x) => x,
             Self::Uniform { bound: x } | Self::Normal { std: x } => x,
             Self::KaimingUniform { a: x } | Self::KaimingNormal { a: x } => x,
             Self::XavierUniform { gain: x } | Self::XavierNormal { gain: x } => x,
+            Self::Orthogonal { gain: x } | Self::Kaiming { gain: x, .. } => x,
         };
         let refuse = |allowed: &str| {
             Err(Error::constant(format!("{name}: the scale of its initialiser"), allowed, option))
@@ -65,12 +141,14 @@ impl Init {
         }
         let fanless = matches!(self, Self::Constant(_) | Self::Uniform { .. } | Self::Normal { .. });
         if shape.len() < 2 && !fanless {
-            let expected = "two dimensions or more for an initialiser with fans".into();
+            let needs =
+                if matches!(self, Self::Orthogonal { .. }) { "that is orthogonal" } else { "with fans" };
+            let expected = format!("two dimensions or more for an initialiser {needs}");
             return Err(Error::Shape { layer: name.into(), expected, got: shape.to_vec() });
         }
         let scale = self.scale(shape);
-        let (most, allowed) = match self {
-            Self::Normal { .. } | Self::KaimingNormal { .. } | Self::XavierNormal { .. } => {
+        let (most, allowed) = match self.spread() {
+            Some(Spread::Normal) => {
                 (scale * MOST_DEVIATIONS, "such that 16 deviations are finite in 32 bits")
             }
             _ => (scale, "such that all values are finite in 32 bits"),
@@ -78,16 +156,36 @@ impl Init {
         if narrow(most).is_finite() { Ok(()) } else { refuse(allowed) }
     }
 
+    /// How values are drawn, each on its own, around 0.
+    fn spread(self) -> Option<Spread> {
+        match self {
+            Self::Uniform { .. } | Self::KaimingUniform { .. } | Self::XavierUniform { .. } => {
+                Some(Spread::Uniform)
+            }
+            Self::Normal { .. } | Self::KaimingNormal { .. } | Self::XavierNormal { .. } => {
+                Some(Spread::Normal)
+            }
+            Self::Kaiming { spread, .. } => Some(spread),
+            Self::Constant(_) | Self::TruncatedNormal { .. } | Self::Orthogonal { .. } => None,
+        }
+    }
+
     /// The value, the bound or the deviation for a shape.
     fn scale(self, shape: &[usize]) -> f64 {
         let receptive = shape.iter().skip(2).map(|extent| *extent as f64).product::<f64>();
         let fan = |axis: usize| shape.get(axis).map_or(1.0, |extent| *extent as f64) * receptive;
         let (fan_out, fan_in) = (fan(0), fan(1));
-        let gain = |a: f64| 2.0_f64.sqrt() / 1.0_f64.hypot(a);
+        let leaky = |a: f64| Nonlinearity::LeakyRelu(a).gain();
         match self {
             Self::Constant(x) | Self::Uniform { bound: x } | Self::Normal { std: x } => x,
-            Self::KaimingUniform { a } => gain(a) * (3.0 / fan_in).sqrt(),
-            Self::KaimingNormal { a } => gain(a) / fan_in.sqrt(),
+            Self::TruncatedNormal { std, .. } => std,
+            Self::Orthogonal { gain } => gain,
+            Self::KaimingUniform { a } => leaky(a) * (3.0 / fan_in).sqrt(),
+            Self::KaimingNormal { a } => leaky(a) / fan_in.sqrt(),
+            Self::Kaiming { spread, fan, gain } => {
+                let fan = if fan == Fan::In { fan_in } else { fan_out };
+                gain * (if spread == Spread::Uniform { 3.0 } else { 1.0 } / fan).sqrt()
+            }
             Self::XavierUniform { gain } => gain * (6.0 / (fan_in + fan_out)).sqrt(),
             Self::XavierNormal { gain } => gain * (2.0 / (fan_in + fan_out)).sqrt(),
         }
@@ -99,13 +197,22 @@ impl Init {
         // Far apart in one sequence of 2^128, so that a parameter's values do not hang on its neighbours' sizes.
         random.advance(u128::from(stream) << 64);
         let scale = self.scale(shape);
-        match self {
-            Self::Constant(_) => vec![narrow(scale); len],
-            Self::Uniform { .. } | Self::KaimingUniform { .. } | Self::XavierUniform { .. } => {
+        match (self, self.spread()) {
+            (Self::TruncatedNormal { mean, std, a, b }, _) => {
+                (0..len).map(|_| narrow(truncated::draw(&mut random, mean, std, [a, b]))).collect()
+            }
+            (Self::Orthogonal { gain }, _) => {
+                let rows = shape[0];
+                let matrix =
+                    orthogonal::matrix(rows, len / rows.max(1), || StandardNormal.sample(&mut random));
+                matrix.into_iter().map(|x| narrow(x * gain)).collect()
+            }
+            (_, None) => vec![narrow(scale); len],
+            (_, Some(Spread::Uniform)) => {
                 let draws = StandardUniform.sample_iter(&mut random).take(len);
                 draws.map(|x: f64| narrow((2.0 * x - 1.0) * scale)).collect()
             }
-            Self::Normal { .. } | Self::KaimingNormal { .. } | Self::XavierNormal { .. } => {
+            (_, Some(Spread::Normal)) => {
                 let draws = StandardNormal.sample_iter(&mut random).take(len);
                 draws.map(|x: f64| narrow(x * scale)).collect()
             }
@@ -122,87 +229,4 @@ fn narrow(x: f64) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn deviation(values: &[f32]) -> f64 {
-        (values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
-    }
-
-    #[test]
-    fn spreads_are_those_of_torch() {
-        let shape = [64, 32, 3, 3];
-        let (fan_in, fan_out) = (288.0_f64, 576.0_f64);
-        let rows = [
-            (Init::KaimingNormal { a: 0.0 }, (2.0 / fan_in).sqrt()),
-            (Init::KaimingUniform { a: 0.0 }, (2.0 / fan_in).sqrt()),
-            (Init::KaimingUniform { a: 5f64.sqrt() }, (1.0 / (3.0 * fan_in)).sqrt()),
-            (Init::XavierNormal { gain: 1.0 }, (2.0 / (fan_in + fan_out)).sqrt()),
-            (Init::XavierUniform { gain: 1.0 }, (2.0 / (fan_in + fan_out)).sqrt()),
-            (Init::Normal { std: 0.02 }, 0.02),
-        ];
-        for (init, want) in rows {
-            let got = deviation(&init.values(&shape, 7, 3));
-            assert!((got / want - 1.0).abs() < 0.02, "{init:?}: {got} is not {want}");
-        }
-    }
-
-    #[test]
-    fn values_depend_on_seed_and_stream_only() {
-        let init = Init::KaimingUniform { a: 0.0 };
-        let first = init.values(&[4, 4], 1, 0);
-        assert_eq!(first, init.values(&[4, 4], 1, 0));
-        assert_ne!(first, init.values(&[4, 4], 2, 0));
-        assert_ne!(first, init.values(&[4, 4], 1, 1));
-    }
-
-    #[test]
-    fn values_that_f32_does_not_hold_are_refused() {
-        let most = f64::from(f32::MAX);
-        let shape = [8, 4, 3, 3];
-        let uniform =
-            "w: the scale of its initialiser must be such that all values are finite in 32 bits, got ";
-        let normal =
-            "w: the scale of its initialiser must be such that 16 deviations are finite in 32 bits, got ";
-        // The largest scale that is accepted and the one that is not, and what is said.
-        let fans: (f64, f64) = (4.0 * 9.0, 8.0 * 9.0);
-        type Make = fn(f64) -> Init;
-        let rows: [(Make, f64, &str); 5] = [
-            (Init::Constant, most, uniform),
-            (|bound| Init::Uniform { bound }, most, uniform),
-            (|gain| Init::XavierUniform { gain }, most / (6.0 / (fans.0 + fans.1)).sqrt(), uniform),
-            (|std| Init::Normal { std }, most / 16.0, normal),
-            (|gain| Init::XavierNormal { gain }, most / 16.0 / (2.0 / (fans.0 + fans.1)).sqrt(), normal),
-        ];
-        for (make, edge, said) in rows {
-            for sign in [1.0, -1.0] {
-                let init = make(sign * edge * (1.0 - 1e-9));
-                init.check("w", &shape).unwrap();
-                assert!(init.values(&shape, 3, 0).iter().all(|value| value.is_finite()), "{init:?}");
-                for beyond in [edge * (1.0 + 1e-6), 1e300, 1e308] {
-                    let error = make(sign * beyond).check("w", &shape).unwrap_err().to_string();
-                    assert!(error.starts_with(said), "{error}");
-                }
-            }
-            for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-                let said = format!("w: the scale of its initialiser must be finite, got {number}");
-                assert_eq!(make(number).check("w", &shape).unwrap_err().to_string(), said);
-            }
-            // What is too small for f32 is 0, and so is what a steep rectifier leaves.
-            assert!(make(1e-60).values(&shape, 3, 0).iter().all(|value| *value == 0.0));
-        }
-        for init in [Init::KaimingUniform { a: f64::MAX }, Init::KaimingNormal { a: 1e200 }] {
-            init.check("w", &shape).unwrap();
-            assert!(init.values(&shape, 3, 0).iter().all(|value| *value == 0.0), "{init:?}");
-        }
-    }
-
-    #[test]
-    fn a_vector_has_no_fans() {
-        let error = Init::XavierUniform { gain: 1.0 }.check("b", &[3]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "b: expected two dimensions or more for an initialiser with fans, got [3]"
-        );
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::plan::Place;
 use super::resident::{Gather, Rows};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Recorder};
@@ -14,9 +15,12 @@ pub enum InputData<'a> {
     Labels(&'a [u32]),
     /// Rows of a set that lies on the device.
     Rows(Rows<'a>),
+    /// A region of a buffer of the user's own on the same device: f32 numbers in torch's order, or u32 class numbers.
+    Buffer(wgpu::BufferSlice<'a>),
 }
 
-/// What can be given to an input: `f32`s, `u32` class numbers, or [`Rows`] of a set on the device.
+/// What can be given to an input: `f32`s, `u32` class numbers, [`Rows`] of a set on the device, or a region of a
+/// buffer of the user's own on that device (`&buffer.slice(..)`), which each run reads as it is then.
 ///
 /// Inputs are given by name, as `&dyn HostData`. A part of a slice has no size of its own, so it is behind one more
 /// reference, or is said to be [`InputData`]:
@@ -78,6 +82,12 @@ impl<'a> From<&'a [u32]> for InputData<'a> {
     }
 }
 
+impl<'a> From<wgpu::BufferSlice<'a>> for InputData<'a> {
+    fn from(region: wgpu::BufferSlice<'a>) -> Self {
+        Self::Buffer(region)
+    }
+}
+
 impl<'a> From<Rows<'a>> for InputData<'a> {
     fn from(rows: Rows<'a>) -> Self {
         Self::Rows(rows)
@@ -102,11 +112,20 @@ impl HostData for Rows<'_> {
     }
 }
 
+impl HostData for wgpu::BufferSlice<'_> {
+    fn data(&self) -> InputData<'_> {
+        InputData::Buffer(*self)
+    }
+}
+
 impl<T: HostData + ?Sized> HostData for &T {
     fn data(&self) -> InputData<'_> {
         (**self).data()
     }
 }
+
+/// Bytes of a number or a label.
+const WORD: u64 = 4;
 
 /// Brings bytes to the start of a buffer.
 pub(super) type Upload<'a> = &'a mut dyn FnMut(&wgpu::Buffer, &[u8]) -> Result<(), Error>;
@@ -124,16 +143,20 @@ impl InputData<'_> {
             Self::F32(numbers) => numbers.len(),
             Self::Labels(labels) => labels.len(),
             Self::Rows(rows) => rows.indices.len() * sample,
+            Self::Buffer(region) => usize::try_from(region.size() / WORD).unwrap_or(usize::MAX),
         }
     }
 
     /// Some samples of `sample` elements each.
-    fn part(&self, samples: Range<usize>, sample: usize) -> Self {
+    pub(super) fn part(&self, samples: Range<usize>, sample: usize) -> Self {
         let elements = samples.start * sample..samples.end * sample;
         match *self {
             Self::F32(numbers) => Self::F32(&numbers[elements]),
             Self::Labels(labels) => Self::Labels(&labels[elements]),
             Self::Rows(Rows { set, indices }) => Self::Rows(Rows { set, indices: &indices[samples] }),
+            Self::Buffer(region) => {
+                Self::Buffer(region.slice(elements.start as u64 * WORD..elements.end as u64 * WORD))
+            }
         }
     }
 }
@@ -142,6 +165,8 @@ impl InputData<'_> {
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) name: String,
+    /// Its number among the values of the plan.
+    pub(super) value: usize,
     pub(super) buffer: Arc<Buffer<f32>>,
     pub(super) labels: bool,
     pub(super) shape: Vec<usize>,
@@ -163,6 +188,7 @@ impl Input {
             InputData::F32(_) => !self.labels,
             InputData::Labels(_) => self.labels,
             InputData::Rows(rows) => rows.set.are_labels() == self.labels,
+            InputData::Buffer(_) => true,
         };
         if !of_kind {
             let wanted = if self.labels { "u32 labels" } else { "f32 numbers" };
@@ -184,19 +210,17 @@ impl Input {
                 }
             },
             InputData::Rows(rows) => rows.check(gpu, self),
+            InputData::Buffer(region) => {
+                let what = format!("input {}", self.name);
+                Place::of(region).check(gpu, &what, wgpu::BufferUsages::COPY_SRC)
+            }
         }
     }
 
-    /// Uploads samples `first` and on of data that was checked: all of them, or their places in a set.
-    pub(super) fn write(
-        &self,
-        gpu: &Gpu,
-        data: InputData<'_>,
-        first: usize,
-        upload: Upload<'_>,
-    ) -> Result<(), Error> {
+    /// Uploads a batch that was checked: all of it, or its places in a set. A region of the user's is left to the plan.
+    pub(super) fn write(&self, gpu: &Gpu, batch: InputData<'_>, upload: Upload<'_>) -> Result<(), Error> {
         let mut gather = self.gather.lock().unwrap_or_else(PoisonError::into_inner);
-        match data.part(first..first + self.shape[0], self.sample()) {
+        match batch {
             InputData::F32(numbers) => upload(self.buffer.raw(), bytemuck::cast_slice(numbers))?,
             InputData::Labels(labels) => upload(self.buffer.raw(), bytemuck::cast_slice(labels))?,
             InputData::Rows(rows) => {
@@ -206,6 +230,7 @@ impl Input {
                 *gather = Some(ready);
                 return Ok(());
             }
+            InputData::Buffer(_) => {}
         }
         // What the host wrote last holds.
         *gather = None;

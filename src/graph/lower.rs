@@ -9,7 +9,7 @@ use super::ops::{self, Reads};
 use super::shape::Matrix;
 use super::template::AnyLaunch;
 use super::view::{Order, View};
-use super::{Mode, Node, Role};
+use super::{Mode, Node, Parameter};
 use crate::gpu::{Binding, Block, Capabilities, KernelSource, Uniform};
 
 /// What one binding of a dispatch is given.
@@ -76,12 +76,17 @@ pub(crate) struct Lowering {
     /// Further results of nodes, by their number.
     pub(super) parts: BTreeMap<(usize, usize), Operand>,
     pub(super) gradients: Gradients,
-    pub(super) roles: Vec<Role>,
+    /// The parameters and buffers by their numbers.
+    pub(super) declared: Vec<Parameter>,
     /// Whether a parameter is neither a buffer nor frozen.
     pub(super) trained: Vec<bool>,
     /// Whether the root depends on a parameter, frozen or not.
     pub(super) reached: Vec<bool>,
     pub(super) outputs: Vec<(String, usize)>,
+    /// Nodes whose gradients are kept, by the names of these.
+    pub(super) wanted_gradients: Vec<(String, usize)>,
+    /// Steps of the forward pass, which come first.
+    pub(super) forward_steps: usize,
     pub(super) random: Option<usize>,
     pub(crate) mode: Mode,
     pub(crate) capabilities: Capabilities,
@@ -172,7 +177,12 @@ impl Lowering {
     /// What an input of a node computed, as packed memory in the order in which the node reads it: a copy is made, once
     /// for all who need it, if it does not lie so.
     pub(crate) fn argument(&mut self, id: usize, input: usize) -> Operand {
-        let (node, order) = (self.nodes[id].inputs[input], self.input_order(id, input));
+        self.packed_argument(id, input, self.input_order(id, input))
+    }
+
+    /// As [`Lowering::argument`], in any order.
+    pub(crate) fn packed_argument(&mut self, id: usize, input: usize, order: Order) -> Operand {
+        let node = self.nodes[id].inputs[input];
         let view = self.forward[node].clone().expect("nodes are lowered in order");
         if view.is_packed(order) {
             return view.of;
@@ -373,7 +383,7 @@ impl Lowering {
             (Some(_), None) => unreachable!("{name}: it has no place for a chain"),
         }
         let kernel = source_of(name, text, block.bytes, &storage);
-        self.push(layer, kernel, [x, y, parts], &operands, (uniform, block));
+        self.emit_block(layer, kernel, [x, y, parts], &operands, (uniform, block));
     }
 
     /// Appends a dispatch; `shape` is its uniform block, `operands` are bindings 1, 2, …
@@ -385,11 +395,12 @@ impl Lowering {
         operands: &[Operand],
         shape: S,
     ) {
-        let uniform = bytemuck::bytes_of(&shape).to_vec();
-        self.push(layer, kernel, grid, operands, (uniform, Block::of::<S>("Shape")));
+        let block = (bytemuck::bytes_of(&shape).to_vec(), Block::of::<S>("Shape"));
+        self.emit_block(layer, kernel, grid, operands, block);
     }
 
-    fn push(
+    /// As [`Lowering::emit`], with a uniform block whose fields are known when it runs.
+    pub(crate) fn emit_block(
         &mut self,
         layer: &str,
         kernel: KernelSource,
@@ -398,6 +409,7 @@ impl Lowering {
         (uniform, block): (Vec<u8>, Block),
     ) {
         assert_eq!(kernel.bindings.len(), operands.len() + 1, "{}: operands", kernel.name);
+        let operands = self.apart(layer, &kernel, operands);
         let aliased = operands.iter().enumerate().any(|(i, a)| {
             operands[..i].iter().enumerate().any(|(j, b)| {
                 a == b
@@ -406,22 +418,8 @@ impl Lowering {
             })
         });
         assert!(!aliased, "{}: one buffer is both read and written", kernel.name);
-        self.check_roles(&kernel, operands);
         let label = format!("{layer}: {}", kernel.name);
-        self.steps.push(Step { label, kernel, operands: operands.to_vec(), uniform, block, grid });
-    }
-
-    /// Only an optimizer writes what is trained, and a device takes no `wgpu::Buffer` that is read by one binding and
-    /// written by another, which all buffers of a store are.
-    fn check_roles(&self, kernel: &KernelSource, operands: &[Operand]) {
-        let mut modes = [None; 2];
-        for (operand, binding) in operands.iter().zip(&kernel.bindings[1..]) {
-            let Operand::Parameter(parameter) = *operand else { continue };
-            let (role, written) = (self.roles[parameter], *binding == Binding::ReadWrite);
-            assert!(role == Role::Buffer || !written, "{}: a parameter is written", kernel.name);
-            let mode = &mut modes[usize::from(role == Role::Buffer)];
-            assert!(*mode.get_or_insert(written) == written, "{}: buffers are read and written", kernel.name);
-        }
+        self.steps.push(Step { label, kernel, operands, uniform, block, grid });
     }
 }
 

@@ -1,12 +1,15 @@
 //! The operations: one file each, with the forward and the backward kernels side by side.
 
 mod accuracy;
+mod adaptive_avg_pool2d;
+mod area;
 mod avg_pool2d;
 mod bias;
 mod column_sum;
 mod concat;
 mod conv2d;
 mod cross_entropy;
+mod custom;
 mod detach;
 mod dims;
 mod expand;
@@ -16,7 +19,9 @@ mod input;
 mod layout;
 mod linear;
 mod lines;
+mod matmul;
 mod max_pool2d;
+mod norm;
 mod pad;
 mod part;
 mod permute;
@@ -28,19 +33,25 @@ mod slice;
 mod softmax;
 mod split;
 mod sum;
+mod upsample;
 mod windows;
 
 use std::fmt::Debug;
 
+pub(crate) use adaptive_avg_pool2d::AdaptiveAvgPool2d;
 pub(crate) use avg_pool2d::AvgPool2d;
-pub(crate) use conv2d::Conv2d;
+pub(crate) use conv2d::{Conv2d, ConvTranspose2d, Padding, check_groups};
 pub(crate) use cross_entropy::{CrossEntropy, LabelWeights};
+pub(crate) use custom::Custom;
 pub(crate) use function::{Call, Slope};
 pub(crate) use input::{Input, Tensor, receive};
+pub(crate) use layout::dense_from_rows;
 pub(crate) use linear::Linear;
 pub(crate) use max_pool2d::MaxPool2d;
+pub(crate) use norm::{Batch, Norm, Over, Tensors};
 pub(crate) use ratio::Ratio;
 pub use slice::SplitSizes;
+pub(crate) use upsample::{Target as UpsampleTarget, Upsample};
 pub(crate) use windows::Windows;
 
 use super::elementwise::{self, Program, Target};

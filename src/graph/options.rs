@@ -19,6 +19,7 @@ pub struct PlanOptions {
     pub(crate) root: Option<Var>,
     pub(crate) upstream: Option<String>,
     pub(crate) outputs: Vec<(String, Var)>,
+    pub(crate) gradients: Vec<(String, Var)>,
 }
 
 impl PlanOptions {
@@ -37,6 +38,7 @@ impl PlanOptions {
             root: None,
             upstream: None,
             outputs: Vec::new(),
+            gradients: Vec::new(),
         }
     }
 
@@ -69,8 +71,22 @@ impl PlanOptions {
         self
     }
 
+    /// Also keeps the gradient of the root with respect to `var`, which may be an input, to be read under `name` like an
+    /// output; as `var.grad` of torch after `var.retain_grad()`. Of a scaled plan it is multiplied by the factor of the
+    /// loss, and plans that accumulate do not add to it.
+    ///
+    /// What compiles refuses it for labels, for parameters (their gradients are in the store), without a backward pass,
+    /// and where none reaches `var`.
+    #[must_use]
+    pub fn gradient(mut self, name: &str, var: &Var) -> Self {
+        self.gradients.push((name.into(), var.clone()));
+        self
+    }
+
     /// Starts the backward pass with a gradient that is written under `name` like an input, so that the
     /// root need not be a scalar; as `y.backward(gradient)` of torch.
+    ///
+    /// [`Plan::record_forward`](super::Plan::record_forward) leaves time to compute it of the outputs on the device.
     #[must_use]
     pub fn upstream(mut self, name: &str) -> Self {
         self.upstream = Some(name.into());

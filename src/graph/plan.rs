@@ -1,7 +1,12 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+mod links;
+mod record;
+
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use super::input::{HostData, Input};
+use self::links::Links;
+pub(super) use self::links::Place;
+use super::input::{HostData, Input, InputData, Upload};
 use super::lower::{Keep, Lowering, Operand};
 use super::shape::Planes;
 use super::view::Order;
@@ -9,16 +14,21 @@ use super::workspace::{Life, assign};
 use super::{Graph, Parameter, PlanOptions, Role, Workspace, autodiff};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Kernel, Recorder, Region, Staging, UniformRing};
-use crate::params::{GateValues, ParamStore};
+use crate::params::ParamStore;
 
 /// A graph compiled for one batch size and one store: a flat list of dispatches with everything bound.
 #[derive(Debug)]
 pub struct Plan {
     gpu: Gpu,
-    steps: Vec<Bound>,
+    steps: Vec<Step>,
     uniforms: Buffer<u8>,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
+    links: Mutex<Links>,
+    /// Steps of the forward pass, which come first.
+    forward: usize,
+    /// The input that only the backward pass reads.
+    upstream: Option<String>,
     unreached: Vec<String>,
     /// Whether its root depends on each tensor of the store's layout.
     reaches: Vec<bool>,
@@ -36,16 +46,22 @@ pub struct Plan {
 }
 
 #[derive(Debug)]
-struct Bound {
+struct Step {
     label: String,
     kernel: Arc<Kernel>,
     group: wgpu::BindGroup,
     grid: [u32; 3],
+    /// What is bound, and the values that these are.
+    places: Vec<Place>,
+    values: Vec<Option<usize>>,
 }
 
 #[derive(Debug)]
 struct Output {
     name: String,
+    value: usize,
+    /// Whether the backward pass makes it.
+    backward: bool,
     buffer: Arc<Buffer<f32>>,
     shape: Vec<usize>,
     order: Order,
@@ -70,7 +86,7 @@ impl Graph {
         // What the store lacks is refused below.
         let is_frozen = |parameter: &Parameter| params.is_frozen(&parameter.name).unwrap_or(false);
         let lowering = autodiff::lower_frozen(self, options, params.gpu().capabilities(), is_frozen)?;
-        Plan::bind(&lowering, self, params, workspace)
+        Plan::bind(&lowering, self, options.upstream.as_deref(), params, workspace)
     }
 }
 
@@ -78,6 +94,7 @@ impl Plan {
     fn bind(
         lowering: &Lowering,
         graph: &Graph,
+        upstream: Option<&str>,
         params: &ParamStore,
         workspace: &mut Workspace,
     ) -> Result<Self, Error> {
@@ -126,7 +143,13 @@ impl Plan {
                 regions.push(region(operand)?);
             }
             let group = gpu.bind_group(&kernel, &regions)?;
-            steps.push(Bound { label: step.label.clone(), kernel, group, grid: step.grid });
+            let places = regions.iter().map(Place::kept).collect();
+            let values = step.operands.iter().map(|operand| match *operand {
+                Operand::Value(value) => Some(value),
+                Operand::Parameter(_) | Operand::Gradient(_) => None,
+            });
+            let values = [None].into_iter().chain(values).collect();
+            steps.push(Step { label: step.label.clone(), kernel, group, grid: step.grid, places, values });
         }
         uniforms.write(gpu, 0, &bytes)?;
         let mut reaches = vec![false; params.layout().spans().len()];
@@ -146,6 +169,9 @@ impl Plan {
             uniforms,
             inputs,
             outputs,
+            links: Mutex::default(),
+            forward: lowering.forward_steps,
+            upstream: upstream.map(str::to_owned),
             unreached,
             reaches,
             frozen: params.shared_frozen().clone(),
@@ -157,71 +183,51 @@ impl Plan {
         })
     }
 
-    /// Records the whole plan.
-    ///
-    /// # Errors
-    /// [`Error::Mismatch`] for a recorder of another device, or if the store has grown since the plan was compiled, or
-    /// a tensor was thawed whose gradient it leaves out; then nothing was recorded.
-    pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
-        self.check(recorder)?;
-        if let Some((gate, seed)) = &self.loss_scale {
-            let offset = std::mem::offset_of!(GateValues, loss_scale) as u64;
-            recorder.copy(gate, offset, seed.raw(), 0, size_of::<f32>() as u64);
-        }
-        for input in &self.inputs {
-            input.record(recorder);
-        }
-        self.record_part(recorder, 0..self.steps.len())
-    }
-
-    /// Records some of its dispatches, by their place in [`Plan::labels`], to measure them.
-    ///
-    /// # Errors
-    /// As [`Plan::record`].
-    ///
-    /// # Panics
-    /// If the plan has fewer.
-    pub fn record_part(
-        &self,
-        recorder: &mut Recorder<'_>,
-        part: std::ops::Range<usize>,
-    ) -> Result<(), Error> {
-        self.check(recorder)?;
-        for step in &self.steps[part] {
-            recorder.dispatch(&step.kernel, &step.group, &[], step.grid);
-        }
-        Ok(())
-    }
-
-    fn check(&self, recorder: &Recorder<'_>) -> Result<(), Error> {
-        if !recorder.gpu().is_same(&self.gpu) {
-            return Err(Error::Mismatch("this recorder records for another device".into()));
-        }
-        if self.outgrown.load(Ordering::Relaxed) {
-            let reason = "a group was added to the parameters after this plan was compiled: compile it again";
-            return Err(Error::Mismatch(reason.into()));
-        }
-        let thawed = self.left_out.iter().find(|(index, _)| !self.frozen[*index].load(Ordering::Relaxed));
-        if let Some((_, name)) = thawed {
-            let reason = "it was frozen when this plan was compiled and is trained now: compile it again";
-            return Err(Error::Mismatch(format!("{name}: {reason}")));
-        }
-        Ok(())
-    }
-
     /// Uploads an input, in torch's order; it is used by the next submit.
     ///
     /// Of [`Rows`](super::Rows) only their places are uploaded, and [`Plan::record`] records that they are
     /// gathered, until the input is written again.
     ///
+    /// Of a region of a buffer of the user's own nothing is uploaded: each run reads what lies there then, until the
+    /// input is written again. Kernels read it themselves if its buffer has `STORAGE`, it begins at a multiple of the
+    /// device's `min_storage_buffer_offset_alignment` (256 on most), and neither the plan nor one of its outputs uses
+    /// the buffer; otherwise each run begins with a copy, which needs `COPY_SRC` and a multiple of 4. The same region
+    /// again costs nothing, and so do up to four sets of regions that take turns, whose buffers the plan keeps alive;
+    /// another makes new bind groups of the kernels that read it.
+    ///
     /// # Errors
     /// [`Error::UnknownName`]; [`Error::Length`]; [`Error::Constant`] for a label that names no class or a row
-    /// that the set lacks; [`Error::Shape`] for a set of other samples; [`Error::Mismatch`] for labels where
-    /// numbers belong or the other way round, and for a set on another device; [`Error::DeviceLost`].
+    /// that the set lacks (labels in a region are not looked at: of a row whose label names no class the loss and its
+    /// gradient are unspecified); [`Error::Shape`] for a set of other samples; [`Error::Mismatch`] for labels where
+    /// numbers belong or the other way round, and for a set on another device; [`Error::Buffer`] for a region that can
+    /// neither be bound nor copied, or in a buffer of another device of the same `wgpu::Instance` (one of another
+    /// instance wgpu does not notice) or that was destroyed, which of a copy only the submit says;
+    /// [`Error::DeviceLost`].
     pub fn write(&self, name: &str, data: &(impl HostData + ?Sized)) -> Result<(), Error> {
         let input = self.find_input(name)?;
         input.check(&self.gpu, data.data(), input.shape[0])?;
-        input.write(&self.gpu, data.data(), 0, &mut |buffer, bytes| self.gpu.write(buffer, 0, bytes))
+        self.write_checked(name, data.data(), 0, &mut |buffer, bytes| self.gpu.write(buffer, 0, bytes))
+    }
+
+    /// Gives an input samples `first` and on of data that was checked.
+    fn write_checked(
+        &self,
+        name: &str,
+        data: InputData<'_>,
+        first: usize,
+        upload: Upload<'_>,
+    ) -> Result<(), Error> {
+        let number = self.input_number(name)?;
+        let input = &self.inputs[number];
+        let part = data.part(first..first + input.shape[0], input.sample());
+        let place = match part {
+            InputData::Buffer(region) => Some(Place::of(region)),
+            _ => None,
+        };
+        // Parts of a data set that follow each other are copied: each would need bind groups of its own.
+        let bind = part.len(input.sample()) == data.len(input.sample());
+        self.link_input(number, place, bind)?;
+        input.write(&self.gpu, part, upload)
     }
 
     /// Sets the seed and the step that random numbers depend on, both 0 at first; used by the next submit.
@@ -282,16 +288,18 @@ impl Plan {
     ) -> Result<(), Error> {
         for (name, data) in data {
             let upload = &mut |buffer: &_, bytes: &_| staging.write(recorder, buffer, bytes);
-            self.find_input(name)?.write(&self.gpu, data.data(), first, upload)?;
+            self.write_checked(name, data.data(), first, upload)?;
         }
         Ok(())
     }
 
     fn find_input(&self, name: &str) -> Result<&Input, Error> {
-        self.inputs
-            .iter()
-            .find(|input| input.name == name)
-            .ok_or_else(|| Error::unknown("input", name, self.inputs.iter().map(|i| i.name.as_str())))
+        self.input_number(name).map(|number| &self.inputs[number])
+    }
+
+    fn input_number(&self, name: &str) -> Result<usize, Error> {
+        let names = || self.inputs.iter().map(|input| input.name.as_str());
+        names().position(|known| known == name).ok_or_else(|| Error::unknown("input", name, names()))
     }
 
     /// The names and shapes of its inputs.
@@ -302,17 +310,28 @@ impl Plan {
     /// The buffer of an output: for a scalar its first element is the value.
     ///
     /// # Errors
-    /// [`Error::UnknownName`].
+    /// [`Error::UnknownName`]; [`Error::Mismatch`] for one that is written to a region of the user's.
     pub fn output(&self, name: &str) -> Result<&wgpu::Buffer, Error> {
-        self.find_output(name).map(|output| output.buffer.raw())
+        let number = self.output_number(name)?;
+        if self.target(number).is_some() {
+            let reason =
+                format!("output {name}: it is bound to a region of a buffer of yours and lies there");
+            return Err(Error::Mismatch(reason));
+        }
+        Ok(self.outputs[number].buffer.raw())
     }
 
     /// Waits for the device and reads an output, in torch's order.
     ///
     /// # Errors
-    /// [`Error::UnknownName`], [`Error::DeviceLost`].
+    /// [`Error::UnknownName`]; [`Error::Buffer`] for one that is bound to a buffer without `COPY_SRC`;
+    /// [`Error::DeviceLost`].
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
-        let output = self.find_output(name)?;
+        let number = self.output_number(name)?;
+        if let Some((buffer, first, len)) = self.dense_target(number) {
+            return buffer.read(&self.gpu, first, len);
+        }
+        let output = &self.outputs[number];
         let data = output.buffer.read(&self.gpu, 0, output.buffer.len())?;
         Ok(Planes::of(&output.shape, output.order).dense(&data))
     }
@@ -322,16 +341,18 @@ impl Plan {
     /// # Errors
     /// As [`Plan::read`].
     pub async fn read_async(&self, name: &str) -> Result<Vec<f32>, Error> {
-        let output = self.find_output(name)?;
+        let number = self.output_number(name)?;
+        if let Some((buffer, first, len)) = self.dense_target(number) {
+            return buffer.read_async(&self.gpu, first, len).await;
+        }
+        let output = &self.outputs[number];
         let data = output.buffer.read_async(&self.gpu, 0, output.buffer.len()).await?;
         Ok(Planes::of(&output.shape, output.order).dense(&data))
     }
 
-    fn find_output(&self, name: &str) -> Result<&Output, Error> {
-        self.outputs
-            .iter()
-            .find(|output| output.name == name)
-            .ok_or_else(|| Error::unknown("output", name, self.outputs.iter().map(|o| o.name.as_str())))
+    fn output_number(&self, name: &str) -> Result<usize, Error> {
+        let names = || self.outputs.iter().map(|output| output.name.as_str());
+        names().position(|known| known == name).ok_or_else(|| Error::unknown("output", name, names()))
     }
 
     /// Whether its root depends on each tensor of the store's layout, frozen or not.
@@ -387,7 +408,7 @@ fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result
         buffers[value] = Some(slots[slot].clone());
     }
     let (mut inputs, mut outputs): (Vec<Input>, Vec<Output>) = (Vec::new(), Vec::new());
-    for (value, buffer) in lowering.values.iter().zip(&mut buffers) {
+    for (number, (value, buffer)) in lowering.values.iter().zip(&mut buffers).enumerate() {
         if buffer.is_some() {
             continue;
         }
@@ -398,14 +419,22 @@ fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result
                     return Err(Error::Duplicate { kind: "input", name });
                 }
                 let (buffer, gather) = (made.clone(), Mutex::default());
-                inputs.push(Input { name, buffer, labels, shape, classes, ignored, gather });
+                inputs.push(Input { name, value: number, buffer, labels, shape, classes, ignored, gather });
             }
             Keep::Output(names) => {
                 for (name, shape, order) in names {
                     if outputs.iter().any(|output| output.name == name) {
                         return Err(Error::Duplicate { kind: "output", name });
                     }
-                    outputs.push(Output { name, buffer: made.clone(), shape, order });
+                    let backward = lowering.wanted_gradients.iter().any(|(gradient, _)| *gradient == name);
+                    outputs.push(Output {
+                        name,
+                        value: number,
+                        backward,
+                        buffer: made.clone(),
+                        shape,
+                        order,
+                    });
                 }
             }
             Keep::Constant(data) => made.write(gpu, 0, &data)?,

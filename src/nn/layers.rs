@@ -3,16 +3,18 @@ use crate::graph::{Init, Var, ops};
 /// A two-dimensional convolution (cross-correlation, as torch's `Conv2d`) with its weight and bias.
 ///
 /// Shapes: input `[N, C, H, W]`, output `[N, out_channels, H', W']` with
-/// `H' = (H + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1`, weight `[out_channels, C, kernel,
+/// `H' = (H + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1`, weight `[out_channels, C / groups, kernel,
 /// kernel]`, bias `[out_channels]`. Both are initialised as torch does: uniform within `1 / sqrt(fan_in)`.
 ///
 /// ```
 /// use gradus::graph::Graph;
-/// use gradus::nn::Conv2d;
+/// use gradus::nn::{Conv2d, Padding};
 ///
 /// let graph = Graph::new();
 /// let x = graph.input("x", [8, 3, 32, 32]);
 /// assert_eq!(x.conv2d(Conv2d::new(16, 3).stride(2).padding(1)).shape(), [8, 16, 16, 16]);
+/// // Each channel by itself.
+/// assert_eq!(x.conv2d(Conv2d::new(3, 5).padding(Padding::SAME).groups(3)).shape(), [8, 3, 32, 32]);
 /// ```
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html>.
@@ -22,8 +24,9 @@ pub struct Conv2d {
     out_channels: usize,
     kernel: [usize; 2],
     stride: [usize; 2],
-    padding: [usize; 2],
+    padding: Padding,
     dilation: [usize; 2],
+    groups: usize,
     bias: bool,
     init: Init,
     name: Option<String>,
@@ -45,6 +48,24 @@ impl From<[usize; 2]> for Pair {
     }
 }
 
+/// Zeros around the input of a convolution: so many on each side, for both axes or `[vertical, horizontal]`, or one of the
+/// two that torch knows by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Padding(pub(super) ops::Padding);
+
+impl Padding {
+    /// As many as make the output as large as the input, at a stride of 1; of an odd number one more is behind it.
+    pub const SAME: Self = Self(ops::Padding::Same);
+    /// None.
+    pub const VALID: Self = Self(ops::Padding::Zeros([0; 2]));
+}
+
+impl<T: Into<Pair>> From<T> for Padding {
+    fn from(zeros: T) -> Self {
+        Self(ops::Padding::Zeros(zeros.into().0))
+    }
+}
+
 impl Conv2d {
     /// One with this many output channels and this kernel; stride 1, no padding, with a bias.
     pub fn new(out_channels: usize, kernel: impl Into<Pair>) -> Self {
@@ -52,8 +73,9 @@ impl Conv2d {
             out_channels,
             kernel: kernel.into().0,
             stride: [1; 2],
-            padding: [0; 2],
+            padding: Padding::VALID,
             dilation: [1; 2],
+            groups: 1,
             bias: true,
             init: Init::KaimingUniform { a: 5f64.sqrt() },
             name: None,
@@ -67,14 +89,21 @@ impl Conv2d {
     }
 
     /// Zeros around the image, on each side. Default 0.
-    pub fn padding(mut self, padding: impl Into<Pair>) -> Self {
-        self.padding = padding.into().0;
+    pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
+        self.padding = padding.into();
         self
     }
 
     /// Distance between neighbours in the kernel. Default 1.
     pub fn dilation(mut self, dilation: impl Into<Pair>) -> Self {
         self.dilation = dilation.into().0;
+        self
+    }
+
+    /// Groups of channels: each output channel is made of the input channels of its group. It divides both; with as many
+    /// as there are channels, the convolution is depthwise. Default 1.
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
         self
     }
 
@@ -149,15 +178,18 @@ impl Var {
     pub fn conv2d(&self, layer: Conv2d) -> Var {
         let name = self.graph().layer_name("conv2d", layer.name.as_deref());
         let in_channels = self.shape().get(1).copied().unwrap_or(1);
-        let shape = vec![layer.out_channels, in_channels, layer.kernel[0], layer.kernel[1]];
+        let [height, width] = layer.kernel;
         let op = ops::Conv2d {
+            axes: 2,
             stride: layer.stride,
-            padding: layer.padding,
+            padding: layer.padding.0,
             dilation: layer.dilation,
-            weight: [shape[0], shape[1], shape[2], shape[3]],
+            groups: layer.groups,
+            weight: [layer.out_channels, in_channels / layer.groups.max(1), height, width],
         };
-        let fan_in = shape[1..].iter().map(|&extent| extent as f64).product();
-        self.layer(&name, op, shape, fan_in, layer.init, layer.bias)
+        self.check_groups(&name, layer.groups, layer.out_channels);
+        let bias = layer.bias.then_some(layer.out_channels);
+        self.layer(&name, op, op.weight.to_vec(), fan_in(&op.weight), layer.init, bias)
     }
 
     /// Maps the last dimension.
@@ -173,27 +205,39 @@ impl Var {
             vec![layer.out_features, in_features],
             in_features as f64,
             layer.init,
-            layer.bias,
+            layer.bias.then_some(layer.out_features),
         )
     }
 
-    fn layer(
+    /// Refuses groups that do not divide the channels, before parameters are declared that would have no elements.
+    pub(super) fn check_groups(&self, name: &str, groups: usize, out_channels: usize) {
+        if let Err(error) = ops::check_groups(name, groups, &self.shape(), out_channels) {
+            self.graph().refuse(error);
+        }
+    }
+
+    /// Adds a layer with a weight, and a bias of `bias` elements.
+    pub(super) fn layer(
         &self,
         name: &str,
         op: impl ops::Op + 'static,
         weight: Vec<usize>,
         fan_in: f64,
         init: Init,
-        bias: bool,
+        bias: Option<usize>,
     ) -> Var {
         let graph = self.graph();
-        let outputs = weight[0];
         let mut parameters = vec![graph.declare(&format!("{name}.weight"), weight, init)];
-        if bias {
+        if let Some(len) = bias {
             let bound = 1.0 / fan_in.max(1.0).sqrt();
             let bias = Init::Uniform { bound };
-            parameters.push(graph.declare(&format!("{name}.bias"), vec![outputs], bias));
+            parameters.push(graph.declare(&format!("{name}.bias"), vec![len], bias));
         }
         graph.push(op, Some(name), &[self], &parameters, None)
     }
+}
+
+/// torch's fan-in of a convolution's weight: all but the first axis.
+pub(super) fn fan_in(weight: &[usize]) -> f64 {
+    weight[1..].iter().map(|&extent| extent as f64).product()
 }

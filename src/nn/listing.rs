@@ -1,15 +1,19 @@
 mod moves;
 
-use super::{AvgPool2d, Conv2d, CrossEntropy, Init, Linear, MaxPool2d};
+use super::{
+    AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, GroupNorm, Init, LayerNorm, Linear,
+    MaxPool2d, Padding, RMSNorm,
+};
 use crate::gpu::{Capabilities, KernelListing};
-use crate::graph::{Graph, PlanOptions, Var, autodiff, resident};
+use crate::graph::{CustomOp, Graph, PlanOptions, Var, autodiff, resident};
 
 /// A kernel of every file and of every variant that has text of its own, for tests.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
     for capabilities in Capabilities::of_each_kind() {
         for accumulate in [false, true] {
-            for (graph, loss, accuracy) in [everything(), long_lines(), long_sums(), moves::moves()] {
+            let graphs = [everything(), resized(), long_lines(), long_sums(), moves::moves(), norms()];
+            for (graph, loss, accuracy) in graphs {
                 let options =
                     PlanOptions { accumulate, ..PlanOptions::train(&loss).output("accuracy", &accuracy) };
                 let lowering = autodiff::lower(&graph, &options, &capabilities)
@@ -42,10 +46,66 @@ fn everything() -> (Graph, Var, Var) {
     let g = g.dropout_mask(0.5, &f);
     let h = g.add(&f.conv2d(Conv2d::new(32, 2).dilation(2).padding(1))).avg_pool2d(AvgPool2d::new(1));
     let logits = h.flatten().linear(32).relu().linear(Linear::new(7)).linear(5);
+    let logits = custom(&graph, &logits, &y);
     let weighted = CrossEntropy::new().label_smoothing(0.1).weight(&[1.0, 0.5, 2.0, 1.0, 3.0]);
     let loss = logits.cross_entropy_with(weighted, &y).add(&logits.mse_loss(&logits.relu()));
+    let loss = loss.add(&product(&graph, [&[3, 1, 5, 7], &[2, 7, 3]], "broadcast"));
+    let loss = loss.add(&product(&graph, [&[2, 3, 5, 8], &[2, 3, 8, 4]], "even"));
     let accuracy = logits.accuracy(&y);
     (graph, loss, accuracy)
+}
+
+/// An op of the user's own, with all kinds of values; its names are words of other languages.
+fn custom(graph: &Graph, x: &Var, labels: &Var) -> Var {
+    let rows = |shapes: &[&[usize]]| Ok(vec![shapes[0][0], 1]);
+    let wgsl = "fn forward_half(i: u32) -> f32 { return 0.5 * kernel(i * kernel_stride0); }
+                fn forward_device(i: u32) -> f32 {
+                    return kernel(i) * scalars.float + half(i / kernel_last) + f32(vertex(i / kernel_dim1));
+                }
+                fn backward_int(i: u32) -> f32 { return grad_device(i * kernel_last); }
+                fn backward_kernel(i: u32) -> f32 { return grad_device(i) * scalars.float + int(i / kernel_last); }";
+    let op = CustomOp::builder("listed", wgsl).input("kernel").labels("vertex").scalar("float", 0.5);
+    let op = op.forward("half", rows).output("device", |shapes| Ok(shapes[0].to_vec())).backward("int", rows);
+    graph.custom(&op.build().expect("the op of all kernels is sound"), &[x, labels])
+}
+
+/// The mean of a product of two parameters.
+fn product(graph: &Graph, [x, other]: [&[usize]; 2], name: &str) -> Var {
+    let factor = |which: &str, shape| graph.parameter(&format!("{name}.{which}"), shape, Init::Constant(0.0));
+    factor("x", x).matmul(&factor("other", other)).mean()
+}
+
+/// A graph of convolutions in groups and of changes of size, with short sums and with long ones.
+fn resized() -> (Graph, Var, Var) {
+    let graph = Graph::new();
+    let (x, y) = (graph.input("x", [2, 6, 9, 8]).bias(), graph.labels("y", 2));
+    // Groups that share vec4s and groups that do not, and channels by themselves.
+    let mixed = x.conv2d(Conv2d::new(9, 3).padding(1).groups(3));
+    let even = x.conv2d(Conv2d::new(16, 1)).conv2d(Conv2d::new(8, 2).padding(Padding::SAME).groups(2)).relu();
+    let each = x.conv2d(Conv2d::new(6, 3).groups(6)).relu().conv2d(Conv2d::new(6, 3).dilation(2).groups(6));
+    let apart = x.conv2d(Conv2d::new(6, 3).stride(2).padding(1).groups(6));
+    let row = graph.input("row", [2, 4, 30]).bias().conv1d(Conv1d::new(6, 3).stride(2).groups(2));
+    let up = mixed.conv_transpose2d(ConvTranspose2d::new(6, 3).stride(2).output_padding(1).groups(3));
+    let up = up
+        .conv_transpose2d(ConvTranspose2d::new(6, 3).groups(6))
+        .conv_transpose2d(ConvTranspose2d::new(4, 2));
+    let sizes = [x.adaptive_avg_pool2d([4, 3]), x.upsample(2), x.upsample(1.5)];
+    // Sums that are too long for one invocation.
+    let large = graph.input("large", [1, 4, 131, 133]).bias();
+    let window = || Conv2d::new(4, [130, 131]);
+    let long = [
+        large.conv2d(window().groups(4)),
+        large.conv2d(window().groups(4).stride(2)),
+        large.conv2d(Conv2d::new(4, [100, 99]).groups(2)),
+        large.conv2d(window().groups(1)).conv_transpose2d(ConvTranspose2d::new(4, [100, 99])),
+        large.adaptive_avg_pool2d(1),
+        large.adaptive_avg_pool2d(1).adaptive_avg_pool2d([130, 131]),
+        large.adaptive_avg_pool2d(1).upsample([130, 131]),
+    ];
+    let logits = mixed.flatten().linear(5);
+    let all = [even, each, apart, row, up].into_iter().chain(sizes).chain(long);
+    let loss = all.fold(logits.cross_entropy(&y), |sum, value| sum.add(&value.mean()));
+    (graph.clone(), loss, logits.accuracy(&y))
 }
 
 /// A graph of operations along lines that are too long for one invocation.
@@ -76,6 +136,34 @@ fn long_sums() -> (Graph, Var, Var) {
     let e = x.max_pool2d(MaxPool2d::new([300, 301]).stride(1)).mean();
     let means = [b.mean(), c.mean(), d.mean(), e, graph.input("rows", [70_001, 4]).linear(3).mean()];
     let logits = c.flatten().linear(4).linear(70_000).linear(5);
-    let loss = means.iter().fold(logits.cross_entropy(&y), |sum, mean| sum.add(mean));
+    let long = product(&graph, [&[2, 1, 70_001], &[70_001, 3]], "long");
+    let loss = means.iter().chain([&long]).fold(logits.cross_entropy(&y), |sum, mean| sum.add(mean));
     (graph.clone(), loss, logits.accuracy(&y))
+}
+
+/// A graph of normalisations of whole lines, of lines in parts and of groups that share quads, with and without tensors.
+fn norms() -> (Graph, Var, Var) {
+    let graph = Graph::new();
+    let y = graph.labels("y", 2000);
+    let x = graph.parameter("x", [2000, 30], Init::Normal { std: 1.0 });
+    let plain = |x: &Var| x.layer_norm(LayerNorm::new(30).elementwise_affine(false));
+    let a = plain(&x.layer_norm(30)).layer_norm(LayerNorm::new(30).without_bias()).rms_norm(30);
+    let a = a.layer_norm([2000, 30]).rms_norm(RMSNorm::new([2000, 30]).elementwise_affine(false));
+    let counted = BatchNorm::new().momentum(None);
+    let fixed = BatchNorm::new().training(false);
+    let untracked = BatchNorm::new().affine(false).track_running_stats(false);
+    let batch = |x: &Var| {
+        let x = x.batch_norm1d(BatchNorm::new()).batch_norm1d(counted.clone()).batch_norm1d(fixed.clone());
+        x.batch_norm1d(untracked.clone()).batch_norm1d(fixed.clone().affine(false))
+    };
+    let logits = batch(&a);
+    let images = graph.parameter("images", [2, 12, 9, 11], Init::Normal { std: 1.0 });
+    // Groups of whole quads and others; then of more than one invocation takes.
+    let b = images.group_norm(3).group_norm(4).group_norm(GroupNorm::new(2).affine(false));
+    let narrow = graph.parameter("narrow", [20, 12], Init::Normal { std: 1.0 });
+    let large = graph.parameter("large", [1, 12, 1, 3000], Init::Normal { std: 1.0 });
+    let c = large.group_norm(3).group_norm(4).batch_norm2d(BatchNorm::new());
+    let means = [b.batch_norm2d(counted.clone()).mean(), batch(&narrow).mean(), c.mean()];
+    let loss = means.iter().fold(logits.cross_entropy(&y), |sum, mean| sum.add(mean));
+    (graph, loss, logits.accuracy(&y))
 }

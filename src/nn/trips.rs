@@ -7,10 +7,12 @@
 //!
 //! A new kernel with a loop needs one row, beside those of its family, and a dispatch of it in both kinds of graphs.
 
+mod convolutions;
 mod graphs;
 mod lines;
 mod loops;
 mod measure;
+mod norms;
 mod products;
 mod sizes;
 
@@ -44,7 +46,8 @@ impl Trips {
 type Row = (&'static str, fn(&Sizes<'_>) -> Trips);
 
 fn tables() -> impl Iterator<Item = Row> {
-    lines::ROWS.iter().chain(products::ROWS).copied()
+    let rows = lines::ROWS.iter().chain(norms::ROWS).chain(products::ROWS).chain(convolutions::ROWS);
+    rows.copied()
 }
 
 fn row(kernel: &str) -> Option<Row> {

@@ -4,12 +4,13 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use super::custom::{Constant, Declared, Hyper};
-use super::inspect::{Names, inspect, is_identifier};
+use super::inspect::{Names, inspect};
 use super::progress::Progress;
 use super::rule::f32_of;
 use super::{CustomRule, Hypers, Slot, StepInfo};
 use crate::error::{Error, at_least, finite};
 use crate::gpu::{Field, UniformRing};
+use crate::wgsl::names::is_identifier;
 
 /// What a [`CustomRule`] declares; see there.
 #[derive(Debug)]

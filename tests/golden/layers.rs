@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, bail};
 use gradus::gpu::Recorder;
 use gradus::graph::{Graph, HostData, Init, PlanOptions, Var, Workspace};
-use gradus::nn::{AvgPool2d, Conv2d, CrossEntropy, Linear, MaxPool2d, Pair, Reduction};
+use gradus::nn::{
+    AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, GroupNorm, LayerNorm, Linear,
+    MaxPool2d, Padding, Pair, RMSNorm, Reduction, Upsample,
+};
 use gradus::{Gpu, GpuOptions};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -27,14 +30,21 @@ const OPS: &[(&str, Build)] = &[
     ("avgpool2d", avg_pool2d),
     ("chunk", chunk),
     ("concat", |inputs| inputs.joined(Var::concat)),
+    ("batchnorm", batch_norm),
+    ("adaptive_avgpool2d", adaptive_avg_pool2d),
+    ("conv1d", conv1d),
     ("conv2d", conv2d),
+    ("conv_transpose2d", conv_transpose2d),
     ("cross_entropy", cross_entropy),
     ("dropout", dropout),
     ("expand", |inputs| Ok(inputs.tensor("x")?.expand(&inputs.dims("size", &["size"])?))),
     ("gelu", gelu),
+    ("groupnorm", group_norm),
+    ("layernorm", layer_norm),
     ("linear", linear),
     ("log_softmax", |inputs| Ok(inputs.tensor("x")?.log_softmax(inputs.dim()?))),
     ("max", |inputs| Ok(inputs.tensor("x")?.amax(&inputs.axes(&[])?, inputs.keepdim()?))),
+    ("matmul", matmul),
     ("maxpool2d", max_pool2d),
     ("mean", |inputs| Ok(inputs.tensor("x")?.mean_dim(&inputs.axes(&[])?, inputs.keepdim()?))),
     ("min", |inputs| Ok(inputs.tensor("x")?.amin(&inputs.axes(&[])?, inputs.keepdim()?))),
@@ -43,6 +53,7 @@ const OPS: &[(&str, Build)] = &[
     ("permute", |inputs| Ok(inputs.tensor("x")?.permute(&inputs.dims("dims", &["dims"])?))),
     ("relu", |inputs| inputs.unary(Var::relu)),
     ("reshape", |inputs| Ok(inputs.tensor("x")?.reshape(&inputs.dims("shape", &["shape"])?))),
+    ("rmsnorm", rms_norm),
     ("sigmoid", |inputs| inputs.unary(Var::sigmoid)),
     ("slice", slice),
     ("softmax", |inputs| Ok(inputs.tensor("x")?.softmax(inputs.dim()?))),
@@ -60,6 +71,7 @@ const OPS: &[(&str, Build)] = &[
         let correction = inputs.attribute("correction")?.unwrap_or(1);
         Ok(inputs.tensor("x")?.var_dim(&inputs.axes(&["correction"])?, correction, inputs.keepdim()?))
     }),
+    ("upsample", upsample),
 ];
 
 pub(crate) fn run(folder: &Folder, not_yet: &NotYet) -> Report {
@@ -123,6 +135,14 @@ struct Case {
     attrs: Map<String, Value>,
     #[serde(rename = "tensors")]
     _shapes: Value,
+}
+
+/// A number for both axes, or one for each.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Either<T> {
+    Both(T),
+    Each([T; 2]),
 }
 
 /// What an operation is built from: every attribute must be known, and every tensor asked for.
@@ -238,23 +258,41 @@ impl Inputs<'_> {
 
     /// A number for both axes, or one for each.
     fn pair(&self, name: &str, default: usize) -> Result<Pair> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Both(usize),
-            Each([usize; 2]),
-        }
         Ok(match self.attribute(name)? {
             None => default.into(),
-            Some(Either::Both(both)) => both.into(),
+            Some(Either::Both::<usize>(both)) => both.into(),
             Some(Either::Each(each)) => each.into(),
         })
+    }
+
+    /// Zeros around the input of a convolution, or torch's name for them.
+    fn padding(&self) -> Result<Padding> {
+        match self.attributes.get("padding").and_then(Value::as_str) {
+            None => Ok(self.pair("padding", 0)?.into()),
+            Some("same") => Ok(Padding::SAME),
+            Some("valid") => Ok(Padding::VALID),
+            Some(other) => bail!("unknown padding {other}"),
+        }
     }
 
     /// An attribute, unless it is absent or null.
     fn attribute<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let value = self.attributes.get(name).cloned().unwrap_or_default();
         serde_json::from_value(value).with_context(|| name.to_owned())
+    }
+
+    /// The last extents, or the last one.
+    fn normalized_shape(&self) -> Result<Vec<usize>> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Last(usize),
+            Each(Vec<usize>),
+        }
+        Ok(match self.attribute("normalized_shape")?.context("no normalized_shape")? {
+            Either::Last(last) => vec![last],
+            Either::Each(each) => each,
+        })
     }
 
     fn reduction(&self) -> Result<Reduction> {
@@ -280,13 +318,46 @@ fn conv2d(inputs: &Inputs<'_>) -> Result<Var> {
     let [out, _, height, width] = inputs.get("weight")?.shape[..] else { bail!("the weight is not OIHW") };
     let mut layer = Conv2d::new(out, [height, width])
         .stride(inputs.pair("stride", 1)?)
-        .padding(inputs.pair("padding", 0)?)
+        .padding(inputs.padding()?)
         .dilation(inputs.pair("dilation", 1)?)
+        .groups(inputs.attribute("groups")?.unwrap_or(1))
         .name("");
     if inputs.get("bias").is_err() {
         layer = layer.without_bias();
     }
     Ok(inputs.tensor("x")?.conv2d(layer))
+}
+
+fn conv1d(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["layout", "stride", "padding", "dilation", "groups"])?;
+    let [out, _, kernel] = inputs.get("weight")?.shape[..] else { bail!("the weight is not OIL") };
+    let mut layer = Conv1d::new(out, kernel)
+        .stride(inputs.attribute("stride")?.unwrap_or(1))
+        .padding(inputs.padding()?)
+        .dilation(inputs.attribute("dilation")?.unwrap_or(1))
+        .groups(inputs.attribute("groups")?.unwrap_or(1))
+        .name("");
+    if inputs.get("bias").is_err() {
+        layer = layer.without_bias();
+    }
+    Ok(inputs.tensor("x")?.conv1d(layer))
+}
+
+fn conv_transpose2d(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["layout", "stride", "padding", "output_padding", "dilation", "groups"])?;
+    let groups = inputs.attribute("groups")?.unwrap_or(1);
+    let [_, out, height, width] = inputs.get("weight")?.shape[..] else { bail!("the weight is not IOHW") };
+    let mut layer = ConvTranspose2d::new(out * groups, [height, width])
+        .stride(inputs.pair("stride", 1)?)
+        .padding(inputs.pair("padding", 0)?)
+        .output_padding(inputs.pair("output_padding", 0)?)
+        .dilation(inputs.pair("dilation", 1)?)
+        .groups(groups)
+        .name("");
+    if inputs.get("bias").is_err() {
+        layer = layer.without_bias();
+    }
+    Ok(inputs.tensor("x")?.conv_transpose2d(layer))
 }
 
 fn linear(inputs: &Inputs<'_>) -> Result<Var> {
@@ -296,6 +367,57 @@ fn linear(inputs: &Inputs<'_>) -> Result<Var> {
         layer = layer.without_bias();
     }
     Ok(inputs.tensor("x")?.linear(layer))
+}
+
+fn layer_norm(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["normalized_shape", "eps"])?;
+    let mut layer = LayerNorm::new(inputs.normalized_shape()?)
+        .eps(inputs.attribute("eps")?.unwrap_or(1e-5))
+        .elementwise_affine(inputs.find("weight").is_some())
+        .name("");
+    if inputs.find("bias").is_none() {
+        layer = layer.without_bias();
+    }
+    Ok(inputs.tensor("x")?.layer_norm(layer))
+}
+
+fn rms_norm(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["normalized_shape", "eps"])?;
+    let layer = RMSNorm::new(inputs.normalized_shape()?)
+        .eps(inputs.attribute("eps")?)
+        .elementwise_affine(inputs.find("weight").is_some());
+    Ok(inputs.tensor("x")?.rms_norm(layer.name("")))
+}
+
+fn group_norm(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["num_groups", "eps"])?;
+    let layer = GroupNorm::new(inputs.attribute("num_groups")?.context("no num_groups")?)
+        .eps(inputs.attribute("eps")?.unwrap_or(1e-5))
+        .affine(inputs.find("weight").is_some());
+    Ok(inputs.tensor("x")?.group_norm(layer.name("")))
+}
+
+fn batch_norm(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["training", "momentum", "eps"])?;
+    let layer = BatchNorm::new()
+        .eps(inputs.attribute("eps")?.unwrap_or(1e-5))
+        .momentum(inputs.attribute("momentum")?.unwrap_or(0.1))
+        .training(inputs.attribute("training")?.unwrap_or(true))
+        .affine(inputs.find("weight").is_some())
+        .track_running_stats(inputs.find("running_mean_in").is_some())
+        .name("");
+    let x = inputs.tensor("x")?;
+    Ok(if x.shape().len() == 4 { x.batch_norm2d(layer) } else { x.batch_norm1d(layer) })
+}
+
+fn matmul(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["transpose_x", "transpose_other"])?;
+    let factor = |name: &str, transpose: &str| -> Result<Var> {
+        let factor = inputs.tensor(name)?;
+        let transposed = inputs.attribute(transpose)?.unwrap_or(false);
+        Ok(if transposed { factor.transpose(-2, -1) } else { factor })
+    };
+    Ok(factor("x", "transpose_x")?.matmul(&factor("other", "transpose_other")?))
 }
 
 fn max_pool2d(inputs: &Inputs<'_>) -> Result<Var> {
@@ -388,6 +510,32 @@ fn avg_pool2d(inputs: &Inputs<'_>) -> Result<Var> {
     Ok(inputs.tensor("x")?.avg_pool2d(pool))
 }
 
+fn adaptive_avg_pool2d(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["output_size"])?;
+    let axes: [usize; 2] = match inputs.attribute("output_size")?.context("no output_size")? {
+        Either::Both(both) => [both; 2],
+        Either::Each(each) => each,
+    };
+    Ok(inputs.tensor("x")?.adaptive_avg_pool2d(axes))
+}
+
+fn upsample(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["size", "scale_factor", "mode"])?;
+    match inputs.attribute::<String>("mode")?.as_deref() {
+        None | Some("nearest") => {}
+        Some(other) => bail!("unknown mode {other}"),
+    }
+    let x = inputs.tensor("x")?;
+    let layer = match (inputs.attribute("size")?, inputs.attribute("scale_factor")?) {
+        (Some(Either::Both(size)), None) => Upsample::to_size(size),
+        (Some(Either::Each(size)), None) => Upsample::to_size(size),
+        (None, Some(Either::Both::<f64>(scale))) => Upsample::new(scale),
+        (None, Some(Either::Each(scale))) => Upsample::new(scale),
+        _ => bail!("either a size or a scale factor"),
+    };
+    Ok(x.upsample(layer))
+}
+
 fn cross_entropy(inputs: &Inputs<'_>) -> Result<Var> {
     inputs.only(&["reduction", "label_smoothing", "ignore_index", "layout", "target"])?;
     let labels = inputs.graph.labels("target", inputs.get("target")?.shape[0]);
@@ -418,6 +566,10 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
     let names: Vec<String> = inputs.graph.parameters().into_iter().map(|p| p.name).collect();
     for name in &names {
         params.write(name, &narrow(inputs.get(golden_name(name))?))?;
+    }
+    let buffers: Vec<String> = inputs.graph.buffers().into_iter().map(|buffer| buffer.name).collect();
+    for name in &buffers {
+        params.write(name, &narrow(inputs.get(&format!("{}_in", golden_name(name)))?))?;
     }
     let options = inputs.options(&y);
     let plan = inputs.graph.compile(&params, &options, &mut Workspace::new())?;
@@ -452,6 +604,12 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
         if let Some(want) = inputs.find(&golden) {
             compare(&golden, &params.read_grad(name)?, want)?;
         }
+    }
+    for name in &buffers {
+        let (golden, before) = (format!("{}_out", golden_name(name)), format!("{}_in", golden_name(name)));
+        // What is not recorded has not changed.
+        let want = inputs.find(&golden).map_or_else(|| inputs.get(&before), Ok)?;
+        compare(&golden, &params.read(name)?, want)?;
     }
     inputs.refuse_unused()
 }

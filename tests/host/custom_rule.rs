@@ -27,7 +27,7 @@ fn refusal(builder: CustomRuleBuilder) -> Error {
 fn said(wgsl: &str) -> Option<(usize, usize, String)> {
     match builder(wgsl).build() {
         Ok(_) => None,
-        Err(Error::Wgsl { rule, line, column, reason }) if rule == "Mine" => Some((line, column, reason)),
+        Err(Error::Wgsl { of, line, column, reason }) if of == "rule Mine" => Some((line, column, reason)),
         Err(other) => panic!("{wgsl}\n{other}"),
     }
 }

@@ -1,46 +1,67 @@
+mod band;
 mod candidates;
 mod cpu;
+mod depthwise;
+mod emit;
 mod geometry;
 mod pack;
 mod parts;
 mod plain;
+mod transpose;
 mod weight_grad;
 
-use candidates::{FORWARD, INPUT_GRAD, POOLED, WEIGHT_GRAD};
-use geometry::Geometry;
-use pack::Packed;
-use weight_grad::Adds;
+pub(crate) use transpose::ConvTranspose2d;
 
-use super::split::{self, Sum};
-use super::{Anchor, Made, MaxPool2d, Op, Reads, check_window, column_sum};
+use band::Band;
+use candidates::POOLED;
+use geometry::Geometry;
+
+use super::split::Epilogue;
+use super::{Anchor, Made, MaxPool2d, Op, Reads, check_window};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::{Candidate, Capabilities};
-use crate::graph::lower::{Lowering, Operand};
-use crate::graph::shape::{self, Matrix, image, u};
+use crate::graph::lower::Lowering;
+use crate::graph::shape::{self, image, u};
 
-/// A cross-correlation with zero padding.
+/// A cross-correlation with zero padding, of images or of sequences: a sequence is an image of one row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Conv2d {
+    /// 2 for images, 1 for sequences.
+    pub(crate) axes: usize,
     pub(crate) stride: [usize; 2],
-    pub(crate) padding: [usize; 2],
+    pub(crate) padding: Padding,
     pub(crate) dilation: [usize; 2],
+    pub(crate) groups: usize,
+    /// Output channels, input channels of a group, rows and columns of the kernel.
     pub(crate) weight: [usize; 4],
+}
+
+/// Zeros around the input of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Padding {
+    /// So many on each side, above and below and on the left and the right.
+    Zeros([usize; 2]),
+    /// As many as make the output as large as the input; the odd one is behind it.
+    Same,
 }
 
 impl Conv2d {
     /// Its sizes for an input of a shape that [`Op::infer`] took.
     fn geometry(&self, input: &[usize]) -> Geometry {
-        let [images, channels, height, width] = input.try_into().expect("checked by infer");
-        let [out_channels, _, kernel_height, kernel_width] = self.weight.map(u);
+        let [images, channels, height, width] = as_image(input);
+        let [out_channels, _, kernel_height, kernel_width] = self.weight;
+        let output = [0, 1].map(|axis| self.output(axis, [height, width][axis]).expect("checked by infer"));
         Geometry {
             images: u(images),
             in_channels: u(channels),
-            out_channels,
+            out_channels: u(out_channels),
+            groups: u(self.groups),
             input: [u(height), u(width)],
-            kernel: [kernel_height, kernel_width],
+            output: output.map(u),
+            kernel: [u(kernel_height), u(kernel_width)],
             stride: self.stride.map(u),
-            padding: self.padding.map(u),
+            padding: [0, 1].map(|axis| u(self.before(axis))),
             dilation: self.dilation.map(u),
         }
     }
@@ -49,94 +70,133 @@ impl Conv2d {
         self.geometry(lowering.input_shape(id, 0))
     }
 
-    fn weight_grad(&self, lowering: &mut Lowering, id: usize) {
-        let (name, geometry) = (lowering.name(id), self.geometry_of(lowering, id));
-        let way = Candidate::choose(WEIGHT_GRAD, &geometry, &lowering.capabilities);
-        let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
-        let parameters = lowering.parameters(id).to_vec();
-        let Some((weight, adds)) = lowering.parameter_gradient(parameters[0]) else {
-            if let Some(&bias) = parameters.get(1) {
-                let Matrix { rows, columns, .. } = lowering.matrix(id);
-                column_sum::emit(lowering, &name, u(rows), u(columns), dy, bias);
-            }
-            return;
-        };
-        let (_, partials) = way(&geometry, 0);
-        let len = partials.at_once as usize * partials.len as usize;
-        let partial = lowering.scratch("partial weight gradients", len);
-        let bias = parameters.get(1).and_then(|&bias| lowering.parameter_gradient(bias));
-        let adds = Adds { weight: adds, bias: bias.map(|(_, adds)| adds) };
-        // A binding needs a buffer even where there is no bias to write, or it is frozen.
-        let bias = bias.map_or_else(|| lowering.scratch("no bias", 4), |(bias, _)| bias);
-        for first in (0..partials.parts).step_by(partials.at_once as usize) {
-            let (launch, _) = way(&geometry, first);
-            lowering.launch(&name, &[Read, Read, ReadWrite], &[x, dy, partial], launch);
-            let launch = weight_grad::finish(&geometry, &partials, first, adds);
-            lowering.launch(&name, &[Read, ReadWrite, ReadWrite], &[partial, weight, bias], launch);
+    /// What a kernel spans, gaps included.
+    fn reach(&self, axis: usize) -> usize {
+        self.dilation[axis] * (self.weight[2 + axis] - 1) + 1
+    }
+
+    /// Zeros before the input.
+    fn before(&self, axis: usize) -> usize {
+        match self.padding {
+            Padding::Zeros(zeros) => zeros[axis],
+            Padding::Same => (self.reach(axis) - 1) / 2,
         }
     }
 
-    fn input_grad(&self, lowering: &mut Lowering, id: usize) {
-        let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return };
-        let (name, geometry) = (lowering.name(id), self.geometry_of(lowering, id));
-        let way = Candidate::choose(INPUT_GRAD, &geometry, &lowering.capabilities);
-        let packed = pack(lowering, id, (way.pack)(&geometry));
-        let operands = [lowering.gradient(id), packed, dx];
-        let sum = Sum {
-            parts: (way.parts)(&geometry),
-            len: lowering.input_matrix(id, 0).len(),
-            accumulate,
-            finish: None,
-        };
-        split::emit(lowering, &name, (&[Read, Read, ReadWrite], &operands), sum, |first, accumulate| {
-            (way.launch)(&geometry, first, accumulate)
-        });
+    /// How many outputs an axis has, unless the kernel is larger than the padded input.
+    fn output(&self, axis: usize, len: usize) -> Option<usize> {
+        match self.padding {
+            Padding::Zeros(zeros) => {
+                let room = (len + 2 * zeros[axis]).checked_sub(self.reach(axis))?;
+                Some(room / self.stride[axis] + 1)
+            }
+            Padding::Same => Some(len),
+        }
+    }
+
+    /// Refuses sizes that the kernels cannot count with.
+    fn check_sizes(&self, layer: &str) -> Result<(), Error> {
+        let [_, _, kernel_height, kernel_width] = self.weight;
+        check_window(layer, "kernel", [kernel_height, kernel_width], 1)?;
+        check_window(layer, "stride", self.stride, 1)?;
+        if let Padding::Zeros(zeros) = self.padding {
+            check_window(layer, "padding", zeros, 0)?;
+        } else if let Some(stride) = self.stride.into_iter().find(|stride| *stride > 1) {
+            return Err(Error::constant(format!("{layer}: stride"), "1 with the padding `same`", stride));
+        }
+        check_window(layer, "dilation", self.dilation, 1)
     }
 }
 
-/// Emits the weight (and the bias) in the order of a kernel, padded with zeros.
-fn pack(lowering: &mut Lowering, id: usize, packed: Packed) -> Operand {
-    let (name, parameters) = (lowering.name(id), lowering.parameters(id).to_vec());
-    let weight = Operand::Parameter(parameters[0]);
-    // A binding needs a buffer even where there is no bias to read.
-    let bias = parameters.get(1).map_or(weight, |&bias| Operand::Parameter(bias));
-    let into = lowering.scratch("packed weight", packed.len as usize);
-    lowering.launch(&name, &[Read, Read, ReadWrite], &[weight, bias, into], packed.launch);
-    into
+/// A shape as an image: a sequence has one row.
+fn as_image(shape: &[usize]) -> [usize; 4] {
+    match *shape {
+        [n, c, height, width] => [n, c, height, width],
+        [n, c, length] => [n, c, 1, length],
+        _ => unreachable!("checked by infer"),
+    }
+}
+
+/// Refuses channels that groups do not divide.
+///
+/// `weight` is as users see it.
+pub(crate) fn check_groups(
+    layer: &str,
+    groups: usize,
+    input: &[usize],
+    out_channels: usize,
+) -> Result<(), Error> {
+    if groups == 0 {
+        return Err(Error::constant(format!("{layer}: groups"), "at least 1", groups));
+    }
+    let in_channels = input.get(1).copied().unwrap_or(groups);
+    if !in_channels.is_multiple_of(groups) {
+        let expected = format!(
+            "input channels that {groups} groups divide, for a weight of {out_channels} output channels"
+        );
+        return Err(Error::Shape { layer: layer.into(), expected, got: input.to_vec() });
+    }
+    if !out_channels.is_multiple_of(groups) {
+        let allowed = format!("a divisor of its {out_channels} output channels, for an input {input:?}");
+        return Err(Error::constant(format!("{layer}: groups"), allowed, groups));
+    }
+    Ok(())
+}
+
+/// Refuses a weight that no device could hold as the kernels pack it.
+fn check_packed(layer: &str, weight: [usize; 4], geometry: &Geometry) -> Result<(), Error> {
+    let [in_channels, out_channels] = [geometry.in_channels, geometry.out_channels].map(|n| n as usize);
+    let [kernel_height, kernel_width] = [weight[2], weight[3]];
+    let packed = |outer: usize, band: Band| {
+        [outer.next_multiple_of(32), 4 * band.vectors as usize, kernel_height, kernel_width]
+    };
+    let all =
+        [packed(out_channels, Band::of_inputs(geometry)), packed(in_channels, Band::of_outputs(geometry))];
+    let all = match geometry.groups {
+        1 => &all[..1],
+        _ if geometry.is_depthwise() => &[[out_channels.next_multiple_of(4), 1, kernel_height, kernel_width]],
+        _ => &all[..],
+    };
+    match all.iter().find(|packed| shape::check(layer, &packed[..]).is_err()) {
+        None => Ok(()),
+        Some(packed) => {
+            let expected = format!("a weight that is small enough when packed as {packed:?}");
+            Err(Error::Shape { layer: layer.into(), expected, got: weight.to_vec() })
+        }
+    }
 }
 
 impl Op for Conv2d {
     fn kind(&self) -> &'static str {
-        "conv2d"
+        if self.axes == 1 { "conv1d" } else { "conv2d" }
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
-        let [n, c, h, w] = image(layer, inputs[0])?;
-        let [out, channels, kh, kw] = self.weight;
+        let refuse =
+            |expected: String| Err(Error::Shape { layer: layer.into(), expected, got: inputs[0].to_vec() });
+        if self.axes == 1 && inputs[0].len() != 3 {
+            return refuse("a sequence [N, C, L]".into());
+        }
+        if self.axes == 2 {
+            image(layer, inputs[0])?;
+        }
+        let [n, c, height, width] = as_image(inputs[0]);
+        check_groups(layer, self.groups, inputs[0], self.weight[0])?;
+        let channels = self.weight[1] * self.groups;
         if c != channels {
-            let expected = format!("{channels} channels for a weight {:?}", self.weight);
-            return Err(Error::Shape { layer: layer.into(), expected, got: inputs[0].to_vec() });
+            return refuse(format!("{channels} channels for a weight {:?}", self.weight));
         }
-        check_window(layer, "kernel", [kh, kw], 1)?;
-        check_window(layer, "stride", self.stride, 1)?;
-        check_window(layer, "padding", self.padding, 0)?;
-        check_window(layer, "dilation", self.dilation, 1)?;
-        let packed = [out.next_multiple_of(32), channels.next_multiple_of(4), kh, kw];
-        if shape::check(layer, &packed).is_err() {
-            let expected = format!("a weight that is small enough when packed as {packed:?}");
-            return Err(Error::Shape { layer: layer.into(), expected, got: self.weight.to_vec() });
-        }
-        let reach = [0, 1].map(|axis| self.dilation[axis] * (self.weight[2 + axis] - 1) + 1);
-        let size = |axis: usize, len: usize| {
-            (len + 2 * self.padding[axis]).checked_sub(reach[axis]).map(|room| room / self.stride[axis] + 1)
+        self.check_sizes(layer)?;
+        let (Some(rows), Some(columns)) = (self.output(0, height), self.output(1, width)) else {
+            let [rows, columns] = [0, 1].map(|axis| self.reach(axis));
+            return refuse(match self.axes {
+                1 => format!("a sequence of at least {columns} with its padding"),
+                _ => format!("an image of at least {rows}x{columns} with its padding"),
+            });
         };
-        match (size(0, h), size(1, w)) {
-            (Some(height), Some(width)) => Ok(vec![n, out, height, width]),
-            _ => {
-                let expected = format!("an image of at least {}x{} with its padding", reach[0], reach[1]);
-                Err(Error::Shape { layer: layer.into(), expected, got: inputs[0].to_vec() })
-            }
-        }
+        check_packed(layer, self.weight, &self.geometry(inputs[0]))?;
+        let shape = [n, self.weight[0], rows, columns];
+        Ok(if self.axes == 1 { vec![shape[0], shape[1], shape[3]] } else { shape.to_vec() })
     }
 
     fn reads(&self, _: usize) -> Reads {
@@ -148,44 +208,39 @@ impl Op for Conv2d {
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let (name, geometry) = (lowering.name(id), self.geometry_of(lowering, id));
+        let geometry = self.geometry_of(lowering, id);
         let has_bias = lowering.parameters(id).len() > 1;
         if let Some(pool) = lowering.pool_after(id) {
             let way = Candidate::first(POOLED, &geometry, &lowering.capabilities);
             let way = way.expect("takes_pool_after found one");
-            let packed = pack(lowering, id, (way.pack)(&geometry, has_bias));
+            let packed = emit::pack(lowering, id, (way.pack)(&geometry, has_bias));
             let relu = lowering.relu_before(pool);
             let places = MaxPool2d::places(lowering, pool, false);
             let operands = [lowering.argument(id, 0), packed, lowering.define(pool), places];
             let storage = [Read, Read, ReadWrite, ReadWrite];
-            lowering.launch(&name, &storage, &operands, (way.launch)(&geometry, relu));
+            let launch = (way.launch)(&geometry, relu);
+            lowering.launch(&lowering.name(id), &storage, &operands, launch);
             return Ok(());
         }
-        let way = Candidate::choose(FORWARD, &geometry, &lowering.capabilities);
-        let packed = pack(lowering, id, (way.pack)(&geometry, has_bias));
-        let operands = [lowering.argument(id, 0), packed, lowering.define(id)];
-        let sum = Sum {
-            parts: (way.parts)(&geometry),
-            len: lowering.matrix(id).len(),
-            accumulate: false,
-            finish: lowering.finish(id),
-        };
-        split::emit(lowering, &name, (&[Read, Read, ReadWrite], &operands), sum, |first, accumulate| {
-            (way.launch)(&geometry, first, accumulate)
-        });
+        let operands = [lowering.argument(id, 0), lowering.define(id)];
+        let epilogue = Epilogue { accumulate: false, finish: lowering.finish(id) };
+        emit::forward(lowering, id, &geometry, operands, (has_bias, epilogue));
         Ok(())
     }
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        self.weight_grad(lowering, id);
-        self.input_grad(lowering, id);
+        let geometry = self.geometry_of(lowering, id);
+        let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
+        let parameters = lowering.parameters(id).to_vec();
+        emit::weight_grad(lowering, id, &geometry, [x, dy], (parameters[0], parameters.get(1).copied()));
+        if let Some((dx, accumulate)) = lowering.gradient_into(id, 0) {
+            emit::input_grad(lowering, id, &geometry, [dy, dx], (false, accumulate));
+        }
         Ok(())
     }
 
     fn anchor(&self, lowering: &Lowering, id: usize) -> Option<Anchor> {
-        let geometry = self.geometry_of(lowering, id);
-        let way = Candidate::choose(FORWARD, &geometry, &lowering.capabilities);
-        Some(Anchor { buffers: 3, lanes: (way.lanes)(&geometry) })
+        Some(Anchor { buffers: 3, lanes: emit::lanes(lowering, &self.geometry_of(lowering, id)) })
     }
 
     fn takes_pool_after(&self, input: &[usize], capabilities: &Capabilities) -> bool {

@@ -48,8 +48,8 @@ impl Op for Detach {
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let view = lowering.argument_view(id, 0);
-        lowering.define_spread(id, view);
+        // No view of the input's memory, whose gradient would be one of the input's.
+        lowering.define_spread(id, lowering.argument_view(id, 0));
         Ok(())
     }
 

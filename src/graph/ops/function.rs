@@ -5,7 +5,7 @@ mod arithmetic;
 mod dropout;
 mod loss;
 
-pub(crate) use arithmetic::broadcast;
+pub(crate) use arithmetic::{ADD, broadcast};
 
 use super::{Made, Op, Reads, same_shapes};
 use crate::Error;
@@ -100,6 +100,13 @@ impl Var {
         self.graph().push(op, None, &inputs, &[], None)
     }
 
+    /// As [`Var::function_with`], of a node with a name.
+    pub(crate) fn function_named(&self, name: &str, function: &'static Function, others: &[&Var]) -> Var {
+        let inputs: Vec<&Var> = [&[self], others].concat();
+        let op = Elementwise { function, constants: Vec::new(), loss: None };
+        self.graph().push(op, Some(name), &inputs, &[], None)
+    }
+
     /// A loss of each element and that of a target of the same shape.
     pub(crate) fn elementwise_loss(
         &self,
@@ -118,7 +125,14 @@ impl Op for Elementwise {
         self.loss.unwrap_or(self.function.name)
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+        for constant in &self.constants {
+            if !(*constant as f32).is_finite() {
+                let what = format!("{layer}: a number of it");
+                return Err(Error::constant(what, "finite in 32 bits", *constant));
+            }
+        }
         if self.loss.is_some() { same_shapes(layer, inputs) } else { broadcast(layer, inputs) }
     }
 

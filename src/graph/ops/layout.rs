@@ -35,6 +35,14 @@ fn kernel(name: &str, wgsl: &str, planes: Planes, accumulate: bool) -> KernelSou
     source::<Shape>(name, wgsl, &[Binding::Read, Binding::ReadWrite])
 }
 
+/// The way from rows to dense images that follow each other, outside a lowering: the kernel, whose operands are the
+/// rows and the images, its uniform block and its grid.
+pub(crate) fn dense_from_rows(planes: Planes) -> (KernelSource, Vec<u8>, [u32; 3]) {
+    let kernel = kernel("to_planes", include_str!("../../../shaders/ops/to_planes.wgsl"), planes, false);
+    let shape = shape(planes, planes.channels * planes.pixels);
+    (kernel, bytemuck::bytes_of(&shape).to_vec(), work(planes))
+}
+
 fn work(planes: Planes) -> [u32; 3] {
     grid(planes.images * planes.pixels * planes.channels.div_ceil(4))
 }

@@ -1,9 +1,11 @@
-use super::product::{self, Operands, Product};
-use super::split::Sum;
-use super::{Anchor, Op, column_sum};
+use super::matmul::{gradient_into, readable};
+use super::product::{Factor, contract};
+use super::split::Epilogue;
+use super::{Anchor, Op, Reads, column_sum};
 use crate::Error;
 use crate::graph::lower::{Lowering, Operand};
-use crate::graph::shape::{pitch, u};
+use crate::graph::shape::u;
+use crate::graph::view::{Order, View};
 
 /// `y = x W^T + b` over the last dimension.
 #[derive(Clone, Copy, Debug)]
@@ -11,63 +13,9 @@ pub(crate) struct Linear {
     pub(crate) weight: [usize; 2],
 }
 
-/// Rows, input features and output features: the matrices of the three products.
-#[derive(Clone, Copy, Debug)]
-struct Sizes {
-    rows: u32,
-    features: u32,
-    out: u32,
-}
-
-impl Sizes {
-    /// `y = x * transpose(weight) + bias`.
-    fn forward(self, has_bias: bool) -> Product {
-        let Self { rows, features, out } = self;
-        Product {
-            rows,
-            columns: out,
-            inner: features,
-            left: [pitch(features), 1],
-            right: [1, features],
-            out_row: pitch(out),
-            has_bias,
-        }
-    }
-
-    /// `dx = dy * weight`.
-    fn input_grad(self) -> Product {
-        let Self { rows, features, out } = self;
-        Product {
-            rows,
-            columns: features,
-            inner: out,
-            left: [pitch(out), 1],
-            right: [features, 1],
-            out_row: pitch(features),
-            has_bias: false,
-        }
-    }
-
-    /// `dw = transpose(dy) * x`.
-    fn weight_grad(self) -> Product {
-        let Self { rows, features, out } = self;
-        Product {
-            rows: out,
-            columns: features,
-            inner: rows,
-            left: [1, pitch(out)],
-            right: [pitch(features), 1],
-            out_row: features,
-            has_bias: false,
-        }
-    }
-}
-
-impl Linear {
-    fn sizes(&self, lowering: &Lowering, id: usize) -> Sizes {
-        let [out, features] = self.weight.map(u);
-        Sizes { rows: u(lowering.matrix(id).rows), features, out }
-    }
+/// The rows of a value whose quads run along its last axis.
+fn rows(view: &View) -> Factor {
+    if view.shape.len() == 1 { Factor::row(view) } else { Factor::of(view) }
 }
 
 impl Op for Linear {
@@ -86,39 +34,40 @@ impl Op for Linear {
         }
     }
 
+    fn reads(&self, _: usize) -> Reads {
+        Reads::Strided
+    }
+
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let (name, sizes) = (lowering.name(id), self.sizes(lowering, id));
         let parameters = lowering.parameters(id).to_vec();
         let bias = parameters.get(1).map(|&bias| Operand::Parameter(bias));
-        let operands = Operands {
-            left: lowering.argument(id, 0),
-            right: Operand::Parameter(parameters[0]),
-            bias,
-            output: lowering.define(id),
-        };
-        let len = lowering.matrix(id).len();
-        let sum = Sum { len, finish: lowering.finish(id), ..Sum::default() };
-        product::emit(lowering, &name, &sizes.forward(bias.is_some()), operands, sum);
+        let weight = Factor::dense(Operand::Parameter(parameters[0]), self.weight);
+        let x = readable(lowering, id, 0, 1);
+        let y = View::packed(lowering.define(id), lowering.shape(id), Order::Natural);
+        let epilogue = Epilogue { accumulate: false, finish: lowering.finish(id) };
+        let factors = [&rows(&x), &weight.transposed(), &rows(&y)];
+        contract(lowering, &lowering.name(id), factors, bias, epilogue);
         Ok(())
     }
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let (name, sizes) = (lowering.name(id), self.sizes(lowering, id));
-        let parameters = lowering.parameters(id).to_vec();
-        let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
+        let (name, parameters) = (lowering.name(id), lowering.parameters(id).to_vec());
+        let gradient = lowering.gradient(id);
+        let dy = rows(&View::packed(gradient, lowering.shape(id), Order::Natural));
         if let Some((dw, accumulate)) = lowering.parameter_gradient(parameters[0]) {
-            let operands = Operands { left: dy, right: x, bias: None, output: dw };
-            let sum = Sum { len: self.weight.iter().product(), accumulate, ..Sum::default() };
-            product::emit(lowering, &name, &sizes.weight_grad(), operands, sum);
+            let x = readable(lowering, id, 0, 1);
+            let factors = [&dy.transposed(), &rows(&x), &Factor::dense(dw, self.weight)];
+            contract(lowering, &name, factors, None, Epilogue { accumulate, finish: None });
         }
         if let Some(&bias) = parameters.get(1) {
-            column_sum::emit(lowering, &name, sizes.rows, sizes.out, dy, bias);
+            let matrix = lowering.matrix(id);
+            column_sum::emit(lowering, &name, u(matrix.rows), u(matrix.columns), gradient, bias);
         }
-        let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
-        let weight = Operand::Parameter(parameters[0]);
-        let operands = Operands { left: dy, right: weight, bias: None, output: dx };
-        let sum = Sum { len: lowering.input_matrix(id, 0).len(), accumulate, ..Sum::default() };
-        product::emit(lowering, &name, &sizes.input_grad(), operands, sum);
+        let weight = Factor::dense(Operand::Parameter(parameters[0]), self.weight);
+        gradient_into(lowering, id, (0, 1), |lowering, dx, accumulate| {
+            let epilogue = Epilogue { accumulate, finish: None };
+            contract(lowering, &name, [&dy, &weight, &rows(dx)], None, epilogue);
+        });
         Ok(())
     }
 

@@ -1,37 +1,185 @@
-//! Products of matrices: which of the kernels computes one, with which tile and grid.
+//! Products of matrices, one or a batch of them: which of the kernels computes them, with which tile and grid.
 
+mod factor;
 mod plain;
 mod tiles;
 
-use super::split::{self, Parts, Sum};
+pub(super) use factor::{Factor, contract};
+
+use super::split::{self, Epilogue, Parts, Sum};
 use crate::gpu::Binding::{self, Read, ReadWrite};
-use crate::gpu::{Candidate, KernelKind};
+use crate::gpu::{Candidate, KernelKind, uniform};
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::template::AnyLaunch;
 
-/// Sizes of `output = left * right`, with a bias if there is one; distances are in elements.
+/// Sizes of `output = left * right` for each matrix of a batch, with a bias if there is one; distances are in elements.
 ///
-/// A matrix along whose rows the inner dimension runs is zero from its end to the next multiple of 4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Product {
-    pub(super) rows: u32,
-    pub(super) columns: u32,
-    pub(super) inner: u32,
+/// A matrix in which a dimension has the distance 1 is zero from the end of that dimension to the next multiple of 4,
+/// unless the other distance is no multiple of 4.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Product {
+    rows: u32,
+    columns: u32,
+    inner: u32,
+    /// Where the first left matrix, right matrix and output begin.
+    offsets: [u32; 3],
     /// From a row of the left matrix to the next, and along the inner dimension.
-    pub(super) left: [u32; 2],
+    left: [u32; 2],
     /// Along the inner dimension of the right matrix, and from a column to the next.
-    pub(super) right: [u32; 2],
-    /// From a row of the output to the next; what lies behind the columns is set to zero.
-    pub(super) out_row: u32,
+    right: [u32; 2],
+    /// From a row of the output to the next.
+    out_row: u32,
+    /// Elements of a row that are written: those behind the columns are set to zero.
+    out_width: u32,
+    /// Axes of the batch, the innermost first.
+    batch: Vec<BatchAxis>,
+    /// Axes over which products are added, the innermost first.
+    repeats: Vec<RepeatAxis>,
     /// Whether a row of numbers is added to each row.
-    pub(super) has_bias: bool,
+    has_bias: bool,
+}
+
+/// An axis of a batch: its extent, and distances in the left matrices, the right ones and the outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct BatchAxis {
+    extent: u32,
+    strides: [u32; 3],
+}
+
+/// An axis over which products are added: its extent, and distances in the left and the right matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct RepeatAxis {
+    extent: u32,
+    strides: [u32; 2],
+}
+
+impl Product {
+    fn batches(&self) -> u32 {
+        self.batch.iter().map(|axis| axis.extent).product()
+    }
+
+    /// Products that are added for each matrix of the output.
+    fn added(&self) -> u32 {
+        self.repeats.iter().map(|axis| axis.extent).product()
+    }
+
+    /// Elements of the output, if its rows lie one behind the other from the start of the buffer on.
+    fn len_if_packed(&self) -> Option<u32> {
+        let mut len = self.rows * self.out_width;
+        let rows_are = self.rows == 1 || self.out_row == self.out_width;
+        let batch_is = self.batch.iter().all(|axis| {
+            let follows = axis.strides[2] == len;
+            len *= axis.extent;
+            follows
+        });
+        (self.offsets[2] == 0 && rows_are && batch_is).then_some(len)
+    }
+
+    /// The uniform block of a kernel that counts in `unit` elements, with `step` of them along the inner dimension.
+    fn shape(&self, unit: u32, parts: Parts, first_part: u32, accumulate: bool) -> Shape {
+        let in_units = |distance: u32| distance / unit;
+        Shape {
+            rows: self.rows,
+            columns: self.columns,
+            inner: self.inner,
+            left_offset: in_units(self.offsets[0]),
+            left_row: in_units(self.left[0]),
+            left_inner: in_units(self.left[1]),
+            right_offset: in_units(self.offsets[1]),
+            right_inner: in_units(self.right[0]),
+            right_column: in_units(self.right[1]),
+            out_offset: in_units(self.offsets[2]),
+            out_row: in_units(self.out_row),
+            out_width: in_units(self.out_width),
+            run: parts.run,
+            first_part,
+            part_len: in_units(self.part_len()),
+            has_bias: u32::from(self.has_bias),
+            accumulate: u32::from(accumulate),
+            ..Shape::default()
+        }
+    }
+
+    /// From one part of the sum to the next.
+    fn part_len(&self) -> u32 {
+        (self.batches() * self.rows * self.out_width).next_multiple_of(4)
+    }
+
+    /// The constants of `shaders/shared/product.wgsl` and those by which batches and repeats are counted: all that is
+    /// computed without batches and repeats has the same ones.
+    fn constants(&self, unit: u32, batch_tiles: u32, steps: u32) -> Vec<(&'static str, u32)> {
+        let mut constants = vec![("BATCH_AXES", count(&self.batch)), ("REPEAT_AXES", count(&self.repeats))];
+        constants.push(("BATCH_TILES", if self.batch.is_empty() { 1 } else { batch_tiles }));
+        constants.push(("STEPS", if self.repeats.is_empty() { 1 } else { steps }));
+        for (names, axis) in BATCH_NAMES.iter().zip(&self.batch) {
+            let [left, right, out] = axis.strides.map(|stride| stride / unit);
+            constants.extend(names.iter().copied().zip([axis.extent, left, right, out]));
+        }
+        for (names, axis) in REPEAT_NAMES.iter().zip(&self.repeats) {
+            let [left, right] = axis.strides.map(|stride| stride / unit);
+            constants.extend(names.iter().copied().zip([axis.extent, left, right]));
+        }
+        constants
+    }
+}
+
+fn count<T>(axes: &[T]) -> u32 {
+    u32::try_from(axes.len()).expect("axes are few")
+}
+
+/// Axes that a product can have beside its matrices, none of which are in one run with others.
+pub(super) const MAX_AXES: usize = 6;
+
+macro_rules! names {
+    ($($number:literal)*) => {
+        /// Names of constants for each axis of a batch: its extent and its distances.
+        const BATCH_NAMES: [[&str; 4]; MAX_AXES] = [$([
+            concat!("BATCH_", $number),
+            concat!("BATCH_LEFT_", $number),
+            concat!("BATCH_RIGHT_", $number),
+            concat!("BATCH_OUT_", $number),
+        ]),*];
+        /// As for a batch, of an axis over which products are added.
+        const REPEAT_NAMES: [[&str; 3]; MAX_AXES] = [$([
+            concat!("REPEAT_", $number),
+            concat!("REPEAT_LEFT_", $number),
+            concat!("REPEAT_RIGHT_", $number),
+        ]),*];
+    };
+}
+names!(0 1 2 3 4 5);
+
+uniform! {
+    struct Shape {
+        rows: u32,
+        columns: u32,
+        inner: u32,
+        steps: u32,
+        left_offset: u32,
+        left_row: u32,
+        left_inner: u32,
+        right_offset: u32,
+        right_inner: u32,
+        right_column: u32,
+        out_offset: u32,
+        out_row: u32,
+        out_width: u32,
+        line_tiles: u32,
+        tiles: u32,
+        grid_width: u32,
+        run: u32,
+        first_part: u32,
+        part_len: u32,
+        has_bias: u32,
+        accumulate: u32,
+    }
 }
 
 /// A kernel that computes products.
 struct Way {
     /// Bindings behind the uniform block: left, right, perhaps a bias (or right again), output.
     storage: &'static [Binding],
-    /// How the inner dimension is split, in what the kernel counts.
+    /// How the inner dimension with all repeats is split, in what the kernel counts.
     parts: fn(&Product) -> Parts,
     /// A dispatch from a part on.
     launch: fn(&Product, u32, bool) -> AnyLaunch,
@@ -61,25 +209,32 @@ const CANDIDATES: &[Candidate<Product, Way>] = &[
     },
 ];
 
-/// What a product is computed of, and where it goes.
+/// Buffers of a product.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Operands {
-    pub(super) left: Operand,
-    pub(super) right: Operand,
-    pub(super) bias: Option<Operand>,
-    pub(super) output: Operand,
+struct Operands {
+    left: Operand,
+    right: Operand,
+    bias: Option<Operand>,
+    output: Operand,
 }
 
-/// Emits a product in one dispatch, or in as many as a long inner dimension takes; `sum` says all but the parts.
-pub(super) fn emit(lowering: &mut Lowering, layer: &str, product: &Product, operands: Operands, sum: Sum) {
+/// The way to compute a product, and whether it takes more than one part.
+fn way(lowering: &Lowering, product: &Product) -> (&'static Way, bool) {
     let way = Candidate::choose(CANDIDATES, product, &lowering.capabilities);
+    (way, (way.parts)(product).count > 1)
+}
+
+/// Emits a product in one dispatch, or in as many as a long inner dimension takes: then the output must be packed.
+fn emit(lowering: &mut Lowering, layer: &str, product: &Product, operands: Operands, epilogue: Epilogue) {
+    let (way, _) = way(lowering, product);
     let Operands { left, right, bias, output } = operands;
     // A binding needs a buffer even where there is no bias to read.
     let bound = match way.storage.len() {
         3 => vec![left, right, output],
         _ => vec![left, right, bias.unwrap_or(right), output],
     };
-    let sum = Sum { parts: (way.parts)(product).count, ..sum };
+    let len = product.batches() * product.rows * product.out_width;
+    let sum = Sum { parts: (way.parts)(product).count, len: len as usize, epilogue };
     split::emit(lowering, layer, (way.storage, &bound), sum, |first, accumulate| {
         (way.launch)(product, first, accumulate)
     });

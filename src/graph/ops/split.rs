@@ -53,16 +53,22 @@ impl Parts {
     }
 }
 
+/// What happens to a sum before it is stored.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Epilogue {
+    /// Whether it is added to what is there.
+    pub(super) accumulate: bool,
+    /// What runs on it then.
+    pub(super) finish: Option<Finish>,
+}
+
 /// The output of a sum.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sum {
     pub(super) parts: u32,
     /// Elements of the output; parts lie at the next multiple of 4 from each other.
     pub(super) len: usize,
-    /// Whether it is added to what is there.
-    pub(super) accumulate: bool,
-    /// What becomes of it before it is stored.
-    pub(super) finish: Option<Finish>,
+    pub(super) epilogue: Epilogue,
 }
 
 /// Emits a sum into the last of `operands`: in one dispatch, or in as many parts as it has.
@@ -75,7 +81,7 @@ pub(super) fn emit(
     sum: Sum,
     launch: impl Fn(u32, bool) -> AnyLaunch,
 ) {
-    let Sum { parts, len, accumulate, finish } = sum;
+    let Sum { parts, len, epilogue: Epilogue { accumulate, finish } } = sum;
     if parts == 1 {
         let launch = launch(0, accumulate);
         return lowering.launch_finishing(layer, (storage, operands), launch, 1, finish.as_ref());

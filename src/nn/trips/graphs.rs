@@ -1,4 +1,4 @@
-use super::{lines, products};
+use super::{convolutions, lines, norms, products};
 use crate::graph::{Graph, PlanOptions, Var};
 
 /// A graph and what is asked of it.
@@ -27,10 +27,12 @@ impl Subject {
 
 /// Graphs with the largest sizes that a tensor can have, along each dimension of each operation. They are only lowered.
 pub(super) fn extreme() -> Vec<Subject> {
-    [lines::extreme(), products::extreme()].into_iter().flatten().collect()
+    let all = [lines::extreme(), norms::extreme(), products::extreme(), convolutions::extreme()];
+    all.into_iter().flatten().collect()
 }
 
 /// Graphs that run in a moment, on both sides of each size at which an operation takes another way.
 pub(super) fn ordinary() -> Vec<Subject> {
-    [lines::ordinary(), products::ordinary()].into_iter().flatten().collect()
+    let all = [lines::ordinary(), norms::ordinary(), products::ordinary(), convolutions::ordinary()];
+    all.into_iter().flatten().collect()
 }

@@ -10,7 +10,6 @@ pub(super) const ROWS: &[Row] = &[
     ("accuracy", |sizes| Trips::Exactly(sizes.get("row_quads"))),
     ("accuracy_join", |sizes| Trips::Exactly(part(sizes))),
     ("accuracy_parts", |sizes| Trips::Exactly(part(sizes))),
-    ("bias", |_| Trips::Exactly(4)),
     // The largest, the sum of exponentials, and with smoothing a sum over all classes.
     ("cross_entropy", |sizes| {
         let row = sizes.get("row_quads");
@@ -53,7 +52,7 @@ fn part(sizes: &Sizes<'_>) -> usize {
 }
 
 /// A sum of `count` quads in runs.
-fn in_runs(count: usize, sizes: &Sizes<'_>) -> usize {
+pub(super) fn in_runs(count: usize, sizes: &Sizes<'_>) -> usize {
     count + count.div_ceil(sizes.get("RUN"))
 }
 

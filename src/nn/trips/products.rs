@@ -3,7 +3,7 @@
 use super::graphs::Subject;
 use super::sizes::Sizes;
 use super::{Row, Trips};
-use crate::nn::{AvgPool2d, Conv2d, Linear, MaxPool2d};
+use crate::nn::{AvgPool2d, Conv2d, Init, Linear, MaxPool2d};
 
 pub(super) const ROWS: &[Row] = &[
     ("avg_pool2d", window),
@@ -21,10 +21,10 @@ pub(super) const ROWS: &[Row] = &[
     ("conv2d_weight_grad", |sizes| pixels(sizes, sizes.get("PIXELS"))),
     ("conv2d_weight_grad_finish", |sizes| Trips::Exactly(sizes.get("parts") - 1)),
     ("conv2d_weight_grad_plain", |sizes| pixels(sizes, 1)),
-    ("matmul_nn", |sizes| Trips::Exactly(run(sizes, "left_vectors"))),
-    ("matmul_nt", |sizes| Trips::Exactly(run(sizes, "right_vectors"))),
-    ("matmul_plain", |sizes| Trips::Exactly(run(sizes, "inner"))),
-    ("matmul_tn", |sizes| Trips::Exactly(run(sizes, "inner").div_ceil(2))),
+    ("matmul_nn", |sizes| Trips::Exactly(run(sizes))),
+    ("matmul_nt", |sizes| Trips::Exactly(run(sizes))),
+    ("matmul_plain", |sizes| Trips::Exactly(run(sizes))),
+    ("matmul_tn", |sizes| Trips::Exactly(run(sizes).div_ceil(2))),
     ("max_pool2d", window),
     ("max_pool2d_grad", windows),
     ("max_pool2d_spread", |sizes| nested(sizes.get("KERNEL_HEIGHT"), sizes.get("KERNEL_WIDTH"))),
@@ -37,9 +37,9 @@ fn nested(rows: usize, columns: usize) -> Trips {
 }
 
 /// What the first part of a dispatch takes of an inner dimension: only the very last one may be shorter.
-fn run(sizes: &Sizes<'_>, inner: &str) -> usize {
+fn run(sizes: &Sizes<'_>) -> usize {
     let run = sizes.get("run");
-    run.min(sizes.get(inner) - sizes.get("first_part") * run)
+    run.min(sizes.get("steps") - sizes.get("first_part") * run)
 }
 
 /// Rows of the kernel and pairs of channels.
@@ -56,7 +56,7 @@ fn plain_window(sizes: &Sizes<'_>) -> Trips {
 }
 
 /// Rows of the output and steps of a row; the last parts may have fewer.
-fn pixels(sizes: &Sizes<'_>, step: usize) -> Trips {
+pub(super) fn pixels(sizes: &Sizes<'_>, step: usize) -> Trips {
     let trips = sizes.get("rows_per_part") * (1 + sizes.get("columns_per_part").div_ceil(step));
     if sizes.get("first_part") == 0 { Trips::Exactly(trips) } else { Trips::AtMost(trips) }
 }
@@ -93,6 +93,17 @@ const MOST: usize = 1 << 29;
 fn linear((rows, features, out): (usize, usize, usize)) -> Subject {
     Subject::train(format!("linear of [{rows}, {features}] to {out}"), |graph| {
         graph.input("x", [rows, features]).bias().linear(Linear::new(out)).relu()
+    })
+}
+
+/// The product of two values; each is trained.
+fn matmul((x, other): (&[usize], &[usize])) -> Subject {
+    Subject::train(format!("matmul of {x:?} and {other:?}"), |graph| {
+        let factor = |name: &str, shape: &[usize]| match shape {
+            [_] => graph.parameter(name, shape, Init::Constant(0.0)),
+            _ => graph.input(name, shape).bias(),
+        };
+        factor("x", x).matmul(&factor("other", other))
     })
 }
 
@@ -176,6 +187,18 @@ pub(super) fn extreme() -> Vec<Subject> {
         (1 << 12, 1 << 12, 1 << 17),
         (20_000, 25_000, 20_001),
     ];
+    let batches: [(&[usize], &[usize]); 10] = [
+        (&[MOST / 64, 4, 16], &[MOST / 64, 16, 4]),
+        (&[MOST / 4, 1, 1], &[1, 1]),
+        (&[2, 1, 1 << 27], &[1, 1 << 27, 1]),
+        (&[2, 1, 1 << 27], &[1 << 27]),
+        (&[1 << 27], &[2, 1 << 27, 1]),
+        (&[MOST / 16, 4, 4], &[4, 3]),
+        (&[1 << 20, 1, 3, 5], &[2, 5, 7]),
+        (&[1, 5, 3], &[1 << 20, 3, 5]),
+        (&[1 << 9, 1, 1 << 9, 8], &[1, 1 << 9, 8, 4]),
+        (&[3, 1 << 12, 1 << 14], &[3, 1 << 14, 1 << 12]),
+    ];
     let biases = [[5_000_000, 1], [MOST, 1], [MOST / 4, 4], [1 << 16, 1 << 13], [1 << 18, 1 << 11]];
     let global =
         [[255, 256], [1_000, 1_000], [1, 65_535], [65_535, 1], [300, 300], [2_048, 5_001], [127, 128]];
@@ -192,7 +215,7 @@ pub(super) fn extreme() -> Vec<Subject> {
         ([1, 1, 127 << 7, 1 << 15], [127, 128], [127, 128], [0, 0]),
     ];
     let convs = extreme_convs().chain([7_280, 7_282].map(pooled));
-    let subjects = convs.chain(products.map(linear)).chain(biases.map(bias));
+    let subjects = convs.chain(products.map(linear)).chain(batches.map(matmul)).chain(biases.map(bias));
     subjects.chain(global.into_iter().chain(windows).flat_map(pools)).collect()
 }
 
@@ -207,6 +230,17 @@ pub(super) fn ordinary() -> Vec<Subject> {
         (2, 4, 65_537),
         (1, 3, 70_001),
         (1, 1_200_000, 1),
+    ];
+    let batches: [(&[usize], &[usize]); 9] = [
+        (&[3, 2, 5, 7], &[3, 2, 7, 9]),
+        (&[3, 1, 5, 7], &[2, 7, 3]),
+        (&[2, 33, 40], &[40, 36]),
+        (&[9], &[9]),
+        (&[4, 9], &[9]),
+        (&[9], &[3, 9, 5]),
+        (&[2, 1, 65_540], &[1, 65_540, 3]),
+        (&[70_001, 1, 2], &[2, 3]),
+        (&[1, 5, 3], &[9_000, 3, 5]),
     ];
     let convs = [
         ([2, 3, 8, 8], Conv2d::new(16, 3).padding(1), "3x3"),
@@ -233,6 +267,7 @@ pub(super) fn ordinary() -> Vec<Subject> {
         ([1, 2, 1, 8], [1, 16_400], [1, 1], [0, 8_200]),
         ([1, 1, 3, 2], [300, 301], [1, 1], [150, 150]),
     ];
-    let subjects = products.into_iter().map(linear).chain(convs.into_iter().map(conv)).chain([pooled(3)]);
+    let products = products.into_iter().map(linear).chain(batches.into_iter().map(matmul));
+    let subjects = products.chain(convs.into_iter().map(conv)).chain([pooled(3)]);
     subjects.chain(biases.map(bias)).chain(windows.into_iter().flat_map(pools)).collect()
 }

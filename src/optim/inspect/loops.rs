@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::bounds::{Refusal, closing};
-use super::outline::{Declared, LOOP, number};
-use super::tokens::Token;
+use crate::wgsl::{Declared, Kind, Refusal, Token, closing, number};
+
+/// The loop that is allowed.
+pub(super) const LOOP: &str =
+    "`for (var i = 0; i < 8; i++)`, with numbers or constants that are numbers as bounds";
 
 /// The most words and marks that a call of `rule` may go through, those of loops counted as often as they run. A device
 /// that is busy for seconds is taken for one that hangs.
@@ -159,9 +161,7 @@ impl<'a> Work<'a> {
                 || (next.len() == 2 && next.ends_with('=') && !matches!(next, "==" | "!=" | "<="))
                 || (next == "<<" && text(after + 1) == "=")
                 || (next == ">" && text(after + 1) == ">" && text(after + 2) == "=");
-            let is_operand = |token: &Token<'_>| {
-                token.kind != super::tokens::Kind::Mark || matches!(token.text, ")" | "]")
-            };
+            let is_operand = |token: &Token<'_>| token.kind != Kind::Mark || matches!(token.text, ")" | "]");
             let points = text(before) == "&" && !is_operand(&self.tokens[before - 1]);
             if assigns || points {
                 let reason = format!(

@@ -1,11 +1,12 @@
 //! Names that a rule may use, may not declare, or may have meant.
 
-use naga::keywords::wgsl::{BUILTIN_IDENTIFIERS, RESERVED};
+use std::sync::LazyLock;
 
-use super::bounds::closing;
-use super::tokens::{Token, tokens};
+use super::loops::LOOP;
 use crate::error::{listed, nearest_few};
 use crate::optim::shader::frame_texts;
+use crate::wgsl::names::{did_you_mean, elsewhere, is_builtin};
+use crate::wgsl::{Dialect, Token, closing, tokens};
 
 /// The declared names: members of `Hyper` and of `State`.
 #[derive(Debug)]
@@ -31,59 +32,51 @@ fn at_least_tiny(x: vec4f) -> vec4f { return x; }
 const COMMON: &str = "hyper call averaged squared sign_of at_least_tiny held TINY LARGEST vec4f f32 State abs sign min \
                       max clamp select sqrt inverseSqrt exp log pow mix fma all any bool i32 u32 array";
 
-/// What other languages call what WGSL has by another name.
-const ELSEWHERE: [(&str, &str); 12] = [
-    ("lerp", "mix"),
-    ("rsqrt", "inverseSqrt"),
-    ("inversesqrt", "inverseSqrt"),
-    ("frac", "fract"),
-    ("fabs", "abs"),
-    ("fmin", "min"),
-    ("fmax", "max"),
-    ("float", "f32"),
-    ("int", "i32"),
-    ("float4", "vec4f"),
-    ("half", "f32"),
-    ("mod", "%"),
-];
+impl Dialect for Names {
+    fn noun(&self) -> &str {
+        "a rule"
+    }
 
-pub(in crate::optim) fn is_identifier(name: &str) -> bool {
-    let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
-    name.starts_with(first)
-        && name.chars().all(part)
-        && name != "_"
-        && !name.starts_with("__")
-        && !RESERVED.contains(&name)
-}
+    fn kept(&self) -> &str {
+        "a slot"
+    }
 
-/// A type or function of WGSL, which a declaration of that name would hide from the frame.
-pub(super) fn is_builtin(name: &str) -> bool {
-    let short = |kind: &str, sizes: &[&str], ends: &str| {
-        let rest = name.strip_prefix(kind).and_then(|rest| rest.strip_suffix(|c| ends.contains(c)));
-        rest.is_some_and(|size| sizes.contains(&size))
-    };
-    BUILTIN_IDENTIFIERS.contains(&name)
-        || short("vec", &["2", "3", "4"], "fiuh")
-        || short("mat", &["2x2", "2x3", "2x4", "3x2", "3x3", "3x4", "4x2", "4x3", "4x4"], "fh")
-}
+    fn number(&self) -> &str {
+        "a hyperparameter"
+    }
 
-/// A function of WGSL that sees more than its arguments, or only some kernels may call.
-pub(super) fn impure(name: &str) -> bool {
-    const BEGIN: [&str; 11] = [
-        "dpdx",
-        "dpdy",
-        "fwidth",
-        "texture",
-        "atomic",
-        "subgroup",
-        "quad",
-        "rayQuery",
-        "coop",
-        "trace",
-        "workgroup",
-    ];
-    name.ends_with("Barrier") || name == "arrayLength" || BEGIN.iter().any(|begin| name.starts_with(begin))
+    fn pure(&self) -> String {
+        "a rule is a pure function of four elements".into()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        static FRAME: LazyLock<Vec<String>> = LazyLock::new(frame_names);
+        FRAME.iter().any(|taken| taken == name) || name.starts_with("slot_")
+    }
+
+    fn refuses(&self, word: &str, before: [&str; 4]) -> Option<String> {
+        match word {
+            "State" if before != ["ptr", "<", "function", ","] => {
+                Some("`State` may only stand in `ptr<function, State>`: change its slots, one by one".into())
+            }
+            "Hyper" => Some("`Hyper` cannot be named: read `hyper.<name>`".into()),
+            "Call" => Some("`Call` cannot be named: read `call.lr`".into()),
+            "while" | "loop" => Some(format!("`{word}` may never end: expected {LOOP}")),
+            _ => None,
+        }
+    }
+
+    fn returns(&self, function: &str) -> Option<&str> {
+        (function == "rule").then_some("vec4f")
+    }
+
+    fn unknown_name(&self, name: &str, text: &str) -> String {
+        unknown_name(name, self, text)
+    }
+
+    fn unknown_member(&self, name: &str, of: &str, text: &str) -> Option<String> {
+        unknown_member(name, of, self, text)
+    }
 }
 
 /// Every name that the frame declares, whatever rides in it.
@@ -127,7 +120,7 @@ pub(super) fn unknown_name(name: &str, names: &Names, text: &str) -> String {
     } else if has(&names.slots) {
         Some(format!("(*{pointer}).{name}"))
     } else {
-        ELSEWHERE.iter().find(|(other, _)| *other == name).map(|(_, own)| (*own).to_owned())
+        elsewhere(name).map(str::to_owned)
     };
     if let Some(meant) = meant {
         return format!("unknown name `{name}`, did you mean `{meant}`?");
@@ -192,13 +185,4 @@ fn pointer(text: &str) -> &str {
     let name = before.trim_end().trim_end_matches(':').trim_end();
     let begin = name.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map_or(0, |at| at + 1);
     if arguments.contains("ptr") && begin < name.len() { &name[begin..] } else { "s" }
-}
-
-fn did_you_mean(names: &[String]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    match &quoted[..] {
-        [] => String::new(),
-        [one] => format!(", did you mean {one}?"),
-        [first @ .., last] => format!(", did you mean {} or {last}?", first.join(", ")),
-    }
 }

@@ -3,7 +3,7 @@
 use super::geometry::Geometry;
 use super::pack::Packed;
 use super::weight_grad::Partials;
-use super::{cpu, plain};
+use super::{cpu, depthwise, plain};
 use crate::gpu::{Candidate, KernelKind};
 use crate::graph::template::AnyLaunch;
 
@@ -21,6 +21,16 @@ pub(super) struct Forward {
 
 /// The forward passes, the fastest first.
 pub(super) const FORWARD: &[Candidate<Geometry, Forward>] = &[
+    Candidate {
+        kind: KernelKind::Plain,
+        fits: |geometry, _| geometry.is_depthwise(),
+        way: Forward {
+            pack: depthwise::pack,
+            parts: depthwise::parts,
+            lanes: |_| 4,
+            launch: depthwise::forward,
+        },
+    },
     Candidate {
         kind: KernelKind::CpuSubgroup8,
         fits: |geometry, _| cpu::fits(geometry),
@@ -50,16 +60,34 @@ pub(super) const POOLED: &[Candidate<Geometry, Pooled>] = &[Candidate {
 
 /// An input gradient. Bindings: output's gradient, packed weight, input's gradient.
 pub(super) struct InputGrad {
-    /// The weight as it wants it.
-    pub(super) pack: fn(&Geometry) -> Packed,
+    /// The weight as it wants it, with a bias of the input's channels behind it if a transposed convolution has one.
+    pub(super) pack: fn(&Geometry, bool) -> Packed,
     /// Parts of its sum.
     pub(super) parts: fn(&Geometry) -> u32,
-    /// A dispatch from a part on.
-    pub(super) launch: fn(&Geometry, u32, bool) -> AnyLaunch,
+    /// A dispatch from a part on, with a bias behind the weight or without.
+    pub(super) launch: fn(&Geometry, bool, u32, bool) -> AnyLaunch,
 }
 
 /// The input gradients, the fastest first.
 pub(super) const INPUT_GRAD: &[Candidate<Geometry, InputGrad>] = &[
+    Candidate {
+        kind: KernelKind::Plain,
+        fits: |geometry, _| geometry.is_depthwise() && geometry.stride == [1, 1],
+        way: InputGrad {
+            pack: depthwise::pack_flipped,
+            parts: depthwise::parts,
+            launch: depthwise::input_grad,
+        },
+    },
+    Candidate {
+        kind: KernelKind::Plain,
+        fits: |geometry, _| geometry.is_depthwise(),
+        way: InputGrad {
+            pack: depthwise::pack,
+            parts: depthwise::strided_parts,
+            launch: depthwise::strided_input_grad,
+        },
+    },
     Candidate {
         kind: KernelKind::CpuSubgroup8,
         fits: |geometry, _| cpu::fits_input_grad(geometry),
@@ -82,6 +110,11 @@ pub(super) type WeightGrad = fn(&Geometry, u32) -> (AnyLaunch, Partials);
 
 /// The weight gradients, the fastest first.
 pub(super) const WEIGHT_GRAD: &[Candidate<Geometry, WeightGrad>] = &[
+    Candidate {
+        kind: KernelKind::Plain,
+        fits: |geometry, _| geometry.is_depthwise(),
+        way: depthwise::weight_grad,
+    },
     Candidate {
         kind: KernelKind::CpuSubgroup8,
         fits: |geometry, _| cpu::fits(geometry),

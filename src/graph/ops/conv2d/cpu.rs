@@ -13,10 +13,10 @@ use crate::graph::shape::pitch;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
 /// Whether these kernels can serve: they unroll a row of the kernel and all that it steps over, so one that is very
-/// wide would take for ever to compile, and they know no gaps in it.
+/// wide would take for ever to compile, and they know no gaps in it and no groups.
 pub(super) fn fits(geometry: &Geometry) -> bool {
     const WIDEST: u32 = 32;
-    !geometry.is_dilated() && geometry.kernel[1].max(geometry.stride[1]) <= WIDEST
+    geometry.groups == 1 && !geometry.is_dilated() && geometry.kernel[1].max(geometry.stride[1]) <= WIDEST
 }
 
 /// As [`fits`], of the input gradient, which is a convolution at stride 1 only.
@@ -36,8 +36,8 @@ pub(super) fn pack(geometry: &Geometry, has_bias: bool) -> Packed {
 }
 
 /// The weight for [`input_grad`].
-pub(super) fn pack_input_grad(geometry: &Geometry) -> Packed {
-    Packed::new(geometry, Pack::InputGrad, Lanes::of(geometry.in_channels).packed(), false)
+pub(super) fn pack_input_grad(geometry: &Geometry, has_bias: bool) -> Packed {
+    Packed::new(geometry, Pack::InputGrad, Lanes::of(geometry.in_channels).packed(), has_bias)
 }
 
 /// Parts of the sum of a forward pass.
@@ -67,7 +67,7 @@ pub(super) fn forward_pooled(geometry: &Geometry, relu: bool) -> AnyLaunch {
 }
 
 /// Input gradient at stride 1. Bindings: output's gradient, weight as [`pack_input_grad`] leaves it, input's gradient.
-pub(super) fn input_grad(geometry: &Geometry, first_part: u32, accumulate: bool) -> AnyLaunch {
+pub(super) fn input_grad(geometry: &Geometry, _: bool, first_part: u32, accumulate: bool) -> AnyLaunch {
     broadcast(&Window::input_grad(geometry), first_part, End::Store { accumulate })
 }
 

@@ -1,14 +1,19 @@
 //! Sizes of a convolution, and of what its kernels compute.
 
+use crate::graph::shape::pitch;
+
 /// Sizes of a convolution over NHWC activations, `y[n, oy, ox, o] = sum x[n, oy*s + ky*d - p, .., c] * w[o, c, ky, kx]`.
+/// With groups, the sum is over the input channels of the group of `o`, from which `c` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Geometry {
     pub(super) images: u32,
     pub(super) in_channels: u32,
     pub(super) out_channels: u32,
-    /// Height and width of the input, the kernel, its stride, the padding on each side, and the distance between
-    /// neighbours in the kernel.
+    pub(super) groups: u32,
+    /// Height and width of the input, the output, the kernel, its stride, the padding before the input, and the distance
+    /// between neighbours in the kernel. What lies behind the input is padding too.
     pub(super) input: [u32; 2],
+    pub(super) output: [u32; 2],
     pub(super) kernel: [u32; 2],
     pub(super) stride: [u32; 2],
     pub(super) padding: [u32; 2],
@@ -16,16 +21,26 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    /// Height and width of the output.
-    pub(super) fn output(&self) -> [u32; 2] {
-        [0, 1].map(|axis| {
-            let reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
-            (self.input[axis] + 2 * self.padding[axis] - reach) / self.stride[axis] + 1
-        })
-    }
-
     pub(super) fn taps(&self) -> u32 {
         self.kernel[0] * self.kernel[1]
+    }
+
+    /// Input and output channels of a group.
+    pub(super) fn group(&self) -> [u32; 2] {
+        [self.in_channels, self.out_channels].map(|channels| channels / self.groups)
+    }
+
+    /// Whether each output channel is made of one input channel.
+    pub(super) fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.group() == [1, 1]
+    }
+
+    /// Elements of a padded input and output.
+    pub(super) fn lens(&self) -> [usize; 2] {
+        let len = |size: [u32; 2], channels: u32| {
+            [self.images, size[0], size[1], pitch(channels)].map(|n| n as usize).iter().product()
+        };
+        [len(self.input, self.in_channels), len(self.output, self.out_channels)]
     }
 
     /// Whether there are gaps between neighbours in the kernel.
@@ -61,7 +76,7 @@ impl Window {
             in_channels: geometry.in_channels,
             out_channels: geometry.out_channels,
             input: geometry.input,
-            output: geometry.output(),
+            output: geometry.output,
             kernel: geometry.kernel,
             stride: geometry.stride,
             padding: geometry.padding.map(u32::cast_signed),
@@ -69,26 +84,34 @@ impl Window {
         }
     }
 
+    /// The input gradient at stride 1, which is a convolution with a flipped weight.
     pub(super) fn input_grad(geometry: &Geometry) -> Self {
-        let padding =
-            [0, 1].map(|axis| geometry.kernel[axis].cast_signed() - 1 - geometry.padding[axis].cast_signed());
-        let window = Self {
+        Self::of_input_grads(geometry).joined()
+    }
+
+    /// The input gradient at stride 1 image by image.
+    pub(super) fn of_input_grads(geometry: &Geometry) -> Self {
+        let padding = [0, 1].map(|axis| {
+            let reach = geometry.dilation[axis] * (geometry.kernel[axis] - 1);
+            reach.wrapping_sub(geometry.padding[axis]).cast_signed()
+        });
+        Self {
             images: geometry.images,
             in_channels: geometry.out_channels,
             out_channels: geometry.in_channels,
-            input: geometry.output(),
+            input: geometry.output,
             output: geometry.input,
             kernel: geometry.kernel,
             stride: [1, 1],
             padding,
-            dilation: [1, 1],
-        };
-        window.joined()
+            dilation: geometry.dilation,
+        }
     }
 
     /// A 1x1 kernel over all pixels sees no rows and no images, so all are one long row.
     fn joined(self) -> Self {
-        if self.kernel != [1, 1] || self.stride != [1, 1] || self.padding != [0, 0] {
+        let same_pixels = self.stride == [1, 1] && self.padding == [0, 0] && self.input == self.output;
+        if self.kernel != [1, 1] || !same_pixels {
             return self;
         }
         let pixels = [1, self.images * self.input[0] * self.input[1]];

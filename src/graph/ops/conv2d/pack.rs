@@ -1,6 +1,7 @@
-//! A convolution's weight in the order of its kernels: a row of output channels for each tap and input channel, and
-//! the bias behind them.
+//! A convolution's weight in the order of its kernels: a row of output channels for each tap and input channel (of the
+//! band, if there are groups), and the bias behind them.
 
+use super::band::Band;
 use super::geometry::{Geometry, flag};
 use crate::gpu::uniform;
 use crate::graph::shape::pitch;
@@ -20,12 +21,25 @@ uniform! {
         in_channels: u32,
         kernel_height: u32,
         kernel_width: u32,
+        group_inputs: u32,
+        group_outputs: u32,
         transposed: u32,
+        flipped: u32,
         has_bias: u32,
         inner: u32,
         outer_vectors: u32,
         grid_width: u32,
     }
+}
+
+/// What a packed weight is of.
+#[derive(Clone, Copy, Debug)]
+struct Direction {
+    /// Whether rows hold input channels.
+    transposed: bool,
+    /// Whether the taps are in opposite order.
+    flipped: bool,
+    has_bias: bool,
 }
 
 /// How a kernel has its weight packed.
@@ -38,13 +52,31 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Rows of `width` output channels (of the direction), rounded up to whole vec4s.
+    /// Rows of `width` output channels (of the direction), rounded up to whole vec4s, for each channel of a band.
     pub(super) fn new(geometry: &Geometry, pack: Pack, width: u32, has_bias: bool) -> Self {
-        let inner = pitch(match pack {
-            Pack::Forward => geometry.in_channels,
-            Pack::InputGrad => geometry.out_channels,
-        });
-        let outer_vectors = pitch(width) / 4;
+        let band = match pack {
+            Pack::Forward => Band::of_inputs(geometry),
+            Pack::InputGrad => Band::of_outputs(geometry),
+        };
+        let transposed = pack == Pack::InputGrad;
+        let direction = Direction { transposed, flipped: transposed, has_bias };
+        Self::of(geometry, (band.vectors * 4, pitch(width) / 4), direction, flag(band.is_grouped))
+    }
+
+    /// Of a depthwise convolution: one row for each tap, in which a channel has its own weight.
+    pub(super) fn depthwise(geometry: &Geometry, flipped: bool, has_bias: bool) -> Self {
+        let each = Geometry { in_channels: 1, groups: 1, ..*geometry };
+        let direction = Direction { transposed: false, flipped, has_bias };
+        Self::of(&each, (1, pitch(geometry.out_channels) / 4), direction, 0)
+    }
+
+    fn of(
+        geometry: &Geometry,
+        (inner, outer_vectors): (u32, u32),
+        Direction { transposed, flipped, has_bias }: Direction,
+        grouped: u32,
+    ) -> Self {
+        let [group_inputs, group_outputs] = geometry.group();
         let vectors = (geometry.taps() * inner + 1) * outer_vectors;
         let groups = fold(vectors.div_ceil(64));
         let shape = Shape {
@@ -52,8 +84,11 @@ impl Packed {
             in_channels: geometry.in_channels,
             kernel_height: geometry.kernel[0],
             kernel_width: geometry.kernel[1],
-            transposed: flag(pack == Pack::InputGrad),
-            has_bias: flag(has_bias && pack == Pack::Forward),
+            group_inputs,
+            group_outputs,
+            transposed: flag(transposed),
+            flipped: flag(flipped),
+            has_bias: flag(has_bias),
             inner,
             outer_vectors,
             grid_width: groups[0],
@@ -61,7 +96,7 @@ impl Packed {
         let template = Template {
             name: "conv2d_pack",
             source: include_str!("../../../../shaders/ops/conv2d_pack.wgsl"),
-            constants: vec![],
+            constants: vec![("GROUPED", grouped)],
             aliases: vec![],
         };
         Self { len: vectors * 4, launch: Launch { template, shape, groups }.into() }

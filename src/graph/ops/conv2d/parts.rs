@@ -29,9 +29,8 @@ impl WindowParts {
         parts
     }
 
-    /// Of the plain kernels: an iteration takes four channels.
-    pub(super) fn plain(kernel: [u32; 2], in_channels: u32) -> Self {
-        let quads = in_channels.div_ceil(4);
+    /// Of the plain kernels: an iteration takes four channels of the band.
+    pub(super) fn plain(kernel: [u32; 2], quads: u32) -> Self {
         let [rows, columns, channels] = [kernel[0], kernel[1], quads].map(u64::from);
         let trips = rows * (1 + columns * (1 + channels));
         Self::new(kernel, quads, 4, is_long(trips, rows * columns * channels * 4))

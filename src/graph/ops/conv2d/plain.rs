@@ -6,6 +6,7 @@ pub(super) use weight_grad::weight_grad;
 
 use bytemuck::Zeroable;
 
+use super::band::Band;
 use super::geometry::{Geometry, Window, flag};
 use super::pack::{Pack, Packed};
 use super::parts::WindowParts;
@@ -19,18 +20,18 @@ pub(super) fn pack(geometry: &Geometry, has_bias: bool) -> Packed {
 }
 
 /// The weight for [`input_grad`].
-pub(super) fn pack_input_grad(geometry: &Geometry) -> Packed {
-    Packed::new(geometry, Pack::InputGrad, geometry.in_channels, false)
+pub(super) fn pack_input_grad(geometry: &Geometry, has_bias: bool) -> Packed {
+    Packed::new(geometry, Pack::InputGrad, geometry.in_channels, has_bias)
 }
 
 /// Parts of the sum of a forward pass.
 pub(super) fn parts(geometry: &Geometry) -> u32 {
-    WindowParts::plain(geometry.kernel, geometry.in_channels).count
+    WindowParts::plain(geometry.kernel, Band::of_inputs(geometry).vectors).count
 }
 
 /// Parts of the sum of an input gradient.
 pub(super) fn input_grad_parts(geometry: &Geometry) -> u32 {
-    WindowParts::plain(geometry.kernel, geometry.out_channels).count
+    WindowParts::plain(geometry.kernel, Band::of_outputs(geometry).vectors).count
 }
 
 uniform! {
@@ -38,6 +39,9 @@ uniform! {
         height: u32,
         width: u32,
         channel_vectors: u32,
+        band_vectors: u32,
+        group_inputs: u32,
+        group_outputs: u32,
         out_height: u32,
         out_width: u32,
         out_vectors: u32,
@@ -89,8 +93,11 @@ fn forward_shape(window: &Window, parts: &WindowParts) -> Shape {
 /// Forward pass. Bindings: input, weight as [`pack`] leaves it, output.
 pub(super) fn forward(geometry: &Geometry, first_part: u32, accumulate: bool) -> AnyLaunch {
     let window = Window::forward(geometry);
-    let parts = WindowParts::plain(window.kernel, window.in_channels);
+    let band = Band::of_inputs(geometry);
+    let parts = WindowParts::plain(window.kernel, band.vectors);
     let mut shape = forward_shape(&window, &parts);
+    shape.band_vectors = band.vectors;
+    [shape.group_inputs, shape.group_outputs] = geometry.group();
     shape.len = window.images * window.output[0] * window.output[1] * shape.out_vectors;
     shape.accumulate = flag(accumulate);
     shape.first_part = first_part;
@@ -99,7 +106,7 @@ pub(super) fn forward(geometry: &Geometry, first_part: u32, accumulate: bool) ->
     let template = Template {
         name: "conv2d_plain",
         source: include_str!("../../../../shaders/ops/conv2d_plain.wgsl"),
-        constants: vec![("SPLIT", flag(parts.count > 1))],
+        constants: [&band.constants()[..], &[("SPLIT", flag(parts.count > 1))]].concat(),
         aliases: vec![],
     };
     AnyLaunch::from(Launch { template, shape, groups }).finishing(4)
@@ -110,6 +117,9 @@ uniform! {
         height: u32,
         width: u32,
         channel_vectors: u32,
+        band_vectors: u32,
+        group_inputs: u32,
+        group_outputs: u32,
         out_height: u32,
         out_width: u32,
         out_vectors: u32,
@@ -135,9 +145,16 @@ uniform! {
 
 /// Input gradient, at any stride and dilation. Bindings: output's gradient, weight as [`pack_input_grad`] leaves it,
 /// input's gradient.
-pub(super) fn input_grad(geometry: &Geometry, first_part: u32, accumulate: bool) -> AnyLaunch {
-    let parts = WindowParts::plain(geometry.kernel, geometry.out_channels);
-    let output = geometry.output();
+pub(super) fn input_grad(
+    geometry: &Geometry,
+    has_bias: bool,
+    first_part: u32,
+    accumulate: bool,
+) -> AnyLaunch {
+    let band = Band::of_outputs(geometry);
+    let parts = WindowParts::plain(geometry.kernel, band.vectors);
+    let output = geometry.output;
+    let [group_inputs, group_outputs] = geometry.group();
     let channel_vectors = pitch(geometry.in_channels) / 4;
     let len = geometry.images * geometry.input[0] * geometry.input[1] * channel_vectors;
     let groups = fold(len.div_ceil(64));
@@ -145,6 +162,9 @@ pub(super) fn input_grad(geometry: &Geometry, first_part: u32, accumulate: bool)
         height: geometry.input[0],
         width: geometry.input[1],
         channel_vectors,
+        band_vectors: band.vectors,
+        group_inputs,
+        group_outputs,
         out_height: output[0],
         out_width: output[1],
         out_vectors: pitch(geometry.out_channels) / 4,
@@ -169,7 +189,8 @@ pub(super) fn input_grad(geometry: &Geometry, first_part: u32, accumulate: bool)
     let template = Template {
         name: "conv2d_input_grad_plain",
         source: include_str!("../../../../shaders/ops/conv2d_input_grad_plain.wgsl"),
-        constants: vec![("SPLIT", flag(parts.count > 1))],
+        constants: [&band.constants()[..], &[("SPLIT", flag(parts.count > 1)), ("BIAS", flag(has_bias))]]
+            .concat(),
         aliases: vec![],
     };
     Launch { template, shape, groups }.into()

@@ -1,9 +1,9 @@
 //! The weight gradient of a convolution: partial sums over runs of rows, and their sum in order.
 
+use super::band::Band;
 use super::geometry::{Geometry, Window, flag};
 use crate::gpu::uniform;
 use crate::graph::ops::split::{RUN, even_tile, is_long};
-use crate::graph::shape::pitch;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
 /// Partial sums of a weight gradient: how many, and of what length.
@@ -14,6 +14,8 @@ pub(super) struct Partials {
     pub(super) at_once: u32,
     /// Elements of one part.
     pub(super) len: u32,
+    /// Rows of one part for each tap, and their length.
+    pub(super) inner: u32,
     pub(super) outer: u32,
     pub(super) rows_per_part: u32,
     pub(super) columns_per_part: u32,
@@ -23,7 +25,13 @@ pub(super) struct Partials {
 impl Partials {
     /// `tiles` is what one part has to offer to run at once, `wanted` what the adapter should have; an iteration
     /// takes `pixels` of a row.
-    pub(super) fn new(window: &Window, outer: u32, tiles: u32, wanted: u32, pixels: u32) -> Self {
+    pub(super) fn new(
+        window: &Window,
+        [inner, outer]: [u32; 2],
+        tiles: u32,
+        wanted: u32,
+        pixels: u32,
+    ) -> Self {
         let (rows, width) = (window.images * window.output[0], window.output[1]);
         let wanted = wanted.div_ceil(tiles).clamp(1, 64);
         let mut rows_per_part = rows.div_ceil(wanted);
@@ -40,7 +48,8 @@ impl Partials {
         Self {
             parts,
             at_once: even_tile(parts, wanted.max(1)),
-            len: (window.kernel[0] * window.kernel[1] * pitch(window.in_channels) + 1) * outer,
+            len: (window.kernel[0] * window.kernel[1] * inner + 1) * outer,
+            inner,
             outer,
             rows_per_part,
             columns_per_part,
@@ -60,6 +69,8 @@ uniform! {
         in_channels: u32,
         kernel_height: u32,
         kernel_width: u32,
+        group_inputs: u32,
+        group_outputs: u32,
         inner: u32,
         outer_vectors: u32,
         parts: u32,
@@ -84,12 +95,17 @@ pub(super) fn finish(geometry: &Geometry, partials: &Partials, first_part: u32, 
     let groups = fold((partials.len / 4).div_ceil(8));
     // Later parts go to what the earlier ones made.
     let accumulate = |adds: bool| flag(adds || first_part > 0);
+    // A depthwise convolution has the same weights as one of a single input channel.
+    let depthwise = geometry.is_depthwise();
+    let [group_inputs, group_outputs] = geometry.group();
     let shape = FinishShape {
         out_channels: geometry.out_channels,
-        in_channels: geometry.in_channels,
+        in_channels: if depthwise { 1 } else { geometry.in_channels },
         kernel_height: geometry.kernel[0],
         kernel_width: geometry.kernel[1],
-        inner: pitch(geometry.in_channels),
+        group_inputs,
+        group_outputs,
+        inner: partials.inner,
         outer_vectors: partials.outer / 4,
         parts: partials.from(first_part),
         has_bias: flag(adds.bias.is_some()),
@@ -100,7 +116,7 @@ pub(super) fn finish(geometry: &Geometry, partials: &Partials, first_part: u32, 
     let template = Template {
         name: "conv2d_weight_grad_finish",
         source: include_str!("../../../../shaders/ops/conv2d_weight_grad_finish.wgsl"),
-        constants: vec![],
+        constants: vec![("GROUPED", flag(Band::of_inputs(geometry).is_grouped && !depthwise))],
         aliases: vec![],
     };
     Launch { template, shape, groups }.into()

@@ -1,7 +1,6 @@
 //! Products on CPU adapters with subgroups of 8: register tiles, one for each way that the matrices can lie.
 
-use super::Product;
-use crate::gpu::uniform;
+use super::{Product, Shape};
 use crate::graph::ops::split::Parts;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
@@ -14,129 +13,76 @@ fn tile_rows(rows: u32) -> u32 {
     rows.next_power_of_two().min(TILE)
 }
 
-fn are_quads(distances: [u32; 2]) -> bool {
-    distances.iter().all(|distance| distance.is_multiple_of(4))
+fn are_quads(mut distances: impl Iterator<Item = u32>) -> bool {
+    distances.all(|distance| distance.is_multiple_of(4))
+}
+
+/// Whether matrices and rows of the output begin at whole vec4s, wherever a kernel goes.
+fn begins_at_quads(product: &Product) -> bool {
+    let batch = product.batch.iter().flat_map(|axis| axis.strides);
+    let repeats = product.repeats.iter().flat_map(|axis| axis.strides);
+    let rows = (product.rows > 1).then_some(product.out_row);
+    are_quads(product.offsets.into_iter().chain(batch).chain(repeats).chain([product.out_width]).chain(rows))
 }
 
 /// How the inner dimension of [`nt`] and [`nn`] is split, in vec4s.
 pub(super) fn quads(product: &Product) -> Parts {
-    Parts::of(product.inner.div_ceil(4), 4)
+    Parts::of(product.inner.div_ceil(4) * product.added(), 4)
 }
 
-/// Rows, columns and inner length of a product, spread over tiles.
-struct Tiling {
-    rows: u32,
-    row_tiles: u32,
-    tiles: u32,
-    groups: [u32; 2],
+/// Emits a kernel with tiles of so many rows, one of whose loads brings `rows_per_load`; `steps` are those of one repeat.
+fn launch(
+    product: &Product,
+    (name, source): (&'static str, &'static str),
+    [rows, rows_per_load, steps]: [u32; 3],
+    shape: Shape,
+) -> AnyLaunch {
+    let line_tiles = product.rows.div_ceil(rows);
+    let batch_tiles = line_tiles * product.columns.div_ceil(32);
+    let tiles = batch_tiles * product.batches();
+    let groups = fold(tiles);
+    let steps_in_all = steps * product.added();
+    let shape = Shape { steps: steps_in_all, line_tiles, tiles, grid_width: groups[0], ..shape };
+    let mut constants = product.constants(4, batch_tiles, steps);
+    constants.extend([
+        ("ROWS", rows),
+        ("GROUPS", rows.div_ceil(rows_per_load)),
+        ("ACCUMULATE", shape.accumulate),
+        ("PADDED", u32::from(!product.columns.is_multiple_of(4))),
+    ]);
+    let template = Template { name, source, constants, aliases: vec![] };
+    Launch { template, shape, groups }.into()
 }
 
-impl Tiling {
-    fn new(tile: u32, product: &Product) -> Self {
-        let row_tiles = product.rows.div_ceil(tile);
-        let tiles = row_tiles * product.columns.div_ceil(32);
-        Self { rows: tile, row_tiles, tiles, groups: fold(tiles) }
-    }
-
-    fn template(&self, name: &'static str, source: &'static str, rows_per_load: u32) -> Template {
-        let constants = vec![("ROWS", self.rows), ("GROUPS", self.rows.div_ceil(rows_per_load))];
-        Template { name, source, constants, aliases: vec![] }
-    }
+macro_rules! text {
+    ($name:literal) => {
+        (
+            $name,
+            concat!(
+                include_str!("../../../../shaders/shared/product.wgsl"),
+                include_str!(concat!("../../../../shaders/ops/", $name, ".wgsl"))
+            ),
+        )
+    };
 }
 
-uniform! {
-    struct NtShape {
-        rows: u32,
-        columns: u32,
-        inner: u32,
-        left_vectors: u32,
-        right_vectors: u32,
-        out_vectors: u32,
-        row_tiles: u32,
-        tiles: u32,
-        grid_width: u32,
-        run: u32,
-        first_part: u32,
-        part_len: u32,
-        has_bias: u32,
-    }
-}
-
-uniform! {
-    struct ProductShape {
-        rows: u32,
-        columns: u32,
-        inner: u32,
-        left_vectors: u32,
-        right_vectors: u32,
-        out_vectors: u32,
-        row_tiles: u32,
-        tiles: u32,
-        grid_width: u32,
-        run: u32,
-        first_part: u32,
-        part_len: u32,
-    }
-}
-
-/// Whether the inner dimension runs along the rows of both matrices, in whole vec4s.
+/// Whether the inner dimension runs along the rows of both matrices.
 pub(super) fn fits_nt(product: &Product) -> bool {
-    let Product { inner, left, right, .. } = *product;
-    (left[1], right[0]) == (1, 1) && inner.is_multiple_of(4) && are_quads([left[0], right[1]])
+    let Product { left, right, .. } = product;
+    (left[1], right[0]) == (1, 1) && are_quads([left[0], right[1]].into_iter()) && begins_at_quads(product)
 }
 
 /// `left * transpose(right) + bias`. Bindings: left, right, bias (or right again), output.
-pub(super) fn nt(product: &Product, first_part: u32, _: bool) -> AnyLaunch {
-    let tiling = Tiling::new(tile_rows(product.rows), product);
-    let shape = NtShape {
-        rows: product.rows,
-        columns: product.columns,
-        inner: product.inner,
-        left_vectors: product.left[0] / 4,
-        right_vectors: product.right[1] / 4,
-        out_vectors: product.out_row / 4,
-        row_tiles: tiling.row_tiles,
-        tiles: tiling.tiles,
-        grid_width: tiling.groups[0],
-        run: quads(product).run,
-        first_part,
-        part_len: product.rows * product.out_row / 4,
-        has_bias: u32::from(product.has_bias),
-    };
-    let template = tiling.template("matmul_nt", include_str!("../../../../shaders/ops/matmul_nt.wgsl"), 8);
-    AnyLaunch::from(Launch { template, shape, groups: tiling.groups }).finishing(4)
+pub(super) fn nt(product: &Product, first_part: u32, accumulate: bool) -> AnyLaunch {
+    let shape = product.shape(4, quads(product), first_part, accumulate);
+    let sizes = [tile_rows(product.rows), 8, product.inner.div_ceil(4)];
+    launch(product, text!("matmul_nt"), sizes, shape).finishing(4)
 }
 
-/// Whether columns run along the rows of right matrix and output, in whole vec4s, and nothing is done to the sums.
+/// Whether columns run along the rows of right matrix and output, and nothing is done to the sums.
 fn writes_quads(product: &Product) -> bool {
-    let Product { columns, right, out_row, has_bias, .. } = *product;
-    !has_bias && right[1] == 1 && columns.is_multiple_of(4) && are_quads([right[0], out_row])
-}
-
-/// The two kernels that end with what they add to.
-fn without_bias(
-    product: &Product,
-    tiling: &Tiling,
-    mut template: Template,
-    (left_row, run): (u32, u32),
-    (first_part, accumulate): (u32, bool),
-) -> AnyLaunch {
-    let shape = ProductShape {
-        rows: product.rows,
-        columns: product.columns,
-        inner: product.inner,
-        left_vectors: left_row / 4,
-        right_vectors: product.right[0] / 4,
-        out_vectors: product.out_row / 4,
-        row_tiles: tiling.row_tiles,
-        tiles: tiling.tiles,
-        grid_width: tiling.groups[0],
-        run,
-        first_part,
-        part_len: product.rows * product.out_row / 4,
-    };
-    template.constants.push(("ACCUMULATE", u32::from(accumulate)));
-    Launch { template, shape, groups: tiling.groups }.into()
+    let Product { right, has_bias, .. } = product;
+    !has_bias && right[1] == 1 && right[0].is_multiple_of(4) && begins_at_quads(product)
 }
 
 /// Whether the inner dimension runs along the rows of the left matrix, and columns along those of the right one.
@@ -146,10 +92,8 @@ pub(super) fn fits_nn(product: &Product) -> bool {
 
 /// `left * right`. Bindings: left, right, output.
 pub(super) fn nn(product: &Product, first_part: u32, accumulate: bool) -> AnyLaunch {
-    let tiling = Tiling::new(tile_rows(product.rows), product);
-    let template = tiling.template("matmul_nn", include_str!("../../../../shaders/ops/matmul_nn.wgsl"), 8);
-    let run = quads(product).run;
-    without_bias(product, &tiling, template, (product.left[0], run), (first_part, accumulate))
+    let shape = product.shape(4, quads(product), first_part, accumulate);
+    launch(product, text!("matmul_nn"), [tile_rows(product.rows), 8, product.inner.div_ceil(4)], shape)
 }
 
 /// Whether rows run along the rows of the stored left matrix, and columns along those of the right one.
@@ -159,9 +103,8 @@ pub(super) fn fits_tn(product: &Product) -> bool {
 
 /// `transpose(left) * right`, of a left matrix that is stored as `[inner, rows]`. Bindings: left, right, output.
 pub(super) fn tn(product: &Product, first_part: u32, accumulate: bool) -> AnyLaunch {
-    // The rows are the output features, which are few only in a last layer: it shares the pipeline of the others.
-    let tiling = Tiling::new(TILE, product);
-    let template = tiling.template("matmul_tn", include_str!("../../../../shaders/ops/matmul_tn.wgsl"), 32);
-    let run = super::plain::elements(product).run;
-    without_bias(product, &tiling, template, (product.left[1], run), (first_part, accumulate))
+    // Without a batch the rows are mostly output features, few only in a last layer: it shares the pipeline of others.
+    let rows = if product.batch.is_empty() { TILE } else { tile_rows(product.rows).max(4) };
+    let shape = product.shape(4, super::plain::elements(product), first_part, accumulate);
+    launch(product, text!("matmul_tn"), [rows, 32, product.inner], shape)
 }

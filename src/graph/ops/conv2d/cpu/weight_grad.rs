@@ -55,7 +55,7 @@ pub(in super::super) fn weight_grad(geometry: &Geometry, first_part: u32) -> (An
     let vector_tiles = channel_vectors / vectors;
     let outer = lanes.packed();
     let tiles_per_part = kernel_tiles * vector_tiles * lanes.tiles;
-    let partials = Partials::new(&window, outer, tiles_per_part, 48, pixels);
+    let partials = Partials::new(&window, [pitch(window.in_channels), outer], tiles_per_part, 48, pixels);
     let tiles = tiles_per_part * partials.from(first_part);
     let groups = fold(tiles);
     let shape = Shape {

@@ -1,3 +1,4 @@
+use super::super::band::Band;
 use super::super::geometry::{Geometry, Window};
 use super::super::weight_grad::Partials;
 use crate::gpu::uniform;
@@ -9,6 +10,9 @@ uniform! {
         height: u32,
         width: u32,
         channel_vectors: u32,
+        band_vectors: u32,
+        group_inputs: u32,
+        group_outputs: u32,
         out_height: u32,
         out_width: u32,
         out_vectors: u32,
@@ -31,18 +35,23 @@ uniform! {
 
 /// Partial sums of the weight gradient, from a part on. Bindings: input, output's gradient, partial sums.
 pub(in super::super) fn weight_grad(geometry: &Geometry, first_part: u32) -> (AnyLaunch, Partials) {
-    let output = geometry.output();
+    let output = geometry.output;
+    let [group_inputs, group_outputs] = geometry.group();
+    let band = Band::of_inputs(geometry);
     let window = Window::of_images(geometry);
     let channel_vectors = pitch(window.in_channels) / 4;
     let outer = pitch(window.out_channels);
-    let invocations = (geometry.taps() * channel_vectors + 1) * outer / 4;
-    let partials = Partials::new(&window, outer, invocations, 16 * 1024, 1);
+    let invocations = (geometry.taps() * band.vectors + 1) * outer / 4;
+    let partials = Partials::new(&window, [4 * band.vectors, outer], invocations, 16 * 1024, 1);
     let parts = partials.from(first_part);
     let groups = fold((invocations * parts).div_ceil(64));
     let shape = Shape {
         height: window.input[0],
         width: window.input[1],
         channel_vectors,
+        band_vectors: band.vectors,
+        group_inputs,
+        group_outputs,
         out_height: output[0],
         out_width: output[1],
         out_vectors: outer / 4,
@@ -64,7 +73,7 @@ pub(in super::super) fn weight_grad(geometry: &Geometry, first_part: u32) -> (An
     let template = Template {
         name: "conv2d_weight_grad_plain",
         source: include_str!("../../../../../shaders/ops/conv2d_weight_grad_plain.wgsl"),
-        constants: vec![("COLUMN_PARTS", partials.column_parts)],
+        constants: vec![("COLUMN_PARTS", partials.column_parts), ("GROUPED", u32::from(band.is_grouped))],
         aliases: vec![],
     };
     (Launch { template, shape, groups }.into(), partials)

@@ -1,31 +1,33 @@
-//! What a rule's text declares, and which names and words it may not use.
+//! What a user's text declares, and which names and words it may not use.
 
 use std::ops::Range;
-use std::sync::LazyLock;
 
+use super::Dialect;
 use super::bounds::{Refusal, closing};
-use super::names::{frame_names, impure, is_builtin};
+use super::names::{impure, is_builtin};
 use super::tokens::{Kind, Token};
 
 /// The most functions, constants, structs and aliases. Parsers follow them from one to the next.
 const MOST_DECLARED: usize = 256;
 /// The most elements of an array, those of arrays in it counted.
-pub(super) const MOST_ELEMENTS: u32 = 256;
+pub(crate) const MOST_ELEMENTS: u32 = 256;
 
 /// A function, constant, struct or alias.
 #[derive(Clone, Debug)]
-pub(super) struct Declared<'a> {
-    pub(super) kind: &'a str,
-    pub(super) name: Token<'a>,
+pub(crate) struct Declared<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) name: Token<'a>,
     /// All of it, from its first word.
-    pub(super) tokens: Range<usize>,
+    pub(crate) tokens: Range<usize>,
 }
 
-/// What the text declares, in order; refuses what a rule may not declare or mention.
-pub(super) fn outline<'a>(tokens: &[Token<'a>]) -> Result<Vec<Declared<'a>>, Refusal> {
+/// What the text declares, in order; refuses what its kind may not declare or mention.
+pub(crate) fn outline<'a>(tokens: &[Token<'a>], dialect: &dyn Dialect) -> Result<Vec<Declared<'a>>, Refusal> {
+    let noun = dialect.noun();
     if let Some(at) = tokens.iter().find(|token| token.text == "@") {
-        let reason = "attributes are not allowed: a rule is functions, the frame has the entry point";
-        return Err((at.at, reason.into()));
+        let reason =
+            format!("attributes are not allowed: {noun} is functions, the frame has the entry point");
+        return Err((at.at, reason));
     }
     let mut declared: Vec<Declared<'a>> = Vec::new();
     let mut index = 0;
@@ -41,20 +43,23 @@ pub(super) fn outline<'a>(tokens: &[Token<'a>]) -> Result<Vec<Declared<'a>>, Ref
             (Kind::Word, "fn" | "const" | "struct" | "alias") => {
                 // The parser says what is wrong with another.
                 if let Some(name) = tokens.get(index + 1).filter(|name| name.is_word()) {
-                    check_name(name)?;
+                    check_name(name, dialect)?;
                     declared.push(Declared { kind: first.text, name: *name, tokens: index..end + 1 });
                 }
             }
             (Kind::Word, "var") => {
-                let reason = "no variable may stand outside functions: declare a slot instead";
-                return Err((first.at, reason.into()));
+                let kept = dialect.kept();
+                return Err((
+                    first.at,
+                    format!("no variable may stand outside functions: declare {kept} instead"),
+                ));
             }
             (Kind::Word, "override") => {
-                let reason = "expected `const` or a hyperparameter instead of `override`";
-                return Err((first.at, reason.into()));
+                let number = dialect.number();
+                return Err((first.at, format!("expected `const` or {number} instead of `override`")));
             }
             (Kind::Word, directive @ ("enable" | "requires" | "diagnostic")) => {
-                return Err((first.at, format!("`{directive}` is not allowed: a rule is plain WGSL")));
+                return Err((first.at, format!("`{directive}` is not allowed: {noun} is plain WGSL")));
             }
             _ => {}
         }
@@ -63,17 +68,16 @@ pub(super) fn outline<'a>(tokens: &[Token<'a>]) -> Result<Vec<Declared<'a>>, Ref
         }
         index = end + 1;
     }
-    check_words(tokens, &declared)?;
+    check_words(tokens, &declared, dialect)?;
     check_types(tokens, &declared)?;
     Ok(declared)
 }
 
-fn check_name(name: &Token<'_>) -> Result<(), Refusal> {
-    static FRAME: LazyLock<Vec<String>> = LazyLock::new(frame_names);
+fn check_name(name: &Token<'_>, dialect: &dyn Dialect) -> Result<(), Refusal> {
     let refuse = |why: &str| {
         Err((name.at, format!("`{name}` is reserved: {why}, choose another name", name = name.text)))
     };
-    if FRAME.iter().any(|taken| *taken == name.text) || name.starts_with("slot_") {
+    if dialect.has(name) {
         return refuse("the frame has it");
     }
     if is_builtin(name) {
@@ -82,47 +86,40 @@ fn check_name(name: &Token<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses words that no rule has a use for.
-fn check_words(tokens: &[Token<'_>], declared: &[Declared<'_>]) -> Result<(), Refusal> {
+/// Refuses words that no text of its kind has a use for.
+fn check_words(
+    tokens: &[Token<'_>],
+    declared: &[Declared<'_>],
+    dialect: &dyn Dialect,
+) -> Result<(), Refusal> {
     for (index, token) in tokens.iter().enumerate().filter(|(_, token)| token.is_word()) {
         let before = |back: usize| index.checked_sub(back).map_or("", |at| tokens[at].text);
         let is_member = before(1) == ".";
         let is_own = || declared.iter().any(|own| own.name.text == token.text);
+        if is_member {
+            continue;
+        }
+        if let Some(reason) = dialect.refuses(token.text, [before(4), before(3), before(2), before(1)]) {
+            return Err((token.at, reason));
+        }
         match token.text {
-            _ if is_member => {}
-            "State" if [before(4), before(3), before(2), before(1)] != ["ptr", "<", "function", ","] => {
-                let reason = "`State` may only stand in `ptr<function, State>`: change its slots, one by one";
-                return Err((token.at, reason.into()));
-            }
-            "Hyper" | "Call" => {
-                let of = if token.text == "Call" { "call.lr" } else { "hyper.<name>" };
-                return Err((token.at, format!("`{}` cannot be named: read `{of}`", token.text)));
-            }
-            "while" | "loop" => {
-                let reason = format!("`{}` may never end: expected {LOOP}", token.text);
-                return Err((token.at, reason));
-            }
             "discard" => {
-                return Err((token.at, "`discard` cannot be used: a rule is a pure function".into()));
+                return Err((
+                    token.at,
+                    format!("`discard` cannot be used: {} is a pure function", dialect.noun()),
+                ));
             }
             name if impure(name)
                 && matches!(tokens.get(index + 1).map(|next| next.text), Some("(" | "<"))
                 && !is_own() =>
             {
-                return Err((
-                    token.at,
-                    format!("`{name}` cannot be used: a rule is a pure function of four elements"),
-                ));
+                return Err((token.at, format!("`{name}` cannot be used: {}", dialect.pure())));
             }
             _ => {}
         }
     }
     Ok(())
 }
-
-/// The loop that is allowed.
-pub(super) const LOOP: &str =
-    "`for (var i = 0; i < 8; i++)`, with numbers or constants that are numbers as bounds";
 
 /// Refuses arrays that are too long or whose length is not plain, and types in types: what a constant of such a type
 /// takes could be anything.
@@ -192,7 +189,7 @@ fn array(tokens: &[Token<'_>], at: usize, declared: &[Declared<'_>]) -> Result<(
 }
 
 /// What a number or the name of a constant that is a number stands for, and whether it is a `u32`.
-pub(super) fn number(
+pub(crate) fn number(
     token: &Token<'_>,
     tokens: &[Token<'_>],
     declared: &[Declared<'_>],

@@ -8,13 +8,12 @@ use naga::{Module, Scalar, TypeInner, WithSpan};
 
 use super::User;
 use super::bounds::closing;
-use super::names::{unknown_member, unknown_name};
 use super::outline::MOST_ELEMENTS;
 use super::tokens::Token;
 use crate::error::Error;
 
 impl User<'_> {
-    pub(super) fn parse_error(&self, error: &ParseError) -> Error {
+    pub(crate) fn parse_error(&self, error: &ParseError) -> Error {
         let message = error.message();
         let Some((at, span)) = error.labels().find_map(|(span, _)| Some((self.place(span)?, span))) else {
             return self.refuse(0, without_handles(message));
@@ -22,10 +21,10 @@ impl User<'_> {
         let end = span.to_range().map_or(at, |range| range.end.saturating_sub(self.before));
         let named = self.text.get(at..end).unwrap_or_default();
         if message.starts_with("no definition in scope") {
-            return self.refuse(at, unknown_name(named, self.names, self.text));
+            return self.refuse(at, self.dialect.unknown_name(named, self.text));
         }
         let told = if message.starts_with("invalid field accessor") {
-            unknown_member(named, &self.text[..at], self.names, self.text)
+            self.dialect.unknown_member(named, &self.text[..at], self.text)
         } else {
             None
         };
@@ -38,7 +37,7 @@ impl User<'_> {
 
     /// What is wrong with an index, where the parser says it without its place: the one without which it says something
     /// else. `source` ends with the text.
-    pub(super) fn index_error(
+    pub(crate) fn index_error(
         &self,
         source: &str,
         tokens: &[Token<'_>],
@@ -76,7 +75,7 @@ impl User<'_> {
         })
     }
 
-    pub(super) fn validation_error(&self, error: &WithSpan<ValidationError>, module: &Module) -> Error {
+    pub(crate) fn validation_error(&self, error: &WithSpan<ValidationError>, module: &Module) -> Error {
         let culprit = match error.as_inner() {
             ValidationError::Function {
                 handle,
@@ -91,7 +90,8 @@ impl User<'_> {
         let at = spans.min().map_or(0, |(_, at)| at);
         match error.as_inner() {
             ValidationError::Function { name, source: FunctionError::InvalidReturnType { .. }, .. } => {
-                let expected = if name == "rule" { ", expected vec4f" } else { "" };
+                let expected =
+                    self.dialect.returns(name).map(|ty| format!(", expected {ty}")).unwrap_or_default();
                 let reason = format!("`{name}` returns a value of another type than it declares{expected}");
                 return self.refuse(at, reason);
             }

@@ -3,22 +3,22 @@
 use std::ops::Deref;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Word,
     Number,
     Mark,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Token<'a> {
-    pub(super) kind: Kind,
-    pub(super) text: &'a str,
+pub(crate) struct Token<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) text: &'a str,
     /// First byte.
-    pub(super) at: usize,
+    pub(crate) at: usize,
 }
 
 impl Token<'_> {
-    pub(super) fn is_word(&self) -> bool {
+    pub(crate) fn is_word(&self) -> bool {
         self.kind == Kind::Word
     }
 }
@@ -36,7 +36,7 @@ const PAIRS: [&str; 17] =
     ["==", "!=", "<=", "&&", "||", "->", "++", "--", "<<", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^="];
 
 /// All but comments and blanks; or the place of what cannot be, and why.
-pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, (usize, String)> {
+pub(crate) fn tokens(text: &str) -> Result<Vec<Token<'_>>, (usize, String)> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {

@@ -1,23 +1,22 @@
-//! A rule is a pure function of its arguments, and takes little memory: what a parser made of it is held to that. Names and
+//! A user's function is a pure one, and takes little memory: what a parser made of it is held to that. Names and
 //! words have been looked at before; here only what is known to be harmless passes.
 
 use naga::proc::{Layouter, TypeResolution};
 use naga::valid::ModuleInfo;
 use naga::{
-    AddressSpace, ArraySize, Block, Expression, Function, Handle, Module, Scalar, Span, Statement, Type,
-    TypeInner, VectorSize,
+    AddressSpace, ArraySize, Block, Expression, Function, Handle, Module, Span, Statement, Type, TypeInner,
 };
+
+use super::Dialect;
 
 /// The most bytes of a function's variables, with those of the functions that it calls.
 const MOST_BYTES: u32 = 1 << 10;
 
-pub(super) const SIGNATURE: &str = "fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f";
-
 /// What is refused, and the place of it.
-pub(super) type Refusal = (Span, String);
+pub(crate) type Refusal = (Span, String);
 
 /// Refuses a function that could do more than compute: an expression or a statement that is not on the list.
-pub(super) fn check_pure(module: &Module) -> Result<(), Refusal> {
+pub(crate) fn check_pure(module: &Module, dialect: &dyn Dialect) -> Result<(), Refusal> {
     for (handle, ty) in module.types.iter() {
         if !is_plain(&ty.inner) {
             let reason = "this type cannot be used: expected numbers, vectors, matrices, arrays, structs and pointers to variables";
@@ -27,11 +26,11 @@ pub(super) fn check_pure(module: &Module) -> Result<(), Refusal> {
     for (_, function) in module.functions.iter() {
         for (handle, expression) in function.expressions.iter() {
             if !is_pure(expression) {
-                let reason = "this cannot be used: a rule is a pure function of four elements";
-                return Err((function.expressions.get_span(handle), reason.into()));
+                let reason = format!("this cannot be used: {}", dialect.pure());
+                return Err((function.expressions.get_span(handle), reason));
             }
         }
-        check_block(&function.body)?;
+        check_block(&function.body, dialect)?;
     }
     Ok(())
 }
@@ -76,52 +75,25 @@ fn is_pure(expression: &Expression) -> bool {
     )
 }
 
-fn check_block(block: &Block) -> Result<(), Refusal> {
+fn check_block(block: &Block, dialect: &dyn Dialect) -> Result<(), Refusal> {
     use Statement as S;
+    let check = |block| check_block(block, dialect);
     for (statement, span) in block.span_iter() {
         match statement {
             S::Emit(_) | S::Break | S::Continue | S::Return { .. } | S::Store { .. } | S::Call { .. } => {}
-            S::Block(inner) => check_block(inner)?,
-            S::If { accept, reject, .. } => [accept, reject].into_iter().try_for_each(check_block)?,
-            S::Switch { cases, .. } => cases.iter().try_for_each(|case| check_block(&case.body))?,
-            S::Loop { body, continuing, .. } => [body, continuing].into_iter().try_for_each(check_block)?,
-            _ => {
-                let reason = "this cannot be used: a rule is a pure function of four elements";
-                return Err((*span, reason.into()));
-            }
+            S::Block(inner) => check(inner)?,
+            S::If { accept, reject, .. } => [accept, reject].into_iter().try_for_each(check)?,
+            S::Switch { cases, .. } => cases.iter().try_for_each(|case| check(&case.body))?,
+            S::Loop { body, continuing, .. } => [body, continuing].into_iter().try_for_each(check)?,
+            _ => return Err((*span, format!("this cannot be used: {}", dialect.pure()))),
         }
     }
     Ok(())
 }
 
-/// Refuses another function than the frame calls; the place is that of `rule`, if there is one.
-pub(super) fn check_signature(module: &Module) -> Result<(), (Option<Span>, String)> {
-    let mut functions = module.functions.iter();
-    let Some((handle, rule)) = functions.find(|(_, function)| function.name.as_deref() == Some("rule"))
-    else {
-        return Err((None, format!("there is no function `rule`, expected `{SIGNATURE}`")));
-    };
-    let vec4f = TypeInner::Vector { size: VectorSize::Quad, scalar: Scalar::F32 };
-    let is_vec4f = |ty: Handle<Type>| module.types[ty].inner == vec4f;
-    let is_state = |ty: Handle<Type>| match module.types[ty].inner {
-        TypeInner::Pointer { base, space: AddressSpace::Function } => {
-            module.types[base].name.as_deref() == Some("State")
-        }
-        _ => false,
-    };
-    let types: Vec<Handle<Type>> = rule.arguments.iter().map(|argument| argument.ty).collect();
-    let fits = matches!(types[..], [p, g, s] if is_vec4f(p) && is_vec4f(g) && is_state(s))
-        && rule.result.as_ref().is_some_and(|result| is_vec4f(result.ty));
-    if fits {
-        return Ok(());
-    }
-    let span = module.functions.get_span(handle);
-    Err((Some(span), format!("`rule` has another signature, expected `{SIGNATURE}`")))
-}
-
 /// Refuses functions whose variables, and values that have names, take more than a lane of a device can hold in
 /// registers.
-pub(super) fn check_memory(module: &Module, info: &ModuleInfo) -> Result<(), Refusal> {
+pub(crate) fn check_memory(module: &Module, info: &ModuleInfo) -> Result<(), Refusal> {
     let too_much = |span, what: &str, bytes: u32| {
         Err((span, format!("{what} take {bytes} bytes, expected at most {MOST_BYTES}")))
     };
@@ -169,7 +141,8 @@ pub(super) fn check_memory(module: &Module, info: &ModuleInfo) -> Result<(), Ref
     }
 }
 
-fn called(function: &Function) -> impl Iterator<Item = Handle<Function>> + '_ {
+/// The functions that one calls.
+pub(crate) fn called(function: &Function) -> impl Iterator<Item = Handle<Function>> + '_ {
     let results = function.expressions.iter();
     let calls = results.filter_map(|(_, expression)| match expression {
         Expression::CallResult(callee) => Some(*callee),

@@ -5,12 +5,12 @@
 use super::tokens::{Kind, Token};
 
 /// What is refused: the place, and why.
-pub(super) type Refusal = (usize, String);
+pub(crate) type Refusal = (usize, String);
 
 /// The most bytes of a text.
-pub(super) const MOST_BYTES: usize = 64 << 10;
+pub(crate) const MOST_BYTES: usize = 64 << 10;
 /// The deepest nesting. A sum of this many terms is as deep, because each term stands on all before it.
-pub(super) const MOST_DEEP: usize = 64;
+pub(crate) const MOST_DEEP: usize = 64;
 /// What a block counts as, and an `else` or a `for` beside it.
 const BLOCK: usize = 2;
 
@@ -77,7 +77,7 @@ impl Level {
 }
 
 /// Refuses brackets that do not close each other and what nests too deep.
-pub(super) fn check_depth(tokens: &[Token<'_>]) -> Result<(), Refusal> {
+pub(crate) fn check_depth(tokens: &[Token<'_>]) -> Result<(), Refusal> {
     let too_deep = |at| {
         let what = "operators in a row count too, blocks and `else` twice; name parts of it with `let`";
         Err((at, format!("nested deeper than {MOST_DEEP}: {what}")))
@@ -150,7 +150,7 @@ fn closes(open: char) -> Option<&'static str> {
 }
 
 /// The index of the bracket that closes the one at `open`; the brackets have been checked.
-pub(super) fn closing(tokens: &[Token<'_>], open: usize) -> usize {
+pub(crate) fn closing(tokens: &[Token<'_>], open: usize) -> usize {
     let mut depth = 0_usize;
     for (index, token) in tokens.iter().enumerate().skip(open) {
         match token.text {

@@ -1,0 +1,14 @@
+// Normalises each quad by a statistic that is known.
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = index_of(workgroup, workgroups, lane, 64u);
+    if i >= shape.quads {
+        return;
+    }
+    let value = normalized(x[i], statistic_of(i)) * weight_of(i) + bias_of(i);
+    y[i] = select(vec4f(0.0), value, is_element(i));
+}

@@ -1,0 +1,12 @@
+fn div_of(a: vec4f, b: vec4f) -> vec4f {
+    return a / b;
+}
+
+fn div_grad0(dy: vec4f, a: vec4f, b: vec4f) -> vec4f {
+    return dy / b;
+}
+
+// Not divided by the square, which overflows first.
+fn div_grad1(dy: vec4f, a: vec4f, b: vec4f) -> vec4f {
+    return -dy * (a / b) / b;
+}

@@ -1,0 +1,75 @@
+// What the kernels of normalisations share. A matrix has rows of `ROW_QUADS` quads with `COLUMNS` columns, of which every
+// `ROWS` rows are an image. A line is what is normalised together: the `GROUP_COLUMNS` columns of a group in all rows of
+// one image (`JOINED`), or four columns, each by itself. It is walked as rows of `WIDTH` quads.
+struct Shape {
+    work: u32,
+    lines: u32,
+    // Quads of a line, or parts of one; and how many of them an invocation takes.
+    count: u32,
+    length: u32,
+    quads: u32,
+    // One over the elements that are normalised together.
+    scale: f32,
+    eps: f32,
+    momentum: f32,
+    // Elements over elements less one.
+    unbias: f32,
+    adds: u32,
+    adds_weight: u32,
+    adds_bias: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+
+// What is subtracted, in two parts because the second is small, and what is multiplied with.
+struct Statistic {
+    shift: vec4f,
+    delta: vec4f,
+    rstd: vec4f,
+}
+
+fn first_of_line(line: u32) -> u32 {
+    return line / GROUPS * (ROWS * ROW_QUADS) + line % GROUPS * GROUP_COLUMNS / 4u;
+}
+
+// The quad with number `k` of a line that begins at `first`.
+fn quad_of(first: u32, k: u32) -> u32 {
+    if WIDTH == ROW_QUADS {
+        return first + k;
+    }
+    return first + k / WIDTH * ROW_QUADS + k % WIDTH;
+}
+
+// Which elements of quad `i` belong to a line: a group may begin and end within a quad.
+fn is_inside(line: u32, i: u32) -> vec4<bool> {
+    if MASKED == 0u {
+        return vec4<bool>(true);
+    }
+    let column = vec4u(i % ROW_QUADS * 4u) + vec4u(0u, 1u, 2u, 3u);
+    // Columns before the first wrap around.
+    return column - vec4u(line % GROUPS * GROUP_COLUMNS) < vec4u(GROUP_COLUMNS);
+}
+
+// Which elements of quad `i` are no padding.
+fn is_element(i: u32) -> vec4<bool> {
+    if COLUMNS == ROW_QUADS * 4u {
+        return vec4<bool>(true);
+    }
+    return vec4u(i % ROW_QUADS * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(COLUMNS);
+}
+
+// The sum of the lanes, if they are normalised together.
+fn joined(lanes: vec4f) -> vec4f {
+    if JOINED == 0u {
+        return lanes;
+    }
+    return vec4f(lanes.x + lanes.y + lanes.z + lanes.w);
+}
+
+fn normalized(value: vec4f, statistic: Statistic) -> vec4f {
+    return ((value - statistic.shift) - statistic.delta) * statistic.rstd;
+}
+
+fn index_of(workgroup: vec3u, workgroups: vec3u, lane: u32, size: u32) -> u32 {
+    return (workgroup.y * workgroups.x + workgroup.x) * size + lane;
+}

@@ -1,0 +1,177 @@
+use std::sync::Arc;
+
+use super::inspect::inspect;
+use super::{CustomOp, Declared, Role, ShapeRule, Value, text};
+use crate::error::{Error, finite};
+use crate::wgsl::names::{is_builtin, is_identifier};
+
+/// What a [`CustomOp`] declares; see there.
+#[derive(Debug)]
+#[must_use]
+pub struct CustomOpBuilder {
+    name: String,
+    wgsl: String,
+    inputs: Vec<Value>,
+    values: Vec<Value>,
+    scalars: Vec<(String, f64)>,
+}
+
+/// Words of the uniform block that scalars may take; the frame has two more, and a block 256 bytes.
+const MOST_SCALARS: usize = 62;
+
+/// The most inputs and values: each declares functions and constants in front of the text.
+const MOST_VALUES: usize = 64;
+
+impl CustomOpBuilder {
+    pub(super) fn new(name: String, wgsl: String) -> Self {
+        Self { name, wgsl, inputs: vec![], values: vec![], scalars: vec![] }
+    }
+
+    /// A further input, of numbers of any shape: `<name>(i)`.
+    pub fn input(mut self, name: impl Into<String>) -> Self {
+        self.inputs.push(Value { name: name.into(), role: Role::Input, shape: None });
+        self
+    }
+
+    /// A further input, of class numbers (one `u32` a sample): `<name>(i)`.
+    pub fn labels(mut self, name: impl Into<String>) -> Self {
+        self.inputs.push(Value { name: name.into(), role: Role::Labels, shape: None });
+        self
+    }
+
+    /// A further output, whose elements `forward_<name>` gives; `shape` makes its shape of those of the inputs, or says why
+    /// it cannot. Without any there is one, `y`, of the shape of the first input.
+    ///
+    /// ```
+    /// # use gradus::graph::CustomOp;
+    /// # let builder = CustomOp::builder("mine", "");
+    /// builder.output("y", |shapes| match shapes[0] {
+    ///     [rows, columns] if columns % 2 == 0 => Ok(vec![*rows, columns / 2]),
+    ///     other => Err(format!("expected rows of an even length, got {other:?}")),
+    /// });
+    /// ```
+    pub fn output(
+        self,
+        name: impl Into<String>,
+        shape: impl Fn(&[&[usize]]) -> Result<Vec<usize>, String> + Send + Sync + 'static,
+    ) -> Self {
+        let outputs = self.values.iter().filter(|value| matches!(value.role, Role::Output(_))).count();
+        self.value(name.into(), Role::Output(outputs), Box::new(shape))
+    }
+
+    /// A value that the forward pass computes, with `forward_<name>`, and that its later functions and the backward pass
+    /// read; as [`CustomOpBuilder::output`].
+    pub fn forward(
+        self,
+        name: impl Into<String>,
+        shape: impl Fn(&[&[usize]]) -> Result<Vec<usize>, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.value(name.into(), Role::Forward, Box::new(shape))
+    }
+
+    /// A value that the backward pass computes, with `backward_<name>`, before the gradients of the inputs; as
+    /// [`CustomOpBuilder::output`].
+    pub fn backward(
+        self,
+        name: impl Into<String>,
+        shape: impl Fn(&[&[usize]]) -> Result<Vec<usize>, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.value(name.into(), Role::Backward, Box::new(shape))
+    }
+
+    /// A number that all functions read, `scalars.<name>`, with its default: finite in 32 bits.
+    pub fn scalar(mut self, name: impl Into<String>, default: f64) -> Self {
+        self.scalars.push((name.into(), default));
+        self
+    }
+
+    fn value(mut self, name: String, role: Role, shape: Box<ShapeRule>) -> Self {
+        self.values.push(Value { name, role, shape: Some(shape) });
+        self
+    }
+
+    /// The op, once names and the WGSL have been checked as far as they do not depend on shapes; needs no device.
+    ///
+    /// # Errors
+    /// [`Error::Wgsl`] with the place of what is wrong in the text; [`Error::Config`] for a name that cannot be used, a
+    /// function that is missing, or an op without inputs; [`Error::Duplicate`]; [`Error::Constant`] for too many values or
+    /// scalars, or a scalar that is not finite.
+    pub fn build(self) -> Result<CustomOp, Error> {
+        let Self { name, wgsl, inputs, values, scalars } = self;
+        let mut values: Vec<Value> = inputs.into_iter().chain(values).collect();
+        if !values.iter().any(|value| matches!(value.role, Role::Output(_))) {
+            let shape = Box::new(|shapes: &[&[usize]]| Ok(shapes[0].to_vec()));
+            values.push(Value { name: "y".into(), role: Role::Output(0), shape: Some(shape) });
+        }
+        let scalars = scalars
+            .into_iter()
+            .map(|(name, value)| Ok((name.clone(), finite_f32(&name, value)?)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let mut declared = Declared { name, text: wgsl, values, scalars, stages: vec![] };
+        check(&declared)?;
+        declared.stages = inspect(&declared)?;
+        let scalars = declared.scalars.iter().map(|(_, value)| *value).collect();
+        Ok(CustomOp { declared: Arc::new(declared), scalars })
+    }
+}
+
+/// A number of 32 bits, or a refusal of what is not finite in them.
+pub(super) fn finite_f32(name: &str, value: f64) -> Result<f32, Error> {
+    finite(name, value)?;
+    #[expect(clippy::cast_possible_truncation, reason = "what becomes infinite is refused")]
+    let short = value as f32;
+    if short.is_finite() { Ok(short) } else { Err(Error::constant(name, "finite in 32 bits", value)) }
+}
+
+fn check(declared: &Declared) -> Result<(), Error> {
+    let refuse = |reason: String| Err(Error::Config { what: declared.what(), reason });
+    if declared.name.is_empty() {
+        return refuse("the name is empty".into());
+    }
+    if declared.inputs() == 0 {
+        return refuse("it has no input: declare one with `input` or `labels`".into());
+    }
+    for (what, most, got) in [
+        ("inputs and values", MOST_VALUES, declared.values.len()),
+        ("scalars", MOST_SCALARS, declared.scalars.len()),
+    ] {
+        if got > most {
+            return Err(Error::constant(what, format!("at most {most}"), got));
+        }
+    }
+    let mut taken: Vec<String> = Vec::new();
+    let all = declared.values.iter().map(|value| ("value", &value.name));
+    for (kind, name) in all.chain(declared.scalars.iter().map(|(name, _)| ("scalar", name))) {
+        if !is_identifier(name) {
+            return refuse(format!(
+                "{kind} {name:?}: expected a name of WGSL: letters, digits and underscores, no digit first, no two \
+                 underscores first, no keyword or reserved word"
+            ));
+        }
+        let begins =
+            ["gradus_", "grad_", "forward_", "backward_"].iter().find(|begin| name.starts_with(**begin));
+        let why = match begins {
+            Some(begin) => format!("names that begin with {begin} are reserved"),
+            None if kind == "value" && is_builtin(name) => "WGSL has it".into(),
+            None if kind == "value" && matches!(&name[..], "main" | "scalars") => "the frame has it".into(),
+            None => continue,
+        };
+        return refuse(format!("{kind} {name:?}: {why}, choose another name"));
+    }
+    for (number, (name, _)) in declared.scalars.iter().enumerate() {
+        if declared.scalars[..number].iter().any(|(earlier, _)| earlier == name) {
+            return Err(Error::Duplicate { kind: "scalar", name: name.clone() });
+        }
+    }
+    for value in &declared.values {
+        for name in
+            text::constants(&value.name, super::inspect::MOST_RANK).into_iter().chain([value.name.clone()])
+        {
+            if taken.contains(&name) {
+                return Err(Error::Duplicate { kind: "name in an op", name });
+            }
+            taken.push(name);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! The dispatches of the two passes.
+
+use super::{CustomOp, Read, Role, Stage};
+use crate::Error;
+use crate::graph::lower::{Lowering, Operand};
+use crate::graph::ops::grid;
+use crate::graph::shape::{Matrix, u};
+use crate::graph::view::Order;
+
+/// What a node's values are, as far as they are there.
+struct Operands {
+    shapes: Vec<Vec<usize>>,
+    values: Vec<Option<Operand>>,
+    gradients: Vec<Option<Operand>>,
+}
+
+impl CustomOp {
+    pub(in crate::graph) fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        let mut operands = self.operands(lowering, id)?;
+        for stage in self.stages(false) {
+            let value = &self.declared.values[stage.value];
+            let len = matrix(&operands.shapes[stage.value]).len();
+            let target = match value.role {
+                Role::Output(0) => lowering.define(id),
+                Role::Output(number) => lowering.define_part(id, number - 1),
+                _ => lowering.scratch(&format!("{} of {}", value.name, lowering.name(id)), len),
+            };
+            // In the order of the stages.
+            lowering.save_as(id, target);
+            operands.values[stage.value] = Some(target);
+            self.emit(lowering, id, stage, &operands, target, false);
+        }
+        Ok(())
+    }
+
+    pub(in crate::graph) fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        let mut operands = self.operands(lowering, id)?;
+        for (number, stage) in self.stages(false).enumerate() {
+            operands.values[stage.value] = Some(lowering.saved_at(id, number));
+        }
+        for value in self.declared.outputs() {
+            operands.gradients[value] = match self.declared.values[value].role {
+                Role::Output(number) if number > 0 => lowering.part_gradient(id, number - 1),
+                _ => lowering.gradient_if_any(id),
+            };
+        }
+        self.check_differentiable(lowering, id)?;
+        for stage in self.stages(true) {
+            let value = &self.declared.values[stage.value];
+            let (target, adds) = if value.role == Role::Backward {
+                let label = format!("{} of {}", value.name, lowering.name(id));
+                (lowering.scratch(&label, matrix(&operands.shapes[stage.value]).len()), false)
+            } else {
+                let Some(into) = lowering.gradient_into(id, stage.value) else { continue };
+                into
+            };
+            if value.role == Role::Backward {
+                operands.values[stage.value] = Some(target);
+            }
+            self.emit(lowering, id, stage, &operands, target, adds);
+        }
+        Ok(())
+    }
+
+    fn operands(&self, lowering: &mut Lowering, id: usize) -> Result<Operands, Error> {
+        let inputs: Vec<Vec<usize>> =
+            (0..self.declared.inputs()).map(|input| lowering.input_shape(id, input).to_vec()).collect();
+        let of_inputs: Vec<&[usize]> = inputs.iter().map(|shape| &shape[..]).collect();
+        let shapes = self.declared.shapes(&lowering.name(id), &of_inputs)?;
+        let mut values = vec![None; shapes.len()];
+        for (input, value) in values.iter_mut().enumerate().take(inputs.len()) {
+            *value = Some(lowering.argument(id, input));
+        }
+        Ok(Operands { gradients: vec![None; shapes.len()], shapes, values })
+    }
+
+    fn stages(&self, backward: bool) -> impl Iterator<Item = &Stage> {
+        let is_backward = |stage: &&Stage| stage.function.starts_with("backward_");
+        self.declared.stages.iter().filter(move |stage| is_backward(stage) == backward)
+    }
+
+    /// Refuses to train through an input whose gradient has no function.
+    fn check_differentiable(&self, lowering: &Lowering, id: usize) -> Result<(), Error> {
+        for (input, value) in self.declared.values.iter().enumerate().take(self.declared.inputs()) {
+            let has = self.stages(true).any(|stage| stage.value == input);
+            if value.role == Role::Input && !has && lowering.trains_input(id, input) {
+                let what = format!("{}: {}", lowering.name(id), self.declared.what());
+                let reason = format!(
+                    "it has no `fn backward_{name}(i: u32) -> f32`, and what {name} is computed from is trained",
+                    name = value.name
+                );
+                return Err(Error::Config { what, reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn emit(
+        &self,
+        lowering: &mut Lowering,
+        id: usize,
+        stage: &Stage,
+        operands: &Operands,
+        target: Operand,
+        adds: bool,
+    ) {
+        let operand = |read: &Read| match *read {
+            Read::Value(value) => operands.values[value],
+            Read::Gradient(value) => operands.gradients[value],
+        };
+        let known: Vec<Read> = stage.reads.iter().copied().filter(|read| operand(read).is_some()).collect();
+        let mut bound: Vec<Operand> = known.iter().filter_map(operand).collect();
+        bound.push(target);
+        let kernel = self.kernel(stage, &operands.shapes, &known);
+        let quads = matrix(&operands.shapes[stage.value]).quads();
+        let block = self.block(u(quads), adds);
+        lowering.emit_block(&lowering.name(id), kernel, grid(quads), &bound, block);
+    }
+}
+
+fn matrix(shape: &[usize]) -> Matrix {
+    Matrix::of(shape, Order::Natural)
+}

@@ -1,0 +1,196 @@
+use super::product::{Factor, contract};
+use super::split::Epilogue;
+use super::{Op, Reads, rearrange};
+use crate::Error;
+use crate::graph::Var;
+use crate::graph::lower::Lowering;
+use crate::graph::shape::Matrix;
+use crate::graph::view::{Order, View};
+
+/// The product of matrices, one or a batch of them.
+#[derive(Debug)]
+struct MatMul;
+
+/// Axes that an input may have: kernels count a few axes of a batch.
+const MAX_RANK: usize = 2 + super::product::MAX_AXES;
+
+impl Var {
+    /// The product of matrices over the last two axes, as torch's `matmul`.
+    ///
+    /// `[.., M, K]` times `[.., K, N]` is `[.., M, N]`, where the axes in front are broadcast against each other. A value
+    /// of one axis is a row where it is the left factor and a column where it is `other`, and that axis of one element
+    /// is missing in the result: `[K]` times `[.., K, N]` is `[.., N]`, `[.., M, K]` times `[K]` is `[.., M]`, and `[K]`
+    /// times `[K]`, the inner product, is `[1]`. No input has more than 8 axes.
+    ///
+    /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.matmul.html>.
+    #[must_use]
+    pub fn matmul(&self, other: &Var) -> Var {
+        self.graph().push(MatMul, None, &[self, other], &[], None)
+    }
+}
+
+/// The shape of `x` times `other`, or what `other` should have been.
+fn shape_of(x: &[usize], other: &[usize]) -> Result<Vec<usize>, String> {
+    if x.len().max(other.len()) > MAX_RANK {
+        return Err(format!("at most {MAX_RANK} axes, as of the left factor {x:?}"));
+    }
+    let inner = x[x.len() - 1];
+    let along = other.len().saturating_sub(2);
+    if other[along] != inner {
+        return Err(format!("[{inner}] or [.., {inner}, columns] for a left factor {x:?}"));
+    }
+    let (batch_of_x, batch) = (&x[..x.len().saturating_sub(2)], &other[..along]);
+    let axes = batch_of_x.len().max(batch.len());
+    let extent = |batch: &[usize], from_last: usize| batch.iter().rev().nth(from_last).copied().unwrap_or(1);
+    let mut shape = Vec::new();
+    for at in (0..axes).rev() {
+        match (extent(batch_of_x, at), extent(batch, at)) {
+            (a, b) if a == b || b == 1 => shape.push(a),
+            (1, b) => shape.push(b),
+            _ => return Err(format!("axes in front of the last two that broadcast with those of {x:?}")),
+        }
+    }
+    shape.extend(x.len().checked_sub(2).map(|row| x[row]));
+    shape.extend((other.len() > 1).then(|| other[other.len() - 1]));
+    if shape.is_empty() {
+        shape.push(1);
+    }
+    Ok(shape)
+}
+
+/// An input of a node, if it lies so that quads run along one of its last `axes`, or else a copy that does.
+pub(super) fn readable(lowering: &mut Lowering, id: usize, input: usize, axes: usize) -> View {
+    let view = lowering.argument_view(id, input);
+    if let Some(view) = with_lanes_among_last(view, axes) {
+        return view;
+    }
+    let packed = lowering.packed_argument(id, input, Order::Natural);
+    View::packed(packed, lowering.input_shape(id, input), Order::Natural)
+}
+
+/// The view, if its lanes are among its last `axes`; lanes of one element stand on any axis of one.
+fn with_lanes_among_last(view: View, axes: usize) -> Option<View> {
+    let first = view.shape.len().saturating_sub(axes);
+    if view.shape[view.lanes] == 1 {
+        let lanes = (first..view.shape.len()).rev().find(|&axis| view.shape[axis] == 1)?;
+        return Some(View { lanes, ..view });
+    }
+    (view.lanes >= first && view.strides[view.lanes] == 1).then_some(view)
+}
+
+/// Emits the gradient of an input of a node, which `emit` writes, or adds to, where it is told: in memory whose quads
+/// run along one of the last `axes` of the input. Nothing is emitted if nothing above that input is trained.
+pub(super) fn gradient_into(
+    lowering: &mut Lowering,
+    id: usize,
+    (input, axes): (usize, usize),
+    emit: impl FnOnce(&mut Lowering, &View, bool),
+) {
+    let Some((region, adds)) = lowering.gradient_view_into(id, input) else { return };
+    if let Some(region) = with_lanes_among_last(region.clone(), axes) {
+        return emit(lowering, &region, adds);
+    }
+    let name = lowering.name(id);
+    let len = Matrix::of(&region.shape, Order::Natural).len();
+    let scratch = lowering.scratch(&format!("gradient of an input of {name}"), len);
+    let packed = View::packed(scratch, &region.shape, Order::Natural);
+    emit(lowering, &packed, false);
+    rearrange(lowering, &name, &packed, &region, adds);
+}
+
+/// The left factor: a value of one axis is a row.
+fn left(view: &View) -> Factor {
+    if view.shape.len() == 1 { Factor::row(view) } else { Factor::of(view) }
+}
+
+/// The right factor: a value of one axis is a column.
+fn right(view: &View) -> Factor {
+    if view.shape.len() == 1 { Factor::row(view).transposed() } else { Factor::of(view) }
+}
+
+/// What is made of factors with so many axes.
+fn made(view: &View, ranks: [usize; 2]) -> Factor {
+    match ranks {
+        [1, _] => Factor::row(view),
+        [_, 1] => Factor::row(view).transposed(),
+        _ => Factor::of(view),
+    }
+}
+
+impl Op for MatMul {
+    fn kind(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+        shape_of(inputs[0], inputs[1]).map_err(|expected| Error::Shape {
+            layer: layer.into(),
+            expected,
+            got: inputs[1].to_vec(),
+        })
+    }
+
+    fn reads(&self, _: usize) -> Reads {
+        Reads::Strided
+    }
+
+    fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        let [x, other] = [0, 1].map(|input| readable(lowering, id, input, 2));
+        let ranks = [x.shape.len(), other.shape.len()];
+        let y = View::packed(lowering.define(id), lowering.shape(id), Order::Natural);
+        let factors = [&left(&x), &right(&other), &made(&y, ranks)];
+        contract(lowering, &lowering.name(id), factors, None, Epilogue::default());
+        Ok(())
+    }
+
+    fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        let name = lowering.name(id);
+        let ranks = [0, 1].map(|input| lowering.input_shape(id, input).len());
+        let dy = made(&View::packed(lowering.gradient(id), lowering.shape(id), Order::Natural), ranks);
+        gradient_into(lowering, id, (0, 2), |lowering, dx, accumulate| {
+            let other = right(&readable(lowering, id, 1, 2)).transposed();
+            let epilogue = Epilogue { accumulate, finish: None };
+            contract(lowering, &name, [&dy, &other, &left(dx)], None, epilogue);
+        });
+        gradient_into(lowering, id, (1, 2), |lowering, dother, accumulate| {
+            let x = left(&readable(lowering, id, 0, 2)).transposed();
+            let epilogue = Epilogue { accumulate, finish: None };
+            contract(lowering, &name, [&x, &dy, &right(dother)], None, epilogue);
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_are_torchs() {
+        for (x, other, want) in [
+            (&[3, 4][..], &[4, 5][..], &[3, 5][..]),
+            (&[4], &[4], &[1]),
+            (&[4], &[4, 5], &[5]),
+            (&[3, 4], &[4], &[3]),
+            (&[4], &[2, 7, 4, 5], &[2, 7, 5]),
+            (&[2, 7, 3, 4], &[4], &[2, 7, 3]),
+            (&[3, 1, 5, 7], &[2, 7, 3], &[3, 2, 5, 3]),
+            (&[5, 7], &[6, 1, 7, 3], &[6, 1, 5, 3]),
+        ] {
+            assert_eq!(shape_of(x, other).as_deref(), Ok(want), "{x:?} times {other:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said_with_the_left_factor() {
+        for (x, other, want) in [
+            (&[3, 4][..], &[3, 4][..], "[4] or [.., 4, columns] for a left factor [3, 4]"),
+            (&[4], &[5], "[4] or [.., 4, columns] for a left factor [4]"),
+            (&[2, 3, 4], &[3, 4, 5], "axes in front of the last two that broadcast with those of [2, 3, 4]"),
+            (&[1; 9], &[1, 1], "at most 8 axes, as of the left factor [1, 1, 1, 1, 1, 1, 1, 1, 1]"),
+        ] {
+            assert_eq!(shape_of(x, other).unwrap_err(), want);
+        }
+        assert!(shape_of(&[1, 1], &[1; 9]).is_err() && shape_of(&[1; 8], &[1; 8]).is_ok());
+    }
+}

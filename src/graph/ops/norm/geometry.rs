@@ -1,0 +1,202 @@
+//! Where what is normalised together lies, and how it is cut for invocations.
+
+use crate::gpu::MAX_TRIPS;
+use crate::graph::shape::{Matrix, u};
+
+/// Quads of the longest line that one invocation takes, in up to three loops.
+const SHORT: usize = 1024;
+
+/// Rows of the longest columns that one invocation takes, of which there are few.
+const SHORT_COLUMNS: usize = 256;
+
+/// Quads, or parts, that one invocation makes a part of, in up to two loops.
+const PART: usize = 4096;
+
+/// Parts that one invocation joins.
+const JOINED: usize = 1024;
+
+/// Quads that are added up apart from those before them.
+const RUN: usize = 128;
+
+const _: () = assert!(3 * (SHORT + SHORT / RUN) <= MAX_TRIPS && 2 * (PART + PART / RUN) <= MAX_TRIPS);
+
+/// A matrix of images of `rows` rows, and its lines: what is normalised together. A line is the columns of one group in
+/// all rows of one image, or each of four columns over all rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Geometry {
+    matrix: Matrix,
+    rows: usize,
+    groups: usize,
+    group_columns: usize,
+    /// Quads of a row of a line.
+    width: usize,
+    /// Whether the columns of a line are normalised together.
+    pub(super) joined: bool,
+    /// Quads of the matrix that share no weight.
+    pub(super) affine: usize,
+    pub(super) lines: usize,
+    /// Quads of a line.
+    pub(super) count: usize,
+    /// Elements that are normalised together.
+    pub(super) elements: usize,
+}
+
+/// A dispatch of a reduction: `parts` of `length` quads of a line, or parts of one, of `count`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Level {
+    pub(super) count: usize,
+    pub(super) length: usize,
+    pub(super) parts: usize,
+}
+
+impl Geometry {
+    /// Groups of the columns of images of `rows` rows; each image has all weights, or each row.
+    pub(super) fn lines(matrix: Matrix, rows: usize, groups: usize, weighs_rows: bool) -> Self {
+        let (row_quads, images) = (matrix.pitch / 4, matrix.rows / rows);
+        let group_columns = matrix.columns / groups;
+        // Where groups begin within quads, they may touch one more.
+        let touched = |group: usize| ((group + 1) * group_columns).div_ceil(4) - group * group_columns / 4;
+        let width = (0..groups.min(4)).map(touched).max().unwrap_or(1);
+        Self {
+            matrix,
+            rows,
+            groups,
+            group_columns,
+            width,
+            joined: true,
+            affine: if weighs_rows { rows * row_quads } else { row_quads },
+            lines: images * groups,
+            count: rows * width,
+            elements: rows * group_columns,
+        }
+    }
+
+    /// Each column of a matrix.
+    pub(super) fn columns(matrix: Matrix) -> Self {
+        let row_quads = matrix.pitch / 4;
+        Self {
+            matrix,
+            // Kernels need not know how many rows there are, so that they serve all batches.
+            rows: 1,
+            groups: row_quads,
+            group_columns: 4,
+            width: 1,
+            joined: false,
+            affine: row_quads,
+            lines: row_quads,
+            count: matrix.rows,
+            elements: matrix.rows,
+        }
+    }
+
+    pub(super) fn quads(&self) -> usize {
+        self.matrix.quads()
+    }
+
+    /// Whether each quad is of one line.
+    pub(super) fn is_aligned(&self) -> bool {
+        self.groups == 1 || self.group_columns.is_multiple_of(4)
+    }
+
+    /// Elements of the statistics of all lines.
+    pub(super) fn statistics(&self) -> usize {
+        self.lines * if self.joined { 4 } else { 12 }
+    }
+
+    /// The dispatches that reduce lines.
+    pub(super) fn levels(&self) -> Vec<Level> {
+        levels(self.count, if self.joined { SHORT } else { SHORT_COLUMNS }, 256)
+    }
+
+    /// The dispatches that sum the rows that share weights.
+    pub(super) fn affine_levels(&self, is_cpu: bool) -> Vec<Level> {
+        // On a CPU a dispatch costs more than a loop, on a GPU less.
+        let short = if is_cpu { SHORT } else { 128 };
+        levels(self.quads() / self.affine, if self.joined { short } else { SHORT_COLUMNS }, 32)
+    }
+
+    /// Whether one invocation takes a whole line and may write it.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_aligned() && self.levels().len() == 1
+    }
+
+    pub(super) fn constants(&self) -> Vec<(&'static str, u32)> {
+        let Matrix { columns, pitch, .. } = self.matrix;
+        let masked = self.joined && (columns != pitch || !self.is_aligned());
+        let gathered = self.affine > pitch / 4 && columns != pitch;
+        vec![
+            ("ROW_QUADS", u(pitch / 4)),
+            ("COLUMNS", u(columns)),
+            ("ROWS", u(self.rows)),
+            ("GROUPS", u(self.groups)),
+            ("GROUP_COLUMNS", u(self.group_columns)),
+            ("WIDTH", u(self.width)),
+            ("JOINED", u32::from(self.joined)),
+            ("MASKED", u32::from(masked)),
+            ("ALIGNED", u32::from(self.is_aligned())),
+            ("AFFINE", u(self.affine)),
+            ("GATHERED", u32::from(gathered)),
+            ("RUN", u(RUN)),
+        ]
+    }
+}
+
+/// Cuts `count`, unless it is at most `short`, into parts of at least `least`, and these until there is one.
+fn levels(count: usize, short: usize, least: usize) -> Vec<Level> {
+    if count <= short {
+        return vec![Level { count, length: count, parts: 1 }];
+    }
+    let part = count.isqrt().max(count.div_ceil(JOINED)).clamp(least, PART);
+    let length = count.div_ceil(count.div_ceil(part));
+    let mut levels = vec![Level { count, length, parts: count.div_ceil(length) }];
+    loop {
+        let count = levels[levels.len() - 1].parts;
+        if count == 1 {
+            return levels;
+        }
+        let length = count.div_ceil(count.div_ceil(JOINED));
+        levels.push(Level { count, length, parts: count.div_ceil(length) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::view::Order;
+
+    fn groups(shape: &[usize], groups: usize) -> Geometry {
+        let matrix = Matrix::of(shape, Order::ChannelsLast);
+        Geometry::lines(matrix, matrix.rows / shape[0], groups, false)
+    }
+
+    #[test]
+    fn lines_are_rows_images_groups_or_columns() {
+        let of = |geometry: Geometry| (geometry.lines, geometry.count, geometry.elements, geometry.width);
+        let natural =
+            |shape: &[usize], rows| Geometry::lines(Matrix::of(shape, Order::Natural), rows, 1, true);
+        assert_eq!(of(natural(&[5, 3, 9], 1)), (15, 3, 9, 3));
+        assert_eq!(of(natural(&[5, 3, 9], 3)), (5, 9, 27, 3));
+        assert_eq!(of(groups(&[2, 8, 3, 5], 2)), (4, 15, 60, 1));
+        // Groups of 3 begin within quads: columns 3 to 5 are in two.
+        assert_eq!(of(groups(&[2, 9, 3, 5], 3)), (6, 30, 45, 2));
+        assert_eq!(of(groups(&[2, 5], 5)), (10, 1, 1, 1));
+        assert_eq!(of(Geometry::columns(Matrix::of(&[6, 5], Order::Natural))), (2, 6, 6, 1));
+        let aligned = [(8, 2), (9, 3), (5, 1), (6, 3)].map(|(c, g)| groups(&[1, c, 2], g).is_aligned());
+        assert_eq!(aligned, [true, false, true, false]);
+    }
+
+    #[test]
+    fn every_line_is_cut_until_one_part_is_left() {
+        let of = |count| levels(count, SHORT, 256).iter().map(|l| [l.length, l.parts]).collect::<Vec<_>>();
+        assert_eq!(of(SHORT), [[SHORT, 1]]);
+        assert_eq!(of(SHORT + 1), [[205, 5], [5, 1]]);
+        assert_eq!(of(100_000), [[316, 317], [317, 1]]);
+        assert_eq!(of(1 << 27), [[PART, 1 << 15], [1024, 32], [32, 1]]);
+        for count in (0..30).flat_map(|power| [1 << power, (1 << power) + 1]) {
+            for level in levels(count, SHORT, 32) {
+                assert_eq!(level.parts, level.count.div_ceil(level.length));
+                assert!(level.length <= PART.max(SHORT));
+            }
+        }
+    }
+}

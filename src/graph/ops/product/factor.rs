@@ -1,0 +1,203 @@
+use super::{BatchAxis, Operands, Product, RepeatAxis, emit, way};
+use crate::graph::lower::{Lowering, Operand};
+use crate::graph::ops::rearrange;
+use crate::graph::ops::split::Epilogue;
+use crate::graph::shape::u;
+use crate::graph::view::{Order, View};
+
+/// A batch of matrices: where the elements of a factor of a product, or of what it makes, lie.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Factor {
+    of: Operand,
+    offset: usize,
+    /// Extents and strides of the axes of the batch, the outermost first.
+    batch: Vec<Axis>,
+    row: Axis,
+    column: Axis,
+    /// Elements of the axis with stride 1, with those behind it that are zero.
+    width: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Axis {
+    extent: usize,
+    stride: usize,
+}
+
+impl Axis {
+    const ONE: Self = Self { extent: 1, stride: 0 };
+}
+
+impl Factor {
+    /// The matrices of the last two axes of a view; its lanes must be one of them.
+    pub(in super::super) fn of(view: &View) -> Self {
+        Self::of_axes(view, view.shape.len() - 2, view.shape.len() - 1)
+    }
+
+    /// The vectors of the last axis of a view as matrices of one row; its lanes must be that axis.
+    pub(in super::super) fn row(view: &View) -> Self {
+        let inner = view.shape.len() - 1;
+        let Self { of, offset, batch, column, width, .. } = Self::of_axes(view, inner, inner);
+        Self { of, offset, batch, row: Axis::ONE, column, width }
+    }
+
+    fn of_axes(view: &View, row: usize, column: usize) -> Self {
+        let axis = |axis: usize| match view.shape[axis] {
+            _ if axis == view.lanes => Axis { extent: view.shape[axis], stride: 1 },
+            1 => Axis::ONE,
+            extent => Axis { extent, stride: view.strides[axis] },
+        };
+        Self {
+            of: view.of,
+            offset: view.offset,
+            batch: (0..row).map(axis).collect(),
+            row: axis(row),
+            column: axis(column),
+            width: view.shape[view.lanes].next_multiple_of(4),
+        }
+    }
+
+    /// A matrix without padding, as a parameter or its gradient lies.
+    pub(in super::super) fn dense(of: Operand, [rows, columns]: [usize; 2]) -> Self {
+        Self {
+            of,
+            offset: 0,
+            batch: Vec::new(),
+            row: Axis { extent: rows, stride: columns },
+            column: Axis { extent: columns, stride: 1 },
+            width: columns,
+        }
+    }
+
+    /// The same elements with rows and columns exchanged.
+    #[must_use]
+    pub(in super::super) fn transposed(&self) -> Self {
+        Self { row: self.column, column: self.row, ..self.clone() }
+    }
+
+    /// Whether its quads lie along its rows, from column to column.
+    fn runs_along_rows(&self) -> bool {
+        self.column.stride == 1
+    }
+
+    /// Its axis of a batch of so many axes, counted from the innermost: one that it lacks has one element.
+    fn axis(&self, from_last: usize) -> Axis {
+        self.batch.len().checked_sub(from_last + 1).map_or(Axis::ONE, |at| self.batch[at])
+    }
+
+    /// Its elements as a view of all axes.
+    fn view(&self) -> View {
+        let axes: Vec<Axis> = self.batch.iter().copied().chain([self.row, self.column]).collect();
+        View {
+            of: self.of,
+            shape: axes.iter().map(|axis| axis.extent).collect(),
+            strides: axes.iter().map(|axis| axis.stride).collect(),
+            offset: self.offset,
+            lanes: axes.len() - 1,
+        }
+    }
+}
+
+/// Emits `output = left * right`, for each matrix of a batch that is broadcast as torch does: along an axis of the batch
+/// on which the output has one element, the products are added.
+///
+/// # Panics
+/// If the sizes do not fit, or there is a bias and the columns are not what lies in a row of the output.
+pub(in super::super) fn contract(
+    lowering: &mut Lowering,
+    layer: &str,
+    [left, right, output]: [&Factor; 3],
+    bias: Option<Operand>,
+    epilogue: Epilogue,
+) {
+    let sizes = [left.row.extent, left.column.extent, right.column.extent];
+    let fits = sizes == [output.row.extent, right.row.extent, output.column.extent];
+    assert!(fits, "{layer}: the matrices of its product do not fit");
+    if !output.runs_along_rows() {
+        assert!(output.row.stride == 1 && bias.is_none(), "{layer}: rows of its output do not lie in a run");
+        let exchanged = [right, left, output].map(Factor::transposed);
+        return contract(lowering, layer, [&exchanged[0], &exchanged[1], &exchanged[2]], None, epilogue);
+    }
+    let product = Product { has_bias: bias.is_some(), ..product(left, right, output) };
+    let operands = Operands { left: left.of, right: right.of, bias, output: output.of };
+    if product.len_if_packed().is_some() || !way(lowering, &product).1 {
+        return emit(lowering, layer, &product, operands, epilogue);
+    }
+    // Parts of a sum lie packed side by side, and so does what becomes of them.
+    let to = output.view();
+    let len = u(to.shape.iter().product::<usize>() / output.column.extent * output.width) as usize;
+    let scratch = lowering.scratch("product", len);
+    let from = View::packed(scratch, &to.shape, Order::Natural);
+    let accumulate = epilogue.accumulate;
+    let epilogue = Epilogue { accumulate: false, ..epilogue };
+    contract(lowering, layer, [left, right, &Factor::of(&from)], bias, epilogue);
+    rearrange(lowering, layer, &from, &to, accumulate);
+}
+
+/// The sizes of a product, with as few axes as there can be.
+fn product(left: &Factor, right: &Factor, output: &Factor) -> Product {
+    let mut product = Product {
+        rows: u(left.row.extent),
+        columns: u(right.column.extent),
+        inner: u(left.column.extent),
+        offsets: [left, right, output].map(|factor| u(factor.offset)),
+        left: [u(left.row.stride), u(left.column.stride)],
+        right: [u(right.row.stride), u(right.column.stride)],
+        out_row: u(output.row.stride),
+        out_width: u(output.width),
+        ..Product::default()
+    };
+    let axes = [left, right, output].map(|factor| factor.batch.len()).into_iter().max().unwrap_or(0);
+    for at in 0..axes {
+        let [left, right, out] = [left, right, output].map(|factor| factor.axis(at));
+        let extent = u(left.extent.max(right.extent).max(out.extent));
+        let stride = |axis: Axis| if axis.extent == 1 { 0 } else { u(axis.stride) };
+        let strides = [stride(left), stride(right), stride(out)];
+        if extent == 1 {
+        } else if out.extent == 1 {
+            product.add_repeats(RepeatAxis { extent, strides: [strides[0], strides[1]] });
+        } else {
+            product.add_batch(BatchAxis { extent, strides });
+        }
+    }
+    product
+}
+
+impl Product {
+    /// Adds an axis of the batch outside of those that there are.
+    fn add_batch(&mut self, axis: BatchAxis) {
+        let BatchAxis { extent, strides: [left, right, out] } = axis;
+        if self.batch.is_empty() && right == 0 {
+            if self.rows == 1 && self.left[0] != 1 {
+                (self.rows, self.left[0], self.out_row) = (extent, left, out);
+                return;
+            }
+            if left == self.rows * self.left[0] && out == self.rows * self.out_row {
+                self.rows *= extent;
+                return;
+            }
+        }
+        match self.batch.last_mut() {
+            Some(last) if axis.strides == last.strides.map(|stride| stride * last.extent) => {
+                last.extent *= extent
+            }
+            _ => self.batch.push(axis),
+        }
+    }
+
+    /// Adds an axis outside of those over which products are added.
+    fn add_repeats(&mut self, axis: RepeatAxis) {
+        let RepeatAxis { extent, strides } = axis;
+        let along_inner = [self.left[1], self.right[0]];
+        let inner_goes_on =
+            self.repeats.is_empty() && strides == along_inner.map(|stride| stride * self.inner);
+        if inner_goes_on {
+            self.inner *= extent;
+            return;
+        }
+        match self.repeats.last_mut() {
+            Some(last) if strides == last.strides.map(|stride| stride * last.extent) => last.extent *= extent,
+            _ => self.repeats.push(axis),
+        }
+    }
+}

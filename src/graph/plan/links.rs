@@ -1,0 +1,384 @@
+//! Regions of the user's own buffers in place of those of a plan.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use super::{Output, Plan};
+use crate::Error;
+use crate::gpu::{Binding, Buffer, Gpu, Kernel, Recorder, Region};
+use crate::graph::ops;
+use crate::graph::shape::Planes;
+
+/// A region of a buffer, kept alive.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::graph) struct Place {
+    pub(in crate::graph) buffer: wgpu::Buffer,
+    pub(in crate::graph) offset: u64,
+    pub(in crate::graph) bytes: u64,
+}
+
+/// What an input is read from, and whether it should be bound rather than copied where both can be done.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Source {
+    place: Place,
+    bind: bool,
+}
+
+/// Which regions of the user's a plan reads and writes, and how.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    /// By the number of the input.
+    sources: Vec<Option<Source>>,
+    /// By the number of the output.
+    targets: Vec<Option<Place>>,
+    /// Before the plan: copies into its own inputs, by their number.
+    copies: Vec<(usize, Place, wgpu::Buffer)>,
+    /// After the plan, by the number of the output; none for an output that is bound.
+    deliveries: Vec<Option<Arc<Delivery>>>,
+    bound: Bound,
+    /// In place of the groups of the steps; empty where nothing is bound.
+    groups: Arc<Vec<Option<wgpu::BindGroup>>>,
+    /// The bind groups of the last few sets of regions, so that whoever takes turns makes none.
+    kept: Vec<(Bound, Arc<Vec<Option<wgpu::BindGroup>>>)>,
+}
+
+/// Places by the values that they stand in for.
+type Bound = Vec<(usize, Place)>;
+
+/// Sets of regions whose bind groups are kept.
+const KEPT: usize = 4;
+
+/// The way of an output to a region that kernels of the plan do not write.
+#[derive(Debug)]
+struct Delivery {
+    to: Place,
+    unpack: Option<Unpack>,
+}
+
+/// Unpads rows into the region, or into a buffer from which they are copied there.
+#[derive(Debug)]
+struct Unpack {
+    kernel: Arc<Kernel>,
+    group: wgpu::BindGroup,
+    grid: [u32; 3],
+    dense: Option<Buffer<f32>>,
+    _shape: Buffer<u8>,
+}
+
+impl Place {
+    pub(in crate::graph) fn of(slice: wgpu::BufferSlice<'_>) -> Self {
+        Self { buffer: slice.buffer().clone(), offset: slice.offset(), bytes: slice.size() }
+    }
+
+    pub(super) fn kept(region: &Region<'_>) -> Self {
+        Self { buffer: region.buffer.clone(), offset: region.offset, bytes: region.bytes }
+    }
+
+    pub(in crate::graph) fn region(&self) -> Region<'_> {
+        Region { buffer: &self.buffer, offset: self.offset, bytes: self.bytes }
+    }
+
+    /// Whether a kernel can bind it.
+    fn is_bindable(&self, gpu: &Gpu) -> bool {
+        let alignment = gpu.device().limits().min_storage_buffer_offset_alignment;
+        self.has(wgpu::BufferUsages::STORAGE) && self.offset.is_multiple_of(u64::from(alignment))
+    }
+
+    fn has(&self, usage: wgpu::BufferUsages) -> bool {
+        self.buffer.usage().contains(usage)
+    }
+
+    /// Refuses a region that can neither be bound nor copied. `copied` is the usage that a copy needs.
+    pub(in crate::graph) fn check(
+        &self,
+        gpu: &Gpu,
+        what: &str,
+        copied: wgpu::BufferUsages,
+    ) -> Result<(), Error> {
+        let refuse = |reason| Err(Error::Buffer { what: what.into(), reason });
+        if !self.offset.is_multiple_of(4) || !self.bytes.is_multiple_of(4) {
+            let Self { offset, bytes, .. } = self;
+            return refuse(format!(
+                "regions begin and end at multiples of 4 bytes, this has {bytes} from {offset} on"
+            ));
+        }
+        if self.is_bindable(gpu) || self.has(copied) { Ok(()) } else { self.refuse(gpu, what, copied) }
+    }
+
+    fn refuse<T>(&self, gpu: &Gpu, what: &str, copied: wgpu::BufferUsages) -> Result<T, Error> {
+        let alignment = gpu.device().limits().min_storage_buffer_offset_alignment;
+        let reason = format!(
+            "a region is bound from a multiple of {alignment} bytes on, of a buffer with STORAGE that the plan does not \
+             use otherwise, or copied with {copied:?}; this begins at byte {} of one with {:?}",
+            self.offset,
+            self.buffer.usage()
+        );
+        Err(Error::Buffer { what: what.into(), reason })
+    }
+}
+
+impl Output {
+    fn planes(&self) -> Planes {
+        Planes::of(&self.shape, self.order)
+    }
+
+    /// Whether its memory is its dense data and nothing else.
+    fn is_dense(&self) -> bool {
+        self.planes().is_flat() && self.planes().channels.is_multiple_of(4)
+    }
+
+    /// Whether its memory begins with its dense data.
+    fn begins_dense(&self) -> bool {
+        self.is_dense() || self.planes().images * self.planes().pixels == 1
+    }
+
+    fn bytes(&self) -> u64 {
+        (self.shape.iter().product::<usize>() * size_of::<f32>()) as u64
+    }
+}
+
+impl Plan {
+    /// Lets each run write an output into a region of a buffer of the user's own on the same device: dense f32 in
+    /// torch's order, until another region or [`Plan::unbind_output`] takes its place.
+    ///
+    /// Kernels write there themselves if the output lies in torch's order without padding (its last axis is a multiple of
+    /// 4, and it does not come channels last from a convolution or pooling), the buffer has `STORAGE`, the region begins at a multiple of the device's
+    /// `min_storage_buffer_offset_alignment` (256 on most), and neither this plan nor another region uses the buffer.
+    /// Otherwise a copy follows the plan, for rows with padding one dispatch; it needs `COPY_DST`, or for such rows only
+    /// what binding needs. While it is bound [`Plan::read`] reads the region and [`Plan::output`] refuses.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`]; [`Error::Length`] unless the region has as many elements as the output;
+    /// [`Error::Buffer`] for usages or a place with which it can neither be bound nor copied, or for a buffer of another
+    /// device of the same `wgpu::Instance` (one of another instance wgpu does not notice) or that was destroyed, which of
+    /// a copy only the submit says; [`Error::DeviceLost`]. Then nothing has changed.
+    pub fn bind_output(&self, name: &str, region: wgpu::BufferSlice<'_>) -> Result<(), Error> {
+        let number = self.output_number(name)?;
+        let (output, place, what) = (&self.outputs[number], Place::of(region), format!("output {name}"));
+        place.check(&self.gpu, &what, wgpu::BufferUsages::COPY_DST)?;
+        if place.bytes != output.bytes() {
+            let elements = |bytes: u64| usize::try_from(bytes / 4).unwrap_or(usize::MAX);
+            let (expected, got) = (elements(output.bytes()), elements(place.bytes));
+            return Err(Error::Length { what, expected, got });
+        }
+        self.change_links(|_, targets| targets[number] = Some(place))
+    }
+
+    /// Keeps an output in the plan's own buffer again.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`].
+    pub fn unbind_output(&self, name: &str) -> Result<(), Error> {
+        let number = self.output_number(name)?;
+        self.change_links(|_, targets| targets[number] = None)
+    }
+
+    /// Lets input `number` be read from a region that was checked, or from the plan's own buffer again.
+    pub(super) fn link_input(&self, number: usize, place: Option<Place>, bind: bool) -> Result<(), Error> {
+        let source = place.map(|place| Source { place, bind });
+        if self.links().source(number) == source.as_ref() {
+            return Ok(());
+        }
+        self.change_links(|sources, _| sources[number] = source)
+    }
+
+    /// The region that an output is written to, if it is one of the user's.
+    pub(super) fn target(&self, number: usize) -> Option<Place> {
+        self.links().targets.get(number).cloned().flatten()
+    }
+
+    /// That region as elements of a buffer.
+    pub(super) fn dense_target(&self, number: usize) -> Option<(Buffer<f32>, usize, usize)> {
+        let Place { buffer, offset, bytes } = self.target(number)?;
+        let [first, len] =
+            [offset, bytes].map(|bytes| usize::try_from(bytes / 4).expect("a buffer of this host"));
+        Some((Buffer::foreign(&self.gpu, buffer, first + len), first, len))
+    }
+
+    pub(super) fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_links(
+        &self,
+        change: impl FnOnce(&mut [Option<Source>], &mut [Option<Place>]),
+    ) -> Result<(), Error> {
+        let mut links = self.links();
+        let (mut sources, mut targets) = (links.sources.clone(), links.targets.clone());
+        sources.resize(self.inputs.len(), None);
+        targets.resize(self.outputs.len(), None);
+        change(&mut sources, &mut targets);
+        if (&sources, &targets) == (&links.sources, &links.targets) {
+            return Ok(());
+        }
+        *links = self.linked(&links, sources, targets)?;
+        Ok(())
+    }
+
+    /// Decides for each region whether it is bound or copied, and makes what that needs and `before` has not.
+    fn linked(
+        &self,
+        before: &Links,
+        sources: Vec<Option<Source>>,
+        targets: Vec<Option<Place>>,
+    ) -> Result<Links, Error> {
+        let mut next = Links { deliveries: vec![None; targets.len()], ..Links::default() };
+        for (number, source) in sources.iter().enumerate() {
+            let Some(source) = source else { continue };
+            let (input, place) = (&self.inputs[number], &source.place);
+            let written = || targets.iter().flatten().any(|target| target.buffer == place.buffer);
+            let free = !self.uses(place) && !written() && !self.writes(input.value);
+            let bindable = place.is_bindable(&self.gpu) && free;
+            let copyable = place.has(wgpu::BufferUsages::COPY_SRC);
+            let what = || format!("input {}", input.name);
+            if bindable && (source.bind || !copyable) {
+                next.bound.push((input.value, place.clone()));
+            } else if copyable {
+                if !before.copies.iter().any(|(_, known, _)| known.buffer == place.buffer) {
+                    let to = Region { bytes: place.bytes, ..input.buffer.region() };
+                    let refused = |reason| Error::Buffer { what: what(), reason };
+                    self.gpu.check_copy(place.region(), to).map_err(refused)?;
+                }
+                next.copies.push((number, place.clone(), input.buffer.raw().clone()));
+            } else {
+                return place.refuse(&self.gpu, &what(), wgpu::BufferUsages::COPY_SRC);
+            }
+        }
+        for (number, target) in targets.iter().enumerate() {
+            let Some(place) = target else { continue };
+            let output = &self.outputs[number];
+            let read = sources.iter().flatten().filter(|source| source.place.buffer == place.buffer).count();
+            let written = targets.iter().flatten().filter(|target| target.buffer == place.buffer).count();
+            let alone = read + written == 1 && !self.uses(place);
+            let one_name = self.outputs.iter().filter(|other| other.value == output.value).count() == 1;
+            if alone && one_name && output.is_dense() && place.is_bindable(&self.gpu) {
+                next.bound.push((output.value, place.clone()));
+            } else {
+                let known =
+                    before.deliveries.get(number).cloned().flatten().filter(|known| known.to == *place);
+                let delivery = known.map_or_else(|| self.delivery(output, place).map(Arc::new), Ok)?;
+                next.deliveries[number] = Some(delivery);
+            }
+        }
+        if !next.bound.is_empty() {
+            next.kept.clone_from(&before.kept);
+            let known = next.kept.iter().position(|(bound, _)| *bound == next.bound);
+            let (bound, groups) = match known {
+                Some(at) => next.kept.remove(at),
+                None => (next.bound.clone(), Arc::new(self.groups_with(&next.bound)?)),
+            };
+            next.groups = groups.clone();
+            next.kept.insert(0, (bound, groups));
+            next.kept.truncate(KEPT);
+        }
+        Ok(Links { sources, targets, ..next })
+    }
+
+    /// Whether a buffer is one of the plan's own, or of its store.
+    fn uses(&self, place: &Place) -> bool {
+        let mut own = self.steps.iter().flat_map(|step| &step.places);
+        own.any(|own| own.buffer == place.buffer)
+            || self.outputs.iter().any(|o| *o.buffer.raw() == place.buffer)
+    }
+
+    /// Whether a kernel writes a value.
+    fn writes(&self, value: usize) -> bool {
+        let mut bindings = self.steps.iter().flat_map(|step| step.values.iter().zip(step.kernel.bindings()));
+        bindings.any(|(bound, binding)| *bound == Some(value) && *binding == Binding::ReadWrite)
+    }
+
+    /// The bind groups of the steps that touch a value which is elsewhere.
+    fn groups_with(&self, bound: &Bound) -> Result<Vec<Option<wgpu::BindGroup>>, Error> {
+        let elsewhere = |value: &Option<usize>| bound.iter().find(|(of, _)| Some(*of) == *value);
+        let group = |step: &super::Step| {
+            step.values.iter().any(|value| elsewhere(value).is_some()).then(|| {
+                let places = step.places.iter().zip(&step.values);
+                let places = places.map(|(own, value)| elsewhere(value).map_or(own, |(_, place)| place));
+                let regions: Vec<Region<'_>> = places.map(Place::region).collect();
+                let group = self.gpu.bind_group(&step.kernel, &regions);
+                group.map_err(|error| of_buffer(error, &format!("an input or output of {}", step.label)))
+            })
+        };
+        self.steps.iter().map(|step| group(step).transpose()).collect()
+    }
+
+    /// The way of an output to a region by a copy, and by a dispatch before it where rows are padded.
+    fn delivery(&self, output: &Output, to: &Place) -> Result<Delivery, Error> {
+        let what = format!("output {}", output.name);
+        let own = output.buffer.raw();
+        let (gpu, copyable) = (&self.gpu, to.has(wgpu::BufferUsages::COPY_DST) && to.buffer != *own);
+        let check_copy = |from| {
+            let refused = |reason| Error::Buffer { what: what.clone(), reason };
+            gpu.check_copy(from, to.region()).map_err(refused)
+        };
+        if output.begins_dense() && copyable {
+            check_copy(Region { bytes: to.bytes, ..output.buffer.region() })?;
+            return Ok(Delivery { to: to.clone(), unpack: None });
+        }
+        let bindable = to.is_bindable(gpu) && to.buffer != *own;
+        if !bindable && !copyable {
+            return to.refuse(gpu, &what, wgpu::BufferUsages::COPY_DST);
+        }
+        let (source, shape, grid) = ops::dense_from_rows(output.planes());
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let block: Buffer<u8> = Buffer::with_usage(gpu, "shape of an output", shape.len(), usage)?;
+        block.write(gpu, 0, &shape)?;
+        let dense = match bindable {
+            true => None,
+            false => Some(Buffer::storage(gpu, "dense output", output.shape.iter().product())?),
+        };
+        if let Some(dense) = &dense {
+            check_copy(Region { bytes: to.bytes, ..dense.region() })?;
+        }
+        let kernel = gpu.kernel(&source)?;
+        let written = dense.as_ref().map_or(to.region(), Buffer::region);
+        let group = gpu.bind_group(&kernel, &[block.region(), output.buffer.region(), written]);
+        let group = group.map_err(|error| of_buffer(error, &what))?;
+        Ok(Delivery { to: to.clone(), unpack: Some(Unpack { kernel, group, grid, dense, _shape: block }) })
+    }
+}
+
+/// What wgpu says of a bind group is said of the region that is new in it.
+fn of_buffer(error: Error, what: &str) -> Error {
+    match error {
+        Error::Kernel { reason, .. } => Error::Buffer { what: what.into(), reason },
+        other => other,
+    }
+}
+
+impl Links {
+    fn source(&self, input: usize) -> Option<&Source> {
+        self.sources.get(input)?.as_ref()
+    }
+
+    /// The group of a step, if it is not the step's own.
+    pub(super) fn group(&self, step: usize) -> Option<&wgpu::BindGroup> {
+        self.groups.get(step)?.as_ref()
+    }
+
+    /// Records the copies into some of the plan's own inputs.
+    pub(super) fn record_before(&self, recorder: &mut Recorder<'_>, wanted: impl Fn(usize) -> bool) {
+        for (_, from, to) in self.copies.iter().filter(|(input, ..)| wanted(*input)) {
+            recorder.copy(&from.buffer, from.offset, to, 0, from.bytes);
+        }
+    }
+
+    /// Records the ways of some outputs to where they go.
+    pub(super) fn record_after(
+        &self,
+        recorder: &mut Recorder<'_>,
+        outputs: &[Output],
+        wanted: impl Fn(&Output) -> bool,
+    ) {
+        for (delivery, output) in self.deliveries.iter().zip(outputs).filter(|(_, output)| wanted(output)) {
+            let Some(Delivery { to, unpack }) = delivery.as_deref() else { continue };
+            let mut from = Some(output.buffer.raw());
+            if let Some(unpack) = unpack {
+                recorder.dispatch(&unpack.kernel, &unpack.group, &[], unpack.grid);
+                from = unpack.dense.as_ref().map(Buffer::raw);
+            }
+            if let Some(from) = from {
+                recorder.copy(from, 0, &to.buffer, to.offset, to.bytes);
+            }
+        }
+    }
+}
