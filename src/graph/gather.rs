@@ -80,16 +80,16 @@ struct Placed<'a> {
 }
 
 impl Placed<'_> {
-    /// The quads of a row that are touched: the first, and how many.
+    /// The quads of a row that are touched: the first, and how many. What is there stays where no element is placed.
     fn row(&self) -> [usize; 2] {
         let lanes = self.to.lanes;
+        let Window { start, step } = self.windows[lanes];
+        let within = |place: isize| place.max(0).unsigned_abs().min(self.to.shape[lanes]);
+        let first = within(start) / 4;
+        let end = within(start.saturating_add_unsigned(self.from.shape[lanes] * step)).div_ceil(4);
         match self.around {
-            Around::Earlier => {
-                let start = self.windows[lanes].start.unsigned_abs();
-                let end = (start + self.from.shape[lanes]).div_ceil(4);
-                [start / 4, end - start / 4]
-            }
-            _ => [0, self.to.row_quads()],
+            Around::Value(_) => [0, self.to.row_quads()],
+            Around::Sum | Around::Earlier => [first, end.saturating_sub(first).max(1)],
         }
     }
 

@@ -69,13 +69,18 @@ impl SamplesOf<'_> {
         let from = self.inputs[0].1;
         self.moved(|Place { axis, inner }| {
             let stride = inner * from[axis + 1..].iter().product::<usize>();
-            (0..self.shape.len()).find_map(|axis| {
+            let places = (0..self.shape.len()).filter_map(|axis| {
                 let within: usize = self.shape[axis + 1..].iter().product();
                 let inner = stride / within;
                 let fits = stride.is_multiple_of(within)
                     && inner > 0
                     && self.shape[axis].is_multiple_of(inner * self.batch);
                 fits.then_some(Place { axis, inner })
+            });
+            // A batch of one fits many axes: the likeliest is one of its own, then one that begins with it.
+            places.min_by_key(|place| {
+                let outer = self.shape[place.axis] / (place.inner * self.batch);
+                (outer > 1, place.inner > 1, place.axis)
             })
         })
     }
@@ -113,6 +118,8 @@ mod tests {
         assert_eq!(of(&[3, 4, 5], Place { axis: 1, inner: 1 }, &[12, 5]), along(0, 1));
         assert_eq!(of(&[12, 5], Place { axis: 0, inner: 1 }, &[3, 4, 5]), along(1, 1));
         assert_eq!(of(&[4, 6], first, &[2, 2, 6]), Samples::Mixed);
+        let one = SamplesOf { inputs: vec![(along(1, 1), &[4, 1])], shape: &[2, 2, 1], batch: 1 };
+        assert_eq!(one.reshaped(), along(2, 1));
         let graph = Graph::new();
         let x = graph.input("x", [4, 3, 8]);
         let seen = |var: &super::super::Var| samples(&graph, &graph.node_list())[var.id()];

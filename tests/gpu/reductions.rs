@@ -314,7 +314,7 @@ fn a_reduction_and_its_gradient_are_a_dispatch_each() {
         let params = graph.store(&gpu, 0).unwrap();
         let options = PlanOptions::train(&y).upstream("dy");
         let plan = graph.compile(&params, &options, &mut gradus::graph::Workspace::new()).unwrap();
-        plan.labels().map(str::to_owned).collect::<Vec<_>>()
+        plan.labels().filter(|label| !label.starts_with("dy")).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(labels(&|x| x.sum_dim(&[1], true)), ["sum1: reduce[sum]", "sum1: reduce_grad[sum]"]);
     assert_eq!(labels(&|x| x.mean_dim(&[0, 2], true)), ["mean1: reduce[sum]", "mean1: reduce_grad[mean]"]);

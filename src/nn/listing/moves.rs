@@ -7,12 +7,10 @@ pub(super) fn moves() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let x = graph.parameter("x", [2, 6, 3, 7], Init::Normal { std: 1.0 });
     let image = x.avg_pool2d(AvgPool2d::new(1));
-    let odd = x.slice(3, 1, 6, 2).concat(&[&x.narrow(3, 0, 5), &image.narrow(3, 2, 6 - 1)], -1);
+    let odd = x.slice(3, 1, 6, 2).concat(&[&x.narrow(3, 0, 5), &image.narrow(3, 2, 5)], -1);
     let padded = image.pad(&[1, 2, -1, 1], f32::NEG_INFINITY).pad(&[-2, -1], 0.5).narrow(2, 1, 2);
-    let turned = padded
-        .permute(&[3, 0, 2, 1])
-        .reshape(&[-1, 3, 2])
-        .stack(&[&x.select(0, 0).reshape(&[-1, 3, 2]).narrow(0, 0, 16)], 1);
+    let rows = |of: &Var| of.reshape(&[-1, 3, 2]).narrow(0, 0, 16);
+    let turned = rows(&padded.permute(&[3, 0, 2, 1])).stack(&[&rows(&x.select(0, 0))], 1);
     let flat = odd.flatten_dims(1, 2).squeeze(None).unsqueeze(0).expand(&[5, -1, -1, -1]);
     let reduced = [
         flat.sum_dim(&[0, 3], true).mean_dim(&[1, 2], false),
