@@ -47,6 +47,7 @@ mod lost;
 mod memory;
 mod nadam;
 mod network;
+mod norms;
 mod ops;
 mod optim;
 mod oracle;
