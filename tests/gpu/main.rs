@@ -51,6 +51,7 @@ mod memory;
 mod moves;
 mod nadam;
 mod network;
+mod norms;
 mod ops;
 mod optim;
 mod oracle;
