@@ -1,5 +1,6 @@
 //! Layers, initialisers and losses: thin builders of graph nodes, with torch's names and defaults.
 
+mod activations;
 mod convolutions;
 mod layers;
 mod listing;
@@ -11,6 +12,7 @@ mod resizing;
 mod trips;
 
 pub use crate::graph::{Fan, Init, Nonlinearity, Spread};
+pub use activations::PReLU;
 pub use convolutions::{Conv1d, ConvTranspose2d};
 pub use layers::{Conv2d, Linear, Padding, Pair};
 pub(crate) use listing::kernel_listings;

@@ -8,7 +8,7 @@ use gradus::gpu::Recorder;
 use gradus::graph::{Graph, HostData, Init, PlanOptions, Var, Workspace};
 use gradus::nn::{
     AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, GroupNorm, LayerNorm, Linear,
-    MaxPool2d, Padding, Pair, RMSNorm, Reduction, Upsample,
+    MaxPool2d, PReLU, Padding, Pair, RMSNorm, Reduction, Upsample,
 };
 use gradus::{Gpu, GpuOptions};
 use serde::Deserialize;
@@ -72,6 +72,54 @@ const OPS: &[(&str, Build)] = &[
         Ok(inputs.tensor("x")?.var_dim(&inputs.axes(&["correction"])?, correction, inputs.keepdim()?))
     }),
     ("upsample", upsample),
+    ("abs", |inputs| inputs.unary(Var::abs)),
+    ("exp", |inputs| inputs.unary(Var::exp)),
+    ("log", |inputs| inputs.unary(Var::log)),
+    ("sqrt", |inputs| inputs.unary(Var::sqrt)),
+    ("rsqrt", |inputs| inputs.unary(Var::rsqrt)),
+    ("selu", |inputs| inputs.unary(Var::selu)),
+    ("hardswish", |inputs| inputs.unary(Var::hardswish)),
+    ("mish", |inputs| inputs.unary(Var::mish)),
+    ("log_sigmoid", |inputs| inputs.unary(Var::log_sigmoid)),
+    ("silu", |inputs| inputs.unary(Var::silu)),
+    ("add", |inputs| inputs.binary(Var::add)),
+    ("sub", |inputs| inputs.binary(Var::sub)),
+    ("mul", |inputs| inputs.binary(Var::mul)),
+    ("div", |inputs| inputs.binary(Var::div)),
+    ("maximum", |inputs| inputs.binary(Var::maximum)),
+    ("minimum", |inputs| inputs.binary(Var::minimum)),
+    ("clamp", |inputs| {
+        inputs.only(&["min", "max"])?;
+        Ok(inputs.tensor("x")?.clamp(inputs.attribute::<f64>("min")?, inputs.attribute::<f64>("max")?))
+    }),
+    ("elu", |inputs| Ok(inputs.tensor("x")?.elu(inputs.number("alpha", 1.0)?))),
+    ("hardtanh", |inputs| {
+        inputs.only(&["min_val", "max_val"])?;
+        let bound = |name: &str, default: f64| anyhow::Ok(inputs.attribute(name)?.unwrap_or(default));
+        anyhow::Ok(inputs.tensor("x")?.hardtanh(bound("min_val", -1.0)?, bound("max_val", 1.0)?))
+    }),
+    ("leaky_relu", |inputs| Ok(inputs.tensor("x")?.leaky_relu(inputs.number("negative_slope", 0.01)?))),
+    ("pow", |inputs| {
+        inputs.only(&["exponent"])?;
+        Ok(inputs.tensor("x")?.pow(inputs.attribute("exponent")?.context("no exponent")?))
+    }),
+    ("prelu", |inputs| {
+        inputs.only(&[])?;
+        let channels = inputs.get("weight")?.shape[0];
+        Ok(inputs.tensor("x")?.prelu(PReLU::new().num_parameters(channels).name("")))
+    }),
+    ("reg_l1", |inputs| Ok(inputs.tensor("x")?.abs().sum() * inputs.number("lam", 0.0)?)),
+    ("reg_l2", |inputs| Ok(inputs.tensor("x")?.square().sum() * inputs.number("lam", 0.0)?)),
+    ("softplus", |inputs| {
+        inputs.only(&["beta", "threshold"])?;
+        let number = |name: &str, default: f64| anyhow::Ok(inputs.attribute(name)?.unwrap_or(default));
+        anyhow::Ok(inputs.tensor("x")?.softplus(number("beta", 1.0)?, number("threshold", 20.0)?))
+    }),
+    ("where", |inputs| {
+        inputs.only(&[])?;
+        let condition = inputs.tensor("condition")?.detach();
+        Ok(inputs.tensor("x")?.where_(&condition, &inputs.tensor("other")?))
+    }),
 ];
 
 pub(crate) fn run(folder: &Folder, not_yet: &NotYet) -> Report {
@@ -205,6 +253,17 @@ impl Inputs<'_> {
     fn unary(&self, op: impl Fn(&Var) -> Var) -> Result<Var> {
         self.only(&[])?;
         Ok(op(&self.tensor("x")?))
+    }
+
+    fn binary(&self, op: impl Fn(&Var, &Var) -> Var) -> Result<Var> {
+        self.only(&[])?;
+        Ok(op(&self.tensor("x")?, &self.tensor("other")?))
+    }
+
+    /// The only attribute, a number.
+    fn number(&self, name: &str, default: f64) -> Result<f64> {
+        self.only(&[name])?;
+        Ok(self.attribute(name)?.unwrap_or(default))
     }
 
     /// The only attribute, a dimension.
