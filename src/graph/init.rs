@@ -23,6 +23,13 @@ pub enum Init {
         /// Standard deviation.
         std: f64,
     },
+    /// Normal around 0 with one row of zeros, as `torch.nn.Embedding` with a `padding_idx`.
+    NormalWithZeroRow {
+        /// Standard deviation.
+        std: f64,
+        /// The row, along the first dimension.
+        row: usize,
+    },
     /// Uniform with bound `gain * sqrt(3 / fan_in)`, `gain = sqrt(2 / (1 + a^2))`, as
     /// `torch.nn.init.kaiming_uniform_` (He et al. 2015, arXiv:1502.01852). torch's layers use `a = sqrt(5)`.
     KaimingUniform {
@@ -53,7 +60,9 @@ impl Init {
     pub(crate) fn check(self, name: &str, shape: &[usize]) -> Result<(), Error> {
         let option = match self {
             Self::Constant(x) => x,
-            Self::Uniform { bound: x } | Self::Normal { std: x } => x,
+            Self::Uniform { bound: x } | Self::Normal { std: x } | Self::NormalWithZeroRow { std: x, .. } => {
+                x
+            }
             Self::KaimingUniform { a: x } | Self::KaimingNormal { a: x } => x,
             Self::XavierUniform { gain: x } | Self::XavierNormal { gain: x } => x,
         };
@@ -63,14 +72,20 @@ impl Init {
         if !option.is_finite() {
             return refuse("finite");
         }
-        let fanless = matches!(self, Self::Constant(_) | Self::Uniform { .. } | Self::Normal { .. });
+        let fanless = matches!(
+            self,
+            Self::Constant(_) | Self::Uniform { .. } | Self::Normal { .. } | Self::NormalWithZeroRow { .. }
+        );
         if shape.len() < 2 && !fanless {
             let expected = "two dimensions or more for an initialiser with fans".into();
             return Err(Error::Shape { layer: name.into(), expected, got: shape.to_vec() });
         }
         let scale = self.scale(shape);
         let (most, allowed) = match self {
-            Self::Normal { .. } | Self::KaimingNormal { .. } | Self::XavierNormal { .. } => {
+            Self::Normal { .. }
+            | Self::NormalWithZeroRow { .. }
+            | Self::KaimingNormal { .. }
+            | Self::XavierNormal { .. } => {
                 (scale * MOST_DEVIATIONS, "such that 16 deviations are finite in 32 bits")
             }
             _ => (scale, "such that all values are finite in 32 bits"),
@@ -85,7 +100,10 @@ impl Init {
         let (fan_out, fan_in) = (fan(0), fan(1));
         let gain = |a: f64| 2.0_f64.sqrt() / 1.0_f64.hypot(a);
         match self {
-            Self::Constant(x) | Self::Uniform { bound: x } | Self::Normal { std: x } => x,
+            Self::Constant(x)
+            | Self::Uniform { bound: x }
+            | Self::Normal { std: x }
+            | Self::NormalWithZeroRow { std: x, .. } => x,
             Self::KaimingUniform { a } => gain(a) * (3.0 / fan_in).sqrt(),
             Self::KaimingNormal { a } => gain(a) / fan_in.sqrt(),
             Self::XavierUniform { gain } => gain * (6.0 / (fan_in + fan_out)).sqrt(),
@@ -108,6 +126,12 @@ impl Init {
             Self::Normal { .. } | Self::KaimingNormal { .. } | Self::XavierNormal { .. } => {
                 let draws = StandardNormal.sample_iter(&mut random).take(len);
                 draws.map(|x: f64| narrow(x * scale)).collect()
+            }
+            Self::NormalWithZeroRow { std, row } => {
+                let mut values = Self::Normal { std }.values(shape, seed, stream);
+                let columns = shape[1..].iter().product::<usize>();
+                values.iter_mut().skip(row.saturating_mul(columns)).take(columns).for_each(|x| *x = 0.0);
+                values
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The operations: one file each, with the forward and the backward kernels side by side.
 
 mod accuracy;
+mod attention;
 mod avg_pool2d;
 mod bias;
 mod column_sum;
@@ -9,6 +10,7 @@ mod conv2d;
 mod cross_entropy;
 mod detach;
 mod dims;
+mod embedding;
 mod expand;
 mod flatten;
 mod function;
@@ -32,9 +34,11 @@ mod windows;
 
 use std::fmt::Debug;
 
+pub(crate) use attention::Attention;
 pub(crate) use avg_pool2d::AvgPool2d;
 pub(crate) use conv2d::Conv2d;
 pub(crate) use cross_entropy::{CrossEntropy, LabelWeights};
+pub(crate) use embedding::Embedding;
 pub(crate) use function::{Call, Slope};
 pub(crate) use input::{Input, Tensor, receive};
 pub(crate) use linear::Linear;

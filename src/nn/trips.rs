@@ -7,6 +7,8 @@
 //!
 //! A new kernel with a loop needs one row, beside those of its family, and a dispatch of it in both kinds of graphs.
 
+mod attention;
+mod embedding;
 mod graphs;
 mod lines;
 mod loops;
@@ -44,7 +46,7 @@ impl Trips {
 type Row = (&'static str, fn(&Sizes<'_>) -> Trips);
 
 fn tables() -> impl Iterator<Item = Row> {
-    lines::ROWS.iter().chain(products::ROWS).copied()
+    [lines::ROWS, products::ROWS, embedding::ROWS, attention::ROWS].into_iter().flatten().copied()
 }
 
 fn row(kernel: &str) -> Option<Row> {

@@ -3,6 +3,7 @@
 
 mod accuracy;
 mod adapters;
+mod attention;
 mod buffers;
 mod checkpoint;
 mod common;
@@ -10,6 +11,7 @@ mod custom_rule;
 mod downlevel;
 mod dropout;
 mod embed;
+mod embedding;
 mod empty_tensors;
 mod evaluate;
 mod example;
@@ -46,6 +48,7 @@ mod losses;
 mod lost;
 mod memory;
 mod moves;
+mod multihead;
 mod nadam;
 mod network;
 mod ops;
