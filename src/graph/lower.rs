@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::{Chains, Finish};
 use super::elementwise;
@@ -70,6 +70,8 @@ pub(crate) struct Lowering {
     pub(super) forward: Vec<Option<View>>,
     /// For a node that is a view whose elements are each one of another node's, that node.
     pub(super) view_of: Vec<Option<usize>>,
+    /// Nodes whose own memory lies in another order of axes than is packed: as their views say.
+    pub(super) laid: BTreeSet<usize>,
     /// Copies of results in another order of axes.
     pub(super) copies: BTreeMap<(usize, Order), Operand>,
     pub(super) saved: Vec<Vec<Operand>>,
@@ -177,25 +179,25 @@ impl Lowering {
     /// What an input of a node computed, as packed memory in the order in which the node reads it: a copy is made, once
     /// for all who need it, if it does not lie so.
     pub(crate) fn argument(&mut self, id: usize, input: usize) -> Operand {
-        self.packed_argument(id, input, self.input_order(id, input))
+        self.argument_copy(id, input, self.input_order(id, input)).of
     }
 
-    /// As [`Lowering::argument`], in any order.
-    pub(crate) fn packed_argument(&mut self, id: usize, input: usize, order: Order) -> Operand {
+    /// As [`Lowering::argument`], in an order of axes that the node names.
+    pub(crate) fn argument_copy(&mut self, id: usize, input: usize, order: Order) -> View {
         let node = self.nodes[id].inputs[input];
         let view = self.forward[node].clone().expect("nodes are lowered in order");
+        let packed = |of| View::packed(of, &view.shape, order);
         if view.is_packed(order) {
-            return view.of;
+            return packed(view.of);
         }
         if let Some(&copy) = self.copies.get(&(node, order)) {
-            return copy;
+            return packed(copy);
         }
         let label = self.name(node);
         let copy = Operand::Value(self.value(&label, Matrix::of(&view.shape, order).len()));
-        let to = View::packed(copy, &view.shape, order);
-        ops::rearrange(self, &label, &view, &to, false);
+        ops::rearrange(self, &label, &view, &packed(copy), false);
         self.copies.insert((node, order), copy);
-        copy
+        packed(copy)
     }
 
     /// What an input of a node computed, wherever it lies.
@@ -221,6 +223,14 @@ impl Lowering {
     /// Lets the value of a node be one that exists already, in the node's own order of axes.
     pub(crate) fn define_as(&mut self, id: usize, value: Operand) {
         self.forward[id] = Some(View::packed(value, &self.shapes[id], self.orders[id]));
+    }
+
+    /// Lets the value of a node be memory of its own that lies as a view says, and so will its gradient: for an order of
+    /// axes in which those who read it want it.
+    pub(crate) fn define_laid(&mut self, id: usize, view: View) {
+        assert_eq!(view.shape, self.shapes[id], "{}: the shape of its view", self.nodes[id].name);
+        self.laid.insert(id);
+        self.forward[id] = Some(view);
     }
 
     /// Lets the value of a node be a view of its first input, of which each element is at most one of its own: its

@@ -3,6 +3,7 @@
 mod accuracy;
 mod adaptive_avg_pool2d;
 mod area;
+mod attention;
 mod avg_pool2d;
 mod bias;
 mod column_sum;
@@ -12,6 +13,7 @@ mod cross_entropy;
 mod custom;
 mod detach;
 mod dims;
+mod embedding;
 mod expand;
 mod flatten;
 mod function;
@@ -39,10 +41,12 @@ mod windows;
 use std::fmt::Debug;
 
 pub(crate) use adaptive_avg_pool2d::AdaptiveAvgPool2d;
+pub(crate) use attention::Attention;
 pub(crate) use avg_pool2d::AvgPool2d;
 pub(crate) use conv2d::{Conv2d, ConvTranspose2d, Padding, check_groups};
 pub(crate) use cross_entropy::{CrossEntropy, LabelWeights};
 pub(crate) use custom::Custom;
+pub(crate) use embedding::Embedding;
 pub(crate) use function::{Call, Slope};
 pub(crate) use input::{Input, Tensor, receive};
 pub(crate) use layout::dense_from_rows;

@@ -7,7 +7,9 @@
 //!
 //! A new kernel with a loop needs one row, beside those of its family, and a dispatch of it in both kinds of graphs.
 
+mod attention;
 mod convolutions;
+mod embedding;
 mod graphs;
 mod lines;
 mod loops;
@@ -46,8 +48,9 @@ impl Trips {
 type Row = (&'static str, fn(&Sizes<'_>) -> Trips);
 
 fn tables() -> impl Iterator<Item = Row> {
-    let rows = lines::ROWS.iter().chain(norms::ROWS).chain(products::ROWS).chain(convolutions::ROWS);
-    rows.copied()
+    let rows =
+        [lines::ROWS, norms::ROWS, products::ROWS, convolutions::ROWS, embedding::ROWS, attention::ROWS];
+    rows.into_iter().flatten().copied()
 }
 
 fn row(kernel: &str) -> Option<Row> {

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail};
 use gradus::gpu::Recorder;
 use gradus::graph::{Graph, HostData, Init, PlanOptions, Var, Workspace};
 use gradus::nn::{
-    AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, GroupNorm, LayerNorm, Linear,
-    MaxPool2d, PReLU, Padding, Pair, RMSNorm, Reduction, Upsample,
+    AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, Embedding, GroupNorm, LayerNorm,
+    Linear, MaxPool2d, MultiheadAttention, PReLU, Padding, Pair, RMSNorm, Reduction,
+    ScaledDotProductAttention, Upsample,
 };
 use gradus::{Gpu, GpuOptions};
 use serde::Deserialize;
@@ -37,6 +38,7 @@ const OPS: &[(&str, Build)] = &[
     ("conv_transpose2d", conv_transpose2d),
     ("cross_entropy", cross_entropy),
     ("dropout", dropout),
+    ("embedding", embedding),
     ("expand", |inputs| Ok(inputs.tensor("x")?.expand(&inputs.dims("size", &["size"])?))),
     ("gelu", gelu),
     ("groupnorm", group_norm),
@@ -47,6 +49,7 @@ const OPS: &[(&str, Build)] = &[
     ("matmul", matmul),
     ("maxpool2d", max_pool2d),
     ("mean", |inputs| Ok(inputs.tensor("x")?.mean_dim(&inputs.axes(&[])?, inputs.keepdim()?))),
+    ("mha", mha),
     ("min", |inputs| Ok(inputs.tensor("x")?.amin(&inputs.axes(&[])?, inputs.keepdim()?))),
     ("mse", mse),
     ("pad", pad),
@@ -54,6 +57,7 @@ const OPS: &[(&str, Build)] = &[
     ("relu", |inputs| inputs.unary(Var::relu)),
     ("reshape", |inputs| Ok(inputs.tensor("x")?.reshape(&inputs.dims("shape", &["shape"])?))),
     ("rmsnorm", rms_norm),
+    ("scaled_dot_product_attention", scaled_dot_product_attention),
     ("sigmoid", |inputs| inputs.unary(Var::sigmoid)),
     ("slice", slice),
     ("softmax", |inputs| Ok(inputs.tensor("x")?.softmax(inputs.dim()?))),
@@ -608,6 +612,38 @@ fn cross_entropy(inputs: &Inputs<'_>) -> Result<Var> {
     Ok(inputs.tensor("x")?.cross_entropy_with(options, &labels))
 }
 
+fn embedding(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["padding_idx"])?;
+    let [rows, columns] = inputs.get("weight")?.shape[..] else { bail!("the weight is no matrix") };
+    let indices = inputs.graph.labels("index", &inputs.get("index")?.shape[..]);
+    let layer = Embedding::new(rows, columns).padding_idx(inputs.attribute::<usize>("padding_idx")?);
+    Ok(indices.embedding(layer.name("")))
+}
+
+fn scaled_dot_product_attention(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["is_causal", "scale"])?;
+    let [query, key, value] = ["query", "key", "value"].map(|name| inputs.tensor(name));
+    let mut options = ScaledDotProductAttention::new()
+        .is_causal(inputs.attribute("is_causal")?.unwrap_or(false))
+        .scale(inputs.attribute::<f64>("scale")?);
+    if inputs.find("attn_mask").is_some() {
+        options = options.attn_mask(&inputs.tensor("attn_mask")?);
+    }
+    Ok(query?.scaled_dot_product_attention(&key?, &value?, options))
+}
+
+/// With the batch first. The weights `attn` are not part of what is computed.
+fn mha(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["causal", "heads"])?;
+    inputs.get("attn")?;
+    let x = inputs.tensor("x")?;
+    let width = *inputs.get("x")?.shape.last().context("x has no dimensions")?;
+    let layer = MultiheadAttention::new(width, inputs.attribute("heads")?.context("no heads")?)
+        .batch_first(true)
+        .is_causal(inputs.attribute("causal")?.unwrap_or(false));
+    Ok(x.multihead_attention(&x, &x, layer.name("")))
+}
+
 fn mse(inputs: &Inputs<'_>) -> Result<Var> {
     inputs.only(&["reduction"])?;
     Ok(inputs.tensor("x")?.mse_loss_with(inputs.reduction()?, &inputs.tensor("target")?))
@@ -675,7 +711,13 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
 
 /// Layers put their own name, here empty, before their parameters'.
 fn golden_name(parameter: &str) -> &str {
-    parameter.trim_start_matches('.')
+    match parameter.trim_start_matches('.') {
+        "in_proj_weight" => "w_qkv",
+        "in_proj_bias" => "b_qkv",
+        "out_proj.weight" => "w_o",
+        "out_proj.bias" => "b_o",
+        name => name,
+    }
 }
 
 /// Labels were integers; a negative one, which only `ignore_index` may be, becomes a class that does not exist.

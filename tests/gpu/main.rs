@@ -3,6 +3,7 @@
 
 mod accuracy;
 mod adapters;
+mod attention;
 mod buffers;
 mod checkpoint;
 mod common;
@@ -12,6 +13,7 @@ mod custom_rule;
 mod downlevel;
 mod dropout;
 mod embed;
+mod embedding;
 mod empty_tensors;
 mod evaluate;
 mod example;
@@ -49,6 +51,7 @@ mod lost;
 mod matmul;
 mod memory;
 mod moves;
+mod multihead;
 mod nadam;
 mod network;
 mod norms;

@@ -1,4 +1,4 @@
-use super::{convolutions, lines, norms, products};
+use super::{attention, convolutions, embedding, lines, norms, products};
 use crate::graph::{Graph, PlanOptions, Var};
 
 /// A graph and what is asked of it.
@@ -27,12 +27,26 @@ impl Subject {
 
 /// Graphs with the largest sizes that a tensor can have, along each dimension of each operation. They are only lowered.
 pub(super) fn extreme() -> Vec<Subject> {
-    let all = [lines::extreme(), norms::extreme(), products::extreme(), convolutions::extreme()];
+    let all = [
+        lines::extreme(),
+        norms::extreme(),
+        products::extreme(),
+        convolutions::extreme(),
+        embedding::extreme(),
+        attention::extreme(),
+    ];
     all.into_iter().flatten().collect()
 }
 
 /// Graphs that run in a moment, on both sides of each size at which an operation takes another way.
 pub(super) fn ordinary() -> Vec<Subject> {
-    let all = [lines::ordinary(), norms::ordinary(), products::ordinary(), convolutions::ordinary()];
+    let all = [
+        lines::ordinary(),
+        norms::ordinary(),
+        products::ordinary(),
+        convolutions::ordinary(),
+        embedding::ordinary(),
+        attention::ordinary(),
+    ];
     all.into_iter().flatten().collect()
 }
