@@ -18,8 +18,9 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
                 let lowering = autodiff::lower(&graph, &options, &capabilities)
                     .expect("the graphs of all kernels are sound");
                 for step in lowering.steps {
-                    if listings.iter().all(|listing| listing.source != step.kernel) {
-                        listings.push(KernelListing { source: step.kernel, blocks: vec![step.block] });
+                    if listings.iter().all(|listing| listing.source != *step.kernel) {
+                        let source = step.kernel.as_ref().clone();
+                        listings.push(KernelListing { source, blocks: vec![step.block] });
                     }
                 }
             }
