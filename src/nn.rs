@@ -5,6 +5,7 @@ mod listing;
 mod losses;
 mod norms;
 mod pooling;
+mod recurrent;
 #[cfg(test)]
 mod trips;
 
@@ -14,3 +15,4 @@ pub(crate) use listing::kernel_listings;
 pub use losses::{CrossEntropy, Reduction};
 pub use norms::{BatchNorm, GroupNorm, LayerNorm, NormalizedShape, RMSNorm};
 pub use pooling::{AvgPool2d, MaxPool2d};
+pub use recurrent::{GRU, LSTM, RNN, RnnNonlinearity};

@@ -23,6 +23,7 @@ mod part;
 mod permute;
 mod product;
 mod ratio;
+mod recurrent;
 mod reduce;
 mod reshape;
 mod slice;
@@ -42,6 +43,7 @@ pub(crate) use linear::Linear;
 pub(crate) use max_pool2d::MaxPool2d;
 pub(crate) use norm::{Batch, Norm, Over, Tensors};
 pub(crate) use ratio::Ratio;
+pub(crate) use recurrent::{Cell, LAST_CELL, LAST_STATE, Recurrent};
 pub use slice::SplitSizes;
 pub(crate) use windows::Windows;
 

@@ -1,4 +1,5 @@
 mod moves;
+mod sequences;
 
 use super::{
     AvgPool2d, BatchNorm, Conv2d, CrossEntropy, GroupNorm, Init, LayerNorm, Linear, MaxPool2d, RMSNorm,
@@ -11,8 +12,9 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
     for capabilities in Capabilities::of_each_kind() {
         for accumulate in [false, true] {
-            for (graph, loss, accuracy) in [everything(), long_lines(), long_sums(), moves::moves(), norms()]
-            {
+            let graphs =
+                [everything(), long_lines(), long_sums(), moves::moves(), norms(), sequences::sequences()];
+            for (graph, loss, accuracy) in graphs {
                 let options =
                     PlanOptions { accumulate, ..PlanOptions::train(&loss).output("accuracy", &accuracy) };
                 let lowering = autodiff::lower(&graph, &options, &capabilities)

@@ -13,6 +13,7 @@ mod loops;
 mod measure;
 mod norms;
 mod products;
+mod sequences;
 mod sizes;
 
 use std::collections::BTreeSet;
@@ -45,7 +46,8 @@ impl Trips {
 type Row = (&'static str, fn(&Sizes<'_>) -> Trips);
 
 fn tables() -> impl Iterator<Item = Row> {
-    lines::ROWS.iter().chain(norms::ROWS).chain(products::ROWS).copied()
+    let rows = lines::ROWS.iter().chain(norms::ROWS).chain(products::ROWS).chain(sequences::ROWS);
+    rows.copied()
 }
 
 fn row(kernel: &str) -> Option<Row> {

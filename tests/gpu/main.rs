@@ -56,6 +56,7 @@ mod param_groups;
 mod params;
 mod pointwise;
 mod pools;
+mod recurrent;
 mod reductions;
 mod reference;
 mod refusals;

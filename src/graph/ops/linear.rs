@@ -106,11 +106,7 @@ impl Op for Linear {
         let (name, sizes) = (lowering.name(id), self.sizes(lowering, id));
         let parameters = lowering.parameters(id).to_vec();
         let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
-        if let Some((dw, accumulate)) = lowering.parameter_gradient(parameters[0]) {
-            let operands = Operands { left: dy, right: x, bias: None, output: dw };
-            let sum = Sum { len: self.weight.iter().product(), accumulate, ..Sum::default() };
-            product::emit(lowering, &name, &sizes.weight_grad(), operands, sum);
-        }
+        weight_grad(lowering, &name, (sizes.rows, self.weight), [dy, x], parameters[0]);
         if let Some(&bias) = parameters.get(1) {
             column_sum::emit(lowering, &name, sizes.rows, sizes.out, dy, bias);
         }
@@ -125,4 +121,20 @@ impl Op for Linear {
     fn anchor(&self, _: &Lowering, _: usize) -> Option<Anchor> {
         Some(Anchor { buffers: 4, lanes: 4 })
     }
+}
+
+/// Emits the gradient of a parameter `[out, in]` that `rows` of inputs `x` were multiplied with: the product of the
+/// gradients `dy` of the results with them.
+pub(super) fn weight_grad(
+    lowering: &mut Lowering,
+    layer: &str,
+    (rows, weight): (u32, [usize; 2]),
+    [dy, x]: [Operand; 2],
+    parameter: usize,
+) {
+    let [out, features] = weight.map(u);
+    let Some((dw, accumulate)) = lowering.parameter_gradient(parameter) else { return };
+    let operands = Operands { left: dy, right: x, bias: None, output: dw };
+    let sum = Sum { len: weight.iter().product(), accumulate, ..Sum::default() };
+    product::emit(lowering, layer, &Sizes { rows, features, out }.weight_grad(), operands, sum);
 }

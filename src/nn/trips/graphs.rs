@@ -1,4 +1,4 @@
-use super::{lines, norms, products};
+use super::{lines, norms, products, sequences};
 use crate::graph::{Graph, PlanOptions, Var};
 
 /// A graph and what is asked of it.
@@ -27,10 +27,16 @@ impl Subject {
 
 /// Graphs with the largest sizes that a tensor can have, along each dimension of each operation. They are only lowered.
 pub(super) fn extreme() -> Vec<Subject> {
-    [lines::extreme(), norms::extreme(), products::extreme()].into_iter().flatten().collect()
+    [lines::extreme(), norms::extreme(), products::extreme(), sequences::extreme()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Graphs that run in a moment, on both sides of each size at which an operation takes another way.
 pub(super) fn ordinary() -> Vec<Subject> {
-    [lines::ordinary(), norms::ordinary(), products::ordinary()].into_iter().flatten().collect()
+    [lines::ordinary(), norms::ordinary(), products::ordinary(), sequences::ordinary()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
