@@ -10,6 +10,7 @@ mod losses;
 mod multihead;
 mod norms;
 mod pooling;
+mod recurrent;
 mod resizing;
 #[cfg(test)]
 mod trips;
@@ -25,4 +26,5 @@ pub use losses::{CrossEntropy, Reduction};
 pub use multihead::MultiheadAttention;
 pub use norms::{BatchNorm, GroupNorm, LayerNorm, NormalizedShape, RMSNorm};
 pub use pooling::{AvgPool2d, MaxPool2d};
+pub use recurrent::{GRU, LSTM, RNN, RnnNonlinearity};
 pub use resizing::{OutputSize, Scale, Upsample};

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::chain::{Chains, Finish};
 use super::elementwise;
@@ -51,7 +52,8 @@ pub(crate) struct Value {
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) label: String,
-    pub(crate) kernel: KernelSource,
+    /// Steps of one kernel may share it.
+    pub(crate) kernel: Arc<KernelSource>,
     pub(crate) operands: Vec<Operand>,
     pub(crate) uniform: Vec<u8>,
     pub(crate) block: Block,
@@ -76,7 +78,7 @@ pub(crate) struct Lowering {
     pub(super) copies: BTreeMap<(usize, Order), Operand>,
     pub(super) saved: Vec<Vec<Operand>>,
     /// Further results of nodes, by their number.
-    pub(super) parts: BTreeMap<(usize, usize), Operand>,
+    pub(super) parts: BTreeMap<(usize, usize), View>,
     pub(super) gradients: Gradients,
     /// The parameters and buffers by their numbers.
     pub(super) declared: Vec<Parameter>,
@@ -284,21 +286,15 @@ impl Lowering {
         self.saved[id][number]
     }
 
-    /// Makes a further result of a node, which [`Op::parts`](super::ops::Op::parts) has declared: packed in the natural
-    /// order.
-    pub(crate) fn define_part(&mut self, id: usize, number: usize) -> Operand {
-        let inputs: Vec<&[usize]> = self.nodes[id].inputs.iter().map(|&i| &self.shapes[i][..]).collect();
-        let shape = self.nodes[id].op.parts(&inputs)[number].clone();
-        let label = format!("part {number} of {}", self.nodes[id].name);
-        let value = Operand::Value(self.value(&label, Matrix::of(&shape, Order::Natural).len()));
-        self.parts.insert((id, number), value);
-        value
+    /// Notes where a further result of a node lies, which [`Op::parts`](super::ops::Op::parts) has declared.
+    pub(crate) fn define_part(&mut self, id: usize, number: usize, view: View) {
+        self.parts.insert((id, number), view);
     }
 
     /// What the op of a node's input has made as its further result.
-    pub(crate) fn further_result(&self, id: usize, number: usize) -> Operand {
+    pub(crate) fn further_result(&self, id: usize, number: usize) -> View {
         let made = self.parts.get(&(self.nodes[id].inputs[0], number));
-        *made.expect("an op makes all results that it declares")
+        made.expect("an op makes all results that it declares").clone()
     }
 
     /// The seed and the step, which all random ops of a plan share.
@@ -400,7 +396,7 @@ impl Lowering {
     pub(crate) fn emit<S: Uniform>(
         &mut self,
         layer: &str,
-        kernel: KernelSource,
+        kernel: impl Into<Arc<KernelSource>>,
         grid: [u32; 3],
         operands: &[Operand],
         shape: S,
@@ -413,11 +409,12 @@ impl Lowering {
     pub(crate) fn emit_block(
         &mut self,
         layer: &str,
-        kernel: KernelSource,
+        kernel: impl Into<Arc<KernelSource>>,
         grid: [u32; 3],
         operands: &[Operand],
         (uniform, block): (Vec<u8>, Block),
     ) {
+        let kernel = kernel.into();
         assert_eq!(kernel.bindings.len(), operands.len() + 1, "{}: operands", kernel.name);
         let operands = self.apart(layer, &kernel, operands);
         let aliased = operands.iter().enumerate().any(|(i, a)| {

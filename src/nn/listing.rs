@@ -1,4 +1,5 @@
 mod moves;
+mod sequences;
 
 use super::{
     AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, Embedding, GroupNorm, Init,
@@ -12,7 +13,7 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
     for capabilities in Capabilities::of_each_kind() {
         for accumulate in [false, true] {
-            let more = [moves::moves(), norms(), lookups(), attentions()];
+            let more = [moves::moves(), norms(), lookups(), attentions(), sequences::sequences()];
             let graphs = [everything(), resized(), long_lines(), long_sums()].into_iter().chain(more);
             for (graph, loss, accuracy) in graphs {
                 let options =
@@ -20,8 +21,9 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
                 let lowering = autodiff::lower(&graph, &options, &capabilities)
                     .expect("the graphs of all kernels are sound");
                 for step in lowering.steps {
-                    if listings.iter().all(|listing| listing.source != step.kernel) {
-                        listings.push(KernelListing { source: step.kernel, blocks: vec![step.block] });
+                    if listings.iter().all(|listing| listing.source != *step.kernel) {
+                        let source = step.kernel.as_ref().clone();
+                        listings.push(KernelListing { source, blocks: vec![step.block] });
                     }
                 }
             }

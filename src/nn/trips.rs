@@ -16,6 +16,7 @@ mod loops;
 mod measure;
 mod norms;
 mod products;
+mod sequences;
 mod sizes;
 
 use std::collections::BTreeSet;
@@ -48,8 +49,15 @@ impl Trips {
 type Row = (&'static str, fn(&Sizes<'_>) -> Trips);
 
 fn tables() -> impl Iterator<Item = Row> {
-    let rows =
-        [lines::ROWS, norms::ROWS, products::ROWS, convolutions::ROWS, embedding::ROWS, attention::ROWS];
+    let rows = [
+        lines::ROWS,
+        norms::ROWS,
+        products::ROWS,
+        convolutions::ROWS,
+        embedding::ROWS,
+        attention::ROWS,
+        sequences::ROWS,
+    ];
     rows.into_iter().flatten().copied()
 }
 

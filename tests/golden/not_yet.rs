@@ -13,20 +13,7 @@ pub(crate) struct NotYet {
 }
 
 pub(crate) const NOT_YET: NotYet = NotYet {
-    ops: &[
-        "bce",
-        "bce_with_logits",
-        "cosine_embedding",
-        "gru",
-        "huber",
-        "kl_div",
-        "l1",
-        "lstm",
-        "nll",
-        "rnn",
-        "rnn_tanh",
-        "smooth_l1",
-    ],
+    ops: &["bce", "bce_with_logits", "cosine_embedding", "huber", "kl_div", "l1", "nll", "smooth_l1"],
     attributes: &[("cross_entropy.layout", "\"NC\""), ("cross_entropy.target", "\"indices\"")],
     optimizers: &["ASGD", "Adan", "Muon", "ScheduleFreeAdamW"],
     schedules: &[],

@@ -64,6 +64,7 @@ mod param_groups;
 mod params;
 mod pointwise;
 mod pools;
+mod recurrent;
 mod reductions;
 mod reference;
 mod refusals;

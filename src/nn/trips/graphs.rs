@@ -1,4 +1,4 @@
-use super::{attention, convolutions, embedding, lines, norms, products};
+use super::{attention, convolutions, embedding, lines, norms, products, sequences};
 use crate::graph::{Graph, PlanOptions, Var};
 
 /// A graph and what is asked of it.
@@ -34,6 +34,7 @@ pub(super) fn extreme() -> Vec<Subject> {
         convolutions::extreme(),
         embedding::extreme(),
         attention::extreme(),
+        sequences::extreme(),
     ];
     all.into_iter().flatten().collect()
 }
@@ -47,6 +48,7 @@ pub(super) fn ordinary() -> Vec<Subject> {
         convolutions::ordinary(),
         embedding::ordinary(),
         attention::ordinary(),
+        sequences::ordinary(),
     ];
     all.into_iter().flatten().collect()
 }
