@@ -232,7 +232,11 @@ impl Inputs<'_> {
     }
 
     pub(crate) fn tensor(&self, name: &str) -> Result<Var> {
-        let shape = self.get(name)?.shape.clone();
+        let mut shape = self.get(name)?.shape.clone();
+        if shape.is_empty() {
+            // What has no axes has one of one element here.
+            shape.push(1);
+        }
         Ok(self.graph.parameter(name, shape, Init::Constant(0.0)))
     }
 
