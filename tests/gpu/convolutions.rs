@@ -152,6 +152,10 @@ fn output_channels_are_made_of_the_input_channels_of_their_group() {
         ([2, 4, 6, 5], 8, 4, slide([3, 3], [1, 2], [1, 1]), true),
         ([1, 9, 4, 4], 3, 3, slide([1, 1], [1, 1], [0, 0]), true),
         ([1, 24, 3, 3], 40, 8, slide([3, 3], [1, 1], [1, 1]), true),
+        // Groups that fill lanes, with and without strides, in tiles of one, two and four channels a lane.
+        ([2, 16, 5, 9], 48, 2, slide([3, 3], [1, 1], [1, 1]), true),
+        ([1, 32, 6, 7], 32, 2, slide([3, 2], [2, 1], [1, 1]), true),
+        ([1, 64, 4, 5], 64, 2, slide([1, 1], [1, 1], [0, 0]), true),
         ([3, 10, 3, 3], 15, 5, slide([3, 3], [1, 1], [0, 0]), true),
         ([1, 14, 8, 7], 6, 2, slide([2, 2], [3, 3], [0, 0]), true),
         ([1, 7, 6, 6], 21, 7, slide([3, 3], [2, 1], [2, 1]), true),
