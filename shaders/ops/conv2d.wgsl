@@ -8,8 +8,9 @@
 struct Shape {
     height: u32,
     width: u32,
-    // Pairs of input channels: in a pixel, and in use.
+    // Pairs of input channels: in a pixel, in a row of the packed weight, and in use, in each group.
     channel_pairs: u32,
+    packed_pairs: u32,
     used_pairs: u32,
     out_height: u32,
     out_width: u32,
@@ -23,6 +24,8 @@ struct Shape {
     row_tiles: u32,
     column_tiles: u32,
     channel_tiles: u32,
+    // Tiles of channels of a group.
+    group_tiles: u32,
     tiles: u32,
     grid_width: u32,
     relu: u32,
@@ -73,7 +76,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let image = strip / shape.row_tiles;
 
     var acc: array<V, ROWS * PIXELS>;
-    var bias = weight[shape.kernel_height * KERNEL_WIDTH * shape.channel_pairs * 2u * shape.packed_vectors + channel];
+    var bias = weight[shape.kernel_height * KERNEL_WIDTH * shape.packed_pairs * 2u * shape.packed_vectors + channel];
     // A single channel is known to be one pair, so there is no loop.
     let pairs = select(shape.used_pairs, 1u, CHANNELS == 1u);
     var first = vec2u();
@@ -90,13 +93,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     #end
     #end
 
+    let group_at = tile % shape.channel_tiles / shape.group_tiles * shape.used_pairs;
     var x_at: array<u32, LOADS>;
     var x_inside: array<bool, LOADS>;
     #for i in 0..LOADS
     {
         let x = i32(column * STRIDE + lane + $i * 8u) - shape.pad_x;
         x_inside[$i] = x >= 0 && x < i32(shape.width);
-        x_at[$i] = u32(clamp(x, 0, i32(shape.width) - 1)) * shape.channel_pairs;
+        x_at[$i] = u32(clamp(x, 0, i32(shape.width) - 1)) * shape.channel_pairs + group_at;
     }
     #end
 
@@ -121,7 +125,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
             #for kx in 0..KERNEL_WIDTH
             #for c in 0..CHANNELS
             w[$kx * CHANNELS + $c] = weight[
-                (((ky * KERNEL_WIDTH + $kx) * shape.channel_pairs + pair) * 2u + $c) * shape.packed_vectors + channel];
+                (((ky * KERNEL_WIDTH + $kx) * shape.packed_pairs + pair) * 2u + $c) * shape.packed_vectors + channel];
             #end
             #end
             #for p in 0..PIXELS

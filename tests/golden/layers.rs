@@ -606,7 +606,7 @@ fn avg_pool2d(inputs: &Inputs<'_>) -> Result<Var> {
 
 fn adaptive_avg_pool2d(inputs: &Inputs<'_>) -> Result<Var> {
     inputs.only(&["output_size"])?;
-    let axes: [usize; 2] = match inputs.attribute("output_size")?.context("no output_size")? {
+    let axes: [Option<usize>; 2] = match inputs.attribute("output_size")?.context("no output_size")? {
         Either::Both(both) => [both; 2],
         Either::Each(each) => each,
     };

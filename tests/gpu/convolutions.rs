@@ -8,7 +8,7 @@ use rand_pcg::Pcg64;
 
 use crate::common::noises;
 use crate::network::{gpus, run};
-use crate::reference::{Slide, assert_close, wide};
+use crate::reference::{self, Slide, assert_close, wide};
 
 /// A convolution of images `[n, c, h, w]`: `before` are the zeros before the image, `size` is its output's.
 #[derive(Clone, Copy, Debug)]
@@ -152,6 +152,10 @@ fn output_channels_are_made_of_the_input_channels_of_their_group() {
         ([2, 4, 6, 5], 8, 4, slide([3, 3], [1, 2], [1, 1]), true),
         ([1, 9, 4, 4], 3, 3, slide([1, 1], [1, 1], [0, 0]), true),
         ([1, 24, 3, 3], 40, 8, slide([3, 3], [1, 1], [1, 1]), true),
+        // Groups that fill lanes, with and without strides, in tiles of one, two and four channels a lane.
+        ([2, 16, 5, 9], 48, 2, slide([3, 3], [1, 1], [1, 1]), true),
+        ([1, 32, 6, 7], 32, 2, slide([3, 2], [2, 1], [1, 1]), true),
+        ([1, 64, 4, 5], 64, 2, slide([1, 1], [1, 1], [0, 0]), true),
         ([3, 10, 3, 3], 15, 5, slide([3, 3], [1, 1], [0, 0]), true),
         ([1, 14, 8, 7], 6, 2, slide([2, 2], [3, 3], [0, 0]), true),
         ([1, 7, 6, 6], 21, 7, slide([3, 3], [2, 1], [2, 1]), true),
@@ -160,6 +164,28 @@ fn output_channels_are_made_of_the_input_channels_of_their_group() {
     let gpus = gpus();
     for (x, out, groups, slide, bias) in rows {
         check(&gpus, x, out, groups, slide, bias);
+    }
+}
+
+/// The pooling may run in the convolution's kernel, where groups fill lanes.
+#[test]
+fn a_pooling_after_groups_takes_the_largest_of_their_sums() {
+    for gpu in gpus() {
+        for (channels, out, groups) in [(16, 32, 2), (32, 64, 2), (6, 6, 6), (6, 4, 2)] {
+            let slide = slide([3, 3], [1, 1], [1, 1]);
+            let conv = Conv::new([2, channels, 6, 4], out, groups, &slide);
+            let (x, w) = (noises(1, 48 * channels), noises(2, conv.weights()));
+            let [sums, ..] = conv.passes(&x, &w, &vec![0.0; out], &vec![0.0; 48 * out]);
+            let halves = Slide::new([2, 2], [2, 2], [0, 0]);
+            let (want, _) = reference::max_pool2d(&reference::relu(&sums), [2, out, 6, 4], &halves);
+            let graph = Graph::new();
+            let layer = Conv2d::new(out, 3).padding(1).groups(groups).without_bias().name("l");
+            let y = graph.parameter("x", [2, channels, 6, 4], Init::Constant(0.0)).conv2d(layer);
+            let options = PlanOptions::evaluate().output("y", &y.relu().max_pool2d(2));
+            let got = run(&gpu, &graph, &options, &[("x", &x), ("l.weight", &w)], &[], &["y"]);
+            let what = format!("{conv:?} and a pooling, with {:?} kernels", gpu.kernel_kind());
+            assert_close(&what, &got.outputs["y"], &want);
+        }
     }
 }
 

@@ -5,6 +5,9 @@ use crate::gpu::{Binding, Buffer, Gpu, GpuOptions, KernelSource, Recorder};
 use crate::graph::Graph;
 use crate::graph::lower::{Lowering, Operand, Step};
 
+/// Storage buffers that every device lets a kernel bind.
+const MOST_BUFFERS: usize = 8;
+
 /// A device for each kind of kernels; none, visibly, where there is no adapter and that is allowed.
 pub(super) fn gpus() -> Vec<Gpu> {
     match Gpu::of_each_kind(&GpuOptions::default()) {
@@ -39,7 +42,8 @@ pub(super) fn count<'a>(gpu: &Gpu, graph: &Graph, lowering: &'a Lowering) -> Vec
     let parameters: Vec<_> = parameters.map(|len: usize| [buffer(len), buffer(len)]).collect();
     let mut counted = Vec::new();
     for step in &lowering.steps {
-        if loops_of(&step.kernel.wgsl) == 0 {
+        // A kernel that binds all that a device allows has no room for a counter.
+        if loops_of(&step.kernel.wgsl) == 0 || step.operands.len() == MOST_BUFFERS {
             continue;
         }
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;

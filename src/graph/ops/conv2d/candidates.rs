@@ -117,7 +117,7 @@ pub(super) const WEIGHT_GRAD: &[Candidate<Geometry, WeightGrad>] = &[
     },
     Candidate {
         kind: KernelKind::CpuSubgroup8,
-        fits: |geometry, _| cpu::fits(geometry),
+        fits: |geometry, _| cpu::fits_weight_grad(geometry),
         way: cpu::weight_grad,
     },
     Candidate { kind: KernelKind::Plain, fits: |_, _| true, way: plain::weight_grad },

@@ -13,10 +13,12 @@ use crate::graph::shape::pitch;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
 /// Whether these kernels can serve: they unroll a row of the kernel and all that it steps over, so one that is very
-/// wide would take for ever to compile, and they know no gaps in it and no groups.
+/// wide would take for ever to compile, and they know no gaps in it. Groups fill
+/// lanes.
 pub(super) fn fits(geometry: &Geometry) -> bool {
     const WIDEST: u32 = 32;
-    geometry.groups == 1 && !geometry.is_dilated() && geometry.kernel[1].max(geometry.stride[1]) <= WIDEST
+    let fills = geometry.groups == 1 || geometry.group().iter().all(|channels| channels.is_multiple_of(8));
+    fills && !geometry.is_dilated() && geometry.kernel[1].max(geometry.stride[1]) <= WIDEST
 }
 
 /// As [`fits`], of the input gradient, which is a convolution at stride 1 only.
@@ -24,35 +26,45 @@ pub(super) fn fits_input_grad(geometry: &Geometry) -> bool {
     fits(geometry) && geometry.stride == [1, 1]
 }
 
+/// As [`fits`], of the weight gradient, which knows no groups.
+pub(super) fn fits_weight_grad(geometry: &Geometry) -> bool {
+    fits(geometry) && geometry.groups == 1
+}
+
 /// As [`fits`], of the pooled forward pass: a word holds the places of two channels, so a lane needs as many, and only
 /// a whole sum can be pooled.
 pub(super) fn fits_pooled(geometry: &Geometry) -> bool {
-    fits(geometry) && Lanes::of(geometry.out_channels).vector > 1 && parts(geometry) == 1
+    fits(geometry) && Lanes::of(geometry.out_channels, geometry.groups).vector > 1 && parts(geometry) == 1
 }
 
 /// The weight for [`forward`] and [`forward_pooled`].
 pub(super) fn pack(geometry: &Geometry, has_bias: bool) -> Packed {
-    Packed::new(geometry, Pack::Forward, Lanes::of(geometry.out_channels).packed(), has_bias)
+    Packed::new(geometry, Pack::Forward, Lanes::of(geometry.out_channels, geometry.groups).packed(), has_bias)
 }
 
 /// The weight for [`input_grad`].
 pub(super) fn pack_input_grad(geometry: &Geometry, has_bias: bool) -> Packed {
-    Packed::new(geometry, Pack::InputGrad, Lanes::of(geometry.in_channels).packed(), has_bias)
+    Packed::new(
+        geometry,
+        Pack::InputGrad,
+        Lanes::of(geometry.in_channels, geometry.groups).packed(),
+        has_bias,
+    )
 }
 
 /// Parts of the sum of a forward pass.
 pub(super) fn parts(geometry: &Geometry) -> u32 {
-    WindowParts::broadcast(geometry.kernel, geometry.in_channels).count
+    WindowParts::broadcast(geometry.kernel, geometry.group()[0]).count
 }
 
 /// Channels that a forward pass finishes at once.
 pub(super) fn lanes(geometry: &Geometry) -> usize {
-    Lanes::of(geometry.out_channels).vector as usize
+    Lanes::of(geometry.out_channels, geometry.groups).vector as usize
 }
 
 /// Parts of the sum of an input gradient: a convolution of the output's channels.
 pub(super) fn input_grad_parts(geometry: &Geometry) -> u32 {
-    WindowParts::broadcast(geometry.kernel, geometry.out_channels).count
+    WindowParts::broadcast(geometry.kernel, geometry.group()[1]).count
 }
 
 /// Forward pass. Bindings: input, weight as [`pack`] leaves it, output.
@@ -81,13 +93,16 @@ struct Lanes {
 }
 
 impl Lanes {
-    fn of(channels: u32) -> Self {
+    /// Of all output channels; the workgroups of several groups do not share one.
+    fn of(channels: u32, groups: u32) -> Self {
+        let each = channels / groups;
         // A lane's work is its channels and about one more for what does not depend on them.
         [4, 2, 1]
-            .map(|vector| Self { vector, tiles: channels.div_ceil(8 * vector) })
+            .map(|vector| Self { vector, tiles: groups * each.div_ceil(8 * vector) })
             .into_iter()
+            .filter(|lanes| groups == 1 || each.is_multiple_of(8 * lanes.vector))
             .min_by_key(|lanes| lanes.tiles * (lanes.vector + 1))
-            .expect("three choices")
+            .expect("one channel a lane is a choice")
     }
 
     /// Width in channels of a packed weight.
@@ -117,6 +132,7 @@ uniform! {
         height: u32,
         width: u32,
         channel_pairs: u32,
+        packed_pairs: u32,
         used_pairs: u32,
         out_height: u32,
         out_width: u32,
@@ -129,6 +145,7 @@ uniform! {
         row_tiles: u32,
         column_tiles: u32,
         channel_tiles: u32,
+        group_tiles: u32,
         tiles: u32,
         grid_width: u32,
         relu: u32,
@@ -149,8 +166,9 @@ enum End {
 
 /// Bindings: input, packed weight, output; with a pooling, places too.
 fn broadcast(window: &Window, first_part: u32, end: End) -> AnyLaunch {
-    let lanes = Lanes::of(window.out_channels);
-    let channels = window.in_channels.min(2);
+    let lanes = Lanes::of(window.out_channels, window.groups);
+    let in_channels = window.in_channels / window.groups;
+    let channels = in_channels.min(2);
     let per_pixel = window.kernel[1] * channels;
     let most = (UNROLLED / per_pixel).max(1);
     // Rows and columns that become one.
@@ -162,12 +180,13 @@ fn broadcast(window: &Window, first_part: u32, end: End) -> AnyLaunch {
     let column_tiles = output[1].div_ceil(pixels);
     let tiles = lanes.tiles * row_tiles * column_tiles * window.images;
     let groups = fold(tiles);
-    let parts = WindowParts::broadcast(window.kernel, window.in_channels);
+    let parts = WindowParts::broadcast(window.kernel, in_channels);
     let shape = Shape {
         height: window.input[0],
         width: window.input[1],
         channel_pairs: pitch(window.in_channels) / 2,
-        used_pairs: window.in_channels.div_ceil(2),
+        packed_pairs: pitch(in_channels) / 2,
+        used_pairs: in_channels.div_ceil(2),
         out_height: output[0],
         out_width: output[1],
         out_vectors: pitch(window.out_channels) / lanes.vector,
@@ -179,6 +198,7 @@ fn broadcast(window: &Window, first_part: u32, end: End) -> AnyLaunch {
         row_tiles,
         column_tiles,
         channel_tiles: lanes.tiles,
+        group_tiles: lanes.tiles / window.groups,
         tiles,
         grid_width: groups[0],
         relu: flag(end == End::Pool { relu: true }),

@@ -39,7 +39,7 @@ pub(in super::super) fn weight_grad(geometry: &Geometry, first_part: u32) -> (An
         // Parts are runs of rows, so a long row is cut again.
         window = Window::of_images(geometry);
     }
-    let lanes = Lanes::of(window.out_channels);
+    let lanes = Lanes::of(window.out_channels, 1);
     let channel_vectors = pitch(window.in_channels) / 4;
     let channels = window.in_channels.min(4);
     let kernel_rows = if channels < 4 && window.kernel[0] * window.kernel[1] * channels <= SUMS {
