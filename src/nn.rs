@@ -1,20 +1,30 @@
 //! Layers, initialisers and losses: thin builders of graph nodes, with torch's names and defaults.
 
+mod activations;
+mod attention;
 mod convolutions;
+mod embedding;
 mod layers;
 mod listing;
 mod losses;
+mod multihead;
 mod norms;
 mod pooling;
+mod recurrent;
 mod resizing;
 #[cfg(test)]
 mod trips;
 
 pub use crate::graph::{Fan, Init, Nonlinearity, Spread};
+pub use activations::PReLU;
+pub use attention::ScaledDotProductAttention;
 pub use convolutions::{Conv1d, ConvTranspose2d};
+pub use embedding::Embedding;
 pub use layers::{Conv2d, Linear, Padding, Pair};
 pub(crate) use listing::kernel_listings;
 pub use losses::{CrossEntropy, Reduction};
+pub use multihead::MultiheadAttention;
 pub use norms::{BatchNorm, GroupNorm, LayerNorm, NormalizedShape, RMSNorm};
 pub use pooling::{AvgPool2d, MaxPool2d};
+pub use recurrent::{GRU, LSTM, RNN, RnnNonlinearity};
 pub use resizing::{OutputSize, Scale, Upsample};

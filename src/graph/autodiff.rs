@@ -1,6 +1,6 @@
 //! The two passes over the nodes: forward, then backward from the root.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::Chains;
 use super::fuse::{self, Relu};
@@ -74,6 +74,7 @@ pub(crate) fn lower_frozen(
         orders: view::orders(&nodes, &shapes),
         forward: vec![None; nodes.len()],
         view_of: vec![None; nodes.len()],
+        laid: BTreeSet::new(),
         copies: BTreeMap::new(),
         saved: vec![Vec::new(); nodes.len()],
         parts: BTreeMap::new(),

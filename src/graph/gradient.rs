@@ -57,6 +57,23 @@ impl Lowering {
         self.gradient_if_any(id).expect("backward runs where a gradient arrived")
     }
 
+    /// The gradient that has arrived at a node, wherever it lies.
+    pub(crate) fn gradient_view(&self, id: usize) -> View {
+        self.gradients.of[id].clone().expect("backward runs where a gradient arrived")
+    }
+
+    /// Whether anything above an input of a node, or the input itself, is trained.
+    pub(crate) fn trains_input(&self, id: usize, input: usize) -> bool {
+        self.gradients.trains[self.nodes[id].inputs[input]]
+    }
+
+    /// Whether the gradients of two inputs of a node share memory.
+    pub(crate) fn share_memory(&self, id: usize, inputs: [usize; 2]) -> bool {
+        let [a, b] = inputs.map(|input| self.nodes[id].inputs[input]);
+        let [in_a, in_b] = inputs.map(|input| self.gradient_layout(id, input).in_buffer(Operand::Value(0)));
+        self.owner(a) == self.owner(b) && in_a.overlaps(&in_b)
+    }
+
     /// The gradient that has arrived at a node, unless only further results of it have one.
     pub(crate) fn gradient_if_any(&self, id: usize) -> Option<Operand> {
         self.gradients.of[id].as_ref().map(|view| view.of)
@@ -91,11 +108,6 @@ impl Lowering {
         let from = View::packed(scratch, &region.shape, order);
         self.gradients.pending.push((from, region, adds));
         Some((scratch, false))
-    }
-
-    /// Whether anything above an input of a node is trained, so that it has a gradient.
-    pub(crate) fn trains_input(&self, id: usize, input: usize) -> bool {
-        self.gradients.trains[self.nodes[id].inputs[input]]
     }
 
     /// As [`Lowering::gradient_into`], for kernels that write wherever the gradient lies: as the input does.
@@ -139,8 +151,16 @@ impl Lowering {
     /// element stands several times.
     pub(crate) fn gradient_layout(&self, id: usize, input: usize) -> View {
         let target = self.nodes[id].inputs[input];
-        let packed = || View::packed(Operand::Value(0), &self.shapes[target], self.orders[target]);
-        self.gradients.views[target].clone().unwrap_or_else(packed)
+        let own = || self.own_layout(target, Operand::Value(0));
+        self.gradients.views[target].clone().unwrap_or_else(own)
+    }
+
+    /// How the gradient of a node that has memory of its own lies.
+    fn own_layout(&self, id: usize, of: Operand) -> View {
+        match &self.forward[id] {
+            Some(view) if self.laid.contains(&id) => view.in_buffer(of),
+            _ => View::packed(of, &self.shapes[id], self.orders[id]),
+        }
     }
 
     /// The node whose memory holds a node's value.
@@ -171,7 +191,7 @@ impl Lowering {
             let label = format!("gradient of {}", self.nodes[id].name);
             Operand::Value(self.value(&label, self.matrix(id).len()))
         };
-        self.gradients.of[id] = Some(View::packed(of, &self.shapes[id], self.orders[id]));
+        self.gradients.of[id] = Some(self.own_layout(id, of));
     }
 
     /// Notes that a region of a gradient is about to be written, and returns whether that must add to what is there.

@@ -64,6 +64,13 @@ pub enum Init {
         /// Scale, as of [`Nonlinearity::gain`].
         gain: f64,
     },
+    /// Normal around 0 with one row of zeros, as `torch.nn.Embedding` with a `padding_idx`.
+    NormalWithZeroRow {
+        /// Standard deviation.
+        std: f64,
+        /// The row, along the first dimension.
+        row: usize,
+    },
     /// Uniform with bound `gain * sqrt(3 / fan_in)`, `gain = sqrt(2 / (1 + a^2))`, as
     /// `torch.nn.init.kaiming_uniform_` (He et al. 2015, arXiv:1502.01852). torch's layers use `a = sqrt(5)`.
     KaimingUniform {
@@ -128,7 +135,9 @@ impl Init {
         let option = match self {
             Self::TruncatedNormal { mean, std, a, b } => return truncated::check(name, mean, std, [a, b]),
             Self::Constant(x) => x,
-            Self::Uniform { bound: x } | Self::Normal { std: x } => x,
+            Self::Uniform { bound: x } | Self::Normal { std: x } | Self::NormalWithZeroRow { std: x, .. } => {
+                x
+            }
             Self::KaimingUniform { a: x } | Self::KaimingNormal { a: x } => x,
             Self::XavierUniform { gain: x } | Self::XavierNormal { gain: x } => x,
             Self::Orthogonal { gain: x } | Self::Kaiming { gain: x, .. } => x,
@@ -139,7 +148,10 @@ impl Init {
         if !option.is_finite() {
             return refuse("finite");
         }
-        let fanless = matches!(self, Self::Constant(_) | Self::Uniform { .. } | Self::Normal { .. });
+        let fanless = matches!(
+            self,
+            Self::Constant(_) | Self::Uniform { .. } | Self::Normal { .. } | Self::NormalWithZeroRow { .. }
+        );
         if shape.len() < 2 && !fanless {
             let needs =
                 if matches!(self, Self::Orthogonal { .. }) { "that is orthogonal" } else { "with fans" };
@@ -162,9 +174,10 @@ impl Init {
             Self::Uniform { .. } | Self::KaimingUniform { .. } | Self::XavierUniform { .. } => {
                 Some(Spread::Uniform)
             }
-            Self::Normal { .. } | Self::KaimingNormal { .. } | Self::XavierNormal { .. } => {
-                Some(Spread::Normal)
-            }
+            Self::Normal { .. }
+            | Self::NormalWithZeroRow { .. }
+            | Self::KaimingNormal { .. }
+            | Self::XavierNormal { .. } => Some(Spread::Normal),
             Self::Kaiming { spread, .. } => Some(spread),
             Self::Constant(_) | Self::TruncatedNormal { .. } | Self::Orthogonal { .. } => None,
         }
@@ -177,7 +190,10 @@ impl Init {
         let (fan_out, fan_in) = (fan(0), fan(1));
         let leaky = |a: f64| Nonlinearity::LeakyRelu(a).gain();
         match self {
-            Self::Constant(x) | Self::Uniform { bound: x } | Self::Normal { std: x } => x,
+            Self::Constant(x)
+            | Self::Uniform { bound: x }
+            | Self::Normal { std: x }
+            | Self::NormalWithZeroRow { std: x, .. } => x,
             Self::TruncatedNormal { std, .. } => std,
             Self::Orthogonal { gain } => gain,
             Self::KaimingUniform { a } => leaky(a) * (3.0 / fan_in).sqrt(),
@@ -198,6 +214,12 @@ impl Init {
         random.advance(u128::from(stream) << 64);
         let scale = self.scale(shape);
         match (self, self.spread()) {
+            (Self::NormalWithZeroRow { std, row }, _) => {
+                let mut values = Self::Normal { std }.values(shape, seed, stream);
+                let columns = shape[1..].iter().product::<usize>();
+                values.iter_mut().skip(row.saturating_mul(columns)).take(columns).for_each(|x| *x = 0.0);
+                values
+            }
             (Self::TruncatedNormal { mean, std, a, b }, _) => {
                 (0..len).map(|_| narrow(truncated::draw(&mut random, mean, std, [a, b]))).collect()
             }

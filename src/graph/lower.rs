@@ -1,5 +1,6 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::chain::{Chains, Finish};
 use super::elementwise;
@@ -51,7 +52,8 @@ pub(crate) struct Value {
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) label: String,
-    pub(crate) kernel: KernelSource,
+    /// Steps of one kernel may share it.
+    pub(crate) kernel: Arc<KernelSource>,
     pub(crate) operands: Vec<Operand>,
     pub(crate) uniform: Vec<u8>,
     pub(crate) block: Block,
@@ -70,11 +72,13 @@ pub(crate) struct Lowering {
     pub(super) forward: Vec<Option<View>>,
     /// For a node that is a view whose elements are each one of another node's, that node.
     pub(super) view_of: Vec<Option<usize>>,
+    /// Nodes whose own memory lies in another order of axes than is packed: as their views say.
+    pub(super) laid: BTreeSet<usize>,
     /// Copies of results in another order of axes.
     pub(super) copies: BTreeMap<(usize, Order), Operand>,
     pub(super) saved: Vec<Vec<Operand>>,
     /// Further results of nodes, by their number.
-    pub(super) parts: BTreeMap<(usize, usize), Operand>,
+    pub(super) parts: BTreeMap<(usize, usize), View>,
     pub(super) gradients: Gradients,
     /// The parameters and buffers by their numbers.
     pub(super) declared: Vec<Parameter>,
@@ -177,25 +181,25 @@ impl Lowering {
     /// What an input of a node computed, as packed memory in the order in which the node reads it: a copy is made, once
     /// for all who need it, if it does not lie so.
     pub(crate) fn argument(&mut self, id: usize, input: usize) -> Operand {
-        self.packed_argument(id, input, self.input_order(id, input))
+        self.argument_copy(id, input, self.input_order(id, input)).of
     }
 
-    /// As [`Lowering::argument`], in any order.
-    pub(crate) fn packed_argument(&mut self, id: usize, input: usize, order: Order) -> Operand {
+    /// As [`Lowering::argument`], in an order of axes that the node names.
+    pub(crate) fn argument_copy(&mut self, id: usize, input: usize, order: Order) -> View {
         let node = self.nodes[id].inputs[input];
         let view = self.forward[node].clone().expect("nodes are lowered in order");
+        let packed = |of| View::packed(of, &view.shape, order);
         if view.is_packed(order) {
-            return view.of;
+            return packed(view.of);
         }
         if let Some(&copy) = self.copies.get(&(node, order)) {
-            return copy;
+            return packed(copy);
         }
         let label = self.name(node);
         let copy = Operand::Value(self.value(&label, Matrix::of(&view.shape, order).len()));
-        let to = View::packed(copy, &view.shape, order);
-        ops::rearrange(self, &label, &view, &to, false);
+        ops::rearrange(self, &label, &view, &packed(copy), false);
         self.copies.insert((node, order), copy);
-        copy
+        packed(copy)
     }
 
     /// What an input of a node computed, wherever it lies.
@@ -221,6 +225,14 @@ impl Lowering {
     /// Lets the value of a node be one that exists already, in the node's own order of axes.
     pub(crate) fn define_as(&mut self, id: usize, value: Operand) {
         self.forward[id] = Some(View::packed(value, &self.shapes[id], self.orders[id]));
+    }
+
+    /// Lets the value of a node be memory of its own that lies as a view says, and so will its gradient: for an order of
+    /// axes in which those who read it want it.
+    pub(crate) fn define_laid(&mut self, id: usize, view: View) {
+        assert_eq!(view.shape, self.shapes[id], "{}: the shape of its view", self.nodes[id].name);
+        self.laid.insert(id);
+        self.forward[id] = Some(view);
     }
 
     /// Lets the value of a node be a view of its first input, of which each element is at most one of its own: its
@@ -274,21 +286,15 @@ impl Lowering {
         self.saved[id][number]
     }
 
-    /// Makes a further result of a node, which [`Op::parts`](super::ops::Op::parts) has declared: packed in the natural
-    /// order.
-    pub(crate) fn define_part(&mut self, id: usize, number: usize) -> Operand {
-        let inputs: Vec<&[usize]> = self.nodes[id].inputs.iter().map(|&i| &self.shapes[i][..]).collect();
-        let shape = self.nodes[id].op.parts(&inputs)[number].clone();
-        let label = format!("part {number} of {}", self.nodes[id].name);
-        let value = Operand::Value(self.value(&label, Matrix::of(&shape, Order::Natural).len()));
-        self.parts.insert((id, number), value);
-        value
+    /// Notes where a further result of a node lies, which [`Op::parts`](super::ops::Op::parts) has declared.
+    pub(crate) fn define_part(&mut self, id: usize, number: usize, view: View) {
+        self.parts.insert((id, number), view);
     }
 
     /// What the op of a node's input has made as its further result.
-    pub(crate) fn further_result(&self, id: usize, number: usize) -> Operand {
+    pub(crate) fn further_result(&self, id: usize, number: usize) -> View {
         let made = self.parts.get(&(self.nodes[id].inputs[0], number));
-        *made.expect("an op makes all results that it declares")
+        made.expect("an op makes all results that it declares").clone()
     }
 
     /// The seed and the step, which all random ops of a plan share.
@@ -390,7 +396,7 @@ impl Lowering {
     pub(crate) fn emit<S: Uniform>(
         &mut self,
         layer: &str,
-        kernel: KernelSource,
+        kernel: impl Into<Arc<KernelSource>>,
         grid: [u32; 3],
         operands: &[Operand],
         shape: S,
@@ -403,11 +409,12 @@ impl Lowering {
     pub(crate) fn emit_block(
         &mut self,
         layer: &str,
-        kernel: KernelSource,
+        kernel: impl Into<Arc<KernelSource>>,
         grid: [u32; 3],
         operands: &[Operand],
         (uniform, block): (Vec<u8>, Block),
     ) {
+        let kernel = kernel.into();
         assert_eq!(kernel.bindings.len(), operands.len() + 1, "{}: operands", kernel.name);
         let operands = self.apart(layer, &kernel, operands);
         let aliased = operands.iter().enumerate().any(|(i, a)| {

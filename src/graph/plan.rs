@@ -302,6 +302,12 @@ impl Plan {
         names().position(|known| known == name).ok_or_else(|| Error::unknown("input", name, names()))
     }
 
+    /// Where the host's data of an input are written.
+    #[cfg(test)]
+    pub(super) fn input_buffer(&self, name: &str) -> &wgpu::Buffer {
+        self.find_input(name).expect("it has this input").buffer.raw()
+    }
+
     /// The names and shapes of its inputs.
     pub fn inputs(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.inputs.iter().map(|input| (input.name.as_str(), &input.shape[..]))

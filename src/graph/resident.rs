@@ -87,10 +87,18 @@ impl Resident {
     /// # Errors
     /// [`Error::Length`] if there are none; [`Error::Limit`].
     pub fn labels(gpu: &Gpu, labels: &[u32]) -> Result<Self, Error> {
+        Self::labels_of(gpu, labels, &[])
+    }
+
+    /// Class numbers or indices in samples of `shape`, as the tokens of texts: one sample after the other.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if samples are not whole or there are none; [`Error::Limit`].
+    pub fn labels_of(gpu: &Gpu, labels: &[u32], shape: &[usize]) -> Result<Self, Error> {
         let mut distinct = labels.to_vec();
         distinct.sort_unstable_by_key(|&label| std::cmp::Reverse(label));
         distinct.dedup();
-        Self::new(gpu, bytemuck::cast_slice(labels), labels.len(), &[], Kind::Labels { distinct })
+        Self::new(gpu, bytemuck::cast_slice(labels), labels.len(), shape, Kind::Labels { distinct })
     }
 
     fn new(gpu: &Gpu, bytes: &[u8], elements: usize, shape: &[usize], kind: Kind) -> Result<Self, Error> {

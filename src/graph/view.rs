@@ -1,5 +1,7 @@
 //! How the elements of a value lie in memory: in which order of axes, and with which strides.
 
+use std::collections::BTreeSet;
+
 use super::Node;
 use super::lower::Operand;
 use super::ops::{Made, Reads};
@@ -81,6 +83,12 @@ impl View {
             }
             at / 4..at / 4 + self.row_quads()
         })
+    }
+
+    /// Whether they share a quad of one buffer.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let own: BTreeSet<usize> = if self.of == other.of { self.quads().collect() } else { BTreeSet::new() };
+        !own.is_empty() && other.quads().any(|quad| own.contains(&quad))
     }
 
     /// The same elements in their order under another shape with as many, unless that needs them to lie otherwise.

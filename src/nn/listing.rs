@@ -1,8 +1,9 @@
 mod moves;
+mod sequences;
 
 use super::{
-    AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, GroupNorm, Init, LayerNorm, Linear,
-    MaxPool2d, Padding, RMSNorm,
+    AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, Embedding, GroupNorm, Init,
+    LayerNorm, Linear, MaxPool2d, Padding, RMSNorm, ScaledDotProductAttention,
 };
 use crate::gpu::{Capabilities, KernelListing};
 use crate::graph::{CustomOp, Graph, PlanOptions, Var, autodiff, resident};
@@ -12,15 +13,17 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
     for capabilities in Capabilities::of_each_kind() {
         for accumulate in [false, true] {
-            let graphs = [everything(), resized(), long_lines(), long_sums(), moves::moves(), norms()];
+            let more = [moves::moves(), norms(), lookups(), attentions(), sequences::sequences()];
+            let graphs = [everything(), resized(), long_lines(), long_sums()].into_iter().chain(more);
             for (graph, loss, accuracy) in graphs {
                 let options =
                     PlanOptions { accumulate, ..PlanOptions::train(&loss).output("accuracy", &accuracy) };
                 let lowering = autodiff::lower(&graph, &options, &capabilities)
                     .expect("the graphs of all kernels are sound");
                 for step in lowering.steps {
-                    if listings.iter().all(|listing| listing.source != step.kernel) {
-                        listings.push(KernelListing { source: step.kernel, blocks: vec![step.block] });
+                    if listings.iter().all(|listing| listing.source != *step.kernel) {
+                        let source = step.kernel.as_ref().clone();
+                        listings.push(KernelListing { source, blocks: vec![step.block] });
                     }
                 }
             }
@@ -106,6 +109,46 @@ fn resized() -> (Graph, Var, Var) {
     let all = [even, each, apart, row, up].into_iter().chain(sizes).chain(long);
     let loss = all.fold(logits.cross_entropy(&y), |sum, value| sum.add(&value.mean()));
     (graph.clone(), loss, logits.accuracy(&y))
+}
+
+/// A graph of embeddings: of a small table, of a larger one, and of many places.
+fn lookups() -> (Graph, Var, Var) {
+    let graph = Graph::new();
+    let (few, many) = (graph.labels("few", [2, 9]), graph.labels("many", [3, 1500]));
+    let tables = [
+        few.embedding(Embedding::new(7, 6).padding_idx(1)).mean(),
+        graph.labels("some", 300).embedding(Embedding::new(70_000, 5)).mean(),
+        many.embedding(Embedding::new(70_000, 5)).mean(),
+    ];
+    let (logits, labels) = (graph.parameter("logits", [4, 3], Init::Constant(0.0)), graph.labels("y", 4));
+    let loss = tables.iter().fold(logits.cross_entropy(&labels), |sum, table| sum.add(table));
+    (graph.clone(), loss, logits.accuracy(&labels))
+}
+
+/// A graph of attention: with one tile of features and with several, masked, dropped and causal.
+fn attentions() -> (Graph, Var, Var) {
+    let graph = Graph::new();
+    let tensor = |name: String, shape: [usize; 4]| graph.parameter(&name, shape, Init::Constant(0.0));
+    let mask = graph.input("mask", [2, 1, 5, 1]);
+    let plain = ScaledDotProductAttention::new();
+    let options = [
+        (3, 9, plain.clone()),
+        (32, 32, plain.clone().is_causal(true)),
+        (6, 6, plain.clone().attn_mask(&mask)),
+        (6, 6, plain.clone().dropout_p(0.5)),
+        (6, 6, plain.attn_mask(&mask).dropout_p(0.5)),
+        (68, 132, ScaledDotProductAttention::new()),
+    ];
+    let means = options.into_iter().enumerate().map(|(at, (features, values, options))| {
+        let query = tensor(format!("query{at}"), [2, 3, 5, features]);
+        let key = tensor(format!("key{at}"), [2, 3, 7, features]);
+        let value = tensor(format!("value{at}"), [2, 3, 7, values]);
+        query.scaled_dot_product_attention(&key, &value, options).mean()
+    });
+    let means: Vec<Var> = means.collect();
+    let (logits, labels) = (graph.parameter("logits", [4, 3], Init::Constant(0.0)), graph.labels("y", 4));
+    let loss = means.iter().fold(logits.cross_entropy(&labels), |sum, mean| sum.add(mean));
+    (graph.clone(), loss, logits.accuracy(&labels))
 }
 
 /// A graph of operations along lines that are too long for one invocation.

@@ -7,13 +7,16 @@
 //!
 //! A new kernel with a loop needs one row, beside those of its family, and a dispatch of it in both kinds of graphs.
 
+mod attention;
 mod convolutions;
+mod embedding;
 mod graphs;
 mod lines;
 mod loops;
 mod measure;
 mod norms;
 mod products;
+mod sequences;
 mod sizes;
 
 use std::collections::BTreeSet;
@@ -46,8 +49,16 @@ impl Trips {
 type Row = (&'static str, fn(&Sizes<'_>) -> Trips);
 
 fn tables() -> impl Iterator<Item = Row> {
-    let rows = lines::ROWS.iter().chain(norms::ROWS).chain(products::ROWS).chain(convolutions::ROWS);
-    rows.copied()
+    let rows = [
+        lines::ROWS,
+        norms::ROWS,
+        products::ROWS,
+        convolutions::ROWS,
+        embedding::ROWS,
+        attention::ROWS,
+        sequences::ROWS,
+    ];
+    rows.into_iter().flatten().copied()
 }
 
 fn row(kernel: &str) -> Option<Row> {

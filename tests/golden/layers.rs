@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail};
 use gradus::gpu::Recorder;
 use gradus::graph::{Graph, HostData, Init, PlanOptions, Var, Workspace};
 use gradus::nn::{
-    AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, GroupNorm, LayerNorm, Linear,
-    MaxPool2d, Padding, Pair, RMSNorm, Reduction, Upsample,
+    AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, Embedding, GroupNorm, LayerNorm,
+    Linear, MaxPool2d, MultiheadAttention, PReLU, Padding, Pair, RMSNorm, Reduction,
+    ScaledDotProductAttention, Upsample,
 };
 use gradus::{Gpu, GpuOptions};
 use serde::Deserialize;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::harness::{Envelope, Folder, Report, Tensor, Tensors, Tolerance};
 use crate::not_yet::NotYet;
+use crate::recurrent;
 
 /// Builds the case's operation; its tensors become parameters, so that their gradients can be read. It returns the first
 /// output, and tells [`Inputs::output`] the others.
@@ -37,23 +39,30 @@ const OPS: &[(&str, Build)] = &[
     ("conv_transpose2d", conv_transpose2d),
     ("cross_entropy", cross_entropy),
     ("dropout", dropout),
+    ("embedding", embedding),
     ("expand", |inputs| Ok(inputs.tensor("x")?.expand(&inputs.dims("size", &["size"])?))),
     ("gelu", gelu),
+    ("gru", recurrent::gru),
     ("groupnorm", group_norm),
     ("layernorm", layer_norm),
     ("linear", linear),
     ("log_softmax", |inputs| Ok(inputs.tensor("x")?.log_softmax(inputs.dim()?))),
+    ("lstm", recurrent::lstm),
     ("max", |inputs| Ok(inputs.tensor("x")?.amax(&inputs.axes(&[])?, inputs.keepdim()?))),
     ("matmul", matmul),
     ("maxpool2d", max_pool2d),
     ("mean", |inputs| Ok(inputs.tensor("x")?.mean_dim(&inputs.axes(&[])?, inputs.keepdim()?))),
+    ("mha", mha),
     ("min", |inputs| Ok(inputs.tensor("x")?.amin(&inputs.axes(&[])?, inputs.keepdim()?))),
     ("mse", mse),
     ("pad", pad),
     ("permute", |inputs| Ok(inputs.tensor("x")?.permute(&inputs.dims("dims", &["dims"])?))),
     ("relu", |inputs| inputs.unary(Var::relu)),
+    ("rnn", recurrent::rnn),
+    ("rnn_tanh", recurrent::rnn_tanh),
     ("reshape", |inputs| Ok(inputs.tensor("x")?.reshape(&inputs.dims("shape", &["shape"])?))),
     ("rmsnorm", rms_norm),
+    ("scaled_dot_product_attention", scaled_dot_product_attention),
     ("sigmoid", |inputs| inputs.unary(Var::sigmoid)),
     ("slice", slice),
     ("softmax", |inputs| Ok(inputs.tensor("x")?.softmax(inputs.dim()?))),
@@ -72,6 +81,54 @@ const OPS: &[(&str, Build)] = &[
         Ok(inputs.tensor("x")?.var_dim(&inputs.axes(&["correction"])?, correction, inputs.keepdim()?))
     }),
     ("upsample", upsample),
+    ("abs", |inputs| inputs.unary(Var::abs)),
+    ("exp", |inputs| inputs.unary(Var::exp)),
+    ("log", |inputs| inputs.unary(Var::log)),
+    ("sqrt", |inputs| inputs.unary(Var::sqrt)),
+    ("rsqrt", |inputs| inputs.unary(Var::rsqrt)),
+    ("selu", |inputs| inputs.unary(Var::selu)),
+    ("hardswish", |inputs| inputs.unary(Var::hardswish)),
+    ("mish", |inputs| inputs.unary(Var::mish)),
+    ("log_sigmoid", |inputs| inputs.unary(Var::log_sigmoid)),
+    ("silu", |inputs| inputs.unary(Var::silu)),
+    ("add", |inputs| inputs.binary(Var::add)),
+    ("sub", |inputs| inputs.binary(Var::sub)),
+    ("mul", |inputs| inputs.binary(Var::mul)),
+    ("div", |inputs| inputs.binary(Var::div)),
+    ("maximum", |inputs| inputs.binary(Var::maximum)),
+    ("minimum", |inputs| inputs.binary(Var::minimum)),
+    ("clamp", |inputs| {
+        inputs.only(&["min", "max"])?;
+        Ok(inputs.tensor("x")?.clamp(inputs.attribute::<f64>("min")?, inputs.attribute::<f64>("max")?))
+    }),
+    ("elu", |inputs| Ok(inputs.tensor("x")?.elu(inputs.number("alpha", 1.0)?))),
+    ("hardtanh", |inputs| {
+        inputs.only(&["min_val", "max_val"])?;
+        let bound = |name: &str, default: f64| anyhow::Ok(inputs.attribute(name)?.unwrap_or(default));
+        anyhow::Ok(inputs.tensor("x")?.hardtanh(bound("min_val", -1.0)?, bound("max_val", 1.0)?))
+    }),
+    ("leaky_relu", |inputs| Ok(inputs.tensor("x")?.leaky_relu(inputs.number("negative_slope", 0.01)?))),
+    ("pow", |inputs| {
+        inputs.only(&["exponent"])?;
+        Ok(inputs.tensor("x")?.pow(inputs.attribute("exponent")?.context("no exponent")?))
+    }),
+    ("prelu", |inputs| {
+        inputs.only(&[])?;
+        let channels = inputs.get("weight")?.shape[0];
+        Ok(inputs.tensor("x")?.prelu(PReLU::new().num_parameters(channels).name("")))
+    }),
+    ("reg_l1", |inputs| Ok(inputs.tensor("x")?.abs().sum() * inputs.number("lam", 0.0)?)),
+    ("reg_l2", |inputs| Ok(inputs.tensor("x")?.square().sum() * inputs.number("lam", 0.0)?)),
+    ("softplus", |inputs| {
+        inputs.only(&["beta", "threshold"])?;
+        let number = |name: &str, default: f64| anyhow::Ok(inputs.attribute(name)?.unwrap_or(default));
+        anyhow::Ok(inputs.tensor("x")?.softplus(number("beta", 1.0)?, number("threshold", 20.0)?))
+    }),
+    ("where", |inputs| {
+        inputs.only(&[])?;
+        let condition = inputs.tensor("condition")?.detach();
+        Ok(inputs.tensor("x")?.where_(&condition, &inputs.tensor("other")?))
+    }),
 ];
 
 pub(crate) fn run(folder: &Folder, not_yet: &NotYet) -> Report {
@@ -146,8 +203,8 @@ enum Either<T> {
 }
 
 /// What an operation is built from: every attribute must be known, and every tensor asked for.
-struct Inputs<'a> {
-    graph: Graph,
+pub(crate) struct Inputs<'a> {
+    pub(crate) graph: Graph,
     tensors: &'a Tensors,
     attributes: Map<String, Value>,
     asked: RefCell<BTreeSet<String>>,
@@ -156,7 +213,7 @@ struct Inputs<'a> {
 }
 
 impl Inputs<'_> {
-    fn get(&self, name: &str) -> Result<&Tensor> {
+    pub(crate) fn get(&self, name: &str) -> Result<&Tensor> {
         self.find(name).with_context(|| format!("no tensor {name}"))
     }
 
@@ -174,13 +231,35 @@ impl Inputs<'_> {
         }
     }
 
-    fn tensor(&self, name: &str) -> Result<Var> {
+    pub(crate) fn tensor(&self, name: &str) -> Result<Var> {
         let shape = self.get(name)?.shape.clone();
         Ok(self.graph.parameter(name, shape, Init::Constant(0.0)))
     }
 
+    /// The case's name of a parameter: layers put their own name, here empty, before it.
+    fn golden_name<'n>(&self, parameter: &'n str) -> &'n str {
+        let name = parameter.trim_start_matches('.');
+        let of_attention = match name {
+            "in_proj_weight" => Some("w_qkv"),
+            "in_proj_bias" => Some("b_qkv"),
+            "out_proj.weight" => Some("w_o"),
+            "out_proj.bias" => Some("b_o"),
+            _ => None,
+        };
+        if let Some(short) = of_attention.filter(|short| self.has(short)) {
+            return short;
+        }
+        // One case has names without the number of a layer.
+        let short = recurrent::SHORT_NAMES.iter().find(|(long, _)| *long == name && !self.has(long));
+        short.map_or(name, |(_, short)| short)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.get(name).is_some()
+    }
+
     /// Notes an output beside the first: it is compared with `y.<name>`, and `dy.<name>` is its upstream gradient.
-    fn output(&self, name: &str, var: &Var) {
+    pub(crate) fn output(&self, name: &str, var: &Var) {
         self.further.borrow_mut().push((format!("y.{name}"), var.clone()));
     }
 
@@ -193,9 +272,9 @@ impl Inputs<'_> {
         let outputs = || std::iter::once(("y", y)).chain(further.iter().map(|(name, var)| (&name[..], var)));
         let terms = outputs().filter_map(|(name, var)| {
             let upstream = format!("d{name}");
-            self.tensors.get(&upstream)?;
             // A mask of any numbers, of which none are dropped: their product.
-            Some(var.dropout_mask(0.0, &self.graph.input(&upstream, var.shape())).sum())
+            let product = || var.dropout_mask(0.0, &self.graph.input(&upstream, var.shape())).sum();
+            self.has(&upstream).then(product)
         });
         let sum = terms.reduce(|sum, term| sum.add(&term));
         let options = sum.map_or(PlanOptions::evaluate(), |sum| PlanOptions::train(&sum));
@@ -205,6 +284,17 @@ impl Inputs<'_> {
     fn unary(&self, op: impl Fn(&Var) -> Var) -> Result<Var> {
         self.only(&[])?;
         Ok(op(&self.tensor("x")?))
+    }
+
+    fn binary(&self, op: impl Fn(&Var, &Var) -> Var) -> Result<Var> {
+        self.only(&[])?;
+        Ok(op(&self.tensor("x")?, &self.tensor("other")?))
+    }
+
+    /// The only attribute, a number.
+    fn number(&self, name: &str, default: f64) -> Result<f64> {
+        self.only(&[name])?;
+        Ok(self.attribute(name)?.unwrap_or(default))
     }
 
     /// The only attribute, a dimension.
@@ -276,7 +366,7 @@ impl Inputs<'_> {
     }
 
     /// An attribute, unless it is absent or null.
-    fn attribute<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+    pub(crate) fn attribute<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let value = self.attributes.get(name).cloned().unwrap_or_default();
         serde_json::from_value(value).with_context(|| name.to_owned())
     }
@@ -305,7 +395,7 @@ impl Inputs<'_> {
     }
 
     /// Refuses attributes that the op does not know.
-    fn only(&self, known: &[&str]) -> Result<()> {
+    pub(crate) fn only(&self, known: &[&str]) -> Result<()> {
         match self.attributes.keys().find(|key| !known.contains(&key.as_str())) {
             None => Ok(()),
             Some(key) => bail!("unknown attribute {key}"),
@@ -549,6 +639,38 @@ fn cross_entropy(inputs: &Inputs<'_>) -> Result<Var> {
     Ok(inputs.tensor("x")?.cross_entropy_with(options, &labels))
 }
 
+fn embedding(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["padding_idx"])?;
+    let [rows, columns] = inputs.get("weight")?.shape[..] else { bail!("the weight is no matrix") };
+    let indices = inputs.graph.labels("index", &inputs.get("index")?.shape[..]);
+    let layer = Embedding::new(rows, columns).padding_idx(inputs.attribute::<usize>("padding_idx")?);
+    Ok(indices.embedding(layer.name("")))
+}
+
+fn scaled_dot_product_attention(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["is_causal", "scale"])?;
+    let [query, key, value] = ["query", "key", "value"].map(|name| inputs.tensor(name));
+    let mut options = ScaledDotProductAttention::new()
+        .is_causal(inputs.attribute("is_causal")?.unwrap_or(false))
+        .scale(inputs.attribute::<f64>("scale")?);
+    if inputs.find("attn_mask").is_some() {
+        options = options.attn_mask(&inputs.tensor("attn_mask")?);
+    }
+    Ok(query?.scaled_dot_product_attention(&key?, &value?, options))
+}
+
+/// With the batch first. The weights `attn` are not part of what is computed.
+fn mha(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["causal", "heads"])?;
+    inputs.get("attn")?;
+    let x = inputs.tensor("x")?;
+    let width = *inputs.get("x")?.shape.last().context("x has no dimensions")?;
+    let layer = MultiheadAttention::new(width, inputs.attribute("heads")?.context("no heads")?)
+        .batch_first(true)
+        .is_causal(inputs.attribute("causal")?.unwrap_or(false));
+    Ok(x.multihead_attention(&x, &x, layer.name("")))
+}
+
 fn mse(inputs: &Inputs<'_>) -> Result<Var> {
     inputs.only(&["reduction"])?;
     Ok(inputs.tensor("x")?.mse_loss_with(inputs.reduction()?, &inputs.tensor("target")?))
@@ -565,11 +687,11 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
     let mut params = inputs.graph.store(gpu, 0)?;
     let names: Vec<String> = inputs.graph.parameters().into_iter().map(|p| p.name).collect();
     for name in &names {
-        params.write(name, &narrow(inputs.get(golden_name(name))?))?;
+        params.write(name, &narrow(inputs.get(inputs.golden_name(name))?))?;
     }
     let buffers: Vec<String> = inputs.graph.buffers().into_iter().map(|buffer| buffer.name).collect();
     for name in &buffers {
-        params.write(name, &narrow(inputs.get(&format!("{}_in", golden_name(name)))?))?;
+        params.write(name, &narrow(inputs.get(&format!("{}_in", inputs.golden_name(name)))?))?;
     }
     let options = inputs.options(&y);
     let plan = inputs.graph.compile(&params, &options, &mut Workspace::new())?;
@@ -600,23 +722,19 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
         compare(name, &plan.read(name)?, inputs.get(name)?)?;
     }
     for name in &names {
-        let golden = format!("grad.{}", golden_name(name));
+        let golden = format!("grad.{}", inputs.golden_name(name));
         if let Some(want) = inputs.find(&golden) {
             compare(&golden, &params.read_grad(name)?, want)?;
         }
     }
     for name in &buffers {
-        let (golden, before) = (format!("{}_out", golden_name(name)), format!("{}_in", golden_name(name)));
+        let (golden, before) =
+            (format!("{}_out", inputs.golden_name(name)), format!("{}_in", inputs.golden_name(name)));
         // What is not recorded has not changed.
         let want = inputs.find(&golden).map_or_else(|| inputs.get(&before), Ok)?;
         compare(&golden, &params.read(name)?, want)?;
     }
     inputs.refuse_unused()
-}
-
-/// Layers put their own name, here empty, before their parameters'.
-fn golden_name(parameter: &str) -> &str {
-    parameter.trim_start_matches('.')
 }
 
 /// Labels were integers; a negative one, which only `ignore_index` may be, becomes a class that does not exist.

@@ -11,6 +11,7 @@ mod not_yet;
 mod optim;
 #[path = "../../examples/replay/recorded.rs"]
 mod recorded;
+mod recurrent;
 mod schedules;
 
 use harness::Runner;

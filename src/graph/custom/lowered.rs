@@ -5,7 +5,7 @@ use crate::Error;
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::ops::grid;
 use crate::graph::shape::{Matrix, u};
-use crate::graph::view::Order;
+use crate::graph::view::{Order, View};
 
 /// What a node's values are, as far as they are there.
 struct Operands {
@@ -22,7 +22,12 @@ impl CustomOp {
             let len = matrix(&operands.shapes[stage.value]).len();
             let target = match value.role {
                 Role::Output(0) => lowering.define(id),
-                Role::Output(number) => lowering.define_part(id, number - 1),
+                Role::Output(number) => {
+                    let part = lowering.scratch(&format!("{} of {}", value.name, lowering.name(id)), len);
+                    let view = View::packed(part, &operands.shapes[stage.value], Order::Natural);
+                    lowering.define_part(id, number - 1, view);
+                    part
+                }
                 _ => lowering.scratch(&format!("{} of {}", value.name, lowering.name(id)), len),
             };
             // In the order of the stages.

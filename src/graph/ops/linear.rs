@@ -54,11 +54,8 @@ impl Op for Linear {
         let (name, parameters) = (lowering.name(id), lowering.parameters(id).to_vec());
         let gradient = lowering.gradient(id);
         let dy = rows(&View::packed(gradient, lowering.shape(id), Order::Natural));
-        if let Some((dw, accumulate)) = lowering.parameter_gradient(parameters[0]) {
-            let x = readable(lowering, id, 0, 1);
-            let factors = [&dy.transposed(), &rows(&x), &Factor::dense(dw, self.weight)];
-            contract(lowering, &name, factors, None, Epilogue { accumulate, finish: None });
-        }
+        let x = readable(lowering, id, 0, 1);
+        weight_grad(lowering, &name, [&dy, &rows(&x)], (parameters[0], self.weight));
         if let Some(&bias) = parameters.get(1) {
             let matrix = lowering.matrix(id);
             column_sum::emit(lowering, &name, u(matrix.rows), u(matrix.columns), gradient, bias);
@@ -73,5 +70,19 @@ impl Op for Linear {
 
     fn anchor(&self, _: &Lowering, _: usize) -> Option<Anchor> {
         Some(Anchor { buffers: 4, lanes: 4 })
+    }
+}
+
+/// Emits the gradient of a parameter `[out, in]` that rows of inputs `x` were multiplied with: the product of the
+/// gradients `dy` of the results with them.
+pub(super) fn weight_grad(
+    lowering: &mut Lowering,
+    layer: &str,
+    [dy, x]: [&Factor; 2],
+    (parameter, weight): (usize, [usize; 2]),
+) {
+    if let Some((dw, accumulate)) = lowering.parameter_gradient(parameter) {
+        let factors = [&dy.transposed(), x, &Factor::dense(dw, weight)];
+        contract(lowering, layer, factors, None, Epilogue { accumulate, finish: None });
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn readable(lowering: &mut Lowering, id: usize, input: usize, axes: u
     if let Some(view) = with_lanes_among_last(view, axes) {
         return view;
     }
-    let packed = lowering.packed_argument(id, input, Order::Natural);
+    let packed = lowering.argument_copy(id, input, Order::Natural).of;
     View::packed(packed, lowering.input_shape(id, input), Order::Natural)
 }
 

@@ -31,7 +31,7 @@ impl Op for Part {
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        lowering.define_as(id, lowering.further_result(id, self.number));
+        lowering.define_spread(id, lowering.further_result(id, self.number));
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-use super::{convolutions, lines, norms, products};
+use super::{attention, convolutions, embedding, lines, norms, products, sequences};
 use crate::graph::{Graph, PlanOptions, Var};
 
 /// A graph and what is asked of it.
@@ -27,12 +27,28 @@ impl Subject {
 
 /// Graphs with the largest sizes that a tensor can have, along each dimension of each operation. They are only lowered.
 pub(super) fn extreme() -> Vec<Subject> {
-    let all = [lines::extreme(), norms::extreme(), products::extreme(), convolutions::extreme()];
+    let all = [
+        lines::extreme(),
+        norms::extreme(),
+        products::extreme(),
+        convolutions::extreme(),
+        embedding::extreme(),
+        attention::extreme(),
+        sequences::extreme(),
+    ];
     all.into_iter().flatten().collect()
 }
 
 /// Graphs that run in a moment, on both sides of each size at which an operation takes another way.
 pub(super) fn ordinary() -> Vec<Subject> {
-    let all = [lines::ordinary(), norms::ordinary(), products::ordinary(), convolutions::ordinary()];
+    let all = [
+        lines::ordinary(),
+        norms::ordinary(),
+        products::ordinary(),
+        convolutions::ordinary(),
+        embedding::ordinary(),
+        attention::ordinary(),
+        sequences::ordinary(),
+    ];
     all.into_iter().flatten().collect()
 }

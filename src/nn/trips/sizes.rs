@@ -63,7 +63,7 @@ mod tests {
         let wgsl = "const ROWS: u32 = 12u;\nconst ROW: u32 = 7u;\n";
         Step {
             label: "layer: kernel".into(),
-            kernel: source::<Shape>("kernel[variant]", wgsl, &[]),
+            kernel: source::<Shape>("kernel[variant]", wgsl, &[]).into(),
             operands: Vec::new(),
             uniform: bytemuck::bytes_of(&Shape { scale: 1.0, rows: 300 }).to_vec(),
             block: Block::of::<Shape>("Shape"),

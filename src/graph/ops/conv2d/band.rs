@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn the_longest_band_is_as_long_as_one_is() {
-        for groups in 1_u32..12 {
+        for groups in 1..12_u32 {
             for (inner, outer) in (1..14).flat_map(|inner| (1..14).map(move |outer| (inner, outer))) {
                 let longest = (0..(groups * outer).div_ceil(4)).map(|vector| {
                     let group = |channel: u32| channel.min(groups * outer - 1) / outer;

@@ -1,0 +1,29 @@
+// The row of the table that each index names. What names no row is NaN, so that it is seen.
+struct Shape {
+    quads: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> indices: array<u32>;
+@group(0) @binding(2) var<storage, read> table: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
+    if i >= shape.quads {
+        return;
+    }
+    let index = indices[i / QUADS];
+    let column = vec4u(i % QUADS * 4u) + vec4u(0u, 1u, 2u, 3u);
+    // The table has no padding: past its end the last element stands in.
+    let at = vec4u(min(index, ROWS - 1u) * COLUMNS) + min(column, vec4u(COLUMNS - 1u));
+    let row = vec4f(table[at.x], table[at.y], table[at.z], table[at.w]);
+    // A number that no compiler knows to be NaN.
+    let unknown = bitcast<vec4f>(vec4u(index) | vec4u(0x7fc00000u));
+    y[i] = select(vec4f(), select(unknown, row, index < ROWS), column < vec4u(COLUMNS));
+}

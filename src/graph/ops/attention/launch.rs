@@ -1,0 +1,346 @@
+//! The kernels of attention: their texts, with the places of all rows as constants.
+
+use std::collections::BTreeSet;
+
+use super::rows::Rows;
+use crate::gpu::Binding::{self, Read, ReadWrite};
+use crate::gpu::{Candidate, Capabilities, KernelKind, MAX_TRIPS, Uniform, uniform};
+use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::ops::split::even_tile;
+use crate::graph::shape::u;
+use crate::graph::template::expand;
+
+uniform! {
+    pub(crate) struct Shape {
+        pub(super) work: u32,
+        pub(super) first: u32,
+        pub(super) end: u32,
+        pub(super) stream: u32,
+        pub(super) scale: f32,
+        pub(super) p: f32,
+        pub(super) keep: f32,
+    }
+}
+uniform! {
+    pub(crate) struct GradShape {
+        pub(super) work: u32,
+        pub(super) first: u32,
+        pub(super) end: u32,
+        pub(super) stream: u32,
+        pub(super) scale: f32,
+        pub(super) p: f32,
+        pub(super) keep: f32,
+        pub(super) adds_scores: u32,
+        pub(super) adds_values: u32,
+    }
+}
+uniform! {
+    pub(crate) struct RowsShape { pub(super) quads: u32 }
+}
+
+/// Quads of a sum that one invocation holds at most.
+pub(super) const TILE: u32 = 16;
+
+/// Steps of a product that are written side by side at most.
+const UNROLL: u32 = 8;
+
+/// The rounds of Philox.
+const ROUNDS: u32 = 10;
+
+/// Sizes of a node: the planes are all leading axes together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    pub(super) planes: usize,
+    pub(super) heads: usize,
+    pub(super) queries: usize,
+    pub(super) keys: usize,
+    /// Elements of a query and of a value.
+    pub(super) features: [usize; 2],
+}
+
+/// How an invocation gets the rows of the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Each lane of a subgroup of eight loads one, and it is broadcast.
+    Broadcast,
+    /// It loads all of them.
+    Direct,
+}
+
+impl Way {
+    pub(super) fn of(sizes: &Sizes, capabilities: &Capabilities) -> Self {
+        *Candidate::choose(WAYS, sizes, capabilities)
+    }
+}
+
+const WAYS: &[Candidate<Sizes, Way>] = &[
+    Candidate { kind: KernelKind::CpuSubgroup8, fits: |_, _| true, way: Way::Broadcast },
+    Candidate { kind: KernelKind::Plain, fits: |_, _| true, way: Way::Direct },
+];
+
+/// What all kernels of a node share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Common {
+    pub(super) way: Way,
+    pub(super) sizes: Sizes,
+    pub(super) is_causal: bool,
+    pub(super) scale: f32,
+    pub(super) mask: Option<Rows>,
+    pub(super) dropout: Option<Dropout>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dropout {
+    pub(super) random: Operand,
+    pub(super) stream: u32,
+    pub(super) p: f32,
+    pub(super) keep: f32,
+}
+
+/// A kernel on its way: its declarations, and what is bound to them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Text {
+    head: String,
+    storage: Vec<Binding>,
+    operands: Vec<Operand>,
+}
+
+impl Text {
+    pub(super) fn bind(&mut self, name: &str, access: Binding, kind: &str, operand: Operand) {
+        self.storage.push(access);
+        self.operands.push(operand);
+        let access = if access == Read { "read" } else { "read_write" };
+        let binding = self.storage.len();
+        self.head +=
+            &format!("@group(0) @binding({binding}) var<storage, {access}> {name}: array<{kind}>;\n");
+    }
+
+    /// Binds rows under a name, and says under the same name in capitals where they lie.
+    pub(super) fn bind_rows(&mut self, name: &str, access: Binding, rows: &Rows) {
+        self.bind(name, access, "vec4f", rows.of);
+        self.head += &rows.declared(&name.to_uppercase());
+    }
+
+    pub(super) fn put(&mut self, text: &str) {
+        self.head += text;
+    }
+
+    pub(super) fn emit<S: Uniform>(
+        &self,
+        lowering: &mut Lowering,
+        layer: &str,
+        (name, texts): (&str, &[&str]),
+        constants: &[(&str, u32)],
+        groups: usize,
+        shape: S,
+    ) {
+        let wgsl = expand(&[&self.head, &texts.concat()[..]].concat(), constants, &[]);
+        let kernel = source::<S>(name, wgsl, &self.storage);
+        lowering.emit(layer, kernel, crate::gpu::grid(groups), &self.operands, shape);
+    }
+}
+
+/// One side of a walk: the rows that make scores, and the rows of values or of their gradients.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Side {
+    pub(super) scores: Rows,
+    pub(super) values: Rows,
+}
+
+/// A kernel that walks the rows of the other side for each row of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walk {
+    pub(super) own_is_query: bool,
+    /// Whether products of values are needed, as they are for the gradients of scores.
+    pub(super) takes_products: bool,
+    /// Quads of the sums of each kind that one invocation holds.
+    pub(super) tiles: [u32; 2],
+}
+
+impl Common {
+    pub(super) fn quads(&self) -> [u32; 2] {
+        self.sizes.features.map(|features| u(features.div_ceil(4)))
+    }
+
+    /// Rows of the other side that are taken together.
+    fn block(&self) -> u32 {
+        match self.way {
+            Way::Broadcast => 8,
+            Way::Direct => 4,
+        }
+    }
+
+    fn unrolls(&self) -> [u32; 2] {
+        self.quads().map(|quads| (1..=UNROLL).rev().find(|n| quads.is_multiple_of(*n)).unwrap_or(1))
+    }
+
+    fn rows(&self, queries: bool) -> usize {
+        if queries { self.sizes.queries } else { self.sizes.keys }
+    }
+
+    /// Iterations of one block.
+    fn trips(&self, walk: Walk) -> u32 {
+        let [score, value] = self.quads();
+        let [score_unroll, value_unroll] = self.unrolls();
+        let products = if walk.takes_products { value / value_unroll } else { 0 };
+        let draws = if walk.own_is_query { self.block() / 4 } else { self.block() };
+        let draws = if self.dropout.is_some() { draws * ROUNDS } else { 0 };
+        1 + score / score_unroll + products + draws
+    }
+
+    /// Runs of rows of the other side, one for each dispatch.
+    pub(super) fn runs(&self, walk: Walk) -> impl Iterator<Item = [u32; 2]> {
+        let blocks = (u(MAX_TRIPS) / self.trips(walk)).max(1);
+        let (run, others) = (blocks * self.block(), u(self.rows(!walk.own_is_query)));
+        (0..others).step_by(run as usize).map(move |first| [first, (first + run).min(others)])
+    }
+
+    /// Tiles of quads, invocations or groups of them, and the workgroups of a walk.
+    pub(super) fn work(&self, walk: Walk) -> (usize, usize, usize) {
+        let [score, value] = [0, 1].map(|kind| match walk.tiles[kind] {
+            0 => 1,
+            tile => self.quads()[kind].div_ceil(tile) as usize,
+        });
+        let tiles = score.max(value);
+        let rows = self.rows(walk.own_is_query);
+        match self.way {
+            Way::Broadcast => {
+                let groups = rows.div_ceil(8) * self.sizes.planes * tiles;
+                (tiles, groups, groups)
+            }
+            Way::Direct => {
+                let work = rows * self.sizes.planes * tiles;
+                (tiles, work, work.div_ceil(64))
+            }
+        }
+    }
+
+    pub(super) fn constants(&self, walk: Walk) -> Vec<(&'static str, u32)> {
+        let Sizes { planes, heads, queries, keys, features } = self.sizes;
+        let ([score_quads, value_quads], [score_unroll, value_unroll]) = (self.quads(), self.unrolls());
+        let (own, other) = if walk.own_is_query { (queries, keys) } else { (keys, queries) };
+        vec![
+            ("PLANES", u(planes)),
+            ("HEADS", u(heads)),
+            ("QUERIES", u(queries)),
+            ("KEYS", u(keys)),
+            ("OWN", u(own)),
+            ("OTHER", u(other)),
+            ("QUERY_QUADS", u(queries.div_ceil(4))),
+            ("SCORE_QUADS", score_quads),
+            ("VALUE_QUADS", value_quads),
+            ("SCORE_COLUMNS", u(features[0])),
+            ("VALUE_COLUMNS", u(features[1])),
+            ("SCORE_UNROLL", score_unroll),
+            ("VALUE_UNROLL", value_unroll),
+            ("SCORE_TILE", walk.tiles[0]),
+            ("VALUE_TILE", walk.tiles[1]),
+            // Arrays hold one element at least.
+            ("SCORE_SUMS", walk.tiles[0].max(1)),
+            ("VALUE_SUMS", walk.tiles[1].max(1)),
+            ("BLOCK", self.block()),
+            ("QUADS", self.block() / 4),
+            ("CAUSAL", u32::from(self.is_causal)),
+            ("OWN_IS_QUERY", u32::from(walk.own_is_query)),
+            ("TRIPS", self.trips(walk)),
+        ]
+    }
+
+    /// The mask and the random numbers, as the last of what is read.
+    pub(super) fn bind(&self, text: &mut Text) {
+        if let Some(mask) = &self.mask {
+            text.bind("mask", Read, "f32", mask.of);
+            text.put(&mask.declared("MASK"));
+            text.put(&format!("const MASK_KEY: u32 = {}u;\n", mask.inner()));
+        }
+        if let Some(dropout) = &self.dropout {
+            text.bind("random", Read, "vec4u", dropout.random);
+        }
+    }
+
+    /// Stream, probability and factor of the dropout.
+    pub(super) fn drops(&self) -> (u32, f32, f32) {
+        self.dropout.map_or((0, 0.0, 1.0), |dropout| (dropout.stream, dropout.p, dropout.keep))
+    }
+
+    /// The texts that a kernel is joined with, and its name with the variant.
+    pub(super) fn texts(&self, stem: &str, kernel: &'static str) -> (String, Vec<&'static str>) {
+        let (loads, variant) = match self.way {
+            Way::Broadcast => {
+                (include_str!("../../../../shaders/shared/attention_subgroup8.wgsl"), "[subgroup8]")
+            }
+            Way::Direct => (include_str!("../../../../shaders/shared/attention_plain.wgsl"), ""),
+        };
+        let mask = match self.mask {
+            Some(_) => include_str!("../../../../shaders/shared/attention_mask.wgsl"),
+            None => include_str!("../../../../shaders/shared/attention_unmasked.wgsl"),
+        };
+        let drop = match self.dropout {
+            Some(_) => [
+                include_str!("../../../../shaders/shared/attention_dropout.wgsl"),
+                include_str!("../../../../shaders/shared/random.wgsl"),
+            ]
+            .to_vec(),
+            None => vec![include_str!("../../../../shaders/shared/attention_undropped.wgsl")],
+        };
+        let shared = [
+            kernel,
+            include_str!("../../../../shaders/shared/attention.wgsl"),
+            AT,
+            include_str!("../../../../shaders/shared/math.wgsl"),
+            loads,
+            mask,
+        ];
+        (format!("{stem}{variant}"), [&shared[..], &drop].concat())
+    }
+}
+
+pub(super) const AT: &str = include_str!("../../../../shaders/shared/attention_at.wgsl");
+
+/// Quads of the tiles of a sum.
+pub(super) fn tile(quads: u32) -> u32 {
+    even_tile(quads, TILE)
+}
+
+/// Where the gradients of a walk are written, and whether they are added to what is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Outputs {
+    pub(super) scores: Option<(Rows, bool)>,
+    pub(super) values: Option<(Rows, bool)>,
+}
+
+impl Outputs {
+    /// Binds the outputs, one buffer once, and says how a quad is stored.
+    pub(super) fn bind(&self, text: &mut Text) {
+        let mut bound: Vec<(Operand, &str)> = Vec::new();
+        let outputs = [("scores", self.scores), ("values", self.values)];
+        for (what, (rows, _)) in outputs.iter().filter_map(|(what, output)| Some((what, (*output)?))) {
+            let known = bound.iter().find(|(of, _)| *of == rows.of).map(|(_, buffer)| *buffer);
+            let buffer = known.unwrap_or(what);
+            if known.is_none() {
+                text.bind(&format!("out_{what}"), ReadWrite, "vec4f", rows.of);
+                bound.push((rows.of, what));
+            }
+            let upper = what.to_uppercase();
+            let (name, columns) = (format!("OUT_{upper}"), upper.trim_end_matches('S'));
+            text.put(&rows.declared(&name));
+            text.put(&format!(
+                "fn store_{what}(place: Place, quad: u32, sum: vec4f) {{
+    let i = at(place.plane, place.row, {name}) + quad;
+    var value = inside_of(sum, quad, {columns}_COLUMNS);
+    if shape.adds_{what} != 0u {{
+        value += out_{buffer}[i];
+    }}
+    out_{buffer}[i] = value;
+}}
+"
+            ));
+        }
+    }
+
+    /// Buffers.
+    pub(super) fn buffers(&self) -> usize {
+        let outputs = [self.scores, self.values];
+        outputs.iter().flatten().map(|(rows, _)| rows.of).collect::<BTreeSet<_>>().len()
+    }
+}

@@ -1,0 +1,250 @@
+//! Which kernels a recurrent layer runs, step by step. Each is a frame, which sums the products of states or of gradients
+//! of gates, joined with an ending of the cell's.
+
+use std::sync::Arc;
+
+use super::{Cell, Recurrent};
+use crate::gpu::Binding::{self, Read, ReadWrite};
+use crate::gpu::{Candidate, KernelKind, KernelSource, uniform};
+use crate::graph::lower::{Lowering, source};
+use crate::graph::ops::grid;
+use crate::graph::shape::{pitch, u};
+use crate::graph::template::{expand, fold};
+
+uniform! {
+    /// As `shaders/shared/recurrent_shape.wgsl`.
+    pub(super) struct Shape {
+        pub(super) batch: u32,
+        pub(super) row: u32,
+        pub(super) row_stride: u32,
+        pub(super) state_row: u32,
+        pub(super) next_state_row: u32,
+        pub(super) state_stride: u32,
+        pub(super) has_next: u32,
+        pub(super) cell_row: u32,
+        pub(super) next_cell_row: u32,
+        pub(super) row_tiles: u32,
+        pub(super) tiles: u32,
+        pub(super) grid_width: u32,
+    }
+}
+
+uniform! {
+    /// As `shaders/shared/recurrent_grad_shape.wgsl`.
+    pub(super) struct GradShape {
+        pub(super) batch: u32,
+        pub(super) row: u32,
+        pub(super) row_stride: u32,
+        pub(super) after_row: u32,
+        pub(super) has_after: u32,
+        pub(super) has_upstream: u32,
+        pub(super) upstream_row: u32,
+        pub(super) upstream_stride: u32,
+        pub(super) cell_row: u32,
+        pub(super) next_cell_row: u32,
+        pub(super) accumulate: u32,
+        pub(super) row_tiles: u32,
+        pub(super) tiles: u32,
+        pub(super) grid_width: u32,
+    }
+}
+
+/// The sizes of one layer in one plan.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    pub(super) cell: Cell,
+    pub(super) hidden: u32,
+    pub(super) steps: u32,
+    pub(super) batch: u32,
+    /// Rows between the steps of a sample, and between the samples of a step.
+    pub(super) step_stride: u32,
+    pub(super) row_stride: u32,
+}
+
+impl Sizes {
+    pub(super) fn of(op: &Recurrent, lowering: &Lowering, id: usize) -> Self {
+        let [first, second] = [0, 1].map(|axis| u(lowering.shape(id)[axis]));
+        let (cell, hidden) = (op.cell, u(op.hidden));
+        if op.batch_first {
+            Self { cell, hidden, steps: second, batch: first, step_stride: 1, row_stride: second }
+        } else {
+            Self { cell, hidden, steps: first, batch: second, step_stride: second, row_stride: 1 }
+        }
+    }
+
+    /// Elements of a row of states, and of a row of gates.
+    pub(super) fn pitch(&self) -> u32 {
+        pitch(self.hidden)
+    }
+
+    pub(super) fn gates(&self) -> u32 {
+        self.cell.gates() * self.hidden
+    }
+
+    pub(super) fn rows(&self) -> u32 {
+        self.steps * self.batch
+    }
+
+    /// Elements of one state of the whole batch.
+    pub(super) fn state_len(&self) -> usize {
+        self.batch as usize * self.pitch() as usize
+    }
+
+    /// Elements of the states of all steps.
+    pub(super) fn states_len(&self) -> usize {
+        self.rows() as usize * self.pitch() as usize
+    }
+
+    /// Elements of the gates of all steps.
+    pub(super) fn gates_len(&self) -> usize {
+        self.rows() as usize * pitch(self.gates()) as usize
+    }
+
+    fn constants(&self) -> Vec<(&'static str, u32)> {
+        vec![
+            ("GATES", self.cell.gates()),
+            ("HIDDEN", self.hidden),
+            ("PITCH", self.pitch()),
+            ("GATES_PITCH", pitch(self.gates())),
+            ("PADDING", pitch(self.gates()) - self.gates()),
+            ("RELU", u32::from(self.cell == Cell::Relu)),
+        ]
+    }
+}
+
+/// Samples of a tile of the forward and of the backward kernel: as many as a batch has, and as leave work for others.
+const ROWS: u32 = 32;
+const GRAD_ROWS: u32 = 16;
+
+/// A kernel and how it is spread: over tiles of samples and units, or an invocation for each `work`.
+#[derive(Clone, Debug)]
+pub(super) struct Spread {
+    pub(super) kernel: Arc<KernelSource>,
+    pub(super) grid: [u32; 3],
+    pub(super) row_tiles: u32,
+    pub(super) tiles: u32,
+    pub(super) grid_width: u32,
+}
+
+/// How a frame is spread: over tiles of samples and units, or an invocation for each piece of work.
+#[derive(Clone, Copy, Debug)]
+enum Frame {
+    Tiles,
+    Plain,
+}
+
+/// The fastest first. The tiles load the unpadded weight as vec4s.
+const FRAMES: &[Candidate<Sizes, Frame>] = &[
+    Candidate {
+        kind: KernelKind::CpuSubgroup8,
+        fits: |sizes, _| sizes.hidden.is_multiple_of(4),
+        way: Frame::Tiles,
+    },
+    Candidate { kind: KernelKind::Plain, fits: |_, _| true, way: Frame::Plain },
+];
+
+/// The parts of a kernel's text.
+struct Text {
+    /// The frame's name; the one for tiles has no suffix.
+    stem: &'static str,
+    shape: &'static str,
+    tiled: &'static str,
+    plain: &'static str,
+    ending: &'static str,
+}
+
+impl Sizes {
+    fn spread<S: crate::gpu::Uniform>(
+        &self,
+        lowering: &Lowering,
+        text: &Text,
+        (most_rows, units, work): (u32, u32, usize),
+        (mut constants, storage): (Vec<(&'static str, u32)>, &[Binding]),
+        variant: &str,
+    ) -> Spread {
+        let shared = concat!(
+            include_str!("../../../../shaders/shared/gate_functions.wgsl"),
+            include_str!("../../../../shaders/pointwise/tanh.wgsl"),
+            include_str!("../../../../shaders/shared/math.wgsl")
+        );
+        let rows = self.batch.next_power_of_two().min(most_rows);
+        let (frame, suffix, row_tiles, tiles) = match Candidate::choose(FRAMES, self, &lowering.capabilities)
+        {
+            Frame::Tiles => {
+                constants.extend([("ROWS", rows), ("GROUPS", rows.div_ceil(8))]);
+                let row_tiles = self.batch.div_ceil(rows);
+                (text.tiled, "", row_tiles, row_tiles * units.div_ceil(8))
+            }
+            Frame::Plain => (text.plain, "_plain", 0, 0),
+        };
+        let [width, height] = fold(tiles);
+        let grid = if tiles > 0 { [width, height, 1] } else { grid(work) };
+        let wgsl = expand(&[text.shape, frame, text.ending, shared].concat(), &constants, &[]);
+        let kernel = source::<S>(format!("{}{suffix}[{variant}]", text.stem), wgsl, storage);
+        Spread { kernel: Arc::new(kernel), grid, row_tiles, tiles, grid_width: width }
+    }
+
+    /// A step. Bindings: gates, weight, bias (or the weight again), states, results, then the cell's own: cells of an
+    /// LSTM, and what is saved of each unit (or anything).
+    pub(super) fn forward(&self, lowering: &Lowering, has_bias: bool, save: bool) -> Spread {
+        let (ending, own) = match self.cell {
+            Cell::Tanh | Cell::Relu => (include_str!("../../../../shaders/ops/recurrent_rnn.wgsl"), 0),
+            Cell::Lstm => (include_str!("../../../../shaders/ops/recurrent_lstm.wgsl"), 2),
+            Cell::Gru => (include_str!("../../../../shaders/ops/recurrent_gru.wgsl"), 1),
+        };
+        let text = Text {
+            stem: "recurrent",
+            shape: include_str!("../../../../shaders/shared/recurrent_shape.wgsl"),
+            tiled: include_str!("../../../../shaders/ops/recurrent.wgsl"),
+            plain: include_str!("../../../../shaders/ops/recurrent_plain.wgsl"),
+            ending,
+        };
+        let mut constants = self.constants();
+        constants.extend([("HAS_BIAS", u32::from(has_bias)), ("SAVE", u32::from(save))]);
+        let storage =
+            [&[Read, Read, Read, ReadWrite, ReadWrite][..], &[ReadWrite, ReadWrite][..own]].concat();
+        let work = (ROWS, self.hidden, self.state_len());
+        self.spread::<Shape>(lowering, &text, work, (constants, &storage), self.cell.name())
+    }
+
+    /// A step back. Bindings: weight, upstream gradient, gradients of the gates, then the cell's own: results of a plain layer; saved, cells and carry of an LSTM; saved, states, carry and gradients of the
+    /// products of the inputs of a GRU.
+    pub(super) fn backward(&self, lowering: &Lowering) -> Spread {
+        let (ending, own): (_, &[Binding]) = match self.cell {
+            Cell::Tanh | Cell::Relu => {
+                (include_str!("../../../../shaders/ops/recurrent_rnn_grad.wgsl"), &[Read])
+            }
+            Cell::Lstm => {
+                (include_str!("../../../../shaders/ops/recurrent_lstm_grad.wgsl"), &[Read, Read, ReadWrite])
+            }
+            Cell::Gru => {
+                let ending = include_str!("../../../../shaders/ops/recurrent_gru_grad.wgsl");
+                (ending, &[Read, Read, ReadWrite, ReadWrite])
+            }
+        };
+        self.back(lowering, ending, own, self.cell.name())
+    }
+
+    /// The gradient of the first state. Bindings: as [`Sizes::backward`], then what a GRU carries (or anything), and
+    /// the gradient.
+    pub(super) fn first(&self, lowering: &Lowering) -> Spread {
+        let ending = include_str!("../../../../shaders/ops/recurrent_first_grad.wgsl");
+        self.back(lowering, ending, &[Read, ReadWrite], "first")
+    }
+
+    fn back(&self, lowering: &Lowering, ending: &'static str, own: &[Binding], variant: &str) -> Spread {
+        let text = Text {
+            stem: "recurrent_grad",
+            shape: include_str!("../../../../shaders/shared/recurrent_grad_shape.wgsl"),
+            tiled: include_str!("../../../../shaders/ops/recurrent_grad.wgsl"),
+            plain: include_str!("../../../../shaders/ops/recurrent_grad_plain.wgsl"),
+            ending,
+        };
+        let mut constants = self.constants();
+        constants.push(("HAS_CARRY", u32::from(self.cell == Cell::Gru)));
+        let storage = [&[Read, Read, ReadWrite][..], own].concat();
+        let quads = self.pitch() / 4;
+        let work = (GRAD_ROWS, quads, self.state_len() / 4);
+        self.spread::<GradShape>(lowering, &text, work, (constants, &storage), variant)
+    }
+}

@@ -1,0 +1,73 @@
+use crate::graph::{Init, Var};
+
+/// A rectifier with a trained slope below 0, as torch's `PReLU`: `x` above 0 and `weight * x` elsewhere.
+///
+/// The weight has one number for all, or one for each channel (axis 1) of a value `[N, C, ..]`.
+///
+/// ```
+/// use gradus::graph::Graph;
+/// use gradus::nn::PReLU;
+///
+/// let x = Graph::new().input("x", [8, 3, 32, 32]);
+/// assert_eq!(x.prelu(PReLU::new().num_parameters(3)).shape(), [8, 3, 32, 32]);
+/// ```
+///
+/// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.PReLU.html>; He et al. 2015, arXiv:1502.01852.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PReLU {
+    num_parameters: usize,
+    init: f64,
+    name: Option<String>,
+}
+
+impl Default for PReLU {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PReLU {
+    /// One slope for all, of 0.25 at first.
+    pub fn new() -> Self {
+        Self { num_parameters: 1, init: 0.25, name: None }
+    }
+
+    /// As many slopes as there are channels, or 1. Default 1.
+    pub fn num_parameters(mut self, num_parameters: usize) -> Self {
+        self.num_parameters = num_parameters;
+        self
+    }
+
+    /// The first value of the slopes. Default 0.25.
+    pub fn init(mut self, init: f64) -> Self {
+        self.init = init;
+        self
+    }
+
+    /// Names the layer; its parameter is `name.weight`.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+}
+
+impl Var {
+    /// Rectifies with trained slopes.
+    ///
+    /// Refused where there is neither one slope nor one for each channel.
+    #[must_use]
+    pub fn prelu(&self, layer: PReLU) -> Var {
+        let PReLU { num_parameters, init, name } = layer;
+        let name = self.graph().layer_name("prelu", name.as_deref());
+        let weight = if name.is_empty() { "weight".into() } else { format!("{name}.weight") };
+        let weight = self.graph().parameter(&weight, [num_parameters], Init::Constant(init));
+        let channels_at = self.shape().len().saturating_sub(2);
+        let weight = if num_parameters > 1 && channels_at > 0 {
+            weight.reshape(&[vec![-1], vec![1; channels_at]].concat())
+        } else {
+            weight
+        };
+        self.prelu_of(&weight)
+    }
+}
