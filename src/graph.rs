@@ -47,7 +47,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use custom::{CustomOp, CustomOpBuilder};
 pub use init::{Fan, Init, Nonlinearity, Spread};
-pub use input::{HostData, InputData};
+pub use input::{HostData, InputData, LabelShape};
 pub use ops::SplitSizes;
 pub use options::{Mode, PlanOptions};
 pub use parameters::{Parameter, Role};
@@ -107,9 +107,18 @@ impl Graph {
         self.push(ops::Input { labels: false }, Some(name), &[], &[], Some(shape.into()))
     }
 
-    /// Class numbers, one `u32` for each sample of a batch.
-    pub fn labels(&self, name: &str, batch: usize) -> Var {
-        self.push(ops::Input { labels: true }, Some(name), &[], &[], Some(vec![batch]))
+    /// Class numbers or indices as `u32`, given anew with each step: one for each sample of a batch, or of any shape whose
+    /// first dimension is the batch.
+    ///
+    /// ```
+    /// use gradus::graph::Graph;
+    ///
+    /// let graph = Graph::new();
+    /// assert_eq!(graph.labels("classes", 64).shape(), [64]);
+    /// assert_eq!(graph.labels("tokens", [64, 10]).shape(), [64, 10]);
+    /// ```
+    pub fn labels(&self, name: &str, shape: impl Into<LabelShape>) -> Var {
+        self.push(ops::Input { labels: true }, Some(name), &[], &[], Some(shape.into().0))
     }
 
     /// Refuses if any call on this graph could not work.
@@ -262,6 +271,11 @@ impl Var {
 
     pub(crate) fn id(&self) -> usize {
         self.id
+    }
+
+    /// Whether it is labels, and not numbers.
+    pub(crate) fn is_labels(&self) -> bool {
+        self.graph.lock().list[self.id].op.is_labels()
     }
 
     pub(crate) fn unary(&self, op: impl Op + 'static) -> Var {

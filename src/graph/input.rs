@@ -6,6 +6,34 @@ use super::resident::{Gather, Rows};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Recorder};
 
+/// The shape of labels: a batch of single ones, or dimensions of which the first is the batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelShape(pub(super) Vec<usize>);
+
+impl From<usize> for LabelShape {
+    fn from(batch: usize) -> Self {
+        Self(vec![batch])
+    }
+}
+
+impl<const N: usize> From<[usize; N]> for LabelShape {
+    fn from(shape: [usize; N]) -> Self {
+        Self(shape.to_vec())
+    }
+}
+
+impl From<&[usize]> for LabelShape {
+    fn from(shape: &[usize]) -> Self {
+        Self(shape.to_vec())
+    }
+}
+
+impl From<Vec<usize>> for LabelShape {
+    fn from(shape: Vec<usize>) -> Self {
+        Self(shape)
+    }
+}
+
 /// What an input is given for one run.
 #[derive(Clone, Copy, Debug)]
 pub enum InputData<'a> {

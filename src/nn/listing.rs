@@ -1,3 +1,4 @@
+mod losses;
 mod moves;
 
 use super::{
@@ -12,7 +13,15 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
     for capabilities in Capabilities::of_each_kind() {
         for accumulate in [false, true] {
-            let graphs = [everything(), resized(), long_lines(), long_sums(), moves::moves(), norms()];
+            let graphs = [
+                everything(),
+                resized(),
+                long_lines(),
+                long_sums(),
+                moves::moves(),
+                norms(),
+                losses::losses(),
+            ];
             for (graph, loss, accuracy) in graphs {
                 let options =
                     PlanOptions { accumulate, ..PlanOptions::train(&loss).output("accuracy", &accuracy) };
