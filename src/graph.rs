@@ -273,6 +273,11 @@ impl Var {
         self.id
     }
 
+    /// Whether it is labels, and not numbers.
+    pub(crate) fn is_labels(&self) -> bool {
+        self.graph.lock().list[self.id].op.is_labels()
+    }
+
     pub(crate) fn unary(&self, op: impl Op + 'static) -> Var {
         self.graph.push(op, None, &[self], &[], None)
     }

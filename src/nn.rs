@@ -22,7 +22,10 @@ pub use convolutions::{Conv1d, ConvTranspose2d};
 pub use embedding::Embedding;
 pub use layers::{Conv2d, Linear, Padding, Pair};
 pub(crate) use listing::kernel_listings;
-pub use losses::{CrossEntropy, Reduction};
+pub use losses::{
+    BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropy, HuberLoss, KLDivLoss, NllLoss, Reduction,
+    SmoothL1Loss,
+};
 pub use multihead::MultiheadAttention;
 pub use norms::{BatchNorm, GroupNorm, LayerNorm, NormalizedShape, RMSNorm};
 pub use pooling::{AvgPool2d, MaxPool2d};

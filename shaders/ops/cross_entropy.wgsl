@@ -11,6 +11,8 @@ struct Shape {
     ignores: u32,
     ignored: u32,
     accumulate: u32,
+    columns: u32,
+    pitch: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -26,23 +28,24 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
-    // The padding of the row of losses is part of the grid, and zero.
-    if i >= (shape.rows + 3u) / 4u * 4u {
+    // The padding of the losses is part of the grid, and zero.
+    if i >= places() {
         return;
     }
-    if i >= shape.rows || is_ignored(labels[i]) {
+    let row = row_at(i);
+    if is_padding(i) || is_ignored(labels[row]) {
         losses[i] = 0.0;
         return;
     }
-    let label = labels[i];
-    let largest = largest_of(i);
-    let log_sum = log(sum_of_exponentials(i, largest));
-    let at_label = logits[i * shape.row_quads + label / 4u][label % 4u];
+    let label = labels[row];
+    let largest = largest_of(row);
+    let log_sum = log(sum_of_exponentials(row, largest));
+    let at_label = logits[row * shape.row_quads + label / 4u][label % 4u];
     // The difference first: next to a large logit the logarithm would be lost.
     var loss = shape.at_label * (weight_of(label) * (log_sum + (largest - at_label)));
     // Without smoothing, the other logits may be infinite.
     if shape.at_all != 0.0 {
-        loss += shape.at_all * weighted_sum(i, largest, log_sum);
+        loss += shape.at_all * weighted_sum(row, largest, log_sum);
     }
     losses[i] = unless_infinite(vec4f(largest), vec4f(loss)).x;
 }

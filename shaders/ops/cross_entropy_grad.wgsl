@@ -9,6 +9,8 @@ struct Shape {
     ignores: u32,
     ignored: u32,
     accumulate: u32,
+    columns: u32,
+    pitch: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -34,7 +36,7 @@ fn main(
     let scale = target_sum_of(label) / sum_of_exponentials(i, largest);
     for (var quad = 0u; quad < shape.row_quads; quad++) {
         let at = i * shape.row_quads + quad;
-        var value = slope_of(logits[at], quad, label, dlosses[i], largest, scale);
+        var value = slope_of(logits[at], quad, label, dlosses[place_of(i)], largest, scale);
         value = select(value, vec4f(0.0), ignored);
         if shape.accumulate != 0u {
             value += dlogits[at];

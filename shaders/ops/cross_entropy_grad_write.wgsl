@@ -9,6 +9,8 @@ struct Shape {
     ignores: u32,
     ignored: u32,
     accumulate: u32,
+    columns: u32,
+    pitch: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -34,7 +36,7 @@ fn main(
     var value = vec4f(0.0);
     if !is_ignored(label) {
         let scale = target_sum_of(label) / lines[2u * row + 1u].x;
-        value = slope_of(logits[i], i % COUNT, label, dlosses[row], lines[2u * row].x, scale);
+        value = slope_of(logits[i], i % COUNT, label, dlosses[place_of(row)], lines[2u * row].x, scale);
     }
     if shape.accumulate != 0u {
         value += dlogits[i];

@@ -3,6 +3,8 @@ struct Shape {
     rows: u32,
     ignores: u32,
     ignored: u32,
+    columns: u32,
+    pitch: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -17,13 +19,14 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
-    // The padding of the row of weights is part of the grid, and zero.
-    if i >= (shape.rows + 3u) / 4u * 4u {
+    // The padding of the weights is part of the grid, and zero.
+    if i >= places() {
         return;
     }
-    if i >= shape.rows || is_ignored(labels[i]) {
+    let row = row_at(i);
+    if is_padding(i) || is_ignored(labels[row]) {
         label_weights[i] = 0.0;
         return;
     }
-    label_weights[i] = weight_of(labels[i]);
+    label_weights[i] = weight_of(labels[row]);
 }

@@ -1,3 +1,4 @@
+mod losses;
 mod moves;
 mod sequences;
 
@@ -13,7 +14,8 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
     for capabilities in Capabilities::of_each_kind() {
         for accumulate in [false, true] {
-            let more = [moves::moves(), norms(), lookups(), attentions(), sequences::sequences()];
+            let more =
+                [moves::moves(), norms(), lookups(), attentions(), sequences::sequences(), losses::losses()];
             let graphs = [everything(), resized(), long_lines(), long_sums()].into_iter().chain(more);
             for (graph, loss, accuracy) in graphs {
                 let options =

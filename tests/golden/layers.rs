@@ -7,9 +7,10 @@ use anyhow::{Context, Result, bail};
 use gradus::gpu::Recorder;
 use gradus::graph::{Graph, HostData, Init, PlanOptions, Var, Workspace};
 use gradus::nn::{
-    AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, Embedding, GroupNorm, LayerNorm,
-    Linear, MaxPool2d, MultiheadAttention, PReLU, Padding, Pair, RMSNorm, Reduction,
-    ScaledDotProductAttention, Upsample,
+    AvgPool2d, BCEWithLogitsLoss, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CosineEmbeddingLoss,
+    CrossEntropy, Embedding, GroupNorm, HuberLoss, KLDivLoss, LayerNorm, Linear, MaxPool2d,
+    MultiheadAttention, NllLoss, PReLU, Padding, Pair, RMSNorm, Reduction, ScaledDotProductAttention,
+    SmoothL1Loss, Upsample,
 };
 use gradus::{Gpu, GpuOptions};
 use serde::Deserialize;
@@ -33,10 +34,16 @@ const OPS: &[(&str, Build)] = &[
     ("chunk", chunk),
     ("concat", |inputs| inputs.joined(Var::concat)),
     ("batchnorm", batch_norm),
+    ("bce", |inputs| {
+        inputs.only(&["reduction"])?;
+        Ok(inputs.tensor("x")?.binary_cross_entropy_with(inputs.reduction()?, &inputs.tensor("target")?))
+    }),
+    ("bce_with_logits", bce_with_logits),
     ("adaptive_avgpool2d", adaptive_avg_pool2d),
     ("conv1d", conv1d),
     ("conv2d", conv2d),
     ("conv_transpose2d", conv_transpose2d),
+    ("cosine_embedding", cosine_embedding),
     ("cross_entropy", cross_entropy),
     ("dropout", dropout),
     ("embedding", embedding),
@@ -44,6 +51,12 @@ const OPS: &[(&str, Build)] = &[
     ("gelu", gelu),
     ("gru", recurrent::gru),
     ("groupnorm", group_norm),
+    ("huber", huber),
+    ("kl_div", kl_div),
+    ("l1", |inputs| {
+        inputs.only(&["reduction"])?;
+        Ok(inputs.tensor("x")?.l1_loss_with(inputs.reduction()?, &inputs.tensor("target")?))
+    }),
     ("layernorm", layer_norm),
     ("linear", linear),
     ("log_softmax", |inputs| Ok(inputs.tensor("x")?.log_softmax(inputs.dim()?))),
@@ -55,6 +68,7 @@ const OPS: &[(&str, Build)] = &[
     ("mha", mha),
     ("min", |inputs| Ok(inputs.tensor("x")?.amin(&inputs.axes(&[])?, inputs.keepdim()?))),
     ("mse", mse),
+    ("nll", nll),
     ("pad", pad),
     ("permute", |inputs| Ok(inputs.tensor("x")?.permute(&inputs.dims("dims", &["dims"])?))),
     ("relu", |inputs| inputs.unary(Var::relu)),
@@ -65,6 +79,7 @@ const OPS: &[(&str, Build)] = &[
     ("scaled_dot_product_attention", scaled_dot_product_attention),
     ("sigmoid", |inputs| inputs.unary(Var::sigmoid)),
     ("slice", slice),
+    ("smooth_l1", smooth_l1),
     ("softmax", |inputs| Ok(inputs.tensor("x")?.softmax(inputs.dim()?))),
     ("split", split),
     ("squeeze", |inputs| {
@@ -394,8 +409,23 @@ impl Inputs<'_> {
             None | Some("mean") => Reduction::Mean,
             Some("sum") => Reduction::Sum,
             Some("none") => Reduction::None,
+            Some("batchmean") => Reduction::BatchMean,
             Some(other) => bail!("unknown reduction {other}"),
         })
+    }
+
+    /// Refuses a layout that does not name the axes of `x`, of which the classes are the second.
+    fn check_layout(&self) -> Result<()> {
+        let layout: Option<String> = self.attribute("layout")?;
+        let fits = |layout: &String| layout.starts_with("NC") && layout.len() == self.tensors_rank("x");
+        match layout.filter(|layout| !fits(layout)) {
+            None => Ok(()),
+            Some(layout) => bail!("layout {layout} of x"),
+        }
+    }
+
+    fn tensors_rank(&self, name: &str) -> usize {
+        self.tensors.get(name).map_or(0, |tensor| tensor.shape.len())
     }
 
     /// Refuses attributes that the op does not know.
@@ -632,7 +662,12 @@ fn upsample(inputs: &Inputs<'_>) -> Result<Var> {
 
 fn cross_entropy(inputs: &Inputs<'_>) -> Result<Var> {
     inputs.only(&["reduction", "label_smoothing", "ignore_index", "layout", "target"])?;
-    let labels = inputs.graph.labels("target", inputs.get("target")?.shape[0]);
+    inputs.check_layout()?;
+    let target = match inputs.attribute::<String>("target")?.as_deref() {
+        None | Some("indices") => inputs.graph.labels("target", &inputs.get("target")?.shape[..]),
+        Some("probabilities") => inputs.tensor("target")?,
+        Some(other) => bail!("unknown target {other}"),
+    };
     let mut options = CrossEntropy::new()
         .label_smoothing(inputs.attribute("label_smoothing")?.unwrap_or(0.0))
         .ignore_index(inputs.attribute("ignore_index")?.map(to_class))
@@ -640,7 +675,59 @@ fn cross_entropy(inputs: &Inputs<'_>) -> Result<Var> {
     if let Some(weight) = inputs.find("class_weight") {
         options = options.weight(&narrow(weight));
     }
-    Ok(inputs.tensor("x")?.cross_entropy_with(options, &labels))
+    Ok(inputs.tensor("x")?.cross_entropy_with(options, &target))
+}
+
+fn nll(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["reduction", "ignore_index", "layout"])?;
+    inputs.check_layout()?;
+    let labels = inputs.graph.labels("target", &inputs.get("target")?.shape[..]);
+    let ignored = inputs.attribute("ignore_index")?.map(to_class);
+    let mut options = NllLoss::new().ignore_index(ignored).reduction(inputs.reduction()?);
+    if let Some(weight) = inputs.find("class_weight") {
+        options = options.weight(&narrow(weight));
+    }
+    Ok(inputs.tensor("x")?.nll_loss_with(options, &labels))
+}
+
+fn bce_with_logits(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["reduction"])?;
+    let mut options = BCEWithLogitsLoss::new().reduction(inputs.reduction()?);
+    if inputs.find("pos_weight").is_some() {
+        options = options.pos_weight(&inputs.tensor("pos_weight")?);
+    }
+    let target = inputs.tensor("target")?;
+    Ok(inputs.tensor("x")?.binary_cross_entropy_with_logits_with(options, &target))
+}
+
+fn cosine_embedding(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["margin", "reduction"])?;
+    let options = CosineEmbeddingLoss::new()
+        .margin(inputs.attribute("margin")?.unwrap_or(0.0))
+        .reduction(inputs.reduction()?);
+    let (other, target) = (inputs.tensor("other")?, inputs.tensor("target")?);
+    Ok(inputs.tensor("x")?.cosine_embedding_loss_with(options, &other, &target))
+}
+
+fn huber(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["delta", "reduction"])?;
+    let options = HuberLoss::new().delta(inputs.attribute("delta")?.unwrap_or(1.0));
+    let options = options.reduction(inputs.reduction()?);
+    Ok(inputs.tensor("x")?.huber_loss_with(options, &inputs.tensor("target")?))
+}
+
+fn smooth_l1(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["beta", "reduction"])?;
+    let options = SmoothL1Loss::new().beta(inputs.attribute("beta")?.unwrap_or(1.0));
+    let options = options.reduction(inputs.reduction()?);
+    Ok(inputs.tensor("x")?.smooth_l1_loss_with(options, &inputs.tensor("target")?))
+}
+
+fn kl_div(inputs: &Inputs<'_>) -> Result<Var> {
+    inputs.only(&["log_target", "reduction"])?;
+    let options = KLDivLoss::new().log_target(inputs.attribute("log_target")?.unwrap_or(false));
+    let options = options.reduction(inputs.reduction()?);
+    Ok(inputs.tensor("x")?.kl_div_with(options, &inputs.tensor("target")?))
 }
 
 fn embedding(inputs: &Inputs<'_>) -> Result<Var> {

@@ -13,8 +13,8 @@ pub(crate) struct NotYet {
 }
 
 pub(crate) const NOT_YET: NotYet = NotYet {
-    ops: &["bce", "bce_with_logits", "cosine_embedding", "huber", "kl_div", "l1", "nll", "smooth_l1"],
-    attributes: &[("cross_entropy.layout", "\"NC\""), ("cross_entropy.target", "\"indices\"")],
+    ops: &[],
+    attributes: &[],
     optimizers: &["ASGD", "Adan", "Muon", "ScheduleFreeAdamW"],
     schedules: &[],
     keys: &["averages"],

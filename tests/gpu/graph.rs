@@ -756,7 +756,7 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
         ),
         (
             |g| image(g).cross_entropy(&g.labels("y", 2)),
-            "cross_entropy1: expected logits [N, classes], got [2, 3, 8, 8]",
+            "cross_entropy1: expected labels [2, 8, 8] for logits [2, 3, 8, 8], got [2]",
         ),
         (
             |g| g.input("x", [4, 10]).cross_entropy(&g.input("y", [4])),

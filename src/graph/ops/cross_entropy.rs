@@ -1,9 +1,10 @@
 use super::lines::{LARGEST, Lines, MATH, Parts, RUN, Reduction, SUM_JOIN};
-use super::{Op, grid};
+use super::{Op, Reads, grid};
 use crate::Error;
 use crate::error::{at_least, closed};
 use crate::gpu::{Binding, uniform};
 use crate::graph::lower::{Keep, Lowering, Operand, source};
+use crate::graph::samples::{Place, Samples, SamplesOf};
 use crate::graph::shape::{Matrix, u};
 use crate::graph::template::expand;
 
@@ -34,13 +35,15 @@ uniform! {
         ignores: u32,
         ignored: u32,
         accumulate: u32,
+        columns: u32,
+        pitch: u32,
     }
 }
 uniform! {
-    pub(crate) struct WeightsShape { rows: u32, ignores: u32, ignored: u32 }
+    pub(crate) struct WeightsShape { rows: u32, ignores: u32, ignored: u32, columns: u32, pitch: u32 }
 }
 
-const LABELS: &str = include_str!("../../../shaders/shared/labels.wgsl");
+pub(super) const LABELS: &str = include_str!("../../../shaders/shared/labels.wgsl");
 const SOFTMAX: &str = include_str!("../../../shaders/shared/softmax.wgsl");
 const SLOPE: &str = include_str!("../../../shaders/shared/cross_entropy_slope.wgsl");
 
@@ -54,6 +57,32 @@ pub(super) fn rows_and_labels(layer: &str, inputs: &[&[usize]]) -> Result<usize,
         return refuse(format!("labels [{rows}] for logits {:?}", inputs[0]), inputs[1]);
     }
     Ok(rows)
+}
+
+/// Refuses values that are not `[N, classes, ..]` or labels that are not `[N, ..]`; returns the shape of the labels.
+pub(super) fn shape_of_labels(layer: &str, what: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+    let refuse = |expected: String, got: &[usize]| {
+        Err(Error::Shape { layer: layer.into(), expected, got: got.to_vec() })
+    };
+    let &[rows, _, ref places @ ..] = inputs[0] else {
+        return refuse(format!("{what} [N, classes] or [N, classes, ..]"), inputs[0]);
+    };
+    let labels = [&[rows], places].concat();
+    if inputs[1] != labels {
+        return refuse(format!("labels {labels:?} for {what} {:?}", inputs[0]), inputs[1]);
+    }
+    Ok(labels)
+}
+
+/// Where the samples of a batch are in losses of `[N, ..]`, by where they are in `[N, classes, ..]`.
+pub(super) fn samples_of_rows(of: &SamplesOf<'_>) -> Samples {
+    match of.inputs[0].0 {
+        Samples::Along(Place { axis: 1, .. }) => Samples::Mixed,
+        Samples::Along(Place { axis, inner }) => {
+            Samples::Along(Place { axis: axis.saturating_sub(1), inner })
+        }
+        _ => of.kept(),
+    }
 }
 
 /// Emits the sum of minus the logarithms of the softmax, times the weights, along long rows: a quad for each row.
@@ -75,7 +104,7 @@ impl CrossEntropy {
         self.weight.is_some() || self.ignore_index.is_some()
     }
 
-    fn check(&self, layer: &str, classes: usize) -> Result<(), Error> {
+    pub(super) fn check(&self, layer: &str, classes: usize) -> Result<(), Error> {
         closed(&format!("{layer}: label_smoothing"), self.label_smoothing, 0.0, 1.0)?;
         let Some(weight) = &self.weight else { return Ok(()) };
         if weight.len() != classes {
@@ -92,7 +121,7 @@ impl CrossEntropy {
     }
 
     /// The weights of all classes, in whole `vec4`s.
-    fn weights(&self, lowering: &mut Lowering, classes: usize) -> Operand {
+    pub(super) fn weights(&self, lowering: &mut Lowering, classes: usize) -> Operand {
         let mut weights = self.weight.clone().unwrap_or_else(|| vec![1.0; classes]);
         weights.resize(classes.next_multiple_of(4), 0.0);
         let label = "class weights".into();
@@ -100,13 +129,13 @@ impl CrossEntropy {
     }
 
     /// Whether a label is ignored, and which.
-    fn ignored(&self) -> [u32; 2] {
+    pub(super) fn ignored(&self) -> [u32; 2] {
         [u32::from(self.ignore_index.is_some()), self.ignore_index.unwrap_or_default()]
     }
 
     /// Rows whose targets are `at_label` at their label and `at_all` in addition at each class, times the weights.
     #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
-    fn shape(&self, matrix: Matrix, accumulate: bool) -> Shape {
+    fn shape(&self, matrix: Matrix, losses: Matrix, accumulate: bool) -> Shape {
         let at_all = self.label_smoothing / matrix.columns as f64;
         let [ignores, ignored] = self.ignored();
         let sum = self.weight.as_ref().map(|weight| weight.iter().copied().map(f64::from).sum());
@@ -120,6 +149,8 @@ impl CrossEntropy {
             ignores,
             ignored,
             accumulate: u32::from(accumulate),
+            columns: u(losses.columns),
+            pitch: u(losses.pitch),
         }
     }
 }
@@ -130,9 +161,18 @@ impl Op for CrossEntropy {
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
-        let rows = rows_and_labels(layer, inputs)?;
+        let labels = shape_of_labels(layer, "logits", inputs)?;
         self.check(layer, inputs[0][1])?;
-        Ok(vec![rows])
+        Ok(labels)
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        // The classes of each place side by side.
+        if input == 0 { Reads::ChannelsLast } else { Reads::Natural }
+    }
+
+    fn samples(&self, of: &SamplesOf<'_>) -> Samples {
+        samples_of_rows(of)
     }
 
     fn takes_labels(&self, input: usize) -> bool {
@@ -166,8 +206,8 @@ impl Op for CrossEntropy {
         let texts = [include_str!("../../../shaders/ops/cross_entropy.wgsl"), softmax, LABELS, MATH, LARGEST];
         let wgsl = expand(&texts.concat(), &[("RUN", u(RUN))], &[]);
         let kernel = source::<Shape>("cross_entropy", wgsl, &storage);
-        let work = grid(matrix.rows.next_multiple_of(4));
-        lowering.emit(&layer, kernel, work, &operands, self.shape(matrix, false));
+        let losses = lowering.matrix(id);
+        lowering.emit(&layer, kernel, grid(losses.len()), &operands, self.shape(matrix, losses, false));
         Ok(())
     }
 
@@ -192,7 +232,8 @@ impl Op for CrossEntropy {
         storage[operands.len() - 1] = Binding::ReadWrite;
         let wgsl = expand(&texts.concat(), &[(constant.0, u(constant.1))], &[]);
         let kernel = source::<Shape>(name, wgsl, &storage);
-        lowering.emit(&lowering.name(id), kernel, grid(work), &operands, self.shape(matrix, accumulate));
+        let shape = self.shape(matrix, lowering.matrix(id), accumulate);
+        lowering.emit(&lowering.name(id), kernel, grid(work), &operands, shape);
         Ok(())
     }
 }
@@ -211,27 +252,19 @@ impl Op for LabelWeights {
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let rows = lowering.shape(id)[0];
+        let Matrix { rows, columns, pitch } = lowering.matrix(id);
         let weights = self.losses.weights(lowering, self.classes);
         let operands = [lowering.argument(id, 0), weights, lowering.define(id)];
-        let wgsl = concat!(
-            include_str!("../../../shaders/ops/label_weights.wgsl"),
-            include_str!("../../../shaders/shared/labels.wgsl")
-        );
+        let wgsl = [include_str!("../../../shaders/ops/label_weights.wgsl"), LABELS].concat();
         let kernel = source::<WeightsShape>(
             "label_weights",
             wgsl,
             &[Binding::Read, Binding::Read, Binding::ReadWrite],
         );
         let [ignores, ignored] = self.losses.ignored();
-        let work = grid(rows.next_multiple_of(4));
-        lowering.emit(
-            &lowering.name(id),
-            kernel,
-            work,
-            &operands,
-            WeightsShape { rows: u(rows), ignores, ignored },
-        );
+        let shape =
+            WeightsShape { rows: u(rows * columns), ignores, ignored, columns: u(columns), pitch: u(pitch) };
+        lowering.emit(&lowering.name(id), kernel, grid(rows * pitch), &operands, shape);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod dropout;
 mod loss;
 
 pub(crate) use arithmetic::{ADD, broadcast};
+use loss::Loss;
 
 use super::{Made, Op, Reads, same_shapes};
 use crate::Error;
@@ -78,8 +79,8 @@ const PLAIN: Function = Function { name: "", wgsl: "", slopes: &[], keeps_nan: f
 pub(crate) struct Elementwise {
     function: &'static Function,
     constants: Vec<f64>,
-    /// The name that it goes by instead of the function's, for one that refuses to broadcast.
-    loss: Option<&'static str>,
+    /// The loss that it is, which refuses to broadcast.
+    loss: Option<Loss>,
 }
 
 impl Var {
@@ -107,33 +108,47 @@ impl Var {
         self.graph().push(op, Some(name), &inputs, &[], None)
     }
 
-    /// A loss of each element and that of a target of the same shape.
-    pub(crate) fn elementwise_loss(
+    /// A loss of each element and that of a target of the same shape, and of what broadcasts to it.
+    fn elementwise_loss(
         &self,
-        loss: &'static str,
+        loss: Loss,
         function: &'static Function,
-        target: &Var,
+        others: &[&Var],
         constants: &[f64],
     ) -> Var {
+        let inputs: Vec<&Var> = [&[self], others].concat();
         let op = Elementwise { function, constants: constants.to_vec(), loss: Some(loss) };
-        self.graph().push(op, None, &[self, target], &[], None)
+        self.graph().push(op, None, &inputs, &[], None)
     }
 }
 
 impl Op for Elementwise {
     fn kind(&self) -> &'static str {
-        self.loss.unwrap_or(self.function.name)
+        self.loss.map_or(self.function.name, |loss| loss.name)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
+        if let Some(loss) = self.loss {
+            (loss.check)(layer, &self.constants)?;
+        }
         for constant in &self.constants {
             if !(*constant as f32).is_finite() {
                 let what = format!("{layer}: a number of it");
                 return Err(Error::constant(what, "finite in 32 bits", *constant));
             }
         }
-        if self.loss.is_some() { same_shapes(layer, inputs) } else { broadcast(layer, inputs) }
+        if self.loss.is_none() {
+            return broadcast(layer, inputs);
+        }
+        let shape = same_shapes(layer, &inputs[..2])?;
+        for weight in &inputs[2..] {
+            if broadcast(layer, &[&shape, weight])? != shape {
+                let expected = format!("a weight that broadcasts to {shape:?}");
+                return Err(Error::Shape { layer: layer.into(), expected, got: weight.to_vec() });
+            }
+        }
+        Ok(shape)
     }
 
     fn reads(&self, _: usize) -> Reads {

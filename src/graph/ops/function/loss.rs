@@ -1,36 +1,89 @@
 //! Losses of each element and its target; `nn` has their reductions.
 
 use super::function;
+use crate::Error;
+use crate::error::{above, at_least, closed};
 use crate::graph::Var;
+
+/// What a function is as a loss.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Loss {
+    /// Its name: under it the first two inputs must have one shape, to which the others broadcast.
+    pub(super) name: &'static str,
+    /// Refuses constants, with the name of the layer.
+    pub(super) check: fn(&str, &[f64]) -> Result<(), Error>,
+}
+
+impl Loss {
+    /// One that takes all constants.
+    const fn of(name: &'static str) -> Self {
+        Self { name, check: |_, _| Ok(()) }
+    }
+}
+
+/// Refuses a value that is infinite in the kernels.
+#[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
+fn narrow(name: &str, value: f64) -> Result<(), Error> {
+    if (value as f32).is_finite() {
+        return Ok(());
+    }
+    Err(Error::constant(name, "finite in 32 bits", value))
+}
 
 impl Var {
     /// The squares of the differences to a target.
     pub(crate) fn squared_error(&self, target: &Var) -> Var {
         let row = function!("squared_error", [OfInputs, OfInputs], Some(|x, _| (x[0] - x[1]).powi(2)));
-        self.elementwise_loss("mse_loss", row, target, &[])
+        self.elementwise_loss(Loss::of("mse_loss"), row, &[target], &[])
     }
 
     /// The sizes of the differences to a target.
     pub(crate) fn absolute_error(&self, target: &Var) -> Var {
         let row = function!("l1", [OfInputs, OfInputs], Some(|x, _| (x[0] - x[1]).abs()));
-        self.elementwise_loss("l1_loss", row, target, &[])
+        self.elementwise_loss(Loss::of("l1_loss"), row, &[target], &[])
     }
 
-    /// The squares of small differences to a target, divided by `2 * beta`, and the sizes of others.
+    /// The squares of small differences to a target, divided by `2 * beta`, and the sizes of others less `beta / 2`.
     pub(crate) fn smooth_error(&self, target: &Var, beta: f64) -> Var {
+        let check = |layer: &str, beta: &[f64]| {
+            let name = format!("{layer}: beta");
+            at_least(&name, beta[0], 0.0)?;
+            narrow(&name, beta[0])
+        };
         let row = function!("smooth_l1", [OfInputs, OfInputs], None);
-        self.elementwise_loss("smooth_l1_loss", row, target, &[beta])
+        self.elementwise_loss(Loss { name: "smooth_l1_loss", check }, row, &[target], &[beta])
     }
 
-    /// Half of the squares of small differences to a target, and `delta` times the sizes of others.
+    /// Half of the squares of small differences to a target, and `delta` times the sizes of others less `delta / 2`.
     pub(crate) fn huber_error(&self, target: &Var, delta: f64) -> Var {
+        let check = |layer: &str, delta: &[f64]| {
+            let name = format!("{layer}: delta");
+            above(&name, delta[0], 0.0)?;
+            narrow(&name, delta[0])
+        };
         let row = function!("huber", [OfInputs, OfInputs], None);
-        self.elementwise_loss("huber_loss", row, target, &[delta])
+        self.elementwise_loss(Loss { name: "huber_loss", check }, row, &[target], &[delta])
     }
 
     /// The binary cross-entropies of probabilities.
     pub(crate) fn binary_cross_entropies(&self, target: &Var) -> Var {
-        self.elementwise_loss("bce_loss", function!("bce", [OfInputs, OfInputs], None), target, &[])
+        let row = function!("bce", [OfInputs, OfInputs], None);
+        self.elementwise_loss(Loss::of("binary_cross_entropy"), row, &[target], &[])
+    }
+
+    /// The binary cross-entropies of logits, with a weight of what is positive.
+    pub(crate) fn logit_cross_entropies(&self, target: &Var, pos_weight: Option<&Var>) -> Var {
+        let loss = Loss::of("binary_cross_entropy_with_logits");
+        match pos_weight {
+            None => {
+                let row = function!("bce_of_logits", [OfInputs, OfInputs], None);
+                self.elementwise_loss(loss, row, &[target], &[])
+            }
+            Some(weight) => {
+                let row = function!("bce_with_logits", [OfInputs, OfInputs, Absent], None);
+                self.elementwise_loss(loss, row, &[target, weight], &[])
+            }
+        }
     }
 
     /// The divergences of logarithms of probabilities from a target, which may be logarithms too.
@@ -40,12 +93,27 @@ impl Var {
         } else {
             function!("kl_div", [OfInputs, OfInputs], None)
         };
-        self.elementwise_loss("kl_div", row, target, &[])
+        self.elementwise_loss(Loss::of("kl_div"), row, &[target], &[])
     }
 
-    /// The binary cross-entropies of logits, with a weight of what is positive.
-    pub(crate) fn logit_cross_entropies(&self, target: &Var, pos_weight: &Var) -> Var {
-        let row = function!("bce_with_logits", [OfInputs, OfInputs, Absent], None);
-        self.function_with(row, &[target, pos_weight], &[])
+    /// Minus these logarithms of a softmax times the probabilities of a target, smoothed over so many classes.
+    pub(crate) fn soft_cross_entropies(&self, target: &Var, label_smoothing: f64, classes: usize) -> Var {
+        let check = |layer: &str, c: &[f64]| closed(&format!("{layer}: label_smoothing"), c[0], 0.0, 1.0);
+        let row = function!("soft_cross_entropy", [OfInputs, OfInputs], None);
+        let constants = [label_smoothing, classes as f64];
+        self.elementwise_loss(Loss { name: "cross_entropy", check }, row, &[target], &constants)
+    }
+
+    /// The products with a value of the same shape, of which a loss takes the cosine.
+    pub(crate) fn cosine_products(&self, other: &Var) -> Var {
+        let row = function!("mul", [OfInputs, OfInputs], Some(|x, _| x[0] * x[1]));
+        self.elementwise_loss(Loss::of("cosine_embedding_loss"), row, &[other], &[])
+    }
+
+    /// What these cosines lack to 1 where the target is 1, and have above `margin` where it is -1.
+    pub(crate) fn cosine_errors(&self, target: &Var, margin: f64) -> Var {
+        let check = |layer: &str, c: &[f64]| closed(&format!("{layer}: margin"), c[0], -1.0, 1.0);
+        let row = function!("cosine_embedding", [OfInputs, Absent], None);
+        self.elementwise_loss(Loss { name: "cosine_embedding_loss", check }, row, &[target], &[margin])
     }
 }
