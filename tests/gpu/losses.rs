@@ -1,5 +1,9 @@
 //! The losses against plain f64 loops.
 
+mod elements;
+mod labels;
+mod refusals;
+
 use gradus::graph::{Graph, HostData, Init, PlanOptions, Var};
 use gradus::nn::{CrossEntropy, Reduction};
 
@@ -17,6 +21,7 @@ fn reduced(reduction: Reduction, parts: &[f64], weights: &[f64]) -> Vec<f64> {
         Reduction::Mean => vec![sum / weights.iter().sum::<f64>()],
         Reduction::Sum => vec![sum],
         Reduction::None => parts.to_vec(),
+        Reduction::BatchMean => unreachable!("it is not among these"),
     }
 }
 
