@@ -1,5 +1,6 @@
 // output = left * right for CPU adapters: the eight lanes of a subgroup hold four columns each, and the left
 // matrix is loaded by one lane and broadcast to all.
+// What becomes of the sums is in `finish`, which is appended.
 //
 // Constants: ROWS of the tile, GROUPS of eight rows, ACCUMULATE, PADDED if columns are no multiple of 4, BATCH_TILES of
 // a matrix, STEPS of a repeat.
@@ -71,7 +72,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         let bound = select(0xffffffffu, shape.columns, PADDED == 1u);
         let inside = vec4u(vector * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(bound);
         #for m in 0..ROWS
-        output[out_at[ROWS - 1u - $m]] = select(vec4f(), acc[ROWS - 1u - $m], inside);
+        {
+            let sum = select(vec4f(), acc[ROWS - 1u - $m], inside);
+            output[out_at[ROWS - 1u - $m]] = finish(out_at[ROWS - 1u - $m], sum);
+        }
         #end
     }
 }

@@ -298,6 +298,76 @@ fn a_batch_is_one_dispatch_and_so_is_each_gradient() {
     }
 }
 
+/// More axes than kernels count are brought together first.
+#[test]
+fn a_linear_layer_takes_views_of_any_rank() {
+    const SHAPE: [usize; 9] = [2, 3, 2, 1, 2, 3, 2, 2, 4];
+    for gpu in gpus() {
+        let graph = Graph::new();
+        let stored = graph.parameter("x", SHAPE, Init::Constant(0.0));
+        let x = stored.transpose(0, 1).transpose(2, 4).transpose(5, 7);
+        let y = x.linear(Linear::new(3).without_bias().name("l"));
+        let shape = x.shape();
+        let len: usize = SHAPE.iter().product();
+        let [values, weight, dy] = [noises(1, len), noises(2, 12), noises(3, len / 4 * 3)];
+        let options = PlanOptions::train(&y).upstream("dy");
+        let outcome =
+            run(&gpu, &graph, &options, &[("x", &values), ("l.weight", &weight)], &[("dy", &dy)], &["loss"]);
+        let (mut want, mut dx, mut dw) = (vec![0.0; len / 4 * 3], vec![0.0; len], vec![0.0; 12]);
+        for at in 0..len {
+            let mut index = unflatten(at, &shape);
+            index.swap(5, 7);
+            index.swap(2, 4);
+            index.swap(0, 1);
+            let (from, row, k) = (flatten(&index, &SHAPE), at / 4, at % 4);
+            for out in 0..3 {
+                let [x, w, g] = [values[from], weight[out * 4 + k], dy[row * 3 + out]].map(f64::from);
+                want[row * 3 + out] += x * w;
+                dx[from] += g * w;
+                dw[out * 4 + k] += g * x;
+            }
+        }
+        close("y", &outcome.outputs["loss"], &want, 4);
+        close("gradient of x", &outcome.gradients["x"], &dx, 3);
+        close("gradient of the weight", &outcome.gradients["l.weight"], &dw, len / 4);
+    }
+}
+
+/// Each kernel ends with what follows: columns and rows that are odd, transposed factors, parts of a long sum.
+#[test]
+fn a_function_after_a_product_runs_at_its_end() {
+    for gpu in gpus() {
+        for (x, other, transposed, dispatches) in [
+            ([5, 8], [8, 6], false, 1),
+            ([5, 8], [8, 6], true, 1),
+            ([33, 9], [9, 40], false, 1),
+            ([2, 40_000], [40_000, 3], false, 2),
+        ] {
+            let graph = Graph::new();
+            let stored = if transposed { [other[1], other[0]] } else { other };
+            // Inputs of rows that are padded would cost dispatches of their own.
+            let factor = |name: &str, shape: [usize; 2]| graph.parameter(name, shape, Init::Constant(0.0));
+            let (a, b) = (factor("x", x), factor("other", stored));
+            let y = a.matmul(&if transposed { b.transpose(0, 1) } else { b }).relu();
+            let options = PlanOptions::evaluate().output("y", &y);
+            let [av, bv] = [noises(1, x[0] * x[1]), noises(2, other[0] * other[1])];
+            let outcome = run(&gpu, &graph, &options, &[("x", &av), ("other", &bv)], &[], &["y"]);
+            let what = format!("{x:?} times {other:?}, {transposed}, {:?} kernels", gpu.kernel_kind());
+            for (at, got) in outcome.outputs["y"].iter().enumerate() {
+                let (row, column) = (at / other[1], at % other[1]);
+                let place = |k: usize| if transposed { column * x[1] + k } else { k * other[1] + column };
+                let sum: f64 =
+                    (0..x[1]).map(|k| f64::from(av[row * x[1] + k]) * f64::from(bv[place(k)])).sum();
+                assert!((f64::from(*got) - sum.max(0.0)).abs() < 2e-3, "{what}, {at}: {got}, expected {sum}");
+            }
+            let params = graph.store(&gpu, 1).unwrap();
+            let plan = graph.compile(&params, &options, &mut Workspace::new()).unwrap();
+            let kernels: Vec<&str> = plan.labels().filter(|label| !label.contains("to_rows")).collect();
+            assert_eq!(kernels.len(), dispatches, "{what}: {kernels:?}");
+        }
+    }
+}
+
 #[test]
 fn a_linear_layer_reads_views_where_they_lie() {
     for gpu in gpus() {

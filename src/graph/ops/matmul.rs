@@ -1,6 +1,6 @@
 use super::product::{Factor, contract};
 use super::split::Epilogue;
-use super::{Op, Reads, rearrange};
+use super::{Anchor, Op, Reads, rearrange};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::lower::Lowering;
@@ -11,7 +11,7 @@ use crate::graph::view::{Order, View};
 #[derive(Debug)]
 struct MatMul;
 
-/// Axes that an input may have: kernels count a few axes of a batch.
+/// Axes of a view that kernels can read wherever it lies: they count a few axes of a batch.
 const MAX_RANK: usize = 2 + super::product::MAX_AXES;
 
 impl Var {
@@ -68,8 +68,12 @@ pub(super) fn readable(lowering: &mut Lowering, id: usize, input: usize, axes: u
     View::packed(packed, lowering.input_shape(id, input), Order::Natural)
 }
 
-/// The view, if its lanes are among its last `axes`; lanes of one element stand on any axis of one.
+/// The view, if its lanes are among its last `axes`, and it has no more than kernels can count; lanes of one element
+/// stand on any axis of one.
 fn with_lanes_among_last(view: View, axes: usize) -> Option<View> {
+    if view.shape.len() > MAX_RANK {
+        return None;
+    }
     let first = view.shape.len().saturating_sub(axes);
     if view.shape[view.lanes] == 1 {
         let lanes = (first..view.shape.len()).rev().find(|&axis| view.shape[axis] == 1)?;
@@ -139,7 +143,8 @@ impl Op for MatMul {
         let ranks = [x.shape.len(), other.shape.len()];
         let y = View::packed(lowering.define(id), lowering.shape(id), Order::Natural);
         let factors = [&left(&x), &right(&other), &made(&y, ranks)];
-        contract(lowering, &lowering.name(id), factors, None, Epilogue::default());
+        let epilogue = Epilogue { accumulate: false, finish: lowering.finish(id) };
+        contract(lowering, &lowering.name(id), factors, None, epilogue);
         Ok(())
     }
 
@@ -158,6 +163,10 @@ impl Op for MatMul {
             contract(lowering, &name, [&x, &dy, &right(dother)], None, epilogue);
         });
         Ok(())
+    }
+
+    fn anchor(&self, _: &Lowering, _: usize) -> Option<Anchor> {
+        Some(Anchor { buffers: 4, lanes: 4 })
     }
 }
 

@@ -124,6 +124,7 @@ impl Product {
 }
 
 fn count<T>(axes: &[T]) -> u32 {
+    assert!(axes.len() <= MAX_AXES, "a batch has at most {MAX_AXES} axes");
     u32::try_from(axes.len()).expect("axes are few")
 }
 

@@ -123,6 +123,7 @@ pub(in super::super) fn contract(
     if product.len_if_packed().is_some() || !way(lowering, &product).1 {
         return emit(lowering, layer, &product, operands, epilogue);
     }
+    assert!(epilogue.finish.is_none(), "{layer}: only a packed output is finished");
     // Parts of a sum lie packed side by side, and so does what becomes of them.
     let to = output.view();
     let len = u(to.shape.iter().product::<usize>() / output.column.extent * output.width) as usize;
@@ -151,10 +152,12 @@ fn product(left: &Factor, right: &Factor, output: &Factor) -> Product {
     for at in 0..axes {
         let [left, right, out] = [left, right, output].map(|factor| factor.axis(at));
         let extent = u(left.extent.max(right.extent).max(out.extent));
+        if extent == 1 {
+            continue;
+        }
         let stride = |axis: Axis| if axis.extent == 1 { 0 } else { u(axis.stride) };
         let strides = [stride(left), stride(right), stride(out)];
-        if extent == 1 {
-        } else if out.extent == 1 {
+        if out.extent == 1 {
             product.add_repeats(RepeatAxis { extent, strides: [strides[0], strides[1]] });
         } else {
             product.add_batch(BatchAxis { extent, strides });

@@ -51,7 +51,7 @@ fn launch(
         ("PADDED", u32::from(!product.columns.is_multiple_of(4))),
     ]);
     let template = Template { name, source, constants, aliases: vec![] };
-    Launch { template, shape, groups }.into()
+    AnyLaunch::from(Launch { template, shape, groups }).finishing(4)
 }
 
 macro_rules! text {
@@ -75,11 +75,10 @@ pub(super) fn fits_nt(product: &Product) -> bool {
 /// `left * transpose(right) + bias`. Bindings: left, right, bias (or right again), output.
 pub(super) fn nt(product: &Product, first_part: u32, accumulate: bool) -> AnyLaunch {
     let shape = product.shape(4, quads(product), first_part, accumulate);
-    let sizes = [tile_rows(product.rows), 8, product.inner.div_ceil(4)];
-    launch(product, text!("matmul_nt"), sizes, shape).finishing(4)
+    launch(product, text!("matmul_nt"), [tile_rows(product.rows), 8, product.inner.div_ceil(4)], shape)
 }
 
-/// Whether columns run along the rows of right matrix and output, and nothing is done to the sums.
+/// Whether columns run along the rows of right matrix and output, and nothing is added to the sums.
 fn writes_quads(product: &Product) -> bool {
     let Product { right, has_bias, .. } = product;
     !has_bias && right[1] == 1 && right[0].is_multiple_of(4) && begins_at_quads(product)
