@@ -54,10 +54,10 @@ impl Axes {
         let mut rest = of.to_owned();
         for (axis, extent) in self.extents.iter().enumerate().rev() {
             if axis == 0 {
-                write!(text, "let {prefix}0 = {rest};\n").expect("text grows");
+                writeln!(text, "let {prefix}0 = {rest};").expect("text grows");
             } else {
-                write!(text, "let {prefix}{axis} = ({rest}) % {extent}u;\n").expect("text grows");
-                write!(text, "let {prefix}rest{axis} = ({rest}) / {extent}u;\n").expect("text grows");
+                writeln!(text, "let {prefix}{axis} = ({rest}) % {extent}u;").expect("text grows");
+                writeln!(text, "let {prefix}rest{axis} = ({rest}) / {extent}u;").expect("text grows");
                 rest = format!("{prefix}rest{axis}");
             }
         }

@@ -171,7 +171,7 @@ impl Text<'_> {
     }
 
     fn kernel(&self) -> String {
-        let Self { what, from, to, line, .. } = *self;
+        let Self { what, from, line, .. } = *self;
         let mut text = String::new();
         for number in 0..from.len() {
             text +=

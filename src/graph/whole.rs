@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ops::Op;
 use super::samples::{Place, Samples, samples};
-use super::{Graph, Node, Var};
+use super::{Graph, Var};
 use crate::Error;
 
 /// What an operation that joins the samples of a batch makes of them.

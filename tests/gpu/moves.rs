@@ -125,6 +125,8 @@ struct Chain {
 
 const MOST: usize = 1500;
 
+type Build<'a> = &'a dyn Fn(&Var) -> Var;
+
 impl Chain {
     fn extent(&self, axis: usize) -> usize {
         self.traced.shape[axis]
@@ -150,7 +152,9 @@ impl Chain {
         let (var, traced, what) = match op % 12 {
             0 => {
                 let mut axes: Vec<usize> = (0..rank).collect();
-                (1..rank).for_each(|at| axes.swap(at, pick(b.rotate_right(at as u32 * 5), at + 1)));
+                (1..rank)
+                    .zip(1_u32..)
+                    .for_each(|(at, turn)| axes.swap(at, pick(b.rotate_right(turn * 5), at + 1)));
                 let dims: Vec<isize> = axes.iter().map(|&axis| self.dim(axis, c)).collect();
                 (self.var.permute(&dims), self.traced.permuted(&axes), format!("permute {axes:?}"))
             }
@@ -165,9 +169,9 @@ impl Chain {
                 // All in one, then split at divisors.
                 let mut left = size;
                 let mut shape = Vec::new();
-                for at in 0..pick(a, 4) {
+                for (at, turn) in (0..pick(a, 4)).zip(0_u32..) {
                     let divisors: Vec<usize> = (1..=left).filter(|n| left.is_multiple_of(*n)).collect();
-                    shape.push(divisors[pick(b.rotate_right(at as u32 * 7), divisors.len())]);
+                    shape.push(divisors[pick(b.rotate_right(turn * 7), divisors.len())]);
                     left /= shape[at];
                 }
                 shape.push(left);
@@ -352,7 +356,7 @@ fn dispatches(gpu: &Gpu, build: impl Fn(&Var) -> Var) -> Vec<String> {
 fn what_keeps_quads_whole_costs_no_dispatch() {
     let Some(gpu) = gpus().into_iter().next() else { return };
     let bare = dispatches(&gpu, |x| x.relu()).len();
-    let views: [(&str, &dyn Fn(&Var) -> Var); 9] = [
+    let views: [(&str, Build<'_>); 9] = [
         ("permute", &|x| x.permute(&[1, 0, 2])),
         ("transpose", &|x| x.transpose(0, 1)),
         ("heads", &|x| x.reshape(&[-1, 6, 4, 8]).transpose(1, 2)),
@@ -400,7 +404,7 @@ fn padding_behind_a_cut_is_zero() {
 
 #[test]
 fn moves_that_do_not_fit_are_refused_with_layer_axis_and_shape() {
-    let refusals: [(&dyn Fn(&Var) -> Var, &str); 16] = [
+    let refusals: [(Build<'_>, &str); 16] = [
         (&|x| x.permute(&[0, 1]), "permute1: expected as many axes as the 2 of [0, 1], got [2, 3, 8]"),
         (&|x| x.permute(&[0, 1, 1]), "permute1: dims must be an axis of [2, 3, 8] that is named once, got 1"),
         (&|x| x.transpose(0, 3), "transpose1: dim1 must be in [-3, 2] for [2, 3, 8], got 3"),

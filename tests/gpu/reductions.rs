@@ -324,7 +324,8 @@ fn a_reduction_and_its_gradient_are_a_dispatch_each() {
 
 #[test]
 fn reductions_that_cannot_be_are_refused() {
-    let refusals: [(&dyn Fn(&Var) -> Var, &str); 4] = [
+    type Build<'a> = &'a dyn Fn(&Var) -> Var;
+    let refusals: [(Build<'_>, &str); 4] = [
         (&|x| x.sum_dim(&[3], false), "sum1: dim must be in [-3, 2] for [2, 3, 8], got 3"),
         (
             &|x| x.mean_dim(&[1, -2], false),

@@ -68,7 +68,7 @@ impl Op for Pad {
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
         let shape = inputs[0];
         let refuse = |expected| Err(Error::Shape { layer: layer.into(), expected, got: shape.to_vec() });
-        if self.pad.len() % 2 != 0 || self.pad.len() > 2 * shape.len() {
+        if !self.pad.len().is_multiple_of(2) || self.pad.len() > 2 * shape.len() {
             return refuse(format!("a pair of numbers for each of the last axes, as {:?} are", self.pad));
         }
         let mut out = Vec::with_capacity(shape.len());
