@@ -211,7 +211,8 @@ impl Walk {
         let strides = &self.strides[operand];
         let (last, lanes) = (strides.len() - 1, strides[strides.len() - 1]);
         let extent = self.extents[last];
-        let even = strides[..last].iter().all(|stride| stride % 4 == 0) && view.offset % 4 == 0;
+        let even =
+            strides[..last].iter().all(|stride| stride.is_multiple_of(4)) && view.offset.is_multiple_of(4);
         if even && (lanes == 1 || extent == 1) {
             return format!("{buffer}[{} + c{last}]", self.address(operand, view.offset, self.width));
         }

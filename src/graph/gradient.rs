@@ -258,12 +258,6 @@ impl Lowering {
         }
     }
 
-    /// Lets the gradient of an input be the node's own, if it is the only one; otherwise the op must add.
-    pub(crate) fn share_gradient(&mut self, id: usize, input: usize) -> bool {
-        let own = self.gradients.of[id].clone().expect("backward runs where a gradient arrived");
-        self.share(&own, self.nodes[id].inputs[input])
-    }
-
     /// Lets the gradient of a node be one that exists, if it gets no other.
     pub(super) fn share(&mut self, own: &View, target: usize) -> bool {
         let free = self.gradients.of[target].is_none()

@@ -232,18 +232,6 @@ pub(crate) fn rearrange(lowering: &mut Lowering, layer: &str, from: &View, to: &
     lowering.emit_elementwise(layer, &Program::copy(), std::slice::from_ref(from), &[target]);
 }
 
-/// Sends the gradient of a node unchanged to one of its inputs: without a dispatch where it is the only gradient of that
-/// input, by a copy or a sum otherwise.
-fn pass_gradient(lowering: &mut Lowering, id: usize, input: usize) {
-    if lowering.share_gradient(id, input) {
-        return;
-    }
-    let Some((dx, adds)) = lowering.gradient_into(id, input) else { return };
-    let view = |of| View::packed(of, lowering.shape(id), lowering.order(id));
-    let (from, to) = (view(lowering.gradient(id)), view(dx));
-    rearrange(lowering, &lowering.name(id), &from, &to, adds);
-}
-
 /// Emits zeros.
 pub(crate) fn fill(lowering: &mut Lowering, layer: &str, of: Operand, quads: usize) {
     let wgsl = include_str!("../../shaders/ops/fill.wgsl");

@@ -53,6 +53,7 @@ impl Tensor {
         Self { shape: shape.to_vec(), data: data.into_iter().map(f64::from).collect() }
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "the library computes in f32")]
     fn f32(&self) -> Vec<f32> {
         self.data.iter().map(|x| *x as f32).collect()
     }

@@ -61,6 +61,7 @@ fn adaptive_avg_pool2d_is_the_mean_of_its_windows() {
 }
 
 /// Which input each output of an axis is a copy of, as torch's CPU kernels compute it, in f32.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "places are few")]
 fn sources(len: usize, out: usize, step: f32) -> Vec<usize> {
     (0..out).map(|o| ((o as f32 * step).floor() as usize).min(len - 1)).collect()
 }

@@ -27,8 +27,11 @@ pub(crate) struct Function {
     /// may lose it.
     pub(crate) keeps_nan: bool,
     /// The function of numbers and constants in f64, if the host has it.
-    pub(crate) on_host: Option<fn(&[f64], &[f64]) -> f64>,
+    pub(crate) on_host: Option<OnHost>,
 }
+
+/// A function of numbers and of constants.
+pub(crate) type OnHost = fn(&[f64], &[f64]) -> f64;
 
 /// What the gradient of an input follows from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

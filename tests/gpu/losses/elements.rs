@@ -21,6 +21,7 @@ struct OfElements<'a> {
 }
 
 impl OfElements<'_> {
+    #[expect(clippy::cast_possible_truncation, reason = "the library computes in f32")]
     fn check(&self, gpus: &[Gpu]) {
         let noise = |stream, len, [shift, scale]: [f64; 2]| -> Vec<f32> {
             noises(stream, len).into_iter().map(|x| (shift + scale * f64::from(x)) as f32).collect()

@@ -6,7 +6,8 @@ use gradus::nn::{BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropy, HuberLoss
 #[test]
 fn losses_refuse_shapes_and_options_with_their_names() {
     let x = |graph: &Graph| graph.input("x", [4, 3]);
-    let rows: [(&dyn Fn(&Graph) -> Var, &str); 17] = [
+    type Build<'a> = &'a dyn Fn(&Graph) -> Var;
+    let rows: [(Build<'_>, &str); 17] = [
         (&|g| x(g).l1_loss(&g.input("t", [4, 1])), "l1_loss_1: expected [4, 3] for both inputs, got [4, 1]"),
         (
             &|g| x(g).binary_cross_entropy(&g.input("t", [3])),
