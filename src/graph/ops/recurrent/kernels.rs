@@ -188,9 +188,9 @@ impl Sizes {
     /// LSTM, and what is saved of each unit (or anything).
     pub(super) fn forward(&self, lowering: &Lowering, has_bias: bool, save: bool) -> Spread {
         let (ending, own) = match self.cell {
-            Cell::Tanh | Cell::Relu => (include_str!("../../../../shaders/ops/recurrent_rnn.wgsl"), 0),
-            Cell::Lstm => (include_str!("../../../../shaders/ops/recurrent_lstm.wgsl"), 2),
-            Cell::Gru => (include_str!("../../../../shaders/ops/recurrent_gru.wgsl"), 1),
+            Cell::Tanh | Cell::Relu => (include_str!("../../../../shaders/shared/recurrent_rnn.wgsl"), 0),
+            Cell::Lstm => (include_str!("../../../../shaders/shared/recurrent_lstm.wgsl"), 2),
+            Cell::Gru => (include_str!("../../../../shaders/shared/recurrent_gru.wgsl"), 1),
         };
         let text = Text {
             stem: "recurrent",
@@ -212,13 +212,14 @@ impl Sizes {
     pub(super) fn backward(&self, lowering: &Lowering) -> Spread {
         let (ending, own): (_, &[Binding]) = match self.cell {
             Cell::Tanh | Cell::Relu => {
-                (include_str!("../../../../shaders/ops/recurrent_rnn_grad.wgsl"), &[Read])
+                (include_str!("../../../../shaders/shared/recurrent_rnn_grad.wgsl"), &[Read])
             }
-            Cell::Lstm => {
-                (include_str!("../../../../shaders/ops/recurrent_lstm_grad.wgsl"), &[Read, Read, ReadWrite])
-            }
+            Cell::Lstm => (
+                include_str!("../../../../shaders/shared/recurrent_lstm_grad.wgsl"),
+                &[Read, Read, ReadWrite],
+            ),
             Cell::Gru => {
-                let ending = include_str!("../../../../shaders/ops/recurrent_gru_grad.wgsl");
+                let ending = include_str!("../../../../shaders/shared/recurrent_gru_grad.wgsl");
                 (ending, &[Read, Read, ReadWrite, ReadWrite])
             }
         };
@@ -228,7 +229,7 @@ impl Sizes {
     /// The gradient of the first state. Bindings: as [`Sizes::backward`], then what a GRU carries (or anything), and
     /// the gradient.
     pub(super) fn first(&self, lowering: &Lowering) -> Spread {
-        let ending = include_str!("../../../../shaders/ops/recurrent_first_grad.wgsl");
+        let ending = include_str!("../../../../shaders/shared/recurrent_first_grad.wgsl");
         self.back(lowering, ending, &[Read, ReadWrite], "first")
     }
 
