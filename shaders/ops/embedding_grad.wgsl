@@ -10,7 +10,7 @@ struct Shape {
 @group(0) @binding(2) var<storage, read> dy: array<vec4f>;
 @group(0) @binding(3) var<storage, read> starts: array<u32>;
 @group(0) @binding(4) var<storage, read> pieces: array<vec4f>;
-@group(0) @binding(5) var<storage, read_write> table: array<f32>;
+@group(0) @binding(5) var<storage, read_write> table: array<T>;
 
 fn sum_of_pieces(first: u32, end: u32, quad: u32) -> vec4f {
     var sum = vec4f();

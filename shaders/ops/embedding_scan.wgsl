@@ -8,7 +8,7 @@ struct Shape {
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> indices: array<vec4u>;
 @group(0) @binding(2) var<storage, read> dy: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> table: array<f32>;
+@group(0) @binding(3) var<storage, read_write> table: array<T>;
 
 @compute @workgroup_size(64)
 fn main(

@@ -119,6 +119,8 @@ fn lookups() -> (Graph, Var, Var) {
     let (few, many) = (graph.labels("few", [2, 9]), graph.labels("many", [3, 1500]));
     let tables = [
         few.embedding(Embedding::new(7, 6).padding_idx(1)).mean(),
+        few.embedding(Embedding::new(7, 8)).mean(),
+        many.embedding(Embedding::new(70_000, 4)).mean(),
         graph.labels("some", 300).embedding(Embedding::new(70_000, 5)).mean(),
         many.embedding(Embedding::new(70_000, 5)).mean(),
     ];

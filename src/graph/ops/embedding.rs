@@ -51,7 +51,6 @@ const MOST: usize = 1 << 24;
 const _: () = assert!(2 * (LARGEST_PIECE + LARGEST_PIECE / RUN) + MOST / LARGEST_PIECE <= MAX_TRIPS);
 
 const SUM: &str = include_str!("../../../shaders/shared/sorted_sum.wgsl");
-const ROW: &str = include_str!("../../../shaders/shared/table_row.wgsl");
 
 /// What a backward pass works on.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +85,20 @@ impl Embedding {
         lowering.emit(&lowering.name(id), kernel, grid(work), bound.1, shape);
     }
 
+    /// How a quad of a row is loaded, and how it is stored: the store holds the table without padding.
+    fn table_texts(&self) -> [&'static str; 2] {
+        if self.weight[1].is_multiple_of(4) {
+            return [
+                include_str!("../../../shaders/shared/table_load_quads.wgsl"),
+                include_str!("../../../shaders/shared/table_store_quads.wgsl"),
+            ];
+        }
+        [
+            include_str!("../../../shaders/shared/table_load_elements.wgsl"),
+            include_str!("../../../shaders/shared/table_store_elements.wgsl"),
+        ]
+    }
+
     /// Quads of the table, each row padded.
     fn quads(&self) -> usize {
         self.weight[0] * self.weight[1].div_ceil(4)
@@ -97,7 +110,7 @@ impl Embedding {
     }
 
     fn scan(&self, lowering: &mut Lowering, id: usize, pass: Pass) {
-        let texts = [include_str!("../../../shaders/ops/embedding_scan.wgsl"), ROW];
+        let texts = [include_str!("../../../shaders/ops/embedding_scan.wgsl"), self.table_texts()[1]];
         let shape = GradShape { quads: u(self.quads()), accumulate: u32::from(pass.accumulate) };
         let kernel = ("embedding_scan", &texts[..], &[("PLACES", pass.places)][..]);
         let operands = [pass.indices, pass.dy, pass.table];
@@ -152,7 +165,7 @@ impl Embedding {
             let work = (quads, Shape { quads: u(quads) });
             self.emit(lowering, id, kernel, (&[Read, Read, ReadWrite], &operands), work);
         }
-        let texts = [include_str!("../../../shaders/ops/embedding_grad.wgsl"), SUM, ROW];
+        let texts = [include_str!("../../../shaders/ops/embedding_grad.wgsl"), SUM, self.table_texts()[1]];
         let shape = GradShape { quads: u(self.quads()), accumulate: u32::from(pass.accumulate) };
         let mut constants = constants.to_vec();
         constants.extend([("PIECES", pieces), ("PLACES", pass.places)]);
@@ -201,10 +214,10 @@ impl Op for Embedding {
         let table = Operand::Parameter(lowering.parameters(id)[0]);
         let operands = [lowering.argument(id, 0), table, lowering.define(id)];
         let quads = lowering.matrix(id).quads();
-        let text = include_str!("../../../shaders/ops/embedding.wgsl");
+        let texts = [include_str!("../../../shaders/ops/embedding.wgsl"), self.table_texts()[0]];
         let bound = (&[Read, Read, ReadWrite][..], &operands[..]);
         let work = (quads, Shape { quads: u(quads) });
-        self.emit(lowering, id, ("embedding", &[text], &[]), bound, work);
+        self.emit(lowering, id, ("embedding", &texts, &[]), bound, work);
         Ok(())
     }
 
@@ -226,9 +239,9 @@ impl Op for Embedding {
 
 #[cfg(test)]
 mod tests {
+    use super::Embedding;
     use crate::gpu::{Gpu, GpuOptions, Recorder};
-    use crate::graph::{Graph, PlanOptions, Workspace};
-    use crate::nn::Embedding;
+    use crate::graph::{Graph, Init, PlanOptions, Workspace};
 
     /// Indices that no host has seen come from buffers of the device.
     #[test]
@@ -243,7 +256,9 @@ mod tests {
         // A table that is scanned, and one whose places are sorted.
         for rows in [5, 400_000] {
             let graph = Graph::new();
-            let y = graph.labels("i", [2, 3]).embedding(Embedding::new(rows, 6).name("e"));
+            let weight = graph.declare("e.weight", vec![rows, 6], Init::Normal { std: 1.0 });
+            let op = Embedding { weight: [rows, 6], padding_idx: None };
+            let y = graph.push(op, Some("e"), &[&graph.labels("i", [2, 3])], &[weight], None);
             let params = graph.store(&gpu, 0).unwrap();
             let options = PlanOptions::train(&y).upstream("dy");
             let plan = graph.compile(&params, &options, &mut Workspace::new()).unwrap();

@@ -21,13 +21,27 @@ fn blocks(sizes: &Sizes<'_>) -> Trips {
 /// Planes, queries, keys, elements of queries, elements of values.
 type Shape = [usize; 5];
 
-fn attention([planes, queries, keys, features, values]: Shape, drops: bool, is_causal: bool) -> Subject {
-    let name = format!("attention of {planes} times {queries} x {keys}, {features}, {values}, {drops}");
-    Subject::train(name, |graph| {
-        let bias = |name, shape| graph.input(name, shape).bias();
-        let query = bias("query", [planes, queries, features]);
-        let key = bias("key", [planes, keys, features]);
-        let value = bias("value", [planes, keys, values]);
+/// Which of query, key and value are trained, whether weights are dropped, and whether it is causal.
+type Kind = ([bool; 3], bool, bool);
+
+/// With dropout one of key and value is not trained: a kernel with a counter has one buffer less to bind.
+const KINDS: [Kind; 4] = [
+    ([true; 3], false, false),
+    ([true; 3], false, true),
+    ([true, true, false], true, true),
+    ([false, false, true], true, false),
+];
+
+fn attention([planes, queries, keys, features, values]: Shape, (trained, drops, is_causal): Kind) -> Subject {
+    let sizes = format!("{planes} times {queries} x {keys}, {features}, {values}");
+    Subject::train(format!("attention of {sizes}, {trained:?}, {drops}"), |graph| {
+        let tensor = |name: &str, shape: [usize; 3], trained: bool| {
+            let x = graph.input(name, shape);
+            if trained { x.bias() } else { x }
+        };
+        let query = tensor("query", [planes, queries, features], trained[0]);
+        let key = tensor("key", [planes, keys, features], trained[1]);
+        let value = tensor("value", [planes, keys, values], trained[2]);
         let options = ScaledDotProductAttention::new().is_causal(is_causal);
         let options = options.dropout_p(if drops { 0.5 } else { 0.0 });
         query.scaled_dot_product_attention(&key, &value, options)
@@ -45,8 +59,7 @@ pub(super) fn extreme() -> Vec<Subject> {
         [1 << 20, 2, 3, 1, 1],
         [3, 5_001, 7_003, 36, 44],
     ];
-    let shapes = shapes.into_iter();
-    shapes.flat_map(|shape| [attention(shape, false, false), attention(shape, true, true)]).collect()
+    shapes.into_iter().flat_map(|shape| KINDS.map(|kind| attention(shape, kind))).collect()
 }
 
 pub(super) fn ordinary() -> Vec<Subject> {
@@ -58,6 +71,5 @@ pub(super) fn ordinary() -> Vec<Subject> {
         [1, 2, 70_001, 3, 5],
         [1, 33_000, 3, 3, 5],
     ];
-    let shapes = shapes.into_iter();
-    shapes.flat_map(|shape| [attention(shape, false, false), attention(shape, true, true)]).collect()
+    shapes.into_iter().flat_map(|shape| KINDS.map(|kind| attention(shape, kind))).collect()
 }

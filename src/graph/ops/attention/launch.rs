@@ -41,8 +41,8 @@ uniform! {
 /// Quads of a sum that one invocation holds at most.
 pub(super) const TILE: u32 = 16;
 
-/// Steps of a product that are written side by side at most.
-const UNROLL: u32 = 8;
+/// Steps of a product that are written side by side at most: more of them take a compiler longer.
+const UNROLL: u32 = 4;
 
 /// The rounds of Philox.
 const ROUNDS: u32 = 10;

@@ -1,4 +1,6 @@
-// A quad of a row of a table of `COLUMNS` columns without padding, for kernels whose `shape` has `accumulate`.
+alias T = f32;
+
+// A quad of a row of a table whose rows are no whole quads, for kernels whose `shape` has `accumulate`.
 fn store_row(row: u32, quad: u32, sum: vec4f) {
     let first = row * COLUMNS + quad * 4u;
     #for j in 0..4
