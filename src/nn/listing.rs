@@ -1,3 +1,4 @@
+mod functions;
 mod losses;
 mod moves;
 mod sequences;
@@ -14,8 +15,15 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
     for capabilities in Capabilities::of_each_kind() {
         for accumulate in [false, true] {
-            let more =
-                [moves::moves(), norms(), lookups(), attentions(), sequences::sequences(), losses::losses()];
+            let more = [
+                moves::moves(),
+                norms(),
+                lookups(),
+                attentions(),
+                sequences::sequences(),
+                losses::losses(),
+                functions::functions(),
+            ];
             let graphs = [everything(), resized(), long_lines(), long_sums()].into_iter().chain(more);
             for (graph, loss, accuracy) in graphs {
                 let options =
