@@ -2,9 +2,11 @@
 //!
 //! The reference CNN shows the graph as a user has it; AdamW over ResNet-18's tensors, beside a copy kernel
 //! in the same run, shows how near the fused update comes to the speed of memory; a matrix product shows the
-//! arithmetic; the first step of a fresh process shows what compiling kernels costs. Times are the best of
+//! arithmetic; blocks of a transformer, an LSTM and a residual network show theirs; the first step of a fresh process shows what compiling kernels costs. Times are the best of
 //! five runs of one step, one product or one process, because cores are shared; the counters at the end do not vary.
 
+#[path = "support/blocks.rs"]
+mod blocks;
 #[path = "support/measure.rs"]
 mod measure;
 #[path = "support/resnet18.rs"]
@@ -34,12 +36,14 @@ fn main() -> Result<()> {
     }
     let gpu = Gpu::new(GpuOptions::default())?;
     if std::env::args().any(|argument| argument == PROFILE) {
-        return profile(&gpu);
+        profile(&gpu)?;
+        return blocks::blocks(&gpu, true);
     }
     println!("{} ({:?}, {})", gpu.info().name, gpu.info().backend, gpu.info().driver_info);
     let step = cnn(&gpu)?;
     adamw(&gpu)?;
     matmul(&gpu, 512)?;
+    blocks::blocks(&gpu, false)?;
     println!("first step: {:.2} s", first_step_of_a_process(true)?);
     println!("first step, driver cache off: {:.2} s", first_step_of_a_process(false)?);
     println!("counters of a cnn step: {step:?}");

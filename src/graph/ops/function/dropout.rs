@@ -22,7 +22,7 @@ const DROPOUT_MASK: &Function = function!("dropout_mask", [OfInputs, Absent], No
 
 impl Var {
     /// Zeros each element with probability `p` and scales the others by `1 / (1 - p)`, as torch's `dropout`; the
-    /// identity in plans of [`Mode::Evaluate`]. With `p = 1` all is zero.
+    /// identity in plans of [`Mode::Evaluate`](crate::graph::Mode::Evaluate). With `p = 1` all is zero.
     ///
     /// Which elements is a pure function of the seed and the step of [`Plan::set_step`](crate::graph::Plan::set_step)
     /// (a trainer sets them, else both are 0), of the number of this dropout among those of its graph, from 0, and

@@ -1,0 +1,68 @@
+//! Blocks of the networks that people train, forward and backward: a transformer's, an LSTM, a residual one.
+
+use anyhow::Result;
+use gradus::Gpu;
+use gradus::gpu::Recorder;
+use gradus::graph::{Graph, PlanOptions, Var, Workspace};
+use gradus::nn::{BatchNorm, Conv2d, LSTM, MultiheadAttention};
+
+use crate::measure::best;
+
+type Build = fn(&Var) -> Var;
+
+/// The name of each, the shape of its input, and how it is built; its output has the input's shape.
+const BLOCKS: [(&str, &[usize], Build); 3] = [
+    ("transformer block", &[8, 64, 128], transformer),
+    ("lstm", &[32, 50, 128], lstm),
+    ("residual block", &[32, 32, 14, 14], residual),
+];
+
+/// Before the norm, with four heads and a perceptron four times as wide.
+fn transformer(x: &Var) -> Var {
+    let h = x.layer_norm(128);
+    let attention = MultiheadAttention::new(128, 4).batch_first(true).is_causal(true);
+    let x = x.add(&h.multihead_attention(&h, &h, attention));
+    x.add(&x.layer_norm(128).linear(512).gelu().linear(128))
+}
+
+fn lstm(x: &Var) -> Var {
+    x.lstm(LSTM::new(128).batch_first(true), None).0
+}
+
+fn residual(x: &Var) -> Var {
+    let conv =
+        |x: &Var| x.conv2d(Conv2d::new(32, 3).padding(1).without_bias()).batch_norm2d(BatchNorm::new());
+    conv(&conv(x).relu()).add(x).relu()
+}
+
+/// Prints milliseconds, dispatches and live bytes of each block; with `profile`, what each dispatch takes alone.
+pub(crate) fn blocks(gpu: &Gpu, profile: bool) -> Result<()> {
+    for (name, shape, build) in BLOCKS {
+        let before = gpu.counters().live_bytes;
+        let graph = Graph::new();
+        let x = graph.input("x", shape);
+        // The input has a gradient too, as a block in the middle of a network.
+        let loss = build(&x.bias()).mean();
+        let params = graph.store(gpu, 1)?;
+        let plan = graph.compile(&params, &PlanOptions::train(&loss), &mut Workspace::new())?;
+        let len = shape.iter().product::<usize>();
+        plan.write("x", &(0..len).map(|i| (i % 89) as f32 / 89.0 - 0.5).collect::<Vec<f32>>())?;
+        let run = |part: std::ops::Range<usize>| {
+            best(|| {
+                let mut encoder = gpu.encoder("block");
+                plan.record_part(&mut Recorder::new(gpu, &mut encoder), part.clone())?;
+                gpu.submit(encoder)?;
+                Ok(gpu.wait()?)
+            })
+        };
+        let dispatches = plan.labels().count();
+        let (time, live) = (run(0..dispatches)?, gpu.counters().live_bytes - before);
+        println!("{name}: {time:.1} ms, {dispatches} dispatches, {live} live bytes");
+        if profile {
+            for (number, label) in plan.labels().enumerate() {
+                println!("{:>8.2} ms  {label}", run(number..number + 1)?);
+            }
+        }
+    }
+    Ok(())
+}
