@@ -5,6 +5,7 @@ mod accuracy;
 mod adapters;
 mod attention;
 mod buffers;
+mod chains;
 mod checkpoint;
 mod common;
 mod convolutions;
