@@ -65,6 +65,7 @@ mod param_groups;
 mod params;
 mod pointwise;
 mod pools;
+mod random_graphs;
 mod recurrent;
 mod reductions;
 mod reference;

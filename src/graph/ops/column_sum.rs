@@ -17,9 +17,11 @@ pub(super) fn emit(
     parameter: usize,
 ) {
     let Some((sums, adds)) = lowering.parameter_gradient(parameter) else { return };
+    // A dispatch costs a CPU adapter as much as a thousand rows, and it has few lanes to keep busy.
+    let most = if lowering.capabilities.is_cpu { 1024 } else { 256 };
     let (mut from, mut left) = (dy, rows);
     loop {
-        let parts = column_sum_parts(left, columns);
+        let parts = column_sum_parts(left, columns, most);
         if parts == 1 {
             break;
         }
@@ -43,9 +45,9 @@ uniform! {
     }
 }
 
-/// Runs of rows that a column sum is cut into: one when a single pass does.
-fn column_sum_parts(rows: u32, columns: u32) -> u32 {
-    if rows <= 256 {
+/// Runs of rows that a column sum is cut into: one up to `most` rows.
+fn column_sum_parts(rows: u32, columns: u32, most: u32) -> u32 {
+    if rows <= most {
         return 1;
     }
     let rows_per_part = rows.div_ceil((2048 / columns.div_ceil(4)).clamp(4, 256)).max(32);

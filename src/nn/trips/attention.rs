@@ -11,7 +11,7 @@ pub(super) const ROWS: &[Row] = &[
     ("attention_rows", |sizes| Trips::Exactly(sizes.get("VALUE_QUADS"))),
 ];
 
-/// The blocks of a run, and the products and draws of each.
+/// The blocks of a run, and the products of each.
 fn blocks(sizes: &Sizes<'_>) -> Trips {
     let blocks = (sizes.get("end") - sizes.get("first")).div_ceil(sizes.get("BLOCK"));
     let trips = blocks * sizes.get("TRIPS");

@@ -44,9 +44,6 @@ pub(super) const TILE: u32 = 16;
 /// Steps of a product that are written side by side at most: more of them take a compiler longer.
 const UNROLL: u32 = 4;
 
-/// The rounds of Philox.
-const ROUNDS: u32 = 10;
-
 /// Sizes of a node: the planes are all leading axes together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
@@ -183,9 +180,7 @@ impl Common {
         let [score, value] = self.quads();
         let [score_unroll, value_unroll] = self.unrolls();
         let products = if walk.takes_products { value / value_unroll } else { 0 };
-        let draws = if walk.own_is_query { self.block() / 4 } else { self.block() };
-        let draws = if self.dropout.is_some() { draws * ROUNDS } else { 0 };
-        1 + score / score_unroll + products + draws
+        1 + score / score_unroll + products
     }
 
     /// Runs of rows of the other side, one for each dispatch.
