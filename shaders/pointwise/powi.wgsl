@@ -23,5 +23,6 @@ fn powi_of(x: vec4f, exponent: f32) -> vec4f {
 }
 
 fn powi_grad0(dy: vec4f, x: vec4f, exponent: f32) -> vec4f {
-    return dy * exponent * whole_power(x, exponent - 1.0);
+    // Of a constant 1 there is no slope, not even at 0.
+    return select(dy * exponent * whole_power(x, exponent - 1.0), vec4f(), exponent == 0.0);
 }

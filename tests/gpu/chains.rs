@@ -5,7 +5,7 @@ use gradus::graph::{Graph, Init, PlanOptions, Workspace};
 use gradus::nn::{Conv2d, Linear};
 
 use crate::common::noises;
-use crate::network::gpus;
+use crate::network::{gpus, run};
 use crate::ops::{Case, check_all};
 use crate::reference::{self, Slide};
 
@@ -110,6 +110,18 @@ fn a_tree_of_functions_is_one_kernel_over_what_is_broadcast() {
         half: 1e-4,
     };
     check_all(&gpus, &case, 60);
+}
+
+#[test]
+fn a_power_of_nothing_is_a_constant() {
+    for gpu in gpus() {
+        let graph = Graph::new();
+        let y = graph.parameter("x", [4], Init::Constant(0.0)).pow(0.0);
+        let values = [0.0, -2.0, f32::NAN, f32::INFINITY];
+        let options = PlanOptions::train(&y).upstream("dy");
+        let got = run(&gpu, &graph, &options, &[("x", &values)], &[("dy", &[1.0_f32; 4])], &["loss"]);
+        assert_eq!((&got.outputs["loss"][..], &got.gradients["x"][..]), (&[1.0; 4][..], &[0.0; 4][..]));
+    }
 }
 
 #[test]

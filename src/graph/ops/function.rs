@@ -163,7 +163,10 @@ impl Op for Elementwise {
     }
 
     fn of_scalars(&self, inputs: &[f64]) -> Option<f64> {
-        self.function.on_host.map(|function| function(inputs, &self.constants))
+        let function = self.function.on_host?;
+        // As in the kernel; f64's own bounds lose it.
+        let lost = self.function.keeps_nan && inputs[0].is_nan();
+        Some(if lost { f64::NAN } else { function(inputs, &self.constants) })
     }
 
     fn call(&self, _: &Lowering, _: usize) -> Option<Call> {

@@ -182,7 +182,7 @@ impl Var {
     pub fn pow(&self, exponent: f64) -> Var {
         // Squares need no more than 7 bits, of the exponent of the slope too.
         let row = if exponent.fract() == 0.0 && (-126.0..=127.0).contains(&exponent) {
-            function!("powi", [OfInputs], Some(|x, c| x[0].powf(c[0])), keeps_nan: true)
+            function!("powi", [OfInputs], Some(|x, c| x[0].powf(c[0])))
         } else {
             function!("pow", [OfInputs], Some(|x, c| x[0].powf(c[0])), keeps_nan: true)
         };
