@@ -36,13 +36,14 @@ mod parameters;
 mod plan;
 pub(crate) mod resident;
 mod samples;
+mod scope;
 mod shape;
 mod template;
 mod view;
 mod whole;
 mod workspace;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use custom::{CustomOp, CustomOpBuilder};
@@ -53,6 +54,7 @@ pub use options::{Mode, PlanOptions};
 pub use parameters::{Parameter, Role};
 pub use plan::Plan;
 pub use resident::{Resident, Rows};
+pub(crate) use scope::within;
 pub(crate) use whole::Whole;
 pub use workspace::Workspace;
 
@@ -81,8 +83,7 @@ struct Nodes {
     parameters: Vec<Parameter>,
     /// For a parameter, the one whose tensor it shares.
     ties: BTreeMap<usize, usize>,
-    names: BTreeSet<String>,
-    numbers: BTreeMap<&'static str, usize>,
+    names: scope::Names,
     refused: Option<Error>,
 }
 
@@ -135,28 +136,12 @@ impl Graph {
         nodes.list.iter().find(|n| n.inputs.is_empty() && n.parameters.is_empty())?.shape.first().copied()
     }
 
-    /// The name of a layer: the one given, or its kind with the next number that is free.
-    pub(crate) fn layer_name(&self, kind: &'static str, given: Option<&str>) -> String {
-        let mut nodes = self.lock();
-        let mark = if kind.contains(|c: char| c.is_ascii_digit()) { "_" } else { "" };
-        match given {
-            Some(name) => name.into(),
-            None => loop {
-                let number = nodes.numbers.entry(kind).or_default();
-                *number += 1;
-                let name = format!("{kind}{mark}{number}");
-                if !nodes.names.contains(&name) {
-                    return name;
-                }
-            },
-        }
-    }
-
     pub(crate) fn refuse(&self, error: Error) {
         self.lock().refuse(error);
     }
 
-    /// Appends a node; `shape` is given for nodes without inputs, and inferred for all others.
+    /// Appends a node; `shape` is given for nodes without inputs, and inferred for all others. A name is the full one, as
+    /// [`Graph::layer_name`] gives it; without one the node is numbered.
     pub(crate) fn push(
         &self,
         op: impl Op + 'static,
@@ -165,12 +150,12 @@ impl Graph {
         parameters: &[usize],
         shape: Option<Vec<usize>>,
     ) -> Var {
-        let name = self.layer_name(op.kind(), name);
+        let name = self.node_name(op.kind(), name);
         if inputs.iter().any(|input| !self.owns(input)) {
             self.refuse(Error::Mismatch(format!("{name}: its inputs belong to different graphs")));
         }
         let mut nodes = self.lock();
-        if !nodes.names.insert(name.clone()) {
+        if !nodes.names.take(&name) {
             // Layers can share their parameters, inputs have none.
             let kind = if inputs.is_empty() && parameters.is_empty() { "input" } else { "layer" };
             nodes.refuse(Error::Duplicate { kind, name: name.clone() });

@@ -7,11 +7,13 @@ mod embedding;
 mod layers;
 mod listing;
 mod losses;
+mod module;
 mod multihead;
 mod norms;
 mod pooling;
 mod recurrent;
 mod resizing;
+mod sequential;
 #[cfg(test)]
 mod trips;
 
@@ -26,8 +28,10 @@ pub use losses::{
     BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropy, HuberLoss, KLDivLoss, NllLoss, Reduction,
     SmoothL1Loss,
 };
+pub use module::Module;
 pub use multihead::MultiheadAttention;
 pub use norms::{BatchNorm, GroupNorm, LayerNorm, NormalizedShape, RMSNorm};
 pub use pooling::{AvgPool2d, MaxPool2d};
 pub use recurrent::{GRU, LSTM, RNN, RnnNonlinearity};
 pub use resizing::{OutputSize, Scale, Upsample};
+pub use sequential::Sequential;

@@ -62,19 +62,23 @@ impl Parameter {
 const BUFFER_STREAMS: u64 = 1 << 32;
 
 impl Graph {
-    /// A tensor that is trained without a layer around it.
+    /// A tensor that is trained without a layer around it. Its name is nested in the open [`Graph::scope`].
     pub fn parameter(&self, name: &str, shape: impl Into<Vec<usize>>, init: Init) -> Var {
-        let shape = shape.into();
-        let parameter = self.declare(name, shape.clone(), init);
-        self.push(ops::Tensor, Some(name), &[], &[parameter], Some(shape))
+        let name = self.lock().names.nested(name);
+        self.tensor(Role::Trained, &name, shape.into(), init)
     }
 
     /// A tensor that is kept and saved with the parameters and not trained, as torch's `register_buffer`: a table of
-    /// positions, a mask. Its shape does not change with the batch.
+    /// positions, a mask. Its shape does not change with the batch, and its name is nested in the open [`Graph::scope`].
     pub fn buffer(&self, name: &str, shape: impl Into<Vec<usize>>, init: Init) -> Var {
-        let shape = shape.into();
-        let buffer = self.declare_as(Role::Buffer, name, shape.clone(), init);
-        self.push(ops::Tensor, Some(name), &[], &[buffer], Some(shape))
+        let name = self.lock().names.nested(name);
+        self.tensor(Role::Buffer, &name, shape.into(), init)
+    }
+
+    /// A tensor of the model as a value, by its full name.
+    pub(crate) fn tensor(&self, role: Role, name: &str, shape: Vec<usize>, init: Init) -> Var {
+        let tensor = self.declare_as(role, name, shape.clone(), init);
+        self.push(ops::Tensor, Some(name), &[], &[tensor], Some(shape))
     }
 
     /// The parameters in the order of their layers; tied ones stand where the first of them does.

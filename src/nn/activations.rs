@@ -1,4 +1,4 @@
-use crate::graph::{Init, Var};
+use crate::graph::{Init, Role, Var, within};
 
 /// A rectifier with a trained slope below 0, as torch's `PReLU`: `x` above 0 and `weight * x` elsewhere.
 ///
@@ -18,7 +18,7 @@ use crate::graph::{Init, Var};
 pub struct PReLU {
     num_parameters: usize,
     init: f64,
-    name: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 impl Default for PReLU {
@@ -60,8 +60,8 @@ impl Var {
     pub fn prelu(&self, layer: PReLU) -> Var {
         let PReLU { num_parameters, init, name } = layer;
         let name = self.graph().layer_name("prelu", name.as_deref());
-        let weight = if name.is_empty() { "weight".into() } else { format!("{name}.weight") };
-        let weight = self.graph().parameter(&weight, [num_parameters], Init::Constant(init));
+        let (weight, init) = (within(&name, "weight"), Init::Constant(init));
+        let weight = self.graph().tensor(Role::Trained, &weight, vec![num_parameters], init);
         let channels_at = self.shape().len().saturating_sub(2);
         let weight = if num_parameters > 1 && channels_at > 0 {
             weight.reshape(&[vec![-1], vec![1; channels_at]].concat())

@@ -33,7 +33,7 @@ pub struct Conv1d {
     groups: usize,
     bias: bool,
     init: Init,
-    name: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 impl Conv1d {
@@ -128,7 +128,7 @@ pub struct ConvTranspose2d {
     groups: usize,
     bias: bool,
     init: Init,
-    name: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 impl ConvTranspose2d {

@@ -1,4 +1,4 @@
-use crate::graph::{Init, Var, ops};
+use crate::graph::{Init, Var, ops, within};
 
 /// A table of vectors that are looked up by index, as torch's `Embedding`.
 ///
@@ -26,7 +26,7 @@ pub struct Embedding {
     embedding_dim: usize,
     padding_idx: Option<usize>,
     init: Option<Init>,
-    name: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 impl Embedding {
@@ -69,7 +69,7 @@ impl Var {
             None => Init::Normal { std: 1.0 },
         });
         let shape = vec![num_embeddings, embedding_dim];
-        let parameter = graph.declare(&format!("{name}.weight"), shape, init);
+        let parameter = graph.declare(&within(&name, "weight"), shape, init);
         let op = ops::Embedding { weight: [num_embeddings, embedding_dim], padding_idx };
         graph.push(op, Some(&name), &[self], &[parameter], None)
     }

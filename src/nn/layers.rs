@@ -1,4 +1,4 @@
-use crate::graph::{Init, Var, ops};
+use crate::graph::{Init, Var, ops, within};
 
 /// A two-dimensional convolution (cross-correlation, as torch's `Conv2d`) with its weight and bias.
 ///
@@ -29,7 +29,7 @@ pub struct Conv2d {
     groups: usize,
     bias: bool,
     init: Init,
-    name: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 /// One number for both axes, or `[vertical, horizontal]`.
@@ -138,7 +138,7 @@ pub struct Linear {
     out_features: usize,
     bias: bool,
     init: Init,
-    name: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 impl Linear {
@@ -227,11 +227,11 @@ impl Var {
         bias: Option<usize>,
     ) -> Var {
         let graph = self.graph();
-        let mut parameters = vec![graph.declare(&format!("{name}.weight"), weight, init)];
+        let mut parameters = vec![graph.declare(&within(name, "weight"), weight, init)];
         if let Some(len) = bias {
             let bound = 1.0 / fan_in.max(1.0).sqrt();
             let bias = Init::Uniform { bound };
-            parameters.push(graph.declare(&format!("{name}.bias"), vec![len], bias));
+            parameters.push(graph.declare(&within(name, "bias"), vec![len], bias));
         }
         graph.push(op, Some(name), &[self], &parameters, None)
     }

@@ -1,6 +1,6 @@
 use super::ScaledDotProductAttention;
 use crate::Error;
-use crate::graph::{Init, Var, ops};
+use crate::graph::{Init, Var, ops, within};
 
 /// Attention of several heads with linear maps around it, as torch's `MultiheadAttention` with `need_weights=False`.
 ///
@@ -171,22 +171,21 @@ impl<'a> Projections<'a> {
         let MultiheadAttention { embed_dim, kdim, vdim, .. } = *layer;
         let init = Init::XavierUniform { gain: 1.0 };
         let declare =
-            |what: &str, rows, columns| graph.declare(&format!("{name}.{what}"), vec![rows, columns], init);
+            |what: &str, rows, columns| graph.declare(&within(name, what), vec![rows, columns], init);
         let weights = if kdim == embed_dim && vdim == embed_dim {
             vec![declare("in_proj_weight", 3 * embed_dim, embed_dim)]
         } else {
             let sizes = [("q_proj_weight", embed_dim), ("k_proj_weight", kdim), ("v_proj_weight", vdim)];
             sizes.map(|(what, columns)| declare(what, embed_dim, columns)).into()
         };
-        let zeros =
-            |what: &str| graph.declare(&format!("{name}.{what}"), vec![3 * embed_dim], Init::Constant(0.0));
+        let zeros = |what: &str| graph.declare(&within(name, what), vec![3 * embed_dim], Init::Constant(0.0));
         Self { layer, name, weights, bias: layer.bias.then(|| zeros("in_proj_bias")) }
     }
 
     /// The maps of some neighbours of query, key and value, of one input: in one product where they have one weight.
     fn map(&self, input: &Var, parts: std::ops::Range<usize>) -> Vec<Var> {
         let (graph, width) = (input.graph(), self.layer.embed_dim);
-        let node = format!("{}.in_proj{}", self.name, ["_q", "_k", "_v"][parts.start]);
+        let node = within(self.name, &format!("in_proj{}", ["_q", "_k", "_v"][parts.start]));
         let narrow = |of: &Var, dim, part| of.narrow(dim, signed(part * width), width);
         if let [weight] = self.weights[..] {
             let op = ops::Linear { weight: [3 * width, width] };
@@ -267,7 +266,7 @@ impl Var {
             options = options.attn_mask(&mask);
         }
         let [query, key, value] = [0, 1, 2].map(|part| split(&mapped[part]));
-        let attended = query.attend(&key, &value, options, Some(&format!("{name}.attention")));
+        let attended = query.attend(&key, &value, options, Some(&within(&name, "attention")));
         let joined = match (shapes[0].len(), layer.batch_first) {
             (2, _) => attended.permute(&[1, 0, 2]),
             (_, true) => attended.permute(&[0, 2, 1, 3]),
@@ -275,11 +274,11 @@ impl Var {
         };
         let shape: Vec<isize> =
             std::iter::once(-1).chain(shapes[0][1..].iter().map(|extent| signed(*extent))).collect();
-        let out = format!("{name}.out_proj");
+        let out = within(&name, "out_proj");
         let init = Init::KaimingUniform { a: 5f64.sqrt() };
-        let mut parameters = vec![graph.declare(&format!("{out}.weight"), vec![width, width], init)];
+        let mut parameters = vec![graph.declare(&within(&out, "weight"), vec![width, width], init)];
         if layer.bias {
-            parameters.push(graph.declare(&format!("{out}.bias"), vec![width], Init::Constant(0.0)));
+            parameters.push(graph.declare(&within(&out, "bias"), vec![width], Init::Constant(0.0)));
         }
         let op = ops::Linear { weight: [width, width] };
         graph.push(op, Some(&out), &[&joined.reshape(&shape)], &parameters, None)

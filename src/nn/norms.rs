@@ -1,5 +1,5 @@
 use crate::graph::ops::{Batch, Norm, Over, Tensors};
-use crate::graph::{Init, Role, Var};
+use crate::graph::{Init, Role, Var, within};
 
 /// The last axes that a normalisation runs over: one extent, or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct LayerNorm {
     eps: f64,
     elementwise_affine: bool,
     bias: bool,
-    name: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 impl LayerNorm {
@@ -117,7 +117,7 @@ pub struct RMSNorm {
     normalized_shape: Vec<usize>,
     eps: Option<f64>,
     elementwise_affine: bool,
-    name: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 impl RMSNorm {
@@ -176,7 +176,7 @@ pub struct GroupNorm {
     num_groups: usize,
     eps: f64,
     affine: bool,
-    name: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 impl GroupNorm {
@@ -245,7 +245,7 @@ pub struct BatchNorm {
     affine: bool,
     track_running_stats: bool,
     training: bool,
-    name: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 impl Default for BatchNorm {
@@ -367,7 +367,7 @@ impl Var {
         let mut parameters = Vec::new();
         let mut declare = |wanted: bool, tensor: &str, init: f64| {
             wanted.then(|| {
-                let (name, init) = (format!("{name}.{tensor}"), Init::Constant(init));
+                let (name, init) = (within(name, tensor), Init::Constant(init));
                 parameters.push(self.graph().declare(&name, shape.to_vec(), init));
                 parameters.len() - 1
             })
@@ -384,7 +384,7 @@ impl Var {
         let (mut tensors, mut parameters) = self.affine_tensors(&name, &[channels], [affine; 2]);
         if track_running_stats {
             let mut declare = |tensor: &str, shape: Vec<usize>, init: f64| {
-                let (name, init) = (format!("{name}.{tensor}"), Init::Constant(init));
+                let (name, init) = (within(&name, tensor), Init::Constant(init));
                 parameters.push(graph.declare_as(Role::Buffer, &name, shape, init));
                 Some(parameters.len() - 1)
             };

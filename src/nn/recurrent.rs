@@ -1,6 +1,6 @@
 use crate::Error;
 use crate::error::closed;
-use crate::graph::{Init, Var, ops};
+use crate::graph::{Init, Var, ops, within};
 
 /// A stack of plain recurrent layers, as torch's `RNN`: `h_t = tanh(x_t W_ih^T + b_ih + h_(t-1) W_hh^T + b_hh)`, or with
 /// a rectifier.
@@ -259,7 +259,7 @@ impl Var {
         let rows = hidden.saturating_mul(cell.gates() as usize);
         let init = Init::Uniform { bound: 1.0 / (hidden.max(1) as f64).sqrt() };
         let declare = |tensor: &str, shape: Vec<usize>| {
-            graph.declare(&format!("{name}.{tensor}_l{layer}"), shape, init)
+            graph.declare(&within(name, &format!("{tensor}_l{layer}")), shape, init)
         };
         let mut of_inputs = vec![declare("weight_ih", vec![rows, features])];
         let mut of_states = vec![declare("weight_hh", vec![rows, hidden])];
@@ -268,12 +268,12 @@ impl Var {
             of_states.push(declare("bias_hh", vec![rows]));
         }
         let op = ops::Linear { weight: [rows, features] };
-        let gates = graph.push(op, Some(&format!("{name}.ih_l{layer}")), &[self], &of_inputs, None);
+        let gates = graph.push(op, Some(&within(name, &format!("ih_l{layer}"))), &[self], &of_inputs, None);
         let mut inputs = vec![&gates];
         inputs.extend(first.iter().flatten());
         let op = ops::Recurrent { cell, hidden, batch_first: stack.batch_first };
         let last = layer + 1 == stack.layers;
-        let layer_name = if last { name.to_owned() } else { format!("{name}.l{layer}") };
+        let layer_name = if last { name.to_owned() } else { within(name, &format!("l{layer}")) };
         graph.push(op, Some(&layer_name), &inputs, &of_states, None)
     }
 }
