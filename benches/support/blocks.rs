@@ -1,6 +1,12 @@
-//! Blocks of the networks that people train, forward and backward: a transformer's, an LSTM, a residual one.
+//! Blocks of the networks that people train, forward and backward: a transformer's, an LSTM, a residual one. Beside each
+//! stands torch's time on the same CPU, where the Python of the variable `PYTHON`, or `python3`, has torch.
 
-use anyhow::Result;
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Command;
+use std::thread::available_parallelism;
+
+use anyhow::{Context, Result, ensure};
 use gradus::Gpu;
 use gradus::gpu::Recorder;
 use gradus::graph::{Graph, PlanOptions, Var, Workspace};
@@ -37,6 +43,7 @@ fn residual(x: &Var) -> Var {
 
 /// Prints milliseconds, dispatches and live bytes of each block; with `profile`, what each dispatch takes alone.
 pub(crate) fn blocks(gpu: &Gpu, profile: bool) -> Result<()> {
+    let torch = if profile { HashMap::new() } else { torch()? };
     for (name, shape, build) in BLOCKS {
         let before = gpu.counters().live_bytes;
         let graph = Graph::new();
@@ -57,7 +64,10 @@ pub(crate) fn blocks(gpu: &Gpu, profile: bool) -> Result<()> {
         };
         let dispatches = plan.labels().count();
         let (time, live) = (run(0..dispatches)?, gpu.counters().live_bytes - before);
-        println!("{name}: {time:.1} ms, {dispatches} dispatches, {live} live bytes");
+        let beside = torch
+            .get(name)
+            .map_or(String::new(), |torch| format!("; torch {torch:.1} ms: {:.2} of it", time / torch));
+        println!("{name}: {time:.1} ms, {dispatches} dispatches, {live} live bytes{beside}");
         if profile {
             for (number, label) in plan.labels().enumerate() {
                 println!("{:>8.2} ms  {label}", run(number..number + 1)?);
@@ -65,4 +75,23 @@ pub(crate) fn blocks(gpu: &Gpu, profile: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Milliseconds that torch takes for each block; nothing where it is not installed.
+fn torch() -> Result<HashMap<String, f64>> {
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
+    let has_torch = Command::new(&python).args(["-c", "import torch"]).output();
+    if !has_torch.is_ok_and(|output| output.status.success()) {
+        println!("no torch for {python}: its times are left out");
+        return Ok(HashMap::new());
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/support/torch_blocks.py");
+    let output = Command::new(&python).arg(script).arg(available_parallelism()?.to_string()).output()?;
+    ensure!(output.status.success(), "torch: {}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout)?;
+    let times = lines.lines().map(|line| {
+        let (name, time) = line.split_once(": ").with_context(|| format!("torch: {line}"))?;
+        Ok((name.to_owned(), time.parse()?))
+    });
+    times.collect()
 }
