@@ -210,6 +210,39 @@ fn one_value_for_two_inputs_gets_both_gradients() {
     near(&plan.read("dx").unwrap(), &slopes, 1e-6, "dx");
 }
 
+/// The parts lie in the memory of what they are parts of, but not packed; the last input is that memory whole.
+#[test]
+fn parts_of_one_value_get_all_gradients() {
+    let Some(gpu) = gpu() else { return };
+    let wgsl = "fn forward_y(i: u32) -> f32 { return a(i) * b(i) * whole(i); }
+                fn backward_a(i: u32) -> f32 { return grad_y(i) * b(i) * whole(i); }
+                fn backward_b(i: u32) -> f32 { return grad_y(i) * a(i) * whole(i); }
+                fn backward_whole(i: u32) -> f32 {
+                    if (i >= a_len) { return 0.0; }
+                    return grad_y(i) * a(i) * b(i);
+                }";
+    let builder = CustomOp::builder("product", wgsl).input("a").input("b").input("whole");
+    let op = builder.output("y", |shapes| Ok(shapes[0].to_vec())).build().unwrap();
+    for columns in [4, 5] {
+        let graph = Graph::new();
+        let x = graph.input("x", [3, columns]);
+        let y = graph.custom(&op, &[&x.narrow(0, 1, 2), &x.narrow(0, 1, 2), &x]);
+        let options = PlanOptions::train(&y).upstream("dy").gradient("dx", &x);
+        let plan = compiled(&gpu, &graph, &options).unwrap();
+        let (x, dy) = (noises(1, 3 * columns), noises(2, 2 * columns));
+        plan.write("x", &x).unwrap();
+        plan.write("dy", &dy).unwrap();
+        submit(&gpu, &[&plan]);
+        let mut slopes = vec![0.0; 3 * columns];
+        for (i, dy) in dy.iter().enumerate() {
+            let [part, whole, dy] = [x[i + columns], x[i], *dy].map(f64::from);
+            slopes[i + columns] += 2.0 * dy * part * whole;
+            slopes[i] += dy * part * part;
+        }
+        near(&plan.read("dx").unwrap(), &slopes, 1e-6, "dx");
+    }
+}
+
 /// Labels, two outputs of which any may be without a gradient, and indices beyond the end.
 #[test]
 fn outputs_without_a_gradient_count_as_zeros() {

@@ -63,6 +63,8 @@ impl CustomOp {
                 operands.values[stage.value] = Some(target);
             }
             self.emit(lowering, id, stage, &operands, target, adds);
+            // The next input may lie in the same memory, and then adds to what is there.
+            lowering.settle(id);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use gradus::nn::{GRU, LSTM, RNN};
 use super::{KINDS, Kind, Net, OUTPUTS, net, train};
 use crate::common::{bits, noises};
 use crate::network::{Outcome, gpus, run};
+use crate::reference::assert_close;
 
 /// Runs a forward pass alone.
 fn evaluate(gpu: &Gpu, graph: &Graph, net: &Net, outputs: &[Var]) -> Outcome {
@@ -186,5 +187,40 @@ fn what_does_not_fit_is_refused_by_name() {
         let error = graph.compile(&params, &options, &mut Workspace::new()).unwrap_err();
         let says = "gru1: expected first states of [1, 4, 8] for inputs of [4, 3], got [1, 5, 8]";
         assert_eq!(error.to_string(), says);
+    }
+}
+
+#[test]
+fn one_value_for_both_first_states_gets_both_gradients() {
+    for (gpu, layers, hidden) in
+        gpus().iter().flat_map(|gpu| [(1, 5), (2, 4), (3, 5)].map(|(layers, hidden)| (gpu, layers, hidden)))
+    {
+        let state = [layers, 2, hidden];
+        let gradients = |names: [&str; 2]| {
+            let graph = Graph::new();
+            let first = graph.parameter(names[0], state, Init::Constant(0.0));
+            let cell = match names[0] == names[1] {
+                true => first.clone(),
+                false => graph.parameter(names[1], state, Init::Constant(0.0)),
+            };
+            let x = graph.input("x", [3, 2, 4]);
+            let (y, _) = x.lstm(LSTM::new(hidden).num_layers(layers).name("l"), Some((&first, &cell)));
+            let (x, dy) = (noises(1, 24), noises(2, y.shape().iter().product()));
+            let data: Vec<(String, Vec<f32>)> = graph
+                .parameters()
+                .into_iter()
+                .map(|parameter| {
+                    let values = noises(3, parameter.shape.iter().product());
+                    (parameter.name, values)
+                })
+                .collect();
+            let values: Vec<(&str, &[f32])> = data.iter().map(|(name, v)| (&name[..], &v[..])).collect();
+            let options = PlanOptions::train(&y).upstream("dy");
+            run(gpu, &graph, &options, &values, &[("x", &x), ("dy", &dy)], &[]).gradients
+        };
+        let (one, two) = (gradients(["s", "s"]), gradients(["h", "c"]));
+        let sum: Vec<f64> =
+            two["h"].iter().zip(&two["c"]).map(|(h, c)| f64::from(*h) + f64::from(*c)).collect();
+        assert_close(&format!("{layers} layers of {hidden}"), &one["s"], &sum);
     }
 }

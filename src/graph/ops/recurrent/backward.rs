@@ -143,6 +143,8 @@ impl Backward {
             let spread = sizes.first(lowering);
             let shape = GradShape { has_after: 1, accumulate: u32::from(adds), ..self.shape(&spread) };
             lowering.emit(&self.layer, spread.kernel, spread.grid, &operands, shape);
+            // The first cell may lie in the same memory, and then adds to what is there.
+            lowering.settle(id);
         }
         if let (Cell::Lstm, Some(carry)) = (sizes.cell, self.carry)
             && let Some((into, adds)) = lowering.gradient_view_into(id, FIRST_CELL)
