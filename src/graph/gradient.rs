@@ -15,6 +15,9 @@ pub(crate) struct Gradients {
     pub(super) of: Vec<Option<View>>,
     /// For each node that is a view, how its gradient lies in that of the node that it views.
     pub(super) views: Vec<Option<View>>,
+    /// The same for a view whose gradient is kept: that has memory of its own, which views of this node view in turn, and
+    /// is added to the gradient of the node that it views when it is whole.
+    pub(super) apart: Vec<Option<View>>,
     /// How much of each gradient has been written.
     pub(super) coverage: Vec<Coverage>,
     pub(super) parameter_written: Vec<bool>,
@@ -43,6 +46,7 @@ impl Gradients {
             trains,
             of: vec![None; nodes],
             views: vec![None; nodes],
+            apart: vec![None; nodes],
             coverage: vec![Coverage::Nothing; nodes],
             parameter_written,
             pending: Vec::new(),
@@ -133,15 +137,21 @@ impl Lowering {
 
     /// Where the gradient of a node lies, and whether what is written there next must add.
     pub(super) fn claim(&mut self, target: usize) -> (View, bool) {
+        let view = self.gradients.views[target].clone();
+        self.claim_region(target, view.as_ref())
+    }
+
+    /// As [`Lowering::claim`], of what lies as `view` in the gradient that `target` has a part of; without one, of all of
+    /// it.
+    pub(super) fn claim_region(&mut self, target: usize, view: Option<&View>) -> (View, bool) {
         let owner = self.owner(target);
         if self.gradients.of[owner].is_none() {
             self.make_gradient(owner);
         }
         let whole = self.gradients.of[owner].clone().expect("it was made");
-        let region = if owner == target {
-            whole
-        } else {
-            self.gradients.views[target].as_ref().expect("a view's gradient is one").in_buffer(whole.of)
+        let region = match view {
+            Some(view) => view.in_buffer(whole.of),
+            None => whole,
         };
         let adds = self.cover(owner, &region);
         (region, adds)
