@@ -165,6 +165,24 @@ impl Lowering {
         self.gradients.views[target].clone().unwrap_or_else(own)
     }
 
+    /// The axis along which the quads of a node's gradient lie.
+    pub(super) fn gradient_lanes(&self, id: usize) -> usize {
+        match (&self.gradients.views[id], &self.gradients.of[id]) {
+            (Some(view), _) | (None, Some(view)) => view.lanes,
+            (None, None) => self.own_layout(id, Operand::Value(0)).lanes,
+        }
+    }
+
+    /// What tells the memory of a node's gradient from that of others, whether or not it is made: a parameter, or the
+    /// node that has it.
+    pub(super) fn gradient_memory(&self, id: usize) -> Operand {
+        let owner = self.owner(id);
+        if self.is_parameter(owner) {
+            return Operand::Gradient(self.nodes[owner].parameters[0]);
+        }
+        Operand::Value(owner)
+    }
+
     /// How the gradient of a node that has memory of its own lies.
     fn own_layout(&self, id: usize, of: Operand) -> View {
         match &self.forward[id] {
