@@ -75,7 +75,7 @@ impl Lowering {
     pub(crate) fn share_memory(&self, id: usize, inputs: [usize; 2]) -> bool {
         let [a, b] = inputs.map(|input| self.nodes[id].inputs[input]);
         let [in_a, in_b] = inputs.map(|input| self.gradient_layout(id, input).in_buffer(Operand::Value(0)));
-        self.owner(a) == self.owner(b) && in_a.overlaps(&in_b)
+        self.gradient_memory(a) == self.gradient_memory(b) && in_a.overlaps(&in_b)
     }
 
     /// The gradient that has arrived at a node, unless only further results of it have one.
