@@ -63,6 +63,8 @@ impl CustomOp {
                 operands.values[stage.value] = Some(target);
             }
             self.emit(lowering, id, stage, &operands, target, adds);
+            // The next input may be a part of the same memory.
+            lowering.settle(id);
         }
         Ok(())
     }
