@@ -156,7 +156,6 @@ impl Lowering {
         }
         self.keep_outputs()?;
         self.forward_steps = self.steps.len();
-        let parted = self.part_views();
         if let (Mode::Train, Some(root)) = (options.mode, options.root.as_ref().map(Var::id)) {
             self.seed(root, options)?;
             for id in (0..=root).rev() {
@@ -164,8 +163,8 @@ impl Lowering {
                 let trains = self.gradients.trains[id];
                 if trains && self.has_gradient(id) && self.relus[id] != Relu::InConsumer {
                     self.complete(id);
-                    match (parted.get(&id), self.chains.ending_at(id)) {
-                        (Some(&base), _) => self.join_view(id, base),
+                    match (self.gradients.apart[id].clone(), self.chains.ending_at(id)) {
+                        (Some(view), _) => self.join_view(id, view),
                         (None, Some(chain)) => self.chain_backward(&chain),
                         (None, None) => self.nodes[id].op.clone().backward(self, id)?,
                     }
@@ -233,21 +232,14 @@ impl Lowering {
         }
     }
 
-    /// Gives each view whose gradient is kept one of its own, which the backward pass adds to that of what it views.
-    fn part_views(&mut self) -> BTreeMap<usize, usize> {
-        let wanted = self.wanted_gradients.iter().map(|(_, id)| *id).collect::<Vec<_>>();
-        wanted.into_iter().filter_map(|id| Some((id, self.view_of[id].take()?))).collect()
-    }
-
-    /// Adds the gradient of a view to that of the node that it views.
-    fn join_view(&mut self, id: usize, base: usize) {
+    /// Adds the gradient of a view that is kept to that of the node that it views, where it lies as `view`.
+    fn join_view(&mut self, id: usize, view: View) {
+        let base = self.nodes[id].inputs[0];
         if !self.gradients.trains[base] {
             return;
         }
         let own = self.gradients.of[id].clone().expect("backward runs where a gradient arrived");
-        self.view_of[id] = Some(base);
-        let (region, adds) = self.claim(id);
-        self.view_of[id] = None;
+        let (region, adds) = self.claim_region(base, Some(&view));
         let layer = self.name(id);
         ops::rearrange(self, &layer, &own, &region, adds);
     }

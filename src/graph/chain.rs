@@ -232,29 +232,31 @@ impl Lowering {
         let mut script = Script::new(self, chain);
         let sums = script.differentiate();
         let (mut program, inputs) = script.finish("elementwise_grad");
-        let mut outputs = Vec::new();
+        let (mut outputs, mut written) = (Vec::new(), Vec::new());
+        // Claimed when their turn comes: inputs may be parts of one memory, of which the first that runs must not add.
         let mut later = Vec::new();
         for (id, sum) in sums {
             let spread = self.shapes[id] != self.shapes[last];
             if sum == "dy" {
                 if spread {
-                    let (region, adds) = self.claim(id);
-                    ops::reduce_to(self, &layer, &dy, &region, adds);
+                    later.push((id, dy.clone()));
                     continue;
                 }
                 if self.share(&dy, id) {
                     continue;
                 }
             }
-            let (region, adds) = self.claim(id);
-            let fits = !spread && region.lanes == dy.lanes;
-            let target = if fits && outputs.iter().all(|known: &Target| known.view.of != region.of) {
-                Target { view: region, adds }
+            let memory = self.gradient_memory(id);
+            let fits = !spread && self.gradient_lanes(id) == dy.lanes && !written.contains(&memory);
+            let target = if fits {
+                written.push(memory);
+                let (view, adds) = self.claim(id);
+                Target { view, adds }
             } else {
                 let scratch =
                     self.scratch(&format!("gradient of an input of {layer}"), self.matrix(last).len());
                 let view = dy.in_buffer(scratch);
-                later.push((view.clone(), region, adds, spread));
+                later.push((id, view.clone()));
                 Target { view, adds: false }
             };
             program.results.push(sum);
@@ -265,8 +267,9 @@ impl Lowering {
             let views: Vec<View> = views.chain([dy]).collect();
             self.emit_elementwise(&layer, &program, &views, &outputs);
         }
-        for (from, to, adds, spread) in later {
-            if spread {
+        for (id, from) in later {
+            let (to, adds) = self.claim(id);
+            if self.shapes[id] != self.shapes[last] {
                 ops::reduce_to(self, &layer, &from, &to, adds);
             } else {
                 ops::rearrange(self, &layer, &from, &to, adds);

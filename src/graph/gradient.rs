@@ -15,6 +15,9 @@ pub(crate) struct Gradients {
     pub(super) of: Vec<Option<View>>,
     /// For each node that is a view, how its gradient lies in that of the node that it views.
     pub(super) views: Vec<Option<View>>,
+    /// The same for a view whose gradient is kept: that has memory of its own, which views of this node view in turn, and
+    /// is added to the gradient of the node that it views when it is whole.
+    pub(super) apart: Vec<Option<View>>,
     /// How much of each gradient has been written.
     pub(super) coverage: Vec<Coverage>,
     pub(super) parameter_written: Vec<bool>,
@@ -43,6 +46,7 @@ impl Gradients {
             trains,
             of: vec![None; nodes],
             views: vec![None; nodes],
+            apart: vec![None; nodes],
             coverage: vec![Coverage::Nothing; nodes],
             parameter_written,
             pending: Vec::new(),
@@ -71,7 +75,7 @@ impl Lowering {
     pub(crate) fn share_memory(&self, id: usize, inputs: [usize; 2]) -> bool {
         let [a, b] = inputs.map(|input| self.nodes[id].inputs[input]);
         let [in_a, in_b] = inputs.map(|input| self.gradient_layout(id, input).in_buffer(Operand::Value(0)));
-        self.owner(a) == self.owner(b) && in_a.overlaps(&in_b)
+        self.gradient_memory(a) == self.gradient_memory(b) && in_a.overlaps(&in_b)
     }
 
     /// The gradient that has arrived at a node, unless only further results of it have one.
@@ -133,15 +137,21 @@ impl Lowering {
 
     /// Where the gradient of a node lies, and whether what is written there next must add.
     pub(super) fn claim(&mut self, target: usize) -> (View, bool) {
+        let view = self.gradients.views[target].clone();
+        self.claim_region(target, view.as_ref())
+    }
+
+    /// As [`Lowering::claim`], of what lies as `view` in the gradient that `target` has a part of; without one, of all of
+    /// it.
+    pub(super) fn claim_region(&mut self, target: usize, view: Option<&View>) -> (View, bool) {
         let owner = self.owner(target);
         if self.gradients.of[owner].is_none() {
             self.make_gradient(owner);
         }
         let whole = self.gradients.of[owner].clone().expect("it was made");
-        let region = if owner == target {
-            whole
-        } else {
-            self.gradients.views[target].as_ref().expect("a view's gradient is one").in_buffer(whole.of)
+        let region = match view {
+            Some(view) => view.in_buffer(whole.of),
+            None => whole,
         };
         let adds = self.cover(owner, &region);
         (region, adds)
@@ -153,6 +163,24 @@ impl Lowering {
         let target = self.nodes[id].inputs[input];
         let own = || self.own_layout(target, Operand::Value(0));
         self.gradients.views[target].clone().unwrap_or_else(own)
+    }
+
+    /// The axis along which the quads of a node's gradient lie.
+    pub(super) fn gradient_lanes(&self, id: usize) -> usize {
+        match (&self.gradients.views[id], &self.gradients.of[id]) {
+            (Some(view), _) | (None, Some(view)) => view.lanes,
+            (None, None) => self.own_layout(id, Operand::Value(0)).lanes,
+        }
+    }
+
+    /// What tells the memory of a node's gradient from that of others, whether or not it is made: a parameter, or the
+    /// node that has it.
+    pub(super) fn gradient_memory(&self, id: usize) -> Operand {
+        let owner = self.owner(id);
+        if self.is_parameter(owner) {
+            return Operand::Gradient(self.nodes[owner].parameters[0]);
+        }
+        Operand::Value(owner)
     }
 
     /// How the gradient of a node that has memory of its own lies.

@@ -236,19 +236,18 @@ impl Lowering {
     }
 
     /// Lets the value of a node be a view of its first input, of which each element is at most one of its own: its
-    /// gradient is then the same view of the input's.
-    pub(crate) fn define_view(&mut self, id: usize, view: View) {
-        self.define_views(id, view.clone(), view);
-    }
-
-    /// As [`Lowering::define_view`], where the input's gradient lies otherwise than the input
-    /// ([`Lowering::gradient_layout`]): `gradient` is the view of it.
+    /// gradient is then `gradient`, the same view of the input's, which may lie otherwise than the input
+    /// ([`Lowering::gradient_layout`]).
     pub(crate) fn define_views(&mut self, id: usize, view: View, gradient: View) {
         for view in [&view, &gradient] {
             assert_eq!(view.shape, self.shapes[id], "{}: the shape of its view", self.nodes[id].name);
         }
-        self.view_of[id] = Some(self.nodes[id].inputs[0]);
         self.forward[id] = Some(view);
+        if self.wanted_gradients.iter().any(|(_, wanted)| *wanted == id) {
+            self.gradients.apart[id] = Some(gradient);
+            return;
+        }
+        self.view_of[id] = Some(self.nodes[id].inputs[0]);
         self.gradients.views[id] = Some(gradient);
     }
 

@@ -257,6 +257,55 @@ fn one_value_may_be_query_key_and_value() {
 }
 
 #[test]
+fn rows_of_one_element_that_is_repeated_are_read_as_rows() {
+    let gpus = gpus();
+    for (queries, features) in [(4, 5), (3, 4), (7, 2)] {
+        let sizes = sizes([6, queries, queries, features, features]);
+        let len = 6 * queries;
+        let case = Case {
+            name: format!("attention of {queries} rows of {features} that are one element each"),
+            parameters: vec![("q", noises(1, len)), ("k", noises(2, len)), ("v", noises(3, len))],
+            labels: None,
+            build: &|graph| {
+                let [q, k, v] = ["q", "k", "v"].map(|name| {
+                    let column = graph.parameter(name, [2, 3, queries, 1], Init::Constant(0.0));
+                    column.expand(&[-1, -1, -1, isize::try_from(features).unwrap()])
+                });
+                q.scaled_dot_product_attention(&k, &v, PLAIN())
+            },
+            value: &|t| {
+                let spread = |x: &[f64]| x.iter().flat_map(|x| vec![*x; features]).collect::<Vec<_>>();
+                let [q, k, v] = [0, 1, 2].map(|at| spread(&t[at]));
+                sizes.attend([&q, &k, &v], 1.0 / (features as f64).sqrt(), &|_| Some(1.0))
+            },
+            half: 1e-5,
+        };
+        check_all(&gpus, &case, sizes.cost());
+    }
+}
+
+#[test]
+fn keys_and_values_may_be_tied_parameters() {
+    let gpus = gpus();
+    let sizes = sizes([2, 3, 5, 8, 8]);
+    let [query, key, _] = sizes.lens();
+    let case = Case {
+        name: "attention of tied keys and values".into(),
+        parameters: vec![("q", noises(1, query)), ("k", noises(2, key))],
+        labels: None,
+        build: &|graph| {
+            let of = |name, rows| graph.parameter(name, [2, rows, 8], Init::Constant(0.0));
+            let (q, k, v) = (of("q", 3), of("k", 5), of("v", 5));
+            graph.tie("v", "k");
+            q.scaled_dot_product_attention(&k, &v, PLAIN())
+        },
+        value: &|t| sizes.attend([&t[0], &t[1], &t[1]], 1.0 / 8f64.sqrt(), &|_| Some(1.0)),
+        half: 1e-5,
+    };
+    check_all(&gpus, &case, sizes.cost());
+}
+
+#[test]
 fn dropped_weights_are_those_that_philox_names_in_both_passes() {
     let sizes = sizes([4, 5, 10, 6, 7]);
     let tensors = tensors(sizes);

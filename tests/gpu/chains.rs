@@ -1,7 +1,7 @@
 //! Chains of functions: at the end of the kernel before them, or in one of their own, they give the numbers of plain
 //! loops, forward and backward, whatever is broadcast and wherever it lies.
 
-use gradus::graph::{Graph, Init, PlanOptions, Workspace};
+use gradus::graph::{Graph, Init, PlanOptions, Var, Workspace};
 use gradus::nn::{Conv2d, Linear};
 
 use crate::common::noises;
@@ -137,5 +137,45 @@ fn a_layer_with_what_follows_is_one_dispatch() {
         assert!(labels[0].ends_with("[gelu+dropout+add]"), "{labels:?}");
         assert!(labels[1].ends_with("[silu+mul+exp]"), "{labels:?}");
         assert!(labels[2].starts_with("mean1: "), "{labels:?}");
+    }
+}
+
+#[test]
+fn inputs_that_are_parts_of_one_value_get_all_of_its_gradient() {
+    let gpus = gpus();
+    type Build = fn(&Var, &Var) -> Var;
+    type Value = fn(&[f64], usize, usize) -> f64;
+    // Of a parameter x [5, 5] and y, which is tied to it: an element of the result.
+    let rows: [(&str, Build, Value); 9] = [
+        ("x + x[4]", |x, _| x + x.narrow(0, 4, 1), |x, i, j| x[5 * i + j] + x[20 + j]),
+        ("x[4] + x", |x, _| x.narrow(0, 4, 1) + x, |x, i, j| x[5 * i + j] + x[20 + j]),
+        ("x * x[4]", |x, _| x * x.narrow(0, 4, 1), |x, i, j| x[5 * i + j] * x[20 + j]),
+        ("x[4] * x", |x, _| x.narrow(0, 4, 1) * x, |x, i, j| x[5 * i + j] * x[20 + j]),
+        ("x - x[:, 4:]", |x, _| x - x.narrow(1, 4, 1), |x, i, j| x[5 * i + j] - x[5 * i + 4]),
+        ("x[:, 4:] * x", |x, _| x.narrow(1, 4, 1) * x, |x, i, j| x[5 * i + j] * x[5 * i + 4]),
+        ("x^T * x", |x, _| x.transpose(0, 1) * x, |x, i, j| x[5 * i + j] * x[5 * j + i]),
+        (
+            "x[1] + x * x^T",
+            |x, _| x.narrow(0, 1, 1) + x * x.transpose(0, 1),
+            |x, i, j| x[5 + j] + x[5 * i + j] * x[5 * j + i],
+        ),
+        ("x * y[2] - y", |x, y| x * y.narrow(0, 2, 1) - y, |x, i, j| x[5 * i + j] * x[10 + j] - x[5 * i + j]),
+    ];
+    for (name, build, value) in rows {
+        for is_parameter in [true, false] {
+            let case = Case {
+                name: format!("{name}, of a parameter itself {is_parameter}"),
+                parameters: vec![("x", noises(1, 25))],
+                labels: None,
+                build: &|graph| {
+                    let [x, y] = ["x", "y"].map(|name| graph.parameter(name, [5, 5], Init::Constant(0.0)));
+                    graph.tie("y", "x");
+                    if is_parameter { build(&x, &y) } else { build(&x.pad(&[0, 0], 0.0), &y) }
+                },
+                value: &|t| (0..25).map(|at| value(&t[0], at / 5, at % 5)).collect(),
+                half: 0.5,
+            };
+            check_all(&gpus, &case, 25);
+        }
     }
 }

@@ -243,6 +243,38 @@ fn parts_of_one_value_get_all_gradients() {
     }
 }
 
+#[test]
+fn a_value_and_its_transpose_may_both_be_inputs() {
+    let Some(gpu) = gpu() else { return };
+    let wgsl = "fn forward_y(i: u32) -> f32 { return a(i) * a(i) * b(i); }
+                fn backward_a(i: u32) -> f32 { return grad_y(i) * 2.0 * a(i) * b(i); }
+                fn backward_b(i: u32) -> f32 { return grad_y(i) * a(i) * a(i); }";
+    let op = CustomOp::builder("product", wgsl).input("a").input("b").build().unwrap();
+    for transposed_first in [true, false] {
+        let graph = Graph::new();
+        let x = graph.input("x", [5, 5]);
+        let (one, other) = (x.transpose(0, 1), x.clone());
+        let inputs = if transposed_first { [&one, &other] } else { [&other, &one] };
+        let y = graph.custom(&op, &inputs);
+        let options = PlanOptions::train(&y).upstream("dy").gradient("dx", &x);
+        let plan = compiled(&gpu, &graph, &options).unwrap();
+        let (x, dy) = (noises(1, 25), noises(2, 25));
+        plan.write("x", &x).unwrap();
+        plan.write("dy", &dy).unwrap();
+        submit(&gpu, &[&plan]);
+        let wide = |x: f32| f64::from(x);
+        let slopes: Vec<f64> = (0..25)
+            .map(|at| {
+                let turned = at % 5 * 5 + at / 5;
+                // Where the element is `a`, and where it is `b`.
+                let (a, b) = if transposed_first { (turned, at) } else { (at, turned) };
+                2.0 * wide(dy[a]) * wide(x[at]) * wide(x[turned]) + wide(dy[b]) * wide(x[turned]).powi(2)
+            })
+            .collect();
+        near(&plan.read("dx").unwrap(), &slopes, 1e-6, &format!("dx, transposed first {transposed_first}"));
+    }
+}
+
 /// Labels, two outputs of which any may be without a gradient, and indices beyond the end.
 #[test]
 fn outputs_without_a_gradient_count_as_zeros() {

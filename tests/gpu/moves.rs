@@ -116,6 +116,11 @@ impl Traced {
     }
 }
 
+/// Elements of axes that become one.
+fn extent_of(axes: &[usize]) -> usize {
+    axes.iter().product()
+}
+
 /// Both halves of a test: the graph, and what it should be.
 struct Chain {
     var: Var,
@@ -149,7 +154,7 @@ impl Chain {
         let size = self.traced.from.len();
         let pick = |bits: u32, n: usize| bits as usize % n;
         let signed = |n: usize| isize::try_from(n).unwrap();
-        let (var, traced, what) = match op % 12 {
+        let (var, traced, what) = match op % 14 {
             0 => {
                 let mut axes: Vec<usize> = (0..rank).collect();
                 (1..rank)
@@ -271,6 +276,15 @@ impl Chain {
                     (self.var.squeeze(dim), self.traced.reshaped(shape), format!("squeeze {axis}"))
                 }
             }
+            11 => {
+                if rank == 1 {
+                    return;
+                }
+                let shape = vec![extent_of(&self.traced.shape[..1]), extent_of(&self.traced.shape[1..])];
+                (self.var.flatten(), self.traced.reshaped(shape), "flatten all but the first".into())
+            }
+            // What drops nothing is a view.
+            12 => (self.var.dropout(0.0), self.traced.clone(), "dropout".into()),
             _ => {
                 // Another order of axes: an image lies with channels last.
                 if rank != 4 {
@@ -289,7 +303,16 @@ fn check(gpu: &Gpu, shape: &[usize], steps: &[[u32; 4]]) {
     let graph = Graph::new();
     let x = graph.parameter("x", shape, Init::Constant(0.0));
     let mut chain = Chain { var: x, traced: Traced::new(shape), steps: Vec::new() };
-    steps.iter().for_each(|bits| chain.step(*bits));
+    // The gradient of one value on the way is kept too.
+    let (front, back) = steps.split_at(1 + steps[0][3] as usize % steps.len());
+    front.iter().for_each(|bits| chain.step(*bits));
+    let middle = (!chain.steps.is_empty()).then(|| chain.var.clone());
+    let own = graph.parameter("middle", chain.traced.shape.clone(), Init::Constant(0.0));
+    let mut rest = Chain { traced: Traced::new(&chain.traced.shape), var: own, steps: Vec::new() };
+    back.iter().for_each(|bits| {
+        chain.step(*bits);
+        rest.step(*bits);
+    });
     let Chain { var, traced, steps } = chain;
     let what = format!("{:?}: {shape:?}, {}", gpu.capabilities(), steps.join(", "));
     graph.check().unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -301,6 +324,15 @@ fn check(gpu: &Gpu, shape: &[usize], steps: &[[u32; 4]]) {
     let (values, dy) = (eighths(1, shape.iter().product()), eighths(2, traced.from.len()));
     let options = PlanOptions::train(&var).upstream("dy");
     let got = run(gpu, &graph, &options, &[("x", &values)], &[("dy", &dy)], &["loss"]);
+    let gradient_of = |traced: &Traced, len: usize| {
+        let mut gradient = vec![0.0; len];
+        for (from, dy) in traced.from.iter().zip(&dy) {
+            if let From::Element(at) = from {
+                gradient[*at] += dy;
+            }
+        }
+        gradient
+    };
     let want: Vec<f32> = traced
         .from
         .iter()
@@ -310,13 +342,14 @@ fn check(gpu: &Gpu, shape: &[usize], steps: &[[u32; 4]]) {
         })
         .collect();
     assert_eq!(got.outputs["loss"], want, "{what}");
-    let mut gradient = vec![0.0; values.len()];
-    for (from, dy) in traced.from.iter().zip(&dy) {
-        if let From::Element(at) = from {
-            gradient[*at] += dy;
-        }
-    }
+    let gradient = gradient_of(&traced, values.len());
     assert_eq!(got.gradients["x"], gradient, "{what}: the gradient");
+    let Some(middle) = middle else { return };
+    let options = options.gradient("dmiddle", &middle);
+    let got = run(gpu, &graph, &options, &[("x", &values)], &[("dy", &dy)], &["dmiddle"]);
+    let of_middle = gradient_of(&rest.traced, middle.shape().iter().product());
+    assert_eq!(got.outputs["dmiddle"], of_middle, "{what}: the gradient of {:?}", middle.shape());
+    assert_eq!(got.gradients["x"], gradient, "{what}: the gradient behind one that is kept");
 }
 
 #[test]

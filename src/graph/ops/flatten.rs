@@ -1,4 +1,4 @@
-use super::{Op, Reads, Samples, SamplesOf, layout};
+use super::{Op, Reads, Samples, SamplesOf, dims, layout};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::lower::Lowering;
@@ -52,8 +52,8 @@ impl Op for Flatten {
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        if let Some(view) = lowering.argument_view(id, 0).reshaped(lowering.shape(id)) {
-            lowering.define_view(id, view);
+        let shape = lowering.shape(id).to_vec();
+        if dims::define_moved(lowering, id, |from| from.reshaped(&shape)) {
             return Ok(());
         }
         let planes = planes(lowering, id);

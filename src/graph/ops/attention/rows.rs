@@ -19,7 +19,9 @@ impl Rows {
     pub(super) fn of_quads(view: &View) -> Option<Self> {
         let rows = Self::of_elements(view, &view.shape)?;
         let quads = rows.strides.map(|stride| stride / 4);
-        (view.lanes + 1 == view.shape.len()).then_some(Self { strides: quads, ..rows })
+        // An element that stands for many along the lanes is no quad.
+        let has_quads = view.shape[view.lanes] == 1 || view.strides[view.lanes] == 1;
+        (has_quads && view.lanes + 1 == view.shape.len()).then_some(Self { strides: quads, ..rows })
     }
 
     /// The rows of a view that is broadcast to a shape, unless its leading axes are no two: in elements.
@@ -84,6 +86,10 @@ mod tests {
         crossed.strides.swap(0, 1);
         assert_eq!(strides(&crossed), None);
         assert_eq!(strides(&View::packed(Operand::Value(0), &[2, 3, 5, 6], Order::ChannelsLast)), None);
+        // Columns of one element each that is repeated.
+        let spread = View { shape: vec![5, 6], strides: vec![4, 0], ..packed(&[5, 1]) };
+        assert_eq!(strides(&spread), None);
+        assert_eq!(strides(&View { shape: vec![5, 1], ..spread }), Some([0, 0, 0, 1]));
     }
 
     #[test]
