@@ -1,6 +1,7 @@
 // -(t ln(x) + (1 - t) ln(1 - x)) with logarithms of at least -100.
 fn bounded_log(x: vec4f) -> vec4f {
-    return select(max(log(x), vec4f(-100.0)), vec4f(-100.0), x <= vec4f());
+    let bounded = select(max(log(x), vec4f(-100.0)), vec4f(-100.0), x <= vec4f());
+    return select(bounded, x, is_nan(x));
 }
 
 fn bce_of(x: vec4f, t: vec4f) -> vec4f {

@@ -4,7 +4,7 @@ fn bce_of_logits_of(x: vec4f, t: vec4f) -> vec4f {
 }
 
 fn bce_of_logits_grad0(dy: vec4f, x: vec4f, t: vec4f) -> vec4f {
-    return dy * (sigmoid(x) - t);
+    return dy * (select(sigmoid(x), x, is_nan(x)) - t);
 }
 
 fn bce_of_logits_grad1(dy: vec4f, x: vec4f, t: vec4f) -> vec4f {

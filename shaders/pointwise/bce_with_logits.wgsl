@@ -4,7 +4,8 @@ fn bce_with_logits_of(x: vec4f, t: vec4f, weight: vec4f) -> vec4f {
 }
 
 fn bce_with_logits_grad0(dy: vec4f, x: vec4f, t: vec4f, weight: vec4f) -> vec4f {
-    return dy * (vec4f(1.0) - t - (vec4f(1.0) + (weight - vec4f(1.0)) * t) * sigmoid(-x));
+    let lack = select(sigmoid(-x), x, is_nan(x));
+    return dy * (vec4f(1.0) - t - (vec4f(1.0) + (weight - vec4f(1.0)) * t) * lack);
 }
 
 fn bce_with_logits_grad1(dy: vec4f, x: vec4f, t: vec4f, weight: vec4f) -> vec4f {

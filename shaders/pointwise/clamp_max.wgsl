@@ -3,5 +3,5 @@ fn clamp_max_of(x: vec4f, most: f32) -> vec4f {
 }
 
 fn clamp_max_grad0(dy: vec4f, x: vec4f, most: f32) -> vec4f {
-    return select(vec4f(), dy, x <= vec4f(most));
+    return select(vec4f(), dy, x < vec4f(most));
 }

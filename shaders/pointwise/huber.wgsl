@@ -4,7 +4,8 @@ fn huber_of(a: vec4f, b: vec4f, delta: f32) -> vec4f {
 }
 
 fn huber_grad0(dy: vec4f, a: vec4f, b: vec4f, delta: f32) -> vec4f {
-    return dy * min(max(a - b, vec4f(-delta)), vec4f(delta));
+    let error = a - b;
+    return dy * select(min(max(error, vec4f(-delta)), vec4f(delta)), error, is_nan(error));
 }
 
 fn huber_grad1(dy: vec4f, a: vec4f, b: vec4f, delta: f32) -> vec4f {

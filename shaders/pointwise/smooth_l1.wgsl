@@ -4,7 +4,9 @@ fn smooth_l1_of(a: vec4f, b: vec4f, beta: f32) -> vec4f {
 }
 
 fn smooth_l1_grad0(dy: vec4f, a: vec4f, b: vec4f, beta: f32) -> vec4f {
-    return dy * select(sign(a - b), (a - b) / beta, abs(a - b) < vec4f(beta));
+    let error = a - b;
+    let slope = select(sign(error), error / beta, abs(error) < vec4f(beta));
+    return dy * select(slope, error, is_nan(error));
 }
 
 fn smooth_l1_grad1(dy: vec4f, a: vec4f, b: vec4f, beta: f32) -> vec4f {

@@ -32,10 +32,18 @@ fn expm1_of_negative(x: vec4f) -> vec4f {
     return select(exp_of_negative(x) - vec4f(1.0), p * x, x > vec4f(-0.5));
 }
 
-// ln(1 + x) of numbers in [0, 1], relative to its own size: a rounding of 1 + x is undone (Kahan).
+// ln(1 + x) of numbers in [0, 1], relative to its own size: 2 artanh(x / (2 + x)), of which a minimax polynomial in the
+// square. No rounding of 1 + x is undone, as drivers cancel the two ones.
 fn log1p_of_fraction(x: vec4f) -> vec4f {
-    let u = vec4f(1.0) + x;
-    return select(log(u) * (x / (u - vec4f(1.0))), x, u == vec4f(1.0));
+    let s = x / (vec4f(2.0) + x);
+    let square = s * s;
+    var p = vec4f(2.441306493e-1);
+    p = p * square + vec4f(2.139325153e-1);
+    p = p * square + vec4f(2.862072202e-1);
+    p = p * square + vec4f(3.999869091e-1);
+    p = p * square + vec4f(6.666667931e-1);
+    p = p * square + vec4f(2.0);
+    return s * p;
 }
 
 // ln(1 + exp(x))

@@ -264,8 +264,10 @@ impl Lowering {
         }
         if !outputs.is_empty() {
             let views = inputs.iter().map(|&id| self.view_of(id));
-            let views: Vec<View> = views.chain([dy]).collect();
-            self.emit_elementwise(&layer, &program, &views, &outputs);
+            let views: Vec<View> = views.chain([dy.clone()]).collect();
+            // The input's gradient may lie in another order than the result, by whose quads the forward pass drew.
+            let order = if program.random { dy } else { outputs[0].view.clone() };
+            self.emit_elementwise_as(&layer, &program, &order, &views, &outputs);
         }
         for (id, from) in later {
             let (to, adds) = self.claim(id);

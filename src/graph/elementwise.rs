@@ -51,8 +51,21 @@ impl Lowering {
         inputs: &[View],
         outputs: &[Target],
     ) {
+        self.emit_elementwise_as(layer, program, &outputs[0].view, inputs, outputs);
+    }
+
+    /// As [`Lowering::emit_elementwise`], with the quads numbered as they lie in `order`, which has the shape and the lanes
+    /// of the outputs: by these numbers random numbers are drawn.
+    pub(crate) fn emit_elementwise_as(
+        &mut self,
+        layer: &str,
+        program: &Program,
+        order: &View,
+        inputs: &[View],
+        outputs: &[Target],
+    ) {
         let views = inputs.iter().chain(outputs.iter().map(|o| &o.view));
-        let walk = Walk::new(&outputs[0].view, views, 4);
+        let walk = Walk::new(order, views, 4);
         let quads = walk.vectors;
         let wgsl = program.text(&walk, inputs, outputs);
         let views = inputs.iter().chain(outputs.iter().map(|output| &output.view));

@@ -1,3 +1,4 @@
+use crate::Error;
 use crate::graph::{Init, Role, Var, within};
 
 /// A rectifier with a trained slope below 0, as torch's `PReLU`: `x` above 0 and `weight * x` elsewhere.
@@ -68,6 +69,13 @@ impl Var {
         } else {
             weight
         };
-        self.prelu_of(&weight)
+        let rectified = self.prelu_of(&weight);
+        // Slopes broadcast, but do not make channels.
+        if rectified.shape() != self.shape() {
+            let expected = format!("one slope, or one for each channel of {:?}", self.shape());
+            let layer = rectified.name();
+            self.graph().refuse(Error::Shape { layer, expected, got: vec![num_parameters] });
+        }
+        rectified
     }
 }

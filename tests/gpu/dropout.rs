@@ -70,6 +70,44 @@ fn an_element_is_kept_where_philox_says_so_in_both_passes() {
     }
 }
 
+/// Its gradient lies as the value that was permuted, in another order than the result.
+#[test]
+fn the_mask_of_a_permuted_value_is_one_in_both_passes() {
+    for gpu in gpus() {
+        let dims: [&[isize]; 6] =
+            [&[1, 0, 2], &[1, 2, 0], &[0, 2, 1], &[2, 0, 1, 3], &[2, 1, 0, 3], &[0, 2, 3, 1]];
+        for dims in dims {
+            let shape = &[7, 3, 5, 6][..dims.len()];
+            let x = Graph::new().parameter("x", shape, Init::Constant(1.0));
+            for y in
+                [x.permute(dims).dropout(0.3), (x.permute(dims) * 1.0).dropout(0.3).mul(&x.permute(dims))]
+            {
+                let (plan, params) = compile(&gpu, &y, &[]);
+                plan.write("dy", &vec![1.0_f32; shape.iter().product()]).unwrap();
+                plan.set_step(5, 6);
+                submit(&gpu, &[&plan]);
+                let (values, dx) = (plan.read("loss").unwrap(), params.read_grad("x").unwrap());
+                // The gradient in the order of the result.
+                let mut strides = vec![1; shape.len()];
+                (1..shape.len()).rev().for_each(|axis| strides[axis - 1] = strides[axis] * shape[axis]);
+                let from = |at: usize| {
+                    let mut rest = at;
+                    dims.iter().rev().fold(0, |from, &axis| {
+                        let axis = usize::try_from(axis).unwrap();
+                        let place = rest % shape[axis];
+                        rest /= shape[axis];
+                        from + place * strides[axis]
+                    })
+                };
+                let dx: Vec<bool> = (0..dx.len()).map(|at| dx[from(at)] != 0.0).collect();
+                let mask: Vec<bool> = values.iter().map(|y| *y != 0.0).collect();
+                assert_eq!(dx, mask, "{shape:?} as {dims:?}");
+                assert!(mask.contains(&true) && mask.contains(&false));
+            }
+        }
+    }
+}
+
 #[test]
 fn every_dropout_of_a_graph_has_numbers_of_its_own() {
     for gpu in gpus() {

@@ -40,6 +40,7 @@ mod grad_skip;
 mod graph;
 mod hazards;
 mod joined;
+mod kinks;
 mod lbfgs;
 mod long_convs;
 mod long_lines;

@@ -189,8 +189,8 @@ impl Var {
         self.function(row, &[exponent])
     }
 
-    /// Each element, but at least `min` and at most `max`, where these are given; the gradient passes on the bounds too,
-    /// as torch's `clamp`.
+    /// Each element, but at least `min` and at most `max`, where these are given, as torch's `clamp`; the gradient on the
+    /// bounds is 0, as in torch 2.15.
     ///
     /// ```
     /// use gradus::graph::Graph;
