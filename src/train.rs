@@ -5,7 +5,6 @@ mod checkpoint;
 pub mod data;
 mod early_stopping;
 mod evaluate;
-pub mod files;
 mod frozen;
 mod history;
 mod metrics;
@@ -21,3 +20,8 @@ pub use evaluate::Evaluation;
 pub use history::{EpochRecord, History};
 pub use metrics::{Confusion, classes_of};
 pub use trainer::{StepReport, Trainer};
+
+/// Files that are whole: each is written beside its place and then renamed to it.
+pub mod files {
+    pub use crate::files::{FolderLock, sweep, write_atomic};
+}

@@ -4,9 +4,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{EarlyStoppingState, files};
-use crate::Error;
+use super::EarlyStoppingState;
 use crate::optim::StateDict;
+use crate::{Error, files};
 
 mod format;
 mod source;
