@@ -13,8 +13,9 @@ pub mod report;
 mod resume;
 mod trainer;
 
+pub use crate::params::Tensor;
 pub use builder::TrainerBuilder;
-pub use checkpoint::{Checkpoint, GateState, Tensor};
+pub use checkpoint::{Checkpoint, GateState};
 pub use early_stopping::{EarlyStopping, EarlyStoppingState, StopRule};
 pub use evaluate::Evaluation;
 pub use history::{EpochRecord, History};
