@@ -6,6 +6,7 @@
 //! - [`schedule`] gives the learning rate of each step, in f64 on the host.
 //! - [`graph`] and [`nn`] describe a network and compile it to a list of dispatches.
 //! - [`train`] runs it: one submit a step.
+//! - [`predict`] evaluates outputs for requests of any size, without a trainer.
 //! - [`gpu`] is the device under all of them; it can be the host's own.
 
 mod config;
@@ -18,6 +19,7 @@ pub mod layout;
 pub mod nn;
 pub mod optim;
 pub mod params;
+pub mod predict;
 pub mod schedule;
 pub mod train;
 mod wgsl;

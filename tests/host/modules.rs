@@ -18,12 +18,13 @@ const ROWS: &[(&str, &[&str])] = &[
     ("optim", &["grad", "params", "gpu", "schedule", "config", "wgsl"]),
     ("graph", &["params", "gpu", "wgsl"]),
     ("nn", &["graph"]),
+    ("predict", &["graph", "params", "gpu"]),
     ("search", &["gpu", "schedule"]),
     (
         "train",
         &[
             "error", "config", "files", "layout", "schedule", "gpu", "params", "optim", "grad", "graph",
-            "nn", "search",
+            "nn", "predict", "search",
         ],
     ),
 ];
