@@ -243,7 +243,8 @@ impl WeightsMismatch {
             && self.tied.is_empty()
     }
 
-    /// Missing names and unexpected ones, each of these with the nearest that is missing.
+    /// Missing names and unexpected ones, each of these with the nearest that is missing: the same within another module,
+    /// or one spelt alike.
     pub(crate) fn write_names(
         f: &mut fmt::Formatter<'_>,
         missing: &[String],
@@ -253,10 +254,15 @@ impl WeightsMismatch {
             write!(f, "; missing: {}", missing.join(", "))?;
         }
         for (number, name) in unexpected.iter().enumerate() {
-            let nearest = nearest(name, missing.iter().map(String::as_str)).map(str::to_owned);
+            let ends =
+                |long: &str, short: &str| long.strip_suffix(short).is_some_and(|rest| rest.ends_with('.'));
+            let known = || missing.iter().map(String::as_str);
+            let moved = known().find(|known| ends(name, known) || ends(known, name));
             let before = if number == 0 { "; unexpected: " } else { ", " };
-            let nearest = nearest.map(|nearest| format!(" (did you mean {nearest:?}?)")).unwrap_or_default();
-            write!(f, "{before}{name}{nearest}")?;
+            write!(f, "{before}{name}")?;
+            if let Some(nearest) = moved.or_else(|| nearest(name, known())) {
+                write!(f, " (did you mean {nearest:?}?)")?;
+            }
         }
         Ok(())
     }

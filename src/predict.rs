@@ -41,6 +41,8 @@ const IN_FLIGHT: usize = 2;
 /// assert_eq!(made.get("logits")?.shape, [3, 10]);
 /// # Ok::<(), gradus::Error>(())
 /// ```
+///
+/// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.eval>.
 #[derive(Debug)]
 pub struct Predictor {
     params: ParamStore,
@@ -81,7 +83,7 @@ impl Predictor {
     ) -> Result<Self, Error> {
         let inference = Inference::new(graph, outputs)?;
         let mut params = graph.zeroed_store(gpu)?;
-        let _ = params.load_state_dict(weights, true)?;
+        params.load_state_dict(weights, true)?;
         Ok(Self::of(params, inference))
     }
 

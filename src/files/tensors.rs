@@ -56,14 +56,14 @@ impl<'de> Deserialize<'de> for Names {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
                 let mut seen = HashSet::new();
                 while let Some(name) = map.next_key::<String>()? {
-                    match &name[..] {
-                        "__metadata__" => drop(map.next_value::<Option<Names>>()?),
-                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    if name == "__metadata__" {
+                        map.next_value::<Option<Names>>()?;
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
                     }
-                    if seen.contains(&name) {
+                    if let Some(name) = seen.replace(name) {
                         return Err(A::Error::custom(format_args!("two entries are called {name:?}")));
                     }
-                    seen.insert(name);
                 }
                 Ok(Names)
             }

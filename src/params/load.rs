@@ -9,7 +9,6 @@ use crate::layout::Span;
 
 /// What [`ParamStore::load_state_dict`] found besides what it loaded, as torch's `missing_keys` and `unexpected_keys`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[must_use = "without strict, missing and unexpected names are only reported"]
 pub struct LoadReport {
     /// Tensors of the store that were loaded, in the order of [`ParamStore::tensors`].
     pub loaded: Vec<String>,

@@ -154,6 +154,9 @@ fn a_trainer_predicts_the_same_and_its_files_open() {
     assert_eq!((mismatch.missing.len(), mismatch.unexpected.len()), (9, 9));
 }
 
+/// Data, and how the refusal of them begins.
+type Row<'a> = (Vec<(&'a str, &'a dyn HostData)>, &'a str);
+
 #[test]
 fn labels_rows_and_several_inputs_are_taken_and_only_those_that_matter() {
     let Some(gpu) = gpu() else { return };
@@ -161,7 +164,7 @@ fn labels_rows_and_several_inputs_are_taken_and_only_those_that_matter() {
     let (tokens, x) = (graph.labels("tokens", [2, 3]), graph.input("x", [2, 4]));
     let embedded = tokens.embedding(Embedding::new(6, 4).name("emb"));
     let joined = embedded.mean_dim(&[1], false).add(&x);
-    let other = graph.input("z", [2, 4]).linear(Linear::new(2).name("other"));
+    let _ = graph.input("z", [2, 4]).linear(Linear::new(2).name("other"));
     let outputs = [("joined", &joined), ("embedded", &embedded)];
     let mut predictor = Predictor::new(&graph, graph.store(&gpu, 2).unwrap(), &outputs).unwrap();
     let (t, xs) = ([0_u32, 5, 1, 2, 2, 3, 4, 4, 4], noises(4, 12));
@@ -174,17 +177,15 @@ fn labels_rows_and_several_inputs_are_taken_and_only_those_that_matter() {
         assert!((got - rows / 3.0 - xs[at]).abs() < 1e-6);
     }
     assert_eq!(made.get("embedded").unwrap().shape, [3, 3, 4]);
-    let (set, labels) =
-        (Resident::numbers(&gpu, &xs, &[4]).unwrap(), Resident::labels(&gpu, &[0; 3]).unwrap());
+    let set = Resident::numbers(&gpu, &xs, &[4]).unwrap();
     let rows = set.rows(&[2, 0, 1]);
     let turned = [&t[6..], &t[..6]].concat();
     let of_rows = predictor.predict(&[("x", &rows), ("tokens", &turned)]).unwrap();
     let whole = made.get("joined").unwrap();
     let expected = [&whole.values[8..], &whole.values[..8]].concat();
     assert_eq!(bits(&of_rows.get("joined").unwrap().values), bits(&expected));
-    drop(labels);
 
-    let refusals: Vec<(Vec<(&str, &dyn HostData)>, &str)> = vec![
+    let refusals: Vec<Row> = vec![
         (vec![], "inputs: there are none"),
         (vec![("x", &xs)], "inputs: tokens is missing"),
         (vec![("X1", &xs), ("tokens", &t)], "unknown input \"X1\", did you mean \"x\"?; known: tokens, x"),
@@ -213,7 +214,6 @@ fn labels_rows_and_several_inputs_are_taken_and_only_those_that_matter() {
     assert_eq!(predictor.predict(&data).unwrap(), made);
     let unknown = made.get("joind").unwrap_err().to_string();
     assert_eq!(unknown, "unknown output \"joind\", did you mean \"joined\"?; known: joined, embedded");
-    drop(other);
 }
 
 #[test]

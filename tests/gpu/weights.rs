@@ -170,10 +170,10 @@ fn weights_go_into_a_store_and_come_back_also_frozen_and_tied_ones_and_buffers()
     assert!(params.is_frozen("body.fc1.weight").unwrap());
     assert_eq!(wait(params.read_weights_async()).unwrap(), after);
     // All names, and the other name alone.
-    let _ = params.load_state_dict(&before, true).unwrap();
+    params.load_state_dict(&before, true).unwrap();
     assert_eq!(params.read_weights().unwrap(), before);
     let alone = weights.clone().rename(|name| Some(name.replace("emb.", "head."))).unwrap();
-    let _ = params.load_state_dict(&alone, true).unwrap();
+    params.load_state_dict(&alone, true).unwrap();
     assert_eq!(params.read_weights().unwrap(), after);
     // Padding stays zero.
     assert!(crate::common::padding(&params).iter().all(|value| *value == 0.0));
@@ -239,11 +239,18 @@ fn what_does_not_fit_is_refused_all_at_once_and_nothing_is_loaded() {
     assert_eq!(lenient, format!("weights: these weights do not fit{of_shapes}"));
     assert_eq!(state(&params), before);
 
+    // What another module wraps.
+    let mut wrapped = Weights::new();
+    wrapped.insert("module.body.fc1.bias", [8], [0.0; 8]).unwrap();
+    let refused = params.load_state_dict(&wrapped, true).unwrap_err().to_string();
+    let suggested = "; unexpected: module.body.fc1.bias (did you mean \"body.fc1.bias\"?)";
+    assert!(refused.ends_with(suggested), "{refused}");
+
     // Two names of one tensor.
     let (_, mut weights) = made(&gpu);
     let mut values = weights.get("emb.weight").unwrap().values.clone();
     weights.insert("head.weight", [6, 8], values.clone()).unwrap();
-    let _ = network().store(&gpu, 3).unwrap().load_state_dict(&weights, true).unwrap();
+    network().store(&gpu, 3).unwrap().load_state_dict(&weights, true).unwrap();
     values[47] += 1.0;
     weights.remove("head.weight").unwrap();
     weights.insert("head.weight", [6, 8], values).unwrap();
@@ -265,7 +272,7 @@ fn old_files_of_torch_load_as_in_torch() {
     assert_eq!((report.loaded.len(), report.missing_keys), (7, Vec::new()));
     assert_eq!(params.read("body.bn.num_batches_tracked").unwrap(), [7.0]);
     weights.insert("body.bn.num_batches_tracked", [1], [5.0]).unwrap();
-    let _ = params.load_state_dict(&weights, true).unwrap();
+    params.load_state_dict(&weights, true).unwrap();
     assert_eq!(params.read("body.bn.num_batches_tracked").unwrap(), [5.0]);
     // Not where all statistics are missing.
     for name in ["body.bn.num_batches_tracked", "body.bn.running_mean", "body.bn.running_var"] {
@@ -294,6 +301,6 @@ fn large_and_grown_stores_of_several_buffers_are_loaded_too() {
     assert_eq!(params.read("b").unwrap(), [1.0; 3]);
     weights.insert("b", [3], [2.0; 3]).unwrap();
     weights.insert("c", [0, 2], []).unwrap();
-    let _ = params.load_state_dict(&weights, true).unwrap();
+    params.load_state_dict(&weights, true).unwrap();
     assert_eq!(params.read_weights().unwrap(), weights);
 }
