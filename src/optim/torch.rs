@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -10,6 +10,7 @@ use super::state::refuse;
 use super::{GroupState, StateDict, TensorState};
 use crate::Error;
 use crate::error::short;
+use crate::files::tensors::{TensorFile, Views};
 use crate::layout::{Layout, Span};
 
 /// Fields of torch's groups that say how it computes, and what its schedules keep there: nothing that a state
@@ -35,8 +36,6 @@ struct Group {
     options: Map<String, Value>,
 }
 
-type Tensors<'a> = BTreeMap<String, TensorView<'a>>;
-
 impl StateDict {
     /// What `optimizer.state_dict()` of `torch.optim` says, from the bytes of a safetensors file that a few lines of
     /// Python (in README.md) have written: tensors `state.<index>.<key>`, and in the metadata the name of the
@@ -55,12 +54,11 @@ impl StateDict {
     /// # Errors
     /// [`Error::StateDict`] if it is no such file, or is not of the layout's groups, parameters and shapes.
     pub fn from_torch(bytes: &[u8], layout: &Layout) -> Result<Self, Error> {
-        let broken = |error| Error::StateDict(format!("it is not a whole safetensors file: {error}"));
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
-        let file = SafeTensors::deserialize(bytes).map_err(broken)?;
+        let file = TensorFile::parse(bytes).map_err(Error::StateDict)?;
         let said = |key: &str| {
-            let text = header.metadata().as_ref().and_then(|metadata| metadata.get(key));
-            text.ok_or_else(|| Error::StateDict(format!("there is no {key:?} in the file's metadata")))
+            file.metadata
+                .get(key)
+                .ok_or_else(|| Error::StateDict(format!("there is no {key:?} in the file's metadata")))
         };
         let groups: Vec<Group> = serde_json::from_str(said("param_groups")?)
             .map_err(|error| Error::StateDict(format!("param_groups: {error}")))?;
@@ -74,7 +72,7 @@ impl StateDict {
             state: BTreeMap::new(),
             param_groups: Vec::new(),
         };
-        let mut tensors = by_index(&file)?;
+        let mut tensors = by_index(file.tensors)?;
         for (number, (group, name)) in groups.into_iter().zip(layout.groups()).enumerate() {
             let ours: Vec<&Span> = layout.spans().iter().filter(|span| span.group == number).collect();
             for (index, span) in group.params.iter().zip(spans(&group, name, &ours)?) {
@@ -99,9 +97,9 @@ impl StateDict {
 }
 
 /// The tensors of each parameter, by torch's keys.
-fn by_index<'a>(file: &SafeTensors<'a>) -> Result<BTreeMap<usize, Tensors<'a>>, Error> {
-    let mut all = BTreeMap::<usize, Tensors<'a>>::new();
-    for (name, view) in file.tensors() {
+fn by_index(tensors: Views<'_>) -> Result<BTreeMap<usize, Views<'_>>, Error> {
+    let mut all = BTreeMap::<usize, Views<'_>>::new();
+    for (name, view) in tensors {
         let place = name.strip_prefix("state.").and_then(|rest| rest.split_once('.'));
         match place.and_then(|(index, key)| Some((index.parse().ok()?, key))) {
             Some((index, key)) => all.entry(index).or_default().insert(key.into(), view),
@@ -146,7 +144,7 @@ fn options(
 }
 
 /// The state of one tensor; none before its first step, in which some of torch's optimizers begin anyway.
-fn tensor_state(span: &Span, mut tensors: Tensors<'_>) -> Result<Option<TensorState>, Error> {
+fn tensor_state(span: &Span, mut tensors: Views<'_>) -> Result<Option<TensorState>, Error> {
     let mut take = |key: &str| tensors.remove(key).map(|view| number(span, key, &view)).transpose();
     let (step, mu_product) = (take("step")?, take("mu_product")?);
     let step = match step {

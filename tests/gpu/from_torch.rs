@@ -263,6 +263,10 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     let bytes = good().bytes();
     let error = StateDict::from_torch(&bytes[..bytes.len() - 1], params.layout()).unwrap_err().to_string();
     assert!(error.starts_with("state dict: it is not a whole safetensors file: "), "{error}");
+    let twice = br#"{"w":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"w":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#;
+    let twice = [&(twice.len() as u64).to_le_bytes()[..], twice].concat();
+    let error = StateDict::from_torch(&twice, params.layout()).unwrap_err().to_string();
+    assert!(error.contains("two entries are called \"w\""), "{error}");
     assert_eq!(optimizer.read_state_dict().unwrap(), dict);
     assert_eq!(bits(&read_all(&params)), values);
     optimizer.load_state_dict(&StateDict::from_torch(&good().bytes(), params.layout()).unwrap()).unwrap();
