@@ -2,6 +2,7 @@
 
 use super::{CustomOp, Read, Role, Stage};
 use crate::Error;
+use crate::graph::Mode;
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::ops::grid;
 use crate::graph::shape::{Matrix, u};
@@ -88,7 +89,9 @@ impl CustomOp {
         for stage in self.declared.stages.iter().rev() {
             let is_needed = match self.declared.values[stage.value].role {
                 Role::Output(_) => true,
-                Role::Input | Role::Labels => lowering.trains_input(id, stage.value),
+                Role::Input | Role::Labels => {
+                    lowering.mode == Mode::Train && lowering.trains_input(id, stage.value)
+                }
                 Role::Forward | Role::Backward => read[stage.value],
             };
             if is_needed {
