@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::builder::CustomOpBuilder;
+use super::samples::{Place, Samples, SamplesOf};
 use super::{Graph, Var, ops, shape};
 use crate::Error;
 use crate::gpu::{Block, KernelSource};
@@ -199,6 +200,36 @@ impl CustomOp {
     pub(super) fn output_shapes(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
         let shapes = self.declared.shapes("", inputs).unwrap_or_default();
         self.declared.outputs().filter_map(|value| shapes.get(value).cloned()).collect()
+    }
+
+    /// Where the samples are in an output, told by what its shape rule makes of twice as many: one that stays the same, as
+    /// that of a loss over the whole batch, has none of its own.
+    pub(super) fn samples(&self, output: usize, of: &SamplesOf<'_>) -> Samples {
+        let Samples::Along(_) = of.kept() else { return of.kept() };
+        let doubled = |(samples, shape): &(Samples, &[usize])| {
+            let mut shape = shape.to_vec();
+            if let Samples::Along(Place { axis, .. }) = samples {
+                shape[*axis] = shape[*axis].saturating_mul(2);
+            }
+            shape
+        };
+        let doubled: Vec<Vec<usize>> = of.inputs.iter().map(doubled).collect();
+        let shapes = self.output_shapes(&doubled.iter().map(|shape| &shape[..]).collect::<Vec<_>>());
+        let Some(grown) = shapes.get(output).filter(|grown| grown.len() == of.shape.len()) else {
+            return Samples::Mixed;
+        };
+        let mut axes = (0..grown.len()).filter(|&axis| grown[axis] != of.shape[axis]);
+        let (Some(axis), None) = (axes.next(), axes.next()) else { return Samples::Mixed };
+        // As many places for each sample as an input has there, or one.
+        let inners = of.inputs.iter().filter_map(|(samples, shape)| match samples {
+            Samples::Along(place) if shape[place.axis] == of.shape[axis] => Some(place.inner),
+            _ => None,
+        });
+        let one = (of.shape[axis] == of.batch).then_some(1);
+        match one.or(inners.max()) {
+            Some(inner) if grown[axis] == 2 * of.shape[axis] => Samples::Along(Place { axis, inner }),
+            _ => Samples::Mixed,
+        }
     }
 
     /// The kernel of a stage, whose operands are its reads and what it writes.

@@ -173,6 +173,12 @@ pub(crate) trait Op: Debug + Send + Sync {
         }
     }
 
+    /// As [`Op::samples`], in a further result, whose shape is that of `of`.
+    fn samples_of_part(&self, number: usize, of: &SamplesOf<'_>) -> Samples {
+        let _ = number;
+        self.samples(of)
+    }
+
     /// What it makes of the samples of a batch, if it joins them.
     fn joins(&self) -> Option<Joins> {
         None

@@ -96,8 +96,14 @@ pub(super) fn samples(graph: &Graph, nodes: &[Node]) -> Vec<Samples> {
             samples.push(Samples::Along(Place { axis: 0, inner: 1 }));
             continue;
         }
-        let inputs = node.inputs.iter().map(|&input| (samples[input], &nodes[input].shape[..])).collect();
-        samples.push(node.op.samples(&SamplesOf { inputs, shape: &node.shape, batch }));
+        // A further result depends on what the node depends on that makes it.
+        let maker = if node.op.part().is_some() { &nodes[node.inputs[0]] } else { node };
+        let inputs = maker.inputs.iter().map(|&input| (samples[input], &nodes[input].shape[..])).collect();
+        let of = SamplesOf { inputs, shape: &node.shape, batch };
+        samples.push(match node.op.part() {
+            Some(number) => maker.op.samples_of_part(number, &of),
+            None => node.op.samples(&of),
+        });
     }
     samples
 }
@@ -105,6 +111,7 @@ pub(super) fn samples(graph: &Graph, nodes: &[Node]) -> Vec<Samples> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::{GRU, LSTM};
 
     #[test]
     fn samples_are_followed_through_shapes() {
@@ -132,7 +139,30 @@ mod tests {
         assert_eq!(seen(&x.amax(&[0], false).sum()), Samples::Mixed);
         assert_eq!(seen(&x.slice(0, 1, 3, 1)), Samples::Mixed);
         assert_eq!(seen(&x.concat(&[&x], 2)), along(0, 1));
+        let (_, (state, cell)) = x.lstm(LSTM::new(5).batch_first(true), None);
+        assert_eq!((seen(&state), seen(&cell)), (along(1, 1), along(1, 1)));
+        assert_eq!(seen(&state.select(0, -1)), along(0, 1));
+        assert_eq!(seen(&swapped.gru(GRU::new(5).num_layers(2), None).1), along(1, 1));
+        // Here they are steps of time.
+        assert_eq!(seen(&swapped.gru(GRU::new(5).batch_first(true), None).1), Samples::Mixed);
         assert_eq!(seen(&x.unsqueeze(0).expand(&[2, -1, -1, -1])), along(1, 1));
+        assert_eq!(seen(&x.flatten_dims(0, 1)), along(0, 3));
+        assert_eq!(seen(&swapped.flatten_dims(0, 1)), along(0, 1));
+        assert_eq!(seen(&swapped.flatten_dims(1, -1)), along(1, 8));
+        assert_eq!(seen(&x.flatten_dims(1, 2).unflatten(1, &[2, -1])), along(0, 1));
+        assert_eq!(seen(&swapped.unflatten(0, &[3, 1])), along(2, 1));
+        assert_eq!(seen(&x.unflatten(0, &[-1, 1])), along(0, 1));
+        assert_eq!(seen(&x.unflatten(0, &[2, 2])), Samples::Mixed);
         assert_eq!(seen(&graph.parameter("w", [4], crate::graph::Init::Constant(0.0))), Samples::Absent);
+        // Of a batch of one many axes have the extent.
+        let graph = Graph::new();
+        let x = graph.input("x", [1, 1, 8]);
+        let seen = |var: &super::super::Var| samples(&graph, &graph.node_list())[var.id()];
+        assert_eq!(seen(&x.unsqueeze(0)), along(1, 1));
+        assert_eq!(seen(&x.unsqueeze(1)), along(0, 1));
+        assert_eq!(seen(&x.unsqueeze(0).squeeze(0)), along(0, 1));
+        assert_eq!(seen(&x.unsqueeze(0).squeeze(1)), Samples::Mixed);
+        assert_eq!(seen(&x.unsqueeze(0).flatten_dims(1, 2)), along(1, 1));
+        assert_eq!(seen(&x.stack(&[&x], 0)), along(1, 1));
     }
 }

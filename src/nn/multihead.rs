@@ -248,14 +248,12 @@ impl Var {
                 }
             }
         }
-        let (width, heads) = (layer.embed_dim, layer.num_heads);
+        let (width, rank) = (layer.embed_dim, shapes[0].len());
+        // Whatever the batch is, and wherever.
         let split = |of: &Var| {
-            let leading = of.shape().len() - 1;
-            // The first dimension is the batch of a graph, whatever its size.
-            let middle = of.shape()[1..leading].iter().map(|extent| signed(*extent)).collect::<Vec<_>>();
-            let split = of.reshape(&[&[-1], &middle[..], &[signed(heads), signed(width / heads)]].concat());
-            match (leading, layer.batch_first) {
-                (1, _) => split.permute(&[1, 0, 2]),
+            let split = of.unflatten(-1, &[signed(layer.num_heads), -1]);
+            match (rank, layer.batch_first) {
+                (2, _) => split.permute(&[1, 0, 2]),
                 (_, true) => split.permute(&[0, 2, 1, 3]),
                 (_, false) => split.permute(&[1, 2, 0, 3]),
             }
@@ -267,13 +265,11 @@ impl Var {
         }
         let [query, key, value] = [0, 1, 2].map(|part| split(&mapped[part]));
         let attended = query.attend(&key, &value, options, Some(&within(&name, "attention")));
-        let joined = match (shapes[0].len(), layer.batch_first) {
+        let joined = match (rank, layer.batch_first) {
             (2, _) => attended.permute(&[1, 0, 2]),
             (_, true) => attended.permute(&[0, 2, 1, 3]),
             (_, false) => attended.permute(&[2, 0, 1, 3]),
         };
-        let shape: Vec<isize> =
-            std::iter::once(-1).chain(shapes[0][1..].iter().map(|extent| signed(*extent))).collect();
         let out = within(&name, "out_proj");
         let init = Init::KaimingUniform { a: 5f64.sqrt() };
         let mut parameters = vec![graph.declare(&within(&out, "weight"), vec![width, width], init)];
@@ -281,6 +277,6 @@ impl Var {
             parameters.push(graph.declare(&within(&out, "bias"), vec![width], Init::Constant(0.0)));
         }
         let op = ops::Linear { weight: [width, width] };
-        graph.push(op, Some(&out), &[&joined.reshape(&shape)], &parameters, None)
+        graph.push(op, Some(&out), &[&joined.flatten_dims(-2, -1)], &parameters, None)
     }
 }

@@ -118,7 +118,7 @@ impl GRU {
 macro_rules! stacks {
     ($($layer:ident),*) => {$(
         impl $layer {
-            /// Layers, each over the results of the one before, at least 1. Default 1.
+            /// Layers, each over the results of the one before, from 1 to 1,024. Default 1.
             pub fn num_layers(mut self, layers: usize) -> Self {
                 self.stack.layers = layers;
                 self
@@ -281,12 +281,18 @@ impl Var {
 /// Most steps of a sequence: each is a dispatch, and another in the backward pass.
 const MOST_STEPS: usize = 65_536;
 
+/// Most layers of a stack, each of which is declared when it is called: far more than are trained, and few enough that a
+/// number by mistake is refused rather than waited for.
+const MOST_LAYERS: usize = 1024;
+
 impl Stack {
     fn check(&self, name: &str, input: &[usize], first: [Option<&Var>; 2]) -> Result<(), Error> {
-        for (what, value) in [("hidden", self.hidden), ("num_layers", self.layers)] {
-            if value == 0 {
-                return Err(Error::constant(format!("{name}: {what}"), "at least 1", value));
-            }
+        if self.hidden == 0 {
+            return Err(Error::constant(format!("{name}: hidden"), "at least 1", self.hidden));
+        }
+        if !(1..=MOST_LAYERS).contains(&self.layers) {
+            let allowed = format!("in [1, {MOST_LAYERS}]");
+            return Err(Error::constant(format!("{name}: num_layers"), allowed, self.layers));
         }
         closed(&format!("{name}: dropout"), self.dropout, 0.0, 1.0)?;
         let order = if self.batch_first { "[batch, time, features]" } else { "[time, batch, features]" };

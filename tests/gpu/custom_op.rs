@@ -125,6 +125,87 @@ fn values_and_gradients_are_those_of_f64() {
     }
 }
 
+/// Of the seven functions of a layer norm and a forward value that only a gradient reads, those that a plan needs.
+#[test]
+fn what_no_gradient_needs_is_not_computed() {
+    let Some(gpu) = gpu() else { return };
+    let op = layer_norm();
+    let square = "fn forward_twice(i: u32) -> f32 { return 2.0 * x(i); }
+                  fn forward_y(i: u32) -> f32 { return x(i) * x(i); }
+                  fn backward_x(i: u32) -> f32 { return grad_y(i) * twice(i); }";
+    let square = CustomOp::builder("square", square).input("x");
+    let square = square.forward("twice", |shapes| Ok(shapes[0].to_vec())).build().unwrap();
+    let graph = Graph::new();
+    let (x, scale) = (graph.input("x", [3, 5]), graph.parameter("scale", [5], Init::Constant(1.5)));
+    let w = graph.parameter("w", [5], Init::Constant(0.5));
+    let root = graph.custom(&square, &[&graph.custom(&op, &[&x.mul(&w), &scale])]).sum();
+    let mut params = graph.store(&gpu, 1).unwrap();
+    let (data, mut grads) = (noises(1, 15), None);
+    let rows: [(&[&str], usize, usize); 4] =
+        [(&[], 5, 5), (&["w"], 5, 2), (&["scale"], 5, 4), (&["w", "scale"], 4, 0)];
+    for (frozen, forward, backward) in rows {
+        frozen.iter().for_each(|name| params.freeze(name).unwrap());
+        let plan = graph.compile(&params, &PlanOptions::train(&root), &mut Workspace::new()).unwrap();
+        let stages = |kind: &str| plan.labels().filter(|label| label.contains(kind)).count();
+        assert_eq!((stages(".forward_"), stages(".backward_")), (forward, backward), "{frozen:?} frozen");
+        plan.write("x", &data).unwrap();
+        submit(&gpu, &[&plan]);
+        let now = ["w", "scale"].map(|name| bits(&params.read_grad(name).unwrap()));
+        let whole = grads.get_or_insert_with(|| now.clone());
+        assert_eq!(now, *whole, "{frozen:?} frozen");
+        frozen.iter().for_each(|name| params.thaw(name).unwrap());
+    }
+    let evaluate = PlanOptions::evaluate().output("y", &root);
+    let plan = graph.compile(&params, &evaluate, &mut Workspace::new()).unwrap();
+    assert_eq!(plan.labels().filter(|label| label.contains("custom[")).count(), 4);
+}
+
+/// A loss over the whole batch, and values for each sample of which some have no axis of their own.
+#[test]
+fn a_trainer_knows_which_outputs_have_rows_of_samples() {
+    let Some(gpu) = gpu() else { return };
+    let total = "fn forward_y(i: u32) -> f32 {
+                     var sum = 0.0;
+                     for (var k = 0u; k < x_len; k++) { sum += x(k) * x(k); }
+                     return sum / f32(x_len);
+                 }
+                 fn backward_x(i: u32) -> f32 { return 2.0 * grad_y(0u) * x(i) / f32(x_len); }";
+    let total = CustomOp::builder("total", total).input("x").output("y", |_| Ok(vec![1])).build().unwrap();
+    let halves = "fn forward_a(i: u32) -> f32 { return x(i); }
+                  fn forward_b(i: u32) -> f32 { return x(i % x_dim0 * x_dim1 + i / x_dim0); }";
+    let halves = CustomOp::builder("halves", halves).input("x");
+    let halves = halves.output("a", |shapes| Ok(vec![shapes[0].iter().product()]));
+    let halves = halves.output("b", |shapes| Ok(vec![shapes[0][1], shapes[0][0]])).build().unwrap();
+    for declared in [4, 3, 1] {
+        let graph = Graph::new();
+        let x = graph.input("x", [declared, 3]);
+        let h = x.linear(2);
+        let losses = [graph.custom(&total, &[&h]), h.square().mean()];
+        let [_, b] = &graph.custom_all(&halves, &[&x])[..] else { panic!("two outputs") };
+        let turned = b.transpose(0, 1);
+        let ends = losses.map(|loss| {
+            let mut trainer =
+                graph.trainer(&loss, SGD { lr: 0.1, ..Default::default() }).build(&gpu).unwrap();
+            for batch in [4, 2, 1, 5] {
+                trainer.step(&[("x", &noises(batch as u64, 3 * batch))]).unwrap();
+            }
+            let data = noises(9, 18);
+            let whole = trainer.evaluate(&[("x", &data)], 6).unwrap().loss;
+            for batch in [2, 1] {
+                let loss = trainer.evaluate(&[("x", &data)], batch).unwrap().loss;
+                assert!((loss - whole).abs() < 1e-6, "{loss} is not {whole}");
+            }
+            assert!(trainer.predict(&loss, &[("x", &data)], 2).is_err());
+            assert!(trainer.predict(b, &[("x", &data)], 2).is_err());
+            assert_eq!(trainer.predict(&turned, &[("x", &data)], 4).unwrap(), data);
+            trainer.params().read("linear1.weight").unwrap()
+        });
+        for (own, library) in ends[0].iter().zip(&ends[1]) {
+            assert!((own - library).abs() < 1e-6, "{own} is not {library}");
+        }
+    }
+}
+
 /// A sigmoid, to be compared with the library's.
 fn sigmoid() -> CustomOp {
     let wgsl = "fn forward_y(i: u32) -> f32 { return 1.0 / (1.0 + exp(-x(i))); }
@@ -376,6 +457,19 @@ fn right_gradients_agree_with_differences_and_wrong_ones_do_not() {
             other => panic!("{to}: {other:?}"),
         }
     }
+    // Labels keep their shape.
+    let pick = "fn forward_y(i: u32) -> f32 { return x(i * x_last + class_of(i)); }
+                fn backward_x(i: u32) -> f32 {
+                    let row = i / x_last;
+                    return select(0.0, grad_y(row), i % x_last == class_of(row));
+                }";
+    let pick = CustomOp::builder("pick", pick).input("x").labels("class_of");
+    let pick = pick.output("y", |shapes| match shapes[1] {
+        [batch, steps] => Ok(vec![*batch, *steps]),
+        other => Err(format!("expected a class for each step, got {other:?}")),
+    });
+    let classes = [0_u32, 4, 2, 1, 3, 3];
+    pick.build().unwrap().check_gradient(&gpu, &[(&[2, 3, 5], &noises(1, 30)), (&[2, 3], &classes)]).unwrap();
     let error = sigmoid().check_gradient(&gpu, &[]).unwrap_err().to_string();
     assert_eq!(error, "inputs of op sigmoid: expected 1 elements, got 0");
     let error = sigmoid().check_gradient(&gpu, &[(&[2], &[0.5])]).unwrap_err().to_string();

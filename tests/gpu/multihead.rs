@@ -4,7 +4,7 @@ use gradus::graph::{Graph, Init, PlanOptions, Var, Workspace};
 use gradus::nn::MultiheadAttention;
 
 use crate::common::{noise, noises};
-use crate::network::gpus;
+use crate::network::{gpus, submit};
 use crate::ops::{Case, check_all};
 
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +137,45 @@ fn heads_attend_as_torch_says_in_each_order() {
     check(sizes([2, 1, 1, 4, 1]), true, true, true, [false; 2]);
 }
 
+/// Sequences in torch's default order, turned in the graph: a plan of any batch gives what batches in front give.
+#[test]
+fn the_batch_may_be_any_size_in_either_order() {
+    for gpu in gpus() {
+        for (declared, cross) in [(4, false), (1, false), (3, true)] {
+            let run = |batch_first: bool, declared: usize| {
+                let graph = Graph::new();
+                let x = graph.input("x", [declared, 6, 8]);
+                let mask = graph.input("mask", [declared, 6]);
+                let turned = |x: &Var| if batch_first { x.clone() } else { x.transpose(0, 1) };
+                let query = turned(&x);
+                let key = if cross { turned(&(&x * 2.0)) } else { query.clone() };
+                let layer = MultiheadAttention::new(8, 2).batch_first(batch_first).key_padding_mask(&mask);
+                let y = turned(&query.multihead_attention(&key, &key, layer.name("m")));
+                let store = graph.store(&gpu, 3).unwrap();
+                let options = PlanOptions::train(&y.square().sum()).output("y", &y).batch(5);
+                let plan = graph.compile(&store, &options, &mut Workspace::new()).unwrap();
+                plan.write("x", &noises(1, 5 * 48)).unwrap();
+                plan.write("mask", &(0..30).map(|at| f32::from(u8::from(at % 7 != 3))).collect::<Vec<_>>())
+                    .unwrap();
+                submit(&gpu, &[&plan]);
+                let grads =
+                    ["m.in_proj_weight", "m.out_proj.weight"].map(|name| store.read_grad(name).unwrap());
+                [plan.read("y").unwrap(), grads.concat()].concat()
+            };
+            let want = run(true, 5);
+            for got in [run(true, declared), run(false, declared), run(false, 5)] {
+                assert_eq!(got.len(), want.len());
+                for (got, want) in got.iter().zip(&want) {
+                    assert!(
+                        (got - want).abs() <= 1e-5 * want.abs().max(1.0),
+                        "{got} is not {want}, {declared}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_block_of_self_attention_takes_no_copy() {
     for gpu in gpus() {
@@ -205,7 +244,7 @@ fn what_does_not_fit_is_refused_with_the_layer_and_both_shapes() {
     };
     let layer = || MultiheadAttention::new(8, 2).batch_first(true);
     type Row<'a> = (&'a dyn Fn(&Graph) -> Var, &'a str);
-    let rows: [Row<'_>; 7] = [
+    let rows: [Row<'_>; 8] = [
         (
             &|g| {
                 let x = g.input("x", [2, 5, 10]);
@@ -257,6 +296,13 @@ fn what_does_not_fit_is_refused_with_the_layer_and_both_shapes() {
                 x.multihead_attention(&x, &x, layer().key_padding_mask(&g.input("mask", [2, 4])))
             },
             "m: expected a key_padding_mask [2, 5] for the key [2, 5, 8], got [2, 4]",
+        ),
+        (
+            &|g| {
+                let x = g.input("x", [5, 1 << 20]);
+                x.multihead_attention(&x, &x, MultiheadAttention::new(1 << 20, 2).name("m"))
+            },
+            "m.in_proj_weight: expected at most 536870912 elements, got [3145728, 1048576]",
         ),
     ];
     for (build, want) in rows {

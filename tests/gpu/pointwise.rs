@@ -152,3 +152,32 @@ fn padding_stays_zero() {
         }
     }
 }
+
+#[test]
+fn numbers_that_are_not_finite_are_refused_by_name() {
+    let refused = |build: &dyn Fn(&Var) -> Var| {
+        let graph = Graph::new();
+        let _ = build(&graph.input("x", [2, 3]));
+        graph.check().map_err(|error| error.to_string())
+    };
+    let (nan, inf, large) = (f64::NAN, f64::INFINITY, 3.5e38);
+    let rows: [(&dyn Fn(&Var) -> Var, &str); 12] = [
+        (&|x| x.leaky_relu(nan), "leaky_relu1: negative_slope must be finite in 32 bits, got NaN"),
+        (&|x| x.elu(-large), "elu1: alpha must be finite in 32 bits, got -3.5e38"),
+        (&|x| x.softplus(inf, 1.0), "softplus1: beta must be finite in 32 bits, got inf"),
+        (&|x| x.softplus(1.0, nan), "softplus1: threshold must be finite in 32 bits, got NaN"),
+        (&|x| x.hardtanh(-1.0, large), "hardtanh1: max_val must be finite in 32 bits, got 3.5e38"),
+        (&|x| x.pow(nan), "pow1: exponent must be finite in 32 bits, got NaN"),
+        (&|x| x.clamp(nan, 1.0), "clamp1: min must be finite in 32 bits, got NaN"),
+        (&|x| x.clamp(inf, None), "clamp_min1: min must be finite in 32 bits, got inf"),
+        (&|x| x.clamp(None, -inf), "clamp_max1: max must be finite in 32 bits, got -inf"),
+        (&|x| x * nan, "affine1: the factor must be finite in 32 bits, got NaN"),
+        (&|x| x / 0.0, "affine1: the factor must be finite in 32 bits, got inf"),
+        (&|x| x + inf, "affine1: the summand must be finite in 32 bits, got inf"),
+    ];
+    for (build, want) in rows {
+        assert_eq!(refused(build).unwrap_err(), want);
+    }
+    // What bounds nothing is no bound.
+    assert!(refused(&|x| x.clamp(-inf, 1.0).clamp(-1.0, inf).clamp(-inf, inf)).is_ok());
+}

@@ -83,7 +83,7 @@ impl CustomOp {
             .iter()
             .zip(inputs)
             .map(|(value, (shape, _))| match value.role {
-                Role::Labels => graph.labels(&value.name, shape.iter().product::<usize>()),
+                Role::Labels => graph.labels(&value.name, *shape),
                 _ => graph.input(&value.name, *shape),
             })
             .collect();

@@ -2,6 +2,7 @@
 
 use super::{CustomOp, Read, Role, Stage};
 use crate::Error;
+use crate::graph::Mode;
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::ops::grid;
 use crate::graph::shape::{Matrix, u};
@@ -17,7 +18,7 @@ struct Operands {
 impl CustomOp {
     pub(in crate::graph) fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let mut operands = self.operands(lowering, id)?;
-        for stage in self.stages(false) {
+        for stage in self.stages(lowering, id, false) {
             let value = &self.declared.values[stage.value];
             let len = matrix(&operands.shapes[stage.value]).len();
             let target = match value.role {
@@ -40,7 +41,7 @@ impl CustomOp {
 
     pub(in crate::graph) fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let mut operands = self.operands(lowering, id)?;
-        for (number, stage) in self.stages(false).enumerate() {
+        for (number, stage) in self.stages(lowering, id, false).into_iter().enumerate() {
             operands.values[stage.value] = Some(lowering.saved_at(id, number));
         }
         for value in self.declared.outputs() {
@@ -50,7 +51,7 @@ impl CustomOp {
             };
         }
         self.check_differentiable(lowering, id)?;
-        for stage in self.stages(true) {
+        for stage in self.stages(lowering, id, true) {
             let value = &self.declared.values[stage.value];
             let (target, adds) = if value.role == Role::Backward {
                 let label = format!("{} of {}", value.name, lowering.name(id));
@@ -81,15 +82,38 @@ impl CustomOp {
         Ok(Operands { gradients: vec![None; shapes.len()], shapes, values })
     }
 
-    fn stages(&self, backward: bool) -> impl Iterator<Item = &Stage> {
-        let is_backward = |stage: &&Stage| stage.function.starts_with("backward_");
-        self.declared.stages.iter().filter(move |stage| is_backward(stage) == backward)
+    /// The stages of a pass that are needed: those of outputs and of gradients that go on, and those of the values that
+    /// these read. A value for the backward pass alone is none where nothing is trained, and one for a gradient alone is
+    /// none where that stays away.
+    fn stages(&self, lowering: &Lowering, id: usize, backward: bool) -> Vec<&Stage> {
+        let mut read = vec![false; self.declared.values.len()];
+        let mut needed = Vec::new();
+        for stage in self.declared.stages.iter().rev() {
+            let is_needed = match self.declared.values[stage.value].role {
+                Role::Output(_) => true,
+                Role::Input | Role::Labels => {
+                    lowering.mode == Mode::Train && lowering.trains_input(id, stage.value)
+                }
+                Role::Forward | Role::Backward => read[stage.value],
+            };
+            if is_needed {
+                let values = stage.reads.iter().filter_map(|read| match *read {
+                    Read::Value(value) => Some(value),
+                    Read::Gradient(_) => None,
+                });
+                values.for_each(|value| read[value] = true);
+                needed.push(stage);
+            }
+        }
+        needed.retain(|stage| is_backward(stage) == backward);
+        needed.reverse();
+        needed
     }
 
     /// Refuses to train through an input whose gradient has no function.
     fn check_differentiable(&self, lowering: &Lowering, id: usize) -> Result<(), Error> {
         for (input, value) in self.declared.values.iter().enumerate().take(self.declared.inputs()) {
-            let has = self.stages(true).any(|stage| stage.value == input);
+            let has = self.declared.stages.iter().any(|stage| is_backward(stage) && stage.value == input);
             if value.role == Role::Input && !has && lowering.trains_input(id, input) {
                 let what = format!("{}: {}", lowering.name(id), self.declared.what());
                 let reason = format!(
@@ -123,6 +147,10 @@ impl CustomOp {
         let block = self.block(u(quads), adds);
         lowering.emit_block(&lowering.name(id), kernel, grid(quads), &bound, block);
     }
+}
+
+fn is_backward(stage: &Stage) -> bool {
+    stage.function.starts_with("backward_")
 }
 
 fn matrix(shape: &[usize]) -> Matrix {

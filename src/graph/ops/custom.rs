@@ -2,6 +2,7 @@ use super::Op;
 use crate::Error;
 use crate::graph::CustomOp;
 use crate::graph::lower::Lowering;
+use crate::graph::samples::{Samples, SamplesOf};
 
 /// An op of the user's own.
 #[derive(Debug)]
@@ -18,6 +19,14 @@ impl Op for Custom {
 
     fn parts(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
         self.0.output_shapes(inputs).into_iter().skip(1).collect()
+    }
+
+    fn samples(&self, of: &SamplesOf<'_>) -> Samples {
+        self.0.samples(0, of)
+    }
+
+    fn samples_of_part(&self, number: usize, of: &SamplesOf<'_>) -> Samples {
+        self.0.samples(number + 1, of)
     }
 
     fn takes_labels(&self, input: usize) -> bool {

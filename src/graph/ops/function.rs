@@ -28,6 +28,8 @@ pub(crate) struct Function {
     pub(crate) keeps_nan: bool,
     /// The function of numbers and constants in f64, if the host has it.
     pub(crate) on_host: Option<OnHost>,
+    /// What its constants are called where they are given, for refusals.
+    pub(crate) constants: &'static [&'static str],
 }
 
 /// A function of numbers and of constants.
@@ -75,7 +77,8 @@ macro_rules! function {
 use function;
 
 /// What the rows leave out.
-const PLAIN: Function = Function { name: "", wgsl: "", slopes: &[], keeps_nan: false, on_host: None };
+const PLAIN: Function =
+    Function { name: "", wgsl: "", slopes: &[], keeps_nan: false, on_host: None, constants: &[] };
 
 /// The op that is a function of elements.
 #[derive(Debug)]
@@ -135,9 +138,10 @@ impl Op for Elementwise {
         if let Some(loss) = self.loss {
             (loss.check)(layer, &self.constants)?;
         }
-        for constant in &self.constants {
+        for (number, constant) in self.constants.iter().enumerate() {
             if !(*constant as f32).is_finite() {
-                let what = format!("{layer}: a number of it");
+                let name = self.function.constants.get(number).unwrap_or(&"a number of it");
+                let what = format!("{layer}: {name}");
                 return Err(Error::constant(what, "finite in 32 bits", *constant));
             }
         }

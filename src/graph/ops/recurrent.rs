@@ -6,10 +6,11 @@ use backward::Backward;
 use forward::Forward;
 use kernels::Sizes;
 
-use super::{Op, rearrange};
+use super::{Op, Samples, SamplesOf, rearrange};
 use crate::Error;
 use crate::graph::elementwise::{Program, Target};
 use crate::graph::lower::{Lowering, Operand};
+use crate::graph::samples::Place;
 use crate::graph::view::View;
 
 /// What a recurrent layer computes of a sample in a step.
@@ -101,6 +102,16 @@ impl Op for Recurrent {
     fn parts(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
         let count = if self.cell == Cell::Lstm { 2 } else { 1 };
         vec![self.state_shape(inputs[0]).to_vec(); count]
+    }
+
+    /// The last states are `[1, batch, hidden]` whatever the order of the steps.
+    fn samples_of_part(&self, _: usize, of: &SamplesOf<'_>) -> Samples {
+        let batch = usize::from(!self.batch_first);
+        match of.inputs[0].0 {
+            Samples::Along(place) if place.axis == batch => Samples::Along(Place { axis: 1, ..place }),
+            Samples::Along(_) => Samples::Mixed,
+            other => other,
+        }
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {

@@ -2,6 +2,7 @@ use super::{Op, Reads, Samples, SamplesOf, dims};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::lower::Lowering;
+use crate::graph::samples::Place;
 use crate::graph::view::View;
 
 /// The same elements in their order under another shape: a view where rows stay whole quads, else a copy.
@@ -15,6 +16,8 @@ enum Reshape {
     Squeeze(Option<isize>),
     /// An axis of one element comes.
     Unsqueeze(isize),
+    /// An axis becomes several, of which one extent may be -1.
+    Unflatten(isize, Vec<isize>),
 }
 
 impl Var {
@@ -64,6 +67,28 @@ impl Var {
     pub fn unsqueeze(&self, dim: isize) -> Var {
         self.unary(Reshape::Unsqueeze(dim))
     }
+
+    /// Axis `dim` as several, of which one extent may be -1, as torch's `unflatten`: unlike [`Var::reshape`] it leaves all
+    /// other axes what they are, so that the batch may be any of them.
+    ///
+    /// ```
+    /// use gradus::graph::Graph;
+    ///
+    /// let x = Graph::new().input("x", [8, 50, 128]).transpose(0, 1);
+    /// assert_eq!(x.unflatten(-1, &[4, -1]).shape(), [50, 8, 4, 32]);
+    /// ```
+    ///
+    /// It is refused ([`Error::Shape`], [`Error::Constant`]) unless the axis has as many elements.
+    ///
+    /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.unflatten.html>.
+    #[must_use]
+    pub fn unflatten(&self, dim: isize, sizes: &[isize]) -> Var {
+        self.unary(Reshape::Unflatten(dim, sizes.to_vec()))
+    }
+}
+
+fn is_along(samples: Samples, axis: usize) -> bool {
+    matches!(samples, Samples::Along(place) if place.axis == axis)
 }
 
 /// `shape` with its -1 replaced so that it has the elements of `from`.
@@ -95,6 +120,7 @@ impl Op for Reshape {
             Self::Flatten(_) => "flatten",
             Self::Squeeze(_) => "squeeze",
             Self::Unsqueeze(_) => "unsqueeze",
+            Self::Unflatten(..) => "unflatten",
         }
     }
 
@@ -123,12 +149,47 @@ impl Op for Reshape {
                 let axis = dims::among(layer, "dim", dim, shape.len() + 1, &shape)?;
                 shape.insert(axis, 1);
             }
+            Self::Unflatten(dim, ref sizes) => {
+                let axis = dims::axis(layer, "dim", dim, &shape)?;
+                let sizes = filled(layer, sizes, &shape[axis..=axis])?;
+                shape.splice(axis..=axis, sizes);
+            }
         }
         Ok(dims::or_one(shape))
     }
 
     fn samples(&self, of: &SamplesOf<'_>) -> Samples {
-        of.reshaped()
+        let (from, to) = (of.inputs[0].1, of.shape);
+        let axis_of = |dim| dims::axis("", "", dim, from).unwrap_or_default();
+        // Axes behind those that change are as many more, or fewer.
+        let behind = |place: Place| Some(Place { axis: place.axis + to.len() - from.len(), ..place });
+        match *self {
+            Self::Unsqueeze(dim) => {
+                let new = dims::axis("", "", dim, to).unwrap_or_default();
+                of.moved(|place| if place.axis < new { Some(place) } else { behind(place) })
+            }
+            Self::Squeeze(Some(dim)) if to.len() < from.len() => of.moved(|place| match place.axis {
+                axis if axis < axis_of(dim) => Some(place),
+                axis => (axis > axis_of(dim)).then_some(Place { axis: axis - 1, ..place }),
+            }),
+            Self::Flatten([start, end]) => {
+                let (first, last) = (axis_of(start), axis_of(end));
+                of.moved(|place| match place.axis {
+                    axis if axis < first => Some(place),
+                    axis if axis > last => Some(Place { axis: axis + first - last, ..place }),
+                    axis => {
+                        let inner = place.inner * from[axis + 1..=last].iter().product::<usize>();
+                        Some(Place { axis: first, inner })
+                    }
+                })
+            }
+            Self::Unflatten(dim, _)
+                if of.inputs.iter().all(|(samples, _)| !is_along(*samples, axis_of(dim))) =>
+            {
+                of.moved(|place| if place.axis < axis_of(dim) { Some(place) } else { behind(place) })
+            }
+            _ => of.reshaped(),
+        }
     }
 
     fn reads(&self, _: usize) -> Reads {

@@ -164,10 +164,12 @@ fn what_does_not_fit_is_refused_by_name() {
         "lstm1: expected a first cell [1, 3, 8] for sequences [5, 3, 4], got [1, 3, 7]",
     );
     says(refused(&|g| drop(x(g).lstm(0, None))), "lstm1: hidden must be at least 1, got 0");
-    says(
-        refused(&|g| drop(x(g).gru(GRU::new(2).num_layers(0), None))),
-        "gru1: num_layers must be at least 1, got 0",
-    );
+    for layers in [0, 1025, usize::MAX] {
+        says(
+            refused(&|g| drop(x(g).gru(GRU::new(2).num_layers(layers), None))),
+            &format!("gru1: num_layers must be in [1, 1024], got {layers}"),
+        );
+    }
     says(
         refused(&|g| drop(x(g).rnn(RNN::new(2).dropout(1.5), None))),
         "rnn1: dropout must be in [0, 1], got 1.5",

@@ -65,7 +65,7 @@ impl Var {
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.LeakyReLU.html>.
     #[must_use]
     pub fn leaky_relu(&self, negative_slope: f64) -> Var {
-        self.function(function!("leaky_relu", [OfInputs], Some(|x, c| if x[0] > 0.0 { x[0] } else { c[0] * x[0] }), keeps_nan: true), &[negative_slope])
+        self.function(function!("leaky_relu", [OfInputs], Some(|x, c| if x[0] > 0.0 { x[0] } else { c[0] * x[0] }), keeps_nan: true, constants: &["negative_slope"]), &[negative_slope])
     }
 
     /// `x` above 0 and `alpha * (exp(x) - 1)` elsewhere (torch's default is 1).
@@ -73,7 +73,7 @@ impl Var {
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.ELU.html>.
     #[must_use]
     pub fn elu(&self, alpha: f64) -> Var {
-        self.function(function!("elu", [OfInputs], Some(|x, c| if x[0] > 0.0 { x[0] } else { c[0] * x[0].exp_m1() }), keeps_nan: true), &[alpha])
+        self.function(function!("elu", [OfInputs], Some(|x, c| if x[0] > 0.0 { x[0] } else { c[0] * x[0].exp_m1() }), keeps_nan: true, constants: &["alpha"]), &[alpha])
     }
 
     /// The self-normalising unit of Klambauer et al. 2017 (arXiv:1706.02515), as torch's `selu`.
@@ -90,7 +90,7 @@ impl Var {
     #[must_use]
     pub fn softplus(&self, beta: f64, threshold: f64) -> Var {
         self.function(
-            function!("softplus", [OfInputs], Some(|x, c| softplus(x[0], c[0], c[1])), keeps_nan: true),
+            function!("softplus", [OfInputs], Some(|x, c| softplus(x[0], c[0], c[1])), keeps_nan: true, constants: &["beta", "threshold"]),
             &[beta, threshold],
         )
     }
@@ -126,7 +126,7 @@ impl Var {
     #[must_use]
     pub fn hardtanh(&self, min_val: f64, max_val: f64) -> Var {
         self.function(
-            function!("hardtanh", [OfInputs], Some(|x, c| x[0].max(c[0]).min(c[1])), keeps_nan: true),
+            function!("hardtanh", [OfInputs], Some(|x, c| x[0].max(c[0]).min(c[1])), keeps_nan: true, constants: &["min_val", "max_val"]),
             &[min_val, max_val],
         )
     }

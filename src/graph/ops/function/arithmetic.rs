@@ -182,9 +182,9 @@ impl Var {
     pub fn pow(&self, exponent: f64) -> Var {
         // Squares need no more than 7 bits, of the exponent of the slope too.
         let row = if exponent.fract() == 0.0 && (-126.0..=127.0).contains(&exponent) {
-            function!("powi", [OfInputs], Some(|x, c| x[0].powf(c[0])))
+            function!("powi", [OfInputs], Some(|x, c| x[0].powf(c[0])), constants: &["exponent"])
         } else {
-            function!("pow", [OfInputs], Some(|x, c| x[0].powf(c[0])), keeps_nan: true)
+            function!("pow", [OfInputs], Some(|x, c| x[0].powf(c[0])), keeps_nan: true, constants: &["exponent"])
         };
         self.function(row, &[exponent])
     }
@@ -205,18 +205,19 @@ impl Var {
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.clamp.html>.
     #[must_use]
     pub fn clamp(&self, min: impl Into<Option<f64>>, max: impl Into<Option<f64>>) -> Var {
-        match (min.into(), max.into()) {
+        // An infinite bound bounds nothing.
+        let min = min.into().filter(|min| *min != f64::NEG_INFINITY);
+        match (min, max.into().filter(|max| *max != f64::INFINITY)) {
             (Some(min), Some(max)) => {
-                let row =
-                    function!("clamp", [OfInputs], Some(|x, c| x[0].max(c[0]).min(c[1])), keeps_nan: true);
+                let row = function!("clamp", [OfInputs], Some(|x, c| x[0].max(c[0]).min(c[1])), keeps_nan: true, constants: &["min", "max"]);
                 self.function(row, &[min, max])
             }
             (Some(min), None) => {
-                let row = function!("clamp_min", [OfInputs], Some(|x, c| x[0].max(c[0])), keeps_nan: true);
+                let row = function!("clamp_min", [OfInputs], Some(|x, c| x[0].max(c[0])), keeps_nan: true, constants: &["min"]);
                 self.function(row, &[min])
             }
             (None, Some(max)) => {
-                let row = function!("clamp_max", [OfInputs], Some(|x, c| x[0].min(c[0])), keeps_nan: true);
+                let row = function!("clamp_max", [OfInputs], Some(|x, c| x[0].min(c[0])), keeps_nan: true, constants: &["max"]);
                 self.function(row, &[max])
             }
             (None, None) => self.clone(),
@@ -225,7 +226,7 @@ impl Var {
 
     /// `self * scale + shift`.
     pub(crate) fn affine(&self, scale: f64, shift: f64) -> Var {
-        self.function(function!("affine", [OfNothing], Some(|x, c| x[0] * c[0] + c[1])), &[scale, shift])
+        self.function(function!("affine", [OfNothing], Some(|x, c| x[0] * c[0] + c[1]), constants: &["the factor", "the summand"]), &[scale, shift])
     }
 }
 
