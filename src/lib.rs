@@ -10,6 +10,7 @@
 
 mod config;
 pub mod error;
+mod files;
 pub mod gpu;
 pub mod grad;
 pub mod graph;

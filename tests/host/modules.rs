@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 const ROWS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("config", &[]),
+    ("files", &[]),
     ("layout", &[]),
     ("wgsl", &[]),
     ("schedule", &["config"]),
     ("gpu", &[]),
-    ("params", &["gpu", "layout"]),
+    ("params", &["files", "gpu", "layout"]),
     ("grad", &["params", "gpu", "config"]),
     ("optim", &["grad", "params", "gpu", "schedule", "config", "wgsl"]),
     ("graph", &["params", "gpu", "wgsl"]),
@@ -20,7 +21,10 @@ const ROWS: &[(&str, &[&str])] = &[
     ("search", &["gpu", "schedule"]),
     (
         "train",
-        &["error", "config", "layout", "schedule", "gpu", "params", "optim", "grad", "graph", "nn", "search"],
+        &[
+            "error", "config", "files", "layout", "schedule", "gpu", "params", "optim", "grad", "graph",
+            "nn", "search",
+        ],
     ),
 ];
 
