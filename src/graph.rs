@@ -174,9 +174,13 @@ impl Graph {
             self.refuse(Error::Mismatch(format!("{name}: its inputs belong to different graphs")));
         }
         let mut nodes = self.lock();
-        if !nodes.names.take(&name) {
-            // Layers can share their parameters, inputs have none.
-            let kind = if inputs.is_empty() && parameters.is_empty() { "input" } else { "layer" };
+        // Layers can share their parameters, inputs have none.
+        let (kind, is_new) = if inputs.is_empty() && parameters.is_empty() {
+            ("input", nodes.names.take_input(&name))
+        } else {
+            ("layer", nodes.names.take_layer(&name))
+        };
+        if !is_new {
             nodes.refuse(Error::Duplicate { kind, name: name.clone() });
         }
         let inputs: Vec<usize> = inputs.iter().map(|v| v.id).collect();

@@ -7,7 +7,9 @@ use super::Graph;
 /// The names that are taken, and where the next one is made.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    taken: BTreeSet<String>,
+    layers: BTreeSet<String>,
+    /// Data is given by these: a layer may have the same.
+    inputs: BTreeSet<String>,
     numbers: BTreeMap<(String, &'static str), usize>,
     /// The scopes that are open, each with those around it: `block1`, `block1.attn`.
     scopes: Vec<String>,
@@ -31,7 +33,7 @@ impl Names {
         // Numbers of one kind and scope only grow, so that the search as a whole is short.
         for next in *number + 1.. {
             let name = within(self.scopes.last().map_or("", |scope| scope), &format!("{kind}{mark}{next}"));
-            if !self.taken.contains(&name) {
+            if !self.layers.contains(&name) {
                 *number = next;
                 return name;
             }
@@ -39,9 +41,14 @@ impl Names {
         unreachable!("there are more numbers than names")
     }
 
-    /// Takes a name; `false` if it was taken.
-    pub(super) fn take(&mut self, name: &str) -> bool {
-        self.taken.insert(name.to_owned())
+    /// Takes the name of a layer; `false` if it was taken.
+    pub(super) fn take_layer(&mut self, name: &str) -> bool {
+        self.layers.insert(name.to_owned())
+    }
+
+    /// Takes the name of an input; `false` if it was taken.
+    pub(super) fn take_input(&mut self, name: &str) -> bool {
+        self.inputs.insert(name.to_owned())
     }
 }
 

@@ -4,6 +4,7 @@
 mod accuracy;
 mod adapters;
 mod attention;
+mod batch_norm_run;
 mod buffers;
 mod chains;
 mod checkpoint;

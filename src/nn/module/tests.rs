@@ -143,6 +143,15 @@ fn one_name_for_two_modules_is_refused() {
 }
 
 #[test]
+fn an_input_and_a_module_may_have_one_name() {
+    let graph = Graph::new();
+    let _ = graph.labels("tokens", [2, 3]).apply("tokens", &Embedding::new(5, 4));
+    assert_eq!(names(&graph), ["tokens.weight"]);
+    let _ = graph.input("tokens", [2, 3]);
+    assert!(graph.check().unwrap_err().to_string().contains("duplicate input \"tokens\""));
+}
+
+#[test]
 fn a_scope_is_closed_where_building_panics() {
     let graph = Graph::new();
     let x = graph.input("x", [2, 3]);

@@ -1,0 +1,104 @@
+//! Loads weights that torch saved into networks of the same modules, by name, and holds the logits to torch's.
+//!
+//! In Python: `safetensors.torch.save_file(model.state_dict(), "model.safetensors")`. Here the modules of `models.rs` give
+//! the parameters the same names, so that no table of names is needed. `make.py` has made the files that come with the
+//! example: a model of two LSTM layers and a transformer, with the logits that torch computes.
+//!
+//! ```sh
+//! cargo run --release --example load_torch
+//! cargo run --release --example load_torch -- --model lstm my_lstm.safetensors --partly
+//! ```
+
+mod models;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, ValueEnum};
+use gradus::gpu::Recorder;
+use gradus::graph::{Graph, PlanOptions, Workspace};
+use gradus::params::Weights;
+use gradus::{Gpu, GpuOptions};
+
+/// What single precision and another order of sums may change.
+const TOLERANCE: f32 = 1e-5;
+
+/// Loads weights that torch saved, and says what was missing and what was left over.
+#[derive(Parser)]
+struct Args {
+    /// A file of weights. Default: those that come with the example, of both models.
+    #[arg(requires = "model")]
+    file: Option<PathBuf>,
+    /// The network that they are for.
+    #[arg(long)]
+    model: Option<Model>,
+    /// Loads what fits by name, as torch's `strict=False`; shapes must agree all the same.
+    #[arg(long)]
+    partly: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Model {
+    Lstm,
+    Transformer,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let gpu = Gpu::new(GpuOptions::default())?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/load_torch");
+    let expected = Weights::read(folder.join("expected.safetensors"))?;
+    for model in args.model.map_or(vec![Model::Lstm, Model::Transformer], |model| vec![model]) {
+        let name = match model {
+            Model::Lstm => "lstm",
+            Model::Transformer => "transformer",
+        };
+        let own = folder.join(name).with_extension("safetensors");
+        let weights = Weights::read(args.file.as_ref().unwrap_or(&own))?;
+        let logits = logits(&gpu, name, &weights, !args.partly, &expected)?;
+        if args.file.is_none() {
+            let torch = &expected.get(&format!("{name}.logits"))?.values;
+            let apart =
+                logits.iter().zip(torch).map(|(ours, torch)| (ours - torch).abs()).fold(0.0, f32::max);
+            println!("{name}: {} logits are at most {apart:.1e} from torch's", logits.len());
+            ensure!(
+                logits.len() == torch.len() && apart <= TOLERANCE,
+                "{name}: they should agree to {TOLERANCE:e}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Builds the network, loads the weights and computes the logits of the tokens that come with the example.
+fn logits(gpu: &Gpu, name: &str, weights: &Weights, strict: bool, expected: &Weights) -> Result<Vec<f32>> {
+    let tokens = expected.get("tokens")?;
+    let graph = Graph::new();
+    let logits = models::logits(name, &graph, tokens.shape[0]).context("a model of this name")?;
+    let mut params = graph.store(gpu, 0)?;
+    println!("{name}: {}", params.load_state_dict(weights, strict)?);
+    let plan =
+        graph.compile(&params, &PlanOptions::evaluate().output("logits", &logits), &mut Workspace::new())?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "token numbers are small and whole"
+    )]
+    let tokens: Vec<u32> = tokens.values.iter().map(|&token| token as u32).collect();
+    plan.write("tokens", &tokens)?;
+    let mut encoder = gpu.encoder("logits");
+    plan.record(&mut Recorder::new(gpu, &mut encoder))?;
+    gpu.submit(encoder)?;
+    Ok(plan.read("logits")?)
+}
