@@ -16,9 +16,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use gradus::gpu::Recorder;
-use gradus::graph::{Graph, PlanOptions, Workspace};
+use gradus::graph::Graph;
 use gradus::params::Weights;
+use gradus::predict::Predictor;
 use gradus::{Gpu, GpuOptions};
 
 /// What single precision and another order of sums may change.
@@ -83,22 +83,17 @@ fn run(args: &Args) -> Result<()> {
 
 /// Builds the network, loads the weights and computes the logits of the tokens that come with the example.
 fn logits(gpu: &Gpu, name: &str, weights: &Weights, strict: bool, expected: &Weights) -> Result<Vec<f32>> {
-    let tokens = expected.get("tokens")?;
     let graph = Graph::new();
-    let logits = models::logits(name, &graph, tokens.shape[0]).context("a model of this name")?;
+    let logits = models::logits(name, &graph).context("a model of this name")?;
     let mut params = graph.store(gpu, 0)?;
     println!("{name}: {}", params.load_state_dict(weights, strict)?);
-    let plan =
-        graph.compile(&params, &PlanOptions::evaluate().output("logits", &logits), &mut Workspace::new())?;
+    let mut predictor = Predictor::new(&graph, params, &[("logits", &logits)])?;
+    let tokens = &expected.get("tokens")?.values;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "token numbers are small and whole"
     )]
-    let tokens: Vec<u32> = tokens.values.iter().map(|&token| token as u32).collect();
-    plan.write("tokens", &tokens)?;
-    let mut encoder = gpu.encoder("logits");
-    plan.record(&mut Recorder::new(gpu, &mut encoder))?;
-    gpu.submit(encoder)?;
-    Ok(plan.read("logits")?)
+    let tokens: Vec<u32> = tokens.iter().map(|&token| token as u32).collect();
+    Ok(predictor.predict(&[("tokens", &tokens)])?.take("logits")?.values)
 }

@@ -59,9 +59,9 @@ impl Module for Block {
     }
 }
 
-/// The model of this name on tokens of the graph, with the sizes of `make.py`.
-pub(crate) fn logits(name: &str, graph: &Graph, batch: usize) -> Option<Var> {
-    let tokens = graph.labels("tokens", [batch, CONTEXT]);
+/// The logits of the model of this name for the input `tokens`, with the sizes of `make.py`.
+pub(crate) fn logits(name: &str, graph: &Graph) -> Option<Var> {
+    let tokens = graph.labels("tokens", [2, CONTEXT]);
     match name {
         "lstm" => Some(tokens.apply("", &Lstm { width: 20 })),
         "transformer" => Some(tokens.apply("", &Transformer { width: 24, heads: 3, depth: 2 })),
