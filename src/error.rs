@@ -1,5 +1,7 @@
 //! The one error type of the crate.
 
+use std::fmt;
+
 /// Everything that can be refused or can go wrong.
 ///
 /// Messages name the parameter, the value and what is allowed, so that they can be acted upon
@@ -179,6 +181,9 @@ pub enum Error {
     /// A state dict of another optimizer, of other tensors or of other shapes. Nothing was changed.
     #[error("state dict: {0}")]
     StateDict(String),
+    /// Weights that do not fit the tensors of a store. Nothing was written.
+    #[error("{0}")]
+    Weights(Box<WeightsMismatch>),
     /// Two things that belong to different devices, stores or graphs were used together.
     #[error("{0}")]
     Mismatch(String),
@@ -201,6 +206,76 @@ pub enum Error {
         /// The part of it, and what is wrong.
         reason: String,
     },
+}
+
+/// All that differs between weights and the tensors of a store that they were to be loaded into.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WeightsMismatch {
+    /// The weights: their file, or `weights`.
+    pub weights: String,
+    /// Tensors of the store that the weights lack, in the store's order; none where that is allowed.
+    pub missing: Vec<String>,
+    /// Names of the weights that the store lacks, in alphabetical order; none where that is allowed.
+    pub unexpected: Vec<String>,
+    /// Tensors of other shapes.
+    pub shapes: Vec<ShapeMismatch>,
+    /// Two names of one tensor, under which the weights hold different values.
+    pub tied: Vec<(String, String)>,
+}
+
+/// A tensor of another shape than the store's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShapeMismatch {
+    /// The tensor.
+    pub name: String,
+    /// Its shape in the store.
+    pub expected: Vec<usize>,
+    /// Its shape in the weights.
+    pub got: Vec<usize>,
+}
+
+impl WeightsMismatch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.missing.is_empty()
+            && self.unexpected.is_empty()
+            && self.shapes.is_empty()
+            && self.tied.is_empty()
+    }
+
+    /// Missing names and unexpected ones, each of these with the nearest that is missing.
+    pub(crate) fn write_names(
+        f: &mut fmt::Formatter<'_>,
+        missing: &[String],
+        unexpected: &[String],
+    ) -> fmt::Result {
+        if !missing.is_empty() {
+            write!(f, "; missing: {}", missing.join(", "))?;
+        }
+        for (number, name) in unexpected.iter().enumerate() {
+            let nearest = nearest(name, missing.iter().map(String::as_str)).map(str::to_owned);
+            let before = if number == 0 { "; unexpected: " } else { ", " };
+            let nearest = nearest.map(|nearest| format!(" (did you mean {nearest:?}?)")).unwrap_or_default();
+            write!(f, "{before}{name}{nearest}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for WeightsMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: these weights do not fit", self.weights)?;
+        Self::write_names(f, &self.missing, &self.unexpected)?;
+        for (number, ShapeMismatch { name, expected, got }) in self.shapes.iter().enumerate() {
+            let before = if number == 0 { "; of other shapes: " } else { ", " };
+            write!(f, "{before}{name} (expected {expected:?}, got {got:?})")?;
+        }
+        for (number, (one, other)) in self.tied.iter().enumerate() {
+            let before = if number == 0 { "; one tensor with different values: " } else { ", " };
+            write!(f, "{before}{one} and {other}")?;
+        }
+        Ok(())
+    }
 }
 
 fn did_you_mean(nearest: &Option<String>) -> String {

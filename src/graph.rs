@@ -48,6 +48,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use custom::{CustomOp, CustomOpBuilder};
 pub use init::{Fan, Init, Nonlinearity, Spread};
+pub(crate) use input::samples as samples_of;
 pub use input::{HostData, InputData, LabelShape};
 pub use ops::SplitSizes;
 pub use options::{Mode, PlanOptions};
@@ -134,6 +135,24 @@ impl Graph {
     pub fn batch(&self) -> Option<usize> {
         let nodes = self.lock();
         nodes.list.iter().find(|n| n.inputs.is_empty() && n.parameters.is_empty())?.shape.first().copied()
+    }
+
+    /// The names and shapes of the inputs that some variables depend on.
+    pub(crate) fn inputs_of<'v>(&self, vars: impl Iterator<Item = &'v Var>) -> Vec<(String, Vec<usize>)> {
+        let nodes = self.lock();
+        let mut needed = vec![false; nodes.list.len()];
+        vars.for_each(|var| needed[var.id] = true);
+        for (id, node) in nodes.list.iter().enumerate().rev() {
+            if needed[id] {
+                node.inputs.iter().for_each(|&input| needed[input] = true);
+            }
+        }
+        let inputs = nodes
+            .list
+            .iter()
+            .zip(needed)
+            .filter(|(node, needed)| *needed && node.inputs.is_empty() && node.parameters.is_empty());
+        inputs.map(|(node, _)| (node.name.clone(), node.shape.clone())).collect()
     }
 
     pub(crate) fn refuse(&self, error: Error) {

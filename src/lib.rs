@@ -6,10 +6,12 @@
 //! - [`schedule`] gives the learning rate of each step, in f64 on the host.
 //! - [`graph`] and [`nn`] describe a network and compile it to a list of dispatches.
 //! - [`train`] runs it: one submit a step.
+//! - [`predict`] evaluates outputs for requests of any size, without a trainer.
 //! - [`gpu`] is the device under all of them; it can be the host's own.
 
 mod config;
 pub mod error;
+mod files;
 pub mod gpu;
 pub mod grad;
 pub mod graph;
@@ -17,6 +19,7 @@ pub mod layout;
 pub mod nn;
 pub mod optim;
 pub mod params;
+pub mod predict;
 pub mod schedule;
 pub mod train;
 mod wgsl;

@@ -5,7 +5,6 @@ mod checkpoint;
 pub mod data;
 mod early_stopping;
 mod evaluate;
-pub mod files;
 mod frozen;
 mod history;
 mod metrics;
@@ -14,10 +13,16 @@ pub mod report;
 mod resume;
 mod trainer;
 
+pub use crate::params::Tensor;
 pub use builder::TrainerBuilder;
-pub use checkpoint::{Checkpoint, GateState, Tensor};
+pub use checkpoint::{Checkpoint, GateState};
 pub use early_stopping::{EarlyStopping, EarlyStoppingState, StopRule};
 pub use evaluate::Evaluation;
 pub use history::{EpochRecord, History};
 pub use metrics::{Confusion, classes_of};
 pub use trainer::{StepReport, Trainer};
+
+/// Files that are whole: each is written beside its place and then renamed to it.
+pub mod files {
+    pub use crate::files::{FolderLock, sweep, write_atomic};
+}

@@ -6,4 +6,5 @@ fn track(line: u32, moments: Moments) {
     let mean = moments.shift + moments.delta;
     running_mean[line] = running_mean[line] * (1.0 - weight) + mean * weight;
     running_var[line] = running_var[line] * (1.0 - weight) + variance * weight;
+    count_batch(line);
 }

@@ -189,6 +189,28 @@ impl InputData<'_> {
     }
 }
 
+/// Samples in `data`: elements of the first of them over the elements of one sample, for inputs of these names and shapes.
+///
+/// # Errors
+/// [`Error::UnknownName`]; [`Error::Config`] if there is no data; [`Error::Length`] for a part of a sample.
+pub(crate) fn samples(
+    inputs: &[(impl AsRef<str>, impl AsRef<[usize]>)],
+    data: &[(&str, &dyn HostData)],
+) -> Result<usize, Error> {
+    let Some((name, data)) = data.first() else {
+        return Err(Error::Config { what: "inputs".into(), reason: "there are none".into() });
+    };
+    let known = || Error::unknown("input", name, inputs.iter().map(|(known, _)| known.as_ref()));
+    let (_, shape) = inputs.iter().find(|(known, _)| known.as_ref() == *name).ok_or_else(known)?;
+    let of_sample = &shape.as_ref()[1..];
+    let (data, sample) = (data.data(), of_sample.iter().product());
+    data.samples(sample).ok_or_else(|| {
+        let got = data.len(sample);
+        let what = format!("input {name}, in whole samples of {of_sample:?}");
+        Error::Length { what, expected: got.next_multiple_of(sample).max(sample), got }
+    })
+}
+
 /// What the host writes before a run.
 #[derive(Debug)]
 pub(super) struct Input {

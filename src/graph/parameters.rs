@@ -202,6 +202,15 @@ impl Graph {
         nodes.ties.keys().any(|&index| nodes.parameters[index].name == name)
     }
 
+    /// Refuses a store that lacks a tensor, or has it in another shape or role.
+    pub(crate) fn check_store(&self, params: &ParamStore) -> Result<(), Error> {
+        let declared = self.declared();
+        declared
+            .iter()
+            .filter(|parameter| !self.is_tied(&parameter.name))
+            .try_for_each(|p| p.check_in(params))
+    }
+
     /// A store of all parameters in one group named `default`, and of the buffers, with first values from `seed`.
     ///
     /// # Errors
@@ -223,13 +232,28 @@ impl Graph {
         seed: u64,
         group: impl Fn(&Parameter) -> String,
     ) -> Result<ParamStore, Error> {
+        self.store_of(gpu, group, |parameter, stream| parameter.init.values(&parameter.shape, seed, stream))
+    }
+
+    /// A store in one group, of zeros.
+    pub(crate) fn zeroed_store(&self, gpu: &Gpu) -> Result<ParamStore, Error> {
+        self.store_of(gpu, |_| "default".into(), |parameter, _| vec![0.0; parameter.shape.iter().product()])
+    }
+
+    /// A store with the values that `first` gives for each parameter and a number of its own.
+    fn store_of(
+        &self,
+        gpu: &Gpu,
+        group: impl Fn(&Parameter) -> String,
+        first: impl Fn(&Parameter, u64) -> Vec<f32>,
+    ) -> Result<ParamStore, Error> {
         self.check()?;
         let parameters = self.parameters();
         let names: Vec<String> = parameters.iter().map(group).collect();
         self.check_sizes(gpu)?;
         let buffers = self.buffers();
-        let values = |tensors: &[Parameter], first: u64| -> Vec<Vec<f32>> {
-            (first..).zip(tensors).map(|(stream, p)| p.init.values(&p.shape, seed, stream)).collect()
+        let values = |tensors: &[Parameter], number: u64| -> Vec<Vec<f32>> {
+            (number..).zip(tensors).map(|(stream, parameter)| first(parameter, stream)).collect()
         };
         let (values, of_buffers) = (values(&parameters, 0), values(&buffers, BUFFER_STREAMS));
         let mut builder = ParamStore::builder();

@@ -1,4 +1,5 @@
 mod links;
+mod outputs;
 mod record;
 
 use std::sync::atomic::AtomicBool;
@@ -6,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use self::links::Links;
 pub(super) use self::links::Place;
-use super::input::{HostData, Input, InputData, Upload};
+use super::input::{HostData, Input, InputData, Upload, samples};
 use super::lower::{Keep, Lowering, Operand};
 use super::shape::Planes;
 use super::view::Order;
@@ -106,9 +107,7 @@ impl Plan {
         };
         let unreached = parameters.iter().enumerate().filter(own);
         let unreached = unreached.map(|(_, parameter)| parameter.name.clone()).collect();
-        for parameter in parameters.iter().filter(|parameter| !graph.is_tied(&parameter.name)) {
-            parameter.check_in(params)?;
-        }
+        graph.check_store(params)?;
         // Before anything is made for it.
         for operand in lowering.steps.iter().flat_map(|step| &step.operands) {
             if let Operand::Parameter(p) | Operand::Gradient(p) = *operand {
@@ -247,16 +246,8 @@ impl Plan {
     /// # Errors
     /// [`Error::UnknownName`]; [`Error::Config`] if there is no data; [`Error::Length`] for a part of a sample.
     pub(crate) fn samples(&self, data: &[(&str, &dyn HostData)]) -> Result<usize, Error> {
-        let Some((name, data)) = data.first() else {
-            return Err(Error::Config { what: "inputs".into(), reason: "there are none".into() });
-        };
-        let input = self.find_input(name)?;
-        let (data, sample) = (data.data(), input.sample());
-        data.samples(sample).ok_or_else(|| {
-            let got = data.len(sample);
-            let what = format!("input {name}, in whole samples of {:?}", &input.shape[1..]);
-            Error::Length { what, expected: got.next_multiple_of(sample).max(sample), got }
-        })
+        let inputs: Vec<_> = self.inputs.iter().map(|input| (&input.name[..], &input.shape[..])).collect();
+        samples(&inputs, data)
     }
 
     /// Refuses data for `samples` samples that [`Plan::write`] would refuse, and inputs that are missing,

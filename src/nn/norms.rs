@@ -219,7 +219,8 @@ impl From<usize> for GroupNorm {
 /// [`Mode::Evaluate`](crate::graph::Mode::Evaluate) takes the running statistics.
 ///
 /// Shapes: input and output `[N, C]`, `[N, C, L]` or `[N, C, H, W]`; weight and bias `[C]`, first 1 and 0; the buffers
-/// `name.running_mean` and `name.running_var` `[C]`, first 0 and 1.
+/// `name.running_mean` and `name.running_var` `[C]`, first 0 and 1, and `name.num_batches_tracked` `[]`, the batches that
+/// these have seen, first 0 and exact up to 2^24.
 ///
 /// A batch of one value a channel has no variance: [`Graph::compile`](crate::graph::Graph::compile) refuses it with
 /// [`Error::Shape`](crate::Error::Shape) where the statistics are those of the batch.
@@ -232,11 +233,11 @@ impl From<usize> for GroupNorm {
 /// let x = graph.input("x", [8, 3, 32, 32]).conv2d(Conv2d::new(16, 3).without_bias());
 /// assert_eq!(x.batch_norm2d(BatchNorm::new().name("bn1")).relu().shape(), [8, 16, 30, 30]);
 /// let names: Vec<String> = graph.buffers().into_iter().map(|buffer| buffer.name).collect();
-/// assert_eq!(names, ["bn1.running_mean", "bn1.running_var"]);
+/// assert_eq!(names, ["bn1.running_mean", "bn1.running_var", "bn1.num_batches_tracked"]);
 /// ```
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html>. Differs: the number of channels is
-/// that of the input, and batches are counted only where that is needed.
+/// that of the input, and the batches are counted in f32.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct BatchNorm {
@@ -273,8 +274,8 @@ impl BatchNorm {
         self
     }
 
-    /// What part of the running statistics comes from the newest batch, in `[0, 1]`; `None` for the mean over all batches,
-    /// which are then counted in the buffer `name.num_batches_tracked` of shape `[]`. Default 0.1.
+    /// What part of the running statistics comes from the newest batch, in `[0, 1]`; `None` for the mean over all batches.
+    /// Default 0.1.
     pub fn momentum(mut self, momentum: impl Into<Option<f64>>) -> Self {
         self.momentum = momentum.into();
         self
@@ -299,8 +300,8 @@ impl BatchNorm {
         self
     }
 
-    /// Names the layer; its parameters are `name.weight` and `name.bias`, its buffers `name.running_mean` and
-    /// `name.running_var`.
+    /// Names the layer; its parameters are `name.weight` and `name.bias`, its buffers `name.running_mean`,
+    /// `name.running_var` and `name.num_batches_tracked`.
     pub fn name(mut self, name: &str) -> Self {
         self.name = Some(name.into());
         self
@@ -390,9 +391,7 @@ impl Var {
             };
             tensors.running = declare("running_mean", vec![channels], 0.0);
             declare("running_var", vec![channels], 1.0);
-            if momentum.is_none() {
-                tensors.num_batches_tracked = declare("num_batches_tracked", Vec::new(), 0.0);
-            }
+            tensors.num_batches_tracked = declare("num_batches_tracked", Vec::new(), 0.0);
         }
         let over = Over::Batch(Batch { ranks, momentum, training });
         graph.push(Norm { over, eps, channels, tensors }, Some(&name), &[self], &parameters, None)

@@ -4,12 +4,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{EarlyStoppingState, files};
+use super::EarlyStoppingState;
 use crate::Error;
+use crate::files::{self, record, tensors};
 use crate::optim::StateDict;
+use crate::params::Tensor;
 
 mod format;
-mod source;
 #[cfg(test)]
 mod tests;
 
@@ -66,15 +67,6 @@ pub struct GateState {
     pub skipped_in_a_row: u32,
 }
 
-/// A tensor on the host.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tensor {
-    /// Its shape, as torch has it.
-    pub shape: Vec<usize>,
-    /// Its elements in order.
-    pub values: Vec<f32>,
-}
-
 impl Checkpoint {
     pub(super) fn new(step: u64, seed: u64, optimizer: StateDict, schedule: Option<Value>) -> Self {
         Self {
@@ -116,7 +108,7 @@ impl Checkpoint {
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let name = path.display().to_string();
-        let read = source::read(path).and_then(|bytes| Self::from_bytes(&bytes));
+        let read = tensors::read(path, record::check_key).and_then(|bytes| Self::from_bytes(&bytes));
         let mut checkpoint = read.map_err(|reason| refused(&name, reason))?;
         checkpoint.source = name;
         Ok(checkpoint)

@@ -1,11 +1,14 @@
 //! What a trainer computes without training.
 
+use std::collections::hash_map::Entry;
+
 use super::Trainer;
 use super::trainer::{PlanKey, part_names, record_scalars, scalars};
 use crate::Error;
 use crate::gpu::Recorder;
-use crate::graph::{HostData, PlanOptions, Var};
+use crate::graph::{HostData, Var};
 use crate::optim::AnyRule;
+use crate::predict::{Inference, Request};
 
 /// The loss and the metrics over a whole data set; see [`Trainer::evaluate`].
 #[derive(Clone, Debug, PartialEq)]
@@ -106,44 +109,13 @@ impl<R: AnyRule + Clone> Trainer<R> {
             return Err(Error::constant("batch", "at least 1", batch));
         }
         self.graph.check_owner(&var.name(), var)?;
-        let declared = self.graph.batch().unwrap_or(1);
-        let known = self.predictions.contains_key(&(var.id(), declared));
-        if !known && (var.shape().first() != Some(&declared) || !var.is_in_rows()) {
-            let expected = match declared {
-                1 => "a row for each sample, whatever the batch".into(),
-                _ => format!("a row for each of the {declared} samples"),
-            };
-            return Err(Error::Shape { layer: var.name(), expected, got: var.shape() });
-        }
-        self.prediction(var, declared)?;
-        let plan = &self.predictions[&(var.id(), declared)];
-        let samples = plan.samples(data)?;
-        plan.check_inputs(data, samples)?;
-        let mut values = Vec::new();
-        for first in (0..samples).step_by(batch) {
-            let size = batch.min(samples - first);
-            self.prediction(var, size)?;
-            let plan = &self.predictions[&(var.id(), size)];
-            let mut encoder = self.gpu.encoder("predict");
-            let mut recorder = Recorder::new(&self.gpu, &mut encoder);
-            self.staging.turn();
-            plan.stage(data, first, &mut self.staging, &mut recorder)?;
-            plan.record(&mut recorder)?;
-            drop(recorder);
-            self.gpu.submit(encoder)?;
-            values.extend(plan.read(PREDICTED)?);
-        }
-        Ok(values)
-    }
-
-    fn prediction(&mut self, var: &Var, batch: usize) -> Result<(), Error> {
-        let key = (var.id(), batch);
-        if !self.predictions.contains_key(&key) {
-            let options = PlanOptions::evaluate().output(PREDICTED, var).batch(batch);
-            let plan = self.graph.compile(&self.params, &options, &mut self.workspace)?;
-            self.predictions.insert(key, plan);
-        }
-        Ok(())
+        let inference = match self.predictions.entry(var.id()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Inference::new(&self.graph, &[(PREDICTED, var)])?),
+        };
+        let Self { params, workspace, staging, .. } = self;
+        let request = Request { params, workspace, staging, data, batch, blocking: true };
+        Ok(pollster::block_on(inference.run(request))?.take(PREDICTED)?.values)
     }
 }
 

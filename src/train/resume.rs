@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Trainer;
-use super::checkpoint::{Checkpoint, GateState, Tensor};
+use super::checkpoint::{Checkpoint, GateState};
 use crate::Error;
 use crate::error::countable;
 use crate::optim::AnyRule;
-use crate::params::GateValues;
+use crate::params::{GateValues, Tensor};
 
 impl<R: AnyRule + Clone> Trainer<R> {
     /// Waits for all steps and reads what the next ones need. Reports of steps that arrive are kept.

@@ -6,6 +6,7 @@ use crate::gpu::{Gpu, ReadRing, Recorder, Staging};
 use crate::graph::{Graph, HostData, Mode, Plan, PlanOptions, Var, Whole, Workspace};
 use crate::optim::{AnyRule, Optimizer};
 use crate::params::ParamStore;
+use crate::predict::Inference;
 use crate::schedule::{Interval, Schedule};
 
 /// Steps that may be on their way before the next one waits.
@@ -52,8 +53,8 @@ pub struct Trainer<R: AnyRule> {
     pub(super) whole: Whole,
     pub(super) plans: HashMap<PlanKey, Plan>,
     pub(super) frozen: FrozenSets,
-    /// Plans of [`Trainer::predict`] by their variable, which is the graph's own, and batch size.
-    pub(super) predictions: HashMap<(usize, usize), Plan>,
+    /// What [`Trainer::predict`] computes by, for each variable, which is the graph's own.
+    pub(super) predictions: HashMap<usize, Inference>,
     pub(super) workspace: Workspace,
     pub(super) staging: Staging,
     pub(super) ring: ReadRing,

@@ -7,6 +7,8 @@ use gradus::gpu::{Binding, Buffer, KernelSource, ReadRing, Recorder, UniformRing
 use gradus::grad::{GradScaler, Transforms};
 use gradus::graph::{Graph, Plan, PlanOptions, Resident, Var, Workspace};
 use gradus::optim::{AdamW, LBFGS, LbfgsOptimizer, Optimizer, Rule, SGD, StateDict};
+use gradus::params::Weights;
+use gradus::predict::Predictor;
 use gradus::train::{Checkpoint, Trainer};
 use gradus::{Error, Gpu, ParamStore, wgpu};
 use serde_json::json;
@@ -51,6 +53,7 @@ struct Made {
     optimizer: Optimizer<SGD>,
     lbfgs: LbfgsOptimizer,
     plan: Plan,
+    predictor: Predictor,
     set: Resident,
     labels: Resident,
     buffer: Buffer<f32>,
@@ -82,6 +85,9 @@ impl Made {
         let lbfgs = LBFGS::default().build(&params).unwrap();
         let options = PlanOptions::evaluate().output("logits", &logits);
         let plan = graph.compile(trainer.params(), &options, &mut Workspace::new()).unwrap();
+        let store = graph.store(gpu, 1).unwrap();
+        let mut predictor = Predictor::new(&graph, store, &[("logits", &logits)]).unwrap();
+        predictor.predict(&[("x", &&X[..])]).unwrap();
         let set = Resident::numbers(gpu, &X, &[2]).unwrap();
         let labels = Resident::labels(gpu, &Y).unwrap();
         let buffer = Buffer::storage(gpu, "some", 4).unwrap();
@@ -96,6 +102,7 @@ impl Made {
             optimizer,
             lbfgs,
             plan,
+            predictor,
             set,
             labels,
             buffer,
@@ -151,6 +158,23 @@ const CALLS: &[(&str, Call)] = &[
     ("ParamStore::write_grads", |made| made.params.write_grads(&[0.0; 3])),
     ("ParamStoreBuilder::build", |made| {
         ParamStore::builder().tensor("w", [1], &[1.0]).build(&made.gpu).map(drop)
+    }),
+    ("ParamStore::read_weights", |made| made.params.read_weights().map(drop)),
+    ("ParamStore::read_weights_async", |made| wait(made.params.read_weights_async()).map(drop)),
+    ("ParamStore::load_state_dict", |made| {
+        let mut weights = Weights::new();
+        weights.insert("w", [3], [0.5; 3])?;
+        made.params.load_state_dict(&weights, true).map(drop)
+    }),
+    ("Predictor::predict", |made| made.predictor.predict(&[("x", &&X[..])]).map(drop)),
+    ("Predictor::predict of a batch size that is new", |made| {
+        made.predictor.predict(&[("x", &&X[..2])]).map(drop)
+    }),
+    ("Predictor::predict_async", |made| wait(made.predictor.predict_async(&[("x", &&X[..])])).map(drop)),
+    ("Predictor::from_weights", |made| {
+        let Made { graph, logits, checkpoint, .. } = made;
+        let weights = Weights::try_from(checkpoint.params.clone())?;
+        Predictor::from_weights(&made.gpu, graph, &weights, &[("logits", logits)]).map(drop)
     }),
     ("Flat::read_all", |made| made.params.params().read_all(&made.gpu).map(drop)),
     ("Gate::read", |made| made.params.gate().read(&made.gpu, 0).map(drop)),

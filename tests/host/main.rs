@@ -16,3 +16,4 @@ mod noop;
 mod readme;
 mod report;
 mod translate;
+mod weights;

@@ -8,19 +8,24 @@ use std::path::{Path, PathBuf};
 const ROWS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("config", &[]),
+    ("files", &[]),
     ("layout", &[]),
     ("wgsl", &[]),
     ("schedule", &["config"]),
     ("gpu", &[]),
-    ("params", &["gpu", "layout"]),
+    ("params", &["files", "gpu", "layout"]),
     ("grad", &["params", "gpu", "config"]),
     ("optim", &["grad", "params", "gpu", "schedule", "config", "wgsl"]),
     ("graph", &["params", "gpu", "wgsl"]),
     ("nn", &["graph"]),
+    ("predict", &["graph", "params", "gpu"]),
     ("search", &["gpu", "schedule"]),
     (
         "train",
-        &["error", "config", "layout", "schedule", "gpu", "params", "optim", "grad", "graph", "nn", "search"],
+        &[
+            "error", "config", "files", "layout", "schedule", "gpu", "params", "optim", "grad", "graph",
+            "nn", "predict", "search",
+        ],
     ),
 ];
 

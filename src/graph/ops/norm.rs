@@ -54,7 +54,7 @@ pub(crate) struct Norm {
 pub(crate) struct Tensors {
     pub(crate) weight: Option<usize>,
     pub(crate) bias: Option<usize>,
-    /// The running mean; the variance is the next.
+    /// The running mean; the variance is the next, and `num_batches_tracked` is there too.
     pub(crate) running: Option<usize>,
     pub(crate) num_batches_tracked: Option<usize>,
 }

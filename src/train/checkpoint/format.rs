@@ -7,14 +7,15 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::source::{KEY, MOST_HEADER, broken, no_key};
 use super::{Checkpoint, GateState, Tensor};
 use crate::config;
+use crate::files::record::{self, FORMAT, KEY};
+use crate::files::tensors::{self, MOST_HEADER, TensorFile};
 use crate::optim::{GroupState, StateDict, TensorState};
 use crate::schedule::Best;
 use crate::train::EarlyStoppingState;
 
-/// What stands under the metadata key; [`PREFIX`] and its checksum come before it.
+/// What stands under the metadata key, behind its checksum.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
@@ -69,9 +70,6 @@ struct StoppingRecord {
     wait: u64,
 }
 
-const FORMAT: u32 = 1;
-const PREFIX: &str = r#"{"checksum":""#;
-
 /// Arrays and objects within each other that serde_json reads.
 const LEVELS: usize = 127;
 
@@ -93,17 +91,15 @@ impl Checkpoint {
             Ok(_) => return Err("record: what is read of it would be something else".into()),
             Err(reason) => return Err(format!("it could not be read again: {reason}")),
         }
-        let rest = text.strip_prefix('{').expect("a record is an object");
-        let views: Result<BTreeMap<&String, TensorView<'_>>, _> = tensors
-            .iter()
+        let views: Result<tensors::Views<'_>, _> = tensors
+            .into_iter()
             .map(|(name, (shape, values))| {
                 let bytes = bytemuck::cast_slice(values);
-                TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view))
+                TensorView::new(Dtype::F32, shape, bytes).map(|view| (name, view))
             })
             .collect();
         let views = views.map_err(|e| e.to_string())?;
-        let sum = checksum(rest, views.iter().map(|(name, view)| (name.as_str(), view)));
-        let metadata = HashMap::from([(KEY.to_owned(), format!("{PREFIX}{sum:08x}\",{rest}"))]);
+        let metadata = HashMap::from([(KEY.to_owned(), record::seal(&text, &views))]);
         let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| match error {
             SafeTensorError::HeaderTooLarge => {
                 let run = serde_json::to_string(&self.run).map_or(0, |run| run.len());
@@ -223,20 +219,10 @@ impl Checkpoint {
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
-        let file = SafeTensors::deserialize(bytes).map_err(broken)?;
-        let metadata = header.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
-        let text = metadata.ok_or_else(no_key)?;
-        let changed = || "it was changed since it was written: its checksum does not fit".to_owned();
-        let (sum, record) =
-            text.strip_prefix(PREFIX).and_then(|rest| rest.split_once("\",")).ok_or_else(changed)?;
-        let views: BTreeMap<String, TensorView<'_>> = file.tensors().into_iter().collect();
-        let found = checksum(record, views.iter().map(|(name, view)| (name.as_str(), view)));
-        if sum != format!("{found:08x}") {
-            return Err(changed());
-        }
-        let record = read_record(&format!("{{{record}"))?;
-        let mut tensors: BTreeMap<String, Tensor> = views
+        let file = TensorFile::parse(bytes)?;
+        let record = read_record(&record::unseal(&file)?)?;
+        let mut tensors: BTreeMap<String, Tensor> = file
+            .tensors
             .into_iter()
             .map(|(name, view)| Ok((name.clone(), tensor(&name, &view)?)))
             .collect::<Result<_, String>>()?;
@@ -265,13 +251,7 @@ impl Checkpoint {
 }
 
 fn read_record(text: &str) -> Result<Record, String> {
-    let json: Value = serde_json::from_str(text).map_err(|e| format!("record: {e}"))?;
-    let format = json.get("format").and_then(Value::as_u64);
-    if format != Some(u64::from(FORMAT)) {
-        let found = format.map_or("no format".into(), |format| format!("format {format}"));
-        return Err(format!("it has {found}, this version reads format {FORMAT}"));
-    }
-    serde_json::from_value(json).map_err(|e| format!("record: {e}"))
+    serde_json::from_value(record::parse(text)?).map_err(|e| format!("record: {e}"))
 }
 
 /// The optimizer's part, with its tensors taken out of those of the file.
@@ -355,15 +335,4 @@ fn check_finite(name: &str, values: &[f32]) -> Result<(), String> {
         None => Ok(()),
         Some(at) => Err(format!("{name} holds {} at element {at}", values[at])),
     }
-}
-
-/// CRC-32 over the record behind its checksum, and over the tensors in order of their names.
-fn checksum<'a>(record: &str, tensors: impl Iterator<Item = (&'a str, &'a TensorView<'a>)>) -> u32 {
-    let mut sum = crc32fast::Hasher::new();
-    sum.update(record.as_bytes());
-    for (name, view) in tensors {
-        sum.update(format!("\n{name} {:?} {:?}\n", view.dtype(), view.shape()).as_bytes());
-        sum.update(view.data());
-    }
-    sum.finalize()
 }

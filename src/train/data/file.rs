@@ -7,7 +7,7 @@ use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use crate::error::Error;
-use crate::train::files;
+use crate::files;
 
 /// An [`Error::File`].
 pub(super) fn refuse(path: &Path, reason: impl Into<String>) -> Error {

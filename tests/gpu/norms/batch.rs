@@ -182,26 +182,37 @@ fn without_running_statistics_each_batch_has_its_own() {
 }
 
 #[test]
-fn batches_are_counted_where_the_mean_is_over_all() {
+fn batches_that_running_statistics_have_seen_are_counted() {
     let Some(gpu) = gpus().into_iter().next() else { return };
-    let names = |layer: BatchNorm| {
-        let (graph, ..) = model(&gpu, &[4, 3], layer);
-        graph.buffers().into_iter().map(|buffer| buffer.name).collect::<Vec<_>>()
-    };
-    assert_eq!(names(BatchNorm::new()), ["bn.running_mean", "bn.running_var"]);
-    let counted = ["bn.running_mean", "bn.running_var", "bn.num_batches_tracked"];
-    assert_eq!(names(BatchNorm::new().momentum(None)), counted);
-    let (graph, y, params) = model(&gpu, &[4, 3], BatchNorm::new().momentum(None));
-    let mut workspace = Workspace::new();
-    let train = graph.compile(&params, &PlanOptions::train(&y).upstream("dy"), &mut workspace).unwrap();
-    let evaluate = PlanOptions::evaluate().output("y", &y);
-    let evaluate = graph.compile(&params, &evaluate, &mut workspace).unwrap();
-    for plan in [&train, &evaluate] {
-        plan.write("x", &noises(1, 12)).unwrap();
+    // Whole columns in one kernel, and columns in parts; channels that fill a quad and that do not.
+    for shape in [&[4, 3][..], &[4, 8], &[8, 5, 20, 20]] {
+        for momentum in [None, Some(0.1), Some(0.0)] {
+            let layer = BatchNorm::new().momentum(momentum);
+            let (graph, y, params) = model(&gpu, shape, layer.clone());
+            let names = graph.buffers().into_iter().map(|buffer| buffer.name).collect::<Vec<_>>();
+            assert_eq!(names, ["bn.running_mean", "bn.running_var", "bn.num_batches_tracked"]);
+            let len = shape.iter().product();
+            let mut workspace = Workspace::new();
+            let train =
+                graph.compile(&params, &PlanOptions::train(&y).upstream("dy"), &mut workspace).unwrap();
+            let evaluate = PlanOptions::evaluate().output("y", &y);
+            let evaluate = graph.compile(&params, &evaluate, &mut workspace).unwrap();
+            for plan in [&train, &evaluate] {
+                plan.write("x", &noises(1, len)).unwrap();
+            }
+            train.write("dy", &noises(2, len)).unwrap();
+            submit(&gpu, &[&train, &train, &evaluate, &train]);
+            assert_eq!(params.read("bn.num_batches_tracked").unwrap(), [3.0], "{shape:?}, {momentum:?}");
+            let (graph, y, params) = model(&gpu, shape, layer.training(false));
+            let frozen = graph
+                .compile(&params, &PlanOptions::train(&y).upstream("dy"), &mut Workspace::new())
+                .unwrap();
+            frozen.write("x", &noises(1, len)).unwrap();
+            frozen.write("dy", &noises(2, len)).unwrap();
+            submit(&gpu, &[&frozen]);
+            assert_eq!(params.read("bn.num_batches_tracked").unwrap(), [0.0]);
+        }
     }
-    train.write("dy", &noises(2, 12)).unwrap();
-    submit(&gpu, &[&train, &train, &evaluate, &train]);
-    assert_eq!(params.read("bn.num_batches_tracked").unwrap(), [3.0]);
 }
 
 #[test]

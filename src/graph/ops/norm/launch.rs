@@ -281,9 +281,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Counts a batch that the running statistics have taken in, where they are means over all.
+    /// Counts a batch that the running statistics have taken in, where they are means over all and each line reads the
+    /// count; elsewhere the kernel that moves them counts.
     fn count_batch(&mut self) {
-        let Some(count) = self.norm.tensors.num_batches_tracked else { return };
+        let means = matches!(self.norm.over, Over::Batch(Batch { momentum: None, .. }));
+        let Some(count) = self.norm.tensors.num_batches_tracked.filter(|_| means) else { return };
         let wgsl = include_str!("../../../../shaders/ops/norm_count.wgsl");
         if self.tracks() {
             let kernel = source::<CountShape>("norm_count", wgsl, &[Binding::ReadWrite]);
@@ -326,14 +328,11 @@ impl<'a> Run<'a> {
         let mean = Bound::written("running_mean", self.parameter(running));
         let variance = Bound::written("running_var", self.parameter(running + 1));
         let parts = parts.with([mean, variance], &[shared!("_track")]);
-        match tensors.num_batches_tracked {
-            Some(count) => {
-                let count = Bound::written("num_batches_tracked", self.parameter(count)).scalars();
-                let text =
-                    "fn weight_of_batch() -> f32 {\n    return 1.0 / (num_batches_tracked[0] + 1.0);\n}\n";
-                parts.with([count], &[text])
-            }
-            None => parts.with([], &["fn weight_of_batch() -> f32 {\n    return shape.momentum;\n}\n"]),
+        let count = tensors.num_batches_tracked.expect("it goes with the other statistics");
+        let parts = parts.with([Bound::written("num_batches_tracked", self.parameter(count)).scalars()], &[]);
+        match self.norm.over {
+            Over::Batch(Batch { momentum: None, .. }) => parts.with([], &[shared!("_track_mean")]),
+            _ => parts.with([], &[shared!("_track_moving")]),
         }
     }
 

@@ -1,4 +1,8 @@
-//! Files that are whole: each is written beside its place and then renamed to it.
+//! Files that are whole: each is written beside its place and then renamed to it. And files of tensors, which are read no
+//! further than they can be believed.
+
+pub(crate) mod record;
+pub(crate) mod tensors;
 
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File, OpenOptions, TryLockError};

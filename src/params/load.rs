@@ -1,0 +1,199 @@
+//! Weights by name into a store, all or nothing, and out of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::{Flat, ParamStore, Tensor, Weights};
+use crate::error::{Error, ShapeMismatch, WeightsMismatch};
+use crate::layout::Span;
+
+/// What [`ParamStore::load_state_dict`] found besides what it loaded, as torch's `missing_keys` and `unexpected_keys`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "without strict, missing and unexpected names are only reported"]
+pub struct LoadReport {
+    /// Tensors of the store that were loaded, in the order of [`ParamStore::tensors`].
+    pub loaded: Vec<String>,
+    /// Tensors of the store that the weights lack, which are as they were, in the same order.
+    pub missing_keys: Vec<String>,
+    /// Names of the weights that the store lacks, in alphabetical order.
+    pub unexpected_keys: Vec<String>,
+}
+
+/// One line: how many were loaded, and all names that were not, with the nearest of those that are missing.
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = self.loaded.len() + self.missing_keys.len();
+        write!(f, "loaded {} of {all} tensors", self.loaded.len())?;
+        let (missing, unexpected) = (&self.missing_keys, &self.unexpected_keys);
+        WeightsMismatch::write_names(f, missing, unexpected)
+    }
+}
+
+/// A tensor of the store, all names that it goes by, and what the weights have for it.
+struct Target<'s, 'w> {
+    flat: &'s Flat,
+    span: &'s Span,
+    names: Vec<&'s str>,
+    given: Vec<(&'s str, &'w Tensor)>,
+}
+
+impl ParamStore {
+    /// Loads weights by name into parameters, frozen ones too, and buffers: torch's `Module.load_state_dict`.
+    ///
+    /// With `strict` the names of the weights must be those of the store; without, what both have is loaded and the
+    /// report says what was missing and what was unexpected. In either case a shape that differs is refused, and either
+    /// all is loaded or nothing. It lands before the next submit. Gradients, and what an optimizer keeps, stay what they
+    /// are.
+    ///
+    /// As in torch, `[1]` may be given for a tensor of shape `[]`, and `num_batches_tracked` of a batch normalisation is
+    /// not missed where its other statistics are given: old files of torch have none. A tensor that goes by several
+    /// names (see [`Graph::tie`](crate::graph::Graph::tie)) needs only one of them; of several, the values must agree.
+    ///
+    /// ```no_run
+    /// // Needs a device and a file.
+    /// use gradus::graph::Graph;
+    /// use gradus::nn::Linear;
+    /// use gradus::params::Weights;
+    /// use gradus::{Gpu, GpuOptions};
+    ///
+    /// let graph = Graph::new();
+    /// graph.input("x", [1, 784]).linear(Linear::new(10).name("fc"));
+    /// let mut params = graph.store(&Gpu::new(GpuOptions::default())?, 0)?;
+    /// let report = params.load_state_dict(&Weights::read("model.safetensors")?, false)?;
+    /// println!("{report}");
+    /// # Ok::<(), gradus::Error>(())
+    /// ```
+    ///
+    /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.load_state_dict>.
+    /// Differs: tied tensors, of which torch wants each name and takes the last value.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] with all that is missing and unexpected, where that is refused, and all shapes that differ; then
+    /// nothing was written. [`Error::DeviceLost`].
+    pub fn load_state_dict(&mut self, weights: &Weights, strict: bool) -> Result<LoadReport, Error> {
+        self.gpu.check()?;
+        let targets = self.targets(weights);
+        let mut report = LoadReport::default();
+        let mut mismatch = WeightsMismatch { weights: weights.described().into(), ..Default::default() };
+        for target in &targets {
+            match target.given[..] {
+                [] if target.is_filled_in(weights) => {}
+                [] => report.missing_keys.push(target.span.name.clone()),
+                _ => report.loaded.push(target.span.name.clone()),
+            }
+            target.check(&mut mismatch);
+        }
+        let unexpected = weights.names().filter(|name| self.find(name).is_err());
+        report.unexpected_keys = unexpected.map(str::to_owned).collect();
+        if strict {
+            mismatch.missing.clone_from(&report.missing_keys);
+            mismatch.unexpected.clone_from(&report.unexpected_keys);
+        }
+        if !mismatch.is_empty() {
+            return Err(Error::Weights(Box::new(mismatch)));
+        }
+        for flat in self.flats() {
+            let of_flat = || targets.iter().filter(|target| std::ptr::eq(target.flat, flat));
+            if of_flat().all(|target| !target.given.is_empty()) {
+                let values: Vec<&[f32]> = of_flat().map(|target| &target.given[0].1.values[..]).collect();
+                flat.write_all(&self.gpu, |index| Some(values[index]))?;
+                continue;
+            }
+            for target in of_flat() {
+                if let Some((_, tensor)) = target.given.first() {
+                    flat.write(&self.gpu, target.span, &tensor.values)?;
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    /// Waits for the device and reads all parameters and buffers, as torch's `Module.state_dict`: a tensor that goes by
+    /// several names is there under each.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn read_weights(&self) -> Result<Weights, Error> {
+        let values = self.flats().map(|flat| flat.read_all(&self.gpu)).collect::<Result<_, _>>()?;
+        self.named(values)
+    }
+
+    /// As [`ParamStore::read_weights`], without blocking.
+    ///
+    /// # Errors
+    /// As [`ParamStore::read_weights`].
+    pub async fn read_weights_async(&self) -> Result<Weights, Error> {
+        let mut values = Vec::new();
+        for flat in self.flats() {
+            values.push(flat.read_all_async(&self.gpu).await?);
+        }
+        self.named(values)
+    }
+
+    fn named(&self, values: Vec<Vec<f32>>) -> Result<Weights, Error> {
+        let mut tensors = BTreeMap::new();
+        for (flat, all) in self.flats().zip(values) {
+            for (name, index) in flat.layout().names() {
+                let span = &flat.layout().spans()[index];
+                let values = all[span.first..span.first + span.len].to_vec();
+                tensors.insert(name.to_owned(), Tensor { shape: span.shape.clone(), values });
+            }
+        }
+        Weights::try_from(tensors)
+    }
+
+    fn flats(&self) -> impl Iterator<Item = &Flat> {
+        [Some(&self.params), self.buffers()].into_iter().flatten()
+    }
+
+    /// All tensors, in the order of [`ParamStore::tensors`].
+    fn targets<'s, 'w>(&'s self, weights: &'w Weights) -> Vec<Target<'s, 'w>> {
+        let mut targets = Vec::new();
+        for flat in self.flats() {
+            let first = targets.len();
+            let spans = flat.layout().spans().iter();
+            targets.extend(spans.map(|span| Target { flat, span, names: Vec::new(), given: Vec::new() }));
+            for (name, index) in flat.layout().names() {
+                targets[first + index].names.push(name);
+            }
+        }
+        for target in &mut targets {
+            target.names.sort_unstable();
+            let given = target.names.iter().filter_map(|name| Some((*name, weights.find(name)?)));
+            target.given = given.collect();
+        }
+        targets
+    }
+}
+
+impl Target<'_, '_> {
+    /// Adds what is wrong with what it is given.
+    fn check(&self, mismatch: &mut WeightsMismatch) {
+        let expected = &self.span.shape;
+        for (name, tensor) in &self.given {
+            let got = &tensor.shape;
+            if got != expected && !(expected.is_empty() && got[..] == [1]) {
+                let (name, expected, got) = ((*name).to_owned(), expected.clone(), got.clone());
+                mismatch.shapes.push(ShapeMismatch { name, expected, got });
+            }
+        }
+        let bits = |tensor: &Tensor| tensor.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        if let [(first, one), rest @ ..] = &self.given[..] {
+            for (name, other) in rest.iter().filter(|(_, other)| other.shape == one.shape) {
+                if bits(other) != bits(one) {
+                    mismatch.tied.push(((*first).to_owned(), (*name).to_owned()));
+                }
+            }
+        }
+    }
+
+    /// Whether torch lets it keep its value where it is missing: `_load_from_state_dict` of `_NormBase`, for files that
+    /// do not say otherwise.
+    fn is_filled_in(&self, weights: &Weights) -> bool {
+        let statistics = |name: &str| {
+            let layer = name.strip_suffix("num_batches_tracked")?;
+            weights.find(&format!("{layer}running_mean"))
+        };
+        self.names.iter().any(|name| statistics(name).is_some())
+    }
+}

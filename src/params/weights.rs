@@ -1,0 +1,264 @@
+//! The tensors of a model by name, on the host.
+
+mod format;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::flat::check_len;
+use crate::error::Error;
+use crate::files::{tensors, write_atomic};
+
+/// A tensor on the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Its shape, as torch has it.
+    pub shape: Vec<usize>,
+    /// Its elements in order.
+    pub values: Vec<f32>,
+}
+
+/// The tensors of a model by name, parameters and buffers alike: torch's `state_dict`, on the host and in f32.
+///
+/// They come from a file, from [`ParamStore::read_weights`](super::ParamStore::read_weights) or from
+/// [`Weights::insert`], and go to a file or to [`ParamStore::load_state_dict`](super::ParamStore::load_state_dict).
+/// In between, names can be changed, so that a part of a model is loaded under another name.
+///
+/// Files are safetensors, as `safetensors.torch.save_file(model.state_dict(), path)` writes them and
+/// `model.load_state_dict(safetensors.torch.load_file(path))` reads them. Values may be NaN and infinite.
+///
+/// ```
+/// use gradus::params::Weights;
+///
+/// let mut weights = Weights::new();
+/// weights.insert("module.fc.weight", [2, 3], vec![0.5; 6])?;
+/// weights.insert("module.fc.bias", [2], vec![0.0; 2])?;
+/// // What `DistributedDataParallel` saved, for the network inside it.
+/// let weights = Weights::from_bytes(&weights.to_bytes()?)?.part("module")?;
+/// assert_eq!(weights.names().collect::<Vec<_>>(), ["fc.bias", "fc.weight"]);
+/// assert_eq!(weights.get("fc.weight")?.shape, [2, 3]);
+/// # Ok::<(), gradus::Error>(())
+/// ```
+///
+/// Sources: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.state_dict>,
+/// <https://huggingface.co/docs/safetensors/api/torch>.
+#[derive(Clone, Debug, Default)]
+pub struct Weights {
+    tensors: BTreeMap<String, Tensor>,
+    /// The file that they were read from, for messages.
+    source: Option<String>,
+}
+
+/// By their tensors, not by where they come from.
+impl PartialEq for Weights {
+    fn eq(&self, other: &Self) -> bool {
+        self.tensors == other.tensors
+    }
+}
+
+impl Weights {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads a safetensors file, all of it, or of a [`Checkpoint`](crate::train::Checkpoint) of this library the
+    /// parameters and buffers, under their names in the model.
+    ///
+    /// Of the types F32, F64, F16, BF16, BOOL and integers, as torch's `num_batches_tracked` (I64), each number becomes
+    /// the nearest f32, as in torch's `copy_`. Other tensors, of 8 bits and less or complex, are refused.
+    ///
+    /// # Errors
+    /// [`Error::File`] with the path and what is wrong: a file that cannot be read, is cut short or has a broken
+    /// header, two entries of one name, a tensor of another type, or a finite number that f32 cannot hold, with its
+    /// tensor and element; a checkpoint that was changed since it was written, or is of a newer format.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let read = tensors::read(path, |_| Ok(())).and_then(|bytes| format::from_bytes(&bytes));
+        let tensors = read.map_err(|reason| Error::File { path: name.clone(), reason })?;
+        Ok(Self { tensors, source: Some(name) })
+    }
+
+    /// As [`Weights::read`], from the bytes of a file.
+    ///
+    /// # Errors
+    /// As [`Weights::read`]; the path of [`Error::File`] is `weights`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let tensors = format::from_bytes(bytes).map_err(|reason| refused("weights", reason))?;
+        Ok(Self { tensors, source: None })
+    }
+
+    /// Writes a safetensors file of f32 tensors, in whose place is the earlier one or the whole new one at any moment.
+    /// Equal weights write equal files.
+    ///
+    /// # Errors
+    /// [`Error::File`] with the path, where the file cannot be written or the names take more than the 100 MB that the
+    /// format has for its header.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        let bytes = format::to_bytes(&self.tensors).map_err(|reason| refused(path.display(), reason))?;
+        write_atomic(path, |file| file.write_all(&bytes))
+    }
+
+    /// The bytes of such a file.
+    ///
+    /// # Errors
+    /// [`Error::File`], whose path is `weights`, for names that are too long for the format.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        format::to_bytes(&self.tensors).map_err(|reason| refused("weights", reason))
+    }
+
+    /// Adds a tensor, its elements in row-major order.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`] for a second one of a name; [`Error::Config`] for an empty name, and for `__metadata__`, which
+    /// no file can have; [`Error::Length`] if the values do not fill the shape.
+    pub fn insert(
+        &mut self,
+        name: impl Into<String>,
+        shape: impl Into<Vec<usize>>,
+        values: impl Into<Vec<f32>>,
+    ) -> Result<(), Error> {
+        self.add(name.into(), Tensor { shape: shape.into(), values: values.into() })
+    }
+
+    fn add(&mut self, name: String, tensor: Tensor) -> Result<(), Error> {
+        if name.is_empty() || name == format::METADATA {
+            let reason = format!("{name:?} cannot be the name of one");
+            return Err(Error::Config { what: "tensor".into(), reason });
+        }
+        let elements = tensor.shape.iter().try_fold(1, |all: usize, extent| all.checked_mul(*extent));
+        let what = || format!("{name} of shape {:?}", tensor.shape);
+        check_len(&what(), elements.unwrap_or(usize::MAX), tensor.values.len())?;
+        if self.tensors.contains_key(&name) {
+            return Err(Error::Duplicate { kind: "tensor", name });
+        }
+        self.tensors.insert(name, tensor);
+        Ok(())
+    }
+
+    /// A tensor by its name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with the nearest name.
+    pub fn get(&self, name: &str) -> Result<&Tensor, Error> {
+        self.tensors.get(name).ok_or_else(|| Error::unknown("tensor", name, self.names()))
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    /// Takes a tensor out.
+    ///
+    /// # Errors
+    /// As [`Weights::get`].
+    pub fn remove(&mut self, name: &str) -> Result<Tensor, Error> {
+        match self.tensors.remove(name) {
+            Some(tensor) => Ok(tensor),
+            None => Err(Error::unknown("tensor", name, self.names())),
+        }
+    }
+
+    /// The names in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// The tensors in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.tensors.iter().map(|(name, tensor)| (&name[..], tensor))
+    }
+
+    /// How many tensors there are.
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// Where they come from, for messages.
+    pub(super) fn described(&self) -> &str {
+        self.source.as_deref().unwrap_or("weights")
+    }
+
+    /// Each tensor under the name that `to` makes of its own, or left out for `None`.
+    ///
+    /// ```
+    /// use gradus::params::Weights;
+    ///
+    /// let mut weights = Weights::new();
+    /// weights.insert("body.weight", [1], [0.5])?;
+    /// weights.insert("head.weight", [1], [0.25])?;
+    /// let of_head = weights.rename(|name| name.strip_prefix("head").map(|rest| format!("fc{rest}")))?;
+    /// assert_eq!(of_head.names().collect::<Vec<_>>(), ["fc.weight"]);
+    /// # Ok::<(), gradus::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`] if two would have one name; [`Error::Config`] as [`Weights::insert`].
+    pub fn rename(self, mut to: impl FnMut(&str) -> Option<String>) -> Result<Self, Error> {
+        let mut renamed = Self { tensors: BTreeMap::new(), source: self.source };
+        for (name, tensor) in self.tensors {
+            if let Some(name) = to(&name) {
+                renamed.add(name, tensor)?;
+            }
+        }
+        Ok(renamed)
+    }
+
+    /// Those of one module: what is called `module.` and something, without `module.`. Others are left out.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] if there are none, with the modules that there are.
+    pub fn part(self, module: &str) -> Result<Self, Error> {
+        let module = module.strip_suffix('.').unwrap_or(module);
+        let of_module = |name: &str| name.strip_prefix(module)?.strip_prefix('.').map(str::to_owned);
+        if !self.names().any(|name| of_module(name).is_some()) {
+            return Err(Error::unknown("module", module, self.modules()));
+        }
+        self.rename(of_module)
+    }
+
+    /// All, for a model in which they belong to one module: `module.` stands before each name.
+    #[must_use]
+    pub fn within(self, module: &str) -> Self {
+        let module = module.strip_suffix('.').unwrap_or(module);
+        let tensors = self.tensors.into_iter();
+        let tensors = tensors.map(|(name, tensor)| (format!("{module}.{name}"), tensor)).collect();
+        Self { tensors, source: self.source }
+    }
+
+    /// What stands before a dot in a name, each once, in order.
+    fn modules(&self) -> Vec<&str> {
+        let dots = |name: &'_ str| name.match_indices('.').map(|(at, _)| at).collect::<Vec<_>>();
+        let mut all: Vec<&str> =
+            self.names().flat_map(|name| dots(name).into_iter().map(move |at| &name[..at])).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+/// The tensors of a [`Checkpoint`](crate::train::Checkpoint), for one: its `params`.
+impl TryFrom<BTreeMap<String, Tensor>> for Weights {
+    type Error = Error;
+
+    /// # Errors
+    /// As [`Weights::insert`].
+    fn try_from(tensors: BTreeMap<String, Tensor>) -> Result<Self, Error> {
+        let mut weights = Self::new();
+        tensors.into_iter().try_for_each(|(name, tensor)| weights.add(name, tensor))?;
+        Ok(weights)
+    }
+}
+
+fn refused(path: impl ToString, reason: String) -> Error {
+    Error::File { path: path.to_string(), reason }
+}

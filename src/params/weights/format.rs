@@ -1,0 +1,99 @@
+//! Tensors as the bytes of a safetensors file, and back.
+
+use std::collections::{BTreeMap, HashMap};
+
+use half::{bf16, f16};
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::Tensor;
+use crate::error::short;
+use crate::files::record;
+use crate::files::tensors::{MOST_HEADER, TensorFile, Views};
+
+/// The one name that no tensor can have.
+pub(super) const METADATA: &str = "__metadata__";
+
+/// What the name of a parameter begins with in a checkpoint.
+const PARAMS: &str = "params.";
+
+pub(super) fn from_bytes(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
+    let file = TensorFile::parse(bytes)?;
+    let of_checkpoint = file.metadata.contains_key(record::KEY);
+    if of_checkpoint {
+        record::parse(&record::unseal(&file)?)?;
+    }
+    let mut tensors = BTreeMap::new();
+    for (name, view) in &file.tensors {
+        let own = if of_checkpoint { name.strip_prefix(PARAMS) } else { Some(&name[..]) };
+        let Some(own) = own else { continue };
+        if own.is_empty() {
+            return Err("a tensor has no name".into());
+        }
+        let values = numbers(view).map_err(|reason| format!("{name} {reason}"))?;
+        tensors.insert(own.to_owned(), Tensor { shape: view.shape().to_vec(), values });
+    }
+    Ok(tensors)
+}
+
+pub(super) fn to_bytes(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, String> {
+    let view = |(name, tensor): (&String, &'_ Tensor)| (name.clone(), tensor.shape.clone());
+    let mut views = Views::new();
+    for entry in tensors {
+        let (name, shape) = view(entry);
+        let data = bytemuck::cast_slice(&entry.1.values);
+        let made = TensorView::new(Dtype::F32, shape, data).map_err(|e| format!("{name}: {e}"))?;
+        views.insert(name, made);
+    }
+    // What torch's own files say, and some readers ask for.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize(views, Some(metadata)).map_err(|error| match error {
+        SafeTensorError::HeaderTooLarge => {
+            format!("its names and shapes take more than the {MOST_HEADER} bytes that safetensors allows")
+        }
+        other => other.to_string(),
+    })
+}
+
+/// The elements of a tensor, each as the nearest f32, or what it is that cannot be one.
+fn numbers(view: &TensorView<'_>) -> Result<Vec<f32>, String> {
+    let data = view.data();
+    macro_rules! each {
+        ($of:ty) => {
+            data.chunks_exact(size_of::<$of>())
+                .map(|bytes| <$of>::from_le_bytes(bytes.try_into().expect("as many as it has")))
+        };
+    }
+    Ok(match view.dtype() {
+        Dtype::F32 => each!(f32).collect(),
+        Dtype::F64 => {
+            each!(f64).enumerate().map(|(at, value)| narrowed(at, value)).collect::<Result<_, _>>()?
+        }
+        Dtype::F16 => each!(f16).map(f16::to_f32).collect(),
+        Dtype::BF16 => each!(bf16).map(bf16::to_f32).collect(),
+        Dtype::I64 => each!(i64).map(|value| value as f32).collect(),
+        Dtype::U64 => each!(u64).map(|value| value as f32).collect(),
+        Dtype::I32 => each!(i32).map(|value| value as f32).collect(),
+        Dtype::U32 => each!(u32).map(|value| value as f32).collect(),
+        Dtype::I16 => each!(i16).map(f32::from).collect(),
+        Dtype::U16 => each!(u16).map(f32::from).collect(),
+        Dtype::I8 => each!(i8).map(f32::from).collect(),
+        Dtype::U8 => each!(u8).map(f32::from).collect(),
+        Dtype::BOOL => each!(u8).map(|byte| f32::from(u8::from(byte != 0))).collect(),
+        other => {
+            return Err(format!(
+                "has the type {other:?}; F32, F64, F16, BF16, BOOL and integers of 8 to 64 bits can be read"
+            ));
+        }
+    })
+}
+
+/// The nearest f32, which must not be infinite where the number is not.
+fn narrowed(at: usize, value: f64) -> Result<f32, String> {
+    #[expect(clippy::cast_possible_truncation, reason = "rounding is what is wanted")]
+    let nearest = value as f32;
+    if nearest.is_infinite() && value.is_finite() {
+        return Err(format!("holds {} at element {at}, which f32 cannot hold", short(value)));
+    }
+    Ok(nearest)
+}

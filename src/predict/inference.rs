@@ -1,0 +1,123 @@
+//! Plans that evaluate some outputs of a graph, one for each batch size.
+
+use std::collections::HashMap;
+
+use super::Outputs;
+use crate::Error;
+use crate::gpu::{Landing, Recorder, Staging};
+use crate::graph::{Graph, HostData, Plan, PlanOptions, Var, Workspace, samples_of};
+use crate::params::{ParamStore, Tensor};
+
+/// What evaluates some outputs of a graph for batches of any size.
+#[derive(Debug)]
+pub(crate) struct Inference {
+    graph: Graph,
+    outputs: Vec<(String, Var)>,
+    /// The inputs that these depend on, with their declared shapes.
+    inputs: Vec<(String, Vec<usize>)>,
+    plans: HashMap<usize, Compiled>,
+}
+
+/// A plan, and where its outputs reach the host.
+#[derive(Debug)]
+struct Compiled {
+    plan: Plan,
+    landing: Landing,
+}
+
+/// One request, with what its caller keeps for all of them.
+pub(crate) struct Request<'a> {
+    pub(crate) params: &'a ParamStore,
+    pub(crate) workspace: &'a mut Workspace,
+    pub(crate) staging: &'a mut Staging,
+    pub(crate) data: &'a [(&'a str, &'a dyn HostData)],
+    /// Samples at once.
+    pub(crate) batch: usize,
+    /// Whether to wait by blocking.
+    pub(crate) blocking: bool,
+}
+
+impl Inference {
+    pub(crate) fn new(graph: &Graph, outputs: &[(&str, &Var)]) -> Result<Self, Error> {
+        graph.check()?;
+        if outputs.is_empty() {
+            return Err(Error::Config { what: "outputs".into(), reason: "there are none".into() });
+        }
+        for (number, (name, var)) in outputs.iter().enumerate() {
+            graph.check_owner(name, var)?;
+            if outputs[..number].iter().any(|(earlier, _)| earlier == name) {
+                return Err(Error::Duplicate { kind: "output", name: (*name).into() });
+            }
+            if var.is_labels() {
+                return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
+            }
+            check_rows(graph, var)?;
+        }
+        let inputs = graph.inputs_of(outputs.iter().map(|(_, var)| *var));
+        let outputs = outputs.iter().map(|(name, var)| ((*name).to_owned(), (*var).clone())).collect();
+        Ok(Self { graph: graph.clone(), outputs, inputs, plans: HashMap::new() })
+    }
+
+    /// The outputs for all samples of the data. What can be refused is refused before anything is submitted.
+    pub(crate) async fn run(&mut self, request: Request<'_>) -> Result<Outputs, Error> {
+        let Request { params, workspace, staging, data, batch, blocking } = request;
+        let gpu = params.gpu();
+        gpu.check()?;
+        let samples = samples_of(&self.inputs, data)?;
+        let whole = batch.min(samples);
+        self.compile(whole, params, workspace)?;
+        self.plans[&whole].plan.check_inputs(data, samples)?;
+        if !samples.is_multiple_of(whole) {
+            self.compile(samples % whole, params, workspace)?;
+        }
+        let mut tensors: Vec<(String, Tensor)> = Vec::new();
+        for first in (0..samples).step_by(whole) {
+            let size = whole.min(samples - first);
+            let Compiled { plan, landing } = self.plans.get_mut(&size).expect("it was compiled");
+            let mut encoder = gpu.encoder("predict");
+            let mut recorder = Recorder::new(gpu, &mut encoder);
+            staging.turn();
+            plan.stage(data, first, staging, &mut recorder)?;
+            plan.record(&mut recorder)?;
+            plan.record_outputs(&mut recorder, landing.target());
+            drop(recorder);
+            gpu.submit(encoder)?;
+            let bytes = landing.read(gpu, plan.output_bytes(), blocking).await?;
+            for (number, (name, _)) in self.outputs.iter().enumerate() {
+                let (shape, values) = plan.dense_output(name, &bytes)?;
+                match tensors.get_mut(number) {
+                    Some((_, earlier)) => {
+                        earlier.shape[0] += shape[0];
+                        earlier.values.extend(values);
+                    }
+                    None => tensors.push((name.clone(), Tensor { shape, values })),
+                }
+            }
+        }
+        Ok(Outputs { tensors })
+    }
+
+    fn compile(&mut self, batch: usize, params: &ParamStore, workspace: &mut Workspace) -> Result<(), Error> {
+        if !self.plans.contains_key(&batch) {
+            let options = PlanOptions::evaluate().batch(batch);
+            let options = self.outputs.iter().fold(options, |options, (name, var)| options.output(name, var));
+            let plan = self.graph.compile(params, &options, workspace)?;
+            let landing = Landing::new(params.gpu(), plan.output_bytes())?;
+            self.plans.insert(batch, Compiled { plan, landing });
+        }
+        Ok(())
+    }
+}
+
+/// Refuses an output that has not one row a sample.
+fn check_rows(graph: &Graph, var: &Var) -> Result<(), Error> {
+    let declared = graph.batch().unwrap_or(1);
+    if var.shape().first() == Some(&declared) && var.is_in_rows() {
+        return Ok(());
+    }
+    let expected = match declared {
+        1 => "a row for each sample, whatever the batch".into(),
+        _ => format!("a row for each of the {declared} samples"),
+    };
+    Err(Error::Shape { layer: var.name(), expected, got: var.shape() })
+}
