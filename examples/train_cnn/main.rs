@@ -5,89 +5,76 @@
 
 mod args;
 mod data;
+#[path = "../support/folder.rs"]
+mod folder;
 mod model;
+#[path = "../support/options.rs"]
+mod options;
+#[path = "../support/progress.rs"]
 mod progress;
+#[path = "../support/run.rs"]
 mod run;
+mod task;
+#[path = "../support/terminal.rs"]
+mod terminal;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Parser;
 use gradus::train::{Checkpoint, Confusion, classes_of};
 use gradus::{Gpu, GpuOptions};
 
 use args::Args;
 use model::Network;
-use progress::say;
-use run::{EVALUATION_BATCH, Folder, MODEL, Run, Saved};
+use run::{Run, Saved};
+use task::{Classify, EVALUATION_BATCH, Settings};
+use terminal::{exit, say};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let done = match (&args.evaluate, &args.predict, &args.load) {
+    exit(match (&args.evaluate, &args.predict, &args.load) {
         (Some(model), ..) => evaluate(&args, model),
         (_, Some(images), Some(model)) => predict(images, model),
         _ => train(&args),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 fn train(args: &Args) -> Result<()> {
-    let started = match args.resume.as_deref() {
-        Some(path) if path.exists() => {
-            let checkpoint = Checkpoint::read(path)?;
-            let saved = Saved::of(&checkpoint)?;
-            Some((checkpoint, saved))
-        }
-        Some(path) => {
-            // A name that is mistaken would cost the run that is there.
-            let (name, out) = (path.display(), args.out.as_deref().unwrap_or(Path::new("")));
-            let taken = args.out.is_some() && out.join(MODEL).exists();
-            ensure!(
-                !taken,
-                "--resume {name}: there is no such file, but a {MODEL} in --out {}",
-                out.display()
-            );
-            say(format_args!("{name} does not exist yet: starting afresh"))?;
-            None
-        }
-        None => None,
-    };
-    let config = match &started {
+    let resumed = run::resumed::<Classify>(&args.options)?;
+    let config = match &resumed {
         Some((checkpoint, saved)) => {
-            args.config(Some(&saved.config)).map_err(|e| checkpoint.refuse(e.to_string()))?
+            args.config(Some(&saved.settings.config)).map_err(|e| checkpoint.refuse(e.to_string()))?
         }
         None => args.config(None)?,
     };
     let mut sets = data::load(args.data.as_deref())?;
     if config.shuffle_labels {
-        sets.train = sets.train.shuffle_labels(config.seed);
+        sets.train = sets.train.shuffle_labels(config.training.seed);
     }
     let gpu = Gpu::new(GpuOptions::default())?;
     let info = gpu.info();
     let (train, test) = (sets.train.len(), sets.test.len());
     say(format_args!("{} ({:?}); {train} images to train on, {test} to test on", info.name, info.backend))?;
-    let mut run = Run::new(&gpu, &config, &sets, args.resident)?;
-    if let Some((checkpoint, saved)) = started {
+    let Network { trainer, length, .. } = Network::new(&gpu, &config, &sets.images)?;
+    let settings = Settings { config: config.clone(), images: sets.images.clone() };
+    let task = Classify::new(&gpu, config, sets, args.resident)?;
+    let mut run = Run::new(trainer, &task, length, settings.clone())?;
+    if let Some((checkpoint, saved)) = resumed {
+        if let Some(reason) = settings.images.difference(&saved.settings.images) {
+            return Err(checkpoint.refuse(reason).into());
+        }
         run.resume(&checkpoint, saved)?;
-        say(format_args!("going on after step {}", checkpoint.step))?;
     }
-    if let Some(out) = &args.out {
-        run.keep_in(Folder::open(out)?, args.save_every);
-    }
-    say(format_args!("test accuracy: {:.4}", run.train()?))
+    run.keep(&args.options)?;
+    say(format_args!("test accuracy: {:.4}", run.train()?.metrics[0]))
 }
 
 /// A saved model, and what it must know.
-fn load(path: &Path) -> Result<(Network, Saved)> {
+fn load(path: &Path) -> Result<(Network, Settings)> {
     let checkpoint = Checkpoint::read(path)?;
-    let saved = Saved::of(&checkpoint)?;
+    let saved = Saved::of::<Classify>(&checkpoint)?.settings;
     let gpu = Gpu::new(GpuOptions::default())?;
     let mut network = Network::new(&gpu, &saved.config, &saved.images)?;
     network.trainer.load_checkpoint(&checkpoint)?;
@@ -95,7 +82,7 @@ fn load(path: &Path) -> Result<(Network, Saved)> {
 }
 
 fn evaluate(args: &Args, model: &Path) -> Result<()> {
-    let (Network { mut trainer, logits }, saved) = load(model)?;
+    let (Network { mut trainer, logits, .. }, saved) = load(model)?;
     let test = data::load(args.data.as_deref())?.test;
     let images = saved.images.numbers_of(&test).context("the test set of --data")?;
     let logits = trainer.predict(&logits, &[("x", &images)], EVALUATION_BATCH)?;
@@ -104,7 +91,7 @@ fn evaluate(args: &Args, model: &Path) -> Result<()> {
 }
 
 fn predict(images: &Path, model: &Path) -> Result<()> {
-    let (Network { mut trainer, logits }, saved) = load(model)?;
+    let (Network { mut trainer, logits, .. }, saved) = load(model)?;
     let images = saved.images.read(images)?;
     let logits = trainer.predict(&logits, &[("x", &images)], EVALUATION_BATCH)?;
     for class in classes_of(&logits, saved.images.classes as usize)? {

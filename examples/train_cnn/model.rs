@@ -4,54 +4,42 @@ use anyhow::{Context, Result};
 use gradus::Gpu;
 use gradus::graph::{Graph, Var};
 use gradus::nn::Conv2d;
-use gradus::optim::{self, AdamW, AnyRule};
-use gradus::schedule::{self, Interval, OneCycleLR, Schedule};
-use gradus::train::Trainer;
 
 use crate::args::{Config, Model};
 use crate::data::Images;
+use crate::options::Length;
+use crate::run::Trainer;
 
-/// A trainer, and the logits of its network.
+/// A trainer, the logits of its network, and how long it trains.
 pub(crate) struct Network {
-    pub(crate) trainer: Trainer<Box<dyn AnyRule>>,
+    pub(crate) trainer: Trainer,
     pub(crate) logits: Var,
+    pub(crate) length: Length,
 }
 
 impl Network {
     pub(crate) fn new(gpu: &Gpu, config: &Config, images: &Images) -> Result<Self> {
-        let Config { model, epochs, batch_size, .. } = config;
-        let optimizer = match &config.optimizer {
-            Some(json) => optim::from_json(json).context("--optimizer")?,
-            None => AdamW { lr: config.lr, ..AdamW::default() }.into(),
-        };
-        let steps_per_epoch = images.train_samples.div_ceil(*batch_size);
-        let steps = epochs.checked_mul(steps_per_epoch);
-        let steps =
-            steps.with_context(|| format!("--epochs {epochs} are more steps than can be counted"))? as u64;
-        let schedule: Box<dyn Schedule> = match &config.schedule {
-            Some(json) => schedule::from_json(json).context("--schedule")?,
-            None => Box::new(OneCycleLR::new(config.lr, steps)),
-        };
-        let last = match schedule.interval() {
-            Interval::Step => steps - 1,
-            Interval::Epoch => *epochs as u64 - 1,
-        };
-        schedule.at(last, config.lr).with_context(|| format!("--schedule for {steps} steps"))?;
+        let Config { model, epochs, training, .. } = config;
+        let batch_size = training.batch_size;
+        let optimizer = training.optimizer()?;
+        let steps_per_epoch = images.train_samples.div_ceil(batch_size);
+        let length = Length::of_epochs(*epochs, steps_per_epoch)?;
+        let schedule = training.schedule(length)?;
         let graph = Graph::new();
-        let x = graph.input("x", [&[*batch_size], &images.shape[..]].concat());
-        let y = graph.labels("y", *batch_size);
+        let x = graph.input("x", [&[batch_size], &images.shape[..]].concat());
+        let y = graph.labels("y", batch_size);
         let logits = logits(*model, &x, images.classes as usize);
         let trainer = graph
             .trainer(&logits.cross_entropy(&y), optimizer)
             .schedule(schedule)
             .steps_per_epoch(steps_per_epoch as u64)
             .metric("accuracy", &logits.accuracy(&y))
-            .seed(config.seed)
+            .seed(training.seed)
             .build(gpu)
             .with_context(|| {
                 format!("--model {model} on images of {:?}, --batch-size {batch_size}", images.shape)
             })?;
-        Ok(Self { trainer, logits })
+        Ok(Self { trainer, logits, length })
     }
 }
 

@@ -1,0 +1,166 @@
+//! Options that training examples share, and what a kept run remembers of them.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use gradus::optim::{self, AdamW, AnyRule};
+use gradus::schedule::{self, Interval, OneCycleLR, Schedule};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+#[derive(Clone, clap::Args)]
+pub(crate) struct Options {
+    /// Samples of a step.
+    #[arg(long, value_parser = positive)]
+    batch_size: Option<usize>,
+    /// Learning rate: the default optimizer's, and the peak of the default schedule.
+    #[arg(long, value_parser = rate)]
+    lr: Option<f64>,
+    /// Seed of the parameters and of the shuffling. Default 1.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Optimizer as JSON, as in '{"name": "SGD", "lr": 0.1, "momentum": 0.9}'. Default: AdamW at --lr.
+    #[arg(long, value_parser = json)]
+    optimizer: Option<Value>,
+    /// Schedule as JSON, as in '{"name": "StepLR", "step_size": 200}'. Default: OneCycleLR to --lr. One that
+    /// follows a metric is told the loss on the test set after each epoch.
+    #[arg(long, value_parser = json)]
+    schedule: Option<Value>,
+    /// Folder for model.safetensors, history.csv and report.svg; an earlier run's are replaced.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Steps between two saves of the model. Default: those of an epoch.
+    #[arg(long, value_parser = positive, requires = "out")]
+    pub(crate) save_every: Option<usize>,
+    /// Goes on from this model, bit for bit, with its options; starts afresh if there is no such file yet.
+    #[arg(long)]
+    pub(crate) resume: Option<PathBuf>,
+    /// A short run, to see in seconds that all works.
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+/// Options that decide the numbers of a run; they are kept in the model's file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Training {
+    pub(crate) batch_size: usize,
+    pub(crate) lr: f64,
+    pub(crate) seed: u64,
+    /// As it was given, `None` for the default.
+    pub(crate) optimizer: Option<Value>,
+    /// As it was given, `None` for the default.
+    pub(crate) schedule: Option<Value>,
+}
+
+/// How long a run is. An epoch ends with an evaluation; the last one may be shorter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Length {
+    pub(crate) steps: u64,
+    pub(crate) steps_per_epoch: u64,
+}
+
+impl Options {
+    /// The options of this run: those of the `saved` run where nothing else is said, and none that differ.
+    pub(crate) fn training(&self, saved: Option<&Training>, batch_size: usize, lr: f64) -> Result<Training> {
+        let of = |optional: fn(&Training) -> &Option<Value>| saved.map(optional);
+        Ok(Training {
+            batch_size: pick("batch-size", self.batch_size, saved.map(|s| s.batch_size), batch_size)?,
+            lr: pick("lr", self.lr, saved.map(|s| s.lr), lr)?,
+            seed: pick("seed", self.seed, saved.map(|s| s.seed), 1)?,
+            optimizer: pick_json("optimizer", self.optimizer.clone(), of(|s| &s.optimizer))?,
+            schedule: pick_json("schedule", self.schedule.clone(), of(|s| &s.schedule))?,
+        })
+    }
+}
+
+impl Training {
+    pub(crate) fn optimizer(&self) -> Result<Box<dyn AnyRule>> {
+        Ok(match &self.optimizer {
+            Some(json) => optim::from_json(json).context("--optimizer")?,
+            None => AdamW { lr: self.lr, ..AdamW::default() }.into(),
+        })
+    }
+
+    /// The schedule, which has a rate for every step of the run.
+    pub(crate) fn schedule(&self, length: Length) -> Result<Box<dyn Schedule>> {
+        let Length { steps, .. } = length;
+        let schedule: Box<dyn Schedule> = match &self.schedule {
+            Some(json) => schedule::from_json(json).context("--schedule")?,
+            None => Box::new(OneCycleLR::new(self.lr, steps)),
+        };
+        let last = match schedule.interval() {
+            Interval::Step => steps - 1,
+            Interval::Epoch => length.epochs() - 1,
+        };
+        schedule.at(last, self.lr).with_context(|| format!("--schedule for {steps} steps"))?;
+        Ok(schedule)
+    }
+
+    pub(crate) fn schedule_name(&self) -> &str {
+        let given = self.schedule.as_ref().and_then(|json| json["name"].as_str());
+        given.unwrap_or("OneCycleLR")
+    }
+}
+
+impl Length {
+    pub(crate) fn of_epochs(epochs: usize, steps_per_epoch: usize) -> Result<Self> {
+        let steps = epochs.checked_mul(steps_per_epoch);
+        let steps = steps.with_context(|| format!("--epochs {epochs} are more steps than can be counted"))?;
+        Ok(Self { steps: steps as u64, steps_per_epoch: steps_per_epoch as u64 })
+    }
+
+    pub(crate) fn epochs(self) -> u64 {
+        self.steps.div_ceil(self.steps_per_epoch)
+    }
+
+    /// The steps of an epoch, which is counted from 0.
+    pub(crate) fn steps_of(self, epoch: u64) -> u64 {
+        self.steps_per_epoch.min(self.steps - epoch * self.steps_per_epoch)
+    }
+}
+
+/// An option of a run: as given, as saved, or else the default; an error if it is given and differs from the saved.
+pub(crate) fn pick<T: PartialEq + Display>(
+    name: &str,
+    given: Option<T>,
+    saved: Option<T>,
+    default: T,
+) -> Result<T> {
+    if let (Some(given), Some(saved)) = (&given, &saved)
+        && given != saved
+    {
+        bail!("{}", differs(name, given, saved));
+    }
+    Ok(given.or(saved).unwrap_or(default))
+}
+
+fn differs(name: &str, given: &impl Display, saved: &impl Display) -> String {
+    format!("its --{name} is {saved}, not {given}: leave the option out to go on with that")
+}
+
+fn pick_json(name: &str, given: Option<Value>, saved: Option<&Option<Value>>) -> Result<Option<Value>> {
+    match (given, saved) {
+        (Some(given), Some(saved)) => {
+            if saved.as_ref() != Some(&given) {
+                let saved = saved.as_ref().map_or("the default".into(), Value::to_string);
+                bail!("{}", differs(name, &given, &saved));
+            }
+            Ok(Some(given))
+        }
+        (given, saved) => Ok(given.or(saved.cloned().flatten())),
+    }
+}
+
+pub(crate) fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "it must be an integer of at least 1".into())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
+    rate.ok_or_else(|| "it must be a finite number of at least 0".into())
+}
+
+fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|e| format!("it must be JSON: {e}"))
+}
