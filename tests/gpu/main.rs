@@ -43,6 +43,7 @@ mod hazards;
 mod joined;
 mod kinks;
 mod lbfgs;
+mod load_torch;
 mod long_convs;
 mod long_lines;
 mod long_pools;
