@@ -13,20 +13,20 @@ use serde_json::Value;
 pub(crate) struct Options {
     /// Samples of a step.
     #[arg(long, value_parser = positive)]
-    batch_size: Option<usize>,
+    pub(crate) batch_size: Option<usize>,
     /// Learning rate: the default optimizer's, and the peak of the default schedule.
     #[arg(long, value_parser = rate)]
-    lr: Option<f64>,
+    pub(crate) lr: Option<f64>,
     /// Seed of the parameters and of the shuffling. Default 1.
     #[arg(long)]
-    seed: Option<u64>,
+    pub(crate) seed: Option<u64>,
     /// Optimizer as JSON, as in '{"name": "SGD", "lr": 0.1, "momentum": 0.9}'. Default: AdamW at --lr.
     #[arg(long, value_parser = json)]
-    optimizer: Option<Value>,
+    pub(crate) optimizer: Option<Value>,
     /// Schedule as JSON, as in '{"name": "StepLR", "step_size": 200}'. Default: OneCycleLR to --lr. One that
     /// follows a metric is told the loss on the test set after each epoch.
     #[arg(long, value_parser = json)]
-    schedule: Option<Value>,
+    pub(crate) schedule: Option<Value>,
     /// Folder for model.safetensors, history.csv and report.svg; an earlier run's are replaced.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
@@ -63,11 +63,12 @@ pub(crate) struct Length {
 impl Options {
     /// The options of this run: those of the `saved` run where nothing else is said, and none that differ.
     pub(crate) fn training(&self, saved: Option<&Training>, batch_size: usize, lr: f64) -> Result<Training> {
+        let default = Training::new(batch_size, lr);
         let of = |optional: fn(&Training) -> &Option<Value>| saved.map(optional);
         Ok(Training {
-            batch_size: pick("batch-size", self.batch_size, saved.map(|s| s.batch_size), batch_size)?,
-            lr: pick("lr", self.lr, saved.map(|s| s.lr), lr)?,
-            seed: pick("seed", self.seed, saved.map(|s| s.seed), 1)?,
+            batch_size: pick("batch-size", self.batch_size, saved.map(|s| s.batch_size), default.batch_size)?,
+            lr: pick("lr", self.lr, saved.map(|s| s.lr), default.lr)?,
+            seed: pick("seed", self.seed, saved.map(|s| s.seed), default.seed)?,
             optimizer: pick_json("optimizer", self.optimizer.clone(), of(|s| &s.optimizer))?,
             schedule: pick_json("schedule", self.schedule.clone(), of(|s| &s.schedule))?,
         })
@@ -75,6 +76,11 @@ impl Options {
 }
 
 impl Training {
+    /// What is done where nothing is said.
+    pub(crate) fn new(batch_size: usize, lr: f64) -> Self {
+        Self { batch_size, lr, seed: 1, optimizer: None, schedule: None }
+    }
+
     pub(crate) fn optimizer(&self) -> Result<Box<dyn AnyRule>> {
         Ok(match &self.optimizer {
             Some(json) => optim::from_json(json).context("--optimizer")?,
@@ -156,7 +162,7 @@ pub(crate) fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "it must be an integer of at least 1".into())
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
     rate.ok_or_else(|| "it must be a finite number of at least 0".into())
 }

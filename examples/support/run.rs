@@ -47,7 +47,7 @@ pub(crate) struct Saved<S> {
     #[serde(flatten)]
     pub(crate) settings: S,
     epoch_so_far: Means,
-    history: History,
+    pub(crate) history: History,
 }
 
 fn columns(metrics: &[&'static str]) -> Vec<String> {
@@ -95,7 +95,7 @@ pub(crate) struct Run<'a, T: Task> {
     length: Length,
     folder: Option<Folder>,
     save_every: u64,
-    saved: Saved<T::Settings>,
+    pub(crate) saved: Saved<T::Settings>,
 }
 
 impl<'a, T: Task> Run<'a, T> {
@@ -166,9 +166,9 @@ impl<'a, T: Task> Run<'a, T> {
         Ok(())
     }
 
-    /// The rate of the first group.
+    /// The largest rate of all groups.
     fn rate(&self) -> f64 {
-        self.trainer.optimizer().rules().next().map_or(f64::NAN, |rule| rule.lr())
+        self.trainer.optimizer().rules().map(|rule| rule.lr()).fold(0.0, f64::max)
     }
 
     fn end_epoch(&mut self, progress: &Progress) -> Result<()> {

@@ -1,35 +1,45 @@
 //! Trains a small network on images: 1,797 handwritten digits of 8x8 pixels that come with it, or IDX files.
 //!
 //! The run is kept in a folder, can be stopped at any moment and goes on bit for bit; a kept model can be
-//! evaluated and used.
+//! evaluated and used. What the networks reach on 360 digits, with seeds 1 to 3, and the bound that a run asserts:
+//!
+//! | `--model` | | epochs | test accuracy | bound | with `--quick` | bound |
+//! |---|---|---|---|---|---|---|
+//! | `cnn` | two convolutions, one hidden layer | 30 | 0.9917 to 0.9944 | 0.97 | 0.9528 to 0.9778 | 0.93 |
+//! | `mlp` | one hidden layer of 128 | 30 | 0.9833 to 0.9861 | 0.96 | 0.9667 to 0.9694 | 0.93 |
+//! | `wide-cnn` | 64, 128 and 256 channels, 512 hidden | 8 | 0.9889 to 0.9944 | 0.97 | 0.9222 to 0.9417 | 0.88 |
+//! | `resnet` | three residual blocks with batch normalisation | 8 | 0.9944 to 0.9972 | 0.97 | 0.9722 to 0.9861 | 0.94 |
 
 mod args;
 mod data;
+#[path = "../support/digits.rs"]
+mod digits;
 #[path = "../support/folder.rs"]
 mod folder;
+#[path = "../support/images.rs"]
+mod images;
 mod model;
 #[path = "../support/options.rs"]
 mod options;
 #[path = "../support/progress.rs"]
 mod progress;
+mod resnet;
 #[path = "../support/run.rs"]
 mod run;
-mod task;
 #[path = "../support/terminal.rs"]
 mod terminal;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use gradus::train::{Checkpoint, Confusion, classes_of};
 use gradus::{Gpu, GpuOptions};
 
-use args::Args;
-use model::Network;
-use run::{Run, Saved};
-use task::{Classify, EVALUATION_BATCH, Settings};
+use args::{Args, Config};
+use images::{Classify, EVALUATION_BATCH, Images, Network, Sets, Settings};
+use run::Saved;
 use terminal::{exit, say};
 
 fn main() -> ExitCode {
@@ -42,14 +52,9 @@ fn main() -> ExitCode {
 }
 
 fn train(args: &Args) -> Result<()> {
-    let resumed = run::resumed::<Classify>(&args.options)?;
-    let config = match &resumed {
-        Some((checkpoint, saved)) => {
-            args.config(Some(&saved.settings.config)).map_err(|e| checkpoint.refuse(e.to_string()))?
-        }
-        None => args.config(None)?,
-    };
-    let mut sets = data::load(args.data.as_deref())?;
+    let resumed = run::resumed::<Classify<Config>>(&args.options)?;
+    let config = images::config(resumed.as_ref(), |saved| args.config(saved))?;
+    let mut sets = Sets::new(args.source.read(digits::SIDE)?)?;
     if config.shuffle_labels {
         sets.train = sets.train.shuffle_labels(config.training.seed);
     }
@@ -57,33 +62,36 @@ fn train(args: &Args) -> Result<()> {
     let info = gpu.info();
     let (train, test) = (sets.train.len(), sets.test.len());
     say(format_args!("{} ({:?}); {train} images to train on, {test} to test on", info.name, info.backend))?;
-    let Network { trainer, length, .. } = Network::new(&gpu, &config, &sets.images)?;
-    let settings = Settings { config: config.clone(), images: sets.images.clone() };
-    let task = Classify::new(&gpu, config, sets, args.resident)?;
-    let mut run = Run::new(trainer, &task, length, settings.clone())?;
-    if let Some((checkpoint, saved)) = resumed {
-        if let Some(reason) = settings.images.difference(&saved.settings.images) {
-            return Err(checkpoint.refuse(reason).into());
-        }
-        run.resume(&checkpoint, saved)?;
-    }
-    run.keep(&args.options)?;
-    say(format_args!("test accuracy: {:.4}", run.train()?.metrics[0]))
+    let network = network(&gpu, &config, &sets.images)?;
+    let name = config.model.to_string();
+    let task = Classify::new(&gpu, name, (config.clone(), &config.training), sets, args.source.resident)?;
+    let mut run = images::start(&task, network, &task.settings, resumed, &args.options)?;
+    let accuracy = run.train()?.metrics[0];
+    let Some(bound) = args.bound(&config) else { return say(format_args!("test accuracy: {accuracy:.4}")) };
+    ensure!(accuracy >= bound, "the test accuracy should be {bound} or more, got {accuracy:.4}");
+    say(format_args!("test accuracy: {accuracy:.4} (bound: {bound})"))
+}
+
+fn network(gpu: &Gpu, config: &Config, images: &Images) -> Result<Network> {
+    let Config { model, epochs, training, .. } = config;
+    let name = format!("--model {model}");
+    let logits = |x: &_, classes| model::logits(*model, x, classes);
+    images::network(gpu, (&name, images), (training, *epochs), logits, images::one_group)
 }
 
 /// A saved model, and what it must know.
-fn load(path: &Path) -> Result<(Network, Settings)> {
+fn load(path: &Path) -> Result<(Network, Settings<Config>)> {
     let checkpoint = Checkpoint::read(path)?;
-    let saved = Saved::of::<Classify>(&checkpoint)?.settings;
+    let saved = Saved::of::<Classify<Config>>(&checkpoint)?.settings;
     let gpu = Gpu::new(GpuOptions::default())?;
-    let mut network = Network::new(&gpu, &saved.config, &saved.images)?;
-    network.trainer.load_checkpoint(&checkpoint)?;
-    Ok((network, saved))
+    let (mut trainer, logits, length) = network(&gpu, &saved.config, &saved.images)?;
+    trainer.load_checkpoint(&checkpoint)?;
+    Ok(((trainer, logits, length), saved))
 }
 
 fn evaluate(args: &Args, model: &Path) -> Result<()> {
-    let (Network { mut trainer, logits, .. }, saved) = load(model)?;
-    let test = data::load(args.data.as_deref())?.test;
+    let ((mut trainer, logits, _), saved) = load(model)?;
+    let test = Sets::new(args.source.read(digits::SIDE)?)?.test;
     let images = saved.images.numbers_of(&test).context("the test set of --data")?;
     let logits = trainer.predict(&logits, &[("x", &images)], EVALUATION_BATCH)?;
     let table = Confusion::of_logits(&logits, test.y(), saved.images.classes as usize)?;
@@ -91,7 +99,7 @@ fn evaluate(args: &Args, model: &Path) -> Result<()> {
 }
 
 fn predict(images: &Path, model: &Path) -> Result<()> {
-    let (Network { mut trainer, logits, .. }, saved) = load(model)?;
+    let ((mut trainer, logits, _), saved) = load(model)?;
     let images = saved.images.read(images)?;
     let logits = trainer.predict(&logits, &[("x", &images)], EVALUATION_BATCH)?;
     for class in classes_of(&logits, saved.images.classes as usize)? {

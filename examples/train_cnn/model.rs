@@ -1,49 +1,12 @@
 //! The networks, for images of any size and any number of classes.
 
-use anyhow::{Context, Result};
-use gradus::Gpu;
-use gradus::graph::{Graph, Var};
-use gradus::nn::Conv2d;
+use gradus::graph::Var;
+use gradus::nn::{Conv2d, Linear, Module};
 
-use crate::args::{Config, Model};
-use crate::data::Images;
-use crate::options::Length;
-use crate::run::Trainer;
+use crate::args::Model;
+use crate::resnet::Resnet;
 
-/// A trainer, the logits of its network, and how long it trains.
-pub(crate) struct Network {
-    pub(crate) trainer: Trainer,
-    pub(crate) logits: Var,
-    pub(crate) length: Length,
-}
-
-impl Network {
-    pub(crate) fn new(gpu: &Gpu, config: &Config, images: &Images) -> Result<Self> {
-        let Config { model, epochs, training, .. } = config;
-        let batch_size = training.batch_size;
-        let optimizer = training.optimizer()?;
-        let steps_per_epoch = images.train_samples.div_ceil(batch_size);
-        let length = Length::of_epochs(*epochs, steps_per_epoch)?;
-        let schedule = training.schedule(length)?;
-        let graph = Graph::new();
-        let x = graph.input("x", [&[batch_size], &images.shape[..]].concat());
-        let y = graph.labels("y", batch_size);
-        let logits = logits(*model, &x, images.classes as usize);
-        let trainer = graph
-            .trainer(&logits.cross_entropy(&y), optimizer)
-            .schedule(schedule)
-            .steps_per_epoch(steps_per_epoch as u64)
-            .metric("accuracy", &logits.accuracy(&y))
-            .seed(training.seed)
-            .build(gpu)
-            .with_context(|| {
-                format!("--model {model} on images of {:?}, --batch-size {batch_size}", images.shape)
-            })?;
-        Ok(Self { trainer, logits, length })
-    }
-}
-
-fn logits(model: Model, x: &Var, classes: usize) -> Var {
+pub(crate) fn logits(model: Model, x: &Var, classes: usize) -> Var {
     match model {
         Model::Cnn => {
             let h = x.conv2d(Conv2d::new(16, 3).padding(1)).relu().max_pool2d(2);
@@ -51,5 +14,22 @@ fn logits(model: Model, x: &Var, classes: usize) -> Var {
             h.flatten().linear(64).relu().linear(classes)
         }
         Model::Mlp => x.flatten().linear(128).relu().linear(classes),
+        Model::WideCnn => x.apply("", &WideCnn { classes }),
+        Model::Resnet => x.apply("", &Resnet { classes }),
+    }
+}
+
+/// Three convolutions, each with a pooling that halves the image, and a hidden layer of 512.
+struct WideCnn {
+    classes: usize,
+}
+
+impl Module for WideCnn {
+    fn forward(&self, x: &Var) -> Var {
+        let mut h = x.clone();
+        for (name, channels) in [("conv1", 64), ("conv2", 128), ("conv3", 256)] {
+            h = h.apply(name, &Conv2d::new(channels, 3).padding(1)).relu().max_pool2d(2);
+        }
+        h.flatten().apply("fc1", &Linear::new(512)).relu().apply("fc2", &Linear::new(self.classes))
     }
 }

@@ -54,6 +54,7 @@ mod losses;
 mod lost;
 mod matmul;
 mod memory;
+mod models;
 mod moves;
 mod multihead;
 mod nadam;

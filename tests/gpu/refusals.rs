@@ -24,7 +24,7 @@ fn write_images(path: &Path, count: usize, side: usize) {
     idx::write_images(path, &Images { shape: [1, side, side], pixels }).unwrap();
 }
 
-fn write_data(dir: &Path, side: usize) {
+pub(crate) fn write_data(dir: &Path, side: usize) {
     for (count, x, y) in [(40, X, Y), (20, TEST_X, TEST_Y)] {
         write_images(&dir.join(x), count, side);
         idx::write_labels(dir.join(y), &(0..10).cycle().take(count).collect::<Vec<u8>>()).unwrap();
