@@ -42,15 +42,17 @@ fn train(args: &Args) -> Result<()> {
         None => args.config(None)?,
     };
     let length = config.length()?;
-    let task = Adding::new(config.clone());
     let gpu = Gpu::new(GpuOptions::default())?;
+    // What is too long or too wide is refused before a set of it is drawn.
+    let trainer = model::trainer(&gpu, &config, length)?;
+    let task = Adding::new(config.clone());
     let (info, baseline) = (gpu.info(), task.baseline());
     let (cell, seq_len) = (config.cell, config.seq_len);
     say(format_args!(
         "{} ({:?}); two {cell} layers of {} units over {seq_len} steps",
         info.name, info.backend, config.hidden
     ))?;
-    let mut run = Run::new(model::trainer(&gpu, &config, length)?, &task, length, config.clone())?;
+    let mut run = Run::new(trainer, &task, length, config.clone())?;
     if let Some((checkpoint, saved)) = resumed {
         run.resume(&checkpoint, saved)?;
     }

@@ -2,8 +2,11 @@
 //!
 //! `text.txt` is the Book of Genesis in the King James Version, in the public domain: a verse a line, a blank line between
 //! chapters, from the package `bible-kjv-text` 4.38 of Debian without the numbers. The last tenth is held out. There the
-//! transformer must end below the best of the n-gram models of orders 1 to 6 with Witten-Bell's smoothing, by the margin
-//! that `args.rs` states. `--text FILE` trains on another text, `--load MODEL --prompt TEXT` writes without training.
+//! transformer ends below the best of n-grams of orders 1 to 6 with Witten-Bell's smoothing: `args.rs` states by what
+//! margin, and what three seeds have reached in two minutes of two CPU cores. n-grams of order 6 with the stronger smoothing
+//! of Kneser and Ney, in its modified form, have 1.66 bits a character there, which a model of this size does not reach.
+//!
+//! `--text FILE` trains on another text; `--load MODEL --prompt TEXT` writes without training.
 
 mod args;
 #[path = "../support/folder.rs"]

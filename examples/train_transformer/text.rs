@@ -27,10 +27,15 @@ impl Vocabulary {
     /// The numbers of the characters of a text.
     pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let kinds: std::collections::HashMap<char, u32> = self.characters.chars().zip(0..).collect();
+        let allowed = || match self.len() {
+            len @ 201.. => format!("{len} characters"),
+            _ => format!("{:?}", self.characters),
+        };
         let number = |(place, character)| {
-            kinds.get(&character).copied().with_context(|| {
-                format!("character {place}, {character:?}, must be one of the model's {:?}", self.characters)
-            })
+            let number = kinds.get(&character).copied();
+            let unknown =
+                || format!("character {place}, {character:?}, must be one of the model's {}", allowed());
+            number.with_context(unknown)
         };
         (1..).zip(text.chars()).map(number).collect()
     }

@@ -4,6 +4,7 @@
 mod accuracy;
 mod adapters;
 mod attention;
+mod block;
 mod buffers;
 mod chains;
 mod checkpoint;
@@ -76,6 +77,7 @@ mod resident;
 mod resizing;
 mod rules;
 mod schedules;
+mod sequences;
 mod sizes;
 mod softmax;
 mod state;
