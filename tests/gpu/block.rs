@@ -33,6 +33,11 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap()
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "they are exact in f32")]
+fn single(number: f64) -> f32 {
+    number as f32
+}
+
 /// Holds a tensor to its norm, to its products with noise, and to its first elements.
 fn check(what: &str, got: &[f32], want: &Value) {
     let norm = number(&want["norm"]);
@@ -62,10 +67,10 @@ fn check_block(gpu: &Gpu, name: &str, build: impl Module) {
     let root = y.mul(&graph.input("dy", SHAPE)).sum();
     let mut values = vec![("x", noises(3, SHAPE.iter().product()))];
     for (name, of) in recorded["parameters"].as_object().unwrap() {
-        let [stream, scale, shift] = ["stream", "scale", "shift"].map(|key| number(&of[key]));
-        let len: f64 = of["shape"].as_array().unwrap().iter().map(number).product();
-        let made = noises(stream as u64, len as usize);
-        values.push((name, made.iter().map(|x| x * scale as f32 + shift as f32).collect()));
+        let [scale, shift] = ["scale", "shift"].map(|key| single(number(&of[key])));
+        let shape = of["shape"].as_array().unwrap().iter().map(|extent| extent.as_u64().unwrap());
+        let made = noises(of["stream"].as_u64().unwrap(), usize::try_from(shape.product::<u64>()).unwrap());
+        values.push((name, made.iter().map(|x| x * scale + shift).collect()));
     }
     assert_eq!(graph.parameters().len(), values.len(), "torch's parameters and no others");
     let values: Vec<(&str, &[f32])> = values.iter().map(|(name, values)| (*name, &values[..])).collect();
