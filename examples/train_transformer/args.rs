@@ -1,0 +1,196 @@
+//! What the command line says, and what a saved run says for it.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::ngram::ORDERS;
+use crate::options::{Length, Options, Training, pick, positive};
+use crate::writing::Writing;
+
+/// Trains a causal transformer on the characters of a text, keeps the run in a folder, from which it can go on, and writes.
+#[derive(Parser)]
+#[command(
+    after_help = "Defaults: 2 blocks of width 64 with 4 heads, a context of 64 and a dropout of 0.1; 20 epochs \
+    of 200 batches of 16 at a rate of 5e-3; with --quick 1 block of width 32, a context of 32 and 3 epochs at 1e-2. The optimizer is AdamW, \
+    the schedule WarmupCosineSchedule to --lr."
+)]
+pub(crate) struct Args {
+    /// Text in UTF-8 to train on; its last tenth is held out. Default: the Book of Genesis.
+    #[arg(long)]
+    pub(crate) text: Option<PathBuf>,
+    /// Elements of a character's vector, a multiple of --heads.
+    #[arg(long, value_parser = positive)]
+    width: Option<usize>,
+    /// Blocks of attention and perceptron.
+    #[arg(long, value_parser = positive)]
+    layers: Option<usize>,
+    /// Heads of an attention.
+    #[arg(long, value_parser = positive)]
+    heads: Option<usize>,
+    /// Characters that the model sees, at least 2.
+    #[arg(long, value_parser = at_least_two)]
+    context: Option<usize>,
+    /// Probability with which what a block adds is dropped.
+    #[arg(long, value_parser = probability)]
+    dropout: Option<f64>,
+    /// Epochs of 200 batches, drawn anywhere in the text.
+    #[arg(long, value_parser = positive)]
+    epochs: Option<usize>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// Writes with this model and trains nothing.
+    #[arg(long, value_name = "MODEL", conflicts_with_all = OF_TRAINING)]
+    pub(crate) load: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+}
+
+/// What means nothing to a model that is not trained.
+const OF_TRAINING: [&str; 16] = [
+    "text",
+    "width",
+    "layers",
+    "heads",
+    "context",
+    "dropout",
+    "epochs",
+    "batch_size",
+    "lr",
+    "seed",
+    "optimizer",
+    "schedule",
+    "out",
+    "save_every",
+    "resume",
+    "quick",
+];
+
+/// What decides the numbers of a run beside its text; it is kept in the model's file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Config {
+    pub(crate) width: usize,
+    pub(crate) layers: usize,
+    pub(crate) heads: usize,
+    pub(crate) context: usize,
+    pub(crate) dropout: f64,
+    pub(crate) epochs: usize,
+    #[serde(flatten)]
+    pub(crate) training: Training,
+}
+
+/// Batches are drawn anywhere: so many end with an evaluation.
+const STEPS_OF_EPOCH: usize = 200;
+
+/// A run on Genesis of which it is known how far it ends below n-gram models.
+#[derive(Clone, Copy)]
+pub(crate) struct Known {
+    width: usize,
+    layers: usize,
+    heads: usize,
+    context: usize,
+    dropout: f64,
+    epochs: usize,
+    batch_size: usize,
+    lr: f64,
+    /// The n-gram models that it is held against are of orders up to this.
+    pub(crate) orders: usize,
+    /// Bits a character that it ends below the best of them, with any seed.
+    pub(crate) margin: f64,
+}
+
+const WHOLE: Known = Known {
+    width: 64,
+    layers: 2,
+    heads: 4,
+    context: 64,
+    dropout: 0.1,
+    epochs: 20,
+    batch_size: 16,
+    lr: 5e-3,
+    orders: ORDERS,
+    margin: 0.08,
+};
+
+const QUICK: Known = Known {
+    width: 32,
+    layers: 1,
+    heads: 4,
+    context: 32,
+    dropout: 0.0,
+    epochs: 3,
+    batch_size: 16,
+    lr: 1e-2,
+    orders: 2,
+    margin: 0.5,
+};
+
+impl Args {
+    /// The options of this run: those of the `saved` run where nothing else is said, and none that differ.
+    pub(crate) fn config(&self, saved: Option<&Config>) -> Result<Config> {
+        let known = if self.options.quick { QUICK } else { WHOLE };
+        let epochs = pick("epochs", self.epochs, saved.map(|s| s.epochs), known.epochs)?;
+        let mut training = self.options.training(saved.map(|s| &s.training), known.batch_size, known.lr)?;
+        let lr = training.lr;
+        training.optimizer.get_or_insert_with(|| optimizer(lr));
+        training.schedule.get_or_insert_with(|| schedule(lr, epochs));
+        Ok(Config {
+            width: pick("width", self.width, saved.map(|s| s.width), known.width)?,
+            layers: pick("layers", self.layers, saved.map(|s| s.layers), known.layers)?,
+            heads: pick("heads", self.heads, saved.map(|s| s.heads), known.heads)?,
+            context: pick("context", self.context, saved.map(|s| s.context), known.context)?,
+            dropout: pick("dropout", self.dropout, saved.map(|s| s.dropout), known.dropout)?,
+            epochs,
+            training,
+        })
+    }
+}
+
+impl Config {
+    pub(crate) fn length(&self) -> Result<Length> {
+        Length::of_epochs(self.epochs, STEPS_OF_EPOCH)
+    }
+
+    /// What is known of this run, if its options are the default ones, whatever the seed.
+    pub(crate) fn known(&self) -> Option<Known> {
+        let Training { batch_size, lr, ref optimizer, ref schedule, .. } = self.training;
+        let is = |known: &Known| {
+            let sizes = [self.width, self.layers, self.heads, self.context, self.epochs, batch_size];
+            let Known { width, layers, heads, context, epochs, .. } = *known;
+            sizes == [width, layers, heads, context, epochs, known.batch_size]
+                && [self.dropout, lr] == [known.dropout, known.lr]
+        };
+        let is_default =
+            *optimizer == Some(self::optimizer(lr)) && *schedule == Some(self::schedule(lr, self.epochs));
+        [WHOLE, QUICK].into_iter().find(|known| is_default && is(known))
+    }
+}
+
+/// AdamW with a shorter memory of squares than by default, for a short run.
+fn optimizer(lr: f64) -> Value {
+    json!({"name": "AdamW", "lr": lr, "betas": [0.9, 0.99], "weight_decay": 0.1})
+}
+
+/// Up in a fortieth of the steps, then down to a fiftieth of the rate by half a cosine wave.
+fn schedule(lr: f64, epochs: usize) -> Value {
+    let steps = epochs.saturating_mul(STEPS_OF_EPOCH);
+    json!({
+        "name": "WarmupCosineSchedule",
+        "warmup_steps": steps / 40,
+        "total_steps": steps,
+        "warmup_start_lr": lr / 50.0,
+        "eta_min": lr / 50.0,
+    })
+}
+
+fn at_least_two(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 1).ok_or_else(|| "it must be an integer of at least 2".into())
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| "it must be a number of at least 0 and at most 1".into())
+}
