@@ -277,15 +277,15 @@ fn what_binds_too_much_is_cut() {
 #[test]
 fn whole_columns_that_move_running_statistics_have_room_for_what_binds_nothing() {
     for gpu in gpus() {
-        let rows: [(fn(&Var) -> Var, &[&str]); 3] = [
-            (|norm| norm.relu(), &["l: norm[relu]"]),
-            (|norm| norm.gelu(), &["l: norm", "elementwise[gelu]"]),
-            (|norm| norm.relu().dropout(0.5), &["l: norm", "elementwise[relu+dropout]"]),
+        let rows: [(Chain, &[&str]); 3] = [
+            (|norm, _| norm.relu(), &["l: norm[relu]"]),
+            (|norm, _| norm.gelu(), &["l: norm", "elementwise[gelu]"]),
+            (|norm, _| norm.relu().dropout(0.5), &["l: norm", "elementwise[relu+dropout]"]),
         ];
         for (chain, want) in rows {
             let graph = Graph::new();
             let x = graph.parameter("x", [32, 8], Init::Constant(1.0));
-            let y = chain(&x.batch_norm1d(BatchNorm::new().name("l")));
+            let y = chain(&x.batch_norm1d(BatchNorm::new().name("l")), [&x; 3]);
             let (_, plan) = compile(&gpu, &graph, &PlanOptions::train(&y).upstream("dy"));
             let labels: Vec<&str> = plan.labels().collect();
             // Forward, and one of the chain and one of the normalisation back.
