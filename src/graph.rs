@@ -23,6 +23,7 @@ mod buffers;
 mod chain;
 mod custom;
 mod elementwise;
+mod finish;
 mod fold;
 mod fuse;
 mod gather;

@@ -1,4 +1,5 @@
 // A normalisation of whole lines: an invocation finds the statistic of one, keeps it, and writes the line.
+// What becomes of each quad is in `finish`, which is appended.
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,
@@ -14,6 +15,6 @@ fn main(
     for (var k = 0u; k < shape.count; k++) {
         let i = quad_of(first, k);
         let value = normalized(x[i], statistic) * weight_of(i) + bias_of(i);
-        y[i] = select(vec4f(0.0), value, is_element(i));
+        y[i] = finish(i, select(vec4f(0.0), value, is_element(i)));
     }
 }

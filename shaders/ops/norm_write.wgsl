@@ -1,4 +1,4 @@
-// Normalises each quad by a statistic that is known.
+// Normalises each quad by a statistic that is known. What becomes of it is in `finish`, which is appended.
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,
@@ -10,5 +10,5 @@ fn main(
         return;
     }
     let value = normalized(x[i], statistic_of(i)) * weight_of(i) + bias_of(i);
-    y[i] = select(vec4f(0.0), value, is_element(i));
+    y[i] = finish(i, select(vec4f(0.0), value, is_element(i)));
 }

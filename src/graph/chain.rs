@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Mode;
 use super::elementwise::{Program, Target};
+use super::finish::Finish;
 use super::fuse::{self, Relu};
-use super::lower::{Lowering, Operand};
+use super::lower::Lowering;
 use super::ops::{self, Anchor, Call, Slope};
 use super::view::View;
 use crate::Error;
-use crate::gpu::Binding;
 
 /// Functions in the order of the graph. All but the last have one reader, which is one of them.
 #[derive(Clone, Debug)]
@@ -30,18 +30,6 @@ pub(super) struct Chains {
     of: Vec<Option<usize>>,
 }
 
-/// A chain at the end of a kernel.
-#[derive(Clone, Debug)]
-pub(crate) struct Finish {
-    program: Program,
-    /// What the program reads; `None` for what the kernel has computed.
-    inputs: Vec<Option<View>>,
-    output: View,
-    /// Where what the kernel has computed is kept for the backward pass, if that needs it.
-    before: Option<Operand>,
-    random: Option<Operand>,
-}
-
 /// Storage buffers that a kernel may bind on any device.
 const MOST_BUFFERS: usize = 8;
 
@@ -55,28 +43,6 @@ impl Chain {
         let names: Vec<&str> =
             self.members.iter().filter_map(|&id| calls[id].as_ref()).map(|call| call.function.name).collect();
         format!("{frame}[{}]", names.join("+"))
-    }
-}
-
-impl Finish {
-    /// What distinguishes the kernel from others of its name.
-    pub(super) fn variant(&self) -> &str {
-        &self.program.name
-    }
-
-    /// The function `finish`, whose bindings begin at `first`, for vectors of so many elements.
-    pub(super) fn text(&self, first: usize, lanes: usize) -> String {
-        self.program.finish((&self.inputs, &self.output), self.before.is_some(), first, lanes)
-    }
-
-    /// What it binds.
-    pub(super) fn operands(&self) -> impl Iterator<Item = Operand> + '_ {
-        self.inputs.iter().flatten().map(|view| view.of).chain(self.before).chain(self.random)
-    }
-
-    pub(super) fn storage(&self) -> impl Iterator<Item = Binding> + '_ {
-        let reads = self.inputs.iter().flatten().map(|_| Binding::Read);
-        reads.chain(self.before.map(|_| Binding::ReadWrite)).chain(self.random.map(|_| Binding::Read))
     }
 }
 
@@ -114,36 +80,73 @@ impl Lowering {
         let anchors: Vec<Option<Anchor>> = (0..self.nodes.len())
             .map(|id| self.nodes[id].op.anchor(self, id).filter(|_| needed[id] && self.pools[id].is_none()))
             .collect();
-        let mut found = Chains { of: vec![None; self.nodes.len()], chains: Vec::new(), calls };
-        for id in (0..self.nodes.len()).filter(|&id| needed[id] && found.calls[id].is_some()) {
-            let mut chain = Chain { anchor: None, members: vec![id], outside: self.outside(&[id]) };
-            let inputs: BTreeSet<usize> = self.nodes[id].inputs.iter().copied().collect();
-            for input in inputs.into_iter().filter(|&input| readers[input] == Some(id)) {
-                if self.shapes[input] != self.shapes[id] || self.orders[input] != self.orders[id] {
-                    continue;
+        self.chains = Chains { of: vec![None; self.nodes.len()], chains: Vec::new(), calls };
+        for id in (0..self.nodes.len()).filter(|&id| needed[id]) {
+            if self.chains.calls[id].is_some() {
+                let chain = self.longest_chain(id, &readers, &anchors);
+                for &member in chain.members.iter().chain(&chain.anchor) {
+                    self.chains.of[member] = Some(self.chains.chains.len());
                 }
-                let (before, anchor) = match found.of[input].map(|known| &found.chains[known]) {
-                    Some(known) if known.last() == input => (&known.members[..], known.anchor),
-                    None if anchors[input].is_some() => (&[][..], Some(input)),
-                    _ => continue,
-                };
-                if anchor.is_some() && chain.anchor.is_some() {
-                    continue;
-                }
-                let mut members = [before, &chain.members].concat();
-                members.sort_unstable();
-                let anchor = anchor.or(chain.anchor);
-                let joined = Chain { anchor, outside: self.outside(&members), members };
-                if self.fits(&joined, &found.calls, anchor.and_then(|id| anchors[id])) {
-                    chain = joined;
-                }
+                self.chains.chains.push(chain);
             }
-            for &member in chain.members.iter().chain(&chain.anchor) {
-                found.of[member] = Some(found.chains.len());
-            }
-            found.chains.push(chain);
         }
-        self.chains = found;
+        (0..self.chains.chains.len()).for_each(|chain| self.keep_whole(chain, &readers));
+    }
+
+    /// Takes a chain from its anchor if the rest of it runs in a kernel of its own, which has room for all: that is one
+    /// kernel less in the backward pass.
+    fn keep_whole(&mut self, at: usize, readers: &[Option<usize>]) {
+        let found = &self.chains;
+        let chain = &found.chains[at];
+        let last = chain.last();
+        let (Some(anchor), Some(reader), Some(own)) = (chain.anchor, readers[last], found.of[last]) else {
+            return;
+        };
+        let Some(rest) = found.of[reader].map(|rest| &found.chains[rest]) else { return };
+        let follows = rest.anchor.is_none() && rest.members.contains(&reader);
+        let lies_so = self.shapes[last] == self.shapes[reader] && self.orders[last] == self.orders[reader];
+        // Chains that others have taken in are listed still.
+        if own != at || !follows || !lies_so {
+            return;
+        }
+        let mut members = [&chain.members[..], &rest.members].concat();
+        members.sort_unstable();
+        let whole = Chain { anchor: None, outside: self.outside(&members), members };
+        if self.fits(&whole, None) {
+            self.chains.of[anchor] = None;
+            for &member in &whole.members {
+                self.chains.of[member] = Some(self.chains.chains.len());
+            }
+            self.chains.chains.push(whole);
+        }
+    }
+
+    /// The chain that ends at a function, of those before it, which are known.
+    fn longest_chain(&self, id: usize, readers: &[Option<usize>], anchors: &[Option<Anchor>]) -> Chain {
+        let found = &self.chains;
+        let mut chain = Chain { anchor: None, members: vec![id], outside: self.outside(&[id]) };
+        let inputs: BTreeSet<usize> = self.nodes[id].inputs.iter().copied().collect();
+        for input in inputs.into_iter().filter(|&input| readers[input] == Some(id)) {
+            if self.shapes[input] != self.shapes[id] || self.orders[input] != self.orders[id] {
+                continue;
+            }
+            let (before, anchor) = match found.of[input].map(|known| &found.chains[known]) {
+                Some(known) if known.last() == input => (&known.members[..], known.anchor),
+                None if anchors[input].is_some() => (&[][..], Some(input)),
+                _ => continue,
+            };
+            if anchor.is_some() && chain.anchor.is_some() {
+                continue;
+            }
+            let mut members = [before, &chain.members].concat();
+            members.sort_unstable();
+            let anchor = anchor.or(chain.anchor);
+            let joined = Chain { anchor, outside: self.outside(&members), members };
+            if self.fits(&joined, anchor.and_then(|id| anchors[id])) {
+                chain = joined;
+            }
+        }
+        chain
     }
 
     fn outside(&self, members: &[usize]) -> Vec<usize> {
@@ -157,19 +160,21 @@ impl Lowering {
     }
 
     /// Whether the kernels of a chain bind no more than every device allows.
-    fn fits(&self, chain: &Chain, calls: &[Option<Call>], anchor: Option<Anchor>) -> bool {
-        let random = chain.members.iter().any(|&id| calls[id].as_ref().is_some_and(|c| c.stream.is_some()));
+    fn fits(&self, chain: &Chain, anchor: Option<Anchor>) -> bool {
+        let draws = |&id: &usize| self.chains.calls[id].as_ref().is_some_and(|call| call.stream.is_some());
+        let random = chain.members.iter().any(draws);
         let trained = chain.outside.iter().filter(|&&id| self.gradients.trains[id]).count();
-        // An anchor's own and what keeps its value, beside what is read.
-        let forward = match anchor {
-            Some(anchor) => anchor.buffers + chain.outside.len() + usize::from(random),
-            None => 0,
-        };
         // The gradient of the result and the result, beside what is read and the gradients of that.
         let backward = chain.outside.len() + trained + usize::from(random) + 2;
+        if backward > MOST_BUFFERS {
+            return false;
+        }
+        let Some(anchor) = anchor else { return true };
+        // An anchor's own, beside what else is read, and what keeps its value.
+        let forward = anchor.buffers + chain.outside.len() - 1 + usize::from(random);
+        let room = forward < MOST_BUFFERS || forward == MOST_BUFFERS && !self.keeps_anchor(chain);
         // Random numbers are drawn for whole quads.
-        let draws = !random || anchor.is_none_or(|anchor| anchor.lanes == 4);
-        forward <= MOST_BUFFERS && backward <= MOST_BUFFERS && draws
+        room && (!random || anchor.lanes == 4)
     }
 
     /// What the kernel of a chain's anchor does at its end.
@@ -183,8 +188,7 @@ impl Lowering {
         let view = |id: usize| (id != anchor).then(|| self.view_of(id));
         let inputs = inputs.into_iter().map(view).collect();
         let output = self.view_of(last);
-        let trains = self.mode == Mode::Train && self.gradients.trains[last];
-        let before = (trains && self.reads_anchor(chain)).then(|| {
+        let before = self.keeps_anchor(chain).then(|| {
             let label = format!("{} before {}", self.name(anchor), self.name(last));
             let before = self.scratch(&label, self.matrix(anchor).len());
             self.define_as(anchor, before);
@@ -195,7 +199,10 @@ impl Lowering {
     }
 
     /// Whether the backward pass of a chain needs what its anchor computed.
-    fn reads_anchor(&self, chain: &Chain) -> bool {
+    fn keeps_anchor(&self, chain: &Chain) -> bool {
+        if self.mode != Mode::Train || !self.gradients.trains[chain.last()] {
+            return false;
+        }
         let mut script = Script::new(self, chain);
         script.differentiate();
         script.inputs.iter().any(|&input| Some(input) == chain.anchor)

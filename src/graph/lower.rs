@@ -2,8 +2,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::chain::{Chains, Finish};
-use super::elementwise;
+use super::chain::Chains;
+use super::finish::{Draft, Finish};
 use super::fuse::Relu;
 use super::gradient::Gradients;
 use super::ops::{self, Reads};
@@ -148,6 +148,13 @@ impl Lowering {
 
     pub(crate) fn parameters(&self, id: usize) -> &[usize] {
         &self.nodes[id].parameters
+    }
+
+    /// Whether another node has one of a node's parameters too.
+    pub(crate) fn shares_parameter(&self, id: usize, place: usize) -> bool {
+        let parameter = self.nodes[id].parameters[place];
+        let mut nodes = self.nodes.iter().enumerate();
+        nodes.any(|(other, node)| other != id && node.parameters.contains(&parameter))
     }
 
     /// Whether the relu before a node runs as the first thing of the node's kernel.
@@ -374,19 +381,13 @@ impl Lowering {
         finish: Option<&Finish>,
     ) {
         let AnyLaunch { template, uniform, block, groups: [x, y], finishes } = launch;
-        let (mut name, mut text) = (template.name.to_owned(), template.expand());
-        let (mut storage, mut operands) = (storage.to_vec(), operands.to_vec());
-        match (finish, finishes) {
-            (Some(finish), Some(lanes)) => {
-                name += finish.variant();
-                text += &finish.text(operands.len() + 1, lanes);
-                storage.extend(finish.storage());
-                operands.extend(finish.operands());
-            }
-            (None, Some(lanes)) => text += &elementwise::finish_nothing(lanes),
-            (None, None) => {}
-            (Some(_), None) => unreachable!("{name}: it has no place for a chain"),
+        let (name, text) = (template.name.to_owned(), template.expand());
+        let mut draft = Draft { name, text, storage: storage.to_vec(), operands: operands.to_vec() };
+        match finishes {
+            Some(lanes) => draft.finish(finish, lanes),
+            None => assert!(finish.is_none(), "{}: it has no place for a chain", draft.name),
         }
+        let Draft { name, text, storage, operands } = draft;
         let kernel = source_of(name, text, block.bytes, &storage);
         self.emit_block(layer, kernel, [x, y, parts], &operands, (uniform, block));
     }

@@ -196,7 +196,8 @@ fn long_sums() -> (Graph, Var, Var) {
     (graph.clone(), loss, logits.accuracy(&y))
 }
 
-/// A graph of normalisations of whole lines, of lines in parts and of groups that share quads, with and without tensors.
+/// A graph of normalisations of whole lines, of lines in parts and of groups that share quads, with and without tensors,
+/// and with and without a chain at their ends.
 fn norms() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let y = graph.labels("y", 2000);
@@ -218,7 +219,10 @@ fn norms() -> (Graph, Var, Var) {
     let narrow = graph.parameter("narrow", [20, 12], Init::Normal { std: 1.0 });
     let large = graph.parameter("large", [1, 12, 1, 3000], Init::Normal { std: 1.0 });
     let c = large.group_norm(3).group_norm(4).batch_norm2d(BatchNorm::new());
-    let means = [b.batch_norm2d(counted.clone()).mean(), batch(&narrow).mean(), c.mean()];
+    let c =
+        c.batch_norm2d(fixed.clone()).relu().batch_norm2d(BatchNorm::new()).gelu().dropout(0.5).add(&large);
+    let ended = narrow.layer_norm(12).gelu().add(&narrow).batch_norm1d(BatchNorm::new()).relu();
+    let means = [b.batch_norm2d(counted.clone()).mean(), batch(&narrow).mean(), c.mean(), ended.mean()];
     let loss = means.iter().fold(logits.cross_entropy(&y), |sum, mean| sum.add(mean));
     (graph, loss, logits.accuracy(&y))
 }

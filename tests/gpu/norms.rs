@@ -1,7 +1,8 @@
 //! Layer, RMS and group normalisation, and that of a batch in `batch`: against f64 loops, the gradients by central
-//! differences of these.
+//! differences of these. What runs at their ends is in `ends`.
 
 mod batch;
+mod ends;
 
 use gradus::graph::{Graph, Init, PlanOptions, Var};
 use gradus::nn::{GroupNorm, LayerNorm, RMSNorm};

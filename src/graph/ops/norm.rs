@@ -1,15 +1,17 @@
 //! Normalisations: by the statistic of each sample, of groups of channels, or of each channel over the batch.
 //!
-//! All are one family of kernels over *lines*, what is normalised together, see [`Geometry`]. A kernel that writes the
-//! result stores `y[i] = value` in one place, with the number of the quad at hand: a chain of element-wise functions that
-//! nobody else sees can run there.
+//! All are one family of kernels over *lines*, what is normalised together, see [`Geometry`]. The kernel that writes the
+//! result can end with a chain of functions: a normalisation is an anchor.
 
+mod backward;
+mod forward;
 mod geometry;
 mod launch;
+mod parts;
 
 use self::geometry::Geometry;
 use self::launch::Run;
-use super::{Made, Op, Reads};
+use super::{Anchor, Made, Op, Reads};
 use crate::Error;
 use crate::error::{at_least, closed};
 use crate::graph::Mode;
@@ -80,6 +82,33 @@ impl Norm {
             }
             _ => false,
         }
+    }
+
+    /// Whether it moves running statistics.
+    fn tracks(&self, mode: Mode) -> bool {
+        mode == Mode::Train && !self.uses_running(mode) && self.tensors.running.is_some()
+    }
+
+    /// Whether another node reads or moves its running statistics: that must happen in the order of the graph.
+    fn shares_running(&self, lowering: &Lowering, id: usize) -> bool {
+        let Tensors { running, num_batches_tracked, .. } = self.tensors;
+        let statistics = running.map(|mean| [mean, mean + 1]).into_iter().flatten();
+        let mut places = statistics.chain(num_batches_tracked);
+        places.any(|place| lowering.shares_parameter(id, place))
+    }
+
+    /// Storage buffers that the kernel which writes the result binds.
+    fn buffers(&self, geometry: &Geometry, mode: Mode) -> usize {
+        let affine = [self.tensors.weight, self.tensors.bias].iter().flatten().count();
+        let statistic = match (self.uses_running(mode), geometry.is_whole() && self.tracks(mode)) {
+            // The running mean and variance.
+            (true, _) => 2,
+            // Those and the count, which the kernel moves beside what it leaves for the backward pass.
+            (false, true) => 4,
+            (false, false) => 1,
+        };
+        // The input and the result are the others.
+        affine + statistic + 2
     }
 
     fn is_centred(&self) -> bool {
@@ -169,5 +198,13 @@ impl Op for Norm {
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         Run::new(self, lowering, id).backward();
         Ok(())
+    }
+
+    fn anchor(&self, lowering: &Lowering, id: usize) -> Option<Anchor> {
+        // With a chain it would run later, where the last of that stands.
+        if lowering.mode == Mode::Train && self.shares_running(lowering, id) {
+            return None;
+        }
+        Some(Anchor { buffers: self.buffers(&self.geometry(lowering, id), lowering.mode), lanes: 4 })
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::{MAX_TRIPS, uniform};
-use crate::graph::chain::Finish;
+use crate::graph::finish::Finish;
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::shape::u;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
