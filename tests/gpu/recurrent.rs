@@ -309,27 +309,3 @@ fn long_sequences_keep_their_digits() {
         check(gpu, &Net { batch_first: true, ..net(Kind::Gru, [1_000, 2, 1, 3]) }, &[0, 1]);
     }
 }
-
-#[test]
-fn the_first_state_and_the_first_cell_may_be_one_value() {
-    for gpu in gpus() {
-        let gradients = |names: [&'static str; 2]| {
-            let graph = Graph::new();
-            let state =
-                |name: &str| graph.parameter(name, [1, 6, 3], Init::Constant(0.0)).permute(&[0, 2, 1]);
-            let first = state(names[0]);
-            let cell = if names[0] == names[1] { first.clone() } else { state(names[1]) };
-            let x = graph.parameter("x", [4, 3, 5], Init::Constant(0.0));
-            let (y, _) = x.lstm(LSTM::new(6).name("l"), Some((&first, &cell)));
-            let (values, x, dy) = (noises(1, 18), noises(2, 60), noises(3, 72));
-            let options = PlanOptions::train(&y).upstream("dy");
-            let values = [(names[0], &values[..]), (names[1], &values[..]), ("x", &x[..])];
-            let got = run(&gpu, &graph, &options, &values, &[("dy", &dy)], &[]);
-            names.map(|name| got.gradients[name].clone())
-        };
-        let [one, _] = gradients(["s", "s"]);
-        let [of_state, of_cell] = gradients(["s", "c"]);
-        let both: Vec<f64> = of_state.iter().zip(&of_cell).map(|(a, b)| f64::from(a + b)).collect();
-        assert_close("one value as state and cell", &one, &both);
-    }
-}

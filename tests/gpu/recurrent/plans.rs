@@ -3,6 +3,7 @@
 use gradus::Gpu;
 use gradus::graph::{Graph, Init, PlanOptions, Var, Workspace};
 use gradus::nn::{GRU, LSTM, RNN};
+use gradus::predict::Predictor;
 
 use super::{KINDS, Kind, Net, OUTPUTS, net, train};
 use crate::common::{bits, noises};
@@ -225,4 +226,34 @@ fn one_value_for_both_first_states_gets_both_gradients() {
             two["h"].iter().zip(&two["c"]).map(|(h, c)| f64::from(*h) + f64::from(*c)).collect();
         assert_close(&format!("{layers} layers of {hidden}"), &one["s"], &sum);
     }
+}
+
+/// The batch of a last state is its second axis, whatever that of the input is.
+#[test]
+fn the_last_state_of_any_number_of_samples_is_predicted() {
+    for gpu in gpus() {
+        let graph = Graph::new();
+        let x = graph.input("x", [3, 4, 2]);
+        let (_, (state, _)) = x.lstm(LSTM::new(5).num_layers(2).batch_first(true), None);
+        let outputs = [("last", &state.select(0, -1))];
+        let mut predictor = Predictor::new(&graph, graph.store(&gpu, 1).unwrap(), &outputs).unwrap();
+        let x = noises(1, 7 * 8);
+        let mut whole = predictor.predict(&[("x", &x)]).unwrap();
+        let whole = whole.take("last").unwrap();
+        assert_eq!(whole.shape, [7, 5]);
+        let mut apart = predictor.max_batch(2).unwrap();
+        assert_eq!(
+            bits(&apart.predict(&[("x", &x)]).unwrap().get("last").unwrap().values),
+            bits(&whole.values)
+        );
+        // Steps of time are no samples.
+        let steps = x_steps(&graph);
+        let refused = Predictor::new(&graph, graph.store(&gpu, 1).unwrap(), &[("last", &steps)]);
+        assert!(refused.unwrap_err().to_string().contains("a row for each of the 3 samples"));
+    }
+}
+
+/// The last state of a layer for which the second axis of `x` is the batch.
+fn x_steps(graph: &Graph) -> Var {
+    graph.input("steps", [3, 4, 2]).gru(GRU::new(5), None).1.select(0, -1)
 }
