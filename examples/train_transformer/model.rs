@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result};
 use gradus::Gpu;
-use gradus::graph::{Graph, Var};
+use gradus::graph::{Graph, Parameter, Var};
 use gradus::nn::{CrossEntropy, Embedding, Init, LayerNorm, Linear, Module, MultiheadAttention, Sequential};
+use gradus::optim;
 
 use crate::args::Config;
 use crate::options::Length;
@@ -65,14 +66,39 @@ pub(crate) fn trainer(gpu: &Gpu, config: &Config, kinds: usize, length: Length) 
     let options = CrossEntropy::new().ignore_index(IGNORED);
     let loss = logits.permute(&[0, 2, 1]).cross_entropy_with(options, &next);
     let bits = &loss * std::f64::consts::LOG2_E;
-    let trainer = graph
+    let mut trainer = graph
         .trainer(&loss, training.optimizer()?)
         .schedule(training.schedule(length)?)
         .steps_per_epoch(length.steps_per_epoch)
         .clip_grad_norm(1.0)
         .metric("bits", &bits)
+        .groups(|parameter| if is_matrix(parameter) { "decay" } else { "no_decay" }.into())
         .seed(training.seed)
         .build(gpu)
         .with_context(|| format!("--width {width}, --heads {heads}, --context {context}"))?;
+    begin_as_gpt2(&mut trainer, config.layers)?;
     Ok((trainer, logits))
+}
+
+/// Whether it is the matrix of a linear map, which decays; embeddings, biases and weights of norms do not.
+fn is_matrix(parameter: &Parameter) -> bool {
+    parameter.shape.len() == 2 && !parameter.name.ends_with("_emb.weight") && parameter.name != "pos_emb"
+}
+
+/// No decay where that is said above, and first values of the maps that add to the stream that are smaller the more there
+/// are of them.
+fn begin_as_gpt2(trainer: &mut Trainer, layers: usize) -> Result<()> {
+    let rule = trainer.optimizer_mut().group_mut("no_decay")?;
+    let mut options = rule.to_json();
+    if let Some(decay) = options.get_mut("weight_decay") {
+        *decay = 0.0.into();
+        *rule = optim::from_json(&options)?;
+    }
+    let scale = 1.0 / (2.0 * layers as f32).sqrt();
+    for (layer, map) in (0..layers).flat_map(|layer| [(layer, "attn.out_proj"), (layer, "mlp.2")]) {
+        let name = format!("blocks.{layer}.{map}.weight");
+        let values: Vec<f32> = trainer.params().read(&name)?.iter().map(|value| value * scale).collect();
+        trainer.params_mut().write(&name, &values)?;
+    }
+    Ok(())
 }
