@@ -44,8 +44,8 @@ impl Classifier {
     }
 
     /// For normalised images, one after the other.
-    pub(crate) fn answer(&mut self, images: &Vec<f32>) -> Result<Vec<Answer>> {
-        let outputs = self.predictor.predict(&[("x", images)])?;
+    pub(crate) fn answer(&mut self, images: &[f32]) -> Result<Vec<Answer>> {
+        let outputs = self.predictor.predict(&[("x", &images)])?;
         let classes = self.images.classes as usize;
         let (logits, probabilities) = (outputs.get("logits")?, outputs.get("probabilities")?);
         let finite = probabilities.values.iter().all(|probability| probability.is_finite());
