@@ -67,7 +67,7 @@ fn each_layer_has_the_name_it_is_applied_under() {
     let graph = Graph::new();
     let (image, line) = (graph.input("image", [2, 4, 8, 8]), graph.input("line", [2, 4, 8]));
     let affine = ["bias", "weight"];
-    let normed = ["bias", "running_mean", "running_var", "weight"];
+    let normed = ["bias", "num_batches_tracked", "running_mean", "running_var", "weight"];
     let layers: [(&Var, &dyn Module, &[&str]); 11] = [
         (&line, &Conv1d::new(4, 3), &affine),
         (&image, &Conv2d::new(4, 3), &affine),
