@@ -1,14 +1,18 @@
 # Each target does all the set-up that it needs on a machine with Rust and a C compiler.
 #   make train ARGS='--seed 2'   trains the reference network on real digits
+#   make examples                runs every example; make examples ARGS=--quick in minutes
 #   make test                    runs every test and doctest
 #   make bench                   measures speed
 
 ARGS ?=
 
-.PHONY: train test bench setup
+.PHONY: train examples test bench setup
 
 train: setup
 	cargo run --release --example train_cnn -- $(ARGS)
+
+examples: setup
+	bash .ci/examples $(ARGS)
 
 test: setup
 	cargo test --release

@@ -2,9 +2,6 @@
 //! stands torch's time on the same CPU, where the Python of the variable `PYTHON`, or `python3`, has torch.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::process::Command;
-use std::thread::available_parallelism;
 
 use anyhow::{Context, Result, ensure};
 use gradus::Gpu;
@@ -13,6 +10,7 @@ use gradus::graph::{Graph, PlanOptions, Var, Workspace};
 use gradus::nn::{BatchNorm, Conv2d, LSTM, MultiheadAttention};
 
 use crate::measure::best;
+use crate::torch::script;
 
 type Build = fn(&Var) -> Var;
 
@@ -79,14 +77,8 @@ pub(crate) fn blocks(gpu: &Gpu, profile: bool) -> Result<()> {
 
 /// Milliseconds that torch takes for each block; nothing where it is not installed.
 fn torch() -> Result<HashMap<String, f64>> {
-    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
-    let has_torch = Command::new(&python).args(["-c", "import torch"]).output();
-    if !has_torch.is_ok_and(|output| output.status.success()) {
-        println!("no torch for {python}: its times are left out");
-        return Ok(HashMap::new());
-    }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/support/torch_blocks.py");
-    let output = Command::new(&python).arg(script).arg(available_parallelism()?.to_string()).output()?;
+    let Some(mut command) = script("torch_blocks.py", "torch")? else { return Ok(HashMap::new()) };
+    let output = command.output()?;
     ensure!(output.status.success(), "torch: {}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout)?;
     let times = lines.lines().map(|line| {

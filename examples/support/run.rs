@@ -58,8 +58,13 @@ fn columns(metrics: &[&'static str]) -> Vec<String> {
 
 impl<S: Serialize + DeserializeOwned> Saved<S> {
     pub(crate) fn of<T: Task<Settings = S>>(checkpoint: &Checkpoint) -> Result<Self> {
+        Self::of_program::<T>(checkpoint, env!("CARGO_CRATE_NAME"))
+    }
+
+    /// Of a run of the example `program`.
+    pub(crate) fn of_program<T: Task<Settings = S>>(checkpoint: &Checkpoint, program: &str) -> Result<Self> {
         let refuse = |reason: &dyn std::fmt::Display| {
-            checkpoint.refuse(format!("it is not a run of {}: {reason}", env!("CARGO_CRATE_NAME")))
+            checkpoint.refuse(format!("it is not a run of {program}: {reason}"))
         };
         let run = serde_json::Value::from(checkpoint.run.clone());
         let saved: Self = serde_json::from_value(run.clone()).map_err(|e| refuse(&e))?;

@@ -1,13 +1,13 @@
 //! What the command line says, and what a saved run says for it.
 
-use std::fmt::Display;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use serde::{Deserialize, Serialize};
 
 use crate::images::Source;
+use crate::model::Model;
 use crate::options::{Options, Training, pick, positive};
 
 const DEFAULTS: &str = "Defaults: 30 epochs, 3 with --quick (wide-cnn and resnet: 8 and 2), in batches of 32, at a rate of \
@@ -56,31 +56,6 @@ const OF_TRAINING: [&str; 13] = [
     "resume",
     "quick",
 ];
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Model {
-    /// Two convolutions with pooling, then two linear layers.
-    #[default]
-    Cnn,
-    /// One hidden layer of 128.
-    Mlp,
-    /// Three convolutions of 64, 128 and 256 channels with pooling, then 512 hidden.
-    WideCnn,
-    /// Three residual blocks of 16, 32 and 64 channels with batch normalisation, named as torchvision's.
-    Resnet,
-}
-
-impl Display for Model {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Cnn => "cnn",
-            Self::Mlp => "mlp",
-            Self::WideCnn => "wide-cnn",
-            Self::Resnet => "resnet",
-        })
-    }
-}
 
 impl Model {
     /// Passes over the training set, by default and with `--quick`.

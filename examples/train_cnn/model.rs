@@ -1,10 +1,38 @@
 //! The networks, for images of any size and any number of classes.
 
+use std::fmt::Display;
+
+use clap::ValueEnum;
 use gradus::graph::Var;
 use gradus::nn::{Conv2d, Linear, Module};
+use serde::{Deserialize, Serialize};
 
-use crate::args::Model;
 use crate::resnet::Resnet;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Model {
+    /// Two convolutions with pooling, then two linear layers.
+    #[default]
+    Cnn,
+    /// One hidden layer of 128.
+    Mlp,
+    /// Three convolutions of 64, 128 and 256 channels with pooling, then 512 hidden.
+    WideCnn,
+    /// Three residual blocks of 16, 32 and 64 channels with batch normalisation, named as torchvision's.
+    Resnet,
+}
+
+impl Display for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cnn => "cnn",
+            Self::Mlp => "mlp",
+            Self::WideCnn => "wide-cnn",
+            Self::Resnet => "resnet",
+        })
+    }
+}
 
 pub(crate) fn logits(model: Model, x: &Var, classes: usize) -> Var {
     match model {

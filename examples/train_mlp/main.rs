@@ -13,6 +13,7 @@ mod digits;
 mod folder;
 #[path = "../support/images.rs"]
 mod images;
+mod network;
 #[path = "../support/options.rs"]
 mod options;
 #[path = "../support/progress.rs"]
@@ -28,8 +29,6 @@ mod terminal;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use gradus::graph::Var;
-use gradus::nn::{Linear, Sequential};
 use gradus::{Gpu, GpuOptions};
 
 use args::{Args, Chosen, Config};
@@ -42,15 +41,6 @@ const SIDE: usize = 28;
 
 fn main() -> ExitCode {
     exit(compare(&Args::parse()))
-}
-
-fn logits(x: &Var, classes: usize) -> Var {
-    let network = Sequential::new()
-        .append(Var::flatten)
-        .add_module("fc1", Linear::new(128))
-        .append(Var::relu)
-        .add_module("fc2", Linear::new(classes));
-    x.apply("", &network)
 }
 
 fn compare(args: &Args) -> Result<()> {
@@ -80,8 +70,8 @@ fn train_one(args: &Args, gpu: &Gpu, chosen: &Chosen, mut sets: Sets) -> Result<
     if *shuffle_labels {
         sets.train = sets.train.shuffle_labels(training.seed);
     }
-    let network = ("the network", &sets.images);
-    let network = images::network(gpu, network, (training, *epochs), logits, images::one_group)?;
+    let named = ("the network", &sets.images);
+    let network = images::network(gpu, named, (training, *epochs), network::logits, images::one_group)?;
     let size = sets.images.shape.iter().product::<usize>();
     let name = format!("{size}-128-{}", sets.images.classes);
     let task = Classify::new(gpu, name, (config.clone(), training), sets, args.source.resident)?;

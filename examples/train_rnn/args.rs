@@ -1,11 +1,10 @@
 //! What the command line says, and what a saved run says for it.
 
-use std::fmt::Display;
-
 use anyhow::Result;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use serde::{Deserialize, Serialize};
 
+use crate::network::Cell;
 use crate::options::{Length, Options, Training, pick, positive};
 
 /// Trains two recurrent layers on the adding problem and keeps the run in a folder, from which it can go on.
@@ -29,28 +28,6 @@ pub(crate) struct Args {
     epochs: Option<usize>,
     #[command(flatten)]
     pub(crate) options: Options,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Cell {
-    /// The hyperbolic tangent of a sum.
-    Rnn,
-    /// Long short-term memory.
-    #[default]
-    Lstm,
-    /// Gated recurrent units.
-    Gru,
-}
-
-impl Display for Cell {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Rnn => "rnn",
-            Self::Lstm => "lstm",
-            Self::Gru => "gru",
-        })
-    }
 }
 
 /// What decides the numbers of a run; it is kept in the model's file.

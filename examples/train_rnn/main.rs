@@ -8,6 +8,7 @@ mod args;
 #[path = "../support/folder.rs"]
 mod folder;
 mod model;
+mod network;
 #[path = "../support/options.rs"]
 mod options;
 #[path = "../support/progress.rs"]

@@ -12,6 +12,7 @@ mod args;
 #[path = "../support/folder.rs"]
 mod folder;
 mod model;
+mod network;
 mod ngram;
 #[path = "../support/options.rs"]
 mod options;

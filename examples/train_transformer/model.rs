@@ -1,60 +1,24 @@
-//! A causal transformer of pre-norm blocks, as GPT-2 (Radford et al. 2019), with the names that torch code gives them.
+//! The network in training, and its logits.
 
 use anyhow::{Context, Result};
 use gradus::Gpu;
 use gradus::graph::{Graph, Parameter, Var};
-use gradus::nn::{CrossEntropy, Embedding, Init, LayerNorm, Linear, Module, MultiheadAttention, Sequential};
+use gradus::nn::CrossEntropy;
 use gradus::optim;
 
 use crate::args::Config;
+use crate::network::Transformer;
 use crate::options::Length;
 use crate::run::Trainer;
 
 /// A label of what has no part in the loss.
 pub(crate) const IGNORED: u32 = u32::MAX;
 
-/// `x + attn(ln1(x))`, and then `x + mlp(ln2(x))`.
-struct Block {
-    width: usize,
-    heads: usize,
-    dropout: f64,
-}
-
-impl Module for Block {
-    fn forward(&self, x: &Var) -> Var {
-        let Self { width, heads, dropout } = *self;
-        let attention = MultiheadAttention::new(width, heads).batch_first(true).is_causal(true);
-        let attn = |h: &Var| h.multihead_attention(h, h, attention.clone().name(""));
-        let mlp =
-            Sequential::new().append(Linear::new(4 * width)).append(Var::gelu).append(Linear::new(width));
-        let x = x + &x.apply("ln1", &LayerNorm::new(width)).apply("attn", &attn).dropout(dropout);
-        &x + &x.apply("ln2", &LayerNorm::new(width)).apply("mlp", &mlp).dropout(dropout)
-    }
-}
-
-/// Logits `[N, T, kinds]` of the next character after each of `[N, T]`.
-struct Transformer<'a> {
-    config: &'a Config,
-    kinds: usize,
-}
-
-impl Module for Transformer<'_> {
-    fn forward(&self, tokens: &Var) -> Var {
-        let Config { width, layers, heads, context, dropout, .. } = *self.config;
-        let first = Init::Normal { std: 0.1 };
-        let places = tokens.graph().parameter("pos_emb", [context, width], first);
-        let mut h = &tokens.apply("tok_emb", &Embedding::new(self.kinds, width).init(first)) + &places;
-        for number in 0..layers {
-            h = h.apply(&format!("blocks.{number}"), &Block { width, heads, dropout });
-        }
-        h.apply("ln_f", &LayerNorm::new(width)).apply("head", &Linear::new(self.kinds))
-    }
-}
-
 /// The characters `tokens` and the logits of what follows them, in batches of so many.
 pub(crate) fn network(graph: &Graph, config: &Config, kinds: usize) -> Var {
     let tokens = graph.labels("tokens", [config.training.batch_size, config.context]);
-    tokens.apply("", &Transformer { config, kinds })
+    let Config { width, layers, heads, context, dropout, .. } = *config;
+    tokens.apply("", &Transformer { width, layers, heads, context, dropout, kinds })
 }
 
 /// A trainer, and the logits of its network.

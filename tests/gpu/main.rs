@@ -82,6 +82,7 @@ mod resizing;
 mod rules;
 mod schedules;
 mod sequences;
+mod serve;
 mod sizes;
 mod softmax;
 mod state;
