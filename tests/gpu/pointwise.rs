@@ -155,13 +155,14 @@ fn padding_stays_zero() {
 
 #[test]
 fn numbers_that_are_not_finite_are_refused_by_name() {
-    let refused = |build: &dyn Fn(&Var) -> Var| {
+    type Build<'a> = &'a dyn Fn(&Var) -> Var;
+    let refused = |build: Build<'_>| {
         let graph = Graph::new();
         let _ = build(&graph.input("x", [2, 3]));
         graph.check().map_err(|error| error.to_string())
     };
     let (nan, inf, large) = (f64::NAN, f64::INFINITY, 3.5e38);
-    let rows: [(&dyn Fn(&Var) -> Var, &str); 12] = [
+    let rows: [(Build<'_>, &str); 12] = [
         (&|x| x.leaky_relu(nan), "leaky_relu1: negative_slope must be finite in 32 bits, got NaN"),
         (&|x| x.elu(-large), "elu1: alpha must be finite in 32 bits, got -3.5e38"),
         (&|x| x.softplus(inf, 1.0), "softplus1: beta must be finite in 32 bits, got inf"),
