@@ -30,7 +30,9 @@ fn weights_of_another_model_are_refused_in_one_line() {
     let Some(_) = gpu() else { return };
     let output = built("load_torch").args(["--model", "lstm"]).arg(shipped("transformer")).output().unwrap();
     let text = stderr(&output);
-    assert!(!output.status.success() && text.trim_end().lines().count() == 1, "{text}");
+    // Drivers write lines of their own.
+    let refusals = text.lines().filter(|line| line.contains("these weights do not fit")).count();
+    assert!(!output.status.success() && refusals == 1, "{text}");
     for part in ["missing: embedding.weight", "unexpected: blocks.0.attn", "of other shapes: head.weight"] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
