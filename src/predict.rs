@@ -94,10 +94,10 @@ impl Predictor {
     /// As [`Graph::check`]; [`Error::Config`] for no outputs; [`Error::Duplicate`] for two of one name;
     /// [`Error::Mismatch`] for one of another graph, or for labels; [`Error::Shape`] for one that has not one row a
     /// sample, as a parameter, or a loss; [`Error::UnknownName`], [`Error::Shape`] or [`Error::Mismatch`] if the store lacks
-    /// a tensor, or has it in another shape or role.
+    /// a tensor that they depend on, or has it in another shape or role.
     pub fn new(graph: &Graph, params: ParamStore, outputs: &[(&str, &Var)]) -> Result<Self, Error> {
         let inference = Inference::new(graph, outputs)?;
-        graph.check_store(&params)?;
+        inference.check_store(&params)?;
         Ok(Self::of(params, inference))
     }
 
@@ -107,7 +107,8 @@ impl Predictor {
     }
 
     /// Samples that are computed at once, at least 1: a request of more is computed in batches of these and a rest,
-    /// with a submit and a wait each. Default [`Predictor::MAX_BATCH`].
+    /// with a submit and a wait each. Default [`Predictor::MAX_BATCH`]. An output whose rows have an element for each
+    /// sample, as the products of samples with one another, is computed for so many at most.
     ///
     /// # Errors
     /// [`Error::Constant`] for 0.
@@ -124,7 +125,8 @@ impl Predictor {
     /// # Errors
     /// [`Error::UnknownName`] for an input that the outputs do not depend on, with the nearest; [`Error::Config`] for one
     /// that is missing; [`Error::Duplicate`]; [`Error::Length`] for parts of a sample, none, or other numbers of samples
-    /// than the first input has; [`Error::Mismatch`] for labels in place of numbers or the other way round;
+    /// than the first input has; [`Error::Shape`] for more samples than [`Predictor::max_batch`] where rows grow with the
+    /// batch; [`Error::Mismatch`] for labels in place of numbers or the other way round;
     /// [`Error::Constant`] for a label that names no class. For a batch size that was not seen before also those of
     /// [`Graph::compile`], as [`Error::Limit`] for more samples than the device can bind, for which
     /// [`Predictor::max_batch`] helps. [`Error::DeviceLost`].

@@ -30,7 +30,6 @@ pub(crate) fn lower_frozen(
 ) -> Result<Lowering, Error> {
     graph.check()?;
     let nodes = graph.node_list();
-    let shapes = shapes_at(&nodes, options.batch)?;
     let root = options.root.iter().map(|root| ("loss".to_owned(), root));
     let mut outputs = Vec::new();
     for (name, var) in options.outputs.iter().map(|(name, var)| (name.clone(), var)).chain(root) {
@@ -51,6 +50,8 @@ pub(crate) fn lower_frozen(
         }
         wanted_gradients.push((name.clone(), var.id()));
     }
+    let needed = ancestors(&nodes, outputs.iter().chain(&wanted_gradients).map(|(_, id)| *id));
+    let shapes = shapes_at(&nodes, &needed, options.batch)?;
     let wanted = |id| wanted_gradients.iter().any(|(_, of)| *of == id);
     let is_output = |id| wanted(id) || outputs.iter().any(|(_, output)| *output == id);
     let relus = fuse::relus(&nodes, is_output);
@@ -111,10 +112,33 @@ fn reached(nodes: &[Node], options: &PlanOptions, parameters: usize) -> Vec<bool
     reached
 }
 
-/// The shape of every node when the inputs' first dimension is `batch`.
-fn shapes_at(nodes: &[Node], batch: Option<usize>) -> Result<Vec<Vec<usize>>, Error> {
+/// Which nodes some depend on, and these.
+fn ancestors(nodes: &[Node], of: impl Iterator<Item = usize>) -> Vec<bool> {
+    let mut needed = vec![false; nodes.len()];
+    of.for_each(|id| needed[id] = true);
+    for (id, node) in nodes.iter().enumerate().rev() {
+        if needed[id] {
+            node.inputs.iter().for_each(|&input| needed[input] = true);
+        }
+    }
+    needed
+}
+
+/// The tensors of the nodes that are needed, by their places in the graph; of tied ones that which they share.
+fn parameters_of(nodes: &[Node], needed: &[bool]) -> BTreeSet<usize> {
+    let needed = nodes.iter().zip(needed).filter(|(_, needed)| **needed);
+    needed.flat_map(|(node, _)| node.parameters.iter().copied()).collect()
+}
+
+/// The shape of every node when the inputs' first dimension is `batch`; of those that are not needed, and that may not
+/// work with every batch, as it was declared.
+fn shapes_at(nodes: &[Node], needed: &[bool], batch: Option<usize>) -> Result<Vec<Vec<usize>>, Error> {
     let mut shapes: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
-    for node in nodes {
+    for (node, needed) in nodes.iter().zip(needed) {
+        if !needed {
+            shapes.push(node.shape.clone());
+            continue;
+        }
         let shape = if node.inputs.is_empty() {
             let mut shape = node.shape.clone();
             if let (Some(batch), true) = (batch, node.parameters.is_empty()) {
@@ -135,6 +159,21 @@ fn shapes_at(nodes: &[Node], batch: Option<usize>) -> Result<Vec<Vec<usize>>, Er
         shapes.push(shape);
     }
     Ok(shapes)
+}
+
+impl Graph {
+    /// The shape of a value when the inputs' first dimension is `batch`.
+    pub(crate) fn shape_at(&self, var: &Var, batch: usize) -> Result<Vec<usize>, Error> {
+        let nodes = self.node_list();
+        let needed = ancestors(&nodes, [var.id()].into_iter());
+        Ok(shapes_at(&nodes, &needed, Some(batch))?.swap_remove(var.id()))
+    }
+
+    /// The parameters and buffers that some variables depend on, by their places.
+    pub(crate) fn parameters_of<'v>(&self, vars: impl Iterator<Item = &'v Var>) -> BTreeSet<usize> {
+        let nodes = self.node_list();
+        parameters_of(&nodes, &ancestors(&nodes, vars.map(Var::id)))
+    }
 }
 
 impl Lowering {
@@ -245,18 +284,12 @@ impl Lowering {
     }
 
     fn ancestors(&self) -> Vec<bool> {
-        let mut needed = vec![false; self.nodes.len()];
-        for (_, id) in &self.outputs {
-            needed[*id] = true;
-        }
-        for id in (0..self.nodes.len()).rev() {
-            if needed[id] {
-                for &input in &self.nodes[id].inputs {
-                    needed[input] = true;
-                }
-            }
-        }
-        needed
+        ancestors(&self.nodes, self.outputs.iter().map(|(_, id)| *id))
+    }
+
+    /// The parameters and buffers that the outputs depend on, by their places in the graph.
+    pub(super) fn parameters_read(&self) -> BTreeSet<usize> {
+        parameters_of(&self.nodes, &self.ancestors())
     }
 
     /// Gives the root its gradient: 1 for a scalar, or what the host writes under a name.

@@ -1,5 +1,7 @@
 //! The tensors of a model: their names, shapes and first values, and the store that is made of them.
 
+use std::collections::BTreeSet;
+
 use super::{Graph, Init, Var, ops, shape};
 use crate::Error;
 use crate::gpu::Gpu;
@@ -202,13 +204,11 @@ impl Graph {
         nodes.ties.keys().any(|&index| nodes.parameters[index].name == name)
     }
 
-    /// Refuses a store that lacks a tensor, or has it in another shape or role.
-    pub(crate) fn check_store(&self, params: &ParamStore) -> Result<(), Error> {
+    /// Refuses a store that lacks one of some tensors, or has it in another shape or role. They are given by their
+    /// places, and none is tied to another.
+    pub(crate) fn check_store(&self, params: &ParamStore, needed: &BTreeSet<usize>) -> Result<(), Error> {
         let declared = self.declared();
-        declared
-            .iter()
-            .filter(|parameter| !self.is_tied(&parameter.name))
-            .try_for_each(|p| p.check_in(params))
+        needed.iter().try_for_each(|&place| declared[place].check_in(params))
     }
 
     /// A store of all parameters in one group named `default`, and of the buffers, with first values from `seed`.

@@ -74,8 +74,8 @@ impl Graph {
     /// Activations live in `workspace`, which other plans of this graph may share.
     ///
     /// # Errors
-    /// As [`Graph::check`]; [`Error::UnknownName`], [`Error::Shape`] or [`Error::Mismatch`] if the store lacks a tensor,
-    /// or has it in another shape or role; [`Error::Mismatch`] for a variable of another graph or a workspace of another
+    /// As [`Graph::check`]; [`Error::UnknownName`], [`Error::Shape`] or [`Error::Mismatch`] if the store lacks a tensor
+    /// that the outputs depend on, or has it in another shape or role; [`Error::Mismatch`] for a variable of another graph or a workspace of another
     /// device; [`Error::Limit`] if one tensor exceeds what the device can bind; [`Error::DeviceLimit`],
     /// [`Error::Kernel`], [`Error::DeviceLost`].
     pub fn compile(
@@ -107,7 +107,7 @@ impl Plan {
         };
         let unreached = parameters.iter().enumerate().filter(own);
         let unreached = unreached.map(|(_, parameter)| parameter.name.clone()).collect();
-        graph.check_store(params)?;
+        graph.check_store(params, &lowering.parameters_read())?;
         // Before anything is made for it.
         for operand in lowering.steps.iter().flat_map(|step| &step.operands) {
             if let Operand::Parameter(p) | Operand::Gradient(p) = *operand {

@@ -213,12 +213,16 @@ impl Weights {
         Ok(renamed)
     }
 
-    /// Those of one module: what is called `module.` and something, without `module.`. Others are left out.
+    /// Those of one module: what is called `module.` and something, without `module.`. Others are left out. An empty
+    /// name is that of the outermost module, whose are all.
     ///
     /// # Errors
     /// [`Error::UnknownName`] if there are none, with the modules that there are.
     pub fn part(self, module: &str) -> Result<Self, Error> {
         let module = module.strip_suffix('.').unwrap_or(module);
+        if module.is_empty() {
+            return Ok(self);
+        }
         let of_module = |name: &str| name.strip_prefix(module)?.strip_prefix('.').map(str::to_owned);
         if !self.names().any(|name| of_module(name).is_some()) {
             return Err(Error::unknown("module", module, self.modules()));
@@ -226,10 +230,13 @@ impl Weights {
         self.rename(of_module)
     }
 
-    /// All, for a model in which they belong to one module: `module.` stands before each name.
+    /// All, for a model in which they belong to one module: `module.` stands before each name. An empty name adds nothing.
     #[must_use]
     pub fn within(self, module: &str) -> Self {
         let module = module.strip_suffix('.').unwrap_or(module);
+        if module.is_empty() {
+            return self;
+        }
         let tensors = self.tensors.into_iter();
         let tensors = tensors.map(|(name, tensor)| (format!("{module}.{name}"), tensor)).collect();
         Self { tensors, source: self.source }

@@ -15,6 +15,8 @@ pub(crate) struct Inference {
     outputs: Vec<(String, Var)>,
     /// The inputs that these depend on, with their declared shapes.
     inputs: Vec<(String, Vec<usize>)>,
+    /// The first output whose rows are larger in larger batches, as products of samples with one another.
+    whole: Option<usize>,
     plans: HashMap<usize, Compiled>,
 }
 
@@ -54,8 +56,15 @@ impl Inference {
             check_rows(graph, var)?;
         }
         let inputs = graph.inputs_of(outputs.iter().map(|(_, var)| *var));
+        let whole = outputs.iter().position(|(_, var)| has_rows_of_batch(graph, var));
         let outputs = outputs.iter().map(|(name, var)| ((*name).to_owned(), (*var).clone())).collect();
-        Ok(Self { graph: graph.clone(), outputs, inputs, plans: HashMap::new() })
+        Ok(Self { graph: graph.clone(), outputs, inputs, whole, plans: HashMap::new() })
+    }
+
+    /// Refuses a store that lacks what the outputs depend on.
+    pub(crate) fn check_store(&self, params: &ParamStore) -> Result<(), Error> {
+        let needed = self.graph.parameters_of(self.outputs.iter().map(|(_, var)| var));
+        self.graph.check_store(params, &needed)
     }
 
     /// The outputs for all samples of the data. What can be refused is refused before anything is submitted.
@@ -64,6 +73,7 @@ impl Inference {
         let gpu = params.gpu();
         gpu.check()?;
         let samples = samples_of(&self.inputs, data)?;
+        self.check_whole(samples, batch)?;
         let whole = batch.min(samples);
         self.compile(whole, params, workspace)?;
         self.plans[&whole].plan.check_inputs(data, samples)?;
@@ -97,6 +107,17 @@ impl Inference {
         Ok(Outputs { tensors })
     }
 
+    /// Refuses to cut samples into batches where their rows would not be those of one batch.
+    fn check_whole(&self, samples: usize, batch: usize) -> Result<(), Error> {
+        let Some((_, var)) = self.whole.filter(|_| samples > batch).map(|number| &self.outputs[number])
+        else {
+            return Ok(());
+        };
+        let (layer, got) = (var.name(), self.graph.shape_at(var, samples)?);
+        let expected = format!("rows that do not grow with the batch, to compute {batch} samples at once");
+        Err(Error::Shape { layer, expected, got })
+    }
+
     fn compile(&mut self, batch: usize, params: &ParamStore, workspace: &mut Workspace) -> Result<(), Error> {
         if !self.plans.contains_key(&batch) {
             let options = PlanOptions::evaluate().batch(batch);
@@ -107,6 +128,12 @@ impl Inference {
         }
         Ok(())
     }
+}
+
+/// Whether an output has rows of other shapes in other batches. What works with one batch alone has not.
+fn has_rows_of_batch(graph: &Graph, var: &Var) -> bool {
+    let larger = graph.shape_at(var, graph.batch().unwrap_or(1) + 1);
+    larger.is_ok_and(|larger| larger[1..] != var.shape()[1..])
 }
 
 /// Refuses an output that has not one row a sample.

@@ -260,3 +260,82 @@ fn a_request_that_was_dropped_on_its_way_leaves_the_next_one_right() {
         assert_eq!(predictor.predict(&[("x", &two)]).unwrap(), want);
     }
 }
+
+#[test]
+fn what_an_output_does_not_depend_on_may_come_later_and_fix_the_batch() {
+    let Some(gpu) = gpu() else { return };
+    let model = model();
+    let Model { graph, features, logits, loss } = &model;
+    let mut trainer = graph.trainer(loss, SGD::default()).build(&gpu).unwrap();
+    let weights = trainer.params().read_weights().unwrap();
+    let outputs = [("logits", logits)];
+    let mut predictor = Predictor::from_weights(&gpu, graph, &weights, &outputs).unwrap();
+    let known = predictor.predict(&[("x", &noises(1, 2 * SAMPLE))]).unwrap();
+    // Tensors that the stores lack, read by what works with the declared batch alone.
+    let embedded = features.flatten().linear(Linear::new(4).name("later"));
+    let eye = graph.buffer("eye", [4, 4], Init::Constant(1.0));
+    let contrast = embedded.matmul(&embedded.transpose(0, 1)).sub(&eye).square().mean();
+    let _ = graph.trainer(&contrast, SGD::default()).build(&gpu).unwrap();
+    for samples in [2, 4, 7] {
+        let (x, y) = (noises(1, samples * SAMPLE), vec![1_u32; samples]);
+        let made = predictor.predict(&[("x", &x)]).unwrap();
+        let [_, want] = expected(&model, predictor.params(), &x);
+        assert_eq!(bits(&made.get("logits").unwrap().values), bits(&want), "{samples} samples");
+        assert_eq!(made.get("logits").unwrap().values[..6], known.get("logits").unwrap().values[..6]);
+        trainer.params_mut().load_state_dict(&weights, true).unwrap();
+        assert_eq!(bits(&trainer.predict(&model.logits, &[("x", &x)], samples).unwrap()), bits(&want));
+        trainer.step(&[("x", &x), ("y", &y)]).unwrap();
+        trainer.evaluate(&[("x", &x), ("y", &y)], samples).unwrap();
+    }
+    let refused = Predictor::new(graph, store_of(&weights, &gpu), &[("later", &embedded)]).unwrap_err();
+    assert!(refused.to_string().starts_with("unknown tensor \"later.weight\""), "{refused}");
+    // What fixes the batch is refused where it is asked for.
+    let mut fixed = Predictor::new(graph, graph.store(&gpu, 1).unwrap(), &[("later", &embedded)]).unwrap();
+    assert_eq!(fixed.predict(&[("x", &noises(1, 7 * SAMPLE))]).unwrap().get("later").unwrap().shape, [7, 4]);
+    let of_five = PlanOptions::train(&contrast).batch(5);
+    let refused = graph.compile(fixed.params(), &of_five, &mut Workspace::new()).unwrap_err().to_string();
+    assert_eq!(refused, "sub1: expected a shape that broadcasts with [5, 5], got [4, 4]");
+}
+
+/// A store of the model as it was, with these weights.
+fn store_of(weights: &Weights, gpu: &Gpu) -> ParamStore {
+    let mut params = store(gpu, &model().graph);
+    params.load_state_dict(weights, true).unwrap();
+    params
+}
+
+#[test]
+fn rows_that_grow_with_the_batch_are_made_of_one_batch() {
+    let Some(gpu) = gpu() else { return };
+    for declared in [1, 4] {
+        let graph = Graph::new();
+        let x = graph.input("x", [declared, 3]);
+        let products = x.matmul(&x.transpose(0, 1));
+        // A store has a tensor.
+        let _ = x.linear(Linear::new(2).name("other"));
+        let outputs = [("x", &x), ("products", &products)];
+        let store = || graph.store(&gpu, 1).unwrap();
+        let mut predictor = Predictor::new(&graph, store(), &outputs).unwrap().max_batch(5).unwrap();
+        for samples in [1, 4, 5] {
+            let x = noises(2, samples * 3);
+            let made = predictor.predict(&[("x", &x)]).unwrap();
+            let products = made.get("products").unwrap();
+            assert_eq!(products.shape, [samples, samples]);
+            for (at, got) in products.values.iter().enumerate() {
+                let row = |number: usize| &x[number * 3..][..3];
+                let want: f32 = row(at / samples).iter().zip(row(at % samples)).map(|(a, b)| a * b).sum();
+                assert!((got - want).abs() < 1e-6);
+            }
+        }
+        // Also where all batches would be as large.
+        for samples in [6, 10] {
+            let before = gpu.counters();
+            let refused = predictor.predict(&[("x", &noises(2, samples * 3))]).unwrap_err().to_string();
+            let want = "expected rows that do not grow with the batch, to compute 5 samples at once";
+            assert_eq!(refused, format!("matmul1: {want}, got [{samples}, {samples}]"));
+            assert_eq!(gpu.counters().since(&before).submits, 0);
+        }
+        let mut alone = Predictor::new(&graph, store(), &outputs[..1]).unwrap().max_batch(5).unwrap();
+        assert_eq!(alone.predict(&[("x", &noises(2, 18))]).unwrap().get("x").unwrap().shape, [6, 3]);
+    }
+}

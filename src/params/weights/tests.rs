@@ -156,3 +156,16 @@ fn a_damaged_file_is_refused_with_its_name_and_nothing_panics() {
     let folder = Weights::read(std::env::temp_dir()).unwrap_err();
     assert!(matches!(folder, Error::File { .. }), "{folder}");
 }
+
+#[test]
+fn an_empty_name_is_the_outermost_module() {
+    let mut weights = Weights::new();
+    weights.insert("fc.weight", [1], [0.5]).unwrap();
+    for name in ["", "."] {
+        assert_eq!(weights.clone().within(name), weights);
+        assert_eq!(weights.clone().part(name).unwrap(), weights);
+    }
+    assert_eq!(weights.clone().within("net.").names().collect::<Vec<_>>(), ["net.fc.weight"]);
+    assert_eq!(weights.clone().within("net").part("net").unwrap(), weights);
+    assert!(Weights::new().part("").unwrap().is_empty());
+}
