@@ -56,7 +56,7 @@ pub use options::{Mode, PlanOptions};
 pub use parameters::{Parameter, Role};
 pub use plan::Plan;
 pub use resident::{Resident, Rows};
-pub(crate) use scope::within;
+pub(crate) use scope::{shown, within};
 pub(crate) use whole::Whole;
 pub use workspace::Workspace;
 

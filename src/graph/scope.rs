@@ -61,6 +61,11 @@ pub(crate) fn within(scope: &str, name: &str) -> String {
     }
 }
 
+/// What a refusal calls a layer: its name, or its kind where it has none.
+pub(crate) fn shown<'n>(kind: &'n str, name: &'n str) -> &'n str {
+    if name.is_empty() { kind } else { name }
+}
+
 impl Graph {
     /// Builds layers whose names are nested under `name`: all that `build` makes on this graph, by names given or numbered,
     /// and its parameters, is called `name.<its own>`. Scopes nest, and an empty name adds nothing. Inputs keep their

@@ -1,7 +1,7 @@
 use super::layers::fan_in;
 use super::{Padding, Pair};
 use crate::Error;
-use crate::graph::{Init, Var, ops};
+use crate::graph::{Init, Var, ops, shown};
 
 /// A convolution (cross-correlation) of sequences, as torch's `Conv1d`, with its weight and bias.
 ///
@@ -206,7 +206,11 @@ impl Var {
         let padding = match layer.padding.0 {
             ops::Padding::Zeros([first, second]) if first != second => {
                 let pair = format!("[{first}, {second}]");
-                self.graph().refuse(Error::constant(format!("{name}: padding"), "one number", pair));
+                self.graph().refuse(Error::constant(
+                    format!("{}: padding", shown("conv1d", &name)),
+                    "one number",
+                    pair,
+                ));
                 ops::Padding::Zeros([0; 2])
             }
             ops::Padding::Zeros([both, _]) => ops::Padding::Zeros([0, both]),
@@ -221,7 +225,7 @@ impl Var {
             groups: layer.groups,
             weight: [layer.out_channels, channels, 1, layer.kernel],
         };
-        self.check_groups(&name, layer.groups, layer.out_channels);
+        self.check_groups(shown("conv1d", &name), layer.groups, layer.out_channels);
         let bias = layer.bias.then_some(layer.out_channels);
         let weight = vec![layer.out_channels, channels, layer.kernel];
         self.layer(&name, op, weight, fan_in(&op.weight), layer.init, bias)
@@ -242,7 +246,7 @@ impl Var {
             out_channels: layer.out_channels,
             weight: [in_channels, layer.out_channels / layer.groups.max(1), height, width],
         };
-        self.check_groups(&name, layer.groups, layer.out_channels);
+        self.check_groups(shown("conv_transpose2d", &name), layer.groups, layer.out_channels);
         let bias = layer.bias.then_some(layer.out_channels);
         self.layer(&name, op, op.weight.to_vec(), fan_in(&op.weight), layer.init, bias)
     }

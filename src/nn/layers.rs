@@ -1,4 +1,4 @@
-use crate::graph::{Init, Var, ops, within};
+use crate::graph::{Init, Var, ops, shown, within};
 
 /// A two-dimensional convolution (cross-correlation, as torch's `Conv2d`) with its weight and bias.
 ///
@@ -187,7 +187,7 @@ impl Var {
             groups: layer.groups,
             weight: [layer.out_channels, in_channels / layer.groups.max(1), height, width],
         };
-        self.check_groups(&name, layer.groups, layer.out_channels);
+        self.check_groups(shown("conv2d", &name), layer.groups, layer.out_channels);
         let bias = layer.bias.then_some(layer.out_channels);
         self.layer(&name, op, op.weight.to_vec(), fan_in(&op.weight), layer.init, bias)
     }

@@ -1,6 +1,6 @@
 use super::ScaledDotProductAttention;
 use crate::Error;
-use crate::graph::{Init, Var, ops, within};
+use crate::graph::{Init, Var, ops, shown, within};
 
 /// Attention of several heads with linear maps around it, as torch's `MultiheadAttention` with `need_weights=False`.
 ///
@@ -227,7 +227,9 @@ impl Var {
         let graph = self.graph();
         let name = graph.layer_name("multihead_attention", layer.name.as_deref());
         let shapes = [self, key, value].map(Var::shape);
-        let checked = graph.check().and_then(|()| layer.check(&name, [&shapes[0], &shapes[1], &shapes[2]]));
+        let checked = graph.check().and_then(|()| {
+            layer.check(shown("multihead_attention", &name), [&shapes[0], &shapes[1], &shapes[2]])
+        });
         if let Err(error) = checked {
             graph.refuse(error);
             return self.clone();

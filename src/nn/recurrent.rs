@@ -1,6 +1,6 @@
 use crate::Error;
 use crate::error::closed;
-use crate::graph::{Init, Var, ops, within};
+use crate::graph::{Init, Var, ops, shown, within};
 
 /// A stack of plain recurrent layers, as torch's `RNN`: `h_t = tanh(x_t W_ih^T + b_ih + h_(t-1) W_hh^T + b_hh)`, or with
 /// a rectifier.
@@ -219,7 +219,7 @@ impl Var {
         };
         let name = self.graph().layer_name(kind, stack.name.as_deref());
         let mut layers = stack.layers;
-        if let Err(error) = stack.check(&name, &self.shape(), [state, first_cell]) {
+        if let Err(error) = stack.check(shown(kind, &name), &self.shape(), [state, first_cell]) {
             self.graph().refuse(error);
             layers = 1;
         }

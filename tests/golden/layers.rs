@@ -781,8 +781,9 @@ fn check(gpu: &Gpu, folder: &Folder, envelope: &Envelope, body: &Map<String, Val
         params.write(name, &narrow(inputs.get(inputs.golden_name(name))?))?;
     }
     let buffers = inputs.graph.buffers().into_iter().map(|buffer| buffer.name);
-    // The count of batches is in no case, because it changes no number.
-    let buffers: Vec<String> = buffers.filter(|name| name != "num_batches_tracked").collect();
+    // A case may leave the count of batches out, which begins at 0 then.
+    let is_recorded = |name: &String| name != "num_batches_tracked" || inputs.has("num_batches_tracked_in");
+    let buffers: Vec<String> = buffers.filter(is_recorded).collect();
     for name in &buffers {
         params.write(name, &narrow(inputs.get(&format!("{}_in", inputs.golden_name(name)))?))?;
     }

@@ -167,4 +167,14 @@ fn refusals_name_the_layer_in_full() {
     let _ = x.apply("blocks.3", &Sequential::new().add_module("conv", Conv2d::new(4, 3)));
     let error = graph.check().unwrap_err().to_string();
     assert!(error.contains("blocks.3.conv"), "{error}");
+    // Of a layer without a name, its kind.
+    let graph = Graph::new();
+    let _ = graph.input("x", [2, 3, 8, 8]).apply("", &Conv2d::new(4, 3).groups(2));
+    let error = graph.check().unwrap_err().to_string();
+    assert!(error.starts_with("conv2d: "), "{error}");
+    let graph = Graph::new();
+    let x = graph.input("x", [2, 3, 6]);
+    let _ = x.multihead_attention(&x, &x, MultiheadAttention::new(6, 4).name(""));
+    let error = graph.check().unwrap_err().to_string();
+    assert!(error.starts_with("multihead_attention: num_heads "), "{error}");
 }

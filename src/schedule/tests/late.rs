@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::schedule::*;
 
 /// For a whole table, on any machine; a step that is computed from all before it takes hours.
-const PATIENCE: Duration = Duration::from_mins(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Fails if `work` takes long.
 pub(super) fn soon(what: &str, work: impl FnOnce() + Send + 'static) {
