@@ -94,7 +94,7 @@ impl Task for Characters {
         let (optimizer, schedule) = (trainer.optimizer().name(), training.schedule_name());
         let (characters, seed, bits) = (self.text.train().len(), training.seed, test.metrics[0]);
         format!(
-            "{layers} blocks of {width} on {characters} characters, {optimizer}, {schedule}, seed {seed}: {bits:.3} bits"
+            "transformer of depth {layers} and width {width} on {characters} characters, {optimizer}, {schedule}, seed {seed}: {bits:.3} bits"
         )
     }
 }

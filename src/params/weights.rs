@@ -68,7 +68,7 @@ impl Weights {
     /// parameters and buffers, under their names in the model.
     ///
     /// Of the types F32, F64, F16, BF16, BOOL and integers, as torch's `num_batches_tracked` (I64), each number becomes
-    /// the nearest f32, as in torch's `copy_`. Other tensors, of 8 bits and less or complex, are refused.
+    /// the nearest f32, as in torch's `copy_`. Other types, as floats of 8 bits and complex numbers, are refused.
     ///
     /// # Errors
     /// [`Error::File`] with the path and what is wrong: a file that cannot be read, is cut short or has a broken

@@ -37,13 +37,10 @@ pub(super) fn from_bytes(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, Strin
 }
 
 pub(super) fn to_bytes(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, String> {
-    let view = |(name, tensor): (&String, &'_ Tensor)| (name.clone(), tensor.shape.clone());
     let mut views = Views::new();
-    for entry in tensors {
-        let (name, shape) = view(entry);
-        let data = bytemuck::cast_slice(&entry.1.values);
-        let made = TensorView::new(Dtype::F32, shape, data).map_err(|e| format!("{name}: {e}"))?;
-        views.insert(name, made);
+    for (name, Tensor { shape, values }) in tensors {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values));
+        views.insert(name.clone(), view.map_err(|e| format!("{name}: {e}"))?);
     }
     // What torch's own files say, and some readers ask for.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
