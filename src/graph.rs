@@ -140,20 +140,11 @@ impl Graph {
 
     /// The names and shapes of the inputs that some variables depend on.
     pub(crate) fn inputs_of<'v>(&self, vars: impl Iterator<Item = &'v Var>) -> Vec<(String, Vec<usize>)> {
-        let nodes = self.lock();
-        let mut needed = vec![false; nodes.list.len()];
-        vars.for_each(|var| needed[var.id] = true);
-        for (id, node) in nodes.list.iter().enumerate().rev() {
-            if needed[id] {
-                node.inputs.iter().for_each(|&input| needed[input] = true);
-            }
-        }
-        let inputs = nodes
-            .list
-            .iter()
-            .zip(needed)
-            .filter(|(node, needed)| *needed && node.inputs.is_empty() && node.parameters.is_empty());
-        inputs.map(|(node, _)| (node.name.clone(), node.shape.clone())).collect()
+        let nodes = self.node_list();
+        let needed = autodiff::ancestors(&nodes, vars.map(Var::id));
+        let is_input = |node: &Node| node.inputs.is_empty() && node.parameters.is_empty();
+        let inputs = nodes.into_iter().zip(needed).filter(|(node, needed)| *needed && is_input(node));
+        inputs.map(|(node, _)| (node.name, node.shape)).collect()
     }
 
     pub(crate) fn refuse(&self, error: Error) {

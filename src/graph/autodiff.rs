@@ -113,7 +113,7 @@ fn reached(nodes: &[Node], options: &PlanOptions, parameters: usize) -> Vec<bool
 }
 
 /// Which nodes some depend on, and these.
-fn ancestors(nodes: &[Node], of: impl Iterator<Item = usize>) -> Vec<bool> {
+pub(super) fn ancestors(nodes: &[Node], of: impl Iterator<Item = usize>) -> Vec<bool> {
     let mut needed = vec![false; nodes.len()];
     of.for_each(|id| needed[id] = true);
     for (id, node) in nodes.iter().enumerate().rev() {
