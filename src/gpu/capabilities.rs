@@ -15,6 +15,9 @@ pub struct Capabilities {
     pub workgroup_bytes: u32,
     /// Invocations that a workgroup may have.
     pub workgroup_invocations: u32,
+    /// Processors of the adapter that run workgroups side by side, as assumed: 80 of a discrete GPU, 32 of any other
+    /// adapter, because wgpu does not tell. Long sums are split over so many, so results depend on it.
+    pub cores: u32,
     /// The kind that was asked for; `None` for all.
     only: Option<KernelKind>,
 }
@@ -25,13 +28,16 @@ pub struct Capabilities {
 pub enum KernelKind {
     /// Wide register tiles fed by broadcasts, for CPU adapters with subgroups of exactly 8.
     CpuSubgroup8,
+    /// Tiles in workgroup memory, and workgroups that share a sum, for GPUs. A CPU adapter, where barriers are slow, is
+    /// given them only when they are asked for.
+    Gpu,
     /// Kernels that need nothing beyond WebGPU's defaults.
     Plain,
 }
 
 impl KernelKind {
     /// All kinds, from the most particular to the one that runs anywhere.
-    pub const ALL: [Self; 2] = [Self::CpuSubgroup8, Self::Plain];
+    pub const ALL: [Self; 3] = [Self::CpuSubgroup8, Self::Gpu, Self::Plain];
 
     /// Whether a device can run them.
     pub fn runs_on(self, offered: &Capabilities) -> bool {
@@ -47,6 +53,8 @@ impl KernelKind {
         let plain = Capabilities { only: Some(self), ..Capabilities::PLAIN };
         match self {
             Self::CpuSubgroup8 => Capabilities { is_cpu: true, subgroup_lanes: Some([8, 8]), ..plain },
+            // WebGPU's defaults.
+            Self::Gpu => Capabilities { workgroup_bytes: 16_384, workgroup_invocations: 256, ..plain },
             Self::Plain => plain,
         }
     }
@@ -59,6 +67,7 @@ impl Capabilities {
         subgroup_lanes: None,
         workgroup_bytes: 0,
         workgroup_invocations: 0,
+        cores: 32,
         only: Some(KernelKind::Plain),
     };
 
@@ -71,6 +80,7 @@ impl Capabilities {
             subgroup_lanes: has_subgroups.then_some([info.subgroup_min_size, info.subgroup_max_size]),
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
             workgroup_invocations: limits.max_compute_invocations_per_workgroup,
+            cores: if info.device_type == wgpu::DeviceType::DiscreteGpu { 80 } else { Self::PLAIN.cores },
             only: choice.only(),
         }
     }
@@ -82,7 +92,10 @@ impl Capabilities {
 
     /// Whether kernels of a kind may be chosen: of those that were asked for, and otherwise plain ones, where they run.
     fn admits(&self, kind: KernelKind) -> bool {
-        let asked = self.only.is_none_or(|only| kind == only || kind == KernelKind::Plain);
+        let asked = match self.only {
+            Some(only) => kind == only || kind == KernelKind::Plain,
+            None => kind != KernelKind::Gpu || !self.is_cpu,
+        };
         asked && kind.runs_on(self)
     }
 
@@ -142,6 +155,7 @@ mod tests {
             way: 0,
         },
         Candidate { kind: KernelKind::CpuSubgroup8, fits: |size, _| size.is_multiple_of(2), way: 1 },
+        Candidate { kind: KernelKind::Gpu, fits: |size, _| size.is_multiple_of(7), way: 4 },
         Candidate { kind: KernelKind::Plain, fits: |size, _| *size > 100, way: 2 },
         Candidate { kind: KernelKind::Plain, fits: |_, _| true, way: 3 },
     ];
@@ -152,6 +166,7 @@ mod tests {
             subgroup_lanes: Some([8, 8]),
             workgroup_bytes: 16_384,
             workgroup_invocations: 256,
+            cores: 32,
             only,
         }
     }
@@ -167,18 +182,21 @@ mod tests {
         for other in [None, Some([4, 8]), Some([16, 16])] {
             assert_eq!(chosen(Capabilities { subgroup_lanes: other, ..device(None) }), [3, 3, 3, 2]);
         }
-        assert_eq!(chosen(Capabilities { is_cpu: false, ..device(None) }), [3, 3, 3, 2]);
+        assert_eq!(chosen(Capabilities { is_cpu: false, ..device(None) }), [3, 3, 4, 2]);
+        let small = Capabilities { is_cpu: false, workgroup_invocations: 128, ..device(None) };
+        assert_eq!(chosen(small), [3, 3, 3, 2]);
         assert_eq!(Candidate::first(&RANKED[..2], &7, &device(None)), None);
     }
 
     #[test]
     fn a_kind_that_is_asked_for_is_taken_where_it_fits_and_a_plain_one_elsewhere() {
-        let [cpu, plain] = [KernelKind::CpuSubgroup8, KernelKind::Plain].map(|kind| device(Some(kind)));
+        let [cpu, gpu, plain] = KernelKind::ALL.map(|kind| device(Some(kind)));
         assert_eq!(chosen(cpu), [0, 1, 3, 2]);
+        assert_eq!(chosen(gpu), [3, 3, 4, 2]);
         assert_eq!(chosen(plain), [3, 3, 3, 2]);
         assert_eq!(
-            [cpu, plain, device(None)].map(|device| device.kind()),
-            [KernelKind::CpuSubgroup8, KernelKind::Plain, KernelKind::CpuSubgroup8]
+            [cpu, gpu, plain, device(None)].map(|device| device.kind()),
+            [KernelKind::CpuSubgroup8, KernelKind::Gpu, KernelKind::Plain, KernelKind::CpuSubgroup8]
         );
         let elsewhere = Capabilities { is_cpu: false, ..cpu };
         assert_eq!((elsewhere.kind(), chosen(elsewhere)), (KernelKind::Plain, [3, 3, 3, 2]));
