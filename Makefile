@@ -3,10 +3,11 @@
 #   make examples                runs every example; make examples ARGS=--quick in minutes
 #   make test                    runs every test and doctest
 #   make bench                   measures speed
+#   make bench-peers             measures it beside Burn, candle, meganeura and torch, after minutes of building them
 
 ARGS ?=
 
-.PHONY: train examples test bench setup
+.PHONY: train examples test bench bench-peers setup
 
 train: setup
 	cargo run --release --example train_cnn -- $(ARGS)
@@ -19,6 +20,9 @@ test: setup
 
 bench: setup
 	cargo bench
+
+bench-peers: setup
+	cargo bench --bench models -- --peers $(ARGS)
 
 # A Vulkan driver where there is none.
 setup:

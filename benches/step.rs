@@ -12,7 +12,6 @@ mod measure;
 #[path = "support/resnet18.rs"]
 mod resnet18;
 #[path = "support/torch.rs"]
-#[expect(dead_code, reason = "whole models")]
 mod torch;
 
 use std::process::{Command, Stdio};

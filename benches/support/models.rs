@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use gradus::graph::{Graph, HostData, Var};
+use gradus::nn::{Conv2d, Linear};
 use gradus::params::Weights;
 
 use crate::model::{self, Model as Images};
@@ -28,7 +29,8 @@ impl Model {
 const DIGITS: &str = "32 images of 8x8";
 const SEQUENCES: &str = "64 sequences of 30 steps";
 
-pub(crate) const MODELS: [Model; 8] = [
+pub(crate) const MODELS: [Model; 9] = [
+    Model { name: "reference-cnn", sizes: "64 images of 28x28", clips: false, build: reference },
     Model { name: "cnn", sizes: DIGITS, clips: false, build: |graph| images(graph, Images::Cnn) },
     Model { name: "wide-cnn", sizes: DIGITS, clips: false, build: |graph| images(graph, Images::WideCnn) },
     Model { name: "resnet", sizes: DIGITS, clips: false, build: |graph| images(graph, Images::Resnet) },
@@ -93,23 +95,34 @@ fn labels(count: usize, classes: u32) -> Vec<u32> {
 const IMAGES: usize = 32;
 
 /// Cross-entropy of logits of ten classes of images of one channel.
-fn classify(graph: &Graph, side: usize, logits: impl Fn(&Var) -> Var) -> (Var, Batch) {
-    let shape = [IMAGES, 1, side, side];
-    let (x, y) = (graph.input("x", shape), graph.labels("y", IMAGES));
+fn classify(graph: &Graph, images: usize, side: usize, logits: impl Fn(&Var) -> Var) -> (Var, Batch) {
+    let shape = [images, 1, side, side];
+    let (x, y) = (graph.input("x", shape), graph.labels("y", images));
     let pixels = numbers(shape.iter().product()).into_iter().map(|pixel| 2.0 * pixel - 1.0).collect();
     let batch = Batch {
         x: (shape.into(), Values::Numbers(pixels)),
-        y: (vec![IMAGES], Values::Labels(labels(IMAGES, 10))),
+        y: (vec![images], Values::Labels(labels(images, 10))),
     };
     (logits(&x).cross_entropy(&y), batch)
 }
 
+/// The network of `benches/step.rs`.
+fn reference(graph: &Graph) -> (Var, Batch) {
+    classify(graph, 64, 28, |x| {
+        let conv = |h: &Var, name, channels| {
+            h.apply(name, &Conv2d::new(channels, 3).padding(1)).relu().max_pool2d(2)
+        };
+        let h = conv(&conv(x, "conv1", 16), "conv2", 32);
+        h.flatten().apply("fc1", &Linear::new(128)).relu().apply("fc2", &Linear::new(10))
+    })
+}
+
 fn images(graph: &Graph, model: Images) -> (Var, Batch) {
-    classify(graph, 8, |x| model::logits(model, x, 10))
+    classify(graph, IMAGES, 8, |x| model::logits(model, x, 10))
 }
 
 fn mlp(graph: &Graph) -> (Var, Batch) {
-    classify(graph, 28, |x| mlp::logits(x, 10))
+    classify(graph, IMAGES, 28, |x| mlp::logits(x, 10))
 }
 
 /// The mean squared error of two layers of 32 units.

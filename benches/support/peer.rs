@@ -1,0 +1,59 @@
+//! Another library in a process of its own, which answers each line with a line.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    child: Child,
+    requests: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Peer {
+    pub(crate) fn start(name: &'static str, mut command: Command) -> Result<Self> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(name)?;
+        let requests = child.stdin.take().context("its input")?;
+        let answers = BufReader::new(child.stdout.take().context("its output")?).lines();
+        Ok(Self { name, child, requests, answers })
+    }
+
+    /// Numbers for a request, which is written as JSON.
+    fn ask(&mut self, request: &serde_json::Value) -> Result<Vec<f64>> {
+        let name = self.name;
+        writeln!(self.requests, "{request}").context(name)?;
+        let answer = self.answers.next().with_context(|| format!("{name} ended"))??;
+        serde_json::from_str(&answer).with_context(|| format!("{name}: {answer}"))
+    }
+
+    /// The losses of the first steps of a model with weights and a batch of these files; gradients may be clipped to a
+    /// norm of 1.
+    pub(crate) fn losses(
+        &mut self,
+        model: &str,
+        clips: bool,
+        [weights, batch]: [&Path; 2],
+        steps: usize,
+    ) -> Result<Vec<f64>> {
+        self.ask(&serde_json::json!(
+            {"model": model, "clips": clips, "weights": weights, "batch": batch, "steps": steps}
+        ))
+    }
+
+    /// Seconds of so many steps more of that model, with so many threads where the library has threads of its own.
+    pub(crate) fn time(&mut self, steps: usize, threads: usize) -> Result<f64> {
+        let seconds = self.ask(&serde_json::json!({"time": steps, "threads": threads}))?;
+        seconds.first().copied().with_context(|| format!("{}: no time", self.name))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // It has nothing to keep.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,71 @@
+//! Other libraries, each a program in `benches/peers` or a script beside this file.
+
+use std::path::Path;
+use std::process::Command;
+use std::thread::available_parallelism;
+
+use anyhow::Result;
+
+use crate::peer::Peer;
+use crate::torch::script;
+
+/// A library that trains some of the models.
+pub(crate) struct Library {
+    pub(crate) peer: Peer,
+    /// Those that it trains.
+    models: &'static [&'static str],
+    /// Numbers of threads that its times are taken with; the best counts. A GPU's driver has its own.
+    pub(crate) threads: Vec<usize>,
+    /// Whether other losses than ours are a fault of ours.
+    pub(crate) must_agree: bool,
+}
+
+impl Library {
+    pub(crate) fn trains(&self, model: &str) -> bool {
+        self.models.contains(&model)
+    }
+}
+
+const ALL: &[&str] =
+    &["reference-cnn", "cnn", "wide-cnn", "resnet", "mlp", "rnn", "lstm", "gru", "transformer"];
+
+/// torch, where it is installed.
+pub(crate) fn torch() -> Result<Option<Library>> {
+    let Some(command) = script("torch_models.py", "torch, safetensors")? else { return Ok(None) };
+    let cores = available_parallelism()?.get();
+    let threads = if cores > 1 { vec![1, cores] } else { vec![1] };
+    Ok(Some(Library { peer: Peer::start("torch", command)?, models: ALL, threads, must_agree: true }))
+}
+
+/// Programs of `benches/peers`, and the models that each trains.
+const PROGRAMS: [(&str, &[&str]); 3] = [
+    ("burn", &["reference-cnn", "mlp", "resnet", "lstm", "transformer"]),
+    ("candle", &["reference-cnn", "mlp"]),
+    ("meganeura", &["reference-cnn", "mlp"]),
+];
+
+/// Those that can be built here; a line for each other. Building takes minutes the first time.
+pub(crate) fn programs() -> Result<Vec<Library>> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = here.join("target/peers");
+    let mut libraries = Vec::new();
+    for (name, models) in PROGRAMS {
+        println!("building {name}");
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        let manifest = here.join("benches/peers").join(name).join("Cargo.toml");
+        let built = Command::new(cargo)
+            .args(["build", "--quiet", "--release", "--manifest-path"])
+            .arg(manifest)
+            .arg("--target-dir")
+            .arg(&target)
+            .status()?;
+        if !built.success() {
+            println!("{name} does not build here: its times are left out");
+            continue;
+        }
+        let program = Command::new(target.join("release").join(format!("{name}_peer")));
+        let peer = Peer::start(name, program)?;
+        libraries.push(Library { peer, models, threads: vec![1], must_agree: false });
+    }
+    Ok(libraries)
+}

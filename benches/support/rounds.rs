@@ -1,0 +1,34 @@
+//! Times of steps in rounds, so that what is compared sees the same machine.
+
+use anyhow::Result;
+
+pub(crate) const ROUNDS: usize = 7;
+
+/// Seconds of a round, about.
+const ROUND: f64 = 0.3;
+
+/// Seconds a step of rounds, each of about as many steps as take [`ROUND`].
+#[derive(Default)]
+pub(crate) struct Rounds {
+    steps: usize,
+    pub(crate) times: Vec<f64>,
+}
+
+impl Rounds {
+    pub(crate) fn one(&mut self, mut time: impl FnMut(usize) -> Result<f64>) -> Result<()> {
+        if self.steps == 0 {
+            let each = time(3)? / 3.0;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number")]
+            let steps = (ROUND / each).clamp(3.0, 1000.0) as usize;
+            self.steps = steps;
+        }
+        self.times.push(time(self.steps)? / self.steps as f64);
+        Ok(())
+    }
+}
+
+pub(crate) fn median(numbers: &[f64]) -> f64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
