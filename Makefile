@@ -3,11 +3,12 @@
 #   make examples                runs every example; make examples ARGS=--quick in minutes
 #   make test                    runs every test and doctest
 #   make bench                   measures speed
+#   make device-check            builds what benches/device-check/run needs on a machine with a GPU and no toolchain
 #   make bench-peers             measures it beside Burn, candle, meganeura and torch, after minutes of building them
 
 ARGS ?=
 
-.PHONY: train examples test bench bench-peers setup
+.PHONY: train examples test bench bench-peers device-check setup
 
 train: setup
 	cargo run --release --example train_cnn -- $(ARGS)
@@ -23,6 +24,9 @@ bench: setup
 
 bench-peers: setup
 	cargo bench --bench models -- --peers $(ARGS)
+
+device-check: setup
+	bash benches/device-check/build
 
 # A Vulkan driver where there is none.
 setup:
