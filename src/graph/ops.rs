@@ -38,6 +38,7 @@ mod slice;
 mod softmax;
 mod split;
 mod sum;
+mod tile;
 mod upsample;
 mod windows;
 
