@@ -4,10 +4,14 @@ mod factor;
 mod gpu;
 mod lanes;
 mod lies;
+mod listing;
 mod plain;
 mod tiles;
 
 pub(super) use factor::{Factor, contract};
+pub(crate) use listing::kernel_listings;
+#[cfg(test)]
+pub(crate) use listing::unchecked_examples;
 
 use super::split::{self, Epilogue, Parts, Sum};
 use super::tile::{self, Tile};
@@ -189,9 +193,11 @@ struct Way {
 }
 
 impl Way {
+    const GPU_STORAGE: &'static [Binding] = &[Read, Read, Read, ReadWrite];
+
     /// A kernel for GPUs.
     const fn gpu(kernel: Kernel) -> Self {
-        Self { storage: &[Read, Read, Read, ReadWrite], parts: gpu::parts, kernel }
+        Self { storage: Self::GPU_STORAGE, parts: gpu::parts, kernel }
     }
 
     /// Tiles of this size in workgroup memory.

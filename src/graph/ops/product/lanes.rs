@@ -119,5 +119,5 @@ pub(super) fn launch(product: &Product, parts: Parts, first_part: u32, accumulat
         ("EDGES_EVEN", 0),
     ]);
     let template = Template { name: "matmul_lanes", source: text(lies), constants, aliases: vec![] };
-    AnyLaunch::from(Launch { template, shape, groups }).finishing(4)
+    AnyLaunch::from(Launch { template, shape, groups }).finishing(4).unchecked()
 }

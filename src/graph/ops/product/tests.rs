@@ -1,7 +1,7 @@
 //! Each kernel of products is given the same matrices, whichever a device would choose, and leaves the same bits.
 
 use super::{BatchAxis, CANDIDATES, Kernel, Product, RepeatAxis, Way, lanes};
-use crate::gpu::{Buffer, Gpu, GpuOptions, KernelKind, Recorder};
+use crate::gpu::{Buffer, Checks, Gpu, GpuOptions, KernelKind, Recorder};
 use crate::graph::finish::Draft;
 use crate::graph::lower::source_of;
 use crate::graph::ops::split::Parts;
@@ -164,7 +164,7 @@ impl Data {
     }
 
     /// What a kernel leaves in the output.
-    fn run(&self, gpu: &Gpu, way: &Way) -> Vec<f32> {
+    fn run(&self, gpu: &Gpu, way: &Way, checks: Checks) -> Vec<f32> {
         let Self { case, product, buffers } = self;
         let launch = way.kernel.launch(product, case.parts(), 0, case.accumulate);
         let (name, text) = (launch.template.name.to_owned(), launch.template.expand());
@@ -181,7 +181,7 @@ impl Data {
         });
         let mut regions = vec![uniform.region()];
         regions.extend(buffers.iter().map(Buffer::region));
-        let kernel = gpu.kernel(&source).unwrap();
+        let kernel = gpu.kernel_with(&source, checks).unwrap();
         let group = gpu.bind_group(&kernel, &regions).unwrap();
         let mut encoder = gpu.encoder("product");
         let [x, y] = launch.groups;
@@ -230,14 +230,14 @@ fn close(data: &Data, got: &[f32], what: &str) {
 }
 
 /// Holds tiles to the bits of the plain kernel, and that one to f64.
-fn check(gpu: &Gpu, tiles: &[Tile], case: Case) {
+fn check(gpu: &Gpu, tiles: &[Tile], checks: Checks, case: Case) {
     let data = Data::of(case);
-    let want = data.run(gpu, plain());
+    let want = data.run(gpu, plain(), Checks::All);
     if case.run.is_none() {
         close(&data, &want, "plain");
     }
     for tile in tiles {
-        let got = data.run(gpu, &Way::tiled(*tile));
+        let got = data.run(gpu, &Way::tiled(*tile), checks);
         let differing = got.iter().zip(&want).position(|(got, want)| got.to_bits() != want.to_bits());
         if let Some(at) = differing {
             panic!("{case:?}, {tile:?}, element {at}: {} is not {}", got[at], want[at]);
@@ -268,7 +268,9 @@ fn tiles_leave_the_bits_of_the_plain_kernel_however_matrices_lie() {
         for (other, right) in ALL.into_iter().enumerate() {
             // Each way of each factor in each tile, and all pairs in one.
             let tiles = if (at + other) % 4 == 1 { &TILES[..] } else { &[SMALL] };
-            check(&gpu, tiles, Case::plain([37, 70, 41], [left, right]));
+            for checks in [Checks::All, Checks::None] {
+                check(&gpu, tiles, checks, Case::plain([37, 70, 41], [left, right]));
+            }
         }
     }
 }
@@ -293,16 +295,16 @@ fn tiles_leave_the_bits_of_the_plain_kernel_around_their_borders() {
         [33, 257, 12],
         [130, 70, 200],
     ] {
-        check(&gpu, &TILES, Case::plain(sizes, lies));
+        check(&gpu, &TILES, Checks::None, Case::plain(sizes, lies));
     }
     for tile in TILES {
         let Tile { rows, columns, steps, .. } = tile;
         // Whole tiles, one and several, along all dimensions or all but one.
         for sizes in [[rows, columns, steps], [2 * rows, columns, 3 * steps], [rows, 2 * columns, steps + 1]]
         {
-            check(&gpu, &[tile], Case::plain(sizes, lies));
+            check(&gpu, &[tile], Checks::None, Case::plain(sizes, lies));
         }
-        check(&gpu, &[tile], Case::plain([rows + 1, columns, 2 * steps], lies));
+        check(&gpu, &[tile], Checks::None, Case::plain([rows + 1, columns, 2 * steps], lies));
     }
 }
 
@@ -311,15 +313,15 @@ fn tiles_leave_the_bits_of_the_plain_kernel_in_batches_and_with_what_is_added() 
     let Some(gpu) = device() else { return };
     for lies in [[Lies::Inner, Lies::Inner], [Lies::Edge, Lies::Edge], [Lies::OddInner, Lies::OddEdge]] {
         for case in variants([33, 38, 20], lies) {
-            check(&gpu, &[SMALL], case);
+            check(&gpu, &[SMALL], Checks::None, case);
         }
     }
     for case in variants([70, 66, 24], [Lies::Inner, Lies::Edge]) {
-        check(&gpu, &[LARGE, MEDIUM], case);
+        check(&gpu, &[LARGE, MEDIUM], Checks::None, case);
     }
     // An inner dimension of an odd length that repeats.
     for case in variants([35, 18, 21], [Lies::Inner, Lies::Inner]) {
-        check(&gpu, &[SMALL], case);
+        check(&gpu, &[SMALL], Checks::None, case);
     }
 }
 
@@ -328,8 +330,8 @@ fn parts_of_a_sum_have_the_bits_of_the_plain_kernel() {
     let Some(gpu) = device() else { return };
     for lies in [[Lies::Inner, Lies::Inner], [Lies::Edge, Lies::OddEdge]] {
         let case = Case { run: Some(256), has_bias: true, ..Case::plain([33, 40, 700], lies) };
-        check(&gpu, &TILES, case);
-        check(&gpu, &[SMALL], Case { repeats: 2, ..case });
+        check(&gpu, &TILES, Checks::None, case);
+        check(&gpu, &[SMALL], Checks::None, Case { repeats: 2, ..case });
     }
 }
 
@@ -342,9 +344,9 @@ fn lanes_that_share_the_steps_are_close_to_f64_and_repeat_their_bits() {
         for right in ALL {
             for sizes in if left == right { &sizes[..] } else { &sizes[1..4] } {
                 let data = Data::of(Case::plain(*sizes, [left, right]));
-                let got = data.run(&gpu, &LANES);
+                let got = data.run(&gpu, &LANES, Checks::None);
                 close(&data, &got, "lanes");
-                let again = data.run(&gpu, &LANES);
+                let again = data.run(&gpu, &LANES, Checks::All);
                 assert!(got.iter().zip(&again).all(|(a, b)| a.to_bits() == b.to_bits()), "{sizes:?}");
             }
         }
@@ -352,7 +354,7 @@ fn lanes_that_share_the_steps_are_close_to_f64_and_repeat_their_bits() {
     for lies in [[Lies::Inner, Lies::Inner], [Lies::Edge, Lies::Edge], [Lies::OddInner, Lies::OddEdge]] {
         for case in [[3, 38, 40], [38, 3, 41]].into_iter().flat_map(|sizes| variants(sizes, lies)) {
             let data = Data::of(case);
-            close(&data, &data.run(&gpu, &LANES), "lanes");
+            close(&data, &data.run(&gpu, &LANES, Checks::None), "lanes");
         }
     }
 }
