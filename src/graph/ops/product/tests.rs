@@ -1,6 +1,6 @@
 //! Each kernel of products is given the same matrices, whichever a device would choose, and leaves the same bits.
 
-use super::{BatchAxis, CANDIDATES, Kernel, Product, RepeatAxis, Way, lanes};
+use super::{BatchAxis, CANDIDATES, Kernel, Product, RepeatAxis, Way};
 use crate::gpu::{Buffer, Checks, Gpu, GpuOptions, KernelKind, Recorder};
 use crate::graph::finish::Draft;
 use crate::graph::lower::source_of;
@@ -215,9 +215,6 @@ fn plain() -> &'static Way {
     &plain.expect("there is a plain way").way
 }
 
-/// The way of lanes that share the steps.
-const LANES: Way = Way::gpu(Kernel::Of(lanes::launch));
-
 /// Holds what a kernel left to f64, for a sum of one part.
 fn close(data: &Data, got: &[f32], what: &str) {
     let Case { sizes: [.., inner], repeats, .. } = data.case;
@@ -267,9 +264,12 @@ fn tiles_leave_the_bits_of_the_plain_kernel_however_matrices_lie() {
     for (at, left) in ALL.into_iter().enumerate() {
         for (other, right) in ALL.into_iter().enumerate() {
             // Each way of each factor in each tile, and all pairs in one.
-            let tiles = if (at + other) % 4 == 1 { &TILES[..] } else { &[SMALL] };
-            for checks in [Checks::All, Checks::None] {
-                check(&gpu, tiles, checks, Case::plain([37, 70, 41], [left, right]));
+            let case = Case::plain([37, 70, 41], [left, right]);
+            if (at + other) % 4 == 1 {
+                check(&gpu, &TILES, Checks::None, case);
+                check(&gpu, &TILES, Checks::All, case);
+            } else {
+                check(&gpu, &[SMALL], Checks::None, case);
             }
         }
     }
@@ -311,7 +311,7 @@ fn tiles_leave_the_bits_of_the_plain_kernel_around_their_borders() {
 #[test]
 fn tiles_leave_the_bits_of_the_plain_kernel_in_batches_and_with_what_is_added() {
     let Some(gpu) = device() else { return };
-    for lies in [[Lies::Inner, Lies::Inner], [Lies::Edge, Lies::Edge], [Lies::OddInner, Lies::OddEdge]] {
+    for lies in [[Lies::Inner, Lies::Inner], [Lies::OddInner, Lies::OddEdge]] {
         for case in variants([33, 38, 20], lies) {
             check(&gpu, &[SMALL], Checks::None, case);
         }
@@ -320,7 +320,8 @@ fn tiles_leave_the_bits_of_the_plain_kernel_in_batches_and_with_what_is_added() 
         check(&gpu, &[LARGE, MEDIUM], Checks::None, case);
     }
     // An inner dimension of an odd length that repeats.
-    for case in variants([35, 18, 21], [Lies::Inner, Lies::Inner]) {
+    for case in variants([35, 18, 21], [Lies::Inner, Lies::Inner]).into_iter().filter(|case| case.repeats > 1)
+    {
         check(&gpu, &[SMALL], Checks::None, case);
     }
 }
@@ -340,21 +341,26 @@ fn lanes_that_share_the_steps_are_close_to_f64_and_repeat_their_bits() {
     let Some(gpu) = device() else { return };
     let sizes =
         [[1, 1, 1_000], [1, 37, 300], [3, 5, 70], [37, 2, 130], [4, 130, 33], [9, 12, 1_030], [1, 3, 32]];
-    for left in ALL {
+    for (at, left) in ALL.into_iter().enumerate() {
         for right in ALL {
-            for sizes in if left == right { &sizes[..] } else { &sizes[1..4] } {
+            for sizes in if left == right { &sizes[..] } else { &sizes[at..=at] } {
                 let data = Data::of(Case::plain(*sizes, [left, right]));
-                let got = data.run(&gpu, &LANES, Checks::None);
+                let got = data.run(&gpu, &Way::LANES, Checks::None);
                 close(&data, &got, "lanes");
-                let again = data.run(&gpu, &LANES, Checks::All);
+                let again = data.run(&gpu, &Way::LANES, Checks::All);
                 assert!(got.iter().zip(&again).all(|(a, b)| a.to_bits() == b.to_bits()), "{sizes:?}");
             }
         }
     }
-    for lies in [[Lies::Inner, Lies::Inner], [Lies::Edge, Lies::Edge], [Lies::OddInner, Lies::OddEdge]] {
-        for case in [[3, 38, 40], [38, 3, 41]].into_iter().flat_map(|sizes| variants(sizes, lies)) {
+    let all = [
+        ([3, 38, 40], [Lies::Inner, Lies::Inner]),
+        ([3, 39, 40], [Lies::Edge, Lies::Edge]),
+        ([38, 3, 41], [Lies::OddInner, Lies::OddEdge]),
+    ];
+    for (sizes, lies) in all {
+        for case in variants(sizes, lies) {
             let data = Data::of(case);
-            close(&data, &data.run(&gpu, &LANES, Checks::None), "lanes");
+            close(&data, &data.run(&gpu, &Way::LANES, Checks::None), "lanes");
         }
     }
 }
