@@ -29,7 +29,7 @@ mod norm;
 mod pad;
 mod part;
 mod permute;
-mod product;
+pub(crate) mod product;
 mod ratio;
 mod recurrent;
 mod reduce;
@@ -38,6 +38,7 @@ mod slice;
 mod softmax;
 mod split;
 mod sum;
+mod tile;
 mod upsample;
 mod windows;
 

@@ -1,14 +1,22 @@
 //! Products of matrices, one or a batch of them: which of the kernels computes them, with which tile and grid.
 
 mod factor;
+mod gpu;
+mod lanes;
+mod lies;
+mod listing;
 mod plain;
 mod tiles;
 
 pub(super) use factor::{Factor, contract};
+pub(crate) use listing::kernel_listings;
+#[cfg(test)]
+pub(crate) use listing::unchecked_examples;
 
 use super::split::{self, Epilogue, Parts, Sum};
+use super::tile::{self, Tile};
 use crate::gpu::Binding::{self, Read, ReadWrite};
-use crate::gpu::{Candidate, KernelKind, uniform};
+use crate::gpu::{Candidate, Capabilities, KernelKind, uniform};
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::template::AnyLaunch;
 
@@ -75,25 +83,24 @@ impl Product {
         (self.offsets[2] == 0 && rows_are && batch_is).then_some(len)
     }
 
-    /// The uniform block of a kernel that counts in `unit` elements, with `step` of them along the inner dimension.
-    fn shape(&self, unit: u32, parts: Parts, first_part: u32, accumulate: bool) -> Shape {
-        let in_units = |distance: u32| distance / unit;
+    /// The uniform block of a kernel that counts the distances of left matrix, right matrix and output in so many elements.
+    fn shape(&self, [left, right, out]: [u32; 3], parts: Parts, first_part: u32, accumulate: bool) -> Shape {
         Shape {
             rows: self.rows,
             columns: self.columns,
             inner: self.inner,
-            left_offset: in_units(self.offsets[0]),
-            left_row: in_units(self.left[0]),
-            left_inner: in_units(self.left[1]),
-            right_offset: in_units(self.offsets[1]),
-            right_inner: in_units(self.right[0]),
-            right_column: in_units(self.right[1]),
-            out_offset: in_units(self.offsets[2]),
-            out_row: in_units(self.out_row),
-            out_width: in_units(self.out_width),
+            left_offset: self.offsets[0] / left,
+            left_row: self.left[0] / left,
+            left_inner: self.left[1] / left,
+            right_offset: self.offsets[1] / right,
+            right_inner: self.right[0] / right,
+            right_column: self.right[1] / right,
+            out_offset: self.offsets[2] / out,
+            out_row: self.out_row / out,
+            out_width: self.out_width / out,
             run: parts.run,
             first_part,
-            part_len: in_units(self.part_len()),
+            part_len: self.part_len() / out,
             has_bias: u32::from(self.has_bias),
             accumulate: u32::from(accumulate),
             ..Shape::default()
@@ -107,16 +114,16 @@ impl Product {
 
     /// The constants of `shaders/shared/product.wgsl` and those by which batches and repeats are counted: all that is
     /// computed without batches and repeats has the same ones.
-    fn constants(&self, unit: u32, batch_tiles: u32, steps: u32) -> Vec<(&'static str, u32)> {
+    fn constants(&self, units: [u32; 3], batch_tiles: u32, steps: u32) -> Vec<(&'static str, u32)> {
         let mut constants = vec![("BATCH_AXES", count(&self.batch)), ("REPEAT_AXES", count(&self.repeats))];
         constants.push(("BATCH_TILES", if self.batch.is_empty() { 1 } else { batch_tiles }));
         constants.push(("STEPS", if self.repeats.is_empty() { 1 } else { steps }));
         for (names, axis) in BATCH_NAMES.iter().zip(&self.batch) {
-            let [left, right, out] = axis.strides.map(|stride| stride / unit);
+            let [left, right, out] = [0, 1, 2].map(|which| axis.strides[which] / units[which]);
             constants.extend(names.iter().copied().zip([axis.extent, left, right, out]));
         }
         for (names, axis) in REPEAT_NAMES.iter().zip(&self.repeats) {
-            let [left, right] = axis.strides.map(|stride| stride / unit);
+            let [left, right] = [0, 1].map(|which| axis.strides[which] / units[which]);
             constants.extend(names.iter().copied().zip([axis.extent, left, right]));
         }
         constants
@@ -181,9 +188,38 @@ struct Way {
     /// Bindings behind the uniform block: left, right, perhaps a bias (or right again), output.
     storage: &'static [Binding],
     /// How the inner dimension with all repeats is split, in what the kernel counts.
-    parts: fn(&Product) -> Parts,
-    /// A dispatch from a part on.
-    launch: fn(&Product, u32, bool) -> AnyLaunch,
+    parts: fn(&Product, &Capabilities) -> Parts,
+    kernel: Kernel,
+}
+
+impl Way {
+    /// Bindings of kernels for GPUs.
+    const GPU_STORAGE: &'static [Binding] = &[Read, Read, Read, ReadWrite];
+
+    /// Lanes that share the inner dimension.
+    const LANES: Self =
+        Self { storage: Self::GPU_STORAGE, parts: lanes::parts, kernel: Kernel::Of(lanes::launch) };
+
+    /// Tiles of this size in workgroup memory.
+    const fn tiled(tile: Tile) -> Self {
+        Self { storage: Self::GPU_STORAGE, parts: gpu::parts, kernel: Kernel::Tiled(tile) }
+    }
+}
+
+enum Kernel {
+    /// A dispatch of these parts, from one on, that perhaps adds to what is there.
+    Of(fn(&Product, Parts, u32, bool) -> AnyLaunch),
+    /// The same in tiles of this size.
+    Tiled(Tile),
+}
+
+impl Kernel {
+    fn launch(&self, product: &Product, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
+        match self {
+            Self::Of(launch) => launch(product, parts, first_part, accumulate),
+            Self::Tiled(tile) => gpu::launch(product, tile, parts, first_part, accumulate),
+        }
+    }
 }
 
 /// The fastest first.
@@ -191,22 +227,44 @@ const CANDIDATES: &[Candidate<Product, Way>] = &[
     Candidate {
         kind: KernelKind::CpuSubgroup8,
         fits: |product, _| tiles::fits_nt(product),
-        way: Way { storage: &[Read, Read, Read, ReadWrite], parts: tiles::quads, launch: tiles::nt },
+        way: Way {
+            storage: &[Read, Read, Read, ReadWrite],
+            parts: tiles::quads,
+            kernel: Kernel::Of(tiles::nt),
+        },
     },
     Candidate {
         kind: KernelKind::CpuSubgroup8,
         fits: |product, _| tiles::fits_nn(product),
-        way: Way { storage: &[Read, Read, ReadWrite], parts: tiles::quads, launch: tiles::nn },
+        way: Way { storage: &[Read, Read, ReadWrite], parts: tiles::quads, kernel: Kernel::Of(tiles::nn) },
     },
     Candidate {
         kind: KernelKind::CpuSubgroup8,
         fits: |product, _| tiles::fits_tn(product),
-        way: Way { storage: &[Read, Read, ReadWrite], parts: plain::elements, launch: tiles::tn },
+        way: Way { storage: &[Read, Read, ReadWrite], parts: plain::elements, kernel: Kernel::Of(tiles::tn) },
     },
+    Candidate { kind: KernelKind::Gpu, fits: lanes::fits, way: Way::LANES },
+    Candidate { kind: KernelKind::Gpu, fits: gpu::fits_large, way: Way::tiled(tile::LARGE) },
+    Candidate {
+        kind: KernelKind::Gpu,
+        fits: |product, offered| gpu::fits_long(product, &tile::TALL, offered),
+        way: Way::tiled(tile::TALL),
+    },
+    Candidate {
+        kind: KernelKind::Gpu,
+        fits: |product, offered| gpu::fits_long(product, &tile::WIDE, offered),
+        way: Way::tiled(tile::WIDE),
+    },
+    Candidate { kind: KernelKind::Gpu, fits: gpu::fits_medium, way: Way::tiled(tile::MEDIUM) },
+    Candidate { kind: KernelKind::Gpu, fits: gpu::fits_small, way: Way::tiled(tile::SMALL) },
     Candidate {
         kind: KernelKind::Plain,
         fits: |_, _| true,
-        way: Way { storage: &[Read, Read, Read, ReadWrite], parts: plain::elements, launch: plain::launch },
+        way: Way {
+            storage: &[Read, Read, Read, ReadWrite],
+            parts: plain::elements,
+            kernel: Kernel::Of(plain::launch),
+        },
     },
 ];
 
@@ -222,7 +280,7 @@ struct Operands {
 /// The way to compute a product, and whether it takes more than one part.
 fn way(lowering: &Lowering, product: &Product) -> (&'static Way, bool) {
     let way = Candidate::choose(CANDIDATES, product, &lowering.capabilities);
-    (way, (way.parts)(product).count > 1)
+    (way, (way.parts)(product, &lowering.capabilities).count > 1)
 }
 
 /// Emits a product in one dispatch, or in as many as a long inner dimension takes: then the output must be packed.
@@ -235,8 +293,12 @@ fn emit(lowering: &mut Lowering, layer: &str, product: &Product, operands: Opera
         _ => vec![left, right, bias.unwrap_or(right), output],
     };
     let len = product.batches() * product.rows * product.out_width;
-    let sum = Sum { parts: (way.parts)(product).count, len: len as usize, epilogue };
+    let parts = (way.parts)(product, &lowering.capabilities);
+    let sum = Sum { parts: parts.count, len: len as usize, epilogue };
     split::emit(lowering, layer, (way.storage, &bound), sum, |first, accumulate| {
-        (way.launch)(product, first, accumulate)
+        way.kernel.launch(product, parts, first, accumulate)
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Products on CPU adapters with subgroups of 8: register tiles, one for each way that the matrices can lie.
 
 use super::{Product, Shape};
+use crate::gpu::Capabilities;
 use crate::graph::ops::split::Parts;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
@@ -26,7 +27,7 @@ fn begins_at_quads(product: &Product) -> bool {
 }
 
 /// How the inner dimension of [`nt`] and [`nn`] is split, in vec4s.
-pub(super) fn quads(product: &Product) -> Parts {
+pub(super) fn quads(product: &Product, _: &Capabilities) -> Parts {
     Parts::of(product.inner.div_ceil(4) * product.added(), 4)
 }
 
@@ -43,7 +44,7 @@ fn launch(
     let groups = fold(tiles);
     let steps_in_all = steps * product.added();
     let shape = Shape { steps: steps_in_all, line_tiles, tiles, grid_width: groups[0], ..shape };
-    let mut constants = product.constants(4, batch_tiles, steps);
+    let mut constants = product.constants([4; 3], batch_tiles, steps);
     constants.extend([
         ("ROWS", rows),
         ("GROUPS", rows.div_ceil(rows_per_load)),
@@ -73,8 +74,8 @@ pub(super) fn fits_nt(product: &Product) -> bool {
 }
 
 /// `left * transpose(right) + bias`. Bindings: left, right, bias (or right again), output.
-pub(super) fn nt(product: &Product, first_part: u32, accumulate: bool) -> AnyLaunch {
-    let shape = product.shape(4, quads(product), first_part, accumulate);
+pub(super) fn nt(product: &Product, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
+    let shape = product.shape([4; 3], parts, first_part, accumulate);
     launch(product, text!("matmul_nt"), [tile_rows(product.rows), 8, product.inner.div_ceil(4)], shape)
 }
 
@@ -90,8 +91,8 @@ pub(super) fn fits_nn(product: &Product) -> bool {
 }
 
 /// `left * right`. Bindings: left, right, output.
-pub(super) fn nn(product: &Product, first_part: u32, accumulate: bool) -> AnyLaunch {
-    let shape = product.shape(4, quads(product), first_part, accumulate);
+pub(super) fn nn(product: &Product, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
+    let shape = product.shape([4; 3], parts, first_part, accumulate);
     launch(product, text!("matmul_nn"), [tile_rows(product.rows), 8, product.inner.div_ceil(4)], shape)
 }
 
@@ -101,9 +102,9 @@ pub(super) fn fits_tn(product: &Product) -> bool {
 }
 
 /// `transpose(left) * right`, of a left matrix that is stored as `[inner, rows]`. Bindings: left, right, output.
-pub(super) fn tn(product: &Product, first_part: u32, accumulate: bool) -> AnyLaunch {
+pub(super) fn tn(product: &Product, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
     // Without a batch the rows are mostly output features, few only in a last layer: it shares the pipeline of others.
     let rows = if product.batch.is_empty() { TILE } else { tile_rows(product.rows).max(4) };
-    let shape = product.shape(4, super::plain::elements(product), first_part, accumulate);
+    let shape = product.shape([4; 3], parts, first_part, accumulate);
     launch(product, text!("matmul_tn"), [rows, 32, product.inner], shape)
 }
