@@ -20,6 +20,9 @@ pub(super) struct Partials {
     pub(super) rows_per_part: u32,
     pub(super) columns_per_part: u32,
     pub(super) column_parts: u32,
+    /// Invocations of a workgroup that adds them: few, because the partial sums of few weights are to keep a CPU adapter
+    /// busy, or those of a wave of a GPU.
+    pub(super) finish_lanes: u32,
 }
 
 impl Partials {
@@ -54,6 +57,23 @@ impl Partials {
             rows_per_part,
             columns_per_part,
             column_parts,
+            finish_lanes: 8,
+        }
+    }
+
+    /// Of all pixels as one row, in parts of `run`.
+    pub(super) fn of_runs(pixels: u32, run: u32, [rows, inner, outer]: [u32; 3], most_at_once: u32) -> Self {
+        let parts = pixels.div_ceil(run);
+        Self {
+            parts,
+            at_once: even_tile(parts, most_at_once),
+            len: (rows + 1) * outer,
+            inner,
+            outer,
+            rows_per_part: 1,
+            columns_per_part: run,
+            column_parts: parts,
+            finish_lanes: 64,
         }
     }
 
@@ -92,7 +112,7 @@ pub(super) struct Adds {
 /// Weight and bias gradient from the partial sums that one dispatch left, from a part on. Bindings: partial sums,
 /// weight's gradient, bias's gradient (without a bias, any other buffer that may be written).
 pub(super) fn finish(geometry: &Geometry, partials: &Partials, first_part: u32, adds: Adds) -> AnyLaunch {
-    let groups = fold((partials.len / 4).div_ceil(8));
+    let groups = fold((partials.len / 4).div_ceil(partials.finish_lanes));
     // Later parts go to what the earlier ones made.
     let accumulate = |adds: bool| flag(adds || first_part > 0);
     // A depthwise convolution has the same weights as one of a single input channel.
@@ -116,7 +136,10 @@ pub(super) fn finish(geometry: &Geometry, partials: &Partials, first_part: u32, 
     let template = Template {
         name: "conv2d_weight_grad_finish",
         source: include_str!("../../../../shaders/ops/conv2d_weight_grad_finish.wgsl"),
-        constants: vec![("GROUPED", flag(Band::of_inputs(geometry).is_grouped && !depthwise))],
+        constants: vec![
+            ("GROUPED", flag(Band::of_inputs(geometry).is_grouped && !depthwise)),
+            ("LANES", partials.finish_lanes),
+        ],
         aliases: vec![],
     };
     Launch { template, shape, groups }.into()
