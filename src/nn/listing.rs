@@ -1,3 +1,4 @@
+mod convolutions;
 mod functions;
 mod losses;
 mod moves;
@@ -17,6 +18,7 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
         for accumulate in [false, true] {
             let more = [
                 moves::moves(),
+                convolutions::convolutions(),
                 norms(),
                 lookups(),
                 attentions(),
@@ -225,4 +227,31 @@ fn norms() -> (Graph, Var, Var) {
     let means = [b.batch_norm2d(counted.clone()).mean(), batch(&narrow).mean(), c.mean(), ended.mean()];
     let loss = means.iter().fold(logits.cross_entropy(&y), |sum, mean| sum.add(mean));
     (graph, loss, logits.accuracy(&y))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kernel_listings;
+
+    /// Constants that a tile is made with: its rows and columns, and whether its steps come out even.
+    fn variant(wgsl: &str) -> [String; 4] {
+        let value = |name: &str| {
+            let line = wgsl.lines().find_map(|line| line.strip_prefix(&format!("const {name}: u32 = ")));
+            line.unwrap_or("-").to_owned()
+        };
+        ["TILE_ROWS", "TILE_COLUMNS", "STEPS_EVEN", "PHASED"].map(value)
+    }
+
+    #[test]
+    fn convolutions_in_tiles_are_listed_in_every_variant() {
+        let mut variants = std::collections::BTreeSet::new();
+        for listing in kernel_listings() {
+            if ["conv2d_tile", "conv2d_weight_grad_tile"].contains(&&*listing.source.name) {
+                variants.insert((listing.source.name.clone(), variant(&listing.source.wgsl)));
+            }
+        }
+        // Four tiles with even steps and with others: forward, backward, and of the weight.
+        let of = |name: &str| variants.iter().filter(|(of, _)| of == name).count();
+        assert_eq!(["conv2d_tile", "conv2d_weight_grad_tile"].map(of), [16, 8], "{variants:#?}");
+    }
 }

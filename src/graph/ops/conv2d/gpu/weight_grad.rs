@@ -39,14 +39,14 @@ uniform! {
 /// Elements of all parts that lie side by side, unless one has more: 32 MiB.
 const WORKSPACE: u32 = 1 << 23;
 
-/// How the pixels are cut: into as many parts as keep `cores` busy with what one of them has to offer.
+/// How the pixels are cut: into as many parts as give each of `cores` a few tiles, whichever size these have then.
 fn partials_of(products: &Products, window: &Window, cores: u32) -> Partials {
     let pixels = window.images * window.output[0] * window.output[1];
     let outer = pitch(window.out_channels);
     let len = (products.rows + 1) * outer;
     let most = (WORKSPACE / len).clamp(1, 64);
-    let wanted = u64::from(2 * cores) / products.tiles(&MEDIUM);
-    let parts = u32::try_from(wanted).map_or(most, |wanted| wanted.clamp(1, most));
+    let wanted = u64::from(4 * cores).div_ceil(products.tiles(&MEDIUM));
+    let parts = u32::try_from(wanted).map_or(most, |wanted| wanted.min(most));
     let mut run = pixels.div_ceil(parts).next_multiple_of(PART);
     if is_long(u64::from(run / 4), u64::from(run)) {
         run = even_tile(pixels, RUN).next_multiple_of(PART);
