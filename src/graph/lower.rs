@@ -439,7 +439,7 @@ pub(crate) fn source<S: Uniform>(
     source_of(name, wgsl, size_of::<S>(), storage)
 }
 
-fn source_of(
+pub(crate) fn source_of(
     name: impl Into<String>,
     wgsl: impl Into<Cow<'static, str>>,
     uniform_bytes: usize,

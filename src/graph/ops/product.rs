@@ -2,6 +2,8 @@
 
 mod factor;
 mod gpu;
+mod lanes;
+mod lies;
 mod plain;
 mod tiles;
 
@@ -187,9 +189,14 @@ struct Way {
 }
 
 impl Way {
-    /// Tiles in workgroup memory.
+    /// A kernel for GPUs.
+    const fn gpu(kernel: Kernel) -> Self {
+        Self { storage: &[Read, Read, Read, ReadWrite], parts: gpu::parts, kernel }
+    }
+
+    /// Tiles of this size in workgroup memory.
     const fn tiled(tile: Tile) -> Self {
-        Self { storage: &[Read, Read, Read, ReadWrite], parts: gpu::parts, kernel: Kernel::Tiled(tile) }
+        Self::gpu(Kernel::Tiled(tile))
     }
 }
 
@@ -230,6 +237,7 @@ const CANDIDATES: &[Candidate<Product, Way>] = &[
         fits: |product, _| tiles::fits_tn(product),
         way: Way { storage: &[Read, Read, ReadWrite], parts: plain::elements, kernel: Kernel::Of(tiles::tn) },
     },
+    Candidate { kind: KernelKind::Gpu, fits: lanes::fits, way: Way::gpu(Kernel::Of(lanes::launch)) },
     Candidate { kind: KernelKind::Gpu, fits: gpu::fits_large, way: Way::tiled(tile::LARGE) },
     Candidate {
         kind: KernelKind::Gpu,
@@ -285,3 +293,6 @@ fn emit(lowering: &mut Lowering, layer: &str, product: &Product, operands: Opera
         way.kernel.launch(product, parts, first, accumulate)
     });
 }
+
+#[cfg(test)]
+mod tests;
