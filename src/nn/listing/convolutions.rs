@@ -21,6 +21,7 @@ pub(super) fn convolutions() -> (Graph, Var, Var) {
     let tall = tall.add(&image("taller", [1, 4096, 7, 7]).conv2d(conv(12)).mean());
     let losses = [wide, odd, some, others, few].map(|value| value.mean());
     let (logits, labels) = (graph.parameter("logits", [4, 3], Init::Constant(0.0)), graph.labels("y", 4));
-    let loss = losses.iter().chain([&heavy, &tall]).fold(logits.cross_entropy(&labels), |sum, loss| sum.add(loss));
+    let loss =
+        losses.iter().chain([&heavy, &tall]).fold(logits.cross_entropy(&labels), |sum, loss| sum.add(loss));
     (graph.clone(), loss, logits.accuracy(&labels))
 }

@@ -72,7 +72,7 @@ pub(super) fn weight_grad(
     };
     let offered = lowering.capabilities;
     let way = Candidate::choose(WEIGHT_GRAD, geometry, &offered);
-    let (_, partials) = way(geometry, &offered, 0);
+    let (lanes, (_, partials)) = (weight_grad::finish_lanes(&offered), way(geometry, &offered, 0));
     let len = partials.at_once as usize * partials.len as usize;
     let partial = lowering.scratch("partial weight gradients", len);
     let bias = bias.and_then(|bias| lowering.parameter_gradient(bias));
@@ -82,7 +82,7 @@ pub(super) fn weight_grad(
     for first in (0..partials.parts).step_by(partials.at_once as usize) {
         let (launch, _) = way(geometry, &offered, first);
         lowering.launch(&name, &[Read, Read, ReadWrite], &[x, dy, partial], launch);
-        let launch = weight_grad::finish(geometry, &partials, first, adds);
+        let launch = weight_grad::finish(geometry, &partials, first, adds, lanes);
         lowering.launch(&name, &[Read, ReadWrite, ReadWrite], &[partial, weight, bias], launch);
     }
 }

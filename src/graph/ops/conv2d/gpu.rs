@@ -126,7 +126,8 @@ impl Phases {
         let divides = |n: &u32| stride.is_multiple_of(*n) && dilation.is_multiple_of(*n);
         let common = (1..=stride).rev().find(divides).expect("1 divides all");
         let (classes, step) = (stride / common, dilation / common);
-        let is_inverse = |n: &u32| u64::from(*n) * u64::from(step) % u64::from(classes) == 1 % u64::from(classes);
+        let is_inverse =
+            |n: &u32| u64::from(*n) * u64::from(step) % u64::from(classes) == 1 % u64::from(classes);
         let inverse = (0..classes).find(is_inverse).expect("they have no common divisor");
         Self { count: stride, common, classes, inverse, step }
     }

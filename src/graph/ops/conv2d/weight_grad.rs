@@ -2,7 +2,7 @@
 
 use super::band::Band;
 use super::geometry::{Geometry, Window, flag};
-use crate::gpu::uniform;
+use crate::gpu::{Capabilities, uniform};
 use crate::graph::ops::split::{RUN, even_tile, is_long};
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
@@ -20,9 +20,6 @@ pub(super) struct Partials {
     pub(super) rows_per_part: u32,
     pub(super) columns_per_part: u32,
     pub(super) column_parts: u32,
-    /// Invocations of a workgroup that adds them: few, because the partial sums of few weights are to keep a CPU adapter
-    /// busy, or those of a wave of a GPU.
-    pub(super) finish_lanes: u32,
 }
 
 impl Partials {
@@ -57,7 +54,6 @@ impl Partials {
             rows_per_part,
             columns_per_part,
             column_parts,
-            finish_lanes: 8,
         }
     }
 
@@ -73,7 +69,6 @@ impl Partials {
             rows_per_part: 1,
             columns_per_part: run,
             column_parts: parts,
-            finish_lanes: 64,
         }
     }
 
@@ -109,10 +104,24 @@ pub(super) struct Adds {
     pub(super) bias: Option<bool>,
 }
 
+/// Invocations of a workgroup of [`finish`]: a wave of a GPU, and few on a CPU adapter, which is to be busy with few weights
+/// too.
+pub(super) fn finish_lanes(offered: &Capabilities) -> u32 {
+    if offered.is_cpu { 8 } else { 64 }
+}
+
 /// Weight and bias gradient from the partial sums that one dispatch left, from a part on. Bindings: partial sums,
 /// weight's gradient, bias's gradient (without a bias, any other buffer that may be written).
-pub(super) fn finish(geometry: &Geometry, partials: &Partials, first_part: u32, adds: Adds) -> AnyLaunch {
-    let groups = fold((partials.len / 4).div_ceil(partials.finish_lanes));
+///
+/// `lanes` are those of a workgroup, as [`finish_lanes`] has them.
+pub(super) fn finish(
+    geometry: &Geometry,
+    partials: &Partials,
+    first_part: u32,
+    adds: Adds,
+    lanes: u32,
+) -> AnyLaunch {
+    let groups = fold((partials.len / 4).div_ceil(lanes));
     // Later parts go to what the earlier ones made.
     let accumulate = |adds: bool| flag(adds || first_part > 0);
     // A depthwise convolution has the same weights as one of a single input channel.
@@ -138,7 +147,7 @@ pub(super) fn finish(geometry: &Geometry, partials: &Partials, first_part: u32, 
         source: include_str!("../../../../shaders/ops/conv2d_weight_grad_finish.wgsl"),
         constants: vec![
             ("GROUPED", flag(Band::of_inputs(geometry).is_grouped && !depthwise)),
-            ("LANES", partials.finish_lanes),
+            ("LANES", lanes),
         ],
         aliases: vec![],
     };

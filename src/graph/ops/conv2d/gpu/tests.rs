@@ -125,9 +125,9 @@ fn check_weight_grad(device: &Device, case: &Case, cores: u32) {
     }
     let (sums, partials) = first.expect("there are tiles");
     let (dw, db) = case.weight_grad(&x, &dy);
-    for adds in [false, true] {
+    for (adds, lanes) in [(false, 8), (true, 64)] {
         let adds = Adds { weight: adds, bias: Some(!adds) };
-        let launch = finish(geometry, &partials, 0, adds);
+        let launch = finish(geometry, &partials, 0, adds, lanes);
         let [got_w, got_b] = device.finish(&launch, &sums, [&weight, &bias]);
         let want = |fresh: &[f64], old: &[f32], adds: bool| -> Vec<f64> {
             fresh.iter().zip(old).map(|(new, old)| new + if adds { f64::from(*old) } else { 0.0 }).collect()

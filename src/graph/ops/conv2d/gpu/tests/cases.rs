@@ -99,8 +99,7 @@ impl Case {
         let pitch = channels.next_multiple_of(4);
         let mut padded = vec![T::default(); values.len() / channels * pitch];
         for (at, value) in values.iter().enumerate() {
-            let (image, channel, pixel) =
-                (at / pixels / channels, at / pixels % channels, at % pixels);
+            let (image, channel, pixel) = (at / pixels / channels, at / pixels % channels, at % pixels);
             padded[(image * pixels + pixel) * pitch + channel] = *value;
         }
         padded
@@ -150,7 +149,8 @@ impl Case {
 
     /// The padded output.
     pub(super) fn forward(&self, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f64> {
-        let mut y: Vec<f64> = (0..self.tensors().3.len()).map(|at| f64::from(bias[self.channel(at)])).collect();
+        let mut y: Vec<f64> =
+            (0..self.tensors().3.len()).map(|at| f64::from(bias[self.channel(at)])).collect();
         self.products(|x_at, w_at, y_at| y[y_at] += f64::from(x[x_at]) * f64::from(weight[w_at]));
         self.padded_output(&y)
     }
