@@ -1,5 +1,6 @@
 // Input gradient of a depthwise convolution at any stride and dilation, gathered: one invocation, one pixel and four
-// channels. Constant: SPLIT of a long sum into parts, which are workgroups along z.
+// channels. Constants: SPLIT of a long sum into parts, which are workgroups along z; STRIDE_Y and STRIDE_X, which each tap is
+// divided by.
 struct Shape {
     height: u32,
     width: u32,
@@ -8,8 +9,6 @@ struct Shape {
     out_width: u32,
     kernel_height: u32,
     kernel_width: u32,
-    stride_y: u32,
-    stride_x: u32,
     pad_y: i32,
     pad_x: i32,
     dilation_y: u32,
@@ -42,8 +41,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let y = pixel / shape.width % shape.height;
     let image = pixel / (shape.width * shape.height);
 
-    let stride_y = i32(shape.stride_y);
-    let stride_x = i32(shape.stride_x);
+    let stride_y = i32(STRIDE_Y);
+    let stride_x = i32(STRIDE_X);
     // The bias of a transposed convolution, or zeros.
     var sum = weight[shape.kernel_height * shape.kernel_width * shape.channel_vectors + channel];
     var first = vec2u();

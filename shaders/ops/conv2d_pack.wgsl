@@ -1,5 +1,5 @@
 // Packs an OIHW weight as [ky][kx][inner][outer], padded with zeros, and a row of bias behind it. With GROUPED, inner
-// counts from the first channel of the band of each vec4 of outer.
+// counts from the first channel of the band of each vec4 of outer. With PHASED, the taps stand in the order of phases.wgsl.
 struct Shape {
     out_channels: u32,
     in_channels: u32,
@@ -12,6 +12,9 @@ struct Shape {
     // Both kernel axes.
     flipped: u32,
     has_bias: u32,
+    // With PHASED: classes of taps.
+    classes_y: u32,
+    classes_x: u32,
     // Padded.
     inner: u32,
     outer_vectors: u32,
@@ -60,8 +63,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let rows = shape.kernel_height * shape.kernel_width * shape.inner;
     if row < rows {
         let inner = row % shape.inner;
-        let kx = row / shape.inner % shape.kernel_width;
-        let ky = row / (shape.inner * shape.kernel_width);
+        var kx = row / shape.inner % shape.kernel_width;
+        var ky = row / (shape.inner * shape.kernel_width);
+        if PHASED == 1u {
+            let size = vec2u(shape.kernel_height, shape.kernel_width);
+            let tap = tap_at(row / shape.inner, size, vec2u(shape.classes_y, shape.classes_x));
+            ky = tap.x;
+            kx = tap.y;
+        }
         packed[index] = vec4f(
             weight_at(ky, kx, inner, outer),
             weight_at(ky, kx, inner, outer + 1u),

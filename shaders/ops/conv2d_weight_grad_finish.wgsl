@@ -1,5 +1,5 @@
 // Adds the partial sums of a weight gradient in order, and writes it as OIHW together with the bias gradient. With GROUPED,
-// the rows of partial sums are channels of the band of each vec4 of output channels.
+// the rows of partial sums are channels of the band of each vec4 of output channels. LANES are those of a workgroup.
 struct Shape {
     out_channels: u32,
     in_channels: u32,
@@ -35,9 +35,9 @@ fn row_of(channel: u32, lane: u32, inner: u32) -> u32 {
     return select(NOWHERE, (channel + lane) * shape.group_inputs + in_group, in_group < shape.group_inputs);
 }
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
-    let index = (group.y * shape.grid_width + group.x) * 8u + id.x;
+    let index = (group.y * shape.grid_width + group.x) * LANES + id.x;
     let taps = shape.kernel_height * shape.kernel_width;
     let row = index / shape.outer_vectors;
     let channel = index % shape.outer_vectors * 4u;

@@ -76,6 +76,8 @@ fn weight_gradients_over_many_pixels_are_their_sums() {
         ([1, 2, 1, 70_000], 3, slide([1, 1], [1, 1], [0, 0])),
         ([1, 1, 2, 140_000], 1, slide([2, 3], [1, 2], [0, 0])),
         ([1, 2, 140_001, 1], 3, slide([3, 1], [1, 1], [1, 0])),
+        // More channels, and more parts than lie side by side.
+        ([1, 3, 1, 300_001], 9, slide([1, 3], [1, 1], [0, 1])),
     ];
     for gpu in gpus() {
         for (shape, out, slide) in rows {
@@ -122,6 +124,7 @@ fn many_channels_are_summed() {
         ([1, 3, 3, 4], 9_001, slide([3, 3], [1, 1], [1, 1])),
         ([1, 2, 2, 2], 70_001, slide([1, 1], [1, 1], [0, 0])),
         ([1, 3, 5, 5], 9_000, slide([2, 3], [2, 2], [1, 1])),
+        ([1, 9_000, 3, 4], 10, slide([3, 3], [1, 2], [1, 1])),
     ];
     for gpu in gpus() {
         for (shape, out, slide) in rows {

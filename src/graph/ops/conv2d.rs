@@ -4,6 +4,7 @@ mod cpu;
 mod depthwise;
 mod emit;
 mod geometry;
+mod gpu;
 mod pack;
 mod parts;
 mod plain;

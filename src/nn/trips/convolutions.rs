@@ -16,6 +16,11 @@ pub(super) const ROWS: &[Row] = &[
     }),
     ("conv2d_depthwise_input_grad", area),
     ("conv2d_depthwise_weight_grad", |sizes| pixels(sizes, sizes.get("PIXELS"))),
+    ("conv2d_tile", |sizes| Trips::AtMost(sizes.get("run").div_ceil(sizes.get("TILE_STEPS")))),
+    ("conv2d_weight_grad_tile", |sizes| {
+        let run = sizes.get("run");
+        Trips::AtMost(run.div_ceil(sizes.get("TILE_STEPS")) + run.div_ceil(sizes.get("BIAS_CHAINS")))
+    }),
     ("upsample_nearest_grad", area),
 ];
 
@@ -69,6 +74,10 @@ pub(super) fn extreme() -> Vec<Subject> {
         ([1, 1 << 20, 3, 3], Conv2d::new(3 << 20, 1).groups(1 << 20), "many groups"),
         ([1, 4, 1_024, 1_024], Conv2d::new(6, 700).groups(2), "two groups, large kernels"),
         ([1, 6, 1 << 12, 1 << 12], Conv2d::new(4, 3).groups(2), "two groups, many pixels"),
+        ([1, 40, 1 << 11, 1 << 11], Conv2d::new(36, 3).groups(2).stride(2), "even groups, many pixels"),
+        ([1, 1 << 16, 7, 7], Conv2d::new(1 << 9, 3).stride(2), "many channels, strided"),
+        ([1, 1 << 9, 7, 7], Conv2d::new(1 << 16, 3).padding(1), "3x3 to many channels"),
+        ([1, 9, 300, 300], Conv2d::new(9, 250).stride(2), "large kernels"),
     ];
     let transposes = [
         ([1, 1, 2, 2], ConvTranspose2d::new(1, [2_048, 2_047])),
@@ -109,6 +118,9 @@ pub(super) fn ordinary() -> Vec<Subject> {
         ([1, 2, 1, 300_001], Conv2d::new(2, [1, 3]).groups(2), "depthwise, a long row"),
         ([1, 2, 300, 301], Conv2d::new(2, 3).groups(2), "depthwise, many pixels"),
         ([1, 6, 150, 301], Conv2d::new(4, 1).groups(2), "two groups, many pixels"),
+        ([2, 24, 9, 8], Conv2d::new(40, 3).groups(2).stride(2), "two even groups, strided"),
+        ([1, 9, 300, 301], Conv2d::new(10, 1), "many pixels"),
+        ([1, 2_000, 3, 3], Conv2d::new(9, 3), "many channels"),
     ];
     let transposes = [
         ([2, 3, 5, 6], ConvTranspose2d::new(4, 3).stride(2).padding(1).output_padding(1)),

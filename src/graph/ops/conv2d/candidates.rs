@@ -3,8 +3,8 @@
 use super::geometry::Geometry;
 use super::pack::Packed;
 use super::weight_grad::Partials;
-use super::{cpu, depthwise, plain};
-use crate::gpu::{Candidate, KernelKind};
+use super::{cpu, depthwise, gpu, plain};
+use crate::gpu::{Candidate, Capabilities, KernelKind};
 use crate::graph::template::AnyLaunch;
 
 /// A forward pass. Bindings: input, packed weight, output.
@@ -12,11 +12,11 @@ pub(super) struct Forward {
     /// The weight as it wants it, with the bias behind it if there is one.
     pub(super) pack: fn(&Geometry, bool) -> Packed,
     /// Parts of its sum.
-    pub(super) parts: fn(&Geometry) -> u32,
+    pub(super) parts: fn(&Geometry, &Capabilities) -> u32,
     /// Channels that it finishes at once.
     pub(super) lanes: fn(&Geometry) -> usize,
-    /// A dispatch from a part on.
-    pub(super) launch: fn(&Geometry, u32, bool) -> AnyLaunch,
+    /// A dispatch from a part on, which may add to what is there.
+    pub(super) launch: fn(&Geometry, &Capabilities, u32, bool) -> AnyLaunch,
 }
 
 /// The forward passes, the fastest first.
@@ -26,20 +26,35 @@ pub(super) const FORWARD: &[Candidate<Geometry, Forward>] = &[
         fits: |geometry, _| geometry.is_depthwise(),
         way: Forward {
             pack: depthwise::pack,
-            parts: depthwise::parts,
+            parts: |geometry, _| depthwise::parts(geometry),
             lanes: |_| 4,
-            launch: depthwise::forward,
+            launch: |geometry, _, first, accumulate| depthwise::forward(geometry, first, accumulate),
         },
     },
     Candidate {
         kind: KernelKind::CpuSubgroup8,
         fits: |geometry, _| cpu::fits(geometry),
-        way: Forward { pack: cpu::pack, parts: cpu::parts, lanes: cpu::lanes, launch: cpu::forward },
+        way: Forward {
+            pack: cpu::pack,
+            parts: |geometry, _| cpu::parts(geometry),
+            lanes: cpu::lanes,
+            launch: |geometry, _, first, accumulate| cpu::forward(geometry, first, accumulate),
+        },
+    },
+    Candidate {
+        kind: KernelKind::Gpu,
+        fits: |geometry, _| gpu::fits(geometry),
+        way: Forward { pack: gpu::pack, parts: gpu::parts, lanes: |_| 4, launch: gpu::forward },
     },
     Candidate {
         kind: KernelKind::Plain,
         fits: |_, _| true,
-        way: Forward { pack: plain::pack, parts: plain::parts, lanes: |_| 4, launch: plain::forward },
+        way: Forward {
+            pack: plain::pack,
+            parts: |geometry, _| plain::parts(geometry),
+            lanes: |_| 4,
+            launch: |geometry, _, first, accumulate| plain::forward(geometry, first, accumulate),
+        },
     },
 ];
 
@@ -63,9 +78,9 @@ pub(super) struct InputGrad {
     /// The weight as it wants it, with a bias of the input's channels behind it if a transposed convolution has one.
     pub(super) pack: fn(&Geometry, bool) -> Packed,
     /// Parts of its sum.
-    pub(super) parts: fn(&Geometry) -> u32,
+    pub(super) parts: fn(&Geometry, &Capabilities) -> u32,
     /// A dispatch from a part on, with a bias behind the weight or without.
-    pub(super) launch: fn(&Geometry, bool, u32, bool) -> AnyLaunch,
+    pub(super) launch: fn(&Geometry, &Capabilities, bool, u32, bool) -> AnyLaunch,
 }
 
 /// The input gradients, the fastest first.
@@ -75,8 +90,10 @@ pub(super) const INPUT_GRAD: &[Candidate<Geometry, InputGrad>] = &[
         fits: |geometry, _| geometry.is_depthwise() && geometry.stride == [1, 1],
         way: InputGrad {
             pack: depthwise::pack_flipped,
-            parts: depthwise::parts,
-            launch: depthwise::input_grad,
+            parts: |geometry, _| depthwise::parts(geometry),
+            launch: |geometry, _, has_bias, first, accumulate| {
+                depthwise::input_grad(geometry, has_bias, first, accumulate)
+            },
         },
     },
     Candidate {
@@ -84,41 +101,71 @@ pub(super) const INPUT_GRAD: &[Candidate<Geometry, InputGrad>] = &[
         fits: |geometry, _| geometry.is_depthwise(),
         way: InputGrad {
             pack: depthwise::pack,
-            parts: depthwise::strided_parts,
-            launch: depthwise::strided_input_grad,
+            parts: |geometry, _| depthwise::strided_parts(geometry),
+            launch: |geometry, _, has_bias, first, accumulate| {
+                depthwise::strided_input_grad(geometry, has_bias, first, accumulate)
+            },
         },
     },
     Candidate {
         kind: KernelKind::CpuSubgroup8,
         fits: |geometry, _| cpu::fits_input_grad(geometry),
-        way: InputGrad { pack: cpu::pack_input_grad, parts: cpu::input_grad_parts, launch: cpu::input_grad },
+        way: InputGrad {
+            pack: cpu::pack_input_grad,
+            parts: |geometry, _| cpu::input_grad_parts(geometry),
+            launch: |geometry, _, has_bias, first, accumulate| {
+                cpu::input_grad(geometry, has_bias, first, accumulate)
+            },
+        },
+    },
+    Candidate {
+        kind: KernelKind::Gpu,
+        fits: |geometry, _| gpu::fits_input_grad(geometry),
+        way: InputGrad {
+            pack: gpu::pack_input_grad,
+            parts: gpu::input_grad_parts,
+            launch: |geometry, offered, _, first, accumulate| {
+                gpu::input_grad(geometry, offered, first, accumulate)
+            },
+        },
     },
     Candidate {
         kind: KernelKind::Plain,
         fits: |_, _| true,
         way: InputGrad {
             pack: plain::pack_input_grad,
-            parts: plain::input_grad_parts,
-            launch: plain::input_grad,
+            parts: |geometry, _| plain::input_grad_parts(geometry),
+            launch: |geometry, _, has_bias, first, accumulate| {
+                plain::input_grad(geometry, has_bias, first, accumulate)
+            },
         },
     },
 ];
 
 /// Partial sums of a weight gradient from a part on, and how they are cut. Bindings: input, output's gradient, partial
 /// sums.
-pub(super) type WeightGrad = fn(&Geometry, u32) -> (AnyLaunch, Partials);
+pub(super) type WeightGrad = fn(&Geometry, &Capabilities, u32) -> (AnyLaunch, Partials);
 
 /// The weight gradients, the fastest first.
 pub(super) const WEIGHT_GRAD: &[Candidate<Geometry, WeightGrad>] = &[
     Candidate {
         kind: KernelKind::Plain,
         fits: |geometry, _| geometry.is_depthwise(),
-        way: depthwise::weight_grad,
+        way: |geometry, _, first| depthwise::weight_grad(geometry, first),
     },
     Candidate {
         kind: KernelKind::CpuSubgroup8,
         fits: |geometry, _| cpu::fits_weight_grad(geometry),
-        way: cpu::weight_grad,
+        way: |geometry, _, first| cpu::weight_grad(geometry, first),
     },
-    Candidate { kind: KernelKind::Plain, fits: |_, _| true, way: plain::weight_grad },
+    Candidate {
+        kind: KernelKind::Gpu,
+        fits: |geometry, _| gpu::fits_weight_grad(geometry),
+        way: gpu::weight_grad,
+    },
+    Candidate {
+        kind: KernelKind::Plain,
+        fits: |_, _| true,
+        way: |geometry, _, first| plain::weight_grad(geometry, first),
+    },
 ];

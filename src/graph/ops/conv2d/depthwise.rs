@@ -157,8 +157,6 @@ uniform! {
         out_width: u32,
         kernel_height: u32,
         kernel_width: u32,
-        stride_y: u32,
-        stride_x: u32,
         pad_y: i32,
         pad_x: i32,
         dilation_y: u32,
@@ -192,8 +190,6 @@ pub(super) fn strided_input_grad(
         out_width: geometry.output[1],
         kernel_height: geometry.kernel[0],
         kernel_width: geometry.kernel[1],
-        stride_y: geometry.stride[0],
-        stride_x: geometry.stride[1],
         pad_y: geometry.padding[0].cast_signed(),
         pad_x: geometry.padding[1].cast_signed(),
         dilation_y: geometry.dilation[0],
@@ -209,7 +205,7 @@ pub(super) fn strided_input_grad(
     let template = Template {
         name: "conv2d_depthwise_input_grad",
         source: include_str!("../../../../shaders/ops/conv2d_depthwise_input_grad.wgsl"),
-        constants: vec![parts.constant()],
+        constants: vec![parts.constant(), ("STRIDE_Y", geometry.stride[0]), ("STRIDE_X", geometry.stride[1])],
         aliases: vec![],
     };
     Launch { template, shape, groups }.into()

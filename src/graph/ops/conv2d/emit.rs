@@ -20,12 +20,13 @@ pub(super) fn forward(
     [x, y]: [Operand; 2],
     (has_bias, epilogue): (bool, Epilogue),
 ) {
-    let way = Candidate::choose(FORWARD, geometry, &lowering.capabilities);
+    let offered = lowering.capabilities;
+    let way = Candidate::choose(FORWARD, geometry, &offered);
     let packed = pack(lowering, id, (way.pack)(geometry, has_bias));
     let [_, len] = geometry.lens();
-    let (name, sum) = (lowering.name(id), Sum { parts: (way.parts)(geometry), len, epilogue });
+    let (name, sum) = (lowering.name(id), Sum { parts: (way.parts)(geometry, &offered), len, epilogue });
     split::emit(lowering, &name, (&[Read, Read, ReadWrite], &[x, packed, y]), sum, |first, accumulate| {
-        (way.launch)(geometry, first, accumulate)
+        (way.launch)(geometry, &offered, first, accumulate)
     });
 }
 
@@ -37,13 +38,14 @@ pub(super) fn input_grad(
     [dy, dx]: [Operand; 2],
     (has_bias, accumulate): (bool, bool),
 ) {
-    let way = Candidate::choose(INPUT_GRAD, geometry, &lowering.capabilities);
+    let offered = lowering.capabilities;
+    let way = Candidate::choose(INPUT_GRAD, geometry, &offered);
     let packed = pack(lowering, id, (way.pack)(geometry, has_bias));
     let [len, _] = geometry.lens();
     let epilogue = Epilogue { accumulate, finish: None };
-    let (name, sum) = (lowering.name(id), Sum { parts: (way.parts)(geometry), len, epilogue });
+    let (name, sum) = (lowering.name(id), Sum { parts: (way.parts)(geometry, &offered), len, epilogue });
     split::emit(lowering, &name, (&[Read, Read, ReadWrite], &[dy, packed, dx]), sum, |first, accumulate| {
-        (way.launch)(geometry, has_bias, first, accumulate)
+        (way.launch)(geometry, &offered, has_bias, first, accumulate)
     });
 }
 
@@ -68,8 +70,9 @@ pub(super) fn weight_grad(
         }
         return;
     };
-    let way = Candidate::choose(WEIGHT_GRAD, geometry, &lowering.capabilities);
-    let (_, partials) = way(geometry, 0);
+    let offered = lowering.capabilities;
+    let way = Candidate::choose(WEIGHT_GRAD, geometry, &offered);
+    let (lanes, (_, partials)) = (weight_grad::finish_lanes(&offered), way(geometry, &offered, 0));
     let len = partials.at_once as usize * partials.len as usize;
     let partial = lowering.scratch("partial weight gradients", len);
     let bias = bias.and_then(|bias| lowering.parameter_gradient(bias));
@@ -77,9 +80,9 @@ pub(super) fn weight_grad(
     // A binding needs a buffer even where there is no bias to write, or it is frozen.
     let bias = bias.map_or_else(|| lowering.scratch("no bias", 4), |(bias, _)| bias);
     for first in (0..partials.parts).step_by(partials.at_once as usize) {
-        let (launch, _) = way(geometry, first);
+        let (launch, _) = way(geometry, &offered, first);
         lowering.launch(&name, &[Read, Read, ReadWrite], &[x, dy, partial], launch);
-        let launch = weight_grad::finish(geometry, &partials, first, adds);
+        let launch = weight_grad::finish(geometry, &partials, first, adds, lanes);
         lowering.launch(&name, &[Read, ReadWrite, ReadWrite], &[partial, weight, bias], launch);
     }
 }

@@ -13,6 +13,11 @@ pub(super) enum Pack {
     Forward,
     /// Transposed and flipped: the input gradient at stride 1 is a convolution with it.
     InputGrad,
+    /// Transposed, with the taps that serve one phase of the input gradient side by side.
+    ByPhase {
+        /// Along each axis, every so many taps serve the same phases.
+        classes: [u32; 2],
+    },
 }
 
 uniform! {
@@ -26,6 +31,8 @@ uniform! {
         transposed: u32,
         flipped: u32,
         has_bias: u32,
+        classes_y: u32,
+        classes_x: u32,
         inner: u32,
         outer_vectors: u32,
         grid_width: u32,
@@ -39,6 +46,8 @@ struct Direction {
     transposed: bool,
     /// Whether the taps are in opposite order.
     flipped: bool,
+    /// Classes of taps along each axis, if these stand in the order of phases.
+    classes: Option<[u32; 2]>,
     has_bias: bool,
 }
 
@@ -56,29 +65,31 @@ impl Packed {
     pub(super) fn new(geometry: &Geometry, pack: Pack, width: u32, has_bias: bool) -> Self {
         let band = match pack {
             Pack::Forward => Band::of_inputs(geometry),
-            Pack::InputGrad => Band::of_outputs(geometry),
+            Pack::InputGrad | Pack::ByPhase { .. } => Band::of_outputs(geometry),
         };
-        let transposed = pack == Pack::InputGrad;
-        let direction = Direction { transposed, flipped: transposed, has_bias };
+        let classes = if let Pack::ByPhase { classes } = pack { Some(classes) } else { None };
+        let (transposed, flipped) = (pack != Pack::Forward, pack == Pack::InputGrad);
+        let direction = Direction { transposed, flipped, classes, has_bias };
         Self::of(geometry, (band.vectors * 4, pitch(width) / 4), direction, flag(band.is_grouped))
     }
 
     /// Of a depthwise convolution: one row for each tap, in which a channel has its own weight.
     pub(super) fn depthwise(geometry: &Geometry, flipped: bool, has_bias: bool) -> Self {
         let each = Geometry { in_channels: 1, groups: 1, ..*geometry };
-        let direction = Direction { transposed: false, flipped, has_bias };
+        let direction = Direction { transposed: false, flipped, classes: None, has_bias };
         Self::of(&each, (1, pitch(geometry.out_channels) / 4), direction, 0)
     }
 
     fn of(
         geometry: &Geometry,
         (inner, outer_vectors): (u32, u32),
-        Direction { transposed, flipped, has_bias }: Direction,
+        Direction { transposed, flipped, classes, has_bias }: Direction,
         grouped: u32,
     ) -> Self {
         let [group_inputs, group_outputs] = geometry.group();
         let vectors = (geometry.taps() * inner + 1) * outer_vectors;
         let groups = fold(vectors.div_ceil(64));
+        let [classes_y, classes_x] = classes.unwrap_or([1, 1]);
         let shape = Shape {
             out_channels: geometry.out_channels,
             in_channels: geometry.in_channels,
@@ -89,14 +100,19 @@ impl Packed {
             transposed: flag(transposed),
             flipped: flag(flipped),
             has_bias: flag(has_bias),
+            classes_y,
+            classes_x,
             inner,
             outer_vectors,
             grid_width: groups[0],
         };
         let template = Template {
             name: "conv2d_pack",
-            source: include_str!("../../../../shaders/ops/conv2d_pack.wgsl"),
-            constants: vec![("GROUPED", grouped)],
+            source: concat!(
+                include_str!("../../../../shaders/shared/phases.wgsl"),
+                include_str!("../../../../shaders/ops/conv2d_pack.wgsl")
+            ),
+            constants: vec![("GROUPED", grouped), ("PHASED", flag(classes.is_some()))],
             aliases: vec![],
         };
         Self { len: vectors * 4, launch: Launch { template, shape, groups }.into() }

@@ -2,7 +2,7 @@
 
 use super::band::Band;
 use super::geometry::{Geometry, Window, flag};
-use crate::gpu::uniform;
+use crate::gpu::{Capabilities, uniform};
 use crate::graph::ops::split::{RUN, even_tile, is_long};
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
@@ -57,6 +57,21 @@ impl Partials {
         }
     }
 
+    /// Of all pixels as one row, in parts of `run`.
+    pub(super) fn of_runs(pixels: u32, run: u32, [rows, inner, outer]: [u32; 3], most_at_once: u32) -> Self {
+        let parts = pixels.div_ceil(run);
+        Self {
+            parts,
+            at_once: even_tile(parts, most_at_once),
+            len: (rows + 1) * outer,
+            inner,
+            outer,
+            rows_per_part: 1,
+            columns_per_part: run,
+            column_parts: parts,
+        }
+    }
+
     /// Parts that a dispatch takes, from a part on.
     pub(super) fn from(&self, first: u32) -> u32 {
         self.at_once.min(self.parts - first)
@@ -89,10 +104,24 @@ pub(super) struct Adds {
     pub(super) bias: Option<bool>,
 }
 
+/// Invocations of a workgroup of [`finish`]: a wave of a GPU, and few on a CPU adapter, which is to be busy with few weights
+/// too.
+pub(super) fn finish_lanes(offered: &Capabilities) -> u32 {
+    if offered.is_cpu { 8 } else { 64 }
+}
+
 /// Weight and bias gradient from the partial sums that one dispatch left, from a part on. Bindings: partial sums,
 /// weight's gradient, bias's gradient (without a bias, any other buffer that may be written).
-pub(super) fn finish(geometry: &Geometry, partials: &Partials, first_part: u32, adds: Adds) -> AnyLaunch {
-    let groups = fold((partials.len / 4).div_ceil(8));
+///
+/// `lanes` are those of a workgroup, as [`finish_lanes`] has them.
+pub(super) fn finish(
+    geometry: &Geometry,
+    partials: &Partials,
+    first_part: u32,
+    adds: Adds,
+    lanes: u32,
+) -> AnyLaunch {
+    let groups = fold((partials.len / 4).div_ceil(lanes));
     // Later parts go to what the earlier ones made.
     let accumulate = |adds: bool| flag(adds || first_part > 0);
     // A depthwise convolution has the same weights as one of a single input channel.
@@ -116,7 +145,10 @@ pub(super) fn finish(geometry: &Geometry, partials: &Partials, first_part: u32, 
     let template = Template {
         name: "conv2d_weight_grad_finish",
         source: include_str!("../../../../shaders/ops/conv2d_weight_grad_finish.wgsl"),
-        constants: vec![("GROUPED", flag(Band::of_inputs(geometry).is_grouped && !depthwise))],
+        constants: vec![
+            ("GROUPED", flag(Band::of_inputs(geometry).is_grouped && !depthwise)),
+            ("LANES", lanes),
+        ],
         aliases: vec![],
     };
     Launch { template, shape, groups }.into()

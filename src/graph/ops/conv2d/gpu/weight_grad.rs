@@ -1,0 +1,124 @@
+use super::super::geometry::{Geometry, Window};
+use super::super::weight_grad::Partials;
+use super::{PART, Products};
+use crate::gpu::{Capabilities, uniform};
+use crate::graph::ops::split::{RUN, even_tile, is_long};
+use crate::graph::ops::tile::{MEDIUM, Staging, Tile};
+use crate::graph::shape::pitch;
+use crate::graph::template::{AnyLaunch, Launch, Template, fold};
+
+uniform! {
+    struct Shape {
+        height: u32,
+        width: u32,
+        channel_vectors: u32,
+        group_vectors: u32,
+        group_out_vectors: u32,
+        out_height: u32,
+        out_width: u32,
+        out_vectors: u32,
+        kernel_height: u32,
+        kernel_width: u32,
+        stride_y: u32,
+        stride_x: u32,
+        pad_y: u32,
+        pad_x: u32,
+        dilation_y: u32,
+        dilation_x: u32,
+        pixels: u32,
+        run: u32,
+        first_part: u32,
+        column_tiles: u32,
+        row_tiles: u32,
+        groups: u32,
+        tiles: u32,
+        grid_width: u32,
+    }
+}
+
+/// Elements of all parts that lie side by side, unless one has more: 32 MiB.
+const WORKSPACE: u32 = 1 << 23;
+
+/// How the pixels are cut: into as many parts as give each of `cores` a few tiles, whichever size these have then.
+fn partials_of(products: &Products, window: &Window, cores: u32) -> Partials {
+    let pixels = window.images * window.output[0] * window.output[1];
+    let outer = pitch(window.out_channels);
+    let len = (products.rows + 1) * outer;
+    let most = (WORKSPACE / len).clamp(1, 64);
+    let wanted = u64::from(4 * cores).div_ceil(products.tiles(&MEDIUM));
+    let parts = u32::try_from(wanted).map_or(most, |wanted| wanted.min(most));
+    let mut run = pixels.div_ceil(parts).next_multiple_of(PART);
+    if is_long(u64::from(run / 4), u64::from(run)) {
+        run = even_tile(pixels, RUN).next_multiple_of(PART);
+    }
+    let inner = pitch(window.in_channels / window.groups);
+    Partials::of_runs(pixels, run, [products.rows, inner, outer], most)
+}
+
+/// Partial sums of the weight gradient, from a part on. Bindings: input, output's gradient, partial sums.
+pub(in super::super) fn weight_grad(
+    geometry: &Geometry,
+    offered: &Capabilities,
+    first_part: u32,
+) -> (AnyLaunch, Partials) {
+    weight_grad_in(None, geometry, offered.cores, first_part)
+}
+
+/// As [`weight_grad`], in tiles of a size if it is given.
+pub(super) fn weight_grad_in(
+    tile: Option<Tile>,
+    geometry: &Geometry,
+    cores: u32,
+    first_part: u32,
+) -> (AnyLaunch, Partials) {
+    let window = Window::forward(geometry);
+    let [inputs, outputs] = geometry.group();
+    let [inputs, outputs] = [pitch(inputs), pitch(outputs)];
+    let products = Products { count: geometry.groups, rows: geometry.taps() * inputs, columns: outputs };
+    let partials = partials_of(&products, &window, cores);
+    let products = Products { count: products.count * partials.from(first_part), ..products };
+    let tile = tile.unwrap_or_else(|| products.tile(cores));
+    let (row_tiles, column_tiles) =
+        (products.rows.div_ceil(tile.rows), products.columns.div_ceil(tile.columns));
+    let tiles = products.count * row_tiles * column_tiles;
+    let groups = fold(tiles);
+    let pixels = window.images * window.output[0] * window.output[1];
+    let shape = Shape {
+        height: window.input[0],
+        width: window.input[1],
+        channel_vectors: pitch(window.in_channels) / 4,
+        group_vectors: inputs / 4,
+        group_out_vectors: outputs / 4,
+        out_height: window.output[0],
+        out_width: window.output[1],
+        out_vectors: pitch(window.out_channels) / 4,
+        kernel_height: window.kernel[0],
+        kernel_width: window.kernel[1],
+        stride_y: window.stride[0],
+        stride_x: window.stride[1],
+        pad_y: window.padding[0].cast_unsigned(),
+        pad_x: window.padding[1].cast_unsigned(),
+        dilation_y: window.dilation[0],
+        dilation_x: window.dilation[1],
+        pixels,
+        run: partials.columns_per_part,
+        first_part,
+        column_tiles,
+        row_tiles,
+        groups: geometry.groups,
+        tiles,
+        grid_width: groups[0],
+    };
+    let template = Template {
+        name: "conv2d_weight_grad_tile",
+        source: concat!(
+            include_str!("../../../../../shaders/shared/tile_left_quads.wgsl"),
+            include_str!("../../../../../shaders/shared/tile_right_quads.wgsl"),
+            include_str!("../../../../../shaders/shared/tile.wgsl"),
+            include_str!("../../../../../shaders/ops/conv2d_weight_grad_tile.wgsl"),
+        ),
+        constants: tile.constants([Staging::Quads, Staging::Quads], pixels.is_multiple_of(tile.steps)),
+        aliases: vec![],
+    };
+    (Launch { template, shape, groups }.into(), partials)
+}
