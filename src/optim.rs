@@ -35,6 +35,7 @@ mod begin;
 mod chunks;
 mod custom;
 mod custom_builder;
+mod dispatches;
 mod factors;
 mod inspect;
 mod lbfgs;

@@ -19,7 +19,7 @@ struct Inner {
     info: wgpu::AdapterInfo,
     capabilities: Capabilities,
     tally: Arc<Tally>,
-    kernels: Mutex<HashMap<KernelSource, Arc<Kernel>>>,
+    kernels: Mutex<HashMap<Arc<KernelSource>, Arc<Kernel>>>,
     fault: Arc<Fault>,
 }
 
@@ -68,9 +68,11 @@ impl Gpu {
         if let Some(most) = options.max_buffer_bytes {
             limits.max_buffer_size = limits.max_buffer_size.min(most);
         }
+        let mut features = Self::optional_features();
+        features.set(wgpu::Features::TIMESTAMP_QUERY, options.timestamps);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gradus"),
-            required_features: adapter.features() & Self::optional_features(),
+            required_features: adapter.features() & features,
             required_limits: limits,
             ..Default::default()
         };
@@ -158,6 +160,11 @@ impl Gpu {
         wgpu::Features::SUBGROUP
     }
 
+    /// Whether [`Timestamps`](super::Timestamps) can be taken.
+    pub fn has_timestamps(&self) -> bool {
+        self.device().features().contains(wgpu::Features::TIMESTAMP_QUERY)
+    }
+
     /// The device.
     pub fn device(&self) -> &wgpu::Device {
         &self.inner.device
@@ -188,7 +195,7 @@ impl Gpu {
         self.inner.tally.snapshot()
     }
 
-    pub(super) fn kernels(&self) -> MutexGuard<'_, HashMap<KernelSource, Arc<Kernel>>> {
+    pub(super) fn kernels(&self) -> MutexGuard<'_, HashMap<Arc<KernelSource>, Arc<Kernel>>> {
         self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,3 +1,4 @@
+mod dispatches;
 mod links;
 mod outputs;
 mod record;
@@ -14,7 +15,7 @@ use super::view::Order;
 use super::workspace::{Life, assign};
 use super::{Graph, Parameter, PlanOptions, Role, Workspace, autodiff};
 use crate::Error;
-use crate::gpu::{Buffer, Gpu, Kernel, Recorder, Region, Staging, UniformRing};
+use crate::gpu::{Buffer, Gpu, Kernel, Recorder, Region, Staging, UniformRing, Work};
 use crate::params::ParamStore;
 
 /// A graph compiled for one batch size and one store: a flat list of dispatches with everything bound.
@@ -55,6 +56,9 @@ struct Step {
     /// What is bound, and the values that these are.
     places: Vec<Place>,
     values: Vec<Option<usize>>,
+    work: Work,
+    /// Bytes of what is bound behind the uniform block, also where a value lies in a larger buffer.
+    bytes: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -148,7 +152,12 @@ impl Plan {
                 Operand::Parameter(_) | Operand::Gradient(_) => None,
             });
             let values = [None].into_iter().chain(values).collect();
-            steps.push(Step { label: step.label.clone(), kernel, group, grid: step.grid, places, values });
+            let bytes = step.operands.iter().zip(&regions[1..]).map(|(operand, region)| match *operand {
+                Operand::Value(value) => (lowering.values[value].len * size_of::<f32>()) as u64,
+                Operand::Parameter(_) | Operand::Gradient(_) => region.bytes,
+            });
+            let (bytes, label, work) = (bytes.collect(), step.label.clone(), step.work.clone());
+            steps.push(Step { label, kernel, group, grid: step.grid, places, values, work, bytes });
         }
         uniforms.write(gpu, 0, &bytes)?;
         let mut reaches = vec![false; params.layout().spans().len()];

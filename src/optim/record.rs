@@ -85,7 +85,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let picked = bound.pick.is_some();
         let hyper_of = |hyper: u32| if picked { hyper } else { base + hyper };
         if let Some(resets) = &bound.resets {
-            for ResetDispatch { slot, bound, workgroups, call, hyper } in &self.uniforms.resets {
+            for ResetDispatch { slot, bound, workgroups, call, hyper, .. } in &self.uniforms.resets {
                 let offsets = [base + call, hyper_of(*hyper)];
                 recorder.dispatch(&resets.kernel, &resets.groups[*slot][*bound], &offsets, grid(*workgroups));
             }

@@ -13,6 +13,7 @@ mod common;
 mod convolutions;
 mod custom_op;
 mod custom_rule;
+mod dispatches;
 mod downlevel;
 mod dropout;
 mod embed;
