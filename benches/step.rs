@@ -18,6 +18,7 @@ mod resnet18;
 mod torch;
 
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use gradus::gpu::{Counters, Recorder};
@@ -34,18 +35,24 @@ use resnet18::resnet18;
 const FIRST_STEP: &str = "--first-step";
 /// Prints what each dispatch of the step takes, alone, instead: `cargo bench --bench step -- --profile`.
 const PROFILE: &str = "--profile";
+/// Prints what a step costs the host, alone.
+const HOST: &str = "--host";
 
 fn main() -> Result<()> {
     if std::env::args().any(|argument| argument == FIRST_STEP) {
         return first_step();
     }
     let gpu = Gpu::new(GpuOptions::default())?;
+    if std::env::args().any(|argument| argument == HOST) {
+        return host(&gpu);
+    }
     if std::env::args().any(|argument| argument == PROFILE) {
         profile(&gpu)?;
         return blocks::blocks(&gpu, true);
     }
     println!("{} ({:?}, {})", gpu.info().name, gpu.info().backend, gpu.info().driver_info);
     let step = cnn(&gpu)?;
+    host(&gpu)?;
     adamw(&gpu)?;
     matmul(&gpu, 512)?;
     blocks::blocks(&gpu, false)?;
@@ -95,6 +102,35 @@ fn cnn(gpu: &Gpu) -> Result<Counters> {
     let counters = gpu.counters().since(&before);
     ensure!(trainer.read_loss()?.is_finite(), "the loss is not finite");
     Ok(counters)
+}
+
+/// What a step of a small network costs the host: the time of the call, while nothing is on its way.
+fn host(gpu: &Gpu) -> Result<()> {
+    let graph = Graph::new();
+    let (x, y) = (graph.input("x", [16, 32]), graph.labels("y", 16));
+    let loss = x.linear(64).relu().linear(10).cross_entropy(&y);
+    let mut trainer = graph.trainer(&loss, AdamW::default()).build(gpu)?;
+    let (x, y) = (vec![0.5; 16 * 32], vec![3; 16]);
+    let mut times = Vec::new();
+    let mut counters = Counters::default();
+    for _ in 0..400 {
+        let before = gpu.counters();
+        let start = Instant::now();
+        trainer.step(&[("x", &x), ("y", &y)])?;
+        times.push(start.elapsed().as_secs_f64() * 1e6);
+        counters = gpu.counters().since(&before);
+        trainer.read_loss()?;
+        gpu.wait()?;
+    }
+    times.sort_by(f64::total_cmp);
+    let Counters { dispatches, passes, uploads, .. } = counters;
+    println!(
+        "host cost of a small step: {:.0} us at the median, {:.0} at least; {dispatches} dispatches, {passes} passes, \
+         {uploads} uploads",
+        times[times.len() / 2],
+        times[0]
+    );
+    Ok(())
 }
 
 fn adamw(gpu: &Gpu) -> Result<()> {

@@ -8,6 +8,7 @@ mod capabilities;
 mod context;
 mod cost;
 mod counters;
+mod deferred;
 mod fault;
 mod kernel;
 mod landing;
@@ -27,6 +28,7 @@ pub use context::{Gpu, KernelChoice};
 pub(crate) use cost::Work;
 pub use cost::{Dispatch, Phase};
 pub use counters::Counters;
+pub(crate) use deferred::Deferral;
 pub(crate) use kernel::MAX_TRIPS;
 pub use kernel::{Binding, Kernel, KernelSource};
 #[doc(hidden)]

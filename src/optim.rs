@@ -96,4 +96,5 @@ pub use rules::sm3::SM3;
 pub use rules::yogi::Yogi;
 pub use state::{GroupState, StateDict, TensorState};
 
+pub(crate) use record::Mark;
 pub(crate) use shader::kernel_listings;

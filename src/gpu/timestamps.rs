@@ -110,7 +110,7 @@ impl Timestamps {
     /// [`Error::DeviceLost`].
     pub fn read(&self) -> Result<Vec<Option<std::ops::Range<f64>>>, Error> {
         let ticks = self.resolved.read(&self.gpu, 0, 2 * self.used)?;
-        let period = f64::from(self.gpu.queue().get_timestamp_period());
+        let period = f64::from(self.gpu.raw_queue().get_timestamp_period());
         let first = ticks.first().copied().unwrap_or(0);
         #[expect(clippy::cast_precision_loss, reason = "a run is shorter than 2^53 ticks")]
         let since = |tick: u64| tick.saturating_sub(first) as f64 * period;

@@ -293,11 +293,9 @@ impl Plan {
         self.rings.last().expect("prepared").buffer()
     }
 
-    /// Takes a slot of the ring for a step's uniforms.
-    pub(super) fn write(&mut self, gpu: &Gpu, bytes: &[u8]) -> Result<(Ticket, u32, &Bound), Error> {
-        let ring = self.rings.last_mut().expect("prepared");
-        let (ticket, offset) = ring.write(gpu, bytes)?;
-        Ok((ticket, offset, self.bound.as_ref().expect("prepared")))
+    /// The ring that has a slot for a step's uniforms.
+    pub(super) fn ring_mut(&mut self) -> &mut UniformRing {
+        self.rings.last_mut().expect("prepared")
     }
 
     pub(super) fn submitted(&mut self, ticket: Ticket) -> Result<(), Error> {

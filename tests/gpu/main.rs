@@ -87,6 +87,7 @@ mod serve;
 mod sizes;
 mod softmax;
 mod state;
+mod steps_per_submit;
 mod tensor_family;
 mod tensor_oracle;
 mod tensor_rules;
