@@ -9,40 +9,49 @@
 mod blocks;
 #[path = "support/measure.rs"]
 mod measure;
+#[path = "support/networks.rs"]
+mod networks;
 #[path = "support/resnet18.rs"]
 mod resnet18;
 #[path = "support/torch.rs"]
 mod torch;
 
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use gradus::gpu::{Counters, Recorder};
-use gradus::graph::{Graph, PlanOptions, Var, Workspace};
-use gradus::nn::{Conv2d, Linear};
+use gradus::graph::{Graph, PlanOptions, Workspace};
+use gradus::nn::Linear;
 use gradus::optim::{AdamW, Rule};
 use gradus::train::Trainer;
 use gradus::{Gpu, GpuOptions, ParamStore};
 
 use measure::{CopyKernel, best};
+use networks::{reference, reference_batch};
 use resnet18::resnet18;
 
 const FIRST_STEP: &str = "--first-step";
 /// Prints what each dispatch of the step takes, alone, instead: `cargo bench --bench step -- --profile`.
 const PROFILE: &str = "--profile";
-const BATCH: usize = 64;
+/// Prints what a step costs the host, alone.
+const HOST: &str = "--host";
 
 fn main() -> Result<()> {
     if std::env::args().any(|argument| argument == FIRST_STEP) {
         return first_step();
     }
     let gpu = Gpu::new(GpuOptions::default())?;
+    if std::env::args().any(|argument| argument == HOST) {
+        return host(&gpu);
+    }
     if std::env::args().any(|argument| argument == PROFILE) {
         profile(&gpu)?;
         return blocks::blocks(&gpu, true);
     }
     println!("{} ({:?}, {})", gpu.info().name, gpu.info().backend, gpu.info().driver_info);
     let step = cnn(&gpu)?;
+    host(&gpu)?;
     adamw(&gpu)?;
     matmul(&gpu, 512)?;
     blocks::blocks(&gpu, false)?;
@@ -52,26 +61,18 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The reference network and its loss.
-fn network(graph: &Graph) -> Var {
-    let (x, y) = (graph.input("x", [BATCH, 1, 28, 28]), graph.labels("y", BATCH));
-    let h = x.conv2d(Conv2d::new(16, 3).padding(1)).relu().max_pool2d(2);
-    let h = h.conv2d(Conv2d::new(32, 3).padding(1)).relu().max_pool2d(2);
-    h.flatten().linear(128).relu().linear(10).cross_entropy(&y)
-}
-
 fn trainer(gpu: &Gpu) -> Result<Trainer<AdamW>> {
     let graph = Graph::new();
-    let loss = network(&graph);
+    let loss = reference(&graph);
     Ok(graph.trainer(&loss, AdamW::default()).build(gpu)?)
 }
 
 fn profile(gpu: &Gpu) -> Result<()> {
     let graph = Graph::new();
-    let loss = network(&graph);
+    let loss = reference(&graph);
     let params = graph.store(gpu, 1)?;
     let plan = graph.compile(&params, &PlanOptions::train(&loss), &mut Workspace::new())?;
-    let (x, y) = batch();
+    let (x, y) = reference_batch();
     plan.write("x", &x)?;
     plan.write("y", &y)?;
     for (number, label) in plan.labels().enumerate() {
@@ -86,14 +87,9 @@ fn profile(gpu: &Gpu) -> Result<()> {
     Ok(())
 }
 
-fn batch() -> (Vec<f32>, Vec<u32>) {
-    let x = (0..BATCH * 784).map(|i| (i % 97) as f32 / 97.0).collect();
-    (x, (0..10).cycle().take(BATCH).collect())
-}
-
 fn cnn(gpu: &Gpu) -> Result<Counters> {
     let mut trainer = trainer(gpu)?;
-    let (x, y) = batch();
+    let (x, y) = reference_batch();
     let time = best(|| {
         trainer.step(&[("x", &x), ("y", &y)])?;
         trainer.read_loss()?;
@@ -105,6 +101,35 @@ fn cnn(gpu: &Gpu) -> Result<Counters> {
     let counters = gpu.counters().since(&before);
     ensure!(trainer.read_loss()?.is_finite(), "the loss is not finite");
     Ok(counters)
+}
+
+/// What a step of a small network costs the host: the time of the call, while nothing is on its way.
+fn host(gpu: &Gpu) -> Result<()> {
+    let graph = Graph::new();
+    let (x, y) = (graph.input("x", [16, 32]), graph.labels("y", 16));
+    let loss = x.linear(64).relu().linear(10).cross_entropy(&y);
+    let mut trainer = graph.trainer(&loss, AdamW::default()).build(gpu)?;
+    let (x, y) = (vec![0.5; 16 * 32], vec![3; 16]);
+    let mut times = Vec::new();
+    let mut counters = Counters::default();
+    for _ in 0..400 {
+        let before = gpu.counters();
+        let start = Instant::now();
+        trainer.step(&[("x", &x), ("y", &y)])?;
+        times.push(start.elapsed().as_secs_f64() * 1e6);
+        counters = gpu.counters().since(&before);
+        trainer.read_loss()?;
+        gpu.wait()?;
+    }
+    times.sort_by(f64::total_cmp);
+    let Counters { dispatches, passes, uploads, .. } = counters;
+    println!(
+        "host cost of a small step: {:.0} us at the median, {:.0} at least; {dispatches} dispatches, {passes} passes, \
+         {uploads} uploads",
+        times[times.len() / 2],
+        times[0]
+    );
+    Ok(())
 }
 
 fn adamw(gpu: &Gpu) -> Result<()> {
@@ -181,7 +206,7 @@ fn first_step_of_a_process(driver_cache: bool) -> Result<f64> {
 
 fn first_step() -> Result<()> {
     let mut trainer = trainer(&Gpu::new(GpuOptions::default())?)?;
-    let (x, y) = batch();
+    let (x, y) = reference_batch();
     trainer.step(&[("x", &x), ("y", &y)])?;
     ensure!(trainer.read_loss()?.is_finite(), "the loss is not finite");
     std::io::Write::flush(&mut std::io::stdout()).context("flush")

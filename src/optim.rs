@@ -35,6 +35,7 @@ mod begin;
 mod chunks;
 mod custom;
 mod custom_builder;
+mod dispatches;
 mod factors;
 mod inspect;
 mod lbfgs;
@@ -95,4 +96,5 @@ pub use rules::sm3::SM3;
 pub use rules::yogi::Yogi;
 pub use state::{GroupState, StateDict, TensorState};
 
+pub(crate) use record::Mark;
 pub(crate) use shader::kernel_listings;

@@ -6,6 +6,7 @@ pub mod data;
 mod early_stopping;
 mod evaluate;
 mod frozen;
+mod group;
 mod history;
 mod metrics;
 #[cfg(feature = "report")]

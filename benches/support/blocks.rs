@@ -6,38 +6,11 @@ use std::collections::HashMap;
 use anyhow::{Context, Result, ensure};
 use gradus::Gpu;
 use gradus::gpu::Recorder;
-use gradus::graph::{Graph, PlanOptions, Var, Workspace};
-use gradus::nn::{BatchNorm, Conv2d, LSTM, MultiheadAttention};
+use gradus::graph::{Graph, PlanOptions, Workspace};
 
 use crate::measure::best;
+use crate::networks::BLOCKS;
 use crate::torch::script;
-
-type Build = fn(&Var) -> Var;
-
-/// The name of each, the shape of its input, and how it is built; its output has the input's shape.
-const BLOCKS: [(&str, &[usize], Build); 3] = [
-    ("transformer block", &[8, 64, 128], transformer),
-    ("lstm", &[32, 50, 128], lstm),
-    ("residual block", &[32, 32, 14, 14], residual),
-];
-
-/// Before the norm, with four heads and a perceptron four times as wide.
-fn transformer(x: &Var) -> Var {
-    let h = x.layer_norm(128);
-    let attention = MultiheadAttention::new(128, 4).batch_first(true).is_causal(true);
-    let x = x.add(&h.multihead_attention(&h, &h, attention));
-    x.add(&x.layer_norm(128).linear(512).gelu().linear(128))
-}
-
-fn lstm(x: &Var) -> Var {
-    x.lstm(LSTM::new(128).batch_first(true), None).0
-}
-
-fn residual(x: &Var) -> Var {
-    let conv =
-        |x: &Var| x.conv2d(Conv2d::new(32, 3).padding(1).without_bias()).batch_norm2d(BatchNorm::new());
-    conv(&conv(x).relu()).add(x).relu()
-}
 
 /// Prints milliseconds, dispatches and live bytes of each block; with `profile`, what each dispatch takes alone.
 pub(crate) fn blocks(gpu: &Gpu, profile: bool) -> Result<()> {

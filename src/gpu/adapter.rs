@@ -14,6 +14,8 @@ pub struct GpuOptions {
     pub max_binding_bytes: Option<u64>,
     /// Caps the bytes of one buffer below what the adapter offers.
     pub max_buffer_bytes: Option<u64>,
+    /// Asks for timestamps where the adapter has them, to measure dispatches.
+    pub timestamps: bool,
 }
 
 /// All adapters that the instance knows, honouring `WGPU_BACKEND`.

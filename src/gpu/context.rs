@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::counters::{Tally, add};
+use super::deferred::Deferred;
 use super::fault::Fault;
 use super::kernel::Checks;
 use super::{Capabilities, Counters, GpuOptions, Kernel, KernelKind, KernelSource, adapter};
@@ -21,8 +22,9 @@ struct Inner {
     capabilities: Capabilities,
     tally: Arc<Tally>,
     /// With all checks, and without.
-    kernels: [Mutex<HashMap<KernelSource, Arc<Kernel>>>; 2],
+    kernels: [Mutex<HashMap<Arc<KernelSource>, Arc<Kernel>>>; 2],
     fault: Arc<Fault>,
+    deferred: Deferred,
 }
 
 /// Which kernels of an operation to use where there are several.
@@ -70,9 +72,11 @@ impl Gpu {
         if let Some(most) = options.max_buffer_bytes {
             limits.max_buffer_size = limits.max_buffer_size.min(most);
         }
+        let mut features = Self::optional_features();
+        features.set(wgpu::Features::TIMESTAMP_QUERY, options.timestamps);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gradus"),
-            required_features: adapter.features() & Self::optional_features(),
+            required_features: adapter.features() & features,
             required_limits: limits,
             ..Default::default()
         };
@@ -137,7 +141,8 @@ impl Gpu {
         let capabilities = Capabilities::of(&device, &info, choice);
         let fault = Arc::default();
         let (tally, kernels) = (Arc::default(), [Mutex::default(), Mutex::default()]);
-        Self { inner: Arc::new(Inner { device, queue, info, capabilities, tally, kernels, fault }) }
+        let deferred = Deferred::default();
+        Self { inner: Arc::new(Inner { device, queue, info, capabilities, tally, kernels, fault, deferred }) }
     }
 
     /// The limits to ask for: WebGPU's defaults with the adapter's own sizes of bindings and buffers.
@@ -160,14 +165,30 @@ impl Gpu {
         wgpu::Features::SUBGROUP
     }
 
+    /// Whether [`Timestamps`](super::Timestamps) can be taken.
+    pub fn has_timestamps(&self) -> bool {
+        self.device().features().contains(wgpu::Features::TIMESTAMP_QUERY)
+    }
+
     /// The device.
     pub fn device(&self) -> &wgpu::Device {
         &self.inner.device
     }
 
-    /// The queue.
+    /// The queue. Steps that a trainer has held back are submitted before it is given out: what is submitted to it next
+    /// comes behind them.
     pub fn queue(&self) -> &wgpu::Queue {
+        // An error is the trainer's to say.
+        let _ = self.flush();
         &self.inner.queue
+    }
+
+    pub(super) fn raw_queue(&self) -> &wgpu::Queue {
+        &self.inner.queue
+    }
+
+    pub(super) fn deferred(&self) -> &Deferred {
+        &self.inner.deferred
     }
 
     /// Name, type, backend and driver of the adapter.
@@ -190,7 +211,7 @@ impl Gpu {
         self.inner.tally.snapshot()
     }
 
-    pub(super) fn kernels(&self, checks: Checks) -> MutexGuard<'_, HashMap<KernelSource, Arc<Kernel>>> {
+    pub(super) fn kernels(&self, checks: Checks) -> MutexGuard<'_, HashMap<Arc<KernelSource>, Arc<Kernel>>> {
         self.inner.kernels[checks as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -234,12 +255,10 @@ impl Gpu {
     /// [`Error::Device`] for commands that wgpu refuses, as those of an encoder of another device.
     pub fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<wgpu::SubmissionIndex, Error> {
         self.check()?;
-        let submitted = self.caught(|| self.queue().submit([encoder.finish()]));
+        self.flush()?;
         let refused = |reason| Error::Device { what: "submitted commands".into(), reason };
-        let index = submitted.map_err(|reason| self.blame(reason, refused))?;
-        self.accepted(&index)?;
-        add(&self.inner.tally.submits, 1);
-        Ok(index)
+        let commands = self.caught(|| encoder.finish()).map_err(|reason| self.blame(reason, refused))?;
+        self.submit_all([commands])
     }
 
     /// Waits until everything submitted so far is done.
@@ -253,6 +272,9 @@ impl Gpu {
 
     /// Polls, and refuses once the device is known to be lost. Of a host's device it is the result that says so.
     pub(crate) fn poll(&self, poll: wgpu::PollType) -> Result<(), Error> {
+        if !matches!(poll, wgpu::PollType::Poll) {
+            self.flush()?;
+        }
         if let Err(error) = self.polled(poll)? {
             self.fault().note(error.to_string());
         }
@@ -279,9 +301,11 @@ impl Gpu {
         fill: impl FnOnce(&mut wgpu::QueueWriteBufferView),
     ) -> Result<(), Error> {
         let Some(size) = std::num::NonZeroU64::new(bytes) else { return Ok(()) };
+        // What was recorded before does not see what is written now.
+        self.flush()?;
         let written = self.caught(|| {
             // The memory is written as the view is dropped.
-            self.queue().write_buffer_with(buffer, offset, size).map(|mut view| fill(&mut view)).is_some()
+            self.raw_queue().write_buffer_with(buffer, offset, size).map(|mut view| fill(&mut view)).is_some()
         });
         let refused = |reason| Error::Buffer { what: format!("an upload of {bytes} bytes"), reason };
         match written {

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::cost::KernelText;
 use super::counters::add;
 use super::{Field, Gpu, Region, Uniform};
 use crate::Error;
@@ -85,21 +86,27 @@ impl Block {
 /// A compute pipeline with its explicit bind-group layout.
 #[derive(Debug)]
 pub struct Kernel {
-    name: String,
+    source: Arc<KernelSource>,
     pub(super) pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
-    bindings: Vec<Binding>,
+    /// Read when it is first asked for.
+    text: OnceLock<KernelText>,
 }
 
 impl Kernel {
     /// Name of its source.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.source.name
     }
 
     /// What it binds.
     pub fn bindings(&self) -> &[Binding] {
-        &self.bindings
+        &self.source.bindings
+    }
+
+    /// What its text says of it.
+    pub(crate) fn text(&self) -> &KernelText {
+        self.text.get_or_init(|| KernelText::of(&self.source))
     }
 }
 
@@ -162,12 +169,13 @@ impl Gpu {
         if let Some(kernel) = kernels.get(source) {
             return Ok(kernel.clone());
         }
-        let kernel = Arc::new(self.create_kernel(source, checks)?);
-        kernels.insert(source.clone(), kernel.clone());
+        let source = Arc::new(source.clone());
+        let kernel = Arc::new(self.create_kernel(&source, checks)?);
+        kernels.insert(source, kernel.clone());
         Ok(kernel)
     }
 
-    fn create_kernel(&self, source: &KernelSource, checks: Checks) -> Result<Kernel, Error> {
+    fn create_kernel(&self, source: &Arc<KernelSource>, checks: Checks) -> Result<Kernel, Error> {
         self.check()?;
         self.check_limits(source)?;
         let device = self.device();
@@ -202,7 +210,7 @@ impl Gpu {
         // The driver may give up on a kernel, and wgpu is silent then.
         self.probe()?;
         add(&self.tally().pipelines, 1);
-        Ok(Kernel { name: source.name.clone(), pipeline, layout, bindings: source.bindings.clone() })
+        Ok(Kernel { source: source.clone(), pipeline, layout, text: OnceLock::new() })
     }
 
     /// A bind group of `kernel` over `regions`, one for each of its bindings.
@@ -213,11 +221,11 @@ impl Gpu {
     /// at a place that cannot be bound, or in a buffer without the usage for it; [`Error::DeviceLost`].
     pub fn bind_group(&self, kernel: &Kernel, regions: &[Region<'_>]) -> Result<wgpu::BindGroup, Error> {
         let limits = self.device().limits();
-        if kernel.bindings.len() != regions.len() {
-            let what = format!("regions of kernel {}", kernel.name);
-            return Err(Error::Length { what, expected: kernel.bindings.len(), got: regions.len() });
+        if kernel.bindings().len() != regions.len() {
+            let what = format!("regions of kernel {}", kernel.name());
+            return Err(Error::Length { what, expected: kernel.bindings().len(), got: regions.len() });
         }
-        for (kind, region) in kernel.bindings.iter().zip(regions) {
+        for (kind, region) in kernel.bindings().iter().zip(regions) {
             let (limit_name, limit) = match kind {
                 Binding::Uniform { .. } => {
                     ("max_uniform_buffer_binding_size", limits.max_uniform_buffer_binding_size)
@@ -226,7 +234,7 @@ impl Gpu {
             };
             if region.bytes > limit {
                 return Err(Error::Limit {
-                    tensor: kernel.name.clone(),
+                    tensor: kernel.name().into(),
                     bytes: region.bytes,
                     limit_name,
                     limit,
@@ -246,12 +254,12 @@ impl Gpu {
             .collect();
         let made = self.caught(|| {
             self.device().create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(&kernel.name),
+                label: Some(kernel.name()),
                 layout: &kernel.layout,
                 entries: &entries,
             })
         });
-        let refused = |reason| Error::Kernel { kernel: kernel.name.clone(), reason };
+        let refused = |reason| Error::Kernel { kernel: kernel.name().into(), reason };
         let group = made.map_err(|reason| self.blame(reason, refused))?;
         add(&self.tally().bind_groups, 1);
         Ok(group)

@@ -112,6 +112,11 @@ impl ReadRing {
         }
     }
 
+    /// As [`ReadRing::abandoned`], of what was recorded last.
+    pub(crate) fn abandoned_last(&mut self) {
+        self.free.extend(self.recorded.pop_back().map(|slot| slot.buffer));
+    }
+
     /// As [`ReadRing::submitted`], of what was recorded under one tag.
     pub(crate) fn submitted_one(&mut self, tag: u64) {
         let others = self.take_others(tag);

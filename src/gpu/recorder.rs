@@ -1,5 +1,5 @@
 use super::counters::add;
-use super::{Gpu, Kernel};
+use super::{Gpu, Kernel, Timestamps};
 
 /// Records dispatches and copies into a command encoder, opening one compute pass for as many dispatches
 /// as follow each other. It never submits.
@@ -9,13 +9,44 @@ pub struct Recorder<'e> {
     pass: Option<wgpu::ComputePass<'static>>,
     encoder: &'e mut wgpu::CommandEncoder,
     gpu: Gpu,
+    mode: Mode<'e>,
+    /// Dispatches that it was asked for.
+    dispatches: usize,
+}
+
+/// What is recorded of what is asked for.
+#[derive(Debug)]
+enum Mode<'e> {
+    All,
+    /// All, each dispatch between two timestamps.
+    Timed(&'e mut Timestamps),
+    /// One dispatch, so many times, and no copies.
+    Only {
+        number: usize,
+        times: usize,
+    },
 }
 
 impl<'e> Recorder<'e> {
     /// A recorder into `encoder`, which must be one of the same device: wgpu does not say whose an encoder is, and
     /// panics, or spoils the commands, where a kernel meets one of another device.
     pub fn new(gpu: &Gpu, encoder: &'e mut wgpu::CommandEncoder) -> Self {
-        Self { pass: None, encoder, gpu: gpu.clone() }
+        Self { pass: None, encoder, gpu: gpu.clone(), mode: Mode::All, dispatches: 0 }
+    }
+
+    /// As [`Recorder::new`], with each dispatch in a pass of its own between two timestamps: to measure all of them in one
+    /// run. [`Timestamps::record_read`] comes behind all that is recorded. Dispatches beyond the room that `timestamps` have
+    /// are recorded without.
+    pub fn timed(gpu: &Gpu, encoder: &'e mut wgpu::CommandEncoder, timestamps: &'e mut Timestamps) -> Self {
+        timestamps.begin();
+        Self { mode: Mode::Timed(timestamps), ..Self::new(gpu, encoder) }
+    }
+
+    /// As [`Recorder::new`], but of all that it is asked to record only dispatch `number`, counted from 0, `times` times one
+    /// after the other, and no copies: to measure one dispatch where there are no timestamps. What it computes is not what
+    /// a step computes.
+    pub fn repeating(gpu: &Gpu, encoder: &'e mut wgpu::CommandEncoder, number: usize, times: usize) -> Self {
+        Self { mode: Mode::Only { number, times }, ..Self::new(gpu, encoder) }
     }
 
     /// The device that it records for.
@@ -27,34 +58,61 @@ impl<'e> Recorder<'e> {
     ///
     /// `offsets` are those of the dynamic uniforms, in binding order.
     pub fn dispatch(&mut self, kernel: &Kernel, group: &wgpu::BindGroup, offsets: &[u32], groups: [u32; 3]) {
+        let (number, mut times) = (self.dispatches, 1);
+        self.dispatches += 1;
         if groups.contains(&0) {
             return;
         }
+        let timestamps = match &mut self.mode {
+            Mode::All => None,
+            Mode::Timed(timestamps) => {
+                self.pass = None;
+                timestamps.next(number)
+            }
+            Mode::Only { number: only, .. } if *only != number => return,
+            Mode::Only { times: of_it, .. } => {
+                times = *of_it;
+                None
+            }
+        };
         let pass = self.pass.get_or_insert_with(|| {
             add(&self.gpu.tally().passes, 1);
+            let timestamp_writes = timestamps.as_ref().map(|(set, first)| wgpu::ComputePassTimestampWrites {
+                query_set: set,
+                beginning_of_pass_write_index: Some(*first),
+                end_of_pass_write_index: Some(*first + 1),
+            });
+            let label = Some("gradus");
             self.encoder
-                .begin_compute_pass(&wgpu::ComputePassDescriptor {
-                    label: Some("gradus"),
-                    timestamp_writes: None,
-                })
+                .begin_compute_pass(&wgpu::ComputePassDescriptor { label, timestamp_writes })
                 .forget_lifetime()
         });
         pass.set_pipeline(&kernel.pipeline);
         pass.set_bind_group(0, group, offsets);
-        pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
-        add(&self.gpu.tally().dispatches, 1);
+        for _ in 0..times {
+            pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+            add(&self.gpu.tally().dispatches, 1);
+        }
     }
 
     /// Records a copy of `bytes` bytes, a multiple of 4.
     pub fn copy(&mut self, from: &wgpu::Buffer, from_byte: u64, to: &wgpu::Buffer, to_byte: u64, bytes: u64) {
-        self.pass = None;
-        self.encoder.copy_buffer_to_buffer(from, from_byte, to, to_byte, bytes);
+        if self.takes_all() {
+            self.pass = None;
+            self.encoder.copy_buffer_to_buffer(from, from_byte, to, to_byte, bytes);
+        }
     }
 
     /// Records that `bytes` bytes of a buffer become zero.
     pub fn clear(&mut self, buffer: &wgpu::Buffer, first_byte: u64, bytes: u64) {
-        self.pass = None;
-        self.encoder.clear_buffer(buffer, first_byte, Some(bytes));
+        if self.takes_all() {
+            self.pass = None;
+            self.encoder.clear_buffer(buffer, first_byte, Some(bytes));
+        }
+    }
+
+    fn takes_all(&self) -> bool {
+        !matches!(self.mode, Mode::Only { .. })
     }
 }
 

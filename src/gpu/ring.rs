@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::{Buffer, Gpu};
+use super::{Buffer, Gpu, Staging};
 use crate::Error;
 
 /// Uniforms of steps that are recorded and not yet submitted: `slots` blocks of bytes in one buffer.
@@ -145,6 +145,19 @@ impl UniformRing {
     /// # Errors
     /// [`Error::RingFull`]; [`Error::Length`] if it does not fit.
     pub fn write(&mut self, gpu: &Gpu, bytes: &[u8]) -> Result<(Ticket, u32), Error> {
+        self.take(bytes, |buffer, offset| gpu.write(buffer, offset as u64, bytes))
+    }
+
+    /// As [`UniformRing::write`], through memory that is copied from by the commands that are recorded next.
+    pub(crate) fn stage(&mut self, staging: &mut Staging, bytes: &[u8]) -> Result<(Ticket, u32), Error> {
+        self.take(bytes, |buffer, offset| staging.write(buffer, offset, bytes))
+    }
+
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        write: impl FnOnce(&wgpu::Buffer, usize) -> Result<(), Error>,
+    ) -> Result<(Ticket, u32), Error> {
         let slot = self.free()?;
         if bytes.len() > self.slot_bytes {
             return Err(Error::Length {
@@ -154,7 +167,7 @@ impl UniformRing {
             });
         }
         let offset = slot * self.slot_bytes;
-        self.buffer.write(gpu, offset, bytes)?;
+        write(self.buffer.raw(), offset)?;
         self.slots.set(slot, TAKEN);
         Ok((
             Ticket { slots: self.slots.clone(), slot },

@@ -5,22 +5,29 @@ use super::counters::add;
 use super::{Buffer, Gpu, Recorder};
 use crate::Error;
 
+/// The device copies from it, and it was asked for.
 const IN_USE: u8 = 0;
 const MAPPED: u8 = 1;
 const FAILED: u8 = 2;
+/// Commands copy from it that are not submitted yet.
+const FILLED: u8 = 3;
 
-/// Uploads of steps that follow each other, through memory that the host fills while the device still copies
-/// from that of the steps before.
+/// Uploads of submits that follow each other, through memory that the host fills while the device still copies
+/// from that of the submits before: all uploads of a submit lie in one piece of memory, which is mapped once.
 ///
-/// [`Staging::turn`] before the first write of each step. Unlike `Queue::write_buffer` it makes nothing once
-/// it has seen the largest step.
+/// [`Staging::begin`] before the first write of each submit, [`Staging::record`] in front of the commands that read what was
+/// written, [`Staging::end`] before the submit and [`Staging::submitted`] after it, or after that of several. Unlike `Queue::write_buffer` it makes nothing once it has seen the largest
+/// submit.
 #[derive(Debug)]
 pub(crate) struct Staging {
     gpu: Gpu,
-    /// For each step that may be on its way, a piece for each of its writes.
-    slots: Vec<Vec<Piece>>,
+    /// For each submit that may be on its way.
+    slots: Vec<Option<Piece>>,
     current: usize,
+    /// Bytes of the current piece that are written.
     used: usize,
+    /// What was written since the last recording.
+    copies: Vec<Copy>,
 }
 
 #[derive(Debug)]
@@ -29,69 +36,107 @@ struct Piece {
     state: Arc<AtomicU8>,
 }
 
+/// From a place in the piece to one in a buffer.
+#[derive(Debug)]
+struct Copy {
+    from: u64,
+    to: wgpu::Buffer,
+    at: u64,
+    bytes: u64,
+}
+
 impl Piece {
     fn new(gpu: &Gpu, bytes: usize) -> Result<Self, Error> {
         let buffer = Buffer::mapped(gpu, "staging", bytes)?;
         Ok(Self { buffer, state: Arc::new(AtomicU8::new(MAPPED)) })
+    }
+
+    /// Asks for memory that is no longer written to.
+    fn map_again(&self, gpu: &Gpu) {
+        if self.state.compare_exchange(FILLED, IN_USE, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return;
+        }
+        let state = self.state.clone();
+        let asked = gpu.caught(|| {
+            self.buffer.raw().map_async(wgpu::MapMode::Write, .., move |result| {
+                state.store(if result.is_ok() { MAPPED } else { FAILED }, Ordering::Release);
+            });
+        });
+        if asked.is_err() {
+            self.state.store(FAILED, Ordering::Release);
+        }
     }
 }
 
 impl Staging {
     /// For `slots` steps on their way.
     pub(crate) fn new(gpu: &Gpu, slots: usize) -> Self {
-        Self { gpu: gpu.clone(), slots: (0..slots).map(|_| Vec::new()).collect(), current: 0, used: 0 }
+        let slots = (0..slots).map(|_| None).collect();
+        Self { gpu: gpu.clone(), slots, current: 0, used: 0, copies: Vec::new() }
     }
 
-    /// Begins another step: the commands of the last one were submitted, or never will be.
-    pub(crate) fn turn(&mut self) {
-        for piece in &self.slots[self.current][..self.used] {
-            let state = piece.state.clone();
-            let asked = self.gpu.caught(|| {
-                piece.buffer.raw().map_async(wgpu::MapMode::Write, .., move |result| {
-                    state.store(if result.is_ok() { MAPPED } else { FAILED }, Ordering::Release);
-                });
-            });
-            if asked.is_err() {
-                piece.state.store(FAILED, Ordering::Release);
-            }
-        }
-        self.current = (self.current + 1) % self.slots.len();
-        self.used = 0;
+    /// Bytes of memory that a write of so many takes.
+    pub(crate) fn room(bytes: usize) -> usize {
+        bytes.next_multiple_of(usize::try_from(wgpu::MAP_ALIGNMENT).expect("it is 8"))
     }
 
-    /// Records that `bytes`, a multiple of 4 of them, land at the start of `target`.
+    /// Bytes that can still be written.
+    pub(crate) fn left(&self) -> usize {
+        self.slots[self.current].as_ref().map_or(0, |piece| piece.buffer.len() - self.used)
+    }
+
+    /// Begins another submit, with room for writes that take so many bytes: the commands of the last one were submitted, or
+    /// never will be.
     ///
     /// # Errors
     /// [`Error::Limit`], [`Error::Buffer`], [`Error::DeviceLost`].
-    pub(crate) fn write(
-        &mut self,
-        recorder: &mut Recorder<'_>,
-        target: &wgpu::Buffer,
-        bytes: &[u8],
-    ) -> Result<(), Error> {
-        if bytes.is_empty() {
+    pub(crate) fn begin(&mut self, bytes: usize) -> Result<(), Error> {
+        self.end()?;
+        self.current = (self.current + 1) % self.slots.len();
+        self.copies.clear();
+        if bytes == 0 {
             return Ok(());
         }
-        let place = self.used;
-        if self.slots[self.current].get(place).is_none_or(|piece| piece.buffer.len() < bytes.len()) {
-            // For all slots at once, so that nothing is made later for steps of this size.
+        if self.slots[self.current].as_ref().is_none_or(|piece| piece.buffer.len() < bytes) {
+            // For all slots at once, so that nothing is made later for submits of this size.
             for slot in &mut self.slots {
-                slot.truncate(place);
-                slot.push(Piece::new(&self.gpu, bytes.len())?);
+                *slot = Some(Piece::new(&self.gpu, bytes)?);
             }
         }
-        let piece = &self.slots[self.current][place];
+        let piece = self.slots[self.current].as_mut().expect("it was made");
+        // Of commands that were never submitted.
+        piece.map_again(&self.gpu);
         while piece.state.load(Ordering::Acquire) == IN_USE {
             self.gpu.poll(wgpu::PollType::wait_indefinitely())?;
         }
         if piece.state.load(Ordering::Acquire) == FAILED {
-            self.slots[self.current][place] = Piece::new(&self.gpu, bytes.len())?;
+            *piece = Piece::new(&self.gpu, piece.buffer.len())?;
         }
-        let piece = &self.slots[self.current][place];
-        let (raw, len) = (piece.buffer.raw(), bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Says that the commands that copy from what was written were submitted, and asks for its memory, to be there when its
+    /// turn comes.
+    pub(crate) fn submitted(&self) {
+        self.slots.iter().flatten().for_each(|piece| piece.map_again(&self.gpu));
+    }
+
+    /// Puts `bytes`, a multiple of 4 of them, where they will be copied from into `target` at byte `at`.
+    ///
+    /// # Errors
+    /// [`Error::Device`], [`Error::DeviceLost`].
+    ///
+    /// # Panics
+    /// If there is no room.
+    pub(crate) fn write(&mut self, target: &wgpu::Buffer, at: usize, bytes: &[u8]) -> Result<(), Error> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        assert!(bytes.len() <= self.left(), "{} bytes do not fit {}", bytes.len(), self.left());
+        let piece = self.slots[self.current].as_ref().expect("it has room");
+        let (raw, from, len) = (piece.buffer.raw(), self.used as u64, bytes.len() as u64);
         let filled = self.gpu.caught(|| {
-            let view = raw.get_mapped_range_mut(0..len).map(|mut view| view.copy_from_slice(bytes));
-            raw.unmap();
+            let view = raw.get_mapped_range_mut(from..from + len).map(|mut view| view.copy_from_slice(bytes));
             view.map_err(|error| error.to_string())
         });
         if let Err(reason) = filled.flatten() {
@@ -99,11 +144,37 @@ impl Staging {
             let refused = |reason| Error::Device { what: "staging memory".into(), reason };
             return Err(self.gpu.blame(reason, refused));
         }
-        piece.state.store(IN_USE, Ordering::Release);
-        self.used += 1;
-        recorder.copy(raw, 0, target, 0, len);
-        add(&self.gpu.tally().uploads, 1);
+        self.used += Self::room(bytes.len()).min(self.left());
+        self.copies.push(Copy { from, to: target.clone(), at: at as u64, bytes: len });
         add(&self.gpu.tally().upload_bytes, len);
         Ok(())
+    }
+
+    /// Records that what was written since the last recording lands.
+    pub(crate) fn record(&mut self, recorder: &mut Recorder<'_>) {
+        let Some(piece) = &self.slots[self.current] else { return };
+        for Copy { from, to, at, bytes } in self.copies.drain(..) {
+            recorder.copy(piece.buffer.raw(), from, &to, at, bytes);
+        }
+    }
+
+    /// Ends the writes of a submit.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub(crate) fn end(&mut self) -> Result<(), Error> {
+        let written = std::mem::take(&mut self.used) > 0;
+        let Some(piece) = self.slots[self.current].as_ref().filter(|_| written) else { return Ok(()) };
+        // Memory that could not be written is made anew.
+        if piece.state.load(Ordering::Acquire) != MAPPED {
+            return Ok(());
+        }
+        let unmapped = self.gpu.caught(|| piece.buffer.raw().unmap());
+        piece.state.store(FILLED, Ordering::Release);
+        add(&self.gpu.tally().uploads, 1);
+        unmapped.map_err(|reason| {
+            let refused = |reason| Error::Device { what: "staging memory".into(), reason };
+            self.gpu.blame(reason, refused)
+        })
     }
 }

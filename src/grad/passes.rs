@@ -8,8 +8,8 @@ use super::{NormType, Transforms};
 use crate::Error;
 use crate::config::Variant;
 use crate::gpu::{
-    Binding, Block, Buffer, Candidate, Capabilities, Gpu, Kernel, KernelKind, KernelListing, KernelSource,
-    MAX_TRIPS, Recorder, Region, Uniform, UniformRing, grid, uniform,
+    Binding, Block, Buffer, Candidate, Capabilities, Dispatch, Gpu, Kernel, KernelKind, KernelListing,
+    KernelSource, MAX_TRIPS, Phase, Recorder, Region, Uniform, UniformRing, Work, grid, uniform,
 };
 use crate::layout::Layout;
 use crate::params::{Gate, GateValues, ParamStore};
@@ -101,6 +101,7 @@ struct NormDispatch {
     window: usize,
     groups: u32,
     call: u32,
+    vectors: u32,
 }
 
 /// Of one group or of all, or of what is joined before.
@@ -108,6 +109,8 @@ struct NormDispatch {
 struct DecideDispatch {
     workgroups: usize,
     call: u32,
+    /// Parts that it reads.
+    parts: usize,
 }
 
 #[derive(Debug)]
@@ -116,6 +119,8 @@ struct Bound {
     /// One for each window.
     windows: Vec<wgpu::BindGroup>,
     decide: (Arc<Kernel>, wgpu::BindGroup),
+    /// That a workgroup of the norm leaves.
+    parts_of_a_group: usize,
 }
 
 impl Passes {
@@ -149,7 +154,7 @@ impl Passes {
             (call.first, call.count, call.gate_entries) =
                 (count(first), count(parts), count(layout.groups().len()));
             (call.bit, call.keep) = (GateValues::history_bit(number), GateValues::history_kept(number));
-            self.decisions.push(DecideDispatch { workgroups: 1, call: push(bytes, &call) });
+            self.decisions.push(DecideDispatch { workgroups: 1, call: push(bytes, &call), parts });
         }
     }
 
@@ -165,7 +170,7 @@ impl Passes {
                 out: count(self.parts),
                 ..DecideCall::default()
             };
-            self.decisions.push(DecideDispatch { workgroups, call: push(bytes, &call) });
+            self.decisions.push(DecideDispatch { workgroups, call: push(bytes, &call), parts });
             (first, parts) = (self.parts, workgroups);
             self.parts += workgroups;
         }
@@ -193,7 +198,7 @@ impl Passes {
                 out: count(self.parts),
             };
             let call = push(bytes, &call);
-            self.norms.push(NormDispatch { window, groups: count(groups), call });
+            self.norms.push(NormDispatch { window, groups: count(groups), call, vectors: count(vectors) });
             self.parts += groups * Norm::of(capabilities).parts;
         }
     }
@@ -235,6 +240,28 @@ impl Passes {
     }
 }
 
+impl Passes {
+    /// What each dispatch of the computed step moves and computes, in order.
+    pub(crate) fn dispatches(&self) -> Vec<Dispatch> {
+        let Some(bound) = &self.bound else { return Vec::new() };
+        const WORDS: usize = size_of::<Part>() / 4;
+        let all = |kernel: &Kernel, groups: usize, quads: usize, touched: [usize; 2]| {
+            let work = Work::of_quads(quads).touching(touched.map(Some));
+            Dispatch::new((Phase::Gradients, kernel.name()), kernel, grid(groups), &[u64::MAX; 2], &work)
+        };
+        let norms = self.norms.iter().map(|norm| {
+            let (groups, vectors) = (norm.groups as usize, norm.vectors as usize);
+            all(&bound.norm, groups, vectors, [4 * vectors, WORDS * groups * bound.parts_of_a_group])
+        });
+        let decisions = self.decisions.iter().map(|decision| {
+            let gate = Gate::STRIDE / 4;
+            let words = WORDS * decision.parts;
+            all(&bound.decide.0, decision.workgroups, words.div_ceil(4), [words, gate])
+        });
+        norms.chain(decisions).collect()
+    }
+}
+
 impl Bound {
     fn new(
         gpu: &Gpu,
@@ -256,7 +283,8 @@ impl Bound {
             .collect::<Result<_, _>>()?;
         let decided = [call(size_of::<DecideCall>()), parts.region(), params.gate().all()];
         let decided = gpu.bind_group(&decide, &decided)?;
-        Ok(Self { norm, windows, decide: (decide, decided) })
+        let parts_of_a_group = Norm::of(gpu.capabilities()).parts;
+        Ok(Self { norm, windows, decide: (decide, decided), parts_of_a_group })
     }
 }
 

@@ -10,7 +10,7 @@ use super::shape;
 use super::view::{self, View};
 use super::{Graph, Mode, Node, Parameter, PlanOptions, Role, Var, ops};
 use crate::Error;
-use crate::gpu::Capabilities;
+use crate::gpu::{Capabilities, Work};
 
 /// Lowers `graph` for a batch size and a mode, with what a store of it has frozen when that is made.
 pub(crate) fn lower(
@@ -91,6 +91,7 @@ pub(crate) fn lower_frozen(
         capabilities: *capabilities,
         values: Vec::new(),
         steps: Vec::new(),
+        work: Work::default(),
         nodes,
         shapes,
     };

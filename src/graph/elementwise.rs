@@ -8,7 +8,7 @@ use super::lower::{Lowering, Operand, source};
 use super::ops::grid;
 use super::shape::u;
 use super::view::View;
-use crate::gpu::{Binding, uniform};
+use crate::gpu::{Binding, Work, uniform};
 
 uniform! {
     pub(crate) struct Shape { pub(crate) quads: u32 }
@@ -77,6 +77,9 @@ impl Lowering {
             storage.push(Binding::Read);
         }
         let kernel = source::<Shape>(program.name.clone(), wgsl, &storage);
+        let views = inputs.iter().chain(outputs.iter().map(|output| &output.view));
+        let touched = views.map(|view| Some(view.touched()));
+        self.next_does(Work::of_quads(quads).touching(touched));
         self.emit(layer, kernel, grid(quads), &operands, Shape { quads: u(quads) });
     }
 }

@@ -6,7 +6,7 @@ use super::lower::{Lowering, source};
 use super::ops::grid;
 use super::shape::u;
 use super::view::View;
-use crate::gpu::Binding;
+use crate::gpu::{Binding, Work};
 
 const FRAME: &str = include_str!("../../shaders/ops/elementwise.wgsl");
 
@@ -47,6 +47,7 @@ impl Lowering {
         let placed = Placed { from, to, windows, around };
         let (quads, wgsl) = (placed.quads(), placed.text());
         let kernel = source::<Shape>("place", [FRAME, &wgsl].concat(), &[Binding::Read, Binding::ReadWrite]);
+        self.next_does(Work::of_quads(quads).touching([Some(from.touched()), Some(4 * quads)]));
         self.emit(layer, kernel, grid(quads), &[from.of, to.of], Shape { quads: u(quads) });
     }
 
@@ -58,6 +59,7 @@ impl Lowering {
         let wgsl = reshape_text(from, to, adds);
         let kernel =
             source::<Shape>("reshape", [FRAME, &wgsl].concat(), &[Binding::Read, Binding::ReadWrite]);
+        self.next_does(Work::of_quads(quads).touching([Some(from.touched()), Some(to.touched())]));
         self.emit(layer, kernel, grid(quads), &[from.of, to.of], Shape { quads: u(quads) });
     }
 }

@@ -11,7 +11,7 @@ use super::shape::Matrix;
 use super::template::AnyLaunch;
 use super::view::{Order, View};
 use super::{Mode, Node, Parameter};
-use crate::gpu::{Binding, Block, Capabilities, Checks, KernelSource, Uniform};
+use crate::gpu::{Binding, Block, Capabilities, Checks, Field, KernelSource, Uniform, Work};
 
 /// What one binding of a dispatch is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +59,8 @@ pub(crate) struct Step {
     pub(crate) block: Block,
     pub(crate) grid: [u32; 3],
     pub(crate) checks: Checks,
+    /// What is known of its bytes and FLOP.
+    pub(crate) work: Work,
 }
 
 /// A graph on its way to a list of dispatches. Ops ask it for operands and give it steps.
@@ -97,6 +99,8 @@ pub(crate) struct Lowering {
     pub(crate) capabilities: Capabilities,
     pub(crate) values: Vec<Value>,
     pub(crate) steps: Vec<Step>,
+    /// What is known of the next dispatch.
+    pub(super) work: Work,
 }
 
 impl Lowering {
@@ -349,6 +353,12 @@ impl Lowering {
         Some((Operand::Gradient(parameter), written))
     }
 
+    /// Notes what is known of the bytes and the FLOP of the dispatch that comes next, where its text and the regions that
+    /// it binds do not tell.
+    pub(crate) fn next_does(&mut self, work: Work) {
+        self.work = work;
+    }
+
     /// Appends a dispatch of an expanded template.
     pub(crate) fn launch(
         &mut self,
@@ -390,6 +400,10 @@ impl Lowering {
             None => assert!(finish.is_none(), "{}: it has no place for a chain", draft.name),
         }
         let Draft { name, text, storage, operands } = draft;
+        if let (Some(finish), Some(lanes)) = (finish, finishes) {
+            let elements: usize = finish.output.shape.iter().product();
+            self.work.finishes = elements.div_ceil(lanes) as u64;
+        }
         let kernel = source_of(name, text, block.bytes, &storage);
         let are_own = operands.len() == own;
         self.emit_block(layer, kernel, [x, y, parts], &operands, (uniform, block));
@@ -421,6 +435,8 @@ impl Lowering {
         (uniform, block): (Vec<u8>, Block),
     ) {
         let kernel = kernel.into();
+        let mut work = std::mem::take(&mut self.work);
+        work.overwrites = overwrites(&uniform, &block);
         assert_eq!(kernel.bindings.len(), operands.len() + 1, "{}: operands", kernel.name);
         let operands = self.apart(layer, &kernel, operands);
         let aliased = operands.iter().enumerate().any(|(i, a)| {
@@ -432,8 +448,15 @@ impl Lowering {
         });
         assert!(!aliased, "{}: one buffer is both read and written", kernel.name);
         let label = format!("{layer}: {}", kernel.name);
-        self.steps.push(Step { label, kernel, operands, uniform, block, grid, checks: Checks::All });
+        self.steps.push(Step { label, kernel, operands, uniform, block, grid, checks: Checks::All, work });
     }
+}
+
+/// Whether a kernel that can add to what is there is told not to.
+fn overwrites(uniform: &[u8], block: &Block) -> bool {
+    let tells = |field: &&Field| ["accumulate", "adds"].iter().any(|stem| field.name.starts_with(stem));
+    let mut flags = block.fields.iter().filter(tells).peekable();
+    flags.peek().is_some() && flags.all(|flag| uniform[flag.offset..flag.offset + 4] == [0; 4])
 }
 
 /// The source of an op's kernel: uniform block first, then storage.

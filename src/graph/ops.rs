@@ -73,7 +73,7 @@ use super::shape::{Matrix, u};
 use super::view::View;
 pub(crate) use super::whole::Joins;
 use crate::Error;
-use crate::gpu::{Binding, Capabilities};
+use crate::gpu::{Binding, Capabilities, Work};
 
 /// Where an op can read the elements of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,6 +243,7 @@ pub(crate) fn rearrange(lowering: &mut Lowering, layer: &str, from: &View, to: &
 pub(crate) fn fill(lowering: &mut Lowering, layer: &str, of: Operand, quads: usize) {
     let wgsl = include_str!("../../shaders/ops/fill.wgsl");
     let kernel = source::<elementwise::Shape>("fill", wgsl, &[Binding::ReadWrite]);
+    lowering.next_does(Work::of_quads(quads).touching([Some(4 * quads)]));
     lowering.emit(layer, kernel, grid(quads), &[of], elementwise::Shape { quads: u(quads) });
 }
 

@@ -1,3 +1,4 @@
+mod dispatches;
 mod links;
 mod outputs;
 mod record;
@@ -14,7 +15,7 @@ use super::view::Order;
 use super::workspace::{Life, assign};
 use super::{Graph, Parameter, PlanOptions, Role, Workspace, autodiff};
 use crate::Error;
-use crate::gpu::{Buffer, Gpu, Kernel, Recorder, Region, Staging, UniformRing};
+use crate::gpu::{Buffer, Gpu, Kernel, Region, Staging, UniformRing, Work};
 use crate::params::ParamStore;
 
 /// A graph compiled for one batch size and one store: a flat list of dispatches with everything bound.
@@ -55,6 +56,9 @@ struct Step {
     /// What is bound, and the values that these are.
     places: Vec<Place>,
     values: Vec<Option<usize>>,
+    work: Work,
+    /// Bytes of what is bound behind the uniform block, also where a value lies in a larger buffer.
+    bytes: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -148,7 +152,12 @@ impl Plan {
                 Operand::Parameter(_) | Operand::Gradient(_) => None,
             });
             let values = [None].into_iter().chain(values).collect();
-            steps.push(Step { label: step.label.clone(), kernel, group, grid: step.grid, places, values });
+            let bytes = step.operands.iter().zip(&regions[1..]).map(|(operand, region)| match *operand {
+                Operand::Value(value) => (lowering.values[value].len * size_of::<f32>()) as u64,
+                Operand::Parameter(_) | Operand::Gradient(_) => region.bytes,
+            });
+            let (bytes, label, work) = (bytes.collect(), step.label.clone(), step.work.clone());
+            steps.push(Step { label, kernel, group, grid: step.grid, places, values, work, bytes });
         }
         uniforms.write(gpu, 0, &bytes)?;
         let mut reaches = vec![false; params.layout().spans().len()];
@@ -275,13 +284,31 @@ impl Plan {
         data: &[(&str, &dyn HostData)],
         first: usize,
         staging: &mut Staging,
-        recorder: &mut Recorder<'_>,
     ) -> Result<(), Error> {
         for (name, data) in data {
-            let upload = &mut |buffer: &_, bytes: &_| staging.write(recorder, buffer, bytes);
+            let upload = &mut |buffer: &_, bytes: &_| staging.write(buffer, 0, bytes);
             self.write_checked(name, data.data(), first, upload)?;
         }
         Ok(())
+    }
+
+    /// As [`Plan::set_step`], through `staging`.
+    pub(crate) fn stage_step(&self, seed: u64, step: u64, staging: &mut Staging) -> Result<(), Error> {
+        let bytes = [seed, step].map(u64::to_le_bytes);
+        let random = self.random.as_ref();
+        random.map_or(Ok(()), |random| staging.write(random.raw(), 0, bytemuck::cast_slice(&bytes)))
+    }
+
+    /// Bytes of memory that the inputs take in `staging`, with a seed and a step.
+    pub(crate) fn staged_bytes(&self, data: &[(&str, &dyn HostData)]) -> usize {
+        const WORD: usize = 4;
+        let words = |(name, data): &(&str, &dyn HostData)| match (self.find_input(name), data.data()) {
+            (Ok(input), InputData::F32(_) | InputData::Labels(_)) => input.shape.iter().product(),
+            (Ok(input), InputData::Rows(_)) => input.shape[0],
+            (Ok(_), InputData::Buffer(_)) | (Err(_), _) => 0,
+        };
+        let random = self.random.as_ref().map_or(0, |_| Lowering::RANDOM_WORDS);
+        data.iter().map(words).chain([random]).map(|words| Staging::room(WORD * words)).sum()
     }
 
     fn find_input(&self, name: &str) -> Result<&Input, Error> {

@@ -71,6 +71,17 @@ impl View {
         self.shape[self.lanes].div_ceil(4)
     }
 
+    /// Elements of its buffer that it covers, each counted once however often it is broadcast, with what pads quads.
+    pub(crate) fn touched(&self) -> usize {
+        let axes = self.shape.iter().zip(&self.strides).enumerate();
+        let along = |(axis, (&extent, &stride)): (usize, (&usize, &usize))| match stride {
+            0 => 1,
+            _ if axis == self.lanes => extent.next_multiple_of(4),
+            _ => extent,
+        };
+        axes.map(along).product()
+    }
+
     /// The quads that it covers, each counted as often as it is touched.
     pub(crate) fn quads(&self) -> impl Iterator<Item = usize> + '_ {
         let outer: Vec<usize> = (0..self.shape.len()).filter(|&axis| axis != self.lanes).collect();

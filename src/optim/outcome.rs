@@ -213,7 +213,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 
     /// Waits until the outcome of another step can be taken, if there is something to wait for.
-    pub(super) fn make_room(&mut self) -> Result<(), Error> {
+    pub(crate) fn make_room(&mut self) -> Result<(), Error> {
         self.hear()?;
         while self.transforms.may_skip()
             && let Some(outcomes) = self.outcomes.as_mut().filter(|outcomes| outcomes.is_full())
@@ -222,6 +222,12 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             self.learn(number, &bytes);
         }
         Ok(())
+    }
+
+    /// Whether another step can be recorded only after earlier ones were submitted, or their outcomes have arrived.
+    pub(crate) fn is_full(&self) -> bool {
+        let outcomes = self.outcomes.as_ref().filter(|_| self.transforms.may_skip());
+        self.plan.check_ring().is_err() || outcomes.is_some_and(Outcomes::is_full)
     }
 
     /// Refuses if too many steps in a row were skipped, or no further outcome can be taken.

@@ -48,6 +48,10 @@ pub(super) struct BoundStage {
     pub(super) kernel: Arc<Kernel>,
     /// One for each window, or one for all.
     pub(super) groups: Vec<wgpu::BindGroup>,
+    /// For each of these, the bytes of the storage that it binds.
+    pub(super) regions: Vec<Vec<u64>>,
+    /// Whether that is a window of all elements.
+    pub(super) by_elements: Vec<bool>,
 }
 
 /// What a step needs of the plan.
@@ -186,21 +190,33 @@ impl Plan {
                 let text = Text { general, masks: self.masks, ..Text::of(rule) };
                 let source = text.source(*stage, mask, step.riders.variant, gpu.capabilities());
                 let kernel = gpu.kernel(&source)?;
+                let slots = || {
+                    let slots = rule.slots().iter().zip(&self.slots);
+                    let slots = slots.filter(|(slot, _)| stage.access(rule.family(), slot).is_some());
+                    slots.filter_map(|(_, kept)| kept.as_ref())
+                };
                 let bind = |window: Window| {
                     let mut regions = vec![block, hyper, params.gate().region()];
                     regions.extend(self.storage(*stage, rule.family(), params, &window));
-                    let slots = rule.slots().iter().zip(&self.slots);
-                    let slots = slots.filter(|(slot, _)| stage.access(rule.family(), slot).is_some());
-                    regions.extend(slots.filter_map(|(_, kept)| Some(kept.as_ref()?.region(&window))));
+                    regions.extend(slots().map(|kept| kept.region(&window)));
                     if text.reads_real(*stage, step.riders.variant) {
                         let noisy = step.riders.variant == Riding::Noisy;
                         regions.push(blocks_of(if noisy { &step.riders.real } else { &self.real }, &window));
                     }
-                    gpu.bind_group(&kernel, &regions)
+                    let bytes = regions[3..].iter().map(|region| region.bytes).collect();
+                    Ok::<_, Error>((gpu.bind_group(&kernel, &regions)?, bytes))
                 };
                 let windows = params.layout().windows();
                 let windows = windows.take(if stage.goes_by_windows() { usize::MAX } else { 1 });
-                Ok(BoundStage { groups: windows.map(bind).collect::<Result<_, _>>()?, kernel })
+                let bound: (Vec<_>, Vec<_>) =
+                    windows.map(bind).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+                // Parameters and gradients come first, slots after what the stage binds beside them.
+                let storage = stage.storage(rule.family()).len();
+                let both = if stage.goes_by_windows() { 2 } else { 0 };
+                let by_elements = (0..storage).map(|at| at < both);
+                let by_elements =
+                    by_elements.chain(slots().map(|kept| matches!(kept, Kept::Elements(_)))).collect();
+                Ok(BoundStage { groups: bound.0, regions: bound.1, by_elements, kernel })
             })
             .collect::<Result<_, Error>>()?;
         let pick = picked.map(|picked| {
@@ -262,6 +278,11 @@ impl Plan {
         }
     }
 
+    /// What is bound, once a step was prepared.
+    pub(super) fn bound(&self) -> Option<&Bound> {
+        self.bound.as_ref()
+    }
+
     /// Forgets what is bound: other transforms need another kernel.
     pub(super) fn rebind(&mut self) {
         self.bound = None;
@@ -272,11 +293,9 @@ impl Plan {
         self.rings.last().expect("prepared").buffer()
     }
 
-    /// Takes a slot of the ring for a step's uniforms.
-    pub(super) fn write(&mut self, gpu: &Gpu, bytes: &[u8]) -> Result<(Ticket, u32, &Bound), Error> {
-        let ring = self.rings.last_mut().expect("prepared");
-        let (ticket, offset) = ring.write(gpu, bytes)?;
-        Ok((ticket, offset, self.bound.as_ref().expect("prepared")))
+    /// The ring that has a slot for a step's uniforms.
+    pub(super) fn ring_mut(&mut self) -> &mut UniformRing {
+        self.rings.last_mut().expect("prepared")
     }
 
     pub(super) fn submitted(&mut self, ticket: Ticket) -> Result<(), Error> {

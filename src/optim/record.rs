@@ -2,13 +2,20 @@ use super::any::{AnyRule, used_slots};
 use super::optimizer::Optimizer;
 use super::outcome::Outcomes;
 use super::plan::Needs;
-use super::progress::Taken;
+use super::progress::{Progress, Taken};
 use super::reset::ResetDispatch;
 use super::rule::f32_of;
 use super::step::{Inputs, StepUniforms};
 use crate::Error;
-use crate::gpu::{Recorder, Ticket, grid};
+use crate::gpu::{Gpu, Recorder, Staging, Ticket, grid};
 use crate::params::{GateValues, ParamStore};
+
+/// The step counters of an optimizer at some time.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    progress: Vec<Progress>,
+    attempted: u64,
+}
 
 impl<R: AnyRule + Clone> Optimizer<R> {
     /// One step, submitted at once. Where steps may be skipped, it waits for the oldest of eight on their way.
@@ -58,9 +65,22 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         recorder: &mut Recorder<'_>,
         params: &mut ParamStore,
     ) -> Result<Ticket, Error> {
+        self.compute_step(recorder.gpu(), params)?;
+        self.record_custom(recorder, params)?;
+        let (ticket, base) = self.plan.ring_mut().write(&self.gpu, &self.uniforms.bytes)?;
+        self.record_step(recorder, params, (ticket, base))
+    }
+
+    /// Computes the next step, and says how many bytes of uniforms it has. Those who record it through [`Staging`] call
+    /// [`Optimizer::stage_step`] next, and [`Optimizer::record_custom`] and [`Optimizer::record_step`] behind what writes the
+    /// gradients.
+    ///
+    /// # Errors
+    /// As [`Optimizer::record_into`].
+    pub(crate) fn compute_step(&mut self, recorder: &Gpu, params: &ParamStore) -> Result<usize, Error> {
         self.gpu.check()?;
         self.check_store(params)?;
-        if !recorder.gpu().is_same(&self.gpu) {
+        if !recorder.is_same(&self.gpu) {
             return Err(Error::Mismatch("this recorder records for another device".into()));
         }
         self.abandon_dropped()?;
@@ -71,10 +91,31 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.compute(params)?;
         self.prepare(params)?;
         self.begin_slots(params)?;
-        for custom in &mut self.transforms.custom {
-            custom.record(recorder, params)?;
-        }
-        let (ticket, base, bound) = self.plan.write(&self.gpu, &self.uniforms.bytes)?;
+        Ok(self.uniforms.bytes.len())
+    }
+
+    /// Takes a slot for the uniforms of the computed step.
+    pub(crate) fn stage_step(&mut self, staging: &mut Staging) -> Result<(Ticket, u32), Error> {
+        self.plan.ring_mut().stage(staging, &self.uniforms.bytes)
+    }
+
+    /// Records the transforms of one's own.
+    pub(crate) fn record_custom(
+        &mut self,
+        recorder: &mut Recorder<'_>,
+        params: &mut ParamStore,
+    ) -> Result<(), Error> {
+        self.transforms.custom.iter_mut().try_for_each(|custom| custom.record(recorder, params))
+    }
+
+    /// Records the computed step, whose uniforms begin at a byte of the ring.
+    pub(crate) fn record_step(
+        &mut self,
+        recorder: &mut Recorder<'_>,
+        params: &ParamStore,
+        (ticket, base): (Ticket, u32),
+    ) -> Result<Ticket, Error> {
+        let bound = self.plan.bound().expect("prepared");
         if self.transforms.need_a_pass() {
             self.passes.record(recorder, base);
         }
@@ -85,7 +126,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let picked = bound.pick.is_some();
         let hyper_of = |hyper: u32| if picked { hyper } else { base + hyper };
         if let Some(resets) = &bound.resets {
-            for ResetDispatch { slot, bound, workgroups, call, hyper } in &self.uniforms.resets {
+            for ResetDispatch { slot, bound, workgroups, call, hyper, .. } in &self.uniforms.resets {
                 let offsets = [base + call, hyper_of(*hyper)];
                 recorder.dispatch(&resets.kernel, &resets.groups[*slot][*bound], &offsets, grid(*workgroups));
             }
@@ -149,6 +190,16 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             self.attempted -= 1;
         }
         Ok(())
+    }
+
+    /// The step counters, to come back to.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { progress: self.progress.clone(), attempted: self.attempted }
+    }
+
+    /// Takes the step counters back to where they were, once all tickets since then were given back as abandoned.
+    pub(crate) fn restore(&mut self, mark: Mark) {
+        (self.progress, self.attempted, self.latest) = (mark.progress, mark.attempted, None);
     }
 
     /// Slots that some group's options use.

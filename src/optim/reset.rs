@@ -57,6 +57,8 @@ pub(super) struct ResetDispatch {
     pub(super) slot: usize,
     /// Which of the slot's bind groups.
     pub(super) bound: usize,
+    /// Values that are written.
+    pub(super) len: usize,
     pub(super) workgroups: usize,
     pub(super) call: u32,
     pub(super) hyper: u32,
@@ -83,7 +85,8 @@ pub(super) fn dispatches(
                 padded: u32::from(slot.extent == Extent::Element),
             }));
             let workgroups = range.len().div_ceil(LANES);
-            dispatches.push(ResetDispatch { slot: number, bound, workgroups, call, hyper });
+            let len = range.len();
+            dispatches.push(ResetDispatch { slot: number, bound, len, workgroups, call, hyper });
         }
     }
 }

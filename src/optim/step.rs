@@ -41,6 +41,8 @@ pub(super) struct Dispatch {
     pub(super) call: u32,
     pub(super) hyper: u32,
     pub(super) gate: u32,
+    /// Its run, by number.
+    run: usize,
 }
 
 /// The dispatch that picks constants.
@@ -109,14 +111,15 @@ impl StepUniforms {
             reset::dispatches(rules(run.group), inputs, run, (dropped, *hyper), bytes, resets);
         }
         for (stage, kind) in Stage::of(inputs.family).iter().enumerate() {
-            for (run, hyper) in runs.iter().zip(&*hypers) {
+            for (number, (run, hyper)) in runs.iter().zip(&*hypers).enumerate() {
                 let rule = rules(run.group);
                 let gate = count(run.group * Gate::STRIDE);
                 for (bound, range) in parts(*kind, inputs, run) {
                     let workgroups = range.len().div_ceil(kind.in_a_workgroup(inputs.family));
                     let call = UniformRing::align(bytes);
                     bytes.extend_from_slice(bytemuck::bytes_of(&call_of(rule, inputs, run, bound, &range)));
-                    dispatches.push(Dispatch { stage, bound, workgroups, call, hyper: *hyper, gate });
+                    let (hyper, run) = (*hyper, number);
+                    dispatches.push(Dispatch { stage, bound, workgroups, call, hyper, gate, run });
                 }
             }
         }
@@ -129,6 +132,13 @@ impl StepUniforms {
             Pick { call, runs: runs.len(), words }
         });
         Ok(())
+    }
+
+    /// Elements that a dispatch covers, padding included: of one window, or of all.
+    pub(super) fn elements(&self, layout: &Layout, dispatch: &Dispatch, by_windows: bool) -> usize {
+        let range = self.runs[dispatch.run].range.clone();
+        let parts = runs::cut(layout, range.clone()).filter(|(window, _)| *window == dispatch.bound);
+        if by_windows { parts.map(|(_, part)| part.len()).sum() } else { range.len() }
     }
 
     /// Puts the tensors of the computed step back to where they stood before it.

@@ -86,12 +86,15 @@ impl Inference {
             let Compiled { plan, landing } = self.plans.get_mut(&size).expect("it was compiled");
             let mut encoder = gpu.encoder("predict");
             let mut recorder = Recorder::new(gpu, &mut encoder);
-            staging.turn();
-            plan.stage(data, first, staging, &mut recorder)?;
+            staging.begin(plan.staged_bytes(data))?;
+            plan.stage(data, first, staging)?;
+            staging.record(&mut recorder);
+            staging.end()?;
             plan.record(&mut recorder)?;
             plan.record_outputs(&mut recorder, landing.target());
             drop(recorder);
             gpu.submit(encoder)?;
+            staging.submitted();
             let bytes = landing.read(gpu, plan.output_bytes(), blocking).await?;
             for (number, (name, _)) in self.outputs.iter().enumerate() {
                 let (shape, values) = plan.dense_output(name, &bytes)?;

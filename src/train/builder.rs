@@ -3,6 +3,7 @@ use std::fmt;
 
 use super::Trainer;
 use super::frozen::FrozenSets;
+use super::group::Group;
 use super::trainer::{IN_FLIGHT, PlanKey};
 use crate::Error;
 use crate::gpu::{Gpu, ReadRing, Staging};
@@ -21,6 +22,7 @@ pub struct TrainerBuilder<R> {
     steps_per_epoch: Option<u64>,
     metrics: Vec<(String, Var)>,
     seed: u64,
+    steps_per_submit: usize,
     transforms: Transforms,
     groups: Option<Box<Naming>>,
 }
@@ -36,6 +38,7 @@ impl<R: fmt::Debug> fmt::Debug for TrainerBuilder<R> {
             .field("schedule", &self.schedule)
             .field("metrics", &self.metrics)
             .field("seed", &self.seed)
+            .field("steps_per_submit", &self.steps_per_submit)
             .field("transforms", &self.transforms)
             .finish_non_exhaustive()
     }
@@ -52,6 +55,7 @@ impl Graph {
             steps_per_epoch: None,
             metrics: Vec::new(),
             seed: 0,
+            steps_per_submit: 1,
             transforms: Transforms::default(),
             groups: None,
         }
@@ -81,6 +85,21 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
     /// Seed of the parameters' first values and of dropout. Default 0.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// Steps that are submitted together, in [1, 8]; where several batches make a step, batches. Default 1.
+    ///
+    /// A submit has a price of its own, tens of microseconds for the host and for the device: of a small model it can be
+    /// as long as a step. With 4, three of four calls of [`Trainer::step`] only record. The numbers are the same, bit for
+    /// bit, and so is what everybody reads: steps that are held back are submitted before anything is evaluated, predicted,
+    /// saved, read, written or waited for through this trainer and its [`Gpu`], at the end of an epoch of
+    /// [`steps_per_epoch`](Self::steps_per_epoch), and by [`Trainer::submit`]. Reports of steps arrive later:
+    /// [`Trainer::poll`] does not submit. Staging memory and read-back memory are as many times as large. Where steps may be
+    /// skipped, more than eight are never on their way. A host that shares its own queue with this device calls
+    /// [`Trainer::submit`] before it uses what steps have written.
+    pub fn steps_per_submit(mut self, steps: usize) -> Self {
+        self.steps_per_submit = steps;
         self
     }
 
@@ -143,6 +162,15 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         if self.steps_per_epoch == Some(0) {
             return Err(Error::constant("steps_per_epoch", "at least 1", 0));
         }
+        let most = Trainer::<R>::MOST_STEPS_PER_SUBMIT;
+        if !(1..=most).contains(&self.steps_per_submit) {
+            return Err(Error::constant(
+                "steps_per_submit",
+                format!("in [1, {most}]"),
+                self.steps_per_submit,
+            ));
+        }
+        let in_flight = IN_FLIGHT * self.steps_per_submit;
         let params = match self.groups {
             Some(group) => self.graph.store_in_groups(gpu, self.seed, group)?,
             None => self.graph.store(gpu, self.seed)?,
@@ -173,8 +201,9 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
             frozen: FrozenSets::default(),
             predictions: HashMap::new(),
             workspace: Workspace::new(),
-            staging: Staging::new(gpu, IN_FLIGHT),
-            ring: ReadRing::with_slot_bytes(gpu, IN_FLIGHT, slot)?,
+            staging: Staging::new(gpu, in_flight),
+            ring: ReadRing::with_slot_bytes(gpu, in_flight, slot)?,
+            group: Group::new(gpu, self.steps_per_submit),
             arrived: VecDeque::new(),
             last: None,
             steps: 0,

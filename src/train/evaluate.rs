@@ -74,14 +74,17 @@ impl<R: AnyRule + Clone> Trainer<R> {
             let plan = &self.plans[&PlanKey::evaluate(size)];
             let mut encoder = self.gpu.encoder("evaluate");
             let mut recorder = Recorder::new(&self.gpu, &mut encoder);
-            self.staging.turn();
-            plan.stage(data, first, &mut self.staging, &mut recorder)?;
+            self.staging.begin(plan.staged_bytes(data))?;
+            plan.stage(data, first, &mut self.staging)?;
+            self.staging.record(&mut recorder);
+            self.staging.end()?;
             plan.record(&mut recorder)?;
             let names = part_names().take(parts);
             record_scalars(&mut self.ring, &mut recorder, plan, names, size as u64)?;
             drop(recorder);
             self.gpu.submit(encoder)?;
             self.ring.submitted();
+            self.staging.submitted();
             first += size;
             while self.ring.is_full() || (first == samples && self.ring.in_flight() > 0) {
                 if let Some((size, bytes)) = self.ring.read_next(&self.gpu)? {

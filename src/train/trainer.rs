@@ -1,8 +1,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::frozen::FrozenSets;
+use super::group::Group;
 use crate::Error;
-use crate::gpu::{Gpu, ReadRing, Recorder, Staging};
+use crate::gpu::{Gpu, ReadRing, Recorder, Staging, Ticket};
 use crate::graph::{Graph, HostData, Mode, Plan, PlanOptions, Var, Whole, Workspace};
 use crate::optim::{AnyRule, Optimizer};
 use crate::params::ParamStore;
@@ -15,7 +16,7 @@ pub(super) const IN_FLIGHT: usize = 3;
 /// Reports that are kept for a caller who does not ask; older ones are dropped.
 const KEPT: usize = 4096;
 
-/// Trains one graph: one submit a step, and the loss read some steps later.
+/// Trains one graph: one submit a step, or [several steps a submit](super::TrainerBuilder::steps_per_submit), and the loss read some steps later.
 ///
 /// ```no_run
 /// // Needs a device.
@@ -58,6 +59,7 @@ pub struct Trainer<R: AnyRule> {
     pub(super) workspace: Workspace,
     pub(super) staging: Staging,
     pub(super) ring: ReadRing,
+    pub(super) group: Group,
     pub(super) arrived: VecDeque<StepReport>,
     pub(super) last: Option<StepReport>,
     pub(super) steps: u64,
@@ -128,45 +130,83 @@ impl<R: AnyRule + Clone> Trainer<R> {
             };
             self.optimizer.schedule(schedule, step)?;
         }
-        while self.ring.is_full() {
-            let oldest = self.ring.read_next(&self.gpu)?;
-            self.arrive(oldest);
+        self.make_room()?;
+        let recorded = self.record_step(data, key, (number, updates));
+        if recorded.is_err() {
+            self.settle_quietly();
         }
-        let plan = &self.plans[&key];
-        let mut encoder = self.gpu.encoder("step");
-        let mut recorder = Recorder::new(&self.gpu, &mut encoder);
-        self.staging.turn();
-        plan.stage(data, 0, &mut self.staging, &mut recorder)?;
-        plan.set_step(self.seed, number);
-        if adds {
-            self.frozen.record_zeros(&self.params, &mut recorder);
-        }
-        plan.record(&mut recorder)?;
-        let ticket = match updates {
-            true => Some(self.optimizer.record_into(&mut recorder, &mut self.params)?),
-            false => None,
-        };
-        let names = self.scalars.iter().map(|(name, _)| name);
-        record_scalars(&mut self.ring, &mut recorder, plan, names, self.steps)?;
-        drop(recorder);
-        if let Err(error) = self.gpu.submit(encoder) {
-            self.ring.abandoned();
-            if let Some(ticket) = ticket {
-                self.optimizer.abandoned(ticket)?;
-            }
-            return Err(error);
-        }
-        self.ring.submitted();
+        let (commands, ticket) = recorded?;
+        self.hold(commands, ticket)?;
         self.frozen.submitted(&self.params, adds);
         self.taken += 1;
-        if let Some(ticket) = ticket {
-            self.optimizer.submitted(ticket)?;
+        if updates {
             (self.steps, self.taken) = (self.steps + 1, 0);
+        }
+        let ends_epoch =
+            updates && self.steps_per_epoch.is_some_and(|steps| self.steps.is_multiple_of(steps));
+        if self.group.is_full() || ends_epoch {
+            self.submit()?;
         }
         while let Some(bytes) = self.ring.poll(&self.gpu)? {
             self.arrive(Some(bytes));
         }
         Ok(())
+    }
+
+    /// Waits until another step can be on its way.
+    fn make_room(&mut self) -> Result<(), Error> {
+        self.settle()?;
+        // For a whole group at once: to wait would submit what is held back.
+        while self.group.is_empty() && self.ring.in_flight() + self.group.most > IN_FLIGHT * self.group.most {
+            let oldest = self.ring.read_next(&self.gpu)?;
+            self.arrive(oldest);
+        }
+        if self.optimizer.is_full() {
+            self.submit()?;
+            self.optimizer.make_room()?;
+        }
+        self.settle()
+    }
+
+    /// Records batch `number` of the run, of a plan that there is.
+    fn record_step(
+        &mut self,
+        data: &[(&str, &dyn HostData)],
+        key: PlanKey,
+        (number, updates): (u64, bool),
+    ) -> Result<(wgpu::CommandBuffer, Option<Ticket>), Error> {
+        let uniforms = if updates { self.optimizer.compute_step(&self.gpu, &self.params)? } else { 0 };
+        let plan = &self.plans[&key];
+        self.staging.begin(plan.staged_bytes(data) + Staging::room(uniforms))?;
+        plan.stage(data, 0, &mut self.staging)?;
+        plan.stage_step(self.seed, number, &mut self.staging)?;
+        let uniforms = updates.then(|| self.optimizer.stage_step(&mut self.staging)).transpose()?;
+        // What was written to buffers until here, as first values of state, has submitted the steps before.
+        self.settle()?;
+        self.begin_group();
+        let plan = &self.plans[&key];
+        let mut encoder = self.gpu.encoder("step");
+        let mut recorder = Recorder::new(&self.gpu, &mut encoder);
+        self.staging.record(&mut recorder);
+        self.staging.end()?;
+        if key.adds {
+            self.frozen.record_zeros(&self.params, &mut recorder);
+        }
+        plan.record(&mut recorder)?;
+        let ticket = match uniforms {
+            Some(uniforms) => {
+                self.optimizer.record_custom(&mut recorder, &mut self.params)?;
+                Some(self.optimizer.record_step(&mut recorder, &self.params, uniforms)?)
+            }
+            None => None,
+        };
+        let names = self.scalars.iter().map(|(name, _)| name);
+        record_scalars(&mut self.ring, &mut recorder, plan, names, self.steps)?;
+        drop(recorder);
+        match self.gpu.finish(encoder) {
+            Ok(commands) => Ok((commands, ticket)),
+            Err(error) => self.abandon_last(ticket, error),
+        }
     }
 
     /// Batches that make one step.
@@ -192,6 +232,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     pub fn poll(&mut self) -> Result<Option<StepReport>, Error> {
         // A submit looks for what has arrived as well, but after the last step there is none.
         self.gpu.poll(wgpu::PollType::Poll)?;
+        self.settle()?;
         while let Some(bytes) = self.ring.poll(&self.gpu)? {
             self.arrive(Some(bytes));
         }
@@ -204,6 +245,9 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// [`Error::DeviceLost`].
     pub fn read_report(&mut self) -> Result<Option<StepReport>, Error> {
         if self.arrived.is_empty() {
+            if self.ring.in_flight() == 0 {
+                self.submit()?;
+            }
             let next = self.ring.read_next(&self.gpu)?;
             if next.is_none() {
                 // Reports may be missing because the device was lost.
@@ -227,6 +271,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
 
     /// Waits for the reports of all steps and keeps them.
     pub(super) fn arrive_all(&mut self) -> Result<(), Error> {
+        self.submit()?;
         while let Some(bytes) = self.ring.read_next(&self.gpu)? {
             self.arrive(Some(bytes));
         }
@@ -264,6 +309,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
 
     /// The parameters and their gradients, to be written or frozen.
     pub fn params_mut(&mut self) -> &mut ParamStore {
+        self.settle_quietly();
         &mut self.params
     }
 
@@ -274,6 +320,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
 
     /// The optimizer, to change its groups or to load its state.
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<R> {
+        self.settle_quietly();
         &mut self.optimizer
     }
 

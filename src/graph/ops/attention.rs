@@ -10,6 +10,7 @@ use super::{Op, Reads, grid};
 use crate::Error;
 use crate::error::closed;
 use crate::gpu::Binding::{Read, ReadWrite};
+use crate::gpu::Work;
 use crate::graph::Mode;
 use crate::graph::elementwise::{Program, Target};
 use crate::graph::lower::{Lowering, Operand};
@@ -188,6 +189,9 @@ fn emit_gradients(
         let adds =
             |output: Option<(Rows, bool)>| u32::from(output.is_some_and(|(_, adds)| adds || first > 0));
         let (adds_scores, adds_values) = (adds(outputs.scores), adds(outputs.values));
+        let sums = [outputs.scores, outputs.values].map(|output| u64::from(output.is_some()));
+        let products = [sums[0], sums[1] + u64::from(walk.takes_products)];
+        lowering.next_does(Work::of_flops(common.flops([first, end], walk, products)));
         let (work, scale) = (u(work), common.scale);
         let shape = GradShape { work, first, end, stream, scale, p, keep, adds_scores, adds_values };
         text.emit(lowering, layer, (&name[..], &texts[..]), &constants, groups, shape);
@@ -266,6 +270,7 @@ impl Op for Attention {
         let (layer, constants, (stream, p, keep)) =
             (lowering.name(id), common.constants(walk), common.drops());
         for [first, end] in common.runs(walk) {
+            lowering.next_does(Work::of_flops(common.flops([first, end], walk, [0, 1])));
             let shape = Shape { work: u(work), first, end, stream, scale: common.scale, p, keep };
             text.emit(lowering, &layer, (&name[..], &texts[..]), &constants, groups, shape);
         }

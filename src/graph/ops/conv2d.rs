@@ -21,7 +21,7 @@ use super::split::Epilogue;
 use super::{Anchor, Made, MaxPool2d, Op, Reads, check_window};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
-use crate::gpu::{Candidate, Capabilities};
+use crate::gpu::{Candidate, Capabilities, Work};
 use crate::graph::lower::Lowering;
 use crate::graph::shape::{self, image, u};
 
@@ -220,6 +220,7 @@ impl Op for Conv2d {
             let operands = [lowering.argument(id, 0), packed, lowering.define(pool), places];
             let storage = [Read, Read, ReadWrite, ReadWrite];
             let launch = (way.launch)(&geometry, relu);
+            lowering.next_does(Work::of_flops(geometry.flops()));
             lowering.launch(&lowering.name(id), &storage, &operands, launch);
             return Ok(());
         }

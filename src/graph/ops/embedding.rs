@@ -1,7 +1,7 @@
 use super::{Op, grid};
 use crate::Error;
 use crate::gpu::Binding::{self, Read, ReadWrite};
-use crate::gpu::{MAX_TRIPS, Uniform, uniform};
+use crate::gpu::{MAX_TRIPS, Uniform, Work, uniform};
 use crate::graph::lower::{Lowering, Operand, source};
 use crate::graph::shape::u;
 use crate::graph::template::expand;
@@ -217,6 +217,7 @@ impl Op for Embedding {
         let texts = [include_str!("../../../shaders/ops/embedding.wgsl"), self.table_texts()[0]];
         let bound = (&[Read, Read, ReadWrite][..], &operands[..]);
         let work = (quads, Shape { quads: u(quads) });
+        lowering.next_does(Work::of_quads(quads).touching([None, Some(4 * quads)]));
         self.emit(lowering, id, ("embedding", &texts, &[]), bound, work);
         Ok(())
     }

@@ -16,7 +16,7 @@ pub(crate) use listing::unchecked_examples;
 use super::split::{self, Epilogue, Parts, Sum};
 use super::tile::{self, Tile};
 use crate::gpu::Binding::{self, Read, ReadWrite};
-use crate::gpu::{Candidate, Capabilities, KernelKind, uniform};
+use crate::gpu::{Candidate, Capabilities, KernelKind, Work, uniform};
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::template::AnyLaunch;
 
@@ -105,6 +105,27 @@ impl Product {
             accumulate: u32::from(accumulate),
             ..Shape::default()
         }
+    }
+
+    /// Two operations for each product that is added, and the elements of both factors and of the output, with so many
+    /// bindings; those of an axis along which a factor is broadcast count once.
+    fn work(&self, bindings: usize) -> Work {
+        let [rows, columns, inner] = [self.rows, self.columns, self.inner].map(|n| n as usize);
+        let along = |extent: u32, stride: u32| if stride == 0 { 1 } else { extent as usize };
+        let factor = |side: usize, matrix: usize| {
+            let batch = self.batch.iter().map(|axis| along(axis.extent, axis.strides[side]));
+            let repeats = self.repeats.iter().map(|axis| along(axis.extent, axis.strides[side]));
+            matrix * batch.chain(repeats).product::<usize>()
+        };
+        let batches = self.batches() as usize;
+        let [left, right] = [factor(0, rows * inner), factor(1, inner * columns)];
+        let mut touched = vec![Some(left), Some(right), Some(batches * rows * self.out_width as usize)];
+        if bindings > touched.len() {
+            // Of the buffer that is bound for want of a bias nothing is read.
+            touched.insert(2, Some(if self.has_bias { columns } else { 0 }));
+        }
+        let added = u64::from(self.batches()) * u64::from(self.added());
+        Work::of_flops(2 * added * (rows * columns) as u64 * inner as u64).touching(touched)
     }
 
     /// From one part of the sum to the next.
@@ -294,6 +315,7 @@ fn emit(lowering: &mut Lowering, layer: &str, product: &Product, operands: Opera
     };
     let len = product.batches() * product.rows * product.out_width;
     let parts = (way.parts)(product, &lowering.capabilities);
+    lowering.next_does(product.work(bound.len()));
     let sum = Sum { parts: parts.count, len: len as usize, epilogue };
     split::emit(lowering, layer, (way.storage, &bound), sum, |first, accumulate| {
         way.kernel.launch(product, parts, first, accumulate)

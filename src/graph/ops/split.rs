@@ -2,7 +2,7 @@
 //! which workgroups along z sum side by side, and a second dispatch adds the parts in order.
 
 use crate::gpu::Binding::{self, Read, ReadWrite};
-use crate::gpu::{MAX_TRIPS, uniform};
+use crate::gpu::{MAX_TRIPS, Work, uniform};
 use crate::graph::finish::Finish;
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::shape::u;
@@ -90,11 +90,14 @@ pub(super) fn emit(
     let stride = len.next_multiple_of(4);
     let most = u32::try_from(SCRATCH / stride).unwrap_or(MAX_PARTS).clamp(1, MAX_PARTS);
     let most = even_tile(parts, most);
+    let work = std::mem::take(&mut lowering.work);
     let partial = lowering.scratch("partial sums", most as usize * stride);
     for first in (0..parts).step_by(most as usize) {
         let count = most.min(parts - first);
         let operands = [sources, &[partial]].concat();
+        lowering.next_does(work.part(count.into(), parts.into()));
         lowering.launch_parts(layer, storage, &operands, launch(first, false), count);
+        lowering.next_does(Work::of_flops(u64::from(count) * len as u64));
         let adds = sum_parts(count, len, accumulate || first > 0);
         let finish = finish.as_ref().filter(|_| first + count == parts);
         let bound = (&[Read, ReadWrite][..], &[partial, *output][..]);

@@ -52,7 +52,7 @@ impl<'a> Sizes<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{Block, Checks, uniform};
+    use crate::gpu::{Block, Checks, Work, uniform};
     use crate::graph::lower::source;
 
     uniform! {
@@ -69,6 +69,7 @@ mod tests {
             block: Block::of::<Shape>("Shape"),
             grid: [1; 3],
             checks: Checks::All,
+            work: Work::default(),
         }
     }
 

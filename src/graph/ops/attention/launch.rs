@@ -190,6 +190,19 @@ impl Common {
         (0..others).step_by(run as usize).map(move |first| [first, (first + run).min(others)])
     }
 
+    /// Operations of a run of a walk over rows of the other side: of scores, and of so many other products of rows of scores
+    /// and of values. Of a causal walk those pairs that take part, about.
+    pub(super) fn flops(&self, [first, end]: [u32; 2], walk: Walk, [scores, values]: [u64; 2]) -> u64 {
+        let Sizes { planes, queries, keys, features, .. } = self.sizes;
+        let own = self.rows(walk.own_is_query) as u64;
+        let pairs = planes as u64 * own * u64::from(end - first);
+        let most = (queries * keys) as u64;
+        // Query i takes part with the keys up to i.
+        let causal: u64 = (0..queries).map(|query| keys.min(query + 1) as u64).sum();
+        let pairs = if self.is_causal { pairs * causal / most.max(1) } else { pairs };
+        2 * pairs * ((1 + scores) * features[0] as u64 + values * features[1] as u64)
+    }
+
     /// Tiles of quads, invocations or groups of them, and the workgroups of a walk.
     pub(super) fn work(&self, walk: Walk) -> (usize, usize, usize) {
         let [score, value] = [0, 1].map(|kind| match walk.tiles[kind] {

@@ -6,7 +6,7 @@ use super::geometry::Geometry;
 use super::pack::Packed;
 use super::weight_grad::{self, Adds};
 use crate::gpu::Binding::{Read, ReadWrite};
-use crate::gpu::Candidate;
+use crate::gpu::{Candidate, Work};
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::ops::column_sum;
 use crate::graph::ops::split::{self, Epilogue, Sum};
@@ -25,6 +25,7 @@ pub(super) fn forward(
     let packed = pack(lowering, id, (way.pack)(geometry, has_bias));
     let [_, len] = geometry.lens();
     let (name, sum) = (lowering.name(id), Sum { parts: (way.parts)(geometry, &offered), len, epilogue });
+    lowering.next_does(Work::of_flops(geometry.flops()));
     split::emit(lowering, &name, (&[Read, Read, ReadWrite], &[x, packed, y]), sum, |first, accumulate| {
         (way.launch)(geometry, &offered, first, accumulate)
     });
@@ -44,6 +45,7 @@ pub(super) fn input_grad(
     let [len, _] = geometry.lens();
     let epilogue = Epilogue { accumulate, finish: None };
     let (name, sum) = (lowering.name(id), Sum { parts: (way.parts)(geometry, &offered), len, epilogue });
+    lowering.next_does(Work::of_flops(geometry.flops()));
     split::emit(lowering, &name, (&[Read, Read, ReadWrite], &[dy, packed, dx]), sum, |first, accumulate| {
         (way.launch)(geometry, &offered, has_bias, first, accumulate)
     });
@@ -81,6 +83,8 @@ pub(super) fn weight_grad(
     let bias = bias.map_or_else(|| lowering.scratch("no bias", 4), |(bias, _)| bias);
     for first in (0..partials.parts).step_by(partials.at_once as usize) {
         let (launch, _) = way(geometry, &offered, first);
+        let work = Work::of_flops(geometry.flops());
+        lowering.next_does(work.part(partials.from(first).into(), partials.parts.into()));
         lowering.launch(&name, &[Read, Read, ReadWrite], &[x, dy, partial], launch);
         let launch = weight_grad::finish(geometry, &partials, first, adds, lanes);
         lowering.launch(&name, &[Read, ReadWrite, ReadWrite], &[partial, weight, bias], launch);

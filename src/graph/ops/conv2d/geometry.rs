@@ -43,6 +43,13 @@ impl Geometry {
         [len(self.input, self.in_channels), len(self.output, self.out_channels)]
     }
 
+    /// Operations of a pass: two for each tap of each output, those over padding included.
+    pub(super) fn flops(&self) -> u64 {
+        let [inputs, _] = self.group();
+        let outputs = [self.images, self.output[0], self.output[1], self.out_channels];
+        [&outputs[..], &[self.taps(), inputs]].concat().into_iter().map(u64::from).product::<u64>() * 2
+    }
+
     /// Whether there are gaps between neighbours in the kernel.
     pub(super) fn is_dilated(&self) -> bool {
         (0..2).any(|axis| self.dilation[axis] > 1 && self.kernel[axis] > 1)

@@ -1,6 +1,6 @@
 //! Each kernel of products is given the same matrices, whichever a device would choose, and leaves the same bits.
 
-use super::{BatchAxis, CANDIDATES, Kernel, Product, RepeatAxis, Way};
+use super::{BatchAxis, CANDIDATES, Product, RepeatAxis, Way};
 use crate::gpu::{Buffer, Checks, Gpu, GpuOptions, KernelKind, Recorder};
 use crate::graph::finish::Draft;
 use crate::graph::lower::source_of;

@@ -120,6 +120,7 @@ impl Backward {
                 ..self.shape(&spread)
             };
             let operands = [self.operands(lowering, upstream.map(|(of, ..)| of)), own.clone()].concat();
+            lowering.next_does(sizes.work(lowering, &operands, has_after));
             lowering.emit(&self.layer, spread.kernel.clone(), spread.grid, &operands, shape);
         }
     }
@@ -142,6 +143,7 @@ impl Backward {
             operands.extend([carry, into]);
             let spread = sizes.first(lowering);
             let shape = GradShape { has_after: 1, accumulate: u32::from(adds), ..self.shape(&spread) };
+            lowering.next_does(sizes.work(lowering, &operands, true));
             lowering.emit(&self.layer, spread.kernel, spread.grid, &operands, shape);
             // The first cell may lie in the same memory, and then adds to what is there.
             lowering.settle(id);

@@ -86,6 +86,7 @@ impl Forward {
                 tiles,
                 grid_width,
             };
+            lowering.next_does(sizes.work(lowering, &operands, true));
             lowering.emit(&self.layer, kernel.clone(), grid, &operands, shape);
         }
         let last = (sizes.steps - 1) * sizes.step_stride;

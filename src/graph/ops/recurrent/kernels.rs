@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Cell, Recurrent};
 use crate::gpu::Binding::{self, Read, ReadWrite};
-use crate::gpu::{Candidate, KernelKind, KernelSource, uniform};
-use crate::graph::lower::{Lowering, source};
+use crate::gpu::{Candidate, KernelKind, KernelSource, Work, uniform};
+use crate::graph::lower::{Lowering, Operand, source};
 use crate::graph::ops::grid;
 use crate::graph::shape::{pitch, u};
 use crate::graph::template::{expand, fold};
@@ -98,6 +98,20 @@ impl Sizes {
     /// Elements of the gates of all steps.
     pub(super) fn gates_len(&self) -> usize {
         self.rows() as usize * pitch(self.gates()) as usize
+    }
+
+    /// Of a step's dispatch with a product of states, or of gradients of gates, and the weight, or without: of what has a row
+    /// for each step it touches one.
+    pub(super) fn work(&self, lowering: &Lowering, operands: &[Operand], has_product: bool) -> Work {
+        let row = |operand: &Operand| match *operand {
+            Operand::Value(value) => {
+                let len = lowering.values[value].len;
+                Some(len.div_ceil(self.steps as usize).max(self.state_len()))
+            }
+            Operand::Parameter(_) | Operand::Gradient(_) => None,
+        };
+        let product = [self.batch, self.gates(), self.hidden].map(u64::from).iter().product::<u64>();
+        Work::of_flops(2 * u64::from(has_product) * product).touching(operands.iter().map(row))
     }
 
     fn constants(&self) -> Vec<(&'static str, u32)> {

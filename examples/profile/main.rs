@@ -1,0 +1,81 @@
+//! Where the time of a training step goes: each dispatch of a plan and of its optimizer, beside the speed of memory and of
+//! arithmetic of the same device in the same run.
+//!
+//! ```sh
+//! cargo run --release --example profile -- --model reference
+//! cargo run --release --example profile -- --model transformer --trace step.json
+//! ```
+//!
+//! A row says how long a dispatch takes, what it must move and compute, and which part that is of what a kernel reaches
+//! that only copies, or only multiplies and adds. Times are the device's own timestamps where it has them; elsewhere each
+//! dispatch is repeated alone, with warm caches. The trace opens in `chrome://tracing` and in Perfetto.
+
+mod args;
+#[path = "../../benches/support/measure.rs"]
+mod measure;
+#[path = "../train_mlp/network.rs"]
+mod mlp;
+#[path = "../train_cnn/model.rs"]
+mod model;
+#[path = "../../benches/support/models.rs"]
+#[expect(dead_code, reason = "what torch is told")]
+mod models;
+#[path = "../../benches/support/networks.rs"]
+mod networks;
+mod probes;
+#[path = "../train_cnn/resnet.rs"]
+mod resnet;
+#[path = "../train_rnn/network.rs"]
+mod rnn;
+mod step;
+mod table;
+#[path = "../support/terminal.rs"]
+mod terminal;
+mod trace;
+#[path = "../train_transformer/network.rs"]
+mod transformer;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use gradus::{Gpu, GpuOptions};
+
+use args::Args;
+use probes::Probes;
+use step::Step;
+use terminal::{exit, say};
+
+fn main() -> ExitCode {
+    exit(Args::parse().and_then(|args| args.map_or(Ok(()), |args| run(&args))))
+}
+
+fn run(args: &Args) -> Result<()> {
+    let gpu = Gpu::new(GpuOptions { timestamps: true, ..Default::default() })?;
+    let mut step = Step::new(&gpu, args)?;
+    let (times, how) = match args.repeats || !gpu.has_timestamps() {
+        true => (step.repeated()?, "each dispatch repeated alone"),
+        false => (step.timed()?, "timestamps"),
+    };
+    let probes = Probes::measure(&gpu)?;
+    let info = gpu.info();
+    say(format_args!("{} ({:?}, {}), {how}", info.name, info.backend, info.driver_info))?;
+    say(format_args!(
+        "{}: copy {:.1} GB/s, arithmetic {:.1} GFLOP/s",
+        args.model, probes.copy, probes.arithmetic
+    ))?;
+    table::print(&times, &probes, args.rows)?;
+    if let Some(path) = &args.trace {
+        let text = trace::json(&times, &format!("{} on {}", args.model, info.name), how)?;
+        std::fs::write(path, text).with_context(|| format!("--trace {}", path.display()))?;
+        say(format_args!("trace: {}", path.display()))?;
+    }
+    let whole = step.whole()?;
+    let sum: f64 = times.iter().map(|timed| timed.seconds).sum();
+    ensure!(sum > 0.0 && whole > 0.0, "nothing was measured");
+    say(format_args!(
+        "{} dispatches in {:.3} ms; a whole step takes {:.3} ms",
+        times.len(),
+        sum * 1e3,
+        whole * 1e3
+    ))
+}
