@@ -25,7 +25,7 @@ impl Sums {
             let hidden = weights.get(&format!("rnn.weight_hh_l{number}"))?.0[1];
             let inputs = weights.get(&format!("rnn.weight_ih_l{number}"))?.0[1];
             let mut layer = LstmConfig::new(inputs, hidden, true).init(device);
-            let mut set = |at, controller| gate(weights, "rnn", number, at, controller, device);
+            let set = |at, controller| gate(weights, "rnn", number, at, controller, device);
             // torch's order: input, forget, cell, output.
             set(0, &mut layer.input_gate)?;
             set(1, layer.forget_gate.as_mut().expect("an LSTM with all gates"))?;
