@@ -3,8 +3,8 @@
 mod cases;
 
 use self::cases::{ALL, Case, Data, Lies};
-use super::{CANDIDATES, Way};
-use crate::gpu::{Checks, Gpu, GpuOptions, KernelKind};
+use super::{CANDIDATES, Kernel, Way};
+use crate::gpu::{Candidate, Capabilities, Checks, Gpu, GpuOptions, KernelKind};
 use crate::graph::ops::tile::{LARGE, MEDIUM, SMALL, TALL, Tile, WIDE};
 
 /// A device that runs kernels of this kind; none, visibly, where there is no adapter and that is allowed.
@@ -171,5 +171,46 @@ fn lanes_that_share_the_steps_are_close_to_f64_and_repeat_their_bits() {
             let data = Data::of(case);
             close(&data, &data.run(&gpu, &Way::LANES, Checks::None), "lanes");
         }
+    }
+}
+
+/// The tile that a GPU of so many processors is given for packed matrices, if it is given one, and in how many parts.
+fn chosen(cores: u32, sizes: [u32; 3]) -> (Option<Tile>, u32) {
+    let of_gpus = KernelKind::ALL.iter().position(|kind| *kind == KernelKind::Gpu);
+    let offered = Capabilities::of_each_kind()[of_gpus.expect("it is one of all")];
+    let offered = Capabilities { cores, ..offered };
+    let product = Case::plain(sizes, [Lies::Inner, Lies::Edge]).product();
+    let way = Candidate::choose(CANDIDATES, &product, &offered);
+    let tile = if let Kernel::Tiled(tile) = way.kernel { Some(tile) } else { None };
+    (tile, (way.parts)(&product, &offered).count)
+}
+
+#[test]
+fn tiles_and_parts_follow_from_the_sizes_and_the_processors() {
+    for (cores, sizes, expected) in [
+        (32, [2_048, 2_048, 512], (Some(LARGE), 1)),
+        (80, [1_024, 1_024, 512], (Some(MEDIUM), 1)),
+        (32, [512, 512, 512], (Some(MEDIUM), 1)),
+        (80, [512, 512, 512], (Some(SMALL), 1)),
+        // Few tiles and a long inner dimension.
+        (32, [256, 256, 4_096], (Some(MEDIUM), 2)),
+        (80, [256, 256, 4_096], (Some(SMALL), 4)),
+        (32, [64, 64, 1_024], (Some(SMALL), 4)),
+        (32, [64, 64, 1_023], (Some(SMALL), 1)),
+        (32, [40, 40, 8_192], (Some(SMALL), 8)),
+        // As long as one chain may be, and longer.
+        (32, [2_048, 2_048, 16_384], (Some(LARGE), 1)),
+        (32, [2_048, 2_048, 16_385], (Some(LARGE), 5)),
+        // Few columns, few rows, and very few.
+        (32, [100_000, 32, 64], (Some(TALL), 1)),
+        (32, [100_000, 33, 64], (Some(SMALL), 1)),
+        (32, [5, 100_000, 64], (Some(WIDE), 1)),
+        (32, [4, 100_000, 64], (None, 1)),
+        (32, [4, 100_000, 31], (None, 1)),
+        (32, [16, 16, 64], (None, 1)),
+        (32, [16, 17, 64], (Some(SMALL), 1)),
+        (32, [1, 1, 4_096], (None, 8)),
+    ] {
+        assert_eq!(chosen(cores, sizes), expected, "{sizes:?} on {cores} processors");
     }
 }

@@ -67,7 +67,7 @@ impl Case {
         }
     }
 
-    fn product(&self) -> Product {
+    pub(super) fn product(&self) -> Product {
         let [rows, columns, inner] = self.sizes;
         let (left, left_len) = self.lies[0].strides([rows, inner]);
         let ([right_column, right_inner], right_len) = self.lies[1].strides([columns, inner]);
