@@ -2,10 +2,13 @@
 //! around the borders of their tiles, with buffers that are no longer than they must be.
 
 mod interpreter;
+mod kernel;
+mod value;
 
 use std::collections::BTreeSet;
 
-use self::interpreter::{Dispatch, Kernel};
+use self::interpreter::Dispatch;
+use self::kernel::Kernel;
 use super::Init;
 use crate::gpu::{Capabilities, Checks};
 use crate::graph::lower::{Operand, Step};

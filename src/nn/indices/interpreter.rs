@@ -3,91 +3,15 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::rc::Rc;
 
-use naga::valid::{Capabilities, FunctionInfo, ValidationFlags, Validator};
 use naga::{
-    AddressSpace, ArraySize, BinaryOperator, Block, BuiltIn, Expression, Function, Handle, Literal,
-    MathFunction, Module, ScalarKind, Statement, Type, TypeInner, UnaryOperator,
+    AddressSpace, ArraySize, Block, BuiltIn, Expression, Function, Handle, MathFunction, Module, Statement,
+    Type, TypeInner, UnaryOperator,
 };
 
-/// What an expression is.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
-    /// An integer, or a condition as 0 or 1.
-    Number(u32),
-    Vector(Vec<u32>),
-    Struct(Rc<Vec<Value>>),
-    /// Any number, vector, matrix or struct of floating point.
-    Float,
-    /// A place in a local variable of the function that many calls up, and the members that lead to it.
-    Local(usize, Handle<naga::LocalVariable>, Vec<u32>),
-    /// The uniform block.
-    Uniform,
-    /// A place in storage or workgroup memory that is inside.
-    Inside,
-    /// All of a variable in storage or workgroup memory.
-    Array(Handle<naga::GlobalVariable>),
-}
-
-use Value::{Float, Number, Vector};
-
-impl Value {
-    fn number(&self) -> u32 {
-        match self {
-            Number(number) => *number,
-            other => panic!("{other:?} is no number"),
-        }
-    }
-
-    /// Component `lane` of a vector, or a number that stands for all.
-    fn lane(&self, lane: usize) -> u32 {
-        match self {
-            Number(number) => *number,
-            Vector(numbers) => numbers[lane],
-            other => panic!("{other:?} is no vector"),
-        }
-    }
-
-    /// The result of a function for each component.
-    fn zip(&self, other: &Self, with: impl Fn(u32, u32) -> u32) -> Self {
-        match (self, other) {
-            (Number(a), Number(b)) => Number(with(*a, *b)),
-            (Vector(all), _) | (_, Vector(all)) => {
-                Vector((0..all.len()).map(|lane| with(self.lane(lane), other.lane(lane))).collect())
-            }
-            _ => panic!("{self:?} and {other:?} are no numbers"),
-        }
-    }
-
-    fn member(&self, index: u32) -> Self {
-        match self {
-            Vector(numbers) => Number(numbers[index as usize]),
-            Self::Struct(members) => members[index as usize].clone(),
-            Float => Float,
-            other => panic!("{other:?} has no members"),
-        }
-    }
-
-    /// With another value at the end of a path.
-    fn with(self, path: &[u32], value: Value) -> Self {
-        let [first, rest @ ..] = path else { return value };
-        let first = *first as usize;
-        match self {
-            Self::Struct(members) => {
-                let mut members = Rc::unwrap_or_clone(members);
-                let member = std::mem::replace(&mut members[first], Float);
-                members[first] = member.with(rest, value);
-                Self::Struct(members.into())
-            }
-            Vector(mut numbers) => {
-                numbers[first] = value.number();
-                Vector(numbers)
-            }
-            _ => Float,
-        }
-    }
-}
+use super::kernel::Kernel;
+use super::value::Value::{self, Float, Number, Vector};
+use super::value::{binary, literal_of, select};
 
 /// How a block ends.
 enum Flow {
@@ -95,15 +19,6 @@ enum Flow {
     Break,
     Continue,
     Return(Value),
-}
-
-/// A kernel that can be run.
-pub(super) struct Kernel {
-    module: Module,
-    /// Of each function and of the entry point, which expressions are of floating point.
-    floats: Vec<Vec<bool>>,
-    /// Invocations of a workgroup.
-    pub(super) lanes: u32,
 }
 
 /// What a dispatch gives its kernel.
@@ -115,51 +30,6 @@ pub(super) struct Dispatch<'a> {
     pub(super) bytes: &'a [u64],
     /// Functions that were called with numbers and with nothing else that is known.
     called: RefCell<HashSet<(Handle<Function>, Vec<u32>)>>,
-}
-
-impl Kernel {
-    pub(super) fn new(wgsl: &str) -> Self {
-        let module =
-            naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|e| panic!("{}", e.emit_to_string(wgsl)));
-        let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
-        let info = info.unwrap_or_else(|e| panic!("{}", e.emit_to_string(wgsl)));
-        let [x, y, z] = module.entry_points[0].workgroup_size;
-        let mut kernel = Self { module, floats: Vec::new(), lanes: x * y * z };
-        let functions = kernel.module.functions.iter().map(|(handle, f)| (f, &info[handle]));
-        let entry = (&kernel.module.entry_points[0].function, info.get_entry_point(0));
-        kernel.floats = functions.chain([entry]).map(|(f, types)| kernel.floats_of(f, types)).collect();
-        kernel
-    }
-
-    fn floats_of(&self, function: &Function, types: &FunctionInfo) -> Vec<bool> {
-        let inner = |handle: Handle<Expression>| types[handle].ty.inner_with(&self.module.types);
-        function.expressions.iter().map(|(handle, _)| self.is_float(inner(handle))).collect()
-    }
-
-    /// Whether a type has nothing in it but floating point.
-    fn is_float(&self, inner: &TypeInner) -> bool {
-        let of = |handle: Handle<Type>| self.is_float(&self.module.types[handle].inner);
-        match inner {
-            TypeInner::Scalar(scalar)
-            | TypeInner::Vector { scalar, .. }
-            | TypeInner::Matrix { scalar, .. } => scalar.kind == ScalarKind::Float,
-            TypeInner::Struct { members, .. } => members.iter().all(|member| of(member.ty)),
-            TypeInner::Array { base, .. } => of(*base),
-            _ => false,
-        }
-    }
-
-    fn zero(&self, handle: Handle<Type>) -> Value {
-        match &self.module.types[handle].inner {
-            inner if self.is_float(inner) => Float,
-            TypeInner::Scalar(_) => Number(0),
-            TypeInner::Vector { size, .. } => Vector(vec![0; *size as usize]),
-            TypeInner::Struct { members, .. } => {
-                Value::Struct(Rc::new(members.iter().map(|member| self.zero(member.ty)).collect()))
-            }
-            other => panic!("no zero of {other:?} is known"),
-        }
-    }
 }
 
 /// A function that runs.
@@ -447,48 +317,5 @@ impl<'a> Invocation<'a> {
             Value::Inside => Value::Inside,
             value => value.member(index),
         })
-    }
-}
-
-fn literal_of(literal: Literal) -> Value {
-    match literal {
-        Literal::U32(number) => Number(number),
-        Literal::Bool(condition) => Number(condition.into()),
-        Literal::F32(_) => Float,
-        other => panic!("{other:?} is not known"),
-    }
-}
-
-/// An operation on unsigned numbers that do not overflow, or on conditions.
-fn binary(op: BinaryOperator, a: u32, b: u32) -> u32 {
-    let whole = |result: Option<u32>| result.unwrap_or_else(|| panic!("{a} {op:?} {b} overflows"));
-    match op {
-        BinaryOperator::Add => whole(a.checked_add(b)),
-        BinaryOperator::Subtract => whole(a.checked_sub(b)),
-        BinaryOperator::Multiply => whole(a.checked_mul(b)),
-        BinaryOperator::Divide => whole(a.checked_div(b)),
-        BinaryOperator::Modulo => whole(a.checked_rem(b)),
-        BinaryOperator::Equal => (a == b).into(),
-        BinaryOperator::NotEqual => (a != b).into(),
-        BinaryOperator::Less => (a < b).into(),
-        BinaryOperator::LessEqual => (a <= b).into(),
-        BinaryOperator::Greater => (a > b).into(),
-        BinaryOperator::GreaterEqual => (a >= b).into(),
-        BinaryOperator::And | BinaryOperator::LogicalAnd => a & b,
-        BinaryOperator::InclusiveOr | BinaryOperator::LogicalOr => a | b,
-        BinaryOperator::ShiftRight => a >> b,
-        BinaryOperator::ShiftLeft => a << b,
-        BinaryOperator::ExclusiveOr => a ^ b,
-    }
-}
-
-fn select(condition: &Value, accept: &Value, reject: &Value) -> Value {
-    match condition {
-        Number(1) => accept.clone(),
-        Number(_) => reject.clone(),
-        Vector(lanes) => Vector(
-            lanes.iter().enumerate().map(|(at, c)| if *c == 1 { accept } else { reject }.lane(at)).collect(),
-        ),
-        other => panic!("{other:?} is no condition"),
     }
 }
