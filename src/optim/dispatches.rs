@@ -1,6 +1,6 @@
 use super::any::AnyRule;
 use super::optimizer::Optimizer;
-use super::plan::BoundStage;
+use super::plan::BoundKernel;
 use super::reset::ResetDispatch;
 use super::stage::Stage;
 use super::step;
@@ -44,15 +44,17 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         }
         let family = self.groups[0].rule.family();
         all.extend(self.uniforms.dispatches.iter().map(|dispatch| {
-            self.dispatch_of(dispatch, Stage::of(family)[dispatch.stage], &bound.stages[dispatch.stage])
+            let stage = Stage::of(family)[dispatch.stage];
+            self.dispatch_of(dispatch, stage, bound.stages[dispatch.stage].of(dispatch.general))
         }));
         all
     }
 
     /// Of windows it touches the elements that it covers, of everything else its part of all elements.
-    fn dispatch_of(&self, dispatch: &step::Dispatch, stage: Stage, bound: &BoundStage) -> Dispatch {
+    fn dispatch_of(&self, dispatch: &step::Dispatch, stage: Stage, bound: &BoundKernel) -> Dispatch {
         let by_windows = stage.goes_by_windows();
-        let elements = self.uniforms.elements(&self.layout, dispatch, by_windows);
+        let elements =
+            self.uniforms.elements(&self.layout, dispatch, (by_windows, self.plan.factors.as_ref()));
         let window = self.layout.windows().nth(dispatch.bound).map_or(1, |window| window.len);
         let whole = if by_windows { window } else { self.layout.len() };
         let regions = &bound.regions[dispatch.bound];

@@ -24,20 +24,20 @@ pub(super) struct Factors {
     pub(super) lens: Buffer<f32>,
     /// What invocations have gathered, where several share an output.
     pub(super) parts: Buffer<f32>,
-    /// View, first invocation and first part of each workgroup.
+    /// View, first invocation and first part of each workgroup: of plain tensors, then of others.
     pub(super) statistics: Buffer<[u32; 3]>,
-    pub(super) statistics_of: Ends,
+    pub(super) statistics_of: ByShape,
     /// View, first output and first part of each workgroup.
     pub(super) finish: Buffer<[u32; 3]>,
     pub(super) finish_of: Vec<usize>,
-    /// What workgroups measure and update.
+    /// What workgroups measure and update: of plain tensors, then of others.
     pub(super) tiles: Buffer<Tile>,
-    pub(super) tiles_of: Ends,
+    pub(super) tiles_of: ByShape,
     /// Sums over tiles; the first of each tensor and how many.
     pub(super) sums: Buffer<[f32; 2]>,
     pub(super) sums_of: Buffer<[u32; 2]>,
-    /// Whether there are tensors of other shapes than most have.
-    pub(super) general: bool,
+    /// Whether each tensor has another shape than most have.
+    pub(super) general: Vec<bool>,
     /// First value, stride, count and place of each mean.
     pub(super) means: Buffer<[u32; 4]>,
     pub(super) means_of: Vec<usize>,
@@ -46,20 +46,53 @@ pub(super) struct Factors {
     built: Vec<(usize, Span, Vec<Factor>)>,
 }
 
+/// The rows of two tables that lie one behind the other: that of plain tensors and that of others.
+#[derive(Debug, Default)]
+pub(super) struct ByShape {
+    ends: [Ends; 2],
+    /// Where the rows of others begin.
+    others: usize,
+}
+
+impl ByShape {
+    fn begin_tensor<T>(&mut self, rows: &[Vec<T>; 2]) {
+        self.ends.iter_mut().zip(rows).for_each(|(ends, rows)| ends.begin_tensor(rows.len()));
+    }
+
+    fn begin_window<T>(&mut self, window: usize, rows: &[Vec<T>; 2]) {
+        self.ends.iter_mut().zip(rows).for_each(|(ends, rows)| ends.begin_window(window, rows.len()));
+    }
+
+    fn end<T>(&mut self, rows: &[Vec<T>; 2]) {
+        self.ends.iter_mut().zip(rows).for_each(|(ends, rows)| ends.end(rows.len()));
+        self.others = rows[0].len();
+    }
+
+    /// The rows of some tensors, by window, and whether they are of others than plain ones.
+    pub(super) fn of(&self, tensors: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>, bool)> {
+        let plain = self.ends[0].of(tensors.clone()).map(|(window, rows)| (window, rows, false));
+        let others = self.ends[1]
+            .of(tensors)
+            .map(|(window, rows)| (window, rows.start + self.others..rows.end + self.others, true));
+        plain.chain(others)
+    }
+}
+
 /// Names and places of each tensor's values.
 pub(super) type Places = Vec<Vec<(String, Range<usize>)>>;
 
 #[derive(Default)]
 struct Tables {
     views: Vec<View>,
-    statistics: Vec<[u32; 3]>,
+    /// Of plain tensors, and of others.
+    statistics: [Vec<[u32; 3]>; 2],
     finish: Vec<[u32; 3]>,
     means: Vec<[usize; 3]>,
-    tiles: Vec<Tile>,
+    tiles: [Vec<Tile>; 2],
     /// What tiles leave of each tensor, and of all.
     sums_of: Vec<[u32; 2]>,
     sums: usize,
-    general: bool,
+    general: Vec<bool>,
     parts: usize,
 }
 
@@ -89,38 +122,39 @@ impl Factors {
         }
         check_binding(layout, "state of all tensors", state)?;
         let mut tables = Tables::default();
-        let (mut statistics_of, mut finish_of, mut means_of) = (Ends::default(), Vec::new(), Vec::new());
-        let mut tiles_of = Ends::default();
+        let (mut finish_of, mut means_of) = (Vec::new(), Vec::new());
+        let (mut statistics_of, mut tiles_of) = (ByShape::default(), ByShape::default());
         let mut built = Vec::<(usize, Span, Vec<Factor>)>::new();
         for (tensor, span) in layout.spans().iter().enumerate() {
             let own = factors(span);
             let window = layout.window_of(span.first);
-            statistics_of.begin_tensor(tables.statistics.len());
+            statistics_of.begin_tensor(&tables.statistics);
             finish_of.push(tables.finish.len());
             means_of.push(tables.means.len());
-            tiles_of.begin_tensor(tables.tiles.len());
+            tiles_of.begin_tensor(&tables.tiles);
             if own.is_empty() {
                 tables.sums_of.push([count(tables.sums), 0]);
+                tables.general.push(false);
                 continue;
             }
             let first_view = tables.views.len();
             let windows = layout.window_of(span.first + span.len - 1) - window + 1;
             let axes = Axes::new(&span.shape, &own);
+            let is_plain = axes.are_plain();
             let first_sum = tables.sums;
             for (window, range) in runs::cut(layout, span.first..span.first + span.len) {
-                tiles_of.begin_window(window, tables.tiles.len());
+                tiles_of.begin_window(window, &tables.tiles);
                 let before = window * layout.window_len() + range.start - span.first;
                 tiles::cut(&axes, before / 4, range.start / 4..range.end.div_ceil(4), |mut tile| {
                     tile.view = count(first_view);
                     tile.part = count(tables.sums);
                     tables.sums += tile.parts(gpu.capabilities());
-                    tables.tiles.push(tile);
+                    tables.tiles[usize::from(!is_plain)].push(tile);
                 });
             }
             tables.sums_of.push([count(first_sum), count(tables.sums - first_sum)]);
             let firsts: Vec<usize> = places[tensor].iter().map(|(_, place)| place.start).collect();
-            let is_plain = axes.are_plain();
-            tables.general |= !is_plain;
+            tables.general.push(!is_plain);
             let means = axes.kept_means([firsts[0], firsts.get(1).copied().unwrap_or(0)]);
             for (factor, first) in own.iter().zip(&firsts) {
                 let mut view = axes.view(factor, span.first, (windows, layout.window_len()));
@@ -138,7 +172,7 @@ impl Factors {
             tables.means.extend(means);
             let parts = tables.parts;
             for cut in (0..windows).filter(|_| is_mean) {
-                statistics_of.begin_window(window + cut, tables.statistics.len());
+                statistics_of.begin_window(window + cut, &tables.statistics);
                 let mut parts = parts;
                 for index in first_view..tables.views.len() {
                     let view = &tables.views[index];
@@ -147,7 +181,8 @@ impl Factors {
                     let own = (view.pieces * view.outputs) as usize;
                     let at = if whole { NONE } else { count(parts + cut * own) };
                     let firsts = (0..threads).step_by(LANES);
-                    tables.statistics.extend(firsts.map(|first| [count(index), count(first), at]));
+                    tables.statistics[usize::from(!is_plain)]
+                        .extend(firsts.map(|first| [count(index), count(first), at]));
                     parts += if whole { 0 } else { own * windows };
                 }
                 tables.parts = parts;
@@ -168,8 +203,8 @@ impl Factors {
                 built.push((span.group, span.clone(), own));
             }
         }
-        statistics_of.end(tables.statistics.len());
-        tiles_of.end(tables.tiles.len());
+        statistics_of.end(&tables.statistics);
+        tiles_of.end(&tables.tiles);
         finish_of.push(tables.finish.len());
         means_of.push(tables.means.len());
         Self::upload(gpu, layout, tables, (state, is_mean), tiles_of).map(|built_tables| Self {
@@ -187,7 +222,7 @@ impl Factors {
         layout: &Layout,
         mut tables: Tables,
         (state, is_mean): (usize, bool),
-        tiles_of: Ends,
+        tiles_of: ByShape,
     ) -> Result<Self, Error> {
         // Bindings begin at multiples of 256 bytes.
         let computed = if is_mean { tables.means.len() } else { state };
@@ -204,12 +239,13 @@ impl Factors {
             .collect();
         #[expect(clippy::cast_precision_loss, reason = "a mean over so many has rounded more")]
         let lens: Vec<f32> = layout.spans().iter().map(|span| span.len as f32).collect();
+        let (statistics, tiles) = (tables.statistics.concat(), tables.tiles.concat());
         for (what, words) in [
             ("values of all tensors", ratios.end),
             ("partial values of all tensors", tables.parts),
             ("views of all tensors", tables.views.len() * size_of::<View>() / 4),
-            ("workgroups over all tensors", tables.statistics.len() * 3),
-            ("tiles of all tensors", tables.tiles.len() * size_of::<Tile>() / 4),
+            ("workgroups over all tensors", statistics.len() * 3),
+            ("tiles of all tensors", tiles.len() * size_of::<Tile>() / 4),
             ("sums over tiles of all tensors", if is_mean { tables.sums * 2 } else { 0 }),
             ("means of all tensors", means.len() * 4),
         ] {
@@ -223,12 +259,12 @@ impl Factors {
             ratios,
             lens: filled(gpu, "lens", &lens)?,
             parts: Buffer::storage(gpu, "partial values", tables.parts)?,
-            statistics: filled(gpu, "workgroups of statistics", &tables.statistics)?,
-            statistics_of: Ends::default(),
+            statistics: filled(gpu, "workgroups of statistics", &statistics)?,
+            statistics_of: ByShape::default(),
             finish: filled(gpu, "workgroups of finish", &tables.finish)?,
             finish_of: Vec::new(),
             means: filled(gpu, "means", &means)?,
-            tiles: filled(gpu, "tiles", &tables.tiles)?,
+            tiles: filled(gpu, "tiles", &tiles)?,
             sums: Buffer::storage(gpu, "sums over tiles", sums)?,
             sums_of: filled(gpu, "sums of tensors", &tables.sums_of)?,
             tiles_of,
@@ -237,6 +273,11 @@ impl Factors {
             places: Arc::default(),
             built: Vec::new(),
         })
+    }
+
+    /// Whether kernels for plain tensors are needed, and those for others.
+    pub(super) fn kinds(&self) -> [bool; 2] {
+        [false, true].map(|general| self.general.contains(&general))
     }
 
     /// Refuses options with which a group would keep other values than it has.

@@ -45,6 +45,12 @@ pub(super) struct Bound {
 
 #[derive(Debug)]
 pub(super) struct BoundStage {
+    /// Of a factored rule that for plain tensors, where there are some or it is for all, and that for others.
+    pub(super) kinds: [Option<BoundKernel>; 2],
+}
+
+#[derive(Debug)]
+pub(super) struct BoundKernel {
     pub(super) kernel: Arc<Kernel>,
     /// One for each window, or one for all.
     pub(super) groups: Vec<wgpu::BindGroup>,
@@ -52,6 +58,13 @@ pub(super) struct BoundStage {
     pub(super) regions: Vec<Vec<u64>>,
     /// Whether that is a window of all elements.
     pub(super) by_elements: Vec<bool>,
+}
+
+impl BoundStage {
+    /// The kernel for tensors of any shape, or for plain ones and all where shapes make no difference.
+    pub(super) fn of(&self, general: bool) -> &BoundKernel {
+        self.kinds[usize::from(general)].as_ref().expect("bound for what the layout has")
+    }
 }
 
 /// What a step needs of the plan.
@@ -185,39 +198,7 @@ impl Plan {
         let hyper = picked.map_or(block, |picked| picked.region_of(0, UniformRing::ALIGN / 4));
         let stages = Stage::of(rule.family())
             .iter()
-            .map(|stage| {
-                let general = self.factors.as_ref().is_none_or(|factors| factors.general);
-                let text = Text { general, masks: self.masks, ..Text::of(rule) };
-                let source = text.source(*stage, mask, step.riders.variant, gpu.capabilities());
-                let kernel = gpu.kernel(&source)?;
-                let slots = || {
-                    let slots = rule.slots().iter().zip(&self.slots);
-                    let slots = slots.filter(|(slot, _)| stage.access(rule.family(), slot).is_some());
-                    slots.filter_map(|(_, kept)| kept.as_ref())
-                };
-                let bind = |window: Window| {
-                    let mut regions = vec![block, hyper, params.gate().region()];
-                    regions.extend(self.storage(*stage, rule.family(), params, &window));
-                    regions.extend(slots().map(|kept| kept.region(&window)));
-                    if text.reads_real(*stage, step.riders.variant) {
-                        let noisy = step.riders.variant == Riding::Noisy;
-                        regions.push(blocks_of(if noisy { &step.riders.real } else { &self.real }, &window));
-                    }
-                    let bytes = regions[3..].iter().map(|region| region.bytes).collect();
-                    Ok::<_, Error>((gpu.bind_group(&kernel, &regions)?, bytes))
-                };
-                let windows = params.layout().windows();
-                let windows = windows.take(if stage.goes_by_windows() { usize::MAX } else { 1 });
-                let bound: (Vec<_>, Vec<_>) =
-                    windows.map(bind).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
-                // Parameters and gradients come first, slots after what the stage binds beside them.
-                let storage = stage.storage(rule.family()).len();
-                let both = if stage.goes_by_windows() { 2 } else { 0 };
-                let by_elements = (0..storage).map(|at| at < both);
-                let by_elements =
-                    by_elements.chain(slots().map(|kept| matches!(kept, Kept::Elements(_)))).collect();
-                Ok(BoundStage { groups: bound.0, regions: bound.1, by_elements, kernel })
-            })
+            .map(|stage| Ok(BoundStage { kinds: self.bind_stage(rule, params, step, (*stage, mask))? }))
             .collect::<Result<_, Error>>()?;
         let pick = picked.map(|picked| {
             let kernel = gpu.kernel(&pick_source())?;
@@ -231,6 +212,71 @@ impl Plan {
             .resets
             .then(|| BoundResets::new(gpu, params.layout(), &self.slots, &self.real, [block, hyper]));
         Ok(Bound { stages, pick: pick.transpose()?, resets: resets.transpose()? })
+    }
+
+    /// The kernels of a stage, of the slots of `mask`.
+    fn bind_stage(
+        &self,
+        rule: &impl AnyRule,
+        params: &ParamStore,
+        step: &Needs<'_>,
+        (stage, mask): (Stage, u32),
+    ) -> Result<[Option<BoundKernel>; 2], Error> {
+        let kinds = match &self.factors {
+            // What knows no tensor has one kernel.
+            Some(factors) if stage.goes_by_windows() => factors.kinds(),
+            Some(_) | None => [true, false],
+        };
+        let bind = |general: bool| -> Result<Option<BoundKernel>, Error> {
+            let wanted = kinds[usize::from(general)];
+            // Of a store that holds nothing of a kind, nothing.
+            let made = wanted.then(|| self.bind_kernel(rule, params, step, (stage, mask, general)));
+            made.transpose()
+        };
+        Ok([bind(false)?, bind(true)?])
+    }
+
+    fn bind_kernel(
+        &self,
+        rule: &impl AnyRule,
+        params: &ParamStore,
+        step: &Needs<'_>,
+        (stage, mask, general): (Stage, u32, bool),
+    ) -> Result<BoundKernel, Error> {
+        let gpu = params.gpu();
+        let ring = self.rings.last().expect("a ring is made first").buffer();
+        let block = Region { buffer: ring, offset: 0, bytes: UniformRing::ALIGN as u64 };
+        let picked = self.picked.as_ref().filter(|_| step.pick.is_some());
+        let hyper = picked.map_or(block, |picked| picked.region_of(0, UniformRing::ALIGN / 4));
+        let text = Text { general, masks: self.masks, ..Text::of(rule) };
+        let source = text.source(stage, mask, step.riders.variant, gpu.capabilities());
+        let kernel = gpu.kernel(&source)?;
+        let slots = || {
+            let slots = rule.slots().iter().zip(&self.slots);
+            let slots = slots.filter(|(slot, _)| stage.access(rule.family(), slot).is_some());
+            slots.filter_map(|(_, kept)| kept.as_ref())
+        };
+        let bind = |window: Window| {
+            let mut regions = vec![block, hyper, params.gate().region()];
+            regions.extend(self.storage(stage, rule.family(), params, &window));
+            regions.extend(slots().map(|kept| kept.region(&window)));
+            if text.reads_real(stage, step.riders.variant) {
+                let noisy = step.riders.variant == Riding::Noisy;
+                regions.push(blocks_of(if noisy { &step.riders.real } else { &self.real }, &window));
+            }
+            let bytes = regions[3..].iter().map(|region| region.bytes).collect();
+            Ok::<_, Error>((gpu.bind_group(&kernel, &regions)?, bytes))
+        };
+        let windows = params.layout().windows();
+        let windows = windows.take(if stage.goes_by_windows() { usize::MAX } else { 1 });
+        let (groups, regions): (Vec<_>, Vec<_>) =
+            windows.map(bind).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        // Parameters and gradients come first, slots after what the stage binds beside them.
+        let storage = stage.storage(rule.family()).len();
+        let both = if stage.goes_by_windows() { 2 } else { 0 };
+        let by_elements = (0..storage).map(|at| at < both);
+        let by_elements = by_elements.chain(slots().map(|kept| matches!(kept, Kept::Elements(_)))).collect();
+        Ok(BoundKernel { kernel, groups, regions, by_elements })
     }
 
     /// As [`Stage::storage`].

@@ -133,7 +133,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         }
         for dispatch in &self.uniforms.dispatches {
             let offsets = [base + dispatch.call, hyper_of(dispatch.hyper), dispatch.gate];
-            let stage = &bound.stages[dispatch.stage];
+            let stage = bound.stages[dispatch.stage].of(dispatch.general);
             let groups = grid(dispatch.workgroups);
             recorder.dispatch(&stage.kernel, &stage.groups[dispatch.bound], &offsets, groups);
         }

@@ -41,6 +41,8 @@ pub(super) struct Dispatch {
     pub(super) call: u32,
     pub(super) hyper: u32,
     pub(super) gate: u32,
+    /// Whether it is for tensors of other shapes than most have.
+    pub(super) general: bool,
     /// Its run, by number.
     run: usize,
 }
@@ -114,12 +116,12 @@ impl StepUniforms {
             for (number, (run, hyper)) in runs.iter().zip(&*hypers).enumerate() {
                 let rule = rules(run.group);
                 let gate = count(run.group * Gate::STRIDE);
-                for (bound, range) in parts(*kind, inputs, run) {
+                for (bound, range, general) in parts(*kind, inputs, run) {
                     let workgroups = range.len().div_ceil(kind.in_a_workgroup(inputs.family));
                     let call = UniformRing::align(bytes);
                     bytes.extend_from_slice(bytemuck::bytes_of(&call_of(rule, inputs, run, bound, &range)));
                     let (hyper, run) = (*hyper, number);
-                    dispatches.push(Dispatch { stage, bound, workgroups, call, hyper, gate, run });
+                    dispatches.push(Dispatch { stage, bound, workgroups, call, hyper, gate, general, run });
                 }
             }
         }
@@ -135,10 +137,24 @@ impl StepUniforms {
     }
 
     /// Elements that a dispatch covers, padding included: of one window, or of all.
-    pub(super) fn elements(&self, layout: &Layout, dispatch: &Dispatch, by_windows: bool) -> usize {
-        let range = self.runs[dispatch.run].range.clone();
-        let parts = runs::cut(layout, range.clone()).filter(|(window, _)| *window == dispatch.bound);
-        if by_windows { parts.map(|(_, part)| part.len()).sum() } else { range.len() }
+    pub(super) fn elements(
+        &self,
+        layout: &Layout,
+        dispatch: &Dispatch,
+        (by_windows, factors): (bool, Option<&Factors>),
+    ) -> usize {
+        let run = &self.runs[dispatch.run];
+        if !by_windows {
+            return run.range.len();
+        }
+        let in_window = |range: Range<usize>| {
+            let parts = runs::cut(layout, range).filter(|(window, _)| *window == dispatch.bound);
+            parts.map(|(_, part)| part.len()).sum::<usize>()
+        };
+        let Some(factors) = factors else { return in_window(run.range.clone()) };
+        let own = run.tensors.clone().filter(|tensor| factors.general[*tensor] == dispatch.general);
+        let spans = own.map(|tensor| &layout.spans()[tensor]);
+        spans.map(|span| in_window(span.first..span.first + span.padded_len())).sum()
     }
 
     /// Puts the tensors of the computed step back to where they stood before it.
@@ -156,10 +172,11 @@ impl StepUniforms {
     }
 }
 
-/// What a stage works on of a run, in its own units, for each of its bind groups.
-fn parts(stage: Stage, inputs: &Inputs<'_>, run: &Run) -> Vec<(usize, Range<usize>)> {
+/// What a stage works on of a run, in its own units, for each of its bind groups, and whether with kernels for any shape.
+fn parts(stage: Stage, inputs: &Inputs<'_>, run: &Run) -> Vec<(usize, Range<usize>, bool)> {
     let rows = |firsts: &[usize]| firsts[run.tensors.start]..firsts[run.tensors.end];
-    let all = |range: Range<usize>| if range.is_empty() { Vec::new() } else { vec![(0, range)] };
+    let all = |range: Range<usize>| if range.is_empty() { Vec::new() } else { vec![(0, range, false)] };
+    let of_any = |(window, range)| (window, range, false);
     let (tensors, Inputs { chunks, factors, .. }) = (run.tensors.clone(), inputs);
     match stage {
         Stage::Statistics => {
@@ -170,10 +187,10 @@ fn parts(stage: Stage, inputs: &Inputs<'_>, run: &Run) -> Vec<(usize, Range<usiz
         Stage::Measure | Stage::Update if factors.is_some() => {
             factors.map_or(Vec::new(), |factors| factors.tiles_of.of(tensors).collect())
         }
-        Stage::Measure => chunks.map_or(Vec::new(), |chunks| chunks.of(tensors).collect()),
+        Stage::Measure => chunks.map_or(Vec::new(), |chunks| chunks.of(tensors).map(of_any).collect()),
         Stage::Ratio => all(tensors),
         Stage::Update => runs::cut(inputs.layout, run.range.clone())
-            .map(|(window, range)| (window, range.start / 4..range.end / 4))
+            .map(|(window, range)| (window, range.start / 4..range.end / 4, false))
             .collect(),
     }
 }

@@ -93,7 +93,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         Err(error)
     }
 
-    /// Submits what is held back. If that fails, the next call says so that can: a device that fails here has gone.
+    /// Submits what is held back, for a caller who returns no error: that of a submit is kept for the next one who does.
     pub(super) fn settle_quietly(&mut self) {
         if let Err(error) = self.submit() {
             self.group.failed = Some(error);

@@ -99,6 +99,9 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// Runs one step on a batch of any size: forward, backward and update in one submit. Where transforms
     /// accumulate, every batch is run so, and the last of each step updates.
     ///
+    /// With [`steps_per_submit`](super::TrainerBuilder::steps_per_submit) the submit comes with a later step, and an error
+    /// of it from the call that submits.
+    ///
     /// Waits only if several earlier steps are still on their way. A batch size that was not seen before
     /// compiles a plan first, and so does a change of what is [frozen](ParamStore::freeze): no gradient of it is computed,
     /// and there is no backward pass below the last layer that is trained. Plans of the latest eight sets of frozen
@@ -156,8 +159,9 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// Waits until another step can be on its way.
     fn make_room(&mut self) -> Result<(), Error> {
         self.settle()?;
-        // For a whole group at once: to wait would submit what is held back.
-        while self.group.is_empty() && self.ring.in_flight() + self.group.most > IN_FLIGHT * self.group.most {
+        // For a whole group at once: to wait submits what is held back.
+        let most = IN_FLIGHT * self.group.most;
+        while self.ring.is_full() || self.group.is_empty() && self.ring.in_flight() + self.group.most > most {
             let oldest = self.ring.read_next(&self.gpu)?;
             self.arrive(oldest);
         }

@@ -24,6 +24,7 @@ mod example;
 mod extreme_logits;
 mod extremes;
 mod factored_rules;
+mod factored_shapes;
 #[path = "../shared/folder.rs"]
 mod folder;
 mod formats;
