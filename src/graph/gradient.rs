@@ -66,6 +66,14 @@ impl Lowering {
         self.gradients.of[id].clone().expect("backward runs where a gradient arrived")
     }
 
+    /// Lets the node whose kernel runs a pooling send that pooling's gradient on, if there is one: it takes it as its own.
+    pub(crate) fn leave_to_pooled(&mut self, pool: usize) -> bool {
+        let Some(producer) = self.pools.iter().position(|after| *after == Some(pool)) else { return false };
+        self.gradients.of[producer] = self.gradients.of[pool].clone();
+        self.gradients.coverage[producer] = Coverage::Everything;
+        true
+    }
+
     /// Whether anything above an input of a node, or the input itself, is trained.
     pub(crate) fn trains_input(&self, id: usize, input: usize) -> bool {
         self.gradients.trains[self.nodes[id].inputs[input]]

@@ -150,6 +150,11 @@ impl Lowering {
         &self.nodes[id].parameters
     }
 
+    /// Whether a parameter is trained in this plan.
+    pub(crate) fn is_trained(&self, parameter: usize) -> bool {
+        self.trained[parameter]
+    }
+
     /// Whether another node has one of a node's parameters too.
     pub(crate) fn shares_parameter(&self, id: usize, place: usize) -> bool {
         let parameter = self.nodes[id].parameters[place];

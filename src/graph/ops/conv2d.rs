@@ -13,7 +13,8 @@ mod weight_grad;
 pub(crate) use transpose::ConvTranspose2d;
 
 use band::Band;
-use candidates::POOLED;
+use candidates::{POOLED, Pooled};
+use emit::PooledGradient;
 use geometry::Geometry;
 
 use super::split::Epilogue;
@@ -92,6 +93,29 @@ impl Conv2d {
             }
             Padding::Same => Some(len),
         }
+    }
+
+    /// Emits the gradients from that of the pooled output, and returns whether there are kernels for all of them.
+    fn pooled_backward(&self, lowering: &mut Lowering, id: usize, (way, pool): (&Pooled, usize)) -> bool {
+        let geometry = self.geometry_of(lowering, id);
+        let parameters = lowering.parameters(id).to_vec();
+        let bias = parameters.get(1).copied();
+        let trains_weight = lowering.is_trained(parameters[0]);
+        let sums_bias_alone = !trains_weight && bias.is_some_and(|bias| lowering.is_trained(bias));
+        let trains_input = lowering.trains_input(id, 0);
+        if sums_bias_alone
+            || trains_weight && !(way.fits_weight_grad)(&geometry)
+            || trains_input && !(way.fits_input_grad)(&geometry)
+        {
+            return false;
+        }
+        let x = lowering.argument(id, 0);
+        let dy = PooledGradient { windows: lowering.gradient(pool), places: lowering.saved(pool) };
+        emit::pooled_weight_grad(lowering, id, &geometry, (way, x, dy), (parameters[0], bias));
+        if let Some(dx) = lowering.gradient_into(id, 0) {
+            emit::pooled_input_grad(lowering, id, &geometry, (way, dy), dx);
+        }
+        true
     }
 
     /// Refuses sizes that the kernels cannot count with.
@@ -215,7 +239,7 @@ impl Op for Conv2d {
             let way = way.expect("takes_pool_after found one");
             let packed = emit::pack(lowering, id, (way.pack)(&geometry, has_bias));
             let relu = lowering.relu_before(pool);
-            let places = MaxPool2d::places(lowering, pool, false);
+            let places = MaxPool2d::blocks_of_places(lowering, pool, (way.block)(&geometry));
             let operands = [lowering.argument(id, 0), packed, lowering.define(pool), places];
             let storage = [Read, Read, ReadWrite, ReadWrite];
             let launch = (way.launch)(&geometry, relu);
@@ -230,8 +254,18 @@ impl Op for Conv2d {
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let geometry = self.geometry_of(lowering, id);
-        let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
-        let parameters = lowering.parameters(id).to_vec();
+        let (x, parameters) = (lowering.argument(id, 0), lowering.parameters(id).to_vec());
+        let dy = match lowering.pool_after(id) {
+            None => lowering.gradient(id),
+            Some(pool) => {
+                let way = Candidate::first(POOLED, &geometry, &lowering.capabilities);
+                let way = way.expect("takes_pool_after found one");
+                if self.pooled_backward(lowering, id, (way, pool)) {
+                    return Ok(());
+                }
+                MaxPool2d::halved_grad(lowering, pool, (way.block)(&geometry))
+            }
+        };
         emit::weight_grad(lowering, id, &geometry, [x, dy], (parameters[0], parameters.get(1).copied()));
         if let Some((dx, accumulate)) = lowering.gradient_into(id, 0) {
             emit::input_grad(lowering, id, &geometry, [dy, dx], (false, accumulate));

@@ -2,7 +2,7 @@
 
 mod weight_grad;
 
-pub(super) use weight_grad::weight_grad;
+pub(super) use weight_grad::{weight_grad, weight_grad_pooled};
 
 use super::geometry::{Geometry, Window, flag};
 use super::pack::{Pack, Packed};
@@ -69,18 +69,38 @@ pub(super) fn input_grad_parts(geometry: &Geometry) -> u32 {
 
 /// Forward pass. Bindings: input, weight as [`pack`] leaves it, output.
 pub(super) fn forward(geometry: &Geometry, first_part: u32, accumulate: bool) -> AnyLaunch {
-    broadcast(&Window::forward(geometry), first_part, End::Store { accumulate })
+    broadcast(&Window::forward(geometry), first_part, Source::Image, End::Store { accumulate })
+}
+
+/// Windows of a row whose places [`forward_pooled`] leaves in one word.
+pub(super) fn pooled_block(geometry: &Geometry) -> u32 {
+    let window = Window::of_images(geometry);
+    tile(&window, window.in_channels / window.groups, 2)[1]
 }
 
 /// Forward pass with a 2x2 max pooling of stride 2. Bindings: input, weight as [`pack`] leaves it, pooled output,
 /// places.
 pub(super) fn forward_pooled(geometry: &Geometry, relu: bool) -> AnyLaunch {
-    broadcast(&Window::of_images(geometry), 0, End::Pool { relu })
+    broadcast(&Window::of_images(geometry), 0, Source::Image, End::Pool { relu })
 }
 
 /// Input gradient at stride 1. Bindings: output's gradient, weight as [`pack_input_grad`] leaves it, input's gradient.
 pub(super) fn input_grad(geometry: &Geometry, _: bool, first_part: u32, accumulate: bool) -> AnyLaunch {
-    broadcast(&Window::input_grad(geometry), first_part, End::Store { accumulate })
+    broadcast(&Window::input_grad(geometry), first_part, Source::Image, End::Store { accumulate })
+}
+
+/// As [`fits_input_grad`], of [`input_grad_pooled`]: the sum must be whole.
+pub(super) fn fits_input_grad_pooled(geometry: &Geometry) -> bool {
+    fits_input_grad(geometry) && input_grad_parts(geometry) == 1
+}
+
+/// Input gradient at stride 1 where the output was pooled. Bindings: gradient of the pooled output, weight as
+/// [`pack_input_grad`] leaves it, input's gradient, places as [`forward_pooled`] leaves them.
+pub(super) fn input_grad_pooled(geometry: &Geometry, accumulate: bool) -> AnyLaunch {
+    let mut window = Window::of_input_grads(geometry);
+    // What no window covers has no gradient.
+    window.input = window.input.map(|len| len / 2 * 2);
+    broadcast(&window, 0, Source::Windows { block: pooled_block(geometry) }, End::Store { accumulate })
 }
 
 /// How output channels lie on lanes.
@@ -112,6 +132,11 @@ impl Lanes {
 
     fn alias(self) -> (&'static str, &'static str) {
         ("V", ["f32", "vec2f", "", "vec4f"][self.vector as usize - 1])
+    }
+
+    /// A word for each of its channels.
+    fn places_alias(self) -> (&'static str, &'static str) {
+        ("P", ["u32", "vec2u", "", "vec4u"][self.vector as usize - 1])
     }
 }
 
@@ -157,6 +182,37 @@ uniform! {
     }
 }
 
+/// What a kernel reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Image,
+    /// The gradients of 2x2 windows of an image, with the places of their maxima, `block` windows to a word.
+    Windows {
+        block: u32,
+    },
+}
+
+impl Source {
+    /// The constants by which a kernel reads it, for tiles of so many `pixels` of a row.
+    fn constants(self, window: &Window, pixels: u32) -> Vec<(&'static str, u32)> {
+        let (block, scale, odd) = match self {
+            Self::Image => (1, 1, 0),
+            Self::Windows { block } => (block, 2, window.padding[1].rem_euclid(2).cast_unsigned()),
+        };
+        let loaded = loads(pixels, window.stride[1], window.kernel[1] + odd).div_ceil(scale);
+        vec![
+            ("POOLED", flag(self != Self::Image)),
+            ("DIRECT", flag(self == Self::Image)),
+            ("BLOCK", block),
+            ("SCALE", scale),
+            ("SPAN", 8 * scale),
+            ("ODD", odd),
+            ("LOADED", loaded),
+            ("LOADS", loaded * scale),
+        ]
+    }
+}
+
 /// What a kernel does with its sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -164,18 +220,29 @@ enum End {
     Pool { relu: bool },
 }
 
-/// Bindings: input, packed weight, output; with a pooling, places too.
-fn broadcast(window: &Window, first_part: u32, end: End) -> AnyLaunch {
-    let lanes = Lanes::of(window.out_channels, window.groups);
-    let in_channels = window.in_channels / window.groups;
-    let channels = in_channels.min(2);
-    let per_pixel = window.kernel[1] * channels;
+/// Rows and columns of what a tile makes of `in_channels`, where `step` rows and columns of sums become one.
+fn tile(window: &Window, in_channels: u32, step: u32) -> [u32; 2] {
+    let per_pixel = window.kernel[1] * in_channels.min(2);
     let most = (UNROLLED / per_pixel).max(1);
-    // Rows and columns that become one.
-    let step = if matches!(end, End::Pool { .. }) { 2 } else { 1 };
     let output = window.output.map(|len| len / step);
     let pixels = even_tile(output[1], (most.min(16 * step) / (step * step)).clamp(1, 16 / step));
     let rows = even_tile(output[0], (most.min(SUMS) / (pixels * step * step)).clamp(1, 4 / step));
+    [rows, pixels]
+}
+
+/// Bindings: input, packed weight, output; then places, with a pooling or of the windows that it reads.
+fn broadcast(window: &Window, first_part: u32, source: Source, end: End) -> AnyLaunch {
+    let lanes = Lanes::of(window.out_channels, window.groups);
+    let in_channels = window.in_channels / window.groups;
+    let channels = in_channels.min(2);
+    // Rows and columns that become one.
+    let step = if matches!(end, End::Pool { .. }) { 2 } else { 1 };
+    let output = window.output.map(|len| len / step);
+    let [rows, mut pixels] = tile(window, in_channels, step);
+    if source != Source::Image {
+        // Tiles begin with whole windows.
+        pixels = pixels.next_multiple_of(2);
+    }
     let row_tiles = output[0].div_ceil(rows);
     let column_tiles = output[1].div_ceil(pixels);
     let tiles = lanes.tiles * row_tiles * column_tiles * window.images;
@@ -213,10 +280,10 @@ fn broadcast(window: &Window, first_part: u32, end: End) -> AnyLaunch {
         ("PIXELS", pixels * step),
         ("KERNEL_WIDTH", window.kernel[1]),
         ("STRIDE", window.stride[1]),
-        ("LOADS", loads(pixels * step, window.stride[1], window.kernel[1])),
         ("CHANNELS", channels),
         ("SPLIT", flag(parts.count > 1)),
     ];
+    constants.extend(source.constants(window, pixels * step));
     let mut aliases = vec![lanes.alias()];
     let (name, source) = match end {
         End::Store { accumulate } => {
@@ -228,8 +295,8 @@ fn broadcast(window: &Window, first_part: u32, end: End) -> AnyLaunch {
             ("conv2d", source)
         }
         End::Pool { .. } => {
-            constants.extend([("POOLED_ROWS", rows), ("POOLED_PIXELS", pixels), ("WORDS", lanes.vector / 2)]);
-            aliases.push(("P", if lanes.vector == 2 { "vec2u" } else { "vec4u" }));
+            constants.extend([("POOLED_ROWS", rows), ("POOLED_PIXELS", pixels)]);
+            aliases.push(lanes.places_alias());
             let source = concat!(
                 include_str!("../../../../shaders/ops/conv2d.wgsl"),
                 include_str!("../../../../shaders/ops/conv2d_pool.wgsl")

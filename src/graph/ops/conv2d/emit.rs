@@ -1,7 +1,7 @@
 //! The passes of a convolution, which are those of a transposed convolution too: what is forward for one is the input
 //! gradient of the other.
 
-use super::candidates::{FORWARD, INPUT_GRAD, WEIGHT_GRAD};
+use super::candidates::{FORWARD, INPUT_GRAD, Pooled, WEIGHT_GRAD, WeightGrad};
 use super::geometry::Geometry;
 use super::pack::Packed;
 use super::weight_grad::{self, Adds};
@@ -52,6 +52,29 @@ pub(super) fn lanes(lowering: &Lowering, geometry: &Geometry) -> usize {
     (Candidate::choose(FORWARD, geometry, &lowering.capabilities).lanes)(geometry)
 }
 
+/// What a convolution whose output was pooled is differentiated by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PooledGradient {
+    /// The gradient of the pooled output.
+    pub(super) windows: Operand,
+    /// The places of the maxima.
+    pub(super) places: Operand,
+}
+
+/// Emits the gradient of the input of a convolution whose output was pooled.
+pub(super) fn pooled_input_grad(
+    lowering: &mut Lowering,
+    id: usize,
+    geometry: &Geometry,
+    (way, dy): (&Pooled, PooledGradient),
+    (dx, accumulate): (Operand, bool),
+) {
+    let packed = pack(lowering, id, (way.pack_input_grad)(geometry, false));
+    let (name, launch) = (lowering.name(id), (way.input_grad)(geometry, accumulate));
+    let operands = [dy.windows, packed, dx, dy.places];
+    lowering.launch(&name, &[Read, Read, ReadWrite, Read], &operands, launch);
+}
+
 /// Emits the gradient of the weight, and that of the bias if it is one of the output.
 pub(super) fn weight_grad(
     lowering: &mut Lowering,
@@ -60,15 +83,38 @@ pub(super) fn weight_grad(
     [x, dy]: [Operand; 2],
     (weight, bias): (usize, Option<usize>),
 ) {
+    if lowering.is_trained(weight) {
+        let way = Candidate::choose(WEIGHT_GRAD, geometry, &lowering.capabilities);
+        return partials_and_finish(lowering, id, geometry, (*way, [x, dy], None), (weight, bias));
+    }
+    if let Some(bias) = bias {
+        let (name, matrix) = (lowering.name(id), lowering.matrix(id));
+        column_sum::emit(lowering, &name, u(matrix.rows), u(matrix.columns), dy, bias);
+    }
+}
+
+/// Emits the gradients of weight and bias of a convolution whose output was pooled, if the weight is trained.
+pub(super) fn pooled_weight_grad(
+    lowering: &mut Lowering,
+    id: usize,
+    geometry: &Geometry,
+    (way, x, dy): (&Pooled, Operand, PooledGradient),
+    parameters: (usize, Option<usize>),
+) {
+    let sources = (way.weight_grad, [x, dy.windows], Some(dy.places));
+    partials_and_finish(lowering, id, geometry, sources, parameters);
+}
+
+/// Emits partial sums of the gradients of a weight and perhaps a bias, and their sums.
+fn partials_and_finish(
+    lowering: &mut Lowering,
+    id: usize,
+    geometry: &Geometry,
+    (way, [x, dy], places): (WeightGrad, [Operand; 2], Option<Operand>),
+    (weight, bias): (usize, Option<usize>),
+) {
     let name = lowering.name(id);
-    let Some((weight, adds)) = lowering.parameter_gradient(weight) else {
-        if let Some(bias) = bias {
-            let matrix = lowering.matrix(id);
-            column_sum::emit(lowering, &name, u(matrix.rows), u(matrix.columns), dy, bias);
-        }
-        return;
-    };
-    let way = Candidate::choose(WEIGHT_GRAD, geometry, &lowering.capabilities);
+    let Some((weight, adds)) = lowering.parameter_gradient(weight) else { return };
     let (_, partials) = way(geometry, 0);
     let len = partials.at_once as usize * partials.len as usize;
     let partial = lowering.scratch("partial weight gradients", len);
@@ -78,7 +124,8 @@ pub(super) fn weight_grad(
     let bias = bias.map_or_else(|| lowering.scratch("no bias", 4), |(bias, _)| bias);
     for first in (0..partials.parts).step_by(partials.at_once as usize) {
         let (launch, _) = way(geometry, first);
-        lowering.launch(&name, &[Read, Read, ReadWrite], &[x, dy, partial], launch);
+        let operands: Vec<Operand> = [x, dy, partial].into_iter().chain(places).collect();
+        lowering.launch(&name, &[Read, Read, ReadWrite, Read][..operands.len()], &operands, launch);
         let launch = weight_grad::finish(geometry, &partials, first, adds);
         lowering.launch(&name, &[Read, ReadWrite, ReadWrite], &[partial, weight, bias], launch);
     }

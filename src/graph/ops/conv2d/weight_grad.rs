@@ -25,23 +25,32 @@ pub(super) struct Partials {
 impl Partials {
     /// `tiles` is what one part has to offer to run at once, `wanted` what the adapter should have; an iteration
     /// takes `pixels` of a row.
-    pub(super) fn new(
+    pub(super) fn new(window: &Window, sizes: [u32; 2], tiles: u32, wanted: u32, pixels: u32) -> Self {
+        Self::of_windows(window, sizes, (tiles, wanted), (pixels, 1))
+    }
+
+    /// As [`Partials::new`], of an output that is given in windows of `scale` rows and columns: an iteration takes
+    /// `windows` of them.
+    pub(super) fn of_windows(
         window: &Window,
         [inner, outer]: [u32; 2],
-        tiles: u32,
-        wanted: u32,
-        pixels: u32,
+        (tiles, wanted): (u32, u32),
+        (pixels, scale): (u32, u32),
     ) -> Self {
         let (rows, width) = (window.images * window.output[0], window.output[1]);
         let wanted = wanted.div_ceil(tiles).clamp(1, 64);
         let mut rows_per_part = rows.div_ceil(wanted);
         let mut columns_per_part = width;
         let steps = width.div_ceil(pixels);
-        let trips = u64::from(rows_per_part) * (1 + u64::from(steps));
-        if is_long(trips, u64::from(rows_per_part) * u64::from(width)) {
-            let steps_per_part = even_tile(steps, RUN / pixels);
+        // An iteration over rows of windows has one for each row of a window.
+        let each = if scale > 1 { 1 + scale } else { 1 };
+        let trips = u64::from(rows_per_part) * (1 + u64::from(steps) * u64::from(each));
+        let terms = u64::from(scale * scale);
+        if is_long(trips, u64::from(rows_per_part) * u64::from(width) * terms) {
+            let run = RUN / (scale * scale);
+            let steps_per_part = even_tile(steps, run / pixels);
             columns_per_part = (steps_per_part * pixels).min(width);
-            rows_per_part = even_tile(rows, (RUN / columns_per_part).max(1)).min(rows_per_part);
+            rows_per_part = even_tile(rows, (run / columns_per_part).max(1)).min(rows_per_part);
         }
         let column_parts = width.div_ceil(columns_per_part);
         let parts = rows.div_ceil(rows_per_part) * column_parts;
