@@ -9,6 +9,7 @@
 // With POOLED, the input is the gradient of an image of which 2x2 windows were pooled: it is given for each window, with
 // the places of the maxima as conv2d_pool.wgsl leaves them, BLOCK windows to a word. A lane then loads a window, which
 // is SCALE (2, else 1) pixels of a row, so that a load brings SPAN pixels, the first of them ODD pixels before the tile's.
+// Zeros behind the image may be read as the zeros before it.
 // DIRECT is its opposite, and both choose text.
 struct Shape {
     height: u32,
@@ -63,7 +64,7 @@ fn add_pixel_$p(
     #for c in 0..CHANNELS
     (*acc)[$r * PIXELS + $p] = fma(
         V(subgroupBroadcast(
-            (*x)[$r * LOADS + ($p * STRIDE + $kx + ODD) / SPAN * SCALE + ($p * STRIDE + $kx + ODD) % SCALE][$c],
+            (*x)[$r * LOADS + ($p * STRIDE + $kx + ODD) / SPAN % LOADED * SCALE + ($p * STRIDE + $kx + ODD) % SCALE][$c],
             ($p * STRIDE + $kx + ODD) % SPAN / SCALE)),
         (*w)[$kx * CHANNELS + $c], (*acc)[$r * PIXELS + $p]);
     #end

@@ -36,13 +36,26 @@ struct Ran {
     gradients: Vec<f32>,
 }
 
+/// What the convolution reads: a shifted input, or the input as the host wrote it, or a copy of it.
+#[derive(Clone, Copy, Debug)]
+enum Reads {
+    Shifted,
+    Raw,
+    Copied,
+}
+
 /// Runs the network of a case; `apart` asks for what the pooling reads, which forbids the fusion.
-fn run(gpu: &Gpu, case: &Case, apart: bool, train: bool) -> Ran {
+fn run(gpu: &Gpu, case: &Case, (apart, reads): (bool, Reads), train: bool) -> Ran {
     let graph = Graph::new();
     let [channels, height, width] = case.input;
     let x = graph.input("x", [BATCH, channels, height, width]);
     // A trained shift gives the convolution an input gradient to compute.
-    let sum = x.bias().conv2d(case.layer.clone());
+    let x = match reads {
+        Reads::Shifted => x.bias(),
+        Reads::Raw => x,
+        Reads::Copied => x.negative().negative(),
+    };
+    let sum = x.conv2d(case.layer.clone());
     let seen = if case.relu { sum.relu() } else { sum };
     let pooled = seen.max_pool2d(2);
     let loss = pooled.flatten().linear(3).cross_entropy(&graph.labels("y", BATCH));
@@ -91,7 +104,7 @@ fn a_pooling_in_the_convolution_is_the_pooling_after_it() {
     for (number, case) in cases.iter().enumerate() {
         // The first without a backward pass too.
         for train in [true, false].into_iter().take(if number == 0 { 2 } else { 1 }) {
-            let (fused, apart) = (run(&gpu, case, false, train), run(&gpu, case, true, train));
+            let [fused, apart] = [false, true].map(|apart| run(&gpu, case, (apart, Reads::Shifted), train));
             let pools = |ran: &Ran| ran.labels.iter().any(|label| label.ends_with(": conv2d_pool"));
             let fuses = case.fuses && gpu.kernel_kind() == KernelKind::CpuSubgroup8;
             assert_eq!((pools(&fused), pools(&apart)), (fuses, false), "case {number}: {:?}", fused.labels);
@@ -99,13 +112,48 @@ fn a_pooling_in_the_convolution_is_the_pooling_after_it() {
             let grads = |ran: &Ran| ran.labels.iter().filter(|label| label.contains(": max_pool2d_")).count();
             let spreads = train && (case.spreads || !fuses);
             assert_eq!(grads(&fused), usize::from(spreads), "case {number}: {:?}", fused.labels);
-            // The same terms in another order: some units of the last digit of the largest.
-            let largest = apart.gradients.iter().fold(0f32, |most, g| most.max(g.abs()));
-            assert_eq!(fused.gradients.len(), apart.gradients.len());
-            for (at, (one, other)) in fused.gradients.iter().zip(&apart.gradients).enumerate() {
-                let difference = (one - other).abs();
-                assert!(difference <= 1e-6 * largest, "case {number}: {one} and {other} at {at}");
-            }
+            close(&fused.gradients, &apart.gradients, &format!("case {number}"));
+        }
+    }
+}
+
+/// Asserts that sums of the same terms in another order are equal up to some units of the last digit of the largest.
+fn close(ones: &[f32], others: &[f32], what: &str) {
+    let largest = others.iter().fold(0f32, |most, g| most.max(g.abs()));
+    assert_eq!(ones.len(), others.len(), "{what}");
+    for (at, (one, other)) in ones.iter().zip(others).enumerate() {
+        assert!((one - other).abs() <= 1e-6 * largest, "{what}: {one} and {other} at {at}");
+    }
+}
+
+#[test]
+fn a_single_channel_is_read_as_the_host_wrote_it() {
+    let Some(gpu) = gpu() else { return };
+    let conv = |channels, kernel: usize| Conv2d::new(channels, kernel);
+    let cases = [
+        ([1, 8, 8], conv(16, 3).padding(1)),
+        // More than one tile of rows and columns, and of lanes that load them; a rest of both.
+        ([1, 21, 76], conv(32, 3).padding(1)),
+        ([1, 9, 36], conv(40, 5).padding(2).without_bias()),
+        ([1, 12, 40], conv(16, 3).stride(2)),
+        ([1, 12, 40], conv(20, 4).stride(3).padding(4)),
+        ([1, 6, 4], conv(9, 1)),
+        ([1, 10, 16], conv(8, 2)),
+        // Rows that are padded to quads, and kernels with too many taps.
+        ([1, 11, 13], conv(16, 3).padding(1)),
+        ([1, 20, 20], conv(32, 9)),
+    ];
+    for (number, (input, layer)) in cases.into_iter().enumerate() {
+        let case = Case { input, layer, ..Case::default() };
+        for apart in [false, true] {
+            let [raw, copied] =
+                [Reads::Raw, Reads::Copied].map(|reads| run(&gpu, &case, (apart, reads), true));
+            assert!(raw.numbers == copied.numbers, "case {number}, apart {apart}");
+            let is_whole = input[2].is_multiple_of(4);
+            let planar = number < 7 && gpu.kernel_kind() == KernelKind::CpuSubgroup8;
+            let reads_planes = raw.labels.iter().any(|label| label.contains(": conv2d_plane"));
+            assert_eq!((reads_planes, is_whole), (planar, number != 7), "case {number}: {:?}", raw.labels);
+            close(&raw.gradients, &copied.gradients, &format!("case {number}, apart {apart}"));
         }
     }
 }

@@ -17,6 +17,8 @@ pub(super) const ROWS: &[Row] = &[
     }),
     ("conv2d_input_grad_plain", plain_window),
     ("conv2d_plain", plain_window),
+    ("conv2d_plane", |sizes| Trips::Exactly(sizes.get("tiles_each"))),
+    ("conv2d_plane_pool", |sizes| Trips::Exactly(sizes.get("tiles_each"))),
     ("conv2d_pool", tiled_window),
     ("conv2d_weight_grad", |sizes| {
         let rows_of_a_step = if sizes.get("POOLED") == 1 { 2 } else { 0 };

@@ -65,6 +65,10 @@ pub(super) struct Pooled {
     pub(super) input_grad: fn(&Geometry, bool) -> AnyLaunch,
 }
 
+/// What can read an input of a single channel that lies in the natural order, forward and in the weight gradient.
+pub(super) const PLANAR: &[Candidate<Geometry, ()>] =
+    &[Candidate { kind: KernelKind::CpuSubgroup8, fits: |geometry, _| cpu::fits_planar(geometry), way: () }];
+
 /// The pooled convolutions, the fastest first; where none fits, a pooling is a dispatch of its own.
 pub(super) const POOLED: &[Candidate<Geometry, Pooled>] = &[Candidate {
     kind: KernelKind::CpuSubgroup8,

@@ -1,5 +1,6 @@
 //! Convolutions on CPU adapters with subgroups of 8: output channels on lanes, tiles of pixels in registers.
 
+mod plane;
 mod weight_grad;
 
 pub(super) use weight_grad::{weight_grad, weight_grad_pooled};
@@ -69,18 +70,41 @@ pub(super) fn input_grad_parts(geometry: &Geometry) -> u32 {
 
 /// Forward pass. Bindings: input, weight as [`pack`] leaves it, output.
 pub(super) fn forward(geometry: &Geometry, first_part: u32, accumulate: bool) -> AnyLaunch {
+    if geometry.planar {
+        return plane::forward(geometry, accumulate);
+    }
     broadcast(&Window::forward(geometry), first_part, Source::Image, End::Store { accumulate })
 }
 
-/// Windows of a row whose places [`forward_pooled`] leaves in one word.
+/// Whether these kernels can read an input that lies in the natural order: a single channel, whose rows are quads then.
+pub(super) fn fits_planar(geometry: &Geometry) -> bool {
+    fits(geometry) && geometry.in_channels == 1 && plane::fits(geometry)
+}
+
+/// Windows of a row that a tile of [`forward_pooled`] makes.
+fn pooled_pixels(geometry: &Geometry) -> u32 {
+    if geometry.planar {
+        return plane::tile(geometry, 2)[1];
+    }
+    tile(&Window::of_images(geometry), Source::Image, 2)[1]
+}
+
+/// Windows of a row whose places [`forward_pooled`] leaves in one word: at most eight.
 pub(super) fn pooled_block(geometry: &Geometry) -> u32 {
-    let window = Window::of_images(geometry);
-    tile(&window, window.in_channels / window.groups, 2)[1]
+    block_of(pooled_pixels(geometry))
+}
+
+/// What of a tile of so many windows shares a word.
+fn block_of(pixels: u32) -> u32 {
+    pixels / pixels.div_ceil(8)
 }
 
 /// Forward pass with a 2x2 max pooling of stride 2. Bindings: input, weight as [`pack`] leaves it, pooled output,
 /// places.
 pub(super) fn forward_pooled(geometry: &Geometry, relu: bool) -> AnyLaunch {
+    if geometry.planar {
+        return plane::forward_pooled(geometry, relu);
+    }
     broadcast(&Window::of_images(geometry), 0, Source::Image, End::Pool { relu })
 }
 
@@ -149,6 +173,9 @@ fn loads(pixels: u32, stride: u32, kernel_width: u32) -> u32 {
 /// these is compiled.
 const UNROLLED: u32 = 200;
 
+/// The same, each of one element of a lane's vector.
+const SCALARS: u32 = 4 * UNROLLED;
+
 /// Sums of a tile: a CPU adapter runs a store as a loop over lanes, and unrolled stores are many loops to compile.
 const SUMS: u32 = 32;
 
@@ -195,18 +222,26 @@ enum Source {
 impl Source {
     /// The constants by which a kernel reads it, for tiles of so many `pixels` of a row.
     fn constants(self, window: &Window, pixels: u32) -> Vec<(&'static str, u32)> {
-        let (block, scale, odd) = match self {
-            Self::Image => (1, 1, 0),
-            Self::Windows { block } => (block, 2, window.padding[1].rem_euclid(2).cast_unsigned()),
-        };
-        let loaded = loads(pixels, window.stride[1], window.kernel[1] + odd).div_ceil(scale);
+        let (block, scale) = if let Self::Windows { block } = self { (block, 2) } else { (1, 1) };
+        let odd = odd(window.padding[1], scale);
+        let (padding, span) = (window.padding[1], 8 * scale.cast_signed());
+        let touched = ((pixels - 1) * window.stride[1] + window.kernel[1] + odd).cast_signed();
+        // Of a tile that is a whole row, pixels behind the image are zeros, as those before it are.
+        let (before, end) =
+            (padding + odd.cast_signed(), padding + odd.cast_signed() + window.input[1].cast_signed());
+        let wraps = |loaded: i32| end <= span * loaded && touched - span * loaded <= before;
+        let fewest = (touched - 1) / span;
+        let whole_row = pixels >= window.output[1];
+        let loaded =
+            if whole_row && fewest > 0 && wraps(fewest) { fewest } else { fewest + 1 }.cast_unsigned();
         vec![
-            ("POOLED", flag(self != Self::Image)),
-            ("DIRECT", flag(self == Self::Image)),
+            ("POOLED", flag(scale == 2)),
+            ("DIRECT", flag(scale == 1)),
             ("BLOCK", block),
             ("SCALE", scale),
             ("SPAN", 8 * scale),
             ("ODD", odd),
+            // In eights of what a lane loads.
             ("LOADED", loaded),
             ("LOADS", loaded * scale),
         ]
@@ -220,13 +255,52 @@ enum End {
     Pool { relu: bool },
 }
 
-/// Rows and columns of what a tile makes of `in_channels`, where `step` rows and columns of sums become one.
-fn tile(window: &Window, in_channels: u32, step: u32) -> [u32; 2] {
-    let per_pixel = window.kernel[1] * in_channels.min(2);
-    let most = (UNROLLED / per_pixel).max(1);
+impl End {
+    /// Rows and columns of sums that become one.
+    fn step(self) -> u32 {
+        if matches!(self, Self::Pool { .. }) { 2 } else { 1 }
+    }
+
+    /// The constants of what follows the sums of a tile that makes so many rows and columns.
+    fn constants(self, [rows, pixels]: [u32; 2]) -> Vec<(&'static str, u32)> {
+        match self {
+            Self::Store { accumulate } => vec![("ACCUMULATE", flag(accumulate))],
+            Self::Pool { .. } => {
+                let block = block_of(pixels);
+                let words = [("POOLED_BLOCK", block), ("WORDS", pixels / block)];
+                [&[("POOLED_ROWS", rows), ("POOLED_PIXELS", pixels)], &words[..]].concat()
+            }
+        }
+    }
+
+    /// What is stored can be finished, but not what is pooled.
+    fn finishing(self, launch: AnyLaunch, lanes: Lanes) -> AnyLaunch {
+        if self.step() == 1 { launch.finishing(lanes.vector as usize) } else { launch }
+    }
+}
+
+/// The least multiple from `pixels` on of which tiles begin with what a lane loads: `lane` pixels.
+fn whole(pixels: u32, lane: u32, stride: u32) -> u32 {
+    let step = (1..=lane).find(|step| (step * stride).is_multiple_of(lane)).expect("a whole lane is one");
+    pixels.next_multiple_of(step)
+}
+
+/// Pixels before the first that a tile needs, where a lane loads `lane` of them.
+fn odd(padding: i32, lane: u32) -> u32 {
+    (-padding).rem_euclid(lane.cast_signed()).cast_unsigned()
+}
+
+/// Rows and columns of what a tile makes, where `step` rows and columns of sums become one.
+fn tile(window: &Window, source: Source, step: u32) -> [u32; 2] {
+    let vector = Lanes::of(window.out_channels, window.groups).vector;
+    let per_pixel = window.kernel[1] * (window.in_channels / window.groups).min(2);
+    let most = (SCALARS / (per_pixel * vector)).max(1);
+    let sums = SUMS * 4 / vector.max(2);
     let output = window.output.map(|len| len / step);
-    let pixels = even_tile(output[1], (most.min(16 * step) / (step * step)).clamp(1, 16 / step));
-    let rows = even_tile(output[0], (most.min(SUMS) / (pixels * step * step)).clamp(1, 4 / step));
+    let pixels = (most.min(16 * step) / (step * step)).clamp(1, 16 / step);
+    let lane = if source == Source::Image { 1 } else { 2 };
+    let pixels = whole(even_tile(output[1], pixels), lane, window.stride[1] * step);
+    let rows = even_tile(output[0], (most.min(sums) / (pixels * step * step)).clamp(1, 4 / step));
     [rows, pixels]
 }
 
@@ -236,13 +310,9 @@ fn broadcast(window: &Window, first_part: u32, source: Source, end: End) -> AnyL
     let in_channels = window.in_channels / window.groups;
     let channels = in_channels.min(2);
     // Rows and columns that become one.
-    let step = if matches!(end, End::Pool { .. }) { 2 } else { 1 };
+    let step = end.step();
     let output = window.output.map(|len| len / step);
-    let [rows, mut pixels] = tile(window, in_channels, step);
-    if source != Source::Image {
-        // Tiles begin with whole windows.
-        pixels = pixels.next_multiple_of(2);
-    }
+    let [rows, pixels] = tile(window, source, step);
     let row_tiles = output[0].div_ceil(rows);
     let column_tiles = output[1].div_ceil(pixels);
     let tiles = lanes.tiles * row_tiles * column_tiles * window.images;
@@ -284,27 +354,24 @@ fn broadcast(window: &Window, first_part: u32, source: Source, end: End) -> AnyL
         ("SPLIT", flag(parts.count > 1)),
     ];
     constants.extend(source.constants(window, pixels * step));
-    let mut aliases = vec![lanes.alias()];
+    let aliases = vec![lanes.alias(), lanes.places_alias()];
+    constants.extend(end.constants([rows, pixels]));
     let (name, source) = match end {
-        End::Store { accumulate } => {
-            constants.push(("ACCUMULATE", flag(accumulate)));
-            let source = concat!(
+        End::Store { .. } => (
+            "conv2d",
+            concat!(
                 include_str!("../../../../shaders/ops/conv2d.wgsl"),
                 include_str!("../../../../shaders/ops/conv2d_store.wgsl")
-            );
-            ("conv2d", source)
-        }
-        End::Pool { .. } => {
-            constants.extend([("POOLED_ROWS", rows), ("POOLED_PIXELS", pixels)]);
-            aliases.push(lanes.places_alias());
-            let source = concat!(
+            ),
+        ),
+        End::Pool { .. } => (
+            "conv2d_pool",
+            concat!(
                 include_str!("../../../../shaders/ops/conv2d.wgsl"),
                 include_str!("../../../../shaders/ops/conv2d_pool.wgsl")
-            );
-            ("conv2d_pool", source)
-        }
+            ),
+        ),
     };
     let template = Template { name, source, constants, aliases };
-    let launch = AnyLaunch::from(Launch { template, shape, groups });
-    if step == 1 { launch.finishing(lanes.vector as usize) } else { launch }
+    end.finishing(Launch { template, shape, groups }.into(), lanes)
 }

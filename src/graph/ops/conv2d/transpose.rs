@@ -37,6 +37,7 @@ impl ConvTranspose2d {
             stride: self.stride.map(u),
             padding: self.padding.map(u),
             dilation: self.dilation.map(u),
+            planar: false,
         }
     }
 

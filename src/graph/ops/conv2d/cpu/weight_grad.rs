@@ -1,6 +1,6 @@
 use super::super::geometry::{Geometry, Window, flag};
 use super::super::weight_grad::Partials;
-use super::{Lanes, SUMS, UNROLLED, loads, pooled_block};
+use super::{Lanes, SUMS, UNROLLED, block_of, loads, odd, plane, pooled_pixels, whole};
 use crate::gpu::uniform;
 use crate::graph::ops::split::even_tile;
 use crate::graph::shape::pitch;
@@ -40,17 +40,21 @@ pub(in super::super) fn weight_grad(geometry: &Geometry, first_part: u32) -> (An
 /// As [`weight_grad`] where the output was pooled. Bindings: input, gradient of the pooled output, partial sums, places
 /// as [`forward_pooled`](super::forward_pooled) leaves them.
 pub(in super::super) fn weight_grad_pooled(geometry: &Geometry, first_part: u32) -> (AnyLaunch, Partials) {
-    launch(geometry, Some(pooled_block(geometry)), first_part)
+    launch(geometry, Some(pooled_pixels(geometry)), first_part)
 }
 
-/// `block` is how many 2x2 windows of the output share a word of places, where it was pooled.
-fn launch(geometry: &Geometry, block: Option<u32>, first_part: u32) -> (AnyLaunch, Partials) {
+/// `pooled` is how many 2x2 windows of the output a tile of the forward pass made, where it was pooled.
+fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaunch, Partials) {
     let mut window = Window::forward(geometry);
-    if block.is_some() || window.input[0] == 1 && window.output[0] == 1 && window.kernel == [1, 1] {
+    if geometry.planar
+        || pooled.is_some()
+        || window.input[0] == 1 && window.output[0] == 1 && window.kernel == [1, 1]
+    {
         // Parts are runs of rows, so a long row is cut again; and windows are of rows.
         window = Window::of_images(geometry);
     }
-    let scale = if block.is_some() { 2 } else { 1 };
+    let scale = if pooled.is_some() { 2 } else { 1 };
+    let lane = if geometry.planar { plane::LANE } else { 1 };
     window.output = window.output.map(|len| len / scale);
     let lanes = Lanes::of(window.out_channels, 1);
     let channel_vectors = pitch(window.in_channels) / 4;
@@ -64,8 +68,9 @@ fn launch(geometry: &Geometry, block: Option<u32>, first_part: u32) -> (AnyLaunc
     let vectors =
         (1..=4).rev().find(|v| channel_vectors.is_multiple_of(*v) && v * per_vector <= SUMS).unwrap_or(1);
     let most = (UNROLLED / (vectors * per_vector)).clamp(1, 16);
-    let windows = block.unwrap_or_else(|| even_tile(window.output[1], most));
+    let windows = pooled.unwrap_or_else(|| whole(even_tile(window.output[1], most), lane, window.stride[1]));
     let pixels = windows * scale;
+    let (block, odd) = (block_of(windows), odd(window.padding[1], lane));
     let kernel_tiles = window.kernel[0] / kernel_rows;
     let vector_tiles = channel_vectors / vectors;
     let outer = lanes.packed();
@@ -102,15 +107,20 @@ fn launch(geometry: &Geometry, block: Option<u32>, first_part: u32) -> (AnyLaunc
         constants: vec![
             ("PIXELS", pixels),
             ("WINDOWS", windows),
-            ("POOLED", flag(block.is_some())),
-            ("DIRECT", flag(block.is_none())),
-            ("BLOCK", windows),
+            ("POOLED", flag(pooled.is_some())),
+            ("DIRECT", flag(pooled.is_none())),
+            ("BLOCK", block),
+            ("WORDS", windows / block),
+            ("PLANAR", flag(geometry.planar)),
+            ("LANE", lane),
+            ("SPAN", 8 * lane),
+            ("ODD", odd),
             ("KERNEL_ROWS", kernel_rows),
             ("KERNEL_WIDTH", window.kernel[1]),
             ("VECTORS", vectors),
             ("CHANNELS", channels),
             ("STRIDE", window.stride[1]),
-            ("LOADS", loads(pixels, window.stride[1], window.kernel[1])),
+            ("LOADS", loads(pixels, window.stride[1], window.kernel[1] + odd).div_ceil(lane)),
             ("COLUMN_PARTS", partials.column_parts),
         ],
         aliases: vec![lanes.alias(), lanes.places_alias()],
