@@ -119,6 +119,7 @@ impl Plan {
         let region = |operand: &Operand| -> Result<Region<'_>, Error> {
             match *operand {
                 Operand::Value(value) => Ok(activations[value].region()),
+                Operand::Part { value, first, len } => Ok(activations[value].region_of(first, len)),
                 Operand::Parameter(p) => {
                     let (flat, span) = params.find(&parameters[p].name)?;
                     flat.region_of(span)
@@ -145,7 +146,7 @@ impl Plan {
             let places = regions.iter().map(Place::kept).collect();
             let values = step.operands.iter().map(|operand| match *operand {
                 Operand::Value(value) => Some(value),
-                Operand::Parameter(_) | Operand::Gradient(_) => None,
+                Operand::Part { .. } | Operand::Parameter(_) | Operand::Gradient(_) => None,
             });
             let values = [None].into_iter().chain(values).collect();
             steps.push(Step { label: step.label.clone(), kernel, group, grid: step.grid, places, values });
@@ -389,7 +390,7 @@ fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result
     let mut lives: Vec<Option<Life>> = vec![None; lowering.values.len()];
     for (number, step) in lowering.steps.iter().enumerate() {
         for operand in &step.operands {
-            if let Operand::Value(value) = *operand
+            if let Operand::Value(value) | Operand::Part { value, .. } = *operand
                 && lowering.values[value].keep == Keep::Pooled
             {
                 let len = lowering.values[value].len;

@@ -25,7 +25,8 @@ pub(super) const ROWS: &[Row] = &[
         let steps = sizes.get("columns_per_part").div_ceil(sizes.get("WINDOWS"));
         at_first(sizes, sizes.get("rows_per_part") * (1 + steps * (1 + rows_of_a_step)))
     }),
-    ("conv2d_weight_grad_finish", |sizes| Trips::Exactly(sizes.get("parts") - 1)),
+    ("conv2d_pack", |_| Trips::Exactly(4)),
+    ("conv2d_weight_grad_finish", |sizes| Trips::Exactly(sizes.get("most_parts") - 1 + 4)),
     ("conv2d_weight_grad_plain", |sizes| pixels(sizes, 1)),
     ("matmul_nn", |sizes| Trips::Exactly(run(sizes))),
     ("matmul_nt", |sizes| Trips::Exactly(run(sizes))),

@@ -3,10 +3,11 @@
 
 use super::candidates::{FORWARD, INPUT_GRAD, Pooled, WEIGHT_GRAD, WeightGrad};
 use super::geometry::Geometry;
-use super::pack::Packed;
-use super::weight_grad::{self, Adds};
+use super::pack::{self, Packed};
+use super::weight_grad::{self, Adds, FINISH};
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::Candidate;
+use crate::graph::joint::Job;
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::ops::column_sum;
 use crate::graph::ops::split::{self, Epilogue, Sum};
@@ -87,9 +88,9 @@ pub(super) fn weight_grad(
         let way = Candidate::choose(WEIGHT_GRAD, geometry, &lowering.capabilities);
         return partials_and_finish(lowering, id, geometry, (*way, [x, dy], None), (weight, bias));
     }
-    if let Some(bias) = bias {
+    if let Some(sums) = bias.and_then(|bias| lowering.parameter_gradient(bias)) {
         let (name, matrix) = (lowering.name(id), lowering.matrix(id));
-        column_sum::emit(lowering, &name, u(matrix.rows), u(matrix.columns), dy, bias);
+        column_sum::emit(lowering, &name, u(matrix.rows), u(matrix.columns), dy, sums);
     }
 }
 
@@ -116,18 +117,26 @@ fn partials_and_finish(
     let name = lowering.name(id);
     let Some((weight, adds)) = lowering.parameter_gradient(weight) else { return };
     let (_, partials) = way(geometry, 0);
-    let len = partials.at_once as usize * partials.len as usize;
-    let partial = lowering.scratch("partial weight gradients", len);
     let bias = bias.and_then(|bias| lowering.parameter_gradient(bias));
     let adds = Adds { weight: adds, bias: bias.map(|(_, adds)| adds) };
-    // A binding needs a buffer even where there is no bias to write, or it is frozen.
-    let bias = bias.map_or_else(|| lowering.scratch("no bias", 4), |(bias, _)| bias);
     for first in (0..partials.parts).step_by(partials.at_once as usize) {
+        let parts = partials.from(first);
+        let job = Job {
+            layer: name.clone(),
+            tensors: [Some(weight), bias.map(|(bias, _)| bias)],
+            fields: weight_grad::finish(geometry, &partials, first, adds),
+            invocations: partials.len / 4,
+            parts,
+            len: parts as usize * partials.len as usize,
+        };
+        if first > 0 {
+            // It adds to what the parts before it make.
+            lowering.emit_finishing_joints(|tensors| tensors.contains(&weight));
+        }
+        let partial = lowering.join(FINISH, job);
         let (launch, _) = way(geometry, first);
         let operands: Vec<Operand> = [x, dy, partial].into_iter().chain(places).collect();
         lowering.launch(&name, &[Read, Read, ReadWrite, Read][..operands.len()], &operands, launch);
-        let launch = weight_grad::finish(geometry, &partials, first, adds);
-        lowering.launch(&name, &[Read, ReadWrite, ReadWrite], &[partial, weight, bias], launch);
     }
 }
 
@@ -135,9 +144,14 @@ fn partials_and_finish(
 pub(super) fn pack(lowering: &mut Lowering, id: usize, packed: Packed) -> Operand {
     let (name, parameters) = (lowering.name(id), lowering.parameters(id).to_vec());
     let weight = Operand::Parameter(parameters[0]);
-    // A binding needs a buffer even where there is no bias to read.
-    let bias = parameters.get(1).map_or(weight, |&bias| Operand::Parameter(bias));
-    let into = lowering.scratch("packed weight", packed.len as usize);
-    lowering.launch(&name, &[Read, Read, ReadWrite], &[weight, bias, into], packed.launch);
-    into
+    let bias = parameters.get(1).filter(|_| packed.has_bias).map(|&bias| Operand::Parameter(bias));
+    let job = Job {
+        layer: name,
+        tensors: [Some(weight), bias],
+        fields: packed.fields,
+        invocations: packed.len / 4,
+        parts: 1,
+        len: packed.len as usize,
+    };
+    lowering.join(pack::KERNEL, job)
 }

@@ -2,9 +2,8 @@
 
 use super::band::Band;
 use super::geometry::{Geometry, Window, flag};
-use crate::gpu::uniform;
+use crate::graph::joint::{FIELDS, JointKernel};
 use crate::graph::ops::split::{RUN, even_tile, is_long};
-use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
 /// Partial sums of a weight gradient: how many, and of what length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,23 +71,16 @@ impl Partials {
     }
 }
 
-uniform! {
-    struct FinishShape {
-        out_channels: u32,
-        in_channels: u32,
-        kernel_height: u32,
-        kernel_width: u32,
-        group_inputs: u32,
-        group_outputs: u32,
-        inner: u32,
-        outer_vectors: u32,
-        parts: u32,
-        has_bias: u32,
-        accumulate: u32,
-        accumulate_bias: u32,
-        grid_width: u32,
-    }
-}
+/// The kernel that adds partial sums, whose jobs have the gradients of a weight and perhaps of a bias.
+pub(super) const FINISH: JointKernel = JointKernel {
+    name: "conv2d_weight_grad_finish",
+    source: concat!(
+        include_str!("../../../../shaders/ops/conv2d_weight_grad_finish.wgsl"),
+        include_str!("../../../../shaders/shared/jobs.wgsl")
+    ),
+    fills_arena: false,
+    workgroup: 8,
+};
 
 /// What the finish of a weight gradient adds to.
 #[derive(Clone, Copy, Debug)]
@@ -98,35 +90,26 @@ pub(super) struct Adds {
     pub(super) bias: Option<bool>,
 }
 
-/// Weight and bias gradient from the partial sums that one dispatch left, from a part on. Bindings: partial sums,
-/// weight's gradient, bias's gradient (without a bias, any other buffer that may be written).
-pub(super) fn finish(geometry: &Geometry, partials: &Partials, first_part: u32, adds: Adds) -> AnyLaunch {
-    let groups = fold((partials.len / 4).div_ceil(8));
+/// What [`FINISH`] knows of the partial sums that one dispatch leaves, from a part on.
+pub(super) fn finish(geometry: &Geometry, partials: &Partials, first_part: u32, adds: Adds) -> [u32; FIELDS] {
     // Later parts go to what the earlier ones made.
     let accumulate = |adds: bool| flag(adds || first_part > 0);
     // A depthwise convolution has the same weights as one of a single input channel.
     let depthwise = geometry.is_depthwise();
     let [group_inputs, group_outputs] = geometry.group();
-    let shape = FinishShape {
-        out_channels: geometry.out_channels,
-        in_channels: if depthwise { 1 } else { geometry.in_channels },
-        kernel_height: geometry.kernel[0],
-        kernel_width: geometry.kernel[1],
+    let grouped = flag(Band::of_inputs(geometry).is_grouped && !depthwise);
+    [
+        geometry.out_channels,
+        if depthwise { 1 } else { geometry.in_channels },
+        geometry.kernel[0],
+        geometry.kernel[1],
         group_inputs,
         group_outputs,
-        inner: partials.inner,
-        outer_vectors: partials.outer / 4,
-        parts: partials.from(first_part),
-        has_bias: flag(adds.bias.is_some()),
-        accumulate: accumulate(adds.weight),
-        accumulate_bias: accumulate(adds.bias == Some(true)),
-        grid_width: groups[0],
-    };
-    let template = Template {
-        name: "conv2d_weight_grad_finish",
-        source: include_str!("../../../../shaders/ops/conv2d_weight_grad_finish.wgsl"),
-        constants: vec![("GROUPED", flag(Band::of_inputs(geometry).is_grouped && !depthwise))],
-        aliases: vec![],
-    };
-    Launch { template, shape, groups }.into()
+        grouped << 2 | accumulate(adds.weight) << 3 | accumulate(adds.bias == Some(true)) << 4,
+        partials.inner,
+        partials.outer / 4,
+        partials.from(first_part),
+        0,
+        0,
+    ]
 }
