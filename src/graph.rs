@@ -30,6 +30,7 @@ mod gather;
 mod gradient;
 mod init;
 mod input;
+mod joint;
 pub(crate) mod lower;
 pub(crate) mod ops;
 mod options;

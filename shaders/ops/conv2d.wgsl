@@ -5,6 +5,12 @@
 // PIXELS sums of an image in registers, KERNEL_WIDTH, STRIDE along a row, LOADS = pixels of an input row that the
 // tile touches, in eights, CHANNELS in use of a pair of input channels, SPLIT of a long sum into parts. Alias V: the
 // output channels of a lane.
+//
+// With POOLED, the input is the gradient of an image of which 2x2 windows were pooled: it is given for each window, with
+// the places of the maxima as conv2d_pool.wgsl leaves them, BLOCK windows to a word. A lane then loads a window, which
+// is SCALE (2, else 1) pixels of a row, so that a load brings SPAN pixels, the first of them ODD pixels before the tile's.
+// Zeros behind the image may be read as the zeros before it.
+// DIRECT is its opposite, and both choose text.
 struct Shape {
     height: u32,
     width: u32,
@@ -42,6 +48,9 @@ struct Shape {
 @group(0) @binding(1) var<storage, read> input: array<vec2f>;
 @group(0) @binding(2) var<storage, read> weight: array<V>;
 @group(0) @binding(3) var<storage, read_write> output: array<V>;
+#for q in 0..POOLED
+@group(0) @binding(4) var<storage, read> input_places: array<vec2u>;
+#end
 
 // A function for each pixel of the tile, because naga's time to parse one grows with the square of its length.
 #for p in 0..PIXELS
@@ -54,7 +63,9 @@ fn add_pixel_$p(
     #for kx in 0..KERNEL_WIDTH
     #for c in 0..CHANNELS
     (*acc)[$r * PIXELS + $p] = fma(
-        V(subgroupBroadcast((*x)[$r * LOADS + ($p * STRIDE + $kx) / 8u][$c], ($p * STRIDE + $kx) % 8u)),
+        V(subgroupBroadcast(
+            (*x)[$r * LOADS + ($p * STRIDE + $kx + ODD) / SPAN % LOADED * SCALE + ($p * STRIDE + $kx + ODD) % SCALE][$c],
+            ($p * STRIDE + $kx + ODD) % SPAN / SCALE)),
         (*w)[$kx * CHANNELS + $c], (*acc)[$r * PIXELS + $p]);
     #end
     #end
@@ -94,31 +105,65 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     #end
 
     let group_at = tile % shape.channel_tiles / shape.group_tiles * shape.used_pairs;
-    var x_at: array<u32, LOADS>;
-    var x_inside: array<bool, LOADS>;
-    #for i in 0..LOADS
+    // Pixels, or windows.
+    let in_width = shape.width / SCALE;
+    let in_height = shape.height / SCALE;
+    var x_at: array<u32, LOADS / SCALE>;
+    var x_inside: array<bool, LOADS / SCALE>;
+    #for q in 0..POOLED
+    let blocks = (in_width + BLOCK - 1u) / BLOCK;
+    var word_at: array<u32, LOADS / SCALE>;
+    var word_shift: array<vec2u, LOADS / SCALE>;
+    #end
+    #for i in 0..LOADED
     {
-        let x = i32(column * STRIDE + lane + $i * 8u) - shape.pad_x;
-        x_inside[$i] = x >= 0 && x < i32(shape.width);
-        x_at[$i] = u32(clamp(x, 0, i32(shape.width) - 1)) * shape.channel_pairs + group_at;
+        let x = i32(column * STRIDE / SCALE + lane + $i * 8u) - (shape.pad_x + i32(ODD)) / i32(SCALE);
+        x_inside[$i] = x >= 0 && x < i32(in_width);
+        let safe_x = u32(clamp(x, 0, i32(in_width) - 1));
+        x_at[$i] = safe_x * shape.channel_pairs + group_at;
+        #for q in 0..POOLED
+        word_at[$i] = safe_x / BLOCK * shape.channel_pairs + group_at;
+        word_shift[$i] = vec2u(safe_x % BLOCK * 4u);
+        #end
     }
     #end
 
     for (var ky = first.x; ky < end.x; ky++) {
         var row_at: array<u32, ROWS>;
         var row_inside: array<bool, ROWS>;
+        #for q in 0..POOLED
+        var word_row_at: array<u32, ROWS>;
+        // The place in a window of the left one of its pixels in this row.
+        var left: array<u32, ROWS>;
+        #end
         #for r in 0..ROWS
         {
             let y = i32((row + $r) * shape.stride_y + ky) - shape.pad_y;
             row_inside[$r] = y >= 0 && y < i32(shape.height);
-            row_at[$r] = (image * shape.height + u32(clamp(y, 0, i32(shape.height) - 1))) * shape.width * shape.channel_pairs;
+            let safe_y = u32(clamp(y, 0, i32(shape.height) - 1));
+            let in_row = image * in_height + safe_y / SCALE;
+            row_at[$r] = in_row * in_width * shape.channel_pairs;
+            #for q in 0..POOLED
+            word_row_at[$r] = in_row * blocks * shape.channel_pairs;
+            left[$r] = safe_y % 2u * 2u;
+            #end
         }
         #end
         for (var pair = first.y; pair < end.y; pair++) {
             var x: array<vec2f, ROWS * LOADS>;
             #for r in 0..ROWS
-            #for i in 0..LOADS
-            x[$r * LOADS + $i] = select(vec2f(), input[row_at[$r] + x_at[$i] + pair], row_inside[$r] && x_inside[$i]);
+            #for i in 0..LOADED
+            {
+                let value = select(vec2f(), input[row_at[$r] + x_at[$i] + pair], row_inside[$r] && x_inside[$i]);
+                #for q in 0..DIRECT
+                x[$r * LOADS + $i] = value;
+                #end
+                #for q in 0..POOLED
+                let place = (input_places[word_row_at[$r] + word_at[$i] + pair] >> word_shift[$i]) & vec2u(15u);
+                x[$r * LOADS + $i * 2u] = select(vec2f(), value, place == vec2u(left[$r]));
+                x[$r * LOADS + $i * 2u + 1u] = select(vec2f(), value, place == vec2u(left[$r] + 1u));
+                #end
+            }
             #end
             #end
             var w: array<V, KERNEL_WIDTH * CHANNELS>;

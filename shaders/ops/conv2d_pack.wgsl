@@ -1,83 +1,96 @@
-// Packs an OIHW weight as [ky][kx][inner][outer], padded with zeros, and a row of bias behind it. With GROUPED, inner
-// counts from the first channel of the band of each vec4 of outer. With PHASED, the taps stand in the order of phases.wgsl.
+// Packs OIHW weights as [ky][kx][inner][outer], padded with zeros, and a row of bias behind each: of several tensors, as
+// jobs.wgsl says, which is appended. Of a grouped convolution, inner counts from the first channel of the band of each vec4
+// of outer. Taps may stand in the order of phases.wgsl.
 struct Shape {
+    invocations: u32,
+    most_parts: u32,
+    grid_width: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> tensor0: array<f32>;
+@group(0) @binding(2) var<storage, read> tensor1: array<f32>;
+@group(0) @binding(3) var<storage, read> tensor2: array<f32>;
+@group(0) @binding(4) var<storage, read> tensor3: array<f32>;
+@group(0) @binding(5) var<storage, read> tensor4: array<f32>;
+@group(0) @binding(6) var<storage, read> table: array<u32>;
+@group(0) @binding(7) var<storage, read_write> arena: array<vec4f>;
+
+struct Job {
+    weight: u32,
+    bias: u32,
     out_channels: u32,
     in_channels: u32,
     kernel_height: u32,
     kernel_width: u32,
     group_inputs: u32,
     group_outputs: u32,
-    // 0: inner = input channels, for the forward pass. 1: inner = output channels, for the input gradient.
-    transposed: u32,
+    // Not: inner = input channels, for the forward pass. Else inner = output channels, for the input gradient.
+    transposed: bool,
     // Both kernel axes.
-    flipped: u32,
-    has_bias: u32,
-    // With PHASED: classes of taps.
-    classes_y: u32,
-    classes_x: u32,
+    flipped: bool,
+    is_grouped: bool,
+    is_phased: bool,
     // Padded.
     inner: u32,
     outer_vectors: u32,
-    grid_width: u32,
+    // Of taps, where they stand in the order of phases.
+    classes: vec2u,
 }
 
-@group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> packed: array<vec4f>;
-
-fn weight_at(ky: u32, kx: u32, inner: u32, outer: u32) -> f32 {
-    let swap = shape.transposed == 1u;
-    let flip = shape.flipped == 1u;
-    var summed = inner;
-    if GROUPED == 1u {
-        let outer_each = select(shape.group_outputs, shape.group_inputs, swap);
-        let inner_each = select(shape.group_inputs, shape.group_outputs, swap);
-        summed += outer / 4u * 4u / outer_each * inner_each / 4u * 4u;
-    }
-    let o = select(outer, summed, swap);
-    let c = select(summed, outer, swap);
-    let y = select(ky, shape.kernel_height - 1u - ky, flip);
-    let x = select(kx, shape.kernel_width - 1u - kx, flip);
-    var inside = o < shape.out_channels && c < shape.in_channels;
-    var row = o * shape.in_channels + c;
-    if GROUPED == 1u {
-        inside = inside && o / shape.group_outputs == c / shape.group_inputs;
-        row = o * shape.group_inputs + c % shape.group_inputs;
-    }
-    let at = (row * shape.kernel_height + y) * shape.kernel_width + x;
-    return select(0.0, weight[select(0u, at, inside)], inside);
+fn job_of(row: u32) -> Job {
+    let flags = table[row + 10u];
+    return Job(table[row + 2u], table[row + 3u], table[row + 4u], table[row + 5u], table[row + 6u], table[row + 7u],
+        table[row + 8u], table[row + 9u], (flags & 1u) != 0u, (flags & 2u) != 0u, (flags & 4u) != 0u, (flags & 32u) != 0u,
+        table[row + 11u], table[row + 12u], vec2u(table[row + 13u], table[row + 14u]));
 }
 
-fn bias_at(channel: u32) -> f32 {
-    let channels = select(shape.out_channels, shape.in_channels, shape.transposed == 1u);
-    let inside = shape.has_bias == 1u && channel < channels;
-    return select(0.0, bias[select(0u, channel, inside)], inside);
+fn weight_at(job: Job, ky: u32, kx: u32, inner: u32, outer: u32) -> f32 {
+    let outer_each = select(job.group_outputs, job.group_inputs, job.transposed);
+    let inner_each = select(job.group_inputs, job.group_outputs, job.transposed);
+    let band = outer / 4u * 4u / outer_each * inner_each / 4u * 4u;
+    let summed = inner + select(0u, band, job.is_grouped);
+    let o = select(outer, summed, job.transposed);
+    let c = select(summed, outer, job.transposed);
+    let y = select(ky, job.kernel_height - 1u - ky, job.flipped);
+    let x = select(kx, job.kernel_width - 1u - kx, job.flipped);
+    let meets = !job.is_grouped || o / job.group_outputs == c / job.group_inputs;
+    let inside = o < job.out_channels && c < job.in_channels && meets;
+    let row = select(o * job.in_channels + c, o * job.group_inputs + c % job.group_inputs, job.is_grouped);
+    let at = (row * job.kernel_height + y) * job.kernel_width + x;
+    return select(0.0, tensor_value(job.weight, select(0u, at, inside)), inside);
 }
 
-@compute @workgroup_size(64)
+fn bias_at(job: Job, channel: u32) -> f32 {
+    let channels = select(job.out_channels, job.in_channels, job.transposed);
+    let inside = channel < channels;
+    return select(0.0, tensor_value(job.bias, select(0u, channel, inside)), inside);
+}
+
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
-    let index = (group.y * shape.grid_width + group.x) * 64u + id.x;
-    let row = index / shape.outer_vectors;
-    let outer = index % shape.outer_vectors * 4u;
-    let rows = shape.kernel_height * shape.kernel_width * shape.inner;
-    if row < rows {
-        let inner = row % shape.inner;
-        var kx = row / shape.inner % shape.kernel_width;
-        var ky = row / (shape.inner * shape.kernel_width);
-        if PHASED == 1u {
-            let size = vec2u(shape.kernel_height, shape.kernel_width);
-            let tap = tap_at(row / shape.inner, size, vec2u(shape.classes_y, shape.classes_x));
-            ky = tap.x;
-            kx = tap.y;
-        }
-        packed[index] = vec4f(
-            weight_at(ky, kx, inner, outer),
-            weight_at(ky, kx, inner, outer + 1u),
-            weight_at(ky, kx, inner, outer + 2u),
-            weight_at(ky, kx, inner, outer + 3u),
-        );
-    } else if row == rows {
-        packed[index] = vec4f(bias_at(outer), bias_at(outer + 1u), bias_at(outer + 2u), bias_at(outer + 3u));
+    let invocation = (group.y * shape.grid_width + group.x) * LANES + id.x;
+    let at = row_of(invocation);
+    let job = job_of(at);
+    let index = invocation - table[at];
+    let row = index / job.outer_vectors;
+    let outer = index % job.outer_vectors * 4u;
+    let rows = job.kernel_height * job.kernel_width * job.inner;
+    if row > rows {
+        return;
     }
+    let inner = row % job.inner;
+    var tap = vec2u(row / (job.inner * job.kernel_width), row / job.inner % job.kernel_width);
+    if job.is_phased && row < rows {
+        tap = tap_at(row / job.inner, vec2u(job.kernel_height, job.kernel_width), job.classes);
+    }
+    var packed = vec4f();
+    for (var lane = 0u; lane < 4u; lane++) {
+        if row < rows {
+            packed[lane] = weight_at(job, tap.x, tap.y, inner, outer + lane);
+        } else {
+            packed[lane] = bias_at(job, outer + lane);
+        }
+    }
+    arena[table[at + 1u] + index] = packed;
 }

@@ -1,9 +1,11 @@
-// The end of conv2d.wgsl that stores the largest of each 2x2 sums and its place, as max_pool2d.wgsl does.
+// The end of conv2d.wgsl that stores the largest of each 2x2 sums and its place, as places4.wgsl reads it.
 //
-// Constants: POOLED_ROWS x POOLED_PIXELS outputs of the tile, WORDS of two places for a V. Alias P: places of a V.
-@group(0) @binding(4) var<storage, read_write> places: array<u32>;
+// Constants: POOLED_ROWS x POOLED_PIXELS outputs of the tile, of which POOLED_BLOCK share a word, in WORDS words. Alias P:
+// a word for each channel of a V.
+@group(0) @binding(4) var<storage, read_write> places: array<P>;
 
-const NONE: u32 = 0xffffu;
+// Of a window whose largest element a relu has set to zero.
+const NONE: u32 = 4u;
 
 // Keeps NaN, unlike `max`.
 fn rectified(value: V) -> V {
@@ -27,10 +29,14 @@ fn write_tile(acc: ptr<function, array<V, ROWS * PIXELS>>, image: u32, row: u32,
     #for p in 0..POOLED_PIXELS
     column_at[$p] = min(column / 2u + $p, shape.out_width - 1u) * shape.out_vectors + channel;
     #end
+    let blocks = (shape.out_width + POOLED_BLOCK - 1u) / POOLED_BLOCK;
     #for r in 0..POOLED_ROWS
+    {
+    let r = POOLED_ROWS - 1u - $r;
+    // Four bits for each window.
+    var words: array<P, WORDS>;
     #for p in 0..POOLED_PIXELS
     {
-        let r = POOLED_ROWS - 1u - $r;
         let p = POOLED_PIXELS - 1u - $p;
         var largest = (*acc)[2u * r * PIXELS + 2u * p];
         var place = P();
@@ -43,10 +49,17 @@ fn write_tile(acc: ptr<function, array<V, ROWS * PIXELS>>, image: u32, row: u32,
         }
         let at = row_at[r] + column_at[p];
         output[at] = largest;
-        #for w in 0..WORDS
-        places[at * WORDS + $w] = place[2u * $w] | (place[2u * $w + 1u] << 16u);
-        #end
+        words[p / POOLED_BLOCK] |= place << P(p % POOLED_BLOCK * 4u);
     }
     #end
+    let row_of_words = image * shape.out_height + min(row / 2u + r, shape.out_height - 1u);
+    #for w in 0..WORDS
+    {
+        // As the largest do: words past the edge take the address of the last one, in front of it.
+        let block = min(column / PIXELS * WORDS + WORDS - 1u - $w, blocks - 1u);
+        places[(row_of_words * blocks + block) * shape.out_vectors + channel] = words[WORDS - 1u - $w];
+    }
+    #end
+    }
     #end
 }

@@ -4,6 +4,12 @@
 // A part is a run of output rows, or one of COLUMN_PARTS parts of their columns. Constants: PIXELS of an output row at
 // a time, KERNEL_ROWS x KERNEL_WIDTH x VECTORS vec4s of input channels, CHANNELS of each in use, in registers; STRIDE
 // and LOADS as in conv2d.wgsl.
+//
+// With POOLED, 2x2 windows of the output were pooled: its gradient is given for each window, with the places of the
+// maxima as conv2d_pool.wgsl leaves them, BLOCK windows to a word, and rows, columns and sizes of the output are counted
+// in windows. PIXELS of a row are WINDOWS of them then, in WORDS words. DIRECT is its opposite, and both choose text. With
+// PLANAR, the input is a single channel whose rows lie in quads: a lane loads LANE (4, else 1) pixels of a row, the first of
+// all ODD pixels before those that are needed.
 struct Shape {
     height: u32,
     width: u32,
@@ -33,6 +39,9 @@ struct Shape {
 @group(0) @binding(1) var<storage, read> input: array<vec4f>;
 @group(0) @binding(2) var<storage, read> output_grad: array<V>;
 @group(0) @binding(3) var<storage, read_write> partials: array<V>;
+#for q in 0..POOLED
+@group(0) @binding(4) var<storage, read> places: array<P>;
+#end
 
 // A function for each channel, because naga's time to parse one grows with the square of its length.
 #for c in 0..CHANNELS
@@ -47,7 +56,10 @@ fn add_channel_$c(
     #for p in 0..PIXELS
     #for kx in 0..KERNEL_WIDTH
     (*acc)[(($k * KERNEL_WIDTH + $kx) * VECTORS + $v) * CHANNELS + $c] = fma(
-        V(subgroupBroadcast((*x)[($k * LOADS + ($p * STRIDE + $kx) / 8u) * VECTORS + $v][$c], ($p * STRIDE + $kx) % 8u)),
+        V(subgroupBroadcast(
+            (*x)[($k * LOADS + ($p * STRIDE + $kx + ODD) / SPAN) * VECTORS + $v]
+                [($c + ($p * STRIDE + $kx + ODD) * PLANAR) % 4u],
+            ($p * STRIDE + $kx + ODD) % SPAN / LANE)),
         (*d)[$p], (*acc)[(($k * KERNEL_WIDTH + $kx) * VECTORS + $v) * CHANNELS + $c]);
     #end
     #end
@@ -81,27 +93,54 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     var image = first / shape.out_height;
     var y = first % shape.out_height;
     for (var row = first; row < end; row++) {
-        for (var column = first_column; column < end_column; column += PIXELS) {
-            var d: array<V, PIXELS>;
-            #for p in 0..PIXELS
+        for (var column = first_column; column < end_column; column += WINDOWS) {
+            let safe_channel = min(channel, shape.out_vectors - 1u);
+            #for q in 0..POOLED
+            let blocks = (shape.out_width + BLOCK - 1u) / BLOCK;
+            var words: array<P, WORDS>;
+            #for w in 0..WORDS
+            words[$w] = places[(row * blocks + min(column / BLOCK + $w, blocks - 1u)) * shape.out_vectors + safe_channel];
+            #end
+            #end
+            var given: array<V, WINDOWS>;
+            #for p in 0..WINDOWS
             {
                 let inside = channel_inside && column + $p < end_column;
                 let at = (row * shape.out_width + min(column + $p, shape.out_width - 1u)) * shape.out_vectors;
-                d[$p] = select(V(), output_grad[at + min(channel, shape.out_vectors - 1u)], inside);
-                bias += d[$p];
+                given[$p] = select(V(), output_grad[at + safe_channel], inside);
+                #for q in 0..POOLED
+                given[$p] = select(given[$p], V(), ((words[$p / BLOCK] >> P($p % BLOCK * 4u)) & P(4u)) == P(4u));
+                #end
+                bias += given[$p];
             }
+            #end
+            #for q in 0..POOLED
+            // The two rows of the windows.
+            for (var in_window = 0u; in_window < 2u; in_window++) {
+            let in_row = y * 2u + in_window;
+            var d: array<V, PIXELS>;
+            #for p in 0..PIXELS
+            d[$p] = select(V(), given[$p / 2u],
+                ((words[$p / 2u / BLOCK] >> P($p / 2u % BLOCK * 4u)) & P(15u)) == P(in_window * 2u + $p % 2u));
+            #end
+            #end
+            #for q in 0..DIRECT
+            let in_row = y;
+            var d = given;
             #end
             var x: array<vec4f, KERNEL_ROWS * LOADS * VECTORS>;
             #for k in 0..KERNEL_ROWS
             {
-                let in_y = i32(y * shape.stride_y + ky + $k) - shape.pad_y;
+                let in_y = i32(in_row * shape.stride_y + ky + $k) - shape.pad_y;
                 let row_inside = in_y >= 0 && in_y < i32(shape.height);
-                let row_at = (image * shape.height + u32(clamp(in_y, 0, i32(shape.height) - 1))) * shape.width;
+                let in_width = (shape.width + LANE - 1u) / LANE;
+                let row_at = (image * shape.height + u32(clamp(in_y, 0, i32(shape.height) - 1))) * in_width;
                 #for i in 0..LOADS
                 {
-                    let in_x = i32(column * STRIDE + lane + $i * 8u) - shape.pad_x;
-                    let inside = row_inside && in_x >= 0 && in_x < i32(shape.width);
-                    let at = (row_at + u32(clamp(in_x, 0, i32(shape.width) - 1))) * shape.channel_vectors + quad;
+                    let in_x = i32(column * (PIXELS / WINDOWS) * STRIDE / LANE + lane + $i * 8u)
+                        - (shape.pad_x + i32(ODD)) / i32(LANE);
+                    let inside = row_inside && in_x >= 0 && in_x < i32(in_width);
+                    let at = (row_at + u32(clamp(in_x, 0, i32(in_width) - 1))) * shape.channel_vectors + quad;
                     #for v in 0..VECTORS
                     x[($k * LOADS + $i) * VECTORS + $v] = select(vec4f(), input[at + $v], inside);
                     #end
@@ -111,6 +150,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
             #end
             #for c in 0..CHANNELS
             add_channel_$c(&x, &d, &acc);
+            #end
+            #for q in 0..POOLED
+            }
             #end
         }
         y++;

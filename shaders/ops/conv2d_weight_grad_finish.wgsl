@@ -1,71 +1,101 @@
-// Adds the partial sums of a weight gradient in order, and writes it as OIHW together with the bias gradient. With GROUPED,
-// the rows of partial sums are channels of the band of each vec4 of output channels. LANES are those of a workgroup.
+// Adds the partial sums of weight gradients in order, and writes them as OIHW together with the bias gradients: of several
+// tensors, as jobs.wgsl says, which is appended. Of a grouped convolution, the rows of partial sums are channels of the band
+// of each vec4 of output channels. LANES are those of a workgroup.
 struct Shape {
+    invocations: u32,
+    // The most partial sums of a job.
+    most_parts: u32,
+    grid_width: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read_write> tensor0: array<f32>;
+@group(0) @binding(2) var<storage, read_write> tensor1: array<f32>;
+@group(0) @binding(3) var<storage, read_write> tensor2: array<f32>;
+@group(0) @binding(4) var<storage, read_write> tensor3: array<f32>;
+@group(0) @binding(5) var<storage, read_write> tensor4: array<f32>;
+@group(0) @binding(6) var<storage, read> table: array<u32>;
+@group(0) @binding(7) var<storage, read> arena: array<vec4f>;
+
+const NOWHERE: u32 = 0xffffffffu;
+
+struct Job {
+    weight: u32,
+    bias: u32,
     out_channels: u32,
     in_channels: u32,
     kernel_height: u32,
     kernel_width: u32,
     group_inputs: u32,
     group_outputs: u32,
+    is_grouped: bool,
+    accumulate: bool,
+    accumulate_bias: bool,
     // Padded, as in the partial sums.
     inner: u32,
     outer_vectors: u32,
     parts: u32,
-    has_bias: u32,
-    accumulate: u32,
-    accumulate_bias: u32,
-    grid_width: u32,
 }
 
-@group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> partials: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> weight_grad: array<f32>;
-@group(0) @binding(3) var<storage, read_write> bias_grad: array<f32>;
-
-const NOWHERE: u32 = 0xffffffffu;
+fn job_of(row: u32) -> Job {
+    let flags = table[row + 10u];
+    return Job(table[row + 2u], table[row + 3u], table[row + 4u], table[row + 5u], table[row + 6u], table[row + 7u],
+        table[row + 8u], table[row + 9u], (flags & 4u) != 0u, (flags & 8u) != 0u, (flags & 16u) != 0u, table[row + 11u],
+        table[row + 12u], table[row + 13u]);
+}
 
 // The row of the weight of an output channel (the `lane` of a vec4 from `channel` on) and an input channel.
-fn row_of(channel: u32, lane: u32, inner: u32) -> u32 {
-    if GROUPED == 0u {
-        return (channel + lane) * shape.in_channels + inner;
+fn row_of_weight(job: Job, channel: u32, lane: u32, inner: u32) -> u32 {
+    if !job.is_grouped {
+        return (channel + lane) * job.in_channels + inner;
     }
-    let band_first = channel / shape.group_outputs * shape.group_inputs / 4u * 4u;
+    let band_first = channel / job.group_outputs * job.group_inputs / 4u * 4u;
     // Channels of groups before wrap to huge numbers.
-    let in_group = band_first + inner - (channel + lane) / shape.group_outputs * shape.group_inputs;
-    return select(NOWHERE, (channel + lane) * shape.group_inputs + in_group, in_group < shape.group_inputs);
+    let in_group = band_first + inner - (channel + lane) / job.group_outputs * job.group_inputs;
+    return select(NOWHERE, (channel + lane) * job.group_inputs + in_group, in_group < job.group_inputs);
+}
+
+fn put(number: u32, at: u32, value: f32) {
+    #for t in 0..TENSORS
+    if number == $t {
+        tensor$t[at] = value;
+    }
+    #end
 }
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
-    let index = (group.y * shape.grid_width + group.x) * LANES + id.x;
-    let taps = shape.kernel_height * shape.kernel_width;
-    let row = index / shape.outer_vectors;
-    let channel = index % shape.outer_vectors * 4u;
-    let tap = row / shape.inner;
-    let inner = row % shape.inner;
-    let is_weight = tap < taps && (inner < shape.in_channels || GROUPED == 1u);
-    let is_bias = row == taps * shape.inner && shape.has_bias == 1u;
+    let invocation = (group.y * shape.grid_width + group.x) * LANES + id.x;
+    let at = row_of(invocation);
+    let job = job_of(at);
+    let index = invocation - table[at];
+    let taps = job.kernel_height * job.kernel_width;
+    let row = index / job.outer_vectors;
+    let channel = index % job.outer_vectors * 4u;
+    let tap = row / job.inner;
+    let inner = row % job.inner;
+    let is_weight = tap < taps && (inner < job.in_channels || job.is_grouped);
+    let is_bias = row == taps * job.inner && job.bias != NOWHERE;
     if !(is_weight || is_bias) {
         return;
     }
-    let part_len = (taps * shape.inner + 1u) * shape.outer_vectors;
-    var sum = partials[index];
-    for (var part = 1u; part < shape.parts; part++) {
-        sum += partials[part * part_len + index];
+    let part_len = (taps * job.inner + 1u) * job.outer_vectors;
+    let first = table[at + 1u] + index;
+    var sum = arena[first];
+    for (var part = 1u; part < min(job.parts, shape.most_parts); part++) {
+        sum += arena[first + part * part_len];
     }
-    #for o in 0..4
-    if channel + $o < shape.out_channels {
-        if is_bias {
-            let old = bias_grad[channel + $o];
-            bias_grad[channel + $o] = sum[$o] + select(0.0, old, shape.accumulate_bias == 1u);
-        } else {
-            let row = row_of(channel, $o, inner);
-            if row != NOWHERE {
-                let at = row * taps + tap;
-                let old = weight_grad[at];
-                weight_grad[at] = sum[$o] + select(0.0, old, shape.accumulate == 1u);
+    for (var lane = 0u; lane < 4u; lane++) {
+        let weight_row = row_of_weight(job, channel, lane, inner);
+        if channel + lane < job.out_channels && (is_bias || weight_row != NOWHERE) {
+            let number = select(job.weight, job.bias, is_bias);
+            let to = select(weight_row * taps + tap, channel + lane, is_bias);
+            let adds = select(job.accumulate, job.accumulate_bias, is_bias);
+            var value = sum[lane];
+            if adds {
+                value += tensor_value(number, to);
             }
+            put(number, to, value);
         }
     }
-    #end
 }

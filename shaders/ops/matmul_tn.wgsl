@@ -3,10 +3,14 @@
 // What becomes of the sums is in `finish`, which is appended.
 //
 // Constants: ROWS of the tile, at least 4, GROUPS of thirty-two rows, ACCUMULATE, PADDED if columns are no multiple of 4,
-// BATCH_TILES of a matrix, STEPS of a repeat.
+// BATCH_TILES of a matrix, STEPS of a repeat. With SUMS, the tiles of the first columns also leave the sums of the left
+// matrix over the inner dimension, or add them (ADD_SUMS).
 @group(0) @binding(1) var<storage, read> left: array<vec4f>;
 @group(0) @binding(2) var<storage, read> right: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> output: array<vec4f>;
+#for q in 0..SUMS
+@group(0) @binding(4) var<storage, read_write> sums: array<f32>;
+#end
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
@@ -43,6 +47,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     left_at[$g] = origin.x + min(row / 4u + $g * 8u + lane, (shape.rows - 1u) / 4u);
     #end
 
+    #for q in 0..SUMS
+    var totals: array<vec4f, GROUPS>;
+    #end
     let first = (shape.first_part + group.z) * shape.run;
     let end = min(first + shape.run, shape.steps);
     for (var k = first; k < end; k += 2u) {
@@ -59,6 +66,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
             #for g in 0..GROUPS
             a[$g] = left[at.x + left_at[$g]];
             #end
+            #for q in 0..SUMS
+            #for g in 0..GROUPS
+            totals[$g] += select(vec4f(), a[$g], k + $i < end);
+            #end
+            #end
             #for m in 0..ROWS
             acc[$m] = fma(vec4f(subgroupBroadcast(a[$m / 32u][$m % 4u], $m % 32u / 4u)), b, acc[$m]);
             #end
@@ -66,6 +78,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         #end
     }
 
+    #for q in 0..SUMS
+    if tile / shape.line_tiles == 0u {
+        #for g in 0..GROUPS
+        #for c in 0..4
+        {
+            let at = row + ($g * 8u + lane) * 4u + $c;
+            if at < shape.rows {
+                let old = sums[at];
+                sums[at] = totals[$g][$c] + select(0.0, old, ADD_SUMS == 1u);
+            }
+        }
+        #end
+        #end
+    }
+    #end
     if vector < shape.out_width {
         // Columns past the end are the padding of the output, which stays zero.
         let bound = select(0xffffffffu, shape.columns, PADDED == 1u);

@@ -53,7 +53,7 @@ fn main(
             let met = down % DILATION_Y == 0u && across % DILATION_X == 0u;
             if met && oy < HEIGHT && ox < WIDTH && ky < KERNEL_HEIGHT && kx < KERNEL_WIDTH {
                 let at = ((image * HEIGHT + oy) * WIDTH + ox) * QUADS + quad;
-                let place = unpacked(places[at]);
+                let place = place_at(at);
                 sum += select(vec4f(0.0), dy[at], place == vec4u(ky * KERNEL_WIDTH + kx));
             }
         }

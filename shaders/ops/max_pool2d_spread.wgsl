@@ -23,7 +23,7 @@ fn main(
     // Rows of all images, which lie one after the other on both sides.
     let row = i / (QUADS * WIDTH);
     let first = (row * KERNEL_HEIGHT * IN_WIDTH + column * KERNEL_WIDTH) * QUADS + i % QUADS;
-    let place = unpacked(places[i]);
+    let place = place_at(i);
     let gradient = dy[i];
     for (var ky = 0u; ky < KERNEL_HEIGHT; ky++) {
         for (var kx = 0u; kx < KERNEL_WIDTH; kx++) {

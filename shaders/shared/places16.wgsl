@@ -10,3 +10,7 @@ fn packed(place: vec4u) -> Places {
 fn unpacked(places: Places) -> vec4u {
     return vec4u(places & vec2u(0xffffu), places >> vec2u(16u)).xzyw;
 }
+
+fn place_at(window: u32) -> vec4u {
+    return unpacked(places[window]);
+}

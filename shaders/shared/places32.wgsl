@@ -10,3 +10,7 @@ fn packed(place: vec4u) -> Places {
 fn unpacked(places: Places) -> vec4u {
     return places;
 }
+
+fn place_at(window: u32) -> vec4u {
+    return unpacked(places[window]);
+}

@@ -87,6 +87,9 @@ pub(crate) fn lower_frozen(
         wanted_gradients,
         forward_steps: 0,
         random: None,
+        seed: None,
+        made_early: BTreeMap::new(),
+        joints: Vec::new(),
         mode: options.mode,
         capabilities: *capabilities,
         values: Vec::new(),
@@ -181,6 +184,7 @@ impl Lowering {
     fn run(&mut self, options: &PlanOptions) -> Result<(), Error> {
         let needed = self.ancestors();
         self.find_chains(&needed);
+        self.seed_early(options);
         for id in (0..self.nodes.len()).filter(|&id| needed[id]) {
             let op = self.nodes[id].op.clone();
             if self.pools.contains(&Some(id)) || self.chains.is_inside(id) {
@@ -211,8 +215,9 @@ impl Lowering {
                     self.settle(id);
                 }
             }
-            self.insert_fills();
+            self.emit_finishing_joints(|_| true);
         }
+        self.insert_early_steps();
         self.keep_gradients()
     }
 
@@ -293,6 +298,22 @@ impl Lowering {
         parameters_of(&self.nodes, &self.ancestors())
     }
 
+    /// Makes the gradient of a scalar root, 1 or the factor of the loss, unless the host writes it between the passes.
+    fn seed_early(&mut self, options: &PlanOptions) {
+        let (Mode::Train, Some(root), None) = (options.mode, options.root.as_ref(), &options.upstream) else {
+            return;
+        };
+        let root = root.id();
+        if self.shapes[root].iter().product::<usize>() == 1 {
+            let len = self.matrix(root).len();
+            let mut one = vec![0.0; len];
+            one[0] = 1.0;
+            let keep = if options.scaled { Keep::LossScale } else { Keep::Constant(one) };
+            let label = format!("gradient of {}", self.nodes[root].name);
+            self.seed = Some((root, Operand::Value(self.value_kept(label, len, keep))));
+        }
+    }
+
     /// Gives the root its gradient: 1 for a scalar, or what the host writes under a name.
     fn seed(&mut self, root: usize, options: &PlanOptions) -> Result<(), Error> {
         let name = self.nodes[root].name.clone();
@@ -303,14 +324,11 @@ impl Lowering {
                 return Err(Error::Config { what: format!("scaled plan of {name}"), reason });
             }
             Some(upstream) => ops::receive(self, upstream, shape, self.orders[root], false),
-            None if shape.iter().product::<usize>() == 1 => {
-                let len = self.matrix(root).len();
-                let mut one = vec![0.0; len];
-                one[0] = 1.0;
-                let keep = if options.scaled { Keep::LossScale } else { Keep::Constant(one) };
-                Operand::Value(self.value_kept(format!("gradient of {name}"), len, keep))
-            }
             None => {
+                if let Some((_, seed)) = self.seed {
+                    self.seed_gradient(root, seed);
+                    return Ok(());
+                }
                 let expected = "a scalar to differentiate, or an upstream gradient".into();
                 return Err(Error::Shape { layer: name, expected, got: shape });
             }

@@ -6,7 +6,7 @@ use super::Mode;
 use super::elementwise::{Program, Target};
 use super::finish::Finish;
 use super::fuse::{self, Relu};
-use super::lower::Lowering;
+use super::lower::{Lowering, Operand};
 use super::ops::{self, Anchor, Call, Slope};
 use super::view::View;
 use crate::Error;
@@ -284,6 +284,49 @@ impl Lowering {
                 ops::rearrange(self, &layer, &from, &to, adds);
             }
         }
+    }
+}
+
+impl Lowering {
+    /// Lets the kernel that makes the whole gradient of an input of a node send it on through the chain that the input is the
+    /// last of: returns where that writes the gradient of what the chain reads, and what it does before.
+    ///
+    /// So it is where nobody else reads that input, the chain sends one gradient on, of the same shape and order and to
+    /// memory that nothing has written and whose view is `writable`, and a kernel that binds four buffers of its own has
+    /// room for what the chain reads.
+    pub(crate) fn finish_gradient(
+        &mut self,
+        (id, input): (usize, usize),
+        writable: impl Fn(View) -> bool,
+    ) -> Option<(View, Finish)> {
+        let target = self.nodes[id].inputs[input];
+        let chain = self.chains.ending_at(target)?;
+        if !self.gets_one_gradient(target) || self.relus[target] == Relu::InConsumer {
+            return None;
+        }
+        let mut script = Script::new(self, &chain);
+        let sums: Vec<(usize, String)> = script.differentiate().into_iter().collect();
+        let (mut program, inputs) = script.finish("elementwise_grad");
+        let [(source, sum)] = &sums[..] else { return None };
+        let lies_so =
+            self.shapes[*source] == self.shapes[target] && self.orders[*source] == self.orders[target];
+        let is_free = self.gradients.of[*source].is_none() && self.view_of[*source].is_none();
+        let room = inputs.len() + 4 <= MOST_BUFFERS && !program.random;
+        let is_laid = self.laid.contains(source) || self.laid.contains(&target);
+        if sum == "dy" || !lies_so || !is_free || !room || is_laid || self.is_parameter(*source) {
+            return None;
+        }
+        if !writable(View::packed(Operand::Value(0), &self.shapes[target], self.orders[target])) {
+            return None;
+        }
+        program.results.push(sum.clone());
+        program.name = chain.name(&self.chains.calls, "").replacen('[', "[gradient of ", 1);
+        let (region, adds) = self.claim(*source);
+        assert!(!adds, "nothing has written it");
+        let views = inputs.iter().map(|&id| Some(self.view_of(id)));
+        let inputs = views.chain([None]).collect();
+        let finish = Finish { program, inputs, output: region.clone(), before: None, random: None };
+        Some((region, finish))
     }
 }
 

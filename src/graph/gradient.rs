@@ -1,6 +1,7 @@
 //! Where gradients lie: each value's as the value itself, a view's in that of what it views.
 
 use super::fuse::Relu;
+use super::joint::Joint;
 use super::lower::{Lowering, Operand};
 use super::ops;
 use super::shape::Matrix;
@@ -55,6 +56,12 @@ impl Gradients {
     }
 }
 
+/// What is emitted late and runs early.
+enum Early {
+    Zeros { layer: String, of: Operand, quads: usize },
+    Arena(Joint),
+}
+
 impl Lowering {
     /// The gradient that has arrived at a node, in its own order of axes.
     pub(crate) fn gradient(&self, id: usize) -> Operand {
@@ -64,6 +71,56 @@ impl Lowering {
     /// The gradient that has arrived at a node, wherever it lies.
     pub(crate) fn gradient_view(&self, id: usize) -> View {
         self.gradients.of[id].clone().expect("backward runs where a gradient arrived")
+    }
+
+    /// Lets the node whose kernel runs a pooling send that pooling's gradient on, if there is one: it takes it as its own.
+    pub(crate) fn leave_to_pooled(&mut self, pool: usize) -> bool {
+        let Some(producer) = self.pools.iter().position(|after| *after == Some(pool)) else { return false };
+        self.gradients.of[producer] = self.gradients.of[pool].clone();
+        self.gradients.coverage[producer] = Coverage::Everything;
+        true
+    }
+
+    /// The gradient of every element of a node, if it is known in the forward pass and the same for all: a factor times the
+    /// first number of an operand. So it is of losses whose sum or mean is what a plan differentiates.
+    pub(crate) fn even_upstream(&self, id: usize) -> Option<(Operand, f32)> {
+        let (root, seed) = self.seed?;
+        let mut readers = self.nodes.iter().enumerate().filter(|(_, node)| node.inputs.contains(&id));
+        let is_only = readers.next()?.0 == root && readers.next().is_none();
+        let is_wanted = self.wanted_gradients.iter().any(|(_, wanted)| *wanted == id || *wanted == root);
+        let trains = self.trains_input(id, 0) && self.gradients.trains[root];
+        let scale = self.nodes[root].op.spreads_evenly(self, root)?;
+        (is_only && !is_wanted && trains).then_some((seed, scale))
+    }
+
+    /// Makes memory for the gradient that the forward kernel of a node leaves of its first input.
+    pub(crate) fn make_gradient_early(&mut self, id: usize) -> Operand {
+        let label = format!("gradient of an input of {}", self.nodes[id].name);
+        let made = self.scratch(&label, self.input_matrix(id, 0).len());
+        self.made_early.insert(id, made);
+        made
+    }
+
+    /// Lets the node before a root be the next that runs, if its forward kernel has made the gradient that it sends on.
+    pub(crate) fn leave_to_made_gradient(&mut self, root: usize) -> bool {
+        let input = self.nodes[root].inputs[0];
+        let Some(&made) = self.made_early.get(&input) else { return false };
+        self.gradients.of[input] = Some(self.own_layout(input, made));
+        self.gradients.coverage[input] = Coverage::Everything;
+        true
+    }
+
+    /// Sends the gradient of its first input on that the forward kernel of a node has made, if it has.
+    pub(crate) fn send_made_gradient(&mut self, id: usize) -> bool {
+        let Some(&made) = self.made_early.get(&id) else { return false };
+        let own = View::packed(made, self.input_shape(id, 0), self.input_order(id, 0));
+        if !self.share(&own, self.nodes[id].inputs[0])
+            && let Some((region, adds)) = self.gradient_view_into(id, 0)
+        {
+            let layer = self.name(id);
+            ops::rearrange(self, &layer, &own, &region, adds);
+        }
+        true
     }
 
     /// Whether anything above an input of a node, or the input itself, is trained.
@@ -200,7 +257,7 @@ impl Lowering {
     }
 
     /// Whether a node is a parameter that kernels read where the store has it.
-    fn is_parameter(&self, id: usize) -> bool {
+    pub(super) fn is_parameter(&self, id: usize) -> bool {
         let node = &self.nodes[id];
         let is_source = node.inputs.is_empty() && !node.parameters.is_empty();
         is_source && self.forward[id].as_ref().is_some_and(|view| matches!(view.of, Operand::Parameter(_)))
@@ -275,15 +332,35 @@ impl Lowering {
         }
     }
 
-    /// Puts the zeros before the steps that need them.
-    pub(super) fn insert_fills(&mut self) {
-        let mut fills = std::mem::take(&mut self.gradients.fills);
-        fills.sort_by_key(|(first, ..)| *first);
-        for (first, layer, of, quads) in fills.into_iter().rev() {
+    /// Puts zeros, and what fills arenas, before the steps that need them.
+    pub(super) fn insert_early_steps(&mut self) {
+        let fills = std::mem::take(&mut self.gradients.fills).into_iter();
+        let fills = fills.map(|(first, layer, of, quads)| (first, Early::Zeros { layer, of, quads }));
+        let joints = self.filling_joints().into_iter().map(|(first, joint)| (first, Early::Arena(joint)));
+        let mut early: Vec<(usize, Early)> = fills.chain(joints).collect();
+        early.sort_by_key(|(first, _)| *first);
+        let forward = self.forward_steps;
+        for (first, early) in early.into_iter().rev() {
             let later = self.steps.split_off(first);
-            ops::fill(self, &layer, of, quads);
+            match early {
+                Early::Zeros { layer, of, quads } => ops::fill(self, &layer, of, quads),
+                Early::Arena(joint) => self.emit_joint(&joint),
+            }
+            self.forward_steps += if first < forward { self.steps.len() - first } else { 0 };
             self.steps.extend(later);
         }
+    }
+
+    /// Whether one node alone sends a gradient to a node that has memory of its own for it, none has arrived and the user
+    /// does not want it.
+    pub(super) fn gets_one_gradient(&self, target: usize) -> bool {
+        let uses = |node: &super::Node| node.inputs.iter().filter(|&&i| i == target).count();
+        let send = self.nodes.iter().filter(|node| !node.op.stops_gradient());
+        self.gradients.of[target].is_none()
+            && self.gradients.trains[target]
+            && self.view_of[target].is_none()
+            && !self.wanted_gradients.iter().any(|(_, wanted)| *wanted == target)
+            && send.map(uses).sum::<usize>() == 1
     }
 
     /// Lets the gradient of a node be one that exists, if it gets no other.

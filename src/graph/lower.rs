@@ -6,6 +6,7 @@ use super::chain::Chains;
 use super::finish::{Draft, Finish};
 use super::fuse::Relu;
 use super::gradient::Gradients;
+use super::joint::Joint;
 use super::ops::{self, Reads};
 use super::shape::Matrix;
 use super::template::AnyLaunch;
@@ -18,6 +19,8 @@ use crate::gpu::{Binding, Block, Capabilities, Checks, Field, KernelSource, Unif
 pub(crate) enum Operand {
     /// An activation, a gradient of one, or scratch.
     Value(usize),
+    /// So many elements of a value, from one on that lies on 256 bytes.
+    Part { value: usize, first: usize, len: usize },
     /// A parameter or a buffer, by its number. Only buffers are written.
     Parameter(usize),
     /// The gradient of a parameter.
@@ -95,6 +98,12 @@ pub(crate) struct Lowering {
     /// Steps of the forward pass, which come first.
     pub(super) forward_steps: usize,
     pub(super) random: Option<usize>,
+    /// What a plan differentiates and the gradient of it, if that is known before the forward pass.
+    pub(super) seed: Option<(usize, Operand)>,
+    /// Gradients of first inputs that forward kernels have made, by the nodes of these.
+    pub(super) made_early: BTreeMap<usize, Operand>,
+    /// Jobs that run together.
+    pub(super) joints: Vec<Joint>,
     pub(crate) mode: Mode,
     pub(crate) capabilities: Capabilities,
     pub(crate) values: Vec<Value>,
@@ -153,6 +162,11 @@ impl Lowering {
 
     pub(crate) fn parameters(&self, id: usize) -> &[usize] {
         &self.nodes[id].parameters
+    }
+
+    /// Whether a parameter is trained in this plan.
+    pub(crate) fn is_trained(&self, parameter: usize) -> bool {
+        self.trained[parameter]
     }
 
     /// Whether another node has one of a node's parameters too.
@@ -350,6 +364,10 @@ impl Lowering {
             return None;
         }
         let written = std::mem::replace(&mut self.gradients.parameter_written[parameter], true);
+        if written {
+            // What adds to it comes later.
+            self.emit_finishing_joints(|tensors| tensors.contains(&Operand::Gradient(parameter)));
+        }
         Some((Operand::Gradient(parameter), written))
     }
 

@@ -191,6 +191,12 @@ pub(crate) trait Op: Debug + Send + Sync {
         None
     }
 
+    /// The factor of its gradient that it sends to every element of its input, if that is all that it sends.
+    fn spreads_evenly(&self, lowering: &Lowering, id: usize) -> Option<f32> {
+        let _ = (lowering, id);
+        None
+    }
+
     /// Whether no gradient goes through it.
     fn stops_gradient(&self) -> bool {
         false

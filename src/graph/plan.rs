@@ -123,6 +123,7 @@ impl Plan {
         let region = |operand: &Operand| -> Result<Region<'_>, Error> {
             match *operand {
                 Operand::Value(value) => Ok(activations[value].region()),
+                Operand::Part { value, first, len } => Ok(activations[value].region_of(first, len)),
                 Operand::Parameter(p) => {
                     let (flat, span) = params.find(&parameters[p].name)?;
                     flat.region_of(span)
@@ -149,11 +150,12 @@ impl Plan {
             let places = regions.iter().map(Place::kept).collect();
             let values = step.operands.iter().map(|operand| match *operand {
                 Operand::Value(value) => Some(value),
-                Operand::Parameter(_) | Operand::Gradient(_) => None,
+                Operand::Part { .. } | Operand::Parameter(_) | Operand::Gradient(_) => None,
             });
             let values = [None].into_iter().chain(values).collect();
             let bytes = step.operands.iter().zip(&regions[1..]).map(|(operand, region)| match *operand {
                 Operand::Value(value) => (lowering.values[value].len * size_of::<f32>()) as u64,
+                Operand::Part { len, .. } => (len * size_of::<f32>()) as u64,
                 Operand::Parameter(_) | Operand::Gradient(_) => region.bytes,
             });
             let (bytes, label, work) = (bytes.collect(), step.label.clone(), step.work.clone());
@@ -416,7 +418,7 @@ fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result
     let mut lives: Vec<Option<Life>> = vec![None; lowering.values.len()];
     for (number, step) in lowering.steps.iter().enumerate() {
         for operand in &step.operands {
-            if let Operand::Value(value) = *operand
+            if let Operand::Value(value) | Operand::Part { value, .. } = *operand
                 && lowering.values[value].keep == Keep::Pooled
             {
                 let len = lowering.values[value].len;

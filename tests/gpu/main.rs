@@ -44,6 +44,7 @@ mod grad_skip;
 mod graph;
 mod hazards;
 mod joined;
+mod joint;
 mod kinks;
 mod lbfgs;
 mod load_torch;

@@ -7,16 +7,15 @@ use crate::graph::lower::{Lowering, Operand};
 use crate::graph::shape::pitch;
 use crate::graph::template::{Launch, Template, fold};
 
-/// Emits the sums of the columns of `dy` into the gradient of a parameter, unless that is frozen.
+/// Emits the sums of the columns of `dy` into the gradient of a parameter, which they are written to or added to.
 pub(super) fn emit(
     lowering: &mut Lowering,
     layer: &str,
     rows: u32,
     columns: u32,
     dy: Operand,
-    parameter: usize,
+    (sums, adds): (Operand, bool),
 ) {
-    let Some((sums, adds)) = lowering.parameter_gradient(parameter) else { return };
     // A dispatch costs a CPU adapter as much as a thousand rows, and it has few lanes to keep busy.
     let most = if lowering.capabilities.is_cpu { 1024 } else { 256 };
     let (mut from, mut left) = (dy, rows);

@@ -14,7 +14,8 @@ mod weight_grad;
 pub(crate) use transpose::ConvTranspose2d;
 
 use band::Band;
-use candidates::POOLED;
+use candidates::{PLANAR, POOLED, Pooled};
+use emit::PooledGradient;
 use geometry::Geometry;
 
 use super::split::Epilogue;
@@ -22,8 +23,9 @@ use super::{Anchor, Made, MaxPool2d, Op, Reads, check_window};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::{Candidate, Capabilities, Work};
-use crate::graph::lower::Lowering;
+use crate::graph::lower::{Lowering, Operand};
 use crate::graph::shape::{self, image, u};
+use crate::graph::view::Order;
 
 /// A cross-correlation with zero padding, of images or of sequences: a sequence is an image of one row.
 #[derive(Clone, Copy, Debug)]
@@ -64,11 +66,22 @@ impl Conv2d {
             stride: self.stride.map(u),
             padding: [0, 1].map(|axis| u(self.before(axis))),
             dilation: self.dilation.map(u),
+            planar: false,
         }
     }
 
     fn geometry_of(&self, lowering: &Lowering, id: usize) -> Geometry {
         self.geometry(lowering.input_shape(id, 0))
+    }
+
+    /// The input, and the sizes with how it lies.
+    fn source(&self, lowering: &mut Lowering, id: usize) -> (Operand, Geometry) {
+        let (geometry, view) = (self.geometry_of(lowering, id), lowering.argument_view(id, 0));
+        let planar = Candidate::first(PLANAR, &geometry, &lowering.capabilities).is_some();
+        if planar && view.is_packed(Order::Natural) {
+            return (view.of, Geometry { planar, ..geometry });
+        }
+        (lowering.argument(id, 0), geometry)
     }
 
     /// What a kernel spans, gaps included.
@@ -107,6 +120,32 @@ impl Conv2d {
         }
         check_window(layer, "dilation", self.dilation, 1)
     }
+}
+
+/// Emits the gradients from that of the pooled output, and returns whether there are kernels for all of them.
+fn pooled_backward(
+    lowering: &mut Lowering,
+    id: usize,
+    (way, pool): (&Pooled, usize),
+    (x, geometry): (Operand, Geometry),
+) -> bool {
+    let parameters = lowering.parameters(id).to_vec();
+    let bias = parameters.get(1).copied();
+    let trains_weight = lowering.is_trained(parameters[0]);
+    let sums_bias_alone = !trains_weight && bias.is_some_and(|bias| lowering.is_trained(bias));
+    let trains_input = lowering.trains_input(id, 0);
+    if sums_bias_alone
+        || trains_weight && !(way.fits_weight_grad)(&geometry)
+        || trains_input && !(way.fits_input_grad)(&geometry)
+    {
+        return false;
+    }
+    let dy = PooledGradient { windows: lowering.gradient(pool), places: lowering.saved(pool) };
+    emit::pooled_weight_grad(lowering, id, &geometry, (way, x, dy), (parameters[0], bias));
+    if let Some(dx) = lowering.gradient_into(id, 0) {
+        emit::pooled_input_grad(lowering, id, &geometry, (way, dy), dx);
+    }
+    true
 }
 
 /// A shape as an image: a sequence has one row.
@@ -209,31 +248,41 @@ impl Op for Conv2d {
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let geometry = self.geometry_of(lowering, id);
+        let (x, geometry) = self.source(lowering, id);
         let has_bias = lowering.parameters(id).len() > 1;
         if let Some(pool) = lowering.pool_after(id) {
             let way = Candidate::first(POOLED, &geometry, &lowering.capabilities);
             let way = way.expect("takes_pool_after found one");
             let packed = emit::pack(lowering, id, (way.pack)(&geometry, has_bias));
             let relu = lowering.relu_before(pool);
-            let places = MaxPool2d::places(lowering, pool, false);
-            let operands = [lowering.argument(id, 0), packed, lowering.define(pool), places];
+            let places = MaxPool2d::blocks_of_places(lowering, pool, (way.block)(&geometry));
+            let operands = [x, packed, lowering.define(pool), places];
             let storage = [Read, Read, ReadWrite, ReadWrite];
             let launch = (way.launch)(&geometry, relu);
             lowering.next_does(Work::of_flops(geometry.flops()));
             lowering.launch(&lowering.name(id), &storage, &operands, launch);
             return Ok(());
         }
-        let operands = [lowering.argument(id, 0), lowering.define(id)];
+        let operands = [x, lowering.define(id)];
         let epilogue = Epilogue { accumulate: false, finish: lowering.finish(id) };
         emit::forward(lowering, id, &geometry, operands, (has_bias, epilogue));
         Ok(())
     }
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let geometry = self.geometry_of(lowering, id);
-        let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
+        let (x, geometry) = self.source(lowering, id);
         let parameters = lowering.parameters(id).to_vec();
+        let dy = match lowering.pool_after(id) {
+            None => lowering.gradient(id),
+            Some(pool) => {
+                let way = Candidate::first(POOLED, &geometry, &lowering.capabilities);
+                let way = way.expect("takes_pool_after found one");
+                if pooled_backward(lowering, id, (way, pool), (x, geometry)) {
+                    return Ok(());
+                }
+                MaxPool2d::halved_grad(lowering, pool, (way.block)(&geometry))
+            }
+        };
         emit::weight_grad(lowering, id, &geometry, [x, dy], (parameters[0], parameters.get(1).copied()));
         if let Some((dx, accumulate)) = lowering.gradient_into(id, 0) {
             emit::input_grad(lowering, id, &geometry, [dy, dx], (false, accumulate));

@@ -40,6 +40,23 @@ uniform! {
     }
 }
 uniform! {
+    /// A [`Shape`] and the factor of the gradient of every loss.
+    pub(crate) struct SlopesShape {
+        rows: u32,
+        classes: u32,
+        row_quads: u32,
+        at_label: f32,
+        at_all: f32,
+        all_targets: f32,
+        ignores: u32,
+        ignored: u32,
+        accumulate: u32,
+        columns: u32,
+        pitch: u32,
+        scale: f32,
+    }
+}
+uniform! {
     pub(crate) struct WeightsShape { rows: u32, ignores: u32, ignored: u32, columns: u32, pitch: u32 }
 }
 
@@ -133,6 +150,27 @@ impl CrossEntropy {
         [u32::from(self.ignore_index.is_some()), self.ignore_index.unwrap_or_default()]
     }
 
+    /// Emits losses and the gradient of the logits in one dispatch, where the gradient of every loss is known: a factor times
+    /// a number that lies in `upstream`.
+    fn forward_with_slopes(
+        &self,
+        lowering: &mut Lowering,
+        id: usize,
+        mut operands: Vec<Operand>,
+        (upstream, scale): (Operand, f32),
+    ) {
+        let (matrix, losses) = (lowering.input_matrix(id, 0), lowering.matrix(id));
+        operands.extend([upstream, lowering.make_gradient_early(id)]);
+        let kernel = include_str!("../../../shaders/ops/cross_entropy.wgsl");
+        let texts = [kernel, SOFTMAX, SLOPE, LABELS, MATH, LARGEST];
+        let wgsl = expand(&texts.concat(), &[("RUN", u(RUN)), ("SLOPES", 1)], &[]);
+        let mut storage = vec![Binding::Read; operands.len()];
+        (storage[3], storage[5]) = (Binding::ReadWrite, Binding::ReadWrite);
+        let kernel = source::<SlopesShape>("cross_entropy[slopes]", wgsl, &storage);
+        let shape = self.shape(matrix, losses, false).with_slopes(scale);
+        lowering.emit(&lowering.name(id), kernel, grid(losses.len()), &operands, shape);
+    }
+
     /// Rows whose targets are `at_label` at their label and `at_all` in addition at each class, times the weights.
     #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
     fn shape(&self, matrix: Matrix, losses: Matrix, accumulate: bool) -> Shape {
@@ -151,6 +189,27 @@ impl CrossEntropy {
             accumulate: u32::from(accumulate),
             columns: u(losses.columns),
             pitch: u(losses.pitch),
+        }
+    }
+}
+
+impl Shape {
+    fn with_slopes(self, scale: f32) -> SlopesShape {
+        let Self { rows, classes, row_quads, at_label, at_all, all_targets, .. } = self;
+        let Self { ignores, ignored, accumulate, columns, pitch, .. } = self;
+        SlopesShape {
+            rows,
+            classes,
+            row_quads,
+            at_label,
+            at_all,
+            all_targets,
+            ignores,
+            ignored,
+            accumulate,
+            columns,
+            pitch,
+            scale,
         }
     }
 }
@@ -201,10 +260,14 @@ impl Op for CrossEntropy {
             include_str!("../../../shaders/shared/softmax_joined.wgsl")
         } else {
             operands.push(lowering.define(id));
+            if let Some(upstream) = lowering.even_upstream(id) {
+                self.forward_with_slopes(lowering, id, operands, upstream);
+                return Ok(());
+            }
             SOFTMAX
         };
         let texts = [include_str!("../../../shaders/ops/cross_entropy.wgsl"), softmax, LABELS, MATH, LARGEST];
-        let wgsl = expand(&texts.concat(), &[("RUN", u(RUN))], &[]);
+        let wgsl = expand(&texts.concat(), &[("RUN", u(RUN)), ("SLOPES", 0)], &[]);
         let kernel = source::<Shape>("cross_entropy", wgsl, &storage);
         let losses = lowering.matrix(id);
         lowering.emit(&layer, kernel, grid(losses.len()), &operands, self.shape(matrix, losses, false));
@@ -212,6 +275,9 @@ impl Op for CrossEntropy {
     }
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        if lowering.send_made_gradient(id) {
+            return Ok(());
+        }
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
         let matrix = lowering.input_matrix(id, 0);
         let weights = self.weights(lowering, matrix.columns);

@@ -2,7 +2,7 @@ use super::{Made, Op, layout};
 use crate::Error;
 use crate::graph::lower::{Keep, Lowering, Operand};
 use crate::graph::shape::{Matrix, Planes};
-use crate::graph::view::Order;
+use crate::graph::view::{Order, View};
 
 /// Data of the host.
 #[derive(Debug)]
@@ -29,6 +29,12 @@ impl Op for Input {
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let (name, shape) = (lowering.name(id), lowering.shape(id).to_vec());
+        if lowering.order(id) == Order::ChannelsLast && shape[1] == 1 && is_read_raw(&shape, Order::Natural) {
+            // A single channel lies well as the host has it: who cannot read it so makes a copy.
+            let value = receive(lowering, &name, shape.clone(), Order::Natural, self.labels);
+            lowering.define_laid(id, View::packed(value, &shape, Order::Natural));
+            return Ok(());
+        }
         let value = receive(lowering, &name, shape, lowering.order(id), self.labels);
         lowering.define_as(id, value);
         Ok(())
@@ -37,6 +43,12 @@ impl Op for Input {
     fn backward(&self, _: &mut Lowering, _: usize) -> Result<(), Error> {
         Ok(())
     }
+}
+
+/// Whether what the host writes in torch's order is what kernels read in this one.
+fn is_read_raw(shape: &[usize], order: Order) -> bool {
+    let planes = Planes::of(shape, order);
+    planes.is_flat() && planes.channels.is_multiple_of(4)
 }
 
 /// Makes a value that the host writes in torch's order, and emits its way to the matrix that kernels read.
@@ -48,10 +60,10 @@ pub(crate) fn receive(
     labels: bool,
 ) -> Operand {
     let (matrix, planes) = (Matrix::of(&shape, order), Planes::of(&shape, order));
-    let len: usize = shape.iter().product();
+    let (len, is_raw) = (shape.iter().product::<usize>(), is_read_raw(&shape, order));
     let keep = Keep::Input { name: name.into(), labels, shape, classes: None, ignored: Vec::new() };
     let raw = Operand::Value(lowering.value_kept(name.into(), len, keep));
-    if labels || (planes.is_flat() && planes.channels.is_multiple_of(4)) {
+    if labels || is_raw {
         return raw;
     }
     let rows = lowering.scratch(name, matrix.len());

@@ -1,5 +1,5 @@
 use super::matmul::{gradient_into, readable};
-use super::product::{Factor, contract};
+use super::product::{Factor, contract, contract_summing};
 use super::split::Epilogue;
 use super::{Anchor, Op, Reads, column_sum};
 use crate::Error;
@@ -55,14 +55,10 @@ impl Op for Linear {
         let gradient = lowering.gradient(id);
         let dy = rows(&View::packed(gradient, lowering.shape(id), Order::Natural));
         let x = readable(lowering, id, 0, 1);
-        weight_grad(lowering, &name, [&dy, &rows(&x)], (parameters[0], self.weight));
-        if let Some(&bias) = parameters.get(1) {
-            let matrix = lowering.matrix(id);
-            column_sum::emit(lowering, &name, u(matrix.rows), u(matrix.columns), gradient, bias);
-        }
+        let bias = parameters.get(1).map(|&bias| (bias, gradient));
+        weight_grad(lowering, &name, [&dy, &rows(&x)], (parameters[0], self.weight), bias);
         let weight = Factor::dense(Operand::Parameter(parameters[0]), self.weight);
-        gradient_into(lowering, id, (0, 1), |lowering, dx, accumulate| {
-            let epilogue = Epilogue { accumulate, finish: None };
+        gradient_into(lowering, id, (0, 1), |lowering, dx, epilogue| {
             contract(lowering, &name, [&dy, &weight, &rows(dx)], None, epilogue);
         });
         Ok(())
@@ -74,15 +70,27 @@ impl Op for Linear {
 }
 
 /// Emits the gradient of a parameter `[out, in]` that rows of inputs `x` were multiplied with: the product of the
-/// gradients `dy` of the results with them.
+/// gradients `dy` of the results with them; and that of a bias, if there is one, of gradients that lie packed in the operand
+/// beside it.
 pub(super) fn weight_grad(
     lowering: &mut Lowering,
     layer: &str,
     [dy, x]: [&Factor; 2],
     (parameter, weight): (usize, [usize; 2]),
+    bias: Option<(usize, Operand)>,
 ) {
-    if let Some((dw, accumulate)) = lowering.parameter_gradient(parameter) {
+    let gradient = lowering.parameter_gradient(parameter);
+    let bias = bias.and_then(|(bias, dy)| lowering.parameter_gradient(bias).map(|sums| (sums, dy)));
+    if let Some((dw, accumulate)) = gradient {
         let factors = [&dy.transposed(), x, &Factor::dense(dw, weight)];
+        if let Some((sums, _)) = bias
+            && contract_summing(lowering, layer, factors, accumulate, sums)
+        {
+            return;
+        }
         contract(lowering, layer, factors, None, Epilogue { accumulate, finish: None });
+    }
+    if let Some((sums, of)) = bias {
+        column_sum::emit(lowering, layer, u(dy.rows()), u(weight[0]), of, sums);
     }
 }

@@ -88,17 +88,23 @@ pub(super) fn gradient_into(
     lowering: &mut Lowering,
     id: usize,
     (input, axes): (usize, usize),
-    emit: impl FnOnce(&mut Lowering, &View, bool),
+    emit: impl FnOnce(&mut Lowering, &View, Epilogue),
 ) {
+    let writes = |accumulate: bool| Epilogue { accumulate, finish: None };
+    let writable = |view: View| with_lanes_among_last(view, axes).is_some();
+    if let Some((region, finish)) = lowering.finish_gradient((id, input), writable) {
+        let region = with_lanes_among_last(region, axes).expect("it was asked for");
+        return emit(lowering, &region, Epilogue { accumulate: false, finish: Some(finish) });
+    }
     let Some((region, adds)) = lowering.gradient_view_into(id, input) else { return };
     if let Some(region) = with_lanes_among_last(region.clone(), axes) {
-        return emit(lowering, &region, adds);
+        return emit(lowering, &region, writes(adds));
     }
     let name = lowering.name(id);
     let len = Matrix::of(&region.shape, Order::Natural).len();
     let scratch = lowering.scratch(&format!("gradient of an input of {name}"), len);
     let packed = View::packed(scratch, &region.shape, Order::Natural);
-    emit(lowering, &packed, false);
+    emit(lowering, &packed, writes(false));
     rearrange(lowering, &name, &packed, &region, adds);
 }
 
@@ -152,14 +158,12 @@ impl Op for MatMul {
         let name = lowering.name(id);
         let ranks = [0, 1].map(|input| lowering.input_shape(id, input).len());
         let dy = made(&View::packed(lowering.gradient(id), lowering.shape(id), Order::Natural), ranks);
-        gradient_into(lowering, id, (0, 2), |lowering, dx, accumulate| {
+        gradient_into(lowering, id, (0, 2), |lowering, dx, epilogue| {
             let other = right(&readable(lowering, id, 1, 2)).transposed();
-            let epilogue = Epilogue { accumulate, finish: None };
             contract(lowering, &name, [&dy, &other, &left(dx)], None, epilogue);
         });
-        gradient_into(lowering, id, (1, 2), |lowering, dother, accumulate| {
+        gradient_into(lowering, id, (1, 2), |lowering, dother, epilogue| {
             let x = left(&readable(lowering, id, 0, 2)).transposed();
-            let epilogue = Epilogue { accumulate, finish: None };
             contract(lowering, &name, [&x, &dy, &right(dother)], None, epilogue);
         });
         Ok(())

@@ -34,6 +34,9 @@ const PLACES: [&str; 2] = [
     include_str!("../../../shaders/shared/places32.wgsl"),
 ];
 
+/// Of windows of 2x2 whose places a convolution has left.
+const PLACES_IN_BLOCKS: &str = include_str!("../../../shaders/shared/places4.wgsl");
+
 impl MaxPool2d {
     /// Whether places need 32 bits: 16 bits number all elements of a window but the last two.
     fn wide(&self) -> bool {
@@ -43,19 +46,68 @@ impl MaxPool2d {
     fn source<S: Uniform>(
         &self,
         (name, wgsl): (&str, &str),
+        (places, of_places): (&str, Vec<(&'static str, u32)>),
         storage: &[Binding],
         loops: Option<&Loops>,
-        x: &[usize],
-        y: &[usize],
+        [x, y]: [&[usize]; 2],
     ) -> KernelSource {
         let mut constants = self.windows.constants(x, y);
         constants.extend(loops.map(Loops::constant));
-        let wgsl = [wgsl, PLACES[usize::from(self.wide())]].concat();
+        constants.extend(of_places);
+        let wgsl = [wgsl, places].concat();
         source::<S>(name, expand(&wgsl, &constants, &[]), storage)
     }
 
+    /// Makes the value for the places that a convolution leaves which ends with such a pooling: a word of each channel
+    /// for every `block` windows of a row.
+    pub(super) fn blocks_of_places(lowering: &mut Lowering, id: usize, block: u32) -> Operand {
+        let (quads, width) = (lowering.matrix(id).quads(), lowering.shape(id)[3]);
+        lowering.save(id, "places", 4 * quads / width * u(width).div_ceil(block) as usize)
+    }
+
+    /// Emits the gradient of what a convolution would have made that ends with such a pooling, and returns it.
+    pub(super) fn halved_grad(lowering: &mut Lowering, id: usize, block: u32) -> Operand {
+        let matrix = lowering.input_matrix(id, 0);
+        let dx = lowering.scratch("gradient before pooling", matrix.len());
+        let windows =
+            Windows { kernel: [2, 2], stride: [2, 2], padding: [0, 0], dilation: [1, 1], ceil_mode: false };
+        let blocks = u(lowering.shape(id)[3]).div_ceil(block);
+        let places = (PLACES_IN_BLOCKS, vec![("BLOCK", block), ("BLOCKS", blocks)]);
+        Self { windows }.emit_grad(lowering, id, places, (dx, false));
+        dx
+    }
+
+    /// Emits the gradient of the input of node `id`; `places` are the text that reads them and its constants.
+    fn emit_grad(
+        &self,
+        lowering: &mut Lowering,
+        id: usize,
+        places: (&str, Vec<(&'static str, u32)>),
+        (dx, accumulate): (Operand, bool),
+    ) {
+        let (input, output) = (lowering.input_shape(id, 0).to_vec(), lowering.shape(id).to_vec());
+        let name = lowering.name(id);
+        let operands = [lowering.gradient(id), lowering.saved(id), dx];
+        let storage = [Read, Read, ReadWrite];
+        if self.windows.tile(&input) && !self.windows.loops(&input).tiled {
+            let wgsl = include_str!("../../../shaders/ops/max_pool2d_spread.wgsl");
+            let text = ("max_pool2d_spread", wgsl);
+            let kernel = self.source::<SpreadShape>(text, places, &storage, None, [&input, &output]);
+            let shape = SpreadShape { images: u(input[0]), accumulate: u32::from(accumulate) };
+            lowering.emit(&name, kernel, grid(lowering.matrix(id).quads()), &operands, shape);
+            return;
+        }
+        let loops = self.windows.loops_over(&output);
+        let text = ("max_pool2d_grad", include_str!("../../../shaders/ops/max_pool2d_grad.wgsl"));
+        let kernel = self.source::<GradShape>(text, places, &storage, Some(&loops), [&input, &output]);
+        for shape in loops.gradient(input[0], accumulate) {
+            let grid = grid(lowering.input_matrix(id, 0).quads());
+            lowering.emit(&name, kernel.clone(), grid, &operands, shape);
+        }
+    }
+
     /// Makes the value that tells the backward pass which elements were the largest.
-    pub(super) fn places(lowering: &mut Lowering, id: usize, wide: bool) -> Operand {
+    fn places(lowering: &mut Lowering, id: usize, wide: bool) -> Operand {
         let quads = lowering.matrix(id).quads();
         lowering.save(id, "places", if wide { 4 * quads } else { 2 * quads })
     }
@@ -96,7 +148,9 @@ impl Op for MaxPool2d {
         );
         let loops = self.windows.loops(&input);
         let storage = [Read, ReadWrite, ReadWrite];
-        let kernel = self.source::<Shape>(("max_pool2d", wgsl), &storage, Some(&loops), &input, &output);
+        let places = (PLACES[usize::from(self.wide())], vec![]);
+        let text = ("max_pool2d", wgsl);
+        let kernel = self.source::<Shape>(text, places, &storage, Some(&loops), [&input, &output]);
         for (number, Tile { rows, columns }) in loops.tiles.iter().enumerate() {
             let shape = Shape {
                 images: u(input[0]),
@@ -113,30 +167,11 @@ impl Op for MaxPool2d {
     }
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
-        let (input, output) = (lowering.input_shape(id, 0).to_vec(), lowering.shape(id).to_vec());
-        let name = lowering.name(id);
-        let operands = [lowering.gradient(id), lowering.saved(id), dx];
-        let storage = [Read, Read, ReadWrite];
-        if self.windows.tile(&input) && !self.windows.loops(&input).tiled {
-            let wgsl = include_str!("../../../shaders/ops/max_pool2d_spread.wgsl");
-            let text = ("max_pool2d_spread", wgsl);
-            let kernel = self.source::<SpreadShape>(text, &storage, None, &input, &output);
-            let shape = SpreadShape { images: u(input[0]), accumulate: u32::from(accumulate) };
-            lowering.emit(&name, kernel, grid(lowering.matrix(id).quads()), &operands, shape);
+        if lowering.leave_to_pooled(id) {
             return Ok(());
         }
-        let loops = self.windows.loops_over(&output);
-        let text = ("max_pool2d_grad", include_str!("../../../shaders/ops/max_pool2d_grad.wgsl"));
-        let kernel = self.source::<GradShape>(text, &storage, Some(&loops), &input, &output);
-        for shape in loops.gradient(input[0], accumulate) {
-            lowering.emit(
-                &name,
-                kernel.clone(),
-                grid(lowering.input_matrix(id, 0).quads()),
-                &operands,
-                shape,
-            );
+        if let Some(dx) = lowering.gradient_into(id, 0) {
+            self.emit_grad(lowering, id, (PLACES[usize::from(self.wide())], vec![]), dx);
         }
         Ok(())
     }

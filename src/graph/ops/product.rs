@@ -8,7 +8,7 @@ mod listing;
 mod plain;
 mod tiles;
 
-pub(super) use factor::{Factor, contract};
+pub(super) use factor::{Factor, contract, contract_summing};
 pub(crate) use listing::kernel_listings;
 #[cfg(test)]
 pub(crate) use listing::unchecked_examples;
@@ -288,6 +288,17 @@ const CANDIDATES: &[Candidate<Product, Way>] = &[
         },
     },
 ];
+
+/// A dispatch that also writes the sums of the left matrix over the inner dimension, or adds them.
+type Summing = fn(&Product, bool, bool) -> AnyLaunch;
+
+/// Products with the sums of their left matrix, the fastest first; where none fits, the sums are a dispatch of their own.
+/// Bindings: left, right, output, sums.
+const SUMMING: &[Candidate<Product, Summing>] = &[Candidate {
+    kind: KernelKind::CpuSubgroup8,
+    fits: |product, _| tiles::fits_tn_summing(product),
+    way: tiles::tn_summing,
+}];
 
 /// Buffers of a product.
 #[derive(Clone, Copy, Debug)]

@@ -62,6 +62,10 @@ impl Op for Sum {
         Some(inputs[0])
     }
 
+    fn spreads_evenly(&self, lowering: &Lowering, id: usize) -> Option<f32> {
+        Some(self.scale(lowering, id))
+    }
+
     fn reads(&self, _: usize) -> Reads {
         Reads::AsIs
     }
@@ -90,6 +94,9 @@ impl Op for Sum {
     }
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
+        if lowering.leave_to_made_gradient(id) {
+            return Ok(());
+        }
         let Some((dx, accumulate)) = lowering.gradient_into(id, 0) else { return Ok(()) };
         let matrix = lowering.input_matrix(id, 0);
         let shape = GradShape {

@@ -3,7 +3,7 @@
 use super::graphs::Subject;
 use super::sizes::Sizes;
 use super::{Row, Trips};
-use crate::graph::{Graph, Init, Var};
+use crate::graph::{Graph, Init, PlanOptions, Var};
 use crate::nn::CrossEntropy;
 
 pub(super) const ROWS: &[Row] = &[
@@ -13,7 +13,8 @@ pub(super) const ROWS: &[Row] = &[
     // The largest, the sum of exponentials, and with smoothing a sum over all classes.
     ("cross_entropy", |sizes| {
         let row = sizes.get("row_quads");
-        Trips::Exactly(row + in_runs(row, sizes) * if sizes.is_set("at_all") { 2 } else { 1 })
+        let slopes = if sizes.get("SLOPES") == 1 { row } else { 0 };
+        Trips::Exactly(row + in_runs(row, sizes) * if sizes.is_set("at_all") { 2 } else { 1 } + slopes)
     }),
     ("cross_entropy_grad", |sizes| {
         let row = sizes.get("row_quads");
@@ -84,7 +85,12 @@ fn classification(rows: usize, classes: usize) -> Vec<Subject> {
         let [x, labels] = rows_and_labels(graph, rows, classes);
         x.accuracy(&labels)
     });
-    vec![loss(0.0), loss(0.1), accuracy]
+    let graph = Graph::new();
+    let [x, labels] = rows_and_labels(&graph, rows, classes);
+    let root = x.bias().cross_entropy(&labels);
+    let name = format!("cross_entropy of [{rows}, {classes}] with its gradient");
+    let slopes = Subject { name, options: PlanOptions::train(&root), graph };
+    vec![loss(0.0), loss(0.1), accuracy, slopes]
 }
 
 fn mean(shape: &[usize]) -> Subject {

@@ -53,6 +53,7 @@ pub(super) fn count<'a>(gpu: &Gpu, graph: &Graph, lowering: &'a Lowering) -> Vec
         let mut regions = vec![uniform.region()];
         regions.extend(step.operands.iter().map(|operand| match *operand {
             Operand::Value(value) => values[value].region(),
+            Operand::Part { value, first, len } => values[value].region_of(first, len),
             Operand::Parameter(parameter) => parameters[parameter][0].region(),
             Operand::Gradient(parameter) => parameters[parameter][1].region(),
         }));

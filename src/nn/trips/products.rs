@@ -17,9 +17,16 @@ pub(super) const ROWS: &[Row] = &[
     }),
     ("conv2d_input_grad_plain", plain_window),
     ("conv2d_plain", plain_window),
+    ("conv2d_plane", |sizes| Trips::Exactly(sizes.get("tiles_each"))),
+    ("conv2d_plane_pool", |sizes| Trips::Exactly(sizes.get("tiles_each"))),
     ("conv2d_pool", tiled_window),
-    ("conv2d_weight_grad", |sizes| pixels(sizes, sizes.get("PIXELS"))),
-    ("conv2d_weight_grad_finish", |sizes| Trips::Exactly(sizes.get("parts") - 1)),
+    ("conv2d_weight_grad", |sizes| {
+        let rows_of_a_step = if sizes.get("POOLED") == 1 { 2 } else { 0 };
+        let steps = sizes.get("columns_per_part").div_ceil(sizes.get("WINDOWS"));
+        at_first(sizes, sizes.get("rows_per_part") * (1 + steps * (1 + rows_of_a_step)))
+    }),
+    ("conv2d_pack", |_| Trips::Exactly(4)),
+    ("conv2d_weight_grad_finish", |sizes| Trips::Exactly(sizes.get("most_parts") - 1 + 4)),
     ("conv2d_weight_grad_plain", |sizes| pixels(sizes, 1)),
     ("matmul_lanes", |sizes| {
         Trips::Exactly(run(sizes).div_ceil(sizes.get("STEP_LANES") * sizes.get("WIDTH")))
@@ -61,7 +68,11 @@ fn plain_window(sizes: &Sizes<'_>) -> Trips {
 
 /// Rows of the output and steps of a row; the last parts may have fewer.
 pub(super) fn pixels(sizes: &Sizes<'_>, step: usize) -> Trips {
-    let trips = sizes.get("rows_per_part") * (1 + sizes.get("columns_per_part").div_ceil(step));
+    at_first(sizes, sizes.get("rows_per_part") * (1 + sizes.get("columns_per_part").div_ceil(step)))
+}
+
+/// Trips of a dispatch that begins with the first part; the last parts may have fewer.
+fn at_first(sizes: &Sizes<'_>, trips: usize) -> Trips {
     if sizes.get("first_part") == 0 { Trips::Exactly(trips) } else { Trips::AtMost(trips) }
 }
 

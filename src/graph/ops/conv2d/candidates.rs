@@ -58,19 +58,46 @@ pub(super) const FORWARD: &[Candidate<Geometry, Forward>] = &[
     },
 ];
 
-/// A forward pass that ends with a 2x2 max pooling of stride 2. Bindings: input, packed weight, pooled output, places.
+/// A convolution that ends with a 2x2 max pooling of stride 2.
 pub(super) struct Pooled {
     /// As of a [`Forward`].
     pub(super) pack: fn(&Geometry, bool) -> Packed,
-    /// A dispatch, with a relu before the pooling or without.
+    /// A forward dispatch, with a relu before the pooling or without. Bindings: input, packed weight, pooled output,
+    /// places of the maxima.
     pub(super) launch: fn(&Geometry, bool) -> AnyLaunch,
+    /// Windows of a row whose places it leaves in one word of each channel.
+    pub(super) block: fn(&Geometry) -> u32,
+    /// Whether there is a weight gradient from the gradient of the pooled output.
+    pub(super) fits_weight_grad: fn(&Geometry) -> bool,
+    /// As a [`WeightGrad`]. Bindings: input, gradient of the pooled output, partial sums, places.
+    pub(super) weight_grad: WeightGrad,
+    /// Whether there is an input gradient from the gradient of the pooled output.
+    pub(super) fits_input_grad: fn(&Geometry) -> bool,
+    /// The weight as that wants it.
+    pub(super) pack_input_grad: fn(&Geometry, bool) -> Packed,
+    /// A dispatch of it that writes or adds. Bindings: gradient of the pooled output, packed weight, input's gradient,
+    /// places.
+    pub(super) input_grad: fn(&Geometry, bool) -> AnyLaunch,
 }
 
-/// The pooled forward passes, the fastest first; where none fits, a pooling is a dispatch of its own.
+/// What can read an input of a single channel that lies in the natural order, forward and in the weight gradient.
+pub(super) const PLANAR: &[Candidate<Geometry, ()>] =
+    &[Candidate { kind: KernelKind::CpuSubgroup8, fits: |geometry, _| cpu::fits_planar(geometry), way: () }];
+
+/// The pooled convolutions, the fastest first; where none fits, a pooling is a dispatch of its own.
 pub(super) const POOLED: &[Candidate<Geometry, Pooled>] = &[Candidate {
     kind: KernelKind::CpuSubgroup8,
     fits: |geometry, _| cpu::fits_pooled(geometry),
-    way: Pooled { pack: cpu::pack, launch: cpu::forward_pooled },
+    way: Pooled {
+        pack: cpu::pack,
+        launch: cpu::forward_pooled,
+        block: cpu::pooled_block,
+        fits_weight_grad: cpu::fits_weight_grad,
+        weight_grad: cpu::weight_grad_pooled,
+        fits_input_grad: cpu::fits_input_grad_pooled,
+        pack_input_grad: cpu::pack_input_grad,
+        input_grad: cpu::input_grad_pooled,
+    },
 }];
 
 /// An input gradient. Bindings: output's gradient, packed weight, input's gradient.

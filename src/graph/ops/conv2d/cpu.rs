@@ -1,8 +1,9 @@
 //! Convolutions on CPU adapters with subgroups of 8: output channels on lanes, tiles of pixels in registers.
 
+mod plane;
 mod weight_grad;
 
-pub(super) use weight_grad::weight_grad;
+pub(super) use weight_grad::{weight_grad, weight_grad_pooled};
 
 use super::geometry::{Geometry, Window, flag};
 use super::pack::{Pack, Packed};
@@ -69,18 +70,61 @@ pub(super) fn input_grad_parts(geometry: &Geometry) -> u32 {
 
 /// Forward pass. Bindings: input, weight as [`pack`] leaves it, output.
 pub(super) fn forward(geometry: &Geometry, first_part: u32, accumulate: bool) -> AnyLaunch {
-    broadcast(&Window::forward(geometry), first_part, End::Store { accumulate })
+    if geometry.planar {
+        return plane::forward(geometry, accumulate);
+    }
+    broadcast(&Window::forward(geometry), first_part, Source::Image, End::Store { accumulate })
+}
+
+/// Whether these kernels can read an input that lies in the natural order: a single channel, whose rows are quads then.
+pub(super) fn fits_planar(geometry: &Geometry) -> bool {
+    fits(geometry) && geometry.in_channels == 1 && plane::fits(geometry)
+}
+
+/// Windows of a row that a tile of [`forward_pooled`] makes.
+fn pooled_pixels(geometry: &Geometry) -> u32 {
+    if geometry.planar {
+        return plane::tile(geometry, 2)[1];
+    }
+    tile(&Window::of_images(geometry), Source::Image, 2)[1]
+}
+
+/// Windows of a row whose places [`forward_pooled`] leaves in one word: at most eight.
+pub(super) fn pooled_block(geometry: &Geometry) -> u32 {
+    block_of(pooled_pixels(geometry))
+}
+
+/// What of a tile of so many windows shares a word.
+fn block_of(pixels: u32) -> u32 {
+    pixels / pixels.div_ceil(8)
 }
 
 /// Forward pass with a 2x2 max pooling of stride 2. Bindings: input, weight as [`pack`] leaves it, pooled output,
 /// places.
 pub(super) fn forward_pooled(geometry: &Geometry, relu: bool) -> AnyLaunch {
-    broadcast(&Window::of_images(geometry), 0, End::Pool { relu })
+    if geometry.planar {
+        return plane::forward_pooled(geometry, relu);
+    }
+    broadcast(&Window::of_images(geometry), 0, Source::Image, End::Pool { relu })
 }
 
 /// Input gradient at stride 1. Bindings: output's gradient, weight as [`pack_input_grad`] leaves it, input's gradient.
 pub(super) fn input_grad(geometry: &Geometry, _: bool, first_part: u32, accumulate: bool) -> AnyLaunch {
-    broadcast(&Window::input_grad(geometry), first_part, End::Store { accumulate })
+    broadcast(&Window::input_grad(geometry), first_part, Source::Image, End::Store { accumulate })
+}
+
+/// As [`fits_input_grad`], of [`input_grad_pooled`]: the sum must be whole.
+pub(super) fn fits_input_grad_pooled(geometry: &Geometry) -> bool {
+    fits_input_grad(geometry) && input_grad_parts(geometry) == 1
+}
+
+/// Input gradient at stride 1 where the output was pooled. Bindings: gradient of the pooled output, weight as
+/// [`pack_input_grad`] leaves it, input's gradient, places as [`forward_pooled`] leaves them.
+pub(super) fn input_grad_pooled(geometry: &Geometry, accumulate: bool) -> AnyLaunch {
+    let mut window = Window::of_input_grads(geometry);
+    // What no window covers has no gradient.
+    window.input = window.input.map(|len| len / 2 * 2);
+    broadcast(&window, 0, Source::Windows { block: pooled_block(geometry) }, End::Store { accumulate })
 }
 
 /// How output channels lie on lanes.
@@ -113,6 +157,11 @@ impl Lanes {
     fn alias(self) -> (&'static str, &'static str) {
         ("V", ["f32", "vec2f", "", "vec4f"][self.vector as usize - 1])
     }
+
+    /// A word for each of its channels.
+    fn places_alias(self) -> (&'static str, &'static str) {
+        ("P", ["u32", "vec2u", "", "vec4u"][self.vector as usize - 1])
+    }
 }
 
 /// Vec4 loads that cover what `pixels` outputs of a row touch, when each of eight lanes loads one pixel.
@@ -123,6 +172,9 @@ fn loads(pixels: u32, stride: u32, kernel_width: u32) -> u32 {
 /// Multiply-adds in the innermost block of a kernel: larger tiles share more of what is loaded, and every one of
 /// these is compiled.
 const UNROLLED: u32 = 200;
+
+/// The same, each of one element of a lane's vector.
+const SCALARS: u32 = 4 * UNROLLED;
 
 /// Sums of a tile: a CPU adapter runs a store as a loop over lanes, and unrolled stores are many loops to compile.
 const SUMS: u32 = 32;
@@ -157,6 +209,45 @@ uniform! {
     }
 }
 
+/// What a kernel reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Image,
+    /// The gradients of 2x2 windows of an image, with the places of their maxima, `block` windows to a word.
+    Windows {
+        block: u32,
+    },
+}
+
+impl Source {
+    /// The constants by which a kernel reads it, for tiles of so many `pixels` of a row.
+    fn constants(self, window: &Window, pixels: u32) -> Vec<(&'static str, u32)> {
+        let (block, scale) = if let Self::Windows { block } = self { (block, 2) } else { (1, 1) };
+        let odd = odd(window.padding[1], scale);
+        let (padding, span) = (window.padding[1], 8 * scale.cast_signed());
+        let touched = ((pixels - 1) * window.stride[1] + window.kernel[1] + odd).cast_signed();
+        // Of a tile that is a whole row, pixels behind the image are zeros, as those before it are.
+        let (before, end) =
+            (padding + odd.cast_signed(), padding + odd.cast_signed() + window.input[1].cast_signed());
+        let wraps = |loaded: i32| end <= span * loaded && touched - span * loaded <= before;
+        let fewest = (touched - 1) / span;
+        let whole_row = pixels >= window.output[1];
+        let loaded =
+            if whole_row && fewest > 0 && wraps(fewest) { fewest } else { fewest + 1 }.cast_unsigned();
+        vec![
+            ("POOLED", flag(scale == 2)),
+            ("DIRECT", flag(scale == 1)),
+            ("BLOCK", block),
+            ("SCALE", scale),
+            ("SPAN", 8 * scale),
+            ("ODD", odd),
+            // In eights of what a lane loads.
+            ("LOADED", loaded),
+            ("LOADS", loaded * scale),
+        ]
+    }
+}
+
 /// What a kernel does with its sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -164,18 +255,64 @@ enum End {
     Pool { relu: bool },
 }
 
-/// Bindings: input, packed weight, output; with a pooling, places too.
-fn broadcast(window: &Window, first_part: u32, end: End) -> AnyLaunch {
+impl End {
+    /// Rows and columns of sums that become one.
+    fn step(self) -> u32 {
+        if matches!(self, Self::Pool { .. }) { 2 } else { 1 }
+    }
+
+    /// The constants of what follows the sums of a tile that makes so many rows and columns.
+    fn constants(self, [rows, pixels]: [u32; 2]) -> Vec<(&'static str, u32)> {
+        match self {
+            Self::Store { accumulate } => vec![("ACCUMULATE", flag(accumulate))],
+            Self::Pool { .. } => {
+                let block = block_of(pixels);
+                let words = [("POOLED_BLOCK", block), ("WORDS", pixels / block)];
+                [&[("POOLED_ROWS", rows), ("POOLED_PIXELS", pixels)], &words[..]].concat()
+            }
+        }
+    }
+
+    /// What is stored can be finished, but not what is pooled.
+    fn finishing(self, launch: AnyLaunch, lanes: Lanes) -> AnyLaunch {
+        if self.step() == 1 { launch.finishing(lanes.vector as usize) } else { launch }
+    }
+}
+
+/// The least multiple from `pixels` on of which tiles begin with what a lane loads: `lane` pixels.
+fn whole(pixels: u32, lane: u32, stride: u32) -> u32 {
+    let step = (1..=lane).find(|step| (step * stride).is_multiple_of(lane)).expect("a whole lane is one");
+    pixels.next_multiple_of(step)
+}
+
+/// Pixels before the first that a tile needs, where a lane loads `lane` of them.
+fn odd(padding: i32, lane: u32) -> u32 {
+    (-padding).rem_euclid(lane.cast_signed()).cast_unsigned()
+}
+
+/// Rows and columns of what a tile makes, where `step` rows and columns of sums become one.
+fn tile(window: &Window, source: Source, step: u32) -> [u32; 2] {
+    let vector = Lanes::of(window.out_channels, window.groups).vector;
+    let per_pixel = window.kernel[1] * (window.in_channels / window.groups).min(2);
+    let most = (SCALARS / (per_pixel * vector)).max(1);
+    let sums = SUMS * 4 / vector.max(2);
+    let output = window.output.map(|len| len / step);
+    let pixels = (most.min(16 * step) / (step * step)).clamp(1, 16 / step);
+    let lane = if source == Source::Image { 1 } else { 2 };
+    let pixels = whole(even_tile(output[1], pixels), lane, window.stride[1] * step);
+    let rows = even_tile(output[0], (most.min(sums) / (pixels * step * step)).clamp(1, 4 / step));
+    [rows, pixels]
+}
+
+/// Bindings: input, packed weight, output; then places, with a pooling or of the windows that it reads.
+fn broadcast(window: &Window, first_part: u32, source: Source, end: End) -> AnyLaunch {
     let lanes = Lanes::of(window.out_channels, window.groups);
     let in_channels = window.in_channels / window.groups;
     let channels = in_channels.min(2);
-    let per_pixel = window.kernel[1] * channels;
-    let most = (UNROLLED / per_pixel).max(1);
     // Rows and columns that become one.
-    let step = if matches!(end, End::Pool { .. }) { 2 } else { 1 };
+    let step = end.step();
     let output = window.output.map(|len| len / step);
-    let pixels = even_tile(output[1], (most.min(16 * step) / (step * step)).clamp(1, 16 / step));
-    let rows = even_tile(output[0], (most.min(SUMS) / (pixels * step * step)).clamp(1, 4 / step));
+    let [rows, pixels] = tile(window, source, step);
     let row_tiles = output[0].div_ceil(rows);
     let column_tiles = output[1].div_ceil(pixels);
     let tiles = lanes.tiles * row_tiles * column_tiles * window.images;
@@ -213,31 +350,28 @@ fn broadcast(window: &Window, first_part: u32, end: End) -> AnyLaunch {
         ("PIXELS", pixels * step),
         ("KERNEL_WIDTH", window.kernel[1]),
         ("STRIDE", window.stride[1]),
-        ("LOADS", loads(pixels * step, window.stride[1], window.kernel[1])),
         ("CHANNELS", channels),
         ("SPLIT", flag(parts.count > 1)),
     ];
-    let mut aliases = vec![lanes.alias()];
+    constants.extend(source.constants(window, pixels * step));
+    let aliases = vec![lanes.alias(), lanes.places_alias()];
+    constants.extend(end.constants([rows, pixels]));
     let (name, source) = match end {
-        End::Store { accumulate } => {
-            constants.push(("ACCUMULATE", flag(accumulate)));
-            let source = concat!(
+        End::Store { .. } => (
+            "conv2d",
+            concat!(
                 include_str!("../../../../shaders/ops/conv2d.wgsl"),
                 include_str!("../../../../shaders/ops/conv2d_store.wgsl")
-            );
-            ("conv2d", source)
-        }
-        End::Pool { .. } => {
-            constants.extend([("POOLED_ROWS", rows), ("POOLED_PIXELS", pixels), ("WORDS", lanes.vector / 2)]);
-            aliases.push(("P", if lanes.vector == 2 { "vec2u" } else { "vec4u" }));
-            let source = concat!(
+            ),
+        ),
+        End::Pool { .. } => (
+            "conv2d_pool",
+            concat!(
                 include_str!("../../../../shaders/ops/conv2d.wgsl"),
                 include_str!("../../../../shaders/ops/conv2d_pool.wgsl")
-            );
-            ("conv2d_pool", source)
-        }
+            ),
+        ),
     };
     let template = Template { name, source, constants, aliases };
-    let launch = AnyLaunch::from(Launch { template, shape, groups });
-    if step == 1 { launch.finishing(lanes.vector as usize) } else { launch }
+    end.finishing(Launch { template, shape, groups }.into(), lanes)
 }

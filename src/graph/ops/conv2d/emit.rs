@@ -1,12 +1,13 @@
 //! The passes of a convolution, which are those of a transposed convolution too: what is forward for one is the input
 //! gradient of the other.
 
-use super::candidates::{FORWARD, INPUT_GRAD, WEIGHT_GRAD};
+use super::candidates::{FORWARD, INPUT_GRAD, Pooled, WEIGHT_GRAD, WeightGrad};
 use super::geometry::Geometry;
-use super::pack::Packed;
+use super::pack::{self, Packed};
 use super::weight_grad::{self, Adds};
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::{Candidate, Work};
+use crate::graph::joint::Job;
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::ops::column_sum;
 use crate::graph::ops::split::{self, Epilogue, Sum};
@@ -56,6 +57,29 @@ pub(super) fn lanes(lowering: &Lowering, geometry: &Geometry) -> usize {
     (Candidate::choose(FORWARD, geometry, &lowering.capabilities).lanes)(geometry)
 }
 
+/// What a convolution whose output was pooled is differentiated by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PooledGradient {
+    /// The gradient of the pooled output.
+    pub(super) windows: Operand,
+    /// The places of the maxima.
+    pub(super) places: Operand,
+}
+
+/// Emits the gradient of the input of a convolution whose output was pooled.
+pub(super) fn pooled_input_grad(
+    lowering: &mut Lowering,
+    id: usize,
+    geometry: &Geometry,
+    (way, dy): (&Pooled, PooledGradient),
+    (dx, accumulate): (Operand, bool),
+) {
+    let packed = pack(lowering, id, (way.pack_input_grad)(geometry, false));
+    let (name, launch) = (lowering.name(id), (way.input_grad)(geometry, accumulate));
+    let operands = [dy.windows, packed, dx, dy.places];
+    lowering.launch(&name, &[Read, Read, ReadWrite, Read], &operands, launch);
+}
+
 /// Emits the gradient of the weight, and that of the bias if it is one of the output.
 pub(super) fn weight_grad(
     lowering: &mut Lowering,
@@ -64,30 +88,62 @@ pub(super) fn weight_grad(
     [x, dy]: [Operand; 2],
     (weight, bias): (usize, Option<usize>),
 ) {
+    if lowering.is_trained(weight) {
+        let way = Candidate::choose(WEIGHT_GRAD, geometry, &lowering.capabilities);
+        return partials_and_finish(lowering, id, geometry, (*way, [x, dy], None), (weight, bias));
+    }
+    if let Some(sums) = bias.and_then(|bias| lowering.parameter_gradient(bias)) {
+        let (name, matrix) = (lowering.name(id), lowering.matrix(id));
+        column_sum::emit(lowering, &name, u(matrix.rows), u(matrix.columns), dy, sums);
+    }
+}
+
+/// Emits the gradients of weight and bias of a convolution whose output was pooled, if the weight is trained.
+pub(super) fn pooled_weight_grad(
+    lowering: &mut Lowering,
+    id: usize,
+    geometry: &Geometry,
+    (way, x, dy): (&Pooled, Operand, PooledGradient),
+    parameters: (usize, Option<usize>),
+) {
+    let sources = (way.weight_grad, [x, dy.windows], Some(dy.places));
+    partials_and_finish(lowering, id, geometry, sources, parameters);
+}
+
+/// Emits partial sums of the gradients of a weight and perhaps a bias, and their sums.
+fn partials_and_finish(
+    lowering: &mut Lowering,
+    id: usize,
+    geometry: &Geometry,
+    (way, [x, dy], places): (WeightGrad, [Operand; 2], Option<Operand>),
+    (weight, bias): (usize, Option<usize>),
+) {
     let name = lowering.name(id);
-    let Some((weight, adds)) = lowering.parameter_gradient(weight) else {
-        if let Some(bias) = bias {
-            let matrix = lowering.matrix(id);
-            column_sum::emit(lowering, &name, u(matrix.rows), u(matrix.columns), dy, bias);
-        }
-        return;
-    };
+    let Some((weight, adds)) = lowering.parameter_gradient(weight) else { return };
     let offered = lowering.capabilities;
-    let way = Candidate::choose(WEIGHT_GRAD, geometry, &offered);
-    let (lanes, (_, partials)) = (weight_grad::finish_lanes(&offered), way(geometry, &offered, 0));
-    let len = partials.at_once as usize * partials.len as usize;
-    let partial = lowering.scratch("partial weight gradients", len);
+    let (_, partials) = way(geometry, &offered, 0);
     let bias = bias.and_then(|bias| lowering.parameter_gradient(bias));
     let adds = Adds { weight: adds, bias: bias.map(|(_, adds)| adds) };
-    // A binding needs a buffer even where there is no bias to write, or it is frozen.
-    let bias = bias.map_or_else(|| lowering.scratch("no bias", 4), |(bias, _)| bias);
     for first in (0..partials.parts).step_by(partials.at_once as usize) {
+        let parts = partials.from(first);
+        let job = Job {
+            layer: name.clone(),
+            tensors: [Some(weight), bias.map(|(bias, _)| bias)],
+            fields: weight_grad::finish(geometry, &partials, first, adds),
+            invocations: partials.len / 4,
+            parts,
+            len: parts as usize * partials.len as usize,
+        };
+        if first > 0 {
+            // It adds to what the parts before it make.
+            lowering.emit_finishing_joints(|tensors| tensors.contains(&weight));
+        }
+        let partial = lowering.join(weight_grad::finish_kernel(&offered), job);
         let (launch, _) = way(geometry, &offered, first);
+        let operands: Vec<Operand> = [x, dy, partial].into_iter().chain(places).collect();
         let work = Work::of_flops(geometry.flops());
-        lowering.next_does(work.part(partials.from(first).into(), partials.parts.into()));
-        lowering.launch(&name, &[Read, Read, ReadWrite], &[x, dy, partial], launch);
-        let launch = weight_grad::finish(geometry, &partials, first, adds, lanes);
-        lowering.launch(&name, &[Read, ReadWrite, ReadWrite], &[partial, weight, bias], launch);
+        lowering.next_does(work.part(parts.into(), partials.parts.into()));
+        lowering.launch(&name, &[Read, Read, ReadWrite, Read][..operands.len()], &operands, launch);
     }
 }
 
@@ -95,9 +151,14 @@ pub(super) fn weight_grad(
 pub(super) fn pack(lowering: &mut Lowering, id: usize, packed: Packed) -> Operand {
     let (name, parameters) = (lowering.name(id), lowering.parameters(id).to_vec());
     let weight = Operand::Parameter(parameters[0]);
-    // A binding needs a buffer even where there is no bias to read.
-    let bias = parameters.get(1).map_or(weight, |&bias| Operand::Parameter(bias));
-    let into = lowering.scratch("packed weight", packed.len as usize);
-    lowering.launch(&name, &[Read, Read, ReadWrite], &[weight, bias, into], packed.launch);
-    into
+    let bias = parameters.get(1).filter(|_| packed.has_bias).map(|&bias| Operand::Parameter(bias));
+    let job = Job {
+        layer: name,
+        tensors: [Some(weight), bias],
+        fields: packed.fields,
+        invocations: packed.len / 4,
+        parts: 1,
+        len: packed.len as usize,
+    };
+    lowering.join(pack::KERNEL, job)
 }

@@ -18,6 +18,8 @@ pub(super) struct Geometry {
     pub(super) stride: [u32; 2],
     pub(super) padding: [u32; 2],
     pub(super) dilation: [u32; 2],
+    /// Whether the input is a single channel whose rows lie in quads: in the natural order.
+    pub(super) planar: bool,
 }
 
 impl Geometry {

@@ -3,9 +3,8 @@
 
 use super::band::Band;
 use super::geometry::{Geometry, flag};
-use crate::gpu::uniform;
+use crate::graph::joint::{FIELDS, JointKernel};
 use crate::graph::shape::pitch;
-use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
 /// Direction of a packed weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,24 +19,17 @@ pub(super) enum Pack {
     },
 }
 
-uniform! {
-    struct Shape {
-        out_channels: u32,
-        in_channels: u32,
-        kernel_height: u32,
-        kernel_width: u32,
-        group_inputs: u32,
-        group_outputs: u32,
-        transposed: u32,
-        flipped: u32,
-        has_bias: u32,
-        classes_y: u32,
-        classes_x: u32,
-        inner: u32,
-        outer_vectors: u32,
-        grid_width: u32,
-    }
-}
+/// The kernel, whose jobs have a weight and perhaps a bias.
+pub(super) const KERNEL: JointKernel = JointKernel {
+    name: "conv2d_pack",
+    source: concat!(
+        include_str!("../../../../shaders/shared/phases.wgsl"),
+        include_str!("../../../../shaders/ops/conv2d_pack.wgsl"),
+        include_str!("../../../../shaders/shared/jobs.wgsl")
+    ),
+    fills_arena: true,
+    workgroup: 64,
+};
 
 /// What a packed weight is of.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +48,9 @@ struct Direction {
 pub(super) struct Packed {
     /// Elements of the packed weight.
     pub(super) len: u32,
-    /// Bindings: weight, bias (or the weight again), packed weight.
-    pub(super) launch: AnyLaunch,
+    pub(super) has_bias: bool,
+    /// What the kernel knows of it.
+    pub(super) fields: [u32; FIELDS],
 }
 
 impl Packed {
@@ -88,33 +81,21 @@ impl Packed {
     ) -> Self {
         let [group_inputs, group_outputs] = geometry.group();
         let vectors = (geometry.taps() * inner + 1) * outer_vectors;
-        let groups = fold(vectors.div_ceil(64));
         let [classes_y, classes_x] = classes.unwrap_or([1, 1]);
-        let shape = Shape {
-            out_channels: geometry.out_channels,
-            in_channels: geometry.in_channels,
-            kernel_height: geometry.kernel[0],
-            kernel_width: geometry.kernel[1],
+        let fields = [
+            geometry.out_channels,
+            geometry.in_channels,
+            geometry.kernel[0],
+            geometry.kernel[1],
             group_inputs,
             group_outputs,
-            transposed: flag(transposed),
-            flipped: flag(flipped),
-            has_bias: flag(has_bias),
-            classes_y,
-            classes_x,
+            flag(transposed) | flag(flipped) << 1 | grouped << 2 | flag(classes.is_some()) << 5,
             inner,
             outer_vectors,
-            grid_width: groups[0],
-        };
-        let template = Template {
-            name: "conv2d_pack",
-            source: concat!(
-                include_str!("../../../../shaders/shared/phases.wgsl"),
-                include_str!("../../../../shaders/ops/conv2d_pack.wgsl")
-            ),
-            constants: vec![("GROUPED", grouped), ("PHASED", flag(classes.is_some()))],
-            aliases: vec![],
-        };
-        Self { len: vectors * 4, launch: Launch { template, shape, groups }.into() }
+            classes_y,
+            classes_x,
+            0,
+        ];
+        Self { len: vectors * 4, has_bias, fields }
     }
 }

@@ -37,6 +37,7 @@ impl ConvTranspose2d {
             stride: self.stride.map(u),
             padding: self.padding.map(u),
             dilation: self.dilation.map(u),
+            planar: false,
         }
     }
 
@@ -115,9 +116,10 @@ impl Op for ConvTranspose2d {
         let (x, dy) = (lowering.argument(id, 0), lowering.gradient(id));
         let parameters = lowering.parameters(id).to_vec();
         emit::weight_grad(lowering, id, &geometry, [dy, x], (parameters[0], None));
-        if let Some(&bias) = parameters.get(1) {
+        let bias = parameters.get(1);
+        if let Some(sums) = bias.and_then(|&bias| lowering.parameter_gradient(bias)) {
             let (name, matrix) = (lowering.name(id), lowering.matrix(id));
-            column_sum::emit(lowering, &name, u(matrix.rows), u(matrix.columns), dy, bias);
+            column_sum::emit(lowering, &name, u(matrix.rows), u(matrix.columns), dy, sums);
         }
         if let Some((dx, accumulate)) = lowering.gradient_into(id, 0) {
             let epilogue = Epilogue { accumulate, finish: None };

@@ -2,9 +2,9 @@
 
 use super::band::Band;
 use super::geometry::{Geometry, Window, flag};
-use crate::gpu::{Capabilities, uniform};
+use crate::gpu::Capabilities;
+use crate::graph::joint::{FIELDS, JointKernel};
 use crate::graph::ops::split::{RUN, even_tile, is_long};
-use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
 /// Partial sums of a weight gradient: how many, and of what length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,23 +25,32 @@ pub(super) struct Partials {
 impl Partials {
     /// `tiles` is what one part has to offer to run at once, `wanted` what the adapter should have; an iteration
     /// takes `pixels` of a row.
-    pub(super) fn new(
+    pub(super) fn new(window: &Window, sizes: [u32; 2], tiles: u32, wanted: u32, pixels: u32) -> Self {
+        Self::of_windows(window, sizes, (tiles, wanted), (pixels, 1))
+    }
+
+    /// As [`Partials::new`], of an output that is given in windows of `scale` rows and columns: an iteration takes
+    /// `windows` of them.
+    pub(super) fn of_windows(
         window: &Window,
         [inner, outer]: [u32; 2],
-        tiles: u32,
-        wanted: u32,
-        pixels: u32,
+        (tiles, wanted): (u32, u32),
+        (pixels, scale): (u32, u32),
     ) -> Self {
         let (rows, width) = (window.images * window.output[0], window.output[1]);
         let wanted = wanted.div_ceil(tiles).clamp(1, 64);
         let mut rows_per_part = rows.div_ceil(wanted);
         let mut columns_per_part = width;
         let steps = width.div_ceil(pixels);
-        let trips = u64::from(rows_per_part) * (1 + u64::from(steps));
-        if is_long(trips, u64::from(rows_per_part) * u64::from(width)) {
-            let steps_per_part = even_tile(steps, RUN / pixels);
+        // An iteration over rows of windows has one for each row of a window.
+        let each = if scale > 1 { 1 + scale } else { 1 };
+        let trips = u64::from(rows_per_part) * (1 + u64::from(steps) * u64::from(each));
+        let terms = u64::from(scale * scale);
+        if is_long(trips, u64::from(rows_per_part) * u64::from(width) * terms) {
+            let run = RUN / (scale * scale);
+            let steps_per_part = even_tile(steps, run / pixels);
             columns_per_part = (steps_per_part * pixels).min(width);
-            rows_per_part = even_tile(rows, (RUN / columns_per_part).max(1)).min(rows_per_part);
+            rows_per_part = even_tile(rows, (run / columns_per_part).max(1)).min(rows_per_part);
         }
         let column_parts = width.div_ceil(columns_per_part);
         let parts = rows.div_ceil(rows_per_part) * column_parts;
@@ -78,21 +87,18 @@ impl Partials {
     }
 }
 
-uniform! {
-    struct FinishShape {
-        out_channels: u32,
-        in_channels: u32,
-        kernel_height: u32,
-        kernel_width: u32,
-        group_inputs: u32,
-        group_outputs: u32,
-        inner: u32,
-        outer_vectors: u32,
-        parts: u32,
-        has_bias: u32,
-        accumulate: u32,
-        accumulate_bias: u32,
-        grid_width: u32,
+/// The kernel that adds partial sums, whose jobs have the gradients of a weight and perhaps of a bias.
+///
+/// A workgroup is a wave of a GPU, and small on a CPU adapter, which is to be busy with few weights too.
+pub(super) fn finish_kernel(offered: &Capabilities) -> JointKernel {
+    JointKernel {
+        name: "conv2d_weight_grad_finish",
+        source: concat!(
+            include_str!("../../../../shaders/ops/conv2d_weight_grad_finish.wgsl"),
+            include_str!("../../../../shaders/shared/jobs.wgsl")
+        ),
+        fills_arena: false,
+        workgroup: if offered.is_cpu { 8 } else { 64 },
     }
 }
 
@@ -104,52 +110,26 @@ pub(super) struct Adds {
     pub(super) bias: Option<bool>,
 }
 
-/// Invocations of a workgroup of [`finish`]: a wave of a GPU, and few on a CPU adapter, which is to be busy with few weights
-/// too.
-pub(super) fn finish_lanes(offered: &Capabilities) -> u32 {
-    if offered.is_cpu { 8 } else { 64 }
-}
-
-/// Weight and bias gradient from the partial sums that one dispatch left, from a part on. Bindings: partial sums,
-/// weight's gradient, bias's gradient (without a bias, any other buffer that may be written).
-///
-/// `lanes` are those of a workgroup, as [`finish_lanes`] has them.
-pub(super) fn finish(
-    geometry: &Geometry,
-    partials: &Partials,
-    first_part: u32,
-    adds: Adds,
-    lanes: u32,
-) -> AnyLaunch {
-    let groups = fold((partials.len / 4).div_ceil(lanes));
+/// What [`finish_kernel`] knows of the partial sums that one dispatch leaves, from a part on.
+pub(super) fn finish(geometry: &Geometry, partials: &Partials, first_part: u32, adds: Adds) -> [u32; FIELDS] {
     // Later parts go to what the earlier ones made.
     let accumulate = |adds: bool| flag(adds || first_part > 0);
     // A depthwise convolution has the same weights as one of a single input channel.
     let depthwise = geometry.is_depthwise();
     let [group_inputs, group_outputs] = geometry.group();
-    let shape = FinishShape {
-        out_channels: geometry.out_channels,
-        in_channels: if depthwise { 1 } else { geometry.in_channels },
-        kernel_height: geometry.kernel[0],
-        kernel_width: geometry.kernel[1],
+    let grouped = flag(Band::of_inputs(geometry).is_grouped && !depthwise);
+    [
+        geometry.out_channels,
+        if depthwise { 1 } else { geometry.in_channels },
+        geometry.kernel[0],
+        geometry.kernel[1],
         group_inputs,
         group_outputs,
-        inner: partials.inner,
-        outer_vectors: partials.outer / 4,
-        parts: partials.from(first_part),
-        has_bias: flag(adds.bias.is_some()),
-        accumulate: accumulate(adds.weight),
-        accumulate_bias: accumulate(adds.bias == Some(true)),
-        grid_width: groups[0],
-    };
-    let template = Template {
-        name: "conv2d_weight_grad_finish",
-        source: include_str!("../../../../shaders/ops/conv2d_weight_grad_finish.wgsl"),
-        constants: vec![
-            ("GROUPED", flag(Band::of_inputs(geometry).is_grouped && !depthwise)),
-            ("LANES", lanes),
-        ],
-        aliases: vec![],
-    };
-    Launch { template, shape, groups }.into()
+        grouped << 2 | accumulate(adds.weight) << 3 | accumulate(adds.bias == Some(true)) << 4,
+        partials.inner,
+        partials.outer / 4,
+        partials.from(first_part),
+        0,
+        0,
+    ]
 }

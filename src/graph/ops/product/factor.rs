@@ -1,4 +1,6 @@
-use super::{BatchAxis, Operands, Product, RepeatAxis, emit, way};
+use super::{BatchAxis, Operands, Product, RepeatAxis, SUMMING, emit, way};
+use crate::gpu::Binding::{Read, ReadWrite};
+use crate::gpu::Candidate;
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::ops::rearrange;
 use crate::graph::ops::split::Epilogue;
@@ -69,6 +71,11 @@ impl Factor {
         }
     }
 
+    /// Rows of all its matrices.
+    pub(in super::super) fn rows(&self) -> usize {
+        self.batch.iter().map(|axis| axis.extent).product::<usize>() * self.row.extent
+    }
+
     /// The same elements with rows and columns exchanged.
     #[must_use]
     pub(in super::super) fn transposed(&self) -> Self {
@@ -133,6 +140,24 @@ pub(in super::super) fn contract(
     let epilogue = Epilogue { accumulate: false, ..epilogue };
     contract(lowering, layer, [left, right, &Factor::of(&from)], bias, epilogue);
     rearrange(lowering, layer, &from, &to, accumulate);
+}
+
+/// As [`contract`] of one matrix that is written or added to, with the sums of the rows of `left` in the same dispatch, also
+/// written or added. Returns whether there is a kernel that does so; else nothing was emitted.
+pub(in super::super) fn contract_summing(
+    lowering: &mut Lowering,
+    layer: &str,
+    [left, right, output]: [&Factor; 3],
+    accumulate: bool,
+    (sums, add_sums): (Operand, bool),
+) -> bool {
+    let product = product(left, right, output);
+    let Some(way) = Candidate::first(SUMMING, &product, &lowering.capabilities) else { return false };
+    let launch = way(&product, accumulate, add_sums);
+    let operands = [left.of, right.of, output.of, sums];
+    let storage = [Read, Read, ReadWrite, ReadWrite];
+    lowering.launch_finishing(layer, (&storage, &operands), launch, 1, None);
+    true
 }
 
 /// The sizes of a product, with as few axes as there can be.

@@ -103,8 +103,36 @@ pub(super) fn fits_tn(product: &Product) -> bool {
 
 /// `transpose(left) * right`, of a left matrix that is stored as `[inner, rows]`. Bindings: left, right, output.
 pub(super) fn tn(product: &Product, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
+    launch_tn(product, parts, (first_part, accumulate), [0, 0])
+}
+
+/// How the inner dimension of [`tn`] is split, in elements.
+fn elements(product: &Product) -> Parts {
+    Parts::of(product.inner * product.added(), 1)
+}
+
+/// Whether [`tn_summing`] is what computes a product, in one part.
+pub(super) fn fits_tn_summing(product: &Product) -> bool {
+    let first = !fits_nt(product) && !fits_nn(product) && fits_tn(product);
+    first && product.batch.is_empty() && elements(product).count == 1
+}
+
+/// As [`tn`], of a product in one part, with the sums of the left matrix over the inner dimension, which it writes or
+/// adds. Bindings: left, right, output, sums.
+pub(super) fn tn_summing(product: &Product, accumulate: bool, add_sums: bool) -> AnyLaunch {
+    launch_tn(product, elements(product), (0, accumulate), [1, u32::from(add_sums)])
+}
+
+fn launch_tn(
+    product: &Product,
+    parts: Parts,
+    (first_part, accumulate): (u32, bool),
+    [sums, add_sums]: [u32; 2],
+) -> AnyLaunch {
     // Without a batch the rows are mostly output features, few only in a last layer: it shares the pipeline of others.
     let rows = if product.batch.is_empty() { TILE } else { tile_rows(product.rows).max(4) };
     let shape = product.shape([4; 3], parts, first_part, accumulate);
-    launch(product, text!("matmul_tn"), [rows, 32, product.inner], shape)
+    let mut launch = launch(product, text!("matmul_tn"), [rows, 32, product.inner], shape);
+    launch.template.constants.extend([("SUMS", sums), ("ADD_SUMS", add_sums)]);
+    launch
 }

@@ -5,7 +5,7 @@ use super::{
 use crate::graph::elementwise::{Program, Target};
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::ops::product::Factor;
-use crate::graph::ops::{column_sum, linear, rearrange};
+use crate::graph::ops::{linear, rearrange};
 use crate::graph::view::{Order, View};
 
 /// The backward pass of a layer.
@@ -54,10 +54,8 @@ impl Backward {
         let rows = sizes.rows();
         let matrix = |of, columns| Factor::of(&View::packed(of, &[rows as usize, columns], Order::Natural));
         let factors = [&matrix(self.gate_grads, weight[0]), &matrix(states, weight[1])];
-        linear::weight_grad(lowering, &self.layer, factors, (parameters[0], weight));
-        if let Some(&bias) = parameters.get(1) {
-            column_sum::emit(lowering, &self.layer, rows, sizes.gates(), self.gate_grads, bias);
-        }
+        let bias = parameters.get(1).map(|&bias| (bias, self.gate_grads));
+        linear::weight_grad(lowering, &self.layer, factors, (parameters[0], weight), bias);
     }
 
     /// What all backward kernels bind; an upstream gradient that is missing is not read.

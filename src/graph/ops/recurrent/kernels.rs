@@ -108,7 +108,7 @@ impl Sizes {
                 let len = lowering.values[value].len;
                 Some(len.div_ceil(self.steps as usize).max(self.state_len()))
             }
-            Operand::Parameter(_) | Operand::Gradient(_) => None,
+            Operand::Part { .. } | Operand::Parameter(_) | Operand::Gradient(_) => None,
         };
         let product = [self.batch, self.gates(), self.hidden].map(u64::from).iter().product::<u64>();
         Work::of_flops(2 * u64::from(has_product) * product).touching(operands.iter().map(row))

@@ -1,6 +1,7 @@
-use super::super::geometry::{Geometry, Window};
+use super::super::geometry::{Geometry, Window, flag};
 use super::super::weight_grad::Partials;
-use super::{Lanes, SUMS, UNROLLED, loads};
+use super::{Lanes, SUMS, UNROLLED, block_of, loads, odd, plane, pooled_pixels, whole};
+use crate::gpu::Capabilities;
 use crate::gpu::uniform;
 use crate::graph::ops::split::even_tile;
 use crate::graph::shape::pitch;
@@ -34,11 +35,32 @@ uniform! {
 /// Partial sums of the weight gradient, from a part on. Bindings: input, output's gradient, partial
 /// sums.
 pub(in super::super) fn weight_grad(geometry: &Geometry, first_part: u32) -> (AnyLaunch, Partials) {
+    launch(geometry, None, first_part)
+}
+
+/// As [`weight_grad`] where the output was pooled. Bindings: input, gradient of the pooled output, partial sums, places
+/// as [`forward_pooled`](super::forward_pooled) leaves them.
+pub(in super::super) fn weight_grad_pooled(
+    geometry: &Geometry,
+    _: &Capabilities,
+    first_part: u32,
+) -> (AnyLaunch, Partials) {
+    launch(geometry, Some(pooled_pixels(geometry)), first_part)
+}
+
+/// `pooled` is how many 2x2 windows of the output a tile of the forward pass made, where it was pooled.
+fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaunch, Partials) {
     let mut window = Window::forward(geometry);
-    if window.input[0] == 1 && window.output[0] == 1 && window.kernel == [1, 1] {
-        // Parts are runs of rows, so a long row is cut again.
+    if geometry.planar
+        || pooled.is_some()
+        || window.input[0] == 1 && window.output[0] == 1 && window.kernel == [1, 1]
+    {
+        // Parts are runs of rows, so a long row is cut again; and windows are of rows.
         window = Window::of_images(geometry);
     }
+    let scale = if pooled.is_some() { 2 } else { 1 };
+    let lane = if geometry.planar { plane::LANE } else { 1 };
+    window.output = window.output.map(|len| len / scale);
     let lanes = Lanes::of(window.out_channels, 1);
     let channel_vectors = pitch(window.in_channels) / 4;
     let channels = window.in_channels.min(4);
@@ -50,12 +72,16 @@ pub(in super::super) fn weight_grad(geometry: &Geometry, first_part: u32) -> (An
     let per_vector = kernel_rows * window.kernel[1] * channels;
     let vectors =
         (1..=4).rev().find(|v| channel_vectors.is_multiple_of(*v) && v * per_vector <= SUMS).unwrap_or(1);
-    let pixels = even_tile(window.output[1], (UNROLLED / (vectors * per_vector)).clamp(1, 16));
+    let most = (UNROLLED / (vectors * per_vector)).clamp(1, 16);
+    let windows = pooled.unwrap_or_else(|| whole(even_tile(window.output[1], most), lane, window.stride[1]));
+    let pixels = windows * scale;
+    let (block, odd) = (block_of(windows), odd(window.padding[1], lane));
     let kernel_tiles = window.kernel[0] / kernel_rows;
     let vector_tiles = channel_vectors / vectors;
     let outer = lanes.packed();
     let tiles_per_part = kernel_tiles * vector_tiles * lanes.tiles;
-    let partials = Partials::new(&window, [pitch(window.in_channels), outer], tiles_per_part, 48, pixels);
+    let inner = pitch(window.in_channels);
+    let partials = Partials::of_windows(&window, [inner, outer], (tiles_per_part, 48), (windows, scale));
     let tiles = tiles_per_part * partials.from(first_part);
     let groups = fold(tiles);
     let shape = Shape {
@@ -85,15 +111,24 @@ pub(in super::super) fn weight_grad(geometry: &Geometry, first_part: u32) -> (An
         source: include_str!("../../../../../shaders/ops/conv2d_weight_grad.wgsl"),
         constants: vec![
             ("PIXELS", pixels),
+            ("WINDOWS", windows),
+            ("POOLED", flag(pooled.is_some())),
+            ("DIRECT", flag(pooled.is_none())),
+            ("BLOCK", block),
+            ("WORDS", windows / block),
+            ("PLANAR", flag(geometry.planar)),
+            ("LANE", lane),
+            ("SPAN", 8 * lane),
+            ("ODD", odd),
             ("KERNEL_ROWS", kernel_rows),
             ("KERNEL_WIDTH", window.kernel[1]),
             ("VECTORS", vectors),
             ("CHANNELS", channels),
             ("STRIDE", window.stride[1]),
-            ("LOADS", loads(pixels, window.stride[1], window.kernel[1])),
+            ("LOADS", loads(pixels, window.stride[1], window.kernel[1] + odd).div_ceil(lane)),
             ("COLUMN_PARTS", partials.column_parts),
         ],
-        aliases: vec![lanes.alias()],
+        aliases: vec![lanes.alias(), lanes.places_alias()],
     };
     (Launch { template, shape, groups }.into(), partials)
 }

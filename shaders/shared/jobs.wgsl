@@ -1,0 +1,20 @@
+// Jobs of several tensors: the row of the table that an invocation belongs to begins with its first invocation, the first
+// quad of its part of the arena, and its two tensors. JOBS rows of WORDS words; TENSORS tensors.
+
+fn row_of(index: u32) -> u32 {
+    var row = 0u;
+    #for j in 1..JOBS
+    row = select(row, $j * WORDS, index >= table[$j * WORDS]);
+    #end
+    return row;
+}
+
+fn tensor_value(number: u32, at: u32) -> f32 {
+    var value = 0.0;
+    #for t in 0..TENSORS
+    if number == $t {
+        value = tensor$t[at];
+    }
+    #end
+    return value;
+}
