@@ -9,11 +9,12 @@ use super::{
     LayerNorm, Linear, MaxPool2d, Padding, RMSNorm, ScaledDotProductAttention,
 };
 use crate::gpu::{Capabilities, KernelListing};
-use crate::graph::{CustomOp, Graph, PlanOptions, Var, autodiff, resident};
+use crate::graph::{CustomOp, Graph, PlanOptions, Var, autodiff, ops, resident};
 
 /// A kernel of every file and of every variant that has text of its own, for tests.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
+    listings.extend(ops::product::kernel_listings());
     for capabilities in Capabilities::of_each_kind() {
         for accumulate in [false, true] {
             let more = [
@@ -231,23 +232,53 @@ fn norms() -> (Graph, Var, Var) {
 
 #[cfg(test)]
 mod tests {
-    use super::kernel_listings;
+    use std::collections::BTreeSet;
 
-    /// Constants that a tile is made with: its rows and columns, and whether its steps come out even.
-    fn variant(wgsl: &str) -> [String; 4] {
-        let value = |name: &str| {
-            let line = wgsl.lines().find_map(|line| line.strip_prefix(&format!("const {name}: u32 = ")));
-            line.unwrap_or("-").to_owned()
+    /// What distinguishes the texts that read a factor, or write the output.
+    fn variant(wgsl: &str) -> [&'static str; 3] {
+        let factor = |blocks: &str, quads: &str| match () {
+            () if wgsl.contains(blocks) => "blocks",
+            () if wgsl.contains(quads) => "quads",
+            () => "elements",
         };
-        ["TILE_ROWS", "TILE_COLUMNS", "STEPS_EVEN", "PHASED"].map(value)
+        [
+            factor("fn left_block(", "read> left: array<vec4f>"),
+            factor("fn right_block(", "read> right: array<vec4f>"),
+            if wgsl.contains("read_write> output: array<vec4f>") { "quads" } else { "elements" },
+        ]
+    }
+
+    #[test]
+    fn products_are_listed_in_each_way_that_factors_and_outputs_lie() {
+        let listings = crate::nn::kernel_listings();
+        let of = |name: &'static str| {
+            let named = listings.iter().filter(move |listing| listing.source.name.starts_with(name));
+            named.map(|listing| listing.source.wgsl.as_ref())
+        };
+        let variants = |name: &'static str| of(name).map(variant).collect::<BTreeSet<_>>();
+        assert_eq!(variants("matmul_tile").len(), 18, "three for each factor, two for the output");
+        assert_eq!(variants("matmul_lanes").len(), 10, "blocks only where both factors lie so");
+        for constants in ["TILE_ROWS", "TILE_COLUMNS", "EDGES_EVEN", "STEPS_EVEN"] {
+            let constant = format!("const {constants}: u32 = ");
+            let lines = of("matmul_tile").filter_map(|wgsl| wgsl.lines().find(|l| l.starts_with(&constant)));
+            let values = lines.collect::<BTreeSet<_>>();
+            // 128, 64, 32 and 256 of each edge.
+            let expected = if constants.starts_with("TILE") { 4 } else { 2 };
+            assert_eq!(values.len(), expected, "{values:?}");
+        }
     }
 
     #[test]
     fn convolutions_in_tiles_are_listed_in_every_variant() {
-        let mut variants = std::collections::BTreeSet::new();
-        for listing in kernel_listings() {
+        let mut variants = BTreeSet::new();
+        for listing in crate::nn::kernel_listings() {
             if ["conv2d_tile", "conv2d_weight_grad_tile"].contains(&&*listing.source.name) {
-                variants.insert((listing.source.name.clone(), variant(&listing.source.wgsl)));
+                let constants = ["TILE_ROWS", "TILE_COLUMNS", "STEPS_EVEN", "PHASED"].map(|name| {
+                    let declared = format!("const {name}: u32 = ");
+                    let line = listing.source.wgsl.lines().find_map(|line| line.strip_prefix(&declared));
+                    line.unwrap_or("").to_owned()
+                });
+                variants.insert((listing.source.name.clone(), constants));
             }
         }
         // Four tiles with even steps and with others: forward, backward, and of the weight.
