@@ -3,10 +3,10 @@
 //! A joint has a table with a row for each job, up to [`TENSORS`] tensors that its jobs read or write, and an arena: one
 //! buffer with a part for each job. Where a tensor stands in it and which part is its own, a job learns from its row.
 
-use super::lower::{Keep, Lowering, Operand, source};
+use super::lower::{Keep, Lowering, Operand};
 use super::shape::u;
-use super::template::{expand, fold};
-use crate::gpu::Binding::{Read, ReadWrite};
+use super::template::{AnyLaunch, Launch, Template, fold};
+use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::uniform;
 
 /// Tensors that a joint binds, beside its arena and its table: a kernel then leaves a binding free.
@@ -41,6 +41,38 @@ pub(crate) struct JointKernel {
     pub(crate) fills_arena: bool,
     /// Invocations of a workgroup, which its text has as LANES.
     pub(crate) workgroup: u32,
+}
+
+impl JointKernel {
+    /// A dispatch. Bindings: tensors, table, arena.
+    fn launch(&self, invocations: u32, most_parts: u32) -> AnyLaunch {
+        let groups = fold(invocations / self.workgroup);
+        let shape = Shape { invocations, most_parts, grid_width: groups[0] };
+        let constants =
+            vec![("TENSORS", u(TENSORS)), ("JOBS", u(JOBS)), ("WORDS", u(WORDS)), ("LANES", self.workgroup)];
+        let template = Template { name: self.name, source: self.source, constants, aliases: vec![] };
+        Launch { template, shape, groups }.into()
+    }
+
+    /// What is bound to it behind the uniform block.
+    pub(crate) fn storage(&self) -> Vec<Binding> {
+        let [of_tensors, of_arena] = if self.fills_arena { [Read, ReadWrite] } else { [ReadWrite, Read] };
+        [&[of_tensors; TENSORS][..], &[Read, of_arena]].concat()
+    }
+
+    /// A dispatch of one job over the first two tensors, with its table.
+    #[cfg(test)]
+    pub(crate) fn alone(&self, invocations: u32, parts: u32, fields: [u32; FIELDS]) -> (AnyLaunch, Vec<f32>) {
+        let row = [&[0, 0, 0, 1][..], &fields].concat();
+        (self.launch(invocations.next_multiple_of(self.workgroup), parts), table(row))
+    }
+}
+
+/// A table of these rows, as the elements of a buffer.
+fn table(mut rows: Vec<u32>) -> Vec<f32> {
+    // Jobs that are not there begin behind the last invocation.
+    rows.resize(JOBS * WORDS, NONE);
+    rows.into_iter().map(f32::from_bits).collect()
 }
 
 /// What a kernel does for one tensor or two.
@@ -163,10 +195,7 @@ impl Lowering {
 
     pub(super) fn emit_joint(&mut self, joint: &Joint) {
         let Joint { kernel, .. } = *joint;
-        let mut table = joint.table.clone();
-        // Jobs that are not there begin behind the last invocation.
-        table.resize(JOBS * WORDS, NONE);
-        let words = table.into_iter().map(f32::from_bits).collect();
+        let words = table(joint.table.clone());
         let table =
             Operand::Value(self.value_kept("table of jobs".into(), JOBS * WORDS, Keep::Constant(words)));
         let mut operands = joint.tensors.clone();
@@ -175,19 +204,11 @@ impl Lowering {
             operands.push(missing);
         }
         operands.extend([table, Operand::Value(joint.arena)]);
-        let [of_tensors, of_arena] = if kernel.fills_arena { [Read, ReadWrite] } else { [ReadWrite, Read] };
-        let storage = [&[of_tensors; TENSORS][..], &[Read, of_arena]].concat();
-        let groups = fold(joint.invocations / kernel.workgroup);
-        let constants =
-            [("TENSORS", u(TENSORS)), ("JOBS", u(JOBS)), ("WORDS", u(WORDS)), ("LANES", kernel.workgroup)];
-        let text = expand(kernel.source, &constants, &[]);
-        let shape =
-            Shape { invocations: joint.invocations, most_parts: joint.most_parts, grid_width: groups[0] };
-        let grid = [groups[0], groups[1], 1];
         let layers = joint.layers.iter().enumerate();
         let different =
             layers.filter(|(at, layer)| !joint.layers[..*at].contains(layer)).map(|(_, layer)| &layer[..]);
         let layer = different.collect::<Vec<_>>().join(" + ");
-        self.emit(&layer, source::<Shape>(kernel.name, text, &storage), grid, &operands, shape);
+        let launch = kernel.launch(joint.invocations, joint.most_parts);
+        self.launch(&layer, &kernel.storage(), &operands, launch);
     }
 }

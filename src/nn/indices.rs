@@ -72,6 +72,7 @@ fn an_index_beyond_a_buffer_or_workgroup_memory_is_found() {
 fn bytes(step: &Step, values: &[usize], parameters: &[usize]) -> Vec<u64> {
     let len = |operand: &Operand| match *operand {
         Operand::Value(value) => values[value],
+        Operand::Part { len, .. } => len,
         Operand::Parameter(parameter) | Operand::Gradient(parameter) => parameters[parameter],
     };
     step.operands.iter().map(|operand| 4 * len(operand) as u64).collect()

@@ -12,7 +12,7 @@ use crate::reference::{self, Slide, assert_close, wide};
 
 /// A convolution of images `[n, c, h, w]`: `before` are the zeros before the image, `size` is its output's.
 #[derive(Clone, Copy, Debug)]
-struct Conv {
+pub(crate) struct Conv {
     x: [usize; 4],
     out: usize,
     groups: usize,
@@ -24,13 +24,13 @@ struct Conv {
 }
 
 impl Conv {
-    fn new(x: [usize; 4], out: usize, groups: usize, slide: &Slide) -> Self {
+    pub(crate) fn new(x: [usize; 4], out: usize, groups: usize, slide: &Slide) -> Self {
         let Slide { kernel, stride, dilation, padding, .. } = *slide;
         let size = slide.output([x[2], x[3]]);
         Self { x, out, groups, kernel, stride, dilation, before: padding, size }
     }
 
-    fn weights(&self) -> usize {
+    pub(crate) fn weights(&self) -> usize {
         self.out * self.x[1] / self.groups * self.kernel[0] * self.kernel[1]
     }
 
@@ -59,7 +59,7 @@ impl Conv {
     }
 
     /// Output and the gradients of `sum(dy * y)` with respect to input, weight and bias.
-    fn passes(&self, x: &[f32], w: &[f32], b: &[f32], dy: &[f32]) -> [Vec<f64>; 4] {
+    pub(crate) fn passes(&self, x: &[f32], w: &[f32], b: &[f32], dy: &[f32]) -> [Vec<f64>; 4] {
         let (wide_x, wide_w, wide_dy) = (wide(x), wide(w), wide(dy));
         let channel = |at: usize| at / (self.size[0] * self.size[1]) % self.out;
         let mut y: Vec<f64> = (0..dy.len()).map(|at| f64::from(b[channel(at)])).collect();
@@ -120,7 +120,7 @@ fn compare(
     }
 }
 
-fn check(gpus: &[Gpu], x: [usize; 4], out: usize, groups: usize, slide: Slide, bias: bool) {
+pub(crate) fn check(gpus: &[Gpu], x: [usize; 4], out: usize, groups: usize, slide: Slide, bias: bool) {
     let conv = Conv::new(x, out, groups, &slide);
     let (values, w) = (noises(1, x.iter().product()), noises(2, conv.weights()));
     let b = if bias { noises(3, out) } else { vec![0.0; out] };
@@ -136,7 +136,7 @@ fn check(gpus: &[Gpu], x: [usize; 4], out: usize, groups: usize, slide: Slide, b
     }
 }
 
-const fn slide(kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]) -> Slide {
+pub(crate) const fn slide(kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]) -> Slide {
     Slide::new(kernel, stride, padding)
 }
 
@@ -233,69 +233,6 @@ fn convolutions_of_drawn_groups_are_the_sums_over_them() {
         let slide = slide.dilated([draw(&[1, 1, 2]), draw(&[1, 1, 2])]);
         let x = [draw(&[1, 2, 5]), inputs, draw(&[9, 10, 11]), draw(&[15, 16, 19])];
         check(&gpus, x, out, groups, slide, draw(&[0, 1]) == 1);
-    }
-}
-
-/// As many channels as tiles in workgroup memory are worth, with strides, gaps and paddings of all kinds.
-#[test]
-fn convolutions_of_many_channels_are_their_sums() {
-    let mut random = Pcg64::seed_from_u64(15);
-    let mut draw = |from: &[usize]| from[random.random_range(0..from.len())];
-    let gpus = gpus();
-    for _ in 0..12 {
-        let groups = draw(&[1, 1, 2]);
-        let even =
-            |channels: usize| if groups == 1 { channels } else { groups * channels.next_multiple_of(4) };
-        let (inputs, out) = (even(draw(&[3, 9, 16, 33])), even(draw(&[9, 10, 31, 36, 65])));
-        let slide = slide(
-            [draw(&[1, 2, 3, 5]), draw(&[1, 2, 3, 4])],
-            [draw(&[1, 2, 3]), draw(&[1, 1, 2, 4])],
-            [draw(&[0, 1, 2]), draw(&[0, 1, 3])],
-        );
-        let slide = slide.dilated([draw(&[1, 1, 2]), draw(&[1, 1, 2, 3])]);
-        let x = [draw(&[1, 2, 3]), inputs, draw(&[9, 10, 11]), draw(&[10, 11, 13])];
-        check(&gpus, x, out, groups, slide, draw(&[0, 1]) == 1);
-    }
-}
-
-/// A value that two convolutions read, whose results are functions of more than their sums.
-#[test]
-fn what_follows_a_convolution_of_many_channels_is_of_its_sums() {
-    let slide = slide([3, 3], [1, 1], [1, 1]);
-    for (channels, out) in [(12, 20), (160, 36)] {
-        let conv = Conv::new([1, channels, 5, 6], out, 1, &slide);
-        let (x, b) = (noises(1, channels * 30), noises(3, out));
-        let weights = [noises(2, conv.weights()), noises(5, conv.weights())];
-        let dy = noises(4, out * 30);
-        let sums = [0, 1].map(|at| conv.passes(&x, &weights[at], &b, &dy));
-        let rectified = reference::relu(&sums[0][0]);
-        let want: Vec<f64> = rectified.iter().zip(&sums[1][0]).map(|(a, b)| a + b).collect();
-        let behind: Vec<f32> =
-            sums[0][0].iter().zip(&dy).map(|(y, dy)| if *y > 0.0 { *dy } else { 0.0 }).collect();
-        let gradients = [conv.passes(&x, &weights[0], &b, &behind), conv.passes(&x, &weights[1], &b, &dy)];
-        let dx: Vec<f64> = gradients[0][1].iter().zip(&gradients[1][1]).map(|(a, b)| a + b).collect();
-        for gpu in gpus() {
-            let graph = Graph::new();
-            let input = graph.parameter("x", [1, channels, 5, 6], Init::Constant(0.0));
-            let layer = |name: &str| Conv2d::new(out, 3).padding(1).name(name);
-            let y = input.conv2d(layer("a")).relu().add(&input.conv2d(layer("b")));
-            let values: [(&str, &[f32]); 5] = [
-                ("x", &x),
-                ("a.weight", &weights[0]),
-                ("a.bias", &b),
-                ("b.weight", &weights[1]),
-                ("b.bias", &b),
-            ];
-            let inputs: [(&str, &dyn HostData); 1] = [("dy", &dy)];
-            let got = run(&gpu, &graph, &PlanOptions::train(&y).upstream("dy"), &values, &inputs, &["loss"]);
-            let what = format!("{channels} channels to {out}, with {:?} kernels", gpu.kernel_kind());
-            assert_close(&what, &got.outputs["loss"], &want);
-            assert_close(&format!("{what}: gradient of x"), &got.gradients["x"], &dx);
-            for (name, of) in ["a", "b"].iter().zip(&gradients) {
-                assert_close(&format!("{what}: {name}"), &got.gradients[&format!("{name}.weight")], &of[2]);
-                assert_close(&format!("{what}: {name}"), &got.gradients[&format!("{name}.bias")], &of[3]);
-            }
-        }
     }
 }
 

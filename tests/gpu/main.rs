@@ -98,4 +98,5 @@ mod tickets;
 mod train;
 mod transforms;
 mod weights;
+mod wide_convolutions;
 mod zz_summary;

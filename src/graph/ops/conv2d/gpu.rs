@@ -1,5 +1,7 @@
 //! Convolutions on GPUs as products in tiles of workgroup memory: pixels are gathered as a tile is staged.
 
+mod phases;
+mod products;
 #[cfg(test)]
 mod tests;
 mod weight_grad;
@@ -8,11 +10,14 @@ pub(super) use weight_grad::weight_grad;
 
 use bytemuck::Zeroable;
 
+use phases::Phases;
+use products::{Products, parts_of};
+
 use super::geometry::{Geometry, Window, flag};
 use super::pack::{Pack, Packed};
 use crate::gpu::{Capabilities, uniform};
-use crate::graph::ops::split::{Parts, RUN, even_tile, is_long};
-use crate::graph::ops::tile::{LARGE, MEDIUM, SMALL, Staging, TALL, Tile};
+use crate::graph::ops::split::Parts;
+use crate::graph::ops::tile::{Staging, Tile};
 use crate::graph::shape::pitch;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
@@ -43,54 +48,6 @@ pub(super) fn fits_weight_grad(geometry: &Geometry) -> bool {
     fills(geometry, outputs) && geometry.taps() * pitch(inputs) >= LEAST_COLUMNS
 }
 
-/// Sizes of products: their number, their rows and columns.
-#[derive(Clone, Copy, Debug)]
-struct Products {
-    count: u32,
-    rows: u32,
-    columns: u32,
-}
-
-impl Products {
-    /// Tiles of a size that they take.
-    fn tiles(&self, tile: &Tile) -> u64 {
-        [self.count, self.rows.div_ceil(tile.rows), self.columns.div_ceil(tile.columns)]
-            .map(u64::from)
-            .iter()
-            .product()
-    }
-
-    /// The tile that takes the least time, of those that keep `cores` busy.
-    ///
-    /// Time is that of all products, those outside of the output included, each weighed by what has to be loaded for it.
-    fn tile(&self, cores: u32) -> Tile {
-        let ranked = [(LARGE, 16, 2), (MEDIUM, 18, 1), (TALL, 19, 2), (SMALL, 24, 0)];
-        let enough = ranked.iter().filter(|(tile, _, each)| self.tiles(tile) >= u64::from(each * cores));
-        let time = |(tile, weight, _): &&(Tile, u64, u32)| {
-            self.tiles(tile) * u64::from(tile.rows * tile.columns) * weight
-        };
-        enough.min_by_key(time).expect("the smallest tile is always enough").0
-    }
-}
-
-/// Steps of a part are a multiple of this, so that each begins with a whole tile.
-const PART: u32 = 256;
-
-/// How the steps of products are split: where these are too few for `cores`, or the sum is too long.
-fn parts_of(products: &Products, steps: u32, cores: u32) -> Parts {
-    /// Steps from which on a second dispatch is worth it.
-    const LONG: u32 = 1_024;
-    /// Parts that it adds at most.
-    const MOST: u64 = 8;
-    let tiles = products.tiles(&SMALL);
-    let parts = if steps >= LONG { (u64::from(cores) / tiles).clamp(1, MOST) } else { 1 };
-    let mut run = steps.div_ceil(u32::try_from(parts).expect("parts are few")).next_multiple_of(PART);
-    if is_long(u64::from(run / 4), u64::from(run)) {
-        run = even_tile(steps, RUN).next_multiple_of(PART);
-    }
-    Parts { run, count: steps.div_ceil(run) }
-}
-
 /// The weight for [`forward`].
 pub(super) fn pack(geometry: &Geometry, has_bias: bool) -> Packed {
     Packed::new(geometry, Pack::Forward, geometry.out_channels, has_bias)
@@ -100,37 +57,6 @@ pub(super) fn pack(geometry: &Geometry, has_bias: bool) -> Packed {
 pub(super) fn pack_input_grad(geometry: &Geometry, has_bias: bool) -> Packed {
     let classes = Phases::of(geometry).map(|phases| phases.classes);
     Packed::new(geometry, Pack::ByPhase { classes }, geometry.in_channels, has_bias)
-}
-
-/// Phases of a stride along one axis: pixels of the input that are made by the same taps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Phases {
-    count: u32,
-    /// The greatest common divisor of stride and dilation.
-    common: u32,
-    /// Every so many taps make the same phase.
-    classes: u32,
-    /// What the dilation, without the common divisor, is to be multiplied with to be 1 modulo `classes`.
-    inverse: u32,
-    /// Pixels of the output from one of these taps to the one before it.
-    step: u32,
-}
-
-impl Phases {
-    /// Of both axes.
-    fn of(geometry: &Geometry) -> [Self; 2] {
-        [0, 1].map(|axis| Self::along(geometry.stride[axis], geometry.dilation[axis]))
-    }
-
-    fn along(stride: u32, dilation: u32) -> Self {
-        let divides = |n: &u32| stride.is_multiple_of(*n) && dilation.is_multiple_of(*n);
-        let common = (1..=stride).rev().find(divides).expect("1 divides all");
-        let (classes, step) = (stride / common, dilation / common);
-        let is_inverse =
-            |n: &u32| u64::from(*n) * u64::from(step) % u64::from(classes) == 1 % u64::from(classes);
-        let inverse = (0..classes).find(is_inverse).expect("they have no common divisor");
-        Self { count: stride, common, classes, inverse, step }
-    }
 }
 
 uniform! {

@@ -8,8 +8,10 @@ use self::cases::{Case, cases, split_cases};
 use self::run::{Bound, Device};
 use super::super::plain;
 use super::super::weight_grad::{Adds, Partials, finish};
+use super::products::PART;
 use super::*;
 use crate::gpu::KernelKind;
+use crate::graph::ops::tile::{LARGE, MEDIUM, SMALL, TALL};
 
 /// All tiles of these kernels.
 const TILES: [Tile; 4] = [LARGE, MEDIUM, TALL, SMALL];
@@ -127,8 +129,8 @@ fn check_weight_grad(device: &Device, case: &Case, cores: u32) {
     let (dw, db) = case.weight_grad(&x, &dy);
     for (adds, lanes) in [(false, 8), (true, 64)] {
         let adds = Adds { weight: adds, bias: Some(!adds) };
-        let launch = finish(geometry, &partials, 0, adds, lanes);
-        let [got_w, got_b] = device.finish(&launch, &sums, [&weight, &bias]);
+        let fields = finish(geometry, &partials, 0, adds);
+        let [got_w, got_b] = device.finish((&partials, fields), lanes, &sums, [&weight, &bias]);
         let want = |fresh: &[f64], old: &[f32], adds: bool| -> Vec<f64> {
             fresh.iter().zip(old).map(|(new, old)| new + if adds { f64::from(*old) } else { 0.0 }).collect()
         };
@@ -169,8 +171,7 @@ fn parts_do_not_depend_on_the_tile() {
                 for (tile, sums_of) in TILES.iter().zip(&sums) {
                     assert_same(&format!("{name}, {tile:?}: parts"), sums_of, &sums[0]);
                 }
-                let part = |number: usize, at: usize| f64::from(sums[0][number * want.len() + at]);
-                let total = |at: usize| (0..parts).map(|number| part(number, at)).sum::<f64>() as f32;
+                let total = |at: usize| (0..parts).map(|part| sums[0][part * want.len() + at]).sum();
                 let total: Vec<f32> = (0..want.len()).map(total).collect();
                 assert_close(name, &total, &want);
                 assert!(parts > 1, "{name}: it is one part");

@@ -1,6 +1,6 @@
 use super::super::geometry::{Geometry, Window};
 use super::super::weight_grad::Partials;
-use super::{PART, Products};
+use super::products::{PART, Products};
 use crate::gpu::{Capabilities, uniform};
 use crate::graph::ops::split::{RUN, even_tile, is_long};
 use crate::graph::ops::tile::{MEDIUM, Staging, Tile};

@@ -26,6 +26,7 @@ fn case(images: u32, [inputs, outputs, groups]: [u32; 3], y: Along, x: Along) ->
         stride: axis(2),
         padding: axis(3),
         dilation: axis(4),
+        planar: false,
     };
     Case { geometry, name: format!("{geometry:?}") }
 }

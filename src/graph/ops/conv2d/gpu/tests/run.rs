@@ -1,7 +1,9 @@
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::{Buffer, Gpu, GpuOptions, KernelKind, KernelSource, Recorder};
 use crate::graph::elementwise::finish_nothing;
-use crate::graph::ops::conv2d::pack::Packed;
+use crate::graph::joint::{FIELDS, JointKernel, TENSORS};
+use crate::graph::ops::conv2d::pack::{KERNEL, Packed};
+use crate::graph::ops::conv2d::weight_grad::{Partials, finish_kernel};
 use crate::graph::template::AnyLaunch;
 
 /// A device that runs single dispatches.
@@ -67,18 +69,40 @@ impl Device {
 
     /// A packed weight.
     pub(super) fn pack(&self, packed: &Packed, weight: &[f32], bias: &[f32]) -> Vec<f32> {
-        let (weight, bias) = (self.buffer(weight), self.buffer(bias));
         let into = self.buffer(&vec![f32::NAN; packed.len as usize]);
-        self.dispatch(&packed.launch, 1, &[(Read, &weight), (Read, &bias), (ReadWrite, &into)]);
+        let tensors = [weight, bias].map(|values| self.buffer(values));
+        self.job(&KERNEL, (packed.len / 4, 1, packed.fields), &tensors, &into);
         into.read(&self.gpu, 0, packed.len as usize).unwrap()
     }
 
     /// What the finish of a weight gradient leaves in the weight's gradient and in the bias's, of what is there.
-    pub(super) fn finish(&self, launch: &AnyLaunch, sums: &[f32], before: [&[f32]; 2]) -> [Vec<f32>; 2] {
-        let partial = self.buffer(sums);
-        let [weight, bias] = before.map(|values| self.buffer(values));
-        self.dispatch(launch, 1, &[(Read, &partial), (ReadWrite, &weight), (ReadWrite, &bias)]);
-        [(weight, before[0].len()), (bias, before[1].len())]
-            .map(|(buffer, len)| buffer.read(&self.gpu, 0, len).unwrap())
+    pub(super) fn finish(
+        &self,
+        (partials, fields): (&Partials, [u32; FIELDS]),
+        lanes: u32,
+        sums: &[f32],
+        before: [&[f32]; 2],
+    ) -> [Vec<f32>; 2] {
+        let arena = self.buffer(sums);
+        let tensors = before.map(|values| self.buffer(values));
+        let kernel = JointKernel { workgroup: lanes, ..finish_kernel(self.gpu.capabilities()) };
+        self.job(&kernel, (partials.len / 4, partials.parts, fields), &tensors, &arena);
+        [0, 1].map(|at: usize| tensors[at].read(&self.gpu, 0, before[at].len()).unwrap())
+    }
+
+    /// Runs a job of so many invocations and parts.
+    fn job(
+        &self,
+        kernel: &JointKernel,
+        (invocations, parts, fields): (u32, u32, [u32; FIELDS]),
+        tensors: &[Buffer<f32>; 2],
+        arena: &Buffer<f32>,
+    ) {
+        let (launch, table) = kernel.alone(invocations, parts, fields);
+        let table = self.buffer(&table);
+        let missing: Vec<Buffer<f32>> = (2..TENSORS).map(|_| self.buffer(&[0.0; 4])).collect();
+        let buffers = tensors.iter().chain(&missing).chain([&table, arena]);
+        let storage: Vec<_> = kernel.storage().into_iter().zip(buffers).collect();
+        self.dispatch(&launch, 1, &storage);
     }
 }
