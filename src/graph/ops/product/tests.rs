@@ -177,8 +177,8 @@ fn lanes_that_share_the_steps_are_close_to_f64_and_repeat_their_bits() {
 /// The tile that a GPU of so many processors is given for packed matrices, if it is given one, and in how many parts.
 fn chosen(cores: u32, sizes: [u32; 3]) -> (Option<Tile>, u32) {
     let of_gpus = KernelKind::ALL.iter().position(|kind| *kind == KernelKind::Gpu);
-    let offered = Capabilities::of_each_kind()[of_gpus.expect("it is one of all")];
-    let offered = Capabilities { cores, ..offered };
+    let mut offered = Capabilities::of_each_kind()[of_gpus.expect("it is one of all")];
+    offered.cores = cores;
     let product = Case::plain(sizes, [Lies::Inner, Lies::Edge]).product();
     let way = Candidate::choose(CANDIDATES, &product, &offered);
     let tile = if let Kernel::Tiled(tile) = way.kernel { Some(tile) } else { None };
