@@ -60,10 +60,15 @@ impl JointKernel {
         [&[of_tensors; TENSORS][..], &[Read, of_arena]].concat()
     }
 
-    /// A dispatch of one job over the first two tensors, with its table.
+    /// A dispatch of one job over the first tensor, and perhaps the second, with its table.
     #[cfg(test)]
-    pub(crate) fn alone(&self, invocations: u32, parts: u32, fields: [u32; FIELDS]) -> (AnyLaunch, Vec<f32>) {
-        let row = [&[0, 0, 0, 1][..], &fields].concat();
+    pub(crate) fn alone(
+        &self,
+        (invocations, parts): (u32, u32),
+        has_second: bool,
+        fields: [u32; FIELDS],
+    ) -> (AnyLaunch, Vec<f32>) {
+        let row = [&[0, 0, 0, if has_second { 1 } else { NONE }][..], &fields].concat();
         (self.launch(invocations.next_multiple_of(self.workgroup), parts), table(row))
     }
 }

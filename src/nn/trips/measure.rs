@@ -3,7 +3,7 @@
 use super::loops::{loops_of, with_counter};
 use crate::gpu::{Binding, Buffer, Gpu, GpuOptions, KernelSource, Recorder};
 use crate::graph::Graph;
-use crate::graph::lower::{Lowering, Operand, Step};
+use crate::graph::lower::{Keep, Lowering, Operand, Step};
 
 /// Storage buffers that every device lets a kernel bind.
 const MOST_BUFFERS: usize = 8;
@@ -34,10 +34,15 @@ fn counting(kernel: &KernelSource) -> KernelSource {
     KernelSource { name: format!("{} with a counter", kernel.name), wgsl: wgsl.into(), bindings }
 }
 
-/// Runs all dispatches of a plan that have loops, over zeros, and counts.
+/// Runs all dispatches of a plan that have loops, over zeros but for its constants, and counts.
 pub(super) fn count<'a>(gpu: &Gpu, graph: &Graph, lowering: &'a Lowering) -> Vec<(&'a Step, usize)> {
     let buffer = |len: usize| Buffer::<f32>::storage(gpu, "zeros", len).unwrap();
     let values: Vec<_> = lowering.values.iter().map(|value| buffer(value.len)).collect();
+    for (value, buffer) in lowering.values.iter().zip(&values) {
+        if let Keep::Constant(numbers) = &value.keep {
+            buffer.write(gpu, 0, numbers).unwrap();
+        }
+    }
     let parameters = graph.declared().into_iter().map(|parameter| parameter.shape.iter().product());
     let parameters: Vec<_> = parameters.map(|len: usize| [buffer(len), buffer(len)]).collect();
     let mut counted = Vec::new();

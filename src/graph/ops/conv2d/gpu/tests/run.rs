@@ -71,7 +71,7 @@ impl Device {
     pub(super) fn pack(&self, packed: &Packed, weight: &[f32], bias: &[f32]) -> Vec<f32> {
         let into = self.buffer(&vec![f32::NAN; packed.len as usize]);
         let tensors = [weight, bias].map(|values| self.buffer(values));
-        self.job(&KERNEL, (packed.len / 4, 1, packed.fields), &tensors, &into);
+        self.job(&KERNEL, (packed.len / 4, 1), (packed.has_bias, packed.fields), &tensors, &into);
         into.read(&self.gpu, 0, packed.len as usize).unwrap()
     }
 
@@ -86,7 +86,7 @@ impl Device {
         let arena = self.buffer(sums);
         let tensors = before.map(|values| self.buffer(values));
         let kernel = JointKernel { workgroup: lanes, ..finish_kernel(self.gpu.capabilities()) };
-        self.job(&kernel, (partials.len / 4, partials.parts, fields), &tensors, &arena);
+        self.job(&kernel, (partials.len / 4, partials.parts), (true, fields), &tensors, &arena);
         [0, 1].map(|at: usize| tensors[at].read(&self.gpu, 0, before[at].len()).unwrap())
     }
 
@@ -94,11 +94,12 @@ impl Device {
     fn job(
         &self,
         kernel: &JointKernel,
-        (invocations, parts, fields): (u32, u32, [u32; FIELDS]),
+        sizes: (u32, u32),
+        (has_bias, fields): (bool, [u32; FIELDS]),
         tensors: &[Buffer<f32>; 2],
         arena: &Buffer<f32>,
     ) {
-        let (launch, table) = kernel.alone(invocations, parts, fields);
+        let (launch, table) = kernel.alone(sizes, has_bias, fields);
         let table = self.buffer(&table);
         let missing: Vec<Buffer<f32>> = (2..TENSORS).map(|_| self.buffer(&[0.0; 4])).collect();
         let buffers = tensors.iter().chain(&missing).chain([&table, arena]);
