@@ -86,11 +86,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     }
     var packed = vec4f();
     for (var lane = 0u; lane < 4u; lane++) {
+        var value = 0.0;
         if row < rows {
-            packed[lane] = weight_at(job, tap.x, tap.y, inner, outer + lane);
+            value = weight_at(job, tap.x, tap.y, inner, outer + lane);
         } else {
-            packed[lane] = bias_at(job, outer + lane);
+            value = bias_at(job, outer + lane);
         }
+        packed = select(packed, vec4f(value), vec4u(0u, 1u, 2u, 3u) == vec4u(lane));
     }
     arena[table[at + 1u] + index] = packed;
 }
