@@ -144,11 +144,9 @@ fn convolutions() -> Vec<(Graph, PlanOptions)> {
         ([5, 12, 1, 1], conv(12, [1, 1]).stride(2)),
         ([1, 9, 3, 2], conv(10, [2, 2]).padding([3, 2]).stride([8, 5])),
         ([1, 300, 4, 5], conv(70, [3, 3]).padding(1)),
-        ([33, 16, 8, 8], conv(128, [1, 1])),
-        ([16, 64, 16, 16], conv(64, [3, 3]).padding(1)),
-        ([70, 32, 32, 32], conv(12, [3, 3]).padding(1)),
-        ([64, 128, 32, 32], conv(128, [3, 3]).padding(1)),
     ];
+    // Larger tiles, of which the gradients would take long.
+    let large = [([16, 64, 17, 16], 64), ([70, 32, 32, 32], 12), ([64, 20, 32, 32], 128)];
     let of = |build: &dyn Fn(&Graph) -> crate::graph::Var| {
         let graph = Graph::new();
         let options = PlanOptions::train(&build(&graph)).upstream("upstream");
@@ -158,6 +156,12 @@ fn convolutions() -> Vec<(Graph, PlanOptions)> {
     let transposed = ConvTranspose2d::new(12, [3, 2]).stride([2, 3]).padding(1).output_padding([1, 2]);
     rows.into_iter()
         .map(|(shape, layer)| of(&|graph| value(graph, shape).conv2d(layer.clone())))
+        .chain(large.map(|(shape, out)| {
+            let graph = Graph::new();
+            let y = value(&graph, shape).conv2d(conv(out, [1, 1]));
+            let options = PlanOptions::evaluate().output("y", &y);
+            (graph, options)
+        }))
         .chain([of(&|graph| value(graph, [2, 20, 4, 5]).conv_transpose2d(transposed.clone()))])
         .collect()
 }
