@@ -82,7 +82,9 @@ fn axis_of(phase: u32, along: Along) -> Axis {
     let has_taps = rest % along.divisor == 0u && tap < along.kernel;
     let taps = select(0u, taps_in(tap, along.kernel, along.classes), has_taps);
     let dilation = (0u - along.step) * along.divisor;
-    let source = u32((i32(ahead) - i32(tap * dilation)) / i32(along.phases));
+    // It may lie before the first pixel, and wraps then.
+    let back = tap * dilation;
+    let source = select(0u - (back - ahead) / along.phases, (ahead - back) / along.phases, ahead >= back);
     return Axis(tap, taps, source, (along.out - phase + along.phases - 1u) / along.phases);
 }
 
@@ -91,9 +93,9 @@ struct Work {
     phase: vec2u,
     size: vec2u,
     part: u32,
-    // What the first position reads for the first tap; rows and columns of taps.
+    // What the first position reads for the first tap; taps of a row.
     source: vec2u,
-    taps: vec2u,
+    row_taps: u32,
     steps: u32,
     group: u32,
     // The row of the packed weight of the first step.
@@ -103,10 +105,10 @@ struct Work {
 fn work_of(batch: u32, part: u32) -> Work {
     let group = batch % shape.groups;
     if PHASED == 0u {
-        let taps = vec2u(shape.kernel_width, shape.kernel_height);
+        let steps = shape.kernel_width * shape.kernel_height * shape.group_vectors * 4u;
         let size = vec2u(shape.out_width, shape.out_height);
         let source = vec2u(0u - shape.pad_x, 0u - shape.pad_y);
-        return Work(vec2u(), size, part, source, taps, taps.x * taps.y * shape.group_vectors * 4u, group, 0u);
+        return Work(vec2u(), size, part, source, shape.kernel_width, steps, group, 0u);
     }
     let number = batch / shape.groups;
     let phase = vec2u(number % shape.phases_x, number / shape.phases_x);
@@ -117,7 +119,7 @@ fn work_of(batch: u32, part: u32) -> Work {
     let tap = taps_before(y.class_number, shape.kernel_height, shape.classes_y) * shape.kernel_width
         + y.taps * taps_before(x.class_number, shape.kernel_width, shape.classes_x);
     let steps = x.taps * y.taps * shape.group_vectors * 4u;
-    return Work(phase, vec2u(x.len, y.len), part, vec2u(x.source, y.source), vec2u(x.taps, y.taps), steps, group,
+    return Work(phase, vec2u(x.len, y.len), part, vec2u(x.source, y.source), max(x.taps, 1u), steps, group,
         tap * shape.group_vectors * 4u);
 }
 
@@ -126,7 +128,7 @@ struct LeftPlace {
     y: vec4u,
     x: vec4u,
     at: vec4u,
-    taps: vec2u,
+    row_taps: u32,
     steps: u32,
 }
 
@@ -153,7 +155,7 @@ fn left_place(work: Work, quad: u32) -> LeftPlace {
         image += 1u;
     }
     #end
-    place.taps = work.taps;
+    place.row_taps = work.row_taps;
     place.steps = work.steps;
     return place;
 }
@@ -167,8 +169,8 @@ fn loaded(at: u32, is_inside: bool) -> vec4f {
 
 fn left_block(place: LeftPlace, step: u32) -> mat4x4f {
     let tap = step / 4u / shape.group_vectors;
-    let shift_y = tap / place.taps.x * shape.step_y;
-    let shift_x = tap % place.taps.x * shape.step_x;
+    let shift_y = tap / place.row_taps * shape.step_y;
+    let shift_x = tap % place.row_taps * shape.step_x;
     // Sums that wrap below zero lie outside too.
     let inside_rows = (place.y + shift_y < vec4u(shape.height)) & vec4<bool>(step < place.steps);
     let inside = inside_rows & (place.x + shift_x < vec4u(shape.width));
@@ -230,6 +232,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     let column = tile % shape.column_tiles * (TILE_COLUMNS / 4u);
     let row = tile / shape.column_tiles % shape.row_tiles * (TILE_ROWS / 4u);
     let work = work_of(tile / shape.column_tiles / shape.row_tiles, shape.first_part + group.z);
+    if work.size.x * work.size.y == 0u {
+        return;
+    }
     let first = min(work.part * shape.run, work.steps);
     sum_tile(work, lane, row, column, first, min(first + shape.run, work.steps));
 }

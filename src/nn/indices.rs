@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use self::interpreter::Dispatch;
 use self::kernel::Kernel;
-use super::Init;
+use super::{Conv2d, ConvTranspose2d, Init};
 use crate::gpu::{Capabilities, Checks};
 use crate::graph::lower::{Operand, Step};
 use crate::graph::ops::product;
@@ -20,20 +20,32 @@ fn ends(len: u32) -> BTreeSet<u32> {
     [0, len - 1].into()
 }
 
+/// The places near both ends: all columns of the first rows and of the last ones, where there are few columns of tiles.
+fn near_ends(len: u32) -> BTreeSet<u32> {
+    (0..len.min(4)).chain(len.saturating_sub(4)..len).collect()
+}
+
 /// Runs the invocations of a dispatch, in all workgroups at the ends of each axis of its grid.
 ///
 /// # Errors
 /// The first index that is beyond its array.
 fn hold(wgsl: &str, uniform: &[u8], bytes: &[u64], grid: [u32; 3]) -> Result<(), String> {
-    let kernel = Kernel::new(wgsl);
+    hold_kernel(&Kernel::new(wgsl, false), uniform, bytes, grid.map(ends))
+}
+
+/// As [`hold`], of workgroups in these places along each axis.
+fn hold_kernel(
+    kernel: &Kernel,
+    uniform: &[u8],
+    bytes: &[u64],
+    [all_x, all_y, all_z]: [BTreeSet<u32>; 3],
+) -> Result<(), String> {
     let uniform: Vec<u32> = uniform.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect();
-    let dispatch = Dispatch::new(&kernel, &uniform, bytes);
-    for z in ends(grid[2]) {
-        for (x, y) in ends(grid[1]).into_iter().flat_map(|y| ends(grid[0]).into_iter().map(move |x| (x, y))) {
-            for lane in 0..kernel.lanes {
-                let held = dispatch.run([x, y, z], lane);
-                held.map_err(|error| format!("{error}, workgroup {x} {y} {z}, lane {lane}"))?;
-            }
+    let dispatch = Dispatch::new(kernel, &uniform, bytes);
+    for (z, y) in all_z.iter().flat_map(|z| all_y.iter().map(move |y| (*z, *y))) {
+        for (x, lane) in all_x.iter().flat_map(|x| (0..kernel.lanes).map(move |lane| (*x, lane))) {
+            let held = dispatch.run([x, y, z], lane);
+            held.map_err(|error| format!("{error}, workgroup {x} {y} {z}, lane {lane}"))?;
         }
     }
     Ok(())
@@ -118,4 +130,66 @@ fn unchecked_kernels_of_graphs_stay_in_the_buffers_that_are_bound() {
         }
     }
     assert_eq!(held, ["matmul_lanes", "matmul_tile"].map(str::to_owned).into());
+}
+
+/// Convolutions with strides, gaps and groups, whose images, channels and taps do not fill tiles, with a bias and without.
+fn convolutions() -> Vec<(Graph, PlanOptions)> {
+    let conv = |out: usize, kernel: [usize; 2]| Conv2d::new(out, kernel);
+    let rows = [
+        ([2, 9, 7, 9], conv(33, [3, 2]).padding([1, 2])),
+        ([1, 12, 9, 8], conv(20, [3, 3]).padding(1).stride(2)),
+        ([3, 16, 5, 6], conv(12, [1, 1]).stride([2, 3]).without_bias()),
+        ([1, 10, 11, 10], conv(9, [4, 4]).padding(3).stride([4, 6]).dilation([2, 1])),
+        ([1, 12, 13, 12], conv(9, [3, 3]).padding([2, 1]).stride([2, 3]).dilation([3, 2]).without_bias()),
+        ([2, 24, 5, 6], conv(36, [3, 2]).padding(1).groups(2)),
+        ([5, 12, 1, 1], conv(12, [1, 1]).stride(2)),
+        ([1, 9, 3, 2], conv(10, [2, 2]).padding([3, 2]).stride([8, 5])),
+        ([1, 300, 4, 5], conv(70, [3, 3]).padding(1)),
+    ];
+    // Larger tiles, of which the gradients would take long.
+    let large = [([16, 64, 17, 16], 64), ([70, 32, 32, 32], 12), ([64, 20, 32, 32], 128)];
+    let of = |build: &dyn Fn(&Graph) -> crate::graph::Var| {
+        let graph = Graph::new();
+        let options = PlanOptions::train(&build(&graph)).upstream("upstream");
+        (graph, options)
+    };
+    let value = |graph: &Graph, shape: [usize; 4]| graph.parameter("x", shape, Init::Constant(0.0));
+    let transposed = ConvTranspose2d::new(12, [3, 2]).stride([2, 3]).padding(1).output_padding([1, 2]);
+    rows.into_iter()
+        .map(|(shape, layer)| of(&|graph| value(graph, shape).conv2d(layer.clone())))
+        .chain(large.map(|(shape, out)| {
+            let graph = Graph::new();
+            let y = value(&graph, shape).conv2d(conv(out, [1, 1]));
+            let options = PlanOptions::evaluate().output("y", &y);
+            (graph, options)
+        }))
+        .chain([of(&|graph| value(graph, [2, 20, 4, 5]).conv_transpose2d(transposed.clone()))])
+        .collect()
+}
+
+#[test]
+fn convolutions_stay_in_the_buffers_that_are_bound() {
+    let mut held = BTreeSet::new();
+    for (number, (graph, options)) in convolutions().into_iter().enumerate() {
+        let parameters: Vec<usize> = graph.declared().iter().map(|p| p.shape.iter().product()).collect();
+        for offered in Capabilities::of_each_kind() {
+            let lowering = autodiff::lower(&graph, &options, &offered).unwrap();
+            let values: Vec<usize> = lowering.values.iter().map(|value| value.len).collect();
+            for step in lowering.steps.iter().filter(|step| step.checks == Checks::None) {
+                let mut bytes = bytes(step, &values, &parameters);
+                // Places outside of an image are computed too, and then compared.
+                let kernel = Kernel::new(&step.kernel.wgsl, true);
+                let hold =
+                    |bytes: &[u64]| hold_kernel(&kernel, &step.uniform, bytes, step.grid.map(near_ends));
+                hold(&bytes).unwrap_or_else(|error| panic!("{number}, {}: {error}", step.label));
+                held.insert(step.kernel.name.clone());
+                if number == 0 {
+                    // The output is just as long as it must be.
+                    *bytes.last_mut().unwrap() -= 16;
+                    assert!(hold(&bytes).is_err(), "{}: a shorter buffer is not found", step.label);
+                }
+            }
+        }
+    }
+    assert_eq!(held, ["conv2d_tile", "conv2d_weight_grad_tile"].map(str::to_owned).into());
 }

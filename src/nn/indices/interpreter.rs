@@ -262,11 +262,15 @@ impl<'a> Invocation<'a> {
             }
             Expression::Binary { op, left, right } => {
                 let (left, right) = (self.value(*left)?, self.value(*right)?);
-                left.zip(&right, |a, b| binary(*op, a, b))
+                left.zip(&right, |a, b| binary(*op, a, b, self.dispatch.kernel.wraps))
             }
             Expression::Select { condition, accept, reject } => {
                 let [condition, accept, reject] = [*condition, *accept, *reject].map(|e| self.value(e));
                 select(&condition?, &accept?, &reject?)
+            }
+            Expression::Math { fun: MathFunction::Max, arg, arg1: Some(other), .. } => {
+                let (arg, other) = (self.value(*arg)?, self.value(*other)?);
+                arg.zip(&other, u32::max)
             }
             Expression::Math { fun: MathFunction::Min, arg, arg1: Some(other), .. } => {
                 let (arg, other) = (self.value(*arg)?, self.value(*other)?);

@@ -14,16 +14,18 @@ pub(super) struct Kernel {
     pub(super) floats: Vec<Vec<bool>>,
     /// Invocations of a workgroup.
     pub(super) lanes: u32,
+    /// Whether numbers may wrap: a place before the first pixel of an image is one behind its last.
+    pub(super) wraps: bool,
 }
 
 impl Kernel {
-    pub(super) fn new(wgsl: &str) -> Self {
+    pub(super) fn new(wgsl: &str, wraps: bool) -> Self {
         let module =
             naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|e| panic!("{}", e.emit_to_string(wgsl)));
         let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
         let info = info.unwrap_or_else(|e| panic!("{}", e.emit_to_string(wgsl)));
         let [x, y, z] = module.entry_points[0].workgroup_size;
-        let mut kernel = Self { module, floats: Vec::new(), lanes: x * y * z };
+        let mut kernel = Self { module, floats: Vec::new(), lanes: x * y * z, wraps };
         let functions = kernel.module.functions.iter().map(|(handle, f)| (f, &info[handle]));
         let entry = (&kernel.module.entry_points[0].function, info.get_entry_point(0));
         kernel.floats = functions.chain([entry]).map(|(f, types)| kernel.floats_of(f, types)).collect();

@@ -91,12 +91,15 @@ pub(super) fn literal_of(literal: Literal) -> Value {
     }
 }
 
-/// An operation on unsigned numbers that do not overflow, or on conditions.
-pub(super) fn binary(op: BinaryOperator, a: u32, b: u32) -> u32 {
+/// An operation on unsigned numbers, or on conditions; numbers that overflow wrap, or are a panic.
+pub(super) fn binary(op: BinaryOperator, a: u32, b: u32, wraps: bool) -> u32 {
     let whole = |result: Option<u32>| result.unwrap_or_else(|| panic!("{a} {op:?} {b} overflows"));
     match op {
+        BinaryOperator::Add if wraps => a.wrapping_add(b),
         BinaryOperator::Add => whole(a.checked_add(b)),
+        BinaryOperator::Subtract if wraps => a.wrapping_sub(b),
         BinaryOperator::Subtract => whole(a.checked_sub(b)),
+        BinaryOperator::Multiply if wraps => a.wrapping_mul(b),
         BinaryOperator::Multiply => whole(a.checked_mul(b)),
         BinaryOperator::Divide => whole(a.checked_div(b)),
         BinaryOperator::Modulo => whole(a.checked_rem(b)),

@@ -228,7 +228,7 @@ impl Job {
             constants,
             aliases: vec![],
         };
-        AnyLaunch::from(Launch { template, shape, groups }).finishing(4)
+        AnyLaunch::from(Launch { template, shape, groups }).finishing(4).unchecked()
     }
 
     /// As [`Job::launch`], in the tiles and the parts that an adapter should have.

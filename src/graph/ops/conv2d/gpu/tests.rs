@@ -10,7 +10,7 @@ use super::super::plain;
 use super::super::weight_grad::{Adds, Partials, finish};
 use super::products::PART;
 use super::*;
-use crate::gpu::KernelKind;
+use crate::gpu::{Checks, KernelKind};
 use crate::graph::ops::tile::{LARGE, MEDIUM, SMALL, TALL};
 
 /// All tiles of these kernels.
@@ -49,8 +49,10 @@ fn check_tiles(what: &str, device: &Device, job: &Job, cores: u32, bound: &Bound
         let what = format!("{what}, {tile:?}");
         let got = in_tiles(device, job, &tile, cores, false, bound);
         assert_same(&what, &got, want);
-        let again = in_tiles(device, job, &tile, cores, false, bound);
-        assert!(got.iter().zip(&again).all(|(a, b)| a.to_bits() == b.to_bits()), "{what}: another run");
+        let parts = parts_of(&job.products, job.steps, cores);
+        let checked = AnyLaunch { checks: Checks::All, ..job.launch(&tile, parts, 0, false) };
+        let again = device.run(&checked, parts.count, bound);
+        assert!(got.iter().zip(&again).all(|(a, b)| a.to_bits() == b.to_bits()), "{what}: with checks");
         let added: Vec<f32> = got.iter().zip(bound.before).map(|(new, old)| new + old).collect();
         assert_same(&format!("{what}, added"), &in_tiles(device, job, &tile, cores, true, bound), &added);
     }

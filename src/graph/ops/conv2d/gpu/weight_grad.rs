@@ -120,5 +120,5 @@ pub(super) fn weight_grad_in(
         constants: tile.constants([Staging::Quads, Staging::Quads], pixels.is_multiple_of(tile.steps)),
         aliases: vec![],
     };
-    (Launch { template, shape, groups }.into(), partials)
+    (AnyLaunch::from(Launch { template, shape, groups }).unchecked(), partials)
 }

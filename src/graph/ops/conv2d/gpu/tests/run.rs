@@ -41,13 +41,13 @@ impl Device {
     }
 
     fn dispatch(&self, launch: &AnyLaunch, parts: u32, storage: &[(Binding, &Buffer<f32>)]) {
-        let AnyLaunch { template, uniform, block, groups: [x, y], finishes, .. } = launch;
+        let AnyLaunch { template, uniform, block, groups: [x, y], finishes, checks } = launch;
         let text = template.expand() + &finishes.map(finish_nothing).unwrap_or_default();
         let bytes = u32::try_from(block.bytes).unwrap();
         let mut bindings = vec![Binding::Uniform { bytes, dynamic: false }];
         bindings.extend(storage.iter().map(|(binding, _)| *binding));
         let source = KernelSource { name: template.name.into(), wgsl: text.into(), bindings };
-        let kernel = self.gpu.kernel(&source).unwrap();
+        let kernel = self.gpu.kernel_with(&source, *checks).unwrap();
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let shape = Buffer::<u8>::with_usage(&self.gpu, "uniform", uniform.len(), usage).unwrap();
         shape.write(&self.gpu, 0, uniform).unwrap();
