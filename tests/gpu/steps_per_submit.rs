@@ -177,7 +177,9 @@ fn whatever_is_done_between_steps_finds_them_taken() {
         ("read the loss", |trainer, _| vec![trainer.read_loss().unwrap().to_bits()]),
         ("evaluate", |trainer, _| {
             let evaluation = trainer.evaluate(&Batch::new(0).data(), 3).unwrap();
-            bits(&[evaluation.loss as f32, evaluation.metrics[0] as f32])
+            let halves = |value: f64| [value.to_bits() >> 32, value.to_bits() & 0xffff_ffff];
+            let all = [halves(evaluation.loss), halves(evaluation.metrics[0])].concat();
+            all.into_iter().map(|half| u32::try_from(half).unwrap()).collect()
         }),
         ("predict", |trainer, logits| bits(&trainer.predict(logits, &[("x", &Batch::new(1).x)], 5).unwrap())),
         ("write a parameter", |trainer, _| {
