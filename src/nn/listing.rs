@@ -67,6 +67,9 @@ fn everything() -> (Graph, Var, Var) {
     let logits = custom(&graph, &logits, &y);
     let weighted = CrossEntropy::new().label_smoothing(0.1).weight(&[1.0, 0.5, 2.0, 1.0, 3.0]);
     let loss = logits.cross_entropy_with(weighted, &y).add(&logits.mse_loss(&logits.relu()));
+    let plane = graph.input("plane", [6, 1, 8, 8]);
+    let pooled = plane.conv2d(Conv2d::new(9, 3)).relu().max_pool2d(2).sum();
+    let loss = loss.add(&pooled).add(&plane.conv2d(Conv2d::new(5, 2).stride(2)).sum());
     let loss = loss.add(&product(&graph, [&[3, 1, 5, 7], &[2, 7, 3]], "broadcast"));
     let loss = loss.add(&product(&graph, [&[2, 3, 5, 8], &[2, 3, 8, 4]], "even"));
     let accuracy = logits.accuracy(&y);

@@ -128,6 +128,16 @@ fn conv((shape, layer, name): ([usize; 4], Conv2d, &str)) -> Subject {
     })
 }
 
+/// Convolutions of a single channel as the host wrote it, with a pooling and without.
+fn planes([height, width]: [usize; 2]) -> [Subject; 2] {
+    [false, true].map(|pools| {
+        Subject::train(format!("conv2d of one channel of {height}x{width}, pooled {pools}"), |graph| {
+            let y = graph.input("x", [1, 1, height, width]).conv2d(Conv2d::new(16, 3).padding(1));
+            if pools { y.max_pool2d(2) } else { y.relu() }
+        })
+    })
+}
+
 /// A convolution that ends with a pooling, if it is not split.
 fn pooled(channels: usize) -> Subject {
     Subject::train(format!("conv2d of {channels} channels and a pooling"), |graph| {
@@ -230,6 +240,7 @@ pub(super) fn extreme() -> Vec<Subject> {
         ([1, 1, 127 << 7, 1 << 15], [127, 128], [127, 128], [0, 0]),
     ];
     let convs = extreme_convs().chain([7_280, 7_282].map(pooled));
+    let convs = convs.chain([[1 << 14, 1 << 11], [1 << 20, 4], [2, 1 << 24]].into_iter().flat_map(planes));
     let subjects = convs.chain(products.map(linear)).chain(batches.map(matmul)).chain(biases.map(bias));
     subjects.chain(global.into_iter().chain(windows).flat_map(pools)).collect()
 }
@@ -283,6 +294,6 @@ pub(super) fn ordinary() -> Vec<Subject> {
         ([1, 1, 3, 2], [300, 301], [1, 1], [150, 150]),
     ];
     let products = products.into_iter().map(linear).chain(batches.into_iter().map(matmul));
-    let subjects = products.chain(convs.into_iter().map(conv)).chain([pooled(3)]);
+    let subjects = products.chain(convs.into_iter().map(conv)).chain([pooled(3)]).chain(planes([37, 40]));
     subjects.chain(biases.map(bias)).chain(windows.into_iter().flat_map(pools)).collect()
 }
