@@ -1,6 +1,7 @@
 //! Kernels of each kind beside the plain ones, at the borders of how lanes share lines and tiles: close results, and the
 //! same bits twice. The plain ones are held to f64 elsewhere.
 
+mod attention;
 mod lines;
 
 use gradus::Gpu;

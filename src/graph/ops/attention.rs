@@ -3,7 +3,9 @@
 mod launch;
 mod rows;
 
-use launch::{Common, Dropout, GradShape, Outputs, RowsShape, Shape, Side, Sizes, Text, Walk, Way, tile};
+use launch::{
+    Common, Dropout, FORWARD, GRADIENTS, GradShape, Outputs, RowsShape, Shape, Side, Sizes, Text, Walk, Way,
+};
 use rows::Rows;
 
 use super::{Op, Reads, grid};
@@ -180,8 +182,7 @@ fn emit_gradients(
     text.bind("rows", Read, "vec4f", rows);
     common.bind(&mut text);
     outputs.bind(&mut text);
-    let kernel = include_str!("../../../shaders/ops/attention_grad.wgsl");
-    let (name, texts) = common.texts("attention_grad", kernel);
+    let (name, kernel) = common.texts(&GRADIENTS);
     let (constants, (stream, p, keep)) = (common.constants(walk), common.drops());
     let (_, work, groups) = common.work(walk);
     for [first, end] in common.runs(walk) {
@@ -190,7 +191,7 @@ fn emit_gradients(
         let (adds_scores, adds_values) = (adds(outputs.scores), adds(outputs.values));
         let (work, scale) = (u(work), common.scale);
         let shape = GradShape { work, first, end, stream, scale, p, keep, adds_scores, adds_values };
-        text.emit(lowering, layer, (&name[..], &texts[..]), &constants, groups, shape);
+        text.emit(lowering, layer, (&name, &[&kernel]), &constants, groups, shape);
     }
 }
 
@@ -248,7 +249,8 @@ impl Op for Attention {
         let common = self.common(lowering, id, None);
         let [query, key, value] = [QUERY, KEY, VALUE].map(|input| input_rows(lowering, id, input));
         let output = Self::output(lowering, id);
-        let walk = Walk { own_is_query: true, takes_products: false, tiles: [0, tile(common.quads()[1])] };
+        let walk =
+            Walk { own_is_query: true, takes_products: false, tiles: [0, common.tile(common.quads()[1])] };
         let (tiles, work, groups) = common.work(walk);
         let stats = lowering.save(id, "scores", 2 * tiles * common.sizes.planes * common.sizes.queries);
         if let Some(mask) = &common.mask {
@@ -262,12 +264,12 @@ impl Op for Attention {
         text.bind("y", ReadWrite, "vec4f", output.of);
         text.put(&output.declared("OUT_VALUES"));
         text.bind("stats", ReadWrite, "vec2f", stats);
-        let (name, texts) = common.texts("attention", include_str!("../../../shaders/ops/attention.wgsl"));
+        let (name, kernel) = common.texts(&FORWARD);
         let (layer, constants, (stream, p, keep)) =
             (lowering.name(id), common.constants(walk), common.drops());
         for [first, end] in common.runs(walk) {
             let shape = Shape { work: u(work), first, end, stream, scale: common.scale, p, keep };
-            text.emit(lowering, &layer, (&name[..], &texts[..]), &constants, groups, shape);
+            text.emit(lowering, &layer, (&name, &[&kernel]), &constants, groups, shape);
         }
         Ok(())
     }
@@ -285,7 +287,7 @@ impl Op for Attention {
         let rows = Self::emit_rows(lowering, id, &common, &slope);
         let queries = Side { scores: query, values: slope };
         let keys = Side { scores: key, values: value };
-        let tiles = common.quads().map(tile);
+        let tiles = common.quads().map(|quads| common.tile(quads));
         let of_query = Walk { own_is_query: true, takes_products: true, tiles: [tiles[0], 0] };
         if let Some(scores) = gradient_rows(lowering, id, QUERY) {
             let outputs = Outputs { scores: Some(scores), values: None };
@@ -294,7 +296,7 @@ impl Op for Attention {
         }
         let of_key = |tiles: [u32; 2]| Walk { own_is_query: false, takes_products: tiles[0] > 0, tiles };
         let sides = [keys, queries];
-        if trains[KEY] && trains[VALUE] && common.quads() == tiles && !lowering.share_memory(id, [KEY, VALUE])
+        if trains[KEY] && trains[VALUE] && common.fits_both(tiles) && !lowering.share_memory(id, [KEY, VALUE])
         {
             let outputs = Outputs {
                 scores: gradient_rows(lowering, id, KEY),
