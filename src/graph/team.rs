@@ -107,6 +107,11 @@ impl Shared {
 }
 
 impl Team {
+    /// So many lanes for each of so many lines of a workgroup, powers of two.
+    pub(super) const fn of(lanes: u32, lines: u32, across: bool) -> Self {
+        Self { lanes, lines, across }
+    }
+
     /// A lane for each line, in workgroups of so many lanes.
     pub(super) const fn alone(workgroup: u32) -> Self {
         Self { lanes: 1, lines: workgroup, across: true }

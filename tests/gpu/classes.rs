@@ -3,6 +3,7 @@
 
 mod attention;
 mod lines;
+mod recurrent;
 
 use gradus::Gpu;
 use gradus::gpu::KernelKind;
