@@ -1,11 +1,11 @@
 //! Scaled dot-product attention: the weights are never stored, but computed again for the gradients.
 
+mod kernels;
 mod launch;
 mod rows;
 
-use launch::{
-    Common, Dropout, FORWARD, GRADIENTS, GradShape, Outputs, RowsShape, Shape, Side, Sizes, Text, Walk, Way,
-};
+use kernels::{FORWARD, GRADIENTS};
+use launch::{Common, Dropout, GradShape, Outputs, RowsShape, Shape, Side, Sizes, Text, Walk, Way};
 use rows::Rows;
 
 use super::{Op, Reads, grid};
@@ -146,7 +146,7 @@ impl Attention {
         let groups = grid(quads);
         let groups = groups[0] as usize * groups[1] as usize;
         let layer = lowering.name(id);
-        text.emit(lowering, &layer, ("attention_rows", &[kernel, launch::AT]), &constants, groups, shape);
+        text.emit(lowering, &layer, ("attention_rows", &[kernel, kernels::AT]), &constants, groups, shape);
         rows
     }
 }
