@@ -40,6 +40,7 @@ pub(crate) mod resident;
 mod samples;
 mod scope;
 mod shape;
+mod team;
 mod template;
 mod view;
 mod whole;

@@ -10,20 +10,29 @@ struct Shape {
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> hits: array<f32>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,
     @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
+    let team = team_of(workgroup, workgroups, lane);
+    let i = team.line;
     // The padding of the row of hits is part of the grid, and zero.
-    if i >= (shape.rows + 3u) / 4u * 4u {
+    let is_place = i < (shape.rows + 3u) / 4u * 4u;
+    #for alone in 0..ALONE
+    if !is_place {
         return;
     }
     if i >= shape.rows {
         hits[i] = 0.0;
         return;
     }
-    hits[i] = select(0.0, 1.0, best_class(i) == labels[i]);
+    #end
+    let row = min(i, shape.rows - 1u);
+    let best = best_class(team, row);
+    let is_hit = i < shape.rows && best == labels[row];
+    if team.member == 0u && is_place {
+        hits[i] = select(0.0, 1.0, is_hit);
+    }
 }

@@ -8,22 +8,29 @@ struct Shape {
 @group(0) @binding(1) var<storage, read> logits: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> parts: array<vec4u>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,
     @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
-    if i >= shape.parts {
+    let team = team_of(workgroup, workgroups, lane);
+    #for alone in 0..ALONE
+    if team.line >= shape.parts {
         return;
     }
-    let first = first_of(i);
-    let length = length_of(i);
+    #end
+    let i = min(team.line, shape.parts - 1u);
+    let first = first_of(i, team.member);
+    let length = length_of(i, team.member);
     var best = Best(vec4u(0u), vec4u(0u));
     for (var k = 0u; k < length; k++) {
         let at = first + k * STEP;
         best = better(best, best_of_quad(logits[at], at % COUNT, shape.classes));
+    }
+    best = team_best(team, best);
+    if team.member != 0u || team.line >= shape.parts {
+        return;
     }
     parts[2u * i] = best.rank;
     parts[2u * i + 1u] = best.place;

@@ -19,10 +19,6 @@ struct State {
     sum: f32,
 }
 
-fn exponential(difference: vec4f) -> vec4f {
-    return select(exp_of_negative(difference), difference, is_nan(difference));
-}
-
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,

@@ -14,10 +14,6 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 
-fn exponential(difference: vec4f) -> vec4f {
-    return select(exp_of_negative(difference), difference, is_nan(difference));
-}
-
 fn add_value_products(s: ptr<function, array<vec4f, QUADS>>, own: u32, others: u32, first: u32) {
     for (var d = 0u; d < VALUE_QUADS; d += VALUE_UNROLL) {
         #for u in 0..VALUE_UNROLL

@@ -1,5 +1,5 @@
-// Sums of the columns of a matrix, over runs of rows: one invocation, four columns and one run. A second dispatch
-// over the runs' sums finishes.
+// Sums of the columns of a matrix, over runs of rows: the lanes of a line take four columns and one run. A
+// second dispatch over the runs' sums finishes.
 struct Shape {
     rows: u32,
     // Row length in vec4, and columns of the output: the padding of a last vec4 is left alone.
@@ -10,25 +10,34 @@ struct Shape {
     // Row length of the output in f32.
     out_pitch: u32,
     accumulate: u32,
-    grid_width: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> input: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 
-@compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
-    let index = (group.y * shape.grid_width + group.x) * 8u + id.x;
-    let vector = index % shape.vectors;
-    let part = index / shape.vectors;
+@compute @workgroup_size(WORKGROUP)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let team = team_of(workgroup, workgroups, lane);
+    let vector = team.line % shape.vectors;
+    let part = team.line / shape.vectors;
+    #for alone in 0..ALONE
     if part >= shape.parts {
         return;
     }
+    #end
     var sum = vec4f();
     let end = min((part + 1u) * shape.rows_per_part, shape.rows);
-    for (var row = part * shape.rows_per_part; row < end; row++) {
+    for (var row = part * shape.rows_per_part + team.member; row < end; row += TEAM) {
         sum += input[row * shape.vectors + vector];
+    }
+    sum = team_sum(team, sum);
+    if team.member != 0u || part >= shape.parts {
+        return;
     }
     #for c in 0..4
     if vector * 4u + $c < shape.columns {

@@ -29,49 +29,69 @@ struct Shape {
 @group(0) @binding(5) var<storage, read> dlosses: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dlogits: array<vec4f>;
 #end
+#for keeps in 0..KEEPS
+// As the joined parts of long rows: the largest logit of each row, and the sum of the exponentials.
+@group(0) @binding(5) var<storage, read_write> lines: array<vec4f>;
+#end
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,
     @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
+    let team = team_of(workgroup, workgroups, lane);
+    let i = team.line;
     // The padding of the losses is part of the grid, and zero.
-    if i >= places() {
-        return;
-    }
-    let row = row_at(i);
-    if is_padding(i) {
-        losses[i] = 0.0;
-        return;
-    }
-    if is_ignored(labels[row]) {
-        losses[i] = 0.0;
+    var has_loss = i < places() && !is_padding(i);
+    let row = min(row_at(i), shape.rows - 1u);
+    var label = labels[row];
+    has_loss = has_loss && !is_ignored(label);
+    #for alone in 0..ALONE
+    if !has_loss {
+        if i < places() {
+            losses[i] = 0.0;
+        }
         #for q in 0..SLOPES
-        for (var quad = 0u; quad < shape.row_quads; quad++) {
-            dlogits[row * shape.row_quads + quad] = vec4f(0.0);
+        if i < places() && !is_padding(i) {
+            for (var quad = 0u; quad < shape.row_quads; quad++) {
+                dlogits[row * shape.row_quads + quad] = vec4f(0.0);
+            }
         }
         #end
         return;
     }
-    let label = labels[row];
-    let largest = largest_of(row);
-    let sum = sum_of_exponentials(row, largest);
+    #end
+    // What is ignored may be no class.
+    label = min(label, shape.classes - 1u);
+    let largest = largest_of(team, row);
+    let sum = sum_of_exponentials(team, row, largest);
     let log_sum = log(sum);
     let at_label = logits[row * shape.row_quads + label / 4u][label % 4u];
     // The difference first: next to a large logit the logarithm would be lost.
     var loss = shape.at_label * (weight_of(label) * (log_sum + (largest - at_label)));
     // Without smoothing, the other logits may be infinite.
     if shape.at_all != 0.0 {
-        loss += shape.at_all * weighted_sum(row, largest, log_sum);
+        loss += shape.at_all * weighted_sum(team, row, largest, log_sum);
     }
-    losses[i] = unless_infinite(vec4f(largest), vec4f(loss)).x;
     #for q in 0..SLOPES
-    let softmax_scale = target_sum_of(label) / sum;
-    for (var quad = 0u; quad < shape.row_quads; quad++) {
-        let at = row * shape.row_quads + quad;
-        dlogits[at] = slope_of(logits[at], quad, label, dlosses[0] * shape.scale, largest, softmax_scale);
+    if i < places() && !is_padding(i) {
+        let softmax_scale = target_sum_of(label) / sum;
+        for (var quad = team.member; quad < shape.row_quads; quad += TEAM) {
+            let at = row * shape.row_quads + quad;
+            let slope = slope_of(logits[at], quad, label, dlosses[0] * shape.scale, largest, softmax_scale);
+            dlogits[at] = select(vec4f(0.0), slope, has_loss);
+        }
+    }
+    #end
+    if team.member != 0u || i >= places() {
+        return;
+    }
+    losses[i] = select(0.0, unless_infinite(vec4f(largest), vec4f(loss)).x, has_loss);
+    #for keeps in 0..KEEPS
+    if !is_padding(i) {
+        lines[2u * row] = vec4f(largest);
+        lines[2u * row + 1u] = vec4f(sum);
     }
     #end
 }

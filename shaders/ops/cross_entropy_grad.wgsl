@@ -20,20 +20,21 @@ struct Shape {
 @group(0) @binding(4) var<storage, read> dlosses: array<f32>;
 @group(0) @binding(5) var<storage, read_write> dlogits: array<vec4f>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,
     @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
+    let team = team_of(workgroup, workgroups, lane);
+    let i = team.line;
     if i >= shape.rows {
         return;
     }
     let label = labels[i];
     let ignored = is_ignored(label);
-    let largest = largest_of(i);
-    let scale = target_sum_of(label) / sum_of_exponentials(i, largest);
+    let largest = largest_of(team, i);
+    let scale = target_sum_of(label) / sum_of_exponentials(team, i, largest);
     for (var quad = 0u; quad < shape.row_quads; quad++) {
         let at = i * shape.row_quads + quad;
         var value = slope_of(logits[at], quad, label, dlosses[place_of(i)], largest, scale);

@@ -9,18 +9,21 @@ struct Shape {
 @group(0) @binding(3) var<storage, read> lines: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> sums: array<vec4f>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,
     @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
-    if i >= shape.parts {
+    let team = team_of(workgroup, workgroups, lane);
+    #for alone in 0..ALONE
+    if team.line >= shape.parts {
         return;
     }
-    let first = first_of(i);
-    let length = length_of(i);
+    #end
+    let i = min(team.line, shape.parts - 1u);
+    let first = first_of(i, team.member);
+    let length = length_of(i, team.member);
     let row = line_of(i);
     let largest = lines[2u * row];
     let log_sum = log(lines[2u * row + 1u]);
@@ -28,6 +31,10 @@ fn main(
     for (var k = 0u; k < length; k++) {
         let at = first + k * STEP;
         sum += weights[at % COUNT] * (log_sum + (largest - logits[at]));
+    }
+    sum = team_sum(team, sum);
+    if team.member != 0u || team.line >= shape.parts {
+        return;
     }
     sums[i] = sum;
 }

@@ -1,11 +1,11 @@
 // The gradient of each quad of a normalisation, from sums that are known.
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,
     @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = index_of(workgroup, workgroups, lane, 64u);
+    let i = team_of(workgroup, workgroups, lane).line;
     if i >= shape.quads {
         return;
     }

@@ -1,11 +1,11 @@
 // Normalises each quad by a statistic that is known. What becomes of it is in `finish`, which is appended.
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,
     @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = index_of(workgroup, workgroups, lane, 64u);
+    let i = team_of(workgroup, workgroups, lane).line;
     if i >= shape.quads {
         return;
     }

@@ -1,4 +1,4 @@
-// The softmax along one dimension, or its logarithm. An invocation walks `COUNT` quads that are `STRIDE` apart: four
+// The softmax along one dimension, or its logarithm. The lanes of a line walk `COUNT` quads that are `STRIDE` apart: four
 // lines side by side, or one line of columns if they are what is summed (`ALONG_COLUMNS`).
 // As in torch, a line whose largest number is not finite is NaN.
 struct Shape {
@@ -9,16 +9,17 @@ struct Shape {
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
 
-fn largest_of(first: u32) -> vec4f {
+fn largest_of(team: Team, first: u32) -> vec4f {
     var largest = x[first];
     if ALONG_COLUMNS != 0u {
         // The first column is no padding.
         largest = vec4f(largest.x);
     }
-    for (var k = 0u; k < COUNT; k++) {
+    for (var k = team.member; k < COUNT; k += TEAM) {
         let at = first + k * STRIDE;
         largest = select(largest, larger(largest, x[at]), is_column(at));
     }
+    largest = team_largest(team, largest);
     if ALONG_COLUMNS != 0u {
         largest = largest_lane(largest);
     }
@@ -26,36 +27,43 @@ fn largest_of(first: u32) -> vec4f {
 }
 
 // Runs are added up apart, because a long chain of additions loses digits.
-fn sum_of_exponentials(first: u32, largest: vec4f) -> vec4f {
+fn sum_of_exponentials(team: Team, first: u32, largest: vec4f) -> vec4f {
     var sum = vec4f(0.0);
-    for (var start = 0u; start < COUNT; start += RUN) {
+    for (var start = team.member; start < COUNT; start += RUN * TEAM) {
         var run = vec4f(0.0);
-        for (var k = start; k < min(start + RUN, COUNT); k++) {
+        for (var k = start; k < min(start + RUN * TEAM, COUNT); k += TEAM) {
             let at = first + k * STRIDE;
             run += select(vec4f(0.0), exp_of_negative(x[at] - largest), is_column(at));
         }
         sum += run;
     }
+    sum = team_sum(team, sum);
     if ALONG_COLUMNS != 0u {
         sum = vec4f(sum.x + sum.y + sum.z + sum.w);
     }
     return sum;
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,
     @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
-    if i >= shape.lines {
+    let team = team_of(workgroup, workgroups, lane);
+    #for alone in 0..ALONE
+    if team.line >= shape.lines {
         return;
     }
+    #end
+    let i = min(team.line, shape.lines - 1u);
     let first = i / STRIDE * (COUNT * STRIDE) + i % STRIDE;
-    let largest = largest_of(first);
-    let sum = sum_of_exponentials(first, largest);
-    for (var k = 0u; k < COUNT; k++) {
+    let largest = largest_of(team, first);
+    let sum = sum_of_exponentials(team, first, largest);
+    if team.line >= shape.lines {
+        return;
+    }
+    for (var k = team.member; k < COUNT; k += TEAM) {
         let at = first + k * STRIDE;
         y[at] = select(vec4f(0.0), softmax_of(x[at], largest, sum), is_column(at));
     }

@@ -8,24 +8,31 @@ struct Shape {
 @group(0) @binding(1) var<storage, read> parts: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> joined: array<vec4f>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,
     @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
-    if i >= shape.parts {
+    let team = team_of(workgroup, workgroups, lane);
+    #for alone in 0..ALONE
+    if team.line >= shape.parts {
         return;
     }
-    let first = first_of(i);
-    let length = length_of(i);
+    #end
+    let i = min(team.line, shape.parts - 1u);
+    let first = first_of(i, team.member);
+    let length = length_of(i, team.member);
     var sum = vec4f(0.0);
     for (var k = 0u; k < length; k++) {
         sum += parts[first + k * STEP];
     }
+    sum = team_sum(team, sum);
     if JOIN_LANES != 0u {
         sum = vec4f(sum.x + sum.y + sum.z + sum.w);
+    }
+    if team.member != 0u || team.line >= shape.parts {
+        return;
     }
     joined[i] = sum;
 }

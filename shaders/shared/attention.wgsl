@@ -1,12 +1,6 @@
 // Products of rows and sums of weighted rows, for the kernels of attention. An invocation has a row of its own, and walks
 // blocks of rows of the other side; how it gets those is its class's.
 
-const LOWEST: f32 = -3.4028234e38;
-
-fn product(a: vec4f, b: vec4f, sum: f32) -> f32 {
-    return fma(a.x, b.x, fma(a.y, b.y, fma(a.z, b.z, fma(a.w, b.w, sum))));
-}
-
 fn add_scores(s: ptr<function, array<vec4f, QUADS>>, own: u32, others: u32, first: u32) {
     for (var d = 0u; d < SCORE_QUADS; d += SCORE_UNROLL) {
         #for u in 0..SCORE_UNROLL
@@ -37,12 +31,4 @@ fn weighted_scores(weights: array<vec4f, QUADS>, others: u32, first: u32, quad: 
     sum = fma(vec4f(weights[$j / 4][$j % 4]), score_row_$j(mine, others, first, quad), sum);
     #end
     return sum;
-}
-
-fn seen(plane: u32, queries: vec4u, keys: vec4u) -> vec4<bool> {
-    var is_seen = (queries < vec4u(QUERIES)) & (keys < vec4u(KEYS));
-    if CAUSAL != 0u {
-        is_seen = is_seen & (keys <= queries);
-    }
-    return is_seen & takes_part(plane, queries, keys);
 }

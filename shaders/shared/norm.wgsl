@@ -58,18 +58,24 @@ fn is_element(i: u32) -> vec4<bool> {
     return vec4u(i % ROW_QUADS * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(COLUMNS);
 }
 
-// The sum of the lanes, if they are normalised together.
-fn joined(lanes: vec4f) -> vec4f {
+struct Sums {
+    plain: vec4f,
+    product: vec4f,
+}
+
+fn lane_sum(lanes: vec4f) -> f32 {
+    return lanes.x + lanes.y + lanes.z + lanes.w;
+}
+
+// Two sums over the lanes that share a line, and over the elements of their quads if those are normalised together.
+fn joined(team: Team, sums: Sums) -> Sums {
     if JOINED == 0u {
-        return lanes;
+        return Sums(team_sum(team, sums.plain), team_sum(team, sums.product));
     }
-    return vec4f(lanes.x + lanes.y + lanes.z + lanes.w);
+    let both = team_sum(team, vec4f(lane_sum(sums.plain), lane_sum(sums.product), 0.0, 0.0));
+    return Sums(vec4f(both.x), vec4f(both.y));
 }
 
 fn normalized(value: vec4f, statistic: Statistic) -> vec4f {
     return ((value - statistic.shift) - statistic.delta) * statistic.rstd;
-}
-
-fn index_of(workgroup: vec3u, workgroups: vec3u, lane: u32, size: u32) -> u32 {
-    return (workgroup.y * workgroups.x + workgroup.x) * size + lane;
 }

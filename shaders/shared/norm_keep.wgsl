@@ -1,6 +1,10 @@
-// Leaves the statistic of a line: shift, delta and rstd, of one line in the lanes of one quad, or of four columns in three.
-fn keep(line: u32, moments: Moments) -> Statistic {
+// Finds the statistic of a line, and leaves it if this lane is the first of its (`leads`): shift, delta and rstd, of one line in the lanes of one quad, or of four columns in three.
+fn keep(line: u32, moments: Moments, leads: bool) -> Statistic {
     let rstd = vec4f(1.0) / sqrt(moments.squares * shape.scale + vec4f(shape.eps));
+    let statistic = Statistic(moments.shift, moments.delta, rstd);
+    if !leads {
+        return statistic;
+    }
     if JOINED != 0u {
         statistics[line] = vec4f(moments.shift.x, moments.delta.x, rstd.x, 0.0);
     } else {
@@ -9,5 +13,5 @@ fn keep(line: u32, moments: Moments) -> Statistic {
         statistics[3u * line + 2u] = rstd;
     }
     track(line, moments);
-    return Statistic(moments.shift, moments.delta, rstd);
+    return statistic;
 }

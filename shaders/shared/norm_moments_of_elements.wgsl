@@ -1,14 +1,14 @@
 // Of the quads from `start` to `end` of a line of elements. Runs are added up apart, because a long chain of additions
 // loses digits.
-fn moments_of(line: u32, start: u32, end: u32) -> Moments {
+fn moments_of(team: Team, line: u32, start: u32, end: u32) -> Moments {
     let first = first_of_line(line);
     var count = vec4f(0.0);
     var shift = vec4f(0.0);
     if CENTRED != 0u {
         var sum = vec4f(0.0);
-        for (var begin = start; begin < end; begin += RUN) {
+        for (var begin = start + team.member; begin < end; begin += RUN * TEAM) {
             var run = vec4f(0.0);
-            for (var k = begin; k < min(begin + RUN, end); k++) {
+            for (var k = begin; k < min(begin + RUN * TEAM, end); k += TEAM) {
                 let i = quad_of(first, k);
                 let inside = is_inside(line, i);
                 run += select(vec4f(0.0), x[i], inside);
@@ -16,15 +16,16 @@ fn moments_of(line: u32, start: u32, end: u32) -> Moments {
             }
             sum += run;
         }
-        count = joined(count);
-        shift = joined(sum) / max(count, vec4f(1.0));
+        let sums = joined(team, Sums(count, sum));
+        count = sums.plain;
+        shift = sums.product / max(count, vec4f(1.0));
     }
     var sum = vec4f(0.0);
     var squares = vec4f(0.0);
-    for (var begin = start; begin < end; begin += RUN) {
+    for (var begin = start + team.member; begin < end; begin += RUN * TEAM) {
         var run = vec4f(0.0);
         var run_squares = vec4f(0.0);
-        for (var k = begin; k < min(begin + RUN, end); k++) {
+        for (var k = begin; k < min(begin + RUN * TEAM, end); k += TEAM) {
             let i = quad_of(first, k);
             let difference = select(vec4f(0.0), x[i] - shift, is_inside(line, i));
             run += difference;
@@ -33,5 +34,6 @@ fn moments_of(line: u32, start: u32, end: u32) -> Moments {
         sum += run;
         squares += run_squares;
     }
-    return centred(count, shift, joined(sum), joined(squares));
+    let sums = joined(team, Sums(sum, squares));
+    return centred(count, shift, sums.plain, sums.product);
 }

@@ -1,27 +1,28 @@
 // Of the parts from `start` to `end` of a line, as norm_moments.wgsl leaves them: a part is as many equal elements, at
 // its mean, beside what they spread about it.
-fn moments_of(line: u32, start: u32, end: u32) -> Moments {
+fn moments_of(team: Team, line: u32, start: u32, end: u32) -> Moments {
     var count = vec4f(0.0);
     var shift = vec4f(0.0);
     if CENTRED != 0u {
         var sum = vec4f(0.0);
-        for (var begin = start; begin < end; begin += RUN) {
+        for (var begin = start + team.member; begin < end; begin += RUN * TEAM) {
             var run = vec4f(0.0);
-            for (var k = begin; k < min(begin + RUN, end); k++) {
+            for (var k = begin; k < min(begin + RUN * TEAM, end); k += TEAM) {
                 let part = part_at(k * shape.lines + line);
                 run += part.count * part.shift;
                 count += part.count;
             }
             sum += run;
         }
-        shift = sum / max(count, vec4f(1.0));
+        count = team_sum(team, count);
+        shift = team_sum(team, sum) / max(count, vec4f(1.0));
     }
     var sum = vec4f(0.0);
     var squares = vec4f(0.0);
-    for (var begin = start; begin < end; begin += RUN) {
+    for (var begin = start + team.member; begin < end; begin += RUN * TEAM) {
         var run = vec4f(0.0);
         var run_squares = vec4f(0.0);
-        for (var k = begin; k < min(begin + RUN, end); k++) {
+        for (var k = begin; k < min(begin + RUN * TEAM, end); k += TEAM) {
             let part = part_at(k * shape.lines + line);
             let difference = (part.shift - shift) + part.delta;
             run += part.count * difference;
@@ -30,7 +31,7 @@ fn moments_of(line: u32, start: u32, end: u32) -> Moments {
         sum += run;
         squares += run_squares;
     }
-    return centred(count, shift, sum, squares);
+    return centred(count, shift, team_sum(team, sum), team_sum(team, squares));
 }
 
 fn part_at(at: u32) -> Moments {

@@ -1,8 +1,3 @@
-struct Sums {
-    plain: vec4f,
-    product: vec4f,
-}
-
 // The statistic is given.
 fn sums_at(i: u32) -> Sums {
     return Sums(vec4f(0.0), vec4f(0.0));

@@ -1,8 +1,3 @@
-struct Sums {
-    plain: vec4f,
-    product: vec4f,
-}
-
 // The sums over what is normalised together with the elements of quad `i`.
 fn sums_at(i: u32) -> Sums {
     if JOINED == 0u {

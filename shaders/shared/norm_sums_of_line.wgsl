@@ -1,16 +1,11 @@
 // Sums over the quads from `start` to `end` of a line: of the gradients of the normalised elements, and of these times the
 // elements.
-struct Sums {
-    plain: vec4f,
-    product: vec4f,
-}
-
-fn sums_of_line(line: u32, start: u32, end: u32, statistic: Statistic) -> Sums {
+fn sums_of_line(team: Team, line: u32, start: u32, end: u32, statistic: Statistic) -> Sums {
     let first = first_of_line(line);
     var sums = Sums(vec4f(0.0), vec4f(0.0));
-    for (var begin = start; begin < end; begin += RUN) {
+    for (var begin = start + team.member; begin < end; begin += RUN * TEAM) {
         var run = Sums(vec4f(0.0), vec4f(0.0));
-        for (var k = begin; k < min(begin + RUN, end); k++) {
+        for (var k = begin; k < min(begin + RUN * TEAM, end); k += TEAM) {
             let i = quad_of(first, k);
             var gradient = dy[i];
             if JOINED != 0u {
@@ -23,5 +18,5 @@ fn sums_of_line(line: u32, start: u32, end: u32, statistic: Statistic) -> Sums {
         sums.plain += run.plain;
         sums.product += run.product;
     }
-    return Sums(joined(sums.plain), joined(sums.product));
+    return joined(team, sums);
 }

@@ -1,15 +1,20 @@
-// Long lines of COUNT quads, STRIDE apart, in PARTS parts: part p holds the quads p, p + PARTS, p + 2 * PARTS, ..., so
-// that neighbouring invocations read neighbours. Invocation i leaves its part in place i: lines of PARTS, STRIDE apart.
-const STEP: u32 = PARTS * STRIDE;
+// Long lines of COUNT quads, STRIDE apart, in PARTS parts, each of which TEAM lanes share: the lane that is number p of all
+// lanes of a line has the quads p, p + PARTS * TEAM, ..., so that neighbouring lanes read neighbours. Part i is left in
+// place i: lines of PARTS, STRIDE apart.
+const STEP: u32 = PARTS * TEAM * STRIDE;
 
 fn line_of(i: u32) -> u32 {
-    return i / STEP * STRIDE + i % STRIDE;
+    return i / (PARTS * STRIDE) * STRIDE + i % STRIDE;
 }
 
-fn first_of(i: u32) -> u32 {
-    return i / STEP * (COUNT * STRIDE) + i % STEP;
+fn lane_of(i: u32, member: u32) -> u32 {
+    return i % (PARTS * STRIDE) / STRIDE * TEAM + member;
 }
 
-fn length_of(i: u32) -> u32 {
-    return (COUNT - i % STEP / STRIDE + PARTS - 1u) / PARTS;
+fn first_of(i: u32, member: u32) -> u32 {
+    return i / (PARTS * STRIDE) * (COUNT * STRIDE) + lane_of(i, member) * STRIDE + i % STRIDE;
+}
+
+fn length_of(i: u32, member: u32) -> u32 {
+    return (COUNT - lane_of(i, member) + PARTS * TEAM - 1u) / (PARTS * TEAM);
 }

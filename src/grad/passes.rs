@@ -73,6 +73,7 @@ const NORMS: &[Candidate<(), Norm>] = &[
         fits: |(), _| true,
         way: Norm { lanes: 64, parts: 64, ends: &[include_str!("../../shaders/grad/norm_apart.wgsl")] },
     },
+    // For GPUs too: sixteen loads of 16 bytes a lane before one exchange.
     Candidate {
         kind: KernelKind::Plain,
         fits: |(), _| true,

@@ -3,12 +3,13 @@
 use super::axes::{Axes, outer, stride};
 use super::elementwise::Shape;
 use super::lower::{Lowering, source};
-use super::ops::grid;
 use super::shape::u;
+use super::team::{Join, Shared, Team, Walk};
+use super::template::expand;
 use super::view::{Order, View};
-use crate::gpu::{Binding, MAX_TRIPS};
+use crate::gpu::{Binding, Capabilities, MAX_TRIPS};
 
-const FRAME: &str = include_str!("../../shaders/ops/elementwise.wgsl");
+const FRAME: &str = include_str!("../../shaders/ops/reduce.wgsl");
 const MATH: &str = include_str!("../../shaders/shared/math.wgsl");
 
 /// Steps of the longest line that one invocation takes: quads along the lanes, elements along other axes.
@@ -19,10 +20,10 @@ const PART: usize = 256;
 
 /// Steps that are joined apart from those before them, and as many again of the joined: a long chain of additions loses
 /// digits.
-const RUN: usize = 8;
-const RUNS: usize = 128;
+const RUN: u32 = 8;
+const RUNS: u32 = 128;
 
-const _: () = assert!(SHORT + SHORT / RUN + SHORT / RUNS <= MAX_TRIPS);
+const _: () = assert!(SHORT + SHORT / RUN as usize + SHORT / RUNS as usize <= MAX_TRIPS);
 
 /// What a reduction makes of the elements of a line.
 #[derive(Clone, Debug)]
@@ -65,18 +66,17 @@ pub(crate) fn reduce_to(lowering: &mut Lowering, layer: &str, from: &View, to: &
 /// Emits a reduction of the first of `from` over the axes along which `to` has one element; the others are broadcast to
 /// its shape. All have the same rank.
 pub(crate) fn fold(lowering: &mut Lowering, layer: &str, what: &Fold, from: &[&View], to: &View, adds: bool) {
-    let count = Line::of(from, to).count();
-    if count <= SHORT {
-        return emit(lowering, layer, what, from, to, adds);
+    let Shared { team, parts } = Line::of(from, to).shared(to, &lowering.capabilities);
+    if parts == 1 {
+        return emit(lowering, layer, what, (from, to, adds), team);
     }
     // The parts are one more axis, in front.
-    let parts = count.div_ceil(PART);
     let shape = [&[parts], &to.shape[..]].concat();
     let mut left = packed_with_lanes(&shape, to.lanes + 1);
     left.of = lowering.scratch("parts of lines", parts * to_len(to));
     let first = Fold { finish: "total".into(), ..what.clone() };
     let whole: Vec<View> = from.iter().map(|view| view.aligned(shape.len())).collect();
-    emit(lowering, layer, &first, &whole.iter().collect::<Vec<_>>(), &left, false);
+    emit(lowering, layer, &first, (&whole.iter().collect::<Vec<_>>(), &left, false), team);
     let rest = Fold { brings: "x0".into(), ..what.clone() };
     fold(lowering, layer, &rest, &[&left], &to.aligned(shape.len()), adds);
 }
@@ -123,31 +123,40 @@ impl Line {
         Self { axes, along_lanes, steps }
     }
 
-    fn count(&self) -> usize {
-        self.steps
+    /// How the lines of results that lie as `to` are shared, and in how many parts.
+    fn shared(&self, to: &View, offered: &Capabilities) -> Shared {
+        let quads = to_len(to) / 4;
+        let walk = match self.along_lanes {
+            true => Walk { lines: quads * 4, count: self.steps, side: 1 },
+            false => Walk { lines: quads, count: self.steps, side: to.row_quads() },
+        };
+        let parts = if self.steps <= SHORT { 1 } else { self.steps.div_ceil(PART) };
+        Shared::choose(&walk, offered).unwrap_or(Shared { team: Team::alone(64), parts })
     }
 }
 
 /// Emits one kernel. Where `to` has more elements than the first axis of `from`, which has one, these are parts of each
 /// line: part `p` of `n` takes the steps `p`, `p + n`, `p + 2 * n`, ..
-fn emit(lowering: &mut Lowering, layer: &str, what: &Fold, from: &[&View], to: &View, adds: bool) {
+fn emit(
+    lowering: &mut Lowering,
+    layer: &str,
+    what: &Fold,
+    (from, to, adds): (&[&View], &View, bool),
+    team: Team,
+) {
     let line = Line::of(from, to);
     let text = Text { what, from, to, adds, line: &line };
     let quads = to_len(to) / 4;
     let work = if line.along_lanes { quads * 4 } else { quads };
     let storage = [vec![Binding::Read; from.len()], vec![Binding::ReadWrite]].concat();
-    let wgsl = [FRAME, MATH, what.functions, &text.kernel()].concat();
-    let kernel = source::<Shape>(format!("reduce[{}]", what.name), constants(&wgsl, &text), &storage);
+    let joins = team.text(&[Join { name: "line", kind: "vec4f", of: what.join }]);
+    let wgsl = [FRAME, MATH, what.functions, &joins, &text.kernel()].concat();
+    let mut constants = team.constants();
+    constants.extend([("COUNT", u(line.steps)), ("PARTS", u(text.parts())), ("RUN", RUN), ("RUNS", RUNS)]);
+    let wgsl = expand(&wgsl, &constants, &[]);
+    let kernel = source::<Shape>(format!("reduce[{}]", what.name), wgsl, &storage);
     let operands: Vec<_> = from.iter().map(|view| view.of).chain([to.of]).collect();
-    lowering.emit(layer, kernel, grid(work), &operands, Shape { quads: u(work) });
-}
-
-fn constants(wgsl: &str, text: &Text<'_>) -> String {
-    let (count, parts) = (text.line.count(), text.parts());
-    format!(
-        "const COUNT: u32 = {count}u;\nconst PARTS: u32 = {parts}u;\n\
-         const RUN: u32 = {RUN}u;\nconst RUNS: u32 = {RUNS}u;\n{wgsl}"
-    )
+    lowering.emit(layer, kernel, team.grid(work), &operands, Shape { quads: u(work) });
 }
 
 /// The text of one kernel.
@@ -183,7 +192,7 @@ impl Text<'_> {
             from.len() + 1
         );
         text += &format!("fn join(a: vec4f, b: vec4f) -> vec4f {{\nreturn {};\n}}\n", what.join);
-        text += "fn compute(i: u32) {\n";
+        text += "fn compute(team: Team, i: u32) {\n";
         text += &self.places();
         text += &self.loops();
         text += &self.store();
@@ -202,6 +211,7 @@ impl Text<'_> {
         let mut text = format!("let column = i % {row}u;\nlet row = i / {row}u;\n");
         text += &walk.places(&format!("row % {}u", walk.count()));
         text += &format!("let part = row / {}u;\n", walk.count());
+        text += "var count = COUNT;\n";
         let part = self.part_axis().map_or(0, |axis| stride(to, axis));
         text += &format!(
             "let to = ({}u + {} + part * {part}u) / {}u + column;\n",
@@ -213,7 +223,7 @@ impl Text<'_> {
             // Padding.
             let lanes = to.shape[to.lanes];
             if lanes % 4 != 0 {
-                text += &format!("if column >= {lanes}u {{\nout[to] = 0.0;\nreturn;\n}}\n");
+                text += &format!("let is_padding = column >= {lanes}u;\nif is_padding {{\ncount = 0u;\n}}\n");
             }
         }
         for (number, view) in from.iter().enumerate() {
@@ -257,16 +267,20 @@ impl Text<'_> {
         };
         format!(
             "var total = {neutral};
-for (var outer = part; outer < COUNT; outer += RUNS * PARTS) {{
+for (var outer = part * TEAM + team.member; outer < count; outer += RUNS * LANES) {{
 var runs = {neutral};
-for (var first = outer; first < min(outer + RUNS * PARTS, COUNT); first += RUN * PARTS) {{
+for (var first = outer; first < min(outer + RUNS * LANES, count); first += RUN * LANES) {{
 var run = {neutral};
-for (var k = first; k < min(first + RUN * PARTS, COUNT); k += PARTS) {{
+for (var k = first; k < min(first + RUN * LANES, count); k += LANES) {{
 {step}run = join(run, {brings});
 }}
 runs = join(runs, run);
 }}
 total = join(total, runs);
+}}
+total = team_line(team, total);
+if team.member != 0u || team.line >= shape.quads {{
+return;
 }}
 ",
             neutral = what.neutral,
@@ -326,14 +340,15 @@ total = join(total, runs);
     fn store(&self) -> String {
         let Self { what, to, line, adds, .. } = *self;
         let sum = if adds { "out[to] + " } else { "" };
+        let lanes = to.shape[to.lanes];
         if line.along_lanes {
+            let padding = if lanes % 4 != 0 { "if is_padding {\nout[to] = 0.0;\nreturn;\n}\n" } else { "" };
             return format!(
-                "let halves = join(total, total.zwxy);\ntotal = join(halves, halves.yxwz);\n\
+                "{padding}let halves = join(total, total.zwxy);\ntotal = join(halves, halves.yxwz);\n\
                  out[to] = {sum}({}).x;\n",
                 what.finish
             );
         }
-        let lanes = to.shape[to.lanes];
         if lanes % 4 == 0 {
             return format!("out[to] = {sum}{};\n", what.finish);
         }

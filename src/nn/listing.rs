@@ -149,7 +149,9 @@ fn lookups() -> (Graph, Var, Var) {
 fn attentions() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let tensor = |name: String, shape: [usize; 4]| graph.parameter(&name, shape, Init::Constant(0.0));
-    let mask = graph.input("mask", [2, 1, 5, 1]);
+    let [mask, long_mask] = ["mask", "long mask"]
+        .map(|name| (name, if name == "mask" { 5 } else { 40 }))
+        .map(|(name, queries)| graph.input(name, [2, 1, queries, 1]));
     let plain = ScaledDotProductAttention::new();
     let options = [
         (3, 9, plain.clone()),
@@ -159,10 +161,20 @@ fn attentions() -> (Graph, Var, Var) {
         (6, 6, plain.attn_mask(&mask).dropout_p(0.5)),
         (68, 132, ScaledDotProductAttention::new()),
     ];
-    let means = options.into_iter().enumerate().map(|(at, (features, values, options))| {
-        let query = tensor(format!("query{at}"), [2, 3, 5, features]);
-        let key = tensor(format!("key{at}"), [2, 3, 7, features]);
-        let value = tensor(format!("value{at}"), [2, 3, 7, values]);
+    let long = ScaledDotProductAttention::new();
+    // Tiles that workgroups share.
+    let long = [
+        (9, 128, long.clone()),
+        (64, 64, long.clone().is_causal(true)),
+        (6, 6, long.clone().attn_mask(&long_mask).dropout_p(0.5)),
+        (128, 70, long.dropout_p(0.5)),
+    ];
+    let short = options.into_iter().map(|(features, values, options)| ([5, 7, features, values], options));
+    let long = long.into_iter().map(|(features, values, options)| ([40, 33, features, values], options));
+    let means = short.chain(long).enumerate().map(|(at, ([queries, keys, features, values], options))| {
+        let query = tensor(format!("query{at}"), [2, 3, queries, features]);
+        let key = tensor(format!("key{at}"), [2, 3, keys, features]);
+        let value = tensor(format!("value{at}"), [2, 3, keys, values]);
         query.scaled_dot_product_attention(&key, &value, options).mean()
     });
     let means: Vec<Var> = means.collect();

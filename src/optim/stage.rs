@@ -163,7 +163,8 @@ impl Stage {
     pub(super) fn in_a_workgroup(self, family: Family) -> usize {
         match self {
             Self::Statistics | Self::Finish | Self::Means | Self::Measure | Self::Ratio => 1,
-            // Vectors of four, as in update.wgsl.
+            // Vectors of four, as in update.wgsl: with a gradient and two slots 64 bytes of loads are under way for each
+            // invocation, which is several times what hides a GPU's memory.
             Self::Update if matches!(family, Family::Factored { .. }) => 1,
             Self::Update => 256,
         }
@@ -207,6 +208,7 @@ const SHAPES: &[Candidate<(), Shape>] = &[
             ends: &[include_str!("../../shaders/optim/frame/measure_apart.wgsl")],
         },
     },
+    // For GPUs too: eight loads of 16 bytes a lane before one exchange, and thousands of chunks of a large store.
     Candidate {
         kind: KernelKind::Plain,
         fits: |(), _| true,

@@ -91,7 +91,7 @@ const PLAIN: fn() -> ScaledDotProductAttention = ScaledDotProductAttention::new;
 #[test]
 fn attention_is_the_weighted_sum_at_all_sizes_causal_or_not() {
     let gpus = gpus();
-    let rows: [(&[usize], [usize; 5]); 12] = [
+    let rows: [(&[usize], [usize; 5]); 14] = [
         (&[1, 1], [1, 1, 1, 1, 1]),
         (&[2, 3], [6, 5, 5, 4, 4]),
         (&[2, 3], [6, 5, 7, 3, 6]),
@@ -105,6 +105,9 @@ fn attention_is_the_weighted_sum_at_all_sizes_causal_or_not() {
         (&[], [1, 4, 6, 130, 129]),
         (&[3], [3, 6, 4, 5, 8]),
         (&[2, 1, 2], [4, 3, 6, 4, 7]),
+        // Tiles of rows.
+        (&[1, 1], [1, 33, 35, 9, 6]),
+        (&[2], [2, 40, 32, 36, 68]),
     ];
     for (leading, of) in rows {
         let sizes = sizes(of);

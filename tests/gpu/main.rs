@@ -9,6 +9,7 @@ mod block;
 mod buffers;
 mod chains;
 mod checkpoint;
+mod classes;
 mod common;
 mod convolutions;
 mod custom_op;

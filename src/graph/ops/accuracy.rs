@@ -1,11 +1,12 @@
+use super::Op;
 use super::cross_entropy::rows_and_labels;
 use super::lines::{Lines, Reduction};
-use super::{Op, grid};
 use crate::Error;
 use crate::gpu::{Binding, uniform};
 use crate::graph::Var;
 use crate::graph::lower::{Lowering, Operand, source};
 use crate::graph::shape::{Matrix, u};
+use crate::graph::team::{Join, Team};
 use crate::graph::template::expand;
 
 uniform! {
@@ -17,6 +18,8 @@ uniform! {
 
 const BEST: &str = include_str!("../../../shaders/shared/best.wgsl");
 
+const BEST_OF: Join<'_> = Join { name: "best", kind: "Best", of: "better(a, b)" };
+
 #[derive(Debug)]
 struct Accuracy;
 
@@ -27,6 +30,7 @@ fn best_of(lowering: &mut Lowering, layer: &str, matrix: Matrix, logits: Operand
         parts: ("accuracy_parts", &[include_str!("../../../shaders/ops/accuracy_parts.wgsl"), BEST]),
         join: ("accuracy_join", &[include_str!("../../../shaders/ops/accuracy_join.wgsl"), BEST]),
         constants: &[],
+        joins: &[BEST_OF],
         width: 2,
     };
     Lines::rows(matrix).reduce(lowering, layer, &reduction, &[logits], |parts| PartsShape { parts, classes })
@@ -62,20 +66,23 @@ impl Op for Accuracy {
         let (logits, labels) = (lowering.argument(id, 0), lowering.argument(id, 1));
         let layer = lowering.name(id);
         let accuracy = include_str!("../../../shaders/ops/accuracy.wgsl");
-        let (scores, quad, texts) = if Lines::rows(matrix).are_long() {
-            let joined = best_of(lowering, &layer, matrix, logits);
-            (joined, "vec4u", [accuracy, include_str!("../../../shaders/shared/best_joined.wgsl"), ""])
+        let whole = Lines::rows(matrix).whole(&lowering.capabilities);
+        let (scores, quad, best) = if whole.is_some() {
+            (logits, "vec4f", include_str!("../../../shaders/shared/best_of_row.wgsl"))
         } else {
-            (logits, "vec4f", [accuracy, include_str!("../../../shaders/shared/best_of_row.wgsl"), BEST])
+            let joined = best_of(lowering, &layer, matrix, logits);
+            (joined, "vec4u", include_str!("../../../shaders/shared/best_joined.wgsl"))
         };
+        let team = whole.unwrap_or(Team::alone(64));
+        let texts = [accuracy, best, BEST, &team.text(&[BEST_OF])];
         let hits = lowering.define(id);
         let shape =
             Shape { rows: u(matrix.rows), classes: u(matrix.columns), row_quads: u(matrix.pitch / 4) };
-        let wgsl = expand(&texts.concat(), &[], &[("Quad", quad)]);
+        let wgsl = expand(&texts.concat(), &team.constants(), &[("Quad", quad)]);
         let storage = [Binding::Read, Binding::Read, Binding::ReadWrite];
         let kernel = source::<Shape>("accuracy", wgsl, &storage);
-        let work = grid(matrix.rows.next_multiple_of(4));
-        lowering.emit(&layer, kernel, work, &[scores, labels, hits], shape);
+        let work = matrix.rows.next_multiple_of(4);
+        lowering.emit(&layer, kernel, team.grid(work), &[scores, labels, hits], shape);
         Ok(())
     }
 

@@ -1,9 +1,11 @@
 //! Scaled dot-product attention: the weights are never stored, but computed again for the gradients.
 
+mod kernels;
 mod launch;
 mod rows;
 
-use launch::{Common, Dropout, GradShape, Outputs, RowsShape, Shape, Side, Sizes, Text, Walk, Way, tile};
+use kernels::{FORWARD, GRADIENTS};
+use launch::{Common, Dropout, GradShape, Outputs, RowsShape, Shape, Side, Sizes, Text, Walk, Way};
 use rows::Rows;
 
 use super::{Op, Reads, grid};
@@ -145,7 +147,7 @@ impl Attention {
         let groups = grid(quads);
         let groups = groups[0] as usize * groups[1] as usize;
         let layer = lowering.name(id);
-        text.emit(lowering, &layer, ("attention_rows", &[kernel, launch::AT]), &constants, groups, shape);
+        text.emit(lowering, &layer, ("attention_rows", &[kernel, kernels::AT]), &constants, groups, shape);
         rows
     }
 }
@@ -181,8 +183,7 @@ fn emit_gradients(
     text.bind("rows", Read, "vec4f", rows);
     common.bind(&mut text);
     outputs.bind(&mut text);
-    let kernel = include_str!("../../../shaders/ops/attention_grad.wgsl");
-    let (name, texts) = common.texts("attention_grad", kernel);
+    let (name, kernel) = common.texts(&GRADIENTS);
     let (constants, (stream, p, keep)) = (common.constants(walk), common.drops());
     let (_, work, groups) = common.work(walk);
     for [first, end] in common.runs(walk) {
@@ -194,7 +195,7 @@ fn emit_gradients(
         lowering.next_does(Work::of_flops(common.flops([first, end], walk, products)));
         let (work, scale) = (u(work), common.scale);
         let shape = GradShape { work, first, end, stream, scale, p, keep, adds_scores, adds_values };
-        text.emit(lowering, layer, (&name[..], &texts[..]), &constants, groups, shape);
+        text.emit(lowering, layer, (&name, &[&kernel]), &constants, groups, shape);
     }
 }
 
@@ -252,7 +253,8 @@ impl Op for Attention {
         let common = self.common(lowering, id, None);
         let [query, key, value] = [QUERY, KEY, VALUE].map(|input| input_rows(lowering, id, input));
         let output = Self::output(lowering, id);
-        let walk = Walk { own_is_query: true, takes_products: false, tiles: [0, tile(common.quads()[1])] };
+        let walk =
+            Walk { own_is_query: true, takes_products: false, tiles: [0, common.tile(common.quads()[1])] };
         let (tiles, work, groups) = common.work(walk);
         let stats = lowering.save(id, "scores", 2 * tiles * common.sizes.planes * common.sizes.queries);
         if let Some(mask) = &common.mask {
@@ -266,13 +268,13 @@ impl Op for Attention {
         text.bind("y", ReadWrite, "vec4f", output.of);
         text.put(&output.declared("OUT_VALUES"));
         text.bind("stats", ReadWrite, "vec2f", stats);
-        let (name, texts) = common.texts("attention", include_str!("../../../shaders/ops/attention.wgsl"));
+        let (name, kernel) = common.texts(&FORWARD);
         let (layer, constants, (stream, p, keep)) =
             (lowering.name(id), common.constants(walk), common.drops());
         for [first, end] in common.runs(walk) {
             lowering.next_does(Work::of_flops(common.flops([first, end], walk, [0, 1])));
             let shape = Shape { work: u(work), first, end, stream, scale: common.scale, p, keep };
-            text.emit(lowering, &layer, (&name[..], &texts[..]), &constants, groups, shape);
+            text.emit(lowering, &layer, (&name, &[&kernel]), &constants, groups, shape);
         }
         Ok(())
     }
@@ -290,7 +292,7 @@ impl Op for Attention {
         let rows = Self::emit_rows(lowering, id, &common, &slope);
         let queries = Side { scores: query, values: slope };
         let keys = Side { scores: key, values: value };
-        let tiles = common.quads().map(tile);
+        let tiles = common.quads().map(|quads| common.tile(quads));
         let of_query = Walk { own_is_query: true, takes_products: true, tiles: [tiles[0], 0] };
         if let Some(scores) = gradient_rows(lowering, id, QUERY) {
             let outputs = Outputs { scores: Some(scores), values: None };
@@ -299,7 +301,7 @@ impl Op for Attention {
         }
         let of_key = |tiles: [u32; 2]| Walk { own_is_query: false, takes_products: tiles[0] > 0, tiles };
         let sides = [keys, queries];
-        if trains[KEY] && trains[VALUE] && common.quads() == tiles && !lowering.share_memory(id, [KEY, VALUE])
+        if trains[KEY] && trains[VALUE] && common.fits_both(tiles) && !lowering.share_memory(id, [KEY, VALUE])
         {
             let outputs = Outputs {
                 scores: gradient_rows(lowering, id, KEY),

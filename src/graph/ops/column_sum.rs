@@ -2,10 +2,11 @@
 
 use super::split::Parts;
 use crate::gpu::Binding::{Read, ReadWrite};
-use crate::gpu::uniform;
-use crate::graph::lower::{Lowering, Operand};
+use crate::gpu::{Capabilities, uniform};
+use crate::graph::lower::{Lowering, Operand, source};
 use crate::graph::shape::pitch;
-use crate::graph::template::{Launch, Template, fold};
+use crate::graph::team::{SUM, Shared, Team, Walk};
+use crate::graph::template::expand;
 
 /// Emits the sums of the columns of `dy` into the gradient of a parameter, which they are written to or added to.
 pub(super) fn emit(
@@ -16,19 +17,25 @@ pub(super) fn emit(
     dy: Operand,
     (sums, adds): (Operand, bool),
 ) {
-    // A dispatch costs a CPU adapter as much as a thousand rows, and it has few lanes to keep busy.
-    let most = if lowering.capabilities.is_cpu { 1024 } else { 256 };
     let (mut from, mut left) = (dy, rows);
     loop {
-        let parts = column_sum_parts(left, columns, most);
-        if parts == 1 {
-            break;
+        let (team, parts) = shared(left, columns, &lowering.capabilities);
+        let last = parts == 1;
+        let len = parts as usize * pitch(columns) as usize;
+        let to = if last { sums } else { lowering.scratch("partial column sums", len) };
+        let accumulate = u32::from(last && adds);
+        launch(
+            lowering,
+            layer,
+            team,
+            [from, to],
+            Shape { rows: left, parts, accumulate, ..shape(columns, last) },
+        );
+        if last {
+            return;
         }
-        let partial = lowering.scratch("partial column sums", parts as usize * pitch(columns) as usize);
-        lowering.launch(layer, &[Read, ReadWrite], &[from, partial], column_sum(left, columns, parts, false));
-        (from, left) = (partial, parts);
+        (from, left) = (to, parts);
     }
-    lowering.launch(layer, &[Read, ReadWrite], &[from, sums], column_sum(left, columns, 1, adds));
 }
 
 uniform! {
@@ -40,41 +47,39 @@ uniform! {
         parts: u32,
         out_pitch: u32,
         accumulate: u32,
-        grid_width: u32,
     }
 }
 
-/// Runs of rows that a column sum is cut into: one up to `most` rows.
-fn column_sum_parts(rows: u32, columns: u32, most: u32) -> u32 {
+/// Who sums rows of so many columns, and the runs of rows that they are cut into.
+fn shared(rows: u32, columns: u32, offered: &Capabilities) -> (Team, u32) {
+    let vectors = pitch(columns) as usize / 4;
+    let walk = Walk { lines: vectors, count: rows as usize, side: vectors };
+    if let Some(Shared { team, parts }) = Shared::choose(&walk, offered) {
+        // Runs of the same length may be fewer.
+        let run = rows.div_ceil(u32::try_from(parts).expect("there are fewer parts than rows"));
+        return (team, rows.div_ceil(run));
+    }
+    // A dispatch costs a CPU adapter as much as a thousand rows, and it has few lanes to keep busy.
+    let most = if offered.is_cpu { 1024 } else { 256 };
     if rows <= most {
-        return 1;
+        return (Team::alone(8), 1);
     }
     let rows_per_part = rows.div_ceil((2048 / columns.div_ceil(4)).clamp(4, 256)).max(32);
-    rows.div_ceil(Parts::of(rows_per_part, 1).run)
+    (Team::alone(8), rows.div_ceil(Parts::of(rows_per_part, 1).run))
 }
 
-/// Sums of the columns of an activation. With more than one part, the output is `[parts, pitch]` and a second
-/// launch, over `parts` rows, goes on until there is one part. Bindings: input, output.
-fn column_sum(rows: u32, columns: u32, parts: u32, accumulate: bool) -> Launch<Shape> {
+fn shape(columns: u32, last: bool) -> Shape {
     let vectors = pitch(columns) / 4;
-    let rows_per_part = rows.div_ceil(parts);
-    let groups = fold((vectors * parts).div_ceil(8));
-    let shape = Shape {
-        rows,
-        vectors,
-        // The sums of padding are zero, and the second launch reads them.
-        columns: if parts > 1 { vectors * 4 } else { columns },
-        rows_per_part,
-        parts,
-        out_pitch: vectors * 4,
-        accumulate: u32::from(accumulate),
-        grid_width: groups[0],
-    };
-    let template = Template {
-        name: "column_sum",
-        source: include_str!("../../../shaders/ops/column_sum.wgsl"),
-        constants: vec![],
-        aliases: vec![],
-    };
-    Launch { template, shape, groups }
+    // The sums of padding are zero, and the next dispatch reads them.
+    let columns = if last { columns } else { vectors * 4 };
+    Shape { vectors, columns, out_pitch: vectors * 4, ..Shape::default() }
+}
+
+/// Emits sums over runs of rows, `[parts, pitch]` unless there is one.
+fn launch(lowering: &mut Lowering, layer: &str, team: Team, operands: [Operand; 2], shape: Shape) {
+    let text = [include_str!("../../../shaders/ops/column_sum.wgsl"), &team.text(&[SUM])].concat();
+    let kernel = source::<Shape>("column_sum", expand(&text, &team.constants(), &[]), &[Read, ReadWrite]);
+    let work = shape.vectors as usize * shape.parts as usize;
+    let rows_per_part = shape.rows.div_ceil(shape.parts);
+    lowering.emit(layer, kernel, team.grid(work), &operands, Shape { rows_per_part, ..shape });
 }

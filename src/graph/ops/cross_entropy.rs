@@ -3,9 +3,11 @@ use super::{Op, Reads, grid};
 use crate::Error;
 use crate::error::{at_least, closed};
 use crate::gpu::{Binding, uniform};
+use crate::graph::Mode;
 use crate::graph::lower::{Keep, Lowering, Operand, source};
 use crate::graph::samples::{Place, Samples, SamplesOf};
 use crate::graph::shape::{Matrix, u};
+use crate::graph::team::{self, Team};
 use crate::graph::template::expand;
 
 /// Softmax and cross-entropy in one: a loss for each row.
@@ -110,6 +112,7 @@ fn reduce_weighted(lowering: &mut Lowering, layer: &str, rows: &Lines, operands:
         parts: ("cross_entropy_parts", &[include_str!("../../../shaders/ops/cross_entropy_parts.wgsl")]),
         join: ("sum_join", &[SUM_JOIN]),
         constants: &[],
+        joins: &[team::SUM],
         width: 1,
     };
     rows.reduce(lowering, layer, &reduction, &operands, |parts| Parts { parts })
@@ -156,19 +159,23 @@ impl CrossEntropy {
         &self,
         lowering: &mut Lowering,
         id: usize,
+        team: Team,
         mut operands: Vec<Operand>,
         (upstream, scale): (Operand, f32),
     ) {
         let (matrix, losses) = (lowering.input_matrix(id, 0), lowering.matrix(id));
         operands.extend([upstream, lowering.make_gradient_early(id)]);
         let kernel = include_str!("../../../shaders/ops/cross_entropy.wgsl");
-        let texts = [kernel, SOFTMAX, SLOPE, LABELS, MATH, LARGEST];
-        let wgsl = expand(&texts.concat(), &[("RUN", u(RUN)), ("SLOPES", 1)], &[]);
+        let joins = team.text(&[team::SUM, team::LARGEST]);
+        let texts = [kernel, SOFTMAX, SLOPE, LABELS, MATH, LARGEST, &joins];
+        let mut constants = team.constants();
+        constants.extend([("RUN", u(RUN)), ("KEEPS", 0), ("SLOPES", 1)]);
+        let wgsl = expand(&texts.concat(), &constants, &[]);
         let mut storage = vec![Binding::Read; operands.len()];
         (storage[3], storage[5]) = (Binding::ReadWrite, Binding::ReadWrite);
         let kernel = source::<SlopesShape>("cross_entropy[slopes]", wgsl, &storage);
         let shape = self.shape(matrix, losses, false).with_slopes(scale);
-        lowering.emit(&lowering.name(id), kernel, grid(losses.len()), &operands, shape);
+        lowering.emit(&lowering.name(id), kernel, team.grid(losses.len()), &operands, shape);
     }
 
     /// Rows whose targets are `at_label` at their label and `at_all` in addition at each class, times the weights.
@@ -246,7 +253,20 @@ impl Op for CrossEntropy {
         let mut operands = vec![lowering.argument(id, 0), lowering.argument(id, 1), weights];
         let mut storage = vec![Binding::Read, Binding::Read, Binding::Read, Binding::ReadWrite];
         let lines = Lines::rows(matrix);
-        let softmax = if lines.are_long() {
+        let whole = lines.whole(&lowering.capabilities);
+        let keeps = whole.is_some_and(keeps_sums) && lowering.mode == Mode::Train;
+        let softmax = if let Some(team) = whole {
+            operands.push(lowering.define(id));
+            if let Some(upstream) = lowering.even_upstream(id) {
+                self.forward_with_slopes(lowering, id, team, operands, upstream);
+                return Ok(());
+            }
+            if keeps {
+                operands.push(lowering.save(id, "largest logits and sums", 8 * matrix.rows));
+                storage.push(Binding::ReadWrite);
+            }
+            SOFTMAX
+        } else {
             let joined = lines.reduce_exponentials(lowering, &layer, operands[0]);
             lowering.save_as(id, joined);
             // Without smoothing nothing is read there.
@@ -258,19 +278,16 @@ impl Op for CrossEntropy {
             operands.extend([lowering.define(id), joined, sums]);
             storage.extend([Binding::Read, Binding::Read]);
             include_str!("../../../shaders/shared/softmax_joined.wgsl")
-        } else {
-            operands.push(lowering.define(id));
-            if let Some(upstream) = lowering.even_upstream(id) {
-                self.forward_with_slopes(lowering, id, operands, upstream);
-                return Ok(());
-            }
-            SOFTMAX
         };
-        let texts = [include_str!("../../../shaders/ops/cross_entropy.wgsl"), softmax, LABELS, MATH, LARGEST];
-        let wgsl = expand(&texts.concat(), &[("RUN", u(RUN)), ("SLOPES", 0)], &[]);
-        let kernel = source::<Shape>("cross_entropy", wgsl, &storage);
+        let team = whole.unwrap_or(Team::alone(64));
+        let joins = team.text(&[team::SUM, team::LARGEST]);
+        let kernel = include_str!("../../../shaders/ops/cross_entropy.wgsl");
+        let texts = [kernel, softmax, LABELS, MATH, LARGEST, &joins];
+        let mut constants = team.constants();
+        constants.extend([("RUN", u(RUN)), ("KEEPS", u32::from(keeps)), ("SLOPES", 0)]);
+        let kernel = source::<Shape>("cross_entropy", expand(&texts.concat(), &constants, &[]), &storage);
         let losses = lowering.matrix(id);
-        lowering.emit(&layer, kernel, grid(losses.len()), &operands, self.shape(matrix, losses, false));
+        lowering.emit(&layer, kernel, team.grid(losses.len()), &operands, self.shape(matrix, losses, false));
         Ok(())
     }
 
@@ -283,25 +300,34 @@ impl Op for CrossEntropy {
         let weights = self.weights(lowering, matrix.columns);
         let mut operands = vec![lowering.argument(id, 0), lowering.argument(id, 1), weights];
         let lines = Lines::rows(matrix);
-        let (name, work, constant, texts) = if lines.are_long() {
-            operands.push(lowering.saved(id));
-            let kernel = include_str!("../../../shaders/ops/cross_entropy_grad_write.wgsl");
-            let texts = [kernel, "", SLOPE, LABELS, MATH, LARGEST];
-            ("cross_entropy_grad_write", matrix.quads(), ("COUNT", lines.count), texts)
-        } else {
-            let kernel = include_str!("../../../shaders/ops/cross_entropy_grad.wgsl");
-            let texts = [kernel, SOFTMAX, SLOPE, LABELS, MATH, LARGEST];
-            ("cross_entropy_grad", matrix.rows, ("RUN", RUN), texts)
+        let (name, work, mut constants, mut texts) = match lines.whole(&lowering.capabilities) {
+            Some(team) if !keeps_sums(team) => {
+                let kernel = include_str!("../../../shaders/ops/cross_entropy_grad.wgsl");
+                let texts = vec![kernel.to_owned(), SOFTMAX.into(), team.text(&[team::SUM, team::LARGEST])];
+                ("cross_entropy_grad", matrix.rows, team.constants(), texts)
+            }
+            _ => {
+                operands.push(lowering.saved(id));
+                let kernel = include_str!("../../../shaders/ops/cross_entropy_grad_write.wgsl");
+                let constants = vec![("COUNT", u(lines.count))];
+                ("cross_entropy_grad_write", matrix.quads(), constants, vec![kernel.to_owned()])
+            }
         };
         operands.extend([lowering.gradient(id), dx]);
         let mut storage = vec![Binding::Read; operands.len()];
         storage[operands.len() - 1] = Binding::ReadWrite;
-        let wgsl = expand(&texts.concat(), &[(constant.0, u(constant.1))], &[]);
-        let kernel = source::<Shape>(name, wgsl, &storage);
+        constants.push(("RUN", u(RUN)));
+        texts.extend([SLOPE, LABELS, MATH, LARGEST].map(str::to_owned));
+        let kernel = source::<Shape>(name, expand(&texts.concat(), &constants, &[]), &storage);
         let shape = self.shape(matrix, lowering.matrix(id), accumulate);
         lowering.emit(&lowering.name(id), kernel, grid(work), &operands, shape);
         Ok(())
     }
+}
+
+/// Whether the loss of a row keeps what the gradient needs of the whole row, so that each quad has a lane there.
+fn keeps_sums(team: Team) -> bool {
+    team.lanes > 1
 }
 
 impl Op for LabelWeights {

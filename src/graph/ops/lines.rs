@@ -1,13 +1,14 @@
 //! Lines of a matrix, and how long ones are reduced: in parts, which are joined until there is one for each line.
 
-use super::{column_constants, grid};
-use crate::gpu::{Binding, MAX_TRIPS, uniform};
+use super::column_constants;
+use crate::gpu::{Binding, Capabilities, MAX_TRIPS, uniform};
 use crate::graph::lower::{Lowering, Operand, source};
 use crate::graph::shape::{Matrix, u};
+use crate::graph::team::{Join, LARGEST as LARGEST_OF, SUM, Shared, Team, Walk};
 use crate::graph::template::expand;
 use crate::graph::view::Order;
 
-/// Quads of the longest line that one invocation takes, in up to three loops.
+/// Quads of the longest line that one invocation takes where it takes whole lines, in up to three loops.
 const SHORT: usize = 1024;
 
 /// Quads, or parts, that one invocation makes a part of, in up to two loops.
@@ -45,8 +46,20 @@ pub(super) struct Reduction<'a> {
     pub(super) join: (&'static str, &'a [&'a str]),
     /// Constants of `parts`, beside those of the lines.
     pub(super) constants: &'a [(&'static str, u32)],
+    /// How both join what lanes hold.
+    pub(super) joins: &'a [Join<'a>],
     /// Quads that are left of each part.
     pub(super) width: usize,
+}
+
+/// A dispatch of a reduction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Level {
+    /// Quads, or parts, of a line.
+    count: usize,
+    /// Parts that are left of it.
+    parts: usize,
+    team: Team,
 }
 
 impl Lines {
@@ -69,9 +82,16 @@ impl Lines {
         Self { lines: matrix.rows, count: matrix.pitch / 4, stride: 1, along_columns: true, matrix }
     }
 
-    /// Whether a line is more than one invocation should walk.
-    pub(super) fn are_long(&self) -> bool {
-        self.count > SHORT
+    fn walk(&self, count: usize) -> Walk {
+        Walk { lines: self.lines, count, side: if self.along_columns { 1 } else { self.stride } }
+    }
+
+    /// Who walks whole lines; `None` for lines that are reduced in parts.
+    pub(super) fn whole(&self, offered: &Capabilities) -> Option<Team> {
+        match Shared::choose(&self.walk(self.count), offered) {
+            Some(Shared { team, parts }) => (parts == 1).then_some(team),
+            None => (self.count <= SHORT).then_some(Team::alone(64)),
+        }
     }
 
     /// What kernels that walk whole lines, or write their elements, need to know.
@@ -86,13 +106,14 @@ impl Lines {
         constants
     }
 
-    /// Quads, or parts, of a line before each dispatch of a reduction, and parts after it.
-    fn levels(&self) -> Vec<[usize; 2]> {
+    /// The dispatches of a reduction, until one part is left of each line.
+    fn levels(&self, offered: &Capabilities) -> Vec<Level> {
         let mut levels = Vec::new();
         let mut count = self.count;
         while count > 1 {
-            let parts = count.div_ceil(PART);
-            levels.push([count, parts]);
+            let alone = Shared { team: Team::alone(64), parts: count.div_ceil(PART) };
+            let Shared { team, parts } = Shared::choose(&self.walk(count), offered).unwrap_or(alone);
+            levels.push(Level { count, parts, team });
             count = parts;
         }
         levels
@@ -109,19 +130,19 @@ impl Lines {
         operands: &[Operand],
         shape: impl Fn(u32) -> S,
     ) -> Operand {
-        assert!(self.are_long(), "{layer}: short lines are walked by one invocation");
         let mut left = None;
-        for [count, parts] in self.levels() {
+        for Level { count, parts, team } in self.levels(&lowering.capabilities) {
             let work = self.lines * parts;
             let out = lowering.scratch("parts of lines", work * reduction.width * 4);
             let mut constants = self.constants();
             constants[0].1 = u(count);
+            constants.extend(team.constants());
             constants.push(("PARTS", u(parts)));
             let join_lanes = self.along_columns && parts == 1;
             constants.push(("JOIN_LANES", u32::from(join_lanes)));
             let text = |texts: &[&str], constants: &[(&str, u32)]| {
                 let parts = include_str!("../../../shaders/shared/parts.wgsl");
-                expand(&[&texts.concat(), parts].concat(), constants, &[])
+                expand(&[&texts.concat(), parts, &team.text(reduction.joins)].concat(), constants, &[])
             };
             match left {
                 None => {
@@ -129,13 +150,19 @@ impl Lines {
                     let (name, texts) = reduction.parts;
                     let storage = [vec![Binding::Read; operands.len()], vec![Binding::ReadWrite]].concat();
                     let kernel = source::<S>(name, text(texts, &constants), &storage);
-                    lowering.emit(layer, kernel, grid(work), &[operands, &[out]].concat(), shape(u(work)));
+                    lowering.emit(
+                        layer,
+                        kernel,
+                        team.grid(work),
+                        &[operands, &[out]].concat(),
+                        shape(u(work)),
+                    );
                 }
                 Some(before) => {
                     let (name, texts) = reduction.join;
                     let storage = [Binding::Read, Binding::ReadWrite];
                     let kernel = source::<Parts>(name, text(texts, &constants), &storage);
-                    lowering.emit(layer, kernel, grid(work), &[before, out], Parts { parts: u(work) });
+                    lowering.emit(layer, kernel, team.grid(work), &[before, out], Parts { parts: u(work) });
                 }
             }
             left = Some(out);
@@ -153,6 +180,7 @@ impl Lines {
             ),
             join: ("softmax_join", &[include_str!("../../../shaders/ops/softmax_join.wgsl"), MATH, LARGEST]),
             constants: &[],
+            joins: &[SUM, LARGEST_OF],
             width: 2,
         };
         self.reduce(lowering, layer, &reduction, &[x], |parts| Parts { parts })
@@ -187,8 +215,13 @@ mod tests {
 
     #[test]
     fn every_line_is_joined_to_one_part() {
-        let levels = |count: usize| Lines::of(&[count, 4], Order::Natural, 0).levels();
-        let long = |shape: &[usize], axis| Lines::of(shape, Order::Natural, axis).are_long();
+        let levels = |count: usize| {
+            let levels = Lines::of(&[count, 4], Order::Natural, 0).levels(&Capabilities::PLAIN);
+            levels.into_iter().map(|level| [level.count, level.parts]).collect::<Vec<_>>()
+        };
+        let long = |shape: &[usize], axis| {
+            Lines::of(shape, Order::Natural, axis).whole(&Capabilities::PLAIN).is_none()
+        };
         assert_eq!(levels(SHORT + 1), [[SHORT + 1, 5], [5, 1]]);
         assert_eq!(levels(PART * PART), [[PART * PART, PART], [PART, 1]]);
         assert_eq!(levels(PART * PART + 1), [[PART * PART + 1, PART + 1], [PART + 1, 2], [2, 1]]);

@@ -64,14 +64,15 @@ pub(crate) struct Tensors {
 impl Norm {
     fn geometry(&self, lowering: &Lowering, id: usize) -> Geometry {
         let (shape, matrix) = (lowering.shape(id), lowering.matrix(id));
-        match &self.over {
+        let geometry = match &self.over {
             Over::Last(extents) | Over::LastSquares(extents) => {
                 let rows = extents[..extents.len() - 1].iter().product();
                 Geometry::lines(matrix, rows, 1, true)
             }
             Over::Groups(groups) => Geometry::lines(matrix, matrix.rows / shape[0], *groups, false),
             Over::Batch(_) => Geometry::columns(matrix),
-        }
+        };
+        geometry.on(lowering.capabilities)
     }
 
     /// Whether it normalises by what it has learned of earlier batches.

@@ -5,6 +5,7 @@ use crate::gpu::{Binding, KernelSource, Uniform, uniform};
 use crate::graph::Var;
 use crate::graph::lower::{Lowering, Operand, source};
 use crate::graph::shape::u;
+use crate::graph::team::{self, Join, Team};
 use crate::graph::template::expand;
 
 uniform! {
@@ -62,7 +63,7 @@ impl Softmax {
         Lines::of(shape, lowering.order(id), axis)
     }
 
-    /// A kernel that walks whole lines, or writes their elements.
+    /// A kernel that writes elements of lines.
     fn source<S: Uniform>(
         &self,
         stem: &str,
@@ -75,6 +76,21 @@ impl Softmax {
         source::<S>(stem, expand(&texts.concat(), &constants, &[]), storage)
     }
 
+    /// A kernel that walks whole lines.
+    fn source_of_lines<S: Uniform>(
+        &self,
+        stem: &str,
+        (texts, joins): (&[&str], &[Join<'_>]),
+        storage: &[Binding],
+        (lines, team): (&Lines, Team),
+    ) -> KernelSource {
+        let mut constants = lines.constants();
+        constants.push(("LOG", u32::from(self.log)));
+        constants.extend(team.constants());
+        let wgsl = expand(&[&texts.concat(), &team.text(joins)[..]].concat(), &constants, &[]);
+        source::<S>(stem, wgsl, storage)
+    }
+
     /// The sum along each long line that its gradient needs.
     fn reduce_slope(&self, lowering: &mut Lowering, id: usize, lines: &Lines) -> Operand {
         let reduction = Reduction {
@@ -84,6 +100,7 @@ impl Softmax {
             ),
             join: ("sum_join", &[SUM_JOIN]),
             constants: &[("LOG", u32::from(self.log))],
+            joins: &[team::SUM],
             width: 1,
         };
         let operands = [lowering.result(id), lowering.gradient(id)];
@@ -121,12 +138,13 @@ impl Op for Softmax {
         let texts = |kernel| {
             [kernel, COLUMNS, MATH, LARGEST, include_str!("../../../shaders/shared/softmax_line.wgsl")]
         };
-        if !lines.are_long() {
+        if let Some(team) = lines.whole(&lowering.capabilities) {
             let y = lowering.define(id);
             let texts = texts(include_str!("../../../shaders/ops/softmax.wgsl"));
-            let kernel =
-                self.source::<Shape>("softmax", &texts, &[Binding::Read, Binding::ReadWrite], &lines);
-            lowering.emit(&layer, kernel, grid(lines.lines), &[x, y], Shape { lines: u(lines.lines) });
+            let (joins, storage) = ([team::SUM, team::LARGEST], [Binding::Read, Binding::ReadWrite]);
+            let kernel = self.source_of_lines::<Shape>("softmax", (&texts, &joins), &storage, (&lines, team));
+            let shape = Shape { lines: u(lines.lines) };
+            lowering.emit(&layer, kernel, team.grid(lines.lines), &[x, y], shape);
             return Ok(());
         }
         let joined = lines.reduce_exponentials(lowering, &layer, x);
@@ -144,12 +162,13 @@ impl Op for Softmax {
         let lines = self.lines(lowering, id);
         let (layer, accumulate) = (lowering.name(id), u32::from(accumulate));
         let (y, dy) = (lowering.result(id), lowering.gradient(id));
-        if !lines.are_long() {
+        if let Some(team) = lines.whole(&lowering.capabilities) {
             let texts = [include_str!("../../../shaders/ops/softmax_grad.wgsl"), COLUMNS, MATH, SLOPE];
             let storage = [Binding::Read, Binding::Read, Binding::ReadWrite];
-            let kernel = self.source::<GradShape>("softmax_grad", &texts, &storage, &lines);
+            let texts = (&texts[..], &[team::SUM][..]);
+            let kernel = self.source_of_lines::<GradShape>("softmax_grad", texts, &storage, (&lines, team));
             let shape = GradShape { lines: u(lines.lines), accumulate };
-            lowering.emit(&layer, kernel, grid(lines.lines), &[y, dy, dx], shape);
+            lowering.emit(&layer, kernel, team.grid(lines.lines), &[y, dy, dx], shape);
             return Ok(());
         }
         let sums = self.reduce_slope(lowering, id, &lines);

@@ -1,12 +1,12 @@
 use super::super::{GRU, Init, LSTM, RNN, RnnNonlinearity};
 use crate::graph::{Graph, Var};
 
-/// A graph of recurrent layers, of whole quads and not, with first states and without, with biases and without.
+/// A graph of recurrent layers, of whole quads and not, of few units and more, with first states and without, with biases and without.
 pub(super) fn sequences() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let (x, labels) = (graph.input("x", [3, 2, 5]), graph.labels("y", 2));
     let mut losses = Vec::new();
-    for hidden in [8, 7] {
+    for hidden in [8, 7, 13] {
         let state = |name: &str| {
             graph.parameter(&format!("{name}{hidden}"), [1, 2, hidden], Init::Normal { std: 1.0 })
         };

@@ -8,7 +8,9 @@ use crate::nn::ScaledDotProductAttention;
 pub(super) const ROWS: &[Row] = &[
     ("attention", blocks),
     ("attention_grad", blocks),
+    ("attention_grad_tiled", blocks),
     ("attention_rows", |sizes| Trips::Exactly(sizes.get("VALUE_QUADS"))),
+    ("attention_tiled", blocks),
 ];
 
 /// The blocks of a run, and the products of each.
@@ -58,6 +60,8 @@ pub(super) fn extreme() -> Vec<Subject> {
         [1 << 12, 1 << 10, 1 << 9, 128, 64],
         [1 << 20, 2, 3, 1, 1],
         [3, 5_001, 7_003, 36, 44],
+        [1, 32, 1 << 20, 128, 128],
+        [1, 1 << 20, 32, 1, 128],
     ];
     shapes.into_iter().flat_map(|shape| KINDS.map(|kind| attention(shape, kind))).collect()
 }
@@ -70,6 +74,8 @@ pub(super) fn ordinary() -> Vec<Subject> {
         [1, 3, 17, 130, 200],
         [1, 2, 70_001, 3, 5],
         [1, 33_000, 3, 3, 5],
+        [1, 33, 65, 9, 128],
+        [2, 70, 40, 100, 6],
     ];
     shapes.into_iter().flat_map(|shape| KINDS.map(|kind| attention(shape, kind))).collect()
 }

@@ -7,12 +7,12 @@ use crate::graph::{Graph, Init, PlanOptions, Var};
 use crate::nn::CrossEntropy;
 
 pub(super) const ROWS: &[Row] = &[
-    ("accuracy", |sizes| Trips::Exactly(sizes.get("row_quads"))),
+    ("accuracy", |sizes| Trips::Exactly(shared(sizes.get("row_quads"), sizes))),
     ("accuracy_join", |sizes| Trips::Exactly(part(sizes))),
     ("accuracy_parts", |sizes| Trips::Exactly(part(sizes))),
     // The largest, the sum of exponentials, and with smoothing a sum over all classes.
     ("cross_entropy", |sizes| {
-        let row = sizes.get("row_quads");
+        let row = shared(sizes.get("row_quads"), sizes);
         let slopes = if sizes.get("SLOPES") == 1 { row } else { 0 };
         Trips::Exactly(row + in_runs(row, sizes) * if sizes.is_set("at_all") { 2 } else { 1 } + slopes)
     }),
@@ -28,11 +28,11 @@ pub(super) const ROWS: &[Row] = &[
         Trips::Exactly(steps + runs)
     }),
     ("softmax", |sizes| {
-        let count = sizes.get("COUNT");
+        let count = shared(sizes.get("COUNT"), sizes);
         Trips::Exactly(2 * count + in_runs(count, sizes))
     }),
     ("softmax_grad", |sizes| {
-        let count = sizes.get("COUNT");
+        let count = shared(sizes.get("COUNT"), sizes);
         Trips::Exactly(count + in_runs(count, sizes))
     }),
     ("softmax_grad_parts", |sizes| Trips::Exactly(part(sizes))),
@@ -47,9 +47,14 @@ pub(super) const ROWS: &[Row] = &[
     }),
 ];
 
-/// Quads of the longest part of a line.
+/// Quads of a lane, of the longest part of a line.
 fn part(sizes: &Sizes<'_>) -> usize {
-    sizes.get("COUNT").div_ceil(sizes.get("PARTS"))
+    sizes.get("COUNT").div_ceil(sizes.get("PARTS") * sizes.get("TEAM"))
+}
+
+/// What each of the lanes that share `count` takes, at most.
+pub(super) fn shared(count: usize, sizes: &Sizes<'_>) -> usize {
+    count.div_ceil(sizes.get("TEAM"))
 }
 
 /// A sum of `count` quads in runs.

@@ -1,27 +1,27 @@
 //! Trips of the kernels of normalisations.
 
 use super::graphs::Subject;
-use super::lines::in_runs;
+use super::lines::{in_runs, shared};
 use super::sizes::Sizes;
 use super::{Row, Trips};
 use crate::graph::{Graph, Var};
 use crate::nn::{BatchNorm, GroupNorm, LayerNorm, RMSNorm};
 
 pub(super) const ROWS: &[Row] = &[
-    ("norm", |sizes| Trips::Exactly(moments(sizes) + sizes.get("count"))),
-    ("norm_affine", |sizes| Trips::Exactly(in_runs(sizes.get("length"), sizes))),
+    ("norm", |sizes| Trips::Exactly(moments(sizes) + shared(sizes.get("count"), sizes))),
+    ("norm_affine", |sizes| Trips::Exactly(in_runs(shared(sizes.get("length"), sizes), sizes))),
     ("norm_grad", |sizes| {
-        let count = sizes.get("count");
+        let count = shared(sizes.get("count"), sizes);
         Trips::Exactly(count + in_runs(count, sizes))
     }),
     ("norm_moments", |sizes| Trips::Exactly(moments(sizes))),
-    ("norm_sums", |sizes| Trips::Exactly(in_runs(sizes.get("length"), sizes))),
-    ("norm_sums_join", |sizes| Trips::Exactly(sizes.get("length"))),
+    ("norm_sums", |sizes| Trips::Exactly(in_runs(shared(sizes.get("length"), sizes), sizes))),
+    ("norm_sums_join", |sizes| Trips::Exactly(shared(sizes.get("length"), sizes))),
 ];
 
 /// One pass, or two where a mean is subtracted.
 fn moments(sizes: &Sizes<'_>) -> usize {
-    (1 + sizes.get("CENTRED")) * in_runs(sizes.get("length"), sizes)
+    (1 + sizes.get("CENTRED")) * in_runs(shared(sizes.get("length"), sizes), sizes)
 }
 
 /// As many elements as a tensor can have.

@@ -8,7 +8,7 @@ use crate::nn::{AvgPool2d, Conv2d, Init, Linear, MaxPool2d};
 pub(super) const ROWS: &[Row] = &[
     ("avg_pool2d", window),
     ("avg_pool2d_grad", windows),
-    ("column_sum", |sizes| Trips::Exactly(sizes.get("rows_per_part"))),
+    ("column_sum", |sizes| Trips::Exactly(super::lines::shared(sizes.get("rows_per_part"), sizes))),
     ("conv2d", |sizes| {
         if sizes.get("SPLIT") == 1 {
             return Trips::AtMost(sizes.get("rows_per_part") * (1 + sizes.get("pairs_per_part")));

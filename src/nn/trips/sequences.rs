@@ -12,9 +12,9 @@ pub(super) const ROWS: &[Row] = &[
         Trips::Exactly(products + sizes.get("ROWS"))
     }),
     ("recurrent_grad_plain", |sizes| {
-        Trips::Exactly(sizes.get("has_after") * sizes.get("HIDDEN").div_ceil(2))
+        Trips::Exactly(sizes.get("has_after") * sizes.get("HIDDEN").div_ceil(2 * sizes.get("TEAM")))
     }),
-    ("recurrent_plain", |sizes| Trips::Exactly(sizes.get("HIDDEN").div_ceil(2))),
+    ("recurrent_plain", |sizes| Trips::Exactly(sizes.get("HIDDEN").div_ceil(2 * sizes.get("TEAM")))),
 ];
 
 /// All three kinds of layers, over two steps of sequences of one feature.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::kernels::{AT, Kernels, shared_tile, tiles};
 use super::rows::Rows;
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::{Candidate, Capabilities, KernelKind, MAX_TRIPS, Uniform, uniform};
@@ -38,8 +39,12 @@ uniform! {
     pub(crate) struct RowsShape { pub(super) quads: u32 }
 }
 
-/// Quads of a sum that one invocation holds at most.
-pub(super) const TILE: u32 = 16;
+/// Quads of a sum that one invocation holds at most, or that a workgroup does.
+const TILE: u32 = 16;
+const SHARED_TILE: u32 = 32;
+
+/// Rows of a tile that a workgroup shares.
+const ROWS: usize = 32;
 
 /// Steps of a product that are written side by side at most: more of them take a compiler longer.
 const UNROLL: u32 = 4;
@@ -60,6 +65,8 @@ pub(super) struct Sizes {
 pub(super) enum Way {
     /// Each lane of a subgroup of eight loads one, and it is broadcast.
     Broadcast,
+    /// The lanes of a workgroup load a tile of them, and share it.
+    Tiled,
     /// It loads all of them.
     Direct,
 }
@@ -72,6 +79,15 @@ impl Way {
 
 const WAYS: &[Candidate<Sizes, Way>] = &[
     Candidate { kind: KernelKind::CpuSubgroup8, fits: |_, _| true, way: Way::Broadcast },
+    // Less than a tile of rows would leave lanes idle, and the sums of larger heads would leave registers.
+    Candidate {
+        kind: KernelKind::Gpu,
+        fits: |sizes, _| {
+            sizes.queries.min(sizes.keys) >= ROWS
+                && sizes.features.iter().all(|features| *features <= 4 * SHARED_TILE as usize)
+        },
+        way: Way::Tiled,
+    },
     Candidate { kind: KernelKind::Plain, fits: |_, _| true, way: Way::Direct },
 ];
 
@@ -163,6 +179,7 @@ impl Common {
     fn block(&self) -> u32 {
         match self.way {
             Way::Broadcast => 8,
+            Way::Tiled => u(ROWS),
             Way::Direct => 4,
         }
     }
@@ -175,9 +192,25 @@ impl Common {
         if queries { self.sizes.queries } else { self.sizes.keys }
     }
 
+    /// Quads of the tiles of a sum.
+    pub(super) fn tile(&self, quads: u32) -> u32 {
+        even_tile(quads, if self.way == Way::Tiled { SHARED_TILE } else { TILE })
+    }
+
+    /// Whether the sums of a walk, of one tile each, fit beside each other.
+    pub(super) fn fits_both(&self, tiles: [u32; 2]) -> bool {
+        self.quads() == tiles && tiles.iter().sum::<u32>() <= 2 * TILE
+    }
+
     /// Iterations of one block.
     fn trips(&self, walk: Walk) -> u32 {
         let [score, value] = self.quads();
+        if self.way == Way::Tiled {
+            let products = |quads: u32| quads.div_ceil(8) + quads;
+            let of_values = if walk.takes_products { products(value) } else { 0 };
+            let weighted = walk.tiles.map(|tile| 8 * shared_tile(tile).0).iter().sum::<u32>();
+            return 1 + products(score) + of_values + weighted;
+        }
         let [score_unroll, value_unroll] = self.unrolls();
         let products = if walk.takes_products { value / value_unroll } else { 0 };
         1 + score / score_unroll + products
@@ -216,6 +249,10 @@ impl Common {
                 let groups = rows.div_ceil(8) * self.sizes.planes * tiles;
                 (tiles, groups, groups)
             }
+            Way::Tiled => {
+                let groups = rows.div_ceil(ROWS) * self.sizes.planes * tiles;
+                (tiles, groups, groups)
+            }
             Way::Direct => {
                 let work = rows * self.sizes.planes * tiles;
                 (tiles, work, work.div_ceil(64))
@@ -227,7 +264,7 @@ impl Common {
         let Sizes { planes, heads, queries, keys, features } = self.sizes;
         let ([score_quads, value_quads], [score_unroll, value_unroll]) = (self.quads(), self.unrolls());
         let (own, other) = if walk.own_is_query { (queries, keys) } else { (keys, queries) };
-        vec![
+        let mut constants = vec![
             ("PLANES", u(planes)),
             ("HEADS", u(heads)),
             ("QUERIES", u(queries)),
@@ -251,7 +288,21 @@ impl Common {
             ("CAUSAL", u32::from(self.is_causal)),
             ("OWN_IS_QUERY", u32::from(walk.own_is_query)),
             ("TRIPS", self.trips(walk)),
-        ]
+        ];
+        if self.way == Way::Tiled {
+            let names = [
+                ["SCORE_CHUNKS", "SCORE_LANE_QUADS", "SCORE_LANE_ALL", "SCORE_LANE_SUMS", "SCORE_WIDTH"],
+                ["VALUE_CHUNKS", "VALUE_LANE_QUADS", "VALUE_LANE_ALL", "VALUE_LANE_SUMS", "VALUE_WIDTH"],
+            ];
+            for (names, tile) in names.into_iter().zip(walk.tiles) {
+                let (chunks, quads) = shared_tile(tile);
+                let all = chunks * quads;
+                constants.extend(names.into_iter().zip([chunks, quads, all, (4 * all).max(1), 8 * quads]));
+            }
+            let loads = |side: usize| 4 * shared_tile(walk.tiles[side]).1;
+            constants.extend([("SCORE_LOADS", loads(0)), ("VALUE_LOADS", loads(1))]);
+        }
+        constants
     }
 
     /// The mask and the random numbers, as the last of what is read.
@@ -272,12 +323,18 @@ impl Common {
     }
 
     /// The texts that a kernel is joined with, and its name with the variant.
-    pub(super) fn texts(&self, stem: &str, kernel: &'static str) -> (String, Vec<&'static str>) {
-        let (loads, variant) = match self.way {
+    pub(super) fn texts(&self, kernels: &Kernels) -> (String, String) {
+        let walks = include_str!("../../../../shaders/shared/attention.wgsl");
+        let (name, kernel, loads) = match self.way {
             Way::Broadcast => {
-                (include_str!("../../../../shaders/shared/attention_subgroup8.wgsl"), "[subgroup8]")
+                let loads = include_str!("../../../../shaders/shared/attention_subgroup8.wgsl");
+                (format!("{}[subgroup8]", kernels.stem), kernels.kernel, [walks, loads].concat())
             }
-            Way::Direct => (include_str!("../../../../shaders/shared/attention_plain.wgsl"), ""),
+            Way::Tiled => (format!("{}_tiled", kernels.stem), kernels.tiled, tiles(kernels.has_gradients)),
+            Way::Direct => {
+                let loads = include_str!("../../../../shaders/shared/attention_plain.wgsl");
+                (kernels.stem.to_owned(), kernels.kernel, [walks, loads].concat())
+            }
         };
         let mask = match self.mask {
             Some(_) => include_str!("../../../../shaders/shared/attention_mask.wgsl"),
@@ -293,21 +350,14 @@ impl Common {
         };
         let shared = [
             kernel,
-            include_str!("../../../../shaders/shared/attention.wgsl"),
+            include_str!("../../../../shaders/shared/attention_seen.wgsl"),
             AT,
             include_str!("../../../../shaders/shared/math.wgsl"),
-            loads,
+            &loads,
             mask,
         ];
-        (format!("{stem}{variant}"), [&shared[..], &drop].concat())
+        (name, [&shared[..], &drop].concat().concat())
     }
-}
-
-pub(super) const AT: &str = include_str!("../../../../shaders/shared/attention_at.wgsl");
-
-/// Quads of the tiles of a sum.
-pub(super) fn tile(quads: u32) -> u32 {
-    even_tile(quads, TILE)
 }
 
 /// Where the gradients of a walk are written, and whether they are added to what is there.

@@ -3,7 +3,6 @@
 use super::launch::{Run, Shape};
 use super::parts::{Bound, Parts, kernel, shared};
 use crate::graph::lower::Operand;
-use crate::graph::shape::u;
 
 /// The gradients of weight and bias, if they are there to be written, and whether that adds.
 #[derive(Clone, Copy, Debug)]
@@ -78,9 +77,9 @@ impl Run<'_> {
         let parts = self.statistic().and(self.weight());
         let parts = parts.with([x, dy, Bound::written("dx", dx)], &texts);
         let targets = targets.unwrap_or(Targets { weight: None, bias: None });
-        let count = u(self.geometry.count);
-        let shape = Shape { count, length: count, adds: u32::from(adds), ..self.shape(self.geometry.lines) };
-        self.emit(kernel!("norm_grad"), parts.and(put(targets)), adding(targets, shape));
+        let (shape, team) = self.of_lines();
+        let shape = Shape { adds: u32::from(adds), ..shape };
+        self.emit(kernel!("norm_grad"), parts.and(put(targets)), (adding(targets, shape), team));
     }
 
     /// The gradient of the input, quad by quad, from sums; without, the statistic does not depend on the input.
@@ -97,15 +96,15 @@ impl Run<'_> {
             }
             None => parts.texts.push(shared!("_no_sums")),
         }
-        let quads = self.geometry.quads();
-        let shape = Shape { adds: u32::from(adds), ..self.shape(quads) };
-        self.emit(kernel!("norm_grad_write"), parts, shape);
+        let (shape, team) = self.of_quads();
+        let shape = Shape { adds: u32::from(adds), ..shape };
+        self.emit(kernel!("norm_grad_write"), parts, (shape, team));
     }
 
     /// The gradients of weight and bias, and, where lines are columns, the sums that the gradient of the input needs.
     fn affine_gradients(&mut self, targets: Targets, sums: Option<Operand>) {
         let mut before = None;
-        for level in self.geometry.affine_levels(self.lowering.capabilities.is_cpu) {
+        for level in self.geometry.affine_levels() {
             let work = self.geometry.affine * level.parts;
             let from = match before {
                 None => self.statistic().with(self.x_and_dy(), &[shared!("_affine_of_elements")]),
@@ -126,7 +125,8 @@ impl Run<'_> {
                 Parts::default().with([Bound::written("left", left)], &[shared!("_affine_leave")])
             };
             let parts = from.and(to).with([], &[shared!("_affine")]);
-            self.emit(kernel!("norm_affine"), parts, adding(targets, self.shape_of(level, work)));
+            let (shape, team) = self.shape_of(level, work);
+            self.emit(kernel!("norm_affine"), parts, (adding(targets, shape), team));
         }
     }
 

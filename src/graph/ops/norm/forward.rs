@@ -1,11 +1,10 @@
 //! The dispatches of the forward pass of a normalisation.
 
-use super::launch::{Run, Shape};
+use super::launch::Run;
 use super::parts::{Bound, Parts, kernel, shared};
 use super::{Batch, Over};
 use crate::gpu::{Binding, uniform};
 use crate::graph::lower::{Operand, source};
-use crate::graph::shape::u;
 
 uniform! {
     pub(crate) struct CountShape { batches: u32 }
@@ -23,9 +22,7 @@ impl Run<'_> {
         if self.geometry.is_whole() {
             let y = Bound::written("y", self.lowering.define(self.id));
             let parts = keep.and(self.affine()).with([x, y], &[shared!("_moments_of_elements")]);
-            let count = self.geometry.count;
-            let shape = Shape { count: u(count), length: u(count), ..self.shape(self.geometry.lines) };
-            self.emit_finishing(kernel!("norm"), parts, shape);
+            self.emit_finishing(kernel!("norm"), parts, self.of_lines());
         } else {
             self.moments(x, keep);
             self.write(x, self.statistic());
@@ -37,8 +34,7 @@ impl Run<'_> {
     fn write(&mut self, x: Bound, statistic: Parts) {
         let y = Bound::written("y", self.lowering.define(self.id));
         let parts = statistic.and(self.affine()).with([x, y], &[]);
-        let quads = self.geometry.quads();
-        self.emit_finishing(kernel!("norm_write"), parts, self.shape(quads));
+        self.emit_finishing(kernel!("norm_write"), parts, self.of_quads());
     }
 
     /// Finds the statistic of lines that more than one invocation takes, or that share quads.

@@ -1,7 +1,8 @@
 //! Where what is normalised together lies, and how it is cut for invocations.
 
-use crate::gpu::MAX_TRIPS;
+use crate::gpu::{Capabilities, MAX_TRIPS};
 use crate::graph::shape::{Matrix, u};
+use crate::graph::team::{Shared, Team, Walk};
 
 /// Quads of the longest line that one invocation takes, in up to three loops.
 const SHORT: usize = 1024;
@@ -39,6 +40,7 @@ pub(super) struct Geometry {
     pub(super) count: usize,
     /// Elements that are normalised together.
     pub(super) elements: usize,
+    offered: Capabilities,
 }
 
 /// A dispatch of a reduction: `parts` of `length` quads of a line, or parts of one, of `count`.
@@ -47,6 +49,7 @@ pub(super) struct Level {
     pub(super) count: usize,
     pub(super) length: usize,
     pub(super) parts: usize,
+    pub(super) team: Team,
 }
 
 impl Geometry {
@@ -68,6 +71,7 @@ impl Geometry {
             lines: images * groups,
             count: rows * width,
             elements: rows * group_columns,
+            offered: Capabilities::PLAIN,
         }
     }
 
@@ -86,7 +90,13 @@ impl Geometry {
             lines: row_quads,
             count: matrix.rows,
             elements: matrix.rows,
+            offered: Capabilities::PLAIN,
         }
+    }
+
+    /// On a device.
+    pub(super) fn on(self, offered: Capabilities) -> Self {
+        Self { offered, ..self }
     }
 
     pub(super) fn quads(&self) -> usize {
@@ -105,17 +115,40 @@ impl Geometry {
 
     /// The dispatches that reduce lines.
     pub(super) fn levels(&self) -> Vec<Level> {
-        levels(self.count, if self.joined { SHORT } else { SHORT_COLUMNS }, 256)
+        let side = if self.joined { 1 } else { self.lines };
+        let walk = Walk { lines: self.lines, count: self.count, side };
+        let short = if self.joined { SHORT } else { SHORT_COLUMNS };
+        self.shared(walk).unwrap_or_else(|| levels(self.count, (short, 256), Team::alone(64)))
     }
 
     /// The dispatches that sum the rows that share weights.
-    pub(super) fn affine_levels(&self, is_cpu: bool) -> Vec<Level> {
+    pub(super) fn affine_levels(&self) -> Vec<Level> {
+        let count = self.quads() / self.affine;
         // On a CPU a dispatch costs more than a loop, on a GPU less.
-        let short = if is_cpu { SHORT } else { 128 };
-        levels(self.quads() / self.affine, if self.joined { short } else { SHORT_COLUMNS }, 32)
+        let short = if self.offered.is_cpu { SHORT } else { 128 };
+        let short = if self.joined { short } else { SHORT_COLUMNS };
+        let walk = Walk { lines: self.affine, count, side: self.affine };
+        self.shared(walk).unwrap_or_else(|| levels(count, (short, 32), Team::alone(8)))
     }
 
-    /// Whether one invocation takes a whole line and may write it.
+    /// The dispatches of lines that lanes share; `None` where each line has a lane of its own.
+    fn shared(&self, walk: Walk) -> Option<Vec<Level>> {
+        let Shared { team, parts } = Shared::choose(&walk, &self.offered)?;
+        let level = |count: usize, parts: usize, team| {
+            let length = count.div_ceil(parts);
+            Level { count, length, parts: count.div_ceil(length), team }
+        };
+        let mut found = vec![level(walk.count, parts, team)];
+        while found[found.len() - 1].parts > 1 {
+            let count = found[found.len() - 1].parts;
+            let alone = Shared { team: Team::alone(64), parts: 1 };
+            let next = Shared::choose(&Walk { count, ..walk }, &self.offered).unwrap_or(alone);
+            found.push(level(count, next.parts, next.team));
+        }
+        Some(found)
+    }
+
+    /// Whether the lanes that share a line take all of it and may write it.
     pub(super) fn is_whole(&self) -> bool {
         self.is_aligned() && self.levels().len() == 1
     }
@@ -141,21 +174,21 @@ impl Geometry {
     }
 }
 
-/// Cuts `count`, unless it is at most `short`, into parts of at least `least`, and these until there is one.
-fn levels(count: usize, short: usize, least: usize) -> Vec<Level> {
+/// With one lane for each: cuts `count`, unless it is at most `short`, into parts of at least `least`, and these until there is one.
+fn levels(count: usize, (short, least): (usize, usize), team: Team) -> Vec<Level> {
     if count <= short {
-        return vec![Level { count, length: count, parts: 1 }];
+        return vec![Level { count, length: count, parts: 1, team }];
     }
     let part = count.isqrt().max(count.div_ceil(JOINED)).clamp(least, PART);
     let length = count.div_ceil(count.div_ceil(part));
-    let mut levels = vec![Level { count, length, parts: count.div_ceil(length) }];
+    let mut levels = vec![Level { count, length, parts: count.div_ceil(length), team }];
     loop {
         let count = levels[levels.len() - 1].parts;
         if count == 1 {
             return levels;
         }
         let length = count.div_ceil(count.div_ceil(JOINED));
-        levels.push(Level { count, length, parts: count.div_ceil(length) });
+        levels.push(Level { count, length, parts: count.div_ceil(length), team });
     }
 }
 
@@ -187,13 +220,16 @@ mod tests {
 
     #[test]
     fn every_line_is_cut_until_one_part_is_left() {
-        let of = |count| levels(count, SHORT, 256).iter().map(|l| [l.length, l.parts]).collect::<Vec<_>>();
+        let alone = Team::alone(64);
+        let of = |count| {
+            levels(count, (SHORT, 256), alone).iter().map(|l| [l.length, l.parts]).collect::<Vec<_>>()
+        };
         assert_eq!(of(SHORT), [[SHORT, 1]]);
         assert_eq!(of(SHORT + 1), [[205, 5], [5, 1]]);
         assert_eq!(of(100_000), [[316, 317], [317, 1]]);
         assert_eq!(of(1 << 27), [[PART, 1 << 15], [1024, 32], [32, 1]]);
         for count in (0..30).flat_map(|power| [1 << power, (1 << power) + 1]) {
-            for level in levels(count, SHORT, 32) {
+            for level in levels(count, (SHORT, 32), alone) {
                 assert_eq!(level.parts, level.count.div_ceil(level.length));
                 assert!(level.length <= PART.max(SHORT));
             }

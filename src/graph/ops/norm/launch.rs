@@ -7,6 +7,7 @@ use crate::gpu::{Binding, uniform};
 use crate::graph::finish::Draft;
 use crate::graph::lower::{Lowering, Operand, source};
 use crate::graph::shape::u;
+use crate::graph::team::{SUM, Team};
 use crate::graph::template::expand;
 
 uniform! {
@@ -94,27 +95,37 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) fn shape_of(&self, level: Level, work: usize) -> Shape {
-        Shape { count: u(level.count), length: u(level.length), ..self.shape(work) }
+    pub(super) fn shape_of(&self, level: Level, work: usize) -> (Shape, Team) {
+        (Shape { count: u(level.count), length: u(level.length), ..self.shape(work) }, level.team)
+    }
+
+    /// The dispatch of a kernel that takes each line whole.
+    pub(super) fn of_lines(&self) -> (Shape, Team) {
+        self.shape_of(self.geometry.levels()[0], self.geometry.lines)
+    }
+
+    /// The dispatch of a kernel that takes each quad by itself.
+    pub(super) fn of_quads(&self) -> (Shape, Team) {
+        (self.shape(self.geometry.quads()), Team::alone(64))
     }
 
     /// Emits a kernel that writes no result.
-    pub(super) fn emit(&mut self, kernel: Kernel, parts: Parts, shape: Shape) {
-        let draft = self.draft(kernel, parts);
-        self.emit_draft(draft, shape);
+    pub(super) fn emit(&mut self, kernel: Kernel, parts: Parts, (shape, team): (Shape, Team)) {
+        let draft = self.draft(kernel, parts, team);
+        self.emit_draft(draft, shape, team);
     }
 
     /// Emits the kernel that writes the result, which has been defined: a chain of functions may run at its end.
-    pub(super) fn emit_finishing(&mut self, kernel: Kernel, parts: Parts, shape: Shape) {
-        let mut draft = self.draft(kernel, parts);
+    pub(super) fn emit_finishing(&mut self, kernel: Kernel, parts: Parts, (shape, team): (Shape, Team)) {
+        let mut draft = self.draft(kernel, parts, team);
         let buffers = self.norm.buffers(&self.geometry, self.lowering.mode);
         assert_eq!(draft.operands.len(), buffers, "{}: its buffers", draft.name);
         let finish = self.lowering.finish(self.id);
         draft.finish(finish.as_ref(), 4);
-        self.emit_draft(draft, shape);
+        self.emit_draft(draft, shape, team);
     }
 
-    fn draft(&self, (name, kernel): Kernel, parts: Parts) -> Draft {
+    fn draft(&self, (name, kernel): Kernel, parts: Parts, team: Team) -> Draft {
         let mut text = String::new();
         let mut storage = Vec::new();
         for (number, Bound { name, written, scalars, .. }) in parts.bound.iter().enumerate() {
@@ -125,20 +136,21 @@ impl<'a> Run<'a> {
                 &format!("@group(0) @binding({binding}) var<storage, {access}> {name}: array<{element}>;\n");
             storage.push(if *written { Binding::ReadWrite } else { Binding::Read });
         }
+        text += &team.text(&[SUM]);
         for joined in [shared!("")].iter().chain(&parts.texts).chain([&kernel]) {
             text += joined;
             text.push('\n');
         }
         let mut constants = self.geometry.constants();
+        constants.extend(team.constants());
         constants.push(("CENTRED", u32::from(self.norm.is_centred())));
         constants.push(("FIXED", u32::from(self.running)));
         let operands = parts.bound.iter().map(|bound| bound.of).collect();
         Draft { name: name.into(), text: expand(&text, &constants, &[]), storage, operands }
     }
 
-    fn emit_draft(&mut self, draft: Draft, shape: Shape) {
-        let size = if draft.name == "norm_affine" { 8 } else { 64 };
-        let grid = crate::gpu::grid((shape.work as usize).div_ceil(size));
+    fn emit_draft(&mut self, draft: Draft, shape: Shape, team: Team) {
+        let grid = team.grid(shape.work as usize);
         let kernel = source::<Shape>(draft.name, draft.text, &draft.storage);
         self.lowering.emit(&self.layer, kernel, grid, &draft.operands, shape);
     }

@@ -7,8 +7,8 @@ use super::{Cell, Recurrent};
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::{Candidate, KernelKind, KernelSource, Work, uniform};
 use crate::graph::lower::{Lowering, Operand, source};
-use crate::graph::ops::grid;
 use crate::graph::shape::{pitch, u};
+use crate::graph::team::{SUM, Team};
 use crate::graph::template::{expand, fold};
 
 uniform! {
@@ -140,11 +140,28 @@ pub(super) struct Spread {
     pub(super) grid_width: u32,
 }
 
-/// How a frame is spread: over tiles of samples and units, or an invocation for each piece of work.
+/// How a frame is spread: over tiles of samples and units, or over lanes that share each piece of work, or an invocation
+/// for each.
 #[derive(Clone, Copy, Debug)]
 enum Frame {
     Tiles,
+    Shared,
     Plain,
+}
+
+/// Units that a lane takes where lanes share the sum over all, and the most lanes that share one.
+const EACH: u32 = 8;
+const MOST_LANES: u32 = 32;
+
+/// Lanes of a workgroup that share sums.
+const WORKGROUP: u32 = 256;
+
+/// Lanes share sums along the units that are summed, of which neighbours lie in neighbouring places (`side` 1), or with
+/// `side` sums side by side.
+fn shared(hidden: u32, side: u32) -> Team {
+    let side = side.next_power_of_two().min(16);
+    let lanes = hidden.div_ceil(EACH).next_power_of_two().clamp(2, MOST_LANES.min(WORKGROUP / side));
+    Team::of(lanes, WORKGROUP / lanes, side > 1)
 }
 
 /// The fastest first. The tiles load the unpadded weight as vec4s.
@@ -154,6 +171,8 @@ const FRAMES: &[Candidate<Sizes, Frame>] = &[
         fits: |sizes, _| sizes.hidden.is_multiple_of(4),
         way: Frame::Tiles,
     },
+    // An invocation for each unit would read every lane's weights from another row, and leave most of a GPU idle.
+    Candidate { kind: KernelKind::Gpu, fits: |sizes, _| sizes.hidden > EACH, way: Frame::Shared },
     Candidate { kind: KernelKind::Plain, fits: |_, _| true, way: Frame::Plain },
 ];
 
@@ -165,6 +184,8 @@ struct Text {
     tiled: &'static str,
     plain: &'static str,
     ending: &'static str,
+    /// Sums of which neighbouring lanes read neighbouring weights in the plain text; 1 where those of one sum do.
+    side: u32,
 }
 
 impl Sizes {
@@ -182,18 +203,25 @@ impl Sizes {
             include_str!("../../../../shaders/shared/math.wgsl")
         );
         let rows = self.batch.next_power_of_two().min(most_rows);
-        let (frame, suffix, row_tiles, tiles) = match Candidate::choose(FRAMES, self, &lowering.capabilities)
-        {
+        let frame = *Candidate::choose(FRAMES, self, &lowering.capabilities);
+        let team = match frame {
+            Frame::Shared => self::shared(self.hidden, text.side),
+            Frame::Tiles | Frame::Plain => Team::alone(64),
+        };
+        let (kernel, suffix, row_tiles, tiles) = match frame {
             Frame::Tiles => {
                 constants.extend([("ROWS", rows), ("GROUPS", rows.div_ceil(8))]);
                 let row_tiles = self.batch.div_ceil(rows);
-                (text.tiled, "", row_tiles, row_tiles * units.div_ceil(8))
+                (text.tiled.to_owned(), "", row_tiles, row_tiles * units.div_ceil(8))
             }
-            Frame::Plain => (text.plain, "_plain", 0, 0),
+            Frame::Shared | Frame::Plain => {
+                constants.extend(team.constants());
+                ([text.plain, &team.text(&[SUM])].concat(), "_plain", 0, 0)
+            }
         };
         let [width, height] = fold(tiles);
-        let grid = if tiles > 0 { [width, height, 1] } else { grid(work) };
-        let wgsl = expand(&[text.shape, frame, text.ending, shared].concat(), &constants, &[]);
+        let grid = if tiles > 0 { [width, height, 1] } else { team.grid(work) };
+        let wgsl = expand(&[text.shape, &kernel, text.ending, shared].concat(), &constants, &[]);
         let kernel = source::<S>(format!("{}{suffix}[{variant}]", text.stem), wgsl, storage);
         Spread { kernel: Arc::new(kernel), grid, row_tiles, tiles, grid_width: width }
     }
@@ -212,6 +240,7 @@ impl Sizes {
             tiled: include_str!("../../../../shaders/ops/recurrent.wgsl"),
             plain: include_str!("../../../../shaders/ops/recurrent_plain.wgsl"),
             ending,
+            side: 1,
         };
         let mut constants = self.constants();
         constants.extend([("HAS_BIAS", u32::from(has_bias)), ("SAVE", u32::from(save))]);
@@ -254,6 +283,7 @@ impl Sizes {
             tiled: include_str!("../../../../shaders/ops/recurrent_grad.wgsl"),
             plain: include_str!("../../../../shaders/ops/recurrent_grad_plain.wgsl"),
             ending,
+            side: self.pitch() / 4,
         };
         let mut constants = self.constants();
         constants.push(("HAS_CARRY", u32::from(self.cell == Cell::Gru)));

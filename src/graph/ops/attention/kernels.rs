@@ -1,0 +1,48 @@
+//! The texts of the kernels of attention.
+
+/// The texts of one kernel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kernels {
+    pub(super) stem: &'static str,
+    pub(super) kernel: &'static str,
+    /// Of workgroups that share tiles.
+    pub(super) tiled: &'static str,
+    pub(super) has_gradients: bool,
+}
+
+pub(super) const FORWARD: Kernels = Kernels {
+    stem: "attention",
+    kernel: include_str!("../../../../shaders/ops/attention.wgsl"),
+    tiled: include_str!("../../../../shaders/ops/attention_tiled.wgsl"),
+    has_gradients: false,
+};
+
+pub(super) const GRADIENTS: Kernels = Kernels {
+    stem: "attention_grad",
+    kernel: include_str!("../../../../shaders/ops/attention_grad.wgsl"),
+    tiled: include_str!("../../../../shaders/ops/attention_grad_tiled.wgsl"),
+    has_gradients: true,
+};
+
+/// What kernels of shared tiles have in common: products of scores and sums of values, and for gradients both of both.
+pub(super) fn tiles(of_gradients: bool) -> String {
+    let products = include_str!("../../../../shaders/shared/attention_products.wgsl");
+    let weighted = include_str!("../../../../shaders/shared/attention_weighted.wgsl");
+    let of = |text: &str, kind: &str| text.replace("KIND", kind).replace("SIDE", &kind.to_uppercase());
+    let mut text = include_str!("../../../../shaders/shared/attention_tiles.wgsl").to_owned();
+    text += &of(products, "score");
+    text += &of(weighted, "value");
+    if of_gradients {
+        text += &of(products, "value");
+        text += &of(weighted, "score");
+    }
+    text
+}
+
+/// Runs of quads that a workgroup stages one after another of a tile of a sum, and quads of a lane in each.
+pub(super) fn shared_tile(tile: u32) -> (u32, u32) {
+    let quads = tile.div_ceil(8).clamp(1, 2);
+    (tile.div_ceil(8 * quads), quads)
+}
+
+pub(super) const AT: &str = include_str!("../../../../shaders/shared/attention_at.wgsl");
