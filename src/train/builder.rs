@@ -7,7 +7,7 @@ use super::trainer::{IN_FLIGHT, PlanKey};
 use crate::Error;
 use crate::gpu::{Gpu, ReadRing, Staging};
 use crate::grad::{ClipGradNorm, Transforms};
-use crate::graph::{Graph, Mode, Parameter, Var, Whole, Workspace};
+use crate::graph::{Dtype, Graph, Mode, Parameter, Var, Whole, Workspace};
 use crate::optim::{AnyRule, Optimizer};
 use crate::schedule::{Interval, Schedule};
 
@@ -23,6 +23,7 @@ pub struct TrainerBuilder<R> {
     seed: u64,
     transforms: Transforms,
     groups: Option<Box<Naming>>,
+    autocast: Option<Dtype>,
 }
 
 /// The group of a parameter.
@@ -37,6 +38,7 @@ impl<R: fmt::Debug> fmt::Debug for TrainerBuilder<R> {
             .field("metrics", &self.metrics)
             .field("seed", &self.seed)
             .field("transforms", &self.transforms)
+            .field("autocast", &self.autocast)
             .finish_non_exhaustive()
     }
 }
@@ -54,6 +56,7 @@ impl Graph {
             seed: 0,
             transforms: Transforms::default(),
             groups: None,
+            autocast: None,
         }
     }
 }
@@ -87,6 +90,32 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
     /// What happens to the gradients before the rule: clips, noise, penalties, accumulation, skipped steps.
     pub fn transforms(mut self, transforms: Transforms) -> Self {
         self.transforms = transforms;
+        self
+    }
+
+    /// Stores activations and their gradients in a type of half the size, in steps, evaluations and predictions; parameters
+    /// and the optimizer's state stay f32, so that checkpoints are those of any run: see [`PlanOptions::autocast`]. Default:
+    /// none.
+    ///
+    /// ```no_run
+    /// // Needs a device.
+    /// use gradus::grad::{GradScaler, Transforms};
+    /// use gradus::graph::{Dtype, Graph};
+    /// use gradus::optim::AdamW;
+    /// use gradus::{Gpu, GpuOptions};
+    ///
+    /// let graph = Graph::new();
+    /// let (x, y) = (graph.input("x", [8, 4]), graph.labels("y", 8));
+    /// let loss = x.linear(64).relu().linear(10).cross_entropy(&y);
+    /// let transforms = Transforms { grad_scaler: Some(GradScaler::default()), ..Transforms::default() };
+    /// let trainer = graph.trainer(&loss, AdamW::default()).transforms(transforms).autocast(Dtype::F16);
+    /// let trainer = trainer.build(&Gpu::new(GpuOptions::default())?)?;
+    /// # Ok::<(), gradus::Error>(())
+    /// ```
+    ///
+    /// [`PlanOptions::autocast`]: crate::graph::PlanOptions::autocast
+    pub fn autocast(mut self, dtype: Dtype) -> Self {
+        self.autocast = Some(dtype);
         self
     }
 
@@ -125,11 +154,15 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
     /// [`Graph::freeze`] names.
     ///
     /// # Errors
-    /// The graph's refusals; [`Error::Mismatch`] for a loss or metric of another graph; the refusals of the rule, of the
+    /// The graph's refusals; [`Error::DeviceFeature`] for [`TrainerBuilder::autocast`] on a device whose kernels lack the
+    /// type; [`Error::Mismatch`] for a loss or metric of another graph; the refusals of the rule, of the
     /// transforms and of the schedule; [`Error::Limit`], [`Error::DeviceLimit`], [`Error::Kernel`],
     /// [`Error::DeviceLost`].
     pub fn build(self, gpu: &Gpu) -> Result<Trainer<R>, Error> {
         self.graph.check()?;
+        if let Some(dtype) = self.autocast {
+            dtype.check(gpu.capabilities())?;
+        }
         let mut scalars = vec![("loss".to_owned(), self.loss)];
         scalars.extend(self.metrics);
         let whole = Whole::of(&self.graph, &scalars)?;
@@ -180,6 +213,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
             steps: 0,
             taken: 0,
             seed: self.seed,
+            autocast: self.autocast,
         };
         let declared = trainer.graph.batch().unwrap_or(1);
         let key = PlanKey { mode: Mode::Train, batch: declared, adds: false, frozen: 0 };
