@@ -78,6 +78,7 @@ pub(crate) fn lower_frozen(
         chains: Chains::default(),
         orders: view::orders(&nodes, &shapes),
         half: match options.autocast {
+            Some(Dtype::F16) if options.casts_all => vec![true; nodes.len()],
             Some(Dtype::F16) => autocast::half_nodes(&nodes),
             None => vec![false; nodes.len()],
         },

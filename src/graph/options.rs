@@ -17,6 +17,7 @@ pub struct PlanOptions {
     pub(crate) accumulate: bool,
     pub(crate) scaled: bool,
     pub(crate) autocast: Option<Dtype>,
+    pub(crate) casts_all: bool,
     pub(crate) root: Option<Var>,
     pub(crate) upstream: Option<String>,
     pub(crate) outputs: Vec<(String, Var)>,
@@ -37,6 +38,7 @@ impl PlanOptions {
             accumulate: false,
             scaled: false,
             autocast: None,
+            casts_all: false,
             root: None,
             upstream: None,
             outputs: Vec::new(),
@@ -91,6 +93,13 @@ impl PlanOptions {
     pub fn autocast(mut self, dtype: Dtype) -> Self {
         self.autocast = Some(dtype);
         self
+    }
+
+    /// As [`PlanOptions::autocast`], of all values whose kernels allow it, whatever the operation: for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn autocast_all(self, dtype: Dtype) -> Self {
+        Self { casts_all: true, ..self.autocast(dtype) }
     }
 
     /// Also keeps the value of `var`, to be read under `name`.

@@ -27,7 +27,7 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
             let graphs = [everything(), resized(), long_lines(), long_sums()].into_iter().chain(more);
             for (graph, loss, accuracy) in graphs {
                 let options = PlanOptions::train(&loss).output("accuracy", &accuracy);
-                let options = PlanOptions { accumulate, autocast, ..options };
+                let options = PlanOptions { accumulate, autocast, casts_all: true, ..options };
                 let lowering = autodiff::lower(&graph, &options, &capabilities)
                     .expect("the graphs of all kernels are sound");
                 for step in lowering.steps {

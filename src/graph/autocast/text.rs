@@ -62,11 +62,15 @@ pub(super) struct Text<'a> {
     tokens: Vec<Token<'a>>,
     /// By the number of the binding.
     buffers: BTreeMap<usize, Buffer<'a>>,
+    /// The tokens among which a name is that of an argument or a variable of a function.
+    local: Vec<(&'a str, Range<usize>)>,
 }
 
 impl<'a> Text<'a> {
     pub(super) fn of(wgsl: &'a str) -> Self {
-        let mut text = Self { wgsl, tokens: tokens(wgsl).unwrap_or_default(), buffers: BTreeMap::new() };
+        let tokens = tokens(wgsl).unwrap_or_default();
+        let mut text = Self { wgsl, tokens, buffers: BTreeMap::new(), local: Vec::new() };
+        text.find_local();
         text.buffers = (0..text.tokens.len()).filter_map(|at| text.declaration(at)).collect();
         text
     }
@@ -124,18 +128,57 @@ impl<'a> Text<'a> {
         let mut depth = 0_usize;
         (open..self.tokens.len()).find(|&at| {
             match self.word(at) {
-                "[" | "(" => depth += 1,
-                "]" | ")" => depth -= 1,
+                "[" | "(" | "{" => depth += 1,
+                "]" | ")" | "}" => depth = depth.saturating_sub(1),
                 _ => {}
             }
             depth == 0
         })
     }
 
+    /// Finds what functions declare: arguments, to the end of the function, and variables, from behind their statement to
+    /// the end of the block.
+    fn find_local(&mut self) {
+        let mut local = Vec::new();
+        let mut blocks = Vec::new();
+        for at in 0..self.tokens.len() {
+            match self.word(at) {
+                "{" => blocks.push(self.closing(at).unwrap_or(self.tokens.len())),
+                "}" => drop(blocks.pop()),
+                "fn" if blocks.is_empty() => {
+                    let Some(close) = self.closing(at + 2) else { continue };
+                    let body = (close..self.tokens.len()).find(|&at| self.word(at) == "{");
+                    let Some(end) = body.and_then(|body| self.closing(body)) else { continue };
+                    let arguments = (at + 3..close).filter(|&n| self.word(n + 1) == ":");
+                    local.extend(arguments.map(|n| (self.word(n), n..end)));
+                }
+                "let" | "var" | "const" => {
+                    let Some(&end) = blocks.last() else { continue };
+                    let typed = self.word(at + 1) == "<";
+                    let name = if typed { self.closing_type(at + 1) } else { Some(at + 1) };
+                    let Some(name) = name else { continue };
+                    let behind = (name..end).find(|&at| self.word(at) == ";").unwrap_or(end);
+                    local.extend([(self.word(name), name..name + 1), (self.word(name), behind..end)]);
+                }
+                _ => {}
+            }
+        }
+        self.local = local;
+    }
+
+    /// The token behind `<..>`.
+    fn closing_type(&self, open: usize) -> Option<usize> {
+        (open..self.tokens.len()).find(|&at| self.word(at) == ">").map(|at| at + 1)
+    }
+
     /// The places that name a buffer, as tokens.
     fn places(&self, buffer: &'a Buffer<'a>) -> impl Iterator<Item = usize> + '_ {
+        let is_local =
+            |at: usize| self.local.iter().any(|(name, range)| *name == buffer.name && range.contains(&at));
         let named = move |at: &usize| {
-            self.word(*at) == buffer.name && *at != buffer.declared && (*at == 0 || self.word(*at - 1) != ".")
+            // Members of structs may have the same name.
+            let is_member = *at > 0 && self.word(*at - 1) == "." || self.word(*at + 1) == ":";
+            self.word(*at) == buffer.name && *at != buffer.declared && !is_member && !is_local(*at)
         };
         (0..self.tokens.len()).filter(named)
     }
@@ -275,6 +318,20 @@ mod tests {
         for (body, expected) in cases {
             assert_eq!(half(body, &[1, 2]), expected);
         }
+        // Variables and arguments of the same names are others.
+        let named = [
+            ("var x = array<f32, 2>(); x[0] = 1.0;", "var x = array<f32, 2>(); x[0] = 1.0;"),
+            ("let x = x[0]; y[0] = x * x[1];", "let x = vec4f(x[0]); y[0] = gradus_half4( x * x[1]);"),
+            ("{ let x = y[0]; } let z = x[0];", "{ let x = vec4f(y[0]); } let z = vec4f(x[0]);"),
+            ("} fn f(x: vec4f) { y[0] = x * x[1];", "} fn f(x: vec4f) { y[0] = gradus_half4( x * x[1]);"),
+            (
+                "} struct S { x: f32 } fn f(s: S) { let a = s.x;",
+                "} struct S { x: f32 } fn f(s: S) { let a = s.x;",
+            ),
+        ];
+        for (body, expected) in named {
+            assert_eq!(half(body, &[1, 2]), expected);
+        }
         assert_eq!(half("z[3] = x[0].x;", &[4]), "z[3] = gradus_half1( x[0].x);");
         assert_eq!(half("y[3] = vec4f(z[1]);", &[4]), "y[3] = vec4f(f32(z[1]));");
     }
@@ -289,7 +346,7 @@ mod tests {
         assert_eq!(can("y[0] = x[0];"), [true, true, false, true]);
         assert_eq!(can("let n = arrayLength(&x);"), [false, true, false, true]);
         assert_eq!(can("let p = &y[0]; *p = x[0];"), [true, false, false, true]);
-        assert_eq!(can("var x = array<f32, 2>(); x[0] = 1.0;"), [false, true, false, true]);
+        assert_eq!(can("let y = x;"), [false, true, false, true]);
         assert_eq!(can("let s = shape.x;"), [true, true, false, true]);
         assert!(!Text::of(&format!("{DECLARED}fn f() {{ let é = 1; }}")).can_be_half(1));
     }
@@ -300,5 +357,24 @@ mod tests {
         assert!(!loads("y[0] = x[0];"));
         assert!(loads("y[0] += x[0];"));
         assert!(loads("y[0] = x[0] + y[0];"));
+    }
+
+    /// Otherwise what they read or write would be f32 without a word.
+    #[test]
+    fn all_kernels_can_have_their_numbers_in_f16() {
+        let mut refused = Vec::new();
+        let graphs =
+            crate::kernel_listings().into_iter().filter(|listing| !listing.source.name.starts_with("optim/"));
+        for listing in graphs {
+            let (name, text) = (&listing.source.name, Text::of(&listing.source.wgsl));
+            for (binding, buffer) in text.buffers.iter().filter(|(_, buffer)| buffer.width.is_some()) {
+                if !text.can_be_half(*binding) {
+                    refused.push(format!("{name}: {}", buffer.name));
+                }
+            }
+        }
+        refused.sort();
+        refused.dedup();
+        assert_eq!(refused, [String::new(); 0]);
     }
 }
