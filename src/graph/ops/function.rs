@@ -143,11 +143,11 @@ impl Op for Elementwise {
         self.loss.map_or(self.function.name, |loss| loss.name)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
     fn cast(&self) -> Cast {
         if self.loss.is_some() || self.function.is_single { Cast::Single } else { Cast::AsInputs }
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
         if let Some(loss) = self.loss {
             (loss.check)(layer, &self.constants)?;
