@@ -23,10 +23,10 @@ pub(crate) use capabilities::Candidate;
 pub use capabilities::{Capabilities, KernelKind};
 pub use context::{Gpu, KernelChoice};
 pub use counters::Counters;
-pub(crate) use kernel::MAX_TRIPS;
 pub use kernel::{Binding, Kernel, KernelSource};
 #[doc(hidden)]
 pub use kernel::{Block, KernelListing};
+pub(crate) use kernel::{Checks, MAX_TRIPS};
 pub(crate) use landing::Landing;
 pub use readback::ReadRing;
 pub use recorder::{Recorder, grid};

@@ -17,7 +17,7 @@
 //! Shapes are those of torch: images are `[N, C, H, W]`, features `[N, F]`. The first dimension of every
 //! input is the batch, and one graph compiles to plans of several batch sizes.
 
-mod autocast;
+pub(crate) mod autocast;
 pub(crate) mod autodiff;
 mod axes;
 mod buffers;

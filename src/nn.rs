@@ -4,6 +4,8 @@ mod activations;
 mod attention;
 mod convolutions;
 mod embedding;
+#[cfg(test)]
+mod indices;
 mod layers;
 mod listing;
 mod losses;

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::counters::{Tally, add};
 use super::fault::Fault;
+use super::kernel::Checks;
 use super::{Capabilities, Counters, GpuOptions, Kernel, KernelKind, KernelSource, adapter};
 use crate::Error;
 
@@ -19,7 +20,8 @@ struct Inner {
     info: wgpu::AdapterInfo,
     capabilities: Capabilities,
     tally: Arc<Tally>,
-    kernels: Mutex<HashMap<KernelSource, Arc<Kernel>>>,
+    /// With all checks, and without.
+    kernels: [Mutex<HashMap<KernelSource, Arc<Kernel>>>; 2],
     fault: Arc<Fault>,
 }
 
@@ -134,7 +136,7 @@ impl Gpu {
         let info = adapter.get_info();
         let capabilities = Capabilities::of(&device, &info, choice);
         let fault = Arc::default();
-        let (tally, kernels) = (Arc::default(), Mutex::default());
+        let (tally, kernels) = (Arc::default(), [Mutex::default(), Mutex::default()]);
         Self { inner: Arc::new(Inner { device, queue, info, capabilities, tally, kernels, fault }) }
     }
 
@@ -189,8 +191,8 @@ impl Gpu {
         self.inner.tally.snapshot()
     }
 
-    pub(super) fn kernels(&self) -> MutexGuard<'_, HashMap<KernelSource, Arc<Kernel>>> {
-        self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn kernels(&self, checks: Checks) -> MutexGuard<'_, HashMap<KernelSource, Arc<Kernel>>> {
+        self.inner.kernels[checks as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn tally(&self) -> &Arc<Tally> {

@@ -61,6 +61,13 @@ pub(super) fn half_nodes(nodes: &[Node]) -> Vec<bool> {
     half.into_iter().map(|half| half == Some(true)).collect()
 }
 
+/// The names of buffers of f32 of a kernel that plans under autocast leave so, because it does more with them than to load
+/// and to store.
+#[cfg(test)]
+pub(crate) fn single_buffers(wgsl: &str) -> Vec<String> {
+    Text::of(wgsl).single().map(str::to_owned).collect()
+}
+
 impl Lowering {
     /// A value of `len` elements that is stored as a node is: its result, the gradient of that, or what it computes first.
     pub(crate) fn value_as(&mut self, id: usize, label: &str, len: usize) -> Operand {
@@ -98,6 +105,7 @@ impl Lowering {
                         let wgsl = text.with_half(bindings).into();
                         Arc::new(KernelSource { name, wgsl, bindings: bound })
                     });
+                // Indices are the same, and so are the elements of each buffer: what needs no check of them needs none now.
                 step.label += "_f16";
                 step.kernel = kernel.clone();
             }

@@ -11,7 +11,7 @@ use super::shape::Matrix;
 use super::template::AnyLaunch;
 use super::view::{Order, View};
 use super::{Mode, Node, Parameter};
-use crate::gpu::{Binding, Block, Capabilities, KernelSource, Uniform};
+use crate::gpu::{Binding, Block, Capabilities, Checks, KernelSource, Uniform};
 
 /// What one binding of a dispatch is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +67,7 @@ pub(crate) struct Step {
     pub(crate) uniform: Vec<u8>,
     pub(crate) block: Block,
     pub(crate) grid: [u32; 3],
+    pub(crate) checks: Checks,
 }
 
 /// A graph on its way to a list of dispatches. Ops ask it for operands and give it steps.
@@ -391,8 +392,9 @@ impl Lowering {
         parts: u32,
         finish: Option<&Finish>,
     ) {
-        let AnyLaunch { template, uniform, block, groups: [x, y], finishes } = launch;
+        let AnyLaunch { template, uniform, block, groups: [x, y], finishes, checks } = launch;
         let (name, text) = (template.name.to_owned(), template.expand());
+        let own = storage.len();
         let mut draft = Draft { name, text, storage: storage.to_vec(), operands: operands.to_vec() };
         match finishes {
             Some(lanes) => draft.finish(finish, lanes),
@@ -400,7 +402,11 @@ impl Lowering {
         }
         let Draft { name, text, storage, operands } = draft;
         let kernel = source_of(name, text, block.bytes, &storage);
+        let are_own = operands.len() == own;
         self.emit_block(layer, kernel, [x, y, parts], &operands, (uniform, block));
+        if are_own && let Some(step) = self.steps.last_mut() {
+            step.checks = checks;
+        }
     }
 
     /// Appends a dispatch; `shape` is its uniform block, `operands` are bindings 1, 2, …
@@ -437,7 +443,7 @@ impl Lowering {
         });
         assert!(!aliased, "{}: one buffer is both read and written", kernel.name);
         let label = format!("{layer}: {}", kernel.name);
-        self.steps.push(Step { label, kernel, operands, uniform, block, grid });
+        self.steps.push(Step { label, kernel, operands, uniform, block, grid, checks: Checks::All });
     }
 }
 

@@ -29,7 +29,7 @@ mod norm;
 mod pad;
 mod part;
 mod permute;
-mod product;
+pub(crate) mod product;
 mod ratio;
 mod recurrent;
 mod reduce;

@@ -135,7 +135,7 @@ impl Plan {
         for (number, step) in lowering.steps.iter().enumerate() {
             let at = number * block;
             bytes[at..at + step.uniform.len()].copy_from_slice(&step.uniform);
-            let kernel = gpu.kernel(&step.kernel)?;
+            let kernel = gpu.kernel_with(&step.kernel, step.checks)?;
             let bytes = step.uniform.len() as u64;
             let mut regions = vec![Region { buffer: uniforms.raw(), offset: at as u64, bytes }];
             for operand in &step.operands {

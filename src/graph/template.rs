@@ -1,6 +1,6 @@
 //! Expansion of op kernels: `#for` loops, and the constants that a tile was chosen with.
 
-use crate::gpu::{Block, Uniform};
+use crate::gpu::{Block, Checks, Uniform};
 
 /// A kernel before expansion: its file and what it is specialised with.
 ///
@@ -41,6 +41,8 @@ pub(crate) struct AnyLaunch {
     pub(crate) groups: [u32; 2],
     /// Elements that its text gives to `finish` at once, if it calls that.
     pub(crate) finishes: Option<usize>,
+    /// What is checked while it runs, if no chain at its end reads or writes buffers.
+    pub(crate) checks: Checks,
 }
 
 impl AnyLaunch {
@@ -48,13 +50,18 @@ impl AnyLaunch {
     pub(crate) fn finishing(self, lanes: usize) -> Self {
         Self { finishes: Some(lanes), ..self }
     }
+
+    /// Of a kernel whose indices `src/nn/indices.rs` proves.
+    pub(crate) fn unchecked(self) -> Self {
+        Self { checks: Checks::None, ..self }
+    }
 }
 
 impl<S: Uniform> From<Launch<S>> for AnyLaunch {
     fn from(launch: Launch<S>) -> Self {
         let Launch { template, shape, groups } = launch;
         let (uniform, block) = (bytemuck::bytes_of(&shape).to_vec(), Block::of::<S>("Shape"));
-        Self { template, uniform, block, groups, finishes: None }
+        Self { template, uniform, block, groups, finishes: None, checks: Checks::All }
     }
 }
 

@@ -8,11 +8,12 @@ use super::{
     LayerNorm, Linear, MaxPool2d, Padding, RMSNorm, ScaledDotProductAttention,
 };
 use crate::gpu::{Capabilities, KernelListing};
-use crate::graph::{CustomOp, Dtype, Graph, PlanOptions, Var, autodiff, resident};
+use crate::graph::{CustomOp, Dtype, Graph, PlanOptions, Var, autodiff, ops, resident};
 
 /// A kernel of every file and of every variant that has text of its own, for tests.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
+    listings.extend(ops::product::kernel_listings());
     for capabilities in Capabilities::of_each_kind() {
         for (accumulate, autocast) in [(false, None), (true, None), (false, Some(Dtype::F16))] {
             let more = [
@@ -225,4 +226,54 @@ fn norms() -> (Graph, Var, Var) {
     let means = [b.batch_norm2d(counted.clone()).mean(), batch(&narrow).mean(), c.mean(), ended.mean()];
     let loss = means.iter().fold(logits.cross_entropy(&y), |sum, mean| sum.add(mean));
     (graph, loss, logits.accuracy(&y))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// What distinguishes the texts that read a factor, or write the output.
+    fn variant(wgsl: &str) -> [&'static str; 3] {
+        let factor = |blocks: &str, quads: &str| match () {
+            () if wgsl.contains(blocks) => "blocks",
+            () if wgsl.contains(quads) => "quads",
+            () => "elements",
+        };
+        [
+            factor("fn left_block(", "read> left: array<vec4f>"),
+            factor("fn right_block(", "read> right: array<vec4f>"),
+            if wgsl.contains("read_write> output: array<vec4f>") { "quads" } else { "elements" },
+        ]
+    }
+
+    #[test]
+    fn products_are_listed_in_each_way_that_factors_and_outputs_lie() {
+        let listings = crate::nn::kernel_listings();
+        let of = |name: &'static str| {
+            let named = listings.iter().filter(move |listing| listing.source.name.starts_with(name));
+            // Those of f16 are the same but for conversions.
+            let named = named.filter(|listing| !listing.source.wgsl.starts_with("enable f16;"));
+            named.map(|listing| listing.source.wgsl.as_ref())
+        };
+        let variants = |name: &'static str| of(name).map(variant).collect::<BTreeSet<_>>();
+        assert_eq!(variants("matmul_tile").len(), 18, "three for each factor, two for the output");
+        assert_eq!(variants("matmul_lanes").len(), 10, "blocks only where both factors lie so");
+        for constants in ["TILE_ROWS", "TILE_COLUMNS", "EDGES_EVEN", "STEPS_EVEN"] {
+            let constant = format!("const {constants}: u32 = ");
+            let lines = of("matmul_tile").filter_map(|wgsl| wgsl.lines().find(|l| l.starts_with(&constant)));
+            let values = lines.collect::<BTreeSet<_>>();
+            // 128, 64, 32 and 256 of each edge.
+            let expected = if constants.starts_with("TILE") { 4 } else { 2 };
+            assert_eq!(values.len(), expected, "{values:?}");
+        }
+    }
+
+    /// Otherwise what they read or write would be f32 without a word.
+    #[test]
+    fn all_kernels_can_have_their_numbers_in_f16() {
+        for crate::gpu::KernelListing { source, .. } in crate::nn::kernel_listings() {
+            let single = crate::graph::autocast::single_buffers(&source.wgsl);
+            assert!(single.is_empty(), "{}: {single:?}", source.name);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Linear layers whose sums are longer than the loops of one invocation may be, against f64.
 
 use gradus::Gpu;
+use gradus::gpu::KernelKind;
 use gradus::graph::{Graph, HostData, Init, Plan, PlanOptions, Var, Workspace};
 use gradus::nn::Linear;
 
@@ -215,9 +216,12 @@ fn sums_that_fit_one_chain_take_one_dispatch() {
             let plan = graph.compile(&params, &options, &mut Workspace::new()).unwrap();
             plan.labels().filter(|label| label.contains("matmul") || label.contains("sum_parts")).count()
         };
-        assert_eq!(products(16_384, 3, 2), 3, "{:?}", gpu.kernel_kind());
-        assert_eq!(products(2, 16_384, 4), 3, "{:?}", gpu.kernel_kind());
-        assert_eq!(products(2, 4, 16_384), 3, "{:?}", gpu.kernel_kind());
+        // GPUs share out the sums of few workgroups before they are too long for one chain.
+        let fits = if gpu.kernel_kind() == KernelKind::Gpu { 4 } else { 3 };
+        assert_eq!(products(16_384, 3, 2), fits, "{:?}", gpu.kernel_kind());
+        assert_eq!(products(2, 16_384, 4), fits, "{:?}", gpu.kernel_kind());
+        assert_eq!(products(2, 4, 16_384), fits, "{:?}", gpu.kernel_kind());
+        assert_eq!(products(1_000, 3, 2), 3, "{:?}", gpu.kernel_kind());
         // One more dispatch adds the parts.
         assert_eq!(products(70_001, 3, 2), 4, "{:?}", gpu.kernel_kind());
         assert_eq!(products(2, 70_001, 2), 4, "{:?}", gpu.kernel_kind());

@@ -72,6 +72,7 @@ mod params;
 mod pointwise;
 mod pools;
 mod predict;
+mod products;
 mod random_graphs;
 mod recurrent;
 mod reductions;

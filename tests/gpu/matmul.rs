@@ -276,7 +276,8 @@ fn products(gpu: &Gpu, x: &[usize], other: &[usize], lies: Lies) -> Vec<String> 
     let y = x.matmul(&graph.parameter("other", other, Init::Constant(0.0)));
     let params = graph.store(gpu, 1).unwrap();
     let plan = graph.compile(&params, &PlanOptions::train(&y).upstream("dy"), &mut Workspace::new()).unwrap();
-    plan.labels().map(str::to_owned).collect()
+    // Parts of a sum with few tiles are added on some devices.
+    plan.labels().filter(|label| !label.contains("sum_parts")).map(str::to_owned).collect()
 }
 
 #[test]

@@ -4,10 +4,14 @@ mod factor;
 mod gpu;
 mod lanes;
 mod lies;
+mod listing;
 mod plain;
 mod tiles;
 
 pub(super) use factor::{Factor, contract};
+pub(crate) use listing::kernel_listings;
+#[cfg(test)]
+pub(crate) use listing::unchecked_examples;
 
 use super::split::{self, Epilogue, Parts, Sum};
 use super::tile::{self, Tile};
@@ -189,14 +193,16 @@ struct Way {
 }
 
 impl Way {
-    /// A kernel for GPUs.
-    const fn gpu(kernel: Kernel) -> Self {
-        Self { storage: &[Read, Read, Read, ReadWrite], parts: gpu::parts, kernel }
-    }
+    /// Bindings of kernels for GPUs.
+    const GPU_STORAGE: &'static [Binding] = &[Read, Read, Read, ReadWrite];
+
+    /// Lanes that share the inner dimension.
+    const LANES: Self =
+        Self { storage: Self::GPU_STORAGE, parts: lanes::parts, kernel: Kernel::Of(lanes::launch) };
 
     /// Tiles of this size in workgroup memory.
     const fn tiled(tile: Tile) -> Self {
-        Self::gpu(Kernel::Tiled(tile))
+        Self { storage: Self::GPU_STORAGE, parts: gpu::parts, kernel: Kernel::Tiled(tile) }
     }
 }
 
@@ -237,7 +243,7 @@ const CANDIDATES: &[Candidate<Product, Way>] = &[
         fits: |product, _| tiles::fits_tn(product),
         way: Way { storage: &[Read, Read, ReadWrite], parts: plain::elements, kernel: Kernel::Of(tiles::tn) },
     },
-    Candidate { kind: KernelKind::Gpu, fits: lanes::fits, way: Way::gpu(Kernel::Of(lanes::launch)) },
+    Candidate { kind: KernelKind::Gpu, fits: lanes::fits, way: Way::LANES },
     Candidate { kind: KernelKind::Gpu, fits: gpu::fits_large, way: Way::tiled(tile::LARGE) },
     Candidate {
         kind: KernelKind::Gpu,

@@ -21,9 +21,13 @@ pub(super) const ROWS: &[Row] = &[
     ("conv2d_weight_grad", |sizes| pixels(sizes, sizes.get("PIXELS"))),
     ("conv2d_weight_grad_finish", |sizes| Trips::Exactly(sizes.get("parts") - 1)),
     ("conv2d_weight_grad_plain", |sizes| pixels(sizes, 1)),
+    ("matmul_lanes", |sizes| {
+        Trips::Exactly(run(sizes).div_ceil(sizes.get("STEP_LANES") * sizes.get("WIDTH")))
+    }),
     ("matmul_nn", |sizes| Trips::Exactly(run(sizes))),
     ("matmul_nt", |sizes| Trips::Exactly(run(sizes))),
     ("matmul_plain", |sizes| Trips::Exactly(run(sizes))),
+    ("matmul_tile", |sizes| Trips::Exactly(run(sizes).div_ceil(sizes.get("TILE_STEPS")))),
     ("matmul_tn", |sizes| Trips::Exactly(run(sizes).div_ceil(2))),
     ("max_pool2d", window),
     ("max_pool2d_grad", windows),

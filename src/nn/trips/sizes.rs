@@ -52,7 +52,7 @@ impl<'a> Sizes<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{Block, uniform};
+    use crate::gpu::{Block, Checks, uniform};
     use crate::graph::lower::source;
 
     uniform! {
@@ -68,6 +68,7 @@ mod tests {
             uniform: bytemuck::bytes_of(&Shape { scale: 1.0, rows: 300 }).to_vec(),
             block: Block::of::<Shape>("Shape"),
             grid: [1; 3],
+            checks: Checks::All,
         }
     }
 

@@ -10,26 +10,30 @@ use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 /// Steps of a part are a multiple of this, so that each begins with a whole tile.
 const PART: u32 = 256;
 
-/// Steps from which on a sum is split for its few tiles, and parts that it is split into then, at most.
-const LONG: u32 = 1_024;
+/// Parts that a sum is split into for its few workgroups, at most.
 const MAX_PARTS: u32 = 8;
 
-/// How the inner dimension is split, in elements: where it is long, and where the output has fewer tiles than half of
-/// the processors. That follows from the sizes and from the assumed number of processors, never from the tile that is
-/// taken, so that all tiles leave the same bits.
-pub(super) fn parts(product: &Product, offered: &Capabilities) -> Parts {
+/// How the inner dimension is split, in elements: where it is long, and, from `long` steps on, where there are fewer than
+/// half as many workgroups as processors.
+pub(super) fn split(product: &Product, workgroups: u32, long: u32, offered: &Capabilities) -> Parts {
     let steps = product.inner * product.added();
     let Parts { run, count } = Parts::of(steps, 1);
-    let tiles = u32::try_from(tiles(product, &MEDIUM)).unwrap_or(u32::MAX);
-    let wanted = (offered.cores / tiles).min(MAX_PARTS);
-    let run = match (count, wanted) {
-        (1, 0 | 1) => return Parts { run, count },
-        (1, _) if steps < LONG || product.len_if_packed().is_none() => return Parts { run, count },
-        (1, wanted) => steps.div_ceil(wanted),
+    let wanted = (offered.cores / workgroups).min(MAX_PARTS);
+    let run = match count {
+        // Other parts than those of a packed output are added in a third dispatch.
+        1 if wanted < 2 || steps < long || product.len_if_packed().is_none() => return Parts { run, count },
+        1 => steps.div_ceil(wanted),
         _ => run,
     };
     let run = run.next_multiple_of(PART);
     Parts { run, count: steps.div_ceil(run) }
+}
+
+/// How the inner dimension is split for tiles. That follows from the sizes and from the assumed number of processors,
+/// never from the tile that is taken, so that all tiles leave the same bits.
+pub(super) fn parts(product: &Product, offered: &Capabilities) -> Parts {
+    let tiles = u32::try_from(tiles(product, &MEDIUM)).unwrap_or(u32::MAX);
+    split(product, tiles, 1_024, offered)
 }
 
 /// Tiles of this size that the output has.
@@ -140,5 +144,5 @@ pub(super) fn launch(
     constants.extend(tile.constants([lies[0].staging(), lies[1].staging()], steps_even));
     constants.push(("EDGES_EVEN", u32::from(edges_even)));
     let template = Template { name: "matmul_tile", source: text(lies), constants, aliases: vec![] };
-    AnyLaunch::from(Launch { template, shape, groups }).finishing(4)
+    AnyLaunch::from(Launch { template, shape, groups }).finishing(4).unchecked()
 }

@@ -1,7 +1,7 @@
 //! Products of few rows or few columns on GPUs: the lanes of a workgroup share the inner dimension.
 
 use super::lies::{Lies, lies};
-use super::{Product, Shape};
+use super::{Product, Shape, gpu};
 use crate::gpu::Capabilities;
 use crate::graph::ops::split::Parts;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
@@ -52,6 +52,18 @@ impl Lanes {
     }
 }
 
+/// Workgroups of an output, and how many of them are along a column.
+fn workgroups(product: &Product, lanes: &Lanes) -> [u32; 2] {
+    let line = product.rows.div_ceil(4 * lanes.rows);
+    [line * product.out_width.div_ceil(4 * lanes.columns), line]
+}
+
+/// How the inner dimension is split, in elements.
+pub(super) fn parts(product: &Product, offered: &Capabilities) -> Parts {
+    let [of_matrix, _] = workgroups(product, &Lanes::of(product, lies(product)));
+    gpu::split(product, of_matrix * product.batches(), 4_096, offered)
+}
+
 macro_rules! text {
     ($steps:literal, $left:literal, $right:literal, $out:literal) => {
         concat!(
@@ -98,8 +110,7 @@ fn units(lies: [Lies; 3]) -> [u32; 3] {
 pub(super) fn launch(product: &Product, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
     let lies = lies(product);
     let lanes = Lanes::of(product, lies);
-    let line_tiles = product.rows.div_ceil(4 * lanes.rows);
-    let batch_tiles = line_tiles * product.out_width.div_ceil(4 * lanes.columns);
+    let [batch_tiles, line_tiles] = workgroups(product, &lanes);
     let tiles = batch_tiles * product.batches();
     let groups = fold(tiles);
     let steps = product.inner * product.added();
@@ -119,5 +130,5 @@ pub(super) fn launch(product: &Product, parts: Parts, first_part: u32, accumulat
         ("EDGES_EVEN", 0),
     ]);
     let template = Template { name: "matmul_lanes", source: text(lies), constants, aliases: vec![] };
-    AnyLaunch::from(Launch { template, shape, groups }).finishing(4)
+    AnyLaunch::from(Launch { template, shape, groups }).finishing(4).unchecked()
 }

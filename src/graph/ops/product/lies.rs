@@ -33,6 +33,13 @@ impl Lies {
         }
     }
 
+    /// Each way in which left matrix, right matrix and output can lie, for tests.
+    pub(super) fn all() -> impl Iterator<Item = [Self; 3]> {
+        const FACTOR: [Lies; 4] = [Lies::Quads, Lies::Blocks, Lies::Gathered, Lies::Elements];
+        let factors = FACTOR.into_iter().flat_map(|left| FACTOR.map(|right| [left, right]));
+        factors.flat_map(|[left, right]| [Self::Quads, Self::Elements].map(|out| [left, right, out]))
+    }
+
     /// How a factor lies whose distances along the edge of the tile and along the inner dimension are these; `others` are
     /// those from matrix to matrix and from the start of the buffer.
     fn of(product: &Product, [edge, inner]: [u32; 2], others: impl Iterator<Item = u32>) -> Self {
