@@ -101,12 +101,12 @@ impl Lowering {
             if !bindings.is_empty() {
                 let kernel =
                     made.entry((Arc::as_ptr(source), bindings)).or_insert_with_key(|(_, bindings)| {
-                        let (name, bound) = (format!("{}_f16", source.name), source.bindings.clone());
+                        let (name, bound) = (format!("{}[f16]", source.name), source.bindings.clone());
                         let wgsl = text.with_half(bindings).into();
                         Arc::new(KernelSource { name, wgsl, bindings: bound })
                     });
                 // Indices are the same, and so are the elements of each buffer: what needs no check of them needs none now.
-                step.label += "_f16";
+                step.label += "[f16]";
                 step.kernel = kernel.clone();
             }
         }

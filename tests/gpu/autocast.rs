@@ -220,7 +220,7 @@ fn no_dispatch_converts_and_activations_take_half_the_bytes() {
             ] {
                 let (whole, labels) = workspace(&gpu, &graph, &options);
                 let (half, cast) = workspace(&gpu, &graph, &options.autocast(Dtype::F16));
-                let plain = |label: &String| label.strip_suffix("_f16").unwrap_or(label).to_owned();
+                let plain = |label: &String| label.strip_suffix("[f16]").unwrap_or(label).to_owned();
                 assert_eq!(cast.iter().map(plain).collect::<Vec<_>>(), labels, "{name}, {mode}");
                 println!("{name}, {mode}, {:?} kernels: {half} of {whole} bytes", gpu.kernel_kind());
                 assert!((half as f64) < most * whole as f64, "{name}, {mode}: {half} of {whole} bytes");
