@@ -160,6 +160,17 @@ pub enum Error {
         /// What the device has.
         limit: u64,
     },
+    /// What is asked for needs a feature that this device was made without. Make the device with
+    /// [`Gpu::optional_features`](crate::gpu::Gpu::optional_features), if the adapter has it.
+    #[error(
+        "{what}: it needs {feature}, and this device was made without: Gpu::optional_features says what to ask for"
+    )]
+    DeviceFeature {
+        /// What needs it, as in `autocast to f16`.
+        what: String,
+        /// The feature's name in wgpu.
+        feature: &'static str,
+    },
     /// A foreign buffer cannot be adopted, or a buffer cannot be made, read or written.
     #[error("buffer for {what}: {reason}")]
     Buffer {

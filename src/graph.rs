@@ -17,6 +17,7 @@
 //! Shapes are those of torch: images are `[N, C, H, W]`, features `[N, F]`. The first dimension of every
 //! input is the batch, and one graph compiles to plans of several batch sizes.
 
+pub(crate) mod autocast;
 pub(crate) mod autodiff;
 mod axes;
 mod buffers;
@@ -49,6 +50,7 @@ mod workspace;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use autocast::Dtype;
 pub use custom::{CustomOp, CustomOpBuilder};
 pub use init::{Fan, Init, Nonlinearity, Spread};
 pub(crate) use input::samples as samples_of;

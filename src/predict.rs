@@ -9,7 +9,7 @@ pub(crate) use self::inference::{Inference, Request};
 pub use self::outputs::Outputs;
 use crate::Error;
 use crate::gpu::{Gpu, Staging};
-use crate::graph::{Graph, HostData, Var, Workspace};
+use crate::graph::{Dtype, Graph, HostData, Var, Workspace};
 use crate::params::{LoadReport, ParamStore, Weights};
 
 /// Requests whose uploads may be on their way: the one that runs, and the next one.
@@ -117,6 +117,17 @@ impl Predictor {
             return Err(Error::constant("max_batch", "at least 1", samples));
         }
         self.max_batch = samples;
+        Ok(self)
+    }
+
+    /// Stores activations in a type of half the size; outputs stay f32: see
+    /// [`PlanOptions::autocast`](crate::graph::PlanOptions::autocast). Default: none.
+    ///
+    /// # Errors
+    /// [`Error::DeviceFeature`] on a device whose kernels lack the type.
+    pub fn autocast(mut self, dtype: Dtype) -> Result<Self, Error> {
+        dtype.check(self.params.gpu().capabilities())?;
+        self.inference = self.inference.autocast(Some(dtype));
         Ok(self)
     }
 

@@ -4,8 +4,11 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use gradus::grad::{GradScaler, Transforms};
+use gradus::graph::Dtype;
 use gradus::optim::{self, AdamW, AnyRule};
 use gradus::schedule::{self, Interval, OneCycleLR, Schedule};
+use gradus::train::TrainerBuilder;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,6 +30,9 @@ pub(crate) struct Options {
     /// follows a metric is told the loss on the test set after each epoch.
     #[arg(long, value_parser = json)]
     pub(crate) schedule: Option<Value>,
+    /// Stores activations and their gradients as f16, where the adapter has SHADER_F16, and scales the loss.
+    #[arg(long)]
+    pub(crate) autocast: bool,
     /// Folder for model.safetensors, history.csv and report.svg; an earlier run's are replaced.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
@@ -51,6 +57,9 @@ pub(crate) struct Training {
     pub(crate) optimizer: Option<Value>,
     /// As it was given, `None` for the default.
     pub(crate) schedule: Option<Value>,
+    /// Whether activations are f16.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) autocast: bool,
 }
 
 /// How long a run is. An epoch ends with an evaluation; the last one may be shorter.
@@ -64,6 +73,7 @@ impl Options {
     /// The options of this run: those of the `saved` run where nothing else is said, and none that differ.
     pub(crate) fn training(&self, saved: Option<&Training>, batch_size: usize, lr: f64) -> Result<Training> {
         let default = Training::new(batch_size, lr);
+        let autocast = self.autocast.then_some(true);
         let of = |optional: fn(&Training) -> &Option<Value>| saved.map(optional);
         Ok(Training {
             batch_size: pick("batch-size", self.batch_size, saved.map(|s| s.batch_size), default.batch_size)?,
@@ -71,6 +81,7 @@ impl Options {
             seed: pick("seed", self.seed, saved.map(|s| s.seed), default.seed)?,
             optimizer: pick_json("optimizer", self.optimizer.clone(), of(|s| &s.optimizer))?,
             schedule: pick_json("schedule", self.schedule.clone(), of(|s| &s.schedule))?,
+            autocast: pick("autocast", autocast, saved.map(|s| s.autocast), false)?,
         })
     }
 }
@@ -78,7 +89,7 @@ impl Options {
 impl Training {
     /// What is done where nothing is said.
     pub(crate) fn new(batch_size: usize, lr: f64) -> Self {
-        Self { batch_size, lr, seed: 1, optimizer: None, schedule: None }
+        Self { batch_size, lr, seed: 1, optimizer: None, schedule: None, autocast: false }
     }
 
     pub(crate) fn optimizer(&self) -> Result<Box<dyn AnyRule>> {
@@ -101,6 +112,15 @@ impl Training {
         };
         schedule.at(last, self.lr).with_context(|| format!("--schedule for {steps} steps"))?;
         Ok(schedule)
+    }
+
+    /// A trainer that stores f16, if this run does, and looks for the factor of the loss that gradients need then.
+    pub(crate) fn cast<R: AnyRule + Clone>(&self, builder: TrainerBuilder<R>) -> TrainerBuilder<R> {
+        if !self.autocast {
+            return builder;
+        }
+        let transforms = Transforms { grad_scaler: Some(GradScaler::default()), ..Transforms::default() };
+        builder.transforms(transforms).autocast(Dtype::F16)
     }
 
     pub(crate) fn schedule_name(&self) -> &str {

@@ -96,6 +96,7 @@ impl Args {
         let Config { epochs, training, shuffle_labels } = config;
         let usual = Training {
             seed: training.seed,
+            autocast: training.autocast,
             optimizer: Some(json!({"name": chosen.name, "lr": chosen.lr})),
             schedule: Some(constant()),
             ..Training::new(32, chosen.lr)

@@ -50,7 +50,7 @@ pub(crate) struct Args {
 }
 
 /// What means nothing to a model that is not trained.
-const OF_TRAINING: [&str; 16] = [
+const OF_TRAINING: [&str; 17] = [
     "text",
     "width",
     "layers",
@@ -67,6 +67,7 @@ const OF_TRAINING: [&str; 16] = [
     "save_every",
     "resume",
     "quick",
+    "autocast",
 ];
 
 /// What decides the numbers of a run beside its text; it is kept in the model's file.

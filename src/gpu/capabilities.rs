@@ -15,6 +15,9 @@ pub struct Capabilities {
     pub workgroup_bytes: u32,
     /// Invocations that a workgroup may have.
     pub workgroup_invocations: u32,
+    /// Whether kernels can load and store f16, which plans under
+    /// [`PlanOptions::autocast`](crate::graph::PlanOptions::autocast) do.
+    pub has_f16: bool,
     /// Processors of the adapter that run workgroups side by side, as assumed: 80 of a discrete GPU, 32 of any other
     /// adapter, because wgpu does not tell. Long sums are split over so many, so results depend on it.
     pub cores: u32,
@@ -67,6 +70,7 @@ impl Capabilities {
         subgroup_lanes: None,
         workgroup_bytes: 0,
         workgroup_invocations: 0,
+        has_f16: false,
         cores: 32,
         only: Some(KernelKind::Plain),
     };
@@ -80,14 +84,16 @@ impl Capabilities {
             subgroup_lanes: has_subgroups.then_some([info.subgroup_min_size, info.subgroup_max_size]),
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
             workgroup_invocations: limits.max_compute_invocations_per_workgroup,
+            has_f16: device.features().contains(wgpu::Features::SHADER_F16),
             cores: if info.device_type == wgpu::DeviceType::DiscreteGpu { 80 } else { Self::PLAIN.cores },
             only: choice.only(),
         }
     }
 
-    /// A device for each kind of kernels, without a device: it has what they need, and is given them wherever they fit.
+    /// A device for each kind of kernels, without a device: it has what they need and f16, and is given them wherever they
+    /// fit.
     pub(crate) fn of_each_kind() -> [Self; KernelKind::ALL.len()] {
-        KernelKind::ALL.map(KernelKind::needs)
+        KernelKind::ALL.map(|kind| Self { has_f16: true, ..kind.needs() })
     }
 
     /// Whether kernels of a kind may be chosen: of those that were asked for, and otherwise plain ones, where they run.
@@ -166,6 +172,7 @@ mod tests {
             subgroup_lanes: Some([8, 8]),
             workgroup_bytes: 16_384,
             workgroup_invocations: 256,
+            has_f16: false,
             cores: 32,
             only,
         }

@@ -160,9 +160,10 @@ impl Gpu {
         }
     }
 
-    /// Features that choose faster kernels and are never required.
+    /// Features that are never required: subgroups choose faster kernels, and f16 is what
+    /// [`PlanOptions::autocast`](crate::graph::PlanOptions::autocast) needs.
     pub fn optional_features() -> wgpu::Features {
-        wgpu::Features::SUBGROUP
+        wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16
     }
 
     /// Whether [`Timestamps`](super::Timestamps) can be taken.

@@ -13,7 +13,7 @@ pub(crate) const MAX_TRIPS: usize = 16_384;
 /// What is checked in a kernel while it runs.
 ///
 /// wgpu holds each index of a kernel to the end of its array, counts the iterations of its loops, and sets workgroup
-/// memory to zero in front. In products, that costs a third of the time.
+/// memory to zero in front. wgpu-mm measured products on an M1 at 580 GFLOP/s with checks and at 860 without.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Checks {
     /// All of it.

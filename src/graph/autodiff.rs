@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::autocast;
 use super::chain::Chains;
 use super::fuse::{self, Relu};
 use super::gradient::Gradients;
 use super::lower::{Keep, Lowering, Operand};
 use super::shape;
 use super::view::{self, View};
-use super::{Graph, Mode, Node, Parameter, PlanOptions, Role, Var, ops};
+use super::{Dtype, Graph, Mode, Node, Parameter, PlanOptions, Role, Var, ops};
 use crate::Error;
 use crate::gpu::{Capabilities, Work};
 
@@ -29,6 +30,9 @@ pub(crate) fn lower_frozen(
     is_frozen: impl Fn(&Parameter) -> bool,
 ) -> Result<Lowering, Error> {
     graph.check()?;
+    if let Some(dtype) = options.autocast {
+        dtype.check(capabilities)?;
+    }
     let nodes = graph.node_list();
     let root = options.root.iter().map(|root| ("loss".to_owned(), root));
     let mut outputs = Vec::new();
@@ -73,6 +77,11 @@ pub(crate) fn lower_frozen(
         pools,
         chains: Chains::default(),
         orders: view::orders(&nodes, &shapes),
+        half: match options.autocast {
+            Some(Dtype::F16) if options.casts_all => vec![true; nodes.len()],
+            Some(Dtype::F16) => autocast::half_nodes(&nodes),
+            None => vec![false; nodes.len()],
+        },
         forward: vec![None; nodes.len()],
         view_of: vec![None; nodes.len()],
         laid: BTreeSet::new(),
@@ -218,7 +227,11 @@ impl Lowering {
             self.emit_finishing_joints(|_| true);
         }
         self.insert_early_steps();
-        self.keep_gradients()
+        self.keep_gradients()?;
+        if options.autocast.is_some() {
+            self.store_half();
+        }
+        Ok(())
     }
 
     fn keep_outputs(&mut self) -> Result<(), Error> {

@@ -190,7 +190,7 @@ impl Lowering {
         let output = self.view_of(last);
         let before = self.keeps_anchor(chain).then(|| {
             let label = format!("{} before {}", self.name(anchor), self.name(last));
-            let before = self.scratch(&label, self.matrix(anchor).len());
+            let before = self.value_as(anchor, &label, self.matrix(anchor).len());
             self.define_as(anchor, before);
             before
         });
@@ -260,8 +260,8 @@ impl Lowering {
                 let (view, adds) = self.claim(id);
                 Target { view, adds }
             } else {
-                let scratch =
-                    self.scratch(&format!("gradient of an input of {layer}"), self.matrix(last).len());
+                let label = format!("gradient of an input of {layer}");
+                let scratch = self.value_as(last, &label, self.matrix(last).len());
                 let view = dy.in_buffer(scratch);
                 later.push((id, view.clone()));
                 Target { view, adds: false }

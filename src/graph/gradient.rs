@@ -165,7 +165,7 @@ impl Lowering {
             return Some((region.of, adds));
         }
         let label = format!("gradient of an input of {}", self.nodes[id].name);
-        let scratch = self.scratch(&label, Matrix::of(&region.shape, order).len());
+        let scratch = self.value_as_input(id, input, &label, Matrix::of(&region.shape, order).len());
         let from = View::packed(scratch, &region.shape, order);
         self.gradients.pending.push((from, region, adds));
         Some((scratch, false))
@@ -274,7 +274,7 @@ impl Lowering {
             gradient
         } else {
             let label = format!("gradient of {}", self.nodes[id].name);
-            Operand::Value(self.value(&label, self.matrix(id).len()))
+            self.value_as(id, &label, self.matrix(id).len())
         };
         self.gradients.of[id] = Some(self.own_layout(id, of));
     }

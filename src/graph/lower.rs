@@ -49,6 +49,15 @@ pub(crate) struct Value {
     pub(crate) label: String,
     pub(crate) len: usize,
     pub(crate) keep: Keep,
+    /// Whether it is stored as f16.
+    pub(crate) half: bool,
+}
+
+impl Value {
+    /// Words of 32 bits.
+    pub(crate) fn words(&self) -> usize {
+        if self.half { self.len.div_ceil(2) } else { self.len }
+    }
 }
 
 /// One dispatch that is not bound to buffers yet.
@@ -74,6 +83,8 @@ pub(crate) struct Lowering {
     pub(super) relus: Vec<Relu>,
     pub(super) pools: Vec<Option<usize>>,
     pub(super) orders: Vec<Order>,
+    /// Nodes that are stored as f16, and so are their gradients.
+    pub(super) half: Vec<bool>,
     pub(super) chains: Chains,
     pub(super) forward: Vec<Option<View>>,
     /// For a node that is a view whose elements are each one of another node's, that node.
@@ -193,7 +204,7 @@ impl Lowering {
 
     /// A value that is kept in another way.
     pub(crate) fn value_kept(&mut self, label: String, len: usize, keep: Keep) -> usize {
-        self.values.push(Value { label, len, keep });
+        self.values.push(Value { label, len, keep, half: false });
         self.values.len() - 1
     }
 
@@ -222,7 +233,7 @@ impl Lowering {
             return packed(copy);
         }
         let label = self.name(node);
-        let copy = Operand::Value(self.value(&label, Matrix::of(&view.shape, order).len()));
+        let copy = self.value_as(node, &label, Matrix::of(&view.shape, order).len());
         ops::rearrange(self, &label, &view, &packed(copy), false);
         self.copies.insert((node, order), copy);
         packed(copy)
@@ -238,7 +249,7 @@ impl Lowering {
         // Where a chain runs in its kernel, a node makes the value of the chain's last.
         let id = self.chains.made_by(id);
         let label = self.name(id);
-        let value = Operand::Value(self.value(&label, self.matrix(id).len()));
+        let value = self.value_as(id, &label, self.matrix(id).len());
         self.define_as(id, value);
         value
     }

@@ -65,6 +65,7 @@ pub use slice::SplitSizes;
 pub(crate) use upsample::{Target as UpsampleTarget, Upsample};
 pub(crate) use windows::Windows;
 
+pub(crate) use super::autocast::Cast;
 use super::elementwise::{self, Program, Target};
 pub(crate) use super::fold::reduce_to;
 use super::lower::{Lowering, Operand, source};
@@ -128,6 +129,11 @@ pub(crate) trait Op: Debug + Send + Sync {
     /// Whether it makes labels.
     fn is_labels(&self) -> bool {
         false
+    }
+
+    /// How a plan under autocast stores its result.
+    fn cast(&self) -> Cast {
+        Cast::Single
     }
 
     /// Where the elements of an input must lie.

@@ -1,4 +1,4 @@
-use super::Var;
+use super::{Dtype, Var};
 
 /// Whether a plan has a backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +16,8 @@ pub struct PlanOptions {
     pub(crate) batch: Option<usize>,
     pub(crate) accumulate: bool,
     pub(crate) scaled: bool,
+    pub(crate) autocast: Option<Dtype>,
+    pub(crate) casts_all: bool,
     pub(crate) root: Option<Var>,
     pub(crate) upstream: Option<String>,
     pub(crate) outputs: Vec<(String, Var)>,
@@ -35,6 +37,8 @@ impl PlanOptions {
             batch: None,
             accumulate: false,
             scaled: false,
+            autocast: None,
+            casts_all: false,
             root: None,
             upstream: None,
             outputs: Vec::new(),
@@ -62,6 +66,40 @@ impl PlanOptions {
     pub fn scaled(mut self) -> Self {
         self.scaled = true;
         self
+    }
+
+    /// Stores activations and their gradients in a type of half the size, as torch's `autocast`. Default: none, all is
+    /// f32.
+    ///
+    /// Products, convolutions, attention, lookups and recurrent layers make f16, and what follows them is f16 too: functions
+    /// of elements, normalisations, poolings, and all that moves elements. Where one reads inputs of the host or anything else
+    /// that is f32 beside it, the result is f32, but parameters do not count. Reductions, softmax, losses, custom operations
+    /// and the functions that torch computes in f32 (`exp`, `log`, `pow` and others) make f32.
+    ///
+    /// Only what is stored is rounded, to the nearest or towards zero as the device does, and numbers from 65,520 on
+    /// become infinite. Kernels compute in f32, sums included, and parameters, their gradients, running statistics, inputs and
+    /// outputs are f32. Gradients of activations below 6e-8 are lost, so that a plan that trains should be
+    /// [scaled](PlanOptions::scaled), with a [`GradScaler`](crate::grad::GradScaler), which also skips the steps in which one
+    /// becomes infinite.
+    ///
+    /// What compiles refuses it with [`Error::DeviceFeature`](crate::Error::DeviceFeature) on devices without `SHADER_F16`
+    /// ([`Capabilities::has_f16`](crate::gpu::Capabilities::has_f16)).
+    ///
+    /// Differs from torch: weights are read as f32, normalisations and lookups make f16 and sums of f16 and of parameters do,
+    /// and a gradient of f16 is rounded once a node, not once a function.
+    ///
+    /// Source: <https://docs.pytorch.org/docs/stable/amp.html>.
+    #[must_use]
+    pub fn autocast(mut self, dtype: Dtype) -> Self {
+        self.autocast = Some(dtype);
+        self
+    }
+
+    /// As [`PlanOptions::autocast`], of all values whose kernels allow it, whatever the operation: for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn autocast_all(self, dtype: Dtype) -> Self {
+        Self { casts_all: true, ..self.autocast(dtype) }
     }
 
     /// Also keeps the value of `var`, to be read under `name`.

@@ -409,7 +409,7 @@ type Allocated = (Vec<Input>, Vec<Output>, Vec<Arc<Buffer<f32>>>);
 fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result<Allocated, Error> {
     let limit = gpu.device().limits().max_storage_buffer_binding_size;
     for value in &lowering.values {
-        let bytes = (value.len * size_of::<f32>()) as u64;
+        let bytes = (value.words() * size_of::<f32>()) as u64;
         if bytes > limit {
             let (tensor, limit_name) = (value.label.clone(), "max_storage_buffer_binding_size");
             return Err(Error::Limit { tensor, bytes, limit_name, limit });
@@ -421,7 +421,7 @@ fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result
             if let Operand::Value(value) | Operand::Part { value, .. } = *operand
                 && lowering.values[value].keep == Keep::Pooled
             {
-                let len = lowering.values[value].len;
+                let len = lowering.values[value].words();
                 lives[value].get_or_insert(Life { len, first: number, last: number }).last = number;
             }
         }
@@ -438,7 +438,7 @@ fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result
         if buffer.is_some() {
             continue;
         }
-        let made = Arc::new(Buffer::storage(gpu, &value.label, value.len)?);
+        let made = Arc::new(Buffer::storage(gpu, &value.label, value.words())?);
         match value.keep.clone() {
             Keep::Input { name, labels, shape, classes, ignored } => {
                 if inputs.iter().any(|input| input.name == name) {

@@ -11,14 +11,14 @@ use super::{
     LayerNorm, Linear, MaxPool2d, Padding, RMSNorm, ScaledDotProductAttention,
 };
 use crate::gpu::{Capabilities, KernelListing};
-use crate::graph::{CustomOp, Graph, PlanOptions, Var, autodiff, ops, resident};
+use crate::graph::{CustomOp, Dtype, Graph, PlanOptions, Var, autodiff, ops, resident};
 
 /// A kernel of every file and of every variant that has text of its own, for tests.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
     listings.extend(ops::product::kernel_listings());
     for capabilities in Capabilities::of_each_kind() {
-        for accumulate in [false, true] {
+        for (accumulate, autocast) in [(false, None), (true, None), (false, Some(Dtype::F16))] {
             let more = [
                 moves::moves(),
                 convolutions::convolutions(),
@@ -31,8 +31,8 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
             ];
             let graphs = [everything(), resized(), long_lines(), long_sums()].into_iter().chain(more);
             for (graph, loss, accuracy) in graphs {
-                let options =
-                    PlanOptions { accumulate, ..PlanOptions::train(&loss).output("accuracy", &accuracy) };
+                let options = PlanOptions::train(&loss).output("accuracy", &accuracy);
+                let options = PlanOptions { accumulate, autocast, casts_all: true, ..options };
                 let lowering = autodiff::lower(&graph, &options, &capabilities)
                     .expect("the graphs of all kernels are sound");
                 for step in lowering.steps {

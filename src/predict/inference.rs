@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Outputs;
 use crate::Error;
 use crate::gpu::{Landing, Recorder, Staging};
-use crate::graph::{Graph, HostData, Plan, PlanOptions, Var, Workspace, samples_of};
+use crate::graph::{Dtype, Graph, HostData, Plan, PlanOptions, Var, Workspace, samples_of};
 use crate::params::{ParamStore, Tensor};
 
 /// What evaluates some outputs of a graph for batches of any size.
@@ -18,6 +18,8 @@ pub(crate) struct Inference {
     /// The first output whose rows are larger in larger batches, as products of samples with one another.
     whole: Option<usize>,
     plans: HashMap<usize, Compiled>,
+    /// What plans store activations as, if not as f32.
+    autocast: Option<Dtype>,
 }
 
 /// A plan, and where its outputs reach the host.
@@ -58,7 +60,12 @@ impl Inference {
         let inputs = graph.inputs_of(outputs.iter().map(|(_, var)| *var));
         let whole = outputs.iter().position(|(_, var)| has_rows_of_batch(graph, var));
         let outputs = outputs.iter().map(|(name, var)| ((*name).to_owned(), (*var).clone())).collect();
-        Ok(Self { graph: graph.clone(), outputs, inputs, whole, plans: HashMap::new() })
+        Ok(Self { graph: graph.clone(), outputs, inputs, whole, plans: HashMap::new(), autocast: None })
+    }
+
+    /// With plans that store activations as this type.
+    pub(crate) fn autocast(self, autocast: Option<Dtype>) -> Self {
+        Self { autocast, plans: HashMap::new(), ..self }
     }
 
     /// Refuses a store that lacks what the outputs depend on.
@@ -123,7 +130,7 @@ impl Inference {
 
     fn compile(&mut self, batch: usize, params: &ParamStore, workspace: &mut Workspace) -> Result<(), Error> {
         if !self.plans.contains_key(&batch) {
-            let options = PlanOptions::evaluate().batch(batch);
+            let options = PlanOptions { autocast: self.autocast, ..PlanOptions::evaluate().batch(batch) };
             let options = self.outputs.iter().fold(options, |options, (name, var)| options.output(name, var));
             let plan = self.graph.compile(params, &options, workspace)?;
             let landing = Landing::new(params.gpu(), plan.output_bytes())?;

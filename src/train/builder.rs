@@ -8,7 +8,7 @@ use super::trainer::{IN_FLIGHT, PlanKey};
 use crate::Error;
 use crate::gpu::{Gpu, ReadRing, Staging};
 use crate::grad::{ClipGradNorm, Transforms};
-use crate::graph::{Graph, Mode, Parameter, Var, Whole, Workspace};
+use crate::graph::{Dtype, Graph, Mode, Parameter, Var, Whole, Workspace};
 use crate::optim::{AnyRule, Optimizer};
 use crate::schedule::{Interval, Schedule};
 
@@ -25,6 +25,7 @@ pub struct TrainerBuilder<R> {
     steps_per_submit: usize,
     transforms: Transforms,
     groups: Option<Box<Naming>>,
+    autocast: Option<Dtype>,
 }
 
 /// The group of a parameter.
@@ -40,6 +41,7 @@ impl<R: fmt::Debug> fmt::Debug for TrainerBuilder<R> {
             .field("seed", &self.seed)
             .field("steps_per_submit", &self.steps_per_submit)
             .field("transforms", &self.transforms)
+            .field("autocast", &self.autocast)
             .finish_non_exhaustive()
     }
 }
@@ -58,6 +60,7 @@ impl Graph {
             steps_per_submit: 1,
             transforms: Transforms::default(),
             groups: None,
+            autocast: None,
         }
     }
 }
@@ -109,6 +112,32 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         self
     }
 
+    /// Stores activations and their gradients in a type of half the size, in steps, evaluations and predictions; parameters
+    /// and the optimizer's state stay f32, so that checkpoints are those of any run: see [`PlanOptions::autocast`]. Default:
+    /// none.
+    ///
+    /// ```no_run
+    /// // Needs a device.
+    /// use gradus::grad::{GradScaler, Transforms};
+    /// use gradus::graph::{Dtype, Graph};
+    /// use gradus::optim::AdamW;
+    /// use gradus::{Gpu, GpuOptions};
+    ///
+    /// let graph = Graph::new();
+    /// let (x, y) = (graph.input("x", [8, 4]), graph.labels("y", 8));
+    /// let loss = x.linear(64).relu().linear(10).cross_entropy(&y);
+    /// let transforms = Transforms { grad_scaler: Some(GradScaler::default()), ..Transforms::default() };
+    /// let trainer = graph.trainer(&loss, AdamW::default()).transforms(transforms).autocast(Dtype::F16);
+    /// let trainer = trainer.build(&Gpu::new(GpuOptions::default())?)?;
+    /// # Ok::<(), gradus::Error>(())
+    /// ```
+    ///
+    /// [`PlanOptions::autocast`]: crate::graph::PlanOptions::autocast
+    pub fn autocast(mut self, dtype: Dtype) -> Self {
+        self.autocast = Some(dtype);
+        self
+    }
+
     /// Clips all gradients together to the 2-norm `max_norm`, as torch's `clip_grad_norm_`.
     pub fn clip_grad_norm(mut self, max_norm: f64) -> Self {
         self.transforms.clip_grad_norm = Some(ClipGradNorm::new(max_norm));
@@ -144,11 +173,15 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
     /// [`Graph::freeze`] names.
     ///
     /// # Errors
-    /// The graph's refusals; [`Error::Mismatch`] for a loss or metric of another graph; the refusals of the rule, of the
+    /// The graph's refusals; [`Error::DeviceFeature`] for [`TrainerBuilder::autocast`] on a device whose kernels lack the
+    /// type; [`Error::Mismatch`] for a loss or metric of another graph; the refusals of the rule, of the
     /// transforms and of the schedule; [`Error::Limit`], [`Error::DeviceLimit`], [`Error::Kernel`],
     /// [`Error::DeviceLost`].
     pub fn build(self, gpu: &Gpu) -> Result<Trainer<R>, Error> {
         self.graph.check()?;
+        if let Some(dtype) = self.autocast {
+            dtype.check(gpu.capabilities())?;
+        }
         let mut scalars = vec![("loss".to_owned(), self.loss)];
         scalars.extend(self.metrics);
         let whole = Whole::of(&self.graph, &scalars)?;
@@ -209,6 +242,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
             steps: 0,
             taken: 0,
             seed: self.seed,
+            autocast: self.autocast,
         };
         let declared = trainer.graph.batch().unwrap_or(1);
         let key = PlanKey { mode: Mode::Train, batch: declared, adds: false, frozen: 0 };

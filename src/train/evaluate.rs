@@ -114,7 +114,9 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.graph.check_owner(&var.name(), var)?;
         let inference = match self.predictions.entry(var.id()) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(Inference::new(&self.graph, &[(PREDICTED, var)])?),
+            Entry::Vacant(new) => {
+                new.insert(Inference::new(&self.graph, &[(PREDICTED, var)])?.autocast(self.autocast))
+            }
         };
         let Self { params, workspace, staging, .. } = self;
         let request = Request { params, workspace, staging, data, batch, blocking: true };

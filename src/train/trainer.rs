@@ -4,7 +4,7 @@ use super::frozen::FrozenSets;
 use super::group::Group;
 use crate::Error;
 use crate::gpu::{Gpu, ReadRing, Recorder, Staging, Ticket};
-use crate::graph::{Graph, HostData, Mode, Plan, PlanOptions, Var, Whole, Workspace};
+use crate::graph::{Dtype, Graph, HostData, Mode, Plan, PlanOptions, Var, Whole, Workspace};
 use crate::optim::{AnyRule, Optimizer};
 use crate::params::ParamStore;
 use crate::predict::Inference;
@@ -66,6 +66,8 @@ pub struct Trainer<R: AnyRule> {
     /// Batches taken towards the next step, where several make one.
     pub(super) taken: u64,
     pub(super) seed: u64,
+    /// What its plans store activations as, if not as f32.
+    pub(super) autocast: Option<Dtype>,
 }
 
 /// Which plan: whether it trains, for how many samples, whether it adds to the gradients of the one before, and what is
@@ -356,7 +358,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
                 parts.fold(PlanOptions::evaluate(), |options, (name, part)| options.output(&name, part))
             }
         };
-        let plan = self.graph.compile(&self.params, &options.batch(key.batch), &mut self.workspace)?;
+        let options = PlanOptions { autocast: self.autocast, ..options.batch(key.batch) };
+        let plan = self.graph.compile(&self.params, &options, &mut self.workspace)?;
         self.plans.insert(key, plan);
         Ok(())
     }

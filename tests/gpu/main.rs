@@ -4,6 +4,7 @@
 mod accuracy;
 mod adapters;
 mod attention;
+mod autocast;
 mod batch_norm_run;
 mod block;
 mod buffers;

@@ -19,7 +19,10 @@ pub(crate) fn validate(
 }
 
 fn needed(source: &KernelSource) -> Capabilities {
-    if source.wgsl.contains("subgroup") { Capabilities::SUBGROUP } else { Capabilities::empty() }
+    let mut needed = Capabilities::empty();
+    needed.set(Capabilities::SUBGROUP, source.wgsl.contains("subgroup"));
+    needed.set(Capabilities::SHADER_FLOAT16, source.wgsl.starts_with("enable f16;"));
+    needed
 }
 
 fn to_spirv(source: &KernelSource) -> Result<usize, String> {
@@ -38,7 +41,10 @@ fn to_msl(source: &KernelSource) -> Result<usize, String> {
 
 fn to_hlsl(source: &KernelSource) -> Result<usize, String> {
     let (module, info) = validate(source, hlsl::supported_capabilities())?;
-    let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_0, ..Default::default() };
+    // Types of 16 bits need another.
+    let half = source.wgsl.starts_with("enable f16;");
+    let shader_model = if half { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V6_0 };
+    let options = hlsl::Options { shader_model, ..Default::default() };
     let (mut text, pipeline) = (String::new(), hlsl::PipelineOptions::default());
     let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
     writer.write(&module, &info, None).map_err(|e| e.to_string())?;
@@ -58,8 +64,9 @@ fn every_kernel_is_translated_to_every_language() {
 fn a_capability_that_a_backend_lacks_is_refused() {
     let source = KernelSource {
         name: "half".into(),
-        wgsl: "enable f16; @compute @workgroup_size(1) fn main() { let x = 1.0h; }".into(),
+        wgsl: "enable f16;\n@compute @workgroup_size(1) fn main() { let x = f16(1.0); }".into(),
         bindings: Vec::new(),
     };
-    assert!(validate(&source, Capabilities::all()).is_err());
+    assert!(validate(&source, Capabilities::all()).is_ok());
+    assert!(validate(&source, Capabilities::empty()).is_err());
 }

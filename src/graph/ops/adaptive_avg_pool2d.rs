@@ -1,6 +1,6 @@
 use super::area::AreaParts;
 use super::split::{self, Epilogue, Sum};
-use super::{Made, Op, Reads, grid};
+use super::{Cast, Made, Op, Reads, grid};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::uniform;
@@ -123,6 +123,10 @@ impl AdaptiveAvgPool2d {
 impl Op for AdaptiveAvgPool2d {
     fn kind(&self) -> &'static str {
         "adaptive_avg_pool2d"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::AsInputs
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

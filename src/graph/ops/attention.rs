@@ -8,7 +8,7 @@ use kernels::{FORWARD, GRADIENTS};
 use launch::{Common, Dropout, GradShape, Outputs, RowsShape, Shape, Side, Sizes, Text, Walk, Way};
 use rows::Rows;
 
-use super::{Op, Reads, grid};
+use super::{Cast, Op, Reads, grid};
 use crate::Error;
 use crate::error::closed;
 use crate::gpu::Binding::{Read, ReadWrite};
@@ -112,7 +112,7 @@ impl Attention {
     fn output(lowering: &mut Lowering, id: usize) -> Rows {
         let shape = lowering.shape(id).to_vec();
         let label = lowering.name(id);
-        let of = lowering.scratch(&label, lowering.matrix(id).len());
+        let of = lowering.value_as(id, &label, lowering.matrix(id).len());
         let mut view = View::packed(of, &shape, Order::Natural);
         let query = lowering.argument_view(id, QUERY);
         let last = shape.len() - 1;
@@ -159,7 +159,8 @@ fn gradient_rows(lowering: &mut Lowering, id: usize, input: usize) -> Option<(Ro
         return Some((rows, adds));
     }
     let label = format!("gradient of an input of {}", lowering.name(id));
-    let scratch = lowering.scratch(&label, Matrix::of(&region.shape, Order::Natural).len());
+    let len = Matrix::of(&region.shape, Order::Natural).len();
+    let scratch = lowering.value_as_input(id, input, &label, len);
     let packed = View::packed(scratch, &region.shape, Order::Natural);
     let rows = Rows::of_quads(&packed).expect("packed rows");
     lowering.gradients.pending.push((packed, region, adds));
@@ -202,6 +203,10 @@ fn emit_gradients(
 impl Op for Attention {
     fn kind(&self) -> &'static str {
         "scaled_dot_product_attention"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::Half
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

@@ -1,5 +1,5 @@
 use super::windows::{GradShape, Loops, Tile};
-use super::{Made, Op, Reads, Windows, grid};
+use super::{Cast, Made, Op, Reads, Windows, grid};
 use crate::Error;
 use crate::gpu::{Binding, KernelSource, Uniform, uniform};
 use crate::graph::lower::{Lowering, source};
@@ -45,6 +45,10 @@ impl AvgPool2d {
 impl Op for AvgPool2d {
     fn kind(&self) -> &'static str {
         "avg_pool2d"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::AsInputs
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

@@ -1,4 +1,4 @@
-use super::{Made, Op, Reads, Samples, SamplesOf, dims, rearrange};
+use super::{Cast, Made, Op, Reads, Samples, SamplesOf, dims, rearrange};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::gather::{Around, Window};
@@ -70,6 +70,10 @@ impl Concat {
 impl Op for Concat {
     fn kind(&self) -> &'static str {
         "concat"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::AsInputs
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

@@ -19,7 +19,7 @@ use emit::PooledGradient;
 use geometry::Geometry;
 
 use super::split::Epilogue;
-use super::{Anchor, Made, MaxPool2d, Op, Reads, check_window};
+use super::{Anchor, Cast, Made, MaxPool2d, Op, Reads, check_window};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::{Candidate, Capabilities, Work};
@@ -209,6 +209,10 @@ fn check_packed(layer: &str, weight: [usize; 4], geometry: &Geometry) -> Result<
 impl Op for Conv2d {
     fn kind(&self) -> &'static str {
         if self.axes == 1 { "conv1d" } else { "conv2d" }
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::Half
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

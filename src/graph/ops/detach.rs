@@ -1,4 +1,4 @@
-use super::{Made, Op, Reads};
+use super::{Cast, Made, Op, Reads};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::lower::Lowering;
@@ -29,6 +29,10 @@ impl Var {
 impl Op for Detach {
     fn kind(&self) -> &'static str {
         "detach"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::AsInputs
     }
 
     fn infer(&self, _: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

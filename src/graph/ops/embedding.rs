@@ -1,4 +1,4 @@
-use super::{Op, grid};
+use super::{Cast, Op, grid};
 use crate::Error;
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::{MAX_TRIPS, Uniform, Work, uniform};
@@ -188,6 +188,10 @@ fn piece_of(places: usize) -> usize {
 impl Op for Embedding {
     fn kind(&self) -> &'static str {
         "embedding"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::Half
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

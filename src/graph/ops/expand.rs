@@ -1,4 +1,4 @@
-use super::{Op, Reads, Samples, SamplesOf, reduce_to};
+use super::{Cast, Op, Reads, Samples, SamplesOf, reduce_to};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::lower::Lowering;
@@ -34,6 +34,10 @@ impl Var {
 impl Op for Expand {
     fn kind(&self) -> &'static str {
         "expand"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::AsInputs
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

@@ -1,4 +1,4 @@
-use super::{Op, Reads, Samples, SamplesOf, dims, layout};
+use super::{Cast, Op, Reads, Samples, SamplesOf, dims, layout};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::lower::Lowering;
@@ -31,6 +31,10 @@ fn planes(lowering: &Lowering, id: usize) -> Planes {
 impl Op for Flatten {
     fn kind(&self) -> &'static str {
         "flatten"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::AsInputs
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

@@ -8,7 +8,7 @@ mod loss;
 pub(crate) use arithmetic::{ADD, broadcast};
 use loss::Loss;
 
-use super::{Made, Op, Reads, same_shapes};
+use super::{Cast, Made, Op, Reads, same_shapes};
 use crate::Error;
 use crate::graph::lower::Lowering;
 use crate::graph::{Mode, Var};
@@ -28,6 +28,9 @@ pub(crate) struct Function {
     pub(crate) keeps_nan: bool,
     /// The function of numbers and constants in f64, if the host has it.
     pub(crate) on_host: Option<OnHost>,
+    /// Whether plans under autocast store its result as f32 whatever it is of, as torch does: f16 has not the range or the
+    /// precision.
+    pub(crate) is_single: bool,
     /// What its constants are called where they are given, for refusals.
     pub(crate) constants: &'static [&'static str],
 }
@@ -77,8 +80,15 @@ macro_rules! function {
 use function;
 
 /// What the rows leave out.
-const PLAIN: Function =
-    Function { name: "", wgsl: "", slopes: &[], keeps_nan: false, on_host: None, constants: &[] };
+const PLAIN: Function = Function {
+    name: "",
+    wgsl: "",
+    slopes: &[],
+    keeps_nan: false,
+    on_host: None,
+    is_single: false,
+    constants: &[],
+};
 
 /// The op that is a function of elements.
 #[derive(Debug)]
@@ -131,6 +141,10 @@ impl Var {
 impl Op for Elementwise {
     fn kind(&self) -> &'static str {
         self.loss.map_or(self.function.name, |loss| loss.name)
+    }
+
+    fn cast(&self) -> Cast {
+        if self.loss.is_some() || self.function.is_single { Cast::Single } else { Cast::AsInputs }
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]

@@ -1,7 +1,7 @@
 use super::matmul::{gradient_into, readable};
 use super::product::{Factor, contract, contract_summing};
 use super::split::Epilogue;
-use super::{Anchor, Op, Reads, column_sum};
+use super::{Anchor, Cast, Op, Reads, column_sum};
 use crate::Error;
 use crate::graph::lower::{Lowering, Operand};
 use crate::graph::shape::u;
@@ -21,6 +21,10 @@ fn rows(view: &View) -> Factor {
 impl Op for Linear {
     fn kind(&self) -> &'static str {
         "linear"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::Half
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

@@ -1,6 +1,6 @@
 use super::product::{Factor, contract};
 use super::split::Epilogue;
-use super::{Anchor, Op, Reads, rearrange};
+use super::{Anchor, Cast, Op, Reads, rearrange};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::lower::Lowering;
@@ -102,7 +102,8 @@ pub(super) fn gradient_into(
     }
     let name = lowering.name(id);
     let len = Matrix::of(&region.shape, Order::Natural).len();
-    let scratch = lowering.scratch(&format!("gradient of an input of {name}"), len);
+    let label = format!("gradient of an input of {name}");
+    let scratch = lowering.value_as_input(id, input, &label, len);
     let packed = View::packed(scratch, &region.shape, Order::Natural);
     emit(lowering, &packed, writes(false));
     rearrange(lowering, &name, &packed, &region, adds);
@@ -130,6 +131,10 @@ fn made(view: &View, ranks: [usize; 2]) -> Factor {
 impl Op for MatMul {
     fn kind(&self) -> &'static str {
         "matmul"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::Half
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

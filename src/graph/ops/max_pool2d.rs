@@ -1,5 +1,5 @@
 use super::windows::{GradShape, Loops, Tile};
-use super::{Made, Op, Reads, Windows, grid};
+use super::{Cast, Made, Op, Reads, Windows, grid};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::{Binding, KernelSource, Uniform, uniform};
@@ -116,6 +116,10 @@ impl MaxPool2d {
 impl Op for MaxPool2d {
     fn kind(&self) -> &'static str {
         "max_pool2d"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::AsInputs
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

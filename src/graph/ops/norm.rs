@@ -11,7 +11,7 @@ mod parts;
 
 use self::geometry::Geometry;
 use self::launch::Run;
-use super::{Anchor, Made, Op, Reads};
+use super::{Anchor, Cast, Made, Op, Reads};
 use crate::Error;
 use crate::error::{at_least, closed};
 use crate::graph::Mode;
@@ -160,6 +160,10 @@ impl Op for Norm {
             Over::Batch(Batch { ranks: [4], .. }) => "batch_norm2d",
             Over::Batch(_) => "batch_norm1d",
         }
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::AsInputs
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

@@ -1,4 +1,4 @@
-use super::{Made, Op, Reads, Samples, SamplesOf, rearrange};
+use super::{Cast, Made, Op, Reads, Samples, SamplesOf, rearrange};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::gather::{Around, Window};
@@ -63,6 +63,10 @@ impl Pad {
 impl Op for Pad {
     fn kind(&self) -> &'static str {
         "pad"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::AsInputs
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

@@ -1,4 +1,4 @@
-use super::Op;
+use super::{Cast, Op};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::lower::Lowering;
@@ -20,6 +20,10 @@ impl Var {
 impl Op for Part {
     fn kind(&self) -> &'static str {
         "part"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::AsInputs
     }
 
     fn infer(&self, _: &str, _: &[&[usize]]) -> Result<Vec<usize>, Error> {

@@ -1,4 +1,4 @@
-use super::{Op, Reads, Samples, SamplesOf, dims};
+use super::{Cast, Op, Reads, Samples, SamplesOf, dims};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::lower::Lowering;
@@ -69,6 +69,10 @@ impl Op for Permute {
             Self::To(_) => "permute",
             Self::Swap(_) => "transpose",
         }
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::AsInputs
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

@@ -6,7 +6,7 @@ use backward::Backward;
 use forward::Forward;
 use kernels::Sizes;
 
-use super::{Op, Samples, SamplesOf, rearrange};
+use super::{Cast, Op, Samples, SamplesOf, rearrange};
 use crate::Error;
 use crate::graph::elementwise::{Program, Target};
 use crate::graph::lower::{Lowering, Operand};
@@ -79,6 +79,10 @@ impl Op for Recurrent {
             Cell::Lstm => "lstm",
             Cell::Gru => "gru",
         }
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::Half
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

@@ -1,4 +1,4 @@
-use super::{Op, Reads, Samples, SamplesOf, dims, rearrange};
+use super::{Cast, Op, Reads, Samples, SamplesOf, dims, rearrange};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::gather::{Around, Window};
@@ -291,6 +291,10 @@ impl Op for Slice {
             Cut::Piece { .. } | Cut::Section { .. } => "split",
             Cut::Chunk { .. } => "chunk",
         }
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::AsInputs
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

@@ -1,6 +1,6 @@
 use super::area::AreaParts;
 use super::split::{self, Epilogue, Sum};
-use super::{Made, Op, Reads, grid};
+use super::{Cast, Made, Op, Reads, grid};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::uniform;
@@ -156,6 +156,10 @@ impl Upsample {
 impl Op for Upsample {
     fn kind(&self) -> &'static str {
         "upsample"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::AsInputs
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

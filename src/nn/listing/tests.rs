@@ -21,6 +21,8 @@ fn products_are_listed_in_each_way_that_factors_and_outputs_lie() {
     let listings = kernel_listings();
     let of = |name: &'static str| {
         let named = listings.iter().filter(move |listing| listing.source.name.starts_with(name));
+        // Those of f16 are the same but for conversions.
+        let named = named.filter(|listing| !listing.source.wgsl.starts_with("enable f16;"));
         named.map(|listing| listing.source.wgsl.as_ref())
     };
     let variants = |name: &'static str| of(name).map(lying).collect::<BTreeSet<_>>();
@@ -56,4 +58,13 @@ fn convolutions_in_tiles_are_listed_in_every_variant() {
     // Four tiles with even steps and with others: forward, backward, and of the weight.
     let of = |name: &str| variants.iter().filter(|(of, _)| of == name).count();
     assert_eq!(["conv2d_tile", "conv2d_weight_grad_tile"].map(of), [16, 8], "{variants:#?}");
+}
+
+/// Otherwise what they read or write would be f32 without a word.
+#[test]
+fn all_kernels_can_have_their_numbers_in_f16() {
+    for crate::gpu::KernelListing { source, .. } in kernel_listings() {
+        let single = crate::graph::autocast::single_buffers(&source.wgsl);
+        assert!(single.is_empty(), "{}: {single:?}", source.name);
+    }
 }

@@ -4,7 +4,7 @@ use super::{check_groups, check_packed};
 use crate::Error;
 use crate::graph::lower::Lowering;
 use crate::graph::ops::split::Epilogue;
-use crate::graph::ops::{Made, Op, Reads, check_window, column_sum};
+use crate::graph::ops::{Cast, Made, Op, Reads, check_window, column_sum};
 use crate::graph::shape::{image, u};
 
 /// The gradient of a convolution with respect to its input, as an operation: its output is that convolution's input.
@@ -74,6 +74,10 @@ impl ConvTranspose2d {
 impl Op for ConvTranspose2d {
     fn kind(&self) -> &'static str {
         "conv_transpose2d"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::Half
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

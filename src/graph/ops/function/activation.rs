@@ -90,7 +90,7 @@ impl Var {
     #[must_use]
     pub fn softplus(&self, beta: f64, threshold: f64) -> Var {
         self.function(
-            function!("softplus", [OfInputs], Some(|x, c| softplus(x[0], c[0], c[1])), keeps_nan: true, constants: &["beta", "threshold"]),
+            function!("softplus", [OfInputs], Some(|x, c| softplus(x[0], c[0], c[1])), keeps_nan: true, constants: &["beta", "threshold"], is_single: true),
             &[beta, threshold],
         )
     }

@@ -122,7 +122,10 @@ impl Var {
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.exp.html>.
     #[must_use]
     pub fn exp(&self) -> Var {
-        self.function(function!("exp", [OfResult], Some(|x, _| x[0].exp()), keeps_nan: true), &[])
+        self.function(
+            function!("exp", [OfResult], Some(|x, _| x[0].exp()), keeps_nan: true, is_single: true),
+            &[],
+        )
     }
 
     /// The natural logarithm of each element: minus infinity of 0, and NaN of what is below.
@@ -130,7 +133,10 @@ impl Var {
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.log.html>.
     #[must_use]
     pub fn log(&self) -> Var {
-        self.function(function!("log", [OfInputs], Some(|x, _| x[0].ln()), keeps_nan: true), &[])
+        self.function(
+            function!("log", [OfInputs], Some(|x, _| x[0].ln()), keeps_nan: true, is_single: true),
+            &[],
+        )
     }
 
     /// The square root of each element; its gradient at 0 is infinite.
@@ -146,7 +152,10 @@ impl Var {
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.rsqrt.html>.
     #[must_use]
     pub fn rsqrt(&self) -> Var {
-        self.function(function!("rsqrt", [OfResult], Some(|x, _| 1.0 / x[0].sqrt()), keeps_nan: true), &[])
+        self.function(
+            function!("rsqrt", [OfResult], Some(|x, _| 1.0 / x[0].sqrt()), keeps_nan: true, is_single: true),
+            &[],
+        )
     }
 
     /// The square of each element.
@@ -154,7 +163,7 @@ impl Var {
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.square.html>.
     #[must_use]
     pub fn square(&self) -> Var {
-        self.function(function!("square", [OfInputs], Some(|x, _| x[0] * x[0])), &[])
+        self.function(function!("square", [OfInputs], Some(|x, _| x[0] * x[0]), is_single: true), &[])
     }
 
     /// One over each element.
@@ -162,7 +171,7 @@ impl Var {
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.reciprocal.html>.
     #[must_use]
     pub fn reciprocal(&self) -> Var {
-        self.function(function!("reciprocal", [OfResult], Some(|x, _| 1.0 / x[0])), &[])
+        self.function(function!("reciprocal", [OfResult], Some(|x, _| 1.0 / x[0]), is_single: true), &[])
     }
 
     /// The size of each element; the gradient at 0 is 0.
@@ -182,9 +191,9 @@ impl Var {
     pub fn pow(&self, exponent: f64) -> Var {
         // Squares need no more than 7 bits, of the exponent of the slope too.
         let row = if exponent.fract() == 0.0 && (-126.0..=127.0).contains(&exponent) {
-            function!("powi", [OfInputs], Some(|x, c| x[0].powf(c[0])), constants: &["exponent"])
+            function!("powi", [OfInputs], Some(|x, c| x[0].powf(c[0])), constants: &["exponent"], is_single: true)
         } else {
-            function!("pow", [OfInputs], Some(|x, c| x[0].powf(c[0])), keeps_nan: true, constants: &["exponent"])
+            function!("pow", [OfInputs], Some(|x, c| x[0].powf(c[0])), keeps_nan: true, constants: &["exponent"], is_single: true)
         };
         self.function(row, &[exponent])
     }

@@ -3,7 +3,7 @@ use crate::Error;
 use crate::error::closed;
 use crate::graph::Var;
 use crate::graph::lower::Lowering;
-use crate::graph::ops::{Made, Op, Reads, dims};
+use crate::graph::ops::{Cast, Made, Op, Reads, dims};
 
 /// Zeros some elements, drawn anew in each step.
 #[derive(Debug)]
@@ -65,6 +65,10 @@ impl Op for Dropout {
         "dropout"
     }
 
+    fn cast(&self) -> Cast {
+        Cast::AsInputs
+    }
+
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
         closed(&format!("{layer}: p"), self.p, 0.0, 1.0)?;
         Ok(inputs[0].to_vec())
@@ -101,6 +105,10 @@ impl Op for Dropout {
 impl Op for DropoutMask {
     fn kind(&self) -> &'static str {
         "dropout_mask"
+    }
+
+    fn cast(&self) -> Cast {
+        Cast::AsInputs
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

@@ -1,0 +1,141 @@
+//! Plans that store activations and their gradients as f16: which values these are, and the kernels that read and write
+//! them. What kernels compute stays f32.
+
+mod text;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use self::text::Text;
+use super::Node;
+use super::lower::{Keep, Lowering, Operand};
+use crate::Error;
+use crate::gpu::{Binding, Capabilities, KernelSource};
+
+/// A type in which plans store activations: see [`PlanOptions::autocast`](super::PlanOptions::autocast).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dtype {
+    /// Half precision of IEEE 754: 11 bits of precision, up to 65,504.
+    F16,
+}
+
+impl Dtype {
+    /// Refuses a device whose kernels lack the type.
+    pub(crate) fn check(self, capabilities: &Capabilities) -> Result<(), Error> {
+        match self {
+            Self::F16 if capabilities.has_f16 => Ok(()),
+            Self::F16 => Err(Error::DeviceFeature { what: "autocast to f16".into(), feature: "SHADER_F16" }),
+        }
+    }
+}
+
+/// How a plan under autocast stores what an op makes, and the gradient of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cast {
+    /// As f16.
+    Half,
+    /// As f32.
+    Single,
+    /// As f16 if all that it reads is, but for parameters, which do not count.
+    AsInputs,
+}
+
+/// Which nodes are stored as f16.
+pub(super) fn half_nodes(nodes: &[Node]) -> Vec<bool> {
+    // `None` for what is made of parameters alone.
+    let mut half: Vec<Option<bool>> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let is_parameter = node.inputs.is_empty() && !node.parameters.is_empty();
+        half.push(match node.op.cast() {
+            _ if node.op.is_labels() => Some(false),
+            Cast::Half => Some(true),
+            Cast::Single if is_parameter => None,
+            Cast::Single => Some(false),
+            Cast::AsInputs => {
+                let numbers = node.inputs.iter().filter(|&&input| !nodes[input].op.is_labels());
+                numbers.filter_map(|&input| half[input]).reduce(|all, input| all && input)
+            }
+        });
+    }
+    half.into_iter().map(|half| half == Some(true)).collect()
+}
+
+/// The names of buffers of f32 of a kernel that plans under autocast leave so, because it does more with them than to load
+/// and to store.
+#[cfg(test)]
+pub(crate) fn single_buffers(wgsl: &str) -> Vec<String> {
+    Text::of(wgsl).single().map(str::to_owned).collect()
+}
+
+impl Lowering {
+    /// A value of `len` elements that is stored as a node is: its result, the gradient of that, or what it computes first.
+    pub(crate) fn value_as(&mut self, id: usize, label: &str, len: usize) -> Operand {
+        let value = self.value(label, len);
+        self.values[value].half = self.half[id];
+        Operand::Value(value)
+    }
+
+    /// As [`Lowering::value_as`], of an input of a node.
+    pub(crate) fn value_as_input(&mut self, id: usize, input: usize, label: &str, len: usize) -> Operand {
+        self.value_as(self.nodes[id].inputs[input], label, len)
+    }
+
+    /// Puts into place of the kernels of a plan under autocast those that read and write f16 where values are that.
+    pub(super) fn store_half(&mut self) {
+        let sources: Vec<Arc<KernelSource>> = self.steps.iter().map(|step| step.kernel.clone()).collect();
+        // Steps of one kernel may share it.
+        let mut texts: HashMap<*const KernelSource, Text<'_>> = HashMap::new();
+        for source in &sources {
+            texts.entry(Arc::as_ptr(source)).or_insert_with(|| Text::of(&source.wgsl));
+        }
+        let texts: Vec<&Text<'_>> = sources.iter().map(|source| &texts[&Arc::as_ptr(source)]).collect();
+        self.find_half(&texts);
+        let mut made: HashMap<(*const KernelSource, Vec<usize>), Arc<KernelSource>> = HashMap::new();
+        for ((step, source), text) in self.steps.iter_mut().zip(&sources).zip(texts) {
+            let is_half =
+                |operand: &Operand| matches!(*operand, Operand::Value(value) if self.values[value].half);
+            let operands = step.operands.iter().enumerate();
+            let bindings: Vec<usize> =
+                operands.filter(|(_, o)| is_half(o)).map(|(place, _)| place + 1).collect();
+            if !bindings.is_empty() {
+                let kernel =
+                    made.entry((Arc::as_ptr(source), bindings)).or_insert_with_key(|(_, bindings)| {
+                        let (name, bound) = (format!("{}[f16]", source.name), source.bindings.clone());
+                        let wgsl = text.with_half(bindings).into();
+                        Arc::new(KernelSource { name, wgsl, bindings: bound })
+                    });
+                // Indices are the same, and so are the elements of each buffer: what needs no check of them needs none now.
+                step.label += "[f16]";
+                step.kernel = kernel.clone();
+            }
+        }
+    }
+
+    /// Leaves those values marked for f16 that can be it.
+    fn find_half(&mut self, texts: &[&Text<'_>]) {
+        for value in &mut self.values {
+            // The host reads and writes f32.
+            value.half &= value.keep == Keep::Pooled;
+        }
+        // Sums of the forward pass that take several dispatches: how many write a value, and whether one of them adds.
+        let mut sums = vec![(0, false); self.values.len()];
+        for (number, (step, text)) in self.steps.iter().zip(texts).enumerate() {
+            for (place, operand) in step.operands.iter().enumerate() {
+                let Operand::Value(value) = *operand else { continue };
+                let binding = place + 1;
+                let half = &mut self.values[value].half;
+                *half = *half && text.can_be_half(binding);
+                if *half && number < self.forward_steps && step.kernel.bindings[binding] == Binding::ReadWrite
+                {
+                    let (writers, adds) = &mut sums[value];
+                    *writers += 1;
+                    *adds |= text.loads(binding);
+                }
+            }
+        }
+        for (value, (writers, adds)) in self.values.iter_mut().zip(sums) {
+            value.half &= writers < 2 || !adds;
+        }
+    }
+}
