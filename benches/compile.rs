@@ -17,7 +17,7 @@ use gradus::gpu::{KernelChoice, KernelKind, Recorder};
 use gradus::graph::{Graph, Plan, PlanOptions, Var, Workspace};
 use gradus::{Gpu, GpuOptions};
 
-use networks::{BLOCKS, reference};
+use networks::{BATCH, BLOCKS, reference};
 
 /// Of the kind with this number, in this process.
 const KIND: &str = "--kind";
@@ -48,7 +48,7 @@ fn of_kind(kind: KernelKind) -> Result<()> {
     println!("{} ({:?}), {kind:?} kernels", gpu.info().name, gpu.info().backend);
     let (mut seen, mut all) = (HashSet::new(), Vec::new());
     let graph = Graph::new();
-    let loss = reference(&graph);
+    let loss = reference(&graph, BATCH);
     let params = graph.store(&gpu, 1)?;
     let mut compile = |what: &str, graph: &Graph, params: &gradus::ParamStore, loss: &Var| -> Result<()> {
         let (pipelines, start) = (gpu.counters().pipelines, Instant::now());

@@ -6,15 +6,17 @@
 
 #[path = "support/measure.rs"]
 mod measure;
-#[path = "support/reference.rs"]
-mod reference;
+#[path = "support/networks.rs"]
+#[expect(dead_code, reason = "blocks")]
+mod networks;
 
 use anyhow::Result;
+use gradus::graph::Graph;
 use gradus::optim::{AdamW, Rule};
 use gradus::{Gpu, GpuOptions, ParamStore};
 
 use measure::{CopyKernel, best};
-use reference::trainer;
+use networks::{reference, reference_batch};
 
 fn main() -> Result<()> {
     let gpu = Gpu::new(GpuOptions::default())?;
@@ -87,8 +89,10 @@ fn adamw(gpu: &Gpu, count: usize) -> Result<f64> {
 
 /// Milliseconds of a step of the reference network.
 fn step(gpu: &Gpu, batch: usize) -> Result<f64> {
-    let mut trainer = trainer(gpu, batch)?;
-    let (x, y) = reference::batch(batch);
+    let graph = Graph::new();
+    let loss = reference(&graph, batch);
+    let mut trainer = graph.trainer(&loss, AdamW::default()).build(gpu)?;
+    let (x, y) = reference_batch(batch);
     best(|| {
         trainer.step(&[("x", &x), ("y", &y)])?;
         trainer.read_loss()?;

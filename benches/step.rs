@@ -28,7 +28,7 @@ use gradus::train::Trainer;
 use gradus::{Gpu, GpuOptions, ParamStore};
 
 use measure::{CopyKernel, best};
-use networks::{reference, reference_batch};
+use networks::{BATCH, reference, reference_batch};
 use resnet18::resnet18;
 
 const FIRST_STEP: &str = "--first-step";
@@ -63,16 +63,16 @@ fn main() -> Result<()> {
 
 fn trainer(gpu: &Gpu) -> Result<Trainer<AdamW>> {
     let graph = Graph::new();
-    let loss = reference(&graph);
+    let loss = reference(&graph, BATCH);
     Ok(graph.trainer(&loss, AdamW::default()).build(gpu)?)
 }
 
 fn profile(gpu: &Gpu) -> Result<()> {
     let graph = Graph::new();
-    let loss = reference(&graph);
+    let loss = reference(&graph, BATCH);
     let params = graph.store(gpu, 1)?;
     let plan = graph.compile(&params, &PlanOptions::train(&loss), &mut Workspace::new())?;
-    let (x, y) = reference_batch();
+    let (x, y) = reference_batch(BATCH);
     plan.write("x", &x)?;
     plan.write("y", &y)?;
     let run = |number: usize| {
@@ -94,7 +94,7 @@ fn profile(gpu: &Gpu) -> Result<()> {
 
 fn cnn(gpu: &Gpu) -> Result<Counters> {
     let mut trainer = trainer(gpu)?;
-    let (x, y) = reference_batch();
+    let (x, y) = reference_batch(BATCH);
     let time = best(|| {
         trainer.step(&[("x", &x), ("y", &y)])?;
         trainer.read_loss()?;
@@ -211,7 +211,7 @@ fn first_step_of_a_process(driver_cache: bool) -> Result<f64> {
 
 fn first_step() -> Result<()> {
     let mut trainer = trainer(&Gpu::new(GpuOptions::default())?)?;
-    let (x, y) = reference_batch();
+    let (x, y) = reference_batch(BATCH);
     trainer.step(&[("x", &x), ("y", &y)])?;
     ensure!(trainer.read_loss()?.is_finite(), "the loss is not finite");
     std::io::Write::flush(&mut std::io::stdout()).context("flush")

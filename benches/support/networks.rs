@@ -3,20 +3,21 @@
 use gradus::graph::{Graph, Var};
 use gradus::nn::{BatchNorm, Conv2d, LSTM, MultiheadAttention};
 
-const BATCH: usize = 64;
+/// Images of the reference network, where their number is not what is measured.
+pub(crate) const BATCH: usize = 64;
 
 /// The reference network and its loss.
-pub(crate) fn reference(graph: &Graph) -> Var {
-    let (x, y) = (graph.input("x", [BATCH, 1, 28, 28]), graph.labels("y", BATCH));
+pub(crate) fn reference(graph: &Graph, batch: usize) -> Var {
+    let (x, y) = (graph.input("x", [batch, 1, 28, 28]), graph.labels("y", batch));
     let h = x.conv2d(Conv2d::new(16, 3).padding(1)).relu().max_pool2d(2);
     let h = h.conv2d(Conv2d::new(32, 3).padding(1)).relu().max_pool2d(2);
     h.flatten().linear(128).relu().linear(10).cross_entropy(&y)
 }
 
 /// A batch of it.
-pub(crate) fn reference_batch() -> (Vec<f32>, Vec<u32>) {
-    let x = (0..BATCH * 784).map(|i| (i % 97) as f32 / 97.0).collect();
-    (x, (0..10).cycle().take(BATCH).collect())
+pub(crate) fn reference_batch(batch: usize) -> (Vec<f32>, Vec<u32>) {
+    let x = (0..batch * 784).map(|i| (i % 97) as f32 / 97.0).collect();
+    (x, (0..10).cycle().take(batch).collect())
 }
 
 pub(crate) type Build = fn(&Var) -> Var;

@@ -14,8 +14,8 @@ use crate::networks::BLOCKS;
 /// Says where the time of a training step goes, dispatch by dispatch.
 #[derive(Parser)]
 pub(crate) struct Args {
-    /// What is trained: a model of the examples, a block of benches/step.rs, or its reference network.
-    #[arg(long, default_value = "reference", value_parser = model)]
+    /// What is trained: the reference network, a model of the examples, or a block of benches/step.rs.
+    #[arg(long, default_value = "reference-cnn", value_parser = model)]
     pub(crate) model: String,
     /// Optimizer as JSON, as in '{"name": "LAMB"}'. Default: AdamW.
     #[arg(long, value_parser = optimizer, default_value = r#"{"name": "AdamW"}"#)]
@@ -57,7 +57,7 @@ impl Args {
 pub(crate) fn names() -> Vec<String> {
     let blocks = BLOCKS.iter().map(|(name, ..)| block_name(name));
     let models = MODELS.iter().map(|model| model.name.to_owned());
-    ["reference".to_owned()].into_iter().chain(models).chain(blocks).collect()
+    models.chain(blocks).collect()
 }
 
 /// A block beside models, of which one is an LSTM too.

@@ -2,7 +2,7 @@
 //! arithmetic of the same device in the same run.
 //!
 //! ```sh
-//! cargo run --release --example profile -- --model reference
+//! cargo run --release --example profile -- --model reference-cnn
 //! cargo run --release --example profile -- --model transformer --trace step.json
 //! ```
 //!
@@ -21,6 +21,7 @@ mod model;
 #[expect(dead_code, reason = "what torch is told")]
 mod models;
 #[path = "../../benches/support/networks.rs"]
+#[expect(dead_code, reason = "the reference network, which is one of the models")]
 mod networks;
 mod probes;
 #[path = "../train_cnn/resnet.rs"]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use gradus::Gpu;
 use gradus::ParamStore;
 use gradus::gpu::{Dispatch, Recorder, Timestamps};
@@ -13,7 +13,7 @@ use gradus::optim::{self, AnyRule, Optimizer};
 
 use crate::args::{Args, block_name};
 use crate::models::{Batch, MODELS};
-use crate::networks::{BLOCKS, reference, reference_batch};
+use crate::networks::BLOCKS;
 
 /// Runs of which the fastest counts.
 const RUNS: usize = 10;
@@ -47,7 +47,6 @@ enum How<'t> {
 
 /// The inputs of a step.
 enum Data {
-    Reference(Vec<f32>, Vec<u32>),
     Model(Batch),
     Block(Vec<f32>),
 }
@@ -55,10 +54,6 @@ enum Data {
 impl Data {
     fn write(&self, plan: &Plan) -> Result<()> {
         match self {
-            Self::Reference(x, y) => {
-                plan.write("x", x)?;
-                Ok(plan.write("y", y)?)
-            }
             Self::Model(batch) => {
                 batch.data().iter().try_for_each(|(name, data)| Ok(plan.write(name, *data)?))
             }
@@ -73,14 +68,12 @@ fn build(graph: &Graph, name: &str) -> Result<(Var, Data, bool)> {
         let (loss, batch) = (model.build)(graph);
         return Ok((loss, Data::Model(batch), model.clips));
     }
-    if let Some((_, shape, block)) = BLOCKS.iter().find(|(block, ..)| block_name(block) == name) {
-        // The input has a gradient too, as a block in the middle of a network.
-        let loss = block(&graph.input("x", *shape).bias()).mean();
-        let x = (0..shape.iter().product::<usize>()).map(|i| (i % 89) as f32 / 89.0 - 0.5).collect();
-        return Ok((loss, Data::Block(x), false));
-    }
-    let (x, y) = reference_batch();
-    Ok((reference(graph), Data::Reference(x, y), false))
+    let block = BLOCKS.iter().find(|(block, ..)| block_name(block) == name);
+    let (_, shape, block) = block.with_context(|| format!("no model {name}"))?;
+    // The input has a gradient too, as a block in the middle of a network.
+    let loss = block(&graph.input("x", *shape).bias()).mean();
+    let x = (0..shape.iter().product::<usize>()).map(|i| (i % 89) as f32 / 89.0 - 0.5).collect();
+    Ok((loss, Data::Block(x), false))
 }
 
 impl Step {
