@@ -1,5 +1,6 @@
 //! Attention of several heads: against f64 loops, self and cross, with each order of batch and sequence.
 
+use gradus::gpu::KernelKind;
 use gradus::graph::{Graph, Init, PlanOptions, Var, Workspace};
 use gradus::nn::MultiheadAttention;
 
@@ -190,8 +191,9 @@ fn a_block_of_self_attention_takes_no_copy() {
             let copies = labels.iter().filter(|label| label.contains(": copy")).count();
             assert_eq!(copies, 0, "{labels:?}");
             let products = labels.iter().filter(|label| label.contains("in_proj")).count();
-            // The product, and the gradients of its weight, bias and input.
-            assert_eq!(products, 4, "{labels:?}");
+            // The product, and the gradients of its weight, bias and input; the bias's may come with the weight's.
+            let expected = if gpu.kernel_kind() == KernelKind::CpuSubgroup8 { 3 } else { 4 };
+            assert_eq!(products, expected, "{labels:?}");
         }
     }
 }
