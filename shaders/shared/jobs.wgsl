@@ -1,5 +1,5 @@
 // Jobs of several tensors: the row of the table that an invocation belongs to begins with its first invocation, the first
-// quad of its part of the arena, and its two tensors. JOBS rows of WORDS words; TENSORS tensors.
+// quad of its part of the arena, and its two tensors. JOBS rows of WORDS words. Tensors from TENSORS on belong to no job.
 
 fn row_of(index: u32) -> u32 {
     var row = 0u;

@@ -45,11 +45,17 @@ pub(crate) struct JointKernel {
 
 impl JointKernel {
     /// A dispatch. Bindings: tensors, table, arena.
-    fn launch(&self, invocations: u32, most_parts: u32) -> AnyLaunch {
+    ///
+    /// Of few tensors the text looks for one among fewer: a CPU adapter loads from each of them.
+    fn launch(&self, tensors: usize, invocations: u32, most_parts: u32) -> AnyLaunch {
         let groups = fold(invocations / self.workgroup);
         let shape = Shape { invocations, most_parts, grid_width: groups[0] };
-        let constants =
-            vec![("TENSORS", u(TENSORS)), ("JOBS", u(JOBS)), ("WORDS", u(WORDS)), ("LANES", self.workgroup)];
+        let constants = vec![
+            ("TENSORS", u(if tensors <= 2 { 2 } else { TENSORS })),
+            ("JOBS", u(JOBS)),
+            ("WORDS", u(WORDS)),
+            ("LANES", self.workgroup),
+        ];
         let template = Template { name: self.name, source: self.source, constants, aliases: vec![] };
         Launch { template, shape, groups }.into()
     }
@@ -69,7 +75,7 @@ impl JointKernel {
         fields: [u32; FIELDS],
     ) -> (AnyLaunch, Vec<f32>) {
         let row = [&[0, 0, 0, if has_second { 1 } else { NONE }][..], &fields].concat();
-        (self.launch(invocations.next_multiple_of(self.workgroup), parts), table(row))
+        (self.launch(2, invocations.next_multiple_of(self.workgroup), parts), table(row))
     }
 }
 
@@ -213,7 +219,7 @@ impl Lowering {
         let different =
             layers.filter(|(at, layer)| !joint.layers[..*at].contains(layer)).map(|(_, layer)| &layer[..]);
         let layer = different.collect::<Vec<_>>().join(" + ");
-        let launch = kernel.launch(joint.invocations, joint.most_parts);
+        let launch = kernel.launch(joint.tensors.len(), joint.invocations, joint.most_parts);
         self.launch(&layer, &kernel.storage(), &operands, launch);
     }
 }
