@@ -1,7 +1,7 @@
 //! What an adapter can do: the first table to look at on one that is new.
 //!
 //! Memory and dispatches set the scale; then products of matrices with their rate, convolutions in three directions beside the
-//! product of equal sizes, and whether a fresh process computes what the second does. `cargo bench --bench device`.
+//! product of equal sizes, and whether the first dispatch of a process leaves what the second does. `cargo bench --bench device`.
 
 #[path = "support/measure.rs"]
 mod measure;

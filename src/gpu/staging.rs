@@ -16,8 +16,8 @@ const FILLED: u8 = 3;
 /// from that of the submits before: all uploads of a submit lie in one piece of memory, which is mapped once.
 ///
 /// [`Staging::begin`] before the first write of each submit, [`Staging::record`] in front of the commands that read what was
-/// written, [`Staging::end`] before the submit and [`Staging::submitted`] after it, or after that of several. Unlike `Queue::write_buffer` it makes nothing once it has seen the largest
-/// submit.
+/// written, [`Staging::end`] before the submit and [`Staging::submitted`] after it, or after that of several. Unlike
+/// `Queue::write_buffer` it makes nothing once it has seen the largest submit.
 #[derive(Debug)]
 pub(crate) struct Staging {
     gpu: Gpu,

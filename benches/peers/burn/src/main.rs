@@ -1,4 +1,4 @@
-//! Models of `benches/peers.rs` in Burn on wgpu, with fusion and autotune.
+//! Models of `benches/models.rs` in Burn on wgpu, with fusion and autotune.
 
 mod images;
 mod sequences;

@@ -1,4 +1,4 @@
-//! What `benches/peers.rs` asks of a library, line by line on standard input, as JSON.
+//! What `benches/models.rs --peers` asks of a library, line by line on standard input, as JSON.
 //!
 //! `{"model", "weights", "batch", "steps"}` loads a model and takes its first steps, whose losses are the answer;
 //! `{"time": n}` takes n steps more and answers with their seconds.
