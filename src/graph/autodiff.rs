@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::autocast;
-use super::chain::Chains;
 use super::fuse::{self, Relu};
-use super::gradient::Gradients;
-use super::lower::{Keep, Lowering, Operand};
+use super::lowering::autocast;
+use super::lowering::chain::Chains;
+use super::lowering::gradient::Gradients;
+use super::lowering::{Keep, Lowering, Operand};
 use super::shape;
 use super::view::{self, View};
 use super::{Dtype, Graph, Mode, Node, Parameter, PlanOptions, Role, Var, ops};

@@ -65,10 +65,10 @@ pub use slice::SplitSizes;
 pub(crate) use upsample::{Target as UpsampleTarget, Upsample};
 pub(crate) use windows::Windows;
 
-pub(crate) use super::autocast::Cast;
-use super::elementwise::{self, Program, Target};
 pub(crate) use super::fold::reduce_to;
-use super::lower::{Lowering, Operand, source};
+pub(crate) use super::lowering::autocast::Cast;
+use super::lowering::elementwise::{self, Program, Target};
+use super::lowering::{Lowering, Operand, source};
 use super::samples::{Samples, SamplesOf};
 use super::shape::{Matrix, u};
 use super::view::View;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use self::links::Links;
 pub(super) use self::links::Place;
 use super::input::{HostData, Input, InputData, Upload, samples};
-use super::lower::{Keep, Lowering, Operand};
+use super::lowering::{Keep, Lowering, Operand};
 use super::shape::Planes;
 use super::view::Order;
 use super::workspace::{Life, assign};

@@ -15,7 +15,7 @@ use super::{Anchor, Cast, Made, Op, Reads};
 use crate::Error;
 use crate::error::{at_least, closed};
 use crate::graph::Mode;
-use crate::graph::lower::Lowering;
+use crate::graph::lowering::Lowering;
 
 /// What is normalised together.
 #[derive(Clone, Debug, PartialEq)]

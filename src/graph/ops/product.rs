@@ -17,7 +17,7 @@ use super::split::{self, Epilogue, Parts, Sum};
 use super::tile::{self, Tile};
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::{Candidate, Capabilities, KernelKind, Work, uniform};
-use crate::graph::lower::{Lowering, Operand};
+use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::template::AnyLaunch;
 
 /// Sizes of `output = left * right` for each matrix of a batch, with a bias if there is one; distances are in elements.

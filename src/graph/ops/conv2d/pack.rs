@@ -3,7 +3,7 @@
 
 use super::band::Band;
 use super::geometry::{Geometry, flag};
-use crate::graph::joint::{FIELDS, JointKernel};
+use crate::graph::lowering::joint::{FIELDS, JointKernel};
 use crate::graph::shape::pitch;
 
 /// Direction of a packed weight.

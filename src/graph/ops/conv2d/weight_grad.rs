@@ -3,7 +3,7 @@
 use super::band::Band;
 use super::geometry::{Geometry, Window, flag};
 use crate::gpu::Capabilities;
-use crate::graph::joint::{FIELDS, JointKernel};
+use crate::graph::lowering::joint::{FIELDS, JointKernel};
 use crate::graph::ops::split::{RUN, even_tile, is_long};
 
 /// Partial sums of a weight gradient: how many, and of what length.

@@ -4,7 +4,7 @@ use super::launch::Run;
 use super::parts::{Bound, Parts, kernel, shared};
 use super::{Batch, Over};
 use crate::gpu::{Binding, uniform};
-use crate::graph::lower::{Operand, source};
+use crate::graph::lowering::{Operand, source};
 
 uniform! {
     pub(crate) struct CountShape { batches: u32 }

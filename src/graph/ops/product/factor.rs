@@ -1,7 +1,7 @@
 use super::{BatchAxis, Operands, Product, RepeatAxis, SUMMING, emit, way};
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::Candidate;
-use crate::graph::lower::{Lowering, Operand};
+use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::ops::rearrange;
 use crate::graph::ops::split::Epilogue;
 use crate::graph::shape::u;

@@ -1,8 +1,8 @@
 use super::lies::Lies;
 use super::{BatchAxis, Product, RepeatAxis, Shape, Way, gpu, lanes};
 use crate::gpu::KernelListing;
-use crate::graph::finish::Draft;
-use crate::graph::lower::source_of;
+use crate::graph::lowering::finish::Draft;
+use crate::graph::lowering::source_of;
 use crate::graph::ops::split::Parts;
 use crate::graph::ops::tile::{LARGE, MEDIUM, SMALL, TALL, WIDE};
 use crate::graph::template::AnyLaunch;

@@ -1,8 +1,8 @@
 //! Products of given matrices, as numbers in buffers, and what kernels and f64 make of them.
 
 use crate::gpu::{Buffer, Checks, Gpu, Recorder};
-use crate::graph::finish::Draft;
-use crate::graph::lower::source_of;
+use crate::graph::lowering::finish::Draft;
+use crate::graph::lowering::source_of;
 use crate::graph::ops::product::{BatchAxis, Product, RepeatAxis, Way};
 use crate::graph::ops::split::Parts;
 

@@ -1,7 +1,7 @@
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::{Buffer, Gpu, GpuOptions, KernelKind, KernelSource, Recorder};
-use crate::graph::elementwise::finish_nothing;
-use crate::graph::joint::{FIELDS, JointKernel, TENSORS};
+use crate::graph::lowering::elementwise::finish_nothing;
+use crate::graph::lowering::joint::{FIELDS, JointKernel, TENSORS};
 use crate::graph::ops::conv2d::pack::{KERNEL, Packed};
 use crate::graph::ops::conv2d::weight_grad::{Partials, finish_kernel};
 use crate::graph::template::AnyLaunch;

@@ -3,11 +3,11 @@
 //! A joint has a table with a row for each job, up to [`TENSORS`] tensors that its jobs read or write, and an arena: one
 //! buffer with a part for each job. Where a tensor stands in it and which part is its own, a job learns from its row.
 
-use super::lower::{Keep, Lowering, Operand};
-use super::shape::u;
-use super::template::{AnyLaunch, Launch, Template, fold};
+use super::{Keep, Lowering, Operand};
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::uniform;
+use crate::graph::shape::u;
+use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
 /// Tensors that a joint binds, beside its arena and its table: a kernel then leaves a binding free.
 pub(crate) const TENSORS: usize = 5;
@@ -182,7 +182,7 @@ impl Lowering {
     }
 
     /// Emits the joints that empty their arenas and that `concern` a case.
-    pub(super) fn emit_finishing_joints(&mut self, concern: impl Fn(&[Operand]) -> bool) {
+    pub(in crate::graph) fn emit_finishing_joints(&mut self, concern: impl Fn(&[Operand]) -> bool) {
         for at in 0..self.joints.len() {
             let joint = &mut self.joints[at];
             if !joint.kernel.fills_arena && !joint.is_emitted && concern(&joint.tensors) {
@@ -194,7 +194,7 @@ impl Lowering {
     }
 
     /// The joints that fill their arenas, with the steps before which they run.
-    pub(super) fn filling_joints(&mut self) -> Vec<(usize, Joint)> {
+    pub(in crate::graph) fn filling_joints(&mut self) -> Vec<(usize, Joint)> {
         let joints = self.joints.iter_mut().filter(|joint| joint.kernel.fills_arena && !joint.is_emitted);
         joints
             .map(|joint| {
@@ -204,7 +204,7 @@ impl Lowering {
             .collect()
     }
 
-    pub(super) fn emit_joint(&mut self, joint: &Joint) {
+    pub(in crate::graph) fn emit_joint(&mut self, joint: &Joint) {
         let Joint { kernel, .. } = *joint;
         let words = table(joint.table.clone());
         let table =
