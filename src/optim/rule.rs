@@ -1,3 +1,6 @@
+pub(crate) mod any;
+pub(crate) mod momenta;
+
 use std::borrow::Cow;
 use std::fmt::Debug;
 
@@ -5,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Optimizer;
-use super::momenta::{Momenta, Mu};
+use super::optimizer::Optimizer;
+use super::rule::momenta::{Momenta, Mu};
 use crate::error::{Error, at_least, half_open};
 use crate::gpu::Uniform;
 use crate::params::ParamStore;
@@ -170,7 +173,7 @@ pub struct Slot {
     /// What it holds a value for.
     pub extent: Extent,
     /// Whether it belongs to what follows a rule rather than to the rule: only the update knows it.
-    pub(super) late: bool,
+    pub(crate) late: bool,
 }
 
 /// What a slot holds values for.
@@ -209,11 +212,11 @@ pub struct StepInfo {
     /// One bit for each slot that one of the earlier steps among these has used.
     pub live: u32,
     /// Of earlier steps.
-    pub(super) momenta: Momenta,
+    pub(crate) momenta: Momenta,
     /// Of a rule around another, steps up to the latest one after which the other's state began anew.
-    pub(super) reset_at: u64,
+    pub(crate) reset_at: u64,
     /// Slots whose values are from before that: they begin anew when a step uses them.
-    pub(super) dropped: u32,
+    pub(crate) dropped: u32,
 }
 
 /// When the state of a rule begins anew.
@@ -239,7 +242,7 @@ impl StepInfo {
 }
 
 /// Refuses what no rule with two moments can have: rates, weights and decays out of their ranges.
-pub(super) fn check_moments(lr: f64, betas: (f64, f64), eps: f64, weight_decay: f64) -> Result<(), Error> {
+pub(crate) fn check_moments(lr: f64, betas: (f64, f64), eps: f64, weight_decay: f64) -> Result<(), Error> {
     at_least("lr", lr, 0.0)?;
     half_open("betas[0]", betas.0, 0.0, 1.0)?;
     half_open("betas[1]", betas.1, 0.0, 1.0)?;
@@ -252,7 +255,7 @@ pub(super) fn check_moments(lr: f64, betas: (f64, f64), eps: f64, weight_decay: 
 /// `beta1 * m / (1 - beta1^(step + 1)) + (1 - beta1) * g / (1 - beta1^step)` in place of `m / (1 - beta1^step)`.
 ///
 /// Source: Dozat 2016, ICLR workshop, Alg. 2, with a constant momentum.
-pub(super) fn moment_sizes(lr: f64, beta1: f64, step: &StepInfo, nesterov: bool) -> (f64, f64) {
+pub(crate) fn moment_sizes(lr: f64, beta1: f64, step: &StepInfo, nesterov: bool) -> (f64, f64) {
     let correction = step.correction(beta1);
     if !nesterov {
         return (lr / correction, 0.0);
@@ -262,12 +265,12 @@ pub(super) fn moment_sizes(lr: f64, beta1: f64, step: &StepInfo, nesterov: bool)
 }
 
 /// Factors of the parameter in its gradient and in its update: a decay is either a penalty or decoupled.
-pub(super) fn decays(decoupled: bool, lr: f64, weight_decay: f64) -> (f64, f64) {
+pub(crate) fn decays(decoupled: bool, lr: f64, weight_decay: f64) -> (f64, f64) {
     if decoupled { (0.0, lr * weight_decay) } else { (weight_decay, 0.0) }
 }
 
 /// f64 to the kernel's f32; what does not fit becomes infinite and is refused before a step.
 #[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
-pub(super) fn f32_of(value: f64) -> f32 {
+pub(crate) fn f32_of(value: f64) -> f32 {
     value as f32
 }

@@ -2,8 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo};
 use crate::optim::rule::{check_moments, f32_of, moment_sizes};
-use crate::optim::{Rule, Shader, Slot, StepInfo};
 
 /// AdaBelief, as optax has it: Adam whose second moment is that of the gradient around its average.
 ///

@@ -6,7 +6,7 @@ use crate::config::{Variant, present};
 use crate::error::{Error, above, at_least, half_open};
 use crate::gpu::uniform;
 use crate::optim::rule::f32_of;
-use crate::optim::{Factor, Family, Over, Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Factor, Family, Over, Rule, Shader, Slot, StepInfo};
 
 /// Adafactor: a second moment of which only the means over rows and over columns are kept.
 ///

@@ -1,9 +1,10 @@
 use serde::{Deserialize, Serialize};
 
+use crate::config::Variant;
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo};
 use crate::optim::rule::{check_moments, decays, f32_of, moment_sizes};
-use crate::optim::{Rule, Shader, Slot, StepInfo, Variant};
 
 /// Adam, as `torch.optim.Adam` has it.
 ///

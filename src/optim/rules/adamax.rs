@@ -2,8 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::gpu::uniform;
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo};
 use crate::optim::rule::{check_moments, f32_of};
-use crate::optim::{Rule, Shader, Slot, StepInfo};
 
 /// Adamax, as `torch.optim.Adamax` has it: Adam with the largest gradient in place of the second moment.
 ///

@@ -1,7 +1,9 @@
 use serde::{Deserialize, Serialize};
 
+use super::adam::Adam;
+use crate::config::Variant;
 use crate::error::Error;
-use crate::optim::{Adam, Rule, Shader, Slot, StepInfo, Variant};
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo};
 
 /// Adam with decoupled weight decay, as `torch.optim.AdamW` has it.
 ///

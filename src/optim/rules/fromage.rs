@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
 use crate::optim::rule::f32_of;
-use crate::optim::{Family, Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Family, Rule, Shader, Slot, StepInfo};
 
 /// Fromage, as optax has it: a step along the gradient whose length in each tensor is a share of the tensor's own.
 ///

@@ -2,8 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
+use crate::optim::rule::{Family, Rule, Shader, Slot, StepInfo};
 use crate::optim::rule::{check_moments, f32_of};
-use crate::optim::{Family, Rule, Shader, Slot, StepInfo};
 
 /// Lamb, as optax has it: Adam's direction, in each tensor as long as the tensor itself.
 ///

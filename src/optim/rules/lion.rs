@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, at_least, half_open};
 use crate::gpu::uniform;
 use crate::optim::rule::f32_of;
-use crate::optim::{Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo};
 
 /// Lion, as optax has it: steps of one size along the sign of a momentum.
 ///

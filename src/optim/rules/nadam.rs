@@ -1,9 +1,11 @@
 use serde::{Deserialize, Serialize};
 
+use crate::config::Variant;
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
+use crate::optim::rule::momenta::Mu;
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo};
 use crate::optim::rule::{check_moments, decays, f32_of};
-use crate::optim::{Mu, Rule, Shader, Slot, StepInfo, Variant};
 
 /// Adam with Nesterov's momentum, as `torch.optim.NAdam` has it.
 ///

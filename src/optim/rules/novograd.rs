@@ -2,8 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
+use crate::optim::rule::{Family, Rule, Shader, Slot, StepInfo};
 use crate::optim::rule::{check_moments, f32_of};
-use crate::optim::{Family, Rule, Shader, Slot, StepInfo};
 
 /// Novograd, as optax has it: momentum on gradients that are divided by a running norm of their tensor.
 ///

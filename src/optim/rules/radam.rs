@@ -1,9 +1,10 @@
 use serde::{Deserialize, Serialize};
 
+use crate::config::Variant;
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo};
 use crate::optim::rule::{check_moments, decays, f32_of, moment_sizes};
-use crate::optim::{Rule, Shader, Slot, StepInfo, Variant};
 
 /// Adam whose variance is rectified, as `torch.optim.RAdam` has it.
 ///
@@ -169,7 +170,7 @@ impl RAdam {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optim::progress::Progress;
+    use crate::optim::step::counters::Progress;
 
     fn first_rectified(beta2: f64, variant: Variant) -> Option<u64> {
         let rule = RAdam { betas: (0.9, beta2), variant, ..Default::default() };

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, above, at_least, open};
 use crate::gpu::uniform;
 use crate::optim::rule::f32_of;
-use crate::optim::{Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo};
 
 /// Resilient backpropagation, as `torch.optim.Rprop` has it: steps of a size of their own, along signs.
 ///

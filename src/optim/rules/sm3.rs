@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, at_least, closed, half_open};
 use crate::gpu::uniform;
 use crate::optim::rule::f32_of;
-use crate::optim::{Factor, Family, Over, Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Factor, Family, Over, Rule, Shader, Slot, StepInfo};
 
 /// SM3, as optax has it: Adagrad with one accumulator for each index of each axis.
 ///

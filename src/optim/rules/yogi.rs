@@ -2,8 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo};
 use crate::optim::rule::{check_moments, f32_of};
-use crate::optim::{Rule, Shader, Slot, StepInfo};
 
 /// Yogi, as optax has it: Adam whose second moment moves by steps of the squared gradient, up or down.
 ///

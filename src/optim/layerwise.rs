@@ -1,0 +1,3 @@
+//! What rules need that know their tensor: the reduction tiles of sums over each tensor.
+
+pub(crate) mod tiles;
