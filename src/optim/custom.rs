@@ -1,5 +1,6 @@
 //! Rules of the caller's own, in WGSL.
 
 pub(crate) mod builder;
+pub(crate) mod declared;
 pub(crate) mod inspect;
 pub(crate) mod rule;

@@ -1,7 +1,9 @@
+mod build;
 pub(crate) mod dispatches;
 pub(crate) mod first_values;
 pub(crate) mod param_groups;
 pub(crate) mod record;
+mod results;
 pub(crate) mod trust_ratios;
 
 use std::sync::Arc;
@@ -12,8 +14,8 @@ use super::device::plan::Plan;
 use super::rule::any::{AnyRule, overridden};
 use super::rule::f32_of;
 use super::step::counters::Progress;
-use super::step::describe::StepUniforms;
 use super::step::results::Outcomes;
+use super::step::spec::StepUniforms;
 use crate::Error;
 use crate::gpu::{Gpu, Held};
 use crate::grad::{Passes, Riders, Transforms};

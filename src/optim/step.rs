@@ -2,5 +2,7 @@
 
 pub(crate) mod counters;
 pub(crate) mod describe;
+pub(crate) mod resets;
 pub(crate) mod results;
 pub(crate) mod runs;
+pub(crate) mod spec;

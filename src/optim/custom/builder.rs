@@ -3,14 +3,12 @@ use std::fmt::Write;
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
+use super::declared::{Constant, Declared, Hyper, Hypers};
 use super::inspect::{Names, inspect};
-use super::rule::{Constant, Declared, Hyper};
-use super::rule::{CustomRule, Hypers};
+use super::rule::CustomRule;
 use crate::error::{Error, at_least, finite};
 use crate::gpu::{Field, UniformRing};
-use crate::optim::rule::f32_of;
-use crate::optim::rule::{Slot, StepInfo};
-use crate::optim::step::counters::Progress;
+use crate::optim::rule::{Slot, StepInfo, f32_of};
 use crate::wgsl::names::is_identifier;
 
 /// What a [`CustomRule`] declares; see there.
@@ -31,6 +29,13 @@ const TAKEN_HYPERS: [&str; 8] =
 
 /// What stands beside the slots in a state dict, and what `Lookahead` adds to them.
 const TAKEN_SLOTS: [&str; 4] = ["step", "shape", "mu_product", "slow_param"];
+
+impl CustomRule {
+    /// A rule in the making: its name in JSON and in state dicts, and WGSL with `fn rule`.
+    pub fn builder(name: impl Into<String>, wgsl: impl Into<String>) -> CustomRuleBuilder {
+        CustomRuleBuilder::new(name.into(), wgsl.into())
+    }
+}
 
 impl CustomRuleBuilder {
     pub(crate) fn new(name: String, wgsl: String) -> Self {
@@ -177,9 +182,9 @@ fn structure(name: &str, members: &[String], kind: &str) -> String {
 
 /// Computes the constants of the first step, which says what is wrong with them before there is one.
 fn check_constants(rule: &CustomRule) -> Result<(), Error> {
-    let hypers = Hypers::of(rule);
+    let hypers = rule.hypers();
     for constant in &rule.declared.constants {
-        let value = (constant.compute)(&Progress::default().after(0), &hypers);
+        let value = (constant.compute)(&StepInfo::FIRST, &hypers);
         if let Some(name) = hypers.unknown.take() {
             let known = ["lr"].into_iter().chain(rule.declared.hypers.iter().map(|hyper| &*hyper.name));
             let kind = format!("hyperparameter of {}, in the constant {}", rule.declared.name, constant.name);

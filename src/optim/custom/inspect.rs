@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use naga::Span;
 
-use super::rule::Declared;
+use super::declared::Declared;
 use crate::error::Error;
 use crate::grad::Riding;
 use crate::optim::device::kernels::Text;

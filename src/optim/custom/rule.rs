@@ -1,18 +1,12 @@
-use std::cell::RefCell;
-use std::fmt;
-use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::builder::CustomRuleBuilder;
-use crate::error::{Error, at_least, short};
+use super::declared::{Declared, Hypers};
+use crate::error::{Error, at_least};
 use crate::gpu::Field;
-use crate::optim::optimizer::Optimizer;
 use crate::optim::rule::any::AnyRule;
-use crate::optim::rule::f32_of;
-use crate::optim::rule::{Factor, Family, Shader, Slot, StepInfo};
-use crate::params::ParamStore;
+use crate::optim::rule::{Factor, Family, Shader, Slot, StepInfo, f32_of};
 
 /// A rule of one's own: a function in WGSL, with declared slots, hyperparameters and constants.
 ///
@@ -80,91 +74,10 @@ pub struct CustomRule {
     pub(crate) declared: Arc<Declared>,
 }
 
-/// What all copies of a rule share.
-#[derive(Debug)]
-pub(crate) struct Declared {
-    pub(crate) name: String,
-    pub(crate) lr: f64,
-    /// The generated structs and the user's text.
-    pub(crate) text: String,
-    pub(crate) slots: Vec<Slot>,
-    pub(crate) initial: Vec<f64>,
-    pub(crate) hypers: Vec<Hyper>,
-    pub(crate) constants: Vec<Constant>,
-    /// The block: hyperparameters, then constants.
-    pub(crate) fields: Vec<Field>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Hyper {
-    pub(crate) name: String,
-    pub(crate) default: f64,
-    pub(crate) range: (Bound<f64>, Bound<f64>),
-}
-
-impl Hyper {
-    pub(crate) fn check(&self, value: f64) -> Result<(), Error> {
-        if value.is_finite() && self.range.contains(&value) {
-            return Ok(());
-        }
-        let low = match self.range.0 {
-            Bound::Included(low) => format!("[{}", short(low)),
-            Bound::Excluded(low) => format!("({}", short(low)),
-            Bound::Unbounded => "(-inf".into(),
-        };
-        let high = match self.range.1 {
-            Bound::Included(high) => format!("{}]", short(high)),
-            Bound::Excluded(high) => format!("{})", short(high)),
-            Bound::Unbounded => "inf)".into(),
-        };
-        Err(Error::constant(&self.name, format!("in {low}, {high}"), value))
-    }
-}
-
-pub(crate) type Compute = dyn Fn(&StepInfo, &Hypers<'_>) -> f64 + Send + Sync;
-
-pub(crate) struct Constant {
-    pub(crate) name: String,
-    pub(crate) compute: Box<Compute>,
-}
-
-impl fmt::Debug for Constant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
-    }
-}
-
-/// The rate and the hyperparameters of a group, for a constant of the step.
-#[derive(Debug)]
-pub struct Hypers<'a> {
-    rule: &'a CustomRule,
-    pub(crate) unknown: RefCell<Option<String>>,
-}
-
-impl<'a> Hypers<'a> {
-    pub(crate) fn of(rule: &'a CustomRule) -> Self {
-        Self { rule, unknown: RefCell::default() }
-    }
-
-    /// The value of a hyperparameter, or of `lr`. Of another name it is NaN, which [`CustomRuleBuilder::build`] and
-    /// each step refuse.
-    pub fn get(&self, name: &str) -> f64 {
-        self.rule.get(name).unwrap_or_else(|_| {
-            self.unknown.replace(Some(name.into()));
-            f64::NAN
-        })
-    }
-}
-
 impl CustomRule {
     /// The most slots. A stage may bind eight buffers on every device; parameters, gradients, the slow weights of
     /// [`Lookahead`](crate::optim::Lookahead) and the lengths of tensors take the other four.
     pub const MOST_SLOTS: usize = 4;
-
-    /// A rule in the making: its name in JSON and in state dicts, and WGSL with `fn rule`.
-    pub fn builder(name: impl Into<String>, wgsl: impl Into<String>) -> CustomRuleBuilder {
-        CustomRuleBuilder::new(name.into(), wgsl.into())
-    }
 
     pub(crate) fn of(declared: Arc<Declared>) -> Self {
         let values = declared.hypers.iter().map(|hyper| hyper.default).collect();
@@ -198,20 +111,9 @@ impl CustomRule {
         Ok(())
     }
 
-    /// As [`Rule::build`](crate::optim::Rule::build).
-    ///
-    /// # Errors
-    /// As [`Rule::build`](crate::optim::Rule::build).
-    pub fn build(self, params: &ParamStore) -> Result<Optimizer<Self>, Error> {
-        Optimizer::new(self, params, &[])
-    }
-
-    /// As [`Rule::build_with`](crate::optim::Rule::build_with).
-    ///
-    /// # Errors
-    /// As [`Rule::build_with`](crate::optim::Rule::build_with).
-    pub fn build_with(self, params: &ParamStore, groups: &[(&str, Value)]) -> Result<Optimizer<Self>, Error> {
-        Optimizer::new(self, params, groups)
+    /// What constants of a step may ask for.
+    pub(crate) fn hypers(&self) -> Hypers<'_> {
+        Hypers::new(self.lr, &self.values, &self.declared)
     }
 
     fn index(&self, name: &str) -> Result<usize, Error> {
@@ -266,7 +168,7 @@ impl AnyRule for CustomRule {
     }
 
     fn hyper_bytes(&self, step: &StepInfo, bytes: &mut Vec<u8>) {
-        let hypers = Hypers::of(self);
+        let hypers = self.hypers();
         let constants = self.declared.constants.iter().map(|constant| (constant.compute)(step, &hypers));
         // A rule that declares nothing still has the one member that WGSL wants.
         let all = self.values.iter().copied().chain(constants).chain(std::iter::repeat(0.0));

@@ -1,14 +1,11 @@
 use std::fmt::Write;
 
-use super::resets::{ResetCall, reset_source};
 use super::stage::Stage;
-use crate::gpu::{Binding, Block, Capabilities, KernelListing, KernelSource, uniform};
+use crate::gpu::{Binding, Capabilities, KernelSource, uniform};
 use crate::grad::Riding;
 use crate::optim::rule::any::AnyRule;
+use crate::optim::rule::entry::Entry;
 use crate::optim::rule::{Extent, Family, Shader, Slot};
-use crate::optim::rules::lookahead::Ahead;
-use crate::optim::rules::lookahead::Lookahead;
-use crate::optim::rules::registry::RULES;
 use crate::params::GateValues;
 
 const COMMON: &str = include_str!("../../../shaders/optim/frame/common.wgsl");
@@ -99,6 +96,19 @@ impl<'a> Text<'a> {
             slots: rule.slots(),
             looks_ahead: rule.looks_ahead(),
             masks: !rule.keeps_zeros(),
+            general: true,
+        }
+    }
+
+    /// Of a rule with its defaults.
+    pub(crate) fn of_entry(entry: &'a Entry) -> Self {
+        Self {
+            family: entry.family,
+            shader: entry.shader,
+            hyper_bytes: entry.hyper.bytes,
+            slots: entry.slots,
+            looks_ahead: false,
+            masks: false,
             general: true,
         }
     }
@@ -235,45 +245,4 @@ fn kept<'s>(first: usize, slots: impl Iterator<Item = (&'s str, bool)>) -> Strin
         "{bindings}\nfn ratio_of(tensor: u32, sums: vec2f) -> f32 {{\n{load}    let value = ratio(sums{arguments});\n\
          {store}    return value;\n}}\n"
     )
-}
-
-/// Every kernel of every rule, with every choice of slots, and everything that can ride in it and follow it where all
-/// slots are in use.
-pub(crate) fn kernel_listings() -> Vec<KernelListing> {
-    let gate = Block::of::<GateValues>("Gate");
-    let blocks = vec![Block::of::<PickCall>("Pick"), gate.clone()];
-    let mut listings = vec![KernelListing { source: pick_source(), blocks }];
-    let blocks = vec![Block::of::<ResetCall>("Reset"), Block::of::<Ahead>("Ahead")];
-    listings.push(KernelListing { source: reset_source(), blocks });
-    listings.extend(crate::optim::lbfgs::kernel_listings());
-    let mut list = |text: Text<'_>, hyper: Block, mask: u32, riding: Riding| {
-        for stage in Stage::of(text.family) {
-            let texts = [true, false].map(|general| Text { general, ..text });
-            let sources = texts.map(|text| {
-                Capabilities::of_each_kind().map(|offered| text.source(*stage, mask, riding, &offered))
-            });
-            let mut sources = sources.concat();
-            sources.dedup();
-            let blocks = vec![Block::of::<Call>("Call"), hyper.clone(), gate.clone()];
-            listings
-                .extend(sources.into_iter().map(|source| KernelListing { source, blocks: blocks.clone() }));
-        }
-    };
-    for entry in RULES.iter().filter(|entry| entry.family != Family::Around) {
-        let all = (1 << entry.slots.len()) - 1;
-        for mask in 0..=all {
-            list(entry.text(), entry.hyper.clone(), mask, Riding::Plain);
-        }
-        let ahead = Lookahead::new(entry.default_rule());
-        let (bytes, fields) = ahead.hyper_block();
-        let hyper = Block { name: "Hyper", fields: fields.to_vec().into(), bytes };
-        let all_of_it = (1 << ahead.slots().len()) - 1;
-        for riding in Riding::ALL {
-            if riding != Riding::Plain {
-                list(entry.text(), entry.hyper.clone(), all, riding);
-            }
-            list(Text::of(&ahead), hyper.clone(), all_of_it, riding);
-        }
-    }
-    listings
 }

@@ -12,7 +12,6 @@ use crate::optim::factored::tables::Factors;
 use crate::optim::layerwise::tiles::Chunks;
 use crate::optim::rule::Family;
 use crate::optim::rule::any::AnyRule;
-use crate::optim::step::describe::Pick;
 use crate::params::{GateValues, ParamStore};
 
 /// What an optimizer holds on the device: slots, kernels, bind groups and the uniforms of recorded steps.
@@ -74,7 +73,8 @@ pub(crate) struct Needs<'a> {
     /// Bytes of its uniforms.
     pub(crate) bytes: usize,
     pub(crate) riders: &'a Riders,
-    pub(crate) pick: Option<Pick>,
+    /// Runs whose constants are picked, where some may have to be.
+    pub(crate) pick: Option<usize>,
     /// Whether slots may begin anew.
     pub(crate) resets: bool,
 }
@@ -174,7 +174,7 @@ impl Plan {
             self.rings.push(ring);
             (self.bound, moved) = (None, true);
         }
-        let words = step.pick.map_or(0, |pick| pick.runs.max(1) * UniformRing::ALIGN / 4);
+        let words = step.pick.map_or(0, |runs| runs.max(1) * UniformRing::ALIGN / 4);
         if self.picked.as_ref().map_or(0, Buffer::len) < words {
             use wgpu::BufferUsages as U;
             let usage = U::STORAGE | U::UNIFORM;

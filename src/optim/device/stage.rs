@@ -1,4 +1,6 @@
-use crate::gpu::{Binding, Candidate, Capabilities, KernelKind, MAX_TRIPS};
+use crate::gpu::{Binding, Capabilities};
+use crate::optim::factored::sizes::{FINISH_LANES, RATIO_LANES, TILE_WIDTH};
+use crate::optim::layerwise::shape::Shape;
 use crate::optim::rule::{Extent, Family, Slot};
 
 /// One of the passes that a step makes over what it covers.
@@ -168,69 +170,5 @@ impl Stage {
             Self::Update if matches!(family, Family::Factored { .. }) => 1,
             Self::Update => 256,
         }
-    }
-}
-
-/// Invocations of a workgroup that joins pieces of values.
-pub(crate) const FINISH_LANES: usize = 256;
-/// Pieces of a value that one of them joins alone, as in frame/finish.wgsl.
-pub(crate) const MOST_ALONE: usize = 128;
-/// Invocations that add what tiles have measured of a tensor, and half of what they add at most.
-pub(crate) const RATIO_LANES: usize = 256;
-pub(crate) const HALF_OF_ADDED: usize = RATIO_LANES * (MAX_TRIPS / 8 * 3);
-
-/// The most vectors of four in a row of a tile, one for each invocation of its workgroup.
-pub(crate) const TILE_WIDTH: usize = 256;
-
-/// How sums over a tensor are cut.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    /// The most vectors of four in a chunk.
-    pub(crate) chunk: usize,
-    /// Invocations of a workgroup.
-    pub(crate) lanes: usize,
-    /// Sums that a chunk leaves.
-    pub(crate) parts: usize,
-    /// The end of the kernels that measure.
-    pub(crate) ends: &'static [&'static str],
-}
-
-/// The fastest first.
-const SHAPES: &[Candidate<(), Shape>] = &[
-    // Barriers are slow there: each lane leaves its own.
-    Candidate {
-        kind: KernelKind::CpuSubgroup8,
-        fits: |(), _| true,
-        way: Shape {
-            chunk: 4096,
-            lanes: 64,
-            parts: 64,
-            ends: &[include_str!("../../../shaders/optim/frame/measure_apart.wgsl")],
-        },
-    },
-    // For GPUs too: eight loads of 16 bytes a lane before one exchange, and thousands of chunks of a large store.
-    Candidate {
-        kind: KernelKind::Plain,
-        fits: |(), _| true,
-        way: Shape {
-            chunk: 2048,
-            lanes: 256,
-            parts: 1,
-            ends: &[
-                include_str!("../../../shaders/optim/frame/measure_joined.wgsl"),
-                include_str!("../../../shaders/optim/frame/joined.wgsl"),
-            ],
-        },
-    },
-];
-
-impl Shape {
-    pub(crate) fn of(capabilities: &Capabilities) -> &'static Self {
-        Candidate::choose(SHAPES, &(), capabilities)
-    }
-
-    /// Sums that a tile with rows of so many vectors leaves.
-    pub(crate) fn parts_of_tile(&self, width: u32) -> usize {
-        if self.parts == 1 { 1 } else { width as usize }
     }
 }

@@ -1,5 +1,5 @@
+use super::sizes::{FINISH_LANES, HALF_OF_ADDED};
 use crate::gpu::MAX_TRIPS;
-use crate::optim::device::stage::{FINISH_LANES, HALF_OF_ADDED};
 use crate::optim::rule::{Factor, Over};
 
 /// Divides by a number that is known before: the constants of Granlund and Montgomery 1994, figure 4.1.

@@ -2,12 +2,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::index_maps::{Axes, NONE, ONE, View, count};
+use super::sizes::{FINISH_LANES, MOST_ALONE};
 use super::tiles;
 use super::tiles::Tile;
 use crate::Error;
 use crate::gpu::{Buffer, Gpu};
 use crate::layout::{Layout, Span};
-use crate::optim::device::stage::{FINISH_LANES, MOST_ALONE};
 use crate::optim::layerwise::tiles::{Ends, filled};
 use crate::optim::rule::Factor;
 use crate::optim::rule::any::AnyRule;

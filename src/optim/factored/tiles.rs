@@ -1,8 +1,9 @@
 use std::ops::Range;
 
 use super::index_maps::{Axes, count};
+use super::sizes::{HALF_OF_ADDED, TILE_WIDTH};
 use crate::gpu::{Capabilities, MAX_TRIPS};
-use crate::optim::device::stage::{HALF_OF_ADDED, Shape, TILE_WIDTH};
+use crate::optim::layerwise::shape::Shape;
 
 /// As in frame/tile.wgsl.
 #[repr(C)]

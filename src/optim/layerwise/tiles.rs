@@ -1,9 +1,9 @@
 use std::ops::Range;
 
+use super::shape::Shape;
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, MAX_TRIPS};
 use crate::layout::Layout;
-use crate::optim::device::stage::Shape;
 
 /// How tensors are cut for sums over them, and where these go.
 #[derive(Debug)]

@@ -1,10 +1,9 @@
 use super::Optimizer;
 use crate::gpu::{Dispatch, Phase, Work, grid};
 use crate::optim::device::plan::BoundKernel;
-use crate::optim::device::resets::ResetDispatch;
 use crate::optim::device::stage::Stage;
 use crate::optim::rule::any::AnyRule;
-use crate::optim::step::describe;
+use crate::optim::step::spec::{self, ResetDispatch};
 use crate::params::GateValues;
 
 impl<R: AnyRule + Clone> Optimizer<R> {
@@ -51,7 +50,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 
     /// Of windows it touches the elements that it covers, of everything else its part of all elements.
-    fn dispatch_of(&self, dispatch: &describe::Dispatch, stage: Stage, bound: &BoundKernel) -> Dispatch {
+    fn dispatch_of(&self, dispatch: &spec::Dispatch, stage: Stage, bound: &BoundKernel) -> Dispatch {
         let by_windows = stage.goes_by_windows();
         let elements =
             self.uniforms.elements(&self.layout, dispatch, (by_windows, self.plan.factors.as_ref()));

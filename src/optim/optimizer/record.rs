@@ -2,12 +2,11 @@ use super::Optimizer;
 use crate::Error;
 use crate::gpu::{Gpu, Recorder, Staging, Ticket, grid};
 use crate::optim::device::plan::Needs;
-use crate::optim::device::resets::ResetDispatch;
 use crate::optim::rule::any::{AnyRule, used_slots};
 use crate::optim::rule::f32_of;
 use crate::optim::step::counters::{Progress, Taken};
-use crate::optim::step::describe::{Inputs, StepUniforms};
 use crate::optim::step::results::Outcomes;
+use crate::optim::step::spec::{Inputs, ResetDispatch, StepUniforms};
 use crate::params::{GateValues, ParamStore};
 
 /// The step counters of an optimizer at some time.
@@ -211,7 +210,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let mask = self.used_slots();
         let StepUniforms { bytes, pick, resets, .. } = &self.uniforms;
         let resets = !resets.is_empty() || self.rules().any(|rule| rule.reset().is_some());
-        let needs = Needs { bytes: bytes.len(), riders: &self.riders, pick: *pick, resets };
+        let needs =
+            Needs { bytes: bytes.len(), riders: &self.riders, pick: pick.map(|pick| pick.runs), resets };
         if self.plan.prepare(&self.groups[0].rule, params, mask, &needs)? {
             self.passes.rebind();
         }

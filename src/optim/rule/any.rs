@@ -7,8 +7,6 @@ use super::{Extent, Factor, Family, Reset, Rule, Shader, Slot, StepInfo};
 use crate::config;
 use crate::error::Error;
 use crate::gpu::{Field, Uniform};
-use crate::optim::optimizer::Optimizer;
-use crate::params::ParamStore;
 
 /// Any [`Rule`] as an object, for optimizers that are chosen by name.
 pub trait AnyRule: Debug + Send + Sync {
@@ -289,28 +287,6 @@ impl Clone for Box<dyn AnyRule> {
 impl<R: Rule> From<R> for Box<dyn AnyRule> {
     fn from(rule: R) -> Self {
         Box::new(rule)
-    }
-}
-
-impl dyn AnyRule {
-    /// As [`Rule::build`].
-    ///
-    /// # Errors
-    /// As [`Rule::build`].
-    pub fn build(self: Box<Self>, params: &ParamStore) -> Result<Optimizer<Box<dyn AnyRule>>, Error> {
-        Optimizer::new(self, params, &[])
-    }
-
-    /// As [`Rule::build_with`].
-    ///
-    /// # Errors
-    /// As [`Rule::build_with`].
-    pub fn build_with(
-        self: Box<Self>,
-        params: &ParamStore,
-        groups: &[(&str, Value)],
-    ) -> Result<Optimizer<Box<dyn AnyRule>>, Error> {
-        Optimizer::new(self, params, groups)
     }
 }
 

@@ -43,11 +43,14 @@ pub(crate) enum Momenta {
 
 impl Default for Momenta {
     fn default() -> Self {
-        Self::Same(Mu::default())
+        Self::NONE
     }
 }
 
 impl Momenta {
+    /// Of no step.
+    pub(crate) const NONE: Self = Self::Same(Mu { beta1: 0.0, momentum_decay: 0.0 });
+
     /// With one more step, of this number.
     pub(crate) fn then(self, mu: Mu, step: u64) -> Self {
         match self {

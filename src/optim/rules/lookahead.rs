@@ -4,18 +4,13 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::registry::{Entry, from_json};
 use super::sgd::SGD;
 use crate::config;
 use crate::error::{Error, closed};
 use crate::gpu::{Block, Field, Uniform, uniform};
-use crate::optim::optimizer::Optimizer;
-use crate::optim::rule::any::AnyRule;
-use crate::optim::rule::any::{options, used_slots};
-use crate::optim::rule::f32_of;
-use crate::optim::rule::momenta::Mu;
-use crate::optim::rule::{Extent, Factor, Family, Reset, Shader, Slot, StepInfo};
-use crate::params::ParamStore;
+use crate::optim::rule::any::{AnyRule, options, used_slots};
+use crate::optim::rule::entry::{Entry, FromJson, Registered};
+use crate::optim::rule::{Extent, Factor, Family, Mu, Reset, Shader, Slot, StepInfo, f32_of};
 
 /// Lookahead around another rule, as optax has it: the rule makes fast steps, and after every `sync_period`-th of a
 /// tensor slow weights, which start where the parameters started, take a part `alpha` of the way to the fast ones, and
@@ -93,17 +88,6 @@ const fn alpha() -> f64 {
 }
 
 const NAME: &str = "Lookahead";
-/// Its row among the rules, with what it adds to the rule that it is around.
-pub(crate) const ENTRY: Entry = Entry {
-    name: NAME,
-    family: Family::Around,
-    shader: Shader { stem: "lookahead", text: include_str!("../../../shaders/optim/frame/lookahead.wgsl") },
-    slots: &[SLOW],
-    hyper: Block::of::<Ahead>("Hyper"),
-    read: Lookahead::read,
-    default_rule: || Box::new(Lookahead::new(SGD::default())),
-};
-
 const SLOW: Slot = Slot { name: Cow::Borrowed("slow_param"), extent: Extent::Element, late: true };
 /// As in `lookahead.wgsl`.
 const BEGINS: u32 = 1;
@@ -122,24 +106,6 @@ impl<R: AnyRule> Lookahead<R> {
 
     fn slow(&self) -> usize {
         self.around.slots.len() - 1
-    }
-}
-
-impl<R: AnyRule + Clone + 'static> Lookahead<R> {
-    /// As [`Rule::build`](crate::optim::Rule::build).
-    ///
-    /// # Errors
-    /// As [`Rule::build`](crate::optim::Rule::build).
-    pub fn build(self, params: &ParamStore) -> Result<Optimizer<Self>, Error> {
-        Optimizer::new(self, params, &[])
-    }
-
-    /// As [`Rule::build_with`](crate::optim::Rule::build_with).
-    ///
-    /// # Errors
-    /// As [`Rule::build_with`](crate::optim::Rule::build_with).
-    pub fn build_with(self, params: &ParamStore, groups: &[(&str, Value)]) -> Result<Optimizer<Self>, Error> {
-        Optimizer::new(self, params, groups)
     }
 }
 
@@ -317,9 +283,25 @@ impl<R: AnyRule + Clone + 'static> From<Lookahead<R>> for Box<dyn AnyRule> {
     }
 }
 
+/// Its row among the rules, with what it adds to the rule that it is around.
+impl Registered for Lookahead {
+    const ENTRY: Entry = Entry {
+        name: NAME,
+        family: Family::Around,
+        shader: Shader {
+            stem: "lookahead",
+            text: include_str!("../../../shaders/optim/frame/lookahead.wgsl"),
+        },
+        slots: &[SLOW],
+        hyper: Block::of::<Ahead>("Hyper"),
+        read: Lookahead::read,
+        default_rule: || Box::new(Lookahead::new(SGD::default())),
+    };
+}
+
 impl Lookahead {
     /// From its JSON fields.
-    pub(crate) fn read(fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error> {
+    fn read(fields: &Map<String, Value>, from_json: FromJson) -> Result<Box<dyn AnyRule>, Error> {
         let Fields { inner, .. } = config::read("optimizer", NAME, fields)?;
         Self::new(from_json(&inner)?).boxed_with(fields)
     }
