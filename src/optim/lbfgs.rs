@@ -18,8 +18,8 @@ mod zoom;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Variant;
 use crate::config;
+use crate::config::Variant;
 use crate::error::{Error, at_least};
 use crate::params::ParamStore;
 

@@ -1,13 +1,21 @@
+mod build;
+pub(crate) mod dispatches;
+pub(crate) mod first_values;
+pub(crate) mod param_groups;
+pub(crate) mod record;
+mod results;
+pub(crate) mod trust_ratios;
+
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::any::{AnyRule, overridden};
-use super::outcome::Outcomes;
-use super::plan::Plan;
-use super::progress::Progress;
+use super::device::plan::Plan;
+use super::rule::any::{AnyRule, overridden};
 use super::rule::f32_of;
-use super::step::StepUniforms;
+use super::step::counters::Progress;
+use super::step::results::Outcomes;
+use super::step::spec::StepUniforms;
 use crate::Error;
 use crate::gpu::{Gpu, Held};
 use crate::grad::{Passes, Riders, Transforms};
@@ -37,35 +45,35 @@ use crate::schedule::Schedule;
 /// ```
 #[derive(Debug)]
 pub struct Optimizer<R> {
-    pub(super) gpu: Gpu,
-    pub(super) layout: Arc<Layout>,
-    pub(super) store: Arc<()>,
-    pub(super) name: String,
+    pub(crate) gpu: Gpu,
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) store: Arc<()>,
+    pub(crate) name: String,
     /// The text of its rule's kernel.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// What a group that is added gets where it says nothing.
-    pub(super) defaults: R,
-    pub(super) groups: Vec<Group<R>>,
-    pub(super) progress: Vec<Progress>,
-    pub(super) attempted: u64,
-    pub(super) plan: Plan,
-    pub(super) uniforms: StepUniforms,
-    pub(super) transforms: Transforms,
-    pub(super) passes: Passes,
-    pub(super) riders: Riders,
+    pub(crate) defaults: R,
+    pub(crate) groups: Vec<Group<R>>,
+    pub(crate) progress: Vec<Progress>,
+    pub(crate) attempted: u64,
+    pub(crate) plan: Plan,
+    pub(crate) uniforms: StepUniforms,
+    pub(crate) transforms: Transforms,
+    pub(crate) passes: Passes,
+    pub(crate) riders: Riders,
     /// What has become of steps, where transforms look at the gradients.
-    pub(super) outcomes: Option<Outcomes>,
+    pub(crate) outcomes: Option<Outcomes>,
     /// The latest recorded step that is neither submitted nor abandoned.
-    pub(super) latest: Option<Held>,
+    pub(crate) latest: Option<Held>,
 }
 
 #[derive(Debug)]
-pub(super) struct Group<R> {
-    pub(super) rule: R,
+pub(crate) struct Group<R> {
+    pub(crate) rule: R,
     /// The rate that schedules start from.
-    pub(super) base_lr: f64,
+    pub(crate) base_lr: f64,
     /// The rate when it was last looked at: another one was set by hand and is a new base.
-    pub(super) seen_lr: f64,
+    pub(crate) seen_lr: f64,
 }
 
 impl<R: AnyRule + Clone> Optimizer<R> {
@@ -194,7 +202,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 
     /// Whether the latest recorded step was abandoned by dropping its ticket, and nobody has undone it yet.
-    pub(super) fn latest_is_dropped(&self) -> bool {
+    pub(crate) fn latest_is_dropped(&self) -> bool {
         self.latest.as_ref().is_some_and(Held::is_dropped)
     }
 
@@ -238,19 +246,19 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    pub(super) fn check_store(&self, params: &ParamStore) -> Result<(), Error> {
+    pub(crate) fn check_store(&self, params: &ParamStore) -> Result<(), Error> {
         params.check_optimizer(&self.store, &self.layout)
     }
 }
 
 impl<R: AnyRule> Group<R> {
-    pub(super) fn new(rule: R) -> Self {
+    pub(crate) fn new(rule: R) -> Self {
         let lr = rule.lr();
         Self { rule, base_lr: lr, seen_lr: lr }
     }
 
     /// The rate that a schedule starts from now.
-    pub(super) fn base_lr_now(&self) -> f64 {
+    pub(crate) fn base_lr_now(&self) -> f64 {
         if self.rule.lr() == self.seen_lr { self.base_lr } else { self.rule.lr() }
     }
 }

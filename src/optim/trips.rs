@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use naga::{Block, Statement};
 
-use super::chunks::Cut;
+use super::factored::index_maps::Axes;
+use super::factored::sizes::{FINISH_LANES, MOST_ALONE, RATIO_LANES};
+use super::factored::tiles;
+use super::layerwise::shape::Shape;
+use super::layerwise::tiles::Cut;
 use super::lbfgs::{MostTrips as WholeTrips, most_trips as whole_trips};
-use super::shader::kernel_listings;
-use super::stage::{FINISH_LANES, MOST_ALONE, RATIO_LANES, Shape};
-use super::tiles;
-use super::views::Axes;
-use super::{AnyRule, runs};
+use super::listings::kernel_listings;
+use super::rule::any::AnyRule;
+use super::step::runs;
 use crate::gpu::{Capabilities, MAX_TRIPS};
 use crate::grad;
 use crate::layout::{GroupSpec, Layout, Limits};

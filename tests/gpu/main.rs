@@ -85,6 +85,7 @@ mod refusals;
 mod replay;
 mod resident;
 mod resizing;
+mod rule_bits;
 mod rules;
 mod schedules;
 mod sequences;

@@ -1,8 +1,8 @@
 use super::kernels::Call;
 use crate::gpu::{MAX_TRIPS, UniformRing};
 use crate::layout::Layout;
-use crate::optim::progress::Progress;
-use crate::optim::runs::{collect, cut};
+use crate::optim::step::counters::Progress;
+use crate::optim::step::runs::{collect, cut};
 
 /// Vectors that a lane adds at least.
 const OF_LANE: usize = 16;

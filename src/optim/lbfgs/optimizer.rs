@@ -4,9 +4,9 @@ use super::memory::{Direction, Memory};
 use super::reading::Reading;
 use super::vectors::Vectors;
 use super::{LBFGS, LineSearch};
+use crate::config::Variant;
 use crate::error::{Error, at_least};
 use crate::layout::Layout;
-use crate::optim::Variant;
 use crate::params::ParamStore;
 
 /// Runs [`LBFGS`] over all tensors of a store: vectors on the device, decisions on the host.

@@ -11,7 +11,7 @@ use crate::config;
 use crate::error::{Error, countable};
 use crate::gpu::{Buffer, Gpu};
 use crate::layout::Layout;
-use crate::optim::GroupState;
+use crate::optim::state::dict::GroupState;
 use crate::params::{Flat, ParamStore};
 
 /// All that an [`LbfgsOptimizer`] remembers, in the shape of torch's `state_dict`, with names in place of indices.

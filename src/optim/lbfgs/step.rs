@@ -1,4 +1,5 @@
-use super::backtracking::{self, backtracking};
+use super::backtracking;
+use super::backtracking::backtracking;
 use super::line::{Line, Point};
 use super::optimizer::{Attempt, LbfgsOptimizer};
 use super::reading::Reading;
@@ -7,8 +8,8 @@ use super::walk::Walk;
 use super::wolfe::strong_wolfe;
 use super::zoom::zoom;
 use super::{LBFGS, LineSearch};
+use crate::config::Variant;
 use crate::error::Error;
-use crate::optim::Variant;
 use crate::params::ParamStore;
 
 /// What came of a step.

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Variant, present};
 use crate::error::{Error, above, at_least, half_open};
 use crate::gpu::uniform;
-use crate::optim::rule::f32_of;
-use crate::optim::{Factor, Family, Over, Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Factor, Family, Over, Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 
 /// Adafactor: a second moment of which only the means over rows and over columns are kept.
 ///
@@ -180,6 +179,8 @@ impl Rule for Adafactor {
         Shader { stem: "adafactor", text: include_str!("../../../shaders/optim/rules/adafactor.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::factors("factors"), Slot::f32("exp_avg")];
 
+    scheduled! { lr, maximize }
+
     fn check(&self) -> Result<(), Error> {
         at_least("lr", self.lr, 0.0)?;
         at_least("weight_decay", self.weight_decay.unwrap_or(0.0), 0.0)?;
@@ -292,20 +293,8 @@ impl Rule for Adafactor {
         }
     }
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
     fn momentum_mut(&mut self) -> Option<&mut f64> {
         self.momentum.as_mut()
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
     }
 }
 

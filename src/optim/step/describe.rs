@@ -1,0 +1,149 @@
+use std::ops::Range;
+
+use super::counters::MOST_MARKS;
+use super::resets;
+use super::runs::{self, Run};
+use super::spec::{Dispatch, Inputs, Pick, StepUniforms, count};
+use crate::Error;
+use crate::gpu::UniformRing;
+use crate::optim::device::kernels::{Call, MAXIMIZE, PickCall};
+use crate::optim::device::stage::Stage;
+use crate::optim::rule::any::{AnyRule, used_slots};
+use crate::optim::rule::{Slot, f32_of};
+use crate::params::Gate;
+
+impl StepUniforms {
+    /// Appends to `bytes` what the next step over the tensors that are not frozen needs; `rules` are those of
+    /// the groups.
+    pub(crate) fn compute<'r, R: AnyRule + 'r>(
+        &mut self,
+        inputs: &Inputs<'_>,
+        rules: impl Fn(usize) -> &'r R,
+    ) -> Result<(), Error> {
+        let Self { runs, dispatches, resets, hypers, bytes, pick } = self;
+        let Inputs { layout, riders, .. } = inputs;
+        runs::collect(layout, inputs.progress, inputs.frozen, &riders.tensors, runs);
+        dispatches.clear();
+        resets.clear();
+        hypers.clear();
+        let mut dropped: Vec<u32> = Vec::new();
+        let mut table: Vec<u32> = Vec::new();
+        let mut words = 0;
+        for (number, run) in runs.iter().enumerate() {
+            let rule = rules(run.group);
+            let first = UniformRing::align(bytes);
+            let mut may_drop = 0;
+            for step in run.before.rows() {
+                let row = bytes.len();
+                may_drop |= step.dropped;
+                rule.hyper_bytes(&step, bytes);
+                check_finite(rule, &bytes[row..])
+                    .map_err(|error| error.in_group_of(layout.groups(), run.group))?;
+                words = (bytes.len() - row) / 4;
+            }
+            dropped.push(may_drop & used_slots(rule));
+            table.extend([run.before.counted(), first / 4]);
+            table.extend(run.before.marks().chain(std::iter::repeat(0)).take(MOST_MARKS));
+            hypers.push(if inputs.may_skip { count(number * UniformRing::ALIGN) } else { first });
+        }
+        for ((run, hyper), dropped) in runs.iter().zip(&*hypers).zip(dropped).filter(|(_, slots)| *slots != 0)
+        {
+            resets::dispatches(rules(run.group), inputs, run, (dropped, *hyper), bytes, resets);
+        }
+        for (stage, kind) in Stage::of(inputs.family).iter().enumerate() {
+            for (number, (run, hyper)) in runs.iter().zip(&*hypers).enumerate() {
+                let rule = rules(run.group);
+                let gate = count(run.group * Gate::STRIDE);
+                for (bound, range, general) in parts(*kind, inputs, run) {
+                    let workgroups = range.len().div_ceil(kind.in_a_workgroup(inputs.family));
+                    let call = UniformRing::align(bytes);
+                    bytes.extend_from_slice(bytemuck::bytes_of(&call_of(rule, inputs, run, bound, &range)));
+                    let (hyper, run) = (*hyper, number);
+                    dispatches.push(Dispatch { stage, bound, workgroups, call, hyper, gate, general, run });
+                }
+            }
+        }
+        *pick = inputs.may_skip.then(|| {
+            let start = UniformRing::align(bytes);
+            bytes.extend_from_slice(bytemuck::cast_slice(&table));
+            let call = UniformRing::align(bytes);
+            let block = PickCall { runs: count(runs.len()), words: count(words), table: start / 4 };
+            bytes.extend_from_slice(bytemuck::bytes_of(&block));
+            Pick { call, runs: runs.len(), words }
+        });
+        Ok(())
+    }
+}
+
+/// What a stage works on of a run, in its own units, for each of its bind groups, and whether with kernels for any shape.
+fn parts(stage: Stage, inputs: &Inputs<'_>, run: &Run) -> Vec<(usize, Range<usize>, bool)> {
+    let rows = |firsts: &[usize]| firsts[run.tensors.start]..firsts[run.tensors.end];
+    let all = |range: Range<usize>| if range.is_empty() { Vec::new() } else { vec![(0, range, false)] };
+    let of_any = |(window, range)| (window, range, false);
+    let (tensors, Inputs { chunks, factors, .. }) = (run.tensors.clone(), inputs);
+    match stage {
+        Stage::Statistics => {
+            factors.map_or(Vec::new(), |factors| factors.statistics_of.of(tensors).collect())
+        }
+        Stage::Finish => factors.map_or(Vec::new(), |factors| all(rows(&factors.finish_of))),
+        Stage::Means => factors.map_or(Vec::new(), |factors| all(rows(&factors.means_of))),
+        Stage::Measure | Stage::Update if factors.is_some() => {
+            factors.map_or(Vec::new(), |factors| factors.tiles_of.of(tensors).collect())
+        }
+        Stage::Measure => chunks.map_or(Vec::new(), |chunks| chunks.of(tensors).map(of_any).collect()),
+        Stage::Ratio => all(tensors),
+        Stage::Update => runs::cut(inputs.layout, run.range.clone())
+            .map(|(window, range)| (window, range.start / 4..range.end / 4, false))
+            .collect(),
+    }
+}
+
+fn call_of(rule: &impl AnyRule, inputs: &Inputs<'_>, run: &Run, window: usize, range: &Range<usize>) -> Call {
+    let Inputs { layout, riders, .. } = inputs;
+    let halves = |number: u64| {
+        let bytes = number.to_le_bytes();
+        let (low, high) = (&bytes[..4], &bytes[4..]);
+        (bytemuck::pod_read_unaligned(low), bytemuck::pod_read_unaligned(high))
+    };
+    let ((seed_low, seed_high), (step_low, step_high)) = (halves(riders.seed), halves(inputs.attempted));
+    Call {
+        first: count(range.start),
+        len: count(range.len()),
+        lr: f32_of(rule.lr()),
+        flags: if rule.maximize() { MAXIMIZE } else { 0 },
+        scale: riders.scale,
+        clip_value: riders.clip_value,
+        l1: run.rider.l1,
+        l2: run.rider.l2,
+        noise: inputs.noise,
+        // It may wrap: then it is still another one for each vector of a window.
+        element: u32::try_from(window * layout.window_len() / 4 % (1 << 32)).expect("less than 2^32"),
+        seed_low,
+        seed_high,
+        step_low,
+        step_high,
+    }
+}
+
+/// Refuses constants that 32 bits cannot hold: they would make padding NaN.
+fn check_finite(rule: &impl AnyRule, hyper: &[u8]) -> Result<(), Error> {
+    let refuse = |name: &str, value: f32| Err(Error::constant(name, "finite in 32 bits", value));
+    let lr = f32_of(rule.lr());
+    if !lr.is_finite() {
+        return Err(Error::constant("lr", "finite in 32 bits", rule.lr()));
+    }
+    for field in rule.hyper_block().1.iter().filter(|field| field.kind == "f32") {
+        let value: f32 = bytemuck::pod_read_unaligned(&hyper[field.offset..field.offset + 4]);
+        if !value.is_finite() {
+            return refuse(&format!("{}, which follows from the options,", field.name), value);
+        }
+    }
+    for (slot, Slot { name, .. }) in rule.slots().iter().enumerate() {
+        let value = f32_of(rule.initial(slot));
+        if !value.is_finite() {
+            let name = format!("the first value of {name}");
+            return Err(Error::constant(name, "finite in 32 bits", rule.initial(slot)));
+        }
+    }
+    Ok(())
+}
