@@ -99,29 +99,41 @@ fn put(work: Work, row: u32, quad: u32, sum: vec4f, bias: vec4f) {
 // Chains of the sum for the bias, whatever the tile.
 const BIAS_CHAINS: u32 = 8u;
 
-// The gradient of the bias: the sum of the gradients of all pixels. As a row of the product it could be a tile of its own.
-fn put_bias(work: Work, lane: u32, first_column: u32, first: u32, end: u32) {
-    let quads = TILE_COLUMNS / 4u;
-    let quad = first_column + lane % quads;
-    let chain = lane / quads;
-    let column = work.group * shape.group_out_vectors + quad;
-    let sums_here = chain < BIAS_CHAINS && quad < shape.group_out_vectors;
+// One chain of the sum of four output channels.
+fn bias_chain(work: Work, quad: u32, chain: u32, first: u32, end: u32) -> vec4f {
     var sum = vec4f();
-    if sums_here {
+    if chain < BIAS_CHAINS && quad < shape.group_out_vectors {
+        let column = work.group * shape.group_out_vectors + quad;
         for (var step = first + chain; step < end; step += BIAS_CHAINS) {
             sum += output_grad[step * shape.out_vectors + column];
         }
     }
+    return sum;
+}
+
+// The gradient of the bias: the sum of the gradients of all pixels. As a row of the product it could be a tile of its own.
+// A lane has BIAS_TURNS chains.
+fn put_bias(work: Work, lane: u32, first_column: u32, first: u32, end: u32) {
+    let quads = TILE_COLUMNS / 4u;
+    #for t in 0..BIAS_TURNS
+    let place$t = lane + $t * LANES;
+    let sum$t = bias_chain(work, first_column + place$t % quads, place$t / quads, first, end);
+    #end
     // Nobody reads the last steps of the product any more.
     workgroupBarrier();
-    if chain < BIAS_CHAINS {
-        right_tile[lane] = sum;
+    #for t in 0..BIAS_TURNS
+    if place$t < BIAS_CHAINS * quads {
+        right_tile[place$t] = sum$t;
     }
+    #end
     workgroupBarrier();
-    if sums_here && chain == 0u {
+    let quad = first_column + lane;
+    if lane < quads && quad < shape.group_out_vectors {
+        var sum = right_tile[lane];
         #for c in 1..8
         sum += right_tile[lane + $c * quads];
         #end
+        let column = work.group * shape.group_out_vectors + quad;
         partials[work.at + row_vectors() * 4u * shape.out_vectors + column] = sum;
     }
 }

@@ -1,4 +1,5 @@
 use super::{Dtype, Var};
+use crate::gpu::Trial;
 
 /// Whether a plan has a backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +23,7 @@ pub struct PlanOptions {
     pub(crate) upstream: Option<String>,
     pub(crate) outputs: Vec<(String, Var)>,
     pub(crate) gradients: Vec<(String, Var)>,
+    pub(crate) trial: Trial,
 }
 
 impl PlanOptions {
@@ -43,7 +45,16 @@ impl PlanOptions {
             upstream: None,
             outputs: Vec::new(),
             gradients: Vec::new(),
+            trial: Trial::NONE,
         }
+    }
+
+    /// Gives kernels for GPUs another tile, other parts or checks than are chosen, to measure them.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn trial(mut self, trial: Trial) -> Self {
+        self.trial = trial;
+        self
     }
 
     /// Another batch size than the one that the inputs were declared with.

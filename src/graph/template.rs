@@ -43,6 +43,8 @@ pub(crate) struct AnyLaunch {
     pub(crate) finishes: Option<usize>,
     /// What is checked while it runs, if no chain at its end reads or writes buffers.
     pub(crate) checks: Checks,
+    /// Others with the same bindings, the same fields and the same bits, to be timed beside it.
+    pub(crate) rivals: Vec<AnyLaunch>,
 }
 
 impl AnyLaunch {
@@ -61,7 +63,7 @@ impl<S: Uniform> From<Launch<S>> for AnyLaunch {
     fn from(launch: Launch<S>) -> Self {
         let Launch { template, shape, groups } = launch;
         let (uniform, block) = (bytemuck::bytes_of(&shape).to_vec(), Block::of::<S>("Shape"));
-        Self { template, uniform, block, groups, finishes: None, checks: Checks::All }
+        Self { template, uniform, block, groups, finishes: None, checks: Checks::All, rivals: Vec::new() }
     }
 }
 

@@ -99,6 +99,7 @@ impl Lowering {
             let bindings: Vec<usize> =
                 operands.filter(|(_, o)| is_half(o)).map(|(place, _)| place + 1).collect();
             if !bindings.is_empty() {
+                let half = bindings.clone();
                 let kernel =
                     made.entry((Arc::as_ptr(source), bindings)).or_insert_with_key(|(_, bindings)| {
                         let (name, bound) = (format!("{}[f16]", source.name), source.bindings.clone());
@@ -108,6 +109,13 @@ impl Lowering {
                 // Indices are the same, and so are the elements of each buffer: what needs no check of them needs none now.
                 step.label += "[f16]";
                 step.kernel = kernel.clone();
+                // Their texts differ by constants only.
+                for rival in &mut step.rivals {
+                    let KernelSource { wgsl, bindings: bound, .. } = &*rival.kernel;
+                    let wgsl = Text::of(wgsl).with_half(&half).into();
+                    let (name, bindings) = (kernel.name.clone(), bound.clone());
+                    rival.kernel = Arc::new(KernelSource { name, wgsl, bindings });
+                }
             }
         }
     }

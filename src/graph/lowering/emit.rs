@@ -19,8 +19,18 @@ pub(crate) struct Step {
     pub(crate) block: Block,
     pub(crate) grid: [u32; 3],
     pub(crate) checks: Checks,
+    /// Other kernels that leave the same bits, to be timed beside it.
+    pub(crate) rivals: Vec<Rival>,
     /// What is known of its bytes and FLOP.
     pub(crate) work: Work,
+}
+
+/// A kernel that could stand in place of that of a step, with the same operands.
+#[derive(Clone, Debug)]
+pub(crate) struct Rival {
+    pub(crate) kernel: Arc<KernelSource>,
+    pub(crate) uniform: Vec<u8>,
+    pub(crate) grid: [u32; 3],
 }
 
 impl Lowering {
@@ -62,24 +72,25 @@ impl Lowering {
         parts: u32,
         finish: Option<&Finish>,
     ) {
-        let AnyLaunch { template, uniform, block, groups: [x, y], finishes, checks } = launch;
-        let (name, text) = (template.name.to_owned(), template.expand());
-        let own = storage.len();
-        let mut draft = Draft { name, text, storage: storage.to_vec(), operands: operands.to_vec() };
-        match finishes {
-            Some(lanes) => draft.finish(finish, lanes),
-            None => assert!(finish.is_none(), "{}: it has no place for a chain", draft.name),
-        }
-        let Draft { name, text, storage, operands } = draft;
+        let (kernel, bound) = finished(&launch, (storage, operands), finish);
+        let rivals = launch.rivals.iter().map(|rival| {
+            let (kernel, _) = finished(rival, (storage, operands), finish);
+            let [x, y] = rival.groups;
+            Rival { kernel: Arc::new(kernel), uniform: rival.uniform.clone(), grid: [x, y, parts] }
+        });
+        let rivals = rivals.collect();
+        let AnyLaunch { uniform, block, groups: [x, y], finishes, checks, .. } = launch;
         if let (Some(finish), Some(lanes)) = (finish, finishes) {
             let elements: usize = finish.output.shape.iter().product();
             self.work.finishes = elements.div_ceil(lanes) as u64;
         }
-        let kernel = source_of(name, text, block.bytes, &storage);
-        let are_own = operands.len() == own;
-        self.emit_block(layer, kernel, [x, y, parts], &operands, (uniform, block));
-        if are_own && let Some(step) = self.steps.last_mut() {
-            step.checks = checks;
+        let are_own = bound.len() == storage.len();
+        self.emit_block(layer, kernel, [x, y, parts], &bound, (uniform, block));
+        if let Some(step) = self.steps.last_mut() {
+            step.rivals = rivals;
+            if are_own {
+                step.checks = checks.keeping(self.capabilities.trial.checks);
+            }
         }
     }
 
@@ -119,8 +130,25 @@ impl Lowering {
         });
         assert!(!aliased, "{}: one buffer is both read and written", kernel.name);
         let label = format!("{layer}: {}", kernel.name);
-        self.steps.push(Step { label, kernel, operands, uniform, block, grid, checks: Checks::All, work });
+        let (checks, rivals) = (Checks::All, Vec::new());
+        self.steps.push(Step { label, kernel, operands, uniform, block, grid, checks, rivals, work });
     }
+}
+
+/// A kernel and its operands, with what it does to what it stores.
+fn finished(
+    launch: &AnyLaunch,
+    (storage, operands): (&[Binding], &[Operand]),
+    finish: Option<&Finish>,
+) -> (KernelSource, Vec<Operand>) {
+    let (name, text) = (launch.template.name.to_owned(), launch.template.expand());
+    let mut draft = Draft { name, text, storage: storage.to_vec(), operands: operands.to_vec() };
+    match launch.finishes {
+        Some(lanes) => draft.finish(finish, lanes),
+        None => assert!(finish.is_none(), "{}: it has no place for a chain", draft.name),
+    }
+    let Draft { name, text, storage, operands } = draft;
+    (source_of(name, text, launch.block.bytes, &storage), operands)
 }
 
 /// Whether a kernel that can add to what is there is told not to.

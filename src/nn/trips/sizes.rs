@@ -69,6 +69,7 @@ mod tests {
             block: Block::of::<Shape>("Shape"),
             grid: [1; 3],
             checks: Checks::All,
+            rivals: Vec::new(),
             work: Work::default(),
         }
     }

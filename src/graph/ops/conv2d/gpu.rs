@@ -11,13 +11,13 @@ pub(super) use weight_grad::weight_grad;
 use bytemuck::Zeroable;
 
 use phases::Phases;
-use products::{Products, parts_of};
+use products::parts_of;
 
 use super::geometry::{Geometry, Window, flag};
 use super::pack::{Pack, Packed};
 use crate::gpu::{Capabilities, uniform};
 use crate::graph::ops::split::Parts;
-use crate::graph::ops::tile::{Staging, Tile};
+use crate::graph::ops::tile::{Products, Staging, Tile};
 use crate::graph::shape::pitch;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
@@ -233,7 +233,9 @@ impl Job {
 
     /// As [`Job::launch`], in the tiles and the parts that an adapter should have.
     fn launch_on(&self, offered: &Capabilities, first_part: u32, accumulate: bool) -> AnyLaunch {
-        self.launch(&self.products.tile(offered.cores), self.parts(offered), first_part, accumulate)
+        let parts = self.parts(offered);
+        let launch = |tile: &Tile| self.launch(tile, parts, first_part, accumulate);
+        self.products.tile(offered).launch(self.products, offered, launch)
     }
 }
 

@@ -154,7 +154,7 @@ impl Data {
     /// What a kernel leaves in the output.
     pub(super) fn run(&self, gpu: &Gpu, way: &Way, checks: Checks) -> Vec<f32> {
         let Self { case, product, buffers } = self;
-        let launch = way.kernel.launch(product, case.parts(), 0, case.accumulate);
+        let launch = way.kernel.launch(product, gpu.capabilities(), case.parts(), (0, case.accumulate));
         let (name, text) = (launch.template.name.to_owned(), launch.template.expand());
         let mut draft = Draft { name, text, storage: way.storage.to_vec(), operands: Vec::new() };
         draft.finish(None, 4);

@@ -41,7 +41,7 @@ impl Device {
     }
 
     fn dispatch(&self, launch: &AnyLaunch, parts: u32, storage: &[(Binding, &Buffer<f32>)]) {
-        let AnyLaunch { template, uniform, block, groups: [x, y], finishes, checks } = launch;
+        let AnyLaunch { template, uniform, block, groups: [x, y], finishes, checks, .. } = launch;
         let text = template.expand() + &finishes.map(finish_nothing).unwrap_or_default();
         let bytes = u32::try_from(block.bytes).unwrap();
         let mut bindings = vec![Binding::Uniform { bytes, dynamic: false }];
