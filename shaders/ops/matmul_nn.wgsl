@@ -3,7 +3,7 @@
 // What becomes of the sums is in `finish`, which is appended.
 //
 // Constants: ROWS of the tile, GROUPS of eight rows, ACCUMULATE, PADDED if columns are no multiple of 4, BATCH_TILES of
-// a matrix, STEPS of a repeat.
+// a matrix, STEPS of a repeat, TAIL if the inner dimension is no multiple of 4.
 @group(0) @binding(1) var<storage, read> left: array<vec4f>;
 @group(0) @binding(2) var<storage, read> right: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> output: array<vec4f>;
@@ -57,8 +57,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         #end
         var b: array<vec4f, 4>;
         #for c in 0..4
-        // The left row is zero past `inner`, where the right matrix has no row.
+        // Past `inner`, where the left row is zero, the right matrix has no row: zeros too, because the last row again might
+        // not be finite.
         b[$c] = right[at.y + min(inner + $c, shape.inner - 1u) * shape.right_inner];
+        #for t in 0..TAIL
+        b[$c] = select(vec4f(), b[$c], inner + $c < shape.inner);
+        #end
         #end
         #for m in 0..ROWS
         #for c in 0..4

@@ -55,20 +55,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     for (var k = first; k < end; k += 2u) {
         #for i in 0..2
         {
-            // Past the end, the last row again, times zero.
+            // Past the end, zeros times zeros, because the last row again might not be finite.
+            let is_inside = k + $i < end;
             let step = min(k + $i, end - 1u);
             var at = vec2u(step) * vec2u(shape.left_inner, shape.right_inner);
             if REPEAT_AXES > 0u {
                 at = repeated(step / STEPS) + vec2u(step % STEPS) * vec2u(shape.left_inner, shape.right_inner);
             }
-            let b = select(vec4f(), right[origin.y + at.y + safe_vector], k + $i < end);
+            let b = select(vec4f(), right[origin.y + at.y + safe_vector], is_inside);
             var a: array<vec4f, GROUPS>;
             #for g in 0..GROUPS
-            a[$g] = left[at.x + left_at[$g]];
+            a[$g] = select(vec4f(), left[at.x + left_at[$g]], is_inside);
             #end
             #for q in 0..SUMS
             #for g in 0..GROUPS
-            totals[$g] += select(vec4f(), a[$g], k + $i < end);
+            totals[$g] += a[$g];
             #end
             #end
             #for m in 0..ROWS

@@ -316,6 +316,13 @@ const SUMMING: &[Candidate<Product, Summing>] = &[Candidate {
     way: tiles::tn_summing,
 }];
 
+/// What is to be copied of a product whose left factor, right factor and output have so many elements.
+type Copying = fn(&Product, [u64; 3]) -> Option<tiles::Copies>;
+
+/// Products that are faster where factors that lie otherwise are copied before.
+const COPYING: &[Candidate<Product, Copying>] =
+    &[Candidate { kind: KernelKind::CpuSubgroup8, fits: |_, _| true, way: tiles::copies }];
+
 /// Buffers of a product.
 #[derive(Clone, Copy, Debug)]
 struct Operands {

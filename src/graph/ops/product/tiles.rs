@@ -18,12 +18,77 @@ fn are_quads(mut distances: impl Iterator<Item = u32>) -> bool {
     distances.all(|distance| distance.is_multiple_of(4))
 }
 
-/// Whether matrices and rows of the output begin at whole vec4s, wherever a kernel goes.
-fn begins_at_quads(product: &Product) -> bool {
-    let batch = product.batch.iter().flat_map(|axis| axis.strides);
-    let repeats = product.repeats.iter().flat_map(|axis| axis.strides);
+/// Whether each left matrix (0), right matrix (1) or output (2) begins at a whole vec4.
+fn begin_at_quads(product: &Product, which: usize) -> bool {
+    let batch = product.batch.iter().map(|axis| axis.strides[which]);
+    let repeats = product.repeats.iter().filter_map(|axis| axis.strides.get(which).copied());
+    are_quads(batch.chain(repeats).chain([product.offsets[which]]))
+}
+
+/// Whether the rows of the outputs are whole vec4s.
+fn writes_quads(product: &Product) -> bool {
     let rows = (product.rows > 1).then_some(product.out_row);
-    are_quads(product.offsets.into_iter().chain(batch).chain(repeats).chain([product.out_width]).chain(rows))
+    begin_at_quads(product, 2) && are_quads(rows.into_iter().chain([product.out_width]))
+}
+
+/// The dimension of a factor along which its vec4s lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quads {
+    AlongInner,
+    /// Along rows of the product for the left factor, along columns for the right one.
+    AlongEdge,
+}
+
+/// Whether the vec4s of the left (0) or right (1) matrices lie so.
+fn lie(product: &Product, which: usize, quads: Quads) -> bool {
+    let [edge, inner] = [product.left, [product.right[1], product.right[0]]][which];
+    let (along, across) = match quads {
+        Quads::AlongInner => (inner, edge),
+        Quads::AlongEdge => (edge, inner),
+    };
+    along == 1 && across.is_multiple_of(4) && begin_at_quads(product, which)
+}
+
+/// The ways in which vec4s of both factors can lie, for [`nt`], [`nn`] and [`tn`]; only the first takes a bias.
+const WAYS: [[Quads; 2]; 3] = [
+    [Quads::AlongInner, Quads::AlongInner],
+    [Quads::AlongInner, Quads::AlongEdge],
+    [Quads::AlongEdge, Quads::AlongEdge],
+];
+
+fn fits(product: &Product, way: usize) -> bool {
+    let factors_lie = (0..2).all(|which| lie(product, which, WAYS[way][which]));
+    factors_lie && writes_quads(product) && (way == 0 || !product.has_bias)
+}
+
+/// What must be copied before, and whether the output must be copied after, so that tiles can compute a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Copies {
+    /// How the vec4s of a copy of the left and of the right factor lie.
+    pub(super) factors: [Option<Quads>; 2],
+    pub(super) output: bool,
+}
+
+/// Products of one element each that tiles save more on than copying an element costs.
+const PAYS: u64 = 48;
+
+/// The fewest copies with which tiles can compute a product that they do not fit, if that is faster than without:
+/// `lens` are the elements of left factor, right factor and output.
+pub(super) fn copies(product: &Product, lens: [u64; 3]) -> Option<Copies> {
+    if (0..WAYS.len()).any(|way| fits(product, way)) {
+        return None;
+    }
+    let of_way = |way: &[Quads; 2]| {
+        let missing = |which: usize| (!lie(product, which, way[which])).then_some(way[which]);
+        let copies = Copies { factors: [0, 1].map(missing), output: !writes_quads(product) };
+        let [left, right] = [0, 1].map(|which| copies.factors[which].map_or(0, |_| lens[which]));
+        (left + right + if copies.output { lens[2] } else { 0 }, copies)
+    };
+    let ways = if product.has_bias { &WAYS[..1] } else { &WAYS };
+    let (copied, copies) = ways.iter().map(of_way).min_by_key(|(copied, _)| *copied)?;
+    let terms = u64::from(product.batches()) * u64::from(product.added());
+    let terms = terms * u64::from(product.rows) * u64::from(product.columns) * u64::from(product.inner);
+    (terms >= PAYS * copied).then_some(copies)
 }
 
 /// How the inner dimension of [`nt`] and [`nn`] is split, in vec4s.
@@ -50,6 +115,7 @@ fn launch(
         ("GROUPS", rows.div_ceil(rows_per_load)),
         ("ACCUMULATE", shape.accumulate),
         ("PADDED", u32::from(!product.columns.is_multiple_of(4))),
+        ("TAIL", u32::from(!product.inner.is_multiple_of(4))),
     ]);
     let template = Template { name, source, constants, aliases: vec![] };
     AnyLaunch::from(Launch { template, shape, groups }).finishing(4)
@@ -69,8 +135,7 @@ macro_rules! text {
 
 /// Whether the inner dimension runs along the rows of both matrices.
 pub(super) fn fits_nt(product: &Product) -> bool {
-    let Product { left, right, .. } = product;
-    (left[1], right[0]) == (1, 1) && are_quads([left[0], right[1]].into_iter()) && begins_at_quads(product)
+    fits(product, 0)
 }
 
 /// `left * transpose(right) + bias`. Bindings: left, right, bias (or right again), output.
@@ -79,15 +144,9 @@ pub(super) fn nt(product: &Product, parts: Parts, first_part: u32, accumulate: b
     launch(product, text!("matmul_nt"), [tile_rows(product.rows), 8, product.inner.div_ceil(4)], shape)
 }
 
-/// Whether columns run along the rows of right matrix and output, and nothing is added to the sums.
-fn writes_quads(product: &Product) -> bool {
-    let Product { right, has_bias, .. } = product;
-    !has_bias && right[1] == 1 && right[0].is_multiple_of(4) && begins_at_quads(product)
-}
-
 /// Whether the inner dimension runs along the rows of the left matrix, and columns along those of the right one.
 pub(super) fn fits_nn(product: &Product) -> bool {
-    product.left[1] == 1 && product.left[0].is_multiple_of(4) && writes_quads(product)
+    fits(product, 1)
 }
 
 /// `left * right`. Bindings: left, right, output.
@@ -98,7 +157,7 @@ pub(super) fn nn(product: &Product, parts: Parts, first_part: u32, accumulate: b
 
 /// Whether rows run along the rows of the stored left matrix, and columns along those of the right one.
 pub(super) fn fits_tn(product: &Product) -> bool {
-    product.left[0] == 1 && product.left[1].is_multiple_of(4) && writes_quads(product)
+    fits(product, 2)
 }
 
 /// `transpose(left) * right`, of a left matrix that is stored as `[inner, rows]`. Bindings: left, right, output.
