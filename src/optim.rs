@@ -43,6 +43,7 @@ mod state;
 mod step;
 #[cfg(test)]
 mod trips;
+mod windows;
 
 pub use crate::config::Variant;
 pub use custom::builder::CustomRuleBuilder;
@@ -52,10 +53,10 @@ pub use lbfgs::{LBFGS, LbfgsOptimizer, LbfgsState, LbfgsStep, LbfgsStop, LbfgsTe
 pub use optimizer::Optimizer;
 pub use rule::any::AnyRule;
 pub use rule::entry::Entry;
-pub use rule::{Extent, Factor, Family, Mu, Over, Reset, Rule, Shader, Slot, StepInfo};
+pub use rule::{Family, Granularity, Mu, Reduced, Reset, Rule, Shader, Slot, Statistic, StepInfo};
 pub use rules::*;
 pub use state::dict::{GroupState, StateDict, TensorState};
-pub use step::results::Outcome;
+pub use step::results::StepResult;
 
 pub(crate) use listings::kernel_listings;
 pub(crate) use optimizer::record::Mark;

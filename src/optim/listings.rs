@@ -1,4 +1,4 @@
-use super::device::kernels::{Call, PickCall, Text, pick_source};
+use super::device::kernels::{Call, PickCall, RuleKernel, pick_source};
 use super::device::resets::{ResetCall, reset_source};
 use super::device::stage::Stage;
 use super::rule::Family;
@@ -6,7 +6,7 @@ use super::rule::any::AnyRule;
 use super::rules::lookahead::Ahead;
 use super::rules::{Lookahead, RULES};
 use crate::gpu::{Block, Capabilities, KernelListing};
-use crate::grad::Riding;
+use crate::grad::FusedKernel;
 use crate::params::GateValues;
 
 /// Every kernel of every rule, with every choice of slots, and everything that can ride in it and follow it where all
@@ -18,11 +18,11 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let blocks = vec![Block::of::<ResetCall>("Reset"), Block::of::<Ahead>("Ahead")];
     listings.push(KernelListing { source: reset_source(), blocks });
     listings.extend(crate::optim::lbfgs::kernel_listings());
-    let mut list = |text: Text<'_>, hyper: Block, mask: u32, riding: Riding| {
+    let mut list = |text: RuleKernel<'_>, hyper: Block, mask: u32, fused_kernel: FusedKernel| {
         for stage in Stage::of(text.family) {
-            let texts = [true, false].map(|general| Text { general, ..text });
+            let texts = [true, false].map(|general| RuleKernel { general, ..text });
             let sources = texts.map(|text| {
-                Capabilities::of_each_kind().map(|offered| text.source(*stage, mask, riding, &offered))
+                Capabilities::of_each_kind().map(|offered| text.source(*stage, mask, fused_kernel, &offered))
             });
             let mut sources = sources.concat();
             sources.dedup();
@@ -34,17 +34,17 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     for entry in RULES.iter().filter(|entry| entry.family != Family::Around) {
         let all = (1 << entry.slots.len()) - 1;
         for mask in 0..=all {
-            list(Text::of_entry(entry), entry.hyper.clone(), mask, Riding::Plain);
+            list(RuleKernel::of_entry(entry), entry.hyper.clone(), mask, FusedKernel::Plain);
         }
         let ahead = Lookahead::new(entry.default_rule());
         let (bytes, fields) = ahead.hyper_block();
         let hyper = Block { name: "Hyper", fields: fields.to_vec().into(), bytes };
         let all_of_it = (1 << ahead.slots().len()) - 1;
-        for riding in Riding::ALL {
-            if riding != Riding::Plain {
-                list(Text::of_entry(entry), entry.hyper.clone(), all, riding);
+        for fused_kernel in FusedKernel::ALL {
+            if fused_kernel != FusedKernel::Plain {
+                list(RuleKernel::of_entry(entry), entry.hyper.clone(), all, fused_kernel);
             }
-            list(Text::of(&ahead), hyper.clone(), all_of_it, riding);
+            list(RuleKernel::of(&ahead), hyper.clone(), all_of_it, fused_kernel);
         }
     }
     listings

@@ -10,15 +10,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::device::plan::Plan;
+use super::device::bindings::DeviceState;
 use super::rule::any::{AnyRule, overridden};
 use super::rule::f32_of;
-use super::step::counters::Progress;
-use super::step::results::Outcomes;
+use super::step::counters::StepCounter;
+use super::step::results::StepResults;
 use super::step::spec::StepUniforms;
 use crate::Error;
 use crate::gpu::{Gpu, Held};
-use crate::grad::{Passes, Riders, Transforms};
+use crate::grad::{FusedTransforms, NormReduction, Transforms};
 use crate::layout::Layout;
 use crate::params::{GateValues, ParamStore};
 use crate::schedule::Schedule;
@@ -54,15 +54,15 @@ pub struct Optimizer<R> {
     /// What a group that is added gets where it says nothing.
     pub(crate) defaults: R,
     pub(crate) groups: Vec<Group<R>>,
-    pub(crate) progress: Vec<Progress>,
+    pub(crate) counters: Vec<StepCounter>,
     pub(crate) attempted: u64,
-    pub(crate) plan: Plan,
+    pub(crate) device: DeviceState,
     pub(crate) uniforms: StepUniforms,
     pub(crate) transforms: Transforms,
-    pub(crate) passes: Passes,
-    pub(crate) riders: Riders,
+    pub(crate) norm_reduction: NormReduction,
+    pub(crate) fused: FusedTransforms,
     /// What has become of steps, where transforms look at the gradients.
-    pub(crate) outcomes: Option<Outcomes>,
+    pub(crate) results: Option<StepResults>,
     /// The latest recorded step that is neither submitted nor abandoned.
     pub(crate) latest: Option<Held>,
 }
@@ -87,7 +87,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             }
             groups[layout.group(name)?] = Group::new(overridden(&rule, name, fields)?);
         }
-        let plan = Plan::new(|group| &groups[group].rule, params.gpu(), &layout)?;
+        let device = DeviceState::new(|group| &groups[group].rule, params.gpu(), &layout)?;
         let mut optimizer = Self {
             gpu: params.gpu().clone(),
             store: params.id().clone(),
@@ -95,14 +95,14 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             text: rule.shader().text.into(),
             defaults: rule.clone(),
             groups,
-            progress: vec![Progress::default(); layout.spans().len()],
+            counters: vec![StepCounter::default(); layout.spans().len()],
             attempted: 0,
-            plan,
+            device,
             uniforms: StepUniforms::default(),
             transforms: Transforms::default(),
-            passes: Passes::default(),
-            riders: Riders::new(params.gpu(), &Transforms::default(), &layout)?,
-            outcomes: None,
+            norm_reduction: NormReduction::default(),
+            fused: FusedTransforms::new(params.gpu(), &Transforms::default(), &layout)?,
+            results: None,
             latest: None,
             layout,
         };
@@ -145,29 +145,30 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// [`Error::Constant`] for an option out of its range; [`Error::UnknownName`] for a group or tensor of a
-    /// penalty; [`Error::Mismatch`] for another store; [`Error::Config`] while outcomes of steps are on their way, for
-    /// which [`Optimizer::read_outcomes`] waits; what a transform of one's own refuses. Then nothing was
+    /// penalty; [`Error::Mismatch`] for another store; [`Error::Config`] while results of steps are on their way, for
+    /// which [`Optimizer::read_step_results`] waits; what a transform of one's own refuses. Then nothing was
     /// changed.
     pub fn set_transforms(&mut self, mut transforms: Transforms, params: &ParamStore) -> Result<(), Error> {
         transforms.check()?;
         self.check_store(params)?;
-        self.hear()?;
-        if self.outcomes.as_ref().is_some_and(|outcomes| !outcomes.is_idle()) {
-            let reason = "the outcomes of some steps are on their way: submit these, and read_outcomes first";
+        self.poll()?;
+        if self.results.as_ref().is_some_and(|results| !results.is_idle()) {
+            let reason =
+                "the results of some steps are on their way: submit these, and read_step_results first";
             return Err(Error::Config { what: "transforms".into(), reason: reason.into() });
         }
-        let riders = Riders::new(&self.gpu, &transforms, &self.layout)?;
+        let fused = FusedTransforms::new(&self.gpu, &transforms, &self.layout)?;
         for custom in &mut transforms.custom {
             custom.prepare(params)?;
         }
         let loss_scale = transforms.grad_scaler.as_ref().map_or(1.0, |scaler| f32_of(scaler.init_scale));
-        let need_a_pass = transforms.need_a_pass();
-        let outcomes = || Outcomes::new(&self.gpu, params.shared_gate(), Plan::RING);
-        let outcomes = need_a_pass.then(outcomes).transpose()?;
+        let need_norm_reduction = transforms.need_norm_reduction();
+        let results = || StepResults::new(&self.gpu, params.shared_gate(), DeviceState::RING);
+        let results = need_norm_reduction.then(results).transpose()?;
         params.gate().write(&self.gpu, GateValues { loss_scale, ..GateValues::OPEN })?;
-        (self.transforms, self.riders, self.outcomes) = (transforms, riders, outcomes);
-        self.passes = Passes::default();
-        self.plan.rebind();
+        (self.transforms, self.fused, self.results) = (transforms, fused, results);
+        self.norm_reduction = NormReduction::default();
+        self.device.rebind();
         Ok(())
     }
 
@@ -207,14 +208,14 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 
     /// Steps that have changed a tensor: what bias corrections count. Where steps may be skipped, those whose
-    /// outcome has arrived; [`Optimizer::read_outcomes`] waits for all.
+    /// result has arrived; [`Optimizer::read_step_results`] waits for all.
     ///
     /// # Errors
     /// [`Error::UnknownName`].
     pub fn applied(&self, tensor: &str) -> Result<u64, Error> {
         let index = self.layout.index(tensor)?;
         let undone = self.latest_is_dropped().then(|| self.uniforms.before(&self.layout.spans()[index]));
-        Ok(undone.flatten().unwrap_or(self.progress[index]).applied)
+        Ok(undone.flatten().unwrap_or(self.counters[index]).applied)
     }
 
     /// Sets each group's rate, and its momentum if the schedule cycles it, to what holds at `step`.

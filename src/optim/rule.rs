@@ -23,7 +23,7 @@ pub(crate) use arithmetic::{check_moments, decays, f32_of, moment_sizes};
 pub use family::Family;
 pub use momenta::Mu;
 pub(crate) use options::scheduled;
-pub use slot::{Extent, Factor, Over, Slot};
+pub use slot::{Granularity, Reduced, Slot, Statistic};
 pub use step_info::{Reset, StepInfo};
 
 /// An optimizer that steps by gradients alone. The struct holds the options; the arithmetic is a WGSL function of the
@@ -58,8 +58,8 @@ pub trait Rule:
         true
     }
 
-    /// What the slot of [`Extent::Factors`] holds for a tensor, by its shape and the options.
-    fn factors(&self, _shape: &[usize]) -> Vec<Factor> {
+    /// What the slot of [`Granularity::Statistics`] holds for a tensor, by its shape and the options.
+    fn statistics(&self, _shape: &[usize]) -> Vec<Statistic> {
         Vec::new()
     }
 

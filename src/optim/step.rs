@@ -4,5 +4,5 @@ pub(crate) mod counters;
 pub(crate) mod describe;
 pub(crate) mod resets;
 pub(crate) mod results;
-pub(crate) mod runs;
+pub(crate) mod segments;
 pub(crate) mod spec;

@@ -19,8 +19,8 @@ use naga::Span;
 
 use super::declared::Declared;
 use crate::error::Error;
-use crate::grad::Riding;
-use crate::optim::device::kernels::Text;
+use crate::grad::FusedKernel;
+use crate::optim::device::kernels::RuleKernel;
 use crate::optim::device::stage::Stage;
 use crate::optim::rule::{Family, Shader};
 use crate::wgsl::{User, pure, validator};
@@ -60,7 +60,7 @@ pub(crate) fn inspect(declared: &Declared, prefix: usize, names: &Names) -> Resu
 
 /// The largest kernel that the rule stands in.
 fn whole(declared: &Declared) -> String {
-    let text = Text {
+    let text = RuleKernel {
         family: Family::Element,
         shader: Shader { stem: &declared.name, text: &declared.text },
         hyper_bytes: 4 * declared.fields.len(),
@@ -70,5 +70,5 @@ fn whole(declared: &Declared) -> String {
         general: true,
     };
     let all = (1 << declared.slots.len()) - 1;
-    text.source(Stage::Update, all, Riding::Noisy, &crate::gpu::Capabilities::PLAIN).wgsl.into_owned()
+    text.source(Stage::Update, all, FusedKernel::Noisy, &crate::gpu::Capabilities::PLAIN).wgsl.into_owned()
 }

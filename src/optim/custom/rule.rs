@@ -6,7 +6,7 @@ use super::declared::{Declared, Hypers};
 use crate::error::{Error, at_least};
 use crate::gpu::Field;
 use crate::optim::rule::any::AnyRule;
-use crate::optim::rule::{Factor, Family, Shader, Slot, StepInfo, f32_of};
+use crate::optim::rule::{Family, Shader, Slot, Statistic, StepInfo, f32_of};
 
 /// A rule of one's own: a function in WGSL, with declared slots, hyperparameters and constants.
 ///
@@ -155,7 +155,7 @@ impl AnyRule for CustomRule {
         true
     }
 
-    fn factors(&self, _shape: &[usize]) -> Vec<Factor> {
+    fn statistics(&self, _shape: &[usize]) -> Vec<Statistic> {
         Vec::new()
     }
 

@@ -2,10 +2,10 @@ use std::fmt::Write;
 
 use super::stage::Stage;
 use crate::gpu::{Binding, Capabilities, KernelSource, uniform};
-use crate::grad::Riding;
+use crate::grad::FusedKernel;
 use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::entry::Entry;
-use crate::optim::rule::{Extent, Family, Shader, Slot};
+use crate::optim::rule::{Family, Granularity, Shader, Slot};
 use crate::params::GateValues;
 
 const COMMON: &str = include_str!("../../../shaders/optim/frame/common.wgsl");
@@ -14,7 +14,7 @@ const GATE: &str = include_str!("../../../shaders/shared/gate.wgsl");
 uniform! {
     /// What a dispatch covers.
     pub(crate) struct Call {
-        /// First of what its stage works on: of the window's vectors of four, of the chunks or of the tensors.
+        /// First of what its stage works on: of the window's vectors of four, of the tiles or of the tensors.
         pub(crate) first: u32,
         /// How many.
         pub(crate) len: u32,
@@ -26,9 +26,9 @@ uniform! {
         pub(crate) scale: f32,
         /// The largest magnitude of a gradient.
         pub(crate) clip_value: f32,
-        /// Factor of the parameter's sign in a penalty's gradient.
+        /// Statistic of the parameter's sign in a penalty's gradient.
         pub(crate) l1: f32,
-        /// Factor of the parameter.
+        /// Statistic of the parameter.
         pub(crate) l2: f32,
         /// Deviation of the noise.
         pub(crate) noise: f32,
@@ -44,7 +44,7 @@ uniform! {
 uniform! {
     /// What picking covers.
     pub(crate) struct PickCall {
-        pub(crate) runs: u32,
+        pub(crate) segments: u32,
         /// Words of a rule's constants.
         pub(crate) words: u32,
         /// First word of the table of runs.
@@ -75,7 +75,7 @@ pub(crate) fn pick_source() -> KernelSource {
 
 /// What the kernels of a rule are made of.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Text<'a> {
+pub(crate) struct RuleKernel<'a> {
     pub(crate) family: Family,
     pub(crate) shader: Shader<'a>,
     pub(crate) hyper_bytes: usize,
@@ -87,7 +87,7 @@ pub(crate) struct Text<'a> {
     pub(crate) general: bool,
 }
 
-impl<'a> Text<'a> {
+impl<'a> RuleKernel<'a> {
     pub(crate) fn of(rule: &'a impl AnyRule) -> Self {
         Self {
             family: rule.family(),
@@ -114,8 +114,9 @@ impl<'a> Text<'a> {
     }
 
     /// Whether a stage's kernel reads which elements are real.
-    pub(crate) fn reads_real(&self, stage: Stage, riding: Riding) -> bool {
-        (riding == Riding::Noisy && stage.reads_gradients()) || (self.masks && stage == Stage::Update)
+    pub(crate) fn reads_real(&self, stage: Stage, fused_kernel: FusedKernel) -> bool {
+        (fused_kernel == FusedKernel::Noisy && stage.reads_gradients())
+            || (self.masks && stage == Stage::Update)
     }
 
     /// The kernel of one stage with the slots whose bits are set in `mask`, and what rides in it.
@@ -123,7 +124,7 @@ impl<'a> Text<'a> {
         &self,
         stage: Stage,
         mask: u32,
-        riding: Riding,
+        fused_kernel: FusedKernel,
         capabilities: &Capabilities,
     ) -> KernelSource {
         let uniform = |bytes: usize| Binding::Uniform {
@@ -142,7 +143,8 @@ impl<'a> Text<'a> {
             .collect();
         let mut memory = match stage {
             Stage::Ratio if matches!(self.family, Family::Tensor { .. }) => {
-                let scalars = self.slots.iter().enumerate().filter(|(_, slot)| slot.extent == Extent::Tensor);
+                let scalars =
+                    self.slots.iter().enumerate().filter(|(_, slot)| slot.granularity == Granularity::Tensor);
                 kept(bindings.len(), scalars.map(|(bit, slot)| (&*slot.name, mask & (1 << bit) != 0)))
             }
             Stage::Ratio | Stage::Statistics | Stage::Finish | Stage::Means => String::new(),
@@ -152,7 +154,7 @@ impl<'a> Text<'a> {
         if self.masks && stage == Stage::Update {
             memory.push_str(&keep_inside(&slots));
         }
-        if self.reads_real(stage, riding) {
+        if self.reads_real(stage, fused_kernel) {
             let binding = bindings.len();
             writeln!(memory, "@group(0) @binding({binding}) var<storage, read> real: array<u32>;")
                 .expect("a string takes everything");
@@ -162,7 +164,7 @@ impl<'a> Text<'a> {
         let (stem, text) = (self.shader.stem, self.shader.text);
         let ahead = if self.looks_ahead { "+lookahead" } else { "" };
         let masked = if self.masks && stage == Stage::Update { "+mask" } else { "" };
-        let riders = if stage.reads_gradients() { riding } else { Riding::Plain };
+        let fused = if stage.reads_gradients() { fused_kernel } else { FusedKernel::Plain };
         let mut frame = stage.frame(self.family, capabilities, self.looks_ahead, self.masks);
         let mut plain = "";
         if matches!(self.family, Family::Factored { .. }) {
@@ -174,9 +176,9 @@ impl<'a> Text<'a> {
                 "optim/{stem}{}{plain}[{}]{}{masked}{ahead}",
                 stage.suffix(),
                 names.join(","),
-                riders.suffix()
+                fused.suffix()
             ),
-            wgsl: format!("{text}\n{GATE}{COMMON}{frame}\n{}\n{memory}", riders.wgsl()).into(),
+            wgsl: format!("{text}\n{GATE}{COMMON}{frame}\n{}\n{memory}", fused.wgsl()).into(),
             bindings,
         }
     }
@@ -215,7 +217,7 @@ fn keep_inside(slots: &[(&str, Binding)]) -> String {
 /// Every text of the frame that a rule of the element family is joined with.
 pub(crate) fn frame_texts() -> Vec<String> {
     let mut texts = vec![COMMON.to_owned(), GATE.to_owned(), "var<storage, read> real: array<u32>;".into()];
-    texts.extend(Riding::ALL.map(|riding| riding.wgsl().to_owned()));
+    texts.extend(FusedKernel::ALL.map(|fused_kernel| fused_kernel.wgsl().to_owned()));
     for looks_ahead in [false, true] {
         let frame = |masks| Stage::Update.frame(Family::Element, &Capabilities::PLAIN, looks_ahead, masks);
         texts.extend([frame(false), frame(true)]);

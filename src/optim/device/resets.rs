@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::slots::Kept;
+use super::slots::SlotBuffer;
 use crate::Error;
 use crate::gpu::{Binding, Buffer, Gpu, Kernel, KernelSource, Region, uniform};
 use crate::layout::{Layout, Window};
@@ -44,19 +44,19 @@ pub(crate) fn reset_source() -> KernelSource {
 
 /// The kernel with all that it may write to.
 #[derive(Debug)]
-pub(crate) struct BoundResets {
+pub(crate) struct ResetBindings {
     pub(crate) kernel: Arc<Kernel>,
     /// For each slot that there is, one for each window, or one for all.
     pub(crate) groups: Vec<Vec<wgpu::BindGroup>>,
 }
 
-impl BoundResets {
+impl ResetBindings {
     /// `uniforms` is a block of the step's, `hyper` one of constants; `real` is, for each buffer of the layout, the number of
     /// elements in each block of 64.
     pub(crate) fn new(
         gpu: &Gpu,
         layout: &Layout,
-        slots: &[Option<Kept>],
+        slots: &[Option<SlotBuffer>],
         real: &[Buffer<u32>],
         [uniforms, hyper]: [Region<'_>; 2],
     ) -> Result<Self, Error> {
@@ -65,8 +65,8 @@ impl BoundResets {
         let bind = |blocks: Region<'_>, values: Region<'_>| {
             gpu.bind_group(&kernel, &[uniforms, hyper, blocks, values])
         };
-        let of = |kept: &Kept| -> Result<Vec<wgpu::BindGroup>, Error> {
-            if !matches!(kept, Kept::Elements(_)) {
+        let of = |kept: &SlotBuffer| -> Result<Vec<wgpu::BindGroup>, Error> {
+            if !matches!(kept, SlotBuffer::Elements(_)) {
                 let window = layout.windows().next().expect("a store has a window");
                 return Ok(vec![bind(real[0].region(), kept.region(&window))?]);
             }

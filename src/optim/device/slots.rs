@@ -4,35 +4,35 @@ use std::sync::Arc;
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Recorder, Region};
 use crate::layout::{Layout, Window};
-use crate::optim::factored::tables::{Factors, Places};
-use crate::optim::rule::{Extent, Slot};
+use crate::optim::factored::tables::{Places, Statistics};
+use crate::optim::rule::{Granularity, Slot};
 use crate::params::Flat;
 
 /// The values of a slot on the device.
 #[derive(Debug)]
-pub(crate) enum Kept {
+pub(crate) enum SlotBuffer {
     /// For each element.
     Elements(Flat),
     /// For each tensor, in order of the layout.
     Tensors(Buffer<f32>),
     /// What stands for tensors: the first values of a buffer, of which the rest is computed in each step.
-    Factors(Arc<Buffer<f32>>, Arc<Places>),
+    Statistics(Arc<Buffer<f32>>, Arc<Places>),
 }
 
-impl Kept {
+impl SlotBuffer {
     /// Zero everywhere.
     pub(crate) fn new(
         gpu: &Gpu,
         slot: &Slot,
         layout: &Arc<Layout>,
-        factors: Option<&Factors>,
+        statistics: Option<&Statistics>,
     ) -> Result<Self, Error> {
-        Ok(match slot.extent {
-            Extent::Element => Self::Elements(Flat::zeroed(gpu, &slot.name, layout)?),
-            Extent::Tensor => Self::Tensors(Buffer::storage(gpu, &slot.name, layout.spans().len())?),
-            Extent::Factors => {
-                let factors = factors.expect("the family has them");
-                Self::Factors(factors.values.clone(), factors.places.clone())
+        Ok(match slot.granularity {
+            Granularity::Element => Self::Elements(Flat::zeroed(gpu, &slot.name, layout)?),
+            Granularity::Tensor => Self::Tensors(Buffer::storage(gpu, &slot.name, layout.spans().len())?),
+            Granularity::Statistics => {
+                let statistics = statistics.expect("the family has them");
+                Self::Statistics(statistics.values.clone(), statistics.places.clone())
             }
         })
     }
@@ -43,7 +43,7 @@ impl Kept {
         recorder: &mut Recorder<'_>,
         slot: &Slot,
         layout: &Arc<Layout>,
-        factors: Option<&Factors>,
+        statistics: Option<&Statistics>,
     ) -> Result<Self, Error> {
         Ok(match self {
             Self::Elements(flat) => Self::Elements(flat.grown(recorder, &slot.name, layout)?),
@@ -52,10 +52,10 @@ impl Kept {
                 recorder.copy(buffer.raw(), 0, more.raw(), 0, buffer.len() as u64 * 4);
                 Self::Tensors(more)
             }
-            Self::Factors(values, places) => {
-                let factors = factors.expect("the family has them");
-                recorder.copy(values.raw(), 0, factors.values.raw(), 0, end(places) as u64 * 4);
-                Self::Factors(factors.values.clone(), factors.places.clone())
+            Self::Statistics(values, places) => {
+                let statistics = statistics.expect("the family has them");
+                recorder.copy(values.raw(), 0, statistics.values.raw(), 0, end(places) as u64 * 4);
+                Self::Statistics(statistics.values.clone(), statistics.places.clone())
             }
         })
     }
@@ -65,7 +65,7 @@ impl Kept {
         match self {
             Self::Elements(flat) => flat.window(window),
             Self::Tensors(buffer) => buffer.region(),
-            Self::Factors(values, _) => values.region(),
+            Self::Statistics(values, _) => values.region(),
         }
     }
 
@@ -77,7 +77,7 @@ impl Kept {
                 span.first..span.first + span.len
             }
             Self::Tensors(_) => tensor..tensor + 1,
-            Self::Factors(_, places) => return places[tensor].clone(),
+            Self::Statistics(_, places) => return places[tensor].clone(),
         };
         vec![(slot.name.to_string(), place)]
     }
@@ -87,7 +87,7 @@ impl Kept {
         match self {
             Self::Elements(flat) => flat.read_all(gpu),
             Self::Tensors(buffer) => buffer.read(gpu, 0, buffer.len()),
-            Self::Factors(values, places) => values.read(gpu, 0, end(places)),
+            Self::Statistics(values, places) => values.read(gpu, 0, end(places)),
         }
     }
 
@@ -96,7 +96,7 @@ impl Kept {
         match self {
             Self::Elements(flat) => flat.read_all_async(gpu).await,
             Self::Tensors(buffer) => buffer.read_async(gpu, 0, buffer.len()).await,
-            Self::Factors(values, places) => values.read_async(gpu, 0, end(places)).await,
+            Self::Statistics(values, places) => values.read_async(gpu, 0, end(places)).await,
         }
     }
 
@@ -113,7 +113,7 @@ impl Kept {
                 let first = |tensor| data(tensor, &slot.name).map_or(0.0, |values| values[0]);
                 buffer.write(gpu, 0, &(0..buffer.len()).map(first).collect::<Vec<f32>>())
             }
-            Self::Factors(values, places) => {
+            Self::Statistics(values, places) => {
                 let mut all = vec![0.0; end(places)];
                 for (tensor, places) in places.iter().enumerate() {
                     for (name, place) in places {
@@ -135,7 +135,7 @@ impl Kept {
                 flat.write(gpu, span, &vec![value; span.len])
             }
             Self::Tensors(buffer) => buffer.write(gpu, tensor, &[value]),
-            Self::Factors(values, places) => places[tensor]
+            Self::Statistics(values, places) => places[tensor]
                 .iter()
                 .try_for_each(|(_, place)| values.write(gpu, place.start, &vec![value; place.len()])),
         }

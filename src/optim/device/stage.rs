@@ -1,7 +1,7 @@
 use crate::gpu::{Binding, Capabilities};
 use crate::optim::factored::sizes::{FINISH_LANES, RATIO_LANES, TILE_WIDTH};
-use crate::optim::layerwise::shape::Shape;
-use crate::optim::rule::{Extent, Family, Slot};
+use crate::optim::layerwise::shape::ReductionShape;
+use crate::optim::rule::{Family, Granularity, Slot};
 
 /// One of the passes that a step makes over what it covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(crate) enum Stage {
     Finish,
     /// Means of what stands for tensors.
     Means,
-    /// Sums over chunks or tiles of tensors.
+    /// Sums over tiles or tiles of tensors.
     Measure,
     /// From the sums a ratio for each tensor.
     Ratio,
@@ -56,13 +56,13 @@ impl Stage {
     /// How a kernel binds a slot, if it does.
     pub(crate) fn access(self, family: Family, slot: &Slot) -> Option<Binding> {
         let early_state = family == Family::Tensor { early_state: true };
-        match (self, slot.extent) {
+        match (self, slot.granularity) {
             _ if slot.late => (self == Self::Update).then_some(Binding::ReadWrite),
-            (Self::Ratio, Extent::Tensor) => Some(Binding::ReadWrite),
-            (_, Extent::Tensor | Extent::Factors)
-            | (Self::Statistics | Self::Finish | Self::Means | Self::Ratio, Extent::Element) => None,
-            (Self::Measure, Extent::Element) => early_state.then_some(Binding::ReadWrite),
-            (Self::Update, Extent::Element) => {
+            (Self::Ratio, Granularity::Tensor) => Some(Binding::ReadWrite),
+            (_, Granularity::Tensor | Granularity::Statistics)
+            | (Self::Statistics | Self::Finish | Self::Means | Self::Ratio, Granularity::Element) => None,
+            (Self::Measure, Granularity::Element) => early_state.then_some(Binding::ReadWrite),
+            (Self::Update, Granularity::Element) => {
                 Some(if early_state { Binding::Read } else { Binding::ReadWrite })
             }
         }
@@ -107,7 +107,7 @@ impl Stage {
                 include_str!(concat!("../../../shaders/optim/frame/", $file, ".wgsl"))
             };
         }
-        let shape = Shape::of(capabilities);
+        let shape = ReductionShape::of(capabilities);
         let lanes = format!("const LANES = {}u;\n", shape.lanes);
         let finishing = format!("const LANES = {FINISH_LANES}u;\n");
         let settled = if looks_ahead { text!("lookahead") } else { text!("settled") };

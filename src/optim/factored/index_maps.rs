@@ -1,6 +1,6 @@
 use super::sizes::{FINISH_LANES, HALF_OF_ADDED};
 use crate::gpu::MAX_TRIPS;
-use crate::optim::rule::{Factor, Over};
+use crate::optim::rule::{Reduced, Statistic};
 
 /// Divides by a number that is known before: the constants of Granlund and Montgomery 1994, figure 4.1.
 #[repr(C)]
@@ -22,11 +22,11 @@ impl Divisor {
 /// As in frame/factored.wgsl.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub(crate) struct View {
+pub(crate) struct IndexMap {
     pub(crate) first: u32,
     len: u32,
-    pub(crate) first_view: u32,
-    pub(crate) views: u32,
+    pub(crate) first_map: u32,
+    pub(crate) index_maps: u32,
     pub(crate) ratio: u32,
     pub(crate) means: u32,
     mean_stride: Divisor,
@@ -74,12 +74,12 @@ struct Map {
 /// The axes of a tensor as the kernels see them.
 pub(crate) struct Axes<'a> {
     shape: &'a [usize],
-    factors: &'a [Factor],
+    statistics: &'a [Statistic],
 }
 
 impl<'a> Axes<'a> {
-    pub(crate) fn new(shape: &'a [usize], factors: &'a [Factor]) -> Self {
-        Self { shape, factors }
+    pub(crate) fn new(shape: &'a [usize], statistics: &'a [Statistic]) -> Self {
+        Self { shape, statistics }
     }
 
     pub(crate) fn elements(&self) -> usize {
@@ -92,32 +92,35 @@ impl<'a> Axes<'a> {
         (size, self.shape.iter().skip(axis + 1).product())
     }
 
-    /// Rows and columns: the axes over which the first and the second view are means.
+    /// Rows and columns: the axes over which the first and the second index map are means.
     fn matrix(&self) -> Option<[usize; 2]> {
-        match self.factors {
-            [Factor { over: Over::AllBut(first), .. }, Factor { over: Over::AllBut(second), .. }] => {
-                Some([*first, *second])
-            }
+        match self.statistics {
+            [
+                Statistic { reduced: Reduced::Axis(first), .. },
+                Statistic { reduced: Reduced::Axis(second), .. },
+            ] => Some([*first, *second]),
             _ => None,
         }
     }
 
-    /// Whether the last axis has a multiple of four and is what the first view leaves out, or the views hold axes.
+    /// Whether the last axis has a multiple of four and is what the first index map leaves out, or the index maps hold axes.
     fn quads(&self) -> bool {
         let last = self.shape.len().saturating_sub(1);
         let whole = self.axis(last).0.is_multiple_of(4);
         whole
             && match self.matrix() {
                 Some([columns, rows]) => columns == last && rows + 1 == last,
-                None => self.factors.iter().all(|factor| matches!(factor.over, Over::Axis(_))),
+                None => {
+                    self.statistics.iter().all(|statistic| matches!(statistic.reduced, Reduced::AllBut(_)))
+                }
             }
     }
 
     /// Whether four neighbours have one row, and all else is found without a loop.
     pub(crate) fn are_plain(&self) -> bool {
-        match self.factors {
+        match self.statistics {
             // Each row of a tile leaves norms of its own there: not too many.
-            [Factor { over: Over::Elements, .. }] => self.elements().div_ceil(4) <= 2 * HALF_OF_ADDED,
+            [Statistic { reduced: Reduced::None, .. }] => self.elements().div_ceil(4) <= 2 * HALF_OF_ADDED,
             [_] => self.shape.len() <= 1,
             // Each matrix leaves norms of its own: not too many.
             [_, _] if self.matrix().is_some() => {
@@ -125,13 +128,13 @@ impl<'a> Axes<'a> {
                     && self.kept_mean().is_some()
                     && self.elements() / 4 / self.rows()[1] <= HALF_OF_ADDED
             }
-            factors => self.quads() && factors.len() == 2,
+            statistics => self.quads() && statistics.len() == 2,
         }
     }
 
     /// Of a plain tensor: vectors of four in a row, and rows in a matrix.
     pub(crate) fn rows(&self) -> [usize; 2] {
-        match self.factors {
+        match self.statistics {
             [_, _] => [self.axis(self.shape.len() - 1).0 / 4, self.axis(self.shape.len() - 2).0],
             _ => [self.elements().div_ceil(4), 1],
         }
@@ -143,21 +146,21 @@ impl<'a> Axes<'a> {
         match self.matrix() {
             Some(_) => 1 + SHORT + NOISE,
             // The least over all axes, and the maxima of four neighbours.
-            None => 1 + NOISE + self.factors.len() + 4 * (1 + self.factors.len()),
+            None => 1 + NOISE + self.statistics.len() + 4 * (1 + self.statistics.len()),
         }
     }
 
-    /// Of the means of the first view's values over the second view's axis: how many values a mean has, what lies
+    /// Of the means of the first index map's values over the second index map's axis: how many values a mean has, what lies
     /// within the axis among the values, and how many means there are.
-    fn means(&self, view: usize) -> Option<[usize; 3]> {
+    fn means(&self, index_map: usize) -> Option<[usize; 3]> {
         let matrix = self.matrix()?;
-        let (axis, other) = (matrix[view], matrix[1 - view]);
+        let (axis, other) = (matrix[index_map], matrix[1 - index_map]);
         let ((size, _), (across, stride)) = (self.axis(axis), self.axis(other));
         let within = if other > axis { stride } else { stride / size };
         Some([across, within, self.elements() / size / across])
     }
 
-    /// The view of which means are kept, and as [`Axes::means`] has them: where a loop over them would be long. Rows and
+    /// The index map of which means are kept, and as [`Axes::means`] has them: where a loop over them would be long. Rows and
     /// columns of a matrix have the same mean, so that the shorter ones may be taken.
     pub(crate) fn kept_mean(&self) -> Option<(usize, [usize; 3])> {
         const LONG: usize = 4096;
@@ -168,30 +171,35 @@ impl<'a> Axes<'a> {
 
     /// The places of values whose means are kept, as first, stride and count.
     pub(crate) fn kept_means(&self, values: [usize; 2]) -> Vec<[usize; 3]> {
-        let Some((view, [count, within, means])) = self.kept_mean() else { return Vec::new() };
+        let Some((index_map, [count, within, means])) = self.kept_mean() else { return Vec::new() };
         (0..means)
-            .map(|mean| [values[view] + mean / within * within * count + mean % within, within, count])
+            .map(|mean| [values[index_map] + mean / within * within * count + mean % within, within, count])
             .collect()
     }
 
-    /// The view of one factor of a tensor that begins at `first` of the flat space and lies in so many windows of some
-    /// length; places of values and what all views of a tensor share are left open.
-    pub(crate) fn view(&self, factor: &Factor, first: usize, (windows, window_len): (usize, usize)) -> View {
+    /// The index map of one factor of a tensor that begins at `first` of the flat space and lies in so many windows of some
+    /// length; places of values and what all index maps of a tensor share are left open.
+    pub(crate) fn index_map(
+        &self,
+        statistic: &Statistic,
+        first: usize,
+        (windows, window_len): (usize, usize),
+    ) -> IndexMap {
         let elements = self.elements();
-        let outputs = factor.len(self.shape);
-        let (size, stride, output, term) = match factor.over {
-            Over::Elements => (
+        let outputs = statistic.len(self.shape);
+        let (size, stride, output, term) = match statistic.reduced {
+            Reduced::None => (
                 1,
                 elements,
                 Map { by: elements, outer: elements, inner: 1 },
                 Map { by: 1, outer: 0, inner: 0 },
             ),
-            Over::AllBut(axis) => {
+            Reduced::Axis(axis) => {
                 let (size, stride) = self.axis(axis);
                 let output = Map { by: stride, outer: size * stride, inner: 1 };
                 (size, stride, output, Map { by: 1, outer: stride, inner: 0 })
             }
-            Over::Axis(axis) => {
+            Reduced::AllBut(axis) => {
                 let (size, stride) = self.axis(axis);
                 // Of the first axis all terms follow each other.
                 let term = match elements / size {
@@ -216,11 +224,11 @@ impl<'a> Axes<'a> {
         let least = terms.min(window_len).div_ceil(MOST_TERMS);
         let pieces = terms.div_ceil(TERMS * windows).min(MOST_PIECES).max(least);
         let pieces = pieces.min(MOST_ALL_PIECES / windows).max(1);
-        View {
+        IndexMap {
             first: low(first as u64 / 4),
             len: count(elements),
-            first_view: 0,
-            views: count(self.factors.len()),
+            first_map: 0,
+            index_maps: count(self.statistics.len()),
             ratio: NONE,
             means: NONE,
             mean_stride: Divisor::new(self.means(0).map_or(1, |[_, within, _]| within)),
@@ -299,37 +307,40 @@ mod tests {
         let shapes: [&[usize]; 9] =
             [&[], &[7], &[8], &[4, 6], &[6, 4], &[3, 5], &[2, 3, 4, 5], &[3, 4, 2, 8], &[2, 3, 4, 5, 6]];
         for shape in shapes {
-            let mut overs = vec![Over::Elements];
-            overs.extend((0..shape.len()).flat_map(|axis| [Over::Axis(axis), Over::AllBut(axis)]));
-            for over in overs {
-                let factors = [Factor { key: "x".into(), over }];
-                let view = Axes::new(shape, &factors).view(&factors[0], 0, (1, usize::MAX));
+            let mut overs = vec![Reduced::None];
+            overs.extend((0..shape.len()).flat_map(|axis| [Reduced::AllBut(axis), Reduced::Axis(axis)]));
+            for reduced in overs {
+                let statistics = [Statistic { key: "x".into(), reduced }];
+                let index_map = Axes::new(shape, &statistics).index_map(&statistics[0], 0, (1, usize::MAX));
                 let elements: usize = shape.iter().product();
                 let mut seen = vec![None; elements.next_multiple_of(4)];
-                for (unit, term) in (0..view.units).flat_map(|unit| (0..view.terms).map(move |i| (unit, i))) {
-                    let element = at(view.output_by, view.output_outer, view.output_inner, unit)
-                        + at(view.term.by, view.term_outer, view.term_inner, term);
-                    let width = if view.four == ONE { 1 } else { 4 };
-                    assert!(element % width == 0, "{shape:?} {over:?}");
+                for (unit, term) in
+                    (0..index_map.units).flat_map(|unit| (0..index_map.terms).map(move |i| (unit, i)))
+                {
+                    let element =
+                        at(index_map.output_by, index_map.output_outer, index_map.output_inner, unit)
+                            + at(index_map.term.by, index_map.term_outer, index_map.term_inner, term);
+                    let width = if index_map.four == ONE { 1 } else { 4 };
+                    assert!(element % width == 0, "{shape:?} {reduced:?}");
                     for lane in 0..width {
-                        let output = if view.four == FOUR_OUTPUTS { 4 * unit + lane } else { unit };
+                        let output = if index_map.four == FOUR_OUTPUTS { 4 * unit + lane } else { unit };
                         let place = &mut seen[(element + lane) as usize];
-                        assert_eq!(place.replace(output as usize), None, "{shape:?} {over:?}");
+                        assert_eq!(place.replace(output as usize), None, "{shape:?} {reduced:?}");
                     }
                 }
                 for (element, output) in seen.into_iter().take(elements).enumerate() {
-                    let expected = match over {
-                        Over::Elements => element,
-                        Over::Axis(axis) => {
+                    let expected = match reduced {
+                        Reduced::None => element,
+                        Reduced::AllBut(axis) => {
                             let within: usize = shape[axis + 1..].iter().product();
                             element / within % shape[axis]
                         }
-                        Over::AllBut(axis) => {
+                        Reduced::Axis(axis) => {
                             let within: usize = shape[axis + 1..].iter().product();
                             element / within / shape[axis] * within + element % within
                         }
                     };
-                    assert_eq!(output, Some(expected), "{shape:?} {over:?}");
+                    assert_eq!(output, Some(expected), "{shape:?} {reduced:?}");
                 }
             }
         }

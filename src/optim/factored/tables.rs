@@ -1,25 +1,25 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::index_maps::{Axes, NONE, ONE, View, count};
+use super::index_maps::{Axes, IndexMap, NONE, ONE, count};
 use super::sizes::{FINISH_LANES, MOST_ALONE};
 use super::tiles;
 use super::tiles::Tile;
 use crate::Error;
 use crate::gpu::{Buffer, Gpu};
 use crate::layout::{Layout, Span};
-use crate::optim::layerwise::tiles::{Ends, filled};
-use crate::optim::rule::Factor;
+use crate::optim::layerwise::tiles::{RowRanges, filled};
+use crate::optim::rule::Statistic;
 use crate::optim::rule::any::AnyRule;
-use crate::optim::step::runs;
+use crate::optim::windows::cut_at_windows;
 
 /// Invocations of a workgroup of statistics.wgsl.
 const LANES: usize = 128;
 
 /// The values that stand for tensors, how they are gathered, and where they lie.
 #[derive(Debug)]
-pub(crate) struct Factors {
-    pub(crate) views: Buffer<View>,
+pub(crate) struct Statistics {
+    pub(crate) index_maps: Buffer<IndexMap>,
     /// State; then what is computed in a step: the next maxima, or means; and a ratio for each tensor.
     pub(crate) values: Arc<Buffer<f32>>,
     pub(crate) ratios: Range<usize>,
@@ -28,8 +28,8 @@ pub(crate) struct Factors {
     /// What invocations have gathered, where several share an output.
     pub(crate) parts: Buffer<f32>,
     /// View, first invocation and first part of each workgroup: of plain tensors, then of others.
-    pub(crate) statistics: Buffer<[u32; 3]>,
-    pub(crate) statistics_of: ByShape,
+    pub(crate) gather: Buffer<[u32; 3]>,
+    pub(crate) gather_of: ByShape,
     /// View, first output and first part of each workgroup.
     pub(crate) finish: Buffer<[u32; 3]>,
     pub(crate) finish_of: Vec<usize>,
@@ -46,13 +46,13 @@ pub(crate) struct Factors {
     pub(crate) means_of: Vec<usize>,
     pub(crate) places: Arc<Places>,
     /// What groups keep of each shape that they have.
-    built: Vec<(usize, Span, Vec<Factor>)>,
+    built: Vec<(usize, Span, Vec<Statistic>)>,
 }
 
 /// The rows of two tables that lie one behind the other: that of plain tensors and that of others.
 #[derive(Debug, Default)]
 pub(crate) struct ByShape {
-    ends: [Ends; 2],
+    ends: [RowRanges; 2],
     /// Where the rows of others begin.
     others: usize,
 }
@@ -86,9 +86,9 @@ pub(crate) type Places = Vec<Vec<(String, Range<usize>)>>;
 
 #[derive(Default)]
 struct Tables {
-    views: Vec<View>,
+    index_maps: Vec<IndexMap>,
     /// Of plain tensors, and of others.
-    statistics: [Vec<[u32; 3]>; 2],
+    gather: [Vec<[u32; 3]>; 2],
     finish: Vec<[u32; 3]>,
     means: Vec<[usize; 3]>,
     tiles: [Vec<Tile>; 2],
@@ -99,7 +99,7 @@ struct Tables {
     parts: usize,
 }
 
-impl Factors {
+impl Statistics {
     /// # Errors
     /// [`Error::Limit`] where a table or the values of all tensors exceed one binding.
     pub(crate) fn new<'r, R: AnyRule + 'r>(
@@ -108,7 +108,7 @@ impl Factors {
         rules: impl Fn(usize) -> &'r R,
         is_mean: bool,
     ) -> Result<Self, Error> {
-        let factors = |span: &Span| rules(span.group).factors(&span.shape);
+        let statistics = |span: &Span| rules(span.group).statistics(&span.shape);
         let mut places = Places::new();
         let mut state = 0;
         for span in layout.spans() {
@@ -116,9 +116,9 @@ impl Factors {
                 return Err(too_large(&span.name, span.len, 1 << 32));
             }
             let mut own = Vec::new();
-            for factor in factors(span) {
+            for statistic in statistics(span) {
                 let first = state;
-                own.push((factor.key.to_string(), first..first + factor.len(&span.shape)));
+                own.push((statistic.key.to_string(), first..first + statistic.len(&span.shape)));
                 state = own.last().map_or(0, |(_, place)| place.end).next_multiple_of(4);
             }
             places.push(own);
@@ -126,12 +126,12 @@ impl Factors {
         check_binding(layout, "state of all tensors", state)?;
         let mut tables = Tables::default();
         let (mut finish_of, mut means_of) = (Vec::new(), Vec::new());
-        let (mut statistics_of, mut tiles_of) = (ByShape::default(), ByShape::default());
-        let mut built = Vec::<(usize, Span, Vec<Factor>)>::new();
+        let (mut gather_of, mut tiles_of) = (ByShape::default(), ByShape::default());
+        let mut built = Vec::<(usize, Span, Vec<Statistic>)>::new();
         for (tensor, span) in layout.spans().iter().enumerate() {
-            let own = factors(span);
+            let own = statistics(span);
             let window = layout.window_of(span.first);
-            statistics_of.begin_tensor(&tables.statistics);
+            gather_of.begin_tensor(&tables.gather);
             finish_of.push(tables.finish.len());
             means_of.push(tables.means.len());
             tiles_of.begin_tensor(&tables.tiles);
@@ -140,16 +140,16 @@ impl Factors {
                 tables.general.push(false);
                 continue;
             }
-            let first_view = tables.views.len();
+            let first_map = tables.index_maps.len();
             let windows = layout.window_of(span.first + span.len - 1) - window + 1;
             let axes = Axes::new(&span.shape, &own);
             let is_plain = axes.are_plain();
             let first_sum = tables.sums;
-            for (window, range) in runs::cut(layout, span.first..span.first + span.len) {
+            for (window, range) in cut_at_windows(layout, span.first..span.first + span.len) {
                 tiles_of.begin_window(window, &tables.tiles);
                 let before = window * layout.window_len() + range.start - span.first;
                 tiles::cut(&axes, before / 4, range.start / 4..range.end.div_ceil(4), |mut tile| {
-                    tile.view = count(first_view);
+                    tile.index_map = count(first_map);
                     tile.part = count(tables.sums);
                     tables.sums += tile.parts(gpu.capabilities());
                     tables.tiles[usize::from(!is_plain)].push(tile);
@@ -159,59 +159,59 @@ impl Factors {
             let firsts: Vec<usize> = places[tensor].iter().map(|(_, place)| place.start).collect();
             tables.general.push(!is_plain);
             let means = axes.kept_means([firsts[0], firsts.get(1).copied().unwrap_or(0)]);
-            for (factor, first) in own.iter().zip(&firsts) {
-                let mut view = axes.view(factor, span.first, (windows, layout.window_len()));
-                debug_assert!(!is_plain || view.four != ONE, "a plain tensor has vectors of four");
-                view.first_view = count(first_view);
-                view.values = count(*first);
-                view.ratio = count(tensor);
+            for (statistic, first) in own.iter().zip(&firsts) {
+                let mut index_map = axes.index_map(statistic, span.first, (windows, layout.window_len()));
+                debug_assert!(!is_plain || index_map.four != ONE, "a plain tensor has vectors of four");
+                index_map.first_map = count(first_map);
+                index_map.values = count(*first);
+                index_map.ratio = count(tensor);
                 if !is_mean {
-                    view.means = count(state + first);
+                    index_map.means = count(state + first);
                 } else if !means.is_empty() {
-                    view.means = count(state + tables.means.len());
+                    index_map.means = count(state + tables.means.len());
                 }
-                tables.views.push(view);
+                tables.index_maps.push(index_map);
             }
             tables.means.extend(means);
             let parts = tables.parts;
             for cut in (0..windows).filter(|_| is_mean) {
-                statistics_of.begin_window(window + cut, &tables.statistics);
+                gather_of.begin_window(window + cut, &tables.gather);
                 let mut parts = parts;
-                for index in first_view..tables.views.len() {
-                    let view = &tables.views[index];
-                    let whole = view.all_pieces == 1;
-                    let threads = view.units as usize * view.pieces as usize;
-                    let own = (view.pieces * view.outputs) as usize;
+                for index in first_map..tables.index_maps.len() {
+                    let index_map = &tables.index_maps[index];
+                    let whole = index_map.all_pieces == 1;
+                    let threads = index_map.units as usize * index_map.pieces as usize;
+                    let own = (index_map.pieces * index_map.outputs) as usize;
                     let at = if whole { NONE } else { count(parts + cut * own) };
                     let firsts = (0..threads).step_by(LANES);
-                    tables.statistics[usize::from(!is_plain)]
+                    tables.gather[usize::from(!is_plain)]
                         .extend(firsts.map(|first| [count(index), count(first), at]));
                     parts += if whole { 0 } else { own * windows };
                 }
                 tables.parts = parts;
             }
             let mut at = parts;
-            for index in first_view..tables.views.len() {
-                let view = &tables.views[index];
-                if is_mean && view.all_pieces == 1 {
+            for index in first_map..tables.index_maps.len() {
+                let index_map = &tables.index_maps[index];
+                if is_mean && index_map.all_pieces == 1 {
                     continue;
                 }
-                let alone = !is_mean || view.all_pieces as usize <= MOST_ALONE;
-                let firsts = (0..view.outputs as usize).step_by(if alone { FINISH_LANES } else { 1 });
+                let alone = !is_mean || index_map.all_pieces as usize <= MOST_ALONE;
+                let firsts = (0..index_map.outputs as usize).step_by(if alone { FINISH_LANES } else { 1 });
                 tables.finish.extend(firsts.map(|first| [count(index), count(first), count(at)]));
                 // Maxima leave no pieces.
-                at += if is_mean { view.outputs as usize * view.all_pieces as usize } else { 0 };
+                at += if is_mean { index_map.outputs as usize * index_map.all_pieces as usize } else { 0 };
             }
             if !built.iter().any(|(group, known, _)| (*group, &known.shape) == (span.group, &span.shape)) {
                 built.push((span.group, span.clone(), own));
             }
         }
-        statistics_of.end(&tables.statistics);
+        gather_of.end(&tables.gather);
         tiles_of.end(&tables.tiles);
         finish_of.push(tables.finish.len());
         means_of.push(tables.means.len());
         Self::upload(gpu, layout, tables, (state, is_mean), tiles_of).map(|built_tables| Self {
-            statistics_of,
+            gather_of,
             finish_of,
             means_of,
             places: Arc::new(places),
@@ -231,8 +231,8 @@ impl Factors {
         let computed = if is_mean { tables.means.len() } else { state };
         let first_ratio = (state + computed).next_multiple_of(64);
         let ratios = first_ratio..first_ratio + layout.spans().len();
-        for view in &mut tables.views {
-            view.ratio += count(first_ratio);
+        for index_map in &mut tables.index_maps {
+            index_map.ratio += count(first_ratio);
         }
         let means: Vec<[u32; 4]> = (state..)
             .zip(&tables.means)
@@ -240,14 +240,14 @@ impl Factors {
                 [count(*first), count(*stride), count(*terms), count(place)]
             })
             .collect();
-        #[expect(clippy::cast_precision_loss, reason = "a mean over so many has rounded more")]
+        #[expect(clippy::cast_precision_loss, reason = "a mean reduced so many has rounded more")]
         let lens: Vec<f32> = layout.spans().iter().map(|span| span.len as f32).collect();
-        let (statistics, tiles) = (tables.statistics.concat(), tables.tiles.concat());
+        let (gather, tiles) = (tables.gather.concat(), tables.tiles.concat());
         for (what, words) in [
             ("values of all tensors", ratios.end),
             ("partial values of all tensors", tables.parts),
-            ("views of all tensors", tables.views.len() * size_of::<View>() / 4),
-            ("workgroups over all tensors", statistics.len() * 3),
+            ("index maps of all tensors", tables.index_maps.len() * size_of::<IndexMap>() / 4),
+            ("workgroups reduced all tensors", gather.len() * 3),
             ("tiles of all tensors", tiles.len() * size_of::<Tile>() / 4),
             ("sums over tiles of all tensors", if is_mean { tables.sums * 2 } else { 0 }),
             ("means of all tensors", means.len() * 4),
@@ -257,13 +257,13 @@ impl Factors {
         // Maxima are not summed.
         let sums = if is_mean { tables.sums } else { 0 };
         Ok(Self {
-            views: filled(gpu, "views", &tables.views)?,
+            index_maps: filled(gpu, "index maps", &tables.index_maps)?,
             values: Arc::new(Buffer::storage(gpu, "values of tensors", ratios.end.next_multiple_of(4))?),
             ratios,
             lens: filled(gpu, "lens", &lens)?,
             parts: Buffer::storage(gpu, "partial values", tables.parts)?,
-            statistics: filled(gpu, "workgroups of statistics", &statistics)?,
-            statistics_of: ByShape::default(),
+            gather: filled(gpu, "workgroups of gather", &gather)?,
+            gather_of: ByShape::default(),
             finish: filled(gpu, "workgroups of finish", &tables.finish)?,
             finish_of: Vec::new(),
             means: filled(gpu, "means", &means)?,
@@ -285,18 +285,19 @@ impl Factors {
 
     /// Refuses options with which a group would keep other values than it has.
     pub(crate) fn check<R: AnyRule>(&self, group: usize, rule: &R) -> Result<(), Error> {
-        let changed = |(of, span, built): &&(usize, Span, Vec<Factor>)| {
-            *of == group && rule.factors(&span.shape) != *built
+        let changed = |(of, span, built): &&(usize, Span, Vec<Statistic>)| {
+            *of == group && rule.statistics(&span.shape) != *built
         };
         let Some((_, span, built)) = self.built.iter().find(changed) else { return Ok(()) };
-        let names =
-            |factors: &[Factor]| factors.iter().map(|factor| &*factor.key).collect::<Vec<_>>().join(", ");
+        let names = |statistics: &[Statistic]| {
+            statistics.iter().map(|statistic| &*statistic.key).collect::<Vec<_>>().join(", ")
+        };
         Err(Error::Config {
             what: format!("optimizer {}", rule.name()),
             reason: format!(
                 "with these options {} would have other state ({}) than it was built with ({}): build another optimizer",
                 span.name,
-                names(&rule.factors(&span.shape)),
+                names(&rule.statistics(&span.shape)),
                 names(built)
             ),
         })

@@ -3,7 +3,7 @@ use std::ops::Range;
 use super::index_maps::{Axes, count};
 use super::sizes::{HALF_OF_ADDED, TILE_WIDTH};
 use crate::gpu::{Capabilities, MAX_TRIPS};
-use crate::optim::layerwise::shape::Shape;
+use crate::optim::layerwise::shape::ReductionShape;
 
 /// As in frame/tile.wgsl.
 #[repr(C)]
@@ -13,7 +13,7 @@ pub(crate) struct Tile {
     pub(crate) rows: u32,
     width: u32,
     stride: u32,
-    pub(crate) view: u32,
+    pub(crate) index_map: u32,
     row: u32,
     column: u32,
     matrix: u32,
@@ -24,7 +24,7 @@ pub(crate) struct Tile {
 impl Tile {
     /// Norms that it leaves.
     pub(crate) fn parts(&self, capabilities: &Capabilities) -> usize {
-        Shape::of(capabilities).parts_of_tile(self.width)
+        ReductionShape::of(capabilities).parts_of_tile(self.width)
     }
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn cut(axes: &Axes<'_>, before: usize, window: Range<usize>, mut push
                 rows: count(rows),
                 width: count((width - aside).min(TILE_WIDTH)),
                 stride: count(vectors),
-                view: 0,
+                index_map: 0,
                 row: count(row),
                 column: count(column + aside),
                 matrix: count(row / in_a_matrix),
@@ -72,18 +72,18 @@ pub(crate) fn cut(axes: &Axes<'_>, before: usize, window: Range<usize>, mut push
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optim::rule::{Factor, Over};
+    use crate::optim::rule::{Reduced, Statistic};
 
     #[test]
     fn each_vector_is_in_one_tile_and_each_tile_in_one_matrix() {
-        let matrix = |key: &str, axis| Factor { key: key.to_owned().into(), over: Over::AllBut(axis) };
-        for (shape, factors) in [
-            (vec![1003], vec![Factor { key: "x".into(), over: Over::Elements }]),
+        let matrix = |key: &str, axis| Statistic { key: key.to_owned().into(), reduced: Reduced::Axis(axis) };
+        for (shape, statistics) in [
+            (vec![1003], vec![Statistic { key: "x".into(), reduced: Reduced::None }]),
             (vec![100, 40], vec![matrix("rows", 1), matrix("columns", 0)]),
             (vec![3, 70, 1200], vec![matrix("rows", 2), matrix("columns", 1)]),
             (vec![30, 7, 33], vec![matrix("rows", 2), matrix("columns", 1)]),
         ] {
-            let axes = Axes::new(&shape, &factors);
+            let axes = Axes::new(&shape, &statistics);
             let all = shape.iter().product::<usize>().div_ceil(4);
             for middle in [0, 17, all / 2, all] {
                 let mut seen = vec![0; all];

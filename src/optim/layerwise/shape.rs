@@ -2,36 +2,36 @@ use crate::gpu::{Candidate, Capabilities, KernelKind};
 
 /// How sums over a tensor are cut.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    /// The most vectors of four in a chunk.
-    pub(crate) chunk: usize,
+pub(crate) struct ReductionShape {
+    /// The most vectors of four in a tile.
+    pub(crate) tile: usize,
     /// Invocations of a workgroup.
     pub(crate) lanes: usize,
-    /// Sums that a chunk leaves.
+    /// Sums that a tile leaves.
     pub(crate) parts: usize,
     /// The end of the kernels that measure.
     pub(crate) ends: &'static [&'static str],
 }
 
 /// The fastest first.
-const SHAPES: &[Candidate<(), Shape>] = &[
+const REDUCTION_SHAPES: &[Candidate<(), ReductionShape>] = &[
     // Barriers are slow there: each lane leaves its own.
     Candidate {
         kind: KernelKind::CpuSubgroup8,
         fits: |(), _| true,
-        way: Shape {
-            chunk: 4096,
+        way: ReductionShape {
+            tile: 4096,
             lanes: 64,
             parts: 64,
             ends: &[include_str!("../../../shaders/optim/frame/measure_apart.wgsl")],
         },
     },
-    // For GPUs too: eight loads of 16 bytes a lane before one exchange, and thousands of chunks of a large store.
+    // For GPUs too: eight loads of 16 bytes a lane before one exchange, and thousands of tiles of a large store.
     Candidate {
         kind: KernelKind::Plain,
         fits: |(), _| true,
-        way: Shape {
-            chunk: 2048,
+        way: ReductionShape {
+            tile: 2048,
             lanes: 256,
             parts: 1,
             ends: &[
@@ -42,9 +42,9 @@ const SHAPES: &[Candidate<(), Shape>] = &[
     },
 ];
 
-impl Shape {
+impl ReductionShape {
     pub(crate) fn of(capabilities: &Capabilities) -> &'static Self {
-        Candidate::choose(SHAPES, &(), capabilities)
+        Candidate::choose(REDUCTION_SHAPES, &(), capabilities)
     }
 
     /// Sums that a tile with rows of so many vectors leaves.

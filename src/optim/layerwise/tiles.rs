@@ -1,16 +1,16 @@
 use std::ops::Range;
 
-use super::shape::Shape;
+use super::shape::ReductionShape;
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, MAX_TRIPS};
 use crate::layout::Layout;
 
 /// How tensors are cut for sums over them, and where these go.
 #[derive(Debug)]
-pub(crate) struct Chunks {
-    of: Ends,
+pub(crate) struct ReductionTiles {
+    of: RowRanges,
     /// First vector of four in the window, and how many.
-    pub(crate) chunks: Buffer<[u32; 2]>,
+    pub(crate) reduction_tiles: Buffer<[u32; 2]>,
     /// First part of each tensor, and how many.
     pub(crate) parts_of: Buffer<[u32; 2]>,
     /// For each buffer of the layout, the tensor of each block of 64 elements.
@@ -19,21 +19,21 @@ pub(crate) struct Chunks {
     pub(crate) ratios: Buffer<f32>,
 }
 
-impl Chunks {
+impl ReductionTiles {
     pub(crate) fn new(gpu: &Gpu, layout: &Layout) -> Result<Self, Error> {
-        let shape = Shape::of(gpu.capabilities());
-        let Cut { of, chunks } = Cut::new(layout, shape);
+        let shape = ReductionShape::of(gpu.capabilities());
+        let TileTable { of, reduction_tiles } = TileTable::new(layout, shape);
         Ok(Self {
-            chunks: filled(gpu, "chunks", &chunks)?,
+            reduction_tiles: filled(gpu, "reduction tiles", &reduction_tiles)?,
             parts_of: filled(gpu, "parts of tensors", &of.parts(shape.parts))?,
             blocks: blocks(gpu, layout)?,
-            parts: Buffer::storage(gpu, "partial sums", chunks.len() * shape.parts)?,
+            parts: Buffer::storage(gpu, "partial sums", reduction_tiles.len() * shape.parts)?,
             ratios: filled(gpu, "ratios", &vec![1.0; layout.spans().len()])?,
             of,
         })
     }
 
-    /// The chunks of some tensors, by window.
+    /// The tiles of some tensors, by window.
     pub(crate) fn of(&self, tensors: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
         self.of.of(tensors)
     }
@@ -41,14 +41,14 @@ impl Chunks {
 
 /// What tensors and windows have of a table in order of the flat space.
 #[derive(Debug, Default)]
-pub(crate) struct Ends {
+pub(crate) struct RowRanges {
     /// The first row of each tensor, and one more at the end.
     tensors: Vec<usize>,
     /// The first row of each window, and one more at the end.
     windows: Vec<usize>,
 }
 
-impl Ends {
+impl RowRanges {
     pub(crate) fn begin_tensor(&mut self, rows: usize) {
         self.tensors.push(rows);
     }
@@ -79,33 +79,33 @@ impl Ends {
     }
 }
 
-pub(crate) struct Cut {
-    pub(crate) of: Ends,
-    pub(crate) chunks: Vec<[u32; 2]>,
+pub(crate) struct TileTable {
+    pub(crate) of: RowRanges,
+    pub(crate) reduction_tiles: Vec<[u32; 2]>,
 }
 
-impl Cut {
-    /// Cuts tensors into chunks, none of which is in two tensors or two windows. Those of very large tensors are larger,
+impl TileTable {
+    /// Cuts tensors into tiles, none of which is in two tensors or two windows. Those of very large tensors are larger,
     /// so that what they leave can be added at once.
-    pub(crate) fn new(layout: &Layout, shape: &Shape) -> Self {
-        let base = 4 * shape.chunk;
+    pub(crate) fn new(layout: &Layout, shape: &ReductionShape) -> Self {
+        let base = 4 * shape.tile;
         let added = shape.lanes / shape.parts * (MAX_TRIPS / 4 * 3);
         let window_len = layout.window_len();
-        let (mut of, mut chunks) = (Ends::default(), Vec::new());
+        let (mut of, mut reduction_tiles) = (RowRanges::default(), Vec::new());
         for span in layout.spans() {
-            of.begin_tensor(chunks.len());
+            of.begin_tensor(reduction_tiles.len());
             let most = base * span.padded_len().div_ceil(base * added);
             let (mut at, end) = (span.first, span.first + span.padded_len());
             while at < end {
                 let window = layout.window_of(at);
-                of.begin_window(window, chunks.len());
+                of.begin_window(window, reduction_tiles.len());
                 let next = end.min(at + most).min((window + 1) * window_len);
-                chunks.push([count((at - window * window_len) / 4), count((next - at) / 4)]);
+                reduction_tiles.push([count((at - window * window_len) / 4), count((next - at) / 4)]);
                 at = next;
             }
         }
-        of.end(chunks.len());
-        Self { of, chunks }
+        of.end(reduction_tiles.len());
+        Self { of, reduction_tiles }
     }
 }
 
@@ -150,8 +150,8 @@ mod tests {
         let layout = Layout::new(&groups, Limits { binding_bytes: 65_536, buffer_bytes: 1 << 20 }).unwrap();
         let firsts: Vec<usize> = layout.spans().iter().map(|span| span.first).collect();
         assert_eq!(firsts, [0, 40_000, 40_192, 40_256]);
-        let cut = Cut::new(&layout, &Shape { chunk: 4000, lanes: 64, parts: 1, ends: &[] });
-        let chunks: Vec<[u32; 2]> = [
+        let cut = TileTable::new(&layout, &ReductionShape { tile: 4000, lanes: 64, parts: 1, ends: &[] });
+        let reduction_tiles: Vec<[u32; 2]> = [
             [[0, 4000], [4000, 96]].as_slice(),
             &[[0, 4000], [4000, 96]],
             // The rest of w, x, y and the first part of z.
@@ -159,7 +159,7 @@ mod tests {
             &[[0, 2784]],
         ]
         .concat();
-        assert_eq!(cut.chunks, chunks);
+        assert_eq!(cut.reduction_tiles, reduction_tiles);
         assert_eq!(cut.of.tensors, [0, 5, 6, 7, 9]);
         assert_eq!(cut.of.windows, [0, 2, 4, 8, 9]);
     }

@@ -1,6 +1,6 @@
 use super::Optimizer;
 use crate::gpu::{Dispatch, Phase, Work, grid};
-use crate::optim::device::plan::BoundKernel;
+use crate::optim::device::bindings::KernelBindings;
 use crate::optim::device::stage::Stage;
 use crate::optim::rule::any::AnyRule;
 use crate::optim::step::spec::{self, ResetDispatch};
@@ -25,17 +25,18 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Ok::<(), gradus::Error>(())
     /// ```
     pub fn dispatches(&self) -> Vec<Dispatch> {
-        let Some(bound) = self.plan.bound() else { return Vec::new() };
-        let mut all = if self.transforms.need_a_pass() { self.passes.dispatches() } else { Vec::new() };
-        if let (Some(pick), Some((kernel, _))) = (self.uniforms.pick, &bound.pick) {
-            let words = pick.runs * pick.words;
+        let Some(bindings) = self.device.bindings() else { return Vec::new() };
+        let mut all =
+            if self.transforms.need_norm_reduction() { self.norm_reduction.dispatches() } else { Vec::new() };
+        if let (Some(pick), Some((kernel, _))) = (self.uniforms.pick, &bindings.pick) {
+            let words = pick.segments * pick.words;
             let gate = size_of::<GateValues>() / 4;
             let work = Work::of_quads(words.div_ceil(4)).touching([gate, words, words].map(Some));
             let groups = grid(words.div_ceil(64));
             all.push(Dispatch::new((Phase::Update, kernel.name()), kernel, groups, &[u64::MAX; 3], &work));
         }
         for ResetDispatch { len, workgroups, .. } in &self.uniforms.resets {
-            let Some(resets) = &bound.resets else { break };
+            let Some(resets) = &bindings.resets else { break };
             // A word for each block of 64 elements, and these.
             let work = Work::of_quads(len.div_ceil(4)).touching([len.div_ceil(64), *len].map(Some));
             let (kernel, groups) = (&resets.kernel, grid(*workgroups));
@@ -44,20 +45,20 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let family = self.groups[0].rule.family();
         all.extend(self.uniforms.dispatches.iter().map(|dispatch| {
             let stage = Stage::of(family)[dispatch.stage];
-            self.dispatch_of(dispatch, stage, bound.stages[dispatch.stage].of(dispatch.general))
+            self.dispatch_of(dispatch, stage, bindings.stages[dispatch.stage].of(dispatch.general))
         }));
         all
     }
 
     /// Of windows it touches the elements that it covers, of everything else its part of all elements.
-    fn dispatch_of(&self, dispatch: &spec::Dispatch, stage: Stage, bound: &BoundKernel) -> Dispatch {
+    fn dispatch_of(&self, dispatch: &spec::Dispatch, stage: Stage, bindings: &KernelBindings) -> Dispatch {
         let by_windows = stage.goes_by_windows();
         let elements =
-            self.uniforms.elements(&self.layout, dispatch, (by_windows, self.plan.factors.as_ref()));
-        let window = self.layout.windows().nth(dispatch.bound).map_or(1, |window| window.len);
+            self.uniforms.elements(&self.layout, dispatch, (by_windows, self.device.statistics.as_ref()));
+        let window = self.layout.windows().nth(dispatch.bindings).map_or(1, |window| window.len);
         let whole = if by_windows { window } else { self.layout.len() };
-        let regions = &bound.regions[dispatch.bound];
-        let touched = bound.by_elements.iter().zip(regions).map(|(by_elements, bytes)| {
+        let regions = &bindings.regions[dispatch.bindings];
+        let touched = bindings.by_elements.iter().zip(regions).map(|(by_elements, bytes)| {
             let words = usize::try_from(bytes / 4).unwrap_or(usize::MAX);
             Some(if *by_elements { elements } else { share(words, elements, whole) })
         });
@@ -67,7 +68,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         };
         let work = work.touching(touched);
         let groups = grid(dispatch.workgroups);
-        Dispatch::new((Phase::Update, bound.kernel.name()), &bound.kernel, groups, regions, &work)
+        Dispatch::new((Phase::Update, bindings.kernel.name()), &bindings.kernel, groups, regions, &work)
     }
 }
 

@@ -6,21 +6,21 @@ use serde_json::Value;
 use super::{Group, Optimizer};
 use crate::Error;
 use crate::gpu::Recorder;
-use crate::grad::{Passes, Riders};
+use crate::grad::{FusedTransforms, NormReduction};
 use crate::layout::Layout;
-use crate::optim::device::plan::Plan;
+use crate::optim::device::bindings::DeviceState;
 use crate::optim::rule::any::{AnyRule, overridden};
-use crate::optim::step::counters::Progress;
+use crate::optim::step::counters::StepCounter;
 use crate::params::{Gate, GroupBuilder, ParamStore};
 
 /// All of an optimizer that is made for one layout.
 struct Laid<R> {
     layout: Arc<Layout>,
     groups: Vec<Group<R>>,
-    progress: Vec<Progress>,
-    plan: Plan,
-    passes: Passes,
-    riders: Riders,
+    counter: Vec<StepCounter>,
+    device: DeviceState,
+    norm_reduction: NormReduction,
+    fused: FusedTransforms,
     gate: Arc<Gate>,
 }
 
@@ -33,7 +33,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// Schedules start from the group's own rate, transforms hold for it too, gradients that were accumulated stay,
     /// those of the new tensors are zero, and submitted steps may still be on their way.
     ///
-    /// It submits one copy and does not wait: buffers that become longer are replaced, and live twice until it is
+    /// It submits one copy and does not wait: buffers that become longer are replaced, and initialized twice until it is
     /// done. What else uses the store's buffers has to begin anew: a graph's plan and another optimizer of this store
     /// refuse to go on, but commands that were recorded before and are not submitted yet would work on the former
     /// buffers, and so would bind groups of one's own.
@@ -74,7 +74,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         gpu.check()?;
         self.check_store(params)?;
         self.abandon_dropped()?;
-        if !self.plan.is_idle() {
+        if !self.device.is_idle() {
             let reason = "a recorded step is not submitted: submit it and give its ticket back first";
             return Err(Error::Config { what: format!("group {name:?}"), reason: reason.into() });
         }
@@ -102,29 +102,29 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let mut groups = self.groups.clone();
         groups.push(Group::new(rule));
         let rule_of = |group: usize| &groups[group].rule;
-        let mut plan = Plan::new(rule_of, &self.gpu, &layout)?;
-        for ((slot, new), known) in self.plan.slots.iter().zip(&mut plan.slots).zip(rule_of(0).slots()) {
-            let factors = plan.factors.as_ref();
-            let slot = slot.as_ref().map(|kept| kept.grown(recorder, known, &layout, factors));
+        let mut device = DeviceState::new(rule_of, &self.gpu, &layout)?;
+        for ((slot, new), known) in self.device.slots.iter().zip(&mut device.slots).zip(rule_of(0).slots()) {
+            let statistics = device.statistics.as_ref();
+            let slot = slot.as_ref().map(|kept| kept.grown(recorder, known, &layout, statistics));
             *new = slot.transpose()?;
         }
-        let mut progress = self.progress.clone();
-        progress.resize(layout.spans().len(), Progress::default());
-        let (passes, gate) = (Passes::default(), grown.shared_gate().clone());
-        let riders = Riders::new(&self.gpu, &self.transforms, &layout)?;
-        Ok(Laid { layout, groups, progress, plan, passes, riders, gate })
+        let mut counter = self.counters.clone();
+        counter.resize(layout.spans().len(), StepCounter::default());
+        let (norm_reduction, gate) = (NormReduction::default(), grown.shared_gate().clone());
+        let fused = FusedTransforms::new(&self.gpu, &self.transforms, &layout)?;
+        Ok(Laid { layout, groups, counter, device, norm_reduction, fused, gate })
     }
 
     fn swap(&mut self, other: &mut Laid<R>) {
-        let Laid { layout, groups, progress, plan, passes, riders, gate } = other;
+        let Laid { layout, groups, counter, device, norm_reduction, fused, gate } = other;
         swap(&mut self.layout, layout);
         swap(&mut self.groups, groups);
-        swap(&mut self.progress, progress);
-        swap(&mut self.plan, plan);
-        swap(&mut self.passes, passes);
-        swap(&mut self.riders, riders);
-        if let Some(outcomes) = &mut self.outcomes {
-            swap(&mut outcomes.gate, gate);
+        swap(&mut self.counters, counter);
+        swap(&mut self.device, device);
+        swap(&mut self.norm_reduction, norm_reduction);
+        swap(&mut self.fused, fused);
+        if let Some(results) = &mut self.results {
+            swap(&mut results.gate, gate);
         }
     }
 

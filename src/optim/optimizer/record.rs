@@ -1,18 +1,18 @@
 use super::Optimizer;
 use crate::Error;
 use crate::gpu::{Gpu, Recorder, Staging, Ticket, grid};
-use crate::optim::device::plan::Needs;
+use crate::optim::device::bindings::Needs;
 use crate::optim::rule::any::{AnyRule, used_slots};
 use crate::optim::rule::f32_of;
-use crate::optim::step::counters::{Progress, Taken};
-use crate::optim::step::results::Outcomes;
+use crate::optim::step::counters::{StepCounter, StepEffect};
+use crate::optim::step::results::StepResults;
 use crate::optim::step::spec::{Inputs, ResetDispatch, StepUniforms};
 use crate::params::{GateValues, ParamStore};
 
 /// The step counters of an optimizer at some time.
 #[derive(Clone, Debug)]
 pub(crate) struct Mark {
-    progress: Vec<Progress>,
+    counters: Vec<StepCounter>,
     attempted: u64,
 }
 
@@ -66,7 +66,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ) -> Result<Ticket, Error> {
         self.compute_step(recorder.gpu(), params)?;
         self.record_custom(recorder, params)?;
-        let (ticket, base) = self.plan.ring_mut().write(&self.gpu, &self.uniforms.bytes)?;
+        let (ticket, base) = self.device.ring_mut().write(&self.gpu, &self.uniforms.bytes)?;
         self.record_step(recorder, params, (ticket, base))
     }
 
@@ -83,19 +83,19 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             return Err(Error::Mismatch("this recorder records for another device".into()));
         }
         self.abandon_dropped()?;
-        self.plan.check_ring()?;
-        self.hear()?;
-        self.check_outcomes()?;
+        self.device.check_ring()?;
+        self.poll()?;
+        self.check_results()?;
         self.latest = None;
         self.compute(params)?;
         self.prepare(params)?;
-        self.begin_slots(params)?;
+        self.write_first_values(params)?;
         Ok(self.uniforms.bytes.len())
     }
 
     /// Takes a slot for the uniforms of the computed step.
     pub(crate) fn stage_step(&mut self, staging: &mut Staging) -> Result<(Ticket, u32), Error> {
-        self.plan.ring_mut().stage(staging, &self.uniforms.bytes)
+        self.device.ring_mut().stage(staging, &self.uniforms.bytes)
     }
 
     /// Records the transforms of one's own.
@@ -114,41 +114,46 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         params: &ParamStore,
         (ticket, base): (Ticket, u32),
     ) -> Result<Ticket, Error> {
-        let bound = self.plan.bound().expect("prepared");
-        if self.transforms.need_a_pass() {
-            self.passes.record(recorder, base);
+        let bindings = self.device.bindings().expect("prepared");
+        if self.transforms.need_norm_reduction() {
+            self.norm_reduction.record(recorder, base);
         }
-        if let (Some(pick), Some((kernel, group))) = (self.uniforms.pick, &bound.pick) {
-            let groups = grid((pick.runs * pick.words).div_ceil(64));
+        if let (Some(pick), Some((kernel, group))) = (self.uniforms.pick, &bindings.pick) {
+            let groups = grid((pick.segments * pick.words).div_ceil(64));
             recorder.dispatch(kernel, group, &[base + pick.call, base], groups);
         }
-        let picked = bound.pick.is_some();
+        let picked = bindings.pick.is_some();
         let hyper_of = |hyper: u32| if picked { hyper } else { base + hyper };
-        if let Some(resets) = &bound.resets {
-            for ResetDispatch { slot, bound, workgroups, call, hyper, .. } in &self.uniforms.resets {
+        if let Some(resets) = &bindings.resets {
+            for ResetDispatch { slot, bindings, workgroups, call, hyper, .. } in &self.uniforms.resets {
                 let offsets = [base + call, hyper_of(*hyper)];
-                recorder.dispatch(&resets.kernel, &resets.groups[*slot][*bound], &offsets, grid(*workgroups));
+                recorder.dispatch(
+                    &resets.kernel,
+                    &resets.groups[*slot][*bindings],
+                    &offsets,
+                    grid(*workgroups),
+                );
             }
         }
         for dispatch in &self.uniforms.dispatches {
             let offsets = [base + dispatch.call, hyper_of(dispatch.hyper), dispatch.gate];
-            let stage = bound.stages[dispatch.stage].of(dispatch.general);
+            let stage = bindings.stages[dispatch.stage].of(dispatch.general);
             let groups = grid(dispatch.workgroups);
-            recorder.dispatch(&stage.kernel, &stage.groups[dispatch.bound], &offsets, groups);
+            recorder.dispatch(&stage.kernel, &stage.groups[dispatch.bindings], &offsets, groups);
         }
         self.count(params);
         // From here on the step is undone where its ticket is dropped.
         self.latest = Some(ticket.held());
-        if let Some(outcomes) = &mut self.outcomes {
+        if let Some(results) = &mut self.results {
             let may_skip = self.transforms.may_skip();
-            outcomes.record(recorder, self.attempted - 1, &ticket, may_skip)?;
+            results.record(recorder, self.attempted - 1, &ticket, may_skip)?;
         }
         Ok(ticket)
     }
 
     /// Takes steps as abandoned whose tickets were dropped, the latest first: it is the one that can be undone.
     pub(crate) fn abandon_dropped(&mut self) -> Result<(), Error> {
-        while let Some(ticket) = self.plan.dropped(self.latest.as_ref()) {
+        while let Some(ticket) = self.device.dropped(self.latest.as_ref()) {
             self.abandoned(ticket)?;
         }
         Ok(())
@@ -160,10 +165,10 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// [`Error::Mismatch`] for a ticket of another optimizer, which takes it as abandoned.
     pub fn submitted(&mut self, ticket: Ticket) -> Result<(), Error> {
         self.latest = self.latest.take().filter(|latest| !ticket.holds(latest));
-        if let Some(outcomes) = &mut self.outcomes {
-            outcomes.submitted(&ticket);
+        if let Some(results) = &mut self.results {
+            results.submitted(&ticket);
         }
-        self.plan.submitted(ticket)
+        self.device.submitted(ticket)
     }
 
     /// Says that the commands of the latest recorded step will never be submitted: it is as if it had not
@@ -177,11 +182,11 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// [`Error::Mismatch`] for a ticket of another optimizer, which takes it as abandoned.
     pub fn abandoned(&mut self, ticket: Ticket) -> Result<(), Error> {
         let is_latest = self.latest.as_ref().is_some_and(|latest| ticket.holds(latest));
-        let pending = self.outcomes.as_mut().and_then(|outcomes| outcomes.abandoned(&ticket));
-        self.plan.submitted(ticket)?;
-        match pending {
-            Some(step) => self.progress.iter_mut().for_each(|progress| progress.settle(step, false)),
-            None if is_latest => self.uniforms.undo(&self.layout, &mut self.progress),
+        let in_flight = self.results.as_mut().and_then(|results| results.abandoned(&ticket));
+        self.device.submitted(ticket)?;
+        match in_flight {
+            Some(step) => self.counters.iter_mut().for_each(|counter| counter.resolve(step, false)),
+            None if is_latest => self.uniforms.undo(&self.layout, &mut self.counters),
             None => {}
         }
         if is_latest {
@@ -193,12 +198,12 @@ impl<R: AnyRule + Clone> Optimizer<R> {
 
     /// The step counters, to come back to.
     pub(crate) fn mark(&self) -> Mark {
-        Mark { progress: self.progress.clone(), attempted: self.attempted }
+        Mark { counters: self.counters.clone(), attempted: self.attempted }
     }
 
     /// Takes the step counters back to where they were, once all tickets since then were given back as abandoned.
     pub(crate) fn restore(&mut self, mark: Mark) {
-        (self.progress, self.attempted, self.latest) = (mark.progress, mark.attempted, None);
+        (self.counters, self.attempted, self.latest) = (mark.counters, mark.attempted, None);
     }
 
     /// Slots that some group's options use.
@@ -211,12 +216,12 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let StepUniforms { bytes, pick, resets, .. } = &self.uniforms;
         let resets = !resets.is_empty() || self.rules().any(|rule| rule.reset().is_some());
         let needs =
-            Needs { bytes: bytes.len(), riders: &self.riders, pick: pick.map(|pick| pick.runs), resets };
-        if self.plan.prepare(&self.groups[0].rule, params, mask, &needs)? {
-            self.passes.rebind();
+            Needs { bytes: bytes.len(), fused: &self.fused, pick: pick.map(|pick| pick.segments), resets };
+        if self.device.prepare(&self.groups[0].rule, params, mask, &needs)? {
+            self.norm_reduction.rebind();
         }
-        if self.transforms.need_a_pass() {
-            self.passes.prepare(&self.transforms, params, self.plan.ring())?;
+        if self.transforms.need_norm_reduction() {
+            self.norm_reduction.prepare(&self.transforms, params, self.device.ring())?;
         }
         Ok(())
     }
@@ -236,24 +241,24 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             if let Some(reason) = reason {
                 return Err(Error::Config { what: format!("group {name:?}"), reason });
             }
-            self.plan.check(number, &group.rule)?;
+            self.device.check(number, &group.rule)?;
         }
         self.uniforms.bytes.clear();
-        if self.transforms.need_a_pass() {
+        if self.transforms.need_norm_reduction() {
             let bytes = &mut self.uniforms.bytes;
-            let number = self.outcomes.as_ref().map_or(0, Outcomes::next);
+            let number = self.results.as_ref().map_or(0, StepResults::next);
             let place = (&*self.layout, self.gpu.capabilities());
-            self.passes.compute(&self.transforms, place, params.frozen(), number, bytes);
+            self.norm_reduction.compute(&self.transforms, place, params.frozen(), number, bytes);
         }
         let deviation = self.transforms.noise.as_ref().map_or(0.0, |noise| noise.deviation(self.attempted));
         let inputs = Inputs {
             layout: &self.layout,
             family: self.groups[0].rule.family(),
-            chunks: self.plan.chunks.as_ref(),
-            factors: self.plan.factors.as_ref(),
-            progress: &self.progress,
+            reduction_tiles: self.device.reduction_tiles.as_ref(),
+            statistics: self.device.statistics.as_ref(),
+            counters: &self.counters,
             frozen: params.frozen(),
-            riders: &self.riders,
+            fused: &self.fused,
             noise: f32_of(deviation),
             attempted: self.attempted,
             may_skip: self.transforms.may_skip(),
@@ -264,15 +269,15 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     fn count(&mut self, params: &ParamStore) {
         self.attempted += 1;
         let may_skip = self.transforms.may_skip();
-        let step = GateValues::history_bit(self.outcomes.as_ref().map_or(0, Outcomes::next));
+        let step = GateValues::history_bit(self.results.as_ref().map_or(0, StepResults::next));
         let spans = self.layout.spans().iter().zip(params.frozen());
-        for ((span, frozen), progress) in spans.zip(&mut self.progress) {
+        for ((span, frozen), counter) in spans.zip(&mut self.counters) {
             if *frozen {
                 continue;
             }
-            progress.begin(step, Taken::of(&self.groups[span.group].rule));
+            counter.begin(step, StepEffect::of(&self.groups[span.group].rule));
             if !may_skip {
-                progress.settle(step, true);
+                counter.resolve(step, true);
             }
         }
     }

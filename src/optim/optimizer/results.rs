@@ -2,38 +2,38 @@
 
 use super::Optimizer;
 use crate::Error;
-use crate::optim::device::plan::Plan;
+use crate::optim::device::bindings::DeviceState;
 use crate::optim::rule::any::AnyRule;
-use crate::optim::step::counters::Progress;
-use crate::optim::step::results::{KEPT, Outcome, Outcomes, Underway};
+use crate::optim::step::counters::StepCounter;
+use crate::optim::step::results::{InFlightStep, KEPT, StepResult, StepResults};
 use crate::params::{Gate, GateValues};
 
 impl<R: AnyRule + Clone> Optimizer<R> {
-    /// The oldest outcome that has arrived and was not given out, without waiting; `None` also where transforms
+    /// The oldest result that has arrived and was not given out, without waiting; `None` also where transforms
     /// need no pass over the gradients.
     ///
-    /// Of outcomes that nobody asks for the latest 4,096 are kept. Where no step can be skipped, the norms of steps
+    /// Of results that nobody asks for the latest 4,096 are kept. Where no step can be skipped, the norms of steps
     /// that are recorded while eight are on their way are not kept.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
-    pub fn poll_outcome(&mut self) -> Result<Option<Outcome>, Error> {
-        self.hear()?;
-        Ok(self.outcomes.as_mut().and_then(|outcomes| outcomes.arrived.pop_front()))
+    pub fn poll_step_result(&mut self) -> Result<Option<StepResult>, Error> {
+        self.poll()?;
+        Ok(self.results.as_mut().and_then(|results| results.arrived.pop_front()))
     }
 
-    /// Waits for the outcomes of all submitted steps.
+    /// Waits for the results of all submitted steps.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
-    pub fn read_outcomes(&mut self) -> Result<Vec<Outcome>, Error> {
+    pub fn read_step_results(&mut self) -> Result<Vec<StepResult>, Error> {
         self.abandon_dropped()?;
-        while let Some(outcomes) = &mut self.outcomes
-            && let Some((step, bytes)) = outcomes.ring.read_next(&self.gpu)?
+        while let Some(results) = &mut self.results
+            && let Some((step, bytes)) = results.ring.read_next(&self.gpu)?
         {
-            self.learn(step, &bytes);
+            self.apply_result(step, &bytes);
         }
-        Ok(self.outcomes.iter_mut().flat_map(|outcomes| outcomes.arrived.drain(..)).collect())
+        Ok(self.results.iter_mut().flat_map(|results| results.arrived.drain(..)).collect())
     }
 
     /// Waits for the device and reads the norm of the gradients of the last submitted step, before they were
@@ -43,100 +43,100 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// [`Error::Config`] if nothing clips by norm; [`Error::UnknownName`] for the group; [`Error::NonFinite`] if
     /// the norm is not finite and `error_if_nonfinite` says so; [`Error::DeviceLost`].
     pub fn read_norm(&self, group: Option<&str>) -> Result<f32, Error> {
-        let (Some(clip), Some(outcomes)) = (&self.transforms.clip_grad_norm, &self.outcomes) else {
+        let (Some(clip), Some(results)) = (&self.transforms.clip_grad_norm, &self.results) else {
             let reason = "there is no norm without clip_grad_norm".into();
             return Err(Error::Config { what: "transforms".into(), reason });
         };
         let index = group.map_or(Ok(0), |name| self.layout.group(name))?;
-        let norm = outcomes.gate.read(&self.gpu, index)?.norm;
+        let norm = results.gate.read(&self.gpu, index)?.norm;
         if clip.error_if_nonfinite && !norm.is_finite() {
             return Err(Error::NonFinite(format!("the norm of the gradients is {norm}")));
         }
         Ok(norm)
     }
 
-    /// Takes the outcomes that have arrived, and steps as abandoned whose tickets were dropped.
-    pub(crate) fn hear(&mut self) -> Result<(), Error> {
+    /// Takes the results that have arrived, and steps as abandoned whose tickets were dropped.
+    pub(crate) fn poll(&mut self) -> Result<(), Error> {
         self.abandon_dropped()?;
-        while let Some(outcomes) = &mut self.outcomes
-            && let Some((step, bytes)) = outcomes.ring.poll(&self.gpu)?
+        while let Some(results) = &mut self.results
+            && let Some((step, bytes)) = results.ring.poll(&self.gpu)?
         {
-            self.learn(step, &bytes);
+            self.apply_result(step, &bytes);
         }
         Ok(())
     }
 
-    fn learn(&mut self, number: u64, bytes: &[u8]) {
-        let Some(outcomes) = &mut self.outcomes else { return };
-        let Some(place) = outcomes.underway.iter().position(|step| step.number == number) else { return };
-        let Underway { step, pending, stale, .. } = outcomes.underway.remove(place);
+    fn apply_result(&mut self, number: u64, bytes: &[u8]) {
+        let Some(results) = &mut self.results else { return };
+        let Some(place) = results.steps.iter().position(|step| step.number == number) else { return };
+        let InFlightStep { step, in_flight, stale, .. } = results.steps.remove(place);
         if stale {
             return;
         }
         let values: GateValues = bytemuck::pod_read_unaligned(bytes);
         let skipped = values.skip != 0;
-        if pending {
+        if in_flight {
             let bit = GateValues::history_bit(number);
-            self.progress.iter_mut().for_each(|progress| progress.settle(bit, !skipped));
+            self.counters.iter_mut().for_each(|counter| counter.resolve(bit, !skipped));
         }
         let GateValues { norm, loss_scale, skipped_in_a_row, .. } = values;
-        outcomes.arrived.push_back(Outcome { step, skipped, norm, loss_scale, skipped_in_a_row });
-        if outcomes.arrived.len() > KEPT {
-            outcomes.arrived.pop_front();
+        results.arrived.push_back(StepResult { step, skipped, norm, loss_scale, skipped_in_a_row });
+        if results.arrived.len() > KEPT {
+            results.arrived.pop_front();
         }
         let most = self.transforms.skip.as_ref().and_then(|skip| skip.error_after);
-        outcomes.failed = most.filter(|&most| skipped && skipped_in_a_row >= most).map(|_| skipped_in_a_row);
+        results.failed = most.filter(|&most| skipped && skipped_in_a_row >= most).map(|_| skipped_in_a_row);
     }
 
-    /// Waits until the outcome of another step can be taken, if there is something to wait for.
+    /// Waits until the result of another step can be taken, if there is something to wait for.
     pub(crate) fn make_room(&mut self) -> Result<(), Error> {
-        self.hear()?;
+        self.poll()?;
         while self.transforms.may_skip()
-            && let Some(outcomes) = self.outcomes.as_mut().filter(|outcomes| outcomes.is_full())
-            && let Some((number, bytes)) = outcomes.ring.read_next(&self.gpu)?
+            && let Some(results) = self.results.as_mut().filter(|results| results.is_full())
+            && let Some((number, bytes)) = results.ring.read_next(&self.gpu)?
         {
-            self.learn(number, &bytes);
+            self.apply_result(number, &bytes);
         }
         Ok(())
     }
 
-    /// Whether another step can be recorded only after earlier ones were submitted, or their outcomes have arrived.
+    /// Whether another step can be recorded only after earlier ones were submitted, or their results have arrived.
     pub(crate) fn is_full(&self) -> bool {
-        let outcomes = self.outcomes.as_ref().filter(|_| self.transforms.may_skip());
-        self.plan.check_ring().is_err() || outcomes.is_some_and(Outcomes::is_full)
+        let results = self.results.as_ref().filter(|_| self.transforms.may_skip());
+        self.device.check_ring().is_err() || results.is_some_and(StepResults::is_full)
     }
 
-    /// Refuses if too many steps in a row were skipped, or no further outcome can be taken.
-    pub(crate) fn check_outcomes(&self) -> Result<(), Error> {
-        let Some(outcomes) = &self.outcomes else { return Ok(()) };
-        if let Some(steps) = outcomes.failed {
+    /// Refuses if too many steps in a row were skipped, or no further result can be taken.
+    pub(crate) fn check_results(&self) -> Result<(), Error> {
+        let Some(results) = &self.results else { return Ok(()) };
+        if let Some(steps) = results.failed {
             return Err(Error::NonFinite(format!("the gradients of {steps} steps in a row were not finite")));
         }
-        if self.transforms.may_skip() && outcomes.is_full() {
+        if self.transforms.may_skip() && results.is_full() {
             return Err(Error::RingFull {
-                ring: "outcome",
-                slots: Plan::RING,
-                advice: "submit the recorded steps, and read_outcomes of those on their way",
+                ring: "step result",
+                slots: DeviceState::RING,
+                advice: "submit the recorded steps, and read_step_results of those on their way",
             });
         }
         Ok(())
     }
 
     /// Where each tensor stands once all submitted steps are done, with what the gate says then.
-    pub(crate) fn progress_after(&self, gate: Option<GateValues>) -> Vec<Progress> {
+    pub(crate) fn counters_after(&self, gate: Option<GateValues>) -> Vec<StepCounter> {
         let Some(gate) = gate else {
-            let mut progress = self.progress.clone();
+            let mut counter = self.counters.clone();
             if self.latest_is_dropped() {
-                self.uniforms.undo(&self.layout, &mut progress);
+                self.uniforms.undo(&self.layout, &mut counter);
             }
-            return progress;
+            return counter;
         };
-        self.progress.iter().map(|progress| Progress::at(&progress.after(gate.history))).collect()
+        self.counters.iter().map(|counter| StepCounter::at(&counter.after(gate.history))).collect()
     }
 
-    /// The gate, if outcomes of steps are not known yet.
+    /// The gate, if results of steps are not known yet.
     pub(crate) fn waiting(&self) -> Option<&Gate> {
-        let outcomes = self.outcomes.as_ref()?;
-        outcomes.underway.iter().any(|step| step.pending).then_some(&*outcomes.gate)
+        let results = self.results.as_ref()?;
+        results.steps.iter().any(|step| step.in_flight).then_some(&*results.gate)
     }
 }

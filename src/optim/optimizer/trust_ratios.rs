@@ -14,8 +14,10 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn read_trust_ratios(&self) -> Result<Vec<(String, f32)>, Error> {
-        match &self.plan.chunks {
-            Some(chunks) => Ok(self.named(chunks.ratios.read(&self.gpu, 0, chunks.ratios.len())?)),
+        match &self.device.reduction_tiles {
+            Some(reduction_tiles) => {
+                Ok(self.named(reduction_tiles.ratios.read(&self.gpu, 0, reduction_tiles.ratios.len())?))
+            }
             None => Ok(Vec::new()),
         }
     }
@@ -25,10 +27,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// As [`Optimizer::read_trust_ratios`].
     pub async fn read_trust_ratios_async(&self) -> Result<Vec<(String, f32)>, Error> {
-        match &self.plan.chunks {
-            Some(chunks) => {
-                Ok(self.named(chunks.ratios.read_async(&self.gpu, 0, chunks.ratios.len()).await?))
-            }
+        match &self.device.reduction_tiles {
+            Some(reduction_tiles) => Ok(self
+                .named(reduction_tiles.ratios.read_async(&self.gpu, 0, reduction_tiles.ratios.len()).await?)),
             None => Ok(Vec::new()),
         }
     }

@@ -3,7 +3,7 @@ use std::fmt::Debug;
 use serde_json::{Map, Value};
 
 use super::momenta::Mu;
-use super::{Extent, Factor, Family, Reset, Rule, Shader, Slot, StepInfo};
+use super::{Family, Granularity, Reset, Rule, Shader, Slot, Statistic, StepInfo};
 use crate::config;
 use crate::error::Error;
 use crate::gpu::{Field, Uniform};
@@ -34,8 +34,8 @@ pub trait AnyRule: Debug + Send + Sync {
     fn check(&self) -> Result<(), Error>;
     /// [`Rule::uses`].
     fn uses(&self, slot: usize) -> bool;
-    /// [`Rule::factors`].
-    fn factors(&self, shape: &[usize]) -> Vec<Factor>;
+    /// [`Rule::statistics`].
+    fn statistics(&self, shape: &[usize]) -> Vec<Statistic>;
     /// [`Rule::initial`].
     fn initial(&self, slot: usize) -> f64;
     /// Bytes and fields of [`Rule::Hyper`].
@@ -111,9 +111,9 @@ impl<R: Rule> AnyRule for R {
         Rule::uses(self, slot)
     }
 
-    fn factors(&self, shape: &[usize]) -> Vec<Factor> {
+    fn statistics(&self, shape: &[usize]) -> Vec<Statistic> {
         // A tensor without elements has none to keep anything of.
-        if shape.contains(&0) { Vec::new() } else { Rule::factors(self, shape) }
+        if shape.contains(&0) { Vec::new() } else { Rule::statistics(self, shape) }
     }
 
     fn initial(&self, slot: usize) -> f64 {
@@ -213,8 +213,8 @@ impl AnyRule for Box<dyn AnyRule> {
         (**self).uses(slot)
     }
 
-    fn factors(&self, shape: &[usize]) -> Vec<Factor> {
-        (**self).factors(shape)
+    fn statistics(&self, shape: &[usize]) -> Vec<Statistic> {
+        (**self).statistics(shape)
     }
 
     fn initial(&self, slot: usize) -> f64 {
@@ -297,13 +297,15 @@ pub(crate) fn used_slots(rule: &impl AnyRule) -> u32 {
 
 /// The names and lengths in state dicts of what a slot holds for a tensor.
 pub(crate) fn entries(rule: &impl AnyRule, slot: usize, shape: &[usize]) -> Vec<(String, usize)> {
-    let Slot { name, extent, .. } = &rule.slots()[slot];
-    match extent {
-        Extent::Element => vec![(name.to_string(), shape.iter().product())],
-        Extent::Tensor => vec![(name.to_string(), 1)],
-        Extent::Factors => {
-            rule.factors(shape).iter().map(|factor| (factor.key.to_string(), factor.len(shape))).collect()
-        }
+    let Slot { name, granularity, .. } = &rule.slots()[slot];
+    match granularity {
+        Granularity::Element => vec![(name.to_string(), shape.iter().product())],
+        Granularity::Tensor => vec![(name.to_string(), 1)],
+        Granularity::Statistics => rule
+            .statistics(shape)
+            .iter()
+            .map(|statistic| (statistic.key.to_string(), statistic.len(shape)))
+            .collect(),
     }
 }
 

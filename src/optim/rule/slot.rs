@@ -6,68 +6,68 @@ pub struct Slot {
     /// Its name in state dicts and in the kernel.
     pub name: Cow<'static, str>,
     /// What it holds a value for.
-    pub extent: Extent,
+    pub granularity: Granularity,
     /// Whether it belongs to what follows a rule rather than to the rule: only the update knows it.
     pub(crate) late: bool,
 }
 
-/// What a slot holds values for.
+/// How fine a slot is: what it holds a value for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Extent {
+pub enum Granularity {
     /// Each element: a member of the kernel's `State`.
     Element,
     /// Each tensor: an argument of the kernel's `ratio`.
     Tensor,
-    /// What [`Rule::factors`] says; at most one slot, the first.
-    Factors,
+    /// What [`Rule::statistics`](super::Rule::statistics) says; at most one slot, the first.
+    Statistics,
 }
 
 impl Slot {
     /// A 32-bit float for each element.
     pub const fn f32(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), extent: Extent::Element, late: false }
+        Self { name: Cow::Borrowed(name), granularity: Granularity::Element, late: false }
     }
 
     /// A 32-bit float for each tensor.
     pub const fn scalar(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), extent: Extent::Tensor, late: false }
+        Self { name: Cow::Borrowed(name), granularity: Granularity::Tensor, late: false }
     }
 
-    /// What [`Rule::factors`] says.
-    pub const fn factors(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), extent: Extent::Factors, late: false }
+    /// What [`Rule::statistics`](super::Rule::statistics) says.
+    pub const fn statistics(name: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), granularity: Granularity::Statistics, late: false }
     }
 }
 
-/// Values that a rule keeps of a tensor, with their name in state dicts.
+/// Row or column statistics that a rule keeps of a tensor in place of values of its elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Factor {
-    /// The name.
+pub struct Statistic {
+    /// Its name in state dicts.
     pub key: Cow<'static, str>,
-    /// What there is a value for.
-    pub over: Over,
+    /// Over which axes it is gathered.
+    pub reduced: Reduced,
 }
 
-/// What a [`Factor`] has a value for.
+/// Over which axes the elements of a tensor are gathered into a [`Statistic`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
-    /// Each element.
-    Elements,
-    /// Each index of an axis, gathered over all others.
-    Axis(usize),
-    /// Each index of all other axes, gathered over this one.
+pub enum Reduced {
+    /// Over none: a value for each element.
+    None,
+    /// Over all but this axis: a value for each of its indices.
     AllBut(usize),
+    /// Over this axis: a value for each index of all the others.
+    Axis(usize),
 }
 
-impl Factor {
+impl Statistic {
     /// How many values it has for a shape; an axis that the shape lacks has the size 1.
     pub fn len(&self, shape: &[usize]) -> usize {
         let elements: usize = shape.iter().product();
         let size = |axis: usize| shape.get(axis).copied().unwrap_or(1);
-        match self.over {
-            Over::Elements => elements,
-            Over::Axis(axis) => size(axis),
-            Over::AllBut(axis) => elements / size(axis),
+        match self.reduced {
+            Reduced::None => elements,
+            Reduced::AllBut(axis) => size(axis),
+            Reduced::Axis(axis) => elements / size(axis),
         }
     }
 

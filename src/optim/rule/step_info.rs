@@ -6,7 +6,7 @@ pub struct StepInfo {
     /// Steps of the tensor, this one included; of a rule whose state began anew, those since then.
     pub step: u64,
     /// One bit for each slot that one of the earlier steps among these has used.
-    pub live: u32,
+    pub initialized: u32,
     /// Of earlier steps.
     pub(crate) momenta: Momenta,
     /// Of a rule around another, steps up to the latest one after which the other's state began anew.
@@ -26,7 +26,8 @@ pub struct Reset {
 
 impl StepInfo {
     /// Where every tensor stands at first.
-    pub(crate) const FIRST: Self = Self { step: 1, live: 0, momenta: Momenta::NONE, reset_at: 0, dropped: 0 };
+    pub(crate) const FIRST: Self =
+        Self { step: 1, initialized: 0, momenta: Momenta::NONE, reset_at: 0, dropped: 0 };
 
     /// `1 - beta^step`: what a running average that began at zero has of its weights.
     #[expect(clippy::cast_precision_loss, reason = "step counts stay far below 2^53")]
@@ -36,6 +37,6 @@ impl StepInfo {
 
     /// Whether this step is the first that uses a slot.
     pub fn is_first_use(&self, slot: usize) -> bool {
-        self.live & (1 << slot) == 0
+        self.initialized & (1 << slot) == 0
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, closed};
 use crate::gpu::{Block, Field, Uniform, uniform};
 use crate::optim::rule::any::{AnyRule, options, used_slots};
 use crate::optim::rule::entry::{Entry, FromJson, Registered};
-use crate::optim::rule::{Extent, Factor, Family, Mu, Reset, Shader, Slot, StepInfo, f32_of};
+use crate::optim::rule::{Family, Granularity, Mu, Reset, Shader, Slot, Statistic, StepInfo, f32_of};
 
 /// Lookahead around another rule, as optax has it: the rule makes fast steps, and after every `sync_period`-th of a
 /// tensor slow weights, which start where the parameters started, take a part `alpha` of the way to the fast ones, and
@@ -88,7 +88,7 @@ const fn alpha() -> f64 {
 }
 
 const NAME: &str = "Lookahead";
-const SLOW: Slot = Slot { name: Cow::Borrowed("slow_param"), extent: Extent::Element, late: true };
+const SLOW: Slot = Slot { name: Cow::Borrowed("slow_param"), granularity: Granularity::Element, late: true };
 /// As in `lookahead.wgsl`.
 const BEGINS: u32 = 1;
 const SYNCS: u32 = 2;
@@ -211,8 +211,8 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
         self.inner.momentum_mut()
     }
 
-    fn factors(&self, shape: &[usize]) -> Vec<Factor> {
-        self.inner.factors(shape)
+    fn statistics(&self, shape: &[usize]) -> Vec<Statistic> {
+        self.inner.statistics(shape)
     }
 
     fn mu(&self) -> Option<Mu> {

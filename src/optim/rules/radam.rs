@@ -157,12 +157,12 @@ impl RAdam {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optim::step::counters::Progress;
+    use crate::optim::step::counters::StepCounter;
 
     fn first_rectified(beta2: f64, variant: Variant) -> Option<u64> {
         let rule = RAdam { betas: (0.9, beta2), variant, ..Default::default() };
         (1..1000)
-            .find(|&step| rule.rectification(&StepInfo { step, ..Progress::default().after(0) }).is_some())
+            .find(|&step| rule.rectification(&StepInfo { step, ..StepCounter::default().after(0) }).is_some())
     }
 
     #[test]

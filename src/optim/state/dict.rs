@@ -9,7 +9,7 @@ use crate::optim::optimizer::Group;
 use crate::optim::optimizer::Optimizer;
 use crate::optim::rule::any::{AnyRule, entries, options, used_slots};
 use crate::optim::rule::momenta::Momenta;
-use crate::optim::step::counters::Progress;
+use crate::optim::step::counters::StepCounter;
 use crate::params::GateValues;
 use crate::{Error, config};
 
@@ -88,7 +88,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     pub fn read_state_dict(&self) -> Result<StateDict, Error> {
         self.check_options()?;
         self.gpu.probe()?;
-        let slots = self.plan.slots.iter();
+        let slots = self.device.slots.iter();
         let slots: Result<Slots, Error> =
             slots.map(|slot| slot.as_ref().map(|kept| kept.read(&self.gpu)).transpose()).collect();
         let gate = self.waiting().map(|gate| gate.read(&self.gpu, 0)).transpose()?;
@@ -103,7 +103,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.check_options()?;
         self.gpu.probe()?;
         let mut slots = Slots::new();
-        for slot in &self.plan.slots {
+        for slot in &self.device.slots {
             slots.push(match slot {
                 Some(kept) => Some(kept.read_async(&self.gpu).await?),
                 None => None,
@@ -126,16 +126,14 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 
     fn state_dict(&self, slots: &Slots, gate: Option<GateValues>) -> StateDict {
-        let progress = self.progress_after(gate);
+        let counter = self.counters_after(gate);
         let spans = self.layout.spans();
         let state = spans
             .iter()
-            .zip(&progress)
+            .zip(&counter)
             .enumerate()
-            .filter(|(_, (_, progress))| progress.applied > 0)
-            .map(|(tensor, (span, progress))| {
-                (span.name.clone(), self.tensor_state(tensor, *progress, slots))
-            })
+            .filter(|(_, (_, counter))| counter.applied > 0)
+            .map(|(tensor, (span, counter))| (span.name.clone(), self.tensor_state(tensor, *counter, slots)))
             .collect();
         let groups = self.groups.iter().zip(self.layout.groups()).enumerate();
         let param_groups = groups
@@ -150,20 +148,20 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         StateDict { optimizer, attempted: self.attempted(), state, param_groups }
     }
 
-    fn tensor_state(&self, tensor: usize, progress: Progress, slots: &Slots) -> TensorState {
+    fn tensor_state(&self, tensor: usize, counter: StepCounter, slots: &Slots) -> TensorState {
         let span = &self.layout.spans()[tensor];
         let rule = &self.groups[span.group].rule;
-        let held = progress.live & !progress.dropped;
+        let held = counter.initialized & !counter.dropped;
         let known = held | used_slots(rule);
         let slots = rule
             .slots()
             .iter()
-            .zip(self.plan.slots.iter().zip(slots))
+            .zip(self.device.slots.iter().zip(slots))
             .enumerate()
             .filter(|(bit, _)| known & (1 << bit) != 0)
             .flat_map(|(bit, (slot, (kept, all)))| {
-                let live = kept.as_ref().zip(all.as_ref()).filter(|_| held & (1 << bit) != 0);
-                match live {
+                let initialized = kept.as_ref().zip(all.as_ref()).filter(|_| held & (1 << bit) != 0);
+                match initialized {
                     Some((kept, all)) => kept
                         .places(slot, &self.layout, tensor)
                         .into_iter()
@@ -176,10 +174,10 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 }
             })
             .collect();
-        let step = progress.applied;
-        let inner_step = step - progress.reset_at;
-        let mu_product = rule.mu().map(|_| progress.momenta.product(inner_step));
-        let has_reset = rule.reset().is_some() || progress.reset_at != 0;
+        let step = counter.applied;
+        let inner_step = step - counter.reset_at;
+        let mu_product = rule.mu().map(|_| counter.momenta.product(inner_step));
+        let has_reset = rule.reset().is_some() || counter.reset_at != 0;
         let inner_step = has_reset.then_some(inner_step);
         TensorState { step, shape: span.shape.clone(), mu_product, inner_step, slots }
     }
@@ -199,11 +197,11 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.abandon_dropped()?;
         check_counts(dict)?;
         let groups = self.groups_of(dict)?;
-        let progress = self.progress_of(dict, &groups)?;
-        let live = progress.iter().fold(0, |mask, tensor| mask | tensor.live);
-        self.plan.add_slots(&self.gpu, &groups[0].rule, &self.layout, live)?;
+        let counter = self.counters_of(dict, &groups)?;
+        let initialized = counter.iter().fold(0, |mask, tensor| mask | tensor.initialized);
+        self.device.add_slots(&self.gpu, &groups[0].rule, &self.layout, initialized)?;
         let spans = self.layout.spans();
-        for (slot, kept) in groups[0].rule.slots().iter().zip(&self.plan.slots) {
+        for (slot, kept) in groups[0].rule.slots().iter().zip(&self.device.slots) {
             if let Some(kept) = kept {
                 kept.write_all(&self.gpu, slot, |index, name| {
                     dict.state.get(&spans[index].name)?.slots.get(name)?.as_deref()
@@ -211,10 +209,10 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             }
         }
         self.groups = groups;
-        self.progress = progress;
+        self.counters = counter;
         self.attempted = dict.attempted;
-        if let Some(outcomes) = &mut self.outcomes {
-            outcomes.forget();
+        if let Some(results) = &mut self.results {
+            results.forget();
         }
         self.latest = None;
         Ok(())
@@ -241,7 +239,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             let said = |error: Error| Error::StateDict(format!("group {:?}: {error}", theirs.name));
             let rule = ours.rule.with_fields(&theirs.options).map_err(said)?;
             rule.check().map_err(said)?;
-            self.plan.check(index, &rule).map_err(said)?;
+            self.device.check(index, &rule).map_err(said)?;
             let mut group = Group::new(rule);
             group.base_lr = theirs.initial_lr.unwrap_or(group.base_lr);
             at_least("initial_lr", group.base_lr, 0.0).map_err(said)?;
@@ -250,8 +248,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(groups)
     }
 
-    fn progress_of(&self, dict: &StateDict, groups: &[Group<R>]) -> Result<Vec<Progress>, Error> {
-        let mut progress = vec![Progress::default(); self.progress.len()];
+    fn counters_of(&self, dict: &StateDict, groups: &[Group<R>]) -> Result<Vec<StepCounter>, Error> {
+        let mut counter = vec![StepCounter::default(); self.counters.len()];
         for (name, tensor) in &dict.state {
             let index = self.layout.index(name).map_err(|error| Error::StateDict(error.to_string()))?;
             let span = &self.layout.spans()[index];
@@ -262,22 +260,22 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 return refuse(format!("{name} has {} steps, expected at most {MOST_STEPS}", tensor.step));
             }
             let rule = &groups[span.group].rule;
-            let live = live_slots(span, tensor, rule)?;
+            let initialized = initialized_slots(span, tensor, rule)?;
             let inner_step = inner_step(name, tensor, rule)?;
             let begins = rule.reset().filter(|_| inner_step == 0 && tensor.step != 0);
             let momenta = momenta(name, tensor, inner_step, rule)?;
-            progress[index] = Progress::new(tensor.step, live, momenta);
-            progress[index].reset_at = tensor.step - inner_step;
-            progress[index].dropped = begins.map_or(0, |reset| live & reset.slots);
+            counter[index] = StepCounter::new(tensor.step, initialized, momenta);
+            counter[index].reset_at = tensor.step - inner_step;
+            counter[index].dropped = begins.map_or(0, |reset| initialized & reset.slots);
         }
-        Ok(progress)
+        Ok(counter)
     }
 }
 
 /// Steps that f64 still counts exactly.
 const MOST_STEPS: u64 = 1 << 53;
 
-fn live_slots(span: &Span, tensor: &TensorState, rule: &impl AnyRule) -> Result<u32, Error> {
+fn initialized_slots(span: &Span, tensor: &TensorState, rule: &impl AnyRule) -> Result<u32, Error> {
     let name = &span.name;
     let known: Vec<(usize, String, usize)> = (0..rule.slots().len())
         .flat_map(|bit| {
@@ -289,10 +287,10 @@ fn live_slots(span: &Span, tensor: &TensorState, rule: &impl AnyRule) -> Result<
         let unknown = Error::unknown(format!("slot of {}", rule.name()), unknown, known);
         return refuse(format!("{name}: {unknown}"));
     }
-    let mut live = 0;
+    let mut initialized = 0;
     for (bit, slot, expected) in &known {
         match tensor.slots.get(slot) {
-            Some(Some(values)) if values.len() == *expected => live |= 1 << bit,
+            Some(Some(values)) if values.len() == *expected => initialized |= 1 << bit,
             Some(Some(values)) => {
                 let got = values.len();
                 return refuse(format!("{slot} of {name} has {got} elements, expected {expected}"));
@@ -302,12 +300,12 @@ fn live_slots(span: &Span, tensor: &TensorState, rule: &impl AnyRule) -> Result<
         }
     }
     // Entries of one slot begin together.
-    let half = known
-        .iter()
-        .find(|(bit, slot, _)| live & (1 << bit) != 0 && tensor.slots.get(slot).is_none_or(Option::is_none));
+    let half = known.iter().find(|(bit, slot, _)| {
+        initialized & (1 << bit) != 0 && tensor.slots.get(slot).is_none_or(Option::is_none)
+    });
     match half {
         Some((_, slot, _)) => refuse(format!("{name} lacks values of the slot {slot:?}")),
-        None => Ok(live),
+        None => Ok(initialized),
     }
 }
 

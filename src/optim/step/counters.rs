@@ -7,128 +7,129 @@ use crate::params::GateValues;
 /// The most slots that a rule can have beside parameters and gradients: kernels bind eight buffers.
 pub(crate) const MOST_SLOTS: usize = 6;
 
-/// Steps that may be pending.
+/// Steps that may be in-flight.
 #[expect(clippy::cast_possible_truncation, reason = "a handful")]
-const MOST_PENDING: usize = GateValues::HISTORY as usize;
+const MOST_IN_FLIGHT: usize = GateValues::HISTORY as usize;
 
-/// The most sets of pending steps that the kernel can tell apart.
-pub(crate) const MOST_MARKS: usize = MOST_PENDING;
+/// The most sets of in-flight steps that the kernel can tell apart.
+pub(crate) const MOST_MARKS: usize = MOST_IN_FLIGHT;
 
 /// What a tensor has behind it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct StepCounter {
     /// Steps applied.
     pub(crate) applied: u64,
     /// One bit for each slot that a step has used.
-    pub(crate) live: u32,
+    pub(crate) initialized: u32,
     /// The steps that the tensor took part in and that may yet turn out to have been skipped, as bits of the
     /// device's history.
-    pub(crate) pending: u32,
-    /// For each slot that is not live, those of them that use it.
-    begun: [u32; MOST_SLOTS],
+    pub(crate) in_flight: u32,
+    /// For each slot that is not initialized, those of them that use it.
+    first_uses: [u32; MOST_SLOTS],
     /// Of the steps applied since `reset_at`.
     pub(crate) momenta: Momenta,
     /// Of the steps applied, those up to the latest one after which the state began anew.
     pub(crate) reset_at: u64,
-    /// Live slots that no step has used since.
+    /// Initialized slots that no step has used since.
     pub(crate) dropped: u32,
-    /// Of each pending step, at its bit's number modulo their count: they lie that close together.
-    taken: [Taken; MOST_PENDING],
+    /// Of each in-flight step, at its bit's number modulo their count: they lie that close together.
+    effects: [StepEffect; MOST_IN_FLIGHT],
 }
 
-impl PartialEq for Progress {
+impl PartialEq for StepCounter {
     fn eq(&self, other: &Self) -> bool {
-        let Self { applied, live, pending, begun, momenta, reset_at, dropped, taken } = *self;
-        (applied, live, pending) == (other.applied, other.live, other.pending)
+        let Self { applied, initialized, in_flight, first_uses, momenta, reset_at, dropped, effects } = *self;
+        (applied, initialized, in_flight) == (other.applied, other.initialized, other.in_flight)
             && (reset_at, dropped) == (other.reset_at, other.dropped)
             && momenta == other.momenta
-            // Both hold nothing where nothing is pending, which is most of the time and of each tensor.
-            && (pending == 0 || (begun, taken) == (other.begun, other.taken))
+            // Both hold nothing where nothing is in-flight, which is most of the time and of each tensor.
+            && (in_flight == 0 || (first_uses, effects) == (other.first_uses, other.effects))
     }
 }
 
 /// What a step does to a tensor's progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Taken {
+pub(crate) struct StepEffect {
     /// One bit for each slot that it uses.
     pub(crate) used: u32,
     pub(crate) mu: Mu,
     pub(crate) reset: Option<Reset>,
 }
 
-impl Taken {
+impl StepEffect {
     /// Of a step with these options.
     pub(crate) fn of(rule: &impl AnyRule) -> Self {
         Self { used: used_slots(rule), mu: rule.mu().unwrap_or_default(), reset: rule.reset() }
     }
 }
 
-impl Progress {
-    /// Nothing pending.
-    pub(crate) fn new(applied: u64, live: u32, momenta: Momenta) -> Self {
-        Self { applied, live, momenta, ..Self::default() }
+impl StepCounter {
+    /// Nothing in-flight.
+    pub(crate) fn new(applied: u64, initialized: u32, momenta: Momenta) -> Self {
+        Self { applied, initialized, momenta, ..Self::default() }
     }
 
     /// Where the tensor stands before its next step.
     pub(crate) fn at(now: &StepInfo) -> Self {
         let StepInfo { reset_at, dropped, .. } = *now;
-        Self { reset_at, dropped, ..Self::new(now.step - 1, now.live | dropped, now.momenta) }
+        Self { reset_at, dropped, ..Self::new(now.step - 1, now.initialized | dropped, now.momenta) }
     }
 
     /// The tensor takes part in a step, a bit of the history.
-    pub(crate) fn begin(&mut self, step: u32, taken: Taken) {
-        self.pending |= step;
-        self.taken[place(step)] = taken;
-        for slot in bits(taken.used & !self.live) {
-            self.begun[slot] |= step;
+    pub(crate) fn begin(&mut self, step: u32, effects: StepEffect) {
+        self.in_flight |= step;
+        self.effects[place(step)] = effects;
+        for slot in bits(effects.used & !self.initialized) {
+            self.first_uses[slot] |= step;
         }
     }
 
-    /// Slots that pending steps are the first to use.
-    pub(crate) fn begun(&self) -> u32 {
-        mask(|slot| self.begun[slot] != 0)
+    /// Slots that in-flight steps are the first to use.
+    pub(crate) fn first_uses(&self) -> u32 {
+        mask(|slot| self.first_uses[slot] != 0)
     }
 
-    /// Where the tensor stands if those of the pending steps were applied whose bits are set.
+    /// Where the tensor stands if those of the in-flight steps were applied whose bits are set.
     pub(crate) fn after(&self, history: u32) -> StepInfo {
-        let live = self.live | mask(|slot| self.begun[slot] & history != 0);
-        self.following(self.taken_of(history), live)
+        let initialized = self.initialized | mask(|slot| self.first_uses[slot] & history != 0);
+        self.following(self.effects_of(history), initialized)
     }
 
-    /// A pending step has turned out to be applied or skipped, or will never be.
-    pub(crate) fn settle(&mut self, step: u32, applied: bool) {
+    /// A in-flight step has turned out to be applied or skipped, or will never be.
+    pub(crate) fn resolve(&mut self, step: u32, applied: bool) {
         let now = self.after(if applied { step } else { 0 });
-        let Self { applied, live, momenta, reset_at, dropped, .. } = Self::at(&now);
-        (self.applied, self.live, self.momenta) = (applied, live, momenta);
+        let Self { applied, initialized, momenta, reset_at, dropped, .. } = Self::at(&now);
+        (self.applied, self.initialized, self.momenta) = (applied, initialized, momenta);
         (self.reset_at, self.dropped) = (reset_at, dropped);
-        if self.pending & step != 0 {
-            self.taken[place(step)] = Taken::default();
+        if self.in_flight & step != 0 {
+            self.effects[place(step)] = StepEffect::default();
         }
-        self.pending &= !step;
-        for (slot, begun) in self.begun.iter_mut().enumerate() {
-            *begun = if self.live & (1 << slot) == 0 { *begun & !step } else { 0 };
+        self.in_flight &= !step;
+        for (slot, first_uses) in self.first_uses.iter_mut().enumerate() {
+            *first_uses = if self.initialized & (1 << slot) == 0 { *first_uses & !step } else { 0 };
         }
     }
 
-    /// The pending steps of which it matters how many were applied: none where it matters of each, because their
+    /// The in-flight steps of which it matters how many were applied: none where it matters of each, because their
     /// momenta differ, or what begins anew after them.
     pub(crate) fn counted(&self) -> u32 {
-        let mut taken = self.taken_of(self.pending);
-        let Some(first) = taken.next() else { return 0 };
-        let is_same = |other: Taken| {
+        let mut effects = self.effects_of(self.in_flight);
+        let Some(first) = effects.next() else { return 0 };
+        let is_same = |other: StepEffect| {
             let resets = self.dropped != 0 || first.reset.is_some();
             (other.mu, other.reset) == (first.mu, first.reset) && (!resets || other.used == first.used)
         };
-        if taken.all(is_same) { self.pending } else { 0 }
+        if effects.all(is_same) { self.in_flight } else { 0 }
     }
 
-    /// Sets of pending steps of which it matters whether one was applied, beside how many were: those that use a
+    /// Sets of in-flight steps of which it matters whether one was applied, beside how many were: those that use a
     /// slot, where others do not, or each alone. There are none unless options have just changed.
     pub(crate) fn marks(&self) -> impl Iterator<Item = u32> {
-        let (begun, pending, counts) = (self.begun, self.pending, self.counted() == self.pending);
-        let tells = move |set: &u32| counts && *set != 0 && *set != pending;
-        let alone = (0..u32::BITS).map(|bit| 1 << bit).filter(move |bit| !counts && pending & bit != 0);
-        begun.into_iter().filter(tells).chain(alone)
+        let (first_uses, in_flight, counts) =
+            (self.first_uses, self.in_flight, self.counted() == self.in_flight);
+        let tells = move |set: &u32| counts && *set != 0 && *set != in_flight;
+        let alone = (0..u32::BITS).map(|bit| 1 << bit).filter(move |bit| !counts && in_flight & bit != 0);
+        first_uses.into_iter().filter(tells).chain(alone)
     }
 
     /// Every point at which the tensor may stand: first by the number of counted steps that were applied, then by
@@ -142,32 +143,33 @@ impl Progress {
             (0..=counted.count_ones()).map(move |more| {
                 let was =
                     |set: &u32| marks.iter().position(|mark| mark == set).map(|mark| told & (1 << mark) != 0);
-                if counted != this.pending {
+                if counted != this.in_flight {
                     return this.after(marks.iter().filter(|mark| was(mark) == Some(true)).sum());
                 }
-                let begun = |slot: usize| this.begun[slot];
-                let live = mask(|slot| was(&begun(slot)).unwrap_or(begun(slot) != 0 && more > 0));
-                this.following(this.taken_of(counted).take(more as usize), this.live | live)
+                let first_uses = |slot: usize| this.first_uses[slot];
+                let initialized =
+                    mask(|slot| was(&first_uses(slot)).unwrap_or(first_uses(slot) != 0 && more > 0));
+                this.following(this.effects_of(counted).take(more as usize), this.initialized | initialized)
             })
         })
     }
 
-    /// What some pending steps do, in the order in which these were recorded.
-    fn taken_of(&self, steps: u32) -> impl Iterator<Item = Taken> {
-        let Self { pending, taken, .. } = *self;
-        let oldest = (0..u32::BITS).find(|&first| pending.rotate_right(first) < 1 << MOST_PENDING);
+    /// What some in-flight steps do, in the order in which these were recorded.
+    fn effects_of(&self, steps: u32) -> impl Iterator<Item = StepEffect> {
+        let Self { in_flight, effects, .. } = *self;
+        let oldest = (0..u32::BITS).find(|&first| in_flight.rotate_right(first) < 1 << MOST_IN_FLIGHT);
         (oldest.unwrap_or(0)..)
-            .take(MOST_PENDING)
+            .take(MOST_IN_FLIGHT)
             .map(|bit| 1_u32.rotate_left(bit))
-            .filter(move |step| pending & steps & step != 0)
-            .map(move |step| taken[place(step)])
+            .filter(move |step| in_flight & steps & step != 0)
+            .map(move |step| effects[place(step)])
     }
 
     /// Where the tensor stands after further steps, with the slots that have been used by then.
-    fn following(&self, taken: impl Iterator<Item = Taken>, live: u32) -> StepInfo {
+    fn following(&self, effects: impl Iterator<Item = StepEffect>, initialized: u32) -> StepInfo {
         let Self { momenta, reset_at, dropped, .. } = *self;
-        let start = StepInfo { step: self.applied + 1, live, momenta, reset_at, dropped };
-        let now = taken.fold(start, |now, Taken { used, mu, reset }| {
+        let start = StepInfo { step: self.applied + 1, initialized, momenta, reset_at, dropped };
+        let now = effects.fold(start, |now, StepEffect { used, mu, reset }| {
             let step = now.step + 1;
             match reset.filter(|reset| now.step.is_multiple_of(reset.every)) {
                 Some(Reset { slots, .. }) => {
@@ -181,14 +183,14 @@ impl Progress {
                 },
             }
         });
-        let dropped = now.dropped & live;
-        StepInfo { live: live & !dropped, dropped, ..now }
+        let dropped = now.dropped & initialized;
+        StepInfo { initialized: initialized & !dropped, dropped, ..now }
     }
 }
 
-/// Where what a pending step does is kept.
+/// Where what a in-flight step does is kept.
 fn place(step: u32) -> usize {
-    step.trailing_zeros() as usize % MOST_PENDING
+    step.trailing_zeros() as usize % MOST_IN_FLIGHT
 }
 
 fn mask(holds: impl Fn(usize) -> bool) -> u32 {
@@ -243,15 +245,15 @@ mod tests {
     fn plainly(known: &[Step]) -> (u64, u32, f64) {
         let applied = known.iter().filter(|step| step.applied);
         let applied = applied.filter_map(|step| Some((step.used?, step.mu)));
-        applied.fold((0, 0, 1.0), |(count, live, product), (used, mu)| {
-            (count + 1, live | used, product * mu.at(count + 1))
+        applied.fold((0, 0, 1.0), |(count, initialized, product), (used, mu)| {
+            (count + 1, initialized | used, product * mu.at(count + 1))
         })
     }
 
     /// The row that the kernel picks.
-    fn row(progress: &Progress, history: u32) -> usize {
-        let counted = progress.counted();
-        let told = progress.marks().enumerate().filter(|(_, mark)| history & *mark != 0);
+    fn row(counter: &StepCounter, history: u32) -> usize {
+        let counted = counter.counted();
+        let told = counter.marks().enumerate().filter(|(_, mark)| history & *mark != 0);
         let more = (history & counted).count_ones();
         told.fold(more, |row, (mark, _)| row + ((counted.count_ones() + 1) << mark)) as usize
     }
@@ -259,7 +261,7 @@ mod tests {
     proptest! {
         #[test]
         fn progress_is_that_of_steps_that_are_all_known(events in events()) {
-            let mut progress = Progress::default();
+            let mut counter = StepCounter::default();
             let (mut known, mut flying) = (Vec::new(), Vec::<Step>::new());
             let mut number = 0_u32;
             for event in events {
@@ -267,45 +269,45 @@ mod tests {
                     Event::Record { used, beta1, applied } => {
                         // As the device's history: a place of its own, close to the others.
                         let bit = 1_u32.rotate_left(number);
-                        if flying.iter().any(|step| bit.rotate_right(step.bit.trailing_zeros()) >= 1 << MOST_PENDING) {
+                        if flying.iter().any(|step| bit.rotate_right(step.bit.trailing_zeros()) >= 1 << MOST_IN_FLIGHT) {
                             continue;
                         }
                         number += 1;
                         let mu = Mu { beta1, momentum_decay: 4e-3 };
                         if let Some(used) = used {
-                            progress.begin(bit, Taken { used, mu, reset: None });
+                            counter.begin(bit, StepEffect { used, mu, reset: None });
                         }
                         flying.push(Step { bit, used, mu, applied });
                     }
                     Event::Settle(which) | Event::Abandon(which) if !flying.is_empty() => {
                         let mut step = flying.remove(which % flying.len());
                         step.applied &= matches!(event, Event::Settle(_));
-                        progress.settle(step.bit, step.applied);
+                        counter.resolve(step.bit, step.applied);
                         known.push(step);
                     }
                     Event::Settle(_) | Event::Abandon(_) => {}
                 }
-                let (steps, live, product) = plainly(&known);
-                prop_assert_eq!((progress.applied, progress.live), (steps, live));
+                let (steps, initialized, product) = plainly(&known);
+                prop_assert_eq!((counter.applied, counter.initialized), (steps, initialized));
                 // Of steps that became known in another order than they were recorded in, to a rounding.
-                prop_assert!((progress.momenta.product(steps) - product).abs() < 1e-14);
-                prop_assert!(progress.marks().count() <= MOST_MARKS);
+                prop_assert!((counter.momenta.product(steps) - product).abs() < 1e-14);
+                prop_assert!(counter.marks().count() <= MOST_MARKS);
                 // Where the tensor stands once the rest is known too; other bits say nothing.
                 let rest = flying.iter().filter(|step| step.applied).fold(0, |bits, step| bits | step.bit);
                 let on_their_way = flying.iter().fold(0, |bits, step| bits | step.bit);
-                let (steps, live, product) = plainly(&[&known[..], &flying[..]].concat());
+                let (steps, initialized, product) = plainly(&[&known[..], &flying[..]].concat());
                 for history in [rest, rest | !on_their_way] {
-                    let after = progress.after(history);
-                    prop_assert_eq!((after.step, after.live), (steps + 1, live));
+                    let after = counter.after(history);
+                    prop_assert_eq!((after.step, after.initialized), (steps + 1, initialized));
                     prop_assert!((after.momenta.product(steps) - product).abs() < 1e-14);
-                    prop_assert_eq!(progress.rows().nth(row(&progress, history)), Some(after));
+                    prop_assert_eq!(counter.rows().nth(row(&counter, history)), Some(after));
                 }
             }
         }
     }
 
     /// What steps of a rule around another do, with options that change now and then.
-    fn resetting() -> impl Strategy<Value = Taken> {
+    fn resetting() -> impl Strategy<Value = StepEffect> {
         let reset = prop_oneof![
             6 => Just(Some(3)),
             1 => Just(Some(1)),
@@ -314,7 +316,7 @@ mod tests {
         ];
         let used = prop_oneof![6 => Just(7_u32), 1 => Just(5), 1 => Just(4)];
         let beta1 = prop_oneof![6 => Just(0.9), 1 => Just(0.5)];
-        (reset, used, beta1).prop_map(|(every, used, beta1)| Taken {
+        (reset, used, beta1).prop_map(|(every, used, beta1)| StepEffect {
             used,
             mu: Mu { beta1, momentum_decay: 4e-3 },
             reset: every.map(|every| Reset { every, slots: 3 }),
@@ -327,25 +329,26 @@ mod tests {
         steps: u64,
         /// Since the state began anew; so with the others.
         inner: u64,
-        live: u32,
+        initialized: u32,
         product: f64,
     }
 
     impl Default for Plain {
         fn default() -> Self {
-            Self { steps: 0, inner: 0, live: 0, product: 1.0 }
+            Self { steps: 0, inner: 0, initialized: 0, product: 1.0 }
         }
     }
 
     impl Plain {
-        fn take(&mut self, applied: bool, taken: &Taken) {
+        fn take(&mut self, applied: bool, effects: &StepEffect) {
             if !applied {
                 return;
             }
-            (self.steps, self.inner, self.live) = (self.steps + 1, self.inner + 1, self.live | taken.used);
-            self.product *= taken.mu.at(self.inner);
-            if let Some(reset) = taken.reset.filter(|reset| self.steps.is_multiple_of(reset.every)) {
-                (self.inner, self.live, self.product) = (0, self.live & !reset.slots, 1.0);
+            (self.steps, self.inner, self.initialized) =
+                (self.steps + 1, self.inner + 1, self.initialized | effects.used);
+            self.product *= effects.mu.at(self.inner);
+            if let Some(reset) = effects.reset.filter(|reset| self.steps.is_multiple_of(reset.every)) {
+                (self.inner, self.initialized, self.product) = (0, self.initialized & !reset.slots, 1.0);
             }
         }
     }
@@ -355,58 +358,58 @@ mod tests {
         fn a_state_that_begins_anew_is_known_in_every_case(
             steps in prop::collection::vec((resetting(), any::<bool>(), 0..3_usize), 1..40),
         ) {
-            let mut progress = Progress::default();
+            let mut counter = StepCounter::default();
             let mut known = Plain::default();
-            let mut flying = Vec::<(u32, Taken, bool)>::new();
-            for (number, (taken, applied, heard)) in steps.into_iter().enumerate() {
+            let mut flying = Vec::<(u32, StepEffect, bool)>::new();
+            for (number, (effects, applied, heard)) in steps.into_iter().enumerate() {
                 let bit = 1_u32.rotate_left(u32::try_from(number).unwrap());
-                progress.begin(bit, taken);
-                flying.push((bit, taken, applied));
+                counter.begin(bit, effects);
+                flying.push((bit, effects, applied));
                 // Outcomes arrive in order, some of them late.
-                for _ in 0..heard.max(usize::from(flying.len() == MOST_PENDING)).min(flying.len()) {
-                    let (bit, taken, applied) = flying.remove(0);
-                    progress.settle(bit, applied);
-                    known.take(applied, &taken);
+                for _ in 0..heard.max(usize::from(flying.len() == MOST_IN_FLIGHT)).min(flying.len()) {
+                    let (bit, effects, applied) = flying.remove(0);
+                    counter.resolve(bit, applied);
+                    known.take(applied, &effects);
                 }
                 let (mut plain, mut history) = (known, 0);
-                for (bit, taken, applied) in &flying {
+                for (bit, effects, applied) in &flying {
                     history |= if *applied { *bit } else { 0 };
-                    plain.take(*applied, taken);
+                    plain.take(*applied, effects);
                 }
-                let after = progress.after(history);
-                prop_assert_eq!((after.step - 1, after.live), (plain.steps, plain.live));
+                let after = counter.after(history);
+                prop_assert_eq!((after.step - 1, after.initialized), (plain.steps, plain.initialized));
                 prop_assert_eq!(after.step - 1 - after.reset_at, plain.inner);
-                prop_assert_eq!(after.live & after.dropped, 0);
+                prop_assert_eq!(after.initialized & after.dropped, 0);
                 prop_assert!((after.momenta.product(plain.inner) - plain.product).abs() < 1e-14);
-                prop_assert_eq!(progress.rows().nth(row(&progress, history)), Some(after));
+                prop_assert_eq!(counter.rows().nth(row(&counter, history)), Some(after));
             }
         }
     }
 
     #[test]
     fn options_that_stay_need_one_row_for_each_count() {
-        let mut progress = Progress::default();
+        let mut counter = StepCounter::default();
         for step in 0..8 {
-            progress.begin(1 << step, Taken { used: 3, ..Taken::default() });
+            counter.begin(1 << step, StepEffect { used: 3, ..StepEffect::default() });
         }
-        assert_eq!((progress.marks().count(), progress.rows().count(), progress.begun()), (0, 9, 3));
-        progress.settle(1, true);
-        progress.begin(1 << 8, Taken { used: 7, ..Taken::default() });
-        assert_eq!((progress.marks().count(), progress.rows().count(), progress.begun()), (1, 18, 4));
-        progress.settle(1 << 8, false);
-        assert_eq!((progress.rows().count(), progress.begun()), (8, 0));
+        assert_eq!((counter.marks().count(), counter.rows().count(), counter.first_uses()), (0, 9, 3));
+        counter.resolve(1, true);
+        counter.begin(1 << 8, StepEffect { used: 7, ..StepEffect::default() });
+        assert_eq!((counter.marks().count(), counter.rows().count(), counter.first_uses()), (1, 18, 4));
+        counter.resolve(1 << 8, false);
+        assert_eq!((counter.rows().count(), counter.first_uses()), (8, 0));
     }
 
     #[test]
     fn momenta_that_differ_need_a_row_for_each_set_of_steps() {
-        let mut progress = Progress::default();
+        let mut counter = StepCounter::default();
         for step in 0..8_u32 {
             let mu = Mu { beta1: f64::from(step) / 10.0, momentum_decay: 0.0 };
-            progress.begin(1 << step, Taken { used: 3, mu, reset: None });
+            counter.begin(1 << step, StepEffect { used: 3, mu, reset: None });
         }
-        assert_eq!((progress.marks().count(), progress.rows().count()), (8, 256));
+        assert_eq!((counter.marks().count(), counter.rows().count()), (8, 256));
         let applied = 0b0110_0010;
-        let after = progress.rows().nth(row(&progress, applied)).unwrap();
+        let after = counter.rows().nth(row(&counter, applied)).unwrap();
         assert_eq!((after.step, after.momenta.product(3)), (4, 0.1 * 0.5 * 0.5 * 0.5 * (0.6 * 0.5)));
     }
 }

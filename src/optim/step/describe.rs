@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::counters::MOST_MARKS;
 use super::resets;
-use super::runs::{self, Run};
+use super::segments::{self, Segment};
 use super::spec::{Dispatch, Inputs, Pick, StepUniforms, count};
 use crate::Error;
 use crate::gpu::UniformRing;
@@ -10,6 +10,7 @@ use crate::optim::device::kernels::{Call, MAXIMIZE, PickCall};
 use crate::optim::device::stage::Stage;
 use crate::optim::rule::any::{AnyRule, used_slots};
 use crate::optim::rule::{Slot, f32_of};
+use crate::optim::windows::cut_at_windows;
 use crate::params::Gate;
 
 impl StepUniforms {
@@ -20,46 +21,58 @@ impl StepUniforms {
         inputs: &Inputs<'_>,
         rules: impl Fn(usize) -> &'r R,
     ) -> Result<(), Error> {
-        let Self { runs, dispatches, resets, hypers, bytes, pick } = self;
-        let Inputs { layout, riders, .. } = inputs;
-        runs::collect(layout, inputs.progress, inputs.frozen, &riders.tensors, runs);
+        let Self { segments, dispatches, resets, hypers, bytes, pick } = self;
+        let Inputs { layout, fused, .. } = inputs;
+        segments::collect(layout, inputs.counters, inputs.frozen, &fused.tensors, segments);
         dispatches.clear();
         resets.clear();
         hypers.clear();
         let mut dropped: Vec<u32> = Vec::new();
         let mut table: Vec<u32> = Vec::new();
         let mut words = 0;
-        for (number, run) in runs.iter().enumerate() {
-            let rule = rules(run.group);
+        for (number, segment) in segments.iter().enumerate() {
+            let rule = rules(segment.group);
             let first = UniformRing::align(bytes);
             let mut may_drop = 0;
-            for step in run.before.rows() {
+            for step in segment.before.rows() {
                 let row = bytes.len();
                 may_drop |= step.dropped;
                 rule.hyper_bytes(&step, bytes);
                 check_finite(rule, &bytes[row..])
-                    .map_err(|error| error.in_group_of(layout.groups(), run.group))?;
+                    .map_err(|error| error.in_group_of(layout.groups(), segment.group))?;
                 words = (bytes.len() - row) / 4;
             }
             dropped.push(may_drop & used_slots(rule));
-            table.extend([run.before.counted(), first / 4]);
-            table.extend(run.before.marks().chain(std::iter::repeat(0)).take(MOST_MARKS));
+            table.extend([segment.before.counted(), first / 4]);
+            table.extend(segment.before.marks().chain(std::iter::repeat(0)).take(MOST_MARKS));
             hypers.push(if inputs.may_skip { count(number * UniformRing::ALIGN) } else { first });
         }
-        for ((run, hyper), dropped) in runs.iter().zip(&*hypers).zip(dropped).filter(|(_, slots)| *slots != 0)
+        for ((segment, hyper), dropped) in
+            segments.iter().zip(&*hypers).zip(dropped).filter(|(_, slots)| *slots != 0)
         {
-            resets::dispatches(rules(run.group), inputs, run, (dropped, *hyper), bytes, resets);
+            resets::dispatches(rules(segment.group), inputs, segment, (dropped, *hyper), bytes, resets);
         }
         for (stage, kind) in Stage::of(inputs.family).iter().enumerate() {
-            for (number, (run, hyper)) in runs.iter().zip(&*hypers).enumerate() {
-                let rule = rules(run.group);
-                let gate = count(run.group * Gate::STRIDE);
-                for (bound, range, general) in parts(*kind, inputs, run) {
+            for (number, (segment, hyper)) in segments.iter().zip(&*hypers).enumerate() {
+                let rule = rules(segment.group);
+                let gate = count(segment.group * Gate::STRIDE);
+                for (bindings, range, general) in parts(*kind, inputs, segment) {
                     let workgroups = range.len().div_ceil(kind.in_a_workgroup(inputs.family));
                     let call = UniformRing::align(bytes);
-                    bytes.extend_from_slice(bytemuck::bytes_of(&call_of(rule, inputs, run, bound, &range)));
-                    let (hyper, run) = (*hyper, number);
-                    dispatches.push(Dispatch { stage, bound, workgroups, call, hyper, gate, general, run });
+                    bytes.extend_from_slice(bytemuck::bytes_of(&call_of(
+                        rule, inputs, segment, bindings, &range,
+                    )));
+                    let (hyper, segment) = (*hyper, number);
+                    dispatches.push(Dispatch {
+                        stage,
+                        bindings,
+                        workgroups,
+                        call,
+                        hyper,
+                        gate,
+                        general,
+                        segment,
+                    });
                 }
             }
         }
@@ -67,54 +80,61 @@ impl StepUniforms {
             let start = UniformRing::align(bytes);
             bytes.extend_from_slice(bytemuck::cast_slice(&table));
             let call = UniformRing::align(bytes);
-            let block = PickCall { runs: count(runs.len()), words: count(words), table: start / 4 };
+            let block = PickCall { segments: count(segments.len()), words: count(words), table: start / 4 };
             bytes.extend_from_slice(bytemuck::bytes_of(&block));
-            Pick { call, runs: runs.len(), words }
+            Pick { call, segments: segments.len(), words }
         });
         Ok(())
     }
 }
 
 /// What a stage works on of a run, in its own units, for each of its bind groups, and whether with kernels for any shape.
-fn parts(stage: Stage, inputs: &Inputs<'_>, run: &Run) -> Vec<(usize, Range<usize>, bool)> {
-    let rows = |firsts: &[usize]| firsts[run.tensors.start]..firsts[run.tensors.end];
+fn parts(stage: Stage, inputs: &Inputs<'_>, segment: &Segment) -> Vec<(usize, Range<usize>, bool)> {
+    let rows = |firsts: &[usize]| firsts[segment.tensors.start]..firsts[segment.tensors.end];
     let all = |range: Range<usize>| if range.is_empty() { Vec::new() } else { vec![(0, range, false)] };
     let of_any = |(window, range)| (window, range, false);
-    let (tensors, Inputs { chunks, factors, .. }) = (run.tensors.clone(), inputs);
+    let (tensors, Inputs { reduction_tiles, statistics, .. }) = (segment.tensors.clone(), inputs);
     match stage {
         Stage::Statistics => {
-            factors.map_or(Vec::new(), |factors| factors.statistics_of.of(tensors).collect())
+            statistics.map_or(Vec::new(), |statistics| statistics.gather_of.of(tensors).collect())
         }
-        Stage::Finish => factors.map_or(Vec::new(), |factors| all(rows(&factors.finish_of))),
-        Stage::Means => factors.map_or(Vec::new(), |factors| all(rows(&factors.means_of))),
-        Stage::Measure | Stage::Update if factors.is_some() => {
-            factors.map_or(Vec::new(), |factors| factors.tiles_of.of(tensors).collect())
+        Stage::Finish => statistics.map_or(Vec::new(), |statistics| all(rows(&statistics.finish_of))),
+        Stage::Means => statistics.map_or(Vec::new(), |statistics| all(rows(&statistics.means_of))),
+        Stage::Measure | Stage::Update if statistics.is_some() => {
+            statistics.map_or(Vec::new(), |statistics| statistics.tiles_of.of(tensors).collect())
         }
-        Stage::Measure => chunks.map_or(Vec::new(), |chunks| chunks.of(tensors).map(of_any).collect()),
+        Stage::Measure => reduction_tiles
+            .map_or(Vec::new(), |reduction_tiles| reduction_tiles.of(tensors).map(of_any).collect()),
         Stage::Ratio => all(tensors),
-        Stage::Update => runs::cut(inputs.layout, run.range.clone())
+        Stage::Update => cut_at_windows(inputs.layout, segment.range.clone())
             .map(|(window, range)| (window, range.start / 4..range.end / 4, false))
             .collect(),
     }
 }
 
-fn call_of(rule: &impl AnyRule, inputs: &Inputs<'_>, run: &Run, window: usize, range: &Range<usize>) -> Call {
-    let Inputs { layout, riders, .. } = inputs;
+fn call_of(
+    rule: &impl AnyRule,
+    inputs: &Inputs<'_>,
+    segment: &Segment,
+    window: usize,
+    range: &Range<usize>,
+) -> Call {
+    let Inputs { layout, fused, .. } = inputs;
     let halves = |number: u64| {
         let bytes = number.to_le_bytes();
         let (low, high) = (&bytes[..4], &bytes[4..]);
         (bytemuck::pod_read_unaligned(low), bytemuck::pod_read_unaligned(high))
     };
-    let ((seed_low, seed_high), (step_low, step_high)) = (halves(riders.seed), halves(inputs.attempted));
+    let ((seed_low, seed_high), (step_low, step_high)) = (halves(fused.seed), halves(inputs.attempted));
     Call {
         first: count(range.start),
         len: count(range.len()),
         lr: f32_of(rule.lr()),
         flags: if rule.maximize() { MAXIMIZE } else { 0 },
-        scale: riders.scale,
-        clip_value: riders.clip_value,
-        l1: run.rider.l1,
-        l2: run.rider.l2,
+        scale: fused.scale,
+        clip_value: fused.clip_value,
+        l1: segment.penalty.l1,
+        l2: segment.penalty.l2,
         noise: inputs.noise,
         // It may wrap: then it is still another one for each vector of a window.
         element: u32::try_from(window * layout.window_len() / 4 % (1 << 32)).expect("less than 2^32"),

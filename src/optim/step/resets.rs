@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use super::runs::{self, Run};
+use super::segments::Segment;
 use super::spec::{Inputs, ResetDispatch, count};
 use crate::gpu::UniformRing;
 use crate::optim::device::resets::ResetCall;
 use crate::optim::rule::any::AnyRule;
-use crate::optim::rule::{Extent, Slot, f32_of};
+use crate::optim::rule::{Granularity, Slot, f32_of};
+use crate::optim::windows::cut_at_windows;
 
 /// As in reset.wgsl.
 const LANES: usize = 256;
@@ -17,35 +18,36 @@ const LANES: usize = 256;
 pub(crate) fn dispatches(
     rule: &impl AnyRule,
     inputs: &Inputs<'_>,
-    run: &Run,
+    segment: &Segment,
     (dropped, hyper): (u32, u32),
     bytes: &mut Vec<u8>,
     dispatches: &mut Vec<ResetDispatch>,
 ) {
     for (number, slot) in rule.slots().iter().enumerate().filter(|(bit, _)| dropped & (1 << bit) != 0) {
-        for (bound, range) in parts(slot, inputs, run) {
+        for (bindings, range) in parts(slot, inputs, segment) {
             let call = UniformRing::align(bytes);
             bytes.extend_from_slice(bytemuck::bytes_of(&ResetCall {
                 first: count(range.start),
                 len: count(range.len()),
                 value: f32_of(rule.initial(number)),
                 slot: 1 << number,
-                padded: u32::from(slot.extent == Extent::Element),
+                padded: u32::from(slot.granularity == Granularity::Element),
             }));
             let workgroups = range.len().div_ceil(LANES);
             let len = range.len();
-            dispatches.push(ResetDispatch { slot: number, bound, len, workgroups, call, hyper });
+            dispatches.push(ResetDispatch { slot: number, bindings, len, workgroups, call, hyper });
         }
     }
 }
 
 /// Where the values of a slot of a run lie: the bind group's number, and which of what it binds.
-fn parts(slot: &Slot, inputs: &Inputs<'_>, run: &Run) -> Vec<(usize, Range<usize>)> {
-    match slot.extent {
-        Extent::Element => runs::cut(inputs.layout, run.range.clone()).collect(),
-        Extent::Tensor => vec![(0, run.tensors.clone())],
-        Extent::Factors => {
-            let places = inputs.factors.map_or(&[][..], |factors| &factors.places[run.tensors.clone()]);
+fn parts(slot: &Slot, inputs: &Inputs<'_>, segment: &Segment) -> Vec<(usize, Range<usize>)> {
+    match slot.granularity {
+        Granularity::Element => cut_at_windows(inputs.layout, segment.range.clone()).collect(),
+        Granularity::Tensor => vec![(0, segment.tensors.clone())],
+        Granularity::Statistics => {
+            let places =
+                inputs.statistics.map_or(&[][..], |statistics| &statistics.places[segment.tensors.clone()]);
             let places = || places.iter().flatten().map(|(_, place)| place);
             let ends = places().map(|place| place.end);
             vec![(0, places().next().map_or(0, |place| place.start)..ends.max().unwrap_or(0))]

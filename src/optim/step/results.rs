@@ -10,9 +10,9 @@ use crate::params::{Gate, GateValues};
 /// Outcomes that are kept for a caller who does not ask; older ones are dropped.
 pub(crate) const KEPT: usize = 4096;
 
-/// What the transforms made of one step; see [`Optimizer::poll_outcome`].
+/// What the transforms made of one step; see [`Optimizer::poll_step_result`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Outcome {
+pub struct StepResult {
     /// The step, from 0, skipped ones counted.
     pub step: u64,
     /// Whether its gradients were not all finite, so that nothing has changed.
@@ -25,45 +25,45 @@ pub struct Outcome {
     pub skipped_in_a_row: u32,
 }
 
-/// Steps whose outcomes the host does not know yet, and outcomes that nobody has asked for.
+/// Steps whose results the host does not know yet, and results that nobody has asked for.
 #[derive(Debug)]
-pub(crate) struct Outcomes {
+pub(crate) struct StepResults {
     pub(crate) ring: ReadRing,
     pub(crate) gate: Arc<Gate>,
     /// The number of the next step. It goes on where a state dict takes the steps back.
     next: u64,
     /// In the order in which they were recorded.
-    pub(crate) underway: Vec<Underway>,
-    pub(crate) arrived: VecDeque<Outcome>,
+    pub(crate) steps: Vec<InFlightStep>,
+    pub(crate) arrived: VecDeque<StepResult>,
     pub(crate) failed: Option<u32>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Underway {
+pub(crate) struct InFlightStep {
     pub(crate) number: u64,
     pub(crate) step: u64,
     /// Until it is submitted or abandoned.
     ticket: Option<Held>,
     /// Whether it may turn out to have been skipped, and somebody still wants to know.
-    pub(crate) pending: bool,
+    pub(crate) in_flight: bool,
     /// Whether it belongs to a state that was replaced.
     pub(crate) stale: bool,
 }
 
-impl Outcomes {
+impl StepResults {
     pub(crate) fn new(gpu: &Gpu, gate: &Arc<Gate>, slots: usize) -> Result<Self, Error> {
         Ok(Self {
             ring: ReadRing::new(gpu, slots)?,
             gate: gate.clone(),
             next: 0,
-            underway: Vec::new(),
+            steps: Vec::new(),
             arrived: VecDeque::new(),
             failed: None,
         })
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.underway.is_empty()
+        self.steps.is_empty()
     }
 
     /// The number of the step that is recorded next.
@@ -73,11 +73,11 @@ impl Outcomes {
 
     /// Whether another step could not be told from one that is on its way.
     pub(crate) fn is_full(&self) -> bool {
-        let oldest = self.underway.iter().filter(|step| step.pending).map(|step| step.number).min();
+        let oldest = self.steps.iter().filter(|step| step.in_flight).map(|step| step.number).min();
         self.ring.is_full() || oldest.is_some_and(|oldest| self.next - oldest >= GateValues::HISTORY)
     }
 
-    /// Records the copy of a step's outcome; a norm alone is not kept where the ring is full.
+    /// Records the copy of a step's result; a norm alone is not kept where the ring is full.
     pub(crate) fn record(
         &mut self,
         recorder: &mut Recorder<'_>,
@@ -92,37 +92,37 @@ impl Outcomes {
         self.ring.record(recorder, number, &[source])?;
         self.next += 1;
         let ticket = Some(ticket.held());
-        self.underway.push(Underway { number, step, ticket, pending: may_skip, stale: false });
+        self.steps.push(InFlightStep { number, step, ticket, in_flight: may_skip, stale: false });
         Ok(())
     }
 
     fn place(&self, ticket: &Ticket) -> Option<usize> {
         let is_its = |held: &Held| ticket.holds(held);
-        self.underway.iter().position(|step| step.ticket.as_ref().is_some_and(is_its))
+        self.steps.iter().position(|step| step.ticket.as_ref().is_some_and(is_its))
     }
 
     pub(crate) fn submitted(&mut self, ticket: &Ticket) {
         if let Some(place) = self.place(ticket) {
-            let step = &mut self.underway[place];
+            let step = &mut self.steps[place];
             step.ticket = None;
             self.ring.submitted_one(step.number);
         }
     }
 
-    /// Forgets a step that will never be. Its bit in the history, if it was pending.
+    /// Forgets a step that will never be. Its bit in the history, if it was in-flight.
     pub(crate) fn abandoned(&mut self, ticket: &Ticket) -> Option<u32> {
-        let step = self.underway.remove(self.place(ticket)?);
+        let step = self.steps.remove(self.place(ticket)?);
         self.ring.abandoned_one(step.number);
         if step.number + 1 == self.next {
             self.next = step.number;
         }
-        step.pending.then(|| GateValues::history_bit(step.number))
+        step.in_flight.then(|| GateValues::history_bit(step.number))
     }
 
     /// Forgets what earlier steps will turn out to be: their state was replaced.
     pub(crate) fn forget(&mut self) {
-        for step in &mut self.underway {
-            (step.pending, step.stale) = (false, true);
+        for step in &mut self.steps {
+            (step.in_flight, step.stale) = (false, true);
         }
         self.arrived.clear();
         self.failed = None;

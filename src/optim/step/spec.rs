@@ -1,17 +1,18 @@
 use std::ops::Range;
 
-use super::counters::Progress;
-use super::runs::{self, Run};
-use crate::grad::Riders;
+use super::counters::StepCounter;
+use super::segments::Segment;
+use crate::grad::FusedTransforms;
 use crate::layout::{Layout, Span};
-use crate::optim::factored::tables::Factors;
-use crate::optim::layerwise::tiles::Chunks;
+use crate::optim::factored::tables::Statistics;
+use crate::optim::layerwise::tiles::ReductionTiles;
 use crate::optim::rule::Family;
+use crate::optim::windows::cut_at_windows;
 
 /// The dispatches of one step and the uniforms that they read, kept so that later steps need no memory.
 #[derive(Debug, Default)]
 pub(crate) struct StepUniforms {
-    pub(crate) runs: Vec<Run>,
+    pub(crate) segments: Vec<Segment>,
     pub(crate) dispatches: Vec<Dispatch>,
     /// First values of slots that begin anew, written before the dispatches.
     pub(crate) resets: Vec<ResetDispatch>,
@@ -28,7 +29,7 @@ pub(crate) struct StepUniforms {
 pub(crate) struct Dispatch {
     pub(crate) stage: usize,
     /// Which of the stage's bind groups: one for each window, or the only one.
-    pub(crate) bound: usize,
+    pub(crate) bindings: usize,
     pub(crate) workgroups: usize,
     pub(crate) call: u32,
     pub(crate) hyper: u32,
@@ -36,14 +37,14 @@ pub(crate) struct Dispatch {
     /// Whether it is for tensors of other shapes than most have.
     pub(crate) general: bool,
     /// Its run, by number.
-    pub(crate) run: usize,
+    pub(crate) segment: usize,
 }
 
 /// The dispatch that picks constants.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pick {
     pub(crate) call: u32,
-    pub(crate) runs: usize,
+    pub(crate) segments: usize,
     pub(crate) words: usize,
 }
 
@@ -53,7 +54,7 @@ pub(crate) struct Pick {
 pub(crate) struct ResetDispatch {
     pub(crate) slot: usize,
     /// Which of the slot's bind groups.
-    pub(crate) bound: usize,
+    pub(crate) bindings: usize,
     /// Values that are written.
     pub(crate) len: usize,
     pub(crate) workgroups: usize,
@@ -67,12 +68,12 @@ pub(crate) struct Inputs<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) family: Family,
     /// Of a rule that knows its tensor.
-    pub(crate) chunks: Option<&'a Chunks>,
+    pub(crate) reduction_tiles: Option<&'a ReductionTiles>,
     /// Of a rule that keeps values in place of elements.
-    pub(crate) factors: Option<&'a Factors>,
-    pub(crate) progress: &'a [Progress],
+    pub(crate) statistics: Option<&'a Statistics>,
+    pub(crate) counters: &'a [StepCounter],
     pub(crate) frozen: &'a [bool],
-    pub(crate) riders: &'a Riders,
+    pub(crate) fused: &'a FusedTransforms,
     /// Deviation of the noise.
     pub(crate) noise: f32,
     /// Steps attempted before this one.
@@ -86,34 +87,34 @@ impl StepUniforms {
         &self,
         layout: &Layout,
         dispatch: &Dispatch,
-        (by_windows, factors): (bool, Option<&Factors>),
+        (by_windows, statistics): (bool, Option<&Statistics>),
     ) -> usize {
-        let run = &self.runs[dispatch.run];
+        let segment = &self.segments[dispatch.segment];
         if !by_windows {
-            return run.range.len();
+            return segment.range.len();
         }
         let in_window = |range: Range<usize>| {
-            let parts = runs::cut(layout, range).filter(|(window, _)| *window == dispatch.bound);
+            let parts = cut_at_windows(layout, range).filter(|(window, _)| *window == dispatch.bindings);
             parts.map(|(_, part)| part.len()).sum::<usize>()
         };
-        let Some(factors) = factors else { return in_window(run.range.clone()) };
-        let own = run.tensors.clone().filter(|tensor| factors.general[*tensor] == dispatch.general);
+        let Some(statistics) = statistics else { return in_window(segment.range.clone()) };
+        let own = segment.tensors.clone().filter(|tensor| statistics.general[*tensor] == dispatch.general);
         let spans = own.map(|tensor| &layout.spans()[tensor]);
         spans.map(|span| in_window(span.first..span.first + span.padded_len())).sum()
     }
 
     /// Puts the tensors of the computed step back to where they stood before it.
-    pub(crate) fn undo(&self, layout: &Layout, progress: &mut [Progress]) {
-        for (span, progress) in layout.spans().iter().zip(progress) {
+    pub(crate) fn undo(&self, layout: &Layout, counter: &mut [StepCounter]) {
+        for (span, counter) in layout.spans().iter().zip(counter) {
             if let Some(before) = self.before(span) {
-                *progress = before;
+                *counter = before;
             }
         }
     }
 
     /// Where a tensor of the computed step stood before it.
-    pub(crate) fn before(&self, span: &Span) -> Option<Progress> {
-        self.runs.iter().find(|run| run.range.contains(&span.first)).map(|run| run.before)
+    pub(crate) fn before(&self, span: &Span) -> Option<StepCounter> {
+        self.segments.iter().find(|segment| segment.range.contains(&span.first)).map(|segment| segment.before)
     }
 }
 

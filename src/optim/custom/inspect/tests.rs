@@ -3,9 +3,9 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 use super::names::{PRELUDE, frame_names};
 use crate::gpu::{Binding, KernelSource};
-use crate::grad::Riding;
+use crate::grad::FusedKernel;
 use crate::optim::custom::rule::CustomRule;
-use crate::optim::device::kernels::{Text, frame_texts};
+use crate::optim::device::kernels::{RuleKernel, frame_texts};
 use crate::optim::device::stage::Stage;
 use crate::optim::rule::any::AnyRule;
 use crate::optim::rules::lookahead::Lookahead;
@@ -31,15 +31,15 @@ fn rule(slots: &[&str], hypers: &[&str]) -> CustomRule {
 fn sources(rule: &(impl AnyRule + Clone + 'static)) -> Vec<KernelSource> {
     let mut all = Vec::new();
     for masks in [false, true] {
-        for riding in Riding::ALL {
+        for fused_kernel in FusedKernel::ALL {
             for looks_ahead in [false, true] {
                 let ahead = Lookahead::new(rule.boxed());
-                let text = if looks_ahead { Text::of(&ahead) } else { Text::of(rule) };
+                let text = if looks_ahead { RuleKernel::of(&ahead) } else { RuleKernel::of(rule) };
                 let mask = (1 << text.slots.len()) - 1;
-                all.push(Text { masks, ..text }.source(
+                all.push(RuleKernel { masks, ..text }.source(
                     Stage::Update,
                     mask,
-                    riding,
+                    fused_kernel,
                     &crate::gpu::Capabilities::PLAIN,
                 ));
             }

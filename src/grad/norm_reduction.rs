@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::riders::narrow;
+use super::fused::narrow;
 use super::{NormType, Transforms};
 use crate::Error;
 use crate::config::Variant;
@@ -89,7 +89,7 @@ impl Norm {
 
 /// The dispatches of the pass and what they are bound to, kept from step to step.
 #[derive(Debug, Default)]
-pub(crate) struct Passes {
+pub(crate) struct NormReduction {
     norms: Vec<NormDispatch>,
     decisions: Vec<DecideDispatch>,
     parts: usize,
@@ -124,7 +124,7 @@ struct Bound {
     parts_of_a_group: usize,
 }
 
-impl Passes {
+impl NormReduction {
     /// Appends the uniforms of a step over the tensors that are not frozen. Its number says where it lies in the
     /// history.
     pub(crate) fn compute(
@@ -241,7 +241,7 @@ impl Passes {
     }
 }
 
-impl Passes {
+impl NormReduction {
     /// What each dispatch of the computed step moves and computes, in order.
     pub(crate) fn dispatches(&self) -> Vec<Dispatch> {
         let Some(bound) = &self.bound else { return Vec::new() };
@@ -389,9 +389,9 @@ pub(crate) fn decide_trips(layout: &Layout, capabilities: &Capabilities) -> usiz
     {
         let clip = ClipGradNorm { per_group, ..ClipGradNorm::new(1.0) };
         let transforms = Transforms { clip_grad_norm: Some(clip), ..Transforms::default() };
-        let (mut passes, mut bytes) = (Passes::default(), Vec::new());
-        passes.compute(&transforms, (layout, capabilities), &frozen, 0, &mut bytes);
-        for DecideDispatch { call, .. } in passes.decisions {
+        let (mut norm_reduction, mut bytes) = (NormReduction::default(), Vec::new());
+        norm_reduction.compute(&transforms, (layout, capabilities), &frozen, 0, &mut bytes);
+        for DecideDispatch { call, .. } in norm_reduction.decisions {
             let at = call as usize;
             let call: DecideCall = bytemuck::pod_read_unaligned(&bytes[at..at + size_of::<DecideCall>()]);
             let parts = if call.share > 0 { call.share } else { call.count };

@@ -1,12 +1,12 @@
-use super::line::{Line, Point};
-use super::reading::Reading;
+use super::inner_products::InnerProducts;
+use super::objective::{Objective, Point};
 use super::vectors::{Kept, Vectors};
 use crate::error::Error;
 use crate::params::ParamStore;
 
 /// The closure along the current direction.
 #[derive(Debug)]
-pub(super) struct Walk<'a, C> {
+pub(super) struct DeviceObjective<'a, C> {
     pub(super) vectors: &'a mut Vectors,
     pub(super) params: &'a mut ParamStore,
     pub(super) closure: &'a mut C,
@@ -28,10 +28,10 @@ pub(super) struct Walk<'a, C> {
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) point: Point,
-    pub(super) reading: Reading,
+    pub(super) inner_products: InnerProducts,
 }
 
-impl<E, C> Line for Walk<'_, C>
+impl<E, C> Objective for DeviceObjective<'_, C>
 where
     E: From<Error>,
     C: AsyncFnMut(&mut ParamStore) -> Result<f64, E>,
@@ -52,20 +52,20 @@ where
         }
         let given = (self.closure)(self.params).await?;
         let mut loss = self.vectors.sign * given;
-        let reading = self.vectors.measure(self.places, self.blocking).await?;
+        let inner_products = self.vectors.measure(self.places, self.blocking).await?;
         self.evaluations += 1;
-        let mut slope = reading.gd;
-        if let Err(error) = reading.check(given, true) {
+        let mut slope = inner_products.gd;
+        if let Err(error) = inner_products.check(given, true) {
             if self.strict {
                 return Err(error.into());
             }
             (loss, slope) = (f64::NAN, f64::NAN);
         }
-        self.start.slope = reading.bd;
-        self.longest = reading.d_most;
+        self.start.slope = inner_products.bd;
+        self.longest = inner_products.d_most;
         let id = usize::try_from(self.evaluations).expect("a search has few points");
         let point = Point { id, t, loss, slope };
-        self.last = Some(Seen { point, reading });
+        self.last = Some(Seen { point, inner_products });
         Ok(point)
     }
 
@@ -78,11 +78,11 @@ where
     }
 }
 
-impl<C> Walk<'_, C> {
+impl<C> DeviceObjective<'_, C> {
     /// Goes to a point that was kept. `None` if it is the start.
-    pub(super) fn take(&mut self, point: &Point) -> Result<Option<Reading>, Error> {
+    pub(super) fn take(&mut self, point: &Point) -> Result<Option<InnerProducts>, Error> {
         if let Some(last) = self.last.take_if(|last| last.point.id == point.id) {
-            return Ok(Some(last.reading));
+            return Ok(Some(last.inner_products));
         }
         let is_it = |seen: &Option<Seen>| seen.as_ref().is_some_and(|seen| seen.point.id == point.id);
         let Some(slot) = self.kept.iter().position(is_it) else {
@@ -90,6 +90,6 @@ impl<C> Walk<'_, C> {
             return Ok(None);
         };
         self.vectors.walk(self.params, point.t, None, Some(Kept::Slot(slot)))?;
-        Ok(self.kept[slot].take().map(|seen| seen.reading))
+        Ok(self.kept[slot].take().map(|seen| seen.inner_products))
     }
 }

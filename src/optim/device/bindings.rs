@@ -1,27 +1,27 @@
 use std::sync::Arc;
 
-use super::kernels::{Text, pick_source};
-use super::resets::BoundResets;
-use super::slots::Kept;
+use super::kernels::{RuleKernel, pick_source};
+use super::resets::ResetBindings;
+use super::slots::SlotBuffer;
 use super::stage::Stage;
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Held, Kernel, Region, Ticket, UniformRing};
-use crate::grad::{Riders, Riding, real_elements};
+use crate::grad::{FusedKernel, FusedTransforms, real_elements};
 use crate::layout::{Layout, Window};
-use crate::optim::factored::tables::Factors;
-use crate::optim::layerwise::tiles::Chunks;
+use crate::optim::factored::tables::Statistics;
+use crate::optim::layerwise::tiles::ReductionTiles;
 use crate::optim::rule::Family;
 use crate::optim::rule::any::AnyRule;
 use crate::params::{GateValues, ParamStore};
 
 /// What an optimizer holds on the device: slots, kernels, bind groups and the uniforms of recorded steps.
 #[derive(Debug)]
-pub(crate) struct Plan {
-    pub(crate) slots: Vec<Option<Kept>>,
+pub(crate) struct DeviceState {
+    pub(crate) slots: Vec<Option<SlotBuffer>>,
     /// Of a rule that knows its tensor.
-    pub(crate) chunks: Option<Chunks>,
+    pub(crate) reduction_tiles: Option<ReductionTiles>,
     /// Of a rule that keeps values in place of elements.
-    pub(crate) factors: Option<Factors>,
+    pub(crate) statistics: Option<Statistics>,
     /// Whether the rule may not keep zeros, over a layout with padding.
     masks: bool,
     // The last one is written to; earlier ones were too small and wait for their tickets.
@@ -30,27 +30,27 @@ pub(crate) struct Plan {
     /// For each buffer of the layout, the number of elements in each block of 64, where padding is masked or slots may
     /// begin anew.
     real: Vec<Buffer<u32>>,
-    bound: Option<Bound>,
+    bindings: Option<Bindings>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub(crate) struct Bindings {
     /// As [`Stage::of`] has them.
-    pub(crate) stages: Vec<BoundStage>,
+    pub(crate) stages: Vec<StageBindings>,
     /// Where the constants of a step have to be picked.
     pub(crate) pick: Option<(Arc<Kernel>, wgpu::BindGroup)>,
     /// Where slots may begin anew.
-    pub(crate) resets: Option<BoundResets>,
+    pub(crate) resets: Option<ResetBindings>,
 }
 
 #[derive(Debug)]
-pub(crate) struct BoundStage {
+pub(crate) struct StageBindings {
     /// Of a factored rule that for plain tensors, where there are some or it is for all, and that for others.
-    pub(crate) kinds: [Option<BoundKernel>; 2],
+    pub(crate) kinds: [Option<KernelBindings>; 2],
 }
 
 #[derive(Debug)]
-pub(crate) struct BoundKernel {
+pub(crate) struct KernelBindings {
     pub(crate) kernel: Arc<Kernel>,
     /// One for each window, or one for all.
     pub(crate) groups: Vec<wgpu::BindGroup>,
@@ -60,10 +60,10 @@ pub(crate) struct BoundKernel {
     pub(crate) by_elements: Vec<bool>,
 }
 
-impl BoundStage {
+impl StageBindings {
     /// The kernel for tensors of any shape, or for plain ones and all where shapes make no difference.
-    pub(crate) fn of(&self, general: bool) -> &BoundKernel {
-        self.kinds[usize::from(general)].as_ref().expect("bound for what the layout has")
+    pub(crate) fn of(&self, general: bool) -> &KernelBindings {
+        self.kinds[usize::from(general)].as_ref().expect("bindings for what the layout has")
     }
 }
 
@@ -72,7 +72,7 @@ impl BoundStage {
 pub(crate) struct Needs<'a> {
     /// Bytes of its uniforms.
     pub(crate) bytes: usize,
-    pub(crate) riders: &'a Riders,
+    pub(crate) fused: &'a FusedTransforms,
     /// Runs whose constants are picked, where some may have to be.
     pub(crate) pick: Option<usize>,
     /// Whether slots may begin anew.
@@ -85,7 +85,7 @@ fn blocks_of<'a>(blocks: &'a [Buffer<u32>], window: &Window) -> Region<'a> {
     blocks[window.buffer].region_of(window.offset / BLOCK, window.len / BLOCK)
 }
 
-impl Plan {
+impl DeviceState {
     /// Steps that may be recorded and not yet submitted.
     pub(crate) const RING: usize = 8;
 
@@ -96,21 +96,21 @@ impl Plan {
         layout: &Layout,
     ) -> Result<Self, Error> {
         let rule = rules(0);
-        let factors = match rule.family() {
-            Family::Factored { ratio } => Some(Factors::new(gpu, layout, rules, ratio)?),
+        let statistics = match rule.family() {
+            Family::Factored { ratio } => Some(Statistics::new(gpu, layout, rules, ratio)?),
             Family::Element | Family::Around | Family::Tensor { .. } => None,
         };
         let masks = !rule.keeps_zeros() && layout.spans().iter().any(|span| span.padded_len() != span.len);
         let in_chunks = matches!(rule.family(), Family::Tensor { .. });
         Ok(Self {
             slots: rule.slots().iter().map(|_| None).collect(),
-            chunks: in_chunks.then(|| Chunks::new(gpu, layout)).transpose()?,
-            factors,
+            reduction_tiles: in_chunks.then(|| ReductionTiles::new(gpu, layout)).transpose()?,
+            statistics,
             masks,
             real: if masks { real_elements(gpu, layout)? } else { Vec::new() },
             rings: Vec::new(),
             picked: None,
-            bound: None,
+            bindings: None,
         })
     }
 
@@ -121,7 +121,7 @@ impl Plan {
 
     /// Refuses options of a group that another plan would be made for.
     pub(crate) fn check(&self, group: usize, rule: &impl AnyRule) -> Result<(), Error> {
-        self.factors.as_ref().map_or(Ok(()), |factors| factors.check(group, rule))
+        self.statistics.as_ref().map_or(Ok(()), |statistics| statistics.check(group, rule))
     }
 
     /// A ticket that was dropped, if there is one; `latest` comes before others.
@@ -146,11 +146,11 @@ impl Plan {
             (0..self.slots.len()).filter(|&i| mask & (1 << i) != 0 && self.slots[i].is_none()).collect();
         let added = missing
             .iter()
-            .map(|&i| Kept::new(gpu, &rule.slots()[i], layout, self.factors.as_ref()))
+            .map(|&i| SlotBuffer::new(gpu, &rule.slots()[i], layout, self.statistics.as_ref()))
             .collect::<Result<Vec<_>, _>>()?;
         for (index, kept) in missing.into_iter().zip(added) {
             self.slots[index] = Some(kept);
-            self.bound = None;
+            self.bindings = None;
         }
         Ok(())
     }
@@ -172,25 +172,25 @@ impl Plan {
             let ring = UniformRing::new(gpu, "step uniforms", 2 * bytes, Self::RING)?.watched();
             self.rings.retain(|ring| !ring.is_idle());
             self.rings.push(ring);
-            (self.bound, moved) = (None, true);
+            (self.bindings, moved) = (None, true);
         }
-        let words = step.pick.map_or(0, |runs| runs.max(1) * UniformRing::ALIGN / 4);
+        let words = step.pick.map_or(0, |segments| segments.max(1) * UniformRing::ALIGN / 4);
         if self.picked.as_ref().map_or(0, Buffer::len) < words {
             use wgpu::BufferUsages as U;
             let usage = U::STORAGE | U::UNIFORM;
             self.picked = Some(Buffer::with_usage(gpu, "picked constants", 2 * words, usage)?);
-            self.bound = None;
+            self.bindings = None;
         }
         if step.resets && self.real.is_empty() {
             self.real = real_elements(gpu, params.layout())?;
         }
-        if self.bound.as_ref().is_none_or(|bound| step.resets && bound.resets.is_none()) {
-            self.bound = Some(self.bind(rule, params, step)?);
+        if self.bindings.as_ref().is_none_or(|bindings| step.resets && bindings.resets.is_none()) {
+            self.bindings = Some(self.bind(rule, params, step)?);
         }
         Ok(moved)
     }
 
-    fn bind(&self, rule: &impl AnyRule, params: &ParamStore, step: &Needs<'_>) -> Result<Bound, Error> {
+    fn bind(&self, rule: &impl AnyRule, params: &ParamStore, step: &Needs<'_>) -> Result<Bindings, Error> {
         let gpu = params.gpu();
         let mask = (0..).zip(&self.slots).filter(|(_, s)| s.is_some()).fold(0, |mask, (i, _)| mask | 1 << i);
         let ring = self.rings.last().expect("a ring is made first").buffer();
@@ -199,7 +199,7 @@ impl Plan {
         let hyper = picked.map_or(block, |picked| picked.region_of(0, UniformRing::ALIGN / 4));
         let stages = Stage::of(rule.family())
             .iter()
-            .map(|stage| Ok(BoundStage { kinds: self.bind_stage(rule, params, step, (*stage, mask))? }))
+            .map(|stage| Ok(StageBindings { kinds: self.bind_stage(rule, params, step, (*stage, mask))? }))
             .collect::<Result<_, Error>>()?;
         let pick = picked.map(|picked| {
             let kernel = gpu.kernel(&pick_source())?;
@@ -211,8 +211,8 @@ impl Plan {
         });
         let resets = step
             .resets
-            .then(|| BoundResets::new(gpu, params.layout(), &self.slots, &self.real, [block, hyper]));
-        Ok(Bound { stages, pick: pick.transpose()?, resets: resets.transpose()? })
+            .then(|| ResetBindings::new(gpu, params.layout(), &self.slots, &self.real, [block, hyper]));
+        Ok(Bindings { stages, pick: pick.transpose()?, resets: resets.transpose()? })
     }
 
     /// The kernels of a stage, of the slots of `mask`.
@@ -222,13 +222,13 @@ impl Plan {
         params: &ParamStore,
         step: &Needs<'_>,
         (stage, mask): (Stage, u32),
-    ) -> Result<[Option<BoundKernel>; 2], Error> {
-        let kinds = match &self.factors {
+    ) -> Result<[Option<KernelBindings>; 2], Error> {
+        let kinds = match &self.statistics {
             // What knows no tensor has one kernel.
-            Some(factors) if stage.goes_by_windows() => factors.kinds(),
+            Some(statistics) if stage.goes_by_windows() => statistics.kinds(),
             Some(_) | None => [true, false],
         };
-        let bind = |general: bool| -> Result<Option<BoundKernel>, Error> {
+        let bind = |general: bool| -> Result<Option<KernelBindings>, Error> {
             let wanted = kinds[usize::from(general)];
             // Of a store that holds nothing of a kind, nothing.
             let made = wanted.then(|| self.bind_kernel(rule, params, step, (stage, mask, general)));
@@ -243,14 +243,14 @@ impl Plan {
         params: &ParamStore,
         step: &Needs<'_>,
         (stage, mask, general): (Stage, u32, bool),
-    ) -> Result<BoundKernel, Error> {
+    ) -> Result<KernelBindings, Error> {
         let gpu = params.gpu();
         let ring = self.rings.last().expect("a ring is made first").buffer();
         let block = Region { buffer: ring, offset: 0, bytes: UniformRing::ALIGN as u64 };
         let picked = self.picked.as_ref().filter(|_| step.pick.is_some());
         let hyper = picked.map_or(block, |picked| picked.region_of(0, UniformRing::ALIGN / 4));
-        let text = Text { general, masks: self.masks, ..Text::of(rule) };
-        let source = text.source(stage, mask, step.riders.variant, gpu.capabilities());
+        let text = RuleKernel { general, masks: self.masks, ..RuleKernel::of(rule) };
+        let source = text.source(stage, mask, step.fused.variant, gpu.capabilities());
         let kernel = gpu.kernel(&source)?;
         let slots = || {
             let slots = rule.slots().iter().zip(&self.slots);
@@ -261,9 +261,9 @@ impl Plan {
             let mut regions = vec![block, hyper, params.gate().region()];
             regions.extend(self.storage(stage, rule.family(), params, &window));
             regions.extend(slots().map(|kept| kept.region(&window)));
-            if text.reads_real(stage, step.riders.variant) {
-                let noisy = step.riders.variant == Riding::Noisy;
-                regions.push(blocks_of(if noisy { &step.riders.real } else { &self.real }, &window));
+            if text.reads_real(stage, step.fused.variant) {
+                let noisy = step.fused.variant == FusedKernel::Noisy;
+                regions.push(blocks_of(if noisy { &step.fused.real } else { &self.real }, &window));
             }
             let bytes = regions[3..].iter().map(|region| region.bytes).collect();
             Ok::<_, Error>((gpu.bind_group(&kernel, &regions)?, bytes))
@@ -276,8 +276,9 @@ impl Plan {
         let storage = stage.storage(rule.family()).len();
         let both = if stage.goes_by_windows() { 2 } else { 0 };
         let by_elements = (0..storage).map(|at| at < both);
-        let by_elements = by_elements.chain(slots().map(|kept| matches!(kept, Kept::Elements(_)))).collect();
-        Ok(BoundKernel { kernel, groups, regions, by_elements })
+        let by_elements =
+            by_elements.chain(slots().map(|kept| matches!(kept, SlotBuffer::Elements(_)))).collect();
+        Ok(KernelBindings { kernel, groups, regions, by_elements })
     }
 
     /// As [`Stage::storage`].
@@ -289,50 +290,65 @@ impl Plan {
         window: &Window,
     ) -> Vec<Region<'a>> {
         let both = || [params.params().window(window), params.grads().window(window)];
-        if let Some(factors) = &self.factors {
-            let (views, values) = (factors.views.region(), factors.values.region());
+        if let Some(statistics) = &self.statistics {
+            let (index_maps, values) = (statistics.index_maps.region(), statistics.values.region());
             return match stage {
                 Stage::Statistics => {
-                    let own = [views, values, factors.statistics.region(), factors.parts.region()];
+                    let own = [index_maps, values, statistics.gather.region(), statistics.parts.region()];
                     [&both()[..], &own].concat()
                 }
                 Stage::Finish if family == (Family::Factored { ratio: false }) => {
-                    vec![views, values, factors.finish.region()]
+                    vec![index_maps, values, statistics.finish.region()]
                 }
-                Stage::Finish => vec![views, values, factors.finish.region(), factors.parts.region()],
-                Stage::Means => vec![values, factors.means.region()],
+                Stage::Finish => {
+                    vec![index_maps, values, statistics.finish.region(), statistics.parts.region()]
+                }
+                Stage::Means => vec![values, statistics.means.region()],
                 Stage::Measure => {
-                    [&both()[..], &[views, values, factors.tiles.region(), factors.sums.region()]].concat()
+                    [&both()[..], &[index_maps, values, statistics.tiles.region(), statistics.sums.region()]]
+                        .concat()
                 }
                 Stage::Ratio => {
-                    let ratios = factors.values.region_of(factors.ratios.start, factors.ratios.len());
-                    vec![factors.sums.region(), factors.sums_of.region(), ratios, factors.lens.region()]
+                    let ratios =
+                        statistics.values.region_of(statistics.ratios.start, statistics.ratios.len());
+                    vec![
+                        statistics.sums.region(),
+                        statistics.sums_of.region(),
+                        ratios,
+                        statistics.lens.region(),
+                    ]
                 }
-                Stage::Update => [&both()[..], &[views, values, factors.tiles.region()]].concat(),
+                Stage::Update => [&both()[..], &[index_maps, values, statistics.tiles.region()]].concat(),
             };
         }
-        match (stage, &self.chunks) {
-            (Stage::Measure, Some(chunks)) => {
-                [&both()[..], &[chunks.chunks.region(), chunks.parts.region()]].concat()
+        match (stage, &self.reduction_tiles) {
+            (Stage::Measure, Some(reduction_tiles)) => {
+                [&both()[..], &[reduction_tiles.reduction_tiles.region(), reduction_tiles.parts.region()]]
+                    .concat()
             }
-            (Stage::Ratio, Some(chunks)) => {
-                vec![chunks.parts.region(), chunks.parts_of.region(), chunks.ratios.region()]
+            (Stage::Ratio, Some(reduction_tiles)) => {
+                vec![
+                    reduction_tiles.parts.region(),
+                    reduction_tiles.parts_of.region(),
+                    reduction_tiles.ratios.region(),
+                ]
             }
-            (Stage::Update, Some(chunks)) => {
-                [&both()[..], &[blocks_of(&chunks.blocks, window), chunks.ratios.region()]].concat()
+            (Stage::Update, Some(reduction_tiles)) => {
+                [&both()[..], &[blocks_of(&reduction_tiles.blocks, window), reduction_tiles.ratios.region()]]
+                    .concat()
             }
             _ => both().to_vec(),
         }
     }
 
     /// What is bound, once a step was prepared.
-    pub(crate) fn bound(&self) -> Option<&Bound> {
-        self.bound.as_ref()
+    pub(crate) fn bindings(&self) -> Option<&Bindings> {
+        self.bindings.as_ref()
     }
 
     /// Forgets what is bound: other transforms need another kernel.
     pub(crate) fn rebind(&mut self) {
-        self.bound = None;
+        self.bindings = None;
     }
 
     /// The buffer that the uniforms of the next step lie in.

@@ -2,7 +2,7 @@ use crate::error::Error;
 
 /// Inner products of the gradient `g`, its change `y` over the last step and the direction `d`, as read after a closure.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Reading {
+pub(super) struct InnerProducts {
     pub(super) gg: f64,
     pub(super) gd: f64,
     /// Of the gradient before the step with the direction.
@@ -16,12 +16,12 @@ pub(super) struct Reading {
     pub(super) g_most: f64,
     pub(super) d_most: f64,
     /// With each remembered pair, by its place.
-    pub(super) pairs: Vec<With>,
+    pub(super) pairs: Vec<PairProducts>,
 }
 
 /// Inner products of a remembered step `s` and change `y` with the gradient, its latest change and the direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct With {
+pub(super) struct PairProducts {
     pub(super) sg: f64,
     pub(super) sy: f64,
     pub(super) sd: f64,
@@ -38,7 +38,7 @@ pub(super) const OF_PAIR: usize = 6;
 /// Bytes of a product, which comes in four parts.
 pub(super) const BYTES: usize = 16;
 
-impl Reading {
+impl InnerProducts {
     /// From the parts of each product, in order.
     pub(super) fn of(bytes: &[u8]) -> Self {
         let parts = |index: usize| -> [f64; 4] {
@@ -55,7 +55,7 @@ impl Reading {
                 parts.into_iter().fold(0.0, f64::max)
             }
         };
-        let pairs = (PRODUCTS..bytes.len() / BYTES).step_by(OF_PAIR).map(|at| With {
+        let pairs = (PRODUCTS..bytes.len() / BYTES).step_by(OF_PAIR).map(|at| PairProducts {
             sg: sum(at),
             sy: sum(at + 1),
             sd: sum(at + 2),
@@ -81,7 +81,7 @@ impl Reading {
     /// Those of the gradient times `sign`, and so of its changes.
     pub(super) fn times(mut self, sign: f64) -> Self {
         [&mut self.gd, &mut self.bd, &mut self.yd].into_iter().for_each(|product| *product *= sign);
-        for With { sg, sy, yd, .. } in &mut self.pairs {
+        for PairProducts { sg, sy, yd, .. } in &mut self.pairs {
             [sg, sy, yd].into_iter().for_each(|product| *product *= sign);
         }
         self
@@ -94,8 +94,8 @@ impl Reading {
         }
         let finite = |products: &[f64]| products.iter().all(|product| product.is_finite());
         let of_grad = [self.gg, self.gy, self.yy, self.g_sum, self.g_most];
-        let of_pair = |with: &With| finite(&[with.sg, with.sy, with.yg, with.yy]);
-        let of_step = |with: &With| finite(&[with.sd, with.yd]);
+        let of_pair = |with: &PairProducts| finite(&[with.sg, with.sy, with.yg, with.yy]);
+        let of_step = |with: &PairProducts| finite(&[with.sd, with.yd]);
         let good = finite(&of_grad)
             && self.pairs.iter().all(of_pair)
             && (!moved || (finite(&[self.gd, self.yd, self.dd]) && self.pairs.iter().all(of_step)));

@@ -14,7 +14,7 @@ pub(super) struct Point {
 }
 
 /// A function along a direction.
-pub(super) trait Line {
+pub(super) trait Objective {
     type Error: From<Error>;
 
     /// Evaluates the function at a distance. Of the points before it only those in `keep` can be taken later.
@@ -37,7 +37,7 @@ pub(super) mod tests {
         pub(crate) seen: Vec<f64>,
     }
 
-    impl<F: Fn(f64) -> (f64, f64)> Line for Curve<F> {
+    impl<F: Fn(f64) -> (f64, f64)> Objective for Curve<F> {
         type Error = Error;
 
         async fn at(&mut self, t: f64, keep: &[Point]) -> Result<Point, Error> {

@@ -10,17 +10,17 @@ const IDLE: u8 = 3;
 
 /// Memory for a result that the host waits for again and again.
 #[derive(Debug)]
-pub(crate) struct Landing {
+pub(crate) struct ReadBuffer {
     gpu: Gpu,
     buffer: Buffer<u8>,
     state: Arc<AtomicU8>,
 }
 
-impl Landing {
+impl ReadBuffer {
     /// For results of up to `bytes` bytes.
     pub(crate) fn new(gpu: &Gpu, bytes: usize) -> Result<Self, Error> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let buffer = Buffer::with_usage(gpu, "landing", bytes, usage)?;
+        let buffer = Buffer::with_usage(gpu, "read_buffer", bytes, usage)?;
         Ok(Self { gpu: gpu.clone(), buffer, state: Arc::new(AtomicU8::new(IDLE)) })
     }
 

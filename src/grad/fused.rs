@@ -7,7 +7,7 @@ use crate::layout::Layout;
 
 /// The text that is joined with the optimizer's frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum Riding {
+pub(crate) enum FusedKernel {
     /// Nothing rides.
     #[default]
     Plain,
@@ -17,7 +17,7 @@ pub(crate) enum Riding {
     Noisy,
 }
 
-impl Riding {
+impl FusedKernel {
     pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Bounded, Self::Noisy];
 
     /// What a kernel's name ends with.
@@ -50,7 +50,7 @@ impl Riding {
 
 /// What one tensor's elements are given in a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Rider {
+pub(crate) struct PenaltyFactors {
     /// Factor of the parameter's sign.
     pub(crate) l1: f32,
     /// Factor of the parameter: twice that of its square.
@@ -59,10 +59,10 @@ pub(crate) struct Rider {
 
 /// The constants of all riders over one layout.
 #[derive(Debug, Default)]
-pub(crate) struct Riders {
+pub(crate) struct FusedTransforms {
     /// One for each tensor.
-    pub(crate) tensors: Vec<Rider>,
-    pub(crate) variant: Riding,
+    pub(crate) tensors: Vec<PenaltyFactors>,
+    pub(crate) variant: FusedKernel,
     pub(crate) scale: f32,
     pub(crate) clip_value: f32,
     pub(crate) seed: u64,
@@ -70,7 +70,7 @@ pub(crate) struct Riders {
     pub(crate) real: Vec<Buffer<u32>>,
 }
 
-impl Riders {
+impl FusedTransforms {
     pub(crate) fn new(gpu: &Gpu, transforms: &Transforms, layout: &Layout) -> Result<Self, Error> {
         let factors = Penalty::factors(&transforms.penalties, layout)?;
         let factor =
@@ -78,14 +78,17 @@ impl Riders {
         let tensors = factors
             .iter()
             .map(|&[l1, l2]| {
-                Ok(Rider { l1: factor("penalty.l1", l1)?, l2: factor("twice penalty.l2", 2.0 * l2)? })
+                Ok(PenaltyFactors {
+                    l1: factor("penalty.l1", l1)?,
+                    l2: factor("twice penalty.l2", 2.0 * l2)?,
+                })
             })
             .collect::<Result<_, Error>>()?;
         let bounded = transforms.clip_grad_value.is_some() || !transforms.penalties.is_empty();
         let variant = match (&transforms.noise, bounded) {
-            (Some(_), _) => Riding::Noisy,
-            (None, true) => Riding::Bounded,
-            (None, false) => Riding::Plain,
+            (Some(_), _) => FusedKernel::Noisy,
+            (None, true) => FusedKernel::Bounded,
+            (None, false) => FusedKernel::Plain,
         };
         Ok(Self {
             tensors,
@@ -93,7 +96,7 @@ impl Riders {
             scale: narrow(transforms.scale()),
             clip_value: transforms.clip_grad_value.map_or(f32::INFINITY, narrow),
             seed: transforms.noise.as_ref().map_or(0, |noise| noise.seed),
-            real: if variant == Riding::Noisy { real_elements(gpu, layout)? } else { Vec::new() },
+            real: if variant == FusedKernel::Noisy { real_elements(gpu, layout)? } else { Vec::new() },
         })
     }
 }
