@@ -32,7 +32,7 @@ fn folder(name: &str) -> PathBuf {
 fn network() -> (Graph, PlanOptions) {
     let graph = Graph::new();
     let normal = Init::Normal { std: 1.0 };
-    let x = graph.parameter("x", [6, 12, 5, 7], normal.clone());
+    let x = graph.parameter("x", [6, 12, 5, 7], normal);
     let y = x.conv2d(Conv2d::new(36, 3).padding(1).stride(2)).relu();
     let y = y.conv2d(Conv2d::new(20, 3).padding(1)).flatten().linear(41).tanh();
     let other = graph.parameter("other", [37, 41], normal);
