@@ -203,8 +203,8 @@ pub(in super::super) fn contract_summing(
     (sums, add_sums): (Operand, bool),
 ) -> bool {
     let product = product(left, right, output);
-    if let Some(copies @ Copies { output: true, .. }) = copies(lowering, &product, [left, right, output]) {
-        // Asked before anything is emitted.
+    if let Some(copies) = copies(lowering, &product, [left, right, output]) {
+        // With copied factors there is no kernel that adds these up, and a copy of the output alone changes nothing else.
         if copies.factors != [None, None] {
             return false;
         }

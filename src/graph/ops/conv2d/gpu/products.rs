@@ -5,10 +5,10 @@ use crate::graph::ops::tile::{LARGE, MEDIUM, SMALL, TALL, Tile};
 
 /// Sizes of products: their number, their rows and columns.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Products {
-    pub(super) count: u32,
-    pub(super) rows: u32,
-    pub(super) columns: u32,
+pub(in super::super) struct Products {
+    pub(in super::super) count: u32,
+    pub(in super::super) rows: u32,
+    pub(in super::super) columns: u32,
 }
 
 impl Products {
