@@ -110,7 +110,8 @@ const DISPATCH: u64 = 500_000 * TERM;
 /// factor, right factor and output.
 pub(super) fn copies(product: &Product, lens: [u64; 3]) -> Option<Copies> {
     let ways = if product.has_bias { &WAYS[..1] } else { &WAYS };
-    let (time, copies) = ways.iter().map(|way| with_copies(product, *way, lens)).min_by_key(|(time, _)| *time)?;
+    let (time, copies) =
+        ways.iter().map(|way| with_copies(product, *way, lens)).min_by_key(|(time, _)| *time)?;
     let is_copied = copies.output || copies.factors != [None, None];
     (is_copied && time < PLAIN_TERM * terms(product)).then_some(copies)
 }
@@ -189,7 +190,12 @@ pub(super) fn fits_nt(product: &Product) -> bool {
 /// `left * transpose(right) + bias`. Bindings: left, right, bias (or right again), output.
 pub(super) fn nt(product: &Product, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
     let shape = product.shape([4; 3], parts, first_part, accumulate);
-    launch(product, text!("matmul_nt"), [tile_rows(product, widest(product)), 8, product.inner.div_ceil(4)], (shape, !product.inner.is_multiple_of(4)))
+    launch(
+        product,
+        text!("matmul_nt"),
+        [tile_rows(product, widest(product)), 8, product.inner.div_ceil(4)],
+        (shape, !product.inner.is_multiple_of(4)),
+    )
 }
 
 /// Whether the inner dimension runs along the rows of the left matrix, and columns along those of the right one.
@@ -200,7 +206,12 @@ pub(super) fn fits_nn(product: &Product) -> bool {
 /// `left * right`. Bindings: left, right, output.
 pub(super) fn nn(product: &Product, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
     let shape = product.shape([4; 3], parts, first_part, accumulate);
-    launch(product, text!("matmul_nn"), [tile_rows(product, TILE), 8, product.inner.div_ceil(4)], (shape, !product.inner.is_multiple_of(4)))
+    launch(
+        product,
+        text!("matmul_nn"),
+        [tile_rows(product, TILE), 8, product.inner.div_ceil(4)],
+        (shape, !product.inner.is_multiple_of(4)),
+    )
 }
 
 /// Whether rows run along the rows of the stored left matrix, and columns along those of the right one.
@@ -235,7 +246,12 @@ pub(super) fn fits_tn_summing(product: &Product) -> bool {
 /// As [`tn`], of a product in one part, with the sums of the left matrix over the inner dimension, which it writes or
 /// adds. Bindings: left, right, output, sums.
 pub(super) fn tn_summing(product: &Product, accumulate: bool, add_sums: bool) -> AnyLaunch {
-    launch_tn(product, Parts::of(product.inner * product.added(), 1), (0, accumulate), [1, u32::from(add_sums)])
+    launch_tn(
+        product,
+        Parts::of(product.inner * product.added(), 1),
+        (0, accumulate),
+        [1, u32::from(add_sums)],
+    )
 }
 
 fn launch_tn(

@@ -78,7 +78,8 @@ pub(super) fn weight_grad_in(
     let partials = partials_of(&products, &window, cores);
     let products = Products { count: products.count * partials.from(first_part), ..products };
     let tile = tile.unwrap_or_else(|| products.tile(cores));
-    let (shape, groups) = grid(geometry, &products, [tile.rows, tile.columns], (partials.columns_per_part, first_part));
+    let (shape, groups) =
+        grid(geometry, &products, [tile.rows, tile.columns], (partials.columns_per_part, first_part));
     let template = Template {
         name: "conv2d_weight_grad_tile",
         source: concat!(
