@@ -3,7 +3,7 @@
 // What becomes of the sums is in `finish`, which is appended.
 //
 // Constants: ROWS of the tile, at least 4, GROUPS of thirty-two rows, ACCUMULATE, PADDED if columns are no multiple of 4,
-// BATCH_TILES of a matrix, STEPS of a repeat. With SUMS, the tiles of the first columns also leave the sums of the left
+// BATCH_TILES of a matrix, STEPS of a repeat, TAIL if a part may end within four steps. With SUMS, the tiles of the first columns also leave the sums of the left
 // matrix over the inner dimension, or add them (ADD_SUMS).
 @group(0) @binding(1) var<storage, read> left: array<vec4f>;
 @group(0) @binding(2) var<storage, read> right: array<vec4f>;
@@ -52,30 +52,40 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     #end
     let first = (shape.first_part + group.z) * shape.run;
     let end = min(first + shape.run, shape.steps);
-    for (var k = first; k < end; k += 2u) {
-        #for i in 0..2
+    for (var k = first; k < end; k += 4u) {
+        var a: array<vec4f, 4 * GROUPS>;
+        var b: array<vec4f, 4>;
+        #for i in 0..4
         {
-            // Past the end, zeros times zeros, because the last row again might not be finite.
-            let is_inside = k + $i < end;
-            let step = min(k + $i, end - 1u);
+            // Past the end, the last row again.
+            let step = select(k + $i, min(k + $i, end - 1u), TAIL == 1u);
             var at = vec2u(step) * vec2u(shape.left_inner, shape.right_inner);
             if REPEAT_AXES > 0u {
                 at = repeated(step / STEPS) + vec2u(step % STEPS) * vec2u(shape.left_inner, shape.right_inner);
             }
-            let b = select(vec4f(), right[origin.y + at.y + safe_vector], is_inside);
-            var a: array<vec4f, GROUPS>;
+            b[$i] = right[origin.y + at.y + safe_vector];
             #for g in 0..GROUPS
-            a[$g] = select(vec4f(), left[at.x + left_at[$g]], is_inside);
+            a[$i * GROUPS + $g] = left[at.x + left_at[$g]];
+            #end
+            #for t in 0..TAIL
+            // Both are zeros then, because the last row might not be finite.
+            b[$i] = select(vec4f(), b[$i], k + $i < end);
+            #for g in 0..GROUPS
+            a[$i * GROUPS + $g] = select(vec4f(), a[$i * GROUPS + $g], k + $i < end);
+            #end
             #end
             #for q in 0..SUMS
             #for g in 0..GROUPS
-            totals[$g] += a[$g];
+            totals[$g] += a[$i * GROUPS + $g];
             #end
-            #end
-            #for m in 0..ROWS
-            acc[$m] = fma(vec4f(subgroupBroadcast(a[$m / 32u][$m % 4u], $m % 32u / 4u)), b, acc[$m]);
             #end
         }
+        #end
+        // A sum is taken up once for four steps: there are more sums than registers.
+        #for m in 0..ROWS
+        #for i in 0..4
+        acc[$m] = fma(vec4f(subgroupBroadcast(a[$i * GROUPS + $m / 32u][$m % 4u], $m % 32u / 4u)), b[$i], acc[$m]);
+        #end
         #end
     }
 

@@ -3,6 +3,7 @@ mod candidates;
 mod cpu;
 mod depthwise;
 mod emit;
+mod gather;
 mod geometry;
 mod gpu;
 mod pack;

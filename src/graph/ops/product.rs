@@ -278,7 +278,7 @@ const CANDIDATES: &[Candidate<Product, Way>] = &[
     Candidate {
         kind: KernelKind::CpuSubgroup8,
         fits: |product, _| tiles::fits_tn(product),
-        way: Way { storage: &[Read, Read, ReadWrite], parts: plain::elements, kernel: Kernel::Of(tiles::tn) },
+        way: Way { storage: &[Read, Read, ReadWrite], parts: tiles::elements, kernel: Kernel::Of(tiles::tn) },
     },
     Candidate { kind: KernelKind::Gpu, fits: lanes::fits, way: Way::LANES },
     Candidate { kind: KernelKind::Gpu, fits: gpu::fits_large, way: Way::tiled(tile::LARGE) },

@@ -35,7 +35,7 @@ pub(super) const ROWS: &[Row] = &[
     ("matmul_nt", |sizes| Trips::Exactly(run(sizes))),
     ("matmul_plain", |sizes| Trips::Exactly(run(sizes))),
     ("matmul_tile", |sizes| Trips::Exactly(run(sizes).div_ceil(sizes.get("TILE_STEPS")))),
-    ("matmul_tn", |sizes| Trips::Exactly(run(sizes).div_ceil(2))),
+    ("matmul_tn", |sizes| Trips::Exactly(run(sizes).div_ceil(4))),
     ("max_pool2d", window),
     ("max_pool2d_grad", windows),
     ("max_pool2d_spread", |sizes| nested(sizes.get("KERNEL_HEIGHT"), sizes.get("KERNEL_WIDTH"))),

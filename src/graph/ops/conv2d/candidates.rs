@@ -3,7 +3,7 @@
 use super::geometry::Geometry;
 use super::pack::Packed;
 use super::weight_grad::Partials;
-use super::{cpu, depthwise, gpu, plain};
+use super::{cpu, depthwise, gather, gpu, plain};
 use crate::gpu::{Candidate, Capabilities, KernelKind};
 use crate::graph::template::AnyLaunch;
 
@@ -39,6 +39,16 @@ pub(super) const FORWARD: &[Candidate<Geometry, Forward>] = &[
             parts: |geometry, _| cpu::parts(geometry),
             lanes: cpu::lanes,
             launch: |geometry, _, first, accumulate| cpu::forward(geometry, first, accumulate),
+        },
+    },
+    Candidate {
+        kind: KernelKind::CpuSubgroup8,
+        fits: |geometry, _| gather::fits(geometry),
+        way: Forward {
+            pack: gpu::pack,
+            parts: |geometry, _| gather::parts(geometry),
+            lanes: |_| 4,
+            launch: |geometry, _, first, accumulate| gather::forward(geometry, first, accumulate),
         },
     },
     Candidate {
@@ -92,7 +102,7 @@ pub(super) const POOLED: &[Candidate<Geometry, Pooled>] = &[Candidate {
         pack: cpu::pack,
         launch: cpu::forward_pooled,
         block: cpu::pooled_block,
-        fits_weight_grad: cpu::fits_weight_grad,
+        fits_weight_grad: cpu::fits,
         weight_grad: cpu::weight_grad_pooled,
         fits_input_grad: cpu::fits_input_grad_pooled,
         pack_input_grad: cpu::pack_input_grad,
@@ -146,6 +156,15 @@ pub(super) const INPUT_GRAD: &[Candidate<Geometry, InputGrad>] = &[
         },
     },
     Candidate {
+        kind: KernelKind::CpuSubgroup8,
+        fits: |geometry, _| gather::fits_input_grad(geometry),
+        way: InputGrad {
+            pack: gpu::pack_input_grad,
+            parts: |geometry, _| gather::input_grad_parts(geometry),
+            launch: |geometry, _, _, first, accumulate| gather::input_grad(geometry, first, accumulate),
+        },
+    },
+    Candidate {
         kind: KernelKind::Gpu,
         fits: |geometry, _| gpu::fits_input_grad(geometry),
         way: InputGrad {
@@ -182,8 +201,13 @@ pub(super) const WEIGHT_GRAD: &[Candidate<Geometry, WeightGrad>] = &[
     },
     Candidate {
         kind: KernelKind::CpuSubgroup8,
-        fits: |geometry, _| cpu::fits_weight_grad(geometry),
+        fits: |geometry, _| cpu::fits(geometry),
         way: |geometry, _, first| cpu::weight_grad(geometry, first),
+    },
+    Candidate {
+        kind: KernelKind::CpuSubgroup8,
+        fits: |geometry, _| gpu::fits_weight_grad(geometry),
+        way: |geometry, _, first| gather::weight_grad(geometry, first),
     },
     Candidate {
         kind: KernelKind::Gpu,

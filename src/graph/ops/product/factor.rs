@@ -3,9 +3,9 @@ use super::{BatchAxis, COPYING, Operands, Product, RepeatAxis, SUMMING, emit, wa
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::Candidate;
 use crate::graph::lowering::{Lowering, Operand};
-use crate::graph::ops::rearrange;
 use crate::graph::ops::split::Epilogue;
-use crate::graph::shape::u;
+use crate::graph::ops::{layout, rearrange};
+use crate::graph::shape::{Planes, u};
 use crate::graph::view::{Order, View};
 
 /// A batch of matrices: where the elements of a factor of a product, or of what it makes, lie.
@@ -93,6 +93,25 @@ impl Factor {
         self.batch.len().checked_sub(from_last + 1).map_or(Axis::ONE, |at| self.batch[at])
     }
 
+    /// Whether it is one matrix whose rows follow each other from the start of the buffer on, without padding.
+    fn is_dense(&self) -> bool {
+        self.batch.is_empty()
+            && self.offset == 0
+            && self.column.stride == 1
+            && self.row.stride == self.column.extent
+    }
+
+    /// Writes or adds what packed memory with vec4s along rows holds.
+    fn take(&self, lowering: &mut Lowering, layer: &str, from: &View, accumulate: bool) {
+        let (images, channels) = (self.row.extent, self.column.extent);
+        if !self.is_dense() || channels.is_multiple_of(4) {
+            return rearrange(lowering, layer, from, &self.view(), accumulate);
+        }
+        // Rows that begin within a vec4 are written by elements.
+        let planes = Planes { images, channels, pixels: 1, channel_stride: 1, pixel_stride: 1 };
+        layout::to_planes(lowering, layer, planes, channels, from.of, self.of, accumulate);
+    }
+
     /// Elements of all its matrices.
     fn len(&self) -> usize {
         self.rows() * self.column.extent
@@ -172,13 +191,14 @@ fn contract_apart(
     assert!(finish.is_none(), "{layer}: only a packed output is finished");
     let from = output.scratch(lowering, "product");
     contract(lowering, layer, [left, right, &Factor::of(&from)], bias, Epilogue::default());
-    rearrange(lowering, layer, &from, &output.view(), accumulate);
+    output.take(lowering, layer, &from, accumulate);
 }
 
 /// What is to be copied of a product, if it is faster so.
 fn copies(lowering: &Lowering, product: &Product, factors: [&Factor; 3]) -> Option<Copies> {
     let copying = Candidate::first(COPYING, product, &lowering.capabilities)?;
     copying(product, factors.map(|factor| factor.len() as u64))
+        .filter(|copies| !copies.output || factors[2].is_dense())
 }
 
 /// The left and the right factor, or copies where they are to be copied.
@@ -203,8 +223,8 @@ pub(in super::super) fn contract_summing(
     (sums, add_sums): (Operand, bool),
 ) -> bool {
     let product = product(left, right, output);
-    if let Some(copies @ Copies { output: true, .. }) = copies(lowering, &product, [left, right, output]) {
-        // Asked before anything is emitted.
+    if let Some(copies) = copies(lowering, &product, [left, right, output]) {
+        // With copied factors there is no kernel that adds these up, and a copy of the output alone changes nothing else.
         if copies.factors != [None, None] {
             return false;
         }
@@ -212,7 +232,7 @@ pub(in super::super) fn contract_summing(
         let factors = [left, right, &Factor::of(&from)];
         let summed = contract_summing(lowering, layer, factors, false, (sums, add_sums));
         if summed {
-            rearrange(lowering, layer, &from, &output.view(), accumulate);
+            output.take(lowering, layer, &from, accumulate);
         }
         return summed;
     }

@@ -8,7 +8,7 @@ use crate::graph::shape::pitch;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
 uniform! {
-    struct Shape {
+    pub(in super::super) struct Shape {
         height: u32,
         width: u32,
         channel_vectors: u32,
@@ -84,10 +84,37 @@ pub(super) fn weight_grad_in(
     (products, partials): (&Products, &Partials),
     first_part: u32,
 ) -> AnyLaunch {
+    let (shape, groups) =
+        grid(geometry, products, [tile.rows, tile.columns], (partials.columns_per_part, first_part));
+    let mut constants =
+        tile.constants([Staging::Quads, Staging::Quads], shape.pixels.is_multiple_of(tile.steps));
+    constants.push(("BIAS_TURNS", (BIAS_CHAINS * tile.columns / 4).div_ceil(tile.lanes())));
+    let template = Template {
+        name: "conv2d_weight_grad_tile",
+        source: concat!(
+            include_str!("../../../../../shaders/shared/tile_left_quads.wgsl"),
+            include_str!("../../../../../shaders/shared/tile_right_quads.wgsl"),
+            include_str!("../../../../../shaders/shared/tile.wgsl"),
+            include_str!("../../../../../shaders/shared/conv2d_weight_grad.wgsl"),
+            include_str!("../../../../../shaders/ops/conv2d_weight_grad_tile.wgsl"),
+        ),
+        constants,
+        aliases: vec![],
+    };
+    AnyLaunch::from(Launch { template, shape, groups }).unchecked()
+}
+
+/// The uniform block and the grid of tiles of so many rows and columns, for parts of a length from one on.
+pub(in super::super) fn grid(
+    geometry: &Geometry,
+    products: &Products,
+    [tile_rows, tile_columns]: [u32; 2],
+    (run, first_part): (u32, u32),
+) -> (Shape, [u32; 2]) {
     let window = Window::forward(geometry);
     let [inputs, outputs] = geometry.group().map(pitch);
     let (row_tiles, column_tiles) =
-        (products.rows.div_ceil(tile.rows), products.columns.div_ceil(tile.columns));
+        (products.rows.div_ceil(tile_rows), products.columns.div_ceil(tile_columns));
     let tiles = products.count * row_tiles * column_tiles;
     let groups = fold(tiles);
     let pixels = window.images * window.output[0] * window.output[1];
@@ -109,7 +136,7 @@ pub(super) fn weight_grad_in(
         dilation_y: window.dilation[0],
         dilation_x: window.dilation[1],
         pixels,
-        run: partials.columns_per_part,
+        run,
         first_part,
         column_tiles,
         row_tiles,
@@ -117,18 +144,5 @@ pub(super) fn weight_grad_in(
         tiles,
         grid_width: groups[0],
     };
-    let mut constants = tile.constants([Staging::Quads, Staging::Quads], pixels.is_multiple_of(tile.steps));
-    constants.push(("BIAS_TURNS", (BIAS_CHAINS * tile.columns / 4).div_ceil(tile.lanes())));
-    let template = Template {
-        name: "conv2d_weight_grad_tile",
-        source: concat!(
-            include_str!("../../../../../shaders/shared/tile_left_quads.wgsl"),
-            include_str!("../../../../../shaders/shared/tile_right_quads.wgsl"),
-            include_str!("../../../../../shaders/shared/tile.wgsl"),
-            include_str!("../../../../../shaders/ops/conv2d_weight_grad_tile.wgsl"),
-        ),
-        constants,
-        aliases: vec![],
-    };
-    AnyLaunch::from(Launch { template, shape, groups }).unchecked()
+    (shape, groups)
 }
