@@ -91,6 +91,7 @@ mod schedules;
 mod sequences;
 mod serve;
 mod sizes;
+mod small_images;
 mod softmax;
 mod state;
 mod steps_per_submit;
