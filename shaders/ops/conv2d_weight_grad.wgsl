@@ -16,8 +16,6 @@ struct Shape {
     height: u32,
     width: u32,
     channel_vectors: u32,
-    // Of a group.
-    group_vectors: u32,
     out_height: u32,
     out_width: u32,
     // Of V: in a row of the output's gradient, and in a row of the partial sums.
@@ -29,8 +27,6 @@ struct Shape {
     kernel_tiles: u32,
     vector_tiles: u32,
     channel_tiles: u32,
-    // Tiles of channels of a group.
-    group_tiles: u32,
     rows: u32,
     rows_per_part: u32,
     columns_per_part: u32,
@@ -88,7 +84,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let channel_inside = channel < shape.out_vectors;
     let safe_channel = min(channel, shape.out_vectors - 1u);
     let quad = tile / shape.channel_tiles % shape.vector_tiles * VECTORS;
-    let group_quad = tile % shape.channel_tiles / shape.group_tiles * shape.group_vectors + quad;
     let kernel_part = tile / (shape.channel_tiles * shape.vector_tiles);
     let ky = kernel_part % shape.kernel_tiles * KERNEL_ROWS;
     let part = kernel_part / shape.kernel_tiles;
@@ -149,7 +144,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
                 let in_x = i32(column * SCALE * STRIDE / LANE + lane + $i * 8u)
                     - (shape.pad_x + i32(ODD) - i32(BEFORE)) / i32(LANE);
                 let inside = row_inside && in_x >= 0 && in_x < i32(in_width);
-                let at = (row_at + u32(clamp(in_x, 0, i32(in_width) - 1))) * shape.channel_vectors + group_quad;
+                let at = (row_at + u32(clamp(in_x, 0, i32(in_width) - 1))) * shape.channel_vectors + quad;
                 #for v in 0..VECTORS
                 x[($k * LOADS + $i) * VECTORS + $v] = select(vec4f(), input[at + $v], inside);
                 #end
@@ -177,13 +172,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         image += u32(next_image);
     }
 
-    let taps = shape.kernel_height * KERNEL_WIDTH * shape.group_vectors * 4u;
+    let taps = shape.kernel_height * KERNEL_WIDTH * shape.channel_vectors * 4u;
     let base = part * (taps + 1u) * shape.packed_vectors + channel;
     #for k in 0..KERNEL_ROWS
     #for kx in 0..KERNEL_WIDTH
     #for v in 0..VECTORS
     #for c in 0..CHANNELS
-    partials[base + ((((ky + $k) * KERNEL_WIDTH + $kx) * shape.group_vectors + quad + $v) * 4u + $c) * shape.packed_vectors] =
+    partials[base + ((((ky + $k) * KERNEL_WIDTH + $kx) * shape.channel_vectors + quad + $v) * 4u + $c) * shape.packed_vectors] =
         acc[(($k * KERNEL_WIDTH + $kx) * VECTORS + $v) * CHANNELS + $c];
     #end
     #end

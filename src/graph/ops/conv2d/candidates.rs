@@ -43,7 +43,7 @@ pub(super) const FORWARD: &[Candidate<Geometry, Forward>] = &[
     },
     Candidate {
         kind: KernelKind::CpuSubgroup8,
-        fits: |geometry, _| gather::fits(geometry),
+        fits: |geometry, _| gpu::fits(geometry),
         way: Forward {
             pack: gpu::pack,
             parts: |geometry, _| gather::parts(geometry),
@@ -102,7 +102,7 @@ pub(super) const POOLED: &[Candidate<Geometry, Pooled>] = &[Candidate {
         pack: cpu::pack,
         launch: cpu::forward_pooled,
         block: cpu::pooled_block,
-        fits_weight_grad: cpu::fits,
+        fits_weight_grad: cpu::fits_weight_grad,
         weight_grad: cpu::weight_grad_pooled,
         fits_input_grad: cpu::fits_input_grad_pooled,
         pack_input_grad: cpu::pack_input_grad,
@@ -157,7 +157,7 @@ pub(super) const INPUT_GRAD: &[Candidate<Geometry, InputGrad>] = &[
     },
     Candidate {
         kind: KernelKind::CpuSubgroup8,
-        fits: |geometry, _| gather::fits_input_grad(geometry),
+        fits: |geometry, _| gpu::fits_input_grad(geometry),
         way: InputGrad {
             pack: gpu::pack_input_grad,
             parts: |geometry, _| gather::input_grad_parts(geometry),
@@ -201,7 +201,7 @@ pub(super) const WEIGHT_GRAD: &[Candidate<Geometry, WeightGrad>] = &[
     },
     Candidate {
         kind: KernelKind::CpuSubgroup8,
-        fits: |geometry, _| cpu::fits(geometry),
+        fits: |geometry, _| cpu::fits_weight_grad(geometry),
         way: |geometry, _, first| cpu::weight_grad(geometry, first),
     },
     Candidate {

@@ -29,6 +29,11 @@ pub(super) fn fits_input_grad(geometry: &Geometry) -> bool {
     fits(geometry) && geometry.stride == [1, 1]
 }
 
+/// As [`fits`], of the weight gradient, which knows no groups.
+pub(super) fn fits_weight_grad(geometry: &Geometry) -> bool {
+    fits(geometry) && geometry.groups == 1
+}
+
 /// As [`fits`], of the pooled forward pass: a word holds the places of two channels, so a lane needs as many, and only
 /// a whole sum can be pooled.
 pub(super) fn fits_pooled(geometry: &Geometry) -> bool {

@@ -2,7 +2,7 @@
 //! gathered, in the register tiles of products.
 
 use super::geometry::{Geometry, flag};
-use super::gpu::{Job, fills, weight_grad_grid};
+use super::gpu::{Job, weight_grad_grid};
 use super::weight_grad::Partials;
 use crate::graph::ops::split::{Parts, RUN, even_tile, is_long};
 use crate::graph::ops::tile::Products;
@@ -11,16 +11,6 @@ use crate::graph::template::{AnyLaunch, Launch, Template};
 
 /// Rows and columns of a tile.
 const TILE: [u32; 2] = [32, 32];
-
-/// Whether these kernels are worth it for the forward pass.
-pub(super) fn fits(geometry: &Geometry) -> bool {
-    fills(geometry, geometry.group()[1])
-}
-
-/// As [`fits`], of the input gradient.
-pub(super) fn fits_input_grad(geometry: &Geometry) -> bool {
-    fills(geometry, geometry.group()[0])
-}
 
 /// How a sum of so many steps is split, in vec4s.
 fn quads(job: &Job) -> Parts {

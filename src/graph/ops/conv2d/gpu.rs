@@ -26,7 +26,7 @@ use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 const LEAST_COLUMNS: u32 = 9;
 
 /// Whether groups are whole quads of channels, which are what a kernel loads, and large enough to fill columns.
-pub(super) fn fills(geometry: &Geometry, columns: u32) -> bool {
+fn fills(geometry: &Geometry, columns: u32) -> bool {
     let are_quads = geometry.group().iter().all(|channels| channels.is_multiple_of(4));
     columns >= LEAST_COLUMNS && (geometry.groups == 1 || are_quads)
 }

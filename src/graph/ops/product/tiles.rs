@@ -2,7 +2,7 @@
 
 use super::{Product, Shape};
 use crate::gpu::Capabilities;
-use crate::graph::ops::split::Parts;
+use crate::graph::ops::split::{Parts, even_tile};
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
 /// Rows of the widest tile but for large products, which run up to 15% faster with twice as many: their kernel takes three
@@ -96,8 +96,12 @@ const FAR: u32 = 768;
 /// The same in [`tn`] where rows of both factors fall on the same few lines of the first cache.
 const ALIASED_TERM: u64 = 18;
 
-/// Elements from one row to the next of which a multiple puts them there.
-const ALIASED: u32 = 512;
+/// Whether rows so many elements apart fall there: nearly a multiple of half a page.
+fn is_aliased(row: u32) -> bool {
+    const HALF_PAGE: u32 = 512;
+    const LINE: u32 = 16;
+    row >= HALF_PAGE - LINE && (row + LINE) % HALF_PAGE < 2 * LINE
+}
 
 /// The same in the plain kernel.
 const PLAIN_TERM: u64 = 40;
@@ -131,7 +135,7 @@ fn with_copies(product: &Product, way: [Quads; 2], lens: [u64; 3]) -> (u64, Copi
     });
     let term = if rows.clone().any(|row| row >= FAR) {
         FAR_TERM
-    } else if rows.filter(|row| row.is_multiple_of(ALIASED)).count() == 2 {
+    } else if rows.filter(|row| is_aliased(*row)).count() == 2 {
         ALIASED_TERM
     } else {
         TERM
@@ -189,11 +193,16 @@ pub(super) fn fits_nt(product: &Product) -> bool {
 
 /// `left * transpose(right) + bias`. Bindings: left, right, bias (or right again), output.
 pub(super) fn nt(product: &Product, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
+    // Large products are worth a pipeline of their own, with tiles that are all full.
+    let rows = match widest(product) {
+        TILE => tile_rows(product, TILE),
+        widest => even_tile(product.rows, widest),
+    };
     let shape = product.shape([4; 3], parts, first_part, accumulate);
     launch(
         product,
         text!("matmul_nt"),
-        [tile_rows(product, widest(product)), 8, product.inner.div_ceil(4)],
+        [rows, 8, product.inner.div_ceil(4)],
         (shape, !product.inner.is_multiple_of(4)),
     )
 }

@@ -12,7 +12,6 @@ uniform! {
         height: u32,
         width: u32,
         channel_vectors: u32,
-        group_vectors: u32,
         out_height: u32,
         out_width: u32,
         out_vectors: u32,
@@ -23,7 +22,6 @@ uniform! {
         kernel_tiles: u32,
         vector_tiles: u32,
         channel_tiles: u32,
-        group_tiles: u32,
         rows: u32,
         rows_per_part: u32,
         columns_per_part: u32,
@@ -66,10 +64,9 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
     let scale = if pooled.is_some() { 2 } else { 1 };
     let lane = if geometry.planar { plane::LANE } else { 1 };
     window.output = window.output.map(|len| len / scale);
-    let lanes = Lanes::of(window.out_channels, window.groups);
-    let inputs = window.in_channels / window.groups;
-    let group_vectors = pitch(inputs) / 4;
-    let channels = inputs.min(4);
+    let lanes = Lanes::of(window.out_channels, 1);
+    let channel_vectors = pitch(window.in_channels) / 4;
+    let channels = window.in_channels.min(4);
     let kernel_rows = if channels < 4 && window.kernel[0] * window.kernel[1] * channels <= SUMS {
         window.kernel[0]
     } else {
@@ -77,7 +74,7 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
     };
     let per_vector = kernel_rows * window.kernel[1] * channels;
     let vectors =
-        (1..=4).rev().find(|v| group_vectors.is_multiple_of(*v) && v * per_vector <= SUMS).unwrap_or(1);
+        (1..=4).rev().find(|v| channel_vectors.is_multiple_of(*v) && v * per_vector <= SUMS).unwrap_or(1);
     let most = (UNROLLED / (vectors * per_vector)).clamp(1, 16);
     let windows = pooled.unwrap_or_else(|| whole(even_tile(window.output[1], most), lane, window.stride[1]));
     let pixels = windows * scale;
@@ -85,10 +82,10 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
     let per_row = vectors * per_vector * pixels * lanes.vector;
     let rows = if pooled.is_some() && 2 * per_row <= BOTH_ROWS { 2 } else { 1 };
     let kernel_tiles = window.kernel[0] / kernel_rows;
-    let vector_tiles = group_vectors / vectors;
+    let vector_tiles = channel_vectors / vectors;
     let outer = lanes.packed();
     let tiles_per_part = kernel_tiles * vector_tiles * lanes.tiles;
-    let inner = pitch(inputs);
+    let inner = pitch(window.in_channels);
     let partials = Partials::of_windows(&window, [inner, outer], (tiles_per_part, 48), (windows, scale));
     let is_whole_row = windows >= window.output[1] && partials.column_parts == 1;
     let touched = Touched::of(&window, pixels, lane, is_whole_row);
@@ -97,8 +94,7 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
     let shape = Shape {
         height: window.input[0],
         width: window.input[1],
-        channel_vectors: pitch(window.in_channels) / 4,
-        group_vectors,
+        channel_vectors,
         out_height: window.output[0],
         out_width: window.output[1],
         out_vectors: pitch(window.out_channels) / lanes.vector,
@@ -109,7 +105,6 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
         kernel_tiles,
         vector_tiles,
         channel_tiles: lanes.tiles,
-        group_tiles: lanes.tiles / window.groups,
         rows: window.images * window.output[0],
         rows_per_part: partials.rows_per_part,
         columns_per_part: partials.columns_per_part,
