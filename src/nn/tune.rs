@@ -6,7 +6,7 @@ use crate::gpu::{
     Autotune, Found, Gpu, GpuOptions, Kept, KernelChoice, KernelKind, Recorder, TileSize, Trial,
 };
 use crate::graph::tune::kept;
-use crate::graph::{Graph, Plan, PlanOptions, Workspace};
+use crate::graph::{Dtype, Graph, Plan, PlanOptions, Workspace};
 use crate::nn::{Conv2d, Init};
 use crate::{Error, ParamStore};
 
@@ -182,6 +182,36 @@ fn the_kernels_that_a_file_names_are_taken_and_leave_the_same_bits() {
             // There is no such kernel: they are timed again.
             _ => assert!(gpu.tuned().unwrap().found().as_ref().unwrap().values().all(|n| *n < 4)),
         }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn the_kernels_that_are_timed_store_f16_where_the_plan_does() {
+    let Some(gpu) = device(Autotune::Off, false).filter(|gpu| gpu.capabilities().has_f16) else { return };
+    let cast = |gpu: &Gpu| {
+        let (graph, options) = network();
+        let options = options.autocast(Dtype::F16);
+        let params = graph.store(gpu, 3).unwrap();
+        let plan = compile(&graph, &params, &options);
+        let mut encoder = gpu.encoder("run");
+        plan.record(&mut Recorder::new(gpu, &mut encoder)).unwrap();
+        gpu.submit(encoder).unwrap();
+        let mut numbers = plan.read("loss").unwrap();
+        numbers.extend(params.grads().read_all(gpu).unwrap());
+        (numbers.into_iter().map(f32::to_bits).collect::<Vec<_>>(), plan.grids().collect::<Vec<_>>())
+    };
+    let (bits, grids) = cast(&gpu);
+    assert!(run(&gpu, Trial::default()).0 != bits, "nothing was stored as f16");
+    let folder = folder("cast");
+    let tuned = device(Autotune::Folder(folder.clone()), false).unwrap();
+    assert!(cast(&tuned).0 == bits);
+    let mut found = tuned.tuned().unwrap().found().clone().unwrap();
+    for number in 1..=3 {
+        found.values_mut().for_each(|choice| *choice = number);
+        kept::write(&folder, gpu.info(), &found).unwrap();
+        let (got, other) = cast(&device(Autotune::Folder(folder.clone()), false).unwrap());
+        assert!(got == bits && other != grids, "{number}");
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
