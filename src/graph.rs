@@ -37,7 +37,7 @@ mod scope;
 mod shape;
 mod team;
 mod template;
-mod tune;
+pub(crate) mod tune;
 mod view;
 mod whole;
 mod workspace;

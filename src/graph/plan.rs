@@ -403,7 +403,7 @@ impl Plan {
 
     /// Workgroups of what it dispatches, in order.
     #[cfg(test)]
-    pub(super) fn grids(&self) -> impl Iterator<Item = [u32; 3]> {
+    pub(crate) fn grids(&self) -> impl Iterator<Item = [u32; 3]> {
         self.steps.iter().map(|step| step.grid)
     }
 

@@ -1,7 +1,7 @@
 //! Which of several kernels that leave the same bits a step of a plan is given: the one that the device runs fastest, where
 //! [`Autotune`](crate::gpu::Autotune) asks for it.
 
-mod kept;
+pub(crate) mod kept;
 #[cfg(test)]
 mod tests;
 

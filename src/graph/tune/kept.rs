@@ -35,13 +35,13 @@ fn header(info: &wgpu::AdapterInfo) -> String {
 }
 
 /// The file of an adapter, whichever driver it has.
-pub(super) fn path(folder: &Path, info: &wgpu::AdapterInfo) -> PathBuf {
+pub(crate) fn path(folder: &Path, info: &wgpu::AdapterInfo) -> PathBuf {
     let adapter = format!("{} {:x}:{:x} {:?}", info.name, info.vendor, info.device, info.backend);
     folder.join(format!("autotune-{:016x}.txt", hash([adapter.as_bytes()])))
 }
 
 /// What was found before; nothing of a file that is missing, damaged, or of another driver.
-pub(super) fn read(folder: &Path, info: &wgpu::AdapterInfo) -> Found {
+pub(crate) fn read(folder: &Path, info: &wgpu::AdapterInfo) -> Found {
     let path = path(folder, info);
     let is_small = std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() <= MOST);
     let text = if is_small { std::fs::read_to_string(path).ok() } else { None };
@@ -66,7 +66,7 @@ fn parse(text: &str, info: &wgpu::AdapterInfo) -> Option<Found> {
 ///
 /// # Errors
 /// [`Error::File`].
-pub(super) fn write(folder: &Path, info: &wgpu::AdapterInfo, found: &Found) -> Result<(), Error> {
+pub(crate) fn write(folder: &Path, info: &wgpu::AdapterInfo, found: &Found) -> Result<(), Error> {
     let mut all = read(folder, info);
     all.extend(found);
     let mut text = header(info);
