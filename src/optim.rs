@@ -59,4 +59,5 @@ pub use state::dict::{GroupState, StateDict, TensorState};
 pub use step::results::StepResult;
 
 pub(crate) use listings::kernel_listings;
-pub(crate) use optimizer::record::Mark;
+pub(crate) use step::ledger::Mark;
+pub(crate) use step::spec::StepSpec;

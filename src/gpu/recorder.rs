@@ -12,6 +12,31 @@ pub struct Recorder<'e> {
     mode: Mode<'e>,
     /// Dispatches that it was asked for.
     dispatches: usize,
+    /// What is asked for inside [`Recorder::all_or_nothing`].
+    held_back: Option<Vec<Command>>,
+}
+
+/// What a recorder can be asked for.
+#[derive(Debug)]
+enum Command {
+    Dispatch {
+        pipeline: wgpu::ComputePipeline,
+        bind_group: wgpu::BindGroup,
+        offsets: Vec<u32>,
+        workgroups: [u32; 3],
+    },
+    Copy {
+        from: wgpu::Buffer,
+        from_byte: u64,
+        to: wgpu::Buffer,
+        to_byte: u64,
+        bytes: u64,
+    },
+    Clear {
+        buffer: wgpu::Buffer,
+        first_byte: u64,
+        bytes: u64,
+    },
 }
 
 /// What is recorded of what is asked for.
@@ -31,7 +56,7 @@ impl<'e> Recorder<'e> {
     /// A recorder into `encoder`, which must be one of the same device: wgpu does not say whose an encoder is, and
     /// panics, or spoils the commands, where a kernel meets one of another device.
     pub fn new(gpu: &Gpu, encoder: &'e mut wgpu::CommandEncoder) -> Self {
-        Self { pass: None, encoder, gpu: gpu.clone(), mode: Mode::All, dispatches: 0 }
+        Self { pass: None, encoder, gpu: gpu.clone(), mode: Mode::All, dispatches: 0, held_back: None }
     }
 
     /// As [`Recorder::new`], with each dispatch in a pass of its own between two timestamps: to measure all of them in one
@@ -58,6 +83,24 @@ impl<'e> Recorder<'e> {
     ///
     /// `offsets` are those of the dynamic uniforms, in binding order.
     pub fn dispatch(&mut self, kernel: &Kernel, group: &wgpu::BindGroup, offsets: &[u32], groups: [u32; 3]) {
+        match &mut self.held_back {
+            Some(commands) => commands.push(Command::Dispatch {
+                pipeline: kernel.pipeline.clone(),
+                bind_group: group.clone(),
+                offsets: offsets.to_vec(),
+                workgroups: groups,
+            }),
+            None => self.dispatch_now(&kernel.pipeline, group, offsets, groups),
+        }
+    }
+
+    fn dispatch_now(
+        &mut self,
+        pipeline: &wgpu::ComputePipeline,
+        group: &wgpu::BindGroup,
+        offsets: &[u32],
+        groups: [u32; 3],
+    ) {
         let (number, mut times) = (self.dispatches, 1);
         self.dispatches += 1;
         if groups.contains(&0) {
@@ -87,7 +130,7 @@ impl<'e> Recorder<'e> {
                 .begin_compute_pass(&wgpu::ComputePassDescriptor { label, timestamp_writes })
                 .forget_lifetime()
         });
-        pass.set_pipeline(&kernel.pipeline);
+        pass.set_pipeline(pipeline);
         pass.set_bind_group(0, group, offsets);
         for _ in 0..times {
             pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
@@ -97,7 +140,10 @@ impl<'e> Recorder<'e> {
 
     /// Records a copy of `bytes` bytes, a multiple of 4.
     pub fn copy(&mut self, from: &wgpu::Buffer, from_byte: u64, to: &wgpu::Buffer, to_byte: u64, bytes: u64) {
-        if self.takes_all() {
+        if let Some(commands) = &mut self.held_back {
+            let (from, to) = (from.clone(), to.clone());
+            commands.push(Command::Copy { from, from_byte, to, to_byte, bytes });
+        } else if self.takes_all() {
             self.pass = None;
             self.encoder.copy_buffer_to_buffer(from, from_byte, to, to_byte, bytes);
         }
@@ -105,9 +151,41 @@ impl<'e> Recorder<'e> {
 
     /// Records that `bytes` bytes of a buffer become zero.
     pub fn clear(&mut self, buffer: &wgpu::Buffer, first_byte: u64, bytes: u64) {
-        if self.takes_all() {
+        if let Some(commands) = &mut self.held_back {
+            commands.push(Command::Clear { buffer: buffer.clone(), first_byte, bytes });
+        } else if self.takes_all() {
             self.pass = None;
             self.encoder.clear_buffer(buffer, first_byte, Some(bytes));
+        }
+    }
+
+    /// Records all that `record` asks for, or, where it refuses, nothing of it: the commands are held back until it is
+    /// done.
+    pub(crate) fn all_or_nothing<T, E>(
+        &mut self,
+        record: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let outer = self.held_back.replace(Vec::new());
+        let recorded = record(self);
+        let commands = std::mem::replace(&mut self.held_back, outer).unwrap_or_default();
+        if recorded.is_ok() {
+            commands.into_iter().for_each(|command| self.take(command));
+        }
+        recorded
+    }
+
+    fn take(&mut self, command: Command) {
+        if let Some(outer) = &mut self.held_back {
+            return outer.push(command);
+        }
+        match command {
+            Command::Dispatch { pipeline, bind_group, offsets, workgroups } => {
+                self.dispatch_now(&pipeline, &bind_group, &offsets, workgroups);
+            }
+            Command::Copy { from, from_byte, to, to_byte, bytes } => {
+                self.copy(&from, from_byte, &to, to_byte, bytes);
+            }
+            Command::Clear { buffer, first_byte, bytes } => self.clear(&buffer, first_byte, bytes),
         }
     }
 

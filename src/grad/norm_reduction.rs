@@ -87,12 +87,17 @@ impl Norm {
     }
 }
 
-/// The dispatches of the pass and what they are bound to, kept from step to step.
+/// The dispatches of a step's gradient-norm reduction; none where transforms need none.
 #[derive(Debug, Default)]
-pub(crate) struct NormReduction {
+pub(crate) struct NormSpec {
     norms: Vec<NormDispatch>,
     decisions: Vec<DecideDispatch>,
     parts: usize,
+}
+
+/// What the gradient-norm reduction holds on the device from step to step.
+#[derive(Debug, Default)]
+pub(crate) struct NormReduction {
     buffer: Option<Buffer<Part>>,
     bound: Option<Bound>,
 }
@@ -124,10 +129,22 @@ struct Bound {
     parts_of_a_group: usize,
 }
 
-impl NormReduction {
-    /// Appends the uniforms of a step over the tensors that are not frozen. Its number says where it lies in the
-    /// history.
-    pub(crate) fn compute(
+impl NormSpec {
+    /// Whether there is anything to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.decisions.is_empty()
+    }
+
+    /// Empties it, for a step without.
+    pub(crate) fn clear(&mut self) {
+        self.norms.clear();
+        self.decisions.clear();
+        self.parts = 0;
+    }
+
+    /// Describes the reduction over the tensors that are not frozen, and appends its uniforms. The step's number says
+    /// where it lies in the history.
+    pub(crate) fn describe(
         &mut self,
         transforms: &Transforms,
         (layout, capabilities): (&Layout, &Capabilities),
@@ -135,9 +152,7 @@ impl NormReduction {
         number: u64,
         bytes: &mut Vec<u8>,
     ) {
-        self.norms.clear();
-        self.decisions.clear();
-        self.parts = 0;
+        self.clear();
         let per_group = transforms.clip_grad_norm.as_ref().is_some_and(|clip| clip.per_group);
         let entries = if per_group { layout.groups().len() } else { 1 };
         let mut shares = Vec::with_capacity(entries);
@@ -203,17 +218,20 @@ impl NormReduction {
             self.parts += groups * Norm::of(capabilities).parts;
         }
     }
+}
 
-    /// Makes what the computed step needs and does not find.
+impl NormReduction {
+    /// Makes what a step needs and does not find.
     pub(crate) fn prepare(
         &mut self,
+        spec: &NormSpec,
         transforms: &Transforms,
         params: &ParamStore,
         ring: &wgpu::Buffer,
     ) -> Result<(), Error> {
         let gpu = params.gpu();
-        if self.buffer.as_ref().is_none_or(|parts| parts.len() < self.parts) {
-            self.buffer = Some(Buffer::storage(gpu, "partial norms", 2 * self.parts.max(DECIDERS))?);
+        if self.buffer.as_ref().is_none_or(|parts| parts.len() < spec.parts) {
+            self.buffer = Some(Buffer::storage(gpu, "partial norms", 2 * spec.parts.max(DECIDERS))?);
             self.bound = None;
         }
         if let (None, Some(parts)) = (&self.bound, &self.buffer) {
@@ -227,15 +245,15 @@ impl NormReduction {
         self.bound = None;
     }
 
-    /// Records the computed step, whose uniforms begin at `base`.
-    pub(crate) fn record(&self, recorder: &mut Recorder<'_>, base: u32) {
+    /// Records the dispatches of a step whose uniforms begin at `base`.
+    pub(crate) fn record(&self, spec: &NormSpec, recorder: &mut Recorder<'_>, base: u32) {
         let Some(bound) = &self.bound else { return };
-        for norm in &self.norms {
+        for norm in &spec.norms {
             let groups = grid(norm.groups as usize);
             recorder.dispatch(&bound.norm, &bound.windows[norm.window], &[base + norm.call], groups);
         }
         let (kernel, group) = &bound.decide;
-        for decision in &self.decisions {
+        for decision in &spec.decisions {
             recorder.dispatch(kernel, group, &[base + decision.call], grid(decision.workgroups));
         }
     }
@@ -243,18 +261,18 @@ impl NormReduction {
 
 impl NormReduction {
     /// What each dispatch of the computed step moves and computes, in order.
-    pub(crate) fn dispatches(&self) -> Vec<Dispatch> {
+    pub(crate) fn dispatches(&self, spec: &NormSpec) -> Vec<Dispatch> {
         let Some(bound) = &self.bound else { return Vec::new() };
         const WORDS: usize = size_of::<Part>() / 4;
         let all = |kernel: &Kernel, groups: usize, quads: usize, touched: [usize; 2]| {
             let work = Work::of_quads(quads).touching(touched.map(Some));
             Dispatch::new((Phase::Gradients, kernel.name()), kernel, grid(groups), &[u64::MAX; 2], &work)
         };
-        let norms = self.norms.iter().map(|norm| {
+        let norms = spec.norms.iter().map(|norm| {
             let (groups, vectors) = (norm.groups as usize, norm.vectors as usize);
             all(&bound.norm, groups, vectors, [4 * vectors, WORDS * groups * bound.parts_of_a_group])
         });
-        let decisions = self.decisions.iter().map(|decision| {
+        let decisions = spec.decisions.iter().map(|decision| {
             let gate = Gate::STRIDE / 4;
             let words = WORDS * decision.parts;
             all(&bound.decide.0, decision.workgroups, words.div_ceil(4), [words, gate])
@@ -389,9 +407,9 @@ pub(crate) fn decide_trips(layout: &Layout, capabilities: &Capabilities) -> usiz
     {
         let clip = ClipGradNorm { per_group, ..ClipGradNorm::new(1.0) };
         let transforms = Transforms { clip_grad_norm: Some(clip), ..Transforms::default() };
-        let (mut norm_reduction, mut bytes) = (NormReduction::default(), Vec::new());
-        norm_reduction.compute(&transforms, (layout, capabilities), &frozen, 0, &mut bytes);
-        for DecideDispatch { call, .. } in norm_reduction.decisions {
+        let (mut spec, mut bytes) = (NormSpec::default(), Vec::new());
+        spec.describe(&transforms, (layout, capabilities), &frozen, 0, &mut bytes);
+        for DecideDispatch { call, .. } in spec.decisions {
             let at = call as usize;
             let call: DecideCall = bytemuck::pod_read_unaligned(&bytes[at..at + size_of::<DecideCall>()]);
             let parts = if call.share > 0 { call.share } else { call.count };

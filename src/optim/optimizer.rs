@@ -1,6 +1,5 @@
 mod build;
 pub(crate) mod dispatches;
-pub(crate) mod first_values;
 pub(crate) mod param_groups;
 pub(crate) mod record;
 mod results;
@@ -13,11 +12,10 @@ use serde_json::Value;
 use super::device::bindings::DeviceState;
 use super::rule::any::{AnyRule, overridden};
 use super::rule::f32_of;
-use super::step::counters::StepCounter;
+use super::step::ledger::StepLedger;
 use super::step::results::StepResults;
-use super::step::spec::StepUniforms;
 use crate::Error;
-use crate::gpu::{Gpu, Held};
+use crate::gpu::Gpu;
 use crate::grad::{FusedTransforms, NormReduction, Transforms};
 use crate::layout::Layout;
 use crate::params::{GateValues, ParamStore};
@@ -54,17 +52,11 @@ pub struct Optimizer<R> {
     /// What a group that is added gets where it says nothing.
     pub(crate) defaults: R,
     pub(crate) groups: Vec<Group<R>>,
-    pub(crate) counters: Vec<StepCounter>,
-    pub(crate) attempted: u64,
     pub(crate) device: DeviceState,
-    pub(crate) uniforms: StepUniforms,
+    pub(crate) steps: StepLedger,
     pub(crate) transforms: Transforms,
     pub(crate) norm_reduction: NormReduction,
     pub(crate) fused: FusedTransforms,
-    /// What has become of steps, where transforms look at the gradients.
-    pub(crate) results: Option<StepResults>,
-    /// The latest recorded step that is neither submitted nor abandoned.
-    pub(crate) latest: Option<Held>,
 }
 
 #[derive(Debug)]
@@ -95,21 +87,18 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             text: rule.shader().text.into(),
             defaults: rule.clone(),
             groups,
-            counters: vec![StepCounter::default(); layout.spans().len()],
-            attempted: 0,
+            steps: StepLedger::new(layout.spans().len()),
             device,
-            uniforms: StepUniforms::default(),
             transforms: Transforms::default(),
             norm_reduction: NormReduction::default(),
             fused: FusedTransforms::new(params.gpu(), &Transforms::default(), &layout)?,
-            results: None,
-            latest: None,
             layout,
         };
         params.gate().write(&optimizer.gpu, GateValues::OPEN)?;
         // So that what is wrong with kernel or device is said here, not in the first step.
-        optimizer.compute(params)?;
-        optimizer.prepare(params)?;
+        let first = optimizer.describe(params)?;
+        optimizer.prepare(&first, params)?;
+        optimizer.steps.last = first;
         Ok(optimizer)
     }
 
@@ -152,7 +141,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         transforms.check()?;
         self.check_store(params)?;
         self.poll()?;
-        if self.results.as_ref().is_some_and(|results| !results.is_idle()) {
+        if self.steps.results.as_ref().is_some_and(|results| !results.is_idle()) {
             let reason =
                 "the results of some steps are on their way: submit these, and read_step_results first";
             return Err(Error::Config { what: "transforms".into(), reason: reason.into() });
@@ -163,10 +152,11 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         }
         let loss_scale = transforms.grad_scaler.as_ref().map_or(1.0, |scaler| f32_of(scaler.init_scale));
         let need_norm_reduction = transforms.need_norm_reduction();
-        let results = || StepResults::new(&self.gpu, params.shared_gate(), DeviceState::RING);
+        let error_after = transforms.skip.as_ref().and_then(|skip| skip.error_after);
+        let results = || StepResults::new(&self.gpu, params.shared_gate(), error_after);
         let results = need_norm_reduction.then(results).transpose()?;
         params.gate().write(&self.gpu, GateValues { loss_scale, ..GateValues::OPEN })?;
-        (self.transforms, self.fused, self.results) = (transforms, fused, results);
+        (self.transforms, self.fused, self.steps.results) = (transforms, fused, results);
         self.norm_reduction = NormReduction::default();
         self.device.rebind();
         Ok(())
@@ -199,12 +189,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
 
     /// Steps recorded so far: what schedules count.
     pub fn attempted(&self) -> u64 {
-        self.attempted - u64::from(self.latest_is_dropped())
-    }
-
-    /// Whether the latest recorded step was abandoned by dropping its ticket, and nobody has undone it yet.
-    pub(crate) fn latest_is_dropped(&self) -> bool {
-        self.latest.as_ref().is_some_and(Held::is_dropped)
+        self.steps.attempted - u64::from(self.steps.latest_is_dropped())
     }
 
     /// Steps that have changed a tensor: what bias corrections count. Where steps may be skipped, those whose
@@ -214,8 +199,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// [`Error::UnknownName`].
     pub fn applied(&self, tensor: &str) -> Result<u64, Error> {
         let index = self.layout.index(tensor)?;
-        let undone = self.latest_is_dropped().then(|| self.uniforms.before(&self.layout.spans()[index]));
-        Ok(undone.flatten().unwrap_or(self.counters[index]).applied)
+        Ok(self.steps.counter(index, &self.layout.spans()[index]).applied)
     }
 
     /// Sets each group's rate, and its momentum if the schedule cycles it, to what holds at `step`.

@@ -5,7 +5,7 @@ use super::group::Group;
 use crate::Error;
 use crate::gpu::{Gpu, ReadRing, Recorder, Staging, Ticket};
 use crate::graph::{Dtype, Graph, HostData, Mode, Plan, PlanOptions, Var, Whole, Workspace};
-use crate::optim::{AnyRule, Optimizer};
+use crate::optim::{AnyRule, Optimizer, StepSpec};
 use crate::params::ParamStore;
 use crate::predict::Inference;
 use crate::schedule::{Interval, Schedule};
@@ -181,12 +181,20 @@ impl<R: AnyRule + Clone> Trainer<R> {
         key: PlanKey,
         (number, updates): (u64, bool),
     ) -> Result<(wgpu::CommandBuffer, Option<Ticket>), Error> {
-        let uniforms = if updates { self.optimizer.compute_step(&self.gpu, &self.params)? } else { 0 };
+        let gpu = &self.gpu;
+        let step = updates.then(|| self.optimizer.compute_step(gpu, &self.params)).transpose()?;
+        let uniforms = step.as_ref().map_or(0, StepSpec::uniform_bytes);
         let plan = &self.plans[&key];
         self.staging.begin(plan.staged_bytes(data) + Staging::room(uniforms))?;
         plan.stage(data, 0, &mut self.staging)?;
         plan.stage_step(self.seed, number, &mut self.staging)?;
-        let uniforms = updates.then(|| self.optimizer.stage_step(&mut self.staging)).transpose()?;
+        let step = match step {
+            Some(step) => {
+                let slot = self.optimizer.stage_step(&step, &mut self.staging)?;
+                Some((step, slot))
+            }
+            None => None,
+        };
         // What was written to buffers until here, as first values of state, has submitted the steps before.
         self.settle()?;
         self.begin_group();
@@ -199,10 +207,9 @@ impl<R: AnyRule + Clone> Trainer<R> {
             self.frozen.record_zeros(&self.params, &mut recorder);
         }
         plan.record(&mut recorder)?;
-        let ticket = match uniforms {
-            Some(uniforms) => {
-                self.optimizer.record_custom(&mut recorder, &mut self.params)?;
-                Some(self.optimizer.record_step(&mut recorder, &self.params, uniforms)?)
+        let ticket = match step {
+            Some((step, slot)) => {
+                Some(self.optimizer.record_step(&mut recorder, &self.params, step, slot)?)
             }
             None => None,
         };

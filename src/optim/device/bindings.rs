@@ -8,7 +8,7 @@ use crate::Error;
 use crate::gpu::{Buffer, Gpu, Held, Kernel, Region, Ticket, UniformRing};
 use crate::grad::{FusedKernel, FusedTransforms, real_elements};
 use crate::layout::{Layout, Window};
-use crate::optim::factored::tables::Statistics;
+use crate::optim::factored::statistics::Statistics;
 use crate::optim::layerwise::tiles::ReductionTiles;
 use crate::optim::rule::Family;
 use crate::optim::rule::any::AnyRule;
@@ -53,7 +53,7 @@ pub(crate) struct StageBindings {
 pub(crate) struct KernelBindings {
     pub(crate) kernel: Arc<Kernel>,
     /// One for each window, or one for all.
-    pub(crate) groups: Vec<wgpu::BindGroup>,
+    pub(crate) bind_groups: Vec<wgpu::BindGroup>,
     /// For each of these, the bytes of the storage that it binds.
     pub(crate) regions: Vec<Vec<u64>>,
     /// Whether that is a window of all elements.
@@ -270,7 +270,7 @@ impl DeviceState {
         };
         let windows = params.layout().windows();
         let windows = windows.take(if stage.goes_by_windows() { usize::MAX } else { 1 });
-        let (groups, regions): (Vec<_>, Vec<_>) =
+        let (bind_groups, regions): (Vec<_>, Vec<_>) =
             windows.map(bind).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         // Parameters and gradients come first, slots after what the stage binds beside them.
         let storage = stage.storage(rule.family()).len();
@@ -278,7 +278,7 @@ impl DeviceState {
         let by_elements = (0..storage).map(|at| at < both);
         let by_elements =
             by_elements.chain(slots().map(|kept| matches!(kept, SlotBuffer::Elements(_)))).collect();
-        Ok(KernelBindings { kernel, groups, regions, by_elements })
+        Ok(KernelBindings { kernel, bind_groups, regions, by_elements })
     }
 
     /// As [`Stage::storage`].
@@ -323,8 +323,7 @@ impl DeviceState {
         }
         match (stage, &self.reduction_tiles) {
             (Stage::Measure, Some(reduction_tiles)) => {
-                [&both()[..], &[reduction_tiles.reduction_tiles.region(), reduction_tiles.parts.region()]]
-                    .concat()
+                [&both()[..], &[reduction_tiles.tiles.region(), reduction_tiles.parts.region()]].concat()
             }
             (Stage::Ratio, Some(reduction_tiles)) => {
                 vec![

@@ -47,7 +47,7 @@ pub(crate) fn reset_source() -> KernelSource {
 pub(crate) struct ResetBindings {
     pub(crate) kernel: Arc<Kernel>,
     /// For each slot that there is, one for each window, or one for all.
-    pub(crate) groups: Vec<Vec<wgpu::BindGroup>>,
+    pub(crate) bind_groups: Vec<Vec<wgpu::BindGroup>>,
 }
 
 impl ResetBindings {
@@ -74,7 +74,7 @@ impl ResetBindings {
                 |window: &Window| real[window.buffer].region_of(window.offset / BLOCK, window.len / BLOCK);
             layout.windows().map(|window| bind(blocks(&window), kept.region(&window))).collect()
         };
-        let groups = slots.iter().map(|kept| kept.as_ref().map_or(Ok(Vec::new()), of));
-        Ok(Self { groups: groups.collect::<Result<_, _>>()?, kernel: kernel.clone() })
+        let bind_groups = slots.iter().map(|kept| kept.as_ref().map_or(Ok(Vec::new()), of));
+        Ok(Self { bind_groups: bind_groups.collect::<Result<_, _>>()?, kernel: kernel.clone() })
     }
 }

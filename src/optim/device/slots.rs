@@ -4,7 +4,8 @@ use std::sync::Arc;
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Recorder, Region};
 use crate::layout::{Layout, Window};
-use crate::optim::factored::tables::{Places, Statistics};
+use crate::optim::factored::ranges::Places;
+use crate::optim::factored::statistics::Statistics;
 use crate::optim::rule::{Granularity, Slot};
 use crate::params::Flat;
 
@@ -32,7 +33,7 @@ impl SlotBuffer {
             Granularity::Tensor => Self::Tensors(Buffer::storage(gpu, &slot.name, layout.spans().len())?),
             Granularity::Statistics => {
                 let statistics = statistics.expect("the family has them");
-                Self::Statistics(statistics.values.clone(), statistics.places.clone())
+                Self::Statistics(statistics.values.clone(), statistics.ranges.places.clone())
             }
         })
     }
@@ -55,7 +56,7 @@ impl SlotBuffer {
             Self::Statistics(values, places) => {
                 let statistics = statistics.expect("the family has them");
                 recorder.copy(values.raw(), 0, statistics.values.raw(), 0, end(places) as u64 * 4);
-                Self::Statistics(statistics.values.clone(), statistics.places.clone())
+                Self::Statistics(statistics.values.clone(), statistics.ranges.places.clone())
             }
         })
     }

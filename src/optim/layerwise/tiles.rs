@@ -8,9 +8,10 @@ use crate::layout::Layout;
 /// How tensors are cut for sums over them, and where these go.
 #[derive(Debug)]
 pub(crate) struct ReductionTiles {
-    of: RowRanges,
+    /// Which tiles tensors and windows have.
+    pub(crate) ranges: RowRanges,
     /// First vector of four in the window, and how many.
-    pub(crate) reduction_tiles: Buffer<[u32; 2]>,
+    pub(crate) tiles: Buffer<[u32; 2]>,
     /// First part of each tensor, and how many.
     pub(crate) parts_of: Buffer<[u32; 2]>,
     /// For each buffer of the layout, the tensor of each block of 64 elements.
@@ -24,18 +25,13 @@ impl ReductionTiles {
         let shape = ReductionShape::of(gpu.capabilities());
         let TileTable { of, reduction_tiles } = TileTable::new(layout, shape);
         Ok(Self {
-            reduction_tiles: filled(gpu, "reduction tiles", &reduction_tiles)?,
+            tiles: filled(gpu, "reduction tiles", &reduction_tiles)?,
             parts_of: filled(gpu, "parts of tensors", &of.parts(shape.parts))?,
             blocks: blocks(gpu, layout)?,
             parts: Buffer::storage(gpu, "partial sums", reduction_tiles.len() * shape.parts)?,
             ratios: filled(gpu, "ratios", &vec![1.0; layout.spans().len()])?,
-            of,
+            ranges: of,
         })
-    }
-
-    /// The tiles of some tensors, by window.
-    pub(crate) fn of(&self, tensors: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
-        self.of.of(tensors)
     }
 }
 

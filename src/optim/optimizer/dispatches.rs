@@ -26,16 +26,19 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// ```
     pub fn dispatches(&self) -> Vec<Dispatch> {
         let Some(bindings) = self.device.bindings() else { return Vec::new() };
-        let mut all =
-            if self.transforms.need_norm_reduction() { self.norm_reduction.dispatches() } else { Vec::new() };
-        if let (Some(pick), Some((kernel, _))) = (self.uniforms.pick, &bindings.pick) {
+        let mut all = if !self.steps.last.norms.is_empty() {
+            self.norm_reduction.dispatches(&self.steps.last.norms)
+        } else {
+            Vec::new()
+        };
+        if let (Some(pick), Some((kernel, _))) = (self.steps.last.pick, &bindings.pick) {
             let words = pick.segments * pick.words;
             let gate = size_of::<GateValues>() / 4;
             let work = Work::of_quads(words.div_ceil(4)).touching([gate, words, words].map(Some));
             let groups = grid(words.div_ceil(64));
             all.push(Dispatch::new((Phase::Update, kernel.name()), kernel, groups, &[u64::MAX; 3], &work));
         }
-        for ResetDispatch { len, workgroups, .. } in &self.uniforms.resets {
+        for ResetDispatch { len, workgroups, .. } in &self.steps.last.resets {
             let Some(resets) = &bindings.resets else { break };
             // A word for each block of 64 elements, and these.
             let work = Work::of_quads(len.div_ceil(4)).touching([len.div_ceil(64), *len].map(Some));
@@ -43,7 +46,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             all.push(Dispatch::new((Phase::Update, kernel.name()), kernel, groups, &[u64::MAX; 2], &work));
         }
         let family = self.groups[0].rule.family();
-        all.extend(self.uniforms.dispatches.iter().map(|dispatch| {
+        all.extend(self.steps.last.dispatches.iter().map(|dispatch| {
             let stage = Stage::of(family)[dispatch.stage];
             self.dispatch_of(dispatch, stage, bindings.stages[dispatch.stage].of(dispatch.general))
         }));
@@ -53,11 +56,14 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// Of windows it touches the elements that it covers, of everything else its part of all elements.
     fn dispatch_of(&self, dispatch: &spec::Dispatch, stage: Stage, bindings: &KernelBindings) -> Dispatch {
         let by_windows = stage.goes_by_windows();
-        let elements =
-            self.uniforms.elements(&self.layout, dispatch, (by_windows, self.device.statistics.as_ref()));
-        let window = self.layout.windows().nth(dispatch.bindings).map_or(1, |window| window.len);
+        let elements = self.steps.last.elements(
+            &self.layout,
+            dispatch,
+            (by_windows, self.device.statistics.as_ref().map(|statistics| &statistics.ranges)),
+        );
+        let window = self.layout.windows().nth(dispatch.bind_group).map_or(1, |window| window.len);
         let whole = if by_windows { window } else { self.layout.len() };
-        let regions = &bindings.regions[dispatch.bindings];
+        let regions = &bindings.regions[dispatch.bind_group];
         let touched = bindings.by_elements.iter().zip(regions).map(|(by_elements, bytes)| {
             let words = usize::try_from(bytes / 4).unwrap_or(usize::MAX);
             Some(if *by_elements { elements } else { share(words, elements, whole) })

@@ -17,7 +17,7 @@ use crate::params::{Gate, GroupBuilder, ParamStore};
 struct Laid<R> {
     layout: Arc<Layout>,
     groups: Vec<Group<R>>,
-    counter: Vec<StepCounter>,
+    counters: Vec<StepCounter>,
     device: DeviceState,
     norm_reduction: NormReduction,
     fused: FusedTransforms,
@@ -73,7 +73,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let gpu = self.gpu.clone();
         gpu.check()?;
         self.check_store(params)?;
-        self.abandon_dropped()?;
+        self.steps.abandon_dropped(&mut self.device)?;
         if !self.device.is_idle() {
             let reason = "a recorded step is not submitted: submit it and give its ticket back first";
             return Err(Error::Config { what: format!("group {name:?}"), reason: reason.into() });
@@ -86,14 +86,20 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         drop(recorder);
         self.swap(&mut other);
         // As when an optimizer is built: what is wrong with kernel or device is said here, not in the next step.
-        let ready = self.compute(&grown).and_then(|()| self.prepare(&grown));
-        let copied = ready.and_then(|()| gpu.submit(encoder));
-        let prepared = copied.and_then(|_| self.prepare_own(&grown, params));
+        let ready = self.describe(&grown).and_then(|first| self.prepare(&first, &grown).map(|()| first));
+        let copied = ready.and_then(|first| gpu.submit(encoder).map(|_| first));
+        let prepared = copied.and_then(|first| self.prepare_own(&grown, params).map(|()| first));
         match prepared {
-            Ok(()) => grown.replace(params),
-            Err(_) => self.swap(&mut other),
+            Ok(first) => {
+                self.steps.last = first;
+                grown.replace(params);
+                Ok(())
+            }
+            Err(error) => {
+                self.swap(&mut other);
+                Err(error)
+            }
         }
-        prepared
     }
 
     /// What this optimizer has for the layout of a store that has grown.
@@ -108,22 +114,22 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             let slot = slot.as_ref().map(|kept| kept.grown(recorder, known, &layout, statistics));
             *new = slot.transpose()?;
         }
-        let mut counter = self.counters.clone();
-        counter.resize(layout.spans().len(), StepCounter::default());
+        let mut counters = self.steps.counters.clone();
+        counters.resize(layout.spans().len(), StepCounter::default());
         let (norm_reduction, gate) = (NormReduction::default(), grown.shared_gate().clone());
         let fused = FusedTransforms::new(&self.gpu, &self.transforms, &layout)?;
-        Ok(Laid { layout, groups, counter, device, norm_reduction, fused, gate })
+        Ok(Laid { layout, groups, counters, device, norm_reduction, fused, gate })
     }
 
     fn swap(&mut self, other: &mut Laid<R>) {
-        let Laid { layout, groups, counter, device, norm_reduction, fused, gate } = other;
+        let Laid { layout, groups, counters, device, norm_reduction, fused, gate } = other;
         swap(&mut self.layout, layout);
         swap(&mut self.groups, groups);
-        swap(&mut self.counters, counter);
+        swap(&mut self.steps.counters, counters);
         swap(&mut self.device, device);
         swap(&mut self.norm_reduction, norm_reduction);
         swap(&mut self.fused, fused);
-        if let Some(results) = &mut self.results {
+        if let Some(results) = &mut self.steps.results {
             swap(&mut results.gate, gate);
         }
     }

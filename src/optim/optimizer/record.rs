@@ -1,20 +1,16 @@
 use super::Optimizer;
 use crate::Error;
-use crate::gpu::{Gpu, Recorder, Staging, Ticket, grid};
-use crate::optim::device::bindings::Needs;
-use crate::optim::rule::any::{AnyRule, used_slots};
+use crate::gpu::{Gpu, Recorder, Staging, Ticket};
+use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::f32_of;
-use crate::optim::step::counters::{StepCounter, StepEffect};
-use crate::optim::step::results::StepResults;
-use crate::optim::step::spec::{Inputs, ResetDispatch, StepUniforms};
-use crate::params::{GateValues, ParamStore};
-
-/// The step counters of an optimizer at some time.
-#[derive(Clone, Debug)]
-pub(crate) struct Mark {
-    counters: Vec<StepCounter>,
-    attempted: u64,
-}
+use crate::optim::step::commit::commit;
+use crate::optim::step::describe::describe;
+use crate::optim::step::encode::encode;
+use crate::optim::step::inputs::Inputs;
+use crate::optim::step::ledger::Mark;
+use crate::optim::step::prepare::{prepare, write_first_values};
+use crate::optim::step::spec::StepSpec;
+use crate::params::ParamStore;
 
 impl<R: AnyRule + Clone> Optimizer<R> {
     /// One step, submitted at once. Where steps may be skipped, it waits for the oldest of eight on their way.
@@ -45,7 +41,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// What [`Rule::check`](crate::optim::Rule::check) says of a group's options; [`Error::RingFull`];
     /// [`Error::Mismatch`] for another store, or one to which another optimizer has added a group;
     /// [`Error::DeviceLost`]; [`Error::Limit`] where new options need another slot; [`Error::NonFinite`] after as many skipped steps in a row as are allowed; what a transform of
-    /// one's own says. Then nothing was recorded or counted, but what transforms of one's own recorded until then.
+    /// one's own says. Then nothing was recorded or counted.
     pub fn record(
         &mut self,
         encoder: &mut wgpu::CommandEncoder,
@@ -64,99 +60,60 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         recorder: &mut Recorder<'_>,
         params: &mut ParamStore,
     ) -> Result<Ticket, Error> {
-        self.compute_step(recorder.gpu(), params)?;
-        self.record_custom(recorder, params)?;
-        let (ticket, base) = self.device.ring_mut().write(&self.gpu, &self.uniforms.bytes)?;
-        self.record_step(recorder, params, (ticket, base))
+        let spec = self.compute_step(recorder.gpu(), params)?;
+        let slot = self.device.ring_mut().write(&self.gpu, &spec.bytes)?;
+        self.record_step(recorder, params, spec, slot)
     }
 
-    /// Computes the next step, and says how many bytes of uniforms it has. Those who record it through [`Staging`] call
-    /// [`Optimizer::stage_step`] next, and [`Optimizer::record_custom`] and [`Optimizer::record_step`] behind what writes the
-    /// gradients.
+    /// The first three phases of a step. Those who record it through [`Staging`] call [`Optimizer::stage_step`] next, and
+    /// [`Optimizer::record_step`] behind what writes the gradients.
     ///
     /// # Errors
     /// As [`Optimizer::record_into`].
-    pub(crate) fn compute_step(&mut self, recorder: &Gpu, params: &ParamStore) -> Result<usize, Error> {
+    pub(crate) fn compute_step(&mut self, recorder: &Gpu, params: &ParamStore) -> Result<StepSpec, Error> {
         self.gpu.check()?;
         self.check_store(params)?;
         if !recorder.is_same(&self.gpu) {
             return Err(Error::Mismatch("this recorder records for another device".into()));
         }
-        self.abandon_dropped()?;
+        self.steps.abandon_dropped(&mut self.device)?;
         self.device.check_ring()?;
         self.poll()?;
         self.check_results()?;
-        self.latest = None;
-        self.compute(params)?;
-        self.prepare(params)?;
-        self.write_first_values(params)?;
-        Ok(self.uniforms.bytes.len())
+        let spec = self.describe(params)?;
+        self.prepare(&spec, params)?;
+        write_first_values(&spec, &self.device, &self.rules().collect::<Vec<_>>(), params)?;
+        Ok(spec)
     }
 
-    /// Takes a slot for the uniforms of the computed step.
-    pub(crate) fn stage_step(&mut self, staging: &mut Staging) -> Result<(Ticket, u32), Error> {
-        self.device.ring_mut().stage(staging, &self.uniforms.bytes)
-    }
-
-    /// Records the transforms of one's own.
-    pub(crate) fn record_custom(
+    /// Takes a slot for the uniforms of a step.
+    pub(crate) fn stage_step(
         &mut self,
-        recorder: &mut Recorder<'_>,
-        params: &mut ParamStore,
-    ) -> Result<(), Error> {
-        self.transforms.custom.iter_mut().try_for_each(|custom| custom.record(recorder, params))
+        spec: &StepSpec,
+        staging: &mut Staging,
+    ) -> Result<(Ticket, u32), Error> {
+        self.device.ring_mut().stage(staging, &spec.bytes)
     }
 
-    /// Records the computed step, whose uniforms begin at a byte of the ring.
+    /// The last two phases of a step, whose uniforms begin at a byte of the ring, behind the transforms of one's own. Where
+    /// one of these refuses, nothing is recorded or counted.
     pub(crate) fn record_step(
         &mut self,
         recorder: &mut Recorder<'_>,
         params: &ParamStore,
+        spec: StepSpec,
         (ticket, base): (Ticket, u32),
     ) -> Result<Ticket, Error> {
-        let bindings = self.device.bindings().expect("prepared");
-        if self.transforms.need_norm_reduction() {
-            self.norm_reduction.record(recorder, base);
+        let custom = &mut self.transforms.custom;
+        if !custom.is_empty() {
+            recorder.all_or_nothing(|recorder| {
+                custom.iter_mut().try_for_each(|custom| custom.record(recorder, params))
+            })?;
         }
-        if let (Some(pick), Some((kernel, group))) = (self.uniforms.pick, &bindings.pick) {
-            let groups = grid((pick.segments * pick.words).div_ceil(64));
-            recorder.dispatch(kernel, group, &[base + pick.call, base], groups);
-        }
-        let picked = bindings.pick.is_some();
-        let hyper_of = |hyper: u32| if picked { hyper } else { base + hyper };
-        if let Some(resets) = &bindings.resets {
-            for ResetDispatch { slot, bindings, workgroups, call, hyper, .. } in &self.uniforms.resets {
-                let offsets = [base + call, hyper_of(*hyper)];
-                recorder.dispatch(
-                    &resets.kernel,
-                    &resets.groups[*slot][*bindings],
-                    &offsets,
-                    grid(*workgroups),
-                );
-            }
-        }
-        for dispatch in &self.uniforms.dispatches {
-            let offsets = [base + dispatch.call, hyper_of(dispatch.hyper), dispatch.gate];
-            let stage = bindings.stages[dispatch.stage].of(dispatch.general);
-            let groups = grid(dispatch.workgroups);
-            recorder.dispatch(&stage.kernel, &stage.groups[dispatch.bindings], &offsets, groups);
-        }
-        self.count(params);
-        // From here on the step is undone where its ticket is dropped.
-        self.latest = Some(ticket.held());
-        if let Some(results) = &mut self.results {
-            let may_skip = self.transforms.may_skip();
-            results.record(recorder, self.attempted - 1, &ticket, may_skip)?;
-        }
+        let results = self.steps.results.as_mut();
+        encode(&spec, &self.device, &self.norm_reduction, results, recorder, (&ticket, base))?;
+        commit(&mut self.steps, spec, &ticket);
         Ok(ticket)
-    }
-
-    /// Takes steps as abandoned whose tickets were dropped, the latest first: it is the one that can be undone.
-    pub(crate) fn abandon_dropped(&mut self) -> Result<(), Error> {
-        while let Some(ticket) = self.device.dropped(self.latest.as_ref()) {
-            self.abandoned(ticket)?;
-        }
-        Ok(())
     }
 
     /// Says that the commands of a recorded step were submitted.
@@ -164,11 +121,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// [`Error::Mismatch`] for a ticket of another optimizer, which takes it as abandoned.
     pub fn submitted(&mut self, ticket: Ticket) -> Result<(), Error> {
-        self.latest = self.latest.take().filter(|latest| !ticket.holds(latest));
-        if let Some(results) = &mut self.results {
-            results.submitted(&ticket);
-        }
-        self.device.submitted(ticket)
+        self.steps.submitted(ticket, &mut self.device)
     }
 
     /// Says that the commands of the latest recorded step will never be submitted: it is as if it had not
@@ -181,52 +134,59 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// [`Error::Mismatch`] for a ticket of another optimizer, which takes it as abandoned.
     pub fn abandoned(&mut self, ticket: Ticket) -> Result<(), Error> {
-        let is_latest = self.latest.as_ref().is_some_and(|latest| ticket.holds(latest));
-        let in_flight = self.results.as_mut().and_then(|results| results.abandoned(&ticket));
-        self.device.submitted(ticket)?;
-        match in_flight {
-            Some(step) => self.counters.iter_mut().for_each(|counter| counter.resolve(step, false)),
-            None if is_latest => self.uniforms.undo(&self.layout, &mut self.counters),
-            None => {}
-        }
-        if is_latest {
-            self.latest = None;
-            self.attempted -= 1;
-        }
-        Ok(())
+        self.steps.abandoned(ticket, &mut self.device)
     }
 
     /// The step counters, to come back to.
     pub(crate) fn mark(&self) -> Mark {
-        Mark { counters: self.counters.clone(), attempted: self.attempted }
+        self.steps.mark()
     }
 
     /// Takes the step counters back to where they were, once all tickets since then were given back as abandoned.
     pub(crate) fn restore(&mut self, mark: Mark) {
-        (self.counters, self.attempted, self.latest) = (mark.counters, mark.attempted, None);
+        self.steps.restore(mark);
     }
 
-    /// Slots that some group's options use.
-    fn used_slots(&self) -> u32 {
-        self.groups.iter().fold(0, |mask, group| mask | used_slots(&group.rule))
-    }
-
-    pub(crate) fn prepare(&mut self, params: &ParamStore) -> Result<(), Error> {
-        let mask = self.used_slots();
-        let StepUniforms { bytes, pick, resets, .. } = &self.uniforms;
-        let resets = !resets.is_empty() || self.rules().any(|rule| rule.reset().is_some());
-        let needs =
-            Needs { bytes: bytes.len(), fused: &self.fused, pick: pick.map(|pick| pick.segments), resets };
-        if self.device.prepare(&self.groups[0].rule, params, mask, &needs)? {
-            self.norm_reduction.rebind();
-        }
+    /// The second phase of a step, of today's options.
+    pub(super) fn describe(&mut self, params: &ParamStore) -> Result<StepSpec, Error> {
+        self.check_rules()?;
+        let mut spec = std::mem::take(&mut self.steps.spare);
+        spec.bytes.clear();
+        spec.norms.clear();
+        let number = self.steps.next_number();
         if self.transforms.need_norm_reduction() {
-            self.norm_reduction.prepare(&self.transforms, params, self.device.ring())?;
+            let place = (&*self.layout, self.gpu.capabilities());
+            spec.norms.describe(&self.transforms, place, params.frozen(), number, &mut spec.bytes);
         }
-        Ok(())
+        let attempted = self.steps.attempted;
+        let deviation = self.transforms.noise.as_ref().map_or(0.0, |noise| noise.deviation(attempted));
+        let rules: Vec<&R> = self.rules().collect();
+        let inputs = Inputs {
+            layout: &self.layout,
+            rules: &rules,
+            reduction_tiles: self.device.reduction_tiles.as_ref().map(|tiles| &tiles.ranges),
+            statistics: self.device.statistics.as_ref().map(|statistics| &statistics.ranges),
+            counters: &self.steps.counters,
+            frozen: params.frozen(),
+            fused: &self.fused,
+            noise: f32_of(deviation),
+            number,
+            attempted,
+            may_skip: self.transforms.may_skip(),
+        };
+        describe(&inputs, &mut spec)?;
+        Ok(spec)
     }
 
-    pub(crate) fn compute(&mut self, params: &ParamStore) -> Result<(), Error> {
+    /// The third phase of a step.
+    pub(super) fn prepare(&mut self, spec: &StepSpec, params: &ParamStore) -> Result<(), Error> {
+        let rules: Vec<&R> = self.groups.iter().map(|group| &group.rule).collect();
+        let transforms = (&self.transforms, &self.fused);
+        prepare(spec, &mut self.device, &mut self.norm_reduction, transforms, &rules, params)
+    }
+
+    /// Refuses what has become of the groups' rules: options out of range, or another rule than that of the kernels.
+    fn check_rules(&self) -> Result<(), Error> {
         for (number, (group, name)) in self.groups.iter().zip(self.layout.groups()).enumerate() {
             group.rule.check().map_err(|error| error.in_group_of(self.layout.groups(), number))?;
             let reason = match group.rule.name() {
@@ -243,42 +203,6 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             }
             self.device.check(number, &group.rule)?;
         }
-        self.uniforms.bytes.clear();
-        if self.transforms.need_norm_reduction() {
-            let bytes = &mut self.uniforms.bytes;
-            let number = self.results.as_ref().map_or(0, StepResults::next);
-            let place = (&*self.layout, self.gpu.capabilities());
-            self.norm_reduction.compute(&self.transforms, place, params.frozen(), number, bytes);
-        }
-        let deviation = self.transforms.noise.as_ref().map_or(0.0, |noise| noise.deviation(self.attempted));
-        let inputs = Inputs {
-            layout: &self.layout,
-            family: self.groups[0].rule.family(),
-            reduction_tiles: self.device.reduction_tiles.as_ref(),
-            statistics: self.device.statistics.as_ref(),
-            counters: &self.counters,
-            frozen: params.frozen(),
-            fused: &self.fused,
-            noise: f32_of(deviation),
-            attempted: self.attempted,
-            may_skip: self.transforms.may_skip(),
-        };
-        self.uniforms.compute(&inputs, |group| &self.groups[group].rule)
-    }
-
-    fn count(&mut self, params: &ParamStore) {
-        self.attempted += 1;
-        let may_skip = self.transforms.may_skip();
-        let step = GateValues::history_bit(self.results.as_ref().map_or(0, StepResults::next));
-        let spans = self.layout.spans().iter().zip(params.frozen());
-        for ((span, frozen), counter) in spans.zip(&mut self.counters) {
-            if *frozen {
-                continue;
-            }
-            counter.begin(step, StepEffect::of(&self.groups[span.group].rule));
-            if !may_skip {
-                counter.resolve(step, true);
-            }
-        }
+        Ok(())
     }
 }

@@ -15,9 +15,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// [`Error::DeviceLost`].
     pub fn read_trust_ratios(&self) -> Result<Vec<(String, f32)>, Error> {
         match &self.device.reduction_tiles {
-            Some(reduction_tiles) => {
-                Ok(self.named(reduction_tiles.ratios.read(&self.gpu, 0, reduction_tiles.ratios.len())?))
-            }
+            Some(tiles) => Ok(self.named(tiles.ratios.read(&self.gpu, 0, tiles.ratios.len())?)),
             None => Ok(Vec::new()),
         }
     }
@@ -28,8 +26,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// As [`Optimizer::read_trust_ratios`].
     pub async fn read_trust_ratios_async(&self) -> Result<Vec<(String, f32)>, Error> {
         match &self.device.reduction_tiles {
-            Some(reduction_tiles) => Ok(self
-                .named(reduction_tiles.ratios.read_async(&self.gpu, 0, reduction_tiles.ratios.len()).await?)),
+            Some(tiles) => Ok(self.named(tiles.ratios.read_async(&self.gpu, 0, tiles.ratios.len()).await?)),
             None => Ok(Vec::new()),
         }
     }

@@ -91,7 +91,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let slots = self.device.slots.iter();
         let slots: Result<Slots, Error> =
             slots.map(|slot| slot.as_ref().map(|kept| kept.read(&self.gpu)).transpose()).collect();
-        let gate = self.waiting().map(|gate| gate.read(&self.gpu, 0)).transpose()?;
+        let gate = self.steps.unresolved_gate().map(|gate| gate.read(&self.gpu, 0)).transpose()?;
         Ok(self.state_dict(&slots?, gate))
     }
 
@@ -109,7 +109,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 None => None,
             });
         }
-        let gate = match self.waiting() {
+        let gate = match self.steps.unresolved_gate() {
             Some(gate) => Some(gate.read_async(&self.gpu, 0).await?),
             None => None,
         };
@@ -126,7 +126,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 
     fn state_dict(&self, slots: &Slots, gate: Option<GateValues>) -> StateDict {
-        let counter = self.counters_after(gate);
+        let counter = self.steps.counters_after(&self.layout, gate);
         let spans = self.layout.spans();
         let state = spans
             .iter()
@@ -194,11 +194,11 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// slot that the options use, or has a count above 2^63 - 1; then nothing was changed.
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<(), Error> {
         self.gpu.check()?;
-        self.abandon_dropped()?;
+        self.steps.abandon_dropped(&mut self.device)?;
         check_counts(dict)?;
         let groups = self.groups_of(dict)?;
-        let counter = self.counters_of(dict, &groups)?;
-        let initialized = counter.iter().fold(0, |mask, tensor| mask | tensor.initialized);
+        let counters = self.counters_of(dict, &groups)?;
+        let initialized = counters.iter().fold(0, |mask, tensor| mask | tensor.initialized);
         self.device.add_slots(&self.gpu, &groups[0].rule, &self.layout, initialized)?;
         let spans = self.layout.spans();
         for (slot, kept) in groups[0].rule.slots().iter().zip(&self.device.slots) {
@@ -209,12 +209,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             }
         }
         self.groups = groups;
-        self.counters = counter;
-        self.attempted = dict.attempted;
-        if let Some(results) = &mut self.results {
-            results.forget();
-        }
-        self.latest = None;
+        self.steps.replace(counters, dict.attempted);
         Ok(())
     }
 
@@ -249,7 +244,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 
     fn counters_of(&self, dict: &StateDict, groups: &[Group<R>]) -> Result<Vec<StepCounter>, Error> {
-        let mut counter = vec![StepCounter::default(); self.counters.len()];
+        let mut counter = vec![StepCounter::default(); self.steps.counters.len()];
         for (name, tensor) in &dict.state {
             let index = self.layout.index(name).map_err(|error| Error::StateDict(error.to_string()))?;
             let span = &self.layout.spans()[index];

@@ -1,9 +1,10 @@
 use std::ops::Range;
 
-use super::counters::MOST_MARKS;
+use super::counters::{MOST_MARKS, StepEffect};
+use super::inputs::Inputs;
 use super::resets;
 use super::segments::{self, Segment};
-use super::spec::{Dispatch, Inputs, Pick, StepUniforms, count};
+use super::spec::{Dispatch, Pick, StepSpec, count};
 use crate::Error;
 use crate::gpu::UniformRing;
 use crate::optim::device::kernels::{Call, MAXIMIZE, PickCall};
@@ -13,95 +14,116 @@ use crate::optim::rule::{Slot, f32_of};
 use crate::optim::windows::cut_at_windows;
 use crate::params::Gate;
 
-impl StepUniforms {
-    /// Appends to `bytes` what the next step over the tensors that are not frozen needs; `rules` are those of
-    /// the groups.
-    pub(crate) fn compute<'r, R: AnyRule + 'r>(
-        &mut self,
-        inputs: &Inputs<'_>,
-        rules: impl Fn(usize) -> &'r R,
-    ) -> Result<(), Error> {
-        let Self { segments, dispatches, resets, hypers, bytes, pick } = self;
-        let Inputs { layout, fused, .. } = inputs;
-        segments::collect(layout, inputs.counters, inputs.frozen, &fused.tensors, segments);
-        dispatches.clear();
-        resets.clear();
-        hypers.clear();
-        let mut dropped: Vec<u32> = Vec::new();
-        let mut table: Vec<u32> = Vec::new();
-        let mut words = 0;
-        for (number, segment) in segments.iter().enumerate() {
-            let rule = rules(segment.group);
-            let first = UniformRing::align(bytes);
-            let mut may_drop = 0;
-            for step in segment.before.rows() {
-                let row = bytes.len();
-                may_drop |= step.dropped;
-                rule.hyper_bytes(&step, bytes);
-                check_finite(rule, &bytes[row..])
-                    .map_err(|error| error.in_group_of(layout.groups(), segment.group))?;
-                words = (bytes.len() - row) / 4;
+/// The second phase of a step: what it covers, its constants and its dispatches. It is a pure function of its inputs and
+/// overwrites `spec`, but for the bytes and dispatches of the gradient-norm reduction, which come first.
+///
+/// # Errors
+/// [`Error::Constant`] for constants that are not finite in 32 bits, with the group.
+pub(crate) fn describe<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) -> Result<(), Error> {
+    let Inputs { layout, rules, .. } = inputs;
+    (spec.number, spec.attempted, spec.may_skip) = (inputs.number, inputs.attempted, inputs.may_skip);
+    spec.effects.clear();
+    spec.effects.extend(rules.iter().map(|rule| StepEffect::of(*rule)));
+    spec.resets.clear();
+    spec.dispatches.clear();
+    segments::collect(layout, inputs.counters, inputs.frozen, &inputs.fused.tensors, &mut spec.segments);
+    let constants = describe_constants(inputs, spec)?;
+    let StepSpec { segments, hypers, bytes, resets, .. } = spec;
+    for ((segment, hyper), dropped) in segments.iter().zip(&*hypers).zip(&constants.dropped) {
+        if *dropped != 0 {
+            resets::dispatches(inputs, segment, (*dropped, *hyper), bytes, resets);
+        }
+    }
+    describe_dispatches(inputs, spec);
+    spec.pick = inputs.may_skip.then(|| {
+        let bytes = &mut spec.bytes;
+        let start = UniformRing::align(bytes);
+        bytes.extend_from_slice(bytemuck::cast_slice(&constants.table));
+        let call = UniformRing::align(bytes);
+        let (segments, words) = (spec.segments.len(), constants.words);
+        let block = PickCall { segments: count(segments), words: count(words), table: start / 4 };
+        bytes.extend_from_slice(bytemuck::bytes_of(&block));
+        Pick { call, segments, words }
+    });
+    Ok(())
+}
+
+/// What is known of the constants of all segments.
+struct Constants {
+    /// Of each segment, slots in use that some of its rows find dropped.
+    dropped: Vec<u32>,
+    /// Of each segment, what tells its rows apart.
+    table: Vec<u32>,
+    /// Words of a row.
+    words: usize,
+}
+
+/// Appends the constants of each segment: a row for each point at which its tensors may stand.
+fn describe_constants<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) -> Result<Constants, Error> {
+    let StepSpec { segments, hypers, bytes, .. } = spec;
+    let mut constants = Constants { dropped: Vec::new(), table: Vec::new(), words: 0 };
+    hypers.clear();
+    for (number, segment) in segments.iter().enumerate() {
+        let rule = inputs.rules[segment.group];
+        let first = UniformRing::align(bytes);
+        let mut may_drop = 0;
+        for step in segment.before.rows() {
+            let row = bytes.len();
+            may_drop |= step.dropped;
+            rule.hyper_bytes(&step, bytes);
+            check_finite(rule, &bytes[row..])
+                .map_err(|error| error.in_group_of(inputs.layout.groups(), segment.group))?;
+            constants.words = (bytes.len() - row) / 4;
+        }
+        constants.dropped.push(may_drop & used_slots(rule));
+        constants.table.extend([segment.before.counted(), first / 4]);
+        constants.table.extend(segment.before.marks().chain(std::iter::repeat(0)).take(MOST_MARKS));
+        hypers.push(if inputs.may_skip { count(number * UniformRing::ALIGN) } else { first });
+    }
+    Ok(constants)
+}
+
+/// Appends the dispatches of each stage, in order.
+fn describe_dispatches<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) {
+    let StepSpec { segments, hypers, bytes, dispatches, .. } = spec;
+    let family = inputs.rules[0].family();
+    for (stage, kind) in Stage::of(family).iter().enumerate() {
+        for (number, (segment, hyper)) in segments.iter().zip(&*hypers).enumerate() {
+            let gate = count(segment.group * Gate::STRIDE);
+            for (bind_group, range, general) in parts(*kind, inputs, segment) {
+                let workgroups = range.len().div_ceil(kind.in_a_workgroup(family));
+                let call = UniformRing::align(bytes);
+                bytes.extend_from_slice(bytemuck::bytes_of(&call_of(inputs, segment, bind_group, &range)));
+                let (hyper, segment) = (*hyper, number);
+                dispatches.push(Dispatch {
+                    stage,
+                    bind_group,
+                    workgroups,
+                    call,
+                    hyper,
+                    gate,
+                    general,
+                    segment,
+                });
             }
-            dropped.push(may_drop & used_slots(rule));
-            table.extend([segment.before.counted(), first / 4]);
-            table.extend(segment.before.marks().chain(std::iter::repeat(0)).take(MOST_MARKS));
-            hypers.push(if inputs.may_skip { count(number * UniformRing::ALIGN) } else { first });
         }
-        for ((segment, hyper), dropped) in
-            segments.iter().zip(&*hypers).zip(dropped).filter(|(_, slots)| *slots != 0)
-        {
-            resets::dispatches(rules(segment.group), inputs, segment, (dropped, *hyper), bytes, resets);
-        }
-        for (stage, kind) in Stage::of(inputs.family).iter().enumerate() {
-            for (number, (segment, hyper)) in segments.iter().zip(&*hypers).enumerate() {
-                let rule = rules(segment.group);
-                let gate = count(segment.group * Gate::STRIDE);
-                for (bindings, range, general) in parts(*kind, inputs, segment) {
-                    let workgroups = range.len().div_ceil(kind.in_a_workgroup(inputs.family));
-                    let call = UniformRing::align(bytes);
-                    bytes.extend_from_slice(bytemuck::bytes_of(&call_of(
-                        rule, inputs, segment, bindings, &range,
-                    )));
-                    let (hyper, segment) = (*hyper, number);
-                    dispatches.push(Dispatch {
-                        stage,
-                        bindings,
-                        workgroups,
-                        call,
-                        hyper,
-                        gate,
-                        general,
-                        segment,
-                    });
-                }
-            }
-        }
-        *pick = inputs.may_skip.then(|| {
-            let start = UniformRing::align(bytes);
-            bytes.extend_from_slice(bytemuck::cast_slice(&table));
-            let call = UniformRing::align(bytes);
-            let block = PickCall { segments: count(segments.len()), words: count(words), table: start / 4 };
-            bytes.extend_from_slice(bytemuck::bytes_of(&block));
-            Pick { call, segments: segments.len(), words }
-        });
-        Ok(())
     }
 }
 
-/// What a stage works on of a run, in its own units, for each of its bind groups, and whether with kernels for any shape.
-fn parts(stage: Stage, inputs: &Inputs<'_>, segment: &Segment) -> Vec<(usize, Range<usize>, bool)> {
+/// What a stage works on of a segment, in its own units, for each of its bind groups, and whether with kernels for any shape.
+fn parts<R>(stage: Stage, inputs: &Inputs<'_, R>, segment: &Segment) -> Vec<(usize, Range<usize>, bool)> {
     let rows = |firsts: &[usize]| firsts[segment.tensors.start]..firsts[segment.tensors.end];
     let all = |range: Range<usize>| if range.is_empty() { Vec::new() } else { vec![(0, range, false)] };
     let of_any = |(window, range)| (window, range, false);
     let (tensors, Inputs { reduction_tiles, statistics, .. }) = (segment.tensors.clone(), inputs);
     match stage {
         Stage::Statistics => {
-            statistics.map_or(Vec::new(), |statistics| statistics.gather_of.of(tensors).collect())
+            statistics.map_or(Vec::new(), |statistics| statistics.gather.of(tensors).collect())
         }
-        Stage::Finish => statistics.map_or(Vec::new(), |statistics| all(rows(&statistics.finish_of))),
-        Stage::Means => statistics.map_or(Vec::new(), |statistics| all(rows(&statistics.means_of))),
+        Stage::Finish => statistics.map_or(Vec::new(), |statistics| all(rows(&statistics.finish))),
+        Stage::Means => statistics.map_or(Vec::new(), |statistics| all(rows(&statistics.means))),
         Stage::Measure | Stage::Update if statistics.is_some() => {
-            statistics.map_or(Vec::new(), |statistics| statistics.tiles_of.of(tensors).collect())
+            statistics.map_or(Vec::new(), |statistics| statistics.tiles.of(tensors).collect())
         }
         Stage::Measure => reduction_tiles
             .map_or(Vec::new(), |reduction_tiles| reduction_tiles.of(tensors).map(of_any).collect()),
@@ -112,13 +134,13 @@ fn parts(stage: Stage, inputs: &Inputs<'_>, segment: &Segment) -> Vec<(usize, Ra
     }
 }
 
-fn call_of(
-    rule: &impl AnyRule,
-    inputs: &Inputs<'_>,
+fn call_of<R: AnyRule>(
+    inputs: &Inputs<'_, R>,
     segment: &Segment,
     window: usize,
     range: &Range<usize>,
 ) -> Call {
+    let rule = inputs.rules[segment.group];
     let Inputs { layout, fused, .. } = inputs;
     let halves = |number: u64| {
         let bytes = number.to_le_bytes();
@@ -166,4 +188,113 @@ fn check_finite(rule: &impl AnyRule, hyper: &[u8]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grad::{FusedTransforms, PenaltyFactors};
+    use crate::layout::{GroupSpec, Layout, Limits};
+    use crate::optim::rule::Rule;
+    use crate::optim::rules::SGD;
+    use crate::optim::step::counters::StepCounter;
+
+    /// Windows of 16,384 elements: `w` lies in three.
+    fn layout() -> Layout {
+        let groups = [
+            GroupSpec::new("a").tensor("w", [40_000]).tensor("x", [70]).tensor("y", [20]),
+            GroupSpec::new("b").tensor("z", [10]),
+        ];
+        Layout::new(&groups, Limits { binding_bytes: 65_536, buffer_bytes: 1 << 20 }).unwrap()
+    }
+
+    fn described(rules: [&SGD; 2], counters: &[StepCounter], may_skip: bool) -> Result<StepSpec, Error> {
+        let fused =
+            FusedTransforms { tensors: vec![PenaltyFactors::default(); 4], ..FusedTransforms::default() };
+        let inputs = Inputs {
+            layout: &layout(),
+            rules: &rules,
+            reduction_tiles: None,
+            statistics: None,
+            counters,
+            frozen: &[false, false, false, true],
+            fused: &fused,
+            noise: 0.0,
+            number: 7,
+            attempted: 5,
+            may_skip,
+        };
+        let mut spec = StepSpec::default();
+        describe(&inputs, &mut spec).map(|()| spec)
+    }
+
+    /// `keep` and `take` of SGD, of the constants at a byte.
+    fn constants(spec: &StepSpec, at: u32) -> [f32; 2] {
+        let at = at as usize + 4;
+        bytemuck::pod_read_unaligned(&spec.bytes[at..at + 8])
+    }
+
+    fn sgd() -> SGD {
+        SGD { lr: 0.5, momentum: 0.9, dampening: 0.25, ..SGD::default() }
+    }
+
+    /// `y` has one step behind it, the others none.
+    fn counters() -> [StepCounter; 4] {
+        let mut counters = [StepCounter::default(); 4];
+        counters[2].begin(1, StepEffect::of(&sgd()));
+        counters[2].resolve(1, true);
+        counters
+    }
+
+    #[test]
+    fn a_step_is_described_without_a_device() {
+        let rule = sgd();
+        let spec = described([&rule, &rule], &counters(), false).unwrap();
+        assert_eq!((spec.number, spec.attempted, spec.pick.is_none()), (7, 5, true));
+        let tensors: Vec<_> = spec.segments.iter().map(|segment| segment.tensors.clone()).collect();
+        assert_eq!(tensors, [0..2, 2..3]);
+        // The buffer of momenta is first used, and then kept.
+        let of_segments: Vec<_> = spec.hypers.iter().map(|at| constants(&spec, *at)).collect();
+        assert_eq!(of_segments, [[0.0, 1.0], [0.9, 0.75]]);
+        let covered = |dispatch: &Dispatch| {
+            let at = dispatch.call as usize;
+            let call: Call = bytemuck::pod_read_unaligned(&spec.bytes[at..at + size_of::<Call>()]);
+            assert_eq!((call.lr, call.step_low), (0.5, 5));
+            (dispatch.segment, dispatch.bind_group, call.first, call.len, dispatch.workgroups)
+        };
+        let all: Vec<_> = spec.dispatches.iter().map(covered).collect();
+        assert_eq!(all, [(0, 0, 0, 4096, 16), (0, 1, 0, 4096, 16), (0, 2, 0, 1840, 8), (1, 2, 1840, 16, 1)]);
+        assert!(spec.dispatches.iter().all(|dispatch| dispatch.hyper == spec.hypers[dispatch.segment]));
+    }
+
+    #[test]
+    fn where_a_step_may_be_skipped_there_is_a_row_for_each_count() {
+        let rule = sgd();
+        let mut counters = counters();
+        counters[0].begin(1 << 6, StepEffect::of(&rule));
+        let spec = described([&rule, &rule], &counters, true).unwrap();
+        let pick = spec.pick.unwrap();
+        assert_eq!((spec.segments.len(), pick.segments, pick.words), (3, 3, 5));
+        // Constants are read where they are picked to.
+        assert_eq!(spec.hypers, [0, 256, 512]);
+        // Of w there are two rows, one behind the other: the step in flight has used the buffer, or has not.
+        assert_eq!((constants(&spec, 0), constants(&spec, 20)), ([0.0, 1.0], [0.9, 0.75]));
+        let block: PickCall = {
+            let at = pick.call as usize;
+            bytemuck::pod_read_unaligned(&spec.bytes[at..at + size_of::<PickCall>()])
+        };
+        let table = 4 * block.table as usize;
+        let row: [u32; 2] = bytemuck::pod_read_unaligned(&spec.bytes[table..table + 8]);
+        assert_eq!(row, [1 << 6, 0]);
+    }
+
+    #[test]
+    fn constants_that_32_bits_cannot_hold_are_refused_with_their_group() {
+        let (good, bad) = (sgd(), SGD { weight_decay: 1e39, ..sgd() });
+        assert_eq!(Rule::check(&bad), Ok(()));
+        let refused = described([&bad, &good], &counters(), false).unwrap_err();
+        assert!(refused.to_string().contains("weight_decay"), "{refused}");
+        // A group of frozen tensors alone is not looked at.
+        assert!(described([&good, &bad], &counters(), false).is_ok());
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::inputs::Inputs;
 use super::segments::Segment;
-use super::spec::{Inputs, ResetDispatch, count};
+use super::spec::{ResetDispatch, count};
 use crate::gpu::UniformRing;
 use crate::optim::device::resets::ResetCall;
 use crate::optim::rule::any::AnyRule;
@@ -15,16 +16,16 @@ const LANES: usize = 256;
 
 /// Appends the dispatches that give slots of a run their first values, where the step of the constants at `hyper` finds
 /// them dropped.
-pub(crate) fn dispatches(
-    rule: &impl AnyRule,
-    inputs: &Inputs<'_>,
+pub(crate) fn dispatches<R: AnyRule>(
+    inputs: &Inputs<'_, R>,
     segment: &Segment,
     (dropped, hyper): (u32, u32),
     bytes: &mut Vec<u8>,
     dispatches: &mut Vec<ResetDispatch>,
 ) {
+    let rule = inputs.rules[segment.group];
     for (number, slot) in rule.slots().iter().enumerate().filter(|(bit, _)| dropped & (1 << bit) != 0) {
-        for (bindings, range) in parts(slot, inputs, segment) {
+        for (bind_group, range) in parts(slot, inputs, segment) {
             let call = UniformRing::align(bytes);
             bytes.extend_from_slice(bytemuck::bytes_of(&ResetCall {
                 first: count(range.start),
@@ -35,13 +36,13 @@ pub(crate) fn dispatches(
             }));
             let workgroups = range.len().div_ceil(LANES);
             let len = range.len();
-            dispatches.push(ResetDispatch { slot: number, bindings, len, workgroups, call, hyper });
+            dispatches.push(ResetDispatch { slot: number, bind_group, len, workgroups, call, hyper });
         }
     }
 }
 
 /// Where the values of a slot of a run lie: the bind group's number, and which of what it binds.
-fn parts(slot: &Slot, inputs: &Inputs<'_>, segment: &Segment) -> Vec<(usize, Range<usize>)> {
+fn parts<R>(slot: &Slot, inputs: &Inputs<'_, R>, segment: &Segment) -> Vec<(usize, Range<usize>)> {
     match slot.granularity {
         Granularity::Element => cut_at_windows(inputs.layout, segment.range.clone()).collect(),
         Granularity::Tensor => vec![(0, segment.tensors.clone())],

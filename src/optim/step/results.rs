@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use crate::Error;
 use crate::gpu::{Gpu, Held, ReadRing, Recorder, Ticket};
+use crate::optim::device::bindings::DeviceState;
 use crate::params::{Gate, GateValues};
 
 /// Outcomes that are kept for a caller who does not ask; older ones are dropped.
-pub(crate) const KEPT: usize = 4096;
+const KEPT: usize = 4096;
 
-/// What the transforms made of one step; see [`Optimizer::poll_step_result`].
+/// What the transforms made of one step; see [`Optimizer::poll_step_result`](crate::optim::Optimizer::poll_step_result).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepResult {
     /// The step, from 0, skipped ones counted.
@@ -33,30 +34,34 @@ pub(crate) struct StepResults {
     /// The number of the next step. It goes on where a state dict takes the steps back.
     next: u64,
     /// In the order in which they were recorded.
-    pub(crate) steps: Vec<InFlightStep>,
+    steps: Vec<InFlightStep>,
+    /// Skipped steps in a row after which no further one is taken.
+    error_after: Option<u32>,
     pub(crate) arrived: VecDeque<StepResult>,
-    pub(crate) failed: Option<u32>,
+    /// So many were.
+    failed: Option<u32>,
 }
 
 #[derive(Debug)]
-pub(crate) struct InFlightStep {
-    pub(crate) number: u64,
-    pub(crate) step: u64,
+struct InFlightStep {
+    number: u64,
+    step: u64,
     /// Until it is submitted or abandoned.
     ticket: Option<Held>,
     /// Whether it may turn out to have been skipped, and somebody still wants to know.
-    pub(crate) in_flight: bool,
+    unresolved: bool,
     /// Whether it belongs to a state that was replaced.
-    pub(crate) stale: bool,
+    stale: bool,
 }
 
 impl StepResults {
-    pub(crate) fn new(gpu: &Gpu, gate: &Arc<Gate>, slots: usize) -> Result<Self, Error> {
+    pub(crate) fn new(gpu: &Gpu, gate: &Arc<Gate>, error_after: Option<u32>) -> Result<Self, Error> {
         Ok(Self {
-            ring: ReadRing::new(gpu, slots)?,
+            ring: ReadRing::new(gpu, DeviceState::RING)?,
             gate: gate.clone(),
             next: 0,
             steps: Vec::new(),
+            error_after,
             arrived: VecDeque::new(),
             failed: None,
         })
@@ -73,8 +78,48 @@ impl StepResults {
 
     /// Whether another step could not be told from one that is on its way.
     pub(crate) fn is_full(&self) -> bool {
-        let oldest = self.steps.iter().filter(|step| step.in_flight).map(|step| step.number).min();
+        let oldest = self.steps.iter().filter(|step| step.unresolved).map(|step| step.number).min();
         self.ring.is_full() || oldest.is_some_and(|oldest| self.next - oldest >= GateValues::HISTORY)
+    }
+
+    /// Whether some steps may yet turn out to have been skipped.
+    pub(crate) fn is_unresolved(&self) -> bool {
+        self.steps.iter().any(|step| step.unresolved)
+    }
+
+    /// Refuses if too many steps in a row were skipped.
+    pub(crate) fn check_skipped(&self) -> Result<(), Error> {
+        let refuse =
+            |steps| Error::NonFinite(format!("the gradients of {steps} steps in a row were not finite"));
+        self.failed.map_or(Ok(()), |steps| Err(refuse(steps)))
+    }
+
+    /// Refuses if no further result can be taken.
+    pub(crate) fn check_room(&self) -> Result<(), Error> {
+        if !self.is_full() {
+            return Ok(());
+        }
+        let advice = "submit the recorded steps, and read_step_results of those on their way";
+        Err(Error::RingFull { ring: "step result", slots: DeviceState::RING, advice })
+    }
+
+    /// Keeps a result as it was read. The step's bit in the history and whether it was skipped, if counters wait for it.
+    pub(crate) fn arrive(&mut self, number: u64, bytes: &[u8]) -> Option<(u32, bool)> {
+        let place = self.steps.iter().position(|step| step.number == number)?;
+        let InFlightStep { step, unresolved, stale, .. } = self.steps.remove(place);
+        if stale {
+            return None;
+        }
+        let values: GateValues = bytemuck::pod_read_unaligned(bytes);
+        let skipped = values.skip != 0;
+        let GateValues { norm, loss_scale, skipped_in_a_row, .. } = values;
+        self.arrived.push_back(StepResult { step, skipped, norm, loss_scale, skipped_in_a_row });
+        if self.arrived.len() > KEPT {
+            self.arrived.pop_front();
+        }
+        let is_too_many = |most: &u32| skipped && skipped_in_a_row >= *most;
+        self.failed = self.error_after.filter(is_too_many).map(|_| skipped_in_a_row);
+        unresolved.then(|| (GateValues::history_bit(number), skipped))
     }
 
     /// Records the copy of a step's result; a norm alone is not kept where the ring is full.
@@ -92,7 +137,7 @@ impl StepResults {
         self.ring.record(recorder, number, &[source])?;
         self.next += 1;
         let ticket = Some(ticket.held());
-        self.steps.push(InFlightStep { number, step, ticket, in_flight: may_skip, stale: false });
+        self.steps.push(InFlightStep { number, step, ticket, unresolved: may_skip, stale: false });
         Ok(())
     }
 
@@ -116,13 +161,13 @@ impl StepResults {
         if step.number + 1 == self.next {
             self.next = step.number;
         }
-        step.in_flight.then(|| GateValues::history_bit(step.number))
+        step.unresolved.then(|| GateValues::history_bit(step.number))
     }
 
     /// Forgets what earlier steps will turn out to be: their state was replaced.
     pub(crate) fn forget(&mut self) {
         for step in &mut self.steps {
-            (step.in_flight, step.stale) = (false, true);
+            (step.unresolved, step.stale) = (false, true);
         }
         self.arrived.clear();
         self.failed = None;

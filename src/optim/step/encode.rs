@@ -1,0 +1,50 @@
+use super::results::StepResults;
+use super::spec::{Dispatch, ResetDispatch, StepSpec};
+use crate::Error;
+use crate::gpu::{Recorder, Ticket, grid};
+use crate::grad::NormReduction;
+use crate::optim::device::bindings::{Bindings, DeviceState};
+
+/// The fourth phase of a step: records the dispatches of the prepared step, whose uniforms begin at byte `base` of the
+/// ring, and the copy of its result.
+///
+/// # Errors
+/// [`Error::RingFull`] where no further result can be taken; then nothing was recorded.
+pub(crate) fn encode(
+    spec: &StepSpec,
+    device: &DeviceState,
+    reduction: &NormReduction,
+    results: Option<&mut StepResults>,
+    recorder: &mut Recorder<'_>,
+    (ticket, base): (&Ticket, u32),
+) -> Result<(), Error> {
+    if let Some(results) = results.as_deref().filter(|_| spec.may_skip) {
+        results.check_room()?;
+    }
+    if !spec.norms.is_empty() {
+        reduction.record(&spec.norms, recorder, base);
+    }
+    encode_dispatches(spec, device.bindings().expect("prepared"), recorder, base);
+    results.map_or(Ok(()), |results| results.record(recorder, spec.attempted, ticket, spec.may_skip))
+}
+
+fn encode_dispatches(spec: &StepSpec, bindings: &Bindings, recorder: &mut Recorder<'_>, base: u32) {
+    if let (Some(pick), Some((kernel, bind_group))) = (spec.pick, &bindings.pick) {
+        let workgroups = grid((pick.segments * pick.words).div_ceil(64));
+        recorder.dispatch(kernel, bind_group, &[base + pick.call, base], workgroups);
+    }
+    let is_picked = bindings.pick.is_some();
+    let hyper_of = |hyper: u32| if is_picked { hyper } else { base + hyper };
+    if let Some(resets) = &bindings.resets {
+        for ResetDispatch { slot, bind_group, workgroups, call, hyper, .. } in &spec.resets {
+            let offsets = [base + call, hyper_of(*hyper)];
+            let bind_group = &resets.bind_groups[*slot][*bind_group];
+            recorder.dispatch(&resets.kernel, bind_group, &offsets, grid(*workgroups));
+        }
+    }
+    for Dispatch { stage, bind_group, workgroups, call, hyper, gate, general, .. } in &spec.dispatches {
+        let stage = bindings.stages[*stage].of(*general);
+        let offsets = [base + call, hyper_of(*hyper), *gate];
+        recorder.dispatch(&stage.kernel, &stage.bind_groups[*bind_group], &offsets, grid(*workgroups));
+    }
+}

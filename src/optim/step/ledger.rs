@@ -1,0 +1,134 @@
+use super::counters::StepCounter;
+use super::results::StepResults;
+use super::spec::StepSpec;
+use crate::Error;
+use crate::gpu::{Held, Ticket};
+use crate::layout::{Layout, Span};
+use crate::optim::device::bindings::DeviceState;
+use crate::params::{Gate, GateValues};
+
+/// What an optimizer knows of its steps.
+#[derive(Debug, Default)]
+pub(crate) struct StepLedger {
+    /// One for each tensor.
+    pub(crate) counters: Vec<StepCounter>,
+    /// Steps recorded, that of a dropped ticket among them until the next poll.
+    pub(crate) attempted: u64,
+    /// Where transforms look at the gradients.
+    pub(crate) results: Option<StepResults>,
+    /// The latest recorded step, while it is neither submitted nor abandoned.
+    pub(crate) latest: Option<Held>,
+    /// What that step is, or was.
+    pub(crate) last: StepSpec,
+    /// Memory for the next one.
+    pub(crate) spare: StepSpec,
+}
+
+/// The step counters of an optimizer at some time.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    counters: Vec<StepCounter>,
+    attempted: u64,
+}
+
+impl StepLedger {
+    pub(crate) fn new(tensors: usize) -> Self {
+        Self { counters: vec![StepCounter::default(); tensors], ..Self::default() }
+    }
+
+    /// The number of the next step in the device's history.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.results.as_ref().map_or(0, StepResults::next)
+    }
+
+    /// Whether the latest recorded step was abandoned by dropping its ticket, and nobody has undone it yet.
+    pub(crate) fn latest_is_dropped(&self) -> bool {
+        self.latest.as_ref().is_some_and(Held::is_dropped)
+    }
+
+    /// The commands of a step were submitted.
+    pub(crate) fn submitted(&mut self, ticket: Ticket, device: &mut DeviceState) -> Result<(), Error> {
+        self.latest = self.latest.take().filter(|latest| !ticket.holds(latest));
+        if let Some(results) = &mut self.results {
+            results.submitted(&ticket);
+        }
+        device.submitted(ticket)
+    }
+
+    /// The commands of a step will never be submitted.
+    pub(crate) fn abandoned(&mut self, ticket: Ticket, device: &mut DeviceState) -> Result<(), Error> {
+        let is_latest = self.latest.as_ref().is_some_and(|latest| ticket.holds(latest));
+        let in_flight = self.results.as_mut().and_then(|results| results.abandoned(&ticket));
+        device.submitted(ticket)?;
+        match in_flight {
+            Some(step) => self.counters.iter_mut().for_each(|counter| counter.resolve(step, false)),
+            None if is_latest => self.last.undo(&mut self.counters),
+            None => {}
+        }
+        if is_latest {
+            self.latest = None;
+            self.attempted -= 1;
+        }
+        Ok(())
+    }
+
+    /// Takes steps as abandoned whose tickets were dropped, the latest first: it is the one that can be undone.
+    pub(crate) fn abandon_dropped(&mut self, device: &mut DeviceState) -> Result<(), Error> {
+        while let Some(ticket) = device.dropped(self.latest.as_ref()) {
+            self.abandoned(ticket, device)?;
+        }
+        Ok(())
+    }
+
+    /// Applies a step's result, as it was read, to the counters.
+    pub(crate) fn apply(&mut self, number: u64, bytes: &[u8]) {
+        let Some(results) = &mut self.results else { return };
+        if let Some((bit, skipped)) = results.arrive(number, bytes) {
+            self.counters.iter_mut().for_each(|counter| counter.resolve(bit, !skipped));
+        }
+    }
+
+    /// Where a tensor stands, without a latest step whose ticket was dropped.
+    pub(crate) fn counter(&self, tensor: usize, span: &Span) -> StepCounter {
+        let undone = self.latest_is_dropped().then(|| self.last.before(span));
+        undone.flatten().unwrap_or(self.counters[tensor])
+    }
+
+    /// Where each tensor stands once all submitted steps are done, with what the gate says then.
+    pub(crate) fn counters_after(&self, layout: &Layout, gate: Option<GateValues>) -> Vec<StepCounter> {
+        match gate {
+            None => {
+                let spans = layout.spans().iter().enumerate();
+                spans.map(|(tensor, span)| self.counter(tensor, span)).collect()
+            }
+            Some(gate) => {
+                let after = |counter: &StepCounter| StepCounter::at(&counter.after(gate.history));
+                self.counters.iter().map(after).collect()
+            }
+        }
+    }
+
+    /// The gate, if results of steps are not known yet.
+    pub(crate) fn unresolved_gate(&self) -> Option<&Gate> {
+        let results = self.results.as_ref()?;
+        results.is_unresolved().then_some(&*results.gate)
+    }
+
+    /// The step counters, to come back to.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { counters: self.counters.clone(), attempted: self.attempted }
+    }
+
+    /// Takes the step counters back to where they were, once all tickets since then were given back as abandoned.
+    pub(crate) fn restore(&mut self, mark: Mark) {
+        (self.counters, self.attempted, self.latest) = (mark.counters, mark.attempted, None);
+    }
+
+    /// Another state begins: what earlier steps turn out to be no longer matters.
+    pub(crate) fn replace(&mut self, counters: Vec<StepCounter>, attempted: u64) {
+        (self.counters, self.attempted, self.latest) = (counters, attempted, None);
+        if let Some(results) = &mut self.results {
+            results.forget();
+        }
+    }
+}

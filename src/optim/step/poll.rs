@@ -1,0 +1,19 @@
+use super::ledger::StepLedger;
+use crate::Error;
+use crate::gpu::Gpu;
+use crate::optim::device::bindings::DeviceState;
+
+/// The first phase of a step: takes steps as abandoned whose tickets were dropped, and the results that have arrived.
+/// It never waits.
+///
+/// # Errors
+/// [`Error::DeviceLost`].
+pub(crate) fn poll(steps: &mut StepLedger, device: &mut DeviceState, gpu: &Gpu) -> Result<(), Error> {
+    steps.abandon_dropped(device)?;
+    while let Some(results) = &mut steps.results
+        && let Some((number, bytes)) = results.ring.poll(gpu)?
+    {
+        steps.apply(number, &bytes);
+    }
+    Ok(())
+}

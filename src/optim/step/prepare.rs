@@ -1,0 +1,61 @@
+use super::spec::StepSpec;
+use crate::Error;
+use crate::grad::{FusedTransforms, NormReduction, Transforms};
+use crate::optim::device::bindings::{DeviceState, Needs};
+use crate::optim::rule::any::{AnyRule, used_slots};
+use crate::optim::rule::f32_of;
+use crate::params::ParamStore;
+
+/// The third phase of a step: makes what the described step needs on the device and does not find. After the first
+/// steps there is nothing to make.
+///
+/// `rules` are those of the groups.
+///
+/// # Errors
+/// [`Error::Limit`], [`Error::Kernel`], [`Error::Buffer`].
+pub(crate) fn prepare<R: AnyRule>(
+    spec: &StepSpec,
+    device: &mut DeviceState,
+    reduction: &mut NormReduction,
+    (transforms, fused): (&Transforms, &FusedTransforms),
+    rules: &[&R],
+    params: &ParamStore,
+) -> Result<(), Error> {
+    let used = rules.iter().fold(0, |mask, rule| mask | used_slots(*rule));
+    let needs = Needs {
+        bytes: spec.bytes.len(),
+        fused,
+        pick: spec.pick.map(|pick| pick.segments),
+        resets: !spec.resets.is_empty() || rules.iter().any(|rule| rule.reset().is_some()),
+    };
+    if device.prepare(rules[0], params, used, &needs)? {
+        reduction.rebind();
+    }
+    if !spec.norms.is_empty() {
+        reduction.prepare(&spec.norms, transforms, params, device.ring())?;
+    }
+    Ok(())
+}
+
+/// Writes the first values of the slots that the described step is the first to use. Into tensors only: a kernel that
+/// made them itself could not tell padding from a tensor.
+pub(crate) fn write_first_values<R: AnyRule>(
+    spec: &StepSpec,
+    device: &DeviceState,
+    rules: &[&R],
+    params: &ParamStore,
+) -> Result<(), Error> {
+    for segment in &spec.segments {
+        let rule = rules[segment.group];
+        // A step that may yet have been skipped has written them already.
+        let fresh = used_slots(rule) & !segment.before.initialized & !segment.before.first_uses();
+        for (bit, slot) in device.slots.iter().enumerate().filter(|(bit, _)| fresh & (1 << bit) != 0) {
+            let value = f32_of(rule.initial(bit));
+            let Some(slot) = slot.as_ref().filter(|_| value != 0.0) else { continue };
+            for tensor in segment.tensors.clone() {
+                slot.fill(params.gpu(), params.layout(), tensor, value)?;
+            }
+        }
+    }
+    Ok(())
+}
