@@ -31,6 +31,7 @@
 //! Names, fields and defaults are PyTorch's. [`LBFGS`] asks a closure for the loss, and so has an optimizer of its own.
 
 mod any;
+mod averages;
 mod begin;
 mod chunks;
 mod custom;
@@ -48,6 +49,7 @@ mod plan;
 mod progress;
 mod ratios;
 mod record;
+mod recurrence;
 mod registry;
 mod reset;
 mod rule;
@@ -73,8 +75,9 @@ pub use lookahead::Lookahead;
 pub use momenta::Mu;
 pub use optimizer::Optimizer;
 pub use outcome::Outcome;
+pub use recurrence::{Decay, Recurrence, Weight};
 pub use registry::{Entry, RULES, from_json};
-pub use rule::{Extent, Factor, Family, Over, Reset, Rule, Shader, Slot, StepInfo};
+pub use rule::{Average, Extent, Factor, Family, Over, Reset, Rule, Shader, Slot, StepInfo};
 pub use rules::adabelief::AdaBelief;
 pub use rules::adadelta::Adadelta;
 pub use rules::adafactor::{Adafactor, AdafactorEps};
@@ -82,6 +85,7 @@ pub use rules::adagrad::Adagrad;
 pub use rules::adam::Adam;
 pub use rules::adamax::Adamax;
 pub use rules::adamw::AdamW;
+pub use rules::asgd::ASGD;
 pub use rules::fromage::Fromage;
 pub use rules::lamb::Lamb;
 pub use rules::lars::Lars;

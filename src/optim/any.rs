@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use serde_json::{Map, Value};
 
-use super::{Extent, Factor, Family, Mu, Optimizer, Reset, Rule, Shader, Slot, StepInfo};
+use super::{Average, Extent, Factor, Family, Optimizer, Recurrence, Reset, Rule, Shader, Slot, StepInfo};
 use crate::config;
 use crate::error::Error;
 use crate::gpu::{Field, Uniform};
@@ -48,8 +48,12 @@ pub trait AnyRule: Debug + Send + Sync {
     fn lr_mut(&mut self) -> &mut f64;
     /// [`Rule::momentum_mut`].
     fn momentum_mut(&mut self) -> Option<&mut f64>;
-    /// [`Rule::mu`].
-    fn mu(&self) -> Option<Mu> {
+    /// [`Rule::recurrence`].
+    fn recurrence(&self) -> Option<Recurrence> {
+        None
+    }
+    /// [`Rule::average`].
+    fn average(&self) -> Option<Average> {
         None
     }
     /// When its state begins anew, if it does.
@@ -140,8 +144,12 @@ impl<R: Rule> AnyRule for R {
         Rule::momentum_mut(self)
     }
 
-    fn mu(&self) -> Option<Mu> {
-        Rule::mu(self)
+    fn recurrence(&self) -> Option<Recurrence> {
+        Rule::recurrence(self)
+    }
+
+    fn average(&self) -> Option<Average> {
+        Rule::average(self)
     }
 
     fn maximize(&self) -> bool {
@@ -241,8 +249,12 @@ impl AnyRule for Box<dyn AnyRule> {
         (**self).momentum_mut()
     }
 
-    fn mu(&self) -> Option<Mu> {
-        (**self).mu()
+    fn recurrence(&self) -> Option<Recurrence> {
+        (**self).recurrence()
+    }
+
+    fn average(&self) -> Option<Average> {
+        (**self).average()
     }
 
     fn reset(&self) -> Option<Reset> {

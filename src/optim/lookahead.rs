@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 use super::any::{options, used_slots};
 use super::registry::{Entry, from_json};
 use super::rule::f32_of;
-use super::{AnyRule, Extent, Factor, Family, Mu, Optimizer, Reset, SGD, Shader, Slot, StepInfo};
+use super::{
+    AnyRule, Average, Extent, Factor, Family, Optimizer, Recurrence, Reset, SGD, Shader, Slot, StepInfo,
+};
 use crate::config;
 use crate::error::{Error, closed};
 use crate::gpu::{Block, Field, Uniform, uniform};
@@ -193,6 +195,12 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
             let name = self.inner.name();
             return refuse(format!("inner is now {name}, and not the rule that it was made around"));
         }
+        if let Some(Average::Beyond { .. }) = self.inner.average() {
+            let inner = self.inner.name();
+            return refuse(format!(
+                "inner: the average of {inner} follows from parameters that {NAME} would move"
+            ));
+        }
         if self.inner.slots().iter().any(|slot| slot.name == SLOW.name) {
             return refuse(format!(
                 "inner: {} has a slot {:?}, which is {NAME}'s",
@@ -245,8 +253,12 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
         self.inner.factors(shape)
     }
 
-    fn mu(&self) -> Option<Mu> {
-        self.inner.mu()
+    fn recurrence(&self) -> Option<Recurrence> {
+        self.inner.recurrence()
+    }
+
+    fn average(&self) -> Option<Average> {
+        self.inner.average()
     }
 
     fn reset(&self) -> Option<Reset> {

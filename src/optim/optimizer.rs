@@ -57,6 +57,8 @@ pub struct Optimizer<R> {
     pub(super) outcomes: Option<Outcomes>,
     /// The latest recorded step that is neither submitted nor abandoned.
     pub(super) latest: Option<Held>,
+    /// Whether averages are in the parameters' place.
+    pub(super) averages: bool,
 }
 
 #[derive(Debug)]
@@ -96,6 +98,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             riders: Riders::new(params.gpu(), &Transforms::default(), &layout)?,
             outcomes: None,
             latest: None,
+            averages: false,
             layout,
         };
         params.gate().write(&optimizer.gpu, GateValues::OPEN)?;

@@ -73,6 +73,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let gpu = self.gpu.clone();
         gpu.check()?;
         self.check_store(params)?;
+        self.check_no_averages("parameter group")?;
         self.abandon_dropped()?;
         if !self.plan.is_idle() {
             let reason = "a recorded step is not submitted: submit it and give its ticket back first";

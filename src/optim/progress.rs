@@ -1,5 +1,5 @@
 use super::any::used_slots;
-use super::momenta::{Momenta, Mu};
+use super::recurrence::{Carried, Recurrence};
 use super::{AnyRule, Reset, StepInfo};
 use crate::params::GateValues;
 
@@ -25,8 +25,8 @@ pub(super) struct Progress {
     pub(super) pending: u32,
     /// For each slot that is not live, those of them that use it.
     begun: [u32; MOST_SLOTS],
-    /// Of the steps applied since `reset_at`.
-    pub(super) momenta: Momenta,
+    /// What the steps applied since `reset_at` have left.
+    pub(super) carried: Carried,
     /// Of the steps applied, those up to the latest one after which the state began anew.
     pub(super) reset_at: u64,
     /// Live slots that no step has used since.
@@ -37,10 +37,10 @@ pub(super) struct Progress {
 
 impl PartialEq for Progress {
     fn eq(&self, other: &Self) -> bool {
-        let Self { applied, live, pending, begun, momenta, reset_at, dropped, taken } = *self;
+        let Self { applied, live, pending, begun, carried, reset_at, dropped, taken } = *self;
         (applied, live, pending) == (other.applied, other.live, other.pending)
             && (reset_at, dropped) == (other.reset_at, other.dropped)
-            && momenta == other.momenta
+            && carried == other.carried
             // Both hold nothing where nothing is pending, which is most of the time and of each tensor.
             && (pending == 0 || (begun, taken) == (other.begun, other.taken))
     }
@@ -51,27 +51,27 @@ impl PartialEq for Progress {
 pub(super) struct Taken {
     /// One bit for each slot that it uses.
     pub(super) used: u32,
-    pub(super) mu: Mu,
+    pub(super) recurrence: Option<Recurrence>,
     pub(super) reset: Option<Reset>,
 }
 
 impl Taken {
     /// Of a step with these options.
     pub(super) fn of(rule: &impl AnyRule) -> Self {
-        Self { used: used_slots(rule), mu: rule.mu().unwrap_or_default(), reset: rule.reset() }
+        Self { used: used_slots(rule), recurrence: rule.recurrence(), reset: rule.reset() }
     }
 }
 
 impl Progress {
     /// Nothing pending.
-    pub(super) fn new(applied: u64, live: u32, momenta: Momenta) -> Self {
-        Self { applied, live, momenta, ..Self::default() }
+    pub(super) fn new(applied: u64, live: u32, carried: Carried) -> Self {
+        Self { applied, live, carried, ..Self::default() }
     }
 
     /// Where the tensor stands before its next step.
     pub(super) fn at(now: &StepInfo) -> Self {
         let StepInfo { reset_at, dropped, .. } = *now;
-        Self { reset_at, dropped, ..Self::new(now.step - 1, now.live | dropped, now.momenta) }
+        Self { reset_at, dropped, ..Self::new(now.step - 1, now.live | dropped, now.carried) }
     }
 
     /// The tensor takes part in a step, a bit of the history.
@@ -97,8 +97,8 @@ impl Progress {
     /// A pending step has turned out to be applied or skipped, or will never be.
     pub(super) fn settle(&mut self, step: u32, applied: bool) {
         let now = self.after(if applied { step } else { 0 });
-        let Self { applied, live, momenta, reset_at, dropped, .. } = Self::at(&now);
-        (self.applied, self.live, self.momenta) = (applied, live, momenta);
+        let Self { applied, live, carried, reset_at, dropped, .. } = Self::at(&now);
+        (self.applied, self.live, self.carried) = (applied, live, carried);
         (self.reset_at, self.dropped) = (reset_at, dropped);
         if self.pending & step != 0 {
             self.taken[place(step)] = Taken::default();
@@ -109,14 +109,15 @@ impl Progress {
         }
     }
 
-    /// The pending steps of which it matters how many were applied: none where it matters of each, because their
-    /// momenta differ, or what begins anew after them.
+    /// The pending steps of which it matters how many were applied: none where it matters of each, because what
+    /// they leave differs, or what begins anew after them.
     pub(super) fn counted(&self) -> u32 {
         let mut taken = self.taken_of(self.pending);
         let Some(first) = taken.next() else { return 0 };
         let is_same = |other: Taken| {
             let resets = self.dropped != 0 || first.reset.is_some();
-            (other.mu, other.reset) == (first.mu, first.reset) && (!resets || other.used == first.used)
+            (other.recurrence, other.reset) == (first.recurrence, first.reset)
+                && (!resets || other.used == first.used)
         };
         if taken.all(is_same) { self.pending } else { 0 }
     }
@@ -164,17 +165,17 @@ impl Progress {
 
     /// Where the tensor stands after further steps, with the slots that have been used by then.
     fn following(&self, taken: impl Iterator<Item = Taken>, live: u32) -> StepInfo {
-        let Self { momenta, reset_at, dropped, .. } = *self;
-        let start = StepInfo { step: self.applied + 1, live, momenta, reset_at, dropped };
-        let now = taken.fold(start, |now, Taken { used, mu, reset }| {
+        let Self { carried, reset_at, dropped, .. } = *self;
+        let start = StepInfo { step: self.applied + 1, live, carried, reset_at, dropped };
+        let now = taken.fold(start, |now, Taken { used, recurrence, reset }| {
             let step = now.step + 1;
             match reset.filter(|reset| now.step.is_multiple_of(reset.every)) {
                 Some(Reset { slots, .. }) => {
-                    StepInfo { step, momenta: Momenta::default(), reset_at: now.step, dropped: slots, ..now }
+                    StepInfo { step, carried: Carried::default(), reset_at: now.step, dropped: slots, ..now }
                 }
                 None => StepInfo {
                     step,
-                    momenta: now.momenta.then(mu, now.step - now.reset_at),
+                    carried: now.carried.then(recurrence, now.step - now.reset_at),
                     dropped: now.dropped & !used,
                     ..now
                 },
@@ -203,6 +204,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::optim::Mu;
+
+    fn momentum(mu: Mu) -> Option<Recurrence> {
+        Some(Recurrence::Momentum(mu))
+    }
 
     /// A step of one tensor: its number, what it uses if the tensor takes part, and what becomes of it.
     #[derive(Clone, Copy, Debug)]
@@ -272,7 +278,7 @@ mod tests {
                         number += 1;
                         let mu = Mu { beta1, momentum_decay: 4e-3 };
                         if let Some(used) = used {
-                            progress.begin(bit, Taken { used, mu, reset: None });
+                            progress.begin(bit, Taken { used, recurrence: momentum(mu), reset: None });
                         }
                         flying.push(Step { bit, used, mu, applied });
                     }
@@ -287,7 +293,7 @@ mod tests {
                 let (steps, live, product) = plainly(&known);
                 prop_assert_eq!((progress.applied, progress.live), (steps, live));
                 // Of steps that became known in another order than they were recorded in, to a rounding.
-                prop_assert!((progress.momenta.product(steps) - product).abs() < 1e-14);
+                prop_assert!((progress.carried.momenta().product(steps) - product).abs() < 1e-14);
                 prop_assert!(progress.marks().count() <= MOST_MARKS);
                 // Where the tensor stands once the rest is known too; other bits say nothing.
                 let rest = flying.iter().filter(|step| step.applied).fold(0, |bits, step| bits | step.bit);
@@ -296,7 +302,7 @@ mod tests {
                 for history in [rest, rest | !on_their_way] {
                     let after = progress.after(history);
                     prop_assert_eq!((after.step, after.live), (steps + 1, live));
-                    prop_assert!((after.momenta.product(steps) - product).abs() < 1e-14);
+                    prop_assert!((after.carried.momenta().product(steps) - product).abs() < 1e-14);
                     prop_assert_eq!(progress.rows().nth(row(&progress, history)), Some(after));
                 }
             }
@@ -315,7 +321,7 @@ mod tests {
         let beta1 = prop_oneof![6 => Just(0.9), 1 => Just(0.5)];
         (reset, used, beta1).prop_map(|(every, used, beta1)| Taken {
             used,
-            mu: Mu { beta1, momentum_decay: 4e-3 },
+            recurrence: momentum(Mu { beta1, momentum_decay: 4e-3 }),
             reset: every.map(|every| Reset { every, slots: 3 }),
         })
     }
@@ -342,7 +348,8 @@ mod tests {
                 return;
             }
             (self.steps, self.inner, self.live) = (self.steps + 1, self.inner + 1, self.live | taken.used);
-            self.product *= taken.mu.at(self.inner);
+            let Some(Recurrence::Momentum(mu)) = taken.recurrence else { unreachable!("of these steps") };
+            self.product *= mu.at(self.inner);
             if let Some(reset) = taken.reset.filter(|reset| self.steps.is_multiple_of(reset.every)) {
                 (self.inner, self.live, self.product) = (0, self.live & !reset.slots, 1.0);
             }
@@ -376,7 +383,7 @@ mod tests {
                 prop_assert_eq!((after.step - 1, after.live), (plain.steps, plain.live));
                 prop_assert_eq!(after.step - 1 - after.reset_at, plain.inner);
                 prop_assert_eq!(after.live & after.dropped, 0);
-                prop_assert!((after.momenta.product(plain.inner) - plain.product).abs() < 1e-14);
+                prop_assert!((after.carried.momenta().product(plain.inner) - plain.product).abs() < 1e-14);
                 prop_assert_eq!(progress.rows().nth(row(&progress, history)), Some(after));
             }
         }
@@ -401,11 +408,14 @@ mod tests {
         let mut progress = Progress::default();
         for step in 0..8_u32 {
             let mu = Mu { beta1: f64::from(step) / 10.0, momentum_decay: 0.0 };
-            progress.begin(1 << step, Taken { used: 3, mu, reset: None });
+            progress.begin(1 << step, Taken { used: 3, recurrence: momentum(mu), reset: None });
         }
         assert_eq!((progress.marks().count(), progress.rows().count()), (8, 256));
         let applied = 0b0110_0010;
         let after = progress.rows().nth(row(&progress, applied)).unwrap();
-        assert_eq!((after.step, after.momenta.product(3)), (4, 0.1 * 0.5 * 0.5 * 0.5 * (0.6 * 0.5)));
+        assert_eq!(
+            (after.step, after.carried.momenta().product(3)),
+            (4, 0.1 * 0.5 * 0.5 * 0.5 * (0.6 * 0.5))
+        );
     }
 }

@@ -80,6 +80,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     pub(crate) fn compute_step(&mut self, recorder: &Gpu, params: &ParamStore) -> Result<usize, Error> {
         self.gpu.check()?;
         self.check_store(params)?;
+        self.check_no_averages("optimizer step")?;
         if !recorder.is_same(&self.gpu) {
             return Err(Error::Mismatch("this recorder records for another device".into()));
         }

@@ -8,6 +8,7 @@ use super::rules::adagrad::Adagrad;
 use super::rules::adam::Adam;
 use super::rules::adamax::Adamax;
 use super::rules::adamw::AdamW;
+use super::rules::asgd::ASGD;
 use super::rules::fromage::Fromage;
 use super::rules::lamb::Lamb;
 use super::rules::lars::Lars;
@@ -81,6 +82,7 @@ impl Entry {
 
 /// Every optimizer that [`from_json`] knows.
 pub const RULES: &[Entry] = &[
+    Entry::of::<ASGD>(),
     Entry::of::<AdaBelief>(),
     Entry::of::<Adadelta>(),
     Entry::of::<Adafactor>(),
@@ -203,6 +205,9 @@ mod tests {
             (json!({"name": "RMSprop", "alpha": -0.5}), "alpha must be finite and at least 0, got -0.5"),
             (json!({"name": "SGD", "momentum": -0.5}), "momentum must be finite and at least 0, got -0.5"),
             (json!({"name": "Adagrad", "lr_decay": -1}), "lr_decay must be finite and at least 0, got -1"),
+            (json!({"name": "ASGD", "lambd": -1}), "lambd must be finite and at least 0, got -1"),
+            (json!({"name": "ASGD", "t0": -1}), "t0 must be finite and at least 0, got -1"),
+            (json!({"name": "ASGD", "alpha": -1}), "alpha must be finite and at least 0, got -1"),
             (json!({"name": "Adadelta", "rho": 1.5}), "rho must be in [0, 1], got 1.5"),
             (json!({"name": "Adamax", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
             (

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Optimizer;
-use super::momenta::{Momenta, Mu};
+use super::recurrence::{Carried, Recurrence};
 use crate::error::{Error, at_least, half_open};
 use crate::gpu::Uniform;
 use crate::params::ParamStore;
@@ -67,8 +67,13 @@ pub trait Rule:
         None
     }
 
-    /// The momentum of steps that have these options, if the rule needs the product over all steps of a tensor.
-    fn mu(&self) -> Option<Mu> {
+    /// What a step with these options adds to what the rule must know of all steps of a tensor, if there is such a thing.
+    fn recurrence(&self) -> Option<Recurrence> {
+        None
+    }
+
+    /// Which parameters to evaluate with, where those that gradients are taken at are others.
+    fn average(&self) -> Option<Average> {
         None
     }
 
@@ -208,12 +213,26 @@ pub struct StepInfo {
     pub step: u64,
     /// One bit for each slot that one of the earlier steps among these has used.
     pub live: u32,
-    /// Of earlier steps.
-    pub(super) momenta: Momenta,
+    /// What earlier steps have left.
+    pub(super) carried: Carried,
     /// Of a rule around another, steps up to the latest one after which the other's state began anew.
     pub(super) reset_at: u64,
     /// Slots whose values are from before that: they begin anew when a step uses them.
     pub(super) dropped: u32,
+}
+
+/// The parameters to evaluate with; see [`Optimizer::with_averages`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Average {
+    /// A slot of [`Rule::SLOTS`] holds them.
+    Slot(usize),
+    /// They lie on the line from a slot through the parameters, beyond these by so many times the distance.
+    Beyond {
+        /// The slot's number.
+        slot: usize,
+        /// How far.
+        by: f64,
+    },
 }
 
 /// When the state of a rule begins anew.

@@ -7,6 +7,7 @@ pub(super) mod adagrad;
 pub(super) mod adam;
 pub(super) mod adamax;
 pub(super) mod adamw;
+pub(super) mod asgd;
 pub(super) mod fromage;
 pub(super) mod lamb;
 pub(super) mod lars;

@@ -62,7 +62,7 @@ pub(super) fn cut(layout: &Layout, range: Range<usize>) -> impl Iterator<Item = 
 mod tests {
     use super::*;
     use crate::layout::{GroupSpec, Limits};
-    use crate::optim::momenta::Momenta;
+    use crate::optim::recurrence::Carried;
 
     fn layout() -> Layout {
         let groups = [
@@ -83,7 +83,7 @@ mod tests {
         let same = [Progress::default(); 4];
         assert_eq!(ranges(&same, &[false; 4]), [(0, 0..40_192), (1, 40_192..40_256)]);
         let mut ahead = same;
-        ahead[1] = Progress::new(1, 0, Momenta::default());
+        ahead[1] = Progress::new(1, 0, Carried::default());
         assert_eq!(
             ranges(&ahead, &[false; 4]),
             [(0, 0..40_000), (0, 40_000..40_128), (0, 40_128..40_192), (1, 40_192..40_256)]

@@ -242,6 +242,7 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = vec![KernelListing { source: pick_source(), blocks }];
     let blocks = vec![Block::of::<ResetCall>("Reset"), Block::of::<Ahead>("Ahead")];
     listings.push(KernelListing { source: reset_source(), blocks });
+    listings.push(super::averages::kernel_listing());
     listings.extend(super::lbfgs::kernel_listings());
     let mut list = |text: Text<'_>, hyper: Block, mask: u32, riding: Riding| {
         for stage in Stage::of(text.family) {

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -8,6 +9,7 @@ use super::any::{AnyRule, entries, options, used_slots};
 use super::momenta::Momenta;
 use super::optimizer::Group;
 use super::progress::Progress;
+use super::recurrence::{Carried, Recurrence};
 use crate::error::{at_least, countable, short};
 use crate::layout::Span;
 use crate::params::GateValues;
@@ -44,7 +46,8 @@ impl Serialize for StateDict {
 }
 
 /// The state of one tensor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Read")]
 pub struct TensorState {
     /// Steps that have changed the tensor.
     pub step: u64,
@@ -57,10 +60,98 @@ pub struct TensorState {
     /// out, what follows from today's options.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inner_step: Option<u64>,
+    /// Numbers that the rule has computed from all these steps, by torch's keys or optax's: of ASGD the `eta` and the `mu`
+    /// of the next step, of ScheduleFreeAdamW `weight_sum` and `max_lr`.
+    #[serde(flatten)]
+    pub scalars: BTreeMap<String, f64>,
     /// Values by the slot's name (`exp_avg`, `momentum_buffer`, …); `None` for a slot that the options use
     /// and no step has used yet.
     #[serde(flatten)]
     pub slots: BTreeMap<String, Option<Vec<f32>>>,
+}
+
+/// A [`TensorState`] as it is read: what a key holds says whether it is a number or a slot.
+#[derive(Deserialize)]
+struct Read {
+    step: u64,
+    shape: Vec<usize>,
+    #[serde(default)]
+    mu_product: Option<f64>,
+    #[serde(default)]
+    inner_step: Option<u64>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Entry>,
+}
+
+enum Entry {
+    Scalar(f64),
+    Slot(Option<Vec<f32>>),
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        #[expect(clippy::cast_precision_loss, reason = "as JSON's numbers are read everywhere")]
+        impl<'de> Visitor<'de> for Any {
+            type Value = Entry;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number, a list of numbers, or null")
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Entry, E> {
+                Ok(Entry::Scalar(value))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Entry, E> {
+                Ok(Entry::Scalar(value as f64))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Entry, E> {
+                Ok(Entry::Scalar(value as f64))
+            }
+
+            fn visit_unit<E>(self) -> Result<Entry, E> {
+                Ok(Entry::Slot(None))
+            }
+
+            fn visit_none<E>(self) -> Result<Entry, E> {
+                Ok(Entry::Slot(None))
+            }
+
+            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Entry, D::Error> {
+                deserializer.deserialize_any(self)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Entry, A::Error> {
+                let mut values = Vec::with_capacity(seq.size_hint().unwrap_or(0));
+                while let Some(value) = seq.next_element()? {
+                    values.push(value);
+                }
+                Ok(Entry::Slot(Some(values)))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+impl From<Read> for TensorState {
+    fn from(read: Read) -> Self {
+        let Read { step, shape, mu_product, inner_step, rest } = read;
+        let mut state = Self { step, shape, mu_product, inner_step, ..Self::default() };
+        for (name, entry) in rest {
+            match entry {
+                Entry::Scalar(value) => {
+                    state.scalars.insert(name, value);
+                }
+                Entry::Slot(values) => {
+                    state.slots.insert(name, values);
+                }
+            }
+        }
+        state
+    }
 }
 
 /// One group.
@@ -178,10 +269,12 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             .collect();
         let step = progress.applied;
         let inner_step = step - progress.reset_at;
-        let mu_product = rule.mu().map(|_| progress.momenta.product(inner_step));
+        let is_product = matches!(rule.recurrence(), Some(Recurrence::Momentum(_)));
+        let mu_product = is_product.then(|| progress.carried.momenta().product(inner_step));
+        let scalars = progress.carried.scalars();
         let has_reset = rule.reset().is_some() || progress.reset_at != 0;
         let inner_step = has_reset.then_some(inner_step);
-        TensorState { step, shape: span.shape.clone(), mu_product, inner_step, slots }
+        TensorState { step, shape: span.shape.clone(), mu_product, inner_step, scalars, slots }
     }
 
     fn tensors_of(&self, group: usize) -> impl Iterator<Item = &Span> {
@@ -265,8 +358,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             let live = live_slots(span, tensor, rule)?;
             let inner_step = inner_step(name, tensor, rule)?;
             let begins = rule.reset().filter(|_| inner_step == 0 && tensor.step != 0);
-            let momenta = momenta(name, tensor, inner_step, rule)?;
-            progress[index] = Progress::new(tensor.step, live, momenta);
+            let carried = carried(name, tensor, inner_step, rule)?;
+            progress[index] = Progress::new(tensor.step, live, carried);
             progress[index].reset_at = tensor.step - inner_step;
             progress[index].dropped = begins.map_or(0, |reset| live & reset.slots);
         }
@@ -325,14 +418,25 @@ fn inner_step(name: &str, tensor: &TensorState, rule: &impl AnyRule) -> Result<u
     }
 }
 
-fn momenta(name: &str, tensor: &TensorState, inner_step: u64, rule: &impl AnyRule) -> Result<Momenta, Error> {
-    match (tensor.mu_product, rule.mu()) {
+fn carried(name: &str, tensor: &TensorState, inner_step: u64, rule: &impl AnyRule) -> Result<Carried, Error> {
+    let recurrence = rule.recurrence();
+    let mu = if let Some(Recurrence::Momentum(mu)) = recurrence { Some(mu) } else { None };
+    let mut scalars = tensor.scalars.clone();
+    let read = Carried::read(recurrence, inner_step, |scalar| scalars.remove(scalar));
+    let read = read.map_err(|reason| Error::StateDict(format!("{name} {reason}")))?;
+    if let Some(scalar) = scalars.keys().next() {
+        return refuse(format!("{name} has a number {scalar}, which {} has not", rule.name()));
+    }
+    match (tensor.mu_product, mu) {
         (Some(_), None) => refuse(format!("{name} has a mu_product, which {} has not", rule.name())),
         (Some(product), _) if !(0.0..=1.0).contains(&product) => {
             refuse(format!("mu_product of {name} must be in [0, 1], got {}", short(product)))
         }
-        (Some(product), Some(mu)) if mu.product(inner_step) != product => Ok(Momenta::Product(product)),
-        (_, mu) => Ok(Momenta::Same(mu.unwrap_or_default())),
+        (Some(product), Some(mu)) if mu.product(inner_step) != product => {
+            Ok(Carried::Momenta(Momenta::Product(product)))
+        }
+        (_, Some(mu)) => Ok(Carried::Momenta(Momenta::Same(mu))),
+        (None, None) => Ok(read),
     }
 }
 

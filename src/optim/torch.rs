@@ -6,6 +6,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::recurrence::SCALARS;
 use super::state::refuse;
 use super::{GroupState, StateDict, TensorState};
 use crate::Error;
@@ -147,6 +148,9 @@ fn options(
 fn tensor_state(span: &Span, mut tensors: Views<'_>) -> Result<Option<TensorState>, Error> {
     let mut take = |key: &str| tensors.remove(key).map(|view| number(span, key, &view)).transpose();
     let (step, mu_product) = (take("step")?, take("mu_product")?);
+    let scalars = SCALARS.iter().filter_map(|name| Some((*name, take(name).transpose()?)));
+    let scalars = scalars.map(|(name, scalar)| Ok((name.to_owned(), scalar?)));
+    let scalars = scalars.collect::<Result<_, Error>>()?;
     let step = match step {
         None => 1,
         Some(step) => whole(step).ok_or_else(|| {
@@ -167,7 +171,7 @@ fn tensor_state(span: &Span, mut tensors: Views<'_>) -> Result<Option<TensorStat
         Ok((key, Some(bytemuck::pod_collect_to_vec(view.data()))))
     });
     let slots = slots.collect::<Result<_, Error>>()?;
-    Ok(Some(TensorState { step, shape: span.shape.clone(), mu_product, inner_step: None, slots }))
+    Ok(Some(TensorState { step, shape: span.shape.clone(), mu_product, inner_step: None, scalars, slots }))
 }
 
 /// The shape of a tensor, or one in which an axis that means were taken over has shrunk to 1.

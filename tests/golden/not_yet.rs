@@ -15,7 +15,7 @@ pub(crate) struct NotYet {
 pub(crate) const NOT_YET: NotYet = NotYet {
     ops: &[],
     attributes: &[],
-    optimizers: &["ASGD", "Adan", "Muon", "ScheduleFreeAdamW"],
+    optimizers: &["Adan", "Muon", "ScheduleFreeAdamW"],
     schedules: &[],
     keys: &["averages"],
 };

@@ -14,7 +14,7 @@ use crate::common::{bits, gpu, read_all};
 
 const NAMES: [&str; 3] = ["w", "b", "s"];
 const SHAPES: [&[usize]; 3] = [&[3, 4], &[5], &[]];
-const CASES: [(&str, &str); 13] = [
+const CASES: [(&str, &str); 14] = [
     ("sgd", "SGD"),
     ("sgd_momentum", "SGD"),
     ("sgd_nesterov", "SGD"),
@@ -28,6 +28,7 @@ const CASES: [(&str, &str); 13] = [
     ("radam", "RAdam"),
     ("rprop", "Rprop"),
     ("adafactor", "Adafactor"),
+    ("asgd", "ASGD"),
 ];
 
 fn bytes(name: &str) -> Vec<u8> {
@@ -249,6 +250,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
         (good().tensor("state.1.step", &[], &[f32::NAN]), "step of b must be a count of steps, got NaN"),
         (good().tensor("state.1.step", &[2], &[1.0; 2]), "step of b is F32 [2], expected one number"),
         (good().tensor("state.1.mu_product", &[], &[0.5]), "b has a mu_product, which AdamW has not"),
+        (good().tensor("state.1.eta", &[], &[0.5]), "b has a number eta, which AdamW has not"),
         (
             good().tensor("param.1", &[], &[0.5]),
             "there is a tensor \"param.1\", expected state.<index>.<key>",

@@ -101,4 +101,5 @@ mod train;
 mod transforms;
 mod weights;
 mod wide_convolutions;
+mod with_averages;
 mod zz_summary;

@@ -54,6 +54,7 @@ impl Oracle {
             "RMSprop" => self.rmsprop(e, g),
             "Adagrad" => self.adagrad(e, g),
             "Adadelta" => self.adadelta(e, g),
+            "ASGD" => self.asgd(e, g),
             "Adamax" => self.adamax(e, g),
             "NAdam" => self.nadam(e, g),
             "RAdam" => self.radam(e, g),
@@ -74,6 +75,7 @@ impl Oracle {
             "RMSprop" => [self.number("initial_scale"), 0.0, 0.0],
             "NAdam" => [0.0, 0.0, 1.0],
             "Rprop" => [0.0, self.lr, 0.0],
+            "ASGD" => [0.0, self.lr, 1.0],
             _ => [0.0; 3],
         }
     }
@@ -181,6 +183,17 @@ impl Oracle {
         let update = (*updates + self.eps).sqrt() / (*squares + self.eps).sqrt() * g;
         *updates = rho * *updates + (1.0 - rho) * update * update;
         e.p -= self.lr * update;
+    }
+
+    /// The average, the rate and the weight of the step.
+    fn asgd(&self, e: &mut Element, g: f64) {
+        let g = self.decayed(e, g, false);
+        let [ax, eta, mu] = &mut e.slots;
+        e.p = e.p * (1.0 - self.number("lambd") * *eta) - *eta * g;
+        *ax += *mu * (e.p - *ax);
+        let step = f64::from(e.step);
+        *eta = self.lr / (1.0 + self.number("lambd") * self.lr * step).powf(self.number("alpha"));
+        *mu = 1.0 / (step - self.number("t0")).max(1.0);
     }
 
     fn adamax(&self, e: &mut Element, g: f64) {

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
 use crate::optim::rule::{check_moments, decays, f32_of};
-use crate::optim::{Mu, Rule, Shader, Slot, StepInfo, Variant};
+use crate::optim::{Mu, Recurrence, Rule, Shader, Slot, StepInfo, Variant};
 
 /// Adam with Nesterov's momentum, as `torch.optim.NAdam` has it.
 ///
@@ -136,8 +136,9 @@ impl Rule for NAdam {
         Some(&mut self.betas.0)
     }
 
-    fn mu(&self) -> Option<Mu> {
-        Some(Mu { beta1: self.betas.0, momentum_decay: self.momentum_decay })
+    fn recurrence(&self) -> Option<Recurrence> {
+        let mu = Mu { beta1: self.betas.0, momentum_decay: self.momentum_decay };
+        Some(Recurrence::Momentum(mu))
     }
 
     fn maximize(&self) -> bool {
@@ -153,7 +154,7 @@ impl NAdam {
             Variant::Torch => {
                 let now = Mu { beta1, momentum_decay: self.momentum_decay };
                 let (mu, next) = (now.at(step.step), now.at(step.step + 1));
-                let product = step.momenta.then(now, step.step).product(step.step);
+                let product = step.carried.momenta().then(now, step.step).product(step.step);
                 ((1.0 - mu) / (1.0 - product), next / (1.0 - product * next))
             }
             Variant::Optax => {

@@ -92,6 +92,7 @@ make("nadam", "NAdam", half, lr=1e-2, weight_decay=0.1, decoupled_weight_decay=T
 make("radam", "RAdam", half, lr=1e-2, weight_decay=0.1, betas=(0.9, 0.99))
 make("rprop", "Rprop", {"lr": 5e-3, "etas": (0.4, 1.1)}, lr=1e-2)
 make("adafactor", "Adafactor", half, lr=1e-2, eps=(2**-23, 1e-3), d=1.5, weight_decay=0.1)
+make("asgd", "ASGD", {"lr": 5e-3, "lambd": 0.05}, lr=2e-2, lambd=0.02, t0=3, alpha=0.6, weight_decay=0.1)
 save_file(expected, HERE / "expected.safetensors")
 
 
