@@ -95,6 +95,7 @@ pub use rules::novograd::Novograd;
 pub use rules::radam::RAdam;
 pub use rules::rmsprop::RMSprop;
 pub use rules::rprop::Rprop;
+pub use rules::schedule_free_adamw::ScheduleFreeAdamW;
 pub use rules::sgd::SGD;
 pub use rules::sm3::SM3;
 pub use rules::yogi::Yogi;

@@ -53,7 +53,7 @@ impl Aside {
 
 impl<R: AnyRule + Clone> Optimizer<R> {
     /// Calls `evaluate` with the parameters that the rule means to be evaluated with in place of those that steps work on:
-    /// of [`ASGD`](super::ASGD) the average `ax`. Then
+    /// of [`ASGD`](super::ASGD) the average `ax`, of [`ScheduleFreeAdamW`](super::ScheduleFreeAdamW) the average `x`. Then
     /// it puts the parameters back, bit for bit, so that steps go on as if nobody had looked; what `evaluate` wrote to
     /// them is lost. Tensors that no step has changed stay as they are.
     ///

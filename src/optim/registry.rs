@@ -18,6 +18,7 @@ use super::rules::novograd::Novograd;
 use super::rules::radam::RAdam;
 use super::rules::rmsprop::RMSprop;
 use super::rules::rprop::Rprop;
+use super::rules::schedule_free_adamw::ScheduleFreeAdamW;
 use super::rules::sgd::SGD;
 use super::rules::sm3::SM3;
 use super::rules::yogi::Yogi;
@@ -102,6 +103,7 @@ pub const RULES: &[Entry] = &[
     Entry::of::<Rprop>(),
     Entry::of::<SGD>(),
     Entry::of::<SM3>(),
+    Entry::of::<ScheduleFreeAdamW>(),
     Entry::of::<Yogi>(),
 ];
 
@@ -208,6 +210,19 @@ mod tests {
             (json!({"name": "ASGD", "lambd": -1}), "lambd must be finite and at least 0, got -1"),
             (json!({"name": "ASGD", "t0": -1}), "t0 must be finite and at least 0, got -1"),
             (json!({"name": "ASGD", "alpha": -1}), "alpha must be finite and at least 0, got -1"),
+            (json!({"name": "ScheduleFreeAdamW", "betas": [0, 0.9]}), "betas[0] must be in (0, 1), got 0"),
+            (
+                json!({"name": "ScheduleFreeAdamW", "warmup_steps": -1}),
+                "optimizer ScheduleFreeAdamW: warmup_steps: invalid value: integer `-1`, expected u64",
+            ),
+            (
+                json!({"name": "ScheduleFreeAdamW", "weight_lr_power": -1}),
+                "weight_lr_power must be finite and at least 0, got -1",
+            ),
+            (
+                json!({"name": "Lookahead", "inner": {"name": "ScheduleFreeAdamW"}}),
+                "optimizer Lookahead: inner: the average of ScheduleFreeAdamW follows from parameters that Lookahead would move",
+            ),
             (json!({"name": "Adadelta", "rho": 1.5}), "rho must be in [0, 1], got 1.5"),
             (json!({"name": "Adamax", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
             (

@@ -17,6 +17,7 @@ pub(super) mod novograd;
 pub(super) mod radam;
 pub(super) mod rmsprop;
 pub(super) mod rprop;
+pub(super) mod schedule_free_adamw;
 pub(super) mod sgd;
 pub(super) mod sm3;
 pub(super) mod yogi;

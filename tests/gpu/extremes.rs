@@ -48,6 +48,7 @@ fn rules() -> Vec<Value> {
         json!({"name": "NAdam", "variant": "optax"}),
         json!({"name": "RAdam"}),
         json!({"name": "RAdam", "betas": [0.9, 0.5]}),
+        json!({"name": "ScheduleFreeAdamW"}),
         json!({"name": "Yogi"}),
         json!({"name": "AdaBelief"}),
         json!({"name": "Lion"}),

@@ -55,6 +55,7 @@ impl Oracle {
             "Adagrad" => self.adagrad(e, g),
             "Adadelta" => self.adadelta(e, g),
             "ASGD" => self.asgd(e, g),
+            "ScheduleFreeAdamW" => self.schedule_free(e, g),
             "Adamax" => self.adamax(e, g),
             "NAdam" => self.nadam(e, g),
             "RAdam" => self.radam(e, g),
@@ -194,6 +195,27 @@ impl Oracle {
         let step = f64::from(e.step);
         *eta = self.lr / (1.0 + self.number("lambd") * self.lr * step).powf(self.number("alpha"));
         *mu = 1.0 / (step - self.number("t0")).max(1.0);
+    }
+
+    /// `z`, the second moment, and the sum of weights.
+    fn schedule_free(&self, e: &mut Element, g: f64) {
+        let [b1, b2] = self.betas;
+        let (warmup, power) = (self.number("warmup_steps"), self.number("weight_lr_power"));
+        let rate =
+            |step: i32| if warmup > 0.0 { self.lr * f64::from(step).min(warmup) / warmup } else { self.lr };
+        let [z, v, sum] = &mut e.slots;
+        if e.step == 1 {
+            *z = e.p;
+        }
+        *v = b2 * *v + (1.0 - b2) * g * g;
+        let direction = g / ((*v / (1.0 - b2.powi(e.step))).sqrt() + self.eps) + self.weight_decay * e.p;
+        let x = (e.p - (1.0 - b1) * *z) / b1;
+        *z -= rate(e.step - 1) * direction;
+        // A constant rate is the largest so far.
+        let weight = rate(e.step).powf(power);
+        *sum += weight;
+        let share = if *sum == 0.0 { 0.0 } else { weight / *sum };
+        e.p = b1 * ((1.0 - share) * x + share * *z) + (1.0 - b1) * *z;
     }
 
     fn adamax(&self, e: &mut Element, g: f64) {

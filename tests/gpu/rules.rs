@@ -56,6 +56,10 @@ pub(crate) fn options() -> Vec<Value> {
         json!({"name": "ASGD"}),
         json!({"name": "ASGD", "lr": 0.05, "lambd": 0.1, "alpha": 0.6, "t0": 4.5, "weight_decay": 0.05, "maximize": true}),
         json!({"name": "ASGD", "lr": 0.02, "lambd": 0, "alpha": 0, "t0": 0}),
+        json!({"name": "ScheduleFreeAdamW"}),
+        json!({"name": "ScheduleFreeAdamW", "lr": 0.05, "betas": [0.5, 0.9], "eps": 1e-3, "weight_decay": 0.1, "warmup_steps": 6}),
+        json!({"name": "ScheduleFreeAdamW", "lr": 0.02, "warmup_steps": 100, "weight_lr_power": 0.5}),
+        json!({"name": "ScheduleFreeAdamW", "lr": 0, "warmup_steps": null}),
         json!({"name": "Adamax"}),
         json!({"name": "Adamax", "lr": 0.01, "betas": [0.8, 0.9], "eps": 1e-3, "weight_decay": 0.1, "maximize": true}),
         json!({"name": "NAdam"}),
@@ -125,6 +129,7 @@ fn drifts() -> Vec<(Value, [f64; 2], f64)> {
         (json!({"name": "Adagrad", "lr": 1e-2}), [1e-3, 0.0], 1e-3),
         (json!({"name": "Adadelta"}), [6e-7, 1e-3], 1e-3),
         (json!({"name": "ASGD", "lr": 0.1, "lambd": 1e-6, "t0": 100}), [1e-3, 0.0], 3e-2),
+        (json!({"name": "ScheduleFreeAdamW", "lr": 1e-3}), [1e-4, 6e-5], 1e-3),
         (json!({"name": "Adamax", "lr": 1e-3}), [6e-7, 6e-8], 1e-4),
         (json!({"name": "NAdam", "lr": 1e-3}), [6e-7, 6e-5], 1e-4),
         (json!({"name": "RAdam", "lr": 1e-3}), [6e-7, 6e-5], 1e-4),
@@ -196,6 +201,7 @@ fn searches() -> Vec<(Value, u64, f64, f64)> {
         (json!({"name": "Adagrad", "lr": 0.5}), 3000, 1e-5, 0.15),
         (json!({"name": "Adadelta", "eps": 1e-4}), 3000, 1e-5, 0.3),
         (json!({"name": "ASGD", "lr": 2e-3, "lambd": 0}), 6000, 0.06, 0.07),
+        (json!({"name": "ScheduleFreeAdamW", "lr": 0.05}), 3000, 1e-5, 0.03),
         (json!({"name": "Adamax", "lr": 0.05}), 2000, 1e-5, 1e-3),
         (json!({"name": "NAdam", "lr": 0.05}), 3000, 1e-5, 0.05),
         (json!({"name": "RAdam", "lr": 0.03}), 2000, 1e-5, 1e-3),
@@ -338,6 +344,8 @@ fn edges(field: &str) -> Vec<Value> {
         "initial_accumulator_value" | "initial_scale" => {
             vec![json!(0), json!(1e-45), json!(0.1), json!(1e10)]
         }
+        "warmup_steps" => vec![json!(0), json!(2), json!(u64::MAX)],
+        "weight_lr_power" => vec![json!(0), json!(0.5), json!(1e3)],
         "lambd" => vec![json!(0), json!(1e-30), json!(1e-4), json!(10)],
         "t0" => vec![json!(0), json!(1.5), json!(1e30)],
         "lr_decay" | "momentum_decay" => vec![json!(0), json!(1e-12), json!(1e30)],

@@ -43,7 +43,10 @@ fn step(optimizer: &mut Optimizer<Box<dyn AnyRule>>, params: &mut ParamStore, nu
 }
 
 fn rules() -> Vec<Value> {
-    vec![json!({"name": "ASGD", "lr": 0.1, "t0": 2, "lambd": 0.1})]
+    vec![
+        json!({"name": "ASGD", "lr": 0.1, "t0": 2, "lambd": 0.1}),
+        json!({"name": "ScheduleFreeAdamW", "lr": 0.05, "weight_decay": 0.1}),
+    ]
 }
 
 /// The averages by the state dict, in f64.
