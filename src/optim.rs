@@ -24,7 +24,7 @@
 //! steps are as long as in exact arithmetic, where squares in f32 would overflow. RAdam's average is not held before its
 //! rectification begins, when it takes no root. Squares below 1.2e-38, of gradients below 1.1e-19, may count as zero; then the
 //! root of their average is taken to be the least that it can have been, so that where `eps` is smaller still no step is
-//! longer than in exact arithmetic, and on a device that has no subnormal numbers none longer than the first would be. Norms that [`Lamb`], [`Lars`], [`Novograd`] and [`Fromage`] take are right from 1e-33 to 1e36 a
+//! longer than in exact arithmetic, and on a device that has no subnormal numbers none longer than the first would be. Norms that [`Lamb`], [`Lars`], [`Novograd`], [`Fromage`] and [`Muon`] take are right from 1e-33 to 1e36 a
 //! tensor, of gradients held to ±2^96; ratios of them are one f32. State stays finite. Infinities and NaN go through as in
 //! torch: [`Skip`](crate::grad::Skip) keeps them out.
 //!
@@ -43,6 +43,7 @@ mod lbfgs;
 mod lookahead;
 mod momenta;
 mod optimizer;
+mod orthogonal;
 mod outcome;
 mod param_groups;
 mod plan;
@@ -74,6 +75,7 @@ pub use lbfgs::{LBFGS, LbfgsOptimizer, LbfgsState, LbfgsStep, LbfgsStop, LbfgsTe
 pub use lookahead::Lookahead;
 pub use momenta::Mu;
 pub use optimizer::Optimizer;
+pub use orthogonal::NewtonSchulz;
 pub use outcome::Outcome;
 pub use recurrence::{Decay, Recurrence, Weight};
 pub use registry::{Entry, RULES, from_json};
@@ -90,6 +92,7 @@ pub use rules::fromage::Fromage;
 pub use rules::lamb::Lamb;
 pub use rules::lars::Lars;
 pub use rules::lion::Lion;
+pub use rules::muon::{AdjustLr, Muon, MuonAdamW};
 pub use rules::nadam::NAdam;
 pub use rules::novograd::Novograd;
 pub use rules::radam::RAdam;

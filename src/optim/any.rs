@@ -2,7 +2,9 @@ use std::fmt::Debug;
 
 use serde_json::{Map, Value};
 
-use super::{Average, Extent, Factor, Family, Optimizer, Recurrence, Reset, Rule, Shader, Slot, StepInfo};
+use super::{
+    Average, Extent, Factor, Family, NewtonSchulz, Optimizer, Recurrence, Reset, Rule, Shader, Slot, StepInfo,
+};
 use crate::config;
 use crate::error::Error;
 use crate::gpu::{Field, Uniform};
@@ -36,6 +38,13 @@ pub trait AnyRule: Debug + Send + Sync {
     fn uses(&self, slot: usize) -> bool;
     /// [`Rule::factors`].
     fn factors(&self, shape: &[usize]) -> Vec<Factor>;
+    /// [`Rule::newton_schulz`].
+    ///
+    /// # Errors
+    /// As [`Rule::newton_schulz`].
+    fn newton_schulz(&self, _shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        Ok(None)
+    }
     /// [`Rule::initial`].
     fn initial(&self, slot: usize) -> f64;
     /// Bytes and fields of [`Rule::Hyper`].
@@ -118,6 +127,10 @@ impl<R: Rule> AnyRule for R {
     fn factors(&self, shape: &[usize]) -> Vec<Factor> {
         // A tensor without elements has none to keep anything of.
         if shape.contains(&0) { Vec::new() } else { Rule::factors(self, shape) }
+    }
+
+    fn newton_schulz(&self, shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        Rule::newton_schulz(self, shape)
     }
 
     fn initial(&self, slot: usize) -> f64 {
@@ -223,6 +236,10 @@ impl AnyRule for Box<dyn AnyRule> {
 
     fn factors(&self, shape: &[usize]) -> Vec<Factor> {
         (**self).factors(shape)
+    }
+
+    fn newton_schulz(&self, shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        (**self).newton_schulz(shape)
     }
 
     fn initial(&self, slot: usize) -> f64 {

@@ -8,7 +8,8 @@ use super::any::{options, used_slots};
 use super::registry::{Entry, from_json};
 use super::rule::f32_of;
 use super::{
-    AnyRule, Average, Extent, Factor, Family, Optimizer, Recurrence, Reset, SGD, Shader, Slot, StepInfo,
+    AnyRule, Average, Extent, Factor, Family, NewtonSchulz, Optimizer, Recurrence, Reset, SGD, Shader, Slot,
+    StepInfo,
 };
 use crate::config;
 use crate::error::{Error, closed};
@@ -102,7 +103,8 @@ pub(super) const ENTRY: Entry = Entry {
     default_rule: || Box::new(Lookahead::new(SGD::default())),
 };
 
-const SLOW: Slot = Slot { name: Cow::Borrowed("slow_param"), extent: Extent::Element, late: true };
+const SLOW: Slot =
+    Slot { name: Cow::Borrowed("slow_param"), extent: Extent::Element, late: true, apart: false };
 /// As in `lookahead.wgsl`.
 const BEGINS: u32 = 1;
 const SYNCS: u32 = 2;
@@ -251,6 +253,10 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
 
     fn factors(&self, shape: &[usize]) -> Vec<Factor> {
         self.inner.factors(shape)
+    }
+
+    fn newton_schulz(&self, shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        self.inner.newton_schulz(shape)
     }
 
     fn recurrence(&self) -> Option<Recurrence> {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::chunks::Chunks;
 use super::factors::Factors;
+use super::orthogonal::Orthogonal;
 use super::reset::BoundResets;
 use super::shader::{Text, pick_source};
 use super::slots::Kept;
@@ -11,8 +12,8 @@ use super::{AnyRule, Family};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Held, Kernel, Region, Ticket, UniformRing};
 use crate::grad::{Riders, Riding, real_elements};
-use crate::layout::{Layout, Window};
-use crate::params::{GateValues, ParamStore};
+use crate::layout::{Layout, Span, Window};
+use crate::params::{Flat, GateValues, ParamStore};
 
 /// What an optimizer holds on the device: slots, kernels, bind groups and the uniforms of recorded steps.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Plan {
     pub(super) chunks: Option<Chunks>,
     /// Of a rule that keeps values in place of elements.
     pub(super) factors: Option<Factors>,
+    /// Of a rule that makes its directions orthogonal.
+    pub(super) orthogonal: Option<Orthogonal>,
     /// Whether the rule may not keep zeros, over a layout with padding.
     masks: bool,
     // The last one is written to; earlier ones were too small and wait for their tickets.
@@ -84,6 +87,16 @@ fn blocks_of<'a>(blocks: &'a [Buffer<u32>], window: &Window) -> Region<'a> {
     blocks[window.buffer].region_of(window.offset / BLOCK, window.len / BLOCK)
 }
 
+/// Refuses a tensor that a rule cannot take.
+pub(super) fn check_shape(span: &Span, rule: &impl AnyRule) -> Result<(), Error> {
+    rule.newton_schulz(&span.shape).map(drop).map_err(|error| match error {
+        Error::Shape { layer, expected, got } => {
+            Error::Shape { layer: format!("{} of {layer}", span.name), expected, got }
+        }
+        other => other,
+    })
+}
+
 impl Plan {
     /// Steps that may be recorded and not yet submitted.
     pub(super) const RING: usize = 8;
@@ -92,19 +105,24 @@ impl Plan {
     pub(super) fn new<'r, R: AnyRule + 'r>(
         rules: impl Fn(usize) -> &'r R,
         gpu: &Gpu,
-        layout: &Layout,
+        layout: &Arc<Layout>,
     ) -> Result<Self, Error> {
+        for span in layout.spans() {
+            check_shape(span, rules(span.group))?;
+        }
         let rule = rules(0);
         let factors = match rule.family() {
             Family::Factored { ratio } => Some(Factors::new(gpu, layout, rules, ratio)?),
-            Family::Element | Family::Around | Family::Tensor { .. } => None,
+            Family::Element | Family::Around | Family::Tensor { .. } | Family::Matrix => None,
         };
         let masks = !rule.keeps_zeros() && layout.spans().iter().any(|span| span.padded_len() != span.len);
-        let in_chunks = matches!(rule.family(), Family::Tensor { .. });
+        let is_matrix = rule.family() == Family::Matrix;
+        let in_chunks = is_matrix || matches!(rule.family(), Family::Tensor { .. });
         Ok(Self {
             slots: rule.slots().iter().map(|_| None).collect(),
             chunks: in_chunks.then(|| Chunks::new(gpu, layout)).transpose()?,
             factors,
+            orthogonal: is_matrix.then(Orthogonal::default),
             masks,
             real: if masks { real_elements(gpu, layout)? } else { Vec::new() },
             rings: Vec::new(),
@@ -225,6 +243,7 @@ impl Plan {
         let kinds = match &self.factors {
             // What knows no tensor has one kernel.
             Some(factors) if stage.goes_by_windows() => factors.kinds(),
+            None if stage == Stage::Direction && self.directions().is_none() => [false, false],
             Some(_) | None => [true, false],
         };
         let bind = |general: bool| -> Result<Option<BoundKernel>, Error> {
@@ -274,7 +293,8 @@ impl Plan {
         // Parameters and gradients come first, slots after what the stage binds beside them.
         let storage = stage.storage(rule.family()).len();
         let both = if stage.goes_by_windows() { 2 } else { 0 };
-        let by_elements = (0..storage).map(|at| at < both);
+        let of_directions = self.orthogonal.is_some() && matches!(stage, Stage::Direction | Stage::Update);
+        let by_elements = (0..storage).map(|at| at < both || (of_directions && at + 1 == storage));
         let by_elements = by_elements.chain(slots().map(|kept| matches!(kept, Kept::Elements(_)))).collect();
         Ok(BoundKernel { kernel, groups, regions, by_elements })
     }
@@ -307,7 +327,9 @@ impl Plan {
                     let ratios = factors.values.region_of(factors.ratios.start, factors.ratios.len());
                     vec![factors.sums.region(), factors.sums_of.region(), ratios, factors.lens.region()]
                 }
-                Stage::Update => [&both()[..], &[views, values, factors.tiles.region()]].concat(),
+                Stage::Direction | Stage::Update => {
+                    [&both()[..], &[views, values, factors.tiles.region()]].concat()
+                }
             };
         }
         match (stage, &self.chunks) {
@@ -317,11 +339,26 @@ impl Plan {
             (Stage::Ratio, Some(chunks)) => {
                 vec![chunks.parts.region(), chunks.parts_of.region(), chunks.ratios.region()]
             }
+            (Stage::Direction, Some(chunks)) => {
+                let ratios = [blocks_of(&chunks.blocks, window), chunks.ratios.region()];
+                let directions = self.directions().expect("bound for what there is").window(window);
+                [&both()[..], &ratios, &[directions]].concat()
+            }
+            (Stage::Update, Some(_)) if family == Family::Matrix => {
+                // Where there are none they are not read, but a binding needs a buffer.
+                let directions = self.directions().unwrap_or(params.grads()).window(window);
+                [&both()[..], &[directions]].concat()
+            }
             (Stage::Update, Some(chunks)) => {
                 [&both()[..], &[blocks_of(&chunks.blocks, window), chunks.ratios.region()]].concat()
             }
             _ => both().to_vec(),
         }
+    }
+
+    /// The directions; none where no tensor has one.
+    fn directions(&self) -> Option<&Flat> {
+        self.orthogonal.as_ref()?.directions.as_ref()
     }
 
     /// What is bound, once a step was prepared.

@@ -2,9 +2,11 @@ use super::any::{AnyRule, used_slots};
 use super::optimizer::Optimizer;
 use super::outcome::Outcomes;
 use super::plan::Needs;
+use super::plan::check_shape;
 use super::progress::{Progress, Taken};
 use super::reset::ResetDispatch;
 use super::rule::f32_of;
+use super::stage::Stage;
 use super::step::{Inputs, StepUniforms};
 use crate::Error;
 use crate::gpu::{Gpu, Recorder, Staging, Ticket, grid};
@@ -132,7 +134,14 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 recorder.dispatch(&resets.kernel, &resets.groups[*slot][*bound], &offsets, grid(*workgroups));
             }
         }
+        let stages = Stage::of(self.groups[0].rule.family());
+        let mut products = self.plan.orthogonal.as_ref();
         for dispatch in &self.uniforms.dispatches {
+            if stages[dispatch.stage] == Stage::Update
+                && let Some(orthogonal) = products.take()
+            {
+                orthogonal.record(recorder)?;
+            }
             let offsets = [base + dispatch.call, hyper_of(dispatch.hyper), dispatch.gate];
             let stage = bound.stages[dispatch.stage].of(dispatch.general);
             let groups = grid(dispatch.workgroups);
@@ -210,6 +219,11 @@ impl<R: AnyRule + Clone> Optimizer<R> {
 
     pub(super) fn prepare(&mut self, params: &ParamStore) -> Result<(), Error> {
         let mask = self.used_slots();
+        if let Some(orthogonal) = &mut self.plan.orthogonal
+            && orthogonal.prepare(params, |group| &self.groups[group].rule)?
+        {
+            self.plan.rebind();
+        }
         let StepUniforms { bytes, pick, resets, .. } = &self.uniforms;
         let resets = !resets.is_empty() || self.rules().any(|rule| rule.reset().is_some());
         let needs = Needs { bytes: bytes.len(), riders: &self.riders, pick: *pick, resets };
@@ -219,6 +233,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         if self.transforms.need_a_pass() {
             self.passes.prepare(&self.transforms, params, self.plan.ring())?;
         }
+
         Ok(())
     }
 
@@ -238,6 +253,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 return Err(Error::Config { what: format!("group {name:?}"), reason });
             }
             self.plan.check(number, &group.rule)?;
+        }
+        for span in self.layout.spans() {
+            check_shape(span, &self.groups[span.group].rule)?;
         }
         self.uniforms.bytes.clear();
         if self.transforms.need_a_pass() {

@@ -13,6 +13,7 @@ use super::rules::fromage::Fromage;
 use super::rules::lamb::Lamb;
 use super::rules::lars::Lars;
 use super::rules::lion::Lion;
+use super::rules::muon::Muon;
 use super::rules::nadam::NAdam;
 use super::rules::novograd::Novograd;
 use super::rules::radam::RAdam;
@@ -96,6 +97,7 @@ pub const RULES: &[Entry] = &[
     Entry::of::<Lars>(),
     Entry::of::<Lion>(),
     lookahead::ENTRY,
+    Entry::of::<Muon>(),
     Entry::of::<NAdam>(),
     Entry::of::<Novograd>(),
     Entry::of::<RAdam>(),
@@ -223,6 +225,18 @@ mod tests {
                 json!({"name": "Lookahead", "inner": {"name": "ScheduleFreeAdamW"}}),
                 "optimizer Lookahead: inner: the average of ScheduleFreeAdamW follows from parameters that Lookahead would move",
             ),
+            (json!({"name": "Muon", "momentum": 1}), "momentum must be in [0, 1), got 1"),
+            (json!({"name": "Muon", "ns_steps": 100}), "ns_steps must be at most 99, got 100"),
+            (
+                json!({"name": "Muon", "adjust_lr_fn": "Original"}),
+                "optimizer Muon: adjust_lr_fn: unknown variant `Original`, expected one of `original`, \
+                 `match_rms_adamw`, `spectral_unclamped`",
+            ),
+            (
+                json!({"name": "Muon", "ns_coefficients": [1, 2]}),
+                "optimizer Muon: ns_coefficients: invalid length 2, expected an array of length 3",
+            ),
+            (json!({"name": "Muon", "adamw": {"betas": [1, 0.9]}}), "betas[0] must be in [0, 1), got 1"),
             (json!({"name": "Adadelta", "rho": 1.5}), "rho must be in [0, 1], got 1.5"),
             (json!({"name": "Adamax", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
             (

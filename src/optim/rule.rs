@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Optimizer;
+use super::orthogonal::NewtonSchulz;
 use super::recurrence::{Carried, Recurrence};
 use crate::error::{Error, at_least, half_open};
 use crate::gpu::Uniform;
@@ -46,6 +47,14 @@ pub trait Rule:
     /// What the slot of [`Extent::Factors`] holds for a tensor, by its shape and the options.
     fn factors(&self, _shape: &[usize]) -> Vec<Factor> {
         Vec::new()
+    }
+
+    /// How the direction of a tensor of this shape is made orthogonal, of [`Family::Matrix`]; none where these options do not.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the options take no tensor of this shape.
+    fn newton_schulz(&self, _shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        Ok(None)
     }
 
     /// What a slot of [`Rule::SLOTS`] holds before the step that uses it first. Padding holds zero.
@@ -119,6 +128,9 @@ pub enum Family {
         /// Whether state is written where sums are measured, rather than in the update.
         early_state: bool,
     },
+    /// A direction that is made orthogonal over its tensor, a matrix, as [`Rule::newton_schulz`] says: it is measured, which
+    /// writes the state, divided by its norm, goes through products, and is applied.
+    Matrix,
     /// What the rule knows that it is around.
     Around,
     /// Values that stand for many elements: those that the rule's [`Rule::factors`] name are gathered over each tensor.
@@ -176,6 +188,8 @@ pub struct Slot {
     pub extent: Extent,
     /// Whether it belongs to what follows a rule rather than to the rule: only the update knows it.
     pub(super) late: bool,
+    /// Of [`Family::Matrix`], whether only the update reads it, and no direction depends on it.
+    pub(super) apart: bool,
 }
 
 /// What a slot holds values for.
@@ -192,17 +206,22 @@ pub enum Extent {
 impl Slot {
     /// A 32-bit float for each element.
     pub const fn f32(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), extent: Extent::Element, late: false }
+        Self { name: Cow::Borrowed(name), extent: Extent::Element, late: false, apart: false }
     }
 
     /// A 32-bit float for each tensor.
     pub const fn scalar(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), extent: Extent::Tensor, late: false }
+        Self { name: Cow::Borrowed(name), extent: Extent::Tensor, late: false, apart: false }
     }
 
     /// What [`Rule::factors`] says.
     pub const fn factors(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), extent: Extent::Factors, late: false }
+        Self { name: Cow::Borrowed(name), extent: Extent::Factors, late: false, apart: false }
+    }
+
+    /// As [`Slot::f32`], of [`Family::Matrix`]: only the update reads it, and no direction depends on it.
+    pub const fn apart(name: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), extent: Extent::Element, late: false, apart: true }
     }
 }
 

@@ -12,6 +12,7 @@ pub(super) mod fromage;
 pub(super) mod lamb;
 pub(super) mod lars;
 pub(super) mod lion;
+pub(super) mod muon;
 pub(super) mod nadam;
 pub(super) mod novograd;
 pub(super) mod radam;

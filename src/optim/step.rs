@@ -116,6 +116,9 @@ impl StepUniforms {
             for (number, (run, hyper)) in runs.iter().zip(&*hypers).enumerate() {
                 let rule = rules(run.group);
                 let gate = count(run.group * Gate::STRIDE);
+                if kind.is_of_matrices(inputs.family) && !has_direction(rule, inputs, run)? {
+                    continue;
+                }
                 for (bound, range, general) in parts(*kind, inputs, run) {
                     let workgroups = range.len().div_ceil(kind.in_a_workgroup(inputs.family));
                     let call = UniformRing::align(bytes);
@@ -189,10 +192,16 @@ fn parts(stage: Stage, inputs: &Inputs<'_>, run: &Run) -> Vec<(usize, Range<usiz
         }
         Stage::Measure => chunks.map_or(Vec::new(), |chunks| chunks.of(tensors).map(of_any).collect()),
         Stage::Ratio => all(tensors),
-        Stage::Update => runs::cut(inputs.layout, run.range.clone())
+        Stage::Direction | Stage::Update => runs::cut(inputs.layout, run.range.clone())
             .map(|(window, range)| (window, range.start / 4..range.end / 4, false))
             .collect(),
     }
+}
+
+/// Whether the tensors of a run have a direction to make orthogonal.
+fn has_direction(rule: &impl AnyRule, inputs: &Inputs<'_>, run: &Run) -> Result<bool, Error> {
+    let mut spans = inputs.layout.spans()[run.tensors.clone()].iter();
+    spans.try_fold(false, |any, span| Ok(any || rule.newton_schulz(&span.shape)?.is_some()))
 }
 
 fn call_of(rule: &impl AnyRule, inputs: &Inputs<'_>, run: &Run, window: usize, range: &Range<usize>) -> Call {

@@ -47,7 +47,7 @@ impl StateDict {
     /// `differentiable`) and what its schedules note there (`max_lr`, `min_lr`, `max_momentum`, `base_momentum`) are
     /// left out; any other that is no option of ours is refused by [`Optimizer::load_state_dict`](super::Optimizer).
     ///
-    /// [`StateDict::attempted`] becomes the largest count of a tensor. Of `SGD`, which counts nothing in torch, a
+    /// [`StateDict::attempted`] becomes the largest count of a tensor. Of `SGD` and `Muon`, which count nothing in torch, a
     /// tensor with a buffer has one step: its rule asks for no more than whether there was one.
     ///
     /// Source: <https://docs.pytorch.org/docs/2.15/generated/torch.optim.Optimizer.state_dict.html>.

@@ -128,6 +128,28 @@ fn counts_groups_and_what_has_no_state_come_over() {
     assert_eq!(StateDict::from_torch(&unnamed.bytes(), params.layout()).unwrap(), read("adam"));
 }
 
+/// torch's Muon counts nothing, and its groups have the fields that ours have.
+#[test]
+fn a_run_of_muon_comes_over() {
+    let Some(gpu) = gpu() else { return };
+    let mut params = ParamStore::builder()
+        .group("decay", |g| g.tensor("w", [3, 4], &[0.5; 12]))
+        .group("rest", |g| g.tensor("v", [5, 2], &[0.5; 10]))
+        .build(&gpu)
+        .unwrap();
+    let mut optimizer = optim::from_json(&json!({"name": "Muon"})).unwrap().build(&params).unwrap();
+    let dict = StateDict::from_torch(&bytes("muon"), params.layout()).unwrap();
+    optimizer.load_state_dict(&dict).unwrap();
+    let back = optimizer.read_state_dict().unwrap();
+    assert_eq!(back.state, dict.state);
+    assert_eq!(back.state["v"].slots["momentum_buffer"].as_ref().unwrap().len(), 10);
+    let rule = optimizer.group("rest").unwrap().to_json();
+    assert_eq!((&rule["lr"], &rule["momentum"]), (&json!(5e-3), &json!(0.9)));
+    assert_eq!((&rule["adjust_lr_fn"], &rule["ns_steps"]), (&json!("match_rms_adamw"), &json!(5)));
+    params.write_grads(&[0.5; 22]).unwrap();
+    optimizer.step(&mut params).unwrap();
+}
+
 /// A file of torch's, to be changed.
 #[derive(Clone)]
 struct Parts {

@@ -6,7 +6,7 @@ use gradus::schedule::StepLR;
 use gradus::{Gpu, ParamStore};
 use serde_json::{Value, json};
 
-use crate::common::{bits, gpu, gradients, noises, padding, read_all, run, store};
+use crate::common::{bits, default_of, gpu, gradients, noises, padding, read_all, run, store};
 
 const PERIOD: u64 = 3;
 const ALPHA: f32 = 0.75;
@@ -61,7 +61,7 @@ fn it_looks_ahead_of_every_rule() {
     // Of one an average follows from its parameters: it is refused.
     let takes = |entry: &&Entry| entry.family != Family::Around && entry.name != "ScheduleFreeAdamW";
     for entry in RULES.iter().filter(takes) {
-        let inner = entry.default_rule().to_json();
+        let inner = default_of(entry);
         let mut params = store(&gpu);
         let mut ahead = optim::from_json(&around(&inner)).unwrap().build(&params).unwrap();
         let mut hand = ByHand::new(store(&gpu), &inner, &[]);

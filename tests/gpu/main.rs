@@ -63,6 +63,7 @@ mod memory;
 mod models;
 mod moves;
 mod multihead;
+mod muon;
 mod nadam;
 mod network;
 mod norms;

@@ -51,6 +51,7 @@ fn steps_after_a_round_trip_are_the_same_bits() {
         json!({"name": "Lars", "momentum": 0}),
         json!({"name": "Novograd"}),
         json!({"name": "Fromage"}),
+        json!({"name": "Muon", "adamw": {}}),
     ];
     for json in rules {
         let mut params = store(&gpu);
