@@ -8,7 +8,7 @@
 mod measure;
 
 use anyhow::Result;
-use gradus::optim::{self, AnyRule, Extent, Family, LBFGS, Optimizer, RULES};
+use gradus::optim::{self, AnyRule, Family, Granularity, LBFGS, Optimizer, RULES};
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ fn options(name: &str) -> Vec<Value> {
 
 /// The least that a step of a rule can move, in bytes a parameter.
 fn bytes(rule: &impl AnyRule) -> usize {
-    let slots = rule.slots().iter().enumerate().filter(|(_, slot)| slot.extent == Extent::Element);
+    let slots = rule.slots().iter().enumerate().filter(|(_, slot)| slot.granularity == Granularity::Element);
     let slots = slots.filter(|(slot, _)| rule.uses(*slot)).count();
     // Parameters, gradients and state are read, parameters and state written.
     match rule.family() {

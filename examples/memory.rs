@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use gradus::optim::{self, Extent, LBFGS, RULES};
+use gradus::optim::{self, Granularity, LBFGS, RULES};
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
@@ -113,15 +113,18 @@ fn measure(gpu: &Gpu, shapes: &[Vec<usize>], options: &Value) -> Result<Measured
     gpu.wait()?;
     let bytes = gpu.counters().since(&before).live_bytes;
     let rule = optimizer.rules().next().context("there is one group")?;
-    let kept: Vec<Extent> = rule.slots().iter().map(|slot| slot.extent).collect();
-    let used: Vec<Extent> = (0..kept.len()).filter(|&slot| rule.uses(slot)).map(|slot| kept[slot]).collect();
-    let values_of = |shape: &Vec<usize>, extent: &Extent| match extent {
-        Extent::Element => len(shape),
-        Extent::Tensor => 1,
-        Extent::Factors => rule.factors(shape).iter().map(|factor| factor.len(shape)).sum(),
+    let kept: Vec<Granularity> = rule.slots().iter().map(|slot| slot.granularity).collect();
+    let used: Vec<Granularity> =
+        (0..kept.len()).filter(|&slot| rule.uses(slot)).map(|slot| kept[slot]).collect();
+    let values_of = |shape: &Vec<usize>, granularity: &Granularity| match granularity {
+        Granularity::Element => len(shape),
+        Granularity::Tensor => 1,
+        Granularity::Statistics => rule.statistics(shape).iter().map(|factor| factor.len(shape)).sum(),
     };
-    let values =
-        shapes.iter().flat_map(|shape| used.iter().map(move |extent| values_of(shape, extent))).sum();
+    let values = shapes
+        .iter()
+        .flat_map(|shape| used.iter().map(move |granularity| values_of(shape, granularity)))
+        .sum();
     Ok(Measured { slots: used.len(), values, bytes })
 }
 

@@ -11,8 +11,8 @@ mod counters;
 mod deferred;
 mod fault;
 mod kernel;
-mod landing;
 mod needs;
+mod read_buffer;
 mod readback;
 mod recorder;
 mod ring;
@@ -33,7 +33,7 @@ pub use kernel::{Binding, Kernel, KernelSource};
 #[doc(hidden)]
 pub use kernel::{Block, KernelListing};
 pub(crate) use kernel::{Checks, MAX_TRIPS};
-pub(crate) use landing::Landing;
+pub(crate) use read_buffer::ReadBuffer;
 pub use readback::ReadRing;
 pub use recorder::{Recorder, grid};
 pub(crate) use ring::Held;

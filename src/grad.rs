@@ -32,10 +32,10 @@
 mod accumulate;
 mod centralize;
 mod clip;
+mod fused;
 mod noise;
-mod passes;
+mod norm_reduction;
 mod penalty;
-mod riders;
 mod scaler;
 mod skip;
 mod transforms;
@@ -46,12 +46,12 @@ pub use centralize::Centralize;
 #[cfg(test)]
 pub(crate) use centralize::most_trips as centralize_trips;
 pub use clip::{ClipGradNorm, NormType};
+pub(crate) use fused::{FusedKernel, FusedTransforms, PenaltyFactors, real_elements};
 pub use noise::Noise;
-pub(crate) use passes::{Passes, kernel_listings};
+pub(crate) use norm_reduction::{NormReduction, kernel_listings};
 #[cfg(test)]
-pub(crate) use passes::{decide_trips, norm_trips};
+pub(crate) use norm_reduction::{decide_trips, norm_trips};
 pub use penalty::Penalty;
-pub(crate) use riders::{Rider, Riders, Riding, real_elements};
 pub use scaler::GradScaler;
 pub use skip::Skip;
 pub use transforms::{ORDER, Transform, Transforms};

@@ -30,79 +30,36 @@
 //!
 //! Names, fields and defaults are PyTorch's. [`LBFGS`] asks a closure for the loss, and so has an optimizer of its own.
 
-mod any;
-mod averages;
-mod begin;
-mod chunks;
 mod custom;
-mod custom_builder;
-mod dispatches;
-mod factors;
-mod inspect;
+mod device;
+mod factored;
+mod layerwise;
 mod lbfgs;
-mod lookahead;
-mod momenta;
+mod listings;
 mod optimizer;
-mod orthogonal;
-mod outcome;
-mod param_groups;
-mod plan;
-mod progress;
-mod ratios;
-mod record;
-mod recurrence;
-mod registry;
-mod reset;
 mod rule;
 mod rules;
-mod runs;
-mod shader;
-mod slots;
-mod stage;
 mod state;
 mod step;
-mod tiles;
-mod torch;
 #[cfg(test)]
 mod trips;
-mod views;
+mod windows;
 
 pub use crate::config::Variant;
-pub use any::AnyRule;
-pub use custom::{CustomRule, Hypers};
-pub use custom_builder::CustomRuleBuilder;
+pub use custom::builder::CustomRuleBuilder;
+pub use custom::declared::Hypers;
+pub use custom::rule::CustomRule;
 pub use lbfgs::{LBFGS, LbfgsOptimizer, LbfgsState, LbfgsStep, LbfgsStop, LbfgsTensorState, LineSearch};
-pub use lookahead::Lookahead;
-pub use momenta::Mu;
 pub use optimizer::Optimizer;
-pub use orthogonal::NewtonSchulz;
-pub use outcome::Outcome;
-pub use recurrence::{Decay, Recurrence, Weight};
-pub use registry::{Entry, RULES, from_json};
-pub use rule::{Average, Extent, Factor, Family, Over, Reset, Rule, Shader, Slot, StepInfo};
-pub use rules::adabelief::AdaBelief;
-pub use rules::adadelta::Adadelta;
-pub use rules::adafactor::{Adafactor, AdafactorEps};
-pub use rules::adagrad::Adagrad;
-pub use rules::adam::Adam;
-pub use rules::adamax::Adamax;
-pub use rules::adamw::AdamW;
-pub use rules::asgd::ASGD;
-pub use rules::fromage::Fromage;
-pub use rules::lamb::Lamb;
-pub use rules::lars::Lars;
-pub use rules::lion::Lion;
-pub use rules::muon::{AdjustLr, Muon, MuonAdamW};
-pub use rules::nadam::NAdam;
-pub use rules::novograd::Novograd;
-pub use rules::radam::RAdam;
-pub use rules::rmsprop::RMSprop;
-pub use rules::rprop::Rprop;
-pub use rules::schedule_free_adamw::ScheduleFreeAdamW;
-pub use rules::sgd::SGD;
-pub use rules::sm3::SM3;
-pub use rules::yogi::Yogi;
-pub use state::{GroupState, StateDict, TensorState};
+pub use rule::any::AnyRule;
+pub use rule::entry::Entry;
+pub use rule::{
+    Decay, EvalParams, Family, Granularity, Mu, NewtonSchulz, Recurrence, Reduced, Reset, Rule, Shader, Slot,
+    Statistic, StepInfo, Weight,
+};
+pub use rules::*;
+pub use state::dict::{GroupState, StateDict, TensorState};
+pub use step::results::StepResult;
 
-pub(crate) use record::Mark;
-pub(crate) use shader::kernel_listings;
+pub(crate) use listings::kernel_listings;
+pub(crate) use optimizer::record::Mark;

@@ -120,7 +120,7 @@ impl Step {
         self.gpu.wait()?;
         let seconds = start.elapsed().as_secs_f64();
         self.optimizer.submitted(ticket)?;
-        self.optimizer.read_outcomes()?;
+        self.optimizer.read_step_results()?;
         Ok(seconds)
     }
 

@@ -112,7 +112,7 @@ pub(crate) fn replay_rule(
         for &(average, tensor) in recorded.get(&step).into_iter().flatten() {
             let name = name_of(tensor);
             let got = match average {
-                true => optimizer.with_averages(&mut params, |params| params.read(&name))??,
+                true => optimizer.with_eval_params(&mut params, |params| params.read(&name))??,
                 false => params.read(&name)?,
             };
             let place = Place { tensor, step, average, stats: None };

@@ -16,11 +16,11 @@ const LOOKAHEAD_RESETS = 8u;
 
 @compute @workgroup_size(256)
 fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = (group.y * groups.x + group.x) * 256u + lane;
+    let i = (workgroup.y * workgroups.x + workgroup.x) * 256u + lane;
     let is_dropped = ((ahead.lookahead >> LOOKAHEAD_RESETS) & reset.slot) != 0u;
     // A step that is skipped may do it too: nothing reads what was dropped.
     if i >= reset.len || !is_dropped {

@@ -95,7 +95,7 @@ impl ClipGradNorm {
     }
 
     /// Clips nothing: for the norm that [`Optimizer::read_norm`](crate::optim::Optimizer::read_norm) and
-    /// [`Outcome::norm`](crate::optim::Outcome) report.
+    /// [`StepResult::norm`](crate::optim::StepResult) report.
     #[must_use]
     pub fn report_only() -> Self {
         Self::new(f64::INFINITY)

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::riders::at_least_in_32_bits;
+use super::fused::at_least_in_32_bits;
 use crate::Error;
 use crate::error::at_least;
 

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::riders::narrow;
+use super::fused::narrow;
 use crate::Error;
 use crate::error::above;
 

@@ -134,7 +134,7 @@ impl Transforms {
     }
 
     /// Whether the gradients have to be looked at before the rule sees them.
-    pub(crate) fn need_a_pass(&self) -> bool {
+    pub(crate) fn need_norm_reduction(&self) -> bool {
         self.may_skip() || self.clip_grad_norm.is_some()
     }
 

@@ -1,25 +1,25 @@
 //! L-BFGS, which knows inner products over all parameters and calls a closure.
 
 mod backtracking;
-mod cuts;
+mod device_objective;
+mod history;
+mod inner_products;
 mod kernels;
-mod line;
 mod memory;
+mod objective;
 mod optimizer;
-mod reading;
-mod slabs;
 mod state;
 mod step;
+mod tiles;
 mod vectors;
-mod walk;
 mod wolfe;
 mod zoom;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Variant;
 use crate::config;
+use crate::config::Variant;
 use crate::error::{Error, at_least};
 use crate::params::ParamStore;
 

@@ -1,16 +1,25 @@
+mod build;
+pub(crate) mod dispatches;
+pub(crate) mod eval_params;
+pub(crate) mod first_values;
+pub(crate) mod param_groups;
+pub(crate) mod record;
+mod results;
+pub(crate) mod trust_ratios;
+
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::any::{AnyRule, overridden};
-use super::outcome::Outcomes;
-use super::plan::Plan;
-use super::progress::Progress;
+use super::device::bindings::DeviceState;
+use super::rule::any::{AnyRule, overridden};
 use super::rule::f32_of;
-use super::step::StepUniforms;
+use super::step::counters::StepCounter;
+use super::step::results::StepResults;
+use super::step::spec::StepUniforms;
 use crate::Error;
 use crate::gpu::{Gpu, Held};
-use crate::grad::{Passes, Riders, Transforms};
+use crate::grad::{FusedTransforms, NormReduction, Transforms};
 use crate::layout::Layout;
 use crate::params::{GateValues, ParamStore};
 use crate::schedule::Schedule;
@@ -37,37 +46,37 @@ use crate::schedule::Schedule;
 /// ```
 #[derive(Debug)]
 pub struct Optimizer<R> {
-    pub(super) gpu: Gpu,
-    pub(super) layout: Arc<Layout>,
-    pub(super) store: Arc<()>,
-    pub(super) name: String,
+    pub(crate) gpu: Gpu,
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) store: Arc<()>,
+    pub(crate) name: String,
     /// The text of its rule's kernel.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// What a group that is added gets where it says nothing.
-    pub(super) defaults: R,
-    pub(super) groups: Vec<Group<R>>,
-    pub(super) progress: Vec<Progress>,
-    pub(super) attempted: u64,
-    pub(super) plan: Plan,
-    pub(super) uniforms: StepUniforms,
-    pub(super) transforms: Transforms,
-    pub(super) passes: Passes,
-    pub(super) riders: Riders,
+    pub(crate) defaults: R,
+    pub(crate) groups: Vec<Group<R>>,
+    pub(crate) counters: Vec<StepCounter>,
+    pub(crate) attempted: u64,
+    pub(crate) device: DeviceState,
+    pub(crate) uniforms: StepUniforms,
+    pub(crate) transforms: Transforms,
+    pub(crate) norm_reduction: NormReduction,
+    pub(crate) fused: FusedTransforms,
     /// What has become of steps, where transforms look at the gradients.
-    pub(super) outcomes: Option<Outcomes>,
+    pub(crate) results: Option<StepResults>,
     /// The latest recorded step that is neither submitted nor abandoned.
-    pub(super) latest: Option<Held>,
-    /// Whether averages are in the parameters' place.
-    pub(super) averages: bool,
+    pub(crate) latest: Option<Held>,
+    /// Whether parameters to evaluate with are in the place of those that steps work on.
+    pub(crate) evaluates: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Group<R> {
-    pub(super) rule: R,
+pub(crate) struct Group<R> {
+    pub(crate) rule: R,
     /// The rate that schedules start from.
-    pub(super) base_lr: f64,
+    pub(crate) base_lr: f64,
     /// The rate when it was last looked at: another one was set by hand and is a new base.
-    pub(super) seen_lr: f64,
+    pub(crate) seen_lr: f64,
 }
 
 impl<R: AnyRule + Clone> Optimizer<R> {
@@ -81,7 +90,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             }
             groups[layout.group(name)?] = Group::new(overridden(&rule, name, fields)?);
         }
-        let plan = Plan::new(|group| &groups[group].rule, params.gpu(), &layout)?;
+        let device = DeviceState::new(|group| &groups[group].rule, params.gpu(), &layout)?;
         let mut optimizer = Self {
             gpu: params.gpu().clone(),
             store: params.id().clone(),
@@ -89,16 +98,16 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             text: rule.shader().text.into(),
             defaults: rule.clone(),
             groups,
-            progress: vec![Progress::default(); layout.spans().len()],
+            counters: vec![StepCounter::default(); layout.spans().len()],
             attempted: 0,
-            plan,
+            device,
             uniforms: StepUniforms::default(),
             transforms: Transforms::default(),
-            passes: Passes::default(),
-            riders: Riders::new(params.gpu(), &Transforms::default(), &layout)?,
-            outcomes: None,
+            norm_reduction: NormReduction::default(),
+            fused: FusedTransforms::new(params.gpu(), &Transforms::default(), &layout)?,
+            results: None,
             latest: None,
-            averages: false,
+            evaluates: false,
             layout,
         };
         params.gate().write(&optimizer.gpu, GateValues::OPEN)?;
@@ -140,29 +149,30 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// [`Error::Constant`] for an option out of its range; [`Error::UnknownName`] for a group or tensor of a
-    /// penalty; [`Error::Mismatch`] for another store; [`Error::Config`] while outcomes of steps are on their way, for
-    /// which [`Optimizer::read_outcomes`] waits; what a transform of one's own refuses. Then nothing was
+    /// penalty; [`Error::Mismatch`] for another store; [`Error::Config`] while results of steps are on their way, for
+    /// which [`Optimizer::read_step_results`] waits; what a transform of one's own refuses. Then nothing was
     /// changed.
     pub fn set_transforms(&mut self, mut transforms: Transforms, params: &ParamStore) -> Result<(), Error> {
         transforms.check()?;
         self.check_store(params)?;
-        self.hear()?;
-        if self.outcomes.as_ref().is_some_and(|outcomes| !outcomes.is_idle()) {
-            let reason = "the outcomes of some steps are on their way: submit these, and read_outcomes first";
+        self.poll()?;
+        if self.results.as_ref().is_some_and(|results| !results.is_idle()) {
+            let reason =
+                "the results of some steps are on their way: submit these, and read_step_results first";
             return Err(Error::Config { what: "transforms".into(), reason: reason.into() });
         }
-        let riders = Riders::new(&self.gpu, &transforms, &self.layout)?;
+        let fused = FusedTransforms::new(&self.gpu, &transforms, &self.layout)?;
         for custom in &mut transforms.custom {
             custom.prepare(params)?;
         }
         let loss_scale = transforms.grad_scaler.as_ref().map_or(1.0, |scaler| f32_of(scaler.init_scale));
-        let need_a_pass = transforms.need_a_pass();
-        let outcomes = || Outcomes::new(&self.gpu, params.shared_gate(), Plan::RING);
-        let outcomes = need_a_pass.then(outcomes).transpose()?;
+        let need_norm_reduction = transforms.need_norm_reduction();
+        let results = || StepResults::new(&self.gpu, params.shared_gate(), DeviceState::RING);
+        let results = need_norm_reduction.then(results).transpose()?;
         params.gate().write(&self.gpu, GateValues { loss_scale, ..GateValues::OPEN })?;
-        (self.transforms, self.riders, self.outcomes) = (transforms, riders, outcomes);
-        self.passes = Passes::default();
-        self.plan.rebind();
+        (self.transforms, self.fused, self.results) = (transforms, fused, results);
+        self.norm_reduction = NormReduction::default();
+        self.device.rebind();
         Ok(())
     }
 
@@ -197,19 +207,19 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 
     /// Whether the latest recorded step was abandoned by dropping its ticket, and nobody has undone it yet.
-    pub(super) fn latest_is_dropped(&self) -> bool {
+    pub(crate) fn latest_is_dropped(&self) -> bool {
         self.latest.as_ref().is_some_and(Held::is_dropped)
     }
 
     /// Steps that have changed a tensor: what bias corrections count. Where steps may be skipped, those whose
-    /// outcome has arrived; [`Optimizer::read_outcomes`] waits for all.
+    /// result has arrived; [`Optimizer::read_step_results`] waits for all.
     ///
     /// # Errors
     /// [`Error::UnknownName`].
     pub fn applied(&self, tensor: &str) -> Result<u64, Error> {
         let index = self.layout.index(tensor)?;
         let undone = self.latest_is_dropped().then(|| self.uniforms.before(&self.layout.spans()[index]));
-        Ok(undone.flatten().unwrap_or(self.progress[index]).applied)
+        Ok(undone.flatten().unwrap_or(self.counters[index]).applied)
     }
 
     /// Sets each group's rate, and its momentum if the schedule cycles it, to what holds at `step`.
@@ -241,19 +251,19 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    pub(super) fn check_store(&self, params: &ParamStore) -> Result<(), Error> {
+    pub(crate) fn check_store(&self, params: &ParamStore) -> Result<(), Error> {
         params.check_optimizer(&self.store, &self.layout)
     }
 }
 
 impl<R: AnyRule> Group<R> {
-    pub(super) fn new(rule: R) -> Self {
+    pub(crate) fn new(rule: R) -> Self {
         let lr = rule.lr();
         Self { rule, base_lr: lr, seen_lr: lr }
     }
 
     /// The rate that a schedule starts from now.
-    pub(super) fn base_lr_now(&self) -> f64 {
+    pub(crate) fn base_lr_now(&self) -> f64 {
         if self.rule.lr() == self.seen_lr { self.base_lr } else { self.rule.lr() }
     }
 }

@@ -1,4 +1,16 @@
-use std::borrow::Cow;
+//! What a rule is, as a type and as an object, and what all rules are made of.
+
+pub(crate) mod any;
+pub(crate) mod arithmetic;
+pub(crate) mod entry;
+pub(crate) mod family;
+pub(crate) mod momenta;
+pub(crate) mod newton_schulz;
+mod options;
+pub(crate) mod recurrence;
+pub(crate) mod slot;
+pub(crate) mod step_info;
+
 use std::fmt::Debug;
 
 use serde::Serialize;
@@ -6,11 +18,17 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Optimizer;
-use super::orthogonal::NewtonSchulz;
-use super::recurrence::{Carried, Recurrence};
-use crate::error::{Error, at_least, half_open};
+use crate::error::Error;
 use crate::gpu::Uniform;
 use crate::params::ParamStore;
+pub(crate) use arithmetic::{check_moments, decays, f32_of, moment_sizes};
+pub use family::Family;
+pub use momenta::Mu;
+pub use newton_schulz::NewtonSchulz;
+pub(crate) use options::scheduled;
+pub use recurrence::{Decay, Recurrence, Weight};
+pub use slot::{Granularity, Reduced, Slot, Statistic};
+pub use step_info::{EvalParams, Reset, StepInfo};
 
 /// An optimizer that steps by gradients alone. The struct holds the options; the arithmetic is a WGSL function of the
 /// same name's file.
@@ -44,8 +62,8 @@ pub trait Rule:
         true
     }
 
-    /// What the slot of [`Extent::Factors`] holds for a tensor, by its shape and the options.
-    fn factors(&self, _shape: &[usize]) -> Vec<Factor> {
+    /// What the slot of [`Granularity::Statistics`] holds for a tensor, by its shape and the options.
+    fn statistics(&self, _shape: &[usize]) -> Vec<Statistic> {
         Vec::new()
     }
 
@@ -82,7 +100,7 @@ pub trait Rule:
     }
 
     /// Which parameters to evaluate with, where those that gradients are taken at are others.
-    fn average(&self) -> Option<Average> {
+    fn eval_params(&self) -> Option<EvalParams> {
         None
     }
 
@@ -115,197 +133,4 @@ pub struct Shader<'a> {
     pub stem: &'a str,
     /// The file's text.
     pub text: &'a str,
-}
-
-/// What the update of an element must know beside the element, its gradient and its state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// Nothing: one dispatch a window.
-    Element,
-    /// A ratio of sums over its tensor: they are measured, made a ratio, and applied, in three dispatches. With
-    /// `early_state` the first writes the state, so that the last needs no gradient.
-    Tensor {
-        /// Whether state is written where sums are measured, rather than in the update.
-        early_state: bool,
-    },
-    /// A direction that is made orthogonal over its tensor, a matrix, as [`Rule::newton_schulz`] says: it is measured, which
-    /// writes the state, divided by its norm, goes through products, and is applied.
-    Matrix,
-    /// What the rule knows that it is around.
-    Around,
-    /// Values that stand for many elements: those that the rule's [`Rule::factors`] name are gathered over each tensor.
-    Factored {
-        /// Whether they are means, renewed before the update, which also has a ratio of sums over the tensor. Otherwise
-        /// they are maxima, and the update is made with the old ones.
-        ratio: bool,
-    },
-}
-
-/// Values that a rule keeps of a tensor, with their name in state dicts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Factor {
-    /// The name.
-    pub key: Cow<'static, str>,
-    /// What there is a value for.
-    pub over: Over,
-}
-
-/// What a [`Factor`] has a value for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
-    /// Each element.
-    Elements,
-    /// Each index of an axis, gathered over all others.
-    Axis(usize),
-    /// Each index of all other axes, gathered over this one.
-    AllBut(usize),
-}
-
-impl Factor {
-    /// How many values it has for a shape; an axis that the shape lacks has the size 1.
-    pub fn len(&self, shape: &[usize]) -> usize {
-        let elements: usize = shape.iter().product();
-        let size = |axis: usize| shape.get(axis).copied().unwrap_or(1);
-        match self.over {
-            Over::Elements => elements,
-            Over::Axis(axis) => size(axis),
-            Over::AllBut(axis) => elements / size(axis),
-        }
-    }
-
-    /// Never: no dimension is 0.
-    pub fn is_empty(&self) -> bool {
-        false
-    }
-}
-
-/// What a rule keeps from step to step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slot {
-    /// Its name in state dicts and in the kernel.
-    pub name: Cow<'static, str>,
-    /// What it holds a value for.
-    pub extent: Extent,
-    /// Whether it belongs to what follows a rule rather than to the rule: only the update knows it.
-    pub(super) late: bool,
-    /// Of [`Family::Matrix`], whether only the update reads it, and no direction depends on it.
-    pub(super) apart: bool,
-}
-
-/// What a slot holds values for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Extent {
-    /// Each element: a member of the kernel's `State`.
-    Element,
-    /// Each tensor: an argument of the kernel's `ratio`.
-    Tensor,
-    /// What [`Rule::factors`] says; at most one slot, the first.
-    Factors,
-}
-
-impl Slot {
-    /// A 32-bit float for each element.
-    pub const fn f32(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), extent: Extent::Element, late: false, apart: false }
-    }
-
-    /// A 32-bit float for each tensor.
-    pub const fn scalar(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), extent: Extent::Tensor, late: false, apart: false }
-    }
-
-    /// What [`Rule::factors`] says.
-    pub const fn factors(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), extent: Extent::Factors, late: false, apart: false }
-    }
-
-    /// As [`Slot::f32`], of [`Family::Matrix`]: only the update reads it, and no direction depends on it.
-    pub const fn apart(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), extent: Extent::Element, late: false, apart: true }
-    }
-}
-
-/// Where a tensor stands when a step reaches it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepInfo {
-    /// Steps of the tensor, this one included; of a rule whose state began anew, those since then.
-    pub step: u64,
-    /// One bit for each slot that one of the earlier steps among these has used.
-    pub live: u32,
-    /// What earlier steps have left.
-    pub(super) carried: Carried,
-    /// Of a rule around another, steps up to the latest one after which the other's state began anew.
-    pub(super) reset_at: u64,
-    /// Slots whose values are from before that: they begin anew when a step uses them.
-    pub(super) dropped: u32,
-}
-
-/// The parameters to evaluate with; see [`Optimizer::with_averages`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Average {
-    /// A slot of [`Rule::SLOTS`] holds them.
-    Slot(usize),
-    /// They lie on the line from a slot through the parameters, beyond these by so many times the distance.
-    Beyond {
-        /// The slot's number.
-        slot: usize,
-        /// How far.
-        by: f64,
-    },
-}
-
-/// When the state of a rule begins anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reset {
-    /// After every so many steps of a tensor, at least 1.
-    pub every: u64,
-    /// One bit for each slot that does.
-    pub slots: u32,
-}
-
-impl StepInfo {
-    /// `1 - beta^step`: what a running average that began at zero has of its weights.
-    #[expect(clippy::cast_precision_loss, reason = "step counts stay far below 2^53")]
-    pub fn correction(&self, beta: f64) -> f64 {
-        1.0 - beta.powf(self.step as f64)
-    }
-
-    /// Whether this step is the first that uses a slot.
-    pub fn is_first_use(&self, slot: usize) -> bool {
-        self.live & (1 << slot) == 0
-    }
-}
-
-/// Refuses what no rule with two moments can have: rates, weights and decays out of their ranges.
-pub(super) fn check_moments(lr: f64, betas: (f64, f64), eps: f64, weight_decay: f64) -> Result<(), Error> {
-    at_least("lr", lr, 0.0)?;
-    half_open("betas[0]", betas.0, 0.0, 1.0)?;
-    half_open("betas[1]", betas.1, 0.0, 1.0)?;
-    at_least("eps", eps, 0.0)?;
-    at_least("weight_decay", weight_decay, 0.0)
-}
-
-/// Weights of the first moment and of the gradient in a step, the rate and corrections of biases included. Nesterov's
-/// step, as optax has it, takes the moment as it will be after one more gradient:
-/// `beta1 * m / (1 - beta1^(step + 1)) + (1 - beta1) * g / (1 - beta1^step)` in place of `m / (1 - beta1^step)`.
-///
-/// Source: Dozat 2016, ICLR workshop, Alg. 2, with a constant momentum.
-pub(super) fn moment_sizes(lr: f64, beta1: f64, step: &StepInfo, nesterov: bool) -> (f64, f64) {
-    let correction = step.correction(beta1);
-    if !nesterov {
-        return (lr / correction, 0.0);
-    }
-    let after = StepInfo { step: step.step + 1, ..*step };
-    (lr * (beta1 / after.correction(beta1)), lr * ((1.0 - beta1) / correction))
-}
-
-/// Factors of the parameter in its gradient and in its update: a decay is either a penalty or decoupled.
-pub(super) fn decays(decoupled: bool, lr: f64, weight_decay: f64) -> (f64, f64) {
-    if decoupled { (0.0, lr * weight_decay) } else { (weight_decay, 0.0) }
-}
-
-/// f64 to the kernel's f32; what does not fit becomes infinite and is refused before a step.
-#[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
-pub(super) fn f32_of(value: f64) -> f32 {
-    value as f32
 }

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use naga::{Block, Statement};
 
-use super::chunks::Cut;
+use super::factored::index_maps::Axes;
+use super::factored::sizes::{FINISH_LANES, MOST_ALONE, RATIO_LANES};
+use super::factored::tiles;
+use super::layerwise::shape::ReductionShape;
+use super::layerwise::tiles::TileTable;
 use super::lbfgs::{MostTrips as WholeTrips, most_trips as whole_trips};
-use super::shader::kernel_listings;
-use super::stage::{FINISH_LANES, MOST_ALONE, RATIO_LANES, Shape};
-use super::tiles;
-use super::views::Axes;
-use super::{AnyRule, runs};
+use super::listings::kernel_listings;
+use super::rule::any::AnyRule;
+use super::windows::cut_at_windows;
 use crate::gpu::{Capabilities, MAX_TRIPS};
 use crate::grad;
 use crate::layout::{GroupSpec, Layout, Limits};
@@ -33,9 +35,11 @@ const TABLE: [Row; 14] = [
     ("optim/whole/combine", |sizes| sizes.whole.pairs),
     ("/statistics", |sizes| sizes.factored.statistics),
     ("/finish", |sizes| sizes.factored.finish),
-    ("/means", |sizes| sizes.factored.means.div_ceil(Shape::of(&sizes.capabilities).lanes) + HALVINGS),
-    ("/measure", |sizes| sizes.chunks.0.max(sizes.tiles.0) + HALVINGS),
-    ("/ratio", |sizes| sizes.chunks.1.max(sizes.tiles.1) + HALVINGS),
+    ("/means", |sizes| {
+        sizes.factored.means.div_ceil(ReductionShape::of(&sizes.capabilities).lanes) + HALVINGS
+    }),
+    ("/measure", |sizes| sizes.reduction_tiles.0.max(sizes.tiles.0) + HALVINGS),
+    ("/ratio", |sizes| sizes.reduction_tiles.1.max(sizes.tiles.1) + HALVINGS),
     ("", |sizes| sizes.tiles.0),
 ];
 
@@ -47,7 +51,7 @@ struct Sizes {
     whole: WholeTrips,
     factored: Factored,
     /// Of measuring, and of adding what was measured.
-    chunks: (usize, usize),
+    reduction_tiles: (usize, usize),
     tiles: (usize, usize),
 }
 
@@ -59,7 +63,7 @@ impl Sizes {
             centralize: centralize(layout),
             whole: whole_trips(layout),
             factored: factored(layout),
-            chunks: chunks(layout, capabilities),
+            reduction_tiles: reduction_tiles(layout, capabilities),
             tiles: tiles(layout, capabilities),
         }
     }
@@ -79,11 +83,11 @@ fn centralize(layout: &Layout) -> usize {
     matrices.map(trips).max().unwrap_or(0).max(grad::centralize_trips(1, u32::MAX as usize))
 }
 
-/// Of measuring a chunk, and of adding what chunks leave of a tensor.
-fn chunks(layout: &Layout, capabilities: &Capabilities) -> (usize, usize) {
-    let shape = Shape::of(capabilities);
-    let Cut { of, chunks } = Cut::new(layout, shape);
-    let longest = chunks.iter().map(|[_, len]| *len as usize).max().unwrap_or(0);
+/// Of measuring a tile, and of adding what tiles leave of a tensor.
+fn reduction_tiles(layout: &Layout, capabilities: &Capabilities) -> (usize, usize) {
+    let shape = ReductionShape::of(capabilities);
+    let TileTable { of, reduction_tiles } = TileTable::new(layout, shape);
+    let longest = reduction_tiles.iter().map(|[_, len]| *len as usize).max().unwrap_or(0);
     let parts = of.parts(shape.parts).iter().map(|[_, parts]| *parts as usize).max().unwrap_or(0);
     (longest.div_ceil(shape.lanes), parts.div_ceil(shape.lanes))
 }
@@ -101,10 +105,10 @@ fn rules() -> Vec<Box<dyn AnyRule>> {
 fn tiles(layout: &Layout, capabilities: &Capabilities) -> (usize, usize) {
     let (mut rows, mut added) = (0, 0);
     for (rule, span) in rules().iter().flat_map(|rule| layout.spans().iter().map(move |span| (rule, span))) {
-        let factors = rule.factors(&span.shape);
-        let axes = Axes::new(&span.shape, &factors);
+        let statistics = rule.statistics(&span.shape);
+        let axes = Axes::new(&span.shape, &statistics);
         let mut parts = 0;
-        for (window, range) in runs::cut(layout, span.first..span.first + span.len) {
+        for (window, range) in cut_at_windows(layout, span.first..span.first + span.len) {
             let before = window * layout.window_len() + range.start - span.first;
             tiles::cut(&axes, before / 4, range.start / 4..range.end.div_ceil(4), |tile| {
                 rows = rows.max(tile.rows as usize * axes.trips_of_a_row());
@@ -131,15 +135,15 @@ fn factored(layout: &Layout) -> Factored {
         if rule.name() != "Adafactor" {
             continue;
         }
-        let factors = rule.factors(&span.shape);
-        let axes = Axes::new(&span.shape, &factors);
+        let statistics = rule.statistics(&span.shape);
+        let axes = Axes::new(&span.shape, &statistics);
         let windows = layout.window_of(span.first + span.len - 1) - layout.window_of(span.first) + 1;
-        for factor in &factors {
-            let view = axes.view(factor, span.first, (windows, layout.window_len()));
-            let terms = (view.terms as usize).min(layout.window_len());
-            let gathered = terms.div_ceil(view.pieces as usize);
+        for factor in &statistics {
+            let index_map = axes.index_map(factor, span.first, (windows, layout.window_len()));
+            let terms = (index_map.terms as usize).min(layout.window_len());
+            let gathered = terms.div_ceil(index_map.pieces as usize);
             most.statistics = most.statistics.max(gathered);
-            let pieces = view.all_pieces as usize;
+            let pieces = index_map.all_pieces as usize;
             let joined = if pieces > MOST_ALONE { pieces.div_ceil(FINISH_LANES) + HALVINGS } else { pieces };
             most.finish = most.finish.max(joined);
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Outputs;
 use crate::Error;
-use crate::gpu::{Landing, Recorder, Staging};
+use crate::gpu::{ReadBuffer, Recorder, Staging};
 use crate::graph::{Dtype, Graph, HostData, Plan, PlanOptions, Var, Workspace, samples_of};
 use crate::params::{ParamStore, Tensor};
 
@@ -26,7 +26,7 @@ pub(crate) struct Inference {
 #[derive(Debug)]
 struct Compiled {
     plan: Plan,
-    landing: Landing,
+    read_buffer: ReadBuffer,
 }
 
 /// One request, with what its caller keeps for all of them.
@@ -90,7 +90,7 @@ impl Inference {
         let mut tensors: Vec<(String, Tensor)> = Vec::new();
         for first in (0..samples).step_by(whole) {
             let size = whole.min(samples - first);
-            let Compiled { plan, landing } = self.plans.get_mut(&size).expect("it was compiled");
+            let Compiled { plan, read_buffer } = self.plans.get_mut(&size).expect("it was compiled");
             let mut encoder = gpu.encoder("predict");
             let mut recorder = Recorder::new(gpu, &mut encoder);
             staging.begin(plan.staged_bytes(data))?;
@@ -98,11 +98,11 @@ impl Inference {
             staging.record(&mut recorder);
             staging.end()?;
             plan.record(&mut recorder)?;
-            plan.record_outputs(&mut recorder, landing.target());
+            plan.record_outputs(&mut recorder, read_buffer.target());
             drop(recorder);
             gpu.submit(encoder)?;
             staging.submitted();
-            let bytes = landing.read(gpu, plan.output_bytes(), blocking).await?;
+            let bytes = read_buffer.read(gpu, plan.output_bytes(), blocking).await?;
             for (number, (name, _)) in self.outputs.iter().enumerate() {
                 let (shape, values) = plan.dense_output(name, &bytes)?;
                 match tensors.get_mut(number) {
@@ -133,8 +133,8 @@ impl Inference {
             let options = PlanOptions { autocast: self.autocast, ..PlanOptions::evaluate().batch(batch) };
             let options = self.outputs.iter().fold(options, |options, (name, var)| options.output(name, var));
             let plan = self.graph.compile(params, &options, workspace)?;
-            let landing = Landing::new(params.gpu(), plan.output_bytes())?;
-            self.plans.insert(batch, Compiled { plan, landing });
+            let read_buffer = ReadBuffer::new(params.gpu(), plan.output_bytes())?;
+            self.plans.insert(batch, Compiled { plan, read_buffer });
         }
         Ok(())
     }

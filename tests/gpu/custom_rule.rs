@@ -119,7 +119,7 @@ fn groups_schedules_transforms_and_skipped_steps_reach_it_too() {
                 optimizer.schedule(&schedule, step as u64).unwrap();
                 optimizer.step(&mut params).unwrap();
             }
-            optimizer.read_outcomes().unwrap();
+            optimizer.read_step_results().unwrap();
             assert_eq!(optimizer.applied("w").unwrap(), 22);
             let after = read_all(&params);
             assert_ne!(before, after);

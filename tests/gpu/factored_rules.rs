@@ -415,7 +415,7 @@ fn a_skipped_step_changes_no_bit_and_repeats_are_the_same() {
                     params.write_grads(&all).unwrap();
                     optimizer.step(&mut params).unwrap();
                 }
-                optimizer.read_outcomes().unwrap();
+                optimizer.read_step_results().unwrap();
                 let dict = optimizer.read_state_dict().unwrap();
                 (bits(&params.params().read_all(&gpu).unwrap()), dict.state)
             })

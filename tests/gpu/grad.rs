@@ -84,7 +84,7 @@ fn norms_are_clipped_over_all_groups_and_windows() {
                 for (got, want) in negated(&params).into_iter().zip(want) {
                     close(got.into(), want, 1e-6);
                 }
-                let outcome = optimizer.read_outcomes().unwrap()[0];
+                let outcome = optimizer.read_step_results().unwrap()[0];
                 close(outcome.norm.into(), of_group(0), 1e-6);
                 assert_eq!((outcome.step, outcome.skipped), (0, false));
             }
@@ -183,13 +183,13 @@ fn one_of_ten_million_is_found() {
         let good = std::mem::replace(&mut grads[place], bad);
         params.write_grads(&grads).unwrap();
         optimizer.step(&mut params).unwrap();
-        assert!(optimizer.read_outcomes().unwrap()[0].skipped, "{bad} at {place}");
+        assert!(optimizer.read_step_results().unwrap()[0].skipped, "{bad} at {place}");
         grads[place] = good;
     }
     assert!(params.read("w").unwrap().iter().all(|p| p.to_bits() == 0));
     params.write_grads(&grads).unwrap();
     optimizer.step(&mut params).unwrap();
-    assert!(!optimizer.read_outcomes().unwrap()[0].skipped);
+    assert!(!optimizer.read_step_results().unwrap()[0].skipped);
     assert_eq!((optimizer.applied("w").unwrap(), optimizer.attempted()), (1, 7));
     assert_eq!(params.read("w").unwrap()[..2], [-f32::MAX, f32::MAX]);
 }

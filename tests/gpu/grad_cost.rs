@@ -51,7 +51,7 @@ fn what_it_costs() {
                 optimizer.step(&mut params).unwrap();
             }
             let counters = gpu.counters();
-            optimizer.read_outcomes().unwrap();
+            optimizer.read_step_results().unwrap();
             counters
         };
         run(8);
@@ -74,24 +74,24 @@ fn a_norm_alone_never_waits_and_transforms_wait_for_outcomes() {
         optimizer.step(&mut params).unwrap();
     }
     assert_eq!(gpu.counters().since(&before).read_backs, 0);
-    optimizer.read_outcomes().unwrap();
+    optimizer.read_step_results().unwrap();
     let skip = Transforms { skip: Some(Skip::default()), ..Transforms::default() };
     optimizer.set_transforms(skip, &params).unwrap();
     for _ in 0..40 {
         optimizer.step(&mut params).unwrap();
     }
-    let seen = optimizer.read_outcomes().unwrap();
+    let seen = optimizer.read_step_results().unwrap();
     assert!(seen.iter().map(|outcome| outcome.step).eq(40..80), "{seen:?}");
     assert_eq!(optimizer.applied("z").unwrap(), 80);
     let mut encoder = gpu.encoder("on its way");
     let ticket = optimizer.record(&mut encoder, &mut params).unwrap();
     let error = optimizer.set_transforms(Transforms::default(), &params).unwrap_err().to_string();
     let message =
-        "transforms: the outcomes of some steps are on their way: submit these, and read_outcomes first";
+        "transforms: the results of some steps are on their way: submit these, and read_step_results first";
     assert_eq!((error.as_str(), optimizer.transforms().may_skip()), (message, true));
     gpu.submit(encoder).unwrap();
     optimizer.submitted(ticket).unwrap();
-    optimizer.read_outcomes().unwrap();
+    optimizer.read_step_results().unwrap();
     optimizer.set_transforms(Transforms::default(), &params).unwrap();
-    assert_eq!(optimizer.poll_outcome().unwrap(), None);
+    assert_eq!(optimizer.poll_step_result().unwrap(), None);
 }

@@ -25,7 +25,7 @@ fn steps_submitted_in_another_order_are_told_apart() {
             gpu.submit(encoder).unwrap();
             optimizer.submitted(ticket).unwrap();
         }
-        let seen: Vec<_> = optimizer.read_outcomes().unwrap();
+        let seen: Vec<_> = optimizer.read_step_results().unwrap();
         let seen: Vec<_> = seen.iter().map(|outcome| (outcome.step, outcome.skipped)).collect();
         assert_eq!(seen, [(2 * round + 1, false), (2 * round, true)]);
         assert_eq!(optimizer.applied("w").unwrap(), round + 1);
@@ -40,15 +40,15 @@ fn a_step_that_is_never_submitted_holds_no_place_for_long() {
     let kept = optimizer.record(&mut encoder, &mut params).unwrap();
     for _ in 0..7 {
         optimizer.step(&mut params).unwrap();
-        optimizer.read_outcomes().unwrap();
+        optimizer.read_step_results().unwrap();
     }
     let error = optimizer.step(&mut params).unwrap_err().to_string();
-    let message = "all 8 slots of the outcome ring are in use: submit the recorded steps, and read_outcomes of those on their way";
+    let message = "all 8 slots of the step result ring are in use: submit the recorded steps, and read_step_results of those on their way";
     assert_eq!(error, message);
     gpu.submit(encoder).unwrap();
     optimizer.submitted(kept).unwrap();
     optimizer.step(&mut params).unwrap();
-    optimizer.read_outcomes().unwrap();
+    optimizer.read_step_results().unwrap();
     assert_eq!((optimizer.applied("w").unwrap(), optimizer.attempted()), (9, 9));
 }
 
@@ -61,7 +61,7 @@ fn everything_frozen_is_a_step_too() {
     let before = all_bits(&params);
     params.write_grads(&[f32::NAN; ALL]).unwrap();
     optimizer.step(&mut params).unwrap();
-    let outcome = optimizer.read_outcomes().unwrap()[0];
+    let outcome = optimizer.read_step_results().unwrap()[0];
     assert_eq!((outcome.skipped, outcome.norm, optimizer.applied("w").unwrap()), (false, 0.0, 0));
     assert_eq!(all_bits(&params), before);
 }
@@ -75,7 +75,7 @@ fn too_many_skipped_steps_in_a_row_are_an_error() {
     for (step, bad) in bad.into_iter().enumerate() {
         params.write_grads(&[if bad { f32::NAN } else { 0.5 }; ALL]).unwrap();
         optimizer.step(&mut params).unwrap();
-        let outcome = optimizer.read_outcomes().unwrap()[0];
+        let outcome = optimizer.read_step_results().unwrap()[0];
         assert_eq!(outcome.skipped_in_a_row, [1, 2, 0, 1, 2, 3][step]);
     }
     let before = (all_bits(&params), optimizer.read_state_dict().unwrap());

@@ -228,7 +228,7 @@ fn the_largest_and_the_smallest_factor_of_the_loss_divide() {
             optimizer.set_transforms(transforms, &params).unwrap();
             params.write_grads(&[grad, 0.0]).unwrap();
             optimizer.step(&mut params).unwrap();
-            assert_eq!(optimizer.read_outcomes().unwrap().last().unwrap().skipped, skips, "{grad}");
+            assert_eq!(optimizer.read_step_results().unwrap().last().unwrap().skipped, skips, "{grad}");
         }
     }
 }

@@ -81,7 +81,7 @@ fn refused<R: AnyRule + Clone>(
         )
         .unwrap();
     run(&mut optimizer, &mut params, 0..3);
-    optimizer.read_outcomes().unwrap();
+    optimizer.read_step_results().unwrap();
     let state = |optimizer: &Optimizer<R>, params: &ParamStore| {
         let all = bits(&params.params().read_all(params.gpu()).unwrap());
         let gate = params.gate().read(params.gpu(), 0).unwrap();

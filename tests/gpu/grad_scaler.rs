@@ -53,7 +53,7 @@ fn the_loss_scale_is_torchs() {
             params.write_grads(&grads).unwrap();
             optimizer.step(&mut params).unwrap();
             updated(&mut scale, &mut tracker, &scaler, bad);
-            let outcome = optimizer.read_outcomes().unwrap()[0];
+            let outcome = optimizer.read_step_results().unwrap()[0];
             assert_eq!((outcome.skipped, outcome.loss_scale), (bad, scale), "step {step}");
             assert_eq!(params.gate().read(&gpu, 0).unwrap().growth_tracker, tracker);
             if scale < 1e30 && clip.is_none() {

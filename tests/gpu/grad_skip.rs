@@ -134,7 +134,7 @@ fn play(
             params.write_grads(&grads_at(step)).unwrap();
             optimizer.step(params).unwrap();
             if host == Host::Knows {
-                assert_eq!(optimizer.read_outcomes().unwrap()[0].skipped, is_skipped(step), "{step}");
+                assert_eq!(optimizer.read_step_results().unwrap()[0].skipped, is_skipped(step), "{step}");
             }
         }
         return;
@@ -158,7 +158,7 @@ fn play(
             if host == Host::Abandons && step % 2 == 0 {
                 let (_, ticket) = record(optimizer);
                 // What becomes known meanwhile stays known.
-                while optimizer.poll_outcome().unwrap().is_some() {}
+                while optimizer.poll_step_result().unwrap().is_some() {}
                 optimizer.abandoned(ticket).unwrap();
             }
         }
@@ -169,7 +169,7 @@ fn play(
         }
         // Half of the time, so that others are still unknown.
         if number % 2 == 1 {
-            optimizer.read_outcomes().unwrap();
+            optimizer.read_step_results().unwrap();
         }
     }
 }
@@ -184,7 +184,7 @@ fn forty_steps_agree_with_f64_however_late_the_host_knows() {
         for host in HOSTS {
             let (mut params, mut optimizer) = build(&gpu, &rule, skip());
             play(&mut optimizer, &mut params, host, 0..40);
-            optimizer.read_outcomes().unwrap();
+            optimizer.read_step_results().unwrap();
             let options = optimizer.group("rest").unwrap().to_json();
             let mut elements: Vec<_> = start().into_iter().map(Oracle::element).collect();
             let mut applied = [0; 3];
@@ -266,7 +266,7 @@ fn options_that_change_in_flight_act_on_the_steps_that_were() {
             params.write_grads(&grads).unwrap();
             optimizer.step(&mut params).unwrap();
             if knows {
-                optimizer.read_outcomes().unwrap();
+                optimizer.read_step_results().unwrap();
             }
         }
         let dict = optimizer.read_state_dict().unwrap();
@@ -303,13 +303,13 @@ fn a_state_dict_read_in_flight_goes_on_identically() {
         assert_eq!((resumed.attempted(), dict.state["w"].step), (6, 4));
         play(&mut optimizer, &mut params, Host::Forgets, 6..20);
         play(&mut resumed, &mut twin, Host::Flies, 6..20);
-        let seen = resumed.read_outcomes().unwrap();
+        let seen = resumed.read_step_results().unwrap();
         assert!(
             seen.iter().all(|outcome| (6..20)
                 .any(|step| { outcome.step == step as u64 && outcome.skipped == is_skipped(step) })),
             "{seen:?}"
         );
-        optimizer.read_outcomes().unwrap();
+        optimizer.read_step_results().unwrap();
         assert_eq!(all_bits(&twin), all_bits(&params), "{rule}");
         assert_eq!(resumed.read_state_dict().unwrap(), optimizer.read_state_dict().unwrap());
     }

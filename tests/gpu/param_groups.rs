@@ -239,7 +239,7 @@ fn transforms_hold_for_groups_that_are_added() {
                 }
             }
             let outcomes =
-                [&mut at_once, &mut grown].map(|(_, optimizer)| optimizer.read_outcomes().unwrap());
+                [&mut at_once, &mut grown].map(|(_, optimizer)| optimizer.read_step_results().unwrap());
             // A norm that is not finite is not equal to itself.
             assert_eq!(format!("{:?}", outcomes[0]), format!("{:?}", outcomes[1]));
             assert_eq!(outcomes[0].iter().filter(|outcome| outcome.skipped).count(), 4);

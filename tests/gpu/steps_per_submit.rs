@@ -111,7 +111,7 @@ fn gradients_that_are_not_finite_are_skipped_in_the_middle_of_a_group() {
             }
             let reports = Vec::new();
             let (params, state, reports, steps) = left(&mut trainer, reports);
-            trainer.optimizer_mut().read_outcomes().unwrap();
+            trainer.optimizer_mut().read_step_results().unwrap();
             let losses: Vec<u32> = reports.iter().map(|report| report.loss.to_bits()).collect();
             (params, state, losses, steps, trainer.optimizer().applied("linear1.weight").unwrap())
         };

@@ -268,7 +268,7 @@ fn skipped_steps_leave_no_trace() {
                 step(&mut skipping, number, &gradients);
             }
             let ends = [&mut whole, &mut skipping].map(|(params, optimizer)| {
-                optimizer.read_outcomes().unwrap();
+                optimizer.read_step_results().unwrap();
                 let dict = optimizer.read_state_dict().unwrap();
                 (bits(&read_all(params)), dict.state, optimizer.read_trust_ratios().unwrap())
             });

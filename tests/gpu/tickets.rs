@@ -76,7 +76,11 @@ fn steps_whose_tickets_are_dropped_never_were() {
         }
         assert_eq!(dropping.read_state_dict().unwrap(), plainly.read_state_dict().unwrap(), "{rule} {name}");
         assert_eq!(bits(&read_all(&got)), bits(&read_all(&want)), "{rule} {name}");
-        assert_eq!(dropping.read_outcomes().unwrap(), plainly.read_outcomes().unwrap(), "{rule} {name}");
+        assert_eq!(
+            dropping.read_step_results().unwrap(),
+            plainly.read_step_results().unwrap(),
+            "{rule} {name}"
+        );
         assert_eq!(dropping.applied("t0").unwrap(), 4, "{rule} {name}");
     }
 }
@@ -87,7 +91,7 @@ fn counts_are_right_before_the_optimizer_is_used_again() {
     for (name, transforms) in TRANSFORMS {
         let (mut params, mut optimizer) = built(&gpu, &rules()[1], transforms());
         run(&mut optimizer, &mut params, 0..2);
-        optimizer.read_outcomes().unwrap();
+        optimizer.read_step_results().unwrap();
         let want = optimizer.read_state_dict().unwrap();
         record_and_fail(&mut params, &mut optimizer).unwrap_err();
         assert_eq!((optimizer.attempted(), optimizer.applied("t3").unwrap()), (2, 2), "{name}");

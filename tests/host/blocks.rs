@@ -1,7 +1,7 @@
 //! Every kernel's uniform blocks and bindings are what Rust declares.
 
 use gradus::gpu::{Binding, Block, KernelListing, KernelSource};
-use gradus::optim::{Extent, Family, RULES};
+use gradus::optim::{Family, Granularity, RULES};
 use naga::valid::Capabilities;
 use naga::{AddressSpace, Module, Scalar, StorageAccess, TypeInner};
 
@@ -129,7 +129,7 @@ fn the_state_of_every_rule_is_its_slots() {
         let module = naga::front::wgsl::parse_str(&listing.source.wgsl).unwrap();
         let (members, _) = struct_of(&module, "State").unwrap();
         let names: Vec<_> = members.iter().map(|m| m.name.as_deref().unwrap()).collect();
-        let slots = entry.slots.iter().filter(|slot| slot.extent == Extent::Element);
+        let slots = entry.slots.iter().filter(|slot| slot.granularity == Granularity::Element);
         let mut expected: Vec<&str> = slots.map(|slot| &*slot.name).collect();
         // WGSL has no empty structs.
         if expected.is_empty() {

@@ -1,12 +1,12 @@
-// Maxima: each view holds one axis, those of a tensor in order.
+// Maxima: each index map holds one axis, those of a tensor in order.
 
 // The tensor: its first and its last axis.
-var<private> own: View;
-var<private> last: View;
+var<private> own: IndexMap;
+var<private> last: IndexMap;
 
-fn begin(first_view: u32) {
-    own = views[first_view];
-    last = views[first_view + own.views - 1u];
+fn begin(first_map: u32) {
+    own = maps[first_map];
+    last = maps[first_map + own.maps - 1u];
 }
 
 // What a lane finds once for its column of a tile.
@@ -24,17 +24,17 @@ fn near_of(column: u32, matrix: u32) -> Near {
 // rows of whole vectors and two axes, or one axis.
 fn least(at: u32, row: u32, near: Near) -> vec4f {
     if !GENERAL {
-        return min(near.column, vec4f(select(value(own.values + row), LARGEST.x, own.views == 1u)));
+        return min(near.column, vec4f(select(value(own.values + row), LARGEST.x, own.maps == 1u)));
     }
     let first = (call.element + at - own.first) * 4u;
     let element = vec4u(first, first + 1u, first + 2u, first + 3u);
     let inside = element < vec4u(own.len);
     var found = vec4f(LARGEST);
     var rest = min(element, vec4u(own.len - 1u));
-    for (var axis = own.first_view + own.views; axis > own.first_view; axis--) {
-        let size = views[axis - 1u].size;
+    for (var axis = own.first_map + own.maps; axis > own.first_map; axis--) {
+        let size = maps[axis - 1u].size;
         let above = quotients(rest, size);
-        let place = views[axis - 1u].values + rest - above * size.by;
+        let place = maps[axis - 1u].values + rest - above * size.by;
         found = min(found, vec4f(value(place.x), value(place.y), value(place.z), value(place.w)));
         rest = above;
     }

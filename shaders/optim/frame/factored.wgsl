@@ -4,15 +4,15 @@
 struct Divisor { by: u32, magic: u32, shift: u32 }
 
 // One set of such values. Those of a tensor follow each other, and all hold what is said of the tensor.
-struct View {
-    // The tensor: its first vector of four in the flat space, elements, first view and number of views.
+struct IndexMap {
+    // The tensor: its first vector of four in the flat space, elements, first index map and number of index maps.
     first: u32,
     len: u32,
-    first_view: u32,
-    views: u32,
+    first_map: u32,
+    maps: u32,
     // Where its ratio lies.
     ratio: u32,
-    // Where means of the first view's values over the second view's axis lie, or NONE, or the next maxima; what lies within
+    // Where means of the first index map's values over the second index map's axis lie, or NONE, or the next maxima; what lies within
     // that axis.
     means: u32,
     mean_stride: Divisor,
@@ -43,7 +43,7 @@ const FOUR_OUTPUTS = 1u;
 const FOUR_TERMS = 2u;
 
 // What stands for four neighbours; where the tensor has a value for each element, the column.
-struct Factors { row: vec4f, column: vec4f, mean: vec4f, whole: bool }
+struct Statistics { row: vec4f, column: vec4f, mean: vec4f, whole: bool }
 
 fn high(a: vec4u, b: u32) -> vec4u {
     let low = (a & vec4u(0xffffu)) * (b & 0xffffu);

@@ -1,27 +1,27 @@
 // Joins pieces of values in a fixed order: one invocation a value, or a workgroup where there are many pieces.
-struct Entry { view: u32, first: u32, parts: u32 }
+struct Entry { map: u32, first: u32, parts: u32 }
 
 // Pieces that one invocation joins.
 const MOST_ALONE = 128u;
 
-@group(0) @binding(3) var<storage, read> views: array<View>;
+@group(0) @binding(3) var<storage, read> maps: array<IndexMap>;
 @group(0) @binding(4) var<storage, read_write> values: array<vec4f>;
 @group(0) @binding(5) var<storage, read> entries: array<Entry>;
 @group(0) @binding(6) var<storage, read> parts: array<f32>;
 
 @compute @workgroup_size(LANES)
 fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let number = group.y * groups.x + group.x;
+    let number = workgroup.y * workgroups.x + workgroup.x;
     if number >= call.len || gate.skip != 0u {
         return;
     }
     let entry = entries[call.first + number];
-    let outputs = views[entry.view].outputs;
-    let pieces = views[entry.view].all_pieces;
+    let outputs = maps[entry.map].outputs;
+    let pieces = maps[entry.map].all_pieces;
     let shared_by_all = pieces > MOST_ALONE;
     let output = entry.first + select(lane, 0u, shared_by_all);
     var low = 0.0;
@@ -42,7 +42,7 @@ fn main(
         high = sum.y;
     }
     if output < outputs && (lane == 0u || !shared_by_all) {
-        let at = views[entry.view].values + output;
-        values[at / 4u][at % 4u] = finished(value(at), low, high, views[entry.view].size.by);
+        let at = maps[entry.map].values + output;
+        values[at / 4u][at % 4u] = finished(value(at), low, high, maps[entry.map].size.by);
     }
 }

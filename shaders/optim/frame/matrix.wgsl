@@ -1,4 +1,4 @@
-// Sums over rows and over columns: the first view holds the means over one axis, the second those over another.
+// Sums over rows and over columns: the first index map holds the means over one axis, the second those over another.
 
 fn value(place: u32) -> f32 {
     return values[place / 4u][place % 4u];
@@ -13,14 +13,14 @@ fn finished(old: f32, low: f32, high: f32, count: u32) -> f32 {
     return renewed(old, min(mean_of_sum(low, high, count), LARGEST.x));
 }
 
-// The tensor: its views of rows and of columns, and its ratio.
-var<private> own: View;
-var<private> across: View;
+// The tensor: its index maps of rows and of columns, and its ratio.
+var<private> own: IndexMap;
+var<private> across: IndexMap;
 var<private> ratio_now: f32;
 
-fn begin(first_view: u32) {
-    own = views[first_view];
-    across = views[first_view + 1u];
+fn begin(first_map: u32) {
+    own = maps[first_map];
+    across = maps[first_map + 1u];
     ratio_now = value(own.ratio);
 }
 
@@ -52,22 +52,22 @@ fn near_of(column: u32, matrix: u32) -> Near {
     if GENERAL {
         return Near();
     }
-    let whole = own.views == 1u;
+    let whole = own.maps == 1u;
     let place = select(across.values + matrix * own.size.by, own.values, whole);
     return Near(values[place / 4u + column], value(select(own.means + matrix, own.values, whole)));
 }
 
 // Of four neighbours; ones in padding, so that zeros stay zeros. Where GENERAL is false, the tensor has rows of whole
 // vectors and its means are kept, or it has a value for each element.
-fn factors(at: u32, row: u32, near: Near) -> Factors {
-    let whole = own.views == 1u;
+fn statistics(at: u32, row: u32, near: Near) -> Statistics {
+    let whole = own.maps == 1u;
     if !GENERAL {
-        return Factors(vec4f(value(own.values + row)), near.column, vec4f(near.mean), whole);
+        return Statistics(vec4f(value(own.values + row)), near.column, vec4f(near.mean), whole);
     }
     let first = (call.element + at - own.first) * 4u;
     let element = vec4u(first, first + 1u, first + 2u, first + 3u);
     let inside = element < vec4u(own.len);
-    var found = Factors(vec4f(1.0), vec4f(1.0), vec4f(1.0), whole);
+    var found = Statistics(vec4f(1.0), vec4f(1.0), vec4f(1.0), whole);
     if whole {
         found.column = select(vec4f(1.0), four_at(own.values + first), inside);
         return found;

@@ -1,28 +1,28 @@
-// Norms of what a rule measures over chunks of tensors, one a workgroup: each lane takes every LANES-th vector of four.
+// Norms of what a rule measures over tiles of tensors, one a workgroup: each lane takes every LANES-th vector of four.
 struct Chunk { first: u32, len: u32 }
 
 @group(0) @binding(3) var<storage, read> params: array<vec4f>;
 @group(0) @binding(4) var<storage, read> grads: array<vec4f>;
-@group(0) @binding(5) var<storage, read> chunks: array<Chunk>;
+@group(0) @binding(5) var<storage, read> tiles: array<Chunk>;
 @group(0) @binding(6) var<storage, read_write> parts: array<vec2f>;
 
 @compute @workgroup_size(LANES)
 fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let number = group.y * groups.x + group.x;
+    let number = workgroup.y * workgroups.x + workgroup.x;
     // Before anything is decided: then one load serves all lanes.
-    let chunk = chunks[call.first + number];
+    let tile = tiles[call.first + number];
     begin_chunk(call.first + number);
     if number >= call.len || gate.skip != 0u {
         return;
     }
     var first = Squares(vec4f(), vec4f());
     var second = first;
-    for (var i = lane; i < chunk.len; i += LANES) {
-        let at = chunk.first + i;
+    for (var i = lane; i < tile.len; i += LANES) {
+        let at = tile.first + i;
         let p = params[at];
         let g = gradient(grads[at], p, at);
         var state = load(at);

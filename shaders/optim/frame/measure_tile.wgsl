@@ -6,14 +6,14 @@
 
 @compute @workgroup_size(LANES)
 fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let number = group.y * groups.x + group.x;
+    let number = workgroup.y * workgroups.x + workgroup.x;
     // Before anything is decided: then one load serves all lanes.
     let tile = tiles[call.first + number];
-    begin(tile.view);
+    begin(tile.map);
     if number >= call.len || gate.skip != 0u {
         return;
     }
@@ -24,7 +24,7 @@ fn main(
     var second = first;
     for (var i = 0u; i < rows; i++) {
         let p = params[at];
-        let found = measure(p, gradient(grads[at], p, at), factors(at, tile.row + i, near));
+        let found = measure(p, gradient(grads[at], p, at), statistics(at, tile.row + i, near));
         first = with_square(first, found.first);
         second = with_square(second, found.second);
         at += tile.stride;

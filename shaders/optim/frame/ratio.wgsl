@@ -13,11 +13,11 @@ fn finite(x: f32) -> f32 {
 
 @compute @workgroup_size(LANES)
 fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let number = group.y * groups.x + group.x;
+    let number = workgroup.y * workgroups.x + workgroup.x;
     if number >= call.len || gate.skip != 0u {
         return;
     }

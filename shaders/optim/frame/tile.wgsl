@@ -5,7 +5,7 @@ struct Tile {
     rows: u32,
     width: u32,
     stride: u32,
-    view: u32,
+    map: u32,
     row: u32,
     column: u32,
     matrix: u32,
@@ -13,5 +13,5 @@ struct Tile {
     part: u32,
 }
 
-@group(0) @binding(5) var<storage, read> views: array<View>;
+@group(0) @binding(5) var<storage, read> maps: array<IndexMap>;
 @group(0) @binding(7) var<storage, read> tiles: array<Tile>;

@@ -6,11 +6,11 @@ const NOWHERE = 0xffffffffu;
 
 @compute @workgroup_size(256)
 fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let at = place(group.y * groups.x + group.x, lane);
+    let at = place(workgroup.y * workgroups.x + workgroup.x, lane);
     if at == NOWHERE || gate.skip != 0u {
         return;
     }

@@ -1,4 +1,4 @@
-// The values, and from `means` of each view on the maxima that become the next ones. As bits, numbers without a sign have
+// The values, and from `means` of each index map on the maxima that become the next ones. As bits, numbers without a sign have
 // the order of their values, so that the order of invocations does not matter; a NaN comes last.
 @group(0) @binding(6) var<storage, read_write> values: array<atomic<u32>>;
 
@@ -18,9 +18,9 @@ fn put_axes(at: u32, bits: vec4u) {
     let first = (call.element + at - own.first) * 4u;
     for (var i = 0u; i < min(4u, own.len - min(own.len, first)); i++) {
         var rest = first + i;
-        for (var axis = own.first_view + own.views; axis > own.first_view; axis--) {
-            let above = quotient(rest, views[axis - 1u].size);
-            put(views[axis - 1u].means + rest - above * views[axis - 1u].size.by, bits[i]);
+        for (var axis = own.first_map + own.maps; axis > own.first_map; axis--) {
+            let above = quotient(rest, maps[axis - 1u].size);
+            put(maps[axis - 1u].means + rest - above * maps[axis - 1u].size.by, bits[i]);
             rest = above;
         }
     }
@@ -36,7 +36,7 @@ fn updated(p: vec4f, g: vec4f, s: ptr<function, State>, at: u32, row: u32, near:
         put_axes(at, bits);
     } else {
         column_bits = max(column_bits, bits);
-        if own.views > 1u {
+        if own.maps > 1u {
             put(own.means + row, max(max(bits.x, bits.y), max(bits.z, bits.w)));
         }
     }

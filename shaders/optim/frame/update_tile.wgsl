@@ -4,14 +4,14 @@
 
 @compute @workgroup_size(256)
 fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let number = group.y * groups.x + group.x;
+    let number = workgroup.y * workgroups.x + workgroup.x;
     // Before anything is decided: then one load serves all lanes.
     let tile = tiles[call.first + number];
-    begin(tile.view);
+    begin(tile.map);
     if number >= call.len || gate.skip != 0u || lane >= tile.width {
         return;
     }

@@ -28,14 +28,14 @@ fn renewed(old: f32, mean: f32) -> f32 {
 }
 
 // The product of rows and columns may not fit where it is not divided first.
-fn direction(g: vec4f, f: Factors) -> vec4f {
+fn direction(g: vec4f, f: Statistics) -> vec4f {
     let part = f.row / at_least_tiny(select(f.mean, vec4f(hyper.mean_floor), f.mean < vec4f(hyper.mean_floor)));
     let variance = select(part, vec4f(1.0), f.whole) * f.column;
     let floor = vec4f(hyper.variance_floor);
     return held_to(g, SQUARABLE) / sqrt(at_least_tiny(held(select(variance, floor, variance < floor))));
 }
 
-fn measure(p: vec4f, g: vec4f, f: Factors) -> Measured {
+fn measure(p: vec4f, g: vec4f, f: Statistics) -> Measured {
     return Measured(p, direction(g, f));
 }
 
@@ -46,7 +46,7 @@ fn ratio(roots: vec2f) -> f32 {
     return hyper.rate * scale / excess;
 }
 
-fn rule(p: vec4f, g: vec4f, s: ptr<function, State>, f: Factors, ratio: f32) -> vec4f {
+fn rule(p: vec4f, g: vec4f, s: ptr<function, State>, f: Statistics, ratio: f32) -> vec4f {
     let step = ratio * direction(g, f);
     (*s).exp_avg = hyper.momentum * (*s).exp_avg + hyper.one_minus_momentum * step;
     return p - (hyper.decay * p + (*s).exp_avg);

@@ -11,11 +11,11 @@ struct Call { first: u32, len: u32, lanes: u32, out: u32, total: u32, stride: u3
 
 @compute @workgroup_size(256)
 fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let index = (group.y * groups.x + group.x) * 256u + lane;
+    let index = (workgroup.y * workgroups.x + workgroup.x) * 256u + lane;
     if index >= call.len {
         return;
     }

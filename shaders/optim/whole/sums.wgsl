@@ -1,6 +1,6 @@
 // Adds up to 128 partial sums of each product, or finds the largest of the last products. One product a row of
 // workgroups; the components are left apart for the host.
-struct Sum { len: u32, groups: u32, maxima: u32 }
+struct Sum { len: u32, left: u32, maxima: u32 }
 
 @group(0) @binding(0) var<uniform> call: Sum;
 @group(0) @binding(1) var<storage, read> parts: array<vec4f>;
@@ -9,14 +9,14 @@ struct Sum { len: u32, groups: u32, maxima: u32 }
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
     let product = id.y;
-    if id.x >= call.groups {
+    if id.x >= call.left {
         return;
     }
     var total = vec4f();
-    for (var start = id.x; start < call.len; start += 16u * call.groups) {
+    for (var start = id.x; start < call.len; start += 16u * call.left) {
         var part = vec4f();
-        let end = min(call.len, start + 16u * call.groups);
-        for (var at = start; at < end; at += call.groups) {
+        let end = min(call.len, start + 16u * call.left);
+        for (var at = start; at < end; at += call.left) {
             let value = parts[product * call.len + at];
             if product >= call.maxima {
                 part = larger(part, value);
@@ -30,5 +30,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
             total += part;
         }
     }
-    sums[product * call.groups + id.x] = total;
+    sums[product * call.left + id.x] = total;
 }

@@ -1,4 +1,4 @@
-use super::line::{Line, Point};
+use super::objective::{Objective, Point};
 
 const SLOPE_RTOL: f64 = 1e-4;
 const DECREASE: f64 = 0.8;
@@ -12,12 +12,12 @@ pub(super) fn guess(before: f64) -> f64 {
 
 /// The search of `optax.scale_by_backtracking_linesearch(100)` with its defaults: from a guess down by a fifth until
 /// Armijo's condition holds. Gives the start if the last point is not finite.
-pub(super) async fn backtracking<L: Line>(line: &mut L, guess: f64) -> Result<Point, L::Error> {
+pub(super) async fn backtracking<L: Objective>(objective: &mut L, guess: f64) -> Result<Point, L::Error> {
     let mut t = guess;
     let mut count = 0;
     loop {
-        let new = line.at(t, &[]).await?;
-        let start = line.start();
+        let new = objective.at(t, &[]).await?;
+        let start = objective.start();
         let error = new.loss - start.loss - t * SLOPE_RTOL * start.slope;
         if error <= 0.0 || count == MOST {
             return Ok(if error.is_nan() { start } else { new });

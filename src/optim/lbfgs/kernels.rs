@@ -27,7 +27,7 @@ uniform! {
     pub(super) struct Sum {
         pub(super) len: u32,
         /// Sums left.
-        pub(super) groups: u32,
+        pub(super) left: u32,
         /// The first product of which the largest is wanted.
         pub(super) maxima: u32,
     }
@@ -86,11 +86,11 @@ fn combine() -> KernelListing {
     listing("combine", wgsl, bindings, vec![call()])
 }
 
-fn walk() -> KernelListing {
+fn axpy() -> KernelListing {
     use Binding::{Read, ReadWrite};
-    let wgsl = include_str!("../../../shaders/optim/whole/walk.wgsl").to_owned();
+    let wgsl = include_str!("../../../shaders/optim/whole/axpy.wgsl").to_owned();
     let bindings = vec![uniform_of::<Turn>(false), uniform_of::<Call>(true), Read, Read, ReadWrite];
-    listing("walk", wgsl, bindings, vec![call(), turn()])
+    listing("axpy", wgsl, bindings, vec![call(), turn()])
 }
 
 fn remember() -> KernelListing {
@@ -103,7 +103,7 @@ fn remember() -> KernelListing {
 
 /// Every kernel of the family that knows inner products over all parameters.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
-    vec![measure(), history(), sums(), combine(), walk(), remember()]
+    vec![measure(), history(), sums(), combine(), axpy(), remember()]
 }
 
 /// The kernels of one device.
@@ -113,7 +113,7 @@ pub(super) struct Kernels {
     pub(super) history: Arc<Kernel>,
     pub(super) sums: Arc<Kernel>,
     pub(super) combine: Arc<Kernel>,
-    pub(super) walk: Arc<Kernel>,
+    pub(super) axpy: Arc<Kernel>,
     pub(super) remember: Arc<Kernel>,
 }
 
@@ -125,7 +125,7 @@ impl Kernels {
             history: kernel(history())?,
             sums: kernel(sums())?,
             combine: kernel(combine())?,
-            walk: kernel(walk())?,
+            axpy: kernel(axpy())?,
             remember: kernel(remember())?,
         })
     }

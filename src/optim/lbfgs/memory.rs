@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use super::reading::Reading;
+use super::inner_products::InnerProducts;
 
 /// The inner products of all remembered steps `s` and changes of the gradient `y`, by the place of each pair on the
 /// device.
@@ -67,14 +67,15 @@ impl Memory {
     }
 
     /// Remembers the step of length `t` after which `reading` was taken, at its place.
-    pub(super) fn push(&mut self, place: usize, reading: &Reading, t: f64, ro: f64) {
+    pub(super) fn push(&mut self, place: usize, inner_products: &InnerProducts, t: f64, ro: f64) {
         let row = |other: usize| {
-            let of = reading.pairs[other];
+            let of = inner_products.pairs[other];
             [t * of.sd, t * of.yd, of.sy, of.yy]
         };
         let places: Vec<usize> = self.order().filter(|&other| other != place).collect();
         let with = places.into_iter().map(|other| (other, row(other))).collect();
-        let own = [t * t * reading.dd, t * reading.yd, t * reading.yd, reading.yy];
+        let own =
+            [t * t * inner_products.dd, t * inner_products.yd, t * inner_products.yd, inner_products.yy];
         self.insert(place, with, own, ro);
     }
 
@@ -129,7 +130,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optim::lbfgs::reading::With;
+    use crate::optim::lbfgs::inner_products::PairProducts;
 
     fn dot(a: &[f64], b: &[f64]) -> f64 {
         a.iter().zip(b).map(|(a, b)| a * b).sum()
@@ -167,8 +168,8 @@ mod tests {
             let (d, y, g) = (vector(3 * turn, len), vector(3 * turn + 1, len), vector(3 * turn + 2, len));
             let s: Vec<f64> = d.iter().map(|d| t * d).collect();
             let with = |pair: &Option<(Vec<f64>, Vec<f64>)>| {
-                let Some((s, c)) = pair else { return With::default() };
-                With {
+                let Some((s, c)) = pair else { return PairProducts::default() };
+                PairProducts {
                     sg: dot(s, &g),
                     sy: dot(s, &y),
                     sd: dot(s, &d),
@@ -177,12 +178,17 @@ mod tests {
                     yd: dot(c, &d),
                 }
             };
-            let pairs: Vec<With> = places[..memory.places()].iter().map(with).collect();
+            let pairs: Vec<PairProducts> = places[..memory.places()].iter().map(with).collect();
             let mut grads: Vec<[f64; 2]> = pairs.iter().map(|with| [with.sg, with.yg]).collect();
-            let reading =
-                Reading { yd: dot(&y, &d), dd: dot(&d, &d), yy: dot(&y, &y), pairs, ..Reading::default() };
+            let inner_products = InnerProducts {
+                yd: dot(&y, &d),
+                dd: dot(&d, &d),
+                yy: dot(&y, &y),
+                pairs,
+                ..InnerProducts::default()
+            };
             let place = memory.next_place(most);
-            memory.push(place, &reading, t, 1.0 / dot(&s, &y));
+            memory.push(place, &inner_products, t, 1.0 / dot(&s, &y));
             grads.resize(memory.places(), [0.0; 2]);
             grads[place] = [dot(&s, &g), dot(&y, &g)];
             places[place] = Some((s.clone(), y.clone()));

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
+use super::inner_products::InnerProducts;
 use super::memory::{Direction, Memory};
-use super::reading::Reading;
 use super::vectors::Vectors;
 use super::{LBFGS, LineSearch};
+use crate::config::Variant;
 use crate::error::{Error, at_least};
 use crate::layout::Layout;
-use crate::optim::Variant;
 use crate::params::ParamStore;
 
 /// Runs [`LBFGS`] over all tensors of a store: vectors on the device, decisions on the host.
@@ -133,32 +133,32 @@ impl LbfgsOptimizer {
 
     /// Remembers the last step if it is worth it, and finds the next direction. The place and length of what is new in
     /// memory come first.
-    pub(super) fn learn(
+    pub(super) fn next_direction(
         &mut self,
         params: &ParamStore,
-        reading: &Reading,
+        inner_products: &InnerProducts,
     ) -> Result<(Option<(usize, f64)>, Direction), Error> {
         let torchs = self.options.variant == Variant::Torch;
-        let mut grads: Vec<[f64; 2]> = reading.pairs.iter().map(|with| [with.sg, with.yg]).collect();
+        let mut grads: Vec<[f64; 2]> = inner_products.pairs.iter().map(|with| [with.sg, with.yg]).collect();
         let mut new = None;
         if let Some(t) = self.t {
-            let (ys, yy) = (t * reading.yd, reading.yy);
+            let (ys, yy) = (t * inner_products.yd, inner_products.yy);
             if if torchs { ys > 1e-10 } else { t != 0.0 } {
                 let place = self.memory.next_place(self.options.history_size);
                 self.vectors.reserve(params, place)?;
                 let ro = if ys == 0.0 { 0.0 } else { 1.0 / ys };
-                self.memory.push(place, reading, t, ro);
+                self.memory.push(place, inner_products, t, ro);
                 grads.resize(self.memory.places(), [0.0; 2]);
-                grads[place] = [t * reading.gd, reading.gy];
+                grads[place] = [t * inner_products.gd, inner_products.gy];
                 self.h_diag = if yy > 0.0 { ys / yy } else { 1.0 };
                 new = Some((place, t));
             }
         } else {
             self.memory.clear();
             grads.clear();
-            self.h_diag = if torchs { 1.0 } else { (1.0 / reading.gg.sqrt()).min(1.0) };
+            self.h_diag = if torchs { 1.0 } else { (1.0 / inner_products.gg.sqrt()).min(1.0) };
         }
         let scale = if torchs { 1.0 } else { self.options.lr };
-        Ok((new, self.memory.direction(reading.gg, &grads, self.h_diag, scale)))
+        Ok((new, self.memory.direction(inner_products.gg, &grads, self.h_diag, scale)))
     }
 }

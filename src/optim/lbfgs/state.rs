@@ -11,7 +11,7 @@ use crate::config;
 use crate::error::{Error, countable};
 use crate::gpu::{Buffer, Gpu};
 use crate::layout::Layout;
-use crate::optim::GroupState;
+use crate::optim::state::dict::GroupState;
 use crate::params::{Flat, ParamStore};
 
 /// All that an [`LbfgsOptimizer`] remembers, in the shape of torch's `state_dict`, with names in place of indices.
@@ -242,11 +242,11 @@ impl Source<'_> {
     }
 
     async fn pair(&self, vectors: &Vectors, place: usize, steps: bool) -> Result<Vec<f32>, Error> {
-        let slab = &vectors.slabs[place / vectors.pairs_of_slab];
+        let history_block = &vectors.history_blocks[place / vectors.pairs_of_block];
         let mut all = Vec::new();
-        for (window, bound) in self.layout.windows().zip(&slab.windows) {
+        for (window, bound) in self.layout.windows().zip(&history_block.windows) {
             let buffer = if steps { &bound.steps } else { &bound.changes };
-            let first = place % vectors.pairs_of_slab * window.len;
+            let first = place % vectors.pairs_of_block * window.len;
             all.extend(self.part(buffer, first, window.len).await?);
         }
         Ok(self.dense(&all))
@@ -273,15 +273,15 @@ fn write_pair(
     place: usize,
     pair: [&Vec<f32>; 2],
 ) -> Result<(), Error> {
-    let slab = &vectors.slabs[place / vectors.pairs_of_slab];
+    let history_block = &vectors.history_blocks[place / vectors.pairs_of_block];
     for (dense, steps) in pair.into_iter().zip([true, false]) {
         let mut all = vec![0.0; layout.len()];
         for (span, part) in layout.spans().iter().zip(parts(layout, dense)) {
             all[span.first..span.first + span.len].copy_from_slice(part);
         }
-        for (window, bound) in layout.windows().zip(&slab.windows) {
+        for (window, bound) in layout.windows().zip(&history_block.windows) {
             let buffer = if steps { &bound.steps } else { &bound.changes };
-            let first = place % vectors.pairs_of_slab * window.len;
+            let first = place % vectors.pairs_of_block * window.len;
             buffer.write(gpu, first, &all[window.first..window.first + window.len])?;
         }
     }

@@ -1,14 +1,15 @@
-use super::backtracking::{self, backtracking};
-use super::line::{Line, Point};
+use super::backtracking;
+use super::backtracking::backtracking;
+use super::device_objective::DeviceObjective;
+use super::inner_products::InnerProducts;
+use super::objective::{Objective, Point};
 use super::optimizer::{Attempt, LbfgsOptimizer};
-use super::reading::Reading;
-use super::vectors::Plan;
-use super::walk::Walk;
+use super::vectors::Move;
 use super::wolfe::strong_wolfe;
 use super::zoom::zoom;
 use super::{LBFGS, LineSearch};
+use crate::config::Variant;
 use crate::error::Error;
-use crate::optim::Variant;
 use crate::params::ParamStore;
 
 /// What came of a step.
@@ -48,7 +49,7 @@ pub enum LbfgsStop {
 #[derive(Clone, Debug)]
 struct Now {
     loss: f64,
-    reading: Reading,
+    inner_products: InnerProducts,
 }
 
 impl LbfgsOptimizer {
@@ -115,9 +116,9 @@ impl LbfgsOptimizer {
         let given = closure(params).await?;
         let sign = self.options.sign();
         let loss = sign * given;
-        let reading = self.vectors.measure(self.memory.places(), blocking).await?;
+        let inner_products = self.vectors.measure(self.memory.places(), blocking).await?;
         let moved = self.t.is_some_and(|t| t != 0.0);
-        if let Err(error) = reading.check(given, moved) {
+        if let Err(error) = inner_products.check(given, moved) {
             self.take_back(params)?;
             return Err(error.into());
         }
@@ -128,26 +129,26 @@ impl LbfgsOptimizer {
             Ok(LbfgsStep { loss: given, last_loss: sign * last_loss, evaluations, iterations, stop })
         };
         let (mut evaluations, mut iterations) = (1, 0);
-        if torchs && reading.g_most <= self.options.tolerance_grad {
+        if torchs && inner_products.g_most <= self.options.tolerance_grad {
             return done(loss, evaluations, iterations, LbfgsStop::Gradient);
         }
-        let mut now = Now { loss, reading };
+        let mut now = Now { loss, inner_products };
         loop {
             iterations += 1;
             let last = !torchs || iterations == self.options.max_iter;
             let first = self.t.is_none();
-            let (remember, direction) = self.learn(params, &now.reading)?;
+            let (remember, direction) = self.next_direction(params, &now.inner_products)?;
             self.prev_loss = now.loss;
             self.n_iter += 1;
-            let t = self.first_guess(&now.reading);
+            let t = self.first_guess(&now.inner_products);
             if torchs && direction.slope > -self.options.tolerance_change {
                 self.t = Some(t);
-                self.vectors.turn(params, &Plan { remember, direction: &direction, t: 0.0 })?;
+                self.vectors.turn(params, &Move { remember, direction: &direction, t: 0.0 })?;
                 return done(now.loss, evaluations, iterations, LbfgsStop::Slope);
             }
             self.attempt = Some(Attempt { first, over: false });
-            let plan = Plan { remember, direction: &direction, t };
-            let moved = self.advance(params, closure, blocking, &plan, &now, evaluations, last).await;
+            let next_move = Move { remember, direction: &direction, t };
+            let moved = self.advance(params, closure, blocking, &next_move, &now, evaluations, last).await;
             let (next, counted) = match moved {
                 Ok(moved) => moved,
                 Err(error) => {
@@ -163,7 +164,7 @@ impl LbfgsOptimizer {
             };
             self.attempt = None;
             now = next;
-            let change = now.reading.d_most * self.t.unwrap_or_default().abs();
+            let change = now.inner_products.d_most * self.t.unwrap_or_default().abs();
             if let Some(stop) = self.stop(&now, change, evaluations, last) {
                 return done(now.loss, evaluations, iterations, stop);
             }
@@ -171,10 +172,10 @@ impl LbfgsOptimizer {
     }
 
     /// How far to go, or to try first.
-    fn first_guess(&self, reading: &Reading) -> f64 {
+    fn first_guess(&self, inner_products: &InnerProducts) -> f64 {
         let LBFGS { lr, variant, line_search_fn, .. } = self.options;
         match (variant, self.t) {
-            (Variant::Torch, None) => (1.0 / reading.g_sum).min(1.0) * lr,
+            (Variant::Torch, None) => (1.0 / inner_products.g_sum).min(1.0) * lr,
             (Variant::Torch, Some(_)) => lr,
             (Variant::Optax, before) if line_search_fn == Some(LineSearch::Backtracking) => {
                 // A step that was taken back says nothing of the next.
@@ -191,7 +192,7 @@ impl LbfgsOptimizer {
         params: &mut ParamStore,
         closure: &mut C,
         blocking: bool,
-        plan: &Plan<'_>,
+        next_move: &Move<'_>,
         now: &Now,
         evaluations: u64,
         last: bool,
@@ -200,9 +201,9 @@ impl LbfgsOptimizer {
         E: From<Error>,
         C: AsyncFnMut(&mut ParamStore) -> Result<f64, E>,
     {
-        self.vectors.turn(params, plan)?;
-        self.t = Some(plan.t);
-        if !plan.direction.slope.is_finite() {
+        self.vectors.turn(params, next_move)?;
+        self.t = Some(next_move.t);
+        if !next_move.direction.slope.is_finite() {
             self.take_back(params)?;
             self.forget();
             return Err(Error::NonFinite("LBFGS: the direction is not finite".into()).into());
@@ -211,28 +212,28 @@ impl LbfgsOptimizer {
         if search.is_none() && last {
             return Ok((None, 0));
         }
-        let mut walk = Walk {
+        let mut walk = DeviceObjective {
             vectors: &mut self.vectors,
             params,
             closure,
             blocking,
             strict: !matches!(search, Some(LineSearch::Zoom | LineSearch::Backtracking)),
             places: self.memory.places(),
-            start: Point { id: 0, t: 0.0, loss: now.loss, slope: plan.direction.slope },
+            start: Point { id: 0, t: 0.0, loss: now.loss, slope: next_move.direction.slope },
             longest: 0.0,
-            here: plan.t,
+            here: next_move.t,
             evaluations: 0,
             last: None,
             kept: [None, None],
         };
         let point = match search {
-            None => walk.at(plan.t, &[]).await?,
+            None => walk.at(next_move.t, &[]).await?,
             Some(LineSearch::StrongWolfe) => {
                 let most = self.options.evaluations().saturating_sub(evaluations);
-                strong_wolfe(&mut walk, plan.t, most).await?
+                strong_wolfe(&mut walk, next_move.t, most).await?
             }
             Some(LineSearch::Zoom) => zoom(&mut walk).await?,
-            Some(LineSearch::Backtracking) => backtracking(&mut walk, plan.t).await?,
+            Some(LineSearch::Backtracking) => backtracking(&mut walk, next_move.t).await?,
         };
         if point.id == 0 && !walk.strict {
             let reason = "LBFGS: no loss along the direction is finite";
@@ -242,8 +243,9 @@ impl LbfgsOptimizer {
         let (counted, longest) = (walk.evaluations, walk.longest);
         self.t = Some(point.t);
         // The start has no reading relative to this direction, and needs none: nothing moved, so the step ends.
-        let reading = taken.unwrap_or_else(|| Reading { d_most: longest, ..now.reading.clone() });
-        Ok((Some(Now { loss: point.loss, reading }), counted))
+        let inner_products =
+            taken.unwrap_or_else(|| InnerProducts { d_most: longest, ..now.inner_products.clone() });
+        Ok((Some(Now { loss: point.loss, inner_products }), counted))
     }
 
     fn stop(&self, now: &Now, change: f64, evaluations: u64, last: bool) -> Option<LbfgsStop> {
@@ -252,7 +254,7 @@ impl LbfgsOptimizer {
             Some(LbfgsStop::Iterations)
         } else if evaluations >= self.options.evaluations() {
             Some(LbfgsStop::Evaluations)
-        } else if now.reading.g_most <= tolerance_grad {
+        } else if now.inner_products.g_most <= tolerance_grad {
             Some(LbfgsStop::Gradient)
         } else if change <= tolerance_change {
             Some(LbfgsStop::Change)

@@ -1,10 +1,10 @@
-use super::cuts::{Cut, Level, cuts, levels};
+use super::history::{HistoryBlock, Shared, pairs_of};
+use super::inner_products::{BYTES, InnerProducts, OF_PAIR, PRODUCTS, SUMS};
 use super::kernels::{Call, Kernels, Sum, Turn};
 use super::memory::Direction;
-use super::reading::{BYTES, OF_PAIR, PRODUCTS, Reading, SUMS};
-use super::slabs::{Shared, Slab, pairs_of};
+use super::tiles::{Level, Tile, levels, tiles};
 use crate::Error;
-use crate::gpu::{Buffer, Gpu, Landing, Recorder, Region, UniformRing, grid};
+use crate::gpu::{Buffer, Gpu, ReadBuffer, Recorder, Region, UniformRing, grid};
 use crate::layout::{Layout, Window};
 use crate::optim::rule::f32_of;
 use crate::params::{Flat, ParamStore};
@@ -25,7 +25,7 @@ pub(super) struct Vectors {
     kept: Vec<Flat>,
     windows: Vec<Window>,
     bound: Vec<[wgpu::BindGroup; 2]>,
-    cuts: Vec<Cut>,
+    tiles: Vec<Tile>,
     calls: Buffer<u8>,
     levels: Vec<Level>,
     sums: Buffer<u8>,
@@ -34,9 +34,9 @@ pub(super) struct Vectors {
     between: [wgpu::BindGroup; 2],
     products: Buffer<f32>,
     to_products: [wgpu::BindGroup; 2],
-    pub(super) slabs: Vec<Slab>,
-    pub(super) pairs_of_slab: usize,
-    landing: Landing,
+    pub(super) history_blocks: Vec<HistoryBlock>,
+    pub(super) pairs_of_block: usize,
+    read_buffer: ReadBuffer,
     /// What the rule takes gradients times, 1 or -1. On the device gradients and their changes are as they came, and
     /// this goes into their inner products and weights.
     pub(super) sign: f64,
@@ -44,7 +44,7 @@ pub(super) struct Vectors {
 
 /// What the next direction is made of.
 #[derive(Debug)]
-pub(super) struct Plan<'a> {
+pub(super) struct Move<'a> {
     /// The place and length of the last step, if it is to be remembered.
     pub(super) remember: Option<(usize, f64)>,
     pub(super) direction: &'a Direction,
@@ -69,29 +69,29 @@ impl Vectors {
         let longest = windows.iter().map(|window| window.len).max().unwrap_or(1);
         let pairs = pairs_of(longest, history_size, layout.limits().binding_bytes);
         let most = PRODUCTS.max(OF_PAIR * pairs);
-        let (cuts, lanes) = cuts(layout, params.frozen(), most_lanes(layout, most));
+        let (tiles, lanes) = tiles(layout, params.frozen(), most_lanes(layout, most));
         let levels = levels(lanes);
 
         let uniforms = |label: &str, blocks: usize| {
             let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
             Buffer::<u8>::with_usage(gpu, label, blocks.max(1) * UniformRing::ALIGN, usage)
         };
-        let (calls, sums) = (uniforms("calls", cuts.len())?, uniforms("sums", 2 * levels.len())?);
+        let (calls, sums) = (uniforms("calls", tiles.len())?, uniforms("sums", 2 * levels.len())?);
         let turn = uniforms("turn", 1)?;
         let mut bytes = Vec::new();
-        cuts.iter().for_each(|cut| block(&mut bytes, &cut.call));
+        tiles.iter().for_each(|tile| block(&mut bytes, &tile.call));
         calls.write(gpu, 0, &bytes)?;
         bytes.clear();
         for maxima in [SUMS, usize::MAX] {
             let maxima = u32::try_from(maxima).unwrap_or(u32::MAX);
             levels.iter().for_each(|level| {
-                block(&mut bytes, &Sum { len: level.len, groups: level.groups, maxima });
+                block(&mut bytes, &Sum { len: level.len, left: level.left, maxima });
             });
         }
         sums.write(gpu, 0, &bytes)?;
 
         let parts = |lanes: usize| Buffer::<f32>::storage(gpu, "partial sums", 4 * most * lanes.max(1));
-        let parts = [parts(lanes)?, parts(levels.first().map_or(1, |level| level.groups as usize))?];
+        let parts = [parts(lanes)?, parts(levels.first().map_or(1, |level| level.left as usize))?];
         let products: Buffer<f32> = Buffer::storage(gpu, "products", 4 * PRODUCTS)?;
         let (call, sum) = (region::<Call>(&calls), region::<Sum>(&sums));
         let adding = |from: &Buffer<f32>, to: &Buffer<f32>| {
@@ -103,10 +103,10 @@ impl Vectors {
             let [p, g, x, b, d] = [params.params(), params.grads(), &start, &before, &direction]
                 .map(|flat| flat.window(window));
             let measure = gpu.bind_group(&kernels.measure, &[call, g, b, d, parts[0].region()])?;
-            Ok([measure, gpu.bind_group(&kernels.walk, &[region::<Turn>(&turn), call, x, d, p])?])
+            Ok([measure, gpu.bind_group(&kernels.axpy, &[region::<Turn>(&turn), call, x, d, p])?])
         });
         let bound = bound.collect::<Result<_, Error>>()?;
-        let landing = Landing::new(gpu, PRODUCTS * BYTES)?;
+        let read_buffer = ReadBuffer::new(gpu, PRODUCTS * BYTES)?;
         let mut vectors = Self {
             gpu: gpu.clone(),
             kernels,
@@ -116,7 +116,7 @@ impl Vectors {
             kept,
             windows,
             bound,
-            cuts,
+            tiles,
             calls,
             levels,
             sums,
@@ -125,9 +125,9 @@ impl Vectors {
             between,
             products,
             to_products,
-            slabs: Vec::new(),
-            pairs_of_slab: pairs,
-            landing,
+            history_blocks: Vec::new(),
+            pairs_of_block: pairs,
+            read_buffer,
             sign,
         };
         vectors.reserve(params, 0)?;
@@ -136,7 +136,7 @@ impl Vectors {
 
     /// Sees that there is memory at a place.
     pub(super) fn reserve(&mut self, params: &ParamStore, place: usize) -> Result<(), Error> {
-        while place / self.pairs_of_slab >= self.slabs.len() {
+        while place / self.pairs_of_block >= self.history_blocks.len() {
             let shared = Shared {
                 gpu: &self.gpu,
                 kernels: &self.kernels,
@@ -148,100 +148,109 @@ impl Vectors {
                 sum: region::<Sum>(&self.sums),
                 turn: region::<Turn>(&self.turn),
             };
-            let slab = Slab::new(&shared, self.pairs_of_slab, &self.windows)?;
-            let pairs = self.pairs_of_slab * (self.slabs.len() + 1);
-            self.landing = Landing::new(&self.gpu, (PRODUCTS + OF_PAIR * pairs) * BYTES)?;
-            self.slabs.push(slab);
+            let history_block = HistoryBlock::new(&shared, self.pairs_of_block, &self.windows)?;
+            let pairs = self.pairs_of_block * (self.history_blocks.len() + 1);
+            self.read_buffer = ReadBuffer::new(&self.gpu, (PRODUCTS + OF_PAIR * pairs) * BYTES)?;
+            self.history_blocks.push(history_block);
         }
         Ok(())
     }
 
-    /// Slabs with a remembered pair and how many they have, where `places` are in use.
-    fn in_use(&self, places: usize) -> impl Iterator<Item = (&Slab, usize)> {
-        let pairs = self.pairs_of_slab;
-        self.slabs
+    /// History blocks with a remembered pair and how many they have, where `places` are in use.
+    fn in_use(&self, places: usize) -> impl Iterator<Item = (&HistoryBlock, usize)> {
+        let pairs = self.pairs_of_block;
+        self.history_blocks
             .iter()
             .enumerate()
-            .map(move |(index, slab)| (slab, places.saturating_sub(index * pairs).min(pairs)))
+            .map(move |(index, history_block)| {
+                (history_block, places.saturating_sub(index * pairs).min(pairs))
+            })
             .filter(|(_, pairs)| *pairs > 0)
     }
 
     /// Reads all inner products.
-    pub(super) async fn measure(&mut self, places: usize, blocking: bool) -> Result<Reading, Error> {
-        let target = self.landing.target().clone();
+    pub(super) async fn measure(&mut self, places: usize, blocking: bool) -> Result<InnerProducts, Error> {
+        let target = self.read_buffer.target().clone();
         let mut encoder = self.gpu.encoder("measure");
         let mut recorder = Recorder::new(&self.gpu, &mut encoder);
-        for cut in &self.cuts {
-            let lanes = (cut.call.lanes as usize).div_ceil(ADDING);
-            recorder.dispatch(&self.kernels.measure, &self.bound[cut.window][0], &[cut.offset], grid(lanes));
+        for tile in &self.tiles {
+            let lanes = (tile.call.lanes as usize).div_ceil(ADDING);
+            recorder.dispatch(
+                &self.kernels.measure,
+                &self.bound[tile.window][0],
+                &[tile.offset],
+                grid(lanes),
+            );
         }
         self.add(&mut recorder, PRODUCTS, 0, &self.to_products);
-        for (slab, pairs) in self.in_use(places) {
-            for cut in &self.cuts {
-                let [lanes, ..] = grid((cut.call.lanes as usize).div_ceil(ADDING));
-                let rows = u32::try_from(pairs).expect("a slab has few pairs");
-                let group = &slab.windows[cut.window].history;
-                recorder.dispatch(&self.kernels.history, group, &[cut.offset], [lanes, rows, 1]);
+        for (history_block, pairs) in self.in_use(places) {
+            for tile in &self.tiles {
+                let [lanes, ..] = grid((tile.call.lanes as usize).div_ceil(ADDING));
+                let rows = u32::try_from(pairs).expect("a history block has few pairs");
+                let group = &history_block.windows[tile.window].history;
+                recorder.dispatch(&self.kernels.history, group, &[tile.offset], [lanes, rows, 1]);
             }
-            self.add(&mut recorder, OF_PAIR * pairs, self.levels.len(), &slab.sums);
+            self.add(&mut recorder, OF_PAIR * pairs, self.levels.len(), &history_block.sums);
         }
         let mut at = (PRODUCTS * BYTES) as u64;
         recorder.copy(self.products.raw(), 0, &target, 0, at);
-        for (slab, pairs) in self.in_use(places) {
+        for (history_block, pairs) in self.in_use(places) {
             let bytes = (OF_PAIR * pairs * BYTES) as u64;
-            recorder.copy(slab.products.raw(), 0, &target, at, bytes);
+            recorder.copy(history_block.products.raw(), 0, &target, at, bytes);
             at += bytes;
         }
         drop(recorder);
         self.gpu.submit(encoder)?;
         let bytes = (PRODUCTS + OF_PAIR * places) * BYTES;
-        Ok(Reading::of(&self.landing.read(&self.gpu, bytes, blocking).await?).times(self.sign))
+        Ok(InnerProducts::of(&self.read_buffer.read(&self.gpu, bytes, blocking).await?).times(self.sign))
     }
 
     /// Records that partial sums become products; the uniforms of the levels begin with number `first`.
     fn add(&self, recorder: &mut Recorder<'_>, products: usize, first: usize, last: &[wgpu::BindGroup; 2]) {
-        let rows = u32::try_from(products).expect("a slab has few products");
+        let rows = u32::try_from(products).expect("a history block has few products");
         for (number, level) in self.levels.iter().enumerate() {
-            let to = if level.groups == 1 { last } else { &self.between };
+            let to = if level.left == 1 { last } else { &self.between };
             let offset = u32::try_from((first + number) * UniformRing::ALIGN).expect("there are few levels");
-            let [groups, ..] = grid((level.groups as usize).div_ceil(ADDING));
+            let [groups, ..] = grid((level.left as usize).div_ceil(ADDING));
             recorder.dispatch(&self.kernels.sums, &to[number % 2], &[offset], [groups, rows, 1]);
         }
     }
 
     /// Remembers the last step, makes the direction, keeps the point and its gradient, and goes on.
-    pub(super) fn turn(&mut self, params: &ParamStore, plan: &Plan<'_>) -> Result<(), Error> {
-        let (place, t_before) = plan.remember.unwrap_or_default();
-        self.write_turn(t_before, plan.t, place % self.pairs_of_slab)?;
-        let places = plan.direction.of_pairs.len();
+    pub(super) fn turn(&mut self, params: &ParamStore, next_move: &Move<'_>) -> Result<(), Error> {
+        let (place, t_before) = next_move.remember.unwrap_or_default();
+        self.write_turn(t_before, next_move.t, place % self.pairs_of_block)?;
+        let places = next_move.direction.of_pairs.len();
         let mut weights = Vec::new();
         let mut encoder = self.gpu.encoder("direction");
         let mut recorder = Recorder::new(&self.gpu, &mut encoder);
-        if plan.remember.is_some() {
-            let slab = &self.slabs[place / self.pairs_of_slab];
-            self.write_vector(&mut recorder, &self.kernels.remember, |cut| {
-                &slab.windows[cut.window].remember
+        if next_move.remember.is_some() {
+            let history_block = &self.history_blocks[place / self.pairs_of_block];
+            self.write_vector(&mut recorder, &self.kernels.remember, |tile| {
+                &history_block.windows[tile.window].remember
             });
         }
-        // The first slab is there for the gradient, if not for a pair.
-        for (index, slab) in self.slabs.iter().enumerate() {
-            let first = index * self.pairs_of_slab;
-            let pairs = places.saturating_sub(first).min(self.pairs_of_slab);
+        // The first history block is there for the gradient, if not for a pair.
+        for (index, history_block) in self.history_blocks.iter().enumerate() {
+            let first = index * self.pairs_of_block;
+            let pairs = places.saturating_sub(first).min(self.pairs_of_block);
             if pairs == 0 && index > 0 {
                 break;
             }
-            let of_grad = if index == 0 { self.sign * plan.direction.of_grad } else { 0.0 };
+            let of_grad = if index == 0 { self.sign * next_move.direction.of_grad } else { 0.0 };
             weights.clear();
             weights.extend([f32::from(u8::from(index > 0)), f32_of(pairs as f64), f32_of(of_grad), 0.0]);
-            let of_pairs = plan.direction.of_pairs[first..first + pairs].iter();
+            let of_pairs = next_move.direction.of_pairs[first..first + pairs].iter();
             weights.extend(of_pairs.flat_map(|[s, y]| [f32_of(*s), f32_of(self.sign * y)]));
-            slab.weights.write(&self.gpu, 0, &weights)?;
-            self.write_vector(&mut recorder, &self.kernels.combine, |cut| &slab.windows[cut.window].combine);
+            history_block.weights.write(&self.gpu, 0, &weights)?;
+            self.write_vector(&mut recorder, &self.kernels.combine, |tile| {
+                &history_block.windows[tile.window].combine
+            });
         }
         copy(&mut recorder, params.params(), &self.start);
         copy(&mut recorder, params.grads(), &self.before);
-        if plan.t != 0.0 {
-            self.write_vector(&mut recorder, &self.kernels.walk, |cut| &self.bound[cut.window][1]);
+        if next_move.t != 0.0 {
+            self.write_vector(&mut recorder, &self.kernels.axpy, |tile| &self.bound[tile.window][1]);
         }
         drop(recorder);
         self.gpu.submit(encoder).map(drop)
@@ -262,7 +271,7 @@ impl Vectors {
         if let Some(keep) = keep {
             copy(&mut recorder, params.grads(), &self.kept[keep]);
         }
-        self.write_vector(&mut recorder, &self.kernels.walk, |cut| &self.bound[cut.window][1]);
+        self.write_vector(&mut recorder, &self.kernels.axpy, |tile| &self.bound[tile.window][1]);
         match take {
             Some(Kept::Before) => copy(&mut recorder, &self.before, params.grads()),
             Some(Kept::Slot(slot)) => copy(&mut recorder, &self.kept[slot], params.grads()),
@@ -273,7 +282,7 @@ impl Vectors {
     }
 
     fn write_turn(&self, t_before: f64, t: f64, pair: usize) -> Result<(), Error> {
-        let pair = u32::try_from(pair).expect("a slab has few pairs");
+        let pair = u32::try_from(pair).expect("a history block has few pairs");
         let turn = Turn { t_before: f32_of(t_before), t: f32_of(t), pair };
         self.turn.write(&self.gpu, 0, bytemuck::bytes_of(&turn))
     }
@@ -282,11 +291,11 @@ impl Vectors {
         &self,
         recorder: &mut Recorder<'_>,
         kernel: &crate::gpu::Kernel,
-        group: impl Fn(&Cut) -> &'g wgpu::BindGroup,
+        group: impl Fn(&Tile) -> &'g wgpu::BindGroup,
     ) {
-        for cut in &self.cuts {
-            let workgroups = (cut.call.len as usize).div_ceil(WRITING);
-            recorder.dispatch(kernel, group(cut), &[cut.offset], grid(workgroups));
+        for tile in &self.tiles {
+            let workgroups = (tile.call.len as usize).div_ceil(WRITING);
+            recorder.dispatch(kernel, group(tile), &[tile.offset], grid(workgroups));
         }
     }
 }
@@ -315,10 +324,10 @@ pub(crate) fn most_trips(layout: &Layout) -> MostTrips {
     let mut most = MostTrips { pairs, ..MostTrips::default() };
     let spans = layout.spans().len();
     for frozen in [vec![false; spans], (0..spans).map(|tensor| tensor % 2 == 1).collect()] {
-        let (cuts, lanes) = cuts(layout, &frozen, most_lanes(layout, PRODUCTS.max(OF_PAIR * pairs)));
-        let of_lane = cuts.iter().map(|cut| cut.call.len.div_ceil(cut.call.lanes)).max().unwrap_or(0);
+        let (tiles, lanes) = tiles(layout, &frozen, most_lanes(layout, PRODUCTS.max(OF_PAIR * pairs)));
+        let of_lane = tiles.iter().map(|tile| tile.call.len.div_ceil(tile.call.lanes)).max().unwrap_or(0);
         most.lanes = most.lanes.max(with_outer(of_lane as usize));
-        let of_sum = levels(lanes).iter().map(|level| level.len.div_ceil(level.groups)).max().unwrap_or(0);
+        let of_sum = levels(lanes).iter().map(|level| level.len.div_ceil(level.left)).max().unwrap_or(0);
         most.sums = most.sums.max(with_outer(of_sum as usize));
     }
     most

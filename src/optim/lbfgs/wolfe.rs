@@ -1,4 +1,4 @@
-use super::line::{Line, Point};
+use super::objective::{Objective, Point};
 
 const C1: f64 = 1e-4;
 const C2: f64 = 0.9;
@@ -6,9 +6,13 @@ const TOLERANCE: f64 = 1e-9;
 
 /// The strong Wolfe search of `torch.optim.LBFGS`: brackets, then cubic interpolation; at most `most` points after the
 /// first one. Evaluates at least one.
-pub(super) async fn strong_wolfe<L: Line>(line: &mut L, t: f64, most: u64) -> Result<Point, L::Error> {
-    let mut new = line.at(t, &[]).await?;
-    let (start, longest) = (line.start(), line.longest());
+pub(super) async fn strong_wolfe<L: Objective>(
+    objective: &mut L,
+    t: f64,
+    most: u64,
+) -> Result<Point, L::Error> {
+    let mut new = objective.at(t, &[]).await?;
+    let (start, longest) = (objective.start(), objective.longest());
     let armijo_fails = |new: &Point| new.loss > start.loss + C1 * new.t * start.slope;
     let flat = |new: &Point| new.slope.abs() <= -C2 * start.slope;
     let mut previous = start;
@@ -29,7 +33,7 @@ pub(super) async fn strong_wolfe<L: Line>(line: &mut L, t: f64, most: u64) -> Re
         let bounds = (new.t + 0.01 * (new.t - previous.t), new.t * 10.0);
         let t = cubic(&previous, &new, bounds);
         previous = new;
-        new = line.at(t, &[previous]).await?;
+        new = objective.at(t, &[previous]).await?;
         count += 1;
     };
     let order = |bracket: &[Point; 2]| if bracket[0].loss <= bracket[1].loss { (0, 1) } else { (1, 0) };
@@ -50,7 +54,7 @@ pub(super) async fn strong_wolfe<L: Line>(line: &mut L, t: f64, most: u64) -> Re
         } else {
             stuck = near;
         }
-        let new = line.at(t, &bracket).await?;
+        let new = objective.at(t, &bracket).await?;
         count += 1;
         if armijo_fails(&new) || new.loss >= bracket[low].loss {
             bracket[high] = new;
@@ -83,12 +87,12 @@ fn cubic(one: &Point, two: &Point, (low, high): (f64, f64)) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optim::lbfgs::line::tests::Curve;
+    use crate::optim::lbfgs::objective::tests::Curve;
 
     fn search(function: impl Fn(f64) -> (f64, f64), t: f64, most: u64) -> (Point, Vec<f64>) {
-        let mut line = Curve { function, seen: Vec::new() };
-        let point = pollster::block_on(strong_wolfe(&mut line, t, most)).unwrap();
-        (point, line.seen)
+        let mut objective = Curve { function, seen: Vec::new() };
+        let point = pollster::block_on(strong_wolfe(&mut objective, t, most)).unwrap();
+        (point, objective.seen)
     }
 
     #[test]

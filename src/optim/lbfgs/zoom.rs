@@ -1,4 +1,4 @@
-use super::line::{Line, Point};
+use super::objective::{Objective, Point};
 
 const SLOPE_RTOL: f64 = 1e-4;
 const CURVATURE_RTOL: f64 = 0.9;
@@ -9,8 +9,8 @@ const MOST: usize = 20;
 
 /// The search of `optax.scale_by_zoom_linesearch` with its defaults: doubles the step until an interval is found, then
 /// interpolates. A point whose loss is not finite is too far. Gives the start if none is finite.
-pub(super) async fn zoom<L: Line>(line: &mut L) -> Result<Point, L::Error> {
-    let mut last = line.start();
+pub(super) async fn zoom<L: Objective>(objective: &mut L) -> Result<Point, L::Error> {
+    let mut last = objective.start();
     // The best so far that decreases the loss enough, whatever its slope.
     let mut safe = last;
     let mut interval: Option<Interval> = None;
@@ -20,8 +20,8 @@ pub(super) async fn zoom<L: Line>(line: &mut L) -> Result<Point, L::Error> {
             None if count == 1 => 1.0,
             None => INCREASE * last.t,
         };
-        let new = line.at(t, &[safe]).await?;
-        let start = line.start();
+        let new = objective.at(t, &[safe]).await?;
+        let start = objective.start();
         let decrease = decrease_error(&start, &new);
         let decreases = decrease <= 0.0;
         let done = decreases && curvature_error(&start, &new) <= 0.0;
@@ -120,7 +120,7 @@ fn quadratic(a: &Point, b: &Point) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optim::lbfgs::line::tests::Curve;
+    use crate::optim::lbfgs::objective::tests::Curve;
 
     #[test]
     fn a_point_that_is_not_finite_is_too_far() {
@@ -128,29 +128,29 @@ mod tests {
         let barrier = |t: f64| {
             if t >= 0.5 { (f64::NAN, f64::NAN) } else { (-t - 0.1 * (0.5 - t).ln(), -1.0 + 0.1 / (0.5 - t)) }
         };
-        let mut line = Curve { function: barrier, seen: Vec::new() };
-        let point = pollster::block_on(zoom(&mut line)).unwrap();
-        assert!(point.t > 0.0 && point.t < 0.5 && point.loss < line.start().loss, "{point:?}");
-        assert_eq!(line.seen[..2], [1.0, 0.5]);
+        let mut objective = Curve { function: barrier, seen: Vec::new() };
+        let point = pollster::block_on(zoom(&mut objective)).unwrap();
+        assert!(point.t > 0.0 && point.t < 0.5 && point.loss < objective.start().loss, "{point:?}");
+        assert_eq!(objective.seen[..2], [1.0, 0.5]);
     }
 
     #[test]
     fn where_nothing_is_finite_the_start_is_given() {
         let cliff = |t: f64| if t > 0.0 { (f64::NAN, f64::NAN) } else { (1.0, -1.0) };
-        let mut line = Curve { function: cliff, seen: Vec::new() };
-        assert_eq!(pollster::block_on(zoom(&mut line)).unwrap().id, 0);
-        assert_eq!(line.seen.len(), MOST);
+        let mut objective = Curve { function: cliff, seen: Vec::new() };
+        assert_eq!(pollster::block_on(zoom(&mut objective)).unwrap().id, 0);
+        assert_eq!(objective.seen.len(), MOST);
     }
 
     #[test]
     fn the_interval_doubles_until_the_slope_turns() {
         let bowl = |t: f64| ((t - 5.0).powi(2), 2.0 * (t - 5.0));
-        let mut line = Curve { function: bowl, seen: Vec::new() };
-        let point = pollster::block_on(zoom(&mut line)).unwrap();
-        assert_eq!((point.t, &line.seen[..]), (1.0, &[1.0][..]));
+        let mut objective = Curve { function: bowl, seen: Vec::new() };
+        let point = pollster::block_on(zoom(&mut objective)).unwrap();
+        assert_eq!((point.t, &objective.seen[..]), (1.0, &[1.0][..]));
         let steep = |t: f64| ((t - 50.0).powi(2), 2.0 * (t - 50.0));
-        let mut line = Curve { function: steep, seen: Vec::new() };
-        let point = pollster::block_on(zoom(&mut line)).unwrap();
-        assert_eq!((point.t, &line.seen[..]), (8.0, &[1.0, 2.0, 4.0, 8.0][..]));
+        let mut objective = Curve { function: steep, seen: Vec::new() };
+        let point = pollster::block_on(zoom(&mut objective)).unwrap();
+        assert_eq!((point.t, &objective.seen[..]), (8.0, &[1.0, 2.0, 4.0, 8.0][..]));
     }
 }

@@ -2,8 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
-use crate::optim::rule::{check_moments, f32_of, moment_sizes};
-use crate::optim::{Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo, check_moments, f32_of, moment_sizes, scheduled};
 
 /// AdaBelief, as optax has it: Adam whose second moment is that of the gradient around its average.
 ///
@@ -67,6 +66,8 @@ impl Rule for AdaBelief {
         Shader { stem: "adabelief", text: include_str!("../../../shaders/optim/rules/adabelief.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 
+    scheduled! { lr, momentum: betas.0 }
+
     fn check(&self) -> Result<(), Error> {
         check_moments(self.lr, self.betas, self.eps, self.weight_decay)?;
         at_least("eps_root", self.eps_root, 0.0)
@@ -86,17 +87,5 @@ impl Rule for AdaBelief {
             eps_root: f32_of(self.eps_root),
             weight_decay: f32_of(self.weight_decay),
         }
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum_mut(&mut self) -> Option<&mut f64> {
-        Some(&mut self.betas.0)
     }
 }

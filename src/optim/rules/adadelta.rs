@@ -2,8 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least, closed};
 use crate::gpu::uniform;
-use crate::optim::rule::f32_of;
-use crate::optim::{Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 
 /// Adadelta, as `torch.optim.Adadelta` has it.
 ///
@@ -50,6 +49,8 @@ impl Rule for Adadelta {
         Shader { stem: "adadelta", text: include_str!("../../../shaders/optim/rules/adadelta.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("square_avg"), Slot::f32("acc_delta")];
 
+    scheduled! { lr, maximize }
+
     fn check(&self) -> Result<(), Error> {
         at_least("lr", self.lr, 0.0)?;
         closed("rho", self.rho, 0.0, 1.0)?;
@@ -64,17 +65,5 @@ impl Rule for Adadelta {
             eps: f32_of(self.eps),
             weight_decay: f32_of(self.weight_decay),
         }
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
     }
 }

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Variant, present};
 use crate::error::{Error, above, at_least, half_open};
 use crate::gpu::uniform;
-use crate::optim::rule::f32_of;
-use crate::optim::{Factor, Family, Over, Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Family, Reduced, Rule, Shader, Slot, Statistic, StepInfo, f32_of, scheduled};
 
 /// Adafactor: a second moment of which only the means over rows and over columns are kept.
 ///
@@ -178,7 +177,9 @@ impl Rule for Adafactor {
     const FAMILY: Family = Family::Factored { ratio: true };
     const SHADER: Shader<'static> =
         Shader { stem: "adafactor", text: include_str!("../../../shaders/optim/rules/adafactor.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::factors("factors"), Slot::f32("exp_avg")];
+    const SLOTS: &'static [Slot] = &[Slot::statistics("statistics"), Slot::f32("exp_avg")];
+
+    scheduled! { lr, maximize }
 
     fn check(&self) -> Result<(), Error> {
         at_least("lr", self.lr, 0.0)?;
@@ -241,13 +242,13 @@ impl Rule for Adafactor {
         slot == 0 || self.momentum.is_some_and(|momentum| momentum != 0.0)
     }
 
-    fn factors(&self, shape: &[usize]) -> Vec<Factor> {
-        let factor = |key, over| Factor { key: Cow::Borrowed(key), over };
+    fn statistics(&self, shape: &[usize]) -> Vec<Statistic> {
+        let statistic = |key, reduced| Statistic { key: Cow::Borrowed(key), reduced };
         match self.axes(shape) {
             Some((rows, columns)) => {
-                vec![factor("row_var", Over::AllBut(columns)), factor("col_var", Over::AllBut(rows))]
+                vec![statistic("row_var", Reduced::Axis(columns)), statistic("col_var", Reduced::Axis(rows))]
             }
-            None => vec![factor("variance", Over::Elements)],
+            None => vec![statistic("variance", Reduced::None)],
         }
     }
 
@@ -292,20 +293,8 @@ impl Rule for Adafactor {
         }
     }
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
     fn momentum_mut(&mut self) -> Option<&mut f64> {
         self.momentum.as_mut()
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
     }
 }
 

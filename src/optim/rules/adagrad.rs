@@ -2,8 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
-use crate::optim::rule::f32_of;
-use crate::optim::{Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 
 /// Adagrad, as `torch.optim.Adagrad` has it.
 ///
@@ -61,6 +60,8 @@ impl Rule for Adagrad {
         Shader { stem: "adagrad", text: include_str!("../../../shaders/optim/rules/adagrad.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("sum")];
 
+    scheduled! { lr, maximize }
+
     fn check(&self) -> Result<(), Error> {
         at_least("lr", self.lr, 0.0)?;
         at_least("lr_decay", self.lr_decay, 0.0)?;
@@ -81,17 +82,5 @@ impl Rule for Adagrad {
             weight_decay: f32_of(self.weight_decay),
             eps_in_sqrt: self.eps_in_sqrt.into(),
         }
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
     }
 }

@@ -1,9 +1,11 @@
 use serde::{Deserialize, Serialize};
 
+use crate::config::Variant;
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
-use crate::optim::rule::{check_moments, decays, f32_of, moment_sizes};
-use crate::optim::{Rule, Shader, Slot, StepInfo, Variant};
+use crate::optim::rule::{
+    Rule, Shader, Slot, StepInfo, check_moments, decays, f32_of, moment_sizes, scheduled,
+};
 
 /// Adam, as `torch.optim.Adam` has it.
 ///
@@ -86,6 +88,8 @@ impl Rule for Adam {
     const SLOTS: &'static [Slot] =
         &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq"), Slot::f32("max_exp_avg_sq")];
 
+    scheduled! { lr, momentum: betas.0, maximize }
+
     fn check(&self) -> Result<(), Error> {
         check_moments(self.lr, self.betas, self.eps, self.weight_decay)?;
         at_least("eps_root", self.eps_root, 0.0)?;
@@ -123,21 +127,5 @@ impl Rule for Adam {
             amsgrad: self.amsgrad.into(),
             max_scale: f32_of(max_scale),
         }
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum_mut(&mut self) -> Option<&mut f64> {
-        Some(&mut self.betas.0)
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
     }
 }

@@ -2,8 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::gpu::uniform;
-use crate::optim::rule::{check_moments, f32_of};
-use crate::optim::{Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo, check_moments, f32_of, scheduled};
 
 /// Adamax, as `torch.optim.Adamax` has it: Adam with the largest gradient in place of the second moment.
 ///
@@ -52,6 +51,8 @@ impl Rule for Adamax {
         Shader { stem: "adamax", text: include_str!("../../../shaders/optim/rules/adamax.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_inf")];
 
+    scheduled! { lr, momentum: betas.0, maximize }
+
     fn check(&self) -> Result<(), Error> {
         check_moments(self.lr, self.betas, self.eps, self.weight_decay)
     }
@@ -65,21 +66,5 @@ impl Rule for Adamax {
             eps: f32_of(self.eps),
             weight_decay: f32_of(self.weight_decay),
         }
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum_mut(&mut self) -> Option<&mut f64> {
-        Some(&mut self.betas.0)
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
     }
 }

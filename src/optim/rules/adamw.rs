@@ -1,7 +1,9 @@
 use serde::{Deserialize, Serialize};
 
+use super::adam::Adam;
+use crate::config::Variant;
 use crate::error::Error;
-use crate::optim::{Adam, Rule, Shader, Slot, StepInfo, Variant};
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo, scheduled};
 
 /// Adam with decoupled weight decay, as `torch.optim.AdamW` has it.
 ///
@@ -71,6 +73,8 @@ impl Rule for AdamW {
     const SHADER: Shader<'static> = Adam::SHADER;
     const SLOTS: &'static [Slot] = Adam::SLOTS;
 
+    scheduled! { lr, momentum: betas.0, maximize }
+
     fn check(&self) -> Result<(), Error> {
         Rule::check(&self.adam())
     }
@@ -81,21 +85,5 @@ impl Rule for AdamW {
 
     fn hyper(&self, step: &StepInfo) -> Self::Hyper {
         self.adam().hyper(step)
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum_mut(&mut self) -> Option<&mut f64> {
-        Some(&mut self.betas.0)
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
     }
 }

@@ -2,9 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
-use crate::optim::recurrence::Carried;
-use crate::optim::rule::f32_of;
-use crate::optim::{Average, Decay, Recurrence, Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::recurrence::{Carried, Decay, Recurrence};
+use crate::optim::rule::{EvalParams, Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 
 /// Averaged stochastic gradient descent, as `torch.optim.ASGD` has it.
 ///
@@ -14,7 +13,7 @@ use crate::optim::{Average, Decay, Recurrence, Rule, Shader, Slot, StepInfo};
 /// `t0 + 2`.
 ///
 /// So another rate, set by hand or by a schedule, acts one step later than it does for other rules, as in torch.
-/// [`Optimizer::with_averages`](crate::optim::Optimizer::with_averages) evaluates with `ax`.
+/// [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params) evaluates with `ax`.
 ///
 /// Source: Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging", SIAM J. Control Optim. 30(4);
 /// <https://docs.pytorch.org/docs/2.15/generated/torch.optim.ASGD.html>. Differs: `eta` and `mu` are kept in f64, where
@@ -60,6 +59,8 @@ impl Rule for ASGD {
         Shader { stem: "asgd", text: include_str!("../../../shaders/optim/rules/asgd.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("ax")];
 
+    scheduled! { lr, maximize }
+
     fn check(&self) -> Result<(), Error> {
         at_least("lr", self.lr, 0.0)?;
         at_least("lambd", self.lambd, 0.0)?;
@@ -82,24 +83,12 @@ impl Rule for ASGD {
         }
     }
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
     fn recurrence(&self) -> Option<Recurrence> {
         let Self { lr, lambd, alpha, t0, .. } = *self;
         Some(Recurrence::Decay(Decay { lr, lambd, alpha, t0 }))
     }
 
-    fn average(&self) -> Option<Average> {
-        Some(Average::Slot(0))
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
+    fn eval_params(&self) -> Option<EvalParams> {
+        Some(EvalParams::Slot(0))
     }
 }

@@ -2,8 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
-use crate::optim::rule::f32_of;
-use crate::optim::{Family, Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Family, Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 
 /// Fromage, as optax has it: a step along the gradient whose length in each tensor is a share of the tensor's own.
 ///
@@ -44,6 +43,8 @@ impl Rule for Fromage {
         Shader { stem: "fromage", text: include_str!("../../../shaders/optim/rules/fromage.wgsl") };
     const SLOTS: &'static [Slot] = &[];
 
+    scheduled! { lr }
+
     fn check(&self) -> Result<(), Error> {
         at_least("lr", self.lr, 0.0)?;
         at_least("min_norm", self.min_norm, 0.0)
@@ -57,13 +58,5 @@ impl Rule for Fromage {
             rate: f32_of(rate),
             min_norm: f32_of(self.min_norm),
         }
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
     }
 }

@@ -2,8 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
-use crate::optim::rule::{check_moments, f32_of};
-use crate::optim::{Family, Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Family, Rule, Shader, Slot, StepInfo, check_moments, f32_of, scheduled};
 
 /// Lamb, as optax has it: Adam's direction, in each tensor as long as the tensor itself.
 ///
@@ -57,6 +56,8 @@ impl Rule for Lamb {
         Shader { stem: "lamb", text: include_str!("../../../shaders/optim/rules/lamb.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 
+    scheduled! { lr, momentum: betas.0 }
+
     fn check(&self) -> Result<(), Error> {
         check_moments(self.lr, self.betas, self.eps, self.weight_decay)?;
         at_least("eps_root", self.eps_root, 0.0)
@@ -75,17 +76,5 @@ impl Rule for Lamb {
             eps: f32_of(self.eps),
             weight_decay: f32_of(self.weight_decay),
         }
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum_mut(&mut self) -> Option<&mut f64> {
-        Some(&mut self.betas.0)
     }
 }

@@ -2,8 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
-use crate::optim::rule::f32_of;
-use crate::optim::{Family, Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Family, Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 
 /// Lars, as optax has it: momentum on gradients whose length in each tensor is a share of the tensor's own.
 ///
@@ -69,6 +68,8 @@ impl Rule for Lars {
         Shader { stem: "lars", text: include_str!("../../../shaders/optim/rules/lars.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("momentum_buffer")];
 
+    scheduled! { lr, momentum: momentum }
+
     fn check(&self) -> Result<(), Error> {
         at_least("lr", self.lr, 0.0)?;
         at_least("momentum", self.momentum, 0.0)?;
@@ -93,17 +94,5 @@ impl Rule for Lars {
             eps: f32_of(self.eps),
             weight_decay: f32_of(self.weight_decay),
         }
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum_mut(&mut self) -> Option<&mut f64> {
-        Some(&mut self.momentum)
     }
 }

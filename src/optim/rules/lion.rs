@@ -2,8 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least, half_open};
 use crate::gpu::uniform;
-use crate::optim::rule::f32_of;
-use crate::optim::{Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 
 /// Lion, as optax has it: steps of one size along the sign of a momentum.
 ///
@@ -47,6 +46,8 @@ impl Rule for Lion {
         Shader { stem: "lion", text: include_str!("../../../shaders/optim/rules/lion.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg")];
 
+    scheduled! { lr, momentum: betas.0 }
+
     fn check(&self) -> Result<(), Error> {
         at_least("lr", self.lr, 0.0)?;
         half_open("betas[0]", self.betas.0, 0.0, 1.0)?;
@@ -62,17 +63,5 @@ impl Rule for Lion {
             one_minus_beta2: f32_of(1.0 - self.betas.1),
             weight_decay: f32_of(self.weight_decay),
         }
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum_mut(&mut self) -> Option<&mut f64> {
-        Some(&mut self.betas.0)
     }
 }

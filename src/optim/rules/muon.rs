@@ -2,8 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least, finite, half_open};
 use crate::gpu::uniform;
-use crate::optim::rule::{check_moments, f32_of};
-use crate::optim::{Family, NewtonSchulz, Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Family, NewtonSchulz, Rule, Shader, Slot, StepInfo, check_moments, f32_of};
 
 /// Muon, as `torch.optim.Muon` has it: steps whose directions are made orthogonal, for matrices.
 ///

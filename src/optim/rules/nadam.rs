@@ -1,9 +1,11 @@
 use serde::{Deserialize, Serialize};
 
+use crate::config::Variant;
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
-use crate::optim::rule::{check_moments, decays, f32_of};
-use crate::optim::{Mu, Recurrence, Rule, Shader, Slot, StepInfo, Variant};
+use crate::optim::rule::momenta::Mu;
+use crate::optim::rule::recurrence::Recurrence;
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo, check_moments, decays, f32_of, scheduled};
 
 /// Adam with Nesterov's momentum, as `torch.optim.NAdam` has it.
 ///
@@ -81,6 +83,8 @@ impl Rule for NAdam {
         Shader { stem: "nadam", text: include_str!("../../../shaders/optim/rules/nadam.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 
+    scheduled! { lr, momentum: betas.0, maximize }
+
     fn check(&self) -> Result<(), Error> {
         check_moments(self.lr, self.betas, self.eps, self.weight_decay)?;
         at_least("eps_root", self.eps_root, 0.0)?;
@@ -124,25 +128,9 @@ impl Rule for NAdam {
         }
     }
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum_mut(&mut self) -> Option<&mut f64> {
-        Some(&mut self.betas.0)
-    }
-
     fn recurrence(&self) -> Option<Recurrence> {
         let mu = Mu { beta1: self.betas.0, momentum_decay: self.momentum_decay };
         Some(Recurrence::Momentum(mu))
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
     }
 }
 

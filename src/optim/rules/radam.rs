@@ -1,9 +1,11 @@
 use serde::{Deserialize, Serialize};
 
+use crate::config::Variant;
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
-use crate::optim::rule::{check_moments, decays, f32_of, moment_sizes};
-use crate::optim::{Rule, Shader, Slot, StepInfo, Variant};
+use crate::optim::rule::{
+    Rule, Shader, Slot, StepInfo, check_moments, decays, f32_of, moment_sizes, scheduled,
+};
 
 /// Adam whose variance is rectified, as `torch.optim.RAdam` has it.
 ///
@@ -82,6 +84,8 @@ impl Rule for RAdam {
         Shader { stem: "radam", text: include_str!("../../../shaders/optim/rules/radam.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
 
+    scheduled! { lr, momentum: betas.0, maximize }
+
     fn check(&self) -> Result<(), Error> {
         check_moments(self.lr, self.betas, self.eps, self.weight_decay)?;
         at_least("eps_root", self.eps_root, 0.0)?;
@@ -132,22 +136,6 @@ impl Rule for RAdam {
             lr_weight_decay: f32_of(decoupled),
         }
     }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum_mut(&mut self) -> Option<&mut f64> {
-        Some(&mut self.betas.0)
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
-    }
 }
 
 impl RAdam {
@@ -169,12 +157,12 @@ impl RAdam {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optim::progress::Progress;
+    use crate::optim::step::counters::StepCounter;
 
     fn first_rectified(beta2: f64, variant: Variant) -> Option<u64> {
         let rule = RAdam { betas: (0.9, beta2), variant, ..Default::default() };
         (1..1000)
-            .find(|&step| rule.rectification(&StepInfo { step, ..Progress::default().after(0) }).is_some())
+            .find(|&step| rule.rectification(&StepInfo { step, ..StepCounter::default().after(0) }).is_some())
     }
 
     #[test]

@@ -2,8 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least, half_open};
 use crate::gpu::uniform;
-use crate::optim::rule::f32_of;
-use crate::optim::{Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 
 /// RMSprop, as `torch.optim.RMSprop` has it.
 ///
@@ -86,6 +85,8 @@ impl Rule for RMSprop {
     const SLOTS: &'static [Slot] =
         &[Slot::f32("square_avg"), Slot::f32("momentum_buffer"), Slot::f32("grad_avg")];
 
+    scheduled! { lr, momentum: momentum, maximize }
+
     fn check(&self) -> Result<(), Error> {
         at_least("lr", self.lr, 0.0)?;
         if self.bias_correction {
@@ -127,21 +128,5 @@ impl Rule for RMSprop {
             centered: self.centered.into(),
             eps_in_sqrt: self.eps_in_sqrt.into(),
         }
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum_mut(&mut self) -> Option<&mut f64> {
-        Some(&mut self.momentum)
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
     }
 }

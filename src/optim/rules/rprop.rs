@@ -2,8 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, above, at_least, open};
 use crate::gpu::uniform;
-use crate::optim::rule::f32_of;
-use crate::optim::{Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 
 /// Resilient backpropagation, as `torch.optim.Rprop` has it: steps of a size of their own, along signs.
 ///
@@ -52,6 +51,8 @@ impl Rule for Rprop {
         Shader { stem: "rprop", text: include_str!("../../../shaders/optim/rules/rprop.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("prev"), Slot::f32("step_size")];
 
+    scheduled! { lr, maximize }
+
     fn check(&self) -> Result<(), Error> {
         at_least("lr", self.lr, 0.0)?;
         open("etas[0]", self.etas.0, 0.0, 1.0)?;
@@ -72,17 +73,5 @@ impl Rule for Rprop {
             step_size_min: f32_of(self.step_sizes.0),
             step_size_max: f32_of(self.step_sizes.1),
         }
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
     }
 }

@@ -2,8 +2,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, at_least, half_open, open};
 use crate::gpu::uniform;
-use crate::optim::rule::f32_of;
-use crate::optim::{Average, Recurrence, Rule, Shader, Slot, StepInfo, Weight};
+use crate::optim::rule::recurrence::{Recurrence, Weight};
+use crate::optim::rule::{EvalParams, Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 
 /// AdamW without a schedule, as `optax.contrib.schedule_free_adamw` has it: instead of a rate that falls, an average of
 /// all iterates.
@@ -16,7 +16,7 @@ use crate::optim::{Average, Recurrence, Rule, Shader, Slot, StepInfo, Weight};
 /// In a warm-up the rate of a step, counted from 1, is `lr * min(step - 1, warmup_steps) / warmup_steps`, 0 at first, and
 /// that in its weight is one step ahead.
 ///
-/// [`Optimizer::with_averages`](crate::optim::Optimizer::with_averages) evaluates with `x`, the result of training:
+/// [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params) evaluates with `x`, the result of training:
 /// optax's `schedule_free_eval_params`. It is computed of the parameters and `z`, and kept nowhere else, so that
 /// [`Lookahead`](crate::optim::Lookahead) cannot be around this rule.
 ///
@@ -92,6 +92,8 @@ impl Rule for ScheduleFreeAdamW {
     };
     const SLOTS: &'static [Slot] = &[Slot::f32("z"), Slot::f32("exp_avg_sq")];
 
+    scheduled! { lr, momentum: betas.0 }
+
     fn check(&self) -> Result<(), Error> {
         at_least("lr", self.lr, 0.0)?;
         open("betas[0]", self.betas.0, 0.0, 1.0)?;
@@ -119,23 +121,11 @@ impl Rule for ScheduleFreeAdamW {
         }
     }
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum_mut(&mut self) -> Option<&mut f64> {
-        Some(&mut self.betas.0)
-    }
-
     fn recurrence(&self) -> Option<Recurrence> {
         Some(Recurrence::Weight(self.weight()))
     }
 
-    fn average(&self) -> Option<Average> {
-        Some(Average::Beyond { slot: Z, by: (1.0 - self.betas.0) / self.betas.0 })
+    fn eval_params(&self) -> Option<EvalParams> {
+        Some(EvalParams::Beyond { slot: Z, by: (1.0 - self.betas.0) / self.betas.0 })
     }
 }

@@ -2,8 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least, finite, short};
 use crate::gpu::uniform;
-use crate::optim::rule::f32_of;
-use crate::optim::{Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 
 /// Stochastic gradient descent with momentum, as `torch.optim.SGD` has it.
 ///
@@ -52,6 +51,8 @@ impl Rule for SGD {
         Shader { stem: "sgd", text: include_str!("../../../shaders/optim/rules/sgd.wgsl") };
     const SLOTS: &'static [Slot] = &[Slot::f32("momentum_buffer")];
 
+    scheduled! { lr, momentum: momentum, maximize }
+
     fn check(&self) -> Result<(), Error> {
         at_least("lr", self.lr, 0.0)?;
         at_least("momentum", self.momentum, 0.0)?;
@@ -84,21 +85,5 @@ impl Rule for SGD {
             weight_decay: f32_of(self.weight_decay),
             nesterov: self.nesterov.into(),
         }
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum_mut(&mut self) -> Option<&mut f64> {
-        Some(&mut self.momentum)
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
     }
 }

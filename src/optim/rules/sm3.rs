@@ -2,8 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least, closed, half_open};
 use crate::gpu::uniform;
-use crate::optim::rule::f32_of;
-use crate::optim::{Factor, Family, Over, Rule, Shader, Slot, StepInfo};
+use crate::optim::rule::{Family, Reduced, Rule, Shader, Slot, Statistic, StepInfo, f32_of, scheduled};
 
 /// SM3, as optax has it: Adagrad with one accumulator for each index of each axis.
 ///
@@ -53,7 +52,9 @@ impl Rule for SM3 {
     const FAMILY: Family = Family::Factored { ratio: false };
     const SHADER: Shader<'static> =
         Shader { stem: "sm3", text: include_str!("../../../shaders/optim/rules/sm3.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::factors("accumulator"), Slot::f32("momentum_buffer")];
+    const SLOTS: &'static [Slot] = &[Slot::statistics("accumulator"), Slot::f32("momentum_buffer")];
+
+    scheduled! { lr, momentum: momentum }
 
     fn check(&self) -> Result<(), Error> {
         at_least("lr", self.lr, 0.0)?;
@@ -67,9 +68,12 @@ impl Rule for SM3 {
         slot == 0 || self.momentum != 0.0
     }
 
-    fn factors(&self, shape: &[usize]) -> Vec<Factor> {
+    fn statistics(&self, shape: &[usize]) -> Vec<Statistic> {
         (0..shape.len().max(1))
-            .map(|axis| Factor { key: format!("accumulator.{axis}").into(), over: Over::Axis(axis) })
+            .map(|axis| Statistic {
+                key: format!("accumulator.{axis}").into(),
+                reduced: Reduced::AllBut(axis),
+            })
             .collect()
     }
 
@@ -82,17 +86,5 @@ impl Rule for SM3 {
             eps: f32_of(self.eps),
             weight_decay: f32_of(self.weight_decay),
         }
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum_mut(&mut self) -> Option<&mut f64> {
-        Some(&mut self.momentum)
     }
 }

@@ -55,7 +55,7 @@ fn what_stays_live_is_what_a_store_built_at_once_has() {
                 run.1.set_transforms(Transforms::from_json(chain).unwrap(), &run.0).unwrap();
             }
             step(&mut run, groups, 0);
-            run.1.read_outcomes().unwrap();
+            run.1.read_step_results().unwrap();
             added.iter().for_each(|group| add(&mut run, *group, &json!({})).unwrap());
             if chain.is_some() {
                 // How much room there is for uniforms depends on when it was made, so it is made now.

@@ -129,7 +129,7 @@ fn a_recorded_step_is_submitted_first() {
     let (encoder, ticket) = record(&mut run);
     gpu.submit(encoder).unwrap();
     run.1.submitted(ticket).unwrap();
-    let steps: Vec<u64> = run.1.read_outcomes().unwrap().iter().map(|outcome| outcome.step).collect();
+    let steps: Vec<u64> = run.1.read_step_results().unwrap().iter().map(|outcome| outcome.step).collect();
     assert_eq!(steps, [0, 1]);
     assert_eq!((run.1.applied("w").unwrap(), run.1.applied("s").unwrap()), (2, 1));
 }

@@ -1,0 +1,348 @@
+use super::sizes::{FINISH_LANES, HALF_OF_ADDED};
+use crate::gpu::MAX_TRIPS;
+use crate::optim::rule::{Reduced, Statistic};
+
+/// Divides by a number that is known before: the constants of Granlund and Montgomery 1994, figure 4.1.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct Divisor {
+    pub(crate) by: u32,
+    magic: u32,
+    shift: u32,
+}
+
+impl Divisor {
+    fn new(by: usize) -> Self {
+        let wide = by as u64;
+        let shift = u64::BITS - (wide - 1).leading_zeros();
+        Self { by: count(by), magic: low((((1 << shift) - wide) << 32) / wide + 1), shift }
+    }
+}
+
+/// As in frame/factored.wgsl.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct IndexMap {
+    pub(crate) first: u32,
+    len: u32,
+    pub(crate) first_map: u32,
+    pub(crate) index_maps: u32,
+    pub(crate) ratio: u32,
+    pub(crate) means: u32,
+    mean_stride: Divisor,
+    pub(crate) values: u32,
+    pub(crate) size: Divisor,
+    stride: Divisor,
+    pub(crate) outputs: u32,
+    pub(crate) units: u32,
+    pub(crate) terms: u32,
+    pub(crate) pieces: u32,
+    pub(crate) all_pieces: u32,
+    pub(crate) four: u32,
+    output_by: u32,
+    output_outer: u32,
+    output_inner: u32,
+    term: Divisor,
+    term_outer: u32,
+    term_inner: u32,
+}
+
+pub(crate) const NONE: u32 = u32::MAX;
+pub(crate) const ONE: u32 = 0;
+const FOUR_OUTPUTS: u32 = 1;
+const FOUR_TERMS: u32 = 2;
+/// Terms, or vectors of four of them, that one invocation gathers.
+const TERMS: usize = 128;
+/// As many as are worth while for their own sake.
+const MOST_PIECES: usize = 1024;
+/// Terms of one window that an invocation gathers, however long the sum is: with noise each takes eleven iterations.
+const MOST_TERMS: usize = MAX_TRIPS / 16;
+/// Few enough to be joined by one workgroup.
+const MOST_ALL_PIECES: usize = FINISH_LANES * (MAX_TRIPS / 4 * 3);
+
+/// Means over no more values are not kept, as in frame/matrix.wgsl.
+const SHORT: usize = 8;
+
+/// `x / by * outer + x % by * inner`.
+#[derive(Clone, Copy, Debug)]
+struct Map {
+    by: usize,
+    outer: usize,
+    inner: usize,
+}
+
+/// The axes of a tensor as the kernels see them.
+pub(crate) struct Axes<'a> {
+    shape: &'a [usize],
+    statistics: &'a [Statistic],
+}
+
+impl<'a> Axes<'a> {
+    pub(crate) fn new(shape: &'a [usize], statistics: &'a [Statistic]) -> Self {
+        Self { shape, statistics }
+    }
+
+    pub(crate) fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Size of an axis, and of what lies within it.
+    fn axis(&self, axis: usize) -> (usize, usize) {
+        let size = self.shape.get(axis).copied().unwrap_or(1);
+        (size, self.shape.iter().skip(axis + 1).product())
+    }
+
+    /// Rows and columns: the axes over which the first and the second index map are means.
+    fn matrix(&self) -> Option<[usize; 2]> {
+        match self.statistics {
+            [
+                Statistic { reduced: Reduced::Axis(first), .. },
+                Statistic { reduced: Reduced::Axis(second), .. },
+            ] => Some([*first, *second]),
+            _ => None,
+        }
+    }
+
+    /// Whether the last axis has a multiple of four and is what the first index map leaves out, or the index maps hold axes.
+    fn quads(&self) -> bool {
+        let last = self.shape.len().saturating_sub(1);
+        let whole = self.axis(last).0.is_multiple_of(4);
+        whole
+            && match self.matrix() {
+                Some([columns, rows]) => columns == last && rows + 1 == last,
+                None => {
+                    self.statistics.iter().all(|statistic| matches!(statistic.reduced, Reduced::AllBut(_)))
+                }
+            }
+    }
+
+    /// Whether four neighbours have one row, and all else is found without a loop.
+    pub(crate) fn are_plain(&self) -> bool {
+        match self.statistics {
+            // Each row of a tile leaves norms of its own there: not too many.
+            [Statistic { reduced: Reduced::None, .. }] => self.elements().div_ceil(4) <= 2 * HALF_OF_ADDED,
+            [_] => self.shape.len() <= 1,
+            // Each matrix leaves norms of its own: not too many.
+            [_, _] if self.matrix().is_some() => {
+                self.quads()
+                    && self.kept_mean().is_some()
+                    && self.elements() / 4 / self.rows()[1] <= HALF_OF_ADDED
+            }
+            statistics => self.quads() && statistics.len() == 2,
+        }
+    }
+
+    /// Of a plain tensor: vectors of four in a row, and rows in a matrix.
+    pub(crate) fn rows(&self) -> [usize; 2] {
+        match self.statistics {
+            [_, _] => [self.axis(self.shape.len() - 1).0 / 4, self.axis(self.shape.len() - 2).0],
+            _ => [self.elements().div_ceil(4), 1],
+        }
+    }
+
+    /// Iterations at most that a row of a tile takes of an invocation, with those inside it: noise has ten rounds.
+    pub(crate) fn trips_of_a_row(&self) -> usize {
+        const NOISE: usize = 10;
+        match self.matrix() {
+            Some(_) => 1 + SHORT + NOISE,
+            // The least over all axes, and the maxima of four neighbours.
+            None => 1 + NOISE + self.statistics.len() + 4 * (1 + self.statistics.len()),
+        }
+    }
+
+    /// Of the means of the first index map's values over the second index map's axis: how many values a mean has, what lies
+    /// within the axis among the values, and how many means there are.
+    fn means(&self, index_map: usize) -> Option<[usize; 3]> {
+        let matrix = self.matrix()?;
+        let (axis, other) = (matrix[index_map], matrix[1 - index_map]);
+        let ((size, _), (across, stride)) = (self.axis(axis), self.axis(other));
+        let within = if other > axis { stride } else { stride / size };
+        Some([across, within, self.elements() / size / across])
+    }
+
+    /// The index map of which means are kept, and as [`Axes::means`] has them: where a loop over them would be long. Rows and
+    /// columns of a matrix have the same mean, so that the shorter ones may be taken.
+    pub(crate) fn kept_mean(&self) -> Option<(usize, [usize; 3])> {
+        const LONG: usize = 4096;
+        let first = self.means(0).filter(|[count, ..]| *count > SHORT)?;
+        let other = self.means(1).filter(|[other, ..]| first[0] > LONG && *other < first[0]);
+        Some(other.map_or((0, first), |other| (1, other)))
+    }
+
+    /// The places of values whose means are kept, as first, stride and count.
+    pub(crate) fn kept_means(&self, values: [usize; 2]) -> Vec<[usize; 3]> {
+        let Some((index_map, [count, within, means])) = self.kept_mean() else { return Vec::new() };
+        (0..means)
+            .map(|mean| [values[index_map] + mean / within * within * count + mean % within, within, count])
+            .collect()
+    }
+
+    /// The index map of one factor of a tensor that begins at `first` of the flat space and lies in so many windows of some
+    /// length; places of values and what all index maps of a tensor share are left open.
+    pub(crate) fn index_map(
+        &self,
+        statistic: &Statistic,
+        first: usize,
+        (windows, window_len): (usize, usize),
+    ) -> IndexMap {
+        let elements = self.elements();
+        let outputs = statistic.len(self.shape);
+        let (size, stride, output, term) = match statistic.reduced {
+            Reduced::None => (
+                1,
+                elements,
+                Map { by: elements, outer: elements, inner: 1 },
+                Map { by: 1, outer: 0, inner: 0 },
+            ),
+            Reduced::Axis(axis) => {
+                let (size, stride) = self.axis(axis);
+                let output = Map { by: stride, outer: size * stride, inner: 1 };
+                (size, stride, output, Map { by: 1, outer: stride, inner: 0 })
+            }
+            Reduced::AllBut(axis) => {
+                let (size, stride) = self.axis(axis);
+                // Of the first axis all terms follow each other.
+                let term = match elements / size {
+                    all if all == stride => Map { by: 1, outer: 1, inner: 0 },
+                    _ => Map { by: stride, outer: size * stride, inner: 1 },
+                };
+                (size, stride, Map { by: 1, outer: stride, inner: 0 }, term)
+            }
+        };
+        let terms = elements / outputs;
+        let output = if terms == 1 { Map { by: 1, outer: 1, inner: 0 } } else { output };
+        let four = fours(output, outputs, term, terms);
+        let in_fours = |map: Map| match map {
+            Map { by: 1, outer, .. } => Map { by: 1, outer: 4 * outer, inner: 0 },
+            Map { by, outer, .. } => Map { by: by / 4, outer, inner: 4 },
+        };
+        let (units, output, terms, term) = match four {
+            FOUR_OUTPUTS => (outputs.div_ceil(4), in_fours(output), terms, term),
+            FOUR_TERMS => (outputs, output, terms / 4, in_fours(term)),
+            _ => (outputs, output, terms, term),
+        };
+        let least = terms.min(window_len).div_ceil(MOST_TERMS);
+        let pieces = terms.div_ceil(TERMS * windows).min(MOST_PIECES).max(least);
+        let pieces = pieces.min(MOST_ALL_PIECES / windows).max(1);
+        IndexMap {
+            first: low(first as u64 / 4),
+            len: count(elements),
+            first_map: 0,
+            index_maps: count(self.statistics.len()),
+            ratio: NONE,
+            means: NONE,
+            mean_stride: Divisor::new(self.means(0).map_or(1, |[_, within, _]| within)),
+            values: 0,
+            size: Divisor::new(size),
+            stride: Divisor::new(stride),
+            outputs: count(if four == FOUR_OUTPUTS { outputs.next_multiple_of(4) } else { outputs }),
+            units: count(units),
+            terms: count(terms),
+            pieces: count(pieces),
+            all_pieces: count(pieces * windows),
+            four,
+            output_by: count(output.by),
+            output_outer: count(output.outer),
+            output_inner: count(output.inner),
+            term: Divisor::new(term.by),
+            term_outer: count(term.outer),
+            term_inner: count(term.inner),
+        }
+    }
+}
+
+/// Of what there are always four that follow each other on a multiple of four.
+fn fours(output: Map, outputs: usize, term: Map, terms: usize) -> u32 {
+    let follow = |map: Map, len: usize| match map {
+        Map { by: 1, outer: 1, .. } => len.is_multiple_of(4),
+        Map { by, inner: 1, .. } => by.is_multiple_of(4),
+        _ => false,
+    };
+    let aligned = |map: Map, len: usize| {
+        len == 1 || (map.outer.is_multiple_of(4) && (map.by == 1 || map.inner.is_multiple_of(4)))
+    };
+    // Values are padded to fours, as elements are.
+    if terms == 1 {
+        return FOUR_OUTPUTS;
+    }
+    if follow(output, outputs) && aligned(term, terms) {
+        FOUR_OUTPUTS
+    } else if follow(term, terms) && aligned(output, outputs) {
+        FOUR_TERMS
+    } else {
+        ONE
+    }
+}
+
+/// The lower half.
+fn low(n: u64) -> u32 {
+    u32::try_from(n & u64::from(u32::MAX)).expect("a half")
+}
+
+pub(crate) fn count(n: usize) -> u32 {
+    u32::try_from(n).expect("what a tensor holds is counted in 32 bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_divisor_divides() {
+        for by in [1, 2, 3, 7, 9, 10, 64, 641, 1000, 65_535, 65_536, (1 << 31) - 1, 1 << 31, (1 << 32) - 1] {
+            let Divisor { magic, shift, .. } = Divisor::new(by);
+            for x in
+                [0, 1, 2, 8, 9, 999, 1000, 65_535, 1 << 24, (1 << 31) - 1, 1 << 31, u32::MAX - 1, u32::MAX]
+            {
+                let t = low((u64::from(x) * u64::from(magic)) >> 32);
+                let quotient = (t + ((x - t) >> shift.min(1))) >> (shift.max(1) - 1);
+                assert_eq!(quotient, x / count(by), "{x} / {by}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_element_is_gathered_once() {
+        let at = |by: u32, outer: u32, inner: u32, x: u32| x / by * outer + x % by * inner;
+        let shapes: [&[usize]; 9] =
+            [&[], &[7], &[8], &[4, 6], &[6, 4], &[3, 5], &[2, 3, 4, 5], &[3, 4, 2, 8], &[2, 3, 4, 5, 6]];
+        for shape in shapes {
+            let mut overs = vec![Reduced::None];
+            overs.extend((0..shape.len()).flat_map(|axis| [Reduced::AllBut(axis), Reduced::Axis(axis)]));
+            for reduced in overs {
+                let statistics = [Statistic { key: "x".into(), reduced }];
+                let index_map = Axes::new(shape, &statistics).index_map(&statistics[0], 0, (1, usize::MAX));
+                let elements: usize = shape.iter().product();
+                let mut seen = vec![None; elements.next_multiple_of(4)];
+                for (unit, term) in
+                    (0..index_map.units).flat_map(|unit| (0..index_map.terms).map(move |i| (unit, i)))
+                {
+                    let element =
+                        at(index_map.output_by, index_map.output_outer, index_map.output_inner, unit)
+                            + at(index_map.term.by, index_map.term_outer, index_map.term_inner, term);
+                    let width = if index_map.four == ONE { 1 } else { 4 };
+                    assert!(element % width == 0, "{shape:?} {reduced:?}");
+                    for lane in 0..width {
+                        let output = if index_map.four == FOUR_OUTPUTS { 4 * unit + lane } else { unit };
+                        let place = &mut seen[(element + lane) as usize];
+                        assert_eq!(place.replace(output as usize), None, "{shape:?} {reduced:?}");
+                    }
+                }
+                for (element, output) in seen.into_iter().take(elements).enumerate() {
+                    let expected = match reduced {
+                        Reduced::None => element,
+                        Reduced::AllBut(axis) => {
+                            let within: usize = shape[axis + 1..].iter().product();
+                            element / within % shape[axis]
+                        }
+                        Reduced::Axis(axis) => {
+                            let within: usize = shape[axis + 1..].iter().product();
+                            element / within / shape[axis] * within + element % within
+                        }
+                    };
+                    assert_eq!(output, Some(expected), "{shape:?} {reduced:?}");
+                }
+            }
+        }
+    }
+}

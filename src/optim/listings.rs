@@ -1,0 +1,52 @@
+use super::device::kernels::{Call, PickCall, RuleKernel, pick_source};
+use super::device::resets::{ResetCall, reset_source};
+use super::device::stage::Stage;
+use super::rule::Family;
+use super::rule::any::AnyRule;
+use super::rules::lookahead::Ahead;
+use super::rules::{Lookahead, RULES};
+use crate::gpu::{Block, Capabilities, KernelListing};
+use crate::grad::FusedKernel;
+use crate::params::GateValues;
+
+/// Every kernel of every rule, with every choice of slots, and everything that can ride in it and follow it where all
+/// slots are in use.
+pub(crate) fn kernel_listings() -> Vec<KernelListing> {
+    let gate = Block::of::<GateValues>("Gate");
+    let blocks = vec![Block::of::<PickCall>("Pick"), gate.clone()];
+    let mut listings = vec![KernelListing { source: pick_source(), blocks }];
+    let blocks = vec![Block::of::<ResetCall>("Reset"), Block::of::<Ahead>("Ahead")];
+    listings.push(KernelListing { source: reset_source(), blocks });
+    listings.push(super::optimizer::eval_params::kernel_listing());
+    listings.extend(crate::optim::lbfgs::kernel_listings());
+    let mut list = |text: RuleKernel<'_>, hyper: Block, mask: u32, fused_kernel: FusedKernel| {
+        for stage in Stage::of(text.family) {
+            let texts = [true, false].map(|general| RuleKernel { general, ..text });
+            let sources = texts.map(|text| {
+                Capabilities::of_each_kind().map(|offered| text.source(*stage, mask, fused_kernel, &offered))
+            });
+            let mut sources = sources.concat();
+            sources.dedup();
+            let blocks = vec![Block::of::<Call>("Call"), hyper.clone(), gate.clone()];
+            listings
+                .extend(sources.into_iter().map(|source| KernelListing { source, blocks: blocks.clone() }));
+        }
+    };
+    for entry in RULES.iter().filter(|entry| entry.family != Family::Around) {
+        let all = (1 << entry.slots.len()) - 1;
+        for mask in 0..=all {
+            list(RuleKernel::of_entry(entry), entry.hyper.clone(), mask, FusedKernel::Plain);
+        }
+        let ahead = Lookahead::new(entry.default_rule());
+        let (bytes, fields) = ahead.hyper_block();
+        let hyper = Block { name: "Hyper", fields: fields.to_vec().into(), bytes };
+        let all_of_it = (1 << ahead.slots().len()) - 1;
+        for fused_kernel in FusedKernel::ALL {
+            if fused_kernel != FusedKernel::Plain {
+                list(RuleKernel::of_entry(entry), entry.hyper.clone(), all, fused_kernel);
+            }
+            list(RuleKernel::of(&ahead), hyper.clone(), all_of_it, fused_kernel);
+        }
+    }
+    listings
+}

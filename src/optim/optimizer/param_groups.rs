@@ -1,0 +1,141 @@
+use std::mem::swap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Group, Optimizer};
+use crate::Error;
+use crate::gpu::Recorder;
+use crate::grad::{FusedTransforms, NormReduction};
+use crate::layout::Layout;
+use crate::optim::device::bindings::DeviceState;
+use crate::optim::rule::any::{AnyRule, overridden};
+use crate::optim::step::counters::StepCounter;
+use crate::params::{Gate, GroupBuilder, ParamStore};
+
+/// All of an optimizer that is made for one layout.
+struct Laid<R> {
+    layout: Arc<Layout>,
+    groups: Vec<Group<R>>,
+    counter: Vec<StepCounter>,
+    device: DeviceState,
+    norm_reduction: NormReduction,
+    fused: FusedTransforms,
+    gate: Arc<Gate>,
+}
+
+impl<R: AnyRule + Clone> Optimizer<R> {
+    /// Adds a group of new tensors behind the others, at any time. Earlier tensors, their state, their counts and the
+    /// bits of their later steps are what they would have been; the new ones begin with their own first step.
+    ///
+    /// `overrides` is a JSON object of fields that differ, as in [`Rule::build_with`](crate::optim::Rule::build_with). What
+    /// it leaves out is as the optimizer was built, torch's `defaults`, whatever was set in other groups since.
+    /// Schedules start from the group's own rate, transforms hold for it too, gradients that were accumulated stay,
+    /// those of the new tensors are zero, and submitted steps may still be on their way.
+    ///
+    /// It submits one copy and does not wait: buffers that become longer are replaced, and initialized twice until it is
+    /// done. What else uses the store's buffers has to begin anew: a graph's plan and another optimizer of this store
+    /// refuse to go on, but commands that were recorded before and are not submitted yet would work on the former
+    /// buffers, and so would bind groups of one's own.
+    ///
+    /// ```no_run
+    /// // Needs a device.
+    /// use gradus::optim::{AdamW, Rule};
+    /// use gradus::{Gpu, GpuOptions, ParamStore};
+    /// use serde_json::json;
+    ///
+    /// let gpu = Gpu::new(GpuOptions::default())?;
+    /// let mut params = ParamStore::builder().tensor("backbone", [4], &[1.0; 4]).build(&gpu)?;
+    /// let mut optimizer = AdamW::default().build(&params)?;
+    /// optimizer.step(&mut params)?;
+    /// let overrides = json!({"lr": 1e-2});
+    /// optimizer.add_param_group(&mut params, "head", &overrides, |g| g.tensor("head.bias", [2], &[0.0; 2]))?;
+    /// assert_eq!((optimizer.applied("backbone")?, optimizer.applied("head.bias")?), (1, 0));
+    /// # Ok::<(), gradus::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`], [`Error::Config`], [`Error::Shape`], [`Error::Length`] and [`Error::Limit`] for names,
+    /// shapes and values, as when a store is built; [`Error::UnknownName`], [`Error::Config`] and [`Error::Constant`]
+    /// for the overrides; [`Error::Config`] while a recorded step is neither submitted nor abandoned;
+    /// [`Error::Mismatch`] for another store; [`Error::Buffer`] for adopted buffers, and where the device has no
+    /// memory left; [`Error::Kernel`]; [`Error::DeviceLost`]; what a transform of one's own says, which is prepared
+    /// again. Then nothing was changed.
+    ///
+    /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.optim.Optimizer.add_param_group.html>.
+    pub fn add_param_group<'d>(
+        &mut self,
+        params: &mut ParamStore,
+        name: &str,
+        overrides: &Value,
+        tensors: impl FnOnce(GroupBuilder<'d>) -> GroupBuilder<'d>,
+    ) -> Result<(), Error> {
+        let gpu = self.gpu.clone();
+        gpu.check()?;
+        self.check_store(params)?;
+        self.check_no_eval_params("parameter group")?;
+        self.abandon_dropped()?;
+        if !self.device.is_idle() {
+            let reason = "a recorded step is not submitted: submit it and give its ticket back first";
+            return Err(Error::Config { what: format!("group {name:?}"), reason: reason.into() });
+        }
+        let rule = overridden(&self.defaults, name, overrides)?;
+        let mut encoder = gpu.encoder("add a group");
+        let mut recorder = Recorder::new(&gpu, &mut encoder);
+        let grown = params.grown(&mut recorder, name, tensors)?;
+        let mut other = self.laid(&mut recorder, &grown, rule)?;
+        drop(recorder);
+        self.swap(&mut other);
+        // As when an optimizer is built: what is wrong with kernel or device is said here, not in the next step.
+        let ready = self.compute(&grown).and_then(|()| self.prepare(&grown));
+        let copied = ready.and_then(|()| gpu.submit(encoder));
+        let prepared = copied.and_then(|_| self.prepare_own(&grown, params));
+        match prepared {
+            Ok(()) => grown.replace(params),
+            Err(_) => self.swap(&mut other),
+        }
+        prepared
+    }
+
+    /// What this optimizer has for the layout of a store that has grown.
+    fn laid(&self, recorder: &mut Recorder<'_>, grown: &ParamStore, rule: R) -> Result<Laid<R>, Error> {
+        let layout = grown.layout().clone();
+        let mut groups = self.groups.clone();
+        groups.push(Group::new(rule));
+        let rule_of = |group: usize| &groups[group].rule;
+        let mut device = DeviceState::new(rule_of, &self.gpu, &layout)?;
+        for ((slot, new), known) in self.device.slots.iter().zip(&mut device.slots).zip(rule_of(0).slots()) {
+            let statistics = device.statistics.as_ref();
+            let slot = slot.as_ref().map(|kept| kept.grown(recorder, known, &layout, statistics));
+            *new = slot.transpose()?;
+        }
+        let mut counter = self.counters.clone();
+        counter.resize(layout.spans().len(), StepCounter::default());
+        let (norm_reduction, gate) = (NormReduction::default(), grown.shared_gate().clone());
+        let fused = FusedTransforms::new(&self.gpu, &self.transforms, &layout)?;
+        Ok(Laid { layout, groups, counter, device, norm_reduction, fused, gate })
+    }
+
+    fn swap(&mut self, other: &mut Laid<R>) {
+        let Laid { layout, groups, counter, device, norm_reduction, fused, gate } = other;
+        swap(&mut self.layout, layout);
+        swap(&mut self.groups, groups);
+        swap(&mut self.counters, counter);
+        swap(&mut self.device, device);
+        swap(&mut self.norm_reduction, norm_reduction);
+        swap(&mut self.fused, fused);
+        if let Some(results) = &mut self.results {
+            swap(&mut results.gate, gate);
+        }
+    }
+
+    /// Prepares transforms of one's own for the store that has grown, or all of them as they were before.
+    fn prepare_own(&mut self, grown: &ParamStore, before: &ParamStore) -> Result<(), Error> {
+        let mut prepare =
+            |params| self.transforms.custom.iter_mut().try_for_each(|custom| custom.prepare(params));
+        prepare(grown).or_else(|error| {
+            prepare(before)?;
+            Err(error)
+        })
+    }
+}

@@ -1,0 +1,360 @@
+use std::fmt::Debug;
+
+use serde_json::{Map, Value};
+
+use super::{
+    EvalParams, Family, Granularity, NewtonSchulz, Recurrence, Reset, Rule, Shader, Slot, Statistic, StepInfo,
+};
+use crate::config;
+use crate::error::Error;
+use crate::gpu::{Field, Uniform};
+
+/// Any [`Rule`] as an object, for optimizers that are chosen by name.
+pub trait AnyRule: Debug + Send + Sync {
+    /// [`Rule::NAME`].
+    fn name(&self) -> &str;
+    /// [`Rule::FAMILY`].
+    fn family(&self) -> Family;
+    /// [`Rule::SHADER`].
+    fn shader(&self) -> Shader<'_>;
+    /// Whether it is a [`Lookahead`](crate::optim::Lookahead) around the rule whose text it has.
+    fn looks_ahead(&self) -> bool {
+        false
+    }
+    /// Whether it is known to map parameters of zero with gradients of zero to zeros. Otherwise the frame holds the
+    /// padding between tensors at zero.
+    fn keeps_zeros(&self) -> bool {
+        true
+    }
+    /// [`Rule::SLOTS`].
+    fn slots(&self) -> &[Slot];
+    /// [`Rule::check`].
+    ///
+    /// # Errors
+    /// As [`Rule::check`].
+    fn check(&self) -> Result<(), Error>;
+    /// [`Rule::uses`].
+    fn uses(&self, slot: usize) -> bool;
+    /// [`Rule::statistics`].
+    fn statistics(&self, shape: &[usize]) -> Vec<Statistic>;
+    /// [`Rule::newton_schulz`].
+    ///
+    /// # Errors
+    /// As [`Rule::newton_schulz`].
+    fn newton_schulz(&self, _shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        Ok(None)
+    }
+    /// [`Rule::initial`].
+    fn initial(&self, slot: usize) -> f64;
+    /// Bytes and fields of [`Rule::Hyper`].
+    fn hyper_block(&self) -> (usize, &[Field]);
+    /// Appends the bytes of [`Rule::hyper`].
+    fn hyper_bytes(&self, step: &StepInfo, bytes: &mut Vec<u8>);
+    /// [`Rule::lr`].
+    fn lr(&self) -> f64;
+    /// [`Rule::lr_mut`].
+    fn lr_mut(&mut self) -> &mut f64;
+    /// [`Rule::momentum_mut`].
+    fn momentum_mut(&mut self) -> Option<&mut f64>;
+    /// [`Rule::recurrence`].
+    fn recurrence(&self) -> Option<Recurrence> {
+        None
+    }
+    /// [`Rule::eval_params`].
+    fn eval_params(&self) -> Option<EvalParams> {
+        None
+    }
+    /// When its state begins anew, if it does.
+    fn reset(&self) -> Option<Reset> {
+        None
+    }
+    /// [`Rule::maximize`].
+    fn maximize(&self) -> bool;
+    /// All options as a JSON object, `name` included.
+    fn to_json(&self) -> Value;
+    /// The first option that JSON cannot hold, as `eps is inf`; default: none.
+    fn not_in_json(&self) -> Option<String> {
+        None
+    }
+    /// All options but the name, some of them replaced by what a group overrides.
+    fn merged(&self, fields: &Map<String, Value>) -> Map<String, Value> {
+        let mut all = options(self);
+        all.extend(fields.clone());
+        all
+    }
+    /// A rule of the same kind from all its fields but `name`, without a check of ranges.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`], [`Error::Config`].
+    fn boxed_with(&self, fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error>;
+    /// A copy of the same kind.
+    fn boxed(&self) -> Box<dyn AnyRule>;
+    /// As [`AnyRule::boxed_with`], as the type itself.
+    ///
+    /// # Errors
+    /// As [`AnyRule::boxed_with`].
+    fn with_fields(&self, fields: &Map<String, Value>) -> Result<Self, Error>
+    where
+        Self: Sized;
+}
+
+impl<R: Rule> AnyRule for R {
+    fn name(&self) -> &str {
+        R::NAME
+    }
+
+    fn family(&self) -> Family {
+        R::FAMILY
+    }
+
+    fn shader(&self) -> Shader<'_> {
+        R::SHADER
+    }
+
+    fn slots(&self) -> &[Slot] {
+        R::SLOTS
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        Rule::check(self)
+    }
+
+    fn uses(&self, slot: usize) -> bool {
+        Rule::uses(self, slot)
+    }
+
+    fn statistics(&self, shape: &[usize]) -> Vec<Statistic> {
+        // A tensor without elements has none to keep anything of.
+        if shape.contains(&0) { Vec::new() } else { Rule::statistics(self, shape) }
+    }
+
+    fn newton_schulz(&self, shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        Rule::newton_schulz(self, shape)
+    }
+
+    fn initial(&self, slot: usize) -> f64 {
+        Rule::initial(self, slot)
+    }
+
+    fn hyper_block(&self) -> (usize, &[Field]) {
+        (size_of::<R::Hyper>(), R::Hyper::FIELDS)
+    }
+
+    fn hyper_bytes(&self, step: &StepInfo, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(bytemuck::bytes_of(&self.hyper(step)));
+    }
+
+    fn lr(&self) -> f64 {
+        Rule::lr(self)
+    }
+
+    fn lr_mut(&mut self) -> &mut f64 {
+        Rule::lr_mut(self)
+    }
+
+    fn momentum_mut(&mut self) -> Option<&mut f64> {
+        Rule::momentum_mut(self)
+    }
+
+    fn recurrence(&self) -> Option<Recurrence> {
+        Rule::recurrence(self)
+    }
+
+    fn eval_params(&self) -> Option<EvalParams> {
+        Rule::eval_params(self)
+    }
+
+    fn maximize(&self) -> bool {
+        Rule::maximize(self)
+    }
+
+    fn to_json(&self) -> Value {
+        let mut json = config::write(R::NAME, self);
+        if let Value::Object(fields) = &mut json {
+            fields.retain(|field, _| !self.absent().contains(&field.as_str()));
+        }
+        json
+    }
+
+    fn not_in_json(&self) -> Option<String> {
+        config::not_finite(self)
+    }
+
+    fn boxed_with(&self, fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error> {
+        Ok(Box::new(self.with_fields(fields)?))
+    }
+
+    fn boxed(&self) -> Box<dyn AnyRule> {
+        Box::new(self.clone())
+    }
+
+    fn with_fields(&self, fields: &Map<String, Value>) -> Result<Self, Error> {
+        let rule: R = config::read("optimizer", R::NAME, fields)?;
+        match rule.absent().iter().find(|field| fields.contains_key(**field)) {
+            Some(field) => Err(Error::Config {
+                what: format!("optimizer {}", R::NAME),
+                reason: format!("the variant has no field `{field}`"),
+            }),
+            None => Ok(rule),
+        }
+    }
+}
+
+impl AnyRule for Box<dyn AnyRule> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn family(&self) -> Family {
+        (**self).family()
+    }
+
+    fn shader(&self) -> Shader<'_> {
+        (**self).shader()
+    }
+
+    fn looks_ahead(&self) -> bool {
+        (**self).looks_ahead()
+    }
+
+    fn keeps_zeros(&self) -> bool {
+        (**self).keeps_zeros()
+    }
+
+    fn slots(&self) -> &[Slot] {
+        (**self).slots()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        (**self).check()
+    }
+
+    fn uses(&self, slot: usize) -> bool {
+        (**self).uses(slot)
+    }
+
+    fn statistics(&self, shape: &[usize]) -> Vec<Statistic> {
+        (**self).statistics(shape)
+    }
+
+    fn newton_schulz(&self, shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        (**self).newton_schulz(shape)
+    }
+
+    fn initial(&self, slot: usize) -> f64 {
+        (**self).initial(slot)
+    }
+
+    fn hyper_block(&self) -> (usize, &[Field]) {
+        (**self).hyper_block()
+    }
+
+    fn hyper_bytes(&self, step: &StepInfo, bytes: &mut Vec<u8>) {
+        (**self).hyper_bytes(step, bytes);
+    }
+
+    fn lr(&self) -> f64 {
+        (**self).lr()
+    }
+
+    fn lr_mut(&mut self) -> &mut f64 {
+        (**self).lr_mut()
+    }
+
+    fn momentum_mut(&mut self) -> Option<&mut f64> {
+        (**self).momentum_mut()
+    }
+
+    fn recurrence(&self) -> Option<Recurrence> {
+        (**self).recurrence()
+    }
+
+    fn eval_params(&self) -> Option<EvalParams> {
+        (**self).eval_params()
+    }
+
+    fn reset(&self) -> Option<Reset> {
+        (**self).reset()
+    }
+
+    fn maximize(&self) -> bool {
+        (**self).maximize()
+    }
+
+    fn to_json(&self) -> Value {
+        (**self).to_json()
+    }
+
+    fn not_in_json(&self) -> Option<String> {
+        (**self).not_in_json()
+    }
+
+    fn merged(&self, fields: &Map<String, Value>) -> Map<String, Value> {
+        (**self).merged(fields)
+    }
+
+    fn boxed_with(&self, fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error> {
+        (**self).boxed_with(fields)
+    }
+
+    fn boxed(&self) -> Box<dyn AnyRule> {
+        (**self).boxed()
+    }
+
+    fn with_fields(&self, fields: &Map<String, Value>) -> Result<Self, Error> {
+        self.boxed_with(fields)
+    }
+}
+
+impl Clone for Box<dyn AnyRule> {
+    fn clone(&self) -> Self {
+        (**self).boxed()
+    }
+}
+
+impl<R: Rule> From<R> for Box<dyn AnyRule> {
+    fn from(rule: R) -> Self {
+        Box::new(rule)
+    }
+}
+
+/// The slots that a rule's options use, one bit each.
+pub(crate) fn used_slots(rule: &impl AnyRule) -> u32 {
+    (0..rule.slots().len()).filter(|&slot| rule.uses(slot)).fold(0, |mask, slot| mask | 1 << slot)
+}
+
+/// The names and lengths in state dicts of what a slot holds for a tensor.
+pub(crate) fn entries(rule: &impl AnyRule, slot: usize, shape: &[usize]) -> Vec<(String, usize)> {
+    let Slot { name, granularity, .. } = &rule.slots()[slot];
+    match granularity {
+        Granularity::Element => vec![(name.to_string(), shape.iter().product())],
+        Granularity::Tensor => vec![(name.to_string(), 1)],
+        Granularity::Statistics => rule
+            .statistics(shape)
+            .iter()
+            .map(|statistic| (statistic.key.to_string(), statistic.len(shape)))
+            .collect(),
+    }
+}
+
+/// A rule with some fields overridden: every one but `name` and `variant`.
+pub(crate) fn overridden<R: AnyRule>(rule: &R, group: &str, fields: &Value) -> Result<R, Error> {
+    let what = || format!("group {group:?} of {}", rule.name());
+    let refuse = |reason: String| Err(Error::Config { what: what(), reason });
+    let Some(fields) = fields.as_object() else {
+        return refuse(format!("expected an object of fields, got {fields}"));
+    };
+    if let Some(field) = ["name", "variant"].into_iter().find(|field| fields.contains_key(*field)) {
+        return refuse(format!("`{field}` is the same in all groups"));
+    }
+    let rule = rule.with_fields(&rule.merged(fields)).map_err(|error| error.in_group(group))?;
+    rule.check().map_err(|error| error.in_group(group))?;
+    Ok(rule)
+}
+
+/// All options but the name.
+pub(crate) fn options(rule: &(impl AnyRule + ?Sized)) -> Map<String, Value> {
+    let Value::Object(mut all) = rule.to_json() else { unreachable!("options are an object") };
+    all.remove("name");
+    all
+}
