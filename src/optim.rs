@@ -19,7 +19,7 @@
 //! # Large and small gradients
 //!
 //! Every finite gradient makes a finite step. Rules that square what they are given see it held to ±1.8e19, whose square
-//! f32 still has; those that sum squares (Adagrad, SM3) to ±2^56, about 7.2e16, so that 65,536 sums fit. It is held after
+//! f32 still has; those that sum squares (Adagrad, SM3) to ±2^56, about 7.2e16, so that 65,536 sums fit, and Adan, which squares a gradient with its change, to ±2^62. It is held after
 //! a `weight_decay` that is a penalty was added, and in averages and squares alike: under constant gradients of any size
 //! steps are as long as in exact arithmetic, where squares in f32 would overflow. RAdam's average is not held before its
 //! rectification begins, when it takes no root. Squares below 1.2e-38, of gradients below 1.1e-19, may count as zero; then the

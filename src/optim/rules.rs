@@ -7,6 +7,7 @@ mod adagrad;
 mod adam;
 mod adamax;
 mod adamw;
+mod adan;
 mod asgd;
 mod fromage;
 mod lamb;
@@ -53,6 +54,7 @@ rules! {
     adam::Adam,
     adamw::AdamW,
     adamax::Adamax,
+    adan::Adan,
     fromage::Fromage,
     lamb::Lamb,
     lars::Lars,

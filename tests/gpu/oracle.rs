@@ -7,6 +7,8 @@ use serde_json::Value;
 pub(crate) struct Element {
     pub(crate) p: f64,
     pub(crate) slots: [f64; 3],
+    /// The gradient before.
+    previous: f64,
     step: i32,
 }
 
@@ -38,7 +40,7 @@ impl Oracle {
     }
 
     pub(crate) fn element(p: f32) -> Element {
-        Element { p: p.into(), slots: [0.0; 3], step: 0 }
+        Element { p: p.into(), slots: [0.0; 3], previous: 0.0, step: 0 }
     }
 
     pub(crate) fn step(&self, e: &mut Element, g: f32) {
@@ -56,6 +58,7 @@ impl Oracle {
             "Adadelta" => self.adadelta(e, g),
             "ASGD" => self.asgd(e, g),
             "ScheduleFreeAdamW" => self.schedule_free(e, g),
+            "Adan" => self.adan(e, g),
             "Adamax" => self.adamax(e, g),
             "NAdam" => self.nadam(e, g),
             "RAdam" => self.radam(e, g),
@@ -216,6 +219,21 @@ impl Oracle {
         *sum += weight;
         let share = if *sum == 0.0 { 0.0 } else { weight / *sum };
         e.p = b1 * ((1.0 - share) * x + share * *z) + (1.0 - b1) * *z;
+    }
+
+    /// The averages of the gradient, of its change, and of squares.
+    fn adan(&self, e: &mut Element, g: f64) {
+        let ([b1, b2], b3) = (self.betas, self.options["betas"][2].as_f64().unwrap());
+        let d = if e.step == 1 { 0.0 } else { g - e.previous };
+        e.previous = g;
+        let [m, v, n] = &mut e.slots;
+        *m = b1 * *m + (1.0 - b1) * g;
+        *v = b2 * *v + (1.0 - b2) * d;
+        *n = b3 * *n + (1.0 - b3) * (g + (1.0 - b2) * d).powi(2);
+        let c = |beta: f64| 1.0 - beta.powi(e.step);
+        let direction = *m / c(b1) + (1.0 - b2) * *v / c(b2);
+        let direction = direction / ((*n / c(b3) + self.number("eps_root")).sqrt() + self.eps);
+        e.p -= self.lr * (direction + self.weight_decay * e.p);
     }
 
     fn adamax(&self, e: &mut Element, g: f64) {

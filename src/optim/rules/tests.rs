@@ -98,6 +98,11 @@ fn refusals_say_what_to_write() {
             "optimizer Muon: ns_coefficients: invalid length 2, expected an array of length 3",
         ),
         (json!({"name": "Muon", "adamw": {"betas": [1, 0.9]}}), "betas[0] must be in [0, 1), got 1"),
+        (json!({"name": "Adan", "betas": [0.9, 0.9, 1]}), "betas[2] must be in [0, 1), got 1"),
+        (
+            json!({"name": "Adan", "betas": [0.9, 0.9]}),
+            "optimizer Adan: betas: invalid length 2, expected a tuple of size 3",
+        ),
         (json!({"name": "Adadelta", "rho": 1.5}), "rho must be in [0, 1], got 1.5"),
         (json!({"name": "Adamax", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
         (
