@@ -49,6 +49,8 @@ fn options(name: &str) -> Vec<Value> {
         "Adam" => vec![plain, json!({"name": name, "amsgrad": true})],
         "Adafactor" => vec![plain, json!({"name": name, "variant": "optax", "momentum": 0.9})],
         "SM3" => vec![plain, json!({"name": name, "momentum": 0})],
+        // Without the products, whose time goes with the cube of a side, not with bytes.
+        "Muon" => vec![json!({"name": name, "ns_steps": 0})],
         "RMSprop" => vec![plain, json!({"name": name, "momentum": 0.9, "centered": true})],
         "Lookahead" => vec![json!({"name": name, "inner": {"name": "AdamW"}})],
         _ => vec![plain],
@@ -65,6 +67,8 @@ fn bytes(rule: &impl AnyRule) -> usize {
         // Gradients or parameters and gradients are read once more.
         Family::Tensor { early_state: false } if rule.name() == "Novograd" => 4 + 12 + 8 * slots,
         Family::Tensor { early_state: false } => 8 + 12 + 8 * slots,
+        // Directions are written, and read with the parameters.
+        Family::Matrix => 12 + 12 + 12,
         // Means need the gradient once more, a ratio of sums both.
         Family::Factored { ratio: true } => 4 + 8 + 12 + 8 * slots,
         Family::Factored { ratio: false } => 12 + 8 * slots,

@@ -44,6 +44,8 @@ pub(crate) struct Check<'a> {
 pub(crate) struct Place {
     pub(crate) tensor: usize,
     pub(crate) step: usize,
+    /// Whether it is the tensor to evaluate with.
+    pub(crate) average: bool,
     /// What was recorded in place of all elements of a large tensor.
     pub(crate) stats: Option<&'static str>,
 }
@@ -51,7 +53,8 @@ pub(crate) struct Place {
 /// As the tensor is called in the file.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.step{}", name_of(self.tensor), self.step)?;
+        let kind = if self.average { "avg" } else { "param" };
+        write!(f, "{kind}.{}.step{}", self.tensor, self.step)?;
         self.stats.map_or(Ok(()), |what| write!(f, ".stats {what}"))
     }
 }
@@ -106,9 +109,14 @@ pub(crate) fn replay_rule(
             }
             optimizer.step(&mut params)?;
         }
-        for &tensor in recorded.get(&step).into_iter().flatten() {
-            let got = widened(&params.read(&name_of(tensor))?);
-            compare(&problem, &want, tensor, step, &got, &mut check)?;
+        for &(average, tensor) in recorded.get(&step).into_iter().flatten() {
+            let name = name_of(tensor);
+            let got = match average {
+                true => optimizer.with_eval_params(&mut params, |params| params.read(&name))??,
+                false => params.read(&name)?,
+            };
+            let place = Place { tensor, step, average, stats: None };
+            compare(&problem, &want, place, &widened(&got), &mut check)?;
         }
     }
     Ok(())
@@ -150,20 +158,28 @@ fn build(
     Ok((params, optimizer))
 }
 
-/// The tensors recorded at each step; each tensor must be recorded at least once.
-fn recorded_steps(want: &Tensors, tensors: usize, last: usize) -> Result<BTreeMap<usize, Vec<usize>>> {
-    let mut steps = BTreeMap::<usize, Vec<usize>>::new();
+/// What is recorded at each step: whether it is an average, and the tensor. Each tensor must be recorded at least once.
+fn recorded_steps(
+    want: &Tensors,
+    tensors: usize,
+    last: usize,
+) -> Result<BTreeMap<usize, Vec<(bool, usize)>>> {
+    let mut steps = BTreeMap::<usize, Vec<(bool, usize)>>::new();
     for name in want.names().filter(|name| !name.ends_with(".stats")) {
-        let parsed = name.strip_prefix("param.").and_then(|rest| rest.split_once(".step"));
+        let (average, rest) = match name.strip_prefix("avg.") {
+            Some(rest) => (true, Some(rest)),
+            None => (false, name.strip_prefix("param.")),
+        };
+        let parsed = rest.and_then(|rest| rest.split_once(".step"));
         let (tensor, step) = parsed.with_context(|| format!("unexpected tensor {name}"))?;
         let step: usize = step.parse().with_context(|| format!("step of {name}"))?;
         let tensor = tensor.parse().with_context(|| format!("number of {name}"))?;
         ensure!((1..=last).contains(&step), "{name} is recorded, but the gradients are of steps 1 to {last}");
         ensure!(tensor < tensors, "{name} is recorded, but there are {tensors} tensors");
-        steps.entry(step).or_default().push(tensor);
+        steps.entry(step).or_default().push((average, tensor));
     }
     for tensor in 0..tensors {
-        ensure!(steps.values().any(|list| list.contains(&tensor)), "param.{tensor} is not recorded");
+        ensure!(steps.values().any(|list| list.contains(&(false, tensor))), "param.{tensor} is not recorded");
     }
     Ok(steps)
 }
@@ -171,12 +187,11 @@ fn recorded_steps(want: &Tensors, tensors: usize, last: usize) -> Result<BTreeMa
 fn compare(
     problem: &Problem,
     want: &Tensors,
-    tensor: usize,
-    step: usize,
+    place: Place,
     got: &[f64],
     check: &mut impl FnMut(&Check<'_>) -> Result<()>,
 ) -> Result<()> {
-    let place = Place { tensor, step, stats: None };
+    let tensor = place.tensor;
     let name = place.to_string();
     let reference = &want.get(&name).with_context(|| format!("no tensor {name}"))?.data;
     let mut one = |place: Place, got: &[f64], want: &[f64], width: f64| {

@@ -2,6 +2,7 @@
 
 pub(crate) mod bindings;
 pub(crate) mod kernels;
+pub(crate) mod orthogonal;
 pub(crate) mod resets;
 pub(crate) mod slots;
 pub(crate) mod stage;

@@ -1,5 +1,6 @@
 mod build;
 pub(crate) mod dispatches;
+pub(crate) mod eval_params;
 pub(crate) mod param_groups;
 pub(crate) mod record;
 mod results;
@@ -57,6 +58,8 @@ pub struct Optimizer<R> {
     pub(crate) transforms: Transforms,
     pub(crate) norm_reduction: NormReduction,
     pub(crate) fused: FusedTransforms,
+    /// Whether parameters to evaluate with are in the place of those that steps work on.
+    pub(crate) evaluates: bool,
 }
 
 #[derive(Debug)]
@@ -92,6 +95,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             transforms: Transforms::default(),
             norm_reduction: NormReduction::default(),
             fused: FusedTransforms::new(params.gpu(), &Transforms::default(), &layout)?,
+            evaluates: false,
             layout,
         };
         params.gate().write(&optimizer.gpu, GateValues::OPEN)?;

@@ -1,4 +1,5 @@
 //! State dicts, and those that torch saved.
 
 pub(crate) mod dict;
+mod read;
 pub(crate) mod torch;

@@ -59,6 +59,21 @@ impl<R: AnyRule + Clone> Trainer<R> {
         Ok(Evaluation { samples, loss, metrics: over_all.collect() })
     }
 
+    /// Calls `evaluate` with the parameters that the rule means to be evaluated with in place of those that steps work on, as
+    /// [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params) does: evaluations, predictions and
+    /// exports inside are of the averages. Steps and checkpoints inside are refused; training goes
+    /// on as if nobody had looked, bit for bit. Waits for the steps in flight.
+    ///
+    /// # Errors
+    /// As [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params).
+    pub fn with_eval_params<T>(&mut self, evaluate: impl FnOnce(&mut Self) -> T) -> Result<T, Error> {
+        self.arrive_all()?;
+        let aside = self.optimizer.set_eval_params(&self.params)?;
+        let result = evaluate(self);
+        self.optimizer.restore_parameters(&self.params, aside)?;
+        Ok(result)
+    }
+
     /// Sums the parts of the scalars over all batches.
     fn sum_parts(
         &mut self,

@@ -15,7 +15,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ("gpu", &[]),
     ("params", &["files", "gpu", "layout"]),
     ("grad", &["params", "gpu", "config"]),
-    ("optim", &["grad", "params", "gpu", "schedule", "config", "wgsl"]),
+    ("optim", &["grad", "params", "gpu", "schedule", "config", "wgsl", "graph"]),
     ("graph", &["params", "gpu", "wgsl"]),
     ("nn", &["graph"]),
     ("predict", &["graph", "params", "gpu"]),

@@ -1,18 +1,19 @@
 use std::sync::Arc;
 
 use super::kernels::{RuleKernel, pick_source};
+use super::orthogonal::Orthogonal;
 use super::resets::ResetBindings;
 use super::slots::SlotBuffer;
 use super::stage::Stage;
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Held, Kernel, Region, Ticket, UniformRing};
 use crate::grad::{FusedKernel, FusedTransforms, real_elements};
-use crate::layout::{Layout, Window};
+use crate::layout::{Layout, Span, Window};
 use crate::optim::factored::statistics::Statistics;
 use crate::optim::layerwise::tiles::ReductionTiles;
 use crate::optim::rule::Family;
 use crate::optim::rule::any::AnyRule;
-use crate::params::{GateValues, ParamStore};
+use crate::params::{Flat, GateValues, ParamStore};
 
 /// What an optimizer holds on the device: slots, kernels, bind groups and the uniforms of recorded steps.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct DeviceState {
     pub(crate) reduction_tiles: Option<ReductionTiles>,
     /// Of a rule that keeps values in place of elements.
     pub(crate) statistics: Option<Statistics>,
+    /// Of a rule that makes its directions orthogonal.
+    pub(crate) orthogonal: Option<Orthogonal>,
     /// Whether the rule may not keep zeros, over a layout with padding.
     masks: bool,
     // The last one is written to; earlier ones were too small and wait for their tickets.
@@ -85,6 +88,16 @@ fn blocks_of<'a>(blocks: &'a [Buffer<u32>], window: &Window) -> Region<'a> {
     blocks[window.buffer].region_of(window.offset / BLOCK, window.len / BLOCK)
 }
 
+/// Refuses a tensor that a rule cannot take.
+pub(crate) fn check_shape(span: &Span, rule: &impl AnyRule) -> Result<(), Error> {
+    rule.newton_schulz(&span.shape).map(drop).map_err(|error| match error {
+        Error::Shape { layer, expected, got } => {
+            Error::Shape { layer: format!("{} of {layer}", span.name), expected, got }
+        }
+        other => other,
+    })
+}
+
 impl DeviceState {
     /// Steps that may be recorded and not yet submitted.
     pub(crate) const RING: usize = 8;
@@ -95,17 +108,22 @@ impl DeviceState {
         gpu: &Gpu,
         layout: &Layout,
     ) -> Result<Self, Error> {
+        for span in layout.spans() {
+            check_shape(span, rules(span.group))?;
+        }
         let rule = rules(0);
         let statistics = match rule.family() {
             Family::Factored { ratio } => Some(Statistics::new(gpu, layout, rules, ratio)?),
-            Family::Element | Family::Around | Family::Tensor { .. } => None,
+            Family::Element | Family::Around | Family::Tensor { .. } | Family::Matrix => None,
         };
         let masks = !rule.keeps_zeros() && layout.spans().iter().any(|span| span.padded_len() != span.len);
-        let in_chunks = matches!(rule.family(), Family::Tensor { .. });
+        let is_matrix = rule.family() == Family::Matrix;
+        let in_chunks = is_matrix || matches!(rule.family(), Family::Tensor { .. });
         Ok(Self {
             slots: rule.slots().iter().map(|_| None).collect(),
             reduction_tiles: in_chunks.then(|| ReductionTiles::new(gpu, layout)).transpose()?,
             statistics,
+            orthogonal: is_matrix.then(Orthogonal::default),
             masks,
             real: if masks { real_elements(gpu, layout)? } else { Vec::new() },
             rings: Vec::new(),
@@ -226,6 +244,7 @@ impl DeviceState {
         let kinds = match &self.statistics {
             // What knows no tensor has one kernel.
             Some(statistics) if stage.goes_by_windows() => statistics.kinds(),
+            None if stage == Stage::Direction && self.directions().is_none() => [false, false],
             Some(_) | None => [true, false],
         };
         let bind = |general: bool| -> Result<Option<KernelBindings>, Error> {
@@ -275,7 +294,8 @@ impl DeviceState {
         // Parameters and gradients come first, slots after what the stage binds beside them.
         let storage = stage.storage(rule.family()).len();
         let both = if stage.goes_by_windows() { 2 } else { 0 };
-        let by_elements = (0..storage).map(|at| at < both);
+        let of_directions = self.orthogonal.is_some() && matches!(stage, Stage::Direction | Stage::Update);
+        let by_elements = (0..storage).map(|at| at < both || (of_directions && at + 1 == storage));
         let by_elements =
             by_elements.chain(slots().map(|kept| matches!(kept, SlotBuffer::Elements(_)))).collect();
         Ok(KernelBindings { kernel, bind_groups, regions, by_elements })
@@ -318,7 +338,9 @@ impl DeviceState {
                         statistics.lens.region(),
                     ]
                 }
-                Stage::Update => [&both()[..], &[index_maps, values, statistics.tiles.region()]].concat(),
+                Stage::Direction | Stage::Update => {
+                    [&both()[..], &[index_maps, values, statistics.tiles.region()]].concat()
+                }
             };
         }
         match (stage, &self.reduction_tiles) {
@@ -332,12 +354,27 @@ impl DeviceState {
                     reduction_tiles.ratios.region(),
                 ]
             }
+            (Stage::Direction, Some(tiles)) => {
+                let ratios = [blocks_of(&tiles.blocks, window), tiles.ratios.region()];
+                let directions = self.directions().expect("bound for what there is").window(window);
+                [&both()[..], &ratios, &[directions]].concat()
+            }
+            (Stage::Update, Some(_)) if family == Family::Matrix => {
+                // Where there are none they are not read, but a binding needs a buffer.
+                let directions = self.directions().unwrap_or(params.grads()).window(window);
+                [&both()[..], &[directions]].concat()
+            }
             (Stage::Update, Some(reduction_tiles)) => {
                 [&both()[..], &[blocks_of(&reduction_tiles.blocks, window), reduction_tiles.ratios.region()]]
                     .concat()
             }
             _ => both().to_vec(),
         }
+    }
+
+    /// The directions; none where no tensor has one.
+    fn directions(&self) -> Option<&Flat> {
+        self.orthogonal.as_ref()?.directions.as_ref()
     }
 
     /// What is bound, once a step was prepared.

@@ -142,13 +142,13 @@ impl<'a> RuleKernel<'a> {
             .filter_map(|(_, slot)| Some((&*slot.name, stage.access(self.family, slot)?)))
             .collect();
         let mut memory = match stage {
-            Stage::Ratio if matches!(self.family, Family::Tensor { .. }) => {
+            Stage::Ratio if matches!(self.family, Family::Tensor { .. } | Family::Matrix) => {
                 let scalars =
                     self.slots.iter().enumerate().filter(|(_, slot)| slot.granularity == Granularity::Tensor);
                 kept(bindings.len(), scalars.map(|(bit, slot)| (&*slot.name, mask & (1 << bit) != 0)))
             }
             Stage::Ratio | Stage::Statistics | Stage::Finish | Stage::Means => String::new(),
-            Stage::Measure | Stage::Update => memory(bindings.len(), &slots),
+            Stage::Measure | Stage::Direction | Stage::Update => memory(bindings.len(), &slots),
         };
         bindings.extend(slots.iter().map(|(_, binding)| *binding));
         if self.masks && stage == Stage::Update {

@@ -73,6 +73,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let gpu = self.gpu.clone();
         gpu.check()?;
         self.check_store(params)?;
+        self.check_no_eval_params("parameter group")?;
         self.steps.abandon_dropped(&mut self.device)?;
         if !self.device.is_idle() {
             let reason = "a recorded step is not submitted: submit it and give its ticket back first";

@@ -1,6 +1,7 @@
 use super::Optimizer;
 use crate::Error;
 use crate::gpu::{Gpu, Recorder, Staging, Ticket};
+use crate::optim::device::bindings::check_shape;
 use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::f32_of;
 use crate::optim::step::commit::commit;
@@ -73,6 +74,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     pub(crate) fn compute_step(&mut self, recorder: &Gpu, params: &ParamStore) -> Result<StepSpec, Error> {
         self.gpu.check()?;
         self.check_store(params)?;
+        self.check_no_eval_params("optimizer step")?;
         if !recorder.is_same(&self.gpu) {
             return Err(Error::Mismatch("this recorder records for another device".into()));
         }
@@ -202,6 +204,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 return Err(Error::Config { what: format!("group {name:?}"), reason });
             }
             self.device.check(number, &group.rule)?;
+        }
+        for span in self.layout.spans() {
+            check_shape(span, &self.groups[span.group].rule)?;
         }
         Ok(())
     }

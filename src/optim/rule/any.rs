@@ -2,8 +2,9 @@ use std::fmt::Debug;
 
 use serde_json::{Map, Value};
 
-use super::momenta::Mu;
-use super::{Family, Granularity, Reset, Rule, Shader, Slot, Statistic, StepInfo};
+use super::{
+    EvalParams, Family, Granularity, NewtonSchulz, Recurrence, Reset, Rule, Shader, Slot, Statistic, StepInfo,
+};
 use crate::config;
 use crate::error::Error;
 use crate::gpu::{Field, Uniform};
@@ -36,6 +37,13 @@ pub trait AnyRule: Debug + Send + Sync {
     fn uses(&self, slot: usize) -> bool;
     /// [`Rule::statistics`].
     fn statistics(&self, shape: &[usize]) -> Vec<Statistic>;
+    /// [`Rule::newton_schulz`].
+    ///
+    /// # Errors
+    /// As [`Rule::newton_schulz`].
+    fn newton_schulz(&self, _shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        Ok(None)
+    }
     /// [`Rule::initial`].
     fn initial(&self, slot: usize) -> f64;
     /// Bytes and fields of [`Rule::Hyper`].
@@ -48,8 +56,12 @@ pub trait AnyRule: Debug + Send + Sync {
     fn lr_mut(&mut self) -> &mut f64;
     /// [`Rule::momentum_mut`].
     fn momentum_mut(&mut self) -> Option<&mut f64>;
-    /// [`Rule::mu`].
-    fn mu(&self) -> Option<Mu> {
+    /// [`Rule::recurrence`].
+    fn recurrence(&self) -> Option<Recurrence> {
+        None
+    }
+    /// [`Rule::eval_params`].
+    fn eval_params(&self) -> Option<EvalParams> {
         None
     }
     /// When its state begins anew, if it does.
@@ -116,6 +128,10 @@ impl<R: Rule> AnyRule for R {
         if shape.contains(&0) { Vec::new() } else { Rule::statistics(self, shape) }
     }
 
+    fn newton_schulz(&self, shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        Rule::newton_schulz(self, shape)
+    }
+
     fn initial(&self, slot: usize) -> f64 {
         Rule::initial(self, slot)
     }
@@ -140,8 +156,12 @@ impl<R: Rule> AnyRule for R {
         Rule::momentum_mut(self)
     }
 
-    fn mu(&self) -> Option<Mu> {
-        Rule::mu(self)
+    fn recurrence(&self) -> Option<Recurrence> {
+        Rule::recurrence(self)
+    }
+
+    fn eval_params(&self) -> Option<EvalParams> {
+        Rule::eval_params(self)
     }
 
     fn maximize(&self) -> bool {
@@ -217,6 +237,10 @@ impl AnyRule for Box<dyn AnyRule> {
         (**self).statistics(shape)
     }
 
+    fn newton_schulz(&self, shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        (**self).newton_schulz(shape)
+    }
+
     fn initial(&self, slot: usize) -> f64 {
         (**self).initial(slot)
     }
@@ -241,8 +265,12 @@ impl AnyRule for Box<dyn AnyRule> {
         (**self).momentum_mut()
     }
 
-    fn mu(&self) -> Option<Mu> {
-        (**self).mu()
+    fn recurrence(&self) -> Option<Recurrence> {
+        (**self).recurrence()
+    }
+
+    fn eval_params(&self) -> Option<EvalParams> {
+        (**self).eval_params()
     }
 
     fn reset(&self) -> Option<Reset> {

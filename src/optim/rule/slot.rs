@@ -9,6 +9,8 @@ pub struct Slot {
     pub granularity: Granularity,
     /// Whether it belongs to what follows a rule rather than to the rule: only the update knows it.
     pub(crate) late: bool,
+    /// Of [`Family::Matrix`](super::Family::Matrix), whether only the update reads it, and no direction depends on it.
+    pub(crate) apart: bool,
 }
 
 /// How fine a slot is: what it holds a value for.
@@ -25,17 +27,23 @@ pub enum Granularity {
 impl Slot {
     /// A 32-bit float for each element.
     pub const fn f32(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), granularity: Granularity::Element, late: false }
+        Self { name: Cow::Borrowed(name), granularity: Granularity::Element, late: false, apart: false }
     }
 
     /// A 32-bit float for each tensor.
     pub const fn scalar(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), granularity: Granularity::Tensor, late: false }
+        Self { name: Cow::Borrowed(name), granularity: Granularity::Tensor, late: false, apart: false }
     }
 
     /// What [`Rule::statistics`](super::Rule::statistics) says.
     pub const fn statistics(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), granularity: Granularity::Statistics, late: false }
+        Self { name: Cow::Borrowed(name), granularity: Granularity::Statistics, late: false, apart: false }
+    }
+
+    /// As [`Slot::f32`], of [`Family::Matrix`](super::Family::Matrix): only the update reads it, and no direction depends on
+    /// it.
+    pub const fn apart(name: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), granularity: Granularity::Element, late: false, apart: true }
     }
 }
 

@@ -10,7 +10,10 @@ use crate::error::{Error, closed};
 use crate::gpu::{Block, Field, Uniform, uniform};
 use crate::optim::rule::any::{AnyRule, options, used_slots};
 use crate::optim::rule::entry::{Entry, FromJson, Registered};
-use crate::optim::rule::{Family, Granularity, Mu, Reset, Shader, Slot, Statistic, StepInfo, f32_of};
+use crate::optim::rule::{
+    EvalParams, Family, Granularity, NewtonSchulz, Recurrence, Reset, Shader, Slot, Statistic, StepInfo,
+    f32_of,
+};
 
 /// Lookahead around another rule, as optax has it: the rule makes fast steps, and after every `sync_period`-th of a
 /// tensor slow weights, which start where the parameters started, take a part `alpha` of the way to the fast ones, and
@@ -88,7 +91,8 @@ const fn alpha() -> f64 {
 }
 
 const NAME: &str = "Lookahead";
-const SLOW: Slot = Slot { name: Cow::Borrowed("slow_param"), granularity: Granularity::Element, late: true };
+const SLOW: Slot =
+    Slot { name: Cow::Borrowed("slow_param"), granularity: Granularity::Element, late: true, apart: false };
 /// As in `lookahead.wgsl`.
 const BEGINS: u32 = 1;
 const SYNCS: u32 = 2;
@@ -163,6 +167,12 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
             let name = self.inner.name();
             return refuse(format!("inner is now {name}, and not the rule that it was made around"));
         }
+        if let Some(EvalParams::Beyond { .. }) = self.inner.eval_params() {
+            let inner = self.inner.name();
+            return refuse(format!(
+                "inner: the average of {inner} follows from parameters that {NAME} would move"
+            ));
+        }
         if self.inner.slots().iter().any(|slot| slot.name == SLOW.name) {
             return refuse(format!(
                 "inner: {} has a slot {:?}, which is {NAME}'s",
@@ -215,8 +225,16 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
         self.inner.statistics(shape)
     }
 
-    fn mu(&self) -> Option<Mu> {
-        self.inner.mu()
+    fn newton_schulz(&self, shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        self.inner.newton_schulz(shape)
+    }
+
+    fn recurrence(&self) -> Option<Recurrence> {
+        self.inner.recurrence()
+    }
+
+    fn eval_params(&self) -> Option<EvalParams> {
+        self.inner.eval_params()
     }
 
     fn reset(&self) -> Option<Reset> {

@@ -9,6 +9,7 @@ use crate::optim::optimizer::Group;
 use crate::optim::optimizer::Optimizer;
 use crate::optim::rule::any::{AnyRule, entries, options, used_slots};
 use crate::optim::rule::momenta::Momenta;
+use crate::optim::rule::recurrence::{Carried, Recurrence};
 use crate::optim::step::counters::StepCounter;
 use crate::params::GateValues;
 use crate::{Error, config};
@@ -44,7 +45,8 @@ impl Serialize for StateDict {
 }
 
 /// The state of one tensor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "super::read::Read")]
 pub struct TensorState {
     /// Steps that have changed the tensor.
     pub step: u64,
@@ -57,6 +59,10 @@ pub struct TensorState {
     /// out, what follows from today's options.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inner_step: Option<u64>,
+    /// Numbers that the rule has computed from all these steps, by torch's keys or optax's: of ASGD the `eta` and the `mu`
+    /// of the next step, of ScheduleFreeAdamW `weight_sum` and `max_lr`.
+    #[serde(flatten)]
+    pub scalars: BTreeMap<String, f64>,
     /// Values by the slot's name (`exp_avg`, `momentum_buffer`, …); `None` for a slot that the options use
     /// and no step has used yet.
     #[serde(flatten)]
@@ -176,10 +182,12 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             .collect();
         let step = counter.applied;
         let inner_step = step - counter.reset_at;
-        let mu_product = rule.mu().map(|_| counter.momenta.product(inner_step));
+        let is_product = matches!(rule.recurrence(), Some(Recurrence::Momentum(_)));
+        let mu_product = is_product.then(|| counter.carried.momenta().product(inner_step));
+        let scalars = counter.carried.scalars();
         let has_reset = rule.reset().is_some() || counter.reset_at != 0;
         let inner_step = has_reset.then_some(inner_step);
-        TensorState { step, shape: span.shape.clone(), mu_product, inner_step, slots }
+        TensorState { step, shape: span.shape.clone(), mu_product, inner_step, scalars, slots }
     }
 
     fn tensors_of(&self, group: usize) -> impl Iterator<Item = &Span> {
@@ -258,8 +266,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             let initialized = initialized_slots(span, tensor, rule)?;
             let inner_step = inner_step(name, tensor, rule)?;
             let begins = rule.reset().filter(|_| inner_step == 0 && tensor.step != 0);
-            let momenta = momenta(name, tensor, inner_step, rule)?;
-            counter[index] = StepCounter::new(tensor.step, initialized, momenta);
+            let carried = carried(name, tensor, inner_step, rule)?;
+            counter[index] = StepCounter::new(tensor.step, initialized, carried);
             counter[index].reset_at = tensor.step - inner_step;
             counter[index].dropped = begins.map_or(0, |reset| initialized & reset.slots);
         }
@@ -318,14 +326,25 @@ fn inner_step(name: &str, tensor: &TensorState, rule: &impl AnyRule) -> Result<u
     }
 }
 
-fn momenta(name: &str, tensor: &TensorState, inner_step: u64, rule: &impl AnyRule) -> Result<Momenta, Error> {
-    match (tensor.mu_product, rule.mu()) {
+fn carried(name: &str, tensor: &TensorState, inner_step: u64, rule: &impl AnyRule) -> Result<Carried, Error> {
+    let recurrence = rule.recurrence();
+    let mu = if let Some(Recurrence::Momentum(mu)) = recurrence { Some(mu) } else { None };
+    let mut scalars = tensor.scalars.clone();
+    let read = Carried::read(recurrence, inner_step, |scalar| scalars.remove(scalar));
+    let read = read.map_err(|reason| Error::StateDict(format!("{name} {reason}")))?;
+    if let Some(scalar) = scalars.keys().next() {
+        return refuse(format!("{name} has a number {scalar}, which {} has not", rule.name()));
+    }
+    match (tensor.mu_product, mu) {
         (Some(_), None) => refuse(format!("{name} has a mu_product, which {} has not", rule.name())),
         (Some(product), _) if !(0.0..=1.0).contains(&product) => {
             refuse(format!("mu_product of {name} must be in [0, 1], got {}", short(product)))
         }
-        (Some(product), Some(mu)) if mu.product(inner_step) != product => Ok(Momenta::Product(product)),
-        (_, mu) => Ok(Momenta::Same(mu.unwrap_or_default())),
+        (Some(product), Some(mu)) if mu.product(inner_step) != product => {
+            Ok(Carried::Momenta(Momenta::Product(product)))
+        }
+        (_, Some(mu)) => Ok(Carried::Momenta(Momenta::Same(mu))),
+        (None, None) => Ok(read),
     }
 }
 

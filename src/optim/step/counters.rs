@@ -1,6 +1,6 @@
 use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::any::used_slots;
-use crate::optim::rule::momenta::{Momenta, Mu};
+use crate::optim::rule::recurrence::{Carried, Recurrence};
 use crate::optim::rule::{Reset, StepInfo};
 use crate::params::GateValues;
 
@@ -26,8 +26,8 @@ pub(crate) struct StepCounter {
     pub(crate) in_flight: u32,
     /// For each slot that is not initialized, those of them that use it.
     first_uses: [u32; MOST_SLOTS],
-    /// Of the steps applied since `reset_at`.
-    pub(crate) momenta: Momenta,
+    /// What the steps applied since `reset_at` have left.
+    pub(crate) carried: Carried,
     /// Of the steps applied, those up to the latest one after which the state began anew.
     pub(crate) reset_at: u64,
     /// Initialized slots that no step has used since.
@@ -38,10 +38,10 @@ pub(crate) struct StepCounter {
 
 impl PartialEq for StepCounter {
     fn eq(&self, other: &Self) -> bool {
-        let Self { applied, initialized, in_flight, first_uses, momenta, reset_at, dropped, effects } = *self;
+        let Self { applied, initialized, in_flight, first_uses, carried, reset_at, dropped, effects } = *self;
         (applied, initialized, in_flight) == (other.applied, other.initialized, other.in_flight)
             && (reset_at, dropped) == (other.reset_at, other.dropped)
-            && momenta == other.momenta
+            && carried == other.carried
             // Both hold nothing where nothing is in-flight, which is most of the time and of each tensor.
             && (in_flight == 0 || (first_uses, effects) == (other.first_uses, other.effects))
     }
@@ -52,27 +52,27 @@ impl PartialEq for StepCounter {
 pub(crate) struct StepEffect {
     /// One bit for each slot that it uses.
     pub(crate) used: u32,
-    pub(crate) mu: Mu,
+    pub(crate) recurrence: Option<Recurrence>,
     pub(crate) reset: Option<Reset>,
 }
 
 impl StepEffect {
     /// Of a step with these options.
     pub(crate) fn of(rule: &impl AnyRule) -> Self {
-        Self { used: used_slots(rule), mu: rule.mu().unwrap_or_default(), reset: rule.reset() }
+        Self { used: used_slots(rule), recurrence: rule.recurrence(), reset: rule.reset() }
     }
 }
 
 impl StepCounter {
     /// Nothing in-flight.
-    pub(crate) fn new(applied: u64, initialized: u32, momenta: Momenta) -> Self {
-        Self { applied, initialized, momenta, ..Self::default() }
+    pub(crate) fn new(applied: u64, initialized: u32, carried: Carried) -> Self {
+        Self { applied, initialized, carried, ..Self::default() }
     }
 
     /// Where the tensor stands before its next step.
     pub(crate) fn at(now: &StepInfo) -> Self {
         let StepInfo { reset_at, dropped, .. } = *now;
-        Self { reset_at, dropped, ..Self::new(now.step - 1, now.initialized | dropped, now.momenta) }
+        Self { reset_at, dropped, ..Self::new(now.step - 1, now.initialized | dropped, now.carried) }
     }
 
     /// The tensor takes part in a step, a bit of the history.
@@ -98,8 +98,8 @@ impl StepCounter {
     /// A in-flight step has turned out to be applied or skipped, or will never be.
     pub(crate) fn resolve(&mut self, step: u32, applied: bool) {
         let now = self.after(if applied { step } else { 0 });
-        let Self { applied, initialized, momenta, reset_at, dropped, .. } = Self::at(&now);
-        (self.applied, self.initialized, self.momenta) = (applied, initialized, momenta);
+        let Self { applied, initialized, carried, reset_at, dropped, .. } = Self::at(&now);
+        (self.applied, self.initialized, self.carried) = (applied, initialized, carried);
         (self.reset_at, self.dropped) = (reset_at, dropped);
         if self.in_flight & step != 0 {
             self.effects[place(step)] = StepEffect::default();
@@ -110,14 +110,15 @@ impl StepCounter {
         }
     }
 
-    /// The in-flight steps of which it matters how many were applied: none where it matters of each, because their
-    /// momenta differ, or what begins anew after them.
+    /// The in-flight steps of which it matters how many were applied: none where it matters of each, because what
+    /// they leave differs, or what begins anew after them.
     pub(crate) fn counted(&self) -> u32 {
         let mut effects = self.effects_of(self.in_flight);
         let Some(first) = effects.next() else { return 0 };
         let is_same = |other: StepEffect| {
             let resets = self.dropped != 0 || first.reset.is_some();
-            (other.mu, other.reset) == (first.mu, first.reset) && (!resets || other.used == first.used)
+            (other.recurrence, other.reset) == (first.recurrence, first.reset)
+                && (!resets || other.used == first.used)
         };
         if effects.all(is_same) { self.in_flight } else { 0 }
     }
@@ -167,17 +168,17 @@ impl StepCounter {
 
     /// Where the tensor stands after further steps, with the slots that have been used by then.
     fn following(&self, effects: impl Iterator<Item = StepEffect>, initialized: u32) -> StepInfo {
-        let Self { momenta, reset_at, dropped, .. } = *self;
-        let start = StepInfo { step: self.applied + 1, initialized, momenta, reset_at, dropped };
-        let now = effects.fold(start, |now, StepEffect { used, mu, reset }| {
+        let Self { carried, reset_at, dropped, .. } = *self;
+        let start = StepInfo { step: self.applied + 1, initialized, carried, reset_at, dropped };
+        let now = effects.fold(start, |now, StepEffect { used, recurrence, reset }| {
             let step = now.step + 1;
             match reset.filter(|reset| now.step.is_multiple_of(reset.every)) {
                 Some(Reset { slots, .. }) => {
-                    StepInfo { step, momenta: Momenta::default(), reset_at: now.step, dropped: slots, ..now }
+                    StepInfo { step, carried: Carried::default(), reset_at: now.step, dropped: slots, ..now }
                 }
                 None => StepInfo {
                     step,
-                    momenta: now.momenta.then(mu, now.step - now.reset_at),
+                    carried: now.carried.then(recurrence, now.step - now.reset_at),
                     dropped: now.dropped & !used,
                     ..now
                 },
@@ -206,6 +207,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::optim::Mu;
+
+    fn momentum(mu: Mu) -> Option<Recurrence> {
+        Some(Recurrence::Momentum(mu))
+    }
 
     /// A step of one tensor: its number, what it uses if the tensor takes part, and what becomes of it.
     #[derive(Clone, Copy, Debug)]
@@ -275,7 +281,7 @@ mod tests {
                         number += 1;
                         let mu = Mu { beta1, momentum_decay: 4e-3 };
                         if let Some(used) = used {
-                            counter.begin(bit, StepEffect { used, mu, reset: None });
+                            counter.begin(bit, StepEffect { used, recurrence: momentum(mu), reset: None });
                         }
                         flying.push(Step { bit, used, mu, applied });
                     }
@@ -290,7 +296,7 @@ mod tests {
                 let (steps, initialized, product) = plainly(&known);
                 prop_assert_eq!((counter.applied, counter.initialized), (steps, initialized));
                 // Of steps that became known in another order than they were recorded in, to a rounding.
-                prop_assert!((counter.momenta.product(steps) - product).abs() < 1e-14);
+                prop_assert!((counter.carried.momenta().product(steps) - product).abs() < 1e-14);
                 prop_assert!(counter.marks().count() <= MOST_MARKS);
                 // Where the tensor stands once the rest is known too; other bits say nothing.
                 let rest = flying.iter().filter(|step| step.applied).fold(0, |bits, step| bits | step.bit);
@@ -299,7 +305,7 @@ mod tests {
                 for history in [rest, rest | !on_their_way] {
                     let after = counter.after(history);
                     prop_assert_eq!((after.step, after.initialized), (steps + 1, initialized));
-                    prop_assert!((after.momenta.product(steps) - product).abs() < 1e-14);
+                    prop_assert!((after.carried.momenta().product(steps) - product).abs() < 1e-14);
                     prop_assert_eq!(counter.rows().nth(row(&counter, history)), Some(after));
                 }
             }
@@ -318,7 +324,7 @@ mod tests {
         let beta1 = prop_oneof![6 => Just(0.9), 1 => Just(0.5)];
         (reset, used, beta1).prop_map(|(every, used, beta1)| StepEffect {
             used,
-            mu: Mu { beta1, momentum_decay: 4e-3 },
+            recurrence: momentum(Mu { beta1, momentum_decay: 4e-3 }),
             reset: every.map(|every| Reset { every, slots: 3 }),
         })
     }
@@ -346,7 +352,8 @@ mod tests {
             }
             (self.steps, self.inner, self.initialized) =
                 (self.steps + 1, self.inner + 1, self.initialized | effects.used);
-            self.product *= effects.mu.at(self.inner);
+            let Some(Recurrence::Momentum(mu)) = effects.recurrence else { unreachable!("of these steps") };
+            self.product *= mu.at(self.inner);
             if let Some(reset) = effects.reset.filter(|reset| self.steps.is_multiple_of(reset.every)) {
                 (self.inner, self.initialized, self.product) = (0, self.initialized & !reset.slots, 1.0);
             }
@@ -380,7 +387,7 @@ mod tests {
                 prop_assert_eq!((after.step - 1, after.initialized), (plain.steps, plain.initialized));
                 prop_assert_eq!(after.step - 1 - after.reset_at, plain.inner);
                 prop_assert_eq!(after.initialized & after.dropped, 0);
-                prop_assert!((after.momenta.product(plain.inner) - plain.product).abs() < 1e-14);
+                prop_assert!((after.carried.momenta().product(plain.inner) - plain.product).abs() < 1e-14);
                 prop_assert_eq!(counter.rows().nth(row(&counter, history)), Some(after));
             }
         }
@@ -405,11 +412,14 @@ mod tests {
         let mut counter = StepCounter::default();
         for step in 0..8_u32 {
             let mu = Mu { beta1: f64::from(step) / 10.0, momentum_decay: 0.0 };
-            counter.begin(1 << step, StepEffect { used: 3, mu, reset: None });
+            counter.begin(1 << step, StepEffect { used: 3, recurrence: momentum(mu), reset: None });
         }
         assert_eq!((counter.marks().count(), counter.rows().count()), (8, 256));
         let applied = 0b0110_0010;
         let after = counter.rows().nth(row(&counter, applied)).unwrap();
-        assert_eq!((after.step, after.momenta.product(3)), (4, 0.1 * 0.5 * 0.5 * 0.5 * (0.6 * 0.5)));
+        assert_eq!(
+            (after.step, after.carried.momenta().product(3)),
+            (4, 0.1 * 0.5 * 0.5 * 0.5 * (0.6 * 0.5))
+        );
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn describe<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) 
             resets::dispatches(inputs, segment, (*dropped, *hyper), bytes, resets);
         }
     }
-    describe_dispatches(inputs, spec);
+    describe_dispatches(inputs, spec)?;
     spec.pick = inputs.may_skip.then(|| {
         let bytes = &mut spec.bytes;
         let start = UniformRing::align(bytes);
@@ -84,12 +84,15 @@ fn describe_constants<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) -
 }
 
 /// Appends the dispatches of each stage, in order.
-fn describe_dispatches<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) {
+fn describe_dispatches<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) -> Result<(), Error> {
     let StepSpec { segments, hypers, bytes, dispatches, .. } = spec;
     let family = inputs.rules[0].family();
     for (stage, kind) in Stage::of(family).iter().enumerate() {
         for (number, (segment, hyper)) in segments.iter().zip(&*hypers).enumerate() {
             let gate = count(segment.group * Gate::STRIDE);
+            if kind.is_of_matrices(family) && !has_direction(inputs, segment)? {
+                continue;
+            }
             for (bind_group, range, general) in parts(*kind, inputs, segment) {
                 let workgroups = range.len().div_ceil(kind.in_a_workgroup(family));
                 let call = UniformRing::align(bytes);
@@ -108,6 +111,7 @@ fn describe_dispatches<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) 
             }
         }
     }
+    Ok(())
 }
 
 /// What a stage works on of a segment, in its own units, for each of its bind groups, and whether with kernels for any shape.
@@ -128,10 +132,17 @@ fn parts<R>(stage: Stage, inputs: &Inputs<'_, R>, segment: &Segment) -> Vec<(usi
         Stage::Measure => reduction_tiles
             .map_or(Vec::new(), |reduction_tiles| reduction_tiles.of(tensors).map(of_any).collect()),
         Stage::Ratio => all(tensors),
-        Stage::Update => cut_at_windows(inputs.layout, segment.range.clone())
+        Stage::Direction | Stage::Update => cut_at_windows(inputs.layout, segment.range.clone())
             .map(|(window, range)| (window, range.start / 4..range.end / 4, false))
             .collect(),
     }
+}
+
+/// Whether the tensors of a segment have a direction to make orthogonal.
+fn has_direction<R: AnyRule>(inputs: &Inputs<'_, R>, segment: &Segment) -> Result<bool, Error> {
+    let rule = inputs.rules[segment.group];
+    let mut spans = inputs.layout.spans()[segment.tensors.clone()].iter();
+    spans.try_fold(false, |any, span| Ok(any || rule.newton_schulz(&span.shape)?.is_some()))
 }
 
 fn call_of<R: AnyRule>(

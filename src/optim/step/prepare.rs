@@ -21,6 +21,11 @@ pub(crate) fn prepare<R: AnyRule>(
     rules: &[&R],
     params: &ParamStore,
 ) -> Result<(), Error> {
+    if let Some(orthogonal) = &mut device.orthogonal
+        && orthogonal.prepare(params, |group| rules[group])?
+    {
+        device.rebind();
+    }
     let used = rules.iter().fold(0, |mask, rule| mask | used_slots(*rule));
     let needs = Needs {
         bytes: spec.bytes.len(),

@@ -53,7 +53,7 @@ pub(crate) fn collect(
 mod tests {
     use super::*;
     use crate::layout::{GroupSpec, Limits};
-    use crate::optim::rule::momenta::Momenta;
+    use crate::optim::rule::recurrence::Carried;
 
     fn layout() -> Layout {
         let groups = [
@@ -74,7 +74,7 @@ mod tests {
         let same = [StepCounter::default(); 4];
         assert_eq!(ranges(&same, &[false; 4]), [(0, 0..40_192), (1, 40_192..40_256)]);
         let mut ahead = same;
-        ahead[1] = StepCounter::new(1, 0, Momenta::default());
+        ahead[1] = StepCounter::new(1, 0, Carried::default());
         assert_eq!(
             ranges(&ahead, &[false; 4]),
             [(0, 0..40_000), (0, 40_000..40_128), (0, 40_128..40_192), (1, 40_192..40_256)]

@@ -52,6 +52,8 @@ struct StateRecord {
     inner_step: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mu_product: Option<f64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    scalars: BTreeMap<String, f64>,
     /// Slots by name, and whether the file holds them: a slot may be one that no step has used yet.
     slots: BTreeMap<String, bool>,
     step: u64,
@@ -190,7 +192,8 @@ impl Checkpoint {
         let state = self.optimizer.state.iter().map(|(name, tensor)| {
             let slots = tensor.slots.iter().map(|(slot, values)| (slot.clone(), values.is_some()));
             let TensorState { step, mu_product, inner_step, .. } = *tensor;
-            (name.clone(), StateRecord { inner_step, mu_product, slots: slots.collect(), step })
+            let (scalars, slots) = (tensor.scalars.clone(), slots.collect());
+            (name.clone(), StateRecord { inner_step, mu_product, scalars, slots, step })
         });
         Record {
             early_stopping: self.early_stopping.as_ref().map(|state| StoppingRecord {
@@ -275,8 +278,9 @@ fn state_dict(record: OptimizerRecord, tensors: &mut BTreeMap<String, Tensor>) -
             }
             slots.insert(slot, values.map(|tensor| tensor.values));
         }
-        let StateRecord { step, mu_product, inner_step, .. } = entry;
-        state.insert(name, TensorState { step, shape: shape.clone(), mu_product, inner_step, slots });
+        let StateRecord { step, mu_product, inner_step, scalars, .. } = entry;
+        let shape = shape.clone();
+        state.insert(name, TensorState { step, shape, mu_product, inner_step, scalars, slots });
     }
     Ok(StateDict { optimizer, attempted, state, param_groups })
 }
