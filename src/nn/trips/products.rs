@@ -24,17 +24,18 @@ pub(super) const ROWS: &[Row] = &[
         let steps = sizes.get("columns_per_part").div_ceil(sizes.get("WINDOWS"));
         at_first(sizes, sizes.get("rows_per_part") * steps * (sizes.get("SCALE") / sizes.get("ROWS")))
     }),
-    ("conv2d_pack", |_| Trips::Exactly(4)),
-    ("conv2d_weight_grad_finish", |sizes| Trips::Exactly(sizes.get("most_parts") - 1 + 4)),
+    // Eight taps of four channels.
+    ("conv2d_pack", |_| Trips::AtMost(8 * (1 + 4))),
+    ("conv2d_weight_grad_finish", |sizes| Trips::AtMost(sizes.get("most_parts") - 1 + 4)),
     ("conv2d_weight_grad_plain", |sizes| pixels(sizes, 1)),
     ("matmul_lanes", |sizes| {
         Trips::Exactly(run(sizes).div_ceil(sizes.get("STEP_LANES") * sizes.get("WIDTH")))
     }),
-    ("matmul_nn", |sizes| Trips::Exactly(run(sizes))),
-    ("matmul_nt", |sizes| Trips::Exactly(run(sizes))),
+    ("matmul_nn", |sizes| Trips::AtMost(run(sizes) + sizes.get("ROWS"))),
+    ("matmul_nt", |sizes| Trips::AtMost(run(sizes) + sizes.get("ROWS"))),
     ("matmul_plain", |sizes| Trips::Exactly(run(sizes))),
     ("matmul_tile", |sizes| Trips::Exactly(run(sizes).div_ceil(sizes.get("TILE_STEPS")))),
-    ("matmul_tn", |sizes| Trips::Exactly(run(sizes).div_ceil(4))),
+    ("matmul_tn", |sizes| Trips::AtMost(run(sizes).div_ceil(4) + sizes.get("ROWS"))),
     ("max_pool2d", window),
     ("max_pool2d_grad", windows),
     ("max_pool2d_spread", |sizes| nested(sizes.get("KERNEL_HEIGHT"), sizes.get("KERNEL_WIDTH"))),

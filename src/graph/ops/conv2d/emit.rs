@@ -156,7 +156,7 @@ pub(super) fn pack(lowering: &mut Lowering, id: usize, packed: Packed) -> Operan
         layer: name,
         tensors: [Some(weight), bias],
         fields: packed.fields,
-        invocations: packed.len / 4,
+        invocations: packed.invocations,
         parts: 1,
         len: packed.len as usize,
     };

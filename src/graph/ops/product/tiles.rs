@@ -148,6 +148,9 @@ pub(super) fn quads(product: &Product, _: &Capabilities) -> Parts {
     Parts::of(product.inner.div_ceil(4) * product.added(), 4)
 }
 
+/// Rows that a tile finishes and stores at once: each has a text of its own of what is done to the sums.
+const FINISHED: u32 = 4;
+
 /// Emits a kernel with tiles of so many rows, one of whose loads brings `rows_per_load`; `steps` are those of one repeat;
 /// `has_tail` says whether four elements of the inner dimension may be more than are left.
 fn launch(
@@ -166,6 +169,7 @@ fn launch(
     constants.extend([
         ("ROWS", rows),
         ("GROUPS", rows.div_ceil(rows_per_load)),
+        ("FINISHED", rows.min(FINISHED)),
         ("ACCUMULATE", shape.accumulate),
         ("PADDED", u32::from(!product.columns.is_multiple_of(4))),
         ("TAIL", u32::from(has_tail)),

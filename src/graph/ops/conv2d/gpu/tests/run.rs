@@ -71,7 +71,7 @@ impl Device {
     pub(super) fn pack(&self, packed: &Packed, weight: &[f32], bias: &[f32]) -> Vec<f32> {
         let into = self.buffer(&vec![f32::NAN; packed.len as usize]);
         let tensors = [weight, bias].map(|values| self.buffer(values));
-        self.job(&KERNEL, (packed.len / 4, 1), (packed.has_bias, packed.fields), &tensors, &into);
+        self.job(&KERNEL, (packed.invocations, 1), (packed.has_bias, packed.fields), &tensors, &into);
         into.read(&self.gpu, 0, packed.len as usize).unwrap()
     }
 
