@@ -21,7 +21,8 @@ fn small_windows() -> GpuOptions {
 }
 
 fn build(gpu: &Gpu, rule: &Value, second: &Value) -> Built {
-    let data: Vec<Vec<f32>> = (0..11).map(|i| noises(60 + i, SHAPES[i as usize].iter().product())).collect();
+    let data: Vec<Vec<f32>> =
+        (60..).zip(SHAPES).map(|(stream, [rows, columns])| noises(stream, rows * columns)).collect();
     let params = ParamStore::builder()
         .group("a", |mut g| {
             for i in 0..SECOND {
