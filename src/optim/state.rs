@@ -1,4 +1,6 @@
 //! State dicts, and those that torch saved.
 
 pub(crate) mod dict;
+mod load;
+mod read;
 pub(crate) mod torch;
