@@ -4,6 +4,7 @@ pub(crate) mod any;
 pub(crate) mod arithmetic;
 pub(crate) mod entry;
 pub(crate) mod family;
+pub(crate) mod fields;
 pub(crate) mod momenta;
 pub(crate) mod newton_schulz;
 mod options;

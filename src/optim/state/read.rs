@@ -1,92 +1,122 @@
-//! What state dicts are read from.
+//! An optimizer's state, read into a dict.
 
-use std::collections::BTreeMap;
+use super::dict::{GroupState, StateDict, TensorState, refuse};
+use crate::Error;
+use crate::layout::Span;
+use crate::optim::optimizer::Optimizer;
+use crate::optim::rule::any::{AnyRule, options};
+use crate::optim::rule::fields::{entries, used_slots};
+use crate::optim::rule::recurrence::Recurrence;
+use crate::optim::step::counters::StepCounter;
+use crate::params::GateValues;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor};
+type Slots = Vec<Option<Vec<f32>>>;
 
-use super::dict::TensorState;
-
-/// A [`TensorState`] as it is read: what a key holds says whether it is a number or a slot.
-#[derive(Deserialize)]
-pub(super) struct Read {
-    step: u64,
-    shape: Vec<usize>,
-    #[serde(default)]
-    mu_product: Option<f64>,
-    #[serde(default)]
-    inner_step: Option<u64>,
-    #[serde(flatten)]
-    rest: BTreeMap<String, Entry>,
-}
-
-enum Entry {
-    Scalar(f64),
-    Slot(Option<Vec<f32>>),
-}
-
-impl<'de> Deserialize<'de> for Entry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-
-        #[expect(clippy::cast_precision_loss, reason = "as JSON's numbers are read everywhere")]
-        impl<'de> Visitor<'de> for Any {
-            type Value = Entry;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a number, a list of numbers, or null")
-            }
-
-            fn visit_f64<E>(self, value: f64) -> Result<Entry, E> {
-                Ok(Entry::Scalar(value))
-            }
-
-            fn visit_u64<E>(self, value: u64) -> Result<Entry, E> {
-                Ok(Entry::Scalar(value as f64))
-            }
-
-            fn visit_i64<E>(self, value: i64) -> Result<Entry, E> {
-                Ok(Entry::Scalar(value as f64))
-            }
-
-            fn visit_unit<E>(self) -> Result<Entry, E> {
-                Ok(Entry::Slot(None))
-            }
-
-            fn visit_none<E>(self) -> Result<Entry, E> {
-                Ok(Entry::Slot(None))
-            }
-
-            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Entry, D::Error> {
-                deserializer.deserialize_any(self)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Entry, A::Error> {
-                let mut values = Vec::with_capacity(seq.size_hint().unwrap_or(0));
-                while let Some(value) = seq.next_element()? {
-                    values.push(value);
-                }
-                Ok(Entry::Slot(Some(values)))
-            }
-        }
-        deserializer.deserialize_any(Any)
+impl<R: AnyRule + Clone> Optimizer<R> {
+    /// Waits for the device and reads all state.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] for an option that is not finite, which no state dict can hold; [`Error::DeviceLost`].
+    pub fn read_state_dict(&self) -> Result<StateDict, Error> {
+        self.check_options()?;
+        self.gpu.probe()?;
+        let slots = self.device.slots.iter();
+        let slots: Result<Slots, Error> =
+            slots.map(|slot| slot.as_ref().map(|kept| kept.read(&self.gpu)).transpose()).collect();
+        let gate = self.steps.unresolved_gate().map(|gate| gate.read(&self.gpu, 0)).transpose()?;
+        Ok(self.state_dict(&slots?, gate))
     }
-}
 
-impl From<Read> for TensorState {
-    fn from(read: Read) -> Self {
-        let Read { step, shape, mu_product, inner_step, rest } = read;
-        let mut state = Self { step, shape, mu_product, inner_step, ..Self::default() };
-        for (name, entry) in rest {
-            match entry {
-                Entry::Scalar(value) => {
-                    state.scalars.insert(name, value);
-                }
-                Entry::Slot(values) => {
-                    state.slots.insert(name, values);
-                }
+    /// As [`Optimizer::read_state_dict`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Optimizer::read_state_dict`].
+    pub async fn read_state_dict_async(&self) -> Result<StateDict, Error> {
+        self.check_options()?;
+        self.gpu.probe()?;
+        let mut slots = Slots::new();
+        for slot in &self.device.slots {
+            slots.push(match slot {
+                Some(kept) => Some(kept.read_async(&self.gpu).await?),
+                None => None,
+            });
+        }
+        let gate = match self.steps.unresolved_gate() {
+            Some(gate) => Some(gate.read_async(&self.gpu, 0).await?),
+            None => None,
+        };
+        Ok(self.state_dict(&slots, gate))
+    }
+
+    fn check_options(&self) -> Result<(), Error> {
+        for (group, name) in self.groups.iter().zip(self.layout.groups()) {
+            if let Some(found) = group.rule.not_in_json() {
+                return refuse(format!("group {name:?}: {found}, and options must be finite"));
             }
         }
-        state
+        Ok(())
+    }
+
+    fn state_dict(&self, slots: &Slots, gate: Option<GateValues>) -> StateDict {
+        let counter = self.steps.counters_after(&self.layout, gate);
+        let spans = self.layout.spans();
+        let state = spans
+            .iter()
+            .zip(&counter)
+            .enumerate()
+            .filter(|(_, (_, counter))| counter.applied > 0)
+            .map(|(tensor, (span, counter))| (span.name.clone(), self.tensor_state(tensor, *counter, slots)))
+            .collect();
+        let groups = self.groups.iter().zip(self.layout.groups()).enumerate();
+        let param_groups = groups
+            .map(|(index, (group, name))| GroupState {
+                name: name.clone(),
+                params: self.tensors_of(index).map(|span| span.name.clone()).collect(),
+                initial_lr: Some(group.base_lr_now()),
+                options: options(&group.rule),
+            })
+            .collect();
+        let optimizer = self.name.clone();
+        StateDict { optimizer, attempted: self.attempted(), state, param_groups }
+    }
+
+    fn tensor_state(&self, tensor: usize, counter: StepCounter, slots: &Slots) -> TensorState {
+        let span = &self.layout.spans()[tensor];
+        let rule = &self.groups[span.group].rule;
+        let held = counter.initialized & !counter.dropped;
+        let known = held | used_slots(rule);
+        let slots = rule
+            .slots()
+            .iter()
+            .zip(self.device.slots.iter().zip(slots))
+            .enumerate()
+            .filter(|(bit, _)| known & (1 << bit) != 0)
+            .flat_map(|(bit, (slot, (kept, all)))| {
+                let initialized = kept.as_ref().zip(all.as_ref()).filter(|_| held & (1 << bit) != 0);
+                match initialized {
+                    Some((kept, all)) => kept
+                        .places(slot, &self.layout, tensor)
+                        .into_iter()
+                        .map(|(name, place)| (name, Some(all[place].to_vec())))
+                        .collect(),
+                    None => entries(rule, bit, &span.shape)
+                        .into_iter()
+                        .map(|(name, _)| (name, None))
+                        .collect::<Vec<_>>(),
+                }
+            })
+            .collect();
+        let step = counter.applied;
+        let inner_step = step - counter.reset_at;
+        let is_product = matches!(rule.recurrence(), Some(Recurrence::Momentum(_)));
+        let mu_product = is_product.then(|| counter.carried.momenta().product(inner_step));
+        let scalars = counter.carried.scalars();
+        let has_reset = rule.reset().is_some() || counter.reset_at != 0;
+        let inner_step = has_reset.then_some(inner_step);
+        TensorState { step, shape: span.shape.clone(), mu_product, inner_step, scalars, slots }
+    }
+
+    pub(super) fn tensors_of(&self, group: usize) -> impl Iterator<Item = &Span> {
+        self.layout.spans().iter().filter(move |span| span.group == group)
     }
 }
