@@ -1,3 +1,4 @@
+pub(crate) mod averages;
 mod build;
 pub(crate) mod dispatches;
 pub(crate) mod param_groups;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::averages::average::Average;
 use super::device::bindings::DeviceState;
 use super::rule::any::{AnyRule, overridden};
 use super::rule::f32_of;
@@ -57,6 +59,8 @@ pub struct Optimizer<R> {
     pub(crate) transforms: Transforms,
     pub(crate) norm_reduction: NormReduction,
     pub(crate) fused: FusedTransforms,
+    /// Of the weights, if one is kept.
+    pub(crate) average: Option<Average>,
 }
 
 #[derive(Debug)]
@@ -92,6 +96,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             transforms: Transforms::default(),
             norm_reduction: NormReduction::default(),
             fused: FusedTransforms::new(params.gpu(), &Transforms::default(), &layout)?,
+            average: None,
             layout,
         };
         params.gate().write(&optimizer.gpu, GateValues::OPEN)?;

@@ -1,4 +1,5 @@
 //! State dicts, and those that torch saved.
 
+pub(crate) mod averages;
 pub(crate) mod dict;
 pub(crate) mod torch;

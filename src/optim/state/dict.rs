@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::averages::{AveragesState, Values};
 use crate::error::{at_least, countable, short};
 use crate::layout::Span;
 use crate::optim::optimizer::Group;
@@ -26,6 +27,9 @@ pub struct StateDict {
     pub state: BTreeMap<String, TensorState>,
     /// The groups in order.
     pub param_groups: Vec<GroupState>,
+    /// The averages of the weights, if some are kept.
+    #[serde(default)]
+    pub averages: Option<AveragesState>,
 }
 
 impl Serialize for StateDict {
@@ -37,9 +41,13 @@ impl Serialize for StateDict {
             attempted: u64,
             state: &'a BTreeMap<String, TensorState>,
             param_groups: &'a [GroupState],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            averages: Option<&'a AveragesState>,
         }
-        let Self { optimizer, attempted, state, param_groups } = self;
-        config::serialize_finite(&Form { optimizer, attempted: *attempted, state, param_groups }, serializer)
+        let Self { optimizer, attempted, state, param_groups, averages } = self;
+        let averages = averages.as_ref();
+        let form = Form { optimizer, attempted: *attempted, state, param_groups, averages };
+        config::serialize_finite(&form, serializer)
     }
 }
 
@@ -91,8 +99,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let slots = self.device.slots.iter();
         let slots: Result<Slots, Error> =
             slots.map(|slot| slot.as_ref().map(|kept| kept.read(&self.gpu)).transpose()).collect();
+        let averages = self.read_average_values()?;
         let gate = self.steps.unresolved_gate().map(|gate| gate.read(&self.gpu, 0)).transpose()?;
-        Ok(self.state_dict(&slots?, gate))
+        Ok(self.state_dict(&slots?, &averages, gate))
     }
 
     /// As [`Optimizer::read_state_dict`], without blocking.
@@ -109,11 +118,12 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 None => None,
             });
         }
+        let averages = self.read_average_values_async().await?;
         let gate = match self.steps.unresolved_gate() {
             Some(gate) => Some(gate.read_async(&self.gpu, 0).await?),
             None => None,
         };
-        Ok(self.state_dict(&slots, gate))
+        Ok(self.state_dict(&slots, &averages, gate))
     }
 
     fn check_options(&self) -> Result<(), Error> {
@@ -125,7 +135,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    fn state_dict(&self, slots: &Slots, gate: Option<GateValues>) -> StateDict {
+    fn state_dict(&self, slots: &Slots, averages: &Values, gate: Option<GateValues>) -> StateDict {
+        let averages = self.averages_state(averages, gate);
         let counter = self.steps.counters_after(&self.layout, gate);
         let spans = self.layout.spans();
         let state = spans
@@ -145,7 +156,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             })
             .collect();
         let optimizer = self.name.clone();
-        StateDict { optimizer, attempted: self.attempted(), state, param_groups }
+        StateDict { optimizer, attempted: self.attempted(), state, param_groups, averages }
     }
 
     fn tensor_state(&self, tensor: usize, counter: StepCounter, slots: &Slots) -> TensorState {
@@ -191,11 +202,15 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// [`Error::StateDict`] if it is of another optimizer, or of other groups, tensors or shapes, or lacks a
-    /// slot that the options use, or has a count above 2^63 - 1; then nothing was changed.
+    /// slot that the options use, or has a count above 2^63 - 1; if it has averages and this optimizer keeps none, or the
+    /// other way round, or they are of another kind; then nothing was changed. [`Error::Config`] in
+    /// [`Optimizer::with_averages`].
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<(), Error> {
         self.gpu.check()?;
+        self.check_places()?;
         self.steps.abandon_dropped(&mut self.device)?;
         check_counts(dict)?;
+        self.check_averages(dict)?;
         let groups = self.groups_of(dict)?;
         let counters = self.counters_of(dict, &groups)?;
         let initialized = counters.iter().fold(0, |mask, tensor| mask | tensor.initialized);
@@ -210,7 +225,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         }
         self.groups = groups;
         self.steps.replace(counters, dict.attempted);
-        Ok(())
+        dict.averages.as_ref().map_or(Ok(()), |averages| self.load_averages_state(averages))
     }
 
     fn groups_of(&self, dict: &StateDict) -> Result<Vec<Group<R>>, Error> {
