@@ -17,5 +17,5 @@ pub(crate) const NOT_YET: NotYet = NotYet {
     attributes: &[],
     optimizers: &["ASGD", "Adan", "Muon", "ScheduleFreeAdamW"],
     schedules: &[],
-    keys: &["averages"],
+    keys: &[],
 };
