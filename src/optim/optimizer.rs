@@ -12,8 +12,9 @@ use serde_json::Value;
 
 use super::averages::average::Average;
 use super::device::bindings::DeviceState;
-use super::rule::any::{AnyRule, overridden};
+use super::rule::any::AnyRule;
 use super::rule::f32_of;
+use super::rule::fields::overridden;
 use super::step::ledger::StepLedger;
 use super::step::results::StepResults;
 use crate::Error;

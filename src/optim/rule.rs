@@ -4,6 +4,7 @@ pub(crate) mod any;
 pub(crate) mod arithmetic;
 pub(crate) mod entry;
 pub(crate) mod family;
+pub(crate) mod fields;
 pub(crate) mod momenta;
 mod options;
 pub(crate) mod slot;

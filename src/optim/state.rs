@@ -2,4 +2,6 @@
 
 pub(crate) mod averages;
 pub(crate) mod dict;
+mod load;
+mod read;
 pub(crate) mod torch;

@@ -49,7 +49,7 @@ uniform! {
         pub(crate) segments: u32,
         /// Words of a rule's constants.
         pub(crate) words: u32,
-        /// First word of the table of runs.
+        /// First word of the table of segments.
         pub(crate) table: u32,
     }
 }

@@ -92,7 +92,7 @@ impl SlotBuffer {
         }
     }
 
-    /// As [`Kept::read`], without blocking.
+    /// As [`SlotBuffer::read`], without blocking.
     pub(crate) async fn read_async(&self, gpu: &Gpu) -> Result<Vec<f32>, Error> {
         match self {
             Self::Elements(flat) => flat.read_all_async(gpu).await,

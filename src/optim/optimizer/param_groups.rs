@@ -10,7 +10,8 @@ use crate::grad::{FusedTransforms, NormReduction};
 use crate::layout::Layout;
 use crate::optim::averages::average::Average;
 use crate::optim::device::bindings::DeviceState;
-use crate::optim::rule::any::{AnyRule, overridden};
+use crate::optim::rule::any::AnyRule;
+use crate::optim::rule::fields::overridden;
 use crate::optim::step::counters::StepCounter;
 use crate::params::{Gate, GroupBuilder, ParamStore};
 

@@ -8,8 +8,9 @@ use super::sgd::SGD;
 use crate::config;
 use crate::error::{Error, closed};
 use crate::gpu::{Block, Field, Uniform, uniform};
-use crate::optim::rule::any::{AnyRule, options, used_slots};
+use crate::optim::rule::any::{AnyRule, options};
 use crate::optim::rule::entry::{Entry, FromJson, Registered};
+use crate::optim::rule::fields::used_slots;
 use crate::optim::rule::{Family, Granularity, Mu, Reset, Shader, Slot, Statistic, StepInfo, f32_of};
 
 /// Lookahead around another rule, as optax has it: the rule makes fast steps, and after every `sync_period`-th of a

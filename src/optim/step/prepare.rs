@@ -3,8 +3,9 @@ use crate::Error;
 use crate::grad::{FusedTransforms, NormReduction, Transforms};
 use crate::optim::averages::average::Average;
 use crate::optim::device::bindings::{DeviceState, Needs};
-use crate::optim::rule::any::{AnyRule, used_slots};
+use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::f32_of;
+use crate::optim::rule::fields::used_slots;
 use crate::params::ParamStore;
 
 /// The third phase of a step: makes what the described step needs on the device and does not find. After the first

@@ -17,7 +17,7 @@ pub(crate) struct Segment {
     pub(crate) range: Range<usize>,
 }
 
-/// Collects the segments of a step into `runs`, in order.
+/// Collects the segments of a step into `segments`, in order.
 pub(crate) fn collect(
     layout: &Layout,
     counter: &[StepCounter],
