@@ -8,7 +8,7 @@
 mod measure;
 
 use anyhow::Result;
-use gradus::optim::{self, AnyRule, Family, Granularity, LBFGS, Optimizer, RULES};
+use gradus::optim::{self, AnyRule, Ema, Family, Granularity, LBFGS, Optimizer, RULES};
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
@@ -34,6 +34,9 @@ fn main() -> Result<()> {
             adamw = row.over_copy;
         }
         row.print(adamw);
+    }
+    if is_wanted("averages") {
+        Row::averaged(&gpu, &copy)?.print(adamw);
     }
     if is_wanted(LBFGS::NAME) {
         Row::whole(&gpu, &copy)?.print(adamw);
@@ -93,6 +96,14 @@ impl Row {
         let others = options.as_object().into_iter().flatten().filter(|(field, _)| *field != "name");
         let name = others.fold(name.to_owned(), |text, (field, value)| format!("{text} {field} {value}"));
         Self::of(name, bytes, gpu, copy, || run.step(gpu))
+    }
+
+    /// AdamW that keeps an average of the weights, which is read and written beside its state.
+    fn averaged(gpu: &Gpu, copy: &CopyKernel) -> Result<Self> {
+        let mut run = Run::new(gpu, &json!({"name": "AdamW"}), 10)?;
+        run.optimizer.set_averages(Ema::default(), &run.params)?;
+        let bytes = run.optimizer.rules().next().map_or(0, bytes) + 8;
+        Self::of("AdamW averages ema".into(), bytes, gpu, copy, || run.step(gpu))
     }
 
     /// An iteration of L-BFGS with ten remembered pairs, without a search. Its closure costs nothing.

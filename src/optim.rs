@@ -30,6 +30,7 @@
 //!
 //! Names, fields and defaults are PyTorch's. [`LBFGS`] asks a closure for the loss, and so has an optimizer of its own.
 
+mod averages;
 mod custom;
 mod device;
 mod factored;
@@ -46,6 +47,7 @@ mod trips;
 mod windows;
 
 pub use crate::config::Variant;
+pub use averages::options::{Averages, Ema, Swa};
 pub use custom::builder::CustomRuleBuilder;
 pub use custom::declared::Hypers;
 pub use custom::rule::CustomRule;
@@ -58,9 +60,11 @@ pub use rule::{
     Statistic, StepInfo, Weight,
 };
 pub use rules::*;
+pub use state::averages::AveragesState;
 pub use state::dict::{GroupState, StateDict, TensorState};
 pub use step::results::StepResult;
 
 pub(crate) use listings::kernel_listings;
+pub(crate) use optimizer::averages::look;
 pub(crate) use step::ledger::Mark;
 pub(crate) use step::spec::StepSpec;

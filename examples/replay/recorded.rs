@@ -6,7 +6,7 @@ use std::fmt;
 use anyhow::{Context, Result, bail, ensure};
 use gradus::gpu::Recorder;
 use gradus::grad::{Accumulate, ClipGradNorm, Transforms};
-use gradus::optim::{self, AnyRule, Optimizer};
+use gradus::optim::{self, AnyRule, Averages, Optimizer};
 use gradus::{Gpu, ParamStore, schedule};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -22,6 +22,7 @@ struct Case {
     accumulate: Option<Accumulate>,
     clip_grad_norm: Option<ClipGradNorm>,
     clip_grad_value: Option<f64>,
+    averages: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -44,8 +45,8 @@ pub(crate) struct Check<'a> {
 pub(crate) struct Place {
     pub(crate) tensor: usize,
     pub(crate) step: usize,
-    /// Whether it is the tensor to evaluate with.
-    pub(crate) average: bool,
+    /// Whether it is the tensor's average.
+    pub(crate) averaged: bool,
     /// What was recorded in place of all elements of a large tensor.
     pub(crate) stats: Option<&'static str>,
 }
@@ -53,7 +54,7 @@ pub(crate) struct Place {
 /// As the tensor is called in the file.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.average { "avg" } else { "param" };
+        let kind = if self.averaged { "avg" } else { "param" };
         write!(f, "{kind}.{}.step{}", self.tensor, self.step)?;
         self.stats.map_or(Ok(()), |what| write!(f, ".stats {what}"))
     }
@@ -93,7 +94,17 @@ pub(crate) fn replay_rule(
         ..Transforms::default()
     };
     optimizer.set_transforms(transforms, &params)?;
-    let recorded = recorded_steps(&want, problem.params.len(), problem.steps)?;
+    if let Some(averages) = &case.averages {
+        optimizer.set_averages(Averages::from_json(averages)?, &params)?;
+    }
+    let recorded = recorded_steps(&want, "param", problem.params.len(), problem.steps)?;
+    let averaged = match want.names().any(|name| name.starts_with("avg.")) {
+        true => recorded_steps(&want, "avg", problem.params.len(), problem.steps)?,
+        false => BTreeMap::new(),
+    };
+    let read = recorded.values().chain(averaged.values()).map(Vec::len).sum::<usize>();
+    let there = want.names().filter(|name| !name.ends_with(".stats")).count();
+    ensure!(read == there, "{there} tensors are recorded, of which the case says what {read} are");
     for step in 1..=problem.steps {
         let grads = problem.dense_grads(&params, step - 1)?;
         if step % micro_batches == 1 % micro_batches {
@@ -109,14 +120,25 @@ pub(crate) fn replay_rule(
             }
             optimizer.step(&mut params)?;
         }
-        for &(average, tensor) in recorded.get(&step).into_iter().flatten() {
-            let name = name_of(tensor);
-            let got = match average {
-                true => optimizer.with_eval_params(&mut params, |params| params.read(&name))??,
-                false => params.read(&name)?,
+        for &tensor in recorded.get(&step).into_iter().flatten() {
+            let got = widened(&params.read(&name_of(tensor))?);
+            let place = Place { tensor, step, averaged: false, stats: None };
+            compare(&problem, &want, place, &got, &mut check)?;
+        }
+        if let Some(tensors) = averaged.get(&step) {
+            let read = |params: &mut ParamStore| -> Result<Vec<_>, gradus::Error> {
+                tensors.iter().map(|tensor| params.read(&name_of(*tensor))).collect()
             };
-            let place = Place { tensor, step, average, stats: None };
-            compare(&problem, &want, place, &widened(&got), &mut check)?;
+            // Of the weights, if the case keeps averages; else what the rule means to be evaluated with.
+            let averages = match case.averages {
+                Some(_) => optimizer.with_averages(&mut params, read)?,
+                None => optimizer.with_eval_params(&mut params, read)??,
+            };
+            for (&tensor, got) in tensors.iter().zip(averages) {
+                let got = widened(&got);
+                let place = Place { tensor, step, averaged: true, stats: None };
+                compare(&problem, &want, place, &got, &mut check)?;
+            }
         }
     }
     Ok(())
@@ -158,28 +180,26 @@ fn build(
     Ok((params, optimizer))
 }
 
-/// What is recorded at each step: whether it is an average, and the tensor. Each tensor must be recorded at least once.
+/// The tensors whose `kind`, parameters or averages, was recorded at each step; each must be at least once.
 fn recorded_steps(
     want: &Tensors,
+    kind: &str,
     tensors: usize,
     last: usize,
-) -> Result<BTreeMap<usize, Vec<(bool, usize)>>> {
-    let mut steps = BTreeMap::<usize, Vec<(bool, usize)>>::new();
-    for name in want.names().filter(|name| !name.ends_with(".stats")) {
-        let (average, rest) = match name.strip_prefix("avg.") {
-            Some(rest) => (true, Some(rest)),
-            None => (false, name.strip_prefix("param.")),
-        };
-        let parsed = rest.and_then(|rest| rest.split_once(".step"));
+) -> Result<BTreeMap<usize, Vec<usize>>> {
+    let mut steps = BTreeMap::<usize, Vec<usize>>::new();
+    let of_kind = |name: &str| name.split_once('.').is_some_and(|(begins, _)| begins == kind);
+    for name in want.names().filter(|name| !name.ends_with(".stats") && of_kind(name)) {
+        let parsed = name.split_once('.').and_then(|(_, rest)| rest.split_once(".step"));
         let (tensor, step) = parsed.with_context(|| format!("unexpected tensor {name}"))?;
         let step: usize = step.parse().with_context(|| format!("step of {name}"))?;
         let tensor = tensor.parse().with_context(|| format!("number of {name}"))?;
         ensure!((1..=last).contains(&step), "{name} is recorded, but the gradients are of steps 1 to {last}");
         ensure!(tensor < tensors, "{name} is recorded, but there are {tensors} tensors");
-        steps.entry(step).or_default().push((average, tensor));
+        steps.entry(step).or_default().push(tensor);
     }
     for tensor in 0..tensors {
-        ensure!(steps.values().any(|list| list.contains(&(false, tensor))), "param.{tensor} is not recorded");
+        ensure!(steps.values().any(|list| list.contains(&tensor)), "{kind}.{tensor} is not recorded");
     }
     Ok(steps)
 }

@@ -65,6 +65,8 @@ pub(crate) struct Lowering {
     /// Jobs that run together.
     pub(super) joints: Vec<Joint>,
     pub(crate) mode: Mode,
+    /// Whether running statistics become means over all batches.
+    pub(crate) cumulative: bool,
     pub(crate) capabilities: Capabilities,
     pub(crate) values: Vec<Value>,
     pub(crate) steps: Vec<Step>,

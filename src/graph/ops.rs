@@ -203,6 +203,11 @@ pub(crate) trait Op: Debug + Send + Sync {
         None
     }
 
+    /// Whether it moves running statistics where a plan trains.
+    fn tracks_statistics(&self) -> bool {
+        false
+    }
+
     /// Whether no gradient goes through it.
     fn stops_gradient(&self) -> bool {
         false

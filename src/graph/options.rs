@@ -19,6 +19,8 @@ pub struct PlanOptions {
     pub(crate) scaled: bool,
     pub(crate) autocast: Option<Dtype>,
     pub(crate) casts_all: bool,
+    /// Whether running statistics become means over all batches, whatever the momenta are.
+    pub(crate) cumulative: bool,
     pub(crate) root: Option<Var>,
     pub(crate) upstream: Option<String>,
     pub(crate) outputs: Vec<(String, Var)>,
@@ -41,6 +43,7 @@ impl PlanOptions {
             scaled: false,
             autocast: None,
             casts_all: false,
+            cumulative: false,
             root: None,
             upstream: None,
             outputs: Vec::new(),
@@ -55,6 +58,12 @@ impl PlanOptions {
     pub fn trial(mut self, trial: Trial) -> Self {
         self.trial = trial;
         self
+    }
+
+    /// Computes the outputs that are asked for as a plan that trains does, without a backward pass, and moves running
+    /// statistics to their means over all batches.
+    pub(crate) fn statistics() -> Self {
+        Self { mode: Mode::Train, cumulative: true, ..Self::evaluate() }
     }
 
     /// Another batch size than the one that the inputs were declared with.

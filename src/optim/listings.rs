@@ -1,3 +1,5 @@
+use super::averages::buffers::{BuffersCall, buffers_source};
+use super::averages::text as averages;
 use super::device::kernels::{Call, PickCall, RuleKernel, pick_source};
 use super::device::resets::{ResetCall, reset_source};
 use super::device::stage::Stage;
@@ -5,7 +7,7 @@ use super::rule::Family;
 use super::rule::any::AnyRule;
 use super::rules::lookahead::Ahead;
 use super::rules::{Lookahead, RULES};
-use crate::gpu::{Block, Capabilities, KernelListing};
+use crate::gpu::{Binding, Block, Capabilities, KernelListing, KernelSource};
 use crate::grad::FusedKernel;
 use crate::params::GateValues;
 
@@ -27,11 +29,14 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
             });
             let mut sources = sources.concat();
             sources.dedup();
+            // With an average some rules need more than WebGPU's least limits: they are refused where these hold.
+            sources.retain(|source| !text.averages || storage(source) <= MOST_STORAGE);
             let blocks = vec![Block::of::<Call>("Call"), hyper.clone(), gate.clone()];
             listings
                 .extend(sources.into_iter().map(|source| KernelListing { source, blocks: blocks.clone() }));
         }
     };
+    let mut buffers = Vec::new();
     for entry in RULES.iter().filter(|entry| entry.family != Family::Around) {
         let all = (1 << entry.slots.len()) - 1;
         for mask in 0..=all {
@@ -47,6 +52,22 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
             }
             list(RuleKernel::of(&ahead), hyper.clone(), all_of_it, fused_kernel);
         }
+        let averaged = |hyper: &Block| averages::block(hyper.bytes, &hyper.fields);
+        let text = RuleKernel { averages: true, ..RuleKernel::of_entry(entry) };
+        list(text, averaged(&entry.hyper), all, FusedKernel::Plain);
+        let text = RuleKernel { averages: true, ..RuleKernel::of(&ahead) };
+        list(text, averaged(&hyper), all_of_it, FusedKernel::Noisy);
+        let source = buffers_source(entry.shader.text, entry.hyper.bytes);
+        let blocks = vec![Block::of::<BuffersCall>("Buffers"), averaged(&entry.hyper), gate.clone()];
+        buffers.push(KernelListing { source, blocks });
     }
+    listings.extend(buffers);
     listings
+}
+
+/// Storage buffers of one stage that every device has.
+const MOST_STORAGE: usize = 8;
+
+fn storage(source: &KernelSource) -> usize {
+    source.bindings.iter().filter(|binding| !matches!(binding, Binding::Uniform { .. })).count()
 }

@@ -1,3 +1,4 @@
+pub(crate) mod averages;
 mod build;
 pub(crate) mod dispatches;
 pub(crate) mod eval_params;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::averages::average::Average;
 use super::device::bindings::DeviceState;
 use super::rule::any::AnyRule;
 use super::rule::f32_of;
@@ -61,6 +63,8 @@ pub struct Optimizer<R> {
     pub(crate) fused: FusedTransforms,
     /// Whether parameters to evaluate with are in the place of those that steps work on.
     pub(crate) evaluates: bool,
+    /// Of the weights, if one is kept.
+    pub(crate) average: Option<Average>,
 }
 
 #[derive(Debug)]
@@ -97,6 +101,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             norm_reduction: NormReduction::default(),
             fused: FusedTransforms::new(params.gpu(), &Transforms::default(), &layout)?,
             evaluates: false,
+            average: None,
             layout,
         };
         params.gate().write(&optimizer.gpu, GateValues::OPEN)?;

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::gpu::{Gpu, ReadRing, Staging};
 use crate::grad::{ClipGradNorm, Transforms};
 use crate::graph::{Dtype, Graph, Mode, Parameter, Var, Whole, Workspace};
-use crate::optim::{AnyRule, Optimizer};
+use crate::optim::{AnyRule, Averages, Optimizer};
 use crate::schedule::{Interval, Schedule};
 
 /// A trainer in the making: see [`Graph::trainer`].
@@ -24,6 +24,7 @@ pub struct TrainerBuilder<R> {
     seed: u64,
     steps_per_submit: usize,
     transforms: Transforms,
+    averages: Option<Averages>,
     groups: Option<Box<Naming>>,
     autocast: Option<Dtype>,
 }
@@ -41,6 +42,7 @@ impl<R: fmt::Debug> fmt::Debug for TrainerBuilder<R> {
             .field("seed", &self.seed)
             .field("steps_per_submit", &self.steps_per_submit)
             .field("transforms", &self.transforms)
+            .field("averages", &self.averages)
             .field("autocast", &self.autocast)
             .finish_non_exhaustive()
     }
@@ -59,6 +61,7 @@ impl Graph {
             seed: 0,
             steps_per_submit: 1,
             transforms: Transforms::default(),
+            averages: None,
             groups: None,
             autocast: None,
         }
@@ -109,6 +112,13 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
     /// What happens to the gradients before the rule: clips, noise, penalties, accumulation, skipped steps.
     pub fn transforms(mut self, transforms: Transforms) -> Self {
         self.transforms = transforms;
+        self
+    }
+
+    /// Keeps an average of the weights, to evaluate with: see
+    /// [`Optimizer::set_averages`](Optimizer::set_averages) and [`Trainer::with_averages`]. Default: none.
+    pub fn averages(mut self, averages: impl Into<Averages>) -> Self {
+        self.averages = Some(averages.into());
         self
     }
 
@@ -175,7 +185,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
     /// # Errors
     /// The graph's refusals; [`Error::DeviceFeature`] for [`TrainerBuilder::autocast`] on a device whose kernels lack the
     /// type; [`Error::Mismatch`] for a loss or metric of another graph; the refusals of the rule, of the
-    /// transforms and of the schedule; [`Error::Limit`], [`Error::DeviceLimit`], [`Error::Kernel`],
+    /// transforms, of the averages and of the schedule; [`Error::Limit`], [`Error::DeviceLimit`], [`Error::Kernel`],
     /// [`Error::DeviceLost`].
     pub fn build(self, gpu: &Gpu) -> Result<Trainer<R>, Error> {
         self.graph.check()?;
@@ -210,6 +220,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         };
         let mut optimizer = Optimizer::new(self.rule, &params, &[])?;
         optimizer.set_transforms(self.transforms, &params)?;
+        self.averages.map_or(Ok(()), |averages| optimizer.set_averages(averages, &params))?;
         for (name, scalar) in &scalars {
             if scalar.shape() != [1] {
                 let (layer, expected) = (name.clone(), "a scalar of shape [1]".into());

@@ -13,4 +13,4 @@ pub(crate) struct NotYet {
 }
 
 pub(crate) const NOT_YET: NotYet =
-    NotYet { ops: &[], attributes: &[], optimizers: &[], schedules: &[], keys: &["averages"] };
+    NotYet { ops: &[], attributes: &[], optimizers: &[], schedules: &[], keys: &[] };

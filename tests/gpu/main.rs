@@ -5,6 +5,7 @@ mod accuracy;
 mod adapters;
 mod attention;
 mod autocast;
+mod averages;
 mod batch_norm_run;
 mod block;
 mod buffers;

@@ -211,6 +211,7 @@ fn json_is_refused_a_number_that_it_cannot_hold_with_the_place() {
             attempted: 1,
             state: [("conv.weight".to_owned(), state)].into(),
             param_groups: vec![group(initial_lr)],
+            averages: None,
         }
     };
     let lbfgs = |t: f64, step: f32| LbfgsState {

@@ -166,6 +166,10 @@ impl Op for Norm {
         Cast::AsInputs
     }
 
+    fn tracks_statistics(&self) -> bool {
+        self.tracks(Mode::Train)
+    }
+
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
         at_least(&format!("{layer}: eps"), self.eps, 0.0)?;
         if let Over::Batch(Batch { momentum: Some(momentum), .. }) = self.over {

@@ -66,6 +66,7 @@ fn whole(declared: &Declared) -> String {
         hyper_bytes: 4 * declared.fields.len(),
         slots: &declared.slots,
         looks_ahead: false,
+        averages: false,
         masks: true,
         general: true,
     };

@@ -9,6 +9,8 @@ use crate::Error;
 use crate::gpu::{Buffer, Gpu, Held, Kernel, Region, Ticket, UniformRing};
 use crate::grad::{FusedKernel, FusedTransforms, real_elements};
 use crate::layout::{Layout, Span, Window};
+use crate::optim::averages::average::Average;
+use crate::optim::averages::buffers::AveragedBuffersBindings;
 use crate::optim::factored::statistics::Statistics;
 use crate::optim::layerwise::tiles::ReductionTiles;
 use crate::optim::rule::Family;
@@ -44,6 +46,8 @@ pub(crate) struct Bindings {
     pub(crate) pick: Option<(Arc<Kernel>, wgpu::BindGroup)>,
     /// Where slots may begin anew.
     pub(crate) resets: Option<ResetBindings>,
+    /// Where buffers are averaged.
+    pub(crate) buffers: Option<AveragedBuffersBindings>,
 }
 
 #[derive(Debug)]
@@ -80,6 +84,8 @@ pub(crate) struct Needs<'a> {
     pub(crate) pick: Option<usize>,
     /// Whether slots may begin anew.
     pub(crate) resets: bool,
+    /// Of the weights, if one is kept.
+    pub(crate) average: Option<&'a Average>,
 }
 
 /// What is kept of a window's blocks of 64 elements.
@@ -230,7 +236,11 @@ impl DeviceState {
         let resets = step
             .resets
             .then(|| ResetBindings::new(gpu, params.layout(), &self.slots, &self.real, [block, hyper]));
-        Ok(Bindings { stages, pick: pick.transpose()?, resets: resets.transpose()? })
+        let buffers = step.average.and_then(|average| average.buffers.as_ref());
+        let own = (rule.shader().text, rule.hyper_block().0);
+        let buffers = buffers.map(|buffers| buffers.bind(params, own, [block, hyper]));
+        let (pick, resets, buffers) = (pick.transpose()?, resets.transpose()?, buffers.transpose()?);
+        Ok(Bindings { stages, pick, resets, buffers })
     }
 
     /// The kernels of a stage, of the slots of `mask`.
@@ -268,7 +278,8 @@ impl DeviceState {
         let block = Region { buffer: ring, offset: 0, bytes: UniformRing::ALIGN as u64 };
         let picked = self.picked.as_ref().filter(|_| step.pick.is_some());
         let hyper = picked.map_or(block, |picked| picked.region_of(0, UniformRing::ALIGN / 4));
-        let text = RuleKernel { general, masks: self.masks, ..RuleKernel::of(rule) };
+        let averages = step.average.is_some();
+        let text = RuleKernel { general, averages, masks: self.masks, ..RuleKernel::of(rule) };
         let source = text.source(stage, mask, step.fused.variant, gpu.capabilities());
         let kernel = gpu.kernel(&source)?;
         let slots = || {
@@ -276,10 +287,12 @@ impl DeviceState {
             let slots = slots.filter(|(slot, _)| stage.access(rule.family(), slot).is_some());
             slots.filter_map(|(_, kept)| kept.as_ref())
         };
+        let average = step.average.filter(|_| stage == Stage::Update);
         let bind = |window: Window| {
             let mut regions = vec![block, hyper, params.gate().region()];
             regions.extend(self.storage(stage, rule.family(), params, &window));
             regions.extend(slots().map(|kept| kept.region(&window)));
+            regions.extend(average.map(|average| average.params.window(&window)));
             if text.reads_real(stage, step.fused.variant) {
                 let noisy = step.fused.variant == FusedKernel::Noisy;
                 regions.push(blocks_of(if noisy { &step.fused.real } else { &self.real }, &window));
@@ -296,8 +309,8 @@ impl DeviceState {
         let both = if stage.goes_by_windows() { 2 } else { 0 };
         let of_directions = self.orthogonal.is_some() && matches!(stage, Stage::Direction | Stage::Update);
         let by_elements = (0..storage).map(|at| at < both || (of_directions && at + 1 == storage));
-        let by_elements =
-            by_elements.chain(slots().map(|kept| matches!(kept, SlotBuffer::Elements(_)))).collect();
+        let of_slots = slots().map(|kept| matches!(kept, SlotBuffer::Elements(_)));
+        let by_elements = by_elements.chain(of_slots).chain(average.map(|_| true)).collect();
         Ok(KernelBindings { kernel, bind_groups, regions, by_elements })
     }
 

@@ -1,8 +1,10 @@
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::stage::Stage;
 use crate::gpu::{Binding, Capabilities, KernelSource, uniform};
 use crate::grad::FusedKernel;
+use crate::optim::averages::text as averages;
 use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::entry::Entry;
 use crate::optim::rule::{Family, Granularity, Shader, Slot};
@@ -81,6 +83,8 @@ pub(crate) struct RuleKernel<'a> {
     pub(crate) hyper_bytes: usize,
     pub(crate) slots: &'a [Slot],
     pub(crate) looks_ahead: bool,
+    /// Whether an average of the parameters is kept.
+    pub(crate) averages: bool,
     /// Whether what lies behind the end of a tensor is held at zero.
     pub(crate) masks: bool,
     /// Of factored rules: whether tensors may have any shape.
@@ -95,6 +99,7 @@ impl<'a> RuleKernel<'a> {
             hyper_bytes: rule.hyper_block().0,
             slots: rule.slots(),
             looks_ahead: rule.looks_ahead(),
+            averages: false,
             masks: !rule.keeps_zeros(),
             general: true,
         }
@@ -108,6 +113,7 @@ impl<'a> RuleKernel<'a> {
             hyper_bytes: entry.hyper.bytes,
             slots: entry.slots,
             looks_ahead: false,
+            averages: false,
             masks: false,
             general: true,
         }
@@ -131,16 +137,20 @@ impl<'a> RuleKernel<'a> {
             bytes: u32::try_from(bytes).expect("uniform blocks are small"),
             dynamic: true,
         };
+        let hyper_bytes = self.hyper_bytes + if self.averages { averages::BYTES } else { 0 };
         let mut bindings =
-            vec![uniform(size_of::<Call>()), uniform(self.hyper_bytes), uniform(size_of::<GateValues>())];
+            vec![uniform(size_of::<Call>()), uniform(hyper_bytes), uniform(size_of::<GateValues>())];
         bindings.extend_from_slice(stage.storage(self.family));
-        let slots: Vec<(&str, Binding)> = self
+        let mut slots: Vec<(&str, Binding)> = self
             .slots
             .iter()
             .enumerate()
             .filter(|(bit, _)| mask & (1 << bit) != 0)
             .filter_map(|(_, slot)| Some((&*slot.name, stage.access(self.family, slot)?)))
             .collect();
+        if self.averages && stage == Stage::Update {
+            slots.push((averages::SLOT, Binding::ReadWrite));
+        }
         let mut memory = match stage {
             Stage::Ratio if matches!(self.family, Family::Tensor { .. } | Family::Matrix) => {
                 let scalars =
@@ -162,6 +172,7 @@ impl<'a> RuleKernel<'a> {
         }
         let names: Vec<&str> = slots.iter().map(|(name, _)| *name).collect();
         let (stem, text) = (self.shader.stem, self.shader.text);
+        let text = if self.averages { averages::averaging(text).into() } else { Cow::Borrowed(text) };
         let ahead = if self.looks_ahead { "+lookahead" } else { "" };
         let masked = if self.masks && stage == Stage::Update { "+mask" } else { "" };
         let fused = if stage.reads_gradients() { fused_kernel } else { FusedKernel::Plain };
@@ -170,6 +181,9 @@ impl<'a> RuleKernel<'a> {
         if matches!(self.family, Family::Factored { .. }) {
             frame = format!("const GENERAL = {};\n{frame}", self.general);
             plain = if self.general { "" } else { "/plain" };
+        }
+        if stage == Stage::Update {
+            frame.push_str(if self.averages { averages::AVERAGE } else { averages::NO_AVERAGE });
         }
         KernelSource {
             name: format!(
@@ -222,6 +236,7 @@ pub(crate) fn frame_texts() -> Vec<String> {
         let frame = |masks| Stage::Update.frame(Family::Element, &Capabilities::PLAIN, looks_ahead, masks);
         texts.extend([frame(false), frame(true)]);
     }
+    texts.extend([averages::AVERAGE, averages::NO_AVERAGE].map(str::to_owned));
     texts
 }
 

@@ -1,9 +1,10 @@
 use super::Optimizer;
 use crate::gpu::{Dispatch, Phase, Work, grid};
+use crate::optim::averages::buffers::{self, AveragedBuffersBindings};
 use crate::optim::device::bindings::KernelBindings;
 use crate::optim::device::stage::Stage;
 use crate::optim::rule::any::AnyRule;
-use crate::optim::step::spec::{self, ResetDispatch};
+use crate::optim::step::spec::{self, BuffersDispatch, ResetDispatch};
 use crate::params::GateValues;
 
 impl<R: AnyRule + Clone> Optimizer<R> {
@@ -55,6 +56,13 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 all.extend(orthogonal.dispatches());
             }
             all.push(self.dispatch_of(dispatch, stage, bindings.stages[dispatch.stage].of(dispatch.general)));
+        }
+        if let Some(AveragedBuffersBindings { kernel, .. }) = &bindings.buffers {
+            all.extend(self.steps.last.buffers.iter().map(|BuffersDispatch { len, .. }| {
+                let work = Work::of_quads(len / 4).touching([*len, *len].map(Some));
+                let groups = grid((len / 4).div_ceil(buffers::LANES));
+                Dispatch::new((Phase::Update, kernel.name()), kernel, groups, &[u64::MAX; 2], &work)
+            }));
         }
         all
     }

@@ -102,6 +102,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.gpu.check()?;
         self.check_store(params)?;
         self.check_no_eval_params("parameters to evaluate with")?;
+        self.check_places()?;
         self.poll()?;
         if !self.device.is_idle() {
             let reason = "a recorded step is not submitted: submit it and give its ticket back first";

@@ -78,6 +78,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         if !recorder.is_same(&self.gpu) {
             return Err(Error::Mismatch("this recorder records for another device".into()));
         }
+        self.check_places()?;
         self.steps.abandon_dropped(&mut self.device)?;
         self.device.check_ring()?;
         self.poll()?;
@@ -163,6 +164,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let attempted = self.steps.attempted;
         let deviation = self.transforms.noise.as_ref().map_or(0.0, |noise| noise.deviation(attempted));
         let rules: Vec<&R> = self.rules().collect();
+        let buffers = self.average.as_ref().and_then(|average| average.buffers.as_ref());
         let inputs = Inputs {
             layout: &self.layout,
             rules: &rules,
@@ -171,6 +173,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             counters: &self.steps.counters,
             frozen: params.frozen(),
             fused: &self.fused,
+            average: self.average.as_ref().map(|average| &average.counts),
+            buffers: buffers.map(|buffers| &**buffers.flat.layout()),
             noise: f32_of(deviation),
             number,
             attempted,
@@ -184,7 +188,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     pub(super) fn prepare(&mut self, spec: &StepSpec, params: &ParamStore) -> Result<(), Error> {
         let rules: Vec<&R> = self.groups.iter().map(|group| &group.rule).collect();
         let transforms = (&self.transforms, &self.fused);
-        prepare(spec, &mut self.device, &mut self.norm_reduction, transforms, &rules, params)
+        let average = self.average.as_ref();
+        prepare(spec, &mut self.device, &mut self.norm_reduction, transforms, average, &rules, params)
     }
 
     /// Refuses what has become of the groups' rules: options out of range, or another rule than that of the kernels.

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::averages::AveragesState;
 use crate::{Error, config};
 
 /// All that an optimizer remembers, in the shape of torch's `state_dict`, with names in place of indices.
@@ -18,6 +19,9 @@ pub struct StateDict {
     pub state: BTreeMap<String, TensorState>,
     /// The groups in order.
     pub param_groups: Vec<GroupState>,
+    /// The averages of the weights, if some are kept.
+    #[serde(default)]
+    pub averages: Option<AveragesState>,
 }
 
 impl Serialize for StateDict {
@@ -29,9 +33,13 @@ impl Serialize for StateDict {
             attempted: u64,
             state: &'a BTreeMap<String, TensorState>,
             param_groups: &'a [GroupState],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            averages: Option<&'a AveragesState>,
         }
-        let Self { optimizer, attempted, state, param_groups } = self;
-        config::serialize_finite(&Form { optimizer, attempted: *attempted, state, param_groups }, serializer)
+        let Self { optimizer, attempted, state, param_groups, averages } = self;
+        let averages = averages.as_ref();
+        let form = Form { optimizer, attempted: *attempted, state, param_groups, averages };
+        config::serialize_finite(&form, serializer)
     }
 }
 

@@ -17,11 +17,15 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// [`Error::StateDict`] if it is of another optimizer, or of other groups, tensors or shapes, or lacks a
-    /// slot that the options use, or has a count above 2^63 - 1; then nothing was changed.
+    /// slot that the options use, or has a count above 2^63 - 1; if it has averages and this optimizer keeps none, or the
+    /// other way round, or they are of another kind; then nothing was changed. [`Error::Config`] in
+    /// [`Optimizer::with_averages`].
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<(), Error> {
         self.gpu.check()?;
+        self.check_places()?;
         self.steps.abandon_dropped(&mut self.device)?;
         check_counts(dict)?;
+        self.check_averages(dict)?;
         let groups = self.groups_of(dict)?;
         let counters = self.counters_of(dict, &groups)?;
         let initialized = counters.iter().fold(0, |mask, tensor| mask | tensor.initialized);
@@ -36,7 +40,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         }
         self.groups = groups;
         self.steps.replace(counters, dict.attempted);
-        Ok(())
+        dict.averages.as_ref().map_or(Ok(()), |averages| self.load_averages_state(averages))
     }
 
     fn groups_of(&self, dict: &StateDict) -> Result<Vec<Group<R>>, Error> {

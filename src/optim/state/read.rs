@@ -1,5 +1,6 @@
 //! An optimizer's state, read into a dict.
 
+use super::averages::Values;
 use super::dict::{GroupState, StateDict, TensorState, refuse};
 use crate::Error;
 use crate::layout::Span;
@@ -23,8 +24,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let slots = self.device.slots.iter();
         let slots: Result<Slots, Error> =
             slots.map(|slot| slot.as_ref().map(|kept| kept.read(&self.gpu)).transpose()).collect();
+        let averages = self.read_average_values()?;
         let gate = self.steps.unresolved_gate().map(|gate| gate.read(&self.gpu, 0)).transpose()?;
-        Ok(self.state_dict(&slots?, gate))
+        Ok(self.state_dict(&slots?, &averages, gate))
     }
 
     /// As [`Optimizer::read_state_dict`], without blocking.
@@ -41,11 +43,12 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 None => None,
             });
         }
+        let averages = self.read_average_values_async().await?;
         let gate = match self.steps.unresolved_gate() {
             Some(gate) => Some(gate.read_async(&self.gpu, 0).await?),
             None => None,
         };
-        Ok(self.state_dict(&slots, gate))
+        Ok(self.state_dict(&slots, &averages, gate))
     }
 
     fn check_options(&self) -> Result<(), Error> {
@@ -57,7 +60,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    fn state_dict(&self, slots: &Slots, gate: Option<GateValues>) -> StateDict {
+    fn state_dict(&self, slots: &Slots, averages: &Values, gate: Option<GateValues>) -> StateDict {
+        let averages = self.averages_state(averages, gate);
         let counter = self.steps.counters_after(&self.layout, gate);
         let spans = self.layout.spans();
         let state = spans
@@ -77,7 +81,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             })
             .collect();
         let optimizer = self.name.clone();
-        StateDict { optimizer, attempted: self.attempted(), state, param_groups }
+        StateDict { optimizer, attempted: self.attempted(), state, param_groups, averages }
     }
 
     fn tensor_state(&self, tensor: usize, counter: StepCounter, slots: &Slots) -> TensorState {

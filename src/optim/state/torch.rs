@@ -72,6 +72,7 @@ impl StateDict {
             attempted: 0,
             state: BTreeMap::new(),
             param_groups: Vec::new(),
+            averages: None,
         };
         let mut tensors = by_index(file.tensors)?;
         for (number, (group, name)) in groups.into_iter().zip(layout.groups()).enumerate() {

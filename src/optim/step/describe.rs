@@ -2,9 +2,9 @@ use std::ops::Range;
 
 use super::counters::{MOST_MARKS, StepEffect};
 use super::inputs::Inputs;
-use super::resets;
 use super::segments::{self, Segment};
 use super::spec::{Dispatch, Pick, StepSpec, count};
+use super::{buffers, resets};
 use crate::Error;
 use crate::gpu::UniformRing;
 use crate::optim::device::kernels::{Call, MAXIMIZE, PickCall};
@@ -27,7 +27,9 @@ pub(crate) fn describe<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) 
     spec.effects.extend(rules.iter().map(|rule| StepEffect::of(*rule)));
     spec.resets.clear();
     spec.dispatches.clear();
-    segments::collect(layout, inputs.counters, inputs.frozen, &inputs.fused.tensors, &mut spec.segments);
+    let offsets = inputs.average.map(|average| &average.offsets[..]);
+    let penalties = &inputs.fused.tensors;
+    segments::collect(layout, inputs.counters, inputs.frozen, penalties, offsets, &mut spec.segments);
     let constants = describe_constants(inputs, spec)?;
     let StepSpec { segments, hypers, bytes, resets, .. } = spec;
     for ((segment, hyper), dropped) in segments.iter().zip(&*hypers).zip(&constants.dropped) {
@@ -36,6 +38,7 @@ pub(crate) fn describe<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) 
         }
     }
     describe_dispatches(inputs, spec)?;
+    buffers::dispatches(inputs, spec);
     spec.pick = inputs.may_skip.then(|| {
         let bytes = &mut spec.bytes;
         let start = UniformRing::align(bytes);
@@ -74,6 +77,9 @@ fn describe_constants<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) -
             rule.hyper_bytes(&step, bytes);
             check_finite(rule, &bytes[row..])
                 .map_err(|error| error.in_group_of(inputs.layout.groups(), segment.group))?;
+            if let Some(average) = inputs.average {
+                bytes.extend_from_slice(bytemuck::bytes_of(&average.constants(segment.offset, step.step)));
+            }
             constants.words = (bytes.len() - row) / 4;
         }
         constants.dropped.push(may_drop & used_slots(rule));

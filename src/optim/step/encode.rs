@@ -1,8 +1,9 @@
 use super::results::StepResults;
-use super::spec::{Dispatch, ResetDispatch, StepSpec};
+use super::spec::{BuffersDispatch, Dispatch, ResetDispatch, StepSpec};
 use crate::Error;
 use crate::gpu::{Recorder, Ticket, grid};
 use crate::grad::NormReduction;
+use crate::optim::averages::buffers::LANES;
 use crate::optim::device::bindings::DeviceState;
 
 /// The fourth phase of a step: records the dispatches of the prepared step, whose uniforms begin at byte `base` of the
@@ -59,6 +60,13 @@ fn encode_dispatches(
         let stage = bindings.stages[*stage].of(*general);
         let offsets = [base + call, hyper_of(*hyper), *gate];
         recorder.dispatch(&stage.kernel, &stage.bind_groups[*bind_group], &offsets, grid(*workgroups));
+    }
+    if let Some(buffers) = &bindings.buffers {
+        for BuffersDispatch { window, len, call, hyper, gate } in &spec.buffers {
+            let offsets = [base + call, hyper_of(*hyper), *gate];
+            let workgroups = grid((len / 4).div_ceil(LANES));
+            recorder.dispatch(&buffers.kernel, &buffers.bind_groups[*window], &offsets, workgroups);
+        }
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 use super::spec::StepSpec;
 use crate::Error;
 use crate::grad::{FusedTransforms, NormReduction, Transforms};
+use crate::optim::averages::average::Average;
 use crate::optim::device::bindings::{DeviceState, Needs};
 use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::f32_of;
@@ -19,6 +20,7 @@ pub(crate) fn prepare<R: AnyRule>(
     device: &mut DeviceState,
     reduction: &mut NormReduction,
     (transforms, fused): (&Transforms, &FusedTransforms),
+    average: Option<&Average>,
     rules: &[&R],
     params: &ParamStore,
 ) -> Result<(), Error> {
@@ -32,6 +34,7 @@ pub(crate) fn prepare<R: AnyRule>(
         bytes: spec.bytes.len(),
         fused,
         pick: spec.pick.map(|pick| pick.segments),
+        average,
         resets: !spec.resets.is_empty() || rules.iter().any(|rule| rule.reset().is_some()),
     };
     if device.prepare(rules[0], params, used, &needs)? {

@@ -10,6 +10,8 @@ pub(crate) struct Segment {
     pub(crate) group: usize,
     pub(crate) before: StepCounter,
     pub(crate) penalty: PenaltyFactors,
+    /// By how much updates that an average knows of are more than steps.
+    pub(crate) offset: i64,
     pub(crate) tensors: Range<usize>,
     /// Elements of the flat space, padding included.
     pub(crate) range: Range<usize>,
@@ -21,6 +23,7 @@ pub(crate) fn collect(
     counter: &[StepCounter],
     frozen: &[bool],
     fused: &[PenaltyFactors],
+    offsets: Option<&[i64]>,
     segments: &mut Vec<Segment>,
 ) {
     segments.clear();
@@ -30,11 +33,12 @@ pub(crate) fn collect(
             continue;
         }
         let end = span.first + span.padded_len();
+        let offset = offsets.map_or(0, |offsets| offsets[tensor]);
         match segments.last_mut() {
             // There is a gap where a tensor was moved to the next buffer.
             Some(segment)
-                if (segment.group, segment.before, segment.penalty, segment.range.end)
-                    == (span.group, *before, *penalty, span.first) =>
+                if (segment.group, segment.before, segment.penalty, segment.offset, segment.range.end)
+                    == (span.group, *before, *penalty, offset, span.first) =>
             {
                 (segment.tensors.end, segment.range.end) = (tensor + 1, end);
             }
@@ -42,6 +46,7 @@ pub(crate) fn collect(
                 group: span.group,
                 before: *before,
                 penalty: *penalty,
+                offset,
                 tensors: tensor..tensor + 1,
                 range: span.first..end,
             }),
@@ -65,7 +70,7 @@ mod tests {
 
     fn ranges(counter: &[StepCounter], frozen: &[bool]) -> Vec<(usize, Range<usize>)> {
         let mut segments = Vec::new();
-        collect(&layout(), counter, frozen, &[PenaltyFactors::default(); 4], &mut segments);
+        collect(&layout(), counter, frozen, &[PenaltyFactors::default(); 4], None, &mut segments);
         segments.into_iter().map(|segment| (segment.group, segment.range)).collect()
     }
 

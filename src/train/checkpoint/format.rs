@@ -11,7 +11,7 @@ use super::{Checkpoint, GateState, Tensor};
 use crate::config;
 use crate::files::record::{self, FORMAT, KEY};
 use crate::files::tensors::{self, MOST_HEADER, TensorFile};
-use crate::optim::{GroupState, StateDict, TensorState};
+use crate::optim::{Averages, AveragesState, GroupState, StateDict, TensorState};
 use crate::schedule::Best;
 use crate::train::EarlyStoppingState;
 
@@ -40,9 +40,21 @@ struct Record {
 #[serde(deny_unknown_fields)]
 struct OptimizerRecord {
     attempted: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    averages: Option<AveragesRecord>,
     name: String,
     param_groups: Vec<GroupState>,
     state: BTreeMap<String, StateRecord>,
+}
+
+/// An [`AveragesState`], whose averages are tensors of the file.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AveragesRecord {
+    /// Names of parameters and buffers that have one.
+    averages: Vec<String>,
+    options: Averages,
+    updates: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -71,6 +83,9 @@ struct StoppingRecord {
     stopped_epoch: Option<u64>,
     wait: u64,
 }
+
+/// What the name of an average begins with.
+const AVERAGE: &str = "average.";
 
 /// Arrays and objects within each other that serde_json reads.
 const LEVELS: usize = 127;
@@ -176,6 +191,11 @@ impl Checkpoint {
                 }
             }
         }
+        for (name, values) in self.optimizer.averages.iter().flat_map(|averages| &averages.averages) {
+            let param = self.params.get(name);
+            let shape = &param.ok_or_else(|| format!("averages: params.{name} is missing"))?.shape;
+            add(format!("{AVERAGE}{name}"), shape.clone(), values)?;
+        }
         if let Some(best) = self.early_stopping.as_ref().and_then(|state| state.best_weights.as_ref()) {
             if !best.keys().eq(self.params.keys()) {
                 return Err("early_stopping: the best parameters are those of another model".into());
@@ -209,6 +229,11 @@ impl Checkpoint {
             gate: self.gate,
             optimizer: OptimizerRecord {
                 attempted: self.optimizer.attempted,
+                averages: self.optimizer.averages.as_ref().map(|state| AveragesRecord {
+                    averages: state.averages.keys().cloned().collect(),
+                    options: state.options.clone(),
+                    updates: state.updates.clone(),
+                }),
                 name: self.optimizer.optimizer.clone(),
                 param_groups: self.optimizer.param_groups.clone(),
                 state: state.collect(),
@@ -260,7 +285,8 @@ fn read_record(text: &str) -> Result<Record, String> {
 /// The optimizer's part, with its tensors taken out of those of the file.
 fn state_dict(record: OptimizerRecord, tensors: &mut BTreeMap<String, Tensor>) -> Result<StateDict, String> {
     let mut state = BTreeMap::new();
-    let OptimizerRecord { attempted, name: optimizer, param_groups, state: entries } = record;
+    let OptimizerRecord { attempted, averages, name: optimizer, param_groups, state: entries } = record;
+    let averages = averages.map(|averages| averages_state(averages, tensors)).transpose()?;
     for (name, entry) in entries {
         let key = format!("params.{name}");
         let shape = &tensors.get(&key).ok_or(format!("{key} is missing"))?.shape.clone();
@@ -282,7 +308,26 @@ fn state_dict(record: OptimizerRecord, tensors: &mut BTreeMap<String, Tensor>) -
         let shape = shape.clone();
         state.insert(name, TensorState { step, shape, mu_product, inner_step, scalars, slots });
     }
-    Ok(StateDict { optimizer, attempted, state, param_groups })
+    Ok(StateDict { optimizer, attempted, state, param_groups, averages })
+}
+
+/// The averages, with their tensors taken out of those of the file.
+fn averages_state(
+    record: AveragesRecord,
+    tensors: &mut BTreeMap<String, Tensor>,
+) -> Result<AveragesState, String> {
+    let AveragesRecord { averages: names, options, updates } = record;
+    let mut averages = BTreeMap::new();
+    for name in names {
+        let (key, of) = (format!("{AVERAGE}{name}"), format!("params.{name}"));
+        let shape = &tensors.get(&of).ok_or(format!("{of} is missing"))?.shape.clone();
+        let tensor = tensors.remove(&key).ok_or(format!("{key} is missing"))?;
+        if tensor.shape != *shape {
+            return Err(format!("{key} has the shape {:?}, expected {shape:?}", tensor.shape));
+        }
+        averages.insert(name, tensor.values);
+    }
+    Ok(AveragesState { options, updates, averages })
 }
 
 /// What early stopping keeps, with its tensors taken out of those of the file.

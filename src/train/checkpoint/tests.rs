@@ -31,6 +31,7 @@ fn checkpoint() -> Checkpoint {
         attempted: 4,
         state: [("w".into(), state)].into(),
         param_groups: groups,
+        averages: None,
     };
     let mut checkpoint = Checkpoint::new(4, u64::MAX, optimizer, Some(json!({"name": "StepLR"})));
     checkpoint.params = [("b".into(), tensor(&[0])), ("w".into(), tensor(&[2, 3]))].into();

@@ -24,6 +24,8 @@ fn described(rules: [&SGD; 2], counters: &[StepCounter], may_skip: bool) -> Resu
         counters,
         frozen: &[false, false, false, true],
         fused: &fused,
+        average: None,
+        buffers: None,
         noise: 0.0,
         number: 7,
         attempted: 5,
