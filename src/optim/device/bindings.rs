@@ -70,7 +70,7 @@ pub(crate) struct KernelBindings {
 impl StageBindings {
     /// The kernel for tensors of any shape, or for plain ones and all where shapes make no difference.
     pub(crate) fn of(&self, general: bool) -> &KernelBindings {
-        self.kinds[usize::from(general)].as_ref().expect("bindings for what the layout has")
+        self.kinds[usize::from(general)].as_ref().expect("bound for what the layout has")
     }
 }
 
