@@ -15,7 +15,7 @@ pub enum Family {
     Matrix,
     /// What the rule knows that it is around.
     Around,
-    /// Values that stand for many elements: those that the rule's [`Rule::statistics`] name are gathered over each tensor.
+    /// Values that stand for many elements: those that the rule's [`Rule::statistics`](super::Rule::statistics) name are gathered over each tensor.
     Factored {
         /// Whether they are means, renewed before the update, which also has a ratio of sums over the tensor. Otherwise
         /// they are maxima, and the update is made with the old ones.
