@@ -9,7 +9,7 @@ use gradus::optim::{self, AnyRule, Averages, CustomRule, Ema, Family, Lookahead,
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::json;
 
-use crate::common::{bits, gpu, gpu_with, gradients, padding, read_all, store};
+use crate::common::{bits, default_of, gpu, gpu_with, gradients, padding, read_all, store};
 
 type Run = (ParamStore, Optimizer<Box<dyn AnyRule>>);
 
@@ -118,9 +118,10 @@ fn every_rule_has_the_averages_of_its_parameters_at_no_dispatch() {
         Swa { start: 2, every: 2, ..Swa::default() }.into(),
     ];
     for (number, entry) in RULES.iter().enumerate() {
-        let rule = entry.default_rule();
+        let rule = optim::from_json(&default_of(entry)).unwrap();
         holds(&gpu, entry.name, &*rule, &all[number % 3]);
-        if entry.family != Family::Around {
+        // What that averages itself follows from parameters that Lookahead would move.
+        if entry.family != Family::Around && entry.name != "ScheduleFreeAdamW" {
             let mut ahead = Lookahead::new(rule);
             (ahead.sync_period, ahead.reset_state) = (3, number % 2 == 0);
             holds(&gpu, &format!("Lookahead {}", entry.name), &ahead, &all[(number + 1) % 3]);
