@@ -93,6 +93,9 @@ const FAR_TERM: u64 = 23;
 /// Elements from one row to the next from which they are far apart.
 const FAR: u32 = 768;
 
+/// So many rows and fewer stay in the caches however far apart they are.
+const HELD_ROWS: u32 = 512;
+
 /// The same in [`tn`] where rows of both factors fall on the same few lines of the first cache.
 const ALIASED_TERM: u64 = 18;
 
@@ -133,7 +136,7 @@ fn with_copies(product: &Product, way: [Quads; 2], lens: [u64; 3]) -> (u64, Copi
         let (edge, lies) = rows[which];
         if copies.factors[which].is_some() { edge.next_multiple_of(4) } else { lies }
     });
-    let term = if rows.clone().any(|row| row >= FAR) {
+    let term = if product.inner > HELD_ROWS && rows.clone().any(|row| row >= FAR) {
         FAR_TERM
     } else if rows.filter(|row| is_aliased(*row)).count() == 2 {
         ALIASED_TERM
