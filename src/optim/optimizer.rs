@@ -22,7 +22,7 @@ use crate::Error;
 use crate::gpu::Gpu;
 use crate::grad::{FusedTransforms, NormReduction, Transforms};
 use crate::layout::Layout;
-use crate::params::{GateValues, ParamStore};
+use crate::params::{Flat, GateValues, ParamStore};
 use crate::schedule::Schedule;
 
 /// A rule at work on one [`ParamStore`]: each of the store's groups has its own copy of the rule, and each
@@ -61,8 +61,8 @@ pub struct Optimizer<R> {
     pub(crate) transforms: Transforms,
     pub(crate) norm_reduction: NormReduction,
     pub(crate) fused: FusedTransforms,
-    /// Whether parameters to evaluate with are in the place of those that steps work on.
-    pub(crate) evaluates: bool,
+    /// The parameters that steps work on, while others to evaluate with are in their place.
+    pub(crate) aside: Option<Flat>,
     /// Of the weights, if one is kept.
     pub(crate) average: Option<Average>,
 }
@@ -100,7 +100,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             transforms: Transforms::default(),
             norm_reduction: NormReduction::default(),
             fused: FusedTransforms::new(params.gpu(), &Transforms::default(), &layout)?,
-            evaluates: false,
+            aside: None,
             average: None,
             layout,
         };

@@ -7,7 +7,7 @@ use super::trainer::{PlanKey, part_names, record_scalars, scalars};
 use crate::Error;
 use crate::gpu::Recorder;
 use crate::graph::{HostData, Var};
-use crate::optim::AnyRule;
+use crate::optim::{AnyRule, look};
 use crate::predict::{Inference, Request};
 
 /// The loss and the metrics over a whole data set; see [`Trainer::evaluate`].
@@ -68,10 +68,12 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// As [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params).
     pub fn with_eval_params<T>(&mut self, evaluate: impl FnOnce(&mut Self) -> T) -> Result<T, Error> {
         self.arrive_all()?;
-        let aside = self.optimizer.set_eval_params(&self.params)?;
-        let result = evaluate(self);
-        self.optimizer.restore_parameters(&self.params, aside)?;
-        Ok(result)
+        self.optimizer.set_eval_params(&self.params)?;
+        look(
+            self,
+            |trainer| trainer.optimizer.restore_parameters(&trainer.params),
+            |trainer| Ok(evaluate(trainer)),
+        )
     }
 
     /// Sums the parts of the scalars over all batches.

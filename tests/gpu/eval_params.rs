@@ -132,6 +132,26 @@ fn what_has_no_averages_or_steps_on_their_way_is_refused() {
     optimizer.with_eval_params(&mut params, |params| params.read("w").unwrap()).unwrap();
 }
 
+#[test]
+fn the_parameters_are_back_after_a_panic() {
+    let Some(gpu) = gpu() else { return };
+    for rule in rules() {
+        let (mut params, mut optimizer) = build(&gpu, &rule);
+        (0..3).for_each(|number| step(&mut optimizer, &mut params, number));
+        let before = bits(&read_all(&params));
+        let looking = std::panic::AssertUnwindSafe(|| {
+            optimizer.with_eval_params(&mut params, |params| {
+                assert_ne!(bits(&read_all(params)), before, "{rule}: others are in their place");
+                std::panic::resume_unwind(Box::new("seen"))
+            })
+        });
+        let thrown = std::panic::catch_unwind(looking).map(|_: Result<(), _>| ()).unwrap_err();
+        assert_eq!(thrown.downcast_ref::<&str>(), Some(&"seen"));
+        assert_eq!(bits(&read_all(&params)), before, "{rule}");
+        step(&mut optimizer, &mut params, 3);
+    }
+}
+
 /// The first step is skipped, and the host does not know it yet.
 #[test]
 fn a_tensor_whose_steps_were_all_skipped_is_its_own_average() {

@@ -6,6 +6,7 @@ use crate::gpu::{
     Binding, Block, Buffer, KernelListing, KernelSource, Recorder, Region, UniformRing, grid, uniform,
 };
 use crate::optim::device::slots::SlotBuffer;
+use crate::optim::look;
 use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::{EvalParams, f32_of};
 use crate::optim::step::spec::count;
@@ -38,23 +39,18 @@ pub(crate) fn kernel_listing() -> KernelListing {
     KernelListing { source: source(), blocks: vec![Block::of::<Call>("Call")] }
 }
 
-/// The parameters that steps work on, while others are in their place.
-#[derive(Debug)]
-pub(crate) struct Aside(Flat);
-
-impl Aside {
-    fn copy(recorder: &mut Recorder<'_>, from: &Flat, to: &Flat) {
-        for (from, to) in from.buffers().iter().zip(to.buffers()) {
-            recorder.copy(from.raw(), 0, to.raw(), 0, to.len().min(from.len()) as u64 * 4);
-        }
+/// Copies parameters aside or back.
+fn copy(recorder: &mut Recorder<'_>, from: &Flat, to: &Flat) {
+    for (from, to) in from.buffers().iter().zip(to.buffers()) {
+        recorder.copy(from.raw(), 0, to.raw(), 0, to.len().min(from.len()) as u64 * 4);
     }
 }
 
 impl<R: AnyRule + Clone> Optimizer<R> {
     /// Calls `evaluate` with the parameters that the rule means to be evaluated with in place of those that steps work on:
     /// of [`ASGD`](crate::optim::ASGD) the average `ax`, of [`ScheduleFreeAdamW`](crate::optim::ScheduleFreeAdamW) the average `x`. Then
-    /// it puts the parameters back, bit for bit, so that steps go on as if nobody had looked; what `evaluate` wrote to
-    /// them is lost. Tensors that no step has changed stay as they are.
+    /// it puts the parameters back, bit for bit, also where `evaluate` panics, so that steps go on as if nobody had looked; what
+    /// `evaluate` wrote to them is lost. Tensors that no step has changed stay as they are.
     ///
     /// Inside, the store is what plans, predictors and [`ParamStore::read`] see; steps of this optimizer are refused. It
     /// needs room for the parameters once more, which it gives back.
@@ -82,15 +78,15 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         params: &mut ParamStore,
         evaluate: impl FnOnce(&mut ParamStore) -> T,
     ) -> Result<T, Error> {
-        let aside = self.set_eval_params(params)?;
-        let result = evaluate(params);
-        self.restore_parameters(params, aside)?;
-        Ok(result)
+        self.set_eval_params(params)?;
+        let back =
+            |(optimizer, params): &mut (&mut Self, &mut ParamStore)| optimizer.restore_parameters(params);
+        look(&mut (self, params), back, |(_, params)| Ok(evaluate(params)))
     }
 
     /// Refuses where those to evaluate with are in the parameters' place.
     pub(crate) fn check_no_eval_params(&self, what: &str) -> Result<(), Error> {
-        if !self.evaluates {
+        if self.aside.is_none() {
             return Ok(());
         }
         let reason = "those to evaluate with are in the parameters' place: first leave with_eval_params";
@@ -98,7 +94,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 
     /// Writes those to evaluate with over the parameters, which it keeps aside.
-    pub(crate) fn set_eval_params(&mut self, params: &ParamStore) -> Result<Aside, Error> {
+    pub(crate) fn set_eval_params(&mut self, params: &ParamStore) -> Result<(), Error> {
         self.gpu.check()?;
         self.check_store(params)?;
         self.check_no_eval_params("parameters to evaluate with")?;
@@ -157,9 +153,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         params: &ParamStore,
         bytes: &[u8],
         dispatches: &[(usize, usize, u32, usize)],
-    ) -> Result<Aside, Error> {
+    ) -> Result<(), Error> {
         let gpu = self.gpu.clone();
-        let aside = Aside(Flat::zeroed(&gpu, "parameters set aside", &self.layout)?);
+        let aside = Flat::zeroed(&gpu, "parameters set aside", &self.layout)?;
         let kernel = gpu.kernel(&source())?;
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let calls: Buffer<u8> =
@@ -168,7 +164,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let call = Region { buffer: calls.raw(), offset: 0, bytes: size_of::<Call>() as u64 };
         let mut encoder = gpu.encoder("eval params");
         let mut recorder = Recorder::new(&gpu, &mut encoder);
-        Aside::copy(&mut recorder, params.params(), &aside.0);
+        copy(&mut recorder, params.params(), &aside);
         let windows: Vec<_> = self.layout.windows().collect();
         let mut bound = None;
         for (slot, window, offset, len) in dispatches {
@@ -187,15 +183,15 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         }
         drop(recorder);
         gpu.submit(encoder)?;
-        self.evaluates = true;
-        Ok(aside)
+        self.aside = Some(aside);
+        Ok(())
     }
 
     /// Puts the parameters back that were set aside.
-    pub(crate) fn restore_parameters(&mut self, params: &ParamStore, aside: Aside) -> Result<(), Error> {
-        self.evaluates = false;
+    pub(crate) fn restore_parameters(&mut self, params: &ParamStore) -> Result<(), Error> {
+        let Some(aside) = self.aside.take() else { return Ok(()) };
         let mut encoder = self.gpu.encoder("parameters back");
-        Aside::copy(&mut Recorder::new(&self.gpu, &mut encoder), &aside.0, params.params());
+        copy(&mut Recorder::new(&self.gpu, &mut encoder), &aside, params.params());
         self.gpu.submit(encoder).map(drop)
     }
 }
