@@ -21,6 +21,7 @@ pub mod optim;
 pub mod params;
 pub mod predict;
 pub mod schedule;
+pub mod search;
 pub mod train;
 mod wgsl;
 

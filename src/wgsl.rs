@@ -4,6 +4,7 @@
 //! made of the text is held to a list (`pure`), and what it says is told with the place in the user's text (`message`).
 
 mod bounds;
+pub(crate) mod loops;
 mod message;
 pub(crate) mod names;
 mod outline;

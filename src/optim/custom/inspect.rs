@@ -3,10 +3,9 @@
 //!
 //! First the text itself is looked at (`User::outline`), because a parser recurses and folds constants: what it is
 //! given must be small and flat. Then naga reads the text behind what a rule may use and nothing else (`names::PRELUDE`),
-//! so that the rest of the frame is unknown to it. Then loops are counted (`loops`) and what was read is held to a list
+//! so that the rest of the frame is unknown to it. Then loops are counted (`wgsl::loops`) and what was read is held to a list
 //! (`wgsl::pure`).
 
-mod loops;
 mod names;
 mod signature;
 
@@ -23,9 +22,12 @@ use crate::grad::FusedKernel;
 use crate::optim::device::kernels::RuleKernel;
 use crate::optim::device::stage::Stage;
 use crate::optim::rule::{Family, Shader};
+use crate::wgsl::loops::Work;
 use crate::wgsl::{User, pure, validator};
-use loops::Work;
 pub(crate) use names::Names;
+
+/// The most words and marks that a call of `rule` may go through.
+const MOST_WORK: u64 = 1 << 16;
 
 /// Refuses WGSL that the frame could not be joined with; the user's begins at `prefix`.
 pub(crate) fn inspect(declared: &Declared, prefix: usize, names: &Names) -> Result<(), Error> {
@@ -47,7 +49,16 @@ pub(crate) fn inspect(declared: &Declared, prefix: usize, names: &Names) -> Resu
     })?;
     let spanned = |(span, reason): (Span, String)| alone.refuse_span(span, reason);
     pure::check_pure(&module, names).map_err(spanned)?;
-    Work { tokens: &tokens, declared: &outline, known: BTreeMap::new() }.check().map_err(at)?;
+    let mut work = Work {
+        tokens: &tokens,
+        declared: &outline,
+        entry: "rule",
+        most_work: MOST_WORK,
+        most_rounds: MOST_WORK,
+        given: None,
+        known: BTreeMap::new(),
+    };
+    work.check().map_err(at)?;
     let info = validator().validate(&module).map_err(|error| alone.validation_error(&error, &module))?;
     pure::check_memory(&module, &info).map_err(spanned)?;
 

@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use super::loops::LOOP;
 use crate::error::{listed, nearest_few};
 use crate::optim::device::kernels::frame_texts;
+use crate::wgsl::loops::LOOP;
 use crate::wgsl::names::{did_you_mean, elsewhere, is_builtin};
 use crate::wgsl::{Dialect, Token, closing, tokens};
 

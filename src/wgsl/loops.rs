@@ -1,21 +1,26 @@
-//! Loops of a rule end, and not too late.
+//! Loops of a user's function end, and not too late.
 
 use std::collections::BTreeMap;
 
-use crate::wgsl::{Declared, Kind, Refusal, Token, closing, number};
+use super::{Declared, Kind, Refusal, Token, closing, number};
 
 /// The loop that is allowed.
 pub(crate) const LOOP: &str =
     "`for (var i = 0; i < 8; i++)`, with numbers or constants that are numbers as bounds";
 
-/// The most words and marks that a call of `rule` may go through, those of loops counted as often as they run. A device
-/// that is busy for seconds is taken for one that hangs.
-const MOST_WORK: u64 = 1 << 16;
-
 /// The text that work is counted in.
 pub(crate) struct Work<'a> {
     pub(crate) tokens: &'a [Token<'a>],
     pub(crate) declared: &'a [Declared<'a>],
+    /// The function that the frame calls.
+    pub(crate) entry: &'a str,
+    /// The most words and marks that a call of it may go through, those of loops counted as often as they run. A device
+    /// that is busy for seconds is taken for one that hangs.
+    pub(crate) most_work: u64,
+    /// The most rounds of a loop, those of the loops around it counted.
+    pub(crate) most_rounds: u64,
+    /// A constant of the frame, of type `u32`, that may be a bound.
+    pub(crate) given: Option<(&'a str, i64)>,
     /// Of functions that were counted; none while one is.
     pub(crate) known: BTreeMap<&'a str, Option<u64>>,
 }
@@ -27,14 +32,15 @@ struct Counted {
 }
 
 impl<'a> Work<'a> {
-    /// Refuses loops that may not end, in any function, and a rule that takes too long.
+    /// Refuses loops that may not end, in any function, and an entry that takes too long.
     pub(crate) fn check(&mut self) -> Result<(), Refusal> {
         for own in self.declared.iter().filter(|own| own.kind == "fn") {
             let work = self.of(own)?;
-            if own.name.text == "rule" && work > MOST_WORK {
+            if own.name.text == self.entry && work > self.most_work {
+                let (entry, most) = (self.entry, self.most_work);
                 let reason = format!(
-                    "`rule` takes too long: loops and calls make {work} words and marks of it, expected at most \
-                     {MOST_WORK}"
+                    "`{entry}` takes too long: loops and calls make {work} words and marks of it, expected at most \
+                     {most}"
                 );
                 return Err((own.name.at, reason));
             }
@@ -63,8 +69,9 @@ impl<'a> Work<'a> {
                 let end = closing(self.tokens, close + 1);
                 self.check_kept(counted.variable, close + 1..end)?;
                 let times = times.saturating_mul(counted.rounds.max(1));
-                if times > MOST_WORK {
-                    let reason = format!("this loop runs {times} rounds, expected at most {MOST_WORK}");
+                if times > self.most_rounds {
+                    let most = self.most_rounds;
+                    let reason = format!("this loop runs {times} rounds, expected at most {most}");
                     return Err((token.at, reason));
                 }
                 loops.push((end, times));
@@ -134,6 +141,18 @@ impl<'a> Work<'a> {
 
     fn value(&self, tokens: &[Token<'_>]) -> Option<(i64, Option<bool>)> {
         match tokens {
+            [value] if self.is_given(value) => self.given.map(|(_, value)| (value, Some(true))),
+            [given, sign, by] if self.is_given(given) => {
+                let (value, by) = (self.given?.1, number(by, self.tokens, self.declared)?.0);
+                let result = match sign.text {
+                    "-" => value.checked_sub(by)?,
+                    "+" => value.checked_add(by)?,
+                    "*" => value.checked_mul(by)?,
+                    "/" => value.checked_div(by)?,
+                    _ => return None,
+                };
+                (result >= 0).then_some((result, Some(true)))
+            }
             [value] => number(value, self.tokens, self.declared),
             [minus, value] if minus.text == "-" => {
                 let (value, unsigned) = number(value, self.tokens, self.declared)?;
@@ -141,6 +160,10 @@ impl<'a> Work<'a> {
             }
             _ => None,
         }
+    }
+
+    fn is_given(&self, token: &Token<'_>) -> bool {
+        self.given.is_some_and(|(name, _)| name == token.text)
     }
 
     /// Refuses a loop that changes its variable in its body, or points to it.
