@@ -7,6 +7,7 @@
 //! - [`graph`] and [`nn`] describe a network and compile it to a list of dispatches.
 //! - [`train`] runs it: one submit a step.
 //! - [`predict`] evaluates outputs for requests of any size, without a trainer.
+//! - [`search`] minimises without gradients, by populations on the device.
 //! - [`gpu`] is the device under all of them; it can be the host's own.
 
 mod config;
@@ -37,6 +38,7 @@ pub fn kernel_listings() -> Vec<gpu::KernelListing> {
     listings.push(params::kernel_listing());
     listings.extend(grad::kernel_listings());
     listings.extend(nn::kernel_listings());
+    listings.extend(search::kernel_listings());
     listings
 }
 

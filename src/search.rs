@@ -1,5 +1,30 @@
 //! Search without gradients: populations on the device, and methods that improve them.
+//!
+//! - [`Space`] is the box: real numbers, whole numbers, choices, and dimensions that are searched by their logarithms.
+//! - [`Method`] is a way to search, as [`CMA`], [`DE`] or [`PSO`]; names are nevergrad's where it has them.
+//! - [`Objective`] is what is minimised: a function of WGSL, a closure on the host, or what records its own work.
+//! - [`Search`] asks for members and is told their losses, or drives it all by [`Search::minimize`].
+//!
+//! Points are f32, and so are losses: two that f32 does not tell apart are equal, and the lower member wins.
 
+mod builder;
+mod cma;
+mod device;
+mod kernels;
+mod method;
+mod methods;
 pub mod objective;
+mod population;
+mod saved;
+mod space;
 
+pub use builder::SearchBuilder;
+pub(crate) use kernels::listings as kernel_listings;
+pub use methods::{
+    CMA, DE, DECrossover, DEStrategy, DiagonalCMA, ElitistES, GA, HaltonSearch, LHSSearch, Method, OnePlusOne, OpenAIES,
+    PSO, RandomSearch, RankWeights, SNES, SimulatedAnnealing,
+};
 pub use objective::{DeviceObjective, Objective, Population};
+pub use population::{Search, SearchResult};
+pub use saved::SavedSearch;
+pub use space::{Dimension, Space};

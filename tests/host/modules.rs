@@ -19,7 +19,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ("graph", &["params", "gpu", "wgsl"]),
     ("nn", &["graph"]),
     ("predict", &["graph", "params", "gpu"]),
-    ("search", &["gpu", "schedule"]),
+    ("search", &["config", "gpu", "schedule", "wgsl"]),
     (
         "train",
         &[

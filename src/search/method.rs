@@ -1,0 +1,139 @@
+//! What a method is: a text of WGSL, its constants and memory, and which of its functions run in a generation.
+
+use std::fmt::Debug;
+
+use super::cma::HostStep;
+use crate::error::Error;
+use crate::gpu::Field;
+
+/// The sizes that a method depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) members: usize,
+    pub(crate) dimensions: usize,
+    /// Generations that the budget allows, if there is one.
+    pub(crate) generations: Option<u64>,
+}
+
+/// How a function of a method is called; the frame has one text for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// Once for each dimension of each member.
+    Elements,
+    /// Once for each dimension, with the sums of `<name>_term` over members.
+    Sums,
+    /// Once for each dimension.
+    Dimensions,
+    /// Once, with the sums of `<name>_term` over `<name>_count()` items.
+    Total,
+    /// The ranks of all members, which is no function of the method.
+    Ranks,
+}
+
+/// A dispatch of a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stage {
+    /// The function.
+    pub(crate) name: &'static str,
+    pub(crate) over: Over,
+    /// Whether only the first generation has it.
+    pub(crate) first_only: bool,
+}
+
+impl Stage {
+    pub(crate) const RANKS: Self = Self::new("rank", Over::Ranks);
+
+    pub(crate) const fn new(name: &'static str, over: Over) -> Self {
+        Self { name, over, first_only: false }
+    }
+
+    pub(crate) const fn first_only(self) -> Self {
+        Self { first_only: true, ..self }
+    }
+}
+
+/// Constants of a method, as its `struct Hyper` has them.
+#[derive(Clone, Debug)]
+pub(crate) struct Hyper {
+    pub(crate) fields: &'static [Field],
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Hyper {
+    pub(crate) fn of<U: crate::gpu::Uniform>(block: U) -> Self {
+        Self { fields: U::FIELDS, bytes: bytemuck::bytes_of(&block).to_vec() }
+    }
+}
+
+crate::gpu::uniform! {
+    /// Of methods without constants.
+    pub(crate) struct NoHyper { none: u32 }
+}
+
+/// Memory of a method before its first generation.
+#[derive(Debug, Default)]
+pub(crate) struct Memory(pub(crate) Vec<u32>);
+
+impl Memory {
+    /// So many zeros more.
+    pub(crate) fn zeros(self, len: usize) -> Self {
+        self.words(std::iter::repeat_n(0, len))
+    }
+
+    /// So many equal numbers more.
+    pub(crate) fn numbers(self, value: f64, len: usize) -> Self {
+        self.words(std::iter::repeat_n((value as f32).to_bits(), len))
+    }
+
+    /// These numbers more.
+    pub(crate) fn floats(self, values: impl IntoIterator<Item = f32>) -> Self {
+        self.words(values.into_iter().map(f32::to_bits))
+    }
+
+    pub(crate) fn words(mut self, words: impl IntoIterator<Item = u32>) -> Self {
+        self.0.extend(words);
+        self
+    }
+}
+
+/// A way to search. Adding one: a file here, a file in `shaders/search/methods/`, and a row in `methods.rs`.
+pub(crate) trait Algorithm: Debug {
+    /// Its text, of which `propose` fills the points.
+    fn text(&self) -> &'static str;
+
+    /// Refuses constants that are outside their ranges.
+    fn check(&self) -> Result<(), Error>;
+
+    /// Members where the user names none; `budget` is in evaluations.
+    fn default_members(&self, dimensions: usize, budget: Option<u64>) -> usize;
+
+    /// The fewest members that it works with.
+    fn least_members(&self) -> usize {
+        1
+    }
+
+    /// Whether every dimension must have bounds.
+    fn needs_bounds(&self) -> bool {
+        false
+    }
+
+    /// Constants at these sizes. `starts`: whether the user gave a point to start from.
+    fn hyper(&self, shape: Shape, starts: bool) -> Hyper;
+
+    /// Memory at these sizes; `start` is the point to start from, the middle of the box where the user gave none.
+    fn memory(&self, shape: Shape, start: &[f32]) -> Memory;
+
+    /// What runs before the members are evaluated.
+    fn before(&self) -> &'static [Stage] {
+        const PROPOSE: &[Stage] = &[Stage::new("propose", Over::Elements)];
+        PROPOSE
+    }
+
+    /// What runs when the members were evaluated and the best is kept.
+    fn after(&self) -> &'static [Stage];
+
+    /// The part of it that runs on the host between generations, if it has one.
+    fn host_step(&self, _shape: Shape, _start: &[f32]) -> Option<HostStep> {
+        None
+    }
+}

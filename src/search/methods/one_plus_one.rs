@@ -1,0 +1,70 @@
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, above, closed};
+use crate::gpu::uniform;
+use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage};
+
+/// The (1 + 1) evolution strategy with the one-fifth rule (nevergrad's `OnePlusOne`), or (1 + members).
+///
+/// The parent is the best point so far; where a generation improves it, mutations grow by `grows`, elsewhere they shrink
+/// by `shrinks`. Members by default: 1.
+///
+/// Source: Schumer and Steiglitz 1968; Rechenberg 1973. Growth of 2 and shrinking by 0.84 as in nevergrad.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OnePlusOne {
+    /// First standard deviation of mutations, in half widths of the box (in units of a dimension without bounds), above
+    /// 0. Default 0.5.
+    pub sigma: f64,
+    /// Factor of `sigma` where a generation improves the best, at least 1. Default 2.
+    pub grows: f64,
+    /// Factor of `sigma` where it does not, in `[0.01, 1]`. Default 0.84.
+    pub shrinks: f64,
+}
+
+impl Default for OnePlusOne {
+    fn default() -> Self {
+        Self { sigma: 0.5, grows: 2.0, shrinks: 0.84 }
+    }
+}
+
+uniform! {
+    struct OnePlusOneHyper { grows: f32, shrinks: f32, least: f32, most: f32, starts: u32 }
+}
+
+impl Algorithm for OnePlusOne {
+    fn text(&self) -> &'static str {
+        include_str!("../../../shaders/search/methods/one_plus_one.wgsl")
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        above("sigma", self.sigma, 0.0)?;
+        closed("grows", self.grows, 1.0, 100.0)?;
+        closed("shrinks", self.shrinks, 0.01, 1.0)
+    }
+
+    fn default_members(&self, _: usize, _: Option<u64>) -> usize {
+        1
+    }
+
+    fn hyper(&self, _: Shape, starts: bool) -> Hyper {
+        // Below this mutations change nothing.
+        let (least, most) = (1e-9, 1e9);
+        Hyper::of(OnePlusOneHyper {
+            grows: self.grows as f32,
+            shrinks: self.shrinks as f32,
+            least,
+            most,
+            starts: starts.into(),
+        })
+    }
+
+    fn memory(&self, _: Shape, start: &[f32]) -> Memory {
+        Memory::default().numbers(self.sigma, 1).floats(start.iter().copied())
+    }
+
+    fn after(&self) -> &'static [Stage] {
+        const AFTER: &[Stage] = &[Stage::new("adapt", Over::Total)];
+        AFTER
+    }
+}

@@ -1,0 +1,3 @@
+//! Searches beside those of other libraries.
+
+mod population;
