@@ -13,6 +13,7 @@ mod metrics;
 #[cfg(feature = "report")]
 pub mod report;
 mod resume;
+mod search;
 mod trainer;
 
 pub use crate::params::Tensor;
@@ -22,6 +23,7 @@ pub use early_stopping::{EarlyStopping, EarlyStoppingState, StopRule};
 pub use evaluate::Evaluation;
 pub use history::{EpochRecord, History};
 pub use metrics::{Confusion, classes_of};
+pub use search::GraphLoss;
 pub use trainer::{StepReport, Trainer};
 
 /// Files that are whole: each is written beside its place and then renamed to it.

@@ -1,8 +1,8 @@
 //! What the host does of CMA-ES between generations, in f64.
 
-use nalgebra::{DMatrix, DVector, SymmetricEigen};
 use serde::{Deserialize, Serialize};
 
+use super::eigen;
 use super::method::Shape;
 
 /// Rates of CMA-ES (Hansen 2016, arXiv:1604.00772, table 1) for weights by rank that are not negative and sum to 1.
@@ -54,9 +54,9 @@ pub(crate) struct HostStep {
     mean: Vec<f64>,
     path_sigma: Vec<f64>,
     path_c: Vec<f64>,
-    /// `[d, d]`, as are the eigenvectors; symmetric.
+    /// `[d, d]`, by rows.
     covariance: Vec<f64>,
-    /// In columns.
+    /// `[d, d]`, by rows; the columns are the eigenvectors.
     vectors: Vec<f64>,
     /// Roots of the eigenvalues.
     scales: Vec<f64>,
@@ -103,31 +103,24 @@ impl HostStep {
         let members = order.len();
         let r = self.rates;
         self.generation += 1;
-        let vectors = DMatrix::from_column_slice(d, d, &self.vectors);
-        let scales = DVector::from_column_slice(&self.scales);
-        let mut z_mean = DVector::<f64>::zeros(d);
-        let mut steps = DMatrix::<f64>::zeros(d, self.weights.len());
-        for (rank, weight) in self.weights.iter().enumerate() {
-            let member = order[rank] as usize;
-            let z = DVector::from_fn(d, |i, _| f64::from(noise[i * members + member]));
-            z_mean.axpy(*weight, &z, 1.0);
-            // The device has multiplied by B D, of which noise has no part yet.
-            steps.set_column(rank, &(&vectors * z.component_mul(&scales)));
+        let mut z_mean = vec![0.0; d];
+        let mut steps = Vec::with_capacity(self.weights.len());
+        for (weight, member) in self.weights.iter().zip(order) {
+            let z: Vec<f64> = (0..d).map(|i| f64::from(noise[i * members + *member as usize])).collect();
+            z_mean.iter_mut().zip(&z).for_each(|(mean, z)| *mean += weight * z);
+            steps.push(self.turned(&self.scaled(&z)));
         }
-        let y_mean = &vectors * z_mean.component_mul(&scales);
-        for (mean, y) in self.mean.iter_mut().zip(y_mean.iter()) {
-            *mean += self.sigma * y;
-        }
+        let y_mean = self.turned(&self.scaled(&z_mean));
+        self.mean.iter_mut().zip(&y_mean).for_each(|(mean, y)| *mean += self.sigma * y);
         let step = (r.c_sigma * (2.0 - r.c_sigma) * r.mu_eff).sqrt();
-        let whitened = &vectors * &z_mean;
-        for (path, y) in self.path_sigma.iter_mut().zip(whitened.iter()) {
+        for (path, y) in self.path_sigma.iter_mut().zip(product(&self.vectors, &z_mean)) {
             *path = (1.0 - r.c_sigma) * *path + step * y;
         }
         let norm = self.path_sigma.iter().map(|path| path * path).sum::<f64>().sqrt();
         let kept = 1.0 - (1.0 - r.c_sigma).powf(2.0 * self.generation as f64);
         let goes = norm / kept.sqrt() < (1.4 + 2.0 / (d as f64 + 1.0)) * r.expected_norm;
         let step = if goes { (r.c_c * (2.0 - r.c_c) * r.mu_eff).sqrt() } else { 0.0 };
-        for (path, y) in self.path_c.iter_mut().zip(y_mean.iter()) {
+        for (path, y) in self.path_c.iter_mut().zip(&y_mean) {
             *path = (1.0 - r.c_c) * *path + step * y;
         }
         self.update_covariance(&steps, goes);
@@ -137,19 +130,27 @@ impl HostStep {
         self.refresh();
     }
 
-    fn update_covariance(&mut self, steps: &DMatrix<f64>, goes: bool) {
+    fn scaled(&self, z: &[f64]) -> Vec<f64> {
+        z.iter().zip(&self.scales).map(|(z, scale)| z * scale).collect()
+    }
+
+    fn turned(&self, scaled: &[f64]) -> Vec<f64> {
+        product(&self.vectors, scaled)
+    }
+
+    fn update_covariance(&mut self, steps: &[Vec<f64>], goes: bool) {
         let d = self.mean.len();
         let r = self.rates;
         let lost = if goes { 0.0 } else { r.c_c * (2.0 - r.c_c) };
-        let mut covariance = DMatrix::from_column_slice(d, d, &self.covariance);
-        let path = DVector::from_column_slice(&self.path_c);
-        covariance *= 1.0 + r.c_1 * lost - r.c_1 - r.c_mu;
-        covariance.ger(r.c_1, &path, &path, 1.0);
-        for (rank, weight) in self.weights.iter().enumerate() {
-            let step = steps.column(rank);
-            covariance.ger(r.c_mu * weight, &step, &step, 1.0);
+        let kept = 1.0 + r.c_1 * lost - r.c_1 - r.c_mu;
+        let paths = std::iter::once((r.c_1, &self.path_c[..]));
+        let steps = self.weights.iter().zip(steps).map(|(weight, step)| (r.c_mu * weight, &step[..]));
+        self.covariance.iter_mut().for_each(|value| *value *= kept);
+        for (weight, vector) in paths.chain(steps) {
+            for (row, left) in self.covariance.chunks_exact_mut(d).zip(vector) {
+                row.iter_mut().zip(vector).for_each(|(value, right)| *value += weight * left * right);
+            }
         }
-        self.covariance.copy_from_slice(covariance.as_slice());
     }
 
     /// Takes eigenvectors anew, as often as keeps their cost at that of the updates.
@@ -160,17 +161,13 @@ impl HostStep {
             return;
         }
         self.stale = 0;
-        let covariance = DMatrix::from_column_slice(d, d, &self.covariance);
-        let symmetric = (&covariance + covariance.transpose()) * 0.5;
-        let Some(eigen) = SymmetricEigen::try_new(symmetric.clone(), f64::EPSILON, 0) else { return };
-        self.covariance.copy_from_slice(symmetric.as_slice());
-        let largest = eigen.eigenvalues.max();
-        if !(largest.is_finite() && largest > 0.0) {
-            return;
+        let Some((values, vectors)) = eigen::symmetric(&self.covariance, d) else { return };
+        let largest = values.iter().copied().fold(0.0, f64::max);
+        if largest > 0.0 {
+            let least = largest * 1e-14;
+            self.scales = values.into_iter().map(|value| value.max(least).sqrt()).collect();
+            self.vectors = vectors;
         }
-        let least = largest * 1e-14;
-        self.scales = eigen.eigenvalues.iter().map(|value| value.max(least).sqrt()).collect();
-        self.vectors.copy_from_slice(eigen.eigenvectors.as_slice());
     }
 
     /// What the device samples with: the mean, then `sigma B D` by rows.
@@ -178,10 +175,16 @@ impl HostStep {
         let d = self.mean.len();
         let factor = (0..d * d).map(|at| {
             let (row, column) = (at / d, at % d);
-            self.sigma * self.vectors[column * d + row] * self.scales[column]
+            self.sigma * self.vectors[row * d + column] * self.scales[column]
         });
         self.mean.iter().copied().chain(factor).map(|value| (value as f32).to_bits()).collect()
     }
+}
+
+/// A square matrix times a vector.
+fn product(matrix: &[f64], vector: &[f64]) -> Vec<f64> {
+    let row = |row: &[f64]| row.iter().zip(vector).map(|(a, b)| a * b).sum();
+    matrix.chunks_exact(vector.len()).map(row).collect()
 }
 
 #[cfg(test)]

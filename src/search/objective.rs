@@ -67,6 +67,16 @@ pub trait DeviceObjective {
     }
 }
 
+impl<T: DeviceObjective + ?Sized> DeviceObjective for &mut T {
+    fn record(&mut self, recorder: &mut Recorder<'_>, population: &Population<'_>) -> Result<(), Error> {
+        (**self).record(recorder, population)
+    }
+
+    fn generations_per_submit(&self) -> usize {
+        (**self).generations_per_submit()
+    }
+}
+
 /// The members of a generation, on the device.
 #[derive(Clone, Copy, Debug)]
 pub struct Population<'a> {

@@ -91,6 +91,7 @@ mod resizing;
 mod rule_bits;
 mod rules;
 mod schedules;
+mod search;
 mod sequences;
 mod serve;
 mod sizes;
