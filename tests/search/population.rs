@@ -191,3 +191,34 @@ fn methods_are_as_good_as_those_of_the_same_name() {
     }
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
+
+#[test]
+fn tune() {
+    let Ok(text) = std::env::var("TUNE") else { return };
+    let gpu = gpu().unwrap();
+    let all: Vec<Value> = serde_json::from_str(&text).unwrap();
+    for row in all {
+        let mut method = row.clone();
+        let members = method.as_object_mut().unwrap().remove("members").and_then(|m| m.as_u64());
+        let method: Method = serde_json::from_value(method).unwrap();
+        print!("{row:<80} ");
+        for problem in problems() {
+            let text = super::population::text(&problem.function, &problem.shift);
+            let mut losses: Vec<f64> = (0..60)
+                .map(|seed| {
+                    let space = Space::cube(problem.shift.len(), problem.lower, problem.upper);
+                    let mut builder = Search::builder(space, method.clone()).budget(2000).seed(100 + seed);
+                    if let Some(members) = members {
+                        builder = builder.members(members as usize);
+                    }
+                    let mut search = builder.build(&gpu).unwrap();
+                    let found = search.minimize(&mut Objective::wgsl(text.as_str())).unwrap();
+                    problem.gap(problem.value(&found.x))
+                })
+                .collect();
+            losses.sort_by(f64::total_cmp);
+            print!(" {:.2e}", quantile(&losses, 0.5));
+        }
+        println!();
+    }
+}

@@ -5,7 +5,6 @@ struct Hyper {
     shrinks: f32,
     least: f32,
     most: f32,
-    starts: u32,
 }
 
 const MUTATION = 1u;
@@ -14,7 +13,7 @@ fn propose(member: u32, dimension: u32) {
     let element = dimension * run.members + member;
     if progress[GENERATION] == 0u {
         let first = held(1u + dimension);
-        points[element] = select(anywhere(element, dimension, MUTATION), first, hyper.starts != 0u && member == 0u);
+        points[element] = select(anywhere(element, dimension, MUTATION), first, member == 0u);
         return;
     }
     let parent = best_point(dimension);

@@ -7,14 +7,15 @@ use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage};
 /// The (1 + 1) evolution strategy with the one-fifth rule (nevergrad's `OnePlusOne`), or (1 + members).
 ///
 /// The parent is the best point so far; where a generation improves it, mutations grow by `grows`, elsewhere they shrink
-/// by `shrinks`. Members by default: 1.
+/// by `shrinks`. The first parent is the start, by default the middle of the box; further members of the first generation are
+/// random. Members by default: 1.
 ///
 /// Source: Schumer and Steiglitz 1968; Rechenberg 1973. Growth of 2 and shrinking by 0.84 as in nevergrad.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OnePlusOne {
     /// First standard deviation of mutations, in half widths of the box (in units of a dimension without bounds), above
-    /// 0. Default 0.5.
+    /// 0. Default a third, as in nevergrad.
     pub sigma: f64,
     /// Factor of `sigma` where a generation improves the best, at least 1. Default 2.
     pub grows: f64,
@@ -24,12 +25,12 @@ pub struct OnePlusOne {
 
 impl Default for OnePlusOne {
     fn default() -> Self {
-        Self { sigma: 0.5, grows: 2.0, shrinks: 0.84 }
+        Self { sigma: 1.0 / 3.0, grows: 2.0, shrinks: 0.84 }
     }
 }
 
 uniform! {
-    struct OnePlusOneHyper { grows: f32, shrinks: f32, least: f32, most: f32, starts: u32 }
+    struct OnePlusOneHyper { grows: f32, shrinks: f32, least: f32, most: f32 }
 }
 
 impl Algorithm for OnePlusOne {
@@ -47,7 +48,7 @@ impl Algorithm for OnePlusOne {
         1
     }
 
-    fn hyper(&self, _: Shape, starts: bool) -> Hyper {
+    fn hyper(&self, _: Shape, _: bool) -> Hyper {
         // Below this mutations change nothing.
         let (least, most) = (1e-9, 1e9);
         Hyper::of(OnePlusOneHyper {
@@ -55,7 +56,6 @@ impl Algorithm for OnePlusOne {
             shrinks: self.shrinks as f32,
             least,
             most,
-            starts: starts.into(),
         })
     }
 
