@@ -22,8 +22,8 @@ mod space;
 pub use builder::SearchBuilder;
 pub(crate) use kernels::listings as kernel_listings;
 pub use methods::{
-    CMA, DE, DECrossover, DEStrategy, DiagonalCMA, ElitistES, GA, HaltonSearch, LHSSearch, Method, OnePlusOne, OpenAIES,
-    PSO, RandomSearch, RankWeights, SNES, SimulatedAnnealing,
+    CMA, DE, DECrossover, DEStrategy, DiagonalCMA, ElitistES, GA, HaltonSearch, LHSSearch, Method,
+    OnePlusOne, OpenAIES, PSO, RandomSearch, RankWeights, SNES, SimulatedAnnealing,
 };
 pub use objective::{DeviceObjective, Objective, Population};
 pub use population::{Search, SearchResult};

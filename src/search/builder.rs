@@ -108,8 +108,11 @@ impl Options {
         let algorithm = self.method.algorithm(dimensions);
         algorithm.check()?;
         let name = self.method.name();
-        if algorithm.needs_bounds() && let Some(dimension) = self.space.first_unbounded() {
-            let reason = format!("it needs finite bounds in every dimension, and dimension {dimension} has none");
+        if algorithm.needs_bounds()
+            && let Some(dimension) = self.space.first_unbounded()
+        {
+            let reason =
+                format!("it needs finite bounds in every dimension, and dimension {dimension} has none");
             return Err(Error::Config { what: format!("search method {name}"), reason });
         }
         if !(1..=MOST_SAMPLES).contains(&self.samples) {
@@ -120,7 +123,9 @@ impl Options {
         }
         let least = algorithm.least_members();
         let members = self.members.unwrap_or_else(|| {
-            algorithm.default_members(dimensions, self.budget.map(|all| all / u64::from(self.samples))).max(least)
+            algorithm
+                .default_members(dimensions, self.budget.map(|all| all / u64::from(self.samples)))
+                .max(least)
         });
         if members < least || members > MOST_MEMBERS {
             let allowed = format!("in {least} to {MOST_MEMBERS} for {name}");

@@ -68,8 +68,7 @@ impl HostStep {
     pub(crate) fn new(shape: Shape, start: &[f32], sigma: f64) -> Self {
         let d = shape.dimensions;
         let half = (shape.members as f64 / 2.0 + 0.5).ln();
-        let mut weights: Vec<f64> =
-            (1..=shape.members / 2).map(|rank| half - (rank as f64).ln()).collect();
+        let mut weights: Vec<f64> = (1..=shape.members / 2).map(|rank| half - (rank as f64).ln()).collect();
         let sum: f64 = weights.iter().sum();
         weights.iter_mut().for_each(|weight| *weight /= sum);
         let identity: Vec<f64> = (0..d * d).map(|at| f64::from(u8::from(at % (d + 1) == 0))).collect();

@@ -125,8 +125,7 @@ pub(crate) fn listings() -> Vec<KernelListing> {
         ],
     };
     let own = [Own::Best, Own::Rank, Own::Rows, Own::Told];
-    let mut all: Vec<KernelListing> =
-        own.iter().map(|own| listing(own.source(), NoHyper::FIELDS)).collect();
+    let mut all: Vec<KernelListing> = own.iter().map(|own| listing(own.source(), NoHyper::FIELDS)).collect();
     let sphere = "fn objective() -> f32 {\n    var sum = noise(0u);\n    for (var i = 0u; i < DIMENSIONS; i++) {\n        \
                   sum += x(i) * x(i);\n    }\n    return sum;\n}\n";
     for is_plain in [false, true] {

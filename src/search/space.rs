@@ -159,7 +159,11 @@ impl Dimension {
             return Err(Error::constant(name(bound), allowed, value));
         }
         if self.log && lower < f64::from(f32::MIN_POSITIVE) {
-            return Err(Error::constant(name("lower"), "above 0, because the dimension is logarithmic", lower));
+            return Err(Error::constant(
+                name("lower"),
+                "above 0, because the dimension is logarithmic",
+                lower,
+            ));
         }
         if self.integer {
             for (bound, value) in [("lower", lower), ("upper", upper)] {
@@ -194,16 +198,7 @@ impl Dimension {
         }
         let (low, high) = self.ends();
         let (center, half) = (0.5 * (low + high), 0.5 * (high - low));
-        [
-            center as f32,
-            half as f32,
-            self.lower as f32,
-            self.upper as f32,
-            f32::from(kind),
-            1.0,
-            0.0,
-            0.0,
-        ]
+        [center as f32, half as f32, self.lower as f32, self.upper as f32, f32::from(kind), 1.0, 0.0, 0.0]
     }
 
     fn encode(&self, number: usize, x: f64) -> Result<f32, Error> {

@@ -135,7 +135,13 @@ impl DeviceObjective for GraphLoss<'_> {
                     let bytes = |elements: usize| (elements * word) as u64;
                     let from = bytes(first + piece.part.start);
                     let to = flat.buffers()[piece.buffer].raw();
-                    recorder.copy(population.rows.raw(), from, to, bytes(piece.offset), bytes(piece.part.len()));
+                    recorder.copy(
+                        population.rows.raw(),
+                        from,
+                        to,
+                        bytes(piece.offset),
+                        bytes(piece.part.len()),
+                    );
                 }
                 first += span.len;
             }

@@ -12,7 +12,9 @@ fn function(name: &str, x: &[f64]) -> f64 {
     use std::f64::consts::{E, PI};
     let d = x.len() as f64;
     match name {
-        "rosenbrock" => x.windows(2).map(|p| 100.0 * (p[1] - p[0] * p[0]).powi(2) + (1.0 - p[0]).powi(2)).sum(),
+        "rosenbrock" => {
+            x.windows(2).map(|p| 100.0 * (p[1] - p[0] * p[0]).powi(2) + (1.0 - p[0]).powi(2)).sum()
+        }
         "rastrigin" => 10.0 * d + x.iter().map(|x| x * x - 10.0 * (2.0 * PI * x).cos()).sum::<f64>(),
         "ackley" => {
             let squares = x.iter().map(|x| x * x).sum::<f64>() / d;
@@ -167,7 +169,10 @@ fn methods_are_as_good_as_those_of_the_same_name() {
     for problem in problems() {
         let names = Method::all().into_iter().map(|method| method.name());
         let mut best = (f64::INFINITY, f64::INFINITY);
-        println!("{:<16}{:>20}{:>11}{:>11}{:>11}{:>11}", problem.name, "least", "25%", "median", "75%", "theirs 75%");
+        println!(
+            "{:<16}{:>20}{:>11}{:>11}{:>11}{:>11}",
+            problem.name, "least", "25%", "median", "75%", "theirs 75%"
+        );
         for name in names.chain(["TwoPointsDE"]) {
             let ours = problem.gaps(&problem.run(&gpu, &Method::named(name).unwrap()));
             let [least, q25, median, q75] = [0.0, 0.25, 0.5, 0.75].map(|share| quantile(&ours, share));
@@ -184,41 +189,13 @@ fn methods_are_as_good_as_those_of_the_same_name() {
         let theirs = all.fold((f64::INFINITY, f64::INFINITY), |(least, median), gaps| {
             (gaps[0].min(least), quantile(&gaps, 0.5).min(median))
         });
-        println!("  best of ours: least {:.3e}, median {:.3e}; theirs {:.3e}, {:.3e}", best.0, best.1, theirs.0, theirs.1);
+        println!(
+            "  best of ours: least {:.3e}, median {:.3e}; theirs {:.3e}, {:.3e}",
+            best.0, best.1, theirs.0, theirs.1
+        );
         if best.0 > theirs.0 || best.1 > theirs.1 {
             bad.push(format!("{}: the best of ours is behind the best of theirs", problem.name));
         }
     }
     assert!(bad.is_empty(), "{}", bad.join("\n"));
-}
-
-#[test]
-fn tune() {
-    let Ok(text) = std::env::var("TUNE") else { return };
-    let gpu = gpu().unwrap();
-    let all: Vec<Value> = serde_json::from_str(&text).unwrap();
-    for row in all {
-        let mut method = row.clone();
-        let members = method.as_object_mut().unwrap().remove("members").and_then(|m| m.as_u64());
-        let method: Method = serde_json::from_value(method).unwrap();
-        print!("{row:<80} ");
-        for problem in problems() {
-            let text = super::population::text(&problem.function, &problem.shift);
-            let mut losses: Vec<f64> = (0..60)
-                .map(|seed| {
-                    let space = Space::cube(problem.shift.len(), problem.lower, problem.upper);
-                    let mut builder = Search::builder(space, method.clone()).budget(2000).seed(100 + seed);
-                    if let Some(members) = members {
-                        builder = builder.members(members as usize);
-                    }
-                    let mut search = builder.build(&gpu).unwrap();
-                    let found = search.minimize(&mut Objective::wgsl(text.as_str())).unwrap();
-                    problem.gap(problem.value(&found.x))
-                })
-                .collect();
-            losses.sort_by(f64::total_cmp);
-            print!(" {:.2e}", quantile(&losses, 0.5));
-        }
-        println!();
-    }
 }

@@ -77,7 +77,7 @@ fn propose(member: u32, dimension: u32) {
         c += u32(c >= max(high, b));
         donor = parent(c, dimension) + hyper.f1 * difference;
     }
-    points[element] = inside(donor, dimension);
+    points[element] = clipped(donor, dimension);
 }
 
 fn choose(member: u32, dimension: u32) {

@@ -92,8 +92,7 @@ impl Algorithm for CMA {
     }
 
     fn before(&self) -> &'static [Stage] {
-        const BEFORE: &[Stage] =
-            &[Stage::new("draw", Over::Elements), Stage::new("propose", Over::Elements)];
+        const BEFORE: &[Stage] = &[Stage::new("draw", Over::Elements), Stage::new("propose", Over::Elements)];
         BEFORE
     }
 

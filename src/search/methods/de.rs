@@ -32,10 +32,10 @@ pub enum DECrossover {
 /// Differential evolution (nevergrad's `DE`; with [`DECrossover::TwoPoints`] its `TwoPointsDE`).
 ///
 /// Each member has a trial, made of itself, the best and two or three others, which takes its place unless it is worse.
-/// Members by default: 30; at least 4.
+/// Members by default: 30, or, where the budget has no 100 generations of them, a hundredth of it, but 20; at least 4.
 ///
 /// Source: Storn and Price 1997, Differential evolution. Constants as in nevergrad. Differs from nevergrad in that a
-/// generation is told at once, and in that a trial outside the box is mirrored at its wall.
+/// generation is told at once, and in that a trial outside the box is put on its wall.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DE {
@@ -51,12 +51,7 @@ pub struct DE {
 
 impl Default for DE {
     fn default() -> Self {
-        Self {
-            strategy: DEStrategy::CurrentToBest1,
-            crossover: DECrossover::Binomial(0.5),
-            f1: 0.8,
-            f2: 0.8,
-        }
+        Self { strategy: DEStrategy::CurrentToBest1, crossover: DECrossover::Binomial(0.5), f1: 0.8, f2: 0.8 }
     }
 }
 
@@ -85,8 +80,8 @@ impl Algorithm for DE {
         }
     }
 
-    fn default_members(&self, _: usize, _: Option<u64>) -> usize {
-        30
+    fn default_members(&self, _: usize, budget: Option<u64>) -> usize {
+        usize::try_from(budget.map_or(30, |budget| (budget / 100).clamp(20, 30))).unwrap_or(30)
     }
 
     fn least_members(&self) -> usize {

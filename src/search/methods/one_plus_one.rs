@@ -10,22 +10,23 @@ use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage};
 /// by `shrinks`. The first parent is the start, by default the middle of the box; further members of the first generation are
 /// random. Members by default: 1.
 ///
-/// Source: Schumer and Steiglitz 1968; Rechenberg 1973. Growth of 2 and shrinking by 0.84 as in nevergrad.
+/// Source: Schumer and Steiglitz 1968; Rechenberg 1973. Differs from nevergrad in its constants, which keep the width where a
+/// fifth of the mutations succeed as well, and change it less at once (nevergrad: 2 and 0.84).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OnePlusOne {
     /// First standard deviation of mutations, in half widths of the box (in units of a dimension without bounds), above
-    /// 0. Default a third, as in nevergrad.
+    /// 0. Default 1.
     pub sigma: f64,
-    /// Factor of `sigma` where a generation improves the best, at least 1. Default 2.
+    /// Factor of `sigma` where a generation improves the best, in `[1, 100]`. Default 1.5.
     pub grows: f64,
-    /// Factor of `sigma` where it does not, in `[0.01, 1]`. Default 0.84.
+    /// Factor of `sigma` where it does not, in `[0.01, 1]`. Default 0.9.
     pub shrinks: f64,
 }
 
 impl Default for OnePlusOne {
     fn default() -> Self {
-        Self { sigma: 1.0 / 3.0, grows: 2.0, shrinks: 0.84 }
+        Self { sigma: 1.0, grows: 1.5, shrinks: 0.9 }
     }
 }
 
@@ -51,12 +52,7 @@ impl Algorithm for OnePlusOne {
     fn hyper(&self, _: Shape, _: bool) -> Hyper {
         // Below this mutations change nothing.
         let (least, most) = (1e-9, 1e9);
-        Hyper::of(OnePlusOneHyper {
-            grows: self.grows as f32,
-            shrinks: self.shrinks as f32,
-            least,
-            most,
-        })
+        Hyper::of(OnePlusOneHyper { grows: self.grows as f32, shrinks: self.shrinks as f32, least, most })
     }
 
     fn memory(&self, _: Shape, start: &[f32]) -> Memory {

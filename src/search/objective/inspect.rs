@@ -25,7 +25,8 @@ pub(crate) fn prelude(dimensions: usize) -> String {
 }
 
 /// The same functions as the kernel's, that do nothing.
-const FUNCTIONS: &str = "fn x(i: u32) -> f32 { return f32(i); }\nfn noise(i: u32) -> f32 { return f32(i); }\n";
+const FUNCTIONS: &str =
+    "fn x(i: u32) -> f32 { return f32(i); }\nfn noise(i: u32) -> f32 { return f32(i); }\n";
 
 struct Words {
     frame: Vec<String>,
@@ -69,7 +70,9 @@ impl Dialect for Words {
         }
         if self.has(name) {
             let allowed = "of the frame's, only `x`, `noise` and `DIMENSIONS`";
-            return format!("`{name}` cannot be used, because an objective is a function of its member: {allowed}");
+            return format!(
+                "`{name}` cannot be used, because an objective is a function of its member: {allowed}"
+            );
         }
         let own = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|own| !own.is_empty());
         let known: Vec<&str> = COMMON.split_whitespace().chain(own).filter(|own| *own != name).collect();

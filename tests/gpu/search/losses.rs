@@ -49,7 +49,8 @@ fn infinite_losses_rank_behind_finite_ones_and_before_none() {
     let losses: Vec<f32> = special.into_iter().chain(special).collect();
     search.tell(&losses).unwrap();
     let saved = serde_json::to_value(search.save().unwrap()).unwrap();
-    let ranks: Vec<u64> = saved["ranks"].as_array().unwrap().iter().map(|rank| rank.as_u64().unwrap()).collect();
+    let ranks: Vec<u64> =
+        saved["ranks"].as_array().unwrap().iter().map(|rank| rank.as_u64().unwrap()).collect();
     let order = [7, 17, 6, 16, 4, 5, 14, 15, 3, 13, 9, 19, 2, 12, 1, 11, 0, 8, 10, 18];
     assert_eq!(ranks[20..], order);
     assert_eq!(search.best().unwrap().fun, f32::MIN);
@@ -59,7 +60,8 @@ fn infinite_losses_rank_behind_finite_ones_and_before_none() {
 #[test]
 fn dimensions_of_all_kinds_are_inside_and_cover_their_values() {
     let Some(gpu) = gpu() else { return };
-    let space = || Space::new().real(-3.0, 5.0).log(1e-6, 1e3).integer(-2, 4).category(3).real(1e6, 1e6 + 1.0);
+    let space =
+        || Space::new().real(-3.0, 5.0).log(1e-6, 1e3).integer(-2, 4).category(3).real(1e6, 1e6 + 1.0);
     let mut search = Search::builder(space(), LHSSearch::default()).members(210).build(&gpu).unwrap();
     let rows = search.ask().unwrap();
     let column = |at: usize| rows.iter().skip(at).step_by(5).copied().collect::<Vec<f32>>();
@@ -104,7 +106,11 @@ fn a_start_is_the_first_member_or_the_mean() {
         match method.name() {
             "RandomSearch" | "LHSSearch" | "HaltonSearch" => {}
             "OpenAIES" | "SNES" | "CMA" | "DiagonalCMA" => {}
-            name => assert!(near(rows[0], 2.5) && near(rows[1], 10.0) && rows[2] == 7.0, "{name} {:?}", &rows[..3]),
+            name => assert!(
+                near(rows[0], 2.5) && near(rows[1], 10.0) && rows[2] == 7.0,
+                "{name} {:?}",
+                &rows[..3]
+            ),
         }
     }
     let space = Space::cube(2, -1.0, 1.0);
@@ -121,8 +127,10 @@ fn a_noisy_objective_is_averaged() {
     // Alone, noise is the whole loss: the mean of 64 has an eighth of its width.
     let spread = |samples: u32| {
         let builder = Search::builder(Space::cube(2, -1.0, 1.0), RandomSearch::default());
-        let mut search = builder.members(512).samples(samples).budget(512 * u64::from(samples)).build(&gpu).unwrap();
-        let found = search.minimize(&mut Objective::wgsl("fn objective() -> f32 { return noise(3u); }")).unwrap();
+        let mut search =
+            builder.members(512).samples(samples).budget(512 * u64::from(samples)).build(&gpu).unwrap();
+        let found =
+            search.minimize(&mut Objective::wgsl("fn objective() -> f32 { return noise(3u); }")).unwrap();
         assert_eq!(found.nfev, 512 * u64::from(samples));
         f64::from(found.fun)
     };

@@ -1,6 +1,8 @@
 //! What is refused, in which words.
 
-use gradus::search::{DE, Dimension, GA, Method, Objective, OnePlusOne, RandomSearch, SNES, Search, SearchBuilder, Space};
+use gradus::search::{
+    DE, Dimension, GA, Method, Objective, OnePlusOne, RandomSearch, SNES, Search, SearchBuilder, Space,
+};
 
 use crate::common::gpu;
 
@@ -18,7 +20,10 @@ fn options_and_spaces_outside_their_ranges_are_refused() {
     let rows: Vec<(SearchBuilder, &str)> = vec![
         (de(Space::new()), "dimensions must be 1 to 1048576, got 0"),
         (de(Space::cube(2, 1.0, -1.0)), "upper[0] must be above lower[0], which is 1, got -1"),
-        (de(Space::new().real(0.0, 1.0).real(3.0, 3.0)), "upper[1] must be above lower[1], which is 3, got 3"),
+        (
+            de(Space::new().real(0.0, 1.0).real(3.0, 3.0)),
+            "upper[1] must be above lower[1], which is 3, got 3",
+        ),
         (de(Space::cube(1, f64::NAN, 1.0)), "upper[0] must be above lower[0], which is NaN, got 1"),
         (
             de(Space::new().with(open)),
@@ -55,10 +60,7 @@ fn options_and_spaces_outside_their_ranges_are_refused() {
         (de(cube()).target(f64::NAN), "target must be finite, got NaN"),
         (de(cube()).start(&[0.0]), "start of a search: expected 2 elements, got 1"),
         (de(cube()).start(&[0.0, 2.0]), "start[1] must be finite and in [-1, 1], got 2"),
-        (
-            Search::builder(cube(), DE { f1: 3.0, ..Default::default() }),
-            "f1 must be in [0, 2], got 3",
-        ),
+        (Search::builder(cube(), DE { f1: 3.0, ..Default::default() }), "f1 must be in [0, 2], got 3"),
         (
             Search::builder(cube(), GA { elites: 30, ..Default::default() }).members(30),
             "members must be in 31 to 262144 for GA, got 30",
@@ -83,7 +85,10 @@ fn options_and_spaces_outside_their_ranges_are_refused() {
 fn an_objective_that_is_none_is_refused_with_its_place() {
     let Some(gpu) = gpu() else { return };
     let rows = [
-        ("fn f() -> f32 { return 1.0; }", "objective: there is no function `objective`, expected `fn objective() -> f32`"),
+        (
+            "fn f() -> f32 { return 1.0; }",
+            "objective: there is no function `objective`, expected `fn objective() -> f32`",
+        ),
         (
             "fn objective(i: u32) -> f32 { return x(i); }",
             "objective, line 1, column 1: `objective` has another signature, expected `fn objective() -> f32`",
@@ -149,7 +154,10 @@ fn telling_what_was_not_asked_is_refused() {
         "search: minimize needs a budget or a target to know when to stop"
     );
     let error = Method::named("TwoPointDE").unwrap_err().to_string();
-    assert!(error.starts_with("unknown search method \"TwoPointDE\", did you mean \"TwoPointsDE\"?"), "{error}");
+    assert!(
+        error.starts_with("unknown search method \"TwoPointDE\", did you mean \"TwoPointsDE\"?"),
+        "{error}"
+    );
 }
 
 #[test]

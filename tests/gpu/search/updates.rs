@@ -1,8 +1,8 @@
 //! What each method makes of a generation, against the same in f64 on the host.
 
 use gradus::search::{
-    DE, DECrossover, DEStrategy, DiagonalCMA, ElitistES, GA, LHSSearch, Method, OnePlusOne, OpenAIES, PSO, RankWeights,
-    SNES, Search, SimulatedAnnealing, Space,
+    DE, DECrossover, DEStrategy, DiagonalCMA, ElitistES, GA, LHSSearch, Method, OnePlusOne, OpenAIES, PSO,
+    RankWeights, SNES, Search, SimulatedAnnealing, Space,
 };
 use gradus::{Gpu, GpuOptions};
 use serde_json::Value;
@@ -280,7 +280,8 @@ fn elites_stay_and_children_come_from_parents() {
         let next = Held::of(&mut search);
         let ranks = ranks(&losses);
         let member_of = |rank: usize| ranks.iter().position(|own| *own == rank).unwrap();
-        let row = |held: &Held, member: usize| (0..DIMENSIONS).map(|d| held.point(member, d)).collect::<Vec<_>>();
+        let row =
+            |held: &Held, member: usize| (0..DIMENSIONS).map(|d| held.point(member, d)).collect::<Vec<_>>();
         for rank in 0..elites {
             assert_eq!(row(&next, rank), row(&before, member_of(rank)));
         }
@@ -335,13 +336,13 @@ fn the_width_of_mutations_follows_success() {
     let Some(gpu) = gpu() else { return };
     let mut search = search(&gpu, OnePlusOne::default());
     let mut best = f64::INFINITY;
-    let mut sigma = f64::from(1.0_f32 / 3.0);
+    let mut sigma = 1.0;
     for generation_number in 0..12 {
         let (before, losses, after) = generation(&mut search);
         near(before.number(0), sigma, "before");
         let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
         if generation_number > 0 {
-            sigma *= if least < best { 2.0 } else { 0.84 };
+            sigma *= if least < best { 1.5 } else { 0.9 };
         } else {
             assert!((0..DIMENSIONS).all(|d| before.point(0, d) == 0.0), "the middle is the first parent");
         }
