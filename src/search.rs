@@ -10,6 +10,7 @@
 mod builder;
 mod cma;
 mod device;
+mod drive;
 mod eigen;
 mod kernels;
 mod method;

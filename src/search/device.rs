@@ -72,6 +72,7 @@ pub(crate) struct Device {
     pub(crate) gpu: Gpu,
     pub(crate) shape: Shape,
     is_plain: bool,
+    samples: u32,
     run: Buffer<Run>,
     hyper: Buffer<u8>,
     table: Buffer<f32>,
@@ -132,6 +133,7 @@ impl Device {
             gpu: gpu.clone(),
             shape,
             is_plain: plan.space.is_plain(),
+            samples: plan.samples,
             run: Buffer::with_usage(gpu, "search run", 1, uniform)?,
             hyper: Buffer::with_usage(gpu, "search hyper", hyper.bytes.len(), uniform)?,
             table: Buffer::storage(gpu, "search box", plan.space.table().len())?,
@@ -211,7 +213,7 @@ impl Device {
         if self.objective.as_ref().is_some_and(|(known, _)| known == text) {
             return Ok(());
         }
-        objective::check(text, self.shape.dimensions, &super::kernels::objective_frame())?;
+        objective::check(text, self.shape.dimensions, self.samples, &super::kernels::objective_frame())?;
         let source = objective_source(text, self.shape.dimensions, self.is_plain);
         let bound = self.bind(&source, grid(self.shape.members.div_ceil(LANES)))?;
         self.objective = Some((text.to_owned(), bound));

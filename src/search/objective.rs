@@ -24,8 +24,8 @@
 //!
 //! The text may declare constants, structs and functions of its own beside it. It is checked before a kernel is made of it:
 //! its functions are pure, every loop is `for (var i = 0u; i < N; i++)` from, to and by numbers, constants that are
-//! numbers, or `DIMENSIONS` (also `DIMENSIONS - 1u`, or with `+`, `*` or `/` and a number), and it makes at most 65,535 rounds
-//! of loops a member. Nothing else of the frame is visible to it, so that its value depends on its member alone.
+//! numbers, or `DIMENSIONS` (also `DIMENSIONS - 1u`, or with `+`, `*` or `/` and a number), and its loops make at most
+//! 16,384 rounds together, shared by the samples of a member. Nothing else of the frame is visible to it, so that its value depends on its member alone.
 //!
 //! A result that is not a number ranks behind all others and is counted.
 

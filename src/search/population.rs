@@ -1,17 +1,19 @@
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::builder::SearchBuilder;
 use super::cma::HostStep;
 use super::device::{Device, HISTORY, NO_KEY, Progress, loss_of};
 use super::methods::Method;
-use super::objective::{Kind, Objective, Population};
-use super::saved::{Options, SavedSearch};
+use super::objective::Population;
+use super::saved::Options;
 use super::space::Space;
 use crate::error::Error;
 use crate::gpu::{Gpu, Recorder};
 
 /// Generations of one submit, at most; the history on the device holds as many.
-const MOST_PER_SUBMIT: u64 = HISTORY as u64;
+pub(super) const MOST_PER_SUBMIT: u64 = HISTORY as u64;
 
 /// What a search has found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,15 +54,27 @@ pub struct SearchResult {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Search {
-    options: Options,
-    device: Device,
-    host: Option<HostStep>,
-    generation: u64,
+    pub(super) options: Options,
+    pub(super) device: Device,
+    pub(super) host: Option<HostStep>,
+    pub(super) generation: u64,
     /// Whether members were made that wait for their losses.
-    asked: bool,
-    history: Vec<f32>,
+    pub(super) asked: bool,
+    pub(super) history: Vec<f32>,
+}
+
+impl fmt::Debug for Search {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { options, generation, asked, .. } = self;
+        let members = self.members();
+        f.debug_struct("Search")
+            .field("options", options)
+            .field("members", &members)
+            .field("generation", generation)
+            .field("asked", asked)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Search {
@@ -139,108 +153,7 @@ impl Search {
         Ok(())
     }
 
-    /// Minimises until the budget is spent or the target reached, from where the search is.
-    ///
-    /// # Errors
-    /// [`Error::Config`] without a budget and a target, and where no loss of the whole search was a number;
-    /// [`Error::Wgsl`] for an objective in WGSL that is none, with line and reason, before anything ran; what a
-    /// [`DeviceObjective`](super::DeviceObjective) refuses; [`Error::DeviceLost`].
-    pub fn minimize(&mut self, objective: &mut Objective<'_>) -> Result<SearchResult, Error> {
-        self.minimize_with(objective, |_| true)
-    }
-
-    /// As [`Search::minimize`], and calls `goes_on` after each submit with what was found so far; where that is false it
-    /// stops.
-    ///
-    /// # Errors
-    /// As [`Search::minimize`].
-    pub fn minimize_with(
-        &mut self,
-        objective: &mut Objective<'_>,
-        mut goes_on: impl FnMut(&SearchResult) -> bool,
-    ) -> Result<SearchResult, Error> {
-        if self.options.budget.is_none() && self.options.target.is_none() {
-            let reason = "minimize needs a budget or a target to know when to stop".into();
-            return Err(Error::Config { what: "search".into(), reason });
-        }
-        if let Kind::Wgsl(text) = &objective.kind {
-            self.device.prepare_objective(text)?;
-        }
-        loop {
-            let left = self.device.shape.generations.map(|all| all.saturating_sub(self.generation));
-            if left == Some(0) {
-                return self.result("the budget is spent");
-            }
-            self.advance(objective, left.unwrap_or(u64::MAX))?;
-            let so_far = self.look()?;
-            if self.is_reached(&so_far) {
-                return self.result("the target is reached");
-            }
-            if !goes_on(&so_far) {
-                return self.result("it was told to stop");
-            }
-        }
-    }
-
-    fn is_reached(&self, found: &SearchResult) -> bool {
-        self.options.target.is_some_and(|target| f64::from(found.fun) <= target)
-    }
-
-    /// Runs one generation, or as many as fit a submit.
-    fn advance(&mut self, objective: &mut Objective<'_>, most: u64) -> Result<(), Error> {
-        self.make_room()?;
-        match &mut objective.kind {
-            Kind::Host(closure) => return self.advance_on_host(closure),
-            Kind::Wgsl(_) => {}
-            Kind::Device(_) if self.options.samples > 1 => {
-                let allowed = "1 for an objective that records its own work";
-                return Err(Error::constant("samples", allowed, self.options.samples));
-            }
-            Kind::Device(_) => {}
-        }
-        let together = match &objective.kind {
-            _ if self.host.is_some() => 1,
-            Kind::Device(own) => own.generations_per_submit() as u64,
-            _ => MOST_PER_SUBMIT,
-        };
-        let count = together.clamp(1, self.room()).min(most);
-        self.submit("search", |search, recorder| {
-            for number in 0..count {
-                if number > 0 || !search.asked {
-                    search.device.record_proposal(recorder);
-                }
-                if let Kind::Device(own) = &mut objective.kind {
-                    search.device.record_rows(recorder);
-                    own.record(recorder, &search.population())?;
-                    search.device.record_told(recorder);
-                } else {
-                    search.device.record_objective(recorder);
-                }
-                search.device.record_end(recorder, search.generation + number == 0);
-            }
-            Ok(())
-        })?;
-        self.ended(count)
-    }
-
-    fn advance_on_host(&mut self, closure: &mut dyn FnMut(&[f32], &mut [f32])) -> Result<(), Error> {
-        let rows = self.ask()?;
-        let mut losses = vec![f32::NAN; self.members()];
-        closure(&rows, &mut losses);
-        if self.options.samples > 1 {
-            let mut sums: Vec<f64> = losses.iter().copied().map(f64::from).collect();
-            for _ in 1..self.options.samples {
-                losses.fill(f32::NAN);
-                closure(&rows, &mut losses);
-                sums.iter_mut().zip(&losses).for_each(|(sum, loss)| *sum += f64::from(*loss));
-            }
-            let samples = f64::from(self.options.samples);
-            losses.iter_mut().zip(sums).for_each(|(loss, sum)| *loss = (sum / samples) as f32);
-        }
-        self.tell(&losses)
-    }
-
-    fn population(&self) -> Population<'_> {
+    pub(super) fn population(&self) -> Population<'_> {
         Population {
             members: self.members(),
             dimensions: self.dimensions(),
@@ -249,7 +162,7 @@ impl Search {
         }
     }
 
-    fn submit(
+    pub(super) fn submit(
         &mut self,
         label: &str,
         record: impl FnOnce(&Self, &mut Recorder<'_>) -> Result<(), Error>,
@@ -264,7 +177,7 @@ impl Search {
     }
 
     /// Counts generations that were submitted, and lets the host do its part.
-    fn ended(&mut self, count: u64) -> Result<(), Error> {
+    pub(super) fn ended(&mut self, count: u64) -> Result<(), Error> {
         self.asked = false;
         self.generation += count;
         let Some(host) = &mut self.host else { return Ok(()) };
@@ -277,11 +190,11 @@ impl Search {
     }
 
     /// Generations that the history on the device has room for.
-    fn room(&self) -> u64 {
+    pub(super) fn room(&self) -> u64 {
         MOST_PER_SUBMIT - (self.generation - self.history.len() as u64)
     }
 
-    fn make_room(&mut self) -> Result<(), Error> {
+    pub(super) fn make_room(&mut self) -> Result<(), Error> {
         if self.room() == 0 {
             self.read()?;
         }
@@ -289,7 +202,7 @@ impl Search {
     }
 
     /// Waits, and takes over the history.
-    fn read(&mut self) -> Result<Progress, Error> {
+    pub(super) fn read(&mut self) -> Result<Progress, Error> {
         let progress = self.device.read_progress()?;
         for generation in self.history.len() as u64..self.generation {
             self.history.push(progress.best_after(generation));
@@ -298,7 +211,7 @@ impl Search {
     }
 
     /// What was found so far, with a loss of NaN if nothing was.
-    fn look(&mut self) -> Result<SearchResult, Error> {
+    pub(super) fn look(&mut self) -> Result<SearchResult, Error> {
         let progress = self.read()?;
         let has_found = progress.best_key() != NO_KEY;
         let fun = loss_of(progress.best_key());
@@ -315,7 +228,7 @@ impl Search {
         })
     }
 
-    fn result(&mut self, message: &str) -> Result<SearchResult, Error> {
+    pub(super) fn result(&mut self, message: &str) -> Result<SearchResult, Error> {
         let found = self.look()?;
         if found.fun.is_nan() {
             let reason = format!(
@@ -333,68 +246,5 @@ impl Search {
     /// [`Error::Config`] if no loss so far is a number; [`Error::DeviceLost`].
     pub fn best(&mut self) -> Result<SearchResult, Error> {
         self.result("it goes on")
-    }
-
-    /// All that a search needs to go on elsewhere as if it had not been interrupted, also between [`Search::ask`] and
-    /// [`Search::tell`].
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`].
-    pub fn save(&mut self) -> Result<SavedSearch, Error> {
-        self.read()?;
-        let Self { device, .. } = &*self;
-        let gpu = &device.gpu;
-        let points = device.points.read(gpu, 0, device.points.len())?;
-        Ok(SavedSearch {
-            options: self.options.clone(),
-            generation: self.generation,
-            asked: self.asked,
-            history: self.history.iter().map(|loss| loss.to_bits()).collect(),
-            host: self.host.clone(),
-            progress: device.progress.read(gpu, 0, device.progress.len())?,
-            points: points.into_iter().map(f32::to_bits).collect(),
-            keys: device.keys.read(gpu, 0, device.keys.len())?,
-            ranks: device.ranks.read(gpu, 0, device.ranks.len())?,
-            state: device.state.read(gpu, 0, device.state.len())?,
-        })
-    }
-
-    /// The search that was saved.
-    ///
-    /// # Errors
-    /// As [`SearchBuilder::build`]; [`Error::Config`] if parts of what was saved do not fit each other.
-    pub fn resume(gpu: &Gpu, saved: &SavedSearch) -> Result<Self, Error> {
-        saved.check()?;
-        let mut search = SearchBuilder { options: saved.options.clone() }.build(gpu)?;
-        let device = &search.device;
-        let lengths = [
-            ("progress", saved.progress.len(), device.progress.len()),
-            ("points", saved.points.len(), device.points.len()),
-            ("keys", saved.keys.len(), device.keys.len()),
-            ("ranks", saved.ranks.len(), device.ranks.len()),
-            ("state", saved.state.len(), device.state.len()),
-        ];
-        for (part, got, expected) in lengths {
-            if got != expected {
-                return Err(Error::Length { what: format!("saved search: {part}"), expected, got });
-            }
-        }
-        if search.host.is_some() != saved.host.is_some()
-            || saved.host.as_ref().is_some_and(|host| !host.fits(device.shape))
-        {
-            let reason = "what the host keeps of it is of another method or of other sizes".into();
-            return Err(Error::Config { what: "saved search".into(), reason });
-        }
-        let points: Vec<f32> = saved.points.iter().copied().map(f32::from_bits).collect();
-        device.progress.write(gpu, 0, &saved.progress)?;
-        device.points.write(gpu, 0, &points)?;
-        device.keys.write(gpu, 0, &saved.keys)?;
-        device.ranks.write(gpu, 0, &saved.ranks)?;
-        device.state.write(gpu, 0, &saved.state)?;
-        search.host.clone_from(&saved.host);
-        search.generation = saved.generation;
-        search.asked = saved.asked;
-        search.history = saved.history.iter().copied().map(f32::from_bits).collect();
-        Ok(search)
     }
 }

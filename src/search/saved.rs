@@ -1,9 +1,12 @@
 use serde::{Deserialize, Serialize};
 
+use super::builder::SearchBuilder;
 use super::cma::HostStep;
 use super::methods::Method;
+use super::population::Search;
 use super::space::Space;
 use crate::error::Error;
+use crate::gpu::Gpu;
 
 /// What a search was made with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,5 +80,70 @@ impl SavedSearch {
             return refuse("its ranks are beyond its members");
         }
         Ok(())
+    }
+}
+
+impl Search {
+    /// All that a search needs to go on elsewhere as if it had not been interrupted, also between [`Search::ask`] and
+    /// [`Search::tell`].
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn save(&mut self) -> Result<SavedSearch, Error> {
+        self.read()?;
+        let Self { device, .. } = &*self;
+        let gpu = &device.gpu;
+        let points = device.points.read(gpu, 0, device.points.len())?;
+        Ok(SavedSearch {
+            options: self.options.clone(),
+            generation: self.generation,
+            asked: self.asked,
+            history: self.history.iter().map(|loss| loss.to_bits()).collect(),
+            host: self.host.clone(),
+            progress: device.progress.read(gpu, 0, device.progress.len())?,
+            points: points.into_iter().map(f32::to_bits).collect(),
+            keys: device.keys.read(gpu, 0, device.keys.len())?,
+            ranks: device.ranks.read(gpu, 0, device.ranks.len())?,
+            state: device.state.read(gpu, 0, device.state.len())?,
+        })
+    }
+
+    /// The search that was saved.
+    ///
+    /// # Errors
+    /// As [`SearchBuilder::build`]; [`Error::Config`] if parts of what was saved do not fit each other.
+    pub fn resume(gpu: &Gpu, saved: &SavedSearch) -> Result<Self, Error> {
+        saved.check()?;
+        let mut search = SearchBuilder { options: saved.options.clone() }.build(gpu)?;
+        let device = &search.device;
+        let lengths = [
+            ("progress", saved.progress.len(), device.progress.len()),
+            ("points", saved.points.len(), device.points.len()),
+            ("keys", saved.keys.len(), device.keys.len()),
+            ("ranks", saved.ranks.len(), device.ranks.len()),
+            ("state", saved.state.len(), device.state.len()),
+        ];
+        for (part, got, expected) in lengths {
+            if got != expected {
+                return Err(Error::Length { what: format!("saved search: {part}"), expected, got });
+            }
+        }
+        if search.host.is_some() != saved.host.is_some()
+            || saved.host.as_ref().is_some_and(|host| !host.fits(device.shape))
+        {
+            let reason = "what the host keeps of it is of another method or of other sizes".into();
+            return Err(Error::Config { what: "saved search".into(), reason });
+        }
+        let points: Vec<f32> = saved.points.iter().copied().map(f32::from_bits).collect();
+        device.progress.write(gpu, 0, &saved.progress)?;
+        device.points.write(gpu, 0, &points)?;
+        device.keys.write(gpu, 0, &saved.keys)?;
+        device.ranks.write(gpu, 0, &saved.ranks)?;
+        device.state.write(gpu, 0, &saved.state)?;
+        search.host.clone_from(&saved.host);
+        search.generation = saved.generation;
+        search.asked = saved.asked;
+        search.history = saved.history.iter().copied().map(f32::from_bits).collect();
+        Ok(search)
     }
 }

@@ -17,12 +17,21 @@ pub(crate) struct Work<'a> {
     /// The most words and marks that a call of it may go through, those of loops counted as often as they run. A device
     /// that is busy for seconds is taken for one that hangs.
     pub(crate) most_work: u64,
-    /// The most rounds of a loop, those of the loops around it counted.
+    /// The most rounds that all its loops make together.
     pub(crate) most_rounds: u64,
     /// A constant of the frame, of type `u32`, that may be a bound.
     pub(crate) given: Option<(&'a str, i64)>,
     /// Of functions that were counted; none while one is.
-    pub(crate) known: BTreeMap<&'a str, Option<u64>>,
+    pub(crate) known: BTreeMap<&'a str, Option<Counts>>,
+}
+
+/// What a call of a function goes through.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    /// Words and marks.
+    work: u64,
+    /// Rounds of loops.
+    rounds: u64,
 }
 
 /// A loop that is known to end.
@@ -35,7 +44,7 @@ impl<'a> Work<'a> {
     /// Refuses loops that may not end, in any function, and an entry that takes too long.
     pub(crate) fn check(&mut self) -> Result<(), Refusal> {
         for own in self.declared.iter().filter(|own| own.kind == "fn") {
-            let work = self.of(own)?;
+            let Counts { work, rounds } = self.of(own)?;
             if own.name.text == self.entry && work > self.most_work {
                 let (entry, most) = (self.entry, self.most_work);
                 let reason = format!(
@@ -44,17 +53,22 @@ impl<'a> Work<'a> {
                 );
                 return Err((own.name.at, reason));
             }
+            if own.name.text == self.entry && rounds > self.most_rounds {
+                let (entry, most) = (self.entry, self.most_rounds);
+                let reason = format!("the loops of `{entry}` make {rounds} rounds, expected at most {most}");
+                return Err((own.name.at, reason));
+            }
         }
         Ok(())
     }
 
-    fn of(&mut self, own: &Declared<'a>) -> Result<u64, Refusal> {
+    fn of(&mut self, own: &Declared<'a>) -> Result<Counts, Refusal> {
         if let Some(known) = self.known.get(own.name.text) {
             // The parser has refused functions that call themselves.
             return Ok(known.unwrap_or_default());
         }
         self.known.insert(own.name.text, None);
-        let mut total = 0_u64;
+        let mut total = Counts::default();
         // Ends of loops, and how often what is in them runs.
         let mut loops: Vec<(usize, u64)> = Vec::new();
         for index in own.tokens.clone() {
@@ -74,13 +88,15 @@ impl<'a> Work<'a> {
                     let reason = format!("this loop runs {times} rounds, expected at most {most}");
                     return Err((token.at, reason));
                 }
+                total.rounds = total.rounds.saturating_add(times);
                 loops.push((end, times));
             }
             let called = self.declared.iter().find(|other| {
                 other.kind == "fn" && other.name.text == token.text && index != own.tokens.start + 1
             });
-            let work = called.map_or(Ok(0), |called| self.of(called))?;
-            total = total.saturating_add(times.saturating_mul(1 + work));
+            let inner = called.map_or(Ok(Counts::default()), |called| self.of(called))?;
+            total.work = total.work.saturating_add(times.saturating_mul(inner.work.saturating_add(1)));
+            total.rounds = total.rounds.saturating_add(times.saturating_mul(inner.rounds));
         }
         self.known.insert(own.name.text, Some(total));
         Ok(total)

@@ -85,8 +85,9 @@ impl Dialect for Words {
     }
 }
 
-/// Refuses a text that is no objective of so many dimensions. `frame` is the kernel without it.
-pub(crate) fn check(text: &str, dimensions: usize, frame: &str) -> Result<(), Error> {
+/// Refuses a text that is no objective of so many dimensions, or takes too long for so many samples. `frame` is the kernel
+/// without it.
+pub(crate) fn check(text: &str, dimensions: usize, samples: u32, frame: &str) -> Result<(), Error> {
     let words = Words { frame: declared_names(frame) };
     let user = User { what: "objective", text, before: 0, dialect: &words };
     let (tokens, outline) = user.outline()?;
@@ -107,7 +108,8 @@ pub(crate) fn check(text: &str, dimensions: usize, frame: &str) -> Result<(), Er
         declared: &outline,
         entry: "objective",
         most_work: MOST_WORK,
-        most_rounds: MAX_TRIPS as u64,
+        // One invocation takes all samples of its member.
+        most_rounds: MAX_TRIPS as u64 / u64::from(samples),
         given: Some(("DIMENSIONS", i64::try_from(dimensions).unwrap_or(i64::MAX))),
         known: BTreeMap::new(),
     };

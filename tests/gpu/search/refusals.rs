@@ -49,7 +49,7 @@ fn options_and_spaces_outside_their_ranges_are_refused() {
         (de(cube()).members(3), "members must be in 4 to 262144 for DE, got 3"),
         (de(cube()).members(1 << 20), "members must be in 4 to 262144 for DE, got 1048576"),
         (
-            de(cube()).budget(29),
+            de(cube()).members(30).budget(29),
             "budget must be at least a generation, which is 30 members of 1 samples: 30 evaluations, got 29",
         ),
         (
@@ -117,17 +117,26 @@ fn an_objective_that_is_none_is_refused_with_its_place() {
             "objective, line 3, column 5: this loop runs 20000 rounds, expected at most 16384",
         ),
         (
+            "fn f() -> f32 {\n    var s = 0.0;\n    for (var i = 0u; i < 10000u; i++) { s += 1.0; }\n    return s;\n}\n\
+             fn objective() -> f32 {\n    return f() + f();\n}",
+            "objective, line 6, column 4: the loops of `objective` make 20000 rounds, expected at most 16384",
+        ),
+        (
             "fn points() -> f32 { return 1.0; }\nfn objective() -> f32 { return points(); }",
             "objective, line 1, column 4: `points` is reserved: the frame has it, choose another name",
         ),
     ];
-    let mut search = de(Space::cube(2, -1.0, 1.0)).budget(60).build(&gpu).unwrap();
+    let mut search = de(Space::cube(2, -1.0, 1.0)).members(30).budget(60).build(&gpu).unwrap();
     let before = gpu.counters();
     for (text, message) in rows {
         let error = search.minimize(&mut Objective::wgsl(text)).unwrap_err().to_string();
         assert_eq!(error, message);
     }
     assert_eq!(gpu.counters().submits, before.submits, "nothing ran");
+    let mut sampled = de(Space::cube(2, -1.0, 1.0)).members(30).samples(5).budget(300).build(&gpu).unwrap();
+    let text = "fn objective() -> f32 {\n    var s = 0.0;\n    for (var i = 0u; i < 4000u; i++) { s += noise(i); }\n    return s;\n}";
+    let error = sampled.minimize(&mut Objective::wgsl(text)).unwrap_err().to_string();
+    assert_eq!(error, "objective, line 3, column 5: this loop runs 4000 rounds, expected at most 3276");
     // With bounds made of the number of dimensions it goes on.
     let text = "const WIDTH = 2.0;\nfn objective() -> f32 {\n    var sum = 0.0;\n    for (var i = 0u; i < DIMENSIONS - 1u; i++) { \
                 sum += WIDTH * abs(x(i + 1u) - x(i)); }\n    return sum;\n}";
@@ -163,7 +172,7 @@ fn telling_what_was_not_asked_is_refused() {
 #[test]
 fn a_saved_search_that_contradicts_itself_is_refused() {
     let Some(gpu) = gpu() else { return };
-    let mut search = de(Space::cube(2, -1.0, 1.0)).budget(300).build(&gpu).unwrap();
+    let mut search = de(Space::cube(2, -1.0, 1.0)).members(30).budget(300).build(&gpu).unwrap();
     search.minimize_with(&mut Objective::each(|x| x[0]), |found| found.nit < 3).unwrap();
     let saved = serde_json::to_value(search.save().unwrap()).unwrap();
     let with = |part: &str, value: serde_json::Value| {
