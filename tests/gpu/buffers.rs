@@ -90,7 +90,7 @@ fn what_only_parameters_have_is_refused() {
         (builder().buffer("m", [1], &[0.0]).tie("m", "w").build(&gpu), "duplicate tensor \"m\""),
         (builder().buffer("m", [3], &[0.0]).build(&gpu), "m: expected 3 elements, got 1"),
         (builder().buffer("", [1], &[0.0]).build(&gpu), "tensor: the name is empty"),
-        (ParamStore::builder().buffer("m", [1], &[0.0]).build(&gpu), "parameters: there are no tensors"),
+        (ParamStore::builder().buffer("m", [1], &[0.0]).build(&gpu), "parameters: expected at least one tensor"),
     ];
     for (result, message) in rows {
         assert_eq!(result.unwrap_err().to_string(), message);

@@ -781,16 +781,16 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
         (|g| g.labels("x", 2).graph().input("x", [2]).mean(), "duplicate input \"x\""),
         (
             |g| image(g).conv2d(Conv2d::new(3, 1).name("c")).conv2d(Conv2d::new(3, 1).name("c")).mean(),
-            "duplicate parameter \"c.weight\": each has a name of its own; `Graph::tie` lets the parameters of two \
-             layers be one tensor",
+            "duplicate parameter \"c.weight\": each needs its own name; use `Graph::tie` to share one parameter \
+             between two layers",
         ),
         (
             |g| {
                 let p = g.parameter("l.weight", [2, 2], Init::Constant(0.0));
                 p.linear(Linear::new(2).name("l")).mean()
             },
-            "duplicate parameter \"l.weight\": each has a name of its own; `Graph::tie` lets the parameters of two \
-             layers be one tensor",
+            "duplicate parameter \"l.weight\": each needs its own name; use `Graph::tie` to share one parameter \
+             between two layers",
         ),
         (
             |g| image(g).add(&Graph::new().input("z", [2, 3, 8, 8])).mean(),
