@@ -255,7 +255,7 @@ impl Lowering {
             if let Operand::Value(value) = view.of
                 && let Keep::Input { labels: true, .. } = self.values[value].keep
             {
-                return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
+                return Err(Error::Mismatch(format!("output {name}: expected a computed value, got labels")));
             }
             // Some inputs are read where the host wrote them; others were unpacked to a value already.
             let value = match copies.get(&id) {

@@ -177,7 +177,7 @@ impl Graph {
         if let [only] = found[..]
             && nodes.parameters[only].role == Role::Buffer
         {
-            return nodes.refuse(Error::Mismatch(format!("{name}: it is a buffer, which is not trained")));
+            return nodes.refuse(Error::Mismatch(format!("{name}: expected a parameter, got a buffer, which is not trained")));
         }
         if found.is_empty() {
             found = find(&|known| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));

@@ -9,8 +9,8 @@ use crate::Error;
 use crate::gpu::{Buffer, Recorder};
 
 impl ParamStore {
-    /// What this store becomes with one more group. It is filled once the recorded copies were submitted; until
-    /// [`ParamStore::replace`] this store is as it was.
+    /// This store with one more group. Its buffers are filled once the recorded copies are submitted. This
+    /// store is unchanged until [`ParamStore::replace`].
     pub(crate) fn grown<'d>(
         &self,
         recorder: &mut Recorder<'_>,
@@ -48,12 +48,12 @@ impl ParamStore {
         Ok(grown)
     }
 
-    /// Takes the place of the store that it has grown from, whose buffers nothing may use from now on.
+    /// Replaces the store `before`, from which this one has grown. The old buffers must no longer be used.
     pub(crate) fn replace(self, before: &mut Self) {
         std::mem::replace(before, self).outgrown.store(true, Ordering::Relaxed);
     }
 
-    /// Set once other buffers have taken the place of those that the store has now.
+    /// Set when the store's current buffers have been replaced.
     pub(crate) fn outgrown(&self) -> &Arc<AtomicBool> {
         &self.outgrown
     }

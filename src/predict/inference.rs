@@ -45,7 +45,7 @@ impl Inference {
     pub(crate) fn new(graph: &Graph, outputs: &[(&str, &Var)]) -> Result<Self, Error> {
         graph.check()?;
         if outputs.is_empty() {
-            return Err(Error::Config { what: "outputs".into(), reason: "there are none".into() });
+            return Err(Error::Config { what: "outputs".into(), reason: "expected at least one".into() });
         }
         for (number, (name, var)) in outputs.iter().enumerate() {
             graph.check_owner(name, var)?;
@@ -53,7 +53,7 @@ impl Inference {
                 return Err(Error::Duplicate { kind: "output", name: (*name).into() });
             }
             if var.is_labels() {
-                return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
+                return Err(Error::Mismatch(format!("output {name}: expected a computed value, got labels")));
             }
             check_rows(graph, var)?;
         }
@@ -124,7 +124,7 @@ impl Inference {
             return Ok(());
         };
         let (layer, got) = (var.name(), self.graph.shape_at(var, samples)?);
-        let expected = format!("rows that do not grow with the batch, to compute {batch} samples at once");
+        let expected = format!("rows whose size does not depend on the number of samples, since at most {batch} are computed at once");
         Err(Error::Shape { layer, expected, got })
     }
 
@@ -153,8 +153,8 @@ fn check_rows(graph: &Graph, var: &Var) -> Result<(), Error> {
         return Ok(());
     }
     let expected = match declared {
-        1 => "a row for each sample, whatever the batch".into(),
-        _ => format!("a row for each of the {declared} samples"),
+        1 => "one row per sample at every batch size".into(),
+        _ => format!("one row for each of the {declared} samples"),
     };
     Err(Error::Shape { layer: var.name(), expected, got: var.shape() })
 }

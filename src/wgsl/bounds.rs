@@ -99,11 +99,11 @@ pub(crate) fn check_depth(tokens: &[Token<'_>]) -> Result<(), Refusal> {
             }
             ")" | "]" | "}" => {
                 if !levels.iter().any(|level| closes(level.mark) == Some(mark)) {
-                    return Err((token.at, format!("`{mark}` closes nothing")));
+                    return Err((token.at, format!("`{mark}` has no opening bracket")));
                 }
                 let mut closed = levels.pop().expect("the text's own is never closed");
                 if closes(closed.mark) != Some(mark) {
-                    let reason = format!("`{}` is not closed: there is `{mark}` first", closed.mark);
+                    let reason = format!("`{}` is not closed before `{mark}`", closed.mark);
                     return Err((closed.at, reason));
                 }
                 closed.separate();

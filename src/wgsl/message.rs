@@ -60,7 +60,7 @@ impl User<'_> {
             };
             let Some(place) = out_of_range else {
                 let fits = ends("").is_none_or(|other| other != said);
-                return fits.then(|| self.refuse(from, "what stands before this has nothing to index"));
+                return fits.then(|| self.refuse(from, "the value before this cannot be indexed"));
             };
             let fits = |index: u32| {
                 ends(&format!("[{index}]"))

@@ -26,7 +26,7 @@ pub(crate) fn outline<'a>(tokens: &[Token<'a>], dialect: &dyn Dialect) -> Result
     let noun = dialect.noun();
     if let Some(at) = tokens.iter().find(|token| token.text == "@") {
         let reason =
-            format!("attributes are not allowed: {noun} is functions, the frame has the entry point");
+            format!("attributes are not allowed: {noun} consists of functions, and the entry point is part of the surrounding kernel");
         return Err((at.at, reason));
     }
     let mut declared: Vec<Declared<'a>> = Vec::new();
@@ -78,10 +78,10 @@ fn check_name(name: &Token<'_>, dialect: &dyn Dialect) -> Result<(), Refusal> {
         Err((name.at, format!("`{name}` is reserved: {why}, choose another name", name = name.text)))
     };
     if dialect.has(name) {
-        return refuse("the frame has it");
+        return refuse("the surrounding kernel uses it");
     }
     if is_builtin(name) {
-        return refuse("WGSL has it, and so does the frame's arithmetic");
+        return refuse("it is a built-in of WGSL that the surrounding kernel uses");
     }
     Ok(())
 }

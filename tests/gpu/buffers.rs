@@ -63,7 +63,7 @@ fn they_are_read_and_written_by_name_and_have_no_place_among_parameters() {
 fn what_only_parameters_have_is_refused() {
     let Some(gpu) = gpu() else { return };
     let mut params = store(&gpu, true);
-    let said = "bn1.running_mean: it is a buffer, which is not trained";
+    let said = "bn1.running_mean: expected a parameter, got a buffer, which is not trained";
     assert_eq!(params.read_grad(MEAN).unwrap_err().to_string(), said);
     assert_eq!(params.write_grad(MEAN, &[0.0; 70]).unwrap_err().to_string(), said);
     assert_eq!(params.freeze(MEAN).unwrap_err().to_string(), said);

@@ -310,7 +310,7 @@ fn what_has_no_row_for_each_sample_is_not_predicted() {
                 trainer.predict(&x.slice(0, 0, 1, 1), &[("x", &xs)], batch).unwrap_err(),
                 trainer.predict(&x.transpose(0, 1), &[("x", &xs)], batch).unwrap_err(),
             ] {
-                assert!(refused.to_string().contains(": expected a row for each "), "{refused}");
+                assert!(refused.to_string().contains(": expected one row "), "{refused}");
             }
             assert_eq!(trainer.predict(&logits, &[("x", &xs)], batch).unwrap().len(), 6 * CLASSES);
             assert_eq!(trainer.predict(&x, &[("x", &xs)], batch).unwrap(), xs);

@@ -226,14 +226,14 @@ fn what_cannot_be_an_output_is_refused() {
         let params = graph.store(&gpu, 1).unwrap();
         Predictor::new(&graph, params, outputs).map(drop).unwrap_err().to_string()
     };
-    assert_eq!(new(&[]), "outputs: there are none");
+    assert_eq!(new(&[]), "outputs: expected at least one");
     assert_eq!(new(&[("a", &logits), ("a", &logits)]), "duplicate output \"a\"");
     assert_eq!(new(&[("a", &foreign)]), "output a: it belongs to another graph");
     let labels = graph.labels("z", 4);
-    assert_eq!(new(&[("a", &labels)]), "output a: it is labels, which the host has");
+    assert_eq!(new(&[("a", &labels)]), "output a: expected a computed value, got labels");
     for var in [&loss, &parameter, &logits.amax(&[0], true)] {
         let said = new(&[("l", &logits), ("a", var)]);
-        assert!(said.contains(": expected a row for each of the 4 samples, got "), "{said}");
+        assert!(said.contains(": expected one row for each of the 4 samples, got "), "{said}");
     }
     let other = Graph::new();
     let _ = other.input("x", [1, 2]).linear(Linear::new(2).name("fc"));
@@ -331,7 +331,7 @@ fn rows_that_grow_with_the_batch_are_made_of_one_batch() {
         for samples in [6, 10] {
             let before = gpu.counters();
             let refused = predictor.predict(&[("x", &noises(2, samples * 3))]).unwrap_err().to_string();
-            let want = "expected rows that do not grow with the batch, to compute 5 samples at once";
+            let want = "expected rows whose size does not depend on the number of samples, since at most 5 are computed at once";
             assert_eq!(refused, format!("matmul1: {want}, got [{samples}, {samples}]"));
             assert_eq!(gpu.counters().since(&before).submits, 0);
         }

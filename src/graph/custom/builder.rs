@@ -152,8 +152,8 @@ fn check(declared: &Declared) -> Result<(), Error> {
             ["gradus_", "grad_", "forward_", "backward_"].iter().find(|begin| name.starts_with(**begin));
         let why = match begins {
             Some(begin) => format!("names that begin with {begin} are reserved"),
-            None if kind == "value" && is_builtin(name) => "WGSL has it".into(),
-            None if kind == "value" && matches!(&name[..], "main" | "scalars") => "the frame has it".into(),
+            None if kind == "value" && is_builtin(name) => "it is a built-in of WGSL".into(),
+            None if kind == "value" && matches!(&name[..], "main" | "scalars") => "the surrounding kernel uses it".into(),
             None => continue,
         };
         return refuse(format!("{kind} {name:?}: {why}, choose another name"));

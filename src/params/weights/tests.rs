@@ -97,7 +97,7 @@ fn values_must_fill_their_shape() {
     assert!(Weights::try_from(tensors).is_err());
 }
 
-/// A file of one tensor `w`.
+/// A file with one tensor, `w`.
 fn file(dtype: Dtype, data: &[u8], shape: &[usize]) -> Vec<u8> {
     let view = TensorView::new(dtype, shape.to_vec(), data).unwrap();
     safetensors::serialize([("w", view)], None).unwrap()
