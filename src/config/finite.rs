@@ -1,18 +1,18 @@
-//! Numbers that JSON cannot hold, found before they become `null`.
+//! Finds infinite and NaN numbers, which JSON cannot represent.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer, ser};
 use serde_json::Value;
 
-/// The first number of `value` that is not finite, as `options.eps is inf`: serde_json writes `null` for it.
+/// The first number in `value` that is not finite, as in `options.eps is inf`. serde_json would write it as `null`.
 pub(crate) fn not_finite(value: &impl Serialize) -> Option<String> {
     value.serialize(Walker).err().map(|found| found.to_string())
 }
 
-/// Serializes `value`, but refuses a number that is not finite where the format is text, as JSON is.
+/// Serializes `value`, but refuses infinite and NaN numbers if the format is text, such as JSON.
 ///
-/// For `impl Serialize` of types whose numbers lose their meaning as `null`.
+/// For `impl Serialize` of types whose numbers must not become `null`.
 pub(crate) fn serialize_finite<T: Serialize, S: Serializer>(
     value: &T,
     serializer: S,
@@ -25,7 +25,7 @@ pub(crate) fn serialize_finite<T: Serialize, S: Serializer>(
     value.serialize(serializer)
 }
 
-/// A number and the fields and indices that lead to it, the innermost first.
+/// A number that is not finite, with the fields and indices that lead to it, innermost first.
 #[derive(Debug)]
 struct NotFinite {
     path: Vec<String>,
@@ -46,12 +46,12 @@ impl std::error::Error for NotFinite {}
 
 impl ser::Error for NotFinite {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        // A value that refuses to be serialized refuses here too.
+        // A value whose own `Serialize` fails is refused here too.
         Self { path: Vec::new(), number: message.to_string() }
     }
 }
 
-/// Visits every number and writes nothing.
+/// A serializer that visits every number and writes nothing.
 #[derive(Clone, Copy)]
 struct Walker;
 
@@ -71,7 +71,7 @@ fn at(place: impl FnOnce() -> String, value: &(impl Serialize + ?Sized)) -> Walk
     })
 }
 
-/// The elements of a sequence, or the fields of a map or a struct.
+/// Visits the elements of a sequence, or the fields of a map or struct.
 #[derive(Default)]
 struct Within {
     index: usize,
