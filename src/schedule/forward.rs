@@ -1,4 +1,4 @@
-//! A box of a schedule, and a reference to one, are schedules.
+//! Blanket implementations: a box of a schedule and a reference to one are schedules.
 
 use serde_json::Value;
 

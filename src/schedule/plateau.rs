@@ -5,17 +5,16 @@ use super::{Point, Schedule, rate_at};
 use crate::config;
 use crate::error::{Error, at_least, countable, half_open};
 
-/// A lower rate whenever a metric has stopped getting better.
+/// Reduces the rate when a metric stops improving.
 ///
-/// It is told a metric by [`Schedule::observe`], most often once an epoch, and is the one schedule that the
-/// step does not decide. A metric is better if it beats the best one so far by the threshold; if there were
-/// more than `patience` others in a row, outside of a cooldown, the rate of each group is multiplied by
-/// `factor`: `lr = max(lr * factor, min_lr)`, unless that changes it by no more than `eps`.
+/// Receives a metric through [`Schedule::observe`], usually once per epoch; the rate does not depend on the step. A
+/// metric improves if it beats the best one so far by the threshold. After more than `patience` metrics in a row
+/// without improvement, outside of a cooldown, the rate of each group is multiplied by `factor`: `lr = max(lr *
+/// factor, min_lr)`, unless that changes it by no more than `eps`.
 ///
-/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.ReduceLROnPlateau`. Differs: NaN is refused, where PyTorch
-/// counts it as no better; one `min_lr` for all groups; a negative `factor`, and a relative threshold of 1 or
-/// more for a minimum, are refused. As in PyTorch, a relative threshold on a negative metric has the wrong
-/// sign.
+/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.ReduceLROnPlateau`. Differs: NaN is refused, where PyTorch counts
+/// it as no improvement; one `min_lr` for all groups; a negative `factor` is refused, and a relative threshold of 1
+/// or more in mode `Min`. As in PyTorch, a relative threshold has the wrong sign for a negative metric.
 ///
 /// ```
 /// use gradus::schedule::{ReduceLROnPlateau, Schedule};
@@ -31,40 +30,40 @@ use crate::error::{Error, at_least, countable, half_open};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReduceLROnPlateau {
-    /// Whether less or more is better. Default [`Mode::Min`].
+    /// Whether lower or higher is better. Default [`Mode::Min`].
     pub mode: Mode,
-    /// What the rate is multiplied by, in `[0, 1)`. Default 0.1.
+    /// Factor of a reduction, in `[0, 1)`. Default 0.1.
     pub factor: f64,
-    /// Metrics in a row that may be no better. Default 10.
+    /// Number of metrics in a row that may lack improvement. Default 10.
     pub patience: u64,
-    /// By how much a metric must beat the best one, at least 0. Default 1e-4.
+    /// By how much a metric must improve, at least 0. Default 1e-4.
     pub threshold: f64,
-    /// What the threshold is a part of. Default [`ThresholdMode::Rel`].
+    /// Whether the threshold is relative or absolute. Default [`ThresholdMode::Rel`].
     pub threshold_mode: ThresholdMode,
-    /// Metrics after a reduction that do not count as no better. Default 0.
+    /// Number of metrics after a reduction that are not counted as lacking improvement. Default 0.
     pub cooldown: u64,
     /// The lowest rate, at least 0. Default 0.
     pub min_lr: f64,
-    /// The least change of a rate, at least 0. Default 1e-8.
+    /// Smallest change of a rate, at least 0. Default 1e-8.
     pub eps: f64,
-    /// What the metrics so far have left. No part of the JSON form.
+    /// State from past metrics. Not part of the JSON form.
     #[serde(skip)]
     pub state: PlateauState,
 }
 
-/// Whether less or more is better.
+/// Whether a lower or a higher metric is better.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Less, as of a loss.
+    /// Lower is better, as for a loss.
     #[default]
     Min,
-    /// More, as of an accuracy.
+    /// Higher is better, as for an accuracy.
     Max,
 }
 
 impl Mode {
-    /// What every metric is better than.
+    /// A value that every metric improves on.
     pub(crate) fn worst(self) -> f64 {
         match self {
             Self::Min => f64::INFINITY,
@@ -73,42 +72,42 @@ impl Mode {
     }
 }
 
-/// What a threshold is a part of.
+/// Whether a threshold is relative or absolute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ThresholdMode {
-    /// Of the best metric: better is under `best * (1 - threshold)`, or over `best * (1 + threshold)`.
+    /// Relative to the best metric: better means below `best * (1 - threshold)`, or above `best * (1 + threshold)`.
     #[default]
     Rel,
-    /// It stands for itself: better is under `best - threshold`, or over `best + threshold`.
+    /// Absolute: better means below `best - threshold`, or above `best + threshold`.
     Abs,
 }
 
-/// What metrics have left in a [`ReduceLROnPlateau`]: the keys of PyTorch's `state_dict` that change, and the
-/// number of reductions in place of the rates, which are the optimizer's.
+/// State of a [`ReduceLROnPlateau`]: the changing keys of PyTorch's `state_dict`, with the number of reductions
+/// instead of the rates, which the optimizer holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlateauState {
     /// The best metric so far.
     pub best: Best,
-    /// Metrics of the cooldown that are still to come.
+    /// Remaining metrics of the cooldown.
     pub cooldown_counter: u64,
-    /// Metrics so far.
+    /// Number of metrics so far.
     pub last_epoch: u64,
-    /// Metrics in a row that were no better.
+    /// Number of metrics in a row without improvement.
     pub num_bad_epochs: u64,
-    /// How often the rates were multiplied.
+    /// Number of reductions.
     pub num_reductions: u64,
 }
 
-/// The best metric so far, `None` before the first. In JSON `null`, a number, `"inf"` or `"-inf"`.
+/// The best metric so far, or `None` before the first. In JSON: `null`, a number, `"inf"` or `"-inf"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Best(pub Option<f64>);
 
 impl Serialize for Best {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            // JSON has no infinities.
+            // JSON cannot represent infinities.
             Some(best) if best.is_infinite() => best.to_string().serialize(serializer),
             best => best.serialize(serializer),
         }
@@ -151,8 +150,8 @@ impl Default for ReduceLROnPlateau {
     }
 }
 
-/// Reductions that are made one after the other, as PyTorch does. Of more, which only a factor near 1 takes, most are one
-/// power.
+/// Up to this number, reductions are applied one by one, as in PyTorch. Beyond it, which takes a factor close to 1,
+/// most are applied as one power.
 const ONE_BY_ONE: u64 = 4096;
 
 impl ReduceLROnPlateau {
@@ -174,7 +173,7 @@ impl ReduceLROnPlateau {
 }
 
 impl Schedule for ReduceLROnPlateau {
-    /// The rate after the metrics so far, at any step.
+    /// The rate after the metrics so far; the same at any step.
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
         let mut lr = base;
         let mut left = self.state.num_reductions;
@@ -183,7 +182,7 @@ impl Schedule for ReduceLROnPlateau {
         }
         left = left.saturating_sub(ONE_BY_ONE);
         if left > ONE_BY_ONE && self.reduced(lr) != lr {
-            // Nearly all of those that count, at once.
+            // Most of the effective reductions at once.
             let times = |ratio: f64| ratio.ln() / self.factor.ln();
             let floor = times(self.min_lr / lr).min(times(self.eps / (lr * (1.0 - self.factor))));
             let jump = ((left as f64).min(floor) - 2.0).max(0.0).floor();

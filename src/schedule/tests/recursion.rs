@@ -1,4 +1,4 @@
-//! Any step computed directly is the one that PyTorch reaches step by step.
+//! Every step computed directly equals the one that PyTorch reaches step by step.
 
 use std::f64::consts::PI;
 

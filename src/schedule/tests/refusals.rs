@@ -1,4 +1,4 @@
-//! What is refused, and what is said then.
+//! Refused configurations and their messages.
 
 use serde_json::json;
 
