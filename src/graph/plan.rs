@@ -19,7 +19,7 @@ use crate::Error;
 use crate::gpu::{Buffer, Gpu, Kernel, Region, Staging, UniformRing, Work};
 use crate::params::ParamStore;
 
-/// A graph compiled for one batch size and one store: a flat list of dispatches with everything bound.
+/// A graph compiled for one batch size and one store: a flat list of dispatches with all resources bound.
 #[derive(Debug)]
 pub struct Plan {
     gpu: Gpu,
@@ -28,23 +28,23 @@ pub struct Plan {
     inputs: Vec<Input>,
     outputs: Vec<Output>,
     links: Mutex<Links>,
-    /// Steps of the forward pass, which come first.
+    /// Number of steps of the forward pass, which come first.
     forward: usize,
     /// The input that only the backward pass reads.
     upstream: Option<String>,
     unreached: Vec<String>,
-    /// Whether its root depends on each tensor of the store's layout.
+    /// For each tensor of the store's layout, whether the root depends on it.
     reaches: Vec<bool>,
-    /// What is frozen in the store.
+    /// The frozen flags of the store.
     frozen: Arc<[AtomicBool]>,
-    /// The tensors that its root depends on and that were frozen when it was compiled.
+    /// The tensors that the root depends on and that were frozen when the plan was compiled.
     left_out: Vec<(usize, String)>,
     random: Option<Arc<Buffer<f32>>>,
-    /// The gate, and where its factor of the loss is copied to.
+    /// The gate, and the buffer that its loss scale is copied to.
     loss_scale: Option<(wgpu::Buffer, Arc<Buffer<f32>>)>,
-    /// Whether the store has other buffers than those that are bound.
+    /// Whether the store has replaced the buffers that are bound.
     outgrown: Arc<AtomicBool>,
-    // The bind groups hold the buffers too; these keep the counters honest.
+    // Bind groups keep the buffers alive too, but the counters need these.
     _activations: Vec<Arc<Buffer<f32>>>,
 }
 
@@ -54,11 +54,11 @@ struct Step {
     kernel: Arc<Kernel>,
     group: wgpu::BindGroup,
     grid: [u32; 3],
-    /// What is bound, and the values that these are.
+    /// The regions that are bound, and the values they hold.
     places: Vec<Place>,
     values: Vec<Option<usize>>,
     work: Work,
-    /// Bytes of what is bound behind the uniform block, also where a value lies in a larger buffer.
+    /// Sizes in bytes of the bindings after the uniform block, even if a value is in a larger buffer.
     bytes: Vec<u64>,
 }
 
@@ -66,7 +66,7 @@ struct Step {
 struct Output {
     name: String,
     value: usize,
-    /// Whether the backward pass makes it.
+    /// Whether it belongs to the backward pass.
     backward: bool,
     buffer: Arc<Buffer<f32>>,
     shape: Vec<usize>,
@@ -74,22 +74,22 @@ struct Output {
 }
 
 impl Graph {
-    /// Compiles what `options` asks for over the parameters of `params`.
+    /// Compiles what `options` requests, with the parameters in `params`.
     ///
-    /// Activations live in `workspace`, which other plans of this graph may share.
+    /// Activations are allocated in `workspace`, which other plans of this graph can share.
     ///
     /// # Errors
-    /// As [`Graph::check`]; [`Error::UnknownName`], [`Error::Shape`] or [`Error::Mismatch`] if the store lacks a tensor
-    /// that the outputs depend on, or has it in another shape or role; [`Error::Mismatch`] for a variable of another graph or a workspace of another
-    /// device; [`Error::Limit`] if one tensor exceeds what the device can bind; [`Error::DeviceLimit`],
-    /// [`Error::Kernel`], [`Error::DeviceLost`].
+    /// As [`Graph::check`]; [`Error::UnknownName`], [`Error::Shape`] or [`Error::Mismatch`] if the store lacks a
+    /// tensor that the outputs depend on, or has it with another shape or role; [`Error::Mismatch`] for a variable of
+    /// another graph, or a workspace of another device; [`Error::Limit`] if a tensor exceeds what the device can
+    /// bind; [`Error::DeviceLimit`], [`Error::Kernel`], [`Error::DeviceLost`].
     pub fn compile(
         &self,
         params: &ParamStore,
         options: &PlanOptions,
         workspace: &mut Workspace,
     ) -> Result<Plan, Error> {
-        // What the store lacks is refused below.
+        // Tensors that the store lacks are refused below.
         let is_frozen = |parameter: &Parameter| params.is_frozen(&parameter.name).unwrap_or(false);
         let offered = params.gpu().capabilities().with(options.trial);
         let lowering = autodiff::lower_frozen(self, options, &offered, is_frozen)?;
@@ -114,7 +114,7 @@ impl Plan {
         let unreached = parameters.iter().enumerate().filter(own);
         let unreached = unreached.map(|(_, parameter)| parameter.name.clone()).collect();
         graph.check_store(params, &lowering.parameters_read())?;
-        // Before anything is made for it.
+        // Checked before anything is created.
         for operand in lowering.steps.iter().flat_map(|step| &step.operands) {
             if let Operand::Parameter(p) | Operand::Gradient(p) = *operand {
                 let (flat, span) = params.find(&parameters[p].name)?;
@@ -197,33 +197,33 @@ impl Plan {
         })
     }
 
-    /// Uploads an input, in torch's order; it is used by the next submit.
+    /// Sets an input, in row-major order. The next submit uses it.
     ///
-    /// Of [`Rows`](super::Rows) only their places are uploaded, and [`Plan::record`] records that they are
-    /// gathered, until the input is written again.
+    /// For [`Rows`](super::Rows), only the row indices are uploaded. [`Plan::record`] then records the gather, until
+    /// the input is set again.
     ///
-    /// Of a region of a buffer of the user's own nothing is uploaded: each run reads what lies there then, until the
-    /// input is written again. Kernels read it themselves if its buffer has `STORAGE`, it begins at a multiple of the
-    /// device's `min_storage_buffer_offset_alignment` (256 on most), and neither the plan nor one of its outputs uses
-    /// the buffer; otherwise each run begins with a copy, which needs `COPY_SRC` and a multiple of 4. The same region
-    /// again costs nothing, and so do up to four sets of regions that take turns, whose buffers the plan keeps alive;
-    /// another makes new bind groups of the kernels that read it.
+    /// For a region of a caller's buffer, nothing is uploaded: each run reads its current contents, until the input
+    /// is set again. Kernels read the region directly if its buffer has `STORAGE`, its offset is a multiple of the
+    /// device's `min_storage_buffer_offset_alignment` (usually 256), and neither the plan nor one of its outputs uses
+    /// the buffer. Otherwise each run starts with a copy, which needs `COPY_SRC` and offsets and sizes that are
+    /// multiples of 4. Setting the same region again is free, and so is alternating between up to four sets of
+    /// regions, whose buffers the plan keeps alive. Another set creates new bind groups for the kernels that read it.
     ///
     /// # Errors
-    /// [`Error::UnknownName`]; [`Error::Length`]; [`Error::Constant`] for a label that names no class or a row
-    /// that the set lacks (labels in a region are not looked at: of a row whose label names no class the loss and its
-    /// gradient are unspecified); [`Error::Shape`] for a set of other samples; [`Error::Mismatch`] for labels where
-    /// numbers belong or the other way round, and for a set on another device; [`Error::Buffer`] for a region that can
-    /// neither be bound nor copied, or in a buffer of another device of the same `wgpu::Instance` (one of another
-    /// instance wgpu does not notice) or that was destroyed, which of a copy only the submit says;
-    /// [`Error::DeviceLost`].
+    /// [`Error::UnknownName`]; [`Error::Length`]; [`Error::Constant`] for a label outside the range of classes, or
+    /// for a row that the data set lacks (labels in a region are not checked: for a label out of range, the loss and
+    /// its gradient are unspecified); [`Error::Shape`] for a data set with other samples; [`Error::Mismatch`] for
+    /// labels instead of numbers or numbers instead of labels, and for a data set on another device;
+    /// [`Error::Buffer`] for a region that can be neither bound nor copied, or whose buffer belongs to another device
+    /// of the same `wgpu::Instance` (wgpu cannot detect one of another instance) or was destroyed, which for a copy
+    /// is only reported by the submit; [`Error::DeviceLost`].
     pub fn write(&self, name: &str, data: &(impl HostData + ?Sized)) -> Result<(), Error> {
         let input = self.find_input(name)?;
         input.check(&self.gpu, data.data(), input.shape[0])?;
         self.write_checked(name, data.data(), 0, &mut |buffer, bytes| self.gpu.write(buffer, 0, bytes))
     }
 
-    /// Gives an input samples `first` and on of data that was checked.
+    /// Sets an input to samples of checked data, starting at sample `first`.
     fn write_checked(
         &self,
         name: &str,
@@ -238,35 +238,34 @@ impl Plan {
             InputData::Buffer(region) => Some(Place::of(region)),
             _ => None,
         };
-        // Parts of a data set that follow each other are copied: each would need bind groups of its own.
+        // Consecutive parts of a data set are copied, because each would need its own bind groups.
         let bind = part.len(input.sample()) == data.len(input.sample());
         self.link_input(number, place, bind)?;
         input.write(&self.gpu, part, upload)
     }
 
-    /// Sets the seed and the step that random numbers depend on, both 0 at first; used by the next submit.
+    /// Sets the seed and the step that determine random numbers; both are initially 0. The next submit uses them.
     ///
-    /// One small upload, or none where nothing is random. A plan that is recorded twice into one submit runs
-    /// both times with the numbers that were set last.
+    /// One small upload, or none if the plan uses no random numbers. If a plan is recorded twice for one submit, both
+    /// runs use the values that were set last.
     pub fn set_step(&self, seed: u64, step: u64) {
         if let Some(random) = &self.random {
-            // The low word of each first. Where the device is lost, the submit that would use it says so.
+            // The low words come first. If the device is lost, the submit reports it.
             let _ =
                 self.gpu.write(random.raw(), 0, bytemuck::cast_slice(&[seed, step].map(u64::to_le_bytes)));
         }
     }
 
-    /// Samples in `data`: elements of its first input over the elements of one sample.
+    /// The number of samples in `data`, determined from its first entry.
     ///
     /// # Errors
-    /// [`Error::UnknownName`]; [`Error::Config`] if there is no data; [`Error::Length`] for a part of a sample.
+    /// [`Error::UnknownName`]; [`Error::Config`] if there is no data; [`Error::Length`] for an incomplete sample.
     pub(crate) fn samples(&self, data: &[(&str, &dyn HostData)]) -> Result<usize, Error> {
         let inputs: Vec<_> = self.inputs.iter().map(|input| (&input.name[..], &input.shape[..])).collect();
         samples(&inputs, data)
     }
 
-    /// Refuses data for `samples` samples that [`Plan::write`] would refuse, and inputs that are missing,
-    /// without writing anything.
+    /// Refuses what [`Plan::write`] would refuse, and missing inputs, for `samples` samples. Writes nothing.
     pub(crate) fn check_inputs(&self, data: &[(&str, &dyn HostData)], samples: usize) -> Result<(), Error> {
         for (name, data) in data {
             self.find_input(name)?.check(&self.gpu, data.data(), samples)?;
@@ -284,7 +283,7 @@ impl Plan {
         }
     }
 
-    /// Uploads all inputs through `staging`: this plan's batch, from sample `first` on, of data that was checked.
+    /// Uploads all inputs through `staging`: one batch of checked data, starting at sample `first`.
     pub(crate) fn stage(
         &self,
         data: &[(&str, &dyn HostData)],
@@ -298,14 +297,14 @@ impl Plan {
         Ok(())
     }
 
-    /// As [`Plan::set_step`], through `staging`.
+    /// Like [`Plan::set_step`], through `staging`.
     pub(crate) fn stage_step(&self, seed: u64, step: u64, staging: &mut Staging) -> Result<(), Error> {
         let bytes = [seed, step].map(u64::to_le_bytes);
         let random = self.random.as_ref();
         random.map_or(Ok(()), |random| staging.write(random.raw(), 0, bytemuck::cast_slice(&bytes)))
     }
 
-    /// Bytes of memory that the inputs take in `staging`, with a seed and a step.
+    /// Bytes that the inputs, a seed and a step need in `staging`.
     pub(crate) fn staged_bytes(&self, data: &[(&str, &dyn HostData)]) -> usize {
         const WORD: usize = 4;
         let words = |(name, data): &(&str, &dyn HostData)| match (self.find_input(name), data.data()) {
@@ -326,7 +325,7 @@ impl Plan {
         names().position(|known| known == name).ok_or_else(|| Error::unknown("input", name, names()))
     }
 
-    /// Where the host's data of an input are written.
+    /// The buffer that the host's data of an input are written to.
     #[cfg(test)]
     pub(super) fn input_buffer(&self, name: &str) -> &wgpu::Buffer {
         self.find_input(name).expect("it has this input").buffer.raw()
@@ -337,10 +336,10 @@ impl Plan {
         self.inputs.iter().map(|input| (input.name.as_str(), &input.shape[..]))
     }
 
-    /// The buffer of an output: for a scalar its first element is the value.
+    /// The buffer of an output. The value of a scalar is its first element.
     ///
     /// # Errors
-    /// [`Error::UnknownName`]; [`Error::Mismatch`] for one that is written to a region of the user's.
+    /// [`Error::UnknownName`]; [`Error::Mismatch`] for an output bound to a caller's region.
     pub fn output(&self, name: &str) -> Result<&wgpu::Buffer, Error> {
         let number = self.output_number(name)?;
         if self.target(number).is_some() {
@@ -351,10 +350,10 @@ impl Plan {
         Ok(self.outputs[number].buffer.raw())
     }
 
-    /// Waits for the device and reads an output, in torch's order.
+    /// Waits for the device and reads an output, in row-major order.
     ///
     /// # Errors
-    /// [`Error::UnknownName`]; [`Error::Buffer`] for one that is bound to a buffer without `COPY_SRC`;
+    /// [`Error::UnknownName`]; [`Error::Buffer`] for an output bound to a buffer without `COPY_SRC`;
     /// [`Error::DeviceLost`].
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
         let number = self.output_number(name)?;
@@ -385,29 +384,29 @@ impl Plan {
         names().position(|known| known == name).ok_or_else(|| Error::unknown("output", name, names()))
     }
 
-    /// Whether its root depends on each tensor of the store's layout, frozen or not.
+    /// For each tensor of the store's layout, whether the root depends on it, frozen or not.
     pub(crate) fn reaches(&self) -> &[bool] {
         &self.reaches
     }
 
-    /// The parameters whose gradients it does not write, because its root does not depend on them; those that were
-    /// frozen when it was compiled are not among them.
+    /// The parameters whose gradients it does not write because the root does not depend on them. Parameters that
+    /// were frozen when it was compiled are not included.
     pub fn unreached(&self) -> impl Iterator<Item = &str> {
         self.unreached.iter().map(String::as_str)
     }
 
-    /// What it dispatches, in order: the layer and its kernel.
+    /// The layer and the kernel of each dispatch, in order.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().map(|step| step.label.as_str())
     }
 
-    /// Workgroups of what it dispatches, in order.
+    /// The workgroups of each dispatch, in order.
     #[cfg(test)]
     pub(crate) fn grids(&self) -> impl Iterator<Item = [u32; 3]> {
         self.steps.iter().map(|step| step.grid)
     }
 
-    /// Bytes of the uniform blocks that it keeps.
+    /// Size of its uniform blocks in bytes.
     pub fn uniform_bytes(&self) -> usize {
         self.uniforms.len()
     }
@@ -415,7 +414,7 @@ impl Plan {
 
 type Allocated = (Vec<Input>, Vec<Output>, Vec<Arc<Buffer<f32>>>);
 
-/// Gives every value its buffer: one of its own for what the host writes or reads, a shared one for the rest.
+/// Allocates a buffer for every value: a separate one if the host writes or reads it, otherwise a shared one.
 fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result<Allocated, Error> {
     let limit = gpu.device().limits().max_storage_buffer_binding_size;
     for value in &lowering.values {

@@ -104,11 +104,12 @@ impl Norm {
         let statistic = match (self.uses_running(mode), geometry.is_whole() && self.tracks(mode)) {
             // The running mean and variance.
             (true, _) => 2,
-            // Those and the count, which the kernel moves beside what it leaves for the backward pass.
+            // The running statistics and the batch count, which this kernel updates, and the statistics saved for the
+            // backward pass.
             (false, true) => 4,
             (false, false) => 1,
         };
-        // The input and the result are the others.
+        // Plus the input and the result.
         affine + statistic + 2
     }
 
@@ -210,7 +211,7 @@ impl Op for Norm {
     }
 
     fn anchor(&self, lowering: &Lowering, id: usize) -> Option<Anchor> {
-        // With a chain it would run later, where the last of that stands.
+        // At the end of a chain it would run later, in place of the chain's last node.
         if lowering.mode == Mode::Train && self.shares_running(lowering, id) {
             return None;
         }
