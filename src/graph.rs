@@ -229,13 +229,13 @@ impl Nodes {
             match (op.takes_labels(at), given.op.is_labels()) {
                 (true, false) => {
                     return Err(Error::Mismatch(format!(
-                        "{name}: it takes labels, {} are numbers",
+                        "{name}: expected labels, {} are numbers",
                         given.name
                     )));
                 }
                 (false, true) => {
                     return Err(Error::Mismatch(format!(
-                        "{name}: it takes numbers, {} are labels",
+                        "{name}: expected numbers, {} are labels",
                         given.name
                     )));
                 }

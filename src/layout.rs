@@ -153,7 +153,10 @@ impl Layout {
         };
         groups.iter().try_for_each(|group| layout.push_group(group))?;
         if layout.spans.is_empty() {
-            return Err(Error::Config { what: "parameters".into(), reason: "expected at least one tensor".into() });
+            return Err(Error::Config {
+                what: "parameters".into(),
+                reason: "expected at least one tensor".into(),
+            });
         }
         Ok(layout)
     }
@@ -498,7 +501,10 @@ mod tests {
     #[test]
     fn sums_of_lengths_do_not_wrap() {
         let said = |name: &str, len: usize| {
-            format!("{name}: expected at most {} elements together with the tensors before it, got [{len}]", Layout::MOST)
+            format!(
+                "{name}: expected at most {} elements together with the tensors before it, got [{len}]",
+                Layout::MOST
+            )
         };
         // Lengths whose sum is 2^64 and so 0, that is just too much, and that is just enough.
         let most = Layout::MOST;

@@ -213,7 +213,7 @@ pub trait Schedule: Debug + Send + Sync {
     /// # Errors
     /// [`Error::StateDict`] for a state of another form; nothing has changed then.
     fn load_state(&mut self, _state: &Value) -> Result<(), Error> {
-        Err(Error::StateDict("this schedule keeps no state".into()))
+        Err(Error::StateDict("this schedule has no state".into()))
     }
 }
 

@@ -71,7 +71,7 @@ impl Gpu {
     pub(super) fn lose(&self) -> Error {
         let _ = self.polled(wgpu::PollType::Poll);
         self.fault().note("it was destroyed, or its driver gave it up");
-        self.fault().check().err().unwrap_or_else(|| Error::DeviceLost("it takes no more work".into()))
+        self.fault().check().err().unwrap_or_else(|| Error::DeviceLost("it no longer accepts work".into()))
     }
 
     /// Refuses a copy between two regions of the same size if wgpu would refuse it at submit: regions of
@@ -112,7 +112,7 @@ impl Gpu {
         let polled = catch_unwind(AssertUnwindSafe(|| self.device().poll(poll)));
         polled.map_err(|_| {
             self.fault().note("its driver gave it up during a poll");
-            self.check().err().unwrap_or_else(|| Error::DeviceLost("it takes no more work".into()))
+            self.check().err().unwrap_or_else(|| Error::DeviceLost("it no longer accepts work".into()))
         })
     }
 

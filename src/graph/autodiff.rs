@@ -348,7 +348,9 @@ impl Lowering {
         let shape = self.shapes[root].clone();
         let seed = match options.upstream.as_deref() {
             Some(_) if options.scaled => {
-                let reason = "an upstream gradient brings its own factor".into();
+                let reason = "an upstream gradient is never scaled: apply the loss scale to it yourself and \
+                              leave out `scaled`"
+                    .into();
                 return Err(Error::Config { what: format!("scaled plan of {name}"), reason });
             }
             Some(upstream) => ops::receive(self, upstream, shape, self.orders[root], false),

@@ -198,7 +198,7 @@ pub(crate) fn samples(
     data: &[(&str, &dyn HostData)],
 ) -> Result<usize, Error> {
     let Some((name, data)) = data.first() else {
-        return Err(Error::Config { what: "inputs".into(), reason: "there are none".into() });
+        return Err(Error::Config { what: "inputs".into(), reason: "expected at least one".into() });
     };
     let known = || Error::unknown("input", name, inputs.iter().map(|(known, _)| known.as_ref()));
     let (_, shape) = inputs.iter().find(|(known, _)| known.as_ref() == *name).ok_or_else(known)?;
@@ -242,7 +242,7 @@ impl Input {
         };
         if !of_kind {
             let wanted = if self.labels { "u32 labels" } else { "f32 numbers" };
-            return Err(Error::Mismatch(format!("input {}: it takes {wanted}", self.name)));
+            return Err(Error::Mismatch(format!("input {}: expected {wanted}", self.name)));
         }
         let (expected, got) = (samples * self.sample(), data.len(self.sample()));
         if got != expected {

@@ -123,7 +123,10 @@ impl Graph {
             return nodes.refuse(Error::Shape { layer: name.into(), expected, got });
         }
         if nodes.parameters[tied].role != nodes.parameters[to].role {
-            let reason = format!("{name}: a buffer and a parameter cannot be tied, as to {}", wanted.name);
+            let reason = format!(
+                "{name}: cannot be tied to {}, because one is a buffer and the other a parameter",
+                wanted.name
+            );
             return nodes.refuse(Error::Mismatch(reason));
         }
         if tied != to {
@@ -177,7 +180,9 @@ impl Graph {
         if let [only] = found[..]
             && nodes.parameters[only].role == Role::Buffer
         {
-            return nodes.refuse(Error::Mismatch(format!("{name}: expected a parameter, got a buffer, which is not trained")));
+            return nodes.refuse(Error::Mismatch(format!(
+                "{name}: expected a parameter, got a buffer, which is not trained"
+            )));
         }
         if found.is_empty() {
             found = find(&|known| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));

@@ -152,7 +152,9 @@ impl Rows<'_> {
     pub(super) fn check(&self, gpu: &Gpu, input: &Input) -> Result<(), Error> {
         let (set, shape, input_name) = (self.set, &input.shape[1..], &input.name);
         if !set.words.is_of(gpu) {
-            return Err(Error::Mismatch(format!("input {input_name}: the set lies on another device")));
+            return Err(Error::Mismatch(format!(
+                "input {input_name}: the data set belongs to another device"
+            )));
         }
         if set.shape != shape {
             let (layer, expected) = (format!("input {input_name}"), format!("samples of {shape:?}"));

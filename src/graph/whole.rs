@@ -98,7 +98,7 @@ impl Whole {
     pub(crate) fn check_batch(&self, batch: usize) -> Result<(), Error> {
         match &self.in_rows {
             Some(name) if batch != 1 => {
-                let expected = "a scalar of shape [1] in batches of any size, as a mean or a sum is".into();
+                let expected = "a scalar of shape [1] at every batch size, such as a mean or a sum".into();
                 Err(Error::Shape { layer: name.clone(), expected, got: vec![batch] })
             }
             _ => Ok(()),

@@ -84,7 +84,7 @@ impl ParamStore {
     ) -> Result<Self, Error> {
         self.gpu.check()?;
         if self.buffers.is_some() {
-            let reason = "the parameter store has buffers: give it all of them at once".into();
+            let reason = "the parameter store already has buffers: add all of them in one call".into();
             return Err(Error::Config { what: "buffers".into(), reason });
         }
         let GroupBuilder { group, data } = tensors(GroupBuilder::new("buffers"));
@@ -105,7 +105,9 @@ impl ParamStore {
     /// The index of a parameter. Refuses the name of a buffer.
     pub(super) fn trained(&self, name: &str) -> Result<usize, Error> {
         if self.is_buffer(name) {
-            return Err(Error::Mismatch(format!("{name}: expected a parameter, got a buffer, which is not trained")));
+            return Err(Error::Mismatch(format!(
+                "{name}: expected a parameter, got a buffer, which is not trained"
+            )));
         }
         self.layout().index(name)
     }

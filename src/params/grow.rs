@@ -20,7 +20,7 @@ impl ParamStore {
         let GroupBuilder { group, data } = tensors(GroupBuilder::new(name));
         for (kind, flat) in [("params", &self.params), ("grads", &self.grads)] {
             if flat.buffers().iter().any(|buffer| Buffer::is_foreign(buffer)) {
-                let reason = format!("it was adopted, so it cannot grow to hold the group {name:?}");
+                let reason = format!("an adopted buffer cannot grow to hold the group {name:?}");
                 return Err(Error::Buffer { what: kind.into(), reason });
             }
         }

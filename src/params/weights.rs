@@ -130,7 +130,7 @@ impl Weights {
 
     fn add(&mut self, name: String, tensor: Tensor) -> Result<(), Error> {
         if name.is_empty() || name == format::METADATA {
-            let reason = format!("{name:?} cannot be the name of one");
+            let reason = format!("{name:?} is not a valid tensor name");
             return Err(Error::Config { what: "tensor".into(), reason });
         }
         let elements = tensor.shape.iter().try_fold(1, |all: usize, extent| all.checked_mul(*extent));

@@ -124,7 +124,9 @@ impl Inference {
             return Ok(());
         };
         let (layer, got) = (var.name(), self.graph.shape_at(var, samples)?);
-        let expected = format!("rows whose size does not depend on the number of samples, since at most {batch} are computed at once");
+        let expected = format!(
+            "rows whose size does not depend on the number of samples, since at most {batch} are computed at once"
+        );
         Err(Error::Shape { layer, expected, got })
     }
 

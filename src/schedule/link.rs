@@ -22,7 +22,7 @@ pub(super) fn ratio(before: f64, now: f64, step: u64) -> Result<f64, Error> {
         (true, true) => Ok(1.0),
         (true, false) => {
             let what = format!("schedule ChainedScheduler at step {step}");
-            let reason = "the rate was 0, and no factor makes it rise again".into();
+            let reason = "the rate is 0, and no factor can raise it again".into();
             Err(Error::Config { what, reason })
         }
     }

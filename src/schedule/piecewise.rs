@@ -114,7 +114,7 @@ fn check(name: &str, boundaries: &[u64], values: &[f64]) -> Result<(), Error> {
     rising("boundaries", boundaries)?;
     if values.len() != boundaries.len() + 1 {
         let (boundaries, values) = (boundaries.len(), values.len());
-        let reason = format!("{boundaries} boundaries need one more values, got {values}");
+        let reason = format!("{boundaries} boundaries need one value more, got {values}");
         return Err(Error::Config { what: format!("schedule {name}"), reason });
     }
     let mut values = values.iter().enumerate();

@@ -86,7 +86,7 @@ impl SequentialLR {
 
     fn miscounted(&self) -> Error {
         let (schedulers, milestones) = (self.schedulers.len(), self.milestones.len());
-        let reason = format!("{schedulers} schedulers need one milestone less, got {milestones}");
+        let reason = format!("{schedulers} schedulers need one milestone fewer, got {milestones}");
         Error::Config { what: "schedule SequentialLR".into(), reason }
     }
 

@@ -25,8 +25,9 @@ pub(crate) struct Declared<'a> {
 pub(crate) fn outline<'a>(tokens: &[Token<'a>], dialect: &dyn Dialect) -> Result<Vec<Declared<'a>>, Refusal> {
     let noun = dialect.noun();
     if let Some(at) = tokens.iter().find(|token| token.text == "@") {
-        let reason =
-            format!("attributes are not allowed: {noun} consists of functions, and the entry point is part of the surrounding kernel");
+        let reason = format!(
+            "attributes are not allowed: {noun} consists of functions, and the entry point is part of the surrounding kernel"
+        );
         return Err((at.at, reason));
     }
     let mut declared: Vec<Declared<'a>> = Vec::new();

@@ -186,7 +186,7 @@ fn labels_rows_and_several_inputs_are_taken_and_only_those_that_matter() {
     assert_eq!(bits(&of_rows.get("joined").unwrap().values), bits(&expected));
 
     let refusals: Vec<Row> = vec![
-        (vec![], "inputs: there are none"),
+        (vec![], "inputs: expected at least one"),
         (vec![("x", &xs)], "inputs: tokens is missing"),
         (vec![("X1", &xs), ("tokens", &t)], "unknown input \"X1\", did you mean \"x\"?; known: tokens, x"),
         (vec![("x", &xs), ("tokns", &t)], "unknown input \"tokns\", did you mean \"tokens\"?; known: "),
@@ -202,7 +202,7 @@ fn labels_rows_and_several_inputs_are_taken_and_only_those_that_matter() {
         ),
         (vec![("x", &[0.0; 8]), ("tokens", &t)], "input tokens of 2 samples: expected 6 elements, got 9"),
         (vec![("x", &t), ("tokens", &t)], "input x, in whole samples of [4]: expected 12 elements, got 9"),
-        (vec![("tokens", &t), ("x", &t)], "input x: it takes f32 numbers"),
+        (vec![("tokens", &t), ("x", &t)], "input x: expected f32 numbers"),
         (vec![("x", &xs), ("tokens", &[6_u32; 9])], "label 0 of input tokens must be below 6, got 6"),
     ];
     for (data, message) in refusals {

@@ -219,8 +219,8 @@ fn uses_that_do_not_fit_are_refused_by_the_graph() {
             },
             "inputs of op halves: expected 1 elements, got 2",
         ),
-        (&|g| drop(g.custom(&halves, &[&g.labels("x", 4)])), "custom1: it takes numbers, x are labels"),
-        (&|g| drop(g.custom(&labelled, &[&g.input("x", [4])])), "custom1: it takes labels, x are numbers"),
+        (&|g| drop(g.custom(&halves, &[&g.labels("x", 4)])), "custom1: expected numbers, x are labels"),
+        (&|g| drop(g.custom(&labelled, &[&g.input("x", [4])])), "custom1: expected labels, x are numbers"),
         (
             &|g| drop(g.custom(&halves, &[&Graph::new().input("x", [2, 4])])),
             "custom1: its inputs belong to different graphs",

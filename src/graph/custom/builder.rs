@@ -154,7 +154,9 @@ fn check(declared: &Declared) -> Result<(), Error> {
         let why = match begins {
             Some(begin) => format!("names that begin with {begin} are reserved"),
             None if kind == "value" && is_builtin(name) => "it is a built-in of WGSL".into(),
-            None if kind == "value" && matches!(&name[..], "main" | "scalars") => "the surrounding kernel uses it".into(),
+            None if kind == "value" && matches!(&name[..], "main" | "scalars") => {
+                "the surrounding kernel uses it".into()
+            }
             None => continue,
         };
         return refuse(format!("{kind} {name:?}: {why}, choose another name"));

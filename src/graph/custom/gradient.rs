@@ -53,7 +53,7 @@ impl CustomOp {
         for (&input, gradient) in checked.iter().zip(&gradients) {
             let (_, data) = inputs[input];
             let crate::graph::InputData::F32(numbers) = data.data() else {
-                let reason = "its numbers must lie on the host to be moved".into();
+                let reason = "expected numbers on the host, because they are changed one by one".into();
                 return Err(Error::Config { what: format!("input {}", names[input]), reason });
             };
             for (element, &gives) in gradient.iter().enumerate() {

@@ -83,7 +83,7 @@ impl Op for Concat {
             let fits = input.len() == shape.len()
                 && (0..shape.len()).all(|other| other == axis || shape[other] == input[other]);
             if !fits {
-                let expected = format!("{:?} but for axis {axis}", inputs[0]);
+                let expected = format!("{:?} except for axis {axis}", inputs[0]);
                 return Err(Error::Shape { layer: layer.into(), expected, got: input.to_vec() });
             }
             shape[axis] = shape[axis].saturating_add(input[axis]);

@@ -126,7 +126,8 @@ impl Op for MaxPool2d {
         let shape = self.windows.infer(layer, inputs[0])?;
         let empty = |axis| self.windows.empty(axis, inputs[0][2 + axis]);
         if (0..2).any(|axis| empty(axis).is_some_and(|first| first < shape[2 + axis])) {
-            let expected = "an image of which every dilated window holds an element".into();
+            let expected =
+                "an image large enough that every dilated window contains one of its elements".into();
             return Err(Error::Shape { layer: layer.into(), expected, got: inputs[0].to_vec() });
         }
         Ok(shape)

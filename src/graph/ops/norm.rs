@@ -198,7 +198,7 @@ impl Op for Norm {
         let of_batch = matches!(self.over, Over::Batch(_)) && !self.uses_running(lowering.mode);
         if of_batch && lowering.matrix(id).rows == 1 {
             let (layer, got) = (lowering.name(id), lowering.shape(id).to_vec());
-            let expected = "more than one value for each channel, to normalise by the batch".into();
+            let expected = "more than one value per channel, to compute batch statistics".into();
             return Err(Error::Shape { layer, expected, got });
         }
         Run::new(self, lowering, id).forward();

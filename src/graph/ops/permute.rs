@@ -48,7 +48,7 @@ impl Permute {
     fn axes(&self, layer: &str, shape: &[usize]) -> Result<Vec<usize>, Error> {
         match self {
             Self::To(dims) if dims.len() != shape.len() => {
-                let expected = format!("as many axes as the {} of {dims:?}", dims.len());
+                let expected = format!("{} axes, as in dims {dims:?}", dims.len());
                 Err(Error::Shape { layer: layer.into(), expected, got: shape.to_vec() })
             }
             Self::To(dims) => dims::axes(layer, "dims", dims, shape),
