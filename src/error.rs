@@ -1,6 +1,12 @@
 //! The crate's error type.
 
-use std::fmt;
+mod names;
+mod range;
+mod weights;
+
+pub(crate) use names::{listed, nearest, nearest_few};
+pub(crate) use range::{above, at_least, closed, countable, finite, half_open, open};
+pub use weights::{ShapeMismatch, WeightsMismatch};
 
 /// Every way in which a call of this crate can fail.
 ///
@@ -221,83 +227,6 @@ pub enum Error {
     },
 }
 
-/// All differences between weights and the store they were to be loaded into.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WeightsMismatch {
-    /// The weights: their file, or `weights`.
-    pub weights: String,
-    /// Tensors of the store that the weights lack, in the store's order. Empty where missing tensors are
-    /// allowed.
-    pub missing: Vec<String>,
-    /// Names in the weights that the store lacks, sorted. Empty where unexpected names are allowed.
-    pub unexpected: Vec<String>,
-    /// Tensors whose shapes differ.
-    pub shapes: Vec<ShapeMismatch>,
-    /// Pairs of names of one tied tensor for which the weights hold different values.
-    pub tied: Vec<(String, String)>,
-}
-
-/// A tensor whose shape in the weights differs from its shape in the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShapeMismatch {
-    /// The tensor.
-    pub name: String,
-    /// Its shape in the store.
-    pub expected: Vec<usize>,
-    /// Its shape in the weights.
-    pub got: Vec<usize>,
-}
-
-impl WeightsMismatch {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.missing.is_empty()
-            && self.unexpected.is_empty()
-            && self.shapes.is_empty()
-            && self.tied.is_empty()
-    }
-
-    /// Writes the missing and the unexpected names. Each unexpected name is followed by a likely missing one:
-    /// one that differs only by a module prefix, or else the most similar one.
-    pub(crate) fn write_names(
-        f: &mut fmt::Formatter<'_>,
-        missing: &[String],
-        unexpected: &[String],
-    ) -> fmt::Result {
-        if !missing.is_empty() {
-            write!(f, "; missing: {}", missing.join(", "))?;
-        }
-        for (number, name) in unexpected.iter().enumerate() {
-            let ends =
-                |long: &str, short: &str| long.strip_suffix(short).is_some_and(|rest| rest.ends_with('.'));
-            let known = || missing.iter().map(String::as_str);
-            let moved = known().find(|known| ends(name, known) || ends(known, name));
-            let before = if number == 0 { "; unexpected: " } else { ", " };
-            write!(f, "{before}{name}")?;
-            if let Some(nearest) = moved.or_else(|| nearest(name, known())) {
-                write!(f, " (did you mean {nearest:?}?)")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for WeightsMismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: these weights do not fit", self.weights)?;
-        Self::write_names(f, &self.missing, &self.unexpected)?;
-        for (number, ShapeMismatch { name, expected, got }) in self.shapes.iter().enumerate() {
-            let before = if number == 0 { "; of other shapes: " } else { ", " };
-            write!(f, "{before}{name} (expected {expected:?}, got {got:?})")?;
-        }
-        for (number, (one, other)) in self.tied.iter().enumerate() {
-            let before = if number == 0 { "; one tensor with different values: " } else { ", " };
-            write!(f, "{before}{one} and {other}")?;
-        }
-        Ok(())
-    }
-}
-
 fn did_you_mean(nearest: &Option<String>) -> String {
     nearest.as_ref().map(|n| format!(", did you mean {n:?}?")).unwrap_or_default()
 }
@@ -309,46 +238,6 @@ fn how_to_share(kind: &str) -> &'static str {
         }
         _ => "",
     }
-}
-
-/// The name of `known` that is most similar to `name`, if one is similar enough.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = |k: &&str| likeness(name, k);
-    known.into_iter().max_by(|a, b| near(a).total_cmp(&near(b))).filter(|k| near(k) > 0.7)
-}
-
-/// Up to three names of `known` that are similar to `name`, the most similar first.
-pub(crate) fn nearest_few<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut near = by_likeness(name, known);
-    let best = near.first().map_or(0.0, |(likeness, _)| *likeness);
-    near.retain(|(likeness, _)| *likeness > 0.75 && *likeness > best - 0.1);
-    near.truncate(3);
-    near.into_iter().map(|(_, known)| known).collect()
-}
-
-/// The names, separated by commas. Of a long list, only the most similar to `name`.
-pub(crate) fn listed(name: &str, known: &[&str]) -> String {
-    const ALL: usize = 32;
-    const FEW: usize = 8;
-    if known.len() <= ALL {
-        return known.join(", ");
-    }
-    let near = by_likeness(name, known.iter().copied());
-    let few: Vec<&str> = near.iter().take(FEW).map(|(_, known)| *known).collect();
-    format!("{} and {} more", few.join(", "), known.len() - few.len())
-}
-
-/// Distinct names, the most similar first.
-fn by_likeness<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<(f64, &'a str)> {
-    let mut all: Vec<(f64, &str)> = known.into_iter().map(|known| (likeness(name, known), known)).collect();
-    all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    all.dedup_by_key(|(_, known)| *known);
-    all
-}
-
-/// Similarity from 0 (nothing in common) to 1 (equal), ignoring case.
-fn likeness(one: &str, other: &str) -> f64 {
-    strsim::jaro_winkler(&one.to_lowercase(), &other.to_lowercase())
 }
 
 /// A value as it appears in messages. Very small and very large floats use scientific notation: `1e-30`,
@@ -396,7 +285,7 @@ impl Error {
         }
     }
 
-    /// As [`Error::in_group`], for the group at index `number`. A single group is not named.
+    /// Like [`Error::in_group`], for the group at index `number`. A single group is not named.
     pub(crate) fn in_group_of(self, groups: &[String], number: usize) -> Self {
         match groups {
             [_] => self,
@@ -414,110 +303,5 @@ impl Error {
     }
 }
 
-/// Refuses a value that is below `min`, infinite or NaN.
-pub(crate) fn at_least(name: &str, value: f64, min: f64) -> Result<(), Error> {
-    if value.is_finite() && value >= min {
-        return Ok(());
-    }
-    Err(Error::constant(name, format!("finite and at least {}", short(min)), value))
-}
-
-/// Refuses a count above `i64::MAX`, the largest that torch's signed 64-bit counters can hold.
-pub(crate) fn countable(name: &str, count: u64) -> Result<(), Error> {
-    if i64::try_from(count).is_ok() {
-        return Ok(());
-    }
-    Err(Error::constant(name, format!("at most {}", i64::MAX), count))
-}
-
-/// Refuses a value that is infinite or NaN.
-pub(crate) fn finite(name: &str, value: f64) -> Result<(), Error> {
-    if value.is_finite() {
-        return Ok(());
-    }
-    Err(Error::constant(name, "finite", value))
-}
-
-/// Refuses a value that is not above `min`, or is infinite or NaN.
-pub(crate) fn above(name: &str, value: f64, min: f64) -> Result<(), Error> {
-    if value.is_finite() && value > min {
-        return Ok(());
-    }
-    Err(Error::constant(name, format!("finite and above {}", short(min)), value))
-}
-
-/// Refuses a value outside `[low, high)`.
-pub(crate) fn half_open(name: &str, value: f64, low: f64, high: f64) -> Result<(), Error> {
-    if (low..high).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::constant(name, format!("in [{}, {})", short(low), short(high)), value))
-}
-
-/// Refuses a value outside `(low, high)`.
-pub(crate) fn open(name: &str, value: f64, low: f64, high: f64) -> Result<(), Error> {
-    if value > low && value < high {
-        return Ok(());
-    }
-    Err(Error::constant(name, format!("in ({}, {})", short(low), short(high)), value))
-}
-
-/// Refuses a value outside `[low, high]`.
-pub(crate) fn closed(name: &str, value: f64, low: f64, high: f64) -> Result<(), Error> {
-    if (low..=high).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::constant(name, format!("in [{}, {}]", short(low), short(high)), value))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_are_printed_short() {
-        let rows: [(String, &str); 14] = [
-            (short(-1e-30), "-1e-30"),
-            (short(1e-6), "1e-6"),
-            (short(1e-5), "0.00001"),
-            (short(1.25e-7_f32), "1.25e-7"),
-            (short(0.0), "0"),
-            (short(-0.0), "-0"),
-            (short(0.1 + 0.2), "0.30000000000000004"),
-            (short(1e20), "1e20"),
-            (short(f64::MAX), "1.7976931348623157e308"),
-            (short(f32::MAX), "3.4028235e38"),
-            (short(5e-324), "5e-324"),
-            (short(u64::MAX), "18446744073709551615"),
-            (short(f64::NEG_INFINITY), "-inf"),
-            (short("no number, however long it may be"), "no number, however long it may be"),
-        ];
-        for (got, want) in rows {
-            assert_eq!(got, want);
-        }
-        assert_eq!(
-            half_open("beta", -1e-30, 1e-12, 1.0).unwrap_err().to_string(),
-            "beta must be in [1e-12, 1), got -1e-30"
-        );
-        assert_eq!(
-            at_least("lr", f64::MIN, 0.0).unwrap_err().to_string(),
-            "lr must be finite and at least 0, got -1.7976931348623157e308"
-        );
-    }
-
-    #[test]
-    fn a_long_list_of_names_is_cut_to_the_nearest() {
-        let names: Vec<String> = (0..50).map(|i| format!("layer{i}.weight")).collect();
-        let known = |len: usize| names[..len].iter().map(String::as_str);
-        let message = Error::unknown("tensor", "layer7.wieght", known(50)).to_string();
-        assert_eq!(
-            message,
-            "unknown tensor \"layer7.wieght\", did you mean \"layer7.weight\"?; known: layer7.weight, layer17.weight, \
-             layer27.weight, layer37.weight, layer47.weight, layer0.weight, layer1.weight, layer2.weight and 42 more"
-        );
-        assert!(Error::unknown("tensor", "x", known(32)).to_string().ends_with("layer31.weight"));
-        assert!(Error::unknown("tensor", "x", known(33)).to_string().ends_with(" and 25 more"));
-        assert_eq!(nearest_few("beta", ["beta2", "eps", "beta1", "beta1"]), ["beta1", "beta2"]);
-        assert!(nearest_few("qqq", ["beta1"]).is_empty());
-    }
-}
+mod tests;
