@@ -156,7 +156,7 @@ impl<T: Pod> Buffer<T> {
         Ok(self.elements(&words, first, len))
     }
 
-    /// As [`Buffer::read`], without blocking.
+    /// Like [`Buffer::read`], without blocking.
     ///
     /// # Errors
     /// As [`Buffer::read`].

@@ -34,26 +34,8 @@ pub(crate) fn lower_frozen(
         dtype.check(capabilities)?;
     }
     let nodes = graph.node_list();
-    let root = options.root.iter().map(|root| ("loss".to_owned(), root));
-    let mut outputs = Vec::new();
-    for (name, var) in options.outputs.iter().map(|(name, var)| (name.clone(), var)).chain(root) {
-        graph.check_owner(&name, var)?;
-        outputs.push((name, var.id()));
-    }
-    let mut wanted_gradients = Vec::new();
-    for (name, var) in &options.gradients {
-        graph.check_owner(name, var)?;
-        if nodes[var.id()].op.is_labels() {
-            return Err(Error::Mismatch(format!("gradient {name}: {} are labels", var.name())));
-        }
-        let node = &nodes[var.id()];
-        if node.inputs.is_empty() && !node.parameters.is_empty() {
-            let what = format!("gradient {name} of {}", node.name);
-            let reason = "it is a parameter: its gradient is in the store".into();
-            return Err(Error::Config { what, reason });
-        }
-        wanted_gradients.push((name.clone(), var.id()));
-    }
+    let outputs = requested_outputs(graph, options)?;
+    let wanted_gradients = requested_gradients(graph, options, &nodes)?;
     let needed = ancestors(&nodes, outputs.iter().chain(&wanted_gradients).map(|(_, id)| *id));
     let shapes = shapes_at(&nodes, &needed, options.batch)?;
     let wanted = |id| wanted_gradients.iter().any(|(_, of)| *of == id);
@@ -63,12 +45,7 @@ pub(crate) fn lower_frozen(
     let declared = graph.declared();
     let trained: Vec<bool> =
         declared.iter().map(|parameter| parameter.role == Role::Trained && !is_frozen(parameter)).collect();
-    let mut trains = vec![false; nodes.len()];
-    for (id, node) in nodes.iter().enumerate() {
-        let trains_inputs = node.parameters.iter().any(|&parameter| trained[parameter])
-            || node.inputs.iter().any(|&input| trains[input]);
-        trains[id] = wanted(id) || !node.op.stops_gradient() && trains_inputs;
-    }
+    let trains = trains(&nodes, &trained, wanted);
     // A plan that accumulates adds to gradients that count as written.
     let written = vec![options.accumulate; declared.len()];
     let reached = reached(&nodes, options, declared.len());
@@ -110,6 +87,48 @@ pub(crate) fn lower_frozen(
     };
     lowering.run(options)?;
     Ok(lowering)
+}
+
+/// The requested outputs by name, and the loss.
+fn requested_outputs(graph: &Graph, options: &PlanOptions) -> Result<Vec<(String, usize)>, Error> {
+    let root = options.root.iter().map(|root| ("loss".to_owned(), root));
+    let outputs = options.outputs.iter().map(|(name, var)| (name.clone(), var));
+    let id = |(name, var): (String, &Var)| graph.check_owner(&name, var).map(|()| (name, var.id()));
+    outputs.chain(root).map(id).collect()
+}
+
+/// The nodes whose gradients are outputs of the plan, by name.
+fn requested_gradients(
+    graph: &Graph,
+    options: &PlanOptions,
+    nodes: &[Node],
+) -> Result<Vec<(String, usize)>, Error> {
+    let mut gradients = Vec::new();
+    for (name, var) in &options.gradients {
+        graph.check_owner(name, var)?;
+        let node = &nodes[var.id()];
+        if node.op.is_labels() {
+            return Err(Error::Mismatch(format!("gradient {name}: {} are labels", var.name())));
+        }
+        if node.inputs.is_empty() && !node.parameters.is_empty() {
+            let what = format!("gradient {name} of {}", node.name);
+            let reason = "it is a parameter: its gradient is in the store".into();
+            return Err(Error::Config { what, reason });
+        }
+        gradients.push((name.clone(), var.id()));
+    }
+    Ok(gradients)
+}
+
+/// For each node, whether it needs a gradient: it or something it depends on is trained, or its gradient is `wanted`.
+fn trains(nodes: &[Node], trained: &[bool], wanted: impl Fn(usize) -> bool) -> Vec<bool> {
+    let mut trains = vec![false; nodes.len()];
+    for (id, node) in nodes.iter().enumerate() {
+        let trains_inputs = node.parameters.iter().any(|&parameter| trained[parameter])
+            || node.inputs.iter().any(|&input| trains[input]);
+        trains[id] = wanted(id) || !node.op.stops_gradient() && trains_inputs;
+    }
+    trains
 }
 
 /// For each parameter, whether the root of a training plan depends on it through differentiable operations.

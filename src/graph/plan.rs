@@ -1,4 +1,6 @@
+mod allocate;
 mod dispatches;
+mod inputs;
 mod links;
 mod outputs;
 mod record;
@@ -6,17 +8,17 @@ mod record;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
+use self::allocate::allocate;
 use self::links::Links;
 pub(super) use self::links::Place;
-use super::input::{HostData, Input, InputData, Upload, samples};
+use super::input::Input;
 use super::lowering::{Keep, Lowering, Operand};
 use super::shape::Planes;
 use super::tune::{Choice, Tuner};
 use super::view::Order;
-use super::workspace::{Life, assign};
 use super::{Graph, Parameter, PlanOptions, Role, Workspace, autodiff};
 use crate::Error;
-use crate::gpu::{Buffer, Gpu, Kernel, Region, Staging, UniformRing, Work};
+use crate::gpu::{Buffer, Gpu, Kernel, Region, UniformRing, Work};
 use crate::params::ParamStore;
 
 /// A graph compiled for one batch size and one store: a flat list of dispatches with all resources bound.
@@ -133,39 +135,7 @@ impl Plan {
                 Operand::Gradient(p) => params.grads().region_of(params.layout().span(&parameters[p].name)?),
             }
         };
-        let block = UniformRing::ALIGN;
-        let len = lowering.steps.len() * block;
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let uniforms = Buffer::with_usage(gpu, "plan uniforms", len, usage)?;
-        let mut bytes = vec![0; len];
-        let mut steps = Vec::with_capacity(lowering.steps.len());
-        let mut tuner = Tuner::new(gpu);
-        for (number, step) in lowering.steps.iter().enumerate() {
-            let at = number * block;
-            let size = step.uniform.len() as u64;
-            let mut regions = vec![Region { buffer: uniforms.raw(), offset: at as u64, bytes: size }];
-            for operand in &step.operands {
-                regions.push(region(operand)?);
-            }
-            let Choice { kernel, uniform, grid } = tuner.choose(step, &regions[1..])?;
-            bytes[at..at + uniform.len()].copy_from_slice(uniform);
-            let group = gpu.bind_group(&kernel, &regions)?;
-            let places = regions.iter().map(Place::kept).collect();
-            let values = step.operands.iter().map(|operand| match *operand {
-                Operand::Value(value) => Some(value),
-                Operand::Part { .. } | Operand::Parameter(_) | Operand::Gradient(_) => None,
-            });
-            let values = [None].into_iter().chain(values).collect();
-            let bytes = step.operands.iter().zip(&regions[1..]).map(|(operand, region)| match *operand {
-                Operand::Value(value) => (lowering.values[value].len * size_of::<f32>()) as u64,
-                Operand::Part { len, .. } => (len * size_of::<f32>()) as u64,
-                Operand::Parameter(_) | Operand::Gradient(_) => region.bytes,
-            });
-            let (bytes, label, work) = (bytes.collect(), step.label.clone(), step.work.clone());
-            steps.push(Step { label, kernel, group, grid, places, values, work, bytes });
-        }
-        tuner.keep();
-        uniforms.write(gpu, 0, &bytes)?;
+        let (steps, uniforms) = bind_steps(gpu, lowering, region)?;
         let mut reaches = vec![false; params.layout().spans().len()];
         let reached = parameters.iter().zip(&lowering.reached).filter(|(_, reached)| **reached);
         for (parameter, _) in reached.filter(|(parameter, _)| parameter.role == Role::Trained) {
@@ -195,140 +165,6 @@ impl Plan {
             outgrown: params.outgrown().clone(),
             _activations: activations,
         })
-    }
-
-    /// Sets an input, in row-major order. The next submit uses it.
-    ///
-    /// For [`Rows`](super::Rows), only the row indices are uploaded. [`Plan::record`] then records the gather, until
-    /// the input is set again.
-    ///
-    /// For a region of a caller's buffer, nothing is uploaded: each run reads its current contents, until the input
-    /// is set again. Kernels read the region directly if its buffer has `STORAGE`, its offset is a multiple of the
-    /// device's `min_storage_buffer_offset_alignment` (usually 256), and neither the plan nor one of its outputs uses
-    /// the buffer. Otherwise each run starts with a copy, which needs `COPY_SRC` and offsets and sizes that are
-    /// multiples of 4. Setting the same region again is free, and so is alternating between up to four sets of
-    /// regions, whose buffers the plan keeps alive. Another set creates new bind groups for the kernels that read it.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`]; [`Error::Length`]; [`Error::Constant`] for a label outside the range of classes, or
-    /// for a row that the data set lacks (labels in a region are not checked: for a label out of range, the loss and
-    /// its gradient are unspecified); [`Error::Shape`] for a data set with other samples; [`Error::Mismatch`] for
-    /// labels instead of numbers or numbers instead of labels, and for a data set on another device;
-    /// [`Error::Buffer`] for a region that can be neither bound nor copied, or whose buffer belongs to another device
-    /// of the same `wgpu::Instance` (wgpu cannot detect one of another instance) or was destroyed, which for a copy
-    /// is only reported by the submit; [`Error::DeviceLost`].
-    pub fn write(&self, name: &str, data: &(impl HostData + ?Sized)) -> Result<(), Error> {
-        let input = self.find_input(name)?;
-        input.check(&self.gpu, data.data(), input.shape[0])?;
-        self.write_checked(name, data.data(), 0, &mut |buffer, bytes| self.gpu.write(buffer, 0, bytes))
-    }
-
-    /// Sets an input to samples of checked data, starting at sample `first`.
-    fn write_checked(
-        &self,
-        name: &str,
-        data: InputData<'_>,
-        first: usize,
-        upload: Upload<'_>,
-    ) -> Result<(), Error> {
-        let number = self.input_number(name)?;
-        let input = &self.inputs[number];
-        let part = data.part(first..first + input.shape[0], input.sample());
-        let place = match part {
-            InputData::Buffer(region) => Some(Place::of(region)),
-            _ => None,
-        };
-        // Consecutive parts of a data set are copied, because each would need its own bind groups.
-        let bind = part.len(input.sample()) == data.len(input.sample());
-        self.link_input(number, place, bind)?;
-        input.write(&self.gpu, part, upload)
-    }
-
-    /// Sets the seed and the step that determine random numbers; both are initially 0. The next submit uses them.
-    ///
-    /// One small upload, or none if the plan uses no random numbers. If a plan is recorded twice for one submit, both
-    /// runs use the values that were set last.
-    pub fn set_step(&self, seed: u64, step: u64) {
-        if let Some(random) = &self.random {
-            // The low words come first. If the device is lost, the submit reports it.
-            let _ =
-                self.gpu.write(random.raw(), 0, bytemuck::cast_slice(&[seed, step].map(u64::to_le_bytes)));
-        }
-    }
-
-    /// The number of samples in `data`, determined from its first entry.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`]; [`Error::Config`] if there is no data; [`Error::Length`] for an incomplete sample.
-    pub(crate) fn samples(&self, data: &[(&str, &dyn HostData)]) -> Result<usize, Error> {
-        let inputs: Vec<_> = self.inputs.iter().map(|input| (&input.name[..], &input.shape[..])).collect();
-        samples(&inputs, data)
-    }
-
-    /// Refuses what [`Plan::write`] would refuse, and missing inputs, for `samples` samples. Writes nothing.
-    pub(crate) fn check_inputs(&self, data: &[(&str, &dyn HostData)], samples: usize) -> Result<(), Error> {
-        for (name, data) in data {
-            self.find_input(name)?.check(&self.gpu, data.data(), samples)?;
-        }
-        for (at, (name, _)) in data.iter().enumerate() {
-            if data[..at].iter().any(|(earlier, _)| earlier == name) {
-                return Err(Error::Duplicate { kind: "input", name: (*name).into() });
-            }
-        }
-        match self.inputs.iter().find(|input| !data.iter().any(|(name, _)| *name == input.name)) {
-            None => Ok(()),
-            Some(input) => {
-                Err(Error::Config { what: "inputs".into(), reason: format!("{} is missing", input.name) })
-            }
-        }
-    }
-
-    /// Uploads all inputs through `staging`: one batch of checked data, starting at sample `first`.
-    pub(crate) fn stage(
-        &self,
-        data: &[(&str, &dyn HostData)],
-        first: usize,
-        staging: &mut Staging,
-    ) -> Result<(), Error> {
-        for (name, data) in data {
-            let upload = &mut |buffer: &_, bytes: &_| staging.write(buffer, 0, bytes);
-            self.write_checked(name, data.data(), first, upload)?;
-        }
-        Ok(())
-    }
-
-    /// Like [`Plan::set_step`], through `staging`.
-    pub(crate) fn stage_step(&self, seed: u64, step: u64, staging: &mut Staging) -> Result<(), Error> {
-        let bytes = [seed, step].map(u64::to_le_bytes);
-        let random = self.random.as_ref();
-        random.map_or(Ok(()), |random| staging.write(random.raw(), 0, bytemuck::cast_slice(&bytes)))
-    }
-
-    /// Bytes that the inputs, a seed and a step need in `staging`.
-    pub(crate) fn staged_bytes(&self, data: &[(&str, &dyn HostData)]) -> usize {
-        const WORD: usize = 4;
-        let words = |(name, data): &(&str, &dyn HostData)| match (self.find_input(name), data.data()) {
-            (Ok(input), InputData::F32(_) | InputData::Labels(_)) => input.shape.iter().product(),
-            (Ok(input), InputData::Rows(_)) => input.shape[0],
-            (Ok(_), InputData::Buffer(_)) | (Err(_), _) => 0,
-        };
-        let random = self.random.as_ref().map_or(0, |_| Lowering::RANDOM_WORDS);
-        data.iter().map(words).chain([random]).map(|words| Staging::room(WORD * words)).sum()
-    }
-
-    fn find_input(&self, name: &str) -> Result<&Input, Error> {
-        self.input_number(name).map(|number| &self.inputs[number])
-    }
-
-    fn input_number(&self, name: &str) -> Result<usize, Error> {
-        let names = || self.inputs.iter().map(|input| input.name.as_str());
-        names().position(|known| known == name).ok_or_else(|| Error::unknown("input", name, names()))
-    }
-
-    /// The buffer that the host's data of an input are written to.
-    #[cfg(test)]
-    pub(super) fn input_buffer(&self, name: &str) -> &wgpu::Buffer {
-        self.find_input(name).expect("it has this input").buffer.raw()
     }
 
     /// The names and shapes of its inputs.
@@ -365,7 +201,7 @@ impl Plan {
         Ok(Planes::of(&output.shape, output.order).dense(&data))
     }
 
-    /// As [`Plan::read`], without blocking.
+    /// Like [`Plan::read`], without blocking.
     ///
     /// # Errors
     /// As [`Plan::read`].
@@ -412,70 +248,44 @@ impl Plan {
     }
 }
 
-type Allocated = (Vec<Input>, Vec<Output>, Vec<Arc<Buffer<f32>>>);
-
-/// Allocates a buffer for every value: a separate one if the host writes or reads it, otherwise a shared one.
-fn allocate(gpu: &Gpu, lowering: &Lowering, workspace: &mut Workspace) -> Result<Allocated, Error> {
-    let limit = gpu.device().limits().max_storage_buffer_binding_size;
-    for value in &lowering.values {
-        let bytes = (value.words() * size_of::<f32>()) as u64;
-        if bytes > limit {
-            let (tensor, limit_name) = (value.label.clone(), "max_storage_buffer_binding_size");
-            return Err(Error::Limit { tensor, bytes, limit_name, limit });
-        }
-    }
-    let mut lives: Vec<Option<Life>> = vec![None; lowering.values.len()];
+/// Binds all steps, whose operands are in `region`, and uploads their uniform blocks.
+fn bind_steps<'r>(
+    gpu: &Gpu,
+    lowering: &Lowering,
+    region: impl Fn(&Operand) -> Result<Region<'r>, Error>,
+) -> Result<(Vec<Step>, Buffer<u8>), Error> {
+    let block = UniformRing::ALIGN;
+    let len = lowering.steps.len() * block;
+    let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+    let uniforms = Buffer::with_usage(gpu, "plan uniforms", len, usage)?;
+    let mut bytes = vec![0; len];
+    let mut steps = Vec::with_capacity(lowering.steps.len());
+    let mut tuner = Tuner::new(gpu);
     for (number, step) in lowering.steps.iter().enumerate() {
+        let at = number * block;
+        let size = step.uniform.len() as u64;
+        let mut regions = vec![Region { buffer: uniforms.raw(), offset: at as u64, bytes: size }];
         for operand in &step.operands {
-            if let Operand::Value(value) | Operand::Part { value, .. } = *operand
-                && lowering.values[value].keep == Keep::Pooled
-            {
-                let len = lowering.values[value].words();
-                lives[value].get_or_insert(Life { len, first: number, last: number }).last = number;
-            }
+            regions.push(region(operand)?);
         }
+        let Choice { kernel, uniform, grid } = tuner.choose(step, &regions[1..])?;
+        bytes[at..at + uniform.len()].copy_from_slice(uniform);
+        let group = gpu.bind_group(&kernel, &regions)?;
+        let places = regions.iter().map(Place::kept).collect();
+        let values = step.operands.iter().map(|operand| match *operand {
+            Operand::Value(value) => Some(value),
+            Operand::Part { .. } | Operand::Parameter(_) | Operand::Gradient(_) => None,
+        });
+        let values = [None].into_iter().chain(values).collect();
+        let bytes = step.operands.iter().zip(&regions[1..]).map(|(operand, region)| match *operand {
+            Operand::Value(value) => (lowering.values[value].len * size_of::<f32>()) as u64,
+            Operand::Part { len, .. } => (len * size_of::<f32>()) as u64,
+            Operand::Parameter(_) | Operand::Gradient(_) => region.bytes,
+        });
+        let (bytes, label, work) = (bytes.collect(), step.label.clone(), step.work.clone());
+        steps.push(Step { label, kernel, group, grid, places, values, work, bytes });
     }
-    let pooled: Vec<usize> = (0..lives.len()).filter(|&value| lives[value].is_some()).collect();
-    let (slot_of, lens) = assign(&lives.iter().flatten().copied().collect::<Vec<_>>());
-    let slots = workspace.take(gpu, &lens)?;
-    let mut buffers: Vec<Option<Arc<Buffer<f32>>>> = vec![None; lowering.values.len()];
-    for (&value, slot) in pooled.iter().zip(slot_of) {
-        buffers[value] = Some(slots[slot].clone());
-    }
-    let (mut inputs, mut outputs): (Vec<Input>, Vec<Output>) = (Vec::new(), Vec::new());
-    for (number, (value, buffer)) in lowering.values.iter().zip(&mut buffers).enumerate() {
-        if buffer.is_some() {
-            continue;
-        }
-        let made = Arc::new(Buffer::storage(gpu, &value.label, value.words())?);
-        match value.keep.clone() {
-            Keep::Input { name, labels, shape, classes, ignored } => {
-                if inputs.iter().any(|input| input.name == name) {
-                    return Err(Error::Duplicate { kind: "input", name });
-                }
-                let (buffer, gather) = (made.clone(), Mutex::default());
-                inputs.push(Input { name, value: number, buffer, labels, shape, classes, ignored, gather });
-            }
-            Keep::Output(names) => {
-                for (name, shape, order) in names {
-                    if outputs.iter().any(|output| output.name == name) {
-                        return Err(Error::Duplicate { kind: "output", name });
-                    }
-                    let backward = lowering.wanted_gradients.iter().any(|(gradient, _)| *gradient == name);
-                    outputs.push(Output {
-                        name,
-                        value: number,
-                        backward,
-                        buffer: made.clone(),
-                        shape,
-                        order,
-                    });
-                }
-            }
-            Keep::Constant(data) => made.write(gpu, 0, &data)?,
-            Keep::Pooled | Keep::Random | Keep::LossScale => {}
-        }
-        *buffer = Some(made);
-    }
-    Ok((inputs, outputs, buffers.into_iter().flatten().collect()))
+    tuner.keep();
+    uniforms.write(gpu, 0, &bytes)?;
+    Ok((steps, uniforms))
 }

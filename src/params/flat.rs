@@ -107,7 +107,7 @@ impl Flat {
         self.read_range(gpu, span.first, span.len)
     }
 
-    /// As [`Flat::read`], without blocking.
+    /// Like [`Flat::read`], without blocking.
     ///
     /// # Errors
     /// As [`Flat::read`].
@@ -124,7 +124,7 @@ impl Flat {
         self.read_range(gpu, 0, self.layout.len())
     }
 
-    /// As [`Flat::read_all`], without blocking.
+    /// Like [`Flat::read_all`], without blocking.
     ///
     /// # Errors
     /// As [`Flat::read_all`].

@@ -128,7 +128,7 @@ impl Gate {
         Ok(bytemuck::pod_read_unaligned(&bytes))
     }
 
-    /// As [`Gate::read`], without blocking.
+    /// Like [`Gate::read`], without blocking.
     ///
     /// # Errors
     /// As [`Gate::read`].

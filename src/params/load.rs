@@ -137,7 +137,7 @@ impl ParamStore {
         self.named(values)
     }
 
-    /// As [`ParamStore::read_weights`], without blocking.
+    /// Like [`ParamStore::read_weights`], without blocking.
     ///
     /// # Errors
     /// As [`ParamStore::read_weights`].

@@ -109,7 +109,7 @@ impl ParamStore {
         flat.read(&self.gpu, span)
     }
 
-    /// As [`ParamStore::read`], without blocking.
+    /// Like [`ParamStore::read`], without blocking.
     ///
     /// # Errors
     /// As [`ParamStore::read`].
@@ -151,7 +151,7 @@ impl ParamStore {
         self.grads.read(&self.gpu, &self.layout().spans()[self.trained(name)?])
     }
 
-    /// As [`ParamStore::read_grad`], without blocking.
+    /// Like [`ParamStore::read_grad`], without blocking.
     ///
     /// # Errors
     /// As [`ParamStore::read_grad`].

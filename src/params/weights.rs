@@ -85,7 +85,7 @@ impl Weights {
         Ok(Self { tensors, source: Some(name) })
     }
 
-    /// As [`Weights::read`], from the bytes of a file.
+    /// Like [`Weights::read`], from the bytes of a file.
     ///
     /// # Errors
     /// As [`Weights::read`], with `weights` as the path in [`Error::File`].
