@@ -1,6 +1,13 @@
 //! The device: adapters, buffers, kernels, recording, the uniform ring, read-backs and counters.
 //!
-//! Everything here records or creates; only functions called `submit`, `read` or `read_*` submit or wait.
+//! Everything here records or creates; only functions called `submit`, `wait`, `read` or `read_*` submit or wait.
+//!
+//! # Waiting
+//! What waits for the device has two forms, one computation: a blocking one, which polls the device on the caller's thread,
+//! and one called `*_async`, whose future suspends instead, needs no particular executor and is `Send`. The future is woken
+//! once what it waits for is there. Backends other than a browser's tell that only to somebody who polls the device: that is
+//! a thread of this crate's, one a device, made when a future first suspends and asleep while none waits. So callbacks of a
+//! host that shares its device may be called on that thread too.
 
 mod adapter;
 mod autotune;
@@ -13,10 +20,12 @@ mod deferred;
 mod fault;
 mod kernel;
 mod needs;
+mod polling;
 mod read_buffer;
 mod readback;
 mod recorder;
 mod ring;
+mod signal;
 mod staging;
 mod timestamps;
 mod trial;

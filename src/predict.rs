@@ -142,7 +142,7 @@ impl Predictor {
     /// [`Graph::compile`], as [`Error::Limit`] for more samples than the device can bind, for which
     /// [`Predictor::max_batch`] helps. [`Error::DeviceLost`].
     pub fn predict(&mut self, data: &[(&str, &dyn HostData)]) -> Result<Outputs, Error> {
-        pollster::block_on(self.run(data, true))
+        self.params.gpu().clone().block_on(self.predict_async(data))
     }
 
     /// As [`Predictor::predict`], without blocking. A future that is dropped leaves the predictor as it was.
@@ -150,12 +150,8 @@ impl Predictor {
     /// # Errors
     /// As [`Predictor::predict`].
     pub async fn predict_async(&mut self, data: &[(&str, &dyn HostData)]) -> Result<Outputs, Error> {
-        self.run(data, false).await
-    }
-
-    async fn run(&mut self, data: &[(&str, &dyn HostData)], blocking: bool) -> Result<Outputs, Error> {
         let Self { params, inference, workspace, staging, max_batch } = self;
-        inference.run(Request { params, workspace, staging, data, batch: *max_batch, blocking }).await
+        inference.run(Request { params, workspace, staging, data, batch: *max_batch }).await
     }
 
     /// The parameters and buffers.

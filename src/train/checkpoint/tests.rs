@@ -50,10 +50,12 @@ fn checkpoint() -> Checkpoint {
     checkpoint
 }
 
-/// An array in an array, so many times.
+/// An array in an array, so many times. Moved, where `json!` would copy what is inside at each level, by a recursion.
 fn nested(levels: usize) -> Value {
-    (0..levels)
-        .fold(json!(1), |inner, level| if level % 2 == 0 { json!([inner]) } else { json!({"in": inner}) })
+    (0..levels).fold(json!(1), |inner, level| match level % 2 {
+        0 => Value::Array(vec![inner]),
+        _ => Value::Object(Map::from_iter([("in".to_owned(), inner)])),
+    })
 }
 
 fn comes_back(checkpoint: &Checkpoint) {
