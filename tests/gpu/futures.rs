@@ -60,10 +60,15 @@ fn run<T>(gpu: &Gpu, future: impl Future<Output = T> + Send) -> T {
     value
 }
 
+/// Whether a submit may run the commands itself, as those of OpenGL's software drivers do: then nothing is waited for.
+fn is_synchronous(gpu: &Gpu) -> bool {
+    gpu.info().backend == gradus::wgpu::Backend::Gl
+}
+
 /// Submits products that take the device a while.
 fn submit_work(gpu: &Gpu) -> Buffer<f32> {
     let graph = Graph::new();
-    let x = graph.input("x", [256, 1024]);
+    let x = graph.input("x", [64, 1024]);
     let y = (0..6).fold(x, |h, _| h.linear(1024).relu()).sum();
     let store = graph.store(gpu, 1).unwrap();
     let options = PlanOptions::evaluate().output("y", &y);
@@ -99,7 +104,7 @@ fn a_future_is_polled_once_more_when_the_device_is_done() {
         let target = submit_work(&gpu);
         pollster::block_on(target.read_async(&gpu, 0, 1)).unwrap();
     }
-    assert!(suspended > 0, "the device was always done before it was asked");
+    assert!(suspended > 0 || is_synchronous(&gpu), "the device was always done before it was asked");
 }
 
 #[test]
@@ -340,7 +345,7 @@ fn a_future_that_is_dropped_loses_nothing() {
         let evaluation = one.evaluate(&set.inputs(), 4).unwrap();
         assert_eq!(two.evaluate(&set.inputs(), 4).unwrap(), evaluation);
     }
-    assert!(pending > 0, "none was dropped before it was ready");
+    assert!(pending > 0 || is_synchronous(&gpu), "none was dropped before it was ready");
     assert!(one.read_checkpoint().unwrap() == two.read_checkpoint().unwrap());
 }
 
