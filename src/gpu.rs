@@ -1,6 +1,7 @@
 //! The device: adapters, buffers, kernels, recording, the uniform ring, read-backs and counters.
 //!
-//! Everything here records or creates; only functions called `submit`, `read` or `read_*` submit or wait.
+//! Everything here records or creates; only functions called `submit`, `read` or `read_*` submit or wait, but for
+//! `Gpu::warm_up`, which submits a dispatch of nothing.
 
 mod adapter;
 mod autotune;
@@ -21,6 +22,7 @@ mod staging;
 mod timestamps;
 mod trial;
 mod uniform;
+mod warm_up;
 
 pub use adapter::{GpuOptions, adapters};
 pub use autotune::Autotune;

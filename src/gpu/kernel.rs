@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use super::cost::KernelText;
@@ -108,6 +109,8 @@ impl Block {
 pub struct Kernel {
     source: Arc<KernelSource>,
     pub(super) pipeline: wgpu::ComputePipeline,
+    /// Whether [`Gpu::warm_up`] was asked for it.
+    pub(super) warmed_up: AtomicBool,
     layout: wgpu::BindGroupLayout,
     /// Read when it is first asked for.
     text: OnceLock<KernelText>,
@@ -231,7 +234,8 @@ impl Gpu {
         // The driver may give up on a kernel, and wgpu is silent then.
         self.probe()?;
         add(&self.tally().pipelines, 1);
-        Ok(Kernel { source: source.clone(), pipeline, layout, text: OnceLock::new() })
+        let (source, warmed_up, text) = (source.clone(), AtomicBool::new(false), OnceLock::new());
+        Ok(Kernel { source, pipeline, warmed_up, layout, text })
     }
 
     /// A bind group of `kernel` over `regions`, one for each of its bindings.

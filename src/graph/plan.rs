@@ -78,6 +78,9 @@ impl Graph {
     ///
     /// Activations live in `workspace`, which other plans of this graph may share.
     ///
+    /// On a CPU adapter each kernel that is new is submitted over no workgroups, so that the driver compiles it on its own
+    /// thread while the next one is made.
+    ///
     /// # Errors
     /// As [`Graph::check`]; [`Error::UnknownName`], [`Error::Shape`] or [`Error::Mismatch`] if the store lacks a tensor
     /// that the outputs depend on, or has it in another shape or role; [`Error::Mismatch`] for a variable of another graph or a workspace of another
@@ -138,6 +141,12 @@ impl Plan {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let uniforms = Buffer::with_usage(gpu, "plan uniforms", len, usage)?;
         let mut bytes = vec![0; len];
+        for (step, bytes) in lowering.steps.iter().zip(bytes.chunks_mut(block)) {
+            bytes[..step.uniform.len()].copy_from_slice(&step.uniform);
+        }
+        // In front of the kernels, because warming them up reads it.
+        uniforms.write(gpu, 0, &bytes)?;
+        let mut is_written = true;
         let mut steps = Vec::with_capacity(lowering.steps.len());
         let mut tuner = Tuner::new(gpu);
         for (number, step) in lowering.steps.iter().enumerate() {
@@ -148,8 +157,12 @@ impl Plan {
                 regions.push(region(operand)?);
             }
             let Choice { kernel, uniform, grid } = tuner.choose(step, &regions[1..])?;
-            bytes[at..at + uniform.len()].copy_from_slice(uniform);
+            if uniform != step.uniform {
+                bytes[at..at + uniform.len()].copy_from_slice(uniform);
+                is_written = false;
+            }
             let group = gpu.bind_group(&kernel, &regions)?;
+            gpu.warm_up(&kernel, &group);
             let places = regions.iter().map(Place::kept).collect();
             let values = step.operands.iter().map(|operand| match *operand {
                 Operand::Value(value) => Some(value),
@@ -165,7 +178,9 @@ impl Plan {
             steps.push(Step { label, kernel, group, grid, places, values, work, bytes });
         }
         tuner.keep();
-        uniforms.write(gpu, 0, &bytes)?;
+        if !is_written {
+            uniforms.write(gpu, 0, &bytes)?;
+        }
         let mut reaches = vec![false; params.layout().spans().len()];
         let reached = parameters.iter().zip(&lowering.reached).filter(|(_, reached)| **reached);
         for (parameter, _) in reached.filter(|(parameter, _)| parameter.role == Role::Trained) {

@@ -104,6 +104,7 @@ mod tensor_rules;
 mod tickets;
 mod train;
 mod transforms;
+mod warm_up;
 mod weights;
 mod wide_convolutions;
 mod zz_summary;
