@@ -77,6 +77,12 @@ pub(crate) fn fold(groups: u32) -> [u32; 2] {
     [groups.div_ceil(height), height]
 }
 
+/// The constant `EXCESS` of a kernel that returns only where it says so: 1 where a grid from [`fold`] has more workgroups than
+/// the kernel has `tiles`, else 0.
+pub(crate) fn excess([width, height]: [u32; 2], tiles: u32) -> (&'static str, u32) {
+    ("EXCESS", u32::from(width * height > tiles))
+}
+
 /// Unrolls each `#for i in 0..N` … `#end` of a kernel and puts its constants and aliases in front.
 ///
 /// The two directives stand on lines of their own and may be nested. A bound is a number or the name of a
