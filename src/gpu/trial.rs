@@ -1,6 +1,7 @@
-//! What kernels for GPUs can be given instead of what is chosen for the device, to measure it.
+//! What can be done instead of what is chosen for the device, to measure it.
 
-/// Tile, parts and checks of products and convolutions in tiles of workgroup memory. Nothing that is not given changes.
+/// Tile, parts and checks of products and convolutions in tiles of workgroup memory, and whether kernels wait for their first
+/// run. Nothing that is not given changes.
 ///
 /// None of it changes a bit but `parts`, which is another order of the same sum.
 #[doc(hidden)]
@@ -12,12 +13,18 @@ pub struct Trial {
     pub parts: Option<u32>,
     /// What is checked in kernels that run without checks otherwise.
     pub checks: Kept,
+    /// Kernels are not warmed up as a plan is compiled, so that a driver that compiles them as they first run does it then.
+    pub is_cold: bool,
 }
 
 impl Trial {
     /// What is chosen for the device.
-    pub(crate) const NONE: Self =
-        Self { tile: None, parts: None, checks: Kept { bounds: false, loops: false, zeroing: false } };
+    pub(crate) const NONE: Self = Self {
+        tile: None,
+        parts: None,
+        checks: Kept { bounds: false, loops: false, zeroing: false },
+        is_cold: false,
+    };
 }
 
 /// Checks that a kernel keeps: a part of what wgpu does by default.

@@ -162,7 +162,9 @@ impl Plan {
                 is_written = false;
             }
             let group = gpu.bind_group(&kernel, &regions)?;
-            gpu.warm_up(&kernel, &group);
+            if !lowering.capabilities.trial.is_cold {
+                gpu.warm_up(&kernel, &group);
+            }
             let places = regions.iter().map(Place::kept).collect();
             let values = step.operands.iter().map(|operand| match *operand {
                 Operand::Value(value) => Some(value),
