@@ -203,13 +203,19 @@ fn substitute(line: &str, number: usize, variables: &[(&str, u32)], text: &mut S
 
 #[cfg(test)]
 mod tests {
-    use super::{expand, fold};
+    use super::{excess, expand, fold};
 
     #[test]
     fn grids_fold_above_the_limit_of_one_axis() {
         assert_eq!(fold(65_535), [65_535, 1]);
         assert_eq!(fold(65_536), [32_768, 2]);
         assert_eq!(fold(200_001), [50_001, 4]);
+    }
+
+    #[test]
+    fn a_kernel_returns_behind_its_tiles_where_a_folded_grid_has_more() {
+        let excess_of = |tiles| excess(fold(tiles), tiles).1;
+        assert_eq!([65_535, 65_536, 65_537, 200_001, 200_004].map(excess_of), [0, 0, 1, 1, 0]);
     }
 
     #[test]
