@@ -238,6 +238,8 @@ impl Way {
 enum Kernel {
     /// A dispatch of these parts, from one on, that perhaps adds to what is there.
     Of(fn(&Product, Parts, u32, bool) -> AnyLaunch),
+    /// The same in subgroups of so many lanes.
+    Broadcast(fn(&Product, u32, Parts, (u32, bool)) -> AnyLaunch),
     /// The same in tiles of this size.
     Tiled(Tile),
 }
@@ -252,6 +254,7 @@ impl Kernel {
     ) -> AnyLaunch {
         match self {
             Self::Of(launch) => launch(product, parts, first_part, accumulate),
+            Self::Broadcast(launch) => launch(product, offered.lanes(), parts, (first_part, accumulate)),
             Self::Tiled(tile) => tile.launch(gpu::products(product), offered, |tile| {
                 gpu::launch(product, tile, parts, first_part, accumulate)
             }),
@@ -262,23 +265,31 @@ impl Kernel {
 /// The fastest first.
 const CANDIDATES: &[Candidate<Product, Way>] = &[
     Candidate {
-        kind: KernelKind::CpuSubgroup8,
+        kind: KernelKind::CpuSubgroup,
         fits: |product, _| tiles::fits_nt(product),
         way: Way {
             storage: &[Read, Read, Read, ReadWrite],
             parts: tiles::quads,
-            kernel: Kernel::Of(tiles::nt),
+            kernel: Kernel::Broadcast(tiles::nt),
         },
     },
     Candidate {
-        kind: KernelKind::CpuSubgroup8,
+        kind: KernelKind::CpuSubgroup,
         fits: |product, _| tiles::fits_nn(product),
-        way: Way { storage: &[Read, Read, ReadWrite], parts: tiles::quads, kernel: Kernel::Of(tiles::nn) },
+        way: Way {
+            storage: &[Read, Read, ReadWrite],
+            parts: tiles::quads,
+            kernel: Kernel::Broadcast(tiles::nn),
+        },
     },
     Candidate {
-        kind: KernelKind::CpuSubgroup8,
+        kind: KernelKind::CpuSubgroup,
         fits: |product, _| tiles::fits_tn(product),
-        way: Way { storage: &[Read, Read, ReadWrite], parts: tiles::elements, kernel: Kernel::Of(tiles::tn) },
+        way: Way {
+            storage: &[Read, Read, ReadWrite],
+            parts: tiles::elements,
+            kernel: Kernel::Broadcast(tiles::tn),
+        },
     },
     Candidate { kind: KernelKind::Gpu, fits: lanes::fits, way: Way::LANES },
     Candidate { kind: KernelKind::Gpu, fits: gpu::fits_large, way: Way::tiled(tile::LARGE) },
@@ -305,13 +316,14 @@ const CANDIDATES: &[Candidate<Product, Way>] = &[
     },
 ];
 
-/// A dispatch that also writes the sums of the left matrix over the inner dimension, or adds them.
-type Summing = fn(&Product, bool, bool) -> AnyLaunch;
+/// A dispatch in subgroups of so many lanes that writes or adds the product, and the sums of the left matrix over the inner
+/// dimension.
+type Summing = fn(&Product, u32, [bool; 2]) -> AnyLaunch;
 
 /// Products with the sums of their left matrix, the fastest first; where none fits, the sums are a dispatch of their own.
 /// Bindings: left, right, output, sums.
 const SUMMING: &[Candidate<Product, Summing>] = &[Candidate {
-    kind: KernelKind::CpuSubgroup8,
+    kind: KernelKind::CpuSubgroup,
     fits: |product, _| tiles::fits_tn_summing(product),
     way: tiles::tn_summing,
 }];
@@ -321,7 +333,7 @@ type Copying = fn(&Product, [u64; 3]) -> Option<tiles::Copies>;
 
 /// Products that are faster where factors that lie otherwise are copied before.
 const COPYING: &[Candidate<Product, Copying>] =
-    &[Candidate { kind: KernelKind::CpuSubgroup8, fits: |_, _| true, way: tiles::copies }];
+    &[Candidate { kind: KernelKind::CpuSubgroup, fits: |_, _| true, way: tiles::copies }];
 
 /// Buffers of a product.
 #[derive(Clone, Copy, Debug)]
