@@ -106,4 +106,5 @@ mod train;
 mod transforms;
 mod weights;
 mod wide_convolutions;
+mod widths;
 mod zz_summary;
