@@ -21,6 +21,9 @@ pub struct Capabilities {
     /// Processors of the adapter that run workgroups side by side, as assumed: 80 of a discrete GPU, 32 of any other
     /// adapter, because wgpu does not tell. Long sums are split over so many, so results depend on it.
     pub cores: u32,
+    /// Whether its compiler takes far longer over wide register tiles than these save: they are given only when they are
+    /// asked for.
+    compiles_slowly: bool,
     /// The kind that was asked for; `None` for all.
     only: Option<KernelKind>,
     /// What is measured instead of what is chosen.
@@ -34,7 +37,8 @@ pub struct Capabilities {
 #[non_exhaustive]
 pub enum KernelKind {
     /// Wide register tiles fed by broadcasts, for CPU adapters whose subgroups all have 4, 8 or 16 lanes. The width changes how
-    /// work is spread, and no result, but of convolutions in groups whose channels do not fill wider subgroups.
+    /// work is spread, and no result, but of convolutions in groups whose channels do not fill subgroups of 16. SwiftShader,
+    /// which compiles them slowly, is given them only when they are asked for.
     CpuSubgroup,
     /// Tiles in workgroup memory, and workgroups that share a sum, for GPUs. A CPU adapter, where barriers are slow, is
     /// given them only when they are asked for.
@@ -81,6 +85,7 @@ impl Capabilities {
         only: Some(KernelKind::Plain),
         trial: Trial::NONE,
         tunes: false,
+        compiles_slowly: false,
     };
 
     /// Of a device on an adapter.
@@ -95,6 +100,8 @@ impl Capabilities {
             has_f16: device.features().contains(wgpu::Features::SHADER_F16),
             cores: if info.device_type == wgpu::DeviceType::DiscreteGpu { 80 } else { Self::PLAIN.cores },
             only: choice.only(),
+            // Over the kernels of a small network with a pooled convolution for more than twenty seconds.
+            compiles_slowly: info.name.contains("SwiftShader"),
             ..Self::PLAIN
         }
     }
@@ -139,7 +146,11 @@ impl Capabilities {
     fn admits(&self, kind: KernelKind) -> bool {
         let asked = match self.only {
             Some(only) => kind == only || kind == KernelKind::Plain,
-            None => kind != KernelKind::Gpu || !self.is_cpu,
+            None => match kind {
+                KernelKind::CpuSubgroup => !self.compiles_slowly,
+                KernelKind::Gpu => !self.is_cpu,
+                KernelKind::Plain => true,
+            },
         };
         asked && kind.runs_on(self)
     }
@@ -216,6 +227,7 @@ mod tests {
             only,
             trial: Trial::NONE,
             tunes: false,
+            compiles_slowly: false,
         }
     }
 
@@ -235,6 +247,9 @@ mod tests {
             assert_eq!(chosen(Capabilities { subgroup_lanes: other, ..device(None) }), [3, 3, 3, 2]);
         }
         assert_eq!(chosen(Capabilities { is_cpu: false, ..device(None) }), [3, 3, 4, 2]);
+        let slow = |only| Capabilities { compiles_slowly: true, ..device(only) };
+        assert_eq!(chosen(slow(None)), [3, 3, 3, 2]);
+        assert_eq!(chosen(slow(Some(KernelKind::CpuSubgroup))), [0, 1, 3, 2]);
         let small = Capabilities { is_cpu: false, workgroup_invocations: 128, ..device(None) };
         assert_eq!(chosen(small), [3, 3, 3, 2]);
         assert_eq!(Candidate::first(&RANKED[..2], &7, &device(None)), None);
