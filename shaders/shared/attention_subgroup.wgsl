@@ -5,7 +5,7 @@ struct Place {
     plane: u32,
     row: u32,
     tile: u32,
-    // The first and the last row of those that walk together.
+    // The first and the last row of the rows processed together.
     first_row: u32,
     last_row: u32,
     is_beyond: bool,
@@ -22,7 +22,7 @@ fn place_of(group: u32, lane: u32) -> Place {
     let first = group % GROUPS * LANES;
     let plane = group / GROUPS % PLANES;
     let last = min(first + LANES - 1u, OWN - 1u);
-    // Past the last row the last one stands in.
+    // Past the end, the last row is used.
     let row = min(first + lane, OWN - 1u);
     return Place(plane, row, group / (GROUPS * PLANES), first, last, group >= shape.work, first + lane < OWN);
 }
