@@ -109,4 +109,5 @@ mod transforms;
 mod warm_up;
 mod weights;
 mod wide_convolutions;
+mod widths;
 mod zz_summary;
