@@ -189,6 +189,19 @@ impl ReadRing {
         }
         self.poll(gpu)
     }
+
+    /// As [`ReadRing::read_next`], without blocking. Where the future is dropped, the result is still to be had.
+    ///
+    /// # Errors
+    /// As [`ReadRing::poll`].
+    pub async fn read_next_async(&mut self, gpu: &Gpu) -> Result<Option<(u64, Vec<u8>)>, Error> {
+        let Some(slot) = self.flying.front() else { return Ok(None) };
+        if slot.state.load(Ordering::Acquire) == PENDING {
+            add(&gpu.tally().read_backs, 1);
+            arrived(gpu, &slot.state).await;
+        }
+        self.poll(gpu)
+    }
 }
 
 /// The error of a mapping that has failed.

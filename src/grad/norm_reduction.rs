@@ -50,7 +50,7 @@ const MOST_PARTS: usize = DECIDERS * MAX_TRIPS / 2;
 const SHARE: usize = 1 << 16;
 
 /// As in the kernels: a sum, its exponent, and the bits of the largest magnitude.
-type Part = [u32; 3];
+pub(crate) type Part = [u32; 3];
 
 /// How a workgroup of the norm sums.
 #[derive(Debug)]
@@ -63,7 +63,10 @@ struct Norm {
     ends: &'static [&'static str],
 }
 
-const LANES: &str = include_str!("../../shaders/grad/norm_lanes.wgsl");
+/// What else sums squares of numbers of any size, with [`NORM_PARTS`] and [`NORM_LANES`].
+pub(crate) const NORM_UNITS: &str = include_str!("../../shaders/grad/norm_units.wgsl");
+pub(crate) const NORM_PARTS: &str = include_str!("../../shaders/grad/norm_joined.wgsl");
+pub(crate) const NORM_LANES: &str = include_str!("../../shaders/grad/norm_lanes.wgsl");
 
 /// The fastest first.
 const NORMS: &[Candidate<(), Norm>] = &[
@@ -77,7 +80,11 @@ const NORMS: &[Candidate<(), Norm>] = &[
     Candidate {
         kind: KernelKind::Plain,
         fits: |(), _| true,
-        way: Norm { lanes: 256, parts: 1, ends: &[include_str!("../../shaders/grad/norm_one.wgsl"), LANES] },
+        way: Norm {
+            lanes: 256,
+            parts: 1,
+            ends: &[include_str!("../../shaders/grad/norm_one.wgsl"), NORM_LANES],
+        },
     },
 ];
 
@@ -359,17 +366,17 @@ fn decide_call(transforms: &Transforms) -> DecideCall {
 
 /// The two kernels of the pass with a norm: 0 for none, 1, 2, or 3 for infinity.
 fn sources(norm: u32, capabilities: &Capabilities) -> [KernelSource; 2] {
-    const JOINED: &str = include_str!("../../shaders/grad/norm_joined.wgsl");
     let source = |name: &str, lanes: usize, texts: &[&str], (bytes, read): (usize, Binding)| KernelSource {
         name: format!("grad/{name}[{norm}]"),
-        wgsl: format!("const NORM = {norm}u;\nconst LANES = {lanes}u;\n{JOINED}{}", texts.concat()).into(),
+        wgsl: format!("const NORM = {norm}u;\nconst LANES = {lanes}u;\n{NORM_PARTS}{}", texts.concat())
+            .into(),
         bindings: vec![Binding::Uniform { bytes: count(bytes), dynamic: true }, read, Binding::ReadWrite],
     };
     let measure = include_str!("../../shaders/grad/norm.wgsl");
     let Norm { lanes, ends, .. } = Norm::of(capabilities);
-    let measured = [measure, &ends.concat()];
+    let measured = [NORM_UNITS, measure, &ends.concat()];
     let wide = include_str!("../../shaders/grad/norm_wide.wgsl");
-    let decide = [include_str!("../../shaders/grad/decide.wgsl"), wide, LANES];
+    let decide = [include_str!("../../shaders/grad/decide.wgsl"), wide, NORM_LANES];
     [
         source("norm", *lanes, &measured, (size_of::<NormCall>(), Binding::Read)),
         source("decide", DECIDERS, &decide, (size_of::<DecideCall>(), Binding::ReadWrite)),

@@ -68,6 +68,7 @@ mod multihead;
 mod muon;
 mod nadam;
 mod network;
+mod norm_reports;
 mod norms;
 mod ops;
 mod optim;
