@@ -25,7 +25,7 @@ const HALVINGS: usize = 8;
 /// invocation.
 type Row = (&'static str, fn(&Sizes) -> usize);
 
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 16] = [
     ("grad/norm", |sizes| grad::norm_trips(&sizes.capabilities)),
     ("grad/decide", |sizes| sizes.decide),
     ("grad/centralize", |sizes| sizes.centralize),
@@ -34,6 +34,7 @@ const TABLE: [Row; 15] = [
     ("optim/whole/measure", |sizes| sizes.whole.lanes),
     ("optim/whole/history", |sizes| sizes.whole.lanes),
     ("optim/whole/sums", |sizes| sizes.whole.sums),
+    ("optim/whole/transform", |sizes| sizes.whole.lanes),
     ("optim/whole/combine", |sizes| sizes.whole.pairs),
     ("/statistics", |sizes| sizes.factored.statistics),
     ("/finish", |sizes| sizes.factored.finish),

@@ -51,6 +51,7 @@ mod joined;
 mod joint;
 mod kinks;
 mod lbfgs;
+mod lbfgs_transforms;
 mod load_torch;
 mod long_convs;
 mod long_lines;

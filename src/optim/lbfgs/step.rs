@@ -2,9 +2,9 @@ use super::backtracking;
 use super::backtracking::backtracking;
 use super::device_objective::DeviceObjective;
 use super::inner_products::InnerProducts;
+use super::moves::Move;
 use super::objective::{Objective, Point};
 use super::optimizer::{Attempt, LbfgsOptimizer};
-use super::vectors::Move;
 use super::wolfe::strong_wolfe;
 use super::zoom::zoom;
 use super::{LBFGS, LineSearch};
@@ -15,7 +15,8 @@ use crate::params::ParamStore;
 /// What came of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LbfgsStep {
-    /// The loss that the closure gave first, which is what torch returns.
+    /// The loss that the closure gave first, which is what torch returns; this and the next with what penalties of
+    /// [`LbfgsOptimizer::set_transforms`] add.
     pub loss: f64,
     /// The last loss of a point that was taken. Without a line search the step's last move is not evaluated.
     pub last_loss: f64,
@@ -114,9 +115,11 @@ impl LbfgsOptimizer {
     {
         self.begin(params)?;
         let given = closure(params).await?;
+        let places = self.memory.places();
+        let inner_products = self.vectors.measure(params, &mut self.transforms, places, blocking).await?;
+        let given = given + inner_products.penalty;
         let sign = self.options.sign();
         let loss = sign * given;
-        let inner_products = self.vectors.measure(self.memory.places(), blocking).await?;
         let moved = self.t.is_some_and(|t| t != 0.0);
         if let Err(error) = inner_products.check(given, moved) {
             self.take_back(params)?;
@@ -216,6 +219,7 @@ impl LbfgsOptimizer {
             vectors: &mut self.vectors,
             params,
             closure,
+            transforms: &mut self.transforms,
             blocking,
             strict: !matches!(search, Some(LineSearch::Zoom | LineSearch::Backtracking)),
             places: self.memory.places(),
