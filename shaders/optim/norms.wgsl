@@ -30,10 +30,10 @@ fn magnitude(x: vec4f) -> vec4u {
 
 // Of a change, whether or not it is a number that f32 has: one above the largest is not infinite, one that a device takes
 // for zero is not zero, and no change between infinities is a number.
-fn magnitude_of_change(from: vec4f, to: vec4f) -> vec4u {
-    let same = bitcast<vec4u>(from) == bitcast<vec4u>(to);
-    let most = max(magnitude(from), magnitude(to));
-    let change = clamp(magnitude(to - from), select(vec4u(1u), vec4u(), same), LARGEST_BITS);
+fn magnitude_of_change(was: vec4f, now: vec4f) -> vec4u {
+    let same = bitcast<vec4u>(was) == bitcast<vec4u>(now);
+    let most = max(magnitude(was), magnitude(now));
+    let change = clamp(magnitude(now - was), select(vec4u(1u), vec4u(), same), LARGEST_BITS);
     let of_infinity = select(most, NAN_BITS, same);
     return select(change, of_infinity, most >= vec4u(EXPONENT));
 }
@@ -108,11 +108,11 @@ fn main(
     var parameter = gradient;
     var update = gradient;
     for (var at = first; at < end; at += LANES) {
-        let from = before[at];
-        let to = params[at];
+        let was = before[at];
+        let now = params[at];
         gradient = with_square(gradient, grads[at], magnitude(grads[at]));
-        parameter = with_square(parameter, from, magnitude(from));
-        update = with_square(update, to - from, magnitude_of_change(from, to));
+        parameter = with_square(parameter, was, magnitude(was));
+        update = with_square(update, now - was, magnitude_of_change(was, now));
     }
     let out = 3u * (call.first + number);
     let of_gradient = lanes_joined(lane, part_at(GRADIENT, gradient, first, end));

@@ -142,7 +142,7 @@ fn reports_of_every_rule_are_right_and_change_no_bit() {
 
 /// Parameters and gradients of very different sizes, and what is not finite.
 fn sizes() -> Vec<(String, Vec<f32>, Vec<f32>)> {
-    let len = 20_100;
+    let len = 21_000;
     let around = |stream: u64, size: f32| noises(stream, len).iter().map(|x| x * size).collect::<Vec<f32>>();
     let mut rows = Vec::new();
     for (p, g) in [
@@ -228,8 +228,9 @@ fn windows_buffers_and_frozen_tensors_are_told_apart() {
             let before = gpu.counters();
             step_and_check(&mut params, &mut optimizer, (&grads, 1.0), &format!("{names:?}"));
             if names.is_empty() {
-                assert_eq!(gpu.counters().since(&before).dispatches, 2 * windows);
-                assert_eq!(optimizer.dispatches().len() as u64, 2 * windows);
+                // Two groups share a window.
+                assert_eq!(gpu.counters().since(&before).dispatches, 2 * windows + 1);
+                assert_eq!(optimizer.dispatches().len() as u64, 2 * windows + 1);
             }
         }
     }

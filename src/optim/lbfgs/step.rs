@@ -114,28 +114,17 @@ impl LbfgsOptimizer {
         C: AsyncFnMut(&mut ParamStore) -> Result<f64, E>,
     {
         self.begin(params)?;
-        let given = closure(params).await?;
-        let places = self.memory.places();
-        let inner_products = self.vectors.measure(params, &mut self.transforms, places, blocking).await?;
-        let given = given + inner_products.penalty;
+        let mut now = self.evaluate(params, closure, blocking).await?;
         let sign = self.options.sign();
-        let loss = sign * given;
-        let moved = self.t.is_some_and(|t| t != 0.0);
-        if let Err(error) = inner_products.check(given, moved) {
-            self.take_back(params)?;
-            return Err(error.into());
-        }
-        self.attempt = None;
-        self.func_evals += 1;
+        let given = sign * now.loss;
         let torchs = self.options.variant == Variant::Torch;
         let done = |last_loss: f64, evaluations, iterations, stop| {
             Ok(LbfgsStep { loss: given, last_loss: sign * last_loss, evaluations, iterations, stop })
         };
         let (mut evaluations, mut iterations) = (1, 0);
-        if torchs && inner_products.g_most <= self.options.tolerance_grad {
-            return done(loss, evaluations, iterations, LbfgsStop::Gradient);
+        if torchs && now.inner_products.g_most <= self.options.tolerance_grad {
+            return done(now.loss, evaluations, iterations, LbfgsStop::Gradient);
         }
-        let mut now = Now { loss, inner_products };
         loop {
             iterations += 1;
             let last = !torchs || iterations == self.options.max_iter;
@@ -172,6 +161,31 @@ impl LbfgsOptimizer {
                 return done(now.loss, evaluations, iterations, stop);
             }
         }
+    }
+
+    /// Looks where the parameters are, and takes the last step back if that is no good point.
+    async fn evaluate<E, C>(
+        &mut self,
+        params: &mut ParamStore,
+        closure: &mut C,
+        blocking: bool,
+    ) -> Result<Now, E>
+    where
+        E: From<Error>,
+        C: AsyncFnMut(&mut ParamStore) -> Result<f64, E>,
+    {
+        let given = closure(params).await?;
+        let places = self.memory.places();
+        let inner_products = self.vectors.measure(params, &mut self.transforms, places, blocking).await?;
+        let given = given + inner_products.penalty;
+        let moved = self.t.is_some_and(|t| t != 0.0);
+        if let Err(error) = inner_products.check(given, moved) {
+            self.take_back(params)?;
+            return Err(error.into());
+        }
+        self.attempt = None;
+        self.func_evals += 1;
+        Ok(Now { loss: self.options.sign() * given, inner_products })
     }
 
     /// How far to go, or to try first.
