@@ -192,13 +192,7 @@ impl Plan {
     /// [`Error::UnknownName`]; [`Error::Buffer`] for an output bound to a buffer without `COPY_SRC`;
     /// [`Error::DeviceLost`].
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
-        let number = self.output_number(name)?;
-        if let Some((buffer, first, len)) = self.dense_target(number) {
-            return buffer.read(&self.gpu, first, len);
-        }
-        let output = &self.outputs[number];
-        let data = output.buffer.read(&self.gpu, 0, output.buffer.len())?;
-        Ok(Planes::of(&output.shape, output.order).dense(&data))
+        self.gpu.block_on(self.read_async(name))
     }
 
     /// Like [`Plan::read`], without blocking.

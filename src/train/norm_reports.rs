@@ -52,8 +52,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn read_norm_reports(&mut self) -> Result<Vec<NormReport>, Error> {
-        self.submit()?;
-        self.optimizer.read_norm_reports()
+        self.gpu.clone().block_on(self.read_norm_reports_async())
     }
 
     /// As [`Trainer::read_norm_reports`], without blocking.

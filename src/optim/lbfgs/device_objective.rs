@@ -13,7 +13,6 @@ pub(super) struct DeviceObjective<'a, C> {
     pub(super) params: &'a mut ParamStore,
     pub(super) closure: &'a mut C,
     pub(super) transforms: &'a mut Transforms,
-    pub(super) blocking: bool,
     /// Whether a point that is not finite is an error rather than one that is too far.
     pub(super) strict: bool,
     /// Places of remembered pairs that are in use.
@@ -54,7 +53,7 @@ where
             self.here = t;
         }
         let given = (self.closure)(self.params).await?;
-        let measured = self.vectors.measure(self.params, self.transforms, self.places, self.blocking);
+        let measured = self.vectors.measure(self.params, self.transforms, self.places);
         let inner_products = measured.await?;
         let given = given + inner_products.penalty;
         let mut loss = self.vectors.sign * given;

@@ -14,7 +14,6 @@ impl Vectors {
         params: &ParamStore,
         transforms: &mut Transforms,
         places: usize,
-        blocking: bool,
     ) -> Result<InnerProducts, Error> {
         let target = self.read_buffer.target().clone();
         let mut encoder = self.gpu.encoder("measure");
@@ -57,7 +56,7 @@ impl Vectors {
         self.gpu.submit(encoder)?;
         let bytes = (PRODUCTS + OF_PAIR * places) * BYTES;
         let with_penalty = bytes + if self.gradient_pass.is_some() { BYTES } else { 0 };
-        let read = self.read_buffer.read(&self.gpu, with_penalty, blocking).await?;
+        let read = self.read_buffer.read(&self.gpu, with_penalty).await?;
         let (products, penalty) = read.split_at(bytes);
         let penalty = InnerProducts::sum_of(penalty);
         Ok(InnerProducts { penalty, ..InnerProducts::of(products).times(self.sign) })

@@ -135,15 +135,9 @@ impl NormReports {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
-    pub(crate) async fn read_all(&mut self, gpu: &Gpu, blocking: bool) -> Result<(), Error> {
+    pub(crate) async fn read_all(&mut self, gpu: &Gpu) -> Result<(), Error> {
         for reports in self.retired.iter_mut().chain([&mut self.current]) {
-            loop {
-                let next = if blocking {
-                    reports.ring.read_next(gpu)
-                } else {
-                    reports.ring.read_next_async(gpu).await
-                };
-                let Some(read) = next? else { break };
+            while let Some(read) = reports.ring.read_next_async(gpu).await? {
                 self.arrived.extend(reports.arrive(read));
             }
         }

@@ -64,7 +64,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn read_norm_reports(&mut self) -> Result<Vec<NormReport>, Error> {
-        pollster::block_on(self.norm_reports(true))
+        self.gpu.clone().block_on(self.read_norm_reports_async())
     }
 
     /// As [`Optimizer::read_norm_reports`], without blocking. Where the future is dropped, no report is lost.
@@ -72,13 +72,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// As [`Optimizer::read_norm_reports`].
     pub async fn read_norm_reports_async(&mut self) -> Result<Vec<NormReport>, Error> {
-        self.norm_reports(false).await
-    }
-
-    async fn norm_reports(&mut self, blocking: bool) -> Result<Vec<NormReport>, Error> {
         self.steps.abandon_dropped(&mut self.device)?;
         let Some(norms) = &mut self.steps.norms else { return Ok(Vec::new()) };
-        norms.read_all(&self.gpu, blocking).await?;
+        norms.read_all(&self.gpu).await?;
         Ok(norms.give_all())
     }
 }
