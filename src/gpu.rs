@@ -1,7 +1,7 @@
 //! The device layer: adapters, buffers, kernels, command recording, uniform rings, read-backs and counters.
 //!
 //! Functions here only create or record. Only those named `submit`, `wait`, `read` or `read_*` submit work or
-//! wait for it.
+//! wait for it. The exception is `Gpu::warm_up`, which submits a dispatch of no workgroups.
 //!
 //! # Waiting
 //! A function that waits for the device has two forms that share one implementation. The blocking form polls the
@@ -32,6 +32,7 @@ mod staging;
 mod timestamps;
 mod trial;
 mod uniform;
+mod warm_up;
 
 pub use adapter::{GpuOptions, adapters};
 pub use autotune::Autotune;

@@ -108,6 +108,7 @@ mod threads;
 mod tickets;
 mod train;
 mod transforms;
+mod warm_up;
 mod weights;
 mod wide_convolutions;
 mod zz_summary;
