@@ -93,7 +93,8 @@ fn penalties_act_on_gradients_and_loss_as_if_the_closure_had_them() {
         for (options, frozen) in [
             (wolfe(), None),
             (wolfe(), Some("long")),
-            (LBFGS { max_iter: 4, ..LBFGS::default() }, Some("w")),
+            // Its first step is so short that the change of the gradient is half rounding, and nothing searches.
+            (LBFGS { max_iter: 1, ..LBFGS::default() }, Some("w")),
             (LBFGS { line_search_fn: Some(LineSearch::Zoom), ..LBFGS::optax() }, None),
             (LBFGS { line_search_fn: Some(LineSearch::Backtracking), ..LBFGS::optax() }, None),
         ] {
@@ -126,8 +127,7 @@ fn penalties_act_on_gradients_and_loss_as_if_the_closure_had_them() {
                     assert_eq!(counts, (want.evaluations, want.iterations), "{what}");
                     for (got, want) in read_all(&ours).into_iter().zip(read_all(&theirs)) {
                         let off = (got - want).abs();
-                        // Steps begin short, so that the first change of the gradient is half rounding.
-                        assert!(off <= 2e-3 * want.abs().max(1.0), "{what}: got {got}, expected {want}");
+                        assert!(off <= 1e-3 * want.abs().max(1.0), "{what}: got {got}, expected {want}");
                     }
                 }
             }
