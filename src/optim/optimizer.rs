@@ -2,6 +2,7 @@ pub(crate) mod averages;
 mod build;
 pub(crate) mod dispatches;
 pub(crate) mod eval_params;
+mod norm_reports;
 pub(crate) mod param_groups;
 pub(crate) mod record;
 mod results;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Trainer;
 use super::checkpoint::{Checkpoint, GateState};
@@ -43,6 +43,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
                 Some(GateState { loss_scale, growth_tracker, applied, skipped, skipped_in_a_row });
         }
         checkpoint.schedule_state = self.schedule_state();
+        checkpoint.transforms = Some(self.optimizer.transforms().identity());
         for (span, values) in self.params.read_tensors().await? {
             checkpoint.params.insert(span.name.clone(), Tensor { shape: span.shape.clone(), values });
         }
@@ -54,13 +55,14 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// Goes on where a checkpoint was made: the steps that follow are the same, bit for bit, as those of the
     /// trainer that it was read from, if they are given the same data. Waits for the steps in flight.
     ///
-    /// Schedules must be the same by their [`identity`](crate::schedule::Schedule::identity): a closure by its name, and
-    /// one without a name for another of its kind. Not in a checkpoint, and so for the caller to repeat, are the
-    /// transforms of gradients, the steps of an epoch and the text of a custom rule.
+    /// Schedules must be the same by their [`identity`](crate::schedule::Schedule::identity), and transforms of gradients by
+    /// [theirs](crate::grad::Transforms::identity): a closure by its name, and one without a name for another of its kind.
+    /// To go on under other transforms set [`Checkpoint::transforms`] to `None` first. Not in a checkpoint, and so for the
+    /// caller to repeat, are the steps of an epoch and the text of a custom rule.
     ///
     /// # Errors
-    /// [`Error::File`] with the checkpoint's file if it is of another model, optimizer or schedule; then
-    /// nothing was changed. [`Error::DeviceLost`].
+    /// [`Error::File`] with the checkpoint's file if it is of another model, optimizer or schedule, or of other transforms;
+    /// then nothing was changed. [`Error::DeviceLost`].
     pub fn load_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.gpu.clone().block_on(self.load_checkpoint_async(checkpoint))
     }
@@ -79,6 +81,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             let (theirs, ours) = (skips(checkpoint.gate.is_some()), skips(checkpoint.gate.is_none()));
             return Err(checkpoint.refuse(format!("its run {theirs}, this trainer {ours}")));
         }
+        self.check_transforms(checkpoint)?;
         self.arrive_all().await?;
         let before = self.schedule_state();
         self.load_schedule_state(checkpoint.schedule_state.as_ref()).map_err(|error| match error {
@@ -109,6 +112,19 @@ impl<R: AnyRule + Clone> Trainer<R> {
         (self.steps, self.taken, self.seed) = (checkpoint.step, 0, checkpoint.seed);
         self.forget_reports();
         Ok(())
+    }
+
+    /// Refuses a checkpoint of other transforms, as far as it says so.
+    fn check_transforms(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let ours = self.optimizer.transforms().identity();
+        match &checkpoint.transforms {
+            Some(theirs) if *theirs != ours => {
+                let shown = |json: &Value| if json == &json!([]) { "none".into() } else { json.to_string() };
+                let (theirs, ours) = (shown(theirs), shown(&ours));
+                Err(checkpoint.refuse(format!("its transforms are {theirs}, this trainer's are {ours}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a checkpoint of another schedule, as far as it says so.
