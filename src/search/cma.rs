@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::eigen;
-use super::method::Shape;
+use super::method::{Shape, narrow};
 
 /// Rates of CMA-ES (Hansen 2016, arXiv:1604.00772, table 1) for weights by rank that are not negative and sum to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -176,7 +176,7 @@ impl HostStep {
             let (row, column) = (at / d, at % d);
             self.sigma * self.vectors[row * d + column] * self.scales[column]
         });
-        self.mean.iter().copied().chain(factor).map(|value| (value as f32).to_bits()).collect()
+        self.mean.iter().copied().chain(factor).map(|value| narrow(value).to_bits()).collect()
     }
 }
 

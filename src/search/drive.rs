@@ -1,3 +1,4 @@
+use super::method::narrow;
 use super::objective::{Kind, Objective};
 use super::population::{MOST_PER_SUBMIT, Search, SearchResult};
 use crate::error::Error;
@@ -99,7 +100,7 @@ impl Search {
                 sums.iter_mut().zip(&losses).for_each(|(sum, loss)| *sum += f64::from(*loss));
             }
             let samples = f64::from(self.options.samples);
-            losses.iter_mut().zip(sums).for_each(|(loss, sum)| *loss = (sum / samples) as f32);
+            losses.iter_mut().zip(sums).for_each(|(loss, sum)| *loss = narrow(sum / samples));
         }
         self.tell(&losses)
     }

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use super::cma::HostStep;
-use crate::error::Error;
+use crate::error::{Error, closed};
 use crate::gpu::Field;
 
 /// The sizes that a method depends on.
@@ -70,6 +70,20 @@ crate::gpu::uniform! {
     pub(crate) struct NoHyper { none: u32 }
 }
 
+/// A number as kernels have it.
+#[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
+pub(crate) fn narrow(value: f64) -> f32 {
+    value as f32
+}
+
+/// The largest of constants that have no other bound: f32 has room for what is computed of them.
+pub(crate) const MOST: f64 = 1e9;
+
+/// Refuses a width or a rate that f32 has no room for.
+pub(crate) fn scale(name: &str, value: f64) -> Result<(), Error> {
+    closed(name, value, 1e-9, MOST)
+}
+
 /// Memory of a method before its first generation.
 #[derive(Debug, Default)]
 pub(crate) struct Memory(pub(crate) Vec<u32>);
@@ -82,7 +96,7 @@ impl Memory {
 
     /// So many equal numbers more.
     pub(crate) fn numbers(self, value: f64, len: usize) -> Self {
-        self.words(std::iter::repeat_n((value as f32).to_bits(), len))
+        self.words(std::iter::repeat_n(narrow(value).to_bits(), len))
     }
 
     /// These numbers more.

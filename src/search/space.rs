@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::method::narrow;
 use crate::error::{Error, finite};
 
 /// One dimension of a [`Space`].
@@ -182,7 +183,7 @@ impl Dimension {
 
     /// Half the width in f32, after the logarithm.
     fn halved(&self) -> f32 {
-        if (self.lower as f32) < self.upper as f32 { self.words()[1] } else { 0.0 }
+        if narrow(self.lower) < narrow(self.upper) { self.words()[1] } else { 0.0 }
     }
 
     /// The ends of what `[-1, 1]` stands for: of whole numbers, each has the same share.
@@ -198,23 +199,23 @@ impl Dimension {
         }
         let (low, high) = self.ends();
         let (center, half) = (0.5 * (low + high), 0.5 * (high - low));
-        [center as f32, half as f32, self.lower as f32, self.upper as f32, f32::from(kind), 1.0, 0.0, 0.0]
+        [narrow(center), narrow(half), narrow(self.lower), narrow(self.upper), f32::from(kind), 1.0, 0.0, 0.0]
     }
 
     fn encode(&self, number: usize, x: f64) -> Result<f32, Error> {
         // Bounds as the kernels have them.
-        let (lower, upper) = (f64::from(self.lower as f32), f64::from(self.upper as f32));
+        let (lower, upper) = (f64::from(narrow(self.lower)), f64::from(narrow(self.upper)));
         if !(x.is_finite() && x >= lower && x <= upper) {
             let allowed = format!("finite and in [{}, {}]", self.lower, self.upper);
             return Err(Error::constant(format!("start[{number}]"), allowed, x));
         }
         if !self.is_bounded() {
-            return Ok(x as f32);
+            return Ok(narrow(x));
         }
         let (low, high) = self.ends();
         // The middle of what stands for a whole number.
         let x = if self.integer { x + 0.5 } else { x };
         let place = if self.log { x.ln() } else { x };
-        Ok((2.0 * (place - low) / (high - low) - 1.0).clamp(-1.0, 1.0) as f32)
+        Ok(narrow((2.0 * (place - low) / (high - low) - 1.0).clamp(-1.0, 1.0)))
     }
 }

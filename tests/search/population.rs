@@ -145,6 +145,7 @@ impl Problem {
 }
 
 /// A quantile as numpy has it, of what is in order.
+#[expect(clippy::cast_possible_truncation, reason = "a place in a list")]
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let at = share * (sorted.len() - 1) as f64;
     let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);

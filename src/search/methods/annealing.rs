@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::ga::check_scale;
-use crate::error::{Error, above, closed};
+use crate::error::{Error, closed};
 use crate::gpu::uniform;
-use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage};
+use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage, narrow, scale};
 
 /// Simulated annealing, a chain for each member.
 ///
@@ -21,7 +21,7 @@ pub struct SimulatedAnnealing {
     pub temperature: Option<f64>,
     /// Share of the temperature that is left at the end of the budget, in `[1e-30, 1]`. Default 1e-4.
     pub final_temperature: f64,
-    /// First standard deviation of steps, in half widths of the box (in units of a dimension without bounds), above 0.
+    /// First standard deviation of steps, in half widths of the box (in units of a dimension without bounds)
     /// Default 0.5.
     pub sigma: f64,
     /// Share of it that is left at the end of the budget, in `[1e-9, 1]`. Default 1e-3.
@@ -45,10 +45,10 @@ impl Algorithm for SimulatedAnnealing {
 
     fn check(&self) -> Result<(), Error> {
         if let Some(temperature) = self.temperature {
-            above("temperature", temperature, 0.0)?;
+            closed("temperature", temperature, 1e-30, 1e30)?;
         }
         closed("final_temperature", self.final_temperature, 1e-30, 1.0)?;
-        above("sigma", self.sigma, 0.0)?;
+        scale("sigma", self.sigma)?;
         check_scale(self.final_scale)
     }
 
@@ -62,10 +62,10 @@ impl Algorithm for SimulatedAnnealing {
             None => -f64::ln(0.95),
         };
         Hyper::of(AnnealingHyper {
-            cooling: cooling as f32,
-            sigma: self.sigma as f32,
+            cooling: narrow(cooling),
+            sigma: narrow(self.sigma),
             narrowing: super::ga::decay(self.final_scale, shape.generations),
-            temperature: self.temperature.unwrap_or(0.0) as f32,
+            temperature: narrow(self.temperature.unwrap_or(0.0)),
             starts: starts.into(),
         })
     }

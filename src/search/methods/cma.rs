@@ -1,10 +1,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::snes::{few_members, log_weights};
-use crate::error::{Error, above};
+use crate::error::Error;
 use crate::gpu::uniform;
 use crate::search::cma::{HostStep, Rates};
-use crate::search::method::{Algorithm, Hyper, Memory, NoHyper, Over, Shape, Stage};
+use crate::search::method::{Algorithm, Hyper, Memory, NoHyper, Over, Shape, Stage, narrow, scale};
 
 /// The most dimensions of which [`CMA`] keeps a full covariance.
 const MOST_FULL: usize = 300;
@@ -69,7 +69,7 @@ impl Algorithm for CMA {
     }
 
     fn check(&self) -> Result<(), Error> {
-        above("sigma", self.sigma, 0.0)
+        scale("sigma", self.sigma)
     }
 
     fn default_members(&self, dimensions: usize, _: Option<u64>) -> usize {
@@ -86,7 +86,7 @@ impl Algorithm for CMA {
 
     fn memory(&self, shape: Shape, start: &[f32]) -> Memory {
         let d = shape.dimensions;
-        let identity = (0..d * d).map(|at| if at % (d + 1) == 0 { self.sigma as f32 } else { 0.0 });
+        let identity = (0..d * d).map(|at| if at % (d + 1) == 0 { narrow(self.sigma) } else { 0.0 });
         let memory = Memory::default().floats(start.iter().copied()).floats(identity);
         memory.zeros(shape.members * d)
     }
@@ -112,7 +112,7 @@ impl Algorithm for DiagonalCMA {
     }
 
     fn check(&self) -> Result<(), Error> {
-        above("sigma", self.sigma, 0.0)
+        scale("sigma", self.sigma)
     }
 
     fn default_members(&self, dimensions: usize, _: Option<u64>) -> usize {
@@ -127,21 +127,21 @@ impl Algorithm for DiagonalCMA {
         let rates = Rates::new(&log_weights(shape.members), shape.dimensions).separable(shape.dimensions);
         let d = shape.dimensions as f64;
         Hyper::of(DiagonalHyper {
-            c_sigma: rates.c_sigma as f32,
-            d_sigma: rates.d_sigma as f32,
-            c_c: rates.c_c as f32,
-            c_1: rates.c_1 as f32,
-            c_mu: rates.c_mu as f32,
-            mu_eff: rates.mu_eff as f32,
-            expected_norm: rates.expected_norm as f32,
-            threshold: ((1.4 + 2.0 / (d + 1.0)) * rates.expected_norm) as f32,
-            log_keep: (2.0 * (1.0 - rates.c_sigma).ln()) as f32,
+            c_sigma: narrow(rates.c_sigma),
+            d_sigma: narrow(rates.d_sigma),
+            c_c: narrow(rates.c_c),
+            c_1: narrow(rates.c_1),
+            c_mu: narrow(rates.c_mu),
+            mu_eff: narrow(rates.mu_eff),
+            expected_norm: narrow(rates.expected_norm),
+            threshold: narrow((1.4 + 2.0 / (d + 1.0)) * rates.expected_norm),
+            log_keep: narrow(2.0 * (1.0 - rates.c_sigma).ln()),
         })
     }
 
     fn memory(&self, shape: Shape, start: &[f32]) -> Memory {
         let Shape { members, dimensions, .. } = shape;
-        let weights = log_weights(members).into_iter().map(|weight| weight as f32);
+        let weights = log_weights(members).into_iter().map(narrow);
         let memory = Memory::default().floats(start.iter().copied()).numbers(1.0, dimensions);
         let memory = memory.zeros(4 * dimensions).numbers(self.sigma, 1).zeros(1);
         memory.floats(weights).zeros(members * dimensions)

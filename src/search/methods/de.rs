@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, closed};
 use crate::gpu::uniform;
-use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage};
+use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage, narrow};
 
 /// What a trial of [`DE`] is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,9 +96,9 @@ impl Algorithm for DE {
         Hyper::of(DEHyper {
             strategy: self.strategy as u32,
             two_points,
-            crossover: crossover as f32,
-            f1: self.f1 as f32,
-            f2: self.f2 as f32,
+            crossover: narrow(crossover),
+            f1: narrow(self.f1),
+            f2: narrow(self.f2),
             starts: starts.into(),
         })
     }

@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, above, closed};
+use crate::error::{Error, closed};
 use crate::gpu::uniform;
-use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage};
+use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage, narrow, scale};
 
 /// A genetic algorithm: tournaments, blend crossover, normal mutations and elites.
 ///
@@ -23,7 +23,7 @@ pub struct GA {
     pub crossover: f64,
     /// Probability that a child is mutated, in `[0, 1]`. Default 0.7.
     pub mutation: f64,
-    /// First standard deviation of mutations, in half widths of the box (in units of a dimension without bounds), above 0.
+    /// First standard deviation of mutations, in half widths of the box (in units of a dimension without bounds)
     /// Default 0.3.
     pub sigma: f64,
     /// What `sigma` is multiplied by over the generations of the budget, in `(0, 1]`; without a budget it does not change.
@@ -70,7 +70,7 @@ const AFTER: &[Stage] = &[Stage::RANKS, Stage::new("keep", Over::Elements)];
 
 /// The rate of an exponential that comes to `final_scale` at the end of the budget.
 pub(super) fn decay(final_scale: f64, generations: Option<u64>) -> f32 {
-    generations.map_or(0.0, |generations| (-final_scale.ln() / generations as f64) as f32)
+    generations.map_or(0.0, |generations| narrow(-final_scale.ln() / generations as f64))
 }
 
 fn memory(shape: Shape, start: &[f32]) -> Memory {
@@ -83,9 +83,9 @@ impl GA {
         GAHyper {
             elites: word(self.elites),
             tournament: word(self.tournament),
-            crossover: self.crossover as f32,
-            mutation: self.mutation as f32,
-            sigma: self.sigma as f32,
+            crossover: narrow(self.crossover),
+            mutation: narrow(self.mutation),
+            sigma: narrow(self.sigma),
             decay: decay(self.final_scale, shape.generations),
             starts: starts.into(),
         }
@@ -103,7 +103,7 @@ impl Algorithm for GA {
         }
         closed("crossover", self.crossover, 0.0, 1.0)?;
         closed("mutation", self.mutation, 0.0, 1.0)?;
-        above("sigma", self.sigma, 0.0)?;
+        scale("sigma", self.sigma)?;
         check_scale(self.final_scale)
     }
 
@@ -142,7 +142,7 @@ impl Algorithm for ElitistES {
         if self.elites == 0 {
             return Err(Error::constant("elites", "at least 1", self.elites));
         }
-        above("sigma", self.sigma, 0.0)?;
+        scale("sigma", self.sigma)?;
         check_scale(self.final_scale)
     }
 

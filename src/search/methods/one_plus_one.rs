@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, above, closed};
+use crate::error::{Error, closed};
 use crate::gpu::uniform;
-use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage};
+use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage, narrow, scale};
 
 /// The (1 + 1) evolution strategy with the one-fifth rule (nevergrad's `OnePlusOne`), or (1 + members).
 ///
@@ -40,7 +40,7 @@ impl Algorithm for OnePlusOne {
     }
 
     fn check(&self) -> Result<(), Error> {
-        above("sigma", self.sigma, 0.0)?;
+        scale("sigma", self.sigma)?;
         closed("grows", self.grows, 1.0, 100.0)?;
         closed("shrinks", self.shrinks, 0.01, 1.0)
     }
@@ -52,7 +52,7 @@ impl Algorithm for OnePlusOne {
     fn hyper(&self, _: Shape, _: bool) -> Hyper {
         // Below this mutations change nothing.
         let (least, most) = (1e-9, 1e9);
-        Hyper::of(OnePlusOneHyper { grows: self.grows as f32, shrinks: self.shrinks as f32, least, most })
+        Hyper::of(OnePlusOneHyper { grows: narrow(self.grows), shrinks: narrow(self.shrinks), least, most })
     }
 
     fn memory(&self, _: Shape, start: &[f32]) -> Memory {

@@ -2,9 +2,9 @@ use serde::{Deserialize, Serialize};
 
 use super::ga::{check_scale, decay};
 use super::snes::log_weights;
-use crate::error::{Error, above, at_least, half_open};
+use crate::error::{Error, closed, half_open};
 use crate::gpu::uniform;
-use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage};
+use crate::search::method::{Algorithm, Hyper, MOST, Memory, Over, Shape, Stage, narrow, scale};
 
 /// Weights of ranks in [`OpenAIES`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,11 +68,11 @@ impl Algorithm for OpenAIES {
     }
 
     fn check(&self) -> Result<(), Error> {
-        above("sigma", self.sigma, 0.0)?;
-        at_least("lr", self.lr, 0.0)?;
+        scale("sigma", self.sigma)?;
+        closed("lr", self.lr, 0.0, MOST)?;
         half_open("betas[0]", self.betas.0, 0.0, 1.0)?;
         half_open("betas[1]", self.betas.1, 0.0, 1.0)?;
-        at_least("weight_decay", self.weight_decay, 0.0)?;
+        closed("weight_decay", self.weight_decay, 0.0, MOST)?;
         check_scale(self.final_scale)
     }
 
@@ -86,15 +86,15 @@ impl Algorithm for OpenAIES {
 
     fn hyper(&self, shape: Shape, _: bool) -> Hyper {
         // The logarithm of 0 times a step is beyond f32, and its exponential is 0.
-        let log = |beta: f64| beta.ln().max(-1e4) as f32;
+        let log = |beta: f64| narrow(beta.ln().max(-1e4));
         Hyper::of(OpenAIESHyper {
-            sigma: self.sigma as f32,
-            lr: self.lr as f32,
-            beta1: self.betas.0 as f32,
-            beta2: self.betas.1 as f32,
+            sigma: narrow(self.sigma),
+            lr: narrow(self.lr),
+            beta1: narrow(self.betas.0),
+            beta2: narrow(self.betas.1),
             log_beta1: log(self.betas.0),
             log_beta2: log(self.betas.1),
-            weight_decay: self.weight_decay as f32,
+            weight_decay: narrow(self.weight_decay),
             shrinks: decay(self.final_scale, shape.generations),
         })
     }
@@ -107,7 +107,7 @@ impl Algorithm for OpenAIES {
             RankWeights::Log => log_weights(members),
         };
         let memory = Memory::default().floats(start.iter().copied()).zeros(2 * dimensions);
-        memory.floats(weights.into_iter().map(|weight| weight as f32)).zeros(members * dimensions)
+        memory.floats(weights.into_iter().map(narrow)).zeros(members * dimensions)
     }
 
     fn after(&self) -> &'static [Stage] {

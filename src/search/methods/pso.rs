@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, closed};
 use crate::gpu::uniform;
-use crate::search::method::{Algorithm, Hyper, Memory, Shape, Stage};
+use crate::search::method::{Algorithm, Hyper, Memory, Shape, Stage, narrow};
 
 /// Particle swarm (nevergrad's `PSO`).
 ///
@@ -50,9 +50,9 @@ impl Algorithm for PSO {
 
     fn hyper(&self, _: Shape, starts: bool) -> Hyper {
         Hyper::of(PSOHyper {
-            omega: self.omega as f32,
-            phip: self.phip as f32,
-            phig: self.phig as f32,
+            omega: narrow(self.omega),
+            phip: narrow(self.phip),
+            phig: narrow(self.phig),
             starts: starts.into(),
         })
     }

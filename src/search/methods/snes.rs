@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, above, at_least};
+use crate::error::{Error, closed};
 use crate::gpu::uniform;
-use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage};
+use crate::search::method::{Algorithm, Hyper, MOST, Memory, Over, Shape, Stage, narrow, scale};
 
 /// Separable natural evolution strategy (nevergrad's `SNES`): a normal distribution with a width for each dimension.
 ///
@@ -42,7 +42,8 @@ pub(super) fn log_weights(members: usize) -> Vec<f64> {
 
 /// As CMA-ES and others have it by default.
 pub(super) fn few_members(dimensions: usize) -> usize {
-    4 + (3.0 * (dimensions as f64).ln()).floor().max(0.0) as usize
+    // As whole numbers: e^(n / 3) is the first of n more.
+    4 + (1..64).take_while(|n| (f64::from(*n) / 3.0).exp() <= dimensions as f64).count()
 }
 
 impl Algorithm for SNES {
@@ -51,9 +52,9 @@ impl Algorithm for SNES {
     }
 
     fn check(&self) -> Result<(), Error> {
-        above("sigma", self.sigma, 0.0)?;
-        above("mean_rate", self.mean_rate, 0.0)?;
-        self.width_rate.map_or(Ok(()), |rate| at_least("width_rate", rate, 0.0))
+        scale("sigma", self.sigma)?;
+        scale("mean_rate", self.mean_rate)?;
+        self.width_rate.map_or(Ok(()), |rate| closed("width_rate", rate, 0.0, MOST))
     }
 
     fn default_members(&self, dimensions: usize, _: Option<u64>) -> usize {
@@ -67,12 +68,12 @@ impl Algorithm for SNES {
     fn hyper(&self, shape: Shape, _: bool) -> Hyper {
         let d = shape.dimensions as f64;
         let width_rate = self.width_rate.unwrap_or((3.0 + d.ln()) / (5.0 * d.sqrt()));
-        Hyper::of(SNESHyper { mean_rate: self.mean_rate as f32, width_rate: width_rate as f32 })
+        Hyper::of(SNESHyper { mean_rate: narrow(self.mean_rate), width_rate: narrow(width_rate) })
     }
 
     fn memory(&self, shape: Shape, start: &[f32]) -> Memory {
         let even = 1.0 / shape.members as f64;
-        let weights = log_weights(shape.members).into_iter().map(|weight| (weight - even) as f32);
+        let weights = log_weights(shape.members).into_iter().map(|weight| narrow(weight - even));
         let memory = Memory::default().floats(start.iter().copied()).numbers(self.sigma, shape.dimensions);
         memory.floats(weights).zeros(shape.members * shape.dimensions)
     }

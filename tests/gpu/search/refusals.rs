@@ -67,11 +67,15 @@ fn options_and_spaces_outside_their_ranges_are_refused() {
         ),
         (
             Search::builder(cube(), OnePlusOne { sigma: 0.0, ..Default::default() }),
-            "sigma must be finite and above 0, got 0",
+            "sigma must be in [1e-9, 1000000000], got 0",
+        ),
+        (
+            Search::builder(Space::unbounded(2), SNES { sigma: 1e300, ..Default::default() }),
+            "sigma must be in [1e-9, 1000000000], got 1e300",
         ),
         (
             Search::builder(cube(), SNES { width_rate: Some(-1.0), ..Default::default() }),
-            "width_rate must be finite and at least 0, got -1",
+            "width_rate must be in [0, 1000000000], got -1",
         ),
     ];
     let before = gpu.counters();

@@ -23,7 +23,7 @@ impl Held {
     fn of(search: &mut Search) -> Self {
         let saved = serde_json::to_value(search.save().unwrap()).unwrap();
         let words = |part: &Value| -> Vec<u32> {
-            part.as_array().unwrap().iter().map(|word| word.as_u64().unwrap() as u32).collect()
+            part.as_array().unwrap().iter().map(|word| u32::try_from(word.as_u64().unwrap()).unwrap()).collect()
         };
         Self {
             points: words(&saved["points"]).into_iter().map(|word| f32::from_bits(word).into()).collect(),
@@ -194,16 +194,16 @@ fn separable_cma_moves_as_in_f64() {
         let goes = norm / (1.0 - (1.0 - c_s).powi(2 * step)).sqrt() < (1.4 + 2.0 / (d + 1.0)) * chi;
         let goes = if goes { 1.0 } else { 0.0 };
         near(after.number(6 * DIMENSIONS), sigma * (c_s / damp * (norm / chi - 1.0)).exp(), "step size");
-        for i in 0..DIMENSIONS {
+        for (i, sum) in sums.iter().enumerate() {
             let variance = before.number(at(1, i));
-            let y = variance.sqrt() * sums[i][0];
+            let y = variance.sqrt() * sum[0];
             let p_c = (1.0 - c_c) * before.number(at(3, i)) + goes * (c_c * (2.0 - c_c) * mu_eff).sqrt() * y;
             near(after.number(at(2, i)), path(i), "path");
             near(after.number(at(3, i)), p_c, "path of the variance");
             near(after.number(i), before.number(i) + sigma * y, "mean");
             let lost = (1.0 - goes) * c_c * (2.0 - c_c);
             let kept = 1.0 + c_1 * lost - c_1 - c_mu;
-            let want = kept * variance + c_1 * p_c * p_c + c_mu * variance * sums[i][1];
+            let want = kept * variance + c_1 * p_c * p_c + c_mu * variance * sum[1];
             near(after.number(at(1, i)), want, "variance");
         }
     }
@@ -256,8 +256,8 @@ fn particles_move_by_their_speeds_and_keep_their_best() {
     for _ in 0..4 {
         search.ask().unwrap();
         let moved = Held::of(&mut search);
-        for element in 0..population {
-            assert_eq!(moved.number(population + element), own[element], "a particle's own best");
+        for (element, own) in own.iter().enumerate() {
+            assert_eq!(moved.number(population + element), *own, "a particle's own best");
             assert!(moved.points[element].abs() <= 1.0);
         }
         let (before, losses, _) = generation(&mut search);
@@ -360,11 +360,11 @@ fn the_width_of_mutations_follows_success() {
 fn a_latin_hypercube_has_one_point_in_each_layer() {
     let Some(gpu) = gpu() else { return };
     // In one generation, and in four.
-    for (members, budget) in [(97, 97), (24, 96)] {
+    for (members, budget) in [(97, 97), (24, 96_usize)] {
         let builder = Search::builder(Space::cube(3, 0.0, 1.0), LHSSearch::default());
-        let mut search = builder.members(members).budget(budget).seed(3).build(&gpu).unwrap();
+        let mut search = builder.members(members).budget(budget as u64).seed(3).build(&gpu).unwrap();
         let mut rows = Vec::new();
-        for _ in 0..budget as usize / members {
+        for _ in 0..budget / members {
             let asked = search.ask().unwrap();
             search.tell(&vec![0.0; members]).unwrap();
             rows.extend(asked);
@@ -377,7 +377,7 @@ fn a_latin_hypercube_has_one_point_in_each_layer() {
             layers.sort_unstable();
             layers.dedup();
             // A point on the border of two layers may round into the other.
-            assert!(layers.len() + 1 >= budget as usize, "{}", layers.len());
+            assert!(layers.len() + 1 >= budget, "{}", layers.len());
         }
     }
 }
