@@ -69,7 +69,7 @@ impl Dialect for Words {
             return format!("`{name}` is a function or a type of WGSL: expected it to be called, or a value");
         }
         if self.has(name) {
-            let allowed = "of the frame's, only `x`, `noise` and `DIMENSIONS`";
+            let allowed = "of the surrounding kernel, only `x`, `noise` and `DIMENSIONS`";
             return format!(
                 "`{name}` cannot be used, because an objective is a function of its member: {allowed}"
             );

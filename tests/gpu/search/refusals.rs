@@ -101,7 +101,7 @@ fn an_objective_that_is_none_is_refused_with_its_place() {
         (
             "fn objective() -> f32 {\n    return points[0];\n}",
             "objective, line 2, column 12: `points` cannot be used, because an objective is a function of its member: of \
-             the frame's, only `x`, `noise` and `DIMENSIONS`",
+             the surrounding kernel, only `x`, `noise` and `DIMENSIONS`",
         ),
         (
             "var<private> count: u32;\nfn objective() -> f32 { return 1.0; }",
@@ -127,7 +127,7 @@ fn an_objective_that_is_none_is_refused_with_its_place() {
         ),
         (
             "fn points() -> f32 { return 1.0; }\nfn objective() -> f32 { return points(); }",
-            "objective, line 1, column 4: `points` is reserved: the frame has it, choose another name",
+            "objective, line 1, column 4: `points` is reserved: the surrounding kernel uses it, choose another name",
         ),
     ];
     let mut search = de(Space::cube(2, -1.0, 1.0)).members(30).budget(60).build(&gpu).unwrap();

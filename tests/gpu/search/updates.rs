@@ -23,7 +23,11 @@ impl Held {
     fn of(search: &mut Search) -> Self {
         let saved = serde_json::to_value(search.save().unwrap()).unwrap();
         let words = |part: &Value| -> Vec<u32> {
-            part.as_array().unwrap().iter().map(|word| u32::try_from(word.as_u64().unwrap()).unwrap()).collect()
+            part.as_array()
+                .unwrap()
+                .iter()
+                .map(|word| u32::try_from(word.as_u64().unwrap()).unwrap())
+                .collect()
         };
         Self {
             points: words(&saved["points"]).into_iter().map(|word| f32::from_bits(word).into()).collect(),
@@ -369,9 +373,9 @@ fn a_latin_hypercube_has_one_point_in_each_layer() {
             search.tell(&vec![0.0; members]).unwrap();
             rows.extend(asked);
         }
+        let layer = |x: &f32| (1..budget).take_while(|layer| *layer as f32 <= x * budget as f32).count();
         for d in 0..3 {
-            let mut layers: Vec<usize> =
-                rows.iter().skip(d).step_by(3).map(|x| (x * budget as f32) as usize).collect();
+            let mut layers: Vec<usize> = rows.iter().skip(d).step_by(3).map(layer).collect();
             let in_order = layers.windows(2).filter(|pair| pair[1] == pair[0] + 1).count();
             assert!(in_order < 10, "{in_order} layers follow each other");
             layers.sort_unstable();
