@@ -6,6 +6,7 @@
 //! - [`schedule`] gives the learning rate of each step, in f64 on the host.
 //! - [`graph`] and [`nn`] describe a network and compile it to a list of dispatches.
 //! - [`train`] runs it: one submit a step.
+//! - [`search`] minimizes without a network: classical methods, test functions, advice on methods.
 //! - [`predict`] evaluates outputs for requests of any size, without a trainer.
 //! - [`gpu`] is the device under all of them; it can be the host's own.
 
@@ -21,6 +22,7 @@ pub mod optim;
 pub mod params;
 pub mod predict;
 pub mod schedule;
+pub mod search;
 pub mod train;
 mod wgsl;
 
