@@ -284,9 +284,22 @@ mod tests {
             (ProblemDescription { online_learning: true, memory_limited: true, ..plain() }, "SGD"),
             (ProblemDescription { needs_constraints: true, ..plain() }, "SLSQP"),
             (ProblemDescription { needs_constraints: true, ..without() }, "COBYLA"),
-            (ProblemDescription { many_local_minima: true, parallel_compute: true, noisy: true, ..without() }, "CMA-ES"),
             (
-                ProblemDescription { many_local_minima: true, parallel_compute: true, discrete: true, ..without() },
+                ProblemDescription {
+                    many_local_minima: true,
+                    parallel_compute: true,
+                    noisy: true,
+                    ..without()
+                },
+                "CMA-ES",
+            ),
+            (
+                ProblemDescription {
+                    many_local_minima: true,
+                    parallel_compute: true,
+                    discrete: true,
+                    ..without()
+                },
                 "genetic algorithm",
             ),
             (ProblemDescription { many_local_minima: true, ..plain() }, "L-BFGS-B from many starts"),
@@ -303,7 +316,9 @@ mod tests {
         let first_unfit = all.iter().position(|advice| !advice.applicable).unwrap();
         assert!(first_unfit > 0 && all[first_unfit..].iter().all(|advice| !advice.applicable));
         let adam = all.iter().find(|advice| advice.approach.name == "Adam").unwrap();
-        assert!(adam.to_string().contains("not applicable") && adam.to_string().contains("- needs gradients"));
+        assert!(
+            adam.to_string().contains("not applicable") && adam.to_string().contains("- needs gradients")
+        );
     }
 
     #[test]

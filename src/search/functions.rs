@@ -224,6 +224,7 @@ impl TestProblem {
     }
 
     fn moved(&self, x: &[f64]) -> Option<Vec<f64>> {
-        (x.len() == self.dimensions()).then(|| x.iter().zip(&self.shift).map(|(x, shift)| x - shift).collect())
+        (x.len() == self.dimensions())
+            .then(|| x.iter().zip(&self.shift).map(|(x, shift)| x - shift).collect())
     }
 }

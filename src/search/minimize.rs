@@ -131,12 +131,7 @@ fn starts(x0: &[f64], multi_start: Option<MultiStart>) -> Vec<Vec<f64>> {
     starts
 }
 
-fn from(
-    cell: &RefCell<Evaluations<'_>>,
-    x0: &[f64],
-    method: Minimizer,
-    tol: f64,
-) -> Result<End, Interrupt> {
+fn from(cell: &RefCell<Evaluations<'_>>, x0: &[f64], method: Minimizer, tol: f64) -> Result<End, Interrupt> {
     match method {
         Minimizer::Bfgs => solvers::bfgs(cell, x0, tol),
         Minimizer::LbfgsB => solvers::lbfgsb(cell, x0, tol),
@@ -156,6 +151,7 @@ fn in_words(status: MinimizeStatus, max_evaluations: u64) -> String {
         MinimizeStatus::MaxIterations => "the iterations were used up".into(),
         MinimizeStatus::Stopped => "the callback stopped it".into(),
         MinimizeStatus::Unbounded => "the objective was -inf at a point".into(),
-        MinimizeStatus::Converged | MinimizeStatus::Stalled | MinimizeStatus::Infeasible => String::new(),
+        MinimizeStatus::Stalled => "the method came to no further point".into(),
+        MinimizeStatus::Converged | MinimizeStatus::Infeasible => String::new(),
     }
 }

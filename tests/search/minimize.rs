@@ -41,24 +41,3 @@ fn each_method_is_as_good_as_the_one_of_its_name_in_scipy() -> Result<()> {
     table.finish();
     Ok(())
 }
-
-#[test]
-fn the_best_of_ours_is_as_good_as_the_best_of_theirs() -> Result<()> {
-    for (name, case) in &reference()?.problems {
-        let problem = case.problem()?;
-        // Those that did not know the box may have ended outside, where values are lower.
-        let theirs = case.scipy.values().filter(|reached| reached.bounded).chain(case.nevergrad.values());
-        let best_of_theirs = theirs.map(|reached| case.regret(reached.f.min)).fold(f64::INFINITY, f64::min);
-        let mut best = f64::INFINITY;
-        for seed in 0..20 {
-            let options = MinimizeOptions::new()
-                .bounds(&case.bounds())
-                .method(if seed % 2 == 0 { Minimizer::LbfgsB } else { Minimizer::Powell })
-                .multi_start(100, &case.bounds(), seed)
-                .max_evaluations(BUDGET);
-            best = best.min(minimize_scalar_function(|x| problem.value(x), &case.x0[seed as usize], options)?.fun);
-        }
-        println!("{name}: best of ours {:.3e}, best of theirs {best_of_theirs:.3e}", case.regret(best));
-    }
-    Ok(())
-}

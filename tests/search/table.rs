@@ -96,7 +96,9 @@ impl Table {
     /// Prints the head.
     pub fn new(theirs: &str) -> Self {
         println!();
-        println!("How far above the minimum. Allowed: median of ours at most the 75th percentile of {theirs}.");
+        println!(
+            "How far above the minimum. Allowed: median of ours at most the 75th percentile of {theirs}."
+        );
         println!(
             "{:<16} {:<14} {:>11} {:>11} {:>11} {:>11} {:>9}",
             "problem", "method", "our median", "their med.", "their 75 %", "our best", "our nfev"
@@ -105,7 +107,14 @@ impl Table {
     }
 
     /// Prints a row; ours are values of points within the box.
-    pub fn row(&mut self, (problem, method): (&str, &str), case: &Case, ours: &[f64], nfev: f64, theirs: &Summary) {
+    pub fn row(
+        &mut self,
+        (problem, method): (&str, &str),
+        case: &Case,
+        ours: &[f64],
+        nfev: f64,
+        theirs: &Summary,
+    ) {
         let regrets: Vec<f64> = ours.iter().map(|fun| case.regret(*fun)).collect();
         let best = regrets.iter().copied().fold(f64::INFINITY, f64::min);
         let (median, allowed) = (median(regrets), case.regret(theirs.q75));

@@ -2,7 +2,8 @@
 
 use super::Approach;
 use super::Property::{
-    self, Constraints, Discrete, FewEvaluations, Gradients, LocalMinima, Memory, Noise, OnlineLearning, Parallel,
+    self, Constraints, Discrete, FewEvaluations, Gradients, LocalMinima, Memory, Noise, OnlineLearning,
+    Parallel,
 };
 
 /// Name, where it is found, what it has, the most variables, strengths.
@@ -75,7 +76,7 @@ const ROWS: &[Row] = &[
     (
         "differential evolution",
         "search::DE",
-        &[Parallel, LocalMinima, Discrete],
+        &[Parallel, LocalMinima],
         Some(200),
         &["few settings", "bounds"],
     ),

@@ -11,7 +11,9 @@ pub(super) fn objective(function: TestFunction, shift: &[f64]) -> String {
     let (name, kernel) = (function.name(), kernel(function));
     let shifted = shift.iter().any(|shift| *shift != 0.0);
     let (constants, less) = match shifted {
-        true => (format!("const SHIFT = array<f32, {}>({});\n\n", shift.len(), literals(shift)), " - SHIFT[i]"),
+        true => {
+            (format!("const SHIFT = array<f32, {}>({});\n\n", shift.len(), literals(shift)), " - SHIFT[i]")
+        }
         false => (String::new(), ""),
     };
     format!(

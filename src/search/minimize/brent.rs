@@ -57,10 +57,18 @@ pub(super) fn brent<E>(
         let at = best.0 + if step >= 0.0 { step.abs().max(tol) } else { -step.abs().max(tol) };
         let tried = (at, f(at)?);
         if tried.1 <= best.1 {
-            if tried.0 >= best.0 { low = best.0 } else { high = best.0 }
+            if tried.0 >= best.0 {
+                low = best.0
+            } else {
+                high = best.0
+            }
             (third, second, best) = (second, best, tried);
         } else {
-            if tried.0 < best.0 { low = tried.0 } else { high = tried.0 }
+            if tried.0 < best.0 {
+                low = tried.0
+            } else {
+                high = tried.0
+            }
             if tried.1 <= second.1 || second.0 == best.0 {
                 (third, second) = (second, tried);
             } else if tried.1 <= third.1 || third.0 == best.0 || third.0 == second.0 {
@@ -127,11 +135,10 @@ mod tests {
 
     #[test]
     fn a_minimum_at_an_end_is_approached() {
-        let Ok((at, _)) = brent(
-            Interval { low: 2.0, high: 5.0, inside: None },
-            (0.0, 1e-6),
-            &mut |x: f64| Ok::<f64, Infallible>(x),
-        );
+        let Ok((at, _)) =
+            brent(Interval { low: 2.0, high: 5.0, inside: None }, (0.0, 1e-6), &mut |x: f64| {
+                Ok::<f64, Infallible>(x)
+            });
         assert!((2.0..2.0 + 1e-5).contains(&at), "{at}");
     }
 

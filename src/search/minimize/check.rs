@@ -66,7 +66,11 @@ fn box_of(name: &str, bounds: &[(f64, f64)], dimensions: usize) -> Result<(), Er
         let ordered = low <= high && *low < f64::INFINITY && *high > f64::NEG_INFINITY;
         if !ordered {
             let value = format!("({}, {})", short(*low), short(*high));
-            return Err(Error::constant(format!("{name}[{i}]"), "a lower bound and one at least as great", value));
+            return Err(Error::constant(
+                format!("{name}[{i}]"),
+                "a lower bound and one at least as great",
+                value,
+            ));
         }
     }
     Ok(())

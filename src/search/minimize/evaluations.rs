@@ -4,7 +4,7 @@ mod constraints;
 mod derivatives;
 
 use super::options::{Callback, Constraint, Differences, Product, Vector};
-use super::result::{HistoryPoint, OptimizeResult, MinimizeProgress, MinimizeStatus as Status};
+use super::result::{HistoryPoint, MinimizeProgress, MinimizeStatus as Status, OptimizeResult};
 use crate::error::Error;
 
 /// A violation up to this counts as none.
@@ -67,6 +67,8 @@ pub(super) struct Evaluations<'a> {
     /// Of the starts before.
     best_before: Option<Candidate>,
     pub(super) history: Vec<HistoryPoint>,
+    /// Requests since the last call of the objective.
+    idle: u32,
     /// The largest finite value so far.
     worst: f64,
     last: Option<(Vec<f64>, f64)>,
@@ -95,6 +97,7 @@ impl<'a> Evaluations<'a> {
             best: None,
             best_before: None,
             history: Vec::new(),
+            idle: 0,
             worst: f64::NEG_INFINITY,
             last: None,
             last_gradient: None,
@@ -109,7 +112,8 @@ impl<'a> Evaluations<'a> {
         if let Some((at, value)) = &self.last
             && at == x
         {
-            return Ok(*value);
+            let value = *value;
+            return self.idle().map(|()| value);
         }
         let fun = self.count(x)?;
         let value = self.finite(fun);
@@ -127,16 +131,24 @@ impl<'a> Evaluations<'a> {
         }
     }
 
+    /// Notes that the method asked for what it need not: a method that does nothing else would never end.
+    fn idle(&mut self) -> Result<(), Interrupt> {
+        const PATIENCE: u32 = 1000;
+        self.idle += 1;
+        if self.idle > PATIENCE { Err(Interrupt::Ended(Status::Stalled)) } else { Ok(()) }
+    }
+
     /// One call of the objective.
     fn count(&mut self, x: &[f64]) -> Result<f64, Interrupt> {
         if x.iter().any(|x| !x.is_finite()) {
             // A step of a method that overflowed: nothing that the objective should be asked for.
-            return Ok(f64::NAN);
+            return self.idle().map(|()| f64::NAN);
         }
         if self.nfev >= self.limit {
             return Err(Interrupt::Ended(Status::MaxEvaluations));
         }
         self.nfev += 1;
+        self.idle = 0;
         let fun = (self.objective)(x);
         if fun.is_finite() {
             self.worst = self.worst.max(fun);

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::brent::{Interval, brent, bracket};
+use super::brent::{Interval, bracket, brent};
 use super::drive::End;
 use super::evaluations::{Evaluations, Interrupt};
 use super::result::MinimizeStatus as Status;

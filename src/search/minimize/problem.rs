@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use basin::{
     BoxBounds, ConstraintDescription, ConstraintJacobian, ConstraintSet, ConstraintSolveError, Constraints,
-    CostFunction, DenseMatrix, DenseMatrixFromFn, Gradient, HessianProduct, NoLinearConstraints, NonlinearBlock, NonlinearBlocks,
-    NonlinearEqualityValues, NonlinearInequalityValues,
+    CostFunction, DenseMatrix, DenseMatrixFromFn, Gradient, HessianProduct, NoLinearConstraints,
+    NonlinearBlock, NonlinearBlocks, NonlinearEqualityValues, NonlinearInequalityValues,
 };
 
 use super::evaluations::{Evaluations, Interrupt};
@@ -14,11 +14,8 @@ use super::evaluations::{Evaluations, Interrupt};
 pub(super) type Box = ConstraintSet<BoxBounds<Vec<f64>>>;
 
 /// Bounds, equalities and inequalities.
-pub(super) type Nonlinear = ConstraintSet<
-    BoxBounds<Vec<f64>>,
-    NoLinearConstraints,
-    NonlinearBlocks<NonlinearBlock, NonlinearBlock>,
->;
+pub(super) type Nonlinear =
+    ConstraintSet<BoxBounds<Vec<f64>>, NoLinearConstraints, NonlinearBlocks<NonlinearBlock, NonlinearBlock>>;
 
 /// An objective with the set of constraints that a method takes.
 pub(super) struct Objective<'e, 'a, S> {
@@ -131,6 +128,8 @@ impl ConstraintJacobian for Objective<'_, '_, Nonlinear> {
                 }
             }
         }
-        Ok(<Vec<f64> as DenseMatrixFromFn>::dense_from_fn(rows.len(), x.len(), |row, column| rows[row][column]))
+        Ok(<Vec<f64> as DenseMatrixFromFn>::dense_from_fn(rows.len(), x.len(), |row, column| {
+            rows[row][column]
+        }))
     }
 }

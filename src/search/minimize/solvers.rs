@@ -26,8 +26,10 @@ fn flat(tol: f64) -> impl Fn(&FirstOrderState<Vec<f64>>) -> Option<String> {
 
 pub(super) fn bfgs(cell: &Cell<'_>, x0: &[f64], tol: f64) -> Result<End, Interrupt> {
     // From the identity, not scaled after the first step: what the first line search finds is scaled already.
-    let identity = <Vec<f64> as DenseMatrixFromFn>::dense_from_fn(x0.len(), x0.len(), |i, j| f64::from(i == j));
-    let solver = Bfgs::<Vec<f64>, f64, _, _>::with_line_search(FirstTrial::new(0.9)).with_initial_inverse_hessian(identity);
+    let identity =
+        <Vec<f64> as DenseMatrixFromFn>::dense_from_fn(x0.len(), x0.len(), |i, j| f64::from(i == j));
+    let solver = Bfgs::<Vec<f64>, f64, _, _>::with_line_search(FirstTrial::new(0.9))
+        .with_initial_inverse_hessian(identity);
     let problem = Objective::boxed(cell, x0.len());
     drive(Executor::new(problem, solver, FirstOrderState::new(x0.to_vec())), cell, flat(tol))
 }
@@ -73,8 +75,7 @@ fn first_simplex(x0: &[f64], bounds: &[(f64, f64)]) -> Vec<Vec<f64>> {
 }
 
 pub(super) fn conjugate_gradient(cell: &Cell<'_>, x0: &[f64], tol: f64) -> Result<End, Interrupt> {
-    let solver =
-        NonlinearCg::with_line_search(FirstTrial::new(0.4)).with_update(CgUpdate::PolakRibierePlus);
+    let solver = NonlinearCg::with_line_search(FirstTrial::new(0.4)).with_update(CgUpdate::PolakRibierePlus);
     let problem = Objective::boxed(cell, x0.len());
     drive(Executor::new(problem, solver, FirstOrderState::new(x0.to_vec())), cell, flat(tol))
 }
@@ -99,7 +100,8 @@ pub(super) fn cobyla(cell: &Cell<'_>, x0: &[f64], tol: f64) -> Result<End, Inter
 pub(super) fn slsqp(cell: &Cell<'_>, x0: &[f64], tol: f64) -> Result<End, Interrupt> {
     let solver = Slsqp::new().with_absolute_accuracy_tolerance(tol);
     let problem = Objective::constrained(cell, x0.len());
-    let end = drive(Executor::new(problem, solver, SelectedFirstOrderState::new(x0.to_vec())), cell, |_| None)?;
+    let end =
+        drive(Executor::new(problem, solver, SelectedFirstOrderState::new(x0.to_vec())), cell, |_| None)?;
     Ok(feasible(cell, end))
 }
 
@@ -109,7 +111,10 @@ fn feasible(cell: &Cell<'_>, end: End) -> End {
     match &evaluations.best {
         Some(best) if best.violation > evaluations.feasible => {
             let violation = best.violation;
-            (Status::Infeasible, format!("no point was found that violates no constraint by more than {violation:e}"))
+            (
+                Status::Infeasible,
+                format!("no point was found that violates no constraint by more than {violation:e}"),
+            )
         }
         _ => end,
     }

@@ -24,7 +24,7 @@ fn gradients_are_those_of_the_values() {
             let gradient = problem.gradient(&x);
             let size = gradient.iter().fold(1.0_f64, |size, g| size.max(g.abs()));
             for (i, slope) in gradient.iter().enumerate() {
-                let h = 1e-5 * x[i].abs().max(1.0);
+                let h = 1e-6 * x[i].abs().max(1.0);
                 let (mut above, mut below) = (x.clone(), x.clone());
                 above[i] += h;
                 below[i] -= h;

@@ -29,17 +29,23 @@ impl Evaluations<'_> {
                 largest = largest.max(if constraint.equality { value.abs() } else { -value });
             }
         }
-        let outside = |largest: f64, ((low, high), x): (&(f64, f64), &f64)| largest.max(low - x).max(x - high);
+        let outside =
+            |largest: f64, ((low, high), x): (&(f64, f64), &f64)| largest.max(low - x).max(x - high);
         self.bounds.iter().zip(x).fold(largest, outside)
     }
 
     /// The gradient of constraint `at`.
-    pub(in super::super) fn constraint_gradient(&mut self, at: usize, x: &[f64]) -> Result<Vec<f64>, Interrupt> {
+    pub(in super::super) fn constraint_gradient(
+        &mut self,
+        at: usize,
+        x: &[f64],
+    ) -> Result<Vec<f64>, Interrupt> {
         let bounds = self.bounds.clone();
         let differences = self.differences;
         let constraint = &mut self.constraints[at];
         if let Some(gradient) = &mut constraint.gradient {
-            return checked(&format!("gradient of constraint {at}"), gradient(x), x).map_err(Interrupt::Refused);
+            return checked(&format!("gradient of constraint {at}"), gradient(x), x)
+                .map_err(Interrupt::Refused);
         }
         let mut gradient = vec![0.0; x.len()];
         let mut moved = x.to_vec();
