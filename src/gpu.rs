@@ -1,6 +1,7 @@
-//! The device: adapters, buffers, kernels, recording, the uniform ring, read-backs and counters.
+//! The device layer: adapters, buffers, kernels, command recording, uniform rings, read-backs and counters.
 //!
-//! Everything here records or creates; only functions called `submit`, `read` or `read_*` submit or wait.
+//! Functions here only create or record. Only those named `submit`, `read` or `read_*` submit work or wait
+//! for it.
 
 mod adapter;
 mod autotune;

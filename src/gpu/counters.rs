@@ -1,19 +1,19 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What a device has done so far through this crate: counts that do not vary with the machine's speed.
+/// Counts of the work done on a device through this crate. They do not depend on the speed of the machine.
 ///
-/// Take two and subtract with [`Counters::since`] to see what happened between them.
+/// Subtract two of them with [`Counters::since`] to see what happened in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Compute dispatches recorded.
     pub dispatches: u64,
     /// Compute passes begun.
     pub passes: u64,
-    /// Command buffers submitted, one a call.
+    /// Submits, one for each call, however many command buffers it has.
     pub submits: u64,
     /// Buffers created.
     pub allocations: u64,
-    /// Bytes of all buffers that are alive.
+    /// Total size of the buffers that currently exist.
     pub live_bytes: u64,
     /// Compute pipelines created.
     pub pipelines: u64,
@@ -28,7 +28,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// What happened after `earlier`, 0 where a count shrank.
+    /// The differences to `earlier`, or 0 for a count that has fallen.
     #[must_use]
     pub fn since(&self, earlier: &Counters) -> Counters {
         Counters {
@@ -46,7 +46,7 @@ impl Counters {
     }
 }
 
-/// The live form of [`Counters`], shared by everything that belongs to one device.
+/// The atomic form of [`Counters`], shared by all objects of one device.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(super) dispatches: AtomicU64,

@@ -8,7 +8,7 @@ use crate::Error;
 
 const IDLE: u8 = 3;
 
-/// Memory for a result that the host waits for again and again.
+/// A reusable read-back buffer.
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
     gpu: Gpu,
@@ -24,17 +24,18 @@ impl ReadBuffer {
         Ok(Self { gpu: gpu.clone(), buffer, state: Arc::new(AtomicU8::new(IDLE)) })
     }
 
-    /// Where the copies of a result go that is recorded next. A result that was never read is dropped.
+    /// The buffer that the next result is to be copied into. Drops an earlier result that was never read.
     pub(crate) fn target(&mut self) -> &wgpu::Buffer {
         if self.state.load(Ordering::Acquire) != IDLE {
-            // One whose mapping has failed is not mapped, which wgpu refuses.
+            // A buffer whose mapping failed is not mapped, so wgpu refuses to unmap it.
             let _ = self.gpu.caught(|| self.buffer.raw().unmap());
             self.state = Arc::new(AtomicU8::new(IDLE));
         }
         self.buffer.raw()
     }
 
-    /// Reads the first `bytes` bytes once the copies were submitted; where `blocking` is set it never suspends.
+    /// Reads the first `bytes` bytes after the copies were submitted. With `blocking`, the future never
+    /// suspends.
     pub(crate) async fn read(&mut self, gpu: &Gpu, bytes: usize, blocking: bool) -> Result<Vec<u8>, Error> {
         add(&gpu.tally().read_backs, 1);
         self.state.store(PENDING, Ordering::Release);

@@ -12,10 +12,10 @@ pub(super) const PENDING: u8 = 0;
 pub(super) const READY: u8 = 1;
 pub(super) const FAILED: u8 = 2;
 
-/// Small results that reach the host some steps later: `slots` buffers of 256 bytes.
+/// Reads small results back some steps later, through a ring of `slots` buffers.
 ///
-/// Record copies into a slot, submit, then [`ReadRing::submitted`]; [`ReadRing::poll`] gives what has
-/// arrived, in order, without waiting.
+/// Record copies into a slot, submit, then call [`ReadRing::submitted`]. [`ReadRing::poll`] returns the
+/// results that have arrived, in order, without waiting.
 #[derive(Debug)]
 pub struct ReadRing {
     gpu: Gpu,
@@ -35,7 +35,7 @@ struct Slot {
 }
 
 impl ReadRing {
-    /// Bytes of a slot.
+    /// Default size of a slot, in bytes.
     pub const SLOT_BYTES: usize = 256;
 
     /// A ring of `slots` slots.
@@ -61,15 +61,15 @@ impl ReadRing {
         self.free.is_empty()
     }
 
-    /// Slots that were submitted and have not been given out.
+    /// Number of slots that were submitted and whose results were not yet taken.
     pub fn in_flight(&self) -> usize {
         self.flying.len()
     }
 
-    /// Records copies of the first `bytes` bytes of each source, one after the other, into the next slot.
+    /// Records copies of the first `bytes` bytes of each source, back to back, into the next slot.
     ///
     /// # Errors
-    /// [`Error::RingFull`]; [`Error::Length`] if the sources need more than a slot; [`Error::Mismatch`] for a recorder
+    /// [`Error::RingFull`]; [`Error::Length`] if the copies exceed a slot; [`Error::Mismatch`] for a recorder
     /// of another device.
     pub fn record(
         &mut self,
@@ -104,7 +104,7 @@ impl ReadRing {
         Ok(())
     }
 
-    /// Says that everything recorded so far was submitted, and asks for it.
+    /// Tells the ring that everything recorded so far was submitted. Starts mapping the slots.
     pub fn submitted(&mut self) {
         for slot in self.recorded.drain(..) {
             map(&self.gpu, slot.buffer.raw(), slot.bytes, &slot.state);
@@ -112,19 +112,19 @@ impl ReadRing {
         }
     }
 
-    /// As [`ReadRing::abandoned`], of what was recorded last.
+    /// Like [`ReadRing::abandoned`], for the last recording only.
     pub(crate) fn abandoned_last(&mut self) {
         self.free.extend(self.recorded.pop_back().map(|slot| slot.buffer));
     }
 
-    /// As [`ReadRing::submitted`], of what was recorded under one tag.
+    /// Like [`ReadRing::submitted`], for the recording with this tag only.
     pub(crate) fn submitted_one(&mut self, tag: u64) {
         let others = self.take_others(tag);
         self.submitted();
         self.recorded = others;
     }
 
-    /// As [`ReadRing::abandoned`], of what was recorded under one tag.
+    /// Like [`ReadRing::abandoned`], for the recording with this tag only.
     pub(crate) fn abandoned_one(&mut self, tag: u64) {
         let others = self.take_others(tag);
         self.abandoned();
@@ -137,17 +137,17 @@ impl ReadRing {
         others
     }
 
-    /// Says that what was recorded since the last submit will never be submitted, and frees its slots.
+    /// Tells the ring that what was recorded since the last submit will never be submitted. Frees its slots.
     pub fn abandoned(&mut self) {
         self.free.extend(self.recorded.drain(..).map(|slot| slot.buffer));
     }
 
-    /// The oldest result that has arrived, as its tag and bytes; `None` if none has.
+    /// The tag and the bytes of the oldest result, or `None` if it has not arrived.
     ///
-    /// It does not poll the device: results arrive with submits, and with waits.
+    /// Does not poll the device: results arrive during submits and waits.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] if the device went away meanwhile.
+    /// [`Error::DeviceLost`] if the device was lost in the meantime.
     pub fn poll(&mut self, gpu: &Gpu) -> Result<Option<(u64, Vec<u8>)>, Error> {
         let Some(slot) = self.flying.front() else { return Ok(None) };
         match slot.state.load(Ordering::Acquire) {
@@ -159,14 +159,14 @@ impl ReadRing {
                 } else {
                     Err(failed(gpu))
                 };
-                // The slot is free again also where its result is not to be had.
+                // The slot is free even if reading its result failed.
                 self.free.push(slot.buffer);
                 Ok(Some((slot.tag, taken?)))
             }
         }
     }
 
-    /// Waits for all results and drops them, and what was recorded and not submitted.
+    /// Waits for all results and discards them, together with recordings that were not submitted.
     pub(crate) fn clear(&mut self) {
         self.abandoned();
         let gpu = self.gpu.clone();
@@ -177,7 +177,7 @@ impl ReadRing {
         }
     }
 
-    /// The oldest result, waited for; `None` if nothing is in flight.
+    /// Waits for the oldest result; `None` if nothing is in flight.
     ///
     /// # Errors
     /// As [`ReadRing::poll`].
@@ -191,7 +191,7 @@ impl ReadRing {
     }
 }
 
-/// The error of a mapping that has failed.
+/// The error for a failed mapping.
 pub(super) fn failed(gpu: &Gpu) -> Error {
     gpu.blame("it could not be mapped".into(), refused)
 }
@@ -200,7 +200,7 @@ fn refused(reason: String) -> Error {
     Error::Device { what: "a read-back".into(), reason }
 }
 
-/// Asks for the first `bytes` bytes of a buffer; `state` tells when they are there.
+/// Starts mapping the first `bytes` bytes of a buffer; `state` changes when the mapping is complete.
 pub(super) fn map(gpu: &Gpu, buffer: &wgpu::Buffer, bytes: u64, state: &Arc<AtomicU8>) {
     let writer = state.clone();
     let asked = gpu.caught(|| {
@@ -213,7 +213,7 @@ pub(super) fn map(gpu: &Gpu, buffer: &wgpu::Buffer, bytes: u64, state: &Arc<Atom
     }
 }
 
-/// Until a mapping is no longer pending, without blocking.
+/// Completes when the mapping is no longer pending. Does not block.
 pub(super) async fn arrived(gpu: &Gpu, state: &AtomicU8) {
     poll_fn(|context| {
         let polled = gpu.polled(wgpu::PollType::Poll);
@@ -235,7 +235,7 @@ pub(super) fn take_mapped(gpu: &Gpu, buffer: &wgpu::Buffer, bytes: u64) -> Resul
     data.flatten().map_err(|reason| gpu.blame(reason, refused))
 }
 
-/// A copy on its way to the host.
+/// A copy to the host that is in flight.
 #[derive(Debug)]
 pub(super) struct PendingRead {
     staging: Option<Buffer<u8>>,
@@ -243,7 +243,7 @@ pub(super) struct PendingRead {
 }
 
 impl PendingRead {
-    /// Submits a copy of `bytes` bytes (offset and size multiples of 4) behind all work so far.
+    /// Submits a copy of `bytes` bytes after all work submitted so far. Offset and size are multiples of 4.
     pub(super) fn begin(gpu: &Gpu, source: &wgpu::Buffer, offset: u64, bytes: usize) -> Result<Self, Error> {
         let state = Arc::new(AtomicU8::new(if bytes == 0 { READY } else { PENDING }));
         if bytes == 0 {
@@ -260,7 +260,7 @@ impl PendingRead {
         Ok(Self { staging: Some(staging), state })
     }
 
-    /// Waits by blocking.
+    /// Blocks until the bytes have arrived.
     pub(super) fn wait(self, gpu: &Gpu) -> Result<Vec<u8>, Error> {
         if self.staging.is_some() {
             gpu.poll(wgpu::PollType::wait_indefinitely())?;
@@ -268,7 +268,8 @@ impl PendingRead {
         self.finish(gpu)
     }
 
-    /// Waits without blocking: a browser maps by itself, elsewhere each poll of the future polls the device.
+    /// Waits without blocking. A browser maps in the background; elsewhere each poll of the future polls the
+    /// device.
     pub(super) async fn arrive(self, gpu: &Gpu) -> Result<Vec<u8>, Error> {
         arrived(gpu, &self.state).await;
         self.finish(gpu)

@@ -24,17 +24,17 @@ pub(super) fn fits(geometry: &Geometry) -> bool {
     fills && !geometry.is_dilated() && geometry.kernel[1].max(geometry.stride[1]) <= WIDEST
 }
 
-/// As [`fits`], of the input gradient, which is a convolution at stride 1 only.
+/// Like [`fits`], of the input gradient, which is a convolution at stride 1 only.
 pub(super) fn fits_input_grad(geometry: &Geometry) -> bool {
     fits(geometry) && geometry.stride == [1, 1]
 }
 
-/// As [`fits`], of the weight gradient, which knows no groups.
+/// Like [`fits`], of the weight gradient, which knows no groups.
 pub(super) fn fits_weight_grad(geometry: &Geometry) -> bool {
     fits(geometry) && geometry.groups == 1
 }
 
-/// As [`fits`], of the pooled forward pass: a word holds the places of two channels, so a lane needs as many, and only
+/// Like [`fits`], of the pooled forward pass: a word holds the places of two channels, so a lane needs as many, and only
 /// a whole sum can be pooled.
 pub(super) fn fits_pooled(geometry: &Geometry) -> bool {
     fits(geometry) && Lanes::of(geometry.out_channels, geometry.groups).vector > 1 && parts(geometry) == 1
@@ -115,7 +115,7 @@ pub(super) fn input_grad(geometry: &Geometry, _: bool, first_part: u32, accumula
     broadcast(&Window::input_grad(geometry), first_part, Source::Image, End::Store { accumulate })
 }
 
-/// As [`fits_input_grad`], of [`input_grad_pooled`]: the sum must be whole.
+/// Like [`fits_input_grad`], of [`input_grad_pooled`]: the sum must be whole.
 pub(super) fn fits_input_grad_pooled(geometry: &Geometry) -> bool {
     fits_input_grad(geometry) && input_grad_parts(geometry) == 1
 }

@@ -259,7 +259,7 @@ pub(super) fn fits_tn_summing(product: &Product) -> bool {
     first && product.batch.is_empty() && is_one_part
 }
 
-/// As [`tn`], of a product in one part, with the sums of the left matrix over the inner dimension, which it writes or
+/// Like [`tn`], of a product in one part, with the sums of the left matrix over the inner dimension, which it writes or
 /// adds. Bindings: left, right, output, sums.
 pub(super) fn tn_summing(product: &Product, accumulate: bool, add_sums: bool) -> AnyLaunch {
     launch_tn(
