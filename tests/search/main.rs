@@ -3,5 +3,6 @@
 //! `cargo test --release --test search -- --nocapture` prints the table. `GRADUS_GOLDEN_DIR` names the folder that holds
 //! `blackbox.json`; default `tests/golden`.
 
+mod functions;
 mod minimize;
 mod table;
