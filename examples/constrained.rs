@@ -36,7 +36,9 @@ fn main() -> Result<()> {
         let mut rest = weights;
         for (name, len) in &spans {
             let (values, others) = rest.split_at(*len);
-            params.write(name, &values.iter().map(|value| *value as f32).collect::<Vec<_>>())?;
+            #[expect(clippy::cast_possible_truncation, reason = "the device trains in f32")]
+            let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+            params.write(name, &values)?;
             rest = others;
         }
         let mut encoder = gpu.encoder("closure");

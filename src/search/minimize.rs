@@ -93,7 +93,7 @@ fn run<'a>(
         }
         let end = match from(&cell, start, method, tol) {
             Ok(end) => end,
-            Err(Interrupt::Ended(status)) => (status, in_words(status, max_evaluations).into()),
+            Err(Interrupt::Ended(status)) => (status, in_words(status, max_evaluations)),
             Err(Interrupt::Refused(error)) => return Err(error),
         };
         let mut evaluations = cell.borrow_mut();

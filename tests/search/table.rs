@@ -9,44 +9,42 @@ use serde::Deserialize;
 
 /// `blackbox.json`.
 #[derive(Deserialize)]
-pub struct Reference {
-    pub problems: BTreeMap<String, Case>,
+pub(crate) struct Reference {
+    pub(crate) problems: BTreeMap<String, Case>,
 }
 
 /// A shifted function in a box, and what other libraries reached.
 #[derive(Deserialize)]
-pub struct Case {
-    pub function: String,
-    pub dim: usize,
-    pub lower: f64,
-    pub upper: f64,
-    pub shift: Vec<f64>,
-    pub known_min: f64,
+pub(crate) struct Case {
+    pub(crate) function: String,
+    pub(crate) dim: usize,
+    pub(crate) lower: f64,
+    pub(crate) upper: f64,
+    pub(crate) shift: Vec<f64>,
+    pub(crate) known_min: f64,
     /// Where scipy started.
-    pub x0: Vec<Vec<f64>>,
-    pub scipy: BTreeMap<String, Reached>,
-    pub nevergrad: BTreeMap<String, Reached>,
+    pub(crate) x0: Vec<Vec<f64>>,
+    pub(crate) scipy: BTreeMap<String, Reached>,
 }
 
 /// What a method reached.
 #[derive(Deserialize)]
-pub struct Reached {
-    pub f: Summary,
+pub(crate) struct Reached {
+    pub(crate) f: Summary,
     /// Whether the method was told the box.
     #[serde(default)]
-    pub bounded: bool,
+    pub(crate) bounded: bool,
 }
 
 /// Over the starts or seeds.
 #[derive(Deserialize)]
-pub struct Summary {
-    pub min: f64,
-    pub median: f64,
-    pub q75: f64,
+pub(crate) struct Summary {
+    pub(crate) median: f64,
+    pub(crate) q75: f64,
 }
 
 /// Reads `blackbox.json`.
-pub fn reference() -> Result<Reference> {
+pub(crate) fn reference() -> Result<Reference> {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
     let folder = std::env::var_os("GRADUS_GOLDEN_DIR").map_or(PathBuf::from(default), PathBuf::from);
     let path = folder.join("blackbox.json");
@@ -56,28 +54,28 @@ pub fn reference() -> Result<Reference> {
 
 impl Case {
     /// Its function.
-    pub fn problem(&self) -> Result<TestProblem> {
+    pub(crate) fn problem(&self) -> Result<TestProblem> {
         Ok(TestFunction::from_name(&self.function)?.in_dimensions(self.dim)?.shifted(&self.shift)?)
     }
 
     /// Its box.
-    pub fn bounds(&self) -> Vec<(f64, f64)> {
+    pub(crate) fn bounds(&self) -> Vec<(f64, f64)> {
         vec![(self.lower, self.upper); self.dim]
     }
 
     /// Whether a point is in the box.
-    pub fn holds(&self, x: &[f64]) -> bool {
+    pub(crate) fn holds(&self, x: &[f64]) -> bool {
         x.iter().all(|x| (self.lower..=self.upper).contains(x))
     }
 
     /// How far a value is above the minimum; what is as near as 1e-5 of it counts as there.
-    pub fn regret(&self, fun: f64) -> f64 {
+    pub(crate) fn regret(&self, fun: f64) -> f64 {
         (fun - self.known_min).max(1e-5 * self.known_min.abs().max(1.0))
     }
 }
 
 /// The median, as numpy has it; infinite of nothing.
-pub fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {
@@ -88,13 +86,13 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Ours beside theirs, printed row by row.
-pub struct Table {
+pub(crate) struct Table {
     failures: Vec<String>,
 }
 
 impl Table {
     /// Prints the head.
-    pub fn new(theirs: &str) -> Self {
+    pub(crate) fn new(theirs: &str) -> Self {
         println!();
         println!(
             "How far above the minimum. Allowed: median of ours at most the 75th percentile of {theirs}."
@@ -107,7 +105,7 @@ impl Table {
     }
 
     /// Prints a row; ours are values of points within the box.
-    pub fn row(
+    pub(crate) fn row(
         &mut self,
         (problem, method): (&str, &str),
         case: &Case,
@@ -129,7 +127,7 @@ impl Table {
     }
 
     /// Fails with the rows that are worse than allowed.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         assert!(self.failures.is_empty(), "\n{}", self.failures.join("\n"));
     }
 }

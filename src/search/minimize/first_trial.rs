@@ -9,18 +9,18 @@ use basin::{CostFunction, Gradient, LineSearch, LineSearchOutcome, MoreThuente, 
 pub(super) struct FirstTrial {
     curvature: f64,
     previous: Option<f64>,
-    from_one: bool,
+    unit_first: bool,
 }
 
 impl FirstTrial {
     /// With the constant of the curvature condition.
     pub(super) fn new(curvature: f64) -> Self {
-        Self { curvature, previous: None, from_one: false }
+        Self { curvature, previous: None, unit_first: false }
     }
 
     /// Tries 1 first, always.
-    pub(super) fn from_one(self) -> Self {
-        Self { from_one: true, ..self }
+    pub(super) fn unit_first(self) -> Self {
+        Self { unit_first: true, ..self }
     }
 }
 
@@ -60,7 +60,7 @@ where
         let length = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
         let previous = self.previous.replace(cost).unwrap_or(cost + length / 2.0);
         let step = (1.01 * 2.0 * (cost - previous) / slope).min(1.0);
-        let step = if step > 1e-100 && !self.from_one { step } else { 1.0 };
+        let step = if step > 1e-100 && !self.unit_first { step } else { 1.0 };
         let mut search = MoreThuente::new()
             .with_sufficient_decrease_coefficient(1e-4)
             .with_curvature_coefficient(self.curvature)

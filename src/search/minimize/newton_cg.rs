@@ -21,7 +21,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 pub(super) fn newton_cg(cell: &RefCell<Evaluations<'_>>, x0: &[f64], tol: f64) -> Result<End, Interrupt> {
     let mut problem = Problem::new(Objective::boxed(cell, x0.len()));
     // The unit step is Newton's own.
-    let mut search = FirstTrial::new(0.9).from_one();
+    let mut search = FirstTrial::new(0.9).unit_first();
     let mut x = x0.to_vec();
     cell.borrow_mut().value(&x)?;
     cell.borrow_mut().remember();
