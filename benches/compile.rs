@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use gradus::gpu::{KernelChoice, KernelKind, Recorder};
+use gradus::gpu::{KernelChoice, KernelKind, Recorder, Trial};
 use gradus::graph::{Graph, Plan, PlanOptions, Var, Workspace};
 use gradus::{Gpu, GpuOptions};
 
@@ -52,7 +52,7 @@ fn of_kind(kind: KernelKind) -> Result<()> {
     let params = graph.store(&gpu, 1)?;
     let mut compile = |what: &str, graph: &Graph, params: &gradus::ParamStore, loss: &Var| -> Result<()> {
         let (pipelines, start) = (gpu.counters().pipelines, Instant::now());
-        let plan = graph.compile(params, &PlanOptions::train(loss), &mut Workspace::new())?;
+        let plan = graph.compile(params, &cold(loss), &mut Workspace::new())?;
         let made = start.elapsed().as_secs_f64() * 1e3;
         let pipelines = gpu.counters().pipelines - pipelines;
         let times = times(&gpu, &plan)?;
@@ -72,6 +72,11 @@ fn of_kind(kind: KernelKind) -> Result<()> {
         println!("    {time:>6.0} ms  {label}");
     }
     Ok(())
+}
+
+/// A training plan whose kernels are not compiled before their first run.
+fn cold(loss: &Var) -> PlanOptions {
+    PlanOptions::train(loss).trial(Trial { is_cold: true, ..Trial::default() })
 }
 
 /// For each dispatch, how many milliseconds its first run takes more than its second.

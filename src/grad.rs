@@ -48,7 +48,9 @@ pub(crate) use centralize::most_trips as centralize_trips;
 pub use clip::{ClipGradNorm, NormType};
 pub(crate) use fused::{FusedKernel, FusedTransforms, PenaltyFactors, real_elements};
 pub use noise::Noise;
-pub(crate) use norm_reduction::{NormReduction, NormSpec, kernel_listings};
+pub(crate) use norm_reduction::{
+    NORM_LANES, NORM_PARTS, NORM_UNITS, NormReduction, NormSpec, Part, kernel_listings,
+};
 #[cfg(test)]
 pub(crate) use norm_reduction::{decide_trips, norm_trips};
 pub use penalty::Penalty;

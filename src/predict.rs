@@ -145,7 +145,7 @@ impl Predictor {
     /// classes. For a new batch size, also the errors of [`Graph::compile`]: for example [`Error::Limit`] for more
     /// samples than the device can bind, which a smaller [`Predictor::max_batch`] avoids. [`Error::DeviceLost`].
     pub fn predict(&mut self, data: &[(&str, &dyn HostData)]) -> Result<Outputs, Error> {
-        pollster::block_on(self.run(data, true))
+        self.params.gpu().clone().block_on(self.predict_async(data))
     }
 
     /// Like [`Predictor::predict`], without blocking. Dropping the future leaves the predictor usable.
@@ -153,12 +153,8 @@ impl Predictor {
     /// # Errors
     /// As [`Predictor::predict`].
     pub async fn predict_async(&mut self, data: &[(&str, &dyn HostData)]) -> Result<Outputs, Error> {
-        self.run(data, false).await
-    }
-
-    async fn run(&mut self, data: &[(&str, &dyn HostData)], blocking: bool) -> Result<Outputs, Error> {
         let Self { params, inference, workspace, staging, max_batch } = self;
-        inference.run(Request { params, workspace, staging, data, batch: *max_batch, blocking }).await
+        inference.run(Request { params, workspace, staging, data, batch: *max_batch }).await
     }
 
     /// The parameters and buffers.

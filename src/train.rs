@@ -10,6 +10,7 @@ mod frozen;
 mod group;
 mod history;
 mod metrics;
+mod norm_reports;
 #[cfg(feature = "report")]
 pub mod report;
 mod resume;

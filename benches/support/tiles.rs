@@ -86,7 +86,12 @@ fn checks(gpu: &Gpu, size: usize) -> Result<f64> {
         let mut first = None;
         for number in 0..8 {
             let [bounds, loops, zeroing] = [1, 2, 4].map(|bit| number & bit != 0);
-            let trial = Trial { tile: Some(tile), parts: Some(1), checks: Kept { bounds, loops, zeroing } };
+            let trial = Trial {
+                tile: Some(tile),
+                parts: Some(1),
+                checks: Kept { bounds, loops, zeroing },
+                ..Trial::default()
+            };
             let made = Made::of(gpu, &graph, &options, trial)?;
             let names = [(bounds, "bounds"), (loops, "loops"), (zeroing, "zeroing")];
             let names: Vec<&str> = names.iter().filter(|(kept, _)| *kept).map(|(_, name)| *name).collect();

@@ -152,8 +152,7 @@ impl<T: Pod> Buffer<T> {
     /// [`Error::Length`] for a range outside the buffer; [`Error::Mismatch`] for another device;
     /// [`Error::DeviceLost`].
     pub fn read(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<T>, Error> {
-        let words = self.begin_read(gpu, first, len)?.wait(gpu)?;
-        Ok(self.elements(&words, first, len))
+        gpu.block_on(self.read_async(gpu, first, len))
     }
 
     /// Like [`Buffer::read`], without blocking.
@@ -161,7 +160,7 @@ impl<T: Pod> Buffer<T> {
     /// # Errors
     /// As [`Buffer::read`].
     pub async fn read_async(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<T>, Error> {
-        let words = self.begin_read(gpu, first, len)?.arrive(gpu).await?;
+        let words = self.begin_read(gpu, first, len)?.read(gpu).await?;
         Ok(self.elements(&words, first, len))
     }
 

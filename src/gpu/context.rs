@@ -5,6 +5,8 @@ use super::counters::{Tally, add};
 use super::deferred::Deferred;
 use super::fault::Fault;
 use super::kernel::Checks;
+use super::polling::Polling;
+use super::signal::{Notify, PENDING, READY, Signal, arrived};
 use super::{Autotune, Capabilities, Counters, GpuOptions, Kernel, KernelKind, KernelSource, Tuned, adapter};
 use crate::Error;
 
@@ -25,6 +27,7 @@ struct Inner {
     tuned: Option<Tuned>,
     fault: Arc<Fault>,
     deferred: Deferred,
+    polling: Polling,
 }
 
 /// Compiled kernels, by the run-time checks they keep.
@@ -153,10 +156,11 @@ impl Gpu {
         let mut capabilities = Capabilities::of(&device, &info, choice);
         let tuned = Tuned::of(autotune);
         capabilities.tunes = tuned.is_some();
-        let fault = Arc::default();
+        let fault: Arc<Fault> = Arc::default();
         let (tally, kernels) = (Arc::default(), Mutex::default());
-        let deferred = Deferred::default();
-        let inner = Inner { device, queue, info, capabilities, tally, kernels, tuned, fault, deferred };
+        let (deferred, polling) = (Deferred::default(), Polling::new(&device, &fault));
+        let inner =
+            Inner { device, queue, info, capabilities, tally, kernels, tuned, fault, deferred, polling };
         Self { inner: Arc::new(inner) }
     }
 
@@ -208,6 +212,10 @@ impl Gpu {
 
     pub(super) fn deferred(&self) -> &Deferred {
         &self.inner.deferred
+    }
+
+    pub(super) fn polling(&self) -> &Polling {
+        &self.inner.polling
     }
 
     /// Name, type, backend and driver of the adapter.
@@ -286,12 +294,25 @@ impl Gpu {
         self.submit_all([commands])
     }
 
-    /// Waits until all submitted work is done.
+    /// Blocks until all work submitted so far is done.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn wait(&self) -> Result<(), Error> {
         self.poll(wgpu::PollType::wait_indefinitely())?;
+        self.probe()
+    }
+
+    /// As [`Gpu::wait`], without blocking. Does not wait for work submitted after the call.
+    ///
+    /// # Errors
+    /// As [`Gpu::wait`].
+    pub async fn wait_async(&self) -> Result<(), Error> {
+        self.flush()?;
+        let done = Signal::new(PENDING);
+        let notify = Notify::new(&done);
+        self.raw_queue().on_submitted_work_done(move || notify.set(READY));
+        arrived(self, &done).await?;
         self.probe()
     }
 

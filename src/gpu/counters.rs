@@ -25,6 +25,9 @@ pub struct Counters {
     pub upload_bytes: u64,
     /// Read-backs that the host waited for.
     pub read_backs: u64,
+    /// Kernels that a CPU adapter ran over no workgroups, so that its driver compiled them before their first dispatch: neither
+    /// among dispatches nor among submits.
+    pub warm_ups: u64,
 }
 
 impl Counters {
@@ -42,6 +45,7 @@ impl Counters {
             uploads: self.uploads.saturating_sub(earlier.uploads),
             upload_bytes: self.upload_bytes.saturating_sub(earlier.upload_bytes),
             read_backs: self.read_backs.saturating_sub(earlier.read_backs),
+            warm_ups: self.warm_ups.saturating_sub(earlier.warm_ups),
         }
     }
 }
@@ -59,6 +63,7 @@ pub(crate) struct Tally {
     pub(super) uploads: AtomicU64,
     pub(super) upload_bytes: AtomicU64,
     pub(super) read_backs: AtomicU64,
+    pub(super) warm_ups: AtomicU64,
 }
 
 impl Tally {
@@ -74,6 +79,7 @@ impl Tally {
             uploads: self.uploads.load(Relaxed),
             upload_bytes: self.upload_bytes.load(Relaxed),
             read_backs: self.read_backs.load(Relaxed),
+            warm_ups: self.warm_ups.load(Relaxed),
         }
     }
 }

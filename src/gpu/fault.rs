@@ -104,16 +104,9 @@ impl Gpu {
         if mapped == Ok(false) { Err(self.lose()) } else { Ok(()) }
     }
 
-    /// Polls the device. wgpu panics if the driver fails during a poll; that counts as a lost device.
-    pub(super) fn polled(
-        &self,
-        poll: wgpu::PollType,
-    ) -> Result<Result<wgpu::PollStatus, wgpu::PollError>, Error> {
-        let polled = catch_unwind(AssertUnwindSafe(|| self.device().poll(poll)));
-        polled.map_err(|_| {
-            self.fault().note("its driver gave it up during a poll");
-            self.check().err().unwrap_or_else(|| Error::DeviceLost("it no longer accepts work".into()))
-        })
+    /// As [`poll_device`], for this device.
+    pub(super) fn polled(&self, poll: wgpu::PollType) -> Polled {
+        poll_device(self.device(), self.fault(), poll)
     }
 
     /// Refuses if wgpu silently dropped a submit, as it does on a lost device. Never waits.
@@ -127,6 +120,18 @@ impl Gpu {
             _ => Ok(()),
         }
     }
+}
+
+/// What came of a poll, unless the device was lost in it.
+pub(super) type Polled = Result<Result<wgpu::PollStatus, wgpu::PollError>, Error>;
+
+/// Polls a device. wgpu panics where the driver gives up during a poll: that is a lost device too.
+pub(super) fn poll_device(device: &wgpu::Device, fault: &Fault, poll: wgpu::PollType) -> Polled {
+    let polled = catch_unwind(AssertUnwindSafe(|| device.poll(poll)));
+    polled.map_err(|_| {
+        fault.note("its driver gave it up during a poll");
+        fault.check().err().unwrap_or_else(|| Error::DeviceLost("it takes no more work".into()))
+    })
 }
 
 #[cfg(test)]

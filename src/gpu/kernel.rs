@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use super::cost::KernelText;
@@ -110,6 +111,8 @@ impl Block {
 pub struct Kernel {
     source: Arc<KernelSource>,
     pub(super) pipeline: wgpu::ComputePipeline,
+    /// Whether [`Gpu::warm_up`] was asked for it.
+    pub(super) warmed_up: AtomicBool,
     layout: wgpu::BindGroupLayout,
     /// Analysed when first needed.
     text: OnceLock<KernelText>,
@@ -233,7 +236,8 @@ impl Gpu {
         // The driver may crash while compiling, which wgpu does not report.
         self.probe()?;
         add(&self.tally().pipelines, 1);
-        Ok(Kernel { source: source.clone(), pipeline, layout, text: OnceLock::new() })
+        let (source, warmed_up, text) = (source.clone(), AtomicBool::new(false), OnceLock::new());
+        Ok(Kernel { source, pipeline, warmed_up, layout, text })
     }
 
     /// Creates a bind group for `kernel`, with one region for each of its bindings.

@@ -1,14 +1,13 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::counters::add;
+use super::signal::{FAILED, PENDING, READY, Signal, arrived, map};
 use super::{Buffer, Gpu, Recorder};
 use crate::Error;
 
 /// The device copies from it; mapping has been requested.
-const IN_USE: u8 = 0;
-const MAPPED: u8 = 1;
-const FAILED: u8 = 2;
+const IN_USE: u8 = PENDING;
+const MAPPED: u8 = READY;
 /// It holds data for commands that are not submitted yet.
 const FILLED: u8 = 3;
 
@@ -33,7 +32,7 @@ pub(crate) struct Staging {
 #[derive(Debug)]
 struct Piece {
     buffer: Buffer<u8>,
-    state: Arc<AtomicU8>,
+    state: Arc<Signal>,
 }
 
 /// A copy from an offset in the piece to an offset in a buffer.
@@ -48,22 +47,14 @@ struct Copy {
 impl Piece {
     fn new(gpu: &Gpu, bytes: usize) -> Result<Self, Error> {
         let buffer = Buffer::mapped(gpu, "staging", bytes)?;
-        Ok(Self { buffer, state: Arc::new(AtomicU8::new(MAPPED)) })
+        Ok(Self { buffer, state: Signal::new(MAPPED) })
     }
 
     /// Requests the mapping of memory that has been filled.
     fn map_again(&self, gpu: &Gpu) {
-        if self.state.compare_exchange(FILLED, IN_USE, Ordering::AcqRel, Ordering::Acquire).is_err() {
-            return;
-        }
-        let state = self.state.clone();
-        let asked = gpu.caught(|| {
-            self.buffer.raw().map_async(wgpu::MapMode::Write, .., move |result| {
-                state.store(if result.is_ok() { MAPPED } else { FAILED }, Ordering::Release);
-            });
-        });
-        if asked.is_err() {
-            self.state.store(FAILED, Ordering::Release);
+        if self.state.pass(FILLED, IN_USE) {
+            let raw = self.buffer.raw();
+            map(gpu, raw, wgpu::MapMode::Write, raw.size(), &self.state);
         }
     }
 }
@@ -85,12 +76,12 @@ impl Staging {
         self.slots[self.current].as_ref().map_or(0, |piece| piece.buffer.len() - self.used)
     }
 
-    /// Begins the next submit, with room for writes of `bytes` bytes. The commands of the last one must have
-    /// been submitted or abandoned.
+    /// Begins the next submit, with room for writes of `bytes` bytes. The commands of the last one must have been
+    /// submitted or abandoned. Waits until the device has copied what the piece's last submit wrote.
     ///
     /// # Errors
     /// [`Error::Limit`], [`Error::Buffer`], [`Error::DeviceLost`].
-    pub(crate) fn begin(&mut self, bytes: usize) -> Result<(), Error> {
+    pub(crate) async fn begin(&mut self, bytes: usize) -> Result<(), Error> {
         self.end()?;
         self.current = (self.current + 1) % self.slots.len();
         self.copies.clear();
@@ -106,10 +97,8 @@ impl Staging {
         let piece = self.slots[self.current].as_mut().expect("it was made");
         // If its commands were never submitted.
         piece.map_again(&self.gpu);
-        while piece.state.load(Ordering::Acquire) == IN_USE {
-            self.gpu.poll(wgpu::PollType::wait_indefinitely())?;
-        }
-        if piece.state.load(Ordering::Acquire) == FAILED {
+        arrived(&self.gpu, &piece.state).await?;
+        if piece.state.state() == FAILED {
             *piece = Piece::new(&self.gpu, piece.buffer.len())?;
         }
         Ok(())
@@ -141,7 +130,7 @@ impl Staging {
             view.map_err(|error| error.to_string())
         });
         if let Err(reason) = filled.flatten() {
-            piece.state.store(FAILED, Ordering::Release);
+            piece.state.set(FAILED);
             let refused = |reason| Error::Device { what: "staging memory".into(), reason };
             return Err(self.gpu.blame(reason, refused));
         }
@@ -167,11 +156,11 @@ impl Staging {
         let written = std::mem::take(&mut self.used) > 0;
         let Some(piece) = self.slots[self.current].as_ref().filter(|_| written) else { return Ok(()) };
         // Recreates a piece whose memory could not be written.
-        if piece.state.load(Ordering::Acquire) != MAPPED {
+        if piece.state.state() != MAPPED {
             return Ok(());
         }
         let unmapped = self.gpu.caught(|| piece.buffer.raw().unmap());
-        piece.state.store(FILLED, Ordering::Release);
+        piece.state.set(FILLED);
         add(&self.gpu.tally().uploads, 1);
         unmapped.map_err(|reason| {
             let refused = |reason| Error::Device { what: "staging memory".into(), reason };

@@ -109,7 +109,15 @@ impl Timestamps {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn read(&self) -> Result<Vec<Option<std::ops::Range<f64>>>, Error> {
-        let ticks = self.resolved.read(&self.gpu, 0, 2 * self.used)?;
+        self.gpu.block_on(self.read_async())
+    }
+
+    /// As [`Timestamps::read`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Timestamps::read`].
+    pub async fn read_async(&self) -> Result<Vec<Option<std::ops::Range<f64>>>, Error> {
+        let ticks = self.resolved.read_async(&self.gpu, 0, 2 * self.used).await?;
         let period = f64::from(self.gpu.raw_queue().get_timestamp_period());
         let first = ticks.first().copied().unwrap_or(0);
         #[expect(clippy::cast_precision_loss, reason = "a run is shorter than 2^53 ticks")]

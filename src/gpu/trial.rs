@@ -1,7 +1,7 @@
-//! Overrides of the kernels selected for GPUs, for measurements.
+//! Overrides of the kernels selected for a device, for measurements.
 
-/// Overrides for products and convolutions that run as tiles in workgroup memory. What is `None` or false
-/// stays as selected.
+/// Overrides for products and convolutions that run as tiles in workgroup memory, and for when kernels are
+/// compiled. What is `None` or false stays as selected.
 ///
 /// Only `parts` changes results, because it changes the order of the sums.
 #[doc(hidden)]
@@ -14,12 +14,18 @@ pub struct Trial {
     pub parts: Option<u32>,
     /// Run-time checks for kernels that otherwise have none.
     pub checks: Kept,
+    /// Whether `compile` leaves kernels uncompiled by drivers that compile at the first run.
+    pub is_cold: bool,
 }
 
 impl Trial {
     /// No overrides.
-    pub(crate) const NONE: Self =
-        Self { tile: None, parts: None, checks: Kept { bounds: false, loops: false, zeroing: false } };
+    pub(crate) const NONE: Self = Self {
+        tile: None,
+        parts: None,
+        checks: Kept { bounds: false, loops: false, zeroing: false },
+        is_cold: false,
+    };
 }
 
 /// Run-time checks that a kernel keeps, of those that wgpu makes by default.

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use super::Transform;
 use crate::Error;
 use crate::gpu::{
@@ -89,6 +91,10 @@ pub(crate) fn most_trips(rows: usize, columns: usize) -> usize {
 }
 
 impl Transform for Centralize {
+    fn identity(&self) -> Value {
+        json!({"name": "centralize"})
+    }
+
     fn prepare(&mut self, params: &ParamStore) -> Result<(), Error> {
         self.tensors.clear();
         for span in params.layout().spans() {

@@ -1,7 +1,7 @@
 use std::fmt::Debug;
 
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{Accumulate, ClipGradNorm, GradScaler, Noise, Penalty, Skip};
 use crate::Error;
@@ -43,7 +43,7 @@ pub const ORDER: [&str; 7] =
 /// [`Centralize`](super::Centralize) does.
 ///
 /// They are neither averaged nor unscaled yet, so it should be linear; and padding between tensors must stay zero.
-pub trait Transform: Debug + Send {
+pub trait Transform: Debug + Send + Sync {
     /// Makes what its dispatches need: kernels, buffers and bind groups. Called before the first step, and
     /// again when the store has grown: then its buffers are others, and so are all bind groups.
     ///
@@ -56,6 +56,12 @@ pub trait Transform: Debug + Send {
     /// # Errors
     /// What cannot be recorded; the step is then not taken.
     fn record(&mut self, recorder: &mut Recorder<'_>, params: &ParamStore) -> Result<(), Error>;
+
+    /// What a checkpoint knows it by, a JSON object with its name and options: a run goes on only under transforms of the
+    /// same identities. Default: that it says nothing of itself, so that two of them count as the same.
+    fn identity(&self) -> Value {
+        json!({"name": "a transform without an identity"})
+    }
 }
 
 impl Transforms {
@@ -113,6 +119,51 @@ impl Transforms {
         Ok(())
     }
 
+    /// The JSON array that [`Transforms::from_json`] reads, with all options; without transforms of the caller's own, which
+    /// have no such form.
+    ///
+    /// ```
+    /// use gradus::grad::{ClipGradNorm, Transforms};
+    /// use serde_json::json;
+    ///
+    /// let clips = Transforms { clip_grad_norm: Some(ClipGradNorm::report_only()), ..Transforms::default() };
+    /// assert_eq!(clips.to_json(), json!([{
+    ///     "name": "clip_grad_norm", "max_norm": "inf", "norm_type": 2.0, "variant": "torch", "per_group": false,
+    ///     "error_if_nonfinite": false,
+    /// }]));
+    /// ```
+    pub fn to_json(&self) -> Value {
+        let Self {
+            custom: _,
+            accumulate,
+            grad_scaler,
+            skip,
+            clip_grad_norm,
+            clip_grad_value,
+            noise,
+            penalties,
+        } = self;
+        let mut all = Vec::new();
+        all.extend(accumulate.iter().map(|accumulate| config::write("accumulate", accumulate)));
+        all.extend(grad_scaler.iter().map(|scaler| config::write("grad_scaler", scaler)));
+        all.extend(skip.iter().map(|skip| config::write("skip", skip)));
+        all.extend(clip_grad_norm.iter().map(|clip| config::write("clip_grad_norm", clip)));
+        all.extend(
+            clip_grad_value.iter().map(|value| json!({"name": "clip_grad_value", "clip_value": value})),
+        );
+        all.extend(noise.iter().map(|noise| config::write("noise", noise)));
+        all.extend(penalties.iter().map(|penalty| config::write("penalty", penalty)));
+        all.into()
+    }
+
+    /// What a checkpoint knows them by: the [`Transform::identity`] of each of the caller's own, then
+    /// [`Transforms::to_json`].
+    pub fn identity(&self) -> Value {
+        let mut all: Vec<Value> = self.custom.iter().map(|custom| custom.identity()).collect();
+        all.extend(self.to_json().as_array().into_iter().flatten().cloned());
+        all.into()
+    }
+
     /// Refuses options that are out of range.
     ///
     /// # Errors
@@ -139,14 +190,14 @@ impl Transforms {
     }
 
     /// The value of all penalties, from the parameters as they are now.
-    pub(crate) fn read_penalty(&self, params: &ParamStore) -> Result<f64, Error> {
+    pub(crate) async fn read_penalty(&self, params: &ParamStore) -> Result<f64, Error> {
         let mut total = 0.0;
         for (span, [l1, l2]) in
             params.layout().spans().iter().zip(Penalty::factors(&self.penalties, params.layout())?)
         {
             if (l1, l2) != (0.0, 0.0) {
                 let of = |p: f32| l1 * f64::from(p).abs() + l2 * f64::from(p).powi(2);
-                total += params.read(&span.name)?.into_iter().map(of).sum::<f64>();
+                total += params.read_async(&span.name).await?.into_iter().map(of).sum::<f64>();
             }
         }
         Ok(total)

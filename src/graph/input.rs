@@ -63,7 +63,9 @@ pub enum InputData<'a> {
 /// # assert!(matches!(one[0].1.data(), InputData::F32([0.5, 0.1])));
 /// # assert!(matches!((part[0].1.data(), part[1].1.data()), (InputData::F32([..]), InputData::Labels([0, 1]))));
 /// ```
-pub trait HostData {
+///
+/// It is shared with the futures that take it, which may go from thread to thread.
+pub trait HostData: Sync {
     /// The data.
     fn data(&self) -> InputData<'_>;
 }

@@ -80,6 +80,9 @@ impl Graph {
     ///
     /// Activations are allocated in `workspace`, which other plans of this graph can share.
     ///
+    /// On a CPU adapter, each new kernel is dispatched once over no workgroups, so that the driver compiles it on its
+    /// own thread while the next kernel is made.
+    ///
     /// # Errors
     /// As [`Graph::check`]; [`Error::UnknownName`], [`Error::Shape`] or [`Error::Mismatch`] if the store lacks a
     /// tensor that the outputs depend on, or has it with another shape or role; [`Error::Mismatch`] for a variable of
@@ -192,13 +195,7 @@ impl Plan {
     /// [`Error::UnknownName`]; [`Error::Buffer`] for an output bound to a buffer without `COPY_SRC`;
     /// [`Error::DeviceLost`].
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
-        let number = self.output_number(name)?;
-        if let Some((buffer, first, len)) = self.dense_target(number) {
-            return buffer.read(&self.gpu, first, len);
-        }
-        let output = &self.outputs[number];
-        let data = output.buffer.read(&self.gpu, 0, output.buffer.len())?;
-        Ok(Planes::of(&output.shape, output.order).dense(&data))
+        self.gpu.block_on(self.read_async(name))
     }
 
     /// Like [`Plan::read`], without blocking.
@@ -259,6 +256,12 @@ fn bind_steps<'r>(
     let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
     let uniforms = Buffer::with_usage(gpu, "plan uniforms", len, usage)?;
     let mut bytes = vec![0; len];
+    for (step, bytes) in lowering.steps.iter().zip(bytes.chunks_mut(block)) {
+        bytes[..step.uniform.len()].copy_from_slice(&step.uniform);
+    }
+    // Before the kernels are made, because a warm-up reads it.
+    uniforms.write(gpu, 0, &bytes)?;
+    let mut is_written = true;
     let mut steps = Vec::with_capacity(lowering.steps.len());
     let mut tuner = Tuner::new(gpu);
     for (number, step) in lowering.steps.iter().enumerate() {
@@ -269,8 +272,14 @@ fn bind_steps<'r>(
             regions.push(region(operand)?);
         }
         let Choice { kernel, uniform, grid } = tuner.choose(step, &regions[1..])?;
-        bytes[at..at + uniform.len()].copy_from_slice(uniform);
+        if uniform != step.uniform {
+            bytes[at..at + uniform.len()].copy_from_slice(uniform);
+            is_written = false;
+        }
         let group = gpu.bind_group(&kernel, &regions)?;
+        if !lowering.capabilities.trial.is_cold {
+            gpu.warm_up(&kernel, &group);
+        }
         let places = regions.iter().map(Place::kept).collect();
         let values = step.operands.iter().map(|operand| match *operand {
             Operand::Value(value) => Some(value),
@@ -286,6 +295,8 @@ fn bind_steps<'r>(
         steps.push(Step { label, kernel, group, grid, places, values, work, bytes });
     }
     tuner.keep();
-    uniforms.write(gpu, 0, &bytes)?;
+    if !is_written {
+        uniforms.write(gpu, 0, &bytes)?;
+    }
     Ok((steps, uniforms))
 }

@@ -77,6 +77,12 @@ pub(crate) fn fold(groups: u32) -> [u32; 2] {
     [groups.div_ceil(height), height]
 }
 
+/// The constant `EXCESS` of a kernel that returns only where it says so: 1 where a grid from [`fold`] has more workgroups than
+/// the kernel has `tiles`, else 0.
+pub(crate) fn excess([width, height]: [u32; 2], tiles: u32) -> (&'static str, u32) {
+    ("EXCESS", u32::from(width * height > tiles))
+}
+
 /// Unrolls each `#for i in 0..N` … `#end` of a kernel and prepends its constants and aliases.
 ///
 /// Directives are on lines of their own and can be nested. A bound is a number or the name of a constant; `$i` in the
@@ -197,13 +203,19 @@ fn substitute(line: &str, number: usize, variables: &[(&str, u32)], text: &mut S
 
 #[cfg(test)]
 mod tests {
-    use super::{expand, fold};
+    use super::{excess, expand, fold};
 
     #[test]
     fn grids_fold_above_the_limit_of_one_axis() {
         assert_eq!(fold(65_535), [65_535, 1]);
         assert_eq!(fold(65_536), [32_768, 2]);
         assert_eq!(fold(200_001), [50_001, 4]);
+    }
+
+    #[test]
+    fn a_kernel_returns_behind_its_tiles_where_a_folded_grid_has_more() {
+        let excess_of = |tiles| excess(fold(tiles), tiles).1;
+        assert_eq!([65_535, 65_536, 65_537, 200_001, 200_004].map(excess_of), [0, 0, 1, 1, 0]);
     }
 
     #[test]

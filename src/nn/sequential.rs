@@ -28,7 +28,7 @@ use crate::graph::Var;
 #[derive(Default)]
 #[must_use]
 pub struct Sequential {
-    modules: Vec<(String, Box<dyn Module>)>,
+    modules: Vec<(String, Box<dyn Module + Send + Sync>)>,
 }
 
 impl fmt::Debug for Sequential {
@@ -45,13 +45,13 @@ impl Sequential {
     }
 
     /// Appends a module, named by its index.
-    pub fn append(self, module: impl Module + 'static) -> Self {
+    pub fn append(self, module: impl Module + Send + Sync + 'static) -> Self {
         let name = self.modules.len().to_string();
         self.add_module(&name, module)
     }
 
     /// Appends a module with a name, like torch's `Sequential` of an `OrderedDict`.
-    pub fn add_module(mut self, name: &str, module: impl Module + 'static) -> Self {
+    pub fn add_module(mut self, name: &str, module: impl Module + Send + Sync + 'static) -> Self {
         self.modules.push((name.into(), Box::new(module)));
         self
     }

@@ -5,12 +5,17 @@ mod device_objective;
 mod history;
 mod inner_products;
 mod kernels;
+mod measure;
 mod memory;
+mod moves;
 mod objective;
 mod optimizer;
 mod state;
 mod step;
 mod tiles;
+mod transforms;
+#[cfg(test)]
+mod trips;
 mod vectors;
 mod wolfe;
 mod zoom;
@@ -28,7 +33,7 @@ pub use optimizer::LbfgsOptimizer;
 pub use state::{LbfgsState, LbfgsTensorState};
 pub use step::{LbfgsStep, LbfgsStop};
 #[cfg(test)]
-pub(super) use vectors::{MostTrips, most_trips};
+pub(super) use trips::{MostTrips, most_trips};
 
 /// Limited-memory BFGS, as `torch.optim.LBFGS` and `optax.lbfgs` have it.
 ///

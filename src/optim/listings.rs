@@ -19,6 +19,7 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = vec![KernelListing { source: pick_source(), blocks }];
     let blocks = vec![Block::of::<ResetCall>("Reset"), Block::of::<Ahead>("Ahead")];
     listings.push(KernelListing { source: reset_source(), blocks });
+    listings.push(super::norms::measured::kernel_listing());
     listings.push(super::optimizer::eval_params::kernel_listing());
     listings.extend(crate::optim::lbfgs::kernel_listings());
     let mut list = |text: RuleKernel<'_>, hyper: Block, mask: u32, fused_kernel: FusedKernel| {

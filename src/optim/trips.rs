@@ -11,6 +11,7 @@ use super::layerwise::shape::ReductionShape;
 use super::layerwise::tiles::TileTable;
 use super::lbfgs::{MostTrips as WholeTrips, most_trips as whole_trips};
 use super::listings::kernel_listings;
+use super::norms::measured::most_trips as norm_trips;
 use super::rule::any::AnyRule;
 use super::windows::cut_at_windows;
 use crate::gpu::{Capabilities, MAX_TRIPS};
@@ -24,14 +25,16 @@ const HALVINGS: usize = 8;
 /// invocation.
 type Row = (&'static str, fn(&Sizes) -> usize);
 
-const TABLE: [Row; 14] = [
+const TABLE: [Row; 16] = [
     ("grad/norm", |sizes| grad::norm_trips(&sizes.capabilities)),
     ("grad/decide", |sizes| sizes.decide),
     ("grad/centralize", |sizes| sizes.centralize),
     ("optim/pick", |_| 8),
+    ("optim/norms", |sizes| sizes.norms),
     ("optim/whole/measure", |sizes| sizes.whole.lanes),
     ("optim/whole/history", |sizes| sizes.whole.lanes),
     ("optim/whole/sums", |sizes| sizes.whole.sums),
+    ("optim/whole/transform", |sizes| sizes.whole.lanes),
     ("optim/whole/combine", |sizes| sizes.whole.pairs),
     ("/statistics", |sizes| sizes.factored.statistics),
     ("/finish", |sizes| sizes.factored.finish),
@@ -48,6 +51,7 @@ struct Sizes {
     capabilities: Capabilities,
     decide: usize,
     centralize: usize,
+    norms: usize,
     whole: WholeTrips,
     factored: Factored,
     /// Of measuring, and of adding what was measured.
@@ -61,6 +65,7 @@ impl Sizes {
             capabilities: *capabilities,
             decide: grad::decide_trips(layout, capabilities),
             centralize: centralize(layout),
+            norms: norm_trips(layout),
             whole: whole_trips(layout),
             factored: factored(layout),
             reduction_tiles: reduction_tiles(layout, capabilities),

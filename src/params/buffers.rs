@@ -118,10 +118,10 @@ impl ParamStore {
     }
 
     /// Waits for the device and reads all tensors, in the order of [`ParamStore::tensors`].
-    pub(crate) fn read_tensors(&self) -> Result<Vec<(&Span, Vec<f32>)>, Error> {
+    pub(crate) async fn read_tensors(&self) -> Result<Vec<(&Span, Vec<f32>)>, Error> {
         let mut tensors = Vec::new();
         for flat in [Some(&self.params), self.buffers()].into_iter().flatten() {
-            let all = flat.read_all(&self.gpu)?;
+            let all = flat.read_all_async(&self.gpu).await?;
             let spans = flat.layout().spans().iter();
             tensors.extend(spans.map(|span| (span, all[span.first..span.first + span.len].to_vec())));
         }

@@ -103,8 +103,7 @@ impl Flat {
     /// # Errors
     /// [`Error::Mismatch`] for a span of another layout; [`Error::DeviceLost`].
     pub fn read(&self, gpu: &Gpu, span: &Span) -> Result<Vec<f32>, Error> {
-        self.check(span)?;
-        self.read_range(gpu, span.first, span.len)
+        gpu.block_on(self.read_async(gpu, span))
     }
 
     /// Like [`Flat::read`], without blocking.
@@ -113,7 +112,7 @@ impl Flat {
     /// As [`Flat::read`].
     pub async fn read_async(&self, gpu: &Gpu, span: &Span) -> Result<Vec<f32>, Error> {
         self.check(span)?;
-        self.read_range_async(gpu, span.first, span.len).await
+        self.read_range(gpu, span.first, span.len).await
     }
 
     /// Waits for the device and reads all elements in order of the layout, including padding.
@@ -121,7 +120,7 @@ impl Flat {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn read_all(&self, gpu: &Gpu) -> Result<Vec<f32>, Error> {
-        self.read_range(gpu, 0, self.layout.len())
+        gpu.block_on(self.read_all_async(gpu))
     }
 
     /// Like [`Flat::read_all`], without blocking.
@@ -129,7 +128,7 @@ impl Flat {
     /// # Errors
     /// As [`Flat::read_all`].
     pub async fn read_all_async(&self, gpu: &Gpu) -> Result<Vec<f32>, Error> {
-        self.read_range_async(gpu, 0, self.layout.len()).await
+        self.read_range(gpu, 0, self.layout.len()).await
     }
 
     fn check(&self, span: &Span) -> Result<(), Error> {
@@ -139,15 +138,7 @@ impl Flat {
         Err(Error::Mismatch(format!("{}: this span belongs to another layout", span.name)))
     }
 
-    fn read_range(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<f32>, Error> {
-        let mut all = Vec::new();
-        for piece in self.layout.pieces(first, len) {
-            all.extend(self.buffers[piece.buffer].read(gpu, piece.offset, piece.part.len())?);
-        }
-        Ok(all)
-    }
-
-    async fn read_range_async(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<f32>, Error> {
+    async fn read_range(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<f32>, Error> {
         let mut all = Vec::new();
         for piece in self.layout.pieces(first, len) {
             let part = self.buffers[piece.buffer].read_async(gpu, piece.offset, piece.part.len());

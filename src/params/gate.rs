@@ -124,8 +124,7 @@ impl Gate {
     /// # Errors
     /// [`Error::Length`] for a group that does not exist; [`Error::DeviceLost`].
     pub fn read(&self, gpu: &Gpu, group: usize) -> Result<GateValues, Error> {
-        let bytes = self.buffer.read(gpu, group * Self::STRIDE, size_of::<GateValues>())?;
-        Ok(bytemuck::pod_read_unaligned(&bytes))
+        gpu.block_on(self.read_async(gpu, group))
     }
 
     /// Like [`Gate::read`], without blocking.

@@ -133,8 +133,7 @@ impl ParamStore {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn read_weights(&self) -> Result<Weights, Error> {
-        let values = self.flats().map(|flat| flat.read_all(&self.gpu)).collect::<Result<_, _>>()?;
-        self.named(values)
+        self.gpu.block_on(self.read_weights_async())
     }
 
     /// Like [`ParamStore::read_weights`], without blocking.

@@ -105,8 +105,7 @@ impl ParamStore {
     /// # Errors
     /// [`Error::UnknownName`], [`Error::DeviceLost`].
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
-        let (flat, span) = self.find(name)?;
-        flat.read(&self.gpu, span)
+        self.gpu.block_on(self.read_async(name))
     }
 
     /// Like [`ParamStore::read`], without blocking.
@@ -148,7 +147,7 @@ impl ParamStore {
     /// # Errors
     /// [`Error::UnknownName`]; [`Error::Mismatch`] for a buffer; [`Error::DeviceLost`].
     pub fn read_grad(&self, name: &str) -> Result<Vec<f32>, Error> {
-        self.grads.read(&self.gpu, &self.layout().spans()[self.trained(name)?])
+        self.gpu.block_on(self.read_grad_async(name))
     }
 
     /// Like [`ParamStore::read_grad`], without blocking.

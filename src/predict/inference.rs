@@ -37,8 +37,6 @@ pub(crate) struct Request<'a> {
     pub(crate) data: &'a [(&'a str, &'a dyn HostData)],
     /// Maximum number of samples computed at once.
     pub(crate) batch: usize,
-    /// Whether to block while waiting.
-    pub(crate) blocking: bool,
 }
 
 impl Inference {
@@ -76,7 +74,7 @@ impl Inference {
 
     /// Computes the outputs for all samples. Checks everything before the first submit.
     pub(crate) async fn run(&mut self, request: Request<'_>) -> Result<Outputs, Error> {
-        let Request { params, workspace, staging, data, batch, blocking } = request;
+        let Request { params, workspace, staging, data, batch } = request;
         let gpu = params.gpu();
         gpu.check()?;
         let samples = samples_of(&self.inputs, data)?;
@@ -93,7 +91,7 @@ impl Inference {
             let Compiled { plan, read_buffer } = self.plans.get_mut(&size).expect("it was compiled");
             let mut encoder = gpu.encoder("predict");
             let mut recorder = Recorder::new(gpu, &mut encoder);
-            staging.begin(plan.staged_bytes(data))?;
+            staging.begin(plan.staged_bytes(data)).await?;
             plan.stage(data, first, staging)?;
             staging.record(&mut recorder);
             staging.end()?;
@@ -102,7 +100,7 @@ impl Inference {
             drop(recorder);
             gpu.submit(encoder)?;
             staging.submitted();
-            let bytes = read_buffer.read(gpu, plan.output_bytes(), blocking).await?;
+            let bytes = read_buffer.read(gpu, plan.output_bytes()).await?;
             for (number, (name, _)) in self.outputs.iter().enumerate() {
                 let (shape, values) = plan.dense_output(name, &bytes)?;
                 match tensors.get_mut(number) {

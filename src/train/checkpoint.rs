@@ -42,6 +42,9 @@ pub struct Checkpoint {
     pub gate: Option<GateState>,
     /// What metrics have left in the schedule, if it follows one.
     pub schedule_state: Option<Value>,
+    /// What happened to the gradients, by [`Transforms::identity`](crate::grad::Transforms::identity); `None` in files of
+    /// version 0.1, which do not say. A run goes on only under the same, unless this is set to `None`.
+    pub transforms: Option<Value>,
     /// What metrics have left in an [`EarlyStopping`](super::EarlyStopping), with the best parameters if it keeps them.
     /// The caller puts it here before writing, and takes it after reading.
     pub early_stopping: Option<EarlyStoppingState>,
@@ -78,6 +81,7 @@ impl Checkpoint {
             schedule,
             gate: None,
             schedule_state: None,
+            transforms: None,
             early_stopping: None,
             run: Map::new(),
             source: "checkpoint".into(),

@@ -1,7 +1,7 @@
 //! Gradient transforms under the trainer, and parameters that share a tensor.
 
 use gradus::Gpu;
-use gradus::grad::{Accumulate, GradScaler, Skip, Transforms};
+use gradus::grad::{Accumulate, Centralize, ClipGradNorm, GradScaler, Noise, Penalty, Skip, Transforms};
 use gradus::graph::{Graph, PlanOptions, Var, Workspace};
 use gradus::nn::{Conv2d, Linear};
 use gradus::optim::{AdamW, Rule, SGD};
@@ -143,6 +143,59 @@ fn a_run_with_skipped_steps_goes_on_from_its_file() {
     assert_eq!(second.read_checkpoint().unwrap(), want);
     let error = trainer(&gpu, 4, Transforms::default()).load_checkpoint(&checkpoint).unwrap_err();
     assert!(error.to_string().ends_with("its run may skip steps, this trainer skips no step"), "{error}");
+}
+
+#[test]
+fn a_run_goes_on_only_under_the_same_transforms() {
+    let Some(gpu) = gpu() else { return };
+    let folder = Folder::new("transforms");
+    let path = folder.join("model.safetensors");
+    let none = Transforms::default;
+    let penalty = |l2| vec![Penalty { l2, tensors: vec!["hidden.weight".into()], ..Penalty::default() }];
+    let all = || {
+        [
+            none(),
+            Transforms { clip_grad_norm: Some(ClipGradNorm::new(1.0)), ..none() },
+            Transforms { clip_grad_norm: Some(ClipGradNorm::new(1.5)), ..none() },
+            Transforms { clip_grad_norm: Some(ClipGradNorm::report_only()), ..none() },
+            Transforms { clip_grad_value: Some(0.1 + 0.2), ..none() },
+            Transforms { penalties: penalty(0.1), ..none() },
+            Transforms { penalties: penalty(0.2), ..none() },
+            Transforms { penalties: [penalty(0.1), penalty(0.1)].concat(), ..none() },
+            Transforms { noise: Some(Noise { seed: u64::MAX, ..Noise::default() }), ..none() },
+            Transforms { accumulate: Some(Accumulate::new(1)), ..none() },
+            Transforms { custom: vec![Box::new(Centralize::default())], ..none() },
+        ]
+    };
+    let mut trainers = all().map(|transforms| trainer(&gpu, 4, transforms));
+    for (theirs, transforms) in all().into_iter().enumerate() {
+        let mut first = trainer(&gpu, 4, transforms);
+        step(&mut first, &noises(1, 4 * SIZE));
+        first.read_checkpoint().unwrap().write(&path).unwrap();
+        let mut checkpoint = Checkpoint::read(&path).unwrap();
+        for (ours, second) in trainers.iter_mut().enumerate() {
+            let before = bits(&everything(second));
+            let loaded = second.load_checkpoint(&checkpoint);
+            assert_eq!(loaded.is_ok(), ours == theirs, "{theirs} under {ours}");
+            if let Err(error) = loaded {
+                let file = path.display().to_string();
+                assert!(error.to_string().starts_with(&format!("{file}: its transforms are ")), "{error}");
+                assert!(bits(&everything(second)) == before);
+            }
+        }
+        // On purpose.
+        checkpoint.transforms = None;
+        trainer(&gpu, 4, none()).load_checkpoint(&checkpoint).unwrap();
+    }
+    let clipped = || Transforms { clip_grad_norm: Some(ClipGradNorm::new(0.5)), ..none() };
+    let checkpoint = trainer(&gpu, 4, clipped()).read_checkpoint().unwrap();
+    let error = trainer(&gpu, 4, none()).load_checkpoint(&checkpoint).unwrap_err();
+    let said = r#"its transforms are [{"error_if_nonfinite":false,"max_norm":0.5,"name":"clip_grad_norm","norm_type":2.0,"per_group":false,"variant":"torch"}], this trainer's are none"#;
+    assert!(error.to_string().ends_with(said), "{error}");
+    for transforms in all().into_iter().filter(|transforms| transforms.custom.is_empty()) {
+        let json = transforms.to_json();
+        assert_eq!(Transforms::from_json(&json).unwrap().to_json(), json);
+    }
 }
 
 /// A row times a matrix, twice with the same matrix.

@@ -189,6 +189,7 @@ fn every_shader_is_listed_and_so_tested() {
         "norm_joined",
         "norm_lanes",
         "norm_one",
+        "norm_units",
         "norm_wide",
         "plain",
     ];

@@ -10,19 +10,21 @@ pub(super) const ROWS: &[Row] = &[
     ("avg_pool2d_grad", windows),
     ("column_sum", |sizes| Trips::Exactly(super::lines::shared(sizes.get("rows_per_part"), sizes))),
     ("conv2d", |sizes| {
+        let stores = sizes.get("ROWS") / sizes.get("FINISHED");
         if sizes.get("SPLIT") == 1 {
-            return Trips::AtMost(sizes.get("rows_per_part") * sizes.get("pairs_per_part"));
+            return Trips::AtMost(sizes.get("rows_per_part") * sizes.get("pairs_per_part") + stores);
         }
-        tiled_window(sizes)
+        Trips::AtMost(tiled_window(sizes).most() + stores)
     }),
     ("conv2d_input_grad_plain", plain_window),
     ("conv2d_plain", plain_window),
-    ("conv2d_plane", |sizes| Trips::Exactly(sizes.get("tiles_each"))),
+    ("conv2d_plane", |sizes| Trips::Exactly(2 * sizes.get("tiles_each"))),
     ("conv2d_plane_pool", |sizes| Trips::Exactly(sizes.get("tiles_each"))),
     ("conv2d_pool", tiled_window),
     ("conv2d_weight_grad", |sizes| {
         let steps = sizes.get("columns_per_part").div_ceil(sizes.get("WINDOWS"));
-        at_first(sizes, sizes.get("rows_per_part") * steps * (sizes.get("SCALE") / sizes.get("ROWS")))
+        let sums = sizes.get("rows_per_part") * steps * (sizes.get("SCALE") / sizes.get("ROWS"));
+        at_first(sizes, sums + sizes.get("KERNEL_ROWS") * sizes.get("KERNEL_WIDTH"))
     }),
     // Eight taps of four channels.
     ("conv2d_pack", |_| Trips::AtMost(8 * (1 + 4))),

@@ -84,16 +84,7 @@ impl SlotBuffer {
     }
 
     /// Waits for the device and reads everything.
-    pub(crate) fn read(&self, gpu: &Gpu) -> Result<Vec<f32>, Error> {
-        match self {
-            Self::Elements(flat) => flat.read_all(gpu),
-            Self::Tensors(buffer) => buffer.read(gpu, 0, buffer.len()),
-            Self::Statistics(values, places) => values.read(gpu, 0, end(places)),
-        }
-    }
-
-    /// As [`SlotBuffer::read`], without blocking.
-    pub(crate) async fn read_async(&self, gpu: &Gpu) -> Result<Vec<f32>, Error> {
+    pub(crate) async fn read(&self, gpu: &Gpu) -> Result<Vec<f32>, Error> {
         match self {
             Self::Elements(flat) => flat.read_all_async(gpu).await,
             Self::Tensors(buffer) => buffer.read_async(gpu, 0, buffer.len()).await,

@@ -1,7 +1,9 @@
 use super::inner_products::InnerProducts;
+use super::moves::Kept;
 use super::objective::{Objective, Point};
-use super::vectors::{Kept, Vectors};
+use super::vectors::Vectors;
 use crate::error::Error;
+use crate::grad::Transforms;
 use crate::params::ParamStore;
 
 /// The closure along the current direction.
@@ -10,7 +12,7 @@ pub(super) struct DeviceObjective<'a, C> {
     pub(super) vectors: &'a mut Vectors,
     pub(super) params: &'a mut ParamStore,
     pub(super) closure: &'a mut C,
-    pub(super) blocking: bool,
+    pub(super) transforms: &'a mut Transforms,
     /// Whether a point that is not finite is an error rather than one that is too far.
     pub(super) strict: bool,
     /// Places of remembered pairs that are in use.
@@ -51,8 +53,10 @@ where
             self.here = t;
         }
         let given = (self.closure)(self.params).await?;
+        let measured = self.vectors.measure(self.params, self.transforms, self.places);
+        let inner_products = measured.await?;
+        let given = given + inner_products.penalty;
         let mut loss = self.vectors.sign * given;
-        let inner_products = self.vectors.measure(self.places, self.blocking).await?;
         self.evaluations += 1;
         let mut slope = inner_products.gd;
         if let Err(error) = inner_products.check(given, true) {

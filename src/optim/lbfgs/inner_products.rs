@@ -15,6 +15,8 @@ pub(super) struct InnerProducts {
     pub(super) g_sum: f64,
     pub(super) g_most: f64,
     pub(super) d_most: f64,
+    /// Not of vectors: what penalties add to the loss.
+    pub(super) penalty: f64,
     /// With each remembered pair, by its place.
     pub(super) pairs: Vec<PairProducts>,
 }
@@ -75,7 +77,13 @@ impl InnerProducts {
             g_most: most(8),
             d_most: most(9),
             pairs: pairs.collect(),
+            penalty: 0.0,
         }
+    }
+
+    /// The sum of four parts.
+    pub(super) fn sum_of(bytes: &[u8]) -> f64 {
+        bytes.chunks_exact(4).map(|part| f64::from(bytemuck::pod_read_unaligned::<f32>(part))).sum()
     }
 
     /// Those of the gradient times `sign`, and so of its changes.

@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use crate::Error;
-use crate::gpu::{Binding, Block, Gpu, Kernel, KernelListing, KernelSource, Uniform, uniform};
+use crate::gpu::{
+    Binding, Block, Buffer, Gpu, Kernel, KernelListing, KernelSource, Region, Uniform, uniform,
+};
+use crate::params::GateValues;
 
 const LARGER: &str = include_str!("../../../shaders/optim/whole/larger.wgsl");
 
@@ -40,6 +43,25 @@ uniform! {
         pub(super) t: f32,
         /// Where the last step is kept.
         pub(super) pair: u32,
+    }
+}
+
+uniform! {
+    /// What a dispatch transforms, in vectors of four, and how.
+    pub(super) struct TransformCall {
+        /// First vector within the window.
+        pub(super) first: u32,
+        pub(super) len: u32,
+        /// Lanes that share the sum of the penalties.
+        pub(super) lanes: u32,
+        /// Where their partial sums lie.
+        pub(super) out: u32,
+        /// The largest magnitude of a gradient.
+        pub(super) clip_value: f32,
+        /// Factor of a parameter's sign.
+        pub(super) l1: f32,
+        /// Factor of a parameter.
+        pub(super) l2: f32,
     }
 }
 
@@ -101,9 +123,20 @@ fn remember() -> KernelListing {
     listing("remember", wgsl, bindings, vec![call(), turn()])
 }
 
+pub(super) fn transform() -> KernelListing {
+    use Binding::{Read, ReadWrite};
+    let bounds = include_str!("../../../shaders/grad/bounds.wgsl");
+    let text = include_str!("../../../shaders/optim/whole/transform.wgsl");
+    let wgsl = format!("{}{bounds}{text}", include_str!("../../../shaders/shared/gate.wgsl"));
+    let uniforms = [uniform_of::<TransformCall>(true), uniform_of::<GateValues>(true)];
+    let bindings = [&uniforms[..], &[Read, ReadWrite, ReadWrite]].concat();
+    let blocks = vec![Block::of::<TransformCall>("Call"), Block::of::<GateValues>("Gate")];
+    listing("transform", wgsl, bindings, blocks)
+}
+
 /// Every kernel of the family that knows inner products over all parameters.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
-    vec![measure(), history(), sums(), combine(), axpy(), remember()]
+    vec![measure(), history(), sums(), combine(), axpy(), remember(), transform()]
 }
 
 /// The kernels of one device.
@@ -129,4 +162,20 @@ impl Kernels {
             remember: kernel(remember())?,
         })
     }
+
+    /// What adds partial sums of one buffer to another, by the uniforms of levels.
+    pub(super) fn adding(
+        &self,
+        gpu: &Gpu,
+        sums: &Buffer<u8>,
+        from: &Buffer<f32>,
+        to: &Buffer<f32>,
+    ) -> Result<wgpu::BindGroup, Error> {
+        gpu.bind_group(&self.sums, &[region::<Sum>(sums), from.region(), to.region()])
+    }
+}
+
+/// The first block, from which the others are at dynamic offsets.
+pub(super) fn region<T>(buffer: &Buffer<u8>) -> Region<'_> {
+    Region { buffer: buffer.raw(), offset: 0, bytes: size_of::<T>() as u64 }
 }

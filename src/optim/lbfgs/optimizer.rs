@@ -2,17 +2,20 @@ use std::sync::Arc;
 
 use super::inner_products::InnerProducts;
 use super::memory::{Direction, Memory};
+use super::transforms;
 use super::vectors::Vectors;
 use super::{LBFGS, LineSearch};
 use crate::config::Variant;
 use crate::error::{Error, at_least};
+use crate::grad::Transforms;
 use crate::layout::Layout;
-use crate::params::ParamStore;
+use crate::params::{GateValues, ParamStore};
 
 /// Runs [`LBFGS`] over all tensors of a store: vectors on the device, decisions on the host.
 ///
 /// Frozen tensors stay as they are and take no part. Freezing or thawing one is another problem: then what was
-/// remembered is forgotten, and the next iteration is like a first one. The gate and gradient transforms have no effect.
+/// remembered is forgotten, and the next iteration is like a first one. Of gradient
+/// transforms those have an effect that [`LbfgsOptimizer::set_transforms`] takes.
 #[derive(Debug)]
 pub struct LbfgsOptimizer {
     pub(super) options: LBFGS,
@@ -28,6 +31,7 @@ pub struct LbfgsOptimizer {
     pub(super) prev_loss: f64,
     pub(super) attempt: Option<Attempt>,
     pub(super) frozen: Vec<bool>,
+    pub(super) transforms: Transforms,
 }
 
 /// A step from a good point to one of which that is not known yet.
@@ -42,8 +46,14 @@ pub(super) struct Attempt {
 impl LbfgsOptimizer {
     pub(super) fn new(options: LBFGS, params: &ParamStore) -> Result<Self, Error> {
         options.check()?;
-        Ok(Self {
-            vectors: Self::vectors(&options, params)?,
+        let vectors = Self::vectors(&options, params, &Transforms::default())?;
+        Ok(Self::with_vectors(options, params, vectors))
+    }
+
+    pub(super) fn with_vectors(options: LBFGS, params: &ParamStore, vectors: Vectors) -> Self {
+        Self {
+            vectors,
+            transforms: Transforms::default(),
             store: params.id().clone(),
             layout: params.layout().clone(),
             memory: Memory::default(),
@@ -55,16 +65,71 @@ impl LbfgsOptimizer {
             attempt: None,
             frozen: params.frozen().to_vec(),
             options,
-        })
+        }
     }
 
-    pub(super) fn vectors(options: &LBFGS, params: &ParamStore) -> Result<Vectors, Error> {
+    pub(super) fn vectors(
+        options: &LBFGS,
+        params: &ParamStore,
+        transforms: &Transforms,
+    ) -> Result<Vectors, Error> {
         let kept = match options.line_search_fn {
             Some(LineSearch::StrongWolfe) => 2,
             Some(LineSearch::Zoom) => 1,
             Some(LineSearch::Backtracking) | None => 0,
         };
-        Vectors::new(params, kept, options.history_size, options.sign())
+        Vectors::new(params, kept, options.history_size, options.sign(), transforms)
+    }
+
+    /// Sets what happens to the gradients that closures leave, in place, before anything is made of them: transforms of
+    /// one's own as [`Centralize`](crate::grad::Centralize), clips by norm and by value, and penalties, whose value over
+    /// the tensors that are not frozen is also added to the loss, so that searches see the function of which these are the
+    /// gradients. A search along gradients that were clipped sees slopes that are too small, and may end early.
+    ///
+    /// What was remembered is forgotten, as where a tensor is frozen: the next iteration is like a first one. One more
+    /// dispatch for each window and closure, and those of the norm. A state dict does not hold transforms; loading one keeps
+    /// them.
+    ///
+    /// ```no_run
+    /// use gradus::grad::{Penalty, Transforms};
+    /// use gradus::optim::LBFGS;
+    /// use gradus::{Error, Gpu, GpuOptions, ParamStore};
+    ///
+    /// let gpu = Gpu::new(GpuOptions::default())?;
+    /// let mut params = ParamStore::builder().tensor("w", [2], &[3.0, -1.0]).build(&gpu)?;
+    /// let mut optimizer = LBFGS::default().build(&params)?;
+    /// let ridge = Transforms { penalties: vec![Penalty { l2: 0.5, ..Penalty::default() }], ..Transforms::default() };
+    /// optimizer.set_transforms(ridge, &params)?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Config`] for what cannot act on a closure: `accumulate`, `grad_scaler`, `skip` and `noise`, and
+    /// `error_if_nonfinite` of `clip_grad_norm`, which is so anyway; [`Error::Constant`] for an option out of its range;
+    /// [`Error::UnknownName`] for a group or tensor of a penalty; [`Error::Mismatch`] for another store;
+    /// [`Error::Limit`], [`Error::Kernel`], [`Error::DeviceLost`]; what a transform of one's own refuses. Then nothing was
+    /// changed.
+    pub fn set_transforms(&mut self, mut transforms: Transforms, params: &ParamStore) -> Result<(), Error> {
+        self.check_store(params)?;
+        params.gpu().check()?;
+        transforms::check(&transforms)?;
+        for custom in &mut transforms.custom {
+            custom.prepare(params)?;
+        }
+        let vectors = Self::vectors(&self.options, params, &transforms)?;
+        params.gate().write(params.gpu(), GateValues::OPEN)?;
+        if self.attempt.is_some_and(|attempt| !attempt.over) {
+            self.take_back(params)?;
+        }
+        (self.vectors, self.transforms) = (vectors, transforms);
+        self.frozen = params.frozen().to_vec();
+        self.forget();
+        Ok(())
+    }
+
+    /// What happens to the gradients that closures leave.
+    pub fn transforms(&self) -> &Transforms {
+        &self.transforms
     }
 
     /// The options.
@@ -109,7 +174,7 @@ impl LbfgsOptimizer {
             self.take_back(params)?;
         }
         if self.frozen != params.frozen() {
-            self.vectors = Self::vectors(&self.options, params)?;
+            self.vectors = Self::vectors(&self.options, params, &self.transforms)?;
             self.frozen = params.frozen().to_vec();
             self.forget();
         }

@@ -2,9 +2,9 @@ use super::backtracking;
 use super::backtracking::backtracking;
 use super::device_objective::DeviceObjective;
 use super::inner_products::InnerProducts;
+use super::moves::Move;
 use super::objective::{Objective, Point};
 use super::optimizer::{Attempt, LbfgsOptimizer};
-use super::vectors::Move;
 use super::wolfe::strong_wolfe;
 use super::zoom::zoom;
 use super::{LBFGS, LineSearch};
@@ -15,7 +15,8 @@ use crate::params::ParamStore;
 /// What came of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LbfgsStep {
-    /// The loss that the closure gave first, which is what torch returns.
+    /// The loss that the closure gave first, which is what torch returns; this and the next with what penalties of
+    /// [`LbfgsOptimizer::set_transforms`] add.
     pub loss: f64,
     /// The last loss of a point that was taken. Without a line search the step's last move is not evaluated.
     pub last_loss: f64,
@@ -85,8 +86,8 @@ impl LbfgsOptimizer {
         params: &mut ParamStore,
         mut closure: impl FnMut(&mut ParamStore) -> Result<f64, E>,
     ) -> Result<LbfgsStep, E> {
-        let mut closure = async |params: &mut ParamStore| closure(params);
-        pollster::block_on(self.run(params, &mut closure, true))
+        let gpu = params.gpu().clone();
+        gpu.block_on(self.step_async(params, async |params: &mut ParamStore| closure(params)))
     }
 
     /// As [`LbfgsOptimizer::step`], without blocking. If it is dropped before it is done, the next step begins at the
@@ -99,40 +100,26 @@ impl LbfgsOptimizer {
         params: &mut ParamStore,
         mut closure: impl AsyncFnMut(&mut ParamStore) -> Result<f64, E>,
     ) -> Result<LbfgsStep, E> {
-        self.run(params, &mut closure, false).await
+        self.run(params, &mut closure).await
     }
 
-    async fn run<E, C>(
-        &mut self,
-        params: &mut ParamStore,
-        closure: &mut C,
-        blocking: bool,
-    ) -> Result<LbfgsStep, E>
+    async fn run<E, C>(&mut self, params: &mut ParamStore, closure: &mut C) -> Result<LbfgsStep, E>
     where
         E: From<Error>,
         C: AsyncFnMut(&mut ParamStore) -> Result<f64, E>,
     {
         self.begin(params)?;
-        let given = closure(params).await?;
+        let mut now = self.evaluate(params, closure).await?;
         let sign = self.options.sign();
-        let loss = sign * given;
-        let inner_products = self.vectors.measure(self.memory.places(), blocking).await?;
-        let moved = self.t.is_some_and(|t| t != 0.0);
-        if let Err(error) = inner_products.check(given, moved) {
-            self.take_back(params)?;
-            return Err(error.into());
-        }
-        self.attempt = None;
-        self.func_evals += 1;
+        let given = sign * now.loss;
         let torchs = self.options.variant == Variant::Torch;
         let done = |last_loss: f64, evaluations, iterations, stop| {
             Ok(LbfgsStep { loss: given, last_loss: sign * last_loss, evaluations, iterations, stop })
         };
         let (mut evaluations, mut iterations) = (1, 0);
-        if torchs && inner_products.g_most <= self.options.tolerance_grad {
-            return done(loss, evaluations, iterations, LbfgsStop::Gradient);
+        if torchs && now.inner_products.g_most <= self.options.tolerance_grad {
+            return done(now.loss, evaluations, iterations, LbfgsStop::Gradient);
         }
-        let mut now = Now { loss, inner_products };
         loop {
             iterations += 1;
             let last = !torchs || iterations == self.options.max_iter;
@@ -148,7 +135,7 @@ impl LbfgsOptimizer {
             }
             self.attempt = Some(Attempt { first, over: false });
             let next_move = Move { remember, direction: &direction, t };
-            let moved = self.advance(params, closure, blocking, &next_move, &now, evaluations, last).await;
+            let moved = self.advance(params, closure, &next_move, &now, evaluations, last).await;
             let (next, counted) = match moved {
                 Ok(moved) => moved,
                 Err(error) => {
@@ -171,6 +158,26 @@ impl LbfgsOptimizer {
         }
     }
 
+    /// Looks where the parameters are, and takes the last step back if that is no good point.
+    async fn evaluate<E, C>(&mut self, params: &mut ParamStore, closure: &mut C) -> Result<Now, E>
+    where
+        E: From<Error>,
+        C: AsyncFnMut(&mut ParamStore) -> Result<f64, E>,
+    {
+        let given = closure(params).await?;
+        let places = self.memory.places();
+        let inner_products = self.vectors.measure(params, &mut self.transforms, places).await?;
+        let given = given + inner_products.penalty;
+        let moved = self.t.is_some_and(|t| t != 0.0);
+        if let Err(error) = inner_products.check(given, moved) {
+            self.take_back(params)?;
+            return Err(error.into());
+        }
+        self.attempt = None;
+        self.func_evals += 1;
+        Ok(Now { loss: self.options.sign() * given, inner_products })
+    }
+
     /// How far to go, or to try first.
     fn first_guess(&self, inner_products: &InnerProducts) -> f64 {
         let LBFGS { lr, variant, line_search_fn, .. } = self.options;
@@ -186,12 +193,10 @@ impl LbfgsOptimizer {
     }
 
     /// Moves, and gives the new point, unless nobody looks at it, with the number of calls of the closure.
-    #[expect(clippy::too_many_arguments, reason = "all of a step that an iteration needs")]
     async fn advance<E, C>(
         &mut self,
         params: &mut ParamStore,
         closure: &mut C,
-        blocking: bool,
         next_move: &Move<'_>,
         now: &Now,
         evaluations: u64,
@@ -216,7 +221,7 @@ impl LbfgsOptimizer {
             vectors: &mut self.vectors,
             params,
             closure,
-            blocking,
+            transforms: &mut self.transforms,
             strict: !matches!(search, Some(LineSearch::Zoom | LineSearch::Backtracking)),
             places: self.memory.places(),
             start: Point { id: 0, t: 0.0, loss: now.loss, slope: next_move.direction.slope },

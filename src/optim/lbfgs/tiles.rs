@@ -1,5 +1,6 @@
 use super::kernels::Call;
 use crate::gpu::{MAX_TRIPS, UniformRing};
+use crate::grad::PenaltyFactors;
 use crate::layout::Layout;
 use crate::optim::step::counters::StepCounter;
 use crate::optim::step::segments::collect;
@@ -18,6 +19,8 @@ pub(super) struct Tile {
     pub(super) call: Call,
     /// Byte of the call in its buffer.
     pub(super) offset: u32,
+    pub(super) group: usize,
+    pub(super) penalty: PenaltyFactors,
 }
 
 /// A dispatch that adds partial sums.
@@ -27,24 +30,25 @@ pub(super) struct Level {
     pub(super) left: u32,
 }
 
-/// What is not frozen, and the number of lanes that share its inner products: `most` and one for each cut at most.
-pub(super) fn tiles(layout: &Layout, frozen: &[bool], most: usize) -> (Vec<Tile>, usize) {
+/// What is not frozen, cut where penalties differ, and the number of lanes that share its inner products: `most` and one for each cut at most.
+pub(super) fn tiles(
+    layout: &Layout,
+    frozen: &[bool],
+    penalties: &[PenaltyFactors],
+    most: usize,
+) -> (Vec<Tile>, usize) {
     let mut segments = Vec::new();
-    let spans = layout.spans().len();
-    collect(
-        layout,
-        &vec![StepCounter::default(); spans],
-        frozen,
-        &vec![<_>::default(); spans],
-        None,
-        &mut segments,
-    );
+    let counters = vec![StepCounter::default(); layout.spans().len()];
+    collect(layout, &counters, frozen, penalties, None, &mut segments);
     let windows: Vec<usize> = layout.windows().map(|window| window.len).collect();
     let narrow = |value: usize| u32::try_from(value).expect("windows are counted in 32 bits");
     let vectors = segments.iter().map(|segment| segment.range.len() / 4).sum::<usize>();
     let of_lane = vectors.div_ceil(most.max(1)).max(OF_LANE);
     let (mut tiles, mut out) = (Vec::new(), 0);
-    for (window, range) in segments.iter().flat_map(|segment| cut_at_windows(layout, segment.range.clone())) {
+    let parts = segments.iter().flat_map(|segment| {
+        cut_at_windows(layout, segment.range.clone()).map(move |(window, range)| (segment, window, range))
+    });
+    for (segment, window, range) in parts {
         let len = range.len() / 4;
         // A lane takes an iteration for each vector, and one for sixteen.
         let lanes = len.div_ceil(of_lane).min(MOST_LANES.max(len.div_ceil(MAX_TRIPS / 4 * 3)));
@@ -56,7 +60,8 @@ pub(super) fn tiles(layout: &Layout, frozen: &[bool], most: usize) -> (Vec<Tile>
             total: 0,
             stride: narrow(windows[window] / 4),
         };
-        tiles.push(Tile { window, call, offset: narrow(tiles.len() * UniformRing::ALIGN) });
+        let offset = narrow(tiles.len() * UniformRing::ALIGN);
+        tiles.push(Tile { window, call, offset, group: segment.group, penalty: segment.penalty });
         out += lanes;
     }
     tiles.iter_mut().for_each(|tile| tile.call.total = narrow(out));
@@ -84,7 +89,7 @@ mod tests {
     fn frozen_tensors_are_left_out_and_runs_are_cut_at_windows() {
         let groups = [GroupSpec::new("a").tensor("w", [40_000]).tensor("x", [70]).tensor("y", [20])];
         let layout = Layout::new(&groups, Limits { binding_bytes: 65_536, buffer_bytes: 1 << 20 }).unwrap();
-        let (tiles, lanes) = tiles(&layout, &[false, true, false], 1000);
+        let (tiles, lanes) = tiles(&layout, &[false, true, false], &[PenaltyFactors::default(); 3], 1000);
         let found: Vec<_> = tiles
             .iter()
             .map(|tile| (tile.window, tile.call.first, tile.call.len, tile.call.lanes, tile.call.out))
@@ -93,8 +98,8 @@ mod tests {
             [(0, 0, 4096, 256, 0), (1, 0, 4096, 256, 256), (2, 0, 1808, 113, 512), (2, 1840, 16, 1, 625)];
         assert_eq!((found, lanes), (want.to_vec(), 626));
         assert!(tiles.iter().all(|tile| tile.call.total == 626));
-        assert_eq!(super::tiles(&layout, &[true; 3], 1000).1, 0);
-        assert_eq!(super::tiles(&layout, &[false; 3], 100).1, 41 + 41 + 19);
+        assert_eq!(super::tiles(&layout, &[true; 3], &[PenaltyFactors::default(); 3], 1000).1, 0);
+        assert_eq!(super::tiles(&layout, &[false; 3], &[PenaltyFactors::default(); 3], 100).1, 41 + 41 + 19);
     }
 
     #[test]

@@ -11,66 +11,102 @@ pub(super) async fn strong_wolfe<L: Objective>(
     t: f64,
     most: u64,
 ) -> Result<Point, L::Error> {
-    let mut new = objective.at(t, &[]).await?;
+    let first = objective.at(t, &[]).await?;
     let (start, longest) = (objective.start(), objective.longest());
-    let armijo_fails = |new: &Point| new.loss > start.loss + C1 * new.t * start.slope;
-    let flat = |new: &Point| new.slope.abs() <= -C2 * start.slope;
-    let mut previous = start;
-    let mut count = 0;
-    let mut bracket = loop {
-        if count >= most {
-            break [start, new];
-        }
-        if armijo_fails(&new) || (count > 1 && new.loss >= previous.loss) {
-            break [previous, new];
-        }
-        if flat(&new) {
-            return Ok(new);
-        }
-        if new.slope >= 0.0 {
-            break [previous, new];
-        }
-        let bounds = (new.t + 0.01 * (new.t - previous.t), new.t * 10.0);
-        let t = cubic(&previous, &new, bounds);
-        previous = new;
-        new = objective.at(t, &[previous]).await?;
-        count += 1;
-    };
-    let order = |bracket: &[Point; 2]| if bracket[0].loss <= bracket[1].loss { (0, 1) } else { (1, 0) };
-    let (mut low, mut high) = order(&bracket);
-    let mut stuck = false;
-    while count < most {
-        let (left, right) = (bracket[0].t.min(bracket[1].t), bracket[0].t.max(bracket[1].t));
-        if (right - left) * longest < TOLERANCE {
-            break;
-        }
-        let mut t = cubic(&bracket[0], &bracket[1], (left, right));
-        // Twice near an end, or at it: a tenth of the bracket away from it.
-        let margin = 0.1 * (right - left);
-        let near = (right - t).min(t - left) < margin;
-        if near && (stuck || t >= right || t <= left) {
-            t = if (t - right).abs() < (t - left).abs() { right - margin } else { left + margin };
-            stuck = false;
-        } else {
-            stuck = near;
-        }
-        let new = objective.at(t, &bracket).await?;
-        count += 1;
-        if armijo_fails(&new) || new.loss >= bracket[low].loss {
-            bracket[high] = new;
-            (low, high) = order(&bracket);
-        } else {
-            let done = flat(&new);
-            if !done && new.slope * (bracket[high].t - bracket[low].t) >= 0.0 {
-                bracket[high] = bracket[low];
+    let mut search = Search { objective, start, longest, most, count: 0 };
+    match search.bracket(first).await? {
+        Bracket::Found(point) => Ok(point),
+        Bracket::Between(ends) => search.narrow(ends).await,
+    }
+}
+
+struct Search<'a, L> {
+    objective: &'a mut L,
+    start: Point,
+    longest: f64,
+    most: u64,
+    /// Points after the first one.
+    count: u64,
+}
+
+enum Bracket {
+    /// A point that satisfies the conditions.
+    Found(Point),
+    /// Points between which there is one, or the best two where no further points may be taken.
+    Between([Point; 2]),
+}
+
+impl<L: Objective> Search<'_, L> {
+    fn armijo_fails(&self, new: &Point) -> bool {
+        new.loss > self.start.loss + C1 * new.t * self.start.slope
+    }
+
+    fn is_flat(&self, new: &Point) -> bool {
+        new.slope.abs() <= -C2 * self.start.slope
+    }
+
+    /// Goes on from the start by growing steps.
+    async fn bracket(&mut self, first: Point) -> Result<Bracket, L::Error> {
+        let (mut previous, mut new) = (self.start, first);
+        loop {
+            if self.count >= self.most {
+                return Ok(Bracket::Between([self.start, new]));
             }
-            bracket[low] = new;
-            if done {
-                break;
+            if self.armijo_fails(&new) || (self.count > 1 && new.loss >= previous.loss) {
+                return Ok(Bracket::Between([previous, new]));
             }
+            if self.is_flat(&new) {
+                return Ok(Bracket::Found(new));
+            }
+            if new.slope >= 0.0 {
+                return Ok(Bracket::Between([previous, new]));
+            }
+            let bounds = (new.t + 0.01 * (new.t - previous.t), new.t * 10.0);
+            let t = cubic(&previous, &new, bounds);
+            previous = new;
+            new = self.objective.at(t, &[previous]).await?;
+            self.count += 1;
         }
     }
-    Ok(bracket[low])
+
+    /// Narrows a bracket until a point in it satisfies the conditions; the better end where there is none.
+    async fn narrow(&mut self, mut bracket: [Point; 2]) -> Result<Point, L::Error> {
+        let order = |bracket: &[Point; 2]| if bracket[0].loss <= bracket[1].loss { (0, 1) } else { (1, 0) };
+        let (mut low, mut high) = order(&bracket);
+        let mut stuck = false;
+        while self.count < self.most {
+            let (left, right) = (bracket[0].t.min(bracket[1].t), bracket[0].t.max(bracket[1].t));
+            if (right - left) * self.longest < TOLERANCE {
+                break;
+            }
+            let mut t = cubic(&bracket[0], &bracket[1], (left, right));
+            // Twice near an end, or at it: a tenth of the bracket away from it.
+            let margin = 0.1 * (right - left);
+            let near = (right - t).min(t - left) < margin;
+            if near && (stuck || t >= right || t <= left) {
+                t = if (t - right).abs() < (t - left).abs() { right - margin } else { left + margin };
+                stuck = false;
+            } else {
+                stuck = near;
+            }
+            let new = self.objective.at(t, &bracket).await?;
+            self.count += 1;
+            if self.armijo_fails(&new) || new.loss >= bracket[low].loss {
+                bracket[high] = new;
+                (low, high) = order(&bracket);
+            } else {
+                let done = self.is_flat(&new);
+                if !done && new.slope * (bracket[high].t - bracket[low].t) >= 0.0 {
+                    bracket[high] = bracket[low];
+                }
+                bracket[low] = new;
+                if done {
+                    break;
+                }
+            }
+        }
+        Ok(bracket[low])
+    }
 }
 
 /// Where the cubic through two points with their slopes is least, within bounds.

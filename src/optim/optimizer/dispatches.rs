@@ -64,6 +64,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 Dispatch::new((Phase::Update, kernel.name()), kernel, groups, &[u64::MAX; 2], &work)
             }));
         }
+        if let Some(norms) = self.steps.norms.as_ref().filter(|_| self.steps.last.reports_norms) {
+            all.extend(norms.dispatches());
+        }
         all
     }
 

@@ -10,6 +10,7 @@ use crate::grad::{FusedTransforms, NormReduction};
 use crate::layout::Layout;
 use crate::optim::averages::average::Average;
 use crate::optim::device::bindings::DeviceState;
+use crate::optim::norms::in_flight::Reports;
 use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::fields::overridden;
 use crate::optim::step::counters::StepCounter;
@@ -25,6 +26,7 @@ struct Laid<R> {
     fused: FusedTransforms,
     average: Option<Average>,
     gate: Arc<Gate>,
+    norms: Option<Reports>,
 }
 
 impl<R: AnyRule + Clone> Optimizer<R> {
@@ -98,6 +100,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             Ok(first) => {
                 self.steps.last = first;
                 grown.replace(params);
+                if let (Some(norms), Some(before)) = (&mut self.steps.norms, other.norms) {
+                    norms.retire(before);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -124,11 +129,12 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let (norm_reduction, gate) = (NormReduction::default(), grown.shared_gate().clone());
         let fused = FusedTransforms::new(&self.gpu, &self.transforms, &layout)?;
         let average = self.average.as_ref().map(|average| average.grown(recorder, &layout)).transpose()?;
-        Ok(Laid { layout, groups, counters, device, norm_reduction, fused, average, gate })
+        let norms = self.steps.norms.as_ref().map(|_| Reports::new(grown)).transpose()?;
+        Ok(Laid { layout, groups, counters, device, norm_reduction, fused, average, gate, norms })
     }
 
     fn swap(&mut self, other: &mut Laid<R>) {
-        let Laid { layout, groups, counters, device, norm_reduction, fused, average, gate } = other;
+        let Laid { layout, groups, counters, device, norm_reduction, fused, average, gate, norms } = other;
         swap(&mut self.layout, layout);
         swap(&mut self.groups, groups);
         swap(&mut self.steps.counters, counters);
@@ -138,6 +144,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         swap(&mut self.average, average);
         if let Some(results) = &mut self.steps.results {
             swap(&mut results.gate, gate);
+        }
+        if let (Some(current), Some(norms)) = (&mut self.steps.norms, norms) {
+            current.swap(norms);
         }
     }
 

@@ -6,9 +6,9 @@ use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::f32_of;
 use crate::optim::step::commit::commit;
 use crate::optim::step::describe::describe;
-use crate::optim::step::encode::encode;
+use crate::optim::step::encode::{ReadBacks, encode};
 use crate::optim::step::inputs::Inputs;
-use crate::optim::step::ledger::Mark;
+use crate::optim::step::ledger::{Mark, StepLedger};
 use crate::optim::step::prepare::{prepare, write_first_values};
 use crate::optim::step::spec::StepSpec;
 use crate::params::ParamStore;
@@ -19,8 +19,17 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// As [`Optimizer::record`]. What could not be submitted is as if it had not been recorded.
     pub fn step(&mut self, params: &mut ParamStore) -> Result<(), Error> {
+        self.gpu.clone().block_on(self.step_async(params))
+    }
+
+    /// As [`Optimizer::step`], without blocking: it suspends only where steps may be skipped and eight are on their way.
+    /// Where the future is dropped before it is ready, the step was not taken.
+    ///
+    /// # Errors
+    /// As [`Optimizer::step`].
+    pub async fn step_async(&mut self, params: &mut ParamStore) -> Result<(), Error> {
         let gpu = self.gpu.clone();
-        self.make_room()?;
+        self.make_room().await?;
         let mut encoder = gpu.encoder("optimizer step");
         let ticket = self.record(&mut encoder, params)?;
         match gpu.submit(encoder) {
@@ -113,8 +122,10 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 custom.iter_mut().try_for_each(|custom| custom.record(recorder, params))
             })?;
         }
-        let results = self.steps.results.as_mut();
-        encode(&spec, &self.device, &self.norm_reduction, results, recorder, (&ticket, base))?;
+        let StepLedger { results, norms, .. } = &mut self.steps;
+        let read_backs = ReadBacks { results: results.as_mut(), norms: norms.as_mut() };
+        let reduction = (&self.norm_reduction, &self.transforms);
+        encode(&spec, &self.device, reduction, read_backs, (recorder, params), (&ticket, base))?;
         commit(&mut self.steps, spec, &ticket);
         Ok(ticket)
     }
@@ -181,6 +192,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             may_skip: self.transforms.may_skip(),
         };
         describe(&inputs, &mut spec)?;
+        spec.reports_norms = self.steps.norms.as_ref().is_some_and(|norms| norms.are_due(attempted));
         Ok(spec)
     }
 

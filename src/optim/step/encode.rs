@@ -2,31 +2,56 @@ use super::results::StepResults;
 use super::spec::{BuffersDispatch, Dispatch, ResetDispatch, StepSpec};
 use crate::Error;
 use crate::gpu::{Recorder, Ticket, grid};
-use crate::grad::NormReduction;
+use crate::grad::{NormReduction, Transforms};
 use crate::optim::averages::buffers::LANES;
 use crate::optim::device::bindings::DeviceState;
+use crate::optim::norms::in_flight::NormReports;
+use crate::optim::norms::measured::Reported;
+use crate::params::ParamStore;
+
+/// What a step reads back.
+pub(crate) struct ReadBacks<'a> {
+    pub(crate) results: Option<&'a mut StepResults>,
+    pub(crate) norms: Option<&'a mut NormReports>,
+}
 
 /// The fourth phase of a step: records the dispatches of the prepared step, whose uniforms begin at byte `base` of the
-/// ring, and the copy of its result.
+/// ring, and the copies of what is read back of it.
 ///
 /// # Errors
 /// [`Error::RingFull`] where no further result can be taken; then nothing was recorded.
 pub(crate) fn encode(
     spec: &StepSpec,
     device: &DeviceState,
-    reduction: &NormReduction,
-    results: Option<&mut StepResults>,
-    recorder: &mut Recorder<'_>,
+    (reduction, transforms): (&NormReduction, &Transforms),
+    ReadBacks { results, norms }: ReadBacks<'_>,
+    (recorder, params): (&mut Recorder<'_>, &ParamStore),
     (ticket, base): (&Ticket, u32),
 ) -> Result<(), Error> {
     if let Some(results) = results.as_deref().filter(|_| spec.may_skip) {
         results.check_room()?;
     }
+    let norms = norms.filter(|_| spec.reports_norms);
+    if let Some(norms) = &norms {
+        norms.record_before(recorder, params);
+    }
     if !spec.norms.is_empty() {
         reduction.record(&spec.norms, recorder, base);
     }
     encode_dispatches(spec, device, recorder, base)?;
+    if let Some(norms) = norms {
+        norms.record_after(recorder, params, ticket, reported(spec, transforms))?;
+    }
     results.map_or(Ok(()), |results| results.record(recorder, spec.attempted, ticket, spec.may_skip))
+}
+
+fn reported(spec: &StepSpec, transforms: &Transforms) -> Reported {
+    Reported {
+        step: spec.attempted,
+        tensors: spec.segments.iter().map(|segment| segment.tensors.clone()).collect(),
+        scale: transforms.scale(),
+        unscales: transforms.grad_scaler.is_some(),
+    }
 }
 
 fn encode_dispatches(

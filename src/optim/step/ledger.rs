@@ -5,6 +5,7 @@ use crate::Error;
 use crate::gpu::{Held, Ticket};
 use crate::layout::{Layout, Span};
 use crate::optim::device::bindings::DeviceState;
+use crate::optim::norms::in_flight::NormReports;
 use crate::params::{Gate, GateValues};
 
 /// What an optimizer knows of its steps.
@@ -16,6 +17,8 @@ pub(crate) struct StepLedger {
     pub(crate) attempted: u64,
     /// Where transforms look at the gradients.
     pub(crate) results: Option<StepResults>,
+    /// Where norms are reported.
+    pub(crate) norms: Option<NormReports>,
     /// The latest recorded step, while it is neither submitted nor abandoned.
     pub(crate) latest: Option<Held>,
     /// What that step is, or was.
@@ -52,6 +55,9 @@ impl StepLedger {
         if let Some(results) = &mut self.results {
             results.submitted(&ticket);
         }
+        if let Some(norms) = &mut self.norms {
+            norms.submitted(&ticket);
+        }
         device.submitted(ticket)
     }
 
@@ -59,6 +65,9 @@ impl StepLedger {
     pub(crate) fn abandoned(&mut self, ticket: Ticket, device: &mut DeviceState) -> Result<(), Error> {
         let is_latest = self.latest.as_ref().is_some_and(|latest| ticket.holds(latest));
         let in_flight = self.results.as_mut().and_then(|results| results.abandoned(&ticket));
+        if let Some(norms) = &mut self.norms {
+            norms.abandoned(&ticket);
+        }
         device.submitted(ticket)?;
         match in_flight {
             Some(step) => self.counters.iter_mut().for_each(|counter| counter.resolve(step, false)),
@@ -129,6 +138,9 @@ impl StepLedger {
         (self.counters, self.attempted, self.latest) = (counters, attempted, None);
         if let Some(results) = &mut self.results {
             results.forget();
+        }
+        if let Some(norms) = &mut self.norms {
+            norms.forget();
         }
     }
 }

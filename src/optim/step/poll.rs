@@ -3,7 +3,8 @@ use crate::Error;
 use crate::gpu::Gpu;
 use crate::optim::device::bindings::DeviceState;
 
-/// The first phase of a step: takes steps as abandoned whose tickets were dropped, and the results that have arrived.
+/// The first phase of a step: takes steps as abandoned whose tickets were dropped, and the results and norm reports that have
+/// arrived.
 /// It never waits.
 ///
 /// # Errors
@@ -15,5 +16,5 @@ pub(crate) fn poll(steps: &mut StepLedger, device: &mut DeviceState, gpu: &Gpu) 
     {
         steps.apply(number, &bytes);
     }
-    Ok(())
+    steps.norms.as_mut().map_or(Ok(()), |norms| norms.poll(gpu))
 }

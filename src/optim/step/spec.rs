@@ -16,6 +16,8 @@ pub(crate) struct StepSpec {
     pub(crate) attempted: u64,
     /// Whether the device may skip it.
     pub(crate) may_skip: bool,
+    /// Whether its norms are reported.
+    pub(crate) reports_norms: bool,
     /// What it does to the counters of a tensor, by group.
     pub(crate) effects: Vec<StepEffect>,
     /// The tensors that are not frozen.

@@ -34,6 +34,8 @@ struct Record {
     schedule_state: Option<Value>,
     seed: u64,
     step: u64,
+    #[serde(default, deserialize_with = "config::present", skip_serializing_if = "Option::is_none")]
+    transforms: Option<Value>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -141,7 +143,11 @@ impl Checkpoint {
             }
             Ok(())
         };
-        for (name, value) in [("schedule", &self.schedule), ("schedule_state", &self.schedule_state)] {
+        for (name, value) in [
+            ("schedule", &self.schedule),
+            ("schedule_state", &self.schedule_state),
+            ("transforms", &self.transforms),
+        ] {
             value.iter().try_for_each(|value| check(value, 1, &|| name.into()))?;
         }
         for (name, value) in &self.run {
@@ -243,6 +249,7 @@ impl Checkpoint {
             schedule_state: self.schedule_state.clone(),
             seed: self.seed,
             step: self.step,
+            transforms: self.transforms.clone(),
         }
     }
 
@@ -271,6 +278,7 @@ impl Checkpoint {
             schedule: record.schedule,
             gate: record.gate,
             schedule_state: record.schedule_state,
+            transforms: record.transforms,
             early_stopping,
             run: record.run,
             source: "checkpoint".into(),

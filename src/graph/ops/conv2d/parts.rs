@@ -2,6 +2,9 @@
 
 use crate::graph::ops::split::{RUN, even_tile, is_long};
 
+/// Rows of a tile of the kernels for CPU adapters at most, which they store in a loop.
+const MOST_ROWS: u64 = 16;
+
 /// Parts of the sum over a window: ranges of its rows, its columns and its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WindowParts {
@@ -42,7 +45,7 @@ impl WindowParts {
         let pairs = in_channels.div_ceil(2);
         let terms = kernel[1] * in_channels.min(2);
         let [rows, channels] = [kernel[0], pairs].map(u64::from);
-        let long = is_long(rows * (1 + channels), rows * channels * u64::from(terms));
+        let long = is_long(rows * (1 + channels) + MOST_ROWS, rows * channels * u64::from(terms));
         Self::new([kernel[0], 1], pairs, terms, long)
     }
 }

@@ -6,6 +6,9 @@ use crate::gpu::Capabilities;
 use crate::graph::lowering::joint::{FIELDS, JointKernel};
 use crate::graph::ops::split::{RUN, even_tile, is_long};
 
+/// Most iterations of the loop in which a kernel stores its sums.
+const MOST_STORES: u64 = 32;
+
 /// How the sums of a weight gradient are split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Partials {
@@ -44,7 +47,7 @@ impl Partials {
         let steps = width.div_ceil(pixels);
         // An iteration over rows of windows has an inner iteration for each row of a window.
         let each = if scale > 1 { 1 + scale } else { 1 };
-        let trips = u64::from(rows_per_part) * (1 + u64::from(steps) * u64::from(each));
+        let trips = u64::from(rows_per_part) * (1 + u64::from(steps) * u64::from(each)) + MOST_STORES;
         let terms = u64::from(scale * scale);
         if is_long(trips, u64::from(rows_per_part) * u64::from(width) * terms) {
             let run = RUN / (scale * scale);
