@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release --example constrained`
 
-use std::cell::RefCell;
+use std::sync::Mutex;
 
 use anyhow::{Result, ensure};
 use gradus::gpu::Recorder;
@@ -53,10 +53,11 @@ fn main() -> Result<()> {
         }
         Ok(results.into_iter().map(f64::from).collect())
     };
-    let run = RefCell::new(run);
-    let nothing = |len: usize| vec![f64::NAN; len];
-    let value = |w: &[f64]| run.borrow_mut()(w, false).unwrap_or_else(|_| nothing(1))[0];
-    let gradient = |w: &[f64]| run.borrow_mut()(w, true).unwrap_or_else(|_| nothing(w.len()));
+    let run = Mutex::new(run);
+    // What cannot be computed is no number, which is ranked last.
+    let call = |w: &[f64], gradient: bool| run.lock().ok().and_then(|mut run| run(w, gradient).ok());
+    let value = |w: &[f64]| call(w, false).map_or(f64::NAN, |loss| loss[0]);
+    let gradient = |w: &[f64]| call(w, true).unwrap_or_default();
     let squares = |w: &[f64]| w.iter().map(|w| w * w).sum::<f64>();
 
     let short = Constraint::inequality(move |w| LONGEST * LONGEST - squares(w))

@@ -202,6 +202,7 @@ impl fmt::Display for Advice {
 ///     needs_constraints: true,
 ///     memory_limited: true,
 ///     expensive: true,
+///     noisy: true,
 ///     ..Default::default()
 /// };
 /// let best = &advisor.suggest(&hyperparameters)[0];

@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use super::Minimizer;
 use super::result::MinimizeProgress;
 
-pub(super) type Scalar<'a> = Box<dyn FnMut(&[f64]) -> f64 + 'a>;
-pub(super) type Vector<'a> = Box<dyn FnMut(&[f64]) -> Vec<f64> + 'a>;
-pub(super) type Product<'a> = Box<dyn FnMut(&[f64], &[f64]) -> Vec<f64> + 'a>;
-pub(super) type Callback<'a> = Box<dyn FnMut(&MinimizeProgress<'_>) -> ControlFlow<()> + 'a>;
+pub(super) type Scalar<'a> = Box<dyn FnMut(&[f64]) -> f64 + Send + Sync + 'a>;
+pub(super) type Vector<'a> = Box<dyn FnMut(&[f64]) -> Vec<f64> + Send + Sync + 'a>;
+pub(super) type Product<'a> = Box<dyn FnMut(&[f64], &[f64]) -> Vec<f64> + Send + Sync + 'a>;
+pub(super) type Callback<'a> = Box<dyn FnMut(&MinimizeProgress<'_>) -> ControlFlow<()> + Send + Sync + 'a>;
 
 /// How gradients are approximated where none are given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,18 +30,18 @@ pub struct Constraint<'a> {
 
 impl<'a> Constraint<'a> {
     /// `function(x) >= 0`.
-    pub fn inequality(function: impl FnMut(&[f64]) -> f64 + 'a) -> Self {
+    pub fn inequality(function: impl FnMut(&[f64]) -> f64 + Send + Sync + 'a) -> Self {
         Self { equality: false, function: Box::new(function), gradient: None }
     }
 
     /// `function(x) == 0`.
-    pub fn equality(function: impl FnMut(&[f64]) -> f64 + 'a) -> Self {
+    pub fn equality(function: impl FnMut(&[f64]) -> f64 + Send + Sync + 'a) -> Self {
         Self { equality: true, function: Box::new(function), gradient: None }
     }
 
     /// With the gradient of the function, in place of finite differences. SLSQP uses it.
     #[must_use]
-    pub fn gradient(mut self, gradient: impl FnMut(&[f64]) -> Vec<f64> + 'a) -> Self {
+    pub fn gradient(mut self, gradient: impl FnMut(&[f64]) -> Vec<f64> + Send + Sync + 'a) -> Self {
         self.gradient = Some(Box::new(gradient));
         self
     }
@@ -135,7 +135,7 @@ impl<'a> MinimizeOptions<'a> {
     /// The gradient of the objective: as many numbers as there are variables. Default: finite
     /// [`differences`](Self::differences). Methods without gradients do not call it.
     #[must_use]
-    pub fn gradient(mut self, gradient: impl FnMut(&[f64]) -> Vec<f64> + 'a) -> Self {
+    pub fn gradient(mut self, gradient: impl FnMut(&[f64]) -> Vec<f64> + Send + Sync + 'a) -> Self {
         self.gradient = Some(Box::new(gradient));
         self
     }
@@ -143,7 +143,10 @@ impl<'a> MinimizeOptions<'a> {
     /// The Hessian at the first argument times the second, for Newton-CG and trust-ncg. Default: differences of
     /// gradients.
     #[must_use]
-    pub fn hessian_product(mut self, product: impl FnMut(&[f64], &[f64]) -> Vec<f64> + 'a) -> Self {
+    pub fn hessian_product(
+        mut self,
+        product: impl FnMut(&[f64], &[f64]) -> Vec<f64> + Send + Sync + 'a,
+    ) -> Self {
         self.hessian_product = Some(Box::new(product));
         self
     }
@@ -194,7 +197,10 @@ impl<'a> MinimizeOptions<'a> {
 
     /// Called after each iteration; [`ControlFlow::Break`] stops.
     #[must_use]
-    pub fn callback(mut self, callback: impl FnMut(&MinimizeProgress<'_>) -> ControlFlow<()> + 'a) -> Self {
+    pub fn callback(
+        mut self,
+        callback: impl FnMut(&MinimizeProgress<'_>) -> ControlFlow<()> + Send + Sync + 'a,
+    ) -> Self {
         self.callback = Some(Box::new(callback));
         self
     }
