@@ -49,11 +49,16 @@ pub use crate::config::Variant;
 pub use custom::builder::CustomRuleBuilder;
 pub use custom::declared::Hypers;
 pub use custom::rule::CustomRule;
+pub use device::options::OptimizerOptions;
 pub use lbfgs::{LBFGS, LbfgsOptimizer, LbfgsState, LbfgsStep, LbfgsStop, LbfgsTensorState, LineSearch};
 pub use optimizer::Optimizer;
+pub use optimizer::build::from_json_with_options;
 pub use rule::any::AnyRule;
 pub use rule::entry::Entry;
-pub use rule::{Family, Granularity, Mu, Reduced, Reset, Rule, Shader, Slot, Statistic, StepInfo};
+pub use rule::{
+    Family, Granularity, Mu, Precisions, Reduced, Reset, Rule, Shader, Slot, SlotBits, StatePrecision,
+    Statistic, StepInfo,
+};
 pub use rules::*;
 pub use state::dict::{GroupState, StateDict, TensorState};
 pub use step::results::StepResult;

@@ -187,8 +187,14 @@ fn json_is_refused_a_number_that_it_cannot_hold_with_the_place() {
     };
     let dict = |value: f32, mu_product: f64, initial_lr: f64| {
         let slots = [("exp_avg".to_owned(), Some(vec![0.5, value])), ("unused".to_owned(), None)].into();
-        let state =
-            TensorState { step: 1, shape: vec![2], mu_product: Some(mu_product), inner_step: None, slots };
+        let state = TensorState {
+            step: 1,
+            shape: vec![2],
+            mu_product: Some(mu_product),
+            inner_step: None,
+            stored: Default::default(),
+            slots,
+        };
         StateDict {
             optimizer: "NAdam".into(),
             attempted: 1,

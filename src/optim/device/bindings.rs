@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
+use super::blocks::Blocks;
 use super::kernels::{RuleKernel, pick_source};
+use super::options::{self, OptimizerOptions};
+use super::packed::Halves;
 use super::resets::ResetBindings;
 use super::slots::SlotBuffer;
 use super::stage::Stage;
@@ -10,8 +13,8 @@ use crate::grad::{FusedKernel, FusedTransforms, real_elements};
 use crate::layout::{Layout, Window};
 use crate::optim::factored::statistics::Statistics;
 use crate::optim::layerwise::tiles::ReductionTiles;
-use crate::optim::rule::Family;
 use crate::optim::rule::any::AnyRule;
+use crate::optim::rule::{Family, StatePrecision};
 use crate::params::{GateValues, ParamStore};
 
 /// What an optimizer holds on the device: slots, kernels, bind groups and the uniforms of recorded steps.
@@ -20,6 +23,12 @@ pub(crate) struct DeviceState {
     pub(crate) slots: Vec<Option<SlotBuffer>>,
     /// Of a rule that knows its tensor.
     pub(crate) reduction_tiles: Option<ReductionTiles>,
+    /// What each slot is stored as.
+    pub(crate) state: Vec<StatePrecision>,
+    /// Where one of them is in codes of 8 bits.
+    pub(crate) blocks: Option<Arc<Blocks>>,
+    /// The parameters in bf16, where they are kept too.
+    pub(crate) bf16_params: Option<Halves>,
     /// Of a rule that keeps values in place of elements.
     pub(crate) statistics: Option<Statistics>,
     /// Whether the rule may not keep zeros, over a layout with padding.
@@ -93,9 +102,16 @@ impl DeviceState {
     pub(crate) fn new<'r, R: AnyRule + 'r>(
         rules: impl Fn(usize) -> &'r R,
         gpu: &Gpu,
-        layout: &Layout,
+        layout: &Arc<Layout>,
+        options: &OptimizerOptions,
     ) -> Result<Self, Error> {
         let rule = rules(0);
+        let state = options.of_slots((0..layout.groups().len()).map(&rules))?;
+        let in_blocks = state.contains(&StatePrecision::Int8);
+        let blocks =
+            in_blocks.then(|| Blocks::new(gpu, layout, options.least_8bit).map(Arc::new)).transpose()?;
+        let bf16_params =
+            options.bf16_params.then(|| Halves::zeroed(gpu, "parameters in bf16", layout)).transpose()?;
         let statistics = match rule.family() {
             Family::Factored { ratio } => Some(Statistics::new(gpu, layout, rules, ratio)?),
             Family::Element | Family::Around | Family::Tensor { .. } => None,
@@ -106,6 +122,9 @@ impl DeviceState {
             slots: rule.slots().iter().map(|_| None).collect(),
             reduction_tiles: in_chunks.then(|| ReductionTiles::new(gpu, layout)).transpose()?,
             statistics,
+            state,
+            blocks,
+            bf16_params,
             masks,
             real: if masks { real_elements(gpu, layout)? } else { Vec::new() },
             rings: Vec::new(),
@@ -119,8 +138,17 @@ impl DeviceState {
         self.rings.iter().all(UniformRing::is_idle)
     }
 
+    /// What a tensor's values of a slot are stored as.
+    pub(crate) fn precision(&self, slot: usize, tensor: usize) -> StatePrecision {
+        match (self.state[slot], &self.blocks) {
+            (StatePrecision::Int8, Some(blocks)) if blocks.ranges.stays_plain(tensor) => StatePrecision::F32,
+            (own, _) => own,
+        }
+    }
+
     /// Refuses options of a group that another plan would be made for.
     pub(crate) fn check(&self, group: usize, rule: &impl AnyRule) -> Result<(), Error> {
+        options::check(rule, &self.state)?;
         self.statistics.as_ref().map_or(Ok(()), |statistics| statistics.check(group, rule))
     }
 
@@ -146,7 +174,10 @@ impl DeviceState {
             (0..self.slots.len()).filter(|&i| mask & (1 << i) != 0 && self.slots[i].is_none()).collect();
         let added = missing
             .iter()
-            .map(|&i| SlotBuffer::new(gpu, &rule.slots()[i], layout, self.statistics.as_ref()))
+            .map(|&i| {
+                let slot = (&rule.slots()[i], self.state[i]);
+                SlotBuffer::new(gpu, slot, layout, (self.statistics.as_ref(), self.blocks.as_ref()))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         for (index, kept) in missing.into_iter().zip(added) {
             self.slots[index] = Some(kept);
@@ -249,7 +280,16 @@ impl DeviceState {
         let block = Region { buffer: ring, offset: 0, bytes: UniformRing::ALIGN as u64 };
         let picked = self.picked.as_ref().filter(|_| step.pick.is_some());
         let hyper = picked.map_or(block, |picked| picked.region_of(0, UniformRing::ALIGN / 4));
-        let text = RuleKernel { general, masks: self.masks, ..RuleKernel::of(rule) };
+        let copies = self.bf16_params.is_some();
+        let small = self.blocks.as_ref().is_some_and(|blocks| blocks.ranges.has_plain());
+        let text = RuleKernel {
+            general,
+            masks: self.masks,
+            state: &self.state,
+            copies,
+            small,
+            ..RuleKernel::of(rule)
+        };
         let source = text.source(stage, mask, step.fused.variant, gpu.capabilities());
         let kernel = gpu.kernel(&source)?;
         let slots = || {
@@ -257,18 +297,23 @@ impl DeviceState {
             let slots = slots.filter(|(slot, _)| stage.access(rule.family(), slot).is_some());
             slots.filter_map(|(_, kept)| kept.as_ref())
         };
-        let bind = |window: Window| {
+        let copy = self.bf16_params.as_ref().filter(|_| stage == Stage::Update);
+        let bind = |(number, window): (usize, Window)| {
             let mut regions = vec![block, hyper, params.gate().region()];
             regions.extend(self.storage(stage, rule.family(), params, &window));
-            regions.extend(slots().map(|kept| kept.region(&window)));
+            regions.extend(slots().map(|kept| kept.region((number, &window))));
+            regions.extend(copy.map(|copy| copy.window(&window)));
             if text.reads_real(stage, step.fused.variant) {
                 let noisy = step.fused.variant == FusedKernel::Noisy;
                 regions.push(blocks_of(if noisy { &step.fused.real } else { &self.real }, &window));
             }
+            if let Some(blocks) = self.blocks.as_ref().filter(|_| text.in_blocks(stage)) {
+                regions.push(blocks.tables[number].region());
+            }
             let bytes = regions[3..].iter().map(|region| region.bytes).collect();
             Ok::<_, Error>((gpu.bind_group(&kernel, &regions)?, bytes))
         };
-        let windows = params.layout().windows();
+        let windows = params.layout().windows().enumerate();
         let windows = windows.take(if stage.goes_by_windows() { usize::MAX } else { 1 });
         let (bind_groups, regions): (Vec<_>, Vec<_>) =
             windows.map(bind).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
@@ -276,8 +321,8 @@ impl DeviceState {
         let storage = stage.storage(rule.family()).len();
         let both = if stage.goes_by_windows() { 2 } else { 0 };
         let by_elements = (0..storage).map(|at| at < both);
-        let by_elements =
-            by_elements.chain(slots().map(|kept| matches!(kept, SlotBuffer::Elements(_)))).collect();
+        let by_elements = by_elements.chain(slots().map(|kept| matches!(kept, SlotBuffer::Elements(_))));
+        let by_elements = by_elements.chain(copy.map(|_| false)).collect();
         Ok(KernelBindings { kernel, bind_groups, regions, by_elements })
     }
 

@@ -3,7 +3,7 @@ use std::fmt::Debug;
 use serde_json::{Map, Value};
 
 use super::momenta::Mu;
-use super::{Family, Granularity, Reset, Rule, Shader, Slot, Statistic, StepInfo};
+use super::{Family, Granularity, Precisions, Reset, Rule, Shader, Slot, Statistic, StepInfo};
 use crate::config;
 use crate::error::Error;
 use crate::gpu::{Field, Uniform};
@@ -34,6 +34,10 @@ pub trait AnyRule: Debug + Send + Sync {
     fn check(&self) -> Result<(), Error>;
     /// [`Rule::uses`].
     fn uses(&self, slot: usize) -> bool;
+    /// [`Rule::precisions`].
+    fn precisions(&self, slot: usize) -> Precisions {
+        self.slots()[slot].precisions
+    }
     /// [`Rule::statistics`].
     fn statistics(&self, shape: &[usize]) -> Vec<Statistic>;
     /// [`Rule::initial`].
@@ -109,6 +113,10 @@ impl<R: Rule> AnyRule for R {
 
     fn uses(&self, slot: usize) -> bool {
         Rule::uses(self, slot)
+    }
+
+    fn precisions(&self, slot: usize) -> Precisions {
+        Rule::precisions(self, slot)
     }
 
     fn statistics(&self, shape: &[usize]) -> Vec<Statistic> {
@@ -211,6 +219,10 @@ impl AnyRule for Box<dyn AnyRule> {
 
     fn uses(&self, slot: usize) -> bool {
         (**self).uses(slot)
+    }
+
+    fn precisions(&self, slot: usize) -> Precisions {
+        (**self).precisions(slot)
     }
 
     fn statistics(&self, shape: &[usize]) -> Vec<Statistic> {

@@ -10,7 +10,9 @@ use crate::error::{Error, closed};
 use crate::gpu::{Block, Field, Uniform, uniform};
 use crate::optim::rule::any::{AnyRule, options, used_slots};
 use crate::optim::rule::entry::{Entry, FromJson, Registered};
-use crate::optim::rule::{Family, Granularity, Mu, Reset, Shader, Slot, Statistic, StepInfo, f32_of};
+use crate::optim::rule::{
+    Family, Granularity, Mu, Precisions, Reset, Shader, Slot, Statistic, StepInfo, f32_of,
+};
 
 /// Lookahead around another rule, as optax has it: the rule makes fast steps, and after every `sync_period`-th of a
 /// tensor slow weights, which start where the parameters started, take a part `alpha` of the way to the fast ones, and
@@ -88,7 +90,12 @@ const fn alpha() -> f64 {
 }
 
 const NAME: &str = "Lookahead";
-const SLOW: Slot = Slot { name: Cow::Borrowed("slow_param"), granularity: Granularity::Element, late: true };
+const SLOW: Slot = Slot {
+    name: Cow::Borrowed("slow_param"),
+    granularity: Granularity::Element,
+    precisions: Precisions::F32,
+    late: true,
+};
 /// As in `lookahead.wgsl`.
 const BEGINS: u32 = 1;
 const SYNCS: u32 = 2;
@@ -179,6 +186,10 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
 
     fn uses(&self, slot: usize) -> bool {
         slot == self.slow() || self.inner.uses(slot)
+    }
+
+    fn precisions(&self, slot: usize) -> Precisions {
+        if slot == self.slow() { Precisions::F32 } else { self.inner.precisions(slot) }
     }
 
     fn initial(&self, slot: usize) -> f64 {

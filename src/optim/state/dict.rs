@@ -5,10 +5,12 @@ use serde_json::{Map, Value};
 
 use crate::error::{at_least, countable, short};
 use crate::layout::Span;
+use crate::optim::device::slots::Values;
 use crate::optim::optimizer::Group;
 use crate::optim::optimizer::Optimizer;
 use crate::optim::rule::any::{AnyRule, entries, options, used_slots};
 use crate::optim::rule::momenta::Momenta;
+use crate::optim::rule::{SlotBits, StatePrecision};
 use crate::optim::step::counters::StepCounter;
 use crate::params::GateValues;
 use crate::{Error, config};
@@ -57,6 +59,9 @@ pub struct TensorState {
     /// out, what follows from today's options.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inner_step: Option<u64>,
+    /// The exact bits of values that are not stored as f32, by the slot's name: of other slots there is none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stored: BTreeMap<String, SlotBits>,
     /// Values by the slot's name (`exp_avg`, `momentum_buffer`, …); `None` for a slot that the options use
     /// and no step has used yet.
     #[serde(flatten)]
@@ -78,7 +83,7 @@ pub struct GroupState {
     pub options: Map<String, Value>,
 }
 
-type Slots = Vec<Option<Vec<f32>>>;
+type Slots = Vec<Option<Values>>;
 
 impl<R: AnyRule + Clone> Optimizer<R> {
     /// Waits for the device and reads all state.
@@ -153,6 +158,14 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let rule = &self.groups[span.group].rule;
         let held = counter.initialized & !counter.dropped;
         let known = held | used_slots(rule);
+        let mut stored = BTreeMap::new();
+        for (bit, (slot, (kept, all))) in
+            rule.slots().iter().zip(self.device.slots.iter().zip(slots)).enumerate()
+        {
+            if let (Some(kept), Some(all), true) = (kept, all, held & (1 << bit) != 0) {
+                stored.extend(kept.bits(all, tensor).map(|bits| (slot.name.to_string(), bits)));
+            }
+        }
         let slots = rule
             .slots()
             .iter()
@@ -165,7 +178,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                     Some((kept, all)) => kept
                         .places(slot, &self.layout, tensor)
                         .into_iter()
-                        .map(|(name, place)| (name, Some(all[place].to_vec())))
+                        .map(|(name, place)| (name, Some(all.all[place].to_vec())))
                         .collect(),
                     None => entries(rule, bit, &span.shape)
                         .into_iter()
@@ -179,7 +192,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let mu_product = rule.mu().map(|_| counter.momenta.product(inner_step));
         let has_reset = rule.reset().is_some() || counter.reset_at != 0;
         let inner_step = has_reset.then_some(inner_step);
-        TensorState { step, shape: span.shape.clone(), mu_product, inner_step, slots }
+        TensorState { step, shape: span.shape.clone(), mu_product, inner_step, stored, slots }
     }
 
     fn tensors_of(&self, group: usize) -> impl Iterator<Item = &Span> {
@@ -191,7 +204,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// [`Error::StateDict`] if it is of another optimizer, or of other groups, tensors or shapes, or lacks a
-    /// slot that the options use, or has a count above 2^63 - 1; then nothing was changed.
+    /// slot that the options use, or has a count above 2^63 - 1, or values that are stored as something else than here, unless
+    /// [`OptimizerOptions::convert_state`](crate::optim::OptimizerOptions) takes the nearest ones; then nothing was changed.
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<(), Error> {
         self.gpu.check()?;
         self.steps.abandon_dropped(&mut self.device)?;
@@ -200,16 +214,64 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let counters = self.counters_of(dict, &groups)?;
         let initialized = counters.iter().fold(0, |mask, tensor| mask | tensor.initialized);
         self.device.add_slots(&self.gpu, &groups[0].rule, &self.layout, initialized)?;
+        self.check_stored(dict, &groups[0].rule)?;
+        let convert = self.options.convert_state;
         let spans = self.layout.spans();
         for (slot, kept) in groups[0].rule.slots().iter().zip(&self.device.slots) {
             if let Some(kept) = kept {
-                kept.write_all(&self.gpu, slot, |index, name| {
-                    dict.state.get(&spans[index].name)?.slots.get(name)?.as_deref()
-                })?;
+                let state = |index: usize| dict.state.get(&spans[index].name);
+                // What is converted may have been cut into other blocks.
+                let exact = |index: usize, name: &str| {
+                    let bits = state(index)?.stored.get(name)?;
+                    let values = state(index)?.slots.get(name)?.as_deref()?;
+                    let fits = bits.precision() == kept.precision(index);
+                    (fits && (!convert || kept.check_bits(index, values, bits).is_ok())).then_some(bits)
+                };
+                kept.write_all(
+                    &self.gpu,
+                    slot,
+                    |index, name| state(index)?.slots.get(name)?.as_deref(),
+                    exact,
+                )?;
             }
         }
         self.groups = groups;
         self.steps.replace(counters, dict.attempted);
+        Ok(())
+    }
+
+    /// Refuses values that are stored as something else here, and bits that are not those of the values.
+    fn check_stored(&self, dict: &StateDict, rule: &R) -> Result<(), Error> {
+        for (name, tensor) in &dict.state {
+            let index = self.layout.index(name).map_err(|error| Error::StateDict(error.to_string()))?;
+            if let Some(slot) =
+                tensor.stored.keys().find(|slot| !matches!(tensor.slots.get(*slot), Some(Some(_))))
+            {
+                return refuse(format!("{slot} of {name} has exact bits and no values"));
+            }
+            for (slot, kept) in rule.slots().iter().zip(&self.device.slots) {
+                let Some((kept, Some(values))) = kept.as_ref().zip(tensor.slots.get(&*slot.name)) else {
+                    continue;
+                };
+                let bits = tensor.stored.get(&*slot.name);
+                let ours = kept.precision(index);
+                let theirs = bits.map_or(StatePrecision::F32, SlotBits::precision);
+                let what = format!("{} of {name}", slot.name);
+                if self.options.convert_state {
+                    continue;
+                }
+                if ours != theirs {
+                    return refuse(format!(
+                        "{what} is stored as {theirs}, here as {ours}: build the optimizer with convert_state, \
+                         which takes the nearest values"
+                    ));
+                }
+                if let Some(bits) = bits {
+                    kept.check_bits(index, values, bits)
+                        .or_else(|reason| refuse(format!("{what} {reason}")))?;
+                }
+            }
+        }
         Ok(())
     }
 

@@ -91,7 +91,9 @@ fn describe_dispatches<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) 
         for (number, (segment, hyper)) in segments.iter().zip(&*hypers).enumerate() {
             let gate = count(segment.group * Gate::STRIDE);
             for (bind_group, range, general) in parts(*kind, inputs, segment) {
-                let workgroups = range.len().div_ceil(kind.in_a_workgroup(family));
+                let in_blocks = *kind == Stage::Update && inputs.blocks.is_some();
+                let of_each = if in_blocks { 1 } else { kind.in_a_workgroup(family) };
+                let workgroups = range.len().div_ceil(of_each);
                 let call = UniformRing::align(bytes);
                 bytes.extend_from_slice(bytemuck::bytes_of(&call_of(inputs, segment, bind_group, &range)));
                 let (hyper, segment) = (*hyper, number);
@@ -128,6 +130,9 @@ fn parts<R>(stage: Stage, inputs: &Inputs<'_, R>, segment: &Segment) -> Vec<(usi
         Stage::Measure => reduction_tiles
             .map_or(Vec::new(), |reduction_tiles| reduction_tiles.of(tensors).map(of_any).collect()),
         Stage::Ratio => all(tensors),
+        Stage::Update if inputs.blocks.is_some() => {
+            inputs.blocks.map_or(Vec::new(), |blocks| blocks.of(tensors).map(of_any).collect())
+        }
         Stage::Update => cut_at_windows(inputs.layout, segment.range.clone())
             .map(|(window, range)| (window, range.start / 4..range.end / 4, false))
             .collect(),
@@ -214,6 +219,8 @@ mod tests {
         let inputs = Inputs {
             layout: &layout(),
             rules: &rules,
+            state: &[],
+            blocks: None,
             reduction_tiles: None,
             statistics: None,
             counters,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use half::bf16;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use super::{Checkpoint, GateState, Tensor};
 use crate::config;
 use crate::files::record::{self, FORMAT, KEY};
 use crate::files::tensors::{self, MOST_HEADER, TensorFile};
-use crate::optim::{GroupState, StateDict, TensorState};
+use crate::optim::{GroupState, SlotBits, StateDict, TensorState};
 use crate::schedule::Best;
 use crate::train::EarlyStoppingState;
 
@@ -55,6 +56,32 @@ struct StateRecord {
     /// Slots by name, and whether the file holds them: a slot may be one that no step has used yet.
     slots: BTreeMap<String, bool>,
     step: u64,
+    /// What slots are stored as that are not f32.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    stored: BTreeMap<String, StoredRecord>,
+}
+
+/// A [`SlotBits`], whose numbers are tensors of the file: the values in bf16, or codes and scales.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+enum StoredRecord {
+    #[serde(rename = "bf16")]
+    Bf16,
+    #[serde(rename = "8bit")]
+    Int8 {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        cuts: Vec<usize>,
+        signed: bool,
+    },
+}
+
+impl From<&SlotBits> for StoredRecord {
+    fn from(bits: &SlotBits) -> Self {
+        match bits {
+            SlotBits::Bf16 => Self::Bf16,
+            SlotBits::Int8 { signed, cuts, .. } => Self::Int8 { cuts: cuts.clone(), signed: *signed },
+        }
+    }
 }
 
 /// An [`EarlyStoppingState`], whose parameters are tensors of the file.
@@ -74,7 +101,33 @@ struct StoppingRecord {
 const LEVELS: usize = 127;
 
 /// The tensors of a file by name.
-type Views<'a> = BTreeMap<String, (Vec<usize>, &'a [f32])>;
+type Views<'a> = BTreeMap<String, (Vec<usize>, Numbers<'a>)>;
+
+/// The numbers of a tensor.
+#[derive(Clone, Debug)]
+enum Numbers<'a> {
+    F32(&'a [f32]),
+    Bf16(Vec<u16>),
+    U8(&'a [u8]),
+}
+
+impl Numbers<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::Bf16(values) => values.len(),
+            Self::U8(values) => values.len(),
+        }
+    }
+
+    fn bytes(&self) -> (Dtype, &[u8]) {
+        match self {
+            Self::F32(values) => (Dtype::F32, bytemuck::cast_slice(values)),
+            Self::Bf16(values) => (Dtype::BF16, bytemuck::cast_slice(values)),
+            Self::U8(values) => (Dtype::U8, values),
+        }
+    }
+}
 
 impl Checkpoint {
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, String> {
@@ -92,10 +145,10 @@ impl Checkpoint {
             Err(reason) => return Err(format!("it could not be read again: {reason}")),
         }
         let views: Result<tensors::Views<'_>, _> = tensors
-            .into_iter()
+            .iter()
             .map(|(name, (shape, values))| {
-                let bytes = bytemuck::cast_slice(values);
-                TensorView::new(Dtype::F32, shape, bytes).map(|view| (name, view))
+                let (dtype, bytes) = values.bytes();
+                TensorView::new(dtype, shape.clone(), bytes).map(|view| (name.clone(), view))
             })
             .collect();
         let views = views.map_err(|e| e.to_string())?;
@@ -147,8 +200,10 @@ impl Checkpoint {
     /// All tensors by their names in the file, checked.
     fn tensors<'a>(&'a self) -> Result<Views<'a>, String> {
         let mut tensors = Views::<'a>::new();
-        let mut add = |name: String, shape: Vec<usize>, values: &'a [f32]| {
-            check_finite(&name, values)?;
+        let mut add = |name: String, shape: Vec<usize>, values: Numbers<'a>| {
+            if let Numbers::F32(values) = &values {
+                check_finite(&name, values)?;
+            }
             let count = shape.iter().try_fold(1, |count: usize, extent| count.checked_mul(*extent));
             if count != Some(values.len()) {
                 return Err(format!("{name} has {} elements and the shape {shape:?}", values.len()));
@@ -159,7 +214,7 @@ impl Checkpoint {
             }
         };
         for (name, tensor) in &self.params {
-            add(format!("params.{name}"), tensor.shape.clone(), &tensor.values)?;
+            add(format!("params.{name}"), tensor.shape.clone(), Numbers::F32(&tensor.values))?;
         }
         for (name, tensor) in &self.optimizer.state {
             let param = self.params.get(name);
@@ -169,9 +224,21 @@ impl Checkpoint {
                 return Err(format!("optimizer: {name} has the shape {got:?}, params.{name} has {shape:?}"));
             }
             for (slot, values) in &tensor.slots {
-                if let Some(values) = values {
-                    add(format!("optim.{slot}.{name}"), slot_shape(shape, values.len()), values)?;
-                }
+                let Some(values) = values else { continue };
+                let key = format!("optim.{slot}.{name}");
+                // Of all of them: codes say as little of NaN as 16 bits that are cut off.
+                check_finite(&key, values)?;
+                let numbers = match tensor.stored.get(slot) {
+                    None => Numbers::F32(values),
+                    Some(SlotBits::Bf16) => {
+                        Numbers::Bf16(values.iter().map(|value| bf16::from_f32(*value).to_bits()).collect())
+                    }
+                    Some(SlotBits::Int8 { codes, scales, .. }) => {
+                        add(format!("scales.{slot}.{name}"), vec![scales.len()], Numbers::F32(scales))?;
+                        Numbers::U8(codes)
+                    }
+                };
+                add(key, slot_shape(shape, values.len()), numbers)?;
             }
         }
         if let Some(best) = self.early_stopping.as_ref().and_then(|state| state.best_weights.as_ref()) {
@@ -179,7 +246,7 @@ impl Checkpoint {
                 return Err("early_stopping: the best parameters are those of another model".into());
             }
             for ((name, values), param) in best.iter().zip(self.params.values()) {
-                add(format!("best.{name}"), param.shape.clone(), values)?;
+                add(format!("best.{name}"), param.shape.clone(), Numbers::F32(values))?;
             }
         }
         Ok(tensors)
@@ -190,7 +257,8 @@ impl Checkpoint {
         let state = self.optimizer.state.iter().map(|(name, tensor)| {
             let slots = tensor.slots.iter().map(|(slot, values)| (slot.clone(), values.is_some()));
             let TensorState { step, mu_product, inner_step, .. } = *tensor;
-            (name.clone(), StateRecord { inner_step, mu_product, slots: slots.collect(), step })
+            let stored = tensor.stored.iter().map(|(slot, bits)| (slot.clone(), bits.into())).collect();
+            (name.clone(), StateRecord { inner_step, mu_product, slots: slots.collect(), step, stored })
         });
         Record {
             early_stopping: self.early_stopping.as_ref().map(|state| StoppingRecord {
@@ -221,12 +289,15 @@ impl Checkpoint {
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let file = TensorFile::parse(bytes)?;
         let record = read_record(&record::unseal(&file)?)?;
-        let mut tensors: BTreeMap<String, Tensor> = file
+        let (codes, others): (tensors::Views<'_>, tensors::Views<'_>) = file
             .tensors
+            .into_iter()
+            .partition(|(name, view)| name.starts_with("optim.") && view.dtype() == Dtype::U8);
+        let mut tensors: BTreeMap<String, Tensor> = others
             .into_iter()
             .map(|(name, view)| Ok((name.clone(), tensor(&name, &view)?)))
             .collect::<Result<_, String>>()?;
-        let optimizer = state_dict(record.optimizer, &mut tensors)?;
+        let optimizer = state_dict(record.optimizer, &mut tensors, codes)?;
         let early_stopping =
             record.early_stopping.map(|state| stopping_state(state, &mut tensors)).transpose()?;
         let mut params = BTreeMap::new();
@@ -255,18 +326,42 @@ fn read_record(text: &str) -> Result<Record, String> {
 }
 
 /// The optimizer's part, with its tensors taken out of those of the file.
-fn state_dict(record: OptimizerRecord, tensors: &mut BTreeMap<String, Tensor>) -> Result<StateDict, String> {
+fn state_dict(
+    record: OptimizerRecord,
+    tensors: &mut BTreeMap<String, Tensor>,
+    mut codes: tensors::Views<'_>,
+) -> Result<StateDict, String> {
     let mut state = BTreeMap::new();
     let OptimizerRecord { attempted, name: optimizer, param_groups, state: entries } = record;
     for (name, entry) in entries {
         let key = format!("params.{name}");
         let shape = &tensors.get(&key).ok_or(format!("{key} is missing"))?.shape.clone();
-        let mut slots = BTreeMap::new();
+        let (mut slots, mut stored) = (BTreeMap::new(), BTreeMap::new());
         for (slot, held) in entry.slots {
             let key = format!("optim.{slot}.{name}");
             let values = match held {
                 false => None,
-                true => Some(tensors.remove(&key).ok_or(format!("{key} is missing"))?),
+                true => {
+                    let missing = || format!("{key} is missing");
+                    Some(match entry.stored.get(&slot) {
+                        Some(StoredRecord::Int8 { cuts, signed }) => {
+                            let scales =
+                                tensors.remove(&format!("scales.{slot}.{name}")).ok_or_else(missing)?;
+                            let codes = codes.remove(&key).ok_or_else(missing)?;
+                            let (signed, cuts) = (*signed, cuts.clone());
+                            let (shape, codes) = (codes.shape().to_vec(), codes.data().to_vec());
+                            let bits = SlotBits::Int8 { signed, cuts, codes, scales: scales.values };
+                            let values = bits.opened().ok_or_else(|| format!("{key} has other scales"))?;
+                            stored.insert(slot.clone(), bits);
+                            Tensor { shape, values }
+                        }
+                        Some(StoredRecord::Bf16) => {
+                            stored.insert(slot.clone(), SlotBits::Bf16);
+                            tensors.remove(&key).ok_or_else(missing)?
+                        }
+                        None => tensors.remove(&key).ok_or_else(missing)?,
+                    })
+                }
             };
             if let Some(values) = &values
                 && values.shape != slot_shape(shape, values.values.len())
@@ -276,9 +371,12 @@ fn state_dict(record: OptimizerRecord, tensors: &mut BTreeMap<String, Tensor>) -
             slots.insert(slot, values.map(|tensor| tensor.values));
         }
         let StateRecord { step, mu_product, inner_step, .. } = entry;
-        state.insert(name, TensorState { step, shape: shape.clone(), mu_product, inner_step, slots });
+        state.insert(name, TensorState { step, shape: shape.clone(), mu_product, inner_step, stored, slots });
     }
-    Ok(StateDict { optimizer, attempted, state, param_groups })
+    match codes.keys().next() {
+        Some(name) => Err(format!("{name} belongs to nothing")),
+        None => Ok(StateDict { optimizer, attempted, state, param_groups }),
+    }
 }
 
 /// What early stopping keeps, with its tensors taken out of those of the file.
@@ -322,10 +420,14 @@ fn is_deeper(value: &Value, most: usize) -> bool {
 }
 
 fn tensor(name: &str, view: &TensorView<'_>) -> Result<Tensor, String> {
-    if view.dtype() != Dtype::F32 {
-        return Err(format!("{name} has the type {:?}, expected F32", view.dtype()));
-    }
-    let values: Vec<f32> = bytemuck::pod_collect_to_vec(view.data());
+    let values: Vec<f32> = match view.dtype() {
+        Dtype::F32 => bytemuck::pod_collect_to_vec(view.data()),
+        Dtype::BF16 if name.starts_with("optim.") => {
+            let halves: Vec<u16> = bytemuck::pod_collect_to_vec(view.data());
+            halves.into_iter().map(|bits| bf16::from_bits(bits).to_f32()).collect()
+        }
+        dtype => return Err(format!("{name} has the type {dtype:?}, expected F32")),
+    };
     check_finite(name, &values)?;
     Ok(Tensor { shape: view.shape().to_vec(), values })
 }

@@ -20,7 +20,14 @@ fn checkpoint() -> Checkpoint {
         ("total".to_owned(), Some(vec![7.0])),
         ("unused".to_owned(), None),
     ]);
-    let state = TensorState { step: 3, shape: vec![2, 3], mu_product: Some(0.25), inner_step: None, slots };
+    let state = TensorState {
+        step: 3,
+        shape: vec![2, 3],
+        mu_product: Some(0.25),
+        inner_step: None,
+        stored: BTreeMap::new(),
+        slots,
+    };
     let options = json!({"lr": 0.1, "betas": [0.9, 0.999]}).as_object().unwrap().clone();
     let groups =
         vec![GroupState { name: "all".into(), params: vec!["w".into()], initial_lr: Some(0.1), options }];
@@ -210,6 +217,7 @@ fn what_does_not_belong_together_is_refused() {
                     shape: vec![1],
                     mu_product: None,
                     inner_step: None,
+                    stored: BTreeMap::new(),
                     slots: [(slot.to_owned(), Some(vec![1.0]))].into(),
                 };
                 c.params.extend([("c".into(), tensor(&[1])), ("b.c".into(), tensor(&[1]))]);
