@@ -8,7 +8,7 @@
 mod measure;
 
 use anyhow::Result;
-use gradus::optim::{self, AnyRule, Family, Granularity, LBFGS, Optimizer, RULES};
+use gradus::optim::{self, AnyRule, Family, Granularity, LBFGS, Optimizer, RULES, StatePrecision};
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
@@ -41,11 +41,16 @@ fn main() -> Result<()> {
     if wanted.is_empty() { many_tensors(&gpu) } else { Ok(()) }
 }
 
-/// A rule by its name, once with its defaults and once with what needs most state.
+/// A rule by its name, once with its defaults and once with what needs most state, and some with state of fewer bits.
 fn options(name: &str) -> Vec<Value> {
     let plain = json!({"name": name});
     match name {
-        "SGD" => vec![plain, json!({"name": name, "momentum": 0.9})],
+        "AdamW" => [plain].into_iter().chain(in_fewer_bits(&json!({"name": name}))).collect(),
+        "Lion" => [plain].into_iter().chain(in_fewer_bits(&json!({"name": name}))).collect(),
+        "SGD" => {
+            let momentum = json!({"name": name, "momentum": 0.9});
+            [plain, momentum.clone()].into_iter().chain(in_fewer_bits(&momentum)).collect()
+        }
         "Adam" => vec![plain, json!({"name": name, "amsgrad": true})],
         "Adafactor" => vec![plain, json!({"name": name, "variant": "optax", "momentum": 0.9})],
         "SM3" => vec![plain, json!({"name": name, "momentum": 0})],
@@ -55,8 +60,29 @@ fn options(name: &str) -> Vec<Value> {
     }
 }
 
-/// The least that a step of a rule can move, in bytes a parameter.
-fn bytes(rule: &impl AnyRule) -> usize {
+/// The same rule with state in bf16 and in 8 bits.
+fn in_fewer_bits(options: &Value) -> [Value; 2] {
+    ["bf16", "8bit"].map(|state| {
+        let mut options = options.clone();
+        options["state"] = json!(state);
+        options
+    })
+}
+
+/// The least that a step of a rule can move, in bytes a parameter. Of the element family each slot is read and written.
+fn bytes(rule: &impl AnyRule, state: StatePrecision) -> f64 {
+    let slots =
+        rule.slots().iter().enumerate().filter(|(slot, own)| rule.uses(*slot) && own.precisions.allow(state));
+    let saved = match state {
+        StatePrecision::F32 => 0.0,
+        StatePrecision::Bf16 => 4.0,
+        // A scale for 256 elements.
+        StatePrecision::Int8 => 8.0 - 2.0 * 65.0 / 64.0,
+    };
+    bytes_in_f32(rule) as f64 - saved * slots.count() as f64
+}
+
+fn bytes_in_f32(rule: &impl AnyRule) -> usize {
     let slots = rule.slots().iter().enumerate().filter(|(_, slot)| slot.granularity == Granularity::Element);
     let slots = slots.filter(|(slot, _)| rule.uses(*slot)).count();
     // Parameters, gradients and state are read, parameters and state written.
@@ -76,7 +102,7 @@ fn bytes(rule: &impl AnyRule) -> usize {
 struct Row {
     name: String,
     dispatches: u64,
-    bytes: usize,
+    bytes: f64,
     rate: f64,
     over_copy: f64,
 }
@@ -84,7 +110,8 @@ struct Row {
 impl Row {
     fn measure(gpu: &Gpu, copy: &CopyKernel, options: &Value) -> Result<Self> {
         let mut run = Run::new(gpu, options, 10)?;
-        let bytes = run.optimizer.rules().next().map_or(0, bytes);
+        let state = optim::from_json_with_options(options)?.1.state;
+        let bytes = run.optimizer.rules().next().map_or(0.0, |rule| bytes(rule, state));
         let name = options["name"].as_str().unwrap_or_default();
         let others = options.as_object().into_iter().flatten().filter(|(field, _)| *field != "name");
         let name = others.fold(name.to_owned(), |text, (field, value)| format!("{text} {field} {value}"));
@@ -102,7 +129,7 @@ impl Row {
         }
         // All pairs are read twice, once for their products and once for the direction, and the latest one is written;
         // the gradient, the one before it, the direction and the parameters are read and written along the way.
-        let bytes = 16 * options.history_size + 68;
+        let bytes = 16.0 * options.history_size as f64 + 68.0;
         let name = format!("LBFGS history_size {}", options.history_size);
         Self::of(name, bytes, gpu, copy, || {
             optimizer.step(&mut params, |_| Ok::<_, gradus::Error>(0.0))?;
@@ -112,7 +139,7 @@ impl Row {
 
     fn of(
         name: String,
-        bytes: usize,
+        bytes: f64,
         gpu: &Gpu,
         copy: &CopyKernel,
         mut step: impl FnMut() -> Result<()>,
@@ -124,18 +151,18 @@ impl Row {
         let mut pairs = Vec::new();
         for _ in 0..PAIRS {
             let took = best(&mut step)?;
-            let copied = best(|| copy.run(gpu))? * (bytes * PARAMETERS) as f64 / copy.bytes as f64;
+            let copied = best(|| copy.run(gpu))? * bytes * PARAMETERS as f64 / copy.bytes as f64;
             pairs.push((took / copied, took));
         }
         let (over_copy, took) = median(pairs);
-        let rate = (bytes * PARAMETERS) as f64 / took / 1e6;
+        let rate = bytes * PARAMETERS as f64 / took / 1e6;
         Ok(Self { name, dispatches, bytes, rate, over_copy })
     }
 
     fn print(&self, adamw: f64) {
         let Self { name, dispatches, bytes, rate, over_copy } = self;
         let over_adamw = over_copy / adamw;
-        println!("{name:<36}{dispatches:>10}{bytes:>19}{rate:>7.1}{over_copy:>17.2}{over_adamw:>13.2}");
+        println!("{name:<36}{dispatches:>10}{bytes:>19.2}{rate:>7.1}{over_copy:>17.2}{over_adamw:>13.2}");
     }
 }
 
@@ -182,8 +209,12 @@ struct Run {
 
 impl Run {
     fn new(gpu: &Gpu, options: &Value, tensors: usize) -> Result<Self> {
-        let params = store(gpu, tensors)?;
-        let optimizer = optim::from_json(options)?.build_with(&params, &[])?;
+        let mut params = store(gpu, tensors)?;
+        let (rule, state) = optim::from_json_with_options(options)?;
+        let optimizer = rule.build_with_options(&params, &[], &state)?;
+        // Zeros are stored in 8 bits faster than numbers.
+        params
+            .write_grads(&(0..PARAMETERS).map(|i| (i % 1009) as f32 / 504.5 - 1.0).collect::<Vec<f32>>())?;
         Ok(Self { params, optimizer })
     }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use gradus::optim::{self, Granularity, LBFGS, RULES};
+use gradus::optim::{self, Granularity, LBFGS, RULES, StatePrecision};
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
@@ -17,8 +17,20 @@ const MOST: usize = 1 << 31;
 /// Of a value of a slot.
 const BYTES: f64 = 4.0;
 
+/// The same of a rule whose slots all have the state's precision: a code of 8 bits shares 4 bytes of scale with 255 others.
+fn theory_of(options: &Value) -> Result<f64> {
+    if options["state"].is_null() {
+        return Ok(BYTES);
+    }
+    Ok(match optim::from_json_with_options(options)?.1.state {
+        StatePrecision::F32 => BYTES,
+        StatePrecision::Bf16 => 2.0,
+        StatePrecision::Int8 => 1.0 + BYTES / 256.0,
+    })
+}
+
 /// Prints the bytes of state that each optimizer keeps for a parameter, beside what its slots in use
-/// need: 4 for each of their values, of which there is one a parameter, one a tensor, or one for each row and column.
+/// need: 4 for each of their values, or 2 in bf16 and 1.0156 in 8 bits, of which there is one a parameter, one a tensor, or one for each row and column.
 /// LBFGS has two vectors for each remembered pair, and three more.
 #[derive(Parser)]
 struct Args {
@@ -51,7 +63,7 @@ fn run(args: &Args) -> Result<()> {
         let measured = if options["name"] == LBFGS::NAME { measure_whole } else { measure };
         let Measured { slots, values, bytes } = measured(&gpu, &shapes, &options)?;
         let each = bytes as f64 / count as f64;
-        let theory = (BYTES * values as f64 / count as f64 * 1e4).round() / 1e4;
+        let theory = (theory_of(&options)? * values as f64 / count as f64 * 1e4).round() / 1e4;
         let name = label(&options);
         writeln!(out, "{name:<38}{slots:>8}{bytes:>14}{each:>10.4}{theory:>10}")?;
         // Tables and the constants of steps in flight are held against a part of a slot, where there is less than one.
@@ -64,7 +76,7 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A rule by its name with its defaults, and with what adds slots to them.
+/// A rule by its name with its defaults, with what adds slots to them, and with state of fewer bits.
 fn options(name: &str) -> Vec<Value> {
     let plain = json!({"name": name});
     match name {
@@ -73,6 +85,9 @@ fn options(name: &str) -> Vec<Value> {
         "Adafactor" => vec![plain, json!({"name": name, "variant": "optax"})],
         "SM3" => vec![plain, json!({"name": name, "momentum": 0})],
         "RMSprop" => vec![plain, json!({"name": name, "momentum": 0.9, "centered": true})],
+        "AdamW" => {
+            vec![plain, json!({"name": name, "state": "bf16"}), json!({"name": name, "state": "8bit"})]
+        }
         "Lookahead" => vec![json!({"name": name, "inner": {"name": "AdamW"}})],
         _ => vec![plain],
     }
@@ -106,7 +121,8 @@ fn store(gpu: &Gpu, shapes: &[Vec<usize>]) -> Result<ParamStore> {
 fn measure(gpu: &Gpu, shapes: &[Vec<usize>], options: &Value) -> Result<Measured> {
     let mut params = store(gpu, shapes)?;
     let before = gpu.counters();
-    let mut optimizer = optim::from_json(options)?.build(&params)?;
+    let (rule, state) = optim::from_json_with_options(options)?;
+    let mut optimizer = rule.build_with_options(&params, &[], &state)?;
     optimizer.step(&mut params)?;
     gpu.wait()?;
     let bytes = gpu.counters().since(&before).live_bytes;
