@@ -1,10 +1,12 @@
 //! What an adapter can do: the first table to look at on one that is new.
 //!
-//! Memory and dispatches set the scale; then products of matrices with their rate, convolutions in three directions beside the
-//! product of equal sizes, and whether the first dispatch of a process leaves what the second does. `cargo bench --bench device`.
+//! Memory and dispatches set the scale; then each tile with and without checks, in one part and in more, which all leave the
+//! same bits; products of matrices with their rate, convolutions in three directions beside the product of equal sizes, and whether the first dispatch of a process leaves what the second does. `cargo bench --bench device`.
 
 #[path = "support/measure.rs"]
 mod measure;
+#[path = "support/tiles.rs"]
+mod tiles;
 
 use anyhow::{Result, ensure};
 use gradus::gpu::{Binding, Buffer, KernelSource, Recorder};
@@ -21,6 +23,10 @@ fn main() -> Result<()> {
     memory(&gpu)?;
     dispatches(&gpu)?;
     let largest = if gpu.capabilities().is_cpu { 1024 } else { 4096 };
+    if gpu.capabilities().is_cpu {
+        println!("tiles: on kernels for GPUs, which a CPU adapter is given only when asked, at small sizes");
+    }
+    tiles::run(&gpu)?;
     println!("products, GFLOP/s");
     for size in [512, 1024, 4096].into_iter().filter(|size| *size <= largest) {
         product(&gpu, [size, size, size])?;

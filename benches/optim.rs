@@ -8,7 +8,7 @@
 mod measure;
 
 use anyhow::Result;
-use gradus::optim::{self, AnyRule, Family, Granularity, LBFGS, Optimizer, RULES, StatePrecision};
+use gradus::optim::{self, AnyRule, Ema, Family, Granularity, LBFGS, Optimizer, RULES, StatePrecision};
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
@@ -35,6 +35,9 @@ fn main() -> Result<()> {
         }
         row.print(adamw);
     }
+    if is_wanted("averages") {
+        Row::averaged(&gpu, &copy)?.print(adamw);
+    }
     if is_wanted(LBFGS::NAME) {
         Row::whole(&gpu, &copy)?.print(adamw);
     }
@@ -54,6 +57,8 @@ fn options(name: &str) -> Vec<Value> {
         "Adam" => vec![plain, json!({"name": name, "amsgrad": true})],
         "Adafactor" => vec![plain, json!({"name": name, "variant": "optax", "momentum": 0.9})],
         "SM3" => vec![plain, json!({"name": name, "momentum": 0})],
+        // Without the products, whose time goes with the cube of a side, not with bytes.
+        "Muon" => vec![json!({"name": name, "ns_steps": 0})],
         "RMSprop" => vec![plain, json!({"name": name, "momentum": 0.9, "centered": true})],
         "Lookahead" => vec![json!({"name": name, "inner": {"name": "AdamW"}})],
         _ => vec![plain],
@@ -91,6 +96,8 @@ fn bytes_in_f32(rule: &impl AnyRule) -> usize {
         // Gradients or parameters and gradients are read once more.
         Family::Tensor { early_state: false } if rule.name() == "Novograd" => 4 + 12 + 8 * slots,
         Family::Tensor { early_state: false } => 8 + 12 + 8 * slots,
+        // Directions are written, and read with the parameters.
+        Family::Matrix => 12 + 12 + 12,
         // Means need the gradient once more, a ratio of sums both.
         Family::Factored { ratio: true } => 4 + 8 + 12 + 8 * slots,
         Family::Factored { ratio: false } => 12 + 8 * slots,
@@ -116,6 +123,14 @@ impl Row {
         let others = options.as_object().into_iter().flatten().filter(|(field, _)| *field != "name");
         let name = others.fold(name.to_owned(), |text, (field, value)| format!("{text} {field} {value}"));
         Self::of(name, bytes, gpu, copy, || run.step(gpu))
+    }
+
+    /// AdamW that keeps an average of the weights, which is read and written beside its state.
+    fn averaged(gpu: &Gpu, copy: &CopyKernel) -> Result<Self> {
+        let mut run = Run::new(gpu, &json!({"name": "AdamW"}), 10)?;
+        run.optimizer.set_averages(Ema::default(), &run.params)?;
+        let bytes = run.optimizer.rules().next().map_or(0.0, |rule| bytes(rule, StatePrecision::F32)) + 8.0;
+        Self::of("AdamW averages ema".into(), bytes, gpu, copy, || run.step(gpu))
     }
 
     /// An iteration of L-BFGS with ten remembered pairs, without a search. Its closure costs nothing.

@@ -80,6 +80,8 @@ fn run(args: &Args) -> Result<()> {
 fn options(name: &str) -> Vec<Value> {
     let plain = json!({"name": name});
     match name {
+        // Of matrices alone; convolutions are none.
+        "Muon" => vec![json!({"name": name, "adamw": {}})],
         "SGD" => vec![plain, json!({"name": name, "momentum": 0.9})],
         "Adam" => vec![plain, json!({"name": name, "amsgrad": true})],
         "Adafactor" => vec![plain, json!({"name": name, "variant": "optax"})],

@@ -3,6 +3,7 @@
 //! Everything here records or creates; only functions called `submit`, `read` or `read_*` submit or wait.
 
 mod adapter;
+mod autotune;
 mod buffer;
 mod capabilities;
 mod context;
@@ -18,9 +19,12 @@ mod recorder;
 mod ring;
 mod staging;
 mod timestamps;
+mod trial;
 mod uniform;
 
 pub use adapter::{GpuOptions, adapters};
+pub use autotune::Autotune;
+pub(crate) use autotune::{Found, Tuned};
 pub use buffer::{Buffer, Region};
 pub(crate) use capabilities::Candidate;
 pub use capabilities::{Capabilities, KernelKind};
@@ -40,5 +44,7 @@ pub(crate) use ring::Held;
 pub use ring::{Ticket, UniformRing};
 pub(crate) use staging::Staging;
 pub use timestamps::Timestamps;
+#[doc(hidden)]
+pub use trial::{Kept, TileSize, Trial};
 pub(crate) use uniform::uniform;
 pub use uniform::{Field, Uniform};

@@ -17,22 +17,16 @@
 //! Shapes are those of torch: images are `[N, C, H, W]`, features `[N, F]`. The first dimension of every
 //! input is the batch, and one graph compiles to plans of several batch sizes.
 
-pub(crate) mod autocast;
 pub(crate) mod autodiff;
 mod axes;
 mod buffers;
-mod chain;
 mod custom;
-mod elementwise;
-mod finish;
 mod fold;
 mod fuse;
 mod gather;
-mod gradient;
 mod init;
 mod input;
-mod joint;
-pub(crate) mod lower;
+pub(crate) mod lowering;
 pub(crate) mod ops;
 mod options;
 mod parameters;
@@ -43,6 +37,7 @@ mod scope;
 mod shape;
 mod team;
 mod template;
+pub(crate) mod tune;
 mod view;
 mod whole;
 mod workspace;
@@ -50,11 +45,11 @@ mod workspace;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use autocast::Dtype;
 pub use custom::{CustomOp, CustomOpBuilder};
 pub use init::{Fan, Init, Nonlinearity, Spread};
 pub(crate) use input::samples as samples_of;
 pub use input::{HostData, InputData, LabelShape};
+pub use lowering::autocast::Dtype;
 pub use ops::SplitSizes;
 pub use options::{Mode, PlanOptions};
 pub use parameters::{Parameter, Role};

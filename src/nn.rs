@@ -18,6 +18,8 @@ mod resizing;
 mod sequential;
 #[cfg(test)]
 mod trips;
+#[cfg(test)]
+mod tune;
 
 pub use crate::graph::{Fan, Init, Nonlinearity, Spread};
 pub use activations::PReLU;

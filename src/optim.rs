@@ -19,17 +19,18 @@
 //! # Large and small gradients
 //!
 //! Every finite gradient makes a finite step. Rules that square what they are given see it held to ±1.8e19, whose square
-//! f32 still has; those that sum squares (Adagrad, SM3) to ±2^56, about 7.2e16, so that 65,536 sums fit. It is held after
+//! f32 still has; those that sum squares (Adagrad, SM3) to ±2^56, about 7.2e16, so that 65,536 sums fit, and Adan, which squares a gradient with its change, to ±2^62. It is held after
 //! a `weight_decay` that is a penalty was added, and in averages and squares alike: under constant gradients of any size
 //! steps are as long as in exact arithmetic, where squares in f32 would overflow. RAdam's average is not held before its
 //! rectification begins, when it takes no root. Squares below 1.2e-38, of gradients below 1.1e-19, may count as zero; then the
 //! root of their average is taken to be the least that it can have been, so that where `eps` is smaller still no step is
-//! longer than in exact arithmetic, and on a device that has no subnormal numbers none longer than the first would be. Norms that [`Lamb`], [`Lars`], [`Novograd`] and [`Fromage`] take are right from 1e-33 to 1e36 a
+//! longer than in exact arithmetic, and on a device that has no subnormal numbers none longer than the first would be. Norms that [`Lamb`], [`Lars`], [`Novograd`], [`Fromage`] and [`Muon`] take are right from 1e-33 to 1e36 a
 //! tensor, of gradients held to ±2^96; ratios of them are one f32. State stays finite. Infinities and NaN go through as in
 //! torch: [`Skip`](crate::grad::Skip) keeps them out.
 //!
 //! Names, fields and defaults are PyTorch's. [`LBFGS`] asks a closure for the loss, and so has an optimizer of its own.
 
+mod averages;
 mod custom;
 mod device;
 mod factored;
@@ -46,6 +47,7 @@ mod trips;
 mod windows;
 
 pub use crate::config::Variant;
+pub use averages::options::{Averages, Ema, Swa};
 pub use custom::builder::CustomRuleBuilder;
 pub use custom::declared::Hypers;
 pub use custom::rule::CustomRule;
@@ -56,13 +58,15 @@ pub use optimizer::build::from_json_with_options;
 pub use rule::any::AnyRule;
 pub use rule::entry::Entry;
 pub use rule::{
-    Family, Granularity, Mu, Precisions, Reduced, Reset, Rule, Shader, Slot, SlotBits, StatePrecision,
-    Statistic, StepInfo,
+    Decay, EvalParams, Family, Granularity, Mu, NewtonSchulz, Precisions, Recurrence, Reduced, Reset, Rule,
+    Shader, Slot, SlotBits, StatePrecision, Statistic, StepInfo, Weight,
 };
 pub use rules::*;
+pub use state::averages::AveragesState;
 pub use state::dict::{GroupState, StateDict, TensorState};
 pub use step::results::StepResult;
 
 pub(crate) use listings::kernel_listings;
+pub(crate) use optimizer::averages::look;
 pub(crate) use step::ledger::Mark;
 pub(crate) use step::spec::StepSpec;

@@ -1,5 +1,6 @@
 //! The loop around a step: a trainer that never waits for its loss, data in memory, and what is kept of a run.
 
+mod averages;
 mod builder;
 mod checkpoint;
 pub mod data;

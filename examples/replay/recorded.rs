@@ -6,7 +6,7 @@ use std::fmt;
 use anyhow::{Context, Result, bail, ensure};
 use gradus::gpu::Recorder;
 use gradus::grad::{Accumulate, ClipGradNorm, Transforms};
-use gradus::optim::{self, AnyRule, Optimizer};
+use gradus::optim::{self, AnyRule, Averages, Optimizer};
 use gradus::{Gpu, ParamStore, schedule};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -22,6 +22,7 @@ struct Case {
     accumulate: Option<Accumulate>,
     clip_grad_norm: Option<ClipGradNorm>,
     clip_grad_value: Option<f64>,
+    averages: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +45,8 @@ pub(crate) struct Check<'a> {
 pub(crate) struct Place {
     pub(crate) tensor: usize,
     pub(crate) step: usize,
+    /// Whether it is the tensor's average.
+    pub(crate) averaged: bool,
     /// What was recorded in place of all elements of a large tensor.
     pub(crate) stats: Option<&'static str>,
 }
@@ -51,7 +54,8 @@ pub(crate) struct Place {
 /// As the tensor is called in the file.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.step{}", name_of(self.tensor), self.step)?;
+        let kind = if self.averaged { "avg" } else { "param" };
+        write!(f, "{kind}.{}.step{}", self.tensor, self.step)?;
         self.stats.map_or(Ok(()), |what| write!(f, ".stats {what}"))
     }
 }
@@ -90,7 +94,17 @@ pub(crate) fn replay_rule(
         ..Transforms::default()
     };
     optimizer.set_transforms(transforms, &params)?;
-    let recorded = recorded_steps(&want, problem.params.len(), problem.steps)?;
+    if let Some(averages) = &case.averages {
+        optimizer.set_averages(Averages::from_json(averages)?, &params)?;
+    }
+    let recorded = recorded_steps(&want, "param", problem.params.len(), problem.steps)?;
+    let averaged = match want.names().any(|name| name.starts_with("avg.")) {
+        true => recorded_steps(&want, "avg", problem.params.len(), problem.steps)?,
+        false => BTreeMap::new(),
+    };
+    let read = recorded.values().chain(averaged.values()).map(Vec::len).sum::<usize>();
+    let there = want.names().filter(|name| !name.ends_with(".stats")).count();
+    ensure!(read == there, "{there} tensors are recorded, of which the case says what {read} are");
     for step in 1..=problem.steps {
         let grads = problem.dense_grads(&params, step - 1)?;
         if step % micro_batches == 1 % micro_batches {
@@ -108,7 +122,23 @@ pub(crate) fn replay_rule(
         }
         for &tensor in recorded.get(&step).into_iter().flatten() {
             let got = widened(&params.read(&name_of(tensor))?);
-            compare(&problem, &want, tensor, step, &got, &mut check)?;
+            let place = Place { tensor, step, averaged: false, stats: None };
+            compare(&problem, &want, place, &got, &mut check)?;
+        }
+        if let Some(tensors) = averaged.get(&step) {
+            let read = |params: &mut ParamStore| -> Result<Vec<_>, gradus::Error> {
+                tensors.iter().map(|tensor| params.read(&name_of(*tensor))).collect()
+            };
+            // Of the weights, if the case keeps averages; else what the rule means to be evaluated with.
+            let averages = match case.averages {
+                Some(_) => optimizer.with_averages(&mut params, read)?,
+                None => optimizer.with_eval_params(&mut params, read)??,
+            };
+            for (&tensor, got) in tensors.iter().zip(averages) {
+                let got = widened(&got);
+                let place = Place { tensor, step, averaged: true, stats: None };
+                compare(&problem, &want, place, &got, &mut check)?;
+            }
         }
     }
     Ok(())
@@ -150,11 +180,17 @@ fn build(
     Ok((params, optimizer))
 }
 
-/// The tensors recorded at each step; each tensor must be recorded at least once.
-fn recorded_steps(want: &Tensors, tensors: usize, last: usize) -> Result<BTreeMap<usize, Vec<usize>>> {
+/// The tensors whose `kind`, parameters or averages, was recorded at each step; each must be at least once.
+fn recorded_steps(
+    want: &Tensors,
+    kind: &str,
+    tensors: usize,
+    last: usize,
+) -> Result<BTreeMap<usize, Vec<usize>>> {
     let mut steps = BTreeMap::<usize, Vec<usize>>::new();
-    for name in want.names().filter(|name| !name.ends_with(".stats")) {
-        let parsed = name.strip_prefix("param.").and_then(|rest| rest.split_once(".step"));
+    let of_kind = |name: &str| name.split_once('.').is_some_and(|(begins, _)| begins == kind);
+    for name in want.names().filter(|name| !name.ends_with(".stats") && of_kind(name)) {
+        let parsed = name.split_once('.').and_then(|(_, rest)| rest.split_once(".step"));
         let (tensor, step) = parsed.with_context(|| format!("unexpected tensor {name}"))?;
         let step: usize = step.parse().with_context(|| format!("step of {name}"))?;
         let tensor = tensor.parse().with_context(|| format!("number of {name}"))?;
@@ -163,7 +199,7 @@ fn recorded_steps(want: &Tensors, tensors: usize, last: usize) -> Result<BTreeMa
         steps.entry(step).or_default().push(tensor);
     }
     for tensor in 0..tensors {
-        ensure!(steps.values().any(|list| list.contains(&tensor)), "param.{tensor} is not recorded");
+        ensure!(steps.values().any(|list| list.contains(&tensor)), "{kind}.{tensor} is not recorded");
     }
     Ok(steps)
 }
@@ -171,12 +207,11 @@ fn recorded_steps(want: &Tensors, tensors: usize, last: usize) -> Result<BTreeMa
 fn compare(
     problem: &Problem,
     want: &Tensors,
-    tensor: usize,
-    step: usize,
+    place: Place,
     got: &[f64],
     check: &mut impl FnMut(&Check<'_>) -> Result<()>,
 ) -> Result<()> {
-    let place = Place { tensor, step, stats: None };
+    let tensor = place.tensor;
     let name = place.to_string();
     let reference = &want.get(&name).with_context(|| format!("no tensor {name}"))?.data;
     let mut one = |place: Place, got: &[f64], want: &[f64], width: f64| {

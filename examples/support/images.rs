@@ -127,8 +127,9 @@ pub(crate) fn network(
     let x = graph.input("x", [&[batch_size], &images.shape[..]].concat());
     let y = graph.labels("y", batch_size);
     let logits = logits(&x, images.classes as usize);
+    let trainer = graph.trainer(&logits.cross_entropy(&y), optimizer);
     let trainer = training
-        .cast(graph.trainer(&logits.cross_entropy(&y), optimizer))
+        .average(training.cast(trainer))?
         .schedule(schedule)
         .steps_per_epoch(steps_per_epoch as u64)
         .metric("accuracy", &logits.accuracy(&y))

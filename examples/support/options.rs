@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use gradus::grad::{GradScaler, Transforms};
 use gradus::graph::Dtype;
-use gradus::optim::{self, AdamW, AnyRule};
+use gradus::optim::{self, AdamW, AnyRule, Averages};
 use gradus::schedule::{self, Interval, OneCycleLR, Schedule};
 use gradus::train::TrainerBuilder;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,10 @@ pub(crate) struct Options {
     /// follows a metric is told the loss on the test set after each epoch.
     #[arg(long, value_parser = json)]
     pub(crate) schedule: Option<Value>,
+    /// Averages of the weights as JSON, as in '{"kind": "ema", "decay": 0.99}', which a run ends with evaluating.
+    /// Default: none.
+    #[arg(long, value_parser = json)]
+    pub(crate) averages: Option<Value>,
     /// Stores activations and their gradients as f16, where the adapter has SHADER_F16, and scales the loss.
     #[arg(long)]
     pub(crate) autocast: bool,
@@ -57,6 +61,9 @@ pub(crate) struct Training {
     pub(crate) optimizer: Option<Value>,
     /// As it was given, `None` for the default.
     pub(crate) schedule: Option<Value>,
+    /// As it was given, `None` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) averages: Option<Value>,
     /// Whether activations are f16.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) autocast: bool,
@@ -81,6 +88,7 @@ impl Options {
             seed: pick("seed", self.seed, saved.map(|s| s.seed), default.seed)?,
             optimizer: pick_json("optimizer", self.optimizer.clone(), of(|s| &s.optimizer))?,
             schedule: pick_json("schedule", self.schedule.clone(), of(|s| &s.schedule))?,
+            averages: pick_json("averages", self.averages.clone(), of(|s| &s.averages))?,
             autocast: pick("autocast", autocast, saved.map(|s| s.autocast), false)?,
         })
     }
@@ -89,7 +97,7 @@ impl Options {
 impl Training {
     /// What is done where nothing is said.
     pub(crate) fn new(batch_size: usize, lr: f64) -> Self {
-        Self { batch_size, lr, seed: 1, optimizer: None, schedule: None, autocast: false }
+        Self { batch_size, lr, seed: 1, optimizer: None, schedule: None, averages: None, autocast: false }
     }
 
     pub(crate) fn optimizer(&self) -> Result<Box<dyn AnyRule>> {
@@ -121,6 +129,15 @@ impl Training {
         }
         let transforms = Transforms { grad_scaler: Some(GradScaler::default()), ..Transforms::default() };
         builder.transforms(transforms).autocast(Dtype::F16)
+    }
+
+    /// A trainer that keeps averages of the weights, if this run does.
+    pub(crate) fn average<R: AnyRule + Clone>(
+        &self,
+        builder: TrainerBuilder<R>,
+    ) -> Result<TrainerBuilder<R>> {
+        let Some(json) = &self.averages else { return Ok(builder) };
+        Ok(builder.averages(Averages::from_json(json).context("--averages")?))
     }
 
     pub(crate) fn schedule_name(&self) -> &str {

@@ -41,7 +41,7 @@ pub(crate) struct Args {
 }
 
 /// What means nothing to a model that is not trained.
-const OF_TRAINING: [&str; 14] = [
+const OF_TRAINING: [&str; 15] = [
     "model",
     "epochs",
     "batch_size",
@@ -49,6 +49,7 @@ const OF_TRAINING: [&str; 14] = [
     "seed",
     "optimizer",
     "schedule",
+    "averages",
     "shuffle_labels",
     "resident",
     "out",
@@ -112,8 +113,10 @@ impl Args {
     /// What the test accuracy of this run should reach: known for the digits and default options, with any seed.
     pub(crate) fn bound(&self, config: &Config) -> Option<f64> {
         let Config { model, epochs, training, shuffle_labels } = config;
-        let usual =
-            Training { seed: training.seed, autocast: training.autocast, ..Training::new(32, model.lr()) };
+        let Training { seed, autocast, ref averages, .. } = *training;
+        // Averages do not change the weights.
+        let averages = averages.clone();
+        let usual = Training { seed, autocast, averages, ..Training::new(32, model.lr()) };
         let known = self.source.data.is_none() && !shuffle_labels && *training == usual;
         let after = model.epochs().iter().position(|after| known && after == epochs)?;
         Some(model.bounds()[after])

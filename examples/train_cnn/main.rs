@@ -39,7 +39,7 @@ use gradus::{Gpu, GpuOptions};
 
 use args::{Args, Config};
 use images::{Classify, EVALUATION_BATCH, Images, Network, Sets, Settings};
-use run::Saved;
+use run::{Saved, Task};
 use terminal::{exit, say};
 
 fn main() -> ExitCode {
@@ -67,6 +67,10 @@ fn train(args: &Args) -> Result<()> {
     let task = Classify::new(&gpu, name, (config.clone(), &config.training), sets, args.source.resident)?;
     let mut run = images::start(&task, network, &task.settings, resumed, &args.options)?;
     let accuracy = run.train()?.metrics[0];
+    if let Some(averages) = &config.training.averages {
+        let averaged = run.trainer.with_averages(|trainer| task.evaluate(trainer))?;
+        say(format_args!("test accuracy with averages {averages}: {:.4}", averaged.metrics[0]))?;
+    }
     let Some(bound) = args.bound(&config) else { return say(format_args!("test accuracy: {accuracy:.4}")) };
     ensure!(accuracy >= bound, "the test accuracy should be {bound} or more, got {accuracy:.4}");
     say(format_args!("test accuracy: {accuracy:.4} (bound: {bound})"))

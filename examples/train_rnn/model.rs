@@ -17,7 +17,7 @@ pub(crate) fn trainer(gpu: &Gpu, config: &Config, length: Length) -> Result<Trai
     let y = graph.input("y", [training.batch_size, 1]);
     let loss = x.apply("", &Network { cell, hidden }).mse_loss(&y);
     let trainer = training
-        .cast(graph.trainer(&loss, optimizer))
+        .average(training.cast(graph.trainer(&loss, optimizer)))?
         .schedule(schedule)
         .steps_per_epoch(length.steps_per_epoch)
         .clip_grad_norm(1.0)

@@ -31,7 +31,7 @@ pub(crate) fn trainer(gpu: &Gpu, config: &Config, kinds: usize, length: Length) 
     let loss = logits.permute(&[0, 2, 1]).cross_entropy_with(options, &next);
     let bits = &loss * std::f64::consts::LOG2_E;
     let mut trainer = training
-        .cast(graph.trainer(&loss, training.optimizer()?))
+        .average(training.cast(graph.trainer(&loss, training.optimizer()?)))?
         .schedule(training.schedule(length)?)
         .steps_per_epoch(length.steps_per_epoch)
         .clip_grad_norm(1.0)

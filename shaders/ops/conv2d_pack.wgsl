@@ -1,6 +1,6 @@
 // Packs OIHW weights as [ky][kx][inner][outer], padded with zeros, and a row of bias behind each: of several tensors, as
 // jobs.wgsl says, which is appended. Of a grouped convolution, inner counts from the first channel of the band of each vec4
-// of outer. Taps may stand in the order of phases.wgsl.
+// of outer. Taps may stand in the order of phases.wgsl. FLAGS has those of `Job` that any job of the dispatch needs.
 struct Shape {
     invocations: u32,
     most_parts: u32,
@@ -13,7 +13,7 @@ struct Shape {
 @group(0) @binding(3) var<storage, read> tensor2: array<f32>;
 @group(0) @binding(4) var<storage, read> tensor3: array<f32>;
 @group(0) @binding(5) var<storage, read> tensor4: array<f32>;
-@group(0) @binding(6) var<storage, read> table: array<u32>;
+@group(0) @binding(6) var<storage, read> table: array<vec4u>;
 @group(0) @binding(7) var<storage, read_write> arena: array<vec4f>;
 
 struct Job {
@@ -21,8 +21,7 @@ struct Job {
     bias: u32,
     out_channels: u32,
     in_channels: u32,
-    kernel_height: u32,
-    kernel_width: u32,
+    kernel: vec2u,
     group_inputs: u32,
     group_outputs: u32,
     // Not: inner = input channels, for the forward pass. Else inner = output channels, for the input gradient.
@@ -36,63 +35,94 @@ struct Job {
     outer_vectors: u32,
     // Of taps, where they stand in the order of phases.
     classes: vec2u,
+    // Taps that an invocation packs, of a row of the kernel.
+    taps_each: u32,
 }
 
 fn job_of(row: u32) -> Job {
-    let flags = table[row + 10u];
-    return Job(table[row + 2u], table[row + 3u], table[row + 4u], table[row + 5u], table[row + 6u], table[row + 7u],
-        table[row + 8u], table[row + 9u], (flags & 1u) != 0u, (flags & 2u) != 0u, (flags & 4u) != 0u, (flags & 32u) != 0u,
-        table[row + 11u], table[row + 12u], vec2u(table[row + 13u], table[row + 14u]));
+    let tensors = table[row].zw;
+    let sizes = table[row + 1u];
+    let groups = table[row + 2u];
+    let packed = table[row + 3u];
+    let flags = groups.z;
+    return Job(tensors.x, tensors.y, sizes.x, sizes.y, sizes.zw, groups.x, groups.y, (flags & 1u) != 0u,
+        (flags & 2u) != 0u, (FLAGS & 4u) != 0u && (flags & 4u) != 0u, (FLAGS & 32u) != 0u && (flags & 32u) != 0u,
+        groups.w, packed.x, packed.yz, packed.w);
 }
 
-fn weight_at(job: Job, ky: u32, kx: u32, inner: u32, outer: u32) -> f32 {
-    let outer_each = select(job.group_outputs, job.group_inputs, job.transposed);
-    let inner_each = select(job.group_inputs, job.group_outputs, job.transposed);
-    let band = outer / 4u * 4u / outer_each * inner_each / 4u * 4u;
-    let summed = inner + select(0u, band, job.is_grouped);
-    let o = select(outer, summed, job.transposed);
-    let c = select(summed, outer, job.transposed);
-    let y = select(ky, job.kernel_height - 1u - ky, job.flipped);
-    let x = select(kx, job.kernel_width - 1u - kx, job.flipped);
-    let meets = !job.is_grouped || o / job.group_outputs == c / job.group_inputs;
-    let inside = o < job.out_channels && c < job.in_channels && meets;
-    let row = select(o * job.in_channels + c, o * job.group_inputs + c % job.group_inputs, job.is_grouped);
-    let at = (row * job.kernel_height + y) * job.kernel_width + x;
-    return select(0.0, tensor_value(job.weight, select(0u, at, inside)), inside);
+// Four neighbours of outer along taps: the first element of each in the tensor, and whether it is there.
+struct Rows {
+    tensor: u32,
+    first: vec4u,
+    inside: vec4<bool>,
+    // From one tap to the next; wraps where taps are in opposite order.
+    step: u32,
 }
 
-fn bias_at(job: Job, channel: u32) -> f32 {
-    let channels = select(job.out_channels, job.in_channels, job.transposed);
-    let inside = channel < channels;
-    return select(0.0, tensor_value(job.bias, select(0u, channel, inside)), inside);
+const LANE_NUMBERS: vec4u = vec4u(0u, 1u, 2u, 3u);
+
+fn rows_of_weight(job: Job, tap: vec2u, inner: u32, outer: u32) -> Rows {
+    let lanes = outer + LANE_NUMBERS;
+    var summed = vec4u(inner);
+    if job.is_grouped {
+        let outer_each = select(job.group_outputs, job.group_inputs, job.transposed);
+        let inner_each = select(job.group_inputs, job.group_outputs, job.transposed);
+        summed += vec4u(outer / 4u * 4u / outer_each * inner_each / 4u * 4u);
+    }
+    let o = select(lanes, summed, vec4<bool>(job.transposed));
+    let c = select(summed, lanes, vec4<bool>(job.transposed));
+    var inside = (o < vec4u(job.out_channels)) & (c < vec4u(job.in_channels));
+    var row = o * job.in_channels + c;
+    if job.is_grouped {
+        inside &= o / job.group_outputs == c / job.group_inputs;
+        row = o * job.group_inputs + c % job.group_inputs;
+    }
+    let start = select(tap, job.kernel - vec2u(1u) - tap, vec2<bool>(job.flipped));
+    let first = (row * job.kernel.x + start.x) * job.kernel.y + start.y;
+    return Rows(job.weight, first, inside, select(1u, 0xffffffffu, job.flipped));
 }
 
+// An invocation packs taps of a row of the kernel: what it must know of its job it reads once for all of them.
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
-    let invocation = (group.y * shape.grid_width + group.x) * LANES + id.x;
-    let at = row_of(invocation);
+    let of_group = (group.y * shape.grid_width + group.x) * LANES;
+    let at = row_of(of_group);
     let job = job_of(at);
-    let index = invocation - table[at];
+    let index = of_group + id.x - table[at].x;
     let row = index / job.outer_vectors;
-    let outer = index % job.outer_vectors * 4u;
-    let rows = job.kernel_height * job.kernel_width * job.inner;
-    if row > rows {
+    let vector = index - row * job.outer_vectors;
+    let line = row / job.inner;
+    let inner = row - line * job.inner;
+    let pieces = (job.kernel.y + job.taps_each - 1u) / job.taps_each;
+    let ky = line / pieces;
+    let kx = (line - ky * pieces) * job.taps_each;
+    // Behind the weight.
+    let is_bias = ky == job.kernel.x;
+    if ky > job.kernel.x || (is_bias && (kx > 0u || inner > 0u)) {
         return;
     }
-    let inner = row % job.inner;
-    var tap = vec2u(row / (job.inner * job.kernel_width), row / job.inner % job.kernel_width);
-    if job.is_phased && row < rows {
-        tap = tap_at(row / job.inner, vec2u(job.kernel_height, job.kernel_width), job.classes);
+    let outer = vector * 4u;
+    let channels = select(job.out_channels, job.in_channels, job.transposed);
+    var rows = Rows(job.bias, outer + LANE_NUMBERS, outer + LANE_NUMBERS < vec4u(channels), 0u);
+    var taps = 1u;
+    if !is_bias {
+        rows = rows_of_weight(job, vec2u(ky, kx), inner, outer);
+        taps = min(job.taps_each, job.kernel.y - kx);
     }
-    var packed = vec4f();
-    for (var lane = 0u; lane < 4u; lane++) {
-        var value = 0.0;
-        if row < rows {
-            value = weight_at(job, tap.x, tap.y, inner, outer + lane);
-        } else {
-            value = bias_at(job, outer + lane);
+    // As many as there are, not four: so compilers leave it a loop, which costs a CPU adapter's first step less.
+    let lanes = min(4u, max(channels, outer) - outer);
+    for (var x = 0u; x < taps; x++) {
+        var packed = vec4f();
+        for (var lane = 0u; lane < lanes; lane++) {
+            if rows.inside[lane] {
+                let value = tensor_value(rows.tensor, rows.first[lane] + x * rows.step);
+                packed = select(packed, vec4f(value), vec4u(lane) == LANE_NUMBERS);
+            }
         }
-        packed = select(packed, vec4f(value), vec4u(0u, 1u, 2u, 3u) == vec4u(lane));
+        var place = ky * job.kernel.y + kx + x;
+        if job.is_phased && !is_bias {
+            place = place_of(vec2u(ky, kx + x), job.kernel, job.classes);
+        }
+        arena[table[at].y + (place * job.inner + inner) * job.outer_vectors + vector] = packed;
     }
-    arena[table[at + 1u] + index] = packed;
 }

@@ -4,8 +4,8 @@
 // All taps are unrolled, so that no sum waits in memory for the next row of the kernel, and the weight is loaded once for
 // several tiles below each other. What follows the sums is in conv2d_store.wgsl and conv2d_pool.wgsl, one of which is
 // appended. Constants: ROWS x PIXELS sums in registers, KERNEL_ROWS x KERNEL_WIDTH, STRIDE_Y and STRIDE, X_ROWS of the
-// input and LOADS of 32 pixels each that the tile touches, the first of them ODD pixels before what it needs. Alias V: the
-// output channels of a lane.
+// input and LOADS of 32 pixels each that the tile touches, the first of them ODD pixels before what it needs; BEFORE and
+// BEHIND as in conv2d.wgsl. Alias V: the output channels of a lane.
 struct Shape {
     height: u32,
     // In quads.
@@ -43,11 +43,13 @@ fn add_pixel_$p(
     #for r in 0..ROWS
     #for ky in 0..KERNEL_ROWS
     #for kx in 0..KERNEL_WIDTH
+    #if BEFORE <= $p * STRIDE + $kx < BEHIND
     (*acc)[$r * PIXELS + $p] = fma(
         V(subgroupBroadcast(
-            (*x)[($r * STRIDE_Y + $ky) * LOADS + ($p * STRIDE + $kx + ODD) / 32u][($p * STRIDE + $kx + ODD) % 4u],
-            ($p * STRIDE + $kx + ODD) % 32u / 4u)),
+            (*x)[($r * STRIDE_Y + $ky) * LOADS + ($p * STRIDE + $kx + ODD - BEFORE) / 32u][($p * STRIDE + $kx + ODD - BEFORE) % 4u],
+            ($p * STRIDE + $kx + ODD - BEFORE) % 32u / 4u)),
         (*w)[$ky * KERNEL_WIDTH + $kx], (*acc)[$r * PIXELS + $p]);
+    #end
     #end
     #end
     #end
@@ -79,7 +81,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     var x_inside: array<bool, LOADS>;
     #for i in 0..LOADS
     {
-        let x = i32(column * STRIDE / 4u + lane + $i * 8u) - (shape.pad_x + i32(ODD)) / 4;
+        let x = i32(column * STRIDE / 4u + lane + $i * 8u) - (shape.pad_x + i32(ODD) - i32(BEFORE)) / 4;
         x_inside[$i] = x >= 0 && x < i32(shape.width);
         x_at[$i] = u32(clamp(x, 0, i32(shape.width) - 1));
     }
@@ -108,7 +110,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         add_pixel_$p(&x, &w, &acc);
         #end
         if channel < shape.out_vectors {
-            write_tile(&acc, image, row, column, channel);
+            let out_row = image * shape.out_height + row / STEP;
+            write_tile(&acc, out_row, out_row + ROWS / STEP - 1u, column / STEP, channel);
         }
     }
 }

@@ -19,15 +19,15 @@ fn consider(value: V, number: u32, largest: ptr<function, V>, place: ptr<functio
     *place = select(*place, P(number), better);
 }
 
-fn write_tile(acc: ptr<function, array<V, ROWS * PIXELS>>, image: u32, row: u32, column: u32, channel: u32) {
+fn write_tile(acc: ptr<function, array<V, ROWS * PIXELS>>, row: u32, last_row: u32, column: u32, channel: u32) {
     // As in conv2d_store.wgsl: clamped addresses, from the last to the first.
     var row_at: array<u32, POOLED_ROWS>;
     var column_at: array<u32, POOLED_PIXELS>;
     #for r in 0..POOLED_ROWS
-    row_at[$r] = (image * shape.out_height + min(row / 2u + $r, shape.out_height - 1u)) * shape.out_width * shape.out_vectors;
+    row_at[$r] = min(row + $r, last_row) * shape.out_width * shape.out_vectors;
     #end
     #for p in 0..POOLED_PIXELS
-    column_at[$p] = min(column / 2u + $p, shape.out_width - 1u) * shape.out_vectors + channel;
+    column_at[$p] = min(column + $p, shape.out_width - 1u) * shape.out_vectors + channel;
     #end
     let blocks = (shape.out_width + POOLED_BLOCK - 1u) / POOLED_BLOCK;
     #for r in 0..POOLED_ROWS
@@ -52,11 +52,11 @@ fn write_tile(acc: ptr<function, array<V, ROWS * PIXELS>>, image: u32, row: u32,
         words[p / POOLED_BLOCK] |= place << P(p % POOLED_BLOCK * 4u);
     }
     #end
-    let row_of_words = image * shape.out_height + min(row / 2u + r, shape.out_height - 1u);
+    let row_of_words = min(row + r, last_row);
     #for w in 0..WORDS
     {
         // As the largest do: words past the edge take the address of the last one, in front of it.
-        let block = min(column / PIXELS * WORDS + WORDS - 1u - $w, blocks - 1u);
+        let block = min(column / POOLED_PIXELS * WORDS + WORDS - 1u - $w, blocks - 1u);
         places[(row_of_words * blocks + block) * shape.out_vectors + channel] = words[WORDS - 1u - $w];
     }
     #end

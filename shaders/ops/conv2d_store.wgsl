@@ -1,11 +1,11 @@
 // The end of conv2d.wgsl that stores the sums, after `finish`, which is appended. ACCUMULATE is a constant, because loads compile even if they never run.
-fn write_tile(acc: ptr<function, array<V, ROWS * PIXELS>>, image: u32, row: u32, column: u32, channel: u32) {
+fn write_tile(acc: ptr<function, array<V, ROWS * PIXELS>>, row: u32, last_row: u32, column: u32, channel: u32) {
     // Past the edge, an output takes the address of the last one inside. Stores go from the last output to the
     // first, so the right value stays, and no store needs a condition of its own.
     var row_at: array<u32, ROWS>;
     var column_at: array<u32, PIXELS>;
     #for r in 0..ROWS
-    row_at[$r] = (image * shape.out_height + min(row + $r, shape.out_height - 1u)) * shape.out_width * shape.out_vectors;
+    row_at[$r] = min(row + $r, last_row) * shape.out_width * shape.out_vectors;
     #end
     #for p in 0..PIXELS
     column_at[$p] = min(column + $p, shape.out_width - 1u) * shape.out_vectors + channel;

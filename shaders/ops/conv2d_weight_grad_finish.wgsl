@@ -1,6 +1,6 @@
 // Adds the partial sums of weight gradients in order, and writes them as OIHW together with the bias gradients: of several
 // tensors, as jobs.wgsl says, which is appended. Of a grouped convolution, the rows of partial sums are channels of the band
-// of each vec4 of output channels. LANES are those of a workgroup.
+// of each vec4 of output channels. LANES are those of a workgroup, FLAGS those of `Job` that any job of the dispatch needs.
 struct Shape {
     invocations: u32,
     // The most partial sums of a job.
@@ -14,7 +14,7 @@ struct Shape {
 @group(0) @binding(3) var<storage, read_write> tensor2: array<f32>;
 @group(0) @binding(4) var<storage, read_write> tensor3: array<f32>;
 @group(0) @binding(5) var<storage, read_write> tensor4: array<f32>;
-@group(0) @binding(6) var<storage, read> table: array<u32>;
+@group(0) @binding(6) var<storage, read> table: array<vec4u>;
 @group(0) @binding(7) var<storage, read> arena: array<vec4f>;
 
 const NOWHERE: u32 = 0xffffffffu;
@@ -24,8 +24,7 @@ struct Job {
     bias: u32,
     out_channels: u32,
     in_channels: u32,
-    kernel_height: u32,
-    kernel_width: u32,
+    taps: u32,
     group_inputs: u32,
     group_outputs: u32,
     is_grouped: bool,
@@ -38,10 +37,14 @@ struct Job {
 }
 
 fn job_of(row: u32) -> Job {
-    let flags = table[row + 10u];
-    return Job(table[row + 2u], table[row + 3u], table[row + 4u], table[row + 5u], table[row + 6u], table[row + 7u],
-        table[row + 8u], table[row + 9u], (flags & 4u) != 0u, (flags & 8u) != 0u, (flags & 16u) != 0u, table[row + 11u],
-        table[row + 12u], table[row + 13u]);
+    let tensors = table[row].zw;
+    let sizes = table[row + 1u];
+    let groups = table[row + 2u];
+    let sums = table[row + 3u];
+    let flags = vec3<bool>((FLAGS & 4u) != 0u, (FLAGS & 8u) != 0u, (FLAGS & 16u) != 0u)
+        & (vec3u(groups.z) & vec3u(4u, 8u, 16u)) != vec3u();
+    return Job(tensors.x, tensors.y, sizes.x, sizes.y, sizes.z * sizes.w, groups.x, groups.y, flags.x, flags.y, flags.z,
+        groups.w, sums.x, sums.y);
 }
 
 // The row of the weight of an output channel (the `lane` of a vec4 from `channel` on) and an input channel.
@@ -65,32 +68,33 @@ fn put(number: u32, at: u32, value: f32) {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
-    let invocation = (group.y * shape.grid_width + group.x) * LANES + id.x;
-    let at = row_of(invocation);
+    let of_group = (group.y * shape.grid_width + group.x) * LANES;
+    let at = row_of(of_group);
     let job = job_of(at);
-    let index = invocation - table[at];
-    let taps = job.kernel_height * job.kernel_width;
+    let index = of_group + id.x - table[at].x;
     let row = index / job.outer_vectors;
-    let channel = index % job.outer_vectors * 4u;
+    let channel = (index - row * job.outer_vectors) * 4u;
     let tap = row / job.inner;
-    let inner = row % job.inner;
-    let is_weight = tap < taps && (inner < job.in_channels || job.is_grouped);
-    let is_bias = row == taps * job.inner && job.bias != NOWHERE;
+    let inner = row - tap * job.inner;
+    let is_weight = tap < job.taps && (inner < job.in_channels || job.is_grouped);
+    let is_bias = row == job.taps * job.inner && job.bias != NOWHERE;
     if !(is_weight || is_bias) {
         return;
     }
-    let part_len = (taps * job.inner + 1u) * job.outer_vectors;
-    let first = table[at + 1u] + index;
+    let part_len = (job.taps * job.inner + 1u) * job.outer_vectors;
+    let first = table[at].y + index;
     var sum = arena[first];
     for (var part = 1u; part < min(job.parts, shape.most_parts); part++) {
         sum += arena[first + part * part_len];
     }
-    for (var lane = 0u; lane < 4u; lane++) {
+    let number = select(job.weight, job.bias, is_bias);
+    let adds = select(job.accumulate, job.accumulate_bias, is_bias);
+    // As many as there are, not four: so compilers leave it a loop, which costs a CPU adapter's first step less.
+    let lanes = min(4u, max(job.out_channels, channel) - channel);
+    for (var lane = 0u; lane < lanes; lane++) {
         let weight_row = row_of_weight(job, channel, lane, inner);
-        if channel + lane < job.out_channels && (is_bias || weight_row != NOWHERE) {
-            let number = select(job.weight, job.bias, is_bias);
-            let to = select(weight_row * taps + tap, channel + lane, is_bias);
-            let adds = select(job.accumulate, job.accumulate_bias, is_bias);
+        if is_bias || weight_row != NOWHERE {
+            let to = select(weight_row * job.taps + tap, channel + lane, is_bias);
             var value = sum[lane];
             if adds {
                 value += tensor_value(number, to);

@@ -2,8 +2,8 @@
 // and the left matrix is loaded by one lane and broadcast to all.
 // What becomes of the sums is in `finish`, which is appended.
 //
-// Constants: ROWS of the tile, GROUPS of eight rows, ACCUMULATE, PADDED if columns are no multiple of 4, BATCH_TILES of
-// a matrix, STEPS of a repeat.
+// Constants: ROWS of the tile, GROUPS of eight rows, FINISHED of the rows at once, ACCUMULATE, PADDED if columns are no
+// multiple of 4, BATCH_TILES of a matrix, STEPS of a repeat.
 @group(0) @binding(1) var<storage, read> left: array<vec4f>;
 @group(0) @binding(2) var<storage, read> right: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
@@ -28,8 +28,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let safe_vector = min(vector, shape.out_width - 1u);
 
     var acc: array<vec4f, ROWS>;
-    // Past the last row, a row takes the address of the last one. Stores go from the last row to the first, so
-    // the right value stays, and no store needs a condition of its own.
+    // Past the last row, a row takes the address of the last one.
     var out_at: array<u32, ROWS>;
     #for m in 0..ROWS
     out_at[$m] = origin.z + group.z * shape.part_len + min(row + $m, shape.rows - 1u) * shape.out_row + safe_vector;
@@ -85,11 +84,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         // Columns past the end are the padding of the output, which stays zero.
         let bound = select(0xffffffffu, shape.columns, PADDED == 1u);
         let inside = vec4u(column) + vec4u(0u, 1u, 2u, 3u) < vec4u(bound);
-        #for m in 0..ROWS
-        {
-            let sum = select(vec4f(), acc[ROWS - 1u - $m], inside);
-            output[out_at[ROWS - 1u - $m]] = finish(out_at[ROWS - 1u - $m], sum);
+        // So many rows at a time, with the others moved up: the text of `finish` stands here once for each of them and not for
+        // each of ROWS, and compilers take their time with it. Past the last row, a row takes the address of the last
+        // one. Stores go from the last row to the first, so the right value stays, and no store needs a condition of its own.
+        let rows = min(ROWS, shape.rows - row);
+        for (var m = 0u; m < rows; m += FINISHED) {
+            #for j in 0..FINISHED
+            {
+                let at = out_at[0] + min(m + FINISHED - 1u - $j, rows - 1u) * shape.out_row;
+                output[at] = finish(at, select(vec4f(), acc[FINISHED - 1u - $j], inside));
+            }
+            #end
+            #for j in FINISHED..ROWS
+            acc[$j - FINISHED] = acc[$j];
+            #end
         }
-        #end
     }
 }

@@ -2,9 +2,10 @@
 // left matrix is loaded by one lane and broadcast to all.
 // What becomes of the sums is in `finish`, which is appended.
 //
-// Constants: ROWS of the tile, at least 4, GROUPS of thirty-two rows, ACCUMULATE, PADDED if columns are no multiple of 4,
-// BATCH_TILES of a matrix, STEPS of a repeat. With SUMS, the tiles of the first columns also leave the sums of the left
-// matrix over the inner dimension, or add them (ADD_SUMS).
+// Constants: ROWS of the tile, at least 4, GROUPS of thirty-two rows, FINISHED of the rows at once, ACCUMULATE, PADDED if
+// columns are no multiple of 4, BATCH_TILES of a matrix, STEPS of a repeat, TAIL if a part may end within four steps. With
+// SUMS, the tiles of the first columns also leave the sums of the left matrix over the inner dimension, or add them
+// (ADD_SUMS).
 @group(0) @binding(1) var<storage, read> left: array<vec4f>;
 @group(0) @binding(2) var<storage, read> right: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> output: array<vec4f>;
@@ -30,8 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let safe_vector = min(vector, shape.out_width - 1u);
 
     var acc: array<vec4f, ROWS>;
-    // Past the last row, a row takes the address of the last one. Stores go from the last row to the first, so
-    // the right value stays, and no store needs a condition of its own.
+    // Past the last row, a row takes the address of the last one.
     var out_at: array<u32, ROWS>;
     #for m in 0..ROWS
     out_at[$m] = origin.z + group.z * shape.part_len + min(row + $m, shape.rows - 1u) * shape.out_row + safe_vector;
@@ -52,29 +52,40 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     #end
     let first = (shape.first_part + group.z) * shape.run;
     let end = min(first + shape.run, shape.steps);
-    for (var k = first; k < end; k += 2u) {
-        #for i in 0..2
+    for (var k = first; k < end; k += 4u) {
+        var a: array<vec4f, 4 * GROUPS>;
+        var b: array<vec4f, 4>;
+        #for i in 0..4
         {
-            // Past the end, the last row again, times zero.
-            let step = min(k + $i, end - 1u);
+            // Past the end, the last row again.
+            let step = select(k + $i, min(k + $i, end - 1u), TAIL == 1u);
             var at = vec2u(step) * vec2u(shape.left_inner, shape.right_inner);
             if REPEAT_AXES > 0u {
                 at = repeated(step / STEPS) + vec2u(step % STEPS) * vec2u(shape.left_inner, shape.right_inner);
             }
-            let b = select(vec4f(), right[origin.y + at.y + safe_vector], k + $i < end);
-            var a: array<vec4f, GROUPS>;
+            b[$i] = right[origin.y + at.y + safe_vector];
             #for g in 0..GROUPS
-            a[$g] = left[at.x + left_at[$g]];
+            a[$i * GROUPS + $g] = left[at.x + left_at[$g]];
+            #end
+            #for t in 0..TAIL
+            // Both are zeros then, because the last row might not be finite.
+            b[$i] = select(vec4f(), b[$i], k + $i < end);
+            #for g in 0..GROUPS
+            a[$i * GROUPS + $g] = select(vec4f(), a[$i * GROUPS + $g], k + $i < end);
+            #end
             #end
             #for q in 0..SUMS
             #for g in 0..GROUPS
-            totals[$g] += select(vec4f(), a[$g], k + $i < end);
+            totals[$g] += a[$i * GROUPS + $g];
             #end
-            #end
-            #for m in 0..ROWS
-            acc[$m] = fma(vec4f(subgroupBroadcast(a[$m / 32u][$m % 4u], $m % 32u / 4u)), b, acc[$m]);
             #end
         }
+        #end
+        // A sum is taken up once for four steps: there are more sums than registers.
+        #for m in 0..ROWS
+        #for i in 0..4
+        acc[$m] = fma(vec4f(subgroupBroadcast(a[$i * GROUPS + $m / 32u][$m % 4u], $m % 32u / 4u)), b[$i], acc[$m]);
+        #end
         #end
     }
 
@@ -97,11 +108,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         // Columns past the end are the padding of the output, which stays zero.
         let bound = select(0xffffffffu, shape.columns, PADDED == 1u);
         let inside = vec4u(vector * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(bound);
-        #for m in 0..ROWS
-        {
-            let sum = select(vec4f(), acc[ROWS - 1u - $m], inside);
-            output[out_at[ROWS - 1u - $m]] = finish(out_at[ROWS - 1u - $m], sum);
+        // So many rows at a time, with the others moved up: the text of `finish` stands here once for each of them and not for
+        // each of ROWS, and compilers take their time with it. Past the last row, a row takes the address of the last
+        // one. Stores go from the last row to the first, so the right value stays, and no store needs a condition of its own.
+        let rows = min(ROWS, shape.rows - row);
+        for (var m = 0u; m < rows; m += FINISHED) {
+            #for j in 0..FINISHED
+            {
+                let at = out_at[0] + min(m + FINISHED - 1u - $j, rows - 1u) * shape.out_row;
+                output[at] = finish(at, select(vec4f(), acc[FINISHED - 1u - $j], inside));
+            }
+            #end
+            #for j in FINISHED..ROWS
+            acc[$j - FINISHED] = acc[$j];
+            #end
         }
-        #end
     }
 }

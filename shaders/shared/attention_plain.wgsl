@@ -14,7 +14,8 @@ const WORKGROUP: u32 = 64u;
 
 fn place_of(group: u32, lane: u32) -> Place {
     let i = group * WORKGROUP + lane;
-    let row = i % OWN;
+    // Not `i % OWN`: where OWN is 1, SwiftShader finds that, as a vector, not to be below 1.
+    let row = i - i / OWN * OWN;
     return Place(i / OWN % PLANES, row, i / (OWN * PLANES), row, row, i >= shape.work, i < shape.work);
 }
 

@@ -1,10 +1,10 @@
-// Jobs of several tensors: the row of the table that an invocation belongs to begins with its first invocation, the first
-// quad of its part of the arena, and its two tensors. JOBS rows of WORDS words. Tensors from TENSORS on belong to no job.
+// Jobs of several tensors: the row of the table that a workgroup belongs to begins with its first invocation, the first
+// quad of its part of the arena, and its two tensors. JOBS rows of ROW_QUADS quads. Tensors from TENSORS on belong to no job.
 
 fn row_of(index: u32) -> u32 {
     var row = 0u;
     #for j in 1..JOBS
-    row = select(row, $j * WORDS, index >= table[$j * WORDS]);
+    row = select(row, $j * ROW_QUADS, index >= table[$j * ROW_QUADS].x);
     #end
     return row;
 }

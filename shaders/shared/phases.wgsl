@@ -11,23 +11,12 @@ fn taps_in(class_number: u32, len: u32, classes: u32) -> u32 {
     return (len - class_number + classes - 1u) / classes;
 }
 
-// The class of the tap that stands at a place.
-fn class_at(place: u32, len: u32, classes: u32) -> u32 {
-    let each = len / classes;
-    let longer = len % classes;
-    if place < longer * (each + 1u) {
-        return place / (each + 1u);
-    }
-    return longer + (place - longer * (each + 1u)) / each;
-}
-
-// The row and the column of the tap that stands at a place.
-fn tap_at(place: u32, len: vec2u, classes: vec2u) -> vec2u {
-    let class_y = class_at(place / len.y, len.x, classes.x);
-    let rows = taps_in(class_y, len.x, classes.x);
-    let in_class = place - taps_before(class_y, len.x, classes.x) * len.y;
-    let class_x = class_at(in_class / rows, len.y, classes.y);
-    let columns = taps_in(class_x, len.y, classes.y);
-    let in_phase = in_class - rows * taps_before(class_x, len.y, classes.y);
-    return vec2u(class_y, class_x) + vec2u(in_phase / columns, in_phase % columns) * classes;
+// The place of the tap in a row and a column.
+fn place_of(tap: vec2u, len: vec2u, classes: vec2u) -> u32 {
+    let class_of = tap % classes;
+    let in_class = tap / classes;
+    let rows = taps_in(class_of.x, len.x, classes.x);
+    let columns = taps_in(class_of.y, len.y, classes.y);
+    let before = taps_before(class_of.x, len.x, classes.x) * len.y + rows * taps_before(class_of.y, len.y, classes.y);
+    return before + in_class.x * columns + in_class.y;
 }

@@ -1,4 +1,4 @@
-use super::KernelChoice;
+use super::{Autotune, KernelChoice};
 use crate::Error;
 
 /// How [`Gpu::new`](super::Gpu::new) chooses an adapter and what it asks of it.
@@ -14,6 +14,8 @@ pub struct GpuOptions {
     pub max_binding_bytes: Option<u64>,
     /// Caps the bytes of one buffer below what the adapter offers.
     pub max_buffer_bytes: Option<u64>,
+    /// Whether plans time kernels on the device before they choose one. Default: off.
+    pub autotune: Autotune,
     /// Asks for timestamps where the adapter has them, to measure dispatches.
     pub timestamps: bool,
 }

@@ -1,4 +1,4 @@
-use super::KernelChoice;
+use super::{KernelChoice, Trial};
 
 /// What a device offers kernels, and which kinds of kernels it may be given.
 ///
@@ -23,6 +23,10 @@ pub struct Capabilities {
     pub cores: u32,
     /// The kind that was asked for; `None` for all.
     only: Option<KernelKind>,
+    /// What is measured instead of what is chosen.
+    pub(crate) trial: Trial,
+    /// Whether other kernels are to be given beside the one that is chosen, to be timed.
+    pub(crate) tunes: bool,
 }
 
 /// A kind of kernels, by what they need of a device.
@@ -73,6 +77,8 @@ impl Capabilities {
         has_f16: false,
         cores: 32,
         only: Some(KernelKind::Plain),
+        trial: Trial::NONE,
+        tunes: false,
     };
 
     /// Of a device on an adapter.
@@ -87,6 +93,7 @@ impl Capabilities {
             has_f16: device.features().contains(wgpu::Features::SHADER_F16),
             cores: if info.device_type == wgpu::DeviceType::DiscreteGpu { 80 } else { Self::PLAIN.cores },
             only: choice.only(),
+            ..Self::PLAIN
         }
     }
 
@@ -94,6 +101,11 @@ impl Capabilities {
     /// fit.
     pub(crate) fn of_each_kind() -> [Self; KernelKind::ALL.len()] {
         KernelKind::ALL.map(|kind| Self { has_f16: true, ..kind.needs() })
+    }
+
+    /// The same with something else to be measured than what is chosen.
+    pub(crate) fn with(&self, trial: Trial) -> Self {
+        Self { trial, ..*self }
     }
 
     /// Whether kernels of a kind may be chosen: of those that were asked for, and otherwise plain ones, where they run.
@@ -175,6 +187,8 @@ mod tests {
             has_f16: false,
             cores: 32,
             only,
+            trial: Trial::NONE,
+            tunes: false,
         }
     }
 

@@ -5,7 +5,7 @@ use super::counters::{Tally, add};
 use super::deferred::Deferred;
 use super::fault::Fault;
 use super::kernel::Checks;
-use super::{Capabilities, Counters, GpuOptions, Kernel, KernelKind, KernelSource, adapter};
+use super::{Autotune, Capabilities, Counters, GpuOptions, Kernel, KernelKind, KernelSource, Tuned, adapter};
 use crate::Error;
 
 /// A device with its queue, kernel cache and counters. Cloning shares them.
@@ -21,11 +21,14 @@ struct Inner {
     info: wgpu::AdapterInfo,
     capabilities: Capabilities,
     tally: Arc<Tally>,
-    /// With all checks, and without.
-    kernels: [Mutex<HashMap<Arc<KernelSource>, Arc<Kernel>>>; 2],
+    kernels: Mutex<Kernels>,
+    tuned: Option<Tuned>,
     fault: Arc<Fault>,
     deferred: Deferred,
 }
+
+/// By what is checked while they run.
+type Kernels = HashMap<Checks, HashMap<Arc<KernelSource>, Arc<Kernel>>>;
 
 /// Which kernels of an operation to use where there are several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +57,8 @@ impl Gpu {
     /// A headless device on the adapter that the options and the environment name.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] with what was looked for; [`Error::NoDevice`].
+    /// [`Error::NoAdapter`] with what was looked for; [`Error::NoDevice`]; [`Error::File`] if the folder of
+    /// [`GpuOptions::autotune`] cannot be made.
     pub fn new(options: GpuOptions) -> Result<Self, Error> {
         pollster::block_on(Self::new_async(options))
     }
@@ -64,6 +68,13 @@ impl Gpu {
     /// # Errors
     /// As [`Gpu::new`].
     pub async fn new_async(options: GpuOptions) -> Result<Self, Error> {
+        if let Autotune::Folder(folder) = &options.autotune {
+            let refused = |error: std::io::Error| Error::File {
+                path: folder.display().to_string(),
+                reason: error.to_string(),
+            };
+            std::fs::create_dir_all(folder).map_err(refused)?;
+        }
         let adapter = adapter::choose(&options).await?;
         let mut limits = Self::required_limits(&adapter);
         if let Some(most) = options.max_binding_bytes {
@@ -73,7 +84,8 @@ impl Gpu {
             limits.max_buffer_size = limits.max_buffer_size.min(most);
         }
         let mut features = Self::optional_features();
-        features.set(wgpu::Features::TIMESTAMP_QUERY, options.timestamps);
+        let tunes = options.autotune != Autotune::Off;
+        features.set(wgpu::Features::TIMESTAMP_QUERY, options.timestamps || tunes);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gradus"),
             required_features: adapter.features() & features,
@@ -84,7 +96,7 @@ impl Gpu {
             .request_device(&descriptor)
             .await
             .map_err(|e| Error::NoDevice { adapter: adapter.get_info().name, reason: e.to_string() })?;
-        let gpu = Self::with_choice(&adapter, device, queue, options.kernels);
+        let gpu = Self::with_choice(&adapter, device, queue, (options.kernels, options.autotune));
         if let Some(kind) = options.kernels.only().filter(|kind| !kind.runs_on(gpu.capabilities())) {
             let reason = format!("{kind:?} kernels do not run on {:?}", gpu.capabilities());
             return Err(Error::NoDevice { adapter: gpu.info().name.clone(), reason });
@@ -128,21 +140,24 @@ impl Gpu {
     /// called for what is done here: that is returned. A lost device is noticed by the first call that needs it,
     /// as [`Error::DeviceLost`]; why it was lost, wgpu tells only the host's callback.
     pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self::with_choice(adapter, device, queue, KernelChoice::Auto)
+        Self::with_choice(adapter, device, queue, (KernelChoice::Auto, Autotune::Off))
     }
 
     fn with_choice(
         adapter: &wgpu::Adapter,
         device: wgpu::Device,
         queue: wgpu::Queue,
-        choice: KernelChoice,
+        (choice, autotune): (KernelChoice, Autotune),
     ) -> Self {
         let info = adapter.get_info();
-        let capabilities = Capabilities::of(&device, &info, choice);
+        let mut capabilities = Capabilities::of(&device, &info, choice);
+        let tuned = Tuned::of(autotune);
+        capabilities.tunes = tuned.is_some();
         let fault = Arc::default();
-        let (tally, kernels) = (Arc::default(), [Mutex::default(), Mutex::default()]);
+        let (tally, kernels) = (Arc::default(), Mutex::default());
         let deferred = Deferred::default();
-        Self { inner: Arc::new(Inner { device, queue, info, capabilities, tally, kernels, fault, deferred }) }
+        let inner = Inner { device, queue, info, capabilities, tally, kernels, tuned, fault, deferred };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The limits to ask for: WebGPU's defaults with the adapter's own sizes of bindings and buffers.
@@ -212,8 +227,13 @@ impl Gpu {
         self.inner.tally.snapshot()
     }
 
-    pub(super) fn kernels(&self, checks: Checks) -> MutexGuard<'_, HashMap<Arc<KernelSource>, Arc<Kernel>>> {
-        self.inner.kernels[checks as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn kernels(&self) -> MutexGuard<'_, Kernels> {
+        self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What plans found by timing kernels, if that was asked for.
+    pub(crate) fn tuned(&self) -> Option<&Tuned> {
+        self.inner.tuned.as_ref()
     }
 
     pub(crate) fn tally(&self) -> &Arc<Tally> {

@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::cost::KernelText;
 use super::counters::add;
-use super::{Field, Gpu, Region, Uniform};
+use super::{Field, Gpu, Kept, Region, Uniform};
 use crate::Error;
 
 /// Most iterations that the loops of one invocation may make together, whatever the sizes of the data: llvmpipe leaves
@@ -23,6 +23,26 @@ pub(crate) enum Checks {
     /// every index lies inside and whose loops end, for any sizes, and which write workgroup memory before they read it.
     /// `src/nn/indices.rs` runs their every invocation in an interpreter that holds indices to the buffers that are bound.
     None,
+    /// A part of it, of kernels that could do without any: to measure what each costs.
+    Part(Kept),
+}
+
+impl Checks {
+    fn kept(self) -> Kept {
+        match self {
+            Self::All => Kept { bounds: true, loops: true, zeroing: true },
+            Self::None => Kept::default(),
+            Self::Part(kept) => kept,
+        }
+    }
+
+    /// The same checks and, of kernels that run without any, those that are to be kept.
+    pub(crate) fn keeping(self, kept: Kept) -> Self {
+        match self {
+            Self::None if kept != Kept::default() => Self::Part(kept),
+            _ => self,
+        }
+    }
 }
 
 /// What one binding of a kernel is; the position in the list is the binding number.
@@ -141,13 +161,13 @@ fn module(
     checks: Checks,
 ) -> wgpu::ShaderModule {
     let checked = wgpu::ShaderRuntimeChecks::checked();
-    match checks {
-        Checks::All => device.create_shader_module(text),
+    match checks.kept() {
+        Kept { bounds: true, loops: true, .. } => device.create_shader_module(text),
         // SAFETY: no index of these kernels lies outside of its array and each of their loops ends: see `Checks::None`. Users
         // cannot ask for it. Divisions keep their checks, which are cheap.
-        Checks::None => unsafe {
+        Kept { bounds, loops, .. } => unsafe {
             let unchecked =
-                wgpu::ShaderRuntimeChecks { bounds_checks: false, force_loop_bounding: false, ..checked };
+                wgpu::ShaderRuntimeChecks { bounds_checks: bounds, force_loop_bounding: loops, ..checked };
             device.create_shader_module_trusted(text, unchecked)
         },
     }
@@ -165,7 +185,8 @@ impl Gpu {
 
     /// As [`Gpu::kernel`], with no more checked than is told.
     pub(crate) fn kernel_with(&self, source: &KernelSource, checks: Checks) -> Result<Arc<Kernel>, Error> {
-        let mut kernels = self.kernels(checks);
+        let mut all = self.kernels();
+        let kernels = all.entry(checks).or_default();
         if let Some(kernel) = kernels.get(source) {
             return Ok(kernel.clone());
         }
@@ -198,7 +219,7 @@ impl Gpu {
                 module: &module,
                 entry_point: Some("main"),
                 compilation_options: wgpu::PipelineCompilationOptions {
-                    zero_initialize_workgroup_memory: checks == Checks::All,
+                    zero_initialize_workgroup_memory: checks.kept().zeroing,
                     ..Default::default()
                 },
                 cache: None,

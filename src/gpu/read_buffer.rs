@@ -20,7 +20,7 @@ impl ReadBuffer {
     /// For results of up to `bytes` bytes.
     pub(crate) fn new(gpu: &Gpu, bytes: usize) -> Result<Self, Error> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let buffer = Buffer::with_usage(gpu, "read_buffer", bytes, usage)?;
+        let buffer = Buffer::with_usage(gpu, "read-back", bytes, usage)?;
         Ok(Self { gpu: gpu.clone(), buffer, state: Arc::new(AtomicU8::new(IDLE)) })
     }
 

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::autocast;
-use super::chain::Chains;
 use super::fuse::{self, Relu};
-use super::gradient::Gradients;
-use super::lower::{Keep, Lowering, Operand};
+use super::lowering::autocast;
+use super::lowering::chain::Chains;
+use super::lowering::gradient::Gradients;
+use super::lowering::{Keep, Lowering, Operand};
 use super::shape;
 use super::view::{self, View};
 use super::{Dtype, Graph, Mode, Node, Parameter, PlanOptions, Role, Var, ops};
@@ -100,6 +100,7 @@ pub(crate) fn lower_frozen(
         made_early: BTreeMap::new(),
         joints: Vec::new(),
         mode: options.mode,
+        cumulative: options.cumulative,
         capabilities: *capabilities,
         values: Vec::new(),
         steps: Vec::new(),
@@ -180,6 +181,19 @@ impl Graph {
         let nodes = self.node_list();
         let needed = ancestors(&nodes, [var.id()].into_iter());
         Ok(shapes_at(&nodes, &needed, Some(batch))?.swap_remove(var.id()))
+    }
+
+    /// The running statistics that a plan which trains moves where it computes `of`, and their first values.
+    pub(crate) fn running_statistics(&self, of: &Var) -> Vec<(String, Vec<f32>)> {
+        let (nodes, declared) = (self.node_list(), self.declared());
+        let needed = ancestors(&nodes, [of.id()].into_iter());
+        let tracking =
+            nodes.iter().zip(needed).filter(|(node, needed)| *needed && node.op.tracks_statistics());
+        let places: BTreeSet<usize> =
+            tracking.flat_map(|(node, _)| node.parameters.iter().copied()).collect();
+        let buffers = places.into_iter().map(|place| &declared[place]);
+        let buffers = buffers.filter(|parameter| parameter.role == Role::Buffer);
+        buffers.map(|buffer| (buffer.name.clone(), buffer.init.values(&buffer.shape, 0, 0))).collect()
     }
 
     /// The parameters and buffers that some variables depend on, by their places.

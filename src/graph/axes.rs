@@ -98,7 +98,7 @@ pub(super) fn outer(view: &View) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::lower::Operand;
+    use crate::graph::lowering::Operand;
     use crate::graph::view::Order;
 
     #[test]

@@ -1,7 +1,7 @@
 //! Kernels that write buffers, such as running statistics.
 
 use super::Role;
-use super::lower::{Lowering, Operand};
+use super::lowering::{Lowering, Operand};
 use super::ops;
 use super::view::{Order, View};
 use crate::gpu::{Binding, KernelSource};

@@ -1,8 +1,8 @@
 //! Reductions over axes: each element of the result is made of many, in a fixed order, in parts where those are long.
 
 use super::axes::{Axes, outer, stride};
-use super::elementwise::Shape;
-use super::lower::{Lowering, source};
+use super::lowering::elementwise::Shape;
+use super::lowering::{Lowering, source};
 use super::shape::u;
 use super::team::{Join, Shared, Team, Walk};
 use super::template::expand;
@@ -88,7 +88,7 @@ fn to_len(to: &View) -> usize {
 
 /// Packed memory with these lanes, and the other axes in order.
 fn packed_with_lanes(shape: &[usize], lanes: usize) -> View {
-    let mut view = View::packed(super::lower::Operand::Value(0), shape, Order::Natural);
+    let mut view = View::packed(super::lowering::Operand::Value(0), shape, Order::Natural);
     let mut stride = shape[lanes].next_multiple_of(4);
     for axis in (0..shape.len()).rev().filter(|&axis| axis != lanes) {
         view.strides[axis] = stride;

@@ -1,8 +1,8 @@
 //! Kernels that move elements to other places: into a window of a larger value, or on to another shape.
 
 use super::axes::{Axes, outer, stride};
-use super::elementwise::Shape;
-use super::lower::{Lowering, source};
+use super::lowering::elementwise::Shape;
+use super::lowering::{Lowering, source};
 use super::ops::grid;
 use super::shape::u;
 use super::view::View;

@@ -65,10 +65,10 @@ pub use slice::SplitSizes;
 pub(crate) use upsample::{Target as UpsampleTarget, Upsample};
 pub(crate) use windows::Windows;
 
-pub(crate) use super::autocast::Cast;
-use super::elementwise::{self, Program, Target};
 pub(crate) use super::fold::reduce_to;
-use super::lower::{Lowering, Operand, source};
+pub(crate) use super::lowering::autocast::Cast;
+use super::lowering::elementwise::{self, Program, Target};
+use super::lowering::{Lowering, Operand, source};
 use super::samples::{Samples, SamplesOf};
 use super::shape::{Matrix, u};
 use super::view::View;
@@ -201,6 +201,11 @@ pub(crate) trait Op: Debug + Send + Sync {
     fn spreads_evenly(&self, lowering: &Lowering, id: usize) -> Option<f32> {
         let _ = (lowering, id);
         None
+    }
+
+    /// Whether it moves running statistics where a plan trains.
+    fn tracks_statistics(&self) -> bool {
+        false
     }
 
     /// Whether no gradient goes through it.

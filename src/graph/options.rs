@@ -1,4 +1,5 @@
 use super::{Dtype, Var};
+use crate::gpu::Trial;
 
 /// Whether a plan has a backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,10 +19,13 @@ pub struct PlanOptions {
     pub(crate) scaled: bool,
     pub(crate) autocast: Option<Dtype>,
     pub(crate) casts_all: bool,
+    /// Whether running statistics become means over all batches, whatever the momenta are.
+    pub(crate) cumulative: bool,
     pub(crate) root: Option<Var>,
     pub(crate) upstream: Option<String>,
     pub(crate) outputs: Vec<(String, Var)>,
     pub(crate) gradients: Vec<(String, Var)>,
+    pub(crate) trial: Trial,
 }
 
 impl PlanOptions {
@@ -39,11 +43,27 @@ impl PlanOptions {
             scaled: false,
             autocast: None,
             casts_all: false,
+            cumulative: false,
             root: None,
             upstream: None,
             outputs: Vec::new(),
             gradients: Vec::new(),
+            trial: Trial::NONE,
         }
+    }
+
+    /// Gives kernels for GPUs another tile, other parts or checks than are chosen, to measure them.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn trial(mut self, trial: Trial) -> Self {
+        self.trial = trial;
+        self
+    }
+
+    /// Computes the outputs that are asked for as a plan that trains does, without a backward pass, and moves running
+    /// statistics to their means over all batches.
+    pub(crate) fn statistics() -> Self {
+        Self { mode: Mode::Train, cumulative: true, ..Self::evaluate() }
     }
 
     /// Another batch size than the one that the inputs were declared with.

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use self::links::Links;
 pub(super) use self::links::Place;
 use super::input::{HostData, Input, InputData, Upload, samples};
-use super::lower::{Keep, Lowering, Operand};
+use super::lowering::{Keep, Lowering, Operand};
 use super::shape::Planes;
+use super::tune::{Choice, Tuner};
 use super::view::Order;
 use super::workspace::{Life, assign};
 use super::{Graph, Parameter, PlanOptions, Role, Workspace, autodiff};
@@ -90,7 +91,8 @@ impl Graph {
     ) -> Result<Plan, Error> {
         // What the store lacks is refused below.
         let is_frozen = |parameter: &Parameter| params.is_frozen(&parameter.name).unwrap_or(false);
-        let lowering = autodiff::lower_frozen(self, options, params.gpu().capabilities(), is_frozen)?;
+        let offered = params.gpu().capabilities().with(options.trial);
+        let lowering = autodiff::lower_frozen(self, options, &offered, is_frozen)?;
         Plan::bind(&lowering, self, options.upstream.as_deref(), params, workspace)
     }
 }
@@ -137,15 +139,16 @@ impl Plan {
         let uniforms = Buffer::with_usage(gpu, "plan uniforms", len, usage)?;
         let mut bytes = vec![0; len];
         let mut steps = Vec::with_capacity(lowering.steps.len());
+        let mut tuner = Tuner::new(gpu);
         for (number, step) in lowering.steps.iter().enumerate() {
             let at = number * block;
-            bytes[at..at + step.uniform.len()].copy_from_slice(&step.uniform);
-            let kernel = gpu.kernel_with(&step.kernel, step.checks)?;
-            let bytes = step.uniform.len() as u64;
-            let mut regions = vec![Region { buffer: uniforms.raw(), offset: at as u64, bytes }];
+            let size = step.uniform.len() as u64;
+            let mut regions = vec![Region { buffer: uniforms.raw(), offset: at as u64, bytes: size }];
             for operand in &step.operands {
                 regions.push(region(operand)?);
             }
+            let Choice { kernel, uniform, grid } = tuner.choose(step, &regions[1..])?;
+            bytes[at..at + uniform.len()].copy_from_slice(uniform);
             let group = gpu.bind_group(&kernel, &regions)?;
             let places = regions.iter().map(Place::kept).collect();
             let values = step.operands.iter().map(|operand| match *operand {
@@ -159,8 +162,9 @@ impl Plan {
                 Operand::Parameter(_) | Operand::Gradient(_) => region.bytes,
             });
             let (bytes, label, work) = (bytes.collect(), step.label.clone(), step.work.clone());
-            steps.push(Step { label, kernel, group, grid: step.grid, places, values, work, bytes });
+            steps.push(Step { label, kernel, group, grid, places, values, work, bytes });
         }
+        tuner.keep();
         uniforms.write(gpu, 0, &bytes)?;
         let mut reaches = vec![false; params.layout().spans().len()];
         let reached = parameters.iter().zip(&lowering.reached).filter(|(_, reached)| **reached);
@@ -395,6 +399,12 @@ impl Plan {
     /// What it dispatches, in order: the layer and its kernel.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().map(|step| step.label.as_str())
+    }
+
+    /// Workgroups of what it dispatches, in order.
+    #[cfg(test)]
+    pub(crate) fn grids(&self) -> impl Iterator<Item = [u32; 3]> {
+        self.steps.iter().map(|step| step.grid)
     }
 
     /// Bytes of the uniform blocks that it keeps.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::input::Input;
-use super::lower::source;
+use super::lowering::source;
 use super::ops::grid;
 use super::shape::u;
 use super::template::expand;

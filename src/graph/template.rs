@@ -1,4 +1,4 @@
-//! Expansion of op kernels: `#for` loops, and the constants that a tile was chosen with.
+//! Expansion of op kernels: `#for` loops and `#if` ranges, and the constants that a tile was chosen with.
 
 use crate::gpu::{Block, Checks, Uniform};
 
@@ -43,6 +43,8 @@ pub(crate) struct AnyLaunch {
     pub(crate) finishes: Option<usize>,
     /// What is checked while it runs, if no chain at its end reads or writes buffers.
     pub(crate) checks: Checks,
+    /// Others with the same bindings, the same fields and the same bits, to be timed beside it.
+    pub(crate) rivals: Vec<AnyLaunch>,
 }
 
 impl AnyLaunch {
@@ -61,7 +63,7 @@ impl<S: Uniform> From<Launch<S>> for AnyLaunch {
     fn from(launch: Launch<S>) -> Self {
         let Launch { template, shape, groups } = launch;
         let (uniform, block) = (bytemuck::bytes_of(&shape).to_vec(), Block::of::<S>("Shape"));
-        Self { template, uniform, block, groups, finishes: None, checks: Checks::All }
+        Self { template, uniform, block, groups, finishes: None, checks: Checks::All, rivals: Vec::new() }
     }
 }
 
@@ -78,7 +80,8 @@ pub(crate) fn fold(groups: u32) -> [u32; 2] {
 /// Unrolls each `#for i in 0..N` … `#end` of a kernel and puts its constants and aliases in front.
 ///
 /// The two directives stand on lines of their own and may be nested. A bound is a number or the name of a
-/// constant, and `$i` in the body becomes the number.
+/// constant, and `$i` in the body becomes the number. Within loops, `#if FIRST <= $i * STRIDE + $j < END` … `#end` keeps
+/// its body where a sum of products of numbers and constants lies in a range.
 ///
 /// # Panics
 /// If a bound is neither, or a block lacks its other end: the kernels are ours, so that is our mistake.
@@ -107,7 +110,15 @@ fn unroll<'a>(
         rest = tail;
         let directive = line.trim();
         assert!(directive != "#end", "line {number}: #end without #for");
-        if directive.starts_with('#') {
+        if directive.starts_with("#if ") {
+            let mut range = String::new();
+            substitute(directive, *number, variables, &mut range);
+            let (body, after) = split_block(tail, *number);
+            if is_in_range(&range, *number, constants) {
+                unroll(body, constants, variables, text);
+            }
+            rest = after;
+        } else if directive.starts_with('#') {
             let (variable, first, end) = header(directive, *number, constants);
             let (body, after) = split_block(tail, *number);
             for value in first..end {
@@ -132,13 +143,26 @@ fn header<'a>(directive: &'a str, number: usize, constants: &[(&str, u32)]) -> (
     let Some((first, end)) = range.split_once("..") else {
         panic!("line {number}: expected a range `0..N`, got `{range}`");
     };
-    let bound = |word: &str| {
-        word.parse()
-            .ok()
-            .or_else(|| constants.iter().find(|(name, _)| *name == word).map(|(_, value)| *value))
+    (variable, known(first, number, constants), known(end, number, constants))
+}
+
+/// A number, or the value of a constant.
+fn known(word: &str, number: usize, constants: &[(&str, u32)]) -> u32 {
+    let constant = || constants.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
+    let value = word.parse().ok().or_else(constant);
+    value.unwrap_or_else(|| panic!("line {number}: unknown bound `{word}`"))
+}
+
+/// Whether an `#if` line, in which variables are replaced, is true.
+fn is_in_range(directive: &str, number: usize, constants: &[(&str, u32)]) -> bool {
+    let range = directive.trim_start_matches("#if ").split_once(" <= ");
+    let Some((first, (sum, end))) = range.and_then(|(first, rest)| Some((first, rest.split_once(" < ")?)))
+    else {
+        panic!("line {number}: expected `#if a <= b < c`, got `{directive}`");
     };
-    let known = |word: &str| bound(word).unwrap_or_else(|| panic!("line {number}: unknown bound `{word}`"));
-    (variable, known(first), known(end))
+    let product = |term: &str| term.split(" * ").map(|word| known(word, number, constants)).product::<u32>();
+    let value: u32 = sum.split(" + ").map(product).sum();
+    (known(first, number, constants)..known(end, number, constants)).contains(&value)
 }
 
 type Lines<'s, 'a> = &'s [(usize, &'a str)];
@@ -150,11 +174,11 @@ fn split_block<'s, 'a>(lines: Lines<'s, 'a>, opened: usize) -> (Lines<'s, 'a>, L
         match line.trim() {
             "#end" if depth == 0 => return (&lines[..at], &lines[at + 1..]),
             "#end" => depth -= 1,
-            other if other.starts_with("#for ") => depth += 1,
+            other if other.starts_with("#for ") || other.starts_with("#if ") => depth += 1,
             _ => {}
         }
     }
-    panic!("line {opened}: #for without #end");
+    panic!("line {opened}: #for or #if without #end");
 }
 
 /// Appends `line` with each `$name` replaced; the longest name counts, so `$i` does not touch `$ii`.
@@ -209,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "line 1: #for without #end")]
+    #[should_panic(expected = "line 1: #for or #if without #end")]
     fn a_missing_end_is_named() {
         expand("#for i in 0..2\n#for j in 0..2\n#end\n", &[], &[]);
     }
@@ -221,8 +245,24 @@ mod tests {
     }
 
     #[test]
+    fn a_range_keeps_what_lies_in_it() {
+        let source =
+            "#for i in 0..4\n#if FIRST <= $i * STRIDE + 1 < 7\n#for j in 0..1\nx$i\n#end\n#end\n#end";
+        let kept = |first, stride| expand(source, &[("FIRST", first), ("STRIDE", stride)], &[]);
+        assert!(kept(1, 2).ends_with("2u;\nx0\nx1\nx2\n"), "{}", kept(1, 2));
+        assert!(kept(2, 1).ends_with("1u;\nx1\nx2\nx3\n"), "{}", kept(2, 1));
+        assert!(kept(8, 1).ends_with("1u;\n"));
+    }
+
+    #[test]
+    #[should_panic(expected = "line 1: expected `#if a <= b < c`")]
+    fn a_range_has_both_ends() {
+        expand("#if 0 <= 1\n#end", &[], &[]);
+    }
+
+    #[test]
     #[should_panic(expected = "line 2: expected `#for i in 0..N`")]
     fn another_directive_is_refused() {
-        expand("a\n#if i", &[], &[]);
+        expand("a\n#unless i", &[], &[]);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Node;
-use super::lower::Operand;
+use super::lowering::Operand;
 use super::ops::{Made, Reads};
 
 /// The order of the axes of packed memory, whose innermost axis is padded to whole quads.

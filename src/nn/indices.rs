@@ -11,7 +11,7 @@ use self::interpreter::Dispatch;
 use self::kernel::Kernel;
 use super::{Conv2d, ConvTranspose2d, Init};
 use crate::gpu::{Capabilities, Checks};
-use crate::graph::lower::{Operand, Step};
+use crate::graph::lowering::{Operand, Step};
 use crate::graph::ops::product;
 use crate::graph::{Graph, PlanOptions, autodiff};
 

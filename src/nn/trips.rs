@@ -26,7 +26,7 @@ use self::loops::loops_of;
 use self::sizes::{Sizes, stem};
 use crate::gpu::{Capabilities, MAX_TRIPS};
 use crate::graph::autodiff;
-use crate::graph::lower::{Lowering, Step};
+use crate::graph::lowering::{Lowering, Step};
 
 /// Iterations of all loops of one invocation together: each pass through the body of a loop is one, so a loop of 3
 /// around a loop of 4 makes 15.

@@ -5,6 +5,7 @@ pub(crate) mod blocks;
 pub(crate) mod kernels;
 pub(crate) mod memory;
 pub(crate) mod options;
+pub(crate) mod orthogonal;
 pub(crate) mod packed;
 pub(crate) mod resets;
 pub(crate) mod slots;

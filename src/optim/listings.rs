@@ -1,3 +1,5 @@
+use super::averages::buffers::{BuffersCall, buffers_source};
+use super::averages::text as averages;
 use super::device::kernels::{Call, PickCall, RuleKernel, pick_source};
 use super::device::options::allowed_of;
 use super::device::resets::{ResetCall, reset_source};
@@ -6,7 +8,7 @@ use super::rule::any::AnyRule;
 use super::rule::{Family, StatePrecision};
 use super::rules::lookahead::Ahead;
 use super::rules::{Lookahead, RULES};
-use crate::gpu::{Block, Capabilities, KernelListing};
+use crate::gpu::{Binding, Block, Capabilities, KernelListing, KernelSource};
 use crate::grad::FusedKernel;
 use crate::params::GateValues;
 
@@ -18,6 +20,7 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = vec![KernelListing { source: pick_source(), blocks }];
     let blocks = vec![Block::of::<ResetCall>("Reset"), Block::of::<Ahead>("Ahead")];
     listings.push(KernelListing { source: reset_source(), blocks });
+    listings.push(super::optimizer::eval_params::kernel_listing());
     listings.extend(crate::optim::lbfgs::kernel_listings());
     let mut list = |text: RuleKernel<'_>, hyper: Block, mask: u32, fused_kernel: FusedKernel| {
         for stage in Stage::of(text.family) {
@@ -27,11 +30,16 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
             });
             let mut sources = sources.concat();
             sources.dedup();
+            // With an average, copies or blocks some rules need more than WebGPU's least limits: they are refused where these
+            // hold.
+            let may_need_more = text.averages || text.copies || !text.state.is_empty();
+            sources.retain(|source| !may_need_more || storage(source) <= MOST_STORAGE);
             let blocks = vec![Block::of::<Call>("Call"), hyper.clone(), gate.clone()];
             listings
                 .extend(sources.into_iter().map(|source| KernelListing { source, blocks: blocks.clone() }));
         }
     };
+    let mut buffers = Vec::new();
     for entry in RULES.iter().filter(|entry| entry.family != Family::Around) {
         let all = (1 << entry.slots.len()) - 1;
         for mask in 0..=all {
@@ -62,6 +70,22 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
             let text = RuleKernel { state: &state, copies: true, ..RuleKernel::of_entry(entry) };
             list(text, entry.hyper.clone(), all, FusedKernel::Bounded);
         }
+        let averaged = |hyper: &Block| averages::block(hyper.bytes, &hyper.fields);
+        let text = RuleKernel { averages: true, ..RuleKernel::of_entry(entry) };
+        list(text, averaged(&entry.hyper), all, FusedKernel::Plain);
+        let text = RuleKernel { averages: true, ..RuleKernel::of(&ahead) };
+        list(text, averaged(&hyper), all_of_it, FusedKernel::Noisy);
+        let source = buffers_source(entry.shader.text, entry.hyper.bytes);
+        let blocks = vec![Block::of::<BuffersCall>("Buffers"), averaged(&entry.hyper), gate.clone()];
+        buffers.push(KernelListing { source, blocks });
     }
+    listings.extend(buffers);
     listings
+}
+
+/// Storage buffers of one stage that every device has.
+const MOST_STORAGE: usize = 8;
+
+fn storage(source: &KernelSource) -> usize {
+    source.bindings.iter().filter(|binding| !matches!(binding, Binding::Uniform { .. })).count()
 }

@@ -1,6 +1,8 @@
+pub(crate) mod averages;
 pub(crate) mod bf16_params;
 pub(crate) mod build;
 pub(crate) mod dispatches;
+pub(crate) mod eval_params;
 pub(crate) mod param_groups;
 pub(crate) mod record;
 mod results;
@@ -10,9 +12,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::averages::average::Average;
 use super::device::bindings::DeviceState;
 use super::device::options::OptimizerOptions;
-use super::rule::any::{AnyRule, overridden, used_slots};
+use super::rule::any::AnyRule;
+use super::rule::fields::{overridden, used_slots};
 use super::rule::{Slot, StatePrecision, f32_of};
 use super::step::ledger::StepLedger;
 use super::step::results::StepResults;
@@ -20,7 +24,7 @@ use crate::Error;
 use crate::gpu::Gpu;
 use crate::grad::{FusedTransforms, NormReduction, Transforms};
 use crate::layout::Layout;
-use crate::params::{GateValues, ParamStore};
+use crate::params::{Flat, GateValues, ParamStore};
 use crate::schedule::Schedule;
 
 /// A rule at work on one [`ParamStore`]: each of the store's groups has its own copy of the rule, and each
@@ -60,6 +64,10 @@ pub struct Optimizer<R> {
     pub(crate) norm_reduction: NormReduction,
     pub(crate) fused: FusedTransforms,
     pub(crate) options: OptimizerOptions,
+    /// The parameters that steps work on, while others to evaluate with are in their place.
+    pub(crate) aside: Option<Flat>,
+    /// Of the weights, if one is kept.
+    pub(crate) average: Option<Average>,
 }
 
 #[derive(Debug)]
@@ -101,6 +109,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             norm_reduction: NormReduction::default(),
             fused: FusedTransforms::new(params.gpu(), &Transforms::default(), &layout)?,
             options: options.clone(),
+            aside: None,
+            average: None,
             layout,
         };
         params.gate().write(&optimizer.gpu, GateValues::OPEN)?;

@@ -5,9 +5,12 @@ pub(crate) mod arithmetic;
 pub(crate) mod dynamic8;
 pub(crate) mod entry;
 pub(crate) mod family;
+pub(crate) mod fields;
 pub(crate) mod momenta;
+pub(crate) mod newton_schulz;
 mod options;
 pub(crate) mod precision;
+pub(crate) mod recurrence;
 pub(crate) mod slot;
 pub(crate) mod step_info;
 
@@ -24,10 +27,12 @@ use crate::params::ParamStore;
 pub(crate) use arithmetic::{check_moments, decays, f32_of, moment_sizes};
 pub use family::Family;
 pub use momenta::Mu;
+pub use newton_schulz::NewtonSchulz;
 pub(crate) use options::scheduled;
 pub use precision::{Precisions, SlotBits, StatePrecision};
+pub use recurrence::{Decay, Recurrence, Weight};
 pub use slot::{Granularity, Reduced, Slot, Statistic};
-pub use step_info::{Reset, StepInfo};
+pub use step_info::{EvalParams, Reset, StepInfo};
 
 /// An optimizer that steps by gradients alone. The struct holds the options; the arithmetic is a WGSL function of the
 /// same name's file.
@@ -71,6 +76,14 @@ pub trait Rule:
         Vec::new()
     }
 
+    /// How the direction of a tensor of this shape is made orthogonal, of [`Family::Matrix`]; none where these options do not.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the options take no tensor of this shape.
+    fn newton_schulz(&self, _shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        Ok(None)
+    }
+
     /// What a slot of [`Rule::SLOTS`] holds before the step that uses it first. Padding holds zero.
     fn initial(&self, _slot: usize) -> f64 {
         0.0
@@ -90,8 +103,13 @@ pub trait Rule:
         None
     }
 
-    /// The momentum of steps that have these options, if the rule needs the product over all steps of a tensor.
-    fn mu(&self) -> Option<Mu> {
+    /// What a step with these options adds to what the rule must know of all steps of a tensor, if there is such a thing.
+    fn recurrence(&self) -> Option<Recurrence> {
+        None
+    }
+
+    /// Which parameters to evaluate with, where those that gradients are taken at are others.
+    fn eval_params(&self) -> Option<EvalParams> {
         None
     }
 

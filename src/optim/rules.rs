@@ -7,16 +7,20 @@ mod adagrad;
 mod adam;
 mod adamax;
 mod adamw;
+mod adan;
+mod asgd;
 mod fromage;
 mod lamb;
 mod lars;
 mod lion;
 pub(crate) mod lookahead;
+mod muon;
 mod nadam;
 mod novograd;
 mod radam;
 mod rmsprop;
 mod rprop;
+mod schedule_free_adamw;
 mod sgd;
 mod sm3;
 #[cfg(test)]
@@ -42,6 +46,7 @@ macro_rules! rules {
 
 // In order of the names.
 rules! {
+    asgd::ASGD,
     adabelief::AdaBelief,
     adadelta::Adadelta,
     adafactor::Adafactor,
@@ -49,11 +54,13 @@ rules! {
     adam::Adam,
     adamw::AdamW,
     adamax::Adamax,
+    adan::Adan,
     fromage::Fromage,
     lamb::Lamb,
     lars::Lars,
     lion::Lion,
     lookahead::Lookahead,
+    muon::Muon,
     nadam::NAdam,
     novograd::Novograd,
     radam::RAdam,
@@ -61,10 +68,12 @@ rules! {
     rprop::Rprop,
     sgd::SGD,
     sm3::SM3,
+    schedule_free_adamw::ScheduleFreeAdamW,
     yogi::Yogi,
 }
 
 pub use adafactor::AdafactorEps;
+pub use muon::{AdjustLr, MuonAdamW};
 
 /// The optimizer that is no rule.
 pub(crate) const WITH_A_CLOSURE: &str = "LBFGS";

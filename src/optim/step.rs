@@ -1,6 +1,7 @@
 //! One step, in five phases: poll, describe, prepare, encode and commit. What it knows travels in its `StepSpec`; what
 //! outlives it is in the `StepLedger`.
 
+mod buffers;
 pub(crate) mod commit;
 pub(crate) mod counters;
 pub(crate) mod describe;

@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::Error;
@@ -187,6 +188,36 @@ impl Flat {
             })?;
         }
         Ok(())
+    }
+
+    /// Records that ranges of elements change places with those of another over the same layout, all bits as they are,
+    /// through a buffer in between.
+    pub(crate) fn record_swap(
+        &self,
+        recorder: &mut Recorder<'_>,
+        other: &Self,
+        ranges: &[Range<usize>],
+        between: &Buffer<f32>,
+    ) {
+        for piece in ranges.iter().flat_map(|range| self.layout.pieces(range.start, range.len())) {
+            let (this, that) = (self.buffers[piece.buffer].raw(), other.buffers[piece.buffer].raw());
+            let end = piece.offset + piece.part.len();
+            for first in (piece.offset..end).step_by(between.len()) {
+                let bytes = (end - first).min(between.len()) as u64 * 4;
+                let at = first as u64 * 4;
+                recorder.copy(this, at, between.raw(), 0, bytes);
+                recorder.copy(that, at, this, at, bytes);
+                recorder.copy(between.raw(), 0, that, at, bytes);
+            }
+        }
+    }
+
+    /// Records that everything becomes what it is in another over the same layout.
+    pub(crate) fn record_copy(&self, recorder: &mut Recorder<'_>, from: &Self) {
+        for (index, (from, to)) in from.buffers.iter().zip(&self.buffers).enumerate() {
+            let bytes = self.layout.buffer_elements(index) as u64 * 4;
+            recorder.copy(from.raw(), 0, to.raw(), 0, bytes);
+        }
     }
 
     /// Records that one tensor becomes zero.

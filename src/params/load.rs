@@ -71,6 +71,37 @@ impl ParamStore {
     /// nothing was written. [`Error::DeviceLost`].
     pub fn load_state_dict(&mut self, weights: &Weights, strict: bool) -> Result<LoadReport, Error> {
         self.gpu.check()?;
+        let (targets, report) = self.checked(weights, strict)?;
+        for flat in self.flats() {
+            let of_flat = || targets.iter().filter(|target| std::ptr::eq(target.flat, flat));
+            if of_flat().all(|target| !target.given.is_empty()) {
+                let values: Vec<&[f32]> = of_flat().map(|target| &target.given[0].1.values[..]).collect();
+                flat.write_all(&self.gpu, |index| Some(values[index]))?;
+                continue;
+            }
+            for target in of_flat() {
+                if let Some((_, tensor)) = target.given.first() {
+                    flat.write(&self.gpu, target.span, &tensor.values)?;
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    /// Weights by place, of the parameters and of the buffers, if they are those of this store by their names and shapes.
+    pub(crate) fn by_place<'w>(&self, weights: &'w Weights) -> Result<[Vec<Option<&'w [f32]>>; 2], Error> {
+        let (targets, _) = self.checked(weights, true)?;
+        let given = |target: &Target<'_, 'w>| target.given.first().map(|(_, tensor)| &tensor.values[..]);
+        let (params, buffers) = targets.split_at(self.layout().spans().len());
+        Ok([params, buffers].map(|targets| targets.iter().map(given).collect()))
+    }
+
+    /// All tensors with what the weights have for them, or what is wrong with these.
+    fn checked<'s, 'w>(
+        &'s self,
+        weights: &'w Weights,
+        strict: bool,
+    ) -> Result<(Vec<Target<'s, 'w>>, LoadReport), Error> {
         let targets = self.targets(weights);
         let mut report = LoadReport::default();
         let mut mismatch = WeightsMismatch { weights: weights.described().into(), ..Default::default() };
@@ -91,20 +122,7 @@ impl ParamStore {
         if !mismatch.is_empty() {
             return Err(Error::Weights(Box::new(mismatch)));
         }
-        for flat in self.flats() {
-            let of_flat = || targets.iter().filter(|target| std::ptr::eq(target.flat, flat));
-            if of_flat().all(|target| !target.given.is_empty()) {
-                let values: Vec<&[f32]> = of_flat().map(|target| &target.given[0].1.values[..]).collect();
-                flat.write_all(&self.gpu, |index| Some(values[index]))?;
-                continue;
-            }
-            for target in of_flat() {
-                if let Some((_, tensor)) = target.given.first() {
-                    flat.write(&self.gpu, target.span, &tensor.values)?;
-                }
-            }
-        }
-        Ok(report)
+        Ok((targets, report))
     }
 
     /// Waits for the device and reads all parameters and buffers, as torch's `Module.state_dict`: a tensor that goes by
@@ -129,7 +147,8 @@ impl ParamStore {
         self.named(values)
     }
 
-    fn named(&self, values: Vec<Vec<f32>>) -> Result<Weights, Error> {
+    /// Values of all tensors, padding included, by all names of these.
+    pub(crate) fn named(&self, values: Vec<Vec<f32>>) -> Result<Weights, Error> {
         let mut tensors = BTreeMap::new();
         for (flat, all) in self.flats().zip(values) {
             for (name, index) in flat.layout().names() {
@@ -141,7 +160,7 @@ impl ParamStore {
         Weights::try_from(tensors)
     }
 
-    fn flats(&self) -> impl Iterator<Item = &Flat> {
+    pub(crate) fn flats(&self) -> impl Iterator<Item = &Flat> {
         [Some(&self.params), self.buffers()].into_iter().flatten()
     }
 

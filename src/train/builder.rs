@@ -9,7 +9,7 @@ use crate::Error;
 use crate::gpu::{Gpu, ReadRing, Staging};
 use crate::grad::{ClipGradNorm, Transforms};
 use crate::graph::{Dtype, Graph, Mode, Parameter, Var, Whole, Workspace};
-use crate::optim::{AnyRule, Optimizer, OptimizerOptions};
+use crate::optim::{AnyRule, Averages, Optimizer, OptimizerOptions};
 use crate::schedule::{Interval, Schedule};
 
 /// A trainer in the making: see [`Graph::trainer`].
@@ -25,6 +25,7 @@ pub struct TrainerBuilder<R> {
     steps_per_submit: usize,
     transforms: Transforms,
     optimizer_options: OptimizerOptions,
+    averages: Option<Averages>,
     groups: Option<Box<Naming>>,
     autocast: Option<Dtype>,
 }
@@ -43,6 +44,7 @@ impl<R: fmt::Debug> fmt::Debug for TrainerBuilder<R> {
             .field("steps_per_submit", &self.steps_per_submit)
             .field("transforms", &self.transforms)
             .field("optimizer_options", &self.optimizer_options)
+            .field("averages", &self.averages)
             .field("autocast", &self.autocast)
             .finish_non_exhaustive()
     }
@@ -62,6 +64,7 @@ impl Graph {
             steps_per_submit: 1,
             transforms: Transforms::default(),
             optimizer_options: OptimizerOptions::default(),
+            averages: None,
             groups: None,
             autocast: None,
         }
@@ -118,6 +121,13 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
     /// What the optimizer's state is stored as. Default: f32.
     pub fn optimizer_options(mut self, options: OptimizerOptions) -> Self {
         self.optimizer_options = options;
+        self
+    }
+
+    /// Keeps an average of the weights, to evaluate with: see
+    /// [`Optimizer::set_averages`](Optimizer::set_averages) and [`Trainer::with_averages`]. Default: none.
+    pub fn averages(mut self, averages: impl Into<Averages>) -> Self {
+        self.averages = Some(averages.into());
         self
     }
 
@@ -184,7 +194,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
     /// # Errors
     /// The graph's refusals; [`Error::DeviceFeature`] for [`TrainerBuilder::autocast`] on a device whose kernels lack the
     /// type; [`Error::Mismatch`] for a loss or metric of another graph; the refusals of the rule, of the
-    /// transforms and of the schedule; [`Error::Limit`], [`Error::DeviceLimit`], [`Error::Kernel`],
+    /// transforms, of the averages and of the schedule; [`Error::Limit`], [`Error::DeviceLimit`], [`Error::Kernel`],
     /// [`Error::DeviceLost`].
     pub fn build(self, gpu: &Gpu) -> Result<Trainer<R>, Error> {
         self.graph.check()?;
@@ -219,6 +229,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         };
         let mut optimizer = Optimizer::new(self.rule, &params, &[], &self.optimizer_options)?;
         optimizer.set_transforms(self.transforms, &params)?;
+        self.averages.map_or(Ok(()), |averages| optimizer.set_averages(averages, &params))?;
         for (name, scalar) in &scalars {
             if scalar.shape() != [1] {
                 let (layer, expected) = (name.clone(), "a scalar of shape [1]".into());

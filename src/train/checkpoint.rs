@@ -17,8 +17,8 @@ mod tests;
 /// All that a run needs to go on bit for bit, in memory: see [`Trainer::read_checkpoint`](super::Trainer).
 ///
 /// As a file it is in the format safetensors: `params.<tensor>` and `optim.<slot>.<tensor>` (slots under
-/// torch's names, as `optim.exp_avg.conv1.weight`, in the tensor's shape if they hold a number an element), and
-/// `best.<tensor>` for the parameters and buffers that early stopping keeps, all f32, and one metadata key, `gradus`, with a JSON
+/// torch's names, as `optim.exp_avg.conv1.weight`, in the tensor's shape if they hold a number an element),
+/// `average.<tensor>` where averages of the weights are kept, and `best.<tensor>` for the parameters and buffers that early stopping keeps, all f32, and one metadata key, `gradus`, with a JSON
 /// record of everything else. The record begins with a checksum (CRC-32) over the rest of it and all tensors.
 /// It holds no time and no path, so that equal runs write equal files.
 ///
@@ -82,6 +82,17 @@ impl Checkpoint {
             run: Map::new(),
             source: "checkpoint".into(),
         }
+    }
+
+    /// The averages of the weights by name, as [`Optimizer::read_averages`](crate::optim::Optimizer::read_averages) reads
+    /// them, if some are kept: to save a model of them.
+    pub fn averages(&self) -> Option<BTreeMap<String, Tensor>> {
+        let averages = &self.optimizer.averages.as_ref()?.averages;
+        let of = |(name, tensor): (&String, &Tensor)| {
+            let values = averages.get(name).unwrap_or(&tensor.values).clone();
+            (name.clone(), Tensor { shape: tensor.shape.clone(), values })
+        };
+        Some(self.params.iter().map(of).collect())
     }
 
     /// Writes a file, in whose place is the earlier one or the whole new one at any moment.

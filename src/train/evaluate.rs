@@ -7,7 +7,7 @@ use super::trainer::{PlanKey, part_names, record_scalars, scalars};
 use crate::Error;
 use crate::gpu::Recorder;
 use crate::graph::{HostData, Var};
-use crate::optim::AnyRule;
+use crate::optim::{AnyRule, look};
 use crate::predict::{Inference, Request};
 
 /// The loss and the metrics over a whole data set; see [`Trainer::evaluate`].
@@ -57,6 +57,23 @@ impl<R: AnyRule + Clone> Trainer<R> {
         let mut over_all = self.whole.scalars(&sums?, samples).into_iter();
         let loss = over_all.next().expect("the loss is the first scalar");
         Ok(Evaluation { samples, loss, metrics: over_all.collect() })
+    }
+
+    /// Calls `evaluate` with the parameters that the rule means to be evaluated with in place of those that steps work on, as
+    /// [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params) does: evaluations, predictions and
+    /// exports inside are of the averages. Steps and checkpoints inside are refused; training goes
+    /// on as if nobody had looked, bit for bit. Waits for the steps in flight.
+    ///
+    /// # Errors
+    /// As [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params).
+    pub fn with_eval_params<T>(&mut self, evaluate: impl FnOnce(&mut Self) -> T) -> Result<T, Error> {
+        self.arrive_all()?;
+        self.optimizer.set_eval_params(&self.params)?;
+        look(
+            self,
+            |trainer| trainer.optimizer.restore_parameters(&trainer.params),
+            |trainer| Ok(evaluate(trainer)),
+        )
     }
 
     /// Sums the parts of the scalars over all batches.

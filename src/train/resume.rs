@@ -18,6 +18,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// [`Error::Config`] between the batches of one step; [`Error::StateDict`] for an option of the optimizer that is not
     /// finite; [`Error::DeviceLost`].
     pub fn read_checkpoint(&mut self) -> Result<Checkpoint, Error> {
+        self.optimizer.check_no_eval_params("checkpoint")?;
         if self.taken > 0 {
             let (taken, of) = (self.taken, self.batches_a_step());
             let reason = format!("{taken} of the {of} batches of a step were taken: save after the last");
@@ -53,6 +54,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// [`Error::File`] with the checkpoint's file if it is of another model, optimizer or schedule; then
     /// nothing was changed. [`Error::DeviceLost`].
     pub fn load_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.optimizer.check_no_eval_params("checkpoint")?;
         countable("step", checkpoint.step).map_err(|error| checkpoint.refuse(error.to_string()))?;
         self.check_model(checkpoint)?;
         self.check_schedule(checkpoint)?;

@@ -115,6 +115,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// row; [`Error::Shape`] for other batches than 1 where the loss or a metric is a scalar only of the one sample that
     /// the graph was declared with, as a loss without reduction; [`Error::DeviceLost`].
     pub fn step(&mut self, data: &[(&str, &dyn HostData)]) -> Result<(), Error> {
+        self.optimizer.check_places()?;
         let batch = self.batch_of(data)?;
         self.any_plan().check_inputs(data, batch)?;
         let (adds, frozen) = (self.taken > 0, self.frozen.number(&self.params));

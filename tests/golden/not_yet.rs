@@ -12,10 +12,5 @@ pub(crate) struct NotYet {
     pub(crate) keys: &'static [&'static str],
 }
 
-pub(crate) const NOT_YET: NotYet = NotYet {
-    ops: &[],
-    attributes: &[],
-    optimizers: &["ASGD", "Adan", "Muon", "ScheduleFreeAdamW"],
-    schedules: &[],
-    keys: &["averages"],
-};
+pub(crate) const NOT_YET: NotYet =
+    NotYet { ops: &[], attributes: &[], optimizers: &[], schedules: &[], keys: &[] };

@@ -9,7 +9,7 @@ use gradus::train::{Checkpoint, EarlyStopping, Trainer};
 use gradus::{Error, Gpu, GpuOptions, ParamStore, wgpu};
 use serde_json::{Value, json};
 
-use crate::common::{bits, gpu, gpu_with, noises, read_all, run};
+use crate::common::{bits, default_of, gpu, gpu_with, noises, read_all, run};
 use crate::folder::Folder;
 
 const MEAN: &str = "bn1.running_mean";
@@ -107,7 +107,7 @@ fn what_only_parameters_have_is_refused() {
 fn no_optimizer_touches_them_or_notices_them() {
     let Some(gpu) = gpu() else { return };
     let plain = RULES.iter().filter(|entry| entry.name != "Lookahead");
-    let rules = plain.map(|entry| json!({"name": entry.name}));
+    let rules = plain.map(default_of);
     let inner =
         json!({"name": "Lookahead", "inner": {"name": "AdamW"}, "sync_period": 2, "reset_state": true});
     let decays = json!({"name": "SGD", "lr": 0.1, "weight_decay": 0.5, "momentum": 0.9});

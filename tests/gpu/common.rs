@@ -1,7 +1,8 @@
 //! A device, or a reason to skip; and numbers to compute on.
 
-use gradus::optim::{AnyRule, Optimizer};
+use gradus::optim::{AnyRule, Entry, Family, Optimizer};
 use gradus::{Gpu, GpuOptions, ParamStore};
+use serde_json::{Value, json};
 
 use crate::adapters;
 
@@ -75,6 +76,15 @@ pub(crate) fn run<R: AnyRule + Clone>(
 
 pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// A rule with its defaults, and with what it needs to take tensors of any shape.
+pub(crate) fn default_of(entry: &Entry) -> Value {
+    let mut json = entry.default_rule().to_json();
+    if entry.family == Family::Matrix {
+        json["adamw"] = json!({});
+    }
+    json
 }
 
 /// Lengths around a vector, a workgroup and an alignment.

@@ -23,6 +23,7 @@ fn store(gpu: &Gpu) -> Result<ParamStore, Error> {
 /// Every rule with its defaults, and some with more state.
 fn rules() -> Vec<Value> {
     let named = RULES.iter().map(|entry| match entry.name {
+        "Muon" => json!({"name": "Muon", "adamw": {}}),
         "Lookahead" => json!({"name": "Lookahead", "inner": {"name": "AdamW"}}),
         name => json!({"name": name}),
     });

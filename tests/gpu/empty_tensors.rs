@@ -29,6 +29,7 @@ fn store(gpu: &Gpu, empty: bool) -> ParamStore {
 
 fn rules() -> impl Iterator<Item = Value> {
     let inner = |name: &str| match name {
+        "Muon" => json!({"name": name, "adamw": {}}),
         "Lookahead" => json!({"name": name, "inner": {"name": "AdamW"}, "sync_period": 2}),
         _ => json!({"name": name}),
     };

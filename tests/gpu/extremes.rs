@@ -48,6 +48,8 @@ fn rules() -> Vec<Value> {
         json!({"name": "NAdam", "variant": "optax"}),
         json!({"name": "RAdam"}),
         json!({"name": "RAdam", "betas": [0.9, 0.5]}),
+        json!({"name": "ScheduleFreeAdamW"}),
+        json!({"name": "Adan"}),
         json!({"name": "Yogi"}),
         json!({"name": "AdaBelief"}),
         json!({"name": "Lion"}),
@@ -95,7 +97,11 @@ fn large_gradients_among_others_count_as_the_largest_that_has_a_square() {
         if ["RAdam", "Adamax", "Lion", "Rprop"].contains(&name) {
             continue;
         }
-        let most = if name == "Adagrad" { 2f64.powi(56) } else { f64::from(1.8e19_f32) };
+        let most = match name {
+            "Adagrad" => 2f64.powi(56),
+            "Adan" => 2f64.powi(62),
+            _ => f64::from(1.8e19_f32),
+        };
         let grads: Vec<Vec<f32>> = sizes.map(|g| vec![g]).to_vec();
         let (options, got) = walk(&gpu, &rule, &[1], &[0.0], &grads);
         let (oracle, mut element) = (Oracle::new(options), Oracle::element(0.0));

@@ -14,7 +14,7 @@ use crate::common::{bits, gpu, read_all};
 
 const NAMES: [&str; 3] = ["w", "b", "s"];
 const SHAPES: [&[usize]; 3] = [&[3, 4], &[5], &[]];
-const CASES: [(&str, &str); 13] = [
+const CASES: [(&str, &str); 14] = [
     ("sgd", "SGD"),
     ("sgd_momentum", "SGD"),
     ("sgd_nesterov", "SGD"),
@@ -28,6 +28,7 @@ const CASES: [(&str, &str); 13] = [
     ("radam", "RAdam"),
     ("rprop", "Rprop"),
     ("adafactor", "Adafactor"),
+    ("asgd", "ASGD"),
 ];
 
 fn bytes(name: &str) -> Vec<u8> {
@@ -125,6 +126,28 @@ fn counts_groups_and_what_has_no_state_come_over() {
         }
     });
     assert_eq!(StateDict::from_torch(&unnamed.bytes(), params.layout()).unwrap(), read("adam"));
+}
+
+/// torch's Muon counts nothing, and its groups have the fields that ours have.
+#[test]
+fn a_run_of_muon_comes_over() {
+    let Some(gpu) = gpu() else { return };
+    let mut params = ParamStore::builder()
+        .group("decay", |g| g.tensor("w", [3, 4], &[0.5; 12]))
+        .group("rest", |g| g.tensor("v", [5, 2], &[0.5; 10]))
+        .build(&gpu)
+        .unwrap();
+    let mut optimizer = optim::from_json(&json!({"name": "Muon"})).unwrap().build(&params).unwrap();
+    let dict = StateDict::from_torch(&bytes("muon"), params.layout()).unwrap();
+    optimizer.load_state_dict(&dict).unwrap();
+    let back = optimizer.read_state_dict().unwrap();
+    assert_eq!(back.state, dict.state);
+    assert_eq!(back.state["v"].slots["momentum_buffer"].as_ref().unwrap().len(), 10);
+    let rule = optimizer.group("rest").unwrap().to_json();
+    assert_eq!((&rule["lr"], &rule["momentum"]), (&json!(5e-3), &json!(0.9)));
+    assert_eq!((&rule["adjust_lr_fn"], &rule["ns_steps"]), (&json!("match_rms_adamw"), &json!(5)));
+    params.write_grads(&[0.5; 22]).unwrap();
+    optimizer.step(&mut params).unwrap();
 }
 
 /// A file of torch's, to be changed.
@@ -249,6 +272,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
         (good().tensor("state.1.step", &[], &[f32::NAN]), "step of b must be a count of steps, got NaN"),
         (good().tensor("state.1.step", &[2], &[1.0; 2]), "step of b is F32 [2], expected one number"),
         (good().tensor("state.1.mu_product", &[], &[0.5]), "b has a mu_product, which AdamW has not"),
+        (good().tensor("state.1.eta", &[], &[0.5]), "b has a number eta, which AdamW has not"),
         (
             good().tensor("param.1", &[], &[0.5]),
             "there is a tensor \"param.1\", expected state.<index>.<key>",

@@ -19,6 +19,9 @@ pub(crate) fn rules() -> Vec<Value> {
         json!({"name": "AdamW", "lr": 0.01}),
         json!({"name": "RMSprop", "lr": 1e-3, "centered": true}),
         json!({"name": "NAdam", "lr": 0.01, "betas": [0.9, 0.99]}),
+        json!({"name": "Adan", "lr": 0.01}),
+        json!({"name": "ASGD", "lr": 0.05, "lambd": 0.2, "t0": 4}),
+        json!({"name": "ScheduleFreeAdamW", "lr": 0.01, "warmup_steps": 10}),
     ]
 }
 

@@ -1,12 +1,12 @@
 //! Lookahead around every rule.
 
 use gradus::grad::{Skip, Transforms};
-use gradus::optim::{self, Adam, AnyRule, CustomRule, Family, Lookahead, Optimizer, RULES};
+use gradus::optim::{self, Adam, AnyRule, CustomRule, Entry, Family, Lookahead, Optimizer, RULES};
 use gradus::schedule::StepLR;
 use gradus::{Gpu, ParamStore};
 use serde_json::{Value, json};
 
-use crate::common::{bits, gpu, gradients, noises, padding, read_all, run, store};
+use crate::common::{bits, default_of, gpu, gradients, noises, padding, read_all, run, store};
 
 const PERIOD: u64 = 3;
 const ALPHA: f32 = 0.75;
@@ -58,8 +58,10 @@ fn near(got: &[f32], want: &[f32], what: &dyn std::fmt::Display) {
 #[test]
 fn it_looks_ahead_of_every_rule() {
     let Some(gpu) = gpu() else { return };
-    for entry in RULES.iter().filter(|entry| entry.family != Family::Around) {
-        let inner = entry.default_rule().to_json();
+    // Of one an average follows from its parameters: it is refused.
+    let takes = |entry: &&Entry| entry.family != Family::Around && entry.name != "ScheduleFreeAdamW";
+    for entry in RULES.iter().filter(takes) {
+        let inner = default_of(entry);
         let mut params = store(&gpu);
         let mut ahead = optim::from_json(&around(&inner)).unwrap().build(&params).unwrap();
         let mut hand = ByHand::new(store(&gpu), &inner, &[]);

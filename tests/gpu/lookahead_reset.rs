@@ -95,8 +95,12 @@ fn the_inner_rule_begins_anew_as_another_optimizer_would() {
             inners.extend(rules::options());
             inners.extend(tensor_rules::options().into_iter().map(|(json, _)| json));
             inners.extend(factored_rules::options());
+            inners.push(json!({"name": "Muon", "adamw": {"betas": [0.8, 0.9]}}));
+            // No rule that follows from its parameters can be an inner one.
+            inners.retain(|inner| inner["name"] != "ScheduleFreeAdamW");
         }
-        let kept = |entry: &optim::Entry| entry.family != optim::Family::Around;
+        let kept =
+            |entry: &optim::Entry| entry.family != optim::Family::Around && entry.name != "ScheduleFreeAdamW";
         for entry in RULES.iter().filter(|entry| kept(entry)) {
             assert!(kernels == KernelChoice::Plain || inners.iter().any(|json| json["name"] == entry.name));
         }

@@ -7,6 +7,8 @@ use serde_json::Value;
 pub(crate) struct Element {
     pub(crate) p: f64,
     pub(crate) slots: [f64; 3],
+    /// The gradient before.
+    previous: f64,
     step: i32,
 }
 
@@ -38,7 +40,7 @@ impl Oracle {
     }
 
     pub(crate) fn element(p: f32) -> Element {
-        Element { p: p.into(), slots: [0.0; 3], step: 0 }
+        Element { p: p.into(), slots: [0.0; 3], previous: 0.0, step: 0 }
     }
 
     pub(crate) fn step(&self, e: &mut Element, g: f32) {
@@ -54,6 +56,9 @@ impl Oracle {
             "RMSprop" => self.rmsprop(e, g),
             "Adagrad" => self.adagrad(e, g),
             "Adadelta" => self.adadelta(e, g),
+            "ASGD" => self.asgd(e, g),
+            "ScheduleFreeAdamW" => self.schedule_free(e, g),
+            "Adan" => self.adan(e, g),
             "Adamax" => self.adamax(e, g),
             "NAdam" => self.nadam(e, g),
             "RAdam" => self.radam(e, g),
@@ -74,6 +79,7 @@ impl Oracle {
             "RMSprop" => [self.number("initial_scale"), 0.0, 0.0],
             "NAdam" => [0.0, 0.0, 1.0],
             "Rprop" => [0.0, self.lr, 0.0],
+            "ASGD" => [0.0, self.lr, 1.0],
             _ => [0.0; 3],
         }
     }
@@ -181,6 +187,53 @@ impl Oracle {
         let update = (*updates + self.eps).sqrt() / (*squares + self.eps).sqrt() * g;
         *updates = rho * *updates + (1.0 - rho) * update * update;
         e.p -= self.lr * update;
+    }
+
+    /// The average, the rate and the weight of the step.
+    fn asgd(&self, e: &mut Element, g: f64) {
+        let g = self.decayed(e, g, false);
+        let [ax, eta, mu] = &mut e.slots;
+        e.p = e.p * (1.0 - self.number("lambd") * *eta) - *eta * g;
+        *ax += *mu * (e.p - *ax);
+        let step = f64::from(e.step);
+        *eta = self.lr / (1.0 + self.number("lambd") * self.lr * step).powf(self.number("alpha"));
+        *mu = 1.0 / (step - self.number("t0")).max(1.0);
+    }
+
+    /// `z`, the second moment, and the sum of weights.
+    fn schedule_free(&self, e: &mut Element, g: f64) {
+        let [b1, b2] = self.betas;
+        let (warmup, power) = (self.number("warmup_steps"), self.number("weight_lr_power"));
+        let rate =
+            |step: i32| if warmup > 0.0 { self.lr * f64::from(step).min(warmup) / warmup } else { self.lr };
+        let [z, v, sum] = &mut e.slots;
+        if e.step == 1 {
+            *z = e.p;
+        }
+        *v = b2 * *v + (1.0 - b2) * g * g;
+        let direction = g / ((*v / (1.0 - b2.powi(e.step))).sqrt() + self.eps) + self.weight_decay * e.p;
+        let x = (e.p - (1.0 - b1) * *z) / b1;
+        *z -= rate(e.step - 1) * direction;
+        // A constant rate is the largest so far.
+        let weight = rate(e.step).powf(power);
+        *sum += weight;
+        let share = if *sum == 0.0 { 0.0 } else { weight / *sum };
+        e.p = b1 * ((1.0 - share) * x + share * *z) + (1.0 - b1) * *z;
+    }
+
+    /// The averages of the gradient, of its change, and of squares.
+    fn adan(&self, e: &mut Element, g: f64) {
+        let ([b1, b2], b3) = (self.betas, self.options["betas"][2].as_f64().unwrap());
+        let d = if e.step == 1 { 0.0 } else { g - e.previous };
+        e.previous = g;
+        let [m, v, n] = &mut e.slots;
+        *m = b1 * *m + (1.0 - b1) * g;
+        *v = b2 * *v + (1.0 - b2) * d;
+        *n = b3 * *n + (1.0 - b3) * (g + (1.0 - b2) * d).powi(2);
+        let c = |beta: f64| 1.0 - beta.powi(e.step);
+        let direction = *m / c(b1) + (1.0 - b2) * *v / c(b2);
+        let direction = direction / ((*n / c(b3) + self.number("eps_root")).sqrt() + self.eps);
+        e.p -= self.lr * (direction + self.weight_decay * e.p);
     }
 
     fn adamax(&self, e: &mut Element, g: f64) {

@@ -11,7 +11,7 @@ use gradus::schedule::StepLR;
 use gradus::{Error, Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
-use crate::common::{bits, gpu, gpu_with, gradients, noises, padding, read_all};
+use crate::common::{bits, default_of, gpu, gpu_with, gradients, noises, padding, read_all};
 
 /// A tensor's name and shape.
 type Named = (&'static str, &'static [usize]);
@@ -99,7 +99,7 @@ fn groups_that_are_added_train_as_if_by_themselves() {
                 // What stands for all tensors has to fit one binding.
                 continue;
             }
-            let rule = entry.default_rule().to_json();
+            let rule = default_of(entry);
             let mut grown = start(&gpu, &[0], &rule);
             let mut alone: Vec<Run> = Vec::new();
             for number in 0..8 {

@@ -34,7 +34,15 @@ fn expected([rows, columns, inner]: [usize; 3], values: &[Vec<f32>; 5]) -> [Vec<
 
 #[test]
 fn layers_that_end_with_a_chain_are_those_of_f64_and_have_the_bits_of_plain_kernels() {
-    for sizes in [[130, 70, 200], [65, 33, 129], [31, 127, 63], [260, 20, 36], [24, 300, 40]] {
+    for sizes in [
+        [130, 70, 200],
+        [65, 33, 129],
+        [31, 127, 63],
+        [260, 20, 36],
+        [24, 300, 40],
+        [131, 133, 129],
+        [128, 130, 150],
+    ] {
         let [rows, columns, inner] = sizes;
         let mut outcomes: Vec<(KernelKind, Outcome)> = Vec::new();
         let lens = [rows * inner, columns * inner, columns, rows * columns, rows * columns];
@@ -108,6 +116,106 @@ fn a_long_sum_of_few_tiles_is_split_and_one_of_many_is_not() {
                 };
                 let want: f64 = (0..inner).map(term).sum();
                 assert!((f64::from(*got) - want).abs() < 1e-4, "{sizes:?}, {at}: {got}, expected {want}");
+            }
+        }
+    }
+}
+
+/// On a CPU adapter, weights of odd rows are copied around a product that is large enough, and tiles compute it.
+#[test]
+fn large_products_of_odd_rows_are_computed_in_tiles() {
+    for gpu in gpus().into_iter().filter(|gpu| gpu.kernel_kind() == KernelKind::CpuSubgroup8) {
+        for (sizes, is_copied) in [([150, 131, 129], true), ([150, 132, 128], false), ([9, 131, 129], false)]
+        {
+            let [rows, columns, inner] = sizes;
+            let graph = Graph::new();
+            let x = graph.input("x", [rows, inner]).bias();
+            let y = x.linear(Linear::new(columns).name("l"));
+            let params = graph.store(&gpu, 1).unwrap();
+            let options = PlanOptions::train(&y).upstream("dy");
+            let plan = graph.compile(&params, &options, &mut Workspace::new()).unwrap();
+            let of_layer: Vec<&str> = plan.labels().filter(|label| label.starts_with("l: ")).collect();
+            let copies =
+                of_layer.iter().filter(|label| label.contains("copy") || label.contains("to_planes")).count();
+            let tiled = ["matmul_nt", "matmul_nn", "matmul_tn"];
+            let tiles = of_layer.iter().filter(|label| tiled.iter().any(|tile| label.contains(tile))).count();
+            // The weight before its product forward and backward, and its gradient behind.
+            assert_eq!(copies, if is_copied { 3 } else { 0 }, "{sizes:?}: {of_layer:?}");
+            assert_eq!(tiles, if rows > 9 { 3 } else { 0 }, "{sizes:?}: {of_layer:?}");
+        }
+    }
+}
+
+/// All ways in which factors can lie, also where steps are far apart, are those of f64.
+#[test]
+fn transposed_factors_give_the_sums_of_f64() {
+    for gpu in gpus() {
+        for sizes in [[96, 120, 101], [90, 80, 768], [97, 780, 66]] {
+            for [left, right] in [[false, false], [false, true], [true, false], [true, true]] {
+                let [rows, columns, inner] = sizes;
+                let graph = Graph::new();
+                let factor = |name: &str, [rows, columns]: [usize; 2], transposed: bool| {
+                    if transposed {
+                        graph.parameter(name, [columns, rows], Init::Constant(0.0)).permute(&[1, 0])
+                    } else {
+                        graph.parameter(name, [rows, columns], Init::Constant(0.0))
+                    }
+                };
+                let y = factor("a", [rows, inner], left).matmul(&factor("b", [inner, columns], right));
+                let [a, b] = [noises(1, rows * inner), noises(2, inner * columns)];
+                let values: [(&str, &[f32]); 2] = [("a", &a), ("b", &b)];
+                let got = run(&gpu, &graph, &PlanOptions::evaluate().output("y", &y), &values, &[], &["y"]);
+                for (at, got) in got.outputs["y"].iter().enumerate() {
+                    let (row, column) = (at / columns, at % columns);
+                    let term = |k: usize| {
+                        let a = a[if left { k * rows + row } else { row * inner + k }];
+                        let b = b[if right { column * inner + k } else { k * columns + column }];
+                        f64::from(a) * f64::from(b)
+                    };
+                    let want: f64 = (0..inner).map(term).sum();
+                    let error = (f64::from(*got) - want).abs();
+                    let kind = gpu.kernel_kind();
+                    assert!(
+                        error < 1e-4,
+                        "{sizes:?}, {left}, {right}, {kind:?}, {at}: {got}, expected {want}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What pads an inner dimension never meets what is not finite.
+#[test]
+fn infinities_at_the_end_of_the_inner_dimension_leave_what_f64_does() {
+    for gpu in gpus() {
+        for inner in [1, 2, 3, 5, 6, 7, 8, 9] {
+            for [left, right] in [[false, false], [false, true], [true, false], [true, true]] {
+                for infinite in [0, 1] {
+                    let (rows, columns) = (8, 8);
+                    let mut values = [vec![2.0_f32; rows * inner], vec![3.0_f32; inner * columns]];
+                    // The last step is infinite in one factor.
+                    for other in 0..8 {
+                        let is_by_step = [left, !right][infinite];
+                        let at = if is_by_step { (inner - 1) * 8 + other } else { other * inner + inner - 1 };
+                        values[infinite][at] = f32::NEG_INFINITY;
+                    }
+                    let graph = Graph::new();
+                    let factor = |name: &str, [rows, columns]: [usize; 2], transposed: bool| {
+                        if transposed {
+                            graph.parameter(name, [columns, rows], Init::Constant(0.0)).permute(&[1, 0])
+                        } else {
+                            graph.parameter(name, [rows, columns], Init::Constant(0.0))
+                        }
+                    };
+                    let y = factor("a", [rows, inner], left).matmul(&factor("b", [inner, columns], right));
+                    let named: [(&str, &[f32]); 2] = [("a", &values[0]), ("b", &values[1])];
+                    let options = PlanOptions::evaluate().output("y", &y);
+                    let got = run(&gpu, &graph, &options, &named, &[], &["y"]);
+                    let what = format!("{inner} steps, {left}, {right}, {infinite}, {:?}", gpu.kernel_kind());
+                    let all = got.outputs["y"].iter().all(|y| *y == f32::NEG_INFINITY);
+                    assert!(all, "{what}: {:?}", got.outputs["y"]);
+                }
             }
         }
     }

@@ -11,7 +11,7 @@ use gradus::optim::{self, AnyRule, CustomRule, LBFGS, LineSearch, Lookahead, RUL
 use gradus::{Error, Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
-use crate::common::{gpu, gpus_with, gradients, noises, read_all};
+use crate::common::{default_of, gpu, gpus_with, gradients, noises, read_all};
 
 const STEPS: usize = 100;
 
@@ -114,7 +114,8 @@ fn custom() -> CustomRule {
 
 /// Every rule with its defaults, and with others.
 fn rules() -> Vec<(String, Box<dyn AnyRule>)> {
-    let defaults = RULES.iter().map(|entry| (entry.name.to_owned(), entry.default_rule()));
+    let of = |entry| optim::from_json(&default_of(entry)).unwrap();
+    let defaults = RULES.iter().map(|entry| (entry.name.to_owned(), of(entry)));
     let more = options().into_iter().map(|json| (json.to_string(), optim::from_json(&json).unwrap()));
     let custom = [
         ("custom".to_owned(), custom().into()),

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde_json::{Value, json};
 
-use crate::common::{LENS, gpu, gradients, padding, read_all, run, store};
+use crate::common::{LENS, default_of, gpu, gradients, padding, read_all, run, store};
 use crate::oracle::Oracle;
 
 /// Every rule with its defaults and with each of its options.
@@ -53,6 +53,16 @@ pub(crate) fn options() -> Vec<Value> {
         json!({"name": "Adagrad", "eps_in_sqrt": true, "eps": 1e-7, "weight_decay": 0.05}),
         json!({"name": "Adadelta"}),
         json!({"name": "Adadelta", "lr": 0.5, "rho": 0.6, "eps": 1e-3, "weight_decay": 0.1, "maximize": true}),
+        json!({"name": "Adan"}),
+        json!({"name": "Adan", "lr": 0.01, "betas": [0.9, 0.5, 0.95], "eps": 1e-3, "eps_root": 0, "weight_decay": 0.1}),
+        json!({"name": "Adan", "betas": [0, 0, 0], "eps_root": 1e-4}),
+        json!({"name": "ASGD"}),
+        json!({"name": "ASGD", "lr": 0.05, "lambd": 0.1, "alpha": 0.6, "t0": 4.5, "weight_decay": 0.05, "maximize": true}),
+        json!({"name": "ASGD", "lr": 0.02, "lambd": 0, "alpha": 0, "t0": 0}),
+        json!({"name": "ScheduleFreeAdamW"}),
+        json!({"name": "ScheduleFreeAdamW", "lr": 0.05, "betas": [0.5, 0.9], "eps": 1e-3, "weight_decay": 0.1, "warmup_steps": 6}),
+        json!({"name": "ScheduleFreeAdamW", "lr": 0.02, "warmup_steps": 100, "weight_lr_power": 0.5}),
+        json!({"name": "ScheduleFreeAdamW", "lr": 0, "warmup_steps": null}),
         json!({"name": "Adamax"}),
         json!({"name": "Adamax", "lr": 0.01, "betas": [0.8, 0.9], "eps": 1e-3, "weight_decay": 0.1, "maximize": true}),
         json!({"name": "NAdam"}),
@@ -121,6 +131,9 @@ fn drifts() -> Vec<(Value, [f64; 2], f64)> {
         (json!({"name": "RMSprop", "lr": 1e-3}), [6e-6, 0.0], 1e-4),
         (json!({"name": "Adagrad", "lr": 1e-2}), [1e-3, 0.0], 1e-3),
         (json!({"name": "Adadelta"}), [6e-7, 1e-3], 1e-3),
+        (json!({"name": "Adan", "lr": 1e-3}), [2e-5, 1e-6], 3e-4),
+        (json!({"name": "ASGD", "lr": 0.1, "lambd": 1e-6, "t0": 100}), [1e-3, 0.0], 3e-2),
+        (json!({"name": "ScheduleFreeAdamW", "lr": 1e-3}), [1e-4, 6e-5], 1e-3),
         (json!({"name": "Adamax", "lr": 1e-3}), [6e-7, 6e-8], 1e-4),
         (json!({"name": "NAdam", "lr": 1e-3}), [6e-7, 6e-5], 1e-4),
         (json!({"name": "RAdam", "lr": 1e-3}), [6e-7, 6e-5], 1e-4),
@@ -191,6 +204,9 @@ fn searches() -> Vec<(Value, u64, f64, f64)> {
         (json!({"name": "RMSprop", "lr": 0.01}), 3000, 1e-5, 0.05),
         (json!({"name": "Adagrad", "lr": 0.5}), 3000, 1e-5, 0.15),
         (json!({"name": "Adadelta", "eps": 1e-4}), 3000, 1e-5, 0.3),
+        (json!({"name": "Adan", "lr": 0.02}), 2000, 1e-5, 1e-3),
+        (json!({"name": "ASGD", "lr": 2e-3, "lambd": 0}), 6000, 0.06, 0.07),
+        (json!({"name": "ScheduleFreeAdamW", "lr": 0.05}), 3000, 1e-5, 0.03),
         (json!({"name": "Adamax", "lr": 0.05}), 2000, 1e-5, 1e-3),
         (json!({"name": "NAdam", "lr": 0.05}), 3000, 1e-5, 0.05),
         (json!({"name": "RAdam", "lr": 0.03}), 2000, 1e-5, 1e-3),
@@ -199,6 +215,8 @@ fn searches() -> Vec<(Value, u64, f64, f64)> {
         (json!({"name": "Lion", "lr": 0.01}), 2000, 1e-5, 1e-3),
         (json!({"name": "Lookahead", "inner": {"name": "Adam", "lr": 0.05}}), 2000, 1e-5, 1e-3),
         (json!({"name": "Rprop"}), 2000, 1e-5, 0.05),
+        (json!({"name": "Muon", "lr": 0.02, "weight_decay": 0}), 3000, 1e-5, 1e-3),
+        (json!({"name": "Muon", "adamw": {"lr": 0.05, "weight_decay": 0}}), 2000, 1e-5, 1e-3),
         (json!({"name": "Lamb", "lr": 0.03}), 3000, 1e-5, 1e-3),
         (json!({"name": "Lars", "lr": 3}), 3000, 1e-5, 1e-3),
         (json!({"name": "Novograd", "lr": 3e-3}), 2000, 1e-5, 1e-3),
@@ -216,9 +234,14 @@ fn every_rule_finds_minima() {
     let Some(gpu) = gpu() else { return };
     covers(searches().iter().map(|(json, ..)| json), |_| true);
     for (json, steps, near, valley) in searches() {
+        // Muon's steps are of matrices.
+        let shape = |rows: usize, columns: usize| match json["name"] == "Muon" {
+            true => vec![rows, columns],
+            false => vec![rows * columns],
+        };
         let mut params = ParamStore::builder()
-            .tensor("parabola", [4], &[0.0; 4])
-            .tensor("rosenbrock", [2], &[0.0; 2])
+            .tensor("parabola", shape(2, 2), &[0.0; 4])
+            .tensor("rosenbrock", shape(1, 2), &[0.0; 2])
             .build(&gpu)
             .unwrap();
         let mut optimizer = optim::from_json(&json).unwrap().build(&params).unwrap();
@@ -248,7 +271,7 @@ fn padding_stays_zero() {
     covers(rules.iter(), knows_its_element);
     // Each rule without an eps, where it has one.
     for entry in RULES {
-        let mut json = entry.default_rule().to_json();
+        let mut json = default_of(entry);
         json.as_object_mut().unwrap().iter_mut().filter(|(key, _)| key.starts_with("eps")).for_each(
             |(_, eps)| {
                 if eps.is_number() {
@@ -333,6 +356,13 @@ fn edges(field: &str) -> Vec<Value> {
         "initial_accumulator_value" | "initial_scale" => {
             vec![json!(0), json!(1e-45), json!(0.1), json!(1e10)]
         }
+        "ns_steps" => vec![json!(0), json!(1), json!(5)],
+        "ns_coefficients" => vec![json!([0, 0, 0]), json!([1.5, -0.5, 0]), json!([3, -3.2, 1.2])],
+        "adjust_lr_fn" => vec![Value::Null, json!("match_rms_adamw"), json!("spectral_unclamped")],
+        "warmup_steps" => vec![json!(0), json!(2), json!(u64::MAX)],
+        "weight_lr_power" => vec![json!(0), json!(0.5), json!(1e3)],
+        "lambd" => vec![json!(0), json!(1e-30), json!(1e-4), json!(10)],
+        "t0" => vec![json!(0), json!(1.5), json!(1e30)],
         "lr_decay" | "momentum_decay" => vec![json!(0), json!(1e-12), json!(1e30)],
         "inner" => {
             vec![json!({"name": "SGD", "momentum": 0.9}), json!({"name": "Adam"}), json!({"name": "Lamb"})]
@@ -384,8 +414,9 @@ fn finite_input_makes_no_nan_at_any_edge() {
         }
         // Contradictions are refused.
         let Ok(rule) = optim::from_json(&json) else { return Ok(()) };
+        let shape = if json["name"] == "Muon" { vec![1, 5] } else { vec![5] };
         let mut params =
-            ParamStore::builder().tensor("w", [5], &[0.0, 1.0, -1.0, 1e-30, 1e4]).build(&gpu).unwrap();
+            ParamStore::builder().tensor("w", shape, &[0.0, 1.0, -1.0, 1e-30, 1e4]).build(&gpu).unwrap();
         let Ok(mut optimizer) = rule.build(&params) else { return Ok(()) };
         for gradients in gradients.chunks(5) {
             params.write_grads(gradients).unwrap();

@@ -36,6 +36,9 @@ fn steps_after_a_round_trip_are_the_same_bits() {
         json!({"name": "RMSprop", "momentum": 0.9, "centered": true}),
         json!({"name": "Adagrad", "initial_accumulator_value": 0.1, "lr_decay": 0.1}),
         json!({"name": "Adadelta"}),
+        json!({"name": "Adan"}),
+        json!({"name": "ASGD", "t0": 2, "lambd": 0.1}),
+        json!({"name": "ScheduleFreeAdamW", "warmup_steps": 4}),
         json!({"name": "Adamax"}),
         json!({"name": "NAdam"}),
         json!({"name": "NAdam", "variant": "optax"}),
@@ -49,6 +52,7 @@ fn steps_after_a_round_trip_are_the_same_bits() {
         json!({"name": "Lars", "momentum": 0}),
         json!({"name": "Novograd"}),
         json!({"name": "Fromage"}),
+        json!({"name": "Muon", "adamw": {}}),
     ];
     for json in rules {
         let mut params = store(&gpu);
@@ -92,6 +96,9 @@ fn keys_are_torchs() {
         ),
         (json!({"name": "Adagrad"}), vec!["sum"]),
         (json!({"name": "Adadelta"}), vec!["acc_delta", "square_avg"]),
+        (json!({"name": "Adan"}), vec!["exp_avg", "exp_avg_diff", "exp_avg_sq", "g_prev"]),
+        (json!({"name": "ASGD"}), vec!["ax", "eta", "mu"]),
+        (json!({"name": "ScheduleFreeAdamW"}), vec!["exp_avg_sq", "max_lr", "weight_sum", "z"]),
         (json!({"name": "Adamax"}), vec!["exp_avg", "exp_inf"]),
         (json!({"name": "NAdam"}), vec!["exp_avg", "exp_avg_sq", "mu_product"]),
         (json!({"name": "RAdam"}), vec!["exp_avg", "exp_avg_sq"]),
@@ -165,6 +172,11 @@ fn refusals_change_nothing() {
             json!({"step": 2, "shape": [], "mu_product": 0.5, "exp_avg": [0], "exp_avg_sq": [0]}),
             "s has a mu_product, which AdamW has not",
         ),
+        (
+            "/state/s",
+            json!({"step": 2, "shape": [], "eta": 0.5, "exp_avg": [0], "exp_avg_sq": [0]}),
+            "s has a number eta, which AdamW has not",
+        ),
         ("", elsewhere, "unknown tensor \"v\"; known: w, b, s"),
     ];
     for (pointer, value, message) in rows {
@@ -191,15 +203,15 @@ fn json_is_refused_a_number_that_it_cannot_hold_with_the_place() {
             step: 1,
             shape: vec![2],
             mu_product: Some(mu_product),
-            inner_step: None,
-            stored: Default::default(),
             slots,
+            ..TensorState::default()
         };
         StateDict {
             optimizer: "NAdam".into(),
             attempted: 1,
             state: [("conv.weight".to_owned(), state)].into(),
             param_groups: vec![group(initial_lr)],
+            averages: None,
         }
     };
     let lbfgs = |t: f64, step: f32| LbfgsState {

@@ -70,9 +70,9 @@ fn declarations_that_cannot_be_are_refused() {
                       underscores first, no keyword or reserved word";
     let missing = "rule Mine: there is no function `rule`, expected \
                    `fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f`";
-    let taken =
-        "reserved, as are lr, maximize, name, variant, params, initial_lr, lookahead, lookahead_alpha";
-    let taken_slots = "reserved, as are step, shape, mu_product, slow_param";
+    let taken = "reserved, as are lr, maximize, name, variant, params, initial_lr, lookahead, lookahead_alpha, \
+                 averaging, averaging_beta, averaging_weight";
+    let taken_slots = "reserved, as are step, shape, mu_product, slow_param, average_param";
     let rows = [
         (builder(&GOOD.replace("rule", "descend")), missing.to_owned()),
         (builder(""), missing.into()),
@@ -96,6 +96,11 @@ fn declarations_that_cannot_be_are_refused() {
             good().hyper("lookahead", 1.0, ..),
             format!("rule Mine: hyperparameter or constant \"lookahead\": {taken}"),
         ),
+        (
+            good().constant("averaging", |_, _| 1.0),
+            format!("rule Mine: hyperparameter or constant \"averaging\": {taken}"),
+        ),
+        (good().slot("average_param"), format!("rule Mine: slot \"average_param\": {taken_slots}")),
         (good().hyper("eps", -1e-30, 0.0..), "eps must be in [0, inf), got -1e-30".into()),
         (good().hyper("eps", 0.0, 1e-12..), "eps must be in [1e-12, inf), got 0".into()),
         (good().hyper("eps", -1.0, 0.0..), "eps must be in [0, inf), got -1".into()),

@@ -17,6 +17,8 @@ fn main(
     let p = params[at];
     let g = gradient(grads[at], p, at);
     var state = load(at);
-    params[at] = settled(updated(p, g, &state, at), p, &state);
+    let next = settled(updated(p, g, &state, at), p, &state);
+    keep_average(next, p, &state);
+    params[at] = next;
     store(at, state);
 }

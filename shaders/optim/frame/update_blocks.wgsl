@@ -5,11 +5,11 @@
 
 @compute @workgroup_size(64)
 fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let number = group.y * groups.x + group.x;
+    let number = workgroup.y * workgroups.x + workgroup.x;
     if number >= call.len || gate.skip != 0u {
         return;
     }
@@ -19,7 +19,9 @@ fn main(
         let p = params[block.at];
         let g = gradient(grads[block.at], p, block.at);
         state = load(block);
-        params[block.at] = settled(updated(p, g, &state, block.at), p, &state);
+        let next = settled(updated(p, g, &state, block.at), p, &state);
+        keep_average(next, p, &state);
+        params[block.at] = next;
         // Of what lies behind the end of the tensor nothing may count.
         state = inside_alone(state, block.inside);
     }

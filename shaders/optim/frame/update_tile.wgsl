@@ -21,7 +21,9 @@ fn main(
         let p = params[at];
         let g = gradient(grads[at], p, at);
         var state = load(at);
-        params[at] = settled(updated(p, g, &state, at, tile.row + i, near), p, &state);
+        let next = settled(updated(p, g, &state, at, tile.row + i, near), p, &state);
+        keep_average(next, p, &state);
+        params[at] = next;
         store(at, state);
         at += tile.stride;
     }

@@ -3,7 +3,7 @@
 use super::{CustomOp, Read, Role, Stage};
 use crate::Error;
 use crate::graph::Mode;
-use crate::graph::lower::{Lowering, Operand};
+use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::ops::grid;
 use crate::graph::shape::{Matrix, u};
 use crate::graph::view::{Order, View};

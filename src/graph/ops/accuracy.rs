@@ -4,7 +4,7 @@ use super::lines::{Lines, Reduction};
 use crate::Error;
 use crate::gpu::{Binding, uniform};
 use crate::graph::Var;
-use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::lowering::{Lowering, Operand, source};
 use crate::graph::shape::{Matrix, u};
 use crate::graph::team::{Join, Team};
 use crate::graph::template::expand;

@@ -4,7 +4,7 @@ use super::{Cast, Made, Op, Reads, grid};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::uniform;
-use crate::graph::lower::{Lowering, Operand};
+use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::shape::{image, u};
 use crate::graph::template::{Launch, Template};
 

@@ -14,8 +14,8 @@ use crate::error::closed;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::Work;
 use crate::graph::Mode;
-use crate::graph::elementwise::{Program, Target};
-use crate::graph::lower::{Lowering, Operand};
+use crate::graph::lowering::elementwise::{Program, Target};
+use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::shape::{Matrix, u};
 use crate::graph::view::{Order, View};
 

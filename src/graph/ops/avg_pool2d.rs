@@ -2,7 +2,7 @@ use super::windows::{GradShape, Loops, Tile};
 use super::{Cast, Made, Op, Reads, Windows, grid};
 use crate::Error;
 use crate::gpu::{Binding, KernelSource, Uniform, uniform};
-use crate::graph::lower::{Lowering, source};
+use crate::graph::lowering::{Lowering, source};
 use crate::graph::shape::u;
 use crate::graph::template::expand;
 

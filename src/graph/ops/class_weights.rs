@@ -1,6 +1,6 @@
 use super::{CrossEntropy, Op, Reads};
 use crate::Error;
-use crate::graph::lower::{Keep, Lowering, Operand};
+use crate::graph::lowering::{Keep, Lowering, Operand};
 use crate::graph::samples::{Samples, SamplesOf};
 
 /// The weights of the classes, constants of shape `[classes, 1, ..]` that broadcast with its input `[N, classes, ..]`.

@@ -3,7 +3,7 @@
 use super::split::Parts;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::{Capabilities, uniform};
-use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::lowering::{Lowering, Operand, source};
 use crate::graph::shape::pitch;
 use crate::graph::team::{SUM, Shared, Team, Walk};
 use crate::graph::template::expand;

@@ -3,6 +3,7 @@ mod candidates;
 mod cpu;
 mod depthwise;
 mod emit;
+mod gather;
 mod geometry;
 mod gpu;
 mod pack;
@@ -23,7 +24,7 @@ use super::{Anchor, Cast, Made, MaxPool2d, Op, Reads, check_window};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::{Candidate, Capabilities, Work};
-use crate::graph::lower::{Lowering, Operand};
+use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::shape::{self, image, u};
 use crate::graph::view::Order;
 

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::error::{at_least, closed};
 use crate::gpu::{Binding, uniform};
 use crate::graph::Mode;
-use crate::graph::lower::{Keep, Lowering, Operand, source};
+use crate::graph::lowering::{Keep, Lowering, Operand, source};
 use crate::graph::samples::{Place, Samples, SamplesOf};
 use crate::graph::shape::{Matrix, u};
 use crate::graph::team::{self, Team};

@@ -1,7 +1,7 @@
 use super::Op;
 use crate::Error;
 use crate::graph::CustomOp;
-use crate::graph::lower::Lowering;
+use crate::graph::lowering::Lowering;
 use crate::graph::samples::{Samples, SamplesOf};
 
 /// An op of the user's own.

@@ -1,7 +1,7 @@
 use super::{Cast, Made, Op, Reads};
 use crate::Error;
 use crate::graph::Var;
-use crate::graph::lower::Lowering;
+use crate::graph::lowering::Lowering;
 
 #[derive(Debug)]
 struct Detach;

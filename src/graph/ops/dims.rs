@@ -1,7 +1,7 @@
 //! Dimensions as torch counts them: negative ones from the last.
 
 use crate::Error;
-use crate::graph::lower::Lowering;
+use crate::graph::lowering::Lowering;
 use crate::graph::view::View;
 
 /// The axis that a dimension of `shape` is.

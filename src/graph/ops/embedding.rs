@@ -2,7 +2,7 @@ use super::{Cast, Op, grid};
 use crate::Error;
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::{MAX_TRIPS, Uniform, Work, uniform};
-use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::lowering::{Lowering, Operand, source};
 use crate::graph::shape::u;
 use crate::graph::template::expand;
 

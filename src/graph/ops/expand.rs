@@ -1,7 +1,7 @@
 use super::{Cast, Op, Reads, Samples, SamplesOf, reduce_to};
 use crate::Error;
 use crate::graph::Var;
-use crate::graph::lower::Lowering;
+use crate::graph::lowering::Lowering;
 use crate::graph::samples::Place;
 use crate::graph::view::View;
 

@@ -1,7 +1,7 @@
 use super::{Cast, Op, Reads, Samples, SamplesOf, dims, layout};
 use crate::Error;
 use crate::graph::Var;
-use crate::graph::lower::Lowering;
+use crate::graph::lowering::Lowering;
 use crate::graph::shape::Planes;
 use crate::graph::view::Order;
 

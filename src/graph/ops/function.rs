@@ -10,7 +10,7 @@ use loss::Loss;
 
 use super::{Cast, Made, Op, Reads, same_shapes};
 use crate::Error;
-use crate::graph::lower::Lowering;
+use crate::graph::lowering::Lowering;
 use crate::graph::{Mode, Var};
 
 /// A function of elements: a file of `shaders/pointwise/` with `NAME_of(x0, .., constants)`, four elements at once, and

@@ -1,6 +1,6 @@
 use super::{Made, Op, layout};
 use crate::Error;
-use crate::graph::lower::{Keep, Lowering, Operand};
+use crate::graph::lowering::{Keep, Lowering, Operand};
 use crate::graph::shape::{Matrix, Planes};
 use crate::graph::view::{Order, View};
 

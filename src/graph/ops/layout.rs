@@ -2,7 +2,7 @@
 
 use super::grid;
 use crate::gpu::{Binding, KernelSource, uniform};
-use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::lowering::{Lowering, Operand, source};
 use crate::graph::shape::{Planes, u};
 use crate::graph::template::expand;
 

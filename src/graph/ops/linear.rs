@@ -3,7 +3,7 @@ use super::product::{Factor, contract, contract_summing};
 use super::split::Epilogue;
 use super::{Anchor, Cast, Op, Reads, column_sum};
 use crate::Error;
-use crate::graph::lower::{Lowering, Operand};
+use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::shape::u;
 use crate::graph::view::{Order, View};
 

@@ -2,7 +2,7 @@
 
 use super::column_constants;
 use crate::gpu::{Binding, Capabilities, MAX_TRIPS, uniform};
-use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::lowering::{Lowering, Operand, source};
 use crate::graph::shape::{Matrix, u};
 use crate::graph::team::{Join, LARGEST as LARGEST_OF, SUM, Shared, Team, Walk};
 use crate::graph::template::expand;

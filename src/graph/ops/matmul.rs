@@ -3,7 +3,7 @@ use super::split::Epilogue;
 use super::{Anchor, Cast, Op, Reads, rearrange};
 use crate::Error;
 use crate::graph::Var;
-use crate::graph::lower::Lowering;
+use crate::graph::lowering::Lowering;
 use crate::graph::shape::Matrix;
 use crate::graph::view::{Order, View};
 

@@ -3,7 +3,7 @@ use super::{Cast, Made, Op, Reads, Windows, grid};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::{Binding, KernelSource, Uniform, uniform};
-use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::lowering::{Lowering, Operand, source};
 use crate::graph::shape::u;
 use crate::graph::template::expand;
 

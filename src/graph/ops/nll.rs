@@ -2,7 +2,7 @@ use super::cross_entropy::{CrossEntropy, LABELS, samples_of_rows, shape_of_label
 use super::{Op, Reads, grid};
 use crate::Error;
 use crate::gpu::{Binding, uniform};
-use crate::graph::lower::{Lowering, source};
+use crate::graph::lowering::{Lowering, source};
 use crate::graph::samples::{Samples, SamplesOf};
 use crate::graph::shape::u;
 

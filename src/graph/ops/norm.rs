@@ -15,7 +15,7 @@ use super::{Anchor, Cast, Made, Op, Reads};
 use crate::Error;
 use crate::error::{at_least, closed};
 use crate::graph::Mode;
-use crate::graph::lower::Lowering;
+use crate::graph::lowering::Lowering;
 
 /// What is normalised together.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,6 +164,10 @@ impl Op for Norm {
 
     fn cast(&self) -> Cast {
         Cast::AsInputs
+    }
+
+    fn tracks_statistics(&self) -> bool {
+        self.tracks(Mode::Train)
     }
 
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {

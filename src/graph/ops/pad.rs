@@ -2,7 +2,7 @@ use super::{Cast, Made, Op, Reads, Samples, SamplesOf, rearrange};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::gather::{Around, Window};
-use crate::graph::lower::Lowering;
+use crate::graph::lowering::Lowering;
 use crate::graph::view::View;
 
 /// A number around a value, or a cut where it is negative.

@@ -1,7 +1,7 @@
 use super::{Cast, Op};
 use crate::Error;
 use crate::graph::Var;
-use crate::graph::lower::Lowering;
+use crate::graph::lowering::Lowering;
 
 /// A further result of a node.
 #[derive(Debug)]

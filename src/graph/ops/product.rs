@@ -16,8 +16,8 @@ pub(crate) use listing::unchecked_examples;
 use super::split::{self, Epilogue, Parts, Sum};
 use super::tile::{self, Tile};
 use crate::gpu::Binding::{self, Read, ReadWrite};
-use crate::gpu::{Candidate, Capabilities, KernelKind, Work, uniform};
-use crate::graph::lower::{Lowering, Operand};
+use crate::gpu::{Candidate, Capabilities, KernelKind, TileSize, Work, uniform};
+use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::template::AnyLaunch;
 
 /// Sizes of `output = left * right` for each matrix of a batch, with a bias if there is one; distances are in elements.
@@ -225,6 +225,14 @@ impl Way {
     const fn tiled(tile: Tile) -> Self {
         Self { storage: Self::GPU_STORAGE, parts: gpu::parts, kernel: Kernel::Tiled(tile) }
     }
+
+    /// The same for each size, by its number.
+    const TILED: [Self; TileSize::ALL.len()] = {
+        const fn of(number: usize) -> Way {
+            Way::tiled(Tile::of(TileSize::ALL[number]))
+        }
+        [of(0), of(1), of(2), of(3), of(4), of(5)]
+    };
 }
 
 enum Kernel {
@@ -235,10 +243,18 @@ enum Kernel {
 }
 
 impl Kernel {
-    fn launch(&self, product: &Product, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
+    fn launch(
+        &self,
+        product: &Product,
+        offered: &Capabilities,
+        parts: Parts,
+        (first_part, accumulate): (u32, bool),
+    ) -> AnyLaunch {
         match self {
             Self::Of(launch) => launch(product, parts, first_part, accumulate),
-            Self::Tiled(tile) => gpu::launch(product, tile, parts, first_part, accumulate),
+            Self::Tiled(tile) => tile.launch(gpu::products(product), offered, |tile| {
+                gpu::launch(product, tile, parts, first_part, accumulate)
+            }),
         }
     }
 }
@@ -262,7 +278,7 @@ const CANDIDATES: &[Candidate<Product, Way>] = &[
     Candidate {
         kind: KernelKind::CpuSubgroup8,
         fits: |product, _| tiles::fits_tn(product),
-        way: Way { storage: &[Read, Read, ReadWrite], parts: plain::elements, kernel: Kernel::Of(tiles::tn) },
+        way: Way { storage: &[Read, Read, ReadWrite], parts: tiles::elements, kernel: Kernel::Of(tiles::tn) },
     },
     Candidate { kind: KernelKind::Gpu, fits: lanes::fits, way: Way::LANES },
     Candidate { kind: KernelKind::Gpu, fits: gpu::fits_large, way: Way::tiled(tile::LARGE) },
@@ -300,6 +316,13 @@ const SUMMING: &[Candidate<Product, Summing>] = &[Candidate {
     way: tiles::tn_summing,
 }];
 
+/// What is to be copied of a product whose left factor, right factor and output have so many elements.
+type Copying = fn(&Product, [u64; 3]) -> Option<tiles::Copies>;
+
+/// Products that are faster where factors that lie otherwise are copied before.
+const COPYING: &[Candidate<Product, Copying>] =
+    &[Candidate { kind: KernelKind::CpuSubgroup8, fits: |_, _| true, way: tiles::copies }];
+
 /// Buffers of a product.
 #[derive(Clone, Copy, Debug)]
 struct Operands {
@@ -311,7 +334,11 @@ struct Operands {
 
 /// The way to compute a product, and whether it takes more than one part.
 fn way(lowering: &Lowering, product: &Product) -> (&'static Way, bool) {
-    let way = Candidate::choose(CANDIDATES, product, &lowering.capabilities);
+    let mut way = Candidate::choose(CANDIDATES, product, &lowering.capabilities);
+    if let (Kernel::Tiled(_), Some(size)) = (&way.kernel, lowering.capabilities.trial.tile) {
+        const TILED: &[Way] = &Way::TILED;
+        way = &TILED[size as usize];
+    }
     (way, (way.parts)(product, &lowering.capabilities).count > 1)
 }
 
@@ -325,11 +352,12 @@ fn emit(lowering: &mut Lowering, layer: &str, product: &Product, operands: Opera
         _ => vec![left, right, bias.unwrap_or(right), output],
     };
     let len = product.batches() * product.rows * product.out_width;
-    let parts = (way.parts)(product, &lowering.capabilities);
+    let offered = lowering.capabilities;
+    let parts = (way.parts)(product, &offered);
     lowering.next_does(product.work(bound.len()));
     let sum = Sum { parts: parts.count, len: len as usize, epilogue };
     split::emit(lowering, layer, (way.storage, &bound), sum, |first, accumulate| {
-        way.kernel.launch(product, parts, first, accumulate)
+        way.kernel.launch(product, &offered, parts, (first, accumulate))
     });
 }
 

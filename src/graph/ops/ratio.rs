@@ -1,7 +1,7 @@
 use super::{Op, same_shapes};
 use crate::Error;
 use crate::gpu::{Binding, uniform};
-use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::lowering::{Lowering, Operand, source};
 
 /// A scalar over another one, which has no gradient: a sum over the sum of its weights.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use kernels::Sizes;
 
 use super::{Cast, Op, Samples, SamplesOf, rearrange};
 use crate::Error;
-use crate::graph::elementwise::{Program, Target};
-use crate::graph::lower::{Lowering, Operand};
+use crate::graph::lowering::elementwise::{Program, Target};
+use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::samples::Place;
 use crate::graph::view::View;
 

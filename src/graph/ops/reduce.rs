@@ -1,9 +1,9 @@
 use super::{Joins, Made, Op, Reads, Samples, SamplesOf, dims};
 use crate::Error;
 use crate::graph::Var;
-use crate::graph::elementwise::{Program, Target};
 use crate::graph::fold::{Fold, fold};
-use crate::graph::lower::{Lowering, Operand};
+use crate::graph::lowering::elementwise::{Program, Target};
+use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::samples::Place;
 use crate::graph::shape::Matrix;
 use crate::graph::view::View;

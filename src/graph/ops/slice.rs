@@ -2,7 +2,7 @@ use super::{Cast, Op, Reads, Samples, SamplesOf, dims, rearrange};
 use crate::Error;
 use crate::graph::Var;
 use crate::graph::gather::{Around, Window};
-use crate::graph::lower::Lowering;
+use crate::graph::lowering::Lowering;
 use crate::graph::samples::Place;
 use crate::graph::view::View;
 

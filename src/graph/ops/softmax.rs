@@ -3,7 +3,7 @@ use super::{Made, Op, Reads, grid};
 use crate::Error;
 use crate::gpu::{Binding, KernelSource, Uniform, uniform};
 use crate::graph::Var;
-use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::lowering::{Lowering, Operand, source};
 use crate::graph::shape::u;
 use crate::graph::team::{self, Join, Team};
 use crate::graph::template::expand;

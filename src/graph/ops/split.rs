@@ -3,8 +3,8 @@
 
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::{MAX_TRIPS, Work, uniform};
-use crate::graph::finish::Finish;
-use crate::graph::lower::{Lowering, Operand};
+use crate::graph::lowering::finish::Finish;
+use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::shape::u;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 

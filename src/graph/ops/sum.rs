@@ -3,7 +3,7 @@ use crate::Error;
 use crate::gpu::{Binding, MAX_TRIPS, uniform};
 use crate::graph::Var;
 use crate::graph::fold::{Fold, fold};
-use crate::graph::lower::{Lowering, source};
+use crate::graph::lowering::{Lowering, source};
 use crate::graph::shape::u;
 use crate::graph::team::{Shared, Walk};
 use crate::graph::view::{Order, View};

@@ -1,5 +1,8 @@
 //! Tiles in workgroup memory, for kernels that compute products: `shaders/shared/tile.wgsl` with the constants it takes.
 
+use crate::gpu::{Capabilities, TileSize};
+use crate::graph::template::AnyLaunch;
+
 /// A tile of a product, which one workgroup sums, and what each of its invocations multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
@@ -25,6 +28,30 @@ pub(super) enum Staging {
 }
 
 impl Tile {
+    pub(super) const fn of(size: TileSize) -> Self {
+        match size {
+            TileSize::Large => LARGE,
+            TileSize::Medium => MEDIUM,
+            TileSize::MediumShared => MEDIUM_SHARED,
+            TileSize::Small => SMALL,
+            TileSize::Tall => TALL,
+            TileSize::Wide => WIDE,
+        }
+    }
+
+    /// What `launch` makes of this tile, with what it makes of up to three others beside it if the device is to time them.
+    pub(super) fn launch(
+        self,
+        products: Products,
+        offered: &Capabilities,
+        launch: impl Fn(&Self) -> AnyLaunch,
+    ) -> AnyLaunch {
+        let is_free = offered.tunes && offered.trial.tile.is_none();
+        let rivals = if is_free { products.likely(offered.cores) } else { Vec::new() };
+        let rivals = rivals.iter().filter(|tile| **tile != self).take(RIVALS).map(&launch).collect();
+        AnyLaunch { rivals, ..launch(&self) }
+    }
+
     /// Invocations of a workgroup.
     pub(super) const fn lanes(&self) -> u32 {
         self.rows / 4 / self.row_quads * (self.columns / 4 / self.column_quads)
@@ -68,6 +95,8 @@ impl Tile {
 pub(super) const LARGE: Tile = Tile { rows: 128, columns: 128, steps: 8, row_quads: 2, column_quads: 2 };
 /// 64 by 64; 8 by 4 an invocation.
 pub(super) const MEDIUM: Tile = Tile { rows: 64, columns: 64, steps: 16, row_quads: 2, column_quads: 1 };
+/// As [`MEDIUM`], with half as much for each of twice as many invocations: 4 by 4.
+pub(super) const MEDIUM_SHARED: Tile = Tile { row_quads: 1, ..MEDIUM };
 /// 32 by 32; 4 by 4 an invocation.
 pub(super) const SMALL: Tile = Tile { rows: 32, columns: 32, steps: 32, row_quads: 1, column_quads: 1 };
 /// For few columns: 256 rows by 32 columns; 8 by 4 an invocation.
@@ -75,13 +104,49 @@ pub(super) const TALL: Tile = Tile { rows: 256, columns: 32, steps: 8, row_quads
 /// For few rows: 32 rows by 256 columns; 8 by 4 an invocation.
 pub(super) const WIDE: Tile = Tile { rows: 32, columns: 256, steps: 8, row_quads: 2, column_quads: 1 };
 
+/// Tiles that are timed beside the chosen one, at most.
+const RIVALS: usize = 3;
+
+/// All tiles, and what has to be loaded for a product in each.
+pub(super) const ALL: [(Tile, u64); 6] =
+    [(LARGE, 16), (MEDIUM, 18), (MEDIUM_SHARED, 20), (TALL, 19), (WIDE, 19), (SMALL, 24)];
+
+/// Sizes of products: their number, their rows and columns.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Products {
+    pub(super) count: u32,
+    pub(super) rows: u32,
+    pub(super) columns: u32,
+}
+
+impl Products {
+    /// Tiles of a size that they take.
+    pub(super) fn tiles(&self, tile: &Tile) -> u64 {
+        [self.count, self.rows.div_ceil(tile.rows), self.columns.div_ceil(tile.columns)]
+            .map(u64::from)
+            .iter()
+            .product()
+    }
+
+    /// All tiles, those that should take the least time on so many processors first: that of all products, those outside of
+    /// the output included, each weighed by what has to be loaded for it.
+    fn likely(&self, cores: u32) -> Vec<Tile> {
+        let time = |(tile, weight): &(Tile, u64)| {
+            self.tiles(tile).div_ceil(cores.into()) * u64::from(tile.rows * tile.columns) * weight
+        };
+        let mut all = ALL;
+        all.sort_by_key(time);
+        all.map(|(tile, _)| tile).to_vec()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn tiles_keep_to_what_each_device_offers_and_their_loads_come_out_even() {
-        for tile in [LARGE, MEDIUM, SMALL, TALL, WIDE] {
+        for (tile, _) in ALL {
             assert!(tile.bytes() <= 16_384 && tile.lanes() <= 256 && tile.lanes() >= 64, "{tile:?}");
             let Tile { rows, columns, steps, row_quads, column_quads } = tile;
             assert!(rows % (16 * row_quads) == 0 && columns % (16 * column_quads) == 0, "{tile:?}");
@@ -91,6 +156,23 @@ mod tests {
                     assert!(loads < tile.lanes() || loads % tile.lanes() == 0, "{tile:?}");
                 }
             }
+        }
+        assert_eq!(TileSize::ALL.map(Tile::of).len(), ALL.len());
+        assert!(TileSize::ALL.map(Tile::of).iter().all(|tile| ALL.iter().any(|(other, _)| other == tile)));
+    }
+
+    #[test]
+    fn the_likeliest_tiles_keep_processors_busy_and_waste_little() {
+        for (sizes, first) in [
+            ([1, 4_096, 4_096], LARGE),
+            ([1, 512, 512], MEDIUM),
+            ([1, 100_000, 32], TALL),
+            ([1, 20, 100_000], WIDE),
+            ([1, 33, 33], SMALL),
+        ] {
+            let [count, rows, columns] = sizes;
+            let likely = Products { count, rows, columns }.likely(80);
+            assert_eq!((likely[0], likely.len()), (first, ALL.len()), "{sizes:?}");
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{Cast, Made, Op, Reads, grid};
 use crate::Error;
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::uniform;
-use crate::graph::lower::{Keep, Lowering, Operand};
+use crate::graph::lowering::{Keep, Lowering, Operand};
 use crate::graph::shape::u;
 use crate::graph::template::{Launch, Template};
 

@@ -2,7 +2,7 @@
 
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::{Gpu, GpuOptions, Recorder, uniform};
-use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::lowering::{Lowering, Operand, source};
 use crate::graph::ops::{Op, grid};
 use crate::graph::{Graph, Init, PlanOptions, Role, Var, Workspace, autodiff};
 use crate::params::ParamStore;

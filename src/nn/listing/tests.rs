@@ -64,7 +64,7 @@ fn convolutions_in_tiles_are_listed_in_every_variant() {
 #[test]
 fn all_kernels_can_have_their_numbers_in_f16() {
     for crate::gpu::KernelListing { source, .. } in kernel_listings() {
-        let single = crate::graph::autocast::single_buffers(&source.wgsl);
+        let single = crate::graph::lowering::autocast::single_buffers(&source.wgsl);
         assert!(single.is_empty(), "{}: {single:?}", source.name);
     }
 }

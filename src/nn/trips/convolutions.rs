@@ -16,7 +16,9 @@ pub(super) const ROWS: &[Row] = &[
     }),
     ("conv2d_depthwise_input_grad", area),
     ("conv2d_depthwise_weight_grad", |sizes| pixels(sizes, sizes.get("PIXELS"))),
+    ("conv2d_gather", |sizes| Trips::AtMost(sizes.get("run"))),
     ("conv2d_tile", |sizes| Trips::AtMost(sizes.get("run").div_ceil(sizes.get("TILE_STEPS")))),
+    ("conv2d_weight_grad_gather", |sizes| Trips::AtMost(sizes.get("run").div_ceil(4))),
     ("conv2d_weight_grad_tile", |sizes| {
         let run = sizes.get("run");
         Trips::AtMost(run.div_ceil(sizes.get("TILE_STEPS")) + run.div_ceil(sizes.get("BIAS_CHAINS")))
@@ -120,6 +122,8 @@ pub(super) fn ordinary() -> Vec<Subject> {
         ([1, 6, 150, 301], Conv2d::new(4, 1).groups(2), "two groups, many pixels"),
         ([2, 24, 9, 8], Conv2d::new(40, 3).groups(2).stride(2), "two even groups, strided"),
         ([1, 9, 300, 301], Conv2d::new(10, 1), "many pixels"),
+        ([2, 12, 13, 14], Conv2d::new(20, 3).dilation(2), "with gaps"),
+        ([1, 9, 13, 14], Conv2d::new(11, [3, 4]).stride([2, 3]), "strided"),
         ([1, 2_000, 3, 3], Conv2d::new(9, 3), "many channels"),
     ];
     let transposes = [

@@ -3,7 +3,7 @@
 use super::loops::{loops_of, with_counter};
 use crate::gpu::{Binding, Buffer, Gpu, GpuOptions, KernelSource, Recorder};
 use crate::graph::Graph;
-use crate::graph::lower::{Keep, Lowering, Operand, Step};
+use crate::graph::lowering::{Keep, Lowering, Operand, Step};
 
 /// Storage buffers that every device lets a kernel bind.
 const MOST_BUFFERS: usize = 8;

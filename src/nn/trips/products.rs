@@ -11,7 +11,7 @@ pub(super) const ROWS: &[Row] = &[
     ("column_sum", |sizes| Trips::Exactly(super::lines::shared(sizes.get("rows_per_part"), sizes))),
     ("conv2d", |sizes| {
         if sizes.get("SPLIT") == 1 {
-            return Trips::AtMost(sizes.get("rows_per_part") * (1 + sizes.get("pairs_per_part")));
+            return Trips::AtMost(sizes.get("rows_per_part") * sizes.get("pairs_per_part"));
         }
         tiled_window(sizes)
     }),
@@ -21,21 +21,21 @@ pub(super) const ROWS: &[Row] = &[
     ("conv2d_plane_pool", |sizes| Trips::Exactly(sizes.get("tiles_each"))),
     ("conv2d_pool", tiled_window),
     ("conv2d_weight_grad", |sizes| {
-        let rows_of_a_step = if sizes.get("POOLED") == 1 { 2 } else { 0 };
         let steps = sizes.get("columns_per_part").div_ceil(sizes.get("WINDOWS"));
-        at_first(sizes, sizes.get("rows_per_part") * (1 + steps * (1 + rows_of_a_step)))
+        at_first(sizes, sizes.get("rows_per_part") * steps * (sizes.get("SCALE") / sizes.get("ROWS")))
     }),
-    ("conv2d_pack", |_| Trips::Exactly(4)),
-    ("conv2d_weight_grad_finish", |sizes| Trips::Exactly(sizes.get("most_parts") - 1 + 4)),
+    // Eight taps of four channels.
+    ("conv2d_pack", |_| Trips::AtMost(8 * (1 + 4))),
+    ("conv2d_weight_grad_finish", |sizes| Trips::AtMost(sizes.get("most_parts") - 1 + 4)),
     ("conv2d_weight_grad_plain", |sizes| pixels(sizes, 1)),
     ("matmul_lanes", |sizes| {
         Trips::Exactly(run(sizes).div_ceil(sizes.get("STEP_LANES") * sizes.get("WIDTH")))
     }),
-    ("matmul_nn", |sizes| Trips::Exactly(run(sizes))),
-    ("matmul_nt", |sizes| Trips::Exactly(run(sizes))),
+    ("matmul_nn", |sizes| Trips::AtMost(run(sizes) + sizes.get("ROWS"))),
+    ("matmul_nt", |sizes| Trips::AtMost(run(sizes) + sizes.get("ROWS"))),
     ("matmul_plain", |sizes| Trips::Exactly(run(sizes))),
     ("matmul_tile", |sizes| Trips::Exactly(run(sizes).div_ceil(sizes.get("TILE_STEPS")))),
-    ("matmul_tn", |sizes| Trips::Exactly(run(sizes).div_ceil(2))),
+    ("matmul_tn", |sizes| Trips::AtMost(run(sizes).div_ceil(4) + sizes.get("ROWS"))),
     ("max_pool2d", window),
     ("max_pool2d_grad", windows),
     ("max_pool2d_spread", |sizes| nested(sizes.get("KERNEL_HEIGHT"), sizes.get("KERNEL_WIDTH"))),
@@ -56,7 +56,7 @@ fn run(sizes: &Sizes<'_>) -> usize {
 /// Rows of the kernel and pairs of channels.
 fn tiled_window(sizes: &Sizes<'_>) -> Trips {
     let pairs = if sizes.get("CHANNELS") == 1 { 1 } else { sizes.get("used_pairs") };
-    nested(sizes.get("kernel_height"), pairs)
+    Trips::Exactly(sizes.get("kernel_height") * pairs)
 }
 
 /// Rows, columns and channels of the kernel; less for a window that hangs over the edge.

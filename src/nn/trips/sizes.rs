@@ -1,4 +1,4 @@
-use crate::graph::lower::Step;
+use crate::graph::lowering::Step;
 
 /// The stem of a kernel's file: its name without the variant in brackets.
 pub(super) fn stem(kernel: &str) -> &str {
@@ -53,7 +53,7 @@ impl<'a> Sizes<'a> {
 mod tests {
     use super::*;
     use crate::gpu::{Block, Checks, Work, uniform};
-    use crate::graph::lower::source;
+    use crate::graph::lowering::source;
 
     uniform! {
         struct Shape { scale: f32, rows: u32 }
@@ -69,6 +69,7 @@ mod tests {
             block: Block::of::<Shape>("Shape"),
             grid: [1; 3],
             checks: Checks::All,
+            rivals: Vec::new(),
             work: Work::default(),
         }
     }

@@ -24,12 +24,24 @@ pub struct CustomRuleBuilder {
     constants: Vec<Constant>,
 }
 
-/// Fields of every rule and of the group that its options stand in, and what `Lookahead` adds to the block.
-const TAKEN_HYPERS: [&str; 8] =
-    ["lr", "maximize", "name", "variant", "params", "initial_lr", "lookahead", "lookahead_alpha"];
+/// Fields of every rule and of the group that its options stand in, and what `Lookahead` and averages add to the block.
+const TAKEN_HYPERS: [&str; 11] = [
+    "lr",
+    "maximize",
+    "name",
+    "variant",
+    "params",
+    "initial_lr",
+    "lookahead",
+    "lookahead_alpha",
+    "averaging",
+    "averaging_beta",
+    "averaging_weight",
+];
 
-/// What stands beside the slots in a state dict, and what `Lookahead` adds to them.
-const TAKEN_SLOTS: [&str; 6] = ["step", "shape", "mu_product", "inner_step", "stored", "slow_param"];
+/// What stands beside the slots in a state dict, and what `Lookahead` and averages add to them.
+const TAKEN_SLOTS: [&str; 7] =
+    ["step", "shape", "mu_product", "inner_step", "stored", "slow_param", "average_param"];
 
 impl CustomRule {
     /// A rule in the making: its name in JSON and in state dicts, and WGSL with `fn rule`.

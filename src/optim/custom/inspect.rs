@@ -69,6 +69,7 @@ fn whole(declared: &Declared) -> String {
         copies: false,
         small: true,
         looks_ahead: false,
+        averages: false,
         masks: true,
         general: true,
     };

@@ -1,9 +1,11 @@
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::memory::{self, Around, Form, Stored, keep_inside};
 use super::stage::Stage;
 use crate::gpu::{Binding, Capabilities, KernelKind, KernelSource, uniform};
 use crate::grad::FusedKernel;
+use crate::optim::averages::text as averages;
 use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::entry::Entry;
 use crate::optim::rule::{Family, Granularity, Shader, Slot, StatePrecision};
@@ -48,7 +50,7 @@ uniform! {
         pub(crate) segments: u32,
         /// Words of a rule's constants.
         pub(crate) words: u32,
-        /// First word of the table of runs.
+        /// First word of the table of segments.
         pub(crate) table: u32,
     }
 }
@@ -88,6 +90,8 @@ pub(crate) struct RuleKernel<'a> {
     /// Whether some tensors are too small for codes.
     pub(crate) small: bool,
     pub(crate) looks_ahead: bool,
+    /// Whether an average of the parameters is kept.
+    pub(crate) averages: bool,
     /// Whether what lies behind the end of a tensor is held at zero.
     pub(crate) masks: bool,
     /// Of factored rules: whether tensors may have any shape.
@@ -105,6 +109,7 @@ impl<'a> RuleKernel<'a> {
             copies: false,
             small: true,
             looks_ahead: rule.looks_ahead(),
+            averages: false,
             masks: !rule.keeps_zeros(),
             general: true,
         }
@@ -121,6 +126,7 @@ impl<'a> RuleKernel<'a> {
             copies: false,
             small: true,
             looks_ahead: false,
+            averages: false,
             masks: false,
             general: true,
         }
@@ -149,8 +155,9 @@ impl<'a> RuleKernel<'a> {
             bytes: u32::try_from(bytes).expect("uniform blocks are small"),
             dynamic: true,
         };
+        let hyper_bytes = self.hyper_bytes + if self.averages { averages::BYTES } else { 0 };
         let mut bindings =
-            vec![uniform(size_of::<Call>()), uniform(self.hyper_bytes), uniform(size_of::<GateValues>())];
+            vec![uniform(size_of::<Call>()), uniform(hyper_bytes), uniform(size_of::<GateValues>())];
         bindings.extend_from_slice(stage.storage(self.family));
         let in_blocks = self.in_blocks(stage);
         let stored = |(bit, slot): (usize, &'a Slot)| {
@@ -159,20 +166,25 @@ impl<'a> RuleKernel<'a> {
             Some(Stored { name: &slot.name, access: stage.access(self.family, slot)?, form })
         };
         let in_use = self.slots.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0);
-        let slots: Vec<Stored<'_>> = in_use.filter_map(stored).collect();
+        let mut slots: Vec<Stored<'_>> = in_use.filter_map(stored).collect();
+        if self.averages && stage == Stage::Update {
+            slots.push(Stored { name: averages::SLOT, access: Binding::ReadWrite, form: Form::F32 });
+        }
         let fused = if stage.reads_gradients() { fused_kernel } else { FusedKernel::Plain };
         let has_random = fused == FusedKernel::Noisy;
         let copies = self.copies && stage == Stage::Update;
         let subgroup8 = KernelKind::CpuSubgroup8.runs_on(capabilities);
         let around = Around { in_blocks, small: self.small, subgroup8, has_random, copies };
         let mut memory = match stage {
-            Stage::Ratio if matches!(self.family, Family::Tensor { .. }) => {
+            Stage::Ratio if matches!(self.family, Family::Tensor { .. } | Family::Matrix) => {
                 let scalars =
                     self.slots.iter().enumerate().filter(|(_, slot)| slot.granularity == Granularity::Tensor);
                 kept(bindings.len(), scalars.map(|(bit, slot)| (&*slot.name, mask & (1 << bit) != 0)))
             }
             Stage::Ratio | Stage::Statistics | Stage::Finish | Stage::Means => String::new(),
-            Stage::Measure | Stage::Update => memory::memory(bindings.len(), &slots, around),
+            Stage::Measure | Stage::Direction | Stage::Update => {
+                memory::memory(bindings.len(), &slots, around)
+            }
         };
         bindings.extend(slots.iter().map(|slot| slot.access));
         bindings.extend(copies.then_some(Binding::ReadWrite));
@@ -194,6 +206,7 @@ impl<'a> RuleKernel<'a> {
         let names: Vec<String> =
             slots.iter().map(|slot| format!("{}{}", slot.name, slot.form.suffix())).collect();
         let (stem, text) = (self.shader.stem, self.shader.text);
+        let text = if self.averages { averages::averaging(text).into() } else { Cow::Borrowed(text) };
         let ahead = if self.looks_ahead { "+lookahead" } else { "" };
         let copy = if copies { "+bf16" } else { "" };
         let masked = if self.masks && stage == Stage::Update { "+mask" } else { "" };
@@ -210,6 +223,9 @@ impl<'a> RuleKernel<'a> {
         if matches!(self.family, Family::Factored { .. }) {
             frame = format!("const GENERAL = {};\n{frame}", self.general);
             plain = if self.general { "" } else { "/plain" };
+        }
+        if stage == Stage::Update {
+            frame.push_str(if self.averages { averages::AVERAGE } else { averages::NO_AVERAGE });
         }
         KernelSource {
             name: format!(
@@ -234,6 +250,7 @@ pub(crate) fn frame_texts() -> Vec<String> {
         let frame = |masks| Stage::Update.frame(Family::Element, &Capabilities::PLAIN, looks_ahead, masks);
         texts.extend([frame(false), frame(true)]);
     }
+    texts.extend([averages::AVERAGE, averages::NO_AVERAGE].map(str::to_owned));
     texts
 }
 

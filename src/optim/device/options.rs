@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::Error;
 use crate::config;
-use crate::optim::rule::any::{AnyRule, used_slots};
+use crate::optim::rule::any::AnyRule;
+use crate::optim::rule::fields::used_slots;
 use crate::optim::rule::{Family, Granularity, Precisions, Slot, StatePrecision};
 
 /// What an optimizer keeps beside the options of its rule: see [`Rule::build_with_options`](crate::optim::Rule::build_with_options).

@@ -16,6 +16,8 @@ pub(crate) enum Stage {
     Measure,
     /// From the sums a ratio for each tensor.
     Ratio,
+    /// What products make orthogonal.
+    Direction,
     /// New parameters.
     Update,
 }
@@ -26,6 +28,7 @@ impl Stage {
         match family {
             Family::Element => &[Self::Update],
             Family::Tensor { .. } => &[Self::Measure, Self::Ratio, Self::Update],
+            Family::Matrix => &[Self::Measure, Self::Ratio, Self::Direction, Self::Update],
             Family::Around => &[],
             Family::Factored { ratio: true } => {
                 &[Self::Statistics, Self::Finish, Self::Means, Self::Measure, Self::Ratio, Self::Update]
@@ -46,6 +49,8 @@ impl Stage {
             (Self::Measure, _) => &[Read, Read, Read, ReadWrite],
             (Self::Ratio, Family::Factored { .. }) => &[Read, Read, ReadWrite, Read],
             (Self::Ratio, _) => &[Read, Read, ReadWrite],
+            (Self::Direction, _) => &[Read, Read, Read, Read, ReadWrite],
+            (Self::Update, Family::Matrix) => &[ReadWrite, Read, Read],
             (Self::Update, Family::Element | Family::Around) => &[ReadWrite, Read],
             (Self::Update, Family::Tensor { .. }) => &[ReadWrite, Read, Read, Read],
             (Self::Update, Family::Factored { ratio: true }) => &[ReadWrite, Read, Read, Read, Read],
@@ -55,10 +60,12 @@ impl Stage {
 
     /// How a kernel binds a slot, if it does.
     pub(crate) fn access(self, family: Family, slot: &Slot) -> Option<Binding> {
-        let early_state = family == Family::Tensor { early_state: true };
+        let early_state = matches!(family, Family::Tensor { early_state: true } | Family::Matrix);
         match (self, slot.granularity) {
             _ if slot.late => (self == Self::Update).then_some(Binding::ReadWrite),
             (Self::Ratio, Granularity::Tensor) => Some(Binding::ReadWrite),
+            (Self::Direction, _) => (!slot.apart).then_some(Binding::Read),
+            (Self::Update, _) if family == Family::Matrix => slot.apart.then_some(Binding::Read),
             (_, Granularity::Tensor | Granularity::Statistics)
             | (Self::Statistics | Self::Finish | Self::Means | Self::Ratio, Granularity::Element) => None,
             (Self::Measure, Granularity::Element) => early_state.then_some(Binding::ReadWrite),
@@ -70,7 +77,12 @@ impl Stage {
 
     /// Whether what rides in the frame concerns it.
     pub(crate) fn reads_gradients(self) -> bool {
-        matches!(self, Self::Statistics | Self::Measure | Self::Update)
+        matches!(self, Self::Statistics | Self::Measure | Self::Direction | Self::Update)
+    }
+
+    /// Whether it is for tensors alone whose directions are made orthogonal.
+    pub(crate) fn is_of_matrices(self, family: Family) -> bool {
+        family == Family::Matrix && matches!(self, Self::Ratio | Self::Direction)
     }
 
     /// Whether each window has a bind group of its own.
@@ -86,6 +98,7 @@ impl Stage {
             Self::Means => "/means",
             Self::Measure => "/measure",
             Self::Ratio => "/ratio",
+            Self::Direction => "/direction",
             Self::Update => "",
         }
     }
@@ -135,6 +148,10 @@ impl Stage {
                 let element = if masks { text!("element_masked") } else { text!("element") };
                 [text!("update"), text!("linear"), element, settled].concat()
             }
+            (Self::Direction, _) => [text!("direction"), text!("linear")].concat(),
+            (Self::Update, Family::Matrix) => {
+                [text!("update"), text!("linear"), text!("directed"), settled].concat()
+            }
             (Self::Update, Family::Tensor { .. }) => {
                 [text!("update"), text!("linear"), text!("tensor"), settled].concat()
             }
@@ -145,13 +162,13 @@ impl Stage {
         };
         let common = match (self, family) {
             (_, Family::Element | Family::Around) => "",
-            (_, Family::Tensor { .. }) => text!("measured"),
+            (_, Family::Tensor { .. } | Family::Matrix) => text!("measured"),
             (_, Family::Factored { .. }) => FACTORED,
         };
         let lookups = match (self, family) {
             (Self::Means | Self::Ratio, _)
             | (Self::Finish, Family::Factored { ratio: false })
-            | (_, Family::Element | Family::Around | Family::Tensor { .. }) => "",
+            | (_, Family::Element | Family::Around | Family::Tensor { .. } | Family::Matrix) => "",
             (_, Family::Factored { ratio: true }) => concat!(
                 include_str!("../../../shaders/optim/frame/gathered.wgsl"),
                 include_str!("../../../shaders/optim/frame/matrix.wgsl")
@@ -184,7 +201,7 @@ impl Stage {
             // Vectors of four, as in update.wgsl: with a gradient and two slots 64 bytes of loads are under way for each
             // invocation, which is several times what hides a GPU's memory.
             Self::Update if matches!(family, Family::Factored { .. }) => 1,
-            Self::Update => 256,
+            Self::Direction | Self::Update => 256,
         }
     }
 }

@@ -36,8 +36,11 @@ pub(crate) struct Statistics {
     pub(crate) means: Buffer<[u32; 4]>,
     pub(crate) ranges: StatisticRanges,
     /// What groups keep of each shape that they have.
-    built: Vec<(usize, Span, Vec<Statistic>)>,
+    built: Built,
 }
+
+/// By group and tensor.
+type Built = Vec<(usize, Span, Vec<Statistic>)>;
 
 impl Statistics {
     /// `rules` are those of the groups; `is_mean`, whether statistics are means rather than maxima.
@@ -56,7 +59,7 @@ impl Statistics {
         }
         let (places, state) = places(layout, of);
         check_binding(layout, "state of all tensors", state)?;
-        let mut built = Vec::<(usize, Span, Vec<Statistic>)>::new();
+        let mut built = Built::new();
         for span in layout.spans() {
             if !built.iter().any(|(group, known, _)| (*group, &known.shape) == (span.group, &span.shape)) {
                 built.push((span.group, span.clone(), of(span)));
@@ -70,7 +73,7 @@ impl Statistics {
         gpu: &Gpu,
         layout: &Layout,
         mut tables: Tables,
-        (state, is_mean, built): (usize, bool, Vec<(usize, Span, Vec<Statistic>)>),
+        (state, is_mean, built): (usize, bool, Built),
     ) -> Result<Self, Error> {
         // Bindings begin at multiples of 256 bytes.
         let computed = if is_mean { tables.means.len() } else { state };

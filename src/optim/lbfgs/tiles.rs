@@ -36,6 +36,7 @@ pub(super) fn tiles(layout: &Layout, frozen: &[bool], most: usize) -> (Vec<Tile>
         &vec![StepCounter::default(); spans],
         frozen,
         &vec![<_>::default(); spans],
+        None,
         &mut segments,
     );
     let windows: Vec<usize> = layout.windows().map(|window| window.len).collect();

@@ -1,9 +1,10 @@
 use super::Optimizer;
 use crate::gpu::{Dispatch, Phase, Work, grid};
+use crate::optim::averages::buffers::{self, AveragedBuffersBindings};
 use crate::optim::device::bindings::KernelBindings;
 use crate::optim::device::stage::Stage;
 use crate::optim::rule::any::AnyRule;
-use crate::optim::step::spec::{self, ResetDispatch};
+use crate::optim::step::spec::{self, BuffersDispatch, ResetDispatch};
 use crate::params::GateValues;
 
 impl<R: AnyRule + Clone> Optimizer<R> {
@@ -46,10 +47,23 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             all.push(Dispatch::new((Phase::Update, kernel.name()), kernel, groups, &[u64::MAX; 2], &work));
         }
         let family = self.groups[0].rule.family();
-        all.extend(self.steps.last.dispatches.iter().map(|dispatch| {
+        let mut products = self.device.orthogonal.as_ref();
+        for dispatch in &self.steps.last.dispatches {
             let stage = Stage::of(family)[dispatch.stage];
-            self.dispatch_of(dispatch, stage, bindings.stages[dispatch.stage].of(dispatch.general))
-        }));
+            if stage == Stage::Update
+                && let Some(orthogonal) = products.take()
+            {
+                all.extend(orthogonal.dispatches());
+            }
+            all.push(self.dispatch_of(dispatch, stage, bindings.stages[dispatch.stage].of(dispatch.general)));
+        }
+        if let Some(AveragedBuffersBindings { kernel, .. }) = &bindings.buffers {
+            all.extend(self.steps.last.buffers.iter().map(|BuffersDispatch { len, .. }| {
+                let work = Work::of_quads(len / 4).touching([*len, *len].map(Some));
+                let groups = grid((len / 4).div_ceil(buffers::LANES));
+                Dispatch::new((Phase::Update, kernel.name()), kernel, groups, &[u64::MAX; 2], &work)
+            }));
+        }
         all
     }
 
@@ -69,7 +83,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             Some(if *by_elements { elements } else { share(words, elements, whole) })
         });
         let work = match stage {
-            Stage::Statistics | Stage::Measure | Stage::Update => Work::of_quads(elements.div_ceil(4)),
+            Stage::Statistics | Stage::Measure | Stage::Direction | Stage::Update => {
+                Work::of_quads(elements.div_ceil(4))
+            }
             Stage::Finish | Stage::Means | Stage::Ratio => Work::default(),
         };
         let work = work.touching(touched);

@@ -8,8 +8,10 @@ use crate::Error;
 use crate::gpu::Recorder;
 use crate::grad::{FusedTransforms, NormReduction};
 use crate::layout::Layout;
+use crate::optim::averages::average::Average;
 use crate::optim::device::bindings::DeviceState;
-use crate::optim::rule::any::{AnyRule, overridden};
+use crate::optim::rule::any::AnyRule;
+use crate::optim::rule::fields::overridden;
 use crate::optim::step::counters::StepCounter;
 use crate::params::{Gate, GroupBuilder, ParamStore};
 
@@ -21,6 +23,7 @@ struct Laid<R> {
     device: DeviceState,
     norm_reduction: NormReduction,
     fused: FusedTransforms,
+    average: Option<Average>,
     gate: Arc<Gate>,
 }
 
@@ -73,6 +76,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let gpu = self.gpu.clone();
         gpu.check()?;
         self.check_store(params)?;
+        self.check_no_eval_params("parameter group")?;
+        self.check_places()?;
         self.steps.abandon_dropped(&mut self.device)?;
         if !self.device.is_idle() {
             let reason = "a recorded step is not submitted: submit it and give its ticket back first";
@@ -118,17 +123,19 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         counters.resize(layout.spans().len(), StepCounter::default());
         let (norm_reduction, gate) = (NormReduction::default(), grown.shared_gate().clone());
         let fused = FusedTransforms::new(&self.gpu, &self.transforms, &layout)?;
-        Ok(Laid { layout, groups, counters, device, norm_reduction, fused, gate })
+        let average = self.average.as_ref().map(|average| average.grown(recorder, &layout)).transpose()?;
+        Ok(Laid { layout, groups, counters, device, norm_reduction, fused, average, gate })
     }
 
     fn swap(&mut self, other: &mut Laid<R>) {
-        let Laid { layout, groups, counters, device, norm_reduction, fused, gate } = other;
+        let Laid { layout, groups, counters, device, norm_reduction, fused, average, gate } = other;
         swap(&mut self.layout, layout);
         swap(&mut self.groups, groups);
         swap(&mut self.steps.counters, counters);
         swap(&mut self.device, device);
         swap(&mut self.norm_reduction, norm_reduction);
         swap(&mut self.fused, fused);
+        swap(&mut self.average, average);
         if let Some(results) = &mut self.steps.results {
             swap(&mut results.gate, gate);
         }

@@ -1,6 +1,7 @@
 use super::Optimizer;
 use crate::Error;
 use crate::gpu::{Gpu, Recorder, Staging, Ticket};
+use crate::optim::device::bindings::check_shape;
 use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::f32_of;
 use crate::optim::step::commit::commit;
@@ -73,9 +74,11 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     pub(crate) fn compute_step(&mut self, recorder: &Gpu, params: &ParamStore) -> Result<StepSpec, Error> {
         self.gpu.check()?;
         self.check_store(params)?;
+        self.check_no_eval_params("optimizer step")?;
         if !recorder.is_same(&self.gpu) {
             return Err(Error::Mismatch("this recorder records for another device".into()));
         }
+        self.check_places()?;
         self.steps.abandon_dropped(&mut self.device)?;
         self.device.check_ring()?;
         self.poll()?;
@@ -161,6 +164,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let attempted = self.steps.attempted;
         let deviation = self.transforms.noise.as_ref().map_or(0.0, |noise| noise.deviation(attempted));
         let rules: Vec<&R> = self.rules().collect();
+        let buffers = self.average.as_ref().and_then(|average| average.buffers.as_ref());
         let inputs = Inputs {
             layout: &self.layout,
             rules: &rules,
@@ -171,6 +175,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             counters: &self.steps.counters,
             frozen: params.frozen(),
             fused: &self.fused,
+            average: self.average.as_ref().map(|average| &average.counts),
+            buffers: buffers.map(|buffers| &**buffers.flat.layout()),
             noise: f32_of(deviation),
             number,
             attempted,
@@ -184,7 +190,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     pub(super) fn prepare(&mut self, spec: &StepSpec, params: &ParamStore) -> Result<(), Error> {
         let rules: Vec<&R> = self.groups.iter().map(|group| &group.rule).collect();
         let transforms = (&self.transforms, &self.fused);
-        prepare(spec, &mut self.device, &mut self.norm_reduction, transforms, &rules, params)
+        let average = self.average.as_ref();
+        prepare(spec, &mut self.device, &mut self.norm_reduction, transforms, average, &rules, params)
     }
 
     /// Refuses what has become of the groups' rules: options out of range, or another rule than that of the kernels.
@@ -204,6 +211,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 return Err(Error::Config { what: format!("group {name:?}"), reason });
             }
             self.device.check(number, &group.rule)?;
+        }
+        for span in self.layout.spans() {
+            check_shape(span, &self.groups[span.group].rule)?;
         }
         Ok(())
     }

@@ -2,8 +2,9 @@ use std::fmt::Debug;
 
 use serde_json::{Map, Value};
 
-use super::momenta::Mu;
-use super::{Family, Granularity, Precisions, Reset, Rule, Shader, Slot, Statistic, StepInfo};
+use super::{
+    EvalParams, Family, NewtonSchulz, Precisions, Recurrence, Reset, Rule, Shader, Slot, Statistic, StepInfo,
+};
 use crate::config;
 use crate::error::Error;
 use crate::gpu::{Field, Uniform};
@@ -40,6 +41,13 @@ pub trait AnyRule: Debug + Send + Sync {
     }
     /// [`Rule::statistics`].
     fn statistics(&self, shape: &[usize]) -> Vec<Statistic>;
+    /// [`Rule::newton_schulz`].
+    ///
+    /// # Errors
+    /// As [`Rule::newton_schulz`].
+    fn newton_schulz(&self, _shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        Ok(None)
+    }
     /// [`Rule::initial`].
     fn initial(&self, slot: usize) -> f64;
     /// Bytes and fields of [`Rule::Hyper`].
@@ -52,8 +60,12 @@ pub trait AnyRule: Debug + Send + Sync {
     fn lr_mut(&mut self) -> &mut f64;
     /// [`Rule::momentum_mut`].
     fn momentum_mut(&mut self) -> Option<&mut f64>;
-    /// [`Rule::mu`].
-    fn mu(&self) -> Option<Mu> {
+    /// [`Rule::recurrence`].
+    fn recurrence(&self) -> Option<Recurrence> {
+        None
+    }
+    /// [`Rule::eval_params`].
+    fn eval_params(&self) -> Option<EvalParams> {
         None
     }
     /// When its state begins anew, if it does.
@@ -124,6 +136,10 @@ impl<R: Rule> AnyRule for R {
         if shape.contains(&0) { Vec::new() } else { Rule::statistics(self, shape) }
     }
 
+    fn newton_schulz(&self, shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        Rule::newton_schulz(self, shape)
+    }
+
     fn initial(&self, slot: usize) -> f64 {
         Rule::initial(self, slot)
     }
@@ -148,8 +164,12 @@ impl<R: Rule> AnyRule for R {
         Rule::momentum_mut(self)
     }
 
-    fn mu(&self) -> Option<Mu> {
-        Rule::mu(self)
+    fn recurrence(&self) -> Option<Recurrence> {
+        Rule::recurrence(self)
+    }
+
+    fn eval_params(&self) -> Option<EvalParams> {
+        Rule::eval_params(self)
     }
 
     fn maximize(&self) -> bool {
@@ -229,6 +249,10 @@ impl AnyRule for Box<dyn AnyRule> {
         (**self).statistics(shape)
     }
 
+    fn newton_schulz(&self, shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        (**self).newton_schulz(shape)
+    }
+
     fn initial(&self, slot: usize) -> f64 {
         (**self).initial(slot)
     }
@@ -253,8 +277,12 @@ impl AnyRule for Box<dyn AnyRule> {
         (**self).momentum_mut()
     }
 
-    fn mu(&self) -> Option<Mu> {
-        (**self).mu()
+    fn recurrence(&self) -> Option<Recurrence> {
+        (**self).recurrence()
+    }
+
+    fn eval_params(&self) -> Option<EvalParams> {
+        (**self).eval_params()
     }
 
     fn reset(&self) -> Option<Reset> {
@@ -300,40 +328,6 @@ impl<R: Rule> From<R> for Box<dyn AnyRule> {
     fn from(rule: R) -> Self {
         Box::new(rule)
     }
-}
-
-/// The slots that a rule's options use, one bit each.
-pub(crate) fn used_slots(rule: &impl AnyRule) -> u32 {
-    (0..rule.slots().len()).filter(|&slot| rule.uses(slot)).fold(0, |mask, slot| mask | 1 << slot)
-}
-
-/// The names and lengths in state dicts of what a slot holds for a tensor.
-pub(crate) fn entries(rule: &impl AnyRule, slot: usize, shape: &[usize]) -> Vec<(String, usize)> {
-    let Slot { name, granularity, .. } = &rule.slots()[slot];
-    match granularity {
-        Granularity::Element => vec![(name.to_string(), shape.iter().product())],
-        Granularity::Tensor => vec![(name.to_string(), 1)],
-        Granularity::Statistics => rule
-            .statistics(shape)
-            .iter()
-            .map(|statistic| (statistic.key.to_string(), statistic.len(shape)))
-            .collect(),
-    }
-}
-
-/// A rule with some fields overridden: every one but `name` and `variant`.
-pub(crate) fn overridden<R: AnyRule>(rule: &R, group: &str, fields: &Value) -> Result<R, Error> {
-    let what = || format!("group {group:?} of {}", rule.name());
-    let refuse = |reason: String| Err(Error::Config { what: what(), reason });
-    let Some(fields) = fields.as_object() else {
-        return refuse(format!("expected an object of fields, got {fields}"));
-    };
-    if let Some(field) = ["name", "variant"].into_iter().find(|field| fields.contains_key(*field)) {
-        return refuse(format!("`{field}` is the same in all groups"));
-    }
-    let rule = rule.with_fields(&rule.merged(fields)).map_err(|error| error.in_group(group))?;
-    rule.check().map_err(|error| error.in_group(group))?;
-    Ok(rule)
 }
 
 /// All options but the name.

@@ -9,9 +9,13 @@ pub enum Family {
         /// Whether state is written where sums are measured, rather than in the update.
         early_state: bool,
     },
+    /// A direction that is made orthogonal over its tensor, a matrix, as
+    /// [`Rule::newton_schulz`](super::Rule::newton_schulz) says: it is measured, which writes the state, divided by its
+    /// norm, goes through products, and is applied.
+    Matrix,
     /// What the rule knows that it is around.
     Around,
-    /// Values that stand for many elements: those that the rule's [`Rule::statistics`] name are gathered over each tensor.
+    /// Values that stand for many elements: those that the rule's [`Rule::statistics`](super::Rule::statistics) name are gathered over each tensor.
     Factored {
         /// Whether they are means, renewed before the update, which also has a ratio of sums over the tensor. Otherwise
         /// they are maxima, and the update is made with the old ones.

@@ -13,6 +13,8 @@ pub struct Slot {
     pub precisions: Precisions,
     /// Whether it belongs to what follows a rule rather than to the rule: only the update knows it.
     pub(crate) late: bool,
+    /// Of [`Family::Matrix`](super::Family::Matrix), whether only the update reads it, and no direction depends on it.
+    pub(crate) apart: bool,
 }
 
 /// How fine a slot is: what it holds a value for.
@@ -48,7 +50,25 @@ impl Slot {
     }
 
     const fn element(name: &'static str, precisions: Precisions) -> Self {
-        Self { name: Cow::Borrowed(name), granularity: Granularity::Element, precisions, late: false }
+        Self {
+            name: Cow::Borrowed(name),
+            granularity: Granularity::Element,
+            precisions,
+            late: false,
+            apart: false,
+        }
+    }
+
+    /// A value for each element of a tensor, of [`Family::Matrix`](super::Family::Matrix): only the update reads it, and no
+    /// direction depends on it.
+    pub const fn apart(name: &'static str, precisions: Precisions) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            granularity: Granularity::Element,
+            precisions,
+            late: false,
+            apart: true,
+        }
     }
 
     /// A 32-bit float for each tensor.
@@ -58,6 +78,7 @@ impl Slot {
             granularity: Granularity::Tensor,
             precisions: Precisions::F32,
             late: false,
+            apart: false,
         }
     }
 
@@ -68,6 +89,7 @@ impl Slot {
             granularity: Granularity::Statistics,
             precisions: Precisions::F32,
             late: false,
+            apart: false,
         }
     }
 }

@@ -8,10 +8,12 @@ use super::sgd::SGD;
 use crate::config;
 use crate::error::{Error, closed};
 use crate::gpu::{Block, Field, Uniform, uniform};
-use crate::optim::rule::any::{AnyRule, options, used_slots};
+use crate::optim::rule::any::{AnyRule, options};
 use crate::optim::rule::entry::{Entry, FromJson, Registered};
+use crate::optim::rule::fields::used_slots;
 use crate::optim::rule::{
-    Family, Granularity, Mu, Precisions, Reset, Shader, Slot, Statistic, StepInfo, f32_of,
+    EvalParams, Family, Granularity, NewtonSchulz, Precisions, Recurrence, Reset, Shader, Slot, Statistic,
+    StepInfo, f32_of,
 };
 
 /// Lookahead around another rule, as optax has it: the rule makes fast steps, and after every `sync_period`-th of a
@@ -95,6 +97,7 @@ const SLOW: Slot = Slot {
     granularity: Granularity::Element,
     precisions: Precisions::F32,
     late: true,
+    apart: false,
 };
 /// As in `lookahead.wgsl`.
 const BEGINS: u32 = 1;
@@ -170,6 +173,12 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
             let name = self.inner.name();
             return refuse(format!("inner is now {name}, and not the rule that it was made around"));
         }
+        if let Some(EvalParams::Beyond { .. }) = self.inner.eval_params() {
+            let inner = self.inner.name();
+            return refuse(format!(
+                "inner: the average of {inner} follows from parameters that {NAME} would move"
+            ));
+        }
         if self.inner.slots().iter().any(|slot| slot.name == SLOW.name) {
             return refuse(format!(
                 "inner: {} has a slot {:?}, which is {NAME}'s",
@@ -226,8 +235,16 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
         self.inner.statistics(shape)
     }
 
-    fn mu(&self) -> Option<Mu> {
-        self.inner.mu()
+    fn newton_schulz(&self, shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
+        self.inner.newton_schulz(shape)
+    }
+
+    fn recurrence(&self) -> Option<Recurrence> {
+        self.inner.recurrence()
+    }
+
+    fn eval_params(&self) -> Option<EvalParams> {
+        self.inner.eval_params()
     }
 
     fn reset(&self) -> Option<Reset> {

@@ -4,6 +4,7 @@ use crate::config::Variant;
 use crate::error::{Error, at_least};
 use crate::gpu::uniform;
 use crate::optim::rule::momenta::Mu;
+use crate::optim::rule::recurrence::Recurrence;
 use crate::optim::rule::{Rule, Shader, Slot, StepInfo, check_moments, decays, f32_of, scheduled};
 
 /// Adam with Nesterov's momentum, as `torch.optim.NAdam` has it.
@@ -127,8 +128,9 @@ impl Rule for NAdam {
         }
     }
 
-    fn mu(&self) -> Option<Mu> {
-        Some(Mu { beta1: self.betas.0, momentum_decay: self.momentum_decay })
+    fn recurrence(&self) -> Option<Recurrence> {
+        let mu = Mu { beta1: self.betas.0, momentum_decay: self.momentum_decay };
+        Some(Recurrence::Momentum(mu))
     }
 }
 
@@ -140,7 +142,7 @@ impl NAdam {
             Variant::Torch => {
                 let now = Mu { beta1, momentum_decay: self.momentum_decay };
                 let (mu, next) = (now.at(step.step), now.at(step.step + 1));
-                let product = step.momenta.then(now, step.step).product(step.step);
+                let product = step.carried.momenta().then(now, step.step).product(step.step);
                 ((1.0 - mu) / (1.0 - product), next / (1.0 - product * next))
             }
             Variant::Optax => {

@@ -70,6 +70,39 @@ fn refusals_say_what_to_write() {
         (json!({"name": "RMSprop", "alpha": -0.5}), "alpha must be finite and at least 0, got -0.5"),
         (json!({"name": "SGD", "momentum": -0.5}), "momentum must be finite and at least 0, got -0.5"),
         (json!({"name": "Adagrad", "lr_decay": -1}), "lr_decay must be finite and at least 0, got -1"),
+        (json!({"name": "ASGD", "lambd": -1}), "lambd must be finite and at least 0, got -1"),
+        (json!({"name": "ASGD", "t0": -1}), "t0 must be finite and at least 0, got -1"),
+        (json!({"name": "ASGD", "alpha": -1}), "alpha must be finite and at least 0, got -1"),
+        (json!({"name": "ScheduleFreeAdamW", "betas": [0, 0.9]}), "betas[0] must be in (0, 1), got 0"),
+        (
+            json!({"name": "ScheduleFreeAdamW", "warmup_steps": -1}),
+            "optimizer ScheduleFreeAdamW: warmup_steps: invalid value: integer `-1`, expected u64",
+        ),
+        (
+            json!({"name": "ScheduleFreeAdamW", "weight_lr_power": -1}),
+            "weight_lr_power must be finite and at least 0, got -1",
+        ),
+        (
+            json!({"name": "Lookahead", "inner": {"name": "ScheduleFreeAdamW"}}),
+            "optimizer Lookahead: inner: the average of ScheduleFreeAdamW follows from parameters that Lookahead would move",
+        ),
+        (json!({"name": "Muon", "momentum": 1}), "momentum must be in [0, 1), got 1"),
+        (json!({"name": "Muon", "ns_steps": 100}), "ns_steps must be at most 99, got 100"),
+        (
+            json!({"name": "Muon", "adjust_lr_fn": "Original"}),
+            "optimizer Muon: adjust_lr_fn: unknown variant `Original`, expected one of `original`, \
+                 `match_rms_adamw`, `spectral_unclamped`",
+        ),
+        (
+            json!({"name": "Muon", "ns_coefficients": [1, 2]}),
+            "optimizer Muon: ns_coefficients: invalid length 2, expected an array of length 3",
+        ),
+        (json!({"name": "Muon", "adamw": {"betas": [1, 0.9]}}), "betas[0] must be in [0, 1), got 1"),
+        (json!({"name": "Adan", "betas": [0.9, 0.9, 1]}), "betas[2] must be in [0, 1), got 1"),
+        (
+            json!({"name": "Adan", "betas": [0.9, 0.9]}),
+            "optimizer Adan: betas: invalid length 2, expected a tuple of size 3",
+        ),
         (json!({"name": "Adadelta", "rho": 1.5}), "rho must be in [0, 1], got 1.5"),
         (json!({"name": "Adamax", "betas": [0.9, 1]}), "betas[1] must be in [0, 1), got 1"),
         (

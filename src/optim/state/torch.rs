@@ -12,6 +12,7 @@ use crate::Error;
 use crate::error::short;
 use crate::files::tensors::{TensorFile, Views};
 use crate::layout::{Layout, Span};
+use crate::optim::rule::recurrence::SCALARS;
 
 /// Fields of torch's groups that say how it computes, and what its schedules keep there: nothing that a state
 /// needs.
@@ -46,7 +47,7 @@ impl StateDict {
     /// `differentiable`) and what its schedules note there (`max_lr`, `min_lr`, `max_momentum`, `base_momentum`) are
     /// left out; any other that is no option of ours is refused by [`Optimizer::load_state_dict`](crate::optim::Optimizer).
     ///
-    /// [`StateDict::attempted`] becomes the largest count of a tensor. Of `SGD`, which counts nothing in torch, a
+    /// [`StateDict::attempted`] becomes the largest count of a tensor. Of `SGD` and `Muon`, which count nothing in torch, a
     /// tensor with a buffer has one step: its rule asks for no more than whether there was one.
     ///
     /// Source: <https://docs.pytorch.org/docs/2.15/generated/torch.optim.Optimizer.state_dict.html>.
@@ -71,6 +72,7 @@ impl StateDict {
             attempted: 0,
             state: BTreeMap::new(),
             param_groups: Vec::new(),
+            averages: None,
         };
         let mut tensors = by_index(file.tensors)?;
         for (number, (group, name)) in groups.into_iter().zip(layout.groups()).enumerate() {
@@ -147,6 +149,9 @@ fn options(
 fn tensor_state(span: &Span, mut tensors: Views<'_>) -> Result<Option<TensorState>, Error> {
     let mut take = |key: &str| tensors.remove(key).map(|view| number(span, key, &view)).transpose();
     let (step, mu_product) = (take("step")?, take("mu_product")?);
+    let scalars = SCALARS.iter().filter_map(|name| Some((*name, take(name).transpose()?)));
+    let scalars = scalars.map(|(name, scalar)| Ok((name.to_owned(), scalar?)));
+    let scalars = scalars.collect::<Result<_, Error>>()?;
     let step = match step {
         None => 1,
         Some(step) => whole(step).ok_or_else(|| {
@@ -173,6 +178,7 @@ fn tensor_state(span: &Span, mut tensors: Views<'_>) -> Result<Option<TensorStat
         mu_product,
         inner_step: None,
         stored: BTreeMap::new(),
+        scalars,
         slots,
     }))
 }

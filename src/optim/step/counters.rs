@@ -1,6 +1,6 @@
 use crate::optim::rule::any::AnyRule;
-use crate::optim::rule::any::used_slots;
-use crate::optim::rule::momenta::{Momenta, Mu};
+use crate::optim::rule::fields::used_slots;
+use crate::optim::rule::recurrence::{Carried, Recurrence};
 use crate::optim::rule::{Reset, StepInfo};
 use crate::params::GateValues;
 
@@ -26,8 +26,8 @@ pub(crate) struct StepCounter {
     pub(crate) in_flight: u32,
     /// For each slot that is not initialized, those of them that use it.
     first_uses: [u32; MOST_SLOTS],
-    /// Of the steps applied since `reset_at`.
-    pub(crate) momenta: Momenta,
+    /// What the steps applied since `reset_at` have left.
+    pub(crate) carried: Carried,
     /// Of the steps applied, those up to the latest one after which the state began anew.
     pub(crate) reset_at: u64,
     /// Initialized slots that no step has used since.
@@ -38,10 +38,10 @@ pub(crate) struct StepCounter {
 
 impl PartialEq for StepCounter {
     fn eq(&self, other: &Self) -> bool {
-        let Self { applied, initialized, in_flight, first_uses, momenta, reset_at, dropped, effects } = *self;
+        let Self { applied, initialized, in_flight, first_uses, carried, reset_at, dropped, effects } = *self;
         (applied, initialized, in_flight) == (other.applied, other.initialized, other.in_flight)
             && (reset_at, dropped) == (other.reset_at, other.dropped)
-            && momenta == other.momenta
+            && carried == other.carried
             // Both hold nothing where nothing is in-flight, which is most of the time and of each tensor.
             && (in_flight == 0 || (first_uses, effects) == (other.first_uses, other.effects))
     }
@@ -52,27 +52,27 @@ impl PartialEq for StepCounter {
 pub(crate) struct StepEffect {
     /// One bit for each slot that it uses.
     pub(crate) used: u32,
-    pub(crate) mu: Mu,
+    pub(crate) recurrence: Option<Recurrence>,
     pub(crate) reset: Option<Reset>,
 }
 
 impl StepEffect {
     /// Of a step with these options.
     pub(crate) fn of(rule: &impl AnyRule) -> Self {
-        Self { used: used_slots(rule), mu: rule.mu().unwrap_or_default(), reset: rule.reset() }
+        Self { used: used_slots(rule), recurrence: rule.recurrence(), reset: rule.reset() }
     }
 }
 
 impl StepCounter {
     /// Nothing in-flight.
-    pub(crate) fn new(applied: u64, initialized: u32, momenta: Momenta) -> Self {
-        Self { applied, initialized, momenta, ..Self::default() }
+    pub(crate) fn new(applied: u64, initialized: u32, carried: Carried) -> Self {
+        Self { applied, initialized, carried, ..Self::default() }
     }
 
     /// Where the tensor stands before its next step.
     pub(crate) fn at(now: &StepInfo) -> Self {
         let StepInfo { reset_at, dropped, .. } = *now;
-        Self { reset_at, dropped, ..Self::new(now.step - 1, now.initialized | dropped, now.momenta) }
+        Self { reset_at, dropped, ..Self::new(now.step - 1, now.initialized | dropped, now.carried) }
     }
 
     /// The tensor takes part in a step, a bit of the history.
@@ -98,8 +98,8 @@ impl StepCounter {
     /// A in-flight step has turned out to be applied or skipped, or will never be.
     pub(crate) fn resolve(&mut self, step: u32, applied: bool) {
         let now = self.after(if applied { step } else { 0 });
-        let Self { applied, initialized, momenta, reset_at, dropped, .. } = Self::at(&now);
-        (self.applied, self.initialized, self.momenta) = (applied, initialized, momenta);
+        let Self { applied, initialized, carried, reset_at, dropped, .. } = Self::at(&now);
+        (self.applied, self.initialized, self.carried) = (applied, initialized, carried);
         (self.reset_at, self.dropped) = (reset_at, dropped);
         if self.in_flight & step != 0 {
             self.effects[place(step)] = StepEffect::default();
@@ -110,14 +110,15 @@ impl StepCounter {
         }
     }
 
-    /// The in-flight steps of which it matters how many were applied: none where it matters of each, because their
-    /// momenta differ, or what begins anew after them.
+    /// The in-flight steps of which it matters how many were applied: none where it matters of each, because what
+    /// they leave differs, or what begins anew after them.
     pub(crate) fn counted(&self) -> u32 {
         let mut effects = self.effects_of(self.in_flight);
         let Some(first) = effects.next() else { return 0 };
         let is_same = |other: StepEffect| {
             let resets = self.dropped != 0 || first.reset.is_some();
-            (other.mu, other.reset) == (first.mu, first.reset) && (!resets || other.used == first.used)
+            (other.recurrence, other.reset) == (first.recurrence, first.reset)
+                && (!resets || other.used == first.used)
         };
         if effects.all(is_same) { self.in_flight } else { 0 }
     }
@@ -167,17 +168,17 @@ impl StepCounter {
 
     /// Where the tensor stands after further steps, with the slots that have been used by then.
     fn following(&self, effects: impl Iterator<Item = StepEffect>, initialized: u32) -> StepInfo {
-        let Self { momenta, reset_at, dropped, .. } = *self;
-        let start = StepInfo { step: self.applied + 1, initialized, momenta, reset_at, dropped };
-        let now = effects.fold(start, |now, StepEffect { used, mu, reset }| {
+        let Self { carried, reset_at, dropped, .. } = *self;
+        let start = StepInfo { step: self.applied + 1, initialized, carried, reset_at, dropped };
+        let now = effects.fold(start, |now, StepEffect { used, recurrence, reset }| {
             let step = now.step + 1;
             match reset.filter(|reset| now.step.is_multiple_of(reset.every)) {
                 Some(Reset { slots, .. }) => {
-                    StepInfo { step, momenta: Momenta::default(), reset_at: now.step, dropped: slots, ..now }
+                    StepInfo { step, carried: Carried::default(), reset_at: now.step, dropped: slots, ..now }
                 }
                 None => StepInfo {
                     step,
-                    momenta: now.momenta.then(mu, now.step - now.reset_at),
+                    carried: now.carried.then(recurrence, now.step - now.reset_at),
                     dropped: now.dropped & !used,
                     ..now
                 },
@@ -202,214 +203,4 @@ fn bits(mask: u32) -> impl Iterator<Item = usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A step of one tensor: its number, what it uses if the tensor takes part, and what becomes of it.
-    #[derive(Clone, Copy, Debug)]
-    struct Step {
-        bit: u32,
-        used: Option<u32>,
-        mu: Mu,
-        applied: bool,
-    }
-
-    #[derive(Clone, Copy, Debug)]
-    enum Event {
-        Record {
-            used: Option<u32>,
-            beta1: f64,
-            applied: bool,
-        },
-        /// One of those on their way, any of them, becomes known.
-        Settle(usize),
-        /// One of them will never be.
-        Abandon(usize),
-    }
-
-    fn events() -> impl Strategy<Value = Vec<Event>> {
-        let used = prop_oneof![Just(None), (0..8_u32).prop_map(Some), Just(Some(5))];
-        let beta1 = prop_oneof![6 => Just(0.99), 1 => Just(0.9), 1 => Just(0.999)];
-        let event = prop_oneof![
-            4 => (used, beta1, any::<bool>())
-                .prop_map(|(used, beta1, applied)| Event::Record { used, beta1, applied }),
-            3 => any::<usize>().prop_map(Event::Settle),
-            1 => any::<usize>().prop_map(Event::Abandon),
-        ];
-        prop::collection::vec(event, 1..60)
-    }
-
-    /// Where the tensor stands after these steps, all of them known, and the product of its momenta.
-    fn plainly(known: &[Step]) -> (u64, u32, f64) {
-        let applied = known.iter().filter(|step| step.applied);
-        let applied = applied.filter_map(|step| Some((step.used?, step.mu)));
-        applied.fold((0, 0, 1.0), |(count, initialized, product), (used, mu)| {
-            (count + 1, initialized | used, product * mu.at(count + 1))
-        })
-    }
-
-    /// The row that the kernel picks.
-    fn row(counter: &StepCounter, history: u32) -> usize {
-        let counted = counter.counted();
-        let told = counter.marks().enumerate().filter(|(_, mark)| history & *mark != 0);
-        let more = (history & counted).count_ones();
-        told.fold(more, |row, (mark, _)| row + ((counted.count_ones() + 1) << mark)) as usize
-    }
-
-    proptest! {
-        #[test]
-        fn progress_is_that_of_steps_that_are_all_known(events in events()) {
-            let mut counter = StepCounter::default();
-            let (mut known, mut flying) = (Vec::new(), Vec::<Step>::new());
-            let mut number = 0_u32;
-            for event in events {
-                match event {
-                    Event::Record { used, beta1, applied } => {
-                        // As the device's history: a place of its own, close to the others.
-                        let bit = 1_u32.rotate_left(number);
-                        if flying.iter().any(|step| bit.rotate_right(step.bit.trailing_zeros()) >= 1 << MOST_IN_FLIGHT) {
-                            continue;
-                        }
-                        number += 1;
-                        let mu = Mu { beta1, momentum_decay: 4e-3 };
-                        if let Some(used) = used {
-                            counter.begin(bit, StepEffect { used, mu, reset: None });
-                        }
-                        flying.push(Step { bit, used, mu, applied });
-                    }
-                    Event::Settle(which) | Event::Abandon(which) if !flying.is_empty() => {
-                        let mut step = flying.remove(which % flying.len());
-                        step.applied &= matches!(event, Event::Settle(_));
-                        counter.resolve(step.bit, step.applied);
-                        known.push(step);
-                    }
-                    Event::Settle(_) | Event::Abandon(_) => {}
-                }
-                let (steps, initialized, product) = plainly(&known);
-                prop_assert_eq!((counter.applied, counter.initialized), (steps, initialized));
-                // Of steps that became known in another order than they were recorded in, to a rounding.
-                prop_assert!((counter.momenta.product(steps) - product).abs() < 1e-14);
-                prop_assert!(counter.marks().count() <= MOST_MARKS);
-                // Where the tensor stands once the rest is known too; other bits say nothing.
-                let rest = flying.iter().filter(|step| step.applied).fold(0, |bits, step| bits | step.bit);
-                let on_their_way = flying.iter().fold(0, |bits, step| bits | step.bit);
-                let (steps, initialized, product) = plainly(&[&known[..], &flying[..]].concat());
-                for history in [rest, rest | !on_their_way] {
-                    let after = counter.after(history);
-                    prop_assert_eq!((after.step, after.initialized), (steps + 1, initialized));
-                    prop_assert!((after.momenta.product(steps) - product).abs() < 1e-14);
-                    prop_assert_eq!(counter.rows().nth(row(&counter, history)), Some(after));
-                }
-            }
-        }
-    }
-
-    /// What steps of a rule around another do, with options that change now and then.
-    fn resetting() -> impl Strategy<Value = StepEffect> {
-        let reset = prop_oneof![
-            6 => Just(Some(3)),
-            1 => Just(Some(1)),
-            1 => Just(Some(2)),
-            1 => Just(None),
-        ];
-        let used = prop_oneof![6 => Just(7_u32), 1 => Just(5), 1 => Just(4)];
-        let beta1 = prop_oneof![6 => Just(0.9), 1 => Just(0.5)];
-        (reset, used, beta1).prop_map(|(every, used, beta1)| StepEffect {
-            used,
-            mu: Mu { beta1, momentum_decay: 4e-3 },
-            reset: every.map(|every| Reset { every, slots: 3 }),
-        })
-    }
-
-    /// A tensor of which everything is known.
-    #[derive(Clone, Copy, Debug)]
-    struct Plain {
-        steps: u64,
-        /// Since the state began anew; so with the others.
-        inner: u64,
-        initialized: u32,
-        product: f64,
-    }
-
-    impl Default for Plain {
-        fn default() -> Self {
-            Self { steps: 0, inner: 0, initialized: 0, product: 1.0 }
-        }
-    }
-
-    impl Plain {
-        fn take(&mut self, applied: bool, effects: &StepEffect) {
-            if !applied {
-                return;
-            }
-            (self.steps, self.inner, self.initialized) =
-                (self.steps + 1, self.inner + 1, self.initialized | effects.used);
-            self.product *= effects.mu.at(self.inner);
-            if let Some(reset) = effects.reset.filter(|reset| self.steps.is_multiple_of(reset.every)) {
-                (self.inner, self.initialized, self.product) = (0, self.initialized & !reset.slots, 1.0);
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_state_that_begins_anew_is_known_in_every_case(
-            steps in prop::collection::vec((resetting(), any::<bool>(), 0..3_usize), 1..40),
-        ) {
-            let mut counter = StepCounter::default();
-            let mut known = Plain::default();
-            let mut flying = Vec::<(u32, StepEffect, bool)>::new();
-            for (number, (effects, applied, heard)) in steps.into_iter().enumerate() {
-                let bit = 1_u32.rotate_left(u32::try_from(number).unwrap());
-                counter.begin(bit, effects);
-                flying.push((bit, effects, applied));
-                // Outcomes arrive in order, some of them late.
-                for _ in 0..heard.max(usize::from(flying.len() == MOST_IN_FLIGHT)).min(flying.len()) {
-                    let (bit, effects, applied) = flying.remove(0);
-                    counter.resolve(bit, applied);
-                    known.take(applied, &effects);
-                }
-                let (mut plain, mut history) = (known, 0);
-                for (bit, effects, applied) in &flying {
-                    history |= if *applied { *bit } else { 0 };
-                    plain.take(*applied, effects);
-                }
-                let after = counter.after(history);
-                prop_assert_eq!((after.step - 1, after.initialized), (plain.steps, plain.initialized));
-                prop_assert_eq!(after.step - 1 - after.reset_at, plain.inner);
-                prop_assert_eq!(after.initialized & after.dropped, 0);
-                prop_assert!((after.momenta.product(plain.inner) - plain.product).abs() < 1e-14);
-                prop_assert_eq!(counter.rows().nth(row(&counter, history)), Some(after));
-            }
-        }
-    }
-
-    #[test]
-    fn options_that_stay_need_one_row_for_each_count() {
-        let mut counter = StepCounter::default();
-        for step in 0..8 {
-            counter.begin(1 << step, StepEffect { used: 3, ..StepEffect::default() });
-        }
-        assert_eq!((counter.marks().count(), counter.rows().count(), counter.first_uses()), (0, 9, 3));
-        counter.resolve(1, true);
-        counter.begin(1 << 8, StepEffect { used: 7, ..StepEffect::default() });
-        assert_eq!((counter.marks().count(), counter.rows().count(), counter.first_uses()), (1, 18, 4));
-        counter.resolve(1 << 8, false);
-        assert_eq!((counter.rows().count(), counter.first_uses()), (8, 0));
-    }
-
-    #[test]
-    fn momenta_that_differ_need_a_row_for_each_set_of_steps() {
-        let mut counter = StepCounter::default();
-        for step in 0..8_u32 {
-            let mu = Mu { beta1: f64::from(step) / 10.0, momentum_decay: 0.0 };
-            counter.begin(1 << step, StepEffect { used: 3, mu, reset: None });
-        }
-        assert_eq!((counter.marks().count(), counter.rows().count()), (8, 256));
-        let applied = 0b0110_0010;
-        let after = counter.rows().nth(row(&counter, applied)).unwrap();
-        assert_eq!((after.step, after.momenta.product(3)), (4, 0.1 * 0.5 * 0.5 * 0.5 * (0.6 * 0.5)));
-    }
-}
+mod tests;

@@ -2,14 +2,15 @@ use std::ops::Range;
 
 use super::counters::{MOST_MARKS, StepEffect};
 use super::inputs::Inputs;
-use super::resets;
 use super::segments::{self, Segment};
 use super::spec::{Dispatch, Pick, StepSpec, count};
+use super::{buffers, resets};
 use crate::Error;
 use crate::gpu::UniformRing;
 use crate::optim::device::kernels::{Call, MAXIMIZE, PickCall};
 use crate::optim::device::stage::Stage;
-use crate::optim::rule::any::{AnyRule, used_slots};
+use crate::optim::rule::any::AnyRule;
+use crate::optim::rule::fields::used_slots;
 use crate::optim::rule::{Slot, f32_of};
 use crate::optim::windows::cut_at_windows;
 use crate::params::Gate;
@@ -26,7 +27,9 @@ pub(crate) fn describe<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) 
     spec.effects.extend(rules.iter().map(|rule| StepEffect::of(*rule)));
     spec.resets.clear();
     spec.dispatches.clear();
-    segments::collect(layout, inputs.counters, inputs.frozen, &inputs.fused.tensors, &mut spec.segments);
+    let offsets = inputs.average.map(|average| &average.offsets[..]);
+    let penalties = &inputs.fused.tensors;
+    segments::collect(layout, inputs.counters, inputs.frozen, penalties, offsets, &mut spec.segments);
     let constants = describe_constants(inputs, spec)?;
     let StepSpec { segments, hypers, bytes, resets, .. } = spec;
     for ((segment, hyper), dropped) in segments.iter().zip(&*hypers).zip(&constants.dropped) {
@@ -34,7 +37,8 @@ pub(crate) fn describe<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) 
             resets::dispatches(inputs, segment, (*dropped, *hyper), bytes, resets);
         }
     }
-    describe_dispatches(inputs, spec);
+    describe_dispatches(inputs, spec)?;
+    buffers::dispatches(inputs, spec);
     spec.pick = inputs.may_skip.then(|| {
         let bytes = &mut spec.bytes;
         let start = UniformRing::align(bytes);
@@ -73,6 +77,9 @@ fn describe_constants<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) -
             rule.hyper_bytes(&step, bytes);
             check_finite(rule, &bytes[row..])
                 .map_err(|error| error.in_group_of(inputs.layout.groups(), segment.group))?;
+            if let Some(average) = inputs.average {
+                bytes.extend_from_slice(bytemuck::bytes_of(&average.constants(segment.offset, step.step)));
+            }
             constants.words = (bytes.len() - row) / 4;
         }
         constants.dropped.push(may_drop & used_slots(rule));
@@ -84,12 +91,15 @@ fn describe_constants<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) -
 }
 
 /// Appends the dispatches of each stage, in order.
-fn describe_dispatches<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) {
+fn describe_dispatches<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) -> Result<(), Error> {
     let StepSpec { segments, hypers, bytes, dispatches, .. } = spec;
     let family = inputs.rules[0].family();
     for (stage, kind) in Stage::of(family).iter().enumerate() {
         for (number, (segment, hyper)) in segments.iter().zip(&*hypers).enumerate() {
             let gate = count(segment.group * Gate::STRIDE);
+            if kind.is_of_matrices(family) && !has_direction(inputs, segment)? {
+                continue;
+            }
             for (bind_group, range, general) in parts(*kind, inputs, segment) {
                 let in_blocks = *kind == Stage::Update && inputs.blocks.is_some();
                 let of_each = if in_blocks { 1 } else { kind.in_a_workgroup(family) };
@@ -110,6 +120,7 @@ fn describe_dispatches<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) 
             }
         }
     }
+    Ok(())
 }
 
 /// What a stage works on of a segment, in its own units, for each of its bind groups, and whether with kernels for any shape.
@@ -133,10 +144,17 @@ fn parts<R>(stage: Stage, inputs: &Inputs<'_, R>, segment: &Segment) -> Vec<(usi
         Stage::Update if inputs.blocks.is_some() => {
             inputs.blocks.map_or(Vec::new(), |blocks| blocks.of(tensors).map(of_any).collect())
         }
-        Stage::Update => cut_at_windows(inputs.layout, segment.range.clone())
+        Stage::Direction | Stage::Update => cut_at_windows(inputs.layout, segment.range.clone())
             .map(|(window, range)| (window, range.start / 4..range.end / 4, false))
             .collect(),
     }
+}
+
+/// Whether the tensors of a segment have a direction to make orthogonal.
+fn has_direction<R: AnyRule>(inputs: &Inputs<'_, R>, segment: &Segment) -> Result<bool, Error> {
+    let rule = inputs.rules[segment.group];
+    let mut spans = inputs.layout.spans()[segment.tensors.clone()].iter();
+    spans.try_fold(false, |any, span| Ok(any || rule.newton_schulz(&span.shape)?.is_some()))
 }
 
 fn call_of<R: AnyRule>(
@@ -196,112 +214,4 @@ fn check_finite(rule: &impl AnyRule, hyper: &[u8]) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::grad::{FusedTransforms, PenaltyFactors};
-    use crate::layout::{GroupSpec, Layout, Limits};
-    use crate::optim::rule::Rule;
-    use crate::optim::rules::SGD;
-    use crate::optim::step::counters::StepCounter;
-
-    /// Windows of 16,384 elements: `w` lies in three.
-    fn layout() -> Layout {
-        let groups = [
-            GroupSpec::new("a").tensor("w", [40_000]).tensor("x", [70]).tensor("y", [20]),
-            GroupSpec::new("b").tensor("z", [10]),
-        ];
-        Layout::new(&groups, Limits { binding_bytes: 65_536, buffer_bytes: 1 << 20 }).unwrap()
-    }
-
-    fn described(rules: [&SGD; 2], counters: &[StepCounter], may_skip: bool) -> Result<StepSpec, Error> {
-        let fused =
-            FusedTransforms { tensors: vec![PenaltyFactors::default(); 4], ..FusedTransforms::default() };
-        let inputs = Inputs {
-            layout: &layout(),
-            rules: &rules,
-            state: &[],
-            blocks: None,
-            reduction_tiles: None,
-            statistics: None,
-            counters,
-            frozen: &[false, false, false, true],
-            fused: &fused,
-            noise: 0.0,
-            number: 7,
-            attempted: 5,
-            may_skip,
-        };
-        let mut spec = StepSpec::default();
-        describe(&inputs, &mut spec).map(|()| spec)
-    }
-
-    /// `keep` and `take` of SGD, of the constants at a byte.
-    fn constants(spec: &StepSpec, at: u32) -> [f32; 2] {
-        let at = at as usize + 4;
-        bytemuck::pod_read_unaligned(&spec.bytes[at..at + 8])
-    }
-
-    fn sgd() -> SGD {
-        SGD { lr: 0.5, momentum: 0.9, dampening: 0.25, ..SGD::default() }
-    }
-
-    /// `y` has one step behind it, the others none.
-    fn counters() -> [StepCounter; 4] {
-        let mut counters = [StepCounter::default(); 4];
-        counters[2].begin(1, StepEffect::of(&sgd()));
-        counters[2].resolve(1, true);
-        counters
-    }
-
-    #[test]
-    fn a_step_is_described_without_a_device() {
-        let rule = sgd();
-        let spec = described([&rule, &rule], &counters(), false).unwrap();
-        assert_eq!((spec.number, spec.attempted, spec.pick.is_none()), (7, 5, true));
-        let tensors: Vec<_> = spec.segments.iter().map(|segment| segment.tensors.clone()).collect();
-        assert_eq!(tensors, [0..2, 2..3]);
-        // The buffer of momenta is first used, and then kept.
-        let of_segments: Vec<_> = spec.hypers.iter().map(|at| constants(&spec, *at)).collect();
-        assert_eq!(of_segments, [[0.0, 1.0], [0.9, 0.75]]);
-        let covered = |dispatch: &Dispatch| {
-            let at = dispatch.call as usize;
-            let call: Call = bytemuck::pod_read_unaligned(&spec.bytes[at..at + size_of::<Call>()]);
-            assert_eq!((call.lr, call.step_low), (0.5, 5));
-            (dispatch.segment, dispatch.bind_group, call.first, call.len, dispatch.workgroups)
-        };
-        let all: Vec<_> = spec.dispatches.iter().map(covered).collect();
-        assert_eq!(all, [(0, 0, 0, 4096, 16), (0, 1, 0, 4096, 16), (0, 2, 0, 1840, 8), (1, 2, 1840, 16, 1)]);
-        assert!(spec.dispatches.iter().all(|dispatch| dispatch.hyper == spec.hypers[dispatch.segment]));
-    }
-
-    #[test]
-    fn where_a_step_may_be_skipped_there_is_a_row_for_each_count() {
-        let rule = sgd();
-        let mut counters = counters();
-        counters[0].begin(1 << 6, StepEffect::of(&rule));
-        let spec = described([&rule, &rule], &counters, true).unwrap();
-        let pick = spec.pick.unwrap();
-        assert_eq!((spec.segments.len(), pick.segments, pick.words), (3, 3, 5));
-        // Constants are read where they are picked to.
-        assert_eq!(spec.hypers, [0, 256, 512]);
-        // Of w there are two rows, one behind the other: the step in flight has used the buffer, or has not.
-        assert_eq!((constants(&spec, 0), constants(&spec, 20)), ([0.0, 1.0], [0.9, 0.75]));
-        let block: PickCall = {
-            let at = pick.call as usize;
-            bytemuck::pod_read_unaligned(&spec.bytes[at..at + size_of::<PickCall>()])
-        };
-        let table = 4 * block.table as usize;
-        let row: [u32; 2] = bytemuck::pod_read_unaligned(&spec.bytes[table..table + 8]);
-        assert_eq!(row, [1 << 6, 0]);
-    }
-
-    #[test]
-    fn constants_that_32_bits_cannot_hold_are_refused_with_their_group() {
-        let (good, bad) = (sgd(), SGD { weight_decay: 1e39, ..sgd() });
-        assert_eq!(Rule::check(&bad), Ok(()));
-        let refused = described([&bad, &good], &counters(), false).unwrap_err();
-        assert!(refused.to_string().contains("weight_decay"), "{refused}");
-        // A group of frozen tensors alone is not looked at.
-        assert!(described([&good, &bad], &counters(), false).is_ok());
-    }
-}
+mod tests;

@@ -1,9 +1,10 @@
 use super::results::StepResults;
-use super::spec::{Dispatch, ResetDispatch, StepSpec};
+use super::spec::{BuffersDispatch, Dispatch, ResetDispatch, StepSpec};
 use crate::Error;
 use crate::gpu::{Recorder, Ticket, grid};
 use crate::grad::NormReduction;
-use crate::optim::device::bindings::{Bindings, DeviceState};
+use crate::optim::averages::buffers::LANES;
+use crate::optim::device::bindings::DeviceState;
 
 /// The fourth phase of a step: records the dispatches of the prepared step, whose uniforms begin at byte `base` of the
 /// ring, and the copy of its result.
@@ -24,11 +25,17 @@ pub(crate) fn encode(
     if !spec.norms.is_empty() {
         reduction.record(&spec.norms, recorder, base);
     }
-    encode_dispatches(spec, device.bindings().expect("prepared"), recorder, base);
+    encode_dispatches(spec, device, recorder, base)?;
     results.map_or(Ok(()), |results| results.record(recorder, spec.attempted, ticket, spec.may_skip))
 }
 
-fn encode_dispatches(spec: &StepSpec, bindings: &Bindings, recorder: &mut Recorder<'_>, base: u32) {
+fn encode_dispatches(
+    spec: &StepSpec,
+    device: &DeviceState,
+    recorder: &mut Recorder<'_>,
+    base: u32,
+) -> Result<(), Error> {
+    let bindings = device.bindings().expect("prepared");
     if let (Some(pick), Some((kernel, bind_group))) = (spec.pick, &bindings.pick) {
         let workgroups = grid((pick.segments * pick.words).div_ceil(64));
         recorder.dispatch(kernel, bind_group, &[base + pick.call, base], workgroups);
@@ -42,9 +49,24 @@ fn encode_dispatches(spec: &StepSpec, bindings: &Bindings, recorder: &mut Record
             recorder.dispatch(&resets.kernel, bind_group, &offsets, grid(*workgroups));
         }
     }
+    let update = bindings.stages.len() - 1;
+    let mut products = device.orthogonal.as_ref();
     for Dispatch { stage, bind_group, workgroups, call, hyper, gate, general, .. } in &spec.dispatches {
+        if *stage == update
+            && let Some(orthogonal) = products.take()
+        {
+            orthogonal.record(recorder)?;
+        }
         let stage = bindings.stages[*stage].of(*general);
         let offsets = [base + call, hyper_of(*hyper), *gate];
         recorder.dispatch(&stage.kernel, &stage.bind_groups[*bind_group], &offsets, grid(*workgroups));
     }
+    if let Some(buffers) = &bindings.buffers {
+        for BuffersDispatch { window, len, call, hyper, gate } in &spec.buffers {
+            let offsets = [base + call, hyper_of(*hyper), *gate];
+            let workgroups = grid((len / 4).div_ceil(LANES));
+            recorder.dispatch(&buffers.kernel, &buffers.bind_groups[*window], &offsets, workgroups);
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 use super::counters::StepCounter;
 use crate::grad::FusedTransforms;
 use crate::layout::Layout;
+use crate::optim::averages::average::AverageCounts;
 use crate::optim::device::blocks::BlockRanges;
 use crate::optim::factored::ranges::StatisticRanges;
 use crate::optim::layerwise::tiles::RowRanges;
@@ -25,6 +26,10 @@ pub(crate) struct Inputs<'a, R> {
     /// One for each tensor.
     pub(crate) frozen: &'a [bool],
     pub(crate) fused: &'a FusedTransforms,
+    /// Of an average of the weights, if one is kept.
+    pub(crate) average: Option<&'a AverageCounts>,
+    /// The buffers that are averaged too.
+    pub(crate) buffers: Option<&'a Layout>,
     /// Deviation of the noise.
     pub(crate) noise: f32,
     /// Its number in the device's history.

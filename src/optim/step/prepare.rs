@@ -1,9 +1,11 @@
 use super::spec::StepSpec;
 use crate::Error;
 use crate::grad::{FusedTransforms, NormReduction, Transforms};
+use crate::optim::averages::average::Average;
 use crate::optim::device::bindings::{DeviceState, Needs};
-use crate::optim::rule::any::{AnyRule, used_slots};
+use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::f32_of;
+use crate::optim::rule::fields::used_slots;
 use crate::params::ParamStore;
 
 /// The third phase of a step: makes what the described step needs on the device and does not find. After the first
@@ -18,14 +20,21 @@ pub(crate) fn prepare<R: AnyRule>(
     device: &mut DeviceState,
     reduction: &mut NormReduction,
     (transforms, fused): (&Transforms, &FusedTransforms),
+    average: Option<&Average>,
     rules: &[&R],
     params: &ParamStore,
 ) -> Result<(), Error> {
+    if let Some(orthogonal) = &mut device.orthogonal
+        && orthogonal.prepare(params, |group| rules[group])?
+    {
+        device.rebind();
+    }
     let used = rules.iter().fold(0, |mask, rule| mask | used_slots(*rule));
     let needs = Needs {
         bytes: spec.bytes.len(),
         fused,
         pick: spec.pick.map(|pick| pick.segments),
+        average,
         resets: !spec.resets.is_empty() || rules.iter().any(|rule| rule.reset().is_some()),
     };
     if device.prepare(rules[0], params, used, &needs)? {

@@ -10,17 +10,20 @@ pub(crate) struct Segment {
     pub(crate) group: usize,
     pub(crate) before: StepCounter,
     pub(crate) penalty: PenaltyFactors,
+    /// By how much updates that an average knows of are more than steps.
+    pub(crate) offset: i64,
     pub(crate) tensors: Range<usize>,
     /// Elements of the flat space, padding included.
     pub(crate) range: Range<usize>,
 }
 
-/// Collects the segments of a step into `runs`, in order.
+/// Collects the segments of a step into `segments`, in order.
 pub(crate) fn collect(
     layout: &Layout,
     counter: &[StepCounter],
     frozen: &[bool],
     fused: &[PenaltyFactors],
+    offsets: Option<&[i64]>,
     segments: &mut Vec<Segment>,
 ) {
     segments.clear();
@@ -30,11 +33,12 @@ pub(crate) fn collect(
             continue;
         }
         let end = span.first + span.padded_len();
+        let offset = offsets.map_or(0, |offsets| offsets[tensor]);
         match segments.last_mut() {
             // There is a gap where a tensor was moved to the next buffer.
             Some(segment)
-                if (segment.group, segment.before, segment.penalty, segment.range.end)
-                    == (span.group, *before, *penalty, span.first) =>
+                if (segment.group, segment.before, segment.penalty, segment.offset, segment.range.end)
+                    == (span.group, *before, *penalty, offset, span.first) =>
             {
                 (segment.tensors.end, segment.range.end) = (tensor + 1, end);
             }
@@ -42,6 +46,7 @@ pub(crate) fn collect(
                 group: span.group,
                 before: *before,
                 penalty: *penalty,
+                offset,
                 tensors: tensor..tensor + 1,
                 range: span.first..end,
             }),
@@ -53,7 +58,7 @@ pub(crate) fn collect(
 mod tests {
     use super::*;
     use crate::layout::{GroupSpec, Limits};
-    use crate::optim::rule::momenta::Momenta;
+    use crate::optim::rule::recurrence::Carried;
 
     fn layout() -> Layout {
         let groups = [
@@ -65,7 +70,7 @@ mod tests {
 
     fn ranges(counter: &[StepCounter], frozen: &[bool]) -> Vec<(usize, Range<usize>)> {
         let mut segments = Vec::new();
-        collect(&layout(), counter, frozen, &[PenaltyFactors::default(); 4], &mut segments);
+        collect(&layout(), counter, frozen, &[PenaltyFactors::default(); 4], None, &mut segments);
         segments.into_iter().map(|segment| (segment.group, segment.range)).collect()
     }
 
@@ -74,7 +79,7 @@ mod tests {
         let same = [StepCounter::default(); 4];
         assert_eq!(ranges(&same, &[false; 4]), [(0, 0..40_192), (1, 40_192..40_256)]);
         let mut ahead = same;
-        ahead[1] = StepCounter::new(1, 0, Momenta::default());
+        ahead[1] = StepCounter::new(1, 0, Carried::default());
         assert_eq!(
             ranges(&ahead, &[false; 4]),
             [(0, 0..40_000), (0, 40_000..40_128), (0, 40_128..40_192), (1, 40_192..40_256)]

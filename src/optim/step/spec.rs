@@ -27,10 +27,23 @@ pub(crate) struct StepSpec {
     /// First values of slots that begin anew, written before the dispatches.
     pub(crate) resets: Vec<ResetDispatch>,
     pub(crate) dispatches: Vec<Dispatch>,
+    /// Averages of buffers, behind the dispatches.
+    pub(crate) buffers: Vec<BuffersDispatch>,
     /// The first byte of each segment's constants.
     pub(crate) hypers: Vec<u32>,
     /// The uniforms of all of these.
     pub(crate) bytes: Vec<u8>,
+}
+
+/// A dispatch over a window of buffers, with the first bytes of its blocks.
+#[derive(Debug)]
+pub(crate) struct BuffersDispatch {
+    pub(crate) window: usize,
+    /// Elements.
+    pub(crate) len: usize,
+    pub(crate) call: u32,
+    pub(crate) hyper: u32,
+    pub(crate) gate: u32,
 }
 
 /// One dispatch of a stage, with the first bytes of its blocks: in the step's uniforms, the constants perhaps in

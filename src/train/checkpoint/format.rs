@@ -1,18 +1,21 @@
 //! A checkpoint as the bytes of a safetensors file, and back.
 
+mod stored;
+
 use std::collections::{BTreeMap, HashMap};
 
-use half::bf16;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use stored::{Numbers, StoredRecord, Views, tensor};
+
 use super::{Checkpoint, GateState, Tensor};
 use crate::config;
 use crate::files::record::{self, FORMAT, KEY};
 use crate::files::tensors::{self, MOST_HEADER, TensorFile};
-use crate::optim::{GroupState, SlotBits, StateDict, TensorState};
+use crate::optim::{Averages, AveragesState, GroupState, StateDict, TensorState};
 use crate::schedule::Best;
 use crate::train::EarlyStoppingState;
 
@@ -41,9 +44,21 @@ struct Record {
 #[serde(deny_unknown_fields)]
 struct OptimizerRecord {
     attempted: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    averages: Option<AveragesRecord>,
     name: String,
     param_groups: Vec<GroupState>,
     state: BTreeMap<String, StateRecord>,
+}
+
+/// An [`AveragesState`], whose averages are tensors of the file.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AveragesRecord {
+    /// Names of parameters and buffers that have one.
+    averages: Vec<String>,
+    options: Averages,
+    updates: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -53,35 +68,14 @@ struct StateRecord {
     inner_step: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mu_product: Option<f64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    scalars: BTreeMap<String, f64>,
     /// Slots by name, and whether the file holds them: a slot may be one that no step has used yet.
     slots: BTreeMap<String, bool>,
     step: u64,
     /// What slots are stored as that are not f32.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     stored: BTreeMap<String, StoredRecord>,
-}
-
-/// A [`SlotBits`], whose numbers are tensors of the file: the values in bf16, or codes and scales.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-enum StoredRecord {
-    #[serde(rename = "bf16")]
-    Bf16,
-    #[serde(rename = "8bit")]
-    Int8 {
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        cuts: Vec<usize>,
-        signed: bool,
-    },
-}
-
-impl From<&SlotBits> for StoredRecord {
-    fn from(bits: &SlotBits) -> Self {
-        match bits {
-            SlotBits::Bf16 => Self::Bf16,
-            SlotBits::Int8 { signed, cuts, .. } => Self::Int8 { cuts: cuts.clone(), signed: *signed },
-        }
-    }
 }
 
 /// An [`EarlyStoppingState`], whose parameters are tensors of the file.
@@ -97,37 +91,11 @@ struct StoppingRecord {
     wait: u64,
 }
 
+/// What the name of an average begins with.
+const AVERAGE: &str = "average.";
+
 /// Arrays and objects within each other that serde_json reads.
 const LEVELS: usize = 127;
-
-/// The tensors of a file by name.
-type Views<'a> = BTreeMap<String, (Vec<usize>, Numbers<'a>)>;
-
-/// The numbers of a tensor.
-#[derive(Clone, Debug)]
-enum Numbers<'a> {
-    F32(&'a [f32]),
-    Bf16(Vec<u16>),
-    U8(&'a [u8]),
-}
-
-impl Numbers<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::F32(values) => values.len(),
-            Self::Bf16(values) => values.len(),
-            Self::U8(values) => values.len(),
-        }
-    }
-
-    fn bytes(&self) -> (Dtype, &[u8]) {
-        match self {
-            Self::F32(values) => (Dtype::F32, bytemuck::cast_slice(values)),
-            Self::Bf16(values) => (Dtype::BF16, bytemuck::cast_slice(values)),
-            Self::U8(values) => (Dtype::U8, values),
-        }
-    }
-}
 
 impl Checkpoint {
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, String> {
@@ -228,18 +196,17 @@ impl Checkpoint {
                 let key = format!("optim.{slot}.{name}");
                 // Of all of them: codes say as little of NaN as 16 bits that are cut off.
                 check_finite(&key, values)?;
-                let numbers = match tensor.stored.get(slot) {
-                    None => Numbers::F32(values),
-                    Some(SlotBits::Bf16) => {
-                        Numbers::Bf16(values.iter().map(|value| bf16::from_f32(*value).to_bits()).collect())
-                    }
-                    Some(SlotBits::Int8 { codes, scales, .. }) => {
-                        add(format!("scales.{slot}.{name}"), vec![scales.len()], Numbers::F32(scales))?;
-                        Numbers::U8(codes)
-                    }
-                };
+                let (numbers, scales) = Numbers::of_slot(values, tensor.stored.get(slot));
                 add(key, slot_shape(shape, values.len()), numbers)?;
+                if let Some(scales) = scales {
+                    add(format!("scales.{slot}.{name}"), vec![scales.len()], Numbers::F32(scales))?;
+                }
             }
+        }
+        for (name, values) in self.optimizer.averages.iter().flat_map(|averages| &averages.averages) {
+            let param = self.params.get(name);
+            let shape = &param.ok_or_else(|| format!("averages: params.{name} is missing"))?.shape;
+            add(format!("{AVERAGE}{name}"), shape.clone(), Numbers::F32(values))?;
         }
         if let Some(best) = self.early_stopping.as_ref().and_then(|state| state.best_weights.as_ref()) {
             if !best.keys().eq(self.params.keys()) {
@@ -258,7 +225,8 @@ impl Checkpoint {
             let slots = tensor.slots.iter().map(|(slot, values)| (slot.clone(), values.is_some()));
             let TensorState { step, mu_product, inner_step, .. } = *tensor;
             let stored = tensor.stored.iter().map(|(slot, bits)| (slot.clone(), bits.into())).collect();
-            (name.clone(), StateRecord { inner_step, mu_product, slots: slots.collect(), step, stored })
+            let (scalars, slots) = (tensor.scalars.clone(), slots.collect());
+            (name.clone(), StateRecord { inner_step, mu_product, scalars, slots, step, stored })
         });
         Record {
             early_stopping: self.early_stopping.as_ref().map(|state| StoppingRecord {
@@ -274,6 +242,11 @@ impl Checkpoint {
             gate: self.gate,
             optimizer: OptimizerRecord {
                 attempted: self.optimizer.attempted,
+                averages: self.optimizer.averages.as_ref().map(|state| AveragesRecord {
+                    averages: state.averages.keys().cloned().collect(),
+                    options: state.options.clone(),
+                    updates: state.updates.clone(),
+                }),
                 name: self.optimizer.optimizer.clone(),
                 param_groups: self.optimizer.param_groups.clone(),
                 state: state.collect(),
@@ -332,7 +305,8 @@ fn state_dict(
     mut codes: tensors::Views<'_>,
 ) -> Result<StateDict, String> {
     let mut state = BTreeMap::new();
-    let OptimizerRecord { attempted, name: optimizer, param_groups, state: entries } = record;
+    let OptimizerRecord { attempted, averages, name: optimizer, param_groups, state: entries } = record;
+    let averages = averages.map(|averages| averages_state(averages, tensors)).transpose()?;
     for (name, entry) in entries {
         let key = format!("params.{name}");
         let shape = &tensors.get(&key).ok_or(format!("{key} is missing"))?.shape.clone();
@@ -341,27 +315,15 @@ fn state_dict(
             let key = format!("optim.{slot}.{name}");
             let values = match held {
                 false => None,
-                true => {
-                    let missing = || format!("{key} is missing");
-                    Some(match entry.stored.get(&slot) {
-                        Some(StoredRecord::Int8 { cuts, signed }) => {
-                            let scales =
-                                tensors.remove(&format!("scales.{slot}.{name}")).ok_or_else(missing)?;
-                            let codes = codes.remove(&key).ok_or_else(missing)?;
-                            let (signed, cuts) = (*signed, cuts.clone());
-                            let (shape, codes) = (codes.shape().to_vec(), codes.data().to_vec());
-                            let bits = SlotBits::Int8 { signed, cuts, codes, scales: scales.values };
-                            let values = bits.opened().ok_or_else(|| format!("{key} has other scales"))?;
-                            stored.insert(slot.clone(), bits);
-                            Tensor { shape, values }
-                        }
-                        Some(StoredRecord::Bf16) => {
-                            stored.insert(slot.clone(), SlotBits::Bf16);
-                            tensors.remove(&key).ok_or_else(missing)?
-                        }
-                        None => tensors.remove(&key).ok_or_else(missing)?,
-                    })
-                }
+                true => Some(match entry.stored.get(&slot) {
+                    Some(kind) => {
+                        let scales = format!("scales.{slot}.{name}");
+                        let (tensor, bits) = kind.take((&key, &scales), tensors, &mut codes)?;
+                        stored.insert(slot.clone(), bits);
+                        tensor
+                    }
+                    None => tensors.remove(&key).ok_or_else(|| format!("{key} is missing"))?,
+                }),
             };
             if let Some(values) = &values
                 && values.shape != slot_shape(shape, values.values.len())
@@ -370,13 +332,33 @@ fn state_dict(
             }
             slots.insert(slot, values.map(|tensor| tensor.values));
         }
-        let StateRecord { step, mu_product, inner_step, .. } = entry;
-        state.insert(name, TensorState { step, shape: shape.clone(), mu_product, inner_step, stored, slots });
+        let StateRecord { step, mu_product, inner_step, scalars, .. } = entry;
+        let shape = shape.clone();
+        state.insert(name, TensorState { step, shape, mu_product, inner_step, stored, scalars, slots });
     }
     match codes.keys().next() {
         Some(name) => Err(format!("{name} belongs to nothing")),
-        None => Ok(StateDict { optimizer, attempted, state, param_groups }),
+        None => Ok(StateDict { optimizer, attempted, state, param_groups, averages }),
     }
+}
+
+/// The averages, with their tensors taken out of those of the file.
+fn averages_state(
+    record: AveragesRecord,
+    tensors: &mut BTreeMap<String, Tensor>,
+) -> Result<AveragesState, String> {
+    let AveragesRecord { averages: names, options, updates } = record;
+    let mut averages = BTreeMap::new();
+    for name in names {
+        let (key, of) = (format!("{AVERAGE}{name}"), format!("params.{name}"));
+        let shape = &tensors.get(&of).ok_or(format!("{of} is missing"))?.shape.clone();
+        let tensor = tensors.remove(&key).ok_or(format!("{key} is missing"))?;
+        if tensor.shape != *shape {
+            return Err(format!("{key} has the shape {:?}, expected {shape:?}", tensor.shape));
+        }
+        averages.insert(name, tensor.values);
+    }
+    Ok(AveragesState { options, updates, averages })
 }
 
 /// What early stopping keeps, with its tensors taken out of those of the file.
@@ -417,19 +399,6 @@ fn is_deeper(value: &Value, most: usize) -> bool {
         Value::Object(fields) => most == 0 || fields.values().any(inner),
         _ => false,
     }
-}
-
-fn tensor(name: &str, view: &TensorView<'_>) -> Result<Tensor, String> {
-    let values: Vec<f32> = match view.dtype() {
-        Dtype::F32 => bytemuck::pod_collect_to_vec(view.data()),
-        Dtype::BF16 if name.starts_with("optim.") => {
-            let halves: Vec<u16> = bytemuck::pod_collect_to_vec(view.data());
-            halves.into_iter().map(|bits| bf16::from_bits(bits).to_f32()).collect()
-        }
-        dtype => return Err(format!("{name} has the type {dtype:?}, expected F32")),
-    };
-    check_finite(name, &values)?;
-    Ok(Tensor { shape: view.shape().to_vec(), values })
 }
 
 fn check_finite(name: &str, values: &[f32]) -> Result<(), String> {

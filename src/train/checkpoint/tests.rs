@@ -20,14 +20,10 @@ fn checkpoint() -> Checkpoint {
         ("total".to_owned(), Some(vec![7.0])),
         ("unused".to_owned(), None),
     ]);
-    let state = TensorState {
-        step: 3,
-        shape: vec![2, 3],
-        mu_product: Some(0.25),
-        inner_step: None,
-        stored: BTreeMap::new(),
-        slots,
-    };
+    let scalars = [("eta".to_owned(), 0.125)].into();
+    let mu_product = Some(0.25);
+    let shape = vec![2, 3];
+    let state = TensorState { step: 3, shape, mu_product, scalars, slots, ..TensorState::default() };
     let options = json!({"lr": 0.1, "betas": [0.9, 0.999]}).as_object().unwrap().clone();
     let groups =
         vec![GroupState { name: "all".into(), params: vec!["w".into()], initial_lr: Some(0.1), options }];
@@ -36,6 +32,7 @@ fn checkpoint() -> Checkpoint {
         attempted: 4,
         state: [("w".into(), state)].into(),
         param_groups: groups,
+        averages: None,
     };
     let mut checkpoint = Checkpoint::new(4, u64::MAX, optimizer, Some(json!({"name": "StepLR"})));
     checkpoint.params = [("b".into(), tensor(&[0])), ("w".into(), tensor(&[2, 3]))].into();
@@ -215,10 +212,8 @@ fn what_does_not_belong_together_is_refused() {
                 let state = |slot: &str| TensorState {
                     step: 1,
                     shape: vec![1],
-                    mu_product: None,
-                    inner_step: None,
-                    stored: BTreeMap::new(),
                     slots: [(slot.to_owned(), Some(vec![1.0]))].into(),
+                    ..TensorState::default()
                 };
                 c.params.extend([("c".into(), tensor(&[1])), ("b.c".into(), tensor(&[1]))]);
                 c.optimizer.state.extend([("c".into(), state("a.b")), ("b.c".into(), state("a"))]);

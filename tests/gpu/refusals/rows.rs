@@ -202,7 +202,7 @@ pub(super) const OPTIONS: [Row; 20] = [
     (
         NOTHING,
         r#"--optimizer {"name":"Sgdd"}"#,
-        "--optimizer: unknown optimizer \"Sgdd\", did you mean \"SGD\"?; known: AdaBelief, Adadelta, Adafactor, Adagrad,",
+        "--optimizer: unknown optimizer \"Sgdd\", did you mean \"SGD\"?; known: ASGD, AdaBelief, Adadelta, Adafactor,",
     ),
     (
         NOTHING,

@@ -92,6 +92,7 @@ make("nadam", "NAdam", half, lr=1e-2, weight_decay=0.1, decoupled_weight_decay=T
 make("radam", "RAdam", half, lr=1e-2, weight_decay=0.1, betas=(0.9, 0.99))
 make("rprop", "Rprop", {"lr": 5e-3, "etas": (0.4, 1.1)}, lr=1e-2)
 make("adafactor", "Adafactor", half, lr=1e-2, eps=(2**-23, 1e-3), d=1.5, weight_decay=0.1)
+make("asgd", "ASGD", {"lr": 5e-3, "lambd": 0.05}, lr=2e-2, lambd=0.02, t0=3, alpha=0.6, weight_decay=0.1)
 save_file(expected, HERE / "expected.safetensors")
 
 
@@ -123,3 +124,21 @@ cases = [
            {"name": "CyclicLR", "base_lr": 0.005, "max_lr": 0.05, "step_size_up": 4}),
 ]
 (HERE / "cycled" / "cases.json").write_text(json.dumps({"cases": cases}, indent=1) + "\n")
+
+
+def muon():
+    """Two matrices; torch's own iteration rounds to bfloat16, so where steps lead is not compared."""
+    model = torch.nn.Module()
+    for name, shape in {"w": (3, 4), "v": (5, 2)}.items():
+        model.register_parameter(name, torch.nn.Parameter(torch.arange(1.0, 1 + math.prod(shape)).reshape(shape) / 10))
+    ps = dict(model.named_parameters())
+    groups = [{"params": [ps["w"]]}, {"params": [ps["v"]], "lr": 5e-3, "adjust_lr_fn": "match_rms_adamw"}]
+    optimizer = torch.optim.Muon(groups, lr=1e-2, momentum=0.9)
+    for _ in range(3):
+        for p in ps.values():
+            p.grad = p.detach() - 0.5
+        optimizer.step()
+    save(optimizer, model, HERE / "muon.safetensors")
+
+
+muon()

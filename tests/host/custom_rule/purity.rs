@@ -88,6 +88,7 @@ fn a_rule_is_pure_and_its_names_are_its_own() {
         "main",
         "random_words",
         "settled",
+        "keep_average",
         "call",
         "params",
         "real",

@@ -6,7 +6,7 @@ use super::kernels::{AT, Kernels, shared_tile, tiles};
 use super::rows::Rows;
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::{Candidate, Capabilities, KernelKind, MAX_TRIPS, Uniform, uniform};
-use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::lowering::{Lowering, Operand, source};
 use crate::graph::ops::split::even_tile;
 use crate::graph::shape::u;
 use crate::graph::template::expand;

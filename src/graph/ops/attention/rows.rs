@@ -1,6 +1,6 @@
 //! Where the rows of queries, keys, values and masks lie.
 
-use crate::graph::lower::Operand;
+use crate::graph::lowering::Operand;
 use crate::graph::shape::u;
 use crate::graph::view::View;
 

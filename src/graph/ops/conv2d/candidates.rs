@@ -3,7 +3,7 @@
 use super::geometry::Geometry;
 use super::pack::Packed;
 use super::weight_grad::Partials;
-use super::{cpu, depthwise, gpu, plain};
+use super::{cpu, depthwise, gather, gpu, plain};
 use crate::gpu::{Candidate, Capabilities, KernelKind};
 use crate::graph::template::AnyLaunch;
 
@@ -39,6 +39,16 @@ pub(super) const FORWARD: &[Candidate<Geometry, Forward>] = &[
             parts: |geometry, _| cpu::parts(geometry),
             lanes: cpu::lanes,
             launch: |geometry, _, first, accumulate| cpu::forward(geometry, first, accumulate),
+        },
+    },
+    Candidate {
+        kind: KernelKind::CpuSubgroup8,
+        fits: |geometry, _| gpu::fits(geometry),
+        way: Forward {
+            pack: gpu::pack,
+            parts: |geometry, _| gather::parts(geometry),
+            lanes: |_| 4,
+            launch: |geometry, _, first, accumulate| gather::forward(geometry, first, accumulate),
         },
     },
     Candidate {
@@ -146,6 +156,15 @@ pub(super) const INPUT_GRAD: &[Candidate<Geometry, InputGrad>] = &[
         },
     },
     Candidate {
+        kind: KernelKind::CpuSubgroup8,
+        fits: |geometry, _| gpu::fits_input_grad(geometry),
+        way: InputGrad {
+            pack: gpu::pack_input_grad,
+            parts: |geometry, _| gather::input_grad_parts(geometry),
+            launch: |geometry, _, _, first, accumulate| gather::input_grad(geometry, first, accumulate),
+        },
+    },
+    Candidate {
         kind: KernelKind::Gpu,
         fits: |geometry, _| gpu::fits_input_grad(geometry),
         way: InputGrad {
@@ -184,6 +203,11 @@ pub(super) const WEIGHT_GRAD: &[Candidate<Geometry, WeightGrad>] = &[
         kind: KernelKind::CpuSubgroup8,
         fits: |geometry, _| cpu::fits_weight_grad(geometry),
         way: |geometry, _, first| cpu::weight_grad(geometry, first),
+    },
+    Candidate {
+        kind: KernelKind::CpuSubgroup8,
+        fits: |geometry, _| gpu::fits_weight_grad(geometry),
+        way: |geometry, _, first| gather::weight_grad(geometry, first),
     },
     Candidate {
         kind: KernelKind::Gpu,

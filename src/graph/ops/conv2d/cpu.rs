@@ -5,6 +5,8 @@ mod weight_grad;
 
 pub(super) use weight_grad::{weight_grad, weight_grad_pooled};
 
+use std::ops::Range;
+
 use super::geometry::{Geometry, Window, flag};
 use super::pack::{Pack, Packed};
 use super::parts::WindowParts;
@@ -164,11 +166,6 @@ impl Lanes {
     }
 }
 
-/// Vec4 loads that cover what `pixels` outputs of a row touch, when each of eight lanes loads one pixel.
-fn loads(pixels: u32, stride: u32, kernel_width: u32) -> u32 {
-    ((pixels - 1) * stride + kernel_width).div_ceil(8)
-}
-
 /// Multiply-adds in the innermost block of a kernel: larger tiles share more of what is loaded, and every one of
 /// these is compiled.
 const UNROLLED: u32 = 200;
@@ -194,18 +191,17 @@ uniform! {
         stride_y: u32,
         pad_y: i32,
         pad_x: i32,
-        row_tiles: u32,
         column_tiles: u32,
         channel_tiles: u32,
         group_tiles: u32,
         tiles: u32,
         grid_width: u32,
         relu: u32,
+        rows: u32,
         rows_per_part: u32,
         pairs_per_part: u32,
         pair_parts: u32,
         first_part: u32,
-        images: u32,
     }
 }
 
@@ -221,26 +217,19 @@ enum Source {
 
 impl Source {
     /// The constants by which a kernel reads it, for tiles of so many `pixels` of a row.
-    fn constants(self, window: &Window, pixels: u32) -> Vec<(&'static str, u32)> {
+    fn constants(self, window: &Window, pixels: u32, is_whole_row: bool) -> Vec<(&'static str, u32)> {
         let (block, scale) = if let Self::Windows { block } = self { (block, 2) } else { (1, 1) };
-        let odd = odd(window.padding[1], scale);
-        let (padding, span) = (window.padding[1], 8 * scale.cast_signed());
-        let touched = ((pixels - 1) * window.stride[1] + window.kernel[1] + odd).cast_signed();
-        // Of a tile that is a whole row, pixels behind the image are zeros, as those before it are.
-        let (before, end) =
-            (padding + odd.cast_signed(), padding + odd.cast_signed() + window.input[1].cast_signed());
-        let wraps = |loaded: i32| end <= span * loaded && touched - span * loaded <= before;
-        let fewest = (touched - 1) / span;
-        let whole_row = pixels >= window.output[1];
-        let loaded =
-            if whole_row && fewest > 0 && wraps(fewest) { fewest } else { fewest + 1 }.cast_unsigned();
+        let touched = Touched::of(window, pixels, scale, is_whole_row);
+        let loaded = touched.pixels.div_ceil(8 * scale);
         vec![
             ("POOLED", flag(scale == 2)),
             ("DIRECT", flag(scale == 1)),
             ("BLOCK", block),
             ("SCALE", scale),
             ("SPAN", 8 * scale),
-            ("ODD", odd),
+            ("ODD", touched.odd),
+            ("BEFORE", touched.inside.start),
+            ("BEHIND", touched.inside.end),
             // In eights of what a lane loads.
             ("LOADED", loaded),
             ("LOADS", loaded * scale),
@@ -263,12 +252,13 @@ impl End {
 
     /// The constants of what follows the sums of a tile that makes so many rows and columns.
     fn constants(self, [rows, pixels]: [u32; 2]) -> Vec<(&'static str, u32)> {
+        let step = ("STEP", self.step());
         match self {
-            Self::Store { accumulate } => vec![("ACCUMULATE", flag(accumulate))],
+            Self::Store { accumulate } => vec![step, ("ACCUMULATE", flag(accumulate))],
             Self::Pool { .. } => {
                 let block = block_of(pixels);
                 let words = [("POOLED_BLOCK", block), ("WORDS", pixels / block)];
-                [&[("POOLED_ROWS", rows), ("POOLED_PIXELS", pixels)], &words[..]].concat()
+                [&[step, ("POOLED_ROWS", rows), ("POOLED_PIXELS", pixels)], &words[..]].concat()
             }
         }
     }
@@ -285,9 +275,31 @@ fn whole(pixels: u32, lane: u32, stride: u32) -> u32 {
     pixels.next_multiple_of(step)
 }
 
-/// Pixels before the first that a tile needs, where a lane loads `lane` of them.
-fn odd(padding: i32, lane: u32) -> u32 {
-    (-padding).rem_euclid(lane.cast_signed()).cast_unsigned()
+/// What a tile reads of a row.
+struct Touched {
+    /// What lies in the image, counted from what the first tap of the first sum reads: nothing is known of a tile that is
+    /// not a whole row.
+    inside: Range<u32>,
+    /// Pixels before the first that the tile needs, where a lane loads several.
+    odd: u32,
+    /// Pixels to load, the odd ones included.
+    pixels: u32,
+}
+
+impl Touched {
+    /// Of `pixels` sums of a row, where a lane loads `lane` pixels.
+    fn of(window: &Window, pixels: u32, lane: u32, is_whole_row: bool) -> Self {
+        let padding = window.padding[1];
+        let inside = if is_whole_row {
+            let behind = padding.saturating_add_unsigned(window.input[1]);
+            padding.max(0).cast_unsigned()..behind.max(0).cast_unsigned()
+        } else {
+            0..u32::MAX
+        };
+        let odd = (inside.start.cast_signed() - padding).rem_euclid(lane.cast_signed()).cast_unsigned();
+        let end = ((pixels - 1) * window.stride[1] + window.kernel[1]).min(inside.end);
+        Self { odd, pixels: end.saturating_sub(inside.start).max(1) + odd, inside }
+    }
 }
 
 /// Rows and columns of what a tile makes, where `step` rows and columns of sums become one.
@@ -300,7 +312,9 @@ fn tile(window: &Window, source: Source, step: u32) -> [u32; 2] {
     let pixels = (most.min(16 * step) / (step * step)).clamp(1, 16 / step);
     let lane = if source == Source::Image { 1 } else { 2 };
     let pixels = whole(even_tile(output[1], pixels), lane, window.stride[1] * step);
-    let rows = even_tile(output[0], (most.min(sums) / (pixels * step * step)).clamp(1, 4 / step));
+    // The rows of all images are one run.
+    let rows =
+        even_tile(window.images * output[0], (most.min(sums) / (pixels * step * step)).clamp(1, 16 / step));
     [rows, pixels]
 }
 
@@ -313,9 +327,9 @@ fn broadcast(window: &Window, first_part: u32, source: Source, end: End) -> AnyL
     let step = end.step();
     let output = window.output.map(|len| len / step);
     let [rows, pixels] = tile(window, source, step);
-    let row_tiles = output[0].div_ceil(rows);
+    let all_rows = window.images * output[0];
     let column_tiles = output[1].div_ceil(pixels);
-    let tiles = lanes.tiles * row_tiles * column_tiles * window.images;
+    let tiles = lanes.tiles * column_tiles * all_rows.div_ceil(rows);
     let groups = fold(tiles);
     let parts = WindowParts::broadcast(window.kernel, in_channels);
     let shape = Shape {
@@ -332,18 +346,17 @@ fn broadcast(window: &Window, first_part: u32, source: Source, end: End) -> AnyL
         stride_y: window.stride[0],
         pad_y: window.padding[0],
         pad_x: window.padding[1],
-        row_tiles,
         column_tiles,
         channel_tiles: lanes.tiles,
         group_tiles: lanes.tiles / window.groups,
         tiles,
         grid_width: groups[0],
         relu: flag(end == End::Pool { relu: true }),
+        rows: all_rows,
         rows_per_part: parts.rows,
         pairs_per_part: parts.channels,
         pair_parts: parts.channel_parts,
         first_part,
-        images: window.images,
     };
     let mut constants = vec![
         ("ROWS", rows * step),
@@ -353,7 +366,7 @@ fn broadcast(window: &Window, first_part: u32, source: Source, end: End) -> AnyL
         ("CHANNELS", channels),
         ("SPLIT", flag(parts.count > 1)),
     ];
-    constants.extend(source.constants(window, pixels * step));
+    constants.extend(source.constants(window, pixels * step, column_tiles == 1));
     let aliases = vec![lanes.alias(), lanes.places_alias()];
     constants.extend(end.constants([rows, pixels]));
     let (name, source) = match end {

@@ -7,8 +7,8 @@ use super::pack::{self, Packed};
 use super::weight_grad::{self, Adds};
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::{Candidate, Work};
-use crate::graph::joint::Job;
-use crate::graph::lower::{Lowering, Operand};
+use crate::graph::lowering::joint::Job;
+use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::ops::column_sum;
 use crate::graph::ops::split::{self, Epilogue, Sum};
 use crate::graph::shape::u;
@@ -156,7 +156,7 @@ pub(super) fn pack(lowering: &mut Lowering, id: usize, packed: Packed) -> Operan
         layer: name,
         tensors: [Some(weight), bias],
         fields: packed.fields,
-        invocations: packed.len / 4,
+        invocations: packed.invocations,
         parts: 1,
         len: packed.len as usize,
     };

@@ -1,23 +1,23 @@
 //! Convolutions on GPUs as products in tiles of workgroup memory: pixels are gathered as a tile is staged.
 
 mod phases;
-mod products;
+pub(super) mod products;
 #[cfg(test)]
 mod tests;
 mod weight_grad;
 
-pub(super) use weight_grad::weight_grad;
+pub(super) use weight_grad::{grid as weight_grad_grid, weight_grad};
 
 use bytemuck::Zeroable;
 
 use phases::Phases;
-use products::{Products, parts_of};
+use products::parts_of;
 
 use super::geometry::{Geometry, Window, flag};
 use super::pack::{Pack, Packed};
 use crate::gpu::{Capabilities, uniform};
 use crate::graph::ops::split::Parts;
-use crate::graph::ops::tile::{Staging, Tile};
+use crate::graph::ops::tile::{Products, Staging, Tile};
 use crate::graph::shape::pitch;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
@@ -60,7 +60,7 @@ pub(super) fn pack_input_grad(geometry: &Geometry, has_bias: bool) -> Packed {
 }
 
 uniform! {
-    struct Shape {
+    pub(super) struct Shape {
         height: u32,
         width: u32,
         channel_vectors: u32,
@@ -100,17 +100,17 @@ uniform! {
 
 /// A dispatch: its sizes without those of its grid, and what that is made for.
 #[derive(Clone, Copy, Debug)]
-struct Job {
+pub(super) struct Job {
     shape: Shape,
-    is_phased: bool,
-    products: Products,
+    pub(super) is_phased: bool,
+    pub(super) products: Products,
     /// Steps of the longest sum, and what all of them are a multiple of.
-    steps: u32,
+    pub(super) steps: u32,
     steps_unit: u32,
 }
 
 impl Job {
-    fn forward(geometry: &Geometry) -> Self {
+    pub(super) fn forward(geometry: &Geometry) -> Self {
         let window = Window::forward(geometry);
         let [inputs, outputs] = geometry.group();
         let shape = Shape {
@@ -133,7 +133,7 @@ impl Job {
         }
     }
 
-    fn input_grad(geometry: &Geometry) -> Self {
+    pub(super) fn input_grad(geometry: &Geometry) -> Self {
         let window = match geometry.stride {
             [1, 1] => Window::input_grad(geometry),
             _ => Window::of_input_grads(geometry),
@@ -197,10 +197,15 @@ impl Job {
         parts_of(&self.products, self.steps, offered.cores)
     }
 
-    /// A dispatch of these parts from one on, in tiles of a size.
-    fn launch(&self, tile: &Tile, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
+    /// The uniform block and the grid of tiles of so many rows and columns, for parts of a length from one on.
+    pub(super) fn grid(
+        &self,
+        [tile_rows, tile_columns]: [u32; 2],
+        (run, first_part): (u32, u32),
+        accumulate: bool,
+    ) -> (Shape, [u32; 2]) {
         let Products { count, rows, columns } = self.products;
-        let (row_tiles, column_tiles) = (rows.div_ceil(tile.rows), columns.div_ceil(tile.columns));
+        let (row_tiles, column_tiles) = (rows.div_ceil(tile_rows), columns.div_ceil(tile_columns));
         let tiles = count * row_tiles * column_tiles;
         let groups = fold(tiles);
         let shape = Shape {
@@ -208,11 +213,17 @@ impl Job {
             row_tiles,
             tiles,
             grid_width: groups[0],
-            run: parts.run,
+            run,
             first_part,
             accumulate: flag(accumulate),
             ..self.shape
         };
+        (shape, groups)
+    }
+
+    /// A dispatch of these parts from one on, in tiles of a size.
+    fn launch(&self, tile: &Tile, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
+        let (shape, groups) = self.grid([tile.rows, tile.columns], (parts.run, first_part), accumulate);
         let steps_even = [self.steps_unit, parts.run].iter().all(|steps| steps.is_multiple_of(tile.steps));
         let mut constants = tile.constants([Staging::Blocks, Staging::Quads], steps_even);
         constants.push(("PHASED", flag(self.is_phased)));
@@ -223,6 +234,7 @@ impl Job {
                 include_str!("../../../../shaders/shared/tile_right_quads.wgsl"),
                 include_str!("../../../../shaders/shared/tile.wgsl"),
                 include_str!("../../../../shaders/shared/phases.wgsl"),
+                include_str!("../../../../shaders/shared/conv2d_work.wgsl"),
                 include_str!("../../../../shaders/ops/conv2d_tile.wgsl"),
             ),
             constants,
@@ -233,7 +245,9 @@ impl Job {
 
     /// As [`Job::launch`], in the tiles and the parts that an adapter should have.
     fn launch_on(&self, offered: &Capabilities, first_part: u32, accumulate: bool) -> AnyLaunch {
-        self.launch(&self.products.tile(offered.cores), self.parts(offered), first_part, accumulate)
+        let parts = self.parts(offered);
+        let launch = |tile: &Tile| self.launch(tile, parts, first_part, accumulate);
+        self.products.tile(offered).launch(self.products, offered, launch)
     }
 }
 

@@ -2,8 +2,8 @@
 //! band, if there are groups), and the bias behind them.
 
 use super::band::Band;
-use super::geometry::{Geometry, flag};
-use crate::graph::joint::{FIELDS, JointKernel};
+use super::geometry::Geometry;
+use crate::graph::lowering::joint::{FIELDS, JointKernel};
 use crate::graph::shape::pitch;
 
 /// Direction of a packed weight.
@@ -29,7 +29,17 @@ pub(super) const KERNEL: JointKernel = JointKernel {
     ),
     fills_arena: true,
     workgroup: 64,
+    optional: GROUPED | PHASED,
 };
+
+/// Flags of a job.
+const TRANSPOSED: u32 = 1;
+const FLIPPED: u32 = 1 << 1;
+const GROUPED: u32 = 1 << 2;
+const PHASED: u32 = 1 << 5;
+
+/// Taps of a row of the kernel that an invocation packs at most.
+const TAPS_EACH: u32 = 8;
 
 /// What a packed weight is of.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +58,7 @@ struct Direction {
 pub(super) struct Packed {
     /// Elements of the packed weight.
     pub(super) len: u32,
+    pub(super) invocations: u32,
     pub(super) has_bias: bool,
     /// What the kernel knows of it.
     pub(super) fields: [u32; FIELDS],
@@ -63,24 +74,27 @@ impl Packed {
         let classes = if let Pack::ByPhase { classes } = pack { Some(classes) } else { None };
         let (transposed, flipped) = (pack != Pack::Forward, pack == Pack::InputGrad);
         let direction = Direction { transposed, flipped, classes, has_bias };
-        Self::of(geometry, (band.vectors * 4, pitch(width) / 4), direction, flag(band.is_grouped))
+        Self::of(geometry, (band.vectors * 4, pitch(width) / 4), direction, band.is_grouped)
     }
 
     /// Of a depthwise convolution: one row for each tap, in which a channel has its own weight.
     pub(super) fn depthwise(geometry: &Geometry, flipped: bool, has_bias: bool) -> Self {
         let each = Geometry { in_channels: 1, groups: 1, ..*geometry };
         let direction = Direction { transposed: false, flipped, classes: None, has_bias };
-        Self::of(&each, (1, pitch(geometry.out_channels) / 4), direction, 0)
+        Self::of(&each, (1, pitch(geometry.out_channels) / 4), direction, false)
     }
 
     fn of(
         geometry: &Geometry,
         (inner, outer_vectors): (u32, u32),
         Direction { transposed, flipped, classes, has_bias }: Direction,
-        grouped: u32,
+        is_grouped: bool,
     ) -> Self {
         let [group_inputs, group_outputs] = geometry.group();
         let vectors = (geometry.taps() * inner + 1) * outer_vectors;
+        let taps_each = geometry.kernel[1].min(TAPS_EACH);
+        let lines = geometry.kernel[0] * geometry.kernel[1].div_ceil(taps_each);
+        let needs = |set: bool, what: u32| if set { what } else { 0 };
         let [classes_y, classes_x] = classes.unwrap_or([1, 1]);
         let fields = [
             geometry.out_channels,
@@ -89,13 +103,16 @@ impl Packed {
             geometry.kernel[1],
             group_inputs,
             group_outputs,
-            flag(transposed) | flag(flipped) << 1 | grouped << 2 | flag(classes.is_some()) << 5,
+            needs(transposed, TRANSPOSED)
+                | needs(flipped, FLIPPED)
+                | needs(is_grouped, GROUPED)
+                | needs(classes.is_some(), PHASED),
             inner,
             outer_vectors,
             classes_y,
             classes_x,
-            0,
+            taps_each,
         ];
-        Self { len: vectors * 4, has_bias, fields }
+        Self { len: vectors * 4, invocations: (lines * inner + 1) * outer_vectors, has_bias, fields }
     }
 }

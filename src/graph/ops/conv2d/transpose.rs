@@ -2,7 +2,7 @@ use super::emit;
 use super::geometry::Geometry;
 use super::{check_groups, check_packed};
 use crate::Error;
-use crate::graph::lower::Lowering;
+use crate::graph::lowering::Lowering;
 use crate::graph::ops::split::Epilogue;
 use crate::graph::ops::{Cast, Made, Op, Reads, check_window, column_sum};
 use crate::graph::shape::{image, u};

@@ -1,9 +1,9 @@
 //! The weight gradient of a convolution: partial sums over runs of rows, and their sum in order.
 
 use super::band::Band;
-use super::geometry::{Geometry, Window, flag};
+use super::geometry::{Geometry, Window};
 use crate::gpu::Capabilities;
-use crate::graph::joint::{FIELDS, JointKernel};
+use crate::graph::lowering::joint::{FIELDS, JointKernel};
 use crate::graph::ops::split::{RUN, even_tile, is_long};
 
 /// Partial sums of a weight gradient: how many, and of what length.
@@ -87,6 +87,11 @@ impl Partials {
     }
 }
 
+/// Flags of a job.
+const GROUPED: u32 = 1 << 2;
+const ADDS: u32 = 1 << 3;
+const ADDS_BIAS: u32 = 1 << 4;
+
 /// The kernel that adds partial sums, whose jobs have the gradients of a weight and perhaps of a bias.
 ///
 /// A workgroup is a wave of a GPU, and small on a CPU adapter, which is to be busy with few weights too.
@@ -99,6 +104,7 @@ pub(super) fn finish_kernel(offered: &Capabilities) -> JointKernel {
         ),
         fills_arena: false,
         workgroup: if offered.is_cpu { 8 } else { 64 },
+        optional: GROUPED | ADDS | ADDS_BIAS,
     }
 }
 
@@ -113,11 +119,11 @@ pub(super) struct Adds {
 /// What [`finish_kernel`] knows of the partial sums that one dispatch leaves, from a part on.
 pub(super) fn finish(geometry: &Geometry, partials: &Partials, first_part: u32, adds: Adds) -> [u32; FIELDS] {
     // Later parts go to what the earlier ones made.
-    let accumulate = |adds: bool| flag(adds || first_part > 0);
+    let accumulate = |adds: bool, what: u32| if adds || first_part > 0 { what } else { 0 };
     // A depthwise convolution has the same weights as one of a single input channel.
     let depthwise = geometry.is_depthwise();
     let [group_inputs, group_outputs] = geometry.group();
-    let grouped = flag(Band::of_inputs(geometry).is_grouped && !depthwise);
+    let grouped = if Band::of_inputs(geometry).is_grouped && !depthwise { GROUPED } else { 0 };
     [
         geometry.out_channels,
         if depthwise { 1 } else { geometry.in_channels },
@@ -125,7 +131,7 @@ pub(super) fn finish(geometry: &Geometry, partials: &Partials, first_part: u32, 
         geometry.kernel[1],
         group_inputs,
         group_outputs,
-        grouped << 2 | accumulate(adds.weight) << 3 | accumulate(adds.bias == Some(true)) << 4,
+        grouped | accumulate(adds.weight, ADDS) | accumulate(adds.bias == Some(true), ADDS_BIAS),
         partials.inner,
         partials.outer / 4,
         partials.from(first_part),

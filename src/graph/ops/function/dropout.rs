@@ -2,7 +2,7 @@ use super::{Call, Function, broadcast, function, trains};
 use crate::Error;
 use crate::error::closed;
 use crate::graph::Var;
-use crate::graph::lower::Lowering;
+use crate::graph::lowering::Lowering;
 use crate::graph::ops::{Cast, Made, Op, Reads, dims};
 
 /// Zeros some elements, drawn anew in each step.

@@ -2,7 +2,7 @@
 
 use super::launch::{Run, Shape};
 use super::parts::{Bound, Parts, kernel, shared};
-use crate::graph::lower::Operand;
+use crate::graph::lowering::Operand;
 
 /// The gradients of weight and bias, if they are there to be written, and whether that adds.
 #[derive(Clone, Copy, Debug)]

@@ -2,9 +2,8 @@
 
 use super::launch::Run;
 use super::parts::{Bound, Parts, kernel, shared};
-use super::{Batch, Over};
 use crate::gpu::{Binding, uniform};
-use crate::graph::lower::{Operand, source};
+use crate::graph::lowering::{Operand, source};
 
 uniform! {
     pub(crate) struct CountShape { batches: u32 }
@@ -64,7 +63,7 @@ impl Run<'_> {
     /// Counts a batch that the running statistics have taken in, where they are means over all and each line reads the
     /// count; elsewhere the kernel that moves them counts.
     fn count_batch(&mut self) {
-        let means = matches!(self.norm.over, Over::Batch(Batch { momentum: None, .. }));
+        let means = self.momentum().is_none();
         let Some(count) = self.norm.tensors.num_batches_tracked.filter(|_| means) else { return };
         let wgsl = include_str!("../../../../shaders/ops/norm_count.wgsl");
         if self.norm.tracks(self.lowering.mode) {
@@ -87,9 +86,9 @@ impl Run<'_> {
         let parts = parts.with([mean, variance], &[shared!("_track")]);
         let count = tensors.num_batches_tracked.expect("it goes with the other statistics");
         let parts = parts.with([Bound::written("num_batches_tracked", self.parameter(count)).scalars()], &[]);
-        match self.norm.over {
-            Over::Batch(Batch { momentum: None, .. }) => parts.with([], &[shared!("_track_mean")]),
-            _ => parts.with([], &[shared!("_track_moving")]),
+        match self.momentum() {
+            None => parts.with([], &[shared!("_track_mean")]),
+            Some(_) => parts.with([], &[shared!("_track_moving")]),
         }
     }
 

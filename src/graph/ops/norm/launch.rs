@@ -4,8 +4,8 @@ use super::geometry::{Geometry, Level};
 use super::parts::{Bound, Kernel, Parts, shared};
 use super::{Batch, Norm, Over};
 use crate::gpu::{Binding, uniform};
-use crate::graph::finish::Draft;
-use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::lowering::finish::Draft;
+use crate::graph::lowering::{Lowering, Operand, source};
 use crate::graph::shape::u;
 use crate::graph::team::{SUM, Team};
 use crate::graph::template::expand;
@@ -46,6 +46,14 @@ impl<'a> Run<'a> {
         Self { norm, lowering, id, layer, geometry, running }
     }
 
+    /// The part of running statistics that comes from a batch; none where they are means over all.
+    pub(super) fn momentum(&self) -> Option<f64> {
+        match &self.norm.over {
+            Over::Batch(Batch { momentum, .. }) if !self.lowering.cumulative => *momentum,
+            _ => None,
+        }
+    }
+
     pub(super) fn parameter(&self, place: usize) -> Operand {
         Operand::Parameter(self.lowering.parameters(self.id)[place])
     }
@@ -79,10 +87,7 @@ impl<'a> Run<'a> {
     #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
     pub(super) fn shape(&self, work: usize) -> Shape {
         let elements = self.geometry.elements as f64;
-        let momentum = match &self.norm.over {
-            Over::Batch(Batch { momentum, .. }) => momentum.unwrap_or(0.0),
-            _ => 0.0,
-        };
+        let momentum = self.momentum().unwrap_or(0.0);
         Shape {
             work: u(work),
             lines: u(self.geometry.lines),

@@ -1,6 +1,6 @@
 //! Kernels of normalisations in the making, joined of texts.
 
-use crate::graph::lower::Operand;
+use crate::graph::lowering::Operand;
 
 macro_rules! shared {
     ($name:literal) => {

@@ -1,10 +1,11 @@
-use super::{BatchAxis, Operands, Product, RepeatAxis, SUMMING, emit, way};
+use super::tiles::{Copies, Quads};
+use super::{BatchAxis, COPYING, Operands, Product, RepeatAxis, SUMMING, emit, way};
 use crate::gpu::Binding::{Read, ReadWrite};
 use crate::gpu::Candidate;
-use crate::graph::lower::{Lowering, Operand};
-use crate::graph::ops::rearrange;
+use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::ops::split::Epilogue;
-use crate::graph::shape::u;
+use crate::graph::ops::{layout, rearrange};
+use crate::graph::shape::{Planes, u};
 use crate::graph::view::{Order, View};
 
 /// A batch of matrices: where the elements of a factor of a product, or of what it makes, lie.
@@ -92,6 +93,44 @@ impl Factor {
         self.batch.len().checked_sub(from_last + 1).map_or(Axis::ONE, |at| self.batch[at])
     }
 
+    /// Whether it is one matrix whose rows follow each other from the start of the buffer on, without padding.
+    fn is_dense(&self) -> bool {
+        self.batch.is_empty()
+            && self.offset == 0
+            && self.column.stride == 1
+            && self.row.stride == self.column.extent
+    }
+
+    /// Writes or adds what packed memory with vec4s along rows holds.
+    fn take(&self, lowering: &mut Lowering, layer: &str, from: &View, accumulate: bool) {
+        let (images, channels) = (self.row.extent, self.column.extent);
+        if !self.is_dense() || channels.is_multiple_of(4) {
+            return rearrange(lowering, layer, from, &self.view(), accumulate);
+        }
+        // Rows that begin within a vec4 are written by elements.
+        let planes = Planes { images, channels, pixels: 1, channel_stride: 1, pixel_stride: 1 };
+        layout::to_planes(lowering, layer, planes, channels, from.of, self.of, accumulate);
+    }
+
+    /// Elements of all its matrices.
+    fn len(&self) -> usize {
+        self.rows() * self.column.extent
+    }
+
+    /// Packed memory for its elements, with vec4s along rows.
+    fn scratch(&self, lowering: &mut Lowering, what: &str) -> View {
+        let shape = self.view().shape;
+        let of = lowering.scratch(what, self.rows() * self.column.extent.next_multiple_of(4));
+        View::packed(of, &shape, Order::Natural)
+    }
+
+    /// A copy with vec4s along rows.
+    fn copied(&self, lowering: &mut Lowering, layer: &str) -> Self {
+        let to = self.scratch(lowering, "factor");
+        rearrange(lowering, layer, &self.view(), &to, false);
+        Self::of(&to)
+    }
+
     /// Its elements as a view of all axes.
     fn view(&self) -> View {
         let axes: Vec<Axis> = self.batch.iter().copied().chain([self.row, self.column]).collect();
@@ -126,20 +165,52 @@ pub(in super::super) fn contract(
         return contract(lowering, layer, [&exchanged[0], &exchanged[1], &exchanged[2]], None, epilogue);
     }
     let product = Product { has_bias: bias.is_some(), ..product(left, right, output) };
+    if let Some(copies) = copies(lowering, &product, [left, right, output]) {
+        let [left, right] = copied(lowering, layer, copies, [left, right]);
+        return match copies.output {
+            false => contract(lowering, layer, [&left, &right, output], bias, epilogue),
+            true => contract_apart(lowering, layer, [&left, &right, output], bias, epilogue),
+        };
+    }
     let operands = Operands { left: left.of, right: right.of, bias, output: output.of };
     if product.len_if_packed().is_some() || !way(lowering, &product).1 {
         return emit(lowering, layer, &product, operands, epilogue);
     }
-    assert!(epilogue.finish.is_none(), "{layer}: only a packed output is finished");
-    // Parts of a sum lie packed side by side, and so does what becomes of them.
-    let to = output.view();
-    let len = u(to.shape.iter().product::<usize>() / output.column.extent * output.width) as usize;
-    let scratch = lowering.scratch("product", len);
-    let from = View::packed(scratch, &to.shape, Order::Natural);
-    let accumulate = epilogue.accumulate;
-    let epilogue = Epilogue { accumulate: false, ..epilogue };
-    contract(lowering, layer, [left, right, &Factor::of(&from)], bias, epilogue);
-    rearrange(lowering, layer, &from, &to, accumulate);
+    contract_apart(lowering, layer, [left, right, output], bias, epilogue);
+}
+
+/// As [`contract`], of an output that is made packed in memory of its own and then written or added to its place: parts of
+/// a sum lie packed side by side, and so does what becomes of them.
+fn contract_apart(
+    lowering: &mut Lowering,
+    layer: &str,
+    [left, right, output]: [&Factor; 3],
+    bias: Option<Operand>,
+    Epilogue { accumulate, finish }: Epilogue,
+) {
+    assert!(finish.is_none(), "{layer}: only a packed output is finished");
+    let from = output.scratch(lowering, "product");
+    contract(lowering, layer, [left, right, &Factor::of(&from)], bias, Epilogue::default());
+    output.take(lowering, layer, &from, accumulate);
+}
+
+/// What is to be copied of a product, if it is faster so.
+fn copies(lowering: &Lowering, product: &Product, factors: [&Factor; 3]) -> Option<Copies> {
+    let copying = Candidate::first(COPYING, product, &lowering.capabilities)?;
+    copying(product, factors.map(|factor| factor.len() as u64))
+        .filter(|copies| !copies.output || factors[2].is_dense())
+}
+
+/// The left and the right factor, or copies where they are to be copied.
+fn copied(lowering: &mut Lowering, layer: &str, copies: Copies, [left, right]: [&Factor; 2]) -> [Factor; 2] {
+    let mut copied = |factor: &Factor, quads: Option<Quads>, rows: Quads| match quads {
+        None => factor.clone(),
+        Some(quads) if quads == rows => factor.copied(lowering, layer),
+        Some(_) => factor.transposed().copied(lowering, layer).transposed(),
+    };
+    // Rows of the right factor run along the columns of the product.
+    let left = copied(left, copies.factors[0], Quads::AlongInner);
+    [left, copied(right, copies.factors[1], Quads::AlongEdge)]
 }
 
 /// As [`contract`] of one matrix that is written or added to, with the sums of the rows of `left` in the same dispatch, also
@@ -152,6 +223,19 @@ pub(in super::super) fn contract_summing(
     (sums, add_sums): (Operand, bool),
 ) -> bool {
     let product = product(left, right, output);
+    if let Some(copies) = copies(lowering, &product, [left, right, output]) {
+        // With copied factors there is no kernel that adds these up, and a copy of the output alone changes nothing else.
+        if copies.factors != [None, None] {
+            return false;
+        }
+        let from = output.scratch(lowering, "product");
+        let factors = [left, right, &Factor::of(&from)];
+        let summed = contract_summing(lowering, layer, factors, false, (sums, add_sums));
+        if summed {
+            output.take(lowering, layer, &from, accumulate);
+        }
+        return summed;
+    }
     let Some(way) = Candidate::first(SUMMING, &product, &lowering.capabilities) else { return false };
     let launch = way(&product, accumulate, add_sums);
     let operands = [left.of, right.of, output.of, sums];

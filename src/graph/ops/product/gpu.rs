@@ -4,7 +4,7 @@ use super::lies::{Lies, lies};
 use super::{Product, Shape};
 use crate::gpu::Capabilities;
 use crate::graph::ops::split::Parts;
-use crate::graph::ops::tile::{LARGE, MEDIUM, SMALL, Tile};
+use crate::graph::ops::tile::{LARGE, MEDIUM, Products, SMALL, Tile};
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
 /// Steps of a part are a multiple of this, so that each begins with a whole tile.
@@ -32,15 +32,23 @@ pub(super) fn split(product: &Product, workgroups: u32, long: u32, offered: &Cap
 /// How the inner dimension is split for tiles. That follows from the sizes and from the assumed number of processors,
 /// never from the tile that is taken, so that all tiles leave the same bits.
 pub(super) fn parts(product: &Product, offered: &Capabilities) -> Parts {
+    if let Some(parts) = offered.trial.parts {
+        let steps = product.inner * product.added();
+        let run = steps.div_ceil(parts.max(Parts::of(steps, 1).count)).next_multiple_of(PART);
+        return Parts { run, count: steps.div_ceil(run) };
+    }
     let tiles = u32::try_from(tiles(product, &MEDIUM)).unwrap_or(u32::MAX);
     split(product, tiles, 1_024, offered)
 }
 
 /// Tiles of this size that the output has.
 fn tiles(product: &Product, tile: &Tile) -> u64 {
-    let edges = [(product.rows, tile.rows), (product.columns, tile.columns)];
-    let tiles: u64 = edges.map(|(len, edge)| u64::from(len.div_ceil(edge))).iter().product();
-    tiles * u64::from(product.batches())
+    products(product).tiles(tile)
+}
+
+/// The products of a batch.
+pub(super) fn products(product: &Product) -> Products {
+    Products { count: product.batches(), rows: product.rows, columns: product.columns }
 }
 
 /// Whether a tile is worth its barriers: smaller matrices are as many invocations of the plain kernel.

@@ -1,10 +1,10 @@
 use super::lies::Lies;
 use super::{BatchAxis, Product, RepeatAxis, Shape, Way, gpu, lanes};
 use crate::gpu::KernelListing;
-use crate::graph::finish::Draft;
-use crate::graph::lower::source_of;
+use crate::graph::lowering::finish::Draft;
+use crate::graph::lowering::source_of;
 use crate::graph::ops::split::Parts;
-use crate::graph::ops::tile::{LARGE, MEDIUM, SMALL, TALL, WIDE};
+use crate::graph::ops::tile::{LARGE, MEDIUM, MEDIUM_SHARED, SMALL, TALL, WIDE};
 use crate::graph::template::AnyLaunch;
 
 /// The kernels for GPUs, for tests: of each way in which factors and output lie, each tile, and with and without what
@@ -18,9 +18,9 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
         }
     };
     for (at, lies) in Lies::all().enumerate() {
-        for (number, tile) in [SMALL, LARGE, MEDIUM, TALL, WIDE].into_iter().enumerate() {
+        for (number, tile) in [SMALL, LARGE, MEDIUM, TALL, WIDE, MEDIUM_SHARED].into_iter().enumerate() {
             // All ways in the first of the tiles, and a share of them in each other one.
-            if number > 0 && at % 4 != number - 1 {
+            if number > 0 && at % 5 != number - 1 {
                 continue;
             }
             let even = example([2 * tile.rows, tile.columns, 4 * tile.steps], lies);
@@ -98,7 +98,7 @@ pub(crate) struct UncheckedExample {
 pub(crate) fn unchecked_examples() -> Vec<UncheckedExample> {
     let mut examples = Vec::new();
     for (at, lies) in Lies::all().enumerate() {
-        for (number, tile) in [SMALL, LARGE, MEDIUM, TALL, WIDE].into_iter().enumerate() {
+        for (number, tile) in [SMALL, LARGE, MEDIUM, TALL, WIDE, MEDIUM_SHARED].into_iter().enumerate() {
             if number > 0 && at % 16 != (3 * number) % 16 {
                 continue;
             }

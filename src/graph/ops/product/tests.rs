@@ -5,7 +5,7 @@ mod cases;
 use self::cases::{ALL, Case, Data, Lies};
 use super::{CANDIDATES, Kernel, Way};
 use crate::gpu::{Candidate, Capabilities, Checks, Gpu, GpuOptions, KernelKind};
-use crate::graph::ops::tile::{LARGE, MEDIUM, SMALL, TALL, Tile, WIDE};
+use crate::graph::ops::tile::{LARGE, MEDIUM, MEDIUM_SHARED, SMALL, TALL, Tile, WIDE};
 
 /// A device that runs kernels of this kind; none, visibly, where there is no adapter and that is allowed.
 fn device() -> Option<Gpu> {
@@ -65,7 +65,7 @@ fn variants(sizes: [u32; 3], lies: [Lies; 2]) -> Vec<Case> {
     ]
 }
 
-const TILES: [Tile; 5] = [LARGE, MEDIUM, SMALL, TALL, WIDE];
+const TILES: [Tile; 6] = [LARGE, MEDIUM, MEDIUM_SHARED, SMALL, TALL, WIDE];
 
 #[test]
 fn tiles_leave_the_bits_of_the_plain_kernel_however_matrices_lie() {

@@ -2,8 +2,8 @@ use super::kernels::{GradShape, Sizes, Spread};
 use super::{
     CELLS, Cell, FIRST_CELL, FIRST_STATE, LAST_CELL, LAST_STATE, Recurrent, SAVED, STATES, begin, state_view,
 };
-use crate::graph::elementwise::{Program, Target};
-use crate::graph::lower::{Lowering, Operand};
+use crate::graph::lowering::elementwise::{Program, Target};
+use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::ops::product::Factor;
 use crate::graph::ops::{linear, rearrange};
 use crate::graph::view::{Order, View};

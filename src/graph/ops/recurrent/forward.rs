@@ -1,7 +1,7 @@
 use super::kernels::{Shape, Sizes, Spread};
 use super::{Cell, FIRST_CELL, FIRST_STATE, LAST_CELL, LAST_STATE, Recurrent, begin, state_view};
 use crate::graph::Mode;
-use crate::graph::lower::{Lowering, Operand};
+use crate::graph::lowering::{Lowering, Operand};
 
 /// The forward pass of a layer.
 ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Cell, Recurrent};
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::{Candidate, KernelKind, KernelSource, Work, uniform};
-use crate::graph::lower::{Lowering, Operand, source};
+use crate::graph::lowering::{Lowering, Operand, source};
 use crate::graph::shape::{pitch, u};
 use crate::graph::team::{SUM, Team};
 use crate::graph::template::{expand, fold};

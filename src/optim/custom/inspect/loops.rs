@@ -94,7 +94,7 @@ impl<'a> Work<'a> {
         };
         let name = first[1].text;
         let condition_texts: Vec<&str> = condition.iter().map(|token| token.text).collect();
-        let (up, inclusive, bindings) = match condition_texts[..] {
+        let (up, inclusive, bound) = match condition_texts[..] {
             [of, "<", ..] if of == name => (true, 0, 2),
             [of, "<=", ..] if of == name => (true, 1, 2),
             [of, ">", "=", ..] if of == name => (false, 1, 3),
@@ -110,18 +110,18 @@ impl<'a> Work<'a> {
             }
             _ => None,
         };
-        let (Some(first_value), Some(bindings), Some((rises, step))) =
-            (self.value(&first[from..]), self.value(&condition[bindings..]), step)
+        let (Some(first_value), Some(bound), Some((rises, step))) =
+            (self.value(&first[from..]), self.value(&condition[bound..]), step)
         else {
             return refuse("");
         };
         if step.0 < 1 || rises != up {
-            return refuse(&format!(", because `{name}` does not go towards the bindings"));
+            return refuse(&format!(", because `{name}` does not go towards the bound"));
         }
-        let unsigned = kind.unwrap_or([first_value.1, bindings.1, step.1].contains(&Some(true)));
+        let unsigned = kind.unwrap_or([first_value.1, bound.1, step.1].contains(&Some(true)));
         let (least, most) =
             if unsigned { (0, i64::from(u32::MAX)) } else { (i64::from(i32::MIN), i64::from(i32::MAX)) };
-        let way = if up { bindings.0 - first_value.0 } else { first_value.0 - bindings.0 } + inclusive;
+        let way = if up { bound.0 - first_value.0 } else { first_value.0 - bound.0 } + inclusive;
         let rounds = way.max(0).unsigned_abs().div_ceil(step.0.unsigned_abs());
         let walked = i64::try_from(rounds).unwrap_or(i64::MAX).saturating_mul(step.0);
         let last =

@@ -1,7 +1,7 @@
 //! Forward passes over a single channel, whose rows lie in quads.
 
 use super::super::geometry::{Geometry, Window, flag};
-use super::{End, Lanes, SCALARS, block_of, loads, odd, whole};
+use super::{End, Lanes, SCALARS, Touched, block_of, whole};
 use crate::gpu::uniform;
 use crate::graph::ops::split::even_tile;
 use crate::graph::shape::pitch;
@@ -11,7 +11,13 @@ use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 pub(super) const LANE: u32 = 4;
 
 /// Tiles below each other that a workgroup computes at most, with the weight in registers.
-const TILES_EACH: u32 = 8;
+const TILES_EACH: u32 = 16;
+
+/// Workgroups that there should be, so that all cores have work.
+const WORKGROUPS: u32 = 32;
+
+/// Multiply-adds of a tile, each of one element of a lane's vector.
+const MULTIPLY_ADDS: u32 = 1_024;
 
 uniform! {
     struct Shape {
@@ -42,7 +48,7 @@ pub(super) fn fits(geometry: &Geometry) -> bool {
 /// Rows and columns of what a tile makes, where `step` rows and columns of sums become one.
 pub(super) fn tile(geometry: &Geometry, step: u32) -> [u32; 2] {
     let vector = Lanes::of(geometry.out_channels, 1).vector;
-    let most = SCALARS / (geometry.taps() * vector * step * step);
+    let most = MULTIPLY_ADDS / (geometry.taps() * vector * step * step);
     let output = geometry.output.map(|len| len / step);
     let pixels = even_tile(output[1], most.clamp(1, 16));
     let pixels = whole(pixels, LANE, geometry.stride[1] * step);
@@ -69,10 +75,11 @@ fn launch(geometry: &Geometry, end: End) -> AnyLaunch {
     let output = window.output.map(|len| len / step);
     let [rows, pixels] = tile(geometry, step);
     let row_tiles = output[0].div_ceil(rows);
-    let tiles_each = even_tile(row_tiles, TILES_EACH);
-    let strips = row_tiles.div_ceil(tiles_each);
     let column_tiles = output[1].div_ceil(pixels);
-    let tiles = lanes.tiles * column_tiles * strips * window.images;
+    let in_row = lanes.tiles * column_tiles * window.images;
+    let tiles_each = even_tile(row_tiles, (in_row * row_tiles / WORKGROUPS).clamp(1, TILES_EACH));
+    let strips = row_tiles.div_ceil(tiles_each);
+    let tiles = in_row * strips;
     let groups = fold(tiles);
     let shape = Shape {
         height: window.input[0],
@@ -92,8 +99,7 @@ fn launch(geometry: &Geometry, end: End) -> AnyLaunch {
         grid_width: groups[0],
         relu: flag(end == End::Pool { relu: true }),
     };
-    let odd = odd(window.padding[1], LANE);
-    let touched = loads(pixels * step, window.stride[1], window.kernel[1] + odd);
+    let touched = Touched::of(&window, pixels * step, LANE, column_tiles == 1);
     let mut constants = vec![
         ("ROWS", rows * step),
         ("PIXELS", pixels * step),
@@ -102,8 +108,10 @@ fn launch(geometry: &Geometry, end: End) -> AnyLaunch {
         ("STRIDE_Y", window.stride[0]),
         ("STRIDE", window.stride[1]),
         ("X_ROWS", (rows * step - 1) * window.stride[0] + window.kernel[0]),
-        ("LOADS", touched.div_ceil(LANE)),
-        ("ODD", odd),
+        ("LOADS", touched.pixels.div_ceil(8 * LANE)),
+        ("ODD", touched.odd),
+        ("BEFORE", touched.inside.start),
+        ("BEHIND", touched.inside.end),
     ];
     constants.extend(end.constants([rows, pixels]));
     let (name, source) = match end {

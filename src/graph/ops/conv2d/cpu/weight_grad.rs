@@ -1,6 +1,6 @@
 use super::super::geometry::{Geometry, Window, flag};
 use super::super::weight_grad::Partials;
-use super::{Lanes, SUMS, UNROLLED, block_of, loads, odd, plane, pooled_pixels, whole};
+use super::{Lanes, SUMS, Touched, UNROLLED, block_of, plane, pooled_pixels, whole};
 use crate::gpu::Capabilities;
 use crate::gpu::uniform;
 use crate::graph::ops::split::even_tile;
@@ -17,7 +17,6 @@ uniform! {
         out_vectors: u32,
         packed_vectors: u32,
         kernel_height: u32,
-        stride_y: u32,
         pad_y: i32,
         pad_x: i32,
         kernel_tiles: u32,
@@ -31,6 +30,10 @@ uniform! {
         grid_width: u32,
     }
 }
+
+/// Multiply-adds of one element each with which both rows of pooled windows are summed at once, so that what is loaded
+/// serves both.
+const BOTH_ROWS: u32 = 1_024;
 
 /// Partial sums of the weight gradient, from a part on. Bindings: input, output's gradient, partial
 /// sums.
@@ -75,13 +78,17 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
     let most = (UNROLLED / (vectors * per_vector)).clamp(1, 16);
     let windows = pooled.unwrap_or_else(|| whole(even_tile(window.output[1], most), lane, window.stride[1]));
     let pixels = windows * scale;
-    let (block, odd) = (block_of(windows), odd(window.padding[1], lane));
+    let block = block_of(windows);
+    let per_row = vectors * per_vector * pixels * lanes.vector;
+    let rows = if pooled.is_some() && 2 * per_row <= BOTH_ROWS { 2 } else { 1 };
     let kernel_tiles = window.kernel[0] / kernel_rows;
     let vector_tiles = channel_vectors / vectors;
     let outer = lanes.packed();
     let tiles_per_part = kernel_tiles * vector_tiles * lanes.tiles;
     let inner = pitch(window.in_channels);
     let partials = Partials::of_windows(&window, [inner, outer], (tiles_per_part, 48), (windows, scale));
+    let is_whole_row = windows >= window.output[1] && partials.column_parts == 1;
+    let touched = Touched::of(&window, pixels, lane, is_whole_row);
     let tiles = tiles_per_part * partials.from(first_part);
     let groups = fold(tiles);
     let shape = Shape {
@@ -93,7 +100,6 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
         out_vectors: pitch(window.out_channels) / lanes.vector,
         packed_vectors: outer / lanes.vector,
         kernel_height: window.kernel[0],
-        stride_y: window.stride[0],
         pad_y: window.padding[0],
         pad_x: window.padding[1],
         kernel_tiles,
@@ -110,8 +116,10 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
         name: "conv2d_weight_grad",
         source: include_str!("../../../../../shaders/ops/conv2d_weight_grad.wgsl"),
         constants: vec![
+            ("ROWS", rows),
             ("PIXELS", pixels),
             ("WINDOWS", windows),
+            ("SCALE", scale),
             ("POOLED", flag(pooled.is_some())),
             ("DIRECT", flag(pooled.is_none())),
             ("BLOCK", block),
@@ -119,13 +127,17 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
             ("PLANAR", flag(geometry.planar)),
             ("LANE", lane),
             ("SPAN", 8 * lane),
-            ("ODD", odd),
+            ("ODD", touched.odd),
             ("KERNEL_ROWS", kernel_rows),
             ("KERNEL_WIDTH", window.kernel[1]),
             ("VECTORS", vectors),
             ("CHANNELS", channels),
+            ("STRIDE_Y", window.stride[0]),
             ("STRIDE", window.stride[1]),
-            ("LOADS", loads(pixels, window.stride[1], window.kernel[1] + odd).div_ceil(lane)),
+            ("X_ROWS", (rows - 1) * window.stride[0] + kernel_rows),
+            ("LOADS", touched.pixels.div_ceil(8 * lane)),
+            ("BEFORE", touched.inside.start),
+            ("BEHIND", touched.inside.end),
             ("COLUMN_PARTS", partials.column_parts),
         ],
         aliases: vec![lanes.alias(), lanes.places_alias()],

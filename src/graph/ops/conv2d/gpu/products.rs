@@ -1,29 +1,18 @@
 //! The products that a convolution is, their tiles and their parts.
 
+use crate::gpu::Capabilities;
 use crate::graph::ops::split::{Parts, RUN, even_tile, is_long};
-use crate::graph::ops::tile::{LARGE, MEDIUM, SMALL, TALL, Tile};
-
-/// Sizes of products: their number, their rows and columns.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Products {
-    pub(super) count: u32,
-    pub(super) rows: u32,
-    pub(super) columns: u32,
-}
+use crate::graph::ops::tile::{LARGE, MEDIUM, Products, SMALL, TALL, Tile};
 
 impl Products {
-    /// Tiles of a size that they take.
-    pub(super) fn tiles(&self, tile: &Tile) -> u64 {
-        [self.count, self.rows.div_ceil(tile.rows), self.columns.div_ceil(tile.columns)]
-            .map(u64::from)
-            .iter()
-            .product()
-    }
-
-    /// The tile that takes the least time, of those that keep `cores` busy.
+    /// The tile that takes the least time, of those that keep the processors of a device busy; another if that is measured.
     ///
     /// Time is that of all products, those outside of the output included, each weighed by what has to be loaded for it.
-    pub(super) fn tile(&self, cores: u32) -> Tile {
+    pub(super) fn tile(&self, offered: &Capabilities) -> Tile {
+        if let Some(size) = offered.trial.tile {
+            return Tile::of(size);
+        }
+        let cores = offered.cores;
         let ranked = [(LARGE, 16, 2), (MEDIUM, 18, 1), (TALL, 19, 2), (SMALL, 24, 0)];
         let enough = ranked.iter().filter(|(tile, _, each)| self.tiles(tile) >= u64::from(each * cores));
         let time = |(tile, weight, _): &&(Tile, u64, u32)| {

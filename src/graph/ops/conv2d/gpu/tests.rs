@@ -11,10 +11,10 @@ use super::super::weight_grad::{Adds, Partials, finish};
 use super::products::PART;
 use super::*;
 use crate::gpu::{Checks, KernelKind};
-use crate::graph::ops::tile::{LARGE, MEDIUM, SMALL, TALL};
+use crate::graph::ops::tile::{LARGE, MEDIUM, MEDIUM_SHARED, SMALL, TALL, WIDE};
 
 /// All tiles of these kernels.
-const TILES: [Tile; 4] = [LARGE, MEDIUM, TALL, SMALL];
+const TILES: [Tile; 6] = [LARGE, MEDIUM, MEDIUM_SHARED, TALL, WIDE, SMALL];
 
 /// Cores of an adapter that has many, so that sums are split, and of one that is kept busy by anything.
 const MANY: u32 = 80;
@@ -117,7 +117,8 @@ fn check_weight_grad(device: &Device, case: &Case, cores: u32) {
     let (x_padded, dy_padded) = (case.padded_input(&x), case.padded_output(&dy));
     let mut first: Option<(Vec<f32>, Partials)> = None;
     for tile in TILES {
-        let (launch, partials) = super::weight_grad::weight_grad_in(Some(tile), geometry, cores, 0);
+        let (products, partials) = super::weight_grad::products_of(geometry, cores, 0);
+        let launch = super::weight_grad::weight_grad_in(&tile, geometry, (&products, &partials), 0);
         assert_eq!(partials.at_once, partials.parts, "{what}: sums of one dispatch");
         let len = (partials.parts * partials.len) as usize;
         let before = vec![f32::NAN; len];
@@ -185,7 +186,9 @@ fn parts_do_not_depend_on_the_tile() {
 #[test]
 fn tiles_go_by_shape_and_cores() {
     let tile = |count: u32, rows: u32, columns: u32, cores: u32| {
-        let tile = Products { count, rows, columns }.tile(cores);
+        let mut offered = Capabilities::of_each_kind()[0];
+        offered.cores = cores;
+        let tile = Products { count, rows, columns }.tile(&offered);
         [LARGE, MEDIUM, TALL, SMALL].iter().position(|of| *of == tile).map(|at| ["L", "M", "T", "S"][at])
     };
     // Images of 56x56 with 64 channels, of 14x14 with 256, of 224x224 with 32, of 7x7 with 512, one small image.

@@ -1,14 +1,14 @@
 use super::super::geometry::{Geometry, Window};
 use super::super::weight_grad::Partials;
-use super::products::{PART, Products};
+use super::products::PART;
 use crate::gpu::{Capabilities, uniform};
 use crate::graph::ops::split::{RUN, even_tile, is_long};
-use crate::graph::ops::tile::{MEDIUM, Staging, Tile};
+use crate::graph::ops::tile::{MEDIUM, Products, Staging, Tile};
 use crate::graph::shape::pitch;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
 uniform! {
-    struct Shape {
+    pub(in super::super) struct Shape {
         height: u32,
         width: u32,
         channel_vectors: u32,
@@ -39,6 +39,9 @@ uniform! {
 /// Elements of all parts that lie side by side, unless one has more: 32 MiB.
 const WORKSPACE: u32 = 1 << 23;
 
+/// Chains of the sum for the bias: `BIAS_CHAINS` of `conv2d_weight_grad_tile.wgsl`.
+const BIAS_CHAINS: u32 = 8;
+
 /// How the pixels are cut: into as many parts as give each of `cores` a few tiles, whichever size these have then.
 fn partials_of(products: &Products, window: &Window, cores: u32) -> Partials {
     let pixels = window.images * window.output[0] * window.output[1];
@@ -61,25 +64,57 @@ pub(in super::super) fn weight_grad(
     offered: &Capabilities,
     first_part: u32,
 ) -> (AnyLaunch, Partials) {
-    weight_grad_in(None, geometry, offered.cores, first_part)
+    let (products, partials) = products_of(geometry, offered.cores, first_part);
+    let launch = |tile: &Tile| weight_grad_in(tile, geometry, (&products, &partials), first_part);
+    (products.tile(offered).launch(products, offered, launch), partials)
 }
 
-/// As [`weight_grad`], in tiles of a size if it is given.
-pub(super) fn weight_grad_in(
-    tile: Option<Tile>,
-    geometry: &Geometry,
-    cores: u32,
-    first_part: u32,
-) -> (AnyLaunch, Partials) {
-    let window = Window::forward(geometry);
-    let [inputs, outputs] = geometry.group();
-    let [inputs, outputs] = [pitch(inputs), pitch(outputs)];
+/// The products that a weight gradient is, from a part on, and how their sums are cut.
+pub(super) fn products_of(geometry: &Geometry, cores: u32, first_part: u32) -> (Products, Partials) {
+    let [inputs, outputs] = geometry.group().map(pitch);
     let products = Products { count: geometry.groups, rows: geometry.taps() * inputs, columns: outputs };
-    let partials = partials_of(&products, &window, cores);
-    let products = Products { count: products.count * partials.from(first_part), ..products };
-    let tile = tile.unwrap_or_else(|| products.tile(cores));
+    let partials = partials_of(&products, &Window::forward(geometry), cores);
+    (Products { count: products.count * partials.from(first_part), ..products }, partials)
+}
+
+/// As [`weight_grad`], in tiles of a size.
+pub(super) fn weight_grad_in(
+    tile: &Tile,
+    geometry: &Geometry,
+    (products, partials): (&Products, &Partials),
+    first_part: u32,
+) -> AnyLaunch {
+    let (shape, groups) =
+        grid(geometry, products, [tile.rows, tile.columns], (partials.columns_per_part, first_part));
+    let mut constants =
+        tile.constants([Staging::Quads, Staging::Quads], shape.pixels.is_multiple_of(tile.steps));
+    constants.push(("BIAS_TURNS", (BIAS_CHAINS * tile.columns / 4).div_ceil(tile.lanes())));
+    let template = Template {
+        name: "conv2d_weight_grad_tile",
+        source: concat!(
+            include_str!("../../../../../shaders/shared/tile_left_quads.wgsl"),
+            include_str!("../../../../../shaders/shared/tile_right_quads.wgsl"),
+            include_str!("../../../../../shaders/shared/tile.wgsl"),
+            include_str!("../../../../../shaders/shared/conv2d_weight_grad.wgsl"),
+            include_str!("../../../../../shaders/ops/conv2d_weight_grad_tile.wgsl"),
+        ),
+        constants,
+        aliases: vec![],
+    };
+    AnyLaunch::from(Launch { template, shape, groups }).unchecked()
+}
+
+/// The uniform block and the grid of tiles of so many rows and columns, for parts of a length from one on.
+pub(in super::super) fn grid(
+    geometry: &Geometry,
+    products: &Products,
+    [tile_rows, tile_columns]: [u32; 2],
+    (run, first_part): (u32, u32),
+) -> (Shape, [u32; 2]) {
+    let window = Window::forward(geometry);
+    let [inputs, outputs] = geometry.group().map(pitch);
     let (row_tiles, column_tiles) =
-        (products.rows.div_ceil(tile.rows), products.columns.div_ceil(tile.columns));
+        (products.rows.div_ceil(tile_rows), products.columns.div_ceil(tile_columns));
     let tiles = products.count * row_tiles * column_tiles;
     let groups = fold(tiles);
     let pixels = window.images * window.output[0] * window.output[1];
@@ -101,7 +136,7 @@ pub(super) fn weight_grad_in(
         dilation_y: window.dilation[0],
         dilation_x: window.dilation[1],
         pixels,
-        run: partials.columns_per_part,
+        run,
         first_part,
         column_tiles,
         row_tiles,
@@ -109,16 +144,5 @@ pub(super) fn weight_grad_in(
         tiles,
         grid_width: groups[0],
     };
-    let template = Template {
-        name: "conv2d_weight_grad_tile",
-        source: concat!(
-            include_str!("../../../../../shaders/shared/tile_left_quads.wgsl"),
-            include_str!("../../../../../shaders/shared/tile_right_quads.wgsl"),
-            include_str!("../../../../../shaders/shared/tile.wgsl"),
-            include_str!("../../../../../shaders/ops/conv2d_weight_grad_tile.wgsl"),
-        ),
-        constants: tile.constants([Staging::Quads, Staging::Quads], pixels.is_multiple_of(tile.steps)),
-        aliases: vec![],
-    };
-    (AnyLaunch::from(Launch { template, shape, groups }).unchecked(), partials)
+    (shape, groups)
 }

@@ -1,8 +1,8 @@
 //! Products of given matrices, as numbers in buffers, and what kernels and f64 make of them.
 
 use crate::gpu::{Buffer, Checks, Gpu, Recorder};
-use crate::graph::finish::Draft;
-use crate::graph::lower::source_of;
+use crate::graph::lowering::finish::Draft;
+use crate::graph::lowering::source_of;
 use crate::graph::ops::product::{BatchAxis, Product, RepeatAxis, Way};
 use crate::graph::ops::split::Parts;
 
@@ -154,7 +154,7 @@ impl Data {
     /// What a kernel leaves in the output.
     pub(super) fn run(&self, gpu: &Gpu, way: &Way, checks: Checks) -> Vec<f32> {
         let Self { case, product, buffers } = self;
-        let launch = way.kernel.launch(product, case.parts(), 0, case.accumulate);
+        let launch = way.kernel.launch(product, gpu.capabilities(), case.parts(), (0, case.accumulate));
         let (name, text) = (launch.template.name.to_owned(), launch.template.expand());
         let mut draft = Draft { name, text, storage: way.storage.to_vec(), operands: Vec::new() };
         draft.finish(None, 4);

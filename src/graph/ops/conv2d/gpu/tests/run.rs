@@ -1,7 +1,7 @@
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::{Buffer, Gpu, GpuOptions, KernelKind, KernelSource, Recorder};
-use crate::graph::elementwise::finish_nothing;
-use crate::graph::joint::{FIELDS, JointKernel, TENSORS};
+use crate::graph::lowering::elementwise::finish_nothing;
+use crate::graph::lowering::joint::{FIELDS, JointKernel, TENSORS};
 use crate::graph::ops::conv2d::pack::{KERNEL, Packed};
 use crate::graph::ops::conv2d::weight_grad::{Partials, finish_kernel};
 use crate::graph::template::AnyLaunch;
@@ -41,7 +41,7 @@ impl Device {
     }
 
     fn dispatch(&self, launch: &AnyLaunch, parts: u32, storage: &[(Binding, &Buffer<f32>)]) {
-        let AnyLaunch { template, uniform, block, groups: [x, y], finishes, checks } = launch;
+        let AnyLaunch { template, uniform, block, groups: [x, y], finishes, checks, .. } = launch;
         let text = template.expand() + &finishes.map(finish_nothing).unwrap_or_default();
         let bytes = u32::try_from(block.bytes).unwrap();
         let mut bindings = vec![Binding::Uniform { bytes, dynamic: false }];
@@ -71,7 +71,7 @@ impl Device {
     pub(super) fn pack(&self, packed: &Packed, weight: &[f32], bias: &[f32]) -> Vec<f32> {
         let into = self.buffer(&vec![f32::NAN; packed.len as usize]);
         let tensors = [weight, bias].map(|values| self.buffer(values));
-        self.job(&KERNEL, (packed.len / 4, 1), (packed.has_bias, packed.fields), &tensors, &into);
+        self.job(&KERNEL, (packed.invocations, 1), (packed.has_bias, packed.fields), &tensors, &into);
         into.read(&self.gpu, 0, packed.len as usize).unwrap()
     }
 

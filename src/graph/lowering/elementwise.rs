@@ -4,19 +4,19 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::lower::{Lowering, Operand, source};
-use super::ops::grid;
-use super::shape::u;
-use super::view::View;
+use super::{Lowering, Operand, source};
 use crate::gpu::{Binding, Work, uniform};
+use crate::graph::ops::grid;
+use crate::graph::shape::u;
+use crate::graph::view::View;
 
 uniform! {
     pub(crate) struct Shape { pub(crate) quads: u32 }
 }
 
-const MATH: &str = include_str!("../../shaders/shared/math.wgsl");
-const RANDOM: &str = include_str!("../../shaders/shared/random.wgsl");
-const FRAME: &str = include_str!("../../shaders/ops/elementwise.wgsl");
+const MATH: &str = include_str!("../../../shaders/shared/math.wgsl");
+const RANDOM: &str = include_str!("../../../shaders/shared/random.wgsl");
+const FRAME: &str = include_str!("../../../shaders/ops/elementwise.wgsl");
 
 /// What a kernel computes of the quads of its inputs, which it knows as `x0`, `x1`, ...
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

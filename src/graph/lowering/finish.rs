@@ -1,21 +1,21 @@
 //! What a kernel does at its end: a chain of functions of elements that runs on what it has computed, before it stores
 //! that.
 
+use super::Operand;
 use super::elementwise::{Program, finish_nothing};
-use super::lower::Operand;
-use super::view::View;
 use crate::gpu::Binding;
+use crate::graph::view::View;
 
 /// A chain at the end of a kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct Finish {
-    pub(super) program: Program,
+    pub(in crate::graph) program: Program,
     /// What the program reads; `None` for what the kernel has computed.
-    pub(super) inputs: Vec<Option<View>>,
-    pub(super) output: View,
+    pub(in crate::graph) inputs: Vec<Option<View>>,
+    pub(in crate::graph) output: View,
     /// Where what the kernel has computed is kept for the backward pass, if that needs it.
-    pub(super) before: Option<Operand>,
-    pub(super) random: Option<Operand>,
+    pub(in crate::graph) before: Option<Operand>,
+    pub(in crate::graph) random: Option<Operand>,
 }
 
 impl Finish {
@@ -37,15 +37,15 @@ impl Finish {
 /// A kernel in the making: its name, its text, and what it binds behind the uniform block.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
-    pub(super) name: String,
-    pub(super) text: String,
-    pub(super) storage: Vec<Binding>,
-    pub(super) operands: Vec<Operand>,
+    pub(in crate::graph) name: String,
+    pub(in crate::graph) text: String,
+    pub(in crate::graph) storage: Vec<Binding>,
+    pub(in crate::graph) operands: Vec<Operand>,
 }
 
 impl Draft {
     /// Adds the function `finish` that the text calls, for vectors of `lanes` elements: of a chain, or of nothing.
-    pub(super) fn finish(&mut self, finish: Option<&Finish>, lanes: usize) {
+    pub(in crate::graph) fn finish(&mut self, finish: Option<&Finish>, lanes: usize) {
         let Some(finish) = finish else {
             self.text += &finish_nothing(lanes);
             return;

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use self::text::Text;
-use super::Node;
-use super::lower::{Keep, Lowering, Operand};
+use super::{Keep, Lowering, Operand};
 use crate::Error;
 use crate::gpu::{Binding, Capabilities, KernelSource};
+use crate::graph::Node;
 
-/// A type in which plans store activations: see [`PlanOptions::autocast`](super::PlanOptions::autocast).
+/// A type in which plans store activations: see [`PlanOptions::autocast`](crate::graph::PlanOptions::autocast).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dtype {
@@ -42,7 +42,7 @@ pub(crate) enum Cast {
 }
 
 /// Which nodes are stored as f16.
-pub(super) fn half_nodes(nodes: &[Node]) -> Vec<bool> {
+pub(in crate::graph) fn half_nodes(nodes: &[Node]) -> Vec<bool> {
     // `None` for what is made of parameters alone.
     let mut half: Vec<Option<bool>> = Vec::with_capacity(nodes.len());
     for node in nodes {
@@ -82,7 +82,7 @@ impl Lowering {
     }
 
     /// Puts into place of the kernels of a plan under autocast those that read and write f16 where values are that.
-    pub(super) fn store_half(&mut self) {
+    pub(in crate::graph) fn store_half(&mut self) {
         let sources: Vec<Arc<KernelSource>> = self.steps.iter().map(|step| step.kernel.clone()).collect();
         // Steps of one kernel may share it.
         let mut texts: HashMap<*const KernelSource, Text<'_>> = HashMap::new();
@@ -99,6 +99,7 @@ impl Lowering {
             let bindings: Vec<usize> =
                 operands.filter(|(_, o)| is_half(o)).map(|(place, _)| place + 1).collect();
             if !bindings.is_empty() {
+                let half = bindings.clone();
                 let kernel =
                     made.entry((Arc::as_ptr(source), bindings)).or_insert_with_key(|(_, bindings)| {
                         let (name, bound) = (format!("{}[f16]", source.name), source.bindings.clone());
@@ -108,6 +109,13 @@ impl Lowering {
                 // Indices are the same, and so are the elements of each buffer: what needs no check of them needs none now.
                 step.label += "[f16]";
                 step.kernel = kernel.clone();
+                // Their texts differ by constants only.
+                for rival in &mut step.rivals {
+                    let KernelSource { wgsl, bindings: bound, .. } = &*rival.kernel;
+                    let wgsl = Text::of(wgsl).with_half(&half).into();
+                    let (name, bindings) = (kernel.name.clone(), bound.clone());
+                    rival.kernel = Arc::new(KernelSource { name, wgsl, bindings });
+                }
             }
         }
     }

@@ -1,36 +1,36 @@
 //! Where gradients lie: each value's as the value itself, a view's in that of what it views.
 
-use super::fuse::Relu;
 use super::joint::Joint;
-use super::lower::{Lowering, Operand};
-use super::ops;
-use super::shape::Matrix;
-use super::view::View;
+use super::{Lowering, Operand};
+use crate::graph::fuse::Relu;
+use crate::graph::ops;
+use crate::graph::shape::Matrix;
+use crate::graph::view::View;
 
 /// What the backward pass knows of gradients.
 #[derive(Debug)]
 pub(crate) struct Gradients {
     /// Whether anything above a node, or the node itself, is trained.
-    pub(super) trains: Vec<bool>,
+    pub(in crate::graph) trains: Vec<bool>,
     /// The gradient of each node that has memory of its own.
-    pub(super) of: Vec<Option<View>>,
+    pub(in crate::graph) of: Vec<Option<View>>,
     /// For each node that is a view, how its gradient lies in that of the node that it views.
-    pub(super) views: Vec<Option<View>>,
+    pub(in crate::graph) views: Vec<Option<View>>,
     /// The same for a view whose gradient is kept: that has memory of its own, which views of this node view in turn, and
     /// is added to the gradient of the node that it views when it is whole.
-    pub(super) apart: Vec<Option<View>>,
+    pub(in crate::graph) apart: Vec<Option<View>>,
     /// How much of each gradient has been written.
-    pub(super) coverage: Vec<Coverage>,
-    pub(super) parameter_written: Vec<bool>,
+    pub(in crate::graph) coverage: Vec<Coverage>,
+    pub(in crate::graph) parameter_written: Vec<bool>,
     /// Gradients that an op has written in the order in which it read, and where they belong.
-    pub(super) pending: Vec<(View, View, bool)>,
+    pub(in crate::graph) pending: Vec<(View, View, bool)>,
     /// Buffers to be filled with zeros before a step, and their quads.
-    pub(super) fills: Vec<(usize, String, Operand, usize)>,
+    pub(in crate::graph) fills: Vec<(usize, String, Operand, usize)>,
 }
 
 /// How much of a gradient has been written.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Coverage {
+pub(in crate::graph) enum Coverage {
     Nothing,
     /// Some quads, from a step on.
     Part {
@@ -41,7 +41,7 @@ pub(super) enum Coverage {
 }
 
 impl Gradients {
-    pub(super) fn new(trains: Vec<bool>, parameter_written: Vec<bool>) -> Self {
+    pub(in crate::graph) fn new(trains: Vec<bool>, parameter_written: Vec<bool>) -> Self {
         let nodes = trains.len();
         Self {
             trains,
@@ -143,13 +143,13 @@ impl Lowering {
     /// The gradient that has arrived at a further result of a node.
     pub(crate) fn part_gradient(&self, id: usize, number: usize) -> Option<Operand> {
         let mut nodes = self.nodes.iter().enumerate().skip(id);
-        let is_part = |node: &super::Node| node.op.part() == Some(number) && node.inputs[0] == id;
+        let is_part = |node: &crate::graph::Node| node.op.part() == Some(number) && node.inputs[0] == id;
         nodes.find_map(|(part, node)| is_part(node).then(|| self.gradient_if_any(part)).flatten())
     }
 
     /// Whether a gradient has arrived at a node or at a further result of it.
-    pub(super) fn has_gradient(&self, id: usize) -> bool {
-        let part_of = |node: &super::Node| node.op.part().is_some() && node.inputs[0] == id;
+    pub(in crate::graph) fn has_gradient(&self, id: usize) -> bool {
+        let part_of = |node: &crate::graph::Node| node.op.part().is_some() && node.inputs[0] == id;
         let mut parts = self.nodes.iter().enumerate().skip(id).filter(|(_, node)| part_of(node));
         self.gradients.of[id].is_some() || parts.any(|(part, _)| self.gradients.of[part].is_some())
     }
@@ -181,7 +181,7 @@ impl Lowering {
     }
 
     /// Gives the root its gradient.
-    pub(super) fn seed_gradient(&mut self, root: usize, seed: Operand) {
+    pub(in crate::graph) fn seed_gradient(&mut self, root: usize, seed: Operand) {
         let seed = View::packed(seed, &self.shapes[root], self.orders[root]);
         if self.view_of[root].is_none() && !self.is_parameter(root) {
             self.gradients.of[root] = Some(seed);
@@ -193,14 +193,14 @@ impl Lowering {
     }
 
     /// Where the gradient of a node lies, and whether what is written there next must add.
-    pub(super) fn claim(&mut self, target: usize) -> (View, bool) {
+    pub(in crate::graph) fn claim(&mut self, target: usize) -> (View, bool) {
         let view = self.gradients.views[target].clone();
         self.claim_region(target, view.as_ref())
     }
 
     /// As [`Lowering::claim`], of what lies as `view` in the gradient that `target` has a part of; without one, of all of
     /// it.
-    pub(super) fn claim_region(&mut self, target: usize, view: Option<&View>) -> (View, bool) {
+    pub(in crate::graph) fn claim_region(&mut self, target: usize, view: Option<&View>) -> (View, bool) {
         let owner = self.owner(target);
         if self.gradients.of[owner].is_none() {
             self.make_gradient(owner);
@@ -223,7 +223,7 @@ impl Lowering {
     }
 
     /// The axis along which the quads of a node's gradient lie.
-    pub(super) fn gradient_lanes(&self, id: usize) -> usize {
+    pub(in crate::graph) fn gradient_lanes(&self, id: usize) -> usize {
         match (&self.gradients.views[id], &self.gradients.of[id]) {
             (Some(view), _) | (None, Some(view)) => view.lanes,
             (None, None) => self.own_layout(id, Operand::Value(0)).lanes,
@@ -232,7 +232,7 @@ impl Lowering {
 
     /// What tells the memory of a node's gradient from that of others, whether or not it is made: a parameter, or the
     /// node that has it.
-    pub(super) fn gradient_memory(&self, id: usize) -> Operand {
+    pub(in crate::graph) fn gradient_memory(&self, id: usize) -> Operand {
         let owner = self.owner(id);
         if self.is_parameter(owner) {
             return Operand::Gradient(self.nodes[owner].parameters[0]);
@@ -257,7 +257,7 @@ impl Lowering {
     }
 
     /// Whether a node is a parameter that kernels read where the store has it.
-    pub(super) fn is_parameter(&self, id: usize) -> bool {
+    pub(in crate::graph) fn is_parameter(&self, id: usize) -> bool {
         let node = &self.nodes[id];
         let is_source = node.inputs.is_empty() && !node.parameters.is_empty();
         is_source && self.forward[id].as_ref().is_some_and(|view| matches!(view.of, Operand::Parameter(_)))
@@ -315,7 +315,7 @@ impl Lowering {
     }
 
     /// Sees to zeros where nothing wrote a gradient of which parts were written.
-    pub(super) fn complete(&mut self, owner: usize) {
+    pub(in crate::graph) fn complete(&mut self, owner: usize) {
         if let Coverage::Part { first, .. } = self.gradients.coverage[owner] {
             let of = self.gradients.of[owner].as_ref().expect("parts of it were written").of;
             let fill = (first, self.name(owner), of, self.matrix(owner).quads());
@@ -325,7 +325,7 @@ impl Lowering {
     }
 
     /// Brings gradients that were written in another order of axes where they belong.
-    pub(super) fn settle(&mut self, id: usize) {
+    pub(in crate::graph) fn settle(&mut self, id: usize) {
         for (from, to, adds) in std::mem::take(&mut self.gradients.pending) {
             let layer = self.name(id);
             ops::rearrange(self, &layer, &from, &to, adds);
@@ -333,7 +333,7 @@ impl Lowering {
     }
 
     /// Puts zeros, and what fills arenas, before the steps that need them.
-    pub(super) fn insert_early_steps(&mut self) {
+    pub(in crate::graph) fn insert_early_steps(&mut self) {
         let fills = std::mem::take(&mut self.gradients.fills).into_iter();
         let fills = fills.map(|(first, layer, of, quads)| (first, Early::Zeros { layer, of, quads }));
         let joints = self.filling_joints().into_iter().map(|(first, joint)| (first, Early::Arena(joint)));
@@ -353,8 +353,8 @@ impl Lowering {
 
     /// Whether one node alone sends a gradient to a node that has memory of its own for it, none has arrived and the user
     /// does not want it.
-    pub(super) fn gets_one_gradient(&self, target: usize) -> bool {
-        let uses = |node: &super::Node| node.inputs.iter().filter(|&&i| i == target).count();
+    pub(in crate::graph) fn gets_one_gradient(&self, target: usize) -> bool {
+        let uses = |node: &crate::graph::Node| node.inputs.iter().filter(|&&i| i == target).count();
         let send = self.nodes.iter().filter(|node| !node.op.stops_gradient());
         self.gradients.of[target].is_none()
             && self.gradients.trains[target]
@@ -364,14 +364,14 @@ impl Lowering {
     }
 
     /// Lets the gradient of a node be one that exists, if it gets no other.
-    pub(super) fn share(&mut self, own: &View, target: usize) -> bool {
+    pub(in crate::graph) fn share(&mut self, own: &View, target: usize) -> bool {
         let free = self.gradients.of[target].is_none()
             && self.relus[target] != Relu::InConsumer
             && self.view_of[target].is_none()
             && own.is_packed(self.orders[target])
             && self.shapes[target] == own.shape
             && !self.is_parameter(target);
-        let uses = |node: &super::Node| node.inputs.iter().filter(|&&i| i == target).count();
+        let uses = |node: &crate::graph::Node| node.inputs.iter().filter(|&&i| i == target).count();
         let send = self.nodes.iter().filter(|node| !node.op.stops_gradient());
         let single = send.map(uses).sum::<usize>() == 1;
         if free && single && self.gradients.trains[target] {

@@ -3,11 +3,11 @@
 //! A joint has a table with a row for each job, up to [`TENSORS`] tensors that its jobs read or write, and an arena: one
 //! buffer with a part for each job. Where a tensor stands in it and which part is its own, a job learns from its row.
 
-use super::lower::{Keep, Lowering, Operand};
-use super::shape::u;
-use super::template::{AnyLaunch, Launch, Template, fold};
+use super::{Keep, Lowering, Operand};
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::uniform;
+use crate::graph::shape::u;
+use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
 /// Tensors that a joint binds, beside its arena and its table: a kernel then leaves a binding free.
 pub(crate) const TENSORS: usize = 5;
@@ -20,6 +20,9 @@ const WORDS: usize = 4 + FIELDS;
 
 /// Words of a row that the kernel gives a meaning.
 pub(crate) const FIELDS: usize = 12;
+
+/// The field whose bits say what a job needs of the kernel.
+pub(crate) const FLAGS: usize = 6;
 
 /// Elements of the largest arena of several jobs: a job that needs more costs so much that it may as well run alone.
 const LARGEST_ARENA: usize = 1 << 18;
@@ -41,19 +44,23 @@ pub(crate) struct JointKernel {
     pub(crate) fills_arena: bool,
     /// Invocations of a workgroup, which its text has as LANES.
     pub(crate) workgroup: u32,
+    /// The flags for which its text has code of its own, if any job of a dispatch needs that.
+    pub(crate) optional: u32,
 }
 
 impl JointKernel {
     /// A dispatch. Bindings: tensors, table, arena.
     ///
     /// Of few tensors the text looks for one among fewer: a CPU adapter loads from each of them.
-    fn launch(&self, tensors: usize, invocations: u32, most_parts: u32) -> AnyLaunch {
+    fn launch(&self, tensors: usize, [invocations, most_parts]: [u32; 2], rows: &[u32]) -> AnyLaunch {
         let groups = fold(invocations / self.workgroup);
         let shape = Shape { invocations, most_parts, grid_width: groups[0] };
+        let flags = rows.chunks_exact(WORDS).fold(0, |flags, row| flags | row[WORDS - FIELDS + FLAGS]);
         let constants = vec![
             ("TENSORS", u(if tensors <= 2 { 2 } else { TENSORS })),
             ("JOBS", u(JOBS)),
-            ("WORDS", u(WORDS)),
+            ("ROW_QUADS", u(WORDS / 4)),
+            ("FLAGS", flags & self.optional),
             ("LANES", self.workgroup),
         ];
         let template = Template { name: self.name, source: self.source, constants, aliases: vec![] };
@@ -75,7 +82,7 @@ impl JointKernel {
         fields: [u32; FIELDS],
     ) -> (AnyLaunch, Vec<f32>) {
         let row = [&[0, 0, 0, if has_second { 1 } else { NONE }][..], &fields].concat();
-        (self.launch(2, invocations.next_multiple_of(self.workgroup), parts), table(row))
+        (self.launch(2, [invocations.next_multiple_of(self.workgroup), parts], &row), table(row))
     }
 }
 
@@ -182,7 +189,7 @@ impl Lowering {
     }
 
     /// Emits the joints that empty their arenas and that `concern` a case.
-    pub(super) fn emit_finishing_joints(&mut self, concern: impl Fn(&[Operand]) -> bool) {
+    pub(in crate::graph) fn emit_finishing_joints(&mut self, concern: impl Fn(&[Operand]) -> bool) {
         for at in 0..self.joints.len() {
             let joint = &mut self.joints[at];
             if !joint.kernel.fills_arena && !joint.is_emitted && concern(&joint.tensors) {
@@ -194,7 +201,7 @@ impl Lowering {
     }
 
     /// The joints that fill their arenas, with the steps before which they run.
-    pub(super) fn filling_joints(&mut self) -> Vec<(usize, Joint)> {
+    pub(in crate::graph) fn filling_joints(&mut self) -> Vec<(usize, Joint)> {
         let joints = self.joints.iter_mut().filter(|joint| joint.kernel.fills_arena && !joint.is_emitted);
         joints
             .map(|joint| {
@@ -204,7 +211,7 @@ impl Lowering {
             .collect()
     }
 
-    pub(super) fn emit_joint(&mut self, joint: &Joint) {
+    pub(in crate::graph) fn emit_joint(&mut self, joint: &Joint) {
         let Joint { kernel, .. } = *joint;
         let words = table(joint.table.clone());
         let table =
@@ -219,7 +226,7 @@ impl Lowering {
         let different =
             layers.filter(|(at, layer)| !joint.layers[..*at].contains(layer)).map(|(_, layer)| &layer[..]);
         let layer = different.collect::<Vec<_>>().join(" + ");
-        let launch = kernel.launch(joint.tensors.len(), joint.invocations, joint.most_parts);
+        let launch = kernel.launch(joint.tensors.len(), [joint.invocations, joint.most_parts], &joint.table);
         self.launch(&layer, &kernel.storage(), &operands, launch);
     }
 }

@@ -2,18 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Mode;
 use super::elementwise::{Program, Target};
 use super::finish::Finish;
-use super::fuse::{self, Relu};
-use super::lower::{Lowering, Operand};
-use super::ops::{self, Anchor, Call, Slope};
-use super::view::View;
+use super::{Lowering, Operand};
 use crate::Error;
+use crate::graph::Mode;
+use crate::graph::fuse::{self, Relu};
+use crate::graph::ops::{self, Anchor, Call, Slope};
+use crate::graph::view::View;
 
 /// Functions in the order of the graph. All but the last have one reader, which is one of them.
 #[derive(Clone, Debug)]
-pub(super) struct Chain {
+pub(in crate::graph) struct Chain {
     /// The node that they follow and whose kernel runs them, if there is one: it is the first of `outside`.
     anchor: Option<usize>,
     members: Vec<usize>,
@@ -23,7 +23,7 @@ pub(super) struct Chain {
 
 /// Which nodes run together.
 #[derive(Debug, Default)]
-pub(super) struct Chains {
+pub(in crate::graph) struct Chains {
     /// What each node calls if it is a function.
     calls: Vec<Option<Call>>,
     chains: Vec<Chain>,
@@ -48,29 +48,29 @@ impl Chain {
 
 impl Chains {
     /// The node whose value the kernel of a node makes: the last of its chain, if it has one, or itself.
-    pub(super) fn made_by(&self, id: usize) -> usize {
+    pub(in crate::graph) fn made_by(&self, id: usize) -> usize {
         self.of[id].map_or(id, |chain| self.chains[chain].last())
     }
 
     /// The chain that runs at the end of a node's kernel.
-    pub(super) fn ending_in(&self, id: usize) -> Option<Chain> {
+    pub(in crate::graph) fn ending_in(&self, id: usize) -> Option<Chain> {
         self.of[id].map(|chain| self.chains[chain].clone()).filter(|chain| chain.anchor == Some(id))
     }
 
     /// Whether a node runs as a part of another one's kernel, and has no value of its own.
-    pub(super) fn is_inside(&self, id: usize) -> bool {
+    pub(in crate::graph) fn is_inside(&self, id: usize) -> bool {
         self.of[id].is_some_and(|chain| self.chains[chain].last() != id)
     }
 
     /// The chain that a node is the last of.
-    pub(super) fn ending_at(&self, id: usize) -> Option<Chain> {
+    pub(in crate::graph) fn ending_at(&self, id: usize) -> Option<Chain> {
         self.of[id].map(|chain| self.chains[chain].clone()).filter(|chain| chain.last() == id)
     }
 }
 
 impl Lowering {
     /// Finds the chains among the nodes that are needed.
-    pub(super) fn find_chains(&mut self, needed: &[bool]) {
+    pub(in crate::graph) fn find_chains(&mut self, needed: &[bool]) {
         let kept = self.outputs.iter().chain(&self.wanted_gradients);
         let is_output = |id: usize| kept.clone().any(|(_, output)| *output == id);
         let readers = fuse::only_consumers(&self.nodes, is_output);
@@ -178,7 +178,7 @@ impl Lowering {
     }
 
     /// What the kernel of a chain's anchor does at its end.
-    pub(super) fn finish_with(&mut self, chain: &Chain) -> Finish {
+    pub(in crate::graph) fn finish_with(&mut self, chain: &Chain) -> Finish {
         let (last, anchor) = (chain.last(), chain.anchor.expect("it runs in the kernel of another node"));
         let mut script = Script::new(self, chain);
         script.make(last);
@@ -209,7 +209,7 @@ impl Lowering {
     }
 
     /// Emits the kernel that computes a chain, or lets that of its anchor do so.
-    pub(super) fn chain_forward(&mut self, chain: &Chain) -> Result<(), Error> {
+    pub(in crate::graph) fn chain_forward(&mut self, chain: &Chain) -> Result<(), Error> {
         if let Some(anchor) = chain.anchor {
             return self.nodes[anchor].op.clone().forward(self, anchor);
         }
@@ -232,7 +232,7 @@ impl Lowering {
     }
 
     /// Emits the kernels that send the gradient of a chain to what it reads.
-    pub(super) fn chain_backward(&mut self, chain: &Chain) {
+    pub(in crate::graph) fn chain_backward(&mut self, chain: &Chain) {
         let last = chain.last();
         let layer = self.name(last);
         let dy = self.gradients.of[last].clone().expect("backward runs where a gradient arrived");

@@ -1,0 +1,204 @@
+//! Which of several kernels that leave the same bits a step of a plan is given: the one that the device runs fastest, where
+//! [`Autotune`](crate::gpu::Autotune) asks for it.
+
+pub(crate) mod kept;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::lowering::Step;
+use crate::Error;
+use crate::gpu::{Binding, Buffer, Gpu, Kernel, KernelSource, Recorder, Region, Timestamps};
+
+/// How often each kernel is timed; the median counts.
+const ROUNDS: usize = 5;
+
+/// What another kernel may take at most of the time of the one that the sizes suggest, to stand in its place.
+const WORTH: f64 = 0.97;
+
+/// Without timestamps kernels are repeated until one of them takes so long, in seconds, but not more often than this.
+const LONG: f64 = 2e-3;
+const MOST_REPEATS: usize = 64;
+
+/// What a step runs.
+#[derive(Debug)]
+pub(super) struct Choice<'a> {
+    pub(super) kernel: Arc<Kernel>,
+    pub(super) uniform: &'a [u8],
+    pub(super) grid: [u32; 3],
+}
+
+/// Chooses kernels for the steps of a plan.
+#[derive(Debug)]
+pub(super) struct Tuner<'a> {
+    gpu: &'a Gpu,
+    /// Whether something was found that is not in the file.
+    is_new: bool,
+}
+
+/// A kernel that can be timed.
+struct Trial {
+    kernel: Arc<Kernel>,
+    group: wgpu::BindGroup,
+    grid: [u32; 3],
+}
+
+impl<'a> Tuner<'a> {
+    pub(super) fn new(gpu: &'a Gpu) -> Self {
+        Self { gpu, is_new: false }
+    }
+
+    /// The kernel of a step whose operands are bound to `regions`.
+    ///
+    /// # Errors
+    /// As [`Gpu::kernel`]. A kernel that cannot be made or timed is not taken, unless it is the step's own.
+    pub(super) fn choose<'s>(&mut self, step: &'s Step, regions: &[Region<'_>]) -> Result<Choice<'s>, Error> {
+        let own = (&step.kernel, &step.uniform[..], step.grid);
+        let rivals = step.rivals.iter().map(|rival| (&rival.kernel, &rival.uniform[..], rival.grid));
+        let kernels: Vec<_> = [own].into_iter().chain(rivals).collect();
+        let number = self.fastest(step, &kernels, regions)?;
+        let (source, uniform, grid) = kernels[number];
+        Ok(Choice { kernel: self.gpu.kernel_with(source, step.checks)?, uniform, grid })
+    }
+
+    /// The number of the fastest of some kernels, the first of which is the step's own.
+    fn fastest(
+        &mut self,
+        step: &Step,
+        kernels: &[(&Arc<KernelSource>, &[u8], [u32; 3])],
+        regions: &[Region<'_>],
+    ) -> Result<usize, Error> {
+        let Some(tuned) = self.gpu.tuned().filter(|_| kernels.len() > 1) else { return Ok(0) };
+        let mut found = tuned.found();
+        let found = found.get_or_insert_with(|| {
+            tuned.folder().map(|folder| kept::read(folder, self.gpu.info())).unwrap_or_default()
+        });
+        let key = kept::hash(kernels.iter().flat_map(|(source, uniform, grid)| {
+            [source.name.as_bytes(), source.wgsl.as_bytes(), uniform, bytemuck::bytes_of(grid)]
+        }));
+        if let Some(number) = found.get(&key).map(|number| *number as usize).filter(|n| *n < kernels.len()) {
+            return Ok(number);
+        }
+        let number = match self.time(step, kernels, regions) {
+            Ok(times) => best(&times),
+            Err(error @ Error::DeviceLost { .. }) => return Err(error),
+            // No memory for it, for example: it is tried again where there is some.
+            Err(_) => return Ok(0),
+        };
+        found.insert(key, u32::try_from(number).expect("kernels are few"));
+        self.is_new = true;
+        Ok(number)
+    }
+
+    /// Times kernels on memory of their own in place of what they write; infinity for one that cannot be made.
+    fn time(
+        &self,
+        step: &Step,
+        kernels: &[(&Arc<KernelSource>, &[u8], [u32; 3])],
+        regions: &[Region<'_>],
+    ) -> Result<Vec<f64>, Error> {
+        let gpu = self.gpu;
+        let written: Vec<Option<Buffer<u32>>> = step.kernel.bindings[1..]
+            .iter()
+            .zip(regions)
+            .map(|(binding, region)| {
+                let words = usize::try_from(region.bytes / 4).expect("a region of words fits memory");
+                let is_written = *binding == Binding::ReadWrite;
+                is_written.then(|| Buffer::storage(gpu, "autotune", words)).transpose()
+            })
+            .collect::<Result<_, _>>()?;
+        let trial = |(source, uniform, grid): &(&Arc<KernelSource>, &[u8], [u32; 3])| {
+            let kernel = gpu.kernel_with(source, step.checks)?;
+            let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+            let block = Buffer::<u8>::with_usage(gpu, "autotune", uniform.len(), usage)?;
+            block.write(gpu, 0, uniform)?;
+            let operands = written.iter().zip(regions);
+            let operands = operands.map(|(own, region)| own.as_ref().map_or(*region, Buffer::region));
+            let bound: Vec<Region<'_>> = [block.region()].into_iter().chain(operands).collect();
+            let group = gpu.bind_group(&kernel, &bound)?;
+            Ok(Trial { kernel, group, grid: *grid })
+        };
+        let made = kernels.iter().map(trial).map(|made| match made {
+            Err(Error::Kernel { .. } | Error::DeviceLimit { .. }) => Ok(None),
+            made => made.map(Some),
+        });
+        let made: Vec<Option<Trial>> = made.collect::<Result<_, Error>>()?;
+        let trials: Vec<&Trial> = made.iter().flatten().collect();
+        let times = if gpu.has_timestamps() { by_timestamps(gpu, &trials) } else { by_clock(gpu, &trials) };
+        let mut times = times?.into_iter();
+        Ok(made
+            .iter()
+            .map(|made| made.as_ref().and_then(|_| times.next()).unwrap_or(f64::INFINITY))
+            .collect())
+    }
+
+    /// Writes what was found into the folder, if there is one. Where that fails the next run finds it again.
+    pub(super) fn keep(self) {
+        let Some(tuned) = self.gpu.tuned().filter(|_| self.is_new) else { return };
+        if let (Some(folder), Some(found)) = (tuned.folder(), &*tuned.found()) {
+            let _ = kept::write(folder, self.gpu.info(), found);
+        }
+    }
+}
+
+/// The number of the kernel that is worth it.
+fn best(times: &[f64]) -> usize {
+    let rivals = times.iter().enumerate().skip(1);
+    let fastest = rivals.min_by(|(_, a), (_, b)| a.total_cmp(b));
+    fastest.filter(|(_, time)| **time < WORTH * times[0]).map_or(0, |(number, _)| number)
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// Nanoseconds of each kernel on the device's clock.
+fn by_timestamps(gpu: &Gpu, trials: &[&Trial]) -> Result<Vec<f64>, Error> {
+    let mut timestamps = Timestamps::new(gpu, trials.len())?;
+    let mut times = vec![Vec::new(); trials.len()];
+    for round in 0..=ROUNDS {
+        let mut encoder = gpu.encoder("autotune");
+        let mut recorder = Recorder::timed(gpu, &mut encoder, &mut timestamps);
+        trials.iter().for_each(|trial| recorder.dispatch(&trial.kernel, &trial.group, &[], trial.grid));
+        drop(recorder);
+        timestamps.record_read(&mut encoder);
+        gpu.submit(encoder)?;
+        let read = timestamps.read()?;
+        // The first round is for caches, clocks and what drivers put off.
+        for (times, time) in times.iter_mut().zip(read).filter(|_| round > 0) {
+            times.push(time.map_or(0.0, |time| time.end - time.start));
+        }
+    }
+    Ok(times.into_iter().map(median).collect())
+}
+
+/// Seconds of each kernel, repeated equally often, with the same wait.
+fn by_clock(gpu: &Gpu, trials: &[&Trial]) -> Result<Vec<f64>, Error> {
+    let time = |trial: &Trial, repeats: usize| -> Result<f64, Error> {
+        let begun = Instant::now();
+        let mut encoder = gpu.encoder("autotune");
+        let mut recorder = Recorder::new(gpu, &mut encoder);
+        (0..repeats).for_each(|_| recorder.dispatch(&trial.kernel, &trial.group, &[], trial.grid));
+        drop(recorder);
+        gpu.submit(encoder)?;
+        gpu.wait()?;
+        Ok(begun.elapsed().as_secs_f64())
+    };
+    for trial in trials {
+        time(trial, 1)?;
+    }
+    let mut repeats = 1;
+    while repeats < MOST_REPEATS && trials.first().map_or(Ok(LONG), |trial| time(trial, repeats))? < LONG {
+        repeats *= 2;
+    }
+    let mut times = vec![Vec::new(); trials.len()];
+    for _ in 0..ROUNDS {
+        for (times, trial) in times.iter_mut().zip(trials) {
+            times.push(time(trial, repeats)?);
+        }
+    }
+    Ok(times.into_iter().map(median).collect())
+}

@@ -1,0 +1,150 @@
+//! Averages of the weights in a trainer, and the statistics of batch normalisations for them.
+
+use super::Trainer;
+use super::trainer::record_scalars;
+use crate::Error;
+use crate::gpu::Recorder;
+use crate::graph::{HostData, Plan, PlanOptions};
+use crate::optim::{AnyRule, look};
+use crate::params::Weights;
+
+impl<R: AnyRule + Clone> Trainer<R> {
+    /// Gives `read` this trainer with the averages in place of the weights, to evaluate, predict and read with them, and
+    /// puts the weights back, all bits as they were, also where `read` fails or panics: steps that follow are what they
+    /// would have been. See [`Optimizer::with_averages`](crate::optim::Optimizer::with_averages).
+    ///
+    /// ```no_run
+    /// // Needs a device.
+    /// use gradus::graph::Graph;
+    /// use gradus::optim::{AdamW, Ema};
+    /// use gradus::{Error, Gpu, GpuOptions};
+    ///
+    /// let graph = Graph::new();
+    /// let (x, y) = (graph.input("x", [32, 8]), graph.labels("y", 32));
+    /// let loss = x.linear(64).relu().linear(10).cross_entropy(&y);
+    /// let trainer = graph.trainer(&loss, AdamW::default()).averages(Ema::new(0.99));
+    /// let mut trainer = trainer.build(&Gpu::new(GpuOptions::default())?)?;
+    /// let (x, y) = (vec![0.5; 32 * 8], vec![3; 32]);
+    /// trainer.step(&[("x", &x), ("y", &y)])?;
+    /// let averaged = trainer.with_averages(|trainer| trainer.evaluate(&[("x", &x), ("y", &y)], 32))?;
+    /// println!("{:.3}", averaged.loss);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// Waits for all steps. Until the weights are back, steps, checkpoints and whatever else would keep the averages for
+    /// the weights are refused with [`Error::Config`].
+    ///
+    /// # Errors
+    /// As [`Optimizer::with_averages`](crate::optim::Optimizer::with_averages).
+    pub fn with_averages<T, E: From<Error>>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.arrive_all()?;
+        self.optimizer.swap_in(&self.params)?;
+        look(self, |trainer| trainer.optimizer.swap_out(&trainer.params), read)
+    }
+
+    /// Waits for all steps and reads the averages by name: see
+    /// [`Optimizer::read_averages`](crate::optim::Optimizer::read_averages).
+    ///
+    /// # Errors
+    /// As [`Optimizer::read_averages`](crate::optim::Optimizer::read_averages).
+    pub fn read_averages(&mut self) -> Result<Weights, Error> {
+        self.arrive_all()?;
+        self.optimizer.read_averages(&self.params)
+    }
+
+    /// Takes the running statistics of batch normalisations anew, as means over the batches of `data`, with the
+    /// weights as they are: torch's `update_bn`, for averages of weights, whose activations no step has seen.
+    ///
+    /// In [`Trainer::with_averages`] it is for the averages, and what it has done is undone with the weights; to evaluate
+    /// and to save the averaged model belong there too. Outside it is for the weights themselves. Layers that the loss does
+    /// not depend on, and those that are not to [train](crate::nn::BatchNorm::training), keep what they have. A forward
+    /// pass as in a step runs over each batch of `batch` samples, and over the rest; each counts alike.
+    ///
+    /// ```no_run
+    /// // Needs a device.
+    /// # use gradus::optim::{Ema, SGD};
+    /// # use gradus::{Error, Gpu, GpuOptions, graph::Graph, nn::BatchNorm};
+    /// # let graph = Graph::new();
+    /// # let loss = graph.input("x", [32, 8]).batch_norm1d(BatchNorm::new()).linear(1).mean();
+    /// # let trainer = graph.trainer(&loss, SGD::default()).averages(Ema::default());
+    /// # let mut trainer = trainer.build(&Gpu::new(GpuOptions::default())?)?;
+    /// # let x = vec![0.5; 64 * 8];
+    /// let averaged = trainer.with_averages(|trainer| {
+    ///     trainer.update_bn(&[("x", &x)], 32)?;
+    ///     trainer.params().read_weights()
+    /// })?;
+    /// averaged.write("averaged.safetensors")?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the data, as [`Trainer::evaluate`]; [`Error::Shape`] for a batch or a rest of one value a channel, which has
+    /// no variance; then nothing was changed. [`Error::DeviceLost`].
+    ///
+    /// Source: <https://docs.pytorch.org/docs/2.15/optim.html#torch.optim.swa_utils.update_bn>.
+    pub fn update_bn(&mut self, data: &[(&str, &dyn HostData)], batch: usize) -> Result<(), Error> {
+        if batch == 0 {
+            return Err(Error::constant("batch", "at least 1", batch));
+        }
+        let samples = self.batch_of(data)?;
+        self.any_plan().check_inputs(data, samples)?;
+        let loss = &self.scalars[0].1;
+        let statistics = self.graph.running_statistics(loss);
+        if statistics.is_empty() {
+            return Ok(());
+        }
+        let mut plans = Vec::new();
+        for size in [batch.min(samples), samples % batch] {
+            if size > 0 && plans.iter().all(|(known, _)| *known != size) {
+                let options = PlanOptions::statistics().output("loss", loss).batch(size);
+                let options = PlanOptions { autocast: self.autocast, ..options };
+                plans.push((size, self.graph.compile(&self.params, &options, &mut self.workspace)?));
+            }
+        }
+        self.arrive_all()?;
+        for (name, values) in &statistics {
+            self.params.write(name, values)?;
+        }
+        let taken = self.take_statistics(data, batch, samples, &plans);
+        // Results of a pass that ends early would pass for those of steps.
+        self.ring.clear();
+        taken
+    }
+
+    fn take_statistics(
+        &mut self,
+        data: &[(&str, &dyn HostData)],
+        batch: usize,
+        samples: usize,
+        plans: &[(usize, Plan)],
+    ) -> Result<(), Error> {
+        let mut first = 0;
+        while first < samples {
+            let size = batch.min(samples - first);
+            let (_, plan) = plans.iter().find(|(of, _)| *of == size).expect("compiled for both sizes");
+            let room = plan.staged_bytes(data);
+            self.staging.begin(room)?;
+            plan.stage(data, first, &mut self.staging)?;
+            plan.stage_step(self.seed, first as u64, &mut self.staging)?;
+            let mut encoder = self.gpu.encoder("running statistics");
+            let mut recorder = Recorder::new(&self.gpu, &mut encoder);
+            self.staging.record(&mut recorder);
+            self.staging.end()?;
+            plan.record(&mut recorder)?;
+            // Read to wait for no more batches than steps may be on their way.
+            record_scalars(&mut self.ring, &mut recorder, plan, ["loss"].into_iter(), size as u64)?;
+            drop(recorder);
+            self.gpu.submit(encoder)?;
+            self.ring.submitted();
+            self.staging.submitted();
+            first += size;
+            while self.ring.is_full() || (first == samples && self.ring.in_flight() > 0) {
+                self.ring.read_next(&self.gpu)?;
+            }
+        }
+        Ok(())
+    }
+}
