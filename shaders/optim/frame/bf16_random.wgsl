@@ -1,30 +1,31 @@
-// Rounded up or down at random, the likelier the nearer, so that the mean is the number itself. What is finite stays so.
-fn packed_bf16(x: vec4f, random: vec2u) -> vec2u {
-    let bits = bitcast<vec4u>(x);
-    let more = vec4u(random.x & 0xffffu, random.x >> 16u, random.y & 0xffffu, random.y >> 16u);
-    let sum = bits + more;
-    let infinite = vec4u(0x7f800000u);
-    // Above the largest of 16 bits there is none to go to.
-    let rounded = select(sum, bits, (sum & infinite) == infinite);
-    return halves_of(select(rounded, unrounded(bits), (bits & infinite) == infinite));
+// Rounded up or down at random, the likelier the nearer, so that the mean is the number itself. What is finite stays so:
+// above the largest of 16 bits there is none to go to. NaN is made quiet, so that one whose bits are all in the lower half
+// stays one.
+fn packed_bf16(x: vec4f, random: vec4u) -> vec2u {
+    let bits = bitcast<vec4i>(x);
+    let size = bits & vec4i(0x7fffffff);
+    let more = select(bitcast<vec4i>(random), vec4i(), size > vec4i(0x7f7effff));
+    let quiet = select(vec4i(), vec4i(0x00400000), size > vec4i(0x7f800000));
+    return halves_of(bitcast<vec4u>((bits + more) | quiet));
 }
 
 const STATE_STREAM = 0x74617473u;
 
-// Philox of 7 rounds, the fewest with which it passes the tests of its authors: these bits decide roundings alone.
-fn state_words(counter: vec4u) -> vec4u {
-    let more = vec2u(0x9e3779b9u, 0xbb67ae85u);
-    var words = random_round(counter, vec2u());
-    words = random_round(words, more);
-    words = random_round(words, 2u * more);
-    words = random_round(words, 3u * more);
-    words = random_round(words, 4u * more);
-    words = random_round(words, 5u * more);
-    return random_round(words, 6u * more);
+fn state_round(words: vec2u, key: u32) -> vec2u {
+    return vec2u(random_high(0xd256d193u, words.x) ^ key ^ words.y, 0xd256d193u * words.x);
 }
 
-// 128 bits for each vector of four and each two slots: of the element and the attempted step, and nothing else, so that
-// a run that was resumed rounds alike.
-fn state_random(at: u32, pair: u32) -> vec4u {
-    return state_words(vec4u(call.element + at, STATE_STREAM + pair, call.step_low, call.step_high));
+// 16 random bits for each of four elements: of the element and the attempted step, and nothing else, so that a run that was
+// resumed rounds alike. Four slots share them in another order each, so that those of one element are of different bits.
+// Philox2x32 of 7 rounds, the fewest that its authors test (Salmon et al., SC 2011): these bits decide roundings alone.
+fn state_random(at: u32, stream: u32) -> vec4u {
+    let key = (STATE_STREAM + stream) ^ call.step_high;
+    var words = state_round(vec2u(call.element + at, call.step_low), key);
+    words = state_round(words, key + 0x9e3779b9u);
+    words = state_round(words, key + 0x3c6ef372u);
+    words = state_round(words, key + 0xdaa66d2bu);
+    words = state_round(words, key + 0x78dde6e4u);
+    words = state_round(words, key + 0x1715609du);
+    words = state_round(words, key + 0xb54cda56u);
+    return vec4u(words.x & 0xffffu, words.x >> 16u, words.y & 0xffffu, words.y >> 16u);
 }

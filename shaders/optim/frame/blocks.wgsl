@@ -1,29 +1,32 @@
-// Blocks of elements whose codes of 8 bits share a scale, a workgroup of 64 for each: see src/optim/device/blocks.rs. SMALL
-// says whether some tensors are too small for codes: a CPU adapter goes both ways of an `if`.
+// Blocks of elements whose codes of 8 bits share a scale: see src/optim/device/blocks.rs. SMALL says whether some tensors are
+// too small for codes: a CPU adapter goes both ways of an `if`.
 struct Block {
-    // The lane's vector of four in the window, and whether it has one.
-    at: u32,
-    is_mine: bool,
-    // Which of its four elements lie in the tensor.
-    inside: vec4<bool>,
-    // Whether the tensor stays f32; the block's first word.
+    number: u32,
+    // Its first vector of four in the window, and its elements.
+    first: u32,
+    elements: u32,
+    // Whether it is of a tensor that stays f32.
     plain: bool,
-    word: u32,
-    lane: u32,
 }
 
-const BLOCK_WORDS = 65u;
-
-fn block_of(number: u32, lane: u32) -> Block {
-    var stretch = table[1u + number / 16u];
-    while table[stretch + 4u] <= number {
-        stretch += 4u;
+fn block_of(number: u32) -> Block {
+    var stretch = table[1u + number / 64u][number / 16u % 4u];
+    while table[stretch + 1u].x <= number {
+        stretch += 1u;
     }
-    let plain = SMALL && table[stretch + 3u] != 0u;
+    let found = table[stretch];
+    let plain = SMALL && found.w != 0u;
     let vectors = select(64u, 16u, plain);
-    let vector = (number - table[stretch]) * vectors + lane;
-    let element = vec4u(vector * 4u) + vec4u(0u, 1u, 2u, 3u);
-    let inside = element < vec4u(table[stretch + 2u]);
-    let is_mine = lane < vectors && inside.x;
-    return Block(table[stretch + 1u] + vector, is_mine, inside, plain, number * BLOCK_WORDS, lane);
+    let before = (number - found.x) * vectors;
+    return Block(number, found.y + before, min(found.z - 4u * before, 4u * vectors), plain);
+}
+
+// Which elements of a vector of the block lie in the tensor.
+fn inside_of(block: Block, vector: u32) -> vec4<bool> {
+    return vec4u(4u * vector) + vec4u(0u, 1u, 2u, 3u) < vec4u(block.elements);
+}
+
+// The word of the block's scale.
+fn scale_word(block: Block) -> u32 {
+    return table[0].x + block.number;
 }

@@ -62,7 +62,7 @@ fn code_scale(most: u32) -> u32 {
 fn code_parts(x: vec4f, scale: f32) -> vec4f {
     // 2^100 and 2^-24: so that no reciprocal is below the normal numbers.
     let down = select(1.0, 5.9604645e-8, scale > 1.2676506e30);
-    return (abs(x) * down) / (scale * down);
+    return (abs(x) * down) * (1.0 / (scale * down));
 }
 
 fn code_piece(a: vec4f, pieces: vec4f, per_unit: vec4f) -> vec4f {

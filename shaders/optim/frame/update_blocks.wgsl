@@ -13,17 +13,17 @@ fn main(
     if number >= call.len || gate.skip != 0u {
         return;
     }
-    let block = block_of(call.first + number, lane);
+    let block = block_of(call.first + number);
+    let at = block.first + lane;
+    let inside = inside_of(block, lane);
     var state: State;
-    if block.is_mine {
-        let p = params[block.at];
-        let g = gradient(grads[block.at], p, block.at);
-        state = load(block);
-        let next = settled(updated(p, g, &state, block.at), p, &state);
+    if inside.x {
+        let p = params[at];
+        state = load(block, lane, at);
+        let next = settled(updated(p, gradient(grads[at], p, at), &state, at), p, &state);
         keep_average(next, p, &state);
-        params[block.at] = next;
-        // Of what lies behind the end of the tensor nothing may count.
-        state = inside_alone(state, block.inside);
+        params[at] = next;
+        store(at, state);
     }
-    store(block, state);
+    store_codes(block, lane, inside, coded(state, inside));
 }

@@ -1,11 +1,12 @@
 //! How tensors are cut into blocks whose codes of 8 bits share a scale.
 //!
 //! A block is a part of one tensor in one window: up to 256 elements, counted from the tensor's first one and from where
-//! a window cuts it, or 64 elements of a tensor that is too small for codes and stays f32. Each takes 65 words of a slot, in
-//! order: 64 of codes and the scale, or 64 values. One workgroup of 64 goes over each.
+//! a window cuts it, or 64 elements of a tensor that is too small for codes and stays f32. Each takes 64 words of a window of a
+//! slot, in order: codes or values. Behind all of these each has one word more, for its scale.
 
 use std::ops::Range;
 
+use super::block_kernel::BlockKernel;
 use crate::Error;
 use crate::gpu::{Buffer, Gpu};
 use crate::layout::Layout;
@@ -14,8 +15,8 @@ use crate::optim::rule::precision::BLOCK;
 
 /// Elements of a block of a tensor that stays f32.
 const PLAIN: usize = 64;
-/// Words of a block.
-pub(crate) const WORDS: usize = 65;
+/// Words of a block, without its scale.
+pub(crate) const WORDS: usize = 64;
 /// Blocks for which the table has an entry: the most steps that a search takes, as in blocks.wgsl.
 pub(crate) const STRIDE: usize = 16;
 
@@ -42,14 +43,11 @@ impl Stretch {
         self.part.len().div_ceil(self.in_a_block())
     }
 
-    /// The elements of each block, counted in the tensor, and its first word in the window.
+    /// The elements of each block, counted in the tensor, and its number in the window.
     pub(crate) fn each(&self) -> impl Iterator<Item = (Range<usize>, usize)> {
         let Range { start, end } = self.part;
         let (size, first) = (self.in_a_block(), self.first_block);
-        (start..end)
-            .step_by(size)
-            .zip(first..)
-            .map(move |(at, block)| (at..end.min(at + size), block * WORDS))
+        (start..end).step_by(size).zip(first..).map(move |(at, block)| (at..end.min(at + size), block))
     }
 }
 
@@ -60,6 +58,8 @@ pub(crate) struct BlockRanges {
     pub(crate) stretches: Vec<Vec<Stretch>>,
     /// Of each window.
     pub(crate) counts: Vec<usize>,
+    /// Blocks of a workgroup.
+    pub(crate) in_a_workgroup: usize,
     /// Blocks before each window.
     firsts: Vec<usize>,
     rows: RowRanges,
@@ -67,11 +67,11 @@ pub(crate) struct BlockRanges {
 
 impl BlockRanges {
     /// With codes for tensors of `least` elements and more.
-    fn new(layout: &Layout, least: usize) -> Self {
+    fn new(layout: &Layout, least: usize, in_a_workgroup: usize) -> Self {
         let (stretches, counts, rows) = cut(layout, least);
         let before = |sum: &mut usize, count: &usize| Some(std::mem::replace(sum, *sum + count));
         let firsts = counts.iter().scan(0, before).collect();
-        Self { stretches, counts, firsts, rows }
+        Self { stretches, counts, in_a_workgroup, firsts, rows }
     }
 
     /// The blocks of some tensors, by window.
@@ -93,6 +93,11 @@ impl BlockRanges {
         self.stretches.iter().flatten().any(|stretch| stretch.plain)
     }
 
+    /// Words of a window: whole vectors of four, as some kernels read it.
+    pub(crate) fn words(&self, window: usize) -> usize {
+        ((WORDS + 1) * self.counts[window]).next_multiple_of(4)
+    }
+
     /// Elements at which windows cut a tensor.
     pub(crate) fn cuts(&self, tensor: usize) -> Vec<usize> {
         self.stretches[tensor].iter().skip(1).map(|stretch| stretch.part.start).collect()
@@ -110,7 +115,7 @@ pub(crate) struct Blocks {
 impl Blocks {
     /// As [`BlockRanges::new`].
     pub(crate) fn new(gpu: &Gpu, layout: &Layout, least: usize) -> Result<Self, Error> {
-        let ranges = BlockRanges::new(layout, least);
+        let ranges = BlockRanges::new(layout, least, BlockKernel::of(gpu.capabilities()).blocks);
         let tables = tables(&ranges.stretches, ranges.counts.len());
         let tables =
             tables.iter().map(|table| filled(gpu, "table of blocks", table)).collect::<Result<_, _>>()?;
@@ -150,22 +155,23 @@ fn cut(layout: &Layout, least: usize) -> (Vec<Vec<Stretch>>, Vec<usize>, RowRang
     (all, counts, of)
 }
 
-/// As blocks.wgsl reads it: where the stretches begin, of every 16th block the stretch, and the stretches, with one behind
-/// the last.
+/// As blocks.wgsl reads it, in vectors of four: the word of the first scale, of every 16th block the stretch, and the
+/// stretches, with one behind the last.
 fn tables(stretches: &[Vec<Stretch>], windows: usize) -> Vec<Vec<u32>> {
     let of_window = |window: usize| {
         let own: Vec<&Stretch> =
             stretches.iter().flatten().filter(|stretch| stretch.window == window).collect();
         let blocks: usize = own.iter().map(|stretch| stretch.blocks()).sum();
-        let start = 1 + blocks.div_ceil(STRIDE);
-        let mut table = vec![count(start)];
+        let start = 1 + blocks.div_ceil(4 * STRIDE);
+        let mut table = vec![count(WORDS * blocks), 0, 0, 0];
         let mut at = 0;
         for block in (0..blocks).step_by(STRIDE) {
             while own.get(at + 1).is_some_and(|next| next.first_block <= block) {
                 at += 1;
             }
-            table.push(count(start + 4 * at));
+            table.push(count(start + at));
         }
+        table.resize(4 * start, 0);
         for stretch in &own {
             let fields =
                 [stretch.first_block, stretch.first / 4, stretch.part.len(), usize::from(stretch.plain)];
@@ -210,7 +216,7 @@ mod tests {
                     for (part, word) in stretch.each() {
                         assert_eq!(part.start, next);
                         next = part.end;
-                        let own = &mut words[window][word..word + WORDS];
+                        let own = &mut words[window][word * WORDS..(word + 1) * WORDS];
                         assert!(own.iter().all(|taken| !taken));
                         own.fill(true);
                     }
@@ -230,12 +236,13 @@ mod tests {
             let table: Vec<usize> = table.iter().map(|word| *word as usize).collect();
             for stretch in stretches.iter().flatten().filter(|stretch| stretch.window == window) {
                 for block in stretch.first_block..stretch.first_block + stretch.blocks() {
-                    let (mut at, mut trips) = (table[1 + block / STRIDE], 0);
-                    while table[at + 4] <= block {
-                        (at, trips) = (at + 4, trips + 1);
+                    let (mut at, mut trips) = (table[4 + block / STRIDE], 0);
+                    while table[4 * (at + 1)] <= block {
+                        (at, trips) = (at + 1, trips + 1);
                     }
                     assert!(trips < STRIDE);
-                    assert_eq!((table[at], table[at + 1]), (stretch.first_block, stretch.first / 4));
+                    let found = &table[4 * at..4 * at + 3];
+                    assert_eq!(found, [stretch.first_block, stretch.first / 4, stretch.part.len()]);
                 }
             }
         }

@@ -1,9 +1,10 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use super::block_kernel::BlockKernel;
 use super::memory::{self, Around, Form, Stored, keep_inside};
 use super::stage::Stage;
-use crate::gpu::{Binding, Capabilities, KernelKind, KernelSource, uniform};
+use crate::gpu::{Binding, Capabilities, KernelSource, uniform};
 use crate::grad::FusedKernel;
 use crate::optim::averages::text as averages;
 use crate::optim::rule::any::AnyRule;
@@ -173,8 +174,8 @@ impl<'a> RuleKernel<'a> {
         let fused = if stage.reads_gradients() { fused_kernel } else { FusedKernel::Plain };
         let has_random = fused == FusedKernel::Noisy;
         let copies = self.copies && stage == Stage::Update;
-        let subgroup8 = KernelKind::CpuSubgroup8.runs_on(capabilities);
-        let around = Around { in_blocks, small: self.small, subgroup8, has_random, copies };
+        let blocks = in_blocks.then(|| BlockKernel::of(capabilities));
+        let around = Around { blocks, small: self.small, has_random, copies };
         let mut memory = match stage {
             Stage::Ratio if matches!(self.family, Family::Tensor { .. } | Family::Matrix) => {
                 let scalars =
@@ -199,7 +200,7 @@ impl<'a> RuleKernel<'a> {
         }
         if in_blocks {
             let binding = bindings.len();
-            writeln!(memory, "@group(0) @binding({binding}) var<storage, read> table: array<u32>;")
+            writeln!(memory, "@group(0) @binding({binding}) var<storage, read> table: array<vec4u>;")
                 .expect("a string takes everything");
             bindings.push(Binding::Read);
         }
@@ -211,9 +212,9 @@ impl<'a> RuleKernel<'a> {
         let copy = if copies { "+bf16" } else { "" };
         let masked = if self.masks && stage == Stage::Update { "+mask" } else { "" };
         let ends = (self.looks_ahead, self.masks);
-        let mut frame = match in_blocks {
-            true => stage.frame_of_blocks(self.family, ends),
-            false => stage.frame(self.family, capabilities, self.looks_ahead, self.masks),
+        let mut frame = match blocks {
+            Some(kernel) => kernel.frame.to_owned() + &stage.frame_of_blocks(self.family, ends),
+            None => stage.frame(self.family, capabilities, self.looks_ahead, self.masks),
         };
         let mut plain = match (in_blocks, self.small) {
             (true, true) => "/small/blocks",

@@ -2,7 +2,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::blocks::Blocks;
-use super::packed::{Codes, Halves, Words};
+use super::codes::{Codes, Words};
+use super::packed::Halves;
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Recorder, Region};
 use crate::layout::{Layout, Window};

@@ -178,7 +178,7 @@ impl Stage {
         [common, lookups, &own].concat()
     }
 
-    /// The texts of an update over blocks, in place of [`Stage::frame`].
+    /// The texts of an update over blocks beside that of its kernel, in place of [`Stage::frame`].
     pub(crate) fn frame_of_blocks(self, family: Family, (looks_ahead, masks): (bool, bool)) -> String {
         macro_rules! text {
             ($file:literal) => {
@@ -191,7 +191,7 @@ impl Stage {
             _ if masks => text!("element_masked").into(),
             _ => text!("element").into(),
         };
-        [text!("update_blocks"), &own, settled].concat()
+        [&own, settled].concat()
     }
 
     /// How many of what the stage works on go into a workgroup.

@@ -119,7 +119,7 @@ impl Code {
         }
         // So that no reciprocal is below the normal numbers.
         let down = if scale > LARGE { DOWN } else { 1.0 };
-        let m = self.number((value.abs() * down) / (scale * down));
+        let m = self.number((value.abs() * down) * (1.0 / (scale * down)));
         let m = if value == 0.0 { 0.0 } else { m };
         match self {
             Self::Signed if value < 0.0 => (127.0 - m.min(127.0)) as u8,

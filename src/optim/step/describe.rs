@@ -101,8 +101,9 @@ fn describe_dispatches<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) 
                 continue;
             }
             for (bind_group, range, general) in parts(*kind, inputs, segment) {
-                let in_blocks = *kind == Stage::Update && inputs.blocks.is_some();
-                let of_each = if in_blocks { 1 } else { kind.in_a_workgroup(family) };
+                let blocks = inputs.blocks.filter(|_| *kind == Stage::Update);
+                let of_each =
+                    blocks.map_or_else(|| kind.in_a_workgroup(family), |blocks| blocks.in_a_workgroup);
                 let workgroups = range.len().div_ceil(of_each);
                 let call = UniformRing::align(bytes);
                 bytes.extend_from_slice(bytemuck::bytes_of(&call_of(inputs, segment, bind_group, &range)));
