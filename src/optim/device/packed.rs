@@ -116,8 +116,6 @@ fn words_of(halves: &[u16]) -> Vec<u32> {
     halves.chunks(2).map(word).collect()
 }
 
-/// A buffer of so man
-
 /// A buffer of so many words that begins with what is in another one; the same one if it is as long.
 fn grown(
     recorder: &mut Recorder<'_>,
