@@ -1,8 +1,8 @@
-//! What compiling kernels costs: for each kind of kernels that the adapter runs, the plans of the reference network and of
-//! blocks in a process of its own, without the driver's cache.
+//! The cost of compiling kernels. For each kind of kernels that the adapter runs, compiles the plans of the reference
+//! network and of several blocks in a fresh process, without the driver's cache.
 //!
-//! Drivers compile when a pipeline is made, or when it first runs. So the time of a kernel is that of its pipeline and of its
-//! first dispatch less that of its second. `cargo bench --bench compile`.
+//! Drivers compile when a pipeline is created, or when it first runs. So the time of a kernel is the time to create
+//! its pipeline, plus its first dispatch, minus its second. `cargo bench --bench compile`.
 
 #[path = "support/networks.rs"]
 #[expect(dead_code, reason = "a batch")]
@@ -13,16 +13,16 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use gradus::gpu::{KernelChoice, KernelKind, Recorder};
+use gradus::gpu::{KernelChoice, KernelKind, Recorder, Trial};
 use gradus::graph::{Graph, Plan, PlanOptions, Var, Workspace};
 use gradus::{Gpu, GpuOptions};
 
 use networks::{BATCH, BLOCKS, reference};
 
-/// Of the kind with this number, in this process.
+/// Runs the kind with this number in this process.
 const KIND: &str = "--kind";
 
-/// Kernels that are named for each kind.
+/// Number of kernels listed for each kind.
 const SLOWEST: usize = 5;
 
 fn main() -> Result<()> {
@@ -35,7 +35,7 @@ fn main() -> Result<()> {
         let kind = KernelKind::ALL.iter().position(|kind| *kind == gpu.kernel_kind()).context("a kind")?;
         let status = Command::new(std::env::current_exe()?)
             .args([KIND, &kind.to_string()])
-            // Mesa's, and NVIDIA's.
+            // The switches of Mesa and NVIDIA.
             .envs([("MESA_SHADER_CACHE_DISABLE", "true"), ("__GL_SHADER_DISK_CACHE", "0")])
             .status()?;
         ensure!(status.success(), "{:?} kernels do not compile", gpu.kernel_kind());
@@ -52,7 +52,7 @@ fn of_kind(kind: KernelKind) -> Result<()> {
     let params = graph.store(&gpu, 1)?;
     let mut compile = |what: &str, graph: &Graph, params: &gradus::ParamStore, loss: &Var| -> Result<()> {
         let (pipelines, start) = (gpu.counters().pipelines, Instant::now());
-        let plan = graph.compile(params, &PlanOptions::train(loss), &mut Workspace::new())?;
+        let plan = graph.compile(params, &cold(loss), &mut Workspace::new())?;
         let made = start.elapsed().as_secs_f64() * 1e3;
         let pipelines = gpu.counters().pipelines - pipelines;
         let times = times(&gpu, &plan)?;
@@ -74,7 +74,12 @@ fn of_kind(kind: KernelKind) -> Result<()> {
     Ok(())
 }
 
-/// Milliseconds that the first run of each dispatch takes more than its second.
+/// A training plan whose kernels are not compiled before their first run.
+fn cold(loss: &Var) -> PlanOptions {
+    PlanOptions::train(loss).trial(Trial { is_cold: true, ..Trial::default() })
+}
+
+/// For each dispatch, how many milliseconds its first run takes more than its second.
 fn times(gpu: &Gpu, plan: &Plan) -> Result<Vec<(f64, String)>> {
     let labels: Vec<String> = plan.labels().map(ToOwned::to_owned).collect();
     let time = |number: usize| -> Result<f64> {

@@ -1,7 +1,9 @@
-//! What an adapter can do: the first table to look at on one that is new.
+//! The capabilities of an adapter: run this first on a new one.
 //!
-//! Memory and dispatches set the scale; then each tile with and without checks, in one part and in more, which all leave the
-//! same bits; products of matrices with their rate, convolutions in three directions beside the product of equal sizes, and whether the first dispatch of a process leaves what the second does. `cargo bench --bench device`.
+//! Memory bandwidth and the cost of a dispatch set the scale. Then follow: each tile size with and without run-time
+//! checks, in one part and in several, which must all give the same bits; the rates of matrix products; convolutions
+//! in three directions, next to the product of equal sizes; and whether the first dispatch of a process gives the
+//! same result as the second. `cargo bench --bench device`.
 
 #[path = "support/measure.rs"]
 mod measure;
@@ -59,7 +61,7 @@ fn adapter(gpu: &Gpu) {
     }
 }
 
-/// Whether the first dispatch of the process leaves what later ones do.
+/// Whether the first dispatch of the process gives the same result as later ones.
 fn first(gpu: &Gpu) -> Result<()> {
     let (plan, _params) = matmul(gpu, [64, 64, 64])?;
     let run = || -> Result<Vec<f32>> {
@@ -84,7 +86,7 @@ fn memory(gpu: &Gpu) -> Result<()> {
     Ok(())
 }
 
-/// Microseconds of a dispatch that has next to nothing to do: each waits for the one before, or none does.
+/// Microseconds of a nearly empty dispatch: if each waits for the one before, and if none does.
 fn dispatches(gpu: &Gpu) -> Result<()> {
     let wgsl = "
         @group(0) @binding(0) var<storage, read_write> x: array<f32>;
@@ -113,7 +115,7 @@ fn dispatches(gpu: &Gpu) -> Result<()> {
     Ok(())
 }
 
-/// Milliseconds of a part of a plan, many times in one submit so that the wait does not count.
+/// Milliseconds of a part of a plan. Repeats it in one submit, so that the wait is negligible.
 fn time(gpu: &Gpu, plan: &Plan, part: std::ops::Range<usize>) -> Result<f64> {
     let run = |times: usize| {
         best(|| {
@@ -125,7 +127,7 @@ fn time(gpu: &Gpu, plan: &Plan, part: std::ops::Range<usize>) -> Result<f64> {
             Ok(gpu.wait()?)
         })
     };
-    // On a CPU the wait is nothing beside the part.
+    // On a CPU, the wait is negligible compared with the part.
     if gpu.capabilities().is_cpu { run(1) } else { Ok((run(22)? - run(2)?) / 20.0) }
 }
 
@@ -148,7 +150,7 @@ fn compiled(gpu: &Gpu, graph: &Graph, y: &Var) -> Result<(Plan, gradus::ParamSto
     Ok((plan, params))
 }
 
-/// Prints the rate of a product, in all ways that its matrices can lie.
+/// Prints the rate of a product, for every combination of transposed and plain matrices.
 fn product(gpu: &Gpu, [rows, inner, columns]: [usize; 3]) -> Result<()> {
     let flops = 2.0 * (rows * inner * columns) as f64;
     print!("  {rows}x{inner} by {inner}x{columns}:");
@@ -170,11 +172,12 @@ fn product(gpu: &Gpu, [rows, inner, columns]: [usize; 3]) -> Result<()> {
     Ok(())
 }
 
-/// Prints the rates of a convolution's directions beside the product of as many rows, columns and steps.
+/// Prints the rates of the three directions of a convolution, next to the product with as many rows, columns and
+/// steps.
 fn convolution(gpu: &Gpu, shape: [usize; 4], channels: usize) -> Result<()> {
     let [images, inputs, height, width] = shape;
     let graph = Graph::new();
-    // Biases on both sides, so that all gradients are asked for.
+    // Biases on both sides, so that all gradients are computed.
     let x = graph.input("x", shape).bias();
     let y = x.conv2d(Conv2d::new(channels, 3).padding(1).without_bias());
     let loss = y.bias().square().sum();

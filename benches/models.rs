@@ -1,14 +1,15 @@
-//! Steps a second of the examples' models and of the reference network, beside torch on the same CPU, where the Python of the
-//! variable `PYTHON`, or `python3`, has torch and safetensors; with `--peers` also beside Burn, candle and meganeura, which
-//! are built in `benches/peers`, and then without clipping, which Burn has for each tensor only.
+//! Steps per second of the examples' models and of the reference network, compared with torch on the same CPU (if the
+//! Python in the variable `PYTHON`, or `python3`, has torch and safetensors). With `--peers`, also compared with
+//! Burn, candle and meganeura, which are built in `benches/peers`; then without gradient clipping, which Burn only
+//! has per tensor.
 //!
-//! The models are the examples' own files. Their first weights and one batch go to each library as safetensors: torch's modules,
-//! in `support/torch_models.py`, take the weights by name, none missing and none left over. All then take steps of AdamW on
-//! that batch, and the losses of the first ones must agree before any time counts. What is timed are steps in a row, each
-//! with the upload of its batch, and a wait after the last; rounds of all alternate, so that they see the same machine. torch
-//! has one thread or one for each core, whichever makes its steps faster: of small ones, or on busy cores, it is often one.
-//! The transformer has no dropout here, because random numbers differ. `cargo bench --bench models -- lstm` runs those models
-//! whose name has `lstm` in it.
+//! The models are the files of the examples. Each library receives the same initial weights and one batch as
+//! safetensors; torch's modules in `support/torch_models.py` load the weights by name, strictly. All libraries then
+//! train with AdamW on that batch, and the losses of the first steps must agree before times are taken. Timed are
+//! consecutive steps, each with the upload of its batch, and a wait after the last. Rounds of all libraries
+//! alternate, so that they see the same machine load. torch uses one thread or one per core, whichever is faster; for
+//! small steps, or on busy cores, that is often one. The transformer has no dropout here, because random numbers
+//! differ between libraries. `cargo bench --bench models -- lstm` runs the models whose names contain `lstm`.
 
 #[path = "../examples/train_mlp/network.rs"]
 mod mlp;
@@ -44,11 +45,11 @@ use ours::Ours;
 use peers::Library;
 use rounds::{ROUNDS, Rounds, median};
 
-/// Steps whose losses are compared.
+/// Number of steps whose losses are compared.
 const FIRST: usize = 5;
 
-/// How far the losses of a step may be apart, as a part of the other library's: other orders of sums in single precision,
-/// which five steps amplify.
+/// Maximum relative difference of the losses of a step. Sums in single precision have different orders, and five
+/// steps amplify the difference.
 const TOLERANCE: f64 = 1e-4;
 
 fn main() -> Result<()> {
@@ -72,7 +73,7 @@ fn main() -> Result<()> {
     done
 }
 
-/// Prints the first losses and the rate of a model here, and beside it what libraries reach that train it too.
+/// Prints the first losses and the rate of a model here, and the rates of the libraries that train it too.
 fn compare(gpu: &Gpu, model: &Model, clips: bool, libraries: &mut [Library], folder: &Path) -> Result<()> {
     println!("{}", model.title());
     let mut ours = Ours::new(gpu, model, clips)?;

@@ -1,8 +1,9 @@
-//! What a step of each optimizer costs against the bytes that it must move.
+//! The cost of a step of each optimizer, relative to the bytes that it must move.
 //!
-//! Each rule steps over ten matrices of a million parameters, in turn with a kernel that only copies: their ratio is what
-//! counts, because the machine's speed varies. AdamW then steps over the same parameters in 10 and in 10,000 tensors.
-//! All ratios are medians of pairs. `cargo bench --bench optim -- SGD Lion` measures these alone, beside AdamW.
+//! Each rule steps over ten matrices of a million parameters each, alternating with a kernel that only copies. The
+//! ratio is what counts, because the machine's speed varies. Then AdamW steps over the same parameters in 10 and in
+//! 10,000 tensors. All ratios are medians of pairs. `cargo bench --bench optim -- SGD Lion` measures only these, and
+//! AdamW.
 
 #[path = "support/measure.rs"]
 mod measure;
@@ -44,7 +45,7 @@ fn main() -> Result<()> {
     if wanted.is_empty() { many_tensors(&gpu) } else { Ok(()) }
 }
 
-/// A rule by its name, once with its defaults and once with what needs most state, and some with state of fewer bits.
+/// A rule by its name: with its defaults, with the options that need most state, and some with state in fewer bits.
 fn options(name: &str) -> Vec<Value> {
     let plain = json!({"name": name});
     match name {
@@ -57,7 +58,7 @@ fn options(name: &str) -> Vec<Value> {
         "Adam" => vec![plain, json!({"name": name, "amsgrad": true})],
         "Adafactor" => vec![plain, json!({"name": name, "variant": "optax", "momentum": 0.9})],
         "SM3" => vec![plain, json!({"name": name, "momentum": 0})],
-        // Without the products, whose time goes with the cube of a side, not with bytes.
+        // Without the matrix products, whose time depends on the cube of a side instead of bytes.
         "Muon" => vec![json!({"name": name, "ns_steps": 0})],
         "RMSprop" => vec![plain, json!({"name": name, "momentum": 0.9, "centered": true})],
         "Lookahead" => vec![json!({"name": name, "inner": {"name": "AdamW"}})],
@@ -74,7 +75,7 @@ fn in_fewer_bits(options: &Value) -> [Value; 2] {
     })
 }
 
-/// The least that a step of a rule can move, in bytes a parameter. Of the element family each slot is read and written.
+/// Minimum number of bytes per parameter that a step of a rule must move.
 fn bytes(rule: &impl AnyRule, state: StatePrecision) -> f64 {
     let slots =
         rule.slots().iter().enumerate().filter(|(slot, own)| rule.uses(*slot) && own.precisions.allow(state));
@@ -90,18 +91,18 @@ fn bytes(rule: &impl AnyRule, state: StatePrecision) -> f64 {
 fn bytes_in_f32(rule: &impl AnyRule) -> usize {
     let slots = rule.slots().iter().enumerate().filter(|(_, slot)| slot.granularity == Granularity::Element);
     let slots = slots.filter(|(slot, _)| rule.uses(*slot)).count();
-    // Parameters, gradients and state are read, parameters and state written.
+    // Parameters, gradients and state are read; parameters and state are written.
     match rule.family() {
         Family::Element | Family::Around => 4 * (2 + slots) + 4 * (1 + slots),
-        // Gradients or parameters and gradients are read once more.
+        // Gradients, or parameters and gradients, are read a second time.
         Family::Tensor { early_state: false } if rule.name() == "Novograd" => 4 + 12 + 8 * slots,
         Family::Tensor { early_state: false } => 8 + 12 + 8 * slots,
         // Directions are written, and read with the parameters.
         Family::Matrix => 12 + 12 + 12,
-        // Means need the gradient once more, a ratio of sums both.
+        // Means need the gradient a second time; a ratio of sums needs both.
         Family::Factored { ratio: true } => 4 + 8 + 12 + 8 * slots,
         Family::Factored { ratio: false } => 12 + 8 * slots,
-        // Where sums are measured the state is written, and the update reads it in place of gradients.
+        // The state is written when the sums are measured, and the update reads it instead of gradients.
         Family::Tensor { early_state: true } => 8 + 8 * slots + 8 + 4 * slots,
     }
 }
@@ -125,7 +126,7 @@ impl Row {
         Self::of(name, bytes, gpu, copy, || run.step(gpu))
     }
 
-    /// AdamW that keeps an average of the weights, which is read and written beside its state.
+    /// AdamW with an average of the weights, which is read and written in addition to its state.
     fn averaged(gpu: &Gpu, copy: &CopyKernel) -> Result<Self> {
         let mut run = Run::new(gpu, &json!({"name": "AdamW"}), 10)?;
         run.optimizer.set_averages(Ema::default(), &run.params)?;
@@ -133,7 +134,7 @@ impl Row {
         Self::of("AdamW averages ema".into(), bytes, gpu, copy, || run.step(gpu))
     }
 
-    /// An iteration of L-BFGS with ten remembered pairs, without a search. Its closure costs nothing.
+    /// An iteration of L-BFGS with ten stored pairs and no line search. Its closure costs nothing.
     fn whole(gpu: &Gpu, copy: &CopyKernel) -> Result<Self> {
         let mut params = store(gpu, 10)?;
         let options = LBFGS::optax();
@@ -142,8 +143,8 @@ impl Row {
             params.write_grads(&vec![1.0 / (1.0 + step as f32); PARAMETERS])?;
             optimizer.step(&mut params, |_| Ok::<_, gradus::Error>(0.0))?;
         }
-        // All pairs are read twice, once for their products and once for the direction, and the latest one is written;
-        // the gradient, the one before it, the direction and the parameters are read and written along the way.
+        // All pairs are read twice, for their inner products and for the direction, and the newest one is written.
+        // The gradient, the previous gradient, the direction and the parameters are read and written in between.
         let bytes = 16.0 * options.history_size as f64 + 68.0;
         let name = format!("LBFGS history_size {}", options.history_size);
         Self::of(name, bytes, gpu, copy, || {

@@ -1,8 +1,9 @@
-//! How times grow: AdamW's step with the number of parameters, the reference network's step with the batch.
+//! How times scale: a step of AdamW with the number of parameters, and a step of the reference network with the batch
+//! size.
 //!
-//! Each is fitted by `time = a + b n`, with equal weight to equal parts of a time, because they span decades: `a` is what a
-//! step costs whatever its size, and a residual far from zero says where something other than `n` sets the time.
-//! Times are the best of some runs. `cargo bench --bench scaling`.
+//! Each series is fitted by `time = a + b n`, minimising relative errors, because times span decades. `a` is the
+//! fixed cost of a step, and a large residual shows where something other than `n` determines the time. Times are the
+//! best of several runs. `cargo bench --bench scaling`.
 
 #[path = "support/measure.rs"]
 mod measure;
@@ -49,7 +50,7 @@ fn points<const N: usize>(sizes: [usize; N], times: [Result<f64>; N]) -> Result<
     sizes.into_iter().zip(times).map(|(size, time)| Ok([size as f64, time?])).collect()
 }
 
-/// Prints what was measured beside the fit, and returns the fit.
+/// Prints the measured times next to the fit, and returns the fit.
 fn print(what: &str, unit: &str, points: &[[f64; 2]]) -> (f64, f64) {
     let (a, b) = fit(points);
     println!("{what}: time = {a:.4} ms + {b:.3e} ms * {unit}");
@@ -63,7 +64,7 @@ fn print(what: &str, unit: &str, points: &[[f64; 2]]) -> (f64, f64) {
     (a, b)
 }
 
-/// The least squares of `(a + b n - time) / time`.
+/// The least-squares fit that minimises `(a + b n - time) / time`.
 fn fit(points: &[[f64; 2]]) -> (f64, f64) {
     let sum = |term: fn(f64, f64) -> f64| points.iter().map(|[n, time]| term(*n, *time)).sum::<f64>();
     let (ones, n, square) = (sum(|_, t| 1.0 / t / t), sum(|n, t| n / t / t), sum(|n, t| n * n / t / t));

@@ -1,9 +1,10 @@
-//! What a training step costs, and what it is made of.
+//! The cost of a training step and its components.
 //!
-//! The reference CNN shows the graph as a user has it; AdamW over ResNet-18's tensors, beside a copy kernel
-//! in the same run, shows how near the fused update comes to the speed of memory; a matrix product shows the
-//! arithmetic; blocks of a transformer, an LSTM and a residual network show theirs; the first step of a fresh process shows what compiling kernels costs. Times are the best of
-//! five runs of one step, one product or one process, because cores are shared; the counters at the end do not vary.
+//! The reference CNN shows the whole graph as a user sees it. AdamW over ResNet-18's tensors, next to a copy kernel
+//! in the same run, shows how close the fused update is to memory bandwidth. A matrix product shows the arithmetic
+//! rate. Blocks of a transformer, an LSTM and a residual network follow. The first step of a fresh process shows the
+//! cost of compiling kernels. Times are the best of five runs of one step, one product or one process, because cores
+//! are shared; the counters at the end do not vary.
 
 #[path = "support/blocks.rs"]
 mod blocks;
@@ -20,7 +21,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use gradus::gpu::{Counters, Recorder};
+use gradus::gpu::{Counters, Recorder, Trial};
 use gradus::graph::{Graph, PlanOptions, Workspace};
 use gradus::nn::Linear;
 use gradus::optim::{AdamW, Rule};
@@ -32,9 +33,10 @@ use networks::{BATCH, reference, reference_batch};
 use resnet18::resnet18;
 
 const FIRST_STEP: &str = "--first-step";
-/// Prints what each dispatch of the step takes, alone, and took the first time, instead: `cargo bench --bench step -- --profile`.
+/// Prints instead the time of each dispatch of the step, alone and when it first ran: `cargo bench --bench step --
+/// --profile`.
 const PROFILE: &str = "--profile";
-/// Prints what a step costs the host, alone.
+/// Prints only the host's time of a step.
 const HOST: &str = "--host";
 
 fn main() -> Result<()> {
@@ -71,7 +73,9 @@ fn profile(gpu: &Gpu) -> Result<()> {
     let graph = Graph::new();
     let loss = reference(&graph, BATCH);
     let params = graph.store(gpu, 1)?;
-    let plan = graph.compile(&params, &PlanOptions::train(&loss), &mut Workspace::new())?;
+    // The driver compiles a kernel when that runs for the first time, which is shown too.
+    let options = PlanOptions::train(&loss).trial(Trial { is_cold: true, ..Trial::default() });
+    let plan = graph.compile(&params, &options, &mut Workspace::new())?;
     let (x, y) = reference_batch(BATCH);
     plan.write("x", &x)?;
     plan.write("y", &y)?;
@@ -82,7 +86,7 @@ fn profile(gpu: &Gpu) -> Result<()> {
         Ok(gpu.wait()?)
     };
     for (number, label) in plan.labels().enumerate() {
-        // The driver compiles a kernel when that runs for the first time.
+        // Drivers compile a kernel when it first runs.
         let start = std::time::Instant::now();
         run(number)?;
         let first = start.elapsed().as_secs_f64() * 1e3;
@@ -108,7 +112,7 @@ fn cnn(gpu: &Gpu) -> Result<Counters> {
     Ok(counters)
 }
 
-/// What a step of a small network costs the host: the time of the call, while nothing is on its way.
+/// The host's time of a step of a small network: the duration of the call, with nothing in flight.
 fn host(gpu: &Gpu) -> Result<()> {
     let graph = Graph::new();
     let (x, y) = (graph.input("x", [16, 32]), graph.labels("y", 16));
@@ -158,7 +162,7 @@ fn adamw(gpu: &Gpu) -> Result<()> {
 
     let copy = CopyKernel::new(gpu, 16 << 20)?;
     let (mut step_time, mut copy_time) = (f64::INFINITY, f64::INFINITY);
-    // In turn, so that both see the same machine.
+    // Alternating, so that both see the same machine load.
     for _ in 0..3 {
         step_time = step_time.min(best(|| {
             optimizer.step(&mut params)?;
@@ -193,7 +197,7 @@ fn matmul(gpu: &Gpu, size: usize) -> Result<()> {
     Ok(())
 }
 
-/// Seconds from the start of a fresh process to the end of its first step, the best of five.
+/// Seconds from the start of a fresh process to the end of its first step; best of five.
 fn first_step_of_a_process(driver_cache: bool) -> Result<f64> {
     let exe = std::env::current_exe()?;
     let time = best(|| {

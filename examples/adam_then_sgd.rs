@@ -1,4 +1,4 @@
-//! Adam that becomes SGD half-way: one rule, and a hyperparameter that the host changes between two steps.
+//! Adam that becomes SGD halfway: one rule, with a hyperparameter that the host changes between two steps.
 //!
 //! `cargo run --release --example adam_then_sgd`
 
@@ -31,7 +31,7 @@ fn rule() -> Result<CustomRule, Error> {
 fn main() -> Result<(), Error> {
     const STEPS: usize = 200;
     let gpu = Gpu::new(GpuOptions::default())?;
-    // Half of the squared distance to the target, in a valley ten times as steep one way.
+    // Half of the squared distance to the target, in a valley that is ten times steeper in one direction.
     let (target, steepness) = ([1.0, -2.0], [10.0, 1.0]);
     let mut params = ParamStore::builder().tensor("w", [2], &[3.0, 3.0]).build(&gpu)?;
     let mut optimizer = rule()?.build(&params)?;

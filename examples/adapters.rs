@@ -1,4 +1,4 @@
-//! Lists the adapters with the limits and features that matter here.
+//! Lists the adapters with their relevant limits and features.
 
 use gradus::{gpu::adapters, wgpu};
 

@@ -1,5 +1,5 @@
-//! An operation of one's own in WGSL: a root-mean-square norm with a trained scale, whose gradients are checked against
-//! finite differences before a network with it learns.
+//! A custom operation in WGSL: a root-mean-square norm with a trained scale. Its gradients are checked against finite
+//! differences before a network with it is trained.
 //!
 //! `cargo run --release --example custom_op`
 
@@ -7,7 +7,7 @@ use gradus::graph::{CustomOp, Graph, Init};
 use gradus::optim::Adam;
 use gradus::{Error, Gpu, GpuOptions};
 
-/// Sums along a row are values of their own, so that each is computed once: `inverse` for the backward pass too.
+/// Sums along a row are separate values, so that each is computed once; the backward pass uses `inverse` too.
 const RMS_NORM: &str = "
 fn forward_inverse(row: u32) -> f32 {
     var sum = 0.0;

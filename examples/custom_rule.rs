@@ -1,4 +1,5 @@
-//! Lion as a rule of one's own, in WGSL: fits a line through noisy points, and ends where the built-in Lion does.
+//! Lion as a custom rule in WGSL: fits a line through noisy points, and ends at the same parameters as the built-in
+//! Lion.
 //!
 //! `cargo run --release --example custom_rule`
 
@@ -24,7 +25,7 @@ fn lion() -> Result<CustomRule, Error> {
         .build()
 }
 
-/// Trains `y = w x + b` on points of `y = 2 x - 1` and says the last loss, `w` and `b`.
+/// Trains `y = w x + b` on points of `y = 2 x - 1`. Returns the last loss, `w` and `b`.
 fn fit<R: AnyRule + Clone>(gpu: &Gpu, rule: R) -> Result<[f32; 3], Error> {
     let graph = Graph::new();
     let (x, y) = (graph.input("x", [32, 1]), graph.input("y", [32, 1]));

@@ -1,8 +1,8 @@
 //! Writes 1,797 handwritten digits as four files in MNIST's format, 1,437 to train on and 360 to test on.
 //!
-//! The digits are the test part of UCI's "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak
-//! 1998), 8x8 pixels of 0 to 16, which the crate `smartcore` carries. They are enlarged to `--side` pixels
-//! and scaled to 0 to 255; the split is that of `train_cnn`.
+//! The digits are the test part of UCI's "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak 1998), 8x8
+//! pixels from 0 to 16, which the crate `smartcore` contains. They are resized to `--side` pixels and scaled to 0 to
+//! 255. The split is that of `train_cnn`.
 
 #[path = "support/digits.rs"]
 mod digits;
@@ -20,15 +20,15 @@ use digits::SIDE;
 /// Writes the UCI digits as files in MNIST's format.
 #[derive(Parser)]
 struct Args {
-    /// The folder to write to; it is made if there is none.
+    /// The folder to write to. Created if needed.
     folder: PathBuf,
     /// Height and width of the images in pixels.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(8..=1024))]
     side: u16,
-    /// How images are enlarged.
+    /// Interpolation for resizing.
     #[arg(long, value_enum, default_value_t = Resize::Bilinear)]
     resize: Resize,
-    /// Packs the files with gzip.
+    /// Compresses the files with gzip.
     #[arg(long)]
     gz: bool,
 }

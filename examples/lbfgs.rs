@@ -1,4 +1,4 @@
-//! Adam first, then L-BFGS: a small network learns a curve from all of its points at once.
+//! Adam first, then L-BFGS: a small network fits a curve on all of its points at once.
 //!
 //! `cargo run --release --example lbfgs`
 
@@ -49,7 +49,7 @@ fn main() -> Result<(), Error> {
         println!("step {step}: {} closures, loss {last:.6}, {:?}", done.evaluations, done.stop);
     }
 
-    // As many closures of Adam instead, from where it was.
+    // For comparison, as many closure calls with Adam, from the same parameters.
     for (name, values) in names.iter().zip(&kept) {
         params.write(name, values)?;
     }

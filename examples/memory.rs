@@ -1,4 +1,4 @@
-//! What each optimizer keeps on the device for a parameter, measured and in theory.
+//! Device memory per parameter that each optimizer needs: measured, and in theory.
 
 #[path = "../benches/support/resnet18.rs"]
 mod resnet18;
@@ -12,12 +12,12 @@ use gradus::optim::{self, Granularity, LBFGS, RULES, StatePrecision};
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
-/// Elements of one tensor and of all together.
+/// Maximum number of elements of a tensor, and of all together.
 const MOST: usize = 1 << 31;
-/// Of a value of a slot.
+/// Size of one value of a slot.
 const BYTES: f64 = 4.0;
 
-/// The same of a rule whose slots all have the state's precision: a code of 8 bits shares 4 bytes of scale with 255 others.
+/// Size of one value of a slot at the state's precision. 256 codes of 8 bits share a scale of 4 bytes.
 fn theory_of(options: &Value) -> Result<f64> {
     if options["state"].is_null() {
         return Ok(BYTES);
@@ -29,12 +29,12 @@ fn theory_of(options: &Value) -> Result<f64> {
     })
 }
 
-/// Prints the bytes of state that each optimizer keeps for a parameter, beside what its slots in use
-/// need: 4 for each of their values, or 2 in bf16 and 1.0156 in 8 bits, of which there is one a parameter, one a tensor, or one for each row and column.
-/// LBFGS has two vectors for each remembered pair, and three more.
+/// Prints the bytes of state per parameter that each optimizer allocates, and the bytes that its slots need: for each value
+/// 4, or 2 in bf16 and 1.0156 in 8 bits. A slot has one value per parameter, per tensor, or per row and column. LBFGS has
+/// two vectors per stored pair, and three more.
 #[derive(Parser)]
 struct Args {
-    /// The tensors: resnet18, or their shapes, as in 256x784,256,10x256,10.
+    /// The tensors: resnet18, or shapes such as 256x784,256,10x256,10.
     #[arg(long, default_value = "resnet18")]
     shapes: String,
 }
@@ -66,7 +66,7 @@ fn run(args: &Args) -> Result<()> {
         let theory = (theory_of(&options)? * values as f64 / count as f64 * 1e4).round() / 1e4;
         let name = label(&options);
         writeln!(out, "{name:<38}{slots:>8}{bytes:>14}{each:>10.4}{theory:>10}")?;
-        // Tables and the constants of steps in flight are held against a part of a slot, where there is less than one.
+        // Tables and the constants of steps in flight count as part of a slot, even if there is less than one slot.
         let most = theory + 0.05 * theory.max(BYTES);
         ensure!(!is_resnet || each <= most, "{name} keeps {each} bytes a parameter, over 1.05 of {theory}");
     }
@@ -76,11 +76,11 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A rule by its name with its defaults, with what adds slots to them, and with state of fewer bits.
+/// A rule by its name: with its defaults, with options that add slots, and with state in fewer bits.
 fn options(name: &str) -> Vec<Value> {
     let plain = json!({"name": name});
     match name {
-        // Of matrices alone; convolutions are none.
+        // For matrices only; convolution weights are not matrices.
         "Muon" => vec![json!({"name": name, "adamw": {}})],
         "SGD" => vec![plain, json!({"name": name, "momentum": 0.9})],
         "Adam" => vec![plain, json!({"name": name, "amsgrad": true})],
@@ -101,7 +101,7 @@ fn label(options: &Value) -> String {
     fields.fold(name, |text, (field, value)| format!("{text} {field}={value}"))
 }
 
-/// Slots in use, their values, and the bytes that building the optimizer and its first step left alive.
+/// Slots in use, their values, and the bytes that remain allocated after building the optimizer and its first step.
 struct Measured {
     slots: usize,
     values: usize,
@@ -119,7 +119,7 @@ fn store(gpu: &Gpu, shapes: &[Vec<usize>]) -> Result<ParamStore> {
     Ok(params.build(gpu)?)
 }
 
-/// A rule after its first step.
+/// Measures a rule after its first step.
 fn measure(gpu: &Gpu, shapes: &[Vec<usize>], options: &Value) -> Result<Measured> {
     let mut params = store(gpu, shapes)?;
     let before = gpu.counters();
@@ -144,7 +144,8 @@ fn measure(gpu: &Gpu, shapes: &[Vec<usize>], options: &Value) -> Result<Measured
     Ok(Measured { slots: used.len(), values, bytes })
 }
 
-/// L-BFGS once its history is full: two vectors a pair, the direction, and where the last step began with its gradient.
+/// L-BFGS with a full history: two vectors per pair, the direction, and the starting point of the last step with its
+/// gradient.
 fn measure_whole(gpu: &Gpu, shapes: &[Vec<usize>], options: &Value) -> Result<Measured> {
     let mut params = store(gpu, shapes)?;
     let count = params.layout().parameters();

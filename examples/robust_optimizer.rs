@@ -1,13 +1,13 @@
-//! Clip by norm, then noise, then a rate of its own for each parameter: the safeguards of optimisation courses as one
-//! composition, on Rosenbrock's function of four variables.
+//! Clipping by norm, then noise, then a separate learning rate for each parameter: the safeguards taught in
+//! optimisation courses, combined, on Rosenbrock's function of four variables.
 //!
 //! `cargo run --release --example robust_optimizer -- --seed 1`
 //!
-//! The preconditioner is [`RMSprop`] with `alpha` 0.999: `v = alpha * v + (1 - alpha) * g^2`, `p -= lr * g /
-//! (sqrt(v) + eps)`, from `v = 0` and without a bias correction, which makes the first steps large. What such courses
-//! write by hand is the same, but for two things: their noise comes from the generator of the host, ours is a pure
-//! function of seed, step and element; and they compute in f64, the device in f32. Where theirs stops at a gradient
-//! below 1e-6, this one takes all steps: noise would carry it on anyway.
+//! The preconditioner is [`RMSprop`] with `alpha` 0.999: `v = alpha * v + (1 - alpha) * g^2`, `p -= lr * g / (sqrt(v)
+//! + eps)`, from `v = 0` and without bias correction, which makes the first steps large. Hand-written versions in
+//! such courses are the same, except that their noise comes from the host's generator, while ours is a pure function
+//! of seed, step and element; and they compute in f64, the device in f32. Where theirs stop at a gradient below 1e-6,
+//! this one runs all steps, because noise would move it on anyway.
 
 use clap::Parser;
 use gradus::grad::{ClipGradNorm, Noise, Transforms};
@@ -26,7 +26,7 @@ struct Args {
     lr: f64,
 }
 
-/// Sum of `100 (x[i+1] - x[i]^2)^2 + (1 - x[i])^2`: 0 where all are 1, at the end of a curved valley.
+/// Sum of `100 (x[i+1] - x[i]^2)^2 + (1 - x[i])^2`. Its minimum 0 is at all ones, at the end of a curved valley.
 fn rosenbrock(x: &[f64]) -> f64 {
     x.windows(2).map(|w| 100.0 * (w[1] - w[0] * w[0]).powi(2) + (1.0 - w[0]).powi(2)).sum()
 }

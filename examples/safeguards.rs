@@ -1,9 +1,9 @@
-//! What clipping and noise do to gradients of very different sizes, as three histograms in one picture.
+//! The effect of clipping and noise on gradients of very different sizes, as three histograms in one picture.
 //!
 //! `cargo run --release --example safeguards -- --out target/safeguards`
 //!
-//! A thousand samples of a hundred gradients, half of them near 0.01 and half near 100, go through the device as one
-//! set of gradients: as they are, clipped to a norm of 1, and with noise of deviation 1e-3.
+//! A thousand samples of a hundred gradients, half of them near 0.01 and half near 100, pass through the device
+//! together: unchanged, clipped to a norm of 1, and with noise of standard deviation 1e-3.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -23,18 +23,18 @@ const DIMENSIONS: usize = 100;
 
 #[derive(Debug, Parser)]
 struct Args {
-    /// Folder of the picture.
+    /// Folder for the picture.
     #[arg(long, default_value = "target/safeguards")]
     out: PathBuf,
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
-/// The gradients that reach a rule.
+/// The gradients that a rule receives.
 fn through(gpu: &Gpu, transforms: Transforms, gradients: &[f32]) -> Result<Vec<f32>> {
     let zeros = vec![0.0; gradients.len()];
     let mut params = ParamStore::builder().tensor("g", [SAMPLES, DIMENSIONS], &zeros).build(gpu)?;
-    // From zero and with a rate of 1, going up makes parameters of gradients.
+    // Starting from zero, with a learning rate of 1 and `maximize`, the parameters become the gradients.
     let mut optimizer = SGD { lr: 1.0, maximize: true, ..SGD::default() }.build(&params)?;
     optimizer.set_transforms(transforms, &params)?;
     params.write_grads(gradients)?;
@@ -46,12 +46,12 @@ fn norm(values: &[f32]) -> f64 {
     values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
 }
 
-/// Root of the mean square.
+/// Root mean square.
 fn size(values: &[f64]) -> f64 {
     (values.iter().map(|x| x * x).sum::<f64>() / values.len() as f64).sqrt()
 }
 
-/// Of each sample the columns of a half.
+/// For each sample, the columns of one half.
 fn half(values: &[f32], columns: Range<usize>) -> Vec<f64> {
     values.chunks(DIMENSIONS).flat_map(|row| row[columns.clone()].iter().map(|x| f64::from(*x))).collect()
 }
@@ -59,7 +59,7 @@ fn half(values: &[f32], columns: Range<usize>) -> Vec<f64> {
 fn check(original: &[f32], clipped: &[f32], noisy: &[f32]) -> Result<()> {
     let (small, large) = (0..DIMENSIONS / 2, DIMENSIONS / 2..DIMENSIONS);
     ensure!(norm(original) > 1e4 && (norm(clipped) - 1.0).abs() < 1e-4, "the norm is {}", norm(clipped));
-    // The direction stays.
+    // The direction does not change.
     let product: f64 = original.iter().zip(clipped).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
     let cosine = product / norm(original) / norm(clipped);
     ensure!((cosine - 1.0).abs() < 1e-6, "the cosine is {cosine}");
@@ -80,7 +80,7 @@ fn check(original: &[f32], clipped: &[f32], noisy: &[f32]) -> Result<()> {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-/// A histogram of each series over one range, their counts on a logarithmic axis.
+/// Histograms of several series over one range, with counts on a logarithmic axis.
 fn histogram(area: &Area<'_>, title: &str, reach: f64, series: &[(&str, RGBColor, &[f32])]) -> Result<()> {
     const BINS: usize = 50;
     let width = 2.0 * reach / BINS as f64;

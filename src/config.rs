@@ -1,7 +1,7 @@
-//! Strict JSON objects into configuration structs, with errors that name the field.
+//! Parses strict JSON objects into configuration structs, with errors that name the field.
 //!
-//! The struct's own serde attributes (`deny_unknown_fields`, `default`) decide what may and what must
-//! stand in the object, so no field is listed twice.
+//! The serde attributes of a struct (`deny_unknown_fields`, `default`) determine which fields are allowed and
+//! required, so no field is listed twice.
 
 mod finite;
 
@@ -16,20 +16,20 @@ use crate::error::Error;
 
 pub(crate) use finite::{not_finite, serialize_finite};
 
-/// Whose formula, where libraries disagree.
+/// Which library's formula to use where libraries differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
-    /// PyTorch's.
+    /// PyTorch's formula.
     #[default]
     Torch,
-    /// That of optax.
+    /// Optax's formula.
     Optax,
 }
 
-/// Splits a JSON object into its `name` and its other fields.
+/// Splits a JSON object into its `name` and the other fields.
 ///
-/// `kind` is what the object configures, as in `schedule`.
+/// `kind` says what the object configures, such as `schedule`.
 pub(crate) fn named(kind: &str, json: &Value) -> Result<(String, Map<String, Value>), Error> {
     let (name, fields) = parts(kind, json)?;
     let mut fields = fields.clone();
@@ -37,7 +37,7 @@ pub(crate) fn named(kind: &str, json: &Value) -> Result<(String, Map<String, Val
     Ok((name.into(), fields))
 }
 
-/// The `name` of a JSON object, and all its fields, the name among them: for objects that may be large.
+/// The `name` of a JSON object and all its fields, including the name. For large objects; copies nothing.
 pub(crate) fn parts<'j>(kind: &str, json: &'j Value) -> Result<(&'j str, &'j Map<String, Value>), Error> {
     let refuse = |reason: String| Error::Config { what: kind.into(), reason };
     let fields =
@@ -49,13 +49,12 @@ pub(crate) fn parts<'j>(kind: &str, json: &'j Value) -> Result<(&'j str, &'j Map
     }
 }
 
-/// Reads the `fields` of the `kind` called `name`, as in `schedule` and `StepLR`, into `T`.
+/// Reads the `fields` of the `kind` called `name`, such as the `schedule` called `StepLR`, into `T`.
 ///
-/// `T` derives `Deserialize` with `deny_unknown_fields`. It checks types, not ranges.
+/// `T` derives `Deserialize` with `deny_unknown_fields`. This checks types, not ranges.
 ///
 /// # Errors
-/// [`Error::UnknownName`] for a field that `T` does not have, [`Error::Config`] for one that is
-/// missing or of another type.
+/// [`Error::UnknownName`] for a field that `T` does not have; [`Error::Config`] for a missing field or a wrong type.
 pub(crate) fn read<T: DeserializeOwned>(
     kind: &str,
     name: &str,
@@ -64,7 +63,7 @@ pub(crate) fn read<T: DeserializeOwned>(
     read_without(kind, name, fields, &[])
 }
 
-/// As [`read`], as if the fields in `without` were not there.
+/// Like [`read`], ignoring the fields in `without`.
 pub(crate) fn read_without<T: DeserializeOwned>(
     kind: &str,
     name: &str,
@@ -80,14 +79,14 @@ pub(crate) fn read_without<T: DeserializeOwned>(
     })
 }
 
-/// The JSON object that [`named`] and [`read`] take apart: the fields of `value`, and its name.
+/// The inverse of [`named`] and [`read`]: a JSON object with the fields of `value` and its `name`.
 pub(crate) fn write<T: Serialize>(name: &str, value: &T) -> Value {
     let mut json = serde_json::to_value(value).expect("configurations are plain values");
     json["name"] = name.into();
     json
 }
 
-/// Reads an optional field for which `null` does not mean absence: the field has a value or is left out.
+/// Reads an optional field that must be either a value or left out; `null` is an error.
 ///
 /// For `#[serde(default, deserialize_with = "present")]`.
 pub(crate) fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
@@ -98,7 +97,7 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
-/// Why serde refused: kept apart because serde_json would flatten an unknown field into text.
+/// Why serde refused. Kept as an enum because serde_json would turn an unknown field into text.
 #[derive(Debug)]
 enum Refusal {
     UnknownField { field: String, known: &'static [&'static str] },

@@ -1,5 +1,4 @@
-//! Files that are whole: each is written beside its place and then renamed to it. And files of tensors, which are read no
-//! further than they can be believed.
+//! Atomic file writes, folder locks, and validated reading of safetensors files.
 
 pub(crate) mod record;
 pub(crate) mod tensors;
@@ -12,25 +11,26 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// What a file in the making has after its name and its number.
+/// Extension of a partial file, after the target's name and a number.
 const PARTIAL: &str = ".partial";
 
 /// Hexadecimal digits of that number.
 const DIGITS: usize = 16;
 
-/// The file by which a folder is locked.
+/// Name of the file that locks a folder.
 const LOCK: &str = ".lock";
 
-/// How often a file that was removed in between is made again.
+/// How often to retry after another process removed the file.
 const ATTEMPTS: usize = 100;
 
-/// Writes a file so that, whenever the process or the machine stops, `path` is what it was or all of the new.
+/// Writes a file atomically: if the process or the machine stops at any time, `path` holds either the old or the
+/// complete new content.
 ///
-/// `write` fills `<file name>.<16 hexadecimal digits>.partial` beside it, which is synced to the disk and then
-/// renamed; on Unix its folder is synced as well. The digits are drawn for each call and the file is new, so that
-/// several writers of one target, in one process or in several, each bring a whole file, and the last one stays.
-/// Should `write` fail or panic, or the disk be full, the partial file is removed again. One that a killed process
-/// left behind is removed by [`sweep`]. A link is replaced, not followed.
+/// `write` fills a new file `<file name>.<16 hexadecimal digits>.partial` in the same folder. It is synced to disk
+/// and renamed; on Unix the folder is synced too. The digits are random, so several writers of one target, in one or
+/// several processes, each write a complete file and the last one remains. If `write` fails or panics, or the disk is
+/// full, the partial file is removed. [`sweep`] removes partial files left by killed processes. A symbolic link is
+/// replaced, not followed.
 ///
 /// ```no_run
 /// // Writes a file.
@@ -39,9 +39,8 @@ const ATTEMPTS: usize = 100;
 /// ```
 ///
 /// # Errors
-/// [`Error::File`], with the path of the target; also for a device, a pipe or a socket, which a file cannot replace.
-/// The earlier file is then untouched, except where the reason says that the new one is in place and only its folder
-/// could not be synced.
+/// [`Error::File`] with the path of the target, also if the target is a device, a pipe or a socket. The old file is
+/// then unchanged, unless the reason says that the new file is in place and only its folder could not be synced.
 pub fn write_atomic(
     path: impl AsRef<Path>,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -50,12 +49,12 @@ pub fn write_atomic(
     replace(path, write).map_err(|reason| refused(path, &reason))
 }
 
-/// Removes the partial files that killed processes left in `folder`, and returns how many.
+/// Removes partial files that killed processes left in `folder`, and returns their number.
 ///
-/// Only a regular file called as [`write_atomic`] calls them goes, for a `target` (its file name alone) that
-/// `is_target` takes; so do those of version 0.1, `<target>.partial`. One that is being written stays: its writer
-/// holds a lock of the system on it, which ends with the process. Where the file system has no locks, or the file
-/// cannot be opened, it stays too. A folder that does not exist has none.
+/// Removes only regular files named as by [`write_atomic`] (or by version 0.1: `<target>.partial`) whose `target`, a
+/// file name, is accepted by `is_target`. A file that is still being written is kept: its writer holds an OS lock on
+/// it, which ends with the process. A file is also kept if the file system has no locks or the file cannot be opened.
+/// A missing folder counts as empty.
 ///
 /// # Errors
 /// [`Error::File`] for a folder that cannot be read or a file that cannot be removed.
@@ -77,20 +76,20 @@ pub fn sweep(folder: impl AsRef<Path>, is_target: impl Fn(&str) -> bool) -> Resu
     Ok(removed)
 }
 
-/// A folder that one run keeps its files in, until this is dropped or its process ends in any way.
+/// Exclusive use of a folder by one run, until this is dropped or its process ends.
 ///
-/// A lock of the system on the empty file `.lock` in the folder. A run that ends by itself removes the file; one that
-/// was killed leaves it, without the lock. On file systems that have no locks every run gets one.
+/// It is an OS lock on the empty file `.lock` in the folder. A run that ends normally removes the file; a killed run
+/// leaves it behind, unlocked. On file systems without locks, every run gets a lock.
 #[derive(Debug)]
 #[must_use = "the folder is locked for as long as this lives"]
 pub struct FolderLock {
     path: PathBuf,
-    /// It holds the lock, so it is dropped last.
+    /// Holds the OS lock, so it is dropped last.
     _file: File,
 }
 
 impl FolderLock {
-    /// Locks a folder that exists.
+    /// Locks an existing folder.
     ///
     /// ```no_run
     /// // Writes a file.
@@ -102,13 +101,14 @@ impl FolderLock {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Locked`] if another one is held; [`Error::File`] if `.lock` cannot be made or is not a file.
+    /// [`Error::Locked`] if another run holds the lock; [`Error::File`] if `.lock` cannot be created or is not a
+    /// regular file.
     pub fn new(folder: impl AsRef<Path>) -> Result<Self, Error> {
         let folder = folder.as_ref();
         let path = folder.join(LOCK);
         for _ in 0..ATTEMPTS {
             let file = match open_lock(&path) {
-                // Another run has ended in between.
+                // Another run ended in between and removed the file.
                 Err(error) if error.kind() == ErrorKind::NotFound && folder.is_dir() => continue,
                 file => file.map_err(|reason| refused(&path, &reason))?,
             };
@@ -121,7 +121,7 @@ impl FolderLock {
                 }
                 _ => {}
             }
-            // Else another run has removed the file between its opening and its locking, and the lock locks nothing.
+            // If another run removed the file between opening and locking it, this lock has no effect.
             if is_at(&file, &path) {
                 return Ok(Self { _file: file, path });
             }
@@ -132,14 +132,14 @@ impl FolderLock {
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        // Elsewhere a file that somebody has opened cannot be told from its successor, so it stays.
+        // Other systems cannot tell an open file from its successor, so the file is kept there.
         if cfg!(unix) {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// The file to lock; a link is refused, because what it points to may be anything.
+/// Opens the lock file. Refuses a symbolic link, because its target could be anything.
 fn open_lock(path: &Path) -> io::Result<File> {
     match OpenOptions::new().write(true).create_new(true).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -151,7 +151,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).open(path)
 }
 
-/// Whether `path` still names the file.
+/// Whether `path` still refers to this open file.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -169,7 +169,7 @@ fn refused(path: &Path, reason: &io::Error) -> Error {
     Error::File { path: path.display().to_string(), reason: reason.to_string() }
 }
 
-/// Whether a partial file of this name belongs to one of the targets.
+/// Whether this is the name of a partial file of one of the targets.
 fn is_partial(name: &str, is_target: impl Fn(&str) -> bool) -> bool {
     let Some(rest) = name.strip_suffix(PARTIAL) else { return false };
     let is_number = |number: &str| {
@@ -179,7 +179,7 @@ fn is_partial(name: &str, is_target: impl Fn(&str) -> bool) -> bool {
     is_target(rest) || target.is_some_and(is_target)
 }
 
-/// Removes a partial file unless it is, or may be, being written; whether it was removed.
+/// Removes a partial file unless it is, or could be, in use by its writer. Returns whether it was removed.
 fn remove_unheld(path: &Path) -> io::Result<bool> {
     let file = match OpenOptions::new().write(true).open(path) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
@@ -187,7 +187,7 @@ fn remove_unheld(path: &Path) -> io::Result<bool> {
         }
         file => file?,
     };
-    // Held until it is gone, so that its writer either finds it gone or keeps it.
+    // The lock is held until the file is gone, so that its writer either finds it missing or keeps it.
     if file.try_lock().is_err() {
         return Ok(false);
     }
@@ -197,7 +197,7 @@ fn remove_unheld(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// A file in the making, locked; removed unless it was renamed before.
+/// A locked file being written. Dropping it removes it, unless it was renamed.
 struct Partial {
     path: PathBuf,
     file: File,
@@ -207,19 +207,19 @@ impl Partial {
     fn new(target: &Path) -> io::Result<Self> {
         let name = target.file_name().ok_or_else(|| io::Error::other("it does not name a file"))?;
         for _ in 0..ATTEMPTS {
-            // Keys that the standard library draws anew for each call.
+            // The standard library uses random keys for each `RandomState`.
             let number = RandomState::new().build_hasher().finish();
             let mut name = name.to_owned();
             name.push(format!(".{number:0DIGITS$x}{PARTIAL}"));
             let path = target.with_file_name(name);
-            // A file or a link that is there already is neither opened nor followed.
+            // An existing file or link is neither opened nor followed.
             let file = match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 file => file?,
             };
-            // Without locks on this file system no sweep takes it either.
+            // On a file system without locks this fails, but then `sweep` removes no file either.
             let _ = file.lock();
-            // A sweep may have come before the lock.
+            // `sweep` may have removed it before it was locked.
             if is_at(&file, &path) {
                 return Ok(Self { path, file });
             }
@@ -230,7 +230,7 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // There is nothing to do about a file that stays, and the first error matters more.
+        // If the file cannot be removed, report the original error instead.
         let _ = fs::remove_file(&self.path);
     }
 }

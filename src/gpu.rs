@@ -1,6 +1,15 @@
-//! The device: adapters, buffers, kernels, recording, the uniform ring, read-backs and counters.
+//! The device layer: adapters, buffers, kernels, command recording, uniform rings, read-backs and counters.
 //!
-//! Everything here records or creates; only functions called `submit`, `read` or `read_*` submit or wait.
+//! Functions here only create or record. Only those named `submit`, `wait`, `read` or `read_*` submit work or
+//! wait for it. The exception is `Gpu::warm_up`, which submits a dispatch of no workgroups.
+//!
+//! # Waiting
+//! A function that waits for the device has two forms that share one implementation. The blocking form polls the
+//! device on the caller's thread. The form named `*_async` returns a future that suspends instead, is `Send` and
+//! runs on any executor. The device's callback wakes the future. Outside a browser, callbacks run only while
+//! somebody polls the device, so this crate keeps one polling thread for each device. The thread starts when a
+//! future first suspends, and sleeps while none waits. Callbacks of a program that shares its device may
+//! therefore run on that thread too.
 
 mod adapter;
 mod autotune;
@@ -13,14 +22,17 @@ mod deferred;
 mod fault;
 mod kernel;
 mod needs;
+mod polling;
 mod read_buffer;
 mod readback;
 mod recorder;
 mod ring;
+mod signal;
 mod staging;
 mod timestamps;
 mod trial;
 mod uniform;
+mod warm_up;
 
 pub use adapter::{GpuOptions, adapters};
 pub use autotune::Autotune;

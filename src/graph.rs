@@ -1,5 +1,5 @@
-//! A static graph: built once by symbolic calls, differentiated and compiled to a flat list of dispatches,
-//! replayed once a step.
+//! A static computation graph: built once by symbolic calls, differentiated and compiled to a flat list of
+//! dispatches, and replayed in each step.
 //!
 //! ```
 //! use gradus::graph::Graph;
@@ -14,8 +14,8 @@
 //! # Ok::<(), gradus::Error>(())
 //! ```
 //!
-//! Shapes are those of torch: images are `[N, C, H, W]`, features `[N, F]`. The first dimension of every
-//! input is the batch, and one graph compiles to plans of several batch sizes.
+//! Shapes are torch's: images are `[N, C, H, W]`, features `[N, F]`. The first dimension of every input is the batch.
+//! One graph compiles to plans for several batch sizes.
 
 pub(crate) mod autodiff;
 mod axes;
@@ -68,10 +68,11 @@ pub struct Graph {
     nodes: Arc<Mutex<Nodes>>,
 }
 
-/// The value of a node: what a symbolic call returns and the next one is called on.
+/// The value of a node. Symbolic calls are methods of a `Var` and return a `Var`.
 ///
-/// A call that cannot work (a shape that does not fit) is remembered by the graph and refused, with the
-/// layer and the shapes, by [`Graph::check`] and by everything that compiles, so that calls can be chained.
+/// An invalid call, for example with a shape that does not match, does not fail by itself. The graph records the
+/// first such error, with the layer and the shapes; [`Graph::check`] and everything that compiles return it. So calls
+/// can be chained.
 #[derive(Clone, Debug)]
 pub struct Var {
     graph: Graph,
@@ -82,13 +83,13 @@ pub struct Var {
 struct Nodes {
     list: Vec<Node>,
     parameters: Vec<Parameter>,
-    /// For a parameter, the one whose tensor it shares.
+    /// For each tied parameter, the one whose tensor it shares.
     ties: BTreeMap<usize, usize>,
     names: scope::Names,
     refused: Option<Error>,
 }
 
-/// One operation of the graph; nodes stand in the order in which they were built, so inputs come first.
+/// One operation of the graph. Nodes are in the order in which they were created, so inputs come first.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) op: Arc<dyn Op>,
@@ -104,13 +105,13 @@ impl Graph {
         Self::default()
     }
 
-    /// Data of `f32`, given anew with each step. The first dimension is the batch.
+    /// An input of `f32`, provided at each step. The first dimension is the batch.
     pub fn input(&self, name: &str, shape: impl Into<Vec<usize>>) -> Var {
         self.push(ops::Input { labels: false }, Some(name), &[], &[], Some(shape.into()))
     }
 
-    /// Class numbers or indices as `u32`, given anew with each step: one for each sample of a batch, or of any shape whose
-    /// first dimension is the batch.
+    /// An input of class labels or indices (`u32`), provided at each step. `shape` is the batch size, for one label
+    /// per sample, or any shape whose first dimension is the batch.
     ///
     /// ```
     /// use gradus::graph::Graph;
@@ -123,21 +124,21 @@ impl Graph {
         self.push(ops::Input { labels: true }, Some(name), &[], &[], Some(shape.into().0))
     }
 
-    /// Refuses if any call on this graph could not work.
+    /// Refuses if any call on this graph was invalid.
     ///
     /// # Errors
-    /// The first refusal, usually [`Error::Shape`] with the layer, what it needs and what it got.
+    /// The first recorded error, usually [`Error::Shape`] with the layer, the expected and the given shape.
     pub fn check(&self) -> Result<(), Error> {
         self.lock().refused.clone().map_or(Ok(()), Err)
     }
 
-    /// The batch size that the first input was declared with.
+    /// The batch size with which the first input was declared.
     pub fn batch(&self) -> Option<usize> {
         let nodes = self.lock();
         nodes.list.iter().find(|n| n.inputs.is_empty() && n.parameters.is_empty())?.shape.first().copied()
     }
 
-    /// The names and shapes of the inputs that some variables depend on.
+    /// Names and shapes of the inputs that the variables depend on.
     pub(crate) fn inputs_of<'v>(&self, vars: impl Iterator<Item = &'v Var>) -> Vec<(String, Vec<usize>)> {
         let nodes = self.node_list();
         let needed = autodiff::ancestors(&nodes, vars.map(Var::id));
@@ -150,8 +151,8 @@ impl Graph {
         self.lock().refuse(error);
     }
 
-    /// Appends a node; `shape` is given for nodes without inputs, and inferred for all others. A name is the full one, as
-    /// [`Graph::layer_name`] gives it; without one the node is numbered.
+    /// Appends a node. `shape` is given for nodes without inputs and inferred for all others. `name` is the full name
+    /// from [`Graph::layer_name`]; without one the node gets a number.
     pub(crate) fn push(
         &self,
         op: impl Op + 'static,
@@ -165,7 +166,7 @@ impl Graph {
             self.refuse(Error::Mismatch(format!("{name}: its inputs belong to different graphs")));
         }
         let mut nodes = self.lock();
-        // Layers can share their parameters, inputs have none.
+        // Layers can share parameters; inputs have none.
         let (kind, is_new) = if inputs.is_empty() && parameters.is_empty() {
             ("input", nodes.names.take_input(&name))
         } else {
@@ -177,7 +178,7 @@ impl Graph {
         let inputs: Vec<usize> = inputs.iter().map(|v| v.id).collect();
         let shape = match shape {
             Some(shape) => Ok(shape),
-            // After a refusal nothing is inferred: the first one is the cause of all others.
+            // After an error nothing is inferred, so that the first error is the one reported.
             None if nodes.refused.is_some() => Err(None),
             None => nodes.infer(&op, &name, &inputs).map_err(Some),
         };
@@ -203,7 +204,7 @@ impl Graph {
         Arc::ptr_eq(&self.nodes, &var.graph.nodes)
     }
 
-    /// Refuses a variable of another graph, whose place among the nodes says nothing here.
+    /// Refuses a variable of another graph, because its index has no meaning in this one.
     pub(crate) fn check_owner(&self, name: &str, var: &Var) -> Result<(), Error> {
         if self.owns(var) {
             return Ok(());
@@ -221,20 +222,20 @@ impl Nodes {
         self.refused.get_or_insert(error);
     }
 
-    /// The shape of a node that is about to be made, if its inputs are of the right kinds and shapes.
+    /// The shape of a node to be created, if the kinds and shapes of its inputs are valid.
     fn infer(&self, op: &dyn Op, name: &str, inputs: &[usize]) -> Result<Vec<usize>, Error> {
         for (at, &input) in inputs.iter().enumerate() {
             let given = &self.list[input];
             match (op.takes_labels(at), given.op.is_labels()) {
                 (true, false) => {
                     return Err(Error::Mismatch(format!(
-                        "{name}: it takes labels, {} are numbers",
+                        "{name}: expected labels, {} are numbers",
                         given.name
                     )));
                 }
                 (false, true) => {
                     return Err(Error::Mismatch(format!(
-                        "{name}: it takes numbers, {} are labels",
+                        "{name}: expected numbers, {} are labels",
                         given.name
                     )));
                 }
@@ -253,12 +254,12 @@ impl Nodes {
 }
 
 impl Var {
-    /// Its shape at the batch size that the inputs were declared with; empty after a refusal.
+    /// Its shape at the batch size with which the inputs were declared; empty after an error.
     pub fn shape(&self) -> Vec<usize> {
         self.graph.lock().list[self.id].shape.clone()
     }
 
-    /// The name of the layer that makes it.
+    /// The name of the layer that computes it.
     pub fn name(&self) -> String {
         self.graph.lock().list[self.id].name.clone()
     }
@@ -272,7 +273,7 @@ impl Var {
         self.id
     }
 
-    /// Whether it is labels, and not numbers.
+    /// Whether it holds labels instead of f32 numbers.
     pub(crate) fn is_labels(&self) -> bool {
         self.graph.lock().list[self.id].op.is_labels()
     }

@@ -1,4 +1,4 @@
-//! Layers, initialisers and losses: thin builders of graph nodes, with torch's names and defaults.
+//! Layers, initialisers and losses with torch's names and defaults. They only build graph nodes.
 
 mod activations;
 mod attention;

@@ -67,6 +67,6 @@ pub use state::dict::{GroupState, StateDict, TensorState};
 pub use step::results::StepResult;
 
 pub(crate) use listings::kernel_listings;
-pub(crate) use optimizer::averages::look;
+pub(crate) use optimizer::averages::{look, look_async};
 pub(crate) use step::ledger::Mark;
 pub(crate) use step::spec::StepSpec;

@@ -1,6 +1,6 @@
-//! The fused store: parameters and gradients of all tensors in flat buffers over one
-//! [`Layout`](crate::layout::Layout), and the gate that the optimizer's frame reads. And [`Weights`]: tensors by name on the
-//! host, as files have them.
+//! The parameter store: parameters and gradients of all tensors in flat buffers with one
+//! [`Layout`](crate::layout::Layout), and the gate that optimizer kernels read. Also [`Weights`]: named
+//! tensors on the host, as files hold them.
 
 mod add;
 mod adopt;

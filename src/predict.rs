@@ -1,4 +1,4 @@
-//! Inference without a trainer: a graph and its weights, and a call a request.
+//! Inference without a trainer: evaluates outputs of a graph with given weights.
 
 mod inference;
 mod outputs;
@@ -12,14 +12,14 @@ use crate::gpu::{Gpu, Staging};
 use crate::graph::{Dtype, Graph, HostData, Var, Workspace};
 use crate::params::{LoadReport, ParamStore, Weights};
 
-/// Requests whose uploads may be on their way: the one that runs, and the next one.
+/// Number of requests whose uploads can be in flight: the running one and the next.
 const IN_FLIGHT: usize = 2;
 
-/// Evaluates outputs of a graph by their names, in evaluation mode: without dropout, and by running statistics.
+/// Evaluates named outputs of a graph in evaluation mode: without dropout, and with running statistics.
 ///
-/// A request has any number of samples and names the inputs that the outputs depend on; for logits no labels. The first
-/// request of a batch size compiles a plan, which is kept: those that follow are one submit each, with no allocation,
-/// pipeline or bind group.
+/// A request has any number of samples and gives the inputs that the outputs depend on; logits need no labels. The
+/// first request of a batch size compiles a plan, which is kept. Later requests of that size are one submit each and
+/// create no buffer, pipeline or bind group.
 ///
 /// ```no_run
 /// // Needs a device and a file.
@@ -53,10 +53,11 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Samples of a request that are computed at once where [`Predictor::max_batch`] does not say otherwise.
+    /// Default of [`Predictor::max_batch`], in samples.
     pub const MAX_BATCH: usize = 256;
 
-    /// For the weights in a file, of torch's or a [`Checkpoint`](crate::train::Checkpoint), under the names of `graph`.
+    /// A predictor for the weights in a file of torch, or in a [`Checkpoint`](crate::train::Checkpoint), whose names
+    /// are those of `graph`.
     ///
     /// # Errors
     /// As [`Weights::read`] and [`Predictor::from_weights`].
@@ -69,11 +70,11 @@ impl Predictor {
         Self::from_weights(gpu, graph, &Weights::read(path)?, outputs)
     }
 
-    /// For weights that are those of `graph`, no fewer and no more; [`Weights::part`] and [`Weights::rename`] help where
-    /// they are not.
+    /// A predictor for weights whose names are exactly those of `graph`. [`Weights::part`] and [`Weights::rename`]
+    /// adapt other names.
     ///
     /// # Errors
-    /// As [`Graph::check`] and [`Predictor::new`]; [`Error::Weights`] with all that does not fit; [`Error::Limit`] for a
+    /// As [`Graph::check`] and [`Predictor::new`]; [`Error::Weights`] with all mismatches; [`Error::Limit`] for a
     /// parameter that the device cannot bind; [`Error::DeviceLost`].
     pub fn from_weights(
         gpu: &Gpu,
@@ -87,14 +88,15 @@ impl Predictor {
         Ok(Self::of(params, inference))
     }
 
-    /// For a store that has the tensors of `graph`, such as [`Graph::store`] makes and
-    /// [`ParamStore::load_state_dict`] fills.
+    /// A predictor for a store with the tensors of `graph`, for example one from [`Graph::store`], filled by
+    /// [`ParamStore::load_state_dict`].
     ///
     /// # Errors
-    /// As [`Graph::check`]; [`Error::Config`] for no outputs; [`Error::Duplicate`] for two of one name;
-    /// [`Error::Mismatch`] for one of another graph, or for labels; [`Error::Shape`] for one that has not one row a
-    /// sample, as a parameter, or a loss; [`Error::UnknownName`], [`Error::Shape`] or [`Error::Mismatch`] if the store lacks
-    /// a tensor that they depend on, or has it in another shape or role.
+    /// As [`Graph::check`]; [`Error::Config`] if there are no outputs; [`Error::Duplicate`] for two with the same
+    /// name; [`Error::Mismatch`] for an output of another graph, or for labels; [`Error::Shape`] for an output that
+    /// does not have one row per sample, such as a parameter or a loss; [`Error::UnknownName`], [`Error::Shape`] or
+    /// [`Error::Mismatch`] if the store lacks a tensor that the outputs depend on, or has it with another shape or
+    /// role.
     pub fn new(graph: &Graph, params: ParamStore, outputs: &[(&str, &Var)]) -> Result<Self, Error> {
         let inference = Inference::new(graph, outputs)?;
         inference.check_store(&params)?;
@@ -106,9 +108,10 @@ impl Predictor {
         Self { params, inference, workspace: Workspace::new(), staging, max_batch: Self::MAX_BATCH }
     }
 
-    /// Samples that are computed at once, at least 1: a request of more is computed in batches of these and a rest,
-    /// with a submit and a wait each. Default [`Predictor::MAX_BATCH`]. An output whose rows have an element for each
-    /// sample, as the products of samples with one another, is computed for so many at most.
+    /// Maximum number of samples computed at once; at least 1. Default [`Predictor::MAX_BATCH`]. A larger request is
+    /// split into batches of this size and a remainder, with one submit and one wait each. An output whose rows have
+    /// one element per sample, such as the products of all pairs of samples, cannot be split: such a request is
+    /// limited to this size.
     ///
     /// # Errors
     /// [`Error::Constant`] for 0.
@@ -120,42 +123,38 @@ impl Predictor {
         Ok(self)
     }
 
-    /// Stores activations in a type of half the size; outputs stay f32: see
-    /// [`PlanOptions::autocast`](crate::graph::PlanOptions::autocast). Default: none.
+    /// Stores activations in a 16-bit type; outputs remain f32. See
+    /// [`PlanOptions::autocast`](crate::graph::PlanOptions::autocast). Default: off.
     ///
     /// # Errors
-    /// [`Error::DeviceFeature`] on a device whose kernels lack the type.
+    /// [`Error::DeviceFeature`] if the device's kernels do not support the type.
     pub fn autocast(mut self, dtype: Dtype) -> Result<Self, Error> {
         dtype.check(self.params.gpu().capabilities())?;
         self.inference = self.inference.autocast(Some(dtype));
         Ok(self)
     }
 
-    /// All outputs for all samples of `data`, waited for.
+    /// Computes all outputs for all samples of `data`, and waits for them.
     ///
     /// # Errors
-    /// [`Error::UnknownName`] for an input that the outputs do not depend on, with the nearest; [`Error::Config`] for one
-    /// that is missing; [`Error::Duplicate`]; [`Error::Length`] for parts of a sample, none, or other numbers of samples
-    /// than the first input has; [`Error::Shape`] for more samples than [`Predictor::max_batch`] where rows grow with the
-    /// batch; [`Error::Mismatch`] for labels in place of numbers or the other way round;
-    /// [`Error::Constant`] for a label that names no class. For a batch size that was not seen before also those of
-    /// [`Graph::compile`], as [`Error::Limit`] for more samples than the device can bind, for which
-    /// [`Predictor::max_batch`] helps. [`Error::DeviceLost`].
+    /// [`Error::UnknownName`] with the most similar name, for an input that the outputs do not depend on;
+    /// [`Error::Config`] for a missing input; [`Error::Duplicate`] for an input given twice; [`Error::Length`] for no
+    /// samples, an incomplete sample, or a number of samples that differs from the first input's; [`Error::Shape`]
+    /// for more samples than [`Predictor::max_batch`] if an output cannot be split; [`Error::Mismatch`] for labels
+    /// instead of numbers, or numbers instead of labels; [`Error::Constant`] for a label outside the range of
+    /// classes. For a new batch size, also the errors of [`Graph::compile`]: for example [`Error::Limit`] for more
+    /// samples than the device can bind, which a smaller [`Predictor::max_batch`] avoids. [`Error::DeviceLost`].
     pub fn predict(&mut self, data: &[(&str, &dyn HostData)]) -> Result<Outputs, Error> {
-        pollster::block_on(self.run(data, true))
+        self.params.gpu().clone().block_on(self.predict_async(data))
     }
 
-    /// As [`Predictor::predict`], without blocking. A future that is dropped leaves the predictor as it was.
+    /// Like [`Predictor::predict`], without blocking. Dropping the future leaves the predictor usable.
     ///
     /// # Errors
     /// As [`Predictor::predict`].
     pub async fn predict_async(&mut self, data: &[(&str, &dyn HostData)]) -> Result<Outputs, Error> {
-        self.run(data, false).await
-    }
-
-    async fn run(&mut self, data: &[(&str, &dyn HostData)], blocking: bool) -> Result<Outputs, Error> {
         let Self { params, inference, workspace, staging, max_batch } = self;
-        inference.run(Request { params, workspace, staging, data, batch: *max_batch, blocking }).await
+        inference.run(Request { params, workspace, staging, data, batch: *max_batch }).await
     }
 
     /// The parameters and buffers.
@@ -163,10 +162,10 @@ impl Predictor {
         &self.params
     }
 
-    /// Takes other weights from the next request on: [`ParamStore::load_state_dict`].
+    /// Replaces the weights for all later requests; see [`ParamStore::load_state_dict`].
     ///
     /// # Errors
-    /// As [`ParamStore::load_state_dict`]; then nothing has changed.
+    /// As [`ParamStore::load_state_dict`]; nothing has changed then.
     pub fn load_state_dict(&mut self, weights: &Weights, strict: bool) -> Result<LoadReport, Error> {
         self.params.load_state_dict(weights, strict)
     }

@@ -1,5 +1,5 @@
-//! Learning-rate schedules in f64 on the host: pure functions of the step, but for the one that follows a
-//! metric.
+//! Learning-rate schedules, computed in f64 on the host. All are pure functions of the step, except
+//! [`ReduceLROnPlateau`], which follows a metric.
 //!
 //! A schedule is a typed struct, a closure, or JSON:
 //!
@@ -15,12 +15,12 @@
 //! # Ok::<(), gradus::Error>(())
 //! ```
 //!
-//! Steps count updates from 0, so that the first update takes `at(0, base)`. Names, fields and
-//! defaults are PyTorch's, or those of Keras and braintools where PyTorch has no such schedule.
+//! Steps count updates from 0, so the first update uses `at(0, base)`. Names, fields and defaults are those of
+//! PyTorch, or of Keras or braintools for schedules that PyTorch does not have.
 //!
-//! Schedules are combined by [`ChainedScheduler`] and [`SequentialLR`]. [`PerEpoch`], or the field
-//! `"interval": "epoch"` of the outermost JSON object, counts epochs instead of updates.
-//! [`ReduceLROnPlateau`] is told a metric through [`Schedule::observe`] and has a [`Schedule::state`].
+//! [`ChainedScheduler`] and [`SequentialLR`] combine schedules. With [`PerEpoch`], or the field `"interval": "epoch"`
+//! of the outermost JSON object, steps count epochs instead of updates. [`ReduceLROnPlateau`] receives a metric
+//! through [`Schedule::observe`] and has a [`Schedule::state`].
 
 use std::f64::consts::PI;
 use std::fmt::Debug;
@@ -31,8 +31,8 @@ use serde_json::{Map, Value, json};
 use crate::config;
 use crate::error::Error;
 
-/// Schedules that may lie one in another: so many that a file with the outermost one can be read, because JSON of more
-/// than 126 levels, two for each schedule, is refused there.
+/// Maximum nesting depth of schedules. Each level takes two levels of JSON, and files with more than 126 levels of
+/// JSON cannot be read.
 const MOST_LEVELS: usize = 60;
 
 mod chained;
@@ -88,44 +88,45 @@ pub use warmup::{WarmupCosineSchedule, WarmupLinearDecay, WarmupScheduler};
 
 /// A learning rate for every step.
 ///
-/// Only [`Schedule::at`] must be written; the other methods have defaults that suit a pure function.
+/// Only [`Schedule::at`] is required. The other methods have defaults that suit a pure function of the step.
 pub trait Schedule: Debug + Send + Sync {
-    /// What holds at `step`, counted in updates from 0, for a group whose own rate is `base`.
+    /// The learning rate at `step`, counted in updates from 0, for a parameter group with base rate `base`.
     ///
-    /// It depends on nothing but its arguments, the schedule's fields and, where it follows a metric, its
-    /// [`Schedule::state`]: never on earlier calls. It takes microseconds, whatever the step, and a tenth of a second at most
-    /// where a [`ChainedScheduler`] has to find it in many legs.
+    /// The result depends only on the arguments, the schedule's fields and, if it follows a metric, its
+    /// [`Schedule::state`]; never on earlier calls. It takes microseconds at any step; in a [`ChainedScheduler`] it
+    /// can take up to a tenth of a second.
     ///
     /// # Errors
-    /// [`Error::Constant`] for a step past the end of a schedule that has one, or a rate that is not
-    /// finite; [`Error::Config`] for a step that only many others lead to, as [`ChainedScheduler`] and
-    /// [`MultiplicativeFn`] say.
+    /// [`Error::Constant`] for a step past the end of a finite schedule, or if the rate is not finite;
+    /// [`Error::Config`] for a step that would take too long to compute, see [`ChainedScheduler`] and
+    /// [`MultiplicativeFn`].
     fn at(&self, step: u64, base: f64) -> Result<Point, Error>;
 
-    /// Refuses fields that are out of range; called once, where the schedule is attached.
+    /// Refuses fields that are out of range. Called once, when the schedule is attached to an optimizer.
     ///
     /// # Errors
-    /// [`Error::Constant`] with the field, its range and its value; [`Error::Config`] for fields that
-    /// are missing or contradict each other.
+    /// [`Error::Constant`] with the field, its range and its value; [`Error::Config`] for fields that are missing or
+    /// contradict each other.
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// What [`from_json`] makes this schedule of; `None` if it has no such form, as a closure.
+    /// The JSON from which [`from_json`] recreates this schedule; `None` if there is none, as for a closure.
     fn to_json(&self) -> Option<Value> {
         None
     }
 
-    /// What a checkpoint knows it by: [`Schedule::to_json`], or where there is none what tells it from others as far
-    /// as that can be told. Default then: that it has no JSON form.
+    /// What a checkpoint stores to recognise the schedule: [`Schedule::to_json`], or for a schedule without a JSON
+    /// form, as much as identifies it. Default: that it has no JSON form.
     ///
-    /// A run goes on only under a schedule of the same identity. Closures have a name if
-    /// [`FromFn::named`], [`LambdaLR::named`] or [`MultiplicativeFn::named`] gives one; two without a name count as the same.
+    /// A run resumes only under a schedule with the same identity. Closures can be given a name with
+    /// [`FromFn::named`], [`LambdaLR::named`] or [`MultiplicativeFn::named`]; two unnamed closures of the same kind
+    /// count as equal.
     fn identity(&self) -> Value {
         self.to_json().unwrap_or_else(|| json!({"name": "a schedule without a JSON form"}))
     }
 
-    /// What the steps of [`Schedule::at`] count. Default: updates.
+    /// What a step of [`Schedule::at`] counts. Default: updates.
     fn interval(&self) -> Interval {
         Interval::Step
     }
@@ -135,11 +136,11 @@ pub trait Schedule: Debug + Send + Sync {
         Link::Sets
     }
 
-    /// What holds at `step` in a [`ChainedScheduler`] whose other members have brought the rate to `lr`.
-    /// Default: what [`Schedule::link`] says.
+    /// The rate at `step` in a [`ChainedScheduler`] whose other members have changed the rate to `lr`. Default: as
+    /// [`Schedule::link`] says.
     ///
     /// # Errors
-    /// Those of [`Schedule::at`]; [`Error::Config`] where the rate would have to rise from 0.
+    /// As [`Schedule::at`]; [`Error::Config`] if the rate would have to rise from 0.
     fn follow(&self, step: u64, base: f64, lr: f64) -> Result<Point, Error> {
         match self.link() {
             Link::Scales => {
@@ -154,7 +155,7 @@ pub trait Schedule: Debug + Send + Sync {
         }
     }
 
-    /// How it goes on from `step` in a [`ChainedScheduler`], so far as that is known.
+    /// How it continues from `step` in a [`ChainedScheduler`], as far as that is known.
     #[doc(hidden)]
     fn course(&self, step: u64) -> Course {
         match self.link() {
@@ -164,69 +165,69 @@ pub trait Schedule: Debug + Send + Sync {
         }
     }
 
-    /// What the distance to the floor of its [`Course`] is multiplied by from one step to a later one.
+    /// The factor by which the distance to the floor of its [`Course`] changes between two steps.
     #[doc(hidden)]
     fn ratio(&self, from: u64, to: u64, base: f64) -> Result<f64, Error> {
         link::ratio(self.at(from, base)?.lr, self.at(to, base)?.lr, to)
     }
 
-    /// By how much of itself the distance to a floor above 0 falls from the step before to `step`.
+    /// The relative decrease of the distance to a floor above 0, from the previous step to `step`.
     #[doc(hidden)]
     fn fall(&self, _step: u64) -> f64 {
         f64::NAN
     }
 
-    /// Whether it begins with the rate that it finds, rather than with the base rate, in a [`SequentialLR`].
+    /// Whether it starts from the current rate instead of the base rate in a [`SequentialLR`].
     #[doc(hidden)]
     fn goes_on(&self) -> bool {
         false
     }
 
-    /// Schedules one in another: 1 for one that holds no other, and one more than in those that it holds. The deepest
-    /// that is accepted is 60. Default: 1.
+    /// Nesting depth: 1 for a schedule that contains no other, otherwise one more than its deepest member. At most
+    /// 60. Default: 1.
     fn levels(&self) -> usize {
         1
     }
 
-    /// Whether it follows a metric, so that [`Schedule::observe`] must be called. Default: no.
+    /// Whether it follows a metric, so that [`Schedule::observe`] must be called. Default: false.
     fn takes_metric(&self) -> bool {
         false
     }
 
-    /// Tells it the latest value of the metric. Default: it has no use for one.
+    /// Reports the latest value of the metric. Default: ignored.
     ///
     /// # Errors
-    /// [`Error::Constant`] for NaN; then nothing was changed.
+    /// [`Error::Constant`] for NaN; nothing has changed then.
     fn observe(&mut self, _metric: f64) -> Result<(), Error> {
         Ok(())
     }
 
-    /// What the metrics so far have left in it, under the keys of PyTorch's `state_dict`; `None` for one
-    /// that the step alone decides.
+    /// The state that past metrics have left, with the keys of PyTorch's `state_dict`; `None` for a schedule that
+    /// depends only on the step.
     fn state(&self) -> Option<Value> {
         None
     }
 
-    /// Goes on from a [`Schedule::state`].
+    /// Restores a [`Schedule::state`].
     ///
     /// # Errors
-    /// [`Error::StateDict`] for a state of another form; then nothing was changed.
+    /// [`Error::StateDict`] for a state of another form; nothing has changed then.
     fn load_state(&mut self, _state: &Value) -> Result<(), Error> {
-        Err(Error::StateDict("this schedule keeps no state".into()))
+        Err(Error::StateDict("this schedule has no state".into()))
     }
 }
 
-/// What a schedule says about one step.
+/// The values of a schedule at one step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// The learning rate.
     pub lr: f64,
-    /// The momentum (`momentum`, or `betas[0]`) of a schedule that cycles it.
+    /// The momentum (`momentum`, or `betas[0]`), if the schedule cycles it.
     pub momentum: Option<f64>,
 }
 
 impl Point {
-    /// A rate that leaves the momentum alone.
+    /// A rate without a momentum.
     #[must_use]
     pub const fn rate(lr: f64) -> Self {
         Self { lr, momentum: None }
@@ -243,27 +244,27 @@ impl Point {
     }
 }
 
-/// A rate, unless it is not finite.
+/// A point with this rate. Refuses a rate that is not finite.
 fn rate_at(step: u64, lr: f64) -> Result<Point, Error> {
     Point::rate(lr).finite(step)
 }
 
-/// The product, which is 0 if `base` is, even where the factor is too large for a number.
+/// The product, or 0 if `base` is 0, even if the factor is infinite.
 fn times(base: f64, factor: f64) -> f64 {
     if base == 0.0 { 0.0 } else { base * factor }
 }
 
-/// A row of [`SCHEDULES`].
+/// An entry of [`SCHEDULES`].
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// The name in JSON, which is also the type's.
+    /// Its name in JSON, which is also the name of the type.
     pub name: &'static str,
     read: Reader,
 }
 
 type Reader = fn(name: &'static str, fields: &Map<String, Value>) -> Result<Box<dyn Schedule>, Error>;
 
-/// Fields of a JSON object that are not the schedule's own.
+/// Fields of a JSON object that do not belong to the schedule itself.
 const OUTER: &[&str] = &["name", "interval"];
 
 /// Every schedule that [`from_json`] knows.
@@ -303,15 +304,15 @@ where
     Ok(Box::new(config::read_without::<S>("schedule", name, fields, OUTER)?))
 }
 
-/// The schedule of a JSON object, as in `{"name": "StepLR", "step_size": 10, "gamma": 0.5}`.
+/// Creates the schedule that a JSON object describes, such as `{"name": "StepLR", "step_size": 10, "gamma": 0.5}`.
 ///
-/// Fields that are left out take their defaults, and numbers may be written as integers. Besides the fields
-/// of the schedule, `interval` is `step` (the default) or `epoch`: see [`PerEpoch`].
+/// Omitted fields take their defaults. Numbers may be integers. In addition to the schedule's fields, `interval` is
+/// `step` (the default) or `epoch`: see [`PerEpoch`].
 ///
 /// # Errors
-/// [`Error::UnknownName`] for a name or a field that does not exist, with the nearest one that does;
-/// [`Error::Config`] for a field that is missing or of another type; [`Error::Constant`] for schedules that lie
-/// more than 60 deep in each other; what [`Schedule::check`] says. Errors of a schedule inside another one name its place.
+/// [`Error::UnknownName`] with the most similar name, for an unknown name or field; [`Error::Config`] for a missing
+/// field or a wrong type; [`Error::Constant`] for more than 60 nested schedules; the errors of [`Schedule::check`].
+/// The error of a nested schedule names its position.
 ///
 /// ```
 /// use gradus::schedule;
@@ -340,12 +341,12 @@ fn unchecked(name: &str, fields: &Map<String, Value>) -> Result<Box<dyn Schedule
     (entry.read)(entry.name, fields)
 }
 
-/// Refuses a count of steps that is 0.
+/// Refuses a number of steps that is 0.
 fn at_least_one(name: &str, steps: u64) -> Result<(), Error> {
     if steps == 0 { Err(Error::constant(name, "at least 1", steps)) } else { Ok(()) }
 }
 
-/// Refuses a list that is empty or falls.
+/// Refuses a list that is empty or not in ascending order.
 fn rising(name: &str, steps: &[u64]) -> Result<(), Error> {
     if !steps.is_empty() && steps.is_sorted() {
         return Ok(());
@@ -353,7 +354,7 @@ fn rising(name: &str, steps: &[u64]) -> Result<(), Error> {
     Err(Error::constant(name, "steps in rising order, at least one", format!("{steps:?}")))
 }
 
-/// Half a wave: 1 at `part` 0, 0 at 1, and on.
+/// Half a cosine wave: 1 at `part` 0, 0 at `part` 1.
 fn half_wave(part: f64) -> f64 {
     (1.0 + (PI * part).cos()) / 2.0
 }

@@ -1,7 +1,8 @@
-//! WGSL of the user's own, which becomes a part of a kernel: what is the same for all kinds of such texts.
+//! Checks of user-written WGSL that becomes part of a kernel; shared by custom rules and custom operations.
 //!
-//! A parser recurses and folds constants, so that the text is looked at before it (`tokens`, `bounds`, `outline`); what it
-//! made of the text is held to a list (`pure`), and what it says is told with the place in the user's text (`message`).
+//! Parsers recurse and evaluate constants, so the text is checked before it is parsed (`tokens`, `bounds`,
+//! `outline`). The parsed module may contain only expressions and statements of an allow-list (`pure`). Messages of
+//! the parser and validator are translated to positions in the user's text (`message`).
 
 mod bounds;
 mod message;
@@ -18,54 +19,54 @@ pub(crate) use bounds::{Refusal, closing};
 pub(crate) use outline::{Declared, number};
 pub(crate) use tokens::{Kind, Token, tokens};
 
-/// What a kind of text may say, and in which words it is refused.
+/// The rules and wording of one kind of user-written WGSL.
 pub(crate) trait Dialect {
-    /// As in `a rule`.
+    /// What the text is, such as `a rule`.
     fn noun(&self) -> &str;
 
-    /// What it has in place of variables outside functions.
+    /// What to use instead of module-scope variables.
     fn kept(&self) -> &str;
 
-    /// What it has in place of constants that are set from outside.
+    /// What to use instead of pipeline-overridable constants.
     fn number(&self) -> &str;
 
-    /// A sentence on what its functions are.
+    /// A sentence that says which functions are allowed.
     fn pure(&self) -> String;
 
-    /// Whether the frame has a name, which the text cannot declare.
+    /// Whether the surrounding kernel uses `name`, so that the text cannot declare it.
     fn has(&self, name: &str) -> bool;
 
-    /// Why a word cannot stand behind these four.
+    /// Why `word` is not allowed after the four words `before`, if it is not.
     fn refuses(&self, word: &str, before: [&str; 4]) -> Option<String>;
 
-    /// The type that the frame expects of a function.
+    /// The type that the surrounding kernel expects `function` to return.
     fn returns(&self, function: &str) -> Option<&str>;
 
-    /// What is wrong with a name that nobody declares.
+    /// The message for an undeclared name.
     fn unknown_name(&self, name: &str, text: &str) -> String;
 
-    /// What is wrong with a member that nobody declares; `of` is what stands before its dot.
+    /// The message for an undeclared member; `of` is the text before its dot.
     fn unknown_member(&self, name: &str, of: &str, text: &str) -> Option<String>;
 }
 
-/// Of what every device can do.
+/// A validator for WGSL that every device supports.
 pub(crate) fn validator() -> Validator {
     Validator::new(ValidationFlags::all(), Capabilities::empty())
 }
 
-/// The text that was given, in one that was made of it.
+/// The user's text within a generated module.
 #[derive(Clone, Copy)]
 pub(crate) struct User<'a> {
-    /// What it is and its name, as in `rule Lion`.
+    /// Kind and name of what the text defines, such as `rule Lion`.
     pub(crate) what: &'a str,
     pub(crate) text: &'a str,
-    /// Bytes that stand before it.
+    /// Number of bytes of generated text before it.
     pub(crate) before: usize,
     pub(crate) dialect: &'a dyn Dialect,
 }
 
 impl<'a> User<'a> {
-    /// The words of a text that a parser may be given, and what it declares.
+    /// The tokens and declarations of a text that is safe to parse.
     pub(crate) fn outline(&self) -> Result<(Vec<Token<'a>>, Vec<Declared<'a>>), Error> {
         let most = bounds::MOST_BYTES;
         if self.text.len() > most {
@@ -79,14 +80,14 @@ impl<'a> User<'a> {
         Ok((tokens, outline))
     }
 
-    /// Where a span begins, if that is in the text.
+    /// The position of a span in the user's text, if it is inside it.
     fn place(&self, span: Span) -> Option<usize> {
         let range = span.to_range()?;
         range.start.checked_sub(self.before).filter(|at| *at <= self.text.len())
     }
 
     pub(crate) fn refuse(&self, at: usize, reason: impl Into<String>) -> Error {
-        // What is missing is noticed behind the text.
+        // Errors about missing text are reported past the end.
         let at = self.text.floor_char_boundary(at.min(self.text.trim_end().len()));
         let before = &self.text[..at];
         let line = before.matches('\n').count() + 1;

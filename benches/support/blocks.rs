@@ -1,5 +1,5 @@
-//! Blocks of the networks that people train, forward and backward: a transformer's, an LSTM, a residual one. Beside each
-//! stands torch's time on the same CPU, where the Python of the variable `PYTHON`, or `python3`, has torch.
+//! Blocks of common networks, forward and backward: of a transformer, an LSTM and a residual network. Each is
+//! compared with torch on the same CPU, if the Python in the variable `PYTHON`, or `python3`, has torch.
 
 use std::collections::HashMap;
 
@@ -12,14 +12,14 @@ use crate::measure::best;
 use crate::networks::BLOCKS;
 use crate::torch::script;
 
-/// Prints milliseconds, dispatches and live bytes of each block; with `profile`, what each dispatch takes alone.
+/// Prints milliseconds, dispatches and live bytes of each block; with `profile`, the time of each dispatch alone.
 pub(crate) fn blocks(gpu: &Gpu, profile: bool) -> Result<()> {
     let torch = if profile { HashMap::new() } else { torch()? };
     for (name, shape, build) in BLOCKS {
         let before = gpu.counters().live_bytes;
         let graph = Graph::new();
         let x = graph.input("x", shape);
-        // The input has a gradient too, as a block in the middle of a network.
+        // The input has a gradient too, as for a block in the middle of a network.
         let loss = build(&x.bias()).mean();
         let params = graph.store(gpu, 1)?;
         let plan = graph.compile(&params, &PlanOptions::train(&loss), &mut Workspace::new())?;
@@ -48,7 +48,7 @@ pub(crate) fn blocks(gpu: &Gpu, profile: bool) -> Result<()> {
     Ok(())
 }
 
-/// Milliseconds that torch takes for each block; nothing where it is not installed.
+/// torch's milliseconds for each block; empty if torch is not installed.
 fn torch() -> Result<HashMap<String, f64>> {
     let Some(mut command) = script("torch_blocks.py", "torch")? else { return Ok(HashMap::new()) };
     let output = command.output()?;

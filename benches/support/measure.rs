@@ -1,4 +1,4 @@
-//! Times, and the speed of memory to hold them against.
+//! Timing, and the memory bandwidth to compare with.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use gradus::gpu::{Binding, Buffer, KernelSource, Recorder, grid};
 
 const RUNS: usize = 5;
 
-/// Milliseconds of the best of five runs, after one that is not counted.
+/// Milliseconds of the best of five runs, after a warm-up run.
 pub(crate) fn best(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
     run()?;
     let mut best = f64::INFINITY;
@@ -20,7 +20,7 @@ pub(crate) fn best(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
     Ok(best)
 }
 
-/// Moves `vec4`s from one buffer to another: the speed of memory as a kernel sees it.
+/// Copies `vec4`s from one buffer to another: the memory bandwidth of a kernel.
 pub(crate) struct CopyKernel {
     group: gradus::wgpu::BindGroup,
     kernel: std::sync::Arc<gradus::gpu::Kernel>,

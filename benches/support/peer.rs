@@ -1,4 +1,4 @@
-//! Another library in a process of its own, which answers each line with a line.
+//! Another library in a separate process, which answers each line with a line.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
@@ -21,7 +21,7 @@ impl Peer {
         Ok(Self { name, child, requests, answers })
     }
 
-    /// Numbers for a request, which is written as JSON.
+    /// Sends a request as JSON, and returns the numbers of the answer.
     fn ask(&mut self, request: &serde_json::Value) -> Result<Vec<f64>> {
         let name = self.name;
         writeln!(self.requests, "{request}").context(name)?;
@@ -29,8 +29,8 @@ impl Peer {
         serde_json::from_str(&answer).with_context(|| format!("{name}: {answer}"))
     }
 
-    /// The losses of the first steps of a model with weights and a batch of these files; gradients may be clipped to a
-    /// norm of 1.
+    /// The losses of the first steps of a model with the weights and batch in these files; optionally with gradients
+    /// clipped to a norm of 1.
     pub(crate) fn losses(
         &mut self,
         model: &str,
@@ -43,7 +43,7 @@ impl Peer {
         ))
     }
 
-    /// Seconds of so many steps more of that model, with so many threads where the library has threads of its own.
+    /// Seconds of `steps` more steps of that model, with `threads` threads if the library has its own.
     pub(crate) fn time(&mut self, steps: usize, threads: usize) -> Result<f64> {
         let seconds = self.ask(&serde_json::json!({"time": steps, "threads": threads}))?;
         seconds.first().copied().with_context(|| format!("{}: no time", self.name))
@@ -52,7 +52,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // It has nothing to keep.
+        // It has no state to save.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

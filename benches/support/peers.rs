@@ -12,11 +12,11 @@ use crate::torch::script;
 /// A library that trains some of the models.
 pub(crate) struct Library {
     pub(crate) peer: Peer,
-    /// Those that it trains.
+    /// The models that it trains.
     models: &'static [&'static str],
-    /// Numbers of threads that its times are taken with; the best counts. A GPU's driver has its own.
+    /// Numbers of threads to time it with; the best counts. A GPU's driver has its own threads.
     pub(crate) threads: Vec<usize>,
-    /// Whether other losses than ours are a fault of ours.
+    /// Whether losses that differ from ours are an error.
     pub(crate) must_agree: bool,
 }
 
@@ -29,7 +29,7 @@ impl Library {
 const ALL: &[&str] =
     &["reference-cnn", "cnn", "wide-cnn", "resnet", "mlp", "rnn", "lstm", "gru", "transformer"];
 
-/// torch, where it is installed.
+/// torch, if it is installed.
 pub(crate) fn torch() -> Result<Option<Library>> {
     let Some(command) = script("torch_models.py", "torch, safetensors")? else { return Ok(None) };
     let cores = available_parallelism()?.get();
@@ -44,7 +44,7 @@ const PROGRAMS: [(&str, &[&str]); 3] = [
     ("meganeura", &["reference-cnn", "mlp"]),
 ];
 
-/// Those that can be built here; a line for each other. Building takes minutes the first time.
+/// The programs that can be built here, with a message for each other one. Building takes minutes the first time.
 pub(crate) fn programs() -> Result<Vec<Library>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = here.join("target/peers");

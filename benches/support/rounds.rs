@@ -1,13 +1,13 @@
-//! Times of steps in rounds, so that what is compared sees the same machine.
+//! Timed rounds of steps, which alternate so that all see the same machine load.
 
 use anyhow::Result;
 
 pub(crate) const ROUNDS: usize = 7;
 
-/// Seconds of a round, about.
+/// Approximate length of a round in seconds.
 const ROUND: f64 = 0.3;
 
-/// Seconds a step of rounds, each of about as many steps as take [`ROUND`].
+/// Seconds per step, over rounds of about as many steps as fit in [`ROUND`].
 #[derive(Default)]
 pub(crate) struct Rounds {
     steps: usize,

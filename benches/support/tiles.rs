@@ -1,4 +1,5 @@
-//! Products and convolutions in each tile of workgroup memory, with the checks of wgpu and without, in parts and whole.
+//! Products and convolutions with each tile size in workgroup memory, with and without wgpu's run-time checks, whole
+//! and in parts.
 
 use anyhow::{Context, Result, ensure};
 use gradus::gpu::{Kept, KernelChoice, KernelKind, Recorder, TileSize, Trial};
@@ -8,7 +9,7 @@ use gradus::{Gpu, GpuOptions, ParamStore};
 
 use crate::time;
 
-/// Prints the tables; on a CPU adapter of sizes at which they show that all is right.
+/// Prints the tables. On a CPU adapter, sizes are small and only show that results agree.
 pub(crate) fn run(gpu: &Gpu) -> Result<()> {
     let is_cpu = gpu.capabilities().is_cpu;
     let kernels = KernelChoice::Only(KernelKind::Gpu);
@@ -17,7 +18,7 @@ pub(crate) fn run(gpu: &Gpu) -> Result<()> {
     println!("checks that are kept, GFLOP/s");
     let mut fastest = 0.0;
     for size in if is_cpu { vec![130] } else { vec![512, 1024, 4096] } {
-        // A slower one would take minutes.
+        // On a slower device this would take minutes.
         if size < 4096 || fastest > 4000.0 {
             fastest = checks(gpu, size)?;
         }
@@ -67,7 +68,7 @@ fn product([rows, inner, columns]: [usize; 3]) -> (Graph, PlanOptions) {
     (graph, PlanOptions::evaluate().output("y", &y))
 }
 
-/// The whole of a plan, in GFLOP/s.
+/// The rate of a whole plan, in GFLOP/s.
 fn rate(gpu: &Gpu, made: &Made, flops: f64) -> Result<f64> {
     Ok(flops / time(gpu, &made.plan, 0..made.plan.labels().count())? / 1e6)
 }
@@ -76,7 +77,7 @@ fn flops([rows, inner, columns]: [usize; 3]) -> f64 {
     2.0 * (rows * inner * columns) as f64
 }
 
-/// A product of square matrices in the two largest tiles, with each set of checks; the greatest rate.
+/// A product of square matrices in the two largest tiles, with each set of checks. Returns the highest rate.
 fn checks(gpu: &Gpu, size: usize) -> Result<f64> {
     let (graph, options) = product([size; 3]);
     let mut fastest: f64 = 0.0;
@@ -85,7 +86,12 @@ fn checks(gpu: &Gpu, size: usize) -> Result<f64> {
         let mut first = None;
         for number in 0..8 {
             let [bounds, loops, zeroing] = [1, 2, 4].map(|bit| number & bit != 0);
-            let trial = Trial { tile: Some(tile), parts: Some(1), checks: Kept { bounds, loops, zeroing } };
+            let trial = Trial {
+                tile: Some(tile),
+                parts: Some(1),
+                checks: Kept { bounds, loops, zeroing },
+                ..Trial::default()
+            };
             let made = Made::of(gpu, &graph, &options, trial)?;
             let names = [(bounds, "bounds"), (loops, "loops"), (zeroing, "zeroing")];
             let names: Vec<&str> = names.iter().filter(|(kept, _)| *kept).map(|(_, name)| *name).collect();
@@ -104,12 +110,12 @@ fn checks(gpu: &Gpu, size: usize) -> Result<f64> {
     Ok(fastest)
 }
 
-/// A product in each tile, in one part and in more, and whether all tiles leave the same bits.
+/// A product with each tile, in one part and in several; and whether all tiles give the same bits.
 fn parts(gpu: &Gpu, sizes: [usize; 3]) -> Result<()> {
     let [rows, inner, columns] = sizes;
     println!("  {rows}x{inner} by {inner}x{columns}:");
     let (graph, options) = product(sizes);
-    // With one, two and more parts there are other sums.
+    // Sums differ between one, two and more parts.
     let mut first: Vec<Option<Vec<u32>>> = vec![None; 4];
     for tile in TileSize::ALL {
         print!("    {:<12}", format!("{tile:?}"));
@@ -134,7 +140,7 @@ fn parts(gpu: &Gpu, sizes: [usize; 3]) -> Result<()> {
     Ok(())
 }
 
-/// Each direction of a convolution in each tile, and whether all leave the same bits.
+/// Each direction of a convolution with each tile; and whether all give the same bits.
 fn convolution(gpu: &Gpu, shape: [usize; 4], channels: usize) -> Result<()> {
     let [images, inputs, height, width] = shape;
     println!("  {images}x{inputs}x{height}x{width} to {channels} channels:");

@@ -1,4 +1,4 @@
-//! torch on the same CPU, in the Python of the variable `PYTHON`, or `python3`.
+//! torch on the same CPU, with the Python in the variable `PYTHON`, or `python3`.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,8 @@ use std::thread::available_parallelism;
 
 use anyhow::Result;
 
-/// A script of `benches/support` with the number of cores; nothing, and a line, where Python lacks one of `modules`.
+/// A script of `benches/support`, given the number of cores; `None`, with a message, if Python lacks one of
+/// `modules`.
 pub(crate) fn script(name: &str, modules: &str) -> Result<Option<Command>> {
     let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
     let has_modules = Command::new(&python).args(["-c", &format!("import {modules}")]).output();
@@ -15,7 +16,7 @@ pub(crate) fn script(name: &str, modules: &str) -> Result<Option<Command>> {
         return Ok(None);
     }
     let mut command = Command::new(python);
-    // Not where it was built: see benches/device-check.
+    // Not the path at build time: see benches/device-check.
     let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     command.arg(Path::new(&here).join("benches/support").join(name));
     command.arg(available_parallelism()?.to_string());

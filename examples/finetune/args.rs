@@ -1,4 +1,4 @@
-//! What the command line says, and what a saved run says for it.
+//! Command-line options, and the options stored in a saved run.
 
 use std::path::PathBuf;
 
@@ -14,33 +14,34 @@ const DEFAULTS: &str = "Defaults: 4 epochs of the first half, 6 of the head, 6 o
                         of 32, at a rate of 1e-2, a tenth of it for the body. After that many epochs a run on the digits \
                         ends with an error if one of them has not reached what it should.";
 
-/// Trains a network on the first half of the classes and takes its body to the other half.
+/// Trains a network on the first half of the classes and transfers its body to the other half.
 #[derive(clap::Parser)]
 #[command(after_help = DEFAULTS)]
 pub(crate) struct Args {
-    /// Folder of IDX files, as MNIST's: train-images-idx3-ubyte and so on, also .gz. Default: the UCI digits.
+    /// Folder with IDX files such as MNIST's: train-images-idx3-ubyte and so on, optionally .gz. Default: the UCI
+    /// digits.
     #[arg(long)]
     pub(crate) data: Option<PathBuf>,
-    /// Takes the body of this model, of finetune or of train_cnn, in place of one that it trains itself.
+    /// Uses the body of this model, from finetune or train_cnn, instead of training one.
     #[arg(long, value_name = "MODEL")]
     pub(crate) from: Option<PathBuf>,
     /// Epochs on the first half of the classes.
     #[arg(long, value_parser = epochs, conflicts_with = "from")]
     first_epochs: Option<usize>,
-    /// Epochs of the new head on the frozen body.
+    /// Epochs for the new head on the frozen body.
     #[arg(long, value_parser = epochs)]
     head_epochs: Option<usize>,
-    /// Epochs after them, of everything.
+    /// Further epochs that train everything.
     #[arg(long, value_parser = epochs)]
     body_epochs: Option<usize>,
-    /// Learning rate of the thawed body. Default: a tenth of --lr.
+    /// Learning rate of the unfrozen body. Default: a tenth of --lr.
     #[arg(long, value_parser = rate)]
     body_lr: Option<f64>,
     #[command(flatten)]
     pub(crate) options: Options,
 }
 
-/// What decides the numbers of the first run.
+/// The settings that determine the results of the first run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Pretraining {
     pub(crate) epochs: usize,
@@ -48,22 +49,22 @@ pub(crate) struct Pretraining {
     pub(crate) training: Training,
 }
 
-/// What decides the numbers of the second.
+/// The settings that determine the results of the second run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Finetuning {
     pub(crate) head_epochs: usize,
     pub(crate) body_epochs: usize,
     pub(crate) body_lr: f64,
-    /// CRC-32 of the body that it began with.
+    /// CRC-32 of the initial body.
     body: u32,
     #[serde(flatten)]
     pub(crate) training: Training,
 }
 
-/// Rate of the first run and of the head.
+/// Learning rate of the first run and of the head.
 const LR: f64 = 1e-2;
 
-/// Epochs of the phases, and the accuracies that they should reach on the digits; then those with `--quick`.
+/// Epochs of the phases, and the accuracies they should reach on the digits; then the same with `--quick`.
 const PHASES: [([usize; 3], [f64; 3]); 2] =
     [([4, 6, 6], [0.95, 0.65, 0.93]), ([3, 3, 3], [0.92, 0.55, 0.85])];
 
@@ -97,7 +98,7 @@ impl Args {
         })
     }
 
-    /// For a body with this checksum.
+    /// The settings for a body with this checksum.
     pub(crate) fn finetuning(&self, body: u32, saved: Option<&Finetuning>) -> Result<Finetuning> {
         let [_, head, all] = self.epochs();
         let training = self.training(saved.map(|s| &s.training))?;
@@ -114,7 +115,7 @@ impl Args {
         })
     }
 
-    /// What the phases should reach: known for the digits and default options, with any seed.
+    /// The accuracies that the phases should reach: known for the digits and default options, with any seed.
     pub(crate) fn bounds(&self, first: &Pretraining, other: &Finetuning) -> Option<[f64; 3]> {
         let usual = |training: &Training| {
             let default =
@@ -127,13 +128,13 @@ impl Args {
     }
 }
 
-/// So few that their steps can be counted, whatever the batch size.
+/// Limited so that the number of steps cannot overflow, for any batch size.
 fn epochs(text: &str) -> Result<usize, String> {
     let epochs = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
     epochs.ok_or_else(|| "it must be an integer from 1 to 1000000".into())
 }
 
-/// The same rate in all steps.
+/// A constant learning rate.
 fn constant() -> Value {
     json!({"name": "ConstantLR", "factor": 1.0})
 }

@@ -1,4 +1,4 @@
-//! The network, a body and a head, and how weights come into its body.
+//! The network (a body and a head), and loading weights into its body.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use gradus::graph::{Parameter, Var};
 use gradus::nn::{Conv2d, Linear, Module};
 use gradus::params::Weights;
 
-/// Two convolutions with pooling and a hidden layer of 64, as `train_cnn` has them.
+/// Two convolutions with pooling and a hidden layer of 64, as in `train_cnn`.
 struct Body;
 
 impl Module for Body {
@@ -23,16 +23,16 @@ pub(crate) fn logits(x: &Var, classes: usize) -> Var {
     x.apply("body", &Body).apply("head", &Linear::new(classes))
 }
 
-/// The group of a parameter: `body` or `head`, which is the name of its module.
+/// The group of a parameter, `body` or `head`: the name of its module.
 pub(crate) fn group(parameter: &Parameter) -> String {
     parameter.name.split('.').next().unwrap_or_default().into()
 }
 
-/// What `train_cnn` calls the layers of its body.
+/// The names of the body's layers in `train_cnn`.
 const OF_TRAIN_CNN: [(&str, &str); 3] =
     [("conv2d_1.", "body.conv1."), ("conv2d_2.", "body.conv2."), ("linear1.", "body.fc1.")];
 
-/// The weights of a body, under the names that they have here. The head is left out.
+/// The weights of a body, renamed to the names used here, without the head.
 pub(crate) fn body_of(weights: Weights) -> Result<Weights> {
     Ok(weights.rename(|name| {
         let renamed = |(theirs, ours)| name.strip_prefix(theirs).map(|rest| format!("{ours}{rest}"));
@@ -41,7 +41,7 @@ pub(crate) fn body_of(weights: Weights) -> Result<Weights> {
     })?)
 }
 
-/// CRC-32 over names and values, to know a body again.
+/// CRC-32 of names and values, to identify a body.
 pub(crate) fn checksum(body: &Weights) -> u32 {
     let mut sum = crc32fast::Hasher::new();
     for (name, tensor) in body.iter() {
@@ -51,7 +51,7 @@ pub(crate) fn checksum(body: &Weights) -> u32 {
     sum.finalize()
 }
 
-/// Loads a body, whole or not at all; the head keeps its first values.
+/// Loads a body completely or not at all. The head keeps its initial values.
 pub(crate) fn load(params: &mut ParamStore, body: &Weights, from: Option<&Path>) -> Result<()> {
     let missing = |name: &String| name.starts_with("body.") && !body.names().any(|given| given == name);
     let missing: Vec<String> = params.tensors().map(|span| span.name.clone()).filter(missing).collect();

@@ -8,16 +8,16 @@ use crate::args::Finetuning;
 use crate::images::{Classify, Settings};
 use crate::run::{Steps, Task, Trainer};
 
-/// Trains the head for some epochs, and everything after them.
+/// Trains the head for some epochs, then everything.
 pub(crate) struct Finetune {
     pub(crate) task: Classify<Finetuning>,
     pub(crate) head_epochs: u64,
-    /// What the body holds until it is thawed.
+    /// The values of the body until it is unfrozen.
     pub(crate) body: Weights,
 }
 
 impl Finetune {
-    /// Finds out whether the body is still, to the bit, what was loaded.
+    /// Checks that the body is still bitwise what was loaded.
     fn check_body(&self, trainer: &Trainer) -> Result<()> {
         for (name, loaded) in self.body.iter() {
             let now = trainer.params().read(name)?;
@@ -26,7 +26,7 @@ impl Finetune {
         Ok(())
     }
 
-    /// Dispatches of a step on a frozen body, and of one that trains everything. The trainer is left as it was.
+    /// Dispatches of a step with a frozen body, and of a step that trains everything. Leaves the trainer unchanged.
     pub(crate) fn dispatches(&self, trainer: &mut Trainer) -> Result<[u64; 2]> {
         let before = trainer.read_checkpoint()?;
         let mut counted = [0; 2];

@@ -1,7 +1,7 @@
-//! Loads weights that torch saved into networks of the same modules, by name, and holds the logits to torch's.
+//! Loads weights saved by torch, by name, into networks with the same modules, and compares the logits with torch's.
 //!
-//! In Python: `safetensors.torch.save_file(model.state_dict(), "model.safetensors")`. Here the modules of `models.rs` give
-//! the parameters the same names, so that no table of names is needed. `make.py` has made the files that come with the
+//! In Python: `safetensors.torch.save_file(model.state_dict(), "model.safetensors")`. The modules in `models.rs` give
+//! the parameters the same names, so no table of names is needed. `make.py` created the files that come with the
 //! example: a model of two LSTM layers and a transformer, with the logits that torch computes.
 //!
 //! ```sh
@@ -21,19 +21,19 @@ use gradus::params::Weights;
 use gradus::predict::Predictor;
 use gradus::{Gpu, GpuOptions};
 
-/// What single precision and another order of sums may change.
+/// Tolerance for single precision and different orders of summation.
 const TOLERANCE: f32 = 1e-5;
 
-/// Loads weights that torch saved, and says what was missing and what was left over.
+/// Loads weights saved by torch, and prints the missing and the unexpected names.
 #[derive(Parser)]
 struct Args {
-    /// A file of weights. Default: those that come with the example, of both models.
+    /// A file with weights. Default: the files that come with the example, for both models.
     #[arg(requires = "model")]
     file: Option<PathBuf>,
-    /// The network that they are for.
+    /// The network that the weights are for.
     #[arg(long)]
     model: Option<Model>,
-    /// Loads what fits by name, as torch's `strict=False`; shapes must agree all the same.
+    /// Loads what matches by name, like torch's `strict=False`. Shapes must match in any case.
     #[arg(long)]
     partly: bool,
 }

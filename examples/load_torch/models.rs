@@ -1,4 +1,4 @@
-//! The models of `make.py`, module by module: the names of their parameters are torch's by themselves.
+//! The models of `make.py`, module by module, so that their parameters have torch's names.
 
 use gradus::graph::{Graph, Init, Var};
 use gradus::nn::{Embedding, LSTM, LayerNorm, Linear, Module, MultiheadAttention, Sequential};
@@ -7,7 +7,7 @@ pub(crate) const VOCABULARY: usize = 29;
 pub(crate) const CONTEXT: usize = 24;
 pub(crate) const CLASSES: usize = 5;
 
-/// Two layers over tokens `[N, T]`; the last step's output decides. Logits `[N, CLASSES]`.
+/// Two LSTM layers over tokens `[N, T]`, and a linear layer on the last step: logits `[N, CLASSES]`.
 pub(crate) struct Lstm {
     pub(crate) width: usize,
 }
@@ -21,8 +21,8 @@ impl Module for Lstm {
     }
 }
 
-/// A causal model of characters with blocks that normalise first: logits `[N, T, VOCABULARY]` of the next token at each
-/// place of tokens `[N, T]`.
+/// A causal character model with pre-norm blocks: logits `[N, T, VOCABULARY]` of the next token at each position of
+/// tokens `[N, T]`.
 pub(crate) struct Transformer {
     pub(crate) width: usize,
     pub(crate) heads: usize,

@@ -13,22 +13,22 @@ use gradus::schedule::{self, Interval, Schedule};
 use gradus::train::{files, report};
 use serde_json::Value;
 
-/// Draws learning-rate schedules over one another.
+/// Draws learning-rate schedules into one picture.
 #[derive(Parser)]
 struct Args {
-    /// Schedule as JSON, as in '{"name": "StepLR", "step_size": 200}'; once for each curve.
+    /// Schedule as JSON, such as '{"name": "StepLR", "step_size": 200}'. Repeat for several curves.
     #[arg(long, required = true, value_name = "JSON")]
     schedule: Vec<String>,
     /// Updates to show.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     steps: u64,
-    /// The rate that schedules start from.
+    /// The base learning rate.
     #[arg(long, allow_negative_numbers = true)]
     base_lr: f64,
-    /// Updates in an epoch, for schedules whose interval is epoch.
+    /// Updates per epoch, for schedules whose interval is epoch.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     steps_per_epoch: Option<u64>,
-    /// What a schedule that follows a metric is told, one value after each step, as in 0.9,0.7,0.7.
+    /// Values of the metric for a schedule that follows one, one after each step, such as 0.9,0.7,0.7.
     #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
     metrics: Vec<f64>,
     /// Folder for lr.csv and lr.svg.
@@ -59,7 +59,7 @@ fn main() -> Result<()> {
         files::write_atomic(&path, |file| file.write_all(text.as_bytes()))?;
         said += &format!("{}\n", path.display());
     }
-    // Not `print!`, which panics where a reader has left.
+    // Not `print!`, which panics if the reader of a pipe has exited.
     Ok(std::io::stdout().write_all(said.as_bytes())?)
 }
 
@@ -80,7 +80,7 @@ fn rates(mut schedule: Box<dyn Schedule>, args: &Args) -> Result<Vec<f64>> {
     Ok(rates)
 }
 
-/// The name and the fields, as in `StepLR step_size 10, gamma 0.5`.
+/// The name and the fields, such as `StepLR step_size 10, gamma 0.5`.
 fn label(json: &Value) -> String {
     let Some(fields) = json.as_object() else { return json.to_string() };
     let name = |json: &Value| json.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -94,7 +94,7 @@ fn label(json: &Value) -> String {
     [name(json), parts.collect::<Vec<_>>().join(", ")].join(" ").trim_end().to_owned()
 }
 
-/// A column for each schedule, by its name.
+/// One column per schedule, headed by its name.
 fn csv(curves: &[(String, Vec<f64>)]) -> String {
     let mut seen: HashMap<&str, u32> = HashMap::new();
     let mut text = "step".to_owned();

@@ -1,9 +1,9 @@
-//! Curves of letters.
+//! Curves drawn with letters.
 
 const WIDTH: usize = 84;
 const HEIGHT: usize = 20;
 
-/// Draws each curve with its letter, and says below which is which. Where curves meet, the last one is seen.
+/// Draws each curve with its own letter, and a legend below. Where curves coincide, the last one is shown.
 pub(crate) fn plot(curves: &[(String, Vec<f64>)]) -> String {
     let rates = || curves.iter().flat_map(|(_, rates)| rates).copied();
     let (low, high) = (rates().fold(0.0, f64::min), rates().fold(0.0, f64::max));

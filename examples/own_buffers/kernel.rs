@@ -1,6 +1,6 @@
 use gradus::{Gpu, wgpu};
 
-/// A kernel of one's own, with a bind group of its buffers.
+/// A custom kernel with the bind group for its buffers.
 pub(crate) struct Kernel {
     pipeline: wgpu::ComputePipeline,
     group: wgpu::BindGroup,
@@ -8,7 +8,7 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Binds `buffers` from 0 on; it runs once for each of `elements`, 64 a workgroup.
+    /// Binds `buffers` from binding 0 on. The kernel runs once per element, 64 per workgroup.
     pub(crate) fn new(gpu: &Gpu, wgsl: &str, buffers: &[&wgpu::Buffer], elements: u32) -> Self {
         let device = gpu.device();
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {

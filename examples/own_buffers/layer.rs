@@ -32,7 +32,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     }
 }";
 
-/// Two kernels are a sigmoid between a plan that ends before it and one that begins behind it.
+/// Two kernels implement a sigmoid between two plans.
 pub(crate) fn run(gpu: &Gpu) -> Result<(), Error> {
     let [first, second] = [Linear::new(UNITS).name("first"), Linear::new(1).name("second")];
     let rule = SGD { lr: 0.1, momentum: 0.9, ..Default::default() };
@@ -56,7 +56,7 @@ pub(crate) fn run(gpu: &Gpu) -> Result<(), Error> {
     let options = PlanOptions::train(&loss).gradient("dz", &z);
     let behind = behind.compile(&stores[1], &options, &mut workspace[1])?;
 
-    // With 16 units a row nothing is copied: the kernels of all three write and read the same buffers.
+    // With 16 units per row nothing is copied: the kernels of all three use the same buffers.
     let [h, z, dz, dh] = [(); 4].map(|()| numbers(gpu, BATCH * UNITS));
     before.bind_output("h", h.slice(..))?;
     behind.write("z", &z.slice(..))?;

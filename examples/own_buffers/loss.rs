@@ -23,7 +23,7 @@ fn network(x: &Var) -> Var {
     x.linear(16).tanh().linear(1)
 }
 
-/// A kernel makes the upstream gradient of an output: forward pass, loss, backward pass and update are one submit.
+/// A kernel computes the upstream gradient of an output. Forward pass, loss, backward pass and update are one submit.
 pub(crate) fn run(gpu: &Gpu) -> Result<(), Error> {
     let graph = Graph::new();
     let y = network(&graph.input("x", [BATCH, 2]));

@@ -1,5 +1,5 @@
-//! Kernels of one's own around a plan, with no read-back: as a data source, as a loss, and as a layer between two
-//! plans. Each trains, and ends where the library alone does.
+//! Custom kernels around a plan, without read-back: as a data source, as a loss, and as a layer between two plans.
+//! Each trains, and ends at the same parameters as the library alone.
 //!
 //! `cargo run --release --example own_buffers`
 
@@ -10,18 +10,18 @@ mod source;
 
 use gradus::{Error, Gpu, GpuOptions, ParamStore};
 
-/// Samples of a batch.
+/// Samples per batch.
 const BATCH: usize = 64;
 
 fn main() -> Result<(), Error> {
-    // Or `Gpu::from_wgpu`, on a device that has been made already.
+    // Or `Gpu::from_wgpu`, with an existing device.
     let gpu = Gpu::new(GpuOptions::default())?;
     source::run(&gpu)?;
     loss::run(&gpu)?;
     layer::run(&gpu)
 }
 
-/// Points of two coordinates, and the product of these as what is to be learned; step by step others.
+/// Points with two coordinates, and their product as the target; different at each step.
 fn batch(step: u32) -> (Vec<f32>, Vec<f32>) {
     let coordinate = |n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as f32 / 128.0 - 1.0;
     let x: Vec<f32> = (0..128).map(|i| coordinate(step * 128 + i)).collect();
@@ -29,7 +29,7 @@ fn batch(step: u32) -> (Vec<f32>, Vec<f32>) {
     (x, y)
 }
 
-/// Refuses parameters that are not, to within rounding, those of the library alone.
+/// Refuses parameters that differ from those of the library alone by more than rounding.
 fn compare(ours: &ParamStore, library: &ParamStore) -> Result<(), Error> {
     for span in ours.layout().spans() {
         for (ours, library) in ours.read(&span.name)?.iter().zip(library.read(&span.name)?) {

@@ -6,7 +6,7 @@ use gradus::{Error, Gpu};
 use crate::kernel::{Kernel, numbers};
 use crate::{BATCH, batch};
 
-/// What [`batch`] does.
+/// The same computation as [`batch`].
 const BATCHES: &str = "
 @group(0) @binding(0) var<storage, read_write> step: array<u32>;
 @group(0) @binding(1) var<storage, read_write> x: array<f32>;
@@ -36,7 +36,7 @@ fn trainer(gpu: &Gpu) -> Result<Trainer<Adam>, Error> {
     graph.trainer(&loss, Adam { lr: 0.01, ..Default::default() }).seed(1).build(gpu)
 }
 
-/// A kernel writes each batch into two buffers, which are the inputs: a step uploads nothing.
+/// A kernel writes each batch into two buffers that are the inputs, so a step uploads no data.
 pub(crate) fn run(gpu: &Gpu) -> Result<(), Error> {
     let (step, x, y) = (numbers(gpu, 1), numbers(gpu, BATCH * 2), numbers(gpu, BATCH));
     let source = Kernel::new(gpu, BATCHES, &[&step, &x, &y], 64);

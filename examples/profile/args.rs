@@ -1,4 +1,4 @@
-//! What the command line says.
+//! Command-line options.
 
 use std::path::PathBuf;
 
@@ -11,22 +11,22 @@ use serde_json::Value;
 use crate::models::MODELS;
 use crate::networks::BLOCKS;
 
-/// Says where the time of a training step goes, dispatch by dispatch.
+/// Shows the time of each dispatch of a training step.
 #[derive(Parser)]
 pub(crate) struct Args {
-    /// What is trained: the reference network, a model of the examples, or a block of benches/step.rs.
+    /// The model to train: the reference network, a model of the examples, or a block of benches/step.rs.
     #[arg(long, default_value = "reference-cnn", value_parser = model)]
     pub(crate) model: String,
-    /// Optimizer as JSON, as in '{"name": "LAMB"}'. Default: AdamW.
+    /// Optimizer as JSON, such as '{"name": "LAMB"}'. Default: AdamW.
     #[arg(long, value_parser = optimizer, default_value = r#"{"name": "AdamW"}"#)]
     pub(crate) optimizer: Value,
-    /// Clips the norm of all gradients. Default: as the model's example does.
+    /// Clips the norm of all gradients. Default: as in the model's example.
     #[arg(long, value_name = "NORM", value_parser = norm)]
     pub(crate) clip_grad_norm: Option<f64>,
-    /// Rows of the table, the slowest dispatches first. Default: all.
+    /// Number of rows of the table, slowest dispatches first. Default: all.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rows: Option<u32>,
-    /// Repeats each dispatch alone, also where the device has timestamps.
+    /// Repeats each dispatch alone, even if the device has timestamps.
     #[arg(long)]
     pub(crate) repeats: bool,
     /// Writes a trace for chrome://tracing and Perfetto.
@@ -35,7 +35,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// From the command line; `None` where that asked for help only, which was printed.
+    /// Parses the command line; `None` if it only asked for help, which was printed.
     pub(crate) fn parse() -> Result<Option<Self>> {
         match Self::try_parse() {
             Ok(args) => Ok(Some(args)),

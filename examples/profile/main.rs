@@ -1,14 +1,14 @@
-//! Where the time of a training step goes: each dispatch of a plan and of its optimizer, beside the speed of memory and of
-//! arithmetic of the same device in the same run.
+//! Shows the time of each dispatch of a training step (plan and optimizer), compared with the memory bandwidth and
+//! the arithmetic rate of the same device, measured in the same run.
 //!
 //! ```sh
 //! cargo run --release --example profile -- --model reference-cnn
 //! cargo run --release --example profile -- --model transformer --trace step.json
 //! ```
 //!
-//! A row says how long a dispatch takes, what it must move and compute, and which part that is of what a kernel reaches
-//! that only copies, or only multiplies and adds. Times are the device's own timestamps where it has them; elsewhere each
-//! dispatch is repeated alone, with warm caches. The trace opens in `chrome://tracing` and in Perfetto.
+//! A row gives the time of a dispatch, the bytes it must move and its FLOP, and their fractions of the rates of a
+//! kernel that only copies or only multiplies and adds. Times are the device's timestamps if it has them; otherwise
+//! each dispatch is repeated alone, with warm caches. The trace can be opened in `chrome://tracing` and Perfetto.
 
 mod args;
 #[path = "../../benches/support/measure.rs"]

@@ -1,4 +1,4 @@
-//! What a device reaches at best: in a kernel that only copies, and in one that only multiplies and adds.
+//! The maximum rates of a device: of a kernel that only copies, and of one that only multiplies and adds.
 
 use anyhow::Result;
 use gradus::Gpu;

@@ -1,4 +1,4 @@
-//! The times as a table, the slowest first, and what they come to.
+//! The times as a table, slowest first, with totals.
 
 use anyhow::Result;
 use gradus::gpu::Phase;

@@ -1,4 +1,4 @@
-//! Runs recorded gradients through any configuration and says how far the parameters end from recorded ones.
+//! Runs recorded gradients through any configuration, and compares the resulting parameters with recorded ones.
 
 mod files;
 mod recorded;
@@ -15,15 +15,15 @@ use serde_json::{Map, Value};
 use files::{Envelope, Folder, Tolerance, error};
 use recorded::{Place, replay};
 
-/// Runs recorded gradients through any configuration and holds the parameters against recorded ones.
+/// Runs recorded gradients through any configuration, and compares the resulting parameters with recorded ones.
 ///
-/// The exit code is 1 if a case exceeds its tolerance, 2 if one cannot be run.
+/// The exit code is 1 if a case exceeds its tolerance, and 2 if a case cannot be run.
 #[derive(Parser)]
 struct Args {
-    /// The cases, as in tests/golden/optim/cases.json; their safetensors files lie beside it.
+    /// The cases, such as tests/golden/optim/cases.json, with their safetensors files in the same folder.
     #[arg(value_name = "CASES.json")]
     cases: PathBuf,
-    /// The only case to run.
+    /// Runs only this case.
     #[arg(long, value_name = "ID")]
     case: Option<String>,
 }
@@ -77,7 +77,7 @@ fn run(args: &Args) -> Result<ExitCode> {
 
 type Case = (String, Envelope, Map<String, Value>);
 
-/// All cases with their names, or the one that is asked for.
+/// All cases with their names, or the requested one.
 fn read(file: &Value, wanted: Option<&str>) -> Result<Vec<Case>> {
     let list = file.get("cases").and_then(Value::as_array).context("CASES.json: no list `cases`")?;
     let mut cases = Vec::new();
@@ -94,7 +94,7 @@ fn read(file: &Value, wanted: Option<&str>) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-/// What of a case is furthest from what was recorded.
+/// The largest deviations of a case from the recorded values.
 #[derive(Default)]
 struct Worst {
     error: Largest,
@@ -116,7 +116,7 @@ impl Worst {
     }
 }
 
-/// The largest value seen and where it was; NaN is larger than any.
+/// The largest value and its position. NaN is larger than any number.
 #[derive(Default)]
 struct Largest {
     value: f64,

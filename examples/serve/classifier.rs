@@ -1,4 +1,4 @@
-//! A model that `train_cnn` has kept, without a trainer.
+//! Inference with a model saved by `train_cnn`, without a trainer.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::images::{Classify, Images, Settings};
 use crate::model;
 use crate::run::Saved;
 
-/// What an image is taken for.
+/// The predicted class of an image.
 pub(crate) struct Answer {
     pub(crate) class: u32,
     pub(crate) probability: f32,
@@ -22,12 +22,12 @@ pub(crate) struct Answer {
 pub(crate) struct Classifier {
     predictor: Predictor,
     pub(crate) images: Images,
-    /// On its test set, if it was saved at the end of an epoch.
+    /// Accuracy on its test set, if it was saved at the end of an epoch.
     pub(crate) accuracy: Option<f64>,
 }
 
 impl Classifier {
-    /// The network, the shape of its images and their normalisation are those of the file.
+    /// Opens a model. The network, the shape of its images and their normalisation come from the file.
     pub(crate) fn open(gpu: &Gpu, path: &Path) -> Result<Self> {
         let checkpoint = Checkpoint::read(path)?;
         let saved = Saved::of_program::<Classify<Config>>(&checkpoint, "train_cnn")?;
@@ -43,7 +43,7 @@ impl Classifier {
         Ok(Self { predictor, images, accuracy })
     }
 
-    /// For normalised images, one after the other.
+    /// Classifies normalised images, one after the other.
     pub(crate) fn answer(&mut self, images: &[f32]) -> Result<Vec<Answer>> {
         let outputs = self.predictor.predict(&[("x", &images)])?;
         let classes = self.images.classes as usize;

@@ -1,4 +1,4 @@
-//! Requests of its own: UCI's test digits.
+//! Generated requests: UCI's test digits.
 
 use std::time::Instant;
 
@@ -15,8 +15,8 @@ pub(crate) const DIGITS: i64 = 360;
 
 const BATCHES: [usize; 3] = [1, 8, 64];
 
-/// Sends the first `count` test digits in batches of each size. All must be answered alike, and as many rightly as the
-/// accuracy in the model's file leaves open.
+/// Sends the first `count` test digits in batches of each size. All batch sizes must give the same answers, and the
+/// number of correct ones must be consistent with the accuracy stored in the model's file.
 pub(crate) fn run(classifier: &mut Classifier, count: usize) -> Result<()> {
     let data = Source { data: None, shuffle_labels: false, resident: false }.read(SIDE)?;
     let test = data.1.clone();
@@ -54,7 +54,7 @@ pub(crate) fn run(classifier: &mut Classifier, count: usize) -> Result<()> {
     let all = test.len();
     let of_all = (0..=all).find(|right| (*right as f64 / all as f64 - accuracy).abs() < 0.5 / all as f64);
     let of_all = of_all.unwrap_or_default();
-    // Those that are taken wrongly, and those that are taken rightly, may all be among the others.
+    // All errors, or all correct answers, could be among the digits that are not sent.
     let (least, most) = (count.saturating_sub(all - of_all), count.min(of_all));
     ensure!(
         (least..=most).contains(&right),

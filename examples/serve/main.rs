@@ -1,5 +1,4 @@
-//! Tells the classes of images that come in on standard input, with a model that `train_cnn` has kept, and how long each
-//! request takes.
+//! Classifies images from standard input with a model saved by `train_cnn`, and prints how long each request takes.
 //!
 //! ```sh
 //! cargo run --release --example train_cnn -- --out run
@@ -7,9 +6,9 @@
 //! echo images.npy | cargo run --release --example serve -- --load run/model.safetensors
 //! ```
 //!
-//! A request is a line: an image as numbers in the units of the training images, or the path of an `.npy` array of several.
-//! For each image it answers a line: the class, its probability, and the milliseconds from the line to its answer. A line
-//! that is no request is answered by one that begins with `error: line <number>:`.
+//! A request is one line: an image as numbers in the units of the training images, or the path of an `.npy` array
+//! with several images. The answer for each image is one line: the class, its probability, and the milliseconds from
+//! request to answer. An invalid request is answered by a line that begins with `error: line <number>:`.
 
 #[path = "../train_cnn/args.rs"]
 #[expect(dead_code, reason = "the options of training")]
@@ -56,14 +55,14 @@ use times::Times;
 
 const NO_MODEL: &str = "--load: which model? `train_cnn --out run` makes run/model.safetensors";
 
-/// Answers requests on standard input, a line each: an image as numbers in the units of the training images, separated by
-/// spaces or commas, or the path of an .npy array of several.
+/// Answers requests on standard input, one per line: an image as numbers in the units of the training images,
+/// separated by spaces or commas, or the path of an .npy array with several images.
 #[derive(Parser)]
 struct Args {
-    /// The model: model.safetensors in a folder of train_cnn --out.
+    /// The model: model.safetensors in a folder written by train_cnn --out.
     #[arg(long, value_name = "MODEL")]
     load: Option<PathBuf>,
-    /// Sends N of the UCI test digits itself, in batches of 1, 8 and 64, in place of standard input.
+    /// Sends N of the UCI test digits, in batches of 1, 8 and 64, instead of reading standard input.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=demo::DIGITS))]
     demo: Option<u16>,
 }

@@ -1,4 +1,4 @@
-//! Requests as lines of text.
+//! Parses requests from lines of text.
 
 use std::io::{BufRead, Read};
 use std::path::Path;
@@ -8,13 +8,13 @@ use gradus::train::data::{Dataset, Values};
 
 use crate::images::Images;
 
-/// More than any number takes, and its separator.
+/// Maximum number of bytes of a number with its separator.
 const BYTES_OF_NUMBER: usize = 64;
 
-/// Any path fits.
+/// Long enough for any path.
 const LEAST: usize = 1 << 16;
 
-/// Lines by their numbers, counted from 1.
+/// Lines with their numbers, counted from 1.
 pub(crate) struct Lines<R> {
     reader: R,
     number: u64,
@@ -22,13 +22,13 @@ pub(crate) struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Lines that are not longer than an image can be.
+    /// Limits the length of a line to that of an image.
     pub(crate) fn new(reader: R, images: &Images) -> Self {
         let longest = images.shape.iter().product::<usize>().saturating_mul(BYTES_OF_NUMBER).max(LEAST);
         Self { reader, number: 0, longest }
     }
 
-    /// The next line, or why it is none; nothing at the end.
+    /// The next line, or why it is invalid; `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<(u64, Result<String>)>> {
         let mut bytes = Vec::new();
         let read = self.reader.by_ref().take(self.longest as u64 + 1).read_until(b'\n', &mut bytes);

@@ -1,10 +1,10 @@
-//! How long requests take.
+//! Statistics of request times.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Instant;
 
-/// Times of a batch size of which the last are kept, so that a server can run for as long as it likes.
+/// Number of times kept per batch size (the newest), so that a server can run indefinitely.
 const KEPT: usize = 100_000;
 
 /// Milliseconds of requests by their numbers of images.
@@ -14,7 +14,7 @@ pub(crate) struct Times {
 }
 
 struct Size {
-    /// With all that is compiled for this size.
+    /// Includes compiling for this batch size.
     first: f64,
     later: VecDeque<f64>,
     requests: u64,
@@ -40,12 +40,12 @@ impl Times {
     }
 }
 
-/// The least of `times` that this share of them does not exceed.
+/// The smallest time that at least this percentage of requests does not exceed.
 fn percentile(sorted: &[f64], percent: usize) -> f64 {
     sorted[(sorted.len() * percent).div_ceil(100) - 1]
 }
 
-/// The first request of each size stands alone; median, percentile and rate are of those after it.
+/// The first request of each size is listed separately. Median, percentile and rate are of the later ones.
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "images  requests  first      median     99 %       requests/s")?;

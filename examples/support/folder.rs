@@ -1,4 +1,4 @@
-//! The folder that a run is kept in.
+//! The folder of a run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,14 @@ pub(crate) const MODEL: &str = "model.safetensors";
 pub(crate) const HISTORY: &str = "history.csv";
 pub(crate) const REPORT: &str = "report.svg";
 
-/// The folder that a run is kept in, ready to be written and no other run's.
+/// The folder of a run: writable, and not in use by another run.
 pub(crate) struct Folder {
     path: PathBuf,
     _lock: FolderLock,
 }
 
 impl Folder {
-    /// Makes the folder if need be, finds out whether it can be written and nobody else writes it, and sweeps what
-    /// killed runs left.
+    /// Creates the folder if needed, checks that it is writable and not in use, and removes leftovers of killed runs.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let name = || format!("--out {} must be a folder that can be written", path.display());
         fs::create_dir_all(path).with_context(name)?;

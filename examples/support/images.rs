@@ -1,4 +1,4 @@
-//! Images to be told apart: IDX files or UCI's digits, and a network that learns their classes.
+//! Image classification: IDX files or UCI's digits, and a network that learns their classes.
 
 use std::path::PathBuf;
 
@@ -14,30 +14,31 @@ use crate::digits::{self, SIDE, to_byte};
 use crate::options::{Length, Options, Training};
 use crate::run::{Run, Saved, Steps, Task, Trainer};
 
-/// Samples of a step that only evaluates.
+/// Samples per evaluation step.
 pub(crate) const EVALUATION_BATCH: usize = 120;
 
 #[derive(clap::Args)]
 pub(crate) struct Source {
-    /// Folder of IDX files, as MNIST's: train-images-idx3-ubyte and so on, also .gz. Default: the UCI digits.
+    /// Folder with IDX files such as MNIST's: train-images-idx3-ubyte and so on, optionally .gz. Default: the UCI
+    /// digits.
     #[arg(long)]
     pub(crate) data: Option<PathBuf>,
-    /// Gives every training image the label of another one, to see that nothing can be learnt then.
+    /// Shuffles the labels of the training images, to check that nothing can be learned then.
     #[arg(long)]
     pub(crate) shuffle_labels: bool,
-    /// Keeps the training and the test set on the device; a step uploads the places of its images.
+    /// Keeps training and test set on the device; a step uploads only the indices of its images.
     #[arg(long)]
     pub(crate) resident: bool,
 }
 
-/// What a model must know of its images; it is kept in the model's file.
+/// Properties of the images that a model depends on. Stored in the model's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Images {
     pub(crate) shape: Vec<usize>,
     pub(crate) classes: u32,
     pub(crate) train_samples: usize,
-    /// CRC-32 of the training and the test set, to know them again.
+    /// CRC-32 of the training and test set, to identify them.
     checksum: u32,
     pub(crate) normalization: Normalization,
 }
@@ -50,8 +51,8 @@ pub(crate) struct Sets {
 }
 
 impl Source {
-    /// The training and the test set as they are; the digits have 8x8 pixels from 0 to 16, or are enlarged to `side` pixels
-    /// from 0 to 255.
+    /// The unnormalised training and test set. The digits have 8x8 pixels from 0 to 16, or are resized to `side`
+    /// pixels from 0 to 255.
     pub(crate) fn read(&self, side: usize) -> Result<(Dataset, Dataset)> {
         if let Some(folder) = self.data.as_deref() {
             return Ok(idx::read_dir(folder)?);
@@ -95,7 +96,7 @@ fn checksum(sets: &[&Dataset]) -> u32 {
 }
 
 impl Images {
-    /// Why a run that was started with other sets cannot go on with these; `None` if it can.
+    /// Why a run that was started with other data cannot be resumed with these; `None` if it can.
     pub(crate) fn difference(&self, saved: &Self) -> Option<String> {
         let of = |images: &Self| {
             let Self { shape, classes, train_samples, checksum, .. } = images;
@@ -106,11 +107,11 @@ impl Images {
     }
 }
 
-/// A network in training: its trainer, its logits, and how long it trains.
+/// A network in training: its trainer, its logits, and the length of the training.
 pub(crate) type Network = (Trainer, Var, Length);
 
-/// A network that learns the classes of images by cross-entropy. Errors call it `name`; `group` puts each parameter into a
-/// group.
+/// A network that learns image classes by cross-entropy. Errors call it `name`; `group` returns the group of each
+/// parameter.
 pub(crate) fn network(
     gpu: &Gpu,
     (name, images): (&str, &Images),
@@ -145,14 +146,14 @@ pub(crate) fn one_group(_: &Parameter) -> String {
     "default".into()
 }
 
-/// What decides the numbers of a run, options and images.
+/// The settings that determine the results of a run: options and images.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Settings<C> {
     pub(crate) config: C,
     pub(crate) images: Images,
 }
 
-/// The classes of images as a task: batches of them, and the accuracy on the test set.
+/// Image classification as a task: batches, and the accuracy on the test set.
 pub(crate) struct Classify<C> {
     pub(crate) settings: Settings<C>,
     name: String,
@@ -163,7 +164,7 @@ pub(crate) struct Classify<C> {
 }
 
 impl<C> Classify<C> {
-    /// Trains the network `name`. The sets stay on the host, or are uploaded once if they are `resident`.
+    /// Trains the network `name`. The data stay on the host, or are uploaded once if `resident`.
     pub(crate) fn new(
         gpu: &Gpu,
         name: String,
@@ -230,7 +231,7 @@ impl<C: Serialize + DeserializeOwned> Task for Classify<C> {
     }
 }
 
-/// The options of a run, which for a resumed one are those of its file.
+/// The options of a run. For a resumed run, they come from its file.
 pub(crate) fn config<C>(
     resumed: Option<&(Checkpoint, Saved<Settings<C>>)>,
     config: impl FnOnce(Option<&C>) -> Result<C>,
@@ -243,7 +244,7 @@ pub(crate) fn config<C>(
     }
 }
 
-/// A run from its start, or from where the `resumed` one was.
+/// Starts a run, or continues the `resumed` one.
 pub(crate) fn start<'a, C, T>(
     task: &'a T,
     (trainer, _, length): Network,

@@ -1,4 +1,4 @@
-//! Options that training examples share, and what a kept run remembers of them.
+//! Options shared by the training examples, and those stored with a run.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -14,44 +14,44 @@ use serde_json::Value;
 
 #[derive(Clone, clap::Args)]
 pub(crate) struct Options {
-    /// Samples of a step.
+    /// Batch size.
     #[arg(long, value_parser = positive)]
     pub(crate) batch_size: Option<usize>,
-    /// Learning rate: the default optimizer's, and the peak of the default schedule.
+    /// Learning rate of the default optimizer, and peak of the default schedule.
     #[arg(long, value_parser = rate)]
     pub(crate) lr: Option<f64>,
-    /// Seed of the parameters and of the shuffling. Default 1.
+    /// Seed for the parameters and the shuffling. Default: 1.
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Optimizer as JSON, as in '{"name": "SGD", "lr": 0.1, "momentum": 0.9}'. Default: AdamW at --lr.
+    /// Optimizer as JSON, such as '{"name": "SGD", "lr": 0.1, "momentum": 0.9}'. Default: AdamW at --lr.
     #[arg(long, value_parser = json)]
     pub(crate) optimizer: Option<Value>,
-    /// Schedule as JSON, as in '{"name": "StepLR", "step_size": 200}'. Default: OneCycleLR to --lr. One that
-    /// follows a metric is told the loss on the test set after each epoch.
+    /// Schedule as JSON, such as '{"name": "StepLR", "step_size": 200}'. Default: OneCycleLR with peak --lr. A
+    /// schedule that follows a metric gets the loss on the test set after each epoch.
     #[arg(long, value_parser = json)]
     pub(crate) schedule: Option<Value>,
-    /// Averages of the weights as JSON, as in '{"kind": "ema", "decay": 0.99}', which a run ends with evaluating.
-    /// Default: none.
+    /// Averages of the weights as JSON, such as '{"kind": "ema", "decay": 0.99}'. They are evaluated at the end of
+    /// the run. Default: none.
     #[arg(long, value_parser = json)]
     pub(crate) averages: Option<Value>,
-    /// Stores activations and their gradients as f16, where the adapter has SHADER_F16, and scales the loss.
+    /// Stores activations and their gradients as f16, if the adapter has SHADER_F16, and scales the loss.
     #[arg(long)]
     pub(crate) autocast: bool,
-    /// Folder for model.safetensors, history.csv and report.svg; an earlier run's are replaced.
+    /// Folder for model.safetensors, history.csv and report.svg. Replaces those of an earlier run.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
-    /// Steps between two saves of the model. Default: those of an epoch.
+    /// Steps between saves of the model. Default: the steps of an epoch.
     #[arg(long, value_parser = positive, requires = "out")]
     pub(crate) save_every: Option<usize>,
-    /// Goes on from this model, bit for bit, with its options; starts afresh if there is no such file yet.
+    /// Resumes from this model, bit for bit, with its options. Starts a new run if the file does not exist.
     #[arg(long)]
     pub(crate) resume: Option<PathBuf>,
-    /// A short run, to see in seconds that all works.
+    /// A short run, to check in seconds that everything works.
     #[arg(long)]
     pub(crate) quick: bool,
 }
 
-/// Options that decide the numbers of a run; they are kept in the model's file.
+/// Options that determine the results of a run. Stored in the model's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Training {
     pub(crate) batch_size: usize,
@@ -69,7 +69,7 @@ pub(crate) struct Training {
     pub(crate) autocast: bool,
 }
 
-/// How long a run is. An epoch ends with an evaluation; the last one may be shorter.
+/// Length of a run. An epoch ends with an evaluation; the last epoch can be shorter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Length {
     pub(crate) steps: u64,
@@ -77,7 +77,7 @@ pub(crate) struct Length {
 }
 
 impl Options {
-    /// The options of this run: those of the `saved` run where nothing else is said, and none that differ.
+    /// The options of this run. Unspecified ones come from the `saved` run; specified ones must not differ from it.
     pub(crate) fn training(&self, saved: Option<&Training>, batch_size: usize, lr: f64) -> Result<Training> {
         let default = Training::new(batch_size, lr);
         let autocast = self.autocast.then_some(true);
@@ -95,7 +95,7 @@ impl Options {
 }
 
 impl Training {
-    /// What is done where nothing is said.
+    /// The default options.
     pub(crate) fn new(batch_size: usize, lr: f64) -> Self {
         Self { batch_size, lr, seed: 1, optimizer: None, schedule: None, averages: None, autocast: false }
     }
@@ -107,7 +107,7 @@ impl Training {
         })
     }
 
-    /// The schedule, which has a rate for every step of the run.
+    /// The schedule. It must have a rate for every step of the run.
     pub(crate) fn schedule(&self, length: Length) -> Result<Box<dyn Schedule>> {
         let Length { steps, .. } = length;
         let schedule: Box<dyn Schedule> = match &self.schedule {
@@ -122,7 +122,7 @@ impl Training {
         Ok(schedule)
     }
 
-    /// A trainer that stores f16, if this run does, and looks for the factor of the loss that gradients need then.
+    /// Makes the trainer store f16, if this run does, and adjust the loss scale.
     pub(crate) fn cast<R: AnyRule + Clone>(&self, builder: TrainerBuilder<R>) -> TrainerBuilder<R> {
         if !self.autocast {
             return builder;
@@ -131,7 +131,7 @@ impl Training {
         builder.transforms(transforms).autocast(Dtype::F16)
     }
 
-    /// A trainer that keeps averages of the weights, if this run does.
+    /// Makes the trainer keep averages of the weights, if this run does.
     pub(crate) fn average<R: AnyRule + Clone>(
         &self,
         builder: TrainerBuilder<R>,
@@ -157,13 +157,14 @@ impl Length {
         self.steps.div_ceil(self.steps_per_epoch)
     }
 
-    /// The steps of an epoch, which is counted from 0.
+    /// Number of steps of an epoch, counted from 0.
     pub(crate) fn steps_of(self, epoch: u64) -> u64 {
         self.steps_per_epoch.min(self.steps - epoch * self.steps_per_epoch)
     }
 }
 
-/// An option of a run: as given, as saved, or else the default; an error if it is given and differs from the saved.
+/// The value of an option: as specified, as saved, or the default. An error if it is specified and differs from the
+/// saved value.
 pub(crate) fn pick<T: PartialEq + Display>(
     name: &str,
     given: Option<T>,

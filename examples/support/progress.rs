@@ -1,4 +1,4 @@
-//! A bar on a terminal, a line for each epoch elsewhere.
+//! Progress output: a bar on a terminal, otherwise one line per epoch.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::terminal::say;
 
-/// Sums over the samples of an epoch: of the loss, and of each metric under its name.
+/// Sums over the samples of an epoch: of the loss, and of each metric by name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Means {
     samples: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Means {
     sums: BTreeMap<String, f64>,
 }
 
-/// The names of what a step reports, in its order.
+/// The names of the values that a step reports, in order.
 pub(crate) fn reported(metrics: &[&'static str]) -> Vec<&'static str> {
     [&["loss"], metrics].concat()
 }
@@ -43,7 +43,7 @@ impl Means {
         self.sums.get(name).map_or(f64::NAN, |sum| sum / self.samples as f64)
     }
 
-    /// Whether it has the loss and these metrics and nothing else.
+    /// Whether it has exactly the loss and these metrics.
     pub(crate) fn is_of(&self, metrics: &[&'static str]) -> bool {
         self.sums.keys().eq(Self::new(metrics).sums.keys())
     }
@@ -71,7 +71,7 @@ impl Progress {
         self.bar.set_message(self.line(steps, so_far, rate));
     }
 
-    /// Means over the epoch so far, the rate, and the speed since the start.
+    /// Means over the epoch so far, the learning rate, and the speed since the start.
     fn line(&self, steps: u64, so_far: &Means, rate: f64) -> String {
         let seconds = self.started.elapsed().max(Duration::from_millis(1)).as_secs_f64();
         let speed = (steps - self.first) as f64 / seconds;
@@ -80,7 +80,7 @@ impl Progress {
         format!("{means}lr {rate:.2e}  {speed:.0} steps/s")
     }
 
-    /// Ends epoch number `epoch` of `of`; `held_out` is the last metric on the test set.
+    /// Ends epoch number `epoch` of `of`. `held_out` is the last metric on the test set.
     pub(crate) fn epoch(
         &self,
         (epoch, of): (usize, u64),

@@ -1,4 +1,4 @@
-//! A run: epochs, what they have taught, and the files that keep it.
+//! A run: epochs, their results, and the files that store it.
 
 use std::path::Path;
 
@@ -21,27 +21,27 @@ pub(crate) type Steps<'a> = Box<dyn FnMut(&mut Trainer) -> Result<()> + 'a>;
 
 /// What an example trains on, and what it measures.
 pub(crate) trait Task {
-    /// What decides the numbers of a run, as a map whose keys are kept in the model's file.
+    /// The settings that determine the results of a run: a map whose entries are stored in the model's file.
     type Settings: Serialize + DeserializeOwned;
 
-    /// The trainer's metrics beside the loss, in their order. The last one is printed after each epoch.
+    /// The trainer's metrics besides the loss, in order. The last one is printed after each epoch.
     const METRICS: &'static [&'static str];
 
-    /// Samples in step `step` of an epoch, counted from 0: the weight of its loss in the epoch's mean.
+    /// Number of samples in step `step` of an epoch (from 0): the weight of its loss in the epoch's mean.
     fn samples(&self, step: usize) -> usize;
 
-    /// The steps of an epoch from number `from` on. They depend on nothing but these numbers and the settings, so that
-    /// a resumed run takes the same ones.
+    /// The steps of an epoch, from number `from` on. They depend only on these numbers and the settings, so a resumed
+    /// run takes the same steps.
     fn steps(&self, trainer: &mut Trainer, epoch: u64, from: u64) -> Result<Steps<'_>>;
 
-    /// The loss and the metrics on what is not trained on.
+    /// The loss and the metrics on held-out data.
     fn evaluate(&self, trainer: &mut Trainer) -> Result<Evaluation>;
 
     /// The title of the report.
     fn title(&self, trainer: &Trainer, test: &Evaluation) -> String;
 }
 
-/// What the model's file holds beside the model.
+/// What the model's file stores besides the model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Saved<S> {
     #[serde(flatten)]
@@ -61,7 +61,7 @@ impl<S: Serialize + DeserializeOwned> Saved<S> {
         Self::of_program::<T>(checkpoint, env!("CARGO_CRATE_NAME"))
     }
 
-    /// Of a run of the example `program`.
+    /// Reads it from a checkpoint of the example `program`.
     pub(crate) fn of_program<T: Task<Settings = S>>(checkpoint: &Checkpoint, program: &str) -> Result<Self> {
         let refuse = |reason: &dyn std::fmt::Display| {
             checkpoint.refuse(format!("it is not a run of {program}: {reason}"))
@@ -69,7 +69,7 @@ impl<S: Serialize + DeserializeOwned> Saved<S> {
         let run = serde_json::Value::from(checkpoint.run.clone());
         let saved: Self = serde_json::from_value(run.clone()).map_err(|e| refuse(&e))?;
         let known = saved.epoch_so_far.is_of(T::METRICS) && saved.history.columns() == columns(T::METRICS);
-        // With maps in one another, serde cannot refuse unknown fields.
+        // serde cannot refuse unknown fields in flattened maps.
         if !known || serde_json::to_value(&saved)? != run {
             return Err(refuse(&"it has other fields").into());
         }
@@ -77,7 +77,7 @@ impl<S: Serialize + DeserializeOwned> Saved<S> {
     }
 }
 
-/// The run that `--resume` names, if there is one yet.
+/// The run that `--resume` names, if it exists.
 pub(crate) fn resumed<T: Task>(options: &Options) -> Result<Option<(Checkpoint, Saved<T::Settings>)>> {
     let Some(path) = options.resume.as_deref() else { return Ok(None) };
     if path.exists() {
@@ -85,7 +85,7 @@ pub(crate) fn resumed<T: Task>(options: &Options) -> Result<Option<(Checkpoint, 
         let saved = Saved::of::<T>(&checkpoint)?;
         return Ok(Some((checkpoint, saved)));
     }
-    // A name that is mistaken would cost the run that is there.
+    // A mistyped name would overwrite the existing run.
     let (name, out) = (path.display(), options.out.as_deref().unwrap_or(Path::new("")));
     let taken = options.out.is_some() && out.join(MODEL).exists();
     ensure!(!taken, "--resume {name}: there is no such file, but a {MODEL} in --out {}", out.display());
@@ -116,21 +116,21 @@ impl<'a, T: Task> Run<'a, T> {
         })
     }
 
-    /// Goes on from a checkpoint of the same data and options.
+    /// Continues from a checkpoint with the same data and options.
     pub(crate) fn resume(&mut self, checkpoint: &Checkpoint, saved: Saved<T::Settings>) -> Result<()> {
         self.trainer.load_checkpoint(checkpoint)?;
         self.saved = saved;
         say(format_args!("going on after step {}", checkpoint.step))
     }
 
-    /// Keeps the run in the folder of `--out`, if there is one.
+    /// Stores the run in the folder of `--out`, if given.
     pub(crate) fn keep(&mut self, options: &Options) -> Result<()> {
         self.folder = options.out.as_deref().map(Folder::open).transpose()?;
         self.save_every = options.save_every.map_or(self.save_every, |steps| steps as u64);
         Ok(())
     }
 
-    /// Trains to the last epoch and returns what is measured on the test set then.
+    /// Trains to the last epoch, and returns the final evaluation on the test set.
     pub(crate) fn train(&mut self) -> Result<Evaluation> {
         let Length { steps, steps_per_epoch } = self.length;
         let done = self.trainer.steps();
@@ -156,7 +156,7 @@ impl<'a, T: Task> Run<'a, T> {
         self.finish()
     }
 
-    /// Takes the reports that have arrived, or waits for all.
+    /// Processes the reports that have arrived; with `wait`, all of them.
     fn poll(&mut self, progress: &Progress, wait: bool) -> Result<()> {
         while let Some(report) = if wait { self.trainer.read_report()? } else { self.trainer.poll()? } {
             let (step, loss) = (report.step + 1, report.loss);
@@ -171,7 +171,7 @@ impl<'a, T: Task> Run<'a, T> {
         Ok(())
     }
 
-    /// The largest rate of all groups.
+    /// The largest learning rate of all groups.
     fn rate(&self) -> f64 {
         self.trainer.optimizer().rules().map(|rule| rule.lr()).fold(0.0, f64::max)
     }

@@ -1,4 +1,4 @@
-//! What an example says, and how it ends.
+//! Output and exit of an example.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-/// Prints a line; an error where `println!` would panic, as when the reader of a pipe has gone.
+/// Prints a line. Returns an error where `println!` would panic, for example if the reader of a pipe has exited.
 pub(crate) fn say(line: impl Display) -> Result<()> {
     writeln!(std::io::stdout(), "{line}").context("standard output")
 }
 
-/// Ends the program: with the error in one line and code 1, if there is one.
+/// Ends the program. An error is printed as one line, with exit code 1.
 pub(crate) fn exit(done: Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! What the command line says, and what a saved run says for it.
+//! Command-line options, and the options stored in a saved run.
 
 use std::path::PathBuf;
 
@@ -14,13 +14,13 @@ const DEFAULTS: &str = "Defaults: 30 epochs, 3 with --quick (wide-cnn and resnet
                         5e-3 (wide-cnn: 1e-3). After that many epochs a run on the UCI digits ends with an error if its \
                         test accuracy is below what the network should reach.";
 
-/// Trains a small network on images and keeps the run in a folder, from which it can go on.
+/// Trains a small network on images and stores the run in a folder, from which it can be resumed.
 #[derive(Parser)]
 #[command(after_help = DEFAULTS)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) source: Source,
-    /// Network. Default cnn.
+    /// Network. Default: cnn.
     #[arg(long)]
     model: Option<Model>,
     /// Passes over the training set.
@@ -28,10 +28,10 @@ pub(crate) struct Args {
     epochs: Option<usize>,
     #[command(flatten)]
     pub(crate) options: Options,
-    /// Prints the accuracy of this model on the test set and which digits it takes for which; trains nothing.
+    /// Prints the accuracy of this model on the test set and its confusion of digits, without training.
     #[arg(long, value_name = "MODEL", conflicts_with_all = OF_TRAINING)]
     pub(crate) evaluate: Option<PathBuf>,
-    /// Prints the class of each image of an .npy array, whose numbers are as in --data, a line each.
+    /// Prints the class of each image in an .npy array with numbers as in --data, one per line.
     #[arg(long, value_name = "FILE.npy", requires = "model_file", conflicts_with_all = OF_TRAINING)]
     #[arg(conflicts_with_all = ["data", "evaluate"])]
     pub(crate) predict: Option<PathBuf>,
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     pub(crate) load: Option<PathBuf>,
 }
 
-/// What means nothing to a model that is not trained.
+/// Options that have no meaning without training.
 const OF_TRAINING: [&str; 15] = [
     "model",
     "epochs",
@@ -60,7 +60,7 @@ const OF_TRAINING: [&str; 15] = [
 ];
 
 impl Model {
-    /// Passes over the training set, by default and with `--quick`.
+    /// Default number of epochs, and with `--quick`.
     fn epochs(self) -> [usize; 2] {
         match self {
             Self::Cnn | Self::Mlp => [30, 3],
@@ -72,10 +72,10 @@ impl Model {
         if self == Self::WideCnn { 1e-3 } else { 5e-3 }
     }
 
-    /// What the accuracy on 360 of the UCI digits should be after these epochs: about 0.02 below the worst of three seeds.
+    /// Expected accuracy on 360 of the UCI digits after these epochs: about 0.02 below the worst of three seeds.
     ///
-    /// With the sign of the gradient turned in one of the later layers (the last convolutions, a stage, a hidden layer)
-    /// it is 0.77 or less.
+    /// If the gradient of one of the later layers (the last convolutions, a stage, a hidden layer) had the wrong
+    /// sign, it would be 0.77 or less.
     fn bounds(self) -> [f64; 2] {
         match self {
             Self::Cnn => [0.97, 0.93],
@@ -86,7 +86,7 @@ impl Model {
     }
 }
 
-/// What decides the numbers of a run; it is kept in the model's file.
+/// The settings that determine the results of a run. Stored in the model's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Config {
     pub(crate) model: Model,
@@ -97,7 +97,7 @@ pub(crate) struct Config {
 }
 
 impl Args {
-    /// The options of this run: those of the `saved` run where nothing else is said, and none that differ.
+    /// The options of this run. Unspecified ones come from the `saved` run; specified ones must not differ from it.
     pub(crate) fn config(&self, saved: Option<&Config>) -> Result<Config> {
         let shuffle = self.source.shuffle_labels.then_some(true);
         let model = pick("model", self.model, saved.map(|s| s.model), Model::default())?;
@@ -110,7 +110,7 @@ impl Args {
         })
     }
 
-    /// What the test accuracy of this run should reach: known for the digits and default options, with any seed.
+    /// The test accuracy that this run should reach: known for the digits and default options, with any seed.
     pub(crate) fn bound(&self, config: &Config) -> Option<f64> {
         let Config { model, epochs, training, shuffle_labels } = config;
         let Training { seed, autocast, ref averages, .. } = *training;

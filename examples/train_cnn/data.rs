@@ -8,7 +8,7 @@ use gradus::train::data::{Dataset, Values, npy};
 use crate::images::Images;
 
 impl Images {
-    /// The numbers of a set that the model can tell the classes of.
+    /// The images of a data set that the model can classify, as numbers.
     pub(crate) fn numbers_of(&self, set: &Dataset) -> Result<Vec<f32>> {
         let (shape, classes) = (set.shape(), set.n_classes());
         let (images, known) = (&self.shape, self.classes);
@@ -17,7 +17,7 @@ impl Images {
         Ok(set.clone().normalized(&self.normalization)?.numbers())
     }
 
-    /// The images of an array of one image a row, of the model's size, in the units of its training images.
+    /// Reads an array with one image per row, of the model's size and in the units of its training images.
     pub(crate) fn read(&self, path: &Path) -> Result<Vec<f32>> {
         let array = npy::open(path)?;
         let (name, image) = (path.display(), &self.shape[..]);

@@ -1,4 +1,4 @@
-//! What the command line says, and what a saved run says for it.
+//! Command-line options, and the options stored in a saved run.
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches};
@@ -13,7 +13,7 @@ const DEFAULTS: &str = "Defaults: the digits enlarged to 28x28, 5 epochs (2 with
                         (SGD) and 1e-3 (Adam and RMSprop) without a schedule. After that many epochs a run on the digits \
                         ends with an error if one of them has not reached what it should.";
 
-/// Trains a network of one hidden layer with SGD, Adam and RMSprop, and sets them beside each other.
+/// Trains a network with one hidden layer with SGD, Adam and RMSprop, and compares them.
 #[derive(clap::Parser)]
 #[command(after_help = DEFAULTS)]
 pub(crate) struct Args {
@@ -29,13 +29,13 @@ pub(crate) struct Args {
 /// An optimizer of the comparison.
 pub(crate) struct Chosen {
     pub(crate) name: String,
-    /// Its own rate, unless `--lr` says another.
+    /// Its learning rate, unless `--lr` is given.
     lr: f64,
     /// The accuracy that it should reach on the digits, after 5 epochs and after 2.
     bounds: Option<[f64; 2]>,
 }
 
-/// What decides the numbers of a run; it is kept in the model's file.
+/// The settings that determine the results of a run. Stored in the model's file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Config {
     pub(crate) epochs: usize,
@@ -76,7 +76,7 @@ impl Args {
         ])
     }
 
-    /// The options of this run: those of the `saved` run where nothing else is said, and none that differ.
+    /// The options of this run. Unspecified ones come from the `saved` run; specified ones must not differ from it.
     pub(crate) fn config(&self, chosen: &Chosen, saved: Option<&Config>) -> Result<Config> {
         let shuffle = self.source.shuffle_labels.then_some(true);
         let epochs = EPOCHS[usize::from(self.options.quick)];
@@ -91,7 +91,7 @@ impl Args {
         })
     }
 
-    /// What the test accuracy of this run should reach: known for the digits and default options, with any seed.
+    /// The test accuracy that this run should reach: known for the digits and default options, with any seed.
     pub(crate) fn bound(&self, chosen: &Chosen, config: &Config) -> Option<f64> {
         let Config { epochs, training, shuffle_labels } = config;
         let usual = Training {
@@ -107,7 +107,7 @@ impl Args {
     }
 }
 
-/// The same rate in all steps.
+/// A constant learning rate.
 fn constant() -> Value {
     json!({"name": "ConstantLR", "factor": 1.0})
 }

@@ -1,10 +1,10 @@
-//! Trains a 784-128-10 network with SGD, Adam and RMSprop for five epochs each, from the same first parameters and on the
-//! same batches, and sets what they have reached beside each other.
+//! Trains a 784-128-10 network with SGD, Adam and RMSprop for five epochs each, from the same initial parameters and
+//! on the same batches, and compares the results.
 //!
-//! The images are UCI's 1,797 handwritten digits enlarged to 28x28 pixels, or IDX files of any size, as MNIST's. On 360
-//! of the digits, with seeds 1 to 3, SGD reaches a test accuracy of 0.9639, Adam 0.9500 to 0.9806, and RMSprop 0.9667. The
-//! bounds that a run asserts are 0.92, 0.93 and 0.93: with a hidden layer that gets no gradient it would be 0.88, 0.89 and
-//! 0.91 at most.
+//! The images are UCI's 1,797 handwritten digits resized to 28x28 pixels, or IDX files of any size, such as MNIST's.
+//! On 360 of the digits, with seeds 1 to 3, SGD reaches a test accuracy of 0.9639, Adam 0.9500 to 0.9806, and RMSprop
+//! 0.9667. A run asserts 0.92, 0.93 and 0.93. With a hidden layer that gets no gradient, at most 0.88, 0.89 and 0.91
+//! would be reached.
 
 mod args;
 #[path = "../support/digits.rs"]
@@ -36,7 +36,7 @@ use images::{Classify, Sets};
 use table::Row;
 use terminal::{exit, say};
 
-/// The digits' side as MNIST has it.
+/// Side of the digits, as in MNIST.
 const SIDE: usize = 28;
 
 fn main() -> ExitCode {

@@ -1,20 +1,20 @@
-//! What the optimizers have reached, beside each other.
+//! The results of the optimizers as a table.
 
 use anyhow::{Context, Result};
 use gradus::train::Evaluation;
 
 use crate::run::{Run, Task};
 
-/// Epochs whose accuracy is shown, at most.
+/// Maximum number of epochs shown.
 const MOST: usize = 5;
 
 pub(crate) struct Row {
     pub(crate) optimizer: String,
     rate: f64,
-    /// On the test set, after each epoch.
+    /// Test accuracy after each epoch.
     accuracies: Vec<f64>,
     loss: f64,
-    /// What it keeps for each parameter.
+    /// The state it keeps per parameter.
     slots: String,
     pub(crate) bound: Option<f64>,
 }
@@ -39,7 +39,7 @@ impl Row {
     }
 }
 
-/// A line for each row; of many epochs, those after each fifth of the run.
+/// One line per row. With many epochs, shows those after each fifth of the run.
 pub(crate) fn of(rows: &[Row]) -> String {
     let epochs = rows.iter().map(|row| row.accuracies.len()).max().unwrap_or(0);
     let mut shown: Vec<usize> = (1..=MOST).map(|part| (epochs * part).div_ceil(MOST)).collect();

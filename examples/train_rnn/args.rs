@@ -1,4 +1,4 @@
-//! What the command line says, and what a saved run says for it.
+//! Command-line options, and the options stored in a saved run.
 
 use anyhow::Result;
 use clap::Parser;
@@ -7,30 +7,30 @@ use serde::{Deserialize, Serialize};
 use crate::network::Cell;
 use crate::options::{Length, Options, Training, pick, positive};
 
-/// Trains two recurrent layers on the adding problem and keeps the run in a folder, from which it can go on.
+/// Trains two recurrent layers on the adding problem and stores the run in a folder, from which it can be resumed.
 #[derive(Parser)]
 #[command(
     after_help = "Defaults: two layers of 32 units over 30 steps, 10 epochs (20 for rnn) of 200 batches of 64 at a rate \
     of 3e-3; with --quick 16 units over 8 steps and 2 epochs at 1e-2."
 )]
 pub(crate) struct Args {
-    /// What a layer does in each step. Default lstm.
+    /// Type of the recurrent layers. Default: lstm.
     #[arg(long)]
     cell: Option<Cell>,
-    /// Steps of a sequence, at least 2.
+    /// Length of a sequence in steps; at least 2.
     #[arg(long, value_parser = at_least_two)]
     seq_len: Option<usize>,
-    /// Units of a layer.
+    /// Hidden size of a layer.
     #[arg(long, value_parser = positive)]
     hidden: Option<usize>,
-    /// Epochs of 200 batches, each of sequences that were not seen before.
+    /// Epochs of 200 batches of new sequences each.
     #[arg(long, value_parser = positive)]
     epochs: Option<usize>,
     #[command(flatten)]
     pub(crate) options: Options,
 }
 
-/// What decides the numbers of a run; it is kept in the model's file.
+/// The settings that determine the results of a run. Stored in the model's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Config {
     pub(crate) cell: Cell,
@@ -41,34 +41,34 @@ pub(crate) struct Config {
     pub(crate) training: Training,
 }
 
-/// There is no set to pass over: so many batches end with an evaluation.
+/// Data are unlimited; an evaluation follows after this many batches.
 const STEPS_OF_EPOCH: usize = 200;
 
-/// A run whose error is known to end below a bound.
+/// A run whose final error is known to be below a bound.
 struct Known {
     seq_len: usize,
     hidden: usize,
     epochs: usize,
     batch_size: usize,
     lr: f64,
-    /// Mean squared error below which it ends, with any seed.
+    /// Mean squared error that it ends below, with any seed.
     bound: f64,
 }
 
 impl Known {
-    /// Reached with seeds 1, 2 and 3: rnn 0.0013, 0.0018 and 0.0020, lstm 0.0006, 0.0012 and 0.0008, gru 0.0003, 0.0002 and
-    /// 0.0002. A plain recurrent layer needs longer, because gradients through 30 steps of it are small.
+    /// Results with seeds 1, 2 and 3: rnn 0.0013, 0.0018 and 0.0020, lstm 0.0006, 0.0012 and 0.0008, gru 0.0003,
+    /// 0.0002 and 0.0002. A plain recurrent layer takes longer, because gradients through 30 of its steps are small.
     fn whole(cell: Cell) -> Self {
         let epochs = if cell == Cell::Rnn { 20 } else { 10 };
         Self { seq_len: 30, hidden: 32, epochs, batch_size: 64, lr: 3e-3, bound: 0.005 }
     }
 
-    /// Reached with seeds 1, 2 and 3: at most 0.0149 by rnn, 0.0042 by lstm and 0.0014 by gru.
+    /// Results with seeds 1, 2 and 3: at most 0.0149 for rnn, 0.0042 for lstm and 0.0014 for gru.
     const QUICK: Self = Self { seq_len: 8, hidden: 16, epochs: 2, batch_size: 64, lr: 1e-2, bound: 0.04 };
 }
 
 impl Args {
-    /// The options of this run: those of the `saved` run where nothing else is said, and none that differ.
+    /// The options of this run. Unspecified ones come from the `saved` run; specified ones must not differ from it.
     pub(crate) fn config(&self, saved: Option<&Config>) -> Result<Config> {
         let cell = pick("cell", self.cell, saved.map(|s| s.cell), Cell::default())?;
         let known = if self.options.quick { Known::QUICK } else { Known::whole(cell) };
@@ -87,7 +87,7 @@ impl Config {
         Length::of_epochs(self.epochs, STEPS_OF_EPOCH)
     }
 
-    /// Below which error this run ends, where that is known: of the default options with any seed.
+    /// The error that this run ends below, if known: for the default options with any seed.
     pub(crate) fn bound(&self) -> Option<f64> {
         let is = |known: &Known| {
             let Training { batch_size, lr, ref optimizer, ref schedule, .. } = self.training;

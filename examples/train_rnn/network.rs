@@ -1,4 +1,4 @@
-//! Two recurrent layers and a linear one over their last state.
+//! Two recurrent layers, and a linear layer on their last state.
 
 use std::fmt::Display;
 
@@ -29,7 +29,7 @@ impl Display for Cell {
     }
 }
 
-/// torch's `RNN`, `LSTM` or `GRU` as `rnn`, and a `Linear` as `head`: so are the parameters named.
+/// torch's `RNN`, `LSTM` or `GRU` as `rnn`, and a `Linear` as `head`, which determines the names of the parameters.
 pub(crate) struct Network {
     pub(crate) cell: Cell,
     pub(crate) hidden: usize,

@@ -1,4 +1,4 @@
-//! The adding problem (Hochreiter and Schmidhuber 1997), drawn as it is needed.
+//! The adding problem (Hochreiter and Schmidhuber 1997), generated on the fly.
 
 use anyhow::Result;
 use gradus::train::Evaluation;
@@ -8,14 +8,14 @@ use rand_pcg::Pcg64;
 use crate::args::Config;
 use crate::run::{Steps, Task, Trainer};
 
-/// Sequences that are held out.
+/// Number of held-out sequences.
 const TEST: usize = 2000;
 
-/// Sequences of a step that only evaluates.
+/// Sequences per evaluation step.
 const EVALUATION_BATCH: usize = 200;
 
-/// Sequences `[N, seq_len, 2]` of numbers in `[0, 1)` and markers, and the sums `[N, 1]` of the marked numbers: one in the
-/// first half, one in the second.
+/// Sequences `[N, seq_len, 2]` of numbers in `[0, 1)` and markers, and the sums `[N, 1]` of the two marked numbers,
+/// one in each half.
 struct Sequences {
     x: Vec<f32>,
     y: Vec<f32>,
@@ -51,7 +51,7 @@ impl Adding {
         Self { config, test }
     }
 
-    /// The mean squared error of the mean.
+    /// The mean squared error of always predicting the mean.
     pub(crate) fn baseline(&self) -> f64 {
         let each = || self.test.y.iter().map(|y| f64::from(*y));
         let mean = each().sum::<f64>() / TEST as f64;
@@ -72,7 +72,7 @@ impl Task for Adding {
         let seed = Pcg64::seed_from_u64(training.seed).random::<u64>();
         let mut step = trainer.steps();
         Ok(Box::new(move |trainer| {
-            // A generator for each step: a resumed run draws the same sequences.
+            // A separate generator per step, so that a resumed run draws the same sequences.
             let random = &mut Pcg64::seed_from_u64(seed.wrapping_add(step));
             step += 1;
             let Sequences { x, y } = Sequences::draw(training.batch_size, seq_len, random);

@@ -1,4 +1,4 @@
-//! What the command line says, and what a saved run says for it.
+//! Command-line options, and the options stored in a saved run.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,8 @@ use crate::ngram::ORDERS;
 use crate::options::{Length, Options, Training, pick, positive};
 use crate::writing::Writing;
 
-/// Trains a causal transformer on the characters of a text, keeps the run in a folder, from which it can go on, and writes.
+/// Trains a causal transformer on the characters of a text, stores the run in a folder, from which it can be resumed,
+/// and generates text.
 #[derive(Parser)]
 #[command(
     after_help = "Defaults: 2 blocks of width 64 with 4 heads, a context of 64 and a dropout of 0.1; 20 epochs \
@@ -19,37 +20,37 @@ use crate::writing::Writing;
     the schedule WarmupCosineSchedule to --lr."
 )]
 pub(crate) struct Args {
-    /// Text in UTF-8 to train on; its last tenth is held out. Default: the Book of Genesis.
+    /// UTF-8 text to train on; its last tenth is held out. Default: the Book of Genesis.
     #[arg(long)]
     pub(crate) text: Option<PathBuf>,
-    /// Elements of a character's vector, a multiple of --heads.
+    /// Embedding size; a multiple of --heads.
     #[arg(long, value_parser = positive)]
     width: Option<usize>,
-    /// Blocks of attention and perceptron.
+    /// Number of blocks of attention and MLP.
     #[arg(long, value_parser = positive)]
     layers: Option<usize>,
-    /// Heads of an attention.
+    /// Number of attention heads.
     #[arg(long, value_parser = positive)]
     heads: Option<usize>,
-    /// Characters that the model sees, at least 2.
+    /// Context length in characters; at least 2.
     #[arg(long, value_parser = at_least_two)]
     context: Option<usize>,
-    /// Probability with which what a block adds is dropped.
+    /// Dropout probability of each block's residual branches.
     #[arg(long, value_parser = probability)]
     dropout: Option<f64>,
-    /// Epochs of 200 batches, drawn anywhere in the text.
+    /// Epochs of 200 batches, drawn at random from the text.
     #[arg(long, value_parser = positive)]
     epochs: Option<usize>,
     #[command(flatten)]
     pub(crate) options: Options,
-    /// Writes with this model and trains nothing.
+    /// Generates text with this model, without training.
     #[arg(long, value_name = "MODEL", conflicts_with_all = OF_TRAINING)]
     pub(crate) load: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) writing: Writing,
 }
 
-/// What means nothing to a model that is not trained.
+/// Options that have no meaning without training.
 const OF_TRAINING: [&str; 17] = [
     "text",
     "width",
@@ -70,7 +71,7 @@ const OF_TRAINING: [&str; 17] = [
     "autocast",
 ];
 
-/// What decides the numbers of a run beside its text; it is kept in the model's file.
+/// The settings that determine the results of a run, besides its text. Stored in the model's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Config {
     pub(crate) width: usize,
@@ -83,10 +84,10 @@ pub(crate) struct Config {
     pub(crate) training: Training,
 }
 
-/// Batches are drawn anywhere: so many end with an evaluation.
+/// Batches are drawn at random; an evaluation follows after this many.
 const STEPS_OF_EPOCH: usize = 200;
 
-/// A run on Genesis of which it is known how far it ends below n-gram models.
+/// A run on Genesis whose margin over n-gram models is known.
 #[derive(Clone, Copy)]
 pub(crate) struct Known {
     width: usize,
@@ -97,13 +98,13 @@ pub(crate) struct Known {
     epochs: usize,
     batch_size: usize,
     lr: f64,
-    /// The n-gram models that it is held against are of orders up to this.
+    /// Maximum order of the n-gram models that it is compared with.
     pub(crate) orders: usize,
-    /// Bits a character that it ends below the best of them, with any seed.
+    /// Bits per character that it ends below the best of them, with any seed.
     pub(crate) margin: f64,
 }
 
-/// Reached with seeds 1, 2 and 3: 1.7335, 1.7156 and 1.7271 bits a character, where n-grams have 1.8596.
+/// Results with seeds 1, 2 and 3: 1.7335, 1.7156 and 1.7271 bits per character; n-grams reach 1.8596.
 const WHOLE: Known = Known {
     width: 64,
     layers: 2,
@@ -117,7 +118,7 @@ const WHOLE: Known = Known {
     margin: 0.08,
 };
 
-/// Reached with seeds 1, 2 and 3: 2.4340, 2.4143 and 2.4418 bits a character, where pairs have 3.2852.
+/// Results with seeds 1, 2 and 3: 2.4340, 2.4143 and 2.4418 bits per character; bigrams reach 3.2852.
 const QUICK: Known = Known {
     width: 32,
     layers: 1,
@@ -132,7 +133,7 @@ const QUICK: Known = Known {
 };
 
 impl Args {
-    /// The options of this run: those of the `saved` run where nothing else is said, and none that differ.
+    /// The options of this run. Unspecified ones come from the `saved` run; specified ones must not differ from it.
     pub(crate) fn config(&self, saved: Option<&Config>) -> Result<Config> {
         let known = if self.options.quick { QUICK } else { WHOLE };
         let epochs = pick("epochs", self.epochs, saved.map(|s| s.epochs), known.epochs)?;
@@ -157,7 +158,7 @@ impl Config {
         Length::of_epochs(self.epochs, STEPS_OF_EPOCH)
     }
 
-    /// What is known of this run, if its options are the default ones, whatever the seed.
+    /// What is known of this run, if it uses the default options, with any seed.
     pub(crate) fn known(&self) -> Option<Known> {
         let Training { batch_size, lr, ref optimizer, ref schedule, .. } = self.training;
         let is = |known: &Known| {
@@ -172,12 +173,12 @@ impl Config {
     }
 }
 
-/// AdamW with a shorter memory of squares than by default, for a short run.
+/// AdamW with a smaller beta2 than by default, for a short run.
 fn optimizer(lr: f64) -> Value {
     json!({"name": "AdamW", "lr": lr, "betas": [0.9, 0.99], "weight_decay": 0.1})
 }
 
-/// Up in a fortieth of the steps, then down to a fiftieth of the rate by half a cosine wave.
+/// Linear warm-up in a fortieth of the steps, then half a cosine wave down to a fiftieth of the rate.
 fn schedule(lr: f64, epochs: usize) -> Value {
     let steps = epochs.saturating_mul(STEPS_OF_EPOCH);
     json!({

@@ -1,12 +1,14 @@
-//! Trains a causal transformer on the characters of a text, against n-gram models of the same run, and lets it write.
+//! Trains a causal transformer on the characters of a text, compares it with n-gram models in the same run, and
+//! generates text.
 //!
-//! `text.txt` is the Book of Genesis in the King James Version, in the public domain: a verse a line, a blank line between
-//! chapters, from the package `bible-kjv-text` 4.38 of Debian without the numbers. The last tenth is held out. There the
-//! transformer ends below the best of n-grams of orders 1 to 6 with Witten-Bell's smoothing: `args.rs` states by what
-//! margin, and what three seeds have reached in two minutes of two CPU cores. n-grams of order 6 with the stronger smoothing
-//! of Kneser and Ney, in its modified form, have 1.66 bits a character there, which a model of this size does not reach.
+//! `text.txt` is the Book of Genesis in the King James Version, which is in the public domain: one verse per line, a
+//! blank line between chapters, from Debian's package `bible-kjv-text` 4.38 without the numbers. The last tenth is
+//! held out. There, the transformer ends below the best n-gram model of orders 1 to 6 with Witten-Bell smoothing;
+//! `args.rs` gives the margin, and the results of three seeds in two minutes on two CPU cores. n-grams of order 6
+//! with modified Kneser-Ney smoothing, which is stronger, reach 1.66 bits per character, which a model of this size
+//! does not.
 //!
-//! `--text FILE` trains on another text; `--load MODEL --prompt TEXT` writes without training.
+//! `--text FILE` trains on another text; `--load MODEL --prompt TEXT` generates text without training.
 
 mod args;
 #[path = "../support/folder.rs"]
@@ -92,7 +94,7 @@ fn train(args: &Args) -> Result<()> {
     let bits = run.train()?.metrics[0];
     let next = |window: &Vec<u32>| Ok(run.trainer.predict(&logits, &[("tokens", window)], 1)?);
     say(args.writing.write(next, vocabulary, &prompt, config.context)?)?;
-    // Another text, size or rate may need another time to learn it.
+    // Other texts, sizes or rates may need more time to learn it.
     let known = task.is_of_genesis().then(|| config.known()).flatten();
     let orders = known.map_or(ngram::ORDERS, |known| known.orders);
     let best = baselines[..orders].iter().copied().fold(f64::INFINITY, f64::min);

@@ -11,10 +11,10 @@ use crate::network::Transformer;
 use crate::options::Length;
 use crate::run::Trainer;
 
-/// A label of what has no part in the loss.
+/// The label of positions that are not part of the loss.
 pub(crate) const IGNORED: u32 = u32::MAX;
 
-/// The characters `tokens` and the logits of what follows them, in batches of so many.
+/// The input `tokens`, and the logits of the next characters.
 pub(crate) fn network(graph: &Graph, config: &Config, kinds: usize) -> Var {
     let tokens = graph.labels("tokens", [config.training.batch_size, config.context]);
     let Config { width, layers, heads, context, dropout, .. } = *config;
@@ -44,13 +44,14 @@ pub(crate) fn trainer(gpu: &Gpu, config: &Config, kinds: usize, length: Length) 
     Ok((trainer, logits))
 }
 
-/// Whether it is the matrix of a linear map, which decays; embeddings, biases and weights of norms do not.
+/// Whether the parameter is the matrix of a linear layer, to which weight decay applies; not to embeddings, biases
+/// and norm weights.
 fn is_matrix(parameter: &Parameter) -> bool {
     parameter.shape.len() == 2 && !parameter.name.ends_with("_emb.weight") && parameter.name != "pos_emb"
 }
 
-/// No decay where that is said above, and first values of the maps that add to the stream that are smaller the more there
-/// are of them.
+/// Disables weight decay for other parameters, and scales down the initial values of the projections that add to the
+/// residual stream, depending on their number.
 fn begin_as_gpt2(trainer: &mut Trainer, layers: usize) -> Result<()> {
     let rule = trainer.optimizer_mut().group_mut("no_decay")?;
     let mut options = rule.to_json();

@@ -1,4 +1,4 @@
-//! A causal transformer of pre-norm blocks, as GPT-2 (Radford et al. 2019), with the names that torch code gives them.
+//! A causal transformer with pre-norm blocks, like GPT-2 (Radford et al. 2019), with the names common in torch code.
 
 use gradus::graph::Var;
 use gradus::nn::{Embedding, Init, LayerNorm, Linear, Module, MultiheadAttention, Sequential};
@@ -27,10 +27,10 @@ pub(crate) struct Transformer {
     pub(crate) width: usize,
     pub(crate) layers: usize,
     pub(crate) heads: usize,
-    /// Characters that it sees, T.
+    /// Context length T, in characters.
     pub(crate) context: usize,
     pub(crate) dropout: f64,
-    /// Kinds of characters.
+    /// Size of the vocabulary.
     pub(crate) kinds: usize,
 }
 

@@ -1,22 +1,23 @@
-//! The baseline: n-grams of each order, with shorter ones where the longer were seldom seen.
+//! The baseline: n-grams of each order, smoothed with shorter ones.
 
 use std::collections::HashMap;
 
-/// The longest n-grams.
+/// The maximum order.
 pub(crate) const ORDERS: usize = 6;
 
-/// What followed a context.
+/// The characters that followed a context.
 #[derive(Default)]
 struct Followers {
     counts: HashMap<u32, u32>,
     total: u32,
 }
 
-/// Bits a character of what follows `train` in `text`, by n-grams of `train` of orders 1 to [`ORDERS`], for a vocabulary of
-/// this many characters.
+/// Bits per character of `text` for n-grams trained on `train`, of orders 1 to [`ORDERS`], with a vocabulary of
+/// `kinds` characters.
 ///
-/// With `c` counts of a character after the `n - 1` before it, `t` counts of all and `k` kinds of these,
-/// `p_n = (c + k * p_(n-1)) / (t + k)` and `p_0` uniform; after what was never seen, `p_n = p_(n-1)`.
+/// With the count `c` of a character after the `n - 1` characters before it, the count `t` of all characters there,
+/// and `k` distinct ones, `p_n = (c + k * p_(n-1)) / (t + k)`, and `p_0` is uniform. For an unseen context, `p_n =
+/// p_(n-1)`.
 ///
 /// Source: Witten and Bell 1991, "The zero-frequency problem", method C, in its interpolated form.
 pub(crate) fn bits_of_each_order(train: &[u32], text: &[u32], kinds: usize) -> [f64; ORDERS] {

@@ -1,4 +1,4 @@
-//! A text as a task: batches from anywhere in it, and bits a character of what is held out.
+//! A text as a task: batches from random positions, and the bits per character of the held-out part.
 
 use anyhow::Result;
 use gradus::train::Evaluation;
@@ -11,10 +11,10 @@ use crate::model::IGNORED;
 use crate::run::{Steps, Task, Trainer};
 use crate::text::{Source, Text};
 
-/// Contexts of a step that only evaluates.
+/// Contexts per evaluation step.
 const EVALUATION_BATCH: usize = 64;
 
-/// What decides the numbers of a run, and what its model knows.
+/// The settings that determine the results of a run, and the model's vocabulary.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Settings {
     pub(crate) config: Config,
@@ -38,14 +38,14 @@ impl Characters {
     }
 }
 
-/// Contexts, each half a one after the last, and what follows their characters: each character that is held out once, with
-/// at least half a context before it.
+/// Overlapping contexts, each half a context after the previous one, with their next characters. Each held-out
+/// character is predicted once, from at least half a context.
 fn held_out(text: &Text, context: usize) -> [Vec<u32>; 2] {
     let (half, all, first) = (context / 2, &text.tokens[..], text.train().len());
     let (mut tokens, mut next) = (Vec::new(), Vec::new());
     let mut done = first;
     while done < all.len() {
-        // The labels of this context are of the characters from `start + 1` on.
+        // The labels of this context are the characters from `start + 1` on.
         let start = (done - 1).saturating_sub(half);
         let end = all.len().min(start + context + 1);
         for place in start..start + context {
@@ -71,7 +71,7 @@ impl Task for Characters {
         let seed = Pcg64::seed_from_u64(training.seed).random::<u64>();
         let mut step = trainer.steps();
         Ok(Box::new(move |trainer| {
-            // A generator for each step: a resumed run draws the same contexts.
+            // A separate generator per step, so that a resumed run draws the same contexts.
             let random = &mut Pcg64::seed_from_u64(seed.wrapping_add(step));
             step += 1;
             let (mut tokens, mut next) = (Vec::<u32>::new(), Vec::<u32>::new());

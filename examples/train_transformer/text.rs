@@ -1,4 +1,4 @@
-//! Texts as numbers of characters.
+//! Texts as sequences of character indices.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 const GENESIS: &str = include_str!("text.txt");
 
-/// The characters that a model knows, in the order of their numbers.
+/// The characters that a model knows, ordered by index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Vocabulary {
@@ -24,7 +24,7 @@ impl Vocabulary {
         self.characters.chars().count()
     }
 
-    /// The numbers of the characters of a text.
+    /// The indices of the characters of a text.
     pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let kinds: std::collections::HashMap<char, u32> = self.characters.chars().zip(0..).collect();
         let allowed = || match self.len() {
@@ -44,23 +44,23 @@ impl Vocabulary {
         self.characters.chars().nth(number)
     }
 
-    /// A line break if there is one, so that what follows begins a line.
+    /// A line break, if the vocabulary has one, so that generated text starts a line.
     pub(crate) fn beginning(&self) -> Option<char> {
         self.characters.chars().find(|character| *character == '\n').or(self.character(0))
     }
 }
 
-/// What a model must know of its text; it is kept in the model's file.
+/// The text that a model was trained on. Stored in the model's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Source {
     pub(crate) vocabulary: Vocabulary,
     characters: usize,
-    /// CRC-32, to know it again.
+    /// CRC-32, to identify it.
     checksum: u32,
 }
 
 impl Source {
-    /// Why a run that was started with another text cannot go on with this; `None` if it can.
+    /// Why a run that was started with another text cannot be resumed with this one; `None` if it can.
     pub(crate) fn difference(&self, saved: &Self) -> Option<String> {
         let of =
             |source: &Self| format!("{} characters, checksum {:08x}", source.characters, source.checksum);
@@ -71,13 +71,13 @@ impl Source {
 
 pub(crate) struct Text {
     pub(crate) source: Source,
-    /// All of it, what is held out last.
+    /// The whole text; the held-out part is at the end.
     pub(crate) tokens: Vec<u32>,
     cut: usize,
 }
 
 impl Text {
-    /// The text of a file, or Genesis; long enough for contexts of `context` characters.
+    /// The text of a file, or Genesis. It must be long enough for contexts of `context` characters.
     pub(crate) fn read(path: Option<&Path>, context: usize) -> Result<Self> {
         match path {
             Some(path) => {
@@ -112,7 +112,7 @@ impl Text {
         &self.tokens[..self.cut]
     }
 
-    /// Characters that are held out.
+    /// Number of held-out characters.
     pub(crate) fn held_out(&self) -> usize {
         self.tokens.len() - self.cut
     }

@@ -1,4 +1,4 @@
-//! What a model writes, a character after the other.
+//! Text generation, one character at a time.
 
 use anyhow::{Context, Result, ensure};
 use rand::{RngExt, SeedableRng};
@@ -9,16 +9,16 @@ use crate::text::Vocabulary;
 
 #[derive(clap::Args)]
 pub(crate) struct Writing {
-    /// Characters to write.
+    /// Number of characters to generate.
     #[arg(long, value_name = "N", value_parser = positive, default_value = "400")]
     generate: usize,
-    /// What goes before them, at most a context. Default: the beginning of a line.
+    /// Text before the generated text, at most one context long. Default: the start of a line.
     #[arg(long)]
     prompt: Option<String>,
-    /// Logits are divided by this; 0 takes the likeliest character each time.
+    /// Divisor of the logits; 0 always selects the most likely character.
     #[arg(long, value_parser = temperature, default_value = "0.8")]
     temperature: f64,
-    /// Seed of the characters that are drawn.
+    /// Seed for sampling.
     #[arg(long, default_value = "1")]
     sample_seed: u64,
 }
@@ -29,7 +29,7 @@ fn temperature(text: &str) -> Result<f64, String> {
 }
 
 impl Writing {
-    /// The prompt as the model's numbers.
+    /// The prompt as character indices.
     pub(crate) fn prompt(&self, vocabulary: &Vocabulary, context: usize) -> Result<Vec<u32>> {
         let prompt = match &self.prompt {
             Some(prompt) => prompt.clone(),
@@ -43,7 +43,7 @@ impl Writing {
         vocabulary.encode(&prompt).context("--prompt")
     }
 
-    /// The prompt, if one was given, and what the model writes after it: `logits` are those of one context.
+    /// The prompt, if given, followed by generated text. `logits` computes the logits of one context.
     pub(crate) fn write(
         &self,
         mut logits: impl FnMut(&Vec<u32>) -> Result<Vec<f32>>,
@@ -58,7 +58,7 @@ impl Writing {
         for _ in 0..self.generate {
             let mut window = written[written.len().saturating_sub(context)..].to_vec();
             let last = window.len() - 1;
-            // What comes later is not seen.
+            // Later positions are not seen.
             window.resize(context, 0);
             let all = logits(&window)?;
             let chosen = self.choose(&all[last * kinds..][..kinds], random.random());
@@ -68,7 +68,7 @@ impl Writing {
         Ok(text)
     }
 
-    /// A character by its logits, for a uniform number in `[0, 1)`.
+    /// Selects a character from its logits, for a uniform random number in `[0, 1)`.
     fn choose(&self, logits: &[f32], uniform: f64) -> usize {
         let best = (0..logits.len()).fold(0, |best, at| if logits[at] > logits[best] { at } else { best });
         if self.temperature == 0.0 {

@@ -1,4 +1,4 @@
-// 1 for each row whose first largest logit is at its label, 0 for all others.
+// 1 for each row whose first maximum is at its label, 0 for all other rows.
 struct Shape {
     rows: u32,
     classes: u32,
@@ -18,7 +18,7 @@ fn main(
 ) {
     let team = team_of(workgroup, workgroups, lane);
     let i = team.line;
-    // The padding of the row of hits is part of the grid, and zero.
+    // The grid includes the padding of the results, which must be zero.
     let is_place = i < (shape.rows + 3u) / 4u * 4u;
     #for alone in 0..ALONE
     if !is_place {

@@ -1,4 +1,4 @@
-// Joins parts of rows, as accuracy_parts.wgsl leaves them, to fewer parts; the four lanes too in the last join.
+// Joins the parts of rows from accuracy_parts.wgsl to fewer parts. The last join also joins the four lanes.
 struct Shape {
     parts: u32,
 }

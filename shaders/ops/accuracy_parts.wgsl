@@ -1,4 +1,4 @@
-// For each part of long rows of logits, the first largest and its class, in four lanes.
+// For each part of long rows of logits, the first maximum and its class, in four lanes.
 struct Shape {
     parts: u32,
     classes: u32,

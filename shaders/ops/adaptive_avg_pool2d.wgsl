@@ -1,10 +1,11 @@
-// The mean of each window of an adaptive pooling, joined with even_windows.wgsl and area_part.wgsl. Sizes are constants.
+// The mean of each window of an adaptive pooling. Joined with even_windows.wgsl and area_part.wgsl. Sizes are
+// constants.
 struct Shape {
-    // Quads of the output.
+    // Number of quads of the output.
     quads: u32,
     accumulate: u32,
-    // With SPLIT of a long sum into parts: rows and columns of a window in a part, parts of the columns, and the first
-    // part of this dispatch.
+    // With SPLIT: rows and columns of a window per part, number of parts along the columns, and the first part of
+    // this dispatch.
     rows_per_part: u32,
     columns_per_part: u32,
     column_parts: u32,

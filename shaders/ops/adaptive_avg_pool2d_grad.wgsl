@@ -1,10 +1,10 @@
-// Gathers, for each input, its part of the gradients of the windows that hold it; joined with even_windows.wgsl and
+// For each input, sums its share of the gradients of all windows that contain it. Joined with even_windows.wgsl and
 // area_part.wgsl.
 struct Shape {
-    // Quads of the input.
+    // Number of quads of the input.
     quads: u32,
     accumulate: u32,
-    // With SPLIT: rows and columns of windows over an element in a part, parts of the columns, and the first part of this
+    // With SPLIT: rows and columns of windows per part, number of parts along the columns, and the first part of this
     // dispatch.
     rows_per_part: u32,
     columns_per_part: u32,

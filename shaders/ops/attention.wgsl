@@ -1,6 +1,6 @@
-// Rows of values, weighted by the softmax of the scores of a query: a query for each invocation, and a tile of its values.
-// The softmax is taken online, over blocks of keys; of many keys a dispatch takes a run, and goes on where the one before
-// it left the largest score and the sum of the exponentials.
+// Sums of value rows, weighted by the softmax of a query's scores: one query and one tile of its value columns per
+// invocation. The softmax is computed online, over blocks of keys. With many keys, each dispatch processes a range
+// and continues from the maximum score and the sum of exponentials that the previous one stored.
 struct Shape {
     work: u32,
     first: u32,
@@ -13,7 +13,7 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 
-// The largest score and the sum of the exponentials of the differences to it.
+// The maximum score, and the sum of the exponentials of the differences to it.
 struct State {
     largest: f32,
     sum: f32,
@@ -75,7 +75,7 @@ fn main(
         return;
     }
     stats[stats_at] = vec2f(state.largest, state.sum);
-    // A query that sees no key has zeros.
+    // A query that attends to no key gives zeros.
     let inverse = select(1.0 / state.sum, 0.0, state.sum == 0.0);
     #for e in 0..VALUE_TILE
     if place.tile * VALUE_TILE + $e < VALUE_QUADS {

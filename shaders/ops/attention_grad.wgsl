@@ -1,5 +1,6 @@
-// The gradients of attention: of the query of each invocation over blocks of keys, or of the key and the value of each
-// invocation over blocks of queries. The weights are computed again. What is weighted is made of the other side's rows.
+// The gradients of attention: of one query per invocation over blocks of keys, or of one key and value per invocation
+// over blocks of queries. The attention weights are recomputed. The weighted sums are over the rows of the other
+// side.
 struct Shape {
     work: u32,
     first: u32,
@@ -71,7 +72,7 @@ fn main(
                 queries = own;
                 keys = others;
             }
-            // Of four queries, or of the own one.
+            // For four queries, or for the invocation's own query.
             let rows_at = 3u * (place.plane * QUERY_QUADS + min(queries.x / 4u, QUERY_QUADS - 1u));
             var largest = rows[rows_at];
             var inverse = rows[rows_at + 1u];

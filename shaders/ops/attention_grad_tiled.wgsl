@@ -1,4 +1,5 @@
-// As attention_grad.wgsl, for long sequences on GPUs: a workgroup takes 32 rows of its own and walks tiles of 32 others.
+// Like attention_grad.wgsl, for long sequences on GPUs: a workgroup has 32 rows of its own and loops over tiles of 32
+// other rows.
 struct Shape {
     work: u32,
     first: u32,
@@ -13,7 +14,7 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 
-// The weights of an own row with four others, and the gradients of its scores.
+// The weights of one own row for four other rows, and the gradients of its scores.
 struct Weights {
     kept: vec4f,
     slopes: vec4f,
@@ -27,7 +28,7 @@ fn weights_of(plane: u32, row: u32, other: u32, scores: vec4f, products: vec4f) 
         queries = vec4u(row);
         keys = others;
     }
-    // Of four queries, or of the own one.
+    // For four queries, or for the own query.
     let rows_at = 3u * (plane * QUERY_QUADS + min(queries.x / 4u, QUERY_QUADS - 1u));
     var largest = rows[rows_at];
     var inverse = rows[rows_at + 1u];

@@ -1,5 +1,5 @@
-// What the gradients of attention need of each query, for four queries at a time: the largest score, the inverse of the sum
-// of the exponentials, and the product of the output with its gradient.
+// For four queries at a time, what the gradients of attention need: the maximum score, the reciprocal of the sum of
+// exponentials, and the dot product of the output and its gradient.
 struct Shape {
     quads: u32,
 }

@@ -1,5 +1,5 @@
-// As attention.wgsl, for long sequences on GPUs: a workgroup takes 32 queries and a tile of their values, and walks tiles of
-// 32 keys. Two lanes share the softmax of a query.
+// Like attention.wgsl, for long sequences on GPUs: a workgroup has 32 queries and one tile of their value columns,
+// and loops over tiles of 32 keys. Two lanes share the softmax of a query.
 struct Shape {
     work: u32,
     first: u32,
@@ -12,17 +12,17 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 
-// What each lane knows of its query, and what the output of each query is multiplied with.
+// Per-query numbers of each lane, and the factor of each query's output.
 var<workgroup> shared_numbers: array<f32, WORKGROUP>;
 var<workgroup> factors: array<f32, ROWS>;
 
-// The largest score, and the sum of the exponentials of the differences to it over the keys of a lane.
+// The maximum score, and the sum of the exponentials of the differences to it, over the keys of one lane.
 struct State {
     largest: f32,
     sum: f32,
 }
 
-// Makes weights of the products of one tile. All lanes call it.
+// Turns the score products of one tile into weights. All lanes call it.
 fn softmax_of(state: State, place: Place, lane: u32, first: u32) -> State {
     let row = place.row + lane / 2u;
     let own = min(row, OWN - 1u);
@@ -102,7 +102,7 @@ fn main(
     {
         let row = lane / 8u * 4u + $i;
         let sum = shared_numbers[2u * row] + shared_numbers[2u * row + 1u];
-        // A query that sees no key has zeros.
+        // A query that attends to no key gives zeros.
         let inverse = select(1.0 / sum, 0.0, sum == 0.0);
         #for n in 0..VALUE_LANE_ALL
         if place.row + row < OWN && lane % 8u + 8u * $n < VALUE_TILE && first_quad + 8u * $n < VALUE_QUADS {

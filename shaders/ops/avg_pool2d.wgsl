@@ -1,10 +1,10 @@
-// The mean of each window. Sizes are constants, and large windows are TILED, as in max_pool2d.wgsl.
+// The mean of each window. Sizes are constants; large windows are TILED, see max_pool2d.wgsl.
 struct Shape {
     images: u32,
     resume: u32,
-    // Whether no tile is left.
+    // Whether this is the last tile.
     last: u32,
-    // With TILED: rows and columns of each window that this dispatch takes, from the first in the image on.
+    // With TILED: rows and columns of each window that this dispatch processes, counted from the first in the image.
     first_row: u32,
     end_row: u32,
     first_column: u32,
@@ -41,7 +41,8 @@ fn main(
         end = min(inside + vec2u(shape.end_row, shape.end_column), end);
     }
     for (var ky = first.x; ky < end.x; ky++) {
-        // Rows and columns of the padding wrap to huge numbers, and are passed over like those beyond the end.
+        // Rows and columns in the padding before the image wrap to large numbers, and are skipped like those after
+        // its end.
         let in_row = row * STRIDE_Y + ky - PADDING_Y;
         for (var kx = first.y; kx < end.y; kx++) {
             let in_column = column * STRIDE_X + kx - PADDING_X;

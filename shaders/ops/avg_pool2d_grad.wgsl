@@ -1,8 +1,8 @@
-// Gathers, for each input, its part of the gradients of the windows that hold it.
+// For each input, sums its share of the gradients of all windows that contain it.
 struct Shape {
     images: u32,
     accumulate: u32,
-    // With TILED: rows and columns of windows over an element that this dispatch takes, counted from the last.
+    // With TILED: rows and columns of windows that this dispatch processes, counted from the last.
     first_row: u32,
     end_row: u32,
     first_column: u32,
@@ -28,7 +28,7 @@ fn main(
     let row = i / (QUADS * IN_WIDTH) % IN_HEIGHT + PADDING_Y;
     let image = i / (QUADS * IN_WIDTH * IN_HEIGHT);
     var sum = vec4f(0.0);
-    // From the last window that begins at this element or before it.
+    // Starts with the last window that begins at or before this element.
     var last = vec2u(row / STRIDE_Y, column / STRIDE_X);
     var first = vec2u();
     var end = vec2u((KERNEL_HEIGHT + STRIDE_Y - 1u) / STRIDE_Y, (KERNEL_WIDTH + STRIDE_X - 1u) / STRIDE_X);
@@ -38,7 +38,7 @@ fn main(
         end = vec2u(shape.end_row, shape.end_column);
     }
     for (var wy = first.x; wy < end.x; wy++) {
-        // A window before the first has wrapped to a huge number.
+        // A window before the first one has wrapped to a large number.
         let oy = last.x - wy;
         for (var wx = first.y; wx < end.y; wx++) {
             let ox = last.y - wx;

@@ -1,13 +1,13 @@
-// Sums of the columns of a matrix, over runs of rows: the lanes of a line take four columns and one run. A
-// second dispatch over the runs' sums finishes.
+// Sums of the columns of a matrix over runs of rows: the lanes of a line have four columns and one run. A second
+// dispatch sums the runs.
 struct Shape {
     rows: u32,
-    // Row length in vec4, and columns of the output: the padding of a last vec4 is left alone.
+    // Length of a row in vec4, and number of columns of the output. The padding of the last vec4 is not written.
     vectors: u32,
     columns: u32,
     rows_per_part: u32,
     parts: u32,
-    // Row length of the output in f32.
+    // Length of a row of the output in f32.
     out_pitch: u32,
     accumulate: u32,
 }

@@ -3,7 +3,7 @@
 //
 // What follows the sum is in conv2d_store.wgsl and conv2d_pool.wgsl, one of which is appended. Constants: ROWS x
 // PIXELS sums in registers, KERNEL_WIDTH, STRIDE along a row, LOADS = pixels of an input row that the
-// tile touches, in eights, CHANNELS in use of a pair of input channels, SPLIT of a long sum into parts. Where a row is one
+// tile touches, in eights, CHANNELS in use of a pair of input channels, SPLIT of a long sum into parts, EXCESS of a folded grid. Where a row is one
 // tile, what it touches before BEFORE and from BEHIND on is padding and left out, else there is no such bound. Alias V: the
 // output channels of a lane.
 //
@@ -79,11 +79,16 @@ fn add_pixel_$p(
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
+    // A copy in front of all that only some lanes do: there llvmpipe reads a number once, elsewhere once for each lane.
+    let shape = shape;
     let lane = id.x;
     let tile = group.y * shape.grid_width + group.x;
+    // Workgroups behind the last tile, where the grid is folded: all that follows such a return is masked.
+    #for e in 0..EXCESS
     if tile >= shape.tiles {
         return;
     }
+    #end
     let channel = tile % shape.channel_tiles * 8u + lane;
     let column = tile / shape.channel_tiles % shape.column_tiles * PIXELS;
     // The first row of what is written, and for each row of the tile its image and what it reads for the first tap.

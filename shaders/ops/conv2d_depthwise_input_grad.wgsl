@@ -1,6 +1,6 @@
-// Input gradient of a depthwise convolution at any stride and dilation, gathered: one invocation, one pixel and four
-// channels. Constants: SPLIT of a long sum into parts, which are workgroups along z; STRIDE_Y and STRIDE_X, which each tap is
-// divided by.
+// Input gradient of a depthwise convolution at any stride and dilation: each invocation gathers one pixel and four
+// channels. Constants: SPLIT for a long sum in parts, which are workgroups along z; STRIDE_Y and STRIDE_X, by which
+// each tap is divided.
 struct Shape {
     height: u32,
     width: u32,
@@ -16,8 +16,8 @@ struct Shape {
     len: u32,
     grid_width: u32,
     accumulate: u32,
-    // With SPLIT: rows and columns of the kernel that a part sums, parts of the columns, and the first part of this
-    // dispatch.
+    // With SPLIT: rows and columns of the kernel per part, number of parts along the columns, and the first part of
+    // this dispatch.
     rows_per_part: u32,
     columns_per_part: u32,
     column_parts: u32,

@@ -1,5 +1,5 @@
-// Partial sums of a depthwise convolution's weight gradient: one invocation, COLUMNS taps of a row of the kernel, four
-// channels, one part. A part is a run of output rows, or one of COLUMN_PARTS parts of their columns.
+// Partial sums of the weight gradient of a depthwise convolution: each invocation computes COLUMNS taps of a kernel
+// row, four channels, one part. A part is a range of output rows, or one of COLUMN_PARTS parts of their columns.
 //
 // Constants: PIXELS of the output that are unrolled, STRIDE along a row, LOADS = pixels of an input row that they touch.
 struct Shape {
@@ -15,7 +15,7 @@ struct Shape {
     pad_x: i32,
     dilation_y: u32,
     dilation_x: u32,
-    // Runs of COLUMNS taps in a row of the kernel.
+    // Number of runs of COLUMNS taps in a kernel row.
     column_tiles: u32,
     rows: u32,
     rows_per_part: u32,
@@ -34,7 +34,7 @@ struct Shape {
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     let index = (group.y * shape.grid_width + group.x) * 64u + id.x;
-    // One more than the runs of taps: the bias, as a tap whose input is one.
+    // One more than the runs of taps: the bias is treated as a tap whose input is 1.
     let runs = shape.kernel_height * shape.column_tiles + 1u;
     let channel = index % shape.channel_vectors;
     let taps = index / shape.channel_vectors % runs;
@@ -52,7 +52,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let end = min(first + shape.rows_per_part, shape.rows);
     let first_column = run % COLUMN_PARTS * shape.columns_per_part;
     let end_column = min(first_column + shape.columns_per_part, shape.out_width);
-    // Behind the last window of this part there may be anything.
+    // After the last window of this part the input has unrelated values.
     let shift = i32(kx * shape.dilation_x) - shape.pad_x;
     let x_end = min(i32((end_column - 1u) * STRIDE + COLUMNS) + shift, i32(shape.width));
     for (var row = first; row < end; row++) {

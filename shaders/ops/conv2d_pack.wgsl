@@ -1,6 +1,7 @@
-// Packs OIHW weights as [ky][kx][inner][outer], padded with zeros, and a row of bias behind each: of several tensors, as
-// jobs.wgsl says, which is appended. Of a grouped convolution, inner counts from the first channel of the band of each vec4
-// of outer. Taps may stand in the order of phases.wgsl. FLAGS has those of `Job` that any job of the dispatch needs.
+// Packs OIHW weights as [ky][kx][inner][outer], padded with zeros, followed by a row of bias. Processes jobs for
+// several tensors, see jobs.wgsl, which is appended. For a grouped convolution, inner counts from the first channel
+// of the band of each vec4 of outer. Taps can be ordered by phase, see phases.wgsl. FLAGS are the flags of `Job` that
+// any job of the dispatch sets.
 struct Shape {
     invocations: u32,
     most_parts: u32,
@@ -24,18 +25,19 @@ struct Job {
     kernel: vec2u,
     group_inputs: u32,
     group_outputs: u32,
-    // Not: inner = input channels, for the forward pass. Else inner = output channels, for the input gradient.
+    // If false, inner = input channels, for the forward pass; if true, inner = output channels, for the input
+    // gradient.
     transposed: bool,
-    // Both kernel axes.
+    // Whether taps are in reverse order along both kernel axes.
     flipped: bool,
     is_grouped: bool,
     is_phased: bool,
-    // Padded.
+    // Including padding.
     inner: u32,
     outer_vectors: u32,
-    // Of taps, where they stand in the order of phases.
+    // Number of classes of taps along each axis, if taps are ordered by phase.
     classes: vec2u,
-    // Taps that an invocation packs, of a row of the kernel.
+    // Number of taps in a kernel row that an invocation packs.
     taps_each: u32,
 }
 
@@ -50,12 +52,12 @@ fn job_of(row: u32) -> Job {
         groups.w, packed.x, packed.yz, packed.w);
 }
 
-// Four neighbours of outer along taps: the first element of each in the tensor, and whether it is there.
+// Four neighbours of outer along taps: the first element of each in the tensor, and whether it exists.
 struct Rows {
     tensor: u32,
     first: vec4u,
     inside: vec4<bool>,
-    // From one tap to the next; wraps where taps are in opposite order.
+    // Distance from one tap to the next; wraps if taps are in reverse order.
     step: u32,
 }
 
@@ -82,7 +84,7 @@ fn rows_of_weight(job: Job, tap: vec2u, inner: u32, outer: u32) -> Rows {
     return Rows(job.weight, first, inside, select(1u, 0xffffffffu, job.flipped));
 }
 
-// An invocation packs taps of a row of the kernel: what it must know of its job it reads once for all of them.
+// Each invocation packs several taps of a kernel row, so that it reads its job's data only once.
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     let of_group = (group.y * shape.grid_width + group.x) * LANES;
@@ -96,7 +98,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let pieces = (job.kernel.y + job.taps_each - 1u) / job.taps_each;
     let ky = line / pieces;
     let kx = (line - ky * pieces) * job.taps_each;
-    // Behind the weight.
+    // After the weight.
     let is_bias = ky == job.kernel.x;
     if ky > job.kernel.x || (is_bias && (kx > 0u || inner > 0u)) {
         return;
@@ -109,7 +111,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         rows = rows_of_weight(job, vec2u(ky, kx), inner, outer);
         taps = min(job.taps_each, job.kernel.y - kx);
     }
-    // As many as there are, not four: so compilers leave it a loop, which costs a CPU adapter's first step less.
+    // As many as exist instead of four, so that compilers keep it a loop; that shortens a CPU adapter's first step.
     let lanes = min(4u, max(channels, outer) - outer);
     for (var x = 0u; x < taps; x++) {
         var packed = vec4f();

@@ -1,11 +1,11 @@
-// Convolution of NHWC activations that assumes nothing: one invocation, one pixel and four output channels.
-// What becomes of the sums is in `finish`, which is appended. Constants: SPLIT of a long sum into parts, which are workgroups along z; GROUPED, and MIXED where a band of channels may
-// hold some of other groups.
+// Convolution of NHWC activations on any device: each invocation computes one pixel and four output channels. The
+// sums are passed to `finish`, which is appended. Constants: SPLIT for a long sum in parts, which are workgroups
+// along z; GROUPED, and MIXED if a band of channels can contain channels of other groups.
 struct Shape {
     height: u32,
     width: u32,
     channel_vectors: u32,
-    // Vec4s of channels that are summed: those of a band with GROUPED, else all.
+    // Number of vec4s of channels to sum: those of a band with GROUPED, otherwise all.
     band_vectors: u32,
     group_inputs: u32,
     group_outputs: u32,
@@ -23,8 +23,8 @@ struct Shape {
     len: u32,
     grid_width: u32,
     accumulate: u32,
-    // With SPLIT: rows and columns of the kernel and vec4s of channels that a part sums, parts of the columns and of the
-    // vec4s, and the first part of this dispatch.
+    // With SPLIT: rows and columns of the kernel and vec4s of channels per part, numbers of parts along the columns
+    // and along the vec4s, and the first part of this dispatch.
     rows_per_part: u32,
     columns_per_part: u32,
     quads_per_part: u32,
@@ -84,7 +84,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
                     #for c in 0..4
                     {
                         let added = fma(vec4f(values[$c]), weight[weight_at + (quad * 4u + $c) * shape.out_vectors], sum);
-                        // What is not finite in another group would make NaN of its weight of zero.
+                        // A non-finite value of another group times a weight of zero would give NaN.
                         let own = vec4u((band_first + quad) * 4u + $c) - group_first < vec4u(shape.group_inputs);
                         sum = select(sum, added, own | vec4<bool>(MIXED == 0u));
                     }

@@ -4,8 +4,8 @@
 // All taps are unrolled, so that no sum waits in memory for the next row of the kernel, and the weight is loaded once for
 // several tiles below each other. What follows the sums is in conv2d_store.wgsl and conv2d_pool.wgsl, one of which is
 // appended. Constants: ROWS x PIXELS sums in registers, KERNEL_ROWS x KERNEL_WIDTH, STRIDE_Y and STRIDE, X_ROWS of the
-// input and LOADS of 32 pixels each that the tile touches, the first of them ODD pixels before what it needs; BEFORE and
-// BEHIND as in conv2d.wgsl. Alias V: the output channels of a lane.
+// input and LOADS of 32 pixels each that the tile touches, the first of them ODD pixels before what it needs; BEFORE,
+// BEHIND and EXCESS as in conv2d.wgsl. Alias V: the output channels of a lane.
 struct Shape {
     height: u32,
     // In quads.
@@ -58,11 +58,16 @@ fn add_pixel_$p(
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
+    // A copy in front of all that only some lanes do: there llvmpipe reads a number once, elsewhere once for each lane.
+    let shape = shape;
     let lane = id.x;
     let tile = group.y * shape.grid_width + group.x;
+    // Workgroups behind the last tile, where the grid is folded: all that follows such a return is masked.
+    #for e in 0..EXCESS
     if tile >= shape.tiles {
         return;
     }
+    #end
     let channel = tile % shape.channel_tiles * 8u + lane;
     let column = tile / shape.channel_tiles % shape.column_tiles * PIXELS;
     let strip = tile / (shape.channel_tiles * shape.column_tiles);

@@ -1,5 +1,6 @@
-// Convolution of NHWC activations for GPUs as a product of `shared/conv2d_work.wgsl` that `shared/tile.wgsl` sums. What
-// becomes of the sums is in `finish`, which is appended.
+// Convolution of NHWC activations on GPUs, as a product described by `shared/conv2d_work.wgsl` and summed by
+// `shared/tile.wgsl`. The sums are passed to `finish`, which is appended.
+
 // Four positions: what each reads for the first tap, and the vec4 of the group's first channels there.
 struct LeftPlace {
     y: vec4u,
@@ -9,7 +10,7 @@ struct LeftPlace {
     steps: u32,
 }
 
-// Outside of any image, whatever is added to it.
+// Outside of every image, whatever is added to it.
 const OUTSIDE: u32 = 0x80000000u;
 
 fn left_place(work: Work, quad: u32) -> LeftPlace {
@@ -48,7 +49,7 @@ fn left_block(place: LeftPlace, step: u32) -> mat4x4f {
     let tap = step / 4u / shape.group_vectors;
     let shift_y = tap / place.row_taps * shape.step_y;
     let shift_x = tap % place.row_taps * shape.step_x;
-    // Sums that wrap below zero lie outside too.
+    // Sums that wrap below zero are outside too.
     let inside_rows = (place.y + shift_y < vec4u(shape.height)) & vec4<bool>(step < place.steps);
     let inside = inside_rows & (place.x + shift_x < vec4u(shape.width));
     let at = place.at + (shift_y * shape.width + shift_x) * shape.channel_vectors + step / 4u % shape.group_vectors;
@@ -62,7 +63,7 @@ struct RightPlace {
 }
 
 fn right_place(work: Work, quad: u32) -> RightPlace {
-    // Columns behind the last one are the last one, whose sums are not stored.
+    // Columns past the end repeat the last one; their sums are not stored.
     let column = work.group * shape.group_out_vectors + min(quad, shape.group_out_vectors - 1u);
     return RightPlace(work.weight_row * shape.out_vectors + column, work.steps);
 }

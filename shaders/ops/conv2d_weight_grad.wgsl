@@ -2,8 +2,8 @@
 // channels, and each input value is loaded by one lane and broadcast to all.
 //
 // A part is a run of output rows, or one of COLUMN_PARTS parts of their columns. Constants: PIXELS of ROWS output rows at
-// a time, KERNEL_ROWS x KERNEL_WIDTH x VECTORS vec4s of input channels, CHANNELS of each in use, in registers; STRIDE_Y,
-// STRIDE and LOADS as in conv2d.wgsl, and X_ROWS of the input that are touched. Where a row is one tile, what it touches
+// a time, KERNEL_ROWS x KERNEL_WIDTH x VECTORS vec4s of input channels, CHANNELS of each in use, in registers, SUMS in all, of
+// which STORED are stored at once; EXCESS, STRIDE_Y, STRIDE and LOADS as in conv2d.wgsl, and X_ROWS of the input that are touched. Where a row is one tile, what it touches
 // before BEFORE and from BEHIND on is padding and left out, else there is no such bound.
 //
 // With POOLED, 2x2 windows of the output were pooled: its gradient is given for each window, with the places of the
@@ -75,11 +75,16 @@ fn add_$c$r$k(
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
+    // A copy in front of all that only some lanes do: there llvmpipe reads a number once, elsewhere once for each lane.
+    let shape = shape;
     let lane = id.x;
     let tile = group.y * shape.grid_width + group.x;
+    // Workgroups behind the last tile, where the grid is folded: all that follows such a return is masked.
+    #for e in 0..EXCESS
     if tile >= shape.tiles {
         return;
     }
+    #end
     let channel = tile % shape.channel_tiles * 8u + lane;
     let channel_inside = channel < shape.out_vectors;
     let safe_channel = min(channel, shape.out_vectors - 1u);
@@ -174,16 +179,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
 
     let taps = shape.kernel_height * KERNEL_WIDTH * shape.channel_vectors * 4u;
     let base = part * (taps + 1u) * shape.packed_vectors + channel;
-    #for k in 0..KERNEL_ROWS
-    #for kx in 0..KERNEL_WIDTH
-    #for v in 0..VECTORS
-    #for c in 0..CHANNELS
-    partials[base + ((((ky + $k) * KERNEL_WIDTH + $kx) * shape.channel_vectors + quad + $v) * 4u + $c) * shape.packed_vectors] =
-        acc[(($k * KERNEL_WIDTH + $kx) * VECTORS + $v) * CHANNELS + $c];
-    #end
-    #end
-    #end
-    #end
+    // STORED of the SUMS at a time, with the others moved up: a store is much to compile. All taps are there, which compilers
+    // do not know, so that they leave it a loop.
+    let taps_here = min(KERNEL_ROWS, shape.kernel_height - ky) * KERNEL_WIDTH;
+    for (var tap = 0u; tap < taps_here; tap++) {
+        #for v in 0..VECTORS
+        #for c in 0..CHANNELS
+        partials[base + (((ky * KERNEL_WIDTH + tap) * shape.channel_vectors + quad + $v) * 4u + $c) * shape.packed_vectors] =
+            acc[$v * CHANNELS + $c];
+        #end
+        #end
+        #for i in STORED..SUMS
+        acc[$i - STORED] = acc[$i];
+        #end
+    }
     if ky == 0u && quad == 0u {
         partials[base + taps * shape.packed_vectors] = bias;
     }

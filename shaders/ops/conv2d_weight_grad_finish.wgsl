@@ -1,9 +1,10 @@
-// Adds the partial sums of weight gradients in order, and writes them as OIHW together with the bias gradients: of several
-// tensors, as jobs.wgsl says, which is appended. Of a grouped convolution, the rows of partial sums are channels of the band
-// of each vec4 of output channels. LANES are those of a workgroup, FLAGS those of `Job` that any job of the dispatch needs.
+// Adds the partial sums of weight gradients in order and writes them as OIHW, together with the bias gradients.
+// Processes jobs for several tensors, see jobs.wgsl, which is appended. For a grouped convolution, the rows of
+// partial sums are the channels of the band of each vec4 of output channels. LANES is the workgroup size; FLAGS are
+// the flags of `Job` that any job of the dispatch sets.
 struct Shape {
     invocations: u32,
-    // The most partial sums of a job.
+    // Maximum number of partial sums of a job.
     most_parts: u32,
     grid_width: u32,
 }
@@ -30,7 +31,7 @@ struct Job {
     is_grouped: bool,
     accumulate: bool,
     accumulate_bias: bool,
-    // Padded, as in the partial sums.
+    // Including padding, as in the partial sums.
     inner: u32,
     outer_vectors: u32,
     parts: u32,
@@ -47,13 +48,13 @@ fn job_of(row: u32) -> Job {
         groups.w, sums.x, sums.y);
 }
 
-// The row of the weight of an output channel (the `lane` of a vec4 from `channel` on) and an input channel.
+// The row in the weight for an output channel (`lane` of the vec4 from `channel` on) and an input channel.
 fn row_of_weight(job: Job, channel: u32, lane: u32, inner: u32) -> u32 {
     if !job.is_grouped {
         return (channel + lane) * job.in_channels + inner;
     }
     let band_first = channel / job.group_outputs * job.group_inputs / 4u * 4u;
-    // Channels of groups before wrap to huge numbers.
+    // Channels of earlier groups wrap to large numbers.
     let in_group = band_first + inner - (channel + lane) / job.group_outputs * job.group_inputs;
     return select(NOWHERE, (channel + lane) * job.group_inputs + in_group, in_group < job.group_inputs);
 }
@@ -89,7 +90,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     }
     let number = select(job.weight, job.bias, is_bias);
     let adds = select(job.accumulate, job.accumulate_bias, is_bias);
-    // As many as there are, not four: so compilers leave it a loop, which costs a CPU adapter's first step less.
+    // As many as exist instead of four, so that compilers keep it a loop; that shortens a CPU adapter's first step.
     let lanes = min(4u, max(job.out_channels, channel) - channel);
     for (var lane = 0u; lane < lanes; lane++) {
         let weight_row = row_of_weight(job, channel, lane, inner);

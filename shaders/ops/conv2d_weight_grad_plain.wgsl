@@ -1,11 +1,11 @@
-// Partial sums of a convolution's weight gradient that assume nothing: one invocation, one tap of the kernel,
-// four input and four output channels, one part. A part is a run of output rows, or one of
-// COLUMN_PARTS parts of their columns. With GROUPED, the input channels are those of the band of the output channels.
+// Partial sums of the weight gradient of a convolution on any device: each invocation computes one tap of the kernel,
+// four input and four output channels, one part. A part is a range of output rows, or one of COLUMN_PARTS parts of
+// their columns. With GROUPED, the input channels are those of the band of the output channels.
 struct Shape {
     height: u32,
     width: u32,
     channel_vectors: u32,
-    // Vec4s of a band with GROUPED, else all.
+    // Number of vec4s of a band with GROUPED, otherwise of all channels.
     band_vectors: u32,
     group_inputs: u32,
     group_outputs: u32,
@@ -38,7 +38,7 @@ struct Shape {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     let index = (group.y * shape.grid_width + group.x) * 64u + id.x;
     let taps = shape.kernel_height * shape.kernel_width;
-    // One more than the taps times the vectors: the bias, as a tap whose input is one.
+    // One more than the taps times the vectors: the bias is treated as a tap whose input is 1.
     let vectors = taps * shape.band_vectors + 1u;
     let channel = index % shape.out_vectors;
     let vector = index / shape.out_vectors % vectors;
@@ -50,7 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let tap = vector / shape.band_vectors;
     var quad = vector % shape.band_vectors;
     if GROUPED == 1u {
-        // A band may be shorter; what it lacks is left out of the weights.
+        // A band can be shorter; missing channels are left out of the weights.
         let band_first = channel * 4u / shape.group_outputs * shape.group_inputs / 4u;
         quad = min(band_first + quad, shape.channel_vectors - 1u);
     }

@@ -1,10 +1,10 @@
-// Partial sums of a convolution's weight gradient for GPUs, as products of `shared/conv2d_weight_grad.wgsl` that
-// `shared/tile.wgsl` sums.
+// Partial sums of the weight gradient of a convolution on GPUs, as products described by
+// `shared/conv2d_weight_grad.wgsl` and summed by `shared/tile.wgsl`.
 fn left_quad(place: LeftPlace, step: u32) -> vec4f {
     let row = step / shape.out_width;
     let y = row % shape.out_height * shape.stride_y + place.y;
     let x = step % shape.out_width * shape.stride_x + place.x;
-    // Sums that wrap below zero lie outside too.
+    // Sums that wrap below zero are outside too.
     if y < shape.height && x < shape.width {
         let pixel = (row / shape.out_height * shape.height + y) * shape.width + x;
         return input[pixel * shape.channel_vectors + place.channel];
@@ -32,10 +32,10 @@ fn put(work: Work, row: u32, quad: u32, sum: vec4f, bias: vec4f) {
     }
 }
 
-// Chains of the sum for the bias, whatever the tile.
+// Number of partial sums for the bias, for every tile size.
 const BIAS_CHAINS: u32 = 8u;
 
-// One chain of the sum of four output channels.
+// One partial sum for four output channels.
 fn bias_chain(work: Work, quad: u32, chain: u32, first: u32, end: u32) -> vec4f {
     var sum = vec4f();
     if chain < BIAS_CHAINS && quad < shape.group_out_vectors {
@@ -47,15 +47,15 @@ fn bias_chain(work: Work, quad: u32, chain: u32, first: u32, end: u32) -> vec4f 
     return sum;
 }
 
-// The gradient of the bias: the sum of the gradients of all pixels. As a row of the product it could be a tile of its own.
-// A lane has BIAS_TURNS chains.
+// The gradient of the bias: the sum of the gradients of all pixels. As a row of the product it could need a separate
+// tile. Each lane has BIAS_TURNS partial sums.
 fn put_bias(work: Work, lane: u32, first_column: u32, first: u32, end: u32) {
     let quads = TILE_COLUMNS / 4u;
     #for t in 0..BIAS_TURNS
     let place$t = lane + $t * LANES;
     let sum$t = bias_chain(work, first_column + place$t % quads, place$t / quads, first, end);
     #end
-    // Nobody reads the last steps of the product any more.
+    // All lanes have finished reading the last steps of the product.
     workgroupBarrier();
     #for t in 0..BIAS_TURNS
     if place$t < BIAS_CHAINS * quads {

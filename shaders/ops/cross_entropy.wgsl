@@ -1,8 +1,9 @@
-// Minus the logarithm of the softmax, times the targets, for each row; the largest logit is taken out first. The
-// target of a class is its weight times `at_all`, and at the label times `at_label` in addition.
-// As in torch, a row whose largest logit is not finite has the loss NaN.
+// Minus the log-softmax times the targets, for each row, relative to the row's maximum. The target of a class is its
+// weight times `at_all`, plus its weight times `at_label` for the label. As in torch, the loss is NaN for a row whose
+// maximum is not finite.
 //
-// With SLOPES, the gradient of each row too, where that of every loss is `scale` times one number.
+// With SLOPES, also computes the gradient of each row, if the upstream gradient of every loss is `scale` times one
+// number.
 struct Shape {
     rows: u32,
     classes: u32,
@@ -30,7 +31,7 @@ struct Shape {
 @group(0) @binding(6) var<storage, read_write> dlogits: array<vec4f>;
 #end
 #for keeps in 0..KEEPS
-// As the joined parts of long rows: the largest logit of each row, and the sum of the exponentials.
+// Like the joined parts of long rows: the maximum of each row, and the sum of exponentials.
 @group(0) @binding(5) var<storage, read_write> lines: array<vec4f>;
 #end
 
@@ -42,7 +43,7 @@ fn main(
 ) {
     let team = team_of(workgroup, workgroups, lane);
     let i = team.line;
-    // The padding of the losses is part of the grid, and zero.
+    // The grid includes the padding of the losses, which must be zero.
     var has_loss = i < places() && !is_padding(i);
     let row = min(row_at(i), shape.rows - 1u);
     var label = labels[row];
@@ -62,15 +63,15 @@ fn main(
         return;
     }
     #end
-    // What is ignored may be no class.
+    // An ignored label can be out of range.
     label = min(label, shape.classes - 1u);
     let largest = largest_of(team, row);
     let sum = sum_of_exponentials(team, row, largest);
     let log_sum = log(sum);
     let at_label = logits[row * shape.row_quads + label / 4u][label % 4u];
-    // The difference first: next to a large logit the logarithm would be lost.
+    // The difference comes first: next to a large logit, the logarithm would be lost to rounding.
     var loss = shape.at_label * (weight_of(label) * (log_sum + (largest - at_label)));
-    // Without smoothing, the other logits may be infinite.
+    // Without smoothing, the other logits can be infinite.
     if shape.at_all != 0.0 {
         loss += shape.at_all * weighted_sum(team, row, largest, log_sum);
     }

@@ -1,4 +1,4 @@
-// The gradient of cross_entropy.wgsl, a row for each invocation.
+// The gradient of cross_entropy.wgsl; one row per invocation.
 struct Shape {
     rows: u32,
     classes: u32,

@@ -1,4 +1,4 @@
-// The gradient of cross_entropy.wgsl for long rows, a quad for each invocation, from the joined parts of each row.
+// The gradient of cross_entropy.wgsl for long rows, from the joined parts of each row; one quad per invocation.
 struct Shape {
     rows: u32,
     classes: u32,

@@ -1,4 +1,4 @@
-// For each part of long rows, minus the logarithms of the softmax, times the weights of the classes.
+// For each part of long rows, the sum of minus the log-softmax times the class weights.
 struct Shape {
     parts: u32,
 }

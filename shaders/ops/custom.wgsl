@@ -1,5 +1,5 @@
-// The frame of each function of a user's own op: `gradus_element(i)` is element `i`, in torch's order, of the value that
-// lies in `gradus_target`, rows of quads padded with zeros.
+// Entry point for each function of a custom operation: `gradus_element(i)` returns element `i`, in row-major order,
+// of the value in `gradus_target`, whose rows are quads padded with zeros.
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,

@@ -1,5 +1,5 @@
-// The frame of all kernels that compute quads of quads: what is appended declares the operands and `compute`, which
-// loads, computes and stores the quad with number `i` of the outputs.
+// Entry point of all pointwise kernels. The appended text declares the operands and `compute`, which loads, computes
+// and stores quad `i` of the outputs.
 struct Shape {
     quads: u32,
 }

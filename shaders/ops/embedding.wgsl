@@ -1,4 +1,4 @@
-// The row of the table that each index names. What names no row is NaN, so that it is seen.
+// The row of the table for each index. An index out of range gives NaN, so that the error is visible.
 struct Shape {
     quads: u32,
 }
@@ -21,7 +21,7 @@ fn main(
     let index = indices[i / QUADS];
     let column = vec4u(i % QUADS * 4u) + vec4u(0u, 1u, 2u, 3u);
     let row = load_row(min(index, ROWS - 1u), i % QUADS);
-    // A number that no compiler knows to be NaN.
+    // A NaN that compilers cannot recognise as a constant.
     let unknown = bitcast<vec4f>(vec4u(index) | vec4u(0x7fc00000u));
     y[i] = select(vec4f(), select(unknown, row, index < ROWS), column < vec4u(COLUMNS));
 }

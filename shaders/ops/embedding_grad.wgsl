@@ -1,5 +1,5 @@
-// The gradient of a table: for each quad of a row, the sum of the gradients of the places that named the row, in order.
-// Whole pieces of many places were summed before (if there are `PIECES`).
+// The gradient of a table: for each quad of a row, the sum of the gradients of all positions with its index, in
+// order. If there are `PIECES`, whole pieces of many positions have been summed before.
 struct Shape {
     quads: u32,
     accumulate: u32,

@@ -1,4 +1,5 @@
-// Merges up to `WAYS` sorted runs of `RUN` entries each: an entry counts those of the other runs that come before it.
+// Merges up to `WAYS` sorted runs of `RUN` entries each: each entry counts the entries of the other runs that precede
+// it.
 struct Shape {
     places: u32,
 }
@@ -21,7 +22,7 @@ fn main(
     let first = i / (WAYS * RUN) * (WAYS * RUN);
     var rank = i % RUN;
     for (var start = first; start < min(first + WAYS * RUN, shape.places); start += RUN) {
-        // Of equal indices those of earlier runs come first, as their places do.
+        // Equal indices keep the order of their runs, and so of their positions.
         let limit = own.x + select(0u, 1u, start < i);
         var low = start;
         var high = min(start + RUN, shape.places);

@@ -1,4 +1,4 @@
-// The sums of whole pieces of `PIECE` sorted entries, for those pieces that name one row only.
+// The sums of whole pieces of `PIECE` sorted entries, for pieces with only one index.
 struct Shape {
     quads: u32,
 }

@@ -1,5 +1,5 @@
-// The gradient of a small table: for each quad of a row, the sum of the gradients of all places that named the row, which
-// are found among all indices.
+// The gradient of a small table: for each quad of a row, the sum of the gradients of all positions with its index,
+// found by searching all indices.
 struct Shape {
     quads: u32,
     accumulate: u32,

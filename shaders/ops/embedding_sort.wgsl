@@ -1,5 +1,5 @@
-// Sorts blocks of `BLOCK` indices: each place counts those that come before it. A place is left with its index; those
-// whose gradient is dropped come last.
+// Sorts blocks of `BLOCK` indices: each position counts those that precede it, and is stored with its index.
+// Positions whose gradient is dropped come last.
 struct Shape {
     places: u32,
 }

@@ -1,4 +1,4 @@
-// For each row of the table, and for the end, the first of the sorted entries that name it or a later one.
+// For each row of the table, and for the end, the first sorted entry with this index or a larger one.
 struct Shape {
     rows: u32,
     places: u32,

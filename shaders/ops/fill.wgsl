@@ -1,4 +1,4 @@
-// Zeros.
+// Writes zeros.
 struct Shape {
     quads: u32,
 }

@@ -1,4 +1,5 @@
-// Copies samples of a set, whatever their words mean, to a batch: four words each, zeros beyond the last.
+// Copies samples of a data set to a batch, four words per invocation, with zeros after the last. Words are copied
+// unchanged.
 struct Shape {
     rows: u32,
 }

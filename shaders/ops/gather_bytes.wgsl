@@ -1,4 +1,4 @@
-// As gather.wgsl, of samples in bytes: each stands for a number in the table of its channel.
+// Like gather.wgsl, for samples of bytes: each byte is an index into the table of its channel.
 struct Shape {
     rows: u32,
 }

@@ -1,4 +1,4 @@
-// The weight of each row's label, 0 where it is ignored.
+// The weight of each row's label; 0 if the label is ignored.
 struct Shape {
     rows: u32,
     ignores: u32,
@@ -19,7 +19,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
-    // The padding of the weights is part of the grid, and zero.
+    // The grid includes the padding of the weights, which must be zero.
     if i >= places() {
         return;
     }

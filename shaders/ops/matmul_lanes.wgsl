@@ -1,10 +1,10 @@
-// output = left * right + bias for GPUs, of few rows or few columns: an invocation has four rows by four columns and a
-// share of the steps, and the shares are added in a tree, whose order is that of the lanes.
-// What becomes of the sums is in `finish`, which is appended.
+// output = left * right + bias on GPUs, for few rows or few columns: each invocation has four rows by four columns
+// and a share of the steps. The shares are added in a tree, in the order of the lanes. The sums are passed to
+// `finish`, which is appended.
 //
-// Constants: ROW_LANES, COLUMN_LANES and STEP_LANES, powers of two that are LANES together; LEVELS, the logarithm of
-// STEP_LANES; WIDTH, how many steps `add_steps` takes; STEPS_FIRST if neighbouring lanes have neighbouring steps;
-// BATCH_TILES of a matrix, STEPS of a repeat.
+// Constants: ROW_LANES, COLUMN_LANES and STEP_LANES, powers of two whose product is LANES; LEVELS, the logarithm of
+// STEP_LANES; WIDTH, the number of steps that `add_steps` processes; STEPS_FIRST if adjacent lanes have adjacent
+// steps; BATCH_TILES per matrix, STEPS per repeat.
 const EDGE_LANES: u32 = ROW_LANES * COLUMN_LANES;
 
 var<workgroup> shares: array<Rows, LANES / 2u>;
@@ -31,7 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     }
     #for level in 0..LEVELS
     {
-        // The upper half leaves its shares, and the lower half takes them.
+        // The upper half stores its shares, and the lower half adds them.
         let half = STEP_LANES >> ($level + 1u);
         if share >= half && share < 2u * half {
             shares[(share - half) * EDGE_LANES + edge] = sums;

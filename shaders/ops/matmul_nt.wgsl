@@ -3,7 +3,7 @@
 // What becomes of the sums is in `finish`, which is appended.
 //
 // Constants: ROWS of the tile, GROUPS of eight rows, FINISHED of the rows at once, ACCUMULATE, PADDED if columns are no
-// multiple of 4, BATCH_TILES of a matrix, STEPS of a repeat.
+// multiple of 4, BATCH_TILES of a matrix, STEPS of a repeat, EXCESS of a folded grid.
 @group(0) @binding(1) var<storage, read> left: array<vec4f>;
 @group(0) @binding(2) var<storage, read> right: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
@@ -11,11 +11,16 @@
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
+    // A copy in front of all that only some lanes do: there llvmpipe reads a number once, elsewhere once for each lane.
+    let shape = shape;
     let lane = id.x;
     var tile = group.y * shape.grid_width + group.x;
+    // Workgroups behind the last tile, where the grid is folded: all that follows such a return is masked.
+    #for e in 0..EXCESS
     if tile >= shape.tiles {
         return;
     }
+    #end
     var batch = 0u;
     if BATCH_AXES > 0u {
         batch = tile / BATCH_TILES;

@@ -1,8 +1,8 @@
-// output = left * right + bias that assumes nothing: either may be transposed, and a row may have any length. One
-// invocation, four rows and four columns. Distances are in elements.
-// What becomes of the sums is in `finish`, which is appended.
+// output = left * right + bias on any device: both factors can be transposed, and rows can have any length. Each
+// invocation computes four rows and four columns. Distances are in elements. The sums are passed to `finish`, which
+// is appended.
 //
-// Constants: BATCH_TILES of a matrix, STEPS of a repeat.
+// Constants: BATCH_TILES per matrix, STEPS per repeat.
 @group(0) @binding(1) var<storage, read> left: array<f32>;
 @group(0) @binding(2) var<storage, read> right: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
@@ -61,7 +61,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
             value[$j] = 0.0;
         }
         #end
-        // Where it does anything, rows are whole vec4s.
+        // If `finish` does anything, rows are whole vec4s.
         let finished = finish(at / 4u, value);
         #for j in 0..4
         if column + $j < shape.out_width {

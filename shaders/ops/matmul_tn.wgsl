@@ -3,7 +3,8 @@
 // What becomes of the sums is in `finish`, which is appended.
 //
 // Constants: ROWS of the tile, at least 4, GROUPS of thirty-two rows, FINISHED of the rows at once, ACCUMULATE, PADDED if
-// columns are no multiple of 4, BATCH_TILES of a matrix, STEPS of a repeat, TAIL if a part may end within four steps. With
+// columns are no multiple of 4, BATCH_TILES of a matrix, STEPS of a repeat, TAIL if a part may end within four steps,
+// EXCESS of a folded grid. With
 // SUMS, the tiles of the first columns also leave the sums of the left matrix over the inner dimension, or add them
 // (ADD_SUMS).
 @group(0) @binding(1) var<storage, read> left: array<vec4f>;
@@ -15,11 +16,16 @@
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
+    // A copy in front of all that only some lanes do: there llvmpipe reads a number once, elsewhere once for each lane.
+    let shape = shape;
     let lane = id.x;
     var tile = group.y * shape.grid_width + group.x;
+    // Workgroups behind the last tile, where the grid is folded: all that follows such a return is masked.
+    #for e in 0..EXCESS
     if tile >= shape.tiles {
         return;
     }
+    #end
     var batch = 0u;
     if BATCH_AXES > 0u {
         batch = tile / BATCH_TILES;

@@ -1,13 +1,13 @@
-// The largest of each window, the first of equals in row-major order, and its place in the window; a NaN counts
-// as larger than all before it, as in torch.
-// Places are as in places16.wgsl or places32.wgsl, one of which is appended; NONE where the window's gradient goes
-// nowhere. Sizes are constants, because dividing by a number that is not costs a CPU adapter more than all the rest.
-// TILED where windows take one dispatch after the other, each of which goes on from what the last one left.
+// The maximum of each window and its index in the window. Of equal elements the first in row-major order counts; NaN
+// counts as larger than all elements before it, as in torch. Indices are stored as in places16.wgsl or places32.wgsl,
+// one of which is appended; NONE if the window's gradient is dropped. Sizes are constants, because dividing by a
+// uniform costs a CPU adapter more than everything else. TILED if windows are processed by several dispatches, each
+// of which continues from the result of the previous one.
 struct Shape {
     images: u32,
     relu: u32,
     resume: u32,
-    // With TILED: rows and columns of each window that this dispatch takes, from the first in the image on.
+    // With TILED: rows and columns of each window that this dispatch processes, counted from the first in the image.
     first_row: u32,
     end_row: u32,
     first_column: u32,
@@ -19,7 +19,7 @@ struct Shape {
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> places: array<Places>;
 
-// By its bits, because compilers may take a number for equal to itself.
+// Tests bits, because compilers may assume that a number equals itself.
 fn is_nan(value: vec4f) -> vec4<bool> {
     return (bitcast<vec4u>(value) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u);
 }
@@ -55,7 +55,8 @@ fn main(
         }
     }
     for (var ky = first.x; ky < end.x; ky++) {
-        // Rows and columns of the padding wrap to huge numbers, and are passed over like those beyond the end.
+        // Rows and columns in the padding before the image wrap to large numbers, and are skipped like those after
+        // its end.
         let in_row = row * STRIDE_Y + ky * DILATION_Y - PADDING_Y;
         for (var kx = first.y; kx < end.y; kx++) {
             let in_column = column * STRIDE_X + kx * DILATION_X - PADDING_X;

@@ -1,8 +1,8 @@
-// Gathers, for each input, the gradients of the windows whose largest it was.
+// For each input, sums the gradients of all windows whose maximum it was.
 struct Shape {
     images: u32,
     accumulate: u32,
-    // With TILED: rows and columns of windows over an element that this dispatch takes, counted from the last.
+    // With TILED: rows and columns of windows that this dispatch processes, counted from the last.
     first_row: u32,
     end_row: u32,
     first_column: u32,
@@ -29,7 +29,7 @@ fn main(
     let row = i / (QUADS * IN_WIDTH) % IN_HEIGHT + PADDING_Y;
     let image = i / (QUADS * IN_WIDTH * IN_HEIGHT);
     var sum = vec4f(0.0);
-    // The windows that reach over this element, from the last that begins at it or before it.
+    // The windows that contain this element, from the last that begins at or before it.
     var last = vec2u(row / STRIDE_Y, column / STRIDE_X);
     var first = vec2u();
     var end = vec2u(
@@ -42,7 +42,7 @@ fn main(
         end = vec2u(shape.end_row, shape.end_column);
     }
     for (var wy = first.x; wy < end.x; wy++) {
-        // A window before the first has wrapped to a huge number.
+        // A window before the first one has wrapped to a large number.
         let oy = last.x - wy;
         let down = row - oy * STRIDE_Y;
         let ky = down / DILATION_Y;

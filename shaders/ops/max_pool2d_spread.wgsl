@@ -1,4 +1,5 @@
-// The gradient of max_pool2d where windows cover each input once: spreads each window's gradient over it.
+// The gradient of max_pool2d if windows cover each input exactly once: distributes each window's gradient over its
+// elements.
 struct Shape {
     images: u32,
     accumulate: u32,
@@ -20,7 +21,7 @@ fn main(
         return;
     }
     let column = i / QUADS % WIDTH;
-    // Rows of all images, which lie one after the other on both sides.
+    // Row in all images together, which are contiguous in input and output.
     let row = i / (QUADS * WIDTH);
     let first = (row * KERNEL_HEIGHT * IN_WIDTH + column * KERNEL_WIDTH) * QUADS + i % QUADS;
     let place = place_at(i);

@@ -22,7 +22,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
-    // The padding of the losses is part of the grid, and zero.
+    // The grid includes the padding of the losses, which must be zero.
     if i >= places() {
         return;
     }

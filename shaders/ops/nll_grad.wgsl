@@ -1,4 +1,4 @@
-// The gradient of nll.wgsl, a quad for each invocation.
+// The gradient of nll.wgsl; one quad per invocation.
 struct Shape {
     rows: u32,
     row_quads: u32,

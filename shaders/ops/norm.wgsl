@@ -1,5 +1,5 @@
-// A normalisation of whole lines: the lanes of one find its statistic, keep it, and write the line.
-// What becomes of each quad is in `finish`, which is appended.
+// Normalises whole lines: the lanes of a line compute its statistic, store it and write the line. Each quad is passed
+// to `finish`, which is appended.
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,

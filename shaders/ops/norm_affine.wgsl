@@ -1,5 +1,5 @@
-// Gradients of the weights and biases of a normalisation: sums over rows of `AFFINE` quads, or over parts of them that a
-// dispatch before left. The lanes of a line take one quad and one part.
+// Gradients of the weights and biases of a normalisation: sums over rows of `AFFINE` quads, or over partial sums of a
+// previous dispatch. The lanes of a line have one quad and one part.
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,

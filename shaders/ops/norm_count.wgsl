@@ -1,4 +1,4 @@
-// Counts a batch. It runs after the running statistics have taken it in.
+// Increments the number of batches, after the running statistics have been updated.
 struct Shape {
     batches: u32,
 }

@@ -1,5 +1,5 @@
-// The gradient of a normalisation of whole lines: the lanes of one sum over it and write it. Columns that are normalised
-// apart have the sums as the gradients of their biases and weights.
+// The gradient of a normalisation of whole lines: the lanes of a line compute its sums and write its gradient. For
+// columns that are normalised separately, the sums are also the gradients of biases and weights.
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,

@@ -1,4 +1,4 @@
-// The gradient of each quad of a normalisation, from sums that are known.
+// The gradient of each quad of a normalisation, from known sums.
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,

@@ -1,5 +1,5 @@
-// Moments of parts of lines: of elements, or of parts that a dispatch before left. Of whole lines (`LAST`) it keeps the
-// statistic.
+// Moments of parts of lines, computed from elements or from the parts of a previous dispatch. For whole lines
+// (`LAST`), stores the statistic.
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,

@@ -1,4 +1,4 @@
-// The two sums that the gradient of a line needs, over parts of it.
+// The two sums that the gradient of a line needs, over parts of the line.
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,

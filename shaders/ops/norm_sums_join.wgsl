@@ -1,4 +1,4 @@
-// Adds parts of sums of lines, as norm_sums.wgsl leaves them.
+// Adds the partial sums from norm_sums.wgsl.
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,

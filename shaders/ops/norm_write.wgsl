@@ -1,4 +1,4 @@
-// Normalises each quad by a statistic that is known. What becomes of it is in `finish`, which is appended.
+// Normalises each quad with a known statistic, and passes it to `finish`, which is appended.
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,

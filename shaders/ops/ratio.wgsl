@@ -1,4 +1,4 @@
-// One scalar over another.
+// The quotient of two scalars.
 struct Shape {
     accumulate: u32,
 }
@@ -10,7 +10,7 @@ struct Shape {
 
 @compute @workgroup_size(1)
 fn main() {
-    // Padding is not divided: it would be 0 / 0.
+    // Padding is not divided, because 0 / 0 is NaN.
     var value = vec4f(numerator[0].x / denominator[0].x, 0.0, 0.0, 0.0);
     if shape.accumulate != 0u {
         value += quotient[0];

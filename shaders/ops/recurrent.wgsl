@@ -1,7 +1,7 @@
-// A step of a recurrent layer for CPU adapters: the eight lanes of a subgroup hold all gates of one unit each, and the
-// states are loaded by one lane and broadcast to all. The cell's `finish` makes states of the sums.
+// One step of a recurrent layer on CPU adapters: each of the eight lanes of a subgroup has all gates of one unit;
+// states are loaded by one lane and broadcast to all. The cell's `finish` computes states from the sums.
 //
-// HIDDEN is a multiple of 4. Constants: GATES of the cell, ROWS of samples of a tile, GROUPS of eight of them.
+// HIDDEN is a multiple of 4. Constants: GATES of the cell, ROWS samples per tile, in GROUPS of eight.
 @group(0) @binding(2) var<storage, read> weight: array<vec4f>;
 
 @compute @workgroup_size(8)

@@ -1,8 +1,8 @@
-// A step back of a recurrent layer for CPU adapters: the eight lanes of a subgroup hold four units each, and the
-// gradients of the next step's gates are loaded by one lane and broadcast to all. The cell's `finish` makes the
-// gradients of this step's gates of the sums.
+// One backward step of a recurrent layer on CPU adapters: each of the eight lanes of a subgroup has four units; the
+// gradients of the next step's gates are loaded by one lane and broadcast to all. The cell's `finish` computes the
+// gradients of this step's gates from the sums.
 //
-// HIDDEN is a multiple of 4. Constants: GATES of the cell, ROWS of samples of a tile, GROUPS of eight of them.
+// HIDDEN is a multiple of 4. Constants: GATES of the cell, ROWS samples per tile, in GROUPS of eight.
 @group(0) @binding(1) var<storage, read> weight: array<vec4f>;
 
 @compute @workgroup_size(8)

@@ -1,10 +1,10 @@
-// A step back of a recurrent layer that assumes nothing: the lanes of a line compute the gradients of four units'
-// states for one sample. The cell's `finish` makes the gradients of their gates of them.
+// One backward step of a recurrent layer on any device: the lanes of a line compute the gradients of the states of
+// four units for one sample. The cell's `finish` computes the gradients of their gates.
 //
 // Constants: GATES of the cell, HIDDEN units, PITCH of a row of states.
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 
-// What a gradient of a gate gives to four units, of which those past the last one are that one again.
+// The contribution of one gate's gradient to four units. Units past the end repeat the last one.
 fn products(grad: f32, row: u32, units: vec4u) -> vec4f {
     let at = units + vec4u(row * HIDDEN);
     return grad * vec4f(weight[at.x], weight[at.y], weight[at.z], weight[at.w]);
@@ -30,7 +30,7 @@ fn main(
     var sum = vec4f();
     let end = select(0u, HIDDEN, shape.has_after == 1u);
     for (var k = team.member; k < end; k += 2u * TEAM) {
-        // Past the last row, that one again, times zero.
+        // Past the last row, the last one again, times zero.
         let next = min(k + TEAM, HIDDEN - 1u);
         #for g in 0..GATES
         sum += products(gate_grads[at + $g * HIDDEN + k], $g * HIDDEN + k, units);

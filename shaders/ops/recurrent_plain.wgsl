@@ -1,5 +1,5 @@
-// A step of a recurrent layer that assumes nothing: the lanes of a line compute all gates of one unit for one sample. The
-// cell's `finish` makes its state of the sums.
+// One step of a recurrent layer on any device: the lanes of a line compute all gates of one unit for one sample. The
+// cell's `finish` computes the state from the sums.
 //
 // Constants: GATES of the cell, HIDDEN units, PITCH of a row of states.
 @group(0) @binding(2) var<storage, read> weight: array<f32>;
@@ -20,7 +20,7 @@ fn main(
     var unit = i % PITCH;
     var sample = i / PITCH;
     if TEAM > 1u {
-        // Lanes that share a unit walk its weights together, and the samples of a workgroup read them once.
+        // Lanes that share a unit read adjacent weights, which the samples of a workgroup read only once.
         unit = i / shape.batch;
         sample = i % shape.batch;
     }
@@ -31,7 +31,7 @@ fn main(
         sum = bias_of(own);
     }
     for (var k = team.member; k < HIDDEN; k += 2u * TEAM) {
-        // Past the last unit, that one again, times zero.
+        // Past the last unit, the last one again, times zero.
         let next = min(k + TEAM, HIDDEN - 1u);
         let here = states[state_at + k];
         let there = select(0.0, states[state_at + next], k + TEAM < HIDDEN);

@@ -1,12 +1,12 @@
-// The frame of reductions over axes: what is appended declares the operands and `compute`, in which the lanes of a line
-// join its steps and the first of them stores the quad, or the element, with number `i` of the result.
+// Entry point of reductions over axes. The appended text declares the operands and `compute`, in which the lanes of a
+// line join its steps, and the first lane stores quad (or element) `i` of the result.
 struct Shape {
     quads: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 
-// Lanes that join one line.
+// Number of lanes that join one line.
 const LANES: u32 = TEAM * PARTS;
 
 @compute @workgroup_size(WORKGROUP)

@@ -1,6 +1,6 @@
-// The softmax along one dimension, or its logarithm. The lanes of a line walk `COUNT` quads that are `STRIDE` apart: four
-// lines side by side, or one line of columns if they are what is summed (`ALONG_COLUMNS`).
-// As in torch, a line whose largest number is not finite is NaN.
+// The softmax, or log-softmax, along one dimension. The lanes of a line process `COUNT` quads, `STRIDE` apart: four
+// adjacent lines, or one line of columns if the sum is over the columns (`ALONG_COLUMNS`). As in torch, a line whose
+// maximum is not finite is NaN.
 struct Shape {
     lines: u32,
 }
@@ -12,7 +12,7 @@ struct Shape {
 fn largest_of(team: Team, first: u32) -> vec4f {
     var largest = x[first];
     if ALONG_COLUMNS != 0u {
-        // The first column is no padding.
+        // The first column is never padding.
         largest = vec4f(largest.x);
     }
     for (var k = team.member; k < COUNT; k += TEAM) {
@@ -26,7 +26,7 @@ fn largest_of(team: Team, first: u32) -> vec4f {
     return largest;
 }
 
-// Runs are added up apart, because a long chain of additions loses digits.
+// Sums in runs, because a long chain of additions loses precision.
 fn sum_of_exponentials(team: Team, first: u32, largest: vec4f) -> vec4f {
     var sum = vec4f(0.0);
     for (var start = team.member; start < COUNT; start += RUN * TEAM) {

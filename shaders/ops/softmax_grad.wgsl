@@ -1,5 +1,5 @@
-// The gradient of a softmax, or of its logarithm, from the output. Lines are walked as in softmax.wgsl; y and dy are zero
-// in the padding.
+// The gradient of softmax or log-softmax, from its output. Lines as in softmax.wgsl; y and dy are zero in the
+// padding.
 struct Shape {
     lines: u32,
     accumulate: u32,

@@ -1,4 +1,4 @@
-// For each part of long lines, the sum that the gradient of their softmax needs; y and dy are zero in the padding.
+// For each part of long lines, the sum that the gradient of softmax needs. y and dy are zero in the padding.
 struct Shape {
     parts: u32,
 }

@@ -1,4 +1,4 @@
-// The gradient of a softmax along long lines, or of its logarithm, from the joined sum of each line.
+// The gradient of softmax or log-softmax along long lines, from the joined sum of each line.
 struct Shape {
     quads: u32,
     accumulate: u32,

@@ -1,5 +1,5 @@
-// Joins parts of lines, as softmax_parts.wgsl leaves them, to fewer parts; the four lanes too if those are columns of
-// one line and this is the last join (`JOIN_LANES`).
+// Joins the parts of lines from softmax_parts.wgsl to fewer parts. The last join also joins the four lanes, if they
+// are columns of one line (`JOIN_LANES`).
 struct Shape {
     parts: u32,
 }
@@ -35,7 +35,7 @@ fn main(
     for (var k = 0u; k < length; k++) {
         let at = 2u * (first + k * STEP);
         let factor = exp_of_negative(parts[at] - largest);
-        // Where all is minus infinity the sum is NaN, and counts for nothing beside a larger part.
+        // A part with only minus infinity has a NaN sum, and is ignored next to a part with a larger maximum.
         let is_nothing = bitcast<vec4u>(parts[at]) == vec4u(0xff800000u);
         sum += select(parts[at + 1u] * factor, vec4f(0.0), is_nothing);
     }

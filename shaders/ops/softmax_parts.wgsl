@@ -1,4 +1,4 @@
-// For each part of long lines, its largest number and the sum of the exponentials of the differences to it.
+// For each part of long lines, the maximum and the sum of the exponentials of the differences to it.
 struct Shape {
     parts: u32,
 }
@@ -24,7 +24,8 @@ fn main(
     let length = length_of(i, team.member);
     var largest = x[first];
     if ALONG_COLUMNS != 0u {
-        // The first column of a quad is no padding. A lane without columns has the sum 0 to another lane's number.
+        // The first column of a quad is never padding. A lane without columns has the sum 0, with another lane's
+        // maximum.
         largest = vec4f(largest.x);
     }
     for (var k = 0u; k < length; k++) {

@@ -1,4 +1,4 @@
-// The softmax of long lines, or its logarithm, from the joined parts of each line.
+// The softmax or log-softmax of long lines, from the joined parts of each line.
 struct Shape {
     quads: u32,
 }

@@ -1,4 +1,4 @@
-// Sums runs of CHUNK quads, each in order, so that the same numbers always give the same sum.
+// Sums runs of CHUNK quads, each in order, so that equal inputs always give equal sums.
 struct Shape {
     quads: u32,
     sums: u32,

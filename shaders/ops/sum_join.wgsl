@@ -1,5 +1,5 @@
-// Adds up sums of parts of lines to fewer parts; the four lanes too if those are columns of one line and this is the
-// last join (`JOIN_LANES`).
+// Adds partial sums of lines to fewer parts. The last join also adds the four lanes, if they are columns of one line
+// (`JOIN_LANES`).
 struct Shape {
     parts: u32,
 }

@@ -1,8 +1,8 @@
-// The end of a sum that was split: adds the parts in order, then what was there. What becomes of the sums is
-// in `finish`, which is appended.
+// The end of a split sum: adds the parts in order, then the existing value. The sums are passed to `finish`, which is
+// appended.
 struct Shape {
     parts: u32,
-    // Of vec4, in a part, and elements of the output: the padding of a last vec4 is left alone.
+    // Number of vec4s of a part, and of elements of the output. The padding of the last vec4 is not written.
     vectors: u32,
     len: u32,
     accumulate: u32,

@@ -1,4 +1,5 @@
-// Padded rows to dense images, the reverse of to_rows; zeros between the end of an image and the next.
+// Converts padded rows to dense images; the inverse of to_rows. Writes zeros between the end of an image and the
+// next.
 struct Shape {
     images: u32,
     channel_stride: u32,

@@ -1,4 +1,4 @@
-// Dense images to padded rows: one row a pixel, channels in quads, zeros beyond the last channel.
+// Converts dense images to padded rows: one row per pixel, channels in quads, zeros after the last channel.
 struct Shape {
     images: u32,
     channel_stride: u32,

@@ -1,5 +1,5 @@
-// Each output is the nearest input before it: of row i, the one in row i / REPEAT_ROWS, or where that is 0 in the row that
-// the first HEIGHT words of the table have for it. Columns likewise, behind them. Sizes are constants.
+// Each output row i copies the input row i / REPEAT_ROWS or, if that constant is 0, the row in entry i of the first
+// HEIGHT words of the table. The same for columns, whose entries follow. Sizes are constants.
 struct Shape {
     quads: u32,
 }

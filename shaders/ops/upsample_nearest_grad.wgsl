@@ -1,12 +1,12 @@
-// Sums, for each input, the gradients of the outputs that are copies of it: rows from i * REPEAT_ROWS on, or where that is 0
-// from the row that the first IN_HEIGHT + 1 words of the table have for it up to the next word. Columns likewise, behind
-// them. Joined with area_part.wgsl.
+// For each input, sums the gradients of the outputs that copy it: rows from i * REPEAT_ROWS on or, if that constant
+// is 0, from entry i of the first IN_HEIGHT + 1 words of the table up to the next entry. The same for columns, whose
+// entries follow. Joined with area_part.wgsl.
 struct Shape {
-    // Quads of the input.
+    // Number of quads of the input.
     quads: u32,
     accumulate: u32,
-    // With SPLIT of a long sum into parts: rows and columns of copies in a part, parts of the columns, and the first part
-    // of this dispatch.
+    // With SPLIT: rows and columns of copies per part, number of parts along the columns, and the first part of this
+    // dispatch.
     rows_per_part: u32,
     columns_per_part: u32,
     column_parts: u32,

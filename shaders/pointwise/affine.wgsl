@@ -1,4 +1,4 @@
-// x * scale + shift with two numbers.
+// x * scale + shift, for two constants.
 fn affine_of(x: vec4f, scale: f32, shift: f32) -> vec4f {
     return x * scale + vec4f(shift);
 }

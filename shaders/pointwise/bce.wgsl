@@ -1,4 +1,4 @@
-// -(t ln(x) + (1 - t) ln(1 - x)) with logarithms of at least -100.
+// -(t ln(x) + (1 - t) ln(1 - x)), with logarithms clamped to at least -100.
 fn bounded_log(x: vec4f) -> vec4f {
     let bounded = select(max(log(x), vec4f(-100.0)), vec4f(-100.0), x <= vec4f());
     return select(bounded, x, is_nan(x));

@@ -1,4 +1,4 @@
-// As bce_with_logits.wgsl, of equal weights.
+// Like bce_with_logits.wgsl, without weights.
 fn bce_of_logits_of(x: vec4f, t: vec4f) -> vec4f {
     return (vec4f(1.0) - t) * x + softplus(-x);
 }

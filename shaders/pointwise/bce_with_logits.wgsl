@@ -1,4 +1,4 @@
-// The binary cross-entropy of sigmoid(x), with a weight of the positive part.
+// The binary cross-entropy of sigmoid(x), with a weight for positive targets.
 fn bce_with_logits_of(x: vec4f, t: vec4f, weight: vec4f) -> vec4f {
     return (vec4f(1.0) - t) * x + (vec4f(1.0) + (weight - vec4f(1.0)) * t) * softplus(-x);
 }

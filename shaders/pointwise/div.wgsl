@@ -6,7 +6,7 @@ fn div_grad0(dy: vec4f, a: vec4f, b: vec4f) -> vec4f {
     return dy / b;
 }
 
-// Not divided by the square, which overflows first.
+// Divides twice, because the square of b would overflow first.
 fn div_grad1(dy: vec4f, a: vec4f, b: vec4f) -> vec4f {
     return -dy * (a / b) / b;
 }

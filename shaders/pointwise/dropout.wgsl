@@ -1,5 +1,5 @@
-// Each element times `scale` where its uniform number is at least `p`, times 0 elsewhere; the backward pass takes the
-// same way, and draws the same numbers.
+// Each element times `scale` if its uniform number is at least `p`, otherwise 0. The backward pass calls it too, and
+// so draws the same numbers.
 fn dropout_of(x: vec4f, quad: u32, stream: u32, p: f32, scale: f32) -> vec4f {
     let words = random_words(vec4u(quad, stream, random[0].zw), random[0].xy);
     return x * select(vec4f(0.0), vec4f(scale), random_uniform(words) >= vec4f(p));

@@ -1,4 +1,4 @@
-// Each element times its mask times `scale`.
+// Each element times its mask, times `scale`.
 fn dropout_mask_of(x: vec4f, mask: vec4f, scale: f32) -> vec4f {
     return x * (mask * scale);
 }

@@ -1,7 +1,7 @@
-// x times the normal distribution up to x.
+// x times the cumulative distribution function of the standard normal distribution.
 
-// 1 - erf(x), to 2e-7, and relative to its own size where that is small: the two polynomials are minimax fits of
-// erf(x) / x over x^2 and of exp(x^2) erfc(x) / t over t.
+// 1 - erf(x), accurate to 2e-7, and to a relative 2e-7 where it is small. The two polynomials are minimax fits of
+// erf(x) / x in x^2 and of exp(x^2) erfc(x) / t in t.
 fn erfc(x: vec4f) -> vec4f {
     let size = abs(x);
     let square = size * size;

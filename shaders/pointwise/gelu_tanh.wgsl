@@ -9,7 +9,7 @@ fn gelu_tanh_of(x: vec4f) -> vec4f {
 
 fn gelu_tanh_grad0(dy: vec4f, x: vec4f) -> vec4f {
     let v = twice_u(x);
-    // The slope of the sigmoid is 0 before this one overflows.
+    // The derivative of the sigmoid becomes 0 before this factor overflows.
     let inner = min(abs(x), vec4f(16.0));
     return dy * (sigmoid(v) + x * sigmoid_slope(v) * (1.59576912 * (vec4f(1.0) + 0.134145 * inner * inner)));
 }

@@ -1,4 +1,4 @@
-// As torch, the slope at -3 and at 3 is that of the flat and of the steep side.
+// As in torch, the derivative is that of the flat side at -3 and that of the steep side at 3.
 fn hardswish_of(x: vec4f) -> vec4f {
     return x * min(max(x + vec4f(3.0), vec4f()), vec4f(6.0)) / 6.0;
 }

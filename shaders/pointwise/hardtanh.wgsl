@@ -1,4 +1,4 @@
-// Within bounds; the gradient on them is 0.
+// Clamps to the bounds. The gradient at the bounds is 0.
 fn hardtanh_of(x: vec4f, least: f32, most: f32) -> vec4f {
     return min(max(x, vec4f(least)), vec4f(most));
 }

@@ -1,4 +1,4 @@
-// t (ln(t) - x), 0 where t is 0, of x that is a logarithm.
+// t (ln(t) - x) for a log-probability x; 0 if t is 0.
 fn kl_div_of(x: vec4f, t: vec4f) -> vec4f {
     return select(t * (log(t) - x), vec4f(), t == vec4f());
 }

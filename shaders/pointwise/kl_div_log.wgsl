@@ -1,4 +1,4 @@
-// exp(t) (t - x), of two logarithms.
+// exp(t) (t - x) for two log-probabilities.
 fn kl_div_log_of(x: vec4f, t: vec4f) -> vec4f {
     return exp(t) * (t - x);
 }

@@ -1,4 +1,4 @@
-// NaN where one of them is, which both get the gradient of; of equals each gets half of it.
+// NaN if either input is NaN; both then get the gradient. Equal inputs get half of it each.
 fn minimum_of(a: vec4f, b: vec4f) -> vec4f {
     return select(select(b, a, a < b), a, is_nan(a));
 }

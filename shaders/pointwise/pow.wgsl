@@ -1,4 +1,4 @@
-// A power of any real exponent: NaN of numbers below 0 unless it is whole.
+// A power with any real exponent: NaN for negative numbers unless the exponent is an integer.
 fn pow_of(x: vec4f, exponent: f32) -> vec4f {
     let nan = bitcast<vec4f>(bitcast<vec4u>(x) | vec4u(0x7fc00000u));
     let size = abs(x);

@@ -1,4 +1,4 @@
-// A power of a whole exponent of at most 127, by squares.
+// A power with an integer exponent of magnitude at most 127, by repeated squaring.
 fn whole_power(x: vec4f, exponent: f32) -> vec4f {
     var bits = u32(abs(exponent));
     var square = x;
@@ -23,6 +23,6 @@ fn powi_of(x: vec4f, exponent: f32) -> vec4f {
 }
 
 fn powi_grad0(dy: vec4f, x: vec4f, exponent: f32) -> vec4f {
-    // Of a constant 1 there is no slope, not even at 0.
+    // The constant 1 has derivative 0 everywhere, also at 0.
     return select(dy * exponent * whole_power(x, exponent - 1.0), vec4f(), exponent == 0.0);
 }

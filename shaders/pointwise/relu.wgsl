@@ -1,4 +1,4 @@
-// max(x, 0), but NaN where x is.
+// max(x, 0), but NaN if x is NaN.
 fn relu_of(x: vec4f) -> vec4f {
     return select(x, vec4f(), x < vec4f());
 }

@@ -1,4 +1,5 @@
-// Cephes' two ranges: a driver's own may overflow for large numbers, and loses small ones.
+// The two ranges of Cephes. A driver's own function may overflow for large numbers and loses precision for small
+// ones.
 fn tanh_of(x: vec4f) -> vec4f {
     let size = min(abs(x), vec4f(10.0));
     let square = size * size;

@@ -1,4 +1,4 @@
-// a where the condition is not 0, b elsewhere.
+// a if the condition is not 0, otherwise b.
 fn where_of(condition: vec4f, a: vec4f, b: vec4f) -> vec4f {
     return select(a, b, condition == vec4f());
 }

@@ -1,5 +1,5 @@
-// The part of a sum over rows and columns that a dispatch takes: `rows` and `columns` are the first ones, and those after
-// the last ones. With SPLIT, parts are workgroups along z.
+// The part of a sum over rows and columns that a dispatch computes: start and end (exclusive) of `rows` and
+// `columns`. With SPLIT, parts are workgroups along z.
 struct Area {
     first: vec2u,
     end: vec2u,

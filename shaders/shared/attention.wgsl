@@ -1,5 +1,5 @@
-// Products of rows and sums of weighted rows, for the kernels of attention. An invocation has a row of its own, and walks
-// blocks of rows of the other side; how it gets those is its class's.
+// Products of rows and sums of weighted rows for the attention kernels. Each invocation has one own row and loops
+// over blocks of rows of the other side; how it obtains those depends on the kernel.
 
 fn add_scores(s: ptr<function, array<vec4f, QUADS>>, own: u32, others: u32, first: u32) {
     for (var d = 0u; d < SCORE_QUADS; d += SCORE_UNROLL) {

@@ -1,10 +1,10 @@
-// What weights are multiplied with where some are dropped: four neighbours of a query share the words of one counter.
+// The dropout factors of attention weights. Four neighbours of a query share the words of one counter.
 fn kept_words(plane: u32, query: u32, key: u32) -> vec4u {
     let quad = (plane * QUERIES + query) * ((KEYS + 3u) / 4u) + key / 4u;
     return random_words(vec4u(quad, shape.stream, random[0].zw), random[0].xy);
 }
 
-// Of four keys from a multiple of 4 on.
+// For four keys, starting at a multiple of 4.
 fn kept_keys(plane: u32, query: u32, key: u32) -> vec4f {
     let is_kept = random_uniform(kept_words(plane, query, key)) >= vec4f(shape.p);
     return select(vec4f(), vec4f(shape.keep), is_kept);

@@ -3,7 +3,7 @@ struct Place {
     plane: u32,
     row: u32,
     tile: u32,
-    // The first and the last row of those that walk together.
+    // The first and the last row of the rows processed together.
     first_row: u32,
     last_row: u32,
     is_beyond: bool,
@@ -14,7 +14,7 @@ const WORKGROUP: u32 = 64u;
 
 fn place_of(group: u32, lane: u32) -> Place {
     let i = group * WORKGROUP + lane;
-    // Not `i % OWN`: where OWN is 1, SwiftShader finds that, as a vector, not to be below 1.
+    // Not `i % OWN`: if OWN is 1, SwiftShader evaluates that, as a vector, to a number that is not below 1.
     let row = i - i / OWN * OWN;
     return Place(i / OWN % PLANES, row, i / (OWN * PLANES), row, row, i >= shape.work, i < shape.work);
 }

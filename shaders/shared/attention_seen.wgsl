@@ -1,4 +1,4 @@
-// What all kernels of attention share: a product, an exponential, and which scores take part.
+// Shared by all attention kernels: a product, an exponential, and which scores take part.
 
 const LOWEST: f32 = -3.4028234e38;
 

@@ -1,10 +1,10 @@
-// For CPU adapters: the eight lanes of a subgroup have eight rows of one plane, each loads one row of a block of the other
-// side, and it is broadcast to all.
+// For CPU adapters: the eight lanes of a subgroup have eight rows of one plane. Each lane loads one row of a block of
+// the other side and broadcasts it to all.
 struct Place {
     plane: u32,
     row: u32,
     tile: u32,
-    // The first and the last row of those that walk together.
+    // The first and the last row of the rows processed together.
     first_row: u32,
     last_row: u32,
     is_beyond: bool,
@@ -21,7 +21,7 @@ fn place_of(group: u32, lane: u32) -> Place {
     let first = group % GROUPS * 8u;
     let plane = group / GROUPS % PLANES;
     let last = min(first + 7u, OWN - 1u);
-    // Past the last row the last one stands in.
+    // Past the end, the last row is used.
     let row = min(first + lane, OWN - 1u);
     return Place(plane, row, group / (GROUPS * PLANES), first, last, group >= shape.work, first + lane < OWN);
 }

@@ -1,4 +1,4 @@
-// All weights are kept.
+// No dropout: all weights are kept.
 fn kept_keys(plane: u32, query: u32, key: u32) -> vec4f {
     return vec4f(1.0);
 }

@@ -1,6 +1,6 @@
-// What the sum of an average pooling's window is divided by, for kernels with the constants of windows.
+// The divisor of an average pooling window, for kernels with the constants of windows.
 
-// Elements of a window along an axis: those of the image, or those of the padding too, but none beyond it.
+// Number of elements of a window along an axis: those in the image, or also those in the padding, but none past it.
 fn elements_of(window: u32, stride: u32, kernel: u32, padding: u32, len: u32) -> u32 {
     let first = window * stride;
     if COUNT_PADDING == 1u {

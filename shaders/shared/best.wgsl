@@ -1,12 +1,12 @@
-// The first largest of numbers, where NaN is larger than all others, as in torch's argmax.
+// Argmax: the first maximum, where NaN is larger than all numbers, as in torch.
 
-// Ranks and places in four lanes. A rank is at least 1; 0 is a lane without numbers.
+// Ranks and indices in four lanes. Ranks are at least 1; 0 marks a lane without a number.
 struct Best {
     rank: vec4u,
     place: vec4u,
 }
 
-// A number for each f32 that is larger where that is, and the same for both zeros and for all NaN.
+// Maps f32 to u32 in the same order. Both zeros are equal, and so are all NaN.
 fn rank_of(x: vec4f) -> vec4u {
     let bits = bitcast<vec4u>(x);
     let magnitude = bits & vec4u(0x7fffffffu);
@@ -14,13 +14,13 @@ fn rank_of(x: vec4f) -> vec4u {
     return select(rank, vec4u(0xffffffffu), magnitude > vec4u(0x7f800000u));
 }
 
-// Of equals the one with the smaller place.
+// Of equal ranks, the smaller index wins.
 fn better(a: Best, b: Best) -> Best {
     let second = (b.rank > a.rank) | ((b.rank == a.rank) & (b.place < a.place));
     return Best(select(a.rank, b.rank, second), select(a.place, b.place, second));
 }
 
-// In all lanes.
+// The maximum of the four lanes, in all lanes.
 fn best_lane(best: Best) -> Best {
     let pairs = better(best, Best(best.rank.yxwz, best.place.yxwz));
     return better(pairs, Best(pairs.rank.zwxy, pairs.place.zwxy));

@@ -1,4 +1,4 @@
-// The class of the first largest of a row of `logits`.
+// The class of the first maximum in a row of `logits`.
 fn best_class(team: Team, row: u32) -> u32 {
     var best = Best(vec4u(0u), vec4u(0u));
     for (var quad = team.member; quad < shape.row_quads; quad += TEAM) {

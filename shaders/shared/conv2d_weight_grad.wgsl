@@ -1,10 +1,10 @@
-// Sizes of a convolution's weight gradient as products: rows are the input channels of one group for each tap, columns its
-// output channels, steps pixels of the output in all images. A part is a run of pixels.
+// A convolution's weight gradient as products: rows are the input channels of one group for each tap, columns its
+// output channels, and steps the output pixels of all images. A part is a range of pixels.
 struct Shape {
     height: u32,
     width: u32,
     channel_vectors: u32,
-    // Vec4s of channels of a group, read and written.
+    // Number of vec4s of channels in a group, read and written.
     group_vectors: u32,
     group_out_vectors: u32,
     out_height: u32,
@@ -18,9 +18,9 @@ struct Shape {
     pad_x: u32,
     dilation_y: u32,
     dilation_x: u32,
-    // Of the output in all images.
+    // Number of output pixels in all images.
     pixels: u32,
-    // Pixels of a part, and the first part of this dispatch.
+    // Number of pixels per part, and the first part of this dispatch.
     run: u32,
     first_part: u32,
     column_tiles: u32,
@@ -37,16 +37,17 @@ struct Shape {
 
 struct Work {
     group: u32,
-    // Where this part begins.
+    // Offset of this part.
     at: u32,
 }
 
-// Vec4s of the rows of one group.
+// Number of vec4s of the rows of one group.
 fn row_vectors() -> u32 {
     return shape.kernel_height * shape.kernel_width * shape.group_vectors;
 }
 
-// Four channels of a tap: how far the tap is from the first pixel of a window, padding taken off, and the vec4 of channels.
+// Four channels of a tap: the offset of the tap from the first pixel of a window, minus the padding, and the vec4 of
+// channels.
 struct LeftPlace {
     y: u32,
     x: u32,
@@ -54,7 +55,7 @@ struct LeftPlace {
 }
 
 fn left_place(work: Work, quad: u32) -> LeftPlace {
-    // Rows behind the last one are the last one, whose sums are not stored.
+    // Rows past the end repeat the last one; their sums are not stored.
     let row = min(quad, row_vectors() - 1u);
     let tap = row / shape.group_vectors;
     return LeftPlace(

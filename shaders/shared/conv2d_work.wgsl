@@ -1,10 +1,10 @@
-// Sizes of a convolution of NHWC activations as a product, and which of its sums a tile makes: rows are positions in all
-// images, columns output channels of one group, steps its input channels for each tap.
+// A convolution of NHWC activations as a product, and the part of it that a tile computes: rows are positions in all
+// images, columns the output channels of one group, and steps its input channels for each tap.
 //
-// With PHASED it is the input gradient: a product for each phase of the stride, because all positions of a phase are made by
-// the same taps, which the packed weight has side by side (`phases.wgsl`).
+// With PHASED it is the input gradient: one product for each phase of the stride, because all positions of a phase
+// use the same taps, which are adjacent in the packed weight (`phases.wgsl`).
 struct Shape {
-    // The image that is read: pixels, and vec4s of channels in a pixel and in a group.
+    // The image that is read: pixels, and vec4s of channels per pixel and per group.
     height: u32,
     width: u32,
     channel_vectors: u32,
@@ -17,15 +17,15 @@ struct Shape {
     group_out_vectors: u32,
     kernel_height: u32,
     kernel_width: u32,
-    // Pixels from a position to the next, and from a tap of a phase to the next, which lies before it with PHASED.
+    // Distance in pixels between positions, and between consecutive taps of a phase (backward with PHASED).
     stride_y: u32,
     stride_x: u32,
     step_y: u32,
     step_x: u32,
     pad_y: u32,
     pad_x: u32,
-    // With PHASED: the phases; their common divisor with the dilation, and the quotient of both, which is the number of
-    // classes of taps; and the inverse of the dilation's quotient among these.
+    // With PHASED: the number of phases; their greatest common divisor with the dilation; their quotient, which is
+    // the number of classes of taps; and the inverse of the dilation's quotient modulo that number.
     phases_y: u32,
     phases_x: u32,
     common_y: u32,
@@ -39,8 +39,8 @@ struct Shape {
     groups: u32,
     tiles: u32,
     grid_width: u32,
-    // Steps of a part of a sum, the first part of this dispatch, and vec4s of a part of the output. Parts are workgroups
-    // along z.
+    // Number of steps of a part, the first part of this dispatch, and vec4s of a part of the output. Parts are
+    // workgroups along z.
     run: u32,
     first_part: u32,
     part_len: u32,
@@ -52,8 +52,8 @@ struct Shape {
 @group(0) @binding(2) var<storage, read> weight: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> output: array<vec4f>;
 
-// A phase along an axis: its class of taps, how many these are, what the first position reads for the first of them, and
-// how many positions there are.
+// A phase along an axis: its class of taps, their number, the position read for the first output and tap, and the
+// number of positions.
 struct Axis {
     class_number: u32,
     taps: u32,
@@ -61,7 +61,7 @@ struct Axis {
     len: u32,
 }
 
-// What an axis has of taps, of pixels, and of phases.
+// Sizes of an axis: taps, pixels and phases.
 struct Along {
     pad: u32,
     kernel: u32,
@@ -74,30 +74,30 @@ struct Along {
 }
 
 fn axis_of(phase: u32, along: Along) -> Axis {
-    // The position `phase` is made by the taps whose distance from `ahead` is a multiple of the stride.
+    // Position `phase` uses the taps whose distance from `ahead` is a multiple of the stride.
     let ahead = phase + along.pad;
     let rest = ahead % along.phases;
     let tap = rest / along.divisor * along.inverse % along.classes;
     let has_taps = rest % along.divisor == 0u && tap < along.kernel;
     let taps = select(0u, taps_in(tap, along.kernel, along.classes), has_taps);
     let dilation = (0u - along.step) * along.divisor;
-    // It may lie before the first pixel, and wraps then.
+    // It can be before the first pixel, and then wraps.
     let back = tap * dilation;
     let source = select(0u - (back - ahead) / along.phases, (ahead - back) / along.phases, ahead >= back);
     return Axis(tap, taps, source, (along.out - phase + along.phases - 1u) / along.phases);
 }
 
 struct Work {
-    // What is written: the phase, positions of a row and of a column, the part.
+    // What is written: the phase, positions per row and column, the part.
     phase: vec2u,
     size: vec2u,
     part: u32,
-    // What the first position reads for the first tap; taps of a row.
+    // What the first position reads for the first tap, and the number of taps per row.
     source: vec2u,
     row_taps: u32,
     steps: u32,
     group: u32,
-    // The row of the packed weight of the first step.
+    // The row of the packed weight for the first step.
     weight_row: u32,
 }
 

@@ -1,9 +1,9 @@
-// Softmax times the sum of the targets, minus the targets, times the gradient of the row's loss.
+// Softmax times the sum of the targets, minus the targets, times the upstream gradient of the row's loss.
 fn target_sum_of(label: u32) -> f32 {
     return shape.at_label * weight_of(label) + shape.all_targets;
 }
 
-// `scale` is the sum of the targets over the sum of the exponentials.
+// `scale` is the sum of the targets divided by the sum of the exponentials.
 fn slope_of(x: vec4f, quad: u32, label: u32, dloss: f32, largest: f32, scale: f32) -> vec4f {
     let class_number = vec4u(quad * 4u) + vec4u(0u, 1u, 2u, 3u);
     let one_hot = select(vec4f(0.0), vec4f(shape.at_label), class_number == vec4u(label));

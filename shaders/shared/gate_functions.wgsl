@@ -1,4 +1,4 @@
-// The functions of the gates of recurrent cells, with `pointwise/tanh.wgsl`: they keep NaN.
+// The gate functions of recurrent cells, used with `pointwise/tanh.wgsl`. They keep NaN.
 fn gate_of(x: vec4f) -> vec4f {
     return select(sigmoid(x), x, is_nan(x));
 }

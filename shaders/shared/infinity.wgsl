@@ -1,4 +1,5 @@
-// Plus infinity, which is no literal; and the smaller of two numbers, NaN if one of them is. Joined with math.wgsl.
+// Infinity, which WGSL has no literal for; and the smaller of two numbers, NaN if either is NaN. Joined with
+// math.wgsl.
 var<private> infinity_bits: u32 = 0x7f800000u;
 
 fn infinity() -> vec4f {

@@ -1,5 +1,5 @@
-// Jobs of several tensors: the row of the table that a workgroup belongs to begins with its first invocation, the first
-// quad of its part of the arena, and its two tensors. JOBS rows of ROW_QUADS quads. Tensors from TENSORS on belong to no job.
+// Jobs for several tensors. A row of the table starts with the job's first invocation, the first quad of its part of
+// the arena, and its two tensors. There are JOBS rows of ROW_QUADS quads. Numbers of TENSORS or more mean no tensor.
 
 fn row_of(index: u32) -> u32 {
     var row = 0u;

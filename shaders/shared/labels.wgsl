@@ -1,5 +1,5 @@
-// Labels and the `weights` of classes, for kernels whose `shape` has `ignores` and `ignored`; and where the losses of
-// `rows` lie: in a matrix whose rows of `columns` losses are padded to `pitch`.
+// Labels and class `weights`, for kernels whose `shape` has `ignores` and `ignored`; and the layout of the losses of
+// `rows` rows: a matrix with `columns` losses per row, padded to `pitch`.
 
 fn is_ignored(label: u32) -> bool {
     return shape.ignores == 1u && label == shape.ignored;

@@ -1,5 +1,5 @@
-// Sums of four rows by four columns, and four steps of them, of factors whose neighbours in memory are neighbours along
-// the steps.
+// Sums of four rows by four columns, over four steps at a time, for factors whose neighbours in memory are neighbours
+// along the steps.
 struct Rows {
     #for r in 0..4
     row$r: vec4f,

@@ -1,4 +1,4 @@
-// Sums of four rows by four columns, and one step of them.
+// Sums of four rows by four columns, one step at a time.
 struct Rows {
     #for r in 0..4
     row$r: vec4f,

@@ -1,11 +1,11 @@
-// Functions that drivers leave undefined, or make coarse, where numbers are extreme.
+// Functions that drivers leave undefined, or compute inaccurately, for extreme numbers.
 
-// By its bits, because compilers may take a number for equal to itself.
+// Tests bits, because compilers may assume that a number equals itself.
 fn is_nan(value: vec4f) -> vec4<bool> {
     return (bitcast<vec4u>(value) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u);
 }
 
-// exp of numbers that are at most 0; 0 where it is below the normal numbers.
+// exp(x) for x of at most 0; 0 where the result is below the normal numbers.
 fn exp_of_negative(x: vec4f) -> vec4f {
     return select(exp(max(x, vec4f(-87.0))), vec4f(0.0), x < vec4f(-87.0));
 }
@@ -20,7 +20,7 @@ fn sigmoid_slope(x: vec4f) -> vec4f {
     return e / ((vec4f(1.0) + e) * (vec4f(1.0) + e));
 }
 
-// exp(x) - 1 of numbers that are at most 0, relative to its own size: a Taylor polynomial near 0.
+// exp(x) - 1 for x of at most 0, with small relative error: a Taylor polynomial near 0.
 fn expm1_of_negative(x: vec4f) -> vec4f {
     var p = vec4f(1.0 / 5040.0);
     p = p * x + vec4f(1.0 / 720.0);
@@ -32,8 +32,8 @@ fn expm1_of_negative(x: vec4f) -> vec4f {
     return select(exp_of_negative(x) - vec4f(1.0), p * x, x > vec4f(-0.5));
 }
 
-// ln(1 + x) of numbers in [0, 1], relative to its own size: 2 artanh(x / (2 + x)), of which a minimax polynomial in the
-// square. No rounding of 1 + x is undone, as drivers cancel the two ones.
+// ln(1 + x) for x in [0, 1], with small relative error: 2 artanh(x / (2 + x)), as a minimax polynomial in the square.
+// Not computed from the rounding error of 1 + x, because drivers simplify (1 + x) - 1.
 fn log1p_of_fraction(x: vec4f) -> vec4f {
     let s = x / (vec4f(2.0) + x);
     let square = s * s;

@@ -1,18 +1,19 @@
-// What the kernels of normalisations share. A matrix has rows of `ROW_QUADS` quads with `COLUMNS` columns, of which every
-// `ROWS` rows are an image. A line is what is normalised together: the `GROUP_COLUMNS` columns of a group in all rows of
-// one image (`JOINED`), or four columns, each by itself. It is walked as rows of `WIDTH` quads.
+// Shared by the kernels of normalisations. A matrix has rows of `ROW_QUADS` quads with `COLUMNS` columns; every
+// `ROWS` rows are one image. A line is the elements that are normalised together: the `GROUP_COLUMNS` columns of a
+// group in all rows of one image (`JOINED`), or four columns, each by itself. It is processed as rows of `WIDTH`
+// quads.
 struct Shape {
     work: u32,
     lines: u32,
-    // Quads of a line, or parts of one; and how many of them an invocation takes.
+    // Number of quads of a line (or of parts of one), and how many an invocation processes.
     count: u32,
     length: u32,
     quads: u32,
-    // One over the elements that are normalised together.
+    // The reciprocal of the number of elements normalised together.
     scale: f32,
     eps: f32,
     momentum: f32,
-    // Elements over elements less one.
+    // Ratio of the number of elements to that number minus one.
     unbias: f32,
     adds: u32,
     adds_weight: u32,
@@ -21,7 +22,7 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 
-// What is subtracted, in two parts because the second is small, and what is multiplied with.
+// The mean, in two parts because the second is small, and the factor.
 struct Statistic {
     shift: vec4f,
     delta: vec4f,
@@ -32,7 +33,7 @@ fn first_of_line(line: u32) -> u32 {
     return line / GROUPS * (ROWS * ROW_QUADS) + line % GROUPS * GROUP_COLUMNS / 4u;
 }
 
-// The quad with number `k` of a line that begins at `first`.
+// Quad `k` of a line that starts at `first`.
 fn quad_of(first: u32, k: u32) -> u32 {
     if WIDTH == ROW_QUADS {
         return first + k;
@@ -40,7 +41,7 @@ fn quad_of(first: u32, k: u32) -> u32 {
     return first + k / WIDTH * ROW_QUADS + k % WIDTH;
 }
 
-// Which elements of quad `i` belong to a line: a group may begin and end within a quad.
+// Whether each element of quad `i` belongs to a line. A group can start and end inside a quad.
 fn is_inside(line: u32, i: u32) -> vec4<bool> {
     if MASKED == 0u {
         return vec4<bool>(true);
@@ -50,7 +51,7 @@ fn is_inside(line: u32, i: u32) -> vec4<bool> {
     return column - vec4u(line % GROUPS * GROUP_COLUMNS) < vec4u(GROUP_COLUMNS);
 }
 
-// Which elements of quad `i` are no padding.
+// Whether each element of quad `i` is not padding.
 fn is_element(i: u32) -> vec4<bool> {
     if COLUMNS == ROW_QUADS * 4u {
         return vec4<bool>(true);

@@ -1,4 +1,4 @@
-// Leaves the sums of all rows.
+// Stores the sums of all rows.
 fn leave_affine(i: u32, q: u32, plain: vec4f, product: vec4f) {
     put_bias(q, plain);
     put_weight(q, product);

@@ -1,4 +1,5 @@
-// Finds the statistic of a line, and leaves it if this lane is the first of its (`leads`): shift, delta and rstd, of one line in the lanes of one quad, or of four columns in three.
+// Computes the statistic of a line, and stores it if this lane is the first of the line (`leads`): shift, delta and
+// rstd, for one line in the lanes of one quad, or for four columns in three quads.
 fn keep(line: u32, moments: Moments, leads: bool) -> Statistic {
     let rstd = vec4f(1.0) / sqrt(moments.squares * shape.scale + vec4f(shape.eps));
     let statistic = Statistic(moments.shift, moments.delta, rstd);

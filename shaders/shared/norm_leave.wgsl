@@ -1,4 +1,4 @@
-// Leaves the moments of a part in place `i`.
+// Stores the moments of a part at index `i`.
 fn leave(i: u32, line: u32, moments: Moments) {
     if JOINED != 0u {
         left[i] = vec4f(moments.count.x, moments.shift.x, moments.delta.x, moments.squares.x);

@@ -1,5 +1,5 @@
-// Of the quads from `start` to `end` of a line of elements. Runs are added up apart, because a long chain of additions
-// loses digits.
+// The moments of the quads from `start` to `end` of a line of elements. Sums in runs, because a long chain of
+// additions loses precision.
 fn moments_of(team: Team, line: u32, start: u32, end: u32) -> Moments {
     let first = first_of_line(line);
     var count = vec4f(0.0);

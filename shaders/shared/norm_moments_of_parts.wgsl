@@ -1,5 +1,5 @@
-// Of the parts from `start` to `end` of a line, as norm_moments.wgsl leaves them: a part is as many equal elements, at
-// its mean, beside what they spread about it.
+// The moments of the parts from `start` to `end` of a line, from norm_moments.wgsl: a part counts as that many
+// elements at its mean, plus its squared deviations.
 fn moments_of(team: Team, line: u32, start: u32, end: u32) -> Moments {
     var count = vec4f(0.0);
     var shift = vec4f(0.0);

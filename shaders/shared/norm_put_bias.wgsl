@@ -1,4 +1,4 @@
-// The gradient of the biass of quad `q`.
+// Stores the gradient of the biases of quad `q`.
 fn put_bias(q: u32, value: vec4f) {
     #for c in 0..4
     if q % ROW_QUADS * 4u + $c < COLUMNS {

@@ -1,4 +1,4 @@
-// The gradient of the weights of quad `q`.
+// Stores the gradient of the weights of quad `q`.
 fn put_weight(q: u32, value: vec4f) {
     #for c in 0..4
     if q % ROW_QUADS * 4u + $c < COLUMNS {

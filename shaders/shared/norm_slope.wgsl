@@ -1,6 +1,6 @@
-// The gradient of the elements of quad `i`, from the means over what is normalised together: of the gradients of the
-// normalised elements, and of these times the elements. Columns that are normalised apart have one weight each, which the
-// means are without.
+// The gradient of the elements of quad `i`, from two means over the elements normalised together: of the gradients of
+// the normalised elements, and of those times the elements. Columns that are normalised separately have one weight
+// each, which is not included in the means.
 fn slope_of(i: u32, statistic: Statistic, mean: vec4f, mean_product: vec4f) -> vec4f {
     if FIXED != 0u {
         return dy[i] * weight_of(i) * statistic.rstd;

@@ -1,4 +1,4 @@
-// The sums over what is normalised together with the elements of quad `i`.
+// The sums over the elements normalised together with those of quad `i`.
 fn sums_at(i: u32) -> Sums {
     if JOINED == 0u {
         let at = 2u * (i % ROW_QUADS);

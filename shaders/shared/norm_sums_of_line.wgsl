@@ -1,5 +1,5 @@
-// Sums over the quads from `start` to `end` of a line: of the gradients of the normalised elements, and of these times the
-// elements.
+// Two sums over the quads from `start` to `end` of a line: of the gradients of the normalised elements, and of those
+// times the elements.
 fn sums_of_line(team: Team, line: u32, start: u32, end: u32, statistic: Statistic) -> Sums {
     let first = first_of_line(line);
     var sums = Sums(vec4f(0.0), vec4f(0.0));

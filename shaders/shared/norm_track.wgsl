@@ -1,5 +1,5 @@
-// Moves the running statistics of four columns towards those of the batch, the variance without bias. In the padding all
-// is zero.
+// Moves the running statistics of four columns towards those of the batch, with the unbiased variance. In the padding
+// everything is zero.
 fn track(line: u32, moments: Moments) {
     let weight = weight_of_batch();
     let variance = moments.squares * shape.scale * shape.unbias;

@@ -1,4 +1,4 @@
-// Running statistics that follow the newest batches; nobody reads how many there were.
+// Running statistics that are exponential moving averages; the count of batches is not read.
 fn weight_of_batch() -> f32 {
     return shape.momentum;
 }

@@ -1,6 +1,6 @@
-// Long lines of COUNT quads, STRIDE apart, in PARTS parts, each of which TEAM lanes share: the lane that is number p of all
-// lanes of a line has the quads p, p + PARTS * TEAM, ..., so that neighbouring lanes read neighbours. Part i is left in
-// place i: lines of PARTS, STRIDE apart.
+// Long lines of COUNT quads, STRIDE apart, in PARTS parts, each shared by TEAM lanes. Lane p of all lanes of a line
+// has the quads p, p + PARTS * TEAM, ..., so that adjacent lanes read adjacent quads. Part i is stored at index i:
+// lines of PARTS, STRIDE apart.
 const STEP: u32 = PARTS * TEAM * STRIDE;
 
 fn line_of(i: u32) -> u32 {

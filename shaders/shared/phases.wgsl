@@ -1,17 +1,17 @@
-// The order of a kernel's taps by the phases of a stride that they serve: along each axis, every so many taps are a class,
-// and those of a pair of classes stand side by side.
+// Orders the taps of a kernel by the phases of a stride that they serve: along each axis, taps with equal indices
+// modulo the number of classes are a class, and the taps of a pair of classes are adjacent.
 
-// Taps along an axis of `len` that stand before those of a class.
+// Number of taps along an axis of `len` before those of a class.
 fn taps_before(class_number: u32, len: u32, classes: u32) -> u32 {
     return class_number * (len / classes) + min(class_number, len % classes);
 }
 
-// Taps of a class along an axis of `len`.
+// Number of taps of a class along an axis of `len`.
 fn taps_in(class_number: u32, len: u32, classes: u32) -> u32 {
     return (len - class_number + classes - 1u) / classes;
 }
 
-// The place of the tap in a row and a column.
+// The position of the tap in a row and a column.
 fn place_of(tap: vec2u, len: vec2u, classes: vec2u) -> u32 {
     let class_of = tap % classes;
     let in_class = tap / classes;

@@ -1,4 +1,4 @@
-// Places of maxima in windows of fewer than 65,535 elements: 16 bits, two to a word.
+// Argmax indices for windows of fewer than 65,535 elements: 16 bits, two per word.
 alias Places = vec2u;
 
 const NONE: u32 = 0xffffu;

@@ -1,4 +1,4 @@
-// Places of maxima in windows of any size: a word each.
+// Argmax indices for windows of any size: one word each.
 alias Places = vec4u;
 
 const NONE: u32 = 0xffffffffu;

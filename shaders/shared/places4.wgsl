@@ -1,5 +1,5 @@
-// Places of maxima in windows of 2x2, as conv2d_pool.wgsl leaves them: a word of each channel holds those of BLOCK
-// neighbours in a row, four bits each; a row has BLOCKS words.
+// Argmax indices of 2x2 windows as conv2d_pool.wgsl stores them: a word per channel holds those of BLOCK neighbours
+// in a row, four bits each. A row has BLOCKS words.
 alias Places = vec4u;
 
 fn place_at(window: u32) -> vec4u {

@@ -1,10 +1,10 @@
-// Sizes of output = left * right, and where the matrices of a batch begin. Distances are in vec4, and in elements
-// where a kernel reads elements.
+// Sizes of output = left * right, and the offsets of the matrices of a batch. Distances are in vec4, or in elements
+// for kernels that read elements.
 struct Shape {
     rows: u32,
     columns: u32,
     inner: u32,
-    // What the kernel counts along the inner dimension, over all repeats.
+    // Number of steps along the inner dimension, in the kernel's units, including all repeats.
     steps: u32,
     left_offset: u32,
     left_row: u32,
@@ -14,14 +14,14 @@ struct Shape {
     right_column: u32,
     out_offset: u32,
     out_row: u32,
-    // Of a row of the output; columns from `columns` on are set to zero.
+    // Width of a row of the output. Columns from `columns` on are set to zero.
     out_width: u32,
-    // Of one matrix: along a column in kernels with tiles of vec4, along a row in the plain one.
+    // Number of tiles of one matrix: along a column in kernels with tiles of vec4, along a row in the plain kernel.
     line_tiles: u32,
     tiles: u32,
     grid_width: u32,
-    // The parts of a long sum are workgroups along z: steps that each sums, the number of the first one of this
-    // dispatch, and the distance of their outputs.
+    // The parts of a long sum are workgroups along z: number of steps per part, number of the first part of this
+    // dispatch, and the distance between their outputs.
     run: u32,
     first_part: u32,
     part_len: u32,
@@ -31,7 +31,7 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 
-// Where left matrix, right matrix and output number `batch` begin.
+// The offsets of left matrix, right matrix and output for matrix `batch`.
 fn origins(batch: u32) -> vec3u {
     var at = vec3u(shape.left_offset, shape.right_offset, shape.out_offset);
     var rest = batch;
@@ -42,7 +42,7 @@ fn origins(batch: u32) -> vec3u {
     return at;
 }
 
-// Where left and right matrix number `repeat` of those whose products are added begin, from the first on.
+// The offsets of left and right matrix number `repeat`, of those whose products are summed, relative to the first.
 fn repeated(repeat: u32) -> vec2u {
     var at = vec2u();
     var rest = repeat;

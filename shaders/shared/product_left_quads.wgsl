@@ -1,14 +1,14 @@
-// The left factor of a product whose rows are neighbours in memory. Distances are in vec4.
+// The left factor of a product, if its rows are adjacent in memory. Distances are in vec4.
 @group(0) @binding(1) var<storage, read> left: array<vec4f>;
 
 alias LeftPlace = u32;
 
 fn left_place(work: Work, quad: u32) -> LeftPlace {
-    // Quads behind the last one are the last one, whose sums are not stored.
+    // Quads past the end repeat the last one; their sums are not stored.
     return work.origin.x + select(min(quad, (shape.rows - 1u) / 4u), quad, EDGES_EVEN == 1u);
 }
 
-// How far a step lies from the first one.
+// The offset of a step from the first one.
 fn left_step(step: u32) -> u32 {
     if REPEAT_AXES > 0u {
         return repeated(step / STEPS).x + step % STEPS * shape.left_inner;

@@ -1,7 +1,7 @@
-// The output of a product, wherever its rows lie. Distances are in elements.
+// The output of a product, with any layout. Distances are in elements.
 @group(0) @binding(4) var<storage, read_write> output: array<f32>;
 
-// Four sums of a row: those behind the columns are padding, which stays zero.
+// Stores four sums of a row. Those past the columns are padding, which stays zero.
 fn put(work: Work, row: u32, quad: u32, sum: vec4f, bias: vec4f) {
     if row >= shape.rows || quad * 4u >= shape.out_width {
         return;
@@ -18,7 +18,7 @@ fn put(work: Work, row: u32, quad: u32, sum: vec4f, bias: vec4f) {
         value[$i] += output[at + $i];
     }
     #end
-    // Where it does anything, rows are whole vec4s.
+    // If `finish` does anything, rows are whole vec4s.
     let finished = finish(at / 4u, value);
     #for i in 0..4
     if quad * 4u + $i < shape.out_width {

@@ -1,7 +1,7 @@
-// The output of a product whose rows are whole vec4s. Distances are in vec4.
+// The output of a product, if its rows are whole vec4s. Distances are in vec4.
 @group(0) @binding(4) var<storage, read_write> output: array<vec4f>;
 
-// Four sums of a row: those behind the columns are padding, which stays zero.
+// Stores four sums of a row. Those past the columns are padding, which stays zero.
 fn put(work: Work, row: u32, quad: u32, sum: vec4f, bias: vec4f) {
     if EDGES_EVEN == 0u && (row >= shape.rows || quad >= shape.out_width) {
         return;

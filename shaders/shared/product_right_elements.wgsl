@@ -1,16 +1,16 @@
-// The right factor of a product, wherever its elements lie. Distances are in elements.
+// The right factor of a product, with any layout. Distances are in elements.
 @group(0) @binding(2) var<storage, read> right: array<f32>;
 
 alias RightPlace = vec4u;
 
 fn right_place(work: Work, quad: u32) -> RightPlace {
     let column = vec4u(quad * 4u) + vec4u(0u, 1u, 2u, 3u);
-    // Columns behind the last one are the last one, whose sums are not stored.
+    // Columns past the end repeat the last one; their sums are not stored.
     let inside = select(min(column, vec4u(shape.columns - 1u)), column, EDGES_EVEN == 1u);
     return work.origin.y + inside * shape.right_column;
 }
 
-// How far a step lies from the first one.
+// The offset of a step from the first one.
 fn right_step(step: u32) -> u32 {
     if REPEAT_AXES > 0u {
         return repeated(step / STEPS).y + step % STEPS * shape.right_inner;

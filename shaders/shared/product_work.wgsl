@@ -1,21 +1,21 @@
-// What a workgroup sums of a product on GPUs: a tile of the output of one matrix, in one part.
+// The work of a workgroup in a product on GPUs: one tile of the output of one matrix, in one part.
 //
-// Constants: TILE_ROWS and TILE_COLUMNS, BATCH_TILES of a matrix.
+// Constants: TILE_ROWS and TILE_COLUMNS, BATCH_TILES per matrix.
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 
 struct Work {
-    // Where left matrix, right matrix and output begin.
+    // Offsets of left matrix, right matrix and output.
     origin: vec3u,
     has_bias: bool,
     // The first quad of rows and of columns.
     row: u32,
     column: u32,
-    // Steps.
+    // The range of steps.
     first: u32,
     end: u32,
 }
 
-// The work of the workgroup that has this place in the grid, in which it has a tile.
+// The work of the workgroup at this position of the grid. It must have a tile.
 fn work_of(group: vec3u) -> Work {
     var tile = group.y * shape.grid_width + group.x;
     var batch = 0u;
@@ -39,7 +39,7 @@ fn bias_of(work: Work, quad: u32) -> vec4f {
     if !work.has_bias {
         return vec4f();
     }
-    // There is no bias behind the last column, and nothing is stored that it is added to.
+    // There is no bias past the last column, and the sums there are not stored.
     let at = min(vec4u(quad * 4u) + vec4u(0u, 1u, 2u, 3u), vec4u(shape.columns - 1u));
     return vec4f(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
 }

@@ -1,6 +1,6 @@
-// Random numbers that are a pure function of a counter and a key: Philox 4x32-10 (Salmon et al., SC 2011).
+// Random numbers as a pure function of a counter and a key: Philox 4x32-10 (Salmon et al., SC 2011).
 
-// The high word of a product: WGSL has the low one only.
+// The high word of a product; WGSL only has the low one.
 fn random_high(a: u32, b: u32) -> u32 {
     let low = (a & 0xffffu) * (b & 0xffffu);
     let middle = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
@@ -17,7 +17,7 @@ fn random_round(words: vec4u, key: vec2u) -> vec4u {
     );
 }
 
-// Without a loop, so that kernels which end with it have no more trips than they have alone.
+// Unrolled, so that kernels with random numbers have no more loop iterations than without.
 fn random_words(counter: vec4u, key: vec2u) -> vec4u {
     let more = vec2u(0x9e3779b9u, 0xbb67ae85u);
     var words = random_round(counter, key);
@@ -32,12 +32,12 @@ fn random_words(counter: vec4u, key: vec2u) -> vec4u {
     return random_round(words, key + 9u * more);
 }
 
-// Multiples of 2^-24 in [0, 1), each as likely.
+// Uniform multiples of 2^-24 in [0, 1).
 fn random_uniform(words: vec4u) -> vec4f {
     return vec4f(words >> vec4u(8u)) * 5.9604644775390625e-8;
 }
 
-// Numbers of the normal distribution, two from each pair of words (Box and Muller 1958).
+// Standard normal numbers, two from each pair of words (Box and Muller 1958).
 fn random_normal(words: vec4u) -> vec4f {
     // In (0, 1], so that the logarithm is finite.
     let radius = sqrt(-2.0 * log((vec2f(words.xz >> vec2u(8u)) + 1.0) * 5.9604644775390625e-8));

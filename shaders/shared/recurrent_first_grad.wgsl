@@ -1,4 +1,4 @@
-// The gradient of the first state of a recurrent layer. With HAS_CARRY a part of it comes past the gates.
+// The gradient of the initial state of a recurrent layer. With HAS_CARRY, a part of it bypasses the gates.
 @group(0) @binding(4) var<storage, read> carry: array<vec4f>;
 @group(0) @binding(5) var<storage, read_write> state_grad: array<vec4f>;
 

@@ -1,7 +1,7 @@
-// The cell of a GRU: reset gate, update gate and candidate, as torch orders them; the reset gate stands before the
-// products of the states with their bias.
+// The GRU cell: reset gate, update gate and candidate, in torch's order. The reset gate multiplies the state products
+// including their bias.
 //
-// Both gates, the candidate and those products of each unit, for the backward pass.
+// For the backward pass it saves both gates, the candidate, and the candidate's state product of each unit.
 @group(0) @binding(6) var<storage, read_write> saved: array<vec4f>;
 
 fn finish(sample: u32, unit: u32, sum: vec4f) {

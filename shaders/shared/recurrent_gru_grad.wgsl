@@ -1,8 +1,7 @@
-// The gradients of the gates of a GRU: of the products of the states, and of those of the inputs, which differ in the
-// candidate.
+// The gate gradients of a GRU: for the state products, and for the input products, which differ in the candidate.
 @group(0) @binding(4) var<storage, read> saved: array<vec4f>;
 @group(0) @binding(5) var<storage, read> states: array<vec4f>;
-// What the state before this step gets past the gates.
+// The part of the gradient of the previous state that bypasses the gates.
 @group(0) @binding(6) var<storage, read_write> carry: array<vec4f>;
 @group(0) @binding(7) var<storage, read_write> input_grads: array<f32>;
 

@@ -1,6 +1,6 @@
-// The cell of an LSTM: input gate, forget gate, candidate and output gate, as torch orders them.
+// The LSTM cell: input gate, forget gate, candidate and output gate, in torch's order.
 @group(0) @binding(6) var<storage, read_write> cells: array<f32>;
-// The four of each unit, for the backward pass.
+// The four gates of each unit, saved for the backward pass.
 @group(0) @binding(7) var<storage, read_write> saved: array<vec4f>;
 
 fn finish(sample: u32, unit: u32, sum: vec4f) {

@@ -1,7 +1,7 @@
-// The gradients of the gates of an LSTM, and of the cell before this step.
+// The gate gradients of an LSTM, and the gradient of the cell state before this step.
 @group(0) @binding(4) var<storage, read> saved: array<vec4f>;
 @group(0) @binding(5) var<storage, read> cells: array<vec4f>;
-// The gradient of the cell after this step, then that before it.
+// The gradient of the cell state after this step; overwritten with that before this step.
 @group(0) @binding(6) var<storage, read_write> carry: array<vec4f>;
 
 fn finish(sample: u32, quad: u32, dh: vec4f) {

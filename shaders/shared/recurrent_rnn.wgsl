@@ -1,4 +1,4 @@
-// The cell of a plain recurrent layer: tanh, or with RELU the rectifier.
+// The cell of a plain recurrent layer: tanh, or ReLU with RELU.
 fn finish(sample: u32, unit: u32, sum: vec4f) {
     let x = sum.x + input_of(sample, unit).x;
     if RELU == 1u {

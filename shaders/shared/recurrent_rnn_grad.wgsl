@@ -1,4 +1,4 @@
-// The gradients of the sums of a plain recurrent layer; with RELU the slope is 1 above 0 and 0 at it.
+// The gradients of the sums of a plain recurrent layer. With RELU, the derivative is 1 above 0 and 0 at 0.
 @group(0) @binding(4) var<storage, read> results: array<vec4f>;
 
 fn finish(sample: u32, quad: u32, dh: vec4f) {

@@ -1,18 +1,18 @@
-// One step of a recurrent layer. Rows of gates and of results belong to a step and a sample; the rows of states hold the
-// state before each step.
+// One step of a recurrent layer. Rows of gates and outputs are indexed by step and sample; the rows of states hold
+// the state before each step.
 struct Shape {
-    // Samples.
+    // Number of samples.
     batch: u32,
-    // The row of the first sample in this step, and the distance to the next sample's.
+    // The row of the first sample at this step, and the distance to the next sample's.
     row: u32,
     row_stride: u32,
-    // The same of the states before this step and after it.
+    // The same for the states before and after this step.
     state_row: u32,
     next_state_row: u32,
     state_stride: u32,
     // Whether another step follows, which reads the state.
     has_next: u32,
-    // The first rows of the cells before this step and after it; samples follow each other.
+    // The first rows of the cell states before and after this step. Samples are contiguous.
     cell_row: u32,
     next_cell_row: u32,
     row_tiles: u32,
@@ -21,14 +21,14 @@ struct Shape {
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-// [rows, GATES_PITCH]: the products of the inputs, with their bias.
+// [rows, GATES_PITCH]: the input products, with their bias.
 @group(0) @binding(1) var<storage, read> gates: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-// [rows, PITCH] both.
+// Both [rows, PITCH].
 @group(0) @binding(4) var<storage, read_write> states: array<f32>;
 @group(0) @binding(5) var<storage, read_write> results: array<f32>;
 
-// What the input gives to the gates of a unit, of which a cell has up to four.
+// The input products of the gates of a unit; a cell has up to four gates.
 fn input_of(sample: u32, unit: u32) -> vec4f {
     let at = (shape.row + sample * shape.row_stride) * GATES_PITCH + min(unit, HIDDEN - 1u);
     var input = vec4f();
@@ -62,7 +62,7 @@ fn store_state(sample: u32, unit: u32, state: f32) {
     }
 }
 
-// Where a unit keeps what its backward step needs.
+// The index at which a unit's values for the backward step are saved.
 fn saved_at(sample: u32, unit: u32) -> u32 {
     return (shape.row + sample * shape.row_stride) * PITCH + unit;
 }

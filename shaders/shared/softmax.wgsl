@@ -5,7 +5,7 @@ fn is_class(quad: u32) -> vec4<bool> {
 }
 
 fn largest_of(team: Team, row: u32) -> f32 {
-    // The first class is no padding.
+    // The first class is never padding.
     var largest = vec4f(logits[row * shape.row_quads].x);
     for (var quad = team.member; quad < shape.row_quads; quad += TEAM) {
         largest = select(largest, larger(largest, logits[row * shape.row_quads + quad]), is_class(quad));
@@ -13,7 +13,7 @@ fn largest_of(team: Team, row: u32) -> f32 {
     return largest_lane(team_largest(team, largest)).x;
 }
 
-// Runs are added up apart, because a long chain of additions loses digits.
+// Sums in runs, because a long chain of additions loses precision.
 fn sum_of_exponentials(team: Team, row: u32, largest: f32) -> f32 {
     var sum = vec4f(0.0);
     for (var start = team.member; start < shape.row_quads; start += RUN * TEAM) {
@@ -28,7 +28,7 @@ fn sum_of_exponentials(team: Team, row: u32, largest: f32) -> f32 {
     return sum.x + sum.y + sum.z + sum.w;
 }
 
-// Minus the logarithms of the softmax, times the weights of the classes.
+// The sum of minus the log-softmax times the class weights.
 fn weighted_sum(team: Team, row: u32, largest: f32, log_sum: f32) -> f32 {
     var sum = vec4f(0.0);
     for (var start = team.member; start < shape.row_quads; start += RUN * TEAM) {

@@ -1,4 +1,4 @@
-// As softmax.wgsl, of a long row: from the joined parts of the row.
+// Like softmax.wgsl, for a long row, from the joined parts of the row.
 @group(0) @binding(5) var<storage, read> lines: array<vec4f>;
 @group(0) @binding(6) var<storage, read> weighted_sums: array<vec4f>;
 

@@ -1,5 +1,5 @@
-// Elements of the softmax of a line, or of its logarithm, from the line's largest number and the sum of the exponentials
-// of all differences to it.
+// Elements of the softmax or log-softmax of a line, from its maximum and the sum of the exponentials of all
+// differences to it.
 fn softmax_of(x: vec4f, largest: vec4f, sum: vec4f) -> vec4f {
     var value = x - largest;
     if LOG != 0u {

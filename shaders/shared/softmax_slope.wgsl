@@ -1,4 +1,4 @@
-// The gradient of a softmax, or of its logarithm, from the output: y (dy - sum(y dy)), or dy - exp(y) sum(dy).
+// The gradient of softmax, y (dy - sum(y dy)), or of log-softmax, dy - exp(y) sum(dy), from the output.
 fn term_of(y: vec4f, dy: vec4f) -> vec4f {
     if LOG != 0u {
         return dy;

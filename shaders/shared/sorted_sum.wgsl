@@ -1,4 +1,4 @@
-// The sum of the gradients of sorted entries. Runs are added up apart, because a long chain of additions loses digits.
+// The sum of the gradients of sorted entries. Sums in runs, because a long chain of additions loses precision.
 fn sum_of(first: u32, end: u32, quad: u32) -> vec4f {
     var sum = vec4f();
     for (var start = first; start < end; start += RUN) {

@@ -1,6 +1,6 @@
 alias T = f32;
 
-// A quad of a row of a table whose rows are no whole quads, for kernels whose `shape` has `accumulate`.
+// Stores a quad of a row of a table whose rows are not whole quads, for kernels whose `shape` has `accumulate`.
 fn store_row(row: u32, quad: u32, sum: vec4f) {
     let first = row * COLUMNS + quad * 4u;
     #for j in 0..4

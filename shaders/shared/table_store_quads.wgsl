@@ -1,6 +1,6 @@
 alias T = vec4f;
 
-// A quad of a row of a table of whole quads, for kernels whose `shape` has `accumulate`.
+// Stores a quad of a row of a table of whole quads, for kernels whose `shape` has `accumulate`.
 fn store_row(row: u32, quad: u32, sum: vec4f) {
     let at = row * QUADS + quad;
     var value = sum;

@@ -1,11 +1,11 @@
-// Lanes that share lines: TEAM lanes a line, LINES lines a workgroup. Neighbouring lanes have neighbouring lines
+// Lanes that share lines: TEAM lanes per line, LINES lines per workgroup. Adjacent lanes have adjacent lines
 // (`ACROSS`), or are members of one line.
 struct Team {
-    // The number of the line, or of the part of one: it may lie behind the last.
+    // The number of the line, or of the part of one. Can be past the last.
     line: u32,
-    // The number of the lane among those of its line.
+    // The number of the lane within its line.
     member: u32,
-    // Where it puts what it holds, and where the first member does.
+    // The index at which this lane stores its value, and that of the first member.
     own: u32,
     first: u32,
 }

@@ -1,4 +1,4 @@
-// As team.wgsl, where each line has one lane.
+// Like team.wgsl, with one lane per line.
 struct Team {
     line: u32,
     member: u32,

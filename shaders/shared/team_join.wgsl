@@ -5,7 +5,7 @@ fn joined_NAME(a: KIND, b: KIND) -> KIND {
 
 // What all lanes of a line hold, joined in an order that is fixed, for each of them. All lanes of the workgroup call it.
 fn team_NAME(team: Team, value: KIND) -> KIND {
-    // What was put there before has been read.
+    // The values stored before have been read.
     workgroupBarrier();
     held_KIND[team.own] = value;
     workgroupBarrier();

@@ -1,23 +1,24 @@
-// A tile of a product, which a workgroup sums: TILE_STEPS steps of both factors at a time are staged in workgroup
-// memory, a step behind the other, and an invocation multiplies ROW_QUADS quads of rows with COLUMN_QUADS quads of
-// columns. The next steps are loaded while these are multiplied. Each sum begins at zero and ascends along the steps
-// with one fma each, so its bits do not depend on the tile.
+// A tile of a product, summed by one workgroup. TILE_STEPS steps of both factors at a time are staged in workgroup
+// memory, one step after the other. Each invocation multiplies ROW_QUADS quads of rows with COLUMN_QUADS quads of
+// columns, while the next steps are loaded. Each sum starts at zero and adds the steps in order with one fma each, so
+// its bits do not depend on the tile.
 //
 // Source: the tiles of ggml's Vulkan `mul_mm` and Nath et al. 2010, "An Improved MAGMA GEMM for Fermi GPUs".
 //
-// Constants: TILE_ROWS, TILE_COLUMNS, TILE_STEPS, ROW_QUADS and COLUMN_QUADS of an invocation, LANES of the workgroup;
-// STEPS_EVEN if all steps come in whole tiles.
+// Constants: TILE_ROWS, TILE_COLUMNS, TILE_STEPS, ROW_QUADS and COLUMN_QUADS per invocation, LANES of the workgroup;
+// STEPS_EVEN if all steps are whole tiles.
 //
-// A kernel joins it with one text for each factor, `tile_left_quads` or `tile_left_blocks` and the same of `right`, and
-// supplies `Work`, what a workgroup knows of its tile; `bias_of(work, quad)`, four numbers of a quad of columns, and
-// `put(work, row, quad, sum, bias)`, which is given four sums of a row.
+// A kernel joins it with one text per factor, `tile_left_quads` or `tile_left_blocks` and the same for `right`. It
+// supplies `Work`, the description of a workgroup's tile; `bias_of(work, quad)`, the four numbers of a quad of
+// columns; and `put(work, row, quad, sum, bias)`, which stores four sums of a row.
 const LEFT_PITCH: u32 = TILE_ROWS / 4u + 1u;
 const RIGHT_PITCH: u32 = TILE_COLUMNS / 4u + 1u;
-// Quads of rows and of columns that different invocations begin with; their next ones lie so far behind them.
+// Distance between the quads of rows, and of columns, of one invocation; adjacent invocations start with adjacent
+// quads.
 const ROW_STRIDE: u32 = TILE_ROWS / 4u / ROW_QUADS;
 const COLUMN_STRIDE: u32 = TILE_COLUMNS / 4u / COLUMN_QUADS;
 
-// A quad more a step, so that invocations which store along the steps meet different banks.
+// One quad more per step, so that invocations that store along the steps use different banks.
 var<workgroup> left_tile: array<vec4f, TILE_STEPS * LEFT_PITCH>;
 var<workgroup> right_tile: array<vec4f, TILE_STEPS * RIGHT_PITCH>;
 
@@ -40,7 +41,7 @@ struct Sums {
     #end
 }
 
-// Adds the products of one step, of the quads of rows and columns from these on.
+// Adds the products of one step, for the quads of rows and columns from these on.
 fn multiply(step: u32, row_quad: u32, column_quad: u32, sums: ptr<function, Sums>) {
     #for g in 0..ROW_QUADS
     let left$g = left_tile[step * LEFT_PITCH + row_quad + $g * ROW_STRIDE];
@@ -57,8 +58,8 @@ fn multiply(step: u32, row_quad: u32, column_quad: u32, sums: ptr<function, Sums
     #end
 }
 
-// Sums steps `first` to `end` of the tile whose rows and columns begin with these quads, and puts them. All
-// invocations of the workgroup call it with the same numbers, but for `lane`.
+// Sums steps `first` to `end` of the tile whose rows and columns start with these quads, and stores the sums. All
+// invocations of the workgroup call it with the same arguments, except for `lane`.
 fn sum_tile(work: Work, lane: u32, first_row: u32, first_column: u32, first: u32, end: u32) {
     let left_places = left_places_of(work, first_row, lane);
     let right_places = right_places_of(work, first_column, lane);
@@ -68,7 +69,7 @@ fn sum_tile(work: Work, lane: u32, first_row: u32, first_column: u32, first: u32
     let row_quad = lane / COLUMN_STRIDE;
     var sums: Sums;
     for (var step = first; step < end; step += TILE_STEPS) {
-        // Nobody reads the former steps any more.
+        // All lanes have finished reading the previous steps.
         workgroupBarrier();
         stage_left(lane, left_loads);
         stage_right(lane, right_loads);

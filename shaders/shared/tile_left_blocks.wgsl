@@ -1,11 +1,12 @@
-// Stages the left factor of a tile in blocks of four rows by four steps: four loads along the steps, and an exchange
-// of both in registers.
+// Stages the left factor of a tile in blocks of four rows by four steps: four loads along the steps, transposed in
+// registers.
 //
-// Constants: LEFT_LOADS of an invocation, in blocks.
+// Constants: LEFT_LOADS per invocation, in blocks.
 //
-// A kernel supplies `LeftPlace`, what is known of a quad of rows before any step; `left_place(work, quad)` makes it,
-// and `left_block(place, step)` is a vec4 along the steps of each of its rows, from a step on that is a multiple of 4
-// and that there is; behind the last step there may be any numbers. The first step of a tile is a multiple of 4.
+// A kernel supplies `LeftPlace`, the step-independent position of a quad of rows; `left_place(work, quad)`, which
+// computes it; and `left_block(place, step)`, which returns a vec4 along the steps for each of its rows. `step` is a
+// multiple of 4 within the range; after the last step the values can be arbitrary. The first step of a tile is a
+// multiple of 4.
 const LEFT_BLOCKS: u32 = TILE_ROWS / 4u * (TILE_STEPS / 4u);
 
 struct LeftPlaces {
@@ -20,14 +21,14 @@ struct LeftLoads {
     #end
 }
 
-// The quad of steps and that of rows in the tile that is load `i` of an invocation: eight neighbours store side by
-// side, and the next ones load what follows along the steps.
+// The quad of steps and the quad of rows of load `i` of an invocation. Eight neighbours store adjacent values, and
+// the next ones load what follows along the steps.
 fn left_spot(lane: u32, i: u32) -> vec2u {
     let number = i * LANES + lane;
     return vec2u(number / 8u % (TILE_STEPS / 4u), number / (8u * (TILE_STEPS / 4u)) * 8u + number % 8u);
 }
 
-// A small tile has fewer blocks than there are invocations: the first ones load them.
+// A small tile has fewer blocks than there are invocations; the first ones load them.
 fn left_loads_here(lane: u32) -> bool {
     return LEFT_BLOCKS >= LANES || lane < LEFT_BLOCKS;
 }
@@ -52,7 +53,7 @@ fn left_loads_of(places: LeftPlaces, lane: u32, first: u32, end: u32) -> LeftLoa
             loads.block$i = transpose(left_block(places.place$i, step));
         } else {
             let block = transpose(left_block(places.place$i, min(step, (end - 1u) / 4u * 4u)));
-            // Behind the last step are zeros.
+            // After the last step there are zeros.
             #for k in 0..4
             loads.block$i[$k] = select(vec4f(0.0), block[$k], step + $k < end);
             #end

@@ -1,10 +1,10 @@
-// Stages the left factor of a tile in quads along its rows: one load for each quad, at one step.
+// Stages the left factor of a tile in quads along its rows: one load per quad and step.
 //
-// Constants: LEFT_LOADS of an invocation, and LEFT_GATHERED if elements along the steps are neighbours in memory, so
-// that neighbouring invocations load them.
+// Constants: LEFT_LOADS per invocation, and LEFT_GATHERED if elements along the steps are adjacent in memory, so that
+// adjacent invocations load them.
 //
-// A kernel supplies `LeftPlace`, what is known of a quad of rows before any step; `left_place(work, quad)` makes it,
-// and `left_quad(place, step)` is the quad, with a step that there is.
+// A kernel supplies `LeftPlace`, the step-independent position of a quad of rows; `left_place(work, quad)`, which
+// computes it; and `left_quad(place, step)`, which returns the quad at a step within the range.
 const LEFT_QUADS: u32 = TILE_ROWS / 4u;
 
 struct LeftPlaces {
@@ -19,7 +19,7 @@ struct LeftLoads {
     #end
 }
 
-// The step and the quad of rows in the tile that is load `i` of an invocation.
+// The step and the quad of rows of load `i` of an invocation.
 fn left_spot(lane: u32, i: u32) -> vec2u {
     let number = i * LANES + lane;
     if LEFT_GATHERED == 1u {
@@ -52,7 +52,7 @@ fn left_loads_of(places: LeftPlaces, lane: u32, first: u32, end: u32) -> LeftLoa
         if STEPS_EVEN == 1u {
             loads.quad$i = left_quad(places.place$i, step);
         } else {
-            // Behind the last step are zeros.
+            // After the last step there are zeros.
             loads.quad$i = select(vec4f(0.0), left_quad(places.place$i, min(step, end - 1u)), step < end);
         }
     }

@@ -1,12 +1,12 @@
-// Stages the right factor of a tile in blocks of four columns by four steps: four loads along the steps, and an
-// exchange of both in registers.
+// Stages the right factor of a tile in blocks of four columns by four steps: four loads along the steps, transposed
+// in registers.
 //
-// Constants: RIGHT_LOADS of an invocation, in blocks.
+// Constants: RIGHT_LOADS per invocation, in blocks.
 //
-// A kernel supplies `RightPlace`, what is known of a quad of columns before any step; `right_place(work, quad)` makes
-// it, and `right_block(place, step)` is a vec4 along the steps of each of its columns, from a step on that is a
-// multiple of 4 and that there is; behind the last step there may be any numbers. The first step of a tile is a
-// multiple of 4.
+// A kernel supplies `RightPlace`, the step-independent position of a quad of columns; `right_place(work, quad)`,
+// which computes it; and `right_block(place, step)`, which returns a vec4 along the steps for each of its columns.
+// `step` is a multiple of 4 within the range; after the last step the values can be arbitrary. The first step of a
+// tile is a multiple of 4.
 const RIGHT_BLOCKS: u32 = TILE_COLUMNS / 4u * (TILE_STEPS / 4u);
 
 struct RightPlaces {
@@ -21,14 +21,14 @@ struct RightLoads {
     #end
 }
 
-// The quad of steps and that of columns in the tile that is load `i` of an invocation: eight neighbours store side by
-// side, and the next ones load what follows along the steps.
+// The quad of steps and the quad of columns of load `i` of an invocation. Eight neighbours store adjacent values, and
+// the next ones load what follows along the steps.
 fn right_spot(lane: u32, i: u32) -> vec2u {
     let number = i * LANES + (lane + RIGHT_BLOCKS) % LANES;
     return vec2u(number / 8u % (TILE_STEPS / 4u), number / (8u * (TILE_STEPS / 4u)) * 8u + number % 8u);
 }
 
-// A small tile has fewer blocks than there are invocations: the last ones load them.
+// A small tile has fewer blocks than there are invocations; the last ones load them.
 fn right_loads_here(lane: u32) -> bool {
     return RIGHT_BLOCKS >= LANES || lane >= LANES - RIGHT_BLOCKS;
 }
@@ -53,7 +53,7 @@ fn right_loads_of(places: RightPlaces, lane: u32, first: u32, end: u32) -> Right
             loads.block$i = transpose(right_block(places.place$i, step));
         } else {
             let block = transpose(right_block(places.place$i, min(step, (end - 1u) / 4u * 4u)));
-            // Zeros of another sign than those of the left factor, so that their products change no sum.
+            // Zeros of the opposite sign to those of the left factor, so that their products change no sum.
             #for k in 0..4
             loads.block$i[$k] = select(vec4f(-0.0), block[$k], step + $k < end);
             #end

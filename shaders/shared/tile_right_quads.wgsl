@@ -1,10 +1,10 @@
-// Stages the right factor of a tile in quads along its columns: one load for each quad, at one step.
+// Stages the right factor of a tile in quads along its columns: one load per quad and step.
 //
-// Constants: RIGHT_LOADS of an invocation, and RIGHT_GATHERED if elements along the steps are neighbours in memory,
-// so that neighbouring invocations load them.
+// Constants: RIGHT_LOADS per invocation, and RIGHT_GATHERED if elements along the steps are adjacent in memory, so
+// that adjacent invocations load them.
 //
-// A kernel supplies `RightPlace`, what is known of a quad of columns before any step; `right_place(work, quad)` makes
-// it, and `right_quad(place, step)` is the quad, with a step that there is.
+// A kernel supplies `RightPlace`, the step-independent position of a quad of columns; `right_place(work, quad)`,
+// which computes it; and `right_quad(place, step)`, which returns the quad at a step within the range.
 const RIGHT_QUADS: u32 = TILE_COLUMNS / 4u;
 
 struct RightPlaces {
@@ -19,7 +19,7 @@ struct RightLoads {
     #end
 }
 
-// The step and the quad of columns in the tile that is load `i` of an invocation.
+// The step and the quad of columns of load `i` of an invocation.
 fn right_spot(lane: u32, i: u32) -> vec2u {
     let number = i * LANES + lane;
     if RIGHT_GATHERED == 1u {
@@ -52,7 +52,7 @@ fn right_loads_of(places: RightPlaces, lane: u32, first: u32, end: u32) -> Right
         if STEPS_EVEN == 1u {
             loads.quad$i = right_quad(places.place$i, step);
         } else {
-            // Zeros of another sign than those of the left factor, so that their products change no sum.
+            // Zeros of the opposite sign to those of the left factor, so that their products change no sum.
             loads.quad$i = select(vec4f(-0.0), right_quad(places.place$i, min(step, end - 1u)), step < end);
         }
     }

@@ -1,18 +1,18 @@
-//! Numbers that JSON cannot hold, found before they become `null`.
+//! Finds infinite and NaN numbers, which JSON cannot represent.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer, ser};
 use serde_json::Value;
 
-/// The first number of `value` that is not finite, as `options.eps is inf`: serde_json writes `null` for it.
+/// The first number in `value` that is not finite, as in `options.eps is inf`. serde_json would write it as `null`.
 pub(crate) fn not_finite(value: &impl Serialize) -> Option<String> {
     value.serialize(Walker).err().map(|found| found.to_string())
 }
 
-/// Serializes `value`, but refuses a number that is not finite where the format is text, as JSON is.
+/// Serializes `value`, but refuses infinite and NaN numbers if the format is text, such as JSON.
 ///
-/// For `impl Serialize` of types whose numbers lose their meaning as `null`.
+/// For `impl Serialize` of types whose numbers must not become `null`.
 pub(crate) fn serialize_finite<T: Serialize, S: Serializer>(
     value: &T,
     serializer: S,
@@ -25,7 +25,7 @@ pub(crate) fn serialize_finite<T: Serialize, S: Serializer>(
     value.serialize(serializer)
 }
 
-/// A number and the fields and indices that lead to it, the innermost first.
+/// A number that is not finite, with the fields and indices that lead to it, innermost first.
 #[derive(Debug)]
 struct NotFinite {
     path: Vec<String>,
@@ -46,12 +46,12 @@ impl std::error::Error for NotFinite {}
 
 impl ser::Error for NotFinite {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        // A value that refuses to be serialized refuses here too.
+        // A value whose own `Serialize` fails is refused here too.
         Self { path: Vec::new(), number: message.to_string() }
     }
 }
 
-/// Visits every number and writes nothing.
+/// A serializer that visits every number and writes nothing.
 #[derive(Clone, Copy)]
 struct Walker;
 
@@ -71,7 +71,7 @@ fn at(place: impl FnOnce() -> String, value: &(impl Serialize + ?Sized)) -> Walk
     })
 }
 
-/// The elements of a sequence, or the fields of a map or a struct.
+/// Visits the elements of a sequence, or the fields of a map or struct.
 #[derive(Default)]
 struct Within {
     index: usize,
@@ -264,60 +264,4 @@ impl ser::SerializeMap for Within {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use serde_json::json;
-
-    use super::*;
-
-    #[derive(Serialize)]
-    enum Kind {
-        Unit,
-        One(f32),
-        Two(f64, f64),
-        Named { rate: Option<f64> },
-    }
-
-    #[derive(Serialize)]
-    struct Sample {
-        plain: (f64, f64),
-        #[serde(flatten)]
-        slots: BTreeMap<String, Option<Vec<f32>>>,
-        by_number: BTreeMap<u32, Kind>,
-    }
-
-    fn sample() -> Sample {
-        let slots = [("exp_avg".to_owned(), Some(vec![f32::MAX, -0.0])), ("other".to_owned(), None)];
-        let kinds = [Kind::Unit, Kind::One(1.0), Kind::Two(5e-324, f64::MIN), Kind::Named { rate: None }];
-        Sample { plain: (0.0, 1.0), slots: slots.into(), by_number: (0..).zip(kinds).collect() }
-    }
-
-    #[test]
-    fn a_number_that_is_not_finite_is_named_with_its_place() {
-        assert_eq!(not_finite(&sample()), None);
-        assert_eq!(not_finite(&json!({"a": [1, 0.5, null, {"b": "x"}]})), None);
-        let of = |change: fn(&mut Sample)| {
-            let mut sample = sample();
-            change(&mut sample);
-            let refused = serialize_finite(&sample, serde_json::value::Serializer).unwrap_err().to_string();
-            let found = not_finite(&sample).unwrap();
-            assert_eq!(refused, format!("{found}: JSON holds finite numbers alone"));
-            found
-        };
-        assert_eq!(of(|sample| sample.plain.1 = f64::NAN), "plain[1] is NaN");
-        let infinite = |sample: &mut Sample| {
-            sample.slots.insert("exp_avg".into(), Some(vec![0.0, f32::NEG_INFINITY]));
-        };
-        assert_eq!(of(infinite), "exp_avg[1] is -inf");
-        let kind = |number, kind| {
-            let mut sample = sample();
-            sample.by_number.insert(number, kind);
-            not_finite(&sample).unwrap()
-        };
-        assert_eq!(kind(1, Kind::One(f32::INFINITY)), "by_number.1.One is inf");
-        assert_eq!(kind(2, Kind::Two(0.0, f64::INFINITY)), "by_number.2[1] is inf");
-        assert_eq!(kind(9, Kind::Named { rate: Some(f64::NAN) }), "by_number.9.rate is NaN");
-        assert_eq!(not_finite(&f64::NAN).unwrap(), "it is NaN");
-    }
-}
+mod tests;

@@ -1,4 +1,5 @@
-//! The record of a checkpoint: JSON under a metadata key, which begins with a checksum over the rest of it and all tensors.
+//! The record of a checkpoint: JSON stored under a metadata key. It starts with a checksum of the rest of the record
+//! and of all tensors.
 
 use std::collections::HashMap;
 
@@ -6,22 +7,22 @@ use serde_json::Value;
 
 use super::tensors::{TensorFile, Views};
 
-/// The one metadata key of a checkpoint.
+/// The only metadata key of a checkpoint.
 pub(crate) const KEY: &str = "gradus";
 
-/// The format that this version writes and reads.
+/// The format version that this crate reads and writes.
 pub(crate) const FORMAT: u32 = 1;
 
-/// What the record begins with; its checksum follows.
+/// Start of the record, followed by its checksum.
 const PREFIX: &str = r#"{"checksum":""#;
 
-/// The text under the key, of the record as JSON and the tensors of its file.
+/// The metadata text for a JSON record and the tensors of its file.
 pub(crate) fn seal(record: &str, tensors: &Views<'_>) -> String {
     let rest = record.strip_prefix('{').expect("a record is an object");
     format!("{PREFIX}{:08x}\",{rest}", checksum(rest, tensors))
 }
 
-/// The record as JSON, without its checksum, which fits it and the tensors.
+/// The JSON record without its checksum, which must match the record and the tensors.
 pub(crate) fn unseal(file: &TensorFile<'_>) -> Result<String, String> {
     let text = file.metadata.get(KEY).ok_or_else(no_key)?;
     let changed = || "it was changed since it was written: its checksum does not fit".to_owned();
@@ -33,7 +34,7 @@ pub(crate) fn unseal(file: &TensorFile<'_>) -> Result<String, String> {
     Ok(format!("{{{rest}"))
 }
 
-/// The record as JSON of the format that this version reads.
+/// Parses a JSON record of the supported format.
 pub(crate) fn parse(record: &str) -> Result<Value, String> {
     let json: Value = serde_json::from_str(record).map_err(|e| format!("record: {e}"))?;
     let format = json.get("format").and_then(Value::as_u64);
@@ -44,7 +45,7 @@ pub(crate) fn parse(record: &str) -> Result<Value, String> {
     Ok(json)
 }
 
-/// Refuses a file without a record.
+/// Refuses a file that has no record.
 pub(crate) fn check_key(metadata: Option<&HashMap<String, String>>) -> Result<(), String> {
     metadata.filter(|metadata| metadata.contains_key(KEY)).map(drop).ok_or_else(no_key)
 }
@@ -53,7 +54,7 @@ fn no_key() -> String {
     format!("it is not a checkpoint: there is no metadata key {KEY:?}")
 }
 
-/// CRC-32 over the record behind its checksum, and over the tensors in order of their names.
+/// CRC-32 of the record after its checksum, and of the tensors in order of their names.
 fn checksum(record: &str, tensors: &Views<'_>) -> u32 {
     let mut sum = crc32fast::Hasher::new();
     sum.update(record.as_bytes());

@@ -1,4 +1,4 @@
-//! Files of tensors, in the format safetensors: their bytes, read no further than the header can be believed.
+//! Reads safetensors files, checking their size against the header.
 //!
 //! Source: <https://github.com/huggingface/safetensors>.
 
@@ -13,16 +13,16 @@ use safetensors::tensor::{Metadata, SafeTensors, TensorView};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-/// As many bytes as a header of safetensors may have.
+/// Maximum size of a safetensors header, in bytes.
 pub(crate) const MOST_HEADER: u64 = 100_000_000;
 
-/// Where the header begins, behind its length.
+/// Size of the header's length field, which precedes the header.
 const LENGTH: usize = size_of::<u64>();
 
 /// The tensors of a file by name.
 pub(crate) type Views<'a> = BTreeMap<String, TensorView<'a>>;
 
-/// What a file holds.
+/// Contents of a safetensors file.
 #[derive(Debug)]
 pub(crate) struct TensorFile<'a> {
     pub(crate) tensors: Views<'a>,
@@ -30,7 +30,7 @@ pub(crate) struct TensorFile<'a> {
 }
 
 impl<'a> TensorFile<'a> {
-    /// The tensors in the bytes of a whole file.
+    /// Parses the bytes of a complete file.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         let (length, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
         serde_json::from_slice::<Names>(&bytes[LENGTH..LENGTH + length]).map_err(broken)?;
@@ -40,7 +40,7 @@ impl<'a> TensorFile<'a> {
     }
 }
 
-/// The names in an object of JSON, each of them once: of two tensors of one name, readers take one without a word.
+/// Checks that the names in a JSON object are unique. Parsers silently keep one of two equal names.
 struct Names;
 
 impl<'de> Deserialize<'de> for Names {
@@ -72,7 +72,7 @@ impl<'de> Deserialize<'de> for Names {
     }
 }
 
-/// All bytes of a file, whose length is what its header says, if `check` takes its metadata.
+/// All bytes of a file whose length matches its header, if `check` accepts its metadata.
 pub(crate) fn read(
     path: &Path,
     check: impl FnOnce(Option<&HashMap<String, String>>) -> Result<(), String>,
@@ -82,7 +82,7 @@ pub(crate) fn read(
     read_from(&mut file, metadata.is_file().then_some(metadata.len()), check)
 }
 
-/// As [`read`], from a source of `length` bytes, or of as many as it has.
+/// Like [`read`], from a source that is said to have `length` bytes.
 fn read_from(
     source: &mut impl Read,
     length: Option<u64>,
@@ -113,12 +113,12 @@ fn read_from(
         return Err(broken(SafeTensorError::MetadataIncompleteBuffer));
     }
     check(header.metadata().as_ref())?;
-    // One byte more than there should be tells whether there are more.
+    // Reads one byte more than expected, to detect trailing bytes.
     pull(source, (whole - begin).saturating_add(1), &mut bytes)?;
     Ok(bytes)
 }
 
-/// Appends at most `size` bytes. Memory is taken as they come.
+/// Appends at most `size` bytes. Allocates only as bytes arrive.
 fn pull(source: &mut impl Read, size: u64, bytes: &mut Vec<u8>) -> Result<(), String> {
     source.take(size).read_to_end(bytes).map(drop).map_err(|e| e.to_string())
 }
@@ -133,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    /// A head and zeros without an end; it counts what is pulled.
+    /// A header followed by endless zeros. Counts the bytes read.
     struct Endless {
         head: Vec<u8>,
         pulled: usize,
@@ -149,7 +149,7 @@ mod tests {
         }
     }
 
-    /// As a checkpoint is checked.
+    /// The check for checkpoints.
     fn checked(metadata: Option<&HashMap<String, String>>) -> Result<(), String> {
         metadata.filter(|metadata| metadata.contains_key("gradus")).map(drop).ok_or("there is no key".into())
     }

@@ -1,26 +1,27 @@
 use super::{Autotune, KernelChoice};
 use crate::Error;
 
-/// How [`Gpu::new`](super::Gpu::new) chooses an adapter and what it asks of it.
+/// Options of [`Gpu::new`](super::Gpu::new): which adapter it selects, and what it requests of it.
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
-    /// Backends to look at. `None`: what `WGPU_BACKEND` says, or all.
+    /// Backends to search. Default: those in `WGPU_BACKEND`, or all.
     pub backends: Option<wgpu::Backends>,
-    /// A part of the adapter's name, in any case. `None`: what `WGPU_ADAPTER_NAME` says, or any.
+    /// A substring of the adapter's name, ignoring case. Default: `WGPU_ADAPTER_NAME`, or any adapter.
     pub adapter_name: Option<String>,
-    /// Which kernels to use.
+    /// Which kernels to use. Default: the fastest that the device can run.
     pub kernels: KernelChoice,
-    /// Caps the bytes of one storage binding below what the adapter offers, to test or to leave room.
+    /// Upper limit for the size of one storage binding, in bytes. Default: the adapter's limit. For tests, or
+    /// to leave memory to others.
     pub max_binding_bytes: Option<u64>,
-    /// Caps the bytes of one buffer below what the adapter offers.
+    /// Upper limit for the size of one buffer, in bytes. Default: the adapter's limit.
     pub max_buffer_bytes: Option<u64>,
-    /// Whether plans time kernels on the device before they choose one. Default: off.
+    /// Whether plans time kernels on the device before they select one. Default: off.
     pub autotune: Autotune,
-    /// Asks for timestamps where the adapter has them, to measure dispatches.
+    /// Requests timestamp queries if the adapter has them, to time dispatches. Default: false.
     pub timestamps: bool,
 }
 
-/// All adapters that the instance knows, honouring `WGPU_BACKEND`.
+/// All adapters that wgpu finds for the backends in `WGPU_BACKEND`, or for all backends.
 pub async fn adapters() -> Vec<wgpu::Adapter> {
     instance(None).enumerate_adapters(wgpu::Backends::all()).await
 }
@@ -30,7 +31,7 @@ fn instance(backends: Option<wgpu::Backends>) -> wgpu::Instance {
     if let Some(backends) = backends {
         descriptor.backends = backends;
     }
-    // The device that does nothing is for tests: only ever when asked for by name.
+    // wgpu's no-op backend is for tests, so it is enabled only if it alone is requested.
     descriptor.backend_options.noop.enable = backends == Some(wgpu::Backends::NOOP);
     wgpu::Instance::new(descriptor)
 }

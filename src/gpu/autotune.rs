@@ -2,41 +2,43 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Whether plans time kernels on the device before they choose one.
+/// Whether plans time kernels on the device before they select one.
 ///
-/// Where products and convolutions are computed in tiles of workgroup memory (kernels for GPUs), what compiles a plan runs up
-/// to four tiles for each size that is new, on memory of its own, and takes the fastest; the tile that the sizes alone
-/// suggest stays unless another takes 3% less. All tiles leave the same bits, so that results never depend on it. Compiling
-/// takes longer by the kernels that were tried, and waits for the device, which needs a blocking wait: not in a browser.
+/// This concerns matrix products and convolutions that run as tiles in workgroup memory, which are the
+/// kernels for GPUs. For each new size, compiling a plan runs up to four tile sizes on scratch memory. The
+/// default tile for that size is kept unless another takes at least 3% less time. All tiles give the same
+/// bits, so results do not depend on this option. Compiling takes longer and needs a blocking wait for the
+/// device, which a browser does not have.
 ///
-/// As `torch.backends.cudnn.benchmark`, except that what was found can be kept, that it never changes a result, and that
-/// splits of sums are not tried.
+/// Like `torch.backends.cudnn.benchmark`, except that findings can be stored on disk, and that neither
+/// results nor the way sums are split ever change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Autotune {
-    /// Sizes alone decide.
+    /// Sizes alone determine the kernels.
     #[default]
     Off,
-    /// What was found is kept as long as the device.
+    /// Findings are kept in memory as long as the device.
     Memory,
-    /// It is also kept in this folder, which is made if need be, in a file for each adapter. A file that was damaged, or
-    /// made under another driver or version of this crate, is ignored and made anew. A file that cannot be written costs
-    /// nothing but the next run's time.
+    /// Findings are also stored in this folder, which is created if needed, in one file per adapter. A file
+    /// that is damaged or was written with another driver or version of this crate is ignored and rewritten.
+    /// If the file cannot be written, the next run times the kernels again.
     Folder(PathBuf),
 }
 
-/// What plans of a device found so far: a number of the kernels to choose from, and which of them is the fastest.
+/// What plans of a device have found so far: from a hash of the kernels to choose from to the index of the
+/// fastest.
 pub(crate) type Found = BTreeMap<u64, u32>;
 
-/// The choice of a device, and what was found.
+/// The autotune setting of a device, with its findings.
 #[derive(Debug)]
 pub(crate) struct Tuned {
     folder: Option<PathBuf>,
-    /// `None` until it was first asked for.
+    /// `None` until first used.
     found: Mutex<Option<Found>>,
 }
 
 impl Tuned {
-    /// `None` if nothing is to be timed.
+    /// `None` if autotuning is off.
     pub(super) fn of(autotune: Autotune) -> Option<Self> {
         let folder = match autotune {
             Autotune::Off => return None,

@@ -9,9 +9,9 @@ use super::counters::{Tally, add};
 use super::readback::PendingRead;
 use crate::Error;
 
-/// A GPU buffer of `len` elements of `T`, zero when created.
+/// A GPU buffer of `len` elements of `T`, initialized to zero.
 ///
-/// It is counted in [`Counters`](super::Counters): one allocation when made, live bytes until dropped.
+/// [`Counters`](super::Counters) count it: as one allocation, and as live bytes until it is dropped.
 #[derive(Debug)]
 pub struct Buffer<T> {
     raw: wgpu::Buffer,
@@ -21,37 +21,37 @@ pub struct Buffer<T> {
     element: PhantomData<T>,
 }
 
-/// A range of bytes of a `wgpu` buffer, as a kernel binds it.
+/// A byte range of a `wgpu` buffer that a kernel binds.
 #[derive(Clone, Copy, Debug)]
 pub struct Region<'a> {
     /// The buffer.
     pub buffer: &'a wgpu::Buffer,
-    /// First byte, a multiple of 256.
+    /// First byte; a multiple of 256.
     pub offset: u64,
-    /// Bytes, a multiple of 4.
+    /// Size in bytes; a multiple of 4.
     pub bytes: u64,
 }
 
 impl<T: Pod> Buffer<T> {
-    /// A buffer for kernels: storage, copied from and to. At least one element is allocated.
+    /// A storage buffer that can also be copied from and to. It holds at least one element.
     ///
     /// # Errors
-    /// [`Error::Limit`] if it exceeds the device's `max_buffer_size`; [`Error::Buffer`] if the device has no memory
-    /// for it; [`Error::DeviceLost`].
+    /// [`Error::Limit`] if it exceeds the device's `max_buffer_size`; [`Error::Buffer`] if the device is out
+    /// of memory; [`Error::DeviceLost`].
     pub fn storage(gpu: &Gpu, label: &str, len: usize) -> Result<Self, Error> {
         use wgpu::BufferUsages as U;
         Self::with_usage(gpu, label, len, U::STORAGE | U::COPY_SRC | U::COPY_DST)
     }
 
-    /// A buffer of the given usages.
+    /// A buffer with the given usages.
     ///
     /// # Errors
-    /// As [`Buffer::storage`]; [`Error::Buffer`] for usages that do not go together.
+    /// As [`Buffer::storage`]; [`Error::Buffer`] for usages that cannot be combined.
     pub fn with_usage(gpu: &Gpu, label: &str, len: usize, usage: wgpu::BufferUsages) -> Result<Self, Error> {
         Self::create(gpu, label, len, usage, false)
     }
 
-    /// A buffer that the host writes through a mapping, which it has from the start, and the device copies from.
+    /// An upload buffer: mapped on creation, written by the host, copied from by the device.
     pub(crate) fn mapped(gpu: &Gpu, label: &str, len: usize) -> Result<Self, Error> {
         let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
         Self::create(gpu, label, len, usage, true)
@@ -81,7 +81,7 @@ impl<T: Pod> Buffer<T> {
         });
         let refused = |error| Error::Buffer { what: label.into(), reason: format!("{bytes} bytes: {error}") };
         let raw = made.map_err(|error| gpu.blame(error, refused))?;
-        // On a lost device wgpu makes a buffer that works for nothing, without a word.
+        // On a lost device wgpu returns an unusable buffer without reporting an error.
         gpu.probe()?;
         let tally = gpu.tally().clone();
         add(&tally.allocations, 1);
@@ -89,53 +89,53 @@ impl<T: Pod> Buffer<T> {
         Ok(Self { raw, len, tally, owned: true, element: PhantomData })
     }
 
-    /// Wraps a buffer that somebody else made and counts; its size and usage are the caller's business.
+    /// Wraps a buffer created elsewhere, which is not counted. The caller vouches for its size and usages.
     pub(crate) fn foreign(gpu: &Gpu, raw: wgpu::Buffer, len: usize) -> Self {
         Self { raw, len, tally: gpu.tally().clone(), owned: false, element: PhantomData }
     }
 
-    /// Whether somebody else made it.
+    /// Whether the buffer was created elsewhere.
     pub(crate) fn is_foreign(&self) -> bool {
         !self.owned
     }
 
-    /// Whether it is of this device.
+    /// Whether it belongs to this device.
     pub(crate) fn is_of(&self, gpu: &Gpu) -> bool {
         Arc::ptr_eq(&self.tally, gpu.tally())
     }
 
-    /// Elements.
+    /// Number of elements.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether it holds no element.
+    /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The buffer itself, for copies and foreign bind groups.
+    /// The underlying wgpu buffer, for copies and for bind groups of the host.
     pub fn raw(&self) -> &wgpu::Buffer {
         &self.raw
     }
 
-    /// All of it, as a kernel binds it.
+    /// The whole buffer as a region to bind.
     pub fn region(&self) -> Region<'_> {
         Region { buffer: &self.raw, offset: 0, bytes: self.raw.size() }
     }
 
-    /// The elements from `first` on, as a kernel binds them; `first` must lie on 256 bytes.
+    /// `len` elements from `first` on as a region to bind. `first` must lie at a multiple of 256 bytes.
     pub fn region_of(&self, first: usize, len: usize) -> Region<'_> {
         let size = size_of::<T>();
         Region { buffer: &self.raw, offset: (first * size) as u64, bytes: (len * size) as u64 }
     }
 
-    /// Writes `data` at element `first`; it lands before the next submit.
+    /// Writes `data` at element `first`. The write takes effect before the next submit.
     ///
     /// # Errors
-    /// [`Error::Length`] if it does not fit, or does not begin and end at multiples of 4 bytes;
-    /// [`Error::Mismatch`] for another device; [`Error::DeviceLost`]; [`Error::Buffer`] for a buffer that was destroyed
-    /// or has not the usage for it.
+    /// [`Error::Length`] if `data` does not fit or does not begin and end at multiples of 4 bytes;
+    /// [`Error::Mismatch`] for another device; [`Error::Buffer`] for a buffer that was destroyed or lacks the
+    /// usage `COPY_DST`; [`Error::DeviceLost`].
     pub fn write(&self, gpu: &Gpu, first: usize, data: &[T]) -> Result<(), Error> {
         self.check_range(gpu, "buffer write", first, data.len())?;
         let (start, bytes) = (first * size_of::<T>(), size_of_val(data));
@@ -149,18 +149,18 @@ impl<T: Pod> Buffer<T> {
     /// Waits for the device and reads `len` elements from `first` on.
     ///
     /// # Errors
-    /// [`Error::Length`] outside the buffer; [`Error::Mismatch`] for another device; [`Error::DeviceLost`].
+    /// [`Error::Length`] for a range outside the buffer; [`Error::Mismatch`] for another device;
+    /// [`Error::DeviceLost`].
     pub fn read(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<T>, Error> {
-        let words = self.begin_read(gpu, first, len)?.wait(gpu)?;
-        Ok(self.elements(&words, first, len))
+        gpu.block_on(self.read_async(gpu, first, len))
     }
 
-    /// As [`Buffer::read`], without blocking.
+    /// Like [`Buffer::read`], without blocking.
     ///
     /// # Errors
     /// As [`Buffer::read`].
     pub async fn read_async(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<T>, Error> {
-        let words = self.begin_read(gpu, first, len)?.arrive(gpu).await?;
+        let words = self.begin_read(gpu, first, len)?.read(gpu).await?;
         Ok(self.elements(&words, first, len))
     }
 
@@ -175,7 +175,7 @@ impl<T: Pod> Buffer<T> {
         Err(Error::Length { what, expected: self.len.saturating_sub(first), got: len })
     }
 
-    // Copies move whole words; T may be smaller.
+    // Copies move multiples of 4 bytes; `T` may be smaller.
     fn begin_read(&self, gpu: &Gpu, first: usize, len: usize) -> Result<PendingRead, Error> {
         self.check_range(gpu, "buffer read", first, len)?;
         let (start, end) = (first * size_of::<T>(), (first + len) * size_of::<T>());

@@ -1,25 +1,26 @@
 use super::{KernelChoice, Trial};
 
-/// What a device offers kernels, and which kinds of kernels it may be given.
+/// What a device offers to kernels, and which kinds of kernels may be selected for it.
 ///
-/// For each operation there is a ranked list of candidates; a device is given the first that it supports at the sizes
-/// at hand. [`KernelChoice`] narrows the lists.
+/// Each operation has a ranked list of candidate kernels. A device uses the first candidate that it supports
+/// at the given sizes. [`KernelChoice`] restricts the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Capabilities {
     /// Whether the adapter is a CPU, where barriers and workgroup memory are slow.
     pub is_cpu: bool,
-    /// Lanes of the smallest and of the largest subgroup; `None` where kernels cannot use subgroups.
+    /// Smallest and largest subgroup size, in lanes; `None` if kernels cannot use subgroups.
     pub subgroup_lanes: Option<[u32; 2]>,
-    /// Bytes of memory that a workgroup may have.
+    /// Maximum workgroup memory, in bytes.
     pub workgroup_bytes: u32,
-    /// Invocations that a workgroup may have.
+    /// Maximum number of invocations in a workgroup.
     pub workgroup_invocations: u32,
-    /// Whether kernels can load and store f16, which plans under
-    /// [`PlanOptions::autocast`](crate::graph::PlanOptions::autocast) do.
+    /// Whether kernels can load and store f16, as
+    /// [`PlanOptions::autocast`](crate::graph::PlanOptions::autocast) requires.
     pub has_f16: bool,
-    /// Processors of the adapter that run workgroups side by side, as assumed: 80 of a discrete GPU, 32 of any other
-    /// adapter, because wgpu does not tell. Long sums are split over so many, so results depend on it.
+    /// Assumed number of compute units that run workgroups in parallel: 80 for a discrete GPU, 32 for any
+    /// other adapter, because wgpu does not report it. Long sums are split into this many parts, so results
+    /// depend on it.
     pub cores: u32,
     /// The kind that was asked for; `None` for all.
     only: Option<KernelKind>,
@@ -97,18 +98,19 @@ impl Capabilities {
         }
     }
 
-    /// A device for each kind of kernels, without a device: it has what they need and f16, and is given them wherever they
-    /// fit.
+    /// One capability set for each kind of kernels, without a device: the minimum that the kind needs, and
+    /// f16. That kind is selected wherever it fits.
     pub(crate) fn of_each_kind() -> [Self; KernelKind::ALL.len()] {
         KernelKind::ALL.map(|kind| Self { has_f16: true, ..kind.needs() })
     }
 
-    /// The same with something else to be measured than what is chosen.
+    /// The same capabilities, with overrides for a measurement.
     pub(crate) fn with(&self, trial: Trial) -> Self {
         Self { trial, ..*self }
     }
 
-    /// Whether kernels of a kind may be chosen: of those that were asked for, and otherwise plain ones, where they run.
+    /// Whether kernels of this kind may be selected: the kind that was requested, and plain kernels as the
+    /// fallback.
     fn admits(&self, kind: KernelKind) -> bool {
         let asked = match self.only {
             Some(only) => kind == only || kind == KernelKind::Plain,
@@ -117,19 +119,19 @@ impl Capabilities {
         asked && kind.runs_on(self)
     }
 
-    /// The first kind that may be chosen.
+    /// The first kind that may be selected.
     pub(super) fn kind(&self) -> KernelKind {
         KernelKind::ALL.into_iter().find(|kind| self.admits(*kind)).unwrap_or(KernelKind::Plain)
     }
 }
 
-/// One of several ways to compute the same thing.
+/// One of several implementations of the same operation.
 ///
-/// Ways are ranked in lists, the fastest first; what a list holds beside each is what its users need to launch it.
+/// Candidates are ranked, the fastest first. Each carries the data needed to launch it.
 #[derive(Debug)]
 pub(crate) struct Candidate<Geometry, Way> {
     pub(crate) kind: KernelKind,
-    /// Whether it can compute at these sizes on a device that runs its kind.
+    /// Whether it supports these sizes, on a device that runs its kind.
     pub(crate) fits: fn(&Geometry, &Capabilities) -> bool,
     pub(crate) way: Way,
 }
@@ -139,7 +141,7 @@ impl<Geometry, Way> Candidate<Geometry, Way> {
         capabilities.admits(self.kind) && (self.fits)(geometry, capabilities)
     }
 
-    /// The first of a ranked list that can compute at these sizes on this device.
+    /// The first candidate of a ranked list that supports these sizes on this device.
     pub(crate) fn first<'a>(
         ranked: &'a [Self],
         geometry: &Geometry,
@@ -148,10 +150,10 @@ impl<Geometry, Way> Candidate<Geometry, Way> {
         ranked.iter().find(|candidate| candidate.supports(geometry, capabilities)).map(|found| &found.way)
     }
 
-    /// As [`Candidate::first`], of a list that ends with one that runs anywhere at all sizes.
+    /// Like [`Candidate::first`], for a list whose last candidate supports every device and size.
     ///
     /// # Panics
-    /// If the list does not end so.
+    /// If the last candidate does not.
     pub(crate) fn choose<'a>(
         ranked: &'a [Self],
         geometry: &Geometry,
@@ -165,7 +167,7 @@ impl<Geometry, Way> Candidate<Geometry, Way> {
 mod tests {
     use super::*;
 
-    /// Ways that are numbers, for sizes that are numbers.
+    /// Numbers stand in for sizes and implementations.
     const RANKED: &[Candidate<u32, u32>] = &[
         Candidate {
             kind: KernelKind::CpuSubgroup8,

@@ -5,10 +5,12 @@ use super::counters::{Tally, add};
 use super::deferred::Deferred;
 use super::fault::Fault;
 use super::kernel::Checks;
+use super::polling::Polling;
+use super::signal::{Notify, PENDING, READY, Signal, arrived};
 use super::{Autotune, Capabilities, Counters, GpuOptions, Kernel, KernelKind, KernelSource, Tuned, adapter};
 use crate::Error;
 
-/// A device with its queue, kernel cache and counters. Cloning shares them.
+/// A device with its queue, kernel cache and counters. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Gpu {
     inner: Arc<Inner>,
@@ -25,20 +27,21 @@ struct Inner {
     tuned: Option<Tuned>,
     fault: Arc<Fault>,
     deferred: Deferred,
+    polling: Polling,
 }
 
-/// By what is checked while they run.
+/// Compiled kernels, by the run-time checks they keep.
 type Kernels = HashMap<Checks, HashMap<Arc<KernelSource>, Arc<Kernel>>>;
 
-/// Which kernels of an operation to use where there are several.
+/// Which kernels to use for an operation that has several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KernelChoice {
     /// The fastest that the device can run.
     #[default]
     Auto,
-    /// The plain ones, which need nothing beyond WebGPU's defaults.
+    /// Plain kernels only, which need nothing beyond WebGPU's default limits.
     Plain,
-    /// Those of one kind wherever they fit, and elsewhere plain ones: for tests, which run each kind.
+    /// Kernels of one kind wherever they fit, plain ones elsewhere. For tests, which run every kind.
     #[doc(hidden)]
     Only(KernelKind),
 }
@@ -54,16 +57,16 @@ impl KernelChoice {
 }
 
 impl Gpu {
-    /// A headless device on the adapter that the options and the environment name.
+    /// A headless device on the adapter selected by the options and the environment.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] with what was looked for; [`Error::NoDevice`]; [`Error::File`] if the folder of
-    /// [`GpuOptions::autotune`] cannot be made.
+    /// [`Error::NoAdapter`] with what was searched for; [`Error::NoDevice`]; [`Error::File`] if the folder of
+    /// [`GpuOptions::autotune`] cannot be created.
     pub fn new(options: GpuOptions) -> Result<Self, Error> {
         pollster::block_on(Self::new_async(options))
     }
 
-    /// As [`Gpu::new`], without blocking.
+    /// Like [`Gpu::new`], without blocking.
     ///
     /// # Errors
     /// As [`Gpu::new`].
@@ -101,7 +104,7 @@ impl Gpu {
             let reason = format!("{kind:?} kernels do not run on {:?}", gpu.capabilities());
             return Err(Error::NoDevice { adapter: gpu.info().name.clone(), reason });
         }
-        // Only on a device of our own: a host's device reports to the host.
+        // Only on a device that this crate created; a host's device reports to the host.
         let (on_error, on_loss) = (gpu.inner.fault.clone(), gpu.inner.fault.clone());
         gpu.device()
             .on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error.note(error.to_string())));
@@ -109,8 +112,8 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// As [`Gpu::new`], a device for each kind of kernels that the adapter runs, whatever kernels the options ask for:
-    /// for tests. The first is given the fastest.
+    /// One device for each kind of kernels that the adapter runs, whatever kind the options request; the
+    /// first uses the fastest. For tests.
     ///
     /// # Errors
     /// As [`Gpu::new`].
@@ -126,19 +129,19 @@ impl Gpu {
         Ok(gpus)
     }
 
-    /// Lives beside somebody else's wgpu, on the host's device and queue.
+    /// Uses the host application's device and queue.
     ///
-    /// Ask for [`Gpu::required_limits`] and those of [`Gpu::optional_features`] that the adapter has when
-    /// making the device. With smaller buffers and bindings it works in smaller windows, and with fewer features on
-    /// plainer kernels; a kernel that needs more than the device's other limits allow, as most do of
-    /// `Limits::downlevel_webgl2_defaults`, is refused with [`Error::DeviceLimit`] by what is built of it.
+    /// Create the device with [`Gpu::required_limits`], and with those of [`Gpu::optional_features`] that the
+    /// adapter has. With smaller limits for buffers and bindings, windows are smaller; with fewer features,
+    /// plainer kernels are used. A kernel that exceeds another limit is refused with [`Error::DeviceLimit`]
+    /// when it is created; most kernels exceed `Limits::downlevel_webgl2_defaults`.
     ///
-    /// Clone what this returns rather than call it twice: what was made through one is another device's to the other,
-    /// since wgpu cannot tell devices of two instances apart.
+    /// Call this once and clone the result. Objects created through one call are treated as belonging to
+    /// another device by the other, because wgpu cannot compare devices of two instances.
     ///
-    /// The host's handler of uncaptured errors and its callback for a lost device stay as they are, and are not
-    /// called for what is done here: that is returned. A lost device is noticed by the first call that needs it,
-    /// as [`Error::DeviceLost`]; why it was lost, wgpu tells only the host's callback.
+    /// The host's handler for uncaptured errors and its device-lost callback are not replaced, and not called
+    /// for work done here: errors are returned instead. The first call that needs a lost device returns
+    /// [`Error::DeviceLost`]. The reason for the loss reaches only the host's callback.
     pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self::with_choice(adapter, device, queue, (KernelChoice::Auto, Autotune::Off))
     }
@@ -153,20 +156,24 @@ impl Gpu {
         let mut capabilities = Capabilities::of(&device, &info, choice);
         let tuned = Tuned::of(autotune);
         capabilities.tunes = tuned.is_some();
-        let fault = Arc::default();
+        let fault: Arc<Fault> = Arc::default();
         let (tally, kernels) = (Arc::default(), Mutex::default());
-        let deferred = Deferred::default();
-        let inner = Inner { device, queue, info, capabilities, tally, kernels, tuned, fault, deferred };
+        let (deferred, polling) = (Deferred::default(), Polling::new(&device, &fault));
+        let inner =
+            Inner { device, queue, info, capabilities, tally, kernels, tuned, fault, deferred, polling };
         Self { inner: Arc::new(inner) }
     }
 
-    /// The limits to ask for: WebGPU's defaults with the adapter's own sizes of bindings and buffers.
+    /// The limits to request: WebGPU's defaults, with the adapter's own maximum sizes of bindings and
+    /// buffers.
     ///
-    /// Beyond those sizes kernels need at most 8 storage buffers a stage, 8 dynamic uniform buffers a layout, 256
-    /// invocations and 16 KiB of memory a workgroup, and 65,535 workgroups a dimension.
+    /// Other than those sizes, kernels need at most 8 storage buffers per stage, 8 dynamic uniform buffers
+    /// per pipeline layout, 256 invocations and 16 KiB of memory per workgroup, and 65,535 workgroups per
+    /// dimension.
     pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
         let offered = adapter.limits();
-        // Some drivers offer less than 2 GiB a binding and none offers more than fits a signed 32-bit size.
+        // Some drivers offer less than 2 GiB per binding, and none offers more than a signed 32-bit size
+        // holds.
         let binding = offered.max_storage_buffer_binding_size.min((1 << 31) - 4);
         wgpu::Limits {
             max_storage_buffer_binding_size: binding,
@@ -175,13 +182,13 @@ impl Gpu {
         }
     }
 
-    /// Features that are never required: subgroups choose faster kernels, and f16 is what
-    /// [`PlanOptions::autocast`](crate::graph::PlanOptions::autocast) needs.
+    /// Features that are useful but not required: subgroups allow faster kernels, and
+    /// [`PlanOptions::autocast`](crate::graph::PlanOptions::autocast) needs f16.
     pub fn optional_features() -> wgpu::Features {
         wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16
     }
 
-    /// Whether [`Timestamps`](super::Timestamps) can be taken.
+    /// Whether the device supports [`Timestamps`](super::Timestamps).
     pub fn has_timestamps(&self) -> bool {
         self.device().features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
@@ -191,10 +198,10 @@ impl Gpu {
         &self.inner.device
     }
 
-    /// The queue. Steps that a trainer has held back are submitted before it is given out: what is submitted to it next
-    /// comes behind them.
+    /// The queue. Steps that a trainer has deferred are submitted first, so that work submitted to this queue
+    /// runs after them.
     pub fn queue(&self) -> &wgpu::Queue {
-        // An error is the trainer's to say.
+        // The trainer reports the error.
         let _ = self.flush();
         &self.inner.queue
     }
@@ -207,22 +214,26 @@ impl Gpu {
         &self.inner.deferred
     }
 
+    pub(super) fn polling(&self) -> &Polling {
+        &self.inner.polling
+    }
+
     /// Name, type, backend and driver of the adapter.
     pub fn info(&self) -> &wgpu::AdapterInfo {
         &self.inner.info
     }
 
-    /// What the device offers kernels, and which of them it may be given.
+    /// What the device offers to kernels, and which kinds may be selected for it.
     pub fn capabilities(&self) -> &Capabilities {
         &self.inner.capabilities
     }
 
-    /// The kind of kernels that this device is given wherever they fit; elsewhere it is given plain ones.
+    /// The kind of kernels that this device uses wherever they fit. Elsewhere it uses plain kernels.
     pub fn kernel_kind(&self) -> KernelKind {
         self.inner.capabilities.kind()
     }
 
-    /// What has been done on this device through this crate.
+    /// Counts of the work done on this device through this crate.
     pub fn counters(&self) -> Counters {
         self.inner.tally.snapshot()
     }
@@ -231,7 +242,7 @@ impl Gpu {
         self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What plans found by timing kernels, if that was asked for.
+    /// The findings of autotuning, if it is on.
     pub(crate) fn tuned(&self) -> Option<&Tuned> {
         self.inner.tuned.as_ref()
     }
@@ -240,19 +251,20 @@ impl Gpu {
         &self.inner.tally
     }
 
-    /// Whether two handles share one device and all that is made on it, as clones do.
+    /// Whether two handles share one device and all objects on it, as clones do.
     pub fn is_same(&self, other: &Gpu) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// Whether the device was lost, asked of it by making a small buffer, or has reported an error that nobody caught.
+    /// Whether the device was lost or has reported an uncaptured error. Creates a small buffer to find out.
     ///
-    /// A host's device reports errors to the host, so for [`Gpu::from_wgpu`] it is only whether it was lost.
+    /// A host's device reports errors to the host, so for [`Gpu::from_wgpu`] this covers only the loss.
     pub fn is_lost(&self) -> bool {
         self.probe().is_err()
     }
 
-    /// Refuses once the device is known to be lost or has reported an error that nobody caught. Asks nobody.
+    /// Refuses if the device is known to be lost or has reported an uncaptured error. Does not query the
+    /// device.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -272,8 +284,8 @@ impl Gpu {
     /// Submits one encoder's commands.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`], also where wgpu drops the commands of a lost device without a word;
-    /// [`Error::Device`] for commands that wgpu refuses, as those of an encoder of another device.
+    /// [`Error::DeviceLost`], also where wgpu silently drops commands on a lost device; [`Error::Device`] for
+    /// commands that wgpu refuses, such as those of another device's encoder.
     pub fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<wgpu::SubmissionIndex, Error> {
         self.check()?;
         self.flush()?;
@@ -282,7 +294,7 @@ impl Gpu {
         self.submit_all([commands])
     }
 
-    /// Waits until everything submitted so far is done.
+    /// Blocks until all work submitted so far is done.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -291,7 +303,20 @@ impl Gpu {
         self.probe()
     }
 
-    /// Polls, and refuses once the device is known to be lost. Of a host's device it is the result that says so.
+    /// As [`Gpu::wait`], without blocking. Does not wait for work submitted after the call.
+    ///
+    /// # Errors
+    /// As [`Gpu::wait`].
+    pub async fn wait_async(&self) -> Result<(), Error> {
+        self.flush()?;
+        let done = Signal::new(PENDING);
+        let notify = Notify::new(&done);
+        self.raw_queue().on_submitted_work_done(move || notify.set(READY));
+        arrived(self, &done).await?;
+        self.probe()
+    }
+
+    /// Polls the device, and refuses if it is known to be lost. For a host's device the poll's result tells.
     pub(crate) fn poll(&self, poll: wgpu::PollType) -> Result<(), Error> {
         if !matches!(poll, wgpu::PollType::Poll) {
             self.flush()?;
@@ -302,7 +327,7 @@ impl Gpu {
         self.check()
     }
 
-    /// Writes bytes (offset and length multiples of 4) that land before the next submit.
+    /// Writes bytes at `offset`, both multiples of 4. The write takes effect before the next submit.
     ///
     /// # Errors
     /// [`Error::DeviceLost`]; [`Error::Buffer`] for a buffer that was destroyed or cannot be written.
@@ -310,7 +335,8 @@ impl Gpu {
         self.write_with(buffer, offset, bytes.len() as u64, |view| view.copy_from_slice(bytes))
     }
 
-    /// Writes `bytes` bytes from `offset` on that `fill` puts into the staging memory itself, which saves a copy.
+    /// Like [`Gpu::write`], but `fill` writes the `bytes` bytes directly into staging memory, which saves a
+    /// copy.
     ///
     /// # Errors
     /// As [`Gpu::write`].
@@ -322,10 +348,10 @@ impl Gpu {
         fill: impl FnOnce(&mut wgpu::QueueWriteBufferView),
     ) -> Result<(), Error> {
         let Some(size) = std::num::NonZeroU64::new(bytes) else { return Ok(()) };
-        // What was recorded before does not see what is written now.
+        // Commands recorded earlier must not see this write.
         self.flush()?;
         let written = self.caught(|| {
-            // The memory is written as the view is dropped.
+            // Dropping the view performs the write.
             self.raw_queue().write_buffer_with(buffer, offset, size).map(|mut view| fill(&mut view)).is_some()
         });
         let refused = |reason| Error::Buffer { what: format!("an upload of {bytes} bytes"), reason };

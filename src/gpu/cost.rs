@@ -1,60 +1,60 @@
-//! What a dispatch moves and computes, by its kernel's text and by what is bound to it.
+//! What a dispatch moves and computes, derived from its kernel's WGSL and its bindings.
 
 mod text;
 
 use super::Kernel;
 pub(crate) use text::KernelText;
 
-/// What one dispatch moves and computes, as far as that is known before it runs: to hold its time against the speed of
-/// memory and of arithmetic.
+/// The memory traffic and arithmetic of one dispatch, as far as known before it runs. Compare its time with
+/// the device's memory bandwidth and arithmetic rate.
 ///
-/// *Bytes* are those of the elements that the dispatch needs, each read once and written once, whatever caches do:
-/// a region that is bound, or the part of it that a dispatch is known to touch. Whether a binding is read, written or both
-/// is taken from the kernel's text.
+/// *Bytes*: each element that the dispatch needs counts as read once and written once, whatever caches do.
+/// This is the size of the bound region, or of the part that the dispatch is known to touch. The WGSL shows
+/// whether a binding is read, written or both.
 ///
-/// *FLOP* of products, convolutions and attention are those of the definition: two for each multiplication and addition,
-/// products with zeros of padding included. Of other kernels it is the arithmetic on floats that their text has for the
-/// lanes of one invocation, in a loop once, for each quad that they work on: one for an operation or a built-in function,
-/// two for `fma`, none for comparisons, selections and moves.
+/// *FLOP*: for products, convolutions and attention, two per multiplication and addition of the definition,
+/// including products with zero padding. For other kernels, the float operations of the WGSL per invocation,
+/// with each loop body counted once, times the number of quads processed: one per operation or built-in
+/// function, two per `fma`, none for comparisons, `select` and moves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dispatch {
-    /// What of a step it belongs to.
+    /// The phase of a training step that it belongs to.
     pub phase: Phase,
-    /// What it is for: the layer and its kernel, or the rule and its stage.
+    /// Its purpose: the layer and its kernel, or the rule and its stage.
     pub label: String,
     /// Workgroups along each axis.
     pub workgroups: [u32; 3],
-    /// Bytes that must be read.
+    /// Bytes that must be read at least once.
     pub bytes_read: u64,
-    /// Bytes that must be written.
+    /// Bytes that must be written at least once.
     pub bytes_written: u64,
     /// Floating-point operations.
     pub flops: u64,
 }
 
-/// A part of a training step.
+/// A phase of a training step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// From inputs to outputs.
+    /// The forward pass, from inputs to outputs.
     #[default]
     Forward,
-    /// From the loss to gradients.
+    /// The backward pass, from the loss to the gradients.
     Backward,
-    /// What happens to gradients before the rule.
+    /// Gradient transforms before the update.
     Gradients,
-    /// The optimizer's rule.
+    /// The update of the optimizer's rule.
     Update,
 }
 
 impl Dispatch {
-    /// Bytes that must move, read and written.
+    /// Bytes read plus bytes written.
     pub fn bytes(&self) -> u64 {
         self.bytes_read + self.bytes_written
     }
 
-    /// `regions` are the bytes of what is bound behind the uniform blocks.
+    /// `regions` are the sizes in bytes of the bindings after the uniform blocks.
     pub(crate) fn new(
         (phase, label): (Phase, &str),
         kernel: &Kernel,
@@ -82,38 +82,38 @@ impl Dispatch {
     }
 }
 
-/// What is known of a dispatch beside its kernel's text.
+/// What the lowering knows of a dispatch beyond its kernel's WGSL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Work {
-    /// Floating-point operations of its definition, for products.
+    /// Floating-point operations by definition, for products.
     pub(crate) flops: Option<u64>,
-    /// Quads that it works on, elsewhere.
+    /// Number of quads processed, for other kernels.
     pub(crate) quads: Option<u64>,
-    /// How often it calls `finish`.
+    /// Number of calls of `finish`.
     pub(crate) finishes: u64,
-    /// Whether it adds nothing to what it writes, though its text can.
+    /// Whether it overwrites its output, although the WGSL can also add to it.
     pub(crate) overwrites: bool,
-    /// Elements that it touches of each storage binding, where that is not all of them.
+    /// For each storage binding, the number of elements touched, if that is not all of them.
     pub(crate) touched: Vec<Option<u64>>,
 }
 
 impl Work {
-    /// Of a kernel with an invocation for each quad.
+    /// For a kernel with one invocation per quad.
     pub(crate) fn of_quads(quads: usize) -> Self {
         Self { quads: Some(quads as u64), ..Self::default() }
     }
 
-    /// Of so many floating-point operations.
+    /// For a known number of floating-point operations.
     pub(crate) fn of_flops(flops: u64) -> Self {
         Self { flops: Some(flops), ..Self::default() }
     }
 
-    /// With so many elements touched of each storage binding.
+    /// With the number of elements touched of each storage binding.
     pub(crate) fn touching(self, elements: impl IntoIterator<Item = Option<usize>>) -> Self {
         Self { touched: elements.into_iter().map(|n| n.map(|n| n as u64)).collect(), ..self }
     }
 
-    /// One dispatch's part of work that several share.
+    /// The share of one dispatch in work that several dispatches split.
     pub(crate) fn part(&self, part: u64, of: u64) -> Self {
         let share = |whole: u64| (u128::from(whole) * u128::from(part)).div_ceil(u128::from(of.max(1)));
         let share = |whole: u64| u64::try_from(share(whole)).unwrap_or(whole);

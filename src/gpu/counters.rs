@@ -1,19 +1,19 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What a device has done so far through this crate: counts that do not vary with the machine's speed.
+/// Counts of the work done on a device through this crate. They do not depend on the speed of the machine.
 ///
-/// Take two and subtract with [`Counters::since`] to see what happened between them.
+/// Subtract two of them with [`Counters::since`] to see what happened in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Compute dispatches recorded.
     pub dispatches: u64,
     /// Compute passes begun.
     pub passes: u64,
-    /// Command buffers submitted, one a call.
+    /// Submits, one for each call, however many command buffers it has.
     pub submits: u64,
     /// Buffers created.
     pub allocations: u64,
-    /// Bytes of all buffers that are alive.
+    /// Total size of the buffers that currently exist.
     pub live_bytes: u64,
     /// Compute pipelines created.
     pub pipelines: u64,
@@ -25,10 +25,13 @@ pub struct Counters {
     pub upload_bytes: u64,
     /// Read-backs that the host waited for.
     pub read_backs: u64,
+    /// Kernels that a CPU adapter ran over no workgroups, so that its driver compiled them before their first dispatch: neither
+    /// among dispatches nor among submits.
+    pub warm_ups: u64,
 }
 
 impl Counters {
-    /// What happened after `earlier`, 0 where a count shrank.
+    /// The differences to `earlier`, or 0 for a count that has fallen.
     #[must_use]
     pub fn since(&self, earlier: &Counters) -> Counters {
         Counters {
@@ -42,11 +45,12 @@ impl Counters {
             uploads: self.uploads.saturating_sub(earlier.uploads),
             upload_bytes: self.upload_bytes.saturating_sub(earlier.upload_bytes),
             read_backs: self.read_backs.saturating_sub(earlier.read_backs),
+            warm_ups: self.warm_ups.saturating_sub(earlier.warm_ups),
         }
     }
 }
 
-/// The live form of [`Counters`], shared by everything that belongs to one device.
+/// The atomic form of [`Counters`], shared by all objects of one device.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(super) dispatches: AtomicU64,
@@ -59,6 +63,7 @@ pub(crate) struct Tally {
     pub(super) uploads: AtomicU64,
     pub(super) upload_bytes: AtomicU64,
     pub(super) read_backs: AtomicU64,
+    pub(super) warm_ups: AtomicU64,
 }
 
 impl Tally {
@@ -74,6 +79,7 @@ impl Tally {
             uploads: self.uploads.load(Relaxed),
             upload_bytes: self.upload_bytes.load(Relaxed),
             read_backs: self.read_backs.load(Relaxed),
+            warm_ups: self.warm_ups.load(Relaxed),
         }
     }
 }

@@ -4,12 +4,12 @@ use super::Gpu;
 use super::counters::add;
 use crate::Error;
 
-/// What has become of commands that were held back.
+/// The outcome of deferred commands, shared with whoever deferred them.
 #[derive(Debug, Default)]
 pub(crate) struct Deferral(Mutex<Option<Result<(), Error>>>);
 
 impl Deferral {
-    /// Whether they were submitted; an error if that failed; `None` while they wait.
+    /// `Ok` once submitted, an error if that failed, `None` while they are deferred.
     pub(crate) fn outcome(&self) -> Option<Result<(), Error>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -19,12 +19,12 @@ impl Deferral {
     }
 }
 
-/// Commands that wait for others to be submitted with.
+/// Commands that are held back, to be submitted together with later ones.
 #[derive(Debug, Default)]
 pub(super) struct Deferred(Mutex<Option<(Vec<wgpu::CommandBuffer>, Arc<Deferral>)>>);
 
 impl Gpu {
-    /// Ends the recording of commands.
+    /// Finishes an encoder.
     ///
     /// # Errors
     /// [`Error::Device`] for commands that wgpu refuses; [`Error::DeviceLost`].
@@ -34,12 +34,12 @@ impl Gpu {
         self.caught(|| encoder.finish()).map_err(|reason| self.blame(reason, refused))
     }
 
-    /// Holds commands back until something else is submitted, written from the host or waited for, or until
-    /// [`Gpu::flush`]: with those that were held back before under the same deferral. Whoever uses the device through
-    /// this finds them submitted, in the order in which they were recorded.
+    /// Defers commands until anything else is submitted, written or waited for on this device, or until
+    /// [`Gpu::flush`]. They join commands deferred earlier under the same `under`. So every other use of the
+    /// device sees them submitted, in the order in which they were recorded.
     ///
     /// # Errors
-    /// As [`Gpu::flush`], of others that are held back.
+    /// As [`Gpu::flush`], for commands deferred under another `Deferral`.
     pub(crate) fn defer(&self, commands: wgpu::CommandBuffer, under: &Arc<Deferral>) -> Result<(), Error> {
         let is_its =
             |held: &Option<(_, Arc<Deferral>)>| held.as_ref().is_none_or(|(_, of)| Arc::ptr_eq(of, under));
@@ -50,10 +50,10 @@ impl Gpu {
         Ok(())
     }
 
-    /// Submits what is held back, in one submit.
+    /// Submits all deferred commands in one submit.
     ///
     /// # Errors
-    /// As [`Gpu::submit`]; the deferral says the same then.
+    /// As [`Gpu::submit`]. The deferral reports the same error.
     pub(crate) fn flush(&self) -> Result<(), Error> {
         let Some((commands, deferral)) = self.deferred().lock().take() else { return Ok(()) };
         let submitted = self.submit_all(commands).map(|_| ());
@@ -61,7 +61,7 @@ impl Gpu {
         submitted
     }
 
-    /// Forgets what is held back under a deferral.
+    /// Drops the commands deferred under `under`.
     pub(crate) fn forget(&self, under: &Arc<Deferral>) {
         let mut held = self.deferred().lock();
         if held.as_ref().is_some_and(|(_, of)| Arc::ptr_eq(of, under)) {

@@ -1,4 +1,4 @@
-//! What goes wrong on a device, and how it is noticed without a handler of the host's being called.
+//! Detects device errors and losses without calling the host's error handler.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
@@ -6,17 +6,17 @@ use std::sync::{Mutex, PoisonError};
 use super::{Gpu, Region};
 use crate::Error;
 
-/// Why a device can no longer be used; empty while it can.
+/// The reason why a device can no longer be used; empty while it can.
 #[derive(Debug, Default)]
 pub(super) struct Fault(Mutex<Option<String>>);
 
 impl Fault {
-    /// Keeps the first fault: later ones follow from it.
+    /// Keeps only the first reason, because later faults follow from it.
     pub(super) fn note(&self, reason: impl Into<String>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason.into());
     }
 
-    /// Notes that the device was lost, in a sentence also where wgpu gives none.
+    /// Records a device loss, with a sentence of its own where wgpu gives none.
     pub(super) fn note_loss(&self, reason: wgpu::DeviceLostReason, message: &str) {
         match (message.trim(), reason) {
             ("", wgpu::DeviceLostReason::Destroyed) => self.note("it was destroyed"),
@@ -34,17 +34,17 @@ impl Fault {
 }
 
 impl Gpu {
-    /// Runs `work` on this thread, and gives what wgpu refused in it: none of that reaches the handler of
-    /// uncaptured errors, which is the host's on [`Gpu::from_wgpu`] and panics by default.
+    /// Runs `work` on this thread in error scopes, and returns what wgpu refused in it. Nothing reaches the
+    /// handler for uncaptured errors, which belongs to the host for [`Gpu::from_wgpu`] and panics by default.
     ///
-    /// wgpu is silent about calls on a lost device; each caller must see that from what they gave.
+    /// wgpu reports nothing for calls on a lost device. Callers must detect that from the value of `work`.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn caught<T>(&self, work: impl FnOnce() -> T) -> Result<T, String> {
         use wgpu::ErrorFilter as F;
         let [validation, memory, internal] =
             [F::Validation, F::OutOfMemory, F::Internal].map(|filter| self.device().push_error_scope(filter));
         let done = work();
-        // Native error scopes answer at once, and must be closed in reverse order.
+        // Native error scopes resolve immediately, and must be popped in reverse order.
         let internal = pollster::block_on(internal.pop());
         let memory = pollster::block_on(memory.pop());
         let validation = pollster::block_on(validation.pop());
@@ -54,26 +54,28 @@ impl Gpu {
         }
     }
 
-    /// A browser reports through the handler of uncaptured errors: its scopes answer later.
+    /// In a browser, error scopes resolve later, so errors reach the handler for uncaptured errors instead.
     #[cfg(target_arch = "wasm32")]
     pub(super) fn caught<T>(&self, work: impl FnOnce() -> T) -> Result<T, String> {
         Ok(work())
     }
 
-    /// The error for what wgpu refused: that of a lost device if it is one, and `else_error` of the reason otherwise.
+    /// The error for a refusal of wgpu: [`Error::DeviceLost`] if the device is lost, otherwise `else_error`
+    /// of the reason.
     pub(super) fn blame(&self, reason: String, else_error: impl FnOnce(String) -> Error) -> Error {
         self.probe().err().unwrap_or_else(|| else_error(reason))
     }
 
-    /// Notes that the device was found lost. The callback of a device of our own may know why.
+    /// Records that the device was found lost. The device-lost callback of our own device may already know
+    /// the reason.
     pub(super) fn lose(&self) -> Error {
         let _ = self.polled(wgpu::PollType::Poll);
         self.fault().note("it was destroyed, or its driver gave it up");
-        self.fault().check().err().unwrap_or_else(|| Error::DeviceLost("it takes no more work".into()))
+        self.fault().check().err().unwrap_or_else(|| Error::DeviceLost("it no longer accepts work".into()))
     }
 
-    /// Refuses a copy of a region into another, of as many bytes, that wgpu would refuse in a submit: between devices, from
-    /// or to a buffer that was destroyed or lacks the usage. Nothing is copied.
+    /// Refuses a copy between two regions of the same size if wgpu would refuse it at submit: regions of
+    /// different devices, or of a buffer that was destroyed or lacks the usage. Copies nothing.
     pub(crate) fn check_copy(&self, from: Region<'_>, to: Region<'_>) -> Result<(), String> {
         self.caught(|| {
             let mut encoder = self.encoder("a copy, to see whether it can be made");
@@ -82,8 +84,8 @@ impl Gpu {
         })
     }
 
-    /// Asks the device itself whether it is lost, by making a small buffer, so not in every step: until work is
-    /// refused, wgpu tells nobody but the holder of the one callback, and that one only in a poll of an idle queue.
+    /// Creates a small buffer to find out whether the device is lost; too slow for every step. wgpu reports a
+    /// loss only when it refuses work, or to the device-lost callback during a poll of an idle queue.
     pub(crate) fn probe(&self) -> Result<(), Error> {
         self.check()?;
         if cfg!(target_arch = "wasm32") {
@@ -98,23 +100,16 @@ impl Gpu {
             });
             buffer.get_mapped_range(..).is_ok()
         });
-        // A device without memory for this is not lost.
+        // Being out of memory is not a loss.
         if mapped == Ok(false) { Err(self.lose()) } else { Ok(()) }
     }
 
-    /// Polls the device. wgpu panics where the driver gives up during a poll: that is a lost device too.
-    pub(super) fn polled(
-        &self,
-        poll: wgpu::PollType,
-    ) -> Result<Result<wgpu::PollStatus, wgpu::PollError>, Error> {
-        let polled = catch_unwind(AssertUnwindSafe(|| self.device().poll(poll)));
-        polled.map_err(|_| {
-            self.fault().note("its driver gave it up during a poll");
-            self.check().err().unwrap_or_else(|| Error::DeviceLost("it takes no more work".into()))
-        })
+    /// As [`poll_device`], for this device.
+    pub(super) fn polled(&self, poll: wgpu::PollType) -> Polled {
+        poll_device(self.device(), self.fault(), poll)
     }
 
-    /// Refuses a submit that wgpu has dropped without a word, as it does on a lost device. Never waits.
+    /// Refuses if wgpu silently dropped a submit, as it does on a lost device. Never waits.
     pub(super) fn accepted(&self, index: &wgpu::SubmissionIndex) -> Result<(), Error> {
         let poll = wgpu::PollType::Wait {
             submission_index: Some(index.clone()),
@@ -125,6 +120,18 @@ impl Gpu {
             _ => Ok(()),
         }
     }
+}
+
+/// What came of a poll, unless the device was lost in it.
+pub(super) type Polled = Result<Result<wgpu::PollStatus, wgpu::PollError>, Error>;
+
+/// Polls a device. wgpu panics where the driver gives up during a poll: that is a lost device too.
+pub(super) fn poll_device(device: &wgpu::Device, fault: &Fault, poll: wgpu::PollType) -> Polled {
+    let polled = catch_unwind(AssertUnwindSafe(|| device.poll(poll)));
+    polled.map_err(|_| {
+        fault.note("its driver gave it up during a poll");
+        fault.check().err().unwrap_or_else(|| Error::DeviceLost("it takes no more work".into()))
+    })
 }
 
 #[cfg(test)]

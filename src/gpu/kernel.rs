@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use super::cost::KernelText;
@@ -6,24 +7,26 @@ use super::counters::add;
 use super::{Field, Gpu, Kept, Region, Uniform};
 use crate::Error;
 
-/// Most iterations that the loops of one invocation may make together, whatever the sizes of the data: llvmpipe leaves
-/// all loops of an invocation after 65,535, in silence, and GPUs have watchdogs. Longer sums are split.
+/// Maximum total number of loop iterations of one invocation, for all sizes of data. llvmpipe silently leaves
+/// all loops of an invocation after 65,535 iterations, and GPUs have watchdog timers. Longer sums are split.
 pub(crate) const MAX_TRIPS: usize = 16_384;
 
-/// What is checked in a kernel while it runs.
+/// Which run-time checks a kernel keeps.
 ///
-/// wgpu holds each index of a kernel to the end of its array, counts the iterations of its loops, and sets workgroup
-/// memory to zero in front. wgpu-mm measured products on an M1 at 580 GFLOP/s with checks and at 860 without.
+/// By default, wgpu clamps indices to the bounds of arrays, bounds the iterations of loops, and zeroes
+/// workgroup memory first. On an M1, the authors of wgpu-mm measured matrix products at 580 GFLOP/s with
+/// these checks and at 860 without.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Checks {
-    /// All of it.
+    /// All checks.
     #[default]
     All,
-    /// Nothing: of kernels whose text is all ours and depends on no data but numbers of a uniform block that we write, whose
-    /// every index lies inside and whose loops end, for any sizes, and which write workgroup memory before they read it.
-    /// `src/nn/indices.rs` runs their every invocation in an interpreter that holds indices to the buffers that are bound.
+    /// No checks. Only for kernels that consist entirely of this crate's WGSL, whose indices and loop bounds
+    /// depend only on constants and on a uniform block that this crate writes, whose indices are in bounds
+    /// and loops finite at all sizes, and which write workgroup memory before reading it. `src/nn/indices.rs`
+    /// interprets every invocation and checks each index against the bound buffers.
     None,
-    /// A part of it, of kernels that could do without any: to measure what each costs.
+    /// Some of the checks, for kernels that could run without any. To measure the cost of each.
     Part(Kept),
 }
 
@@ -36,7 +39,7 @@ impl Checks {
         }
     }
 
-    /// The same checks and, of kernels that run without any, those that are to be kept.
+    /// The same checks. A kernel without checks keeps those in `kept`.
     pub(crate) fn keeping(self, kept: Kept) -> Self {
         match self {
             Self::None if kept != Kept::default() => Self::Part(kept),
@@ -45,42 +48,42 @@ impl Checks {
     }
 }
 
-/// What one binding of a kernel is; the position in the list is the binding number.
+/// The type of one binding. Its index in the list is the binding number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Binding {
     /// A uniform block of this many bytes.
     Uniform {
-        /// Size of the block.
+        /// Size of the block in bytes.
         bytes: u32,
-        /// Whether its offset is given with each dispatch.
+        /// Whether each dispatch gives its offset.
         dynamic: bool,
     },
-    /// Storage that the kernel only reads.
+    /// Read-only storage.
     Read,
-    /// Storage that the kernel only reads, and whose offset is given with each dispatch.
+    /// Read-only storage whose offset each dispatch gives.
     ReadDynamic,
-    /// Storage that the kernel reads and writes.
+    /// Read-write storage.
     ReadWrite,
 }
 
-/// The text of a kernel and what it binds: enough to make its pipeline, and to test it without a device.
+/// A kernel's WGSL and bindings: all that is needed to create its pipeline, and to test it without a device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KernelSource {
-    /// Name for labels and errors: the stem of its file, with the variant where there are several.
+    /// Name for labels and errors: the stem of its file, plus the variant where there are several.
     pub name: String,
     /// WGSL with one entry point, `main`.
     pub wgsl: Cow<'static, str>,
-    /// Bindings 0, 1, … of group 0.
+    /// The bindings 0, 1, … of bind group 0.
     pub bindings: Vec<Binding>,
 }
 
-/// A kernel with the Rust side of its uniform blocks, for tests that hold the two against each other.
+/// A kernel with the Rust side of its uniform blocks. Tests compare the two sides.
 #[doc(hidden)]
 #[derive(Clone, Debug)]
 pub struct KernelListing {
     /// The kernel.
     pub source: KernelSource,
-    /// Its uniform blocks, under their names in WGSL.
+    /// Its uniform blocks, with their names in WGSL.
     pub blocks: Vec<Block>,
 }
 
@@ -108,23 +111,25 @@ impl Block {
 pub struct Kernel {
     source: Arc<KernelSource>,
     pub(super) pipeline: wgpu::ComputePipeline,
+    /// Whether [`Gpu::warm_up`] was asked for it.
+    pub(super) warmed_up: AtomicBool,
     layout: wgpu::BindGroupLayout,
-    /// Read when it is first asked for.
+    /// Analysed when first needed.
     text: OnceLock<KernelText>,
 }
 
 impl Kernel {
-    /// Name of its source.
+    /// Name of the source.
     pub fn name(&self) -> &str {
         &self.source.name
     }
 
-    /// What it binds.
+    /// Types of its bindings.
     pub fn bindings(&self) -> &[Binding] {
         &self.source.bindings
     }
 
-    /// What its text says of it.
+    /// The analysis of its WGSL.
     pub(crate) fn text(&self) -> &KernelText {
         self.text.get_or_init(|| KernelText::of(&self.source))
     }
@@ -153,7 +158,7 @@ fn layout_entries(bindings: &[Binding]) -> Vec<wgpu::BindGroupLayoutEntry> {
         .collect()
 }
 
-/// A module in which so much is checked. The only place of the crate that is not safe.
+/// Creates a shader module with the given checks. The only unsafe code in the crate.
 #[expect(unsafe_code, reason = "wgpu makes modules without checks by an unsafe function only")]
 fn module(
     device: &wgpu::Device,
@@ -163,8 +168,8 @@ fn module(
     let checked = wgpu::ShaderRuntimeChecks::checked();
     match checks.kept() {
         Kept { bounds: true, loops: true, .. } => device.create_shader_module(text),
-        // SAFETY: no index of these kernels lies outside of its array and each of their loops ends: see `Checks::None`. Users
-        // cannot ask for it. Divisions keep their checks, which are cheap.
+        // SAFETY: all indices of these kernels are in bounds and all their loops end, see `Checks::None`.
+        // Users cannot select it. Divisions keep their checks, which are cheap.
         Kept { bounds, loops, .. } => unsafe {
             let unchecked =
                 wgpu::ShaderRuntimeChecks { bounds_checks: bounds, force_loop_bounding: loops, ..checked };
@@ -174,16 +179,16 @@ fn module(
 }
 
 impl Gpu {
-    /// The kernel of this source, made once and kept.
+    /// Compiles a kernel, or returns the cached one.
     ///
     /// # Errors
-    /// [`Error::Kernel`] with the compiler's words; [`Error::DeviceLimit`] if it binds or holds more than the device
-    /// allows; [`Error::DeviceLost`], also if the driver gave up on it.
+    /// [`Error::Kernel`] with the compiler's message; [`Error::DeviceLimit`] if the kernel exceeds a limit of
+    /// the device; [`Error::DeviceLost`], also if the driver crashed while compiling it.
     pub fn kernel(&self, source: &KernelSource) -> Result<Arc<Kernel>, Error> {
         self.kernel_with(source, Checks::All)
     }
 
-    /// As [`Gpu::kernel`], with no more checked than is told.
+    /// Like [`Gpu::kernel`], with only the given run-time checks.
     pub(crate) fn kernel_with(&self, source: &KernelSource, checks: Checks) -> Result<Arc<Kernel>, Error> {
         let mut all = self.kernels();
         let kernels = all.entry(checks).or_default();
@@ -228,18 +233,19 @@ impl Gpu {
         });
         let failed = |reason| Error::Kernel { kernel: source.name.clone(), reason };
         let (layout, pipeline) = made.map_err(|reason| self.blame(reason, failed))?;
-        // The driver may give up on a kernel, and wgpu is silent then.
+        // The driver may crash while compiling, which wgpu does not report.
         self.probe()?;
         add(&self.tally().pipelines, 1);
-        Ok(Kernel { source: source.clone(), pipeline, layout, text: OnceLock::new() })
+        let (source, warmed_up, text) = (source.clone(), AtomicBool::new(false), OnceLock::new());
+        Ok(Kernel { source, pipeline, warmed_up, layout, text })
     }
 
-    /// A bind group of `kernel` over `regions`, one for each of its bindings.
+    /// Creates a bind group for `kernel`, with one region for each of its bindings.
     ///
     /// # Errors
-    /// [`Error::Limit`] if a storage region exceeds the device's binding size, with the kernel's name;
-    /// [`Error::Length`] for another number of regions; [`Error::Kernel`] for a region that lies outside its buffer,
-    /// at a place that cannot be bound, or in a buffer without the usage for it; [`Error::DeviceLost`].
+    /// [`Error::Limit`] with the kernel's name if a storage region exceeds the device's maximum binding size;
+    /// [`Error::Length`] for a wrong number of regions; [`Error::Kernel`] for a region outside its buffer, at
+    /// a misaligned offset, or of a buffer without the usage; [`Error::DeviceLost`].
     pub fn bind_group(&self, kernel: &Kernel, regions: &[Region<'_>]) -> Result<wgpu::BindGroup, Error> {
         let limits = self.device().limits();
         if kernel.bindings().len() != regions.len() {

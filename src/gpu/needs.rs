@@ -1,13 +1,14 @@
-//! What a kernel needs of a device's limits.
+//! Compares what a kernel needs with the limits of the device.
 
 use super::{Binding, Gpu, KernelSource};
 use crate::Error;
 
-/// A limit's name, what is needed of it, and what the device has.
+/// The name of a limit, the value needed, and the device's value.
 type Need = (&'static str, u32, u32);
 
 impl Gpu {
-    /// Refuses a kernel that exceeds a limit, by the limit's name, before wgpu does so with a text of its own.
+    /// Refuses a kernel that exceeds a limit and names the limit, before wgpu fails with a less specific
+    /// message.
     pub(super) fn check_limits(&self, source: &KernelSource) -> Result<(), Error> {
         let limits = self.device().limits();
         let exceeds = |(_, needed, limit): &Need| needed > limit;
@@ -50,7 +51,7 @@ fn of_bindings(bindings: &[Binding], limits: &wgpu::Limits) -> [Need; 8] {
             limits.max_dynamic_uniform_buffers_per_pipeline_layout,
         ),
         ("max_uniform_buffer_binding_size", largest, uniform_bytes),
-        // `grid` goes on in a second dimension beyond this.
+        // Beyond this, `grid` uses a second dimension.
         (
             "max_compute_workgroups_per_dimension",
             MOST_WORKGROUPS,
@@ -59,8 +60,8 @@ fn of_bindings(bindings: &[Binding], limits: &wgpu::Limits) -> [Need; 8] {
     ]
 }
 
-/// `None` where nothing is to be feared: only on a device with less than the defaults, which have room for every
-/// kernel of this crate, is the text read for it.
+/// `None` on a device with at least the default limits, which suffice for every kernel of this crate. Only on
+/// a smaller device is the WGSL parsed for its workgroup size.
 fn of_workgroup(wgsl: &str, limits: &wgpu::Limits) -> Option<[Need; 5]> {
     let needs = |[x, y, z]: [u32; 3], bytes: u32| {
         let invocations = x.saturating_mul(y).saturating_mul(z);
@@ -89,10 +90,10 @@ fn of_workgroup(wgsl: &str, limits: &wgpu::Limits) -> Option<[Need; 5]> {
     Some(needs(workgroup.size, workgroup.bytes))
 }
 
-/// The most workgroups in one dimension of a dispatch.
+/// Maximum number of workgroups in one dimension of a dispatch.
 pub(super) const MOST_WORKGROUPS: u32 = 65_535;
 
-/// The workgroup of a kernel: invocations in each dimension, and bytes of its memory.
+/// The workgroup of a kernel: invocations in each dimension, and bytes of workgroup memory.
 #[derive(Debug, PartialEq)]
 struct Workgroup {
     size: [u32; 3],
@@ -100,14 +101,14 @@ struct Workgroup {
 }
 
 impl Workgroup {
-    /// `None` for a text that is no kernel, which the compiler says better.
+    /// `None` for WGSL that does not parse; the compiler reports that.
     fn of(wgsl: &str) -> Option<Self> {
         let module = naga::front::wgsl::parse_str(wgsl).ok()?;
         let size = module.entry_points.first()?.workgroup_size;
         let types = module.to_ctx();
         let memory = module.global_variables.iter().map(|(_, variable)| variable);
         let memory = memory.filter(|variable| variable.space == naga::AddressSpace::WorkGroup);
-        // Each variable begins at a multiple of 16 bytes, as WebGPU counts them.
+        // WebGPU counts each variable at a multiple of 16 bytes.
         let bytes = memory.map(|variable| module.types[variable.ty].inner.size(types).next_multiple_of(16));
         Some(Self { size, bytes: bytes.sum() })
     }

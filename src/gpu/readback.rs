@@ -1,21 +1,15 @@
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::Poll;
 
 use super::counters::add;
+use super::signal::{PENDING, READY, Signal, arrived, map};
 use super::{Buffer, Gpu, Recorder};
 use crate::Error;
 
-pub(super) const PENDING: u8 = 0;
-pub(super) const READY: u8 = 1;
-pub(super) const FAILED: u8 = 2;
-
-/// Small results that reach the host some steps later: `slots` buffers of 256 bytes.
+/// Reads small results back some steps later, through a ring of `slots` buffers of 256 bytes.
 ///
-/// Record copies into a slot, submit, then [`ReadRing::submitted`]; [`ReadRing::poll`] gives what has
-/// arrived, in order, without waiting.
+/// Record copies into a slot, submit, then call [`ReadRing::submitted`]. [`ReadRing::poll`] returns the
+/// results that have arrived, in order, without waiting.
 #[derive(Debug)]
 pub struct ReadRing {
     gpu: Gpu,
@@ -31,11 +25,13 @@ struct Slot {
     buffer: Buffer<u8>,
     bytes: u64,
     tag: u64,
-    state: Arc<AtomicU8>,
+    state: Arc<Signal>,
+    /// Whether nobody wants it any longer.
+    discarded: bool,
 }
 
 impl ReadRing {
-    /// Bytes of a slot.
+    /// Default size of a slot, in bytes.
     pub const SLOT_BYTES: usize = 256;
 
     /// A ring of `slots` slots.
@@ -61,15 +57,15 @@ impl ReadRing {
         self.free.is_empty()
     }
 
-    /// Slots that were submitted and have not been given out.
+    /// Number of slots that were submitted and whose results were not yet taken.
     pub fn in_flight(&self) -> usize {
         self.flying.len()
     }
 
-    /// Records copies of the first `bytes` bytes of each source, one after the other, into the next slot.
+    /// Records copies of the first `bytes` bytes of each source, back to back, into the next slot.
     ///
     /// # Errors
-    /// [`Error::RingFull`]; [`Error::Length`] if the sources need more than a slot; [`Error::Mismatch`] for a recorder
+    /// [`Error::RingFull`]; [`Error::Length`] if the copies exceed a slot; [`Error::Mismatch`] for a recorder
     /// of another device.
     pub fn record(
         &mut self,
@@ -100,31 +96,32 @@ impl ReadRing {
             recorder.copy(source, 0, buffer.raw(), at, *bytes);
             at += bytes;
         }
-        self.recorded.push_back(Slot { buffer, bytes: total, tag, state: Arc::new(AtomicU8::new(PENDING)) });
+        let state = Signal::new(PENDING);
+        self.recorded.push_back(Slot { buffer, bytes: total, tag, state, discarded: false });
         Ok(())
     }
 
-    /// Says that everything recorded so far was submitted, and asks for it.
+    /// Tells the ring that everything recorded so far was submitted. Starts mapping the slots.
     pub fn submitted(&mut self) {
         for slot in self.recorded.drain(..) {
-            map(&self.gpu, slot.buffer.raw(), slot.bytes, &slot.state);
+            map(&self.gpu, slot.buffer.raw(), wgpu::MapMode::Read, slot.bytes, &slot.state);
             self.flying.push_back(slot);
         }
     }
 
-    /// As [`ReadRing::abandoned`], of what was recorded last.
+    /// Like [`ReadRing::abandoned`], for the last recording only.
     pub(crate) fn abandoned_last(&mut self) {
         self.free.extend(self.recorded.pop_back().map(|slot| slot.buffer));
     }
 
-    /// As [`ReadRing::submitted`], of what was recorded under one tag.
+    /// Like [`ReadRing::submitted`], for the recording with this tag only.
     pub(crate) fn submitted_one(&mut self, tag: u64) {
         let others = self.take_others(tag);
         self.submitted();
         self.recorded = others;
     }
 
-    /// As [`ReadRing::abandoned`], of what was recorded under one tag.
+    /// Like [`ReadRing::abandoned`], for the recording with this tag only.
     pub(crate) fn abandoned_one(&mut self, tag: u64) {
         let others = self.take_others(tag);
         self.abandoned();
@@ -137,93 +134,79 @@ impl ReadRing {
         others
     }
 
-    /// Says that what was recorded since the last submit will never be submitted, and frees its slots.
+    /// Tells the ring that what was recorded since the last submit will never be submitted. Frees its slots.
     pub fn abandoned(&mut self) {
         self.free.extend(self.recorded.drain(..).map(|slot| slot.buffer));
     }
 
-    /// The oldest result that has arrived, as its tag and bytes; `None` if none has.
+    /// The tag and the bytes of the oldest result, or `None` if it has not arrived.
     ///
-    /// It does not poll the device: results arrive with submits, and with waits.
+    /// Does not poll the device: results arrive during submits and waits.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] if the device went away meanwhile.
+    /// [`Error::DeviceLost`] if the device was lost in the meantime.
     pub fn poll(&mut self, gpu: &Gpu) -> Result<Option<(u64, Vec<u8>)>, Error> {
-        let Some(slot) = self.flying.front() else { return Ok(None) };
-        match slot.state.load(Ordering::Acquire) {
-            PENDING => gpu.check().map(|()| None),
-            state => {
-                let slot = self.flying.pop_front().expect("there is a front");
-                let taken = if state == READY {
-                    take_mapped(gpu, slot.buffer.raw(), slot.bytes)
-                } else {
-                    Err(failed(gpu))
-                };
-                // The slot is free again also where its result is not to be had.
-                self.free.push(slot.buffer);
-                Ok(Some((slot.tag, taken?)))
+        while let Some(slot) = self.flying.front() {
+            if slot.state.is_pending() {
+                return gpu.check().map(|()| None);
+            }
+            let slot = self.flying.pop_front().expect("there is a front");
+            let taken = if slot.state.state() == READY {
+                take_mapped(gpu, slot.buffer.raw(), slot.bytes)
+            } else {
+                Err(failed(gpu))
+            };
+            // The slot is free even if reading its result failed.
+            self.free.push(slot.buffer);
+            if !slot.discarded {
+                return Ok(Some((slot.tag, taken?)));
             }
         }
+        Ok(None)
     }
 
-    /// Waits for all results and drops them, and what was recorded and not submitted.
-    pub(crate) fn clear(&mut self) {
+    /// Discards all results in flight and recordings that were not submitted. The slots are free once the results
+    /// have arrived.
+    pub(crate) fn discard(&mut self) {
         self.abandoned();
-        let gpu = self.gpu.clone();
-        while let before @ 1.. = self.flying.len() {
-            if self.read_next(&gpu).is_err() && self.flying.len() == before {
-                return;
-            }
-        }
+        self.flying.iter_mut().for_each(|slot| slot.discarded = true);
     }
 
-    /// The oldest result, waited for; `None` if nothing is in flight.
+    /// Waits for the oldest result; `None` if nothing is in flight.
     ///
     /// # Errors
     /// As [`ReadRing::poll`].
     pub fn read_next(&mut self, gpu: &Gpu) -> Result<Option<(u64, Vec<u8>)>, Error> {
-        let Some(slot) = self.flying.front() else { return Ok(None) };
-        while slot.state.load(Ordering::Acquire) == PENDING {
-            add(&gpu.tally().read_backs, 1);
-            gpu.poll(wgpu::PollType::wait_indefinitely())?;
+        gpu.block_on(self.read_next_async(gpu))
+    }
+
+    /// As [`ReadRing::read_next`], without blocking. Where the future is dropped, the result is still to be had.
+    ///
+    /// # Errors
+    /// As [`ReadRing::poll`].
+    pub async fn read_next_async(&mut self, gpu: &Gpu) -> Result<Option<(u64, Vec<u8>)>, Error> {
+        while let Some(slot) = self.flying.front() {
+            if slot.state.is_pending() {
+                add(&gpu.tally().read_backs, 1);
+                arrived(gpu, &slot.state).await?;
+            }
+            let is_discarded = slot.discarded;
+            let result = self.poll(gpu)?;
+            if result.is_some() || !is_discarded {
+                return Ok(result);
+            }
         }
-        self.poll(gpu)
+        Ok(None)
     }
 }
 
-/// The error of a mapping that has failed.
+/// The error for a failed mapping.
 pub(super) fn failed(gpu: &Gpu) -> Error {
     gpu.blame("it could not be mapped".into(), refused)
 }
 
 fn refused(reason: String) -> Error {
     Error::Device { what: "a read-back".into(), reason }
-}
-
-/// Asks for the first `bytes` bytes of a buffer; `state` tells when they are there.
-pub(super) fn map(gpu: &Gpu, buffer: &wgpu::Buffer, bytes: u64, state: &Arc<AtomicU8>) {
-    let writer = state.clone();
-    let asked = gpu.caught(|| {
-        buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
-            writer.store(if result.is_ok() { READY } else { FAILED }, Ordering::Release);
-        });
-    });
-    if asked.is_err() {
-        state.store(FAILED, Ordering::Release);
-    }
-}
-
-/// Until a mapping is no longer pending, without blocking.
-pub(super) async fn arrived(gpu: &Gpu, state: &AtomicU8) {
-    poll_fn(|context| {
-        let polled = gpu.polled(wgpu::PollType::Poll);
-        if state.load(Ordering::Acquire) != PENDING || !matches!(polled, Ok(Ok(_))) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 pub(super) fn take_mapped(gpu: &Gpu, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
@@ -235,17 +218,17 @@ pub(super) fn take_mapped(gpu: &Gpu, buffer: &wgpu::Buffer, bytes: u64) -> Resul
     data.flatten().map_err(|reason| gpu.blame(reason, refused))
 }
 
-/// A copy on its way to the host.
+/// A copy to the host that is in flight.
 #[derive(Debug)]
 pub(super) struct PendingRead {
     staging: Option<Buffer<u8>>,
-    state: Arc<AtomicU8>,
+    state: Arc<Signal>,
 }
 
 impl PendingRead {
-    /// Submits a copy of `bytes` bytes (offset and size multiples of 4) behind all work so far.
+    /// Submits a copy of `bytes` bytes after all work submitted so far. Offset and size are multiples of 4.
     pub(super) fn begin(gpu: &Gpu, source: &wgpu::Buffer, offset: u64, bytes: usize) -> Result<Self, Error> {
-        let state = Arc::new(AtomicU8::new(if bytes == 0 { READY } else { PENDING }));
+        let state = Signal::new(if bytes == 0 { READY } else { PENDING });
         if bytes == 0 {
             gpu.probe()?;
             return Ok(Self { staging: None, state });
@@ -256,26 +239,14 @@ impl PendingRead {
         encoder.copy_buffer_to_buffer(source, offset, staging.raw(), 0, bytes as u64);
         gpu.submit(encoder)?;
         add(&gpu.tally().read_backs, 1);
-        map(gpu, staging.raw(), bytes as u64, &state);
+        map(gpu, staging.raw(), wgpu::MapMode::Read, bytes as u64, &state);
         Ok(Self { staging: Some(staging), state })
     }
 
-    /// Waits by blocking.
-    pub(super) fn wait(self, gpu: &Gpu) -> Result<Vec<u8>, Error> {
-        if self.staging.is_some() {
-            gpu.poll(wgpu::PollType::wait_indefinitely())?;
-        }
-        self.finish(gpu)
-    }
-
-    /// Waits without blocking: a browser maps by itself, elsewhere each poll of the future polls the device.
-    pub(super) async fn arrive(self, gpu: &Gpu) -> Result<Vec<u8>, Error> {
-        arrived(gpu, &self.state).await;
-        self.finish(gpu)
-    }
-
-    fn finish(self, gpu: &Gpu) -> Result<Vec<u8>, Error> {
-        if self.state.load(Ordering::Acquire) != READY {
+    /// Waits until the bytes have arrived.
+    pub(super) async fn read(self, gpu: &Gpu) -> Result<Vec<u8>, Error> {
+        arrived(gpu, &self.state).await?;
+        if self.state.state() != READY {
             return Err(failed(gpu));
         }
         self.staging.map_or(Ok(Vec::new()), |staging| take_mapped(gpu, staging.raw(), staging.len() as u64))

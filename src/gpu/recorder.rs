@@ -1,22 +1,22 @@
 use super::counters::add;
 use super::{Gpu, Kernel, Timestamps};
 
-/// Records dispatches and copies into a command encoder, opening one compute pass for as many dispatches
-/// as follow each other. It never submits.
+/// Records dispatches and copies into a command encoder. Consecutive dispatches share one compute pass. Never
+/// submits.
 #[derive(Debug)]
 pub struct Recorder<'e> {
-    // Before `encoder`, so that the pass ends before the borrow does.
+    // Declared before `encoder`, so that the pass ends before the borrow does.
     pass: Option<wgpu::ComputePass<'static>>,
     encoder: &'e mut wgpu::CommandEncoder,
     gpu: Gpu,
     mode: Mode<'e>,
-    /// Dispatches that it was asked for.
+    /// Number of dispatches requested so far.
     dispatches: usize,
-    /// What is asked for inside [`Recorder::all_or_nothing`].
+    /// Commands requested within [`Recorder::all_or_nothing`].
     held_back: Option<Vec<Command>>,
 }
 
-/// What a recorder can be asked for.
+/// A command that can be recorded.
 #[derive(Debug)]
 enum Command {
     Dispatch {
@@ -39,13 +39,13 @@ enum Command {
     },
 }
 
-/// What is recorded of what is asked for.
+/// Which of the requested commands are recorded.
 #[derive(Debug)]
 enum Mode<'e> {
     All,
-    /// All, each dispatch between two timestamps.
+    /// All commands, each dispatch between two timestamps.
     Timed(&'e mut Timestamps),
-    /// One dispatch, so many times, and no copies.
+    /// One dispatch, repeated, and no copies.
     Only {
         number: usize,
         times: usize,
@@ -53,23 +53,24 @@ enum Mode<'e> {
 }
 
 impl<'e> Recorder<'e> {
-    /// A recorder into `encoder`, which must be one of the same device: wgpu does not say whose an encoder is, and
-    /// panics, or spoils the commands, where a kernel meets one of another device.
+    /// A recorder into `encoder`, which must belong to the same device. wgpu cannot tell which device an
+    /// encoder belongs to; it panics, or invalidates the commands, if a kernel of another device is recorded
+    /// into it.
     pub fn new(gpu: &Gpu, encoder: &'e mut wgpu::CommandEncoder) -> Self {
         Self { pass: None, encoder, gpu: gpu.clone(), mode: Mode::All, dispatches: 0, held_back: None }
     }
 
-    /// As [`Recorder::new`], with each dispatch in a pass of its own between two timestamps: to measure all of them in one
-    /// run. [`Timestamps::record_read`] comes behind all that is recorded. Dispatches beyond the room that `timestamps` have
-    /// are recorded without.
+    /// Like [`Recorder::new`], with each dispatch in its own pass between two timestamps, to time all
+    /// dispatches in one run. Call [`Timestamps::record_read`] after the last dispatch. Dispatches beyond the
+    /// capacity of `timestamps` are recorded without.
     pub fn timed(gpu: &Gpu, encoder: &'e mut wgpu::CommandEncoder, timestamps: &'e mut Timestamps) -> Self {
         timestamps.begin();
         Self { mode: Mode::Timed(timestamps), ..Self::new(gpu, encoder) }
     }
 
-    /// As [`Recorder::new`], but of all that it is asked to record only dispatch `number`, counted from 0, `times` times one
-    /// after the other, and no copies: to measure one dispatch where there are no timestamps. What it computes is not what
-    /// a step computes.
+    /// Like [`Recorder::new`], but records only dispatch `number` (counted from 0), `times` times in a row,
+    /// and no copies. For timing one dispatch on a device without timestamps; the results are not those of a
+    /// step.
     pub fn repeating(gpu: &Gpu, encoder: &'e mut wgpu::CommandEncoder, number: usize, times: usize) -> Self {
         Self { mode: Mode::Only { number, times }, ..Self::new(gpu, encoder) }
     }
@@ -79,9 +80,9 @@ impl<'e> Recorder<'e> {
         &self.gpu
     }
 
-    /// Records one dispatch of `groups` workgroups; nothing if one of them is 0.
+    /// Records one dispatch of `groups` workgroups per dimension. Does nothing if one of them is 0.
     ///
-    /// `offsets` are those of the dynamic uniforms, in binding order.
+    /// `offsets` are the dynamic offsets, in binding order.
     pub fn dispatch(&mut self, kernel: &Kernel, group: &wgpu::BindGroup, offsets: &[u32], groups: [u32; 3]) {
         match &mut self.held_back {
             Some(commands) => commands.push(Command::Dispatch {
@@ -138,7 +139,7 @@ impl<'e> Recorder<'e> {
         }
     }
 
-    /// Records a copy of `bytes` bytes, a multiple of 4.
+    /// Records a copy of `bytes` bytes; a multiple of 4.
     pub fn copy(&mut self, from: &wgpu::Buffer, from_byte: u64, to: &wgpu::Buffer, to_byte: u64, bytes: u64) {
         if let Some(commands) = &mut self.held_back {
             let (from, to) = (from.clone(), to.clone());
@@ -149,7 +150,7 @@ impl<'e> Recorder<'e> {
         }
     }
 
-    /// Records that `bytes` bytes of a buffer become zero.
+    /// Records that `bytes` bytes from `first_byte` on are set to zero.
     pub fn clear(&mut self, buffer: &wgpu::Buffer, first_byte: u64, bytes: u64) {
         if let Some(commands) = &mut self.held_back {
             commands.push(Command::Clear { buffer: buffer.clone(), first_byte, bytes });
@@ -159,8 +160,8 @@ impl<'e> Recorder<'e> {
         }
     }
 
-    /// Records all that `record` asks for, or, where it refuses, nothing of it: the commands are held back until it is
-    /// done.
+    /// Records all commands of `record`, or none if it returns an error: commands are buffered until it
+    /// returns.
     pub(crate) fn all_or_nothing<T, E>(
         &mut self,
         record: impl FnOnce(&mut Self) -> Result<T, E>,
@@ -194,10 +195,11 @@ impl<'e> Recorder<'e> {
     }
 }
 
-/// The grid of at least `workgroups` workgroups, in two dimensions where one dimension's 65,535 is too few.
+/// A dispatch size with at least `workgroups` workgroups. Uses a second dimension if there are more than the
+/// 65,535 allowed in one.
 ///
-/// A kernel finds its number as `workgroup_id.y * num_workgroups.x + workgroup_id.x` and leaves if that is
-/// beyond its work.
+/// A kernel computes its index as `workgroup_id.y * num_workgroups.x + workgroup_id.x` and returns if that is
+/// past the end of its work.
 ///
 /// ```
 /// assert_eq!(gradus::gpu::grid(3), [3, 1, 1]);

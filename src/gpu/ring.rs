@@ -4,27 +4,27 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::{Buffer, Gpu, Staging};
 use crate::Error;
 
-/// Uniforms of steps that are recorded and not yet submitted: `slots` blocks of bytes in one buffer.
+/// Uniform data of steps that are recorded but not yet submitted: one buffer with `slots` blocks.
 ///
-/// `write_buffer` lands before the next submit, so two steps recorded into one submit would both see the
-/// second one's numbers if they shared a block. A slot is taken when a step is recorded and is free again
-/// once its commands were submitted, because later writes are ordered after that submit.
+/// `write_buffer` takes effect before the next submit. If two steps of one submit shared a block, both would
+/// read the second step's values. Recording a step takes a slot. The slot is free again once the commands are
+/// submitted, because later writes are ordered after that submit.
 #[derive(Debug)]
 pub struct UniformRing {
     buffer: Buffer<u8>,
     slot_bytes: usize,
     slots: Arc<Slots>,
-    /// Whether somebody asks for tickets that were dropped, before their slots are free.
+    /// Whether a dropped ticket keeps its slot until [`UniformRing::dropped`] returns it.
     watched: bool,
 }
 
-/// The state of each slot, which tickets share: they may be dropped anywhere, and after their ring.
+/// The state of each slot. Tickets share it, because they can be dropped on any thread and after their ring.
 #[derive(Debug)]
 struct Slots(Vec<AtomicU8>);
 
 const FREE: u8 = 0;
 const TAKEN: u8 = 1;
-/// Its ticket was dropped.
+/// The ticket was dropped without being returned.
 const DROPPED: u8 = 2;
 
 impl Slots {
@@ -36,17 +36,17 @@ impl Slots {
         self.0[slot].store(state, Ordering::Release);
     }
 
-    /// Goes from one state to another, and says whether it was in that one.
+    /// Changes a slot from state `from` to state `to`; returns whether it was in state `from`.
     fn pass(&self, slot: usize, from: u8, to: u8) -> bool {
         self.0[slot].compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
-/// A slot held by a recorded step. Give it back once the commands were submitted.
+/// A slot held by a recorded step. Return it with [`UniformRing::submitted`] after the submit.
 ///
-/// Dropping it says that the commands will never be submitted, as giving it back as abandoned does: so an error
-/// between recording and submitting, or a panic, keeps no slot. Do not drop it before the commands are submitted if
-/// they will be: the next step may overwrite what they read.
+/// Dropping it means that the commands will never be submitted. So an error or a panic between recording and
+/// submitting leaks no slot. Do not drop it if the commands will still be submitted: the next step could
+/// overwrite the data they read.
 #[derive(Debug)]
 #[must_use = "give the ticket back after the submit: to drop it says that the commands were not submitted"]
 pub struct Ticket {
@@ -56,12 +56,12 @@ pub struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // Nothing to do for one that was given back.
+        // No effect on a ticket that was returned.
         self.slots.pass(self.slot, TAKEN, DROPPED);
     }
 }
 
-/// What a ticket holds, to know it again.
+/// Identifies the slot of a ticket, without holding it.
 #[derive(Debug)]
 pub(crate) struct Held {
     slots: Arc<Slots>,
@@ -86,10 +86,10 @@ impl Ticket {
 }
 
 impl UniformRing {
-    /// A ring of `slots` blocks, at least one, of at least `slot_bytes` bytes.
+    /// A ring with `slots` blocks (at least one) of at least `slot_bytes` bytes each.
     ///
     /// # Errors
-    /// [`Error::Limit`] if the device cannot hold it.
+    /// [`Error::Limit`] if the device cannot allocate it.
     pub fn new(gpu: &Gpu, label: &str, slot_bytes: usize, slots: usize) -> Result<Self, Error> {
         let slots = slots.max(1);
         let slot_bytes = slot_bytes.max(1).next_multiple_of(Self::ALIGN);
@@ -100,26 +100,26 @@ impl UniformRing {
         Ok(Self { buffer, slot_bytes, slots, watched: false })
     }
 
-    /// Dynamic offsets are multiples of this on every device.
+    /// Alignment in bytes of dynamic offsets, valid on every device.
     pub const ALIGN: usize = 256;
 
-    /// Pads a step's uniforms to where the next block may start, and says where that is.
+    /// Pads a step's uniforms to the start of the next block and returns that offset.
     pub(crate) fn align(bytes: &mut Vec<u8>) -> u32 {
         bytes.resize(bytes.len().next_multiple_of(Self::ALIGN), 0);
         u32::try_from(bytes.len()).expect("a step's uniforms are small")
     }
 
-    /// The buffer that all slots lie in, for bind groups with dynamic offsets.
+    /// The buffer of all slots, for bind groups with dynamic offsets.
     pub fn buffer(&self) -> &wgpu::Buffer {
         self.buffer.raw()
     }
 
-    /// Bytes of a slot.
+    /// Size of a slot in bytes.
     pub fn slot_bytes(&self) -> usize {
         self.slot_bytes
     }
 
-    /// Refuses if no slot is free, so that a caller can find out before it changes anything.
+    /// Refuses if no slot is free. Lets a caller check before it changes anything.
     ///
     /// # Errors
     /// [`Error::RingFull`].
@@ -140,15 +140,15 @@ impl UniformRing {
         self.slots.is(slot, FREE) || (!self.watched && self.slots.is(slot, DROPPED))
     }
 
-    /// Takes a free slot and uploads `bytes` into it in one write; returns its first byte.
+    /// Takes a free slot, uploads `bytes` into it in one write, and returns the slot's offset in bytes.
     ///
     /// # Errors
-    /// [`Error::RingFull`]; [`Error::Length`] if it does not fit.
+    /// [`Error::RingFull`]; [`Error::Length`] if `bytes` exceeds a slot.
     pub fn write(&mut self, gpu: &Gpu, bytes: &[u8]) -> Result<(Ticket, u32), Error> {
         self.take(bytes, |buffer, offset| gpu.write(buffer, offset as u64, bytes))
     }
 
-    /// As [`UniformRing::write`], through memory that is copied from by the commands that are recorded next.
+    /// Like [`UniformRing::write`], through staging memory that the next recorded commands copy from.
     pub(crate) fn stage(&mut self, staging: &mut Staging, bytes: &[u8]) -> Result<(Ticket, u32), Error> {
         self.take(bytes, |buffer, offset| staging.write(buffer, offset, bytes))
     }
@@ -175,22 +175,23 @@ impl UniformRing {
         ))
     }
 
-    /// Whether no slot is taken.
+    /// Whether all slots are free.
     pub fn is_idle(&self) -> bool {
         (0..self.slots.0.len()).all(|slot| self.is_free(slot))
     }
 
-    /// Whether a ticket is this ring's.
+    /// Whether the ticket belongs to this ring.
     pub fn gave(&self, ticket: &Ticket) -> bool {
         Arc::ptr_eq(&ticket.slots, &self.slots)
     }
 
-    /// The same ring, in which a slot whose ticket was dropped is free only once [`UniformRing::dropped`] has told.
+    /// The same ring, except that the slot of a dropped ticket stays taken until [`UniformRing::dropped`]
+    /// returns it.
     pub(crate) fn watched(self) -> Self {
         Self { watched: true, ..self }
     }
 
-    /// A ticket that was dropped, if there is one, made anew; of `first` if that is one.
+    /// A ticket for a slot whose ticket was dropped, if there is one; `first` is preferred.
     pub(crate) fn dropped(&mut self, first: Option<&Held>) -> Option<Ticket> {
         let mine = first.filter(|held| Arc::ptr_eq(&held.slots, &self.slots)).map(|held| held.slot);
         let mut slots = mine.into_iter().chain(0..self.slots.0.len());
@@ -198,10 +199,10 @@ impl UniformRing {
         Some(Ticket { slots: self.slots.clone(), slot })
     }
 
-    /// Frees the slot of a step whose commands were submitted, or never will be.
+    /// Frees the slot of a step whose commands were submitted or abandoned.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] if the ticket is another ring's, which is dropped then.
+    /// [`Error::Mismatch`] if the ticket belongs to another ring; the ticket is then dropped.
     #[expect(clippy::needless_pass_by_value, reason = "a ticket is given back, not shown")]
     pub fn submitted(&mut self, ticket: Ticket) -> Result<(), Error> {
         if !self.gave(&ticket) {

@@ -1,42 +1,41 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::counters::add;
+use super::signal::{FAILED, PENDING, READY, Signal, arrived, map};
 use super::{Buffer, Gpu, Recorder};
 use crate::Error;
 
-/// The device copies from it, and it was asked for.
-const IN_USE: u8 = 0;
-const MAPPED: u8 = 1;
-const FAILED: u8 = 2;
-/// Commands copy from it that are not submitted yet.
+/// The device copies from it; mapping has been requested.
+const IN_USE: u8 = PENDING;
+const MAPPED: u8 = READY;
+/// It holds data for commands that are not submitted yet.
 const FILLED: u8 = 3;
 
-/// Uploads of submits that follow each other, through memory that the host fills while the device still copies
-/// from that of the submits before: all uploads of a submit lie in one piece of memory, which is mapped once.
+/// Uploads through mapped memory. The host fills one piece of memory while the device still copies from the
+/// pieces of earlier submits. All uploads of one submit share one piece, which is mapped once.
 ///
-/// [`Staging::begin`] before the first write of each submit, [`Staging::record`] in front of the commands that read what was
-/// written, [`Staging::end`] before the submit and [`Staging::submitted`] after it, or after that of several. Unlike
-/// `Queue::write_buffer` it makes nothing once it has seen the largest submit.
+/// Call [`Staging::begin`] before the first write of each submit, [`Staging::record`] before the commands
+/// that read the data, [`Staging::end`] before the submit, and [`Staging::submitted`] after it or after
+/// several submits. Unlike `Queue::write_buffer`, it allocates nothing once it has seen the largest submit.
 #[derive(Debug)]
 pub(crate) struct Staging {
     gpu: Gpu,
-    /// For each submit that may be on its way.
+    /// One for each submit that can be in flight.
     slots: Vec<Option<Piece>>,
     current: usize,
-    /// Bytes of the current piece that are written.
+    /// Bytes of the current piece that have been written.
     used: usize,
-    /// What was written since the last recording.
+    /// Writes since the last [`Staging::record`].
     copies: Vec<Copy>,
 }
 
 #[derive(Debug)]
 struct Piece {
     buffer: Buffer<u8>,
-    state: Arc<AtomicU8>,
+    state: Arc<Signal>,
 }
 
-/// From a place in the piece to one in a buffer.
+/// A copy from an offset in the piece to an offset in a buffer.
 #[derive(Debug)]
 struct Copy {
     from: u64,
@@ -48,34 +47,26 @@ struct Copy {
 impl Piece {
     fn new(gpu: &Gpu, bytes: usize) -> Result<Self, Error> {
         let buffer = Buffer::mapped(gpu, "staging", bytes)?;
-        Ok(Self { buffer, state: Arc::new(AtomicU8::new(MAPPED)) })
+        Ok(Self { buffer, state: Signal::new(MAPPED) })
     }
 
-    /// Asks for memory that is no longer written to.
+    /// Requests the mapping of memory that has been filled.
     fn map_again(&self, gpu: &Gpu) {
-        if self.state.compare_exchange(FILLED, IN_USE, Ordering::AcqRel, Ordering::Acquire).is_err() {
-            return;
-        }
-        let state = self.state.clone();
-        let asked = gpu.caught(|| {
-            self.buffer.raw().map_async(wgpu::MapMode::Write, .., move |result| {
-                state.store(if result.is_ok() { MAPPED } else { FAILED }, Ordering::Release);
-            });
-        });
-        if asked.is_err() {
-            self.state.store(FAILED, Ordering::Release);
+        if self.state.pass(FILLED, IN_USE) {
+            let raw = self.buffer.raw();
+            map(gpu, raw, wgpu::MapMode::Write, raw.size(), &self.state);
         }
     }
 }
 
 impl Staging {
-    /// For `slots` steps on their way.
+    /// For up to `slots` submits in flight.
     pub(crate) fn new(gpu: &Gpu, slots: usize) -> Self {
         let slots = (0..slots).map(|_| None).collect();
         Self { gpu: gpu.clone(), slots, current: 0, used: 0, copies: Vec::new() }
     }
 
-    /// Bytes of memory that a write of so many takes.
+    /// Bytes of the piece that a write of `bytes` bytes takes up.
     pub(crate) fn room(bytes: usize) -> usize {
         bytes.next_multiple_of(usize::try_from(wgpu::MAP_ALIGNMENT).expect("it is 8"))
     }
@@ -85,12 +76,12 @@ impl Staging {
         self.slots[self.current].as_ref().map_or(0, |piece| piece.buffer.len() - self.used)
     }
 
-    /// Begins another submit, with room for writes that take so many bytes: the commands of the last one were submitted, or
-    /// never will be.
+    /// Begins the next submit, with room for writes of `bytes` bytes. The commands of the last one must have been
+    /// submitted or abandoned. Waits until the device has copied what the piece's last submit wrote.
     ///
     /// # Errors
     /// [`Error::Limit`], [`Error::Buffer`], [`Error::DeviceLost`].
-    pub(crate) fn begin(&mut self, bytes: usize) -> Result<(), Error> {
+    pub(crate) async fn begin(&mut self, bytes: usize) -> Result<(), Error> {
         self.end()?;
         self.current = (self.current + 1) % self.slots.len();
         self.copies.clear();
@@ -98,36 +89,35 @@ impl Staging {
             return Ok(());
         }
         if self.slots[self.current].as_ref().is_none_or(|piece| piece.buffer.len() < bytes) {
-            // For all slots at once, so that nothing is made later for submits of this size.
+            // Allocates all slots at once, so that later submits of this size allocate nothing.
             for slot in &mut self.slots {
                 *slot = Some(Piece::new(&self.gpu, bytes)?);
             }
         }
         let piece = self.slots[self.current].as_mut().expect("it was made");
-        // Of commands that were never submitted.
+        // If its commands were never submitted.
         piece.map_again(&self.gpu);
-        while piece.state.load(Ordering::Acquire) == IN_USE {
-            self.gpu.poll(wgpu::PollType::wait_indefinitely())?;
-        }
-        if piece.state.load(Ordering::Acquire) == FAILED {
+        arrived(&self.gpu, &piece.state).await?;
+        if piece.state.state() == FAILED {
             *piece = Piece::new(&self.gpu, piece.buffer.len())?;
         }
         Ok(())
     }
 
-    /// Says that the commands that copy from what was written were submitted, and asks for its memory, to be there when its
-    /// turn comes.
+    /// Call after submitting the commands that copy from the written memory. Requests its mapping, so that it
+    /// is ready when its turn comes.
     pub(crate) fn submitted(&self) {
         self.slots.iter().flatten().for_each(|piece| piece.map_again(&self.gpu));
     }
 
-    /// Puts `bytes`, a multiple of 4 of them, where they will be copied from into `target` at byte `at`.
+    /// Writes `bytes`, whose length is a multiple of 4, into the piece; they will be copied into `target` at
+    /// byte `at`.
     ///
     /// # Errors
     /// [`Error::Device`], [`Error::DeviceLost`].
     ///
     /// # Panics
-    /// If there is no room.
+    /// If there is not enough room.
     pub(crate) fn write(&mut self, target: &wgpu::Buffer, at: usize, bytes: &[u8]) -> Result<(), Error> {
         if bytes.is_empty() {
             return Ok(());
@@ -140,7 +130,7 @@ impl Staging {
             view.map_err(|error| error.to_string())
         });
         if let Err(reason) = filled.flatten() {
-            piece.state.store(FAILED, Ordering::Release);
+            piece.state.set(FAILED);
             let refused = |reason| Error::Device { what: "staging memory".into(), reason };
             return Err(self.gpu.blame(reason, refused));
         }
@@ -150,7 +140,7 @@ impl Staging {
         Ok(())
     }
 
-    /// Records that what was written since the last recording lands.
+    /// Records the copies of all writes since the last call.
     pub(crate) fn record(&mut self, recorder: &mut Recorder<'_>) {
         let Some(piece) = &self.slots[self.current] else { return };
         for Copy { from, to, at, bytes } in self.copies.drain(..) {
@@ -165,12 +155,12 @@ impl Staging {
     pub(crate) fn end(&mut self) -> Result<(), Error> {
         let written = std::mem::take(&mut self.used) > 0;
         let Some(piece) = self.slots[self.current].as_ref().filter(|_| written) else { return Ok(()) };
-        // Memory that could not be written is made anew.
-        if piece.state.load(Ordering::Acquire) != MAPPED {
+        // Recreates a piece whose memory could not be written.
+        if piece.state.state() != MAPPED {
             return Ok(());
         }
         let unmapped = self.gpu.caught(|| piece.buffer.raw().unmap());
-        piece.state.store(FILLED, Ordering::Release);
+        piece.state.set(FILLED);
         add(&self.gpu.tally().uploads, 1);
         unmapped.map_err(|reason| {
             let refused = |reason| Error::Device { what: "staging memory".into(), reason };

@@ -1,7 +1,7 @@
 use super::{Buffer, Gpu};
 use crate::Error;
 
-/// When dispatches began and ended on the device, for [`Recorder::timed`](super::Recorder::timed).
+/// Start and end times of dispatches on the device, for [`Recorder::timed`](super::Recorder::timed).
 ///
 /// ```no_run
 /// // Needs a device with timestamps.
@@ -27,25 +27,25 @@ use crate::Error;
 #[derive(Debug)]
 pub struct Timestamps {
     gpu: Gpu,
-    /// For dispatches in their order, [`Timestamps::SET`] each.
+    /// Query sets in order of the dispatches, [`Timestamps::SET`] dispatches each.
     sets: Vec<wgpu::QuerySet>,
     resolved: Buffer<u64>,
-    /// Of each dispatch whether it was recorded between two: one without work is not.
+    /// For each dispatch, whether it has timestamps; one without workgroups has none.
     timed: Vec<bool>,
-    /// How many were.
+    /// Number of dispatches with timestamps.
     used: usize,
     room: usize,
 }
 
 impl Timestamps {
-    /// Dispatches of a set, which holds two for each.
+    /// Number of dispatches per query set, with two queries each.
     const SET: usize = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
 
-    /// Room for so many dispatches, at least one.
+    /// Room for `dispatches` dispatches; at least one.
     ///
     /// # Errors
-    /// [`Error::Device`] for a device without `TIMESTAMP_QUERY`, which [`GpuOptions::timestamps`](super::GpuOptions)
-    /// asks for; [`Error::Limit`]; [`Error::DeviceLost`].
+    /// [`Error::Device`] if the device lacks `TIMESTAMP_QUERY`, which
+    /// [`GpuOptions::timestamps`](super::GpuOptions) requests; [`Error::Limit`]; [`Error::DeviceLost`].
     pub fn new(gpu: &Gpu, dispatches: usize) -> Result<Self, Error> {
         let refuse = |reason| Error::Device { what: "timestamps".into(), reason };
         if !gpu.has_timestamps() {
@@ -75,7 +75,7 @@ impl Timestamps {
         self.used = 0;
     }
 
-    /// Where the dispatch of this number writes its two, and the first of them.
+    /// The query set of dispatch `number`, and the index of the first of its two queries.
     pub(super) fn next(&mut self, number: usize) -> Option<(&wgpu::QuerySet, u32)> {
         let place = self.used;
         if place >= self.room {
@@ -88,28 +88,36 @@ impl Timestamps {
         Some((&self.sets[place / Self::SET], first))
     }
 
-    /// Records, behind the dispatches of a [`Recorder::timed`](super::Recorder::timed), that their times are kept for
-    /// [`Timestamps::read`].
+    /// Records the transfer of the timestamps for [`Timestamps::read`]. Call it after the dispatches of a
+    /// [`Recorder::timed`](super::Recorder::timed).
     pub fn record_read(&self, encoder: &mut wgpu::CommandEncoder) {
         for (number, set) in self.sets.iter().enumerate() {
             let first = number * Self::SET;
             let used = self.used.saturating_sub(first).min(Self::SET);
             if used > 0 {
                 let end = u32::try_from(2 * used).expect("a set is small");
-                // A set is 4,096 numbers of 8 bytes, whose place is a multiple of 256.
+                // A full set is 4,096 queries of 8 bytes, so each set starts at a multiple of 256 bytes.
                 let at = (2 * first * size_of::<u64>()) as u64;
                 encoder.resolve_query_set(set, 0..end, self.resolved.raw(), at);
             }
         }
     }
 
-    /// Waits for the device and reads when each dispatch of the last recording began and ended, in nanoseconds from the
-    /// beginning of the first; `None` for one without work.
+    /// Waits for the device and returns the start and end of each dispatch of the last recording, in
+    /// nanoseconds after the start of the first; `None` for a dispatch without workgroups.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn read(&self) -> Result<Vec<Option<std::ops::Range<f64>>>, Error> {
-        let ticks = self.resolved.read(&self.gpu, 0, 2 * self.used)?;
+        self.gpu.block_on(self.read_async())
+    }
+
+    /// As [`Timestamps::read`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Timestamps::read`].
+    pub async fn read_async(&self) -> Result<Vec<Option<std::ops::Range<f64>>>, Error> {
+        let ticks = self.resolved.read_async(&self.gpu, 0, 2 * self.used).await?;
         let period = f64::from(self.gpu.raw_queue().get_timestamp_period());
         let first = ticks.first().copied().unwrap_or(0);
         #[expect(clippy::cast_precision_loss, reason = "a run is shorter than 2^53 ticks")]

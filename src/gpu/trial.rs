@@ -1,57 +1,65 @@
-//! What kernels for GPUs can be given instead of what is chosen for the device, to measure it.
+//! Overrides of the kernels selected for a device, for measurements.
 
-/// Tile, parts and checks of products and convolutions in tiles of workgroup memory. Nothing that is not given changes.
+/// Overrides for products and convolutions that run as tiles in workgroup memory, and for when kernels are
+/// compiled. What is `None` or false stays as selected.
 ///
-/// None of it changes a bit but `parts`, which is another order of the same sum.
+/// Only `parts` changes results, because it changes the order of the sums.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Trial {
-    /// The tile, also where sizes do not fill it.
+    /// The tile size, also where the sizes do not fill a tile.
     pub tile: Option<TileSize>,
-    /// Parts that the sums of a product are split into, as far as parts are multiples of 256 steps and no chain is too long.
+    /// Number of parts that each sum of a product is split into. Limited so that parts are multiples of 256
+    /// steps and no loop is too long.
     pub parts: Option<u32>,
-    /// What is checked in kernels that run without checks otherwise.
+    /// Run-time checks for kernels that otherwise have none.
     pub checks: Kept,
+    /// Whether `compile` leaves kernels uncompiled by drivers that compile at the first run.
+    pub is_cold: bool,
 }
 
 impl Trial {
-    /// What is chosen for the device.
-    pub(crate) const NONE: Self =
-        Self { tile: None, parts: None, checks: Kept { bounds: false, loops: false, zeroing: false } };
+    /// No overrides.
+    pub(crate) const NONE: Self = Self {
+        tile: None,
+        parts: None,
+        checks: Kept { bounds: false, loops: false, zeroing: false },
+        is_cold: false,
+    };
 }
 
-/// Checks that a kernel keeps: a part of what wgpu does by default.
+/// Run-time checks that a kernel keeps, of those that wgpu makes by default.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Kept {
-    /// Indices are held to the ends of arrays.
+    /// Indices are clamped to the bounds of arrays.
     pub bounds: bool,
-    /// Iterations of loops are counted.
+    /// Iterations of loops are bounded.
     pub loops: bool,
-    /// Workgroup memory is set to zero in front.
+    /// Workgroup memory is zeroed first.
     pub zeroing: bool,
 }
 
-/// The tiles of products, rows by columns.
+/// Tile sizes of products: rows by columns, and invocations of the workgroup.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TileSize {
-    /// 128 by 128, of 256 invocations.
+    /// 128 by 128, 256 invocations.
     Large,
-    /// 64 by 64, of 128 invocations.
+    /// 64 by 64, 128 invocations.
     Medium,
-    /// 64 by 64, of 256 invocations.
+    /// 64 by 64, 256 invocations.
     MediumShared,
-    /// 32 by 32, of 64 invocations.
+    /// 32 by 32, 64 invocations.
     Small,
-    /// 256 by 32, of 256 invocations.
+    /// 256 by 32, 256 invocations.
     Tall,
-    /// 32 by 256, of 256 invocations.
+    /// 32 by 256, 256 invocations.
     Wide,
 }
 
 impl TileSize {
-    /// All of them.
+    /// All tile sizes.
     pub const ALL: [Self; 6] =
         [Self::Large, Self::Medium, Self::MediumShared, Self::Small, Self::Tall, Self::Wide];
 }

@@ -1,8 +1,8 @@
 use std::borrow::Cow;
 
-/// A uniform block: scalars only, so that `repr(C)` and WGSL agree on its layout by construction.
+/// A uniform block. It holds scalars only, so that `repr(C)` and WGSL agree on its layout by construction.
 ///
-/// Declared with `uniform!`, which also lists the fields; a test compares them with the WGSL.
+/// Declare it with `uniform!`, which also lists the fields. A test compares them with the WGSL.
 pub trait Uniform: bytemuck::Pod + std::fmt::Debug {
     /// The fields in order.
     const FIELDS: &'static [Field];
@@ -11,15 +11,15 @@ pub trait Uniform: bytemuck::Pod + std::fmt::Debug {
 /// One scalar of a [`Uniform`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Its name, in Rust and in WGSL.
+    /// Its name in both Rust and WGSL.
     pub name: Cow<'static, str>,
-    /// Its type, in Rust and in WGSL: `f32`, `u32` or `i32`.
+    /// Its type in both Rust and WGSL: `f32`, `u32` or `i32`.
     pub kind: &'static str,
-    /// Its first byte.
+    /// Its offset in bytes.
     pub offset: usize,
 }
 
-/// Declares a [`Uniform`] in the form of the struct that it makes.
+/// Declares a [`Uniform`]. The input looks like the struct that it creates.
 macro_rules! uniform {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$fm:meta])* $fv:vis $field:ident: $kind:ident),* $(,)? }) => {
         $(#[$meta])*

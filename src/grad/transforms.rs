@@ -43,7 +43,7 @@ pub const ORDER: [&str; 7] =
 /// [`Centralize`](super::Centralize) does.
 ///
 /// They are neither averaged nor unscaled yet, so it should be linear; and padding between tensors must stay zero.
-pub trait Transform: Debug + Send {
+pub trait Transform: Debug + Send + Sync {
     /// Makes what its dispatches need: kernels, buffers and bind groups. Called before the first step, and
     /// again when the store has grown: then its buffers are others, and so are all bind groups.
     ///
@@ -139,14 +139,14 @@ impl Transforms {
     }
 
     /// The value of all penalties, from the parameters as they are now.
-    pub(crate) fn read_penalty(&self, params: &ParamStore) -> Result<f64, Error> {
+    pub(crate) async fn read_penalty(&self, params: &ParamStore) -> Result<f64, Error> {
         let mut total = 0.0;
         for (span, [l1, l2]) in
             params.layout().spans().iter().zip(Penalty::factors(&self.penalties, params.layout())?)
         {
             if (l1, l2) != (0.0, 0.0) {
                 let of = |p: f32| l1 * f64::from(p).abs() + l2 * f64::from(p).powi(2);
-                total += params.read(&span.name)?.into_iter().map(of).sum::<f64>();
+                total += params.read_async(&span.name).await?.into_iter().map(of).sum::<f64>();
             }
         }
         Ok(total)

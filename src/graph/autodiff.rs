@@ -1,4 +1,4 @@
-//! The two passes over the nodes: forward, then backward from the root.
+//! Lowers a graph in two passes over its nodes: forward, then backward from the root.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use super::{Dtype, Graph, Mode, Node, Parameter, PlanOptions, Role, Var, ops};
 use crate::Error;
 use crate::gpu::{Capabilities, Work};
 
-/// Lowers `graph` for a batch size and a mode, with what a store of it has frozen when that is made.
+/// Lowers `graph` for a batch size and a mode, with the parameters frozen that the graph declares as frozen.
 pub(crate) fn lower(
     graph: &Graph,
     options: &PlanOptions,
@@ -22,7 +22,7 @@ pub(crate) fn lower(
     lower_frozen(graph, options, capabilities, |parameter| parameter.frozen)
 }
 
-/// As [`lower`], with other parameters frozen.
+/// Like [`lower`], with other parameters frozen.
 pub(crate) fn lower_frozen(
     graph: &Graph,
     options: &PlanOptions,
@@ -34,26 +34,8 @@ pub(crate) fn lower_frozen(
         dtype.check(capabilities)?;
     }
     let nodes = graph.node_list();
-    let root = options.root.iter().map(|root| ("loss".to_owned(), root));
-    let mut outputs = Vec::new();
-    for (name, var) in options.outputs.iter().map(|(name, var)| (name.clone(), var)).chain(root) {
-        graph.check_owner(&name, var)?;
-        outputs.push((name, var.id()));
-    }
-    let mut wanted_gradients = Vec::new();
-    for (name, var) in &options.gradients {
-        graph.check_owner(name, var)?;
-        if nodes[var.id()].op.is_labels() {
-            return Err(Error::Mismatch(format!("gradient {name}: {} are labels", var.name())));
-        }
-        let node = &nodes[var.id()];
-        if node.inputs.is_empty() && !node.parameters.is_empty() {
-            let what = format!("gradient {name} of {}", node.name);
-            let reason = "it is a parameter: its gradient is in the store".into();
-            return Err(Error::Config { what, reason });
-        }
-        wanted_gradients.push((name.clone(), var.id()));
-    }
+    let outputs = requested_outputs(graph, options)?;
+    let wanted_gradients = requested_gradients(graph, options, &nodes)?;
     let needed = ancestors(&nodes, outputs.iter().chain(&wanted_gradients).map(|(_, id)| *id));
     let shapes = shapes_at(&nodes, &needed, options.batch)?;
     let wanted = |id| wanted_gradients.iter().any(|(_, of)| *of == id);
@@ -63,13 +45,8 @@ pub(crate) fn lower_frozen(
     let declared = graph.declared();
     let trained: Vec<bool> =
         declared.iter().map(|parameter| parameter.role == Role::Trained && !is_frozen(parameter)).collect();
-    let mut trains = vec![false; nodes.len()];
-    for (id, node) in nodes.iter().enumerate() {
-        let trains_inputs = node.parameters.iter().any(|&parameter| trained[parameter])
-            || node.inputs.iter().any(|&input| trains[input]);
-        trains[id] = wanted(id) || !node.op.stops_gradient() && trains_inputs;
-    }
-    // A plan that adds finds every gradient written.
+    let trains = trains(&nodes, &trained, wanted);
+    // A plan that accumulates adds to gradients that count as written.
     let written = vec![options.accumulate; declared.len()];
     let reached = reached(&nodes, options, declared.len());
     let mut lowering = Lowering {
@@ -112,7 +89,49 @@ pub(crate) fn lower_frozen(
     Ok(lowering)
 }
 
-/// Whether the root of a plan that trains depends on each parameter, through what lets gradients through.
+/// The requested outputs by name, and the loss.
+fn requested_outputs(graph: &Graph, options: &PlanOptions) -> Result<Vec<(String, usize)>, Error> {
+    let root = options.root.iter().map(|root| ("loss".to_owned(), root));
+    let outputs = options.outputs.iter().map(|(name, var)| (name.clone(), var));
+    let id = |(name, var): (String, &Var)| graph.check_owner(&name, var).map(|()| (name, var.id()));
+    outputs.chain(root).map(id).collect()
+}
+
+/// The nodes whose gradients are outputs of the plan, by name.
+fn requested_gradients(
+    graph: &Graph,
+    options: &PlanOptions,
+    nodes: &[Node],
+) -> Result<Vec<(String, usize)>, Error> {
+    let mut gradients = Vec::new();
+    for (name, var) in &options.gradients {
+        graph.check_owner(name, var)?;
+        let node = &nodes[var.id()];
+        if node.op.is_labels() {
+            return Err(Error::Mismatch(format!("gradient {name}: {} are labels", var.name())));
+        }
+        if node.inputs.is_empty() && !node.parameters.is_empty() {
+            let what = format!("gradient {name} of {}", node.name);
+            let reason = "it is a parameter: its gradient is in the store".into();
+            return Err(Error::Config { what, reason });
+        }
+        gradients.push((name.clone(), var.id()));
+    }
+    Ok(gradients)
+}
+
+/// For each node, whether it needs a gradient: it or something it depends on is trained, or its gradient is `wanted`.
+fn trains(nodes: &[Node], trained: &[bool], wanted: impl Fn(usize) -> bool) -> Vec<bool> {
+    let mut trains = vec![false; nodes.len()];
+    for (id, node) in nodes.iter().enumerate() {
+        let trains_inputs = node.parameters.iter().any(|&parameter| trained[parameter])
+            || node.inputs.iter().any(|&input| trains[input]);
+        trains[id] = wanted(id) || !node.op.stops_gradient() && trains_inputs;
+    }
+    trains
+}
+
+/// For each parameter, whether the root of a training plan depends on it through differentiable operations.
 fn reached(nodes: &[Node], options: &PlanOptions, parameters: usize) -> Vec<bool> {
     let (mut needed, mut reached) = (vec![false; nodes.len()], vec![false; parameters]);
     let root = options.root.as_ref().filter(|_| options.mode == Mode::Train).map(Var::id);
@@ -126,7 +145,7 @@ fn reached(nodes: &[Node], options: &PlanOptions, parameters: usize) -> Vec<bool
     reached
 }
 
-/// Which nodes some depend on, and these.
+/// For each node, whether a node in `of` is or depends on it.
 pub(super) fn ancestors(nodes: &[Node], of: impl Iterator<Item = usize>) -> Vec<bool> {
     let mut needed = vec![false; nodes.len()];
     of.for_each(|id| needed[id] = true);
@@ -138,14 +157,14 @@ pub(super) fn ancestors(nodes: &[Node], of: impl Iterator<Item = usize>) -> Vec<
     needed
 }
 
-/// The tensors of the nodes that are needed, by their places in the graph; of tied ones that which they share.
+/// The parameters of the needed nodes, by index. Tied parameters are replaced by the one whose tensor they share.
 fn parameters_of(nodes: &[Node], needed: &[bool]) -> BTreeSet<usize> {
     let needed = nodes.iter().zip(needed).filter(|(_, needed)| **needed);
     needed.flat_map(|(node, _)| node.parameters.iter().copied()).collect()
 }
 
-/// The shape of every node when the inputs' first dimension is `batch`; of those that are not needed, and that may not
-/// work with every batch, as it was declared.
+/// The shape of every node if the first dimension of the inputs is `batch`. Nodes that are not needed keep their
+/// declared shape, because they might not support this batch size.
 fn shapes_at(nodes: &[Node], needed: &[bool], batch: Option<usize>) -> Result<Vec<Vec<usize>>, Error> {
     let mut shapes: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
     for (node, needed) in nodes.iter().zip(needed) {
@@ -176,14 +195,14 @@ fn shapes_at(nodes: &[Node], needed: &[bool], batch: Option<usize>) -> Result<Ve
 }
 
 impl Graph {
-    /// The shape of a value when the inputs' first dimension is `batch`.
+    /// The shape of a value if the first dimension of the inputs is `batch`.
     pub(crate) fn shape_at(&self, var: &Var, batch: usize) -> Result<Vec<usize>, Error> {
         let nodes = self.node_list();
         let needed = ancestors(&nodes, [var.id()].into_iter());
         Ok(shapes_at(&nodes, &needed, Some(batch))?.swap_remove(var.id()))
     }
 
-    /// The running statistics that a plan which trains moves where it computes `of`, and their first values.
+    /// Names and initial values of the running statistics that a training plan updates when it computes `of`.
     pub(crate) fn running_statistics(&self, of: &Var) -> Vec<(String, Vec<f32>)> {
         let (nodes, declared) = (self.node_list(), self.declared());
         let needed = ancestors(&nodes, [of.id()].into_iter());
@@ -196,7 +215,7 @@ impl Graph {
         buffers.map(|buffer| (buffer.name.clone(), buffer.init.values(&buffer.shape, 0, 0))).collect()
     }
 
-    /// The parameters and buffers that some variables depend on, by their places.
+    /// The parameters and buffers that the variables depend on, by index.
     pub(crate) fn parameters_of<'v>(&self, vars: impl Iterator<Item = &'v Var>) -> BTreeSet<usize> {
         let nodes = self.node_list();
         parameters_of(&nodes, &ancestors(&nodes, vars.map(Var::id)))
@@ -211,7 +230,7 @@ impl Lowering {
         for id in (0..self.nodes.len()).filter(|&id| needed[id]) {
             let op = self.nodes[id].op.clone();
             if self.pools.contains(&Some(id)) || self.chains.is_inside(id) {
-                // Another node's kernel makes its value, if anybody needs that.
+                // The kernel of another node computes its value, if it is needed.
             } else if self.relus[id] == Relu::Alone || !op.is_relu() {
                 match self.chains.ending_at(id) {
                     Some(chain) => self.chain_forward(&chain)?,
@@ -226,7 +245,7 @@ impl Lowering {
         if let (Mode::Train, Some(root)) = (options.mode, options.root.as_ref().map(Var::id)) {
             self.seed(root, options)?;
             for id in (0..=root).rev() {
-                // Of a root that depends on nothing that is trained there is no backward pass.
+                // A root that depends on no trained parameter has no backward pass.
                 let trains = self.gradients.trains[id];
                 if trains && self.has_gradient(id) && self.relus[id] != Relu::InConsumer {
                     self.complete(id);
@@ -255,9 +274,9 @@ impl Lowering {
             if let Operand::Value(value) = view.of
                 && let Keep::Input { labels: true, .. } = self.values[value].keep
             {
-                return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
+                return Err(Error::Mismatch(format!("output {name}: expected a computed value, got labels")));
             }
-            // Some inputs are read where the host wrote them; others were unpacked to a value already.
+            // Some inputs are read in the host's layout; others have been unpacked to a value.
             let value = match copies.get(&id) {
                 Some(copy) => *copy,
                 None => self.kept_value(&name, id, &view),
@@ -281,7 +300,7 @@ impl Lowering {
         Ok(())
     }
 
-    /// The value that holds what a node or its gradient is alone, packed: a copy for what lies elsewhere.
+    /// A packed value that holds a node or its gradient. Copies if `view` is not packed.
     fn kept_value(&mut self, name: &str, id: usize, view: &View) -> usize {
         if let Operand::Value(value) = view.of
             && matches!(self.values[value].keep, Keep::Pooled | Keep::Output(_))
@@ -304,7 +323,7 @@ impl Lowering {
         }
     }
 
-    /// Adds the gradient of a view that is kept to that of the node that it views, where it lies as `view`.
+    /// Adds the gradient of a view that is kept as an output to the gradient of the viewed node, at `view`.
     fn join_view(&mut self, id: usize, view: View) {
         let base = self.nodes[id].inputs[0];
         if !self.gradients.trains[base] {
@@ -320,12 +339,13 @@ impl Lowering {
         ancestors(&self.nodes, self.outputs.iter().map(|(_, id)| *id))
     }
 
-    /// The parameters and buffers that the outputs depend on, by their places in the graph.
+    /// The parameters and buffers that the outputs depend on, by index.
     pub(super) fn parameters_read(&self) -> BTreeSet<usize> {
         parameters_of(&self.nodes, &self.ancestors())
     }
 
-    /// Makes the gradient of a scalar root, 1 or the factor of the loss, unless the host writes it between the passes.
+    /// Creates the gradient of a scalar root (1 or the loss scale) before the forward pass, unless the host writes it
+    /// between the passes.
     fn seed_early(&mut self, options: &PlanOptions) {
         let (Mode::Train, Some(root), None) = (options.mode, options.root.as_ref(), &options.upstream) else {
             return;
@@ -341,13 +361,15 @@ impl Lowering {
         }
     }
 
-    /// Gives the root its gradient: 1 for a scalar, or what the host writes under a name.
+    /// Sets the gradient of the root: 1 for a scalar, or the input that the host writes under a name.
     fn seed(&mut self, root: usize, options: &PlanOptions) -> Result<(), Error> {
         let name = self.nodes[root].name.clone();
         let shape = self.shapes[root].clone();
         let seed = match options.upstream.as_deref() {
             Some(_) if options.scaled => {
-                let reason = "an upstream gradient brings its own factor".into();
+                let reason = "an upstream gradient is never scaled: apply the loss scale to it yourself and \
+                              leave out `scaled`"
+                    .into();
                 return Err(Error::Config { what: format!("scaled plan of {name}"), reason });
             }
             Some(upstream) => ops::receive(self, upstream, shape, self.orders[root], false),

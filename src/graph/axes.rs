@@ -1,22 +1,23 @@
-//! Axes of values that a kernel walks together, and the statements that walk them.
+//! Axes that a kernel iterates over together, and the WGSL that computes indices along them.
 
 use std::fmt::Write;
 
 use super::view::View;
 
-/// Some axes of one shape, from the outermost to the innermost, with the strides of several views along them.
-/// Neighbours that all views have in one run are one axis.
+/// Some axes of one shape, outermost first, with the strides of several views along them. Adjacent axes that are
+/// contiguous in all views are merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Axes {
-    /// First letter of the names of the places along them: `c0`, `c1`, ...
+    /// Prefix of the index variables along the axes: `c0`, `c1`, ...
     prefix: char,
     extents: Vec<usize>,
-    /// For each view, its stride along each axis; 0 where it has one element.
+    /// For each view, its stride along each axis; 0 where its extent is 1.
     strides: Vec<Vec<usize>>,
 }
 
 impl Axes {
-    /// These axes of `shape`, in this order. All views have its rank; those of one element along an axis are broadcast.
+    /// The given axes of `shape`, in this order. All views have the rank of `shape`; an axis on which a view has
+    /// extent 1 is broadcast.
     pub(super) fn new(prefix: char, shape: &[usize], axes: &[usize], views: &[&View]) -> Self {
         let mut all = Self { prefix, extents: Vec::new(), strides: vec![Vec::new(); views.len()] };
         for &axis in axes.iter().filter(|&&axis| shape[axis] > 1) {
@@ -43,12 +44,12 @@ impl Axes {
         }
     }
 
-    /// Places along them together.
+    /// Product of the extents.
     pub(super) fn count(&self) -> usize {
         self.extents.iter().product()
     }
 
-    /// Statements that make the place along each axis of the number `of` of a place along all.
+    /// Statements that split the flat index `of` into one index per axis.
     pub(super) fn places(&self, of: &str) -> String {
         let (prefix, mut text) = (self.prefix, String::new());
         let mut rest = of.to_owned();
@@ -64,7 +65,7 @@ impl Axes {
         text
     }
 
-    /// How far from the first element of a view the places are, in units of `unit` elements.
+    /// An expression for the offset of the indices in a view, in units of `unit` elements.
     pub(super) fn address(&self, view: usize, unit: usize) -> String {
         let prefix = self.prefix;
         let along = self.strides[view].iter().enumerate().filter(|(_, stride)| **stride > 0);
@@ -77,18 +78,18 @@ impl Axes {
         if terms.is_empty() { "0u".into() } else { terms.join(" + ") }
     }
 
-    /// Whether a view keeps to whole quads along them.
+    /// Whether all offsets of a view along these axes are multiples of 4.
     pub(super) fn are_even(&self, view: usize) -> bool {
         self.strides[view].iter().all(|stride| stride.is_multiple_of(4))
     }
 }
 
-/// The stride of a view along one of its axes; 0 where it has one element.
+/// The stride of a view along one of its axes; 0 where its extent is 1.
 pub(super) fn stride(view: &View, axis: usize) -> usize {
     if view.shape[axis] > 1 { view.strides[axis] } else { 0 }
 }
 
-/// The axes of a view but that of its lanes, from the outermost in memory to the innermost.
+/// All axes of a view except the axis of its lanes, outermost in memory first.
 pub(super) fn outer(view: &View) -> Vec<usize> {
     let mut axes: Vec<usize> = (0..view.shape.len()).filter(|&axis| axis != view.lanes).collect();
     axes.sort_by_key(|&axis| std::cmp::Reverse(stride(view, axis)));

@@ -1,4 +1,4 @@
-//! Kernels that write buffers, such as running statistics.
+//! Kernels that write model buffers, such as running statistics.
 
 use super::Role;
 use super::lowering::{Lowering, Operand};
@@ -7,8 +7,9 @@ use super::view::{Order, View};
 use crate::gpu::{Binding, KernelSource};
 
 impl Lowering {
-    /// The operands of a kernel as a device can bind them at once: all buffers of a store lie in one `wgpu::Buffer`, which
-    /// no dispatch may both read and write. So what a kernel reads of them beside one that it writes is copied first.
+    /// The operands of a kernel in a form that can be bound together. All model buffers of a store are in one
+    /// `wgpu::Buffer`, which a dispatch must not both read and write. So operands that are read while another one is
+    /// written are copied first.
     pub(super) fn apart(&mut self, layer: &str, kernel: &KernelSource, operands: &[Operand]) -> Vec<Operand> {
         let mut apart = operands.to_vec();
         let is_written = |at: usize| kernel.bindings[at + 1] == Binding::ReadWrite;

@@ -1,4 +1,4 @@
-//! Operations of the user's own, in WGSL.
+//! Custom operations, written in WGSL.
 
 mod builder;
 mod gradient;
@@ -15,7 +15,7 @@ use super::{Graph, Var, ops, shape};
 use crate::Error;
 use crate::gpu::{Block, KernelSource};
 
-/// An operation of one's own: values that are pure functions of their index, in WGSL, with declared shapes.
+/// A custom operation: values with declared shapes, each computed by a pure WGSL function of the element index.
 ///
 /// ```
 /// use gradus::graph::{CustomOp, Graph};
@@ -39,53 +39,54 @@ use crate::gpu::{Block, KernelSource};
 /// # Ok::<(), gradus::Error>(())
 /// ```
 ///
-/// Each value has a name, and a function that gives its element `i` in torch's order, whatever the memory of the plan is
-/// like: `forward_<name>` for outputs and for [values](CustomOpBuilder::forward) that are kept for the backward pass,
-/// `backward_<name>` for the gradients of inputs and for [values](CustomOpBuilder::backward) that only the backward pass
-/// has. Each is `fn(i: u32) -> f32`, and one dispatch computes all elements of one value, in the order in which the
-/// values are declared. They may read:
+/// Each value has a name and a function that returns its element `i` in row-major order, independent of the memory
+/// layout: `forward_<name>` for outputs and for intermediate [values](CustomOpBuilder::forward) that are saved for
+/// the backward pass, `backward_<name>` for gradients of inputs and for intermediate
+/// [values](CustomOpBuilder::backward) of the backward pass. Each function is `fn(i: u32) -> f32`. One dispatch
+/// computes all elements of one value; values are computed in the order of their declaration. The functions may read:
 ///
 /// | | |
 /// |---|---|
-/// | `<name>(i: u32)` | element `i` of an input, or of a value that was computed before: `f32`, of [labels](CustomOpBuilder::labels) `u32` |
-/// | `grad_<output>(i: u32)` | in the backward pass, the gradient that has arrived at an output; 0 where none has |
-/// | `<name>_len`, `<name>_rank` | constants: elements and dimensions of a value, `u32` |
-/// | `<name>_dim0`, `<name>_dim1`, ... | constants: its extents; the last is also `<name>_last` |
-/// | `<name>_stride0`, ... | constants: by how much `i` grows along a dimension |
+/// | `<name>(i: u32)` | element `i` of an input, or of a value computed earlier: `f32`, for [labels](CustomOpBuilder::labels) `u32` |
+/// | `grad_<output>(i: u32)` | in the backward pass, the gradient of an output; 0 if it has none |
+/// | `<name>_len`, `<name>_rank` | constants: number of elements and of dimensions of a value, `u32` |
+/// | `<name>_dim0`, `<name>_dim1`, ... | constants: its extents; the last one is also `<name>_last` |
+/// | `<name>_stride0`, ... | constants: distance in `i` between neighbours along a dimension |
 /// | `scalars.<name>` | a [scalar](CustomOpBuilder::scalar), `f32` |
 ///
-/// An index beyond the end reads zero or another element, and never other memory. Beside these there are functions,
-/// constants, structs and aliases of one's own and what WGSL computes with. An input without a `backward_<input>` is not
-/// differentiable: a plan that would train through it is refused.
+/// An index past the end reads zero or another element of the same buffer, never other memory. The text may also
+/// declare functions, constants, structs and aliases, and use WGSL's operators and built-in functions. An input
+/// without `backward_<input>` is not differentiable: a plan that would need its gradient is refused.
 ///
 /// | | |
 /// |---|---|
-/// | bindings | a function and what it calls may read at most 7 values |
+/// | bindings | a function with the functions it calls may read at most 7 values |
 /// | declarations | `fn`, `const`, `struct` and `alias`, at most 256; no `var` outside functions, attributes, overrides, extensions or entry points |
 /// | functions of WGSL | all but barriers, atomics, derivatives, textures and subgroups |
-/// | memory | at most 1 KiB of variables in a function and what it calls; arrays of at most 256 elements, with a plain length |
+/// | memory | at most 1 KiB of variables in a function with the functions it calls; arrays of at most 256 elements, whose length is a literal or a constant |
 /// | text | at most 64 KiB, nested at most 64 deep; only ASCII outside comments |
 ///
-/// Loops are not counted: one that never ends hangs the device, and software adapters leave those of an invocation after
-/// 65,535 iterations in silence. Sums over long axes belong into values of their own, which every element then reads.
+/// The number of loop iterations is not limited. An endless loop hangs the device, and software adapters silently
+/// stop all loops of an invocation after 65,535 iterations. Compute sums over long axes as intermediate values that
+/// the elements read.
 ///
-/// Parameters are inputs: [`Graph::parameter`] makes one. Losses are best an element a sample, with
-/// [`mean`](Var::mean) behind it. [`CustomOp::check_gradient`] holds the backward pass against finite differences.
+/// Pass parameters, from [`Graph::parameter`], as inputs. For a loss, return one element per sample and apply
+/// [`mean`](Var::mean). [`CustomOp::check_gradient`] compares the backward pass with finite differences.
 #[derive(Clone, Debug)]
 pub struct CustomOp {
     declared: Arc<Declared>,
     scalars: Vec<f32>,
 }
 
-/// What all copies of an op share.
+/// The definition, shared by all clones of an operation.
 #[derive(Debug)]
 struct Declared {
     name: String,
     text: String,
-    /// Inputs, then values in the order in which they are computed.
+    /// Inputs, then the other values in the order in which they are computed.
     values: Vec<Value>,
     scalars: Vec<(String, f32)>,
-    /// The forward functions, then the backward ones.
+    /// The forward functions, then the backward functions.
     stages: Vec<Stage>,
 }
 
@@ -94,7 +95,7 @@ type ShapeRule = dyn Fn(&[&[usize]]) -> Result<Vec<usize>, String> + Send + Sync
 struct Value {
     name: String,
     role: Role,
-    /// Of the shapes of the inputs; none for these.
+    /// Computes the shape from those of the inputs; `None` for inputs.
     shape: Option<Box<ShapeRule>>,
 }
 
@@ -104,32 +105,32 @@ impl fmt::Debug for Value {
     }
 }
 
-/// Where a value comes from.
+/// The role of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Input,
     Labels,
-    /// Kept for the backward pass.
+    /// Saved for the backward pass.
     Forward,
-    /// With its number.
+    /// The output with this number.
     Output(usize),
     Backward,
 }
 
-/// One function that gives the elements of a value or of the gradient of an input.
+/// One function that computes a value or the gradient of an input.
 #[derive(Clone, Debug, PartialEq)]
 struct Stage {
     function: String,
-    /// The value, or the input.
+    /// Index of the value or the input.
     value: usize,
     reads: Vec<Read>,
 }
 
-/// What a stage binds.
+/// What a stage reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Read {
     Value(usize),
-    /// The gradient of the output that is this value.
+    /// The gradient of the output with this value index.
     Gradient(usize),
 }
 
@@ -138,7 +139,7 @@ impl Declared {
         self.values.iter().filter(|value| matches!(value.role, Role::Input | Role::Labels)).count()
     }
 
-    /// The values that are outputs, in order.
+    /// The value indices of the outputs, in order.
     fn outputs(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.values.len()).filter(|&value| matches!(self.values[value].role, Role::Output(_)))
     }
@@ -162,7 +163,7 @@ impl Declared {
 }
 
 impl CustomOp {
-    /// An op in the making: its name for labels and errors, and WGSL with its functions.
+    /// Starts an operation with a name, for labels and errors, and the WGSL of its functions.
     pub fn builder(name: impl Into<String>, wgsl: impl Into<String>) -> CustomOpBuilder {
         CustomOpBuilder::new(name.into(), wgsl.into())
     }
@@ -172,10 +173,10 @@ impl CustomOp {
         &self.declared.name
     }
 
-    /// Sets a scalar, for nodes that are made afterwards.
+    /// Sets the value of a scalar for nodes created from now on.
     ///
     /// # Errors
-    /// [`Error::UnknownName`]; [`Error::Constant`] unless it is finite in 32 bits.
+    /// [`Error::UnknownName`]; [`Error::Constant`] for a value that is not finite as f32.
     pub fn set(&mut self, scalar: &str, value: f64) -> Result<(), Error> {
         let names = || self.declared.scalars.iter().map(|(name, _)| &**name);
         let at = names().position(|name| name == scalar);
@@ -189,21 +190,21 @@ impl CustomOp {
         self.declared.values[input].role == Role::Labels
     }
 
-    /// The shapes of its outputs, once all that depends on shapes has been checked.
+    /// The shapes of its outputs. Checks everything that depends on shapes.
     pub(super) fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, Error> {
         let shapes = self.declared.shapes(layer, inputs)?;
         inspect::inspect_at(&self.declared, layer, &shapes)?;
         Ok(self.declared.outputs().map(|value| shapes[value].clone()).collect())
     }
 
-    /// As [`CustomOp::infer`], of shapes that were checked.
+    /// Like [`CustomOp::infer`], for shapes that have been checked.
     pub(super) fn output_shapes(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
         let shapes = self.declared.shapes("", inputs).unwrap_or_default();
         self.declared.outputs().filter_map(|value| shapes.get(value).cloned()).collect()
     }
 
-    /// Where the samples are in an output, told by what its shape rule makes of twice as many: one that stays the same, as
-    /// that of a loss over the whole batch, has none of its own.
+    /// The position of the samples in an output, found by doubling the number of samples in its shape rule. An output
+    /// whose shape does not change, such as a loss over the whole batch, has no samples.
     pub(super) fn samples(&self, output: usize, of: &SamplesOf<'_>) -> Samples {
         let Samples::Along(_) = of.kept() else { return of.kept() };
         let doubled = |(samples, shape): &(Samples, &[usize])| {
@@ -220,7 +221,7 @@ impl CustomOp {
         };
         let mut axes = (0..grown.len()).filter(|&axis| grown[axis] != of.shape[axis]);
         let (Some(axis), None) = (axes.next(), axes.next()) else { return Samples::Mixed };
-        // As many places for each sample as an input has there, or one.
+        // Each sample has as many positions as in an input, or one.
         let inners = of.inputs.iter().filter_map(|(samples, shape)| match samples {
             Samples::Along(place) if shape[place.axis] == of.shape[axis] => Some(place.inner),
             _ => None,
@@ -232,12 +233,12 @@ impl CustomOp {
         }
     }
 
-    /// The kernel of a stage, whose operands are its reads and what it writes.
+    /// The kernel of a stage. Its operands are the values read, then the value written.
     fn kernel(&self, stage: &Stage, shapes: &[Vec<usize>], known: &[Read]) -> KernelSource {
         text::kernel(&self.declared, stage, shapes, known)
     }
 
-    /// The uniform block of a stage that writes so many quads.
+    /// The uniform block of a stage that writes `quads` quads.
     fn block(&self, quads: u32, adds: bool) -> (Vec<u8>, Block) {
         let mut bytes = [quads, u32::from(adds)].map(u32::to_ne_bytes).concat();
         bytes.extend(self.scalars.iter().flat_map(|scalar| scalar.to_ne_bytes()));
@@ -248,11 +249,11 @@ impl CustomOp {
 }
 
 impl Graph {
-    /// Computes an op of one's own; of several outputs the first, and [`Graph::custom_all`] gives all.
+    /// Applies a custom operation and returns its first output; [`Graph::custom_all`] returns all outputs.
     ///
-    /// Like all calls it is refused by [`Graph::check`] and by what compiles: with [`Error::Length`] for another number of
-    /// inputs, [`Error::Config`] or [`Error::Shape`] by the op's shape rules, and [`Error::Wgsl`] where its text does not
-    /// fit these shapes.
+    /// An invalid call is reported by [`Graph::check`] and on compiling: [`Error::Length`] for a wrong number of
+    /// inputs, [`Error::Config`] or [`Error::Shape`] from the shape rules, [`Error::Wgsl`] if the WGSL does not match
+    /// these shapes.
     pub fn custom(&self, op: &CustomOp, inputs: &[&Var]) -> Var {
         let expected = op.declared.inputs();
         if inputs.len() != expected {
@@ -262,7 +263,7 @@ impl Graph {
         self.push(ops::Custom(op.clone()), None, inputs, &[], inputs.is_empty().then(Vec::new))
     }
 
-    /// As [`Graph::custom`], with all outputs in the order in which they are declared.
+    /// Like [`Graph::custom`], with all outputs in the order of their declaration.
     pub fn custom_all(&self, op: &CustomOp, inputs: &[&Var]) -> Vec<Var> {
         let first = self.custom(op, inputs);
         let further = (1..op.declared.outputs().count()).map(|number| first.part(number - 1));

@@ -1,4 +1,4 @@
-//! Reductions over axes: each element of the result is made of many, in a fixed order, in parts where those are long.
+//! Reductions over axes. Elements are combined in a fixed order, and long lines are split into parts.
 
 use super::axes::{Axes, outer, stride};
 use super::lowering::elementwise::Shape;
@@ -12,34 +12,34 @@ use crate::gpu::{Binding, Capabilities, MAX_TRIPS};
 const FRAME: &str = include_str!("../../shaders/ops/reduce.wgsl");
 const MATH: &str = include_str!("../../shaders/shared/math.wgsl");
 
-/// Steps of the longest line that one invocation takes: quads along the lanes, elements along other axes.
+/// Longest line that one invocation reduces, in steps: quads along the lanes, elements along other axes.
 const SHORT: usize = 1024;
 
-/// Steps of a line, or parts, that one invocation makes a part of.
+/// Number of steps, or of parts, that one invocation combines into one part.
 const PART: usize = 256;
 
-/// Steps that are joined apart from those before them, and as many again of the joined: a long chain of additions loses
-/// digits.
+/// Number of steps that are combined separately before being combined with the total, and again for those runs. A
+/// long chain of additions would lose precision.
 const RUN: u32 = 8;
 const RUNS: u32 = 128;
 
 const _: () = assert!(SHORT + SHORT / RUN as usize + SHORT / RUNS as usize <= MAX_TRIPS);
 
-/// What a reduction makes of the elements of a line.
+/// How a reduction combines the elements of a line.
 #[derive(Clone, Debug)]
 pub(crate) struct Fold {
     /// Name for labels.
     pub(crate) name: &'static str,
-    /// Texts of functions that are called.
+    /// WGSL of the functions that are called.
     pub(crate) functions: &'static str,
-    /// What lanes without elements hold: nothing changes that it is joined with.
+    /// Value for lanes without elements; combining with it changes nothing.
     pub(crate) neutral: &'static str,
-    /// What a step brings, of the quads `x0`, `x1`, .. of the operands and the places `place` of the elements of `x0`
-    /// along the reduced axes.
+    /// Expression for one step. It can use the quads `x0`, `x1`, .. of the operands, and `place`, the indices of the
+    /// elements of `x0` along the reduced axes.
     pub(crate) brings: String,
-    /// What two results `a` and `b` are together.
+    /// Expression that combines two results `a` and `b`.
     pub(crate) join: &'static str,
-    /// What becomes of the `total` in the end.
+    /// Expression for the final result from `total`.
     pub(crate) finish: String,
 }
 
@@ -57,20 +57,20 @@ impl Fold {
     }
 }
 
-/// Emits the sum of a gradient over the axes along which `to` has one element, or which it lacks in front: what
-/// broadcasting `to` to the shape of `from` needs backward. `to` is written in whole quads, or added to.
+/// Emits the sum of a gradient over the axes on which `to` has extent 1 or which it lacks: the backward pass of
+/// broadcasting `to` to the shape of `from`. Writes whole quads of `to`, or adds to it.
 pub(crate) fn reduce_to(lowering: &mut Lowering, layer: &str, from: &View, to: &View, adds: bool) {
     fold(lowering, layer, &Fold::sum(), &[from], &to.aligned(from.shape.len()), adds);
 }
 
-/// Emits a reduction of the first of `from` over the axes along which `to` has one element; the others are broadcast to
-/// its shape. All have the same rank.
+/// Emits a reduction of the first of `from` over the axes on which `to` has extent 1. The other operands are
+/// broadcast to its shape. All have the same rank.
 pub(crate) fn fold(lowering: &mut Lowering, layer: &str, what: &Fold, from: &[&View], to: &View, adds: bool) {
     let Shared { team, parts } = Line::of(from, to).shared(to, &lowering.capabilities);
     if parts == 1 {
         return emit(lowering, layer, what, (from, to, adds), team);
     }
-    // The parts are one more axis, in front.
+    // The parts become an additional first axis.
     let shape = [&[parts], &to.shape[..]].concat();
     let mut left = packed_with_lanes(&shape, to.lanes + 1);
     left.of = lowering.scratch("parts of lines", parts * to_len(to));
@@ -81,12 +81,12 @@ pub(crate) fn fold(lowering: &mut Lowering, layer: &str, what: &Fold, from: &[&V
     fold(lowering, layer, &rest, &[&left], &to.aligned(shape.len()), adds);
 }
 
-/// Elements of packed memory with the shape and the lanes of `to`.
+/// Number of elements of packed memory with the shape and lanes of `to`.
 fn to_len(to: &View) -> usize {
     to.shape.iter().product::<usize>() / to.shape[to.lanes] * to.row_quads() * 4
 }
 
-/// Packed memory with these lanes, and the other axes in order.
+/// Packed memory with these lanes; the other axes keep their order.
 fn packed_with_lanes(shape: &[usize], lanes: usize) -> View {
     let mut view = View::packed(super::lowering::Operand::Value(0), shape, Order::Natural);
     let mut stride = shape[lanes].next_multiple_of(4);
@@ -101,9 +101,9 @@ fn packed_with_lanes(shape: &[usize], lanes: usize) -> View {
 
 /// The axes of a reduction.
 struct Line {
-    /// Those that are reduced, but for lanes that are.
+    /// The reduced axes, except for the axis of the lanes.
     axes: Vec<usize>,
-    /// Whether steps are quads along the reduced axis of the lanes, and not elements side by side.
+    /// Whether a step is a quad along the reduced axis of the lanes, instead of one element for each lane.
     along_lanes: bool,
     steps: usize,
 }
@@ -123,7 +123,7 @@ impl Line {
         Self { axes, along_lanes, steps }
     }
 
-    /// How the lines of results that lie as `to` are shared, and in how many parts.
+    /// How invocations share the lines of results laid out as `to`, and the number of parts.
     fn shared(&self, to: &View, offered: &Capabilities) -> Shared {
         let quads = to_len(to) / 4;
         let walk = match self.along_lanes {
@@ -135,8 +135,8 @@ impl Line {
     }
 }
 
-/// Emits one kernel. Where `to` has more elements than the first axis of `from`, which has one, these are parts of each
-/// line: part `p` of `n` takes the steps `p`, `p + n`, `p + 2 * n`, ..
+/// Emits one kernel. If `to` is longer on the first axis than `from` (which has extent 1), that axis is the parts of
+/// each line: part `p` of `n` takes the steps `p`, `p + n`, `p + 2 * n`, ..
 fn emit(
     lowering: &mut Lowering,
     layer: &str,
@@ -159,7 +159,7 @@ fn emit(
     lowering.emit(layer, kernel, team.grid(work), &operands, Shape { quads: u(work) });
 }
 
-/// The text of one kernel.
+/// Generates the WGSL of one kernel.
 struct Text<'a> {
     what: &'a Fold,
     from: &'a [&'a View],
@@ -169,12 +169,12 @@ struct Text<'a> {
 }
 
 impl Text<'_> {
-    /// Parts of each line.
+    /// Number of parts of each line.
     fn parts(&self) -> usize {
         if self.from[0].shape[0] == 1 { self.part_axis().map_or(1, |axis| self.to.shape[axis]) } else { 1 }
     }
 
-    /// The axis of the parts, if there are some.
+    /// The axis of the parts, if there is one.
     fn part_axis(&self) -> Option<usize> {
         (self.to.shape[0] > self.from[0].shape[0]).then_some(0)
     }
@@ -199,11 +199,11 @@ impl Text<'_> {
         text + "}\n"
     }
 
-    /// Where the result lies, and where the line begins in each operand.
+    /// Where the result is written, and where the line starts in each operand.
     fn places(&self) -> String {
         let Self { from, to, line, .. } = *self;
         let views: Vec<&View> = std::iter::once(to).chain(from.iter().copied()).collect();
-        // Parts stand apart from other axes, because they do not follow the elements.
+        // The axis of the parts is separate, because its index does not advance with the elements.
         let kept: Vec<usize> = outer(to).into_iter().filter(|axis| Some(*axis) != self.part_axis()).collect();
         let walk = Axes::new('c', &to.shape, &kept, &views);
         let unit = if line.along_lanes { 4 } else { 1 };
@@ -228,7 +228,7 @@ impl Text<'_> {
         }
         for (number, view) in from.iter().enumerate() {
             let along = if to.shape[to.lanes] > 1 { stride(view, to.lanes) } else { 0 };
-            // Side by side, the lanes are added where elements are read.
+            // If each lane is reduced by itself, the lane offset is added where elements are read.
             let along = if line.along_lanes { along } else { 0 };
             text += &format!(
                 "let base{number} = {}u + {} + column * {along}u;\n",
@@ -239,7 +239,7 @@ impl Text<'_> {
         text
     }
 
-    /// Joins the steps of the line, runs of them apart.
+    /// Combines the steps of the line in runs.
     fn loops(&self) -> String {
         let Self { what, from, line, .. } = *self;
         let reduced = Axes::new('r', &from[0].shape, &line.axes, from);
@@ -287,10 +287,10 @@ return;
         )
     }
 
-    /// The quad of an operand for a step.
+    /// The quad of an operand for one step.
     fn load(&self, number: usize, view: &View, at: &str, reduced: &Axes) -> String {
         let Self { to, line, from, .. } = *self;
-        // Along the lanes of the first operand, or along those of the result.
+        // Lanes are those of the first operand, or those of the result.
         let (lanes, column) = if line.along_lanes { (from[0].lanes, "quad") } else { (to.lanes, "column") };
         let is_kept = line.along_lanes || to.shape[lanes] > 1;
         let along = if is_kept { stride(view, lanes) } else { 0 };
@@ -311,7 +311,7 @@ return;
         format!("vec4f({}, {}, {}, {})", lane(0), lane(1), lane(2), lane(3))
     }
 
-    /// The numbers of the elements of a step among those of their line, in the order of the axes.
+    /// The indices of a step's elements within their line, in the order of the axes.
     fn place(&self) -> String {
         let Self { from, to, line, .. } = *self;
         let first = from[0];

@@ -1,19 +1,18 @@
 use super::Node;
 use crate::gpu::Capabilities;
 
-/// Where a relu runs.
+/// Where a ReLU is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Relu {
-    /// Where all functions run: in a chain.
+    /// In a chain of functions.
     Alone,
-    /// As the first thing that the kernel after it does.
+    /// At the start of the consumer's kernel.
     InConsumer,
 }
 
-/// For each node, where it runs if it is a relu.
+/// For each node, where it is computed if it is a ReLU.
 ///
-/// A relu moves into the max pooling after it only if nobody else sees the value between them: the larger of two is the
-/// larger of their positive parts.
+/// A ReLU moves into the max pooling after it if no other node uses the value in between: max and ReLU commute.
 pub(crate) fn relus(nodes: &[Node], is_output: impl Fn(usize) -> bool) -> Vec<Relu> {
     let only_consumer = only_consumers(nodes, is_output);
     nodes
@@ -32,9 +31,9 @@ pub(crate) fn relus(nodes: &[Node], is_output: impl Fn(usize) -> bool) -> Vec<Re
         .collect()
 }
 
-/// For each node, the max pooling that runs as the last thing of its kernel, after a relu if there is one.
+/// For each node, the max pooling that is fused to the end of its kernel, after an optional ReLU.
 ///
-/// Nobody else may see what is pooled, because it is never stored.
+/// Only if no other node uses the pooled value, because it is not stored.
 pub(crate) fn pools(
     nodes: &[Node],
     shapes: &[Vec<usize>],
@@ -58,7 +57,7 @@ pub(crate) fn pools(
     pools
 }
 
-/// For each node, the one other node that uses its value, if only one does.
+/// For each node, the only node that uses its value; `None` if there are more or the value is an output.
 pub(super) fn only_consumers(nodes: &[Node], is_output: impl Fn(usize) -> bool) -> Vec<Option<usize>> {
     let mut consumers = vec![Vec::new(); nodes.len()];
     for (id, node) in nodes.iter().enumerate() {

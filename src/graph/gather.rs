@@ -1,4 +1,4 @@
-//! Kernels that move elements to other places: into a window of a larger value, or on to another shape.
+//! Kernels that move elements: into a window of a larger value, or to another shape.
 
 use super::axes::{Axes, outer, stride};
 use super::lowering::elementwise::Shape;
@@ -10,8 +10,8 @@ use crate::gpu::{Binding, Work};
 
 const FRAME: &str = include_str!("../../shaders/ops/elementwise.wgsl");
 
-/// Where along an axis elements are placed: the `i`-th, of those that there are, at `start + i * step`. Elements at
-/// places outside are left out.
+/// Where elements are placed along an axis: element `i` goes to index `start + i * step`. Elements that would fall
+/// outside are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
     pub(crate) start: isize,
@@ -19,23 +19,23 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Where each element stays in its place.
+    /// Each element keeps its index.
     pub(crate) const WHOLE: Self = Self { start: 0, step: 1 };
 }
 
-/// What a kernel leaves where it places no element.
+/// What a kernel does with positions where it places no element.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Around {
-    /// A number, which is written.
+    /// Writes a constant.
     Value(f32),
-    /// What is there, to which elements are added.
+    /// Keeps what is there; elements are added to it.
     Sum,
-    /// What is there before the window along the lanes, and zeros after it. Quads outside are not touched.
+    /// Along the lanes, keeps what is before the window and writes zeros after it. Quads outside are not touched.
     Earlier,
 }
 
 impl Lowering {
-    /// Emits a kernel that places the elements of `from` in `to`, by a window for each axis.
+    /// Emits a kernel that places the elements of `from` in `to`, with one window per axis.
     pub(crate) fn emit_placed(
         &mut self,
         layer: &str,
@@ -51,8 +51,8 @@ impl Lowering {
         self.emit(layer, kernel, grid(quads), &[from.of, to.of], Shape { quads: u(quads) });
     }
 
-    /// Emits a kernel that copies the elements of `from` in their order to `to`, whose shape may be any with as many, or
-    /// adds them to what is there.
+    /// Emits a kernel that copies the elements of `from`, in row-major order, to `to`, which has as many elements but
+    /// any shape; or adds them.
     pub(crate) fn emit_reshaped(&mut self, layer: &str, from: &View, to: &View, adds: bool) {
         let rows = to.shape.iter().product::<usize>() / to.shape[to.lanes];
         let quads = rows * to.row_quads();
@@ -68,7 +68,7 @@ const OPERANDS: &str = "@group(0) @binding(1) var<storage, read> x: array<vec4f>
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
 ";
 
-/// Statements that make `inside`, which says of the lanes from `column` on whether they are elements of `to`.
+/// Statements that compute `inside`: for each lane from `column` on, whether it is an element of `to`.
 fn inside(to: &View) -> String {
     let lanes = to.shape[to.lanes];
     format!("let inside = vec4u(column) + vec4u(0u, 1u, 2u, 3u) < vec4u({lanes}u);\n")
@@ -82,7 +82,7 @@ struct Placed<'a> {
 }
 
 impl Placed<'_> {
-    /// The quads of a row that are touched: the first, and how many. What is there stays where no element is placed.
+    /// The quads of a row that are touched: the first one and their number.
     fn row(&self) -> [usize; 2] {
         let lanes = self.to.lanes;
         let Window { start, step } = self.windows[lanes];
@@ -100,7 +100,7 @@ impl Placed<'_> {
         rows * self.row()[1]
     }
 
-    /// Whether elements keep their place in a quad, so that whole quads can be read.
+    /// Whether elements keep their lane, so that whole quads can be read.
     fn is_even(&self) -> bool {
         let lanes = self.to.lanes;
         let Window { start, step } = self.windows[lanes];
@@ -115,7 +115,7 @@ impl Placed<'_> {
     fn text(&self) -> String {
         let Self { from, to, windows, around } = *self;
         let [first, count] = self.row();
-        // Where nothing is cut or moved, axes can be joined.
+        // If nothing is cut or moved, axes can be merged.
         let rest = outer(to);
         let is_whole = |axis: &usize| windows[*axis] == Window::WHOLE && from.shape[*axis] == to.shape[*axis];
         let (whole, cut): (Vec<usize>, Vec<usize>) = rest.into_iter().partition(is_whole);
@@ -141,7 +141,7 @@ impl Placed<'_> {
             Around::Value(value) => value,
             Around::Sum | Around::Earlier => 0.0,
         };
-        // An infinity is no literal.
+        // WGSL has no literal for infinity.
         text += &format!("var bits = {}u;\nvar value = vec4f(bitcast<f32>(bits));\n", value.to_bits());
         text += "let quad = (to + column) / 4u;\n";
         text += &inside(to);
@@ -193,7 +193,7 @@ impl Placed<'_> {
 
 fn reshape_text(from: &View, to: &View, adds: bool) -> String {
     let rank = to.shape.len();
-    // The number of each element, in their order.
+    // The row-major index of each element.
     let mut dense = vec![1; rank];
     for axis in (1..rank).rev() {
         dense[axis - 1] = dense[axis] * to.shape[axis];
@@ -209,7 +209,7 @@ fn reshape_text(from: &View, to: &View, adds: bool) -> String {
     text += &format!("let column = i % {quads}u * 4u;\n{}", walk.places(&format!("i / {quads}u")));
     text += &format!("let first = {};\n", walk.address(0, 1));
     let along = stride(&number, to.lanes);
-    // Past the end of the lanes the last element stands in.
+    // Past the end of the lanes, the last element is used.
     let lanes =
         [0, 1, 2, 3].map(|lane| format!("element(first + min(column + {lane}u, {last}u) * {along}u)"));
     text += &format!("let value = vec4f({});\n{}", lanes.join(", "), inside(to));

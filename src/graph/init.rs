@@ -1,4 +1,4 @@
-//! First values of parameters.
+//! Initial values of parameters.
 
 mod gain;
 mod orthogonal;
@@ -11,14 +11,13 @@ use rand_pcg::Pcg64;
 pub use self::gain::{Fan, Nonlinearity, Spread};
 use crate::Error;
 
-/// First values of a parameter, a pure function of the seed, the shape and the parameter's place in its graph.
+/// Initial values of a parameter. They depend only on the seed, the shape and the parameter's index in its graph.
 ///
-/// Fans are torch's: for a weight `[out, in, ...]` the fan-in is `in` times the kernel's elements and the
-/// fan-out is `out` times them.
+/// Fan-in and fan-out are torch's: for a weight `[out, in, ...]`, `in` and `out` times the number of kernel elements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Init {
-    /// All the same value.
+    /// All elements have this value.
     Constant(f64),
     /// Uniform in `[-bound, bound)`.
     Uniform {
@@ -30,74 +29,75 @@ pub enum Init {
         /// Standard deviation.
         std: f64,
     },
-    /// Normal of this mean and deviation, without what lies outside `[a, b]`, as `torch.nn.init.trunc_normal_`, whose
-    /// defaults are [`Init::trunc_normal`]. The bounds are values, not deviations, and may be infinite. A mean that is
-    /// far outside of them does no harm.
+    /// Normal with this mean and standard deviation, truncated to `[a, b]`, like `torch.nn.init.trunc_normal_`;
+    /// [`Init::trunc_normal`] has its defaults. The bounds are absolute values, not multiples of `std`, and may be
+    /// infinite. The mean may be far outside of the bounds.
     ///
     /// Range: `std` above 0, `a` at most `b`.
     ///
-    /// Source: Robert 1995, arXiv:0907.4010, for the way of drawing; torch inverts the distribution function.
+    /// Source: Robert 1995, arXiv:0907.4010, for the sampling method; torch inverts the distribution function.
     TruncatedNormal {
-        /// Mean of what is truncated.
+        /// Mean before truncation.
         mean: f64,
-        /// Its standard deviation.
+        /// Standard deviation before truncation.
         std: f64,
         /// Smallest value.
         a: f64,
         /// Largest value.
         b: f64,
     },
-    /// Orthogonal rows of length `gain`, or columns where there are more rows, of the weight as a matrix `[out, rest]`, as
-    /// `torch.nn.init.orthogonal_` (Saxe et al. 2013, arXiv:1312.6120): uniform among all of these. It takes
-    /// `4 * n^2 * m` operations on the host, `n` the lesser and `m` the greater of the two sizes.
+    /// Orthogonal rows of length `gain` of the weight as a matrix `[out, rest]`; orthogonal columns if there are more
+    /// rows than columns. Like `torch.nn.init.orthogonal_` (Saxe et al. 2013, arXiv:1312.6120): uniformly distributed
+    /// over all such matrices. Takes `4 * n^2 * m` operations on the host, with `n` the smaller and `m` the larger of
+    /// the two sizes.
     Orthogonal {
-        /// Scale, 1 for none.
+        /// Factor of the length; 1 for orthonormal rows.
         gain: f64,
     },
-    /// Of deviation `gain / sqrt(fan)`, as `torch.nn.init.kaiming_uniform_` and `kaiming_normal_` with their `mode` and
-    /// `nonlinearity`: see [`Init::kaiming_uniform`] and [`Init::kaiming_normal`].
+    /// Standard deviation `gain / sqrt(fan)`, like `torch.nn.init.kaiming_uniform_` and `kaiming_normal_` with `mode`
+    /// and `nonlinearity`: see [`Init::kaiming_uniform`] and [`Init::kaiming_normal`].
     Kaiming {
-        /// How values are spread.
+        /// The distribution.
         spread: Spread,
-        /// What keeps its variance: what goes forward, or what comes back.
+        /// Whether the forward or the backward pass keeps its variance.
         fan: Fan,
-        /// Scale, as of [`Nonlinearity::gain`].
+        /// Scale factor, see [`Nonlinearity::gain`].
         gain: f64,
     },
-    /// Normal around 0 with one row of zeros, as `torch.nn.Embedding` with a `padding_idx`.
+    /// Normal around 0 with one row of zeros, like `torch.nn.Embedding` with a `padding_idx`.
     NormalWithZeroRow {
         /// Standard deviation.
         std: f64,
-        /// The row, along the first dimension.
+        /// Index of the row, along the first dimension.
         row: usize,
     },
     /// Uniform with bound `gain * sqrt(3 / fan_in)`, `gain = sqrt(2 / (1 + a^2))`, as
     /// `torch.nn.init.kaiming_uniform_` (He et al. 2015, arXiv:1502.01852). torch's layers use `a = sqrt(5)`.
     KaimingUniform {
-        /// Negative slope of the rectifier that follows; 0 for relu.
+        /// Negative slope of the leaky ReLU that follows; 0 for ReLU.
         a: f64,
     },
     /// Normal with deviation `gain / sqrt(fan_in)`, as `torch.nn.init.kaiming_normal_`.
     KaimingNormal {
-        /// Negative slope of the rectifier that follows; 0 for relu.
+        /// Negative slope of the leaky ReLU that follows; 0 for ReLU.
         a: f64,
     },
     /// Uniform with bound `gain * sqrt(6 / (fan_in + fan_out))`, as `torch.nn.init.xavier_uniform_`
     /// (Glorot and Bengio 2010).
     XavierUniform {
-        /// Scale, 1 for none.
+        /// Scale factor; 1 for none.
         gain: f64,
     },
     /// Normal with deviation `gain * sqrt(2 / (fan_in + fan_out))`, as `torch.nn.init.xavier_normal_`.
     XavierNormal {
-        /// Scale, 1 for none.
+        /// Scale factor; 1 for none.
         gain: f64,
     },
 }
 
 impl Init {
-    /// [`Init::TruncatedNormal`] with torch's defaults, mean 0 and bounds of -2 and 2, which are values: for a small
-    /// deviation they cut nothing off.
+    /// [`Init::TruncatedNormal`] with torch's defaults: mean 0 and bounds -2 and 2. The bounds are absolute values,
+    /// so for a small `std` they cut nothing off.
     pub fn trunc_normal(std: f64) -> Self {
         Self::TruncatedNormal { mean: 0.0, std, a: -2.0, b: 2.0 }
     }
@@ -119,18 +119,18 @@ impl Init {
         Self::Kaiming { spread: Spread::Normal, fan, gain: nonlinearity.gain() }
     }
 
-    /// [`Init::XavierUniform`] with the gain of what follows.
+    /// [`Init::XavierUniform`] with the gain for this nonlinearity.
     pub fn xavier_uniform(nonlinearity: Nonlinearity) -> Self {
         Self::XavierUniform { gain: nonlinearity.gain() }
     }
 
-    /// [`Init::XavierNormal`] with the gain of what follows.
+    /// [`Init::XavierNormal`] with the gain for this nonlinearity.
     pub fn xavier_normal(nonlinearity: Nonlinearity) -> Self {
         Self::XavierNormal { gain: nonlinearity.gain() }
     }
 
-    /// Refuses a shape that has no fans where they are needed, or a scale that gives values that are not finite in f32.
-    /// Values that f32 rounds to 0 are 0.
+    /// Refuses a shape without the fans that are needed, and a scale whose values would not be finite in f32. Values
+    /// too small for f32 become 0.
     pub(crate) fn check(self, name: &str, shape: &[usize]) -> Result<(), Error> {
         let option = match self {
             Self::TruncatedNormal { mean, std, a, b } => return truncated::check(name, mean, std, [a, b]),
@@ -168,7 +168,7 @@ impl Init {
         if narrow(most).is_finite() { Ok(()) } else { refuse(allowed) }
     }
 
-    /// How values are drawn, each on its own, around 0.
+    /// The distribution, if elements are drawn independently around 0.
     fn spread(self) -> Option<Spread> {
         match self {
             Self::Uniform { .. } | Self::KaimingUniform { .. } | Self::XavierUniform { .. } => {
@@ -183,7 +183,7 @@ impl Init {
         }
     }
 
-    /// The value, the bound or the deviation for a shape.
+    /// The constant, bound or standard deviation for a shape.
     fn scale(self, shape: &[usize]) -> f64 {
         let receptive = shape.iter().skip(2).map(|extent| *extent as f64).product::<f64>();
         let fan = |axis: usize| shape.get(axis).map_or(1.0, |extent| *extent as f64) * receptive;
@@ -210,7 +210,8 @@ impl Init {
     pub(crate) fn values(self, shape: &[usize], seed: u64, stream: u64) -> Vec<f32> {
         let len = shape.iter().product();
         let mut random = Pcg64::seed_from_u64(seed);
-        // Far apart in one sequence of 2^128, so that a parameter's values do not hang on its neighbours' sizes.
+        // Streams are far apart in one sequence of length 2^128, so a parameter's values do not depend on the sizes
+        // of other parameters.
         random.advance(u128::from(stream) << 64);
         let scale = self.scale(shape);
         match (self, self.spread()) {
@@ -242,7 +243,7 @@ impl Init {
     }
 }
 
-/// No normal number that is drawn from 64 random bits is larger.
+/// Normal numbers drawn from 64 random bits never exceed this.
 const MOST_DEVIATIONS: f64 = 16.0;
 
 #[expect(clippy::cast_possible_truncation, reason = "parameters are f32")]

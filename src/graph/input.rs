@@ -6,7 +6,7 @@ use super::resident::{Gather, Rows};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu, Recorder};
 
-/// The shape of labels: a batch of single ones, or dimensions of which the first is the batch.
+/// Shape of labels: a batch size for one label per sample, or dimensions of which the first is the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelShape(pub(super) Vec<usize>);
 
@@ -34,24 +34,24 @@ impl From<Vec<usize>> for LabelShape {
     }
 }
 
-/// What an input is given for one run.
+/// The data of an input for one run.
 #[derive(Clone, Copy, Debug)]
 pub enum InputData<'a> {
-    /// Numbers in torch's order.
+    /// Numbers in row-major order.
     F32(&'a [f32]),
-    /// Class numbers.
+    /// Class labels or indices.
     Labels(&'a [u32]),
-    /// Rows of a set that lies on the device.
+    /// Rows of a data set on the device.
     Rows(Rows<'a>),
-    /// A region of a buffer of the user's own on the same device: f32 numbers in torch's order, or u32 class numbers.
+    /// A region of a caller's buffer on the same device: f32 numbers in row-major order, or u32 labels.
     Buffer(wgpu::BufferSlice<'a>),
 }
 
-/// What can be given to an input: `f32`s, `u32` class numbers, [`Rows`] of a set on the device, or a region of a
-/// buffer of the user's own on that device (`&buffer.slice(..)`), which each run reads as it is then.
+/// Types that can be the data of an input: `f32` numbers, `u32` labels, [`Rows`] of a data set on the device, or a
+/// region of a caller's buffer on that device (`&buffer.slice(..)`), which is read at each run.
 ///
-/// Inputs are given by name, as `&dyn HostData`. A part of a slice has no size of its own, so it is behind one more
-/// reference, or is said to be [`InputData`]:
+/// Inputs are given by name, as `&dyn HostData`. A slice is unsized, so it needs one more reference, or a conversion
+/// to [`InputData`]:
 ///
 /// ```
 /// use gradus::graph::{HostData, InputData};
@@ -63,7 +63,9 @@ pub enum InputData<'a> {
 /// # assert!(matches!(one[0].1.data(), InputData::F32([0.5, 0.1])));
 /// # assert!(matches!((part[0].1.data(), part[1].1.data()), (InputData::F32([..]), InputData::Labels([0, 1]))));
 /// ```
-pub trait HostData {
+///
+/// It is shared with the futures that take it, which may go from thread to thread.
+pub trait HostData: Sync {
     /// The data.
     fn data(&self) -> InputData<'_>;
 }
@@ -155,17 +157,17 @@ impl<T: HostData + ?Sized> HostData for &T {
 /// Bytes of a number or a label.
 const WORD: u64 = 4;
 
-/// Brings bytes to the start of a buffer.
+/// Uploads bytes to the start of a buffer.
 pub(super) type Upload<'a> = &'a mut dyn FnMut(&wgpu::Buffer, &[u8]) -> Result<(), Error>;
 
 impl InputData<'_> {
-    /// Samples of `sample` elements each, if they are whole and there is one.
+    /// The number of samples of `sample` elements each; `None` if it is 0 or the last sample is incomplete.
     pub(super) fn samples(&self, sample: usize) -> Option<usize> {
         let len = self.len(sample);
         (len > 0 && len.is_multiple_of(sample)).then(|| len / sample)
     }
 
-    /// Elements, with samples of `sample` elements.
+    /// Number of elements, for samples of `sample` elements.
     pub(super) fn len(&self, sample: usize) -> usize {
         match self {
             Self::F32(numbers) => numbers.len(),
@@ -175,7 +177,7 @@ impl InputData<'_> {
         }
     }
 
-    /// Some samples of `sample` elements each.
+    /// A range of samples of `sample` elements each.
     pub(super) fn part(&self, samples: Range<usize>, sample: usize) -> Self {
         let elements = samples.start * sample..samples.end * sample;
         match *self {
@@ -189,16 +191,16 @@ impl InputData<'_> {
     }
 }
 
-/// Samples in `data`: elements of the first of them over the elements of one sample, for inputs of these names and shapes.
+/// The number of samples in `data`, determined from its first entry, for inputs with these names and shapes.
 ///
 /// # Errors
-/// [`Error::UnknownName`]; [`Error::Config`] if there is no data; [`Error::Length`] for a part of a sample.
+/// [`Error::UnknownName`]; [`Error::Config`] if there is no data; [`Error::Length`] for an incomplete sample.
 pub(crate) fn samples(
     inputs: &[(impl AsRef<str>, impl AsRef<[usize]>)],
     data: &[(&str, &dyn HostData)],
 ) -> Result<usize, Error> {
     let Some((name, data)) = data.first() else {
-        return Err(Error::Config { what: "inputs".into(), reason: "there are none".into() });
+        return Err(Error::Config { what: "inputs".into(), reason: "expected at least one".into() });
     };
     let known = || Error::unknown("input", name, inputs.iter().map(|(known, _)| known.as_ref()));
     let (_, shape) = inputs.iter().find(|(known, _)| known.as_ref() == *name).ok_or_else(known)?;
@@ -211,28 +213,28 @@ pub(crate) fn samples(
     })
 }
 
-/// What the host writes before a run.
+/// An input of a plan.
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) name: String,
-    /// Its number among the values of the plan.
+    /// Index of its value in the plan.
     pub(super) value: usize,
     pub(super) buffer: Arc<Buffer<f32>>,
     pub(super) labels: bool,
     pub(super) shape: Vec<usize>,
     pub(super) classes: Option<usize>,
-    /// What each loss over these labels ignores.
+    /// For each loss over these labels, the label that it ignores.
     pub(super) ignored: Vec<Option<u32>>,
     pub(super) gather: Mutex<Option<Gather>>,
 }
 
 impl Input {
-    /// Elements of one sample.
+    /// Number of elements of one sample.
     pub(super) fn sample(&self) -> usize {
         self.shape[1..].iter().product()
     }
 
-    /// Refuses data that are not `samples` samples of this input's kind and shape.
+    /// Refuses data that do not have `samples` samples of this input's kind and shape.
     pub(super) fn check(&self, gpu: &Gpu, data: InputData<'_>, samples: usize) -> Result<(), Error> {
         let of_kind = match data {
             InputData::F32(_) => !self.labels,
@@ -242,7 +244,7 @@ impl Input {
         };
         if !of_kind {
             let wanted = if self.labels { "u32 labels" } else { "f32 numbers" };
-            return Err(Error::Mismatch(format!("input {}: it takes {wanted}", self.name)));
+            return Err(Error::Mismatch(format!("input {}: expected {wanted}", self.name)));
         }
         let (expected, got) = (samples * self.sample(), data.len(self.sample()));
         if got != expected {
@@ -267,7 +269,8 @@ impl Input {
         }
     }
 
-    /// Uploads a batch that was checked: all of it, or its places in a set. A region of the user's is left to the plan.
+    /// Uploads a checked batch, or its row indices if the data are on the device. The plan copies from a caller's
+    /// buffer itself.
     pub(super) fn write(&self, gpu: &Gpu, batch: InputData<'_>, upload: Upload<'_>) -> Result<(), Error> {
         let mut gather = self.gather.lock().unwrap_or_else(PoisonError::into_inner);
         match batch {
@@ -282,19 +285,19 @@ impl Input {
             }
             InputData::Buffer(_) => {}
         }
-        // What the host wrote last holds.
+        // The last write by the host is the one that counts.
         *gather = None;
         Ok(())
     }
 
-    /// Whether a label names no class and is not ignored by all losses.
+    /// Whether a label is out of range and not ignored by all losses.
     pub(super) fn is_unknown(&self, label: u32) -> bool {
         let ignored =
             || !self.ignored.is_empty() && self.ignored.iter().all(|ignored| *ignored == Some(label));
         self.classes.is_some_and(|classes| label as usize >= classes) && !ignored()
     }
 
-    /// Records the way of the rows that were chosen, if the data lie on the device.
+    /// Records the gather of the chosen rows, if the data are on the device.
     pub(super) fn record(&self, recorder: &mut Recorder<'_>) {
         if let Some(gather) = &*self.gather.lock().unwrap_or_else(PoisonError::into_inner) {
             gather.record(recorder);

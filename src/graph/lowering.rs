@@ -1,4 +1,4 @@
-//! From a graph to a flat list of dispatches: what ops ask for operands and give steps to.
+//! Lowers a graph to a flat list of dispatches. Ops request operands and append steps.
 
 pub(crate) mod autocast;
 pub(super) mod chain;
@@ -24,7 +24,7 @@ use crate::gpu::{Capabilities, Work};
 pub(crate) use self::emit::{Step, source, source_of};
 pub(crate) use self::values::{Keep, Operand, Value};
 
-/// A graph on its way to a list of dispatches. Ops ask it for operands and give it steps.
+/// A graph while it is lowered. Ops request operands from it and append steps to it.
 #[derive(Debug)]
 pub(crate) struct Lowering {
     pub(super) nodes: Vec<Node>,
@@ -32,37 +32,37 @@ pub(crate) struct Lowering {
     pub(super) relus: Vec<Relu>,
     pub(super) pools: Vec<Option<usize>>,
     pub(super) orders: Vec<Order>,
-    /// Nodes that are stored as f16, and so are their gradients.
+    /// For each node, whether it and its gradient are stored as f16.
     pub(super) half: Vec<bool>,
     pub(super) chains: Chains,
     pub(super) forward: Vec<Option<View>>,
-    /// For a node that is a view whose elements are each one of another node's, that node.
+    /// For each node that is a view with distinct elements, the viewed node.
     pub(super) view_of: Vec<Option<usize>>,
-    /// Nodes whose own memory lies in another order of axes than is packed: as their views say.
+    /// Nodes with memory of their own in a custom order of axes, given by their views.
     pub(super) laid: BTreeSet<usize>,
     /// Copies of results in another order of axes.
     pub(super) copies: BTreeMap<(usize, Order), Operand>,
     pub(super) saved: Vec<Vec<Operand>>,
-    /// Further results of nodes, by their number.
+    /// Further results of nodes, by node and number.
     pub(super) parts: BTreeMap<(usize, usize), View>,
     pub(super) gradients: Gradients,
-    /// The parameters and buffers by their numbers.
+    /// The parameters and buffers, by index.
     pub(super) declared: Vec<Parameter>,
-    /// Whether a parameter is neither a buffer nor frozen.
+    /// For each parameter, whether it is trained: neither a buffer nor frozen.
     pub(super) trained: Vec<bool>,
-    /// Whether the root depends on a parameter, frozen or not.
+    /// For each parameter, whether the root depends on it, frozen or not.
     pub(super) reached: Vec<bool>,
     pub(super) outputs: Vec<(String, usize)>,
-    /// Nodes whose gradients are kept, by the names of these.
+    /// Nodes whose gradients are outputs of the plan, with the names of these.
     pub(super) wanted_gradients: Vec<(String, usize)>,
-    /// Steps of the forward pass, which come first.
+    /// Number of steps of the forward pass, which come first.
     pub(super) forward_steps: usize,
     pub(super) random: Option<usize>,
-    /// What a plan differentiates and the gradient of it, if that is known before the forward pass.
+    /// The root and its gradient, if that is known before the forward pass.
     pub(super) seed: Option<(usize, Operand)>,
-    /// Gradients of first inputs that forward kernels have made, by the nodes of these.
+    /// For some nodes, the gradient of their first input, computed by their forward kernel.
     pub(super) made_early: BTreeMap<usize, Operand>,
-    /// Jobs that run together.
+    /// Jobs that run in joint dispatches.
     pub(super) joints: Vec<Joint>,
     pub(crate) mode: Mode,
     /// Whether running statistics become means over all batches.
@@ -70,12 +70,12 @@ pub(crate) struct Lowering {
     pub(crate) capabilities: Capabilities,
     pub(crate) values: Vec<Value>,
     pub(crate) steps: Vec<Step>,
-    /// What is known of the next dispatch.
+    /// What is known of the cost of the next dispatch.
     pub(super) work: Work,
 }
 
 impl Lowering {
-    /// Words of [`Keep::Random`].
+    /// Words of a [`Keep::Random`].
     pub(super) const RANDOM_WORDS: usize = 4;
 
     /// The layer's name.
@@ -87,7 +87,7 @@ impl Lowering {
         &self.shapes[id]
     }
 
-    /// How many inputs a node has.
+    /// Number of inputs of a node.
     pub(crate) fn inputs(&self, id: usize) -> usize {
         self.nodes[id].inputs.len()
     }
@@ -112,12 +112,12 @@ impl Lowering {
         }
     }
 
-    /// How a node's own memory lies.
+    /// The memory layout of a node's own value.
     pub(crate) fn matrix(&self, id: usize) -> Matrix {
         Matrix::of(&self.shapes[id], self.orders[id])
     }
 
-    /// How an input lies as a node reads it.
+    /// The memory layout in which a node reads an input.
     pub(crate) fn input_matrix(&self, id: usize, input: usize) -> Matrix {
         Matrix::of(self.input_shape(id, input), self.input_order(id, input))
     }
@@ -131,30 +131,30 @@ impl Lowering {
         self.trained[parameter]
     }
 
-    /// Whether another node has one of a node's parameters too.
+    /// Whether another node uses one of this node's parameters too.
     pub(crate) fn shares_parameter(&self, id: usize, place: usize) -> bool {
         let parameter = self.nodes[id].parameters[place];
         let mut nodes = self.nodes.iter().enumerate();
         nodes.any(|(other, node)| other != id && node.parameters.contains(&parameter))
     }
 
-    /// Whether the relu before a node runs as the first thing of the node's kernel.
+    /// Whether the ReLU before a node is fused to the start of the node's kernel.
     pub(crate) fn relu_before(&self, id: usize) -> bool {
         self.relus[self.nodes[id].inputs[0]] == Relu::InConsumer
     }
 
-    /// The max pooling that runs as the last thing of a node's kernel, after the relu before it.
+    /// The max pooling that is fused to the end of a node's kernel, after the ReLU before it.
     pub(crate) fn pool_after(&self, id: usize) -> Option<usize> {
         self.pools[id]
     }
 
-    /// How many nodes of its kind stand before a node in its graph, whatever the plan uses of them.
+    /// The number of nodes of the same kind before this one in the graph, whether or not the plan uses them.
     pub(crate) fn number_of_kind(&self, id: usize) -> usize {
         let kind = self.nodes[id].op.kind();
         self.nodes[..id].iter().filter(|node| node.op.kind() == kind).count()
     }
 
-    /// Notes how many classes the labels of an input of a node can name.
+    /// Records the number of classes that the labels of an input can have.
     pub(crate) fn limit_labels(&mut self, id: usize, input: usize, most: usize) {
         if let Operand::Value(value) = self.argument(id, input)
             && let Keep::Input { classes, .. } = &mut self.values[value].keep
@@ -163,7 +163,7 @@ impl Lowering {
         }
     }
 
-    /// Notes the label that a loss ignores, which then need not name a class.
+    /// Records the label that a loss ignores; it need not be a valid class.
     pub(crate) fn ignore_label(&mut self, id: usize, input: usize, label: Option<u32>) {
         if let Operand::Value(value) = self.argument(id, input)
             && let Keep::Input { ignored, .. } = &mut self.values[value].keep
@@ -172,16 +172,16 @@ impl Lowering {
         }
     }
 
-    /// Where a node writes the gradient of its parameter, and whether it adds to what is there: if another
-    /// node of this plan has written it, or the plan adds to the gradients of earlier runs. `None` for a buffer and
-    /// for what is frozen: then nothing is computed for it.
+    /// Where a node writes the gradient of its parameter, and whether it adds: if another node of this plan has
+    /// already written it, or the plan accumulates. `None` for a buffer or a frozen parameter, for which no gradient
+    /// is computed.
     pub(crate) fn parameter_gradient(&mut self, parameter: usize) -> Option<(Operand, bool)> {
         if !self.trained[parameter] {
             return None;
         }
         let written = std::mem::replace(&mut self.gradients.parameter_written[parameter], true);
         if written {
-            // What adds to it comes later.
+            // What is pending for this gradient must be emitted before something adds to it.
             self.emit_finishing_joints(|tensors| tensors.contains(&Operand::Gradient(parameter)));
         }
         Some((Operand::Gradient(parameter), written))

@@ -1,4 +1,4 @@
-//! The operations: one file each, with the forward and the backward kernels side by side.
+//! The operations, one file each, with their forward and backward passes.
 
 mod accuracy;
 mod adaptive_avg_pool2d;
@@ -76,89 +76,89 @@ pub(crate) use super::whole::Joins;
 use crate::Error;
 use crate::gpu::{Binding, Capabilities, Work};
 
-/// Where an op can read the elements of an input.
+/// The layout in which an op can read an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reads {
-    /// Packed with the last axis innermost.
+    /// Packed, with the last axis innermost.
     Natural,
-    /// Packed with the channels, axis 1, innermost.
+    /// Packed, with the channels (axis 1) innermost.
     ChannelsLast,
-    /// Packed in the order of axes of the op's own result.
+    /// Packed, in the order of axes of the op's own result.
     AsMade,
-    /// Packed in the order of axes that the input has.
+    /// Packed, in the input's own order of axes.
     AsIs,
-    /// Anywhere: the op asks for the view.
+    /// Any strides: the op takes the view.
     Strided,
 }
 
-/// An op whose kernel can end with a chain of functions.
+/// An op whose kernel can end with a fused chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Anchor {
-    /// Storage buffers that its kernel binds itself.
+    /// Number of storage buffers that its kernel binds.
     pub(crate) buffers: usize,
-    /// Elements that it finishes at once.
+    /// Number of elements per call of `finish`.
     pub(crate) lanes: usize,
 }
 
-/// The order of axes of what an op makes.
+/// The order of axes of an op's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Made {
     /// The last axis innermost.
     Natural,
-    /// The channels, axis 1, innermost.
+    /// The channels (axis 1) innermost.
     ChannelsLast,
-    /// That of its inputs of the same rank: channels last if one of them lies so. What has no inputs lies as its readers
-    /// want it.
+    /// The order of its inputs of the same rank: channels last if one of them is. An op without inputs uses the order
+    /// that its readers prefer.
     AsInputs,
 }
 
-/// An operation of the graph: its shape rule, and the dispatches of its two passes.
+/// An operation of the graph: its shape rule and the dispatches of its two passes.
 pub(crate) trait Op: Debug + Send + Sync {
-    /// Its name, in snake case, as users call it.
+    /// Its name in snake case, as in the API.
     fn kind(&self) -> &'static str;
 
-    /// The shape that it makes of its inputs' shapes, or a refusal that names `layer`.
+    /// The shape of the result, or an error that names `layer`.
     fn infer(&self, layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error>;
 
-    /// Whether this input of it is labels, and not numbers.
+    /// Whether this input must be labels instead of f32 numbers.
     fn takes_labels(&self, input: usize) -> bool {
         let _ = input;
         false
     }
 
-    /// Whether it makes labels.
+    /// Whether its result is labels.
     fn is_labels(&self) -> bool {
         false
     }
 
-    /// How a plan under autocast stores its result.
+    /// How a plan with autocast stores its result.
     fn cast(&self) -> Cast {
         Cast::Single
     }
 
-    /// Where the elements of an input must lie.
+    /// The layout in which it reads an input.
     fn reads(&self, input: usize) -> Reads {
         let _ = input;
         Reads::Natural
     }
 
-    /// In which order of axes its result lies.
+    /// The order of axes of its result.
     fn makes(&self) -> Made {
         Made::Natural
     }
 
-    /// The shapes of its further results, beside the one that its node is.
+    /// Shapes of its further results, besides the result of its node.
     fn parts(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
         let _ = inputs;
         Vec::new()
     }
 
-    /// Which further result of its input it is, if it is one.
+    /// For an op that selects a further result of its input: the number of that result.
     fn part(&self) -> Option<usize> {
         None
     }
 
-    /// The function of elements that it is, in this plan; it then runs in a chain, and emits nothing itself.
+    /// Its pointwise function in this plan, if it is one. Such an op runs in a chain and emits nothing itself.
     fn call(&self, lowering: &Lowering, id: usize) -> Option<Call> {
         let _ = (lowering, id);
         None
@@ -170,7 +170,7 @@ pub(crate) trait Op: Debug + Send + Sync {
     /// Emits the dispatches that send the gradient of node `id` to its inputs and parameters.
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error>;
 
-    /// Where the samples of a batch are in its result, which tells what a scalar over many batches is.
+    /// The position of the samples of a batch in its result, to combine scalars over many batches.
     fn samples(&self, of: &SamplesOf<'_>) -> Samples {
         match self.joins() {
             Some(joins) if of.inputs.iter().any(|(s, _)| matches!(s, Samples::Along(_))) => {
@@ -180,83 +180,83 @@ pub(crate) trait Op: Debug + Send + Sync {
         }
     }
 
-    /// As [`Op::samples`], in a further result, whose shape is that of `of`.
+    /// Like [`Op::samples`], for a further result, whose shape is that of `of`.
     fn samples_of_part(&self, number: usize, of: &SamplesOf<'_>) -> Samples {
         let _ = number;
         self.samples(of)
     }
 
-    /// What it makes of the samples of a batch, if it joins them.
+    /// How it combines the samples of a batch, if it does.
     fn joins(&self) -> Option<Joins> {
         None
     }
 
-    /// The scalar that it makes of scalars when nothing is trained, in f64; `None` if the host cannot compute it.
+    /// The scalar result for scalar inputs, in f64, in plans without training; `None` if the host cannot compute it.
     fn of_scalars(&self, inputs: &[f64]) -> Option<f64> {
         let _ = inputs;
         None
     }
 
-    /// The factor of its gradient that it sends to every element of its input, if that is all that it sends.
+    /// If the gradient of every element of its input is the same factor times its own gradient: that factor.
     fn spreads_evenly(&self, lowering: &Lowering, id: usize) -> Option<f32> {
         let _ = (lowering, id);
         None
     }
 
-    /// Whether it moves running statistics where a plan trains.
+    /// Whether it updates running statistics in training plans.
     fn tracks_statistics(&self) -> bool {
         false
     }
 
-    /// Whether no gradient goes through it.
+    /// Whether no gradient passes through it.
     fn stops_gradient(&self) -> bool {
         false
     }
 
-    /// Whether it is a relu, which may run in a neighbour's kernel.
+    /// Whether it is a ReLU, which can be fused into a neighbour's kernel.
     fn is_relu(&self) -> bool {
         false
     }
 
-    /// What its forward kernel leaves to a chain of functions that runs at its end, if it can end with one: then it asks
-    /// [`Lowering::finish`] for the chain.
+    /// If its forward kernel can end with a fused chain, the resources left for the chain. Such an op gets the chain
+    /// from [`Lowering::finish`].
     fn anchor(&self, lowering: &Lowering, id: usize) -> Option<Anchor> {
         let _ = (lowering, id);
         None
     }
 
-    /// Whether it is a max pooling of 2x2 with stride 2 and no padding, which may run in its producer's kernel.
+    /// Whether it is a 2x2 max pooling with stride 2 and no padding, which can be fused into its producer's kernel.
     fn halves(&self) -> bool {
         false
     }
 
-    /// Whether, of an input of this shape, a device has a forward kernel that ends with such a pooling.
+    /// Whether, for an input of this shape, a device has a forward kernel that ends with such a pooling.
     fn takes_pool_after(&self, input: &[usize], capabilities: &Capabilities) -> bool {
         let _ = (input, capabilities);
         false
     }
 
-    /// Whether its forward kernel can begin with a relu, and its backward kernel heeds it.
+    /// Whether its forward and backward kernels can start with a ReLU.
     fn takes_relu_before(&self) -> bool {
         false
     }
 }
 
-/// Invocations of a workgroup of the element-wise kernels.
+/// Invocations in a workgroup of pointwise kernels.
 const WORKGROUP: usize = 64;
 
-/// The grid of a kernel with one invocation for each of `work` pieces.
+/// The grid of a kernel with one invocation for each of `work` items.
 pub(in crate::graph) fn grid(work: usize) -> [u32; 3] {
     crate::gpu::grid(work.div_ceil(WORKGROUP))
 }
 
-/// Emits a copy, or a sum, of one value into another that may lie otherwise.
+/// Emits a copy, or an addition, from one value to another with a different layout.
 pub(crate) fn rearrange(lowering: &mut Lowering, layer: &str, from: &View, to: &View, adds: bool) {
     let target = Target { view: to.clone(), adds };
     lowering.emit_elementwise(layer, &Program::copy(), std::slice::from_ref(from), &[target]);
 }
 
-/// Emits zeros.
+/// Emits a kernel that writes zeros.
 pub(crate) fn fill(lowering: &mut Lowering, layer: &str, of: Operand, quads: usize) {
     let wgsl = include_str!("../../shaders/ops/fill.wgsl");
     let kernel = source::<elementwise::Shape>("fill", wgsl, &[Binding::ReadWrite]);
@@ -264,14 +264,14 @@ pub(crate) fn fill(lowering: &mut Lowering, layer: &str, of: Operand, quads: usi
     lowering.emit(layer, kernel, grid(quads), &[of], elementwise::Shape { quads: u(quads) });
 }
 
-/// What `shaders/shared/columns.wgsl` needs to know; all matrices without padding are the same to it.
+/// Constants for `shaders/shared/columns.wgsl`. All matrices without padding share the same ones.
 fn column_constants(matrix: Matrix) -> [(&'static str, u32); 2] {
     let Matrix { columns, pitch, .. } = matrix;
     let (quads, columns) = if columns == pitch { (1, 4) } else { (pitch / 4, columns) };
     [("QUADS", u(quads)), ("COLUMNS", u(columns))]
 }
 
-/// Refuses sizes of a window that are below `least` or with which the kernels' counts would overflow.
+/// Refuses window sizes below `least`, or so large that the kernels' integers would overflow.
 fn check_window(layer: &str, what: &str, sizes: [usize; 2], least: usize) -> Result<(), Error> {
     const MOST: usize = 65_535;
     match sizes.into_iter().find(|size| !(least..=MOST).contains(size)) {

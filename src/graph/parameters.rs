@@ -1,4 +1,4 @@
-//! The tensors of a model: their names, shapes and first values, and the store that is made of them.
+//! The tensors of a model: names, shapes and initial values, and stores created from them.
 
 use std::collections::BTreeSet;
 
@@ -8,37 +8,37 @@ use crate::gpu::Gpu;
 use crate::layout::{GroupSpec, Layout, Limits};
 use crate::params::ParamStore;
 
-/// A tensor that belongs to the model: declared by a layer, by [`Graph::parameter`] or by [`Graph::buffer`].
+/// A tensor of the model, declared by a layer, by [`Graph::parameter`] or by [`Graph::buffer`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Parameter {
-    /// Its name: the layer's and its own, as in `conv1.weight`.
+    /// Its full name, such as `conv1.weight`.
     pub name: String,
-    /// Its shape, as torch has it.
+    /// Its shape, as in torch.
     pub shape: Vec<usize>,
-    /// Its first values.
+    /// Its initial values.
     pub init: Init,
     /// Whether it is trained.
     pub role: Role,
-    /// Whether it is frozen in a store of this graph when that is made, as [`Graph::freeze`] says. Then it is up to
-    /// [`ParamStore::freeze`] and [`ParamStore::thaw`].
+    /// Whether it is initially frozen in stores of this graph, see [`Graph::freeze`]. Afterwards
+    /// [`ParamStore::freeze`] and [`ParamStore::thaw`] decide.
     pub frozen: bool,
 }
 
-/// What a tensor of a model is there for.
+/// Whether a tensor of a model is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {
-    /// It has a gradient, and an optimizer updates it: torch's `Parameter`.
+    /// It has a gradient and is updated by an optimizer: torch's `Parameter`.
     #[default]
     Trained,
-    /// It is kept and saved with the others and not trained, as the running statistics of a normalisation are, which
-    /// layers read and write: torch's `register_buffer`. It lies in [`ParamStore::buffers`].
+    /// It is saved with the model but not trained, such as running statistics, which layers read and write: torch's
+    /// `register_buffer`. Stored in [`ParamStore::buffers`].
     Buffer,
 }
 
 impl Parameter {
-    /// Refuses a store that has it in another role or shape.
+    /// Refuses a store that has it with another role or shape.
     pub(super) fn check_in(&self, params: &ParamStore) -> Result<(), Error> {
         let (_, have) = params.find(&self.name)?;
         let roles = match (self.role, params.is_buffer(&self.name)) {
@@ -60,18 +60,19 @@ impl Parameter {
     }
 }
 
-/// First values of buffers are drawn apart from those of parameters, which are fewer than this.
+/// Buffers use other random streams than parameters, of which there are fewer than this.
 const BUFFER_STREAMS: u64 = 1 << 32;
 
 impl Graph {
-    /// A tensor that is trained without a layer around it. Its name is nested in the open [`Graph::scope`].
+    /// A trained tensor without a layer. Its name is nested in the open [`Graph::scope`].
     pub fn parameter(&self, name: &str, shape: impl Into<Vec<usize>>, init: Init) -> Var {
         let name = self.lock().names.nested(name);
         self.tensor(Role::Trained, &name, shape.into(), init)
     }
 
-    /// A tensor that is kept and saved with the parameters and not trained, as torch's `register_buffer`: a table of
-    /// positions, a mask. Its shape does not change with the batch, and its name is nested in the open [`Graph::scope`].
+    /// A tensor that is saved with the model but not trained, like torch's `register_buffer`: for example a table of
+    /// positions or a mask. Its shape does not change with the batch size. Its name is nested in the open
+    /// [`Graph::scope`].
     pub fn buffer(&self, name: &str, shape: impl Into<Vec<usize>>, init: Init) -> Var {
         let name = self.lock().names.nested(name);
         self.tensor(Role::Buffer, &name, shape.into(), init)
@@ -83,12 +84,12 @@ impl Graph {
         self.push(ops::Tensor, Some(name), &[], &[tensor], Some(shape))
     }
 
-    /// The parameters in the order of their layers; tied ones stand where the first of them does.
+    /// The parameters in the order of their layers. Tied parameters appear once, where the first of them does.
     pub fn parameters(&self) -> Vec<Parameter> {
         self.in_role(Role::Trained)
     }
 
-    /// The buffers in the order of their layers: what is kept and not trained.
+    /// The buffers in the order of their layers: tensors that are saved but not trained.
     pub fn buffers(&self) -> Vec<Parameter> {
         self.in_role(Role::Buffer)
     }
@@ -99,10 +100,10 @@ impl Graph {
         own.filter(|(_, parameter)| parameter.role == role).map(|(_, parameter)| parameter.clone()).collect()
     }
 
-    /// Lets parameter `name` be the same tensor as `to`, as the weights of an embedding and of a head: their
-    /// gradients are summed, and one update changes both. In the store it goes by both names.
+    /// Makes parameter `name` the same tensor as `to`, such as the weights of an embedding and of the output layer.
+    /// Their gradients are summed, and one update changes both. The store has both names.
     ///
-    /// It is refused, by [`Graph::check`] and by what compiles, unless both exist, have one shape and are both trained or
+    /// Refused by [`Graph::check`] and on compiling unless both exist, have the same shape, and are both trained or
     /// both buffers.
     pub fn tie(&self, name: &str, to: &str) {
         let mut nodes = self.lock();
@@ -122,7 +123,10 @@ impl Graph {
             return nodes.refuse(Error::Shape { layer: name.into(), expected, got });
         }
         if nodes.parameters[tied].role != nodes.parameters[to].role {
-            let reason = format!("{name}: a buffer and a parameter cannot be tied, as to {}", wanted.name);
+            let reason = format!(
+                "{name}: cannot be tied to {}, because one is a buffer and the other a parameter",
+                wanted.name
+            );
             return nodes.refuse(Error::Mismatch(reason));
         }
         if tied != to {
@@ -135,13 +139,12 @@ impl Graph {
         }
     }
 
-    /// Lets a parameter, or all those that a layer has so far, be frozen in every store that is made of this graph, as
-    /// torch's `requires_grad_(False)`: no plan computes their gradients, and no backward pass goes below the last layer
-    /// that is trained. [`ParamStore::thaw`] lets them be trained later.
+    /// Freezes a parameter, or all current parameters of a layer, in stores created from this graph, like torch's
+    /// `requires_grad_(False)`. No plan computes their gradients, and the backward pass ends at the lowest trained
+    /// layer. [`ParamStore::thaw`] makes them trained again.
     ///
-    /// `name` is a parameter's, or else what stands before a dot in the names of parameters: `conv1` for `conv1.weight`
-    /// and `conv1.bias`. A name that no parameter has, and that of a buffer, is refused by [`Graph::check`] and by what
-    /// compiles.
+    /// `name` is the name of a parameter, or the part before a dot: `conv1` means `conv1.weight` and `conv1.bias`.
+    /// The name of no parameter, or of a buffer, is refused by [`Graph::check`] and on compiling.
     ///
     /// ```
     /// use gradus::graph::Graph;
@@ -162,7 +165,7 @@ impl Graph {
         self.set_frozen(name, true);
     }
 
-    /// Undoes [`Graph::freeze`] for stores that are made from now on.
+    /// Undoes [`Graph::freeze`] for stores created from now on.
     pub fn thaw(&self, name: &str) {
         self.set_frozen(name, false);
     }
@@ -177,7 +180,9 @@ impl Graph {
         if let [only] = found[..]
             && nodes.parameters[only].role == Role::Buffer
         {
-            return nodes.refuse(Error::Mismatch(format!("{name}: it is a buffer, which is not trained")));
+            return nodes.refuse(Error::Mismatch(format!(
+                "{name}: expected a parameter, got a buffer, which is not trained"
+            )));
         }
         if found.is_empty() {
             found = find(&|known| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
@@ -194,7 +199,7 @@ impl Graph {
         }
     }
 
-    /// All parameters that layers have declared, tied ones too.
+    /// All parameters declared by layers, including tied ones.
     pub(crate) fn declared(&self) -> Vec<Parameter> {
         self.lock().parameters.clone()
     }
@@ -204,28 +209,28 @@ impl Graph {
         nodes.ties.keys().any(|&index| nodes.parameters[index].name == name)
     }
 
-    /// Refuses a store that lacks one of some tensors, or has it in another shape or role. They are given by their
-    /// places, and none is tied to another.
+    /// Refuses a store that lacks one of the needed tensors, or has it with another shape or role. `needed` are
+    /// indices, none of which is tied to another.
     pub(crate) fn check_store(&self, params: &ParamStore, needed: &BTreeSet<usize>) -> Result<(), Error> {
         let declared = self.declared();
         needed.iter().try_for_each(|&place| declared[place].check_in(params))
     }
 
-    /// A store of all parameters in one group named `default`, and of the buffers, with first values from `seed`.
+    /// A store with all parameters in one group named `default`, and the buffers, initialised from `seed`.
     ///
     /// # Errors
-    /// As [`Graph::check`] and the store's own.
+    /// As [`Graph::check`]; the errors of building a store.
     pub fn store(&self, gpu: &Gpu, seed: u64) -> Result<ParamStore, Error> {
         self.store_in_groups(gpu, seed, |_| "default".into())
     }
 
-    /// A store of all parameters, each in the group that `group` names for it, and of the buffers.
+    /// A store with all parameters, each in the group that `group` returns for it, and the buffers.
     ///
-    /// The first values of a parameter depend on `seed` and its place among the parameters, not on groups or buffers.
+    /// Initial values depend on `seed` and the index of the parameter, not on groups or buffers.
     ///
     /// # Errors
-    /// As [`Graph::check`] and the store's own; [`Error::Limit`] for a parameter of a layer that exceeds what the device
-    /// can bind, before any values are drawn.
+    /// As [`Graph::check`]; the errors of building a store; [`Error::Limit`] for a parameter of a layer that the
+    /// device cannot bind, before any values are drawn.
     pub fn store_in_groups(
         &self,
         gpu: &Gpu,
@@ -235,12 +240,12 @@ impl Graph {
         self.store_of(gpu, group, |parameter, stream| parameter.init.values(&parameter.shape, seed, stream))
     }
 
-    /// A store in one group, of zeros.
+    /// A store with one group, filled with zeros.
     pub(crate) fn zeroed_store(&self, gpu: &Gpu) -> Result<ParamStore, Error> {
         self.store_of(gpu, |_| "default".into(), |parameter, _| vec![0.0; parameter.shape.iter().product()])
     }
 
-    /// A store with the values that `first` gives for each parameter and a number of its own.
+    /// A store whose values are given by `first`, for each parameter and its stream number.
     fn store_of(
         &self,
         gpu: &Gpu,
@@ -282,11 +287,11 @@ impl Graph {
         Ok(store)
     }
 
-    /// Refuses parameters that no plan could bind, before their first values are drawn.
+    /// Refuses parameters that no plan could bind, before their initial values are drawn.
     fn check_sizes(&self, gpu: &Gpu) -> Result<(), Error> {
         gpu.check()?;
         let nodes = self.lock();
-        // Groups and places do not matter: what fits a binding is never cut.
+        // Groups and positions do not matter, because a tensor that fits a binding is never split.
         let limits = Limits::of(gpu);
         for index in nodes.list.iter().flat_map(|node| &node.parameters) {
             let Parameter { name, shape, .. } = &nodes.parameters[*index];
@@ -300,11 +305,12 @@ impl Graph {
         self.declare_as(Role::Trained, name, shape, init)
     }
 
-    /// Adds a tensor of a layer. Whatever its role, kernels bind it as `Operand::Parameter`; a buffer they may write too.
-    /// One dispatch binds all buffers to be read or all to be written, because they lie in one `wgpu::Buffer`.
+    /// Declares a tensor of a layer. For every role, kernels bind it as `Operand::Parameter`; they can write only
+    /// buffers. A dispatch binds buffers either only for reading or only for writing, because they share one
+    /// `wgpu::Buffer`.
     pub(crate) fn declare_as(&self, role: Role, name: &str, shape: Vec<usize>, init: Init) -> usize {
         let mut nodes = self.lock();
-        // A counter of steps is a scalar, as in torch.
+        // A step counter is a scalar, as in torch.
         let scalar = role == Role::Buffer && shape.is_empty();
         let checked = if scalar { Ok(()) } else { shape::check(name, &shape) };
         if let Err(error) = checked.and_then(|()| init.check(name, &shape)) {

@@ -8,9 +8,9 @@ use super::template::expand;
 use crate::Error;
 use crate::gpu::{Binding, Block, Buffer, Gpu, Kernel, KernelListing, KernelSource, Recorder, uniform};
 
-/// A set of samples that lies on the device, so that a step uploads the places of its batch and not the batch.
+/// A data set on the device. A step uploads the row indices of its batch instead of the data.
 ///
-/// [`Resident::rows`] is given to an input like data of the host, and the plan gathers these rows first.
+/// Give [`Resident::rows`] to an input like data of the host; the plan first gathers these rows.
 ///
 /// ```no_run
 /// // Needs a device.
@@ -44,13 +44,13 @@ enum Kind {
         table: Buffer<f32>,
         channels: usize,
     },
-    /// Each label once, the largest first.
+    /// The distinct labels, largest first.
     Labels {
         distinct: Vec<u32>,
     },
 }
 
-/// Some samples of a [`Resident`] set, in this order; one may come again.
+/// Some rows of a [`Resident`] data set, in this order; rows can repeat.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
     pub(super) set: &'a Resident,
@@ -58,19 +58,20 @@ pub struct Rows<'a> {
 }
 
 impl Resident {
-    /// Samples of `shape`, one after the other in torch's order.
+    /// A data set of f32 samples with this shape, row-major, one after the other.
     ///
     /// # Errors
-    /// [`Error::Length`] if they are not whole; [`Error::Limit`] if the device cannot bind them in one piece.
+    /// [`Error::Length`] for an incomplete sample; [`Error::Limit`] if the device cannot bind the data as a whole.
     pub fn numbers(gpu: &Gpu, data: &[f32], shape: &[usize]) -> Result<Self, Error> {
         Self::new(gpu, bytemuck::cast_slice(data), data.len(), shape, Kind::Numbers)
     }
 
-    /// Samples of `shape` as bytes, a quarter of the room. A byte `b` of channel `c` stands for the number
-    /// `table[256 * c + b]`; the channels are the first dimension of `[C, H, W]`, and else there is one.
+    /// A data set of samples with this shape as bytes, a quarter of the size. A byte `b` in channel `c` represents
+    /// the number `table[256 * c + b]`. The channels are the first dimension of `[C, H, W]`; other shapes have one
+    /// channel.
     ///
     /// # Errors
-    /// [`Error::Length`] for parts of samples or a table of another length; [`Error::Limit`].
+    /// [`Error::Length`] for an incomplete sample or a table with the wrong length; [`Error::Limit`].
     pub fn bytes(gpu: &Gpu, data: &[u8], shape: &[usize], table: &[f32]) -> Result<Self, Error> {
         let channels = if let [channels, _, _] = *shape { channels } else { 1 };
         if table.len() != 256 * channels {
@@ -82,18 +83,18 @@ impl Resident {
         Self::new(gpu, data, data.len(), shape, Kind::Bytes { table: numbers, channels })
     }
 
-    /// A class number for each sample.
+    /// One class label for each sample.
     ///
     /// # Errors
-    /// [`Error::Length`] if there are none; [`Error::Limit`].
+    /// [`Error::Length`] if there are no labels; [`Error::Limit`].
     pub fn labels(gpu: &Gpu, labels: &[u32]) -> Result<Self, Error> {
         Self::labels_of(gpu, labels, &[])
     }
 
-    /// Class numbers or indices in samples of `shape`, as the tokens of texts: one sample after the other.
+    /// Labels or indices in samples with this shape, such as tokens of texts; one sample after the other.
     ///
     /// # Errors
-    /// [`Error::Length`] if samples are not whole or there are none; [`Error::Limit`].
+    /// [`Error::Length`] for an incomplete sample or no samples; [`Error::Limit`].
     pub fn labels_of(gpu: &Gpu, labels: &[u32], shape: &[usize]) -> Result<Self, Error> {
         let mut distinct = labels.to_vec();
         distinct.sort_unstable_by_key(|&label| std::cmp::Reverse(label));
@@ -125,7 +126,7 @@ impl Resident {
         Ok(Self { words, kind, shape: shape.to_vec(), len: elements / sample, id: Arc::default() })
     }
 
-    /// Samples in the set.
+    /// Number of samples.
     #[expect(clippy::len_without_is_empty, reason = "a set is never empty")]
     pub fn len(&self) -> usize {
         self.len
@@ -136,7 +137,7 @@ impl Resident {
         &self.shape
     }
 
-    /// The samples at `indices`, to be given to an input.
+    /// The samples at `indices`, as data for an input.
     pub fn rows<'a>(&'a self, indices: &'a [u32]) -> Rows<'a> {
         Rows { set: self, indices }
     }
@@ -147,11 +148,13 @@ impl Resident {
 }
 
 impl Rows<'_> {
-    /// Refuses a set on another device, rows that the set does not have, samples of another shape, and labels that name no class.
+    /// Refuses a data set on another device, rows out of range, samples of another shape, and labels out of range.
     pub(super) fn check(&self, gpu: &Gpu, input: &Input) -> Result<(), Error> {
         let (set, shape, input_name) = (self.set, &input.shape[1..], &input.name);
         if !set.words.is_of(gpu) {
-            return Err(Error::Mismatch(format!("input {input_name}: the set lies on another device")));
+            return Err(Error::Mismatch(format!(
+                "input {input_name}: the data set belongs to another device"
+            )));
         }
         if set.shape != shape {
             let (layer, expected) = (format!("input {input_name}"), format!("samples of {shape:?}"));
@@ -178,7 +181,7 @@ uniform! {
     pub(crate) struct Shape { rows: u32 }
 }
 
-/// The way of a batch from a set to an input of a plan.
+/// Gathers a batch from a data set into an input of a plan.
 #[derive(Debug)]
 pub(super) struct Gather {
     kernel: Arc<Kernel>,
@@ -232,7 +235,7 @@ impl Gather {
         Arc::ptr_eq(&self.set, &set.id)
     }
 
-    /// Where the places of the batch are written.
+    /// The buffer for the row indices of a batch.
     pub(super) fn indices(&self) -> &wgpu::Buffer {
         self.indices.raw()
     }

@@ -1,4 +1,4 @@
-//! Where the samples of a batch are in a value: along an axis, joined to one, or mixed.
+//! The position of the samples of a batch in a value: along an axis, joined to one, or mixed.
 
 use super::ops::Joins;
 use super::{Graph, Node};
@@ -6,43 +6,43 @@ use super::{Graph, Node};
 /// How a value depends on the samples of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Samples {
-    /// Not at all.
+    /// It does not.
     Absent,
-    /// It has elements of its own for each sample.
+    /// It has separate elements for each sample.
     Along(Place),
-    /// It is a sum or a mean over samples, of which each batch has a part.
+    /// It is a sum or a mean over samples; each batch contributes a part.
     Joined(Joins),
-    /// Otherwise, as the largest of them.
+    /// In any other way, such as the maximum over samples.
     Mixed,
 }
 
-/// Elements of each sample: along an axis whose places are counted as `[outer, sample, inner]`.
+/// The elements of each sample: along an axis whose positions are indexed `[outer, sample, inner]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) axis: usize,
     pub(crate) inner: usize,
 }
 
-/// What the samples of a node follow from.
+/// The inputs for deriving the samples of a node.
 #[derive(Debug)]
 pub(crate) struct SamplesOf<'a> {
-    /// Those of each input, and its shape.
+    /// The samples of each input, and its shape.
     pub(crate) inputs: Vec<(Samples, &'a [usize])>,
     /// The node's shape.
     pub(crate) shape: &'a [usize],
-    /// How many there are in a batch.
+    /// Number of samples in a batch.
     pub(crate) batch: usize,
 }
 
 impl SamplesOf<'_> {
-    /// Of an op that treats samples apart, and leaves them on their axis.
+    /// For an op that processes samples separately and leaves them on their axis.
     pub(crate) fn kept(&self) -> Samples {
         let rank = self.shape.len();
         let along = self.inputs.iter().filter_map(|(samples, shape)| match samples {
             Samples::Along(place) => Some((shape.len(), *place)),
             _ => None,
         });
-        // Of inputs with different ranks, those with fewer axes are broadcast.
+        // If inputs have different ranks, those with fewer axes are broadcast.
         let is_broadcast = self.inputs.iter().any(|(_, shape)| shape.len() == rank);
         match along.max_by_key(|(own, place)| (*own, std::cmp::Reverse(place.axis))) {
             Some((own, place)) if own < rank && is_broadcast => {
@@ -56,7 +56,7 @@ impl SamplesOf<'_> {
         }
     }
 
-    /// Of an op that moves the elements of its only input: where those along its axes are moved to.
+    /// For an op that moves the elements of its only input: `to` maps a position along the axes.
     pub(crate) fn moved(&self, to: impl Fn(Place) -> Option<Place>) -> Samples {
         match self.inputs[0].0 {
             Samples::Along(place) => to(place).map_or(Samples::Mixed, Samples::Along),
@@ -64,7 +64,7 @@ impl SamplesOf<'_> {
         }
     }
 
-    /// Of an op that gives the elements another shape.
+    /// For an op that changes the shape.
     pub(crate) fn reshaped(&self) -> Samples {
         let from = self.inputs[0].1;
         self.moved(|Place { axis, inner }| {
@@ -77,7 +77,7 @@ impl SamplesOf<'_> {
                     && self.shape[axis].is_multiple_of(inner * self.batch);
                 fits.then_some(Place { axis, inner })
             });
-            // A batch of one fits many axes: the likeliest is one of its own, then one that begins with it.
+            // A batch of one matches many axes. The most likely is a separate axis, then an axis that starts with it.
             places.min_by_key(|place| {
                 let outer = self.shape[place.axis] / (place.inner * self.batch);
                 (outer > 1, place.inner > 1, place.axis)
@@ -96,7 +96,7 @@ pub(super) fn samples(graph: &Graph, nodes: &[Node]) -> Vec<Samples> {
             samples.push(Samples::Along(Place { axis: 0, inner: 1 }));
             continue;
         }
-        // A further result depends on what the node depends on that makes it.
+        // A further result depends on the inputs of the node that computes it.
         let maker = if node.op.part().is_some() { &nodes[node.inputs[0]] } else { node };
         let inputs = maker.inputs.iter().map(|&input| (samples[input], &nodes[input].shape[..])).collect();
         let of = SamplesOf { inputs, shape: &node.shape, batch };
@@ -141,7 +141,7 @@ mod tests {
         let (_, (state, cell)) = swapped.lstm(5, None);
         assert_eq!((seen(&state), seen(&cell)), (along(1, 1), along(1, 1)));
         assert_eq!(seen(&state.select(0, -1)), along(0, 1));
-        // Here they are steps of time.
+        // Here they are time steps.
         assert_eq!(seen(&x.gru(5, None).1), Samples::Mixed);
         assert_eq!(seen(&x.unsqueeze(0).expand(&[2, -1, -1, -1])), along(1, 1));
         assert_eq!(seen(&x.flatten_dims(0, 1)), along(0, 3));
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(seen(&x.unflatten(0, &[-1, 1])), along(0, 1));
         assert_eq!(seen(&x.unflatten(0, &[2, 2])), Samples::Mixed);
         assert_eq!(seen(&graph.parameter("w", [4], crate::graph::Init::Constant(0.0))), Samples::Absent);
-        // Of a batch of one many axes have the extent.
+        // With a batch of one, many axes have that extent.
         let graph = Graph::new();
         let x = graph.input("x", [1, 1, 8]);
         let seen = |var: &super::super::Var| samples(&graph, &graph.node_list())[var.id()];

@@ -1,36 +1,36 @@
-//! Names of layers: what is given, nested in scopes, and numbers for the rest.
+//! Names of layers: explicit names, nested in scopes, and numbers for the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Graph;
 
-/// The names that are taken, and where the next one is made.
+/// The names in use, and the open scopes.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     layers: BTreeSet<String>,
-    /// Data is given by these: a layer may have the same.
+    /// Names of inputs, which are separate: a layer can have the same name.
     inputs: BTreeSet<String>,
     numbers: BTreeMap<(String, &'static str), usize>,
-    /// The scopes that are open, each with those around it: `block1`, `block1.attn`.
+    /// The full names of the open scopes: `block1`, `block1.attn`.
     scopes: Vec<String>,
 }
 
 impl Names {
-    /// The innermost scope, empty outside of all.
+    /// The innermost scope; empty outside of all scopes.
     fn scope(&self) -> &str {
         self.scopes.last().map_or("", |scope| scope)
     }
 
-    /// A name within the scope.
+    /// A name within the innermost scope.
     pub(super) fn nested(&self, name: &str) -> String {
         within(self.scope(), name)
     }
 
-    /// The next name of this kind that is free.
+    /// The next free numbered name for this kind.
     fn numbered(&mut self, kind: &'static str) -> String {
         let mark = if kind.contains(|c: char| c.is_ascii_digit()) { "_" } else { "" };
         let number = self.numbers.entry((self.scope().to_owned(), kind)).or_default();
-        // Numbers of one kind and scope only grow, so that the search as a whole is short.
+        // Numbers for a kind and scope only increase, so the searches are short in total.
         for next in *number + 1.. {
             let name = within(self.scopes.last().map_or("", |scope| scope), &format!("{kind}{mark}{next}"));
             if !self.layers.contains(&name) {
@@ -41,18 +41,18 @@ impl Names {
         unreachable!("there are more numbers than names")
     }
 
-    /// Takes the name of a layer; `false` if it was taken.
+    /// Reserves the name of a layer; `false` if it is in use.
     pub(super) fn take_layer(&mut self, name: &str) -> bool {
         self.layers.insert(name.to_owned())
     }
 
-    /// Takes the name of an input; `false` if it was taken.
+    /// Reserves the name of an input; `false` if it is in use.
     pub(super) fn take_input(&mut self, name: &str) -> bool {
         self.inputs.insert(name.to_owned())
     }
 }
 
-/// A name within that of a layer or scope; what is named empty adds nothing.
+/// A name nested in that of a layer or scope. Empty names add nothing.
 pub(crate) fn within(scope: &str, name: &str) -> String {
     match (scope, name) {
         ("", name) => name.to_owned(),
@@ -61,18 +61,18 @@ pub(crate) fn within(scope: &str, name: &str) -> String {
     }
 }
 
-/// What a refusal calls a layer: its name, or its kind where it has none.
+/// The name of a layer for error messages, or its kind if it has none.
 pub(crate) fn shown<'n>(kind: &'n str, name: &'n str) -> &'n str {
     if name.is_empty() { kind } else { name }
 }
 
 impl Graph {
-    /// Builds layers whose names are nested under `name`: all that `build` makes on this graph, by names given or numbered,
-    /// and its parameters, is called `name.<its own>`. Scopes nest, and an empty name adds nothing. Inputs keep their
-    /// names, because data is given by them.
+    /// Nests the names of all layers and parameters that `build` creates on this graph under `name`: they are called
+    /// `name.<own name>`. Scopes nest. An empty name adds nothing. Inputs keep their names, because data is given by
+    /// these.
     ///
-    /// [`Var::apply`](crate::graph::Var::apply) does this for a [`Module`](crate::nn::Module) of one input. The scope is
-    /// the graph's own: only one thread at a time should build.
+    /// [`Var::apply`](crate::graph::Var::apply) does this for a [`Module`](crate::nn::Module) with one input. The
+    /// scope is state of the graph, so only one thread at a time should build it.
     ///
     /// ```
     /// use gradus::graph::Graph;
@@ -95,7 +95,7 @@ impl Graph {
         build()
     }
 
-    /// The full name of a layer: the one given within the scope, or its kind with the next number that is free there.
+    /// The full name of a layer: the given name within the scope, or its kind with the next free number.
     pub(crate) fn layer_name(&self, kind: &'static str, given: Option<&str>) -> String {
         let mut nodes = self.lock();
         match given {
@@ -104,7 +104,7 @@ impl Graph {
         }
     }
 
-    /// The name of a node: the full one given, or its kind with a number.
+    /// The name of a node: the given full name, or its kind with a number.
     pub(super) fn node_name(&self, kind: &'static str, full: Option<&str>) -> String {
         match full {
             None | Some("") => self.layer_name(kind, None),
@@ -113,7 +113,7 @@ impl Graph {
     }
 }
 
-/// Closes a scope, also where building panics.
+/// Closes a scope, also if building panics.
 struct Open<'a>(&'a Graph);
 
 impl Drop for Open<'_> {

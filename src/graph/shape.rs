@@ -1,11 +1,12 @@
 use super::view::Order;
 use crate::Error;
 
-/// How a packed value lies in an activation buffer: a matrix of `rows` times `pitch`, columns padded with zeros.
+/// The layout of a packed value in an activation buffer: a matrix of `rows` times `pitch`, with columns padded by
+/// zeros.
 ///
-/// The columns are the innermost axis of its order, the rows all others: with channels last an image `[N, C, H, W]` has
-/// a row for each pixel and a column for each channel. `pitch` is the columns rounded up to 4, so that every load can be
-/// a `vec4`.
+/// The columns are the innermost axis of its order; the rows are all other axes. With channels last, an image `[N, C,
+/// H, W]` has one row per pixel and one column per channel. `pitch` is the number of columns rounded up to a multiple
+/// of 4, so that every load can be a `vec4`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Matrix {
     pub(crate) rows: usize,
@@ -20,19 +21,19 @@ impl Matrix {
         Self { rows, columns, pitch: columns.next_multiple_of(4) }
     }
 
-    /// Elements with the padding.
+    /// Number of elements, including padding.
     pub(crate) fn len(self) -> usize {
         self.rows * self.pitch
     }
 
-    /// Elements with the padding, in `vec4`s.
+    /// Number of `vec4`s, including padding.
     pub(crate) fn quads(self) -> usize {
         self.len() / 4
     }
 }
 
-/// How torch's dense order maps to the rows of a [`Matrix`]: element `(image, channel, pixel)` stands at
-/// `channel * channel_stride + pixel * pixel_stride` of its image, and in row `image * pixels + pixel`.
+/// Maps torch's dense layout to the rows of a [`Matrix`]: element `(image, channel, pixel)` is at `channel *
+/// channel_stride + pixel * pixel_stride` of its image, and in row `image * pixels + pixel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Planes {
     pub(crate) images: usize,
@@ -53,13 +54,13 @@ impl Planes {
         Self { images, channels, pixels, channel_stride: pixels, pixel_stride: 1 }
     }
 
-    /// Whether each padded row of the matrix is a padded image: one pixel, or pixels without padding in order.
+    /// Whether each padded row of the matrix is a padded image: one pixel, or contiguous pixels without padding.
     pub(crate) fn is_flat(self) -> bool {
         let in_order = (self.channel_stride, self.pixel_stride) == (1, self.channels);
         self.pixels == 1 || (in_order && self.channels.is_multiple_of(4))
     }
 
-    /// Rows of pixels with padded channels, in torch's order.
+    /// Converts rows of pixels with padded channels to torch's layout.
     pub(crate) fn dense(self, data: &[f32]) -> Vec<f32> {
         let pitch = self.channels.next_multiple_of(4);
         let mut out = Vec::with_capacity(self.images * self.channels * self.pixels);
@@ -72,10 +73,10 @@ impl Planes {
     }
 }
 
-/// Elements that no tensor may exceed: no device binds more than these bytes.
+/// Maximum number of elements of a tensor; no device binds more bytes.
 const MOST: usize = (1 << 31) / size_of::<f32>();
 
-/// Refuses a shape that is empty or that no device could hold, so that sizes can be computed without overflow.
+/// Refuses a shape that is empty or too large for any device, so that sizes can be computed without overflow.
 pub(crate) fn check(layer: &str, shape: &[usize]) -> Result<(), Error> {
     let refuse = |expected: String| Err(Error::Shape { layer: layer.into(), expected, got: shape.to_vec() });
     if shape.is_empty() || shape.contains(&0) {
@@ -87,7 +88,7 @@ pub(crate) fn check(layer: &str, shape: &[usize]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The four dimensions of an image, or a refusal that names the layer.
+/// The four dimensions of an image, or an error that names the layer.
 pub(crate) fn image(layer: &str, shape: &[usize]) -> Result<[usize; 4], Error> {
     shape.try_into().map_err(|_| Error::Shape {
         layer: layer.into(),
@@ -96,12 +97,12 @@ pub(crate) fn image(layer: &str, shape: &[usize]) -> Result<[usize; 4], Error> {
     })
 }
 
-/// A number that a kernel counts with; buffers are far below this size on every device.
+/// Converts a size for a kernel; buffers are far smaller than 2^32 elements on every device.
 pub(crate) fn u(n: usize) -> u32 {
     u32::try_from(n).expect("buffers hold fewer than 2^32 elements")
 }
 
-/// Columns of an activation rounded up to whole `vec4`s.
+/// Number of columns rounded up to whole `vec4`s.
 pub(crate) fn pitch(columns: u32) -> u32 {
     columns.next_multiple_of(4)
 }

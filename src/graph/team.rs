@@ -1,93 +1,94 @@
-//! How many lanes of a workgroup share a line that is reduced, and how they join what they hold.
+//! Teams: how many lanes of a workgroup share a line in a reduction, and how they join their values.
 
 use crate::gpu::{Candidate, Capabilities, KernelKind, MAX_TRIPS};
 use crate::graph::shape::u;
 use crate::graph::template::expand;
 
-/// Lanes of a workgroup where lanes share lines: at least so many, and at most.
+/// Minimum and maximum workgroup size, if lanes share lines.
 const LEAST_LANES: u32 = 64;
 const MOST_LANES: u32 = 256;
 
-/// Quads, or parts, of a line that one lane walks by itself: fewer cost more to join than to load.
+/// Lines of up to this many quads (or parts) are processed by one lane; joining would cost more than it saves.
 const ALONE: usize = 8;
 
-/// Quads that a lane takes where there are lanes for all: so many loads are under way at once.
+/// Number of quads per lane if there are enough lanes; this many loads are in flight at once.
 const EACH: usize = 4;
 
-/// Quads that a lane takes before a line is cut into parts for several workgroups, and of a part at least.
+/// Number of quads per lane above which a line is split into parts for several workgroups; also the minimum in a
+/// part.
 const UNCUT: usize = 32;
 const PART: usize = 16;
 
-/// Workgroups that keep a core busy.
+/// Number of workgroups that keep a compute unit busy.
 const WORKGROUPS_OF_CORE: usize = 4;
 
-/// Quads of a lane beyond which lines are cut even where there are lines for all cores; kernels walk them in up to three
-/// loops.
+/// Number of quads per lane above which lines are split even if there are enough lines for all compute units. Kernels
+/// process them in up to three loops.
 const MOST_EACH: usize = 4_096;
 
-/// Lines that are read side by side: 256 bytes, which is what a GPU loads at once.
+/// Number of lines read side by side: 256 bytes, which a GPU loads at once.
 const SIDE: usize = 16;
 
 const _: () = assert!(3 * (MOST_EACH + MOST_EACH / 8) <= MAX_TRIPS);
 
-/// Lines that a kernel reduces.
+/// The lines that a kernel reduces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Walk {
     pub(super) lines: usize,
-    /// Quads, or parts, of a line.
+    /// Number of quads (or parts) of a line.
     pub(super) count: usize,
-    /// Lines whose quads lie side by side; 1 where those of one line do.
+    /// Number of lines whose quads are adjacent in memory; 1 if the quads of one line are adjacent.
     pub(super) side: usize,
 }
 
-/// Who walks lines.
+/// How lanes are assigned to lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Team {
-    /// Lanes that share a line, a power of two.
+    /// Number of lanes that share a line; a power of two.
     pub(super) lanes: u32,
-    /// Lines of a workgroup.
+    /// Number of lines per workgroup.
     lines: u32,
-    /// Whether neighbouring lanes have neighbouring lines, rather than neighbouring quads of a line.
+    /// Whether adjacent lanes have adjacent lines, instead of adjacent quads of one line.
     across: bool,
 }
 
-/// A way in which lanes of one workgroup join what they hold.
+/// A way to join the values of the lanes of a workgroup.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Join<'a> {
-    /// The function is `team_` and this.
+    /// The WGSL function is called `team_` followed by this name.
     pub(super) name: &'a str,
     pub(super) kind: &'a str,
-    /// What two values `a` and `b` are together.
+    /// The WGSL expression that joins two values `a` and `b`.
     pub(super) of: &'a str,
 }
 
 pub(super) const SUM: Join<'_> = Join { name: "sum", kind: "vec4f", of: "a + b" };
 
-/// Joined with `shaders/shared/largest.wgsl`.
+/// Needs `shaders/shared/largest.wgsl`.
 pub(super) const LARGEST: Join<'_> = Join { name: "largest", kind: "vec4f", of: "larger(a, b)" };
 
-/// Lines shared by the lanes of workgroups, each line in `parts`.
+/// Lines shared by the lanes of workgroups, each line in `parts` parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shared {
     pub(super) team: Team,
     pub(super) parts: usize,
 }
 
-/// How lines are shared on a device.
+/// Determines how lines are shared on a device.
 type Sharing = fn(&Walk, &Capabilities) -> Shared;
 
-/// Lines that are too long for one lane. A CPU adapter, whose lanes are few and whose barriers are dear, and plain kernels
-/// have one lane a line.
+/// For lines that are too long for one lane. CPU adapters, which have few lanes and expensive barriers, and plain
+/// kernels use one lane per line.
 const WAYS: &[Candidate<Walk, Sharing>] =
     &[Candidate { kind: KernelKind::Gpu, fits: |walk, _| walk.count > ALONE, way: Shared::of }];
 
 impl Shared {
-    /// How lanes of a device share lines; `None` where each line has a lane of its own.
+    /// How the lanes of a device share lines; `None` if each line has its own lane.
     pub(super) fn choose(walk: &Walk, offered: &Capabilities) -> Option<Self> {
         Candidate::first(WAYS, walk, offered).map(|way| way(walk, offered))
     }
 
-    /// By the sizes and the stated number of cores alone, so that the same sizes have the same bits.
+    /// Depends only on the sizes and the assumed number of compute units, so the same sizes give the same bits.
     fn of(walk: &Walk, offered: &Capabilities) -> Self {
         let side = u(walk.side.clamp(1, SIDE)).next_power_of_two();
         let lanes = u(walk.count.div_ceil(EACH).min(MOST_LANES as usize)).next_power_of_two();
@@ -107,22 +108,22 @@ impl Shared {
 }
 
 impl Team {
-    /// So many lanes for each of so many lines of a workgroup, powers of two.
+    /// `lanes` lanes for each of `lines` lines per workgroup, both powers of two.
     pub(super) const fn of(lanes: u32, lines: u32, across: bool) -> Self {
         Self { lanes, lines, across }
     }
 
-    /// A lane for each line, in workgroups of so many lanes.
+    /// One lane per line, in workgroups of this size.
     pub(super) const fn alone(workgroup: u32) -> Self {
         Self { lanes: 1, lines: workgroup, across: true }
     }
 
-    /// Workgroups for so many lines, or parts of lines.
+    /// The grid for this many lines, or parts of lines.
     pub(super) fn grid(&self, lines: usize) -> [u32; 3] {
         crate::gpu::grid(lines.div_ceil(self.lines as usize))
     }
 
-    /// What kernels are told: `TEAM` lanes share a line. In text under `#for alone in 0..ALONE` there is one.
+    /// Template constants: `TEAM` lanes share a line. Text in `#for alone in 0..ALONE` is for a single lane.
     pub(super) fn constants(&self) -> Vec<(&'static str, u32)> {
         vec![
             ("WORKGROUP", self.lanes * self.lines),
@@ -132,7 +133,7 @@ impl Team {
         ]
     }
 
-    /// The functions `team_of`, and `team_` and its name for each way of joining.
+    /// The WGSL functions `team_of`, and `team_<name>` for each join.
     pub(super) fn text(&self, joins: &[Join<'_>]) -> String {
         if self.lanes == 1 {
             let alone = |Join { name, kind, .. }: &Join<'_>| {
@@ -151,7 +152,7 @@ impl Team {
             let join = include_str!("../../shaders/shared/team_join.wgsl");
             text += &join.replace("NAME", name).replace("KIND", kind).replace("JOINED", of);
         }
-        // The square root, so that each lane joins as many as there are lanes that do.
+        // The square root, so that each joining lane joins as many values as there are joining lanes.
         let fan = 1 << (self.lanes.ilog2() / 2);
         let apart = if self.across { self.lines } else { 1 };
         let bounds = [("FAN", fan), ("FAN_IN", self.lanes / fan), ("APART", apart)];

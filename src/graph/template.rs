@@ -1,19 +1,19 @@
-//! Expansion of op kernels: `#for` loops and `#if` ranges, and the constants that a tile was chosen with.
+//! Expands kernel templates: `#for` loops, `#if` ranges, and constants.
 
 use crate::gpu::{Block, Checks, Uniform};
 
-/// A kernel before expansion: its file and what it is specialised with.
+/// A kernel template: its file and its specialisation.
 ///
-/// Equal templates make equal text, so this is also the key under which a pipeline is shared.
+/// Equal templates expand to equal WGSL, so templates are also the key under which pipelines are shared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Template {
-    /// Stem of the file, which is also the label of the pipeline.
+    /// Stem of the file; also the label of the pipeline.
     pub(crate) name: &'static str,
     /// The file's text.
     pub(crate) source: &'static str,
     /// Named constants: bounds of loops, and `const NAME: u32` in the kernel.
     pub(crate) constants: Vec<(&'static str, u32)>,
-    /// Names for types.
+    /// Type aliases.
     pub(crate) aliases: Vec<(&'static str, &'static str)>,
 }
 
@@ -24,7 +24,7 @@ impl Template {
     }
 }
 
-/// One dispatch of an op kernel: what to compile, its uniform, and the workgroups along x and y.
+/// One dispatch of an op kernel: its template, its uniform block, and the workgroups along x and y.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Launch<Shape> {
     pub(crate) template: Template,
@@ -32,28 +32,28 @@ pub(crate) struct Launch<Shape> {
     pub(crate) groups: [u32; 2],
 }
 
-/// A [`Launch`] of any uniform block, so that candidates with other blocks can stand in one list.
+/// A [`Launch`] with any uniform block, so that candidates with different blocks can share a list.
 #[derive(Clone, Debug)]
 pub(crate) struct AnyLaunch {
     pub(crate) template: Template,
     pub(crate) uniform: Vec<u8>,
     pub(crate) block: Block,
     pub(crate) groups: [u32; 2],
-    /// Elements that its text gives to `finish` at once, if it calls that.
+    /// If its WGSL calls `finish`, the number of elements per call.
     pub(crate) finishes: Option<usize>,
-    /// What is checked while it runs, if no chain at its end reads or writes buffers.
+    /// Run-time checks, if no fused chain accesses buffers.
     pub(crate) checks: Checks,
-    /// Others with the same bindings, the same fields and the same bits, to be timed beside it.
+    /// Alternatives with the same bindings, fields and results, to be timed by autotuning.
     pub(crate) rivals: Vec<AnyLaunch>,
 }
 
 impl AnyLaunch {
-    /// Of a kernel that calls `finish(i, value)`, which gives what it stores as vector `i` of `lanes` elements.
+    /// For a kernel that stores `finish(i, value)` as vector `i` of `lanes` elements.
     pub(crate) fn finishing(self, lanes: usize) -> Self {
         Self { finishes: Some(lanes), ..self }
     }
 
-    /// Of a kernel whose indices `src/nn/indices.rs` proves.
+    /// For a kernel whose indices are verified by `src/nn/indices.rs`.
     pub(crate) fn unchecked(self) -> Self {
         Self { checks: Checks::None, ..self }
     }
@@ -67,24 +67,30 @@ impl<S: Uniform> From<Launch<S>> for AnyLaunch {
     }
 }
 
-/// A grid of at least `groups` workgroups with at most 65,535 along each axis; the kernel skips the rest.
+/// A grid with at least `groups` workgroups and at most 65,535 along each axis. The kernel must skip the excess.
 ///
 /// # Panics
-/// If no such grid exists.
+/// If there is no such grid.
 pub(crate) fn fold(groups: u32) -> [u32; 2] {
     let height = groups.div_ceil(65_535).max(1);
     assert!(height <= 65_535, "{groups} workgroups do not fit a grid");
     [groups.div_ceil(height), height]
 }
 
-/// Unrolls each `#for i in 0..N` … `#end` of a kernel and puts its constants and aliases in front.
+/// The constant `EXCESS` of a kernel that returns only where it says so: 1 where a grid from [`fold`] has more workgroups than
+/// the kernel has `tiles`, else 0.
+pub(crate) fn excess([width, height]: [u32; 2], tiles: u32) -> (&'static str, u32) {
+    ("EXCESS", u32::from(width * height > tiles))
+}
+
+/// Unrolls each `#for i in 0..N` … `#end` of a kernel and prepends its constants and aliases.
 ///
-/// The two directives stand on lines of their own and may be nested. A bound is a number or the name of a
-/// constant, and `$i` in the body becomes the number. Within loops, `#if FIRST <= $i * STRIDE + $j < END` … `#end` keeps
-/// its body where a sum of products of numbers and constants lies in a range.
+/// Directives are on lines of their own and can be nested. A bound is a number or the name of a constant; `$i` in the
+/// body is replaced by the number. Inside loops, `#if FIRST <= $i * STRIDE + $j < END` … `#end` keeps its body only
+/// if the sum of products of numbers and constants is in the range.
 ///
 /// # Panics
-/// If a bound is neither, or a block lacks its other end: the kernels are ours, so that is our mistake.
+/// If a bound is invalid or a block is not closed. Kernels are part of this crate, so that is a bug.
 pub(crate) fn expand(source: &str, constants: &[(&str, u32)], aliases: &[(&str, &str)]) -> String {
     let mut text = String::new();
     for (name, value) in constants {
@@ -98,7 +104,7 @@ pub(crate) fn expand(source: &str, constants: &[(&str, u32)], aliases: &[(&str, 
     text
 }
 
-/// Appends `lines`, with the variables of the enclosing loops replaced.
+/// Appends `lines` with the loop variables replaced.
 fn unroll<'a>(
     lines: &[(usize, &'a str)],
     constants: &[(&str, u32)],
@@ -134,7 +140,7 @@ fn unroll<'a>(
     }
 }
 
-/// Variable, first number and the number after the last of a `#for` line.
+/// Variable, first number and end (exclusive) of a `#for` line.
 fn header<'a>(directive: &'a str, number: usize, constants: &[(&str, u32)]) -> (&'a str, u32, u32) {
     let words: Vec<&str> = directive.split_whitespace().collect();
     let ["#for", variable, "in", range] = words[..] else {
@@ -153,7 +159,7 @@ fn known(word: &str, number: usize, constants: &[(&str, u32)]) -> u32 {
     value.unwrap_or_else(|| panic!("line {number}: unknown bound `{word}`"))
 }
 
-/// Whether an `#if` line, in which variables are replaced, is true.
+/// Whether an `#if` line, with variables replaced, is true.
 fn is_in_range(directive: &str, number: usize, constants: &[(&str, u32)]) -> bool {
     let range = directive.trim_start_matches("#if ").split_once(" <= ");
     let Some((first, (sum, end))) = range.and_then(|(first, rest)| Some((first, rest.split_once(" < ")?)))
@@ -167,7 +173,7 @@ fn is_in_range(directive: &str, number: usize, constants: &[(&str, u32)]) -> boo
 
 type Lines<'s, 'a> = &'s [(usize, &'a str)];
 
-/// The body of the block that was opened just before `lines`, and what follows its `#end`.
+/// The body of the block that was opened just before `lines`, and the lines after its `#end`.
 fn split_block<'s, 'a>(lines: Lines<'s, 'a>, opened: usize) -> (Lines<'s, 'a>, Lines<'s, 'a>) {
     let mut depth = 0;
     for (at, (_, line)) in lines.iter().enumerate() {
@@ -181,7 +187,7 @@ fn split_block<'s, 'a>(lines: Lines<'s, 'a>, opened: usize) -> (Lines<'s, 'a>, L
     panic!("line {opened}: #for or #if without #end");
 }
 
-/// Appends `line` with each `$name` replaced; the longest name counts, so `$i` does not touch `$ii`.
+/// Appends `line` with each `$name` replaced. The longest name matches, so `$i` does not affect `$ii`.
 fn substitute(line: &str, number: usize, variables: &[(&str, u32)], text: &mut String) {
     let mut parts = line.split('$');
     text.push_str(parts.next().unwrap_or_default());
@@ -197,13 +203,19 @@ fn substitute(line: &str, number: usize, variables: &[(&str, u32)], text: &mut S
 
 #[cfg(test)]
 mod tests {
-    use super::{expand, fold};
+    use super::{excess, expand, fold};
 
     #[test]
     fn grids_fold_above_the_limit_of_one_axis() {
         assert_eq!(fold(65_535), [65_535, 1]);
         assert_eq!(fold(65_536), [32_768, 2]);
         assert_eq!(fold(200_001), [50_001, 4]);
+    }
+
+    #[test]
+    fn a_kernel_returns_behind_its_tiles_where_a_folded_grid_has_more() {
+        let excess_of = |tiles| excess(fold(tiles), tiles).1;
+        assert_eq!([65_535, 65_536, 65_537, 200_001, 200_004].map(excess_of), [0, 0, 1, 1, 0]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Which of several kernels that leave the same bits a step of a plan is given: the one that the device runs fastest, where
-//! [`Autotune`](crate::gpu::Autotune) asks for it.
+//! Autotuning: for each step of a plan, selects the fastest of several kernels with bitwise equal results, if
+//! [`Autotune`](crate::gpu::Autotune) is on.
 
 pub(crate) mod kept;
 #[cfg(test)]
@@ -12,17 +12,18 @@ use super::lowering::Step;
 use crate::Error;
 use crate::gpu::{Binding, Buffer, Gpu, Kernel, KernelSource, Recorder, Region, Timestamps};
 
-/// How often each kernel is timed; the median counts.
+/// Number of timed rounds per kernel; the median counts.
 const ROUNDS: usize = 5;
 
-/// What another kernel may take at most of the time of the one that the sizes suggest, to stand in its place.
+/// An alternative replaces the default only if its time is at most this fraction of the default's.
 const WORTH: f64 = 0.97;
 
-/// Without timestamps kernels are repeated until one of them takes so long, in seconds, but not more often than this.
+/// Without timestamps, kernels are repeated until one takes this long, in seconds, up to the maximum number of
+/// repetitions below.
 const LONG: f64 = 2e-3;
 const MOST_REPEATS: usize = 64;
 
-/// What a step runs.
+/// The kernel selected for a step.
 #[derive(Debug)]
 pub(super) struct Choice<'a> {
     pub(super) kernel: Arc<Kernel>,
@@ -30,11 +31,11 @@ pub(super) struct Choice<'a> {
     pub(super) grid: [u32; 3],
 }
 
-/// Chooses kernels for the steps of a plan.
+/// Selects kernels for the steps of a plan.
 #[derive(Debug)]
 pub(super) struct Tuner<'a> {
     gpu: &'a Gpu,
-    /// Whether something was found that is not in the file.
+    /// Whether there are findings that are not in the file.
     is_new: bool,
 }
 
@@ -50,10 +51,10 @@ impl<'a> Tuner<'a> {
         Self { gpu, is_new: false }
     }
 
-    /// The kernel of a step whose operands are bound to `regions`.
+    /// Selects the kernel for a step whose operands are bound to `regions`.
     ///
     /// # Errors
-    /// As [`Gpu::kernel`]. A kernel that cannot be made or timed is not taken, unless it is the step's own.
+    /// As [`Gpu::kernel`] for the step's default kernel. An alternative that cannot be created or timed is skipped.
     pub(super) fn choose<'s>(&mut self, step: &'s Step, regions: &[Region<'_>]) -> Result<Choice<'s>, Error> {
         let own = (&step.kernel, &step.uniform[..], step.grid);
         let rivals = step.rivals.iter().map(|rival| (&rival.kernel, &rival.uniform[..], rival.grid));
@@ -63,7 +64,7 @@ impl<'a> Tuner<'a> {
         Ok(Choice { kernel: self.gpu.kernel_with(source, step.checks)?, uniform, grid })
     }
 
-    /// The number of the fastest of some kernels, the first of which is the step's own.
+    /// The index of the fastest kernel; the first is the step's default.
     fn fastest(
         &mut self,
         step: &Step,
@@ -84,7 +85,7 @@ impl<'a> Tuner<'a> {
         let number = match self.time(step, kernels, regions) {
             Ok(times) => best(&times),
             Err(error @ Error::DeviceLost { .. }) => return Err(error),
-            // No memory for it, for example: it is tried again where there is some.
+            // For example, no memory for scratch buffers. It is tried again next time.
             Err(_) => return Ok(0),
         };
         found.insert(key, u32::try_from(number).expect("kernels are few"));
@@ -92,7 +93,7 @@ impl<'a> Tuner<'a> {
         Ok(number)
     }
 
-    /// Times kernels on memory of their own in place of what they write; infinity for one that cannot be made.
+    /// Times kernels on scratch memory instead of their outputs. A kernel that cannot be created takes infinite time.
     fn time(
         &self,
         step: &Step,
@@ -134,7 +135,7 @@ impl<'a> Tuner<'a> {
             .collect())
     }
 
-    /// Writes what was found into the folder, if there is one. Where that fails the next run finds it again.
+    /// Writes the findings to the folder, if there is one. If that fails, the next run times the kernels again.
     pub(super) fn keep(self) {
         let Some(tuned) = self.gpu.tuned().filter(|_| self.is_new) else { return };
         if let (Some(folder), Some(found)) = (tuned.folder(), &*tuned.found()) {
@@ -143,7 +144,7 @@ impl<'a> Tuner<'a> {
     }
 }
 
-/// The number of the kernel that is worth it.
+/// The index of the kernel to use.
 fn best(times: &[f64]) -> usize {
     let rivals = times.iter().enumerate().skip(1);
     let fastest = rivals.min_by(|(_, a), (_, b)| a.total_cmp(b));
@@ -155,7 +156,7 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-/// Nanoseconds of each kernel on the device's clock.
+/// Time of each kernel in nanoseconds, by timestamps.
 fn by_timestamps(gpu: &Gpu, trials: &[&Trial]) -> Result<Vec<f64>, Error> {
     let mut timestamps = Timestamps::new(gpu, trials.len())?;
     let mut times = vec![Vec::new(); trials.len()];
@@ -167,7 +168,7 @@ fn by_timestamps(gpu: &Gpu, trials: &[&Trial]) -> Result<Vec<f64>, Error> {
         timestamps.record_read(&mut encoder);
         gpu.submit(encoder)?;
         let read = timestamps.read()?;
-        // The first round is for caches, clocks and what drivers put off.
+        // The first round warms up caches, clocks and drivers.
         for (times, time) in times.iter_mut().zip(read).filter(|_| round > 0) {
             times.push(time.map_or(0.0, |time| time.end - time.start));
         }
@@ -175,7 +176,7 @@ fn by_timestamps(gpu: &Gpu, trials: &[&Trial]) -> Result<Vec<f64>, Error> {
     Ok(times.into_iter().map(median).collect())
 }
 
-/// Seconds of each kernel, repeated equally often, with the same wait.
+/// Time of each kernel in seconds by the host's clock. All kernels are repeated equally often, with one wait.
 fn by_clock(gpu: &Gpu, trials: &[&Trial]) -> Result<Vec<f64>, Error> {
     let time = |trial: &Trial, repeats: usize| -> Result<f64, Error> {
         let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! How the elements of a value lie in memory: in which order of axes, and with which strides.
+//! Memory layouts of values: the order of axes, and the strides.
 
 use std::collections::BTreeSet;
 
@@ -6,17 +6,18 @@ use super::Node;
 use super::lowering::Operand;
 use super::ops::{Made, Reads};
 
-/// The order of the axes of packed memory, whose innermost axis is padded to whole quads.
+/// The order of axes of packed memory. The innermost axis is padded to whole quads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Order {
-    /// The last axis innermost.
+    /// The last axis is innermost.
     Natural,
-    /// Axis 1 innermost: an image `[N, C, H, W]` lies as `[N, H, W, C]`. Below three axes it is the natural order.
+    /// Axis 1 is innermost: an image `[N, C, H, W]` is stored as `[N, H, W, C]`. With fewer than three axes it equals
+    /// the natural order.
     ChannelsLast,
 }
 
 impl Order {
-    /// The axes of a value of this rank from the outermost to the innermost.
+    /// The axes of a value of this rank, outermost first.
     pub(crate) fn axes(self, rank: usize) -> Vec<usize> {
         let mut axes: Vec<usize> = (0..rank).collect();
         if self == Self::ChannelsLast && rank > 2 {
@@ -31,10 +32,10 @@ impl Order {
     }
 }
 
-/// The elements of a value in a buffer: the element at `index` lies at `offset` plus the sum of `index * strides`.
+/// The layout of a value in a buffer: the element at `index` is at `offset` plus the sum of `index * strides`.
 ///
-/// Quads lie along the axis `lanes`, whose stride is 1: the other strides and the offset are multiples of 4, and a last
-/// quad that is not full is padded with zeros. So kernels may load and store whole quads.
+/// Quads lie along the axis `lanes`, whose stride is 1. The other strides and the offset are multiples of 4, and an
+/// incomplete last quad is padded with zeros. So kernels can load and store whole quads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) of: Operand,
@@ -45,7 +46,7 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// All elements of a buffer in an order of axes.
+    /// A whole buffer in an order of axes.
     pub(crate) fn packed(of: Operand, shape: &[usize], order: Order) -> Self {
         Self {
             of,
@@ -56,7 +57,7 @@ impl View {
         }
     }
 
-    /// Whether its elements lie from the start of the buffer on as packed memory of this order does.
+    /// Whether it starts at the start of the buffer and is packed in this order.
     pub(crate) fn is_packed(&self, order: Order) -> bool {
         let lanes = order.lanes(self.shape.len());
         let packed = packed_strides(&self.shape, order);
@@ -66,12 +67,12 @@ impl View {
             && axes.all(|(&extent, (have, want))| extent == 1 || have == want)
     }
 
-    /// Quads along its lanes.
+    /// Number of quads along its lanes.
     pub(crate) fn row_quads(&self) -> usize {
         self.shape[self.lanes].div_ceil(4)
     }
 
-    /// Elements of its buffer that it covers, each counted once however often it is broadcast, with what pads quads.
+    /// Number of distinct elements of its buffer that it covers, including the padding of quads.
     pub(crate) fn touched(&self) -> usize {
         let axes = self.shape.iter().zip(&self.strides).enumerate();
         let along = |(axis, (&extent, &stride)): (usize, (&usize, &usize))| match stride {
@@ -82,7 +83,7 @@ impl View {
         axes.map(along).product()
     }
 
-    /// The quads that it covers, each counted as often as it is touched.
+    /// The quads that it covers; a quad that is used several times is repeated.
     pub(crate) fn quads(&self) -> impl Iterator<Item = usize> + '_ {
         let outer: Vec<usize> = (0..self.shape.len()).filter(|&axis| axis != self.lanes).collect();
         let rows: usize = outer.iter().map(|&axis| self.shape[axis]).product();
@@ -96,13 +97,13 @@ impl View {
         })
     }
 
-    /// Whether they share a quad of one buffer.
+    /// Whether both use a common quad of one buffer.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         let own: BTreeSet<usize> = if self.of == other.of { self.quads().collect() } else { BTreeSet::new() };
         !own.is_empty() && other.quads().any(|quad| own.contains(&quad))
     }
 
-    /// The same elements in their order under another shape with as many, unless that needs them to lie otherwise.
+    /// The same elements in row-major order with another shape, if that is possible without moving them.
     pub(crate) fn reshaped(&self, shape: &[usize]) -> Option<Self> {
         let long = |shape: &[usize]| (0..shape.len()).filter(|&axis| shape[axis] > 1).collect::<Vec<_>>();
         let (old, new) = (long(&self.shape), long(shape));
@@ -110,7 +111,7 @@ impl View {
         let mut lanes = None;
         let (mut from, mut to) = (0, 0);
         while from < old.len() {
-            // The fewest axes on both sides that hold equally many elements.
+            // The smallest groups of axes on both sides with equal numbers of elements.
             let (mut end, mut new_end) = (from + 1, to + 1);
             let (mut have, mut want) = (self.shape[old[from]], shape[new[to]]);
             while have != want {
@@ -140,12 +141,12 @@ impl View {
             }
             (from, to) = (end, new_end);
         }
-        // Lanes of one element stand on any axis of one.
+        // If the lanes have extent 1, any other axis of extent 1 can be the lanes.
         view.lanes = lanes.or_else(|| (0..shape.len()).rev().find(|&axis| shape[axis] == 1))?;
         Some(view)
     }
 
-    /// The same elements with axes of one element in front, so that there are `rank`.
+    /// The same elements with leading axes of extent 1, so that the rank is `rank`.
     pub(crate) fn aligned(&self, rank: usize) -> Self {
         let missing = rank - self.shape.len();
         Self {
@@ -157,7 +158,7 @@ impl View {
         }
     }
 
-    /// The same elements of another buffer that is laid out as this one's is.
+    /// The same elements in another buffer with the same layout.
     pub(crate) fn in_buffer(&self, of: Operand) -> Self {
         Self { of, ..self.clone() }
     }
@@ -175,7 +176,8 @@ fn packed_strides(shape: &[usize], order: Order) -> Vec<usize> {
 
 /// The order of axes of each node's own memory.
 ///
-/// What an op makes decides; what comes from outside, and what is as its inputs are, follows those who read it.
+/// An op's [`Made`] decides. Inputs, and ops that adopt the order of their inputs, use the order that their readers
+/// prefer.
 pub(crate) fn orders(nodes: &[Node], shapes: &[Vec<usize>]) -> Vec<Order> {
     let mut orders: Vec<Option<Order>> = Vec::with_capacity(nodes.len());
     for (id, node) in nodes.iter().enumerate() {
@@ -240,7 +242,7 @@ mod tests {
         assert_eq!((&rows.strides[..], rows.lanes), (&[8, 1][..], 1));
         assert!(natural(&[2, 3, 8]).reshaped(&[2, 24]).unwrap().is_packed(Order::Natural));
         assert!(natural(&[2, 3, 5]).reshaped(&[6, 5]).unwrap().is_packed(Order::Natural));
-        // Rows that are padded, cuts within a quad, lanes that would not be side by side.
+        // Padded rows, cuts within a quad, and lanes that would not be adjacent.
         for (from, to) in
             [(&[2, 5][..], &[10][..]), (&[2, 12], &[2, 6, 2]), (&[10], &[2, 5]), (&[5, 1], &[5])]
         {

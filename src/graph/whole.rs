@@ -1,4 +1,4 @@
-//! Scalars over a data set that a plan sees batch by batch.
+//! Scalars over a data set that a plan processes batch by batch.
 
 use std::sync::Arc;
 
@@ -7,26 +7,26 @@ use super::samples::{Place, Samples, samples};
 use super::{Graph, Var};
 use crate::Error;
 
-/// What an operation that joins the samples of a batch makes of them.
+/// How an operation joins the samples of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Joins {
-    /// Their sum.
+    /// By their sum.
     Sum,
-    /// Their mean.
+    /// By their mean.
     Mean,
 }
 
-/// How scalars over all samples follow from what a plan computes of each batch: sums and means over samples are
-/// parts, and what is computed of these alone is computed on the host once the parts are known.
+/// Derives scalars over all samples from the results of each batch. Sums and means over samples are combined from the
+/// parts of all batches; values computed from these are computed on the host at the end.
 #[derive(Debug)]
 pub(crate) struct Whole {
-    /// What the plan computes of each batch.
+    /// What the plan computes for each batch.
     parts: Vec<(Var, Joins)>,
     /// In the order of the graph.
     values: Vec<Value>,
-    /// The place of each scalar among the values.
+    /// The index of each scalar among the values.
     scalars: Vec<usize>,
-    /// The first scalar that has a row for each sample: it is one only in batches of 1.
+    /// The first scalar that has one row per sample, so that it is a scalar only in batches of 1.
     in_rows: Option<String>,
 }
 
@@ -37,7 +37,7 @@ enum Value {
 }
 
 impl Var {
-    /// Whether it has a row for each sample. Its shape may look so where it has not, as in a graph for one sample.
+    /// Whether it has one row per sample. The shape alone cannot tell, for example in a graph for one sample.
     pub(crate) fn is_in_rows(&self) -> bool {
         let samples = samples(self.graph(), &self.graph().node_list())[self.id()];
         matches!(samples, Samples::Along(Place { axis: 0, .. }))
@@ -48,7 +48,7 @@ impl Whole {
     /// For scalars of `graph`.
     ///
     /// # Errors
-    /// As [`Graph::check`]; [`Error::Mismatch`] for one of another graph.
+    /// As [`Graph::check`]; [`Error::Mismatch`] for a scalar of another graph.
     pub(crate) fn of(graph: &Graph, scalars: &[(String, Var)]) -> Result<Self, Error> {
         graph.check()?;
         scalars.iter().try_for_each(|(name, scalar)| graph.check_owner(name, scalar))?;
@@ -76,7 +76,7 @@ impl Whole {
                 values.push(Value::Of(node.op.clone(), inputs));
                 continue;
             }
-            // What does not depend on the batch is the same for each, and its own mean.
+            // A value that does not depend on the batch is its own mean.
             let joins = match samples[id] {
                 Samples::Joined(joins) => joins,
                 _ => Joins::Mean,
@@ -90,26 +90,27 @@ impl Whole {
         Ok(Self { parts, values, scalars, in_rows })
     }
 
-    /// Refuses batches of `batch` where a scalar is one only of the single sample that the graph was declared with.
+    /// Refuses batches of `batch` samples if a scalar is one only for the single sample that the graph was declared
+    /// with.
     ///
     /// # Errors
     /// [`Error::Shape`].
     pub(crate) fn check_batch(&self, batch: usize) -> Result<(), Error> {
         match &self.in_rows {
             Some(name) if batch != 1 => {
-                let expected = "a scalar of shape [1] in batches of any size, as a mean or a sum is".into();
+                let expected = "a scalar of shape [1] at every batch size, such as a mean or a sum".into();
                 Err(Error::Shape { layer: name.clone(), expected, got: vec![batch] })
             }
             _ => Ok(()),
         }
     }
 
-    /// What a plan must compute of each batch.
+    /// What a plan must compute for each batch.
     pub(crate) fn parts(&self) -> impl ExactSizeIterator<Item = &Var> {
         self.parts.iter().map(|(part, _)| part)
     }
 
-    /// Adds the parts of a batch of `samples` samples to `sums`, which are 0 at first.
+    /// Adds the results of a batch of `samples` samples to `sums`, which are initially 0.
     pub(crate) fn add(&self, sums: &mut [f64], batch: impl Iterator<Item = f32>, samples: u64) {
         for ((sum, value), (_, joins)) in sums.iter_mut().zip(batch).zip(&self.parts) {
             *sum += match joins {

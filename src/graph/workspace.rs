@@ -3,26 +3,26 @@ use std::sync::Arc;
 use crate::Error;
 use crate::gpu::{Buffer, Gpu};
 
-/// The activation buffers that plans of one graph share, because only one of them runs at a time.
+/// The activation buffers shared by the plans of one graph; only one of them runs at a time.
 ///
-/// Compile the largest plan first: smaller ones then find all their buffers here.
+/// Compile the largest plan first, so that smaller plans can reuse all its buffers.
 #[derive(Debug, Default)]
 pub struct Workspace {
     buffers: Vec<Arc<Buffer<f32>>>,
 }
 
 impl Workspace {
-    /// One that holds nothing yet.
+    /// An empty workspace.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Bytes of all its buffers.
+    /// Total size of its buffers in bytes.
     pub fn bytes(&self) -> usize {
         self.buffers.iter().map(|b| b.len() * size_of::<f32>()).sum()
     }
 
-    /// Distinct buffers of at least the given lengths, made where there is none large enough.
+    /// Distinct buffers of at least these lengths. Creates buffers where none is large enough.
     pub(crate) fn take(&mut self, gpu: &Gpu, lens: &[usize]) -> Result<Vec<Arc<Buffer<f32>>>, Error> {
         if self.buffers.iter().any(|buffer| !buffer.is_of(gpu)) {
             return Err(Error::Mismatch("this workspace belongs to another device".into()));
@@ -47,7 +47,7 @@ impl Workspace {
     }
 }
 
-/// The life of a value: the first and the last step that touches it.
+/// The lifetime of a value: the first and the last step that use it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Life {
     pub(crate) len: usize,
@@ -55,10 +55,10 @@ pub(crate) struct Life {
     pub(crate) last: usize,
 }
 
-/// Gives each value a slot such that no two values that live at the same step share one; returns the slot
-/// of each value and the length of each slot.
+/// Assigns a slot to each value, such that no two values whose lifetimes overlap share one. Returns the slot of each
+/// value, and the length of each slot.
 ///
-/// Both ends of a life count, so an output never takes the slot of an input of the same step.
+/// Both ends are inclusive, so an output never takes the slot of an input of the same step.
 pub(crate) fn assign(lives: &[Life]) -> (Vec<usize>, Vec<usize>) {
     let mut by_start: Vec<usize> = (0..lives.len()).collect();
     by_start.sort_by_key(|&value| lives[value].first);
@@ -67,7 +67,7 @@ pub(crate) fn assign(lives: &[Life]) -> (Vec<usize>, Vec<usize>) {
     for value in by_start {
         let Life { len, first, last } = lives[value];
         let free = slots.iter().enumerate().filter(|(_, (_, busy))| *busy < first);
-        // The smallest that is large enough, or else the largest, which grows.
+        // Takes the smallest slot that is large enough, or else grows the largest.
         let best = free.min_by_key(|(_, (size, _))| (*size < len, size.abs_diff(len))).map(|(slot, _)| slot);
         let slot = best.unwrap_or_else(|| {
             slots.push((0, 0));

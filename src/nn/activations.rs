@@ -1,9 +1,9 @@
 use crate::Error;
 use crate::graph::{Init, Role, Var, within};
 
-/// A rectifier with a trained slope below 0, as torch's `PReLU`: `x` above 0 and `weight * x` elsewhere.
+/// A ReLU with a trained slope for negative inputs, like torch's `PReLU`: `x` above 0 and `weight * x` elsewhere.
 ///
-/// The weight has one number for all, or one for each channel (axis 1) of a value `[N, C, ..]`.
+/// The weight has one element, or one per channel (axis 1 of `[N, C, ..]`).
 ///
 /// ```
 /// use gradus::graph::Graph;
@@ -29,18 +29,18 @@ impl Default for PReLU {
 }
 
 impl PReLU {
-    /// One slope for all, of 0.25 at first.
+    /// One slope for all channels, initially 0.25.
     pub fn new() -> Self {
         Self { num_parameters: 1, init: 0.25, name: None }
     }
 
-    /// As many slopes as there are channels, or 1. Default 1.
+    /// Number of slopes: the number of channels, or 1. Default 1.
     pub fn num_parameters(mut self, num_parameters: usize) -> Self {
         self.num_parameters = num_parameters;
         self
     }
 
-    /// The first value of the slopes. Default 0.25.
+    /// Initial value of the slopes. Default 0.25.
     pub fn init(mut self, init: f64) -> Self {
         self.init = init;
         self
@@ -54,9 +54,9 @@ impl PReLU {
 }
 
 impl Var {
-    /// Rectifies with trained slopes.
+    /// Applies a PReLU.
     ///
-    /// Refused where there is neither one slope nor one for each channel.
+    /// Refused unless the number of slopes is 1 or the number of channels.
     #[must_use]
     pub fn prelu(&self, layer: PReLU) -> Var {
         let PReLU { num_parameters, init, name } = layer;
@@ -70,7 +70,7 @@ impl Var {
             weight
         };
         let rectified = self.prelu_of(&weight);
-        // Slopes broadcast, but do not make channels.
+        // Slopes broadcast, but must not enlarge the value.
         if rectified.shape() != self.shape() {
             let expected = format!("one slope, or one for each channel of {:?}", self.shape());
             let layer = rectified.name();

@@ -24,37 +24,38 @@ pub struct ScaledDotProductAttention {
 }
 
 impl ScaledDotProductAttention {
-    /// All keys take part, nothing is dropped.
+    /// No mask, no dropout, scale `1 / sqrt(D)`.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Which keys take part for each query: those where this is not 0, of a shape that is broadcast to `[.., T, S]`. It
-    /// gets no gradient. As torch's mask of booleans; masks that are added to the scores are not supported. Where several are
-    /// given, a key takes part where all let it.
+    /// Selects the keys that each query attends to: those where the mask is not 0. Its shape must broadcast to `[..,
+    /// T, S]`. It gets no gradient. Equivalent to torch's boolean mask; additive masks are not supported. With
+    /// several masks, a key takes part where all of them are not 0.
     pub fn attn_mask(mut self, mask: &Var) -> Self {
         self.attn_masks.push(mask.clone());
         self
     }
 
-    /// Query `i` sees the keys `0..=i` only, also where there are more or fewer keys than queries, as torch's
-    /// `ones(T, S).tril()`. With a mask, a key takes part where both let it. Default false.
+    /// Query `i` attends only to keys `0..=i`, also if the numbers of keys and queries differ, like torch's `ones(T,
+    /// S).tril()`. Combined with a mask, both must allow a key. Default false.
     pub fn is_causal(mut self, is_causal: bool) -> Self {
         self.is_causal = is_causal;
         self
     }
 
-    /// What the products of queries and keys are multiplied with. Default `1 / sqrt(D)`.
+    /// Factor of the products of queries and keys. Default `1 / sqrt(D)`.
     pub fn scale(mut self, scale: impl Into<Option<f64>>) -> Self {
         self.scale = scale.into();
         self
     }
 
-    /// The probability with which a weight is dropped in plans that train, the others being scaled by
+    /// Probability with which an attention weight is dropped in training plans; the other weights are multiplied by
     /// `1 / (1 - dropout_p)`. Default 0.
     ///
-    /// Which weights is as [`Var::dropout`] says, with the weights counted as a value `[.., T, S]`, modulo 2^32 quads, and
-    /// the number of this attention among those of its graph plus 2^31 in place of that of the dropout.
+    /// The dropped weights are chosen as [`Var::dropout`] describes. The weights count as one value `[.., T, S]`,
+    /// with quads counted modulo 2^32. The number of the attention among those of its graph, plus 2^31, takes the
+    /// place of the dropout's number.
     pub fn dropout_p(mut self, dropout_p: f64) -> Self {
         self.dropout_p = dropout_p;
         self
@@ -62,12 +63,13 @@ impl ScaledDotProductAttention {
 }
 
 impl Var {
-    /// `softmax(query key^T * scale) value` for this query `[.., T, D]`, a key `[.., S, D]` and a value `[.., S, E]` with
-    /// the same leading dimensions; of shape `[.., T, E]`, as torch's `scaled_dot_product_attention`.
+    /// `softmax(query key^T * scale) value` for this query `[.., T, D]`, `key` `[.., S, D]` and `value` `[.., S, E]`
+    /// with equal leading dimensions. The result has the shape `[.., T, E]`, as for torch's
+    /// `scaled_dot_product_attention`.
     ///
-    /// The weights are not stored: they are computed again for the gradients. Queries, keys and values may be views, such
-    /// as the heads of a wide linear map, and are read where they lie. A query that sees no key has zeros, and gives no
-    /// gradient, where torch has NaN for some of its kernels. D and E are at most 16,384.
+    /// The attention weights are not stored but recomputed for the gradients. Query, key and value may be views, such
+    /// as the heads of one wide projection; they are not copied. A query that attends to no key gives zeros and no
+    /// gradient, where some of torch's kernels give NaN. D and E are at most 16,384.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html>.
     #[must_use]
@@ -80,7 +82,7 @@ impl Var {
         self.attend(key, value, options, None)
     }
 
-    /// As [`Var::scaled_dot_product_attention`], under a name.
+    /// Like [`Var::scaled_dot_product_attention`], with a name.
     pub(super) fn attend(
         &self,
         key: &Var,

@@ -3,11 +3,11 @@ use super::{Padding, Pair};
 use crate::Error;
 use crate::graph::{Init, Var, ops, shown};
 
-/// A convolution (cross-correlation) of sequences, as torch's `Conv1d`, with its weight and bias.
+/// A one-dimensional convolution (cross-correlation, like torch's `Conv1d`) with its weight and bias.
 ///
-/// Shapes: input `[N, C, L]`, output `[N, out_channels, L']` with
-/// `L' = (L + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1`, weight `[out_channels, C / groups, kernel]`, bias
-/// `[out_channels]`. Both are initialised as torch does: uniform within `1 / sqrt(fan_in)`.
+/// Shapes: input `[N, C, L]`, output `[N, out_channels, L']` with `L' = (L + 2 * padding - dilation * (kernel - 1) -
+/// 1) / stride + 1`, weight `[out_channels, C / groups, kernel]`, bias `[out_channels]`. Both are initialised as in
+/// torch: uniform within `1 / sqrt(fan_in)`.
 ///
 /// ```
 /// use gradus::graph::Graph;
@@ -37,7 +37,7 @@ pub struct Conv1d {
 }
 
 impl Conv1d {
-    /// One with this many output channels and this kernel; stride 1, no padding, with a bias.
+    /// A convolution with these output channels and this kernel size; stride 1, no padding, with a bias.
     pub fn new(out_channels: usize, kernel: usize) -> Self {
         Self {
             out_channels,
@@ -52,37 +52,37 @@ impl Conv1d {
         }
     }
 
-    /// Distance between the places of the kernel. Default 1.
+    /// Stride of the kernel. Default 1.
     pub fn stride(mut self, stride: usize) -> Self {
         self.stride = stride;
         self
     }
 
-    /// Zeros around the sequence, on each side. Default 0.
+    /// Zero padding on each side. Default 0.
     pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
         self.padding = padding.into();
         self
     }
 
-    /// Distance between neighbours in the kernel. Default 1.
+    /// Spacing between kernel elements. Default 1.
     pub fn dilation(mut self, dilation: usize) -> Self {
         self.dilation = dilation;
         self
     }
 
-    /// Groups of channels, as [`Conv2d::groups`](super::Conv2d::groups). Default 1.
+    /// Number of channel groups, as for [`Conv2d::groups`](super::Conv2d::groups). Default 1.
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
         self
     }
 
-    /// Leaves the bias out.
+    /// Omits the bias.
     pub fn without_bias(mut self) -> Self {
         self.bias = false;
         self
     }
 
-    /// First values of the weight.
+    /// Initial values of the weight. Default: as in torch.
     pub fn init(mut self, init: Init) -> Self {
         self.init = init;
         self
@@ -95,13 +95,13 @@ impl Conv1d {
     }
 }
 
-/// A transposed convolution of images, as torch's `ConvTranspose2d`, with its weight and bias: the gradient of a convolution
-/// with respect to its input, which makes images larger.
+/// A transposed two-dimensional convolution, like torch's `ConvTranspose2d`, with its weight and bias. It is the
+/// gradient of a convolution with respect to its input, and enlarges images.
 ///
-/// Shapes: input `[N, C, H, W]`, output `[N, out_channels, H', W']` with
-/// `H' = (H - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1`, weight `[C, out_channels / groups,
-/// kernel, kernel]`, bias `[out_channels]`. Both are initialised as torch does: uniform within `1 / sqrt(fan_in)`, with the
-/// fan-in that torch computes of this weight, `out_channels / groups * kernel * kernel`.
+/// Shapes: input `[N, C, H, W]`, output `[N, out_channels, H', W']` with `H' = (H - 1) * stride - 2 * padding +
+/// dilation * (kernel - 1) + output_padding + 1`, weight `[C, out_channels / groups, kernel, kernel]`, bias
+/// `[out_channels]`. Both are initialised as in torch: uniform within `1 / sqrt(fan_in)`, with torch's fan-in for
+/// this weight, `out_channels / groups * kernel * kernel`.
 ///
 /// ```
 /// use gradus::graph::Graph;
@@ -132,7 +132,7 @@ pub struct ConvTranspose2d {
 }
 
 impl ConvTranspose2d {
-    /// One with this many output channels and this kernel; stride 1, no padding, with a bias.
+    /// A transposed convolution with these output channels and this kernel size; stride 1, no padding, with a bias.
     pub fn new(out_channels: usize, kernel: impl Into<Pair>) -> Self {
         Self {
             out_channels,
@@ -154,37 +154,37 @@ impl ConvTranspose2d {
         self
     }
 
-    /// Rows and columns that the output loses on each side. Default 0.
+    /// Number of rows and columns removed from each side of the output. Default 0.
     pub fn padding(mut self, padding: impl Into<Pair>) -> Self {
         self.padding = padding.into().0;
         self
     }
 
-    /// Rows and columns that the output has more at its end, fewer than the stride or the dilation. Default 0.
+    /// Number of rows and columns added at the end of the output; less than the stride or the dilation. Default 0.
     pub fn output_padding(mut self, output_padding: impl Into<Pair>) -> Self {
         self.output_padding = output_padding.into().0;
         self
     }
 
-    /// Distance between neighbours in the kernel. Default 1.
+    /// Spacing between kernel elements. Default 1.
     pub fn dilation(mut self, dilation: impl Into<Pair>) -> Self {
         self.dilation = dilation.into().0;
         self
     }
 
-    /// Groups of channels, as [`Conv2d::groups`](super::Conv2d::groups). Default 1.
+    /// Number of channel groups, as for [`Conv2d::groups`](super::Conv2d::groups). Default 1.
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
         self
     }
 
-    /// Leaves the bias out.
+    /// Omits the bias.
     pub fn without_bias(mut self) -> Self {
         self.bias = false;
         self
     }
 
-    /// First values of the weight.
+    /// Initial values of the weight. Default: as in torch.
     pub fn init(mut self, init: Init) -> Self {
         self.init = init;
         self
@@ -198,7 +198,7 @@ impl ConvTranspose2d {
 }
 
 impl Var {
-    /// Convolves this sequence.
+    /// Convolves this sequence `[N, C, L]`.
     #[must_use]
     pub fn conv1d(&self, layer: Conv1d) -> Var {
         let name = self.graph().layer_name("conv1d", layer.name.as_deref());
@@ -231,7 +231,7 @@ impl Var {
         self.layer(&name, op, weight, fan_in(&op.weight), layer.init, bias)
     }
 
-    /// Convolves this image with a transposed convolution.
+    /// Applies a transposed convolution to this image `[N, C, H, W]`.
     #[must_use]
     pub fn conv_transpose2d(&self, layer: ConvTranspose2d) -> Var {
         let name = self.graph().layer_name("conv_transpose2d", layer.name.as_deref());

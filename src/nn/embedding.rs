@@ -1,11 +1,11 @@
 use crate::graph::{Init, Var, ops, within};
 
-/// A table of vectors that are looked up by index, as torch's `Embedding`.
+/// A lookup table of vectors, like torch's `Embedding`.
 ///
 /// Shapes: indices `[..]` ([`Graph::labels`](crate::graph::Graph::labels)), output `[.., embedding_dim]`, weight
-/// `[num_embeddings, embedding_dim]`, which starts normal around 0 with deviation 1.
+/// `[num_embeddings, embedding_dim]`, initialised from the standard normal distribution.
 ///
-/// The gradient of a row is the sum over all places that named it, in their order: the same bits each run.
+/// The gradient of a row sums over all positions with its index, in their order, so it has the same bits in each run.
 ///
 /// ```
 /// use gradus::graph::Graph;
@@ -30,18 +30,18 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// One with this many vectors of this many elements.
+    /// A table with this number of vectors of this length.
     pub fn new(num_embeddings: usize, embedding_dim: usize) -> Self {
         Self { num_embeddings, embedding_dim, padding_idx: None, init: None, name: None }
     }
 
-    /// A row that is read as it is, starts at zero and gets no gradient. Default none.
+    /// A row that is initialised to zero and gets no gradient. Default none.
     pub fn padding_idx(mut self, row: impl Into<Option<usize>>) -> Self {
         self.padding_idx = row.into();
         self
     }
 
-    /// First values of the weight, those of the row `padding_idx` too.
+    /// Initial values of the weight, including the row `padding_idx`. Default: as in torch.
     pub fn init(mut self, init: Init) -> Self {
         self.init = Some(init);
         self
@@ -55,10 +55,10 @@ impl Embedding {
 }
 
 impl Var {
-    /// The vectors that these indices name.
+    /// The vectors for these indices.
     ///
-    /// An index that the host gives is refused if it is not below `num_embeddings`; where only the device sees it, its
-    /// vector is NaN, and its gradient is dropped. A plan takes at most 16,777,216 indices.
+    /// An index from the host that is not below `num_embeddings` is refused. If only the device sees the index, its
+    /// vector is NaN and its gradient is dropped. A plan takes at most 16,777,216 indices.
     #[must_use]
     pub fn embedding(&self, layer: Embedding) -> Var {
         let graph = self.graph();

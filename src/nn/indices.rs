@@ -1,5 +1,5 @@
-//! That no index of the kernels which run without checks is beyond its array: their invocations run on the host, over sizes
-//! around the borders of their tiles, with buffers that are no longer than they must be.
+//! Tests that kernels without run-time checks never index beyond an array. Their invocations are interpreted on the
+//! host, for sizes around multiples of the tile size, with buffers of the minimum length.
 
 mod interpreter;
 mod kernel;
@@ -15,25 +15,25 @@ use crate::graph::lowering::{Operand, Step};
 use crate::graph::ops::product;
 use crate::graph::{Graph, PlanOptions, autodiff};
 
-/// The first place along an axis of the grid and the last one.
+/// The first and the last index along an axis of the grid.
 fn ends(len: u32) -> BTreeSet<u32> {
     [0, len - 1].into()
 }
 
-/// The places near both ends: all columns of the first rows and of the last ones, where there are few columns of tiles.
+/// Indices near both ends: covers all columns of the first and the last rows if there are few columns of tiles.
 fn near_ends(len: u32) -> BTreeSet<u32> {
     (0..len.min(4)).chain(len.saturating_sub(4)..len).collect()
 }
 
-/// Runs the invocations of a dispatch, in all workgroups at the ends of each axis of its grid.
+/// Interprets the invocations of a dispatch, in all workgroups at the ends of each axis of the grid.
 ///
 /// # Errors
-/// The first index that is beyond its array.
+/// The first index that is out of bounds.
 fn hold(wgsl: &str, uniform: &[u8], bytes: &[u64], grid: [u32; 3]) -> Result<(), String> {
     hold_kernel(&Kernel::new(wgsl, false), uniform, bytes, grid.map(ends))
 }
 
-/// As [`hold`], of workgroups in these places along each axis.
+/// Like [`hold`], for the workgroups with these indices along each axis.
 fn hold_kernel(
     kernel: &Kernel,
     uniform: &[u8],
@@ -80,7 +80,7 @@ fn an_index_beyond_a_buffer_or_workgroup_memory_is_found() {
     assert!(hold_with(&smaller, bytes).unwrap_err().contains("left_tile"));
 }
 
-/// Bytes of what a step binds.
+/// Sizes in bytes of the bindings of a step.
 fn bytes(step: &Step, values: &[usize], parameters: &[usize]) -> Vec<u64> {
     let len = |operand: &Operand| match *operand {
         Operand::Value(value) => values[value],
@@ -90,7 +90,7 @@ fn bytes(step: &Step, values: &[usize], parameters: &[usize]) -> Vec<u64> {
     step.operands.iter().map(|operand| 4 * len(operand) as u64).collect()
 }
 
-/// A product of parameters or of views of them, perhaps with a linear layer behind it.
+/// A product of parameters or of views of them, optionally followed by a linear layer.
 fn graph([rows, columns, inner]: [usize; 3], transposed: [bool; 2], batch: bool) -> (Graph, PlanOptions) {
     let graph = Graph::new();
     let factor = |name: &str, [a, b]: [usize; 2], transposed: bool| {
@@ -99,7 +99,7 @@ fn graph([rows, columns, inner]: [usize; 3], transposed: [bool; 2], batch: bool)
         if transposed {
             return graph.parameter(name, &shape(b, a)[..], init).transpose(-1, -2);
         }
-        // A part of a larger one, which begins where it likes.
+        // A part of a larger value, with any offset.
         graph.parameter(name, &shape(a, b + 3)[..], init).narrow(-1, 3, b)
     };
     let x = factor("x", [rows, inner], transposed[0]);
@@ -132,7 +132,8 @@ fn unchecked_kernels_of_graphs_stay_in_the_buffers_that_are_bound() {
     assert_eq!(held, ["matmul_lanes", "matmul_tile"].map(str::to_owned).into());
 }
 
-/// Convolutions with strides, gaps and groups, whose images, channels and taps do not fill tiles, with a bias and without.
+/// Convolutions with strides, dilations and groups, whose images, channels and taps do not fill tiles, with and
+/// without a bias.
 fn convolutions() -> Vec<(Graph, PlanOptions)> {
     let conv = |out: usize, kernel: [usize; 2]| Conv2d::new(out, kernel);
     let rows = [
@@ -146,7 +147,7 @@ fn convolutions() -> Vec<(Graph, PlanOptions)> {
         ([1, 9, 3, 2], conv(10, [2, 2]).padding([3, 2]).stride([8, 5])),
         ([1, 300, 4, 5], conv(70, [3, 3]).padding(1)),
     ];
-    // Larger tiles, of which the gradients would take long.
+    // Larger tiles, without gradients, which would take long.
     let large = [([16, 64, 17, 16], 64), ([70, 32, 32, 32], 12), ([64, 20, 32, 32], 128)];
     let of = |build: &dyn Fn(&Graph) -> crate::graph::Var| {
         let graph = Graph::new();
@@ -177,14 +178,14 @@ fn convolutions_stay_in_the_buffers_that_are_bound() {
             let values: Vec<usize> = lowering.values.iter().map(|value| value.len).collect();
             for step in lowering.steps.iter().filter(|step| step.checks == Checks::None) {
                 let mut bytes = bytes(step, &values, &parameters);
-                // Places outside of an image are computed too, and then compared.
+                // Positions outside of an image are computed too, and then compared.
                 let kernel = Kernel::new(&step.kernel.wgsl, true);
                 let hold =
                     |bytes: &[u64]| hold_kernel(&kernel, &step.uniform, bytes, step.grid.map(near_ends));
                 hold(&bytes).unwrap_or_else(|error| panic!("{number}, {}: {error}", step.label));
                 held.insert(step.kernel.name.clone());
                 if number == 0 {
-                    // The output is just as long as it must be.
+                    // Shortens the output by one quad, which must be detected.
                     *bytes.last_mut().unwrap() -= 16;
                     assert!(hold(&bytes).is_err(), "{}: a shorter buffer is not found", step.label);
                 }

@@ -1,10 +1,10 @@
 use crate::graph::{Init, Var, ops, shown, within};
 
-/// A two-dimensional convolution (cross-correlation, as torch's `Conv2d`) with its weight and bias.
+/// A two-dimensional convolution (cross-correlation, like torch's `Conv2d`) with its weight and bias.
 ///
-/// Shapes: input `[N, C, H, W]`, output `[N, out_channels, H', W']` with
-/// `H' = (H + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1`, weight `[out_channels, C / groups, kernel,
-/// kernel]`, bias `[out_channels]`. Both are initialised as torch does: uniform within `1 / sqrt(fan_in)`.
+/// Shapes: input `[N, C, H, W]`, output `[N, out_channels, H', W']` with `H' = (H + 2 * padding - dilation * (kernel
+/// - 1) - 1) / stride + 1`, weight `[out_channels, C / groups, kernel, kernel]`, bias `[out_channels]`. Both are
+/// initialised as in torch: uniform within `1 / sqrt(fan_in)`.
 ///
 /// ```
 /// use gradus::graph::Graph;
@@ -48,15 +48,15 @@ impl From<[usize; 2]> for Pair {
     }
 }
 
-/// Zeros around the input of a convolution: so many on each side, for both axes or `[vertical, horizontal]`, or one of the
-/// two that torch knows by name.
+/// Zero padding of a convolution: the number of zeros on each side, for both axes or as `[vertical, horizontal]`, or
+/// torch's `same` or `valid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Padding(pub(super) ops::Padding);
 
 impl Padding {
-    /// As many as make the output as large as the input, at a stride of 1; of an odd number one more is behind it.
+    /// Makes the output as large as the input, at stride 1. If the total is odd, the extra zero is at the end.
     pub const SAME: Self = Self(ops::Padding::Same);
-    /// None.
+    /// No padding.
     pub const VALID: Self = Self(ops::Padding::Zeros([0; 2]));
 }
 
@@ -67,7 +67,7 @@ impl<T: Into<Pair>> From<T> for Padding {
 }
 
 impl Conv2d {
-    /// One with this many output channels and this kernel; stride 1, no padding, with a bias.
+    /// A convolution with these output channels and this kernel size; stride 1, no padding, with a bias.
     pub fn new(out_channels: usize, kernel: impl Into<Pair>) -> Self {
         Self {
             out_channels,
@@ -82,38 +82,39 @@ impl Conv2d {
         }
     }
 
-    /// Distance between the places of the kernel. Default 1.
+    /// Stride of the kernel. Default 1.
     pub fn stride(mut self, stride: impl Into<Pair>) -> Self {
         self.stride = stride.into().0;
         self
     }
 
-    /// Zeros around the image, on each side. Default 0.
+    /// Zero padding on each side. Default 0.
     pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
         self.padding = padding.into();
         self
     }
 
-    /// Distance between neighbours in the kernel. Default 1.
+    /// Spacing between kernel elements. Default 1.
     pub fn dilation(mut self, dilation: impl Into<Pair>) -> Self {
         self.dilation = dilation.into().0;
         self
     }
 
-    /// Groups of channels: each output channel is made of the input channels of its group. It divides both; with as many
-    /// as there are channels, the convolution is depthwise. Default 1.
+    /// Number of channel groups. Each output channel depends only on the input channels of its group. Must divide the
+    /// numbers of input and output channels; if it equals the number of channels, the convolution is depthwise.
+    /// Default 1.
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
         self
     }
 
-    /// Leaves the bias out.
+    /// Omits the bias.
     pub fn without_bias(mut self) -> Self {
         self.bias = false;
         self
     }
 
-    /// First values of the weight.
+    /// Initial values of the weight. Default: as in torch.
     pub fn init(mut self, init: Init) -> Self {
         self.init = init;
         self
@@ -126,10 +127,10 @@ impl Conv2d {
     }
 }
 
-/// An affine map of the last dimension, `y = x W^T + b`, as torch's `Linear`.
+/// A linear layer, `y = x W^T + b` over the last dimension, like torch's `Linear`.
 ///
-/// Shapes: input `[.., in]`, output `[.., out]`, weight `[out, in]`, bias `[out]`. Both are initialised as
-/// torch does: uniform within `1 / sqrt(in)`.
+/// Shapes: input `[.., in]`, output `[.., out]`, weight `[out, in]`, bias `[out]`. Both are initialised as in torch:
+/// uniform within `1 / sqrt(in)`.
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html>.
 #[derive(Clone, Debug)]
@@ -142,18 +143,18 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// One with this many output features and a bias.
+    /// A layer with this number of output features and a bias.
     pub fn new(out_features: usize) -> Self {
         Self { out_features, bias: true, init: Init::KaimingUniform { a: 5f64.sqrt() }, name: None }
     }
 
-    /// Leaves the bias out.
+    /// Omits the bias.
     pub fn without_bias(mut self) -> Self {
         self.bias = false;
         self
     }
 
-    /// First values of the weight.
+    /// Initial values of the weight. Default: as in torch.
     pub fn init(mut self, init: Init) -> Self {
         self.init = init;
         self
@@ -173,7 +174,7 @@ impl From<usize> for Linear {
 }
 
 impl Var {
-    /// Convolves this image.
+    /// Convolves this image `[N, C, H, W]`.
     #[must_use]
     pub fn conv2d(&self, layer: Conv2d) -> Var {
         let name = self.graph().layer_name("conv2d", layer.name.as_deref());
@@ -192,7 +193,7 @@ impl Var {
         self.layer(&name, op, op.weight.to_vec(), fan_in(&op.weight), layer.init, bias)
     }
 
-    /// Maps the last dimension.
+    /// Applies a linear layer to the last dimension.
     #[must_use]
     pub fn linear(&self, layer: impl Into<Linear>) -> Var {
         let layer = layer.into();
@@ -209,14 +210,14 @@ impl Var {
         )
     }
 
-    /// Refuses groups that do not divide the channels, before parameters are declared that would have no elements.
+    /// Refuses groups that do not divide the channels, before parameters without elements would be declared.
     pub(super) fn check_groups(&self, name: &str, groups: usize, out_channels: usize) {
         if let Err(error) = ops::check_groups(name, groups, &self.shape(), out_channels) {
             self.graph().refuse(error);
         }
     }
 
-    /// Adds a layer with a weight, and a bias of `bias` elements.
+    /// Adds a layer with a weight and a bias of `bias` elements.
     pub(super) fn layer(
         &self,
         name: &str,
@@ -237,7 +238,7 @@ impl Var {
     }
 }
 
-/// torch's fan-in of a convolution's weight: all but the first axis.
+/// torch's fan-in of a convolution weight: the product of all extents but the first.
 pub(super) fn fan_in(weight: &[usize]) -> f64 {
     weight[1..].iter().map(|&extent| extent as f64).product()
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::gpu::{Capabilities, KernelListing};
 use crate::graph::{CustomOp, Dtype, Graph, PlanOptions, Var, autodiff, ops, resident};
 
-/// A kernel of every file and of every variant that has text of its own, for tests.
+/// One kernel for each WGSL file and for each variant with different text. For tests.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
     listings.extend(ops::product::kernel_listings());
@@ -47,13 +47,13 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     listings
 }
 
-/// A graph in which every operation occurs: wide and narrow, strided and dilated, pooled and not, with one input
-/// and two.
+/// A graph with every operation: wide and narrow, strided and dilated, with and without pooling, with one input and
+/// with two.
 fn everything() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let (x, y) = (graph.input("x", [6, 3, 12, 12]), graph.labels("y", 6));
     let shift = graph.parameter("shift", [6, 8, 12, 12], Init::Normal { std: 1.0 });
-    // The first relu has no neighbour to run in.
+    // The first ReLU has no neighbouring kernel to be fused with.
     let a = x.relu().conv2d(Conv2d::new(8, 3).padding(1)).relu();
     let b = a.add(&shift).bias().relu();
     let c = b.conv2d(Conv2d::new(40, 3).padding(1)).add(&a.conv2d(Conv2d::new(40, 1).without_bias()));
@@ -76,7 +76,7 @@ fn everything() -> (Graph, Var, Var) {
     (graph, loss, accuracy)
 }
 
-/// An op of the user's own, with all kinds of values; its names are words of other languages.
+/// A custom operation with all kinds of values, whose names are keywords of other languages.
 fn custom(graph: &Graph, x: &Var, labels: &Var) -> Var {
     let rows = |shapes: &[&[usize]]| Ok(vec![shapes[0][0], 1]);
     let wgsl = "fn forward_half(i: u32) -> f32 { return 0.5 * kernel(i * kernel_stride0); }
@@ -96,11 +96,11 @@ fn product(graph: &Graph, [x, other]: [&[usize]; 2], name: &str) -> Var {
     factor("x", x).matmul(&factor("other", other)).mean()
 }
 
-/// A graph of convolutions in groups and of changes of size, with short sums and with long ones.
+/// A graph of grouped convolutions and resizing, with short and long sums.
 fn resized() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let (x, y) = (graph.input("x", [2, 6, 9, 8]).bias(), graph.labels("y", 2));
-    // Groups that share vec4s and groups that do not, and channels by themselves.
+    // Groups that share a `vec4`, groups that do not, and depthwise.
     let mixed = x.conv2d(Conv2d::new(9, 3).padding(1).groups(3));
     let even = x.conv2d(Conv2d::new(16, 1)).conv2d(Conv2d::new(8, 2).padding(Padding::SAME).groups(2)).relu();
     let each = x.conv2d(Conv2d::new(6, 3).groups(6)).relu().conv2d(Conv2d::new(6, 3).dilation(2).groups(6));
@@ -129,7 +129,7 @@ fn resized() -> (Graph, Var, Var) {
     (graph.clone(), loss, logits.accuracy(&y))
 }
 
-/// A graph of embeddings: of a small table, of a larger one, and of many places.
+/// A graph of embeddings: a small table, a larger one, and many positions.
 fn lookups() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let (few, many) = (graph.labels("few", [2, 9]), graph.labels("many", [3, 1500]));
@@ -145,7 +145,7 @@ fn lookups() -> (Graph, Var, Var) {
     (graph.clone(), loss, logits.accuracy(&labels))
 }
 
-/// A graph of attention: with one tile of features and with several, masked, dropped and causal.
+/// A graph of attention: with one and with several tiles of features, masked, with dropout, and causal.
 fn attentions() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let tensor = |name: String, shape: [usize; 4]| graph.parameter(&name, shape, Init::Constant(0.0));
@@ -162,7 +162,7 @@ fn attentions() -> (Graph, Var, Var) {
         (68, 132, ScaledDotProductAttention::new()),
     ];
     let long = ScaledDotProductAttention::new();
-    // Tiles that workgroups share.
+    // Tiles shared by several workgroups.
     let long = [
         (9, 128, long.clone()),
         (64, 64, long.clone().is_causal(true)),
@@ -193,19 +193,20 @@ fn long_lines() -> (Graph, Var, Var) {
     (graph.clone(), loss, logits.accuracy(&y))
 }
 
-/// A graph of products, convolutions and poolings that sum too much for one invocation.
+/// A graph of products, convolutions and poolings whose sums are too long for one invocation.
 fn long_sums() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let (x, y) = (graph.input("x", [1, 1, 347, 365]), graph.labels("y", 1));
     let x = x.bias();
-    // Its weights take whole rounds of pixels, and the kernel after it is larger than one invocation sums.
+    // Its weight gradient sums whole rounds of pixels; the kernel of the next convolution is larger than one
+    // invocation sums.
     let a = x.conv2d(Conv2d::new(2, [48, 32]).without_bias()).conv2d(Conv2d::new(3, [200, 200]));
-    // Many channels, with and without strides, in both directions.
+    // Many channels, with and without strides, forward and backward.
     let b = a.conv2d(Conv2d::new(30_000, 3).stride(2)).conv2d(Conv2d::new(2, 3).padding(1));
     let b = b.conv2d(Conv2d::new(40_000, 2)).conv2d(Conv2d::new(3, 2).padding(1));
-    // One row of pixels that is cut.
+    // One row of pixels that is split.
     let c = graph.input("row", [1, 2, 1, 300_001]).bias().conv2d(Conv2d::new(1, [1, 3]));
-    // Windows with places of 16 and of 32 bits.
+    // Windows with 16-bit and with 32-bit indices.
     let narrow = MaxPool2d::new([130, 131]).stride(1);
     let d = x.relu().max_pool2d(narrow).add(&x.avg_pool2d(AvgPool2d::new([130, 131]).stride(1)));
     let e = x.max_pool2d(MaxPool2d::new([300, 301]).stride(1)).mean();
@@ -216,8 +217,8 @@ fn long_sums() -> (Graph, Var, Var) {
     (graph.clone(), loss, logits.accuracy(&y))
 }
 
-/// A graph of normalisations of whole lines, of lines in parts and of groups that share quads, with and without tensors,
-/// and with and without a chain at their ends.
+/// A graph of normalisations: of whole lines, of split lines, and of groups that share quads; with and without
+/// parameters, and with and without a fused chain.
 fn norms() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let y = graph.labels("y", 2000);
@@ -234,7 +235,7 @@ fn norms() -> (Graph, Var, Var) {
     };
     let logits = batch(&a);
     let images = graph.parameter("images", [2, 12, 9, 11], Init::Normal { std: 1.0 });
-    // Groups of whole quads and others; then of more than one invocation takes.
+    // Groups of whole quads and others, then groups too long for one invocation.
     let b = images.group_norm(3).group_norm(4).group_norm(GroupNorm::new(2).affine(false));
     let narrow = graph.parameter("narrow", [20, 12], Init::Normal { std: 1.0 });
     let large = graph.parameter("large", [1, 12, 1, 3000], Init::Normal { std: 1.0 });

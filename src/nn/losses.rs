@@ -8,17 +8,18 @@ pub use probabilities::{BCEWithLogitsLoss, KLDivLoss};
 
 use crate::graph::Var;
 
-/// What a loss makes of its parts, one for each sample or element.
+/// How a loss combines the losses of its samples or elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reduction {
-    /// Their mean, of shape `[1]`.
+    /// The mean, of shape `[1]`.
     #[default]
     Mean,
-    /// Their sum, of shape `[1]`.
+    /// The sum, of shape `[1]`.
     Sum,
-    /// Nothing: the loss has their shape.
+    /// No reduction: one loss per sample or element.
     None,
-    /// Their sum divided by the samples, the first extent, of shape `[1]`: what torch's `kl_div` calls `batchmean`.
+    /// The sum divided by the number of samples (the first dimension), of shape `[1]`; `batchmean` of torch's
+    /// `kl_div`.
     BatchMean,
 }
 

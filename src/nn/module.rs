@@ -4,12 +4,12 @@ use super::{
 };
 use crate::graph::Var;
 
-/// A part of a network: something that builds its layers onto a value, as `forward` of torch's `Module` does.
+/// A part of a network that builds its layers onto a value, like `forward` of torch's `Module`.
 ///
-/// It holds sizes and options, not tensors, and [`Var::apply`] builds it under a name. Names nest as in torch, so that the
-/// parameters of a network of the same modules have torch's names: `blocks.0.attn.in_proj_weight`. Layers of one input,
-/// [`Sequential`](super::Sequential) and functions such as [`Var::relu`] are modules. What takes several inputs is a
-/// function or method of its own, called within [`Graph::scope`](crate::graph::Graph::scope).
+/// It holds sizes and options, not tensors. [`Var::apply`] builds it under a name. Names nest as in torch, so
+/// parameters get torch's names: `blocks.0.attn.in_proj_weight`. Layers with one input,
+/// [`Sequential`](super::Sequential) and functions such as [`Var::relu`] are modules. For several inputs, write a
+/// function or method and call it within [`Graph::scope`](crate::graph::Graph::scope).
 ///
 /// ```
 /// use gradus::graph::{Graph, Var};
@@ -42,17 +42,18 @@ use crate::graph::Var;
 /// # Ok::<(), gradus::Error>(())
 /// ```
 ///
-/// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html>. Differs: there is no eager mode; a module
-/// that is built twice has two sets of parameters, which [`Graph::tie`](crate::graph::Graph::tie) can make one.
+/// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html>. Differs: there is no eager mode;
+/// building a module twice gives two sets of parameters, which [`Graph::tie`](crate::graph::Graph::tie) can share.
 pub trait Module {
-    /// Builds its layers onto `x`, under names of its own: those around it are added by [`Var::apply`].
+    /// Builds its layers onto `x`, with names relative to the module. [`Var::apply`] adds the names of the enclosing
+    /// modules.
     #[must_use]
     fn forward(&self, x: &Var) -> Var;
 }
 
 impl Var {
-    /// Builds a module onto this value, with all its names nested under `name`: parameters of a layer are `name.weight`
-    /// and so on. An empty name adds nothing, as for the outermost module.
+    /// Builds a module onto this value, with all names nested under `name`: a layer's weight is called `name.weight`,
+    /// and so on. An empty name adds nothing; use it for the outermost module.
     #[must_use]
     pub fn apply(&self, name: &str, module: &(impl Module + ?Sized)) -> Var {
         self.graph().scope(name, || module.forward(self))
@@ -65,7 +66,7 @@ impl<F: Fn(&Var) -> Var> Module for F {
     }
 }
 
-/// A layer that is a module by itself has the name that it is applied under.
+/// A layer that is used as a module gets the name under which it is applied.
 macro_rules! named_layers {
     ($($layer:ident: $call:ident),+ $(,)?) => {$(
         impl Module for $layer {
@@ -108,7 +109,7 @@ layers! {
 }
 
 impl Module for BatchNorm {
-    /// As `BatchNorm2d` on images `[N, C, H, W]`, and as `BatchNorm1d` on all else.
+    /// Like `BatchNorm2d` for images `[N, C, H, W]`, and like `BatchNorm1d` otherwise.
     fn forward(&self, x: &Var) -> Var {
         let mut layer = self.clone();
         layer.name.get_or_insert_default();

@@ -2,14 +2,14 @@ use super::ScaledDotProductAttention;
 use crate::Error;
 use crate::graph::{Init, Var, ops, shown, within};
 
-/// Attention of several heads with linear maps around it, as torch's `MultiheadAttention` with `need_weights=False`.
+/// Multi-head attention with its projections, like torch's `MultiheadAttention` with `need_weights=False`.
 ///
-/// Shapes: query `[T, N, embed_dim]`, key `[S, N, kdim]`, value `[S, N, vdim]`, output `[T, N, embed_dim]`; with the batch
-/// first `[N, T, embed_dim]` and so on, and without `N` for one sequence. Parameters have torch's names and first values:
-/// `in_proj_weight` `[3 * embed_dim, embed_dim]` and `in_proj_bias`, or `q_proj_weight`, `k_proj_weight` and `v_proj_weight`
-/// where `kdim` or `vdim` differ, `out_proj.weight` and `out_proj.bias`.
+/// Shapes: query `[T, N, embed_dim]`, key `[S, N, kdim]`, value `[S, N, vdim]`, output `[T, N, embed_dim]`. With
+/// [`MultiheadAttention::batch_first`], `[N, T, embed_dim]` and so on; for a single sequence, without `N`. Parameters
+/// have torch's names and initial values: `in_proj_weight` `[3 * embed_dim, embed_dim]` and `in_proj_bias` (if `kdim`
+/// or `vdim` differs: `q_proj_weight`, `k_proj_weight` and `v_proj_weight`), `out_proj.weight` and `out_proj.bias`.
 ///
-/// Masks are 1 where a key takes part and 0 where it is hidden: torch's masks of booleans say the opposite.
+/// Masks are 1 where a key takes part and 0 where it is hidden, the opposite of torch's boolean masks for this layer.
 ///
 /// ```
 /// use gradus::graph::Graph;
@@ -41,7 +41,8 @@ pub struct MultiheadAttention {
 }
 
 impl MultiheadAttention {
-    /// One of this width with this many heads, which divide it; with biases, and the batch second.
+    /// Attention of this width with this number of heads, which must divide the width. With biases; the batch is the
+    /// second dimension.
     pub fn new(embed_dim: usize, num_heads: usize) -> Self {
         Self {
             embed_dim,
@@ -58,49 +59,50 @@ impl MultiheadAttention {
         }
     }
 
-    /// The probability with which a weight is dropped in plans that train. Default 0.
+    /// Probability with which an attention weight is dropped in training plans. Default 0.
     pub fn dropout(mut self, dropout: f64) -> Self {
         self.dropout = dropout;
         self
     }
 
-    /// Leaves all biases out.
+    /// Omits all biases.
     pub fn without_bias(mut self) -> Self {
         self.bias = false;
         self
     }
 
-    /// Whether the first dimension is the batch, and not the sequence. Default false.
+    /// Whether the batch, not the sequence, is the first dimension. Default false.
     pub fn batch_first(mut self, batch_first: bool) -> Self {
         self.batch_first = batch_first;
         self
     }
 
-    /// Elements of a key. Default `embed_dim`.
+    /// Number of features of a key. Default `embed_dim`.
     pub fn kdim(mut self, kdim: usize) -> Self {
         self.kdim = kdim;
         self
     }
 
-    /// Elements of a value. Default `embed_dim`.
+    /// Number of features of a value. Default `embed_dim`.
     pub fn vdim(mut self, vdim: usize) -> Self {
         self.vdim = vdim;
         self
     }
 
-    /// Query `i` sees the keys `0..=i` only; no mask is needed for it. Default false.
+    /// Query `i` attends only to keys `0..=i`; needs no mask. Default false.
     pub fn is_causal(mut self, is_causal: bool) -> Self {
         self.is_causal = is_causal;
         self
     }
 
-    /// Which keys each query sees, as 1 and 0: of a shape that is broadcast to `[N, num_heads, T, S]`, such as `[T, S]`.
+    /// The keys that each query attends to, as 1 and 0. Its shape must broadcast to `[N, num_heads, T, S]`, such as
+    /// `[T, S]`.
     pub fn attn_mask(mut self, mask: &Var) -> Self {
         self.attn_mask = Some(mask.clone());
         self
     }
 
-    /// Which keys of each sequence take part, as 1 and 0: `[N, S]`, or `[S]` for one sequence.
+    /// The keys of each sequence that take part, as 1 and 0: `[N, S]`, or `[S]` for a single sequence.
     pub fn key_padding_mask(mut self, mask: &Var) -> Self {
         self.key_padding_mask = Some(mask.clone());
         self
@@ -147,7 +149,7 @@ impl MultiheadAttention {
         Ok(())
     }
 
-    /// The masks as attention takes them.
+    /// The masks in the form that the attention takes.
     fn masks(&self) -> impl Iterator<Item = Var> {
         let padding = self.key_padding_mask.as_ref().map(|mask| match mask.shape()[..] {
             [_, keys] => mask.reshape(&[-1, 1, 1, signed(keys)]),
@@ -157,7 +159,7 @@ impl MultiheadAttention {
     }
 }
 
-/// The maps to queries, keys and values.
+/// The projections to queries, keys and values.
 struct Projections<'a> {
     layer: &'a MultiheadAttention,
     name: &'a str,
@@ -182,7 +184,8 @@ impl<'a> Projections<'a> {
         Self { layer, name, weights, bias: layer.bias.then(|| zeros("in_proj_bias")) }
     }
 
-    /// The maps of some neighbours of query, key and value, of one input: in one product where they have one weight.
+    /// Projections of one input to several consecutive ones of query, key and value; one product if they share a
+    /// weight.
     fn map(&self, input: &Var, parts: std::ops::Range<usize>) -> Vec<Var> {
         let (graph, width) = (input.graph(), self.layer.embed_dim);
         let node = within(self.name, &format!("in_proj{}", ["_q", "_k", "_v"][parts.start]));
@@ -217,11 +220,10 @@ fn signed(extent: usize) -> isize {
 }
 
 impl Var {
-    /// Lets this query attend to a key and a value; all three are one value for self-attention, whose maps are then one
-    /// product. Key and value may be one as well.
+    /// Attends with this query to `key` and `value`. If all three are the same value (self-attention), the
+    /// projections are one product. Key and value can also be the same value.
     ///
-    /// Where the query is another value than the key, each product is as wide as `in_proj_weight`, and what is not used of
-    /// it is dropped.
+    /// If the query is not the key, each product is as wide as `in_proj_weight`, and the unused part is discarded.
     #[must_use]
     pub fn multihead_attention(&self, key: &Var, value: &Var, layer: MultiheadAttention) -> Var {
         let graph = self.graph();
@@ -251,7 +253,7 @@ impl Var {
             }
         }
         let (width, rank) = (layer.embed_dim, shapes[0].len());
-        // Whatever the batch is, and wherever.
+        // At any batch size, with the batch first or second.
         let split = |of: &Var| {
             let split = of.unflatten(-1, &[signed(layer.num_heads), -1]);
             match (rank, layer.batch_first) {

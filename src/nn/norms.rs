@@ -1,7 +1,10 @@
-use crate::graph::ops::{Batch, Norm, Over, Tensors};
-use crate::graph::{Init, Role, Var, within};
+mod batch;
 
-/// The last axes that a normalisation runs over: one extent, or several.
+use crate::graph::ops::{Norm, Over, Tensors};
+use crate::graph::{Init, Var, within};
+pub use batch::BatchNorm;
+
+/// The extents of the last axes that a normalisation covers: one or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NormalizedShape(Vec<usize>);
 
@@ -29,12 +32,13 @@ impl From<Vec<usize>> for NormalizedShape {
     }
 }
 
-/// Normalisation over the last axes of each sample (Ba et al. 2016, arXiv:1607.06450), as torch's `LayerNorm`.
+/// Layer normalisation over the last axes (Ba et al. 2016, arXiv:1607.06450), like torch's `LayerNorm`.
 ///
-/// `y = (x - mean) / sqrt(variance + eps) * weight + bias` with the mean and the biased variance over `normalized_shape`.
-/// Digits are kept however far from zero the elements are, because the variance is that of differences to the mean.
+/// `y = (x - mean) / sqrt(variance + eps) * weight + bias` with the mean and the biased variance over
+/// `normalized_shape`. The variance is computed from differences to the mean, so it is accurate also for elements far
+/// from zero.
 ///
-/// Shapes: input and output `[.., *normalized_shape]`, weight and bias `normalized_shape`, first 1 and 0.
+/// Shapes: input and output `[.., *normalized_shape]`; weight and bias `normalized_shape`, initially 1 and 0.
 ///
 /// ```
 /// use gradus::graph::Graph;
@@ -59,25 +63,25 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// One over the last axes, which must have these extents.
+    /// A normalisation over the last axes, which must have these extents.
     pub fn new(normalized_shape: impl Into<NormalizedShape>) -> Self {
         let normalized_shape = normalized_shape.into().0;
         Self { normalized_shape, eps: 1e-5, elementwise_affine: true, bias: true, name: None }
     }
 
-    /// Added to the variance, finite and at least 0. Default 1e-5.
+    /// Added to the variance; finite and at least 0. Default 1e-5.
     pub fn eps(mut self, eps: f64) -> Self {
         self.eps = eps;
         self
     }
 
-    /// Whether there are a weight and a bias. Default yes.
+    /// Whether to have a weight and a bias. Default true.
     pub fn elementwise_affine(mut self, elementwise_affine: bool) -> Self {
         self.elementwise_affine = elementwise_affine;
         self
     }
 
-    /// Leaves the bias out.
+    /// Omits the bias.
     pub fn without_bias(mut self) -> Self {
         self.bias = false;
         self
@@ -96,12 +100,12 @@ impl<T: Into<NormalizedShape>> From<T> for LayerNorm {
     }
 }
 
-/// Division by the root mean square over the last axes of each sample (Zhang and Sennrich 2019, arXiv:1910.07467), as
-/// torch's `RMSNorm`.
+/// Root-mean-square normalisation over the last axes (Zhang and Sennrich 2019, arXiv:1910.07467), like torch's
+/// `RMSNorm`.
 ///
 /// `y = x / sqrt(mean(x^2) + eps) * weight` with the mean over `normalized_shape`.
 ///
-/// Shapes: input and output `[.., *normalized_shape]`, weight `normalized_shape`, first 1.
+/// Shapes: input and output `[.., *normalized_shape]`; weight `normalized_shape`, initially 1.
 ///
 /// ```
 /// use gradus::graph::Graph;
@@ -121,19 +125,19 @@ pub struct RMSNorm {
 }
 
 impl RMSNorm {
-    /// One over the last axes, which must have these extents.
+    /// A normalisation over the last axes, which must have these extents.
     pub fn new(normalized_shape: impl Into<NormalizedShape>) -> Self {
         let normalized_shape = normalized_shape.into().0;
         Self { normalized_shape, eps: None, elementwise_affine: true, name: None }
     }
 
-    /// Added to the mean of the squares, finite and at least 0; `None` for `f32::EPSILON`. Default `None`.
+    /// Added to the mean of the squares; finite and at least 0. Default `None`, which is `f32::EPSILON`.
     pub fn eps(mut self, eps: impl Into<Option<f64>>) -> Self {
         self.eps = eps.into();
         self
     }
 
-    /// Whether there is a weight. Default yes.
+    /// Whether to have a weight. Default true.
     pub fn elementwise_affine(mut self, elementwise_affine: bool) -> Self {
         self.elementwise_affine = elementwise_affine;
         self
@@ -152,14 +156,14 @@ impl<T: Into<NormalizedShape>> From<T> for RMSNorm {
     }
 }
 
-/// Normalisation of groups of channels of each sample (Wu and He 2018, arXiv:1803.08494), as torch's `GroupNorm`.
+/// Group normalisation (Wu and He 2018, arXiv:1803.08494), like torch's `GroupNorm`.
 ///
-/// `y = (x - mean) / sqrt(variance + eps) * weight + bias` with the mean and the biased variance over the channels of a
-/// group and all that follows them; weight and bias are one number a channel. As many groups as channels is instance
-/// normalisation.
+/// `y = (x - mean) / sqrt(variance + eps) * weight + bias` with the mean and the biased variance of each sample over
+/// the channels of a group and all following axes. Weight and bias have one element per channel. With as many groups
+/// as channels, it is instance normalisation.
 ///
-/// Shapes: input and output `[N, C, ..]`, where `C` is a multiple of the number of groups, weight and bias `[C]`, first 1
-/// and 0.
+/// Shapes: input and output `[N, C, ..]`, where `C` is a multiple of the number of groups; weight and bias `[C]`,
+/// initially 1 and 0.
 ///
 /// ```
 /// use gradus::graph::Graph;
@@ -180,18 +184,18 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
-    /// One with this many groups.
+    /// A normalisation with this number of groups.
     pub fn new(num_groups: usize) -> Self {
         Self { num_groups, eps: 1e-5, affine: true, name: None }
     }
 
-    /// Added to the variance, finite and at least 0. Default 1e-5.
+    /// Added to the variance; finite and at least 0. Default 1e-5.
     pub fn eps(mut self, eps: f64) -> Self {
         self.eps = eps;
         self
     }
 
-    /// Whether there are a weight and a bias. Default yes.
+    /// Whether to have a weight and a bias. Default true.
     pub fn affine(mut self, affine: bool) -> Self {
         self.affine = affine;
         self
@@ -210,106 +214,8 @@ impl From<usize> for GroupNorm {
     }
 }
 
-/// Normalisation of each channel over the batch (Ioffe and Szegedy 2015, arXiv:1502.03167), as torch's `BatchNorm1d` and
-/// `BatchNorm2d`.
-///
-/// `y = (x - mean) / sqrt(variance + eps) * weight + bias`. A plan that trains takes the mean and the biased variance of
-/// each channel over the batch and all that follows the channels, and moves the running statistics:
-/// `running <- (1 - momentum) * running + momentum * batch`, there with the variance without bias. A plan of
-/// [`Mode::Evaluate`](crate::graph::Mode::Evaluate) takes the running statistics.
-///
-/// Shapes: input and output `[N, C]`, `[N, C, L]` or `[N, C, H, W]`; weight and bias `[C]`, first 1 and 0; the buffers
-/// `name.running_mean` and `name.running_var` `[C]`, first 0 and 1, and `name.num_batches_tracked` `[]`, the batches that
-/// these have seen, first 0 and exact up to 2^24.
-///
-/// A batch of one value a channel has no variance: [`Graph::compile`](crate::graph::Graph::compile) refuses it with
-/// [`Error::Shape`](crate::Error::Shape) where the statistics are those of the batch.
-///
-/// ```
-/// use gradus::graph::Graph;
-/// use gradus::nn::{BatchNorm, Conv2d};
-///
-/// let graph = Graph::new();
-/// let x = graph.input("x", [8, 3, 32, 32]).conv2d(Conv2d::new(16, 3).without_bias());
-/// assert_eq!(x.batch_norm2d(BatchNorm::new().name("bn1")).relu().shape(), [8, 16, 30, 30]);
-/// let names: Vec<String> = graph.buffers().into_iter().map(|buffer| buffer.name).collect();
-/// assert_eq!(names, ["bn1.running_mean", "bn1.running_var", "bn1.num_batches_tracked"]);
-/// ```
-///
-/// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html>. Differs: the number of channels is
-/// that of the input, and the batches are counted in f32.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct BatchNorm {
-    eps: f64,
-    momentum: Option<f64>,
-    affine: bool,
-    track_running_stats: bool,
-    training: bool,
-    pub(super) name: Option<String>,
-}
-
-impl Default for BatchNorm {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl BatchNorm {
-    /// One with weight, bias and running statistics.
-    pub fn new() -> Self {
-        Self {
-            eps: 1e-5,
-            momentum: Some(0.1),
-            affine: true,
-            track_running_stats: true,
-            training: true,
-            name: None,
-        }
-    }
-
-    /// Added to the variance, finite and at least 0. Default 1e-5.
-    pub fn eps(mut self, eps: f64) -> Self {
-        self.eps = eps;
-        self
-    }
-
-    /// What part of the running statistics comes from the newest batch, in `[0, 1]`; `None` for the mean over all batches.
-    /// Default 0.1.
-    pub fn momentum(mut self, momentum: impl Into<Option<f64>>) -> Self {
-        self.momentum = momentum.into();
-        self
-    }
-
-    /// Whether there are a weight and a bias. Default yes.
-    pub fn affine(mut self, affine: bool) -> Self {
-        self.affine = affine;
-        self
-    }
-
-    /// Whether there are running statistics; without, all plans take those of the batch. Default yes.
-    pub fn track_running_stats(mut self, track_running_stats: bool) -> Self {
-        self.track_running_stats = track_running_stats;
-        self
-    }
-
-    /// Whether plans that train take the statistics of the batch; else they take the running ones and leave them as they
-    /// are, as torch after `eval()`. Default yes.
-    pub fn training(mut self, training: bool) -> Self {
-        self.training = training;
-        self
-    }
-
-    /// Names the layer; its parameters are `name.weight` and `name.bias`, its buffers `name.running_mean`,
-    /// `name.running_var` and `name.num_batches_tracked`.
-    pub fn name(mut self, name: &str) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-}
-
 impl Var {
-    /// Normalises over the last axes of each sample.
+    /// Normalises over the last axes.
     #[must_use]
     pub fn layer_norm(&self, layer: impl Into<LayerNorm>) -> Var {
         let LayerNorm { normalized_shape, eps, elementwise_affine, bias, name } = layer.into();
@@ -317,7 +223,7 @@ impl Var {
         self.norm("layer_norm", name, Over::Last(normalized_shape.clone()), eps, &normalized_shape, affine)
     }
 
-    /// Divides by the root mean square over the last axes of each sample.
+    /// Divides by the root mean square over the last axes.
     #[must_use]
     pub fn rms_norm(&self, layer: impl Into<RMSNorm>) -> Var {
         let RMSNorm { normalized_shape, eps, elementwise_affine, name } = layer.into();
@@ -325,23 +231,11 @@ impl Var {
         self.norm("rms_norm", name, over, eps, &normalized_shape, [elementwise_affine, false])
     }
 
-    /// Normalises groups of the channels of each sample.
+    /// Normalises groups of channels of each sample.
     #[must_use]
     pub fn group_norm(&self, layer: impl Into<GroupNorm>) -> Var {
         let GroupNorm { num_groups, eps, affine, name } = layer.into();
         self.norm("group_norm", name, Over::Groups(num_groups), eps, &[self.channels()], [affine; 2])
-    }
-
-    /// Normalises each channel of `[N, C]` or `[N, C, L]` over the batch.
-    #[must_use]
-    pub fn batch_norm1d(&self, layer: BatchNorm) -> Var {
-        self.batch_norm("batch_norm1d", &[2, 3], layer)
-    }
-
-    /// Normalises each channel of images `[N, C, H, W]` over the batch.
-    #[must_use]
-    pub fn batch_norm2d(&self, layer: BatchNorm) -> Var {
-        self.batch_norm("batch_norm2d", &[4], layer)
     }
 
     fn channels(&self) -> usize {
@@ -363,7 +257,7 @@ impl Var {
         self.graph().push(op, Some(&name), &[self], &parameters, None)
     }
 
-    /// Declares a weight of ones and a bias of zeros, where they are wanted.
+    /// Declares a weight of ones and a bias of zeros, as `affine` says.
     fn affine_tensors(&self, name: &str, shape: &[usize], affine: [bool; 2]) -> (Tensors, Vec<usize>) {
         let mut parameters = Vec::new();
         let mut declare = |wanted: bool, tensor: &str, init: f64| {
@@ -376,24 +270,5 @@ impl Var {
         let weight = declare(affine[0], "weight", 1.0);
         let bias = declare(affine[1], "bias", 0.0);
         (Tensors { weight, bias, ..Tensors::default() }, parameters)
-    }
-
-    fn batch_norm(&self, kind: &'static str, ranks: &'static [usize], layer: BatchNorm) -> Var {
-        let BatchNorm { eps, momentum, affine, track_running_stats, training, name } = layer;
-        let (graph, channels) = (self.graph(), self.channels());
-        let name = graph.layer_name(kind, name.as_deref());
-        let (mut tensors, mut parameters) = self.affine_tensors(&name, &[channels], [affine; 2]);
-        if track_running_stats {
-            let mut declare = |tensor: &str, shape: Vec<usize>, init: f64| {
-                let (name, init) = (within(&name, tensor), Init::Constant(init));
-                parameters.push(graph.declare_as(Role::Buffer, &name, shape, init));
-                Some(parameters.len() - 1)
-            };
-            tensors.running = declare("running_mean", vec![channels], 0.0);
-            declare("running_var", vec![channels], 1.0);
-            tensors.num_batches_tracked = declare("num_batches_tracked", Vec::new(), 0.0);
-        }
-        let over = Over::Batch(Batch { ranks, momentum, training });
-        graph.push(Norm { over, eps, channels, tensors }, Some(&name), &[self], &parameters, None)
     }
 }

@@ -1,7 +1,7 @@
 use super::Pair;
 use crate::graph::{Var, ops};
 
-/// Max pooling, as torch's `MaxPool2d`: the first of equal elements, in row-major order, takes the gradient.
+/// Max pooling, like torch's `MaxPool2d`. Of equal elements, the first in row-major order gets the gradient.
 ///
 /// Shapes: input `[N, C, H, W]`, output `[N, C, H', W']` with
 /// `H' = (H + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1`, rounded down or, with
@@ -19,7 +19,7 @@ pub struct MaxPool2d {
 }
 
 impl MaxPool2d {
-    /// One with this window, as far apart as it is large, without padding.
+    /// Pooling with this window size; the stride equals the window size, no padding.
     pub fn new(kernel: impl Into<Pair>) -> Self {
         let kernel = kernel.into().0;
         Self { kernel, stride: kernel, padding: [0; 2], dilation: [1; 2], ceil_mode: false }
@@ -31,20 +31,20 @@ impl MaxPool2d {
         self
     }
 
-    /// Border that never is the largest, on each side; at most half of what the window spans. Default 0.
+    /// Padding on each side, which is never the maximum; at most half of the dilated window. Default 0.
     pub fn padding(mut self, padding: impl Into<Pair>) -> Self {
         self.padding = padding.into().0;
         self
     }
 
-    /// Distance between neighbours in the window. Default 1.
+    /// Spacing between window elements. Default 1.
     pub fn dilation(mut self, dilation: impl Into<Pair>) -> Self {
         self.dilation = dilation.into().0;
         self
     }
 
-    /// Whether a last window may hang over the right and the lower edge, if it begins before the padding there.
-    /// Default no.
+    /// Whether the last window may extend past the right or lower edge, if it starts before the padding there.
+    /// Default false.
     pub fn ceil_mode(mut self, ceil_mode: bool) -> Self {
         self.ceil_mode = ceil_mode;
         self
@@ -57,7 +57,7 @@ impl<T: Into<Pair>> From<T> for MaxPool2d {
     }
 }
 
-/// Average pooling, as torch's `AvgPool2d`.
+/// Average pooling, like torch's `AvgPool2d`.
 ///
 /// Shapes: input `[N, C, H, W]`, output `[N, C, H', W']` with `H' = (H + 2 * padding - kernel) / stride + 1`,
 /// rounded down or, with [`AvgPool2d::ceil_mode`], up.
@@ -85,7 +85,7 @@ pub struct AvgPool2d {
 }
 
 impl AvgPool2d {
-    /// One with this window, as far apart as it is large, without padding.
+    /// Pooling with this window size; the stride equals the window size, no padding.
     pub fn new(kernel: impl Into<Pair>) -> Self {
         let kernel = kernel.into().0;
         Self {
@@ -104,27 +104,26 @@ impl AvgPool2d {
         self
     }
 
-    /// Zeros around the image, on each side; at most half the window. Default 0.
+    /// Zero padding on each side; at most half the window. Default 0.
     pub fn padding(mut self, padding: impl Into<Pair>) -> Self {
         self.padding = padding.into().0;
         self
     }
 
-    /// Whether a last window may hang over the right and the lower edge, if it begins before the padding there.
-    /// What lies beyond the padding is never counted. Default no.
+    /// Whether the last window may extend past the right or lower edge, if it starts before the padding there.
+    /// Elements beyond the padding are never counted. Default false.
     pub fn ceil_mode(mut self, ceil_mode: bool) -> Self {
         self.ceil_mode = ceil_mode;
         self
     }
 
-    /// Whether a sum is divided by the number of all elements of its window, or only of those that are not
-    /// padding. Default yes.
+    /// Whether the mean counts padding. Default true.
     pub fn count_include_pad(mut self, count_include_pad: bool) -> Self {
         self.count_include_pad = count_include_pad;
         self
     }
 
-    /// Divides every sum by this number instead, at least 1. Default none.
+    /// Divisor of every window's sum, at least 1. Default none: the number of elements.
     pub fn divisor_override(mut self, divisor: impl Into<Option<usize>>) -> Self {
         self.divisor_override = divisor.into();
         self
@@ -138,7 +137,7 @@ impl<T: Into<Pair>> From<T> for AvgPool2d {
 }
 
 impl Var {
-    /// The largest of each window of this image.
+    /// The maximum of each window of this image.
     #[must_use]
     pub fn max_pool2d(&self, layer: impl Into<MaxPool2d>) -> Var {
         let MaxPool2d { kernel, stride, padding, dilation, ceil_mode } = layer.into();

@@ -2,12 +2,12 @@ use crate::Error;
 use crate::error::closed;
 use crate::graph::{Init, Var, ops, shown, within};
 
-/// A stack of plain recurrent layers, as torch's `RNN`: `h_t = tanh(x_t W_ih^T + b_ih + h_(t-1) W_hh^T + b_hh)`, or with
-/// a rectifier.
+/// A stack of Elman recurrent layers, like torch's `RNN`: `h_t = tanh(x_t W_ih^T + b_ih + h_(t-1) W_hh^T + b_hh)`, or
+/// with ReLU.
 ///
-/// For [`Var::rnn`], where shapes are. For each layer k there are the parameters `name.weight_ih_l<k>` `[hidden, in]`,
-/// `name.weight_hh_l<k>` `[hidden, hidden]`, and with a bias `name.bias_ih_l<k>` and `name.bias_hh_l<k>` `[hidden]`, all
-/// initialised as torch does: uniform within `1 / sqrt(hidden)`. There is no bidirectional variant.
+/// Apply it with [`Var::rnn`], which describes the shapes. Layer k has the parameters `name.weight_ih_l<k>` `[hidden,
+/// in]`, `name.weight_hh_l<k>` `[hidden, hidden]` and, with a bias, `name.bias_ih_l<k>` and `name.bias_hh_l<k>`
+/// `[hidden]`, all initialised as in torch: uniform within `1 / sqrt(hidden)`. There is no bidirectional variant.
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html>.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct RNN {
     nonlinearity: RnnNonlinearity,
 }
 
-/// What a plain recurrent layer makes of its sums.
+/// The activation of a plain recurrent layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RnnNonlinearity {
     /// The hyperbolic tangent, the default.
@@ -27,14 +27,14 @@ pub enum RnnNonlinearity {
     Relu,
 }
 
-/// A stack of layers of long short-term memory, as torch's `LSTM`.
+/// A stack of long short-term memory layers, like torch's `LSTM`.
 ///
-/// With `i, f, g, o` the four quarters of `x_t W_ih^T + b_ih + h_(t-1) W_hh^T + b_hh`:
-/// `c_t = sigmoid(f) * c_(t-1) + sigmoid(i) * tanh(g)` and `h_t = sigmoid(o) * tanh(c_t)`.
+/// With the quarters `i, f, g, o` of `x_t W_ih^T + b_ih + h_(t-1) W_hh^T + b_hh`: `c_t = sigmoid(f) * c_(t-1) +
+/// sigmoid(i) * tanh(g)` and `h_t = sigmoid(o) * tanh(c_t)`.
 ///
-/// For [`Var::lstm`], where shapes are. For each layer k there are the parameters `name.weight_ih_l<k>`
-/// `[4 * hidden, in]`, `name.weight_hh_l<k>` `[4 * hidden, hidden]`, and with a bias `name.bias_ih_l<k>` and
-/// `name.bias_hh_l<k>` `[4 * hidden]`, all initialised as torch does: uniform within `1 / sqrt(hidden)`. There is no
+/// Apply it with [`Var::lstm`], which describes the shapes. Layer k has the parameters `name.weight_ih_l<k>` `[4 *
+/// hidden, in]`, `name.weight_hh_l<k>` `[4 * hidden, hidden]` and, with a bias, `name.bias_ih_l<k>` and
+/// `name.bias_hh_l<k>` `[4 * hidden]`, all initialised as in torch: uniform within `1 / sqrt(hidden)`. There is no
 /// bidirectional variant and no projection of the states (torch's `proj_size`).
 ///
 /// ```
@@ -54,14 +54,15 @@ pub struct LSTM {
     stack: Stack,
 }
 
-/// A stack of layers of gated recurrent units, as torch's `GRU`.
+/// A stack of gated recurrent unit layers, like torch's `GRU`.
 ///
-/// With `r, z, n` the thirds of the rows of weights and biases: `r = sigmoid(x_t W_ir^T + b_ir + h_(t-1) W_hr^T + b_hr)`,
-/// `z` likewise, `n = tanh(x_t W_in^T + b_in + r * (h_(t-1) W_hn^T + b_hn))` and `h_t = (1 - z) * n + z * h_(t-1)`.
+/// The rows of weights and biases are split into thirds `r, z, n`: `r = sigmoid(x_t W_ir^T + b_ir + h_(t-1) W_hr^T +
+/// b_hr)`, `z` likewise, `n = tanh(x_t W_in^T + b_in + r * (h_(t-1) W_hn^T + b_hn))` and `h_t = (1 - z) * n + z *
+/// h_(t-1)`.
 ///
-/// For [`Var::gru`], where shapes are. For each layer k there are the parameters `name.weight_ih_l<k>`
-/// `[3 * hidden, in]`, `name.weight_hh_l<k>` `[3 * hidden, hidden]`, and with a bias `name.bias_ih_l<k>` and
-/// `name.bias_hh_l<k>` `[3 * hidden]`, all initialised as torch does: uniform within `1 / sqrt(hidden)`. There is no
+/// Apply it with [`Var::gru`], which describes the shapes. Layer k has the parameters `name.weight_ih_l<k>` `[3 *
+/// hidden, in]`, `name.weight_hh_l<k>` `[3 * hidden, hidden]` and, with a bias, `name.bias_ih_l<k>` and
+/// `name.bias_hh_l<k>` `[3 * hidden]`, all initialised as in torch: uniform within `1 / sqrt(hidden)`. There is no
 /// bidirectional variant.
 ///
 /// Sources: <https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html>; Cho et al. 2014, arXiv:1406.1078.
@@ -71,7 +72,7 @@ pub struct GRU {
     stack: Stack,
 }
 
-/// What the three kinds of layers have in common.
+/// Options that the three kinds of layers share.
 #[derive(Clone, Debug)]
 struct Stack {
     hidden: usize,
@@ -89,12 +90,12 @@ impl Stack {
 }
 
 impl RNN {
-    /// One layer of this many units with a bias and tanh, over inputs `[time, batch, features]`.
+    /// One layer of this hidden size with a bias and tanh, over inputs `[time, batch, features]`.
     pub fn new(hidden: usize) -> Self {
         Self { stack: Stack::new(hidden), nonlinearity: RnnNonlinearity::Tanh }
     }
 
-    /// What it makes of its sums. Default [`RnnNonlinearity::Tanh`].
+    /// The activation. Default [`RnnNonlinearity::Tanh`].
     pub fn nonlinearity(mut self, nonlinearity: RnnNonlinearity) -> Self {
         self.nonlinearity = nonlinearity;
         self
@@ -102,14 +103,14 @@ impl RNN {
 }
 
 impl LSTM {
-    /// One layer of this many units with a bias, over inputs `[time, batch, features]`.
+    /// One layer of this hidden size with a bias, over inputs `[time, batch, features]`.
     pub fn new(hidden: usize) -> Self {
         Self { stack: Stack::new(hidden) }
     }
 }
 
 impl GRU {
-    /// One layer of this many units with a bias, over inputs `[time, batch, features]`.
+    /// One layer of this hidden size with a bias, over inputs `[time, batch, features]`.
     pub fn new(hidden: usize) -> Self {
         Self { stack: Stack::new(hidden) }
     }
@@ -118,33 +119,33 @@ impl GRU {
 macro_rules! stacks {
     ($($layer:ident),*) => {$(
         impl $layer {
-            /// Layers, each over the results of the one before, from 1 to 1,024. Default 1.
+            /// Number of layers, each over the outputs of the previous one; 1 to 1,024. Default 1.
             pub fn num_layers(mut self, layers: usize) -> Self {
                 self.stack.layers = layers;
                 self
             }
 
-            /// Whether inputs and results are `[batch, time, ..]` and not `[time, batch, ..]`. Default false. States are
-            /// `[layers, batch, hidden]` either way.
+            /// Whether inputs and outputs are `[batch, time, ..]` instead of `[time, batch, ..]`. States are
+            /// `[layers, batch, hidden]` in both cases. Default false.
             pub fn batch_first(mut self, batch_first: bool) -> Self {
                 self.stack.batch_first = batch_first;
                 self
             }
 
-            /// Probability, in `[0, 1]`, with which [`Var::dropout`] zeros the results of each layer but the last.
+            /// Probability, in `[0, 1]`, with which [`Var::dropout`] zeroes outputs of each layer but the last.
             /// Default 0.
             pub fn dropout(mut self, p: f64) -> Self {
                 self.stack.dropout = p;
                 self
             }
 
-            /// Leaves both biases out.
+            /// Omits both biases.
             pub fn without_bias(mut self) -> Self {
                 self.stack.bias = false;
                 self
             }
 
-            /// Names the layer, in front of its parameters' names.
+            /// Names the layer; the name is the prefix of its parameters.
             pub fn name(mut self, name: &str) -> Self {
                 self.stack.name = Some(name.into());
                 self
@@ -162,17 +163,18 @@ macro_rules! stacks {
 stacks!(RNN, LSTM, GRU);
 
 impl Var {
-    /// Runs a stack of plain recurrent layers over these sequences, from `state` on or from zeros.
+    /// Applies a stack of plain recurrent layers to these sequences, starting from `state` or from zeros.
     ///
-    /// Shapes: this `[time, batch, features]`, or `[batch, time, features]` with [`RNN::batch_first`]; `state`
-    /// `[layers, batch, hidden]`. It returns the states of the last layer in all steps, `[time, batch, hidden]` or
+    /// Shapes: `self` `[time, batch, features]`, or `[batch, time, features]` with [`RNN::batch_first`]; `state`
+    /// `[layers, batch, hidden]`. Returns the states of the last layer at all steps, `[time, batch, hidden]` or
     /// `[batch, time, hidden]`, and the states of all layers after the last step, `[layers, batch, hidden]`.
     ///
-    /// A plan of another batch size ([`PlanOptions::batch`](crate::graph::PlanOptions::batch)) changes the first
-    /// dimension of all inputs of a graph, so it needs `batch_first`, and no `state` that is an input.
+    /// A plan with another batch size ([`PlanOptions::batch`](crate::graph::PlanOptions::batch)) changes the first
+    /// dimension of all inputs of a graph. So it needs `batch_first`, and `state` must not be an input.
     ///
-    /// Refused, by [`Graph::check`](crate::graph::Graph::check) and by what compiles, with the shapes of both: sequences
-    /// or a state of other shapes; no units; no layers; a probability of dropout that is none; more than 65,536 steps.
+    /// Refused by [`Graph::check`](crate::graph::Graph::check) and on compiling, with the shapes: sequences or a
+    /// state of other shapes; a hidden size or number of layers of 0; a dropout probability outside `[0, 1]`; more
+    /// than 65,536 steps.
     #[must_use]
     pub fn rnn(&self, layer: impl Into<RNN>, state: Option<&Var>) -> (Var, Var) {
         let RNN { stack, nonlinearity } = layer.into();
@@ -184,10 +186,12 @@ impl Var {
         (results, state)
     }
 
-    /// Runs a stack of LSTM layers over these sequences, from `state` on, the states and the cells, or from zeros.
+    /// Applies a stack of LSTM layers to these sequences, starting from `state` (hidden states and cell states) or
+    /// from zeros.
     ///
-    /// Shapes, plans of other batch sizes and refusals as of [`Var::rnn`]; the cells have the shape of the states. It
-    /// returns the states of the last layer in all steps, and states and cells of all layers after the last step.
+    /// Shapes, other batch sizes and refusals are as for [`Var::rnn`]; cell states have the shape of hidden states.
+    /// Returns the hidden states of the last layer at all steps, and the hidden and cell states of all layers after
+    /// the last step.
     #[must_use]
     pub fn lstm(&self, layer: impl Into<LSTM>, state: Option<(&Var, &Var)>) -> (Var, (Var, Var)) {
         let (state, cell) = state.unzip();
@@ -196,9 +200,9 @@ impl Var {
         (results, (state, cell))
     }
 
-    /// Runs a stack of GRU layers over these sequences, from `state` on or from zeros.
+    /// Applies a stack of GRU layers to these sequences, starting from `state` or from zeros.
     ///
-    /// Shapes, results, plans of other batch sizes and refusals as of [`Var::rnn`].
+    /// Shapes, results, other batch sizes and refusals are as for [`Var::rnn`].
     #[must_use]
     pub fn gru(&self, layer: impl Into<GRU>, state: Option<&Var>) -> (Var, Var) {
         let (results, state, _) = self.recurrent(&layer.into().stack, ops::Cell::Gru, state, None);
@@ -245,7 +249,7 @@ impl Var {
         (results, state, joined(cells))
     }
 
-    /// One layer: the products of the inputs of all steps, then the steps.
+    /// One layer: the input products of all steps at once, then step by step.
     fn recurrent_layer(
         &self,
         name: &str,
@@ -278,11 +282,11 @@ impl Var {
     }
 }
 
-/// Most steps of a sequence: each is a dispatch, and another in the backward pass.
+/// Maximum number of steps of a sequence. Each step is a dispatch in the forward and in the backward pass.
 const MOST_STEPS: usize = 65_536;
 
-/// Most layers of a stack, each of which is declared when it is called: far more than are trained, and few enough that a
-/// number by mistake is refused rather than waited for.
+/// Maximum number of layers. Each layer is declared when the stack is applied, so a mistakenly huge number is refused
+/// instead of taking forever.
 const MOST_LAYERS: usize = 1024;
 
 impl Stack {

@@ -1,7 +1,8 @@
 use super::Pair;
 use crate::graph::{Var, ops};
 
-/// The size of an adaptive pooling's output: one number for both axes, or `[height, width]`, in which `None` is the input's.
+/// Output size of an adaptive pooling: one number for both axes, or `[height, width]` with `None` for the input's
+/// size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputSize([Option<usize>; 2]);
 
@@ -17,11 +18,12 @@ impl From<[Option<usize>; 2]> for OutputSize {
     }
 }
 
-/// Nearest-neighbour upsampling, as torch's `Upsample` with `mode='nearest'`: output `i` of an axis is a copy of input
-/// `floor(i / scale_factor)`, or with a size of input `floor(i * inputs / outputs)`, both computed in f32 as torch does.
+/// Nearest-neighbour upsampling, like torch's `Upsample` with `mode='nearest'`: output `i` along an axis is input
+/// `floor(i / scale_factor)` or, for a given output size, input `floor(i * inputs / outputs)`. Both are computed in
+/// f32 as in torch.
 ///
-/// The gradient of an input is the sum of those of its copies. Shapes: `[N, C, H, W]` to `[N, C, H', W']`, or `[N, C, L]` to
-/// `[N, C, L']`, with `H' = floor(H * scale_factor)`. Scales below 1 leave inputs out.
+/// The gradient of an input is the sum of its copies' gradients. Shapes: `[N, C, H, W]` to `[N, C, H', W']`, or `[N,
+/// C, L]` to `[N, C, L']`, with `H' = floor(H * scale_factor)`. Scales below 1 skip inputs.
 ///
 /// ```
 /// use gradus::graph::Graph;
@@ -72,12 +74,12 @@ impl From<[f64; 2]> for Scale {
 }
 
 impl Upsample {
-    /// One that scales by a factor, positive and finite: torch's `scale_factor`.
+    /// Scales by a positive, finite factor: torch's `scale_factor`.
     pub fn new(scale_factor: impl Into<Scale>) -> Self {
         Self { target: ops::UpsampleTarget::Scale(scale_factor.into().0) }
     }
 
-    /// One that makes an image, or a sequence, of this size, at least 1: torch's `size`.
+    /// Resizes an image or a sequence to this size, at least 1: torch's `size`.
     pub fn to_size(size: impl Into<Pair>) -> Self {
         Self { target: ops::UpsampleTarget::Size(size.into().0) }
     }
@@ -90,11 +92,11 @@ impl<T: Into<Scale>> From<T> for Upsample {
 }
 
 impl Var {
-    /// The mean of each of `output_size` windows of this image, as torch's `AdaptiveAvgPool2d`: row `i` of them goes from
-    /// `floor(i * H / H')` to `ceil((i + 1) * H / H')`, so that neighbours may overlap in one element.
+    /// Averages this image over `output_size` windows, like torch's `AdaptiveAvgPool2d`: window row `i` covers the
+    /// rows from `floor(i * H / H')` to `ceil((i + 1) * H / H')`, so neighbouring windows can share one row.
     ///
-    /// Shapes: input `[N, C, H, W]`, output `[N, C, H', W']` with `output_size` of at least 1, smaller or larger than the
-    /// input.
+    /// Shapes: input `[N, C, H, W]`, output `[N, C, H', W']`. `output_size` is at least 1 and can be smaller or
+    /// larger than the input.
     ///
     /// ```
     /// use gradus::graph::Graph;
@@ -107,14 +109,14 @@ impl Var {
     /// # Ok::<(), gradus::Error>(())
     /// ```
     ///
-    /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.AdaptiveAvgPool2d.html>. Differs: an axis whose
-    /// product with the other size, both in lowest terms, exceeds 32 bits is refused.
+    /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.AdaptiveAvgPool2d.html>. Differs: an axis is
+    /// refused if the product of its input and output sizes, reduced to lowest terms, exceeds 32 bits.
     #[must_use]
     pub fn adaptive_avg_pool2d(&self, output_size: impl Into<OutputSize>) -> Var {
         self.unary(ops::AdaptiveAvgPool2d { output: output_size.into().0 })
     }
 
-    /// This image, or sequence, at another size.
+    /// Resizes this image or sequence.
     #[must_use]
     pub fn upsample(&self, layer: impl Into<Upsample>) -> Var {
         self.unary(ops::Upsample { target: layer.into().target })

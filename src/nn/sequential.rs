@@ -3,9 +3,9 @@ use std::fmt;
 use super::Module;
 use crate::graph::Var;
 
-/// Modules one after the other, as torch's `Sequential`.
+/// Applies modules one after the other, like torch's `Sequential`.
 ///
-/// Each is named by its place from 0, whether it has parameters or not, or by a name of its own.
+/// Each module is named by its index from 0, counting modules without parameters too, or by an explicit name.
 ///
 /// ```
 /// use gradus::graph::{Graph, Var};
@@ -28,7 +28,7 @@ use crate::graph::Var;
 #[derive(Default)]
 #[must_use]
 pub struct Sequential {
-    modules: Vec<(String, Box<dyn Module>)>,
+    modules: Vec<(String, Box<dyn Module + Send + Sync>)>,
 }
 
 impl fmt::Debug for Sequential {
@@ -39,19 +39,19 @@ impl fmt::Debug for Sequential {
 }
 
 impl Sequential {
-    /// An empty one, which gives back its input.
+    /// No modules: returns its input.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Appends a module, named by its place.
-    pub fn append(self, module: impl Module + 'static) -> Self {
+    /// Appends a module, named by its index.
+    pub fn append(self, module: impl Module + Send + Sync + 'static) -> Self {
         let name = self.modules.len().to_string();
         self.add_module(&name, module)
     }
 
-    /// Appends a module under a name, as torch's `Sequential` of an `OrderedDict`.
-    pub fn add_module(mut self, name: &str, module: impl Module + 'static) -> Self {
+    /// Appends a module with a name, like torch's `Sequential` of an `OrderedDict`.
+    pub fn add_module(mut self, name: &str, module: impl Module + Send + Sync + 'static) -> Self {
         self.modules.push((name.into(), Box::new(module)));
         self
     }

@@ -1,11 +1,11 @@
-//! How many iterations the loops of each kernel of a graph make, and that none makes more than [`MAX_TRIPS`].
+//! Checks that no invocation of any kernel makes more than [`MAX_TRIPS`] loop iterations (trips).
 //!
-//! Three things are held together. [`tables`] says, for each kernel with a loop, how many trips its busiest invocation
-//! makes, as a function of the sizes that the kernel is given. Extreme graphs are lowered, which takes no device and
-//! no memory, and each dispatch is held to the bound. Ordinary graphs run on the device with a counter in each loop
-//! body, and what it counts is what the table says.
+//! [`tables`] gives, for each kernel with a loop, the number of trips of its busiest invocation as a function of the
+//! kernel's sizes. Graphs of extreme sizes are lowered, which needs no device and little memory, and each dispatch is
+//! checked against the bound. Graphs of ordinary sizes run on the device with a counter in each loop body, and the
+//! count must match the table.
 //!
-//! A new kernel with a loop needs one row, beside those of its family, and a dispatch of it in both kinds of graphs.
+//! A new kernel with a loop needs one row in its family's table, and a dispatch in graphs of both kinds.
 
 mod attention;
 mod convolutions;
@@ -28,13 +28,13 @@ use crate::gpu::{Capabilities, MAX_TRIPS};
 use crate::graph::autodiff;
 use crate::graph::lowering::{Lowering, Step};
 
-/// Iterations of all loops of one invocation together: each pass through the body of a loop is one, so a loop of 3
-/// around a loop of 4 makes 15.
+/// Total number of loop iterations of one invocation. Each pass through a loop body counts, so a loop of 4 inside a
+/// loop of 3 makes 15.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trips {
-    /// What the busiest invocation makes.
+    /// The number of the busiest invocation.
     Exactly(usize),
-    /// What no invocation exceeds; the busiest may make fewer.
+    /// An upper bound for all invocations.
     AtMost(usize),
 }
 
@@ -45,7 +45,7 @@ impl Trips {
     }
 }
 
-/// The trips of a kernel, by the stem of its file.
+/// The trips of a kernel, by the stem of its file name.
 type Row = (&'static str, fn(&Sizes<'_>) -> Trips);
 
 fn tables() -> impl Iterator<Item = Row> {
@@ -65,7 +65,7 @@ fn row(kernel: &str) -> Option<Row> {
     tables().find(|(name, _)| *name == stem(kernel))
 }
 
-/// What the table says of a dispatch; `None` for a kernel without loops, or with none in this variant.
+/// The table's trips for a dispatch; `None` for a kernel or variant without loops.
 fn trips(step: &Step) -> Option<Trips> {
     if loops_of(&step.kernel.wgsl) == 0 {
         return None;
@@ -78,7 +78,7 @@ fn lower(subject: &Subject, capabilities: &Capabilities) -> Lowering {
         .unwrap_or_else(|error| panic!("{}: {error}", subject.name))
 }
 
-/// Names of both tables that no dispatch of these graphs runs.
+/// Names in the tables that no dispatch of these graphs uses.
 fn untried(subjects: &[Subject]) -> Vec<&'static str> {
     let mut tried = BTreeSet::new();
     let kinds = Capabilities::of_each_kind();

@@ -1,4 +1,4 @@
-//! Plans that time tiles, and tiles that are asked for: networks leave the same bits in each.
+//! Tests that networks give the same bits with every tile, selected by autotuning or explicitly.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::graph::{Dtype, Graph, Plan, PlanOptions, Workspace};
 use crate::nn::{Conv2d, Init};
 use crate::{Error, ParamStore};
 
-/// A device that runs kernels for GPUs; none, visibly, where there is no adapter and that is allowed.
+/// A device that runs kernels for GPUs. `None`, with a message, if there is no adapter and that is allowed.
 fn device(autotune: Autotune, timestamps: bool) -> Option<Gpu> {
     let kernels = KernelChoice::Only(KernelKind::Gpu);
     match Gpu::new(GpuOptions { kernels, autotune, timestamps, ..GpuOptions::default() }) {
@@ -23,14 +23,14 @@ fn device(autotune: Autotune, timestamps: bool) -> Option<Gpu> {
     }
 }
 
-/// An empty folder of this test.
+/// An empty folder for this test.
 fn folder(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("gradus-autotune-{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
     folder
 }
 
-/// A convolution with a relu, and products in all transposes with what ends them.
+/// A convolution with a ReLU, and products of transposed and plain factors with fused chains.
 fn network() -> (Graph, PlanOptions) {
     let graph = Graph::new();
     let normal = Init::Normal { std: 1.0 };
@@ -42,7 +42,7 @@ fn network() -> (Graph, PlanOptions) {
     (graph, PlanOptions::train(&loss))
 }
 
-/// Output, gradients and grids of a network that is compiled and run.
+/// The output, gradients and grid sizes of a network that is compiled and run.
 fn run(gpu: &Gpu, trial: Trial) -> (Vec<u32>, Vec<[u32; 3]>) {
     let (graph, options) = network();
     let params = graph.store(gpu, 3).unwrap();
@@ -103,9 +103,9 @@ fn a_plan_with_the_tuner_leaves_the_bits_of_one_without() {
     let tuned = device(Autotune::Memory, false).unwrap();
     assert!(run(&tuned, Trial::default()).0 == bits);
     let found = tuned.tuned().unwrap().found().clone().unwrap();
-    // Two convolutions in three directions, and two products in three.
+    // Two convolutions and two products, with three directions each.
     assert!(found.len() >= 10, "{found:?}");
-    // A second plan of the same sizes waits for nothing.
+    // Compiling a second plan of the same sizes times nothing.
     let before = tuned.counters();
     let (graph, options) = network();
     let params = graph.store(&tuned, 3).unwrap();
@@ -116,7 +116,7 @@ fn a_plan_with_the_tuner_leaves_the_bits_of_one_without() {
     assert!(gpu.tuned().is_none());
 }
 
-/// What a device with this folder found, and the submits that compiling took.
+/// The findings of a device with this folder, and the number of submits during compiling.
 fn compiled_in(folder: &Path) -> (Gpu, Found, u64) {
     let gpu = device(Autotune::Folder(folder.into()), false).unwrap();
     let (graph, options) = network();
@@ -150,7 +150,7 @@ fn what_was_found_is_kept_and_a_file_that_does_not_fit_is_made_anew() {
         &b"\n"[..],
         &text.as_bytes()[..text.len() - 1],
         &text.as_bytes()[1..],
-        // Another choice, unless there is no 0.
+        // Another choice, unless there is no 0 in the file.
         if changed == text { b"gradus" } else { changed.as_bytes() },
         &b"\xff\xfe\n\n"[..],
     ];
@@ -179,7 +179,7 @@ fn the_kernels_that_a_file_names_are_taken_and_leave_the_same_bits() {
         match number {
             0 => assert_eq!(other, grids),
             1..=3 => assert_ne!(other, grids, "{number}"),
-            // There is no such kernel: they are timed again.
+            // A candidate that does not exist: timed again.
             _ => assert!(gpu.tuned().unwrap().found().as_ref().unwrap().values().all(|n| *n < 4)),
         }
     }

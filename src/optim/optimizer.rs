@@ -207,8 +207,16 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// [`Error::Mismatch`] for another store; [`Error::DeviceLost`].
     pub fn read_penalty(&self, params: &ParamStore) -> Result<f64, Error> {
+        self.gpu.block_on(self.read_penalty_async(params))
+    }
+
+    /// As [`Optimizer::read_penalty`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Optimizer::read_penalty`].
+    pub async fn read_penalty_async(&self, params: &ParamStore) -> Result<f64, Error> {
         self.check_store(params)?;
-        self.transforms.read_penalty(params)
+        self.transforms.read_penalty(params).await
     }
 
     /// Where each tensor lies.

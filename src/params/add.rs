@@ -13,7 +13,7 @@ uniform! {
 
 const WORKGROUP: usize = 256;
 
-/// Gradients of the host on their way to be added, and what adds them.
+/// Buffers and bind groups for adding gradients from the host.
 #[derive(Debug)]
 pub(super) struct Added {
     more: Flat,
@@ -58,13 +58,13 @@ impl Added {
 }
 
 impl ParamStore {
-    /// Records that gradients of the host are added to those in the store, for accumulation: all tensors one after
-    /// the other in order of the layout, without padding. They are uploaded into a buffer of their own, so once a
-    /// submit.
+    /// Records an addition of host gradients to the store's gradients, for gradient accumulation. `grads`
+    /// holds all tensors in the order of the layout, without padding. They are uploaded through one buffer,
+    /// so call this at most once per submit.
     ///
     /// # Errors
-    /// [`Error::Length`]; [`Error::Mismatch`] for a recorder of another device; [`Error::DeviceLost`]; the first time
-    /// [`Error::Limit`] and [`Error::Kernel`].
+    /// [`Error::Length`]; [`Error::Mismatch`] for a recorder of another device; [`Error::DeviceLost`]. The
+    /// first call can also return [`Error::Limit`] and [`Error::Kernel`].
     pub fn record_add_grads(&mut self, recorder: &mut Recorder<'_>, grads: &[f32]) -> Result<(), Error> {
         check_len("gradients of all tensors", self.layout().parameters(), grads.len())?;
         if !recorder.gpu().is_same(self.gpu()) {
@@ -80,7 +80,7 @@ impl ParamStore {
                 recorder.dispatch(&added.kernel, group, &[], grid(vectors.div_ceil(WORKGROUP)));
             }
         }
-        // Also after an error, so that it is not made again.
+        // Kept after an error too, so that it is not created again.
         self.added = Some(added);
         written
     }

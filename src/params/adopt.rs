@@ -6,15 +6,15 @@ use crate::gpu::Gpu;
 use crate::layout::Layout;
 
 impl ParamStore {
-    /// A store over buffers that somebody else made on the same device: one for each of the layout's
-    /// buffers, with at least its elements of f32, once for the parameters and once for the gradients.
+    /// A store over existing buffers of the same device. For parameters and for gradients alike, `adopt`
+    /// needs one buffer for each buffer of the layout, with room for its f32 elements.
     ///
-    /// The padding between tensors is set to zero and must stay so; the values are left as they are.
+    /// Padding between tensors is set to zero and must stay zero. The values of the tensors are not changed.
     ///
     /// # Errors
-    /// [`Error::Length`] for another number of buffers; [`Error::Buffer`] for one that is too small, lacks
-    /// the usages `STORAGE | COPY_SRC | COPY_DST` or comes twice; [`Error::Mismatch`] for a layout that was
-    /// made for larger limits than the device has.
+    /// [`Error::Length`] for a wrong number of buffers; [`Error::Buffer`] for a buffer that is too small,
+    /// lacks a usage of `STORAGE | COPY_SRC | COPY_DST`, or is given twice; [`Error::Mismatch`] for a layout
+    /// made for larger limits than this device has.
     pub fn adopt(
         gpu: &Gpu,
         layout: Layout,
@@ -25,7 +25,7 @@ impl ParamStore {
         let limits = gpu.device().limits();
         if layout.limits().binding_bytes > limits.max_storage_buffer_binding_size {
             return Err(Error::Mismatch(format!(
-                "the layout has bindings of {} bytes, this device has at most {}",
+                "the layout was made for bindings of {} bytes, but this device allows at most {}",
                 layout.limits().binding_bytes,
                 limits.max_storage_buffer_binding_size
             )));

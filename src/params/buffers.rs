@@ -1,5 +1,5 @@
-//! Tensors that belong to a model and are not trained, as torch's `register_buffer` makes them. They lie in a flat space
-//! of their own, so that nothing which goes over parameters, gradients or groups ever meets them.
+//! Tensors of a model that are not trained, like those of torch's `register_buffer`. They have a flat space
+//! of their own, so code that processes parameters, gradients or groups never sees them.
 
 use std::slice;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::Error;
 use crate::gpu::Gpu;
 use crate::layout::{GroupSpec, Layout, Limits, Span};
 
-/// The layout of buffers; `None` where there are none.
+/// The layout of the buffers; `None` if there are none.
 pub(super) fn layout(gpu: &Gpu, mut buffers: GroupSpec) -> Result<Option<Layout>, Error> {
     if buffers.tensors.is_empty() {
         return Ok(None);
@@ -19,7 +19,7 @@ pub(super) fn layout(gpu: &Gpu, mut buffers: GroupSpec) -> Result<Option<Layout>
     Layout::new(slice::from_ref(&buffers), Limits::of(gpu)).map(Some)
 }
 
-/// The buffers beside parameters, with their values, none of which may go by the name of a parameter.
+/// The buffers with their values. None may have the name of a parameter.
 pub(super) fn flat(
     gpu: &Gpu,
     params: &Layout,
@@ -36,18 +36,18 @@ pub(super) fn flat(
     Ok(Some(Arc::new(flat)))
 }
 
-/// Refuses a name that stands for a tensor in both layouts.
+/// Refuses a name that is in both layouts.
 pub(super) fn check_apart(params: &Layout, buffers: &Layout) -> Result<(), Error> {
     let both = buffers.names().map(|(name, _)| name).filter(|name| params.has(name)).min();
     both.map_or(Ok(()), |name| Err(Error::Duplicate { kind: "tensor", name: name.into() }))
 }
 
 impl ParamStore {
-    /// The buffers, in torch's sense: tensors that belong to the model and are not trained, such as running statistics.
-    /// They have a layout of their own; `None` where there are none.
+    /// The buffers in torch's sense: tensors of the model that are not trained, such as running statistics.
+    /// They have their own layout. `None` if there are none.
     ///
-    /// By name, [`ParamStore::read`] and [`ParamStore::write`] find them as they find parameters. They have no
-    /// gradient, and no optimizer, decay, transform, norm or clip touches them.
+    /// [`ParamStore::read`] and [`ParamStore::write`] accept their names like those of parameters. Buffers
+    /// have no gradient. Optimizers, weight decay, gradient transforms, norms and clipping do not touch them.
     ///
     /// ```no_run
     /// // Needs a device.
@@ -65,24 +65,26 @@ impl ParamStore {
         self.buffers.as_deref()
     }
 
-    /// All tensors as torch's `state_dict` has them: the parameters in order of their layout, then the buffers.
+    /// All tensors in the order of torch's `state_dict`: the parameters in order of their layout, then the
+    /// buffers.
     pub fn tensors(&self) -> impl Iterator<Item = &Span> {
         let buffers = self.buffers().map_or(&[][..], |buffers| buffers.layout().spans());
         self.layout().spans().iter().chain(buffers)
     }
 
-    /// Gives a store without buffers some, such as one over adopted memory.
+    /// Adds buffers to a store that has none, for example one over adopted memory.
     ///
     /// # Errors
-    /// [`Error::Config`] if it has buffers; [`Error::Duplicate`], [`Error::Shape`], [`Error::Length`] and
-    /// [`Error::Limit`] as when a store is built; [`Error::DeviceLost`].
+    /// [`Error::Config`] if the store already has buffers; [`Error::Duplicate`], [`Error::Shape`],
+    /// [`Error::Length`] and [`Error::Limit`] as for
+    /// [`ParamStoreBuilder::build`](crate::params::ParamStoreBuilder::build); [`Error::DeviceLost`].
     pub fn with_buffers<'d>(
         mut self,
         tensors: impl FnOnce(GroupBuilder<'d>) -> GroupBuilder<'d>,
     ) -> Result<Self, Error> {
         self.gpu.check()?;
         if self.buffers.is_some() {
-            let reason = "the parameter store has buffers: give it all of them at once".into();
+            let reason = "the parameter store already has buffers: add all of them in one call".into();
             return Err(Error::Config { what: "buffers".into(), reason });
         }
         let GroupBuilder { group, data } = tensors(GroupBuilder::new("buffers"));
@@ -91,7 +93,7 @@ impl ParamStore {
         Ok(self)
     }
 
-    /// A tensor by its name: where its values lie, and its place there.
+    /// Finds a tensor by its name: the flat buffers that hold it, and its position there.
     pub(crate) fn find(&self, name: &str) -> Result<(&Flat, &Span), Error> {
         let flats = [Some(&self.params), self.buffers()];
         let found = flats.into_iter().flatten().find(|flat| flat.layout().has(name));
@@ -100,31 +102,33 @@ impl ParamStore {
         Ok((flat, flat.layout().span(name)?))
     }
 
-    /// The index of a parameter, or a refusal that says so of a buffer.
+    /// The index of a parameter. Refuses the name of a buffer.
     pub(super) fn trained(&self, name: &str) -> Result<usize, Error> {
         if self.is_buffer(name) {
-            return Err(Error::Mismatch(format!("{name}: it is a buffer, which is not trained")));
+            return Err(Error::Mismatch(format!(
+                "{name}: expected a parameter, got a buffer, which is not trained"
+            )));
         }
         self.layout().index(name)
     }
 
-    /// Whether a tensor of this name is a buffer.
+    /// Whether `name` is a buffer.
     pub fn is_buffer(&self, name: &str) -> bool {
         self.buffers().is_some_and(|buffers| buffers.layout().has(name))
     }
 
     /// Waits for the device and reads all tensors, in the order of [`ParamStore::tensors`].
-    pub(crate) fn read_tensors(&self) -> Result<Vec<(&Span, Vec<f32>)>, Error> {
+    pub(crate) async fn read_tensors(&self) -> Result<Vec<(&Span, Vec<f32>)>, Error> {
         let mut tensors = Vec::new();
         for flat in [Some(&self.params), self.buffers()].into_iter().flatten() {
-            let all = flat.read_all(&self.gpu)?;
+            let all = flat.read_all_async(&self.gpu).await?;
             let spans = flat.layout().spans().iter();
             tensors.extend(spans.map(|span| (span, all[span.first..span.first + span.len].to_vec())));
         }
         Ok(tensors)
     }
 
-    /// Writes all tensors; `values` has been seen to have those of each, as many as it has elements.
+    /// Writes all tensors. `values` must return as many elements for a tensor as it has.
     pub(crate) fn write_tensors<'v>(&self, values: impl Fn(&str) -> Option<&'v [f32]>) -> Result<(), Error> {
         for flat in [Some(&self.params), self.buffers()].into_iter().flatten() {
             flat.write_all(&self.gpu, |index| values(&flat.layout().spans()[index].name))?;

@@ -7,14 +7,14 @@ use crate::gpu::Gpu;
 use crate::layout::{GroupSpec, Layout, Limits};
 
 impl Limits {
-    /// Those of a device.
+    /// The limits of a device.
     pub(crate) fn of(gpu: &Gpu) -> Self {
         let limits = gpu.device().limits();
         Self { binding_bytes: limits.max_storage_buffer_binding_size, buffer_bytes: limits.max_buffer_size }
     }
 }
 
-/// Collects tensors in groups; what is wrong with them is said by [`ParamStoreBuilder::build`].
+/// Collects tensors in parameter groups. Errors are reported by [`ParamStoreBuilder::build`].
 #[derive(Clone, Debug, Default)]
 #[must_use = "nothing is made before build"]
 pub struct ParamStoreBuilder<'d> {
@@ -38,7 +38,7 @@ impl<'d> GroupBuilder<'d> {
         Self { group: GroupSpec::new(name), data: Vec::new() }
     }
 
-    /// Adds a tensor with its first values.
+    /// Adds a tensor with its initial values, in row-major order.
     pub fn tensor(
         mut self,
         name: impl Into<String>,
@@ -52,10 +52,10 @@ impl<'d> GroupBuilder<'d> {
 }
 
 impl<'d> ParamStoreBuilder<'d> {
-    /// The group of tensors that are added without one.
+    /// The group of tensors added without a group.
     pub const DEFAULT_GROUP: &'static str = "default";
 
-    /// Adds a group and its tensors.
+    /// Adds a parameter group with the tensors that `tensors` adds.
     pub fn group(
         mut self,
         name: impl Into<String>,
@@ -67,7 +67,7 @@ impl<'d> ParamStoreBuilder<'d> {
         self
     }
 
-    /// Adds a tensor with its first values to the group `default`.
+    /// Adds a tensor with its initial values to the group `default`.
     pub fn tensor(
         mut self,
         name: impl Into<String>,
@@ -85,8 +85,9 @@ impl<'d> ParamStoreBuilder<'d> {
         self
     }
 
-    /// Adds a tensor that belongs to the model and is not trained, such as a running mean: torch's buffer. It is in no
-    /// group, has no gradient and no state, and is read, written and saved by its name as the others are.
+    /// Adds a buffer in torch's sense: a tensor of the model that is not trained, such as a running mean. It
+    /// has no group, gradient or optimizer state. It is read, written and saved by its name, like a
+    /// parameter.
     pub fn buffer(
         mut self,
         name: impl Into<String>,
@@ -98,16 +99,17 @@ impl<'d> ParamStoreBuilder<'d> {
         self
     }
 
-    /// Lets a tensor go by a second name, `alias`: one storage, one gradient, one update.
+    /// Gives a tensor a second name, `alias`. Both names share one storage, gradient and update.
     pub fn tie(mut self, alias: impl Into<String>, name: impl Into<String>) -> Self {
         self.ties.push((alias.into(), name.into()));
         self
     }
 
-    /// Makes the store and uploads the values; they land before the next submit.
+    /// Creates the store and uploads the values. The upload takes effect before the next submit.
     ///
     /// # Errors
-    /// As [`Layout::new`] and [`Layout::tie`]; [`Error::Length`] with the tensor's name if its values do not fill its shape.
+    /// As [`Layout::new`] and [`Layout::tie`]; [`Error::Length`] with the tensor's name if its values do not
+    /// match its shape.
     pub fn build(self, gpu: &Gpu) -> Result<ParamStore, Error> {
         gpu.check()?;
         let mut layout = Layout::new(&self.groups, Limits::of(gpu))?;

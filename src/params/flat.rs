@@ -5,9 +5,9 @@ use crate::Error;
 use crate::gpu::{Buffer, Gpu, Recorder, Region};
 use crate::layout::{Layout, Span, Window};
 
-/// One f32 for each element of a [`Layout`]: parameters, gradients, or one slot of optimizer state.
+/// One f32 for each element of a [`Layout`]: the parameters, the gradients, or one slot of optimizer state.
 ///
-/// Padding between tensors is zero and stays zero.
+/// Padding between tensors is always zero.
 #[derive(Debug)]
 pub struct Flat {
     layout: Arc<Layout>,
@@ -15,7 +15,7 @@ pub struct Flat {
 }
 
 impl Flat {
-    /// Zero everywhere.
+    /// All zeros.
     ///
     /// # Errors
     /// [`Error::Limit`] if the layout was made for a device with larger buffers.
@@ -34,8 +34,8 @@ impl Flat {
         Self { layout: layout.clone(), buffers }
     }
 
-    /// The same values over a layout that has more groups behind its own, zero in these. Buffers that stay as long as
-    /// they are serve both; of one that becomes longer a copy is recorded.
+    /// The same values for a layout with additional groups at its end, whose values are zero. Buffers that
+    /// keep their length are shared; for the one that grows, a copy is recorded.
     pub(crate) fn grown(
         &self,
         recorder: &mut Recorder<'_>,
@@ -60,7 +60,7 @@ impl Flat {
         Ok(Self { layout: layout.clone(), buffers })
     }
 
-    /// Where each tensor lies.
+    /// The positions of the tensors.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
@@ -70,16 +70,16 @@ impl Flat {
         &self.buffers
     }
 
-    /// A window, as a kernel binds it.
+    /// A window as a region to bind.
     pub(crate) fn window(&self, window: &Window) -> Region<'_> {
         self.buffers[window.buffer].region_of(window.offset, window.len)
     }
 
-    /// A whole tensor, as a kernel binds it, with the zeros behind it up to a multiple of 64 elements where
-    /// the binding limit leaves room for them.
+    /// A whole tensor as a region to bind, with the zero padding after it (up to a multiple of 64 elements)
+    /// if the binding limit allows.
     ///
     /// # Errors
-    /// [`Error::Limit`] with the tensor, its bytes and the limit if it cannot be bound in one piece;
+    /// [`Error::Limit`] with the tensor, its size in bytes and the limit if it cannot be bound as one region;
     /// [`Error::Mismatch`] for a span of another layout.
     pub fn region_of(&self, span: &Span) -> Result<Region<'_>, Error> {
         self.check(span)?;
@@ -88,7 +88,7 @@ impl Flat {
         Ok(self.buffers[buffer].region_of(offset, span.padded_len().min(most)))
     }
 
-    /// Writes one tensor; it lands before the next submit.
+    /// Writes one tensor. The write takes effect before the next submit.
     pub(crate) fn write(&self, gpu: &Gpu, span: &Span, data: &[f32]) -> Result<(), Error> {
         self.check(span)?;
         check_len(&span.name, span.len, data.len())?;
@@ -103,33 +103,32 @@ impl Flat {
     /// # Errors
     /// [`Error::Mismatch`] for a span of another layout; [`Error::DeviceLost`].
     pub fn read(&self, gpu: &Gpu, span: &Span) -> Result<Vec<f32>, Error> {
-        self.check(span)?;
-        self.read_range(gpu, span.first, span.len)
+        gpu.block_on(self.read_async(gpu, span))
     }
 
-    /// As [`Flat::read`], without blocking.
+    /// Like [`Flat::read`], without blocking.
     ///
     /// # Errors
     /// As [`Flat::read`].
     pub async fn read_async(&self, gpu: &Gpu, span: &Span) -> Result<Vec<f32>, Error> {
         self.check(span)?;
-        self.read_range_async(gpu, span.first, span.len).await
+        self.read_range(gpu, span.first, span.len).await
     }
 
-    /// Waits for the device and reads everything, padding included, in order of the layout.
+    /// Waits for the device and reads all elements in order of the layout, including padding.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn read_all(&self, gpu: &Gpu) -> Result<Vec<f32>, Error> {
-        self.read_range(gpu, 0, self.layout.len())
+        gpu.block_on(self.read_all_async(gpu))
     }
 
-    /// As [`Flat::read_all`], without blocking.
+    /// Like [`Flat::read_all`], without blocking.
     ///
     /// # Errors
     /// As [`Flat::read_all`].
     pub async fn read_all_async(&self, gpu: &Gpu) -> Result<Vec<f32>, Error> {
-        self.read_range_async(gpu, 0, self.layout.len()).await
+        self.read_range(gpu, 0, self.layout.len()).await
     }
 
     fn check(&self, span: &Span) -> Result<(), Error> {
@@ -139,15 +138,7 @@ impl Flat {
         Err(Error::Mismatch(format!("{}: this span belongs to another layout", span.name)))
     }
 
-    fn read_range(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<f32>, Error> {
-        let mut all = Vec::new();
-        for piece in self.layout.pieces(first, len) {
-            all.extend(self.buffers[piece.buffer].read(gpu, piece.offset, piece.part.len())?);
-        }
-        Ok(all)
-    }
-
-    async fn read_range_async(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<f32>, Error> {
+    async fn read_range(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<f32>, Error> {
         let mut all = Vec::new();
         for piece in self.layout.pieces(first, len) {
             let part = self.buffers[piece.buffer].read_async(gpu, piece.offset, piece.part.len());
@@ -156,8 +147,8 @@ impl Flat {
         Ok(all)
     }
 
-    /// Writes all tensors, each with as many elements as its span, in one upload a buffer, with zeros
-    /// between them.
+    /// Writes all tensors, and zeros to the padding, in one upload per buffer. Each tensor needs as many
+    /// values as its span has elements.
     pub(crate) fn write_all<'d>(
         &self,
         gpu: &Gpu,
@@ -190,8 +181,8 @@ impl Flat {
         Ok(())
     }
 
-    /// Records that ranges of elements change places with those of another over the same layout, all bits as they are,
-    /// through a buffer in between.
+    /// Records a bitwise swap of ranges of elements with another `Flat` of the same layout, through a
+    /// temporary buffer.
     pub(crate) fn record_swap(
         &self,
         recorder: &mut Recorder<'_>,
@@ -212,7 +203,7 @@ impl Flat {
         }
     }
 
-    /// Records that everything becomes what it is in another over the same layout.
+    /// Records a copy of all elements from another `Flat` of the same layout.
     pub(crate) fn record_copy(&self, recorder: &mut Recorder<'_>, from: &Self) {
         for (index, (from, to)) in from.buffers.iter().zip(&self.buffers).enumerate() {
             let bytes = self.layout.buffer_elements(index) as u64 * 4;
@@ -220,7 +211,7 @@ impl Flat {
         }
     }
 
-    /// Records that one tensor becomes zero.
+    /// Records that one tensor is set to zero.
     pub(super) fn record_zero_span(&self, recorder: &mut Recorder<'_>, span: &Span) {
         for piece in self.layout.pieces(span.first, span.len) {
             let bytes = [piece.offset, piece.part.len()].map(|elements| elements as u64 * 4);
@@ -228,7 +219,7 @@ impl Flat {
         }
     }
 
-    /// Records that everything becomes zero.
+    /// Records that all elements are set to zero.
     pub(super) fn record_zero(&self, recorder: &mut Recorder<'_>) {
         for (index, buffer) in self.buffers.iter().enumerate() {
             recorder.clear(buffer.raw(), 0, self.layout.buffer_elements(index) as u64 * 4);

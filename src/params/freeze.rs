@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::ParamStore;
 use crate::Error;
 
-/// What is frozen, by place in the layout, and the same for plans, which leave the gradients of frozen tensors out.
+/// Frozen flags by index of the parameter. The shared copy is for plans, which skip the gradients of frozen
+/// parameters.
 #[derive(Debug)]
 pub(super) struct Frozen {
     now: Vec<bool>,
@@ -19,7 +20,7 @@ impl Frozen {
         Self { now, shared }
     }
 
-    /// For more tensors, which are not frozen.
+    /// The flags for a layout with more tensors. The new tensors are not frozen.
     pub(super) fn grown(&self, tensors: usize) -> Self {
         let mut now = self.now.clone();
         now.resize(tensors, false);
@@ -33,16 +34,16 @@ impl Frozen {
 }
 
 impl ParamStore {
-    /// Takes a tensor, or all tensors of a layer, out of training, as `requires_grad_(False)` and `grad = None` do in
-    /// torch: neither it nor its state changes, it is not decayed, and its steps are not counted. A gradient of zero is
-    /// another thing: it counts.
+    /// Excludes a tensor, or all tensors of a layer, from training, like `requires_grad_(False)` with `grad =
+    /// None` in torch: the tensor and its optimizer state do not change, it is not decayed, and its steps are
+    /// not counted. A zero gradient is different: its step is counted.
     ///
-    /// `name` is a tensor's, or else what stands before a dot in the names of tensors: `conv1` for `conv1.weight` and
-    /// `conv1.bias`. Buffers of the layer stay what they are.
+    /// `name` is the name of a tensor, or the part before a dot: `conv1` means `conv1.weight` and
+    /// `conv1.bias`. Buffers of the layer are not affected.
     ///
-    /// A plan that is compiled from now on computes no gradient of it, and has no backward pass below the last tensor
-    /// that is trained; an earlier one still does. A [`Trainer`](crate::train::Trainer) makes such a plan when the next
-    /// step needs it.
+    /// Plans compiled from now on compute no gradient for it, and run no backward pass below the lowest
+    /// trained tensor. Existing plans still do. A [`Trainer`](crate::train::Trainer) compiles a new plan when
+    /// the next step needs one.
     ///
     /// # Errors
     /// [`Error::UnknownName`]; [`Error::Mismatch`] for a buffer.
@@ -50,8 +51,8 @@ impl ParamStore {
         self.set_frozen(name, true)
     }
 
-    /// Undoes [`ParamStore::freeze`], for a tensor or a layer: it goes on with the state and the count of steps that it
-    /// had. A plan that has left its gradient out refuses to be recorded from now on.
+    /// Undoes [`ParamStore::freeze`] for a tensor or layer. Training continues with the optimizer state and
+    /// step count from before. A plan that skips its gradient can no longer be recorded.
     ///
     /// # Errors
     /// As [`ParamStore::freeze`].
@@ -69,7 +70,7 @@ impl ParamStore {
         Ok(())
     }
 
-    /// The parameters of a layer; none for the name of a tensor.
+    /// The parameters of a layer; empty if `name` is that of a tensor.
     fn layer(&self, name: &str) -> Vec<usize> {
         if self.find(name).is_ok() {
             return Vec::new();
@@ -78,20 +79,20 @@ impl ParamStore {
         self.layout().names().filter(|(tensor, _)| of_layer(tensor)).map(|(_, index)| index).collect()
     }
 
-    /// Whether a tensor is frozen.
+    /// Whether the tensor `name` is frozen.
     ///
     /// # Errors
-    /// As [`ParamStore::freeze`], for a layer too.
+    /// [`Error::UnknownName`], also for the name of a layer; [`Error::Mismatch`] for a buffer.
     pub fn is_frozen(&self, name: &str) -> Result<bool, Error> {
         Ok(self.frozen.now[self.trained(name)?])
     }
 
-    /// By place in the layout.
+    /// Frozen flags by index of the parameter.
     pub(crate) fn frozen(&self) -> &[bool] {
         &self.frozen.now
     }
 
-    /// As [`ParamStore::frozen`], for what lives longer than a borrow of the store.
+    /// Like [`ParamStore::frozen`], to be kept longer than a borrow of the store.
     pub(crate) fn shared_frozen(&self) -> &Arc<[AtomicBool]> {
         &self.frozen.shared
     }

@@ -2,35 +2,35 @@ use crate::Error;
 use crate::gpu::{Buffer, Gpu, Recorder, Region, UniformRing, uniform};
 
 uniform! {
-    /// What decides over a step on the device: written there by gradient transforms, read by the frame of every
-    /// optimizer before it touches a parameter.
+    /// Decides on the device whether and how a step is applied. Gradient transforms write it; every optimizer
+    /// kernel reads it before it changes a parameter.
     pub struct GateValues {
-        /// Every gradient is multiplied by this, and by `grad_rescale`. 1 in a new gate.
+        /// Factor of every gradient, together with `grad_rescale`. Initially 1.
         pub grad_scale: f32,
-        /// Where not 0, the step leaves parameters and state as they are. 0 in a new gate.
+        /// If not 0, the step leaves parameters and optimizer state unchanged. Initially 0.
         pub skip: u32,
-        /// Norm of the gradients of the last step, before it was clipped; 0 until one was taken.
+        /// Norm of the last step's gradients before clipping; 0 before the first one.
         pub norm: f32,
-        /// What the loss is multiplied by for the next backward pass. 1 in a new gate.
+        /// Factor of the loss in the next backward pass. Initially 1.
         pub loss_scale: f32,
-        /// Steps since `loss_scale` has changed.
+        /// Number of steps since `loss_scale` last changed.
         pub growth_tracker: u32,
-        /// Steps applied under a policy that may skip some.
+        /// Number of applied steps, counted while steps can be skipped.
         pub applied: u32,
-        /// Steps skipped.
+        /// Number of skipped steps.
         pub skipped: u32,
-        /// Steps skipped since the last one that was applied.
+        /// Number of steps skipped since the last applied one.
         pub skipped_in_a_row: u32,
-        /// A bit for each of the last eight steps under such a policy, that of its number modulo 32: 1 if it was
-        /// applied.
+        /// Outcomes of the last eight steps, counted while steps can be skipped. Step `n` has bit `n` modulo
+        /// 32: 1 if it was applied.
         pub history: u32,
-        /// A power of two: 1, but where `grad_scale` alone would be too small for a normal 32-bit float.
+        /// A power of two: 1, unless `grad_scale` alone would be too small for a normal f32.
         pub grad_rescale: f32,
     }
 }
 
 impl GateValues {
-    /// What a new gate holds: scales of 1, nothing skipped.
+    /// The initial values: all scales 1, nothing skipped.
     pub const OPEN: Self = Self {
         grad_scale: 1.0,
         skip: 0,
@@ -44,29 +44,30 @@ impl GateValues {
         grad_rescale: 1.0,
     };
 
-    /// Steps on their way lie within this many of each other.
+    /// The numbers of steps in flight differ by less than this.
     pub(crate) const HISTORY: u64 = 8;
 
-    /// A step's bit in the history.
+    /// The bit of step `number` in the history.
     pub(crate) fn history_bit(number: u64) -> u32 {
         1 << (number % 32)
     }
 
-    /// The bits of the history that a step keeps: not its own, and not those of steps that cannot be on their way
-    /// with it, so that one which is never submitted counts as not applied.
+    /// The history bits that step `number` keeps. It clears its own bit and those of steps that cannot be in
+    /// flight at the same time, so that a step which is never submitted counts as not applied.
     pub(crate) fn history_kept(number: u64) -> u32 {
         let far = (Self::HISTORY..=32 - Self::HISTORY).map(|ahead| Self::history_bit(number + ahead));
         !far.fold(Self::history_bit(number), |mask, bit| mask | bit)
     }
 }
 
-/// A small buffer between gradient transforms, which write it as storage, and the optimizer's frame,
-/// which reads it as a uniform. So a clip or a skipped step needs no read-back.
+/// A small buffer that gradient transforms write as storage and optimizer kernels read as a uniform. With it,
+/// clipping or skipping a step needs no read-back.
 ///
-/// It serves one optimizer at a time: building one opens it anew.
+/// It serves one optimizer at a time; building an optimizer resets it.
 ///
-/// It holds [`GateValues`] once for each group, 256 bytes apart. Those of the first group are those of the step;
-/// of the others only `grad_scale`, `grad_rescale`, `skip` and `norm` are used, where norms are clipped group by group.
+/// It holds one [`GateValues`] per parameter group, 256 bytes apart. The values of the first group apply to
+/// the whole step. The other groups use only `grad_scale`, `grad_rescale`, `skip` and `norm`, and only if
+/// norms are clipped per group.
 #[derive(Debug)]
 pub struct Gate {
     buffer: Buffer<u8>,
@@ -74,7 +75,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Bytes from one group's values to the next.
+    /// Distance in bytes between the values of two groups.
     pub const STRIDE: usize = UniformRing::ALIGN;
 
     pub(super) fn new(gpu: &Gpu, groups: usize) -> Result<Self, Error> {
@@ -85,27 +86,28 @@ impl Gate {
         Ok(gate)
     }
 
-    /// A gate for more groups, open for these; a copy of the others' values is recorded.
+    /// A gate with more groups, whose values are initial. Records a copy of the existing values.
     pub(super) fn grown(&self, recorder: &mut Recorder<'_>, groups: usize) -> Result<Self, Error> {
         let grown = Self::new(recorder.gpu(), groups)?;
         recorder.copy(self.raw(), 0, grown.raw(), 0, (self.groups * Self::STRIDE) as u64);
         Ok(grown)
     }
 
-    /// The values of one group, as a kernel binds them; those of another group are [`Gate::STRIDE`] bytes behind.
+    /// The first group's values as a region to bind. The other groups follow at intervals of [`Gate::STRIDE`]
+    /// bytes.
     pub fn region(&self) -> Region<'_> {
         self.buffer.region_of(0, size_of::<GateValues>())
     }
 
-    /// All of it, as a kernel binds it.
+    /// The whole gate as a region to bind.
     pub fn all(&self) -> Region<'_> {
         self.buffer.region()
     }
 
-    /// Writes the values of all groups from the host; they land before the next submit.
+    /// Writes the same values for all groups from the host. The write takes effect before the next submit.
     ///
     /// # Errors
-    /// [`Error::Constant`] for a scale that is not finite, which would make padding NaN.
+    /// [`Error::Constant`] for a scale that is not finite; it would turn padding into NaN.
     pub(crate) fn write(&self, gpu: &Gpu, values: GateValues) -> Result<(), Error> {
         if !values.grad_scale.is_finite() {
             return Err(Error::constant("grad_scale", "finite", values.grad_scale));
@@ -117,16 +119,15 @@ impl Gate {
         self.buffer.write(gpu, 0, &bytes)
     }
 
-    /// Waits for the device and reads the values of a group, by its place in the layout.
+    /// Waits for the device and reads the values of a group, by its index in the layout.
     ///
     /// # Errors
     /// [`Error::Length`] for a group that does not exist; [`Error::DeviceLost`].
     pub fn read(&self, gpu: &Gpu, group: usize) -> Result<GateValues, Error> {
-        let bytes = self.buffer.read(gpu, group * Self::STRIDE, size_of::<GateValues>())?;
-        Ok(bytemuck::pod_read_unaligned(&bytes))
+        gpu.block_on(self.read_async(gpu, group))
     }
 
-    /// As [`Gate::read`], without blocking.
+    /// Like [`Gate::read`], without blocking.
     ///
     /// # Errors
     /// As [`Gate::read`].
@@ -135,7 +136,7 @@ impl Gate {
         Ok(bytemuck::pod_read_unaligned(&bytes))
     }
 
-    /// Its buffer, to be copied from.
+    /// The underlying buffer, for copies from it.
     pub fn raw(&self) -> &wgpu::Buffer {
         self.buffer.raw()
     }

@@ -9,8 +9,8 @@ use crate::Error;
 use crate::gpu::{Buffer, Recorder};
 
 impl ParamStore {
-    /// What this store becomes with one more group. It is filled once the recorded copies were submitted; until
-    /// [`ParamStore::replace`] this store is as it was.
+    /// This store with one more group. Its buffers are filled once the recorded copies are submitted. This
+    /// store is unchanged until [`ParamStore::replace`].
     pub(crate) fn grown<'d>(
         &self,
         recorder: &mut Recorder<'_>,
@@ -20,7 +20,7 @@ impl ParamStore {
         let GroupBuilder { group, data } = tensors(GroupBuilder::new(name));
         for (kind, flat) in [("params", &self.params), ("grads", &self.grads)] {
             if flat.buffers().iter().any(|buffer| Buffer::is_foreign(buffer)) {
-                let reason = format!("it was adopted, so it cannot grow to hold the group {name:?}");
+                let reason = format!("an adopted buffer cannot grow to hold the group {name:?}");
                 return Err(Error::Buffer { what: kind.into(), reason });
             }
         }
@@ -48,12 +48,12 @@ impl ParamStore {
         Ok(grown)
     }
 
-    /// Takes the place of the store that it has grown from, whose buffers nothing may use from now on.
+    /// Replaces the store `before`, from which this one has grown. The old buffers must no longer be used.
     pub(crate) fn replace(self, before: &mut Self) {
         std::mem::replace(before, self).outgrown.store(true, Ordering::Relaxed);
     }
 
-    /// Set once other buffers have taken the place of those that the store has now.
+    /// Set when the store's current buffers have been replaced.
     pub(crate) fn outgrown(&self) -> &Arc<AtomicBool> {
         &self.outgrown
     }

@@ -1,4 +1,4 @@
-//! Weights by name into a store, all or nothing, and out of it.
+//! Loads named weights into a store, all or none of them, and reads them back.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,18 +7,18 @@ use super::{Flat, ParamStore, Tensor, Weights};
 use crate::error::{Error, ShapeMismatch, WeightsMismatch};
 use crate::layout::Span;
 
-/// What [`ParamStore::load_state_dict`] found besides what it loaded, as torch's `missing_keys` and `unexpected_keys`.
+/// Result of [`ParamStore::load_state_dict`], like torch's `missing_keys` and `unexpected_keys`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
-    /// Tensors of the store that were loaded, in the order of [`ParamStore::tensors`].
+    /// Loaded tensors, in the order of [`ParamStore::tensors`].
     pub loaded: Vec<String>,
-    /// Tensors of the store that the weights lack, which are as they were, in the same order.
+    /// Tensors of the store that the weights lack, in the same order. They keep their values.
     pub missing_keys: Vec<String>,
-    /// Names of the weights that the store lacks, in alphabetical order.
+    /// Names in the weights that the store lacks, sorted.
     pub unexpected_keys: Vec<String>,
 }
 
-/// One line: how many were loaded, and all names that were not, with the nearest of those that are missing.
+/// One line: the number of loaded tensors, and the missing and unexpected names with suggestions.
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.loaded.len() + self.missing_keys.len();
@@ -28,7 +28,7 @@ impl fmt::Display for LoadReport {
     }
 }
 
-/// A tensor of the store, all names that it goes by, and what the weights have for it.
+/// A tensor of the store, with all its names and the weights given for them.
 struct Target<'s, 'w> {
     flat: &'s Flat,
     span: &'s Span,
@@ -37,16 +37,18 @@ struct Target<'s, 'w> {
 }
 
 impl ParamStore {
-    /// Loads weights by name into parameters, frozen ones too, and buffers: torch's `Module.load_state_dict`.
+    /// Loads named weights into parameters, including frozen ones, and buffers, like torch's
+    /// `Module.load_state_dict`.
     ///
-    /// With `strict` the names of the weights must be those of the store; without, what both have is loaded and the
-    /// report says what was missing and what was unexpected. In either case a shape that differs is refused, and either
-    /// all is loaded or nothing. It lands before the next submit. Gradients, and what an optimizer keeps, stay what they
-    /// are.
+    /// With `strict`, the names of the weights must equal those of the store. Without it, the names that both
+    /// have are loaded, and the report lists the missing and the unexpected ones. A different shape is always
+    /// refused. Either everything is loaded or nothing. The values take effect before the next submit.
+    /// Gradients and optimizer state do not change.
     ///
-    /// As in torch, `[1]` may be given for a tensor of shape `[]`, and `num_batches_tracked` of a batch normalisation is
-    /// not missed where its other statistics are given: old files of torch have none. A tensor that goes by several
-    /// names (see [`Graph::tie`](crate::graph::Graph::tie)) needs only one of them; of several, the values must agree.
+    /// As in torch, a tensor of shape `[1]` can be loaded into one of shape `[]`, and `num_batches_tracked`
+    /// of a batch normalization may be missing if its other statistics are given, as in old files of torch. A
+    /// tied tensor (see [`Graph::tie`](crate::graph::Graph::tie)) needs only one of its names; if several are
+    /// given, their values must agree.
     ///
     /// ```no_run
     /// // Needs a device and a file.
@@ -64,11 +66,11 @@ impl ParamStore {
     /// ```
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.load_state_dict>.
-    /// Differs: tied tensors, of which torch wants each name and takes the last value.
+    /// Differs for tied tensors: torch requires every name and uses the last value.
     ///
     /// # Errors
-    /// [`Error::Weights`] with all that is missing and unexpected, where that is refused, and all shapes that differ; then
-    /// nothing was written. [`Error::DeviceLost`].
+    /// [`Error::Weights`] with all missing and unexpected names (unless they are allowed) and all different
+    /// shapes; nothing was written then. [`Error::DeviceLost`].
     pub fn load_state_dict(&mut self, weights: &Weights, strict: bool) -> Result<LoadReport, Error> {
         self.gpu.check()?;
         let (targets, report) = self.checked(weights, strict)?;
@@ -88,7 +90,7 @@ impl ParamStore {
         Ok(report)
     }
 
-    /// Weights by place, of the parameters and of the buffers, if they are those of this store by their names and shapes.
+    /// The weights by index of parameters and of buffers, if their names and shapes are those of this store.
     pub(crate) fn by_place<'w>(&self, weights: &'w Weights) -> Result<[Vec<Option<&'w [f32]>>; 2], Error> {
         let (targets, _) = self.checked(weights, true)?;
         let given = |target: &Target<'_, 'w>| target.given.first().map(|(_, tensor)| &tensor.values[..]);
@@ -96,7 +98,7 @@ impl ParamStore {
         Ok([params, buffers].map(|targets| targets.iter().map(given).collect()))
     }
 
-    /// All tensors with what the weights have for them, or what is wrong with these.
+    /// All tensors with the weights given for them, or all mismatches.
     fn checked<'s, 'w>(
         &'s self,
         weights: &'w Weights,
@@ -125,17 +127,16 @@ impl ParamStore {
         Ok((targets, report))
     }
 
-    /// Waits for the device and reads all parameters and buffers, as torch's `Module.state_dict`: a tensor that goes by
-    /// several names is there under each.
+    /// Waits for the device and reads all parameters and buffers, like torch's `Module.state_dict`. A tied
+    /// tensor appears under each of its names.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn read_weights(&self) -> Result<Weights, Error> {
-        let values = self.flats().map(|flat| flat.read_all(&self.gpu)).collect::<Result<_, _>>()?;
-        self.named(values)
+        self.gpu.block_on(self.read_weights_async())
     }
 
-    /// As [`ParamStore::read_weights`], without blocking.
+    /// Like [`ParamStore::read_weights`], without blocking.
     ///
     /// # Errors
     /// As [`ParamStore::read_weights`].
@@ -147,7 +148,7 @@ impl ParamStore {
         self.named(values)
     }
 
-    /// Values of all tensors, padding included, by all names of these.
+    /// Weights from the values of all tensors (including padding), under all their names.
     pub(crate) fn named(&self, values: Vec<Vec<f32>>) -> Result<Weights, Error> {
         let mut tensors = BTreeMap::new();
         for (flat, all) in self.flats().zip(values) {
@@ -185,7 +186,7 @@ impl ParamStore {
 }
 
 impl Target<'_, '_> {
-    /// Adds what is wrong with what it is given.
+    /// Adds mismatches of this tensor to `mismatch`.
     fn check(&self, mismatch: &mut WeightsMismatch) {
         let expected = &self.span.shape;
         for (name, tensor) in &self.given {
@@ -205,8 +206,8 @@ impl Target<'_, '_> {
         }
     }
 
-    /// Whether torch lets it keep its value where it is missing: `_load_from_state_dict` of `_NormBase`, for files that
-    /// do not say otherwise.
+    /// Whether torch accepts that this tensor is missing: see `_load_from_state_dict` of `_NormBase`, for
+    /// files without a version.
     fn is_filled_in(&self, weights: &Weights) -> bool {
         let statistics = |name: &str| {
             let layer = name.strip_suffix("num_batches_tracked")?;

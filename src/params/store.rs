@@ -35,12 +35,12 @@ pub struct ParamStore {
     pub(super) frozen: Frozen,
     pub(super) added: Option<Added>,
     pub(super) id: Arc<()>,
-    /// Set once others have taken the place of its buffers.
+    /// Set when the store's buffers have been replaced by others.
     pub(super) outgrown: Arc<AtomicBool>,
 }
 
 impl ParamStore {
-    /// A store in the making.
+    /// Starts building a store.
     pub fn builder<'d>() -> ParamStoreBuilder<'d> {
         ParamStoreBuilder::default()
     }
@@ -58,7 +58,7 @@ impl ParamStore {
         &self.gpu
     }
 
-    /// Where each parameter lies; [buffers](ParamStore::buffers) have a layout of their own.
+    /// Positions of the parameters; [buffers](ParamStore::buffers) have a layout of their own.
     pub fn layout(&self) -> &Arc<Layout> {
         self.params.layout()
     }
@@ -73,22 +73,22 @@ impl ParamStore {
         &self.grads
     }
 
-    /// The gate that the optimizer's frame reads.
+    /// The gate that optimizer kernels read.
     pub fn gate(&self) -> &Gate {
         &self.gate
     }
 
-    /// The gate, for what lives longer than a borrow of the store.
+    /// Like [`ParamStore::gate`], to be kept longer than a borrow of the store.
     pub(crate) fn shared_gate(&self) -> &Arc<Gate> {
         &self.gate
     }
 
-    /// What tells this store from every other.
+    /// Identifies this store.
     pub(crate) fn id(&self) -> &Arc<()> {
         &self.id
     }
 
-    /// Refuses an optimizer that was built for another store, or for this one before it has grown.
+    /// Refuses an optimizer that was built for another store, or for this one before it grew.
     pub(crate) fn check_optimizer(&self, store: &Arc<()>, layout: &Arc<Layout>) -> Result<(), Error> {
         let reason = if !Arc::ptr_eq(store, &self.id) {
             "this optimizer was built for another parameter store"
@@ -100,16 +100,15 @@ impl ParamStore {
         Err(Error::Mismatch(reason.into()))
     }
 
-    /// Waits for the device and reads a tensor.
+    /// Waits for the device and reads the tensor `name`, in row-major order.
     ///
     /// # Errors
     /// [`Error::UnknownName`], [`Error::DeviceLost`].
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
-        let (flat, span) = self.find(name)?;
-        flat.read(&self.gpu, span)
+        self.gpu.block_on(self.read_async(name))
     }
 
-    /// As [`ParamStore::read`], without blocking.
+    /// Like [`ParamStore::read`], without blocking.
     ///
     /// # Errors
     /// As [`ParamStore::read`].
@@ -118,8 +117,8 @@ impl ParamStore {
         flat.read_async(&self.gpu, span).await
     }
 
-    /// Writes a tensor, its elements in row-major order; it lands before the next submit. Their number is checked;
-    /// [`ParamStore::write_shaped`] checks a shape too.
+    /// Writes the tensor `name` from values in row-major order. The write takes effect before the next
+    /// submit. Only the number of values is checked; [`ParamStore::write_shaped`] also checks the shape.
     ///
     /// # Errors
     /// [`Error::UnknownName`], [`Error::Length`].
@@ -128,11 +127,12 @@ impl ParamStore {
         flat.write(&self.gpu, span, data)
     }
 
-    /// As [`ParamStore::write`], for values whose shape is known: it must be the tensor's, so that a transposed
-    /// weight is not taken for the weight.
+    /// Like [`ParamStore::write`], and refuses a shape other than the tensor's, for example that of a
+    /// transposed weight.
     ///
     /// # Errors
-    /// [`Error::UnknownName`]; [`Error::Shape`] with both shapes; [`Error::Length`] if `data` does not fill `shape`.
+    /// [`Error::UnknownName`]; [`Error::Shape`] with both shapes; [`Error::Length`] if `data` does not match
+    /// `shape`.
     pub fn write_shaped(&mut self, name: &str, shape: &[usize], data: &[f32]) -> Result<(), Error> {
         let (flat, span) = self.find(name)?;
         if span.shape != shape {
@@ -142,15 +142,15 @@ impl ParamStore {
         flat.write(&self.gpu, span, data)
     }
 
-    /// Waits for the device and reads a tensor's gradient.
+    /// Waits for the device and reads the gradient of the parameter `name`.
     ///
     /// # Errors
     /// [`Error::UnknownName`]; [`Error::Mismatch`] for a buffer; [`Error::DeviceLost`].
     pub fn read_grad(&self, name: &str) -> Result<Vec<f32>, Error> {
-        self.grads.read(&self.gpu, &self.layout().spans()[self.trained(name)?])
+        self.gpu.block_on(self.read_grad_async(name))
     }
 
-    /// As [`ParamStore::read_grad`], without blocking.
+    /// Like [`ParamStore::read_grad`], without blocking.
     ///
     /// # Errors
     /// As [`ParamStore::read_grad`].
@@ -158,7 +158,7 @@ impl ParamStore {
         self.grads.read_async(&self.gpu, &self.layout().spans()[self.trained(name)?]).await
     }
 
-    /// Writes a tensor's gradient; it lands before the next submit.
+    /// Writes the gradient of the parameter `name`. The write takes effect before the next submit.
     ///
     /// # Errors
     /// [`Error::UnknownName`]; [`Error::Mismatch`] for a buffer; [`Error::Length`].
@@ -166,12 +166,12 @@ impl ParamStore {
         self.grads.write(&self.gpu, &self.layout().spans()[self.trained(name)?], data)
     }
 
-    /// Writes all gradients from one slice: all tensors one after the other in order of the layout, without
-    /// padding. One upload a buffer.
+    /// Writes all gradients from one slice that holds all tensors in the order of the layout, without
+    /// padding. One upload per buffer.
     ///
-    /// The layout's order, as [`Layout::spans`] lists it, is that of the groups, and in each group that of its
-    /// tensors. So where groups alternate from tensor to tensor it is another order than that in which a network
-    /// declares its parameters; [`ParamStore::write_grad`] goes by the name.
+    /// The layout orders tensors by group, as [`Layout::spans`] lists them. If groups alternate from tensor
+    /// to tensor, this differs from the order in which a network declares its parameters.
+    /// [`ParamStore::write_grad`] takes a name instead.
     ///
     /// # Errors
     /// [`Error::Length`].
@@ -180,7 +180,7 @@ impl ParamStore {
         self.write_dense(&self.grads, grads)
     }
 
-    /// Writes all tensors of a flat buffer from one slice without padding.
+    /// Writes all tensors of `flat` from one slice without padding.
     pub(super) fn write_dense(&self, flat: &Flat, grads: &[f32]) -> Result<(), Error> {
         let layout = self.layout();
         let mut rest = grads;
@@ -196,12 +196,12 @@ impl ParamStore {
         flat.write_all(&self.gpu, |index| Some(parts[index]))
     }
 
-    /// Records that all gradients become zero, with a recorder of the store's own device.
+    /// Records that all gradients are set to zero. The recorder must belong to the store's device.
     pub fn record_zero_grads(&mut self, recorder: &mut Recorder<'_>) {
         self.grads.record_zero(recorder);
     }
 
-    /// Records that the gradient of a tensor becomes zero, by its place in the layout.
+    /// Records that the gradient of the tensor at `index` in the layout is set to zero.
     pub(crate) fn record_zero_grad(&self, recorder: &mut Recorder<'_>, index: usize) {
         self.grads.record_zero_span(recorder, &self.layout().spans()[index]);
     }

@@ -1,4 +1,4 @@
-//! The tensors of a model by name, on the host.
+//! Named tensors of a model on the host.
 
 mod format;
 #[cfg(test)]
@@ -14,20 +14,21 @@ use crate::files::{tensors, write_atomic};
 /// A tensor on the host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
-    /// Its shape, as torch has it.
+    /// Its shape, as in torch.
     pub shape: Vec<usize>,
-    /// Its elements in order.
+    /// Its elements in row-major order.
     pub values: Vec<f32>,
 }
 
-/// The tensors of a model by name, parameters and buffers alike: torch's `state_dict`, on the host and in f32.
+/// The named tensors of a model, both parameters and buffers, on the host and in f32: torch's `state_dict`.
 ///
-/// They come from a file, from [`ParamStore::read_weights`](super::ParamStore::read_weights) or from
-/// [`Weights::insert`], and go to a file or to [`ParamStore::load_state_dict`](super::ParamStore::load_state_dict).
-/// In between, names can be changed, so that a part of a model is loaded under another name.
+/// Obtain them from a file, [`ParamStore::read_weights`](super::ParamStore::read_weights) or
+/// [`Weights::insert`]. Write them to a file, or load them with
+/// [`ParamStore::load_state_dict`](super::ParamStore::load_state_dict). Names can be changed in between, to
+/// load a part of a model under other names.
 ///
-/// Files are safetensors, as `safetensors.torch.save_file(model.state_dict(), path)` writes them and
-/// `model.load_state_dict(safetensors.torch.load_file(path))` reads them. Values may be NaN and infinite.
+/// Files are safetensors, as written by `safetensors.torch.save_file(model.state_dict(), path)` and read by
+/// `model.load_state_dict(safetensors.torch.load_file(path))`. Values may be NaN or infinite.
 ///
 /// ```
 /// use gradus::params::Weights;
@@ -47,11 +48,11 @@ pub struct Tensor {
 #[derive(Clone, Debug, Default)]
 pub struct Weights {
     tensors: BTreeMap<String, Tensor>,
-    /// The file that they were read from, for messages.
+    /// The file they were read from, for messages.
     source: Option<String>,
 }
 
-/// By their tensors, not by where they come from.
+/// Compares the tensors, not the source.
 impl PartialEq for Weights {
     fn eq(&self, other: &Self) -> bool {
         self.tensors == other.tensors
@@ -59,21 +60,23 @@ impl PartialEq for Weights {
 }
 
 impl Weights {
-    /// None yet.
+    /// No tensors.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads a safetensors file, all of it, or of a [`Checkpoint`](crate::train::Checkpoint) of this library the
-    /// parameters and buffers, under their names in the model.
+    /// Reads a safetensors file. From a [`Checkpoint`](crate::train::Checkpoint) of this crate, reads the
+    /// parameters and buffers under their names in the model.
     ///
-    /// Of the types F32, F64, F16, BF16, BOOL and integers, as torch's `num_batches_tracked` (I64), each number becomes
-    /// the nearest f32, as in torch's `copy_`. Other types, as floats of 8 bits and complex numbers, are refused.
+    /// Accepts the types F32, F64, F16, BF16, BOOL and integers (torch's `num_batches_tracked` is I64). Each
+    /// number becomes the nearest f32, as in torch's `copy_`. Other types, such as 8-bit floats and complex
+    /// numbers, are refused.
     ///
     /// # Errors
-    /// [`Error::File`] with the path and what is wrong: a file that cannot be read, is cut short or has a broken
-    /// header, two entries of one name, a tensor of another type, or a finite number that f32 cannot hold, with its
-    /// tensor and element; a checkpoint that was changed since it was written, or is of a newer format.
+    /// [`Error::File`] with the path and the reason: a file that cannot be read, is truncated or has an
+    /// invalid header; a duplicate name; a tensor of another type; a finite number outside the range of f32,
+    /// with its tensor and element; a checkpoint that was modified after it was written, or has a newer
+    /// format.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let name = path.display().to_string();
@@ -82,21 +85,21 @@ impl Weights {
         Ok(Self { tensors, source: Some(name) })
     }
 
-    /// As [`Weights::read`], from the bytes of a file.
+    /// Like [`Weights::read`], from the bytes of a file.
     ///
     /// # Errors
-    /// As [`Weights::read`]; the path of [`Error::File`] is `weights`.
+    /// As [`Weights::read`], with `weights` as the path in [`Error::File`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let tensors = format::from_bytes(bytes).map_err(|reason| refused("weights", reason))?;
         Ok(Self { tensors, source: None })
     }
 
-    /// Writes a safetensors file of f32 tensors, in whose place is the earlier one or the whole new one at any moment.
-    /// Equal weights write equal files.
+    /// Writes a safetensors file of f32 tensors. The file is replaced atomically: at any time it is either
+    /// the old or the complete new one. Equal weights give equal files.
     ///
     /// # Errors
-    /// [`Error::File`] with the path, where the file cannot be written or the names take more than the 100 MB that the
-    /// format has for its header.
+    /// [`Error::File`] with the path, if the file cannot be written or the header would exceed the format's
+    /// limit of 100 MB.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let bytes = format::to_bytes(&self.tensors).map_err(|reason| refused(path.display(), reason))?;
@@ -122,19 +125,19 @@ impl Weights {
         format::to_bf16_bytes(&self.tensors).map_err(|reason| refused("weights", reason))
     }
 
-    /// The bytes of such a file.
+    /// The bytes of such a safetensors file.
     ///
     /// # Errors
-    /// [`Error::File`], whose path is `weights`, for names that are too long for the format.
+    /// [`Error::File`] with `weights` as the path, if the header would exceed the format's limit of 100 MB.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         format::to_bytes(&self.tensors).map_err(|reason| refused("weights", reason))
     }
 
-    /// Adds a tensor, its elements in row-major order.
+    /// Adds a tensor with its elements in row-major order.
     ///
     /// # Errors
-    /// [`Error::Duplicate`] for a second one of a name; [`Error::Config`] for an empty name, and for `__metadata__`, which
-    /// no file can have; [`Error::Length`] if the values do not fill the shape.
+    /// [`Error::Duplicate`] if there is a tensor with this name; [`Error::Config`] for an empty name, or
+    /// `__metadata__`, which the format reserves; [`Error::Length`] if the values do not match the shape.
     pub fn insert(
         &mut self,
         name: impl Into<String>,
@@ -146,7 +149,7 @@ impl Weights {
 
     fn add(&mut self, name: String, tensor: Tensor) -> Result<(), Error> {
         if name.is_empty() || name == format::METADATA {
-            let reason = format!("{name:?} cannot be the name of one");
+            let reason = format!("{name:?} is not a valid tensor name");
             return Err(Error::Config { what: "tensor".into(), reason });
         }
         let elements = tensor.shape.iter().try_fold(1, |all: usize, extent| all.checked_mul(*extent));
@@ -159,7 +162,7 @@ impl Weights {
         Ok(())
     }
 
-    /// A tensor by its name.
+    /// The tensor `name`.
     ///
     /// # Errors
     /// [`Error::UnknownName`] with the nearest name.
@@ -171,7 +174,7 @@ impl Weights {
         self.tensors.get(name)
     }
 
-    /// Takes a tensor out.
+    /// Removes and returns the tensor `name`.
     ///
     /// # Errors
     /// As [`Weights::get`].
@@ -182,32 +185,32 @@ impl Weights {
         }
     }
 
-    /// The names in their order.
+    /// The names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The tensors in the order of their names.
+    /// The tensors, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.tensors.iter().map(|(name, tensor)| (&name[..], tensor))
     }
 
-    /// How many tensors there are.
+    /// Number of tensors.
     pub fn len(&self) -> usize {
         self.tensors.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no tensors.
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }
 
-    /// Where they come from, for messages.
+    /// The source, for messages.
     pub(super) fn described(&self) -> &str {
         self.source.as_deref().unwrap_or("weights")
     }
 
-    /// Each tensor under the name that `to` makes of its own, or left out for `None`.
+    /// Renames each tensor to what `to` returns for its name, or removes it for `None`.
     ///
     /// ```
     /// use gradus::params::Weights;
@@ -221,7 +224,7 @@ impl Weights {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Duplicate`] if two would have one name; [`Error::Config`] as [`Weights::insert`].
+    /// [`Error::Duplicate`] if two tensors get the same name; [`Error::Config`] as for [`Weights::insert`].
     pub fn rename(self, mut to: impl FnMut(&str) -> Option<String>) -> Result<Self, Error> {
         let mut renamed = Self { tensors: BTreeMap::new(), source: self.source };
         for (name, tensor) in self.tensors {
@@ -232,11 +235,11 @@ impl Weights {
         Ok(renamed)
     }
 
-    /// Those of one module: what is called `module.` and something, without `module.`. Others are left out. An empty
-    /// name is that of the outermost module, whose are all.
+    /// The tensors of one module: keeps names that start with `module.` and removes that prefix. An empty
+    /// name is the outermost module, which keeps all.
     ///
     /// # Errors
-    /// [`Error::UnknownName`] if there are none, with the modules that there are.
+    /// [`Error::UnknownName`] with the known modules, if no name starts with `module.`.
     pub fn part(self, module: &str) -> Result<Self, Error> {
         let module = module.strip_suffix('.').unwrap_or(module);
         if module.is_empty() {
@@ -249,7 +252,7 @@ impl Weights {
         self.rename(of_module)
     }
 
-    /// All, for a model in which they belong to one module: `module.` stands before each name. An empty name adds nothing.
+    /// Moves all tensors into a module: adds the prefix `module.` to each name. An empty name adds nothing.
     #[must_use]
     pub fn within(self, module: &str) -> Self {
         let module = module.strip_suffix('.').unwrap_or(module);
@@ -261,7 +264,7 @@ impl Weights {
         Self { tensors, source: self.source }
     }
 
-    /// What stands before a dot in a name, each once, in order.
+    /// All module names: the parts of tensor names before a dot, without duplicates, in order.
     fn modules(&self) -> Vec<&str> {
         let dots = |name: &'_ str| name.match_indices('.').map(|(at, _)| at).collect::<Vec<_>>();
         let mut all: Vec<&str> =
@@ -272,7 +275,7 @@ impl Weights {
     }
 }
 
-/// The tensors of a [`Checkpoint`](crate::train::Checkpoint), for one: its `params`.
+/// For example, the `params` of a [`Checkpoint`](crate::train::Checkpoint).
 impl TryFrom<BTreeMap<String, Tensor>> for Weights {
     type Error = Error;
 

@@ -1,4 +1,4 @@
-//! Plans that evaluate some outputs of a graph, one for each batch size.
+//! Plans that evaluate chosen outputs of a graph, one plan per batch size.
 
 use std::collections::HashMap;
 
@@ -8,44 +8,42 @@ use crate::gpu::{ReadBuffer, Recorder, Staging};
 use crate::graph::{Dtype, Graph, HostData, Plan, PlanOptions, Var, Workspace, samples_of};
 use crate::params::{ParamStore, Tensor};
 
-/// What evaluates some outputs of a graph for batches of any size.
+/// Evaluates chosen outputs of a graph for any number of samples.
 #[derive(Debug)]
 pub(crate) struct Inference {
     graph: Graph,
     outputs: Vec<(String, Var)>,
-    /// The inputs that these depend on, with their declared shapes.
+    /// The inputs that the outputs depend on, with their declared shapes.
     inputs: Vec<(String, Vec<usize>)>,
-    /// The first output whose rows are larger in larger batches, as products of samples with one another.
+    /// The first output whose rows grow with the batch, such as the products of all pairs of samples.
     whole: Option<usize>,
     plans: HashMap<usize, Compiled>,
-    /// What plans store activations as, if not as f32.
+    /// The type of stored activations, if it is not f32.
     autocast: Option<Dtype>,
 }
 
-/// A plan, and where its outputs reach the host.
+/// A plan with the read-back buffer of its outputs.
 #[derive(Debug)]
 struct Compiled {
     plan: Plan,
     read_buffer: ReadBuffer,
 }
 
-/// One request, with what its caller keeps for all of them.
+/// A request, together with resources that the caller reuses between requests.
 pub(crate) struct Request<'a> {
     pub(crate) params: &'a ParamStore,
     pub(crate) workspace: &'a mut Workspace,
     pub(crate) staging: &'a mut Staging,
     pub(crate) data: &'a [(&'a str, &'a dyn HostData)],
-    /// Samples at once.
+    /// Maximum number of samples computed at once.
     pub(crate) batch: usize,
-    /// Whether to wait by blocking.
-    pub(crate) blocking: bool,
 }
 
 impl Inference {
     pub(crate) fn new(graph: &Graph, outputs: &[(&str, &Var)]) -> Result<Self, Error> {
         graph.check()?;
         if outputs.is_empty() {
-            return Err(Error::Config { what: "outputs".into(), reason: "there are none".into() });
+            return Err(Error::Config { what: "outputs".into(), reason: "expected at least one".into() });
         }
         for (number, (name, var)) in outputs.iter().enumerate() {
             graph.check_owner(name, var)?;
@@ -53,7 +51,7 @@ impl Inference {
                 return Err(Error::Duplicate { kind: "output", name: (*name).into() });
             }
             if var.is_labels() {
-                return Err(Error::Mismatch(format!("output {name}: it is labels, which the host has")));
+                return Err(Error::Mismatch(format!("output {name}: expected a computed value, got labels")));
             }
             check_rows(graph, var)?;
         }
@@ -63,20 +61,20 @@ impl Inference {
         Ok(Self { graph: graph.clone(), outputs, inputs, whole, plans: HashMap::new(), autocast: None })
     }
 
-    /// With plans that store activations as this type.
+    /// Stores activations as this type.
     pub(crate) fn autocast(self, autocast: Option<Dtype>) -> Self {
         Self { autocast, plans: HashMap::new(), ..self }
     }
 
-    /// Refuses a store that lacks what the outputs depend on.
+    /// Refuses a store that lacks a tensor that the outputs depend on.
     pub(crate) fn check_store(&self, params: &ParamStore) -> Result<(), Error> {
         let needed = self.graph.parameters_of(self.outputs.iter().map(|(_, var)| var));
         self.graph.check_store(params, &needed)
     }
 
-    /// The outputs for all samples of the data. What can be refused is refused before anything is submitted.
+    /// Computes the outputs for all samples. Checks everything before the first submit.
     pub(crate) async fn run(&mut self, request: Request<'_>) -> Result<Outputs, Error> {
-        let Request { params, workspace, staging, data, batch, blocking } = request;
+        let Request { params, workspace, staging, data, batch } = request;
         let gpu = params.gpu();
         gpu.check()?;
         let samples = samples_of(&self.inputs, data)?;
@@ -93,7 +91,7 @@ impl Inference {
             let Compiled { plan, read_buffer } = self.plans.get_mut(&size).expect("it was compiled");
             let mut encoder = gpu.encoder("predict");
             let mut recorder = Recorder::new(gpu, &mut encoder);
-            staging.begin(plan.staged_bytes(data))?;
+            staging.begin(plan.staged_bytes(data)).await?;
             plan.stage(data, first, staging)?;
             staging.record(&mut recorder);
             staging.end()?;
@@ -102,7 +100,7 @@ impl Inference {
             drop(recorder);
             gpu.submit(encoder)?;
             staging.submitted();
-            let bytes = read_buffer.read(gpu, plan.output_bytes(), blocking).await?;
+            let bytes = read_buffer.read(gpu, plan.output_bytes()).await?;
             for (number, (name, _)) in self.outputs.iter().enumerate() {
                 let (shape, values) = plan.dense_output(name, &bytes)?;
                 match tensors.get_mut(number) {
@@ -117,14 +115,16 @@ impl Inference {
         Ok(Outputs { tensors })
     }
 
-    /// Refuses to cut samples into batches where their rows would not be those of one batch.
+    /// Refuses to split samples into batches if an output's rows depend on the number of samples.
     fn check_whole(&self, samples: usize, batch: usize) -> Result<(), Error> {
         let Some((_, var)) = self.whole.filter(|_| samples > batch).map(|number| &self.outputs[number])
         else {
             return Ok(());
         };
         let (layer, got) = (var.name(), self.graph.shape_at(var, samples)?);
-        let expected = format!("rows that do not grow with the batch, to compute {batch} samples at once");
+        let expected = format!(
+            "rows whose size does not depend on the number of samples, since at most {batch} are computed at once"
+        );
         Err(Error::Shape { layer, expected, got })
     }
 
@@ -140,21 +140,22 @@ impl Inference {
     }
 }
 
-/// Whether an output has rows of other shapes in other batches. What works with one batch alone has not.
+/// Whether the shape of an output's rows depends on the batch size. False if the graph supports only its declared
+/// batch size.
 fn has_rows_of_batch(graph: &Graph, var: &Var) -> bool {
     let larger = graph.shape_at(var, graph.batch().unwrap_or(1) + 1);
     larger.is_ok_and(|larger| larger[1..] != var.shape()[1..])
 }
 
-/// Refuses an output that has not one row a sample.
+/// Refuses an output that does not have one row per sample.
 fn check_rows(graph: &Graph, var: &Var) -> Result<(), Error> {
     let declared = graph.batch().unwrap_or(1);
     if var.shape().first() == Some(&declared) && var.is_in_rows() {
         return Ok(());
     }
     let expected = match declared {
-        1 => "a row for each sample, whatever the batch".into(),
-        _ => format!("a row for each of the {declared} samples"),
+        1 => "one row per sample at every batch size".into(),
+        _ => format!("one row for each of the {declared} samples"),
     };
     Err(Error::Shape { layer: var.name(), expected, got: var.shape() })
 }

@@ -1,22 +1,22 @@
 use crate::Error;
 use crate::params::Tensor;
 
-/// What a request computes: each output under its name, dense and in torch's order, the first dimension the samples.
+/// The outputs of a request by name, dense and row-major as in torch. The first dimension is the samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outputs {
     pub(super) tensors: Vec<(String, Tensor)>,
 }
 
 impl Outputs {
-    /// An output.
+    /// The output `name`.
     ///
     /// # Errors
-    /// [`Error::UnknownName`] with the nearest name.
+    /// [`Error::UnknownName`] with the most similar name.
     pub fn get(&self, name: &str) -> Result<&Tensor, Error> {
         self.place(name).map(|place| &self.tensors[place].1)
     }
 
-    /// Takes an output out; then it is no longer there.
+    /// Removes and returns the output `name`.
     ///
     /// # Errors
     /// As [`Outputs::get`].
@@ -24,7 +24,7 @@ impl Outputs {
         self.place(name).map(|place| self.tensors.remove(place).1)
     }
 
-    /// The outputs in the order in which they were asked for.
+    /// The outputs in the order of the list given to the predictor.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.tensors.iter().map(|(name, tensor)| (&name[..], tensor))
     }

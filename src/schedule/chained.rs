@@ -8,30 +8,31 @@ use super::{Course, Link, OUTER, Point, Schedule, times};
 use crate::config;
 use crate::error::Error;
 
-/// Several schedules at once, each of which acts on the rate that the one before it has left.
+/// Several schedules at once. Each acts on the rate that the one before it leaves.
 ///
-/// Those that multiply the base rate are multiplied: `lr(k) = b * f1(k) * f2(k) ...`. One that sets the rate
-/// (as [`OneCycleLR`](super::OneCycleLR), [`CyclicLR`](super::CyclicLR),
-/// [`CosineAnnealingWarmRestarts`](super::CosineAnnealingWarmRestarts),
-/// [`LambdaLR`](super::LambdaLR) or a piecewise constant one) undoes what those before it did.
-/// [`CosineAnnealingLR`](super::CosineAnnealingLR) moves the rate of the step before, so that with an
-/// `eta_min` above 0, or after `T_max`, the rate is that of PyTorch's recursion and not a product, and so it is with
-/// [`SWALR`](super::SWALR). Mind that on its way up this recursion enlarges whatever the others took from the rate, and may carry it below 0,
-/// which optimizers refuse: a [`SequentialLR`](super::SequentialLR) or `clamp` avoids that.
+/// Factors of the base rate are multiplied: `lr(k) = b * f1(k) * f2(k) ...`. A schedule that sets the rate
+/// ([`OneCycleLR`](super::OneCycleLR), [`CyclicLR`](super::CyclicLR),
+/// [`CosineAnnealingWarmRestarts`](super::CosineAnnealingWarmRestarts), [`LambdaLR`](super::LambdaLR) or a piecewise
+/// constant one) overrides those before it. [`CosineAnnealingLR`](super::CosineAnnealingLR) changes the rate of the
+/// previous step. So with an `eta_min` above 0, or after `T_max`, the rate follows PyTorch's recursion instead of a
+/// product; the same holds for [`SWALR`](super::SWALR). While the cosine rises, this recursion amplifies every change
+/// that other schedules make, and the rate can fall below 0, which optimizers refuse. Use a
+/// [`SequentialLR`](super::SequentialLR) or `clamp` to avoid that.
 ///
 /// The momentum is that of the last schedule that cycles it.
 ///
-/// A late step of the recursion is not computed from the first one on. It begins again where a wave is at its lowest;
-/// 4,096 steps later, a stretch on which all multiply, or on which all but one stay as they are, is one product; and one on
-/// which others change smoothly a sum of some hundred terms. So most steps take microseconds, and a few milliseconds.
+/// A late step of the recursion is not computed from step 0. The recursion restarts wherever the cosine is at its
+/// minimum. From 4,096 steps after that, a range of steps in which all schedules multiply, or all but one are
+/// constant, is one product; a range in which others change smoothly is a sum of a few hundred terms. So most steps
+/// take microseconds, and some a few milliseconds.
 ///
 /// # Errors
-/// [`Schedule::at`] refuses a step that is not reached by 1,048,576 steps and terms, a tenth of a second, as where a schedule
-/// drops the rate at more than a hundred thousand steps, unless one shortly before it was asked for; and a rate that is not
-/// finite.
+/// [`Schedule::at`] refuses a step that would take more than 1,048,576 steps and terms (a tenth of a second), for
+/// example where a schedule drops the rate at more than a hundred thousand steps, unless a step shortly before it was
+/// computed last. It also refuses a rate that is not finite.
 ///
-/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.ChainedScheduler`. Differs: schedules that PyTorch does not
-/// have multiply, as in braintools 0.3. As in PyTorch, a schedule that follows a metric is refused.
+/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.ChainedScheduler`. Differs: schedules that PyTorch does not have
+/// multiply, as in braintools 0.3. As in PyTorch, a schedule that follows a metric is refused.
 ///
 /// ```
 /// use gradus::schedule::{ChainedScheduler, ConstantLR, ExponentialLR, Schedule};
@@ -66,14 +67,14 @@ impl ChainedScheduler {
         Self::of(vec![Box::new(first)])
     }
 
-    /// The chain with one more schedule, which acts after the others.
+    /// Appends a schedule, which acts after the others.
     #[must_use]
     pub fn and(mut self, next: impl Schedule + 'static) -> Self {
         self.schedulers.push(Box::new(next));
         Self::of(self.schedulers)
     }
 
-    /// A chain of a list of schedules, at least one.
+    /// A chain of a list of schedules; at least one.
     #[must_use]
     pub fn of(schedulers: Vec<Box<dyn Schedule>>) -> Self {
         Self { levels: nested::levels(&schedulers), schedulers, seen: Seen::default() }
@@ -87,7 +88,7 @@ impl ChainedScheduler {
         act(&self.schedulers[index]).map_err(|error| within(error, index))
     }
 
-    /// Lets the members from `first` on act on a point.
+    /// Applies the members from `first` on to a point.
     pub(super) fn fold(&self, first: usize, step: u64, base: f64, from: Point) -> Result<Point, Error> {
         (first..self.schedulers.len()).try_fold(from, |from, index| {
             let point = self.member(index, |member| member.follow(step, base, from.lr))?;
@@ -104,7 +105,7 @@ impl ChainedScheduler {
         })
     }
 
-    /// The courses of all members.
+    /// The course of each member.
     pub(super) fn courses(&self, step: u64) -> Vec<Course> {
         self.schedulers.iter().map(|member| member.course(step)).collect()
     }
@@ -159,7 +160,7 @@ impl Schedule for ChainedScheduler {
         let courses = self.courses(from);
         let moved = mover(&courses).and_then(Result::ok);
         (0..self.schedulers.len()).try_fold(1.0, |ratio, index| match moved {
-            // Those that do not move its floor keep the rate over the whole course.
+            // Members that do not move the floor keep the rate during the whole course.
             Some(mover) if mover != index => Ok(ratio),
             _ => Ok(ratio * self.member(index, |member| member.ratio(from, to, base))?),
         })

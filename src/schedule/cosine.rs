@@ -50,7 +50,7 @@ impl CosineAnnealingLR {
         Self { t_max, eta_min: 0.0, clamp: false }
     }
 
-    /// The angle of a step, which is half of a turn after `T_max`.
+    /// The angle at a step: pi at `T_max`.
     fn angle(&self, step: u64) -> f64 {
         if step < EXACT {
             return PI * step as f64 / self.t_max as f64;
@@ -59,7 +59,7 @@ impl CosineAnnealingLR {
         PI * (u128::from(step) % turn) as f64 / self.t_max as f64
     }
 
-    /// Half a wave, rounded as PyTorch's `1 + cos(pi * k / T_max)` is.
+    /// `1 + cos(pi * k / T_max)`, halved, with PyTorch's rounding.
     fn wave(&self, step: u64) -> f64 {
         match self.t_max < EXACT {
             true => (1.0 + self.angle(step).cos()) / 2.0,
@@ -67,20 +67,20 @@ impl CosineAnnealingLR {
         }
     }
 
-    /// Whether the wave is at its lowest.
+    /// Whether the wave is at its minimum.
     fn is_low(&self, step: u64) -> bool {
         self.lowest(step) == Some(step)
     }
 
-    /// The latest step up to this one at which it is at its lowest.
+    /// The latest step, up to this one, at which the wave is at its minimum.
     fn lowest(&self, step: u64) -> Option<u64> {
         let turn = self.t_max.max(1).saturating_mul(2);
         step.checked_sub(self.t_max).map(|since| step - since % turn)
     }
 }
 
-/// Below this numbers of steps are computed with as PyTorch computes, to round as it rounds; above it, where that would
-/// leave few digits, with more care.
+/// Below this step, the formulas round exactly as PyTorch's do. Above it, where those would lose most digits, more
+/// accurate ones are used.
 const EXACT: u64 = 1 << 24;
 
 impl Schedule for CosineAnnealingLR {
@@ -99,7 +99,7 @@ impl Schedule for CosineAnnealingLR {
         Some(config::write("CosineAnnealingLR", self))
     }
 
-    /// With `eta_min` 0 it multiplies the base rate, but only until it rises again.
+    /// With `eta_min` 0 it multiplies the base rate, until it rises again.
     fn link(&self) -> Link {
         match self.clamp {
             true => Link::Scales,
@@ -108,8 +108,8 @@ impl Schedule for CosineAnnealingLR {
         }
     }
 
-    /// PyTorch's recursion: the distance to `eta_min` is multiplied, and where it is 0 the way up begins with
-    /// that of the base rate.
+    /// PyTorch's recursion: multiplies the distance to `eta_min`. If that is 0, the rise starts with the distance of
+    /// the base rate.
     fn follow(&self, step: u64, base: f64, lr: f64) -> Result<Point, Error> {
         let Some(before) = step.checked_sub(1) else { return Ok(Point::rate(lr)) };
         if self.clamp {
@@ -140,7 +140,7 @@ impl Schedule for CosineAnnealingLR {
             Some(lowest) => lowest.saturating_add(self.t_max.saturating_mul(2)),
             None => self.t_max,
         };
-        // The rate turns at its lowest, so that what follows is another course.
+        // The direction changes at the minimum, so another course begins there.
         let last = if self.is_low(step) { step } else { next.saturating_sub(1) };
         Course { reset, floor: self.eta_min, until: last, steady: step, smooth: last }
     }

@@ -5,7 +5,7 @@ use super::{Course, Link, Point, Schedule, at_least_one, half_wave, rate_at};
 use crate::config;
 use crate::error::{Error, at_least, closed};
 
-/// Half a cosine wave from the base rate to a part of it, after a warm-up if there is one.
+/// Half a cosine wave from the base rate to a fraction of it, after an optional warm-up.
 ///
 /// `lr(k) = b * ((1 - alpha) * (1 + cos(pi * min(k, n) / n)) / 2 + alpha)` with the base rate `b`, the step `k`
 /// and `n` = `decay_steps`. With a `warmup_target` `t` the rate first goes in a straight line from `b` to `t`
@@ -26,7 +26,7 @@ use crate::error::{Error, at_least, closed};
 pub struct CosineDecay {
     /// Updates from the highest rate to the last, at least 1. Required.
     pub decay_steps: u64,
-    /// The last rate as a part of the highest, in `[0, 1]`. Default 0.
+    /// The last rate as a fraction of the highest, in `[0, 1]`. Default 0.
     #[serde(default)]
     pub alpha: f64,
     /// The rate after the warm-up, at least 0. Default none: no warm-up.

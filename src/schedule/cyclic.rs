@@ -5,16 +5,17 @@ use super::{Point, Schedule, at_least_one};
 use crate::config;
 use crate::error::{Error, at_least, half_open};
 
-/// A zigzag between two rates, whose height may shrink, with the momentum going the other way.
+/// Cycles linearly between two rates, with an amplitude that can decrease. The momentum cycles in the opposite
+/// direction.
 ///
-/// `lr(k) = base_lr + (max_lr - base_lr) * x * f` with the height `x` of the zigzag at step `k`, from 0 to 1 in
-/// `step_size_up` steps and back in `step_size_down`, and `f` = 1 for `triangular`, `0.5^c` in the cycle `c`,
-/// from 0, for `triangular2`, `gamma^k` for `exp_range`. The momentum is `max_momentum - (max_momentum -
+/// `lr(k) = base_lr + (max_lr - base_lr) * x * f`. Here `x` is a triangular wave at step `k`: from 0 to 1 in
+/// `step_size_up` steps and back in `step_size_down`. The factor `f` is 1 for `triangular`, `0.5^c` in cycle `c`
+/// (from 0) for `triangular2`, and `gamma^k` for `exp_range`. The momentum is `max_momentum - (max_momentum -
 /// base_momentum) * x * f`. The base rate of a group is not used.
 ///
-/// Source: Smith 2017, arXiv:1506.01186; PyTorch 2.15, `torch.optim.lr_scheduler.CyclicLR`. Differs: one rate
-/// for all groups; functions of the user's are [`from_fn`](super::from_fn); negative rates and momenta outside
-/// `[0, 1)` are refused.
+/// Source: Smith 2017, arXiv:1506.01186; PyTorch 2.15, `torch.optim.lr_scheduler.CyclicLR`. Differs: one rate for all
+/// groups; custom scale functions are not supported (use [`from_fn`](super::from_fn)); negative rates and momenta
+/// outside `[0, 1)` are refused.
 ///
 /// ```
 /// use gradus::schedule::{CyclicLR, Schedule};
@@ -34,16 +35,16 @@ pub struct CyclicLR {
     /// Updates on the way up, at least 1. Default 2000.
     #[serde(default = "step_size_up")]
     pub step_size_up: u64,
-    /// Updates on the way down, at least 1. Default as many as up.
+    /// Updates on the way down, at least 1. Default `step_size_up`.
     #[serde(default)]
     pub step_size_down: Option<u64>,
-    /// How the height shrinks. Default [`CyclicMode::Triangular`].
+    /// How the amplitude decreases. Default [`CyclicMode::Triangular`].
     #[serde(default)]
     pub mode: CyclicMode,
-    /// What each step multiplies the height by in [`CyclicMode::ExpRange`], at least 0. Default 1.
+    /// Factor of the amplitude per step in [`CyclicMode::ExpRange`], at least 0. Default 1.
     #[serde(default = "gamma")]
     pub gamma: f64,
-    /// Whether the momentum goes from `max_momentum` to `base_momentum` and back. Default true.
+    /// Whether to cycle the momentum, from `max_momentum` to `base_momentum` and back. Default true.
     #[serde(default = "cycle_momentum")]
     pub cycle_momentum: bool,
     /// The momentum at `max_lr`, in `[0, 1)`. Default 0.8.
@@ -54,21 +55,21 @@ pub struct CyclicLR {
     pub max_momentum: f64,
 }
 
-/// How the height of a [`CyclicLR`] shrinks.
+/// How the amplitude of a [`CyclicLR`] decreases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CyclicMode {
-    /// Not at all.
+    /// It is constant.
     #[default]
     Triangular,
-    /// By half in each cycle.
+    /// It halves in each cycle.
     Triangular2,
-    /// Times `gamma` at each step.
+    /// It is multiplied by `gamma` in each step.
     ExpRange,
 }
 
 impl CyclicLR {
-    /// A zigzag of 2000 updates up and as many down, with the momentum between 0.9 and 0.8.
+    /// A triangular wave of 2000 updates up and 2000 down, with the momentum between 0.9 and 0.8.
     #[must_use]
     pub fn new(base_lr: f64, max_lr: f64) -> Self {
         Self {
@@ -89,7 +90,7 @@ impl Schedule for CyclicLR {
     fn at(&self, step: u64, _base: f64) -> Result<Point, Error> {
         self.check_lengths()?;
         let (up, down) = (self.step_size_up, self.step_size_down.unwrap_or(self.step_size_up));
-        // Two lengths may be more than 64 bits hold.
+        // The sum of two lengths can exceed 64 bits.
         let (length, now) = (u128::from(up) + u128::from(down), u128::from(step));
         let (cycle, place) = (now / length, now % length);
         let height = match place <= u128::from(up) {

@@ -5,7 +5,7 @@ use super::{Course, Link, Point, Schedule, at_least_one, rate_at, times};
 use crate::config;
 use crate::error::{Error, above, at_least};
 
-/// The rate times `gamma` at each step.
+/// Multiplies the rate by `gamma` at each step.
 ///
 /// `lr(k) = b * gamma^k` with the base rate `b` and the step `k`.
 ///
@@ -20,12 +20,12 @@ use crate::error::{Error, above, at_least};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExponentialLR {
-    /// What each step multiplies the rate by, at least 0. Required.
+    /// Factor per step, at least 0. Required.
     pub gamma: f64,
 }
 
 impl ExponentialLR {
-    /// The rate times `gamma` at each step.
+    /// Multiplies the rate by `gamma` at each step.
     #[must_use]
     pub fn new(gamma: f64) -> Self {
         Self { gamma }
@@ -58,7 +58,7 @@ impl Schedule for ExponentialLR {
     }
 }
 
-/// The rate times `decay_rate` in every `decay_steps` steps.
+/// Multiplies the rate by `decay_rate` every `decay_steps` steps.
 ///
 /// `lr(k) = b * decay_rate^(k / decay_steps)` with the base rate `b` and the step `k`; with `staircase` the
 /// exponent is rounded down.
@@ -76,17 +76,17 @@ impl Schedule for ExponentialLR {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExponentialDecay {
-    /// Updates in which the rate is multiplied once, at least 1. Required.
+    /// Number of updates per factor of `decay_rate`, at least 1. Required.
     pub decay_steps: u64,
-    /// What it is multiplied by, at least 0. Required.
+    /// The factor, at least 0. Required.
     pub decay_rate: f64,
-    /// Whether it falls in steps. Default false.
+    /// Whether the rate changes only every `decay_steps` updates instead of continuously. Default false.
     #[serde(default)]
     pub staircase: bool,
 }
 
 impl ExponentialDecay {
-    /// The rate times `decay_rate` in every `decay_steps` updates.
+    /// Multiplies the rate by `decay_rate` every `decay_steps` updates.
     #[must_use]
     pub fn new(decay_steps: u64, decay_rate: f64) -> Self {
         Self { decay_steps, decay_rate, staircase: false }
@@ -127,7 +127,7 @@ impl Schedule for ExponentialDecay {
     }
 }
 
-/// As [`ExponentialDecay`], from the step `transition_begin` on and up to `end_value`.
+/// Like [`ExponentialDecay`], starting at `transition_begin` and limited by `end_value`.
 ///
 /// `lr(k) = b * decay_rate^(max(k - transition_begin, 0) / decay_steps)` with the base rate `b` and the step
 /// `k`; with `staircase` the exponent is rounded down. `end_value` is a floor if `decay_rate` is under 1, else
@@ -146,23 +146,23 @@ impl Schedule for ExponentialDecay {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExponentialDecayLR {
-    /// Updates in which the rate is multiplied once, at least 1. Required.
+    /// Number of updates per factor of `decay_rate`, at least 1. Required.
     pub decay_steps: u64,
-    /// What it is multiplied by, above 0. Required.
+    /// The factor, above 0. Required.
     pub decay_rate: f64,
     /// Updates before the first change. Default 0.
     #[serde(default)]
     pub transition_begin: u64,
-    /// Whether it changes in steps. Default false.
+    /// Whether the rate changes only every `decay_steps` updates instead of continuously. Default false.
     #[serde(default)]
     pub staircase: bool,
-    /// The rate at which the change ends, at least 0. Default none.
+    /// The limit of the rate, at least 0. Default none.
     #[serde(default)]
     pub end_value: Option<f64>,
 }
 
 impl ExponentialDecayLR {
-    /// The rate times `decay_rate` in every `decay_steps` updates, without a bound.
+    /// Multiplies the rate by `decay_rate` every `decay_steps` updates, without a limit.
     #[must_use]
     pub fn new(decay_steps: u64, decay_rate: f64) -> Self {
         Self { decay_steps, decay_rate, transition_begin: 0, staircase: false, end_value: None }
@@ -174,7 +174,7 @@ impl Schedule for ExponentialDecayLR {
         at_least_one("decay_steps", self.decay_steps)?;
         let since = step.saturating_sub(self.transition_begin);
         let lr = times(base, self.decay_rate.powf(periods(since, self.decay_steps, self.staircase)));
-        // Neither bound may stand in for a rate that is no number.
+        // A NaN rate must not be replaced by the limit.
         let bound = self.end_value.filter(|_| !lr.is_nan());
         rate_at(
             step,
@@ -204,19 +204,19 @@ impl Schedule for ExponentialDecayLR {
         let begin = self.transition_begin;
         match (step < begin, self.end_value) {
             (true, _) => Course::product(begin, begin),
-            // Where the end comes is no round step.
+            // The limit is not reached at a whole step.
             (false, Some(_)) => Course::product(step, step),
             (false, None) => of_periods(step - begin, self.decay_steps, self.staircase).within(begin, None),
         }
     }
 }
 
-/// How often `length` steps, at least 1, fit into `step`, in whole if `staircase`.
+/// The number of periods of `length` steps (at least 1) in `step`; whole periods only with `staircase`.
 pub(super) fn periods(step: u64, length: u64, staircase: bool) -> f64 {
     if staircase { (step / length) as f64 } else { step as f64 / length as f64 }
 }
 
-/// The course of what is a function of [`periods`].
+/// The course of a function of [`periods`].
 pub(super) fn of_periods(step: u64, length: u64, staircase: bool) -> Course {
     if !staircase {
         return Course::product(step, u64::MAX);

@@ -1,4 +1,4 @@
-//! A box of a schedule, and a reference to one, are schedules.
+//! Blanket implementations: a box of a schedule and a reference to one are schedules.
 
 use serde_json::Value;
 
@@ -128,7 +128,7 @@ impl<S: Schedule + ?Sized> Schedule for &S {
         if !self.takes_metric() {
             return Ok(());
         }
-        let reason = "it is borrowed, and cannot take a metric".into();
+        let reason = "a borrowed schedule cannot take a metric".into();
         Err(Error::Config { what: "schedule".into(), reason })
     }
 

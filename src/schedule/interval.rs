@@ -4,21 +4,21 @@ use serde_json::{Map, Value, json};
 use super::{Course, Link, Point, Schedule};
 use crate::error::Error;
 
-/// What the steps of a schedule count.
+/// What a step of a schedule counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interval {
     /// Updates.
     #[default]
     Step,
-    /// Epochs: [`Schedule::at`] is asked for the number of the epoch, from 0.
+    /// Epochs: the argument of [`Schedule::at`] is the number of the epoch, from 0.
     Epoch,
 }
 
-/// A schedule whose steps are epochs, as `"interval": "epoch"` makes it in JSON.
+/// A schedule whose steps are epochs; in JSON, `"interval": "epoch"`.
 ///
-/// Its [`Schedule::at`] is asked for an epoch: whoever counts updates divides by those of an epoch, as a
-/// trainer does that knows them. Only the outermost schedule can be one.
+/// Its [`Schedule::at`] takes an epoch. A trainer that knows the number of updates per epoch converts updates to
+/// epochs. Only the outermost schedule can be a `PerEpoch`.
 ///
 /// Source: Lightning's `interval` of a scheduler.
 ///

@@ -23,17 +23,17 @@ use crate::error::{Error, at_least};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InverseTimeDecay {
-    /// Updates in which the divisor grows by `decay_rate`, at least 1. Required.
+    /// Number of updates in which the divisor grows by `decay_rate`, at least 1. Required.
     pub decay_steps: u64,
-    /// By how much it grows, at least 0. Required.
+    /// Growth of the divisor, at least 0. Required.
     pub decay_rate: f64,
-    /// Whether it grows in steps. Default false.
+    /// Whether the divisor changes only every `decay_steps` updates instead of continuously. Default false.
     #[serde(default)]
     pub staircase: bool,
 }
 
 impl InverseTimeDecay {
-    /// A divisor that grows by `decay_rate` in every `decay_steps` updates.
+    /// A divisor that grows by `decay_rate` every `decay_steps` updates.
     #[must_use]
     pub fn new(decay_steps: u64, decay_rate: f64) -> Self {
         Self { decay_steps, decay_rate, staircase: false }

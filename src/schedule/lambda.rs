@@ -30,7 +30,7 @@ impl<F: Fn(u64) -> f64 + Send + Sync> LambdaLR<F> {
         Self { factor, name: None }
     }
 
-    /// The same with a name, by which a checkpoint tells it from other closures: see [`FromFn::named`].
+    /// Names the closure, so that a checkpoint can distinguish it from others: see [`FromFn::named`].
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -54,7 +54,7 @@ impl<F> fmt::Debug for LambdaLR<F> {
     }
 }
 
-/// A schedule made of any function of the step and the base rate; see [`from_fn`].
+/// A schedule from a function of the step and the base rate; see [`from_fn`].
 #[derive(Clone)]
 pub struct FromFn<F> {
     rate: F,
@@ -62,10 +62,10 @@ pub struct FromFn<F> {
 }
 
 impl<F: Fn(u64, f64) -> f64 + Send + Sync> FromFn<F> {
-    /// The same with a name, by which a checkpoint tells it from other closures.
+    /// Names the closure, so that a checkpoint can distinguish it from others.
     ///
-    /// A run goes on only under a closure of the same name. What it computes cannot be compared: who changes it gives
-    /// it another name.
+    /// A run resumes only under a closure with the same name. The code of closures cannot be compared, so change the
+    /// name when you change the closure.
     ///
     /// ```
     /// use gradus::schedule::{self, Schedule};
@@ -80,10 +80,10 @@ impl<F: Fn(u64, f64) -> f64 + Send + Sync> FromFn<F> {
     }
 }
 
-/// A schedule whose rate is `rate(step, base)`.
+/// A schedule whose rate at `step` is `rate(step, base)`.
 ///
 /// # Errors
-/// Its [`Schedule::at`] gives [`Error::Constant`] where the function's value is not finite.
+/// Its [`Schedule::at`] returns [`Error::Constant`] if the value of the function is not finite.
 ///
 /// ```
 /// use gradus::schedule::{self, Schedule};
@@ -112,7 +112,7 @@ impl<F> fmt::Debug for FromFn<F> {
     }
 }
 
-/// A schedule that is a closure, with its name if it has one.
+/// Writes the kind of a closure, and its name if it has one.
 pub(super) fn debug(f: &mut fmt::Formatter<'_>, kind: &str, name: Option<&str>) -> fmt::Result {
     let mut shown = f.debug_struct(kind);
     if let Some(name) = name {
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(format!("{named:?}"), r#"LambdaLR { name: "hold", .. }"#);
     }
 
-    /// Kinds, names and whatever lies around them tell schedules apart; code does not.
+    /// Schedules are compared by kind, name and nesting, not by code.
     #[test]
     fn closures_are_known_by_their_kind_and_name_at_any_depth() {
         use super::super::{ChainedScheduler, PerEpoch, SequentialLR, StepLR};

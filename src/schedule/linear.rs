@@ -23,9 +23,9 @@ use crate::error::{Error, closed};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LinearLR {
-    /// What the base rate is multiplied by at first, in `(0, 1]`. Default 1/3.
+    /// Factor of the base rate at step 0, in `(0, 1]`. Default 1/3.
     pub start_factor: f64,
-    /// What it is multiplied by in the end, in `[0, 1]`. Default 1.
+    /// Factor of the base rate at the end, in `[0, 1]`. Default 1.
     pub end_factor: f64,
     /// Updates from the first factor to the last, at least 1. Default 5.
     pub total_iters: u64,

@@ -1,29 +1,28 @@
 use crate::error::Error;
 
-/// How a schedule acts on a rate that other schedules move as well, in a
-/// [`ChainedScheduler`](super::ChainedScheduler).
+/// How a schedule in a [`ChainedScheduler`](super::ChainedScheduler) acts on a rate that other schedules change too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// It sets the rate, whatever the others did.
+    /// It sets the rate and overrides the others.
     Sets,
-    /// It multiplies the base rate, and the factors of several multiply each other.
+    /// It multiplies the base rate. The factors of several schedules are multiplied.
     Scales,
-    /// As [`Link::Scales`] before the step `from`; from then on the rate depends on that of the step before,
-    /// as [`Schedule::follow`](super::Schedule::follow) says.
+    /// Like [`Link::Scales`] before the step `from`. From then on, the rate depends on that of the previous step, see
+    /// [`Schedule::follow`](super::Schedule::follow).
     Moves {
-        /// The first step that depends on the one before.
+        /// The first step that depends on the previous one.
         from: u64,
     },
 }
 
-/// What multiplies a rate of `before` to give that of `now`, at `step`.
+/// The factor from a rate of `before` to a rate of `now`, at `step`.
 pub(super) fn ratio(before: f64, now: f64, step: u64) -> Result<f64, Error> {
     match (before == 0.0, now == 0.0) {
         (false, _) => Ok(now / before),
         (true, true) => Ok(1.0),
         (true, false) => {
             let what = format!("schedule ChainedScheduler at step {step}");
-            let reason = "the rate was 0, and no factor makes it rise again".into();
+            let reason = "the rate is 0, and no factor can raise it again".into();
             Err(Error::Config { what, reason })
         }
     }

@@ -9,11 +9,11 @@ use super::{Course, Link, Point, Schedule, rate_at};
 use crate::config;
 use crate::error::{Error, at_least};
 
-/// The rate of the step before times a factor of the step's own, from a table.
+/// Multiplies the rate of the previous step by a factor from a table.
 ///
-/// `lr(k) = b * f(1) * f(2) * ... * f(k)` with the base rate `b`, the step `k` and `f(j) = factors[j - 1]`; after the last
-/// factor the rate stays. [`MultiplicativeFn`] takes a function in place of the table. At the milestone of a
-/// [`SequentialLR`](super::SequentialLR) it goes on from the rate that it finds.
+/// `lr(k) = b * f(1) * f(2) * ... * f(k)` with the base rate `b`, the step `k` and `f(j) = factors[j - 1]`. After the
+/// last factor the rate is constant. [`MultiplicativeFn`] takes a function instead of a table. At a milestone of a
+/// [`SequentialLR`](super::SequentialLR), it starts from the current rate.
 ///
 /// Source: PyTorch 2.15, `torch.optim.lr_scheduler.MultiplicativeLR`, which takes a function. Differs: a negative factor is
 /// refused; in a `SequentialLR` PyTorch multiplies by `f(0)` too, which the table does not have.
@@ -27,12 +27,12 @@ use crate::error::{Error, at_least};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MultiplicativeLR {
-    /// What the rate is multiplied by at the steps 1, 2, ..., each at least 0. Required; it may be shorter than the run.
+    /// Factors of the rate at steps 1, 2, ..., each at least 0. Required. May be shorter than the run.
     pub factors: Vec<f64>,
 }
 
 impl MultiplicativeLR {
-    /// The rate times the first of `factors` at step 1, and so on.
+    /// Multiplies the rate by the first of `factors` at step 1, and so on.
     #[must_use]
     pub fn new(factors: impl Into<Vec<f64>>) -> Self {
         Self { factors: factors.into() }
@@ -81,10 +81,11 @@ impl Schedule for MultiplicativeLR {
     }
 }
 
-/// The rate of the step before times a function of the step.
+/// Multiplies the rate of the previous step by a function of the step.
 ///
-/// `lr(k) = b * f(1) * f(2) * ... * f(k)` with the base rate `b` and the step `k`. It has no JSON form: see
-/// [`MultiplicativeLR`], the table. In a [`SequentialLR`](super::SequentialLR) it goes on from the rate that it finds.
+/// `lr(k) = b * f(1) * f(2) * ... * f(k)` with the base rate `b` and the step `k`. It has no JSON form;
+/// [`MultiplicativeLR`], which takes a table, has one. In a [`SequentialLR`](super::SequentialLR), it starts from the
+/// current rate.
 ///
 /// # Errors
 /// [`Schedule::at`] refuses a step if the function would have to be called more than 1,048,576 times, because neither this
@@ -102,22 +103,22 @@ impl Schedule for MultiplicativeLR {
 pub struct MultiplicativeFn<F> {
     factor: F,
     name: Option<String>,
-    /// The latest step that was computed for each base rate, because one factor is cheaper than all.
+    /// The latest computed step for each base rate, so that the next step takes only one factor.
     seen: Mutex<Vec<(f64, u64, f64)>>,
 }
 
-/// Calls of the function for one step.
+/// Maximum number of calls of the function for one step.
 const MOST_CALLS: u64 = 1 << 20;
-/// Base rates that are remembered.
+/// Number of base rates that are remembered.
 const BASES: usize = 64;
 
 impl<F: Fn(u64) -> f64 + Send + Sync> MultiplicativeFn<F> {
-    /// The rate of the step before times `factor(step)`.
+    /// Multiplies the rate of the previous step by `factor(step)`.
     pub fn new(factor: F) -> Self {
         Self { factor, name: None, seen: Mutex::default() }
     }
 
-    /// The same with a name, by which a checkpoint tells it from other closures: see
+    /// Names the closure, so that a checkpoint can distinguish it from others: see
     /// [`FromFn::named`](super::FromFn::named).
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {

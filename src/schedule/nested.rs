@@ -1,4 +1,4 @@
-//! Schedules inside a schedule: read from JSON, checked, and with errors that say where they stand.
+//! Nested schedules: reading from JSON, checks, and errors that name the position.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -10,12 +10,12 @@ use crate::error::Error;
 
 pub(super) type Members = Vec<Box<dyn Schedule>>;
 
-/// In the place of a list of schedules, which [`read`] reads where it lies: a copy at each level would take the square of
-/// what the whole takes.
+/// Placeholder for a list of schedules, which [`read`] reads separately. Copying the list at each level would take
+/// quadratic time.
 #[derive(Debug, Deserialize)]
 pub(super) struct Listed(#[expect(dead_code, reason = "only that it is a list")] Vec<IgnoredAny>);
 
-/// Reads the list `schedulers` of the schedule called `outer`, which has been found to be one.
+/// Reads the list `schedulers` of the schedule called `outer`. It must be a list.
 pub(super) fn read(outer: &str, fields: &Map<String, Value>) -> Result<Members, Error> {
     let one = |json| -> Result<_, Error> {
         let (name, fields) = config::parts("schedule", json)?;
@@ -29,14 +29,13 @@ pub(super) fn read(outer: &str, fields: &Map<String, Value>) -> Result<Members, 
     list.enumerate().map(|(index, json)| one(json).map_err(|error| within(error, index))).collect()
 }
 
-/// What [`read`] makes the members of, in the object of the schedule called `outer`; `None` if one of them has no JSON
-/// form.
+/// The inverse of [`read`], for the object of the schedule called `outer`; `None` if a member has no JSON form.
 pub(super) fn write(outer: &str, members: &Members) -> Option<Map<String, Value>> {
     let schedulers = members.iter().map(|member| member.to_json()).collect::<Option<Vec<_>>>()?;
     Some(Map::from_iter([("name".into(), outer.into()), ("schedulers".into(), schedulers.into())]))
 }
 
-/// Schedules one in another in a JSON object, whatever else it is.
+/// Nesting depth of schedules in a JSON object.
 pub(super) fn levels_of(json: &Value) -> usize {
     let (mut deepest, mut open) = (1, vec![(json, 1)]);
     while let Some((json, level)) = open.pop() {
@@ -47,7 +46,7 @@ pub(super) fn levels_of(json: &Value) -> usize {
     deepest
 }
 
-/// One more than in the deepest of the members.
+/// One more than the depth of the deepest member.
 pub(super) fn levels(members: &Members) -> usize {
     members.iter().map(|member| member.levels()).max().unwrap_or(0).saturating_add(1)
 }
@@ -59,13 +58,13 @@ pub(super) fn check_levels(levels: usize) -> Result<(), Error> {
     Err(Error::constant("schedulers", format!("at most {MOST_LEVELS} deep in each other"), levels))
 }
 
-/// What a checkpoint knows the members by, in the object of the schedule called `outer`.
+/// The identities of the members for a checkpoint, in the object of the schedule called `outer`.
 pub(super) fn identity(outer: &str, members: &Members) -> Map<String, Value> {
     let schedulers: Vec<Value> = members.iter().map(|member| member.identity()).collect();
     Map::from_iter([("name".into(), outer.into()), ("schedulers".into(), schedulers.into())])
 }
 
-/// Refuses an empty list, what its members refuse, and those that only the outermost schedule can be.
+/// Refuses an empty list, members that are invalid, and members that can only be the outermost schedule.
 pub(super) fn check(outer: &str, members: &Members) -> Result<(), Error> {
     check_levels(levels(members))?;
     if members.is_empty() {
@@ -89,7 +88,7 @@ pub(super) fn check(outer: &str, members: &Members) -> Result<(), Error> {
     Ok(())
 }
 
-/// The same error, with the place of the member that it is about.
+/// Adds the position of the member to its error.
 pub(super) fn within(error: Error, index: usize) -> Error {
     let place = format!("of schedulers[{index}]");
     match error {

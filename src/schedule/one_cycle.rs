@@ -7,12 +7,11 @@ use super::{Point, Schedule, at_least_one};
 use crate::config::{self, present};
 use crate::error::{Error, above, at_least, closed, half_open};
 
-/// One cycle: up to `max_lr`, then down far below the first rate, with the momentum going the other way.
+/// One cycle: rises to `max_lr`, then falls far below the first rate. The momentum moves in the opposite direction.
 ///
-/// With `N` updates in all, the rate goes from `max_lr / div_factor` to `max_lr` at step
-/// `pct_start * N - 1` and to `max_lr / div_factor / final_div_factor` at step `N - 1`. With
-/// `three_phase` it is back at its first value at step `2 * pct_start * N - 2` and falls to the last
-/// one in a third phase. The base rate of a group is not used.
+/// In a cycle of `N` updates, the rate goes from `max_lr / div_factor` to `max_lr` at step `pct_start * N - 1`, and
+/// to `max_lr / div_factor / final_div_factor` at step `N - 1`. With `three_phase`, it returns to its first value at
+/// step `2 * pct_start * N - 2` and falls to the last value in a third phase. The base rate of a group is not used.
 ///
 /// # Errors
 /// [`Schedule::at`] refuses a step after `N`, as PyTorch does; step `N` itself, which no update of
@@ -45,22 +44,22 @@ pub struct OneCycleLR {
     /// Updates in an epoch, at least 1; together with `epochs`.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub steps_per_epoch: Option<u64>,
-    /// The part of the cycle in which the rate rises, in `[0, 1]`. Default 0.3.
+    /// Fraction of the cycle in which the rate rises, in `[0, 1]`. Default 0.3.
     #[serde(default = "pct_start")]
     pub pct_start: f64,
-    /// The form of each phase. Default [`Anneal::Cos`].
+    /// The shape of each phase. Default [`Anneal::Cos`].
     #[serde(default)]
     pub anneal_strategy: Anneal,
-    /// What `max_lr` is divided by to give the first rate, above 0. Default 25.
+    /// Ratio of `max_lr` to the first rate, above 0. Default 25.
     #[serde(default = "div_factor")]
     pub div_factor: f64,
-    /// What the first rate is divided by to give the last, above 0. Default 1e4.
+    /// Ratio of the first rate to the last, above 0. Default 1e4.
     #[serde(default = "final_div_factor")]
     pub final_div_factor: f64,
-    /// Whether the way down is split at the first rate. Default false.
+    /// Whether the decay has two phases: to the first rate, then to the last. Default false.
     #[serde(default)]
     pub three_phase: bool,
-    /// Whether the momentum goes from `max_momentum` to `base_momentum` and back. Default true.
+    /// Whether to cycle the momentum, from `max_momentum` to `base_momentum` and back. Default true.
     #[serde(default = "cycle_momentum")]
     pub cycle_momentum: bool,
     /// The momentum at `max_lr`, in `[0, 1)`. Default 0.85.
@@ -71,7 +70,7 @@ pub struct OneCycleLR {
     pub max_momentum: f64,
 }
 
-/// The form of a phase of [`OneCycleLR`].
+/// The shape of a phase of [`OneCycleLR`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Anneal {
@@ -91,7 +90,7 @@ impl Anneal {
     }
 }
 
-/// A stretch of the cycle up to the step `end`, with what holds at its two ends.
+/// A phase that ends at the step `end`, with the values at its two ends.
 struct Phase {
     end: f64,
     lr: (f64, f64),

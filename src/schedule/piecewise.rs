@@ -5,7 +5,7 @@ use super::{Point, Schedule, rate_at, rising};
 use crate::config;
 use crate::error::{Error, at_least};
 
-/// Rates of their own between boundaries; a boundary takes the next one.
+/// A constant rate between boundaries. The step of a boundary uses the next rate.
 ///
 /// `lr(k) = values[n]` with the number `n` of boundaries up to the step `k`. The base rate of a group is not
 /// used.
@@ -21,14 +21,14 @@ use crate::error::{Error, at_least};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PiecewiseConstantSchedule {
-    /// Steps at which the rate changes, in rising order, at least one. Required.
+    /// Steps at which the rate changes, in ascending order; at least one. Required.
     pub boundaries: Vec<u64>,
-    /// The rates, at least 0: one more than boundaries. Required.
+    /// The rates, at least 0; one more than boundaries. Required.
     pub values: Vec<f64>,
 }
 
 impl PiecewiseConstantSchedule {
-    /// The first of `values` up to the first of `boundaries`, and so on.
+    /// The first of `values` before the first of `boundaries`, and so on.
     #[must_use]
     pub fn new(boundaries: impl Into<Vec<u64>>, values: impl Into<Vec<f64>>) -> Self {
         Self { boundaries: boundaries.into(), values: values.into() }
@@ -54,7 +54,7 @@ impl Schedule for PiecewiseConstantSchedule {
     }
 }
 
-/// Rates of their own between boundaries; a boundary keeps the old one.
+/// A constant rate between boundaries. The step of a boundary uses the previous rate.
 ///
 /// `lr(k) = values[n]` with the number `n` of boundaries below the step `k`. The base rate of a group is not
 /// used.
@@ -70,9 +70,9 @@ impl Schedule for PiecewiseConstantSchedule {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PiecewiseConstantDecay {
-    /// Steps at which the rate changes, in rising order, at least one. Required.
+    /// Steps after which the rate changes, in ascending order; at least one. Required.
     pub boundaries: Vec<u64>,
-    /// The rates, at least 0: one more than boundaries. Required.
+    /// The rates, at least 0; one more than boundaries. Required.
     pub values: Vec<f64>,
 }
 
@@ -104,7 +104,7 @@ impl Schedule for PiecewiseConstantDecay {
 }
 
 fn value(name: &str, step: u64, values: &[f64], index: usize) -> Result<Point, Error> {
-    // Only one that was not checked lacks a value.
+    // Only a schedule that was not checked can lack a value.
     let missing =
         || Error::Config { what: format!("schedule {name}"), reason: format!("no values[{index}]") };
     rate_at(step, *values.get(index).ok_or_else(missing)?)
@@ -114,7 +114,7 @@ fn check(name: &str, boundaries: &[u64], values: &[f64]) -> Result<(), Error> {
     rising("boundaries", boundaries)?;
     if values.len() != boundaries.len() + 1 {
         let (boundaries, values) = (boundaries.len(), values.len());
-        let reason = format!("{boundaries} boundaries need one more values, got {values}");
+        let reason = format!("{boundaries} boundaries need one value more, got {values}");
         return Err(Error::Config { what: format!("schedule {name}"), reason });
     }
     let mut values = values.iter().enumerate();

@@ -5,17 +5,16 @@ use super::{Point, Schedule, rate_at};
 use crate::config;
 use crate::error::{Error, at_least, countable, half_open};
 
-/// A lower rate whenever a metric has stopped getting better.
+/// Reduces the rate when a metric stops improving.
 ///
-/// It is told a metric by [`Schedule::observe`], most often once an epoch, and is the one schedule that the
-/// step does not decide. A metric is better if it beats the best one so far by the threshold; if there were
-/// more than `patience` others in a row, outside of a cooldown, the rate of each group is multiplied by
-/// `factor`: `lr = max(lr * factor, min_lr)`, unless that changes it by no more than `eps`.
+/// Receives a metric through [`Schedule::observe`], usually once per epoch; the rate does not depend on the step. A
+/// metric improves if it beats the best one so far by the threshold. After more than `patience` metrics in a row
+/// without improvement, outside of a cooldown, the rate of each group is multiplied by `factor`: `lr = max(lr *
+/// factor, min_lr)`, unless that changes it by no more than `eps`.
 ///
-/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.ReduceLROnPlateau`. Differs: NaN is refused, where PyTorch
-/// counts it as no better; one `min_lr` for all groups; a negative `factor`, and a relative threshold of 1 or
-/// more for a minimum, are refused. As in PyTorch, a relative threshold on a negative metric has the wrong
-/// sign.
+/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.ReduceLROnPlateau`. Differs: NaN is refused, where PyTorch counts
+/// it as no improvement; one `min_lr` for all groups; a negative `factor` is refused, and a relative threshold of 1
+/// or more in mode `Min`. As in PyTorch, a relative threshold has the wrong sign for a negative metric.
 ///
 /// ```
 /// use gradus::schedule::{ReduceLROnPlateau, Schedule};
@@ -31,40 +30,40 @@ use crate::error::{Error, at_least, countable, half_open};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReduceLROnPlateau {
-    /// Whether less or more is better. Default [`Mode::Min`].
+    /// Whether lower or higher is better. Default [`Mode::Min`].
     pub mode: Mode,
-    /// What the rate is multiplied by, in `[0, 1)`. Default 0.1.
+    /// Factor of a reduction, in `[0, 1)`. Default 0.1.
     pub factor: f64,
-    /// Metrics in a row that may be no better. Default 10.
+    /// Number of metrics in a row that may lack improvement. Default 10.
     pub patience: u64,
-    /// By how much a metric must beat the best one, at least 0. Default 1e-4.
+    /// By how much a metric must improve, at least 0. Default 1e-4.
     pub threshold: f64,
-    /// What the threshold is a part of. Default [`ThresholdMode::Rel`].
+    /// Whether the threshold is relative or absolute. Default [`ThresholdMode::Rel`].
     pub threshold_mode: ThresholdMode,
-    /// Metrics after a reduction that do not count as no better. Default 0.
+    /// Number of metrics after a reduction that are not counted as lacking improvement. Default 0.
     pub cooldown: u64,
     /// The lowest rate, at least 0. Default 0.
     pub min_lr: f64,
-    /// The least change of a rate, at least 0. Default 1e-8.
+    /// Smallest change of a rate, at least 0. Default 1e-8.
     pub eps: f64,
-    /// What the metrics so far have left. No part of the JSON form.
+    /// State from past metrics. Not part of the JSON form.
     #[serde(skip)]
     pub state: PlateauState,
 }
 
-/// Whether less or more is better.
+/// Whether a lower or a higher metric is better.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Less, as of a loss.
+    /// Lower is better, as for a loss.
     #[default]
     Min,
-    /// More, as of an accuracy.
+    /// Higher is better, as for an accuracy.
     Max,
 }
 
 impl Mode {
-    /// What every metric is better than.
+    /// A value that every metric improves on.
     pub(crate) fn worst(self) -> f64 {
         match self {
             Self::Min => f64::INFINITY,
@@ -73,42 +72,42 @@ impl Mode {
     }
 }
 
-/// What a threshold is a part of.
+/// Whether a threshold is relative or absolute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ThresholdMode {
-    /// Of the best metric: better is under `best * (1 - threshold)`, or over `best * (1 + threshold)`.
+    /// Relative to the best metric: better means below `best * (1 - threshold)`, or above `best * (1 + threshold)`.
     #[default]
     Rel,
-    /// It stands for itself: better is under `best - threshold`, or over `best + threshold`.
+    /// Absolute: better means below `best - threshold`, or above `best + threshold`.
     Abs,
 }
 
-/// What metrics have left in a [`ReduceLROnPlateau`]: the keys of PyTorch's `state_dict` that change, and the
-/// number of reductions in place of the rates, which are the optimizer's.
+/// State of a [`ReduceLROnPlateau`]: the changing keys of PyTorch's `state_dict`, with the number of reductions
+/// instead of the rates, which the optimizer holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlateauState {
     /// The best metric so far.
     pub best: Best,
-    /// Metrics of the cooldown that are still to come.
+    /// Remaining metrics of the cooldown.
     pub cooldown_counter: u64,
-    /// Metrics so far.
+    /// Number of metrics so far.
     pub last_epoch: u64,
-    /// Metrics in a row that were no better.
+    /// Number of metrics in a row without improvement.
     pub num_bad_epochs: u64,
-    /// How often the rates were multiplied.
+    /// Number of reductions.
     pub num_reductions: u64,
 }
 
-/// The best metric so far, `None` before the first. In JSON `null`, a number, `"inf"` or `"-inf"`.
+/// The best metric so far, or `None` before the first. In JSON: `null`, a number, `"inf"` or `"-inf"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Best(pub Option<f64>);
 
 impl Serialize for Best {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            // JSON has no infinities.
+            // JSON cannot represent infinities.
             Some(best) if best.is_infinite() => best.to_string().serialize(serializer),
             best => best.serialize(serializer),
         }
@@ -151,8 +150,8 @@ impl Default for ReduceLROnPlateau {
     }
 }
 
-/// Reductions that are made one after the other, as PyTorch does. Of more, which only a factor near 1 takes, most are one
-/// power.
+/// Up to this number, reductions are applied one by one, as in PyTorch. Beyond it, which takes a factor close to 1,
+/// most are applied as one power.
 const ONE_BY_ONE: u64 = 4096;
 
 impl ReduceLROnPlateau {
@@ -174,7 +173,7 @@ impl ReduceLROnPlateau {
 }
 
 impl Schedule for ReduceLROnPlateau {
-    /// The rate after the metrics so far, at any step.
+    /// The rate after the metrics so far; the same at any step.
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
         let mut lr = base;
         let mut left = self.state.num_reductions;
@@ -183,7 +182,7 @@ impl Schedule for ReduceLROnPlateau {
         }
         left = left.saturating_sub(ONE_BY_ONE);
         if left > ONE_BY_ONE && self.reduced(lr) != lr {
-            // Nearly all of those that count, at once.
+            // Most of the effective reductions at once.
             let times = |ratio: f64| ratio.ln() / self.factor.ln();
             let floor = times(self.min_lr / lr).min(times(self.eps / (lr * (1.0 - self.factor))));
             let jump = ((left as f64).min(floor) - 2.0).max(0.0).floor();
@@ -262,119 +261,4 @@ impl Schedule for ReduceLROnPlateau {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    /// The rate before each metric and after the last, by PyTorch's own loop over one group.
-    fn rates(schedule: &mut ReduceLROnPlateau, metrics: &[f64]) -> Vec<f64> {
-        let mut rates = vec![schedule.at(0, 1.0).unwrap().lr];
-        for metric in metrics {
-            schedule.observe(*metric).unwrap();
-            rates.push(schedule.at(0, 1.0).unwrap().lr);
-        }
-        rates
-    }
-
-    #[test]
-    fn a_maximum_is_waited_for_and_thresholds_are_strict() {
-        let of = |mode, threshold_mode, threshold| ReduceLROnPlateau {
-            mode,
-            threshold_mode,
-            threshold,
-            factor: 0.5,
-            patience: 0,
-            ..Default::default()
-        };
-        let rows = [
-            // 0.75 is just 0.25 above 0.5, and so is 0.625 a quarter above.
-            (of(Mode::Max, ThresholdMode::Abs, 0.25), [0.5, 0.75, 0.875], [1.0, 1.0, 0.5, 0.5]),
-            (of(Mode::Max, ThresholdMode::Rel, 0.25), [0.5, 0.625, 0.75], [1.0, 1.0, 0.5, 0.5]),
-            (of(Mode::Min, ThresholdMode::Abs, 0.25), [0.5, 0.25, 0.125], [1.0, 1.0, 0.5, 0.5]),
-            (of(Mode::Min, ThresholdMode::Rel, 0.25), [0.5, 0.375, 0.25], [1.0, 1.0, 0.5, 0.5]),
-            (of(Mode::Max, ThresholdMode::Rel, 0.25), [-0.5, -0.5, -0.7], [1.0, 1.0, 1.0, 0.5]),
-        ];
-        for (mut schedule, metrics, expected) in rows {
-            assert_eq!(rates(&mut schedule, &metrics), expected, "{schedule:?}");
-        }
-    }
-
-    #[test]
-    fn reductions_end_at_the_floor_and_wait_for_the_cooldown() {
-        let mut schedule =
-            ReduceLROnPlateau { factor: 0.25, patience: 0, min_lr: 0.1, cooldown: 1, ..Default::default() };
-        assert_eq!(rates(&mut schedule, &[1.0; 6]), [1.0, 1.0, 0.25, 0.25, 0.1, 0.1, 0.1]);
-        let mut coarse = ReduceLROnPlateau { factor: 0.5, patience: 0, eps: 0.25, ..Default::default() };
-        assert_eq!(rates(&mut coarse, &[1.0; 4]), [1.0, 1.0, 0.5, 0.5, 0.5]);
-    }
-
-    #[test]
-    fn many_reductions_are_one_power() {
-        let of = |factor, min_lr, eps, num_reductions| ReduceLROnPlateau {
-            factor,
-            min_lr,
-            eps,
-            state: PlateauState { num_reductions, ..Default::default() },
-            ..Default::default()
-        };
-        let one_by_one = |schedule: &ReduceLROnPlateau| {
-            (0..schedule.state.num_reductions).fold(0.5, |lr, _| schedule.reduced(lr))
-        };
-        for (factor, min_lr, eps) in [
-            (0.99999, 0.0, 0.0),
-            (0.99999, 0.3, 0.0),
-            (0.99999, 0.0, 1e-6),
-            (0.9999, 1e-3, 1e-9),
-            (0.5, 0.0, 0.0),
-        ] {
-            for count in [4095, 4096, 4097, 8192, 8193, 8194, 8200, 50_000, 400_000] {
-                let schedule = of(factor, min_lr, eps, count);
-                let (got, want) = (schedule.at(0, 0.5).unwrap().lr, one_by_one(&schedule));
-                assert!((got - want).abs() <= 2e-11 * want, "{factor} {min_lr} {eps} {count}: {got} {want}");
-            }
-        }
-        let near = of(1.0 - f64::EPSILON, 0.0, 0.0, u64::MAX);
-        let got = near.at(0, 1.0).unwrap().lr;
-        assert!((0.0..1e-300).contains(&got), "{got}");
-    }
-
-    #[test]
-    fn a_metric_that_is_no_number_changes_nothing_and_infinity_is_no_better() {
-        let mut schedule = ReduceLROnPlateau { patience: 0, ..Default::default() };
-        schedule.observe(2.0).unwrap();
-        let before = schedule.clone();
-        let error = schedule.observe(f64::NAN).unwrap_err().to_string();
-        assert_eq!(error, "metric must be a number, got NaN");
-        assert_eq!(schedule, before);
-        schedule.observe(f64::INFINITY).unwrap();
-        assert_eq!(schedule.state.num_reductions, 1);
-    }
-
-    #[test]
-    fn the_state_goes_through_json() {
-        let mut first = ReduceLROnPlateau { patience: 1, cooldown: 2, mode: Mode::Max, ..Default::default() };
-        for metric in [0.1 + 0.2, 0.1, 0.2, f64::INFINITY, 0.5] {
-            let text = serde_json::to_string(&first.state().unwrap()).unwrap();
-            let mut second = ReduceLROnPlateau { state: PlateauState::default(), ..first.clone() };
-            second.load_state(&serde_json::from_str(&text).unwrap()).unwrap();
-            assert_eq!(second, first);
-            first.observe(metric).unwrap();
-        }
-        let before = first.clone();
-        let mut late = first.state().unwrap();
-        late["last_epoch"] = u64::MAX.into();
-        let said = "state dict: ReduceLROnPlateau: last_epoch must be at most 9223372036854775807, got 18446744073709551615";
-        assert_eq!(first.load_state(&late).unwrap_err().to_string(), said);
-        for (state, said) in [
-            (json!({"best": 1}), "state dict: ReduceLROnPlateau: missing field `cooldown_counter`"),
-            (
-                json!(7),
-                "state dict: ReduceLROnPlateau: invalid type: integer `7`, expected struct PlateauState",
-            ),
-        ] {
-            assert_eq!(first.load_state(&state).unwrap_err().to_string(), said);
-        }
-        assert_eq!(first, before);
-    }
-}
+mod tests;

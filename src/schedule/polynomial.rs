@@ -5,7 +5,7 @@ use super::{Course, Link, Point, Schedule, at_least_one, rate_at};
 use crate::config;
 use crate::error::{Error, at_least};
 
-/// A power of a straight line from the base rate to 0.
+/// Decays from the base rate to 0 as a power of a linear function.
 ///
 /// `lr(k) = b * (1 - min(k, n) / n)^power` with the base rate `b`, the step `k` and `n` = `total_iters`.
 ///
@@ -54,16 +54,16 @@ impl Schedule for PolynomialLR {
     }
 
     fn course(&self, step: u64) -> Course {
-        // Not smooth up to the end: there the ratio is 0.
+        // Not smooth at the end, where the ratio is 0.
         Course::until_end(step, self.total_iters).smooth_before(self.total_iters)
     }
 }
 
-/// A power of a straight line from the base rate to another, once or in cycles.
+/// Decays from the base rate to another rate as a power of a linear function, once or in cycles.
 ///
-/// `lr(k) = (b - e) * (1 - min(k, n) / n)^power + e` with the base rate `b`, the step `k`, `e` =
-/// `end_learning_rate` and `n` = `decay_steps`. With `cycle`, `n` is `decay_steps` times as much as it takes to
-/// reach `k`, so that the rate jumps up at each multiple and falls more slowly each time.
+/// `lr(k) = (b - e) * (1 - min(k, n) / n)^power + e` with the base rate `b`, the step `k`, `e` = `end_learning_rate`
+/// and `n` = `decay_steps`. With `cycle`, `n` is the smallest multiple of `decay_steps` that is at least `k`, so the
+/// rate jumps up at each multiple and then falls more slowly than before.
 ///
 /// Source: Keras 3.15, `keras.optimizers.schedules.PolynomialDecay`. Differs: a negative `power` or
 /// `end_learning_rate` is refused.
@@ -86,7 +86,7 @@ pub struct PolynomialDecay {
     /// The power, at least 0. Default 1.
     #[serde(default = "power")]
     pub power: f64,
-    /// Whether it begins again after `decay_steps`. Default false.
+    /// Whether to start again after `decay_steps`. Default false.
     #[serde(default)]
     pub cycle: bool,
 }
@@ -100,7 +100,7 @@ fn power() -> f64 {
 }
 
 impl PolynomialDecay {
-    /// A straight line to 1e-4 in `decay_steps` updates.
+    /// A linear decay to 1e-4 in `decay_steps` updates.
     #[must_use]
     pub fn new(decay_steps: u64) -> Self {
         Self { decay_steps, end_learning_rate: end_learning_rate(), power: power(), cycle: false }

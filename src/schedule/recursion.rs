@@ -1,4 +1,4 @@
-//! Steps of a chain's recursion, without taking all those before.
+//! Computes late steps of a chain's recursion without computing all earlier steps.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,17 +7,18 @@ use super::sum::smooth_sum;
 use super::{ChainedScheduler, Course, Point, times};
 use crate::error::Error;
 
-/// Steps and terms for one rate, and as how many a leg counts for what it takes to find its end.
+/// Maximum number of steps and terms for one rate. Also the cost in steps of finding the end of a leg.
 const MOST: usize = 1 << 20;
 const OF_LEG: usize = 8;
-/// Steps after the start of the recursion that are taken one by one, to be PyTorch's to the last digits: there, after the
-/// turn of a long wave, the distance to the floor has few of them, which later steps keep.
+/// Number of steps after the start of the recursion that are computed one by one, to match PyTorch to the last digit.
+/// There, after a long wave turns, the distance to the floor has few significant digits, and later steps keep the
+/// error.
 const WALKED: u64 = 4096;
-/// Base rates that are remembered.
+/// Number of base rates that are remembered.
 const BASES: usize = 64;
 
-/// What was computed for each base rate: the start of the latest leg, and the latest step that was reached in it by steps
-/// from a landing. Both lie on the way to the steps that follow, so that these are the same with and without them.
+/// Results for each base rate: the start of the latest leg, and the latest step of it that was reached from a landing
+/// one by one. Both are on the path to later steps, so later results do not depend on what was remembered.
 #[derive(Default)]
 pub(super) struct Seen(Mutex<Vec<Known>>);
 
@@ -29,7 +30,7 @@ struct Known {
     walked: (u64, Point),
 }
 
-/// The step `step` of the recursion that begins at `from` with the product.
+/// Step `step` of the recursion that starts at step `from` with the product of all factors.
 pub(super) fn recursion(chain: &ChainedScheduler, from: u64, step: u64, base: f64) -> Result<Point, Error> {
     let origin = chain.reset(step).unwrap_or(0).max(from);
     let known = chain.seen.of(base).filter(|known| (origin..=step).contains(&known.leg.0));
@@ -49,13 +50,13 @@ pub(super) fn recursion(chain: &ChainedScheduler, from: u64, step: u64, base: f6
     Ok(point)
 }
 
-/// A way through the steps, in legs that begin at the same steps wherever it ends.
+/// A path through the steps, in legs whose starts do not depend on where the path ends.
 struct Way<'a> {
     chain: &'a ChainedScheduler,
     base: f64,
     origin: u64,
     leg: (u64, Point),
-    /// A step of the leg from which steps were taken, and the latest of those with its rate.
+    /// A step of the leg from which steps were computed one by one, and the latest of those with its rate.
     walked: (u64, (u64, Point)),
     left: usize,
 }
@@ -84,7 +85,7 @@ impl Way<'_> {
         }
     }
 
-    /// The last step of the leg that begins at a step.
+    /// The last step of the leg that starts at step `start`.
     fn end_of_leg(&self, start: u64) -> u64 {
         let courses = self.chain.courses(start);
         let all = Course::of_all(start, &courses);
@@ -96,12 +97,12 @@ impl Way<'_> {
         if all.until > start + 1 { all.until } else { far.unwrap_or(start).max(start + 1) }
     }
 
-    /// A step of the leg.
+    /// The rate at a step of the leg.
     fn to(&mut self, step: u64) -> Result<Point, Error> {
         let (start, from) = self.leg;
         let course = Course::of_all(start, &self.chain.courses(start));
         if course.until > start + 1 {
-            // The last step is taken for what else it says.
+            // The last step is computed by itself, because it also gives the momentum.
             let before = step - 1;
             self.pay(2)?;
             let ratio = self.chain.ratio_over(start, before, self.base)?;
@@ -132,11 +133,11 @@ impl Way<'_> {
         Ok(point)
     }
 
-    /// A step to which others change smoothly while one moves the rate to its floor `f`.
+    /// The rate at a step before which the other schedules change smoothly while one moves the rate to its floor `f`.
     ///
-    /// One step is `lr <- A * (f + (1 - h) * (B * lr - f))` with the ratios `B` and `A` of those before and after the
-    /// mover, and `h` by how much the distance falls. So the rate is the first one times all ratios, and `f` times the sum,
-    /// over all steps, of `h` times the ratios that come after it.
+    /// One step is `lr <- A * (f + (1 - h) * (B * lr - f))`, where `B` and `A` are the ratios of the members before
+    /// and after the mover, and `h` is the relative decrease of the distance. So the rate is the first rate times all
+    /// ratios, plus `f` times the sum over all steps of `h` times the ratios of later steps.
     fn land(&mut self, step: u64) -> Result<Point, Error> {
         let (start, from) = self.leg;
         let courses = self.chain.courses(start);

@@ -5,11 +5,11 @@ use super::{Course, Link, Point, Schedule, at_least_one, half_wave, rate_at, tim
 use crate::config;
 use crate::error::{Error, at_least, closed};
 
-/// Half cosine waves from the base rate to `eta_min`, each of which begins anew and may be longer than the one
-/// before.
+/// Half cosine waves from the base rate to `eta_min`, one after the other. Each can be longer than the previous one.
 ///
-/// `lr(k) = eta_min + (b - eta_min) * (1 + cos(pi * t / n)) / 2` with the base rate `b` and the steps `t` since
-/// the last restart; the first wave has `n` = `T_0` steps, each further one `T_mult` times as many.
+/// `lr(k) = eta_min + (b - eta_min) * (1 + cos(pi * t / n)) / 2` with the base rate `b` and the number of steps `t`
+/// since the last restart. The first wave has `n` = `T_0` steps, each later one `T_mult` times as many as the one
+/// before.
 ///
 /// Source: Loshchilov & Hutter 2017, arXiv:1608.03983; PyTorch 2.15,
 /// `torch.optim.lr_scheduler.CosineAnnealingWarmRestarts`. Differs: a negative `eta_min` is refused.
@@ -26,7 +26,7 @@ pub struct CosineAnnealingWarmRestarts {
     /// Updates of the first wave, at least 1. Required; `T_0` in JSON.
     #[serde(rename = "T_0")]
     pub t_0: u64,
-    /// How many times as long as the one before a wave is, at least 1. Default 1; `T_mult` in JSON.
+    /// Ratio of the lengths of consecutive waves, at least 1. Default 1; `T_mult` in JSON.
     #[serde(rename = "T_mult", default = "t_mult")]
     pub t_mult: u64,
     /// The lowest rate, at least 0. Default 0.
@@ -49,7 +49,7 @@ impl CosineAnnealingWarmRestarts {
 impl Schedule for CosineAnnealingWarmRestarts {
     fn at(&self, step: u64, base: f64) -> Result<Point, Error> {
         at_least_one("T_0", self.t_0)?;
-        // A wave that has begun is longer than 64 bits hold at most once.
+        // At most one wave, the current one, is longer than 64 bits hold.
         let (mut since, mut length) = (u128::from(step), u128::from(self.t_0));
         if self.t_mult < 2 {
             since %= length;
@@ -73,15 +73,15 @@ impl Schedule for CosineAnnealingWarmRestarts {
     }
 }
 
-/// Half cosine waves from the base rate to a part of it, each of which may be longer and lower than the one
-/// before.
+/// Half cosine waves from the base rate to a fraction of it, one after the other. Each can be longer and lower than
+/// the previous one.
 ///
-/// `lr(k) = b * ((1 - alpha) * m_mul^i * (1 + cos(pi * t)) / 2 + alpha)` with the base rate `b` and the part
-/// `t` of the wave `i`, from 0, that has passed at step `k`. The first wave has `first_decay_steps`, each
-/// further one `t_mul` times as many.
+/// `lr(k) = b * ((1 - alpha) * m_mul^i * (1 + cos(pi * t)) / 2 + alpha)` with the base rate `b`; step `k` is in wave
+/// `i` (from 0), of which the fraction `t` has passed. The first wave has `first_decay_steps` steps, each later one
+/// `t_mul` times as many as the one before.
 ///
-/// Source: Keras 3.15, `keras.optimizers.schedules.CosineDecayRestarts`. Differs: a wave begins exactly where
-/// the one before ends, where Keras may be one wave off for the rounding of a logarithm; `t_mul` under 1 is
+/// Source: Keras 3.15, `keras.optimizers.schedules.CosineDecayRestarts`. Differs: a wave begins exactly where the
+/// previous one ends, while Keras can be off by one wave because of rounding in a logarithm; `t_mul` below 1 is
 /// refused.
 ///
 /// ```
@@ -95,13 +95,13 @@ impl Schedule for CosineAnnealingWarmRestarts {
 pub struct CosineDecayRestarts {
     /// Updates of the first wave, at least 1. Required.
     pub first_decay_steps: u64,
-    /// How many times as long as the one before a wave is, at least 1. Default 2.
+    /// Ratio of the lengths of consecutive waves, at least 1. Default 2.
     #[serde(default = "t_mul")]
     pub t_mul: f64,
-    /// How many times as high as the one before a wave is, at least 0. Default 1.
+    /// Ratio of the heights of consecutive waves, at least 0. Default 1.
     #[serde(default = "m_mul")]
     pub m_mul: f64,
-    /// The lowest rate as a part of the base rate, in `[0, 1]`. Default 0.
+    /// The lowest rate as a fraction of the base rate, in `[0, 1]`. Default 0.
     #[serde(default)]
     pub alpha: f64,
 }
@@ -114,17 +114,17 @@ fn m_mul() -> f64 {
     1.0
 }
 
-/// By how much of itself a step may fall short of a restart and be on it: more than rounding does.
+/// Relative tolerance within which a step counts as a restart; larger than rounding errors.
 const HAIR: f64 = 1e-12;
 
 impl CosineDecayRestarts {
-    /// Waves to 0, the first one of `first_decay_steps` updates, each twice as long as the one before.
+    /// Waves to 0. The first has `first_decay_steps` updates, each later one twice as many as the one before.
     #[must_use]
     pub fn new(first_decay_steps: u64) -> Self {
         Self { first_decay_steps, t_mul: t_mul(), m_mul: m_mul(), alpha: 0.0 }
     }
 
-    /// The wave at `step`, from 0, and the part of it that has passed.
+    /// The number of the wave at `step`, from 0, and the fraction of it that has passed.
     fn wave(&self, step: u64) -> (f64, f64) {
         let length = self.first_decay_steps;
         let (passed, growth) = (step as f64 / length as f64, self.t_mul - 1.0);
@@ -132,18 +132,18 @@ impl CosineDecayRestarts {
             return ((step / length) as f64, (step % length) as f64 / length as f64);
         }
         if self.t_mul >= passed {
-            // There is no third wave yet, and powers of such a number are none.
+            // There is no third wave in range, and powers of such a large number overflow.
             return if step < length {
                 (0.0, passed)
             } else {
                 (1.0, (step - length) as f64 / length as f64 / self.t_mul)
             };
         }
-        // In lengths of the first wave.
+        // In units of the length of the first wave.
         let start = |wave: f64| (self.t_mul.powf(wave) - 1.0) / growth;
         let reached = passed * (1.0 + HAIR);
         let mut wave = ((growth * passed).ln_1p() / self.t_mul.ln()).round();
-        // One wave too many at most, but where a wave is a rounding error of so many.
+        // Usually at most one wave too many; more only if a wave is shorter than the rounding error.
         for _ in 0..2 {
             if wave > 0.0 && start(wave) > reached {
                 wave -= 1.0;
@@ -177,7 +177,7 @@ impl Schedule for CosineDecayRestarts {
     }
 
     fn course(&self, step: u64) -> Course {
-        // A restart is no round step where `t_mul` is not whole.
+        // If `t_mul` is not an integer, restarts are not at whole steps.
         Course::product(step, step)
     }
 }

@@ -6,19 +6,19 @@ use super::{Course, Link, OUTER, Point, Schedule};
 use crate::config;
 use crate::error::Error;
 
-/// One schedule after the other, each of which starts from the base rate at its milestone.
+/// Runs schedules one after the other. Each starts from the base rate at its milestone.
 ///
-/// `lr(k)` is that of the schedule whose turn it is, at the step `k - m` since its milestone `m`. A schedule
-/// whose milestone is that of the next one has no turn. The momentum stays where the last schedule that
-/// cycled it left it.
+/// `lr(k)` is the rate of the active schedule at the step `k - m` since its milestone `m`. A schedule with the same
+/// milestone as the next one is never active. The momentum keeps the last value of the last schedule that cycled it.
 ///
-/// [`SWALR`](super::SWALR) and [`MultiplicativeLR`](super::MultiplicativeLR) begin with the rate that they find at their
+/// [`SWALR`](super::SWALR) and [`MultiplicativeLR`](super::MultiplicativeLR) start from the current rate at their
 /// milestone instead of the base rate.
 ///
-/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.SequentialLR`; as there, a milestone of 0 passes over the first schedule,
-/// and one that follows a metric is refused. Differs: PyTorch begins one step late where the first schedule is a
-/// `ChainedScheduler` or a `SequentialLR`, and cannot begin with a `ChainedScheduler` at a milestone; and a `OneCycleLR`
-/// among the schedules overwrites every base rate there, so that those before and after it start from its first rate.
+/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.SequentialLR`. As there, a milestone of 0 skips the first
+/// schedule, and a schedule that follows a metric is refused. Differs: if the first schedule is a `ChainedScheduler`
+/// or a `SequentialLR`, PyTorch starts one step late; PyTorch cannot start a `ChainedScheduler` at a milestone; and
+/// in PyTorch a `OneCycleLR` among the schedules overwrites all base rates, so that the others start from its first
+/// rate.
 ///
 /// ```
 /// use gradus::schedule::{ConstantLR, ExponentialLR, Schedule, SequentialLR};
@@ -49,13 +49,13 @@ pub(super) fn read(name: &'static str, fields: &Map<String, Value>) -> Result<Bo
 }
 
 impl SequentialLR {
-    /// The schedule that comes first.
+    /// A sequence that starts with this schedule.
     #[must_use]
     pub fn new(first: impl Schedule + 'static) -> Self {
         Self::of(vec![Box::new(first)], Vec::new())
     }
 
-    /// The sequence with one more schedule, whose turn begins at the step `milestone`.
+    /// Appends a schedule that starts at the step `milestone`.
     #[must_use]
     pub fn then(mut self, milestone: u64, next: impl Schedule + 'static) -> Self {
         self.schedulers.push(Box::new(next));
@@ -63,13 +63,13 @@ impl SequentialLR {
         Self::of(self.schedulers, self.milestones)
     }
 
-    /// A sequence of a list of schedules, and of milestones between them in rising order.
+    /// A sequence of a list of schedules, with the milestones between them in ascending order.
     #[must_use]
     pub fn of(schedulers: Vec<Box<dyn Schedule>>, milestones: Vec<u64>) -> Self {
         Self { levels: nested::levels(&schedulers), schedulers, milestones }
     }
 
-    /// The schedule whose turn it is at `step`, and the steps since its milestone.
+    /// The index of the active schedule at `step`, and the number of steps since its milestone.
     fn turn(&self, step: u64) -> (usize, u64) {
         let index = self.milestones.partition_point(|milestone| *milestone <= step);
         (index, step.saturating_sub(self.start(index)))
@@ -80,24 +80,24 @@ impl SequentialLR {
     }
 
     fn member(&self, index: usize) -> Result<&dyn Schedule, Error> {
-        // Only a sequence that was not checked lacks one.
+        // Only a sequence that was not checked can lack a schedule.
         self.schedulers.get(index).map(|member| &**member).ok_or_else(|| self.miscounted())
     }
 
     fn miscounted(&self) -> Error {
         let (schedulers, milestones) = (self.schedulers.len(), self.milestones.len());
-        let reason = format!("{schedulers} schedulers need one milestone less, got {milestones}");
+        let reason = format!("{schedulers} schedulers need one milestone fewer, got {milestones}");
         Error::Config { what: "schedule SequentialLR".into(), reason }
     }
 
-    /// The momentum that the schedules before this one have left.
+    /// The momentum left by the schedules before `index`.
     fn momentum_before(&self, index: usize, base: f64) -> Result<Option<f64>, Error> {
         for index in (0..index).rev() {
             let turns = self.milestones[index].saturating_sub(self.start(index));
             let Some(last) = turns.checked_sub(1) else { continue };
             let member = self.member(index)?;
             if member.goes_on() {
-                // It needs the rates before it, and cycles no momentum.
+                // It depends on the rates before it and cycles no momentum.
                 continue;
             }
             let point = member.at(last, base).map_err(|error| within(error, index))?;
@@ -108,7 +108,7 @@ impl SequentialLR {
         Ok(None)
     }
 
-    /// The rate from which a schedule starts at its milestone.
+    /// The rate from which schedule `index` starts at its milestone.
     fn base_of(&self, index: usize, base: f64) -> Result<f64, Error> {
         let mut found = self.before(index);
         let mut last = Vec::new();
@@ -122,7 +122,7 @@ impl SequentialLR {
         })
     }
 
-    /// The step whose rate a schedule goes on from, if it does not start from the base rate.
+    /// The step whose rate schedule `index` starts from; `None` if it starts from the base rate.
     fn before(&self, index: usize) -> Option<u64> {
         self.start(index).checked_sub(1).filter(|_| self.member(index).is_ok_and(|member| member.goes_on()))
     }
@@ -171,7 +171,7 @@ impl Schedule for SequentialLR {
         Link::Moves { from: 0 }
     }
 
-    /// Each turn begins with the base rate, whatever the others did, unless it goes on from theirs.
+    /// Each schedule starts from the base rate, unless it starts from the current rate.
     fn follow(&self, step: u64, base: f64, lr: f64) -> Result<Point, Error> {
         let (index, since) = self.turn(step);
         let member = self.member(index)?;

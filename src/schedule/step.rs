@@ -6,7 +6,7 @@ use super::{Course, Link, Point, Schedule, at_least_one, rate_at, rising, times}
 use crate::config;
 use crate::error::{Error, at_least};
 
-/// A drop by a fixed factor every so many updates.
+/// Multiplies the rate by `gamma` every `step_size` updates.
 ///
 /// `lr(k) = b * gamma^floor(k / step_size)` with the base rate `b` and the step `k`.
 ///
@@ -24,7 +24,7 @@ use crate::error::{Error, at_least};
 pub struct StepLR {
     /// Updates between two drops, at least 1. Required.
     pub step_size: u64,
-    /// What a drop multiplies the rate by, at least 0. Default 0.1.
+    /// Factor of each drop, at least 0. Default 0.1.
     #[serde(default = "gamma")]
     pub gamma: f64,
 }
@@ -34,7 +34,7 @@ fn gamma() -> f64 {
 }
 
 impl StepLR {
-    /// A drop to a tenth every `step_size` updates.
+    /// Multiplies the rate by 0.1 every `step_size` updates.
     #[must_use]
     pub fn new(step_size: u64) -> Self {
         Self { step_size, gamma: gamma() }
@@ -62,7 +62,7 @@ impl Schedule for StepLR {
 
     fn course(&self, step: u64) -> Course {
         let last = of_periods(step, self.step_size, true).steady;
-        // A drop at each step is no drop but a curve.
+        // A drop at every step is a smooth curve.
         let smooth = if self.step_size == 1 { u64::MAX } else { last };
         Course::product(if self.gamma == 1.0 { u64::MAX } else { last }, smooth)
     }
@@ -73,13 +73,13 @@ impl Schedule for StepLR {
     }
 }
 
-/// A drop of the rate at each milestone.
+/// Multiplies the rate by `gamma` at each milestone.
 ///
-/// `lr(k) = b * gamma^n` with the base rate `b` and the number `n` of milestones up to the step `k`; one that
-/// is listed twice counts twice.
+/// `lr(k) = b * gamma^n` with the base rate `b` and the number `n` of milestones up to the step `k`. A milestone
+/// listed twice counts twice.
 ///
-/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.MultiStepLR`. Differs: milestones that are not in order, or
-/// none, and a negative `gamma` are refused.
+/// Source: PyTorch 2.15, `torch.optim.lr_scheduler.MultiStepLR`. Differs: milestones in another than ascending order,
+/// an empty list and a negative `gamma` are refused.
 ///
 /// ```
 /// use gradus::schedule::{MultiStepLR, Schedule};
@@ -91,21 +91,21 @@ impl Schedule for StepLR {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MultiStepLR {
-    /// Steps at which the rate drops, in rising order, at least one. Required.
+    /// Steps at which the rate drops, in ascending order; at least one. Required.
     pub milestones: Vec<u64>,
-    /// What a drop multiplies the rate by, at least 0. Default 0.1.
+    /// Factor of each drop, at least 0. Default 0.1.
     #[serde(default = "gamma")]
     pub gamma: f64,
 }
 
 impl MultiStepLR {
-    /// A drop to a tenth at each of the milestones.
+    /// Multiplies the rate by 0.1 at each milestone.
     #[must_use]
     pub fn new(milestones: impl Into<Vec<u64>>) -> Self {
         Self { milestones: milestones.into(), gamma: gamma() }
     }
 
-    /// Milestones up to a step.
+    /// Number of milestones up to a step.
     fn passed(&self, step: u64) -> usize {
         self.milestones.partition_point(|milestone| *milestone <= step)
     }

@@ -1,6 +1,6 @@
-//! Long sums of smooth functions over integers.
+//! Fast sums of smooth functions over long ranges of integers.
 
-/// Coefficients of Gregory's formula, from the second one on: of differences of order 1, 2, ...
+/// Coefficients of Gregory's formula from the second on, for differences of order 1, 2, ...
 const GREGORY: [f64; 8] = [
     1.0 / 12.0,
     1.0 / 24.0,
@@ -13,18 +13,18 @@ const GREGORY: [f64; 8] = [
 ];
 const ORDER: usize = GREGORY.len();
 
-/// Intervals of a panel.
+/// Number of intervals per panel.
 const INTERVALS: usize = 32;
-/// Terms up to which all are added.
+/// Up to this many terms are summed directly.
 const FEW: usize = 256;
-/// By how much of itself a panel may be off.
+/// Relative tolerance of a panel.
 const OFF: f64 = 1e-14;
 
-/// The sum of `term` from the step `first` to the step `last`, both included, where `term` is smooth and of one sign.
+/// The sum of `term` from step `first` to step `last`, both included. `term` must be smooth and of one sign.
 ///
-/// A panel of many terms is taken at 33 of them. Gregory's formula, Hildebrand 1974, Introduction to Numerical
-/// Analysis, section 5.8, gives the same integral from these as from all terms, and so the sum of all. Where the
-/// highest difference says that this is not exact, the panel is halved. `None` after `most` terms.
+/// A panel of many terms is evaluated at 33 of them. Gregory's formula (Hildebrand 1974, Introduction to Numerical
+/// Analysis, section 5.8) gives the same integral from these points as from all terms, and so the sum of all. If the
+/// highest difference shows that this is not accurate, the panel is halved. `None` after `most` terms.
 pub(super) fn smooth_sum<E>(
     first: u64,
     last: u64,
@@ -54,7 +54,7 @@ pub(super) fn smooth_sum<E>(
                 sum += term(step)?;
             }
         } else {
-            // The later half first: what comes before it often no longer counts.
+            // The second half first: the first half is often negligible compared with it.
             let middle = first + (last - first) / 2;
             panels.extend([(first, middle), (middle + 1, last)]);
         }
@@ -84,7 +84,7 @@ fn panel<E>(first: u64, stride: u64, term: &mut impl FnMut(u64) -> Result<f64, E
     Ok(Panel { sum: integral + near + ends, off: stride * off })
 }
 
-/// What the trapezium rule has too much, from the terms at both ends; and the last part of it.
+/// The error of the trapezoidal rule, from the terms at both ends; and its last term.
 fn correction(head: &[f64], tail: &[f64]) -> (f64, f64) {
     let (mut head, mut tail) = (head.to_vec(), tail.to_vec());
     let (mut sum, mut last) = (0.0, 0.0);
@@ -119,7 +119,7 @@ mod tests {
             Ok::<f64, Infallible>(term(step as f64))
         });
         let got = got.unwrap().unwrap();
-        // From the small terms to the large, which keeps rounding small.
+        // Adds the small terms first, to keep rounding errors small.
         let mut terms: Vec<f64> = (first..=last).map(|step| term(step as f64)).collect();
         terms.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
         let want: f64 = terms.iter().sum();

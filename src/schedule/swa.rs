@@ -7,18 +7,18 @@ use super::{Anneal, Course, Link, Point, Schedule, rate_at};
 use crate::config;
 use crate::error::{Error, at_least};
 
-/// From the rate that it finds to a constant one, for stochastic weight averaging.
+/// Moves from the current rate to a constant rate, for stochastic weight averaging.
 ///
-/// `lr(k) = swa_lr * a + b * (1 - a)` with the base rate `b`, the step `k` and the part `a` of the way: `k / n`, at most 1,
-/// with `n` = `anneal_epochs`, or `(1 - cos(pi * k / n)) / 2` for [`Anneal::Cos`]. With `n` = 0 the rate is `swa_lr` at
-/// once. The rate may rise as well as fall.
+/// `lr(k) = swa_lr * a + b * (1 - a)` with the base rate `b`, the step `k` and the fraction `a`: `min(k / n, 1)` with
+/// `n` = `anneal_epochs`, or `(1 - cos(pi * k / n)) / 2` for [`Anneal::Cos`]. With `n` = 0 the rate is `swa_lr` at
+/// once. The rate may rise or fall.
 ///
-/// In a [`ChainedScheduler`](super::ChainedScheduler) it moves the rate that the others left, and is `swa_lr` from step `n`
-/// on. At the milestone of a [`SequentialLR`](super::SequentialLR) it begins with the rate that it finds there.
+/// In a [`ChainedScheduler`](super::ChainedScheduler), it changes the rate that the others leave, and is `swa_lr`
+/// from step `n` on. At a milestone of a [`SequentialLR`](super::SequentialLR), it starts from the current rate.
 ///
-/// Source: Izmailov et al. 2018, arXiv:1803.05407; PyTorch 2.15, `torch.optim.swa_utils.SWALR`. Differs: one `swa_lr` for
-/// all groups; a negative one is refused; each of several goes to its own, where PyTorch keeps one for a group, that of the
-/// last.
+/// Source: Izmailov et al. 2018, arXiv:1803.05407; PyTorch 2.15, `torch.optim.swa_utils.SWALR`. Differs: one `swa_lr`
+/// for all groups; a negative one is refused; of several SWALR schedules, each moves to its own `swa_lr`, where
+/// PyTorch stores one per group, that of the last schedule.
 ///
 /// ```
 /// use gradus::schedule::{SWALR, Schedule};
@@ -31,10 +31,10 @@ use crate::error::{Error, at_least};
 pub struct SWALR {
     /// The rate at the end, at least 0. Required.
     pub swa_lr: f64,
-    /// Updates on the way there, whatever the name says; 0 for none. Default 10.
+    /// Number of updates (despite the name) until `swa_lr` is reached; 0 for immediately. Default 10.
     #[serde(default = "anneal_epochs")]
     pub anneal_epochs: u64,
-    /// The form of the way. Default [`Anneal::Cos`].
+    /// The shape of the transition. Default [`Anneal::Cos`].
     #[serde(default)]
     pub anneal_strategy: Anneal,
 }
@@ -44,13 +44,13 @@ fn anneal_epochs() -> u64 {
 }
 
 impl SWALR {
-    /// To `swa_lr` in 10 updates, along half a cosine wave.
+    /// A transition to `swa_lr` in 10 updates, along half a cosine wave.
     #[must_use]
     pub fn new(swa_lr: f64) -> Self {
         Self { swa_lr, anneal_epochs: anneal_epochs(), anneal_strategy: Anneal::default() }
     }
 
-    /// The part of the way that has passed at a step.
+    /// The fraction of the transition that has passed.
     fn passed(&self, step: u64) -> f64 {
         if step >= self.anneal_epochs {
             return 1.0;
@@ -62,7 +62,7 @@ impl SWALR {
         }
     }
 
-    /// The part that is left, with all digits.
+    /// The remaining fraction, without cancellation.
     fn left(&self, step: u64) -> f64 {
         let left = self.anneal_epochs.saturating_sub(step) as f64 / self.anneal_epochs as f64;
         match self.anneal_strategy {
@@ -90,7 +90,7 @@ impl Schedule for SWALR {
         Link::Moves { from: 0 }
     }
 
-    /// PyTorch's recursion: the rate from which it began, and from there to this step.
+    /// PyTorch's recursion: recovers the rate at the start of the transition and continues from there.
     fn follow(&self, step: u64, _base: f64, lr: f64) -> Result<Point, Error> {
         let (passed, before) =
             (self.passed(step), step.checked_sub(1).map_or(0.0, |before| self.passed(before)));

@@ -1,4 +1,4 @@
-//! The JSON form and what holds for every schedule.
+//! Tests of the JSON form and of properties of every schedule.
 
 use super::*;
 
@@ -98,7 +98,7 @@ fn what_was_not_checked_does_not_panic() {
     ];
     for schedule in rows {
         for step in 0..12 {
-            // Whatever it says.
+            // Success or error; it must not panic.
             let _ = schedule.at(step, 0.1);
         }
         assert!(schedule.check().is_err());

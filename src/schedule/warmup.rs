@@ -5,7 +5,7 @@ use super::{Course, Link, Point, Schedule, at_least_one, half_wave, rate_at};
 use crate::config;
 use crate::error::{Error, at_least};
 
-/// A straight line up to the base rate.
+/// A linear warm-up to the base rate.
 ///
 /// `lr(k) = s + (b - s) * min(k / n, 1)` with the base rate `b`, the step `k`, `s` = `warmup_start_lr` and `n` =
 /// `warmup_epochs`; without a warm-up, which is `n` = 0, it is `b` at once.
@@ -21,7 +21,7 @@ use crate::error::{Error, at_least};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WarmupScheduler {
-    /// Updates to the base rate, whatever the name says; 0 for no warm-up. Default 5.
+    /// Number of updates (despite the name) until the base rate is reached; 0 for no warm-up. Default 5.
     pub warmup_epochs: u64,
     /// The first rate, at least 0; with 0 the first update changes nothing. Default 0.
     pub warmup_start_lr: f64,
@@ -59,7 +59,7 @@ impl Schedule for WarmupScheduler {
     }
 }
 
-/// A straight line up to the base rate, then half a cosine wave down.
+/// A linear warm-up to the base rate, followed by half a cosine wave down.
 ///
 /// With the base rate `b`, the step `k`, `W` = `warmup_steps` and `N` = `total_steps`: `lr(k) = s + (b - s) * k / W`
 /// with `s` = `warmup_start_lr` before step `W`, then `eta_min + (b - eta_min) * (1 + cos(pi * q)) / 2` with `q` =
@@ -127,7 +127,7 @@ impl Schedule for WarmupCosineSchedule {
     }
 }
 
-/// A straight line up to the base rate, then another one down to 0.
+/// A linear warm-up to the base rate, followed by a linear decay to 0.
 ///
 /// With the base rate `b`, the step `k`, `W` = `warmup_steps` and `N` = `total_steps`: `lr(k) = b * (k + 1) / W`
 /// before step `W`, then `b * (1 - (k - W) / (N - W))`, at least 0. So the base rate is reached at step `W - 1`,
@@ -151,7 +151,7 @@ pub struct WarmupLinearDecay {
 }
 
 impl WarmupLinearDecay {
-    /// Up in `warmup_steps`, down in the rest of `total_steps`.
+    /// Warm-up in `warmup_steps`, decay in the rest of `total_steps`.
     #[must_use]
     pub fn new(warmup_steps: u64, total_steps: u64) -> Self {
         Self { warmup_steps, total_steps }
@@ -188,12 +188,12 @@ impl Schedule for WarmupLinearDecay {
     }
 }
 
-/// The part of the way from the end of the warm-up to that of the run, at most 1.
+/// The fraction that has passed between the end of the warm-up and the end of the run, at most 1.
 fn after_warmup(step: u64, warmup: u64, total: u64) -> f64 {
     if step >= total {
         return 1.0;
     }
-    // A warm-up that is not shorter was not checked.
+    // Only a schedule that was not checked has a warm-up as long as the run.
     step.saturating_sub(warmup) as f64 / total.saturating_sub(warmup).max(1) as f64
 }
 

@@ -1,11 +1,12 @@
 //! Averages of the weights in a trainer, and the statistics of batch normalisations for them.
 
 use super::Trainer;
+use super::evaluate::RingPass;
 use super::trainer::record_scalars;
 use crate::Error;
 use crate::gpu::Recorder;
 use crate::graph::{HostData, Plan, PlanOptions};
-use crate::optim::{AnyRule, look};
+use crate::optim::{AnyRule, look, look_async};
 use crate::params::Weights;
 
 impl<R: AnyRule + Clone> Trainer<R> {
@@ -40,9 +41,25 @@ impl<R: AnyRule + Clone> Trainer<R> {
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.arrive_all()?;
-        self.optimizer.swap_in(&self.params)?;
+        self.gpu.clone().block_on(self.swap_in())?;
         look(self, |trainer| trainer.optimizer.swap_out(&trainer.params), read)
+    }
+
+    /// As [`Trainer::with_averages`], without blocking. The weights are put back also where the future is dropped.
+    ///
+    /// # Errors
+    /// As [`Trainer::with_averages`].
+    pub async fn with_averages_async<T, E: From<Error>>(
+        &mut self,
+        read: impl AsyncFnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.swap_in().await?;
+        look_async(self, |trainer| trainer.optimizer.swap_out(&trainer.params), read).await
+    }
+
+    async fn swap_in(&mut self) -> Result<(), Error> {
+        self.arrive_all().await?;
+        self.optimizer.swap_in(&self.params).await
     }
 
     /// Waits for all steps and reads the averages by name: see
@@ -51,8 +68,16 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// # Errors
     /// As [`Optimizer::read_averages`](crate::optim::Optimizer::read_averages).
     pub fn read_averages(&mut self) -> Result<Weights, Error> {
-        self.arrive_all()?;
-        self.optimizer.read_averages(&self.params)
+        self.gpu.clone().block_on(self.read_averages_async())
+    }
+
+    /// As [`Trainer::read_averages`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Trainer::read_averages`].
+    pub async fn read_averages_async(&mut self) -> Result<Weights, Error> {
+        self.arrive_all().await?;
+        self.optimizer.read_averages_async(&self.params).await
     }
 
     /// Takes the running statistics of batch normalisations anew, as means over the batches of `data`, with the
@@ -61,7 +86,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// In [`Trainer::with_averages`] it is for the averages, and what it has done is undone with the weights; to evaluate
     /// and to save the averaged model belong there too. Outside it is for the weights themselves. Layers that the loss does
     /// not depend on, and those that are not to [train](crate::nn::BatchNorm::training), keep what they have. A forward
-    /// pass as in a step runs over each batch of `batch` samples, and over the rest; each counts alike.
+    /// pass as in a step runs over each batch of `batch` samples, and over the rest; each counts alike. Waits for all of them.
     ///
     /// ```no_run
     /// // Needs a device.
@@ -86,6 +111,19 @@ impl<R: AnyRule + Clone> Trainer<R> {
     ///
     /// Source: <https://docs.pytorch.org/docs/2.15/optim.html#torch.optim.swa_utils.update_bn>.
     pub fn update_bn(&mut self, data: &[(&str, &dyn HostData)], batch: usize) -> Result<(), Error> {
+        self.gpu.clone().block_on(self.update_bn_async(data, batch))
+    }
+
+    /// As [`Trainer::update_bn`], without blocking but where plans are compiled as [`Trainer::step_async`] says. Where the
+    /// future is dropped, the statistics are of the batches until then.
+    ///
+    /// # Errors
+    /// As [`Trainer::update_bn`].
+    pub async fn update_bn_async(
+        &mut self,
+        data: &[(&str, &dyn HostData)],
+        batch: usize,
+    ) -> Result<(), Error> {
         if batch == 0 {
             return Err(Error::constant("batch", "at least 1", batch));
         }
@@ -104,17 +142,15 @@ impl<R: AnyRule + Clone> Trainer<R> {
                 plans.push((size, self.graph.compile(&self.params, &options, &mut self.workspace)?));
             }
         }
-        self.arrive_all()?;
+        self.arrive_all().await?;
         for (name, values) in &statistics {
             self.params.write(name, values)?;
         }
-        let taken = self.take_statistics(data, batch, samples, &plans);
-        // Results of a pass that ends early would pass for those of steps.
-        self.ring.clear();
-        taken
+        let pass = RingPass(self);
+        pass.0.take_statistics(data, batch, samples, &plans).await
     }
 
-    fn take_statistics(
+    async fn take_statistics(
         &mut self,
         data: &[(&str, &dyn HostData)],
         batch: usize,
@@ -126,7 +162,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             let size = batch.min(samples - first);
             let (_, plan) = plans.iter().find(|(of, _)| *of == size).expect("compiled for both sizes");
             let room = plan.staged_bytes(data);
-            self.staging.begin(room)?;
+            self.staging.begin(room).await?;
             plan.stage(data, first, &mut self.staging)?;
             plan.stage_step(self.seed, first as u64, &mut self.staging)?;
             let mut encoder = self.gpu.encoder("running statistics");
@@ -142,7 +178,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             self.staging.submitted();
             first += size;
             while self.ring.is_full() || (first == samples && self.ring.in_flight() > 0) {
-                self.ring.read_next(&self.gpu)?;
+                self.ring.read_next_async(&self.gpu).await?;
             }
         }
         Ok(())

@@ -31,7 +31,7 @@ pub struct TrainerBuilder<R> {
 }
 
 /// The group of a parameter.
-type Naming = dyn Fn(&Parameter) -> String;
+type Naming = dyn Fn(&Parameter) -> String + Send + Sync;
 
 impl<R: fmt::Debug> fmt::Debug for TrainerBuilder<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -181,7 +181,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
     /// let trainer = graph.trainer(&loss, AdamW::default()).groups(named).build(&Gpu::new(GpuOptions::default())?)?;
     /// # Ok::<(), gradus::Error>(())
     /// ```
-    pub fn groups(mut self, group: impl Fn(&Parameter) -> String + 'static) -> Self {
+    pub fn groups(mut self, group: impl Fn(&Parameter) -> String + Send + Sync + 'static) -> Self {
         self.groups = Some(Box::new(group));
         self
     }

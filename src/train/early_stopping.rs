@@ -214,13 +214,30 @@ impl EarlyStopping {
     /// be kept. Waits for the device then.
     ///
     /// # Errors
-    /// As [`EarlyStopping::observe`]; [`Error::DeviceLost`].
+    /// As [`EarlyStopping::observe`]; [`Error::DeviceLost`]. Then nothing was changed.
     pub fn watch<R: AnyRule + Clone>(&mut self, metric: f64, trainer: &Trainer<R>) -> Result<bool, Error> {
-        let stop = self.observe(metric)?;
-        let latest_is_best = self.state.best_epoch == Some(self.state.epochs - 1);
-        if self.restore_best_weights && (latest_is_best || self.state.best_weights.is_none()) {
-            self.state.best_weights = Some(trainer.read_params()?);
-        }
+        trainer.gpu.block_on(self.watch_async(metric, trainer))
+    }
+
+    /// As [`EarlyStopping::watch`], without blocking. Where the future is dropped before it is ready, the metric was not taken.
+    ///
+    /// # Errors
+    /// As [`EarlyStopping::watch`].
+    pub async fn watch_async<R: AnyRule + Clone>(
+        &mut self,
+        metric: f64,
+        trainer: &Trainer<R>,
+    ) -> Result<bool, Error> {
+        let EarlyStoppingState { epochs, wait, best, best_epoch, stopped_epoch, ref best_weights } =
+            self.state;
+        let state = EarlyStoppingState { epochs, wait, best, best_epoch, stopped_epoch, best_weights: None };
+        let mut next = Self { state, ..*self };
+        let stop = next.observe(metric)?;
+        let latest_is_best = next.state.best_epoch == Some(epochs);
+        let is_read = self.restore_best_weights && (latest_is_best || best_weights.is_none());
+        let read = if is_read { Some(trainer.read_params().await?) } else { None };
+        next.state.best_weights = read.or(self.state.best_weights.take());
+        self.state = next.state;
         Ok(stop)
     }
 

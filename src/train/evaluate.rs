@@ -7,7 +7,7 @@ use super::trainer::{PlanKey, part_names, record_scalars, scalars};
 use crate::Error;
 use crate::gpu::Recorder;
 use crate::graph::{HostData, Var};
-use crate::optim::{AnyRule, look};
+use crate::optim::{AnyRule, look, look_async};
 use crate::predict::{Inference, Request};
 
 /// The loss and the metrics over a whole data set; see [`Trainer::evaluate`].
@@ -37,6 +37,19 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// # Errors
     /// As [`Trainer::step`]; [`Error::Constant`] for a batch of 0.
     pub fn evaluate(&mut self, data: &[(&str, &dyn HostData)], batch: usize) -> Result<Evaluation, Error> {
+        self.gpu.clone().block_on(self.evaluate_async(data, batch))
+    }
+
+    /// As [`Trainer::evaluate`], without blocking but where plans are compiled as [`Trainer::step_async`] says. The future
+    /// may be dropped.
+    ///
+    /// # Errors
+    /// As [`Trainer::evaluate`].
+    pub async fn evaluate_async(
+        &mut self,
+        data: &[(&str, &dyn HostData)],
+        batch: usize,
+    ) -> Result<Evaluation, Error> {
         if batch == 0 {
             return Err(Error::constant("batch", "at least 1", batch));
         }
@@ -48,13 +61,11 @@ impl<R: AnyRule + Clone> Trainer<R> {
                 self.plan(PlanKey::evaluate(size))?;
             }
         }
-        self.arrive_all()?;
-        let sums = self.sum_parts(data, batch, samples);
-        if sums.is_err() {
-            // Results of an evaluation that ends here would pass for those of steps.
-            self.ring.clear();
-        }
-        let mut over_all = self.whole.scalars(&sums?, samples).into_iter();
+        self.arrive_all().await?;
+        let pass = RingPass(self);
+        let sums = pass.0.sum_parts(data, batch, samples).await?;
+        drop(pass);
+        let mut over_all = self.whole.scalars(&sums, samples).into_iter();
         let loss = over_all.next().expect("the loss is the first scalar");
         Ok(Evaluation { samples, loss, metrics: over_all.collect() })
     }
@@ -67,8 +78,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// # Errors
     /// As [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params).
     pub fn with_eval_params<T>(&mut self, evaluate: impl FnOnce(&mut Self) -> T) -> Result<T, Error> {
-        self.arrive_all()?;
-        self.optimizer.set_eval_params(&self.params)?;
+        self.gpu.clone().block_on(self.set_eval_params())?;
         look(
             self,
             |trainer| trainer.optimizer.restore_parameters(&trainer.params),
@@ -76,8 +86,26 @@ impl<R: AnyRule + Clone> Trainer<R> {
         )
     }
 
+    /// As [`Trainer::with_eval_params`], without blocking. The parameters are put back also where the future is dropped.
+    ///
+    /// # Errors
+    /// As [`Trainer::with_eval_params`].
+    pub async fn with_eval_params_async<T>(
+        &mut self,
+        evaluate: impl AsyncFnOnce(&mut Self) -> T,
+    ) -> Result<T, Error> {
+        self.set_eval_params().await?;
+        let back = |trainer: &mut Self| trainer.optimizer.restore_parameters(&trainer.params);
+        look_async(self, back, async |trainer| Ok(evaluate(trainer).await)).await
+    }
+
+    async fn set_eval_params(&mut self) -> Result<(), Error> {
+        self.arrive_all().await?;
+        self.optimizer.set_eval_params(&self.params).await
+    }
+
     /// Sums the parts of the scalars over all batches.
-    fn sum_parts(
+    async fn sum_parts(
         &mut self,
         data: &[(&str, &dyn HostData)],
         batch: usize,
@@ -91,7 +119,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             let plan = &self.plans[&PlanKey::evaluate(size)];
             let mut encoder = self.gpu.encoder("evaluate");
             let mut recorder = Recorder::new(&self.gpu, &mut encoder);
-            self.staging.begin(plan.staged_bytes(data))?;
+            self.staging.begin(plan.staged_bytes(data)).await?;
             plan.stage(data, first, &mut self.staging)?;
             self.staging.record(&mut recorder);
             self.staging.end()?;
@@ -104,7 +132,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             self.staging.submitted();
             first += size;
             while self.ring.is_full() || (first == samples && self.ring.in_flight() > 0) {
-                if let Some((size, bytes)) = self.ring.read_next(&self.gpu)? {
+                if let Some((size, bytes)) = self.ring.read_next_async(&self.gpu).await? {
                     self.whole.add(&mut sums, scalars(&bytes), size);
                 }
             }
@@ -125,6 +153,20 @@ impl<R: AnyRule + Clone> Trainer<R> {
         data: &[(&str, &dyn HostData)],
         batch: usize,
     ) -> Result<Vec<f32>, Error> {
+        self.gpu.clone().block_on(self.predict_async(var, data, batch))
+    }
+
+    /// As [`Trainer::predict`], without blocking but where plans are compiled as [`Trainer::step_async`] says. The future
+    /// may be dropped.
+    ///
+    /// # Errors
+    /// As [`Trainer::predict`].
+    pub async fn predict_async(
+        &mut self,
+        var: &Var,
+        data: &[(&str, &dyn HostData)],
+        batch: usize,
+    ) -> Result<Vec<f32>, Error> {
         if batch == 0 {
             return Err(Error::constant("batch", "at least 1", batch));
         }
@@ -136,8 +178,18 @@ impl<R: AnyRule + Clone> Trainer<R> {
             }
         };
         let Self { params, workspace, staging, .. } = self;
-        let request = Request { params, workspace, staging, data, batch, blocking: true };
-        Ok(pollster::block_on(inference.run(request))?.take(PREDICTED)?.values)
+        let request = Request { params, workspace, staging, data, batch };
+        Ok(inference.run(request).await?.take(PREDICTED)?.values)
+    }
+}
+
+/// A pass over data whose results come through the ring of steps. What is on its way when it ends would pass for results of
+/// steps, so that is forgotten.
+pub(super) struct RingPass<'a, R: AnyRule>(pub(super) &'a mut Trainer<R>);
+
+impl<R: AnyRule> Drop for RingPass<'_, R> {
+    fn drop(&mut self) {
+        self.0.ring.discard();
     }
 }
 

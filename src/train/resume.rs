@@ -18,24 +18,32 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// [`Error::Config`] between the batches of one step; [`Error::StateDict`] for an option of the optimizer that is not
     /// finite; [`Error::DeviceLost`].
     pub fn read_checkpoint(&mut self) -> Result<Checkpoint, Error> {
+        self.gpu.clone().block_on(self.read_checkpoint_async())
+    }
+
+    /// As [`Trainer::read_checkpoint`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Trainer::read_checkpoint`].
+    pub async fn read_checkpoint_async(&mut self) -> Result<Checkpoint, Error> {
         self.optimizer.check_no_eval_params("checkpoint")?;
         if self.taken > 0 {
             let (taken, of) = (self.taken, self.batches_a_step());
             let reason = format!("{taken} of the {of} batches of a step were taken: save after the last");
             return Err(Error::Config { what: "checkpoint".into(), reason });
         }
-        self.arrive_all()?;
+        self.arrive_all().await?;
         let schedule = self.schedule.as_ref().map(|schedule| schedule.identity());
-        let optimizer = self.optimizer.read_state_dict()?;
+        let optimizer = self.optimizer.read_state_dict_async().await?;
         let mut checkpoint = Checkpoint::new(self.steps, self.seed, optimizer, schedule);
         if self.optimizer.transforms().may_skip() {
             let GateValues { loss_scale, growth_tracker, applied, skipped, skipped_in_a_row, .. } =
-                self.params.gate().read(&self.gpu, 0)?;
+                self.params.gate().read_async(&self.gpu, 0).await?;
             checkpoint.gate =
                 Some(GateState { loss_scale, growth_tracker, applied, skipped, skipped_in_a_row });
         }
         checkpoint.schedule_state = self.schedule_state();
-        for (span, values) in self.params.read_tensors()? {
+        for (span, values) in self.params.read_tensors().await? {
             checkpoint.params.insert(span.name.clone(), Tensor { shape: span.shape.clone(), values });
         }
         let spans = self.params.layout().spans().iter().zip(self.params.frozen());
@@ -44,7 +52,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     }
 
     /// Goes on where a checkpoint was made: the steps that follow are the same, bit for bit, as those of the
-    /// trainer that it was read from, if they are given the same data.
+    /// trainer that it was read from, if they are given the same data. Waits for the steps in flight.
     ///
     /// Schedules must be the same by their [`identity`](crate::schedule::Schedule::identity): a closure by its name, and
     /// one without a name for another of its kind. Not in a checkpoint, and so for the caller to repeat, are the
@@ -54,6 +62,14 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// [`Error::File`] with the checkpoint's file if it is of another model, optimizer or schedule; then
     /// nothing was changed. [`Error::DeviceLost`].
     pub fn load_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.gpu.clone().block_on(self.load_checkpoint_async(checkpoint))
+    }
+
+    /// As [`Trainer::load_checkpoint`], without blocking. Where the future is dropped before it is ready, nothing was changed.
+    ///
+    /// # Errors
+    /// As [`Trainer::load_checkpoint`].
+    pub async fn load_checkpoint_async(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.optimizer.check_no_eval_params("checkpoint")?;
         countable("step", checkpoint.step).map_err(|error| checkpoint.refuse(error.to_string()))?;
         self.check_model(checkpoint)?;
@@ -63,7 +79,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             let (theirs, ours) = (skips(checkpoint.gate.is_some()), skips(checkpoint.gate.is_none()));
             return Err(checkpoint.refuse(format!("its run {theirs}, this trainer {ours}")));
         }
-        self.arrive_all()?;
+        self.arrive_all().await?;
         let before = self.schedule_state();
         self.load_schedule_state(checkpoint.schedule_state.as_ref()).map_err(|error| match error {
             Error::StateDict(reason) => checkpoint.refuse(format!("schedule: {reason}")),
@@ -130,8 +146,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
     }
 
     /// The parameters and buffers by name.
-    pub(super) fn read_params(&self) -> Result<BTreeMap<String, Vec<f32>>, Error> {
-        let tensors = self.params.read_tensors()?.into_iter();
+    pub(super) async fn read_params(&self) -> Result<BTreeMap<String, Vec<f32>>, Error> {
+        let tensors = self.params.read_tensors().await?.into_iter();
         Ok(tensors.map(|(span, values)| (span.name.clone(), values)).collect())
     }
 

@@ -104,8 +104,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// With [`steps_per_submit`](super::TrainerBuilder::steps_per_submit) the submit comes with a later step, and an error
     /// of it from the call that submits.
     ///
-    /// Waits only if several earlier steps are still on their way. A batch size that was not seen before
-    /// compiles a plan first, and so does a change of what is [frozen](ParamStore::freeze): no gradient of it is computed,
+    /// Waits only if three earlier submits of steps are still on their way, and then for the oldest. A batch size that was not
+    /// seen before compiles a plan first, and so does a change of what is [frozen](ParamStore::freeze): no gradient of it is computed,
     /// and there is no backward pass below the last layer that is trained. Plans of the latest eight sets of frozen
     /// parameters are kept.
     ///
@@ -115,6 +115,30 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// row; [`Error::Shape`] for other batches than 1 where the loss or a metric is a scalar only of the one sample that
     /// the graph was declared with, as a loss without reduction; [`Error::DeviceLost`].
     pub fn step(&mut self, data: &[(&str, &dyn HostData)]) -> Result<(), Error> {
+        self.gpu.clone().block_on(self.step_async(data))
+    }
+
+    /// As [`Trainer::step`], without blocking but where [`Autotune`](crate::gpu::Autotune) times the kernels of a plan that
+    /// is compiled. Where the future is dropped before it is ready, the step was not taken.
+    ///
+    /// ```no_run
+    /// // Needs a device.
+    /// use gradus::optim::SGD;
+    /// use gradus::train::Trainer;
+    ///
+    /// async fn epoch(trainer: &mut Trainer<SGD>, x: &[f32], y: &[u32]) -> Result<f32, gradus::Error> {
+    ///     for batch in 0..y.len() / 32 {
+    ///         let rows = batch * 32..(batch + 1) * 32;
+    ///         let x = &x[rows.start * 8..rows.end * 8];
+    ///         trainer.step_async(&[("x", &x), ("y", &&y[rows])]).await?;
+    ///     }
+    ///     trainer.read_loss_async().await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub async fn step_async(&mut self, data: &[(&str, &dyn HostData)]) -> Result<(), Error> {
         self.optimizer.check_places()?;
         let batch = self.batch_of(data)?;
         self.any_plan().check_inputs(data, batch)?;
@@ -136,8 +160,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
             };
             self.optimizer.schedule(schedule, step)?;
         }
-        self.make_room()?;
-        let recorded = self.record_step(data, key, (number, updates));
+        self.make_room().await?;
+        let recorded = self.record_step(data, key, (number, updates)).await;
         if recorded.is_err() {
             self.settle_quietly();
         }
@@ -160,23 +184,23 @@ impl<R: AnyRule + Clone> Trainer<R> {
     }
 
     /// Waits until another step can be on its way.
-    fn make_room(&mut self) -> Result<(), Error> {
+    async fn make_room(&mut self) -> Result<(), Error> {
         self.settle()?;
         // For a whole group at once: to wait submits what is held back.
         let most = IN_FLIGHT * self.group.most;
         while self.ring.is_full() || self.group.is_empty() && self.ring.in_flight() + self.group.most > most {
-            let oldest = self.ring.read_next(&self.gpu)?;
+            let oldest = self.ring.read_next_async(&self.gpu).await?;
             self.arrive(oldest);
         }
         if self.optimizer.is_full() {
             self.submit()?;
-            self.optimizer.make_room()?;
+            self.optimizer.make_room().await?;
         }
         self.settle()
     }
 
     /// Records batch `number` of the run, of a plan that there is.
-    fn record_step(
+    async fn record_step(
         &mut self,
         data: &[(&str, &dyn HostData)],
         key: PlanKey,
@@ -186,7 +210,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         let step = updates.then(|| self.optimizer.compute_step(gpu, &self.params)).transpose()?;
         let uniforms = step.as_ref().map_or(0, StepSpec::uniform_bytes);
         let plan = &self.plans[&key];
-        self.staging.begin(plan.staged_bytes(data) + Staging::room(uniforms))?;
+        self.staging.begin(plan.staged_bytes(data) + Staging::room(uniforms)).await?;
         plan.stage(data, 0, &mut self.staging)?;
         plan.stage_step(self.seed, number, &mut self.staging)?;
         let step = match step {
@@ -258,11 +282,19 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn read_report(&mut self) -> Result<Option<StepReport>, Error> {
+        self.gpu.clone().block_on(self.read_report_async())
+    }
+
+    /// As [`Trainer::read_report`], without blocking. Where the future is dropped, no report is lost.
+    ///
+    /// # Errors
+    /// As [`Trainer::read_report`].
+    pub async fn read_report_async(&mut self) -> Result<Option<StepReport>, Error> {
         if self.arrived.is_empty() {
             if self.ring.in_flight() == 0 {
                 self.submit()?;
             }
-            let next = self.ring.read_next(&self.gpu)?;
+            let next = self.ring.read_next_async(&self.gpu).await?;
             if next.is_none() {
                 // Reports may be missing because the device was lost.
                 self.gpu.check()?;
@@ -279,14 +311,22 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn read_loss(&mut self) -> Result<f32, Error> {
-        while self.read_report()?.is_some() {}
+        self.gpu.clone().block_on(self.read_loss_async())
+    }
+
+    /// As [`Trainer::read_loss`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Trainer::read_loss`].
+    pub async fn read_loss_async(&mut self) -> Result<f32, Error> {
+        while self.read_report_async().await?.is_some() {}
         Ok(self.last.as_ref().map_or(f32::NAN, |report| report.loss))
     }
 
     /// Waits for the reports of all steps and keeps them.
-    pub(super) fn arrive_all(&mut self) -> Result<(), Error> {
+    pub(super) async fn arrive_all(&mut self) -> Result<(), Error> {
         self.submit()?;
-        while let Some(bytes) = self.ring.read_next(&self.gpu)? {
+        while let Some(bytes) = self.ring.read_next_async(&self.gpu).await? {
             self.arrive(Some(bytes));
         }
         Ok(())

@@ -1,38 +1,39 @@
-//! How deep a rule's text may nest. Parsers and the compilers behind them recurse, on a stack that is somebody else's: what
-//! is too deep for a thread of 2 MiB must not reach them. Without optimisation naga 30 and its writers take up to 28 KiB for
-//! a level of an expression, 42 for a block or an `else if` and 85 for a loop.
+//! Limits the nesting of user-written WGSL. Parsers and shader compilers recurse, on a stack that belongs to the
+//! caller; text that would overflow the stack of a 2 MiB thread must not reach them. Without optimizations, naga 30
+//! and its backends need up to 28 KiB of stack per level of an expression, 42 KiB per block or `else if`, and 85 KiB
+//! per loop.
 
 use super::tokens::{Kind, Token};
 
-/// What is refused: the place, and why.
+/// A position in the text, and why it is refused.
 pub(crate) type Refusal = (usize, String);
 
-/// The most bytes of a text.
+/// Maximum size of a text in bytes.
 pub(crate) const MOST_BYTES: usize = 64 << 10;
-/// The deepest nesting. A sum of this many terms is as deep, because each term stands on all before it.
+/// Maximum nesting depth. A sum of this many terms is as deep, because its syntax tree nests once per term.
 pub(crate) const MOST_DEEP: usize = 64;
-/// What a block counts as, and an `else` or a `for` beside it.
+/// Levels that a block counts for, as do `else` and `for`.
 const BLOCK: usize = 2;
 
-/// What a bracket, or the whole text, has between it and the next separator.
+/// Nesting within a bracket, or within the whole text, since the last separator.
 #[derive(Default)]
 struct Level {
-    /// Its bracket, and where it stands.
+    /// The opening bracket and its position.
     mark: char,
     at: usize,
-    /// Operators in a row.
+    /// Number of operators.
     operators: usize,
-    /// Members and indices behind the latest operator, and the most behind one.
+    /// Number of member accesses and indices after the last operator, and the maximum for any operator.
     members: usize,
     most_members: usize,
-    /// The deepest bracket among them.
+    /// Depth of the deepest inner bracket.
     inner: usize,
-    /// Of `else` in a row, or of `for`.
+    /// Number of consecutive `else` or `for`.
     chained: usize,
-    /// `<` that may begin a list of types: open ones, and the most that were.
+    /// Number of open `<` that could start type arguments, and its maximum.
     types: usize,
     most_types: usize,
-    /// Of what was before the separator.
+    /// Maximum depth before the separator.
     most: usize,
 }
 
@@ -64,7 +65,7 @@ impl Level {
                 self.separate();
                 self.chained = 0;
             }
-            // In a list of types the depth is that of all of it.
+            // Type arguments are as deep as all of them together.
             (Kind::Mark, ",") if self.types == 0 => self.separate(),
             (Kind::Mark, "," | ":" | "@") | (Kind::Word | Kind::Number, _) => {}
             (Kind::Mark, ".") => self.member(),
@@ -76,7 +77,7 @@ impl Level {
     }
 }
 
-/// Refuses brackets that do not close each other and what nests too deep.
+/// Refuses unbalanced brackets and nesting beyond the limit.
 pub(crate) fn check_depth(tokens: &[Token<'_>]) -> Result<(), Refusal> {
     let too_deep = |at| {
         let what = "operators in a row count too, blocks and `else` twice; name parts of it with `let`";
@@ -99,18 +100,18 @@ pub(crate) fn check_depth(tokens: &[Token<'_>]) -> Result<(), Refusal> {
             }
             ")" | "]" | "}" => {
                 if !levels.iter().any(|level| closes(level.mark) == Some(mark)) {
-                    return Err((token.at, format!("`{mark}` closes nothing")));
+                    return Err((token.at, format!("`{mark}` has no opening bracket")));
                 }
                 let mut closed = levels.pop().expect("the text's own is never closed");
                 if closes(closed.mark) != Some(mark) {
-                    let reason = format!("`{}` is not closed: there is `{mark}` first", closed.mark);
+                    let reason = format!("`{}` is not closed before `{mark}`", closed.mark);
                     return Err((closed.at, reason));
                 }
                 closed.separate();
                 let level = levels.last_mut().expect("the text's own is never closed");
                 let own = match mark {
                     "}" => BLOCK,
-                    // It is a member already.
+                    // An index is already counted as a member access.
                     "]" => 0,
                     _ => 1,
                 };
@@ -149,7 +150,7 @@ fn closes(open: char) -> Option<&'static str> {
     }
 }
 
-/// The index of the bracket that closes the one at `open`; the brackets have been checked.
+/// The index of the bracket that closes the one at `open`. The brackets must be balanced.
 pub(crate) fn closing(tokens: &[Token<'_>], open: usize) -> usize {
     let mut depth = 0_usize;
     for (index, token) in tokens.iter().enumerate().skip(open) {

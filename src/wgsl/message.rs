@@ -1,4 +1,4 @@
-//! What a parser and a validator say, with the place in the user's text and in words of who wrote it.
+//! Translates messages of the parser and validator to positions and wording that fit the user's text.
 
 use std::error::Error as _;
 
@@ -35,8 +35,8 @@ impl User<'_> {
         self.refuse(at, told)
     }
 
-    /// What is wrong with an index, where the parser says it without its place: the one without which it says something
-    /// else. `source` ends with the text.
+    /// An error about an index that the parser reports without a position. Finds the index by removing each one in
+    /// turn and checking whether the message changes. `source` ends with the text.
     pub(crate) fn index_error(
         &self,
         source: &str,
@@ -60,7 +60,7 @@ impl User<'_> {
             };
             let Some(place) = out_of_range else {
                 let fits = ends("").is_none_or(|other| other != said);
-                return fits.then(|| self.refuse(from, "what stands before this has nothing to index"));
+                return fits.then(|| self.refuse(from, "the value before this cannot be indexed"));
             };
             let fits = |index: u32| {
                 ends(&format!("[{index}]"))
@@ -84,7 +84,7 @@ impl User<'_> {
             } => Some(module.functions[*handle].expressions.get_span(*expression)),
             _ => None,
         };
-        // The narrowest of those that hold the place.
+        // The smallest span that contains the position.
         let spans = error.spans().map(|(span, _)| *span).chain(culprit);
         let spans = spans.filter_map(|span| Some((span.to_range()?.len(), self.place(span)?)));
         let at = spans.min().map_or(0, |(_, at)| at);
@@ -112,7 +112,7 @@ impl User<'_> {
             }
             _ => {}
         }
-        // The outermost words name handles; the innermost say what is wrong.
+        // Outer messages name internal handles; the innermost ones say what is wrong.
         let mut reason = error.as_inner().to_string();
         let mut cause = error.as_inner().source();
         while let Some(inner) = cause {
@@ -126,7 +126,7 @@ impl User<'_> {
     }
 }
 
-/// A message without numbers that stand for what only the parser knows, as in `expression [3]`.
+/// The message without numbers that only the parser can interpret, such as `expression [3]`.
 fn without_handles(message: &str) -> String {
     let mut parts = message.split(" [");
     let first = parts.next().unwrap_or_default().to_owned();

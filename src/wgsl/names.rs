@@ -1,8 +1,8 @@
-//! Names of WGSL, and what one that nobody declares may have meant.
+//! Names of WGSL, and suggestions for undeclared ones.
 
 use naga::keywords::wgsl::{BUILTIN_IDENTIFIERS, RESERVED};
 
-/// What other languages call what WGSL has by another name.
+/// Names in other languages and their WGSL equivalents.
 const ELSEWHERE: [(&str, &str); 12] = [
     ("lerp", "mix"),
     ("rsqrt", "inverseSqrt"),
@@ -18,12 +18,12 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ("mod", "%"),
 ];
 
-/// What WGSL calls what other languages have by this name.
+/// The WGSL equivalent of a name in another language.
 pub(crate) fn elsewhere(name: &str) -> Option<&'static str> {
     ELSEWHERE.iter().find(|(other, _)| *other == name).map(|(_, own)| *own)
 }
 
-/// Whether a member or a variable can have this name.
+/// Whether this is a valid name for a member or variable.
 pub(crate) fn is_identifier(name: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let first = |c: char| c.is_ascii_alphabetic() || c == '_';
@@ -34,7 +34,7 @@ pub(crate) fn is_identifier(name: &str) -> bool {
         && !RESERVED.contains(&name)
 }
 
-/// A type or function of WGSL, which a declaration of that name would hide from the frame.
+/// Whether this is a built-in type or function. Declaring it would hide the built-in from the surrounding kernel.
 pub(crate) fn is_builtin(name: &str) -> bool {
     let short = |kind: &str, sizes: &[&str], ends: &str| {
         let rest = name.strip_prefix(kind).and_then(|rest| rest.strip_suffix(|c| ends.contains(c)));
@@ -45,7 +45,8 @@ pub(crate) fn is_builtin(name: &str) -> bool {
         || short("mat", &["2x2", "2x3", "2x4", "3x2", "3x3", "3x4", "4x2", "4x3", "4x4"], "fh")
 }
 
-/// A function of WGSL that sees more than its arguments, or only some kernels may call.
+/// Whether this is a built-in function that depends on more than its arguments, or that only some kinds of shaders
+/// can call.
 pub(crate) fn impure(name: &str) -> bool {
     const BEGIN: [&str; 11] = [
         "dpdx",
@@ -63,7 +64,7 @@ pub(crate) fn impure(name: &str) -> bool {
     name.ends_with("Barrier") || name == "arrayLength" || BEGIN.iter().any(|begin| name.starts_with(begin))
 }
 
-/// The end of a sentence about a name that is not known.
+/// The end of a message about an unknown name: suggestions.
 pub(crate) fn did_you_mean(names: &[String]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match &quoted[..] {

@@ -1,4 +1,4 @@
-//! What a user's text declares, and which names and words it may not use.
+//! Finds the declarations of a text, and refuses names and words that are not allowed.
 
 use std::ops::Range;
 
@@ -7,9 +7,9 @@ use super::bounds::{Refusal, closing};
 use super::names::{impure, is_builtin};
 use super::tokens::{Kind, Token};
 
-/// The most functions, constants, structs and aliases. Parsers follow them from one to the next.
+/// Maximum number of functions, constants, structs and aliases. Parsers follow references between them recursively.
 const MOST_DECLARED: usize = 256;
-/// The most elements of an array, those of arrays in it counted.
+/// Maximum number of elements of an array, including those of nested arrays.
 pub(crate) const MOST_ELEMENTS: u32 = 256;
 
 /// A function, constant, struct or alias.
@@ -17,16 +17,17 @@ pub(crate) const MOST_ELEMENTS: u32 = 256;
 pub(crate) struct Declared<'a> {
     pub(crate) kind: &'a str,
     pub(crate) name: Token<'a>,
-    /// All of it, from its first word.
+    /// Range of its tokens.
     pub(crate) tokens: Range<usize>,
 }
 
-/// What the text declares, in order; refuses what its kind may not declare or mention.
+/// The declarations of a text, in order. Refuses declarations and words that the dialect does not allow.
 pub(crate) fn outline<'a>(tokens: &[Token<'a>], dialect: &dyn Dialect) -> Result<Vec<Declared<'a>>, Refusal> {
     let noun = dialect.noun();
     if let Some(at) = tokens.iter().find(|token| token.text == "@") {
-        let reason =
-            format!("attributes are not allowed: {noun} is functions, the frame has the entry point");
+        let reason = format!(
+            "attributes are not allowed: {noun} consists of functions, and the entry point is part of the surrounding kernel"
+        );
         return Err((at.at, reason));
     }
     let mut declared: Vec<Declared<'a>> = Vec::new();
@@ -41,7 +42,7 @@ pub(crate) fn outline<'a>(tokens: &[Token<'a>], dialect: &dyn Dialect) -> Result
             .unwrap_or(tokens.len() - 1);
         match (first.kind, first.text) {
             (Kind::Word, "fn" | "const" | "struct" | "alias") => {
-                // The parser says what is wrong with another.
+                // The parser reports any other error in a name.
                 if let Some(name) = tokens.get(index + 1).filter(|name| name.is_word()) {
                     check_name(name, dialect)?;
                     declared.push(Declared { kind: first.text, name: *name, tokens: index..end + 1 });
@@ -78,15 +79,15 @@ fn check_name(name: &Token<'_>, dialect: &dyn Dialect) -> Result<(), Refusal> {
         Err((name.at, format!("`{name}` is reserved: {why}, choose another name", name = name.text)))
     };
     if dialect.has(name) {
-        return refuse("the frame has it");
+        return refuse("the surrounding kernel uses it");
     }
     if is_builtin(name) {
-        return refuse("WGSL has it, and so does the frame's arithmetic");
+        return refuse("it is a built-in of WGSL that the surrounding kernel uses");
     }
     Ok(())
 }
 
-/// Refuses words that no text of its kind has a use for.
+/// Refuses words that are not allowed in this dialect.
 fn check_words(
     tokens: &[Token<'_>],
     declared: &[Declared<'_>],
@@ -121,8 +122,8 @@ fn check_words(
     Ok(())
 }
 
-/// Refuses arrays that are too long or whose length is not plain, and types in types: what a constant of such a type
-/// takes could be anything.
+/// Refuses arrays that are too long or whose length is not a plain constant, and nested user types, because the size
+/// of a constant of such a type would be unbounded.
 fn check_types(tokens: &[Token<'_>], declared: &[Declared<'_>]) -> Result<(), Refusal> {
     for own in declared.iter().filter(|own| matches!(own.kind, "struct" | "alias")) {
         for (index, token) in own.tokens.clone().zip(&tokens[own.tokens.clone()]).skip(2) {
@@ -152,7 +153,7 @@ fn check_types(tokens: &[Token<'_>], declared: &[Declared<'_>]) -> Result<(), Re
     Ok(())
 }
 
-/// The elements of the array type at `at`, those of arrays in it counted, and the index of its `>`.
+/// The number of elements of the array type at token `at`, including nested arrays, and the index of its closing `>`.
 fn array(tokens: &[Token<'_>], at: usize, declared: &[Declared<'_>]) -> Result<(usize, usize), Refusal> {
     let plain = || {
         let reason = "expected `array<type, length>`, where the length is a number or a constant that is one";
@@ -167,7 +168,7 @@ fn array(tokens: &[Token<'_>], at: usize, declared: &[Declared<'_>]) -> Result<(
         let (elements, end) = array(tokens, index, declared)?;
         (inner, index) = (elements, end + 1);
     } else {
-        // One word, or one with words in brackets of its own.
+        // An element type: one word, optionally with type arguments.
         index += 1;
         if text(index) == "<" {
             while !matches!(text(index), ">" | "") {
@@ -188,7 +189,7 @@ fn array(tokens: &[Token<'_>], at: usize, declared: &[Declared<'_>]) -> Result<(
     }
 }
 
-/// What a number or the name of a constant that is a number stands for, and whether it is a `u32`.
+/// The value of a number, or of a constant that is a number, and whether it is a `u32`.
 pub(crate) fn number(
     token: &Token<'_>,
     tokens: &[Token<'_>],
@@ -206,7 +207,7 @@ pub(crate) fn number(
         return Some((value.ok()?, unsigned));
     }
     let own = declared.iter().find(|own| own.kind == "const" && own.name.text == token.text)?;
-    // Declared once: a function could have a value of its own by that name.
+    // The name must be declared only once, because a function could shadow it.
     let declares = |pair: &&[Token<'_>]| pair[0].text == token.text && matches!(pair[1].text, ":" | "=");
     if tokens.windows(2).filter(declares).count() > 1 {
         return None;

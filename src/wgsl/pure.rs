@@ -1,5 +1,5 @@
-//! A user's function is a pure one, and takes little memory: what a parser made of it is held to that. Names and
-//! words have been looked at before; here only what is known to be harmless passes.
+//! Checks that the parsed functions are pure and use little memory. Names and words were checked before; here only
+//! expressions and statements of an allow-list pass.
 
 use naga::proc::{Layouter, TypeResolution};
 use naga::valid::ModuleInfo;
@@ -9,13 +9,13 @@ use naga::{
 
 use super::Dialect;
 
-/// The most bytes of a function's variables, with those of the functions that it calls.
+/// Maximum size in bytes of a function's variables, together with those of the functions it calls.
 const MOST_BYTES: u32 = 1 << 10;
 
-/// What is refused, and the place of it.
+/// The refused span, and why it is refused.
 pub(crate) type Refusal = (Span, String);
 
-/// Refuses a function that could do more than compute: an expression or a statement that is not on the list.
+/// Refuses functions with an expression or statement that is not on the allow-list.
 pub(crate) fn check_pure(module: &Module, dialect: &dyn Dialect) -> Result<(), Refusal> {
     for (handle, ty) in module.types.iter() {
         if !is_plain(&ty.inner) {
@@ -91,8 +91,7 @@ fn check_block(block: &Block, dialect: &dyn Dialect) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses functions whose variables, and values that have names, take more than a lane of a device can hold in
-/// registers.
+/// Refuses functions whose variables and named values exceed what an invocation can hold in registers.
 pub(crate) fn check_memory(module: &Module, info: &ModuleInfo) -> Result<(), Refusal> {
     let too_much = |span, what: &str, bytes: u32| {
         Err((span, format!("{what} take {bytes} bytes, expected at most {MOST_BYTES}")))
@@ -123,7 +122,7 @@ pub(crate) fn check_memory(module: &Module, info: &ModuleInfo) -> Result<(), Ref
         }
         let variables = function.local_variables.iter().map(|(_, variable)| variable.ty);
         let own: u32 = variables.chain(named).map(|ty| layouter[ty].size).fold(0, u32::saturating_add);
-        // Callees come first.
+        // Callees precede their callers.
         let callees = called(function).map(|callee| known.get(callee.index()).copied().unwrap_or_default());
         let all = own.saturating_add(callees.max().unwrap_or_default());
         if all > MOST_BYTES {
@@ -141,7 +140,7 @@ pub(crate) fn check_memory(module: &Module, info: &ModuleInfo) -> Result<(), Ref
     }
 }
 
-/// The functions that one calls.
+/// The functions that `function` calls.
 pub(crate) fn called(function: &Function) -> impl Iterator<Item = Handle<Function>> + '_ {
     let results = function.expressions.iter();
     let calls = results.filter_map(|(_, expression)| match expression {
@@ -153,7 +152,7 @@ pub(crate) fn called(function: &Function) -> impl Iterator<Item = Handle<Functio
     calls.chain(found)
 }
 
-/// The functions that a block calls, those without a result among them.
+/// Collects the functions that a block calls, including those without a result.
 fn gather(block: &Block, found: &mut Vec<Handle<Function>>) {
     for statement in block {
         match statement {

@@ -1,4 +1,4 @@
-//! Words, numbers and marks of a rule's text, before a parser sees it.
+//! Splits user-written WGSL into words, numbers and punctuation, before it is parsed.
 
 use std::ops::Deref;
 
@@ -13,7 +13,7 @@ pub(crate) enum Kind {
 pub(crate) struct Token<'a> {
     pub(crate) kind: Kind,
     pub(crate) text: &'a str,
-    /// First byte.
+    /// Offset of the first byte.
     pub(crate) at: usize,
 }
 
@@ -31,11 +31,11 @@ impl Deref for Token<'_> {
     }
 }
 
-/// Marks of two characters. Those that begin with `>` are left apart: each may close a list of types.
+/// Punctuation of two characters. Tokens that begin with `>` are left out, because each `>` can close type arguments.
 const PAIRS: [&str; 17] =
     ["==", "!=", "<=", "&&", "||", "->", "++", "--", "<<", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^="];
 
-/// All but comments and blanks; or the place of what cannot be, and why.
+/// All tokens except comments and white space; or the position of invalid text, and why it is invalid.
 pub(crate) fn tokens(text: &str) -> Result<Vec<Token<'_>>, (usize, String)> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -76,12 +76,12 @@ fn run(text: &str, also: impl Fn(char) -> bool) -> usize {
     text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || also(c))).unwrap_or(text.len())
 }
 
-/// What ends a line of WGSL, and with it a comment.
+/// Whether this character ends a line in WGSL, and so a line comment.
 fn ends_line(c: char) -> bool {
     matches!(c, '\n'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// The length of a comment that begins with `/*`; comments nest.
+/// The length of a comment that starts with `/*`. Comments nest.
 fn comment(text: &str) -> Option<usize> {
     let (mut depth, mut at) = (1, 2);
     while depth > 0 {

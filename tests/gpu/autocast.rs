@@ -284,8 +284,8 @@ fn a_device_without_f16_refuses_by_name() {
     let options = PlanOptions::train(&loss).autocast(Dtype::F16);
     let error = graph.compile(&params, &options, &mut Workspace::new()).unwrap_err();
     assert!(matches!(error, Error::DeviceFeature { feature: "SHADER_F16", .. }), "{error}");
-    let said = "autocast to f16: it needs SHADER_F16, and this device was made without: Gpu::optional_features says \
-                what to ask for";
+    let said = "autocast to f16: needs the feature SHADER_F16, but this device was created without it; request \
+                Gpu::optional_features when creating it";
     assert_eq!(error.to_string(), said);
     assert_eq!(gpu.counters().allocations, before, "nothing was made");
     assert!(training::trainer(&gpu, None).unwrap_err().to_string().contains("SHADER_F16"));

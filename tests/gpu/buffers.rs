@@ -63,7 +63,7 @@ fn they_are_read_and_written_by_name_and_have_no_place_among_parameters() {
 fn what_only_parameters_have_is_refused() {
     let Some(gpu) = gpu() else { return };
     let mut params = store(&gpu, true);
-    let said = "bn1.running_mean: it is a buffer, which is not trained";
+    let said = "bn1.running_mean: expected a parameter, got a buffer, which is not trained";
     assert_eq!(params.read_grad(MEAN).unwrap_err().to_string(), said);
     assert_eq!(params.write_grad(MEAN, &[0.0; 70]).unwrap_err().to_string(), said);
     assert_eq!(params.freeze(MEAN).unwrap_err().to_string(), said);
@@ -90,7 +90,10 @@ fn what_only_parameters_have_is_refused() {
         (builder().buffer("m", [1], &[0.0]).tie("m", "w").build(&gpu), "duplicate tensor \"m\""),
         (builder().buffer("m", [3], &[0.0]).build(&gpu), "m: expected 3 elements, got 1"),
         (builder().buffer("", [1], &[0.0]).build(&gpu), "tensor: the name is empty"),
-        (ParamStore::builder().buffer("m", [1], &[0.0]).build(&gpu), "parameters: there are no tensors"),
+        (
+            ParamStore::builder().buffer("m", [1], &[0.0]).build(&gpu),
+            "parameters: expected at least one tensor",
+        ),
     ];
     for (result, message) in rows {
         assert_eq!(result.unwrap_err().to_string(), message);
@@ -189,7 +192,7 @@ fn adopted_memory_can_be_given_buffers_once() {
     let params = adopted().with_buffers(|g| g.tensor(MEAN, [2], &[3.0, 4.0])).unwrap();
     assert_eq!(params.read(MEAN).unwrap(), [3.0, 4.0]);
     let again = params.with_buffers(|g| g.tensor(VAR, [1], &[1.0])).unwrap_err().to_string();
-    assert_eq!(again, "buffers: the parameter store has buffers: give it all of them at once");
+    assert_eq!(again, "buffers: the parameter store already has buffers: add all of them in one call");
     let twice = adopted().with_buffers(|g| g.tensor("w", [1], &[3.0])).unwrap_err().to_string();
     assert_eq!(twice, "duplicate tensor \"w\"");
     assert!(adopted().with_buffers(|g| g).unwrap().buffers().is_none());
@@ -273,7 +276,7 @@ fn a_plan_reads_them_and_writes_no_gradient_of_them() {
     assert_eq!(error, "w: it is trained in the graph and a buffer in the store");
     graph.tie("w", "shift");
     let error = graph.check().unwrap_err().to_string();
-    assert_eq!(error, "w: a buffer and a parameter cannot be tied, as to shift");
+    assert_eq!(error, "w: cannot be tied to shift, because one is a buffer and the other a parameter");
 }
 
 #[test]

@@ -61,8 +61,8 @@ fn needed(error: &Error, limits: &wgpu::Limits) -> (&'static str, u64) {
     };
     assert!(*limit == u64::from(has) && needed > limit && what.starts_with("kernel "), "{error}");
     let text = format!(
-        "{what}: it needs a {limit_name} of {needed}, and this device was made with {limit}: Gpu::required_limits \
-         says what to ask for"
+        "{what}: needs a {limit_name} of at least {needed}, but this device was created with {limit}; request \
+         Gpu::required_limits when creating it"
     );
     assert_eq!(error.to_string(), text);
     (limit_name, *needed)

@@ -179,7 +179,7 @@ fn what_cannot_be_an_embedding_is_refused() {
     );
     assert_eq!(
         refused(&|g| drop(g.input("x", [4, 2]).embedding(Embedding::new(3, 2)))),
-        "embedding1: it takes labels, x are numbers"
+        "embedding1: expected labels, x are numbers"
     );
     assert_eq!(
         refused(&|g| drop(g.labels("i", [1 << 12, (1 << 12) + 1]).embedding(Embedding::new(3, 2)))),

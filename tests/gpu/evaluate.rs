@@ -271,7 +271,7 @@ fn a_value_for_each_sample_is_a_scalar_of_one_sample_alone() {
             let refused = trainer.evaluate(&[("x", &xs), ("y", &y), ("n", &n)], batch).unwrap_err();
             let got = batch.min(6);
             let said = format!(
-                "m: expected a scalar of shape [1] in batches of any size, as a mean or a sum is, got [{got}]"
+                "m: expected a scalar of shape [1] at every batch size, such as a mean or a sum, got [{got}]"
             );
             assert_eq!(refused.to_string(), said);
         }
@@ -310,7 +310,7 @@ fn what_has_no_row_for_each_sample_is_not_predicted() {
                 trainer.predict(&x.slice(0, 0, 1, 1), &[("x", &xs)], batch).unwrap_err(),
                 trainer.predict(&x.transpose(0, 1), &[("x", &xs)], batch).unwrap_err(),
             ] {
-                assert!(refused.to_string().contains(": expected a row for each "), "{refused}");
+                assert!(refused.to_string().contains(": expected one row "), "{refused}");
             }
             assert_eq!(trainer.predict(&logits, &[("x", &xs)], batch).unwrap().len(), 6 * CLASSES);
             assert_eq!(trainer.predict(&x, &[("x", &xs)], batch).unwrap(), xs);

@@ -216,7 +216,7 @@ fn a_detached_root_or_input_is_a_value_like_others() {
     // Labels have no gradient to stop.
     let refused = Graph::new();
     let _ = refused.labels("y", 2).detach();
-    assert_eq!(refused.check().unwrap_err().to_string(), "detach1: it takes numbers, y are labels");
+    assert_eq!(refused.check().unwrap_err().to_string(), "detach1: expected numbers, y are labels");
     // An upstream gradient is an input, whoever heeds it.
     let options = PlanOptions::train(&z).upstream("dz");
     let plan = graph.compile(&params, &options, &mut Workspace::new()).unwrap();
@@ -270,7 +270,10 @@ fn names_that_stand_for_nothing_are_refused() {
         graph.check().map_err(|error| error.to_string()).err()
     };
     assert_eq!(said("body.conv1"), None);
-    assert_eq!(said("norm.table").unwrap(), "norm.table: it is a buffer, which is not trained");
+    assert_eq!(
+        said("norm.table").unwrap(),
+        "norm.table: expected a parameter, got a buffer, which is not trained"
+    );
     for unknown in ["norm", "body.con", "bod", "head.weight.", "head.", ""] {
         assert!(said(unknown).unwrap().starts_with(&format!("unknown parameter \"{unknown}\"")), "{unknown}");
     }
@@ -292,7 +295,7 @@ fn names_that_stand_for_nothing_are_refused() {
     assert_eq!(frozen(&params), [true, false, true]);
     assert_eq!(
         params.freeze("v.mean").unwrap_err().to_string(),
-        "v.mean: it is a buffer, which is not trained"
+        "v.mean: expected a parameter, got a buffer, which is not trained"
     );
     for unknown in ["v.mea", "x", "", "v."] {
         let error = params.freeze(unknown).unwrap_err().to_string();

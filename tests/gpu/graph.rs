@@ -646,7 +646,7 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
         ),
         (
             |g| image(g).max_pool2d(MaxPool2d::new([2, 2]).dilation([20, 1]).padding([10, 0])),
-            "max_pool2d_1: expected an image of which every dilated window holds an element, got [2, 3, 8, 8]",
+            "max_pool2d_1: expected an image large enough that every dilated window contains one of its elements, got [2, 3, 8, 8]",
         ),
         (
             |g| image(g).max_pool2d(MaxPool2d::new(11).stride(3).ceil_mode(true)),
@@ -678,7 +678,7 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
             |g| g.input("x", [2, 3]).mse_loss(&g.input("t", [3, 2])),
             "mse_loss1: expected [2, 3] for both inputs, got [3, 2]",
         ),
-        (|g| g.input("x", [4]).mse_loss(&g.labels("t", 4)), "mse_loss1: it takes numbers, t are labels"),
+        (|g| g.input("x", [4]).mse_loss(&g.labels("t", 4)), "mse_loss1: expected numbers, t are labels"),
         (
             |g| entropy(g, CrossEntropy::new().label_smoothing(1.1)),
             "cross_entropy1: label_smoothing must be in [0, 1], got 1.1",
@@ -760,19 +760,19 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
         ),
         (
             |g| g.input("x", [4, 10]).cross_entropy(&g.input("y", [4])),
-            "cross_entropy1: it takes labels, y are numbers",
+            "cross_entropy1: expected labels, y are numbers",
         ),
         (
             |g| g.input("x", [4, 10]).accuracy(&g.parameter("y", [4], Init::Constant(0.0))),
-            "accuracy1: it takes labels, y are numbers",
+            "accuracy1: expected labels, y are numbers",
         ),
         (
             |g| g.labels("x", 4).cross_entropy(&g.labels("y", 4)),
-            "cross_entropy1: it takes numbers, x are labels",
+            "cross_entropy1: expected numbers, x are labels",
         ),
-        (|g| g.labels("y", 4).relu(), "relu1: it takes numbers, y are labels"),
-        (|g| g.labels("y", 4).linear(3), "linear1: it takes numbers, y are labels"),
-        (|g| g.labels("y", 4).mean(), "mean1: it takes numbers, y are labels"),
+        (|g| g.labels("y", 4).relu(), "relu1: expected numbers, y are labels"),
+        (|g| g.labels("y", 4).linear(3), "linear1: expected numbers, y are labels"),
+        (|g| g.labels("y", 4).mean(), "mean1: expected numbers, y are labels"),
         (
             |g| image(g).bias().relu(),
             "relu1: expected a scalar to differentiate, or an upstream gradient, got [2, 3, 8, 8]",
@@ -781,16 +781,16 @@ fn layers_that_do_not_fit_are_refused_with_their_numbers() {
         (|g| g.labels("x", 2).graph().input("x", [2]).mean(), "duplicate input \"x\""),
         (
             |g| image(g).conv2d(Conv2d::new(3, 1).name("c")).conv2d(Conv2d::new(3, 1).name("c")).mean(),
-            "duplicate parameter \"c.weight\": each has a name of its own; `Graph::tie` lets the parameters of two \
-             layers be one tensor",
+            "duplicate parameter \"c.weight\": each needs its own name; use `Graph::tie` to share one parameter \
+             between two layers",
         ),
         (
             |g| {
                 let p = g.parameter("l.weight", [2, 2], Init::Constant(0.0));
                 p.linear(Linear::new(2).name("l")).mean()
             },
-            "duplicate parameter \"l.weight\": each has a name of its own; `Graph::tie` lets the parameters of two \
-             layers be one tensor",
+            "duplicate parameter \"l.weight\": each needs its own name; use `Graph::tie` to share one parameter \
+             between two layers",
         ),
         (
             |g| image(g).add(&Graph::new().input("z", [2, 3, 8, 8])).mean(),
@@ -915,7 +915,7 @@ fn names_of_outputs_and_inputs_are_given_once() {
     let taken = PlanOptions::train(&y.mean()).output("loss", &y);
     assert_eq!(refuse(&taken), "duplicate output \"loss\"");
     let labels = PlanOptions::evaluate().output("l", &graph.labels("l", 2));
-    assert_eq!(refuse(&labels), "output l: it is labels, which the host has");
+    assert_eq!(refuse(&labels), "output l: expected a computed value, got labels");
     // Nothing asked, nothing done.
     let plan = graph.compile(&params, &PlanOptions::evaluate(), &mut Workspace::new()).unwrap();
     submit(&gpu, &[&plan]);
@@ -935,8 +935,8 @@ fn data_that_does_not_fit_is_refused_and_not_written() {
     let rows: [(&str, &dyn HostData, &str); 8] = [
         ("x", &vec![0.0_f32; 125], "input x of 2 samples: expected 126 elements, got 125"),
         ("x", &Vec::<f32>::new(), "input x of 2 samples: expected 126 elements, got 0"),
-        ("x", &vec![0_u32; 126], "input x: it takes f32 numbers"),
-        ("y", &vec![0.0_f32; 2], "input y: it takes u32 labels"),
+        ("x", &vec![0_u32; 126], "input x: expected f32 numbers"),
+        ("y", &vec![0.0_f32; 2], "input y: expected u32 labels"),
         ("y", &vec![0_u32; 3], "input y of 2 samples: expected 2 elements, got 3"),
         ("y", &vec![3_u32, 4], "label 1 of input y must be below 4, got 4"),
         ("y", &vec![u32::MAX, 0], "label 0 of input y must be below 4, got 4294967295"),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use gradus::gpu::{Binding, Buffer, KernelSource, ReadRing, Recorder, UniformRing};
-use gradus::grad::{GradScaler, Transforms};
+use gradus::grad::{ClipGradNorm, GradScaler, Penalty, Transforms};
 use gradus::graph::{Graph, Plan, PlanOptions, Resident, Var, Workspace};
-use gradus::optim::{AdamW, LBFGS, LbfgsOptimizer, Optimizer, Rule, SGD, StateDict};
+use gradus::optim::{AdamW, Ema, LBFGS, LbfgsOptimizer, Optimizer, Rule, SGD, StateDict};
 use gradus::params::Weights;
 use gradus::predict::Predictor;
 use gradus::train::{Checkpoint, Trainer};
@@ -51,6 +51,8 @@ struct Made {
     trainer: Trainer<AdamW>,
     params: ParamStore,
     optimizer: Optimizer<SGD>,
+    /// With averages, a clip and a penalty.
+    averaging: Optimizer<SGD>,
     lbfgs: LbfgsOptimizer,
     plan: Plan,
     predictor: Predictor,
@@ -82,6 +84,14 @@ impl Made {
         let mut optimizer = SGD { lr: 0.1, momentum: 0.9, ..Default::default() }.build(&params).unwrap();
         optimizer.step(&mut params).unwrap();
         let dict = optimizer.read_state_dict().unwrap();
+        let mut averaging = SGD::default().build(&params).unwrap();
+        let transforms = Transforms {
+            clip_grad_norm: Some(ClipGradNorm::new(1.0)),
+            penalties: vec![Penalty { l2: 0.1, ..Default::default() }],
+            ..Default::default()
+        };
+        averaging.set_transforms(transforms, &params).unwrap();
+        averaging.set_averages(Ema::new(0.5), &params).unwrap();
         let lbfgs = LBFGS::default().build(&params).unwrap();
         let options = PlanOptions::evaluate().output("logits", &logits);
         let plan = graph.compile(trainer.params(), &options, &mut Workspace::new()).unwrap();
@@ -100,6 +110,7 @@ impl Made {
             trainer,
             params,
             optimizer,
+            averaging,
             lbfgs,
             plan,
             predictor,
@@ -134,6 +145,23 @@ const CALLS: &[(&str, Call)] = &[
     }),
     ("Optimizer::read_state_dict", |made| made.optimizer.read_state_dict().map(drop)),
     ("Optimizer::read_state_dict_async", |made| wait(made.optimizer.read_state_dict_async()).map(drop)),
+    ("Optimizer::step_async", |made| wait(made.optimizer.step_async(&mut made.params))),
+    ("Optimizer::with_averages_async", |made| {
+        let Made { averaging, params, .. } = made;
+        wait(
+            averaging
+                .with_averages_async(params, async |params: &mut ParamStore| params.read_async("w").await),
+        )
+        .map(drop)
+    }),
+    ("Optimizer::read_averages_async", |made| {
+        wait(made.averaging.read_averages_async(&made.params)).map(drop)
+    }),
+    ("Optimizer::read_averaged_model_async", |made| {
+        wait(made.averaging.read_averaged_model_async(&made.params)).map(drop)
+    }),
+    ("Optimizer::read_norm_async", |made| wait(made.averaging.read_norm_async(None)).map(drop)),
+    ("Optimizer::read_penalty_async", |made| wait(made.averaging.read_penalty_async(&made.params)).map(drop)),
     ("Optimizer::load_state_dict", |made| made.optimizer.load_state_dict(&made.dict)),
     ("Optimizer::add_param_group", |made| {
         let Made { optimizer, params, .. } = made;
@@ -149,10 +177,14 @@ const CALLS: &[(&str, Call)] = &[
     ("LbfgsOptimizer::step_async", |made| {
         wait(made.lbfgs.step_async(&mut made.params, async |_: &mut ParamStore| Ok(1.0))).map(drop)
     }),
+    ("LbfgsOptimizer::read_state_dict_async", |made| {
+        wait(made.lbfgs.read_state_dict_async(&made.params)).map(drop)
+    }),
     ("LbfgsOptimizer::read_state_dict", |made| made.lbfgs.read_state_dict(&made.params).map(drop)),
     ("ParamStore::read", |made| made.params.read("w").map(drop)),
     ("ParamStore::read_async", |made| wait(made.params.read_async("w")).map(drop)),
     ("ParamStore::read_grad", |made| made.params.read_grad("w").map(drop)),
+    ("ParamStore::read_grad_async", |made| wait(made.params.read_grad_async("w")).map(drop)),
     ("ParamStore::write", |made| made.params.write("w", &[0.0; 3])),
     ("ParamStore::write_grad", |made| made.params.write_grad("w", &[0.0; 3])),
     ("ParamStore::write_grads", |made| made.params.write_grads(&[0.0; 3])),
@@ -202,6 +234,15 @@ const CALLS: &[(&str, Call)] = &[
     ("Trainer::predict of a batch size that is new", |made| {
         made.trainer.predict(&made.logits, &[("x", &&X[..])], 1).map(drop)
     }),
+    ("Trainer::step_async", |made| wait(made.trainer.step_async(&[("x", &&X[..]), ("y", &&Y[..])]))),
+    ("Trainer::evaluate_async", |made| {
+        wait(made.trainer.evaluate_async(&[("x", &&X[..]), ("y", &&Y[..])], 4)).map(drop)
+    }),
+    ("Trainer::predict_async", |made| {
+        wait(made.trainer.predict_async(&made.logits, &[("x", &&X[..])], 4)).map(drop)
+    }),
+    ("Trainer::read_checkpoint_async", |made| wait(made.trainer.read_checkpoint_async()).map(drop)),
+    ("Trainer::load_checkpoint_async", |made| wait(made.trainer.load_checkpoint_async(&made.checkpoint))),
     ("Trainer::read_checkpoint", |made| made.trainer.read_checkpoint().map(drop)),
     ("Trainer::load_checkpoint", |made| made.trainer.load_checkpoint(&made.checkpoint)),
     ("Plan::write", |made| made.plan.write("x", &&X[..])),
@@ -229,10 +270,19 @@ const CALLS: &[(&str, Call)] = &[
         ring.submitted();
         ring.read_next(&made.gpu).map(drop)
     }),
+    ("ReadRing::read_next_async", |made| {
+        let mut ring = ReadRing::new(&made.gpu, 2)?;
+        let mut encoder = made.gpu.encoder("copy");
+        ring.record(&mut Recorder::new(&made.gpu, &mut encoder), 0, &[(made.buffer.raw(), 16)])?;
+        made.gpu.submit(encoder)?;
+        ring.submitted();
+        wait(ring.read_next_async(&made.gpu)).map(drop)
+    }),
     ("UniformRing::new", |made| UniformRing::new(&made.gpu, "ring", 256, 2).map(drop)),
     ("Gpu::kernel", |made| made.gpu.kernel(&source()).map(drop)),
     ("Gpu::submit", |made| made.gpu.submit(made.gpu.encoder("nothing")).map(drop)),
     ("Gpu::wait", |made| made.gpu.wait()),
+    ("Gpu::wait_async", |made| wait(made.gpu.wait_async())),
 ];
 
 /// The reason, which must be a sentence.

@@ -438,7 +438,7 @@ fn padding_behind_a_cut_is_zero() {
 #[test]
 fn moves_that_do_not_fit_are_refused_with_layer_axis_and_shape() {
     let refusals: [(Build<'_>, &str); 16] = [
-        (&|x| x.permute(&[0, 1]), "permute1: expected as many axes as the 2 of [0, 1], got [2, 3, 8]"),
+        (&|x| x.permute(&[0, 1]), "permute1: expected 2 axes, as in dims [0, 1], got [2, 3, 8]"),
         (&|x| x.permute(&[0, 1, 1]), "permute1: dims must be an axis of [2, 3, 8] that is named once, got 1"),
         (&|x| x.transpose(0, 3), "transpose1: dim1 must be in [-3, 2] for [2, 3, 8], got 3"),
         (&|x| x.reshape(&[5, -1]), "reshape1: expected a shape with the elements of [5, -1], got [2, 3, 8]"),
@@ -464,7 +464,7 @@ fn moves_that_do_not_fit_are_refused_with_layer_axis_and_shape() {
             "split1: expected pieces of at least 1 that are dim -1 together, as [3, 4], got [2, 3, 8]",
         ),
         (&|x| x.expand(&[2, 5, 8]), "expand1: expected axes of 1 or as in the size [2, 5, 8], got [2, 3, 8]"),
-        (&|x| x.concat(&[&x.select(0, 0)], 1), "concat1: expected [2, 3, 8] but for axis 1, got [3, 8]"),
+        (&|x| x.concat(&[&x.select(0, 0)], 1), "concat1: expected [2, 3, 8] except for axis 1, got [3, 8]"),
         (
             &|x| x.pad(&[-4, -4], 0.0),
             "pad1: expected an element that is left of each axis by pad [-4, -4], got [2, 3, 8]",

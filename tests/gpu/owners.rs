@@ -63,10 +63,10 @@ fn what_lies_on_another_device_is_refused() {
     }
     let set = Resident::numbers(&other, &X, &[3]).unwrap();
     let refused = plan.write("x", &set.rows(&[0, 1])).unwrap_err();
-    assert_eq!(refused.to_string(), "input x: the set lies on another device");
+    assert_eq!(refused.to_string(), "input x: the data set belongs to another device");
     let mut trainer = graph.trainer(&loss, AdamW::default()).build(&gpu).unwrap();
     let refused = trainer.step(&[("x", &set.rows(&[0, 1])), ("y", &vec![0, 1])]).unwrap_err();
-    assert_eq!(refused.to_string(), "input x: the set lies on another device");
+    assert_eq!(refused.to_string(), "input x: the data set belongs to another device");
     assert_eq!(trainer.steps(), 0);
 
     let buffer: Buffer<f32> = Buffer::storage(&gpu, "ours", 2).unwrap();

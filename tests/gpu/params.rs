@@ -158,7 +158,12 @@ fn adopted_buffers_are_checked() {
     let huge = Limits { binding_bytes: 1 << 40, buffer_bytes: 1 << 40 };
     let layout = Layout::new(&[GroupSpec::new("all").tensor("a", [3])], huge).unwrap();
     let refused = ParamStore::adopt(&gpu, layout, vec![good()], vec![good()]);
-    assert!(refused.unwrap_err().to_string().starts_with("the layout has bindings of 1099511627776 bytes"));
+    assert!(
+        refused
+            .unwrap_err()
+            .to_string()
+            .starts_with("the layout was made for bindings of 1099511627776 bytes")
+    );
 }
 
 #[test]

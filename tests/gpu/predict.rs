@@ -186,7 +186,7 @@ fn labels_rows_and_several_inputs_are_taken_and_only_those_that_matter() {
     assert_eq!(bits(&of_rows.get("joined").unwrap().values), bits(&expected));
 
     let refusals: Vec<Row> = vec![
-        (vec![], "inputs: there are none"),
+        (vec![], "inputs: expected at least one"),
         (vec![("x", &xs)], "inputs: tokens is missing"),
         (vec![("X1", &xs), ("tokens", &t)], "unknown input \"X1\", did you mean \"x\"?; known: tokens, x"),
         (vec![("x", &xs), ("tokns", &t)], "unknown input \"tokns\", did you mean \"tokens\"?; known: "),
@@ -202,7 +202,7 @@ fn labels_rows_and_several_inputs_are_taken_and_only_those_that_matter() {
         ),
         (vec![("x", &[0.0; 8]), ("tokens", &t)], "input tokens of 2 samples: expected 6 elements, got 9"),
         (vec![("x", &t), ("tokens", &t)], "input x, in whole samples of [4]: expected 12 elements, got 9"),
-        (vec![("tokens", &t), ("x", &t)], "input x: it takes f32 numbers"),
+        (vec![("tokens", &t), ("x", &t)], "input x: expected f32 numbers"),
         (vec![("x", &xs), ("tokens", &[6_u32; 9])], "label 0 of input tokens must be below 6, got 6"),
     ];
     for (data, message) in refusals {
@@ -226,14 +226,14 @@ fn what_cannot_be_an_output_is_refused() {
         let params = graph.store(&gpu, 1).unwrap();
         Predictor::new(&graph, params, outputs).map(drop).unwrap_err().to_string()
     };
-    assert_eq!(new(&[]), "outputs: there are none");
+    assert_eq!(new(&[]), "outputs: expected at least one");
     assert_eq!(new(&[("a", &logits), ("a", &logits)]), "duplicate output \"a\"");
     assert_eq!(new(&[("a", &foreign)]), "output a: it belongs to another graph");
     let labels = graph.labels("z", 4);
-    assert_eq!(new(&[("a", &labels)]), "output a: it is labels, which the host has");
+    assert_eq!(new(&[("a", &labels)]), "output a: expected a computed value, got labels");
     for var in [&loss, &parameter, &logits.amax(&[0], true)] {
         let said = new(&[("l", &logits), ("a", var)]);
-        assert!(said.contains(": expected a row for each of the 4 samples, got "), "{said}");
+        assert!(said.contains(": expected one row for each of the 4 samples, got "), "{said}");
     }
     let other = Graph::new();
     let _ = other.input("x", [1, 2]).linear(Linear::new(2).name("fc"));
@@ -331,7 +331,7 @@ fn rows_that_grow_with_the_batch_are_made_of_one_batch() {
         for samples in [6, 10] {
             let before = gpu.counters();
             let refused = predictor.predict(&[("x", &noises(2, samples * 3))]).unwrap_err().to_string();
-            let want = "expected rows that do not grow with the batch, to compute 5 samples at once";
+            let want = "expected rows whose size does not depend on the number of samples, since at most 5 are computed at once";
             assert_eq!(refused, format!("matmul1: {want}, got [{samples}, {samples}]"));
             assert_eq!(gpu.counters().since(&before).submits, 0);
         }

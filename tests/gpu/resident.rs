@@ -114,8 +114,8 @@ fn sets_and_rows_that_do_not_fit_are_refused() {
     let refused: [(Inputs<'_>, &str); 6] = [
         ([("x", &set.rows(&[0, 23])), ("y", y)], "row 1 of input x must be below the 23 samples, got 23"),
         ([("x", &other.rows(&at)), ("y", y)], "input x: expected samples of [3, 5, 7], got [4]"),
-        ([("x", &labels.rows(&at)), ("y", y)], "input x: it takes f32 numbers"),
-        ([("x", x), ("y", x)], "input y: it takes u32 labels"),
+        ([("x", &labels.rows(&at)), ("y", y)], "input x: expected f32 numbers"),
+        ([("x", x), ("y", x)], "input y: expected u32 labels"),
         ([("x", x), ("y", &labels.rows(&[1]))], "input y of 2 samples: expected 2 elements, got 1"),
         ([("x", x), ("y", &wrong.rows(&at))], "a label of the set for input y must be below 4, got 5"),
     ];

@@ -254,7 +254,7 @@ fn refused_data_change_nothing() {
     let partial = noises(1, 8 * 36 - 1);
     type Inputs<'a> = Vec<(&'a str, &'a dyn HostData)>;
     let rows: Vec<(Inputs<'_>, &str)> = vec![
-        (vec![], "inputs: there are none"),
+        (vec![], "inputs: expected at least one"),
         (vec![("x", x)], "inputs: y is missing"),
         (vec![("y", y)], "inputs: x is missing"),
         (vec![("x", x), ("z", y)], "unknown input \"z\"; known: x, y"),
@@ -267,7 +267,7 @@ fn refused_data_change_nothing() {
             "input x, in whole samples of [1, 6, 6]: expected 288 elements, got 287",
         ),
         (vec![("x", &none), ("y", y)], "input x, in whole samples of [1, 6, 6]: expected 36 elements, got 0"),
-        (vec![("x", x), ("y", &numbers)], "input y: it takes u32 labels"),
+        (vec![("x", x), ("y", &numbers)], "input y: expected u32 labels"),
         (vec![("x", &wrong.x), ("y", &wrong.y)], "label 6 of input y must be below 4, got 4"),
     ];
     let before = everything(&trainer);

@@ -15,5 +15,6 @@ mod modules;
 mod noop;
 mod readme;
 mod report;
+mod send_sync;
 mod translate;
 mod weights;

@@ -1,4 +1,4 @@
-//! What a kernel's text says of its memory and its arithmetic.
+//! Memory accesses and arithmetic of a kernel, derived from its WGSL.
 
 use naga::valid::{Capabilities, FunctionInfo, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use naga::{
@@ -8,30 +8,30 @@ use naga::{
 
 use crate::gpu::{Binding, KernelSource};
 
-/// What a kernel does with a storage binding.
+/// How a kernel uses a storage binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::gpu) struct Access {
     pub(in crate::gpu) reads: bool,
     pub(in crate::gpu) writes: bool,
 }
 
-/// What a kernel's text says of it.
+/// The analysis of a kernel's WGSL.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct KernelText {
-    /// Of its storage bindings, in their order.
+    /// One for each storage binding, in order.
     pub(in crate::gpu) accesses: Vec<Access>,
-    /// Floating-point operations of an invocation, those in a loop counted once; what `finish` does left out.
+    /// Floating-point operations of one invocation, each loop body counted once, without those of `finish`.
     pub(in crate::gpu) flops: u64,
-    /// Those of a call of its function `finish`.
+    /// Floating-point operations of one call of `finish`.
     pub(in crate::gpu) finish_flops: u64,
-    /// Whether some of them are in a loop.
+    /// Whether some operations are inside a loop.
     pub(in crate::gpu) loops: bool,
-    /// Invocations of a workgroup.
+    /// Number of invocations in a workgroup.
     pub(in crate::gpu) invocations: u64,
 }
 
 impl KernelText {
-    /// Of a kernel that the compiler took.
+    /// Analyses a kernel that has already compiled.
     pub(in crate::gpu) fn of(source: &KernelSource) -> Self {
         Self::read(source).unwrap_or_else(|| Self {
             accesses: storage(source).map(|(_, writes)| Access { reads: true, writes }).collect(),
@@ -70,14 +70,14 @@ impl KernelText {
     }
 }
 
-/// The numbers of a kernel's storage bindings, and whether they can be written.
+/// The binding numbers of a kernel's storage buffers, and whether they are writable.
 fn storage(source: &KernelSource) -> impl Iterator<Item = (u32, bool)> + '_ {
     let all = (0..).zip(&source.bindings);
     all.filter(|(_, kind)| !matches!(kind, Binding::Uniform { .. }))
         .map(|(number, kind)| (number, *kind == Binding::ReadWrite))
 }
 
-/// Whether it is what other functions run on what they store.
+/// Whether this is `finish`, which other functions call on the values they store.
 fn is_finish(function: &Function) -> bool {
     function.name.as_deref() == Some("finish")
 }
@@ -94,7 +94,8 @@ impl Count<'_> {
         self.block(function, &self.info[handle], &function.body)
     }
 
-    /// Operations of statements; of branches those of the one with most.
+    /// Operations of a block of statements. Of an `if` or `switch`, the branch with the most operations
+    /// counts.
     fn block(&mut self, function: &Function, info: &FunctionInfo, block: &Block) -> u64 {
         let mut flops = 0;
         for statement in block {
@@ -145,7 +146,7 @@ impl Count<'_> {
         }
     }
 
-    /// Floats that an expression is of.
+    /// Number of floats in the value of an expression; 0 if it is not of floats.
     fn float_lanes(&self, info: &FunctionInfo, handle: Handle<Expression>) -> u64 {
         match *info[handle].ty.inner_with(&self.module.types) {
             TypeInner::Scalar(scalar) if scalar.kind == ScalarKind::Float => 1,
@@ -184,10 +185,10 @@ mod tests {
         let of = |main| three(main).accesses.iter().map(|a| (a.reads, a.writes)).collect::<Vec<_>>();
         let (reads, writes, both, neither) = ((true, false), (false, true), (true, true), (false, false));
         assert_eq!(of("y[id.x] = x[n];"), [reads, writes, neither]);
-        // An element of a vector is written alone, and the binding not read for it.
+        // Writing one element of a vector does not read the binding.
         assert_eq!(of("y[id.x].z = x[n].x; z[0] = z[1];"), [reads, writes, both]);
         assert_eq!(of("y[id.x] += vec4f();"), [neither, both, neither]);
-        // Through a function.
+        // Access through a function.
         assert_eq!(of("y[id.x] = finish(n, vec4f());"), [reads, writes, neither]);
     }
 
@@ -198,16 +199,16 @@ mod tests {
             assert_eq!(text.invocations, 32);
             (text.flops, text.finish_flops, text.loops)
         };
-        // What is called `finish` is counted apart.
+        // Operations of `finish` are counted separately.
         assert_eq!(of("y[id.x] = x[n];"), (0, 8, false));
         assert_eq!(of("y[id.x] = finish(n, half(x[n] + 1.0));"), (8, 8, false));
         assert_eq!(
             of("let v = x[n]; y[id.x] = vec4f(dot(v, v), fma(v.x, v.y, v.z), sqrt(v.x), -v.x);"),
             (11, 8, false)
         );
-        // Integers, comparisons and selections are no arithmetic on floats.
+        // Integer operations, comparisons and `select` are not float arithmetic.
         assert_eq!(of("y[id.x * 3u + 1u] = select(x[n], x[id.y], x[n] < vec4f(1.0));"), (0, 8, false));
-        // The longer branch, and a loop once.
+        // The longer branch counts, and a loop body once.
         assert_eq!(
             of("if id.x > 3u { y[0] = half(x[0]); } else { y[0] = half(half(x[0])); }"),
             (8, 8, false)
@@ -216,7 +217,7 @@ mod tests {
             of("var s = vec4f(); for (var i = 0u; i < n; i++) { s += x[i]; } y[0] = half(s);"),
             (8, 8, true)
         );
-        // A loop without arithmetic is none.
+        // A loop without float arithmetic does not count as one.
         assert_eq!(
             of("var k = 0u; for (var i = 0u; i < n; i++) { k += i; } y[k] = half(x[0]);"),
             (4, 8, false)

@@ -5,7 +5,7 @@ use super::{CustomOp, Declared, Role, ShapeRule, Value, text};
 use crate::error::{Error, finite};
 use crate::wgsl::names::{is_builtin, is_identifier};
 
-/// What a [`CustomOp`] declares; see there.
+/// Builds a [`CustomOp`].
 #[derive(Debug)]
 #[must_use]
 pub struct CustomOpBuilder {
@@ -16,10 +16,10 @@ pub struct CustomOpBuilder {
     scalars: Vec<(String, f64)>,
 }
 
-/// Words of the uniform block that scalars may take; the frame has two more, and a block 256 bytes.
+/// Words of the uniform block available for scalars. A block has 256 bytes, and the kernel needs two words.
 const MOST_SCALARS: usize = 62;
 
-/// The most inputs and values: each declares functions and constants in front of the text.
+/// Maximum number of inputs and values. Each adds functions and constants to the generated WGSL.
 const MOST_VALUES: usize = 64;
 
 impl CustomOpBuilder {
@@ -27,20 +27,20 @@ impl CustomOpBuilder {
         Self { name, wgsl, inputs: vec![], values: vec![], scalars: vec![] }
     }
 
-    /// A further input, of numbers of any shape: `<name>(i)`.
+    /// Adds an input of f32 numbers, of any shape: `<name>(i)`.
     pub fn input(mut self, name: impl Into<String>) -> Self {
         self.inputs.push(Value { name: name.into(), role: Role::Input, shape: None });
         self
     }
 
-    /// A further input, of class numbers (one `u32` a sample): `<name>(i)`.
+    /// Adds an input of class labels (one `u32` per sample): `<name>(i)`.
     pub fn labels(mut self, name: impl Into<String>) -> Self {
         self.inputs.push(Value { name: name.into(), role: Role::Labels, shape: None });
         self
     }
 
-    /// A further output, whose elements `forward_<name>` gives; `shape` makes its shape of those of the inputs, or says why
-    /// it cannot. Without any there is one, `y`, of the shape of the first input.
+    /// Adds an output, computed by `forward_<name>`. `shape` computes its shape from those of the inputs, or returns
+    /// why it cannot. Default: one output, `y`, with the shape of the first input.
     ///
     /// ```
     /// # use gradus::graph::CustomOp;
@@ -59,8 +59,8 @@ impl CustomOpBuilder {
         self.value(name.into(), Role::Output(outputs), Box::new(shape))
     }
 
-    /// A value that the forward pass computes, with `forward_<name>`, and that its later functions and the backward pass
-    /// read; as [`CustomOpBuilder::output`].
+    /// Adds an intermediate value of the forward pass, computed by `forward_<name>`. Later functions and the backward
+    /// pass can read it. See [`CustomOpBuilder::output`].
     pub fn forward(
         self,
         name: impl Into<String>,
@@ -69,8 +69,8 @@ impl CustomOpBuilder {
         self.value(name.into(), Role::Forward, Box::new(shape))
     }
 
-    /// A value that the backward pass computes, with `backward_<name>`, before the gradients of the inputs; as
-    /// [`CustomOpBuilder::output`].
+    /// Adds an intermediate value of the backward pass, computed by `backward_<name>` before the gradients of the
+    /// inputs. See [`CustomOpBuilder::output`].
     pub fn backward(
         self,
         name: impl Into<String>,
@@ -79,7 +79,8 @@ impl CustomOpBuilder {
         self.value(name.into(), Role::Backward, Box::new(shape))
     }
 
-    /// A number that all functions read, `scalars.<name>`, with its default: finite in 32 bits.
+    /// Adds a number that all functions can read as `scalars.<name>`, with its default value, which must be finite as
+    /// f32.
     pub fn scalar(mut self, name: impl Into<String>, default: f64) -> Self {
         self.scalars.push((name.into(), default));
         self
@@ -90,12 +91,12 @@ impl CustomOpBuilder {
         self
     }
 
-    /// The op, once names and the WGSL have been checked as far as they do not depend on shapes; needs no device.
+    /// Creates the operation. Checks the names and the WGSL as far as possible without shapes. Needs no device.
     ///
     /// # Errors
-    /// [`Error::Wgsl`] with the place of what is wrong in the text; [`Error::Config`] for a name that cannot be used, a
-    /// function that is missing, or an op without inputs; [`Error::Duplicate`]; [`Error::Constant`] for too many values or
-    /// scalars, or a scalar that is not finite.
+    /// [`Error::Wgsl`] with the position of an error in the text; [`Error::Config`] for a name that cannot be used, a
+    /// missing function, or an operation without inputs; [`Error::Duplicate`]; [`Error::Constant`] for too many
+    /// values or scalars, or a scalar that is not finite.
     pub fn build(self) -> Result<CustomOp, Error> {
         let Self { name, wgsl, inputs, values, scalars } = self;
         let mut values: Vec<Value> = inputs.into_iter().chain(values).collect();
@@ -115,7 +116,7 @@ impl CustomOpBuilder {
     }
 }
 
-/// A number of 32 bits, or a refusal of what is not finite in them.
+/// The value as f32. Refuses a value that is not finite as f32.
 pub(super) fn finite_f32(name: &str, value: f64) -> Result<f32, Error> {
     finite(name, value)?;
     #[expect(clippy::cast_possible_truncation, reason = "what becomes infinite is refused")]
@@ -152,8 +153,10 @@ fn check(declared: &Declared) -> Result<(), Error> {
             ["gradus_", "grad_", "forward_", "backward_"].iter().find(|begin| name.starts_with(**begin));
         let why = match begins {
             Some(begin) => format!("names that begin with {begin} are reserved"),
-            None if kind == "value" && is_builtin(name) => "WGSL has it".into(),
-            None if kind == "value" && matches!(&name[..], "main" | "scalars") => "the frame has it".into(),
+            None if kind == "value" && is_builtin(name) => "it is a built-in of WGSL".into(),
+            None if kind == "value" && matches!(&name[..], "main" | "scalars") => {
+                "the surrounding kernel uses it".into()
+            }
             None => continue,
         };
         return refuse(format!("{kind} {name:?}: {why}, choose another name"));

@@ -1,19 +1,19 @@
-//! The gradients of an op against finite differences.
+//! Compares the gradients of an operation with finite differences.
 
 use super::{CustomOp, Role};
 use crate::Error;
 use crate::gpu::{Gpu, Recorder};
 use crate::graph::{Graph, HostData, Init, Plan, PlanOptions, Var, Workspace};
 
-/// The step of a difference, of the element's magnitude or of [`LEAST`], whichever is more.
+/// Step of a difference, relative to the larger of the element's magnitude and [`LEAST`].
 const STEP: f32 = 1.0 / 64.0;
 const LEAST: f32 = 0.25;
-/// What rounding may do to an output, of its magnitude.
+/// Rounding error of an output, relative to its magnitude.
 const ROUNDING: f64 = 1.0 / (1 << 20) as f64;
-/// The part of a gradient that a difference may be wrong by.
+/// Relative tolerance of a gradient.
 const TOLERANCE: f64 = 2e-3;
 
-/// One op in a graph of its own, and the weights by which all elements of its outputs are summed.
+/// The operation in a graph of its own, with the weights of the sum over all elements of its outputs.
 struct Probe<'a> {
     gpu: &'a Gpu,
     evaluate: Plan,
@@ -21,17 +21,18 @@ struct Probe<'a> {
 }
 
 impl CustomOp {
-    /// Holds the gradients of all inputs that have one against central differences of the forward pass, at these inputs:
-    /// a shape and data for each, in order, of labels `u32`s.
+    /// Compares the gradients of all inputs that have one with central differences of the forward pass, at the given
+    /// inputs: a shape and data for each, in order; `u32` for labels.
     ///
-    /// The outputs are summed with fixed random weights of magnitudes from 0.25 to 1, in f64; each element is moved by a 64th of its
-    /// magnitude (of 0.25 at least) and half of that, so that inputs should lie that far from kinks and from the ends of the
-    /// domain. Gradients must agree to a 500th, or to what f32 can tell. It runs the forward pass four times for each
-    /// element, and waits: choose small inputs.
+    /// The outputs are summed in f64 with fixed random weights between 0.25 and 1 in magnitude. Each element is
+    /// changed by 1/64 and by 1/128 of its magnitude (of at least 0.25). Choose inputs at least that far from kinks
+    /// and from the ends of the domain. Gradients must agree within 1/500, or within the rounding of f32. This runs
+    /// the forward pass four times per element and waits for the device, so choose small inputs.
     ///
     /// # Errors
-    /// [`Error::Gradient`] with the input and the element that disagrees; [`Error::Config`] if no input has a gradient;
-    /// [`Error::Length`] for another number of inputs; those of [`Graph::compile`] and [`Plan::write`].
+    /// [`Error::Gradient`] with the first input and element that disagree; [`Error::Config`] if no input has a
+    /// gradient; [`Error::Length`] for a wrong number of inputs; the errors of [`Graph::compile`] and
+    /// [`Plan::write`].
     pub fn check_gradient(&self, gpu: &Gpu, inputs: &[(&[usize], &dyn HostData)]) -> Result<(), Error> {
         let names: Vec<String> = self.declared.values.iter().map(|value| value.name.clone()).collect();
         if inputs.len() != self.declared.inputs() {
@@ -52,7 +53,7 @@ impl CustomOp {
         for (&input, gradient) in checked.iter().zip(&gradients) {
             let (_, data) = inputs[input];
             let crate::graph::InputData::F32(numbers) = data.data() else {
-                let reason = "its numbers must lie on the host to be moved".into();
+                let reason = "expected numbers on the host, because they are changed one by one".into();
                 return Err(Error::Config { what: format!("input {}", names[input]), reason });
             };
             for (element, &gives) in gradient.iter().enumerate() {
@@ -70,7 +71,7 @@ impl CustomOp {
         Ok(())
     }
 
-    /// The op at these inputs: its forward pass, and the gradients of some inputs.
+    /// The operation at these inputs: its forward pass, and the gradients of some inputs.
     fn probe<'a>(
         &self,
         gpu: &'a Gpu,
@@ -88,7 +89,7 @@ impl CustomOp {
             })
             .collect();
         let outputs = graph.custom_all(self, &vars.iter().collect::<Vec<_>>());
-        // A store holds one at least.
+        // A store needs at least one parameter.
         graph.declare("gradus_none", vec![1], Init::Constant(0.0));
         graph.check()?;
         let mut weights = Vec::new();
@@ -100,7 +101,7 @@ impl CustomOp {
             let (name, len) = (&values[value].name, output.shape().iter().product());
             let weight: Vec<f32> = (0..len).map(|element| weight(stream, element)).collect();
             evaluate = evaluate.output(name, output);
-            // Of one output after the other: gradients are linear in these.
+            // For each output in turn, because gradients are linear in the upstream gradients.
             let mut train = PlanOptions::train(output).upstream("gradus_upstream");
             for &input in checked {
                 train = train.gradient(&format!("grad {}", values[input].name), &vars[input]);
@@ -132,14 +133,14 @@ impl CustomOp {
     }
 }
 
-/// A slope by differences, and by how much it may be wrong.
+/// A derivative estimated by differences, and its possible error.
 struct Difference {
     slope: f64,
     doubt: f64,
 }
 
 impl Probe<'_> {
-    /// By Richardson's extrapolation of two central differences.
+    /// Richardson extrapolation of two central differences.
     fn difference(&self, input: &str, numbers: &[f32], element: usize) -> Result<Difference, Error> {
         let step = STEP * numbers[element].abs().max(LEAST);
         let [wide, narrow] = [step, step / 2.0].map(|step| self.central(input, numbers, element, step));
@@ -165,7 +166,7 @@ impl Probe<'_> {
         let (mut sum, mut rounding) = (0.0, 0.0);
         for (weight, (above, below)) in weights.zip(above.iter().zip(&below)) {
             let (weight, above, below) = (f64::from(*weight), f64::from(*above), f64::from(*below));
-            // What does not change, as what does not depend on this element, has no rounding either.
+            // An output that does not change with this element has no rounding error either.
             if above != below {
                 sum += weight * (above - below);
                 rounding += weight.abs() * above.abs().max(below.abs());
@@ -182,7 +183,7 @@ fn run(gpu: &Gpu, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// A number of a magnitude from 0.25 to 1 that depends on its arguments alone.
+/// A pseudo-random number between 0.25 and 1 in magnitude that depends only on the arguments.
 fn weight(stream: u64, element: usize) -> f32 {
     let mut x = (stream << 32 | element as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

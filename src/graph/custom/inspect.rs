@@ -1,4 +1,4 @@
-//! Reads the WGSL of an op, so that a mistake is named with its place in the text that was given; and finds what each
+//! Checks the WGSL of a custom operation, reports errors at their position in the user's text, and finds what each
 //! function reads.
 
 use std::collections::BTreeSet;
@@ -10,16 +10,17 @@ use crate::error::{Error, listed, nearest_few};
 use crate::wgsl::names::{did_you_mean, elsewhere, is_builtin};
 use crate::wgsl::{Dialect, User, pure, validator};
 
-/// Dimensions whose constants exist before shapes are known.
+/// Number of dimensions for which constants exist before shapes are known.
 pub(super) const MOST_RANK: usize = 8;
 
-/// The most values that one function reads: a stage may bind eight buffers on every device, and one is written.
+/// Maximum number of values that one function can read. Every device supports eight storage buffers, and one is
+/// written.
 const MOST_READS: usize = 7;
 
-/// Names that the text may use, for hints.
+/// Names that the text can use, for suggestions.
 struct Words<'a> {
     declared: &'a Declared,
-    /// Dimensions of the values; all that could be where these are not known.
+    /// Number of dimensions of each value; the maximum if not yet known.
     ranks: Vec<usize>,
 }
 
@@ -87,7 +88,8 @@ impl Dialect for Words<'_> {
                 return format!("unknown name `{name}`: {} has {rank} dimensions", value.name);
             }
         }
-        // Many constants are like the value that they are of.
+        // Constants such as `x_len` are similar to the name of their value, so they are suggested only for names with
+        // `_`.
         let plain = |known: &String| name.contains('_') || !known.contains('_');
         let own = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|own| !own.is_empty());
         let known = self.names().filter(plain).chain(own.map(str::to_owned)).filter(|own| own != name);
@@ -117,13 +119,13 @@ fn is_stage(function: &str) -> bool {
     function.starts_with("forward_") || function.starts_with("backward_")
 }
 
-/// Refuses a text that could be no op, and finds its stages.
+/// Refuses an invalid text, and finds its stages.
 pub(super) fn inspect(declared: &Declared) -> Result<Vec<Stage>, Error> {
     let words = Words { declared, ranks: vec![MOST_RANK; declared.values.len()] };
     let what = declared.what();
     let user = User { what: &what, text: &declared.text, before: 0, dialect: &words };
     let (tokens, _) = user.outline()?;
-    // Extents that no constant can be made wrong by.
+    // Extents for which no valid constant expression fails.
     let shapes = vec![vec![3; MOST_RANK]; declared.values.len()];
     let prelude = text::prelude(declared, &shapes, &[]);
     let alone = User { before: prelude.len(), ..user };
@@ -139,7 +141,7 @@ pub(super) fn inspect(declared: &Declared) -> Result<Vec<Stage>, Error> {
     Ok(stages)
 }
 
-/// Refuses a text that does not fit shapes, as by a dimension that a value has not.
+/// Refuses a text that does not match the shapes, for example by using a dimension that a value does not have.
 pub(super) fn inspect_at(declared: &Declared, layer: &str, shapes: &[Vec<usize>]) -> Result<(), Error> {
     let words = Words { declared, ranks: shapes.iter().map(Vec::len).collect() };
     let what = format!("{} in {layer}", declared.what());
@@ -152,7 +154,7 @@ pub(super) fn inspect_at(declared: &Declared, layer: &str, shapes: &[Vec<usize>]
     Ok(())
 }
 
-/// The functions of all values, and of the inputs that have a gradient.
+/// The functions of all values, and of all inputs that have a gradient.
 fn stages(declared: &Declared, module: &Module, user: &User<'_>) -> Result<Vec<Stage>, Error> {
     let name_of = |(number, value): (usize, &super::Value)| {
         let pass = match value.role {
@@ -174,7 +176,7 @@ fn stages(declared: &Declared, module: &Module, user: &User<'_>) -> Result<Vec<S
             return Err(user.refuse_span(module.functions.get_span(handle), reason));
         }
     }
-    // What is computed when: the forward pass, the backward pass, then the gradients.
+    // Execution order: the forward pass, the backward pass, then the gradients of inputs.
     let rank = |role: Role| match role {
         Role::Forward | Role::Output(_) => 0,
         Role::Backward => 1,
@@ -218,7 +220,7 @@ fn has_signature(module: &Module, function: &Function) -> bool {
     takes && function.result.as_ref().is_some_and(|result| is(result.ty, Scalar::F32))
 }
 
-/// Says why a value is not there yet, if it is not, when the stages before have run.
+/// Why a value is not available yet after the stages in `before`, if it is not.
 fn check_order(declared: &Declared, before: &[Stage], read: Read, role: Role) -> Result<(), String> {
     let is_forward = matches!(role, Role::Forward | Role::Output(_));
     match read {
@@ -238,7 +240,7 @@ fn check_order(declared: &Declared, before: &[Stage], read: Read, role: Role) ->
     }
 }
 
-/// What a function and those that it calls read.
+/// What a function and the functions it calls read.
 fn reads(declared: &Declared, module: &Module, function: Handle<Function>) -> BTreeSet<Read> {
     let (mut open, mut seen, mut found) = (vec![function], BTreeSet::new(), BTreeSet::new());
     while let Some(next) = open.pop() {

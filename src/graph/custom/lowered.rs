@@ -1,4 +1,4 @@
-//! The dispatches of the two passes.
+//! Lowers a custom operation to the dispatches of both passes.
 
 use super::{CustomOp, Read, Role, Stage};
 use crate::Error;
@@ -8,7 +8,7 @@ use crate::graph::ops::grid;
 use crate::graph::shape::{Matrix, u};
 use crate::graph::view::{Order, View};
 
-/// What a node's values are, as far as they are there.
+/// The operands of a node's values, as far as they have been created.
 struct Operands {
     shapes: Vec<Vec<usize>>,
     values: Vec<Option<Operand>>,
@@ -31,7 +31,7 @@ impl CustomOp {
                 }
                 _ => lowering.scratch(&format!("{} of {}", value.name, lowering.name(id)), len),
             };
-            // In the order of the stages.
+            // Saved in the order of the stages.
             lowering.save_as(id, target);
             operands.values[stage.value] = Some(target);
             self.emit(lowering, id, stage, &operands, target, false);
@@ -64,7 +64,7 @@ impl CustomOp {
                 operands.values[stage.value] = Some(target);
             }
             self.emit(lowering, id, stage, &operands, target, adds);
-            // The next input may lie in the same memory, and then adds to what is there.
+            // The next input may share memory with this one; it must then add.
             lowering.settle(id);
         }
         Ok(())
@@ -82,9 +82,9 @@ impl CustomOp {
         Ok(Operands { gradients: vec![None; shapes.len()], shapes, values })
     }
 
-    /// The stages of a pass that are needed: those of outputs and of gradients that go on, and those of the values that
-    /// these read. A value for the backward pass alone is none where nothing is trained, and one for a gradient alone is
-    /// none where that stays away.
+    /// The stages of a pass that are needed: those of outputs and of required gradients, and those of values that
+    /// they read. Values used only by the backward pass are skipped if nothing is trained, and values used only by
+    /// one gradient are skipped if that gradient is not needed.
     fn stages(&self, lowering: &Lowering, id: usize, backward: bool) -> Vec<&Stage> {
         let mut read = vec![false; self.declared.values.len()];
         let mut needed = Vec::new();
@@ -110,7 +110,7 @@ impl CustomOp {
         needed
     }
 
-    /// Refuses to train through an input whose gradient has no function.
+    /// Refuses to differentiate with respect to an input that has no gradient function.
     fn check_differentiable(&self, lowering: &Lowering, id: usize) -> Result<(), Error> {
         for (input, value) in self.declared.values.iter().enumerate().take(self.declared.inputs()) {
             let has = self.declared.stages.iter().any(|stage| is_backward(stage) && stage.value == input);

@@ -1,4 +1,4 @@
-//! The WGSL around the user's text: what it reads, and the frame that calls it.
+//! Generates the WGSL around the user's text: the functions that it can call, and the entry point that calls it.
 
 use std::fmt::Write;
 
@@ -19,14 +19,15 @@ pub(super) fn fields(declared: &Declared) -> Vec<Field> {
     all.map(|(at, (name, kind))| Field { name: name.into(), kind, offset: 4 * at }).collect()
 }
 
-/// The names of the constants of a value of this many dimensions.
+/// The names of the constants for a value with `rank` dimensions.
 pub(super) fn constants(name: &str, rank: usize) -> Vec<String> {
     let plain = ["len", "rank", "last"].map(|what| format!("{name}_{what}"));
     let each = (0..rank).flat_map(|axis| [format!("{name}_dim{axis}"), format!("{name}_stride{axis}")]);
     plain.into_iter().chain(each).collect()
 }
 
-/// What the user's text may use: constants, functions that read, scalars. What is bound is really read.
+/// What the user's text can use: constants, functions that read values, and scalars. Only values in `bound` are read
+/// from a binding.
 pub(super) fn prelude(declared: &Declared, shapes: &[Vec<usize>], bound: &[Read]) -> String {
     let mut text = format!("struct {BLOCK} {{\n");
     let mut line = |line: String| {
@@ -58,14 +59,14 @@ pub(super) fn prelude(declared: &Declared, shapes: &[Vec<usize>], bound: &[Read]
     text
 }
 
-/// The function that reads a value, which is the one with number `at` of those that are bound.
+/// The function that reads a value. `at` is its position among the bound values.
 fn reader(name: &str, kind: &str, shape: &[usize], at: Option<usize>) -> String {
     let Some(at) = at else {
         return format!("fn {name}(i: u32) -> {kind} {{ return {kind}(0); }}");
     };
     let Matrix { columns, pitch, .. } = Matrix::of(shape, Order::Natural);
     let place = match kind {
-        // Labels are dense.
+        // Labels have no padding.
         "f32" if columns != pitch => format!("i / {columns}u * {pitch}u + i % {columns}u"),
         _ => "i".into(),
     };
@@ -76,7 +77,7 @@ fn reader(name: &str, kind: &str, shape: &[usize], at: Option<usize>) -> String 
     )
 }
 
-/// The kernel of a stage, and where in it the user's text begins.
+/// The complete kernel of a stage, and the offset of the user's text in it.
 pub(super) fn whole(
     declared: &Declared,
     stage: &Stage,
@@ -87,7 +88,7 @@ pub(super) fn whole(
     let before = text.len();
     text.push_str(&declared.text);
     let Matrix { columns, pitch, .. } = Matrix::of(&shapes[stage.value], Order::Natural);
-    // All values without padding are the same to the frame.
+    // All values without padding are treated alike.
     let (columns, quads) = if columns == pitch { (4, 1) } else { (columns, pitch / 4) };
     write!(
         text,

@@ -1,8 +1,8 @@
-//! What initialisers are scaled with.
+//! Scale factors of initialisers.
 
 use crate::Error;
 
-/// How values are spread around 0.
+/// A distribution around 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spread {
     /// Uniform in an interval.
@@ -11,17 +11,18 @@ pub enum Spread {
     Normal,
 }
 
-/// Which count of a weight's connections its scale follows: torch's `mode`.
+/// Which number of connections determines the scale: torch's `mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fan {
-    /// `fan_in`: what goes forward keeps its variance. For a weight `[out, in, ...]`, `in` times the kernel's elements.
+    /// `fan_in`: keeps the variance in the forward pass. For a weight `[out, in, ...]`, `in` times the number of
+    /// kernel elements.
     #[default]
     In,
-    /// `fan_out`: what comes back keeps its variance. `out` times the kernel's elements.
+    /// `fan_out`: keeps the variance in the backward pass. `out` times the number of kernel elements.
     Out,
 }
 
-/// What follows a layer, for the scale of its weight: the names of torch's `calculate_gain`.
+/// The nonlinearity after a layer, which determines the scale of its weight: the names of torch's `calculate_gain`.
 ///
 /// ```
 /// use gradus::nn::Nonlinearity;
@@ -35,13 +36,13 @@ pub enum Fan {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Nonlinearity {
-    /// Nothing, `linear` or a convolution by its name: 1.
+    /// None, `linear` or the name of a convolution: 1.
     Linear,
     /// `sigmoid`: 1.
     Sigmoid,
     /// `tanh`: 5 / 3.
     Tanh,
-    /// `relu`: the root of 2.
+    /// `relu`: the square root of 2.
     Relu,
     /// `leaky_relu` with this negative slope, 0.01 by default: `sqrt(2 / (1 + slope^2))`.
     LeakyRelu(f64),
@@ -50,7 +51,7 @@ pub enum Nonlinearity {
 }
 
 impl Nonlinearity {
-    /// The recommended scale.
+    /// The recommended gain.
     pub fn gain(self) -> f64 {
         match self {
             Self::Linear | Self::Sigmoid => 1.0,
@@ -61,10 +62,10 @@ impl Nonlinearity {
         }
     }
 
-    /// By torch's name; `param` is the slope of `leaky_relu`, 0.01 without one, and passed over elsewhere, as in torch.
+    /// By torch's name. `param` is the slope of `leaky_relu`, default 0.01; ignored for others, as in torch.
     ///
     /// # Errors
-    /// [`Error::UnknownName`] with the nearest name.
+    /// [`Error::UnknownName`] with the most similar name.
     pub fn named(name: &str, param: Option<f64>) -> Result<Self, Error> {
         const CONVOLUTIONS: [&str; 6] =
             ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"];

@@ -1,13 +1,13 @@
 //! Orthogonal matrices.
 
-/// A matrix of `rows` times `columns` in row-major order whose rows, or columns where there are fewer of these, are
-/// orthonormal: the factor Q of a matrix of `normal` numbers, with the signs that make the diagonal of R positive, so
-/// that it is uniform (Mezzadri 2006, arXiv:math-ph/0609050).
+/// A `rows` by `columns` matrix in row-major order with orthonormal rows, or orthonormal columns if there are fewer
+/// columns. It is the factor Q of a matrix of `normal` numbers, with signs such that the diagonal of R is positive,
+/// so that it is uniformly distributed (Mezzadri 2006, arXiv:math-ph/0609050).
 ///
-/// By Gram and Schmidt, each vector twice: then they are orthogonal to rounding whatever was drawn.
+/// Uses Gram-Schmidt, twice for each vector, which gives vectors orthogonal to rounding for any numbers drawn.
 pub(super) fn matrix(rows: usize, columns: usize, mut normal: impl FnMut() -> f64) -> Vec<f64> {
     let (count, len) = (rows.min(columns), rows.max(columns));
-    // Vectors of equal length one after the other, drawn in the order in which torch fills the matrix.
+    // Vectors are drawn in the order in which torch fills the matrix.
     let drawn: Vec<f64> = (0..count * len).map(|_| normal()).collect();
     let is_wide = rows < columns;
     let at = |vector: usize, element: usize| {
@@ -16,7 +16,7 @@ pub(super) fn matrix(rows: usize, columns: usize, mut normal: impl FnMut() -> f6
     let mut vectors: Vec<Vec<f64>> = Vec::with_capacity(count);
     for number in 0..count {
         let mut vector: Vec<f64> = (0..len).map(|element| drawn[at(number, element)]).collect();
-        // What is left of one that the others span is rounding, and no direction.
+        // The rest of a linearly dependent vector is rounding error and has no direction.
         while !add_orthogonal(&mut vectors, vector) {
             vector = (0..len).map(|_| normal()).collect();
         }
@@ -29,7 +29,7 @@ pub(super) fn matrix(rows: usize, columns: usize, mut normal: impl FnMut() -> f6
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    // In lanes, so that it does not wait for each sum.
+    // Several partial sums, so that additions do not wait for each other.
     let mut sums = [0.0; 8];
     let (a_lanes, b_lanes) = (a.chunks_exact(8), b.chunks_exact(8));
     let rest: f64 = a_lanes.remainder().iter().zip(b_lanes.remainder()).map(|(x, y)| x * y).sum();
@@ -39,7 +39,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     sums.iter().sum::<f64>() + rest
 }
 
-/// Adds what is left of a vector without its parts along the others, at length 1, if anything is.
+/// Appends the normalised component of `vector` that is orthogonal to the others; returns false if there is none.
 fn add_orthogonal(vectors: &mut Vec<Vec<f64>>, mut vector: Vec<f64>) -> bool {
     let before = dot(&vector, &vector);
     for _ in 0..2 {

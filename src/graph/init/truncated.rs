@@ -1,4 +1,4 @@
-//! Normal numbers in an interval.
+//! Truncated normal numbers.
 
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
@@ -6,7 +6,7 @@ use rand_distr::{Distribution, StandardNormal, StandardUniform};
 use super::{MOST_DEVIATIONS, narrow};
 use crate::Error;
 
-/// Refuses bounds in the wrong order, a deviation that is none, and values that are not finite in f32.
+/// Refuses bounds in the wrong order, an invalid standard deviation, and values that are not finite in f32.
 pub(super) fn check(name: &str, mean: f64, std: f64, [a, b]: [f64; 2]) -> Result<(), Error> {
     let refuse = |what: &str, allowed: String, got: f64| {
         Err(Error::constant(format!("{name}: {what} of its initialiser"), allowed, got))
@@ -23,7 +23,7 @@ pub(super) fn check(name: &str, mean: f64, std: f64, [a, b]: [f64; 2]) -> Result
     if b.is_nan() || b < a || b == f64::NEG_INFINITY {
         return refuse("the upper bound", format!("at least the lower one, {a}"), b);
     }
-    // What lies far outside of the bounds is drawn at the nearer one.
+    // If the mean is far outside of the bounds, values are drawn near the closer bound.
     let most = [mean.clamp(a, b) - MOST_DEVIATIONS * std, mean.clamp(a, b) + MOST_DEVIATIONS * std];
     for (bound, value) in [("the lower bound", most[0].max(a)), ("the upper bound", most[1].min(b))] {
         if !narrow(value).is_finite() {
@@ -33,10 +33,10 @@ pub(super) fn check(name: &str, mean: f64, std: f64, [a, b]: [f64; 2]) -> Result
     Ok(())
 }
 
-/// A normal number of this mean and deviation within bounds.
+/// A normal number with this mean and standard deviation, within bounds.
 pub(super) fn draw(random: &mut impl Rng, mean: f64, std: f64, [a, b]: [f64; 2]) -> f64 {
     let (low, high, width) = ((a - mean) / std, (b - mean) / std, (b - a) / std);
-    // A tail is counted from its bound, so that nothing cancels however far away the mean is.
+    // Tails are drawn relative to their bound, so that nothing cancels, however far away the mean is.
     if low > 0.0 {
         (a + std * tail(random, low, width)).min(b)
     } else if high < 0.0 {
@@ -50,9 +50,9 @@ fn uniform(random: &mut impl Rng) -> f64 {
     StandardUniform.sample(random)
 }
 
-/// A standard normal number in an interval around 0.
+/// A standard normal number in an interval that contains 0.
 fn around(random: &mut impl Rng, low: f64, high: f64) -> f64 {
-    // Each proposal is accepted with a probability of almost a half or more.
+    // Each proposal is accepted with a probability of almost one half or more.
     let is_wide = high - low > (2.0 * std::f64::consts::PI).sqrt();
     loop {
         let (z, accepted) = if is_wide {
@@ -68,13 +68,13 @@ fn around(random: &mut impl Rng, low: f64, high: f64) -> f64 {
     }
 }
 
-/// By how much a standard normal number is above `low`, which is positive, if it is by at most `width` (Robert 1995).
+/// The distance above `low` (positive) of a standard normal number, given that it is at most `width` (Robert 1995).
 fn tail(random: &mut impl Rng, low: f64, width: f64) -> f64 {
     if low == f64::INFINITY {
         return 0.0;
     }
     let root = low.hypot(2.0);
-    // An exponential proposal of this rate serves a tail, a uniform one an interval in which little changes.
+    // Uses an exponential proposal for a long tail, and a uniform one for a short interval.
     let rate = (low + root) / 2.0;
     let is_wide = width * rate > (0.5 - low / (low + root)).exp();
     loop {

@@ -1,5 +1,5 @@
-//! Plans that store activations and their gradients as f16: which values these are, and the kernels that read and write
-//! them. What kernels compute stays f32.
+//! Plans that store activations and their gradients as f16: selects the values, and generates kernels that load and
+//! store f16. Kernels still compute in f32.
 
 mod text;
 
@@ -12,16 +12,16 @@ use crate::Error;
 use crate::gpu::{Binding, Capabilities, KernelSource};
 use crate::graph::Node;
 
-/// A type in which plans store activations: see [`PlanOptions::autocast`](crate::graph::PlanOptions::autocast).
+/// A type in which plans can store activations: see [`PlanOptions::autocast`](crate::graph::PlanOptions::autocast).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dtype {
-    /// Half precision of IEEE 754: 11 bits of precision, up to 65,504.
+    /// IEEE 754 half precision: 11 bits of precision, largest finite number 65,504.
     F16,
 }
 
 impl Dtype {
-    /// Refuses a device whose kernels lack the type.
+    /// Refuses a device whose kernels do not support the type.
     pub(crate) fn check(self, capabilities: &Capabilities) -> Result<(), Error> {
         match self {
             Self::F16 if capabilities.has_f16 => Ok(()),
@@ -30,20 +30,20 @@ impl Dtype {
     }
 }
 
-/// How a plan under autocast stores what an op makes, and the gradient of that.
+/// How a plan with autocast stores the result of an op and its gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cast {
     /// As f16.
     Half,
     /// As f32.
     Single,
-    /// As f16 if all that it reads is, but for parameters, which do not count.
+    /// As f16 if all inputs are; parameters are not considered.
     AsInputs,
 }
 
-/// Which nodes are stored as f16.
+/// For each node, whether it is stored as f16.
 pub(in crate::graph) fn half_nodes(nodes: &[Node]) -> Vec<bool> {
-    // `None` for what is made of parameters alone.
+    // `None` for nodes that depend only on parameters.
     let mut half: Vec<Option<bool>> = Vec::with_capacity(nodes.len());
     for node in nodes {
         let is_parameter = node.inputs.is_empty() && !node.parameters.is_empty();
@@ -61,30 +61,30 @@ pub(in crate::graph) fn half_nodes(nodes: &[Node]) -> Vec<bool> {
     half.into_iter().map(|half| half == Some(true)).collect()
 }
 
-/// The names of buffers of f32 of a kernel that plans under autocast leave so, because it does more with them than to load
-/// and to store.
+/// The f32 buffers of a kernel that stay f32 in plans with autocast, because the kernel does more than load and store
+/// their elements.
 #[cfg(test)]
 pub(crate) fn single_buffers(wgsl: &str) -> Vec<String> {
     Text::of(wgsl).single().map(str::to_owned).collect()
 }
 
 impl Lowering {
-    /// A value of `len` elements that is stored as a node is: its result, the gradient of that, or what it computes first.
+    /// A value of `len` elements stored like a node: for its result, its gradient or an intermediate value.
     pub(crate) fn value_as(&mut self, id: usize, label: &str, len: usize) -> Operand {
         let value = self.value(label, len);
         self.values[value].half = self.half[id];
         Operand::Value(value)
     }
 
-    /// As [`Lowering::value_as`], of an input of a node.
+    /// Like [`Lowering::value_as`], for an input of a node.
     pub(crate) fn value_as_input(&mut self, id: usize, input: usize, label: &str, len: usize) -> Operand {
         self.value_as(self.nodes[id].inputs[input], label, len)
     }
 
-    /// Puts into place of the kernels of a plan under autocast those that read and write f16 where values are that.
+    /// Replaces kernels by variants that load and store f16, for values that are stored as f16.
     pub(in crate::graph) fn store_half(&mut self) {
         let sources: Vec<Arc<KernelSource>> = self.steps.iter().map(|step| step.kernel.clone()).collect();
-        // Steps of one kernel may share it.
+        // Steps of the same kernel share their text.
         let mut texts: HashMap<*const KernelSource, Text<'_>> = HashMap::new();
         for source in &sources {
             texts.entry(Arc::as_ptr(source)).or_insert_with(|| Text::of(&source.wgsl));
@@ -106,10 +106,10 @@ impl Lowering {
                         let wgsl = text.with_half(bindings).into();
                         Arc::new(KernelSource { name, wgsl, bindings: bound })
                     });
-                // Indices are the same, and so are the elements of each buffer: what needs no check of them needs none now.
+                // Indices and buffer lengths are unchanged, so a kernel that is safe without checks stays so.
                 step.label += "[f16]";
                 step.kernel = kernel.clone();
-                // Their texts differ by constants only.
+                // Alternative kernels differ only in constants.
                 for rival in &mut step.rivals {
                     let KernelSource { wgsl, bindings: bound, .. } = &*rival.kernel;
                     let wgsl = Text::of(wgsl).with_half(&half).into();
@@ -120,13 +120,14 @@ impl Lowering {
         }
     }
 
-    /// Leaves those values marked for f16 that can be it.
+    /// Unmarks values that cannot be stored as f16.
     fn find_half(&mut self, texts: &[&Text<'_>]) {
         for value in &mut self.values {
             // The host reads and writes f32.
             value.half &= value.keep == Keep::Pooled;
         }
-        // Sums of the forward pass that take several dispatches: how many write a value, and whether one of them adds.
+        // For each value of the forward pass: how many dispatches write it, and whether one of them adds. Sums over
+        // several dispatches stay f32.
         let mut sums = vec![(0, false); self.values.len()];
         for (number, (step, text)) in self.steps.iter().zip(texts).enumerate() {
             for (place, operand) in step.operands.iter().enumerate() {

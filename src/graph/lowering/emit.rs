@@ -8,24 +8,24 @@ use super::{Lowering, Operand};
 use crate::gpu::{Binding, Block, Checks, Field, KernelSource, Uniform, Work};
 use crate::graph::template::AnyLaunch;
 
-/// One dispatch that is not bound to buffers yet.
+/// One dispatch whose buffers are not yet bound.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) label: String,
-    /// Steps of one kernel may share it.
+    /// Shared by steps with the same kernel.
     pub(crate) kernel: Arc<KernelSource>,
     pub(crate) operands: Vec<Operand>,
     pub(crate) uniform: Vec<u8>,
     pub(crate) block: Block,
     pub(crate) grid: [u32; 3],
     pub(crate) checks: Checks,
-    /// Other kernels that leave the same bits, to be timed beside it.
+    /// Alternative kernels with bitwise equal results, to be timed by autotuning.
     pub(crate) rivals: Vec<Rival>,
-    /// What is known of its bytes and FLOP.
+    /// What is known of its memory traffic and FLOP.
     pub(crate) work: Work,
 }
 
-/// A kernel that could stand in place of that of a step, with the same operands.
+/// A kernel that can replace that of a step, with the same operands.
 #[derive(Clone, Debug)]
 pub(crate) struct Rival {
     pub(crate) kernel: Arc<KernelSource>,
@@ -34,8 +34,7 @@ pub(crate) struct Rival {
 }
 
 impl Lowering {
-    /// Notes what is known of the bytes and the FLOP of the dispatch that comes next, where its text and the regions that
-    /// it binds do not tell.
+    /// Sets the bytes and FLOP of the next dispatch, where they cannot be derived from its WGSL and bindings.
     pub(crate) fn next_does(&mut self, work: Work) {
         self.work = work;
     }
@@ -51,7 +50,7 @@ impl Lowering {
         self.launch_parts(layer, storage, operands, launch, 1);
     }
 
-    /// As [`Lowering::launch`], for each of `parts` workgroups along z.
+    /// Like [`Lowering::launch`], with `parts` workgroups along z.
     pub(crate) fn launch_parts(
         &mut self,
         layer: &str,
@@ -63,7 +62,7 @@ impl Lowering {
         self.launch_finishing(layer, (storage, operands), launch.into(), parts, None);
     }
 
-    /// As [`Lowering::launch_parts`], of a kernel that does something more to what it stores.
+    /// Like [`Lowering::launch_parts`], for a kernel that applies a fused chain to what it stores.
     pub(crate) fn launch_finishing(
         &mut self,
         layer: &str,
@@ -94,7 +93,7 @@ impl Lowering {
         }
     }
 
-    /// Appends a dispatch; `shape` is its uniform block, `operands` are bindings 1, 2, …
+    /// Appends a dispatch. `shape` is its uniform block; `operands` are bindings 1, 2, …
     pub(crate) fn emit<S: Uniform>(
         &mut self,
         layer: &str,
@@ -107,7 +106,7 @@ impl Lowering {
         self.emit_block(layer, kernel, grid, operands, block);
     }
 
-    /// As [`Lowering::emit`], with a uniform block whose fields are known when it runs.
+    /// Like [`Lowering::emit`], with a uniform block whose fields are only known at run time.
     pub(crate) fn emit_block(
         &mut self,
         layer: &str,
@@ -135,7 +134,7 @@ impl Lowering {
     }
 }
 
-/// A kernel and its operands, with what it does to what it stores.
+/// A kernel with its operands and its fused chain.
 fn finished(
     launch: &AnyLaunch,
     (storage, operands): (&[Binding], &[Operand]),
@@ -151,14 +150,14 @@ fn finished(
     (source_of(name, text, launch.block.bytes, &storage), operands)
 }
 
-/// Whether a kernel that can add to what is there is told not to.
+/// Whether a kernel that can accumulate is set to overwrite.
 fn overwrites(uniform: &[u8], block: &Block) -> bool {
     let tells = |field: &&Field| ["accumulate", "adds"].iter().any(|stem| field.name.starts_with(stem));
     let mut flags = block.fields.iter().filter(tells).peekable();
     flags.peek().is_some() && flags.all(|flag| uniform[flag.offset..flag.offset + 4] == [0; 4])
 }
 
-/// The source of an op's kernel: uniform block first, then storage.
+/// The source of an op's kernel. Bindings: the uniform block, then storage buffers.
 pub(crate) fn source<S: Uniform>(
     name: impl Into<String>,
     wgsl: impl Into<Cow<'static, str>>,

@@ -1,25 +1,25 @@
-//! What a kernel does at its end: a chain of functions of elements that runs on what it has computed, before it stores
-//! that.
+//! Fuses a chain of pointwise functions to the end of a kernel: it is applied to the kernel's results before they are
+//! stored.
 
 use super::Operand;
 use super::elementwise::{Program, finish_nothing};
 use crate::gpu::Binding;
 use crate::graph::view::View;
 
-/// A chain at the end of a kernel.
+/// A chain fused to the end of a kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct Finish {
     pub(in crate::graph) program: Program,
-    /// What the program reads; `None` for what the kernel has computed.
+    /// The inputs of the program; `None` is the value that the kernel computes.
     pub(in crate::graph) inputs: Vec<Option<View>>,
     pub(in crate::graph) output: View,
-    /// Where what the kernel has computed is kept for the backward pass, if that needs it.
+    /// Where the kernel's own value is saved, if the backward pass needs it.
     pub(in crate::graph) before: Option<Operand>,
     pub(in crate::graph) random: Option<Operand>,
 }
 
 impl Finish {
-    /// The function `finish`, whose bindings begin at `first`, for vectors of so many elements.
+    /// The function `finish`, with bindings from `first` on, for vectors of `lanes` elements.
     fn text(&self, first: usize, lanes: usize) -> String {
         self.program.finish((&self.inputs, &self.output), self.before.is_some(), first, lanes)
     }
@@ -34,7 +34,7 @@ impl Finish {
     }
 }
 
-/// A kernel in the making: its name, its text, and what it binds behind the uniform block.
+/// A kernel being assembled: its name, its WGSL, and its bindings after the uniform block.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(in crate::graph) name: String,
@@ -44,13 +44,14 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Adds the function `finish` that the text calls, for vectors of `lanes` elements: of a chain, or of nothing.
+    /// Appends the function `finish` that the WGSL calls, for vectors of `lanes` elements: that of a chain, or the
+    /// identity.
     pub(in crate::graph) fn finish(&mut self, finish: Option<&Finish>, lanes: usize) {
         let Some(finish) = finish else {
             self.text += &finish_nothing(lanes);
             return;
         };
-        // What distinguishes the kernel from others of its name.
+        // Distinguishes the kernel from others with the same name.
         self.name += &finish.program.name;
         self.text += &finish.text(self.operands.len() + 1, lanes);
         self.storage.extend(finish.storage());

@@ -1,4 +1,5 @@
-//! Where gradients lie: each value's as the value itself, a view's in that of what it views.
+//! Memory of gradients. A gradient has the layout of its value; the gradient of a view is the same view of the viewed
+//! value's gradient.
 
 use super::joint::Joint;
 use super::{Lowering, Operand};
@@ -7,32 +8,32 @@ use crate::graph::ops;
 use crate::graph::shape::Matrix;
 use crate::graph::view::View;
 
-/// What the backward pass knows of gradients.
+/// State of the gradients during the backward pass.
 #[derive(Debug)]
 pub(crate) struct Gradients {
-    /// Whether anything above a node, or the node itself, is trained.
+    /// For each node, whether the node or anything it depends on is trained.
     pub(in crate::graph) trains: Vec<bool>,
     /// The gradient of each node that has memory of its own.
     pub(in crate::graph) of: Vec<Option<View>>,
-    /// For each node that is a view, how its gradient lies in that of the node that it views.
+    /// For each node that is a view, its view of the gradient of the viewed node.
     pub(in crate::graph) views: Vec<Option<View>>,
-    /// The same for a view whose gradient is kept: that has memory of its own, which views of this node view in turn, and
-    /// is added to the gradient of the node that it views when it is whole.
+    /// The same for a view whose gradient is an output of the plan: that gradient has memory of its own, and is added
+    /// to the gradient of the viewed node when complete.
     pub(in crate::graph) apart: Vec<Option<View>>,
-    /// How much of each gradient has been written.
+    /// Which part of each gradient has been written.
     pub(in crate::graph) coverage: Vec<Coverage>,
     pub(in crate::graph) parameter_written: Vec<bool>,
-    /// Gradients that an op has written in the order in which it read, and where they belong.
+    /// Gradients that an op wrote in the order in which it reads, with their final destinations.
     pub(in crate::graph) pending: Vec<(View, View, bool)>,
-    /// Buffers to be filled with zeros before a step, and their quads.
+    /// Buffers to be filled with zeros before a step, with their numbers of quads.
     pub(in crate::graph) fills: Vec<(usize, String, Operand, usize)>,
 }
 
-/// How much of a gradient has been written.
+/// Which part of a gradient has been written.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::graph) enum Coverage {
     Nothing,
-    /// Some quads, from a step on.
+    /// The quads that have been written; the first write is step `first`.
     Part {
         quads: Vec<bool>,
         first: usize,
@@ -56,24 +57,24 @@ impl Gradients {
     }
 }
 
-/// What is emitted late and runs early.
+/// A step that is emitted late but runs early.
 enum Early {
     Zeros { layer: String, of: Operand, quads: usize },
     Arena(Joint),
 }
 
 impl Lowering {
-    /// The gradient that has arrived at a node, in its own order of axes.
+    /// The upstream gradient of a node, packed in the node's own order of axes.
     pub(crate) fn gradient(&self, id: usize) -> Operand {
         self.gradient_if_any(id).expect("backward runs where a gradient arrived")
     }
 
-    /// The gradient that has arrived at a node, wherever it lies.
+    /// The upstream gradient of a node, with any layout.
     pub(crate) fn gradient_view(&self, id: usize) -> View {
         self.gradients.of[id].clone().expect("backward runs where a gradient arrived")
     }
 
-    /// Lets the node whose kernel runs a pooling send that pooling's gradient on, if there is one: it takes it as its own.
+    /// If another node's kernel computes this pooling, leaves its gradient to that node. Returns whether it does.
     pub(crate) fn leave_to_pooled(&mut self, pool: usize) -> bool {
         let Some(producer) = self.pools.iter().position(|after| *after == Some(pool)) else { return false };
         self.gradients.of[producer] = self.gradients.of[pool].clone();
@@ -81,8 +82,8 @@ impl Lowering {
         true
     }
 
-    /// The gradient of every element of a node, if it is known in the forward pass and the same for all: a factor times the
-    /// first number of an operand. So it is of losses whose sum or mean is what a plan differentiates.
+    /// The gradient of every element of a node, if it is the same for all and known in the forward pass: a factor
+    /// times the first element of an operand. This holds for losses whose sum or mean is the root of the plan.
     pub(crate) fn even_upstream(&self, id: usize) -> Option<(Operand, f32)> {
         let (root, seed) = self.seed?;
         let mut readers = self.nodes.iter().enumerate().filter(|(_, node)| node.inputs.contains(&id));
@@ -93,7 +94,7 @@ impl Lowering {
         (is_only && !is_wanted && trains).then_some((seed, scale))
     }
 
-    /// Makes memory for the gradient that the forward kernel of a node leaves of its first input.
+    /// Allocates the gradient of a node's first input, for the node's forward kernel to write.
     pub(crate) fn make_gradient_early(&mut self, id: usize) -> Operand {
         let label = format!("gradient of an input of {}", self.nodes[id].name);
         let made = self.scratch(&label, self.input_matrix(id, 0).len());
@@ -101,7 +102,8 @@ impl Lowering {
         made
     }
 
-    /// Lets the node before a root be the next that runs, if its forward kernel has made the gradient that it sends on.
+    /// If the forward kernel of the node before a root has already computed its input's gradient, makes that node the
+    /// next in the backward pass.
     pub(crate) fn leave_to_made_gradient(&mut self, root: usize) -> bool {
         let input = self.nodes[root].inputs[0];
         let Some(&made) = self.made_early.get(&input) else { return false };
@@ -110,7 +112,8 @@ impl Lowering {
         true
     }
 
-    /// Sends the gradient of its first input on that the forward kernel of a node has made, if it has.
+    /// Passes on the gradient that a node's forward kernel computed for its first input. Returns whether there is
+    /// one.
     pub(crate) fn send_made_gradient(&mut self, id: usize) -> bool {
         let Some(&made) = self.made_early.get(&id) else { return false };
         let own = View::packed(made, self.input_shape(id, 0), self.input_order(id, 0));
@@ -123,7 +126,7 @@ impl Lowering {
         true
     }
 
-    /// Whether anything above an input of a node, or the input itself, is trained.
+    /// Whether an input of a node, or anything it depends on, is trained.
     pub(crate) fn trains_input(&self, id: usize, input: usize) -> bool {
         self.gradients.trains[self.nodes[id].inputs[input]]
     }
@@ -135,29 +138,29 @@ impl Lowering {
         self.gradient_memory(a) == self.gradient_memory(b) && in_a.overlaps(&in_b)
     }
 
-    /// The gradient that has arrived at a node, unless only further results of it have one.
+    /// The upstream gradient of a node; `None` if only its further results have one.
     pub(crate) fn gradient_if_any(&self, id: usize) -> Option<Operand> {
         self.gradients.of[id].as_ref().map(|view| view.of)
     }
 
-    /// The gradient that has arrived at a further result of a node.
+    /// The upstream gradient of a further result of a node.
     pub(crate) fn part_gradient(&self, id: usize, number: usize) -> Option<Operand> {
         let mut nodes = self.nodes.iter().enumerate().skip(id);
         let is_part = |node: &crate::graph::Node| node.op.part() == Some(number) && node.inputs[0] == id;
         nodes.find_map(|(part, node)| is_part(node).then(|| self.gradient_if_any(part)).flatten())
     }
 
-    /// Whether a gradient has arrived at a node or at a further result of it.
+    /// Whether a node or one of its further results has an upstream gradient.
     pub(in crate::graph) fn has_gradient(&self, id: usize) -> bool {
         let part_of = |node: &crate::graph::Node| node.op.part().is_some() && node.inputs[0] == id;
         let mut parts = self.nodes.iter().enumerate().skip(id).filter(|(_, node)| part_of(node));
         self.gradients.of[id].is_some() || parts.any(|(part, _)| self.gradients.of[part].is_some())
     }
 
-    /// Where a node writes the gradient of its input, and whether it adds to what is there; `None` if nothing above
-    /// that input is trained. The memory is packed in the order in which the node reads that input.
+    /// Where a node writes the gradient of its input, and whether it adds; `None` if the input needs no gradient. The
+    /// memory is packed in the order in which the node reads that input.
     ///
-    /// A relu that runs in the node itself is passed over.
+    /// A ReLU that is fused into the node is skipped.
     pub(crate) fn gradient_into(&mut self, id: usize, input: usize) -> Option<(Operand, bool)> {
         let (region, adds) = self.gradient_view_into(id, input)?;
         let order = self.input_order(id, input);
@@ -171,7 +174,7 @@ impl Lowering {
         Some((scratch, false))
     }
 
-    /// As [`Lowering::gradient_into`], for kernels that write wherever the gradient lies: as the input does.
+    /// Like [`Lowering::gradient_into`], for kernels that can write the gradient with any layout.
     pub(crate) fn gradient_view_into(&mut self, id: usize, input: usize) -> Option<(View, bool)> {
         let mut target = self.nodes[id].inputs[input];
         if self.relus[target] == Relu::InConsumer {
@@ -180,7 +183,7 @@ impl Lowering {
         self.gradients.trains[target].then(|| self.claim(target))
     }
 
-    /// Gives the root its gradient.
+    /// Sets the gradient of the root.
     pub(in crate::graph) fn seed_gradient(&mut self, root: usize, seed: Operand) {
         let seed = View::packed(seed, &self.shapes[root], self.orders[root]);
         if self.view_of[root].is_none() && !self.is_parameter(root) {
@@ -192,14 +195,14 @@ impl Lowering {
         }
     }
 
-    /// Where the gradient of a node lies, and whether what is written there next must add.
+    /// Where the gradient of a node is, and whether the next writer must add.
     pub(in crate::graph) fn claim(&mut self, target: usize) -> (View, bool) {
         let view = self.gradients.views[target].clone();
         self.claim_region(target, view.as_ref())
     }
 
-    /// As [`Lowering::claim`], of what lies as `view` in the gradient that `target` has a part of; without one, of all of
-    /// it.
+    /// Like [`Lowering::claim`], for the region `view` of the gradient of which `target` is a part; `None` means all
+    /// of it.
     pub(in crate::graph) fn claim_region(&mut self, target: usize, view: Option<&View>) -> (View, bool) {
         let owner = self.owner(target);
         if self.gradients.of[owner].is_none() {
@@ -214,8 +217,8 @@ impl Lowering {
         (region, adds)
     }
 
-    /// How the gradient of an input lies, or would lie, in a buffer that does not matter: as the input, unless there an
-    /// element stands several times.
+    /// The layout of an input's gradient, in an unspecified buffer: that of the input, unless elements of the input
+    /// are repeated.
     pub(crate) fn gradient_layout(&self, id: usize, input: usize) -> View {
         let target = self.nodes[id].inputs[input];
         let own = || self.own_layout(target, Operand::Value(0));
@@ -230,8 +233,8 @@ impl Lowering {
         }
     }
 
-    /// What tells the memory of a node's gradient from that of others, whether or not it is made: a parameter, or the
-    /// node that has it.
+    /// Identifies the memory of a node's gradient, whether or not it is allocated: a parameter, or the node that owns
+    /// it.
     pub(in crate::graph) fn gradient_memory(&self, id: usize) -> Operand {
         let owner = self.owner(id);
         if self.is_parameter(owner) {
@@ -240,7 +243,7 @@ impl Lowering {
         Operand::Value(owner)
     }
 
-    /// How the gradient of a node that has memory of its own lies.
+    /// The layout of the gradient of a node that has memory of its own.
     fn own_layout(&self, id: usize, of: Operand) -> View {
         match &self.forward[id] {
             Some(view) if self.laid.contains(&id) => view.in_buffer(of),
@@ -248,7 +251,7 @@ impl Lowering {
         }
     }
 
-    /// The node whose memory holds a node's value.
+    /// The node that owns the memory of a node's value.
     fn owner(&self, mut id: usize) -> usize {
         while let Some(base) = self.view_of[id] {
             id = base;
@@ -256,14 +259,14 @@ impl Lowering {
         id
     }
 
-    /// Whether a node is a parameter that kernels read where the store has it.
+    /// Whether a node is a parameter that kernels read directly from the store.
     pub(in crate::graph) fn is_parameter(&self, id: usize) -> bool {
         let node = &self.nodes[id];
         let is_source = node.inputs.is_empty() && !node.parameters.is_empty();
         is_source && self.forward[id].as_ref().is_some_and(|view| matches!(view.of, Operand::Parameter(_)))
     }
 
-    /// Makes the memory of a gradient: that of the parameter, if the node's value is a parameter itself.
+    /// Allocates a gradient. If the node is a parameter, this is the parameter's gradient in the store.
     fn make_gradient(&mut self, id: usize) {
         let of = if self.is_parameter(id) {
             let made = self.parameter_gradient(self.nodes[id].parameters[0]);
@@ -279,7 +282,7 @@ impl Lowering {
         self.gradients.of[id] = Some(self.own_layout(id, of));
     }
 
-    /// Notes that a region of a gradient is about to be written, and returns whether that must add to what is there.
+    /// Records that a region of a gradient is about to be written. Returns whether the writer must add.
     fn cover(&mut self, owner: usize, region: &View) -> bool {
         let is_whole = region.shape.iter().product::<usize>() == self.shapes[owner].iter().product::<usize>();
         let quads = self.matrix(owner).quads();
@@ -314,7 +317,7 @@ impl Lowering {
         }
     }
 
-    /// Sees to zeros where nothing wrote a gradient of which parts were written.
+    /// Fills the unwritten parts of a partially written gradient with zeros.
     pub(in crate::graph) fn complete(&mut self, owner: usize) {
         if let Coverage::Part { first, .. } = self.gradients.coverage[owner] {
             let of = self.gradients.of[owner].as_ref().expect("parts of it were written").of;
@@ -324,7 +327,7 @@ impl Lowering {
         }
     }
 
-    /// Brings gradients that were written in another order of axes where they belong.
+    /// Moves gradients that were written in another order of axes to their destinations.
     pub(in crate::graph) fn settle(&mut self, id: usize) {
         for (from, to, adds) in std::mem::take(&mut self.gradients.pending) {
             let layer = self.name(id);
@@ -332,7 +335,7 @@ impl Lowering {
         }
     }
 
-    /// Puts zeros, and what fills arenas, before the steps that need them.
+    /// Inserts steps that write zeros or fill arenas before the steps that need them.
     pub(in crate::graph) fn insert_early_steps(&mut self) {
         let fills = std::mem::take(&mut self.gradients.fills).into_iter();
         let fills = fills.map(|(first, layer, of, quads)| (first, Early::Zeros { layer, of, quads }));
@@ -351,8 +354,8 @@ impl Lowering {
         }
     }
 
-    /// Whether one node alone sends a gradient to a node that has memory of its own for it, none has arrived and the user
-    /// does not want it.
+    /// Whether exactly one node contributes to the gradient of a node with memory of its own, nothing has been
+    /// written yet, and the gradient is not an output of the plan.
     pub(in crate::graph) fn gets_one_gradient(&self, target: usize) -> bool {
         let uses = |node: &crate::graph::Node| node.inputs.iter().filter(|&&i| i == target).count();
         let send = self.nodes.iter().filter(|node| !node.op.stops_gradient());
@@ -363,7 +366,7 @@ impl Lowering {
             && send.map(uses).sum::<usize>() == 1
     }
 
-    /// Lets the gradient of a node be one that exists, if it gets no other.
+    /// Reuses an existing gradient for a node, if nothing else contributes to it. Returns whether it does.
     pub(in crate::graph) fn share(&mut self, own: &View, target: usize) -> bool {
         let free = self.gradients.of[target].is_none()
             && self.relus[target] != Relu::InConsumer

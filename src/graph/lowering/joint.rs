@@ -1,7 +1,7 @@
-//! Small dispatches of one kernel over several tensors, which run as one.
+//! Joint dispatches: small jobs of the same kernel on several tensors run as one dispatch.
 //!
-//! A joint has a table with a row for each job, up to [`TENSORS`] tensors that its jobs read or write, and an arena: one
-//! buffer with a part for each job. Where a tensor stands in it and which part is its own, a job learns from its row.
+//! A joint has a table with one row per job, up to [`TENSORS`] tensors that its jobs read or write, and an arena: one
+//! buffer with a part for each job. A job's row tells which tensor and which part of the arena it uses.
 
 use super::{Keep, Lowering, Operand};
 use crate::gpu::Binding::{self, Read, ReadWrite};
@@ -9,25 +9,26 @@ use crate::gpu::uniform;
 use crate::graph::shape::u;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
-/// Tensors that a joint binds, beside its arena and its table: a kernel then leaves a binding free.
+/// Maximum number of tensors that a joint binds, besides arena and table. Leaves one binding free.
 pub(crate) const TENSORS: usize = 5;
 
-/// Jobs of a joint.
+/// Maximum number of jobs of a joint.
 const JOBS: usize = 8;
 
-/// Words of a row of the table: the first invocation, the first quad of the arena, the tensors and [`FIELDS`] more.
+/// Words of a row of the table: the first invocation, the first quad of the arena, the tensors, and [`FIELDS`] more.
 const WORDS: usize = 4 + FIELDS;
 
-/// Words of a row that the kernel gives a meaning.
+/// Words of a row whose meaning the kernel defines.
 pub(crate) const FIELDS: usize = 12;
 
-/// The field whose bits say what a job needs of the kernel.
+/// The field with the flags of a job.
 pub(crate) const FLAGS: usize = 6;
 
-/// Elements of the largest arena of several jobs: a job that needs more costs so much that it may as well run alone.
+/// Maximum number of elements of an arena with several jobs. A larger job takes so long that running alone costs
+/// nothing.
 const LARGEST_ARENA: usize = 1 << 18;
 
-/// The number of a tensor that is not there.
+/// Marks a missing tensor.
 const NONE: u32 = u32::MAX;
 
 uniform! {
@@ -39,19 +40,19 @@ uniform! {
 pub(crate) struct JointKernel {
     pub(crate) name: &'static str,
     pub(crate) source: &'static str,
-    /// Whether it reads its tensors and writes the arena, before all else that a plan does, or the other way round, after
-    /// what fills the arena.
+    /// If true, it reads its tensors and writes the arena, before all other steps of a plan. If false, it reads the
+    /// arena and writes its tensors, after the steps that fill the arena.
     pub(crate) fills_arena: bool,
-    /// Invocations of a workgroup, which its text has as LANES.
+    /// Invocations in a workgroup; the constant LANES in its WGSL.
     pub(crate) workgroup: u32,
-    /// The flags for which its text has code of its own, if any job of a dispatch needs that.
+    /// The flags for which the WGSL has optional code, included if any job of a dispatch sets them.
     pub(crate) optional: u32,
 }
 
 impl JointKernel {
-    /// A dispatch. Bindings: tensors, table, arena.
+    /// One dispatch. Bindings: tensors, table, arena.
     ///
-    /// Of few tensors the text looks for one among fewer: a CPU adapter loads from each of them.
+    /// With few tensors, the WGSL selects among fewer, because a CPU adapter loads from each of them.
     fn launch(&self, tensors: usize, [invocations, most_parts]: [u32; 2], rows: &[u32]) -> AnyLaunch {
         let groups = fold(invocations / self.workgroup);
         let shape = Shape { invocations, most_parts, grid_width: groups[0] };
@@ -67,13 +68,13 @@ impl JointKernel {
         Launch { template, shape, groups }.into()
     }
 
-    /// What is bound to it behind the uniform block.
+    /// Its bindings after the uniform block.
     pub(crate) fn storage(&self) -> Vec<Binding> {
         let [of_tensors, of_arena] = if self.fills_arena { [Read, ReadWrite] } else { [ReadWrite, Read] };
         [&[of_tensors; TENSORS][..], &[Read, of_arena]].concat()
     }
 
-    /// A dispatch of one job over the first tensor, and perhaps the second, with its table.
+    /// A dispatch of one job on the first tensor (and optionally the second), with its table.
     #[cfg(test)]
     pub(crate) fn alone(
         &self,
@@ -86,31 +87,31 @@ impl JointKernel {
     }
 }
 
-/// A table of these rows, as the elements of a buffer.
+/// The table as the contents of a buffer.
 fn table(mut rows: Vec<u32>) -> Vec<f32> {
-    // Jobs that are not there begin behind the last invocation.
+    // Unused rows start after the last invocation.
     rows.resize(JOBS * WORDS, NONE);
     rows.into_iter().map(f32::from_bits).collect()
 }
 
-/// What a kernel does for one tensor or two.
+/// What a kernel does with one or two tensors.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) layer: String,
     pub(crate) tensors: [Option<Operand>; 2],
     pub(crate) fields: [u32; FIELDS],
     pub(crate) invocations: u32,
-    /// Partial results that lie one behind the other in its part of the arena.
+    /// Number of partial results, stored back to back in the job's part of the arena.
     pub(crate) parts: u32,
-    /// Elements of the arena.
+    /// Number of elements in the arena.
     pub(crate) len: usize,
 }
 
-/// Jobs that run together.
+/// Jobs that run in one dispatch.
 #[derive(Clone, Debug)]
 pub(crate) struct Joint {
     kernel: JointKernel,
-    /// The step before which its tensors may be read.
+    /// The step before which its tensors can be read.
     at: usize,
     layers: Vec<String>,
     tensors: Vec<Operand>,
@@ -132,7 +133,7 @@ impl Joint {
             && self.len + job.len <= LARGEST_ARENA
     }
 
-    /// Adds a job; returns where its part of the arena begins.
+    /// Adds a job, and returns the start of its part of the arena.
     fn add(&mut self, job: Job) -> usize {
         let first = self.len;
         let tensors = job.tensors.map(|tensor| {
@@ -149,7 +150,7 @@ impl Joint {
         self.table.extend(job.fields);
         self.layers.push(job.layer);
         self.most_parts = self.most_parts.max(job.parts);
-        // A workgroup has one job.
+        // Each workgroup processes one job.
         self.invocations += job.invocations.next_multiple_of(self.kernel.workgroup);
         // Parts are bound by offset.
         self.len += job.len.next_multiple_of(64);
@@ -158,12 +159,12 @@ impl Joint {
 }
 
 impl Lowering {
-    /// Adds a job to those that run together with it; returns its part of the arena.
+    /// Adds a job to a joint, and returns its part of the arena.
     pub(crate) fn join(&mut self, kernel: JointKernel, job: Job) -> Operand {
         let open = self.joints.iter().position(|joint| joint.takes(kernel, &job));
         let at = open.unwrap_or_else(|| {
             if !kernel.fills_arena {
-                // What the others wait for has been emitted.
+                // What the other jobs depend on has already been emitted.
                 self.emit_finishing_joints(|_| true);
             }
             let arena = self.value(&format!("arena of {}", kernel.name), 0);
@@ -188,7 +189,7 @@ impl Lowering {
         Operand::Part { value: joint.arena, first, len }
     }
 
-    /// Emits the joints that empty their arenas and that `concern` a case.
+    /// Emits the joints that empty their arenas and whose tensors satisfy `concern`.
     pub(in crate::graph) fn emit_finishing_joints(&mut self, concern: impl Fn(&[Operand]) -> bool) {
         for at in 0..self.joints.len() {
             let joint = &mut self.joints[at];

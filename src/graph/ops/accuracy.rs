@@ -23,7 +23,7 @@ const BEST_OF: Join<'_> = Join { name: "best", kind: "Best", of: "better(a, b)" 
 #[derive(Debug)]
 struct Accuracy;
 
-/// Emits the reduction of long rows to the rank and the class of the first largest: two quads for each row.
+/// Emits the reduction of long rows to the rank and the class of the first maximum: two quads per row.
 fn best_of(lowering: &mut Lowering, layer: &str, matrix: Matrix, logits: Operand) -> Operand {
     let classes = u(matrix.columns);
     let reduction = Reduction {
@@ -37,10 +37,10 @@ fn best_of(lowering: &mut Lowering, layer: &str, matrix: Matrix, logits: Operand
 }
 
 impl Var {
-    /// The part of the rows of these logits `[N, classes]` whose largest is at their label, of shape `[1]`.
+    /// The fraction of rows of these logits `[N, classes]` whose maximum is at their label; of shape `[1]`.
     ///
-    /// Of equal logits the first counts as the largest, and NaN as larger than all others, as in torch's `argmax`. It has
-    /// no gradient.
+    /// Of equal logits the first counts as the maximum, and NaN is larger than any number, as in torch's `argmax`.
+    /// Has no gradient.
     #[must_use]
     pub fn accuracy(&self, labels: &Var) -> Var {
         self.graph().push(Accuracy, None, &[self, labels], &[], None).mean()

@@ -8,10 +8,10 @@ use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::shape::{image, u};
 use crate::graph::template::{Launch, Template};
 
-/// The mean of each of a given number of windows, which cut the image as evenly as whole elements can be cut.
+/// The mean over a given number of windows that divide the image as evenly as possible.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AdaptiveAvgPool2d {
-    /// Rows and columns of the output; `None` for those of the input.
+    /// Rows and columns of the output; `None` for the input's.
     pub(crate) output: [Option<usize>; 2],
 }
 
@@ -26,8 +26,8 @@ uniform! {
     }
 }
 
-/// An axis: elements of the input and of the output, and both in lowest terms, which keeps the products of places and
-/// sizes small.
+/// One axis: numbers of elements of input and output, and both in lowest terms, which keeps products in the kernels
+/// small.
 #[derive(Clone, Copy, Debug)]
 struct Axis {
     input: usize,
@@ -42,24 +42,24 @@ impl Axis {
         Self { input, output, taken: input / common, made: output / common }
     }
 
-    /// Whether the largest products of the kernels fit 32 bits.
+    /// Whether the largest products in the kernels fit in 32 bits.
     fn fits(self) -> bool {
         let product = |places: usize, times: usize| places.saturating_mul(times) <= u32::MAX as usize;
         product(self.output, self.taken) && product(self.input, self.made)
     }
 
-    /// The most elements in a window.
+    /// Maximum number of elements of a window.
     fn window(self) -> usize {
         most(self.taken, self.made).min(self.input)
     }
 
-    /// The most windows over an element.
+    /// Maximum number of windows that contain one element.
     fn windows(self) -> usize {
         most(self.made, self.taken).min(self.output)
     }
 }
 
-/// The most of `taken` elements in one of `made` pieces: those that are cut count on both sides.
+/// Maximum number of `taken` elements in one of `made` pieces. Elements shared by two pieces count in both.
 fn most(taken: usize, made: usize) -> usize {
     if made == 1 { taken } else { taken / made + 2 }
 }

@@ -1,8 +1,8 @@
-//! Sums over rows and columns that may be too many for the loops of one invocation.
+//! Sums over rows and columns, split into parts if they are too long for one invocation.
 
 use super::split::{RUN, even_tile, is_long};
 
-/// A sum over rows and columns: one part, or parts of many whole rows, or of pieces of one.
+/// How a sum over rows and columns is split: into one part, parts of several rows, or pieces of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AreaParts {
     pub(super) rows: u32,
@@ -24,7 +24,7 @@ impl AreaParts {
         parts
     }
 
-    /// The constant of the kernel.
+    /// The template constant for the kernel.
     pub(super) fn constant(&self) -> (&'static str, u32) {
         ("SPLIT", u32::from(self.count > 1))
     }

@@ -1,4 +1,4 @@
-//! Scaled dot-product attention: the weights are never stored, but computed again for the gradients.
+//! Scaled dot-product attention. The attention weights are not stored but recomputed for the gradients.
 
 mod kernels;
 mod launch;
@@ -19,7 +19,7 @@ use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::shape::{Matrix, u};
 use crate::graph::view::{Order, View};
 
-/// Of a query `[.., T, D]`, a key `[.., S, D]`, a value `[.., S, E]` and masks that are broadcast to `[.., T, S]`.
+/// For a query `[.., T, D]`, a key `[.., S, D]`, a value `[.., S, E]`, and masks that broadcast to `[.., T, S]`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attention {
     pub(crate) is_causal: bool,
@@ -32,10 +32,10 @@ const KEY: usize = 1;
 const VALUE: usize = 2;
 const MASK: usize = 3;
 
-/// Elements of a row that one invocation may walk for a block of others.
+/// Maximum number of elements of a row that one invocation processes for a block of others.
 const MOST_FEATURES: usize = 16_384;
 
-/// Storage buffers that every device can bind.
+/// Storage buffers that a kernel can bind on any device.
 const MOST_BUFFERS: usize = 8;
 
 impl Attention {
@@ -64,7 +64,7 @@ impl Attention {
             mask: (lowering.inputs(id) > MASK).then(|| mask_rows(lowering, id, sizes, made)),
             dropout: drops.then(|| Dropout {
                 random: lowering.random(),
-                // Apart from the streams of dropout layers.
+                // Different from the streams of dropout layers.
                 stream: u(lowering.number_of_kind(id)) | 1 << 31,
                 p: self.dropout_p as f32,
                 keep: if self.dropout_p < 1.0 { (1.0 / (1.0 - self.dropout_p)) as f32 } else { 0.0 },
@@ -73,7 +73,7 @@ impl Attention {
     }
 }
 
-/// An input as rows that kernels can read: a copy, made once, of what lies otherwise.
+/// An input as rows that the kernels can read. Other layouts are copied once.
 fn input_rows(lowering: &mut Lowering, id: usize, input: usize) -> Rows {
     let view = lowering.argument_view(id, input);
     Rows::of_quads(&view).unwrap_or_else(|| {
@@ -82,8 +82,8 @@ fn input_rows(lowering: &mut Lowering, id: usize, input: usize) -> Rows {
     })
 }
 
-/// Where kernels read which scores take part: the mask itself, or what is made of it (`made`, if it was) where its axes
-/// lie otherwise than they can read, or where there are several masks.
+/// The mask as the kernels read it: the mask itself, or a combined copy (`made`, if it exists) if its layout is not
+/// supported or there are several masks.
 fn mask_rows(lowering: &mut Lowering, id: usize, sizes: Sizes, made: Option<Operand>) -> Rows {
     let query = lowering.input_shape(id, QUERY);
     let scores = [&query[..query.len() - 1], &[sizes.keys]].concat();
@@ -92,7 +92,7 @@ fn mask_rows(lowering: &mut Lowering, id: usize, sizes: Sizes, made: Option<Oper
     if let ([_], Some(rows)) = (&views[..], Rows::of_elements(&views[0], &scores)) {
         return rows;
     }
-    // Of all axes, so that the leading ones go as two.
+    // Uses all axes, so that the leading ones can be merged into two.
     let len = Matrix::of(&scores, Order::Natural).len();
     let full = made.unwrap_or_else(|| lowering.scratch("mask", len));
     let full = View::packed(full, &scores, Order::Natural);
@@ -107,8 +107,8 @@ fn mask_rows(lowering: &mut Lowering, id: usize, sizes: Sizes, made: Option<Oper
 }
 
 impl Attention {
-    /// The view of the result, whose leading axes lie in the order of the query's: heads that were split without a copy can
-    /// be joined without one.
+    /// The view of the result. Its leading axes have the memory order of the query's, so that heads that were split
+    /// without a copy can be merged without one.
     fn output(lowering: &mut Lowering, id: usize) -> Rows {
         let shape = lowering.shape(id).to_vec();
         let label = lowering.name(id);
@@ -152,7 +152,7 @@ impl Attention {
     }
 }
 
-/// A region of a gradient as rows, and what is to be copied there afterwards.
+/// The destination of a gradient as rows, and whether it must be copied afterwards.
 fn gradient_rows(lowering: &mut Lowering, id: usize, input: usize) -> Option<(Rows, bool)> {
     let (region, adds) = lowering.gradient_view_into(id, input)?;
     if let Some(rows) = Rows::of_quads(&region) {
@@ -167,7 +167,7 @@ fn gradient_rows(lowering: &mut Lowering, id: usize, input: usize) -> Option<(Ro
     Some((rows, false))
 }
 
-/// Emits the walk of one side over the other, in as many dispatches as its loops need.
+/// Emits the gradients of one side, in as many dispatches as its loops need.
 fn emit_gradients(
     lowering: &mut Lowering,
     layer: &str,

@@ -3,9 +3,10 @@ use super::function::ADD;
 use crate::graph::{Init, Var};
 
 impl Var {
-    /// Adds a trained number to each channel of an image `[N, C, H, W]`, or to each element of the last dimension of
-    /// anything else.
+    /// Adds a trained bias: one element per channel of an image `[N, C, H, W]`, or per element of the last dimension
+    /// of any other value.
     ///
+    /// The parameter is called `bias1`, `bias2`, … and is initialised to 0.
     /// The parameter is `bias1`, `bias2`, … and starts at 0.
     #[must_use]
     pub fn bias(&self) -> Var {

@@ -3,7 +3,7 @@ use crate::Error;
 use crate::graph::lowering::{Keep, Lowering, Operand};
 use crate::graph::samples::{Samples, SamplesOf};
 
-/// The weights of the classes, constants of shape `[classes, 1, ..]` that broadcast with its input `[N, classes, ..]`.
+/// The class weights as a constant of shape `[classes, 1, ..]` that broadcasts with its input `[N, classes, ..]`.
 #[derive(Clone, Debug)]
 pub(crate) struct ClassWeights {
     pub(crate) losses: CrossEntropy,

@@ -8,7 +8,7 @@ use crate::graph::shape::pitch;
 use crate::graph::team::{SUM, Shared, Team, Walk};
 use crate::graph::template::expand;
 
-/// Emits the sums of the columns of `dy` into the gradient of a parameter, which they are written to or added to.
+/// Emits the sums of the columns of `dy`, written or added to the gradient of a parameter.
 pub(super) fn emit(
     lowering: &mut Lowering,
     layer: &str,
@@ -50,16 +50,16 @@ uniform! {
     }
 }
 
-/// Who sums rows of so many columns, and the runs of rows that they are cut into.
+/// How many lanes share a sum, and how many rows each run has.
 fn shared(rows: u32, columns: u32, offered: &Capabilities) -> (Team, u32) {
     let vectors = pitch(columns) as usize / 4;
     let walk = Walk { lines: vectors, count: rows as usize, side: vectors };
     if let Some(Shared { team, parts }) = Shared::choose(&walk, offered) {
-        // Runs of the same length may be fewer.
+        // With runs of equal length there can be fewer runs.
         let run = rows.div_ceil(u32::try_from(parts).expect("there are fewer parts than rows"));
         return (team, rows.div_ceil(run));
     }
-    // A dispatch costs a CPU adapter as much as a thousand rows, and it has few lanes to keep busy.
+    // A dispatch costs a CPU adapter as much as a thousand rows, and it has few lanes to occupy.
     let most = if offered.is_cpu { 1024 } else { 256 };
     if rows <= most {
         return (Team::alone(8), 1);

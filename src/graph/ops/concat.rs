@@ -5,15 +5,15 @@ use crate::graph::gather::{Around, Window};
 use crate::graph::lowering::Lowering;
 use crate::graph::view::View;
 
-/// Values one after another along an axis: each is copied to its place.
+/// Concatenation along an axis. Each input is copied to its place.
 #[derive(Debug)]
 struct Concat {
     dim: isize,
 }
 
 impl Var {
-    /// This value and others one after another along axis `dim`, negative from the last, as torch's `cat`: one dispatch
-    /// for each.
+    /// Concatenates this value and others along axis `dim` (negative counts from the last), like torch's `cat`. Takes
+    /// one dispatch per value.
     ///
     /// ```
     /// use gradus::graph::Graph;
@@ -24,7 +24,7 @@ impl Var {
     /// assert_eq!(x.stack(&[&x], 0).shape(), [2, 8, 3, 32]);
     /// ```
     ///
-    /// It is refused ([`Error::Shape`], [`Error::Constant`]) unless all other axes are the same.
+    /// Refused ([`Error::Shape`], [`Error::Constant`]) unless all other axes are equal.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.cat.html>.
     #[must_use]
@@ -33,7 +33,7 @@ impl Var {
         self.graph().push(Concat { dim }, None, &all, &[], None)
     }
 
-    /// This value and others of its shape along a further axis, which is axis `dim` of the result, as torch's `stack`.
+    /// Stacks this value and others of the same shape along a new axis `dim`, like torch's `stack`.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.stack.html>.
     #[must_use]
@@ -44,7 +44,7 @@ impl Var {
     }
 }
 
-/// The part of a value that a part of a concatenation is, or will be: to be written only if its quads are whole.
+/// The region of a concatenation that one input occupies. It can be written directly only if its quads are whole.
 fn region(of: &View, axis: usize, start: usize, extent: usize) -> View {
     let mut view = of.clone();
     view.offset += start * view.strides[axis];
@@ -53,7 +53,7 @@ fn region(of: &View, axis: usize, start: usize, extent: usize) -> View {
 }
 
 impl Concat {
-    /// The axis, and for each input where it begins along it.
+    /// The axis, and the start and extent of each input along it.
     fn places(&self, lowering: &Lowering, id: usize) -> (usize, Vec<[usize; 2]>) {
         let axis = dims::axis("", "", self.dim, lowering.shape(id)).expect("it was inferred");
         let mut start = 0;
@@ -83,7 +83,7 @@ impl Op for Concat {
             let fits = input.len() == shape.len()
                 && (0..shape.len()).all(|other| other == axis || shape[other] == input[other]);
             if !fits {
-                let expected = format!("{:?} but for axis {axis}", inputs[0]);
+                let expected = format!("{:?} except for axis {axis}", inputs[0]);
                 return Err(Error::Shape { layer: layer.into(), expected, got: input.to_vec() });
             }
             shape[axis] = shape[axis].saturating_add(input[axis]);
@@ -94,7 +94,7 @@ impl Op for Concat {
     fn samples(&self, of: &SamplesOf<'_>) -> Samples {
         let axis = dims::axis("", "", self.dim, of.shape).unwrap_or_default();
         match of.kept() {
-            // Whole batches after one another are each as many samples.
+            // Concatenated whole batches have equally many samples each.
             Samples::Along(place)
                 if place.axis == axis
                     && (place.inner != 1 || of.inputs.iter().any(|(s, _)| *s != Samples::Along(place))) =>
@@ -125,7 +125,7 @@ impl Op for Concat {
                 rearrange(lowering, &layer, &from, &region(&y, axis, start, extent), false);
                 continue;
             }
-            // The part begins or ends within a quad, which it shares with its neighbour.
+            // The region starts or ends inside a quad that it shares with its neighbour.
             let mut windows = vec![Window::WHOLE; y.shape.len()];
             windows[axis].start = isize::try_from(start).expect("places are below 2^31");
             lowering.emit_placed(&layer, &from, &y, &windows, Around::Earlier);

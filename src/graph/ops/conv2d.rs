@@ -28,7 +28,7 @@ use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::shape::{self, image, u};
 use crate::graph::view::Order;
 
-/// A cross-correlation with zero padding, of images or of sequences: a sequence is an image of one row.
+/// A two-dimensional cross-correlation with zero padding. A sequence is treated as an image with one row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Conv2d {
     /// 2 for images, 1 for sequences.
@@ -37,21 +37,21 @@ pub(crate) struct Conv2d {
     pub(crate) padding: Padding,
     pub(crate) dilation: [usize; 2],
     pub(crate) groups: usize,
-    /// Output channels, input channels of a group, rows and columns of the kernel.
+    /// Output channels, input channels per group, rows and columns of the kernel.
     pub(crate) weight: [usize; 4],
 }
 
 /// Zeros around the input of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Padding {
-    /// So many on each side, above and below and on the left and the right.
+    /// The number of zeros above and below, and on the left and right.
     Zeros([usize; 2]),
-    /// As many as make the output as large as the input; the odd one is behind it.
+    /// As many as make the output as large as the input. An odd one is at the end.
     Same,
 }
 
 impl Conv2d {
-    /// Its sizes for an input of a shape that [`Op::infer`] took.
+    /// The sizes for an input shape that [`Op::infer`] has accepted.
     fn geometry(&self, input: &[usize]) -> Geometry {
         let [images, channels, height, width] = as_image(input);
         let [out_channels, _, kernel_height, kernel_width] = self.weight;
@@ -75,7 +75,7 @@ impl Conv2d {
         self.geometry(lowering.input_shape(id, 0))
     }
 
-    /// The input, and the sizes with how it lies.
+    /// The input operand, and the sizes with the input's layout.
     fn source(&self, lowering: &mut Lowering, id: usize) -> (Operand, Geometry) {
         let (geometry, view) = (self.geometry_of(lowering, id), lowering.argument_view(id, 0));
         let planar = Candidate::first(PLANAR, &geometry, &lowering.capabilities).is_some();
@@ -85,12 +85,12 @@ impl Conv2d {
         (lowering.argument(id, 0), geometry)
     }
 
-    /// What a kernel spans, gaps included.
+    /// Extent of the dilated kernel along an axis.
     fn reach(&self, axis: usize) -> usize {
         self.dilation[axis] * (self.weight[2 + axis] - 1) + 1
     }
 
-    /// Zeros before the input.
+    /// Number of zeros before the input.
     fn before(&self, axis: usize) -> usize {
         match self.padding {
             Padding::Zeros(zeros) => zeros[axis],
@@ -98,7 +98,7 @@ impl Conv2d {
         }
     }
 
-    /// How many outputs an axis has, unless the kernel is larger than the padded input.
+    /// The output extent of an axis; `None` if the kernel is larger than the padded input.
     fn output(&self, axis: usize, len: usize) -> Option<usize> {
         match self.padding {
             Padding::Zeros(zeros) => {
@@ -109,7 +109,7 @@ impl Conv2d {
         }
     }
 
-    /// Refuses sizes that the kernels cannot count with.
+    /// Refuses sizes that overflow the kernels' integers.
     fn check_sizes(&self, layer: &str) -> Result<(), Error> {
         let [_, _, kernel_height, kernel_width] = self.weight;
         check_window(layer, "kernel", [kernel_height, kernel_width], 1)?;
@@ -123,7 +123,7 @@ impl Conv2d {
     }
 }
 
-/// Emits the gradients from that of the pooled output, and returns whether there are kernels for all of them.
+/// Emits all gradients from that of the pooled output, if there are kernels for them. Returns whether there are.
 fn pooled_backward(
     lowering: &mut Lowering,
     id: usize,
@@ -149,7 +149,7 @@ fn pooled_backward(
     true
 }
 
-/// A shape as an image: a sequence has one row.
+/// The shape as an image. A sequence has one row.
 fn as_image(shape: &[usize]) -> [usize; 4] {
     match *shape {
         [n, c, height, width] => [n, c, height, width],
@@ -158,9 +158,9 @@ fn as_image(shape: &[usize]) -> [usize; 4] {
     }
 }
 
-/// Refuses channels that groups do not divide.
+/// Refuses numbers of channels that groups do not divide.
 ///
-/// `weight` is as users see it.
+/// `weight` has the shape that users see.
 pub(crate) fn check_groups(
     layer: &str,
     groups: usize,
@@ -184,7 +184,7 @@ pub(crate) fn check_groups(
     Ok(())
 }
 
-/// Refuses a weight that no device could hold as the kernels pack it.
+/// Refuses a weight whose packed form no device could hold.
 fn check_packed(layer: &str, weight: [usize; 4], geometry: &Geometry) -> Result<(), Error> {
     let [in_channels, out_channels] = [geometry.in_channels, geometry.out_channels].map(|n| n as usize);
     let [kernel_height, kernel_width] = [weight[2], weight[3]];

@@ -10,16 +10,16 @@ use crate::graph::shape::{Matrix, u};
 use crate::graph::team::{self, Team};
 use crate::graph::template::expand;
 
-/// Softmax and cross-entropy in one: a loss for each row.
+/// Softmax and cross-entropy: one loss per row.
 #[derive(Clone, Debug)]
 pub(crate) struct CrossEntropy {
     pub(crate) label_smoothing: f64,
-    /// One for each class.
+    /// One weight per class.
     pub(crate) weight: Option<Vec<f32>>,
     pub(crate) ignore_index: Option<u32>,
 }
 
-/// The weight of the label of each row, as a mean of these losses counts it.
+/// For each row, the weight of its label, which determines its share in the mean loss.
 #[derive(Clone, Debug)]
 pub(crate) struct LabelWeights {
     pub(crate) losses: CrossEntropy,
@@ -42,7 +42,7 @@ uniform! {
     }
 }
 uniform! {
-    /// A [`Shape`] and the factor of the gradient of every loss.
+    /// A [`Shape`] with the upstream gradient of every loss.
     pub(crate) struct SlopesShape {
         rows: u32,
         classes: u32,
@@ -93,7 +93,7 @@ pub(super) fn shape_of_labels(layer: &str, what: &str, inputs: &[&[usize]]) -> R
     Ok(labels)
 }
 
-/// Where the samples of a batch are in losses of `[N, ..]`, by where they are in `[N, classes, ..]`.
+/// The position of the samples in losses `[N, ..]`, from their position in `[N, classes, ..]`.
 pub(super) fn samples_of_rows(of: &SamplesOf<'_>) -> Samples {
     match of.inputs[0].0 {
         Samples::Along(Place { axis: 1, .. }) => Samples::Mixed,
@@ -104,9 +104,9 @@ pub(super) fn samples_of_rows(of: &SamplesOf<'_>) -> Samples {
     }
 }
 
-/// Emits the sum of minus the logarithms of the softmax, times the weights, along long rows: a quad for each row.
+/// Emits the weighted sum of minus the log-softmax along long rows: one quad per row.
 ///
-/// Operands: logits, weights of the classes, and what [`Lines::reduce_exponentials`] left.
+/// Operands: logits, class weights, and the result of [`Lines::reduce_exponentials`].
 fn reduce_weighted(lowering: &mut Lowering, layer: &str, rows: &Lines, operands: [Operand; 3]) -> Operand {
     let reduction = Reduction {
         parts: ("cross_entropy_parts", &[include_str!("../../../shaders/ops/cross_entropy_parts.wgsl")]),
@@ -119,7 +119,7 @@ fn reduce_weighted(lowering: &mut Lowering, layer: &str, rows: &Lines, operands:
 }
 
 impl CrossEntropy {
-    /// Whether the mean over rows is one with weights.
+    /// Whether the mean over rows is weighted.
     pub(crate) fn weighs(&self) -> bool {
         self.weight.is_some() || self.ignore_index.is_some()
     }
@@ -153,8 +153,8 @@ impl CrossEntropy {
         [u32::from(self.ignore_index.is_some()), self.ignore_index.unwrap_or_default()]
     }
 
-    /// Emits losses and the gradient of the logits in one dispatch, where the gradient of every loss is known: a factor times
-    /// a number that lies in `upstream`.
+    /// Emits the losses and the gradient of the logits in one dispatch. Possible if the upstream gradient of every
+    /// loss is known: a factor times a number in `upstream`.
     fn forward_with_slopes(
         &self,
         lowering: &mut Lowering,
@@ -178,7 +178,7 @@ impl CrossEntropy {
         lowering.emit(&lowering.name(id), kernel, team.grid(losses.len()), &operands, shape);
     }
 
-    /// Rows whose targets are `at_label` at their label and `at_all` in addition at each class, times the weights.
+    /// Rows whose targets are `at_label` at their label plus `at_all` for each class, times the weights.
     #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
     fn shape(&self, matrix: Matrix, losses: Matrix, accumulate: bool) -> Shape {
         let at_all = self.label_smoothing / matrix.columns as f64;
@@ -233,7 +233,7 @@ impl Op for CrossEntropy {
     }
 
     fn reads(&self, input: usize) -> Reads {
-        // The classes of each place side by side.
+        // The classes of each position are side by side.
         if input == 0 { Reads::ChannelsLast } else { Reads::Natural }
     }
 
@@ -269,7 +269,7 @@ impl Op for CrossEntropy {
         } else {
             let joined = lines.reduce_exponentials(lowering, &layer, operands[0]);
             lowering.save_as(id, joined);
-            // Without smoothing nothing is read there.
+            // Without label smoothing, the kernel does not read this operand.
             let sums = if self.label_smoothing > 0.0 {
                 reduce_weighted(lowering, &layer, &lines, [operands[0], weights, joined])
             } else {
@@ -325,7 +325,8 @@ impl Op for CrossEntropy {
     }
 }
 
-/// Whether the loss of a row keeps what the gradient needs of the whole row, so that each quad has a lane there.
+/// Whether the loss kernel saves the row sums that the gradient needs, so that the gradient can use one lane per
+/// quad.
 fn keeps_sums(team: Team) -> bool {
     team.lanes > 1
 }

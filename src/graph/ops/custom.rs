@@ -4,7 +4,7 @@ use crate::graph::CustomOp;
 use crate::graph::lowering::Lowering;
 use crate::graph::samples::{Samples, SamplesOf};
 
-/// An op of the user's own.
+/// A custom operation.
 #[derive(Debug)]
 pub(crate) struct Custom(pub(crate) CustomOp);
 

@@ -7,8 +7,8 @@ use crate::graph::lowering::Lowering;
 struct Detach;
 
 impl Var {
-    /// The same value as a constant: no gradient goes back through it. It costs nothing, and what nothing else needs
-    /// has no backward pass.
+    /// The same value as a constant: no gradient passes through it. It costs nothing, and values that only it needs
+    /// have no backward pass.
     ///
     /// ```
     /// use gradus::graph::Graph;
@@ -52,7 +52,7 @@ impl Op for Detach {
     }
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
-        // No view of the input's memory, whose gradient would be one of the input's.
+        // Not `define_views`, which would share the gradient of the input.
         lowering.define_spread(id, lowering.argument_view(id, 0));
         Ok(())
     }

@@ -1,18 +1,18 @@
-//! Dimensions as torch counts them: negative ones from the last.
+//! Dimensions as in torch: negative ones count from the last.
 
 use crate::Error;
 use crate::graph::lowering::Lowering;
 use crate::graph::view::View;
 
-/// The axis that a dimension of `shape` is.
+/// The axis for a dimension of `shape`.
 ///
 /// # Errors
-/// [`Error::Constant`], which names `layer` and `what` the dimension is.
+/// [`Error::Constant`], which names `layer` and the parameter `what`.
 pub(super) fn axis(layer: &str, what: &str, dim: isize, shape: &[usize]) -> Result<usize, Error> {
     among(layer, what, dim, shape.len(), shape)
 }
 
-/// As [`axis`], for a place among `rank` axes of something that is made of `shape`.
+/// Like [`axis`], for a dimension among `rank` axes of a result computed from `shape`.
 pub(super) fn among(
     layer: &str,
     what: &str,
@@ -31,7 +31,7 @@ pub(super) fn among(
     })
 }
 
-/// Different axes of `shape`, in the order in which they are named.
+/// Distinct axes of `shape`, in the given order.
 pub(super) fn axes(layer: &str, what: &str, dims: &[isize], shape: &[usize]) -> Result<Vec<usize>, Error> {
     let mut axes = Vec::with_capacity(dims.len());
     for &dim in dims {
@@ -45,12 +45,12 @@ pub(super) fn axes(layer: &str, what: &str, dims: &[isize], shape: &[usize]) -> 
     Ok(axes)
 }
 
-/// A shape without axes stands as `[1]`.
+/// A shape without axes becomes `[1]`.
 pub(super) fn or_one(shape: Vec<usize>) -> Vec<usize> {
     if shape.is_empty() { vec![1] } else { shape }
 }
 
-/// Lets a node be the view that `moved` makes of its input, if it makes one of the input's gradient too.
+/// Makes a node the view that `moved` computes from its input, if the same view of the input's gradient exists.
 pub(super) fn define_moved(
     lowering: &mut Lowering,
     id: usize,

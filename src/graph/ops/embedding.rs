@@ -6,10 +6,11 @@ use crate::graph::lowering::{Lowering, Operand, source};
 use crate::graph::shape::u;
 use crate::graph::template::expand;
 
-/// The rows of a table that indices name.
+/// Looks up rows of a table by index.
 ///
-/// The gradient of a row is the sum over the places that named it, in the order of the places. A small table finds them
-/// among all indices. For others the places are sorted by index: blocks, then merges of runs, then the first place of each
+/// The gradient of a row sums over the positions with its index, in order. With a small table, each row searches all
+/// indices. Otherwise positions are sorted by index: blocks are sorted, runs are merged, and the first position of
+/// each row is found. With many positions, whole pieces of them are summed first.
 /// row. Where there are many places, whole pieces of them are summed before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Embedding {
@@ -30,29 +31,30 @@ uniform! {
     pub(crate) struct StartsShape { rows: u32, places: u32 }
 }
 
-/// Places that each row of a small table looks through, and comparisons of four places that all of its rows make.
+/// Maximum number of positions that each row of a small table searches, and of comparisons (with four positions each)
+/// that all rows make.
 const SCANNED: usize = 2_048;
 const SCANS: usize = 1 << 21;
 
-/// Places of a block that is sorted by counting, and runs that a merge takes together.
+/// Number of positions in a block sorted by counting, and number of runs that a merge combines.
 const BLOCK: usize = 256;
 const WAYS: usize = 16;
 
-/// Places that are added up apart from those before them.
+/// Number of positions summed separately before being added to the total.
 const RUN: usize = 128;
 
-/// Places that a row sums one by one; more are summed in pieces, of at most `LARGEST_PIECE`.
+/// Maximum number of positions that a row sums one by one. More are summed in pieces of at most `LARGEST_PIECE`.
 const SINGLY: usize = 4_096;
 const LARGEST_PIECE: usize = 4_096;
 
-/// Indices whose sums stay within what one invocation may do.
+/// Maximum number of indices for which no invocation makes too many iterations.
 const MOST: usize = 1 << 24;
 
 const _: () = assert!(2 * (LARGEST_PIECE + LARGEST_PIECE / RUN) + MOST / LARGEST_PIECE <= MAX_TRIPS);
 
 const SUM: &str = include_str!("../../../shaders/shared/sorted_sum.wgsl");
 
-/// What a backward pass works on.
+/// The operands of a backward pass.
 #[derive(Clone, Copy, Debug)]
 struct Pass {
     places: usize,
@@ -85,7 +87,7 @@ impl Embedding {
         lowering.emit(&lowering.name(id), kernel, grid(work), bound.1, shape);
     }
 
-    /// How a quad of a row is loaded, and how it is stored: the store holds the table without padding.
+    /// WGSL to load and store a quad of a row. The store keeps the table without padding.
     fn table_texts(&self) -> [&'static str; 2] {
         if self.weight[1].is_multiple_of(4) {
             return [
@@ -99,12 +101,12 @@ impl Embedding {
         ]
     }
 
-    /// Quads of the table, each row padded.
+    /// Number of quads of the table, with padded rows.
     fn quads(&self) -> usize {
         self.weight[0] * self.weight[1].div_ceil(4)
     }
 
-    /// Whether each row looks through all places itself.
+    /// Whether each row searches all positions.
     fn scans(&self, places: usize) -> bool {
         places <= SCANNED && self.quads().saturating_mul(places.div_ceil(4)) <= SCANS
     }
@@ -117,7 +119,7 @@ impl Embedding {
         self.emit(lowering, id, kernel, (&[Read, Read, ReadWrite], &operands), (self.quads(), shape));
     }
 
-    /// Emits the sorting of all places by index, and returns the index and the place of each.
+    /// Emits the sort of all positions by index. Returns the index and the position of each.
     fn sort(&self, lowering: &mut Lowering, id: usize, pass: Pass) -> Operand {
         let (places, shape) = (pass.places, SortShape { places: u(pass.places) });
         let entries = |lowering: &mut Lowering| lowering.scratch("sorted indices", 2 * places);
@@ -136,7 +138,7 @@ impl Embedding {
         sorted
     }
 
-    /// Emits the first entry of each row, and behind them the end of all rows.
+    /// Emits the first entry of each row, followed by the end of the last row.
     fn starts(&self, lowering: &mut Lowering, id: usize, sorted: Operand, places: usize) -> Operand {
         let starts = lowering.scratch("first places of rows", self.weight[0] + 1);
         let text = include_str!("../../../shaders/ops/embedding_starts.wgsl");
@@ -176,7 +178,8 @@ impl Embedding {
     }
 }
 
-/// Places of a piece, such that the sum of a row of all places takes about as many pieces as a piece has places.
+/// Number of positions per piece, such that a row with all positions has about as many pieces as a piece has
+/// positions.
 fn piece_of(places: usize) -> usize {
     let mut piece = 64;
     while piece < LARGEST_PIECE && piece * piece < places {
@@ -213,7 +216,7 @@ impl Op for Embedding {
 
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         lowering.limit_labels(id, 0, self.weight[0]);
-        // An index that a loss over the same labels ignores has no row here either.
+        // An index that a loss over the same labels ignores has no row either.
         lowering.ignore_label(id, 0, None);
         let table = Operand::Parameter(lowering.parameters(id)[0]);
         let operands = [lowering.argument(id, 0), table, lowering.define(id)];
@@ -248,7 +251,7 @@ mod tests {
     use crate::gpu::{Gpu, GpuOptions, Recorder};
     use crate::graph::{Graph, Init, PlanOptions, Workspace};
 
-    /// Indices that no host has seen come from buffers of the device.
+    /// Indices from a buffer on the device were not checked by the host.
     #[test]
     fn an_index_beyond_the_table_is_nan_and_has_no_gradient() {
         let gpu = match Gpu::new(GpuOptions::default()) {
@@ -258,7 +261,7 @@ mod tests {
             }
             Err(error) => panic!("{error}; GRADUS_ALLOW_NO_GPU=1 skips this test"),
         };
-        // A table that is scanned, and one whose places are sorted.
+        // A table that is searched, and one whose positions are sorted.
         for rows in [5, 400_000] {
             let graph = Graph::new();
             let weight = graph.declare("e.weight", vec![rows, 6], Init::Normal { std: 1.0 });

@@ -5,15 +5,15 @@ use crate::graph::lowering::Lowering;
 use crate::graph::samples::Place;
 use crate::graph::view::View;
 
-/// Elements that stand for many: a view in which axes of one element have more, and further axes come first.
+/// Broadcasting as a view: axes of extent 1 are repeated, and axes are added in front.
 #[derive(Debug)]
 struct Expand {
     size: Vec<isize>,
 }
 
 impl Var {
-    /// Axes of one element repeated to those of `size`, with further axes in front, as torch's `expand`; -1 leaves an
-    /// axis as it is. It costs no dispatch by itself; its gradient is summed over the axes that are repeated.
+    /// Repeats axes of extent 1 to the extents of `size`, with additional axes in front, like torch's `expand`; -1
+    /// keeps an axis. Needs no dispatch; its gradient is summed over the repeated axes.
     ///
     /// ```
     /// use gradus::graph::Graph;
@@ -22,7 +22,7 @@ impl Var {
     /// assert_eq!(x.expand(&[2, -1, 4, 5]).shape(), [2, 3, 4, 5]);
     /// ```
     ///
-    /// It is refused ([`Error::Shape`], [`Error::Constant`]) where an axis of more than one element would change.
+    /// Refused ([`Error::Shape`], [`Error::Constant`]) if an axis with an extent other than 1 would change.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.Tensor.expand.html>.
     #[must_use]

@@ -9,7 +9,7 @@ use crate::graph::view::Order;
 struct Flatten;
 
 impl Var {
-    /// Everything but the first dimension in one, in torch's order: `[N, C, H, W]` becomes `[N, C * H * W]`.
+    /// Merges all dimensions but the first, in row-major order: `[N, C, H, W]` becomes `[N, C * H * W]`.
     #[must_use]
     pub fn flatten(&self) -> Var {
         self.unary(Flatten)

@@ -1,4 +1,4 @@
-//! Functions of elements: rows of texts, which chains of them join into one kernel.
+//! Pointwise functions: a table of WGSL functions, which chains combine into one kernel.
 
 mod activation;
 mod arithmetic;
@@ -13,57 +13,57 @@ use crate::Error;
 use crate::graph::lowering::Lowering;
 use crate::graph::{Mode, Var};
 
-/// A function of elements: a file of `shaders/pointwise/` with `NAME_of(x0, .., constants)`, four elements at once, and
-/// `NAME_grad0(dy, .., constants)`, .. where slopes say so.
+/// A pointwise function: a file in `shaders/pointwise/` with `NAME_of(x0, .., constants)` for four elements at once,
+/// and the gradient functions `NAME_grad0(dy, .., constants)`, .. that `slopes` requires.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Function {
-    /// Its name: the stem of its file, and the front of the names in it.
+    /// Its name: the stem of its file and the prefix of its WGSL functions.
     pub(crate) name: &'static str,
     /// The text of its file.
     pub(crate) wgsl: &'static str,
-    /// How the gradient of each input follows from that of the result.
+    /// How the gradient of each input is computed.
     pub(crate) slopes: &'static [Slope],
-    /// Whether a NaN of its only input is the result and the gradient whatever the text says: drivers' own functions
-    /// may lose it.
+    /// Whether a NaN input gives a NaN result and gradient, independent of the WGSL: drivers' built-in functions may
+    /// lose it. Only for functions with one input.
     pub(crate) keeps_nan: bool,
-    /// The function of numbers and constants in f64, if the host has it.
+    /// The function on numbers and constants in f64, if the host can compute it.
     pub(crate) on_host: Option<OnHost>,
-    /// Whether plans under autocast store its result as f32 whatever it is of, as torch does: f16 has not the range or the
+    /// Whether plans with autocast always store its result as f32, as torch does, because f16 lacks the range or the
     /// precision.
     pub(crate) is_single: bool,
-    /// What its constants are called where they are given, for refusals.
+    /// Names of its constants for error messages.
     pub(crate) constants: &'static [&'static str],
 }
 
-/// A function of numbers and of constants.
+/// A function of inputs and constants.
 pub(crate) type OnHost = fn(&[f64], &[f64]) -> f64;
 
-/// What the gradient of an input follows from.
+/// The arguments from which the gradient of an input is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slope {
-    /// It has none.
+    /// The input has no gradient.
     Absent,
-    /// It is the gradient of the result.
+    /// It equals the upstream gradient.
     Pass,
-    /// The gradient of the result alone: `NAME_grad0(dy, constants)`.
+    /// The upstream gradient only: `NAME_grad0(dy, constants)`.
     OfNothing,
-    /// Also the result: `NAME_grad0(dy, y, constants)`.
+    /// The upstream gradient and the result: `NAME_grad0(dy, y, constants)`.
     OfResult,
-    /// Also the inputs: `NAME_grad0(dy, x0, x1, .., constants)`.
+    /// The upstream gradient and the inputs: `NAME_grad0(dy, x0, x1, .., constants)`.
     OfInputs,
 }
 
-/// A function with its constants, as a node calls it.
+/// A function with its constants, as called by a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) function: &'static Function,
     pub(crate) constants: Vec<f64>,
-    /// For a function of random numbers, its number among those of the graph: the text has two more arguments in front of
-    /// the constants, the number of the quad and this one, and may call what `random.wgsl` has.
+    /// For a random function, its number among those of the graph. Its WGSL takes two more arguments before the
+    /// constants, the index of the quad and this number, and can call the functions of `random.wgsl`.
     pub(crate) stream: Option<usize>,
 }
 
-/// A row of the table of functions.
+/// Declares an entry of the table of functions.
 macro_rules! function {
     ($name:literal, [$($slope:ident),+], $on_host:expr $(, $field:ident: $value:expr)*) => {{
         use $crate::graph::ops::function::{Function, PLAIN, Slope};
@@ -79,7 +79,7 @@ macro_rules! function {
 }
 use function;
 
-/// What the rows leave out.
+/// Default values of an entry.
 const PLAIN: Function = Function {
     name: "",
     wgsl: "",
@@ -90,22 +90,22 @@ const PLAIN: Function = Function {
     constants: &[],
 };
 
-/// The op that is a function of elements.
+/// The op of a pointwise function.
 #[derive(Debug)]
 pub(crate) struct Elementwise {
     function: &'static Function,
     constants: Vec<f64>,
-    /// The loss that it is, which refuses to broadcast.
+    /// For a loss: its name and checks. A loss does not broadcast its target.
     loss: Option<Loss>,
 }
 
 impl Var {
-    /// A function of this value's elements.
+    /// Applies a pointwise function.
     pub(crate) fn function(&self, function: &'static Function, constants: &[f64]) -> Var {
         self.function_with(function, &[], constants)
     }
 
-    /// A function of this value's elements and of those of others, broadcast as torch does.
+    /// Applies a pointwise function to this value and others, broadcast as in torch.
     pub(crate) fn function_with(
         &self,
         function: &'static Function,
@@ -117,14 +117,14 @@ impl Var {
         self.graph().push(op, None, &inputs, &[], None)
     }
 
-    /// As [`Var::function_with`], of a node with a name.
+    /// Like [`Var::function_with`], for a node with a name.
     pub(crate) fn function_named(&self, name: &str, function: &'static Function, others: &[&Var]) -> Var {
         let inputs: Vec<&Var> = [&[self], others].concat();
         let op = Elementwise { function, constants: Vec::new(), loss: None };
         self.graph().push(op, Some(name), &inputs, &[], None)
     }
 
-    /// A loss of each element and that of a target of the same shape, and of what broadcasts to it.
+    /// A loss of each element of this value and of a target with the same shape. `others` broadcast to it.
     fn elementwise_loss(
         &self,
         loss: Loss,
@@ -182,7 +182,7 @@ impl Op for Elementwise {
 
     fn of_scalars(&self, inputs: &[f64]) -> Option<f64> {
         let function = self.function.on_host?;
-        // As in the kernel; f64's own bounds lose it.
+        // Matches the kernel; the comparisons of f64 would lose the NaN.
         let lost = self.function.keeps_nan && inputs[0].is_nan();
         Some(if lost { f64::NAN } else { function(inputs, &self.constants) })
     }
@@ -204,7 +204,7 @@ impl Op for Elementwise {
     }
 }
 
-/// Whether a plan of this mode computes gradients and draws random numbers.
+/// Whether a plan in this mode computes gradients and draws random numbers.
 fn trains(mode: Mode) -> bool {
     mode == Mode::Train
 }

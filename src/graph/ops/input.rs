@@ -4,7 +4,7 @@ use crate::graph::lowering::{Keep, Lowering, Operand};
 use crate::graph::shape::{Matrix, Planes};
 use crate::graph::view::{Order, View};
 
-/// Data of the host.
+/// An input that the host writes.
 #[derive(Debug)]
 pub(crate) struct Input {
     pub(crate) labels: bool,
@@ -30,7 +30,8 @@ impl Op for Input {
     fn forward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         let (name, shape) = (lowering.name(id), lowering.shape(id).to_vec());
         if lowering.order(id) == Order::ChannelsLast && shape[1] == 1 && is_read_raw(&shape, Order::Natural) {
-            // A single channel lies well as the host has it: who cannot read it so makes a copy.
+            // For a single channel, the host's layout suits most kernels. Readers that need another layout make a
+            // copy.
             let value = receive(lowering, &name, shape.clone(), Order::Natural, self.labels);
             lowering.define_laid(id, View::packed(value, &shape, Order::Natural));
             return Ok(());
@@ -45,13 +46,14 @@ impl Op for Input {
     }
 }
 
-/// Whether what the host writes in torch's order is what kernels read in this one.
+/// Whether the host's row-major layout is what kernels read in this order of axes.
 fn is_read_raw(shape: &[usize], order: Order) -> bool {
     let planes = Planes::of(shape, order);
     planes.is_flat() && planes.channels.is_multiple_of(4)
 }
 
-/// Makes a value that the host writes in torch's order, and emits its way to the matrix that kernels read.
+/// Allocates a value that the host writes in row-major order, and emits its conversion to the layout that kernels
+/// read.
 pub(crate) fn receive(
     lowering: &mut Lowering,
     name: &str,
@@ -71,12 +73,12 @@ pub(crate) fn receive(
     rows
 }
 
-/// A parameter as a value of its own.
+/// A parameter used as a value.
 #[derive(Debug)]
 pub(crate) struct Tensor;
 
 impl Tensor {
-    /// Whether the store has the parameter just as kernels read it: it pads what it holds, but no rows.
+    /// Whether the store's layout of the parameter is what kernels read. The store pads tensors, but not rows.
     fn lies_packed(lowering: &Lowering, id: usize) -> bool {
         let planes = Planes::of(lowering.shape(id), lowering.order(id));
         planes.is_flat() && (planes.images == 1 || planes.channels.is_multiple_of(4))
@@ -112,7 +114,7 @@ impl Op for Tensor {
 
     fn backward(&self, lowering: &mut Lowering, id: usize) -> Result<(), Error> {
         if Self::lies_packed(lowering, id) {
-            // The gradient has been written where it belongs.
+            // The gradient has already been written to its destination.
             return Ok(());
         }
         let planes = Planes::of(lowering.shape(id), lowering.order(id));

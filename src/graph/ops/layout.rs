@@ -1,4 +1,4 @@
-//! Between torch's dense order and the padded rows that kernels read.
+//! Conversions between torch's dense layout and the padded rows that kernels read.
 
 use super::grid;
 use crate::gpu::{Binding, KernelSource, uniform};
@@ -35,8 +35,8 @@ fn kernel(name: &str, wgsl: &str, planes: Planes, accumulate: bool) -> KernelSou
     source::<Shape>(name, wgsl, &[Binding::Read, Binding::ReadWrite])
 }
 
-/// The way from rows to dense images that follow each other, outside a lowering: the kernel, whose operands are the
-/// rows and the images, its uniform block and its grid.
+/// The conversion from rows to dense, contiguous images, outside of a lowering: the kernel (operands: rows, images),
+/// its uniform block and its grid.
 pub(crate) fn dense_from_rows(planes: Planes) -> (KernelSource, Vec<u8>, [u32; 3]) {
     let kernel = kernel("to_planes", include_str!("../../../shaders/ops/to_planes.wgsl"), planes, false);
     let shape = shape(planes, planes.channels * planes.pixels);
@@ -47,7 +47,7 @@ fn work(planes: Planes) -> [u32; 3] {
     grid(planes.images * planes.pixels * planes.channels.div_ceil(4))
 }
 
-/// Emits the way from dense images, `image_pitch` elements apart, to rows.
+/// Emits the conversion from dense images, `image_pitch` elements apart, to rows.
 pub(crate) fn to_rows(
     lowering: &mut Lowering,
     layer: &str,
@@ -61,7 +61,7 @@ pub(crate) fn to_rows(
     lowering.emit(layer, kernel, work(planes), &[dense, rows], shape(planes, image_pitch));
 }
 
-/// Emits the way from rows to dense images, `image_pitch` elements apart with zeros between them.
+/// Emits the conversion from rows to dense images, `image_pitch` elements apart, with zeros between them.
 pub(crate) fn to_planes(
     lowering: &mut Lowering,
     layer: &str,

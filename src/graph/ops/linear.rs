@@ -13,7 +13,7 @@ pub(crate) struct Linear {
     pub(crate) weight: [usize; 2],
 }
 
-/// The rows of a value whose quads run along its last axis.
+/// The rows of a value whose quads lie along its last axis.
 fn rows(view: &View) -> Factor {
     if view.shape.len() == 1 { Factor::row(view) } else { Factor::of(view) }
 }
@@ -73,9 +73,9 @@ impl Op for Linear {
     }
 }
 
-/// Emits the gradient of a parameter `[out, in]` that rows of inputs `x` were multiplied with: the product of the
-/// gradients `dy` of the results with them; and that of a bias, if there is one, of gradients that lie packed in the operand
-/// beside it.
+/// Emits the gradient of a parameter `[out, in]` by which the rows `x` were multiplied: the product of the upstream
+/// gradients `dy` with `x`. Also emits the gradient of a bias, if there is one, from packed upstream gradients in the
+/// operand that comes with it.
 pub(super) fn weight_grad(
     lowering: &mut Lowering,
     layer: &str,

@@ -1,4 +1,4 @@
-//! Lines of a matrix, and how long ones are reduced: in parts, which are joined until there is one for each line.
+//! Lines of a matrix. Long lines are reduced to parts, which are joined until one part is left per line.
 
 use super::column_constants;
 use crate::gpu::{Binding, Capabilities, MAX_TRIPS, uniform};
@@ -8,13 +8,13 @@ use crate::graph::team::{Join, LARGEST as LARGEST_OF, SUM, Shared, Team, Walk};
 use crate::graph::template::expand;
 use crate::graph::view::Order;
 
-/// Quads of the longest line that one invocation takes where it takes whole lines, in up to three loops.
+/// Longest line that one invocation processes whole, in up to three loops; in quads.
 const SHORT: usize = 1024;
 
-/// Quads, or parts, that one invocation makes a part of, in up to two loops.
+/// Number of quads, or of parts, that one invocation reduces to one part, in up to two loops.
 const PART: usize = 256;
 
-/// Quads that are added up apart from those before them.
+/// Number of quads that are summed separately before being added to the total.
 pub(super) const RUN: usize = 128;
 
 const _: () = assert!(3 * (SHORT + SHORT / RUN) <= MAX_TRIPS && 2 * PART <= MAX_TRIPS);
@@ -23,47 +23,47 @@ uniform! {
     pub(super) struct Parts { pub(super) parts: u32 }
 }
 
-/// How invocations walk a matrix along one dimension.
+/// The lines of a matrix along one dimension, as invocations process them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lines {
-    /// Four lines side by side count as one, unless they go along the columns.
+    /// Number of lines. Four adjacent lines count as one, unless lines are along the columns.
     pub(super) lines: usize,
-    /// Quads of a line.
+    /// Length of a line in quads.
     pub(super) count: usize,
-    /// Quads from one to the next.
+    /// Distance between consecutive quads of a line, in quads.
     stride: usize,
-    /// Whether they hold the columns of one row.
+    /// Whether a line is the columns of one row.
     along_columns: bool,
     matrix: Matrix,
 }
 
-/// A kernel of a reduction, before it is told the sizes of the lines.
+/// The kernels of a reduction, without the sizes of the lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reduction<'a> {
-    /// Stem of the kernel that reads the lines, and its text with what it shares.
+    /// Stem and WGSL files of the kernel that reads the lines.
     pub(super) parts: (&'static str, &'a [&'a str]),
-    /// As `parts`, of the kernel that joins parts.
+    /// The same for the kernel that joins parts.
     pub(super) join: (&'static str, &'a [&'a str]),
-    /// Constants of `parts`, beside those of the lines.
+    /// Template constants of `parts`, in addition to those of the lines.
     pub(super) constants: &'a [(&'static str, u32)],
-    /// How both join what lanes hold.
+    /// How both kernels join the values of lanes.
     pub(super) joins: &'a [Join<'a>],
-    /// Quads that are left of each part.
+    /// Quads in each part's result.
     pub(super) width: usize,
 }
 
-/// A dispatch of a reduction.
+/// One dispatch of a reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Level {
-    /// Quads, or parts, of a line.
+    /// Number of quads, or of parts, per line.
     count: usize,
-    /// Parts that are left of it.
+    /// Number of parts per line that it leaves.
     parts: usize,
     team: Team,
 }
 
 impl Lines {
-    /// The lines of a tensor along one of its dimensions.
+    /// The lines of a tensor along one dimension.
     pub(super) fn of(shape: &[usize], order: Order, axis: usize) -> Self {
         let matrix = Matrix::of(shape, order);
         let row_quads = matrix.pitch / 4;
@@ -86,7 +86,7 @@ impl Lines {
         Walk { lines: self.lines, count, side: if self.along_columns { 1 } else { self.stride } }
     }
 
-    /// Who walks whole lines; `None` for lines that are reduced in parts.
+    /// How many lanes process each whole line; `None` for lines that are reduced in parts.
     pub(super) fn whole(&self, offered: &Capabilities) -> Option<Team> {
         match Shared::choose(&self.walk(self.count), offered) {
             Some(Shared { team, parts }) => (parts == 1).then_some(team),
@@ -94,7 +94,7 @@ impl Lines {
         }
     }
 
-    /// What kernels that walk whole lines, or write their elements, need to know.
+    /// Template constants for kernels that process whole lines, or write their elements.
     pub(super) fn constants(&self) -> Vec<(&'static str, u32)> {
         let mut constants = vec![
             ("COUNT", u(self.count)),
@@ -106,7 +106,7 @@ impl Lines {
         constants
     }
 
-    /// The dispatches of a reduction, until one part is left of each line.
+    /// The dispatches of a reduction, until one part is left per line.
     fn levels(&self, offered: &Capabilities) -> Vec<Level> {
         let mut levels = Vec::new();
         let mut count = self.count;
@@ -119,9 +119,10 @@ impl Lines {
         levels
     }
 
-    /// Emits a reduction of long lines, and returns what it leaves: `width` quads for each line.
+    /// Emits a reduction of long lines, and returns its result: `width` quads per line.
     ///
-    /// Bindings: `operands`, then the parts. The uniform of the first kernel is `shape`, told its number of parts.
+    /// Bindings: `operands`, then the parts. The uniform block of the first kernel is `shape` with its number of
+    /// parts.
     pub(super) fn reduce<S: crate::gpu::Uniform>(
         &self,
         lowering: &mut Lowering,
@@ -170,8 +171,8 @@ impl Lines {
         left.expect("a long line has more than one quad")
     }
 
-    /// Emits the reduction of long lines to their largest number and the sum of the exponentials of the differences to
-    /// it: two quads for each line.
+    /// Emits the reduction of long lines to their maximum and the sum of exponentials of the differences to it: two
+    /// quads per line.
     pub(super) fn reduce_exponentials(&self, lowering: &mut Lowering, layer: &str, x: Operand) -> Operand {
         let reduction = Reduction {
             parts: (
@@ -199,7 +200,7 @@ mod tests {
     #[test]
     fn lines_follow_torchs_dimensions_through_the_matrix() {
         let lines = |shape: &[usize], axis| {
-            // Rank 4 stands for images here.
+            // Rank 4 means images here.
             let order = if shape.len() == 4 { Order::ChannelsLast } else { Order::Natural };
             let Lines { lines, count, stride, along_columns, .. } = Lines::of(shape, order, axis);
             (lines, count, stride, along_columns)

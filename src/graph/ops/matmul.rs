@@ -7,20 +7,20 @@ use crate::graph::lowering::Lowering;
 use crate::graph::shape::Matrix;
 use crate::graph::view::{Order, View};
 
-/// The product of matrices, one or a batch of them.
+/// A matrix product, optionally batched.
 #[derive(Debug)]
 struct MatMul;
 
-/// Axes of a view that kernels can read wherever it lies: they count a few axes of a batch.
+/// Maximum rank of a view that kernels can read directly.
 const MAX_RANK: usize = 2 + super::product::MAX_AXES;
 
 impl Var {
-    /// The product of matrices over the last two axes, as torch's `matmul`.
+    /// Matrix product over the last two axes, like torch's `matmul`.
     ///
-    /// `[.., M, K]` times `[.., K, N]` is `[.., M, N]`, where the axes in front are broadcast against each other. A value
-    /// of one axis is a row where it is the left factor and a column where it is `other`, and that axis of one element
-    /// is missing in the result: `[K]` times `[.., K, N]` is `[.., N]`, `[.., M, K]` times `[K]` is `[.., M]`, and `[K]`
-    /// times `[K]`, the inner product, is `[1]`. No input has more than 8 axes.
+    /// `[.., M, K]` times `[.., K, N]` is `[.., M, N]`; the leading axes are broadcast. A one-dimensional left factor
+    /// is a row, a one-dimensional `other` is a column, and that axis is removed from the result: `[K]` times `[..,
+    /// K, N]` is `[.., N]`, and `[.., M, K]` times `[K]` is `[.., M]`. `[K]` times `[K]`, the inner product, is
+    /// `[1]`. Inputs have at most 8 axes.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.matmul.html>.
     #[must_use]
@@ -29,7 +29,7 @@ impl Var {
     }
 }
 
-/// The shape of `x` times `other`, or what `other` should have been.
+/// The shape of `x` times `other`; or what `other` should have been.
 fn shape_of(x: &[usize], other: &[usize]) -> Result<Vec<usize>, String> {
     if x.len().max(other.len()) > MAX_RANK {
         return Err(format!("at most {MAX_RANK} axes, as of the left factor {x:?}"));
@@ -58,7 +58,7 @@ fn shape_of(x: &[usize], other: &[usize]) -> Result<Vec<usize>, String> {
     Ok(shape)
 }
 
-/// An input of a node, if it lies so that quads run along one of its last `axes`, or else a copy that does.
+/// An input of a node, copied unless its quads lie along one of its last `axes`.
 pub(super) fn readable(lowering: &mut Lowering, id: usize, input: usize, axes: usize) -> View {
     let view = lowering.argument_view(id, input);
     if let Some(view) = with_lanes_among_last(view, axes) {
@@ -68,8 +68,8 @@ pub(super) fn readable(lowering: &mut Lowering, id: usize, input: usize, axes: u
     View::packed(packed, lowering.input_shape(id, input), Order::Natural)
 }
 
-/// The view, if its lanes are among its last `axes`, and it has no more than kernels can count; lanes of one element
-/// stand on any axis of one.
+/// The view, if its lanes are among its last `axes` and its rank is supported. If the lanes have extent 1, any other
+/// axis of extent 1 can serve as the lanes.
 fn with_lanes_among_last(view: View, axes: usize) -> Option<View> {
     if view.shape.len() > MAX_RANK {
         return None;
@@ -82,8 +82,8 @@ fn with_lanes_among_last(view: View, axes: usize) -> Option<View> {
     (view.lanes >= first && view.strides[view.lanes] == 1).then_some(view)
 }
 
-/// Emits the gradient of an input of a node, which `emit` writes, or adds to, where it is told: in memory whose quads
-/// run along one of the last `axes` of the input. Nothing is emitted if nothing above that input is trained.
+/// Emits the gradient of an input of a node. `emit` writes or adds it where it is told, in memory whose quads lie
+/// along one of the last `axes` of the input. Emits nothing if the input needs no gradient.
 pub(super) fn gradient_into(
     lowering: &mut Lowering,
     id: usize,
@@ -109,17 +109,17 @@ pub(super) fn gradient_into(
     rearrange(lowering, &name, &packed, &region, adds);
 }
 
-/// The left factor: a value of one axis is a row.
+/// The left factor. A one-dimensional value is a row.
 fn left(view: &View) -> Factor {
     if view.shape.len() == 1 { Factor::row(view) } else { Factor::of(view) }
 }
 
-/// The right factor: a value of one axis is a column.
+/// The right factor. A one-dimensional value is a column.
 fn right(view: &View) -> Factor {
     if view.shape.len() == 1 { Factor::row(view).transposed() } else { Factor::of(view) }
 }
 
-/// What is made of factors with so many axes.
+/// The result of factors with these ranks.
 fn made(view: &View, ranks: [usize; 2]) -> Factor {
     match ranks {
         [1, _] => Factor::row(view),

@@ -7,7 +7,7 @@ use crate::graph::lowering::{Lowering, Operand, source};
 use crate::graph::shape::u;
 use crate::graph::template::expand;
 
-/// The largest of each window.
+/// The maximum of each window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MaxPool2d {
     pub(crate) windows: Windows,
@@ -34,11 +34,11 @@ const PLACES: [&str; 2] = [
     include_str!("../../../shaders/shared/places32.wgsl"),
 ];
 
-/// Of windows of 2x2 whose places a convolution has left.
+/// For 2x2 windows whose argmax indices were saved by a convolution.
 const PLACES_IN_BLOCKS: &str = include_str!("../../../shaders/shared/places4.wgsl");
 
 impl MaxPool2d {
-    /// Whether places need 32 bits: 16 bits number all elements of a window but the last two.
+    /// Whether indices need 32 bits. 16 bits can number all elements of a window but two.
     fn wide(&self) -> bool {
         self.windows.kernel[0] * self.windows.kernel[1] >= 0xffff
     }
@@ -58,14 +58,14 @@ impl MaxPool2d {
         source::<S>(name, expand(&wgsl, &constants, &[]), storage)
     }
 
-    /// Makes the value for the places that a convolution leaves which ends with such a pooling: a word of each channel
-    /// for every `block` windows of a row.
+    /// Allocates the argmax indices that a convolution fused with this pooling saves: one word per channel for every
+    /// `block` windows of a row.
     pub(super) fn blocks_of_places(lowering: &mut Lowering, id: usize, block: u32) -> Operand {
         let (quads, width) = (lowering.matrix(id).quads(), lowering.shape(id)[3]);
         lowering.save(id, "places", 4 * quads / width * u(width).div_ceil(block) as usize)
     }
 
-    /// Emits the gradient of what a convolution would have made that ends with such a pooling, and returns it.
+    /// Emits the gradient of the unpooled output of a convolution fused with this pooling, and returns it.
     pub(super) fn halved_grad(lowering: &mut Lowering, id: usize, block: u32) -> Operand {
         let matrix = lowering.input_matrix(id, 0);
         let dx = lowering.scratch("gradient before pooling", matrix.len());
@@ -77,7 +77,7 @@ impl MaxPool2d {
         dx
     }
 
-    /// Emits the gradient of the input of node `id`; `places` are the text that reads them and its constants.
+    /// Emits the input gradient of node `id`. `places` is the WGSL that reads the argmax indices, with its constants.
     fn emit_grad(
         &self,
         lowering: &mut Lowering,
@@ -106,7 +106,7 @@ impl MaxPool2d {
         }
     }
 
-    /// Makes the value that tells the backward pass which elements were the largest.
+    /// Allocates the argmax indices for the backward pass.
     fn places(lowering: &mut Lowering, id: usize, wide: bool) -> Operand {
         let quads = lowering.matrix(id).quads();
         lowering.save(id, "places", if wide { 4 * quads } else { 2 * quads })
@@ -126,7 +126,8 @@ impl Op for MaxPool2d {
         let shape = self.windows.infer(layer, inputs[0])?;
         let empty = |axis| self.windows.empty(axis, inputs[0][2 + axis]);
         if (0..2).any(|axis| empty(axis).is_some_and(|first| first < shape[2 + axis])) {
-            let expected = "an image of which every dilated window holds an element".into();
+            let expected =
+                "an image large enough that every dilated window contains one of its elements".into();
             return Err(Error::Shape { layer: layer.into(), expected, got: inputs[0].to_vec() });
         }
         Ok(shape)

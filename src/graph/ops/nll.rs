@@ -6,10 +6,10 @@ use crate::graph::lowering::{Lowering, source};
 use crate::graph::samples::{Samples, SamplesOf};
 use crate::graph::shape::u;
 
-/// Minus the logarithm of the probability of the label of each row.
+/// Minus the log-probability of the label of each row.
 #[derive(Clone, Debug)]
 pub(crate) struct Nll {
-    /// The weights of classes and the label that is ignored; there is no smoothing.
+    /// The class weights and the ignored label; no label smoothing.
     pub(crate) losses: CrossEntropy,
 }
 
@@ -57,7 +57,7 @@ impl Op for Nll {
     }
 
     fn reads(&self, input: usize) -> Reads {
-        // The classes of each place side by side.
+        // The classes of each position are side by side.
         if input == 0 { Reads::ChannelsLast } else { Reads::Natural }
     }
 

@@ -1,7 +1,7 @@
-//! Normalisations: by the statistic of each sample, of groups of channels, or of each channel over the batch.
+//! Normalisations: over each sample, over groups of channels, or of each channel over the batch.
 //!
-//! All are one family of kernels over *lines*, what is normalised together, see [`Geometry`]. The kernel that writes the
-//! result can end with a chain of functions: a normalisation is an anchor.
+//! All use one family of kernels over *lines* (the elements normalised together), see [`Geometry`]. The kernel that
+//! writes the result can end with a fused chain.
 
 mod backward;
 mod forward;
@@ -17,27 +17,27 @@ use crate::error::{at_least, closed};
 use crate::graph::Mode;
 use crate::graph::lowering::Lowering;
 
-/// What is normalised together.
+/// The elements that are normalised together.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Over {
-    /// The last axes, of these extents.
+    /// The last axes, with these extents.
     Last(Vec<usize>),
-    /// The last axes, of these extents, without subtracting the mean.
+    /// The last axes, with these extents; the mean is not subtracted.
     LastSquares(Vec<usize>),
-    /// So many groups of the channels of each sample.
+    /// This number of groups of the channels of each sample.
     Groups(usize),
     /// Each channel over the batch.
     Batch(Batch),
 }
 
-/// How a channel is normalised over the batch.
+/// Options of batch normalisation.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Batch {
-    /// Ranks that the input may have.
+    /// Allowed ranks of the input.
     pub(crate) ranks: &'static [usize],
-    /// Part of the new statistics in the running ones; `None` for the mean over all batches.
+    /// Weight of the new statistics in the running ones; `None` for the mean over all batches.
     pub(crate) momentum: Option<f64>,
-    /// Whether plans that train take the statistics of the batch.
+    /// Whether training plans use the batch statistics.
     pub(crate) training: bool,
 }
 
@@ -46,17 +46,17 @@ pub(crate) struct Batch {
 pub(crate) struct Norm {
     pub(crate) over: Over,
     pub(crate) eps: f64,
-    /// Channels that a weight, or running statistics, were declared for.
+    /// Number of channels for which a weight or running statistics were declared.
     pub(crate) channels: usize,
     pub(crate) tensors: Tensors,
 }
 
-/// The places of its tensors among the parameters of its node.
+/// Indices of its tensors among the parameters of its node.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tensors {
     pub(crate) weight: Option<usize>,
     pub(crate) bias: Option<usize>,
-    /// The running mean; the variance is the next, and `num_batches_tracked` is there too.
+    /// The running mean, followed by the variance and `num_batches_tracked`.
     pub(crate) running: Option<usize>,
     pub(crate) num_batches_tracked: Option<usize>,
 }
@@ -75,7 +75,7 @@ impl Norm {
         geometry.on(lowering.capabilities)
     }
 
-    /// Whether it normalises by what it has learned of earlier batches.
+    /// Whether it normalises with running statistics.
     fn uses_running(&self, mode: Mode) -> bool {
         match &self.over {
             Over::Batch(batch) => {
@@ -85,12 +85,12 @@ impl Norm {
         }
     }
 
-    /// Whether it moves running statistics.
+    /// Whether it updates running statistics.
     fn tracks(&self, mode: Mode) -> bool {
         mode == Mode::Train && !self.uses_running(mode) && self.tensors.running.is_some()
     }
 
-    /// Whether another node reads or moves its running statistics: that must happen in the order of the graph.
+    /// Whether another node reads or updates the same running statistics, so that the order of nodes matters.
     fn shares_running(&self, lowering: &Lowering, id: usize) -> bool {
         let Tensors { running, num_batches_tracked, .. } = self.tensors;
         let statistics = running.map(|mean| [mean, mean + 1]).into_iter().flatten();
@@ -98,17 +98,18 @@ impl Norm {
         places.any(|place| lowering.shares_parameter(id, place))
     }
 
-    /// Storage buffers that the kernel which writes the result binds.
+    /// Number of storage buffers of the kernel that writes the result.
     fn buffers(&self, geometry: &Geometry, mode: Mode) -> usize {
         let affine = [self.tensors.weight, self.tensors.bias].iter().flatten().count();
         let statistic = match (self.uses_running(mode), geometry.is_whole() && self.tracks(mode)) {
             // The running mean and variance.
             (true, _) => 2,
-            // Those and the count, which the kernel moves beside what it leaves for the backward pass.
+            // The running statistics and the batch count, which this kernel updates, and the statistics saved for the
+            // backward pass.
             (false, true) => 4,
             (false, false) => 1,
         };
-        // The input and the result are the others.
+        // Plus the input and the result.
         affine + statistic + 2
     }
 
@@ -197,7 +198,7 @@ impl Op for Norm {
         let of_batch = matches!(self.over, Over::Batch(_)) && !self.uses_running(lowering.mode);
         if of_batch && lowering.matrix(id).rows == 1 {
             let (layer, got) = (lowering.name(id), lowering.shape(id).to_vec());
-            let expected = "more than one value for each channel, to normalise by the batch".into();
+            let expected = "more than one value per channel, to compute batch statistics".into();
             return Err(Error::Shape { layer, expected, got });
         }
         Run::new(self, lowering, id).forward();
@@ -210,7 +211,7 @@ impl Op for Norm {
     }
 
     fn anchor(&self, lowering: &Lowering, id: usize) -> Option<Anchor> {
-        // With a chain it would run later, where the last of that stands.
+        // At the end of a chain it would run later, in place of the chain's last node.
         if lowering.mode == Mode::Train && self.shares_running(lowering, id) {
             return None;
         }

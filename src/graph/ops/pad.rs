@@ -5,17 +5,17 @@ use crate::graph::gather::{Around, Window};
 use crate::graph::lowering::Lowering;
 use crate::graph::view::View;
 
-/// A number around a value, or a cut where it is negative.
+/// Constant padding, or cropping where it is negative.
 #[derive(Debug)]
 struct Pad {
-    /// Before and after the last axis, then the one before it, and so on.
+    /// Before and after the last axis, then the axis before it, and so on.
     pad: Vec<isize>,
     value: f32,
 }
 
 impl Var {
-    /// With `value` around it, as torch's `pad` in its mode `constant`: `pad` has the numbers of elements before and after
-    /// the last axis, then those of the axis before it, and so on. Negative ones cut elements off.
+    /// Pads with `value`, like torch's `pad` in mode `constant`. `pad` holds the numbers of elements before and after
+    /// the last axis, then those of the axis before it, and so on. Negative numbers crop.
     ///
     /// ```
     /// use gradus::graph::Graph;
@@ -24,8 +24,8 @@ impl Var {
     /// assert_eq!(x.pad(&[1, 2, 0, -1], 0.0).shape(), [8, 3, 27, 31]);
     /// ```
     ///
-    /// It is refused ([`Error::Shape`]) unless `pad` has two numbers for each of the last axes, and where nothing of an
-    /// axis would be left.
+    /// Refused ([`Error::Shape`]) unless `pad` has two numbers for each of the last axes, and if nothing of an axis
+    /// would be left.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.pad.html>.
     #[must_use]
@@ -35,7 +35,7 @@ impl Var {
 }
 
 impl Pad {
-    /// Elements before and after each axis.
+    /// Number of elements before and after each axis.
     fn each(&self, rank: usize) -> Vec<[isize; 2]> {
         let mut each = vec![[0; 2]; rank];
         for (axis, pair) in each.iter_mut().rev().zip(self.pad.chunks_exact(2)) {
@@ -44,7 +44,7 @@ impl Pad {
         each
     }
 
-    /// What is left of the input where axes are cut.
+    /// The part of the input that remains after cropping.
     fn kept(&self, view: &View) -> View {
         let mut kept = view.clone();
         for (axis, [before, after]) in self.each(view.shape.len()).into_iter().enumerate() {
@@ -118,7 +118,7 @@ impl Op for Pad {
         let mut dy = View::packed(lowering.gradient(id), lowering.shape(id), lowering.order(id));
         let each = self.each(to.shape.len());
         if self.is_cut() {
-            // What was cut off has no gradient.
+            // Cropped elements get no gradient.
             let windows: Vec<Window> =
                 each.iter().map(|[before, _]| Window { start: before.saturating_neg(), step: 1 }).collect();
             let around = if adds { Around::Sum } else { Around::Value(0.0) };

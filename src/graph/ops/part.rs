@@ -10,7 +10,7 @@ struct Part {
 }
 
 impl Var {
-    /// A further result of the op that makes this value, as [`Op::parts`] numbers them.
+    /// A further result of the op that computes this value, numbered as in [`Op::parts`].
     #[must_use]
     pub(crate) fn part(&self, number: usize) -> Var {
         self.unary(Part { number })
@@ -40,7 +40,7 @@ impl Op for Part {
     }
 
     fn backward(&self, _: &mut Lowering, _: usize) -> Result<(), Error> {
-        // The op that made it asks for this gradient.
+        // The op that computed it reads this gradient.
         Ok(())
     }
 }

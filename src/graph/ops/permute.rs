@@ -5,18 +5,18 @@ use crate::graph::lowering::Lowering;
 use crate::graph::samples::Place;
 use crate::graph::view::View;
 
-/// Axes in another order: always a view.
+/// Reorders axes. Always a view.
 #[derive(Debug)]
 enum Permute {
     /// All axes, in their new order.
     To(Vec<isize>),
-    /// Two axes change places.
+    /// Swaps two axes.
     Swap([isize; 2]),
 }
 
 impl Var {
-    /// The axes in another order: axis `i` of the result is axis `dims[i]` of this value, negative from the last, as
-    /// torch's `permute`. It costs no dispatch by itself.
+    /// Reorders the axes: axis `i` of the result is axis `dims[i]` of this value (negative counts from the last),
+    /// like torch's `permute`. Needs no dispatch.
     ///
     /// ```
     /// use gradus::graph::Graph;
@@ -26,7 +26,7 @@ impl Var {
     /// assert_eq!(x.transpose(-1, -2).shape(), [8, 50, 32, 4]);
     /// ```
     ///
-    /// It is refused ([`Error::Shape`], [`Error::Constant`]) unless `dims` names each axis once.
+    /// Refused ([`Error::Shape`], [`Error::Constant`]) unless `dims` names each axis once.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.permute.html>.
     #[must_use]
@@ -34,7 +34,7 @@ impl Var {
         self.unary(Permute::To(dims.to_vec()))
     }
 
-    /// Two axes change places, negative from the last, as torch's `transpose`. It costs no dispatch by itself.
+    /// Swaps two axes (negative counts from the last), like torch's `transpose`. Needs no dispatch.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.transpose.html>.
     #[must_use]
@@ -44,11 +44,11 @@ impl Var {
 }
 
 impl Permute {
-    /// For each axis of the result, that of the input.
+    /// For each axis of the result, the axis of the input.
     fn axes(&self, layer: &str, shape: &[usize]) -> Result<Vec<usize>, Error> {
         match self {
             Self::To(dims) if dims.len() != shape.len() => {
-                let expected = format!("as many axes as the {} of {dims:?}", dims.len());
+                let expected = format!("{} axes, as in dims {dims:?}", dims.len());
                 Err(Error::Shape { layer: layer.into(), expected, got: shape.to_vec() })
             }
             Self::To(dims) => dims::axes(layer, "dims", dims, shape),

@@ -1,4 +1,4 @@
-//! Products of matrices, one or a batch of them: which of the kernels computes them, with which tile and grid.
+//! Matrix products, optionally batched: selects the kernel, its tile and its grid.
 
 mod factor;
 mod gpu;
@@ -20,41 +20,41 @@ use crate::gpu::{Candidate, Capabilities, KernelKind, TileSize, Work, uniform};
 use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::template::AnyLaunch;
 
-/// Sizes of `output = left * right` for each matrix of a batch, with a bias if there is one; distances are in elements.
+/// Sizes of `output = left * right` for each matrix of a batch, with an optional bias. Distances are in elements.
 ///
-/// A matrix in which a dimension has the distance 1 is zero from the end of that dimension to the next multiple of 4,
-/// unless the other distance is no multiple of 4.
+/// If a dimension of a matrix has distance 1, the elements from its end up to the next multiple of 4 are zero, unless
+/// the other distance is not a multiple of 4.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Product {
     rows: u32,
     columns: u32,
     inner: u32,
-    /// Where the first left matrix, right matrix and output begin.
+    /// Offsets of the first left matrix, right matrix and output.
     offsets: [u32; 3],
-    /// From a row of the left matrix to the next, and along the inner dimension.
+    /// Distances between rows of the left matrix, and along the inner dimension.
     left: [u32; 2],
-    /// Along the inner dimension of the right matrix, and from a column to the next.
+    /// Distances along the inner dimension of the right matrix, and between columns.
     right: [u32; 2],
-    /// From a row of the output to the next.
+    /// Distance between rows of the output.
     out_row: u32,
-    /// Elements of a row that are written: those behind the columns are set to zero.
+    /// Number of elements written per row. Those after the columns are set to zero.
     out_width: u32,
-    /// Axes of the batch, the innermost first.
+    /// Axes of the batch, innermost first.
     batch: Vec<BatchAxis>,
-    /// Axes over which products are added, the innermost first.
+    /// Axes over which products are summed, innermost first.
     repeats: Vec<RepeatAxis>,
-    /// Whether a row of numbers is added to each row.
+    /// Whether a bias is added to each row.
     has_bias: bool,
 }
 
-/// An axis of a batch: its extent, and distances in the left matrices, the right ones and the outputs.
+/// An axis of a batch: its extent, and distances in the left matrices, right matrices and outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct BatchAxis {
     extent: u32,
     strides: [u32; 3],
 }
 
-/// An axis over which products are added: its extent, and distances in the left and the right matrices.
+/// An axis over which products are summed: its extent, and distances in the left and right matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct RepeatAxis {
     extent: u32,
@@ -66,12 +66,12 @@ impl Product {
         self.batch.iter().map(|axis| axis.extent).product()
     }
 
-    /// Products that are added for each matrix of the output.
+    /// Number of products summed for each output matrix.
     fn added(&self) -> u32 {
         self.repeats.iter().map(|axis| axis.extent).product()
     }
 
-    /// Elements of the output, if its rows lie one behind the other from the start of the buffer on.
+    /// Number of elements of the output, if its rows are contiguous from the start of the buffer.
     fn len_if_packed(&self) -> Option<u32> {
         let mut len = self.rows * self.out_width;
         let rows_are = self.rows == 1 || self.out_row == self.out_width;
@@ -83,7 +83,8 @@ impl Product {
         (self.offsets[2] == 0 && rows_are && batch_is).then_some(len)
     }
 
-    /// The uniform block of a kernel that counts the distances of left matrix, right matrix and output in so many elements.
+    /// The uniform block for a kernel that counts the distances of left matrix, right matrix and output in units of
+    /// these numbers of elements.
     fn shape(&self, [left, right, out]: [u32; 3], parts: Parts, first_part: u32, accumulate: bool) -> Shape {
         Shape {
             rows: self.rows,
@@ -107,8 +108,8 @@ impl Product {
         }
     }
 
-    /// Two operations for each product that is added, and the elements of both factors and of the output, with so many
-    /// bindings; those of an axis along which a factor is broadcast count once.
+    /// Two FLOP per multiplication and addition, and the elements of factors and output, for a kernel with `bindings`
+    /// bindings. Elements that are broadcast along an axis count once.
     fn work(&self, bindings: usize) -> Work {
         let [rows, columns, inner] = [self.rows, self.columns, self.inner].map(|n| n as usize);
         let along = |extent: u32, stride: u32| if stride == 0 { 1 } else { extent as usize };
@@ -121,20 +122,20 @@ impl Product {
         let [left, right] = [factor(0, rows * inner), factor(1, inner * columns)];
         let mut touched = vec![Some(left), Some(right), Some(batches * rows * self.out_width as usize)];
         if bindings > touched.len() {
-            // Of the buffer that is bound for want of a bias nothing is read.
+            // Without a bias, the buffer bound in its place is not read.
             touched.insert(2, Some(if self.has_bias { columns } else { 0 }));
         }
         let added = u64::from(self.batches()) * u64::from(self.added());
         Work::of_flops(2 * added * (rows * columns) as u64 * inner as u64).touching(touched)
     }
 
-    /// From one part of the sum to the next.
+    /// Distance from one part of the sum to the next.
     fn part_len(&self) -> u32 {
         (self.batches() * self.rows * self.out_width).next_multiple_of(4)
     }
 
-    /// The constants of `shaders/shared/product.wgsl` and those by which batches and repeats are counted: all that is
-    /// computed without batches and repeats has the same ones.
+    /// The constants for `shaders/shared/product.wgsl`, and for the indices of batches and repeats. They are equal
+    /// for all products without batches and repeats.
     fn constants(&self, units: [u32; 3], batch_tiles: u32, steps: u32) -> Vec<(&'static str, u32)> {
         let mut constants = vec![("BATCH_AXES", count(&self.batch)), ("REPEAT_AXES", count(&self.repeats))];
         constants.push(("BATCH_TILES", if self.batch.is_empty() { 1 } else { batch_tiles }));
@@ -156,19 +157,19 @@ fn count<T>(axes: &[T]) -> u32 {
     u32::try_from(axes.len()).expect("axes are few")
 }
 
-/// Axes that a product can have beside its matrices, none of which are in one run with others.
+/// Maximum number of axes of a product besides its matrices, none of which can be merged.
 pub(super) const MAX_AXES: usize = 6;
 
 macro_rules! names {
     ($($number:literal)*) => {
-        /// Names of constants for each axis of a batch: its extent and its distances.
+        /// Names of the constants for each batch axis: its extent and distances.
         const BATCH_NAMES: [[&str; 4]; MAX_AXES] = [$([
             concat!("BATCH_", $number),
             concat!("BATCH_LEFT_", $number),
             concat!("BATCH_RIGHT_", $number),
             concat!("BATCH_OUT_", $number),
         ]),*];
-        /// As for a batch, of an axis over which products are added.
+        /// The same for each axis over which products are summed.
         const REPEAT_NAMES: [[&str; 3]; MAX_AXES] = [$([
             concat!("REPEAT_", $number),
             concat!("REPEAT_LEFT_", $number),
@@ -204,20 +205,20 @@ uniform! {
     }
 }
 
-/// A kernel that computes products.
+/// One implementation of products.
 struct Way {
-    /// Bindings behind the uniform block: left, right, perhaps a bias (or right again), output.
+    /// Bindings after the uniform block: left, right, optionally a bias (or right again), output.
     storage: &'static [Binding],
-    /// How the inner dimension with all repeats is split, in what the kernel counts.
+    /// How the inner dimension, with all repeats, is split; in the units of the kernel.
     parts: fn(&Product, &Capabilities) -> Parts,
     kernel: Kernel,
 }
 
 impl Way {
-    /// Bindings of kernels for GPUs.
+    /// Bindings of the kernels for GPUs.
     const GPU_STORAGE: &'static [Binding] = &[Read, Read, Read, ReadWrite];
 
-    /// Lanes that share the inner dimension.
+    /// Lanes share the inner dimension.
     const LANES: Self =
         Self { storage: Self::GPU_STORAGE, parts: lanes::parts, kernel: Kernel::Of(lanes::launch) };
 
@@ -226,7 +227,7 @@ impl Way {
         Self { storage: Self::GPU_STORAGE, parts: gpu::parts, kernel: Kernel::Tiled(tile) }
     }
 
-    /// The same for each size, by its number.
+    /// One implementation for each tile size, in order.
     const TILED: [Self; TileSize::ALL.len()] = {
         const fn of(number: usize) -> Way {
             Way::tiled(Tile::of(TileSize::ALL[number]))
@@ -236,9 +237,9 @@ impl Way {
 }
 
 enum Kernel {
-    /// A dispatch of these parts, from one on, that perhaps adds to what is there.
+    /// Creates a dispatch for given parts, starting at a given one, that adds to the output or not.
     Of(fn(&Product, Parts, u32, bool) -> AnyLaunch),
-    /// The same in tiles of this size.
+    /// The same with tiles of this size.
     Tiled(Tile),
 }
 
@@ -259,7 +260,7 @@ impl Kernel {
     }
 }
 
-/// The fastest first.
+/// The implementations, fastest first.
 const CANDIDATES: &[Candidate<Product, Way>] = &[
     Candidate {
         kind: KernelKind::CpuSubgroup8,
@@ -305,21 +306,21 @@ const CANDIDATES: &[Candidate<Product, Way>] = &[
     },
 ];
 
-/// A dispatch that also writes the sums of the left matrix over the inner dimension, or adds them.
+/// Creates a dispatch that also writes, or adds, the sums of the left matrix over the inner dimension.
 type Summing = fn(&Product, bool, bool) -> AnyLaunch;
 
-/// Products with the sums of their left matrix, the fastest first; where none fits, the sums are a dispatch of their own.
-/// Bindings: left, right, output, sums.
+/// Products that also sum their left matrix, fastest first. If none fits, the sums are a separate dispatch. Bindings:
+/// left, right, output, sums.
 const SUMMING: &[Candidate<Product, Summing>] = &[Candidate {
     kind: KernelKind::CpuSubgroup8,
     fits: |product, _| tiles::fits_tn_summing(product),
     way: tiles::tn_summing,
 }];
 
-/// What is to be copied of a product whose left factor, right factor and output have so many elements.
+/// What to copy for a product, given the numbers of elements of left factor, right factor and output.
 type Copying = fn(&Product, [u64; 3]) -> Option<tiles::Copies>;
 
-/// Products that are faster where factors that lie otherwise are copied before.
+/// Products that are faster if factors are first copied to another layout.
 const COPYING: &[Candidate<Product, Copying>] =
     &[Candidate { kind: KernelKind::CpuSubgroup8, fits: |_, _| true, way: tiles::copies }];
 
@@ -332,7 +333,7 @@ struct Operands {
     output: Operand,
 }
 
-/// The way to compute a product, and whether it takes more than one part.
+/// The implementation for a product, and whether it needs several parts.
 fn way(lowering: &Lowering, product: &Product) -> (&'static Way, bool) {
     let mut way = Candidate::choose(CANDIDATES, product, &lowering.capabilities);
     if let (Kernel::Tiled(_), Some(size)) = (&way.kernel, lowering.capabilities.trial.tile) {
@@ -342,11 +343,12 @@ fn way(lowering: &Lowering, product: &Product) -> (&'static Way, bool) {
     (way, (way.parts)(product, &lowering.capabilities).count > 1)
 }
 
-/// Emits a product in one dispatch, or in as many as a long inner dimension takes: then the output must be packed.
+/// Emits a product in one dispatch, or in several if the inner dimension is long. In that case the output must be
+/// packed.
 fn emit(lowering: &mut Lowering, layer: &str, product: &Product, operands: Operands, epilogue: Epilogue) {
     let (way, _) = way(lowering, product);
     let Operands { left, right, bias, output } = operands;
-    // A binding needs a buffer even where there is no bias to read.
+    // A binding needs a buffer, even if there is no bias to read.
     let bound = match way.storage.len() {
         3 => vec![left, right, output],
         _ => vec![left, right, bias.unwrap_or(right), output],

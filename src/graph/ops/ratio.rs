@@ -3,7 +3,7 @@ use crate::Error;
 use crate::gpu::{Binding, uniform};
 use crate::graph::lowering::{Lowering, Operand, source};
 
-/// A scalar over another one, which has no gradient: a sum over the sum of its weights.
+/// The ratio of two scalars, without a gradient for the second one: a weighted sum divided by the sum of its weights.
 #[derive(Debug)]
 pub(crate) struct Ratio;
 

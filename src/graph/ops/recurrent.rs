@@ -13,7 +13,7 @@ use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::samples::Place;
 use crate::graph::view::View;
 
-/// What a recurrent layer computes of a sample in a step.
+/// What a recurrent layer computes per sample and step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cell {
     Tanh,
@@ -23,7 +23,7 @@ pub(crate) enum Cell {
 }
 
 impl Cell {
-    /// Rows of a weight for each unit.
+    /// Number of weight rows per unit.
     pub(crate) fn gates(self) -> u32 {
         match self {
             Self::Tanh | Self::Relu => 1,
@@ -42,15 +42,15 @@ impl Cell {
     }
 }
 
-/// The steps of one recurrent layer, one after the other.
+/// The sequential part of a recurrent layer.
 ///
-/// Inputs: the products of the layer's inputs with their bias, `[T, B, gates * hidden]` (or `[B, T, ..]`), and where they
-/// are given the first state and for an LSTM the first cell, `[1, B, hidden]`. Parameters: the weight of the states
-/// `[gates * hidden, hidden]`, and perhaps a bias. Results: the states of all steps, the last state, and for an LSTM
-/// the last cell.
+/// Inputs: the products of the layer's inputs with their bias, `[T, B, gates * hidden]` (or `[B, T, ..]`); optionally
+/// the initial hidden state and, for an LSTM, the initial cell state, `[1, B, hidden]`. Parameters: the recurrent
+/// weight `[gates * hidden, hidden]` and optionally a bias. Results: the hidden states of all steps, the last hidden
+/// state and, for an LSTM, the last cell state.
 ///
-/// A step is a dispatch, forward and backward; the gradients of weight and bias are one product and one sum over all
-/// steps.
+/// A step is one dispatch, forward and backward. The gradients of weight and bias are one product and one sum over
+/// all steps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recurrent {
     pub(crate) cell: Cell,
@@ -58,11 +58,11 @@ pub(crate) struct Recurrent {
     pub(crate) batch_first: bool,
 }
 
-/// Number of the last state and of the last cell among the further results.
+/// Numbers of the last hidden state and the last cell state among the further results.
 pub(crate) const LAST_STATE: usize = 0;
 pub(crate) const LAST_CELL: usize = 1;
 
-/// Inputs that are the first state and the first cell.
+/// Inputs with the initial hidden state and the initial cell state.
 const FIRST_STATE: usize = 1;
 const FIRST_CELL: usize = 2;
 
@@ -108,7 +108,7 @@ impl Op for Recurrent {
         vec![self.state_shape(inputs[0]).to_vec(); count]
     }
 
-    /// The last states are `[1, batch, hidden]` whatever the order of the steps.
+    /// The last states are `[1, batch, hidden]`, whether or not the batch comes first in the sequences.
     fn samples_of_part(&self, _: usize, of: &SamplesOf<'_>) -> Samples {
         let batch = usize::from(!self.batch_first);
         match of.inputs[0].0 {
@@ -131,12 +131,12 @@ impl Op for Recurrent {
 
 /// Values that the forward pass saves, in this order.
 const STATES: usize = 0;
-/// Of an LSTM and a GRU.
+/// For an LSTM and a GRU.
 const SAVED: usize = 1;
-/// Of an LSTM.
+/// For an LSTM.
 const CELLS: usize = 2;
 
-/// One state of the whole batch among others: `[1, batch, hidden]` from a row on.
+/// One state of the whole batch: `[1, batch, hidden]`, starting at a row.
 fn state_view(sizes: &Sizes, of: Operand, row: u32, stride: u32) -> View {
     let pitch = sizes.pitch() as usize;
     let shape = vec![1, sizes.batch as usize, sizes.hidden as usize];
@@ -144,7 +144,7 @@ fn state_view(sizes: &Sizes, of: Operand, row: u32, stride: u32) -> View {
     View { of, shape, strides, offset: row as usize * pitch, lanes: 2 }
 }
 
-/// Emits a copy of a state into another place, or zeros where there is none.
+/// Emits a copy of a state, or zeros if there is none.
 fn begin(lowering: &mut Lowering, layer: &str, from: Option<View>, to: View) {
     match from {
         Some(from) => rearrange(lowering, layer, &from, &to, false),

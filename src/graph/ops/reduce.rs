@@ -14,14 +14,14 @@ const LARGEST_AND_INFINITY: &str = concat!(
     include_str!("../../../shaders/shared/infinity.wgsl")
 );
 
-/// The largest index that an f32 holds with all below it.
+/// The largest index up to which f32 represents all indices exactly.
 const MOST_INDEX: usize = 1 << 24;
 
 /// A reduction over axes.
 #[derive(Debug)]
 struct Reduce {
     kind: Kind,
-    /// Axes; all if there are none.
+    /// The axes; empty means all.
     dims: Vec<isize>,
     keepdim: bool,
 }
@@ -38,8 +38,9 @@ enum Kind {
 }
 
 impl Var {
-    /// The sums over the axes `dims`, negative from the last, or over all if there are none, in a fixed order, as torch's
-    /// `sum`. With `keepdim` the axes stay, with one element; a result without axes has the shape `[1]`.
+    /// Sums over the axes `dims` (negative counts from the last), or over all axes if `dims` is empty, in a fixed
+    /// order, like torch's `sum`. With `keepdim`, reduced axes remain with extent 1. A result without axes has the
+    /// shape `[1]`.
     ///
     /// ```
     /// use gradus::graph::Graph;
@@ -50,7 +51,7 @@ impl Var {
     /// assert_eq!(x.amax(&[1], false).shape(), [8, 28, 28]);
     /// ```
     ///
-    /// It is refused ([`Error::Constant`]) unless `dims` names axes, each once.
+    /// Refused ([`Error::Constant`]) unless `dims` names axes, each once.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.sum.html>.
     #[must_use]
@@ -58,7 +59,7 @@ impl Var {
         self.reduce(Kind::Sum, dims, keepdim)
     }
 
-    /// The means over the axes `dims`, as torch's `mean`; see [`Var::sum_dim`].
+    /// Means over the axes `dims`, like torch's `mean`; see [`Var::sum_dim`].
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.mean.html>.
     #[must_use]
@@ -66,10 +67,11 @@ impl Var {
         self.reduce(Kind::Mean, dims, keepdim)
     }
 
-    /// The variances over the axes `dims`, as torch's `var`: the sums of the squared differences to the means, divided by
-    /// the number of elements less `correction`, which is 1 in torch by default and 0 in its norms; see [`Var::sum_dim`].
+    /// Variances over the axes `dims`, like torch's `var`: the sum of squared differences to the mean, divided by the
+    /// number of elements minus `correction`. torch's default correction is 1; its normalisation layers use 0. See
+    /// [`Var::sum_dim`].
     ///
-    /// It is refused ([`Error::Constant`]) unless there are more elements than `correction`; torch makes NaN of fewer.
+    /// Refused ([`Error::Constant`]) unless there are more elements than `correction`, where torch returns NaN.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.var.html>.
     #[must_use]
@@ -77,8 +79,8 @@ impl Var {
         self.reduce(Kind::Var { correction }, dims, keepdim)
     }
 
-    /// The largest elements over the axes `dims`, NaN where one is, as torch's `amax`: a gradient is shared equally among
-    /// all that are the largest; see [`Var::sum_dim`].
+    /// Maxima over the axes `dims`, like torch's `amax`; NaN if any element is. The gradient is divided equally
+    /// between all elements equal to the maximum. See [`Var::sum_dim`].
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.amax.html>.
     #[must_use]
@@ -86,8 +88,8 @@ impl Var {
         self.reduce(Kind::Max, dims, keepdim)
     }
 
-    /// The smallest elements over the axes `dims`, NaN where one is, as torch's `amin`: a gradient is shared equally among
-    /// all that are the smallest; see [`Var::sum_dim`].
+    /// Minima over the axes `dims`, like torch's `amin`; NaN if any element is. The gradient is divided equally
+    /// between all elements equal to the minimum. See [`Var::sum_dim`].
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.amin.html>.
     #[must_use]
@@ -95,10 +97,11 @@ impl Var {
         self.reduce(Kind::Min, dims, keepdim)
     }
 
-    /// The places of the largest elements along axis `dim`, or among all elements in their order, as torch's `argmax`: of
-    /// equals the first, of NaN and others the first NaN. They are numbers, not labels, and have no gradient.
+    /// Indices of the maxima along axis `dim`, or among all elements in row-major order, like torch's `argmax`: the
+    /// first of equal maxima, or the first NaN. They are f32 numbers, not labels, and have no gradient.
     ///
-    /// It is refused ([`Error::Constant`], [`Error::Shape`]) for more than 2^24 elements, whose places f32 does not hold.
+    /// Refused ([`Error::Constant`], [`Error::Shape`]) for more than 2^24 elements, whose indices f32 cannot
+    /// represent.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.argmax.html>.
     #[must_use]
@@ -106,7 +109,7 @@ impl Var {
         self.reduce(Kind::ArgMax, dim.into().as_slice(), keepdim)
     }
 
-    /// The places of the smallest elements, as torch's `argmin`; see [`Var::argmax`].
+    /// Indices of the minima, like torch's `argmin`; see [`Var::argmax`].
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.argmin.html>.
     #[must_use]
@@ -120,7 +123,7 @@ impl Var {
 }
 
 impl Kind {
-    /// Of the largest elements, or of the smallest.
+    /// For the maxima or the minima.
     fn extreme(largest: bool) -> Fold {
         Fold {
             name: if largest { "max" } else { "min" },
@@ -133,14 +136,14 @@ impl Kind {
 }
 
 impl Reduce {
-    /// The axes that are reduced, in order.
+    /// The reduced axes, in order.
     fn axes(&self, layer: &str, shape: &[usize]) -> Result<Vec<usize>, Error> {
         let mut axes = dims::axes(layer, "dim", &self.dims, shape)?;
         axes.sort_unstable();
         Ok(if axes.is_empty() { (0..shape.len()).collect() } else { axes })
     }
 
-    /// Elements of which each result is made.
+    /// Number of elements reduced to each result.
     fn count(&self, lowering: &Lowering, id: usize) -> usize {
         let shape = lowering.input_shape(id, 0);
         self.axes_of(lowering, id).into_iter().map(|axis| shape[axis]).product()
@@ -150,7 +153,7 @@ impl Reduce {
         self.axes("", lowering.input_shape(id, 0)).expect("they were checked when the shape was inferred")
     }
 
-    /// A buffer that is laid out as the result, with the axes of the input: reduced ones have one element.
+    /// A buffer with the layout of the result, and the rank of the input: reduced axes have extent 1.
     fn kept(&self, lowering: &Lowering, id: usize, of: Operand) -> View {
         let (rank, axes) = (lowering.input_shape(id, 0).len(), self.axes_of(lowering, id));
         let own = View::packed(of, lowering.shape(id), lowering.order(id));
@@ -168,7 +171,7 @@ impl Reduce {
         view
     }
 
-    /// The part of the sum of its squares, or of itself, that an element adds.
+    /// The factor with which an element, or its square, enters the sum.
     fn scale(&self, lowering: &Lowering, id: usize) -> f32 {
         let count = self.count(lowering, id);
         match self.kind {
@@ -178,7 +181,7 @@ impl Reduce {
         }
     }
 
-    /// Emits what becomes of the slope of each element, of the quads of `inputs`.
+    /// Emits the gradient of each input element, from the quads of `inputs`.
     fn emit_slopes(
         &self,
         lowering: &mut Lowering,
@@ -243,7 +246,7 @@ impl Reduce {
         let count =
             Fold { name: "ties", brings: "select(vec4f(), vec4f(1.0), x0 == x1)".into(), ..Fold::sum() };
         fold(lowering, &layer, &count, &[&x, &y], &ties, false);
-        // As in torch, a line with NaN has no other gradients.
+        // As in torch, in a line with NaN only the NaN elements have a gradient.
         let slope = "select(select(vec4f(), x2 / x3, x0 == x1), x1, is_nan(x1))";
         self.emit_slopes(lowering, id, slope.into(), &[x, y, dy, ties], to);
     }
@@ -302,7 +305,7 @@ impl Op for Reduce {
                 let gone = if self.keepdim { 0 } else { before };
                 Samples::Along(Place { axis: place.axis - gone, ..place })
             }
-            // A sum of sums, or of means, is one.
+            // A sum of sums, or of means, is again one.
             Samples::Joined(_) if joins.is_none() => Samples::Mixed,
             other => other,
         }

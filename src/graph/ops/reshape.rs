@@ -5,26 +5,26 @@ use crate::graph::lowering::Lowering;
 use crate::graph::samples::Place;
 use crate::graph::view::View;
 
-/// The same elements in their order under another shape: a view where rows stay whole quads, else a copy.
+/// Changes the shape and keeps the row-major order of elements. A view if rows remain whole quads, otherwise a copy.
 #[derive(Debug)]
 enum Reshape {
-    /// This shape, of which one extent may be -1.
+    /// To this shape; one extent can be -1.
     To(Vec<isize>),
-    /// The axes from one to another become one.
+    /// Merges the axes from one to another.
     Flatten([isize; 2]),
-    /// All axes of one element go, or this one if it has one element.
+    /// Removes all axes of extent 1, or this one if its extent is 1.
     Squeeze(Option<isize>),
-    /// An axis of one element comes.
+    /// Inserts an axis of extent 1.
     Unsqueeze(isize),
-    /// An axis becomes several, of which one extent may be -1.
+    /// Splits an axis into several; one extent can be -1.
     Unflatten(isize, Vec<isize>),
 }
 
 impl Var {
-    /// The same elements in their order, under another shape; one extent may be -1, which is what is left, as torch's
-    /// `reshape`. A graph that is compiled for several batch sizes has -1 where the batch is.
+    /// The same elements in row-major order with another shape, like torch's `reshape`. One extent can be -1, which
+    /// is inferred. If a graph is compiled for several batch sizes, use -1 for the batch.
     ///
-    /// It costs no dispatch where the rows of the last axis stay whole or are cut at multiples of 4, else one copy.
+    /// Needs no dispatch if the rows of the last axis stay whole or are split at multiples of 4; otherwise one copy.
     ///
     /// ```
     /// use gradus::graph::Graph;
@@ -35,7 +35,7 @@ impl Var {
     /// assert_eq!(x.unsqueeze(1).shape(), [8, 1, 50, 128]);
     /// ```
     ///
-    /// It is refused ([`Error::Shape`], [`Error::Constant`]) unless both shapes have as many elements.
+    /// Refused ([`Error::Shape`], [`Error::Constant`]) unless both shapes have the same number of elements.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.reshape.html>.
     #[must_use]
@@ -43,7 +43,7 @@ impl Var {
         self.unary(Reshape::To(shape.to_vec()))
     }
 
-    /// The axes from `start_dim` to `end_dim`, that one included, in one, as torch's `flatten`.
+    /// Merges the axes from `start_dim` to `end_dim`, inclusive, like torch's `flatten`.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.flatten.html>.
     #[must_use]
@@ -51,8 +51,8 @@ impl Var {
         self.unary(Reshape::Flatten([start_dim, end_dim]))
     }
 
-    /// Without its axes of one element, or without axis `dim` if that has one, as torch's `squeeze`. What has no axis
-    /// left has the shape `[1]`.
+    /// Removes all axes of extent 1, or axis `dim` if its extent is 1, like torch's `squeeze`. If no axis is left,
+    /// the shape is `[1]`.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.squeeze.html>.
     #[must_use]
@@ -60,7 +60,7 @@ impl Var {
         self.unary(Reshape::Squeeze(dim.into()))
     }
 
-    /// With a further axis of one element, which is axis `dim` of the result, as torch's `unsqueeze`.
+    /// Inserts an axis of extent 1, which becomes axis `dim` of the result, like torch's `unsqueeze`.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.unsqueeze.html>.
     #[must_use]
@@ -68,8 +68,8 @@ impl Var {
         self.unary(Reshape::Unsqueeze(dim))
     }
 
-    /// Axis `dim` as several, of which one extent may be -1, as torch's `unflatten`: unlike [`Var::reshape`] it leaves all
-    /// other axes what they are, so that the batch may be any of them.
+    /// Splits axis `dim` into several, like torch's `unflatten`. One extent can be -1. Unlike [`Var::reshape`], it
+    /// keeps all other axes, so any of them can be the batch.
     ///
     /// ```
     /// use gradus::graph::Graph;
@@ -78,7 +78,7 @@ impl Var {
     /// assert_eq!(x.unflatten(-1, &[4, -1]).shape(), [50, 8, 4, 32]);
     /// ```
     ///
-    /// It is refused ([`Error::Shape`], [`Error::Constant`]) unless the axis has as many elements.
+    /// Refused ([`Error::Shape`], [`Error::Constant`]) unless the axis has as many elements.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.unflatten.html>.
     #[must_use]
@@ -91,7 +91,7 @@ fn is_along(samples: Samples, axis: usize) -> bool {
     matches!(samples, Samples::Along(place) if place.axis == axis)
 }
 
-/// `shape` with its -1 replaced so that it has the elements of `from`.
+/// `shape` with -1 replaced so that it has as many elements as `from`.
 fn filled(layer: &str, shape: &[isize], from: &[usize]) -> Result<Vec<usize>, Error> {
     let what = || format!("{layer}: shape");
     if let Some(extent) = shape.iter().find(|extent| **extent < -1 || **extent == 0) {
@@ -165,7 +165,7 @@ impl Op for Reshape {
     fn samples(&self, of: &SamplesOf<'_>) -> Samples {
         let (from, to) = (of.inputs[0].1, of.shape);
         let axis_of = |dim| dims::axis("", "", dim, from).unwrap_or_default();
-        // Axes behind those that change are as many more, or fewer.
+        // The axes after those that change are shifted by the difference in rank.
         let behind = |place: Place| Some(Place { axis: place.axis + to.len() - from.len(), ..place });
         match *self {
             Self::Unsqueeze(dim) => {

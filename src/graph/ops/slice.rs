@@ -6,7 +6,7 @@ use crate::graph::lowering::Lowering;
 use crate::graph::samples::Place;
 use crate::graph::view::View;
 
-/// Elements of one axis at a fixed distance: a view where no quad is cut, else a copy.
+/// Elements of one axis at equal distances. A view if no quad is cut, otherwise a copy.
 #[derive(Debug)]
 struct Slice {
     dim: isize,
@@ -15,26 +15,27 @@ struct Slice {
 
 #[derive(Debug)]
 enum Cut {
-    /// As torch's indices: negative from the end, and held to the axis.
+    /// As in Python: negative indices count from the end, and out-of-range indices are clamped.
     Range { start: isize, end: isize, step: usize },
-    /// These many, all of which there must be.
+    /// Exactly this range, which must exist.
     Narrow { start: isize, length: usize },
-    /// One, whose axis goes.
+    /// One element; the axis is removed.
     Select { index: isize },
-    /// One piece of `count`, all of `size` but the last.
+    /// Piece `number` of `count` pieces of `size` elements; the last can be shorter.
     Piece { size: usize, number: usize, count: usize },
-    /// One of pieces of these sizes.
+    /// Piece `number` of pieces with these sizes.
     Section { sizes: Vec<usize>, number: usize },
-    /// One of `of` pieces at most, of equal sizes but the last; `count` there were when the graph was built.
+    /// Piece `number` of at most `of` pieces of equal size, except the last. `count` is their number when the graph
+    /// was built.
     Chunk { of: usize, number: usize, count: usize },
 }
 
-/// What [`Var::split`] makes: pieces of one size, or of a size each.
+/// Sizes for [`Var::split`]: one for all pieces, or one for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SplitSizes {
-    /// All pieces have this size, but the last, which is what is left.
+    /// All pieces have this size, except the last, which is the remainder.
     Each(usize),
-    /// The sizes, which together are the axis.
+    /// The size of each piece. They must add up to the axis.
     Sections(Vec<usize>),
 }
 
@@ -63,11 +64,11 @@ impl<const N: usize> From<[usize; N]> for SplitSizes {
 }
 
 impl Var {
-    /// The elements `start`, `start + step`, .. before `end` of axis `dim`, as torch's `x[.., start:end:step]`: indices
-    /// below zero count from the end, and those beyond an end are held to it, so that [`isize::MAX`] is the end.
+    /// The elements `start`, `start + step`, .. before `end` of axis `dim`, like torch's `x[.., start:end:step]`.
+    /// Negative indices count from the end; out-of-range indices are clamped, so [`isize::MAX`] means the end.
     ///
-    /// It costs no dispatch unless the axis that lies innermost in memory, mostly the last, is cut within a quad of four
-    /// elements or has steps; then it is a copy.
+    /// Needs no dispatch, unless the innermost axis in memory (usually the last) is cut within a quad of four
+    /// elements or has a step; then it is a copy.
     ///
     /// ```
     /// use gradus::graph::Graph;
@@ -77,7 +78,7 @@ impl Var {
     /// assert_eq!(x.narrow(2, 4, 8).shape(), [8, 10, 8]);
     /// assert_eq!(x.select(1, -1).shape(), [8, 32]);
     /// ```
-    ///
+    /// Refused ([`Error::Constant`], [`Error::Shape`]) for a step of 0, and if no element is left.
     /// It is refused ([`Error::Constant`], [`Error::Shape`]) for a step of 0 and where nothing is left.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/tensor_view.html>.
@@ -86,8 +87,8 @@ impl Var {
         self.unary(Slice { dim, cut: Cut::Range { start, end, step } })
     }
 
-    /// The `length` elements of axis `dim` from `start` on, negative from the end, as torch's `narrow`; as
-    /// [`Var::slice`], but refused unless all are there.
+    /// The `length` elements of axis `dim` from `start` on (negative counts from the end), like torch's `narrow`.
+    /// Like [`Var::slice`], but refused unless all of them exist.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.narrow.html>.
     #[must_use]
@@ -95,8 +96,8 @@ impl Var {
         self.unary(Slice { dim, cut: Cut::Narrow { start, length } })
     }
 
-    /// Element `index` of axis `dim`, negative from the end, without that axis, as torch's `select`. Of a value with one
-    /// axis the result has the shape `[1]`.
+    /// Element `index` of axis `dim` (negative counts from the end), without that axis, like torch's `select`. For a
+    /// one-dimensional value the result has the shape `[1]`.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.select.html>.
     #[must_use]
@@ -104,8 +105,8 @@ impl Var {
         self.unary(Slice { dim, cut: Cut::Select { index } })
     }
 
-    /// Consecutive pieces of axis `dim`, as torch's `split`: of one size, with a last one of what is left, or of the
-    /// sizes that are given, which together must be the axis. Each is a [`Var::slice`].
+    /// Splits axis `dim` into consecutive pieces, like torch's `split`: of one size, with a last piece for the
+    /// remainder; or of the given sizes, which must add up to the axis. Each piece is a [`Var::slice`].
     ///
     /// ```
     /// use gradus::graph::Graph;
@@ -133,8 +134,8 @@ impl Var {
         }
     }
 
-    /// At most `chunks` consecutive pieces of axis `dim`, all of one size but the last, as torch's `chunk`: of 7 elements
-    /// 5 chunks are 4, of 2, 2, 2 and 1. Each is a [`Var::slice`].
+    /// Splits axis `dim` into at most `chunks` consecutive pieces of equal size, except the last, like torch's
+    /// `chunk`: 7 elements in 5 chunks give 4 pieces, of 2, 2, 2 and 1. Each piece is a [`Var::slice`].
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.chunk.html>.
     #[must_use]
@@ -145,14 +146,14 @@ impl Var {
         (0..count).map(piece).collect()
     }
 
-    /// The extent of an axis; 0 where there is no such axis, which the op then refuses.
+    /// The extent of an axis, or 0 if there is no such axis, which the op then refuses.
     fn extent(&self, dim: isize) -> usize {
         let shape = self.shape();
         dims::axis("", "", dim, &shape).map_or(0, |axis| shape[axis])
     }
 }
 
-/// Which elements of an axis are taken: the first, how far they are apart, and how many.
+/// The selected elements of an axis: the first, the distance between them, and their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Taken {
     axis: usize,
@@ -170,7 +171,7 @@ impl Slice {
         };
         let mismatch =
             |expected: String| Err(Error::Shape { layer: layer.into(), expected, got: shape.to_vec() });
-        // Of an index below zero, which counts from the end.
+        // For a negative index, which counts from the end.
         let from_end = |index: isize| if index < 0 { index.saturating_add_unsigned(extent) } else { index };
         let held = |index: isize| from_end(index).max(0).unsigned_abs().min(extent);
         let taken = |start, count| Ok(Taken { axis, start, step: 1, count });
@@ -237,7 +238,7 @@ impl Slice {
         taken.expect("it was checked when the shape was inferred")
     }
 
-    /// The node's value as one of `rank` axes: an axis that was selected has one element again.
+    /// The node's value with `rank` axes: a removed axis has extent 1 again.
     fn with_axis(taken: Taken, mut view: View, rank: usize) -> View {
         let axis = taken.axis;
         if view.shape.len() < rank {
@@ -249,7 +250,7 @@ impl Slice {
     }
 }
 
-/// The elements that are taken, whether or not their quads are whole: to be read only.
+/// The selected elements, even if quads are cut. For reading only.
 fn cut(from: &View, taken: Taken) -> View {
     let Taken { axis, start, step, count } = taken;
     let mut view = from.clone();
@@ -259,7 +260,7 @@ fn cut(from: &View, taken: Taken) -> View {
     view
 }
 
-/// The elements that are taken, as a view in whole quads, without the axis if it is `dropped`.
+/// The selected elements as a view in whole quads, without the axis if it is `dropped`.
 fn cut_in_quads(from: &View, taken: Taken, dropped: bool) -> Option<View> {
     let Taken { axis, start, step, count } = taken;
     let end = start + count;
@@ -271,7 +272,7 @@ fn cut_in_quads(from: &View, taken: Taken, dropped: bool) -> Option<View> {
     let mut view = cut(from, taken);
     if dropped && view.shape.len() > 1 {
         if axis == view.lanes {
-            // Lanes of one element stand on any axis of one.
+            // If the lanes have extent 1, any other axis of extent 1 can be the lanes.
             let one = (0..view.shape.len()).rev().find(|&other| other != axis && view.shape[other] == 1)?;
             view.lanes = one;
         }
@@ -311,7 +312,7 @@ impl Op for Slice {
     fn samples(&self, of: &SamplesOf<'_>) -> Samples {
         let shape = of.inputs[0].1;
         let Ok(axis) = dims::axis("", "", self.dim, shape) else { return Samples::Mixed };
-        // Batches of other sizes are whole too only where no number ends them.
+        // Batches of other sizes are selected as a whole only if no number limits them.
         let is_whole = matches!(self.cut, Cut::Range { start: 0, end: isize::MAX, step: 1 });
         of.moved(|place| match place.axis {
             own if own == axis => is_whole.then_some(place),

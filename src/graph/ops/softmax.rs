@@ -23,7 +23,7 @@ uniform! {
 
 const SLOPE: &str = include_str!("../../../shaders/shared/softmax_slope.wgsl");
 
-/// The softmax along a dimension, or its logarithm.
+/// The softmax, or log-softmax, along a dimension.
 #[derive(Debug)]
 struct Softmax {
     dim: isize,
@@ -31,9 +31,9 @@ struct Softmax {
 }
 
 impl Var {
-    /// `exp(x) / sum(exp(x))` along dimension `dim`, negative from the last, as torch's `softmax`.
+    /// `exp(x) / sum(exp(x))` along dimension `dim` (negative counts from the last), like torch's `softmax`.
     ///
-    /// As there, NaN or plus infinity, or nothing but minus infinity, makes a whole line NaN.
+    /// As in torch, a line is all NaN if it contains NaN or infinity, or only minus infinity.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Softmax.html>.
     #[must_use]
@@ -41,7 +41,8 @@ impl Var {
         self.unary(Softmax { dim, log: false })
     }
 
-    /// The logarithm of [`Var::softmax`], accurate where that is near 0 or 1, as torch's `log_softmax`.
+    /// The logarithm of [`Var::softmax`], accurate also where the softmax is close to 0 or 1, like torch's
+    /// `log_softmax`.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.LogSoftmax.html>.
     #[must_use]
@@ -51,7 +52,7 @@ impl Var {
 }
 
 impl Softmax {
-    /// The dimension from the first, if there is such a one.
+    /// The dimension counted from the first, if it exists.
     fn axis(&self, rank: usize) -> Option<usize> {
         let from_end = if self.dim < 0 { rank } else { 0 };
         from_end.checked_add_signed(self.dim).filter(|&axis| axis < rank)
@@ -76,7 +77,7 @@ impl Softmax {
         source::<S>(stem, expand(&texts.concat(), &constants, &[]), storage)
     }
 
-    /// A kernel that walks whole lines.
+    /// A kernel that processes whole lines.
     fn source_of_lines<S: Uniform>(
         &self,
         stem: &str,
@@ -91,7 +92,7 @@ impl Softmax {
         source::<S>(stem, wgsl, storage)
     }
 
-    /// The sum along each long line that its gradient needs.
+    /// Emits the sum along each long line that the gradient needs.
     fn reduce_slope(&self, lowering: &mut Lowering, id: usize, lines: &Lines) -> Operand {
         let reduction = Reduction {
             parts: (

@@ -1,5 +1,5 @@
-//! Sums that are too long for the loops of one invocation, or for the digits of one chain: they are split into parts,
-//! which workgroups along z sum side by side, and a second dispatch adds the parts in order.
+//! Splits sums that are too long for the loops of one invocation, or that would lose precision in one chain.
+//! Workgroups along z sum the parts, and a second dispatch adds the parts in order.
 
 use crate::gpu::Binding::{self, Read, ReadWrite};
 use crate::gpu::{MAX_TRIPS, Work, uniform};
@@ -8,41 +8,41 @@ use crate::graph::lowering::{Lowering, Operand};
 use crate::graph::shape::u;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
-/// Terms that one chain adds at most; the digits of an f32 sum go with its length.
+/// Maximum number of terms of one chain of additions; limits the rounding error in f32.
 const MAX_TERMS: u64 = 4 * MAX_TRIPS as u64;
 
-/// Terms of a part of a split sum, and iterations that one takes at most.
+/// Number of terms of a part, and maximum number of iterations of a part.
 pub(super) const RUN: u32 = 4_096;
 
-/// Parts that one dispatch sums, and another adds, at most.
+/// Maximum number of parts that one dispatch sums and another adds.
 const MAX_PARTS: u32 = 256;
 
-/// Elements of the partial sums that lie side by side, unless one part has more: 16 MiB.
+/// Maximum number of elements of the partial sums stored side by side (16 MiB), unless one part has more.
 const SCRATCH: usize = 1 << 22;
 
-/// Whether a sum of `terms` that takes `trips` iterations must be split.
+/// Whether a sum of `terms` terms that takes `trips` iterations must be split.
 pub(super) fn is_long(trips: u64, terms: u64) -> bool {
     trips > MAX_TRIPS as u64 || terms > MAX_TERMS
 }
 
-/// The largest of the evenly spread tiles of `len` that is at most `most`.
+/// Divides `len` evenly into tiles of at most `most`; returns the size of the largest tile.
 pub(super) fn even_tile(len: u32, most: u32) -> u32 {
     len.div_ceil(len.div_ceil(most))
 }
 
-/// A sum in parts along one dimension.
+/// A sum split into parts along one dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parts {
-    /// Iterations, or what else the kernel counts, of each part.
+    /// Length of each part, in iterations or other units of the kernel.
     pub(super) run: u32,
     pub(super) count: u32,
 }
 
 impl Parts {
-    /// `len` of what a kernel counts, each of which is `terms` terms.
+    /// For `len` units, each of which is `terms` terms.
     ///
-    /// A chain has as many terms at most as one iteration each allows, also where an iteration takes several: the same
-    /// sum keeps the same digits in kernels of each kind.
+    /// A chain has at most as many terms as it would with one term per iteration, so that the same sum has the same
+    /// precision in all kernels.
     pub(super) fn of(len: u32, terms: u32) -> Self {
         let run = if u64::from(len) * u64::from(terms) > MAX_TRIPS as u64 {
             even_tile(len, RUN / terms)
@@ -53,12 +53,12 @@ impl Parts {
     }
 }
 
-/// What happens to a sum before it is stored.
+/// What is done with a sum before it is stored.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Epilogue {
-    /// Whether it is added to what is there.
+    /// Whether it is added to the output.
     pub(super) accumulate: bool,
-    /// What runs on it then.
+    /// The fused chain that is then applied.
     pub(super) finish: Option<Finish>,
 }
 
@@ -66,14 +66,14 @@ pub(super) struct Epilogue {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sum {
     pub(super) parts: u32,
-    /// Elements of the output; parts lie at the next multiple of 4 from each other.
+    /// Number of elements of the output. Parts are stored at multiples of 4 elements.
     pub(super) len: usize,
     pub(super) epilogue: Epilogue,
 }
 
-/// Emits a sum into the last of `operands`: in one dispatch, or in as many parts as it has.
+/// Emits a sum into the last of `operands`, in one dispatch or in several if it has more parts.
 ///
-/// `launch` takes the number of the first part of a dispatch, and whether that adds to what is there.
+/// `launch` takes the number of the first part of a dispatch, and whether that dispatch adds.
 pub(super) fn emit(
     lowering: &mut Lowering,
     layer: &str,
@@ -115,7 +115,7 @@ uniform! {
     }
 }
 
-/// The sum of parts in order. Bindings: partial sums, output.
+/// Adds the parts in order. Bindings: partial sums, output.
 fn sum_parts(parts: u32, len: usize, accumulate: bool) -> AnyLaunch {
     let vectors = u(len.div_ceil(4));
     let groups = fold(vectors.div_ceil(64));

@@ -15,7 +15,7 @@ uniform! {
     pub(crate) struct GradShape { quads: u32, row_quads: u32, columns: u32, scale: f32, accumulate: u32 }
 }
 
-/// Quads that one invocation sums, as in the kernel.
+/// Number of quads that one invocation sums, as in the kernel.
 const CHUNK: usize = 64;
 const _: () = assert!(4 * (CHUNK + 1) <= MAX_TRIPS);
 

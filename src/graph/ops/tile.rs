@@ -1,29 +1,29 @@
-//! Tiles in workgroup memory, for kernels that compute products: `shaders/shared/tile.wgsl` with the constants it takes.
+//! Tiles in workgroup memory for kernels that compute products: `shaders/shared/tile.wgsl` with its constants.
 
 use crate::gpu::{Capabilities, TileSize};
 use crate::graph::template::AnyLaunch;
 
-/// A tile of a product, which one workgroup sums, and what each of its invocations multiplies.
+/// A tile of a product, computed by one workgroup, and the share of each invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
     /// Rows and columns of a tile: multiples of 32.
     pub(super) rows: u32,
     pub(super) columns: u32,
-    /// Steps along the inner dimension that are staged at a time: a multiple of 4.
+    /// Steps along the inner dimension that are staged at a time; a multiple of 4.
     pub(super) steps: u32,
-    /// Quads of rows and of columns of an invocation.
+    /// Quads of rows and of columns per invocation.
     pub(super) row_quads: u32,
     pub(super) column_quads: u32,
 }
 
-/// How a factor of a product is brought into workgroup memory.
+/// How a factor of a product is loaded into workgroup memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Staging {
-    /// A vec4 along its rows, or columns, at one step: `tile_left_quads.wgsl`, `tile_right_quads.wgsl`.
+    /// One `vec4` along rows or columns per step: `tile_left_quads.wgsl`, `tile_right_quads.wgsl`.
     Quads,
-    /// The same texts with four loads for each, where neighbours in memory are neighbours along the steps.
+    /// The same files with four scalar loads, for factors whose neighbours in memory are neighbours along the steps.
     Gathered,
-    /// Four vec4s along the steps: `tile_left_blocks.wgsl`, `tile_right_blocks.wgsl`.
+    /// Four `vec4`s along the steps: `tile_left_blocks.wgsl`, `tile_right_blocks.wgsl`.
     Blocks,
 }
 
@@ -39,7 +39,7 @@ impl Tile {
         }
     }
 
-    /// What `launch` makes of this tile, with what it makes of up to three others beside it if the device is to time them.
+    /// The dispatch for this tile, with up to three alternatives if the device times them.
     pub(super) fn launch(
         self,
         products: Products,
@@ -52,12 +52,12 @@ impl Tile {
         AnyLaunch { rivals, ..launch(&self) }
     }
 
-    /// Invocations of a workgroup.
+    /// Invocations in a workgroup.
     pub(super) const fn lanes(&self) -> u32 {
         self.rows / 4 / self.row_quads * (self.columns / 4 / self.column_quads)
     }
 
-    /// The constants of the texts; `steps_even` says whether all steps, in each part, come in whole tiles.
+    /// The template constants. `steps_even` tells whether the steps of each part are whole tiles.
     pub(super) fn constants(
         &self,
         [left, right]: [Staging; 2],
@@ -91,27 +91,27 @@ impl Tile {
     }
 }
 
-/// 128 rows by 128 columns; 8 by 8 of them an invocation.
+/// 128 rows by 128 columns; 8 by 8 per invocation.
 pub(super) const LARGE: Tile = Tile { rows: 128, columns: 128, steps: 8, row_quads: 2, column_quads: 2 };
-/// 64 by 64; 8 by 4 an invocation.
+/// 64 by 64; 8 by 4 per invocation.
 pub(super) const MEDIUM: Tile = Tile { rows: 64, columns: 64, steps: 16, row_quads: 2, column_quads: 1 };
-/// As [`MEDIUM`], with half as much for each of twice as many invocations: 4 by 4.
+/// Like [`MEDIUM`], with twice as many invocations of 4 by 4.
 pub(super) const MEDIUM_SHARED: Tile = Tile { row_quads: 1, ..MEDIUM };
-/// 32 by 32; 4 by 4 an invocation.
+/// 32 by 32; 4 by 4 per invocation.
 pub(super) const SMALL: Tile = Tile { rows: 32, columns: 32, steps: 32, row_quads: 1, column_quads: 1 };
-/// For few columns: 256 rows by 32 columns; 8 by 4 an invocation.
+/// For few columns: 256 rows by 32 columns; 8 by 4 per invocation.
 pub(super) const TALL: Tile = Tile { rows: 256, columns: 32, steps: 8, row_quads: 2, column_quads: 1 };
-/// For few rows: 32 rows by 256 columns; 8 by 4 an invocation.
+/// For few rows: 32 rows by 256 columns; 8 by 4 per invocation.
 pub(super) const WIDE: Tile = Tile { rows: 32, columns: 256, steps: 8, row_quads: 2, column_quads: 1 };
 
-/// Tiles that are timed beside the chosen one, at most.
+/// Maximum number of tiles timed against the default.
 const RIVALS: usize = 3;
 
-/// All tiles, and what has to be loaded for a product in each.
+/// All tiles, with the relative cost of loads per product in each.
 pub(super) const ALL: [(Tile, u64); 6] =
     [(LARGE, 16), (MEDIUM, 18), (MEDIUM_SHARED, 20), (TALL, 19), (WIDE, 19), (SMALL, 24)];
 
-/// Sizes of products: their number, their rows and columns.
+/// Sizes of a batch of products: their number, rows and columns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Products {
     pub(super) count: u32,
@@ -120,7 +120,7 @@ pub(super) struct Products {
 }
 
 impl Products {
-    /// Tiles of a size that they take.
+    /// Number of tiles of a size.
     pub(super) fn tiles(&self, tile: &Tile) -> u64 {
         [self.count, self.rows.div_ceil(tile.rows), self.columns.div_ceil(tile.columns)]
             .map(u64::from)
@@ -128,8 +128,8 @@ impl Products {
             .product()
     }
 
-    /// All tiles, those that should take the least time on so many processors first: that of all products, those outside of
-    /// the output included, each weighed by what has to be loaded for it.
+    /// All tiles in order of their estimated time on `cores` compute units. The estimate counts all products,
+    /// including those outside of the output, weighted by the loads per product.
     fn likely(&self, cores: u32) -> Vec<Tile> {
         let time = |(tile, weight): &(Tile, u64)| {
             self.tiles(tile).div_ceil(cores.into()) * u64::from(tile.rows * tile.columns) * weight

@@ -8,13 +8,13 @@ use crate::graph::lowering::{Keep, Lowering, Operand};
 use crate::graph::shape::u;
 use crate::graph::template::{Launch, Template};
 
-/// An image, or a sequence, of another size, of which each element is the nearest one before it.
+/// Nearest-neighbour resizing of an image or a sequence.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Upsample {
     pub(crate) target: Target,
 }
 
-/// How large the result is, along rows and columns.
+/// The size of the result along rows and columns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Target {
     Size([usize; 2]),
@@ -36,23 +36,23 @@ uniform! {
     }
 }
 
-/// An axis: which input each output is a copy of.
+/// One axis: which input each output copies.
 #[derive(Clone, Debug)]
 struct Axis {
     input: usize,
     output: usize,
-    /// Inputs for each output, in f32 as torch computes with it.
+    /// Inputs per output, in f32 as in torch.
     step: f32,
 }
 
 impl Axis {
-    /// The input that an output is a copy of, with the rounding of torch: at a scale of 41 output 41 is a copy of input 0.
+    /// The input that an output copies, with torch's rounding: at a scale of 41, output 41 copies input 0.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place is not negative")]
     fn source(&self, output: usize) -> usize {
         ((output as f32 * self.step).floor() as usize).min(self.input - 1)
     }
 
-    /// The first of the outputs whose input is not before this one, for each input and for the end.
+    /// For each input, and for the end, the first output that copies it or a later input.
     fn firsts(&self) -> Vec<usize> {
         let mut firsts = Vec::with_capacity(self.input + 1);
         for output in 0..self.output {
@@ -63,14 +63,14 @@ impl Axis {
         firsts
     }
 
-    /// How often each input is repeated, if all are equally often, else 0.
+    /// How often each input is copied, if all equally often; otherwise 0.
     fn repeat(&self) -> usize {
         let times = self.output / self.input;
         let even = times * self.input == self.output;
         if even && (0..self.output).all(|output| self.source(output) == output / times) { times } else { 0 }
     }
 
-    /// The most copies of an input.
+    /// Maximum number of copies of an input.
     fn copies(&self) -> usize {
         match self.repeat() {
             0 => self.firsts().windows(2).map(|ends| ends[1] - ends[0]).max().expect("it has inputs"),
@@ -79,7 +79,7 @@ impl Axis {
     }
 }
 
-/// A shape as an image: a sequence has one row.
+/// The shape as an image. A sequence has one row.
 fn as_image(shape: &[usize]) -> [usize; 4] {
     match *shape {
         [n, c, height, width] => [n, c, height, width],
@@ -89,7 +89,7 @@ fn as_image(shape: &[usize]) -> [usize; 4] {
 }
 
 impl Upsample {
-    /// Rows and columns; of a sequence there is one row.
+    /// Rows and columns. A sequence has one row.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -123,7 +123,7 @@ impl Upsample {
         .to_vec()
     }
 
-    /// Makes the table of a kernel; a binding needs a buffer even where nothing is looked up.
+    /// Creates the lookup table of a kernel. A binding needs a buffer, even if it is not read.
     fn table(
         lowering: &mut Lowering,
         id: usize,
@@ -137,7 +137,7 @@ impl Upsample {
         Operand::Value(lowering.value_kept(label, bits.len(), Keep::Constant(bits)))
     }
 
-    /// Refuses what names no size.
+    /// Refuses an invalid size or scale.
     fn check(&self, layer: &str) -> Result<(), Error> {
         let refused = |number: &str, allowed: &str, value: String| {
             Err(Error::constant(format!("{layer}: {number}"), allowed, value))
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!((sources(&uneven), uneven.repeat()), (vec![0, 0, 1, 2], 0));
         let third = axis(7, 2, 3.5);
         assert_eq!((sources(&third), third.firsts()), (vec![0, 3], vec![0, 1, 1, 1, 2, 2, 2, 2]));
-        // In f32, 41 / 41 is less than 1.
+        // In f32, 41 times (1 / 41) is less than 1.
         let rounded = axis(2, 82, 1.0 / 41.0);
         assert_eq!((rounded.source(41), rounded.repeat(), rounded.copies()), (0, 0, 42));
     }

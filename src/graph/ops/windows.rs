@@ -1,4 +1,4 @@
-//! Windows that slide over an image: what the poolings share.
+//! Sliding windows over an image, shared by all poolings.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use crate::Error;
 use crate::gpu::uniform;
 use crate::graph::shape::{image, u};
 
-/// Sizes of the windows: `[vertical, horizontal]`.
+/// Parameters of the windows: `[vertical, horizontal]`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Windows {
     pub(crate) kernel: [usize; 2],
@@ -19,7 +19,7 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    /// The shape of what pooling makes of an image, or a refusal that names `layer`.
+    /// The output shape of a pooling, or an error that names `layer`.
     pub(super) fn infer(&self, layer: &str, input: &[usize]) -> Result<Vec<usize>, Error> {
         let [n, c, height, width] = image(layer, input)?;
         let Self { kernel, stride, padding, dilation, .. } = *self;
@@ -44,25 +44,26 @@ impl Windows {
         }
     }
 
-    /// What a window spans, gaps included.
+    /// Extent of a dilated window.
     fn reach(&self) -> [usize; 2] {
         [0, 1].map(|axis| self.dilation[axis] * (self.kernel[axis] - 1) + 1)
     }
 
-    /// How far the last window may hang over the padding.
+    /// How far the last window can extend past the padding.
     fn beyond(&self, axis: usize) -> usize {
         if self.ceil_mode { self.stride[axis] - 1 } else { 0 }
     }
 
-    /// How many windows an axis of `len` elements has.
+    /// Number of windows along an axis of `len` elements.
     fn count(&self, axis: usize, len: usize) -> Option<usize> {
         let (stride, padding) = (self.stride[axis], self.padding[axis]);
         let count = (len + 2 * padding + self.beyond(axis)).checked_sub(self.reach()[axis])? / stride + 1;
-        // The last one must begin in the image or in the padding before it.
+        // The last window must start in the image or in the padding before it.
         Some(if (count - 1) * stride >= len + padding { count - 1 } else { count })
     }
 
-    /// The first window along an axis of `len` elements that holds none of them: a gap of it may span a small image.
+    /// The first window along an axis of `len` elements that contains none of them; a dilated window can skip a small
+    /// image.
     pub(super) fn empty(&self, axis: usize, len: usize) -> Option<usize> {
         let (padding, dilation) = (self.padding[axis], self.dilation[axis]);
         let before = (0..).map(|window| padding.saturating_sub(window * self.stride[axis]));
@@ -76,20 +77,21 @@ impl Windows {
         whole && self.stride == self.kernel && self.padding == [0, 0] && self.dilation == [1, 1]
     }
 
-    /// How a kernel goes through each window; of `input`, no more elements of it than an axis has lie in the image.
+    /// The loops of a kernel over each window. A window contains at most as many elements of an axis as `input` has.
     pub(super) fn loops(&self, input: &[usize]) -> Loops {
         let needed = [0, 1].map(|axis| self.kernel[axis].min(input[2 + axis].div_ceil(self.dilation[axis])));
         Loops::new(self.kernel, needed, RUN)
     }
 
-    /// How a kernel goes through the windows over each element; `output` is the shape of what pooling makes.
+    /// The loops of a kernel over the windows that contain an element. `output` is the output shape of the pooling.
     pub(super) fn loops_over(&self, output: &[usize]) -> Loops {
         let reach = self.reach();
         let whole = [0, 1].map(|axis| (reach[axis] - 1 + self.stride[axis]) / self.stride[axis]);
         Loops::new(whole, [0, 1].map(|axis| whole[axis].min(output[2 + axis])), RUN)
     }
 
-    /// Sizes as constants of a kernel, because dividing by a uniform is slow; `x` and `y` are the shapes.
+    /// The sizes as template constants, because dividing by a uniform is slow. `x` and `y` are the shapes of input
+    /// and output.
     pub(super) fn constants(&self, x: &[usize], y: &[usize]) -> Vec<(&'static str, u32)> {
         [
             ("QUADS", x[1].div_ceil(4)),
@@ -111,24 +113,24 @@ impl Windows {
     }
 }
 
-/// A part of the loops over a window, or over the windows that may hold an element.
+/// A part of the loops over a window, or over the windows that can contain an element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
     pub(super) rows: Range<u32>,
     pub(super) columns: Range<u32>,
 }
 
-/// How a kernel goes through rows and columns.
+/// How a kernel loops over rows and columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Loops {
-    /// Whether it must be told which tile of them each of its dispatches takes.
+    /// Whether each dispatch must be told which tile it processes.
     pub(super) tiled: bool,
-    /// All tiles, in row-major order: many whole rows each, or parts of one.
+    /// All tiles, in row-major order: several whole rows each, or parts of one row.
     pub(super) tiles: Vec<Tile>,
 }
 
 uniform! {
-    /// Of the kernels of all poolings' gradients.
+    /// The uniform block of the gradient kernels of all poolings.
     pub(crate) struct GradShape {
         images: u32,
         accumulate: u32,
@@ -140,7 +142,7 @@ uniform! {
 }
 
 impl Loops {
-    /// The uniforms of a gradient's dispatches over `images` images: one for each tile, which add up.
+    /// The uniform blocks of a gradient's dispatches over `images` images: one per tile; the results are added.
     pub(super) fn gradient(&self, images: usize, accumulate: bool) -> impl Iterator<Item = GradShape> {
         self.tiles.iter().enumerate().map(move |(number, Tile { rows, columns })| GradShape {
             images: u(images),
@@ -152,8 +154,8 @@ impl Loops {
         })
     }
 
-    /// Loops over `whole` rows and columns; those of `needed` are enough where they are cut into tiles of at most
-    /// `run` elements.
+    /// Loops over `whole` rows and columns. If they must be split into tiles of at most `run` elements, `needed` rows
+    /// and columns suffice.
     fn new(whole: [usize; 2], needed: [usize; 2], run: u32) -> Self {
         let [rows, columns] = whole.map(|n| n as u64);
         if !is_long(rows * (1 + columns), 0) {
@@ -171,7 +173,7 @@ impl Loops {
         Self { tiled: true, tiles: tiles.collect() }
     }
 
-    /// The constant of the kernel.
+    /// The template constant for the kernel.
     pub(super) fn constant(&self) -> (&'static str, u32) {
         ("TILED", u32::from(self.tiled))
     }
@@ -181,7 +183,7 @@ impl Loops {
 mod tests {
     use super::*;
 
-    /// Windows that begin before the image's end and its padding, and the first that ends beyond them.
+    /// Windows that start before the end of the image and its padding; and the first that ends past them.
     #[test]
     fn windows_are_counted_as_they_are_placed() {
         for len in 1..12 {

@@ -2,10 +2,10 @@ use super::{Plan, Step};
 use crate::gpu::{Dispatch, Phase};
 
 impl Plan {
-    /// What each of its dispatches moves and computes, in the order of [`Plan::labels`].
+    /// The memory traffic and arithmetic of each dispatch, in the order of [`Plan::labels`].
     ///
-    /// Of regions that were bound in place of its own buffers as if they were those. The texts of its kernels are read
-    /// once, which takes milliseconds.
+    /// Regions bound by the caller are ignored; the numbers are for the plan's own buffers. Analysing the kernels'
+    /// WGSL takes some milliseconds, once.
     ///
     /// ```no_run
     /// // Needs a device.
@@ -31,7 +31,7 @@ impl Plan {
 
 impl Step {
     fn dispatch(&self, phase: Phase) -> Dispatch {
-        // What is bound twice is moved once, or is there because a binding needs a buffer.
+        // A resource that is bound twice is moved once, or is only a placeholder.
         let bound = self.places.iter().enumerate().skip(1).zip(&self.bytes);
         let once =
             bound.map(|((at, place), bytes)| if self.places[..at].contains(place) { 0 } else { *bytes });

@@ -1,14 +1,16 @@
-//! Regions of the user's own buffers in place of those of a plan.
+//! Binds regions of the caller's buffers in place of a plan's own buffers.
+
+mod delivery;
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
+use self::delivery::Delivery;
 use super::{Output, Plan};
 use crate::Error;
-use crate::gpu::{Binding, Buffer, Gpu, Kernel, Recorder, Region};
-use crate::graph::ops;
+use crate::gpu::{Binding, Buffer, Gpu, Recorder, Region};
 use crate::graph::shape::Planes;
 
-/// A region of a buffer, kept alive.
+/// A region of a buffer, which is kept alive.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::graph) struct Place {
     pub(in crate::graph) buffer: wgpu::Buffer,
@@ -16,53 +18,36 @@ pub(in crate::graph) struct Place {
     pub(in crate::graph) bytes: u64,
 }
 
-/// What an input is read from, and whether it should be bound rather than copied where both can be done.
+/// The source of an input, and whether to bind it rather than copy it if both are possible.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Source {
     place: Place,
     bind: bool,
 }
 
-/// Which regions of the user's a plan reads and writes, and how.
+/// The caller's regions that a plan reads and writes, and how.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    /// By the number of the input.
+    /// By index of the input.
     sources: Vec<Option<Source>>,
-    /// By the number of the output.
+    /// By index of the output.
     targets: Vec<Option<Place>>,
-    /// Before the plan: copies into its own inputs, by their number.
+    /// Copies into the plan's own inputs, by index, before it runs.
     copies: Vec<(usize, Place, wgpu::Buffer)>,
-    /// After the plan, by the number of the output; none for an output that is bound.
+    /// By index of the output: how it is delivered after the plan runs; `None` for an output that is bound directly.
     deliveries: Vec<Option<Arc<Delivery>>>,
     bound: Bound,
-    /// In place of the groups of the steps; empty where nothing is bound.
+    /// Replacements for the bind groups of steps; empty if nothing is bound.
     groups: Arc<Vec<Option<wgpu::BindGroup>>>,
-    /// The bind groups of the last few sets of regions, so that whoever takes turns makes none.
+    /// Bind groups for recent sets of regions, so that alternating between them creates none.
     kept: Vec<(Bound, Arc<Vec<Option<wgpu::BindGroup>>>)>,
 }
 
-/// Places by the values that they stand in for.
+/// Regions, by the value that they replace.
 type Bound = Vec<(usize, Place)>;
 
-/// Sets of regions whose bind groups are kept.
+/// Number of sets of regions whose bind groups are kept.
 const KEPT: usize = 4;
-
-/// The way of an output to a region that kernels of the plan do not write.
-#[derive(Debug)]
-struct Delivery {
-    to: Place,
-    unpack: Option<Unpack>,
-}
-
-/// Unpads rows into the region, or into a buffer from which they are copied there.
-#[derive(Debug)]
-struct Unpack {
-    kernel: Arc<Kernel>,
-    group: wgpu::BindGroup,
-    grid: [u32; 3],
-    dense: Option<Buffer<f32>>,
-    _shape: Buffer<u8>,
-}
 
 impl Place {
     pub(in crate::graph) fn of(slice: wgpu::BufferSlice<'_>) -> Self {
@@ -87,7 +72,7 @@ impl Place {
         self.buffer.usage().contains(usage)
     }
 
-    /// Refuses a region that can neither be bound nor copied. `copied` is the usage that a copy needs.
+    /// Refuses a region that can be neither bound nor copied. `copied` is the usage that a copy needs.
     pub(in crate::graph) fn check(
         &self,
         gpu: &Gpu,
@@ -121,12 +106,12 @@ impl Output {
         Planes::of(&self.shape, self.order)
     }
 
-    /// Whether its memory is its dense data and nothing else.
+    /// Whether its memory is exactly its dense data.
     fn is_dense(&self) -> bool {
         self.planes().is_flat() && self.planes().channels.is_multiple_of(4)
     }
 
-    /// Whether its memory begins with its dense data.
+    /// Whether its memory starts with its dense data.
     fn begins_dense(&self) -> bool {
         self.is_dense() || self.planes().images * self.planes().pixels == 1
     }
@@ -137,20 +122,21 @@ impl Output {
 }
 
 impl Plan {
-    /// Lets each run write an output into a region of a buffer of the user's own on the same device: dense f32 in
-    /// torch's order, until another region or [`Plan::unbind_output`] takes its place.
+    /// Makes each run write an output into a region of a caller's buffer on the same device, as dense f32 in
+    /// row-major order, until another region is bound or [`Plan::unbind_output`] is called.
     ///
-    /// Kernels write there themselves if the output lies in torch's order without padding (its last axis is a multiple of
-    /// 4, and it does not come channels last from a convolution or pooling), the buffer has `STORAGE`, the region begins at a multiple of the device's
-    /// `min_storage_buffer_offset_alignment` (256 on most), and neither this plan nor another region uses the buffer.
-    /// Otherwise a copy follows the plan, for rows with padding one dispatch; it needs `COPY_DST`, or for such rows only
-    /// what binding needs. While it is bound [`Plan::read`] reads the region and [`Plan::output`] refuses.
+    /// Kernels write the region directly if the output is row-major without padding (its last axis is a multiple of
+    /// 4, and it does not come channels-last from a convolution or pooling), the buffer has `STORAGE`, the region's
+    /// offset is a multiple of the device's `min_storage_buffer_offset_alignment` (usually 256), and neither this
+    /// plan nor another region uses the buffer. Otherwise a copy follows the plan, which needs `COPY_DST`; for padded
+    /// rows it is a dispatch, which needs only what binding needs. While a region is bound, [`Plan::read`] reads it
+    /// and [`Plan::output`] fails.
     ///
     /// # Errors
     /// [`Error::UnknownName`]; [`Error::Length`] unless the region has as many elements as the output;
-    /// [`Error::Buffer`] for usages or a place with which it can neither be bound nor copied, or for a buffer of another
-    /// device of the same `wgpu::Instance` (one of another instance wgpu does not notice) or that was destroyed, which of
-    /// a copy only the submit says; [`Error::DeviceLost`]. Then nothing has changed.
+    /// [`Error::Buffer`] for a region whose usages or offset allow neither binding nor copying, or whose buffer
+    /// belongs to another device of the same `wgpu::Instance` (wgpu cannot detect one of another instance) or was
+    /// destroyed, which for a copy is only reported by the submit; [`Error::DeviceLost`]. Nothing has changed then.
     pub fn bind_output(&self, name: &str, region: wgpu::BufferSlice<'_>) -> Result<(), Error> {
         let number = self.output_number(name)?;
         let (output, place, what) = (&self.outputs[number], Place::of(region), format!("output {name}"));
@@ -163,7 +149,7 @@ impl Plan {
         self.change_links(|_, targets| targets[number] = Some(place))
     }
 
-    /// Keeps an output in the plan's own buffer again.
+    /// Makes an output use the plan's own buffer again.
     ///
     /// # Errors
     /// [`Error::UnknownName`].
@@ -172,7 +158,7 @@ impl Plan {
         self.change_links(|_, targets| targets[number] = None)
     }
 
-    /// Lets input `number` be read from a region that was checked, or from the plan's own buffer again.
+    /// Makes input `number` read a checked region, or the plan's own buffer again.
     pub(super) fn link_input(&self, number: usize, place: Option<Place>, bind: bool) -> Result<(), Error> {
         let source = place.map(|place| Source { place, bind });
         if self.links().source(number) == source.as_ref() {
@@ -181,7 +167,7 @@ impl Plan {
         self.change_links(|sources, _| sources[number] = source)
     }
 
-    /// The region that an output is written to, if it is one of the user's.
+    /// The caller's region that an output is written to, if any.
     pub(super) fn target(&self, number: usize) -> Option<Place> {
         self.links().targets.get(number).cloned().flatten()
     }
@@ -214,7 +200,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Decides for each region whether it is bound or copied, and makes what that needs and `before` has not.
+    /// Decides for each region whether to bind or copy it, and creates the resources that `before` lacks.
     fn linked(
         &self,
         before: &Links,
@@ -273,7 +259,7 @@ impl Plan {
         Ok(Links { sources, targets, ..next })
     }
 
-    /// Whether a buffer is one of the plan's own, or of its store.
+    /// Whether a buffer belongs to the plan or to its store.
     fn uses(&self, place: &Place) -> bool {
         let mut own = self.steps.iter().flat_map(|step| &step.places);
         own.any(|own| own.buffer == place.buffer)
@@ -286,7 +272,7 @@ impl Plan {
         bindings.any(|(bound, binding)| *bound == Some(value) && *binding == Binding::ReadWrite)
     }
 
-    /// The bind groups of the steps that touch a value which is elsewhere.
+    /// New bind groups for the steps that use a replaced value.
     fn groups_with(&self, bound: &Bound) -> Result<Vec<Option<wgpu::BindGroup>>, Error> {
         let elsewhere = |value: &Option<usize>| bound.iter().find(|(of, _)| Some(*of) == *value);
         let group = |step: &super::Step| {
@@ -300,44 +286,9 @@ impl Plan {
         };
         self.steps.iter().map(|step| group(step).transpose()).collect()
     }
-
-    /// The way of an output to a region by a copy, and by a dispatch before it where rows are padded.
-    fn delivery(&self, output: &Output, to: &Place) -> Result<Delivery, Error> {
-        let what = format!("output {}", output.name);
-        let own = output.buffer.raw();
-        let (gpu, copyable) = (&self.gpu, to.has(wgpu::BufferUsages::COPY_DST) && to.buffer != *own);
-        let check_copy = |from| {
-            let refused = |reason| Error::Buffer { what: what.clone(), reason };
-            gpu.check_copy(from, to.region()).map_err(refused)
-        };
-        if output.begins_dense() && copyable {
-            check_copy(Region { bytes: to.bytes, ..output.buffer.region() })?;
-            return Ok(Delivery { to: to.clone(), unpack: None });
-        }
-        let bindable = to.is_bindable(gpu) && to.buffer != *own;
-        if !bindable && !copyable {
-            return to.refuse(gpu, &what, wgpu::BufferUsages::COPY_DST);
-        }
-        let (source, shape, grid) = ops::dense_from_rows(output.planes());
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let block: Buffer<u8> = Buffer::with_usage(gpu, "shape of an output", shape.len(), usage)?;
-        block.write(gpu, 0, &shape)?;
-        let dense = match bindable {
-            true => None,
-            false => Some(Buffer::storage(gpu, "dense output", output.shape.iter().product())?),
-        };
-        if let Some(dense) = &dense {
-            check_copy(Region { bytes: to.bytes, ..dense.region() })?;
-        }
-        let kernel = gpu.kernel(&source)?;
-        let written = dense.as_ref().map_or(to.region(), Buffer::region);
-        let group = gpu.bind_group(&kernel, &[block.region(), output.buffer.region(), written]);
-        let group = group.map_err(|error| of_buffer(error, &what))?;
-        Ok(Delivery { to: to.clone(), unpack: Some(Unpack { kernel, group, grid, dense, _shape: block }) })
-    }
 }
 
-/// What wgpu says of a bind group is said of the region that is new in it.
+/// Turns wgpu's error about a bind group into one about the new region in it.
 fn of_buffer(error: Error, what: &str) -> Error {
     match error {
         Error::Kernel { reason, .. } => Error::Buffer { what: what.into(), reason },
@@ -350,7 +301,7 @@ impl Links {
         self.sources.get(input)?.as_ref()
     }
 
-    /// The group of a step, if it is not the step's own.
+    /// The replacement for the bind group of a step, if there is one.
     pub(super) fn group(&self, step: usize) -> Option<&wgpu::BindGroup> {
         self.groups.get(step)?.as_ref()
     }
@@ -362,7 +313,7 @@ impl Links {
         }
     }
 
-    /// Records the ways of some outputs to where they go.
+    /// Records the deliveries of some outputs.
     pub(super) fn record_after(
         &self,
         recorder: &mut Recorder<'_>,
@@ -370,14 +321,8 @@ impl Links {
         wanted: impl Fn(&Output) -> bool,
     ) {
         for (delivery, output) in self.deliveries.iter().zip(outputs).filter(|(_, output)| wanted(output)) {
-            let Some(Delivery { to, unpack }) = delivery.as_deref() else { continue };
-            let mut from = Some(output.buffer.raw());
-            if let Some(unpack) = unpack {
-                recorder.dispatch(&unpack.kernel, &unpack.group, &[], unpack.grid);
-                from = unpack.dense.as_ref().map(Buffer::raw);
-            }
-            if let Some(from) = from {
-                recorder.copy(from, 0, &to.buffer, to.offset, to.bytes);
+            if let Some(delivery) = delivery {
+                delivery.record(recorder, output);
             }
         }
     }

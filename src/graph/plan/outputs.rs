@@ -1,4 +1,4 @@
-//! All outputs of a plan at once, for a caller that waits for them again and again.
+//! All outputs of a plan at once, for callers that read them repeatedly.
 
 use super::{Output, Plan};
 use crate::Error;
@@ -6,7 +6,7 @@ use crate::gpu::Recorder;
 use crate::graph::shape::Planes;
 
 impl Output {
-    /// Bytes that it takes on the device, padding included.
+    /// Bytes that it takes on the device, including padding.
     fn padded_bytes(&self) -> usize {
         self.buffer.len() * size_of::<f32>()
     }
@@ -18,7 +18,7 @@ impl Plan {
         self.outputs.iter().map(Output::padded_bytes).sum()
     }
 
-    /// Records that all outputs are copied to the start of `target`, one behind the other.
+    /// Records a copy of all outputs, back to back, to the start of `target`.
     pub(crate) fn record_outputs(&self, recorder: &mut Recorder<'_>, target: &wgpu::Buffer) {
         let mut at = 0;
         for output in &self.outputs {
@@ -28,7 +28,7 @@ impl Plan {
         }
     }
 
-    /// An output of those bytes, with its shape: dense, in torch's order.
+    /// An output from those bytes, with its shape: dense and row-major.
     pub(crate) fn dense_output(&self, name: &str, bytes: &[u8]) -> Result<(Vec<usize>, Vec<f32>), Error> {
         let number = self.output_number(name)?;
         let first: usize = self.outputs[..number].iter().map(Output::padded_bytes).sum();

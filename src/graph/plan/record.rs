@@ -10,8 +10,8 @@ impl Plan {
     /// Records the whole plan.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a recorder of another device, or if the store has grown since the plan was compiled, or
-    /// a tensor was thawed whose gradient it leaves out; then nothing was recorded.
+    /// [`Error::Mismatch`] for a recorder of another device; if the store has grown since the plan was compiled; or
+    /// if a tensor was thawed whose gradient the plan skips. Nothing is recorded then.
     pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
         self.check(recorder)?;
         self.record_inputs(recorder, |_| true);
@@ -20,8 +20,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Records the forward pass alone, with all outputs, so that commands which compute the upstream gradient of them
-    /// can be recorded next; [`Plan::record_backward`] records the rest.
+    /// Records the forward pass, including all outputs. Commands that compute the upstream gradient from the outputs
+    /// can follow; [`Plan::record_backward`] records the rest.
     ///
     /// # Errors
     /// As [`Plan::record`].
@@ -33,10 +33,10 @@ impl Plan {
         Ok(())
     }
 
-    /// Records what [`Plan::record_forward`] left out, nothing for a plan without a backward pass.
+    /// Records the rest of the plan after [`Plan::record_forward`]; nothing for a plan without a backward pass.
     ///
-    /// It reads what the forward pass left in the workspace and in regions that outputs are bound to: between the two
-    /// no other plan of this workspace may run, and these regions must not be changed.
+    /// It reads results of the forward pass from the workspace and from regions that outputs are bound to. In
+    /// between, no other plan of this workspace may run, and these regions must not be changed.
     ///
     /// # Errors
     /// As [`Plan::record`].
@@ -59,7 +59,7 @@ impl Plan {
         }
     }
 
-    /// Records some of its dispatches, by their place in [`Plan::labels`], to measure them.
+    /// Records some of its dispatches, by their index in [`Plan::labels`], to measure them.
     ///
     /// # Errors
     /// As [`Plan::record`].

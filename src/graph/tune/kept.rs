@@ -1,4 +1,5 @@
-//! The file of what was found on an adapter: a line that says on which, a line for each choice, and a checksum.
+//! The file with the findings for an adapter: a header that identifies the adapter, one line per choice, and a
+//! checksum.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,16 +8,16 @@ use crate::Error;
 use crate::files::write_atomic;
 use crate::gpu::Found;
 
-/// Bytes of a file that is read, at most: a million choices.
+/// Maximum size of a file that is read, in bytes: about a million choices.
 const MOST: u64 = 1 << 25;
 
-/// A number of bytes, the same on every machine: FNV-1a.
+/// A hash of bytes that is the same on every machine: FNV-1a.
 ///
 /// Source: Fowler, Noll, Vo, <http://www.isthe.com/chongo/tech/comp/fnv/>.
 pub(super) fn hash<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     const START: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
-    // A length ends each, so that it matters where one ends.
+    // A length after each text, so that the boundaries matter.
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(PRIME);
     texts.into_iter().fold(START, |hash, text| {
         let length = (text.len() as u64).to_le_bytes();
@@ -24,23 +25,23 @@ pub(super) fn hash<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     })
 }
 
-/// What else must be the same, beside the texts of the kernels.
+/// What must match besides the kernels' WGSL.
 fn header(info: &wgpu::AdapterInfo) -> String {
     let wgpu::AdapterInfo { name, vendor, device, backend, driver, driver_info, .. } = info;
     let version = env!("CARGO_PKG_VERSION");
-    // A string in quotes is one line.
+    // A quoted string stays on one line.
     format!(
         "gradus autotune, {version}: {name:?} {vendor:x}:{device:x} {backend:?} {driver:?} {driver_info:?}"
     )
 }
 
-/// The file of an adapter, whichever driver it has.
+/// The file for an adapter, independent of its driver.
 pub(crate) fn path(folder: &Path, info: &wgpu::AdapterInfo) -> PathBuf {
     let adapter = format!("{} {:x}:{:x} {:?}", info.name, info.vendor, info.device, info.backend);
     folder.join(format!("autotune-{:016x}.txt", hash([adapter.as_bytes()])))
 }
 
-/// What was found before; nothing of a file that is missing, damaged, or of another driver.
+/// Earlier findings; none if the file is missing, damaged, or from another driver.
 pub(crate) fn read(folder: &Path, info: &wgpu::AdapterInfo) -> Found {
     let path = path(folder, info);
     let is_small = std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() <= MOST);
@@ -62,7 +63,7 @@ fn parse(text: &str, info: &wgpu::AdapterInfo) -> Option<Found> {
     lines.map(choice).collect()
 }
 
-/// Writes all that was found, with what another process wrote since the file was read.
+/// Writes all findings, merged with those that another process has written in the meantime.
 ///
 /// # Errors
 /// [`Error::File`].

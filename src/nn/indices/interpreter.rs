@@ -1,5 +1,5 @@
-//! Runs invocations of a kernel on the host, of whose numbers it knows only integers and conditions, and holds each index to
-//! the end of what it is an index of.
+//! Interprets invocations of a kernel on the host, tracking only integers and booleans, and checks each index against
+//! the length of its array.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -13,7 +13,7 @@ use super::kernel::Kernel;
 use super::value::Value::{self, Float, Number, Vector};
 use super::value::{binary, literal_of, select};
 
-/// How a block ends.
+/// How a block of statements ends.
 enum Flow {
     On,
     Break,
@@ -21,18 +21,18 @@ enum Flow {
     Return(Value),
 }
 
-/// What a dispatch gives its kernel.
+/// The inputs of a dispatch.
 pub(super) struct Dispatch<'a> {
     pub(super) kernel: &'a Kernel,
     /// Words of the uniform block.
     pub(super) uniform: &'a [u32],
-    /// Bytes of the buffers from binding 1 on.
+    /// Sizes in bytes of the buffers from binding 1 on.
     pub(super) bytes: &'a [u64],
-    /// Functions that were called with numbers and with nothing else that is known.
+    /// Functions already called with the same numbers, and no other known arguments.
     called: RefCell<HashSet<(Handle<Function>, Vec<u32>)>>,
 }
 
-/// A function that runs.
+/// The call frame of a function.
 struct Frame<'a> {
     function: &'a Function,
     floats: &'a [bool],
@@ -41,7 +41,7 @@ struct Frame<'a> {
     known: Vec<Option<Value>>,
 }
 
-/// An invocation: its functions, of which the last one runs.
+/// One invocation: its call stack, with the running function last.
 struct Invocation<'a> {
     dispatch: &'a Dispatch<'a>,
     frames: Vec<Frame<'a>>,
@@ -52,10 +52,10 @@ impl<'a> Dispatch<'a> {
         Self { kernel, uniform, bytes, called: RefCell::default() }
     }
 
-    /// Runs one invocation.
+    /// Interprets one invocation.
     ///
     /// # Errors
-    /// An index that is beyond its array.
+    /// An index that is out of bounds.
     pub(super) fn run(&self, group: [u32; 3], lane: u32) -> Result<(), String> {
         let entry = &self.kernel.module.entry_points[0];
         let arguments = entry.function.arguments.iter().map(|argument| match argument.binding {
@@ -70,7 +70,7 @@ impl<'a> Dispatch<'a> {
         Ok(())
     }
 
-    /// Elements of a variable.
+    /// Number of elements of a variable.
     fn len(&self, variable: Handle<naga::GlobalVariable>) -> u64 {
         let variable = &self.kernel.module.global_variables[variable];
         match self.kernel.module.types[variable.ty].inner {
@@ -187,8 +187,8 @@ impl<'a> Invocation<'a> {
         Ok(Flow::On)
     }
 
-    /// Whether a function that has no result was called with the same numbers, and with nothing else that is known: then
-    /// its indices are the same.
+    /// Whether a function without a result was already called with the same numbers and no other known arguments.
+    /// Then its indices are the same.
     fn was_called(&self, function: Handle<Function>, arguments: &[Value]) -> bool {
         let mut numbers = Vec::new();
         for argument in arguments {
@@ -302,7 +302,7 @@ impl<'a> Invocation<'a> {
         ))
     }
 
-    /// A member, or a place in a variable.
+    /// A member, or an element of a variable.
     fn access(&mut self, base: Handle<Expression>, index: u32) -> Result<Value, String> {
         Ok(match self.value(base)? {
             Value::Local(frame, local, mut path) => {

@@ -1,4 +1,4 @@
-//! A kernel, with what is known of its types.
+//! A parsed kernel with type information.
 
 use std::rc::Rc;
 
@@ -7,14 +7,14 @@ use naga::{Expression, Function, Handle, Module, ScalarKind, Type, TypeInner};
 
 use super::value::Value::{self, Float, Number, Vector};
 
-/// A kernel that can be run.
+/// A kernel ready to be interpreted.
 pub(super) struct Kernel {
     pub(super) module: Module,
-    /// Of each function and of the entry point, which expressions are of floating point.
+    /// For each function and for the entry point: which expressions are floating-point.
     pub(super) floats: Vec<Vec<bool>>,
-    /// Invocations of a workgroup.
+    /// Invocations in a workgroup.
     pub(super) lanes: u32,
-    /// Whether numbers may wrap: a place before the first pixel of an image is one behind its last.
+    /// Whether integers may wrap: the index before the first pixel of an image then lies beyond its last.
     pub(super) wraps: bool,
 }
 
@@ -37,7 +37,7 @@ impl Kernel {
         function.expressions.iter().map(|(handle, _)| self.is_float(inner(handle))).collect()
     }
 
-    /// Whether a type has nothing in it but floating point.
+    /// Whether a type consists only of floating-point numbers.
     fn is_float(&self, inner: &TypeInner) -> bool {
         let of = |handle: Handle<Type>| self.is_float(&self.module.types[handle].inner);
         match inner {

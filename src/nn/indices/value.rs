@@ -1,4 +1,4 @@
-//! Values of a kernel, and operations on them.
+//! Values of interpreted expressions, and operations on them.
 
 use std::rc::Rc;
 
@@ -6,22 +6,22 @@ use naga::{BinaryOperator, Handle, Literal};
 
 use Value::{Float, Number, Vector};
 
-/// What an expression is.
+/// The value of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
-    /// An integer, or a condition as 0 or 1.
+    /// An integer, or a boolean as 0 or 1.
     Number(u32),
     Vector(Vec<u32>),
     Struct(Rc<Vec<Value>>),
-    /// Any number, vector, matrix or struct of floating point.
+    /// A floating-point scalar, vector, matrix or struct. Its value is not tracked.
     Float,
-    /// A place in a local variable of the function that many calls up, and the members that lead to it.
+    /// A pointer to a local variable: depth of the call frame, the variable, and the path of members.
     Local(usize, Handle<naga::LocalVariable>, Vec<u32>),
     /// The uniform block.
     Uniform,
-    /// A place in storage or workgroup memory that is inside.
+    /// An element of storage or workgroup memory, known to be in bounds.
     Inside,
-    /// All of a variable in storage or workgroup memory.
+    /// A whole variable in storage or workgroup memory.
     Array(Handle<naga::GlobalVariable>),
 }
 
@@ -33,7 +33,7 @@ impl Value {
         }
     }
 
-    /// Component `lane` of a vector, or a number that stands for all.
+    /// Component `lane` of a vector, or the scalar itself.
     pub(super) fn lane(&self, lane: usize) -> u32 {
         match self {
             Number(number) => *number,
@@ -42,7 +42,7 @@ impl Value {
         }
     }
 
-    /// The result of a function for each component.
+    /// Applies a function component by component.
     pub(super) fn zip(&self, other: &Self, with: impl Fn(u32, u32) -> u32) -> Self {
         match (self, other) {
             (Number(a), Number(b)) => Number(with(*a, *b)),
@@ -62,7 +62,7 @@ impl Value {
         }
     }
 
-    /// With another value at the end of a path.
+    /// The value with the part at `path` replaced.
     pub(super) fn with(self, path: &[u32], value: Value) -> Self {
         let [first, rest @ ..] = path else { return value };
         let first = *first as usize;
@@ -91,7 +91,7 @@ pub(super) fn literal_of(literal: Literal) -> Value {
     }
 }
 
-/// An operation on unsigned numbers, or on conditions; numbers that overflow wrap, or are a panic.
+/// An operation on unsigned integers or booleans. Overflow wraps, or panics.
 pub(super) fn binary(op: BinaryOperator, a: u32, b: u32, wraps: bool) -> u32 {
     let whole = |result: Option<u32>| result.unwrap_or_else(|| panic!("{a} {op:?} {b} overflows"));
     match op {

@@ -1,7 +1,7 @@
 use crate::graph::{Graph, Init, Var};
 use crate::nn::PReLU;
 
-/// A graph in which each function of elements runs alone, and some in chains that end a product or a convolution.
+/// A graph in which each pointwise function runs alone, and some run in chains fused with a product or a convolution.
 pub(super) fn functions() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let (x, y) = (graph.parameter("x", [4, 6], Init::Constant(0.5)), graph.labels("y", 4));

@@ -4,7 +4,7 @@ use crate::nn::{
     SmoothL1Loss,
 };
 
-/// A graph of all losses, whose targets are trained too.
+/// A graph of all losses, with trained targets.
 pub(super) fn losses() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let parameter = |name: &str, shape: &[usize]| graph.parameter(name, shape, Init::Normal { std: 1.0 });

@@ -1,8 +1,8 @@
 use crate::graph::{Graph, Init, Var};
 use crate::nn::AvgPool2d;
 
-/// A graph in which elements are moved and reduced: in whole quads and within them, written, added and put beside what is
-/// there, over axes side by side and along the lanes, in one kernel and in parts.
+/// A graph that moves and reduces elements: in whole quads and within quads; overwriting, adding and writing side by
+/// side; along adjacent axes and along the lanes; in one kernel and in parts.
 pub(super) fn moves() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let x = graph.parameter("x", [2, 6, 3, 7], Init::Normal { std: 1.0 });

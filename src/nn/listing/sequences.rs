@@ -1,7 +1,8 @@
 use super::super::{GRU, Init, LSTM, RNN, RnnNonlinearity};
 use crate::graph::{Graph, Var};
 
-/// A graph of recurrent layers, of whole quads and not, of few units and more, with first states and without, with biases and without.
+/// A graph of recurrent layers: with and without whole quads, with few and many units, with and without initial
+/// states and biases.
 pub(super) fn sequences() -> (Graph, Var, Var) {
     let graph = Graph::new();
     let (x, labels) = (graph.input("x", [3, 2, 5]), graph.labels("y", 2));

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::kernel_listings;
 
-/// What distinguishes the texts that read a factor, or write the output.
+/// The parts of the WGSL that differ by how a factor is read or the output is written.
 fn lying(wgsl: &str) -> [&'static str; 3] {
     let factor = |blocks: &str, quads: &str| match () {
         () if wgsl.contains(blocks) => "blocks",
@@ -21,7 +21,7 @@ fn products_are_listed_in_each_way_that_factors_and_outputs_lie() {
     let listings = kernel_listings();
     let of = |name: &'static str| {
         let named = listings.iter().filter(move |listing| listing.source.name.starts_with(name));
-        // Those of f16 are the same but for conversions.
+        // Variants for f16 differ only in conversions.
         let named = named.filter(|listing| !listing.source.wgsl.starts_with("enable f16;"));
         named.map(|listing| listing.source.wgsl.as_ref())
     };
@@ -32,13 +32,13 @@ fn products_are_listed_in_each_way_that_factors_and_outputs_lie() {
         let constant = format!("const {constants}: u32 = ");
         let lines = of("matmul_tile").filter_map(|wgsl| wgsl.lines().find(|l| l.starts_with(&constant)));
         let values = lines.collect::<BTreeSet<_>>();
-        // 128, 64, 32 and 256 of each edge.
+        // Edges of 128, 64, 32 and 256.
         let expected = if constants.starts_with("TILE") { 4 } else { 2 };
         assert_eq!(values.len(), expected, "{values:?}");
     }
 }
 
-/// Constants that a tile is made with: its rows and columns, and whether its steps come out even.
+/// Template constants of a tile: rows, columns, and whether the number of steps is even.
 fn variant(wgsl: &str) -> [String; 4] {
     let value = |name: &str| {
         let line = wgsl.lines().find_map(|line| line.strip_prefix(&format!("const {name}: u32 = ")));
@@ -55,12 +55,12 @@ fn convolutions_in_tiles_are_listed_in_every_variant() {
             variants.insert((listing.source.name.clone(), variant(&listing.source.wgsl)));
         }
     }
-    // Four tiles with even steps and with others: forward, backward, and of the weight.
+    // Four tiles, each with even and odd numbers of steps: forward, input gradient and weight gradient.
     let of = |name: &str| variants.iter().filter(|(of, _)| of == name).count();
     assert_eq!(["conv2d_tile", "conv2d_weight_grad_tile"].map(of), [16, 8], "{variants:#?}");
 }
 
-/// Otherwise what they read or write would be f32 without a word.
+/// Otherwise what they read or write would silently stay f32.
 #[test]
 fn all_kernels_can_have_their_numbers_in_f16() {
     for crate::gpu::KernelListing { source, .. } in kernel_listings() {

@@ -2,12 +2,11 @@ use super::Reduction;
 use crate::Error;
 use crate::graph::{Var, ops};
 
-/// The cross-entropy of logits `[N, classes, ..]`, with the softmax taken of them along the classes, against class
-/// numbers `[N, ..]` or probabilities of the logits' shape, as torch's `CrossEntropyLoss`.
+/// Cross-entropy of logits `[N, classes, ..]` against class indices `[N, ..]`, or against probabilities of the
+/// logits' shape, like torch's `CrossEntropyLoss`. It includes the softmax over the classes.
 ///
-/// The loss of a sample, or of a place of it, is `-sum(t[c] * weight[c] * ln(softmax[c]))` with targets `t` of
-/// `1 - label_smoothing` at the label, or times the probabilities, and of `label_smoothing / classes` more at every
-/// class.
+/// The loss of one position is `-sum(t[c] * weight[c] * ln(softmax[c]))`. The targets `t` are `1 - label_smoothing`
+/// at the label (or times the probabilities), plus `label_smoothing / classes` for every class.
 ///
 /// ```
 /// use gradus::graph::Graph;
@@ -33,40 +32,40 @@ pub struct CrossEntropy {
 }
 
 impl CrossEntropy {
-    /// The mean without smoothing and weights.
+    /// The mean, without label smoothing and class weights.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The part of a target that is spread over all classes, in `[0, 1]`. Default 0.
+    /// Fraction of each target that is distributed evenly over all classes, in `[0, 1]`. Default 0.
     pub fn label_smoothing(mut self, label_smoothing: f64) -> Self {
         self.label_smoothing = label_smoothing;
         self
     }
 
-    /// A weight for each class, finite and at least 0. A mean over labels is then divided by the sum of their
-    /// weights, and is NaN if that is 0; with probabilities it is divided by the number of losses. Default 1 for each.
+    /// One weight per class, finite and at least 0. For labels, the mean divides by the sum of the labels' weights
+    /// and is NaN if that is 0; for probabilities, it divides by the number of losses. Default 1 for each class.
     pub fn weight(mut self, weight: &[f32]) -> Self {
         self.weight = Some(weight.to_vec());
         self
     }
 
-    /// A label whose samples have no loss, no gradient and no part in the mean; it need not name a class.
-    /// Refused with probabilities. Default none.
+    /// A label whose positions have no loss and no gradient and are left out of the mean. It need not be a valid
+    /// class. Refused with probabilities. Default none.
     pub fn ignore_index(mut self, label: impl Into<Option<u32>>) -> Self {
         self.ignore_index = label.into();
         self
     }
 
-    /// Mean, sum, or the loss of each sample and place, of shape `[N, ..]`. Default mean.
+    /// Mean, sum, or one loss per position, of shape `[N, ..]`. Default mean.
     pub fn reduction(mut self, reduction: Reduction) -> Self {
         self.reduction = reduction;
         self
     }
 }
 
-/// Minus the logarithms of probabilities `[N, classes, ..]` at class numbers `[N, ..]`, times the weights of the
-/// classes, as torch's `NLLLoss`.
+/// Negative log-likelihood: minus the log-probabilities `[N, classes, ..]` at the class indices `[N, ..]`, times the
+/// class weights, like torch's `NLLLoss`.
 ///
 /// ```
 /// use gradus::graph::Graph;
@@ -90,33 +89,33 @@ pub struct NllLoss {
 }
 
 impl NllLoss {
-    /// The mean without weights.
+    /// The mean, without class weights.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A weight for each class, finite and at least 0. A mean is then divided by the sum of the weights of the
-    /// labels, and is NaN if that is 0. Default 1 for each.
+    /// One weight per class, finite and at least 0. The mean divides by the sum of the labels' weights, and is NaN if
+    /// that is 0. Default 1 for each class.
     pub fn weight(mut self, weight: &[f32]) -> Self {
         self.weight = Some(weight.to_vec());
         self
     }
 
-    /// A label whose places have no loss, no gradient and no part in the mean; it need not name a class.
-    /// Default none.
+    /// A label whose positions have no loss and no gradient and are left out of the mean. It need not be a valid
+    /// class. Default none.
     pub fn ignore_index(mut self, label: impl Into<Option<u32>>) -> Self {
         self.ignore_index = label.into();
         self
     }
 
-    /// Mean, sum, or the loss of each label, of shape `[N, ..]`. Default mean.
+    /// Mean, sum, or one loss per label, of shape `[N, ..]`. Default mean.
     pub fn reduction(mut self, reduction: Reduction) -> Self {
         self.reduction = reduction;
         self
     }
 }
 
-/// What a reduction makes of the losses of labels, whose mean counts them with their weights.
+/// Reduces the losses of labels. The mean is weighted.
 fn reduced(reduction: Reduction, losses: &Var, of: ops::CrossEntropy, classes: usize, labels: &Var) -> Var {
     if reduction != Reduction::Mean || !of.weighs() {
         return reduction.of(losses);
@@ -126,11 +125,11 @@ fn reduced(reduction: Reduction, losses: &Var, of: ops::CrossEntropy, classes: u
 }
 
 impl Var {
-    /// The mean cross-entropy of these logits `[N, classes]` or `[N, classes, ..]` with the softmax taken of them
-    /// along the classes, against class numbers `[N]` or `[N, ..]`, or against numbers of the logits' shape, which are
-    /// the probabilities of the classes; of shape `[1]`, as torch's `CrossEntropyLoss`.
+    /// The mean cross-entropy of these logits `[N, classes]` or `[N, classes, ..]`, of shape `[1]`, like torch's
+    /// `CrossEntropyLoss`. The target is class indices `[N]` or `[N, ..]`, or probabilities of the logits' shape.
+    /// Includes the softmax over the classes.
     ///
-    /// Refused where the shapes do not fit, with both of them.
+    /// Refused if the shapes do not match.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html>.
     #[must_use]
@@ -138,10 +137,10 @@ impl Var {
         self.cross_entropy_with(CrossEntropy::new(), target)
     }
 
-    /// As [`Var::cross_entropy`], with options.
+    /// Like [`Var::cross_entropy`], with options.
     ///
-    /// Also refused are `label_smoothing` outside `[0, 1]`, other than one weight for each class or a weight that is
-    /// negative or not finite, and `ignore_index` with probabilities.
+    /// Also refused: `label_smoothing` outside `[0, 1]`; a number of weights other than the number of classes; a
+    /// weight that is negative or not finite; `ignore_index` with probabilities.
     #[must_use]
     pub fn cross_entropy_with(&self, options: CrossEntropy, target: &Var) -> Var {
         let CrossEntropy { label_smoothing, weight, ignore_index, reduction } = options;
@@ -153,10 +152,10 @@ impl Var {
         reduced(reduction, &losses, op, self.classes(), target)
     }
 
-    /// The mean of minus these logarithms of probabilities `[N, classes]` or `[N, classes, ..]` at the class numbers
-    /// `[N]` or `[N, ..]`; of shape `[1]`, as torch's `NLLLoss`.
+    /// The mean negative log-likelihood of these log-probabilities `[N, classes]` or `[N, classes, ..]` at the class
+    /// indices `[N]` or `[N, ..]`; of shape `[1]`, like torch's `NLLLoss`.
     ///
-    /// Refused where the shapes do not fit, with both of them.
+    /// Refused if the shapes do not match.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html>.
     #[must_use]
@@ -164,9 +163,9 @@ impl Var {
         self.nll_loss_with(NllLoss::new(), labels)
     }
 
-    /// As [`Var::nll_loss`], with options.
+    /// Like [`Var::nll_loss`], with options.
     ///
-    /// Also refused is other than one weight for each class, or a weight that is negative or not finite.
+    /// Also refused: a number of weights other than the number of classes; a weight that is negative or not finite.
     #[must_use]
     pub fn nll_loss_with(&self, options: NllLoss, labels: &Var) -> Var {
         let NllLoss { weight, ignore_index, reduction } = options;

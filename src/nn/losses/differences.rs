@@ -2,9 +2,9 @@ use super::Reduction;
 use crate::Error;
 use crate::graph::Var;
 
-/// The error of each element: its square where it is small and its size where it is not, as torch's `SmoothL1Loss`.
+/// The difference `d` to a target: squared if small, linear otherwise, like torch's `SmoothL1Loss`.
 ///
-/// Of a difference `d` it is `d^2 / (2 * beta)` where `|d| < beta` and `|d| - beta / 2` elsewhere.
+/// The loss of an element is `d^2 / (2 * beta)` if `|d| < beta`, and `|d| - beta / 2` otherwise.
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.SmoothL1Loss.html>; Girshick 2015,
 /// arXiv:1504.08083.
@@ -27,23 +27,22 @@ impl SmoothL1Loss {
         Self::default()
     }
 
-    /// Where squares end, finite and at least 0; with 0 there are none, as [`Var::l1_loss`]. Default 1.
+    /// Difference up to which the loss is quadratic; finite and at least 0. With 0 it is [`Var::l1_loss`]. Default 1.
     pub fn beta(mut self, beta: f64) -> Self {
         self.beta = beta;
         self
     }
 
-    /// Mean, sum, or the error of each element. Default mean.
+    /// Mean, sum, or the loss of each element. Default mean.
     pub fn reduction(mut self, reduction: Reduction) -> Self {
         self.reduction = reduction;
         self
     }
 }
 
-/// The error of each element: half of its square where it is small, and linear where it is not, as torch's
-/// `HuberLoss`.
+/// The difference `d` to a target: half its square if small, linear otherwise, like torch's `HuberLoss`.
 ///
-/// Of a difference `d` it is `d^2 / 2` where `|d| < delta` and `delta * (|d| - delta / 2)` elsewhere.
+/// The loss of an element is `d^2 / 2` if `|d| < delta`, and `delta * (|d| - delta / 2)` otherwise.
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.HuberLoss.html>.
 #[derive(Clone, Copy, Debug)]
@@ -65,23 +64,23 @@ impl HuberLoss {
         Self::default()
     }
 
-    /// Where squares end, finite and above 0. Default 1.
+    /// Difference up to which the loss is quadratic; finite and above 0. Default 1.
     pub fn delta(mut self, delta: f64) -> Self {
         self.delta = delta;
         self
     }
 
-    /// Mean, sum, or the error of each element. Default mean.
+    /// Mean, sum, or the loss of each element. Default mean.
     pub fn reduction(mut self, reduction: Reduction) -> Self {
         self.reduction = reduction;
         self
     }
 }
 
-/// How far pairs of rows are from pointing the same way, or from not doing so, as torch's `CosineEmbeddingLoss`.
+/// Pulls pairs of rows to the same direction or pushes them apart, like torch's `CosineEmbeddingLoss`.
 ///
-/// Of rows with the cosine `c` between them it is `1 - c` where the target is 1, `max(c - margin, 0)` where it is -1,
-/// and 0 elsewhere. To the squared length of each row `1e-12` is added.
+/// For rows with cosine similarity `c`, the loss is `1 - c` if the target is 1, `max(c - margin, 0)` if it is -1, and
+/// 0 otherwise. `1e-12` is added to the squared length of each row.
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.CosineEmbeddingLoss.html>.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,7 +96,7 @@ impl CosineEmbeddingLoss {
         Self::default()
     }
 
-    /// The cosine from which on rows with target -1 are too near, in `[-1, 1]`. Default 0.
+    /// Cosine similarity up to which rows with target -1 have no loss, in `[-1, 1]`. Default 0.
     pub fn margin(mut self, margin: f64) -> Self {
         self.margin = margin;
         self
@@ -110,13 +109,13 @@ impl CosineEmbeddingLoss {
     }
 }
 
-/// What torch adds to squared lengths.
+/// torch adds this to squared lengths.
 const EPSILON: f64 = 1e-12;
 
 impl Var {
-    /// The mean of the sizes of the differences to a target of the same shape; of shape `[1]`, as torch's `L1Loss`.
+    /// The mean absolute difference to a target of the same shape; of shape `[1]`, like torch's `L1Loss`.
     ///
-    /// The target may be an input, or anything else of the graph: it has a gradient if it is trained. Between equals the
+    /// The target may be any value of the graph, and gets a gradient if it is trained. Where both are equal, the
     /// gradient is 0.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.L1Loss.html>.
@@ -125,15 +124,15 @@ impl Var {
         self.l1_loss_with(Reduction::Mean, target)
     }
 
-    /// The sizes of the differences to a target of the same shape: their mean, their sum, or all of them.
+    /// Absolute differences to a target of the same shape, reduced as `reduction` says.
     #[must_use]
     pub fn l1_loss_with(&self, reduction: Reduction, target: &Var) -> Var {
         reduction.of(&self.absolute_error(target))
     }
 
-    /// The mean of the squared differences to a target of the same shape; of shape `[1]`, as torch's `MSELoss`.
+    /// The mean squared difference to a target of the same shape; of shape `[1]`, like torch's `MSELoss`.
     ///
-    /// The target may be an input, or anything else of the graph: it has a gradient if it is trained.
+    /// The target may be any value of the graph, and gets a gradient if it is trained.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.MSELoss.html>.
     #[must_use]
@@ -141,13 +140,13 @@ impl Var {
         self.mse_loss_with(Reduction::Mean, target)
     }
 
-    /// The squared differences to a target of the same shape: their mean, their sum, or all of them.
+    /// Squared differences to a target of the same shape, reduced as `reduction` says.
     #[must_use]
     pub fn mse_loss_with(&self, reduction: Reduction, target: &Var) -> Var {
         reduction.of(&self.squared_error(target))
     }
 
-    /// The mean of [`SmoothL1Loss`] with a `beta` of 1 to a target of the same shape; of shape `[1]`.
+    /// The mean [`SmoothL1Loss`] with `beta` 1 to a target of the same shape; of shape `[1]`.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.SmoothL1Loss.html>.
     #[must_use]
@@ -155,15 +154,15 @@ impl Var {
         self.smooth_l1_loss_with(SmoothL1Loss::new(), target)
     }
 
-    /// As [`Var::smooth_l1_loss`], with options.
+    /// Like [`Var::smooth_l1_loss`], with options.
     ///
-    /// Refused where `beta` is negative or not finite, in 32 bits.
+    /// Refused if `beta`, as f32, is negative or not finite.
     #[must_use]
     pub fn smooth_l1_loss_with(&self, options: SmoothL1Loss, target: &Var) -> Var {
         options.reduction.of(&self.smooth_error(target, options.beta))
     }
 
-    /// The mean of [`HuberLoss`] with a `delta` of 1 to a target of the same shape; of shape `[1]`.
+    /// The mean [`HuberLoss`] with `delta` 1 to a target of the same shape; of shape `[1]`.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.HuberLoss.html>.
     #[must_use]
@@ -171,18 +170,18 @@ impl Var {
         self.huber_loss_with(HuberLoss::new(), target)
     }
 
-    /// As [`Var::huber_loss`], with options.
+    /// Like [`Var::huber_loss`], with options.
     ///
-    /// Refused where `delta` is not above 0, or not finite in 32 bits.
+    /// Refused if `delta`, as f32, is not above 0 or not finite.
     #[must_use]
     pub fn huber_loss_with(&self, options: HuberLoss, target: &Var) -> Var {
         options.reduction.of(&self.huber_error(target, options.delta))
     }
 
-    /// The mean of [`CosineEmbeddingLoss`] without a margin between these rows `[N, D]` and others, with targets `[N]`
-    /// that are 1 for rows that should be alike and -1 for rows that should not; of shape `[1]`.
+    /// The mean [`CosineEmbeddingLoss`] with margin 0 between these rows `[N, D]` and `other`; of shape `[1]`.
+    /// `target` `[N]` is 1 for rows that should be similar and -1 for rows that should not.
     ///
-    /// The targets are numbers and have no gradient.
+    /// The target holds numbers, not labels, and has no gradient.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.CosineEmbeddingLoss.html>.
     #[must_use]
@@ -190,9 +189,9 @@ impl Var {
         self.cosine_embedding_loss_with(CosineEmbeddingLoss::new(), other, target)
     }
 
-    /// As [`Var::cosine_embedding_loss`], with options.
+    /// Like [`Var::cosine_embedding_loss`], with options.
     ///
-    /// Refused where `margin` is outside `[-1, 1]`.
+    /// Refused if `margin` is outside `[-1, 1]`.
     #[must_use]
     pub fn cosine_embedding_loss_with(&self, options: CosineEmbeddingLoss, other: &Var, target: &Var) -> Var {
         let products = self.cosine_products(other);

@@ -1,9 +1,10 @@
 use super::Reduction;
 use crate::graph::Var;
 
-/// The binary cross-entropy of logits, with the sigmoid taken of them, as torch's `BCEWithLogitsLoss`.
+/// Binary cross-entropy of logits, like torch's `BCEWithLogitsLoss`. It includes the sigmoid.
 ///
-/// Of a logit `x` and the probability `t` it is `-(pos_weight * t * ln(sigmoid(x)) + (1 - t) * ln(1 - sigmoid(x)))`.
+/// For a logit `x` and the probability `t`, it is `-(pos_weight * t * ln(sigmoid(x)) + (1 - t) * ln(1 -
+/// sigmoid(x)))`.
 ///
 /// ```
 /// use gradus::graph::{Graph, Init};
@@ -27,13 +28,13 @@ pub struct BCEWithLogitsLoss {
 }
 
 impl BCEWithLogitsLoss {
-    /// The mean without a weight.
+    /// The mean, without weights.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What the term of positive targets is multiplied with: a value that broadcasts to the logits, such as one for
-    /// each entry of the last axis. It has no gradient. Default 1.
+    /// Factor of the term of positive targets. Its shape must broadcast to the logits, for example one weight per
+    /// entry of the last axis. It gets no gradient. Default 1.
     pub fn pos_weight(mut self, weight: &Var) -> Self {
         self.pos_weight = Some(weight.clone());
         self
@@ -46,9 +47,9 @@ impl BCEWithLogitsLoss {
     }
 }
 
-/// The Kullback-Leibler divergence of logarithms of probabilities from a target, as torch's `KLDivLoss`.
+/// Kullback-Leibler divergence of a target from log-probabilities, like torch's `KLDivLoss`.
 ///
-/// Of a logarithm `x` and the probability `t` it is `t * (ln(t) - x)`, and 0 where `t` is 0.
+/// For a log-probability `x` and the target probability `t`, it is `t * (ln(t) - x)`, and 0 if `t` is 0.
 ///
 /// ```
 /// use gradus::graph::Graph;
@@ -71,18 +72,18 @@ pub struct KLDivLoss {
 }
 
 impl KLDivLoss {
-    /// The mean over all elements, of a target of probabilities.
+    /// The mean over all elements, for targets that are probabilities.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether the target holds logarithms of probabilities too. Default false.
+    /// Whether the target holds log-probabilities. Default false.
     pub fn log_target(mut self, log_target: bool) -> Self {
         self.log_target = log_target;
         self
     }
 
-    /// Mean, sum, the divergence of each element, or [`Reduction::BatchMean`], which is the divergence of
+    /// Mean, sum, the divergence of each element, or [`Reduction::BatchMean`], which is the mean divergence of the
     /// distributions. Default mean.
     pub fn reduction(mut self, reduction: Reduction) -> Self {
         self.reduction = reduction;
@@ -91,11 +92,11 @@ impl KLDivLoss {
 }
 
 impl Var {
-    /// The mean binary cross-entropy of these probabilities against a target of the same shape; of shape `[1]`, as
+    /// The mean binary cross-entropy of these probabilities against a target of the same shape; of shape `[1]`, like
     /// torch's `BCELoss`.
     ///
-    /// It is `-(t * ln(x) + (1 - t) * ln(1 - x))` with logarithms of at least -100. The target has a gradient if it is
-    /// trained.
+    /// It is `-(t * ln(x) + (1 - t) * ln(1 - x))` with logarithms clamped to at least -100. The target gets a
+    /// gradient if it is trained.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.BCELoss.html>.
     #[must_use]
@@ -103,14 +104,14 @@ impl Var {
         self.binary_cross_entropy_with(Reduction::Mean, target)
     }
 
-    /// The binary cross-entropies of these probabilities: their mean, their sum, or all of them.
+    /// Binary cross-entropies of these probabilities, reduced as `reduction` says.
     #[must_use]
     pub fn binary_cross_entropy_with(&self, reduction: Reduction, target: &Var) -> Var {
         reduction.of(&self.binary_cross_entropies(target))
     }
 
-    /// The mean binary cross-entropy of these logits, with the sigmoid taken of them, against a target of the same
-    /// shape; of shape `[1]`, as torch's `BCEWithLogitsLoss`.
+    /// The mean binary cross-entropy of these logits against a target of the same shape; of shape `[1]`, like torch's
+    /// `BCEWithLogitsLoss`. Includes the sigmoid.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.BCEWithLogitsLoss.html>.
     #[must_use]
@@ -118,16 +119,16 @@ impl Var {
         self.binary_cross_entropy_with_logits_with(BCEWithLogitsLoss::new(), target)
     }
 
-    /// As [`Var::binary_cross_entropy_with_logits`], with options.
+    /// Like [`Var::binary_cross_entropy_with_logits`], with options.
     ///
-    /// Refused where `pos_weight` does not broadcast to the logits.
+    /// Refused if `pos_weight` does not broadcast to the logits.
     #[must_use]
     pub fn binary_cross_entropy_with_logits_with(&self, options: BCEWithLogitsLoss, target: &Var) -> Var {
         options.reduction.of(&self.logit_cross_entropies(target, options.pos_weight.as_ref()))
     }
 
-    /// The mean of [`KLDivLoss`] of these logarithms of probabilities from probabilities of the same shape; of shape
-    /// `[1]`. It is a mean over all elements, as torch's default.
+    /// The mean [`KLDivLoss`] of a target of probabilities from these log-probabilities of the same shape; of shape
+    /// `[1]`. The mean is over all elements, as is torch's default.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.kl_div.html>.
     #[must_use]
@@ -135,7 +136,7 @@ impl Var {
         self.kl_div_with(KLDivLoss::new(), target)
     }
 
-    /// As [`Var::kl_div`], with options.
+    /// Like [`Var::kl_div`], with options.
     #[must_use]
     pub fn kl_div_with(&self, options: KLDivLoss, target: &Var) -> Var {
         options.reduction.of(&self.divergences(target, options.log_target))

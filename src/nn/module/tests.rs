@@ -1,4 +1,4 @@
-//! Names of modules are torch's.
+//! Tests that modules get torch's names.
 
 use crate::graph::{Graph, Var};
 use crate::nn::*;
@@ -12,7 +12,7 @@ fn names(graph: &Graph) -> Vec<String> {
     names
 }
 
-/// A block of a transformer as most are written for torch.
+/// A typical transformer block as written for torch.
 struct Block;
 
 impl Module for Block {
@@ -120,7 +120,7 @@ fn numbers_are_counted_in_each_scope() {
     assert_eq!(name(x.apply("a.b", &two)), "a.b.relu2");
     assert_eq!(name(x.apply("", &two)), "relu4");
     assert_eq!(name(x.apply("a", &two)), "a.relu4");
-    // Names given do not collide with numbers.
+    // An explicit name does not collide with numbered ones.
     assert_eq!(name(x.linear(Linear::new(3).name("linear5"))), "linear5");
     assert_eq!(name(x.linear(3)), "linear6");
     graph.check().expect("all names differ");
@@ -167,7 +167,7 @@ fn refusals_name_the_layer_in_full() {
     let _ = x.apply("blocks.3", &Sequential::new().add_module("conv", Conv2d::new(4, 3)));
     let error = graph.check().unwrap_err().to_string();
     assert!(error.contains("blocks.3.conv"), "{error}");
-    // Of a layer without a name, its kind.
+    // A layer without a name is named by its kind.
     let graph = Graph::new();
     let _ = graph.input("x", [2, 3, 8, 8]).apply("", &Conv2d::new(4, 3).groups(2));
     let error = graph.check().unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Trips of the kernels of attention.
+//! Trips of the attention kernels.
 
 use super::graphs::Subject;
 use super::sizes::Sizes;
@@ -23,10 +23,10 @@ fn blocks(sizes: &Sizes<'_>) -> Trips {
 /// Planes, queries, keys, elements of queries, elements of values.
 type Shape = [usize; 5];
 
-/// Which of query, key and value are trained, whether weights are dropped, and whether it is causal.
+/// Which of query, key and value are trained; whether there is dropout; whether it is causal.
 type Kind = ([bool; 3], bool, bool);
 
-/// With dropout one of key and value is not trained: a kernel with a counter has one buffer less to bind.
+/// With dropout, key or value is not trained, because the counter takes up one of the kernel's bindings.
 const KINDS: [Kind; 4] = [
     ([true; 3], false, false),
     ([true; 3], false, true),

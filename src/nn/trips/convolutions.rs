@@ -1,4 +1,4 @@
-//! Trips of the kernels of convolutions in groups, of transposed ones, and of changes of size.
+//! Trips of the kernels of grouped and transposed convolutions and of resizing.
 
 use super::graphs::Subject;
 use super::products::pixels;
@@ -26,7 +26,7 @@ pub(super) const ROWS: &[Row] = &[
     ("upsample_nearest_grad", area),
 ];
 
-/// Rows and columns of a part; less at an edge.
+/// Rows and columns of a part; fewer at an edge.
 fn area(sizes: &Sizes<'_>) -> Trips {
     let [rows, columns] = ["rows_per_part", "columns_per_part"].map(|name| sizes.get(name));
     Trips::AtMost(rows * (1 + columns))

@@ -1,4 +1,4 @@
-//! Trips of the kernels of an embedding.
+//! Trips of the embedding kernels.
 
 use super::graphs::Subject;
 use super::sizes::Sizes;
@@ -6,7 +6,7 @@ use super::{Row, Trips};
 use crate::nn::Embedding;
 
 pub(super) const ROWS: &[Row] = &[
-    // How the indices lie decides which invocation is the busiest.
+    // The busiest invocation depends on the order of the indices.
     ("embedding_grad", |sizes| {
         Trips::AtMost(match sizes.get("PIECES") {
             0 => in_runs(sizes.get("PLACES"), sizes),
@@ -27,7 +27,7 @@ fn in_runs(count: usize, sizes: &Sizes<'_>) -> usize {
     count + count.div_ceil(sizes.get("RUN"))
 }
 
-/// Steps of a search among so many.
+/// Steps of a binary search among `count` entries.
 fn halvings(count: usize) -> usize {
     count.ilog2() as usize + 1
 }

@@ -1,7 +1,7 @@
 use super::{attention, convolutions, embedding, lines, norms, products, sequences};
 use crate::graph::{Graph, PlanOptions, Var};
 
-/// A graph and what is asked of it.
+/// A graph with the options to compile it.
 #[derive(Debug)]
 pub(super) struct Subject {
     pub(super) name: String,
@@ -10,14 +10,14 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// One that trains the value that `build` makes, whatever its shape.
+    /// Trains the value that `build` returns, of any shape.
     pub(super) fn train(name: impl Into<String>, build: impl FnOnce(&Graph) -> Var) -> Self {
         let graph = Graph::new();
         let root = build(&graph);
         Self { name: name.into(), options: PlanOptions::train(&root).upstream("upstream"), graph }
     }
 
-    /// One that computes the value that `build` makes.
+    /// Evaluates the value that `build` returns.
     pub(super) fn evaluate(name: impl Into<String>, build: impl FnOnce(&Graph) -> Var) -> Self {
         let graph = Graph::new();
         let root = build(&graph);
@@ -25,7 +25,7 @@ impl Subject {
     }
 }
 
-/// Graphs with the largest sizes that a tensor can have, along each dimension of each operation. They are only lowered.
+/// Graphs with the maximum tensor size along each dimension of each operation. They are only lowered, not run.
 pub(super) fn extreme() -> Vec<Subject> {
     let all = [
         lines::extreme(),
@@ -39,7 +39,7 @@ pub(super) fn extreme() -> Vec<Subject> {
     all.into_iter().flatten().collect()
 }
 
-/// Graphs that run in a moment, on both sides of each size at which an operation takes another way.
+/// Small graphs on both sides of each size at which an operation switches its algorithm.
 pub(super) fn ordinary() -> Vec<Subject> {
     let all = [
         lines::ordinary(),

@@ -1,4 +1,4 @@
-//! Trips of the kernels that go along a line of a tensor, or over all of it.
+//! Trips of the kernels that process lines of a tensor, or all of it.
 
 use super::graphs::Subject;
 use super::sizes::Sizes;
@@ -10,7 +10,7 @@ pub(super) const ROWS: &[Row] = &[
     ("accuracy", |sizes| Trips::Exactly(shared(sizes.get("row_quads"), sizes))),
     ("accuracy_join", |sizes| Trips::Exactly(part(sizes))),
     ("accuracy_parts", |sizes| Trips::Exactly(part(sizes))),
-    // The largest, the sum of exponentials, and with smoothing a sum over all classes.
+    // The maximum, the sum of exponentials and, with label smoothing, a sum over all classes.
     ("cross_entropy", |sizes| {
         let row = shared(sizes.get("row_quads"), sizes);
         let slopes = if sizes.get("SLOPES") == 1 { row } else { 0 };
@@ -21,7 +21,7 @@ pub(super) const ROWS: &[Row] = &[
         Trips::Exactly(2 * row + in_runs(row, sizes))
     }),
     ("cross_entropy_parts", |sizes| Trips::Exactly(part(sizes))),
-    // Runs of runs of steps, of the first part.
+    // Nested runs of steps, for the first part.
     ("reduce", |sizes| {
         let steps = part(sizes);
         let runs = steps.div_ceil(sizes.get("RUN")) + steps.div_ceil(sizes.get("RUNS"));
@@ -36,23 +36,23 @@ pub(super) const ROWS: &[Row] = &[
         Trips::Exactly(count + in_runs(count, sizes))
     }),
     ("softmax_grad_parts", |sizes| Trips::Exactly(part(sizes))),
-    // The search for the largest begins with the second.
+    // The search for the maximum starts with the second element.
     ("softmax_join", |sizes| Trips::Exactly(2 * part(sizes) - 1)),
     ("softmax_parts", |sizes| Trips::Exactly(2 * part(sizes))),
     ("sum_chunks", |sizes| Trips::Exactly(4 + sizes.get("quads").min(4 * sizes.get("CHUNK")))),
     ("sum_join", |sizes| Trips::Exactly(part(sizes))),
-    // The padding behind an image.
+    // The padding after an image.
     ("to_planes", |sizes| {
         Trips::Exactly(sizes.get("image_pitch") - sizes.get("CHANNELS") * sizes.get("PIXELS"))
     }),
 ];
 
-/// Quads of a lane, of the longest part of a line.
+/// Quads per lane, for the longest part of a line.
 fn part(sizes: &Sizes<'_>) -> usize {
     sizes.get("COUNT").div_ceil(sizes.get("PARTS") * sizes.get("TEAM"))
 }
 
-/// What each of the lanes that share `count` takes, at most.
+/// The maximum share of each lane in `count` items.
 pub(super) fn shared(count: usize, sizes: &Sizes<'_>) -> usize {
     count.div_ceil(sizes.get("TEAM"))
 }
@@ -62,10 +62,10 @@ pub(super) fn in_runs(count: usize, sizes: &Sizes<'_>) -> usize {
     count + count.div_ceil(sizes.get("RUN"))
 }
 
-/// As many elements as a tensor can have.
+/// The maximum number of elements of a tensor.
 const MOST: usize = 1 << 29;
 
-/// The softmax along a dimension and its logarithm, or the loss and the accuracy of rows of logits.
+/// Softmax and log-softmax along a dimension, or the loss and accuracy of rows of logits.
 fn softmax(shape: &[usize], dim: isize, log: bool) -> Subject {
     Subject::train(format!("softmax of {shape:?} along {dim}, logarithm {log}"), |graph| {
         let x = graph.input("x", shape).bias();
@@ -77,7 +77,7 @@ fn rows_and_labels(graph: &Graph, rows: usize, classes: usize) -> [Var; 2] {
     [graph.input("x", [rows, classes]), graph.labels("labels", rows)]
 }
 
-/// The loss and the accuracy of rows of logits.
+/// The loss and accuracy of rows of logits.
 fn classification(rows: usize, classes: usize) -> Vec<Subject> {
     let loss = |smoothing| {
         let name = format!("cross_entropy of [{rows}, {classes}], smoothing {smoothing}");
@@ -105,7 +105,7 @@ fn mean(shape: &[usize]) -> Subject {
     })
 }
 
-/// The sum and the variance over axes, and the places of the largest where f32 holds them.
+/// Sum and variance over axes, and the argmax indices if f32 can represent them.
 fn reductions(shape: &[usize], dims: &[isize]) -> Vec<Subject> {
     let what = |kind: &str| format!("{kind} of {shape:?} over {dims:?}");
     let train = |kind: &str, of: fn(&Var, &[isize]) -> Var| {
@@ -143,7 +143,7 @@ pub(super) fn extreme() -> Vec<Subject> {
     subjects.extend(over.into_iter().flat_map(|(shape, dims)| reductions(shape, dims)));
     let images = [[3, 7, 1 << 12, 1 << 12], [1 << 12, 7, 3, 1 << 12], [7, 1 << 24, 1, 3]];
     subjects.extend(images.into_iter().map(flatten));
-    // The longest lines of each dimension, the longest that are walked whole, and the next ones.
+    // For each dimension: the longest lines, the longest lines that are processed whole, and the next longer ones.
     let along: [(&[usize], isize); 10] = [
         (&[1, MOST], 1),
         (&[1, MOST - 1], 1),
@@ -159,7 +159,7 @@ pub(super) fn extreme() -> Vec<Subject> {
     for (shape, dim) in along.into_iter().chain([(&[1025, 1 << 18][..], 0)]) {
         subjects.extend([softmax(shape, dim, false), softmax(shape, dim, true)]);
     }
-    // Lines of every magnitude, so that a way that is taken between two of the sizes above is seen as well.
+    // Lines of every order of magnitude, to cover algorithms used only between the sizes above.
     for count in (8..=26).flat_map(|power| [1 << power, 3 << (power - 1)]) {
         subjects.extend([softmax(&[1, 4 * count], 1, false), softmax(&[count, 3], 0, false)]);
         subjects.extend(reductions(&[1, 4 * count], &[1]));
@@ -168,7 +168,7 @@ pub(super) fn extreme() -> Vec<Subject> {
             subjects.extend(classification(1, 4 * count));
         }
     }
-    // The weights of the classes are made on the host, so fewer of them.
+    // Class weights are created on the host, so there are fewer of them.
     for (rows, classes) in [(1, 1 << 24), (1 << 17, 4096), (1 << 16, 4097), (MOST / 4, 1), (1 << 12, 1 << 17)]
     {
         subjects.extend(classification(rows, classes));

@@ -1,4 +1,4 @@
-//! The loops of a kernel: counted in its module, and found in its text.
+//! Counts the loops of a kernel in its parsed module, and finds them in its text.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -6,7 +6,7 @@ use std::sync::{LazyLock, Mutex};
 
 use naga::{Block, Statement};
 
-/// Loops in all functions of a module, those within others included. Equal texts are parsed once.
+/// Number of loops in all functions of a module, including nested loops. Caches equal texts.
 pub(super) fn loops_of(wgsl: &str) -> usize {
     static KNOWN: LazyLock<Mutex<HashMap<u64, usize>>> = LazyLock::new(Mutex::default);
     let mut hasher = DefaultHasher::new();
@@ -36,10 +36,10 @@ fn loops_in(block: &Block) -> usize {
     block.iter().map(loops).sum()
 }
 
-/// The text with `counter` at the start of the body of each loop.
+/// Inserts `counter` at the start of each loop body.
 ///
 /// # Panics
-/// If the text has a loop that is not found by its words.
+/// If the text does not have as many loop keywords as the module has loops.
 pub(super) fn with_counter(wgsl: &str, counter: &str) -> String {
     let mut counted = String::new();
     let mut found = 0;

@@ -1,14 +1,14 @@
-//! Counts the trips of each dispatch on the device, in kernels with a counter in each loop body.
+//! Counts the trips of each dispatch on the device, with a counter in each loop body.
 
 use super::loops::{loops_of, with_counter};
 use crate::gpu::{Binding, Buffer, Gpu, GpuOptions, KernelSource, Recorder};
 use crate::graph::Graph;
 use crate::graph::lowering::{Keep, Lowering, Operand, Step};
 
-/// Storage buffers that every device lets a kernel bind.
+/// Storage buffers that a kernel can bind on every device.
 const MOST_BUFFERS: usize = 8;
 
-/// A device for each kind of kernels; none, visibly, where there is no adapter and that is allowed.
+/// A device for each kind of kernels. Empty, with a message, if there is no adapter and that is allowed.
 pub(super) fn gpus() -> Vec<Gpu> {
     match Gpu::of_each_kind(&GpuOptions::default()) {
         Ok(gpus) => gpus,
@@ -20,7 +20,7 @@ pub(super) fn gpus() -> Vec<Gpu> {
     }
 }
 
-/// The kernel with one more binding, which is left the trips of its busiest invocation.
+/// The kernel with one more binding, which receives the trips of its busiest invocation.
 fn counting(kernel: &KernelSource) -> KernelSource {
     let counter = " made_trips++; atomicMax(&most_trips, made_trips);";
     let mut wgsl = with_counter(&kernel.wgsl, counter);
@@ -34,7 +34,7 @@ fn counting(kernel: &KernelSource) -> KernelSource {
     KernelSource { name: format!("{} with a counter", kernel.name), wgsl: wgsl.into(), bindings }
 }
 
-/// Runs all dispatches of a plan that have loops, over zeros but for its constants, and counts.
+/// Runs all dispatches of a plan that have loops and counts their trips. All data are zeros, except for constants.
 pub(super) fn count<'a>(gpu: &Gpu, graph: &Graph, lowering: &'a Lowering) -> Vec<(&'a Step, usize)> {
     let buffer = |len: usize| Buffer::<f32>::storage(gpu, "zeros", len).unwrap();
     let values: Vec<_> = lowering.values.iter().map(|value| buffer(value.len)).collect();
@@ -47,7 +47,7 @@ pub(super) fn count<'a>(gpu: &Gpu, graph: &Graph, lowering: &'a Lowering) -> Vec
     let parameters: Vec<_> = parameters.map(|len: usize| [buffer(len), buffer(len)]).collect();
     let mut counted = Vec::new();
     for step in &lowering.steps {
-        // A kernel that binds all that a device allows has no room for a counter.
+        // A kernel with the maximum number of bindings has no room for a counter.
         if loops_of(&step.kernel.wgsl) == 0 || step.operands.len() == MOST_BUFFERS {
             continue;
         }

@@ -1,4 +1,4 @@
-//! Trips of the kernels of normalisations.
+//! Trips of the normalisation kernels.
 
 use super::graphs::Subject;
 use super::lines::{in_runs, shared};
@@ -19,15 +19,15 @@ pub(super) const ROWS: &[Row] = &[
     ("norm_sums_join", |sizes| Trips::Exactly(shared(sizes.get("length"), sizes))),
 ];
 
-/// One pass, or two where a mean is subtracted.
+/// One pass, or two if the mean is subtracted.
 fn moments(sizes: &Sizes<'_>) -> usize {
     (1 + sizes.get("CENTRED")) * in_runs(shared(sizes.get("length"), sizes), sizes)
 }
 
-/// As many elements as a tensor can have.
+/// The maximum number of elements of a tensor.
 const MOST: usize = 1 << 29;
 
-/// The last `axes` axes, with and without subtracting the mean.
+/// Over the last `axes` axes, with and without subtracting the mean.
 fn last(shape: &[usize], axes: usize) -> [Subject; 2] {
     let extents = &shape[shape.len() - axes..];
     [
@@ -39,7 +39,7 @@ fn last(shape: &[usize], axes: usize) -> [Subject; 2] {
 /// A normalisation of a value with a gradient.
 fn subject(name: String, shape: &[usize], build: impl FnOnce(&Var) -> Var) -> Subject {
     Subject::train(format!("{name} of {shape:?}"), |graph: &Graph| {
-        // A bias of each element of a batch of one.
+        // A bias with one element for each element of a batch of one.
         let x = graph.input("x", shape);
         build(&if shape.len() == 1 { x.layer_norm(shape) } else { x.bias() })
     })
@@ -92,7 +92,7 @@ pub(super) fn extreme() -> Vec<Subject> {
     let mut subjects: Vec<Subject> = lines.into_iter().flat_map(|(shape, axes)| last(shape, axes)).collect();
     subjects.extend(grouped.into_iter().map(|(shape, n)| groups(shape, n)));
     subjects.extend(batches.into_iter().flat_map(batch));
-    // Every magnitude, so that a way that is taken between two of the sizes above is seen as well.
+    // Every order of magnitude, to cover algorithms used only between the sizes above.
     for count in (6..=26).flat_map(|power| [1 << power, 3 << (power - 1)]) {
         subjects.extend(last(&[1, 4 * count], 1));
         subjects.push(groups(&[1, 4, count, 1], 1));

@@ -1,4 +1,4 @@
-//! Trips of the kernels of matrix products, convolutions, poolings and sums of columns.
+//! Trips of the kernels of matrix products, convolutions, poolings and column sums.
 
 use super::graphs::Subject;
 use super::sizes::Sizes;
@@ -10,19 +10,21 @@ pub(super) const ROWS: &[Row] = &[
     ("avg_pool2d_grad", windows),
     ("column_sum", |sizes| Trips::Exactly(super::lines::shared(sizes.get("rows_per_part"), sizes))),
     ("conv2d", |sizes| {
+        let stores = sizes.get("ROWS") / sizes.get("FINISHED");
         if sizes.get("SPLIT") == 1 {
-            return Trips::AtMost(sizes.get("rows_per_part") * sizes.get("pairs_per_part"));
+            return Trips::AtMost(sizes.get("rows_per_part") * sizes.get("pairs_per_part") + stores);
         }
-        tiled_window(sizes)
+        Trips::AtMost(tiled_window(sizes).most() + stores)
     }),
     ("conv2d_input_grad_plain", plain_window),
     ("conv2d_plain", plain_window),
-    ("conv2d_plane", |sizes| Trips::Exactly(sizes.get("tiles_each"))),
+    ("conv2d_plane", |sizes| Trips::Exactly(2 * sizes.get("tiles_each"))),
     ("conv2d_plane_pool", |sizes| Trips::Exactly(sizes.get("tiles_each"))),
     ("conv2d_pool", tiled_window),
     ("conv2d_weight_grad", |sizes| {
         let steps = sizes.get("columns_per_part").div_ceil(sizes.get("WINDOWS"));
-        at_first(sizes, sizes.get("rows_per_part") * steps * (sizes.get("SCALE") / sizes.get("ROWS")))
+        let sums = sizes.get("rows_per_part") * steps * (sizes.get("SCALE") / sizes.get("ROWS"));
+        at_first(sizes, sums + sizes.get("KERNEL_ROWS") * sizes.get("KERNEL_WIDTH"))
     }),
     // Eight taps of four channels.
     ("conv2d_pack", |_| Trips::AtMost(8 * (1 + 4))),
@@ -42,12 +44,12 @@ pub(super) const ROWS: &[Row] = &[
     ("sum_parts", |sizes| Trips::Exactly(sizes.get("parts") - 1)),
 ];
 
-/// A loop over columns in one over rows.
+/// A loop over columns inside a loop over rows.
 fn nested(rows: usize, columns: usize) -> Trips {
     Trips::Exactly(rows * (1 + columns))
 }
 
-/// What the first part of a dispatch takes of an inner dimension: only the very last one may be shorter.
+/// The share of the first part of a dispatch in an inner dimension. Only the last part can be shorter.
 fn run(sizes: &Sizes<'_>) -> usize {
     let run = sizes.get("run");
     run.min(sizes.get("steps") - sizes.get("first_part") * run)
@@ -66,12 +68,12 @@ fn plain_window(sizes: &Sizes<'_>) -> Trips {
     Trips::AtMost(rows * (1 + columns * (1 + quads)))
 }
 
-/// Rows of the output and steps of a row; the last parts may have fewer.
+/// Rows of the output and steps per row; the last parts can have fewer.
 pub(super) fn pixels(sizes: &Sizes<'_>, step: usize) -> Trips {
     at_first(sizes, sizes.get("rows_per_part") * (1 + sizes.get("columns_per_part").div_ceil(step)))
 }
 
-/// Trips of a dispatch that begins with the first part; the last parts may have fewer.
+/// Trips of a dispatch that starts with the first part; the last parts can have fewer.
 fn at_first(sizes: &Sizes<'_>, trips: usize) -> Trips {
     if sizes.get("first_part") == 0 { Trips::Exactly(trips) } else { Trips::AtMost(trips) }
 }
@@ -81,7 +83,7 @@ fn tile(sizes: &Sizes<'_>) -> [usize; 2] {
     ["row", "column"].map(|axis| sizes.get(&format!("end_{axis}")) - sizes.get(&format!("first_{axis}")))
 }
 
-/// The elements of a window; a tile may hang over the edge.
+/// The elements of a window; a tile can extend past the edge.
 fn window(sizes: &Sizes<'_>) -> Trips {
     if sizes.get("TILED") == 1 {
         let [rows, columns] = tile(sizes);
@@ -90,7 +92,7 @@ fn window(sizes: &Sizes<'_>) -> Trips {
     nested(sizes.get("KERNEL_HEIGHT"), sizes.get("KERNEL_WIDTH"))
 }
 
-/// The windows over an element.
+/// The windows that contain an element.
 fn windows(sizes: &Sizes<'_>) -> Trips {
     if sizes.get("TILED") == 1 {
         let [rows, columns] = tile(sizes);
@@ -102,7 +104,7 @@ fn windows(sizes: &Sizes<'_>) -> Trips {
     nested(along("KERNEL_HEIGHT", "DILATION_Y", "STRIDE_Y"), along("KERNEL_WIDTH", "DILATION_X", "STRIDE_X"))
 }
 
-/// As many elements as a tensor can have.
+/// The maximum number of elements of a tensor.
 const MOST: usize = 1 << 29;
 
 fn linear((rows, features, out): (usize, usize, usize)) -> Subject {
@@ -111,7 +113,7 @@ fn linear((rows, features, out): (usize, usize, usize)) -> Subject {
     })
 }
 
-/// The product of two values; each is trained.
+/// The product of two trained values.
 fn matmul((x, other): (&[usize], &[usize])) -> Subject {
     Subject::train(format!("matmul of {x:?} and {other:?}"), |graph| {
         let factor = |name: &str, shape: &[usize]| match shape {
@@ -128,7 +130,7 @@ fn conv((shape, layer, name): ([usize; 4], Conv2d, &str)) -> Subject {
     })
 }
 
-/// Convolutions of a single channel as the host wrote it, with a pooling and without.
+/// Convolutions of a single input channel in the host's layout, with and without pooling.
 fn planes([height, width]: [usize; 2]) -> [Subject; 2] {
     [false, true].map(|pools| {
         Subject::train(format!("conv2d of one channel of {height}x{width}, pooled {pools}"), |graph| {
@@ -138,7 +140,7 @@ fn planes([height, width]: [usize; 2]) -> [Subject; 2] {
     })
 }
 
-/// A convolution that ends with a pooling, if it is not split.
+/// A convolution fused with a max pooling, unless it is split.
 fn pooled(channels: usize) -> Subject {
     Subject::train(format!("conv2d of {channels} channels and a pooling"), |graph| {
         graph.input("x", [2, channels, 8, 8]).bias().conv2d(Conv2d::new(16, 3)).relu().max_pool2d(2)
@@ -148,7 +150,7 @@ fn pooled(channels: usize) -> Subject {
 /// Sizes of a pooling: input, kernel, stride, padding.
 type Pool = ([usize; 4], [usize; 2], [usize; 2], [usize; 2]);
 
-/// The largest and the mean.
+/// Max and average pooling.
 fn pools((shape, kernel, stride, padding): Pool) -> [Subject; 2] {
     [false, true].map(|mean| {
         let name = format!("pooling of {shape:?}, {kernel:?}, {stride:?}, {padding:?}, mean {mean}");
@@ -167,7 +169,7 @@ fn bias(shape: [usize; 2]) -> Subject {
 }
 
 fn extreme_convs() -> impl Iterator<Item = Subject> {
-    // Kernels, at most as large as a packed weight can be; the widest are of one kind.
+    // Kernels up to the maximum size of a packed weight.
     let kernels =
         [[2_048, 2_048], [65_535, 64], [64, 65_535], [65_535, 32], [1, 65_535], [65_535, 1], [300, 300]];
     let kernels =
@@ -180,7 +182,7 @@ fn extreme_convs() -> impl Iterator<Item = Subject> {
         ([1, 3, 3, 3], Conv2d::new(1 << 22, 3).stride(2), "3x3 to many"),
         ([1, 4096, 9, 9], Conv2d::new(1024, [7, 8]), "7x8"),
         ([1, 512, 1 << 10, 1 << 10], Conv2d::new(500, 3).padding(1), "3x3"),
-        // Pixels, in one image, in many, in one row and in one column.
+        // Pixels: in one image, in many images, in one row and in one column.
         ([1, 1, 1 << 12, 1 << 13], Conv2d::new(1, 3).padding(1), "3x3"),
         ([1, 4, 1 << 12, 1 << 13], Conv2d::new(3, 1), "1x1"),
         ([1 << 24, 1, 2, 2], Conv2d::new(4, 2), "2x2"),

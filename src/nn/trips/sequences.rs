@@ -1,4 +1,4 @@
-//! Trips of the kernels that run over sequences, step by step.
+//! Trips of the kernels that process sequences step by step.
 
 use super::graphs::Subject;
 use super::{Row, Trips};
@@ -17,7 +17,7 @@ pub(super) const ROWS: &[Row] = &[
     ("recurrent_plain", |sizes| Trips::Exactly(sizes.get("HIDDEN").div_ceil(2 * sizes.get("TEAM")))),
 ];
 
-/// All three kinds of layers, over two steps of sequences of one feature.
+/// All three kinds of recurrent layers, over two steps of sequences with one feature.
 fn layers([batch, rnn, lstm, gru]: [usize; 4]) -> [Subject; 3] {
     let name = |kind: &str, hidden: usize| format!("{kind} of {batch} sequences, {hidden} units");
     let shape = [2, batch, 1];
@@ -33,7 +33,7 @@ fn layers([batch, rnn, lstm, gru]: [usize; 4]) -> [Subject; 3] {
 }
 
 pub(super) fn extreme() -> Vec<Subject> {
-    // The widest that a weight can be, of whole quads and not, and the largest batch.
+    // The widest possible weights, with and without whole quads, and the largest batch.
     let sizes = [
         [1, 23_168, 11_584, 13_376],
         [1, 23_170, 11_585, 13_377],

@@ -1,11 +1,11 @@
 use crate::graph::lowering::Step;
 
-/// The stem of a kernel's file: its name without the variant in brackets.
+/// The stem of a kernel's file name: the kernel's name without the variant in brackets.
 pub(super) fn stem(kernel: &str) -> &str {
     kernel.split('[').next().unwrap_or(kernel)
 }
 
-/// The sizes that one dispatch gives its kernel: the constants in front of its text, and its uniform block.
+/// The sizes that a dispatch passes to its kernel: template constants and the uniform block.
 #[derive(Debug)]
 pub(super) struct Sizes<'a> {
     step: &'a Step,
@@ -16,16 +16,16 @@ impl<'a> Sizes<'a> {
         Self { step }
     }
 
-    /// A field of the uniform block, or else a constant, by its name.
+    /// The value of a field of the uniform block or, if there is none, of a template constant.
     ///
     /// # Panics
-    /// If the kernel has neither, or the field is no `u32`.
+    /// If the kernel has neither, or the field is not a `u32`.
     pub(super) fn get(&self, name: &str) -> usize {
         let found = self.field(name).or_else(|| self.constant(name));
         found.unwrap_or_else(|| panic!("{} has no size {name}", self.step.kernel.name))
     }
 
-    /// Whether a field of the uniform block, of any type, is not zero.
+    /// Whether a field of the uniform block is not zero; of any type.
     ///
     /// # Panics
     /// If there is no such field.

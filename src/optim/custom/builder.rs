@@ -209,7 +209,7 @@ fn structure(name: &str, members: &[String], kind: &str) -> String {
 
 /// Computes the constants of the first step, which says what is wrong with them before there is one.
 fn check_constants(rule: &CustomRule) -> Result<(), Error> {
-    let hypers = rule.hypers();
+    let mut hypers = rule.hypers();
     for constant in &rule.declared.constants {
         let value = (constant.compute)(&StepInfo::FIRST, &hypers);
         if let Some(name) = hypers.unknown.take() {

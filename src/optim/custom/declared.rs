@@ -1,6 +1,6 @@
-use std::cell::RefCell;
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
+use std::sync::OnceLock;
 
 use crate::error::{Error, short};
 use crate::gpu::Field;
@@ -66,12 +66,13 @@ pub struct Hypers<'a> {
     lr: f64,
     values: &'a [f64],
     declared: &'a Declared,
-    pub(crate) unknown: RefCell<Option<String>>,
+    /// A name that was asked for and is none of theirs.
+    pub(crate) unknown: OnceLock<String>,
 }
 
 impl<'a> Hypers<'a> {
     pub(crate) fn new(lr: f64, values: &'a [f64], declared: &'a Declared) -> Self {
-        Self { lr, values, declared, unknown: RefCell::default() }
+        Self { lr, values, declared, unknown: OnceLock::new() }
     }
 
     /// The value of a hyperparameter, or of `lr`. Of another name it is NaN, which [`CustomRuleBuilder::build`](crate::optim::CustomRuleBuilder::build) and
@@ -82,7 +83,7 @@ impl<'a> Hypers<'a> {
             _ if name == "lr" => self.lr,
             Some(place) => self.values[place],
             None => {
-                self.unknown.replace(Some(name.into()));
+                self.unknown.get_or_init(|| name.into());
                 f64::NAN
             }
         }

@@ -94,12 +94,7 @@ impl Codes {
     }
 
     /// Waits for the device and reads everything.
-    pub(crate) fn read(&self, gpu: &Gpu) -> Result<Words, Error> {
-        self.windows.iter().map(|window| window.read(gpu, 0, window.len())).collect()
-    }
-
-    /// As [`Codes::read`], without blocking.
-    pub(crate) async fn read_async(&self, gpu: &Gpu) -> Result<Words, Error> {
+    pub(crate) async fn read(&self, gpu: &Gpu) -> Result<Words, Error> {
         let mut all = Words::new();
         for window in &self.windows {
             all.push(window.read_async(gpu, 0, window.len()).await?);

@@ -49,16 +49,7 @@ impl Halves {
     }
 
     /// Waits for the device and reads everything, padding included.
-    pub(crate) fn read(&self, gpu: &Gpu) -> Result<Vec<f32>, Error> {
-        let mut all = Vec::with_capacity(self.layout.len());
-        for buffer in &self.buffers {
-            all.extend(opened(&buffer.read(gpu, 0, buffer.len())?));
-        }
-        Ok(all)
-    }
-
-    /// As [`Halves::read`], without blocking.
-    pub(crate) async fn read_async(&self, gpu: &Gpu) -> Result<Vec<f32>, Error> {
+    pub(crate) async fn read(&self, gpu: &Gpu) -> Result<Vec<f32>, Error> {
         let mut all = Vec::with_capacity(self.layout.len());
         for buffer in &self.buffers {
             all.extend(opened(&buffer.read_async(gpu, 0, buffer.len()).await?));

@@ -109,26 +109,12 @@ impl SlotBuffer {
     }
 
     /// Waits for the device and reads everything.
-    pub(crate) fn read(&self, gpu: &Gpu) -> Result<Values, Error> {
-        Ok(Values::exact(match self {
-            Self::Elements(flat) => flat.read_all(gpu)?,
-            Self::Halves(halves) => halves.read(gpu)?,
-            Self::Codes(codes) => {
-                let words = codes.read(gpu)?;
-                return Ok(Values { all: codes.opened(&words), words: Some(words) });
-            }
-            Self::Tensors(buffer) => buffer.read(gpu, 0, buffer.len())?,
-            Self::Statistics(values, places) => values.read(gpu, 0, end(places))?,
-        }))
-    }
-
-    /// As [`SlotBuffer::read`], without blocking.
-    pub(crate) async fn read_async(&self, gpu: &Gpu) -> Result<Values, Error> {
+    pub(crate) async fn read(&self, gpu: &Gpu) -> Result<Values, Error> {
         Ok(Values::exact(match self {
             Self::Elements(flat) => flat.read_all_async(gpu).await?,
-            Self::Halves(halves) => halves.read_async(gpu).await?,
+            Self::Halves(halves) => halves.read(gpu).await?,
             Self::Codes(codes) => {
-                let words = codes.read_async(gpu).await?;
+                let words = codes.read(gpu).await?;
                 return Ok(Values { all: codes.opened(&words), words: Some(words) });
             }
             Self::Tensors(buffer) => buffer.read_async(gpu, 0, buffer.len()).await?,

@@ -10,7 +10,6 @@ pub(super) struct DeviceObjective<'a, C> {
     pub(super) vectors: &'a mut Vectors,
     pub(super) params: &'a mut ParamStore,
     pub(super) closure: &'a mut C,
-    pub(super) blocking: bool,
     /// Whether a point that is not finite is an error rather than one that is too far.
     pub(super) strict: bool,
     /// Places of remembered pairs that are in use.
@@ -52,7 +51,7 @@ where
         }
         let given = (self.closure)(self.params).await?;
         let mut loss = self.vectors.sign * given;
-        let inner_products = self.vectors.measure(self.places, self.blocking).await?;
+        let inner_products = self.vectors.measure(self.places).await?;
         self.evaluations += 1;
         let mut slope = inner_products.gd;
         if let Err(error) = inner_products.check(given, true) {

@@ -9,7 +9,7 @@ use super::optimizer::LbfgsOptimizer;
 use super::vectors::Vectors;
 use crate::config;
 use crate::error::{Error, countable};
-use crate::gpu::{Buffer, Gpu};
+use crate::gpu::Gpu;
 use crate::layout::Layout;
 use crate::optim::state::dict::GroupState;
 use crate::params::{Flat, ParamStore};
@@ -92,7 +92,7 @@ impl LbfgsOptimizer {
     /// # Errors
     /// [`Error::StateDict`] for an option that is not finite; [`Error::DeviceLost`].
     pub fn read_state_dict(&self, params: &ParamStore) -> Result<LbfgsState, Error> {
-        pollster::block_on(self.read(params, true))
+        params.gpu().block_on(self.read_state_dict_async(params))
     }
 
     /// As [`LbfgsOptimizer::read_state_dict`], without blocking.
@@ -100,14 +100,10 @@ impl LbfgsOptimizer {
     /// # Errors
     /// As [`LbfgsOptimizer::read_state_dict`].
     pub async fn read_state_dict_async(&self, params: &ParamStore) -> Result<LbfgsState, Error> {
-        self.read(params, false).await
-    }
-
-    async fn read(&self, params: &ParamStore, blocking: bool) -> Result<LbfgsState, Error> {
         self.check_store(params)?;
         params.gpu().probe()?;
         let layout = params.layout();
-        let from = Source { gpu: params.gpu(), layout, frozen: &self.frozen, blocking };
+        let from = Source { gpu: params.gpu(), layout, frozen: &self.frozen };
         let mut state = LbfgsTensorState {
             func_evals: self.func_evals,
             n_iter: self.n_iter,
@@ -221,22 +217,13 @@ struct Source<'a> {
     gpu: &'a Gpu,
     layout: &'a Layout,
     frozen: &'a [bool],
-    blocking: bool,
 }
 
 impl Source<'_> {
-    async fn part(&self, buffer: &Buffer<f32>, first: usize, len: usize) -> Result<Vec<f32>, Error> {
-        if self.blocking {
-            buffer.read(self.gpu, first, len)
-        } else {
-            buffer.read_async(self.gpu, first, len).await
-        }
-    }
-
     async fn flat(&self, flat: &Flat) -> Result<Vec<f32>, Error> {
         let mut all = Vec::new();
         for buffer in flat.buffers() {
-            all.extend(self.part(buffer, 0, buffer.len()).await?);
+            all.extend(buffer.read_async(self.gpu, 0, buffer.len()).await?);
         }
         Ok(self.dense(&all))
     }
@@ -247,7 +234,7 @@ impl Source<'_> {
         for (window, bound) in self.layout.windows().zip(&history_block.windows) {
             let buffer = if steps { &bound.steps } else { &bound.changes };
             let first = place % vectors.pairs_of_block * window.len;
-            all.extend(self.part(buffer, first, window.len).await?);
+            all.extend(buffer.read_async(self.gpu, first, window.len).await?);
         }
         Ok(self.dense(&all))
     }

@@ -85,8 +85,8 @@ impl LbfgsOptimizer {
         params: &mut ParamStore,
         mut closure: impl FnMut(&mut ParamStore) -> Result<f64, E>,
     ) -> Result<LbfgsStep, E> {
-        let mut closure = async |params: &mut ParamStore| closure(params);
-        pollster::block_on(self.run(params, &mut closure, true))
+        let gpu = params.gpu().clone();
+        gpu.block_on(self.step_async(params, async |params: &mut ParamStore| closure(params)))
     }
 
     /// As [`LbfgsOptimizer::step`], without blocking. If it is dropped before it is done, the next step begins at the
@@ -99,15 +99,10 @@ impl LbfgsOptimizer {
         params: &mut ParamStore,
         mut closure: impl AsyncFnMut(&mut ParamStore) -> Result<f64, E>,
     ) -> Result<LbfgsStep, E> {
-        self.run(params, &mut closure, false).await
+        self.run(params, &mut closure).await
     }
 
-    async fn run<E, C>(
-        &mut self,
-        params: &mut ParamStore,
-        closure: &mut C,
-        blocking: bool,
-    ) -> Result<LbfgsStep, E>
+    async fn run<E, C>(&mut self, params: &mut ParamStore, closure: &mut C) -> Result<LbfgsStep, E>
     where
         E: From<Error>,
         C: AsyncFnMut(&mut ParamStore) -> Result<f64, E>,
@@ -116,7 +111,7 @@ impl LbfgsOptimizer {
         let given = closure(params).await?;
         let sign = self.options.sign();
         let loss = sign * given;
-        let inner_products = self.vectors.measure(self.memory.places(), blocking).await?;
+        let inner_products = self.vectors.measure(self.memory.places()).await?;
         let moved = self.t.is_some_and(|t| t != 0.0);
         if let Err(error) = inner_products.check(given, moved) {
             self.take_back(params)?;
@@ -148,7 +143,7 @@ impl LbfgsOptimizer {
             }
             self.attempt = Some(Attempt { first, over: false });
             let next_move = Move { remember, direction: &direction, t };
-            let moved = self.advance(params, closure, blocking, &next_move, &now, evaluations, last).await;
+            let moved = self.advance(params, closure, &next_move, &now, evaluations, last).await;
             let (next, counted) = match moved {
                 Ok(moved) => moved,
                 Err(error) => {
@@ -186,12 +181,10 @@ impl LbfgsOptimizer {
     }
 
     /// Moves, and gives the new point, unless nobody looks at it, with the number of calls of the closure.
-    #[expect(clippy::too_many_arguments, reason = "all of a step that an iteration needs")]
     async fn advance<E, C>(
         &mut self,
         params: &mut ParamStore,
         closure: &mut C,
-        blocking: bool,
         next_move: &Move<'_>,
         now: &Now,
         evaluations: u64,
@@ -216,7 +209,6 @@ impl LbfgsOptimizer {
             vectors: &mut self.vectors,
             params,
             closure,
-            blocking,
             strict: !matches!(search, Some(LineSearch::Zoom | LineSearch::Backtracking)),
             places: self.memory.places(),
             start: Point { id: 0, t: 0.0, loss: now.loss, slope: next_move.direction.slope },

@@ -169,7 +169,7 @@ impl Vectors {
     }
 
     /// Reads all inner products.
-    pub(super) async fn measure(&mut self, places: usize, blocking: bool) -> Result<InnerProducts, Error> {
+    pub(super) async fn measure(&mut self, places: usize) -> Result<InnerProducts, Error> {
         let target = self.read_buffer.target().clone();
         let mut encoder = self.gpu.encoder("measure");
         let mut recorder = Recorder::new(&self.gpu, &mut encoder);
@@ -202,7 +202,7 @@ impl Vectors {
         drop(recorder);
         self.gpu.submit(encoder)?;
         let bytes = (PRODUCTS + OF_PAIR * places) * BYTES;
-        Ok(InnerProducts::of(&self.read_buffer.read(&self.gpu, bytes, blocking).await?).times(self.sign))
+        Ok(InnerProducts::of(&self.read_buffer.read(&self.gpu, bytes).await?).times(self.sign))
     }
 
     /// Records that partial sums become products; the uniforms of the levels begin with number `first`.

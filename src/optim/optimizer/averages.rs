@@ -3,7 +3,7 @@
 mod look;
 mod weights;
 
-pub(crate) use look::look;
+pub(crate) use look::{look, look_async};
 
 use super::Optimizer;
 use crate::Error;

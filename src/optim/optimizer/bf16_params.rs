@@ -16,7 +16,15 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// [`Error::Config`] for an optimizer that was built without
     /// [`OptimizerOptions::bf16_params`](crate::optim::OptimizerOptions); [`Error::DeviceLost`].
     pub fn read_bf16_weights(&self) -> Result<Weights, Error> {
-        let all = self.halves()?.read(&self.gpu)?;
+        self.gpu.block_on(self.read_bf16_weights_async())
+    }
+
+    /// As [`Optimizer::read_bf16_weights`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Optimizer::read_bf16_weights`].
+    pub async fn read_bf16_weights_async(&self) -> Result<Weights, Error> {
+        let all = self.halves()?.read(&self.gpu).await?;
         let mut weights = Weights::new();
         for (name, tensor) in self.layout.names() {
             let span = &self.layout.spans()[tensor];

@@ -6,11 +6,11 @@ use crate::gpu::{
     Binding, Block, Buffer, KernelListing, KernelSource, Recorder, Region, UniformRing, grid, uniform,
 };
 use crate::optim::device::slots::SlotBuffer;
-use crate::optim::look;
 use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::{EvalParams, f32_of};
 use crate::optim::step::spec::count;
 use crate::optim::windows::cut_at_windows;
+use crate::optim::{look, look_async};
 use crate::params::{Flat, ParamStore};
 
 /// As in eval_params.wgsl.
@@ -53,7 +53,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// `evaluate` wrote to them is lost. Tensors that no step has changed stay as they are.
     ///
     /// Inside, the store is what plans, predictors and [`ParamStore::read`] see; steps of this optimizer are refused. It
-    /// needs room for the parameters once more, which it gives back.
+    /// needs room for the parameters once more, which it gives back, and waits for steps whose results are not known.
     ///
     /// ```no_run
     /// // Needs a device.
@@ -78,10 +78,25 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         params: &mut ParamStore,
         evaluate: impl FnOnce(&mut ParamStore) -> T,
     ) -> Result<T, Error> {
-        self.set_eval_params(params)?;
+        self.gpu.clone().block_on(self.set_eval_params(params))?;
         let back =
             |(optimizer, params): &mut (&mut Self, &mut ParamStore)| optimizer.restore_parameters(params);
         look(&mut (self, params), back, |(_, params)| Ok(evaluate(params)))
+    }
+
+    /// As [`Optimizer::with_eval_params`], without blocking. The parameters are put back also where the future is dropped.
+    ///
+    /// # Errors
+    /// As [`Optimizer::with_eval_params`].
+    pub async fn with_eval_params_async<T>(
+        &mut self,
+        params: &mut ParamStore,
+        evaluate: impl AsyncFnOnce(&mut ParamStore) -> T,
+    ) -> Result<T, Error> {
+        self.set_eval_params(params).await?;
+        let back =
+            |(optimizer, params): &mut (&mut Self, &mut ParamStore)| optimizer.restore_parameters(params);
+        look_async(&mut (self, params), back, async |(_, params)| Ok(evaluate(params).await)).await
     }
 
     /// Refuses where those to evaluate with are in the parameters' place.
@@ -93,8 +108,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Err(Error::Config { what: what.into(), reason: reason.into() })
     }
 
-    /// Writes those to evaluate with over the parameters, which it keeps aside.
-    pub(crate) fn set_eval_params(&mut self, params: &ParamStore) -> Result<(), Error> {
+    /// Writes those to evaluate with over the parameters, which it keeps aside, once it is known which steps were applied.
+    pub(crate) async fn set_eval_params(&mut self, params: &ParamStore) -> Result<(), Error> {
         self.gpu.check()?;
         self.check_store(params)?;
         self.check_no_eval_params("parameters to evaluate with")?;
@@ -105,7 +120,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             return Err(Error::Config { what: "parameters to evaluate with".into(), reason: reason.into() });
         }
         let averages = self.eval_params_of_groups()?;
-        let gate = self.steps.unresolved_gate().map(|gate| gate.read(&self.gpu, 0)).transpose()?;
+        let gate = self.read_unresolved_gate().await?;
         let counters = self.steps.counters_after(&self.layout, gate);
         let is_live = |slot: usize, tensor: usize| {
             let held = counters[tensor].initialized & !counters[tensor].dropped;

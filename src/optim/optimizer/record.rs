@@ -19,8 +19,17 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// As [`Optimizer::record`]. What could not be submitted is as if it had not been recorded.
     pub fn step(&mut self, params: &mut ParamStore) -> Result<(), Error> {
+        self.gpu.clone().block_on(self.step_async(params))
+    }
+
+    /// As [`Optimizer::step`], without blocking: it suspends only where steps may be skipped and eight are on their way.
+    /// Where the future is dropped before it is ready, the step was not taken.
+    ///
+    /// # Errors
+    /// As [`Optimizer::step`].
+    pub async fn step_async(&mut self, params: &mut ParamStore) -> Result<(), Error> {
         let gpu = self.gpu.clone();
-        self.make_room()?;
+        self.make_room().await?;
         let mut encoder = gpu.encoder("optimizer step");
         let ticket = self.record(&mut encoder, params)?;
         match gpu.submit(encoder) {

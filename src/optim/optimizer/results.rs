@@ -5,6 +5,7 @@ use crate::Error;
 use crate::optim::rule::any::AnyRule;
 use crate::optim::step::poll::poll;
 use crate::optim::step::results::{StepResult, StepResults};
+use crate::params::GateValues;
 
 impl<R: AnyRule + Clone> Optimizer<R> {
     /// The oldest result that has arrived and was not given out, without waiting; `None` also where transforms
@@ -25,9 +26,17 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn read_step_results(&mut self) -> Result<Vec<StepResult>, Error> {
+        self.gpu.clone().block_on(self.read_step_results_async())
+    }
+
+    /// As [`Optimizer::read_step_results`], without blocking. Where the future is dropped, no result is lost.
+    ///
+    /// # Errors
+    /// As [`Optimizer::read_step_results`].
+    pub async fn read_step_results_async(&mut self) -> Result<Vec<StepResult>, Error> {
         self.steps.abandon_dropped(&mut self.device)?;
         while let Some(results) = &mut self.steps.results
-            && let Some((step, bytes)) = results.ring.read_next(&self.gpu)?
+            && let Some((step, bytes)) = results.ring.read_next_async(&self.gpu).await?
         {
             self.steps.apply(step, &bytes);
         }
@@ -41,12 +50,20 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// [`Error::Config`] if nothing clips by norm; [`Error::UnknownName`] for the group; [`Error::NonFinite`] if
     /// the norm is not finite and `error_if_nonfinite` says so; [`Error::DeviceLost`].
     pub fn read_norm(&self, group: Option<&str>) -> Result<f32, Error> {
+        self.gpu.block_on(self.read_norm_async(group))
+    }
+
+    /// As [`Optimizer::read_norm`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Optimizer::read_norm`].
+    pub async fn read_norm_async(&self, group: Option<&str>) -> Result<f32, Error> {
         let (Some(clip), Some(results)) = (&self.transforms.clip_grad_norm, &self.steps.results) else {
             let reason = "there is no norm without clip_grad_norm".into();
             return Err(Error::Config { what: "transforms".into(), reason });
         };
         let index = group.map_or(Ok(0), |name| self.layout.group(name))?;
-        let norm = results.gate.read(&self.gpu, index)?.norm;
+        let norm = results.gate.read_async(&self.gpu, index).await?.norm;
         if clip.error_if_nonfinite && !norm.is_finite() {
             return Err(Error::NonFinite(format!("the norm of the gradients is {norm}")));
         }
@@ -58,12 +75,20 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         poll(&mut self.steps, &mut self.device, &self.gpu)
     }
 
+    /// What the gate says once all submitted steps are done, where results of steps are not known yet.
+    pub(crate) async fn read_unresolved_gate(&self) -> Result<Option<GateValues>, Error> {
+        match self.steps.unresolved_gate() {
+            Some(gate) => gate.read_async(&self.gpu, 0).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Waits until the result of another step can be taken, if there is something to wait for.
-    pub(crate) fn make_room(&mut self) -> Result<(), Error> {
+    pub(crate) async fn make_room(&mut self) -> Result<(), Error> {
         self.poll()?;
         while self.transforms.may_skip()
             && let Some(results) = self.steps.results.as_mut().filter(|results| results.is_full())
-            && let Some((number, bytes)) = results.ring.read_next(&self.gpu)?
+            && let Some((number, bytes)) = results.ring.read_next_async(&self.gpu).await?
         {
             self.steps.apply(number, &bytes);
         }

@@ -14,10 +14,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn read_trust_ratios(&self) -> Result<Vec<(String, f32)>, Error> {
-        match &self.device.reduction_tiles {
-            Some(tiles) => Ok(self.named(tiles.ratios.read(&self.gpu, 0, tiles.ratios.len())?)),
-            None => Ok(Vec::new()),
-        }
+        self.gpu.block_on(self.read_trust_ratios_async())
     }
 
     /// As [`Optimizer::read_trust_ratios`], without blocking.

@@ -28,14 +28,7 @@ pub(super) type Values = Vec<Vec<f32>>;
 
 impl<R: AnyRule + Clone> Optimizer<R> {
     /// Waits for the device and reads all averages.
-    pub(super) fn read_average_values(&self) -> Result<Values, Error> {
-        self.check_places()?;
-        let flats = self.average.iter().flat_map(Average::flats);
-        flats.map(|flat| flat.read_all(&self.gpu)).collect()
-    }
-
-    /// As [`Optimizer::read_average_values`], without blocking.
-    pub(super) async fn read_average_values_async(&self) -> Result<Values, Error> {
+    pub(super) async fn read_average_values(&self) -> Result<Values, Error> {
         self.check_places()?;
         let mut values = Values::new();
         for flat in self.average.iter().flat_map(Average::flats) {

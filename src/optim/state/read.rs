@@ -23,14 +23,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// [`Error::StateDict`] for an option that is not finite, which no state dict can hold; [`Error::DeviceLost`].
     pub fn read_state_dict(&self) -> Result<StateDict, Error> {
-        self.check_options()?;
-        self.gpu.probe()?;
-        let slots = self.device.slots.iter();
-        let slots: Result<Slots, Error> =
-            slots.map(|slot| slot.as_ref().map(|kept| kept.read(&self.gpu)).transpose()).collect();
-        let averages = self.read_average_values()?;
-        let gate = self.steps.unresolved_gate().map(|gate| gate.read(&self.gpu, 0)).transpose()?;
-        Ok(self.state_dict(&slots?, &averages, gate))
+        self.gpu.block_on(self.read_state_dict_async())
     }
 
     /// As [`Optimizer::read_state_dict`], without blocking.
@@ -43,15 +36,12 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let mut slots = Slots::new();
         for slot in &self.device.slots {
             slots.push(match slot {
-                Some(kept) => Some(kept.read_async(&self.gpu).await?),
+                Some(kept) => Some(kept.read(&self.gpu).await?),
                 None => None,
             });
         }
-        let averages = self.read_average_values_async().await?;
-        let gate = match self.steps.unresolved_gate() {
-            Some(gate) => Some(gate.read_async(&self.gpu, 0).await?),
-            None => None,
-        };
+        let averages = self.read_average_values().await?;
+        let gate = self.read_unresolved_gate().await?;
         Ok(self.state_dict(&slots, &averages, gate))
     }
 

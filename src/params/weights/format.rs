@@ -1,4 +1,4 @@
-//! Tensors as the bytes of a safetensors file, and back.
+//! Conversion between tensors and the bytes of a safetensors file.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -12,10 +12,10 @@ use crate::error::short;
 use crate::files::record;
 use crate::files::tensors::{MOST_HEADER, TensorFile, Views};
 
-/// The one name that no tensor can have.
+/// The only name that a tensor cannot have.
 pub(super) const METADATA: &str = "__metadata__";
 
-/// What the name of a parameter begins with in a checkpoint.
+/// Prefix of parameter names in a checkpoint.
 const PARAMS: &str = "params.";
 
 pub(super) fn from_bytes(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
@@ -58,7 +58,7 @@ fn file_of(
         let view = TensorView::new(dtype, shape.clone(), bytes);
         views.insert(name.clone(), view.map_err(|e| format!("{name}: {e}"))?);
     }
-    // What torch's own files say, and some readers ask for.
+    // torch writes this metadata, and some readers require it.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     safetensors::serialize(views, Some(metadata)).map_err(|error| match error {
         SafeTensorError::HeaderTooLarge => {
@@ -68,7 +68,7 @@ fn file_of(
     })
 }
 
-/// The elements of a tensor, each as the nearest f32, or what it is that cannot be one.
+/// The elements of a tensor, each as the nearest f32; or why one has none.
 fn numbers(view: &TensorView<'_>) -> Result<Vec<f32>, String> {
     let data = view.data();
     macro_rules! each {
@@ -101,7 +101,7 @@ fn numbers(view: &TensorView<'_>) -> Result<Vec<f32>, String> {
     })
 }
 
-/// The nearest f32, which must not be infinite where the number is not.
+/// The nearest f32. Refuses a finite number that would become infinite.
 fn narrowed(at: usize, value: f64) -> Result<f32, String> {
     #[expect(clippy::cast_possible_truncation, reason = "rounding is what is wanted")]
     let nearest = value as f32;

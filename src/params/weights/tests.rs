@@ -73,7 +73,7 @@ fn names_are_changed_and_no_tensor_is_lost_by_that() {
     assert!(some().rename(|_| None).unwrap().is_empty());
     for name in ["", "__metadata__"] {
         let refused = some().rename(|_| Some(name.into())).unwrap_err().to_string();
-        assert_eq!(refused, format!("tensor: {name:?} cannot be the name of one"));
+        assert_eq!(refused, format!("tensor: {name:?} is not a valid tensor name"));
     }
     let refused = some().get("body.fc.wieght").unwrap_err().to_string();
     assert!(refused.contains("did you mean \"body.fc.weight\"?"), "{refused}");
@@ -97,7 +97,7 @@ fn values_must_fill_their_shape() {
     assert!(Weights::try_from(tensors).is_err());
 }
 
-/// A file of one tensor `w`.
+/// A file with one tensor, `w`.
 fn file(dtype: Dtype, data: &[u8], shape: &[usize]) -> Vec<u8> {
     let view = TensorView::new(dtype, shape.to_vec(), data).unwrap();
     safetensors::serialize([("w", view)], None).unwrap()

@@ -1,4 +1,4 @@
-//! Late steps of a chain, against all steps one by one.
+//! Compares late steps of a chain with the same steps computed one by one.
 
 use std::f64::consts::PI;
 
@@ -48,7 +48,7 @@ impl Chain {
     }
 }
 
-/// Every way on which a late step of a chain is computed, against all steps one by one.
+/// Covers every way in which a late step is computed.
 #[test]
 fn a_late_step_of_a_chain_is_the_recursions() {
     let constant = json!({"name": "ConstantLR", "factor": 0.5, "total_iters": 9});
@@ -103,7 +103,7 @@ fn a_late_step_of_a_chain_is_the_recursions() {
 
 #[test]
 fn late_steps_of_a_sum_go_on_as_they_began() {
-    // Over the ends of walked stretches, in steps and in jumps.
+    // Across the ends of ranges computed step by step, both one step at a time and in jumps.
     let json = Chain::new(70_000, 0.01, json!({"name": "ExponentialLR", "gamma": 0.9999}), 1.0, |_| 0.9999)
         .json(true);
     let walking = from_json(&json).unwrap();
@@ -135,7 +135,7 @@ fn a_chain_of_too_many_turns_is_refused_and_walked() {
     assert!(chain().at(190_000, 0.5).is_err());
 }
 
-/// The whole of a long sum is what one step gives.
+/// One call computes the whole long sum.
 #[test]
 fn a_chain_answers_a_thousand_million_steps() {
     let of = |factor: Box<dyn Schedule>, eta_min| {

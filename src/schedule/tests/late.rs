@@ -1,4 +1,4 @@
-//! Late steps, extreme options and deep nests: an answer that is a number or a refusal, and soon.
+//! Late steps, extreme options and deep nesting must give a number or an error in short time.
 
 use std::sync::mpsc;
 use std::thread;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::schedule::*;
 
-/// For a whole table, on any machine; a step that is computed from all before it takes hours.
+/// Time limit for a whole table on any machine. Computing a late step from all steps before it would take hours.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Fails if `work` takes long.
@@ -17,7 +17,7 @@ pub(super) fn soon(what: &str, work: impl FnOnce() + Send + 'static) {
     let (done, wait) = mpsc::channel();
     let thread = thread::spawn(move || {
         work();
-        // The other side is gone where this came too late.
+        // The receiver is gone if the limit was exceeded.
         let _ = done.send(());
     });
     match wait.recv_timeout(PATIENCE) {
@@ -60,7 +60,7 @@ const NUMBERS: [f64; 13] = [
     f64::MAX,
 ];
 
-/// Any schedule but those that hold others, by number.
+/// Any schedule that contains no other, selected by number.
 fn any_one(kind: usize, n: [u64; 3], x: [f64; 3], flag: bool) -> Value {
     let list = [n[0].min(n[1]), n[0].max(n[1])];
     let mode = ["triangular", "triangular2", "exp_range"][kind % 3];
@@ -133,7 +133,7 @@ fn any_schedule() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Whether it answers all steps as it should; a schedule that is refused has answered.
+/// Checks the answers at all steps. A refused schedule counts as answered.
 fn answers(json: &Value, base: f64, steps: &[u64]) {
     let Ok(schedule) = from_json(json) else { return };
     for step in steps {

@@ -1,4 +1,4 @@
-//! Any step computed directly is the one that PyTorch reaches step by step.
+//! Every step computed directly equals the one that PyTorch reaches step by step.
 
 use std::f64::consts::PI;
 
@@ -308,7 +308,7 @@ fn a_warm_up_from_0_multiplies_a_cosine() {
     // With an eta_min it would have to rise from 0 step by step.
     let floor = CosineAnnealingLR { eta_min: 0.1, ..cosine };
     let chain = ChainedScheduler::new(WarmupScheduler::default()).and(floor);
-    let said = "schedule ChainedScheduler at step 1 of schedulers[0]: the rate was 0, and no factor makes it rise again";
+    let said = "schedule ChainedScheduler at step 1 of schedulers[0]: the rate is 0, and no factor can raise it again";
     assert_eq!(chain.at(5, 2.0).unwrap_err().to_string(), said);
 }
 

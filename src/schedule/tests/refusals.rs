@@ -1,4 +1,4 @@
-//! What is refused, and what is said then.
+//! Refused configurations and their messages.
 
 use serde_json::json;
 
@@ -142,7 +142,7 @@ fn refusals_say_what_to_write() {
         ),
         (
             json!({"name": "PiecewiseConstantSchedule", "boundaries": [5, 9], "values": [1, 2]}),
-            "schedule PiecewiseConstantSchedule: 2 boundaries need one more values, got 2",
+            "schedule PiecewiseConstantSchedule: 2 boundaries need one value more, got 2",
         ),
         (
             json!({"name": "PiecewiseConstantSchedule", "boundaries": [5], "values": [1, -2]}),
@@ -270,7 +270,7 @@ fn refusals_say_what_to_write() {
         ),
         (
             json!({"name": "SequentialLR", "schedulers": [step, step], "milestones": []}),
-            "schedule SequentialLR: 2 schedulers need one milestone less, got 0",
+            "schedule SequentialLR: 2 schedulers need one milestone fewer, got 0",
         ),
         (
             json!({"name": "SequentialLR", "schedulers": [step, step, step], "milestones": [9, 4]}),

@@ -30,7 +30,7 @@ const FIRST_READ: usize = 1 << 16;
 /// file holds.
 pub(super) struct Reader {
     path: PathBuf,
-    source: Box<dyn Read + Send>,
+    source: Box<dyn Read + Send + Sync>,
     /// Bytes that are still to come; of a packed file, bytes that can at most be. `None` of what is no regular file.
     left: Option<u64>,
     packed: bool,
@@ -42,7 +42,7 @@ impl Reader {
         let metadata = file.metadata().map_err(|e| refuse(path, e.to_string()))?;
         let length = metadata.is_file().then_some(metadata.len());
         let (file, packed) = (BufReader::new(file), is_gzip(path));
-        let (source, left): (Box<dyn Read + Send>, _) = match packed {
+        let (source, left): (Box<dyn Read + Send + Sync>, _) = match packed {
             true => (Box::new(MultiGzDecoder::new(file)), length.map(|len| len.saturating_mul(MOST_PACKED))),
             false => (Box::new(file), length),
         };

@@ -237,7 +237,7 @@ fn what_a_batch_cannot_be_is_refused() {
         let (graph, y, params) = model(&gpu, shape, BatchNorm::new().track_running_stats(tracks));
         let train = PlanOptions::train(&y).upstream("dy");
         let refused = graph.compile(&params, &train, &mut Workspace::new()).unwrap_err();
-        let expected = "more than one value for each channel, to normalise by the batch".into();
+        let expected = "more than one value per channel, to compute batch statistics".into();
         assert_eq!(refused, Error::Shape { layer: "bn".into(), expected, got: shape.to_vec() });
         // Evaluation has learned statistics, if any.
         let evaluate = PlanOptions::evaluate().output("y", &y);

@@ -167,7 +167,7 @@ fn another_store_and_one_that_was_adopted_do_not_grow() {
     let refused = optimizer.add_param_group(&mut adopted, "b", &json!({}), good).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "buffer for params: it was adopted, so it cannot grow to hold the group \"b\""
+        "buffer for params: an adopted buffer cannot grow to hold the group \"b\""
     );
     assert_eq!((other.layout().spans().len(), adopted.layout().spans().len()), (1, 1));
     adopted.write_grads(&[1.0]).unwrap();

@@ -251,7 +251,7 @@ fn the_last_state_of_any_number_of_samples_is_predicted() {
         // Steps of time are no samples.
         let steps = x_steps(&graph);
         let refused = Predictor::new(&graph, graph.store(&gpu, 1).unwrap(), &[("last", &steps)]);
-        assert!(refused.unwrap_err().to_string().contains("a row for each of the 3 samples"));
+        assert!(refused.unwrap_err().to_string().contains("one row for each of the 3 samples"));
     }
 }
 

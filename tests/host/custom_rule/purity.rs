@@ -62,13 +62,13 @@ fn a_rule_is_pure_and_its_names_are_its_own() {
             added("@group(0) @binding(9) var<storage> more: array<f32>;"),
             5,
             1,
-            "attributes are not allowed: a rule is functions, the frame has the entry point",
+            "attributes are not allowed: a rule consists of functions, and the entry point is part of the surrounding kernel",
         ),
         (
             added("\n@compute @workgroup_size(1) fn other() {}"),
             6,
             1,
-            "attributes are not allowed: a rule is functions, the frame has the entry point",
+            "attributes are not allowed: a rule consists of functions, and the entry point is part of the surrounding kernel",
         ),
         (added("override x: f32 = 1.0;"), 5, 1, "expected `const` or a hyperparameter instead of `override`"),
         (format!("enable f16;\n{GOOD}"), 1, 1, "`enable` is not allowed: a rule is plain WGSL"),
@@ -105,14 +105,14 @@ fn a_rule_is_pure_and_its_names_are_its_own() {
             added(&format!("fn {name}(x: f32) -> f32 {{ return x; }}")),
             5,
             4,
-            &format!("`{name}` is reserved: the frame has it, choose another name"),
+            &format!("`{name}` is reserved: the surrounding kernel uses it, choose another name"),
         )]);
     }
     for name in
         ["min", "select", "vec4f", "vec4", "f32", "bool", "array", "sqrt", "mat2x2f", "ptr", "bitcast"]
     {
         let reason = format!(
-            "`{name}` is reserved: WGSL has it, and so does the frame's arithmetic, choose another name"
+            "`{name}` is reserved: it is a built-in of WGSL that the surrounding kernel uses, choose another name"
         );
         for (text, column) in [
             (format!("fn {name}(x: f32) -> f32 {{ return x; }}"), 4),

@@ -1,7 +1,7 @@
-//! What `benches/models.rs --peers` asks of a library, line by line on standard input, as JSON.
+//! The protocol by which `benches/models.rs --peers` drives a library: one JSON request per line on standard input.
 //!
-//! `{"model", "weights", "batch", "steps"}` loads a model and takes its first steps, whose losses are the answer;
-//! `{"time": n}` takes n steps more and answers with their seconds.
+//! `{"model", "weights", "batch", "steps"}` loads a model and runs its first steps; the answer is their losses.
+//! `{"time": n}` runs n more steps; the answer is the time in seconds.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -14,14 +14,14 @@ use serde_json::Value;
 
 /// A model with its optimizer and a batch.
 pub trait Training {
-    /// A step of AdamW, which need not be finished.
+    /// A step of AdamW. It need not be finished on return.
     fn step(&mut self) -> Result<()>;
 
-    /// The loss of the last step, once all is finished.
+    /// The loss of the last step, after all steps are finished.
     fn loss(&mut self) -> Result<f32>;
 }
 
-/// Tensors by name: shapes as torch has them, and values.
+/// Named tensors: shapes as in torch, and values.
 pub struct Tensors(HashMap<String, (Vec<usize>, Vec<f32>)>);
 
 impl Tensors {
@@ -38,13 +38,13 @@ impl Tensors {
         Ok(Self(all.map(|(name, view)| (name, (view.shape().to_vec(), values(view.data())))).collect()))
     }
 
-    /// Shape and values of a tensor, which must be there.
+    /// Shape and values of a tensor; an error if it is missing.
     pub fn get(&self, name: &str) -> Result<(&[usize], &[f32])> {
         let (shape, values) = self.0.get(name).with_context(|| format!("no tensor {name}"))?;
         Ok((shape, values))
     }
 
-    /// A matrix the other way round: torch's `[out, in]` as `[in, out]`.
+    /// A transposed matrix: torch's `[out, in]` as `[in, out]`.
     pub fn transposed(&self, name: &str) -> Result<([usize; 2], Vec<f32>)> {
         let (shape, values) = self.get(name)?;
         let &[rows, columns] = shape else { bail!("{name} is no matrix: {shape:?}") };
@@ -53,7 +53,8 @@ impl Tensors {
     }
 }
 
-/// Answers until the input ends; `build` makes a model of this name with its weights and its batch, `x` and `y`.
+/// Answers requests until the input ends. `build` creates a model by name, with its weights and its batch, `x` and
+/// `y`.
 pub fn serve(build: impl Fn(&str, &Tensors, &Tensors) -> Result<Box<dyn Training>>) -> Result<()> {
     let mut training = None;
     for line in std::io::stdin().lock().lines() {

@@ -1,14 +1,14 @@
-//! A kernel over buffers of f16: its own text with a conversion at each load and store of these, so that it computes in
-//! f32 as ever.
+//! Generates the f16 variant of a kernel: the same WGSL with a conversion at each load and store of the f16 buffers.
+//! It still computes in f32.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::wgsl::{Token, tokens};
 
-/// Converts to f16 as IEEE 754 does: what is too large becomes infinite, never the largest number. WGSL leaves the
-/// conversion of numbers beyond the range open, so these are made infinite before it: from 65,520 on, half a step beyond
-/// the largest f16, where rounding to nearest goes up.
+/// Converts to f16 as IEEE 754 does: numbers that are too large become infinite. WGSL leaves the conversion of
+/// out-of-range numbers undefined, so they are replaced by infinity first, from 65,520 on: half a unit in the last
+/// place above the largest f16, where rounding to nearest goes up.
 const TO_HALF: [(&str, &str); 3] = [
     (
         "gradus_half1",
@@ -33,36 +33,36 @@ const TO_HALF: [(&str, &str); 3] = [
     ),
 ];
 
-/// A storage buffer that a kernel declares.
+/// A storage buffer declared by a kernel.
 #[derive(Debug)]
 struct Buffer<'a> {
     name: &'a str,
-    /// The token that declares its name.
+    /// Index of the token that declares its name.
     declared: usize,
-    /// The bytes of the text that name the type of an element.
+    /// Byte range of its element type in the text.
     element: Range<usize>,
-    /// Numbers of an element; `None` for what is no vector of f32.
+    /// Number of components of an element; `None` if it is not an f32 vector.
     width: Option<usize>,
 }
 
-/// What a place of a text does with a buffer.
+/// How the text uses a buffer at one position.
 enum Use {
-    /// It loads an element; the byte behind that.
+    /// Loads an element; `end` is the byte after the expression.
     Load { end: usize },
-    /// It stores one, or a number of one.
+    /// Stores an element or a component of it.
     Store { target: Range<usize>, width: usize, operator: Range<usize>, end: usize },
-    /// Something else, for which the type of the elements matters.
+    /// Any other use, for which the element type matters.
     Other,
 }
 
-/// The text of a kernel and the buffers that it binds.
+/// The WGSL of a kernel and its storage buffers.
 #[derive(Debug)]
 pub(super) struct Text<'a> {
     wgsl: &'a str,
     tokens: Vec<Token<'a>>,
-    /// By the number of the binding.
+    /// By binding number.
     buffers: BTreeMap<usize, Buffer<'a>>,
-    /// The tokens among which a name is that of an argument or a variable of a function.
+    /// Token ranges in which a name refers to an argument or a local variable.
     local: Vec<(&'a str, Range<usize>)>,
 }
 
@@ -79,7 +79,7 @@ impl<'a> Text<'a> {
         self.tokens.get(at).map_or("", |token| token.text)
     }
 
-    /// The buffer whose `@binding` begins at a token.
+    /// The buffer whose `@binding` attribute is at this token.
     fn declaration(&self, at: usize) -> Option<(usize, Buffer<'a>)> {
         let opens = ["@", "binding", "("].iter().enumerate().all(|(n, word)| self.word(at + n) == *word);
         let is_storage =
@@ -103,7 +103,7 @@ impl<'a> Text<'a> {
         range.map(|at| self.word(at)).collect()
     }
 
-    /// Numbers of a type, or of what it is an alias of.
+    /// Number of components of a type or alias.
     fn width(&self, of: &str) -> Option<usize> {
         match of {
             "f32" => Some(1),
@@ -118,12 +118,12 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// The byte behind a token.
+    /// The byte after a token.
     fn end(&self, at: usize) -> usize {
         self.tokens[at].at + self.tokens[at].text.len()
     }
 
-    /// The token that closes the bracket at another.
+    /// The token that closes the bracket at token `open`.
     fn closing(&self, open: usize) -> Option<usize> {
         let mut depth = 0_usize;
         (open..self.tokens.len()).find(|&at| {
@@ -136,8 +136,8 @@ impl<'a> Text<'a> {
         })
     }
 
-    /// Finds what functions declare: arguments, to the end of the function, and variables, from behind their statement to
-    /// the end of the block.
+    /// Finds the scopes of local names: arguments until the end of their function, variables from after their
+    /// declaration until the end of their block.
     fn find_local(&mut self) {
         let mut local = Vec::new();
         let mut blocks = Vec::new();
@@ -166,24 +166,24 @@ impl<'a> Text<'a> {
         self.local = local;
     }
 
-    /// The token behind `<..>`.
+    /// The token after `<..>`.
     fn closing_type(&self, open: usize) -> Option<usize> {
         (open..self.tokens.len()).find(|&at| self.word(at) == ">").map(|at| at + 1)
     }
 
-    /// The places that name a buffer, as tokens.
+    /// The tokens that refer to a buffer.
     fn places(&self, buffer: &'a Buffer<'a>) -> impl Iterator<Item = usize> + '_ {
         let is_local =
             |at: usize| self.local.iter().any(|(name, range)| *name == buffer.name && range.contains(&at));
         let named = move |at: &usize| {
-            // Members of structs may have the same name.
+            // Struct members can have the same name.
             let is_member = *at > 0 && self.word(*at - 1) == "." || self.word(*at + 1) == ":";
             self.word(*at) == buffer.name && *at != buffer.declared && !is_member && !is_local(*at)
         };
         (0..self.tokens.len()).filter(named)
     }
 
-    /// What a place does with the buffer of this width that it names.
+    /// How the text uses the buffer with elements of this width at token `place`.
     fn use_at(&self, place: usize, width: usize) -> Option<Use> {
         let before = self.word(place.checked_sub(1)?);
         if before == "&" || self.word(place + 1) != "[" {
@@ -213,8 +213,7 @@ impl<'a> Text<'a> {
         Some(Use::Store { target, width: stored, operator, end: self.tokens[end].at })
     }
 
-    /// Whether the elements of a binding can be f16: they are vectors of f32, and all that is done with them is to load
-    /// and to store them.
+    /// Whether the elements of a binding can be f16: they are f32 vectors and are only loaded and stored.
     pub(super) fn can_be_half(&self, binding: usize) -> bool {
         let Some((buffer, width)) = self.buffers.get(&binding).and_then(|b| Some((b, b.width?))) else {
             return false;
@@ -223,7 +222,7 @@ impl<'a> Text<'a> {
             .all(|place| matches!(self.use_at(place, width), Some(Use::Load { .. } | Use::Store { .. })))
     }
 
-    /// The names of buffers of f32 whose elements cannot be f16.
+    /// The names of f32 buffers whose elements cannot be f16.
     #[cfg(test)]
     pub(super) fn single(&self) -> impl Iterator<Item = &'a str> + '_ {
         let single = |binding: &usize| !self.can_be_half(*binding);
@@ -231,7 +230,7 @@ impl<'a> Text<'a> {
         numbers.filter(move |(binding, _)| single(binding)).map(|(_, buffer)| buffer.name)
     }
 
-    /// Whether elements of a binding are loaded, an element that is added to included.
+    /// Whether the text loads elements of a binding, including by `+=`.
     pub(super) fn loads(&self, binding: usize) -> bool {
         let Some((buffer, width)) = self.buffers.get(&binding).and_then(|b| Some((b, b.width?))) else {
             return true;
@@ -242,7 +241,7 @@ impl<'a> Text<'a> {
         })
     }
 
-    /// The text for buffers of f16 at these bindings, whose elements can be that.
+    /// The WGSL with f16 elements for these bindings, which must support it.
     pub(super) fn with_half(&self, bindings: &[usize]) -> String {
         let mut edits: Vec<(Range<usize>, String)> = Vec::new();
         let mut called = [false; TO_HALF.len()];
@@ -272,7 +271,7 @@ impl<'a> Text<'a> {
                 }
             }
         }
-        // What closes at one byte is put there in any order; a store begins before what it loads.
+        // Insertions that close at the same byte are interchangeable; a store starts before the load inside it.
         edits.sort_by_key(|(range, _)| range.start);
         let (mut text, mut done) = ("enable f16;\n".to_owned(), 0);
         for (range, put) in edits {
@@ -288,82 +287,4 @@ impl<'a> Text<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DECLARED: &str = "alias V = vec4f;
-@group(0) @binding(1) var<storage, read> x: array<V>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> labels: array<u32>;
-@group(0) @binding(4) var<storage, read_write> z: array<f32>;
-";
-
-    fn half(body: &str, bindings: &[usize]) -> String {
-        let wgsl = format!("{DECLARED}@compute @workgroup_size(1) fn main() {{\n{body}\n}}\n");
-        let text = Text::of(&wgsl).with_half(bindings);
-        let module = naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{e:?}: {text}"));
-        let capabilities = naga::valid::Capabilities::SHADER_FLOAT16;
-        let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities);
-        validator.validate(&module).unwrap_or_else(|e| panic!("{e:?}: {text}"));
-        let main = text.split("fn main() {\n").nth(1).expect("it is there");
-        main.split("\n}\n").next().expect("it ends").to_owned()
-    }
-
-    #[test]
-    fn loads_and_stores_are_converted() {
-        let cases = [
-            ("y[1] = x[labels[2]] + x[0];", "y[1] = gradus_half4( vec4f(x[labels[2]]) + vec4f(x[0]));"),
-            ("y[0]=x[0];", "y[0]= gradus_half4(vec4f(x[0]));"),
-            ("y[1] += x[0] - y[2];", "y[1] = gradus_half4(vec4f(y[1]) + ( vec4f(x[0]) - vec4f(y[2])));"),
-            ("y[1].z *= x[0][2];", "y[1].z = gradus_half1(f32(y[1].z) * ( vec4f(x[0])[2]));"),
-            ("y[1][3] = x[u32(x[0].x)].w;", "y[1][3] = gradus_half1( vec4f(x[u32(vec4f(x[0]).x)]).w);"),
-            (
-                "if x[0].x == 1.0 { y[0] = vec4f(); }",
-                "if vec4f(x[0]).x == 1.0 { y[0] = gradus_half4( vec4f()); }",
-            ),
-            ("z[3] = 1.0; // x[0]", "z[3] = 1.0; // x[0]"),
-        ];
-        for (body, expected) in cases {
-            assert_eq!(half(body, &[1, 2]), expected);
-        }
-        // Variables and arguments of the same names are others.
-        let named = [
-            ("var x = array<f32, 2>(); x[0] = 1.0;", "var x = array<f32, 2>(); x[0] = 1.0;"),
-            ("let x = x[0]; y[0] = x * x[1];", "let x = vec4f(x[0]); y[0] = gradus_half4( x * x[1]);"),
-            ("{ let x = y[0]; } let z = x[0];", "{ let x = vec4f(y[0]); } let z = vec4f(x[0]);"),
-            ("} fn f(x: vec4f) { y[0] = x * x[1];", "} fn f(x: vec4f) { y[0] = gradus_half4( x * x[1]);"),
-            (
-                "} struct S { x: f32 } fn f(s: S) { let a = s.x;",
-                "} struct S { x: f32 } fn f(s: S) { let a = s.x;",
-            ),
-        ];
-        for (body, expected) in named {
-            assert_eq!(half(body, &[1, 2]), expected);
-        }
-        assert_eq!(half("z[3] = x[0].x;", &[4]), "z[3] = gradus_half1( x[0].x);");
-        assert_eq!(half("y[3] = vec4f(z[1]);", &[4]), "y[3] = vec4f(f32(z[1]));");
-    }
-
-    #[test]
-    fn what_is_more_than_loads_and_stores_stays() {
-        let can = |body: &str| {
-            let wgsl = format!("{DECLARED}@compute @workgroup_size(1) fn main() {{\n{body}\n}}\n");
-            let text = Text::of(&wgsl);
-            [1, 2, 3, 4].map(|binding| text.can_be_half(binding))
-        };
-        assert_eq!(can("y[0] = x[0];"), [true, true, false, true]);
-        assert_eq!(can("let n = arrayLength(&x);"), [false, true, false, true]);
-        assert_eq!(can("let p = &y[0]; *p = x[0];"), [true, false, false, true]);
-        assert_eq!(can("let y = x;"), [false, true, false, true]);
-        assert_eq!(can("let s = shape.x;"), [true, true, false, true]);
-        assert!(!Text::of(&format!("{DECLARED}fn f() {{ let é = 1; }}")).can_be_half(1));
-    }
-
-    #[test]
-    fn what_is_only_stored_is_not_loaded() {
-        let loads = |body: &str| Text::of(&format!("{DECLARED}fn f() {{ {body} }}")).loads(2);
-        assert!(!loads("y[0] = x[0];"));
-        assert!(loads("y[0] += x[0];"));
-        assert!(loads("y[0] = x[0] + y[0];"));
-    }
-}
+mod tests;

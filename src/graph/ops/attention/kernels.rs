@@ -1,11 +1,11 @@
-//! The texts of the kernels of attention.
+//! The WGSL files of the attention kernels.
 
-/// The texts of one kernel.
+/// The WGSL variants of one kernel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kernels {
     pub(super) stem: &'static str,
     pub(super) kernel: &'static str,
-    /// Of workgroups that share tiles.
+    /// For workgroups that share tiles.
     pub(super) tiled: &'static str,
     pub(super) has_gradients: bool,
 }
@@ -24,7 +24,7 @@ pub(super) const GRADIENTS: Kernels = Kernels {
     has_gradients: true,
 };
 
-/// What kernels of shared tiles have in common: products of scores and sums of values, and for gradients both of both.
+/// WGSL shared by the tiled kernels: score products and value sums, and for gradients both of each.
 pub(super) fn tiles(of_gradients: bool) -> String {
     let products = include_str!("../../../../shaders/shared/attention_products.wgsl");
     let weighted = include_str!("../../../../shaders/shared/attention_weighted.wgsl");
@@ -39,7 +39,7 @@ pub(super) fn tiles(of_gradients: bool) -> String {
     text
 }
 
-/// Runs of quads that a workgroup stages one after another of a tile of a sum, and quads of a lane in each.
+/// Number of runs in which a workgroup stages the quads of a sum's tile, and quads per lane in each.
 pub(super) fn shared_tile(tile: u32) -> (u32, u32) {
     let quads = tile.div_ceil(8).clamp(1, 2);
     (tile.div_ceil(8 * quads), quads)

@@ -1,4 +1,4 @@
-//! The kernels of attention: their texts, with the places of all rows as constants.
+//! Assembles the attention kernels, with the layouts of all rows as constants.
 
 use std::collections::BTreeSet;
 
@@ -39,35 +39,35 @@ uniform! {
     pub(crate) struct RowsShape { pub(super) quads: u32 }
 }
 
-/// Quads of a sum that one invocation holds at most, or that a workgroup does.
+/// Maximum number of quads of a sum that one invocation, or one workgroup, holds.
 const TILE: u32 = 16;
 const SHARED_TILE: u32 = 32;
 
 /// Rows of a tile that a workgroup shares.
 const ROWS: usize = 32;
 
-/// Steps of a product that are written side by side at most: more of them take a compiler longer.
+/// Maximum number of product steps that are unrolled. More would take longer to compile.
 const UNROLL: u32 = 4;
 
-/// Sizes of a node: the planes are all leading axes together.
+/// Sizes of a node. `planes` combines all leading axes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
     pub(super) planes: usize,
     pub(super) heads: usize,
     pub(super) queries: usize,
     pub(super) keys: usize,
-    /// Elements of a query and of a value.
+    /// Number of elements of a query and of a value.
     pub(super) features: [usize; 2],
 }
 
-/// How an invocation gets the rows of the other side.
+/// How an invocation obtains the rows of the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// Each lane of a subgroup of eight loads one, and it is broadcast.
+    /// Each lane of a subgroup of eight loads one row and broadcasts it.
     Broadcast,
-    /// The lanes of a workgroup load a tile of them, and share it.
+    /// The lanes of a workgroup load a tile of rows into shared memory.
     Tiled,
-    /// It loads all of them.
+    /// Each invocation loads all rows itself.
     Direct,
 }
 
@@ -79,7 +79,7 @@ impl Way {
 
 const WAYS: &[Candidate<Sizes, Way>] = &[
     Candidate { kind: KernelKind::CpuSubgroup8, fits: |_, _| true, way: Way::Broadcast },
-    // Less than a tile of rows would leave lanes idle, and the sums of larger heads would leave registers.
+    // With less than a tile of rows lanes would be idle, and the sums of larger heads would not fit in registers.
     Candidate {
         kind: KernelKind::Gpu,
         fits: |sizes, _| {
@@ -110,7 +110,7 @@ pub(super) struct Dropout {
     pub(super) keep: f32,
 }
 
-/// A kernel on its way: its declarations, and what is bound to them.
+/// A kernel being assembled: its declarations and their operands.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Text {
     head: String,
@@ -128,7 +128,7 @@ impl Text {
             &format!("@group(0) @binding({binding}) var<storage, {access}> {name}: array<{kind}>;\n");
     }
 
-    /// Binds rows under a name, and says under the same name in capitals where they lie.
+    /// Binds rows under a name, and declares their layout as a constant with the same name in capitals.
     pub(super) fn bind_rows(&mut self, name: &str, access: Binding, rows: &Rows) {
         self.bind(name, access, "vec4f", rows.of);
         self.head += &rows.declared(&name.to_uppercase());
@@ -153,20 +153,20 @@ impl Text {
     }
 }
 
-/// One side of a walk: the rows that make scores, and the rows of values or of their gradients.
+/// One side of the attention: the rows for scores, and the rows of values or of their gradients.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Side {
     pub(super) scores: Rows,
     pub(super) values: Rows,
 }
 
-/// A kernel that walks the rows of the other side for each row of its own.
+/// A kernel that iterates over the rows of the other side for each row of its own.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Walk {
     pub(super) own_is_query: bool,
-    /// Whether products of values are needed, as they are for the gradients of scores.
+    /// Whether it needs products of values, as the gradients of scores do.
     pub(super) takes_products: bool,
-    /// Quads of the sums of each kind that one invocation holds.
+    /// Quads of each kind of sum that one invocation holds.
     pub(super) tiles: [u32; 2],
 }
 
@@ -175,7 +175,7 @@ impl Common {
         self.sizes.features.map(|features| u(features.div_ceil(4)))
     }
 
-    /// Rows of the other side that are taken together.
+    /// Rows of the other side that are processed together.
     fn block(&self) -> u32 {
         match self.way {
             Way::Broadcast => 8,
@@ -192,17 +192,17 @@ impl Common {
         if queries { self.sizes.queries } else { self.sizes.keys }
     }
 
-    /// Quads of the tiles of a sum.
+    /// Quads per tile of a sum.
     pub(super) fn tile(&self, quads: u32) -> u32 {
         even_tile(quads, if self.way == Way::Tiled { SHARED_TILE } else { TILE })
     }
 
-    /// Whether the sums of a walk, of one tile each, fit beside each other.
+    /// Whether both sums, with one tile each, fit together.
     pub(super) fn fits_both(&self, tiles: [u32; 2]) -> bool {
         self.quads() == tiles && tiles.iter().sum::<u32>() <= 2 * TILE
     }
 
-    /// Iterations of one block.
+    /// Loop iterations of one block.
     fn trips(&self, walk: Walk) -> u32 {
         let [score, value] = self.quads();
         if self.way == Way::Tiled {
@@ -216,27 +216,27 @@ impl Common {
         1 + score / score_unroll + products
     }
 
-    /// Runs of rows of the other side, one for each dispatch.
+    /// Ranges of rows of the other side, one per dispatch.
     pub(super) fn runs(&self, walk: Walk) -> impl Iterator<Item = [u32; 2]> {
         let blocks = (u(MAX_TRIPS) / self.trips(walk)).max(1);
         let (run, others) = (blocks * self.block(), u(self.rows(!walk.own_is_query)));
         (0..others).step_by(run as usize).map(move |first| [first, (first + run).min(others)])
     }
 
-    /// Operations of a run of a walk over rows of the other side: of scores, and of so many other products of rows of scores
-    /// and of values. Of a causal walk those pairs that take part, about.
+    /// FLOP of one range of rows of the other side: for the scores, plus the given numbers of other products with
+    /// rows of scores and of values. For causal attention, approximately those of the visible pairs.
     pub(super) fn flops(&self, [first, end]: [u32; 2], walk: Walk, [scores, values]: [u64; 2]) -> u64 {
         let Sizes { planes, queries, keys, features, .. } = self.sizes;
         let own = self.rows(walk.own_is_query) as u64;
         let pairs = planes as u64 * own * u64::from(end - first);
         let most = (queries * keys) as u64;
-        // Query i takes part with the keys up to i.
+        // Query `i` sees keys up to `i`.
         let causal: u64 = (0..queries).map(|query| keys.min(query + 1) as u64).sum();
         let pairs = if self.is_causal { pairs * causal / most.max(1) } else { pairs };
         2 * pairs * ((1 + scores) * features[0] as u64 + values * features[1] as u64)
     }
 
-    /// Tiles of quads, invocations or groups of them, and the workgroups of a walk.
+    /// The number of tiles of quads, the number of invocations (or groups of them), and the number of workgroups.
     pub(super) fn work(&self, walk: Walk) -> (usize, usize, usize) {
         let [score, value] = [0, 1].map(|kind| match walk.tiles[kind] {
             0 => 1,
@@ -280,7 +280,7 @@ impl Common {
             ("VALUE_UNROLL", value_unroll),
             ("SCORE_TILE", walk.tiles[0]),
             ("VALUE_TILE", walk.tiles[1]),
-            // Arrays hold one element at least.
+            // WGSL arrays have at least one element.
             ("SCORE_SUMS", walk.tiles[0].max(1)),
             ("VALUE_SUMS", walk.tiles[1].max(1)),
             ("BLOCK", self.block()),
@@ -305,7 +305,7 @@ impl Common {
         constants
     }
 
-    /// The mask and the random numbers, as the last of what is read.
+    /// Binds the mask and the random numbers, after all other inputs.
     pub(super) fn bind(&self, text: &mut Text) {
         if let Some(mask) = &self.mask {
             text.bind("mask", Read, "f32", mask.of);
@@ -317,12 +317,12 @@ impl Common {
         }
     }
 
-    /// Stream, probability and factor of the dropout.
+    /// Stream, probability and scale of the dropout.
     pub(super) fn drops(&self) -> (u32, f32, f32) {
         self.dropout.map_or((0, 0.0, 1.0), |dropout| (dropout.stream, dropout.p, dropout.keep))
     }
 
-    /// The texts that a kernel is joined with, and its name with the variant.
+    /// The WGSL files that make up a kernel, and its name with the variant.
     pub(super) fn texts(&self, kernels: &Kernels) -> (String, String) {
         let walks = include_str!("../../../../shaders/shared/attention.wgsl");
         let (name, kernel, loads) = match self.way {
@@ -360,7 +360,7 @@ impl Common {
     }
 }
 
-/// Where the gradients of a walk are written, and whether they are added to what is there.
+/// Where gradients are written, and whether they are added.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Outputs {
     pub(super) scores: Option<(Rows, bool)>,
@@ -368,7 +368,7 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    /// Binds the outputs, one buffer once, and says how a quad is stored.
+    /// Binds the outputs, each buffer once, and declares how a quad is stored.
     pub(super) fn bind(&self, text: &mut Text) {
         let mut bound: Vec<(Operand, &str)> = Vec::new();
         let outputs = [("scores", self.scores), ("values", self.values)];
@@ -396,7 +396,7 @@ impl Outputs {
         }
     }
 
-    /// Buffers.
+    /// Number of buffers.
     pub(super) fn buffers(&self) -> usize {
         let outputs = [self.scores, self.values];
         outputs.iter().flatten().map(|(rows, _)| rows.of).collect::<BTreeSet<_>>().len()

@@ -1,30 +1,31 @@
-//! Where the rows of queries, keys, values and masks lie.
+//! Layouts of the rows of queries, keys, values and masks.
 
 use crate::graph::lowering::Operand;
 use crate::graph::shape::u;
 use crate::graph::view::View;
 
-/// Rows of planes: an outer and an inner leading axis, the heads, and the rows themselves.
+/// Rows with two leading axes (outer and inner: batch and heads).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rows {
     pub(super) of: Operand,
-    /// The first row, and the distances along batch, heads and rows.
+    /// Offset of the first row, and the strides along batch, heads and rows.
     strides: [usize; 4],
-    /// The distance of the elements of a row.
+    /// Stride between the elements of a row.
     inner: usize,
 }
 
 impl Rows {
-    /// The rows of a view of whole quads, unless its elements lie otherwise: in quads.
+    /// The rows of a view in units of quads; `None` if its elements are not in whole quads.
     pub(super) fn of_quads(view: &View) -> Option<Self> {
         let rows = Self::of_elements(view, &view.shape)?;
         let quads = rows.strides.map(|stride| stride / 4);
-        // An element that stands for many along the lanes is no quad.
+        // An element repeated along the lanes is not a quad.
         let has_quads = view.shape[view.lanes] == 1 || view.strides[view.lanes] == 1;
         (has_quads && view.lanes + 1 == view.shape.len()).then_some(Self { strides: quads, ..rows })
     }
 
-    /// The rows of a view that is broadcast to a shape, unless its leading axes are no two: in elements.
+    /// The rows of a view broadcast to a shape, in units of elements; `None` if its leading axes cannot be merged
+    /// into two.
     pub(super) fn of_elements(view: &View, shape: &[usize]) -> Option<Self> {
         let missing = shape.len() - view.shape.len();
         let stride = |axis: usize| match axis.checked_sub(missing) {
@@ -33,7 +34,7 @@ impl Rows {
         };
         let rank = shape.len();
         let mut batch = 0;
-        // The axes before the heads must go as one; those of one element are none.
+        // The axes before the heads must merge into one; those of extent 1 do not count.
         let mut extent = 0;
         for axis in (0..rank.saturating_sub(3)).rev().filter(|&axis| shape[axis] > 1) {
             if extent == 0 {
@@ -48,13 +49,13 @@ impl Rows {
         Some(Self { of: view.of, strides: [view.offset, batch, of_axis(3), of_axis(2)], inner: of_axis(1) })
     }
 
-    /// Its declaration as a constant of a kernel.
+    /// Its declaration as a WGSL constant.
     pub(super) fn declared(&self, name: &str) -> String {
         let [first, batch, head, row] = self.strides.map(u);
         format!("const {name}: vec4u = vec4u({first}u, {batch}u, {head}u, {row}u);\n")
     }
 
-    /// The distance of neighbours in a row.
+    /// The stride between neighbours in a row.
     pub(super) fn inner(&self) -> u32 {
         u(self.inner)
     }
@@ -77,7 +78,7 @@ mod tests {
         assert_eq!(strides(&packed(&[2, 3, 5, 6])), Some([0, 30, 10, 2]));
         assert_eq!(strides(&packed(&[7, 2, 3, 5, 6])), Some([0, 30, 10, 2]));
         assert_eq!(strides(&packed(&[7, 1, 3, 5, 6])), Some([0, 30, 10, 2]));
-        // Heads of a row that are seen before the rows, behind an offset.
+        // Heads viewed before the rows, at an offset.
         let mut heads = packed(&[2, 5, 3, 8]);
         (heads.shape, heads.strides, heads.offset) = (vec![2, 3, 5, 8], vec![120, 8, 24, 1], 4);
         assert_eq!(strides(&heads), Some([1, 30, 2, 6]));
@@ -86,7 +87,7 @@ mod tests {
         crossed.strides.swap(0, 1);
         assert_eq!(strides(&crossed), None);
         assert_eq!(strides(&View::packed(Operand::Value(0), &[2, 3, 5, 6], Order::ChannelsLast)), None);
-        // Columns of one element each that is repeated.
+        // A column repeated along the row.
         let spread = View { shape: vec![5, 6], strides: vec![4, 0], ..packed(&[5, 1]) };
         assert_eq!(strides(&spread), None);
         assert_eq!(strides(&View { shape: vec![5, 1], ..spread }), Some([0, 0, 0, 1]));

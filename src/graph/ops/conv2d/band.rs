@@ -1,35 +1,35 @@
-//! The channels that a grouped convolution sums for four neighbours of its result: whole vec4s of them, the band.
+//! The band: the channels, in whole `vec4`s, that a grouped convolution sums for four neighbouring result channels.
 
 use super::geometry::Geometry;
 
-/// The band of each vec4 of channels: it begins with the vec4 that holds the first channel of the first of its groups.
+/// The band of each `vec4` of channels. It starts with the `vec4` that holds the first channel of the first group.
 /// Without groups it is all channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Band {
-    /// Vec4s of the longest band.
+    /// Length of the longest band, in `vec4`s.
     pub(super) vectors: u32,
-    /// Whether there are groups.
+    /// Whether the convolution is grouped.
     pub(super) is_grouped: bool,
-    /// Whether a band may hold channels of other groups.
+    /// Whether a band can contain channels of other groups.
     pub(super) is_mixed: bool,
 }
 
 impl Band {
-    /// Of the input channels that are summed for output channels.
+    /// The band of input channels summed for output channels.
     pub(super) fn of_inputs(geometry: &Geometry) -> Self {
         let [inputs, outputs] = geometry.group();
         Self::new(geometry.groups, inputs, outputs)
     }
 
-    /// Of the output channels that are summed for the gradient of input channels.
+    /// The band of output channels summed for the gradient of input channels.
     pub(super) fn of_outputs(geometry: &Geometry) -> Self {
         let [inputs, outputs] = geometry.group();
         Self::new(geometry.groups, outputs, inputs)
     }
 
-    /// Of groups that sum `inner` channels each for `outer` channels.
+    /// For groups that sum `inner` channels for each of `outer` channels.
     fn new(groups: u32, inner: u32, outer: u32) -> Self {
-        // Every fourth group lies alike to vec4s. Of the vec4s that begin in a group the last one reaches farthest.
+        // Alignment repeats every four groups. Of the `vec4`s that start in a group, the last one reaches farthest.
         let longest = (0..groups.min(4)).map(|group| {
             let last = ((group + 1) * outer - 1) / 4;
             let last_group = (last * 4 + 3).min(groups * outer - 1) / outer;
@@ -44,7 +44,7 @@ impl Band {
         }
     }
 
-    /// The constants of the kernels.
+    /// The template constants of the kernels.
     pub(super) fn constants(self) -> [(&'static str, u32); 2] {
         [("GROUPED", u32::from(self.is_grouped)), ("MIXED", u32::from(self.is_mixed))]
     }

@@ -13,7 +13,7 @@ use super::parts::WindowParts;
 use crate::gpu::uniform;
 use crate::graph::ops::split::even_tile;
 use crate::graph::shape::pitch;
-use crate::graph::template::{AnyLaunch, Launch, Template, fold};
+use crate::graph::template::{AnyLaunch, Launch, Template, excess, fold};
 
 /// Whether these kernels can serve: they unroll a row of the kernel and all that it steps over, so one that is very
 /// wide would take for ever to compile, and they know no gaps in it. Groups fill
@@ -24,17 +24,17 @@ pub(super) fn fits(geometry: &Geometry) -> bool {
     fills && !geometry.is_dilated() && geometry.kernel[1].max(geometry.stride[1]) <= WIDEST
 }
 
-/// As [`fits`], of the input gradient, which is a convolution at stride 1 only.
+/// Like [`fits`], of the input gradient, which is a convolution at stride 1 only.
 pub(super) fn fits_input_grad(geometry: &Geometry) -> bool {
     fits(geometry) && geometry.stride == [1, 1]
 }
 
-/// As [`fits`], of the weight gradient, which knows no groups.
+/// Like [`fits`], of the weight gradient, which knows no groups.
 pub(super) fn fits_weight_grad(geometry: &Geometry) -> bool {
     fits(geometry) && geometry.groups == 1
 }
 
-/// As [`fits`], of the pooled forward pass: a word holds the places of two channels, so a lane needs as many, and only
+/// Like [`fits`], of the pooled forward pass: a word holds the places of two channels, so a lane needs as many, and only
 /// a whole sum can be pooled.
 pub(super) fn fits_pooled(geometry: &Geometry) -> bool {
     fits(geometry) && Lanes::of(geometry.out_channels, geometry.groups).vector > 1 && parts(geometry) == 1
@@ -86,7 +86,7 @@ pub(super) fn fits_planar(geometry: &Geometry) -> bool {
 /// Windows of a row that a tile of [`forward_pooled`] makes.
 fn pooled_pixels(geometry: &Geometry) -> u32 {
     if geometry.planar {
-        return plane::tile(geometry, 2)[1];
+        return plane::tile(geometry, 2, plane::COLUMNS)[1];
     }
     tile(&Window::of_images(geometry), Source::Image, 2)[1]
 }
@@ -94,6 +94,17 @@ fn pooled_pixels(geometry: &Geometry) -> u32 {
 /// Windows of a row whose places [`forward_pooled`] leaves in one word: at most eight.
 pub(super) fn pooled_block(geometry: &Geometry) -> u32 {
     block_of(pooled_pixels(geometry))
+}
+
+/// Windows of a row of which a weight gradient sums at once: whole words, or all.
+fn pooled_at_once(geometry: &Geometry) -> u32 {
+    if geometry.planar {
+        let wide = plane::tile(geometry, 2, 2 * plane::COLUMNS)[1];
+        if wide >= geometry.output[1] / 2 {
+            return wide;
+        }
+    }
+    pooled_pixels(geometry)
 }
 
 /// What of a tile of so many windows shares a word.
@@ -115,7 +126,7 @@ pub(super) fn input_grad(geometry: &Geometry, _: bool, first_part: u32, accumula
     broadcast(&Window::input_grad(geometry), first_part, Source::Image, End::Store { accumulate })
 }
 
-/// As [`fits_input_grad`], of [`input_grad_pooled`]: the sum must be whole.
+/// Like [`fits_input_grad`], of [`input_grad_pooled`]: the sum must be whole.
 pub(super) fn fits_input_grad_pooled(geometry: &Geometry) -> bool {
     fits_input_grad(geometry) && input_grad_parts(geometry) == 1
 }
@@ -205,6 +216,14 @@ uniform! {
     }
 }
 
+/// Outputs that a kernel finishes at once, at least: fewer would move the others up too often.
+const OUTPUTS_AT_ONCE: u32 = 8;
+
+/// How many of the rows of a tile a kernel finishes at once: the fewest that have enough outputs.
+fn finished(rows: u32, pixels: u32) -> u32 {
+    (1..=rows).find(|some| rows.is_multiple_of(*some) && some * pixels >= OUTPUTS_AT_ONCE).unwrap_or(rows)
+}
+
 /// What a kernel reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
@@ -254,7 +273,11 @@ impl End {
     fn constants(self, [rows, pixels]: [u32; 2]) -> Vec<(&'static str, u32)> {
         let step = ("STEP", self.step());
         match self {
-            Self::Store { accumulate } => vec![step, ("ACCUMULATE", flag(accumulate))],
+            Self::Store { accumulate } => {
+                let finished = finished(rows, pixels);
+                let sums = [("STORED", finished * pixels), ("TILE_SUMS", rows * pixels)];
+                [&[step, ("ACCUMULATE", flag(accumulate)), ("FINISHED", finished)], &sums[..]].concat()
+            }
             Self::Pool { .. } => {
                 let block = block_of(pixels);
                 let words = [("POOLED_BLOCK", block), ("WORDS", pixels / block)];
@@ -365,6 +388,7 @@ fn broadcast(window: &Window, first_part: u32, source: Source, end: End) -> AnyL
         ("STRIDE", window.stride[1]),
         ("CHANNELS", channels),
         ("SPLIT", flag(parts.count > 1)),
+        excess(groups, tiles),
     ];
     constants.extend(source.constants(window, pixels * step, column_tiles == 1));
     let aliases = vec![lanes.alias(), lanes.places_alias()];

@@ -1,4 +1,4 @@
-//! Convolutions in which each channel is its own group: an invocation for four channels of some neighbours in a row.
+//! Depthwise convolutions: one invocation computes four channels of several neighbouring pixels in a row.
 
 mod weight_grad;
 
@@ -12,41 +12,41 @@ use crate::graph::ops::split::even_tile;
 use crate::graph::shape::pitch;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
-/// The weight for [`forward`] and [`strided_input_grad`].
+/// The packed weight for [`forward`] and [`strided_input_grad`].
 pub(super) fn pack(geometry: &Geometry, has_bias: bool) -> Packed {
     Packed::depthwise(geometry, false, has_bias)
 }
 
-/// The weight for [`input_grad`].
+/// The packed weight for [`input_grad`].
 pub(super) fn pack_flipped(geometry: &Geometry, has_bias: bool) -> Packed {
     Packed::depthwise(geometry, true, has_bias)
 }
 
-/// Parts of the sum of a forward pass, or of an input gradient at stride 1.
+/// Number of parts of the sum in a forward pass, or in an input gradient at stride 1.
 pub(super) fn parts(geometry: &Geometry) -> u32 {
     Tile::of(geometry.output[1], geometry.kernel[1], geometry.stride[1], geometry.dilation[1])
         .parts(geometry.kernel)
         .count
 }
 
-/// Parts of the sum of an input gradient at any stride.
+/// Number of parts of the sum in an input gradient at any stride.
 pub(super) fn strided_parts(geometry: &Geometry) -> u32 {
     AreaParts::of(geometry.kernel).count
 }
 
-/// What one invocation unrolls: neighbours share what they load.
+/// The unrolled work of one invocation. Neighbouring pixels share loads.
 #[derive(Clone, Copy, Debug)]
 struct Tile {
-    /// Neighbours in a row of the output.
+    /// Number of neighbouring output pixels in a row.
     pixels: u32,
-    /// Taps in a row of the kernel: all, or one.
+    /// Number of unrolled taps in a kernel row: all, or one.
     columns: u32,
     stride: u32,
 }
 
 impl Tile {
     fn of(width: u32, kernel_width: u32, stride: u32, dilation: u32) -> Self {
-        /// Columns that are unrolled: vec4s in registers, and text to compile.
+        /// Maximum number of unrolled columns; limits registers and compile time.
         const WIDEST: u32 = 7;
         let whole = kernel_width <= WIDEST && (dilation == 1 || kernel_width == 1);
         let shares = stride == 1 || whole && stride == 2 && kernel_width > 1;
@@ -57,7 +57,7 @@ impl Tile {
         }
     }
 
-    /// Pixels of a row of the input that it touches.
+    /// Number of pixels of an input row that it reads.
     fn loads(self) -> u32 {
         (self.pixels - 1) * self.stride + self.columns
     }
@@ -66,7 +66,7 @@ impl Tile {
         [("PIXELS", self.pixels), ("COLUMNS", self.columns), ("STRIDE", self.stride), ("LOADS", self.loads())]
     }
 
-    /// Parts of the sum over a kernel; an iteration takes all columns that are unrolled.
+    /// How the sum over a kernel is split. One iteration covers all unrolled columns.
     fn parts(self, kernel: [u32; 2]) -> AreaParts {
         AreaParts::of([kernel[0], kernel[1] / self.columns])
     }
@@ -98,12 +98,12 @@ uniform! {
     }
 }
 
-/// Forward pass. Bindings: input, weight as [`pack`] leaves it, output.
+/// Forward pass. Bindings: input, weight from [`pack`], output.
 pub(super) fn forward(geometry: &Geometry, first_part: u32, accumulate: bool) -> AnyLaunch {
     tiled(&Window::of_images(geometry), first_part, accumulate)
 }
 
-/// Input gradient at stride 1. Bindings: output's gradient, weight as [`pack_flipped`] leaves it, input's gradient.
+/// Input gradient at stride 1. Bindings: output's gradient, weight from [`pack_flipped`], input's gradient.
 pub(super) fn input_grad(geometry: &Geometry, _: bool, first_part: u32, accumulate: bool) -> AnyLaunch {
     tiled(&Window::of_input_grads(geometry), first_part, accumulate)
 }
@@ -171,7 +171,7 @@ uniform! {
     }
 }
 
-/// Input gradient, at any stride and dilation. Bindings: output's gradient, weight as [`pack`] leaves it, input's gradient.
+/// Input gradient at any stride and dilation. Bindings: output's gradient, weight from [`pack`], input's gradient.
 pub(super) fn strided_input_grad(
     geometry: &Geometry,
     _: bool,

@@ -1,5 +1,5 @@
-//! The passes of a convolution, which are those of a transposed convolution too: what is forward for one is the input
-//! gradient of the other.
+//! Emits the passes of convolutions and transposed convolutions. The forward pass of one is the input gradient of the
+//! other.
 
 use super::candidates::{FORWARD, INPUT_GRAD, Pooled, WEIGHT_GRAD, WeightGrad};
 use super::geometry::Geometry;
@@ -13,7 +13,7 @@ use crate::graph::ops::column_sum;
 use crate::graph::ops::split::{self, Epilogue, Sum};
 use crate::graph::shape::u;
 
-/// Emits the output, of an input that lies with channels last.
+/// Emits the output, for an input with channels last.
 pub(super) fn forward(
     lowering: &mut Lowering,
     id: usize,
@@ -32,7 +32,7 @@ pub(super) fn forward(
     });
 }
 
-/// Emits the gradient of the input, with the bias of a transposed convolution if it has one.
+/// Emits the gradient of the input; for a transposed convolution, with its bias if it has one.
 pub(super) fn input_grad(
     lowering: &mut Lowering,
     id: usize,
@@ -52,21 +52,21 @@ pub(super) fn input_grad(
     });
 }
 
-/// Channels that the kernel of the forward pass finishes at once.
+/// Number of channels per call of `finish` in the forward kernel.
 pub(super) fn lanes(lowering: &Lowering, geometry: &Geometry) -> usize {
     (Candidate::choose(FORWARD, geometry, &lowering.capabilities).lanes)(geometry)
 }
 
-/// What a convolution whose output was pooled is differentiated by.
+/// The inputs of the backward pass of a convolution fused with a pooling.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PooledGradient {
     /// The gradient of the pooled output.
     pub(super) windows: Operand,
-    /// The places of the maxima.
+    /// The indices of the maxima.
     pub(super) places: Operand,
 }
 
-/// Emits the gradient of the input of a convolution whose output was pooled.
+/// Emits the input gradient of a convolution fused with a pooling.
 pub(super) fn pooled_input_grad(
     lowering: &mut Lowering,
     id: usize,
@@ -80,7 +80,7 @@ pub(super) fn pooled_input_grad(
     lowering.launch(&name, &[Read, Read, ReadWrite, Read], &operands, launch);
 }
 
-/// Emits the gradient of the weight, and that of the bias if it is one of the output.
+/// Emits the gradient of the weight, and of the bias if the bias belongs to the output.
 pub(super) fn weight_grad(
     lowering: &mut Lowering,
     id: usize,
@@ -98,7 +98,7 @@ pub(super) fn weight_grad(
     }
 }
 
-/// Emits the gradients of weight and bias of a convolution whose output was pooled, if the weight is trained.
+/// Emits the gradients of weight and bias of a convolution fused with a pooling, if the weight is trained.
 pub(super) fn pooled_weight_grad(
     lowering: &mut Lowering,
     id: usize,
@@ -110,7 +110,7 @@ pub(super) fn pooled_weight_grad(
     partials_and_finish(lowering, id, geometry, sources, parameters);
 }
 
-/// Emits partial sums of the gradients of a weight and perhaps a bias, and their sums.
+/// Emits partial sums of the gradients of a weight and an optional bias, and then their sums.
 fn partials_and_finish(
     lowering: &mut Lowering,
     id: usize,
@@ -135,7 +135,7 @@ fn partials_and_finish(
             len: parts as usize * partials.len as usize,
         };
         if first > 0 {
-            // It adds to what the parts before it make.
+            // This part adds to the sums of the earlier parts, so these must be emitted first.
             lowering.emit_finishing_joints(|tensors| tensors.contains(&weight));
         }
         let partial = lowering.join(weight_grad::finish_kernel(&offered), job);
@@ -147,7 +147,7 @@ fn partials_and_finish(
     }
 }
 
-/// Emits the weight (and the bias) in the order of a kernel, padded with zeros.
+/// Emits the weight (and the bias) in the order a kernel needs, padded with zeros.
 pub(super) fn pack(lowering: &mut Lowering, id: usize, packed: Packed) -> Operand {
     let (name, parameters) = (lowering.name(id), lowering.parameters(id).to_vec());
     let weight = Operand::Parameter(parameters[0]);

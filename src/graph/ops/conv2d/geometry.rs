@@ -1,24 +1,24 @@
-//! Sizes of a convolution, and of what its kernels compute.
+//! Sizes of a convolution and of its kernels.
 
 use crate::graph::shape::pitch;
 
-/// Sizes of a convolution over NHWC activations, `y[n, oy, ox, o] = sum x[n, oy*s + ky*d - p, .., c] * w[o, c, ky, kx]`.
-/// With groups, the sum is over the input channels of the group of `o`, from which `c` counts.
+/// Sizes of a convolution over NHWC activations, `y[n, oy, ox, o] = sum x[n, oy*s + ky*d - p, .., c] * w[o, c, ky,
+/// kx]`. With groups, the sum is over the input channels of the group of `o`, and `c` is relative to that group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Geometry {
     pub(super) images: u32,
     pub(super) in_channels: u32,
     pub(super) out_channels: u32,
     pub(super) groups: u32,
-    /// Height and width of the input, the output, the kernel, its stride, the padding before the input, and the distance
-    /// between neighbours in the kernel. What lies behind the input is padding too.
+    /// Height and width of the input, the output, the kernel, the stride, the padding before the input, and the
+    /// dilation. Anything past the end of the input is padding too.
     pub(super) input: [u32; 2],
     pub(super) output: [u32; 2],
     pub(super) kernel: [u32; 2],
     pub(super) stride: [u32; 2],
     pub(super) padding: [u32; 2],
     pub(super) dilation: [u32; 2],
-    /// Whether the input is a single channel whose rows lie in quads: in the natural order.
+    /// Whether the input is a single channel in the natural order, so that its rows are in quads.
     pub(super) planar: bool,
 }
 
@@ -27,17 +27,17 @@ impl Geometry {
         self.kernel[0] * self.kernel[1]
     }
 
-    /// Input and output channels of a group.
+    /// Number of input and output channels per group.
     pub(super) fn group(&self) -> [u32; 2] {
         [self.in_channels, self.out_channels].map(|channels| channels / self.groups)
     }
 
-    /// Whether each output channel is made of one input channel.
+    /// Whether each output channel depends on one input channel.
     pub(super) fn is_depthwise(&self) -> bool {
         self.groups > 1 && self.group() == [1, 1]
     }
 
-    /// Elements of a padded input and output.
+    /// Number of elements of the padded input and output.
     pub(super) fn lens(&self) -> [usize; 2] {
         let len = |size: [u32; 2], channels: u32| {
             [self.images, size[0], size[1], pitch(channels)].map(|n| n as usize).iter().product()
@@ -45,20 +45,20 @@ impl Geometry {
         [len(self.input, self.in_channels), len(self.output, self.out_channels)]
     }
 
-    /// Operations of a pass: two for each tap of each output, those over padding included.
+    /// FLOP of one pass: two per tap and output, including taps on padding.
     pub(super) fn flops(&self) -> u64 {
         let [inputs, _] = self.group();
         let outputs = [self.images, self.output[0], self.output[1], self.out_channels];
         [&outputs[..], &[self.taps(), inputs]].concat().into_iter().map(u64::from).product::<u64>() * 2
     }
 
-    /// Whether there are gaps between neighbours in the kernel.
+    /// Whether the dilation is more than 1.
     pub(super) fn is_dilated(&self) -> bool {
         (0..2).any(|axis| self.dilation[axis] > 1 && self.kernel[axis] > 1)
     }
 }
 
-/// What a convolution kernel computes, forward or as the input gradient at stride 1.
+/// The computation of a convolution kernel: the forward pass, or the input gradient at stride 1.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     pub(super) images: u32,
@@ -69,7 +69,7 @@ pub(super) struct Window {
     pub(super) output: [u32; 2],
     pub(super) kernel: [u32; 2],
     pub(super) stride: [u32; 2],
-    /// Negative when the input is cropped.
+    /// Negative if the input is cropped.
     pub(super) padding: [i32; 2],
     pub(super) dilation: [u32; 2],
 }
@@ -79,7 +79,7 @@ impl Window {
         Self::of_images(geometry).joined()
     }
 
-    /// The forward pass image by image.
+    /// The forward pass, image by image.
     pub(super) fn of_images(geometry: &Geometry) -> Self {
         Self {
             images: geometry.images,
@@ -95,12 +95,12 @@ impl Window {
         }
     }
 
-    /// The input gradient at stride 1, which is a convolution with a flipped weight.
+    /// The input gradient at stride 1: a convolution with a flipped weight.
     pub(super) fn input_grad(geometry: &Geometry) -> Self {
         Self::of_input_grads(geometry).joined()
     }
 
-    /// The input gradient at stride 1 image by image.
+    /// The input gradient at stride 1, image by image.
     pub(super) fn of_input_grads(geometry: &Geometry) -> Self {
         let padding = [0, 1].map(|axis| {
             let reach = geometry.dilation[axis] * (geometry.kernel[axis] - 1);
@@ -120,7 +120,7 @@ impl Window {
         }
     }
 
-    /// A 1x1 kernel over all pixels sees no rows and no images, so all are one long row.
+    /// For a 1x1 kernel over all pixels, rows and images do not matter, so all pixels form one long row.
     fn joined(self) -> Self {
         let same_pixels = self.stride == [1, 1] && self.padding == [0, 0] && self.input == self.output;
         if self.kernel != [1, 1] || !same_pixels {
@@ -131,7 +131,7 @@ impl Window {
     }
 }
 
-/// Whether a gradient kernel writes its result or adds it to what is there.
+/// The flag that tells a kernel whether to add to its output (1) or to overwrite it (0).
 pub(super) fn flag(set: bool) -> u32 {
     u32::from(set)
 }

@@ -1,4 +1,4 @@
-//! Convolutions on GPUs as products in tiles of workgroup memory: pixels are gathered as a tile is staged.
+//! Convolutions on GPUs: products in tiles of workgroup memory, whose pixels are gathered as tiles are staged.
 
 mod phases;
 pub(super) mod products;
@@ -21,39 +21,40 @@ use crate::graph::ops::tile::{Products, Staging, Tile};
 use crate::graph::shape::pitch;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
-/// Output channels of a group from which on tiles are worth it: they have 32 columns, so of 8 channels three quarters
-/// would be padding, and an invocation of the plain kernels loads a fourth of what it multiplies.
+/// Minimum number of output channels per group for tiles. Tiles have 32 columns, so with 8 channels three quarters
+/// would be padding; and an invocation of the plain kernels loads only a fourth of what it multiplies.
 const LEAST_COLUMNS: u32 = 9;
 
-/// Whether groups are whole quads of channels, which are what a kernel loads, and large enough to fill columns.
+/// Whether groups are whole quads of channels, which kernels load, and fill enough columns.
 fn fills(geometry: &Geometry, columns: u32) -> bool {
     let are_quads = geometry.group().iter().all(|channels| channels.is_multiple_of(4));
     columns >= LEAST_COLUMNS && (geometry.groups == 1 || are_quads)
 }
 
-/// Whether these kernels are worth it for the forward pass.
+/// Whether to use these kernels for the forward pass.
 pub(super) fn fits(geometry: &Geometry) -> bool {
     fills(geometry, geometry.group()[1])
 }
 
-/// As [`fits`], of the input gradient: each phase of the stride is a product of its own, which should fill a tile.
+/// Whether to use them for the input gradient. Each phase of the stride is a separate product, which should fill a
+/// tile.
 pub(super) fn fits_input_grad(geometry: &Geometry) -> bool {
     const MOST_PHASES: u32 = 8;
     fills(geometry, geometry.group()[0]) && geometry.stride.iter().all(|stride| *stride <= MOST_PHASES)
 }
 
-/// As [`fits`], of the weight gradient, whose rows are input channels for each tap.
+/// Whether to use them for the weight gradient, whose rows are the input channels of each tap.
 pub(super) fn fits_weight_grad(geometry: &Geometry) -> bool {
     let [inputs, outputs] = geometry.group();
     fills(geometry, outputs) && geometry.taps() * pitch(inputs) >= LEAST_COLUMNS
 }
 
-/// The weight for [`forward`].
+/// The packed weight for [`forward`].
 pub(super) fn pack(geometry: &Geometry, has_bias: bool) -> Packed {
     Packed::new(geometry, Pack::Forward, geometry.out_channels, has_bias)
 }
 
-/// The weight for [`input_grad`].
+/// The packed weight for [`input_grad`].
 pub(super) fn pack_input_grad(geometry: &Geometry, has_bias: bool) -> Packed {
     let classes = Phases::of(geometry).map(|phases| phases.classes);
     Packed::new(geometry, Pack::ByPhase { classes }, geometry.in_channels, has_bias)
@@ -98,13 +99,13 @@ uniform! {
     }
 }
 
-/// A dispatch: its sizes without those of its grid, and what that is made for.
+/// A dispatch: its sizes, without those of the grid.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Job {
     shape: Shape,
     pub(super) is_phased: bool,
     pub(super) products: Products,
-    /// Steps of the longest sum, and what all of them are a multiple of.
+    /// Number of steps of the longest sum, and a common divisor of all numbers of steps.
     pub(super) steps: u32,
     steps_unit: u32,
 }
@@ -197,7 +198,8 @@ impl Job {
         parts_of(&self.products, self.steps, offered.cores)
     }
 
-    /// The uniform block and the grid of tiles of so many rows and columns, for parts of a length from one on.
+    /// The uniform block and the grid for tiles of `rows` by `columns`, for parts of a given length, starting at a
+    /// given part.
     pub(super) fn grid(
         &self,
         [tile_rows, tile_columns]: [u32; 2],
@@ -221,7 +223,7 @@ impl Job {
         (shape, groups)
     }
 
-    /// A dispatch of these parts from one on, in tiles of a size.
+    /// A dispatch in tiles of a given size, starting at a given part.
     fn launch(&self, tile: &Tile, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
         let (shape, groups) = self.grid([tile.rows, tile.columns], (parts.run, first_part), accumulate);
         let steps_even = [self.steps_unit, parts.run].iter().all(|steps| steps.is_multiple_of(tile.steps));
@@ -243,7 +245,7 @@ impl Job {
         AnyLaunch::from(Launch { template, shape, groups }).finishing(4).unchecked()
     }
 
-    /// As [`Job::launch`], in the tiles and the parts that an adapter should have.
+    /// Like [`Job::launch`], with the tiles and parts chosen for an adapter.
     fn launch_on(&self, offered: &Capabilities, first_part: u32, accumulate: bool) -> AnyLaunch {
         let parts = self.parts(offered);
         let launch = |tile: &Tile| self.launch(tile, parts, first_part, accumulate);
@@ -251,12 +253,12 @@ impl Job {
     }
 }
 
-/// Parts of the sum of a forward pass.
+/// Number of parts of the sum in a forward pass.
 pub(super) fn parts(geometry: &Geometry, offered: &Capabilities) -> u32 {
     Job::forward(geometry).parts(offered).count
 }
 
-/// Forward pass. Bindings: input, weight as [`pack`] leaves it, output.
+/// Forward pass. Bindings: input, weight from [`pack`], output.
 pub(super) fn forward(
     geometry: &Geometry,
     offered: &Capabilities,
@@ -266,13 +268,13 @@ pub(super) fn forward(
     Job::forward(geometry).launch_on(offered, first_part, accumulate)
 }
 
-/// Parts of the sum of an input gradient.
+/// Number of parts of the sum in an input gradient.
 pub(super) fn input_grad_parts(geometry: &Geometry, offered: &Capabilities) -> u32 {
     Job::input_grad(geometry).parts(offered).count
 }
 
-/// Input gradient, at any stride and dilation. Bindings: output's gradient, weight as [`pack_input_grad`] leaves it,
-/// input's gradient.
+/// Input gradient at any stride and dilation. Bindings: output's gradient, weight from [`pack_input_grad`], input's
+/// gradient.
 pub(super) fn input_grad(
     geometry: &Geometry,
     offered: &Capabilities,

@@ -1,25 +1,25 @@
-//! A convolution's weight in the order of its kernels: a row of output channels for each tap and input channel (of the
-//! band, if there are groups), and the bias behind them.
+//! Packs a convolution weight in the order of a kernel: one row of output channels per tap and input channel (of the
+//! band, if grouped), followed by the bias.
 
 use super::band::Band;
 use super::geometry::Geometry;
 use crate::graph::lowering::joint::{FIELDS, JointKernel};
 use crate::graph::shape::pitch;
 
-/// Direction of a packed weight.
+/// The direction for which a weight is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pack {
     Forward,
-    /// Transposed and flipped: the input gradient at stride 1 is a convolution with it.
+    /// Transposed and flipped. The input gradient at stride 1 is a convolution with this weight.
     InputGrad,
-    /// Transposed, with the taps that serve one phase of the input gradient side by side.
+    /// Transposed, with the taps of each phase of the input gradient side by side.
     ByPhase {
-        /// Along each axis, every so many taps serve the same phases.
+        /// Along each axis, taps whose indices are equal modulo this belong to the same phase.
         classes: [u32; 2],
     },
 }
 
-/// The kernel, whose jobs have a weight and perhaps a bias.
+/// The packing kernel. Its jobs have a weight and an optional bias.
 pub(super) const KERNEL: JointKernel = JointKernel {
     name: "conv2d_pack",
     source: concat!(
@@ -38,34 +38,34 @@ const FLIPPED: u32 = 1 << 1;
 const GROUPED: u32 = 1 << 2;
 const PHASED: u32 = 1 << 5;
 
-/// Taps of a row of the kernel that an invocation packs at most.
+/// Maximum number of taps in a kernel row that one invocation packs.
 const TAPS_EACH: u32 = 8;
 
-/// What a packed weight is of.
+/// How a weight is reordered.
 #[derive(Clone, Copy, Debug)]
 struct Direction {
     /// Whether rows hold input channels.
     transposed: bool,
-    /// Whether the taps are in opposite order.
+    /// Whether the order of taps is reversed.
     flipped: bool,
-    /// Classes of taps along each axis, if these stand in the order of phases.
+    /// Number of phases along each axis, if taps are ordered by phase.
     classes: Option<[u32; 2]>,
     has_bias: bool,
 }
 
-/// How a kernel has its weight packed.
+/// The packed form of a weight.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
-    /// Elements of the packed weight.
+    /// Number of elements of the packed weight.
     pub(super) len: u32,
     pub(super) invocations: u32,
     pub(super) has_bias: bool,
-    /// What the kernel knows of it.
+    /// The fields of the job for the packing kernel.
     pub(super) fields: [u32; FIELDS],
 }
 
 impl Packed {
-    /// Rows of `width` output channels (of the direction), rounded up to whole vec4s, for each channel of a band.
+    /// Rows of `width` output channels (of the direction), rounded up to whole `vec4`s, for each channel of a band.
     pub(super) fn new(geometry: &Geometry, pack: Pack, width: u32, has_bias: bool) -> Self {
         let band = match pack {
             Pack::Forward => Band::of_inputs(geometry),
@@ -77,7 +77,7 @@ impl Packed {
         Self::of(geometry, (band.vectors * 4, pitch(width) / 4), direction, band.is_grouped)
     }
 
-    /// Of a depthwise convolution: one row for each tap, in which a channel has its own weight.
+    /// For a depthwise convolution: one row per tap, with one weight per channel.
     pub(super) fn depthwise(geometry: &Geometry, flipped: bool, has_bias: bool) -> Self {
         let each = Geometry { in_channels: 1, groups: 1, ..*geometry };
         let direction = Direction { transposed: false, flipped, classes: None, has_bias };

@@ -1,6 +1,9 @@
-//! How the sum over a window is split, where it is too long for one invocation.
+//! How the sum over a window is split if it is too long for one invocation.
 
 use crate::graph::ops::split::{RUN, even_tile, is_long};
+
+/// Rows of a tile of the kernels for CPU adapters at most, which they store in a loop.
+const MOST_ROWS: u64 = 16;
 
 /// Parts of the sum over a window: ranges of its rows, its columns and its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +17,8 @@ pub(super) struct WindowParts {
 }
 
 impl WindowParts {
-    /// `terms` are those of one iteration, which takes `channels` in steps; a sum that is not `long` is one part.
+    /// `terms` is the number of products per iteration, which covers `channels` in steps. A sum that is not `long`
+    /// has one part.
     fn new([rows, columns]: [u32; 2], channels: u32, terms: u32, long: bool) -> Self {
         let mut parts = Self { rows, columns, channels, column_parts: 1, channel_parts: 1, count: 1 };
         if long {
@@ -29,19 +33,19 @@ impl WindowParts {
         parts
     }
 
-    /// Of the plain kernels: an iteration takes four channels of the band.
+    /// For the plain kernels: an iteration covers four channels of the band.
     pub(super) fn plain(kernel: [u32; 2], quads: u32) -> Self {
         let [rows, columns, channels] = [kernel[0], kernel[1], quads].map(u64::from);
         let trips = rows * (1 + columns * (1 + channels));
         Self::new(kernel, quads, 4, is_long(trips, rows * columns * channels * 4))
     }
 
-    /// Of the kernels for CPU adapters: an iteration takes a row of the kernel and two channels.
+    /// For the kernels of CPU adapters: an iteration covers a kernel row and two channels.
     pub(super) fn broadcast(kernel: [u32; 2], in_channels: u32) -> Self {
         let pairs = in_channels.div_ceil(2);
         let terms = kernel[1] * in_channels.min(2);
         let [rows, channels] = [kernel[0], pairs].map(u64::from);
-        let long = is_long(rows * (1 + channels), rows * channels * u64::from(terms));
+        let long = is_long(rows * (1 + channels) + MOST_ROWS, rows * channels * u64::from(terms));
         Self::new([kernel[0], 1], pairs, terms, long)
     }
 }

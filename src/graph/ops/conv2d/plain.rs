@@ -1,4 +1,4 @@
-//! Convolutions anywhere, at any stride and dilation: an invocation for each vec4 of the output.
+//! Convolutions for any device, stride and dilation: one invocation per `vec4` of the output.
 
 mod weight_grad;
 
@@ -14,22 +14,22 @@ use crate::gpu::uniform;
 use crate::graph::shape::pitch;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
-/// The weight for [`forward`].
+/// The packed weight for [`forward`].
 pub(super) fn pack(geometry: &Geometry, has_bias: bool) -> Packed {
     Packed::new(geometry, Pack::Forward, geometry.out_channels, has_bias)
 }
 
-/// The weight for [`input_grad`].
+/// The packed weight for [`input_grad`].
 pub(super) fn pack_input_grad(geometry: &Geometry, has_bias: bool) -> Packed {
     Packed::new(geometry, Pack::InputGrad, geometry.in_channels, has_bias)
 }
 
-/// Parts of the sum of a forward pass.
+/// Number of parts of the sum in a forward pass.
 pub(super) fn parts(geometry: &Geometry) -> u32 {
     WindowParts::plain(geometry.kernel, Band::of_inputs(geometry).vectors).count
 }
 
-/// Parts of the sum of an input gradient.
+/// Number of parts of the sum in an input gradient.
 pub(super) fn input_grad_parts(geometry: &Geometry) -> u32 {
     WindowParts::plain(geometry.kernel, Band::of_outputs(geometry).vectors).count
 }
@@ -90,7 +90,7 @@ fn forward_shape(window: &Window, parts: &WindowParts) -> Shape {
     }
 }
 
-/// Forward pass. Bindings: input, weight as [`pack`] leaves it, output.
+/// Forward pass. Bindings: input, weight from [`pack`], output.
 pub(super) fn forward(geometry: &Geometry, first_part: u32, accumulate: bool) -> AnyLaunch {
     let window = Window::forward(geometry);
     let band = Band::of_inputs(geometry);
@@ -143,8 +143,8 @@ uniform! {
     }
 }
 
-/// Input gradient, at any stride and dilation. Bindings: output's gradient, weight as [`pack_input_grad`] leaves it,
-/// input's gradient.
+/// Input gradient at any stride and dilation. Bindings: output's gradient, weight from [`pack_input_grad`], input's
+/// gradient.
 pub(super) fn input_grad(
     geometry: &Geometry,
     has_bias: bool,

@@ -7,22 +7,23 @@ use crate::graph::ops::split::Epilogue;
 use crate::graph::ops::{Cast, Made, Op, Reads, check_window, column_sum};
 use crate::graph::shape::{image, u};
 
-/// The gradient of a convolution with respect to its input, as an operation: its output is that convolution's input.
+/// The input gradient of a convolution as an operation: its output is that convolution's input.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConvTranspose2d {
     pub(crate) stride: [usize; 2],
     pub(crate) padding: [usize; 2],
-    /// Rows and columns more at the end of the output, of the sizes that the convolution maps to one.
+    /// Additional rows and columns at the end of the output, to select among the sizes that the convolution maps to
+    /// the input size.
     pub(crate) output_padding: [usize; 2],
     pub(crate) dilation: [usize; 2],
     pub(crate) groups: usize,
     pub(crate) out_channels: usize,
-    /// Input channels, output channels of a group, rows and columns of the kernel.
+    /// Input channels, output channels per group, rows and columns of the kernel.
     pub(crate) weight: [usize; 4],
 }
 
 impl ConvTranspose2d {
-    /// The sizes of the convolution whose gradient it is, for an input of a shape that [`Op::infer`] took.
+    /// The sizes of the convolution whose gradient this is, for an input shape that [`Op::infer`] has accepted.
     fn geometry(&self, input: &[usize]) -> Geometry {
         let [images, channels, height, width] = input.try_into().expect("checked by infer");
         let made = [0, 1].map(|axis| self.output(axis, [height, width][axis]).expect("checked by infer"));
@@ -41,7 +42,7 @@ impl ConvTranspose2d {
         }
     }
 
-    /// How many outputs an axis has, if it has any.
+    /// The output extent of an axis, if it is positive.
     fn output(&self, axis: usize, len: usize) -> Option<usize> {
         let reach = self.dilation[axis] * (self.weight[2 + axis] - 1) + 1;
         let whole =
@@ -49,7 +50,7 @@ impl ConvTranspose2d {
         whole.checked_sub(2 * self.padding[axis]).filter(|len| *len > 0)
     }
 
-    /// Refuses sizes that the kernels cannot count with, and an output padding that torch refuses.
+    /// Refuses sizes that overflow the kernels' integers, and an output padding that torch refuses.
     fn check_sizes(&self, layer: &str) -> Result<(), Error> {
         check_window(layer, "kernel", [self.weight[2], self.weight[3]], 1)?;
         check_window(layer, "stride", self.stride, 1)?;
@@ -93,7 +94,7 @@ impl Op for ConvTranspose2d {
             return refuse(format!("an image of which its padding of {:?} leaves something", self.padding));
         };
         let made = vec![n, self.out_channels, rows, columns];
-        // Sizes must fit before they are counted with.
+        // Checks the sizes before computing with them.
         crate::graph::shape::check(layer, &made)?;
         check_packed(layer, self.weight, &self.geometry(inputs[0]))?;
         Ok(made)

@@ -1,4 +1,4 @@
-//! The weight gradient of a convolution: partial sums over runs of rows, and their sum in order.
+//! The weight gradient of a convolution: partial sums over ranges of rows, added in a fixed order.
 
 use super::band::Band;
 use super::geometry::{Geometry, Window};
@@ -6,15 +6,18 @@ use crate::gpu::Capabilities;
 use crate::graph::lowering::joint::{FIELDS, JointKernel};
 use crate::graph::ops::split::{RUN, even_tile, is_long};
 
-/// Partial sums of a weight gradient: how many, and of what length.
+/// Most iterations of the loop in which a kernel stores its sums.
+const MOST_STORES: u64 = 32;
+
+/// How the sums of a weight gradient are split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Partials {
     pub(super) parts: u32,
-    /// Parts that lie side by side, summed by one dispatch and added by another.
+    /// Number of parts stored side by side: computed by one dispatch and added by another.
     pub(super) at_once: u32,
-    /// Elements of one part.
+    /// Number of elements of one part.
     pub(super) len: u32,
-    /// Rows of one part for each tap, and their length.
+    /// Number of rows per tap in one part, and their length.
     pub(super) inner: u32,
     pub(super) outer: u32,
     pub(super) rows_per_part: u32,
@@ -23,13 +26,13 @@ pub(super) struct Partials {
 }
 
 impl Partials {
-    /// `tiles` is what one part has to offer to run at once, `wanted` what the adapter should have; an iteration
-    /// takes `pixels` of a row.
+    /// `tiles` is how many tiles one part has, `wanted` how many the adapter needs to be busy. One iteration covers
+    /// `pixels` of a row.
     pub(super) fn new(window: &Window, sizes: [u32; 2], tiles: u32, wanted: u32, pixels: u32) -> Self {
         Self::of_windows(window, sizes, (tiles, wanted), (pixels, 1))
     }
 
-    /// As [`Partials::new`], of an output that is given in windows of `scale` rows and columns: an iteration takes
+    /// Like [`Partials::new`], for an output given in windows of `scale` rows and columns. One iteration covers
     /// `windows` of them.
     pub(super) fn of_windows(
         window: &Window,
@@ -42,9 +45,9 @@ impl Partials {
         let mut rows_per_part = rows.div_ceil(wanted);
         let mut columns_per_part = width;
         let steps = width.div_ceil(pixels);
-        // An iteration over rows of windows has one for each row of a window.
+        // An iteration over rows of windows has an inner iteration for each row of a window.
         let each = if scale > 1 { 1 + scale } else { 1 };
-        let trips = u64::from(rows_per_part) * (1 + u64::from(steps) * u64::from(each));
+        let trips = u64::from(rows_per_part) * (1 + u64::from(steps) * u64::from(each)) + MOST_STORES;
         let terms = u64::from(scale * scale);
         if is_long(trips, u64::from(rows_per_part) * u64::from(width) * terms) {
             let run = RUN / (scale * scale);
@@ -66,7 +69,7 @@ impl Partials {
         }
     }
 
-    /// Of all pixels as one row, in parts of `run`.
+    /// For all pixels as one row, in parts of `run`.
     pub(super) fn of_runs(pixels: u32, run: u32, [rows, inner, outer]: [u32; 3], most_at_once: u32) -> Self {
         let parts = pixels.div_ceil(run);
         Self {
@@ -81,7 +84,7 @@ impl Partials {
         }
     }
 
-    /// Parts that a dispatch takes, from a part on.
+    /// Number of parts that a dispatch computes, starting at part `first`.
     pub(super) fn from(&self, first: u32) -> u32 {
         self.at_once.min(self.parts - first)
     }
@@ -92,9 +95,9 @@ const GROUPED: u32 = 1 << 2;
 const ADDS: u32 = 1 << 3;
 const ADDS_BIAS: u32 = 1 << 4;
 
-/// The kernel that adds partial sums, whose jobs have the gradients of a weight and perhaps of a bias.
+/// The kernel that adds partial sums. Its jobs have the gradients of a weight and an optional bias.
 ///
-/// A workgroup is a wave of a GPU, and small on a CPU adapter, which is to be busy with few weights too.
+/// A workgroup is one wave of a GPU. It is smaller on a CPU adapter, to keep it busy with small weights.
 pub(super) fn finish_kernel(offered: &Capabilities) -> JointKernel {
     JointKernel {
         name: "conv2d_weight_grad_finish",
@@ -108,7 +111,7 @@ pub(super) fn finish_kernel(offered: &Capabilities) -> JointKernel {
     }
 }
 
-/// What the finish of a weight gradient adds to.
+/// Whether the sums are added to existing gradients.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Adds {
     pub(super) weight: bool,
@@ -116,11 +119,11 @@ pub(super) struct Adds {
     pub(super) bias: Option<bool>,
 }
 
-/// What [`finish_kernel`] knows of the partial sums that one dispatch leaves, from a part on.
+/// The fields of a job of [`finish_kernel`] for the partial sums of one dispatch, starting at a given part.
 pub(super) fn finish(geometry: &Geometry, partials: &Partials, first_part: u32, adds: Adds) -> [u32; FIELDS] {
-    // Later parts go to what the earlier ones made.
+    // Later parts are added to the sums of the earlier ones.
     let accumulate = |adds: bool, what: u32| if adds || first_part > 0 { what } else { 0 };
-    // A depthwise convolution has the same weights as one of a single input channel.
+    // A depthwise weight has the shape of one with a single input channel.
     let depthwise = geometry.is_depthwise();
     let [group_inputs, group_outputs] = geometry.group();
     let grouped = if Band::of_inputs(geometry).is_grouped && !depthwise { GROUPED } else { 0 };

@@ -2,10 +2,10 @@ use super::function;
 use crate::graph::Var;
 
 impl Var {
-    /// `max(x, 0)`; the gradient at 0 is 0, as torch's `relu`.
+    /// `max(x, 0)`, like torch's `relu`. The gradient at 0 is 0.
     #[must_use]
     pub fn relu(&self) -> Var {
-        // NaN stays.
+        // Keeps NaN.
         self.function(function!("relu", [OfResult], Some(|x, _| if x[0] < 0.0 { 0.0 } else { x[0] })), &[])
     }
 
@@ -95,7 +95,7 @@ impl Var {
         )
     }
 
-    /// The logarithm of the sigmoid, accurate where that is near 0 or 1.
+    /// The logarithm of the sigmoid, accurate also where the sigmoid is close to 0 or 1.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.LogSigmoid.html>.
     #[must_use]
@@ -119,8 +119,8 @@ impl Var {
         self.function(function!("hardsigmoid", [OfInputs], Some(|x, _| (x[0] + 3.0).clamp(0.0, 6.0) / 6.0), keeps_nan: true), &[])
     }
 
-    /// Each element, but at least `min_val` and at most `max_val` (torch's defaults are -1 and 1); the gradient on the
-    /// bounds is 0.
+    /// Limits each element to at least `min_val` and at most `max_val` (torch's defaults are -1 and 1). The gradient
+    /// at the bounds is 0.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Hardtanh.html>.
     #[must_use]
@@ -139,8 +139,8 @@ impl Var {
         self.function(function!("mish", [OfInputs], Some(|x, _| x[0] * softplus(x[0], 1.0, f64::INFINITY).tanh()), keeps_nan: true), &[])
     }
 
-    /// `x` above 0 and `weight * x` elsewhere, with a weight for each channel or one for all: of shape `[C]` for a value
-    /// `[N, C, ..]`, or `[1]`.
+    /// `x` above 0 and `weight * x` elsewhere. The weight has one element per channel (shape `[C]` for `[N, C, ..]`)
+    /// or one for all (`[1]`).
     pub(crate) fn prelu_of(&self, weight: &Var) -> Var {
         self.function_with(function!("prelu", [OfInputs, OfInputs], None), &[weight], &[])
     }

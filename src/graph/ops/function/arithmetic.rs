@@ -4,8 +4,8 @@ use crate::graph::Var;
 
 pub(crate) const ADD: &Function = function!("add", [Pass, Pass], Some(|x, _| x[0] + x[1]));
 
-/// The shape that shapes have together as torch broadcasts: aligned at their last axes, where an extent of 1, or a
-/// missing axis, stands for any extent.
+/// The common shape of several shapes under torch's broadcasting rules: aligned at the last axes; an extent of 1 or a
+/// missing axis matches any extent.
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/notes/broadcasting.html>.
 pub(crate) fn broadcast(layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, Error> {
@@ -29,7 +29,7 @@ pub(crate) fn broadcast(layer: &str, inputs: &[&[usize]]) -> Result<Vec<usize>, 
 }
 
 impl Var {
-    /// The sum of two values, broadcast as torch's `add`; as of a residual connection.
+    /// The sum of two values, broadcast like torch's `add`.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.add.html>.
     #[must_use]
@@ -37,7 +37,7 @@ impl Var {
         self.function_with(ADD, &[other], &[])
     }
 
-    /// The difference of two values, broadcast as torch's `sub`.
+    /// The difference of two values, broadcast like torch's `sub`.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.sub.html>.
     #[must_use]
@@ -45,7 +45,7 @@ impl Var {
         self.function_with(function!("sub", [Pass, OfNothing], Some(|x, _| x[0] - x[1])), &[other], &[])
     }
 
-    /// The product of two values, element by element, broadcast as torch's `mul`.
+    /// The elementwise product of two values, broadcast like torch's `mul`.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.mul.html>.
     #[must_use]
@@ -53,7 +53,7 @@ impl Var {
         self.function_with(function!("mul", [OfInputs, OfInputs], Some(|x, _| x[0] * x[1])), &[other], &[])
     }
 
-    /// The quotient of two values, broadcast as torch's `div`.
+    /// The quotient of two values, broadcast like torch's `div`.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.div.html>.
     #[must_use]
@@ -61,8 +61,8 @@ impl Var {
         self.function_with(function!("div", [OfInputs, OfInputs], Some(|x, _| x[0] / x[1])), &[other], &[])
     }
 
-    /// The larger of two values, broadcast; NaN if one of them is. Of equals each gets half of the gradient, as torch's
-    /// `maximum`.
+    /// The elementwise maximum of two values, broadcast like torch's `maximum`; NaN if one of them is. If both are
+    /// equal, each gets half of the gradient.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.maximum.html>.
     #[must_use]
@@ -78,8 +78,8 @@ impl Var {
         )
     }
 
-    /// The smaller of two values, broadcast; NaN if one of them is. Of equals each gets half of the gradient, as torch's
-    /// `minimum`.
+    /// The elementwise minimum of two values, broadcast like torch's `minimum`; NaN if one of them is. If both are
+    /// equal, each gets half of the gradient.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.minimum.html>.
     #[must_use]
@@ -95,8 +95,8 @@ impl Var {
         )
     }
 
-    /// This value where `condition` is not 0 and `other` elsewhere, all broadcast; as `torch.where(condition, self, other)`.
-    /// The condition has no gradient.
+    /// This value where `condition` is not 0, and `other` elsewhere; all broadcast, like `torch.where(condition,
+    /// self, other)`. The condition has no gradient.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.where.html>.
     #[must_use]
@@ -109,7 +109,7 @@ impl Var {
         condition.function_with(row, &[self, other], &[])
     }
 
-    /// Minus this value.
+    /// The negative of each element.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.neg.html>.
     #[must_use]
@@ -128,7 +128,7 @@ impl Var {
         )
     }
 
-    /// The natural logarithm of each element: minus infinity of 0, and NaN of what is below.
+    /// The natural logarithm of each element: minus infinity for 0, NaN for negative numbers.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.log.html>.
     #[must_use]
@@ -147,7 +147,7 @@ impl Var {
         self.function(function!("sqrt", [OfResult], Some(|x, _| x[0].sqrt()), keeps_nan: true), &[])
     }
 
-    /// One over the square root of each element.
+    /// The reciprocal square root of each element.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.rsqrt.html>.
     #[must_use]
@@ -166,7 +166,7 @@ impl Var {
         self.function(function!("square", [OfInputs], Some(|x, _| x[0] * x[0]), is_single: true), &[])
     }
 
-    /// One over each element.
+    /// The reciprocal of each element.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.reciprocal.html>.
     #[must_use]
@@ -174,7 +174,7 @@ impl Var {
         self.function(function!("reciprocal", [OfResult], Some(|x, _| 1.0 / x[0]), is_single: true), &[])
     }
 
-    /// The size of each element; the gradient at 0 is 0.
+    /// The absolute value of each element. The gradient at 0 is 0.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.abs.html>.
     #[must_use]
@@ -182,14 +182,14 @@ impl Var {
         self.function(function!("abs", [OfInputs], Some(|x, _| x[0].abs()), keeps_nan: true), &[])
     }
 
-    /// Each element to a power. Of numbers below 0 it is NaN unless the exponent is whole.
+    /// Raises each element to a power. For a negative element, the result is NaN unless the exponent is an integer.
     ///
-    /// Refused where the exponent is not finite in 32 bits.
+    /// Refused if the exponent is not finite as f32.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.pow.html>.
     #[must_use]
     pub fn pow(&self, exponent: f64) -> Var {
-        // Squares need no more than 7 bits, of the exponent of the slope too.
+        // Repeated squaring needs at most 7 bits of the exponent, also for the derivative.
         let row = if exponent.fract() == 0.0 && (-126.0..=127.0).contains(&exponent) {
             function!("powi", [OfInputs], Some(|x, c| x[0].powf(c[0])), constants: &["exponent"], is_single: true)
         } else {
@@ -198,7 +198,7 @@ impl Var {
         self.function(row, &[exponent])
     }
 
-    /// Each element, but at least `min` and at most `max`, where these are given, as torch's `clamp`; the gradient on the
+    /// Limits each element to at least `min` and at most `max`, if given, like torch's `clamp`. The gradient at the
     /// bounds is 0, as in torch 2.15.
     ///
     /// ```
@@ -209,12 +209,12 @@ impl Var {
     /// assert_eq!((both.shape(), positive.shape()), (vec![8, 4], vec![8, 4]));
     /// ```
     ///
-    /// Refused where a bound is not finite in 32 bits.
+    /// Refused if a bound is not finite as f32, except that `min` may be minus infinity and `max` infinity.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.clamp.html>.
     #[must_use]
     pub fn clamp(&self, min: impl Into<Option<f64>>, max: impl Into<Option<f64>>) -> Var {
-        // An infinite bound bounds nothing.
+        // An infinite bound has no effect.
         let min = min.into().filter(|min| *min != f64::NEG_INFINITY);
         match (min, max.into().filter(|max| *max != f64::INFINITY)) {
             (Some(min), Some(max)) => {
@@ -239,7 +239,7 @@ impl Var {
     }
 }
 
-/// An operator between two values, and between a value and a number.
+/// Implements an operator for two values, and for a value and a number.
 macro_rules! operator {
     ($operator:ident, $method:ident, $with_number:expr, $number_first:expr) => {
         operator!(@values $operator, $method, Var, Var);

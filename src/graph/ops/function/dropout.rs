@@ -5,13 +5,13 @@ use crate::graph::Var;
 use crate::graph::lowering::Lowering;
 use crate::graph::ops::{Cast, Made, Op, Reads, dims};
 
-/// Zeros some elements, drawn anew in each step.
+/// Zeroes random elements, chosen anew in each step.
 #[derive(Debug)]
 struct Dropout {
     p: f64,
 }
 
-/// Zeros the elements that a mask names.
+/// Zeroes the elements selected by a mask.
 #[derive(Debug)]
 struct DropoutMask {
     p: f64,
@@ -21,19 +21,19 @@ const DROPOUT: &Function = function!("dropout", [OfNothing], None);
 const DROPOUT_MASK: &Function = function!("dropout_mask", [OfInputs, Absent], None);
 
 impl Var {
-    /// Zeros each element with probability `p` and scales the others by `1 / (1 - p)`, as torch's `dropout`; the
-    /// identity in plans of [`Mode::Evaluate`](crate::graph::Mode::Evaluate). With `p = 1` all is zero.
+    /// Zeroes each element with probability `p` and scales the others by `1 / (1 - p)`, like torch's `dropout`. The
+    /// identity in plans of [`Mode::Evaluate`](crate::graph::Mode::Evaluate). With `p = 1` everything is zero.
     ///
-    /// Which elements is a pure function of the seed and the step of [`Plan::set_step`](crate::graph::Plan::set_step)
-    /// (a trainer sets them, else both are 0), of the number of this dropout among those of its graph, from 0, and
-    /// of the element: not of the device, and not of other layers. Elements are counted in the order in which they lie: as
-    /// a matrix whose rows are padded to whole quads, with a column for each element of the last dimension. Where layers
-    /// of images (convolution, pooling) come before it, or read it first, a column is a channel and a row is a pixel. An element is kept where its
-    /// uniform number is at least `p`: the upper 24 bits of its word of Philox 4x32-10 (Salmon et al. 2011), one
-    /// word for each element of the quad, at the counter `[quad, number, step, step >> 32]` with the key
-    /// `[seed, seed >> 32]`.
+    /// Which elements are kept depends only on the seed and the step from
+    /// [`Plan::set_step`](crate::graph::Plan::set_step) (set by a trainer, otherwise 0), the number of this dropout
+    /// among those of its graph (from 0), and the index of the element; not on the device or on other layers.
+    /// Elements are indexed in memory order: as a matrix with one column per element of the last dimension, whose
+    /// rows are padded to whole quads. If image layers (convolution, pooling) come before the dropout, or read it
+    /// first, a column is a channel and a row is a pixel. An element is kept if its uniform number is at least `p`.
+    /// That number is the upper 24 bits of its word of Philox 4x32-10 (Salmon et al. 2011), which gives one word per
+    /// element of a quad, for the counter `[quad, number, step, step >> 32]` and the key `[seed, seed >> 32]`.
     ///
-    /// Refused where `p` is not in `[0, 1]`.
+    /// Refused if `p` is not in `[0, 1]`.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Dropout.html>.
     #[must_use]
@@ -41,20 +41,20 @@ impl Var {
         self.unary(Dropout { p })
     }
 
-    /// As [`Var::dropout`], with the elements to keep given: 1 for each of them, and 0 for all others, in a value
-    /// of the same shape, which gets no gradient. The result is `x * mask / (1 - p)`, or zero with `p = 1`.
+    /// Like [`Var::dropout`], with a given mask of the same shape: 1 for elements to keep, 0 for all others. The mask
+    /// gets no gradient. The result is `x * mask / (1 - p)`, or zero if `p = 1`.
     #[must_use]
     pub fn dropout_mask(&self, p: f64, mask: &Var) -> Var {
         self.graph().push(DropoutMask { p }, None, &[self, mask], &[], None)
     }
 }
 
-/// What kept elements are multiplied with; with `p = 1` there are none.
+/// The scale of kept elements. With `p = 1` none is kept.
 fn scale(p: f64) -> f64 {
     if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 }
 }
 
-/// The value of a dropout that drops nothing.
+/// The result of a dropout that drops nothing.
 fn keep_all(lowering: &mut Lowering, id: usize) {
     let is_view = dims::define_moved(lowering, id, |from| Some(from.clone()));
     debug_assert!(is_view, "what is left as it is lies where it lay");

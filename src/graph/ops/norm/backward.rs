@@ -1,10 +1,10 @@
-//! The dispatches of the backward pass of a normalisation.
+//! The backward pass of a normalisation.
 
 use super::launch::{Run, Shape};
 use super::parts::{Bound, Parts, kernel, shared};
 use crate::graph::lowering::Operand;
 
-/// The gradients of weight and bias, if they are there to be written, and whether that adds.
+/// The gradients of weight and bias to be written, and whether to add.
 #[derive(Clone, Copy, Debug)]
 struct Targets {
     weight: Option<(Operand, bool)>,
@@ -43,7 +43,7 @@ impl Run<'_> {
         }
     }
 
-    /// The two sums of lines that more than one invocation takes, or that share quads.
+    /// Both sums of lines that are shared by several invocations or share quads.
     fn sums(&mut self) -> Operand {
         let mut before = None;
         for level in self.geometry.levels() {
@@ -69,7 +69,7 @@ impl Run<'_> {
         before.expect("there is a level")
     }
 
-    /// The gradient of the input, line by line, and of weight and bias where lines are columns.
+    /// The gradient of the input, line by line; also of weight and bias if lines are columns.
     fn gradient_of_lines(&mut self, targets: Option<Targets>) {
         let Some((dx, adds)) = self.lowering.gradient_into(self.id, 0) else { return };
         let [x, dy] = self.x_and_dy();
@@ -82,7 +82,7 @@ impl Run<'_> {
         self.emit(kernel!("norm_grad"), parts.and(put(targets)), (adding(targets, shape), team));
     }
 
-    /// The gradient of the input, quad by quad, from sums; without, the statistic does not depend on the input.
+    /// The gradient of the input, quad by quad, from sums. Without sums, the statistic does not depend on the input.
     fn write_gradient(&mut self, sums: Option<Operand>) {
         let Some((dx, adds)) = self.lowering.gradient_into(self.id, 0) else { return };
         let [x, dy] = self.x_and_dy();
@@ -101,7 +101,7 @@ impl Run<'_> {
         self.emit(kernel!("norm_grad_write"), parts, (shape, team));
     }
 
-    /// The gradients of weight and bias, and, where lines are columns, the sums that the gradient of the input needs.
+    /// The gradients of weight and bias and, if lines are columns, the sums for the gradient of the input.
     fn affine_gradients(&mut self, targets: Targets, sums: Option<Operand>) {
         let mut before = None;
         for level in self.geometry.affine_levels() {
@@ -144,7 +144,7 @@ impl Run<'_> {
     }
 }
 
-/// How a kernel writes the gradients of weight and bias.
+/// WGSL that writes the gradients of weight and bias.
 fn put(targets: Targets) -> Parts {
     let parts = match targets.weight {
         Some((of, _)) => {

@@ -1,4 +1,4 @@
-//! The dispatches of the forward pass of a normalisation.
+//! The forward pass of a normalisation.
 
 use super::launch::Run;
 use super::parts::{Bound, Parts, kernel, shared};
@@ -29,14 +29,14 @@ impl Run<'_> {
         self.count_batch();
     }
 
-    /// Normalises by a statistic that is known.
+    /// Normalises with a known statistic.
     fn write(&mut self, x: Bound, statistic: Parts) {
         let y = Bound::written("y", self.lowering.define(self.id));
         let parts = statistic.and(self.affine()).with([x, y], &[]);
         self.emit_finishing(kernel!("norm_write"), parts, self.of_quads());
     }
 
-    /// Finds the statistic of lines that more than one invocation takes, or that share quads.
+    /// Computes the statistic of lines that are shared by several invocations or share quads.
     fn moments(&mut self, x: Bound, keep: Parts) {
         let of_elements = || Parts::default().with([x], &[shared!("_moments_of_elements")]);
         let of_parts = |parts| {
@@ -60,8 +60,8 @@ impl Run<'_> {
         }
     }
 
-    /// Counts a batch that the running statistics have taken in, where they are means over all and each line reads the
-    /// count; elsewhere the kernel that moves them counts.
+    /// Increments the count of batches, if running statistics are means over all batches and every line reads the
+    /// count. Otherwise the kernel that updates the statistics increments it.
     fn count_batch(&mut self) {
         let means = self.momentum().is_none();
         let Some(count) = self.norm.tensors.num_batches_tracked.filter(|_| means) else { return };
@@ -73,7 +73,7 @@ impl Run<'_> {
         }
     }
 
-    /// How a kernel keeps the statistic of a line.
+    /// WGSL that saves the statistic of a line.
     fn keep(&self, statistics: Operand) -> Parts {
         let texts = [shared!("_moments"), shared!("_keep")];
         let parts = Parts::default().with([Bound::written("statistics", statistics)], &texts);

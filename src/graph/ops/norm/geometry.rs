@@ -1,49 +1,49 @@
-//! Where what is normalised together lies, and how it is cut for invocations.
+//! The layout of the elements that are normalised together, and how they are split between invocations.
 
 use crate::gpu::{Capabilities, MAX_TRIPS};
 use crate::graph::shape::{Matrix, u};
 use crate::graph::team::{Shared, Team, Walk};
 
-/// Quads of the longest line that one invocation takes, in up to three loops.
+/// Longest line that one invocation processes whole, in up to three loops; in quads.
 const SHORT: usize = 1024;
 
-/// Rows of the longest columns that one invocation takes, of which there are few.
+/// Longest column that one invocation processes whole, in rows. There are few columns.
 const SHORT_COLUMNS: usize = 256;
 
-/// Quads, or parts, that one invocation makes a part of, in up to two loops.
+/// Number of quads, or of parts, that one invocation reduces to one part, in up to two loops.
 const PART: usize = 4096;
 
-/// Parts that one invocation joins.
+/// Number of parts that one invocation joins.
 const JOINED: usize = 1024;
 
-/// Quads that are added up apart from those before them.
+/// Number of quads that are summed separately before being added to the total.
 const RUN: usize = 128;
 
 const _: () = assert!(3 * (SHORT + SHORT / RUN) <= MAX_TRIPS && 2 * (PART + PART / RUN) <= MAX_TRIPS);
 
-/// A matrix of images of `rows` rows, and its lines: what is normalised together. A line is the columns of one group in
-/// all rows of one image, or each of four columns over all rows.
+/// A matrix of images with `rows` rows each, and its lines, which are normalised together. A line is the columns of
+/// one group in all rows of one image, or one of four adjacent columns over all rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Geometry {
     matrix: Matrix,
     rows: usize,
     groups: usize,
     group_columns: usize,
-    /// Quads of a row of a line.
+    /// Number of quads in a row of a line.
     width: usize,
     /// Whether the columns of a line are normalised together.
     pub(super) joined: bool,
-    /// Quads of the matrix that share no weight.
+    /// Number of consecutive quads with different weights; weights repeat after them.
     pub(super) affine: usize,
     pub(super) lines: usize,
-    /// Quads of a line.
+    /// Number of quads in a line.
     pub(super) count: usize,
-    /// Elements that are normalised together.
+    /// Number of elements that are normalised together.
     pub(super) elements: usize,
     offered: Capabilities,
 }
 
-/// A dispatch of a reduction: `parts` of `length` quads of a line, or parts of one, of `count`.
+/// One dispatch of a reduction: splits the `count` quads or parts of each line into `parts` of `length`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Level {
     pub(super) count: usize,
@@ -53,11 +53,12 @@ pub(super) struct Level {
 }
 
 impl Geometry {
-    /// Groups of the columns of images of `rows` rows; each image has all weights, or each row.
+    /// Groups of columns of images with `rows` rows. Weights repeat for every image, or for every row with
+    /// `weighs_rows`.
     pub(super) fn lines(matrix: Matrix, rows: usize, groups: usize, weighs_rows: bool) -> Self {
         let (row_quads, images) = (matrix.pitch / 4, matrix.rows / rows);
         let group_columns = matrix.columns / groups;
-        // Where groups begin within quads, they may touch one more.
+        // A group that starts inside a quad can touch one more quad.
         let touched = |group: usize| ((group + 1) * group_columns).div_ceil(4) - group * group_columns / 4;
         let width = (0..groups.min(4)).map(touched).max().unwrap_or(1);
         Self {
@@ -75,12 +76,12 @@ impl Geometry {
         }
     }
 
-    /// Each column of a matrix.
+    /// The columns of a matrix.
     pub(super) fn columns(matrix: Matrix) -> Self {
         let row_quads = matrix.pitch / 4;
         Self {
             matrix,
-            // Kernels need not know how many rows there are, so that they serve all batches.
+            // The kernels do not use the number of rows, so they serve all batch sizes.
             rows: 1,
             groups: row_quads,
             group_columns: 4,
@@ -94,7 +95,7 @@ impl Geometry {
         }
     }
 
-    /// On a device.
+    /// For a device.
     pub(super) fn on(self, offered: Capabilities) -> Self {
         Self { offered, ..self }
     }
@@ -103,17 +104,17 @@ impl Geometry {
         self.matrix.quads()
     }
 
-    /// Whether each quad is of one line.
+    /// Whether each quad belongs to one line only.
     pub(super) fn is_aligned(&self) -> bool {
         self.groups == 1 || self.group_columns.is_multiple_of(4)
     }
 
-    /// Elements of the statistics of all lines.
+    /// Number of elements of the statistics of all lines.
     pub(super) fn statistics(&self) -> usize {
         self.lines * if self.joined { 4 } else { 12 }
     }
 
-    /// The dispatches that reduce lines.
+    /// The dispatches that reduce the lines.
     pub(super) fn levels(&self) -> Vec<Level> {
         let side = if self.joined { 1 } else { self.lines };
         let walk = Walk { lines: self.lines, count: self.count, side };
@@ -121,17 +122,17 @@ impl Geometry {
         self.shared(walk).unwrap_or_else(|| levels(self.count, (short, 256), Team::alone(64)))
     }
 
-    /// The dispatches that sum the rows that share weights.
+    /// The dispatches that sum the rows with the same weights.
     pub(super) fn affine_levels(&self) -> Vec<Level> {
         let count = self.quads() / self.affine;
-        // On a CPU a dispatch costs more than a loop, on a GPU less.
+        // Compared with a loop, a dispatch is expensive on a CPU and cheap on a GPU.
         let short = if self.offered.is_cpu { SHORT } else { 128 };
         let short = if self.joined { short } else { SHORT_COLUMNS };
         let walk = Walk { lines: self.affine, count, side: self.affine };
         self.shared(walk).unwrap_or_else(|| levels(count, (short, 32), Team::alone(8)))
     }
 
-    /// The dispatches of lines that lanes share; `None` where each line has a lane of its own.
+    /// The dispatches for lines shared by several lanes; `None` if each line has its own lane.
     fn shared(&self, walk: Walk) -> Option<Vec<Level>> {
         let Shared { team, parts } = Shared::choose(&walk, &self.offered)?;
         let level = |count: usize, parts: usize, team| {
@@ -148,7 +149,7 @@ impl Geometry {
         Some(found)
     }
 
-    /// Whether the lanes that share a line take all of it and may write it.
+    /// Whether the lanes that share a line process all of it, so that they can also write it.
     pub(super) fn is_whole(&self) -> bool {
         self.is_aligned() && self.levels().len() == 1
     }
@@ -174,7 +175,8 @@ impl Geometry {
     }
 }
 
-/// With one lane for each: cuts `count`, unless it is at most `short`, into parts of at least `least`, and these until there is one.
+/// For one lane per part: splits `count`, unless it is at most `short`, into parts of at least `least`, and repeats
+/// with these until one is left.
 fn levels(count: usize, (short, least): (usize, usize), team: Team) -> Vec<Level> {
     if count <= short {
         return vec![Level { count, length: count, parts: 1, team }];

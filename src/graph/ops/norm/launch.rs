@@ -35,7 +35,7 @@ pub(super) struct Run<'a> {
     pub(super) id: usize,
     pub(super) layer: String,
     pub(super) geometry: Geometry,
-    /// Whether it normalises by running statistics.
+    /// Whether it normalises with running statistics.
     pub(super) running: bool,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Run<'a> {
         Self { norm, lowering, id, layer, geometry, running }
     }
 
-    /// The part of running statistics that comes from a batch; none where they are means over all.
+    /// The weight of a batch in the running statistics; `None` if they are means over all batches.
     pub(super) fn momentum(&self) -> Option<f64> {
         match &self.norm.over {
             Over::Batch(Batch { momentum, .. }) if !self.lowering.cumulative => *momentum,
@@ -58,7 +58,7 @@ impl<'a> Run<'a> {
         Operand::Parameter(self.lowering.parameters(self.id)[place])
     }
 
-    /// How a kernel knows the statistic of a quad.
+    /// WGSL that obtains the statistic of a quad.
     pub(super) fn statistic(&self) -> Parts {
         match self.norm.tensors.running.filter(|_| self.running) {
             Some(running) => {
@@ -104,23 +104,23 @@ impl<'a> Run<'a> {
         (Shape { count: u(level.count), length: u(level.length), ..self.shape(work) }, level.team)
     }
 
-    /// The dispatch of a kernel that takes each line whole.
+    /// The dispatch of a kernel that processes whole lines.
     pub(super) fn of_lines(&self) -> (Shape, Team) {
         self.shape_of(self.geometry.levels()[0], self.geometry.lines)
     }
 
-    /// The dispatch of a kernel that takes each quad by itself.
+    /// The dispatch of a kernel that processes single quads.
     pub(super) fn of_quads(&self) -> (Shape, Team) {
         (self.shape(self.geometry.quads()), Team::alone(64))
     }
 
-    /// Emits a kernel that writes no result.
+    /// Emits a kernel that does not write the result.
     pub(super) fn emit(&mut self, kernel: Kernel, parts: Parts, (shape, team): (Shape, Team)) {
         let draft = self.draft(kernel, parts, team);
         self.emit_draft(draft, shape, team);
     }
 
-    /// Emits the kernel that writes the result, which has been defined: a chain of functions may run at its end.
+    /// Emits the kernel that writes the result, which must be allocated. It can end with a fused chain.
     pub(super) fn emit_finishing(&mut self, kernel: Kernel, parts: Parts, (shape, team): (Shape, Team)) {
         let mut draft = self.draft(kernel, parts, team);
         let buffers = self.norm.buffers(&self.geometry, self.lowering.mode);

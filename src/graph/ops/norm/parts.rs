@@ -1,4 +1,4 @@
-//! Kernels of normalisations in the making, joined of texts.
+//! Assembles the kernels of normalisations from WGSL files.
 
 use crate::graph::lowering::Operand;
 
@@ -17,13 +17,13 @@ pub(super) use {kernel, shared};
 /// The name of a kernel, and its text.
 pub(super) type Kernel = (&'static str, &'static str);
 
-/// What a kernel binds, under its name there.
+/// An operand of a kernel, with its name there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
     pub(super) name: &'static str,
     pub(super) of: Operand,
     pub(super) written: bool,
-    /// Whether elements are touched one by one.
+    /// Whether elements are accessed as scalars.
     pub(super) scalars: bool,
 }
 
@@ -41,7 +41,7 @@ impl Bound {
     }
 }
 
-/// A kernel in the making: what it binds, and the texts that it is joined of.
+/// A kernel being assembled: its operands and its WGSL files.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     pub(super) bound: Vec<Bound>,

@@ -8,16 +8,16 @@ use crate::graph::ops::{layout, rearrange};
 use crate::graph::shape::{Planes, u};
 use crate::graph::view::{Order, View};
 
-/// A batch of matrices: where the elements of a factor of a product, or of what it makes, lie.
+/// A batch of matrices: the layout of a factor or of the result of a product.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Factor {
     of: Operand,
     offset: usize,
-    /// Extents and strides of the axes of the batch, the outermost first.
+    /// Extents and strides of the batch axes, outermost first.
     batch: Vec<Axis>,
     row: Axis,
     column: Axis,
-    /// Elements of the axis with stride 1, with those behind it that are zero.
+    /// Number of elements of the axis with stride 1, including zero padding.
     width: usize,
 }
 
@@ -32,12 +32,12 @@ impl Axis {
 }
 
 impl Factor {
-    /// The matrices of the last two axes of a view; its lanes must be one of them.
+    /// The matrices in the last two axes of a view. Its lanes must be one of them.
     pub(in super::super) fn of(view: &View) -> Self {
         Self::of_axes(view, view.shape.len() - 2, view.shape.len() - 1)
     }
 
-    /// The vectors of the last axis of a view as matrices of one row; its lanes must be that axis.
+    /// The vectors in the last axis of a view, as matrices with one row. Its lanes must be that axis.
     pub(in super::super) fn row(view: &View) -> Self {
         let inner = view.shape.len() - 1;
         let Self { of, offset, batch, column, width, .. } = Self::of_axes(view, inner, inner);
@@ -60,7 +60,7 @@ impl Factor {
         }
     }
 
-    /// A matrix without padding, as a parameter or its gradient lies.
+    /// A matrix without padding, such as a parameter or its gradient.
     pub(in super::super) fn dense(of: Operand, [rows, columns]: [usize; 2]) -> Self {
         Self {
             of,
@@ -72,28 +72,28 @@ impl Factor {
         }
     }
 
-    /// Rows of all its matrices.
+    /// Number of rows of all its matrices.
     pub(in super::super) fn rows(&self) -> usize {
         self.batch.iter().map(|axis| axis.extent).product::<usize>() * self.row.extent
     }
 
-    /// The same elements with rows and columns exchanged.
+    /// The same elements with rows and columns swapped.
     #[must_use]
     pub(in super::super) fn transposed(&self) -> Self {
         Self { row: self.column, column: self.row, ..self.clone() }
     }
 
-    /// Whether its quads lie along its rows, from column to column.
+    /// Whether its quads lie along its rows.
     fn runs_along_rows(&self) -> bool {
         self.column.stride == 1
     }
 
-    /// Its axis of a batch of so many axes, counted from the innermost: one that it lacks has one element.
+    /// A batch axis, counted from the innermost. A missing axis has extent 1.
     fn axis(&self, from_last: usize) -> Axis {
         self.batch.len().checked_sub(from_last + 1).map_or(Axis::ONE, |at| self.batch[at])
     }
 
-    /// Whether it is one matrix whose rows follow each other from the start of the buffer on, without padding.
+    /// Whether it is a single matrix with contiguous rows from the start of the buffer, without padding.
     fn is_dense(&self) -> bool {
         self.batch.is_empty()
             && self.offset == 0
@@ -101,37 +101,37 @@ impl Factor {
             && self.row.stride == self.column.extent
     }
 
-    /// Writes or adds what packed memory with vec4s along rows holds.
+    /// Writes or adds the contents of packed memory whose `vec4`s lie along rows.
     fn take(&self, lowering: &mut Lowering, layer: &str, from: &View, accumulate: bool) {
         let (images, channels) = (self.row.extent, self.column.extent);
         if !self.is_dense() || channels.is_multiple_of(4) {
             return rearrange(lowering, layer, from, &self.view(), accumulate);
         }
-        // Rows that begin within a vec4 are written by elements.
+        // Rows that start inside a `vec4` are written as scalars.
         let planes = Planes { images, channels, pixels: 1, channel_stride: 1, pixel_stride: 1 };
         layout::to_planes(lowering, layer, planes, channels, from.of, self.of, accumulate);
     }
 
-    /// Elements of all its matrices.
+    /// Number of elements of all its matrices.
     fn len(&self) -> usize {
         self.rows() * self.column.extent
     }
 
-    /// Packed memory for its elements, with vec4s along rows.
+    /// Packed memory for its elements, with `vec4`s along rows.
     fn scratch(&self, lowering: &mut Lowering, what: &str) -> View {
         let shape = self.view().shape;
         let of = lowering.scratch(what, self.rows() * self.column.extent.next_multiple_of(4));
         View::packed(of, &shape, Order::Natural)
     }
 
-    /// A copy with vec4s along rows.
+    /// A copy with `vec4`s along rows.
     fn copied(&self, lowering: &mut Lowering, layer: &str) -> Self {
         let to = self.scratch(lowering, "factor");
         rearrange(lowering, layer, &self.view(), &to, false);
         Self::of(&to)
     }
 
-    /// Its elements as a view of all axes.
+    /// Its elements as a view with all axes.
     fn view(&self) -> View {
         let axes: Vec<Axis> = self.batch.iter().copied().chain([self.row, self.column]).collect();
         View {
@@ -144,11 +144,11 @@ impl Factor {
     }
 }
 
-/// Emits `output = left * right`, for each matrix of a batch that is broadcast as torch does: along an axis of the batch
-/// on which the output has one element, the products are added.
+/// Emits `output = left * right` for each matrix of a batch, which is broadcast as in torch. Along a batch axis on
+/// which the output has extent 1, products are summed.
 ///
 /// # Panics
-/// If the sizes do not fit, or there is a bias and the columns are not what lies in a row of the output.
+/// If the sizes do not match, or if there is a bias and the columns are not adjacent in a row of the output.
 pub(in super::super) fn contract(
     lowering: &mut Lowering,
     layer: &str,
@@ -179,8 +179,8 @@ pub(in super::super) fn contract(
     contract_apart(lowering, layer, [left, right, output], bias, epilogue);
 }
 
-/// As [`contract`], of an output that is made packed in memory of its own and then written or added to its place: parts of
-/// a sum lie packed side by side, and so does what becomes of them.
+/// Like [`contract`], through packed memory that is then written or added to the output. Needed because the parts of
+/// a sum are packed side by side.
 fn contract_apart(
     lowering: &mut Lowering,
     layer: &str,
@@ -194,27 +194,27 @@ fn contract_apart(
     output.take(lowering, layer, &from, accumulate);
 }
 
-/// What is to be copied of a product, if it is faster so.
+/// What to copy for a product, if that makes it faster.
 fn copies(lowering: &Lowering, product: &Product, factors: [&Factor; 3]) -> Option<Copies> {
     let copying = Candidate::first(COPYING, product, &lowering.capabilities)?;
     copying(product, factors.map(|factor| factor.len() as u64))
         .filter(|copies| !copies.output || factors[2].is_dense())
 }
 
-/// The left and the right factor, or copies where they are to be copied.
+/// The left and right factors, or copies of them.
 fn copied(lowering: &mut Lowering, layer: &str, copies: Copies, [left, right]: [&Factor; 2]) -> [Factor; 2] {
     let mut copied = |factor: &Factor, quads: Option<Quads>, rows: Quads| match quads {
         None => factor.clone(),
         Some(quads) if quads == rows => factor.copied(lowering, layer),
         Some(_) => factor.transposed().copied(lowering, layer).transposed(),
     };
-    // Rows of the right factor run along the columns of the product.
+    // Rows of the right factor lie along the columns of the product.
     let left = copied(left, copies.factors[0], Quads::AlongInner);
     [left, copied(right, copies.factors[1], Quads::AlongEdge)]
 }
 
-/// As [`contract`] of one matrix that is written or added to, with the sums of the rows of `left` in the same dispatch, also
-/// written or added. Returns whether there is a kernel that does so; else nothing was emitted.
+/// Like [`contract`] for one matrix, with the sums of the rows of `left` in the same dispatch; both are written or
+/// added. Returns whether there is such a kernel; if not, nothing is emitted.
 pub(in super::super) fn contract_summing(
     lowering: &mut Lowering,
     layer: &str,
@@ -224,7 +224,7 @@ pub(in super::super) fn contract_summing(
 ) -> bool {
     let product = product(left, right, output);
     if let Some(copies) = copies(lowering, &product, [left, right, output]) {
-        // With copied factors there is no kernel that adds these up, and a copy of the output alone changes nothing else.
+        // No kernel computes sums of copied factors. Copying only the output makes no difference.
         if copies.factors != [None, None] {
             return false;
         }
@@ -244,7 +244,7 @@ pub(in super::super) fn contract_summing(
     true
 }
 
-/// The sizes of a product, with as few axes as there can be.
+/// The sizes of a product, with as few axes as possible.
 fn product(left: &Factor, right: &Factor, output: &Factor) -> Product {
     let mut product = Product {
         rows: u(left.row.extent),
@@ -276,7 +276,7 @@ fn product(left: &Factor, right: &Factor, output: &Factor) -> Product {
 }
 
 impl Product {
-    /// Adds an axis of the batch outside of those that there are.
+    /// Adds a batch axis outside of the existing ones.
     fn add_batch(&mut self, axis: BatchAxis) {
         let BatchAxis { extent, strides: [left, right, out] } = axis;
         if self.batch.is_empty() && right == 0 {
@@ -297,7 +297,7 @@ impl Product {
         }
     }
 
-    /// Adds an axis outside of those over which products are added.
+    /// Adds an axis, outside of the existing ones, over which products are summed.
     fn add_repeats(&mut self, axis: RepeatAxis) {
         let RepeatAxis { extent, strides } = axis;
         let along_inner = [self.left[1], self.right[0]];

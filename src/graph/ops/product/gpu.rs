@@ -1,4 +1,4 @@
-//! Products on GPUs: tiles in workgroup memory, of matrices that lie in any way.
+//! Products on GPUs: tiles in workgroup memory, for matrices of any layout.
 
 use super::lies::{Lies, lies};
 use super::{Product, Shape};
@@ -7,20 +7,20 @@ use crate::graph::ops::split::Parts;
 use crate::graph::ops::tile::{LARGE, MEDIUM, Products, SMALL, Tile};
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
-/// Steps of a part are a multiple of this, so that each begins with a whole tile.
+/// The number of steps of a part is a multiple of this, so that each part starts with a whole tile.
 const PART: u32 = 256;
 
-/// Parts that a sum is split into for its few workgroups, at most.
+/// Maximum number of parts of a sum that is split because there are few workgroups.
 const MAX_PARTS: u32 = 8;
 
-/// How the inner dimension is split, in elements: where it is long, and, from `long` steps on, where there are fewer than
-/// half as many workgroups as processors.
+/// How the inner dimension is split, in elements: if it is long; or, from `long` steps on, if there are fewer than
+/// half as many workgroups as compute units.
 pub(super) fn split(product: &Product, workgroups: u32, long: u32, offered: &Capabilities) -> Parts {
     let steps = product.inner * product.added();
     let Parts { run, count } = Parts::of(steps, 1);
     let wanted = (offered.cores / workgroups).min(MAX_PARTS);
     let run = match count {
-        // Other parts than those of a packed output are added in a third dispatch.
+        // Unless the output is packed, adding the parts would take a third dispatch.
         1 if wanted < 2 || steps < long || product.len_if_packed().is_none() => return Parts { run, count },
         1 => steps.div_ceil(wanted),
         _ => run,
@@ -29,8 +29,8 @@ pub(super) fn split(product: &Product, workgroups: u32, long: u32, offered: &Cap
     Parts { run, count: steps.div_ceil(run) }
 }
 
-/// How the inner dimension is split for tiles. That follows from the sizes and from the assumed number of processors,
-/// never from the tile that is taken, so that all tiles leave the same bits.
+/// How the inner dimension is split for tiles. Depends only on the sizes and the assumed number of compute units, not
+/// on the tile, so that all tiles give the same bits.
 pub(super) fn parts(product: &Product, offered: &Capabilities) -> Parts {
     if let Some(parts) = offered.trial.parts {
         let steps = product.inner * product.added();
@@ -41,7 +41,7 @@ pub(super) fn parts(product: &Product, offered: &Capabilities) -> Parts {
     split(product, tiles, 1_024, offered)
 }
 
-/// Tiles of this size that the output has.
+/// Number of tiles of this size in the output.
 fn tiles(product: &Product, tile: &Tile) -> u64 {
     products(product).tiles(tile)
 }
@@ -51,36 +51,36 @@ pub(super) fn products(product: &Product) -> Products {
     Products { count: product.batches(), rows: product.rows, columns: product.columns }
 }
 
-/// Whether a tile is worth its barriers: smaller matrices are as many invocations of the plain kernel.
+/// Whether tiles are worth their barriers. Smaller matrices use the plain kernel.
 fn fits(product: &Product) -> bool {
     let [short, long] = [product.rows.min(product.columns), product.rows.max(product.columns)];
     short > 4 && long > 16 && product.inner >= 4
 }
 
-/// Whether there are so many workgroups of a tile for each processor.
+/// Whether there are at least `each` workgroups of a tile per compute unit.
 fn fills(product: &Product, tile: &Tile, each: u32, offered: &Capabilities) -> bool {
     let parts = u64::from(parts(product, offered).count);
     fits(product) && tiles(product, tile) * parts >= u64::from(each * offered.cores)
 }
 
-/// Whether the tile of 128 by 128 is one to take: there are two for each processor.
+/// Whether to use the 128 by 128 tile: if there are two per compute unit.
 pub(super) fn fits_large(product: &Product, offered: &Capabilities) -> bool {
     product.rows.min(product.columns) >= LARGE.rows && fills(product, &LARGE, 2, offered)
 }
 
-/// Whether a tile for few columns, or for few rows, is one to take: there are two for each processor.
+/// Whether to use a tile for few columns or few rows: if there are two per compute unit.
 pub(super) fn fits_long(product: &Product, tile: &Tile, offered: &Capabilities) -> bool {
     let edges = [(product.rows, tile.rows), (product.columns, tile.columns)];
     let fit = edges.iter().all(|(len, edge)| if *edge == SMALL.rows { len <= edge } else { len >= edge });
     fit && fills(product, tile, 2, offered)
 }
 
-/// Whether the tile of 64 by 64 is one to take: there is one for each processor.
+/// Whether to use the 64 by 64 tile: if there is one per compute unit.
 pub(super) fn fits_medium(product: &Product, offered: &Capabilities) -> bool {
     product.rows.min(product.columns) >= MEDIUM.rows && fills(product, &MEDIUM, 1, offered)
 }
 
-/// Whether the tile of 32 by 32 is one to take.
+/// Whether to use the 32 by 32 tile.
 pub(super) fn fits_small(product: &Product, _: &Capabilities) -> bool {
     fits(product)
 }
@@ -101,7 +101,7 @@ macro_rules! text {
     };
 }
 
-/// The text for factors and an output that lie so.
+/// The WGSL for factors and output of these layouts.
 fn text([left, right, out]: [Lies; 3]) -> &'static str {
     macro_rules! for_right {
         ($left:literal, $left_lies:literal, $out:literal) => {

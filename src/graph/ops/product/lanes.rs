@@ -1,4 +1,4 @@
-//! Products of few rows or few columns on GPUs: the lanes of a workgroup share the inner dimension.
+//! Products with few rows or few columns on GPUs: the lanes of a workgroup share the inner dimension.
 
 use super::lies::{Lies, lies};
 use super::{Product, Shape, gpu};
@@ -6,14 +6,14 @@ use crate::gpu::Capabilities;
 use crate::graph::ops::split::Parts;
 use crate::graph::template::{AnyLaunch, Launch, Template, fold};
 
-/// Invocations of a workgroup.
+/// Invocations in a workgroup.
 const LANES: u32 = 256;
 
-/// Lanes along a factor whose neighbours in memory are neighbours along its edge: 128 bytes of it.
+/// Lanes along a factor whose neighbours in memory are neighbours along its edge: 128 bytes.
 const EDGE_LANES: u32 = 8;
 
-/// Whether the output is so narrow, or so small, that the inner dimension is what lanes share. Sums have another order than
-/// in tiles, so this is a matter of the sizes alone.
+/// Whether the output is so narrow, or so small, that lanes should share the inner dimension. The order of summation
+/// differs from that of tiles, so this depends on the sizes alone.
 pub(super) fn fits(product: &Product, _: &Capabilities) -> bool {
     let narrow = product.rows.min(product.columns) <= 4;
     let small = product.rows * product.columns <= 128;
@@ -21,8 +21,8 @@ pub(super) fn fits(product: &Product, _: &Capabilities) -> bool {
     (narrow && steps >= 32) || (small && steps >= 1_024)
 }
 
-/// How lanes are dealt out: along rows, along columns and along the steps; how many steps a lane takes at once, and whether
-/// neighbours have neighbouring steps.
+/// How lanes are distributed: along rows, along columns and along the steps; how many steps a lane takes at once; and
+/// whether adjacent lanes have adjacent steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Lanes {
     rows: u32,
@@ -52,7 +52,7 @@ impl Lanes {
     }
 }
 
-/// Workgroups of an output, and how many of them are along a column.
+/// Number of workgroups for an output, and how many of them are along a column.
 fn workgroups(product: &Product, lanes: &Lanes) -> [u32; 2] {
     let line = product.rows.div_ceil(4 * lanes.rows);
     [line * product.out_width.div_ceil(4 * lanes.columns), line]
@@ -78,7 +78,7 @@ macro_rules! text {
     };
 }
 
-/// The text for factors and an output that lie so.
+/// The WGSL for factors and output of these layouts.
 fn text([left, right, out]: [Lies; 3]) -> &'static str {
     macro_rules! for_out {
         ($steps:literal, $left:literal, $right:literal) => {
@@ -97,7 +97,7 @@ fn text([left, right, out]: [Lies; 3]) -> &'static str {
     }
 }
 
-/// Elements of what the distances of a factor are counted in: blocks are read as elements unless both are.
+/// The units of the factors' distances, in elements. Blocks are read as elements unless both factors are blocks.
 fn units(lies: [Lies; 3]) -> [u32; 3] {
     let [left, right, out] = lies;
     match (left, right) {
@@ -106,7 +106,7 @@ fn units(lies: [Lies; 3]) -> [u32; 3] {
     }
 }
 
-/// Products whose inner dimension lanes share. Bindings: left, right, bias (or right again), output.
+/// Products whose inner dimension is shared by lanes. Bindings: left, right, bias (or right again), output.
 pub(super) fn launch(product: &Product, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
     let lies = lies(product);
     let lanes = Lanes::of(product, lies);

@@ -1,23 +1,24 @@
-//! How the matrices of a product lie in memory, for kernels of GPUs, which have a text for each way.
+//! Memory layouts of the matrices of a product. The kernels for GPUs have separate WGSL for each.
 
 use super::Product;
 use crate::graph::ops::tile::Staging;
 
-/// How a factor lies, or the output: which of the texts reads or writes it, and in what it counts distances.
+/// The layout of a factor or of the output. It determines which WGSL reads or writes it, and the unit of its
+/// distances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Lies {
-    /// Quads along the edge of the tile, which are vec4s in memory.
+    /// Quads along the edge of the tile, stored as `vec4`s.
     Quads,
-    /// Quads along the inner dimension, which are vec4s in memory.
+    /// Quads along the inner dimension, stored as `vec4`s.
     Blocks,
-    /// In any other way; neighbours in memory are neighbours along the inner dimension.
+    /// Any other layout in which neighbours in memory are neighbours along the inner dimension.
     Gathered,
-    /// In any other way.
+    /// Any other layout.
     Elements,
 }
 
 impl Lies {
-    /// Elements of what distances are counted in.
+    /// The unit of distances, in elements.
     pub(super) fn unit(self) -> u32 {
         match self {
             Self::Quads | Self::Blocks => 4,
@@ -33,15 +34,15 @@ impl Lies {
         }
     }
 
-    /// Each way in which left matrix, right matrix and output can lie, for tests.
+    /// All combinations of layouts of left matrix, right matrix and output. For tests.
     pub(super) fn all() -> impl Iterator<Item = [Self; 3]> {
         const FACTOR: [Lies; 4] = [Lies::Quads, Lies::Blocks, Lies::Gathered, Lies::Elements];
         let factors = FACTOR.into_iter().flat_map(|left| FACTOR.map(|right| [left, right]));
         factors.flat_map(|[left, right]| [Self::Quads, Self::Elements].map(|out| [left, right, out]))
     }
 
-    /// How a factor lies whose distances along the edge of the tile and along the inner dimension are these; `others` are
-    /// those from matrix to matrix and from the start of the buffer.
+    /// The layout of a factor with these distances along the edge of the tile and along the inner dimension. `others`
+    /// are the distances between matrices, and the offset in the buffer.
     fn of(product: &Product, [edge, inner]: [u32; 2], others: impl Iterator<Item = u32>) -> Self {
         let are_quads = others.into_iter().all(|distance| distance.is_multiple_of(4));
         let steps_are_quads = product.repeats.is_empty() || product.inner.is_multiple_of(4);
@@ -54,7 +55,7 @@ impl Lies {
     }
 }
 
-/// How left matrix, right matrix and output lie.
+/// The layouts of left matrix, right matrix and output.
 pub(super) fn lies(product: &Product) -> [Lies; 3] {
     let others = |which: usize| {
         let batch = product.batch.iter().map(move |axis| axis.strides[which]);

@@ -1,4 +1,4 @@
-//! Products anywhere, of matrices that lie in any way.
+//! Products on any device, for matrices of any layout.
 
 use super::{Product, Shape};
 use crate::gpu::Capabilities;

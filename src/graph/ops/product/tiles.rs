@@ -3,7 +3,7 @@
 use super::{Product, Shape};
 use crate::gpu::Capabilities;
 use crate::graph::ops::split::{Parts, even_tile};
-use crate::graph::template::{AnyLaunch, Launch, Template, fold};
+use crate::graph::template::{AnyLaunch, Launch, Template, excess, fold};
 
 /// Rows of the widest tile but for large products, which run up to 15% faster with twice as many: their kernel takes three
 /// times as long to compile. Not so in [`nn`].
@@ -23,8 +23,16 @@ fn terms(product: &Product) -> u64 {
     sizes.into_iter().map(u64::from).product()
 }
 
+/// Products of one element each up to which a product is small: about 20 us, of which its tile makes no difference that
+/// could pay for the compile time of a wide one.
+const SMALL: u64 = 1 << 20;
+
+/// Rows of a tile of a small product.
+const SMALL_TILE: u32 = 8;
+
 /// Rows of a tile: one of a few sizes, so that pipelines are shared.
 fn tile_rows(product: &Product, widest: u32) -> u32 {
+    let widest = if terms(product) <= SMALL { SMALL_TILE } else { widest };
     product.rows.next_power_of_two().min(widest)
 }
 
@@ -176,6 +184,7 @@ fn launch(
         ("ACCUMULATE", shape.accumulate),
         ("PADDED", u32::from(!product.columns.is_multiple_of(4))),
         ("TAIL", u32::from(has_tail)),
+        excess(groups, tiles),
     ]);
     let template = Template { name, source, constants, aliases: vec![] };
     AnyLaunch::from(Launch { template, shape, groups }).finishing(4)
@@ -259,7 +268,7 @@ pub(super) fn fits_tn_summing(product: &Product) -> bool {
     first && product.batch.is_empty() && is_one_part
 }
 
-/// As [`tn`], of a product in one part, with the sums of the left matrix over the inner dimension, which it writes or
+/// Like [`tn`], of a product in one part, with the sums of the left matrix over the inner dimension, which it writes or
 /// adds. Bindings: left, right, output, sums.
 pub(super) fn tn_summing(product: &Product, accumulate: bool, add_sums: bool) -> AnyLaunch {
     launch_tn(

@@ -8,17 +8,17 @@ use crate::graph::ops::product::Factor;
 use crate::graph::ops::{linear, rearrange};
 use crate::graph::view::{Order, View};
 
-/// The backward pass of a layer.
+/// The backward pass of a recurrent layer.
 pub(super) struct Backward {
     id: usize,
     layer: String,
     sizes: Sizes,
-    /// Gradients of the products of the inputs, and of those of the states: one value, but for a GRU.
+    /// Gradients of the input products and of the state products. Both are the same value, except for a GRU.
     input_grads: Operand,
     gate_grads: Operand,
-    /// Where the former go, and whether they are added there, if they were made elsewhere.
+    /// If the former were computed elsewhere: where they are copied, and whether they are added.
     sent: Option<(Operand, bool)>,
-    /// The part of the gradient of a state, or of a cell, that comes past the gates.
+    /// The part of the gradient of a state, or cell state, that bypasses the gates.
     carry: Option<Operand>,
 }
 
@@ -58,14 +58,14 @@ impl Backward {
         linear::weight_grad(lowering, &self.layer, factors, (parameters[0], weight), bias);
     }
 
-    /// What all backward kernels bind; an upstream gradient that is missing is not read.
+    /// The operands of all backward kernels. A missing upstream gradient is not read.
     fn operands(&self, lowering: &Lowering, upstream: Option<Operand>) -> Vec<Operand> {
         let missing = lowering.saved_at(self.id, STATES);
         let weight = Operand::Parameter(lowering.parameters(self.id)[0]);
         vec![weight, upstream.unwrap_or(missing), self.gate_grads]
     }
 
-    /// Where the upstream gradient of the last step lies: that of its result, that of the last state, or their sum.
+    /// The upstream gradient of the last step: that of its output, that of the last state, or their sum.
     fn last_upstream(&self, lowering: &mut Lowering) -> Option<(Operand, u32, u32)> {
         let sizes = self.sizes;
         let row = (sizes.steps - 1) * sizes.step_stride;
@@ -129,7 +129,7 @@ impl Backward {
         GradShape { batch, row_stride, row_tiles, tiles, grid_width, ..GradShape::default() }
     }
 
-    /// The gradients of the first state and of the first cell.
+    /// The gradients of the initial hidden state and the initial cell state.
     fn first(&self, lowering: &mut Lowering) {
         let Self { id, sizes, .. } = *self;
         if lowering.inputs(id) <= FIRST_STATE {
@@ -143,7 +143,7 @@ impl Backward {
             let shape = GradShape { has_after: 1, accumulate: u32::from(adds), ..self.shape(&spread) };
             lowering.next_does(sizes.work(lowering, &operands, true));
             lowering.emit(&self.layer, spread.kernel, spread.grid, &operands, shape);
-            // The first cell may lie in the same memory, and then adds to what is there.
+            // The initial cell state can share memory with the initial hidden state; it must then add.
             lowering.settle(id);
         }
         if let (Cell::Lstm, Some(carry)) = (sizes.cell, self.carry)

@@ -3,10 +3,11 @@ use super::{Cell, FIRST_CELL, FIRST_STATE, LAST_CELL, LAST_STATE, Recurrent, beg
 use crate::graph::Mode;
 use crate::graph::lowering::{Lowering, Operand};
 
-/// The forward pass of a layer.
+/// The forward pass of a recurrent layer.
 ///
-/// Where there is a backward pass, the state before each step lies in the row of that step, because the gradient of the
-/// weight is a product of them all; otherwise two take turns. The same holds of cells, but for the order of their rows.
+/// If there is a backward pass, the state before each step is stored in the row of that step, because the gradient of
+/// the weight is a product with all of them. Otherwise two rows alternate. The same holds for cell states, except for
+/// the order of their rows.
 pub(super) struct Forward {
     id: usize,
     layer: String,
@@ -24,7 +25,7 @@ impl Forward {
         let (cell, state_len) = (op.cell, sizes.state_len());
         let len = if keeps { sizes.states_len() } else { 2 * state_len };
         let states = lowering.save(id, "states", len);
-        // A kernel that saves nothing has a binding for it all the same.
+        // A kernel that saves nothing still needs a buffer for this binding.
         let saved_len = if keeps { 4 * sizes.states_len() } else { 4 };
         let saved = matches!(cell, Cell::Lstm | Cell::Gru).then(|| lowering.save(id, "gates", saved_len));
         let cells_len = if keeps { sizes.states_len() + state_len } else { 2 * state_len };
@@ -40,7 +41,7 @@ impl Forward {
         }
     }
 
-    /// The same of the cells; of two that take turns, the last is the second.
+    /// The same for the cell states. Of two alternating rows, the last state is in the second.
     fn cell_row(&self, step: u32) -> u32 {
         let number = if self.keeps { step } else { (step + self.sizes.steps + 1) % 2 };
         number * self.sizes.batch
@@ -63,7 +64,7 @@ impl Forward {
         let results = lowering.define(id);
         let parameters = lowering.parameters(id).to_vec();
         let weight = Operand::Parameter(parameters[0]);
-        // A binding needs a buffer even where there is no bias to read.
+        // A binding needs a buffer, even if there is no bias to read.
         let bias = parameters.get(1).map_or(weight, |&bias| Operand::Parameter(bias));
         let mut operands = vec![gates, weight, bias, self.states, results];
         operands.extend(self.cells.into_iter().chain(self.saved));

@@ -1,5 +1,5 @@
-//! Which kernels a recurrent layer runs, step by step. Each is a frame, which sums the products of states or of gradients
-//! of gates, joined with an ending of the cell's.
+//! The kernels of a recurrent layer. Each combines a frame, which sums the products of states or of gate gradients,
+//! with the ending of a cell type.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::graph::team::{SUM, Team};
 use crate::graph::template::{expand, fold};
 
 uniform! {
-    /// As `shaders/shared/recurrent_shape.wgsl`.
+    /// See `shaders/shared/recurrent_shape.wgsl`.
     pub(super) struct Shape {
         pub(super) batch: u32,
         pub(super) row: u32,
@@ -30,7 +30,7 @@ uniform! {
 }
 
 uniform! {
-    /// As `shaders/shared/recurrent_grad_shape.wgsl`.
+    /// See `shaders/shared/recurrent_grad_shape.wgsl`.
     pub(super) struct GradShape {
         pub(super) batch: u32,
         pub(super) row: u32,
@@ -56,7 +56,7 @@ pub(super) struct Sizes {
     pub(super) hidden: u32,
     pub(super) steps: u32,
     pub(super) batch: u32,
-    /// Rows between the steps of a sample, and between the samples of a step.
+    /// Distance in rows between the steps of a sample, and between the samples of a step.
     pub(super) step_stride: u32,
     pub(super) row_stride: u32,
 }
@@ -72,7 +72,7 @@ impl Sizes {
         }
     }
 
-    /// Elements of a row of states, and of a row of gates.
+    /// Number of elements in a row of states, and in a row of gates.
     pub(super) fn pitch(&self) -> u32 {
         pitch(self.hidden)
     }
@@ -85,23 +85,23 @@ impl Sizes {
         self.steps * self.batch
     }
 
-    /// Elements of one state of the whole batch.
+    /// Number of elements of one state of the whole batch.
     pub(super) fn state_len(&self) -> usize {
         self.batch as usize * self.pitch() as usize
     }
 
-    /// Elements of the states of all steps.
+    /// Number of elements of the states of all steps.
     pub(super) fn states_len(&self) -> usize {
         self.rows() as usize * self.pitch() as usize
     }
 
-    /// Elements of the gates of all steps.
+    /// Number of elements of the gates of all steps.
     pub(super) fn gates_len(&self) -> usize {
         self.rows() as usize * pitch(self.gates()) as usize
     }
 
-    /// Of a step's dispatch with a product of states, or of gradients of gates, and the weight, or without: of what has a row
-    /// for each step it touches one.
+    /// The cost of one step's dispatch, with or without a product of states (or of gate gradients) and the weight. It
+    /// touches one row of operands with a row per step.
     pub(super) fn work(&self, lowering: &Lowering, operands: &[Operand], has_product: bool) -> Work {
         let row = |operand: &Operand| match *operand {
             Operand::Value(value) => {
@@ -126,11 +126,12 @@ impl Sizes {
     }
 }
 
-/// Samples of a tile of the forward and of the backward kernel: as many as a batch has, and as leave work for others.
+/// Samples per tile of the forward and backward kernels: as many as a batch has, limited so that there is work for
+/// others.
 const ROWS: u32 = 32;
 const GRAD_ROWS: u32 = 16;
 
-/// A kernel and how it is spread: over tiles of samples and units, or an invocation for each `work`.
+/// A kernel and its grid: tiles of samples and units, or one invocation for each item of `work`.
 #[derive(Clone, Debug)]
 pub(super) struct Spread {
     pub(super) kernel: Arc<KernelSource>,
@@ -140,8 +141,7 @@ pub(super) struct Spread {
     pub(super) grid_width: u32,
 }
 
-/// How a frame is spread: over tiles of samples and units, or over lanes that share each piece of work, or an invocation
-/// for each.
+/// How a frame distributes work: tiles of samples and units; lanes that share each item; or one invocation per item.
 #[derive(Clone, Copy, Debug)]
 enum Frame {
     Tiles,
@@ -149,42 +149,43 @@ enum Frame {
     Plain,
 }
 
-/// Units that a lane takes where lanes share the sum over all, and the most lanes that share one.
+/// Number of units per lane if lanes share a sum over all units, and maximum number of lanes per sum.
 const EACH: u32 = 8;
 const MOST_LANES: u32 = 32;
 
-/// Lanes of a workgroup that share sums.
+/// Invocations in a workgroup whose lanes share sums.
 const WORKGROUP: u32 = 256;
 
-/// Lanes share sums along the units that are summed, of which neighbours lie in neighbouring places (`side` 1), or with
-/// `side` sums side by side.
+/// Lanes share sums over the units. With `side` 1, adjacent units are adjacent in memory; otherwise `side` sums are
+/// computed side by side.
 fn shared(hidden: u32, side: u32) -> Team {
     let side = side.next_power_of_two().min(16);
     let lanes = hidden.div_ceil(EACH).next_power_of_two().clamp(2, MOST_LANES.min(WORKGROUP / side));
     Team::of(lanes, WORKGROUP / lanes, side > 1)
 }
 
-/// The fastest first. The tiles load the unpadded weight as vec4s.
+/// The frames, fastest first. Tiles load the unpadded weight as `vec4`s.
 const FRAMES: &[Candidate<Sizes, Frame>] = &[
     Candidate {
         kind: KernelKind::CpuSubgroup8,
         fits: |sizes, _| sizes.hidden.is_multiple_of(4),
         way: Frame::Tiles,
     },
-    // An invocation for each unit would read every lane's weights from another row, and leave most of a GPU idle.
+    // With one invocation per unit, each lane would read weights from another row, and most of a GPU would be idle.
     Candidate { kind: KernelKind::Gpu, fits: |sizes, _| sizes.hidden > EACH, way: Frame::Shared },
     Candidate { kind: KernelKind::Plain, fits: |_, _| true, way: Frame::Plain },
 ];
 
-/// The parts of a kernel's text.
+/// The parts of a kernel's WGSL.
 struct Text {
-    /// The frame's name; the one for tiles has no suffix.
+    /// The frame's name. The tiled frame has no suffix.
     stem: &'static str,
     shape: &'static str,
     tiled: &'static str,
     plain: &'static str,
     ending: &'static str,
-    /// Sums of which neighbouring lanes read neighbouring weights in the plain text; 1 where those of one sum do.
+    /// In the plain WGSL: number of sums whose weights are adjacent across lanes; 1 if the weights of one sum are
+    /// adjacent.
     side: u32,
 }
 
@@ -226,8 +227,8 @@ impl Sizes {
         Spread { kernel: Arc::new(kernel), grid, row_tiles, tiles, grid_width: width }
     }
 
-    /// A step. Bindings: gates, weight, bias (or the weight again), states, results, then the cell's own: cells of an
-    /// LSTM, and what is saved of each unit (or anything).
+    /// One step. Bindings: gates, weight, bias (or the weight again), states, outputs; then, depending on the cell,
+    /// the cell states of an LSTM and the saved values per unit (or any buffer).
     pub(super) fn forward(&self, lowering: &Lowering, has_bias: bool, save: bool) -> Spread {
         let (ending, own) = match self.cell {
             Cell::Tanh | Cell::Relu => (include_str!("../../../../shaders/shared/recurrent_rnn.wgsl"), 0),
@@ -250,8 +251,9 @@ impl Sizes {
         self.spread::<Shape>(lowering, &text, work, (constants, &storage), self.cell.name())
     }
 
-    /// A step back. Bindings: weight, upstream gradient, gradients of the gates, then the cell's own: results of a plain layer; saved, cells and carry of an LSTM; saved, states, carry and gradients of the
-    /// products of the inputs of a GRU.
+    /// One step backward. Bindings: weight, upstream gradient, gate gradients; then, depending on the cell: outputs
+    /// of a plain layer; saved values, cell states and carry of an LSTM; saved values, states, carry and
+    /// input-product gradients of a GRU.
     pub(super) fn backward(&self, lowering: &Lowering) -> Spread {
         let (ending, own): (_, &[Binding]) = match self.cell {
             Cell::Tanh | Cell::Relu => {
@@ -269,8 +271,8 @@ impl Sizes {
         self.back(lowering, ending, own, self.cell.name())
     }
 
-    /// The gradient of the first state. Bindings: as [`Sizes::backward`], then what a GRU carries (or anything), and
-    /// the gradient.
+    /// The gradient of the initial state. Bindings: as for [`Sizes::backward`], then the carry of a GRU (or any
+    /// buffer), and the gradient.
     pub(super) fn first(&self, lowering: &Lowering) -> Spread {
         let ending = include_str!("../../../../shaders/shared/recurrent_first_grad.wgsl");
         self.back(lowering, ending, &[Read, ReadWrite], "first")

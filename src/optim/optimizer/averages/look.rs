@@ -27,13 +27,27 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         params: &mut ParamStore,
         read: impl FnOnce(&mut ParamStore) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.swap_in(params)?;
+        self.gpu.clone().block_on(self.swap_in(params))?;
         let back = |(optimizer, params): &mut (&mut Self, &mut ParamStore)| optimizer.swap_out(params);
         look(&mut (self, params), back, |(_, params)| read(params))
     }
 
-    /// Puts the averages in place of the weights.
-    pub(crate) fn swap_in(&mut self, params: &ParamStore) -> Result<(), Error> {
+    /// As [`Optimizer::with_averages`], without blocking. The weights are put back also where the future is dropped.
+    ///
+    /// # Errors
+    /// As [`Optimizer::with_averages`].
+    pub async fn with_averages_async<T, E: From<Error>>(
+        &mut self,
+        params: &mut ParamStore,
+        read: impl AsyncFnOnce(&mut ParamStore) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.swap_in(params).await?;
+        let back = |(optimizer, params): &mut (&mut Self, &mut ParamStore)| optimizer.swap_out(params);
+        look_async(&mut (self, params), back, async |(_, params)| read(params).await).await
+    }
+
+    /// Puts the averages in place of the weights, once it is known which steps were applied.
+    pub(crate) async fn swap_in(&mut self, params: &ParamStore) -> Result<(), Error> {
         self.gpu.check()?;
         self.check_store(params)?;
         self.check_places()?;
@@ -43,7 +57,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             let reason = "a recorded step is not submitted: submit it and give its ticket back first";
             return Err(Error::Config { what: "averages".into(), reason: reason.into() });
         }
-        let gate = self.steps.unresolved_gate().map(|gate| gate.read(&self.gpu, 0)).transpose()?;
+        let gate = self.read_unresolved_gate().await?;
         let updates = self.updates_after(gate);
         let average = self.kept_average()?;
         let ranges = self.averaged_ranges(&updates);
@@ -123,23 +137,43 @@ pub(crate) fn look<S, T, E: From<Error>>(
     back: Back<S>,
     look: impl FnOnce(&mut S) -> Result<T, E>,
 ) -> Result<T, E> {
-    struct Guard<'a, S> {
-        changed: &'a mut S,
-        back: Option<Back<S>>,
+    let guard = Changed { changed, back: Some(back) };
+    let seen = look(guard.changed);
+    guard.end(seen)
+}
+
+/// As [`look`], of somebody who waits without blocking; also where the future is dropped.
+pub(crate) async fn look_async<S, T, E: From<Error>>(
+    changed: &mut S,
+    back: Back<S>,
+    look: impl AsyncFnOnce(&mut S) -> Result<T, E>,
+) -> Result<T, E> {
+    let guard = Changed { changed, back: Some(back) };
+    let seen = look(guard.changed).await;
+    guard.end(seen)
+}
+
+/// What is changed back when this is dropped.
+struct Changed<'a, S> {
+    changed: &'a mut S,
+    back: Option<Back<S>>,
+}
+
+impl<S> Changed<'_, S> {
+    /// Changes it back, and gives what was seen unless that or this has failed.
+    fn end<T, E: From<Error>>(mut self, seen: Result<T, E>) -> Result<T, E> {
+        let is_back = self.back.take().map_or(Ok(()), |back| back(self.changed));
+        let seen = seen?;
+        is_back?;
+        Ok(seen)
     }
-    impl<S> Drop for Guard<'_, S> {
-        fn drop(&mut self) {
-            if let Some(back) = self.back.take() {
-                // There is nobody to tell: what goes on refuses to step.
-                let _ = back(self.changed);
-            }
+}
+
+impl<S> Drop for Changed<'_, S> {
+    fn drop(&mut self) {
+        if let Some(back) = self.back.take() {
+            // There is nobody to tell: what goes on refuses to step.
+            let _ = back(self.changed);
         }
     }
-    let mut guard = Guard { changed, back: Some(back) };
-    let seen = look(guard.changed);
-    guard.back = None;
-    let is_back = back(guard.changed);
-    let seen = seen?;
-    is_back?;
-    Ok(seen)
 }

@@ -17,12 +17,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// [`Error::Config`] where no average is kept, and in [`Optimizer::with_averages`], where the store has them;
     /// [`Error::Mismatch`] for another store; [`Error::DeviceLost`].
     pub fn read_averages(&self, params: &ParamStore) -> Result<Weights, Error> {
-        self.check_reads_averages(params)?;
-        let gate = self.steps.unresolved_gate().map(|gate| gate.read(&self.gpu, 0)).transpose()?;
-        let weights = params.flats().map(|flat| flat.read_all(&self.gpu)).collect::<Result<_, _>>()?;
-        let averages = self.kept_average()?.flats().map(|flat| flat.read_all(&self.gpu));
-        let averages = averages.collect::<Result<_, _>>()?;
-        self.named_averages(params, weights, averages, gate)
+        self.gpu.block_on(self.read_averages_async(params))
     }
 
     /// As [`Optimizer::read_averages`], without blocking.
@@ -31,10 +26,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// As [`Optimizer::read_averages`].
     pub async fn read_averages_async(&self, params: &ParamStore) -> Result<Weights, Error> {
         self.check_reads_averages(params)?;
-        let gate = match self.steps.unresolved_gate() {
-            Some(gate) => Some(gate.read_async(&self.gpu, 0).await?),
-            None => None,
-        };
+        let gate = self.read_unresolved_gate().await?;
         let mut weights = Vec::new();
         for flat in params.flats() {
             weights.push(flat.read_all_async(&self.gpu).await?);
@@ -56,8 +48,16 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// Source: <https://docs.pytorch.org/docs/2.15/optim.html#torch.optim.swa_utils.AveragedModel>.
     pub fn read_averaged_model(&self, params: &ParamStore) -> Result<Weights, Error> {
-        let mut weights = self.read_averages(params)?.within(MODULE);
-        let gate = self.steps.unresolved_gate().map(|gate| gate.read(&self.gpu, 0)).transpose()?;
+        self.gpu.block_on(self.read_averaged_model_async(params))
+    }
+
+    /// As [`Optimizer::read_averaged_model`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Optimizer::read_averages`].
+    pub async fn read_averaged_model_async(&self, params: &ParamStore) -> Result<Weights, Error> {
+        let mut weights = self.read_averages_async(params).await?.within(MODULE);
+        let gate = self.read_unresolved_gate().await?;
         let options = &self.kept_average()?.counts.options;
         let n = self.updates_after(gate).into_iter().map(|updates| options.counted(updates)).max();
         weights.insert(N_AVERAGED, [], [n.unwrap_or(0) as f32])?;

@@ -5,7 +5,7 @@ use super::{End, Lanes, SCALARS, Touched, block_of, whole};
 use crate::gpu::uniform;
 use crate::graph::ops::split::even_tile;
 use crate::graph::shape::pitch;
-use crate::graph::template::{AnyLaunch, Launch, Template, fold};
+use crate::graph::template::{AnyLaunch, Launch, Template, excess, fold};
 
 /// Pixels that a lane loads at once.
 pub(super) const LANE: u32 = 4;
@@ -45,12 +45,16 @@ pub(super) fn fits(geometry: &Geometry) -> bool {
     16 * geometry.taps() * Lanes::of(geometry.out_channels, 1).vector <= 2 * SCALARS
 }
 
-/// Rows and columns of what a tile makes, where `step` rows and columns of sums become one.
-pub(super) fn tile(geometry: &Geometry, step: u32) -> [u32; 2] {
+/// Columns of sums of a tile of the forward pass: pooled tiles of twice as many run no faster, and take twice as long to
+/// compile.
+pub(super) const COLUMNS: u32 = 16;
+
+/// Rows and columns of what a tile makes, where `step` rows and columns of sums become one: at most `columns` of sums.
+pub(super) fn tile(geometry: &Geometry, step: u32, columns: u32) -> [u32; 2] {
     let vector = Lanes::of(geometry.out_channels, 1).vector;
     let most = MULTIPLY_ADDS / (geometry.taps() * vector * step * step);
     let output = geometry.output.map(|len| len / step);
-    let pixels = even_tile(output[1], most.clamp(1, 16));
+    let pixels = even_tile(output[1], most.clamp(1, columns / step));
     let pixels = whole(pixels, LANE, geometry.stride[1] * step);
     // Words of places hold equally many.
     let pixels = if step > 1 { pixels / block_of(pixels) * block_of(pixels) } else { pixels };
@@ -73,7 +77,7 @@ fn launch(geometry: &Geometry, end: End) -> AnyLaunch {
     let lanes = Lanes::of(window.out_channels, 1);
     let step = end.step();
     let output = window.output.map(|len| len / step);
-    let [rows, pixels] = tile(geometry, step);
+    let [rows, pixels] = tile(geometry, step, COLUMNS);
     let row_tiles = output[0].div_ceil(rows);
     let column_tiles = output[1].div_ceil(pixels);
     let in_row = lanes.tiles * column_tiles * window.images;
@@ -112,6 +116,7 @@ fn launch(geometry: &Geometry, end: End) -> AnyLaunch {
         ("ODD", touched.odd),
         ("BEFORE", touched.inside.start),
         ("BEHIND", touched.inside.end),
+        excess(groups, tiles),
     ];
     constants.extend(end.constants([rows, pixels]));
     let (name, source) = match end {

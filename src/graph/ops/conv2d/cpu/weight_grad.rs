@@ -1,11 +1,11 @@
 use super::super::geometry::{Geometry, Window, flag};
 use super::super::weight_grad::Partials;
-use super::{Lanes, SUMS, Touched, UNROLLED, block_of, plane, pooled_pixels, whole};
+use super::{Lanes, SUMS, Touched, UNROLLED, block_of, plane, pooled_at_once, pooled_block, whole};
 use crate::gpu::Capabilities;
 use crate::gpu::uniform;
 use crate::graph::ops::split::even_tile;
 use crate::graph::shape::pitch;
-use crate::graph::template::{AnyLaunch, Launch, Template, fold};
+use crate::graph::template::{AnyLaunch, Launch, Template, excess, fold};
 
 uniform! {
     struct Shape {
@@ -48,10 +48,10 @@ pub(in super::super) fn weight_grad_pooled(
     _: &Capabilities,
     first_part: u32,
 ) -> (AnyLaunch, Partials) {
-    launch(geometry, Some(pooled_pixels(geometry)), first_part)
+    launch(geometry, Some(pooled_at_once(geometry)), first_part)
 }
 
-/// `pooled` is how many 2x2 windows of the output a tile of the forward pass made, where it was pooled.
+/// `pooled` is how many 2x2 windows of the output are summed at once, whole words of places or a row, where it was pooled.
 fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaunch, Partials) {
     let mut window = Window::forward(geometry);
     if geometry.planar
@@ -78,7 +78,7 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
     let most = (UNROLLED / (vectors * per_vector)).clamp(1, 16);
     let windows = pooled.unwrap_or_else(|| whole(even_tile(window.output[1], most), lane, window.stride[1]));
     let pixels = windows * scale;
-    let block = block_of(windows);
+    let block = if pooled.is_some() { pooled_block(geometry) } else { block_of(windows) };
     let per_row = vectors * per_vector * pixels * lanes.vector;
     let rows = if pooled.is_some() && 2 * per_row <= BOTH_ROWS { 2 } else { 1 };
     let kernel_tiles = window.kernel[0] / kernel_rows;
@@ -123,7 +123,7 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
             ("POOLED", flag(pooled.is_some())),
             ("DIRECT", flag(pooled.is_none())),
             ("BLOCK", block),
-            ("WORDS", windows / block),
+            ("WORDS", windows.div_ceil(block)),
             ("PLANAR", flag(geometry.planar)),
             ("LANE", lane),
             ("SPAN", 8 * lane),
@@ -139,6 +139,10 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
             ("BEFORE", touched.inside.start),
             ("BEHIND", touched.inside.end),
             ("COLUMN_PARTS", partials.column_parts),
+            // What is stored at a time, of all sums.
+            ("STORED", vectors * channels),
+            ("SUMS", vectors * per_vector),
+            excess(groups, tiles),
         ],
         aliases: vec![lanes.alias(), lanes.places_alias()],
     };

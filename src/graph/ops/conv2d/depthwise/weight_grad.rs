@@ -29,7 +29,7 @@ uniform! {
     }
 }
 
-/// Partial sums of the weight gradient, from a part on. Bindings: input, output's gradient, partial sums.
+/// Partial sums of the weight gradient, starting at a given part. Bindings: input, output's gradient, partial sums.
 pub(in super::super) fn weight_grad(geometry: &Geometry, first_part: u32) -> (AnyLaunch, Partials) {
     let window = Window::of_images(geometry);
     let tile = Tile::of(window.output[1], window.kernel[1], window.stride[1], window.dilation[1]);

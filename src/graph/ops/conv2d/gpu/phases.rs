@@ -1,23 +1,23 @@
-//! The phases of a stride, each of which is a product of its own in the input gradient.
+//! The phases of a stride. In the input gradient, each phase is a product of its own.
 
 use super::super::geometry::Geometry;
 
-/// Phases of a stride along one axis: pixels of the input that are made by the same taps.
+/// The phases of a stride along one axis: input pixels with the same phase use the same taps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Phases {
     pub(super) count: u32,
-    /// The greatest common divisor of stride and dilation.
+    /// Greatest common divisor of stride and dilation.
     pub(super) common: u32,
-    /// Every so many taps make the same phase.
+    /// Taps whose indices are equal modulo this belong to the same phase.
     pub(super) classes: u32,
-    /// What the dilation, without the common divisor, is to be multiplied with to be 1 modulo `classes`.
+    /// Inverse modulo `classes` of the dilation divided by `common`.
     pub(super) inverse: u32,
-    /// Pixels of the output from one of these taps to the one before it.
+    /// Distance in output pixels between consecutive taps of a phase.
     pub(super) step: u32,
 }
 
 impl Phases {
-    /// Of both axes.
+    /// The phases along both axes.
     pub(super) fn of(geometry: &Geometry) -> [Self; 2] {
         [0, 1].map(|axis| Self::along(geometry.stride[axis], geometry.dilation[axis]))
     }

@@ -1,13 +1,14 @@
-//! The products that a convolution is, their tiles and their parts.
+//! The products that make up a convolution, their tiles and their parts.
 
 use crate::gpu::Capabilities;
 use crate::graph::ops::split::{Parts, RUN, even_tile, is_long};
 use crate::graph::ops::tile::{LARGE, MEDIUM, Products, SMALL, TALL, Tile};
 
 impl Products {
-    /// The tile that takes the least time, of those that keep the processors of a device busy; another if that is measured.
+    /// The fastest tile among those that occupy all compute units of a device, or the override of a measurement.
     ///
-    /// Time is that of all products, those outside of the output included, each weighed by what has to be loaded for it.
+    /// The estimate counts all products, including those outside of the output, weighted by the loads that each
+    /// needs.
     pub(super) fn tile(&self, offered: &Capabilities) -> Tile {
         if let Some(size) = offered.trial.tile {
             return Tile::of(size);
@@ -22,14 +23,14 @@ impl Products {
     }
 }
 
-/// Steps of a part are a multiple of this, so that each begins with a whole tile.
+/// The number of steps of a part is a multiple of this, so that each part starts with a whole tile.
 pub(super) const PART: u32 = 256;
 
-/// How the steps of products are split: where these are too few for `cores`, or the sum is too long.
+/// How the steps of products are split: if there are too few products for `cores`, or if the sum is too long.
 pub(super) fn parts_of(products: &Products, steps: u32, cores: u32) -> Parts {
-    /// Steps from which on a second dispatch is worth it.
+    /// Minimum number of steps for which a second dispatch is worth it.
     const LONG: u32 = 1_024;
-    /// Parts that it adds at most.
+    /// Maximum number of parts that it adds.
     const MOST: u64 = 8;
     let tiles = products.tiles(&SMALL);
     let parts = if steps >= LONG { (u64::from(cores) / tiles).clamp(1, MOST) } else { 1 };

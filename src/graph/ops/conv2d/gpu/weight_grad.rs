@@ -36,13 +36,13 @@ uniform! {
     }
 }
 
-/// Elements of all parts that lie side by side, unless one has more: 32 MiB.
+/// Maximum number of elements of all parts stored side by side (32 MiB), unless a single part has more.
 const WORKSPACE: u32 = 1 << 23;
 
-/// Chains of the sum for the bias: `BIAS_CHAINS` of `conv2d_weight_grad_tile.wgsl`.
+/// Number of partial sums for the bias: `BIAS_CHAINS` of `conv2d_weight_grad_tile.wgsl`.
 const BIAS_CHAINS: u32 = 8;
 
-/// How the pixels are cut: into as many parts as give each of `cores` a few tiles, whichever size these have then.
+/// How pixels are split: into enough parts to give each of `cores` a few tiles, for any tile size.
 fn partials_of(products: &Products, window: &Window, cores: u32) -> Partials {
     let pixels = window.images * window.output[0] * window.output[1];
     let outer = pitch(window.out_channels);
@@ -58,7 +58,7 @@ fn partials_of(products: &Products, window: &Window, cores: u32) -> Partials {
     Partials::of_runs(pixels, run, [products.rows, inner, outer], most)
 }
 
-/// Partial sums of the weight gradient, from a part on. Bindings: input, output's gradient, partial sums.
+/// Partial sums of the weight gradient, starting at a given part. Bindings: input, output's gradient, partial sums.
 pub(in super::super) fn weight_grad(
     geometry: &Geometry,
     offered: &Capabilities,
@@ -69,7 +69,7 @@ pub(in super::super) fn weight_grad(
     (products.tile(offered).launch(products, offered, launch), partials)
 }
 
-/// The products that a weight gradient is, from a part on, and how their sums are cut.
+/// The products that make up a weight gradient, starting at a given part, and how their sums are split.
 pub(super) fn products_of(geometry: &Geometry, cores: u32, first_part: u32) -> (Products, Partials) {
     let [inputs, outputs] = geometry.group().map(pitch);
     let products = Products { count: geometry.groups, rows: geometry.taps() * inputs, columns: outputs };
@@ -77,7 +77,7 @@ pub(super) fn products_of(geometry: &Geometry, cores: u32, first_part: u32) -> (
     (Products { count: products.count * partials.from(first_part), ..products }, partials)
 }
 
-/// As [`weight_grad`], in tiles of a size.
+/// Like [`weight_grad`], in tiles of a given size.
 pub(super) fn weight_grad_in(
     tile: &Tile,
     geometry: &Geometry,
@@ -104,7 +104,8 @@ pub(super) fn weight_grad_in(
     AnyLaunch::from(Launch { template, shape, groups }).unchecked()
 }
 
-/// The uniform block and the grid of tiles of so many rows and columns, for parts of a length from one on.
+/// The uniform block and the grid for tiles of `rows` by `columns`, for parts of a given length, starting at a given
+/// part.
 pub(in super::super) fn grid(
     geometry: &Geometry,
     products: &Products,

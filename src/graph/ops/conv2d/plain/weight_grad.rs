@@ -33,7 +33,7 @@ uniform! {
     }
 }
 
-/// Partial sums of the weight gradient, from a part on. Bindings: input, output's gradient, partial sums.
+/// Partial sums of the weight gradient, starting at a given part. Bindings: input, output's gradient, partial sums.
 pub(in super::super) fn weight_grad(geometry: &Geometry, first_part: u32) -> (AnyLaunch, Partials) {
     let output = geometry.output;
     let [group_inputs, group_outputs] = geometry.group();
