@@ -3,9 +3,9 @@
 //!
 //! `cargo run --release --example robust_optimizer -- --seed 1`
 //!
-//! The preconditioner is [`RMSprop`] with `alpha` 0.999: `v = alpha * v + (1 - alpha) * g^2`, `p -= lr * g / (sqrt(v)
-//! + eps)`, from `v = 0` and without bias correction, which makes the first steps large. Hand-written versions in
-//! such courses are the same, except that their noise comes from the host's generator, while ours is a pure function
+//! The preconditioner is [`RMSprop`] with `alpha` 0.999: `v = alpha * v + (1 - alpha) * g^2`,
+//! `p -= lr * g / (sqrt(v) + eps)`, from `v = 0` and without bias correction, which makes the first steps large.
+//! Hand-written versions in such courses are the same, except that their noise comes from the host's generator, while ours is a pure function
 //! of seed, step and element; and they compute in f64, the device in f32. Where theirs stop at a gradient below 1e-6,
 //! this one runs all steps, because noise would move it on anyway.
 

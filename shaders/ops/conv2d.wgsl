@@ -1,9 +1,9 @@
-// Convolution of NHWC activations for CPU adapters: the eight lanes of a subgroup hold output channels, and
+// Convolution of NHWC activations for CPU adapters: the LANES of a subgroup hold output channels, and
 // each input value is loaded by one lane and broadcast to all.
 //
 // What follows the sum is in conv2d_store.wgsl and conv2d_pool.wgsl, one of which is appended. Constants: ROWS x
 // PIXELS sums in registers, KERNEL_WIDTH, STRIDE along a row, LOADS = pixels of an input row that the
-// tile touches, in eights, CHANNELS in use of a pair of input channels, SPLIT of a long sum into parts, EXCESS of a folded grid. Where a row is one
+// tile touches, in LANES, CHANNELS in use of a pair of input channels, SPLIT of a long sum into parts, EXCESS of a folded grid. Where a row is one
 // tile, what it touches before BEFORE and from BEHIND on is padding and left out, else there is no such bound. Alias V: the
 // output channels of a lane.
 //
@@ -77,7 +77,7 @@ fn add_pixel_$p(
 }
 #end
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     // A copy in front of all that only some lanes do: there llvmpipe reads a number once, elsewhere once for each lane.
     let shape = shape;
@@ -89,7 +89,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         return;
     }
     #end
-    let channel = tile % shape.channel_tiles * 8u + lane;
+    let channel = tile % shape.channel_tiles * LANES + lane;
     let column = tile / shape.channel_tiles % shape.column_tiles * PIXELS;
     // The first row of what is written, and for each row of the tile its image and what it reads for the first tap.
     let first_row = tile / (shape.channel_tiles * shape.column_tiles) * (ROWS / STEP);
@@ -141,7 +141,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     #end
     #for i in 0..LOADED
     {
-        let x = i32(column * STRIDE / SCALE + lane + $i * 8u)
+        let x = i32(column * STRIDE / SCALE + lane + $i * LANES)
             - (shape.pad_x + i32(ODD) - i32(BEFORE)) / i32(SCALE);
         x_inside[$i] = x >= 0 && x < i32(in_width);
         let safe_x = u32(clamp(x, 0, i32(in_width) - 1));

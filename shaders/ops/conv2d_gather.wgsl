@@ -1,23 +1,23 @@
 // Convolution of NHWC activations for CPU adapters, at any stride and dilation, as a product of `shared/conv2d_work.wgsl`: the
-// eight lanes of a subgroup hold four output channels each, and four of the 32 positions of a tile, whose pixels they gather
+// LANES of a subgroup hold four output channels each, and four of the ROWS positions of a tile, whose pixels they gather
 // for each tap and broadcast to all. What becomes of the sums is in `finish`, which is appended.
 //
-// Constants: PHASED for the input gradient, ACCUMULATE. Steps of a part are counted in vec4s of input channels.
-@compute @workgroup_size(8)
+// Constants: ROWS, 4 LANES; PHASED for the input gradient, ACCUMULATE. Steps of a part are counted in vec4s of input channels.
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     let lane = id.x;
     let tile = group.y * shape.grid_width + group.x;
     if tile >= shape.tiles {
         return;
     }
-    let first_row = tile / shape.column_tiles % shape.row_tiles * 32u;
+    let first_row = tile / shape.column_tiles % shape.row_tiles * ROWS;
     let work = work_of(tile / shape.column_tiles / shape.row_tiles, shape.first_part + group.z);
     // Phases have different numbers of positions.
     let rows = shape.images * work.size.x * work.size.y;
     if first_row >= rows {
         return;
     }
-    let quad = tile % shape.column_tiles * 8u + lane;
+    let quad = tile % shape.column_tiles * LANES + lane;
     // Columns behind the last one are the last one, whose sums are not stored.
     let column = work.group * shape.group_out_vectors + min(quad, shape.group_out_vectors - 1u);
 
@@ -42,19 +42,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         writes[$r] = (image * shape.out_height + written.y) * shape.out_width + written.x;
     }
     #end
-    var out_at: array<u32, 32>;
-    #for m in 0..32
+    var out_at: array<u32, ROWS>;
+    #for m in 0..ROWS
     out_at[$m] = group.z * shape.part_len + subgroupBroadcast(writes[$m % 4u], $m / 4u) * shape.out_vectors + column;
     #end
 
-    var acc: array<vec4f, 32>;
+    var acc: array<vec4f, ROWS>;
     let bias_row = shape.kernel_height * shape.kernel_width * shape.group_vectors * 4u;
     let bias = select(vec4f(), weight[bias_row * shape.out_vectors + column], work.part == 0u);
-    #for m in 0..32
+    #for m in 0..ROWS
     acc[$m] = bias;
     #end
     if ACCUMULATE == 1u {
-        #for m in 0..32
+        #for m in 0..ROWS
         acc[$m] += output[out_at[$m]];
         #end
     }
@@ -77,7 +77,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         #for c in 0..4
         b[$c] = weight[weight_at + (k * 4u + $c) * shape.out_vectors];
         #end
-        #for m in 0..32
+        #for m in 0..ROWS
         #for c in 0..4
         acc[$m] = fma(vec4f(subgroupBroadcast(a[$m % 4u][$c], $m / 4u)), b[$c], acc[$m]);
         #end
@@ -92,8 +92,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
 
     // Stores go from the last position to the first, so the right value stays, and no store needs a condition of its own.
     if quad < shape.group_out_vectors {
-        #for m in 0..32
-        output[out_at[31u - $m]] = finish(out_at[31u - $m], acc[31u - $m]);
+        #for m in 0..ROWS
+        output[out_at[ROWS - 1u - $m]] = finish(out_at[ROWS - 1u - $m], acc[ROWS - 1u - $m]);
         #end
     }
 }

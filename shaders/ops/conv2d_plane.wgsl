@@ -1,10 +1,10 @@
-// Convolution of a single channel whose rows lie in quads, for CPU adapters: the eight lanes of a subgroup hold output
+// Convolution of a single channel whose rows lie in quads, for CPU adapters: the LANES of a subgroup hold output
 // channels, and each quad of the input is loaded by one lane and broadcast to all.
 //
 // All taps are unrolled, so that no sum waits in memory for the next row of the kernel, and the weight is loaded once for
 // several tiles below each other. What follows the sums is in conv2d_store.wgsl and conv2d_pool.wgsl, one of which is
 // appended. Constants: ROWS x PIXELS sums in registers, KERNEL_ROWS x KERNEL_WIDTH, STRIDE_Y and STRIDE, X_ROWS of the
-// input and LOADS of 32 pixels each that the tile touches, the first of them ODD pixels before what it needs; BEFORE,
+// input and LOADS of SPAN pixels each that the tile touches, the first of them ODD pixels before what it needs; BEFORE,
 // BEHIND and EXCESS as in conv2d.wgsl. Alias V: the output channels of a lane.
 struct Shape {
     height: u32,
@@ -46,8 +46,8 @@ fn add_pixel_$p(
     #if BEFORE <= $p * STRIDE + $kx < BEHIND
     (*acc)[$r * PIXELS + $p] = fma(
         V(subgroupBroadcast(
-            (*x)[($r * STRIDE_Y + $ky) * LOADS + ($p * STRIDE + $kx + ODD - BEFORE) / 32u][($p * STRIDE + $kx + ODD - BEFORE) % 4u],
-            ($p * STRIDE + $kx + ODD - BEFORE) % 32u / 4u)),
+            (*x)[($r * STRIDE_Y + $ky) * LOADS + ($p * STRIDE + $kx + ODD - BEFORE) / SPAN][($p * STRIDE + $kx + ODD - BEFORE) % 4u],
+            ($p * STRIDE + $kx + ODD - BEFORE) % SPAN / 4u)),
         (*w)[$ky * KERNEL_WIDTH + $kx], (*acc)[$r * PIXELS + $p]);
     #end
     #end
@@ -56,7 +56,7 @@ fn add_pixel_$p(
 }
 #end
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     // A copy in front of all that only some lanes do: there llvmpipe reads a number once, elsewhere once for each lane.
     let shape = shape;
@@ -68,7 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         return;
     }
     #end
-    let channel = tile % shape.channel_tiles * 8u + lane;
+    let channel = tile % shape.channel_tiles * LANES + lane;
     let column = tile / shape.channel_tiles % shape.column_tiles * PIXELS;
     let strip = tile / (shape.channel_tiles * shape.column_tiles);
     let image = strip / shape.strips;
@@ -86,7 +86,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     var x_inside: array<bool, LOADS>;
     #for i in 0..LOADS
     {
-        let x = i32(column * STRIDE / 4u + lane + $i * 8u) - (shape.pad_x + i32(ODD) - i32(BEFORE)) / 4;
+        let x = i32(column * STRIDE / 4u + lane + $i * LANES) - (shape.pad_x + i32(ODD) - i32(BEFORE)) / 4;
         x_inside[$i] = x >= 0 && x < i32(shape.width);
         x_at[$i] = u32(clamp(x, 0, i32(shape.width) - 1));
     }

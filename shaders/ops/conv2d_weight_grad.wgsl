@@ -1,4 +1,4 @@
-// Partial sums of a convolution's weight gradient for CPU adapters: the eight lanes of a subgroup hold output
+// Partial sums of a convolution's weight gradient for CPU adapters: the LANES of a subgroup hold output
 // channels, and each input value is loaded by one lane and broadcast to all.
 //
 // A part is a run of output rows, or one of COLUMN_PARTS parts of their columns. Constants: PIXELS of ROWS output rows at
@@ -73,7 +73,7 @@ fn add_$c$r$k(
 #end
 #end
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     // A copy in front of all that only some lanes do: there llvmpipe reads a number once, elsewhere once for each lane.
     let shape = shape;
@@ -85,7 +85,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         return;
     }
     #end
-    let channel = tile % shape.channel_tiles * 8u + lane;
+    let channel = tile % shape.channel_tiles * LANES + lane;
     let channel_inside = channel < shape.out_vectors;
     let safe_channel = min(channel, shape.out_vectors - 1u);
     let quad = tile / shape.channel_tiles % shape.vector_tiles * VECTORS;
@@ -146,7 +146,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
             let row_at = (image * shape.height + u32(clamp(in_y, 0, i32(shape.height) - 1))) * in_width;
             #for i in 0..LOADS
             {
-                let in_x = i32(column * SCALE * STRIDE / LANE + lane + $i * 8u)
+                let in_x = i32(column * SCALE * STRIDE / LANE + lane + $i * LANES)
                     - (shape.pad_x + i32(ODD) - i32(BEFORE)) / i32(LANE);
                 let inside = row_inside && in_x >= 0 && in_x < i32(in_width);
                 let at = (row_at + u32(clamp(in_x, 0, i32(in_width) - 1))) * shape.channel_vectors + quad;

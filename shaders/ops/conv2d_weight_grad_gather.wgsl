@@ -1,25 +1,25 @@
 // Partial sums of a convolution's weight gradient for CPU adapters, at any stride and dilation and in groups, as products of
-// `shared/conv2d_weight_grad.wgsl`: the eight lanes of a subgroup hold four output channels each, and load four rows each
-// of the 32 of a tile, which they broadcast to all. A row behind those of the weight is that of the bias, whose input is one.
-@compute @workgroup_size(8)
+// `shared/conv2d_weight_grad.wgsl`: the LANES of a subgroup hold four output channels each, and load four rows each
+// of the ROWS of a tile, 4 LANES, which they broadcast to all. A row behind those of the weight is that of the bias, whose input is one.
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     let lane = id.x;
     let tile = group.y * shape.grid_width + group.x;
     if tile >= shape.tiles {
         return;
     }
-    let first_row = tile / shape.column_tiles % shape.row_tiles * 32u;
+    let first_row = tile / shape.column_tiles % shape.row_tiles * ROWS;
     let batch = tile / shape.column_tiles / shape.row_tiles;
     let part = batch / shape.groups;
     let rows = row_vectors() * 4u + 1u;
     let work = Work(batch % shape.groups, part * rows * shape.out_vectors);
-    let quad = tile % shape.column_tiles * 8u + lane;
+    let quad = tile % shape.column_tiles * LANES + lane;
     // Columns behind the last one are the last one, whose sums are not stored.
     let column = work.group * shape.group_out_vectors + min(quad, shape.group_out_vectors - 1u);
     let is_bias = first_row / 4u + lane >= row_vectors();
     let left = left_place(work, first_row / 4u + lane);
 
-    var acc: array<vec4f, 32>;
+    var acc: array<vec4f, ROWS>;
     let first = (shape.first_part + part) * shape.run;
     let end = min(first + shape.run, shape.pixels);
     var x = first % shape.out_width;
@@ -48,7 +48,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
             image += u32(next_image);
         }
         #end
-        #for m in 0..32
+        #for m in 0..ROWS
         #for i in 0..4
         acc[$m] = fma(vec4f(subgroupBroadcast(a[$i][$m % 4u], $m / 4u)), b[$i], acc[$m]);
         #end
@@ -58,8 +58,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     // Past the last row, a row takes the address of the last one. Stores go from the last row to the first, so the right
     // value stays, and no store needs a condition of its own.
     if quad < shape.group_out_vectors {
-        #for m in 0..32
-        partials[work.at + min(first_row + 31u - $m, rows - 1u) * shape.out_vectors + column] = acc[31u - $m];
+        #for m in 0..ROWS
+        partials[work.at + min(first_row + ROWS - 1u - $m, rows - 1u) * shape.out_vectors + column] = acc[ROWS - 1u - $m];
         #end
     }
 }

@@ -1,15 +1,15 @@
-// output = left * transpose(right) + bias for CPU adapters: the eight lanes of a subgroup hold four columns each,
+// output = left * transpose(right) + bias for CPU adapters: the LANES of a subgroup hold four columns each,
 // and the left matrix is loaded by one lane and broadcast to all.
 // What becomes of the sums is in `finish`, which is appended.
 //
-// Constants: ROWS of the tile, GROUPS of eight rows, FINISHED of the rows at once, ACCUMULATE, PADDED if columns are no
+// Constants: ROWS of the tile, GROUPS of LANES rows, FINISHED of the rows at once, ACCUMULATE, PADDED if columns are no
 // multiple of 4, BATCH_TILES of a matrix, STEPS of a repeat, EXCESS of a folded grid.
 @group(0) @binding(1) var<storage, read> left: array<vec4f>;
 @group(0) @binding(2) var<storage, read> right: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> output: array<vec4f>;
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     // A copy in front of all that only some lanes do: there llvmpipe reads a number once, elsewhere once for each lane.
     let shape = shape;
@@ -28,7 +28,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     }
     let origin = origins(batch);
     let row = tile % shape.line_tiles * ROWS;
-    let vector = tile / shape.line_tiles * 8u + lane;
+    let vector = tile / shape.line_tiles * LANES + lane;
     let column = vector * 4u;
     let safe_vector = min(vector, shape.out_width - 1u);
 
@@ -51,7 +51,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     }
     var left_at: array<u32, GROUPS>;
     #for g in 0..GROUPS
-    left_at[$g] = origin.x + min(row + $g * 8u + lane, shape.rows - 1u) * shape.left_row;
+    left_at[$g] = origin.x + min(row + $g * LANES + lane, shape.rows - 1u) * shape.left_row;
     #end
     // Columns past the end are the last one, whose sums are not stored.
     var right_at: array<u32, 4>;
@@ -80,7 +80,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         #end
         #for m in 0..ROWS
         #for c in 0..4
-        acc[$m] = fma(vec4f(subgroupBroadcast(a[$m / 8u][$c], $m % 8u)), b[$c], acc[$m]);
+        acc[$m] = fma(vec4f(subgroupBroadcast(a[$m / LANES][$c], $m % LANES)), b[$c], acc[$m]);
         #end
         #end
     }

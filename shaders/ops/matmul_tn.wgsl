@@ -1,8 +1,8 @@
-// output = transpose(left) * right for CPU adapters: the eight lanes of a subgroup hold four columns each, and the
+// output = transpose(left) * right for CPU adapters: the LANES of a subgroup hold four columns each, and the
 // left matrix is loaded by one lane and broadcast to all.
 // What becomes of the sums is in `finish`, which is appended.
 //
-// Constants: ROWS of the tile, at least 4, GROUPS of thirty-two rows, FINISHED of the rows at once, ACCUMULATE, PADDED if
+// Constants: ROWS of the tile, at least 4, GROUPS of 4 LANES rows, FINISHED of the rows at once, ACCUMULATE, PADDED if
 // columns are no multiple of 4, BATCH_TILES of a matrix, STEPS of a repeat, TAIL if a part may end within four steps,
 // EXCESS of a folded grid. With
 // SUMS, the tiles of the first columns also leave the sums of the left matrix over the inner dimension, or add them
@@ -14,7 +14,7 @@
 @group(0) @binding(4) var<storage, read_write> sums: array<f32>;
 #end
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     // A copy in front of all that only some lanes do: there llvmpipe reads a number once, elsewhere once for each lane.
     let shape = shape;
@@ -33,7 +33,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     }
     let origin = origins(batch);
     let row = tile % shape.line_tiles * ROWS;
-    let vector = tile / shape.line_tiles * 8u + lane;
+    let vector = tile / shape.line_tiles * LANES + lane;
     let safe_vector = min(vector, shape.out_width - 1u);
 
     var acc: array<vec4f, ROWS>;
@@ -50,7 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     // Quads of rows past the end are the last one.
     var left_at: array<u32, GROUPS>;
     #for g in 0..GROUPS
-    left_at[$g] = origin.x + min(row / 4u + $g * 8u + lane, (shape.rows - 1u) / 4u);
+    left_at[$g] = origin.x + min(row / 4u + $g * LANES + lane, (shape.rows - 1u) / 4u);
     #end
 
     #for q in 0..SUMS
@@ -90,7 +90,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         // A sum is taken up once for four steps: there are more sums than registers.
         #for m in 0..ROWS
         #for i in 0..4
-        acc[$m] = fma(vec4f(subgroupBroadcast(a[$i * GROUPS + $m / 32u][$m % 4u], $m % 32u / 4u)), b[$i], acc[$m]);
+        acc[$m] = fma(vec4f(subgroupBroadcast(a[$i * GROUPS + $m / (4u * LANES)][$m % 4u], $m % (4u * LANES) / 4u)), b[$i], acc[$m]);
         #end
         #end
     }
@@ -100,7 +100,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         #for g in 0..GROUPS
         #for c in 0..4
         {
-            let at = row + ($g * 8u + lane) * 4u + $c;
+            let at = row + ($g * LANES + lane) * 4u + $c;
             if at < shape.rows {
                 let old = sums[at];
                 sums[at] = totals[$g][$c] + select(0.0, old, ADD_SUMS == 1u);

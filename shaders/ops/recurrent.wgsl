@@ -1,10 +1,10 @@
-// One step of a recurrent layer on CPU adapters: each of the eight lanes of a subgroup has all gates of one unit;
+// One step of a recurrent layer on CPU adapters: each of the LANES lanes of a subgroup has all gates of one unit;
 // states are loaded by one lane and broadcast to all. The cell's `finish` computes states from the sums.
 //
-// HIDDEN is a multiple of 4. Constants: GATES of the cell, ROWS samples per tile, in GROUPS of eight.
+// HIDDEN is a multiple of 4. Constants: GATES of the cell, ROWS samples per tile, in GROUPS of LANES.
 @group(0) @binding(2) var<storage, read> weight: array<vec4f>;
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     let lane = id.x;
     let tile = group.y * shape.grid_width + group.x;
@@ -12,12 +12,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         return;
     }
     let first = tile % shape.row_tiles * ROWS;
-    let unit = tile / shape.row_tiles * 8u + lane;
+    let unit = tile / shape.row_tiles * LANES + lane;
     let own = min(unit, HIDDEN - 1u);
 
     var state_at: array<u32, GROUPS>;
     #for g in 0..GROUPS
-    state_at[$g] = (shape.state_row + min(first + $g * 8u + lane, shape.batch - 1u) * shape.state_stride) * PITCH;
+    state_at[$g] = (shape.state_row + min(first + $g * LANES + lane, shape.batch - 1u) * shape.state_stride) * PITCH;
     #end
     let start = bias_of(own);
     var acc: array<vec4f, ROWS>;
@@ -39,7 +39,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         #end
         #for m in 0..ROWS
         #for c in 0..4
-        acc[$m] = fma(vec4f(subgroupBroadcast(a[$m / 8u][$c], $m % 8u)), b[$c], acc[$m]);
+        acc[$m] = fma(vec4f(subgroupBroadcast(a[$m / LANES][$c], $m % LANES)), b[$c], acc[$m]);
         #end
         #end
     }

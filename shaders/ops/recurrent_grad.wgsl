@@ -1,11 +1,11 @@
-// One backward step of a recurrent layer on CPU adapters: each of the eight lanes of a subgroup has four units; the
+// One backward step of a recurrent layer on CPU adapters: each of the LANES lanes of a subgroup has four units; the
 // gradients of the next step's gates are loaded by one lane and broadcast to all. The cell's `finish` computes the
 // gradients of this step's gates from the sums.
 //
-// HIDDEN is a multiple of 4. Constants: GATES of the cell, ROWS samples per tile, in GROUPS of eight.
+// HIDDEN is a multiple of 4. Constants: GATES of the cell, ROWS samples per tile, in GROUPS of LANES.
 @group(0) @binding(1) var<storage, read> weight: array<vec4f>;
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
     let lane = id.x;
     let tile = group.y * shape.grid_width + group.x;
@@ -13,12 +13,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         return;
     }
     let first = tile % shape.row_tiles * ROWS;
-    let quad = tile / shape.row_tiles * 8u + lane;
+    let quad = tile / shape.row_tiles * LANES + lane;
     let own = min(quad, HIDDEN / 4u - 1u);
 
     var after_at: array<u32, GROUPS>;
     #for g in 0..GROUPS
-    after_at[$g] = (shape.after_row + min(first + $g * 8u + lane, shape.batch - 1u) * shape.row_stride) * GATES_PITCH;
+    after_at[$g] = (shape.after_row + min(first + $g * LANES + lane, shape.batch - 1u) * shape.row_stride) * GATES_PITCH;
     #end
     var acc: array<vec4f, ROWS>;
     let end = select(0u, GATES * HIDDEN / 4u, shape.has_after == 1u);
@@ -33,7 +33,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         #end
         #for m in 0..ROWS
         #for c in 0..4
-        acc[$m] = fma(vec4f(subgroupBroadcast(a[$m / 8u][$c], $m % 8u)), b[$c], acc[$m]);
+        acc[$m] = fma(vec4f(subgroupBroadcast(a[$m / LANES][$c], $m % LANES)), b[$c], acc[$m]);
         #end
         #end
     }

@@ -22,6 +22,9 @@ pub struct Capabilities {
     /// other adapter, because wgpu does not report it. Long sums are split into this many parts, so results
     /// depend on it.
     pub cores: u32,
+    /// Whether the driver compiles functions of any length. SwiftShader needs gigabytes of memory for wide register
+    /// tiles.
+    compiles_long_kernels: bool,
     /// The kind that was asked for; `None` for all.
     only: Option<KernelKind>,
     /// What is measured instead of what is chosen.
@@ -34,8 +37,10 @@ pub struct Capabilities {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum KernelKind {
-    /// Wide register tiles fed by broadcasts, for CPU adapters with subgroups of exactly 8.
-    CpuSubgroup8,
+    /// Wide register tiles fed by broadcasts, for CPU adapters whose subgroups all have 4, 8 or 16 lanes, except
+    /// SwiftShader. The width changes how work is distributed, but no result, except of convolutions in groups whose
+    /// channels do not fill subgroups of 16.
+    CpuSubgroup,
     /// Tiles in workgroup memory, and workgroups that share a sum, for GPUs. A CPU adapter, where barriers are slow, is
     /// given them only when they are asked for.
     Gpu,
@@ -45,7 +50,7 @@ pub enum KernelKind {
 
 impl KernelKind {
     /// All kinds, from the most particular to the one that runs anywhere.
-    pub const ALL: [Self; 3] = [Self::CpuSubgroup8, Self::Gpu, Self::Plain];
+    pub const ALL: [Self; 3] = [Self::CpuSubgroup, Self::Gpu, Self::Plain];
 
     /// Whether a device can run them.
     pub fn runs_on(self, offered: &Capabilities) -> bool {
@@ -53,14 +58,16 @@ impl KernelKind {
         offered.workgroup_bytes >= needed.workgroup_bytes
             && offered.workgroup_invocations >= needed.workgroup_invocations
             && (!needed.is_cpu || offered.is_cpu)
-            && (needed.subgroup_lanes.is_none() || needed.subgroup_lanes == offered.subgroup_lanes)
+            && (needed.subgroup_lanes.is_none()
+                || (offered.fixed_lanes().is_some() && offered.compiles_long_kernels))
     }
 
     /// The least that they need.
     fn needs(self) -> Capabilities {
         let plain = Capabilities { only: Some(self), ..Capabilities::PLAIN };
         match self {
-            Self::CpuSubgroup8 => Capabilities { is_cpu: true, subgroup_lanes: Some([8, 8]), ..plain },
+            // Of other widths too.
+            Self::CpuSubgroup => Capabilities { is_cpu: true, subgroup_lanes: Some([8, 8]), ..plain },
             // WebGPU's defaults.
             Self::Gpu => Capabilities { workgroup_bytes: 16_384, workgroup_invocations: 256, ..plain },
             Self::Plain => plain,
@@ -80,6 +87,7 @@ impl Capabilities {
         only: Some(KernelKind::Plain),
         trial: Trial::NONE,
         tunes: false,
+        compiles_long_kernels: true,
     };
 
     /// Of a device on an adapter.
@@ -94,6 +102,8 @@ impl Capabilities {
             has_f16: device.features().contains(wgpu::Features::SHADER_F16),
             cores: if info.device_type == wgpu::DeviceType::DiscreteGpu { 80 } else { Self::PLAIN.cores },
             only: choice.only(),
+            // It took 12 GB for the kernels of a small network with a pooled convolution, and had not finished.
+            compiles_long_kernels: !info.name.contains("SwiftShader"),
             ..Self::PLAIN
         }
     }
@@ -102,6 +112,31 @@ impl Capabilities {
     /// f16. That kind is selected wherever it fits.
     pub(crate) fn of_each_kind() -> [Self; KernelKind::ALL.len()] {
         KernelKind::ALL.map(|kind| Self { has_f16: true, ..kind.needs() })
+    }
+
+    /// The same with subgroups of another width, of which kernels may have another text.
+    pub(crate) fn of_each_width() -> [Self; Self::WIDTHS.len()] {
+        let [cpu, ..] = Self::of_each_kind();
+        Self::WIDTHS.map(|lanes| Self { subgroup_lanes: Some([lanes, lanes]), ..cpu })
+    }
+
+    /// Lanes of subgroups for which [`KernelKind::CpuSubgroup`] has kernels: vectors of 128, 256 and 512 bits.
+    pub(crate) const WIDTHS: [u32; 3] = [4, 8, 16];
+
+    /// The lanes of all subgroups, if they are one of these widths.
+    fn fixed_lanes(&self) -> Option<u32> {
+        self.subgroup_lanes
+            .filter(|[least, most]| least == most)
+            .map(|[lanes, _]| lanes)
+            .filter(|lanes| Self::WIDTHS.contains(lanes))
+    }
+
+    /// The lanes of a subgroup, for kernels of [`KernelKind::CpuSubgroup`].
+    ///
+    /// # Panics
+    /// On a device that does not run these.
+    pub(crate) fn lanes(&self) -> u32 {
+        self.fixed_lanes().expect("subgroups of one width")
     }
 
     /// The same capabilities, with overrides for a measurement.
@@ -170,11 +205,11 @@ mod tests {
     /// Numbers stand in for sizes and implementations.
     const RANKED: &[Candidate<u32, u32>] = &[
         Candidate {
-            kind: KernelKind::CpuSubgroup8,
+            kind: KernelKind::CpuSubgroup,
             fits: |size, offered| size.is_multiple_of(4) && offered.workgroup_bytes >= 1024,
             way: 0,
         },
-        Candidate { kind: KernelKind::CpuSubgroup8, fits: |size, _| size.is_multiple_of(2), way: 1 },
+        Candidate { kind: KernelKind::CpuSubgroup, fits: |size, _| size.is_multiple_of(2), way: 1 },
         Candidate { kind: KernelKind::Gpu, fits: |size, _| size.is_multiple_of(7), way: 4 },
         Candidate { kind: KernelKind::Plain, fits: |size, _| *size > 100, way: 2 },
         Candidate { kind: KernelKind::Plain, fits: |_, _| true, way: 3 },
@@ -191,6 +226,7 @@ mod tests {
             only,
             trial: Trial::NONE,
             tunes: false,
+            compiles_long_kernels: true,
         }
     }
 
@@ -202,10 +238,18 @@ mod tests {
     fn the_first_that_a_device_supports_at_the_sizes_is_taken() {
         assert_eq!(chosen(device(None)), [0, 1, 3, 2]);
         assert_eq!(chosen(Capabilities { workgroup_bytes: 1023, ..device(None) }), [1, 1, 3, 2]);
-        for other in [None, Some([4, 8]), Some([16, 16])] {
+        for width in [4, 16] {
+            let lanes = Some([width, width]);
+            assert_eq!(chosen(Capabilities { subgroup_lanes: lanes, ..device(None) }), [0, 1, 3, 2]);
+        }
+        for other in [None, Some([4, 8]), Some([8, 16]), Some([1, 1]), Some([2, 2]), Some([32, 32])] {
             assert_eq!(chosen(Capabilities { subgroup_lanes: other, ..device(None) }), [3, 3, 3, 2]);
         }
         assert_eq!(chosen(Capabilities { is_cpu: false, ..device(None) }), [3, 3, 4, 2]);
+        for only in [None, Some(KernelKind::CpuSubgroup)] {
+            let short = Capabilities { compiles_long_kernels: false, ..device(only) };
+            assert_eq!(chosen(short), [3, 3, 3, 2]);
+        }
         let small = Capabilities { is_cpu: false, workgroup_invocations: 128, ..device(None) };
         assert_eq!(chosen(small), [3, 3, 3, 2]);
         assert_eq!(Candidate::first(&RANKED[..2], &7, &device(None)), None);
@@ -219,7 +263,7 @@ mod tests {
         assert_eq!(chosen(plain), [3, 3, 3, 2]);
         assert_eq!(
             [cpu, gpu, plain, device(None)].map(|device| device.kind()),
-            [KernelKind::CpuSubgroup8, KernelKind::Gpu, KernelKind::Plain, KernelKind::CpuSubgroup8]
+            [KernelKind::CpuSubgroup, KernelKind::Gpu, KernelKind::Plain, KernelKind::CpuSubgroup]
         );
         let elsewhere = Capabilities { is_cpu: false, ..cpu };
         assert_eq!((elsewhere.kind(), chosen(elsewhere)), (KernelKind::Plain, [3, 3, 3, 2]));
@@ -229,6 +273,9 @@ mod tests {
     fn each_kind_is_admitted_by_a_device_of_its_own() {
         for (kind, offered) in KernelKind::ALL.into_iter().zip(Capabilities::of_each_kind()) {
             assert_eq!(offered.kind(), kind);
+        }
+        for (width, offered) in Capabilities::WIDTHS.into_iter().zip(Capabilities::of_each_width()) {
+            assert_eq!((offered.kind(), offered.lanes()), (KernelKind::CpuSubgroup, width));
         }
     }
 }

@@ -69,7 +69,7 @@ const LANES: &str = include_str!("../../shaders/grad/norm_lanes.wgsl");
 const NORMS: &[Candidate<(), Norm>] = &[
     // Barriers are slow there: each lane leaves its own.
     Candidate {
-        kind: KernelKind::CpuSubgroup8,
+        kind: KernelKind::CpuSubgroup,
         fits: |(), _| true,
         way: Norm { lanes: 64, parts: 64, ends: &[include_str!("../../shaders/grad/norm_apart.wgsl")] },
     },

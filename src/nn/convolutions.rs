@@ -5,9 +5,9 @@ use crate::graph::{Init, Var, ops, shown};
 
 /// A one-dimensional convolution (cross-correlation, like torch's `Conv1d`) with its weight and bias.
 ///
-/// Shapes: input `[N, C, L]`, output `[N, out_channels, L']` with `L' = (L + 2 * padding - dilation * (kernel - 1) -
-/// 1) / stride + 1`, weight `[out_channels, C / groups, kernel]`, bias `[out_channels]`. Both are initialised as in
-/// torch: uniform within `1 / sqrt(fan_in)`.
+/// Shapes: input `[N, C, L]`, output `[N, out_channels, L']` with
+/// `L' = (L + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1`, weight `[out_channels, C / groups, kernel]`,
+/// bias `[out_channels]`. Both are initialised as in torch: uniform within `1 / sqrt(fan_in)`.
 ///
 /// ```
 /// use gradus::graph::Graph;

@@ -2,9 +2,9 @@ use crate::graph::{Init, Var, ops, shown, within};
 
 /// A two-dimensional convolution (cross-correlation, like torch's `Conv2d`) with its weight and bias.
 ///
-/// Shapes: input `[N, C, H, W]`, output `[N, out_channels, H', W']` with `H' = (H + 2 * padding - dilation * (kernel
-/// - 1) - 1) / stride + 1`, weight `[out_channels, C / groups, kernel, kernel]`, bias `[out_channels]`. Both are
-/// initialised as in torch: uniform within `1 / sqrt(fan_in)`.
+/// Shapes: input `[N, C, H, W]`, output `[N, out_channels, H', W']` with
+/// `H' = (H + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1`, weight `[out_channels, C / groups, kernel, kernel]`,
+/// bias `[out_channels]`. Both are initialised as in torch: uniform within `1 / sqrt(fan_in)`.
 ///
 /// ```
 /// use gradus::graph::Graph;

@@ -17,29 +17,30 @@ use crate::graph::{CustomOp, Dtype, Graph, PlanOptions, Var, autodiff, ops, resi
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let mut listings = resident::kernel_listings();
     listings.extend(ops::product::kernel_listings());
-    for capabilities in Capabilities::of_each_kind() {
-        for (accumulate, autocast) in [(false, None), (true, None), (false, Some(Dtype::F16))] {
-            let more = [
-                moves::moves(),
-                convolutions::convolutions(),
-                norms(),
-                lookups(),
-                attentions(),
-                sequences::sequences(),
-                losses::losses(),
-                functions::functions(),
-            ];
-            let graphs = [everything(), resized(), long_lines(), long_sums()].into_iter().chain(more);
-            for (graph, loss, accuracy) in graphs {
-                let options = PlanOptions::train(&loss).output("accuracy", &accuracy);
-                let options = PlanOptions { accumulate, autocast, casts_all: true, ..options };
-                let lowering = autodiff::lower(&graph, &options, &capabilities)
-                    .expect("the graphs of all kernels are sound");
-                for step in lowering.steps {
-                    if listings.iter().all(|listing| listing.source != *step.kernel) {
-                        let source = step.kernel.as_ref().clone();
-                        listings.push(KernelListing { source, blocks: vec![step.block] });
-                    }
+    let variants = [(false, None), (true, None), (false, Some(Dtype::F16))];
+    let of_kinds = Capabilities::of_each_kind().into_iter().flat_map(|kind| variants.map(|way| (kind, way)));
+    let of_widths = Capabilities::of_each_width().map(|width| (width, variants[0]));
+    for (capabilities, (accumulate, autocast)) in of_kinds.chain(of_widths) {
+        let more = [
+            moves::moves(),
+            convolutions::convolutions(),
+            norms(),
+            lookups(),
+            attentions(),
+            sequences::sequences(),
+            losses::losses(),
+            functions::functions(),
+        ];
+        let graphs = [everything(), resized(), long_lines(), long_sums()].into_iter().chain(more);
+        for (graph, loss, accuracy) in graphs {
+            let options = PlanOptions::train(&loss).output("accuracy", &accuracy);
+            let options = PlanOptions { accumulate, autocast, casts_all: true, ..options };
+            let lowering = autodiff::lower(&graph, &options, &capabilities)
+                .expect("the graphs of all kernels are sound");
+            for step in lowering.steps {
+                if listings.iter().all(|listing| listing.source != *step.kernel) {
+                    let source = step.kernel.as_ref().clone();
+                    listings.push(KernelListing { source, blocks: vec![step.block] });
                 }
             }
         }

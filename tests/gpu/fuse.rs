@@ -106,7 +106,7 @@ fn a_pooling_in_the_convolution_is_the_pooling_after_it() {
         for train in [true, false].into_iter().take(if number == 0 { 2 } else { 1 }) {
             let [fused, apart] = [false, true].map(|apart| run(&gpu, case, (apart, Reads::Shifted), train));
             let pools = |ran: &Ran| ran.labels.iter().any(|label| label.ends_with(": conv2d_pool"));
-            let fuses = case.fuses && gpu.kernel_kind() == KernelKind::CpuSubgroup8;
+            let fuses = case.fuses && gpu.kernel_kind() == KernelKind::CpuSubgroup;
             assert_eq!((pools(&fused), pools(&apart)), (fuses, false), "case {number}: {:?}", fused.labels);
             assert_eq!(fused.numbers, apart.numbers, "case {number}, train {train}");
             let grads = |ran: &Ran| ran.labels.iter().filter(|label| label.contains(": max_pool2d_")).count();
@@ -150,7 +150,7 @@ fn a_single_channel_is_read_as_the_host_wrote_it() {
                 [Reads::Raw, Reads::Copied].map(|reads| run(&gpu, &case, (apart, reads), true));
             assert!(raw.numbers == copied.numbers, "case {number}, apart {apart}");
             let is_whole = input[2].is_multiple_of(4);
-            let planar = number < 7 && gpu.kernel_kind() == KernelKind::CpuSubgroup8;
+            let planar = number < 7 && gpu.kernel_kind() == KernelKind::CpuSubgroup;
             let reads_planes = raw.labels.iter().any(|label| label.contains(": conv2d_plane"));
             assert_eq!((reads_planes, is_whole), (planar, number != 7), "case {number}: {:?}", raw.labels);
             close(&raw.gradients, &copied.gradients, &format!("case {number}, apart {apart}"));

@@ -318,7 +318,7 @@ fn parts_of_many_ranges_are_joined_in_shares() {
     let before = gpu.counters();
     optimizer.step(&mut params).unwrap();
     // A norm and an update for each range, and the decision; and shares of as many parts as CPU adapters leave.
-    let shares = u64::from(gpu.kernel_kind() == KernelKind::CpuSubgroup8);
+    let shares = u64::from(gpu.kernel_kind() == KernelKind::CpuSubgroup);
     assert_eq!(gpu.counters().since(&before).dispatches, TENSORS as u64 + 1 + shares);
     let counted = grads.chunks(3).skip(1).step_by(2).flatten();
     let norm = counted.map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();

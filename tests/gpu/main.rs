@@ -111,4 +111,5 @@ mod transforms;
 mod warm_up;
 mod weights;
 mod wide_convolutions;
+mod widths;
 mod zz_summary;

@@ -135,9 +135,10 @@ fn pooled_backward(
     let trains_weight = lowering.is_trained(parameters[0]);
     let sums_bias_alone = !trains_weight && bias.is_some_and(|bias| lowering.is_trained(bias));
     let trains_input = lowering.trains_input(id, 0);
+    let offered = lowering.capabilities;
     if sums_bias_alone
-        || trains_weight && !(way.fits_weight_grad)(&geometry)
-        || trains_input && !(way.fits_input_grad)(&geometry)
+        || trains_weight && !(way.fits_weight_grad)(&geometry, &offered)
+        || trains_input && !(way.fits_input_grad)(&geometry, &offered)
     {
         return false;
     }
@@ -256,14 +257,14 @@ impl Op for Conv2d {
         let (x, geometry) = self.source(lowering, id);
         let has_bias = lowering.parameters(id).len() > 1;
         if let Some(pool) = lowering.pool_after(id) {
-            let way = Candidate::first(POOLED, &geometry, &lowering.capabilities);
-            let way = way.expect("takes_pool_after found one");
-            let packed = emit::pack(lowering, id, (way.pack)(&geometry, has_bias));
+            let offered = lowering.capabilities;
+            let way = Candidate::first(POOLED, &geometry, &offered).expect("takes_pool_after found one");
+            let packed = emit::pack(lowering, id, (way.pack)(&geometry, &offered, has_bias));
             let relu = lowering.relu_before(pool);
             let places = MaxPool2d::blocks_of_places(lowering, pool, (way.block)(&geometry));
             let operands = [x, packed, lowering.define(pool), places];
             let storage = [Read, Read, ReadWrite, ReadWrite];
-            let launch = (way.launch)(&geometry, relu);
+            let launch = (way.launch)(&geometry, &offered, relu);
             lowering.next_does(Work::of_flops(geometry.flops()));
             lowering.launch(&lowering.name(id), &storage, &operands, launch);
             return Ok(());

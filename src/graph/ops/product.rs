@@ -239,6 +239,8 @@ impl Way {
 enum Kernel {
     /// Creates a dispatch for given parts, starting at a given one, that adds to the output or not.
     Of(fn(&Product, Parts, u32, bool) -> AnyLaunch),
+    /// The same with subgroups of so many lanes.
+    Broadcast(fn(&Product, u32, Parts, (u32, bool)) -> AnyLaunch),
     /// The same with tiles of this size.
     Tiled(Tile),
 }
@@ -253,6 +255,7 @@ impl Kernel {
     ) -> AnyLaunch {
         match self {
             Self::Of(launch) => launch(product, parts, first_part, accumulate),
+            Self::Broadcast(launch) => launch(product, offered.lanes(), parts, (first_part, accumulate)),
             Self::Tiled(tile) => tile.launch(gpu::products(product), offered, |tile| {
                 gpu::launch(product, tile, parts, first_part, accumulate)
             }),
@@ -263,23 +266,31 @@ impl Kernel {
 /// The implementations, fastest first.
 const CANDIDATES: &[Candidate<Product, Way>] = &[
     Candidate {
-        kind: KernelKind::CpuSubgroup8,
+        kind: KernelKind::CpuSubgroup,
         fits: |product, _| tiles::fits_nt(product),
         way: Way {
             storage: &[Read, Read, Read, ReadWrite],
             parts: tiles::quads,
-            kernel: Kernel::Of(tiles::nt),
+            kernel: Kernel::Broadcast(tiles::nt),
         },
     },
     Candidate {
-        kind: KernelKind::CpuSubgroup8,
+        kind: KernelKind::CpuSubgroup,
         fits: |product, _| tiles::fits_nn(product),
-        way: Way { storage: &[Read, Read, ReadWrite], parts: tiles::quads, kernel: Kernel::Of(tiles::nn) },
+        way: Way {
+            storage: &[Read, Read, ReadWrite],
+            parts: tiles::quads,
+            kernel: Kernel::Broadcast(tiles::nn),
+        },
     },
     Candidate {
-        kind: KernelKind::CpuSubgroup8,
+        kind: KernelKind::CpuSubgroup,
         fits: |product, _| tiles::fits_tn(product),
-        way: Way { storage: &[Read, Read, ReadWrite], parts: tiles::elements, kernel: Kernel::Of(tiles::tn) },
+        way: Way {
+            storage: &[Read, Read, ReadWrite],
+            parts: tiles::elements,
+            kernel: Kernel::Broadcast(tiles::tn),
+        },
     },
     Candidate { kind: KernelKind::Gpu, fits: lanes::fits, way: Way::LANES },
     Candidate { kind: KernelKind::Gpu, fits: gpu::fits_large, way: Way::tiled(tile::LARGE) },
@@ -306,13 +317,14 @@ const CANDIDATES: &[Candidate<Product, Way>] = &[
     },
 ];
 
-/// Creates a dispatch that also writes, or adds, the sums of the left matrix over the inner dimension.
-type Summing = fn(&Product, bool, bool) -> AnyLaunch;
+/// A dispatch in subgroups of so many lanes that writes or adds the product, and the sums of the left matrix over the inner
+/// dimension.
+type Summing = fn(&Product, u32, [bool; 2]) -> AnyLaunch;
 
 /// Products that also sum their left matrix, fastest first. If none fits, the sums are a separate dispatch. Bindings:
 /// left, right, output, sums.
 const SUMMING: &[Candidate<Product, Summing>] = &[Candidate {
-    kind: KernelKind::CpuSubgroup8,
+    kind: KernelKind::CpuSubgroup,
     fits: |product, _| tiles::fits_tn_summing(product),
     way: tiles::tn_summing,
 }];
@@ -322,7 +334,7 @@ type Copying = fn(&Product, [u64; 3]) -> Option<tiles::Copies>;
 
 /// Products that are faster if factors are first copied to another layout.
 const COPYING: &[Candidate<Product, Copying>] =
-    &[Candidate { kind: KernelKind::CpuSubgroup8, fits: |_, _| true, way: tiles::copies }];
+    &[Candidate { kind: KernelKind::CpuSubgroup, fits: |_, _| true, way: tiles::copies }];
 
 /// Buffers of a product.
 #[derive(Clone, Copy, Debug)]

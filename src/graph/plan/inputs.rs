@@ -10,7 +10,7 @@ use crate::graph::lowering::Lowering;
 impl Plan {
     /// Sets an input, in row-major order. The next submit uses it.
     ///
-    /// For [`Rows`](super::Rows), only the row indices are uploaded. [`Plan::record`] then records the gather, until
+    /// For [`Rows`](crate::graph::Rows), only the row indices are uploaded. [`Plan::record`] then records the gather, until
     /// the input is set again.
     ///
     /// For a region of a caller's buffer, nothing is uploaded: each run reads its current contents, until the input

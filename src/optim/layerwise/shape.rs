@@ -17,7 +17,7 @@ pub(crate) struct ReductionShape {
 const REDUCTION_SHAPES: &[Candidate<(), ReductionShape>] = &[
     // Barriers are slow there: each lane leaves its own.
     Candidate {
-        kind: KernelKind::CpuSubgroup8,
+        kind: KernelKind::CpuSubgroup,
         fits: |(), _| true,
         way: ReductionShape {
             tile: 4096,

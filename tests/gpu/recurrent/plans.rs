@@ -107,7 +107,7 @@ fn a_step_is_one_dispatch_each_way() {
             assert_eq!(steps, 2 * 50 + 1, "{labels:?}");
             // First state, first cell and what is carried back; the gradients of the first cell, of both weights, of both
             // biases, unless the weights' bring them, and of the input; the products of the inputs.
-            let biases = if gpu.kernel_kind() == KernelKind::CpuSubgroup8 { 0 } else { 2 };
+            let biases = if gpu.kernel_kind() == KernelKind::CpuSubgroup { 0 } else { 2 };
             let (cells, carries) = (usize::from(kind == Kind::Lstm), usize::from(kind.gates() > 1));
             assert_eq!(labels.len() - steps, 1 + 2 * cells + carries + 3 + biases + 1, "{labels:?}");
         }

@@ -46,6 +46,10 @@ const SHARED_TILE: u32 = 32;
 /// Rows of a tile that a workgroup shares.
 const ROWS: usize = 32;
 
+/// Rows of a block that is broadcast: as many at any width of subgroups, because the softmax is taken block by block, and
+/// its bits are not to depend on that width.
+const BROADCAST: u32 = 8;
+
 /// Maximum number of product steps that are unrolled. More would take longer to compile.
 const UNROLL: u32 = 4;
 
@@ -63,8 +67,8 @@ pub(super) struct Sizes {
 /// How an invocation obtains the rows of the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// Each lane of a subgroup of eight loads one row and broadcasts it.
-    Broadcast,
+    /// The lanes of a subgroup, of which there are so many, load a block of them, which is broadcast.
+    Broadcast { lanes: u32 },
     /// The lanes of a workgroup load a tile of rows into shared memory.
     Tiled,
     /// Each invocation loads all rows itself.
@@ -73,12 +77,16 @@ pub(super) enum Way {
 
 impl Way {
     pub(super) fn of(sizes: &Sizes, capabilities: &Capabilities) -> Self {
-        *Candidate::choose(WAYS, sizes, capabilities)
+        match Candidate::choose(WAYS, sizes, capabilities) {
+            KernelKind::CpuSubgroup => Self::Broadcast { lanes: capabilities.lanes() },
+            KernelKind::Gpu => Self::Tiled,
+            KernelKind::Plain => Self::Direct,
+        }
     }
 }
 
-const WAYS: &[Candidate<Sizes, Way>] = &[
-    Candidate { kind: KernelKind::CpuSubgroup8, fits: |_, _| true, way: Way::Broadcast },
+const WAYS: &[Candidate<Sizes, KernelKind>] = &[
+    Candidate { kind: KernelKind::CpuSubgroup, fits: |_, _| true, way: KernelKind::CpuSubgroup },
     // With less than a tile of rows lanes would be idle, and the sums of larger heads would not fit in registers.
     Candidate {
         kind: KernelKind::Gpu,
@@ -86,9 +94,9 @@ const WAYS: &[Candidate<Sizes, Way>] = &[
             sizes.queries.min(sizes.keys) >= ROWS
                 && sizes.features.iter().all(|features| *features <= 4 * SHARED_TILE as usize)
         },
-        way: Way::Tiled,
+        way: KernelKind::Gpu,
     },
-    Candidate { kind: KernelKind::Plain, fits: |_, _| true, way: Way::Direct },
+    Candidate { kind: KernelKind::Plain, fits: |_, _| true, way: KernelKind::Plain },
 ];
 
 /// What all kernels of a node share.
@@ -178,7 +186,7 @@ impl Common {
     /// Rows of the other side that are processed together.
     fn block(&self) -> u32 {
         match self.way {
-            Way::Broadcast => 8,
+            Way::Broadcast { .. } => BROADCAST,
             Way::Tiled => u(ROWS),
             Way::Direct => 4,
         }
@@ -245,8 +253,8 @@ impl Common {
         let tiles = score.max(value);
         let rows = self.rows(walk.own_is_query);
         match self.way {
-            Way::Broadcast => {
-                let groups = rows.div_ceil(8) * self.sizes.planes * tiles;
+            Way::Broadcast { lanes } => {
+                let groups = rows.div_ceil(lanes as usize) * self.sizes.planes * tiles;
                 (tiles, groups, groups)
             }
             Way::Tiled => {
@@ -289,6 +297,15 @@ impl Common {
             ("OWN_IS_QUERY", u32::from(walk.own_is_query)),
             ("TRIPS", self.trips(walk)),
         ];
+        if let Way::Broadcast { lanes } = self.way {
+            let loads = BROADCAST.div_ceil(lanes);
+            constants.extend([
+                ("LANES", lanes),
+                ("LOADS", loads),
+                ("AT_ONCE", u32::from(loads == 1)),
+                ("IN_SEVERAL", u32::from(loads > 1)),
+            ]);
+        }
         if self.way == Way::Tiled {
             let names = [
                 ["SCORE_CHUNKS", "SCORE_LANE_QUADS", "SCORE_LANE_ALL", "SCORE_LANE_SUMS", "SCORE_WIDTH"],
@@ -326,9 +343,9 @@ impl Common {
     pub(super) fn texts(&self, kernels: &Kernels) -> (String, String) {
         let walks = include_str!("../../../../shaders/shared/attention.wgsl");
         let (name, kernel, loads) = match self.way {
-            Way::Broadcast => {
-                let loads = include_str!("../../../../shaders/shared/attention_subgroup8.wgsl");
-                (format!("{}[subgroup8]", kernels.stem), kernels.kernel, [walks, loads].concat())
+            Way::Broadcast { .. } => {
+                let loads = include_str!("../../../../shaders/shared/attention_subgroup.wgsl");
+                (format!("{}[subgroup]", kernels.stem), kernels.kernel, [walks, loads].concat())
             }
             Way::Tiled => (format!("{}_tiled", kernels.stem), kernels.tiled, tiles(kernels.has_gradients)),
             Way::Direct => {

@@ -1,4 +1,7 @@
-//! Convolutions on CPU adapters with subgroups of 8: output channels on lanes, tiles of pixels in registers.
+//! Convolutions on CPU adapters with subgroups: output channels on lanes, tiles of pixels in registers.
+//!
+//! Tiles, and parts of sums, are those of subgroups of [`LANES`], whatever the width is: so the bits of a result do not
+//! depend on it.
 
 mod plane;
 mod weight_grad;
@@ -10,49 +13,55 @@ use std::ops::Range;
 use super::geometry::{Geometry, Window, flag};
 use super::pack::{Pack, Packed};
 use super::parts::WindowParts;
-use crate::gpu::uniform;
+use crate::gpu::{Capabilities, uniform};
 use crate::graph::ops::split::even_tile;
 use crate::graph::shape::pitch;
 use crate::graph::template::{AnyLaunch, Launch, Template, excess, fold};
 
+/// Lanes of the subgroups that tiles are chosen for.
+const LANES: u32 = 8;
+
 /// Whether these kernels can serve: they unroll a row of the kernel and all that it steps over, so one that is very
 /// wide would take for ever to compile, and they know no gaps in it. Groups fill
 /// lanes.
-pub(super) fn fits(geometry: &Geometry) -> bool {
+pub(super) fn fits(geometry: &Geometry, offered: &Capabilities) -> bool {
     const WIDEST: u32 = 32;
-    let fills = geometry.groups == 1 || geometry.group().iter().all(|channels| channels.is_multiple_of(8));
+    let fills = geometry.groups == 1
+        || geometry.group().into_iter().all(|each| {
+            let vector = || Lanes::vector(each * geometry.groups, geometry.groups);
+            each.is_multiple_of(LANES) && each.is_multiple_of(offered.lanes() * vector())
+        });
     fills && !geometry.is_dilated() && geometry.kernel[1].max(geometry.stride[1]) <= WIDEST
 }
 
 /// Like [`fits`], of the input gradient, which is a convolution at stride 1 only.
-pub(super) fn fits_input_grad(geometry: &Geometry) -> bool {
-    fits(geometry) && geometry.stride == [1, 1]
+pub(super) fn fits_input_grad(geometry: &Geometry, offered: &Capabilities) -> bool {
+    fits(geometry, offered) && geometry.stride == [1, 1]
 }
 
 /// Like [`fits`], of the weight gradient, which knows no groups.
-pub(super) fn fits_weight_grad(geometry: &Geometry) -> bool {
-    fits(geometry) && geometry.groups == 1
+pub(super) fn fits_weight_grad(geometry: &Geometry, offered: &Capabilities) -> bool {
+    fits(geometry, offered) && geometry.groups == 1
 }
 
 /// Like [`fits`], of the pooled forward pass: a word holds the places of two channels, so a lane needs as many, and only
 /// a whole sum can be pooled.
-pub(super) fn fits_pooled(geometry: &Geometry) -> bool {
-    fits(geometry) && Lanes::of(geometry.out_channels, geometry.groups).vector > 1 && parts(geometry) == 1
+pub(super) fn fits_pooled(geometry: &Geometry, offered: &Capabilities) -> bool {
+    fits(geometry, offered)
+        && Lanes::vector(geometry.out_channels, geometry.groups) > 1
+        && parts(geometry) == 1
 }
 
 /// The weight for [`forward`] and [`forward_pooled`].
-pub(super) fn pack(geometry: &Geometry, has_bias: bool) -> Packed {
-    Packed::new(geometry, Pack::Forward, Lanes::of(geometry.out_channels, geometry.groups).packed(), has_bias)
+pub(super) fn pack(geometry: &Geometry, offered: &Capabilities, has_bias: bool) -> Packed {
+    let lanes = Lanes::of(geometry.out_channels, geometry.groups, offered.lanes());
+    Packed::new(geometry, Pack::Forward, lanes.packed(), has_bias)
 }
 
 /// The weight for [`input_grad`].
-pub(super) fn pack_input_grad(geometry: &Geometry, has_bias: bool) -> Packed {
-    Packed::new(
-        geometry,
-        Pack::InputGrad,
-        Lanes::of(geometry.in_channels, geometry.groups).packed(),
-        has_bias,
-    )
+pub(super) fn pack_input_grad(geometry: &Geometry, offered: &Capabilities, has_bias: bool) -> Packed {
+    let lanes = Lanes::of(geometry.in_channels, geometry.groups, offered.lanes());
+    Packed::new(geometry, Pack::InputGrad, lanes.packed(), has_bias)
 }
 
 /// Parts of the sum of a forward pass.
@@ -62,7 +71,7 @@ pub(super) fn parts(geometry: &Geometry) -> u32 {
 
 /// Channels that a forward pass finishes at once.
 pub(super) fn lanes(geometry: &Geometry) -> usize {
-    Lanes::of(geometry.out_channels, geometry.groups).vector as usize
+    Lanes::vector(geometry.out_channels, geometry.groups) as usize
 }
 
 /// Parts of the sum of an input gradient: a convolution of the output's channels.
@@ -71,16 +80,22 @@ pub(super) fn input_grad_parts(geometry: &Geometry) -> u32 {
 }
 
 /// Forward pass. Bindings: input, weight as [`pack`] leaves it, output.
-pub(super) fn forward(geometry: &Geometry, first_part: u32, accumulate: bool) -> AnyLaunch {
+pub(super) fn forward(
+    geometry: &Geometry,
+    offered: &Capabilities,
+    first_part: u32,
+    accumulate: bool,
+) -> AnyLaunch {
+    let end = End::Store { accumulate };
     if geometry.planar {
-        return plane::forward(geometry, accumulate);
+        return plane::launch(geometry, offered.lanes(), end);
     }
-    broadcast(&Window::forward(geometry), first_part, Source::Image, End::Store { accumulate })
+    broadcast(&Window::forward(geometry), offered.lanes(), first_part, Source::Image, end)
 }
 
 /// Whether these kernels can read an input that lies in the natural order: a single channel, whose rows are quads then.
-pub(super) fn fits_planar(geometry: &Geometry) -> bool {
-    fits(geometry) && geometry.in_channels == 1 && plane::fits(geometry)
+pub(super) fn fits_planar(geometry: &Geometry, offered: &Capabilities) -> bool {
+    fits(geometry, offered) && geometry.in_channels == 1 && plane::fits(geometry)
 }
 
 /// Windows of a row that a tile of [`forward_pooled`] makes.
@@ -114,35 +129,45 @@ fn block_of(pixels: u32) -> u32 {
 
 /// Forward pass with a 2x2 max pooling of stride 2. Bindings: input, weight as [`pack`] leaves it, pooled output,
 /// places.
-pub(super) fn forward_pooled(geometry: &Geometry, relu: bool) -> AnyLaunch {
+pub(super) fn forward_pooled(geometry: &Geometry, offered: &Capabilities, relu: bool) -> AnyLaunch {
+    let end = End::Pool { relu };
     if geometry.planar {
-        return plane::forward_pooled(geometry, relu);
+        return plane::launch(geometry, offered.lanes(), end);
     }
-    broadcast(&Window::of_images(geometry), 0, Source::Image, End::Pool { relu })
+    broadcast(&Window::of_images(geometry), offered.lanes(), 0, Source::Image, end)
 }
 
 /// Input gradient at stride 1. Bindings: output's gradient, weight as [`pack_input_grad`] leaves it, input's gradient.
-pub(super) fn input_grad(geometry: &Geometry, _: bool, first_part: u32, accumulate: bool) -> AnyLaunch {
-    broadcast(&Window::input_grad(geometry), first_part, Source::Image, End::Store { accumulate })
+pub(super) fn input_grad(
+    geometry: &Geometry,
+    offered: &Capabilities,
+    first_part: u32,
+    accumulate: bool,
+) -> AnyLaunch {
+    let window = Window::input_grad(geometry);
+    broadcast(&window, offered.lanes(), first_part, Source::Image, End::Store { accumulate })
 }
 
 /// Like [`fits_input_grad`], of [`input_grad_pooled`]: the sum must be whole.
-pub(super) fn fits_input_grad_pooled(geometry: &Geometry) -> bool {
-    fits_input_grad(geometry) && input_grad_parts(geometry) == 1
+pub(super) fn fits_input_grad_pooled(geometry: &Geometry, offered: &Capabilities) -> bool {
+    fits_input_grad(geometry, offered) && input_grad_parts(geometry) == 1
 }
 
 /// Input gradient at stride 1 where the output was pooled. Bindings: gradient of the pooled output, weight as
 /// [`pack_input_grad`] leaves it, input's gradient, places as [`forward_pooled`] leaves them.
-pub(super) fn input_grad_pooled(geometry: &Geometry, accumulate: bool) -> AnyLaunch {
+pub(super) fn input_grad_pooled(geometry: &Geometry, offered: &Capabilities, accumulate: bool) -> AnyLaunch {
     let mut window = Window::of_input_grads(geometry);
     // What no window covers has no gradient.
     window.input = window.input.map(|len| len / 2 * 2);
-    broadcast(&window, 0, Source::Windows { block: pooled_block(geometry) }, End::Store { accumulate })
+    let source = Source::Windows { block: pooled_block(geometry) };
+    broadcast(&window, offered.lanes(), 0, source, End::Store { accumulate })
 }
 
 /// How output channels lie on lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Lanes {
+    /// Of a subgroup.
+    count: u32,
     /// Channels of a lane: 1, 2 or 4.
     vector: u32,
     /// Workgroups that cover all channels.
@@ -150,21 +175,26 @@ struct Lanes {
 }
 
 impl Lanes {
-    /// Of all output channels; the workgroups of several groups do not share one.
-    fn of(channels: u32, groups: u32) -> Self {
+    /// Of all output channels, on subgroups of so many lanes; the workgroups of several groups do not share one.
+    fn of(channels: u32, groups: u32, count: u32) -> Self {
+        let vector = Self::vector(channels, groups);
+        Self { count, vector, tiles: groups * (channels / groups).div_ceil(count * vector) }
+    }
+
+    /// Channels of a lane, at any width.
+    fn vector(channels: u32, groups: u32) -> u32 {
         let each = channels / groups;
         // A lane's work is its channels and about one more for what does not depend on them.
         [4, 2, 1]
-            .map(|vector| Self { vector, tiles: groups * each.div_ceil(8 * vector) })
             .into_iter()
-            .filter(|lanes| groups == 1 || each.is_multiple_of(8 * lanes.vector))
-            .min_by_key(|lanes| lanes.tiles * (lanes.vector + 1))
+            .filter(|vector| groups == 1 || each.is_multiple_of(LANES * vector))
+            .min_by_key(|vector| each.div_ceil(LANES * vector) * (vector + 1))
             .expect("one channel a lane is a choice")
     }
 
     /// Width in channels of a packed weight.
     fn packed(self) -> u32 {
-        self.tiles * self.vector * 8
+        self.tiles * self.vector * self.count
     }
 
     fn alias(self) -> (&'static str, &'static str) {
@@ -236,20 +266,26 @@ enum Source {
 
 impl Source {
     /// The constants by which a kernel reads it, for tiles of so many `pixels` of a row.
-    fn constants(self, window: &Window, pixels: u32, is_whole_row: bool) -> Vec<(&'static str, u32)> {
+    fn constants(
+        self,
+        window: &Window,
+        lanes: u32,
+        pixels: u32,
+        is_whole_row: bool,
+    ) -> Vec<(&'static str, u32)> {
         let (block, scale) = if let Self::Windows { block } = self { (block, 2) } else { (1, 1) };
         let touched = Touched::of(window, pixels, scale, is_whole_row);
-        let loaded = touched.pixels.div_ceil(8 * scale);
+        let loaded = touched.pixels.div_ceil(lanes * scale);
         vec![
             ("POOLED", flag(scale == 2)),
             ("DIRECT", flag(scale == 1)),
             ("BLOCK", block),
             ("SCALE", scale),
-            ("SPAN", 8 * scale),
+            ("SPAN", lanes * scale),
             ("ODD", touched.odd),
             ("BEFORE", touched.inside.start),
             ("BEHIND", touched.inside.end),
-            // In eights of what a lane loads.
+            // In subgroups of what a lane loads.
             ("LOADED", loaded),
             ("LOADS", loaded * scale),
         ]
@@ -327,7 +363,7 @@ impl Touched {
 
 /// Rows and columns of what a tile makes, where `step` rows and columns of sums become one.
 fn tile(window: &Window, source: Source, step: u32) -> [u32; 2] {
-    let vector = Lanes::of(window.out_channels, window.groups).vector;
+    let vector = Lanes::vector(window.out_channels, window.groups);
     let per_pixel = window.kernel[1] * (window.in_channels / window.groups).min(2);
     let most = (SCALARS / (per_pixel * vector)).max(1);
     let sums = SUMS * 4 / vector.max(2);
@@ -342,8 +378,8 @@ fn tile(window: &Window, source: Source, step: u32) -> [u32; 2] {
 }
 
 /// Bindings: input, packed weight, output; then places, with a pooling or of the windows that it reads.
-fn broadcast(window: &Window, first_part: u32, source: Source, end: End) -> AnyLaunch {
-    let lanes = Lanes::of(window.out_channels, window.groups);
+fn broadcast(window: &Window, width: u32, first_part: u32, source: Source, end: End) -> AnyLaunch {
+    let lanes = Lanes::of(window.out_channels, window.groups, width);
     let in_channels = window.in_channels / window.groups;
     let channels = in_channels.min(2);
     // Rows and columns that become one.
@@ -364,7 +400,7 @@ fn broadcast(window: &Window, first_part: u32, source: Source, end: End) -> AnyL
         out_height: output[0],
         out_width: output[1],
         out_vectors: pitch(window.out_channels) / lanes.vector,
-        packed_vectors: lanes.tiles * 8,
+        packed_vectors: lanes.tiles * width,
         kernel_height: window.kernel[0],
         stride_y: window.stride[0],
         pad_y: window.padding[0],
@@ -382,6 +418,7 @@ fn broadcast(window: &Window, first_part: u32, source: Source, end: End) -> AnyL
         first_part,
     };
     let mut constants = vec![
+        ("LANES", width),
         ("ROWS", rows * step),
         ("PIXELS", pixels * step),
         ("KERNEL_WIDTH", window.kernel[1]),
@@ -390,7 +427,7 @@ fn broadcast(window: &Window, first_part: u32, source: Source, end: End) -> AnyL
         ("SPLIT", flag(parts.count > 1)),
         excess(groups, tiles),
     ];
-    constants.extend(source.constants(window, pixels * step, column_tiles == 1));
+    constants.extend(source.constants(window, width, pixels * step, column_tiles == 1));
     let aliases = vec![lanes.alias(), lanes.places_alias()];
     constants.extend(end.constants([rows, pixels]));
     let (name, source) = match end {

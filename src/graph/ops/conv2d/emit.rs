@@ -23,7 +23,7 @@ pub(super) fn forward(
 ) {
     let offered = lowering.capabilities;
     let way = Candidate::choose(FORWARD, geometry, &offered);
-    let packed = pack(lowering, id, (way.pack)(geometry, has_bias));
+    let packed = pack(lowering, id, (way.pack)(geometry, &offered, has_bias));
     let [_, len] = geometry.lens();
     let (name, sum) = (lowering.name(id), Sum { parts: (way.parts)(geometry, &offered), len, epilogue });
     lowering.next_does(Work::of_flops(geometry.flops()));
@@ -42,7 +42,7 @@ pub(super) fn input_grad(
 ) {
     let offered = lowering.capabilities;
     let way = Candidate::choose(INPUT_GRAD, geometry, &offered);
-    let packed = pack(lowering, id, (way.pack)(geometry, has_bias));
+    let packed = pack(lowering, id, (way.pack)(geometry, &offered, has_bias));
     let [len, _] = geometry.lens();
     let epilogue = Epilogue { accumulate, finish: None };
     let (name, sum) = (lowering.name(id), Sum { parts: (way.parts)(geometry, &offered), len, epilogue });
@@ -74,8 +74,9 @@ pub(super) fn pooled_input_grad(
     (way, dy): (&Pooled, PooledGradient),
     (dx, accumulate): (Operand, bool),
 ) {
-    let packed = pack(lowering, id, (way.pack_input_grad)(geometry, false));
-    let (name, launch) = (lowering.name(id), (way.input_grad)(geometry, accumulate));
+    let offered = lowering.capabilities;
+    let packed = pack(lowering, id, (way.pack_input_grad)(geometry, &offered, false));
+    let (name, launch) = (lowering.name(id), (way.input_grad)(geometry, &offered, accumulate));
     let operands = [dy.windows, packed, dx, dy.places];
     lowering.launch(&name, &[Read, Read, ReadWrite, Read], &operands, launch);
 }

@@ -237,7 +237,7 @@ pub(in super::super) fn contract_summing(
         return summed;
     }
     let Some(way) = Candidate::first(SUMMING, &product, &lowering.capabilities) else { return false };
-    let launch = way(&product, accumulate, add_sums);
+    let launch = way(&product, lowering.capabilities.lanes(), [accumulate, add_sums]);
     let operands = [left.of, right.of, output.of, sums];
     let storage = [Read, Read, ReadWrite, ReadWrite];
     lowering.launch_finishing(layer, (&storage, &operands), launch, 1, None);

@@ -1,4 +1,7 @@
-//! Products on CPU adapters with subgroups of 8: register tiles, one for each way that the matrices can lie.
+//! Products on CPU adapters with subgroups: register tiles, one for each way that the matrices can lie.
+//!
+//! A tile has four columns for each lane, so its width is that of the subgroups. A sum is of one lane and ascends along the
+//! inner dimension, whatever that width is.
 
 use super::{Product, Shape};
 use crate::gpu::Capabilities;
@@ -162,24 +165,25 @@ pub(super) fn quads(product: &Product, _: &Capabilities) -> Parts {
 /// Rows that a tile finishes and stores at once: each has a text of its own of what is done to the sums.
 const FINISHED: u32 = 4;
 
-/// Emits a kernel with tiles of so many rows, one of whose loads brings `rows_per_load`; `steps` are those of one repeat;
-/// `has_tail` says whether four elements of the inner dimension may be more than are left.
+/// Emits a kernel with tiles of so many rows, one of whose loads brings `rows_per_lane` for each of the lanes; `steps` are
+/// those of one repeat; `has_tail` says whether four elements of the inner dimension may be more than are left.
 fn launch(
     product: &Product,
     (name, source): (&'static str, &'static str),
-    [rows, rows_per_load, steps]: [u32; 3],
+    (lanes, [rows, rows_per_lane, steps]): (u32, [u32; 3]),
     (shape, has_tail): (Shape, bool),
 ) -> AnyLaunch {
     let line_tiles = product.rows.div_ceil(rows);
-    let batch_tiles = line_tiles * product.columns.div_ceil(32);
+    let batch_tiles = line_tiles * product.columns.div_ceil(4 * lanes);
     let tiles = batch_tiles * product.batches();
     let groups = fold(tiles);
     let steps_in_all = steps * product.added();
     let shape = Shape { steps: steps_in_all, line_tiles, tiles, grid_width: groups[0], ..shape };
     let mut constants = product.constants([4; 3], batch_tiles, steps);
     constants.extend([
+        ("LANES", lanes),
         ("ROWS", rows),
-        ("GROUPS", rows.div_ceil(rows_per_load)),
+        ("GROUPS", rows.div_ceil(rows_per_lane * lanes)),
         ("FINISHED", rows.min(FINISHED)),
         ("ACCUMULATE", shape.accumulate),
         ("PADDED", u32::from(!product.columns.is_multiple_of(4))),
@@ -208,7 +212,12 @@ pub(super) fn fits_nt(product: &Product) -> bool {
 }
 
 /// `left * transpose(right) + bias`. Bindings: left, right, bias (or right again), output.
-pub(super) fn nt(product: &Product, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
+pub(super) fn nt(
+    product: &Product,
+    lanes: u32,
+    parts: Parts,
+    (first_part, accumulate): (u32, bool),
+) -> AnyLaunch {
     // Large products are worth a pipeline of their own, with tiles that are all full.
     let rows = match widest(product) {
         TILE => tile_rows(product, TILE),
@@ -218,7 +227,7 @@ pub(super) fn nt(product: &Product, parts: Parts, first_part: u32, accumulate: b
     launch(
         product,
         text!("matmul_nt"),
-        [rows, 8, product.inner.div_ceil(4)],
+        (lanes, [rows, 1, product.inner.div_ceil(4)]),
         (shape, !product.inner.is_multiple_of(4)),
     )
 }
@@ -229,12 +238,17 @@ pub(super) fn fits_nn(product: &Product) -> bool {
 }
 
 /// `left * right`. Bindings: left, right, output.
-pub(super) fn nn(product: &Product, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
+pub(super) fn nn(
+    product: &Product,
+    lanes: u32,
+    parts: Parts,
+    (first_part, accumulate): (u32, bool),
+) -> AnyLaunch {
     let shape = product.shape([4; 3], parts, first_part, accumulate);
     launch(
         product,
         text!("matmul_nn"),
-        [tile_rows(product, TILE), 8, product.inner.div_ceil(4)],
+        (lanes, [tile_rows(product, TILE), 1, product.inner.div_ceil(4)]),
         (shape, !product.inner.is_multiple_of(4)),
     )
 }
@@ -245,8 +259,8 @@ pub(super) fn fits_tn(product: &Product) -> bool {
 }
 
 /// `transpose(left) * right`, of a left matrix that is stored as `[inner, rows]`. Bindings: left, right, output.
-pub(super) fn tn(product: &Product, parts: Parts, first_part: u32, accumulate: bool) -> AnyLaunch {
-    launch_tn(product, parts, (first_part, accumulate), [0, 0])
+pub(super) fn tn(product: &Product, lanes: u32, parts: Parts, dispatch: (u32, bool)) -> AnyLaunch {
+    launch_tn(product, lanes, (parts, dispatch), [0, 0])
 }
 
 /// How the inner dimension of [`tn`] is split, in elements: parts are whole fours, which an iteration takes.
@@ -270,26 +284,28 @@ pub(super) fn fits_tn_summing(product: &Product) -> bool {
 
 /// Like [`tn`], of a product in one part, with the sums of the left matrix over the inner dimension, which it writes or
 /// adds. Bindings: left, right, output, sums.
-pub(super) fn tn_summing(product: &Product, accumulate: bool, add_sums: bool) -> AnyLaunch {
-    launch_tn(
-        product,
-        Parts::of(product.inner * product.added(), 1),
-        (0, accumulate),
-        [1, u32::from(add_sums)],
-    )
+pub(super) fn tn_summing(product: &Product, lanes: u32, [accumulate, add_sums]: [bool; 2]) -> AnyLaunch {
+    let parts = Parts::of(product.inner * product.added(), 1);
+    launch_tn(product, lanes, (parts, (0, accumulate)), [1, u32::from(add_sums)])
 }
 
 fn launch_tn(
     product: &Product,
-    parts: Parts,
-    (first_part, accumulate): (u32, bool),
+    lanes: u32,
+    (parts, (first_part, accumulate)): (Parts, (u32, bool)),
     [sums, add_sums]: [u32; 2],
 ) -> AnyLaunch {
     // Without a batch the rows are mostly output features, few only in a last layer: it shares the pipeline of others.
-    let rows = if product.batch.is_empty() { widest(product) } else { tile_rows(product, TILE).max(4) };
+    // A tile has all rows that its lanes load, because these leave the sums of what they load.
+    let rows = if product.batch.is_empty() {
+        widest(product).max(4 * lanes)
+    } else {
+        tile_rows(product, TILE).max(4)
+    };
     let shape = product.shape([4; 3], parts, first_part, accumulate);
     let has_tail = ![parts.run, product.inner * product.added()].iter().all(|steps| steps.is_multiple_of(4));
-    let mut launch = launch(product, text!("matmul_tn"), [rows, 32, product.inner], (shape, has_tail));
+    let mut launch =
+        launch(product, text!("matmul_tn"), (lanes, [rows, 4, product.inner]), (shape, has_tail));
     launch.template.constants.extend([("SUMS", sums), ("ADD_SUMS", add_sums)]);
     launch
 }

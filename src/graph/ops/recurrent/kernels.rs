@@ -167,7 +167,7 @@ fn shared(hidden: u32, side: u32) -> Team {
 /// The frames, fastest first. Tiles load the unpadded weight as `vec4`s.
 const FRAMES: &[Candidate<Sizes, Frame>] = &[
     Candidate {
-        kind: KernelKind::CpuSubgroup8,
+        kind: KernelKind::CpuSubgroup,
         fits: |sizes, _| sizes.hidden.is_multiple_of(4),
         way: Frame::Tiles,
     },
@@ -211,9 +211,10 @@ impl Sizes {
         };
         let (kernel, suffix, row_tiles, tiles) = match frame {
             Frame::Tiles => {
-                constants.extend([("ROWS", rows), ("GROUPS", rows.div_ceil(8))]);
+                let lanes = lowering.capabilities.lanes();
+                constants.extend([("LANES", lanes), ("ROWS", rows), ("GROUPS", rows.div_ceil(lanes))]);
                 let row_tiles = self.batch.div_ceil(rows);
-                (text.tiled.to_owned(), "", row_tiles, row_tiles * units.div_ceil(8))
+                (text.tiled.to_owned(), "", row_tiles, row_tiles * units.div_ceil(lanes))
             }
             Frame::Shared | Frame::Plain => {
                 constants.extend(team.constants());

@@ -42,7 +42,7 @@ uniform! {
 
 /// Whether all taps can be unrolled for four pixels at least.
 pub(super) fn fits(geometry: &Geometry) -> bool {
-    16 * geometry.taps() * Lanes::of(geometry.out_channels, 1).vector <= 2 * SCALARS
+    16 * geometry.taps() * Lanes::vector(geometry.out_channels, 1) <= 2 * SCALARS
 }
 
 /// Columns of sums of a tile of the forward pass: pooled tiles of twice as many run no faster, and take twice as long to
@@ -51,7 +51,7 @@ pub(super) const COLUMNS: u32 = 16;
 
 /// Rows and columns of what a tile makes, where `step` rows and columns of sums become one: at most `columns` of sums.
 pub(super) fn tile(geometry: &Geometry, step: u32, columns: u32) -> [u32; 2] {
-    let vector = Lanes::of(geometry.out_channels, 1).vector;
+    let vector = Lanes::vector(geometry.out_channels, 1);
     let most = MULTIPLY_ADDS / (geometry.taps() * vector * step * step);
     let output = geometry.output.map(|len| len / step);
     let pixels = even_tile(output[1], most.clamp(1, columns / step));
@@ -61,20 +61,11 @@ pub(super) fn tile(geometry: &Geometry, step: u32, columns: u32) -> [u32; 2] {
     [1, pixels]
 }
 
-/// Forward pass. Bindings: input in the natural order, weight as [`pack`](super::pack) leaves it, output.
-pub(super) fn forward(geometry: &Geometry, accumulate: bool) -> AnyLaunch {
-    launch(geometry, End::Store { accumulate })
-}
-
-/// Forward pass with a 2x2 max pooling of stride 2. Bindings: input in the natural order, weight as
-/// [`pack`](super::pack) leaves it, pooled output, places.
-pub(super) fn forward_pooled(geometry: &Geometry, relu: bool) -> AnyLaunch {
-    launch(geometry, End::Pool { relu })
-}
-
-fn launch(geometry: &Geometry, end: End) -> AnyLaunch {
+/// Forward pass. Bindings: input in the natural order, weight as [`pack`](super::pack) leaves it, output, and the places of a
+/// 2x2 max pooling of stride 2.
+pub(super) fn launch(geometry: &Geometry, width: u32, end: End) -> AnyLaunch {
     let window = Window::of_images(geometry);
-    let lanes = Lanes::of(window.out_channels, 1);
+    let lanes = Lanes::of(window.out_channels, 1, width);
     let step = end.step();
     let output = window.output.map(|len| len / step);
     let [rows, pixels] = tile(geometry, step, COLUMNS);
@@ -91,7 +82,7 @@ fn launch(geometry: &Geometry, end: End) -> AnyLaunch {
         out_height: output[0],
         out_width: output[1],
         out_vectors: pitch(window.out_channels) / lanes.vector,
-        packed_vectors: lanes.tiles * 8,
+        packed_vectors: lanes.tiles * width,
         pad_y: window.padding[0],
         pad_x: window.padding[1],
         row_tiles,
@@ -105,6 +96,8 @@ fn launch(geometry: &Geometry, end: End) -> AnyLaunch {
     };
     let touched = Touched::of(&window, pixels * step, LANE, column_tiles == 1);
     let mut constants = vec![
+        ("LANES", width),
+        ("SPAN", width * LANE),
         ("ROWS", rows * step),
         ("PIXELS", pixels * step),
         ("KERNEL_ROWS", window.kernel[0]),
@@ -112,7 +105,7 @@ fn launch(geometry: &Geometry, end: End) -> AnyLaunch {
         ("STRIDE_Y", window.stride[0]),
         ("STRIDE", window.stride[1]),
         ("X_ROWS", (rows * step - 1) * window.stride[0] + window.kernel[0]),
-        ("LOADS", touched.pixels.div_ceil(8 * LANE)),
+        ("LOADS", touched.pixels.div_ceil(width * LANE)),
         ("ODD", touched.odd),
         ("BEFORE", touched.inside.start),
         ("BEHIND", touched.inside.end),

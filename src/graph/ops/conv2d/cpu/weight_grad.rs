@@ -1,6 +1,6 @@
 use super::super::geometry::{Geometry, Window, flag};
 use super::super::weight_grad::Partials;
-use super::{Lanes, SUMS, Touched, UNROLLED, block_of, plane, pooled_at_once, pooled_block, whole};
+use super::{LANES, Lanes, SUMS, Touched, UNROLLED, block_of, plane, pooled_at_once, pooled_block, whole};
 use crate::gpu::Capabilities;
 use crate::gpu::uniform;
 use crate::graph::ops::split::even_tile;
@@ -37,22 +37,26 @@ const BOTH_ROWS: u32 = 1_024;
 
 /// Partial sums of the weight gradient, from a part on. Bindings: input, output's gradient, partial
 /// sums.
-pub(in super::super) fn weight_grad(geometry: &Geometry, first_part: u32) -> (AnyLaunch, Partials) {
-    launch(geometry, None, first_part)
+pub(in super::super) fn weight_grad(
+    geometry: &Geometry,
+    offered: &Capabilities,
+    first_part: u32,
+) -> (AnyLaunch, Partials) {
+    launch(geometry, offered.lanes(), None, first_part)
 }
 
 /// As [`weight_grad`] where the output was pooled. Bindings: input, gradient of the pooled output, partial sums, places
 /// as [`forward_pooled`](super::forward_pooled) leaves them.
 pub(in super::super) fn weight_grad_pooled(
     geometry: &Geometry,
-    _: &Capabilities,
+    offered: &Capabilities,
     first_part: u32,
 ) -> (AnyLaunch, Partials) {
-    launch(geometry, Some(pooled_at_once(geometry)), first_part)
+    launch(geometry, offered.lanes(), Some(pooled_at_once(geometry)), first_part)
 }
 
 /// `pooled` is how many 2x2 windows of the output are summed at once, whole words of places or a row, where it was pooled.
-fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaunch, Partials) {
+fn launch(geometry: &Geometry, width: u32, pooled: Option<u32>, first_part: u32) -> (AnyLaunch, Partials) {
     let mut window = Window::forward(geometry);
     if geometry.planar
         || pooled.is_some()
@@ -64,7 +68,7 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
     let scale = if pooled.is_some() { 2 } else { 1 };
     let lane = if geometry.planar { plane::LANE } else { 1 };
     window.output = window.output.map(|len| len / scale);
-    let lanes = Lanes::of(window.out_channels, 1);
+    let lanes = Lanes::of(window.out_channels, 1, width);
     let channel_vectors = pitch(window.in_channels) / 4;
     let channels = window.in_channels.min(4);
     let kernel_rows = if channels < 4 && window.kernel[0] * window.kernel[1] * channels <= SUMS {
@@ -84,12 +88,14 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
     let kernel_tiles = window.kernel[0] / kernel_rows;
     let vector_tiles = channel_vectors / vectors;
     let outer = lanes.packed();
-    let tiles_per_part = kernel_tiles * vector_tiles * lanes.tiles;
+    // Parts are cut for one width.
+    let tiles_at = |lanes: Lanes| kernel_tiles * vector_tiles * lanes.tiles;
+    let cut_for = tiles_at(Lanes::of(window.out_channels, 1, LANES));
     let inner = pitch(window.in_channels);
-    let partials = Partials::of_windows(&window, [inner, outer], (tiles_per_part, 48), (windows, scale));
+    let partials = Partials::of_windows(&window, [inner, outer], (cut_for, 48), (windows, scale));
     let is_whole_row = windows >= window.output[1] && partials.column_parts == 1;
     let touched = Touched::of(&window, pixels, lane, is_whole_row);
-    let tiles = tiles_per_part * partials.from(first_part);
+    let tiles = tiles_at(lanes) * partials.from(first_part);
     let groups = fold(tiles);
     let shape = Shape {
         height: window.input[0],
@@ -116,6 +122,7 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
         name: "conv2d_weight_grad",
         source: include_str!("../../../../../shaders/ops/conv2d_weight_grad.wgsl"),
         constants: vec![
+            ("LANES", width),
             ("ROWS", rows),
             ("PIXELS", pixels),
             ("WINDOWS", windows),
@@ -126,7 +133,7 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
             ("WORDS", windows.div_ceil(block)),
             ("PLANAR", flag(geometry.planar)),
             ("LANE", lane),
-            ("SPAN", 8 * lane),
+            ("SPAN", width * lane),
             ("ODD", touched.odd),
             ("KERNEL_ROWS", kernel_rows),
             ("KERNEL_WIDTH", window.kernel[1]),
@@ -135,7 +142,7 @@ fn launch(geometry: &Geometry, pooled: Option<u32>, first_part: u32) -> (AnyLaun
             ("STRIDE_Y", window.stride[0]),
             ("STRIDE", window.stride[1]),
             ("X_ROWS", (rows - 1) * window.stride[0] + kernel_rows),
-            ("LOADS", touched.pixels.div_ceil(8 * lane)),
+            ("LOADS", touched.pixels.div_ceil(width * lane)),
             ("BEFORE", touched.inside.start),
             ("BEHIND", touched.inside.end),
             ("COLUMN_PARTS", partials.column_parts),
