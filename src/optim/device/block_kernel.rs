@@ -17,8 +17,8 @@ pub(crate) struct BlockKernel {
 const BLOCK_KERNELS: &[Candidate<(), BlockKernel>] = &[
     // Barriers and workgroup memory are slow there, and so is each load, whatever it brings.
     Candidate {
-        kind: KernelKind::CpuSubgroup8,
-        fits: |(), _| true,
+        kind: KernelKind::CpuSubgroup,
+        fits: |(), offered| offered.subgroup_lanes == Some([8, 8]),
         way: BlockKernel {
             blocks: 8,
             vectors: 8,
