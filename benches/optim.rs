@@ -9,7 +9,7 @@
 mod measure;
 
 use anyhow::Result;
-use gradus::optim::{self, AnyRule, Ema, Family, Granularity, LBFGS, Optimizer, RULES};
+use gradus::optim::{self, AnyRule, Ema, Family, Granularity, LBFGS, Optimizer, RULES, StatePrecision};
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
@@ -45,11 +45,16 @@ fn main() -> Result<()> {
     if wanted.is_empty() { many_tensors(&gpu) } else { Ok(()) }
 }
 
-/// A rule by its name: with its defaults, and with the options that need most state.
+/// A rule by its name: with its defaults, with the options that need most state, and some with state in fewer bits.
 fn options(name: &str) -> Vec<Value> {
     let plain = json!({"name": name});
     match name {
-        "SGD" => vec![plain, json!({"name": name, "momentum": 0.9})],
+        "AdamW" => [plain].into_iter().chain(in_fewer_bits(&json!({"name": name}))).collect(),
+        "Lion" => [plain].into_iter().chain(in_fewer_bits(&json!({"name": name}))).collect(),
+        "SGD" => {
+            let momentum = json!({"name": name, "momentum": 0.9});
+            [plain, momentum.clone()].into_iter().chain(in_fewer_bits(&momentum)).collect()
+        }
         "Adam" => vec![plain, json!({"name": name, "amsgrad": true})],
         "Adafactor" => vec![plain, json!({"name": name, "variant": "optax", "momentum": 0.9})],
         "SM3" => vec![plain, json!({"name": name, "momentum": 0})],
@@ -61,8 +66,29 @@ fn options(name: &str) -> Vec<Value> {
     }
 }
 
+/// The same rule with state in bf16 and in 8 bits.
+fn in_fewer_bits(options: &Value) -> [Value; 2] {
+    ["bf16", "8bit"].map(|state| {
+        let mut options = options.clone();
+        options["state"] = json!(state);
+        options
+    })
+}
+
 /// Minimum number of bytes per parameter that a step of a rule must move.
-fn bytes(rule: &impl AnyRule) -> usize {
+fn bytes(rule: &impl AnyRule, state: StatePrecision) -> f64 {
+    let slots =
+        rule.slots().iter().enumerate().filter(|(slot, own)| rule.uses(*slot) && own.precisions.allow(state));
+    let saved = match state {
+        StatePrecision::F32 => 0.0,
+        StatePrecision::Bf16 => 4.0,
+        // A scale for 256 elements.
+        StatePrecision::Int8 => 8.0 - 2.0 * 65.0 / 64.0,
+    };
+    bytes_in_f32(rule) as f64 - saved * slots.count() as f64
+}
+
+fn bytes_in_f32(rule: &impl AnyRule) -> usize {
     let slots = rule.slots().iter().enumerate().filter(|(_, slot)| slot.granularity == Granularity::Element);
     let slots = slots.filter(|(slot, _)| rule.uses(*slot)).count();
     // Parameters, gradients and state are read; parameters and state are written.
@@ -84,7 +110,7 @@ fn bytes(rule: &impl AnyRule) -> usize {
 struct Row {
     name: String,
     dispatches: u64,
-    bytes: usize,
+    bytes: f64,
     rate: f64,
     over_copy: f64,
 }
@@ -92,7 +118,8 @@ struct Row {
 impl Row {
     fn measure(gpu: &Gpu, copy: &CopyKernel, options: &Value) -> Result<Self> {
         let mut run = Run::new(gpu, options, 10)?;
-        let bytes = run.optimizer.rules().next().map_or(0, bytes);
+        let state = optim::from_json_with_options(options)?.1.state;
+        let bytes = run.optimizer.rules().next().map_or(0.0, |rule| bytes(rule, state));
         let name = options["name"].as_str().unwrap_or_default();
         let others = options.as_object().into_iter().flatten().filter(|(field, _)| *field != "name");
         let name = others.fold(name.to_owned(), |text, (field, value)| format!("{text} {field} {value}"));
@@ -103,7 +130,7 @@ impl Row {
     fn averaged(gpu: &Gpu, copy: &CopyKernel) -> Result<Self> {
         let mut run = Run::new(gpu, &json!({"name": "AdamW"}), 10)?;
         run.optimizer.set_averages(Ema::default(), &run.params)?;
-        let bytes = run.optimizer.rules().next().map_or(0, bytes) + 8;
+        let bytes = run.optimizer.rules().next().map_or(0.0, |rule| bytes(rule, StatePrecision::F32)) + 8.0;
         Self::of("AdamW averages ema".into(), bytes, gpu, copy, || run.step(gpu))
     }
 
@@ -118,7 +145,7 @@ impl Row {
         }
         // All pairs are read twice, for their inner products and for the direction, and the newest one is written.
         // The gradient, the previous gradient, the direction and the parameters are read and written in between.
-        let bytes = 16 * options.history_size + 68;
+        let bytes = 16.0 * options.history_size as f64 + 68.0;
         let name = format!("LBFGS history_size {}", options.history_size);
         Self::of(name, bytes, gpu, copy, || {
             optimizer.step(&mut params, |_| Ok::<_, gradus::Error>(0.0))?;
@@ -128,7 +155,7 @@ impl Row {
 
     fn of(
         name: String,
-        bytes: usize,
+        bytes: f64,
         gpu: &Gpu,
         copy: &CopyKernel,
         mut step: impl FnMut() -> Result<()>,
@@ -140,18 +167,18 @@ impl Row {
         let mut pairs = Vec::new();
         for _ in 0..PAIRS {
             let took = best(&mut step)?;
-            let copied = best(|| copy.run(gpu))? * (bytes * PARAMETERS) as f64 / copy.bytes as f64;
+            let copied = best(|| copy.run(gpu))? * bytes * PARAMETERS as f64 / copy.bytes as f64;
             pairs.push((took / copied, took));
         }
         let (over_copy, took) = median(pairs);
-        let rate = (bytes * PARAMETERS) as f64 / took / 1e6;
+        let rate = bytes * PARAMETERS as f64 / took / 1e6;
         Ok(Self { name, dispatches, bytes, rate, over_copy })
     }
 
     fn print(&self, adamw: f64) {
         let Self { name, dispatches, bytes, rate, over_copy } = self;
         let over_adamw = over_copy / adamw;
-        println!("{name:<36}{dispatches:>10}{bytes:>19}{rate:>7.1}{over_copy:>17.2}{over_adamw:>13.2}");
+        println!("{name:<36}{dispatches:>10}{bytes:>19.2}{rate:>7.1}{over_copy:>17.2}{over_adamw:>13.2}");
     }
 }
 
@@ -198,8 +225,12 @@ struct Run {
 
 impl Run {
     fn new(gpu: &Gpu, options: &Value, tensors: usize) -> Result<Self> {
-        let params = store(gpu, tensors)?;
-        let optimizer = optim::from_json(options)?.build_with(&params, &[])?;
+        let mut params = store(gpu, tensors)?;
+        let (rule, state) = optim::from_json_with_options(options)?;
+        let optimizer = rule.build_with_options(&params, &[], &state)?;
+        // Zeros are stored in 8 bits faster than numbers.
+        params
+            .write_grads(&(0..PARAMETERS).map(|i| (i % 1009) as f32 / 504.5 - 1.0).collect::<Vec<f32>>())?;
         Ok(Self { params, optimizer })
     }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use gradus::optim::{self, Granularity, LBFGS, RULES};
+use gradus::optim::{self, Granularity, LBFGS, RULES, StatePrecision};
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
@@ -17,9 +17,21 @@ const MOST: usize = 1 << 31;
 /// Size of one value of a slot.
 const BYTES: f64 = 4.0;
 
-/// Prints the bytes of state per parameter that each optimizer allocates, and the bytes that its slots need: 4 for
-/// each value. A slot has one value per parameter, per tensor, or per row and column. LBFGS has two vectors per
-/// stored pair, and three more.
+/// Size of one value of a slot at the state's precision. 256 codes of 8 bits share a scale of 4 bytes.
+fn theory_of(options: &Value) -> Result<f64> {
+    if options["state"].is_null() {
+        return Ok(BYTES);
+    }
+    Ok(match optim::from_json_with_options(options)?.1.state {
+        StatePrecision::F32 => BYTES,
+        StatePrecision::Bf16 => 2.0,
+        StatePrecision::Int8 => 1.0 + BYTES / 256.0,
+    })
+}
+
+/// Prints the bytes of state per parameter that each optimizer allocates, and the bytes that its slots need: for each value
+/// 4, or 2 in bf16 and 1.0156 in 8 bits. A slot has one value per parameter, per tensor, or per row and column. LBFGS has
+/// two vectors per stored pair, and three more.
 #[derive(Parser)]
 struct Args {
     /// The tensors: resnet18, or shapes such as 256x784,256,10x256,10.
@@ -51,7 +63,7 @@ fn run(args: &Args) -> Result<()> {
         let measured = if options["name"] == LBFGS::NAME { measure_whole } else { measure };
         let Measured { slots, values, bytes } = measured(&gpu, &shapes, &options)?;
         let each = bytes as f64 / count as f64;
-        let theory = (BYTES * values as f64 / count as f64 * 1e4).round() / 1e4;
+        let theory = (theory_of(&options)? * values as f64 / count as f64 * 1e4).round() / 1e4;
         let name = label(&options);
         writeln!(out, "{name:<38}{slots:>8}{bytes:>14}{each:>10.4}{theory:>10}")?;
         // Tables and the constants of steps in flight count as part of a slot, even if there is less than one slot.
@@ -64,7 +76,7 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A rule by its name: with its defaults, and with options that add slots.
+/// A rule by its name: with its defaults, with options that add slots, and with state in fewer bits.
 fn options(name: &str) -> Vec<Value> {
     let plain = json!({"name": name});
     match name {
@@ -75,6 +87,9 @@ fn options(name: &str) -> Vec<Value> {
         "Adafactor" => vec![plain, json!({"name": name, "variant": "optax"})],
         "SM3" => vec![plain, json!({"name": name, "momentum": 0})],
         "RMSprop" => vec![plain, json!({"name": name, "momentum": 0.9, "centered": true})],
+        "AdamW" => {
+            vec![plain, json!({"name": name, "state": "bf16"}), json!({"name": name, "state": "8bit"})]
+        }
         "Lookahead" => vec![json!({"name": name, "inner": {"name": "AdamW"}})],
         _ => vec![plain],
     }
@@ -108,7 +123,8 @@ fn store(gpu: &Gpu, shapes: &[Vec<usize>]) -> Result<ParamStore> {
 fn measure(gpu: &Gpu, shapes: &[Vec<usize>], options: &Value) -> Result<Measured> {
     let mut params = store(gpu, shapes)?;
     let before = gpu.counters();
-    let mut optimizer = optim::from_json(options)?.build(&params)?;
+    let (rule, state) = optim::from_json_with_options(options)?;
+    let mut optimizer = rule.build_with_options(&params, &[], &state)?;
     optimizer.step(&mut params)?;
     gpu.wait()?;
     let bytes = gpu.counters().since(&before).live_bytes;

@@ -6,8 +6,8 @@
 //! - [`schedule`] gives the learning rate of each step, in f64 on the host.
 //! - [`graph`] and [`nn`] describe a network and compile it to a list of dispatches.
 //! - [`train`] runs it: one submit a step.
+//! - [`search`] minimizes without gradients: populations on the device, classical methods, advice on methods.
 //! - [`predict`] evaluates outputs for requests of any size, without a trainer.
-//! - [`search`] minimises without gradients, by populations on the device.
 //! - [`gpu`] is the device under all of them; it can be the host's own.
 
 mod config;

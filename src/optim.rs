@@ -52,14 +52,16 @@ pub use averages::options::{Averages, Ema, Swa};
 pub use custom::builder::CustomRuleBuilder;
 pub use custom::declared::Hypers;
 pub use custom::rule::CustomRule;
+pub use device::options::OptimizerOptions;
 pub use lbfgs::{LBFGS, LbfgsOptimizer, LbfgsState, LbfgsStep, LbfgsStop, LbfgsTensorState, LineSearch};
 pub use norms::report::{NormReport, Norms, TensorNorms};
 pub use optimizer::Optimizer;
+pub use optimizer::build::from_json_with_options;
 pub use rule::any::AnyRule;
 pub use rule::entry::Entry;
 pub use rule::{
-    Decay, EvalParams, Family, Granularity, Mu, NewtonSchulz, Recurrence, Reduced, Reset, Rule, Shader, Slot,
-    Statistic, StepInfo, Weight,
+    Decay, EvalParams, Family, Granularity, Mu, NewtonSchulz, Precisions, Recurrence, Reduced, Reset, Rule,
+    Shader, Slot, SlotBits, StatePrecision, Statistic, StepInfo, Weight,
 };
 pub use rules::*;
 pub use state::averages::AveragesState;

@@ -1,10 +1,11 @@
 use super::averages::buffers::{BuffersCall, buffers_source};
 use super::averages::text as averages;
 use super::device::kernels::{Call, PickCall, RuleKernel, pick_source};
+use super::device::options::allowed_of;
 use super::device::resets::{ResetCall, reset_source};
 use super::device::stage::Stage;
-use super::rule::Family;
 use super::rule::any::AnyRule;
+use super::rule::{Family, StatePrecision};
 use super::rules::lookahead::Ahead;
 use super::rules::{Lookahead, RULES};
 use crate::gpu::{Binding, Block, Capabilities, KernelListing, KernelSource};
@@ -30,8 +31,10 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
             });
             let mut sources = sources.concat();
             sources.dedup();
-            // With an average some rules need more than WebGPU's least limits: they are refused where these hold.
-            sources.retain(|source| !text.averages || storage(source) <= MOST_STORAGE);
+            // With an average, copies or blocks some rules need more than WebGPU's least limits: they are refused where these
+            // hold.
+            let may_need_more = text.averages || text.copies || !text.state.is_empty();
+            sources.retain(|source| !may_need_more || storage(source) <= MOST_STORAGE);
             let blocks = vec![Block::of::<Call>("Call"), hyper.clone(), gate.clone()];
             listings
                 .extend(sources.into_iter().map(|source| KernelListing { source, blocks: blocks.clone() }));
@@ -52,6 +55,21 @@ pub(crate) fn kernel_listings() -> Vec<KernelListing> {
                 list(RuleKernel::of_entry(entry), entry.hyper.clone(), all, fused_kernel);
             }
             list(RuleKernel::of(&ahead), hyper.clone(), all_of_it, fused_kernel);
+        }
+        // What is stored in fewer bits, with everything that binds a buffer beside it and with nothing.
+        for precision in [StatePrecision::Bf16, StatePrecision::Int8] {
+            let state = allowed_of(entry.family, entry.slots, precision);
+            let ahead_state = allowed_of(entry.family, ahead.slots(), precision);
+            if state.contains(&precision) {
+                let text = RuleKernel { state: &state, ..RuleKernel::of_entry(entry) };
+                list(text, entry.hyper.clone(), all, FusedKernel::Plain);
+                let text = RuleKernel { small: false, ..text };
+                list(text, entry.hyper.clone(), all, FusedKernel::Plain);
+                let text = RuleKernel { state: &ahead_state, ..RuleKernel::of(&ahead) };
+                list(text, hyper.clone(), all_of_it, FusedKernel::Noisy);
+            }
+            let text = RuleKernel { state: &state, copies: true, ..RuleKernel::of_entry(entry) };
+            list(text, entry.hyper.clone(), all, FusedKernel::Bounded);
         }
         let averaged = |hyper: &Block| averages::block(hyper.bytes, &hyper.fields);
         let text = RuleKernel { averages: true, ..RuleKernel::of_entry(entry) };

@@ -1,5 +1,6 @@
 pub(crate) mod averages;
-mod build;
+pub(crate) mod bf16_params;
+pub(crate) mod build;
 pub(crate) mod dispatches;
 pub(crate) mod eval_params;
 mod norm_reports;
@@ -14,9 +15,10 @@ use serde_json::Value;
 
 use super::averages::average::Average;
 use super::device::bindings::DeviceState;
+use super::device::options::OptimizerOptions;
 use super::rule::any::AnyRule;
-use super::rule::f32_of;
-use super::rule::fields::overridden;
+use super::rule::fields::{overridden, used_slots};
+use super::rule::{Slot, StatePrecision, f32_of};
 use super::step::ledger::StepLedger;
 use super::step::results::StepResults;
 use crate::Error;
@@ -62,6 +64,7 @@ pub struct Optimizer<R> {
     pub(crate) transforms: Transforms,
     pub(crate) norm_reduction: NormReduction,
     pub(crate) fused: FusedTransforms,
+    pub(crate) options: OptimizerOptions,
     /// The parameters that steps work on, while others to evaluate with are in their place.
     pub(crate) aside: Option<Flat>,
     /// Of the weights, if one is kept.
@@ -78,7 +81,12 @@ pub(crate) struct Group<R> {
 }
 
 impl<R: AnyRule + Clone> Optimizer<R> {
-    pub(crate) fn new(rule: R, params: &ParamStore, overrides: &[(&str, Value)]) -> Result<Self, Error> {
+    pub(crate) fn new(
+        rule: R,
+        params: &ParamStore,
+        overrides: &[(&str, Value)],
+        options: &OptimizerOptions,
+    ) -> Result<Self, Error> {
         rule.check()?;
         let layout = params.layout().clone();
         let mut groups = vec![Group::new(rule.clone()); layout.groups().len()];
@@ -88,7 +96,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             }
             groups[layout.group(name)?] = Group::new(overridden(&rule, name, fields)?);
         }
-        let device = DeviceState::new(|group| &groups[group].rule, params.gpu(), &layout)?;
+        let device = DeviceState::new(|group| &groups[group].rule, params.gpu(), &layout, options)?;
         let mut optimizer = Self {
             gpu: params.gpu().clone(),
             store: params.id().clone(),
@@ -101,6 +109,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             transforms: Transforms::default(),
             norm_reduction: NormReduction::default(),
             fused: FusedTransforms::new(params.gpu(), &Transforms::default(), &layout)?,
+            options: options.clone(),
             aside: None,
             average: None,
             layout,
@@ -110,6 +119,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let first = optimizer.describe(params)?;
         optimizer.prepare(&first, params)?;
         optimizer.steps.last = first;
+        optimizer.refresh_if_kept(params)?;
         Ok(optimizer)
     }
 
@@ -128,6 +138,20 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// [`Error::UnknownName`].
     pub fn group_mut(&mut self, name: &str) -> Result<&mut R, Error> {
         Ok(&mut self.groups[self.layout.group(name)?].rule)
+    }
+
+    /// What the slots that are in use of a tensor are stored as, by name: of a tensor below
+    /// [`OptimizerOptions::least_8bit`] f32 in place of 8 bits.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`].
+    pub fn state_precisions(&self, tensor: &str) -> Result<Vec<(String, StatePrecision)>, Error> {
+        let index = self.layout.index(tensor)?;
+        let rule = &self.groups[self.layout.spans()[index].group].rule;
+        let used = used_slots(rule);
+        let slots = rule.slots().iter().enumerate().filter(|(bit, _)| used & (1 << bit) != 0);
+        let of = |(bit, slot): (usize, &Slot)| (slot.name.to_string(), self.device.precision(bit, index));
+        Ok(slots.map(of).collect())
     }
 
     /// The rules of all groups, in order of the layout.

@@ -2,12 +2,14 @@
 
 pub(crate) mod any;
 pub(crate) mod arithmetic;
+pub(crate) mod dynamic8;
 pub(crate) mod entry;
 pub(crate) mod family;
 pub(crate) mod fields;
 pub(crate) mod momenta;
 pub(crate) mod newton_schulz;
 mod options;
+pub(crate) mod precision;
 pub(crate) mod recurrence;
 pub(crate) mod slot;
 pub(crate) mod step_info;
@@ -18,7 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Optimizer;
+use super::{Optimizer, OptimizerOptions};
 use crate::error::Error;
 use crate::gpu::Uniform;
 use crate::params::ParamStore;
@@ -27,6 +29,7 @@ pub use family::Family;
 pub use momenta::Mu;
 pub use newton_schulz::NewtonSchulz;
 pub(crate) use options::scheduled;
+pub use precision::{Precisions, SlotBits, StatePrecision};
 pub use recurrence::{Decay, Recurrence, Weight};
 pub use slot::{Granularity, Reduced, Slot, Statistic};
 pub use step_info::{EvalParams, Reset, StepInfo};
@@ -61,6 +64,11 @@ pub trait Rule:
     /// Whether these options need a slot of [`Rule::SLOTS`].
     fn uses(&self, _slot: usize) -> bool {
         true
+    }
+
+    /// What a slot of [`Rule::SLOTS`] may be stored as with these options.
+    fn precisions(&self, slot: usize) -> Precisions {
+        Self::SLOTS[slot].precisions
     }
 
     /// What the slot of [`Granularity::Statistics`] holds for a tensor, by its shape and the options.
@@ -115,7 +123,7 @@ pub trait Rule:
     /// # Errors
     /// What [`Rule::check`] says; [`Error::Limit`], [`Error::Kernel`].
     fn build(self, params: &ParamStore) -> Result<Optimizer<Self>, Error> {
-        Optimizer::new(self, params, &[])
+        Optimizer::new(self, params, &[], &OptimizerOptions::default())
     }
 
     /// As [`Rule::build`], with fields that differ in some groups, as JSON objects by the group's name.
@@ -123,7 +131,21 @@ pub trait Rule:
     /// # Errors
     /// As [`Rule::build`]; [`Error::UnknownName`] and [`Error::Config`] for what is wrong with the fields.
     fn build_with(self, params: &ParamStore, groups: &[(&str, Value)]) -> Result<Optimizer<Self>, Error> {
-        Optimizer::new(self, params, groups)
+        Optimizer::new(self, params, groups, &OptimizerOptions::default())
+    }
+
+    /// As [`Rule::build_with`], with what its state is stored as.
+    ///
+    /// # Errors
+    /// As [`Rule::build_with`]; [`Error::Constant`] for a precision that a slot does not allow; [`Error::UnknownName`] for
+    /// a slot that the rule does not have.
+    fn build_with_options(
+        self,
+        params: &ParamStore,
+        groups: &[(&str, Value)],
+        options: &OptimizerOptions,
+    ) -> Result<Optimizer<Self>, Error> {
+        Optimizer::new(self, params, groups, options)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use naga::{Block, Statement};
 
+use super::device::blocks::STRIDE;
 use super::factored::index_maps::Axes;
 use super::factored::sizes::{FINISH_LANES, MOST_ALONE, RATIO_LANES};
 use super::factored::tiles;
@@ -25,7 +26,7 @@ const HALVINGS: usize = 8;
 /// invocation.
 type Row = (&'static str, fn(&Sizes) -> usize);
 
-const TABLE: [Row; 16] = [
+const TABLE: [Row; 17] = [
     ("grad/norm", |sizes| grad::norm_trips(&sizes.capabilities)),
     ("grad/decide", |sizes| sizes.decide),
     ("grad/centralize", |sizes| sizes.centralize),
@@ -43,6 +44,7 @@ const TABLE: [Row; 16] = [
     }),
     ("/measure", |sizes| sizes.reduction_tiles.0.max(sizes.tiles.0) + HALVINGS),
     ("/ratio", |sizes| sizes.reduction_tiles.1.max(sizes.tiles.1) + HALVINGS),
+    ("/blocks", |_| STRIDE),
     ("", |sizes| sizes.tiles.0),
 ];
 

@@ -106,6 +106,25 @@ impl Weights {
         write_atomic(path, |file| file.write_all(&bytes))
     }
 
+    /// As [`Weights::write`], with tensors of the type BF16: each number as the nearest of 16 bits, ties to even, as torch's
+    /// `tensor.to(torch.bfloat16)`. Half as large, for those who serve what was trained; an optimizer goes on from f32.
+    ///
+    /// # Errors
+    /// As [`Weights::write`].
+    pub fn write_bf16(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        let bytes = format::to_bf16_bytes(&self.tensors).map_err(|reason| refused(path.display(), reason))?;
+        write_atomic(path, |file| file.write_all(&bytes))
+    }
+
+    /// The bytes of such a file in BF16.
+    ///
+    /// # Errors
+    /// As [`Weights::to_bytes`].
+    pub fn to_bf16_bytes(&self) -> Result<Vec<u8>, Error> {
+        format::to_bf16_bytes(&self.tensors).map_err(|reason| refused("weights", reason))
+    }
+
     /// The bytes of such a safetensors file.
     ///
     /// # Errors

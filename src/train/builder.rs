@@ -9,7 +9,7 @@ use crate::Error;
 use crate::gpu::{Gpu, ReadRing, Staging};
 use crate::grad::{ClipGradNorm, Transforms};
 use crate::graph::{Dtype, Graph, Mode, Parameter, Var, Whole, Workspace};
-use crate::optim::{AnyRule, Averages, Optimizer};
+use crate::optim::{AnyRule, Averages, Optimizer, OptimizerOptions};
 use crate::schedule::{Interval, Schedule};
 
 /// A trainer in the making: see [`Graph::trainer`].
@@ -24,6 +24,7 @@ pub struct TrainerBuilder<R> {
     seed: u64,
     steps_per_submit: usize,
     transforms: Transforms,
+    optimizer_options: OptimizerOptions,
     averages: Option<Averages>,
     groups: Option<Box<Naming>>,
     autocast: Option<Dtype>,
@@ -42,6 +43,7 @@ impl<R: fmt::Debug> fmt::Debug for TrainerBuilder<R> {
             .field("seed", &self.seed)
             .field("steps_per_submit", &self.steps_per_submit)
             .field("transforms", &self.transforms)
+            .field("optimizer_options", &self.optimizer_options)
             .field("averages", &self.averages)
             .field("autocast", &self.autocast)
             .finish_non_exhaustive()
@@ -61,6 +63,7 @@ impl Graph {
             seed: 0,
             steps_per_submit: 1,
             transforms: Transforms::default(),
+            optimizer_options: OptimizerOptions::default(),
             averages: None,
             groups: None,
             autocast: None,
@@ -112,6 +115,12 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
     /// What happens to the gradients before the rule: clips, noise, penalties, accumulation, skipped steps.
     pub fn transforms(mut self, transforms: Transforms) -> Self {
         self.transforms = transforms;
+        self
+    }
+
+    /// What the optimizer's state is stored as. Default: f32.
+    pub fn optimizer_options(mut self, options: OptimizerOptions) -> Self {
+        self.optimizer_options = options;
         self
     }
 
@@ -218,7 +227,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
             Some(group) => self.graph.store_in_groups(gpu, self.seed, group)?,
             None => self.graph.store(gpu, self.seed)?,
         };
-        let mut optimizer = Optimizer::new(self.rule, &params, &[])?;
+        let mut optimizer = Optimizer::new(self.rule, &params, &[], &self.optimizer_options)?;
         optimizer.set_transforms(self.transforms, &params)?;
         self.averages.map_or(Ok(()), |averages| optimizer.set_averages(averages, &params))?;
         for (name, scalar) in &scalars {

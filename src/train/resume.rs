@@ -96,6 +96,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             });
         }
         self.params.write_tensors(|name| checkpoint.params.get(name).map(|tensor| &tensor.values[..]))?;
+        self.optimizer.refresh_if_kept(&self.params)?;
         for span in self.params.layout().clone().spans() {
             match checkpoint.frozen.contains(&span.name) {
                 true => self.params.freeze(&span.name)?,
@@ -172,7 +173,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
         if !values.iter().map(|(name, values)| (name, values.len())).eq(BTreeMap::from_iter(names)) {
             return Err(Error::StateDict("the best parameters are those of another model".into()));
         }
-        self.params.write_tensors(|name| values.get(name).map(|values| &values[..]))
+        self.params.write_tensors(|name| values.get(name).map(|values| &values[..]))?;
+        self.optimizer.refresh_if_kept(&self.params)
     }
 
     fn check_model(&self, checkpoint: &Checkpoint) -> Result<(), Error> {

@@ -81,6 +81,8 @@ mod param_groups;
 mod params;
 mod pointwise;
 mod pools;
+mod precision;
+mod precision_dicts;
 mod predict;
 mod products;
 mod random_graphs;

@@ -13,6 +13,11 @@ use gradus::layout::{GroupSpec, Layout, Limits, Piece, Span, Window};
 use gradus::optim::*;
 use gradus::params::*;
 use gradus::predict::{Outputs, Predictor};
+use gradus::search::{
+    Advice, Approach, Constraint, Differences, HistoryPoint, MinimizeOptions, MinimizeProgress,
+    MinimizeStatus, Minimizer, OptimizationAdvisor, OptimizeResult, ProblemDescription, Property, Reason,
+    TestFunction, TestProblem,
+};
 use gradus::train::data::idx::{Images, Part};
 use gradus::train::data::npy::{Array, Opened};
 use gradus::train::data::{Batch, Batches, Dataset, Normalization, ResidentDataset, Shuffled, Values};
@@ -288,6 +293,23 @@ types!(
     schedule::WarmupCosineSchedule,
     schedule::WarmupLinearDecay,
     schedule::WarmupScheduler,
+    // search
+    Advice,
+    Approach,
+    Constraint<'static>,
+    Differences,
+    HistoryPoint,
+    MinimizeOptions<'static>,
+    MinimizeProgress<'static>,
+    MinimizeStatus,
+    Minimizer,
+    OptimizationAdvisor,
+    OptimizeResult,
+    ProblemDescription,
+    Property,
+    Reason,
+    TestFunction,
+    TestProblem,
 );
 
 /// The constants of a step, which have no name outside.

@@ -8,7 +8,7 @@ use super::inspect::{Names, inspect};
 use super::rule::CustomRule;
 use crate::error::{Error, at_least, finite};
 use crate::gpu::{Field, UniformRing};
-use crate::optim::rule::{Slot, StepInfo, f32_of};
+use crate::optim::rule::{Precisions, Slot, StepInfo, f32_of};
 use crate::wgsl::names::is_identifier;
 
 /// What a [`CustomRule`] declares; see there.
@@ -19,6 +19,7 @@ pub struct CustomRuleBuilder {
     wgsl: String,
     lr: f64,
     slots: Vec<(String, f64)>,
+    precisions: Vec<(String, Precisions)>,
     hypers: Vec<Hyper>,
     constants: Vec<Constant>,
 }
@@ -39,7 +40,8 @@ const TAKEN_HYPERS: [&str; 11] = [
 ];
 
 /// What stands beside the slots in a state dict, and what `Lookahead` and averages add to them.
-const TAKEN_SLOTS: [&str; 5] = ["step", "shape", "mu_product", "slow_param", "average_param"];
+const TAKEN_SLOTS: [&str; 7] =
+    ["step", "shape", "mu_product", "inner_step", "stored", "slow_param", "average_param"];
 
 impl CustomRule {
     /// A rule in the making: its name in JSON and in state dicts, and WGSL with `fn rule`.
@@ -50,7 +52,7 @@ impl CustomRule {
 
 impl CustomRuleBuilder {
     pub(crate) fn new(name: String, wgsl: String) -> Self {
-        Self { name, wgsl, lr: 1e-3, slots: vec![], hypers: vec![], constants: vec![] }
+        Self { name, wgsl, lr: 1e-3, slots: vec![], precisions: vec![], hypers: vec![], constants: vec![] }
     }
 
     /// The default of the learning rate, at least 0. Default 1e-3.
@@ -68,6 +70,13 @@ impl CustomRuleBuilder {
     /// As [`CustomRuleBuilder::slot`], with another first value, which must be finite.
     pub fn slot_from(mut self, name: impl Into<String>, initial: f64) -> Self {
         self.slots.push((name.into(), initial));
+        self
+    }
+
+    /// What a slot may be stored as, where it is not f32 alone: see
+    /// [`OptimizerOptions`](crate::optim::OptimizerOptions). The rule itself always sees f32.
+    pub fn allow(mut self, slot: impl Into<String>, precisions: Precisions) -> Self {
+        self.precisions.push((slot.into(), precisions));
         self
     }
 
@@ -129,7 +138,11 @@ impl CustomRuleBuilder {
             slots: self
                 .slots
                 .iter()
-                .map(|(name, _)| Slot { name: Cow::Owned(name.clone()), ..Slot::f32("") })
+                .map(|(name, _)| {
+                    let own = self.precisions.iter().rev().find(|(slot, _)| slot == name);
+                    let precisions = own.map_or(Precisions::F32, |(_, precisions)| *precisions);
+                    Slot { name: Cow::Owned(name.clone()), precisions, ..Slot::f32("") }
+                })
                 .collect(),
             initial: self.slots.iter().map(|(_, initial)| *initial).collect(),
             hypers: self.hypers,
@@ -176,6 +189,9 @@ impl CustomRuleBuilder {
                     return Err(Error::Duplicate { kind, name: (*name).into() });
                 }
             }
+        }
+        if let Some((name, _)) = self.precisions.iter().find(|(name, _)| !slots.contains(&&**name)) {
+            return Err(Error::unknown(format!("slot of {}", self.name), name, slots.iter().copied()));
         }
         at_least("lr", self.lr, 0.0)?;
         self.hypers.iter().try_for_each(|hyper| hyper.check(hyper.default))?;

@@ -1,21 +1,25 @@
+mod bind;
+mod storage;
+
 use std::sync::Arc;
 
-use super::kernels::{RuleKernel, pick_source};
+use super::blocks::Blocks;
+use super::options::{self, OptimizerOptions};
 use super::orthogonal::Orthogonal;
+use super::packed::Halves;
 use super::resets::ResetBindings;
 use super::slots::SlotBuffer;
-use super::stage::Stage;
 use crate::Error;
-use crate::gpu::{Buffer, Gpu, Held, Kernel, Region, Ticket, UniformRing};
-use crate::grad::{FusedKernel, FusedTransforms, real_elements};
-use crate::layout::{Layout, Span, Window};
+use crate::gpu::{Buffer, Gpu, Held, Kernel, Ticket, UniformRing};
+use crate::grad::{FusedTransforms, real_elements};
+use crate::layout::{Layout, Span};
 use crate::optim::averages::average::Average;
 use crate::optim::averages::buffers::AveragedBuffersBindings;
 use crate::optim::factored::statistics::Statistics;
 use crate::optim::layerwise::tiles::ReductionTiles;
-use crate::optim::rule::Family;
 use crate::optim::rule::any::AnyRule;
-use crate::params::{Flat, GateValues, ParamStore};
+use crate::optim::rule::{Family, StatePrecision};
+use crate::params::ParamStore;
 
 /// What an optimizer holds on the device: slots, kernels, bind groups and the uniforms of recorded steps.
 #[derive(Debug)]
@@ -23,6 +27,12 @@ pub(crate) struct DeviceState {
     pub(crate) slots: Vec<Option<SlotBuffer>>,
     /// Of a rule that knows its tensor.
     pub(crate) reduction_tiles: Option<ReductionTiles>,
+    /// What each slot is stored as.
+    pub(crate) state: Vec<StatePrecision>,
+    /// Where one of them is in codes of 8 bits.
+    pub(crate) blocks: Option<Arc<Blocks>>,
+    /// The parameters in bf16, where they are kept too.
+    pub(crate) bf16_params: Option<Halves>,
     /// Of a rule that keeps values in place of elements.
     pub(crate) statistics: Option<Statistics>,
     /// Of a rule that makes its directions orthogonal.
@@ -40,7 +50,7 @@ pub(crate) struct DeviceState {
 
 #[derive(Debug)]
 pub(crate) struct Bindings {
-    /// As [`Stage::of`] has them.
+    /// As [`Stage::of`](super::stage::Stage::of) has them.
     pub(crate) stages: Vec<StageBindings>,
     /// Where the constants of a step have to be picked.
     pub(crate) pick: Option<(Arc<Kernel>, wgpu::BindGroup)>,
@@ -88,12 +98,6 @@ pub(crate) struct Needs<'a> {
     pub(crate) average: Option<&'a Average>,
 }
 
-/// What is kept of a window's blocks of 64 elements.
-fn blocks_of<'a>(blocks: &'a [Buffer<u32>], window: &Window) -> Region<'a> {
-    const BLOCK: usize = Layout::TENSOR_ALIGN;
-    blocks[window.buffer].region_of(window.offset / BLOCK, window.len / BLOCK)
-}
-
 /// Refuses a tensor that a rule cannot take.
 pub(crate) fn check_shape(span: &Span, rule: &impl AnyRule) -> Result<(), Error> {
     rule.newton_schulz(&span.shape).map(drop).map_err(|error| match error {
@@ -112,12 +116,19 @@ impl DeviceState {
     pub(crate) fn new<'r, R: AnyRule + 'r>(
         rules: impl Fn(usize) -> &'r R,
         gpu: &Gpu,
-        layout: &Layout,
+        layout: &Arc<Layout>,
+        options: &OptimizerOptions,
     ) -> Result<Self, Error> {
         for span in layout.spans() {
             check_shape(span, rules(span.group))?;
         }
         let rule = rules(0);
+        let state = options.of_slots((0..layout.groups().len()).map(&rules))?;
+        let in_blocks = state.contains(&StatePrecision::Int8);
+        let blocks =
+            in_blocks.then(|| Blocks::new(gpu, layout, options.least_8bit).map(Arc::new)).transpose()?;
+        let bf16_params =
+            options.bf16_params.then(|| Halves::zeroed(gpu, "parameters in bf16", layout)).transpose()?;
         let statistics = match rule.family() {
             Family::Factored { ratio } => Some(Statistics::new(gpu, layout, rules, ratio)?),
             Family::Element | Family::Around | Family::Tensor { .. } | Family::Matrix => None,
@@ -129,6 +140,9 @@ impl DeviceState {
             slots: rule.slots().iter().map(|_| None).collect(),
             reduction_tiles: in_chunks.then(|| ReductionTiles::new(gpu, layout)).transpose()?,
             statistics,
+            state,
+            blocks,
+            bf16_params,
             orthogonal: is_matrix.then(Orthogonal::default),
             masks,
             real: if masks { real_elements(gpu, layout)? } else { Vec::new() },
@@ -143,8 +157,17 @@ impl DeviceState {
         self.rings.iter().all(UniformRing::is_idle)
     }
 
+    /// What a tensor's values of a slot are stored as.
+    pub(crate) fn precision(&self, slot: usize, tensor: usize) -> StatePrecision {
+        match (self.state[slot], &self.blocks) {
+            (StatePrecision::Int8, Some(blocks)) if blocks.ranges.stays_plain(tensor) => StatePrecision::F32,
+            (own, _) => own,
+        }
+    }
+
     /// Refuses options of a group that another plan would be made for.
     pub(crate) fn check(&self, group: usize, rule: &impl AnyRule) -> Result<(), Error> {
+        options::check(rule, &self.state)?;
         self.statistics.as_ref().map_or(Ok(()), |statistics| statistics.check(group, rule))
     }
 
@@ -170,7 +193,10 @@ impl DeviceState {
             (0..self.slots.len()).filter(|&i| mask & (1 << i) != 0 && self.slots[i].is_none()).collect();
         let added = missing
             .iter()
-            .map(|&i| SlotBuffer::new(gpu, &rule.slots()[i], layout, self.statistics.as_ref()))
+            .map(|&i| {
+                let slot = (&rule.slots()[i], self.state[i]);
+                SlotBuffer::new(gpu, slot, layout, (self.statistics.as_ref(), self.blocks.as_ref()))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         for (index, kept) in missing.into_iter().zip(added) {
             self.slots[index] = Some(kept);
@@ -212,182 +238,6 @@ impl DeviceState {
             self.bindings = Some(self.bind(rule, params, step)?);
         }
         Ok(moved)
-    }
-
-    fn bind(&self, rule: &impl AnyRule, params: &ParamStore, step: &Needs<'_>) -> Result<Bindings, Error> {
-        let gpu = params.gpu();
-        let mask = (0..).zip(&self.slots).filter(|(_, s)| s.is_some()).fold(0, |mask, (i, _)| mask | 1 << i);
-        let ring = self.rings.last().expect("a ring is made first").buffer();
-        let block = Region { buffer: ring, offset: 0, bytes: UniformRing::ALIGN as u64 };
-        let picked = self.picked.as_ref().filter(|_| step.pick.is_some());
-        let hyper = picked.map_or(block, |picked| picked.region_of(0, UniformRing::ALIGN / 4));
-        let stages = Stage::of(rule.family())
-            .iter()
-            .map(|stage| Ok(StageBindings { kinds: self.bind_stage(rule, params, step, (*stage, mask))? }))
-            .collect::<Result<_, Error>>()?;
-        let pick = picked.map(|picked| {
-            let kernel = gpu.kernel(&pick_source())?;
-            let ring = self.rings.last().expect("a ring is made first");
-            let slot = Region { buffer: ring.buffer(), offset: 0, bytes: ring.slot_bytes() as u64 };
-            let gate = Region { bytes: size_of::<GateValues>() as u64, ..params.gate().region() };
-            let group = gpu.bind_group(&kernel, &[block, gate, slot, picked.region()])?;
-            Ok::<_, Error>((kernel, group))
-        });
-        let resets = step
-            .resets
-            .then(|| ResetBindings::new(gpu, params.layout(), &self.slots, &self.real, [block, hyper]));
-        let buffers = step.average.and_then(|average| average.buffers.as_ref());
-        let own = (rule.shader().text, rule.hyper_block().0);
-        let buffers = buffers.map(|buffers| buffers.bind(params, own, [block, hyper]));
-        let (pick, resets, buffers) = (pick.transpose()?, resets.transpose()?, buffers.transpose()?);
-        Ok(Bindings { stages, pick, resets, buffers })
-    }
-
-    /// The kernels of a stage, of the slots of `mask`.
-    fn bind_stage(
-        &self,
-        rule: &impl AnyRule,
-        params: &ParamStore,
-        step: &Needs<'_>,
-        (stage, mask): (Stage, u32),
-    ) -> Result<[Option<KernelBindings>; 2], Error> {
-        let kinds = match &self.statistics {
-            // What knows no tensor has one kernel.
-            Some(statistics) if stage.goes_by_windows() => statistics.kinds(),
-            None if stage == Stage::Direction && self.directions().is_none() => [false, false],
-            Some(_) | None => [true, false],
-        };
-        let bind = |general: bool| -> Result<Option<KernelBindings>, Error> {
-            let wanted = kinds[usize::from(general)];
-            // Of a store that holds nothing of a kind, nothing.
-            let made = wanted.then(|| self.bind_kernel(rule, params, step, (stage, mask, general)));
-            made.transpose()
-        };
-        Ok([bind(false)?, bind(true)?])
-    }
-
-    fn bind_kernel(
-        &self,
-        rule: &impl AnyRule,
-        params: &ParamStore,
-        step: &Needs<'_>,
-        (stage, mask, general): (Stage, u32, bool),
-    ) -> Result<KernelBindings, Error> {
-        let gpu = params.gpu();
-        let ring = self.rings.last().expect("a ring is made first").buffer();
-        let block = Region { buffer: ring, offset: 0, bytes: UniformRing::ALIGN as u64 };
-        let picked = self.picked.as_ref().filter(|_| step.pick.is_some());
-        let hyper = picked.map_or(block, |picked| picked.region_of(0, UniformRing::ALIGN / 4));
-        let averages = step.average.is_some();
-        let text = RuleKernel { general, averages, masks: self.masks, ..RuleKernel::of(rule) };
-        let source = text.source(stage, mask, step.fused.variant, gpu.capabilities());
-        let kernel = gpu.kernel(&source)?;
-        let slots = || {
-            let slots = rule.slots().iter().zip(&self.slots);
-            let slots = slots.filter(|(slot, _)| stage.access(rule.family(), slot).is_some());
-            slots.filter_map(|(_, kept)| kept.as_ref())
-        };
-        let average = step.average.filter(|_| stage == Stage::Update);
-        let bind = |window: Window| {
-            let mut regions = vec![block, hyper, params.gate().region()];
-            regions.extend(self.storage(stage, rule.family(), params, &window));
-            regions.extend(slots().map(|kept| kept.region(&window)));
-            regions.extend(average.map(|average| average.params.window(&window)));
-            if text.reads_real(stage, step.fused.variant) {
-                let noisy = step.fused.variant == FusedKernel::Noisy;
-                regions.push(blocks_of(if noisy { &step.fused.real } else { &self.real }, &window));
-            }
-            let bytes = regions[3..].iter().map(|region| region.bytes).collect();
-            Ok::<_, Error>((gpu.bind_group(&kernel, &regions)?, bytes))
-        };
-        let windows = params.layout().windows();
-        let windows = windows.take(if stage.goes_by_windows() { usize::MAX } else { 1 });
-        let (bind_groups, regions): (Vec<_>, Vec<_>) =
-            windows.map(bind).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
-        // Parameters and gradients come first, slots after what the stage binds beside them.
-        let storage = stage.storage(rule.family()).len();
-        let both = if stage.goes_by_windows() { 2 } else { 0 };
-        let of_directions = self.orthogonal.is_some() && matches!(stage, Stage::Direction | Stage::Update);
-        let by_elements = (0..storage).map(|at| at < both || (of_directions && at + 1 == storage));
-        let of_slots = slots().map(|kept| matches!(kept, SlotBuffer::Elements(_)));
-        let by_elements = by_elements.chain(of_slots).chain(average.map(|_| true)).collect();
-        Ok(KernelBindings { kernel, bind_groups, regions, by_elements })
-    }
-
-    /// As [`Stage::storage`].
-    fn storage<'a>(
-        &'a self,
-        stage: Stage,
-        family: Family,
-        params: &'a ParamStore,
-        window: &Window,
-    ) -> Vec<Region<'a>> {
-        let both = || [params.params().window(window), params.grads().window(window)];
-        if let Some(statistics) = &self.statistics {
-            let (index_maps, values) = (statistics.index_maps.region(), statistics.values.region());
-            return match stage {
-                Stage::Statistics => {
-                    let own = [index_maps, values, statistics.gather.region(), statistics.parts.region()];
-                    [&both()[..], &own].concat()
-                }
-                Stage::Finish if family == (Family::Factored { ratio: false }) => {
-                    vec![index_maps, values, statistics.finish.region()]
-                }
-                Stage::Finish => {
-                    vec![index_maps, values, statistics.finish.region(), statistics.parts.region()]
-                }
-                Stage::Means => vec![values, statistics.means.region()],
-                Stage::Measure => {
-                    [&both()[..], &[index_maps, values, statistics.tiles.region(), statistics.sums.region()]]
-                        .concat()
-                }
-                Stage::Ratio => {
-                    let ratios =
-                        statistics.values.region_of(statistics.ratios.start, statistics.ratios.len());
-                    vec![
-                        statistics.sums.region(),
-                        statistics.sums_of.region(),
-                        ratios,
-                        statistics.lens.region(),
-                    ]
-                }
-                Stage::Direction | Stage::Update => {
-                    [&both()[..], &[index_maps, values, statistics.tiles.region()]].concat()
-                }
-            };
-        }
-        match (stage, &self.reduction_tiles) {
-            (Stage::Measure, Some(reduction_tiles)) => {
-                [&both()[..], &[reduction_tiles.tiles.region(), reduction_tiles.parts.region()]].concat()
-            }
-            (Stage::Ratio, Some(reduction_tiles)) => {
-                vec![
-                    reduction_tiles.parts.region(),
-                    reduction_tiles.parts_of.region(),
-                    reduction_tiles.ratios.region(),
-                ]
-            }
-            (Stage::Direction, Some(tiles)) => {
-                let ratios = [blocks_of(&tiles.blocks, window), tiles.ratios.region()];
-                let directions = self.directions().expect("bound for what there is").window(window);
-                [&both()[..], &ratios, &[directions]].concat()
-            }
-            (Stage::Update, Some(_)) if family == Family::Matrix => {
-                // Where there are none they are not read, but a binding needs a buffer.
-                let directions = self.directions().unwrap_or(params.grads()).window(window);
-                [&both()[..], &[directions]].concat()
-            }
-            (Stage::Update, Some(reduction_tiles)) => {
-                [&both()[..], &[blocks_of(&reduction_tiles.blocks, window), reduction_tiles.ratios.region()]]
-                    .concat()
-            }
-            _ => both().to_vec(),
-        }
-    }
-
-    /// The directions; none where no tensor has one.
-    fn directions(&self) -> Option<&Flat> {
-        self.orthogonal.as_ref()?.directions.as_ref()
     }
 
     /// What is bound, once a step was prepared.

@@ -1,13 +1,15 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use super::block_kernel::BlockKernel;
+use super::memory::{self, Around, Form, Stored, keep_inside};
 use super::stage::Stage;
 use crate::gpu::{Binding, Capabilities, KernelSource, uniform};
 use crate::grad::FusedKernel;
 use crate::optim::averages::text as averages;
 use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::entry::Entry;
-use crate::optim::rule::{Family, Granularity, Shader, Slot};
+use crate::optim::rule::{Family, Granularity, Shader, Slot, StatePrecision};
 use crate::params::GateValues;
 
 const COMMON: &str = include_str!("../../../shaders/optim/frame/common.wgsl");
@@ -82,6 +84,12 @@ pub(crate) struct RuleKernel<'a> {
     pub(crate) shader: Shader<'a>,
     pub(crate) hyper_bytes: usize,
     pub(crate) slots: &'a [Slot],
+    /// What each of them is stored as; of none f32.
+    pub(crate) state: &'a [StatePrecision],
+    /// Whether new parameters are written in bf16 too.
+    pub(crate) copies: bool,
+    /// Whether some tensors are too small for codes.
+    pub(crate) small: bool,
     pub(crate) looks_ahead: bool,
     /// Whether an average of the parameters is kept.
     pub(crate) averages: bool,
@@ -98,6 +106,9 @@ impl<'a> RuleKernel<'a> {
             shader: rule.shader(),
             hyper_bytes: rule.hyper_block().0,
             slots: rule.slots(),
+            state: &[],
+            copies: false,
+            small: true,
             looks_ahead: rule.looks_ahead(),
             averages: false,
             masks: !rule.keeps_zeros(),
@@ -112,11 +123,19 @@ impl<'a> RuleKernel<'a> {
             shader: entry.shader,
             hyper_bytes: entry.hyper.bytes,
             slots: entry.slots,
+            state: &[],
+            copies: false,
+            small: true,
             looks_ahead: false,
             averages: false,
             masks: false,
             general: true,
         }
+    }
+
+    /// Whether a stage goes over blocks, so that what is in codes can be written.
+    pub(crate) fn in_blocks(&self, stage: Stage) -> bool {
+        stage == Stage::Update && self.state.contains(&StatePrecision::Int8)
     }
 
     /// Whether a stage's kernel reads which elements are real.
@@ -141,16 +160,22 @@ impl<'a> RuleKernel<'a> {
         let mut bindings =
             vec![uniform(size_of::<Call>()), uniform(hyper_bytes), uniform(size_of::<GateValues>())];
         bindings.extend_from_slice(stage.storage(self.family));
-        let mut slots: Vec<(&str, Binding)> = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(bit, _)| mask & (1 << bit) != 0)
-            .filter_map(|(_, slot)| Some((&*slot.name, stage.access(self.family, slot)?)))
-            .collect();
+        let in_blocks = self.in_blocks(stage);
+        let stored = |(bit, slot): (usize, &'a Slot)| {
+            let precision = self.state.get(bit).copied().unwrap_or_default();
+            let form = Form::new(precision, slot.precisions);
+            Some(Stored { name: &slot.name, access: stage.access(self.family, slot)?, form })
+        };
+        let in_use = self.slots.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0);
+        let mut slots: Vec<Stored<'_>> = in_use.filter_map(stored).collect();
         if self.averages && stage == Stage::Update {
-            slots.push((averages::SLOT, Binding::ReadWrite));
+            slots.push(Stored { name: averages::SLOT, access: Binding::ReadWrite, form: Form::F32 });
         }
+        let fused = if stage.reads_gradients() { fused_kernel } else { FusedKernel::Plain };
+        let has_random = fused == FusedKernel::Noisy;
+        let copies = self.copies && stage == Stage::Update;
+        let blocks = in_blocks.then(|| BlockKernel::of(capabilities));
+        let around = Around { blocks, small: self.small, has_random, copies };
         let mut memory = match stage {
             Stage::Ratio if matches!(self.family, Family::Tensor { .. } | Family::Matrix) => {
                 let scalars =
@@ -158,9 +183,12 @@ impl<'a> RuleKernel<'a> {
                 kept(bindings.len(), scalars.map(|(bit, slot)| (&*slot.name, mask & (1 << bit) != 0)))
             }
             Stage::Ratio | Stage::Statistics | Stage::Finish | Stage::Means => String::new(),
-            Stage::Measure | Stage::Direction | Stage::Update => memory(bindings.len(), &slots),
+            Stage::Measure | Stage::Direction | Stage::Update => {
+                memory::memory(bindings.len(), &slots, around)
+            }
         };
-        bindings.extend(slots.iter().map(|(_, binding)| *binding));
+        bindings.extend(slots.iter().map(|slot| slot.access));
+        bindings.extend(copies.then_some(Binding::ReadWrite));
         if self.masks && stage == Stage::Update {
             memory.push_str(&keep_inside(&slots));
         }
@@ -170,14 +198,29 @@ impl<'a> RuleKernel<'a> {
                 .expect("a string takes everything");
             bindings.push(Binding::Read);
         }
-        let names: Vec<&str> = slots.iter().map(|(name, _)| *name).collect();
+        if in_blocks {
+            let binding = bindings.len();
+            writeln!(memory, "@group(0) @binding({binding}) var<storage, read> table: array<vec4u>;")
+                .expect("a string takes everything");
+            bindings.push(Binding::Read);
+        }
+        let names: Vec<String> =
+            slots.iter().map(|slot| format!("{}{}", slot.name, slot.form.suffix())).collect();
         let (stem, text) = (self.shader.stem, self.shader.text);
         let text = if self.averages { averages::averaging(text).into() } else { Cow::Borrowed(text) };
         let ahead = if self.looks_ahead { "+lookahead" } else { "" };
+        let copy = if copies { "+bf16" } else { "" };
         let masked = if self.masks && stage == Stage::Update { "+mask" } else { "" };
-        let fused = if stage.reads_gradients() { fused_kernel } else { FusedKernel::Plain };
-        let mut frame = stage.frame(self.family, capabilities, self.looks_ahead, self.masks);
-        let mut plain = "";
+        let ends = (self.looks_ahead, self.masks);
+        let mut frame = match blocks {
+            Some(kernel) => kernel.frame.to_owned() + &stage.frame_of_blocks(self.family, ends),
+            None => stage.frame(self.family, capabilities, self.looks_ahead, self.masks),
+        };
+        let mut plain = match (in_blocks, self.small) {
+            (true, true) => "/small/blocks",
+            (true, false) => "/blocks",
+            (false, _) => "",
+        };
         if matches!(self.family, Family::Factored { .. }) {
             frame = format!("const GENERAL = {};\n{frame}", self.general);
             plain = if self.general { "" } else { "/plain" };
@@ -187,7 +230,7 @@ impl<'a> RuleKernel<'a> {
         }
         KernelSource {
             name: format!(
-                "optim/{stem}{}{plain}[{}]{}{masked}{ahead}",
+                "optim/{stem}{}{plain}[{}]{}{masked}{ahead}{copy}",
                 stage.suffix(),
                 names.join(","),
                 fused.suffix()
@@ -198,39 +241,11 @@ impl<'a> RuleKernel<'a> {
     }
 }
 
-/// Where the slots in use come from and go to. This, [`keep_inside`] and [`kept`] are the WGSL that is written here.
-fn memory(first: usize, slots: &[(&str, Binding)]) -> String {
-    let (mut bindings, mut load, mut store) = (String::new(), String::new(), String::new());
-    for (binding, (name, access)) in (first..).zip(slots) {
-        let writes = *access == Binding::ReadWrite;
-        let mode = if writes { "read_write" } else { "read" };
-        let written = writeln!(
-            bindings,
-            "@group(0) @binding({binding}) var<storage, {mode}> slot_{name}: array<vec4f>;"
-        )
-        .and_then(|()| writeln!(load, "    state.{name} = slot_{name}[at];"))
-        .and_then(|()| if writes { writeln!(store, "    slot_{name}[at] = state.{name};") } else { Ok(()) });
-        written.expect("a string takes everything");
-    }
-    format!(
-        "{bindings}\nfn load(at: u32) -> State {{\n    var state: State;\n{load}    return state;\n}}\n\n\
-         fn store(at: u32, state: State) {{\n{store}}}\n"
-    )
-}
-
-/// Zeros in slots behind the end of a tensor.
-fn keep_inside(slots: &[(&str, Binding)]) -> String {
-    let mut text = "\nfn keep_inside(s: ptr<function, State>, inside: vec4<bool>) {\n".to_owned();
-    for (name, _) in slots {
-        writeln!(text, "    (*s).{name} = select(vec4f(), (*s).{name}, inside);")
-            .expect("a string takes everything");
-    }
-    text + "}\n"
-}
-
 /// Every text of the frame that a rule of the element family is joined with.
 pub(crate) fn frame_texts() -> Vec<String> {
     let mut texts = vec![COMMON.to_owned(), GATE.to_owned(), "var<storage, read> real: array<u32>;".into()];
+    texts.extend(memory::texts());
+    texts.push(Stage::Update.frame_of_blocks(Family::Element, (false, false)));
     texts.extend(FusedKernel::ALL.map(|fused_kernel| fused_kernel.wgsl().to_owned()));
     for looks_ahead in [false, true] {
         let frame = |masks| Stage::Update.frame(Family::Element, &Capabilities::PLAIN, looks_ahead, masks);

@@ -12,15 +12,16 @@ use crate::optim::rules::lookahead::Ahead;
 uniform! {
     /// What a dispatch gives a first value.
     pub(crate) struct ResetCall {
-        /// First value in what is bound.
+        /// First word in what is bound.
         pub(crate) first: u32,
         /// How many.
         pub(crate) len: u32,
-        pub(crate) value: f32,
+        /// A word of them: one as f32, or two in bf16.
+        pub(crate) value: u32,
         /// The bit of the slot.
         pub(crate) slot: u32,
-        /// Whether padding lies between tensors.
-        pub(crate) padded: u32,
+        /// Elements in a word, where padding lies between tensors, or 0.
+        pub(crate) elements: u32,
     }
 }
 
@@ -66,13 +67,14 @@ impl ResetBindings {
             gpu.bind_group(&kernel, &[uniforms, hyper, blocks, values])
         };
         let of = |kept: &SlotBuffer| -> Result<Vec<wgpu::BindGroup>, Error> {
-            if !matches!(kept, SlotBuffer::Elements(_)) {
+            if !matches!(kept, SlotBuffer::Elements(_) | SlotBuffer::Halves(_)) {
                 let window = layout.windows().next().expect("a store has a window");
-                return Ok(vec![bind(real[0].region(), kept.region(&window))?]);
+                return Ok(vec![bind(real[0].region(), kept.region((0, &window)))?]);
             }
             let blocks =
                 |window: &Window| real[window.buffer].region_of(window.offset / BLOCK, window.len / BLOCK);
-            layout.windows().map(|window| bind(blocks(&window), kept.region(&window))).collect()
+            let windows = layout.windows().enumerate();
+            windows.map(|(number, window)| bind(blocks(&window), kept.region((number, &window)))).collect()
         };
         let bind_groups = slots.iter().map(|kept| kept.as_ref().map_or(Ok(Vec::new()), of));
         Ok(Self { bind_groups: bind_groups.collect::<Result<_, _>>()?, kernel: kernel.clone() })

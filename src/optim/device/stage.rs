@@ -178,6 +178,22 @@ impl Stage {
         [common, lookups, &own].concat()
     }
 
+    /// The texts of an update over blocks beside that of its kernel, in place of [`Stage::frame`].
+    pub(crate) fn frame_of_blocks(self, family: Family, (looks_ahead, masks): (bool, bool)) -> String {
+        macro_rules! text {
+            ($file:literal) => {
+                include_str!(concat!("../../../shaders/optim/frame/", $file, ".wgsl"))
+            };
+        }
+        let settled = if looks_ahead { text!("lookahead") } else { text!("settled") };
+        let own = match family {
+            Family::Tensor { .. } => [text!("measured"), text!("tensor")].concat(),
+            _ if masks => text!("element_masked").into(),
+            _ => text!("element").into(),
+        };
+        [&own, settled].concat()
+    }
+
     /// How many of what the stage works on go into a workgroup.
     pub(crate) fn in_a_workgroup(self, family: Family) -> usize {
         match self {

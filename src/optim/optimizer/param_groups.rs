@@ -38,7 +38,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// Schedules start from the group's own rate, transforms hold for it too, gradients that were accumulated stay,
     /// those of the new tensors are zero, and submitted steps may still be on their way.
     ///
-    /// It submits one copy and does not wait: buffers that become longer are replaced, and initialized twice until it is
+    /// It submits one copy and does not wait, unless parameters are kept in bf16 too: buffers that become longer are replaced, and initialized twice until it is
     /// done. What else uses the store's buffers has to begin anew: a graph's plan and another optimizer of this store
     /// refuse to go on, but commands that were recorded before and are not submitted yet would work on the former
     /// buffers, and so would bind groups of one's own.
@@ -103,7 +103,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                 if let (Some(norms), Some(before)) = (&mut self.steps.norms, other.norms) {
                     norms.retire(before);
                 }
-                Ok(())
+                self.refresh_if_kept(params)
             }
             Err(error) => {
                 self.swap(&mut other);
@@ -118,9 +118,9 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let mut groups = self.groups.clone();
         groups.push(Group::new(rule));
         let rule_of = |group: usize| &groups[group].rule;
-        let mut device = DeviceState::new(rule_of, &self.gpu, &layout)?;
+        let mut device = DeviceState::new(rule_of, &self.gpu, &layout, &self.options)?;
         for ((slot, new), known) in self.device.slots.iter().zip(&mut device.slots).zip(rule_of(0).slots()) {
-            let statistics = device.statistics.as_ref();
+            let statistics = (device.statistics.as_ref(), device.blocks.as_ref());
             let slot = slot.as_ref().map(|kept| kept.grown(recorder, known, &layout, statistics));
             *new = slot.transpose()?;
         }

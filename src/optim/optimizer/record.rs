@@ -179,6 +179,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let inputs = Inputs {
             layout: &self.layout,
             rules: &rules,
+            state: &self.device.state,
+            blocks: self.device.blocks.as_ref().map(|blocks| &blocks.ranges),
             reduction_tiles: self.device.reduction_tiles.as_ref().map(|tiles| &tiles.ranges),
             statistics: self.device.statistics.as_ref().map(|statistics| &statistics.ranges),
             counters: &self.steps.counters,

@@ -2,7 +2,9 @@ use std::fmt::Debug;
 
 use serde_json::{Map, Value};
 
-use super::{EvalParams, Family, NewtonSchulz, Recurrence, Reset, Rule, Shader, Slot, Statistic, StepInfo};
+use super::{
+    EvalParams, Family, NewtonSchulz, Precisions, Recurrence, Reset, Rule, Shader, Slot, Statistic, StepInfo,
+};
 use crate::config;
 use crate::error::Error;
 use crate::gpu::{Field, Uniform};
@@ -33,6 +35,10 @@ pub trait AnyRule: Debug + Send + Sync {
     fn check(&self) -> Result<(), Error>;
     /// [`Rule::uses`].
     fn uses(&self, slot: usize) -> bool;
+    /// [`Rule::precisions`].
+    fn precisions(&self, slot: usize) -> Precisions {
+        self.slots()[slot].precisions
+    }
     /// [`Rule::statistics`].
     fn statistics(&self, shape: &[usize]) -> Vec<Statistic>;
     /// [`Rule::newton_schulz`].
@@ -119,6 +125,10 @@ impl<R: Rule> AnyRule for R {
 
     fn uses(&self, slot: usize) -> bool {
         Rule::uses(self, slot)
+    }
+
+    fn precisions(&self, slot: usize) -> Precisions {
+        Rule::precisions(self, slot)
     }
 
     fn statistics(&self, shape: &[usize]) -> Vec<Statistic> {
@@ -229,6 +239,10 @@ impl AnyRule for Box<dyn AnyRule> {
 
     fn uses(&self, slot: usize) -> bool {
         (**self).uses(slot)
+    }
+
+    fn precisions(&self, slot: usize) -> Precisions {
+        (**self).precisions(slot)
     }
 
     fn statistics(&self, shape: &[usize]) -> Vec<Statistic> {

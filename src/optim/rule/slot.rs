@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 
+use super::precision::Precisions;
+
 /// What a rule keeps from step to step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
@@ -7,6 +9,8 @@ pub struct Slot {
     pub name: Cow<'static, str>,
     /// What it holds a value for.
     pub granularity: Granularity,
+    /// What its values may be stored as.
+    pub precisions: Precisions,
     /// Whether it belongs to what follows a rule rather than to the rule: only the update knows it.
     pub(crate) late: bool,
     /// Of [`Family::Matrix`](super::Family::Matrix), whether only the update reads it, and no direction depends on it.
@@ -25,25 +29,68 @@ pub enum Granularity {
 }
 
 impl Slot {
-    /// A 32-bit float for each element.
+    /// A 32-bit float for each element, stored as nothing else.
     pub const fn f32(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), granularity: Granularity::Element, late: false, apart: false }
+        Self::element(name, Precisions::F32)
+    }
+
+    /// A value for each element that may be stored in bf16.
+    pub const fn bf16(name: &'static str) -> Self {
+        Self::element(name, Precisions::Bf16)
+    }
+
+    /// A value of either sign for each element, that may be stored in bf16 or 8 bits: an average of gradients.
+    pub const fn signed(name: &'static str) -> Self {
+        Self::element(name, Precisions::Signed)
+    }
+
+    /// A value of at least 0 for each element, that may be stored in bf16 or 8 bits: an average of squares.
+    pub const fn unsigned(name: &'static str) -> Self {
+        Self::element(name, Precisions::Unsigned)
+    }
+
+    const fn element(name: &'static str, precisions: Precisions) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            granularity: Granularity::Element,
+            precisions,
+            late: false,
+            apart: false,
+        }
+    }
+
+    /// A value for each element of a tensor, of [`Family::Matrix`](super::Family::Matrix): only the update reads it, and no
+    /// direction depends on it.
+    pub const fn apart(name: &'static str, precisions: Precisions) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            granularity: Granularity::Element,
+            precisions,
+            late: false,
+            apart: true,
+        }
     }
 
     /// A 32-bit float for each tensor.
     pub const fn scalar(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), granularity: Granularity::Tensor, late: false, apart: false }
+        Self {
+            name: Cow::Borrowed(name),
+            granularity: Granularity::Tensor,
+            precisions: Precisions::F32,
+            late: false,
+            apart: false,
+        }
     }
 
     /// What [`Rule::statistics`](super::Rule::statistics) says.
     pub const fn statistics(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), granularity: Granularity::Statistics, late: false, apart: false }
-    }
-
-    /// As [`Slot::f32`], of [`Family::Matrix`](super::Family::Matrix): only the update reads it, and no direction depends on
-    /// it.
-    pub const fn apart(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), granularity: Granularity::Element, late: false, apart: true }
+        Self {
+            name: Cow::Borrowed(name),
+            granularity: Granularity::Statistics,
+            precisions: Precisions::F32,
+            late: false,
+            apart: false,
+        }
     }
 }
 

@@ -64,7 +64,7 @@ impl Rule for AdaBelief {
     const NAME: &'static str = "AdaBelief";
     const SHADER: Shader<'static> =
         Shader { stem: "adabelief", text: include_str!("../../../shaders/optim/rules/adabelief.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
+    const SLOTS: &'static [Slot] = &[Slot::signed("exp_avg"), Slot::unsigned("exp_avg_sq")];
 
     scheduled! { lr, momentum: betas.0 }
 

@@ -47,7 +47,7 @@ impl Rule for Adadelta {
     const NAME: &'static str = "Adadelta";
     const SHADER: Shader<'static> =
         Shader { stem: "adadelta", text: include_str!("../../../shaders/optim/rules/adadelta.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::f32("square_avg"), Slot::f32("acc_delta")];
+    const SLOTS: &'static [Slot] = &[Slot::unsigned("square_avg"), Slot::unsigned("acc_delta")];
 
     scheduled! { lr, maximize }
 

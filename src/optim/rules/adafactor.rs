@@ -177,7 +177,7 @@ impl Rule for Adafactor {
     const FAMILY: Family = Family::Factored { ratio: true };
     const SHADER: Shader<'static> =
         Shader { stem: "adafactor", text: include_str!("../../../shaders/optim/rules/adafactor.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::statistics("statistics"), Slot::f32("exp_avg")];
+    const SLOTS: &'static [Slot] = &[Slot::statistics("statistics"), Slot::bf16("exp_avg")];
 
     scheduled! { lr, maximize }
 

@@ -58,7 +58,7 @@ impl Rule for Adagrad {
     const NAME: &'static str = "Adagrad";
     const SHADER: Shader<'static> =
         Shader { stem: "adagrad", text: include_str!("../../../shaders/optim/rules/adagrad.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::f32("sum")];
+    const SLOTS: &'static [Slot] = &[Slot::bf16("sum")];
 
     scheduled! { lr, maximize }
 

@@ -86,7 +86,7 @@ impl Rule for Adam {
     const SHADER: Shader<'static> =
         Shader { stem: "adam", text: include_str!("../../../shaders/optim/rules/adam.wgsl") };
     const SLOTS: &'static [Slot] =
-        &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq"), Slot::f32("max_exp_avg_sq")];
+        &[Slot::signed("exp_avg"), Slot::unsigned("exp_avg_sq"), Slot::f32("max_exp_avg_sq")];
 
     scheduled! { lr, momentum: betas.0, maximize }
 

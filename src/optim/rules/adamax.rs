@@ -49,7 +49,7 @@ impl Rule for Adamax {
     const NAME: &'static str = "Adamax";
     const SHADER: Shader<'static> =
         Shader { stem: "adamax", text: include_str!("../../../shaders/optim/rules/adamax.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_inf")];
+    const SLOTS: &'static [Slot] = &[Slot::signed("exp_avg"), Slot::bf16("exp_inf")];
 
     scheduled! { lr, momentum: betas.0, maximize }
 

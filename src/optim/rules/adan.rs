@@ -65,8 +65,13 @@ impl Rule for Adan {
     const NAME: &'static str = "Adan";
     const SHADER: Shader<'static> =
         Shader { stem: "adan", text: include_str!("../../../shaders/optim/rules/adan.wgsl") };
-    const SLOTS: &'static [Slot] =
-        &[Slot::f32("exp_avg"), Slot::f32("exp_avg_diff"), Slot::f32("exp_avg_sq"), Slot::f32("g_prev")];
+    /// The change of the gradient is a small difference of two, and a code would leave little of it.
+    const SLOTS: &'static [Slot] = &[
+        Slot::signed("exp_avg"),
+        Slot::signed("exp_avg_diff"),
+        Slot::unsigned("exp_avg_sq"),
+        Slot::bf16("g_prev"),
+    ];
 
     scheduled! { lr, momentum: betas.0 }
 

@@ -54,7 +54,7 @@ impl Rule for Lamb {
     const FAMILY: Family = Family::Tensor { early_state: true };
     const SHADER: Shader<'static> =
         Shader { stem: "lamb", text: include_str!("../../../shaders/optim/rules/lamb.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
+    const SLOTS: &'static [Slot] = &[Slot::bf16("exp_avg"), Slot::bf16("exp_avg_sq")];
 
     scheduled! { lr, momentum: betas.0 }
 

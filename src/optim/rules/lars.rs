@@ -66,7 +66,7 @@ impl Rule for Lars {
     const FAMILY: Family = Family::Tensor { early_state: false };
     const SHADER: Shader<'static> =
         Shader { stem: "lars", text: include_str!("../../../shaders/optim/rules/lars.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::f32("momentum_buffer")];
+    const SLOTS: &'static [Slot] = &[Slot::signed("momentum_buffer")];
 
     scheduled! { lr, momentum: momentum }
 

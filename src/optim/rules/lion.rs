@@ -44,7 +44,7 @@ impl Rule for Lion {
     const NAME: &'static str = "Lion";
     const SHADER: Shader<'static> =
         Shader { stem: "lion", text: include_str!("../../../shaders/optim/rules/lion.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg")];
+    const SLOTS: &'static [Slot] = &[Slot::signed("exp_avg")];
 
     scheduled! { lr, momentum: betas.0 }
 

@@ -12,8 +12,8 @@ use crate::optim::rule::any::{AnyRule, options};
 use crate::optim::rule::entry::{Entry, FromJson, Registered};
 use crate::optim::rule::fields::used_slots;
 use crate::optim::rule::{
-    EvalParams, Family, Granularity, NewtonSchulz, Recurrence, Reset, Shader, Slot, Statistic, StepInfo,
-    f32_of,
+    EvalParams, Family, Granularity, NewtonSchulz, Precisions, Recurrence, Reset, Shader, Slot, Statistic,
+    StepInfo, f32_of,
 };
 
 /// Lookahead around another rule, as optax has it: the rule makes fast steps, and after every `sync_period`-th of a
@@ -92,8 +92,13 @@ const fn alpha() -> f64 {
 }
 
 const NAME: &str = "Lookahead";
-const SLOW: Slot =
-    Slot { name: Cow::Borrowed("slow_param"), granularity: Granularity::Element, late: true, apart: false };
+const SLOW: Slot = Slot {
+    name: Cow::Borrowed("slow_param"),
+    granularity: Granularity::Element,
+    precisions: Precisions::F32,
+    late: true,
+    apart: false,
+};
 /// As in `lookahead.wgsl`.
 const BEGINS: u32 = 1;
 const SYNCS: u32 = 2;
@@ -190,6 +195,10 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
 
     fn uses(&self, slot: usize) -> bool {
         slot == self.slow() || self.inner.uses(slot)
+    }
+
+    fn precisions(&self, slot: usize) -> Precisions {
+        if slot == self.slow() { Precisions::F32 } else { self.inner.precisions(slot) }
     }
 
     fn initial(&self, slot: usize) -> f64 {

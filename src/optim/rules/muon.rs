@@ -2,7 +2,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least, finite, half_open};
 use crate::gpu::uniform;
-use crate::optim::rule::{Family, NewtonSchulz, Rule, Shader, Slot, StepInfo, check_moments, f32_of};
+use crate::optim::rule::{
+    Family, NewtonSchulz, Precisions, Rule, Shader, Slot, StepInfo, check_moments, f32_of,
+};
 
 /// Muon, as `torch.optim.Muon` has it: steps whose directions are made orthogonal, for matrices.
 ///
@@ -142,8 +144,11 @@ impl Rule for Muon {
     const FAMILY: Family = Family::Matrix;
     const SHADER: Shader<'static> =
         Shader { stem: "muon", text: include_str!("../../../shaders/optim/rules/muon.wgsl") };
-    const SLOTS: &'static [Slot] =
-        &[Slot::f32("momentum_buffer"), Slot::apart("exp_avg"), Slot::apart("exp_avg_sq")];
+    const SLOTS: &'static [Slot] = &[
+        Slot::signed("momentum_buffer"),
+        Slot::apart("exp_avg", Precisions::Signed),
+        Slot::apart("exp_avg_sq", Precisions::Unsigned),
+    ];
 
     fn check(&self) -> Result<(), Error> {
         at_least("lr", self.lr, 0.0)?;

@@ -81,7 +81,7 @@ impl Rule for NAdam {
     const NAME: &'static str = "NAdam";
     const SHADER: Shader<'static> =
         Shader { stem: "nadam", text: include_str!("../../../shaders/optim/rules/nadam.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
+    const SLOTS: &'static [Slot] = &[Slot::signed("exp_avg"), Slot::unsigned("exp_avg_sq")];
 
     scheduled! { lr, momentum: betas.0, maximize }
 

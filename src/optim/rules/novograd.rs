@@ -51,7 +51,7 @@ impl Rule for Novograd {
     const FAMILY: Family = Family::Tensor { early_state: false };
     const SHADER: Shader<'static> =
         Shader { stem: "novograd", text: include_str!("../../../shaders/optim/rules/novograd.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::scalar("exp_avg_sq")];
+    const SLOTS: &'static [Slot] = &[Slot::signed("exp_avg"), Slot::scalar("exp_avg_sq")];
 
     scheduled! { lr, momentum: betas.0 }
 

@@ -82,7 +82,7 @@ impl Rule for RAdam {
     const NAME: &'static str = "RAdam";
     const SHADER: Shader<'static> =
         Shader { stem: "radam", text: include_str!("../../../shaders/optim/rules/radam.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
+    const SLOTS: &'static [Slot] = &[Slot::signed("exp_avg"), Slot::unsigned("exp_avg_sq")];
 
     scheduled! { lr, momentum: betas.0, maximize }
 

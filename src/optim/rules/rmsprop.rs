@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, at_least, half_open};
 use crate::gpu::uniform;
-use crate::optim::rule::{Rule, Shader, Slot, StepInfo, f32_of, scheduled};
+use crate::optim::rule::{Precisions, Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 
 /// RMSprop, as `torch.optim.RMSprop` has it.
 ///
@@ -83,7 +83,7 @@ impl Rule for RMSprop {
     const SHADER: Shader<'static> =
         Shader { stem: "rmsprop", text: include_str!("../../../shaders/optim/rules/rmsprop.wgsl") };
     const SLOTS: &'static [Slot] =
-        &[Slot::f32("square_avg"), Slot::f32("momentum_buffer"), Slot::f32("grad_avg")];
+        &[Slot::unsigned("square_avg"), Slot::signed("momentum_buffer"), Slot::bf16("grad_avg")];
 
     scheduled! { lr, momentum: momentum, maximize }
 
@@ -101,6 +101,14 @@ impl Rule for RMSprop {
 
     fn uses(&self, slot: usize) -> bool {
         [true, self.momentum != 0.0, self.centered][slot]
+    }
+
+    fn precisions(&self, slot: usize) -> Precisions {
+        // Of what is centered the square of one is taken from the other, and little may be left.
+        match (self.centered, slot) {
+            (true, 0 | 2) => Precisions::F32,
+            _ => Self::SLOTS[slot].precisions,
+        }
     }
 
     fn initial(&self, slot: usize) -> f64 {

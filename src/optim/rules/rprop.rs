@@ -49,7 +49,7 @@ impl Rule for Rprop {
     const NAME: &'static str = "Rprop";
     const SHADER: Shader<'static> =
         Shader { stem: "rprop", text: include_str!("../../../shaders/optim/rules/rprop.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::f32("prev"), Slot::f32("step_size")];
+    const SLOTS: &'static [Slot] = &[Slot::bf16("prev"), Slot::f32("step_size")];
 
     scheduled! { lr, maximize }
 

@@ -90,7 +90,7 @@ impl Rule for ScheduleFreeAdamW {
         stem: "schedule_free_adamw",
         text: include_str!("../../../shaders/optim/rules/schedule_free_adamw.wgsl"),
     };
-    const SLOTS: &'static [Slot] = &[Slot::f32("z"), Slot::f32("exp_avg_sq")];
+    const SLOTS: &'static [Slot] = &[Slot::f32("z"), Slot::unsigned("exp_avg_sq")];
 
     scheduled! { lr, momentum: betas.0 }
 

@@ -49,7 +49,7 @@ impl Rule for SGD {
     const NAME: &'static str = "SGD";
     const SHADER: Shader<'static> =
         Shader { stem: "sgd", text: include_str!("../../../shaders/optim/rules/sgd.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::f32("momentum_buffer")];
+    const SLOTS: &'static [Slot] = &[Slot::signed("momentum_buffer")];
 
     scheduled! { lr, momentum: momentum, maximize }
 

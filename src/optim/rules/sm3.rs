@@ -52,7 +52,7 @@ impl Rule for SM3 {
     const FAMILY: Family = Family::Factored { ratio: false };
     const SHADER: Shader<'static> =
         Shader { stem: "sm3", text: include_str!("../../../shaders/optim/rules/sm3.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::statistics("accumulator"), Slot::f32("momentum_buffer")];
+    const SLOTS: &'static [Slot] = &[Slot::statistics("accumulator"), Slot::bf16("momentum_buffer")];
 
     scheduled! { lr, momentum: momentum }
 

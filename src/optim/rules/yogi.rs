@@ -61,7 +61,7 @@ impl Rule for Yogi {
     const NAME: &'static str = "Yogi";
     const SHADER: Shader<'static> =
         Shader { stem: "yogi", text: include_str!("../../../shaders/optim/rules/yogi.wgsl") };
-    const SLOTS: &'static [Slot] = &[Slot::f32("exp_avg"), Slot::f32("exp_avg_sq")];
+    const SLOTS: &'static [Slot] = &[Slot::signed("exp_avg"), Slot::unsigned("exp_avg_sq")];
 
     scheduled! { lr, momentum: betas.0 }
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
 use super::dict::TensorState;
+use crate::optim::rule::SlotBits;
 
 /// A [`TensorState`] as it is read: what a key holds says whether it is a number or a slot.
 #[derive(Deserialize)]
@@ -16,6 +17,8 @@ pub(super) struct Read {
     mu_product: Option<f64>,
     #[serde(default)]
     inner_step: Option<u64>,
+    #[serde(default)]
+    stored: BTreeMap<String, SlotBits>,
     #[serde(flatten)]
     rest: BTreeMap<String, Entry>,
 }
@@ -75,8 +78,8 @@ impl<'de> Deserialize<'de> for Entry {
 
 impl From<Read> for TensorState {
     fn from(read: Read) -> Self {
-        let Read { step, shape, mu_product, inner_step, rest } = read;
-        let mut state = Self { step, shape, mu_product, inner_step, ..Self::default() };
+        let Read { step, shape, mu_product, inner_step, stored, rest } = read;
+        let mut state = Self { step, shape, mu_product, inner_step, stored, ..Self::default() };
         for (name, entry) in rest {
             match entry {
                 Entry::Scalar(value) => {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::averages::AveragesState;
+use crate::optim::rule::SlotBits;
 use crate::{Error, config};
 
 /// All that an optimizer remembers, in the shape of torch's `state_dict`, with names in place of indices.
@@ -58,6 +59,9 @@ pub struct TensorState {
     /// out, what follows from today's options.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inner_step: Option<u64>,
+    /// The exact bits of values that are not stored as f32, by the slot's name: of other slots there is none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stored: BTreeMap<String, SlotBits>,
     /// Numbers that the rule has computed from all these steps, by torch's keys or optax's: of ASGD the `eta` and the `mu`
     /// of the next step, of ScheduleFreeAdamW `weight_sum` and `max_lr`.
     #[serde(flatten)]

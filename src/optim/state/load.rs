@@ -9,6 +9,7 @@ use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::fields::entries;
 use crate::optim::rule::momenta::Momenta;
 use crate::optim::rule::recurrence::{Carried, Recurrence};
+use crate::optim::rule::{SlotBits, StatePrecision};
 use crate::optim::step::counters::StepCounter;
 
 impl<R: AnyRule + Clone> Optimizer<R> {
@@ -17,7 +18,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// [`Error::StateDict`] if it is of another optimizer, or of other groups, tensors or shapes, or lacks a
-    /// slot that the options use, or has a count above 2^63 - 1; if it has averages and this optimizer keeps none, or the
+    /// slot that the options use, or has a count above 2^63 - 1, or values that are stored as something else than here, unless
+    /// [`OptimizerOptions::convert_state`](crate::optim::OptimizerOptions) takes the nearest ones; if it has averages and this optimizer keeps none, or the
     /// other way round, or they are of another kind; then nothing was changed. [`Error::Config`] in
     /// [`Optimizer::with_averages`].
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<(), Error> {
@@ -30,17 +32,65 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let counters = self.counters_of(dict, &groups)?;
         let initialized = counters.iter().fold(0, |mask, tensor| mask | tensor.initialized);
         self.device.add_slots(&self.gpu, &groups[0].rule, &self.layout, initialized)?;
-        let spans = self.layout.spans();
-        for (slot, kept) in groups[0].rule.slots().iter().zip(&self.device.slots) {
-            if let Some(kept) = kept {
-                kept.write_all(&self.gpu, slot, |index, name| {
-                    dict.state.get(&spans[index].name)?.slots.get(name)?.as_deref()
-                })?;
-            }
-        }
+        self.check_stored(dict, &groups[0].rule)?;
+        self.write_slots(dict, &groups[0].rule)?;
         self.groups = groups;
         self.steps.replace(counters, dict.attempted);
         dict.averages.as_ref().map_or(Ok(()), |averages| self.load_averages_state(averages))
+    }
+
+    fn write_slots(&self, dict: &StateDict, rule: &R) -> Result<(), Error> {
+        let convert = self.options.convert_state;
+        let spans = self.layout.spans();
+        for (slot, kept) in rule.slots().iter().zip(&self.device.slots) {
+            let Some(kept) = kept else { continue };
+            let state = |index: usize| dict.state.get(&spans[index].name);
+            // What is converted may have been cut into other blocks.
+            let exact = |index: usize, name: &str| {
+                let bits = state(index)?.stored.get(name)?;
+                let values = state(index)?.slots.get(name)?.as_deref()?;
+                let fits = bits.precision() == kept.precision(index);
+                (fits && (!convert || kept.check_bits(index, values, bits).is_ok())).then_some(bits)
+            };
+            let values = |index: usize, name: &str| state(index)?.slots.get(name)?.as_deref();
+            kept.write_all(&self.gpu, slot, values, exact)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses values that are stored as something else here, and bits that are not those of the values.
+    fn check_stored(&self, dict: &StateDict, rule: &R) -> Result<(), Error> {
+        for (name, tensor) in &dict.state {
+            let index = self.layout.index(name).map_err(|error| Error::StateDict(error.to_string()))?;
+            if let Some(slot) =
+                tensor.stored.keys().find(|slot| !matches!(tensor.slots.get(*slot), Some(Some(_))))
+            {
+                return refuse(format!("{slot} of {name} has exact bits and no values"));
+            }
+            for (slot, kept) in rule.slots().iter().zip(&self.device.slots) {
+                let Some((kept, Some(values))) = kept.as_ref().zip(tensor.slots.get(&*slot.name)) else {
+                    continue;
+                };
+                let bits = tensor.stored.get(&*slot.name);
+                let ours = kept.precision(index);
+                let theirs = bits.map_or(StatePrecision::F32, SlotBits::precision);
+                let what = format!("{} of {name}", slot.name);
+                if self.options.convert_state {
+                    continue;
+                }
+                if ours != theirs {
+                    return refuse(format!(
+                        "{what} is stored as {theirs}, here as {ours}: build the optimizer with convert_state, \
+                         which takes the nearest values"
+                    ));
+                }
+                if let Some(bits) = bits {
+                    kept.check_bits(index, values, bits)
+                        .or_else(|reason| refuse(format!("{what} {reason}")))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn groups_of(&self, dict: &StateDict) -> Result<Vec<Group<R>>, Error> {

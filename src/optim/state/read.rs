@@ -1,17 +1,21 @@
 //! An optimizer's state, read into a dict.
 
+use std::collections::BTreeMap;
+
 use super::averages::Values;
 use super::dict::{GroupState, StateDict, TensorState, refuse};
 use crate::Error;
 use crate::layout::Span;
+use crate::optim::device::slots;
 use crate::optim::optimizer::Optimizer;
+use crate::optim::rule::SlotBits;
 use crate::optim::rule::any::{AnyRule, options};
 use crate::optim::rule::fields::{entries, used_slots};
 use crate::optim::rule::recurrence::Recurrence;
 use crate::optim::step::counters::StepCounter;
 use crate::params::GateValues;
 
-type Slots = Vec<Option<Vec<f32>>>;
+type Slots = Vec<Option<slots::Values>>;
 
 impl<R: AnyRule + Clone> Optimizer<R> {
     /// Waits for the device and reads all state.
@@ -79,6 +83,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let rule = &self.groups[span.group].rule;
         let held = counter.initialized & !counter.dropped;
         let known = held | used_slots(rule);
+        let stored = self.stored(tensor, held, slots);
         let slots = rule
             .slots()
             .iter()
@@ -91,7 +96,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                     Some((kept, all)) => kept
                         .places(slot, &self.layout, tensor)
                         .into_iter()
-                        .map(|(name, place)| (name, Some(all[place].to_vec())))
+                        .map(|(name, place)| (name, Some(all.all[place].to_vec())))
                         .collect(),
                     None => entries(rule, bit, &span.shape)
                         .into_iter()
@@ -107,7 +112,21 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let scalars = counter.carried.scalars();
         let has_reset = rule.reset().is_some() || counter.reset_at != 0;
         let inner_step = has_reset.then_some(inner_step);
-        TensorState { step, shape: span.shape.clone(), mu_product, inner_step, scalars, slots }
+        TensorState { step, shape: span.shape.clone(), mu_product, inner_step, stored, scalars, slots }
+    }
+
+    /// The exact bits of a tensor's slots that hold values and are not stored as f32.
+    fn stored(&self, tensor: usize, held: u32, slots: &Slots) -> BTreeMap<String, SlotBits> {
+        let known = self.rules().next().expect("a store has a group").slots().iter();
+        let kept = self.device.slots.iter().zip(slots).enumerate();
+        known
+            .zip(kept)
+            .filter(|(_, (bit, _))| held & (1 << bit) != 0)
+            .filter_map(|(slot, (_, (kept, all)))| {
+                let bits = kept.as_ref()?.bits(all.as_ref()?, tensor)?;
+                Some((slot.name.to_string(), bits))
+            })
+            .collect()
     }
 
     pub(super) fn tensors_of(&self, group: usize) -> impl Iterator<Item = &Span> {

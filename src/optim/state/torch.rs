@@ -172,7 +172,15 @@ fn tensor_state(span: &Span, mut tensors: Views<'_>) -> Result<Option<TensorStat
         Ok((key, Some(bytemuck::pod_collect_to_vec(view.data()))))
     });
     let slots = slots.collect::<Result<_, Error>>()?;
-    Ok(Some(TensorState { step, shape: span.shape.clone(), mu_product, inner_step: None, scalars, slots }))
+    Ok(Some(TensorState {
+        step,
+        shape: span.shape.clone(),
+        mu_product,
+        inner_step: None,
+        stored: BTreeMap::new(),
+        scalars,
+        slots,
+    }))
 }
 
 /// The shape of a tensor, or one in which an axis that means were taken over has shrunk to 1.

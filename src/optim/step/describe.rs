@@ -101,7 +101,10 @@ fn describe_dispatches<R: AnyRule>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) 
                 continue;
             }
             for (bind_group, range, general) in parts(*kind, inputs, segment) {
-                let workgroups = range.len().div_ceil(kind.in_a_workgroup(family));
+                let blocks = inputs.blocks.filter(|_| *kind == Stage::Update);
+                let of_each =
+                    blocks.map_or_else(|| kind.in_a_workgroup(family), |blocks| blocks.in_a_workgroup);
+                let workgroups = range.len().div_ceil(of_each);
                 let call = UniformRing::align(bytes);
                 bytes.extend_from_slice(bytemuck::bytes_of(&call_of(inputs, segment, bind_group, &range)));
                 let (hyper, segment) = (*hyper, number);
@@ -139,6 +142,9 @@ fn parts<R>(stage: Stage, inputs: &Inputs<'_, R>, segment: &Segment) -> Vec<(usi
         Stage::Measure => reduction_tiles
             .map_or(Vec::new(), |reduction_tiles| reduction_tiles.of(tensors).map(of_any).collect()),
         Stage::Ratio => all(tensors),
+        Stage::Update if inputs.blocks.is_some() => {
+            inputs.blocks.map_or(Vec::new(), |blocks| blocks.of(tensors).map(of_any).collect())
+        }
         Stage::Direction | Stage::Update => cut_at_windows(inputs.layout, segment.range.clone())
             .map(|(window, range)| (window, range.start / 4..range.end / 4, false))
             .collect(),

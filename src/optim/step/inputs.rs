@@ -2,8 +2,10 @@ use super::counters::StepCounter;
 use crate::grad::FusedTransforms;
 use crate::layout::Layout;
 use crate::optim::averages::average::AverageCounts;
+use crate::optim::device::blocks::BlockRanges;
 use crate::optim::factored::ranges::StatisticRanges;
 use crate::optim::layerwise::tiles::RowRanges;
+use crate::optim::rule::StatePrecision;
 
 /// What a step is described from. It holds nothing of a device.
 #[derive(Debug)]
@@ -12,6 +14,10 @@ pub(crate) struct Inputs<'a, R> {
     /// Those of the groups.
     pub(crate) rules: &'a [&'a R],
     /// Of a rule that knows its tensor.
+    /// What each slot is stored as.
+    pub(crate) state: &'a [StatePrecision],
+    /// Where one of them is in codes.
+    pub(crate) blocks: Option<&'a BlockRanges>,
     pub(crate) reduction_tiles: Option<&'a RowRanges>,
     /// Of a rule that keeps row and column statistics.
     pub(crate) statistics: Option<&'a StatisticRanges>,

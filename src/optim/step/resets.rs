@@ -6,9 +6,10 @@ use super::inputs::Inputs;
 use super::segments::Segment;
 use super::spec::{ResetDispatch, count};
 use crate::gpu::UniformRing;
+use crate::optim::device::packed::nearest;
 use crate::optim::device::resets::ResetCall;
 use crate::optim::rule::any::AnyRule;
-use crate::optim::rule::{Granularity, Slot, f32_of};
+use crate::optim::rule::{Granularity, Slot, StatePrecision, f32_of};
 use crate::optim::windows::cut_at_windows;
 
 /// As in reset.wgsl.
@@ -25,14 +26,20 @@ pub(crate) fn dispatches<R: AnyRule>(
 ) {
     let rule = inputs.rules[segment.group];
     for (number, slot) in rule.slots().iter().enumerate().filter(|(bit, _)| dropped & (1 << bit) != 0) {
+        let (value, in_a_word) = match inputs.state[number] {
+            // All of a word's elements have the same value.
+            StatePrecision::Bf16 => (u32::from(nearest(f32_of(rule.initial(number)))) * 0x1_0001, 2),
+            StatePrecision::F32 | StatePrecision::Int8 => (f32_of(rule.initial(number)).to_bits(), 1),
+        };
         for (bind_group, range) in parts(slot, inputs, segment) {
+            let range = range.start / in_a_word..range.end / in_a_word;
             let call = UniformRing::align(bytes);
             bytes.extend_from_slice(bytemuck::bytes_of(&ResetCall {
                 first: count(range.start),
                 len: count(range.len()),
-                value: f32_of(rule.initial(number)),
+                value,
                 slot: 1 << number,
-                padded: u32::from(slot.granularity == Granularity::Element),
+                elements: if slot.granularity == Granularity::Element { count(in_a_word) } else { 0 },
             }));
             let workgroups = range.len().div_ceil(LANES);
             let len = range.len();

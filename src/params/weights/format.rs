@@ -1,5 +1,6 @@
 //! Conversion between tensors and the bytes of a safetensors file.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use half::{bf16, f16};
@@ -37,9 +38,24 @@ pub(super) fn from_bytes(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, Strin
 }
 
 pub(super) fn to_bytes(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, String> {
+    file_of(tensors, Dtype::F32, |tensor| Cow::Borrowed(bytemuck::cast_slice(&tensor.values)))
+}
+
+pub(super) fn to_bf16_bytes(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, String> {
+    let halves =
+        |tensor: &Tensor| tensor.values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect();
+    file_of(tensors, Dtype::BF16, |tensor| Cow::Owned(halves(tensor)))
+}
+
+fn file_of(
+    tensors: &BTreeMap<String, Tensor>,
+    dtype: Dtype,
+    bytes: impl Fn(&Tensor) -> Cow<'_, [u8]>,
+) -> Result<Vec<u8>, String> {
+    let all: Vec<Cow<'_, [u8]>> = tensors.values().map(bytes).collect();
     let mut views = Views::new();
-    for (name, Tensor { shape, values }) in tensors {
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values));
+    for ((name, Tensor { shape, .. }), bytes) in tensors.iter().zip(&all) {
+        let view = TensorView::new(dtype, shape.clone(), bytes);
         views.insert(name.clone(), view.map_err(|e| format!("{name}: {e}"))?);
     }
     // torch writes this metadata, and some readers require it.

@@ -1,11 +1,15 @@
 //! A checkpoint as the bytes of a safetensors file, and back.
 
+mod stored;
+
 use std::collections::{BTreeMap, HashMap};
 
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use stored::{Numbers, StoredRecord, Views, tensor};
 
 use super::{Checkpoint, GateState, Tensor};
 use crate::config;
@@ -71,6 +75,9 @@ struct StateRecord {
     /// Slots by name, and whether the file holds them: a slot may be one that no step has used yet.
     slots: BTreeMap<String, bool>,
     step: u64,
+    /// What slots are stored as that are not f32.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    stored: BTreeMap<String, StoredRecord>,
 }
 
 /// An [`EarlyStoppingState`], whose parameters are tensors of the file.
@@ -92,9 +99,6 @@ const AVERAGE: &str = "average.";
 /// Arrays and objects within each other that serde_json reads.
 const LEVELS: usize = 127;
 
-/// The tensors of a file by name.
-type Views<'a> = BTreeMap<String, (Vec<usize>, &'a [f32])>;
-
 impl Checkpoint {
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, String> {
         // Before anything recurses into what is nested.
@@ -111,10 +115,10 @@ impl Checkpoint {
             Err(reason) => return Err(format!("it could not be read again: {reason}")),
         }
         let views: Result<tensors::Views<'_>, _> = tensors
-            .into_iter()
+            .iter()
             .map(|(name, (shape, values))| {
-                let bytes = bytemuck::cast_slice(values);
-                TensorView::new(Dtype::F32, shape, bytes).map(|view| (name, view))
+                let (dtype, bytes) = values.bytes();
+                TensorView::new(dtype, shape.clone(), bytes).map(|view| (name.clone(), view))
             })
             .collect();
         let views = views.map_err(|e| e.to_string())?;
@@ -170,8 +174,10 @@ impl Checkpoint {
     /// All tensors by their names in the file, checked.
     fn tensors<'a>(&'a self) -> Result<Views<'a>, String> {
         let mut tensors = Views::<'a>::new();
-        let mut add = |name: String, shape: Vec<usize>, values: &'a [f32]| {
-            check_finite(&name, values)?;
+        let mut add = |name: String, shape: Vec<usize>, values: Numbers<'a>| {
+            if let Numbers::F32(values) = &values {
+                check_finite(&name, values)?;
+            }
             let count = shape.iter().try_fold(1, |count: usize, extent| count.checked_mul(*extent));
             if count != Some(values.len()) {
                 return Err(format!("{name} has {} elements and the shape {shape:?}", values.len()));
@@ -182,7 +188,7 @@ impl Checkpoint {
             }
         };
         for (name, tensor) in &self.params {
-            add(format!("params.{name}"), tensor.shape.clone(), &tensor.values)?;
+            add(format!("params.{name}"), tensor.shape.clone(), Numbers::F32(&tensor.values))?;
         }
         for (name, tensor) in &self.optimizer.state {
             let param = self.params.get(name);
@@ -192,22 +198,28 @@ impl Checkpoint {
                 return Err(format!("optimizer: {name} has the shape {got:?}, params.{name} has {shape:?}"));
             }
             for (slot, values) in &tensor.slots {
-                if let Some(values) = values {
-                    add(format!("optim.{slot}.{name}"), slot_shape(shape, values.len()), values)?;
+                let Some(values) = values else { continue };
+                let key = format!("optim.{slot}.{name}");
+                // Of all of them: codes say as little of NaN as 16 bits that are cut off.
+                check_finite(&key, values)?;
+                let (numbers, scales) = Numbers::of_slot(values, tensor.stored.get(slot));
+                add(key, slot_shape(shape, values.len()), numbers)?;
+                if let Some(scales) = scales {
+                    add(format!("scales.{slot}.{name}"), vec![scales.len()], Numbers::F32(scales))?;
                 }
             }
         }
         for (name, values) in self.optimizer.averages.iter().flat_map(|averages| &averages.averages) {
             let param = self.params.get(name);
             let shape = &param.ok_or_else(|| format!("averages: params.{name} is missing"))?.shape;
-            add(format!("{AVERAGE}{name}"), shape.clone(), values)?;
+            add(format!("{AVERAGE}{name}"), shape.clone(), Numbers::F32(values))?;
         }
         if let Some(best) = self.early_stopping.as_ref().and_then(|state| state.best_weights.as_ref()) {
             if !best.keys().eq(self.params.keys()) {
                 return Err("early_stopping: the best parameters are those of another model".into());
             }
             for ((name, values), param) in best.iter().zip(self.params.values()) {
-                add(format!("best.{name}"), param.shape.clone(), values)?;
+                add(format!("best.{name}"), param.shape.clone(), Numbers::F32(values))?;
             }
         }
         Ok(tensors)
@@ -218,8 +230,9 @@ impl Checkpoint {
         let state = self.optimizer.state.iter().map(|(name, tensor)| {
             let slots = tensor.slots.iter().map(|(slot, values)| (slot.clone(), values.is_some()));
             let TensorState { step, mu_product, inner_step, .. } = *tensor;
+            let stored = tensor.stored.iter().map(|(slot, bits)| (slot.clone(), bits.into())).collect();
             let (scalars, slots) = (tensor.scalars.clone(), slots.collect());
-            (name.clone(), StateRecord { inner_step, mu_product, scalars, slots, step })
+            (name.clone(), StateRecord { inner_step, mu_product, scalars, slots, step, stored })
         });
         Record {
             early_stopping: self.early_stopping.as_ref().map(|state| StoppingRecord {
@@ -256,12 +269,15 @@ impl Checkpoint {
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let file = TensorFile::parse(bytes)?;
         let record = read_record(&record::unseal(&file)?)?;
-        let mut tensors: BTreeMap<String, Tensor> = file
+        let (codes, others): (tensors::Views<'_>, tensors::Views<'_>) = file
             .tensors
+            .into_iter()
+            .partition(|(name, view)| name.starts_with("optim.") && view.dtype() == Dtype::U8);
+        let mut tensors: BTreeMap<String, Tensor> = others
             .into_iter()
             .map(|(name, view)| Ok((name.clone(), tensor(&name, &view)?)))
             .collect::<Result<_, String>>()?;
-        let optimizer = state_dict(record.optimizer, &mut tensors)?;
+        let optimizer = state_dict(record.optimizer, &mut tensors, codes)?;
         let early_stopping =
             record.early_stopping.map(|state| stopping_state(state, &mut tensors)).transpose()?;
         let mut params = BTreeMap::new();
@@ -291,19 +307,31 @@ fn read_record(text: &str) -> Result<Record, String> {
 }
 
 /// The optimizer's part, with its tensors taken out of those of the file.
-fn state_dict(record: OptimizerRecord, tensors: &mut BTreeMap<String, Tensor>) -> Result<StateDict, String> {
+fn state_dict(
+    record: OptimizerRecord,
+    tensors: &mut BTreeMap<String, Tensor>,
+    mut codes: tensors::Views<'_>,
+) -> Result<StateDict, String> {
     let mut state = BTreeMap::new();
     let OptimizerRecord { attempted, averages, name: optimizer, param_groups, state: entries } = record;
     let averages = averages.map(|averages| averages_state(averages, tensors)).transpose()?;
     for (name, entry) in entries {
         let key = format!("params.{name}");
         let shape = &tensors.get(&key).ok_or(format!("{key} is missing"))?.shape.clone();
-        let mut slots = BTreeMap::new();
+        let (mut slots, mut stored) = (BTreeMap::new(), BTreeMap::new());
         for (slot, held) in entry.slots {
             let key = format!("optim.{slot}.{name}");
             let values = match held {
                 false => None,
-                true => Some(tensors.remove(&key).ok_or(format!("{key} is missing"))?),
+                true => Some(match entry.stored.get(&slot) {
+                    Some(kind) => {
+                        let scales = format!("scales.{slot}.{name}");
+                        let (tensor, bits) = kind.take((&key, &scales), tensors, &mut codes)?;
+                        stored.insert(slot.clone(), bits);
+                        tensor
+                    }
+                    None => tensors.remove(&key).ok_or_else(|| format!("{key} is missing"))?,
+                }),
             };
             if let Some(values) = &values
                 && values.shape != slot_shape(shape, values.values.len())
@@ -314,9 +342,12 @@ fn state_dict(record: OptimizerRecord, tensors: &mut BTreeMap<String, Tensor>) -
         }
         let StateRecord { step, mu_product, inner_step, scalars, .. } = entry;
         let shape = shape.clone();
-        state.insert(name, TensorState { step, shape, mu_product, inner_step, scalars, slots });
+        state.insert(name, TensorState { step, shape, mu_product, inner_step, stored, scalars, slots });
     }
-    Ok(StateDict { optimizer, attempted, state, param_groups, averages })
+    match codes.keys().next() {
+        Some(name) => Err(format!("{name} belongs to nothing")),
+        None => Ok(StateDict { optimizer, attempted, state, param_groups, averages }),
+    }
 }
 
 /// The averages, with their tensors taken out of those of the file.
@@ -376,15 +407,6 @@ fn is_deeper(value: &Value, most: usize) -> bool {
         Value::Object(fields) => most == 0 || fields.values().any(inner),
         _ => false,
     }
-}
-
-fn tensor(name: &str, view: &TensorView<'_>) -> Result<Tensor, String> {
-    if view.dtype() != Dtype::F32 {
-        return Err(format!("{name} has the type {:?}, expected F32", view.dtype()));
-    }
-    let values: Vec<f32> = bytemuck::pod_collect_to_vec(view.data());
-    check_finite(name, &values)?;
-    Ok(Tensor { shape: view.shape().to_vec(), values })
 }
 
 fn check_finite(name: &str, values: &[f32]) -> Result<(), String> {

@@ -22,7 +22,8 @@ fn checkpoint() -> Checkpoint {
     ]);
     let scalars = [("eta".to_owned(), 0.125)].into();
     let mu_product = Some(0.25);
-    let state = TensorState { step: 3, shape: vec![2, 3], mu_product, inner_step: None, scalars, slots };
+    let shape = vec![2, 3];
+    let state = TensorState { step: 3, shape, mu_product, scalars, slots, ..TensorState::default() };
     let options = json!({"lr": 0.1, "betas": [0.9, 0.999]}).as_object().unwrap().clone();
     let groups =
         vec![GroupState { name: "all".into(), params: vec!["w".into()], initial_lr: Some(0.1), options }];

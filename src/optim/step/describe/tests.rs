@@ -21,6 +21,8 @@ fn described(rules: [&SGD; 2], counters: &[StepCounter], may_skip: bool) -> Resu
         rules: &rules,
         reduction_tiles: None,
         statistics: None,
+        state: &[],
+        blocks: None,
         counters,
         frozen: &[false, false, false, true],
         fused: &fused,
