@@ -1,4 +1,4 @@
-//! What a search minimises.
+//! What a search minimizes.
 //!
 //! # A function of WGSL
 //!
@@ -37,7 +37,7 @@ use crate::error::Error;
 use crate::gpu::{Buffer, Recorder};
 pub(crate) use inspect::{check, prelude};
 
-/// What a search minimises: a function of WGSL, a closure on the host over the whole population, or whatever else writes
+/// What a search minimizes: a function of WGSL, a closure on the host over the whole population, or whatever else writes
 /// losses on the device.
 pub struct Objective<'a> {
     pub(crate) kind: Kind<'a>,

@@ -1,7 +1,7 @@
 //! Losses that are not numbers, that have noise, or that come from a graph; and dimensions of all kinds.
 
 use gradus::graph::Graph;
-use gradus::search::{DE, GA, LHSSearch, Method, Objective, RandomSearch, SNES, Search, Space};
+use gradus::search::{DE, GA, LHSSearch, Method, Objective, RandomSearch, SNES, Search, Space, TestFunction};
 use gradus::train::GraphLoss;
 
 use crate::common::{gpu, noises};
@@ -181,4 +181,20 @@ fn the_loss_of_a_graph_is_an_objective() {
     });
     let by_hand = each.sum::<f64>() / 16.0;
     assert!((by_hand - f64::from(found.fun)).abs() < 1e-6, "{by_hand} {}", found.fun);
+}
+
+#[test]
+fn test_functions_are_the_same_on_the_device() {
+    let Some(gpu) = gpu() else { return };
+    for function in TestFunction::ALL {
+        let problem = function.in_dimensions(2).unwrap().shifted(&[0.25, -0.5]).unwrap();
+        let bounds = problem.bounds();
+        let space = bounds.iter().fold(Space::new(), |space, (lower, upper)| space.real(*lower, *upper));
+        let mut search = Search::builder(space, DE::default()).budget(600).build(&gpu).unwrap();
+        let found = search.minimize(&mut Objective::wgsl(problem.wgsl())).unwrap();
+        let x: Vec<f64> = found.x.iter().copied().map(f64::from).collect();
+        let want = problem.value(&x);
+        let gap = (f64::from(found.fun) - want).abs();
+        assert!(gap <= 1e-4 * want.abs().max(1.0), "{function:?} at {x:?}: {} and {want}", found.fun);
+    }
 }
