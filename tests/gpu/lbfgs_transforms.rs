@@ -121,13 +121,11 @@ fn penalties_act_on_gradients_and_loss_as_if_the_closure_had_them() {
                 // The points of later ones are apart by rounding, and steps make more of that.
                 near(got.loss, want.loss - constant, if step == 0 { 2e-6 } else { 1e-4 }, &what);
                 near(got.last_loss, want.last_loss - constant, 1e-4, &what);
-                // Later ones end where rounding says so.
-                if step == 0 {
-                    let counts = (got.evaluations, got.iterations);
-                    assert_eq!(counts, (want.evaluations, want.iterations), "{what}");
+                // What a search finds hangs on differences of losses, which rounding moves.
+                if step == 0 && optimizer.options().max_iter == 1 {
                     for (got, want) in read_all(&ours).into_iter().zip(read_all(&theirs)) {
                         let off = (got - want).abs();
-                        assert!(off <= 1e-3 * want.abs().max(1.0), "{what}: got {got}, expected {want}");
+                        assert!(off <= 1e-6 * want.abs().max(1.0), "{what}: got {got}, expected {want}");
                     }
                 }
             }
