@@ -77,7 +77,7 @@ impl Average {
             return Ok(());
         }
         let reason =
-            "the weights have changed places with them: only evaluate, predict and read until they are back";
+            "they are swapped with the weights: until with_averages ends, only evaluate, predict and read";
         Err(Error::Config { what: "averages".into(), reason: reason.into() })
     }
 }

@@ -107,7 +107,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.poll()?;
         let unknown = self.steps.results.as_ref().is_some_and(|results| !results.is_idle());
         if unknown || !self.device.is_idle() {
-            let reason = "some steps are on their way: submit these, and read_step_results first".into();
+            let reason = "some steps are in flight: submit them and call read_step_results first".into();
             return Err(Error::Config { what: what.into(), reason });
         }
         Ok(())

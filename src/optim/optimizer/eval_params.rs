@@ -105,7 +105,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         if self.aside.is_none() {
             return Ok(());
         }
-        let reason = "those to evaluate with are in the parameters' place: first leave with_eval_params";
+        let reason =
+            "the evaluation parameters replace the training parameters: leave with_eval_params first";
         Err(Error::Config { what: what.into(), reason: reason.into() })
     }
 
@@ -157,7 +158,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                     Err(refuse(Error::constant(name, "finite in 32 bits", by)))
                 }
                 None => {
-                    let reason = format!("{} has no others than those that steps work on", rule.name());
+                    let reason = format!("{} has no evaluation parameters", rule.name());
                     Err(refuse(Error::Config { what: "parameters to evaluate with".into(), reason }))
                 }
             }
