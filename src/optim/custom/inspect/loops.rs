@@ -1,22 +1,22 @@
-//! Loops of a rule end, and not too late.
+//! Checks that the loops of a rule end, and early enough.
 
 use std::collections::BTreeMap;
 
 use crate::wgsl::{Declared, Kind, Refusal, Token, closing, number};
 
-/// The loop that is allowed.
+/// The permitted form of loops.
 pub(crate) const LOOP: &str =
     "`for (var i = 0; i < 8; i++)`, with numbers or constants that are numbers as bounds";
 
-/// The most words and marks that a call of `rule` may go through, those of loops counted as often as they run. A device
-/// that is busy for seconds is taken for one that hangs.
+/// Maximum work of a call of `rule`, in words and marks of the text, counted each time they run in loops. A device that
+/// is busy for seconds is taken to hang.
 const MOST_WORK: u64 = 1 << 16;
 
-/// The text that work is counted in.
+/// Counts the work of a text.
 pub(crate) struct Work<'a> {
     pub(crate) tokens: &'a [Token<'a>],
     pub(crate) declared: &'a [Declared<'a>],
-    /// Of functions that were counted; none while one is.
+    /// Work of the functions counted so far; `None` while one is being counted.
     pub(crate) known: BTreeMap<&'a str, Option<u64>>,
 }
 
@@ -27,7 +27,7 @@ struct Counted {
 }
 
 impl<'a> Work<'a> {
-    /// Refuses loops that may not end, in any function, and a rule that takes too long.
+    /// Refuses loops in any function that may not end, and a rule with too much work.
     pub(crate) fn check(&mut self) -> Result<(), Refusal> {
         for own in self.declared.iter().filter(|own| own.kind == "fn") {
             let work = self.of(own)?;
@@ -44,12 +44,12 @@ impl<'a> Work<'a> {
 
     fn of(&mut self, own: &Declared<'a>) -> Result<u64, Refusal> {
         if let Some(known) = self.known.get(own.name.text) {
-            // The parser has refused functions that call themselves.
+            // The parser has refused recursive functions.
             return Ok(known.unwrap_or_default());
         }
         self.known.insert(own.name.text, None);
         let mut total = 0_u64;
-        // Ends of loops, and how often what is in them runs.
+        // Ends of the enclosing loops, and how often their bodies run.
         let mut loops: Vec<(usize, u64)> = Vec::new();
         for index in own.tokens.clone() {
             let token = &self.tokens[index];
@@ -143,7 +143,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Refuses a loop that changes its variable in its body, or points to it.
+    /// Refuses a loop whose body changes its variable or takes a pointer to it.
     fn check_kept(&self, variable: usize, body: std::ops::Range<usize>) -> Result<(), Refusal> {
         let name = self.tokens[variable].text;
         let text = |index: usize| self.tokens.get(index).map_or("", |token| token.text);
