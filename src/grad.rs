@@ -1,17 +1,17 @@
-//! What happens to a gradient between the backward pass and the optimizer's rule.
+//! Gradient transforms: what is done to a gradient between the backward pass and the optimizer's rule.
 //!
-//! [`Transforms`] says which steps are taken; their order is fixed and is that of [`ORDER`]:
+//! [`Transforms`] selects the transforms. Their order is fixed, see [`ORDER`]:
 //!
-//! 1. transforms of the caller's own ([`Transform`]), on the gradients as they lie in the store;
+//! 1. custom transforms ([`Transform`]), on the gradients in the store;
 //! 2. `accumulate`: the sum of several backward passes becomes their mean;
-//! 3. `grad_scaler`: what the loss was multiplied by is divided out again;
-//! 4. `skip`: a step whose gradients are not all finite is not taken;
+//! 3. `grad_scaler`: divides by the factor that the loss was multiplied by;
+//! 4. `skip`: skips the step if a gradient is not finite;
 //! 5. `clip_grad_norm`; 6. `clip_grad_value`; 7. `noise`; 8. `penalty`;
-//! 9. the rule, which negates first where it is told to `maximize`.
+//! 9. the rule, which negates the gradient first if `maximize` is set.
 //!
-//! Everything runs on the device and nothing is read back. Scaling, clipping by value, noise and penalties ride
-//! in the optimizer's own dispatch. A norm and the search for what is not finite share one pass over the
-//! gradients, whose results reach the rule through the store's [`Gate`](crate::params::Gate).
+//! Everything runs on the device and nothing is read back. Scaling, clipping by value, noise and penalties are fused
+//! into the optimizer's own dispatch. A norm and the check for finite gradients share one pass over the gradients. The
+//! rule reads its results from the store's [`Gate`](crate::params::Gate).
 //!
 //! ```
 //! use gradus::grad::{ClipGradNorm, Noise, Transforms};

@@ -1,4 +1,4 @@
-//! The loop around a step: a trainer that never waits for its loss, data in memory, and what is kept of a run.
+//! Training loops: a trainer that never waits for the loss, data sets in memory, checkpoints, metrics and reports.
 
 mod averages;
 mod builder;
@@ -27,7 +27,7 @@ pub use metrics::{Confusion, classes_of};
 pub use search::GraphLoss;
 pub use trainer::{StepReport, Trainer};
 
-/// Files that are whole: each is written beside its place and then renamed to it.
+/// Atomic writes: each file is written beside its destination and then renamed to it.
 pub mod files {
     pub use crate::files::{FolderLock, sweep, write_atomic};
 }

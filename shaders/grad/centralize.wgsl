@@ -1,10 +1,10 @@
-// Takes from each row of a gradient its mean. STAGE is SHORT (one invocation a row), WHOLE (one workgroup a row), or where
-// a row has several workgroups SUM and then TAKE.
+// Subtracts from each row of a gradient its mean. STAGE is SHORT (one invocation per row), WHOLE (one workgroup per
+// row), or, if a row has several workgroups, SUM and then TAKE.
 struct Call { rows: u32, columns: u32, pieces: u32, piece: u32 }
 
 @group(0) @binding(0) var<uniform> call: Call;
 @group(0) @binding(1) var<storage, read_write> grad: array<f32>;
-// Sums of pieces.
+// Partial sums of pieces.
 @group(0) @binding(2) var<storage, read_write> parts: array<f32>;
 
 const SHORT = 0u;
@@ -15,7 +15,7 @@ const LANES = 256u;
 
 var<workgroup> lanes: array<f32, LANES>;
 
-// The sum over a workgroup, of use in all its lanes.
+// The sum over a workgroup, valid in all lanes.
 fn joined(lane: u32, sum: f32) -> f32 {
     lanes[lane] = sum;
     workgroupBarrier();
@@ -28,7 +28,7 @@ fn joined(lane: u32, sum: f32) -> f32 {
     return lanes[0];
 }
 
-// Every `stride`-th element from `start` on, sixteen to a sum, so that no sum is long.
+// Sums every `stride`-th element from `start` on, sixteen at a time, so that no sum is long.
 fn sum_of(start: u32, end: u32, stride: u32) -> f32 {
     var total = 0.0;
     for (var first = start; first < end; first += 16u * stride) {

@@ -1,12 +1,12 @@
-// Finishes the norm of one group, or of all, and decides over the step: what gradients are multiplied by, whether the
-// step is skipped, and how the factor of the loss goes on. One workgroup; groups follow each other. Where there are more
-// parts than it takes, a dispatch before it joins shares of them.
+// Finishes the norm of one group or of all, and decides about the step: the factor of the gradients, whether the step
+// is skipped, and the next loss scale. One workgroup, which processes groups one after the other. If there are too many
+// parts for it, an earlier dispatch joins shares of them.
 struct Call {
     entry: u32,
     entries: u32,
     first: u32,
     count: u32,
-    // What accumulation multiplies by.
+    // Factor of accumulation.
     scale: f32,
     clips: u32,
     max_norm: f32,
@@ -17,10 +17,11 @@ struct Call {
     backoff_factor: f32,
     growth_interval: u32,
     gate_entries: u32,
-    // This step in the history, and what of it is kept.
+    // The bit of this step in the history, and the bits of the history to keep.
     bit: u32,
     keep: u32,
-    // Parts that each workgroup joins into one, and where they go; 0 where this decides.
+    // Number of parts that each workgroup joins into one, and the offset of the results; 0 in the dispatch that
+    // decides.
     share: u32,
     out: u32,
 }
@@ -36,7 +37,7 @@ struct Entry {
     skipped_in_a_row: u32,
     history: u32,
     grad_rescale: f32,
-    // By a member: GLSL has no attribute for it.
+    // Assigned by member, because GLSL has no attribute for it.
     padding: array<u32, 54>,
 }
 
@@ -44,10 +45,10 @@ struct Entry {
 @group(0) @binding(1) var<storage, read_write> parts: array<Part>;
 @group(0) @binding(2) var<storage, read_write> gate: array<Entry>;
 
-// Below it the reciprocal would be infinite.
+// Below this, the reciprocal would be infinite.
 const LEAST_SCALE = 1.1754944e-38;
 
-// What all groups read.
+// Values that all groups read.
 struct Decision { grad_scale: f32, grad_rescale: f32, norm: f32, skip: u32 }
 
 var<workgroup> decision: Decision;
@@ -90,7 +91,7 @@ fn main(
     }
 }
 
-// The norm of the sums of gradients as they lie there.
+// The norm from the sums of the stored gradients.
 fn norm_of(whole: Part) -> Wide {
     if NORM == 3u {
         return wide(bitcast<f32>(whole.most));
@@ -99,10 +100,10 @@ fn norm_of(whole: Part) -> Wide {
     return Wide(root.digits, root.exponent + select(whole.exponent, whole.exponent >> 1u, NORM == 2u));
 }
 
-// By numbers with an exponent of their own: the norm of finite gradients may be too large for f32, and so small may be
-// what brings it down.
+// Uses numbers with an exponent of their own: the norm of finite gradients may be too large for f32, and the factor
+// that scales it down too small.
 fn clip_factor(norm: Wide, most: u32) -> Wide {
-    // With NaN nothing is scaled, so that it does not spread to padding.
+    // With a NaN norm nothing is scaled, so that NaN does not spread to padding.
     if call.clips == 0u || most > EXPONENT {
         return ONE;
     }
@@ -137,7 +138,7 @@ fn decide(whole: Part) {
     let both = wide_product(scale, unscale);
     let norm = wide_product(norm_of(whole), both);
     let finite = whole.most < EXPONENT;
-    // Gradients that are finite only as long as they are scaled are not.
+    // Gradients that are finite only before unscaling count as not finite.
     var found = u32(!finite);
     if finite && narrow_bits(wide_product(wide(bitcast<f32>(whole.most)), both)) == EXPONENT {
         found = 1u;
@@ -148,7 +149,7 @@ fn decide(whole: Part) {
     }
     decision.norm = select(0.0, bitcast<f32>(norm_bits), NORM != 0u);
     let factor = wide_product(unscale, clip_factor(norm, whole.most));
-    // One number, or two where one would be below the normal ones.
+    // One factor, or two if one would be subnormal.
     let halved = select(0, max(factor.exponent >> 1u, -126), factor.exponent + scale.exponent < -120);
     decision.grad_scale = narrow(Wide(factor.digits, factor.exponent - halved));
     decision.grad_rescale = narrow(Wide(1.0, halved));

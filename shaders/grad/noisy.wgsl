@@ -1,4 +1,4 @@
-// Noise reaches elements only: padding stays zero. `real` counts them in each block of 64.
+// Adds noise to elements only: padding stays zero. `real` holds the number of elements in each block of 64.
 const NOISE_STREAM = 0x65736f6eu;
 
 fn transformed(g: vec4f, p: vec4f, at: u32) -> vec4f {

@@ -1,5 +1,5 @@
-// Partial norms of a range of gradients, and the largest magnitudes: each lane takes every LANES-th vector of its
-// workgroup's 4,096, so that lanes read neighbours. NORM is 0 (none), 1, 2 or 3 (infinity).
+// Partial norms of a range of gradients, and the largest magnitudes. Each lane reads every LANES-th vector of its
+// workgroup's 4,096, so that lanes read adjacent vectors. NORM is 0 (none), 1, 2 or 3 (infinity).
 struct Call { first: u32, len: u32, groups: u32, out: u32 }
 
 @group(0) @binding(0) var<uniform> call: Call;
@@ -37,7 +37,7 @@ fn main(
     let largest = max(max(most.x, most.y), max(most.z, most.w));
     var exponent = 0;
     if NORM == 1u || NORM == 2u {
-        // Once more, in other units: rare, and what was read lies near.
+        // Sums again in other units: this is rare, and the values are likely still cached.
         if largest - 1u < SMALL - 1u {
             total = vec4f();
             exponent = -99;

@@ -4,19 +4,19 @@
 struct Part { sum: f32, exponent: i32, most: u32 }
 
 const EXPONENT = 0x7f800000u;
-// Lower than that of any sum.
+// Below the exponent of any sum.
 const OF_ZERO = -4096;
 
 fn no_part() -> Part {
     return Part(0.0, OF_ZERO, 0u);
 }
 
-// Two to a power of at most 0, or 0 where that is not a normal number.
+// Two to a power of at most 0; 0 if that is subnormal.
 fn power(exponent: i32) -> f32 {
     return select(0.0, bitcast<f32>(u32(max(exponent, -127) + 127) << 23u), exponent >= -126);
 }
 
-// Each sum is at least 1 and grows by their number only.
+// Each sum is at least 1 and can grow only by the number of sums.
 fn norm_joined(a: Part, b: Part) -> Part {
     let exponent = max(a.exponent, b.exponent);
     let sum = a.sum * power(a.exponent - exponent) + b.sum * power(b.exponent - exponent);

@@ -1,6 +1,6 @@
 var<workgroup> lanes: array<Part, LANES>;
 
-// The parts of a workgroup in a fixed order; of use in its first lane.
+// Joins the parts of a workgroup in a fixed order; valid in its first lane.
 fn lanes_joined(lane: u32, part: Part) -> Part {
     lanes[lane] = part;
     workgroupBarrier();

@@ -1,4 +1,4 @@
-// A workgroup leaves one part.
+// A workgroup writes one part.
 fn leave(number: u32, lane: u32, part: Part) {
     let whole = lanes_joined(lane, part);
     if lane == 0u {

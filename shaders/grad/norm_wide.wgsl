@@ -3,7 +3,7 @@ struct Wide { digits: f32, exponent: i32 }
 
 const ONE = Wide(1.0, 0);
 
-// Of a finite number without a sign; by its bits, because devices may take one below the normal ones for zero.
+// Converts a finite non-negative number, on bits, because devices may flush subnormal numbers to zero.
 fn wide(x: f32) -> Wide {
     var bits = bitcast<u32>(x);
     var exponent = -127;
@@ -34,7 +34,7 @@ fn wide_less(a: Wide, b: Wide) -> bool {
     return a.exponent < b.exponent;
 }
 
-// The bits of the nearest f32: infinity where it is too large.
+// The bits of the nearest f32; infinity if the number is too large.
 fn narrow_bits(x: Wide) -> u32 {
     let bits = bitcast<u32>(x.digits) & 0x007fffffu;
     if x.digits == 0.0 || x.exponent < -150 {

@@ -1,4 +1,5 @@
-// An average of buffers, such as running statistics: as frame/average.wgsl, with the constants of one run of tensors.
+// Updates an average of buffers, such as running statistics, as frame/average.wgsl, with the constants of one segment
+// of tensors.
 struct Buffers { first: u32, len: u32 }
 
 @group(0) @binding(0) var<uniform> call: Buffers;

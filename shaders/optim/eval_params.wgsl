@@ -1,5 +1,5 @@
-// The parameters to evaluate with, of neighbouring tensors: those of a slot, or those on the line from the slot through the
-// parameters, `by` times the distance beyond these.
+// Evaluation parameters of adjacent tensors: those of a slot, or points on the line from the slot's values through the
+// parameters, beyond the parameters by `by` times the distance.
 
 // first and len count vectors of four.
 struct Call { first: u32, len: u32, beyond: u32, by: f32 }

@@ -1,12 +1,12 @@
-// Partial norms of a step's gradients, of the parameters before it and of what it changed them by, over tiles of tensors,
-// one tile a workgroup.
+// Partial norms of a step's gradients, of the parameters before it and of their changes, over tiles of tensors, one
+// tile per workgroup.
 struct Call { first: u32, count: u32 }
 
 @group(0) @binding(0) var<uniform> call: Call;
 @group(0) @binding(1) var<storage, read> before: array<vec4f>;
 @group(0) @binding(2) var<storage, read> params: array<vec4f>;
 @group(0) @binding(3) var<storage, read> grads: array<vec4f>;
-// First vector of four in the window, and how many.
+// First vector of four in the window, and number of vectors.
 @group(0) @binding(4) var<storage, read> tiles: array<vec2u>;
 @group(0) @binding(5) var<storage, read_write> parts: array<Part>;
 
@@ -38,7 +38,7 @@ fn magnitude_of_change(was: vec4f, now: vec4f) -> vec4u {
     return select(change, of_infinity, most >= vec4u(EXPONENT));
 }
 
-// Times 2^99, with its sign.
+// Times 2^99, keeping the sign.
 fn signed_magnified(x: vec4f) -> vec4f {
     return bitcast<vec4f>(bitcast<vec4u>(magnified(x)) | (bitcast<vec4u>(x) & ~NO_SIGN));
 }

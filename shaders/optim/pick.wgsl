@@ -1,5 +1,5 @@
-// Copies, for each segment of tensors, the constants of the step that it really is: the host has computed them for every
-// count of steps that may have been applied, and the gate's history says which were.
+// Selects the constants of a step whose number is not known on the host: the host has computed them for every number of
+// steps that may have been applied, and the gate's history says which steps were.
 struct Pick { segments: u32, words: u32, table: u32 }
 
 @group(0) @binding(0) var<uniform> pick: Pick;
@@ -8,7 +8,7 @@ struct Pick { segments: u32, words: u32, table: u32 }
 // the history; the word at which its constants begin; and eight sets of those steps, or 0. Constants may also depend on
 // whether one of a set was applied: each set doubles the rows.
 @group(0) @binding(2) var<storage, read> table: array<u32>;
-// 64 words a segment.
+// 64 words for each segment.
 @group(0) @binding(3) var<storage, read_write> picked: array<u32>;
 
 @compute @workgroup_size(64)

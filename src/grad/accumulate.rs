@@ -2,33 +2,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Several backward passes make one step: their gradients are added in the store, and divided if that is asked for.
+/// Gradient accumulation: one step for several backward passes, whose gradients are added in the store.
 ///
-/// Whoever computes the gradients adds them: plans made with
-/// [`PlanOptions::accumulate`](crate::graph::PlanOptions::accumulate) from the second pass on, or
-/// [`ParamStore::record_add_grads`](crate::params::ParamStore::record_add_grads). The optimizer takes its step after every
-/// `steps`-th; a rest is not applied. Dividing costs nothing.
+/// The caller adds the gradients: with plans made with
+/// [`PlanOptions::accumulate`](crate::graph::PlanOptions::accumulate) from the second pass on, or with
+/// [`ParamStore::record_add_grads`](crate::params::ParamStore::record_add_grads). The optimizer steps after every
+/// `steps`-th pass. Passes left over at the end are not applied. Dividing costs nothing.
 ///
-/// torch adds and lets the caller divide the loss, which is [`Reduction::Sum`]; optax's `MultiSteps` takes the
-/// mean.
+/// torch adds and lets the caller divide the loss, as [`Reduction::Sum`] does; optax's `MultiSteps` takes the mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accumulate {
-    /// Backward passes of a step, at least 1. Required.
+    /// Backward passes in a step, at least 1. Required.
     pub steps: u64,
-    /// Default [`Reduction::Mean`].
+    /// Whether the sum is divided by `steps`. Default [`Reduction::Mean`].
     #[serde(default)]
     pub reduction: Reduction,
 }
 
-/// What becomes of the sum of gradients.
+/// How gradients of several passes are combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reduction {
-    /// It is divided by the number of passes.
+    /// The sum divided by the number of passes.
     #[default]
     Mean,
-    /// It stays.
+    /// The sum.
     Sum,
 }
 
@@ -40,7 +39,7 @@ impl Accumulate {
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
-        // As many as f32 counts exactly, because their number divides.
+        // The largest count up to which f32 is exact: gradients are divided by it.
         const MOST: u64 = 1 << 24;
         if (1..=MOST).contains(&self.steps) {
             return Ok(());

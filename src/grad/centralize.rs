@@ -9,11 +9,11 @@ use crate::gpu::{
 };
 use crate::params::ParamStore;
 
-/// Gradient centralisation: takes from the gradient of each output of a layer its mean over the inputs, so that the
-/// rows of weights keep theirs. Tensors of one dimension or none, as biases, are left alone.
+/// Gradient centralisation: subtracts from the gradient of each output of a layer its mean over the inputs, so that the
+/// means of the weights' rows do not change. Tensors of one dimension or none, such as biases, are left alone.
 ///
-/// One dispatch for each tensor of two dimensions or more, which must fit one binding; two where a row has more than
-/// 262,144 elements. It is also the example for transforms of one's own.
+/// One dispatch for each tensor of two or more dimensions, which must fit one binding; two if a row has more than
+/// 262,144 elements. It also serves as the example of a custom transform.
 ///
 /// Source: Yong et al. 2020, arXiv:2004.01461.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub struct Centralize {
     tensors: Vec<Tensor>,
 }
 
-/// The dispatches over one tensor.
+/// The dispatches for one tensor.
 #[derive(Debug)]
 struct Tensor {
     name: String,
@@ -32,7 +32,7 @@ uniform! {
     struct Call { rows: u32, columns: u32, pieces: u32, piece: u32 }
 }
 
-/// How a kernel goes over rows, as in the kernel.
+/// The kernel's uniforms: how it traverses rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stage {
     Short,
@@ -43,12 +43,12 @@ enum Stage {
 
 /// Invocations of a workgroup.
 const LANES: usize = 256;
-/// Elements of a row that one invocation sees to.
+/// Longest row that one invocation processes, in elements.
 const MOST_SHORT: usize = 256;
-/// Elements of a row that one workgroup sees to.
+/// Longest piece of a row that one workgroup processes, in elements.
 const PIECE: usize = 1024 * LANES;
 
-/// How a matrix is gone over: the stages, their workgroups, and the pieces of a row.
+/// The stages for a matrix, their workgroups, and the number of pieces in a row.
 fn stages(rows: usize, columns: usize) -> (&'static [Stage], usize, usize) {
     let pieces = columns.div_ceil(PIECE);
     match pieces {

@@ -3,28 +3,29 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::config::Variant;
 
-/// Scales all gradients down together where their norm is too large; those of frozen tensors do not count.
+/// Scales all gradients down together if their norm is larger than `max_norm`. Gradients of frozen tensors do not
+/// count.
 ///
-/// The norm is that of the gradients after accumulation and unscaling, as where torch's `unscale_` comes first, and right
-/// for all finite gradients: the sums have an exponent of their own, so that squares neither overflow nor vanish.
+/// The norm is taken after accumulation and unscaling, as in torch after `unscale_`. It is right for all finite
+/// gradients: sums have an exponent of their own, so squares neither overflow nor underflow.
 ///
-/// Smaller gradients keep their bits. Of gradients with an infinity all finite ones become zero, as in torch;
-/// where the norm is NaN nothing is scaled (torch makes all of them NaN). Where finite gradients have a norm above the
-/// largest f32, it reads as infinity and they are scaled by what it is (torch makes zeros of them).
+/// Gradients with a smaller norm keep their bits. If a gradient is infinite, all finite ones become zero, as in torch.
+/// If the norm is NaN, nothing is scaled (torch makes all gradients NaN). If finite gradients have a norm above the
+/// largest f32, it is reported as infinity but they are scaled by its true value (torch makes them zero).
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html>.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClipGradNorm {
-    /// The largest norm, at least 0. Required. With infinity, in JSON `"inf"`, nothing is clipped and the norm is
-    /// computed all the same, to be read.
+    /// Largest norm, at least 0. Required. With infinity, in JSON `"inf"`, nothing is clipped but the norm is still
+    /// computed for reading.
     #[serde(with = "bound")]
     pub max_norm: f64,
-    /// Default [`NormType::Two`].
+    /// Order of the norm. Default [`NormType::Two`].
     #[serde(default)]
     pub norm_type: NormType,
-    /// Whose formula: torch's `min(1, max_norm / (norm + 1e-6))`, or optax's `max_norm / norm` where
-    /// `norm >= max_norm`. They differ where the norm is within 1e-6 of the largest. Default torch's.
+    /// Which formula: torch's `min(1, max_norm / (norm + 1e-6))`, or optax's `max_norm / norm` if `norm >= max_norm`.
+    /// The 1e-6 is the only difference. Default torch's.
     #[serde(default)]
     pub variant: Variant,
     /// Whether each group is clipped by its own norm. Default false: one norm over all.
@@ -49,7 +50,7 @@ pub enum NormType {
     Infinity,
 }
 
-/// How the orders are written: 1, 2 and `"inf"`.
+/// Orders as JSON values: 1, 2 and `"inf"`.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Order {
@@ -82,7 +83,7 @@ impl From<NormType> for Order {
 }
 
 impl ClipGradNorm {
-    /// torch's clip to the 2-norm `max_norm` over all gradients.
+    /// torch's clip to the 2-norm `max_norm` of all gradients together.
     #[must_use]
     pub fn new(max_norm: f64) -> Self {
         Self {
@@ -94,8 +95,8 @@ impl ClipGradNorm {
         }
     }
 
-    /// Clips nothing: for the norm that [`Optimizer::read_norm`](crate::optim::Optimizer::read_norm) and
-    /// [`StepResult::norm`](crate::optim::StepResult) report.
+    /// Clips nothing, but computes the norm for [`Optimizer::read_norm`](crate::optim::Optimizer::read_norm) and
+    /// [`StepResult::norm`](crate::optim::StepResult).
     #[must_use]
     pub fn report_only() -> Self {
         Self::new(f64::INFINITY)
@@ -109,7 +110,7 @@ impl ClipGradNorm {
     }
 }
 
-/// A number, or `"inf"`, which JSON has no number for.
+/// A number, or `"inf"`, because JSON has no infinity.
 mod bound {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,26 +1,26 @@
-//! What rides in the optimizer's own dispatch: clip by value, noise, penalties.
+//! Fused gradient transforms: clip by value, noise and penalties, applied in the optimizer's own dispatch.
 
 use super::{Penalty, Transforms};
 use crate::Error;
 use crate::gpu::{Buffer, Gpu};
 use crate::layout::Layout;
 
-/// The text that is joined with the optimizer's frame.
+/// The variant of the transforms' WGSL that is joined with the optimizer's frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum FusedKernel {
-    /// Nothing rides.
+    /// No fused transforms.
     #[default]
     Plain,
     /// Clip by value and penalties.
     Bounded,
-    /// Noise too; it needs to know which elements are real.
+    /// Also noise, which needs the number of real elements: padding gets none.
     Noisy,
 }
 
 impl FusedKernel {
     pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Bounded, Self::Noisy];
 
-    /// What a kernel's name ends with.
+    /// Suffix of the kernel's name.
     pub(crate) fn suffix(self) -> &'static str {
         match self {
             Self::Plain => "",
@@ -48,7 +48,7 @@ impl FusedKernel {
     }
 }
 
-/// What one tensor's elements are given in a step.
+/// Penalty factors of one tensor in a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct PenaltyFactors {
     /// Factor of the parameter's sign.
@@ -57,16 +57,16 @@ pub(crate) struct PenaltyFactors {
     pub(crate) l2: f32,
 }
 
-/// The constants of all riders over one layout.
+/// The constants of all fused transforms over one layout.
 #[derive(Debug, Default)]
 pub(crate) struct FusedTransforms {
-    /// One for each tensor.
+    /// One per tensor.
     pub(crate) tensors: Vec<PenaltyFactors>,
     pub(crate) variant: FusedKernel,
     pub(crate) scale: f32,
     pub(crate) clip_value: f32,
     pub(crate) seed: u64,
-    /// For each buffer of the layout, the number of real elements in each block of 64, if there is noise.
+    /// For each buffer of the layout, the number of real elements in each block of 64; empty without noise.
     pub(crate) real: Vec<Buffer<u32>>,
 }
 
@@ -101,7 +101,7 @@ impl FusedTransforms {
     }
 }
 
-/// Refuses what is below `min` or becomes infinite in 32 bits, which would make padding NaN.
+/// Refuses values below `min`, and values that become infinite in f32, which would make padding NaN.
 pub(super) fn at_least_in_32_bits(name: &str, value: f64, min: f64) -> Result<(), Error> {
     if value >= min && narrow(value).is_finite() {
         return Ok(());
@@ -114,7 +114,7 @@ pub(super) fn narrow(value: f64) -> f32 {
     value as f32
 }
 
-/// The number of real elements in each block of 64: no block holds elements of two tensors.
+/// The number of real elements in each block of 64. No block spans two tensors.
 pub(crate) fn real_elements(gpu: &Gpu, layout: &Layout) -> Result<Vec<Buffer<u32>>, Error> {
     const BLOCK: usize = Layout::TENSOR_ALIGN;
     let mut counts = vec![0_u32; layout.len() / BLOCK];

@@ -4,21 +4,21 @@ use super::fused::at_least_in_32_bits;
 use crate::Error;
 use crate::error::at_least;
 
-/// Gaussian noise whose deviation is annealed: `eta / (1 + t)^gamma` at the step `t`, counted from 0 and with the
-/// skipped ones.
+/// Adds Gaussian noise with the annealed standard deviation `eta / (1 + t)^gamma`, where `t` is the step, counted from
+/// 0 and including skipped steps.
 ///
-/// The numbers are a pure function of `seed`, `t` and the element's place in the store (Philox 4x32-10 and
-/// Box-Muller), so that a run repeats them. optax's `add_noise` has the variance `eta / t^gamma` instead.
+/// The noise is a pure function of `seed`, `t` and the element's position in the store (Philox 4x32-10 and Box-Muller),
+/// so a repeated run gets the same noise. optax's `add_noise` has the variance `eta / t^gamma` instead.
 ///
 /// Source: Neelakantan et al. 2015, arXiv:1511.06807, whose `gamma` is 0.55.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Noise {
-    /// Deviation at the first step, at least 0. Default 1e-3.
+    /// Standard deviation at the first step, at least 0. Default 1e-3.
     pub eta: f64,
-    /// How fast it falls, at least 0. Default 0.55.
+    /// Rate of the annealing, at least 0. Default 0.55.
     pub gamma: f64,
-    /// Default 0.
+    /// Seed of the noise. Default 0.
     pub seed: u64,
 }
 

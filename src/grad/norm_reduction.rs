@@ -1,4 +1,4 @@
-//! The pass over the gradients that a norm and the search for what is not finite share.
+//! The gradient-norm reduction: one pass over the gradients for their norm and the check that they are finite.
 
 mod kernels;
 mod spec;
@@ -18,7 +18,7 @@ pub(crate) use spec::NormSpec;
 #[cfg(test)]
 pub(crate) use trips::{decide_trips, norm_trips};
 
-/// What the gradient-norm reduction holds on the device from step to step.
+/// Device resources of the gradient-norm reduction, kept from step to step.
 #[derive(Debug, Default)]
 pub(crate) struct NormReduction {
     buffer: Option<Buffer<Part>>,
@@ -28,15 +28,15 @@ pub(crate) struct NormReduction {
 #[derive(Debug)]
 struct Bound {
     norm: Arc<Kernel>,
-    /// One for each window.
+    /// One per window.
     windows: Vec<wgpu::BindGroup>,
     decide: (Arc<Kernel>, wgpu::BindGroup),
-    /// That a workgroup of the norm leaves.
+    /// Partial results that one workgroup of the norm kernel writes.
     parts_of_a_group: usize,
 }
 
 impl NormReduction {
-    /// Makes what a step needs and does not find.
+    /// Creates the kernels, buffers and bind groups that a step needs and that are missing.
     pub(crate) fn prepare(
         &mut self,
         spec: &NormSpec,
@@ -55,7 +55,7 @@ impl NormReduction {
         Ok(())
     }
 
-    /// Forgets what was bound: the ring of uniforms is another one.
+    /// Drops the bind groups, because the ring of uniforms was replaced.
     pub(crate) fn rebind(&mut self) {
         self.bound = None;
     }
@@ -75,7 +75,7 @@ impl NormReduction {
 }
 
 impl NormReduction {
-    /// What each dispatch of the computed step moves and computes, in order.
+    /// What each dispatch of the described step reads, writes and computes, in order.
     pub(crate) fn dispatches(&self, spec: &NormSpec) -> Vec<Dispatch> {
         let Some(bound) = &self.bound else { return Vec::new() };
         const WORDS: usize = size_of::<Part>() / 4;

@@ -4,23 +4,23 @@ use crate::Error;
 use crate::error::at_least;
 use crate::layout::Layout;
 
-/// A penalty on the size of parameters, `l1 * sum |p| + l2 * sum p^2`, whose gradient `l1 * sign(p) + 2 * l2 * p`
-/// is added to that of the loss. The sign of 0 is 0.
+/// A penalty on the size of parameters, `l1 * sum |p| + l2 * sum p^2`. Its gradient `l1 * sign(p) + 2 * l2 * p` is
+/// added to that of the loss. The sign of 0 is 0.
 ///
-/// It is Keras' `L1L2`. Its factor of two makes `l2` count twice as much as a `weight_decay` of torch's rules,
-/// which adds `weight_decay * p`.
+/// It is Keras' `L1L2`. Because of the factor of two, `l2` has twice the effect of `weight_decay` in torch's rules,
+/// which add `weight_decay * p`.
 ///
 /// Source: <https://keras.io/api/layers/regularizers/>.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Penalty {
-    /// Factor of the magnitudes, at least 0. Default 0.
+    /// Factor of the sum of magnitudes, at least 0. Default 0.
     pub l1: f64,
-    /// Factor of the squares, at least 0. Default 0.
+    /// Factor of the sum of squares, at least 0. Default 0.
     pub l2: f64,
-    /// Groups that it holds for. Default: all, unless `tensors` names some.
+    /// Groups that it applies to. Default: all, unless `tensors` names some.
     pub groups: Vec<String>,
-    /// Tensors that it holds for, beside the groups.
+    /// Tensors that it applies to, in addition to the groups.
     pub tensors: Vec<String>,
 }
 
@@ -30,7 +30,7 @@ impl Penalty {
         at_least("penalty.l2", self.l2, 0.0)
     }
 
-    /// The factors of all penalties together, for each tensor of the layout.
+    /// The sums of the factors of all penalties, for each tensor of the layout.
     pub(super) fn factors(penalties: &[Self], layout: &Layout) -> Result<Vec<[f64; 2]>, Error> {
         let mut factors = vec![[0.0; 2]; layout.spans().len()];
         penalties.iter().try_for_each(|penalty| penalty.add_to(layout, &mut factors))?;

@@ -4,23 +4,23 @@ use super::fused::narrow;
 use crate::Error;
 use crate::error::above;
 
-/// Multiplies the loss, so that small gradients survive a backward pass in half precision, and finds the largest
-/// factor that does not overflow. A step whose gradients did is skipped.
+/// Loss scaling for half precision: multiplies the loss so that small gradients do not underflow in the backward pass,
+/// and searches for the largest factor at which gradients do not overflow. A step whose gradients overflow is skipped.
 ///
-/// The factor lives on the device, in the store's gate: plans multiply by it
-/// (`PlanOptions::scaled`), and the optimizer divides by it.
+/// The factor stays on the device, in the store's gate. Plans multiply the loss by it (`PlanOptions::scaled`), and the
+/// optimizer divides the gradients by it.
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/amp.html#torch.amp.GradScaler>.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GradScaler {
-    /// The first factor, in [2^-126, 2^126]. Default 65536.
+    /// Initial factor, in [2^-126, 2^126]. Default 65536.
     pub init_scale: f64,
-    /// What it grows by, above 1. Default 2.
+    /// Multiplies the factor when it grows, above 1. Default 2.
     pub growth_factor: f64,
-    /// What it shrinks by at a step that is skipped, in (0, 1). Default 0.5.
+    /// Multiplies the factor at a skipped step, in (0, 1). Default 0.5.
     pub backoff_factor: f64,
-    /// Steps in a row without a skipped one before it grows, at least 1. Default 2000.
+    /// Steps in a row without a skipped one before the factor grows, at least 1. Default 2000.
     pub growth_interval: u32,
 }
 
@@ -32,7 +32,7 @@ impl Default for GradScaler {
 
 impl GradScaler {
     pub(super) fn check(&self) -> Result<(), Error> {
-        // The reciprocal divides gradients.
+        // Gradients are multiplied by the reciprocal, which must be a normal number too.
         let scales = f64::from(f32::MIN_POSITIVE)..=1.0 / f64::from(f32::MIN_POSITIVE);
         if !scales.contains(&self.init_scale) {
             return Err(Error::constant("grad_scaler.init_scale", "in [2^-126, 2^126]", self.init_scale));
@@ -42,7 +42,7 @@ impl GradScaler {
         if self.backoff_factor >= 1.0 {
             return Err(Error::constant("grad_scaler.backoff_factor", "below 1", self.backoff_factor));
         }
-        // Kernels take them in 32 bits, where one that is nearly 1 is 1, and a tiny one 0.
+        // Kernels use f32, in which a factor near 1 rounds to 1 and a tiny one to 0.
         if !(narrow(self.growth_factor).is_finite() && narrow(self.growth_factor) > 1.0) {
             let allowed = "finite and above 1 in 32 bits";
             return Err(Error::constant("grad_scaler.growth_factor", allowed, self.growth_factor));

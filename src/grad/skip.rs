@@ -2,14 +2,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// What happens to a step whose gradients are not all finite.
+/// Skips steps whose gradients are not all finite.
 ///
-/// Looking for them costs a pass over the gradients, which a clip by norm takes anyway. A step that is skipped
-/// leaves parameters, state and counts as they are, bit for bit, and is counted.
+/// The check takes a pass over the gradients, which it shares with a clip by norm. A skipped step leaves parameters,
+/// state and step counters unchanged, bit for bit, and is counted as skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Skip {
-    /// Refuse to go on after this many skipped steps in a row; `None`, the default, never does.
+    /// Number of skipped steps in a row after which steps are refused; `None`, the default, for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_after: Option<u32>,
 }

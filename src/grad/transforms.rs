@@ -10,55 +10,57 @@ use crate::error::at_least;
 use crate::gpu::Recorder;
 use crate::params::ParamStore;
 
-/// What happens to the gradients of a step, in the order of [`ORDER`]. Nothing by default.
+/// The gradient transforms of a step, in the order of [`ORDER`]. None by default.
 ///
-/// It is given to [`Optimizer::set_transforms`](crate::optim::Optimizer::set_transforms).
+/// Set them with [`Optimizer::set_transforms`](crate::optim::Optimizer::set_transforms).
 #[derive(Debug, Default)]
 pub struct Transforms {
-    /// Transforms of the caller's own, one after the other.
+    /// Custom transforms, applied one after the other.
     pub custom: Vec<Box<dyn Transform>>,
-    /// Several backward passes to a step.
+    /// Takes one step for several backward passes.
     pub accumulate: Option<Accumulate>,
-    /// A factor of the loss that is divided out. It skips steps, with or without `skip`.
+    /// Scales the loss and divides gradients by the same factor. Skips steps whose gradients overflow, with or without
+    /// `skip`.
     pub grad_scaler: Option<GradScaler>,
     /// Skips steps whose gradients are not finite.
     pub skip: Option<Skip>,
     /// Clips by norm.
     pub clip_grad_norm: Option<ClipGradNorm>,
-    /// Holds each gradient within minus and plus this, at least 0.
+    /// Clamps each gradient to `[-clip_grad_value, clip_grad_value]`; at least 0.
     pub clip_grad_value: Option<f64>,
     /// Adds noise.
     pub noise: Option<Noise>,
-    /// Adds the gradients of penalties; those on one tensor add up.
+    /// Adds the gradients of penalties; several penalties on one tensor add up.
     pub penalties: Vec<Penalty>,
 }
 
-/// The order in which transforms are applied, and the only one in which they may be listed.
+/// The order in which transforms are applied, and in which a JSON array must list them.
 ///
-/// `penalty` may come several times.
+/// `penalty` may be listed several times.
 pub const ORDER: [&str; 7] =
     ["accumulate", "grad_scaler", "skip", "clip_grad_norm", "clip_grad_value", "noise", "penalty"];
 
-/// A transform of one's own, before all others: dispatches that change the gradients where they lie, as
+/// A custom transform, applied before all others: dispatches that change the gradients in place, as
 /// [`Centralize`](super::Centralize) does.
 ///
-/// They are neither averaged nor unscaled yet, so it should be linear; and padding between tensors must stay zero.
+/// The gradients are neither averaged nor unscaled yet, so the transform should be linear. Padding between tensors must
+/// stay zero.
 pub trait Transform: Debug + Send + Sync {
-    /// Makes what its dispatches need: kernels, buffers and bind groups. Called before the first step, and
-    /// again when the store has grown: then its buffers are others, and so are all bind groups.
+    /// Creates the kernels, buffers and bind groups of its dispatches. Called before the first step, and again when the
+    /// store has grown: the store then has new buffers, so all bind groups must be created again.
     ///
     /// # Errors
-    /// What is wrong with its options or with the store.
+    /// Invalid options, or a store that the transform cannot handle.
     fn prepare(&mut self, params: &ParamStore) -> Result<(), Error>;
 
     /// Records its dispatches.
     ///
     /// # Errors
-    /// What cannot be recorded; the step is then not taken.
+    /// Whatever prevents recording; the step is then not taken.
     fn record(&mut self, recorder: &mut Recorder<'_>, params: &ParamStore) -> Result<(), Error>;
 
-    /// What a checkpoint knows it by, a JSON object with its name and options: a run goes on only under transforms of the
-    /// same identities. Default: that it says nothing of itself, so that two of them count as the same.
+    /// Identity in a checkpoint: a JSON object with its name and options. A run resumes only with transforms of the
+    /// same identities. Default: an object without name and options, so that all such transforms count as the same.
     fn identity(&self) -> Value {
         json!({"name": "a transform without an identity"})
     }
@@ -119,8 +121,8 @@ impl Transforms {
         Ok(())
     }
 
-    /// The JSON array that [`Transforms::from_json`] reads, with all options; without transforms of the caller's own, which
-    /// have no such form.
+    /// The JSON array that [`Transforms::from_json`] reads, with all options. Custom transforms are left out, because
+    /// they have no such form.
     ///
     /// ```
     /// use gradus::grad::{ClipGradNorm, Transforms};
@@ -156,8 +158,7 @@ impl Transforms {
         all.into()
     }
 
-    /// What a checkpoint knows them by: the [`Transform::identity`] of each of the caller's own, then
-    /// [`Transforms::to_json`].
+    /// Identity in a checkpoint: the [`Transform::identity`] of each custom transform, then [`Transforms::to_json`].
     pub fn identity(&self) -> Value {
         let mut all: Vec<Value> = self.custom.iter().map(|custom| custom.identity()).collect();
         all.extend(self.to_json().as_array().into_iter().flatten().cloned());
@@ -184,12 +185,12 @@ impl Transforms {
         self.skip.is_some() || self.grad_scaler.is_some()
     }
 
-    /// Whether the gradients have to be looked at before the rule sees them.
+    /// Whether a pass over the gradients must precede the rule.
     pub(crate) fn need_norm_reduction(&self) -> bool {
         self.may_skip() || self.clip_grad_norm.is_some()
     }
 
-    /// The value of all penalties, from the parameters as they are now.
+    /// The value of all penalties at the current parameters.
     pub(crate) async fn read_penalty(&self, params: &ParamStore) -> Result<f64, Error> {
         let mut total = 0.0;
         for (span, [l1, l2]) in
@@ -203,7 +204,7 @@ impl Transforms {
         Ok(total)
     }
 
-    /// What the sum of accumulated gradients is multiplied by.
+    /// Factor of the sum of accumulated gradients.
     pub(crate) fn scale(&self) -> f64 {
         self.accumulate.as_ref().map_or(1.0, Accumulate::scale)
     }

@@ -1,4 +1,4 @@
-//! Averages of the weights: their options, what they add to kernels, and what is kept of them.
+//! Averages of the weights: their options, kernels and state.
 
 pub(crate) mod average;
 pub(crate) mod buffers;

@@ -1,4 +1,4 @@
-//! Rules of the caller's own, in WGSL.
+//! Custom rules, written in WGSL.
 
 pub(crate) mod builder;
 pub(crate) mod declared;

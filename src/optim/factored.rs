@@ -1,4 +1,4 @@
-//! What rules need that keep row and column statistics in place of elements: index maps, tiles and tables.
+//! Row and column statistics of factored rules: index maps, tiles and tables.
 
 pub(crate) mod index_maps;
 pub(crate) mod ranges;

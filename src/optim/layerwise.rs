@@ -1,4 +1,4 @@
-//! What rules need that know their tensor: the reduction tiles of sums over each tensor.
+//! Reduction tiles for rules that need sums over each tensor.
 
 pub(crate) mod shape;
 pub(crate) mod tiles;

@@ -1,4 +1,4 @@
-//! L-BFGS, which knows inner products over all parameters and calls a closure.
+//! L-BFGS: an optimizer with a closure, from inner products over all parameters.
 
 mod backtracking;
 mod device_objective;
@@ -37,15 +37,15 @@ pub(super) use trips::{MostTrips, most_trips};
 
 /// Limited-memory BFGS, as `torch.optim.LBFGS` and `optax.lbfgs` have it.
 ///
-/// Each iteration remembers the step `s` and the change `y` of the gradient over it, goes along `d = -H g` with the
-/// approximate inverse Hessian `H` that the remembered pairs give, and looks how far. `H` starts from
-/// `s·y / y·y` times the identity. The options are built into an [`LbfgsOptimizer`], whose
-/// [`step`](LbfgsOptimizer::step) takes a closure.
+/// Each iteration stores the step `s` and the change `y` of the gradient over it, moves along `d = -H g`, where the
+/// stored pairs give the approximate inverse Hessian `H`, and chooses the step length. `H` starts from `s·y / y·y`
+/// times the identity. The options are built into an [`LbfgsOptimizer`], whose [`step`](LbfgsOptimizer::step) takes a
+/// closure.
 ///
-/// - torch's variant takes up to `max_iter` iterations a step. The first goes `min(1, 1 / |g|_1) * lr` along `-g`,
-///   later ones `lr` along `d`, or as far as `strong_wolfe` finds. A pair is remembered where `y·s > 1e-10`.
-/// - optax's takes one iteration a step. The first `H` is `min(1, 1 / |g|_2)`, `d` is multiplied by `lr`, and
-///   `backtracking` (at most 100 times) or `zoom` (at most 20 points) look how far to go. Every pair is remembered.
+/// - torch's variant takes up to `max_iter` iterations in a step. The first moves by `min(1, 1 / |g|_1) * lr` times
+///   `-g`, later ones by `lr` times `d`, unless `strong_wolfe` chooses the length. A pair is stored if `y·s > 1e-10`.
+/// - optax's variant takes one iteration in a step. The first `H` is `min(1, 1 / |g|_2)`, `d` is multiplied by `lr`,
+///   and `backtracking` (at most 100 times) or `zoom` (at most 20 points) chooses the length. Every pair is stored.
 ///
 /// Source: Liu and Nocedal 1989, Mathematical Programming 45; Nocedal and Wright 2006, Numerical Optimization, Alg. 7.4
 /// and 7.5; in vector-free form, Chen et al. 2014, NIPS, "Large-scale L-BFGS using MapReduce". Differs: a loss or

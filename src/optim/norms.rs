@@ -1,4 +1,4 @@
-//! Norms of gradients, parameters and updates, of steps that report them.
+//! Reports of the norms of gradients, parameters and updates.
 
 pub(crate) mod in_flight;
 pub(crate) mod measured;

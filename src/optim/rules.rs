@@ -1,4 +1,4 @@
-//! One file for each rule: its options, and the constants that they give its kernel. This is the list of them.
+//! The table of rules. Each rule has a file with its options and its kernel's constants.
 
 mod adabelief;
 mod adadelta;
@@ -34,7 +34,7 @@ use super::rule::entry::{Entry, Registered};
 use crate::config;
 use crate::error::Error;
 
-/// Makes the table of rules, and their names known.
+/// Declares the modules, the table and the names of rules.
 macro_rules! rules {
     ($($file:ident::$rule:ident,)+) => {
         $(pub use $file::$rule;)+
@@ -75,16 +75,16 @@ rules! {
 pub use adafactor::AdafactorEps;
 pub use muon::{AdjustLr, MuonAdamW};
 
-/// The optimizer that is no rule.
+/// The optimizer that is not a rule.
 pub(crate) const WITH_A_CLOSURE: &str = "LBFGS";
 
-/// The optimizer of a JSON object, as in `{"name": "AdamW", "lr": 1e-3, "betas": [0.9, 0.999]}`.
+/// Creates an optimizer from a JSON object such as `{"name": "AdamW", "lr": 1e-3, "betas": [0.9, 0.999]}`.
 ///
-/// Fields that are left out take their defaults, and numbers may be written as integers.
+/// Omitted fields take their defaults. Numbers may be written as integers.
 ///
 /// # Errors
-/// [`Error::UnknownName`] for a name or a field that does not exist, with the nearest one that does;
-/// [`Error::Config`] for a field of another type; what [`Rule::check`](super::Rule::check) says.
+/// [`Error::UnknownName`] for a name or a field that does not exist, with the nearest one that does; [`Error::Config`]
+/// for a field of another type; errors of [`Rule::check`](super::Rule::check).
 ///
 /// ```
 /// let refused = gradus::optim::from_json(&serde_json::json!({"name": "AdamW", "betas": [1, 0.999]}));

@@ -1,4 +1,4 @@
-//! State dicts, and those that torch saved.
+//! State dicts, and conversion from torch's.
 
 pub(crate) mod averages;
 mod deserialize;

@@ -1,5 +1,5 @@
-//! One step, in five phases: poll, describe, prepare, encode and commit. What it knows travels in its `StepSpec`; what
-//! outlives it is in the `StepLedger`.
+//! A step in five phases: poll, describe, prepare, encode and commit. Its `StepSpec` holds what belongs to the step,
+//! the `StepLedger` what outlives it.
 
 mod buffers;
 pub(crate) mod commit;

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use crate::layout::Layout;
 
-/// A range of the flat space cut at windows: the window's number and the range within it.
+/// Splits a range of the flat space at windows: the index of each window and the range within it.
 pub(crate) fn cut_at_windows(
     layout: &Layout,
     range: Range<usize>,

@@ -1,4 +1,4 @@
-//! Averages of the weights in a trainer, and the statistics of batch normalisations for them.
+//! Averages of the weights in a trainer, and batch-normalisation statistics for them.
 
 use super::Trainer;
 use super::evaluate::RingPass;
@@ -10,9 +10,9 @@ use crate::optim::{AnyRule, look, look_async};
 use crate::params::Weights;
 
 impl<R: AnyRule + Clone> Trainer<R> {
-    /// Gives `read` this trainer with the averages in place of the weights, to evaluate, predict and read with them, and
-    /// puts the weights back, all bits as they were, also where `read` fails or panics: steps that follow are what they
-    /// would have been. See [`Optimizer::with_averages`](crate::optim::Optimizer::with_averages).
+    /// Calls `read` with the averages in place of the weights, to evaluate, predict and read with them. Then restores
+    /// the weights bit for bit, also if `read` fails or panics, so later steps are not affected. See
+    /// [`Optimizer::with_averages`](crate::optim::Optimizer::with_averages).
     ///
     /// ```no_run
     /// // Needs a device.
@@ -32,8 +32,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// # Ok::<(), Error>(())
     /// ```
     ///
-    /// Waits for all steps. Until the weights are back, steps, checkpoints and whatever else would keep the averages for
-    /// the weights are refused with [`Error::Config`].
+    /// Waits for all steps. Inside, steps, checkpoints and everything else that would take the averages for the weights
+    /// are refused with [`Error::Config`].
     ///
     /// # Errors
     /// As [`Optimizer::with_averages`](crate::optim::Optimizer::with_averages).
@@ -45,7 +45,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         look(self, |trainer| trainer.optimizer.swap_out(&trainer.params), read)
     }
 
-    /// As [`Trainer::with_averages`], without blocking. The weights are put back also where the future is dropped.
+    /// As [`Trainer::with_averages`], without blocking. The weights are also restored if the future is dropped.
     ///
     /// # Errors
     /// As [`Trainer::with_averages`].
@@ -80,13 +80,14 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.optimizer.read_averages_async(&self.params).await
     }
 
-    /// Takes the running statistics of batch normalisations anew, as means over the batches of `data`, with the
-    /// weights as they are: torch's `update_bn`, for averages of weights, whose activations no step has seen.
+    /// Recomputes the running statistics of batch normalisations as means over the batches of `data`, with the current
+    /// weights. This is torch's `update_bn`, which averages of weights need: no step has seen their activations.
     ///
-    /// In [`Trainer::with_averages`] it is for the averages, and what it has done is undone with the weights; to evaluate
-    /// and to save the averaged model belong there too. Outside it is for the weights themselves. Layers that the loss does
-    /// not depend on, and those that are not to [train](crate::nn::BatchNorm::training), keep what they have. A forward
-    /// pass as in a step runs over each batch of `batch` samples, and over the rest; each counts alike. Waits for all of them.
+    /// Call it inside [`Trainer::with_averages`] to update the statistics for the averages; its effect is undone when
+    /// the weights are restored, so evaluate and save the averaged model inside as well. Outside, it updates the
+    /// statistics for the weights themselves. Layers that the loss does not depend on, and layers that are not to
+    /// [train](crate::nn::BatchNorm::training), keep their statistics. It runs the forward pass of a training step over
+    /// each batch of `batch` samples and over the remainder; all batches have equal weight. Waits for all of them.
     ///
     /// ```no_run
     /// // Needs a device.
@@ -106,16 +107,16 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// ```
     ///
     /// # Errors
-    /// Those of the data, as [`Trainer::evaluate`]; [`Error::Shape`] for a batch or a rest of one value a channel, which has
-    /// no variance; then nothing was changed. [`Error::DeviceLost`].
+    /// Those of the data, as for [`Trainer::evaluate`]; [`Error::Shape`] for a batch or remainder with only one value
+    /// per channel, which has no variance; then nothing was changed. [`Error::DeviceLost`].
     ///
     /// Source: <https://docs.pytorch.org/docs/2.15/optim.html#torch.optim.swa_utils.update_bn>.
     pub fn update_bn(&mut self, data: &[(&str, &dyn HostData)], batch: usize) -> Result<(), Error> {
         self.gpu.clone().block_on(self.update_bn_async(data, batch))
     }
 
-    /// As [`Trainer::update_bn`], without blocking but where plans are compiled as [`Trainer::step_async`] says. Where the
-    /// future is dropped, the statistics are of the batches until then.
+    /// As [`Trainer::update_bn`], without blocking except while plans are compiled, see [`Trainer::step_async`]. If the
+    /// future is dropped, the statistics are those of the batches so far.
     ///
     /// # Errors
     /// As [`Trainer::update_bn`].
@@ -170,7 +171,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             self.staging.record(&mut recorder);
             self.staging.end()?;
             plan.record(&mut recorder)?;
-            // Read to wait for no more batches than steps may be on their way.
+            // Read once as many batches are in flight as steps may be.
             record_scalars(&mut self.ring, &mut recorder, plan, ["loss"].into_iter(), size as u64)?;
             drop(recorder);
             self.gpu.submit(encoder)?;

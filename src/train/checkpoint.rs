@@ -14,59 +14,60 @@ mod format;
 #[cfg(test)]
 mod tests;
 
-/// All that a run needs to go on bit for bit, in memory: see [`Trainer::read_checkpoint`](super::Trainer).
+/// Everything that a run needs to resume bit for bit, in memory: see [`Trainer::read_checkpoint`](super::Trainer).
 ///
-/// As a file it is in the format safetensors: `params.<tensor>` and `optim.<slot>.<tensor>` (slots under
-/// torch's names, as `optim.exp_avg.conv1.weight`, in the tensor's shape if they hold a number an element),
-/// `average.<tensor>` where averages of the weights are kept, and `best.<tensor>` for the parameters and buffers that early stopping keeps, all f32, and one metadata key, `gradus`, with a JSON
-/// record of everything else. The record begins with a checksum (CRC-32) over the rest of it and all tensors.
-/// It holds no time and no path, so that equal runs write equal files.
+/// As a file it has the safetensors format, with the f32 tensors `params.<tensor>`; `optim.<slot>.<tensor>` (slots
+/// under torch's names, such as `optim.exp_avg.conv1.weight`, with the tensor's shape if they hold one number per
+/// element); `average.<tensor>` if averages of the weights are kept; and `best.<tensor>` for the parameters and buffers
+/// that early stopping keeps. One metadata key, `gradus`, holds everything else as a JSON record. The record begins
+/// with a checksum (CRC-32) over the rest of the record and all tensors. The file holds no time and no path, so equal
+/// runs write equal files.
 ///
 /// Source: <https://github.com/huggingface/safetensors>.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// Steps taken.
     pub step: u64,
-    /// Seed of the parameters' first values and of the random operations.
+    /// Seed of the parameter initialization and of random operations.
     pub seed: u64,
-    /// The parameters and buffers by name, as torch's `state_dict` has both.
+    /// The parameters and buffers by name, as in torch's `state_dict`.
     pub params: BTreeMap<String, Tensor>,
-    /// The parameters that are frozen.
+    /// Names of the frozen parameters.
     pub frozen: Vec<String>,
-    /// The optimizer's options, counts and slots.
+    /// The optimizer's options, step counters and slots.
     pub optimizer: StateDict,
-    /// The schedule, if there is one, by its [`Schedule::identity`](crate::schedule::Schedule::identity); `null` in files
-    /// of version 0.1, for none and for one without a JSON form alike.
+    /// The [`Schedule::identity`](crate::schedule::Schedule::identity) of the schedule, if there is one. In files of
+    /// version 0.1 it is `null` both without a schedule and for a schedule without a JSON form.
     pub schedule: Option<Value>,
-    /// What the gate counts, where steps may be skipped.
+    /// Counters of the gate, if steps may be skipped.
     pub gate: Option<GateState>,
-    /// What metrics have left in the schedule, if it follows one.
+    /// State of a schedule that follows a metric.
     pub schedule_state: Option<Value>,
-    /// What happened to the gradients, by [`Transforms::identity`](crate::grad::Transforms::identity); `None` in files of
-    /// version 0.1, which do not say. A run goes on only under the same, unless this is set to `None`.
+    /// The [`Transforms::identity`](crate::grad::Transforms::identity) of the gradient transforms; `None` in files of
+    /// version 0.1, which do not record it. A run resumes only with the same transforms, unless this is set to `None`.
     pub transforms: Option<Value>,
-    /// What metrics have left in an [`EarlyStopping`](super::EarlyStopping), with the best parameters if it keeps them.
-    /// The caller puts it here before writing, and takes it after reading.
+    /// State of an [`EarlyStopping`](super::EarlyStopping), with the best parameters if it keeps them. The caller sets
+    /// it before writing and takes it after reading.
     pub early_stopping: Option<EarlyStoppingState>,
-    /// Whatever the caller wants to find again: the model, the place in the data, the history so far.
+    /// Free for the caller: the model, the position in the data, the history so far.
     pub run: Map<String, Value>,
-    /// The file that it was read from, for messages.
+    /// The file that it was read from, for error messages.
     source: String,
 }
 
-/// The part of the gate that steps which may be skipped leave behind.
+/// Gate values that must be saved if steps may be skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateState {
-    /// The factor of the loss.
+    /// Factor of the loss.
     pub loss_scale: f32,
-    /// Steps since it has changed.
+    /// Steps since the factor last changed.
     pub growth_tracker: u32,
     /// Steps applied.
     pub applied: u32,
     /// Steps skipped.
     pub skipped: u32,
-    /// Steps skipped since the last one that was applied.
+    /// Steps skipped since the last applied step.
     pub skipped_in_a_row: u32,
 }
 
@@ -88,8 +89,8 @@ impl Checkpoint {
         }
     }
 
-    /// The averages of the weights by name, as [`Optimizer::read_averages`](crate::optim::Optimizer::read_averages) reads
-    /// them, if some are kept: to save a model of them.
+    /// The averages of the weights by name, as [`Optimizer::read_averages`](crate::optim::Optimizer::read_averages)
+    /// returns them, if an average is kept. Use them to save an averaged model.
     pub fn averages(&self) -> Option<BTreeMap<String, Tensor>> {
         let averages = &self.optimizer.averages.as_ref()?.averages;
         let of = |(name, tensor): (&String, &Tensor)| {
@@ -99,23 +100,23 @@ impl Checkpoint {
         Some(self.params.iter().map(of).collect())
     }
 
-    /// Writes a file, in whose place is the earlier one or the whole new one at any moment.
+    /// Writes a file atomically: at any moment, the path holds either the earlier file or the complete new one.
     ///
-    /// What is written can be read: all of it is compared with what a reader makes of it before the earlier file goes.
+    /// Before the earlier file is replaced, the new one is read back and compared with this checkpoint.
     ///
     /// # Errors
-    /// [`Error::File`] with the path and the place: where the file cannot be written; where a tensor or anything else
-    /// holds NaN or an infinity, so that a run that has diverged does not take the place of one that had not; where the
-    /// schedule, an option or an entry of [`Checkpoint::run`] is nested deeper than a reader of JSON takes, some 120
-    /// levels; where the optimizer's state or the best parameters do not belong to the parameters; where all but the
-    /// tensors takes more than 100 MB.
+    /// [`Error::File`] with the path and the place in the file: if the file cannot be written; if a tensor or any other
+    /// number is NaN or infinite, so that a diverged run cannot overwrite a good checkpoint; if the schedule, an option
+    /// or an entry of [`Checkpoint::run`] is nested deeper than JSON readers accept, about 120 levels; if the
+    /// optimizer's state or the best parameters do not match the parameters; if everything but the tensors takes more
+    /// than 100 MB.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let bytes = self.to_bytes().map_err(|reason| refused(path.display(), reason))?;
         files::write_atomic(path, |file| file.write_all(&bytes))
     }
 
-    /// Reads a file and checks all of it. Of one that is no checkpoint no more than its header is read.
+    /// Reads a file and checks all of it. Of a file that is not a checkpoint, only the header is read.
     ///
     /// # Errors
     /// [`Error::File`] with the path and what is wrong: unreadable, cut short, changed since it was written,
@@ -129,7 +130,7 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// An error about this checkpoint that names its file.
+    /// An error about this checkpoint, naming its file.
     pub fn refuse(&self, reason: impl Into<String>) -> Error {
         refused(&self.source, reason.into())
     }

@@ -1,4 +1,4 @@
-//! Labelled samples in memory: files, normalisation, splits, shuffles and batches.
+//! Labelled data sets in memory: file formats, normalisation, splits, shuffling and batches.
 
 mod batches;
 mod dataset;

@@ -9,13 +9,13 @@ use crate::error::{Error, at_least, finite};
 use crate::optim::AnyRule;
 use crate::schedule::{Best, Mode};
 
-/// Says when a metric has stopped getting better, and keeps the best parameters if it shall.
+/// Tells when a metric has stopped improving; can keep the best parameters.
 ///
-/// A metric is better if it beats the best one so far by more than `min_delta`. After `patience` others in a
-/// row it is time to stop.
+/// A metric improves if it beats the best one so far by more than `min_delta`. After `patience` metrics in a row
+/// without improvement, it is time to stop.
 ///
 /// Source: Keras 3.15, `keras.callbacks.EarlyStopping`. Differs: NaN is refused, where Keras counts it as no
-/// better; there is no mode `auto` and no `start_from_epoch`.
+/// improvement; there is no mode `auto` and no `start_from_epoch`.
 ///
 /// ```
 /// use gradus::train::EarlyStopping;
@@ -26,7 +26,7 @@ use crate::schedule::{Best, Mode};
 /// assert_eq!(stopping.state.best_epoch, Some(1));
 /// ```
 ///
-/// A run that may be stopped and resumed keeps the state in its checkpoint:
+/// A run that may be interrupted and resumed keeps the state in its checkpoint:
 ///
 /// ```no_run
 /// // Needs a trainer.
@@ -47,58 +47,58 @@ use crate::schedule::{Best, Mode};
 /// }
 /// ```
 ///
-/// As text, JSON for one, it holds finite numbers alone: its `Serialize` refuses others, and names them.
+/// Its `Serialize` accepts only finite numbers, because JSON has no others; the error names the number that is not
+/// finite.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EarlyStopping {
-    /// By how much a metric must beat the best one, at least 0. Default 0.
+    /// Smallest improvement that counts, at least 0. Default 0.
     pub min_delta: f64,
-    /// Metrics in a row that may be no better. Default 0.
+    /// Number of metrics in a row that may fail to improve. Default 0.
     pub patience: u64,
-    /// Whether less or more is better. Default [`Mode::Min`].
+    /// Whether smaller or larger metrics are better. Default [`Mode::Min`].
     pub mode: Mode,
-    /// A metric that a better one must also beat for patience to begin anew. Default none.
+    /// Patience starts again only after an improvement that also beats this metric. Default none.
     pub baseline: Option<f64>,
-    /// Whether [`EarlyStopping::watch`] keeps the best parameters for [`EarlyStopping::restore`]. Default
-    /// false.
+    /// Whether [`EarlyStopping::watch`] keeps the best parameters for [`EarlyStopping::restore`]. Default false.
     pub restore_best_weights: bool,
-    /// Whether a metric that is better can also stop. Default [`StopRule::Keras`].
+    /// When patience is checked. Default [`StopRule::Keras`].
     pub variant: StopRule,
-    /// What the metrics so far have left, for a checkpoint. No part of the JSON form.
+    /// State after the metrics so far, for a checkpoint. Not part of the JSON form.
     #[serde(skip)]
     pub state: EarlyStoppingState,
 }
 
-/// When [`EarlyStopping`] asks whether patience has run out. It matters only for a `patience` of 0.
+/// When [`EarlyStopping`] checks whether patience has run out. It matters only for a `patience` of 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StopRule {
-    /// After a metric that is no better, and never after the first one.
+    /// After a metric without improvement, but never after the first metric.
     #[default]
     Keras,
-    /// After each metric: a patience of 0 ends with the first.
+    /// After every metric: with a patience of 0, training stops after the first.
     Eager,
 }
 
-/// What metrics have left in an [`EarlyStopping`].
+/// State of an [`EarlyStopping`] after the metrics so far.
 ///
-/// Its place is [`Checkpoint::early_stopping`](super::Checkpoint::early_stopping), where the parameters become tensors of
-/// the file. Through serde it loses no bit either, but as JSON a parameter takes some 20 bytes; numbers that are not
-/// finite are refused, but for the best metric.
+/// Store it in [`Checkpoint::early_stopping`](super::Checkpoint::early_stopping), which writes the parameters as
+/// tensors. Serde keeps all bits as well, but a parameter takes about 20 bytes as JSON, and numbers that are not finite
+/// are refused, except for the best metric.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStoppingState {
     /// Metrics so far.
     pub epochs: u64,
-    /// Metrics in a row that were no better.
+    /// Metrics in a row without improvement.
     pub wait: u64,
     /// The best metric.
     pub best: Best,
-    /// Which one it was, from 0.
+    /// Index of the best metric, from 0.
     pub best_epoch: Option<u64>,
-    /// The metric, from 0, after which it was first time to stop.
+    /// Index of the first metric, from 0, after which it was time to stop.
     pub stopped_epoch: Option<u64>,
-    /// The parameters of the best metric by name, if they are kept.
+    /// The parameters at the best metric by name, if they are kept.
     pub best_weights: Option<BTreeMap<String, Vec<f32>>>,
 }
 
@@ -154,7 +154,7 @@ impl Default for EarlyStopping {
 }
 
 impl EarlyStopping {
-    /// The one of a JSON object, as in `{"patience": 5, "min_delta": 0.01, "mode": "max"}`.
+    /// From a JSON object such as `{"patience": 5, "min_delta": 0.01, "mode": "max"}`.
     ///
     /// # Errors
     /// [`Error::UnknownName`] for a field that does not exist, with the nearest one that does;
@@ -179,7 +179,7 @@ impl EarlyStopping {
         self.baseline.map_or(Ok(()), |baseline| finite("baseline", baseline))
     }
 
-    /// Takes the metric of an epoch; whether it is time to stop.
+    /// Takes the metric of an epoch; returns whether it is time to stop.
     ///
     /// # Errors
     /// [`Error::Constant`] for NaN, and those of [`EarlyStopping::check`]; then nothing was changed.
@@ -210,8 +210,8 @@ impl EarlyStopping {
         Ok(stop)
     }
 
-    /// As [`EarlyStopping::observe`]; reads the parameters of `trainer` if they are the best so far and shall
-    /// be kept. Waits for the device then.
+    /// As [`EarlyStopping::observe`]. If the metric is the best so far and parameters are to be kept, waits for the
+    /// device and reads the parameters of `trainer`.
     ///
     /// # Errors
     /// As [`EarlyStopping::observe`]; [`Error::DeviceLost`]. Then nothing was changed.
@@ -219,7 +219,8 @@ impl EarlyStopping {
         trainer.gpu.block_on(self.watch_async(metric, trainer))
     }
 
-    /// As [`EarlyStopping::watch`], without blocking. Where the future is dropped before it is ready, the metric was not taken.
+    /// As [`EarlyStopping::watch`], without blocking. If the future is dropped before it is ready, the metric is not
+    /// counted.
     ///
     /// # Errors
     /// As [`EarlyStopping::watch`].
@@ -241,7 +242,7 @@ impl EarlyStopping {
         Ok(stop)
     }
 
-    /// Gives `trainer` the best parameters, if they were kept; whether they were.
+    /// Writes the best parameters to `trainer`, if they were kept; returns whether they were.
     ///
     /// The optimizer's state stays that of the last step, as in Keras.
     ///
@@ -268,7 +269,7 @@ mod tests {
 
     use super::*;
 
-    /// The first metric after which it stops, and the best until then.
+    /// The first metric after which it stops, and the best one up to then.
     fn run(mut stopping: EarlyStopping, metrics: &[f64]) -> (Option<usize>, Option<u64>) {
         let stop = metrics.iter().position(|metric| stopping.observe(*metric).unwrap());
         assert_eq!(stopping.state.stopped_epoch, stop.map(|epoch| epoch as u64));
@@ -283,10 +284,10 @@ mod tests {
             (EarlyStopping::default(), &[3.0, 2.0, 2.0][..], (Some(2), Some(1))),
             (eager.clone(), &[3.0, 2.0], (Some(0), Some(0))),
             (EarlyStopping { patience: 1, ..eager }, &[3.0, 2.0, 2.0], (Some(2), Some(1))),
-            // Only what beats the best by more than min_delta is better.
+            // Only a metric that beats the best by more than min_delta improves.
             (EarlyStopping { min_delta: 0.5, ..one.clone() }, &[3.0, 2.0, 1.5], (Some(2), Some(1))),
             (EarlyStopping { mode: Mode::Max, ..one.clone() }, &[1.0, 2.0, 2.5], (None, Some(2))),
-            // Better ones that do not beat the baseline do not stop, but use patience up.
+            // Improvements that do not beat the baseline do not stop training, but use up patience.
             (EarlyStopping { baseline: Some(1.0), ..one.clone() }, &[3.0, 2.0, 1.5, 1.6], (Some(3), Some(2))),
             (EarlyStopping { baseline: Some(1.0), ..one }, &[0.9, 0.8, 0.9], (Some(2), Some(1))),
             // Keras never stops after the first epoch.

@@ -1,4 +1,4 @@
-//! What a trainer computes without training.
+//! Evaluation and prediction with a trainer: computations that train nothing.
 
 use std::collections::hash_map::Entry;
 
@@ -17,20 +17,21 @@ pub struct Evaluation {
     pub samples: usize,
     /// The loss.
     pub loss: f64,
-    /// The metrics in the order in which they were asked for.
+    /// The metrics in the order in which they were requested.
     pub metrics: Vec<f64>,
 }
 
 impl<R: AnyRule + Clone> Trainer<R> {
-    /// The loss and the metrics as if all samples of `data` were one batch, computed in batches of `batch` and a rest:
-    /// up to rounding, the size of the batches makes no difference.
+    /// The loss and the metrics as if all samples of `data` were one batch, computed in batches of `batch` samples and
+    /// a remainder. Up to rounding, the batch size makes no difference.
     ///
-    /// A mean over samples is that over all samples, and a sum is their sum, not the mean of the batches' sums. A mean
-    /// with weights, as of a cross-entropy with class weights or ignored labels, is the sum over all samples divided by
-    /// the sum of all weights: a batch whose labels are all ignored adds nothing, and the result is NaN only where the
-    /// weights of all samples are 0. What the graph computes of such scalars alone, as a sum of two losses or a relu of
-    /// one, is computed of those over all samples, in f64. Of other scalars, as a [`gelu`](Var::gelu) of a loss, it is
-    /// the mean of the batches' values, each weighted by its samples, and does depend on the batches.
+    /// A mean over samples becomes the mean over all samples, and a sum becomes their sum, not the mean of the batches'
+    /// sums. A weighted mean, such as a cross-entropy with class weights or ignored labels, is the sum over all samples
+    /// divided by the sum of all weights: a batch whose labels are all ignored adds nothing, and the result is NaN only
+    /// if all weights are 0. Values that the graph computes only from such scalars, such as a sum of two losses or a
+    /// relu of a loss, are computed from the scalars over all samples, in f64. Any other scalar, such as a
+    /// [`gelu`](Var::gelu) of a loss, is the mean of the batches' values, weighted by their numbers of samples, and
+    /// does depend on the batch size.
     ///
     /// Nothing is trained. Waits for the results; step reports that arrive meanwhile are kept.
     ///
@@ -40,8 +41,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.gpu.clone().block_on(self.evaluate_async(data, batch))
     }
 
-    /// As [`Trainer::evaluate`], without blocking but where plans are compiled as [`Trainer::step_async`] says. The future
-    /// may be dropped.
+    /// As [`Trainer::evaluate`], without blocking except while plans are compiled, see [`Trainer::step_async`]. The
+    /// future may be dropped.
     ///
     /// # Errors
     /// As [`Trainer::evaluate`].
@@ -55,7 +56,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         }
         let samples = self.batch_of(data)?;
         self.any_plan().check_inputs(data, samples)?;
-        // What can be refused is refused before anything is in flight.
+        // Reports all errors before anything is in flight.
         for size in [batch.min(samples), samples % batch] {
             if size > 0 {
                 self.plan(PlanKey::evaluate(size))?;
@@ -70,10 +71,10 @@ impl<R: AnyRule + Clone> Trainer<R> {
         Ok(Evaluation { samples, loss, metrics: over_all.collect() })
     }
 
-    /// Calls `evaluate` with the parameters that the rule means to be evaluated with in place of those that steps work on, as
-    /// [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params) does: evaluations, predictions and
-    /// exports inside are of the averages. Steps and checkpoints inside are refused; training goes
-    /// on as if nobody had looked, bit for bit. Waits for the steps in flight.
+    /// Calls `evaluate` with the evaluation parameters of the rule in place of the training parameters, as
+    /// [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params) does. Evaluations, predictions and
+    /// exports inside use the averages. Steps and checkpoints inside are refused. Training continues unaffected, bit
+    /// for bit. Waits for the steps in flight.
     ///
     /// # Errors
     /// As [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params).
@@ -86,7 +87,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         )
     }
 
-    /// As [`Trainer::with_eval_params`], without blocking. The parameters are put back also where the future is dropped.
+    /// As [`Trainer::with_eval_params`], without blocking. The parameters are also restored if the future is dropped.
     ///
     /// # Errors
     /// As [`Trainer::with_eval_params`].
@@ -140,13 +141,13 @@ impl<R: AnyRule + Clone> Trainer<R> {
         Ok(sums)
     }
 
-    /// The value of `var`, which must have one row a sample, for all samples of `data`: dense, in torch's order.
+    /// The value of `var` for all samples of `data`: dense, in torch's order. `var` must have one row per sample.
     ///
-    /// Only the inputs that `var` depends on are given: for logits no labels. It waits for each batch.
+    /// `data` needs only the inputs that `var` depends on: for logits, no labels. Waits for each batch.
     ///
     /// # Errors
-    /// As [`Trainer::evaluate`]; [`Error::Mismatch`] for a `var` of another graph; [`Error::Shape`] for one whose first
-    /// dimension is not the batch, as of a parameter, or of a loss where the declared batch is 1.
+    /// As [`Trainer::evaluate`]; [`Error::Mismatch`] for a `var` of another graph; [`Error::Shape`] if its first
+    /// dimension is not the batch, as for a parameter, or for a loss if the declared batch is 1.
     pub fn predict(
         &mut self,
         var: &Var,
@@ -156,8 +157,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.gpu.clone().block_on(self.predict_async(var, data, batch))
     }
 
-    /// As [`Trainer::predict`], without blocking but where plans are compiled as [`Trainer::step_async`] says. The future
-    /// may be dropped.
+    /// As [`Trainer::predict`], without blocking except while plans are compiled, see [`Trainer::step_async`]. The
+    /// future may be dropped.
     ///
     /// # Errors
     /// As [`Trainer::predict`].
@@ -183,8 +184,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
     }
 }
 
-/// A pass over data whose results come through the ring of steps. What is on its way when it ends would pass for results of
-/// steps, so that is forgotten.
+/// A pass over data whose results arrive through the ring of step reports. Results still in flight at its end are
+/// dropped, because they would be taken for results of steps.
 pub(super) struct RingPass<'a, R: AnyRule>(pub(super) &'a mut Trainer<R>);
 
 impl<R: AnyRule> Drop for RingPass<'_, R> {
@@ -193,5 +194,5 @@ impl<R: AnyRule> Drop for RingPass<'_, R> {
     }
 }
 
-/// The name of a prediction in its plan.
+/// Name of the prediction in its plan.
 const PREDICTED: &str = "predicted";

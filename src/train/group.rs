@@ -1,4 +1,4 @@
-//! Steps that are submitted together.
+//! Groups of steps that are submitted together.
 
 use std::sync::Arc;
 
@@ -7,18 +7,19 @@ use crate::Error;
 use crate::gpu::{Deferral, Gpu, Ticket};
 use crate::optim::{AnyRule, Mark};
 
-/// The steps that were recorded and not submitted yet.
+/// Steps that were recorded but not yet submitted.
 #[derive(Debug)]
 pub(super) struct Group {
     gpu: Gpu,
-    /// Steps, or batches, that are submitted at once.
+    /// Number of steps, or batches, in one submit.
     pub(super) most: usize,
     deferral: Arc<Deferral>,
     tickets: Vec<Ticket>,
     recorded: usize,
-    /// Where the trainer and the optimizer were before the first of them: steps, batches, and the optimizer's counts.
+    /// Counters of the trainer and the optimizer before the first of these steps: steps, batches, and the optimizer's
+    /// counters.
     before: (u64, u64, Option<Mark>),
-    /// What nobody was told yet.
+    /// An error that was not reported yet.
     failed: Option<Error>,
 }
 
@@ -44,37 +45,37 @@ impl Drop for Group {
 }
 
 impl<R: AnyRule + Clone> Trainer<R> {
-    /// Steps, or batches where several make a step, of one submit at most.
+    /// Maximum number of steps in one submit; of batches, if several batches make a step.
     pub const MOST_STEPS_PER_SUBMIT: usize = 8;
 
-    /// Submits the steps that [`TrainerBuilder::steps_per_submit`](super::TrainerBuilder::steps_per_submit) holds back, if
-    /// there are any. Nothing else needs this call but who polls for the last reports: all that reads, writes or waits
+    /// Submits the steps that [`TrainerBuilder::steps_per_submit`](super::TrainerBuilder::steps_per_submit) holds back,
+    /// if any. It is needed only before polling for the last reports: everything else that reads, writes or waits
     /// submits them first.
     ///
     /// # Errors
-    /// As the submit of [`Trainer::step`]: then it is as if none of these steps had been taken.
+    /// As the submit of [`Trainer::step`]: then none of these steps has been taken.
     pub fn submit(&mut self) -> Result<(), Error> {
-        // The outcome is told by the deferral, whoever has flushed.
+        // The deferral reports the result, whoever flushes.
         let _ = self.gpu.flush();
         self.settle()
     }
 
-    /// Notes where everything is before the first step of a group, to come back if its submit fails.
+    /// Saves the counters before the first step of a group, to restore them if its submit fails.
     pub(super) fn begin_group(&mut self) {
         if self.group.is_empty() {
-            // A single step is undone by its ticket.
+            // A single step is rolled back with its ticket.
             let mark = (self.group.most > 1).then(|| self.optimizer.mark());
             self.group.before = (self.steps, self.taken, mark);
         }
     }
 
-    /// Holds a recorded step back.
+    /// Holds back a recorded step.
     pub(super) fn hold(
         &mut self,
         commands: wgpu::CommandBuffer,
         ticket: Option<Ticket>,
     ) -> Result<(), Error> {
-        // A transform of the user's own may have submitted those before while this one was recorded.
+        // A custom transform may have submitted the earlier steps while this one was recorded.
         let follows = self.group.deferral.outcome().is_some();
         if let Err(error) = self.gpu.defer(commands, &self.group.deferral) {
             return self.abandon_last(ticket, error);
@@ -84,7 +85,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         if follows { self.submit() } else { Ok(()) }
     }
 
-    /// Gives back what a step has taken that was recorded and will never be submitted.
+    /// Rolls back the counters of a recorded step that will never be submitted.
     pub(super) fn abandon_last<T>(&mut self, ticket: Option<Ticket>, error: Error) -> Result<T, Error> {
         self.ring.abandoned_last();
         if let Some(ticket) = ticket {
@@ -93,14 +94,15 @@ impl<R: AnyRule + Clone> Trainer<R> {
         Err(error)
     }
 
-    /// Submits what is held back, for a caller who returns no error: that of a submit is kept for the next one who does.
+    /// Submits the steps held back when the caller cannot return an error. The error is kept for the next caller that
+    /// can.
     pub(super) fn settle_quietly(&mut self) {
         if let Err(error) = self.submit() {
             self.group.failed = Some(error);
         }
     }
 
-    /// Notes what has become of the steps that were held back, if they were submitted meanwhile.
+    /// Applies the result of the submit of the steps held back, if they have been submitted.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
         if let Some(error) = self.group.failed.take() {
             return Err(error);

@@ -1,4 +1,4 @@
-//! What a run has learnt, epoch by epoch.
+//! The history of a run: metrics by epoch.
 
 use std::fmt::Write;
 
@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// A table of a run: a row for each epoch, in named columns of f64.
+/// A table with a row per epoch and named columns of f64.
 ///
-/// The columns are the caller's own. Usual ones are `train_loss`, `train_accuracy`, `test_loss`,
-/// `test_accuracy` and `lr`, the rate of an epoch's last step; accuracies are fractions of 1.
+/// The caller chooses the columns. Usual ones are `train_loss`, `train_accuracy`, `test_loss`, `test_accuracy` and
+/// `lr`, the learning rate of the epoch's last step. Accuracies are fractions of 1.
 ///
-/// It serializes as strict JSON, in which every number comes back with the same bits. JSON has no numbers
-/// that are not finite, so they are written as the strings `"NaN"`, `"inf"` and `"-inf"`; all NaNs become
-/// one. As ever, a history that holds a NaN does not equal itself.
+/// It serializes to strict JSON, and every number is read back with the same bits. Numbers that are not finite, which
+/// JSON lacks, are written as the strings `"NaN"`, `"inf"` and `"-inf"`; all NaNs become the same NaN. A history that
+/// holds a NaN does not equal itself.
 ///
 /// ```
 /// use gradus::train::History;
@@ -39,12 +39,12 @@ pub struct EpochRecord {
     pub epoch: u64,
     /// Steps taken since the start of the run, at the end of this epoch.
     pub steps: u64,
-    /// A value for each column.
+    /// One value per column.
     #[serde(with = "any_number")]
     pub values: Vec<f64>,
 }
 
-/// What is read, before it is checked.
+/// The deserialized form before it is checked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename = "History")]
 struct Parts {
@@ -68,8 +68,8 @@ impl History {
     /// A history without rows. `epoch` and `steps` are columns of every history and are not listed.
     ///
     /// # Errors
-    /// [`Error::Duplicate`] for a name that comes twice, or is `epoch` or `steps`; [`Error::Constant`] for
-    /// one that is empty or has a control character.
+    /// [`Error::Duplicate`] for a repeated name, or for `epoch` or `steps`; [`Error::Constant`] for a name that is
+    /// empty or has a control character.
     pub fn new(columns: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, Error> {
         let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
         for (index, name) in columns.iter().enumerate() {
@@ -84,11 +84,11 @@ impl History {
         Ok(Self { columns, rows: Vec::new() })
     }
 
-    /// Adds a row: a value for each column, in their order. NaN stands for what was not measured.
+    /// Adds a row with one value per column, in their order. Use NaN for a value that was not measured.
     ///
     /// # Errors
-    /// [`Error::Length`] for another number of values, [`Error::Constant`] unless `epoch` is above and
-    /// `steps` at least that of the row before.
+    /// [`Error::Length`] for another number of values; [`Error::Constant`] unless `epoch` is above and `steps` at least
+    /// that of the row before.
     pub fn push(&mut self, epoch: u64, steps: u64, values: &[f64]) -> Result<(), Error> {
         if values.len() != self.columns.len() {
             let what = format!("history of {}", self.columns.join(", "));
@@ -110,12 +110,12 @@ impl History {
         &self.columns
     }
 
-    /// The rows, by epoch.
+    /// The rows, in order of epochs.
     pub fn rows(&self) -> &[EpochRecord] {
         &self.rows
     }
 
-    /// The values of one column, by epoch.
+    /// The values of one column, in order of epochs.
     ///
     /// # Errors
     /// [`Error::UnknownName`] if there is no such column.
@@ -127,8 +127,7 @@ impl History {
 
     /// The table as CSV (RFC 4180, with LF at line ends): `epoch`, `steps` and the columns.
     ///
-    /// Numbers are the shortest decimals that are read back as the same f64; others are `NaN`, `inf` and
-    /// `-inf`.
+    /// Finite numbers are the shortest decimals that parse to the same f64; others are `NaN`, `inf` and `-inf`.
     #[must_use]
     pub fn to_csv(&self) -> String {
         let mut csv = String::from("epoch,steps");
@@ -152,7 +151,7 @@ fn field(name: &str) -> String {
     if name.contains([',', '"']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.into() }
 }
 
-/// Numbers as JSON has them, and strings for those that it has not.
+/// Finite numbers as JSON numbers, others as strings.
 mod any_number {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

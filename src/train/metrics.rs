@@ -3,7 +3,7 @@ use std::fmt;
 
 use crate::Error;
 
-/// Which classes were taken for which: a row for each true class, a column for each predicted one.
+/// Confusion matrix: a row per true class, a column per predicted class.
 ///
 /// ```
 /// use gradus::train::Confusion;
@@ -17,16 +17,16 @@ use crate::Error;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confusion {
     classes: usize,
-    /// Samples by their true and their predicted class, if there are any: many classes take no memory by themselves.
+    /// Number of samples by true and predicted class. Pairs without samples take no memory.
     counts: BTreeMap<(usize, usize), u64>,
 }
 
-/// The class of each row of `classes` logits: the place of its largest, of equal ones the first, as
-/// [`accuracy`](crate::graph::Var::accuracy) has it.
+/// The predicted class of each row of `classes` logits: the index of its largest logit, of equal ones the first, as in
+/// [`accuracy`](crate::graph::Var::accuracy).
 ///
 /// # Errors
-/// [`Error::Length`] if the last row is not whole or there are no classes; [`Error::Constant`] for more classes than
-/// u32 can number.
+/// [`Error::Length`] if the last row is incomplete or `classes` is 0; [`Error::Constant`] if a class number would not
+/// fit u32.
 pub fn classes_of(logits: &[f32], classes: usize) -> Result<Vec<u32>, Error> {
     if classes == 0 || !logits.len().is_multiple_of(classes) {
         let expected = logits.len().next_multiple_of(classes.max(1));
@@ -45,11 +45,11 @@ pub fn classes_of(logits: &[f32], classes: usize) -> Result<Vec<u32>, Error> {
 }
 
 impl Confusion {
-    /// The table of predictions from logits.
+    /// The confusion matrix of predictions from logits.
     ///
     /// # Errors
-    /// As [`classes_of`]; [`Error::Length`] unless there is a label for each row; [`Error::Constant`] for a
-    /// label that names no class.
+    /// As [`classes_of`]; [`Error::Length`] unless there is one label per row; [`Error::Constant`] for a label that is
+    /// not below `classes`.
     pub fn of_logits(logits: &[f32], labels: &[u32], classes: usize) -> Result<Self, Error> {
         let predicted = classes_of(logits, classes)?;
         if predicted.len() != labels.len() {
@@ -67,13 +67,13 @@ impl Confusion {
         Ok(Self { classes, counts })
     }
 
-    /// Samples of class `label` that were taken for `predicted`; 0 for a class that does not exist.
+    /// Number of samples of class `label` predicted as `predicted`; 0 for a class that does not exist.
     #[must_use]
     pub fn count(&self, label: usize, predicted: usize) -> u64 {
         self.counts.get(&(label, predicted)).copied().unwrap_or(0)
     }
 
-    /// The part of all samples that were taken for what they are; NaN of none.
+    /// The fraction of samples that were predicted correctly; NaN without samples.
     #[must_use]
     pub fn accuracy(&self) -> f64 {
         let right = self.counts.iter().filter(|((label, predicted), _)| label == predicted);
@@ -81,7 +81,7 @@ impl Confusion {
     }
 }
 
-/// The table with a row and a column of class numbers, and the recall of each class.
+/// The matrix with class numbers, and the recall of each class.
 impl fmt::Display for Confusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widest = self.counts.values().copied().max().unwrap_or(0).max(self.classes as u64);
@@ -105,7 +105,7 @@ impl fmt::Display for Confusion {
     }
 }
 
-/// A sum of counts, wide enough for any number of them.
+/// A sum of counts that cannot overflow.
 fn sum<'a>(counts: impl Iterator<Item = &'a u64>) -> u128 {
     counts.map(|count| u128::from(*count)).sum()
 }
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn many_classes_take_no_memory_and_no_number_begins_again_at_0() {
-        // The table of this many has 2^64 entries.
+        // The full matrix of this many classes would have 2^64 entries.
         #[cfg(target_pointer_width = "64")]
         {
             let table = Confusion::of_logits(&[], &[], 1 << 32).unwrap();

@@ -5,8 +5,8 @@ use crate::Error;
 use crate::optim::{AnyRule, NormReport};
 
 impl<R: AnyRule + Clone> Trainer<R> {
-    /// Reports the norms of gradients, parameters and updates of the steps 0, `every`, 2 `every` and so on; 0 ends that. See
-    /// [`Optimizer::report_norms`](crate::optim::Optimizer::report_norms) for what it costs.
+    /// Reports the norms of gradients, parameters and updates of the steps 0, `every`, 2 `every` and so on; 0 turns
+    /// reports off. See [`Optimizer::report_norms`](crate::optim::Optimizer::report_norms) for the cost.
     ///
     /// ```no_run
     /// // Needs a device.
@@ -37,7 +37,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.optimizer.report_norms(every, &self.params)
     }
 
-    /// The oldest norm report that has arrived and was not given out, without waiting.
+    /// The oldest norm report that has arrived and was not returned yet, without waiting.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -47,7 +47,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.optimizer.poll_norm_report()
     }
 
-    /// Waits for the norm reports of all steps so far.
+    /// Waits for the norm reports of all steps so far and returns them.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].

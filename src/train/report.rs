@@ -1,4 +1,4 @@
-//! A run's curves as one SVG picture. Needs the feature `report`.
+//! Plots of a run's history as one SVG picture. Requires the feature `report`.
 
 mod axis;
 mod overlay;
@@ -14,8 +14,8 @@ pub use self::overlay::overlay;
 use super::History;
 use crate::error::Error;
 
-/// Prefixes of columns that share a panel, with their colours, which the colour-blind can tell apart
-/// (Okabe and Ito 2008).
+/// Prefixes of columns that share a panel, with colours that are distinguishable with colour blindness (Okabe and Ito
+/// 2008).
 const SERIES: [(&str, RGBColor); 4] = [
     ("train", RGBColor(0, 114, 178)),
     ("test", RGBColor(213, 94, 0)),
@@ -27,7 +27,7 @@ const TEXT: RGBColor = RGBColor(51, 51, 51);
 const AXIS: RGBColor = RGBColor(140, 140, 140);
 const GRID: RGBColor = RGBColor(230, 230, 230);
 
-/// Units of the picture in a pixel: plotters places on whole units, which is too coarse for curves.
+/// Picture units in a pixel: plotters rounds positions to whole units, which pixels are too coarse for.
 const UNITS: i32 = 10;
 const WIDTH: i32 = 880;
 const MARGIN: i32 = 16;
@@ -35,26 +35,26 @@ const TITLE: i32 = 52;
 const HEADER: i32 = 34;
 const ROW: i32 = 290;
 const LOW_ROW: i32 = 220;
-/// Between two panels, and below each.
+/// Space between panels and below each, in pixels.
 const GAP: i32 = 22;
 
-/// Right of a plot, for half of a dot or of a label.
+/// Space at the right of a plot for half a dot or label, in pixels.
 const EDGE: i32 = 8;
 
-/// Rows up to which each value has its dot.
+/// Maximum number of rows for which each value has a dot.
 const DOTTED: usize = 40;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn<T = ()> = Result<T, Box<dyn StdError + Send + Sync>>;
 
-/// Draws a history as an SVG picture of 880 pixels in width, below a line of `title`.
+/// Draws a history as an SVG picture, 880 pixels wide, with `title` above.
 ///
-/// Each quantity has a panel over the epochs. Columns called `train_x`, `test_x`, `val_x` and `valid_x` are
-/// lines in the panel of `x`; any other column has one for itself. `lr` is titled as the learning rate;
-/// `accuracy` and what ends in `_accuracy` is a fraction and shown in percent. An axis whose positive values
-/// span orders of magnitude is logarithmic. A line has a gap where a value is not finite (or over 1e100).
+/// Each quantity has a panel over the epochs. Columns named `train_x`, `test_x`, `val_x` and `valid_x` are lines in the
+/// panel of `x`; every other column has a panel of its own. `lr` is titled as the learning rate. `accuracy` and columns
+/// ending in `_accuracy` are fractions, shown in percent. An axis is logarithmic if its values are positive and span
+/// orders of magnitude. A line has a gap where a value is not finite (or above 1e100).
 ///
-/// The same history and title give the same bytes; nothing else goes into the picture.
+/// Equal histories and titles give equal bytes; the picture depends on nothing else.
 ///
 /// ```
 /// use gradus::train::{History, report};
@@ -104,7 +104,7 @@ fn panels(history: &History) -> Vec<Panel<'_>> {
     panels
 }
 
-/// The quantity of a column, its series and the colour of that.
+/// The quantity of a column, its series and the series' colour.
 fn split(column: &str) -> (&str, &str, RGBColor) {
     if let Some((prefix, quantity)) = column.split_once('_')
         && let Some((name, color)) = SERIES.iter().find(|(name, _)| *name == prefix)
@@ -172,12 +172,12 @@ fn font(size: f64) -> TextStyle<'static> {
     ("sans-serif", size * 1.24 * f64::from(UNITS)).into_font().color(&TEXT)
 }
 
-/// What may stand in XML.
+/// Replaces characters that XML does not allow.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || "\u{FFFE}\u{FFFF}".contains(c) { ' ' } else { c }).collect()
 }
 
-/// One line, smaller if it is long, and cut if it is longer still.
+/// Draws one line: smaller if it is long, and cut if it is longer still.
 fn draw_title(root: &Area<'_>, title: &str) -> Drawn {
     let mut title = printable(title);
     let fits = |size: f64| f64::from(WIDTH - 2 * MARGIN) / (0.64 * size);
@@ -241,7 +241,7 @@ fn draw_chart(
     Ok(())
 }
 
-/// What is drawn at the left, and which line is which at the right: never over a curve.
+/// Draws the heading at the left and the legend at the right, above the curves.
 fn draw_header(area: &Area<'_>, panel: &Panel<'_>, heading: &str) -> Drawn {
     let middle = 12 * UNITS;
     let at_left = |size| font(size).pos(Pos::new(HPos::Left, VPos::Center));

@@ -10,13 +10,14 @@ use crate::params::ParamStore;
 use crate::predict::Inference;
 use crate::schedule::{Interval, Schedule};
 
-/// Steps that may be on their way before the next one waits.
+/// Submits that may be in flight before the next step waits.
 pub(super) const IN_FLIGHT: usize = 3;
 
-/// Reports that are kept for a caller who does not ask; older ones are dropped.
+/// Number of unread reports kept; older ones are dropped.
 const KEPT: usize = 4096;
 
-/// Trains one graph: one submit a step, or [several steps a submit](super::TrainerBuilder::steps_per_submit), and the loss read some steps later.
+/// Trains one graph: one submit per step, or [several steps per submit](super::TrainerBuilder::steps_per_submit). The
+/// loss is read some steps later, without waiting.
 ///
 /// ```no_run
 /// // Needs a device.
@@ -47,14 +48,14 @@ pub struct Trainer<R: AnyRule> {
     pub(super) params: ParamStore,
     pub(super) optimizer: Optimizer<R>,
     pub(super) schedule: Option<Box<dyn Schedule>>,
-    /// For a schedule that counts epochs, which is there only if this is.
+    /// For a schedule that counts epochs, which is set only if this is.
     pub(super) steps_per_epoch: Option<u64>,
     pub(super) scalars: Vec<(String, Var)>,
-    /// How the scalars over a data set follow from its batches.
+    /// How scalars over a whole data set are computed from its batches.
     pub(super) whole: Whole,
     pub(super) plans: HashMap<PlanKey, Plan>,
     pub(super) frozen: FrozenSets,
-    /// What [`Trainer::predict`] computes by, for each variable, which is the graph's own.
+    /// The inference plans of [`Trainer::predict`], by number of the graph's variable.
     pub(super) predictions: HashMap<usize, Inference>,
     pub(super) workspace: Workspace,
     pub(super) staging: Staging,
@@ -63,15 +64,15 @@ pub struct Trainer<R: AnyRule> {
     pub(super) arrived: VecDeque<StepReport>,
     pub(super) last: Option<StepReport>,
     pub(super) steps: u64,
-    /// Batches taken towards the next step, where several make one.
+    /// Batches taken towards the next step, if several batches make one.
     pub(super) taken: u64,
     pub(super) seed: u64,
-    /// What its plans store activations as, if not as f32.
+    /// The type in which plans store activations, if not f32.
     pub(super) autocast: Option<Dtype>,
 }
 
-/// Which plan: whether it trains, for how many samples, whether it adds to the gradients of the one before, and what is
-/// frozen, by its number among [`FrozenSets`], which makes no difference where nothing is trained.
+/// Key of a plan: whether it trains, its number of samples, whether it adds to the gradients of earlier batches, and
+/// the number of its set in [`FrozenSets`], which does not matter unless it trains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PlanKey {
     pub(super) mode: Mode,
@@ -86,40 +87,40 @@ impl PlanKey {
     }
 }
 
-/// What one step computed: the loss first, then the metrics.
+/// The results of one step: the loss and the metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReport {
-    /// The step, from 0; batches that are accumulated to one step share it.
+    /// The step, from 0. Batches accumulated to one step share it.
     pub step: u64,
     /// The loss over the batch.
     pub loss: f32,
-    /// The metrics in the order in which they were asked for.
+    /// The metrics in the order in which they were requested.
     pub metrics: Vec<f32>,
 }
 
 impl<R: AnyRule + Clone> Trainer<R> {
-    /// Runs one step on a batch of any size: forward, backward and update in one submit. Where transforms
-    /// accumulate, every batch is run so, and the last of each step updates.
+    /// Runs one step on a batch of any size: forward, backward and update in one submit. If transforms accumulate,
+    /// every call runs one batch, and the last batch of each step updates.
     ///
-    /// With [`steps_per_submit`](super::TrainerBuilder::steps_per_submit) the submit comes with a later step, and an error
-    /// of it from the call that submits.
+    /// With [`steps_per_submit`](super::TrainerBuilder::steps_per_submit) the submit happens in a later call, which
+    /// also returns its error.
     ///
-    /// Waits only if three earlier submits of steps are still on their way, and then for the oldest. A batch size that was not
-    /// seen before compiles a plan first, and so does a change of what is [frozen](ParamStore::freeze): no gradient of it is computed,
-    /// and there is no backward pass below the last layer that is trained. Plans of the latest eight sets of frozen
-    /// parameters are kept.
+    /// Waits only if three earlier submits are still in flight, and then for the oldest. A new batch size compiles a
+    /// plan first, and so does a change of the [frozen](ParamStore::freeze) parameters: gradients of frozen parameters
+    /// are not computed, and there is no backward pass below the last trained layer. Plans of the eight most recent
+    /// sets of frozen parameters are kept.
     ///
     /// # Errors
     /// Those of [`Plan::write`] for the data, of the schedule for the step and of the optimizer for its
-    /// hyperparameters, all before anything has changed; [`Error::NonFinite`] after too many skipped steps in a
-    /// row; [`Error::Shape`] for other batches than 1 where the loss or a metric is a scalar only of the one sample that
-    /// the graph was declared with, as a loss without reduction; [`Error::DeviceLost`].
+    /// hyperparameters, all before anything has changed; [`Error::NonFinite`] after too many skipped steps in a row;
+    /// [`Error::Shape`] for batches other than 1 if the loss or a metric is a scalar only because the graph was
+    /// declared with one sample, such as a loss without reduction; [`Error::DeviceLost`].
     pub fn step(&mut self, data: &[(&str, &dyn HostData)]) -> Result<(), Error> {
         self.gpu.clone().block_on(self.step_async(data))
     }
 
-    /// As [`Trainer::step`], without blocking but where [`Autotune`](crate::gpu::Autotune) times the kernels of a plan that
-    /// is compiled. Where the future is dropped before it is ready, the step was not taken.
+    /// As [`Trainer::step`], without blocking except while [`Autotune`](crate::gpu::Autotune) times the kernels of a
+    /// plan being compiled. If the future is dropped before it is ready, the step is not taken.
     ///
     /// ```no_run
     /// // Needs a device.
@@ -183,10 +184,10 @@ impl<R: AnyRule + Clone> Trainer<R> {
         Ok(())
     }
 
-    /// Waits until another step can be on its way.
+    /// Waits until another step can be in flight.
     async fn make_room(&mut self) -> Result<(), Error> {
         self.settle()?;
-        // For a whole group at once: to wait submits what is held back.
+        // For a whole group at once: waiting submits the steps held back.
         let most = IN_FLIGHT * self.group.most;
         while self.ring.is_full() || self.group.is_empty() && self.ring.in_flight() + self.group.most > most {
             let oldest = self.ring.read_next_async(&self.gpu).await?;
@@ -199,7 +200,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.settle()
     }
 
-    /// Records batch `number` of the run, of a plan that there is.
+    /// Records batch `number` of the run with a compiled plan.
     async fn record_step(
         &mut self,
         data: &[(&str, &dyn HostData)],
@@ -220,7 +221,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             }
             None => None,
         };
-        // What was written to buffers until here, as first values of state, has submitted the steps before.
+        // Writes to buffers so far, such as initial values of state, have submitted the earlier steps.
         self.settle()?;
         self.begin_group();
         let plan = &self.plans[&key];
@@ -252,8 +253,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.optimizer.transforms().accumulate.as_ref().map_or(1, |accumulate| accumulate.steps)
     }
 
-    /// Tells the schedule the latest value of the metric that it follows, most often once an epoch. Does
-    /// nothing for a schedule that follows none.
+    /// Passes the latest value of its metric to the schedule, usually once per epoch. Does nothing if the schedule
+    /// follows no metric.
     ///
     /// # Errors
     /// [`Error::Constant`] for NaN; then nothing was changed.
@@ -261,14 +262,14 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.schedule.as_mut().map_or(Ok(()), |schedule| schedule.observe(metric))
     }
 
-    /// The oldest report that has arrived and was not given out, without waiting.
+    /// The oldest report that has arrived and was not returned yet, without waiting.
     ///
-    /// Of reports that nobody asks for the latest 4,096 are kept.
+    /// Only the latest 4,096 unread reports are kept.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn poll(&mut self) -> Result<Option<StepReport>, Error> {
-        // A submit looks for what has arrived as well, but after the last step there is none.
+        // A submit polls as well, but no submit follows the last step.
         self.gpu.poll(wgpu::PollType::Poll)?;
         self.settle()?;
         while let Some(bytes) = self.ring.poll(&self.gpu)? {
@@ -277,7 +278,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         Ok(self.give())
     }
 
-    /// The oldest report that was not given out, waited for; `None` when every step has been reported.
+    /// Waits for the oldest report that was not returned yet; `None` if every step has been reported.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -285,7 +286,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.gpu.clone().block_on(self.read_report_async())
     }
 
-    /// As [`Trainer::read_report`], without blocking. Where the future is dropped, no report is lost.
+    /// As [`Trainer::read_report`], without blocking. If the future is dropped, no report is lost.
     ///
     /// # Errors
     /// As [`Trainer::read_report`].
@@ -304,9 +305,9 @@ impl<R: AnyRule + Clone> Trainer<R> {
         Ok(self.give())
     }
 
-    /// The loss of the latest step, waited for; NaN before the first one.
+    /// Waits for the loss of the latest step; NaN before the first step.
     ///
-    /// Reports that were not given out before are passed over.
+    /// Discards unread reports.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -332,7 +333,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         Ok(())
     }
 
-    /// Drops reports that were not given out, of steps that are no longer this run's.
+    /// Drops unread reports of steps that no longer belong to this run.
     pub(super) fn forget_reports(&mut self) {
         self.arrived.clear();
         self.last = None;
@@ -351,7 +352,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         Some(report)
     }
 
-    /// Steps taken so far: updates, not batches, where several batches make one; skipped ones are counted.
+    /// Steps taken so far, including skipped ones. If several batches make a step, steps are counted, not batches.
     pub fn steps(&self) -> u64 {
         self.steps
     }
@@ -361,13 +362,13 @@ impl<R: AnyRule + Clone> Trainer<R> {
         &self.params
     }
 
-    /// The parameters and their gradients, to be written or frozen.
+    /// The parameters and their gradients, for writing and freezing.
     pub fn params_mut(&mut self) -> &mut ParamStore {
         self.settle_quietly();
         &mut self.params
     }
 
-    /// The optimizer, for its groups, rates and state.
+    /// The optimizer, to read its groups, learning rates and state.
     pub fn optimizer(&self) -> &Optimizer<R> {
         &self.optimizer
     }
@@ -378,12 +379,12 @@ impl<R: AnyRule + Clone> Trainer<R> {
         &mut self.optimizer
     }
 
-    /// Samples in `data`, from the length of its first known input.
+    /// Number of samples in `data`, from the length of its first known input.
     pub(super) fn batch_of(&self, data: &[(&str, &dyn HostData)]) -> Result<usize, Error> {
         self.any_plan().samples(data)
     }
 
-    /// Some plan: all of them take the same inputs.
+    /// Any plan: all plans take the same inputs.
     pub(super) fn any_plan(&self) -> &Plan {
         self.plans.values().next().expect("a plan is made when the trainer is")
     }
@@ -413,7 +414,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     }
 }
 
-/// Records the copies of scalars, which are outputs of these names, into a slot of `ring`.
+/// Records copies of the named scalar outputs into a slot of `ring`.
 pub(super) fn record_scalars(
     ring: &mut ReadRing,
     recorder: &mut Recorder<'_>,
@@ -425,7 +426,7 @@ pub(super) fn record_scalars(
     ring.record(recorder, tag, &sources.collect::<Result<Vec<_>, Error>>()?)
 }
 
-/// The names of the parts of scalars in their plan.
+/// Names of the parts of scalars in their plan.
 pub(super) fn part_names() -> impl Iterator<Item = String> {
     (0..).map(|number: usize| format!("part {number}"))
 }

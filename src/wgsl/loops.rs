@@ -1,36 +1,36 @@
-//! Loops of a user's function end, and not too late.
+//! Checks that the loops of a user's function end, and early enough.
 
 use std::collections::BTreeMap;
 
 use super::{Declared, Kind, Refusal, Token, closing, number};
 
-/// The loop that is allowed.
+/// The permitted form of loops.
 pub(crate) const LOOP: &str =
     "`for (var i = 0; i < 8; i++)`, with numbers or constants that are numbers as bounds";
 
-/// The text that work is counted in.
+/// Counts the work of a text.
 pub(crate) struct Work<'a> {
     pub(crate) tokens: &'a [Token<'a>],
     pub(crate) declared: &'a [Declared<'a>],
-    /// The function that the frame calls.
+    /// Name of the function that the surrounding kernel calls.
     pub(crate) entry: &'a str,
-    /// The most words and marks that a call of it may go through, those of loops counted as often as they run. A device
-    /// that is busy for seconds is taken for one that hangs.
+    /// Maximum work of a call of `entry`, in words and marks of the text, counted each time they run in loops. A device
+    /// that is busy for seconds is taken to hang.
     pub(crate) most_work: u64,
-    /// The most rounds that all its loops make together.
+    /// Maximum number of iterations of all its loops together.
     pub(crate) most_rounds: u64,
-    /// A constant of the frame, of type `u32`, that may be a bound.
+    /// A `u32` constant of the surrounding kernel that may be a bound, and its value.
     pub(crate) given: Option<(&'a str, i64)>,
-    /// Of functions that were counted; none while one is.
+    /// Work of the functions counted so far; `None` while one is being counted.
     pub(crate) known: BTreeMap<&'a str, Option<Counts>>,
 }
 
-/// What a call of a function goes through.
+/// Work of a call of a function.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     /// Words and marks.
     work: u64,
-    /// Rounds of loops.
+    /// Iterations of loops.
     rounds: u64,
 }
 
@@ -41,7 +41,7 @@ struct Counted {
 }
 
 impl<'a> Work<'a> {
-    /// Refuses loops that may not end, in any function, and an entry that takes too long.
+    /// Refuses loops in any function that may not end, and an entry with too much work.
     pub(crate) fn check(&mut self) -> Result<(), Refusal> {
         for own in self.declared.iter().filter(|own| own.kind == "fn") {
             let Counts { work, rounds } = self.of(own)?;
@@ -64,12 +64,12 @@ impl<'a> Work<'a> {
 
     fn of(&mut self, own: &Declared<'a>) -> Result<Counts, Refusal> {
         if let Some(known) = self.known.get(own.name.text) {
-            // The parser has refused functions that call themselves.
+            // The parser has refused recursive functions.
             return Ok(known.unwrap_or_default());
         }
         self.known.insert(own.name.text, None);
         let mut total = Counts::default();
-        // Ends of loops, and how often what is in them runs.
+        // Ends of the enclosing loops, and how often their bodies run.
         let mut loops: Vec<(usize, u64)> = Vec::new();
         for index in own.tokens.clone() {
             let token = &self.tokens[index];
@@ -182,7 +182,7 @@ impl<'a> Work<'a> {
         self.given.is_some_and(|(name, _)| name == token.text)
     }
 
-    /// Refuses a loop that changes its variable in its body, or points to it.
+    /// Refuses a loop whose body changes its variable or takes a pointer to it.
     fn check_kept(&self, variable: usize, body: std::ops::Range<usize>) -> Result<(), Refusal> {
         let name = self.tokens[variable].text;
         let text = |index: usize| self.tokens.get(index).map_or("", |token| token.text);

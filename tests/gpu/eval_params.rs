@@ -115,7 +115,7 @@ fn what_has_no_averages_or_steps_on_their_way_is_refused() {
     let mut params = ParamStore::builder().tensor("w", [3], &[1.0; 3]).build(&gpu).unwrap();
     let mut plain = SGD::default().build(&params).unwrap();
     let refused = plain.with_eval_params(&mut params, |_| unreachable!("refused")).unwrap_err().to_string();
-    assert_eq!(refused, "parameters to evaluate with: SGD has no others than those that steps work on");
+    assert_eq!(refused, "parameters to evaluate with: SGD has no evaluation parameters");
     let mut optimizer = optim::ASGD::default().build(&params).unwrap();
     let mut encoder = gpu.encoder("recorded");
     let ticket = optimizer.record(&mut encoder, &mut params).unwrap();
@@ -198,7 +198,8 @@ fn a_trainer_evaluates_with_eval_params_and_trains_on() {
             .with_eval_params(|trainer| {
                 let refused = trainer.read_checkpoint().unwrap_err().to_string();
                 assert!(
-                    refused.starts_with("checkpoint: those to evaluate with are in the parameters' place"),
+                    refused
+                        .starts_with("checkpoint: the evaluation parameters replace the training parameters"),
                     "{refused}"
                 );
                 assert!(trainer.step(&[("x", &noises(0, 32)), ("y", &labels)]).is_err());

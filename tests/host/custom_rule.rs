@@ -72,7 +72,8 @@ fn declarations_that_cannot_be_are_refused() {
                    `fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f`";
     let taken = "reserved, as are lr, maximize, name, variant, params, initial_lr, lookahead, lookahead_alpha, \
                  averaging, averaging_beta, averaging_weight";
-    let taken_slots = "reserved, as are step, shape, mu_product, slow_param, average_param";
+    let taken_slots =
+        "reserved, as are step, shape, mu_product, inner_step, stored, slow_param, average_param";
     let rows = [
         (builder(&GOOD.replace("rule", "descend")), missing.to_owned()),
         (builder(""), missing.into()),

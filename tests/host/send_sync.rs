@@ -13,11 +13,7 @@ use gradus::layout::{GroupSpec, Layout, Limits, Piece, Span, Window};
 use gradus::optim::*;
 use gradus::params::*;
 use gradus::predict::{Outputs, Predictor};
-use gradus::search::{
-    Advice, Approach, Constraint, Differences, HistoryPoint, MinimizeOptions, MinimizeProgress,
-    MinimizeStatus, Minimizer, OptimizationAdvisor, OptimizeResult, ProblemDescription, Property, Reason,
-    TestFunction, TestProblem,
-};
+use gradus::search::*;
 use gradus::train::data::idx::{Images, Part};
 use gradus::train::data::npy::{Array, Opened};
 use gradus::train::data::{Batch, Batches, Dataset, Normalization, ResidentDataset, Shuffled, Values};
@@ -144,6 +140,10 @@ types!(
     NormReport,
     Norms,
     Novograd,
+    OptimizerOptions,
+    Precisions,
+    SlotBits,
+    StatePrecision,
     Optimizer<AdamW>,
     Optimizer<Box<dyn AnyRule>>,
     Optimizer<CustomRule>,
@@ -310,6 +310,32 @@ types!(
     Reason,
     TestFunction,
     TestProblem,
+    CMA,
+    DE,
+    DECrossover,
+    DEStrategy,
+    DiagonalCMA,
+    Dimension,
+    ElitistES,
+    GA,
+    GraphLoss<'static>,
+    HaltonSearch,
+    LHSSearch,
+    Method,
+    Objective<'static>,
+    OnePlusOne,
+    OpenAIES,
+    PSO,
+    Population<'static>,
+    RandomSearch,
+    RankWeights,
+    SNES,
+    SavedSearch,
+    Search,
+    SearchBuilder,
+    SearchResult,
+    SimulatedAnnealing,
+    Space,
 );
 
 /// The constants of a step, which have no name outside.

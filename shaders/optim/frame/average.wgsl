@@ -1,5 +1,6 @@
-// An average of the parameters, beside them: those before a tensor's first update until one counts, a copy of the first that
-// does, and from then on a part of the way to each. torch.optim.swa_utils.AveragedModel.
+// An average of the parameters. Before the first update that counts, it holds the values from before the tensor's first
+// update; that update copies the parameters, and later ones move the average towards them.
+// torch.optim.swa_utils.AveragedModel.
 const AVERAGING_BEGINS = 1u;
 const AVERAGING_COUNTS = 2u;
 

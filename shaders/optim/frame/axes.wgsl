@@ -9,7 +9,7 @@ fn begin(first_map: u32) {
     last = maps[first_map + own.maps - 1u];
 }
 
-// What a lane finds once for its column of a tile.
+// Values that a lane computes once for its column of a tile.
 struct Near { column: vec4f }
 
 fn near_of(column: u32, matrix: u32) -> Near {
@@ -20,8 +20,8 @@ fn near_of(column: u32, matrix: u32) -> Near {
     return Near(vec4f(value(first), value(first + 1u), value(first + 2u), value(first + 3u)));
 }
 
-// The least of what the axes hold for each of four neighbours; zeros in padding. Where GENERAL is false, the tensor has
-// rows of whole vectors and two axes, or one axis.
+// The minimum over the axes' statistics for each of four adjacent elements; zeros in padding. If GENERAL is false, the
+// tensor has rows of whole vectors and two axes, or one axis.
 fn least(at: u32, row: u32, near: Near) -> vec4f {
     if !GENERAL {
         return min(near.column, vec4f(select(value(own.values + row), LARGEST.x, own.maps == 1u)));

@@ -1,4 +1,4 @@
-// What all kernels of a rule share: the uniforms of a dispatch, and functions for its arithmetic.
+// Shared by all kernels of a rule: the uniforms of a dispatch, and arithmetic functions.
 
 struct Call {
     first: u32,
@@ -18,7 +18,7 @@ struct Call {
 }
 
 const MAXIMIZE = 1u;
-// The smallest normal number: keeps 0 / 0 from making padding NaN where eps is 0.
+// The smallest normal number: avoids 0 / 0, which would make padding NaN if eps is 0.
 const TINY = vec4f(1.1754944e-38);
 const LARGEST = vec4f(3.4028235e38);
 
@@ -36,7 +36,7 @@ fn averaged_apart(average: vec4f, x: vec4f, beta: f32, one_minus_beta: f32) -> v
     return select(average + (2.0 * one_minus_beta) * half, x - (2.0 * beta) * half, one_minus_beta > 0.5);
 }
 
-// Held at the largest number: an infinite average would never come back.
+// Clamped to the largest number, because an infinite average would never recover.
 fn squared(x: vec4f) -> vec4f {
     return min(x * x, LARGEST);
 }
@@ -63,17 +63,17 @@ fn moment_root(x: vec4f) -> vec4f {
     return sqrt(select(x, TINY, abs(x) < TINY));
 }
 
-// Held at the largest numbers: an infinite direction times a ratio of zero would be NaN. Keeps a NaN.
+// Clamps to the largest numbers, because an infinite direction times a ratio of zero would be NaN. Keeps NaN.
 fn held(x: vec4f) -> vec4f {
     return select(select(x, LARGEST, x > LARGEST), -LARGEST, x < -LARGEST);
 }
 
-// Of zero it is zero. Keeps a NaN, which `sign` need not.
+// Zero for zero. Keeps NaN, which `sign` need not.
 fn sign_of(x: vec4f) -> vec4f {
     return select(select(x, vec4f(-1.0), x < vec4f()), vec4f(1.0), x > vec4f());
 }
 
-// Keeps a NaN, which `max` need not.
+// Keeps NaN, which `max` need not.
 fn at_least_tiny(x: vec4f) -> vec4f {
     return select(x, TINY, x < TINY);
 }
@@ -82,7 +82,7 @@ fn at_least_tiny(x: vec4f) -> vec4f {
 @group(0) @binding(1) var<uniform> hyper: Hyper;
 @group(0) @binding(2) var<uniform> gate: Gate;
 
-// What the rule is given: transformed, and negated where it goes up.
+// The rule's gradient: after the fused transforms, and negated if the rule maximizes.
 fn gradient(raw: vec4f, p: vec4f, at: u32) -> vec4f {
     let g = transformed(raw * (gate.grad_scale * call.scale) * gate.grad_rescale, p, at);
     return select(g, -g, (call.flags & MAXIMIZE) != 0u);

@@ -1,4 +1,4 @@
-// What products have made of the directions.
+// The orthogonalized directions.
 @group(0) @binding(5) var<storage, read> directions: array<vec4f>;
 
 fn updated(p: vec4f, g: vec4f, s: ptr<function, State>, at: u32) -> vec4f {

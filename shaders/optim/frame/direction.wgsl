@@ -1,4 +1,4 @@
-// Writes what a rule makes orthogonal, each tensor divided by its norm, for the products that follow.
+// Writes the directions to be orthogonalized, each divided by its tensor's norm, for the products that follow.
 @group(0) @binding(3) var<storage, read> params: array<vec4f>;
 @group(0) @binding(4) var<storage, read> grads: array<vec4f>;
 // The tensor of each block of 64 elements, and the ratio of each tensor.

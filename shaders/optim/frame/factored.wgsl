@@ -1,6 +1,6 @@
-// What the values that stand for a tensor are, and how an element finds its own.
+// Index maps of a tensor's statistics, and how an element finds its own.
 
-// Divides by a number that is known before, without a division. Granlund and Montgomery 1994, figure 4.1.
+// Divides by a constant without a division. Granlund and Montgomery 1994, figure 4.1.
 struct Divisor { by: u32, magic: u32, shift: u32 }
 
 // One set of such values. Those of a tensor follow each other, and all hold what is said of the tensor.

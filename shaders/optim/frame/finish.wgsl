@@ -1,7 +1,7 @@
-// Joins pieces of values in a fixed order: one invocation a value, or a workgroup where there are many pieces.
+// Joins partial statistics in a fixed order: one invocation for each value, or one workgroup if there are many pieces.
 struct Entry { map: u32, first: u32, parts: u32 }
 
-// Pieces that one invocation joins.
+// Maximum number of pieces that one invocation joins.
 const MOST_ALONE = 128u;
 
 @group(0) @binding(3) var<storage, read> maps: array<IndexMap>;

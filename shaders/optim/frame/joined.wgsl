@@ -1,6 +1,6 @@
 var<workgroup> lanes: array<vec4f, LANES>;
 
-// The sum over a workgroup, of use in its first lane.
+// The sum over a workgroup, valid in its first lane.
 fn joined(lane: u32, total: vec4f) -> vec4f {
     lanes[lane] = total;
     workgroupBarrier();

@@ -1,4 +1,4 @@
-// The vector of an invocation: they follow each other.
+// The vector of an invocation: one after the other.
 fn place(number: u32, lane: u32) -> u32 {
     let index = number * 256u + lane;
     return select(NOWHERE, call.first + index, index < call.len);

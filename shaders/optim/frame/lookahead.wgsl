@@ -1,5 +1,5 @@
-// Lookahead: every so many steps slow weights go a part of the way to the fast ones, which start from there. Zhang et
-// al. 2019, arXiv:1907.08610, Alg. 1.
+// Lookahead: at every sync, the slow weights move a fraction of the way to the fast weights, which restart from there.
+// Zhang et al. 2019, arXiv:1907.08610, Alg. 1.
 const LOOKAHEAD_BEGINS = 1u;
 const LOOKAHEAD_SYNCS = 2u;
 

@@ -1,4 +1,4 @@
-// Sums over rows and over columns: the first index map holds the means over one axis, the second those over another.
+// Row and column means: the first index map holds the means over one axis, the second those over another.
 
 fn value(place: u32) -> f32 {
     return values[place / 4u][place % 4u];
@@ -8,7 +8,7 @@ fn folded(x: vec4f) -> f32 {
     return (x.x + x.y) + (x.z + x.w);
 }
 
-// Held at the largest number: an infinite average would never come back.
+// Clamped to the largest number, because an infinite average would never recover.
 fn finished(old: f32, low: f32, high: f32, count: u32) -> f32 {
     return renewed(old, min(mean_of_sum(low, high, count), LARGEST.x));
 }
@@ -45,7 +45,7 @@ fn means_of(places: vec4u, first: vec4u) -> vec4f {
     return sum / f32(across.size.by) * 8.0;
 }
 
-// What a lane finds once for its column of a tile.
+// Values that a lane computes once for its column of a tile.
 struct Near { column: vec4f, mean: f32 }
 
 fn near_of(column: u32, matrix: u32) -> Near {
@@ -88,7 +88,7 @@ fn statistics(at: u32, row: u32, near: Near) -> Statistics {
     return found;
 }
 
-// The index of an element where one axis is left out.
+// The index of an element with one axis left out.
 fn without(element: vec4u, size: Divisor, stride: Divisor) -> vec4u {
     let above = quotients(element, stride);
     return quotients(above, size) * stride.by + element - above * stride.by;

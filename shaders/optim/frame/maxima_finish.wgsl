@@ -1,4 +1,4 @@
-// Takes over the maxima, and leaves zeros for the next step.
+// Stores the new maxima, and clears their buffer for the next step.
 struct Entry { map: u32, first: u32, parts: u32 }
 
 @group(0) @binding(3) var<storage, read> maps: array<IndexMap>;

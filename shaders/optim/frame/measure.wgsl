@@ -1,4 +1,5 @@
-// Norms of what a rule measures over tiles of tensors, one a workgroup: each lane takes every LANES-th vector of four.
+// Norms of the values that a rule measures, over tiles of tensors, one tile per workgroup: each lane reads every
+// LANES-th vector of four.
 struct Chunk { first: u32, len: u32 }
 
 @group(0) @binding(3) var<storage, read> params: array<vec4f>;
@@ -13,7 +14,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let number = workgroup.y * workgroups.x + workgroup.x;
-    // Before anything is decided: then one load serves all lanes.
+    // Loaded before any branch, so that one load serves all lanes.
     let tile = tiles[call.first + number];
     begin_chunk(call.first + number);
     if number >= call.len || gate.skip != 0u {

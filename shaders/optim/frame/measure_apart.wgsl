@@ -1,4 +1,4 @@
-// Each of some lanes leaves its own norms: barriers are dear on CPU adapters.
+// Each of several lanes writes its own norms, because barriers are slow on CPU adapters.
 const PARTS = LANES;
 
 fn finish(first: u32, count: u32, lane: u32, sums: vec4f) {

@@ -1,4 +1,4 @@
-// A workgroup leaves one pair of norms.
+// A workgroup writes one pair of norms.
 const PARTS = 1u;
 
 fn finish(first: u32, count: u32, lane: u32, sums: vec4f) {

@@ -1,4 +1,4 @@
-// Norms of what a rule measures over tiles, one a workgroup.
+// Norms of the values that a rule measures, over tiles, one tile per workgroup.
 @group(0) @binding(6) var<storage, read> values: array<vec4f>;
 @group(0) @binding(3) var<storage, read> params: array<vec4f>;
 @group(0) @binding(4) var<storage, read> grads: array<vec4f>;
@@ -11,7 +11,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let number = workgroup.y * workgroups.x + workgroup.x;
-    // Before anything is decided: then one load serves all lanes.
+    // Loaded before any branch, so that one load serves all lanes.
     let tile = tiles[call.first + number];
     begin(tile.map);
     if number >= call.len || gate.skip != 0u {

@@ -1,4 +1,4 @@
-// Two values for each element, of which a tensor's ratio takes the norms.
+// The two values of each element whose norms make the tensor's ratio.
 struct Measured { first: vec4f, second: vec4f }
 
 // Bits of 2^96: gradients that are held to it have norms, and ratios to these, that are normal numbers.

@@ -1,11 +1,11 @@
-// From the norms of a tensor its ratio, one tensor a workgroup.
+// Computes the ratio of each tensor from its norms, one tensor per workgroup.
 struct Tensor { first_part: u32, parts: u32 }
 
 @group(0) @binding(3) var<storage, read> parts: array<vec2f>;
 @group(0) @binding(4) var<storage, read> tensors: array<Tensor>;
 @group(0) @binding(5) var<storage, read_write> ratios: array<f32>;
 
-// Zeros of padding are multiplied by it: it must be finite, whatever the gradients are.
+// The zeros of padding are multiplied by it, so it must be finite for any gradients.
 fn finite(x: f32) -> f32 {
     let bits = bitcast<u32>(x) & 0x7fffffffu;
     return select(select(x, sign(x) * LARGEST.x, bits == 0x7f800000u), 0.0, bits > 0x7f800000u);

@@ -1,5 +1,5 @@
-// Gathers the values that stand for a tensor, or pieces of them: an invocation takes every `pieces`-th term of one output
-// or of four neighbouring ones, as far as they lie in the window.
+// Gathers a tensor's statistics, or pieces of them: an invocation reads every `pieces`-th term of one output or of four
+// adjacent ones, as far as they lie in the window.
 struct Entry { map: u32, first: u32, parts: u32 }
 
 @group(0) @binding(3) var<storage, read> params: array<vec4f>;
@@ -48,7 +48,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let number = workgroup.y * workgroups.x + workgroup.x;
-    // Before anything is decided: then one load serves all lanes.
+    // Loaded before any branch, so that one load serves all lanes.
     let entry = entries[call.first + number];
     let map = maps[entry.map];
     begin(map.first_map);
@@ -56,7 +56,7 @@ fn main(
     if number >= call.len || gate.skip != 0u || thread >= map.units * map.pieces {
         return;
     }
-    // Neighbours take what is neighbouring.
+    // Adjacent invocations read adjacent terms.
     let along = map.four == FOUR_TERMS;
     let divisor = select(map.units, map.pieces, along);
     let quotient_of = thread / divisor;

@@ -1,4 +1,4 @@
-// Applies a rule to four neighbouring elements an invocation: loads, calls, stores.
+// Applies a rule to four adjacent elements per invocation: loads, calls, stores.
 @group(0) @binding(3) var<storage, read_write> params: array<vec4f>;
 @group(0) @binding(4) var<storage, read> grads: array<vec4f>;
 

@@ -1,4 +1,4 @@
-// Applies a rule to a tile, four neighbouring elements at a time: loads, calls, stores.
+// Applies a rule to a tile, four adjacent elements at a time: loads, calls, stores.
 @group(0) @binding(3) var<storage, read_write> params: array<vec4f>;
 @group(0) @binding(4) var<storage, read> grads: array<vec4f>;
 
@@ -9,7 +9,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let number = workgroup.y * workgroups.x + workgroup.x;
-    // Before anything is decided: then one load serves all lanes.
+    // Loaded before any branch, so that one load serves all lanes.
     let tile = tiles[call.first + number];
     begin(tile.map);
     if number >= call.len || gate.skip != 0u || lane >= tile.width {

@@ -1,5 +1,5 @@
-// Fromage: a gradient step as long in each tensor as a share of its parameters, which then shrink by as much as they
-// would have grown. Bernstein et al. 2020, arXiv:2002.03432, Alg. 1.
+// Fromage: a gradient step whose length in each tensor is proportional to the norm of the parameters, followed by a
+// shrink that compensates for their growth. Bernstein et al. 2020, arXiv:2002.03432, Alg. 1.
 
 // lost is 1 - 1 / sqrt(1 + lr^2), which for a small lr is more exact than what is left, and rate is lr / sqrt(1 + lr^2).
 struct Hyper { lost: f32, rate: f32, min_norm: f32 }
@@ -10,9 +10,9 @@ fn measure(p: vec4f, g: vec4f, s: ptr<function, State>) -> Measured {
     return Measured(p, held_to(g, NORMABLE));
 }
 
-// 1 where there is nothing to compare.
+// 1 if there is nothing to compare.
 fn ratio(lengths: vec2f) -> f32 {
-    // Keeps a NaN, which `max` need not.
+    // Keeps NaN, which `max` need not.
     let norms = select(lengths, vec2f(hyper.min_norm), lengths < vec2f(hyper.min_norm));
     return select(norms.x / norms.y, 1.0, norms.x == 0.0 || norms.y == 0.0);
 }

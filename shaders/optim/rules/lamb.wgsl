@@ -1,5 +1,5 @@
-// Lamb: Adam's direction, as long in each tensor as its parameters. You et al. 2020, arXiv:1904.00962, Alg. 2,
-// without a bound on the norm of the parameters.
+// Lamb: Adam's direction, scaled in each tensor to the norm of the parameters. You et al. 2020, arXiv:1904.00962, Alg.
+// 2, without a bound on the norm of the parameters.
 
 // correction and root_scale hold the bias corrections of the two moments; eps_root is as large as the second.
 struct Hyper {
@@ -20,7 +20,7 @@ fn direction(p: vec4f, s: State) -> vec4f {
     return held(hyper.correction * s.exp_avg / denominator) + hyper.weight_decay * p;
 }
 
-// The parameters and the direction. The moments are kept here, so that the update needs no gradient.
+// Measures the parameters and the direction. The moments are stored here, so that the update needs no gradient.
 fn measure(p: vec4f, g: vec4f, s: ptr<function, State>) -> Measured {
     let gradient = held_to(g, SQUARABLE);
     (*s).exp_avg = averaged((*s).exp_avg, gradient, hyper.beta1, hyper.one_minus_beta1);
@@ -28,7 +28,7 @@ fn measure(p: vec4f, g: vec4f, s: ptr<function, State>) -> Measured {
     return Measured(p, direction(p, *s));
 }
 
-// 1 where there is nothing to compare.
+// 1 if there is nothing to compare.
 fn ratio(norms: vec2f) -> f32 {
     return select(norms.x / norms.y, 1.0, norms.x == 0.0 || norms.y == 0.0);
 }

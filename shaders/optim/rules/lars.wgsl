@@ -1,5 +1,5 @@
-// Lars: momentum on gradients that are as long in each tensor as a share of its parameters. You et al. 2017,
-// arXiv:1708.03888, Alg. 1.
+// Lars: momentum on gradients that are scaled in each tensor to a fraction of the norm of the parameters. You et al.
+// 2017, arXiv:1708.03888, Alg. 1.
 
 // inside and outside are the learning rate and 1: the buffer holds steps, or gradients.
 struct Hyper {
@@ -22,7 +22,7 @@ fn measure(p: vec4f, g: vec4f, s: ptr<function, State>) -> Measured {
     return Measured(p, decayed(p, g));
 }
 
-// 1 where there is nothing to compare.
+// 1 if there is nothing to compare.
 fn ratio(norms: vec2f) -> f32 {
     let trust = hyper.trust_coefficient * norms.x / (norms.y + hyper.eps);
     return select(trust, 1.0, norms.x == 0.0 || norms.y == 0.0);

@@ -21,14 +21,14 @@ struct Hyper {
 }
 struct State { momentum_buffer: vec4f, exp_avg: vec4f, exp_avg_sq: vec4f }
 
-// What is made orthogonal, before it has a length.
+// The direction to be orthogonalized, not yet normalized.
 fn direction(g: vec4f, s: State) -> vec4f {
     let gradient = held_to(g, NORMABLE);
     let ahead = hyper.one_minus_momentum * gradient + hyper.momentum * s.momentum_buffer;
     return select(s.momentum_buffer, ahead, hyper.nesterov != 0u);
 }
 
-// The direction. State is kept here.
+// Computes the direction and stores the state.
 fn measure(p: vec4f, g: vec4f, s: ptr<function, State>) -> Measured {
     if hyper.adamw != 0u {
         let gradient = held_to(g, SQUARABLE);
@@ -46,7 +46,7 @@ fn ratio(norms: vec2f) -> f32 {
     return 1.0 / max(norms.x, hyper.eps);
 }
 
-// `orthogonal` is what the iteration has made of the direction.
+// `orthogonal` is the orthogonalized direction.
 fn rule(p: vec4f, orthogonal: vec4f, s: ptr<function, State>) -> vec4f {
     if hyper.adamw != 0u {
         let denominator = hyper.root_scale * moment_root((*s).exp_avg_sq) + hyper.adamw_eps;

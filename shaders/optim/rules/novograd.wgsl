@@ -1,7 +1,7 @@
-// Novograd: gradients over their tensor's running norm, summed with momentum. Ginsburg et al. 2019, arXiv:1905.11286,
-// Alg. 1, in optax's form.
+// Novograd: gradients divided by their tensor's running norm, accumulated with momentum. Ginsburg et al. 2019,
+// arXiv:1905.11286, Alg. 1, in optax's form.
 
-// keep and take are the weights of the tensor's norm and of the new one: at first 0 and 1.
+// keep and take are the weights of the tensor's running norm and of the new one: 0 and 1 in the first step.
 struct Hyper { beta1: f32, keep: f32, take: f32, eps: f32, eps_root: f32, weight_decay: f32 }
 struct State { exp_avg: vec4f }
 

@@ -11,7 +11,7 @@ fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f {
     factor = select(factor, vec4f(hyper.eta_minus), turned);
     let old = (*s).step_size;
     let size = clamp(old * factor, vec4f(hyper.step_size_min), vec4f(hyper.step_size_max));
-    // A size of zero is padding's.
+    // Only padding has a size of zero.
     (*s).step_size = select(size, vec4f(), old == vec4f());
     (*s).prev = select(g, vec4f(), turned);
     return p - sign_of((*s).prev) * (*s).step_size;

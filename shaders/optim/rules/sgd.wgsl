@@ -1,6 +1,6 @@
 // SGD with momentum, dampening and Nesterov's step, as torch.optim.SGD has them.
 
-// keep and take are 0 and 1 where the buffer is used for the first time, so that it starts as the gradient.
+// keep and take are 0 and 1 when the buffer is used for the first time, so that it starts as the gradient.
 struct Hyper { momentum: f32, keep: f32, take: f32, weight_decay: f32, nesterov: u32 }
 struct State { momentum_buffer: vec4f }
 

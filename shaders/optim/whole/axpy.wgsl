@@ -1,4 +1,4 @@
-// Parameters at a distance along the direction from where they were; at 0 exactly there.
+// Moves the parameters to a distance along the direction from the start; at 0, exactly to the start.
 struct Call { first: u32, len: u32, lanes: u32, out: u32, total: u32, stride: u32 }
 struct Turn { t_before: f32, t: f32, pair: u32 }
 

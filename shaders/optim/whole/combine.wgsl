@@ -1,5 +1,6 @@
-// The direction as a sum over the gradient and the remembered pairs of one piece of memory. `weights` begins with
-// (whether to add to what is there, pairs) and (weight of the gradient, 0); then each pair has two.
+// The direction as a linear combination of the gradient and the stored pairs of one history block. `weights` begins
+// with (whether to add to the direction so far, number of pairs) and (weight of the gradient, 0); then two weights for
+// each pair.
 struct Call { first: u32, len: u32, lanes: u32, out: u32, total: u32, stride: u32 }
 
 @group(0) @binding(0) var<uniform> call: Call;

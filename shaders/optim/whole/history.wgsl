@@ -1,5 +1,5 @@
-// Partial inner products of each remembered pair of step and change of gradient with the gradient g, its latest change y
-// and the direction d. One pair a row of workgroups; sums as in measure.wgsl.
+// Partial inner products of each stored pair of step and gradient change with the gradient g, its latest change y and
+// the direction d. One row of workgroups for each pair; sums as in measure.wgsl.
 struct Call { first: u32, len: u32, lanes: u32, out: u32, total: u32, stride: u32 }
 
 @group(0) @binding(0) var<uniform> call: Call;

@@ -1,5 +1,5 @@
-// Partial inner products of the gradient g, the one before it, their difference y and the direction d. Each lane takes
-// every `lanes`-th vector, sixteen to a sum, so that no sum is long and lanes read neighbours.
+// Partial inner products of the gradient g, the previous gradient, their difference y and the direction d. Each lane
+// reads every `lanes`-th vector, sixteen per sum, so that no sum is long and lanes read adjacent vectors.
 struct Call { first: u32, len: u32, lanes: u32, out: u32, total: u32, stride: u32 }
 
 @group(0) @binding(0) var<uniform> call: Call;

@@ -1,4 +1,4 @@
-// Keeps the last step and the change of the gradient over it.
+// Stores the last step and the change of the gradient over it.
 struct Call { first: u32, len: u32, lanes: u32, out: u32, total: u32, stride: u32 }
 struct Turn { t_before: f32, t: f32, pair: u32 }
 

@@ -1,5 +1,5 @@
-// Adds up to 128 partial sums of each product, or finds the largest of the last products. One product a row of
-// workgroups; the components are left apart for the host.
+// Adds up to 128 partial sums of each product, or takes the maximum for the last products. One row of workgroups for
+// each product; the host joins the components.
 struct Sum { len: u32, left: u32, maxima: u32 }
 
 @group(0) @binding(0) var<uniform> call: Sum;

@@ -1,6 +1,6 @@
-// The gradients of a closure as directions are made of them, where they lie: times what clips by norm have left in the gate,
-// within bounds, and with those of penalties. And partial sums of the penalties: lanes take vectors as where gradients are
-// measured.
+// Transforms the gradients of a closure in place: scales them by the gate's clip factor, clips by value, and adds the
+// gradients of penalties. Also writes partial sums of the penalties, with the same vectors per lane as the kernel that
+// measures gradients.
 struct Call { first: u32, len: u32, lanes: u32, out: u32, clip_value: f32, l1: f32, l2: f32 }
 
 @group(0) @binding(0) var<uniform> call: Call;
@@ -9,7 +9,7 @@ struct Call { first: u32, len: u32, lanes: u32, out: u32, clip_value: f32, l1: f
 @group(0) @binding(3) var<storage, read_write> grads: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> parts: array<vec4f>;
 
-// Of zero it is zero. Keeps a NaN, which `sign` need not.
+// Zero for zero. Keeps NaN, which `sign` need not.
 fn sign_of(x: vec4f) -> vec4f {
     return select(select(x, vec4f(-1.0), x < vec4f()), vec4f(1.0), x > vec4f());
 }
@@ -29,7 +29,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
             let g = bounds_clipped(grads[call.first + at] * gate.grad_scale * gate.grad_rescale);
             grads[call.first + at] = bounds_penalised(g, p);
             part += call.l1 * abs(p);
-            // Not where there is none: the square of a large parameter is infinite.
+            // Skipped without a penalty: the square of a large parameter is infinite.
             if call.l2 != 0.0 {
                 part += 0.5 * call.l2 * p * p;
             }

@@ -1,4 +1,4 @@
-//! The kernels of the pass, and what they read.
+//! The kernels of the gradient-norm reduction and their uniforms.
 
 use crate::gpu::{
     Binding, Block, Candidate, Capabilities, KernelKind, KernelListing, KernelSource, MAX_TRIPS, uniform,
@@ -37,43 +37,43 @@ uniform! {
     }
 }
 
-/// Vectors of four that a workgroup of the norm looks at, as in the kernel.
+/// Vectors of four that a workgroup of the norm kernel reads, as in the kernel.
 pub(super) const GROUP_VECTORS: usize = 4096;
-/// Invocations that finish a norm.
+/// Invocations of the kernel that finishes a norm.
 pub(super) const DECIDERS: usize = 256;
-/// Parts that they finish at once. Shares of more are joined before.
+/// Parts that these invocations finish in one dispatch. If there are more, shares are joined first.
 pub(super) const MOST_PARTS: usize = DECIDERS * MAX_TRIPS / 2;
-/// Parts of a share.
+/// Parts in a share.
 pub(super) const SHARE: usize = 1 << 16;
 
-/// As in the kernels: a sum, its exponent, and the bits of the largest magnitude.
+/// A partial result as in the kernels: a sum, its exponent, and the bits of the largest magnitude.
 pub(crate) type Part = [u32; 3];
 
-/// How a workgroup of the norm sums.
+/// How a workgroup of the norm kernel sums.
 #[derive(Debug)]
 pub(super) struct Norm {
     /// Its invocations.
     pub(super) lanes: usize,
-    /// The parts that it leaves.
+    /// Parts that it writes.
     pub(super) parts: usize,
-    /// The end of its kernel.
+    /// WGSL of the end of its kernel.
     pub(super) ends: &'static [&'static str],
 }
 
-/// What else sums squares of numbers of any size, with [`NORM_PARTS`] and [`NORM_LANES`].
+/// WGSL to sum squares of numbers of any magnitude, with [`NORM_PARTS`] and [`NORM_LANES`]; other kernels use it too.
 pub(crate) const NORM_UNITS: &str = include_str!("../../../shaders/grad/norm_units.wgsl");
 pub(crate) const NORM_PARTS: &str = include_str!("../../../shaders/grad/norm_joined.wgsl");
 pub(crate) const NORM_LANES: &str = include_str!("../../../shaders/grad/norm_lanes.wgsl");
 
-/// The fastest first.
+/// Fastest first.
 const NORMS: &[Candidate<(), Norm>] = &[
-    // Barriers are slow there: each lane leaves its own.
+    // Barriers are slow on CPU adapters, so each lane writes its own part.
     Candidate {
         kind: KernelKind::CpuSubgroup,
         fits: |(), _| true,
         way: Norm { lanes: 64, parts: 64, ends: &[include_str!("../../../shaders/grad/norm_apart.wgsl")] },
     },
-    // For GPUs too: sixteen loads of 16 bytes a lane before one exchange.
+    // Also for GPUs: each lane makes sixteen loads of 16 bytes before one exchange.
     Candidate {
         kind: KernelKind::Plain,
         fits: |(), _| true,
@@ -100,7 +100,7 @@ pub(super) fn norm_number(transforms: &Transforms) -> u32 {
     }
 }
 
-/// The two kernels of the pass with a norm: 0 for none, 1, 2, or 3 for infinity.
+/// The two kernels of the reduction. `norm` is 0 for none, 1, 2, or 3 for infinity.
 pub(super) fn sources(norm: u32, capabilities: &Capabilities) -> [KernelSource; 2] {
     let source = |name: &str, lanes: usize, texts: &[&str], (bytes, read): (usize, Binding)| KernelSource {
         name: format!("grad/{name}[{norm}]"),
@@ -119,7 +119,7 @@ pub(super) fn sources(norm: u32, capabilities: &Capabilities) -> [KernelSource; 
     ]
 }
 
-/// Every kernel of the pass, for tests.
+/// All kernels of the reduction, for tests.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     let blocks = [Block::of::<NormCall>("Call"), Block::of::<DecideCall>("Call")];
     let listing = |(source, block)| KernelListing { source, blocks: vec![block] };

@@ -1,4 +1,4 @@
-//! The dispatches of a step's pass: what they cover, and their uniforms.
+//! The dispatches of one gradient-norm reduction: their ranges and uniforms.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::grad::fused::narrow;
 use crate::layout::Layout;
 use crate::params::GateValues;
 
-/// The dispatches of a step's gradient-norm reduction; none where transforms need none.
+/// The dispatches of a step's gradient-norm reduction; empty if no transform needs one.
 #[derive(Debug, Default)]
 pub(crate) struct NormSpec {
     pub(super) norms: Vec<NormDispatch>,
@@ -26,7 +26,7 @@ pub(super) struct NormDispatch {
     pub(super) vectors: u32,
 }
 
-/// Of one group or of all, or of what is joined before.
+/// A dispatch that finishes the norm of one group or of all, or joins a share.
 #[derive(Debug)]
 pub(super) struct DecideDispatch {
     pub(super) workgroups: usize,
@@ -36,20 +36,20 @@ pub(super) struct DecideDispatch {
 }
 
 impl NormSpec {
-    /// Whether there is anything to do.
+    /// Whether there is nothing to dispatch.
     pub(crate) fn is_empty(&self) -> bool {
         self.decisions.is_empty()
     }
 
-    /// Empties it, for a step without.
+    /// Clears it, for a step without a reduction.
     pub(crate) fn clear(&mut self) {
         self.norms.clear();
         self.decisions.clear();
         self.parts = 0;
     }
 
-    /// Describes the reduction over the tensors that are not frozen, and appends its uniforms. The step's number says
-    /// where it lies in the history.
+    /// Describes the reduction over the tensors that are not frozen, and appends its uniforms. The step's number
+    /// selects its slot in the history.
     pub(crate) fn describe(
         &mut self,
         transforms: &Transforms,
@@ -80,7 +80,8 @@ impl NormSpec {
         }
     }
 
-    /// Adds dispatches until there are no more parts than are finished at once: the first of these, and how many.
+    /// Adds joining dispatches until one dispatch can finish the parts. Returns the first remaining part and their
+    /// number.
     fn join_shares(&mut self, first: usize, parts: usize, bytes: &mut Vec<u8>) -> (usize, usize) {
         let (mut first, mut parts) = (first, parts);
         while parts > MOST_PARTS {
@@ -99,7 +100,7 @@ impl NormSpec {
         (first, parts)
     }
 
-    /// Adds the dispatches over a range of the flat space, one for each window that it touches.
+    /// Adds one dispatch for each window that a range of the flat space touches.
     fn cover(
         &mut self,
         layout: &Layout,
@@ -126,7 +127,7 @@ impl NormSpec {
     }
 }
 
-/// Neighbouring tensors that are not frozen, of one group or of all.
+/// Ranges of adjacent tensors that are not frozen, of one group or of all.
 fn ranges(layout: &Layout, frozen: &[bool], group: Option<usize>) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
     let mut extends = false;
@@ -134,8 +135,8 @@ fn ranges(layout: &Layout, frozen: &[bool], group: Option<usize>) -> Vec<Range<u
         let counts = !frozen && group.is_none_or(|group| group == span.group);
         let end = span.first + span.padded_len();
         match ranges.last_mut() {
-            // Between groups lie zeros, which change no norm; before a tensor that was moved to the next buffer
-            // there may be many.
+            // Gaps between groups are zeros, which change no norm. The gap before a tensor that was moved to the next
+            // buffer can be long.
             Some(range) if counts && extends && span.first - range.end < Layout::GROUP_ALIGN => {
                 range.end = end
             }
@@ -167,7 +168,7 @@ fn decide_call(transforms: &Transforms) -> DecideCall {
     call
 }
 
-/// Appends a block where one may start, and says where that is.
+/// Appends a uniform block at the next aligned offset and returns the offset.
 fn push<U: Uniform>(bytes: &mut Vec<u8>, block: &U) -> u32 {
     let at = UniformRing::align(bytes);
     bytes.extend_from_slice(bytemuck::bytes_of(block));

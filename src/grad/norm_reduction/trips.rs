@@ -1,4 +1,4 @@
-//! How often the loops of one invocation go round.
+//! Upper bounds of loop iterations in one invocation.
 
 use super::kernels::{DECIDERS, DecideCall, GROUP_VECTORS, Norm};
 use super::spec::{DecideDispatch, NormSpec};
@@ -6,13 +6,13 @@ use crate::gpu::Capabilities;
 use crate::grad::{ClipGradNorm, Transforms};
 use crate::layout::Layout;
 
-/// The most iterations of one invocation of the norm.
+/// The most iterations of one invocation of the norm kernel.
 pub(crate) fn norm_trips(capabilities: &Capabilities) -> usize {
-    // Once more in other units; and a loop that halves the workgroup.
+    // Both units of the sum, and the loop that halves the workgroup.
     2 * GROUP_VECTORS / Norm::of(capabilities).lanes + 8
 }
 
-/// The most iterations of one invocation of what finishes norms of all tensors, or of every other one, or by group.
+/// The most iterations of one invocation that finishes norms: of all tensors, of every second one, or by group.
 pub(crate) fn decide_trips(layout: &Layout, capabilities: &Capabilities) -> usize {
     let every_other: Vec<bool> = (0..layout.spans().len()).map(|tensor| tensor % 2 == 1).collect();
     let mut most = 0;

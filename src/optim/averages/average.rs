@@ -9,36 +9,36 @@ use crate::gpu::Recorder;
 use crate::layout::Layout;
 use crate::params::{Flat, ParamStore};
 
-/// Which average, and what it has counted.
+/// The options of an average and its counts of updates.
 #[derive(Clone, Debug)]
 pub(crate) struct AverageCounts {
     pub(crate) options: Averages,
-    /// By how much the updates of each tensor that the average knows of are more than its steps.
+    /// For each tensor, the updates counted by the average minus the steps of the tensor.
     pub(crate) offsets: Vec<i64>,
 }
 
-/// What an optimizer keeps of an average of the weights.
+/// The state of an average of the weights.
 #[derive(Debug)]
 pub(crate) struct Average {
     pub(crate) counts: AverageCounts,
     pub(crate) params: Flat,
-    /// Where buffers are averaged too, and there are some.
+    /// The averages of buffers, if they are averaged and the store has any.
     pub(crate) buffers: Option<AveragedBuffers>,
-    /// While the weights have changed places with the averages.
+    /// Set while the weights and the averages are swapped.
     pub(crate) swapped: Option<Swapped>,
 }
 
-/// What has changed places.
+/// What was swapped.
 #[derive(Debug)]
 pub(crate) struct Swapped {
-    /// Elements of the tensors that have an average.
+    /// Element ranges of the tensors that have an average.
     pub(crate) ranges: Vec<Range<usize>>,
-    /// The buffers of the weights, to come back to.
+    /// The weights' buffers, to be restored.
     pub(crate) buffers: Option<Flat>,
 }
 
 impl Average {
-    /// One that knows of no update of tensors that have taken so many steps.
+    /// An average without updates so far, of tensors that have taken this many steps.
     pub(crate) fn new(
         options: Averages,
         params: &ParamStore,
@@ -54,7 +54,7 @@ impl Average {
         })
     }
 
-    /// The same over a layout that has more tensors behind its own; a copy is recorded.
+    /// A copy for a layout with more tensors at the end; records the copying.
     pub(crate) fn grown(&self, recorder: &mut Recorder<'_>, layout: &Arc<Layout>) -> Result<Self, Error> {
         let mut counts = self.counts.clone();
         counts.offsets.resize(layout.spans().len(), 0);
@@ -66,39 +66,39 @@ impl Average {
         })
     }
 
-    /// The averages of parameters, and of buffers where these are averaged.
+    /// The averages of parameters, and of buffers if they are averaged.
     pub(crate) fn flats(&self) -> impl Iterator<Item = &Flat> {
         [&self.params].into_iter().chain(self.buffers.as_ref().map(|buffers| &*buffers.flat))
     }
 
-    /// Refuses while the weights have changed places with the averages.
+    /// Refuses while the weights and the averages are swapped.
     pub(crate) fn check_places(&self) -> Result<(), Error> {
         if self.swapped.is_none() {
             return Ok(());
         }
         let reason =
-            "the weights have changed places with them: only evaluate, predict and read until they are back";
+            "they are swapped with the weights: until with_averages ends, only evaluate, predict and read";
         Err(Error::Config { what: "averages".into(), reason: reason.into() })
     }
 }
 
 impl AverageCounts {
-    /// The updates of a tensor that the average knows of, once it has taken so many steps.
+    /// Number of updates counted for a tensor once it has taken this many steps.
     pub(crate) fn updates(&self, tensor: usize, steps: u64) -> u64 {
         updates(self.offsets[tensor], steps)
     }
 
-    /// Whether one of these counts of updates says that an update has entered: until then buffers have no average.
+    /// Whether any of these tensors has an update that entered the average. Until then, buffers have no average.
     pub(crate) fn has_entered<'u>(&self, mut updates: impl Iterator<Item = &'u u64>) -> bool {
         updates.any(|&updates| self.options.counted(updates) > 0)
     }
 
-    /// As if a tensor that has taken so many steps had had these updates.
+    /// Sets the number of updates of a tensor that has taken this many steps.
     pub(crate) fn set_updates(&mut self, tensor: usize, steps: u64, updates: u64) {
         self.offsets[tensor] = signed(updates) - signed(steps);
     }
 
-    /// The constants of step `step` of tensors with this offset.
+    /// The constants of step `step` for tensors with this offset.
     pub(crate) fn constants(&self, offset: i64, step: u64) -> Averaging {
         constants(&self.options, updates(offset, step))
     }
@@ -108,7 +108,7 @@ fn updates(offset: i64, steps: u64) -> u64 {
     steps.saturating_add_signed(offset)
 }
 
-/// Counts are held to what can be counted on where they come from a file.
+/// Counts from a file are clamped to what fits.
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

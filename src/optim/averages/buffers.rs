@@ -7,7 +7,7 @@ use crate::layout::Layout;
 use crate::params::{Flat, GateValues, ParamStore};
 
 uniform! {
-    /// What a dispatch covers: vectors of four of a window.
+    /// The range of a dispatch within a window, in vectors of four.
     pub(crate) struct BuffersCall {
         pub(crate) first: u32,
         pub(crate) len: u32,
@@ -17,17 +17,17 @@ uniform! {
 /// As in average_buffers.wgsl.
 pub(crate) const LANES: usize = 64;
 
-/// The averages of buffers, which have a dispatch of their own: they lie apart from the parameters.
+/// The averages of buffers. They have their own dispatch, because they are stored separately from the parameters.
 #[derive(Debug)]
 pub(crate) struct AveragedBuffers {
     pub(crate) flat: Arc<Flat>,
 }
 
-/// The kernel that moves them, with all that it may write to.
+/// The kernel that updates them, and its bind groups.
 #[derive(Debug)]
 pub(crate) struct AveragedBuffersBindings {
     pub(crate) kernel: Arc<Kernel>,
-    /// One for each window.
+    /// One per window.
     pub(crate) bind_groups: Vec<wgpu::BindGroup>,
 }
 
@@ -36,12 +36,13 @@ impl AveragedBuffers {
         Ok(Self { flat: Arc::new(Flat::zeroed(gpu, "averages of buffers", layout)?) })
     }
 
-    /// The same: groups of parameters that are added bring no buffers.
+    /// Another handle of the same averages: added parameter groups bring no buffers.
     pub(crate) fn shared(&self) -> Self {
         Self { flat: self.flat.clone() }
     }
 
-    /// `uniforms` is a block of the step's, `hyper` one of constants, of a rule with this text and as many bytes.
+    /// `uniforms` holds a block of the step, `hyper` the rule's constants: `hyper_bytes` of a rule with the text
+    /// `rule`.
     pub(crate) fn bind(
         &self,
         params: &ParamStore,
@@ -61,7 +62,7 @@ impl AveragedBuffers {
     }
 }
 
-/// The kernel for a rule with this text, whose own constants have so many bytes.
+/// The kernel for a rule with this text, whose own constants take `hyper_bytes`.
 pub(crate) fn buffers_source(rule: &str, hyper_bytes: usize) -> KernelSource {
     let uniform = |bytes: usize| Binding::Uniform {
         bytes: u32::try_from(bytes).expect("uniform blocks are small"),

@@ -4,13 +4,13 @@ use serde_json::{Map, Value};
 use crate::config;
 use crate::error::{Error, half_open};
 
-/// An average of the weights beside the weights themselves, to evaluate with: torch's `AveragedModel`.
+/// An average of the weights that is kept beside them, for evaluation: torch's `AveragedModel`.
 ///
-/// Updates of each tensor are counted, from 1, from when the optimizer was
-/// [given](crate::optim::Optimizer::set_averages) the average; skipped steps and those in which the tensor is frozen do
-/// not count. The parameters after the updates `start + 1`, `start + 1 + every`, and so on enter the average: the first of them is
-/// copied. Until then the average of a tensor is what it was before its first update, and that of one without an update is
-/// the tensor as it is now.
+/// Updates are counted from 1 for each tensor, starting when the optimizer was
+/// [given](crate::optim::Optimizer::set_averages) the average. Skipped steps, and steps in which the tensor is frozen,
+/// do not count. The parameters after updates `start + 1`, `start + 1 + every` and so on enter the average; the first
+/// of them is copied. Before that, the average of a tensor is its value before its first update; without any update it
+/// is the tensor's current value.
 ///
 /// As JSON, an object with the `kind`, `ema` or `swa`, and the fields of [`Ema`] or [`Swa`].
 ///
@@ -25,7 +25,7 @@ use crate::error::{Error, half_open};
 /// ```
 ///
 /// Source: <https://docs.pytorch.org/docs/2.15/optim.html#weight-averaging-swa-and-ema>. Differs: torch counts calls of
-/// `update_parameters` for all tensors together, and the average of one that is frozen goes on towards it.
+/// `update_parameters` for all tensors together, and averages of frozen tensors keep moving towards them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Averages {
@@ -37,45 +37,45 @@ pub enum Averages {
 
 /// The exponential moving average of the weights: `average <- average + (1 - decay) * (weights - average)`.
 ///
-/// It is kept in f32, as in torch: what is rounded away in each update adds up to at most `2^-24 / (1 - decay)` of the
-/// largest magnitude that the tensor has had, 6e-5 of it with the default.
+/// It is kept in f32, as in torch. The rounding errors of all updates add up to at most `2^-24 / (1 - decay)` times the
+/// largest magnitude that the tensor has had: 6e-5 times with the default decay.
 ///
-/// Source: torch 2.15, `torch.optim.swa_utils.get_ema_multi_avg_fn`. Differs: a decay of 1, which torch allows and which would
-/// stay at the first weights, is refused; `warmup` is of TensorFlow.
+/// Source: torch 2.15, `torch.optim.swa_utils.get_ema_multi_avg_fn`. Differs: a decay of 1, which torch allows and
+/// which would keep the first weights forever, is refused; `warmup` is TensorFlow's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ema {
-    /// The part of the average that stays in an update, in `[0, 1)`. Default 0.999.
+    /// Fraction of the average that an update keeps, in `[0, 1)`. Default 0.999.
     pub decay: f64,
-    /// Whether the decay is at most `(1 + n) / (10 + n)` where `n` updates were counted before, so that an average of few
-    /// updates does not hold on to the first weights; as TensorFlow has it with `num_updates`. Default false.
+    /// Whether to limit the decay to `(1 + n) / (10 + n)` after `n` counted updates, so that an early average does not
+    /// stay close to the first weights. It is TensorFlow's `num_updates`. Default false.
     ///
     /// Source: <https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage>.
     pub warmup: bool,
-    /// Updates before the first that counts. Default 0.
+    /// Updates before the first one that enters. Default 0.
     pub start: u64,
-    /// Updates from one that counts to the next, at least 1. Default 1.
+    /// Number of updates from one that enters to the next, at least 1. Default 1.
     pub every: u64,
-    /// Whether [buffers](crate::ParamStore::buffers), such as running statistics, are averaged too. They are counted with
-    /// the tensor that has most updates in the step, and take a small dispatch of their own. Otherwise, and until an update
-    /// has entered, they go with the average as they are. Default false.
+    /// Whether [buffers](crate::ParamStore::buffers), such as running statistics, are averaged too. Their count is that
+    /// of the tensor with the most updates in the step, and they take a small dispatch of their own. Otherwise, and
+    /// until an update has entered, the average uses the current buffers. Default false.
     pub use_buffers: bool,
 }
 
 /// The mean of the weights, for stochastic weight averaging (Izmailov et al. 2018, arXiv:1803.05407):
 /// `average <- average + (weights - average) / (n + 1)` where `n` updates were counted before.
 ///
-/// Its rates are those of a [`SWALR`](crate::schedule::SWALR) most often, and statistics of batch normalisations are taken
-/// anew for it by [`Trainer::update_bn`](crate::train::Trainer::update_bn). It is kept in f32, as in torch: what is rounded
-/// away adds up to at most `n / 2 * 2^-24` of the largest magnitude that the tensor has had.
+/// It is usually combined with the schedule [`SWALR`](crate::schedule::SWALR); statistics of batch normalisations are
+/// recomputed for it by [`Trainer::update_bn`](crate::train::Trainer::update_bn). It is kept in f32, as in torch:
+/// rounding errors add up to at most `n / 2 * 2^-24` times the largest magnitude that the tensor has had.
 ///
 /// Source: torch 2.15, `torch.optim.swa_utils.get_swa_multi_avg_fn`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Swa {
-    /// Updates before the first that counts. Default 0.
+    /// Updates before the first one that enters. Default 0.
     pub start: u64,
-    /// Updates from one that counts to the next, at least 1. Default 1.
+    /// Number of updates from one that enters to the next, at least 1. Default 1.
     pub every: u64,
     /// As [`Ema::use_buffers`]. Default false.
     pub use_buffers: bool,
@@ -88,7 +88,7 @@ impl Default for Ema {
 }
 
 impl Ema {
-    /// One of every update, with this decay.
+    /// An average of every update, with this decay.
     #[must_use]
     pub fn new(decay: f64) -> Self {
         Self { decay, ..Self::default() }
@@ -114,7 +114,7 @@ impl From<Swa> for Averages {
 }
 
 impl Averages {
-    /// From a JSON object with `kind` and the fields of that.
+    /// From a JSON object with `kind` and the fields of that kind.
     ///
     /// # Errors
     /// [`Error::UnknownName`] and [`Error::Config`] for a kind or field that does not exist, or of another type;
@@ -141,7 +141,7 @@ impl Averages {
         Ok(averages)
     }
 
-    /// As a JSON object that [`Averages::from_json`] reads.
+    /// The JSON object that [`Averages::from_json`] reads.
     pub fn to_json(&self) -> Value {
         serde_json::to_value(self).expect("options are plain values")
     }
@@ -191,13 +191,14 @@ impl Averages {
         updates.saturating_sub(self.start()).div_ceil(self.every())
     }
 
-    /// Updates of which the latest is the `n`-th that enters; 0 for none.
+    /// The number of updates when the `n`-th one enters; 0 for `n` = 0.
     pub(crate) fn updates(&self, n: u64) -> u64 {
         let more = |n: u64| n.saturating_mul(self.every()).saturating_add(self.start()).saturating_add(1);
         n.checked_sub(1).map_or(0, more)
     }
 
-    /// What stays of the average in update `update` of a tensor, from 1, and what comes from the weights, if it enters.
+    /// The factors of the average and of the weights in a tensor's update number `update`, from 1; `None` if it does
+    /// not enter.
     pub(crate) fn parts(&self, update: u64) -> Option<(f64, f64)> {
         let before = self.counted(update.checked_sub(1)?);
         if self.counted(update) == before {

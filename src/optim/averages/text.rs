@@ -1,4 +1,4 @@
-//! What averages add to the kernels and constants of a rule.
+//! WGSL and constants that an average adds to a rule.
 
 use std::borrow::Cow;
 
@@ -7,13 +7,13 @@ use crate::gpu::{Block, Field, Uniform, uniform};
 use crate::optim::rule::f32_of;
 
 uniform! {
-    /// What stands in the block behind the rule's constants.
+    /// The constants of the average, after those of the rule.
     pub(crate) struct Averaging {
-        /// Of [`BEGINS`] and [`COUNTS`].
+        /// Bits of [`BEGINS`] and [`COUNTS`].
         pub(crate) averaging: u32,
-        /// What stays of the average.
+        /// Factor of the average.
         pub(crate) averaging_beta: f32,
-        /// What comes from the weights: all of them are copied where it is 1.
+        /// Factor of the weights; at 1 they are copied.
         pub(crate) averaging_weight: f32,
     }
 }
@@ -25,10 +25,10 @@ const COUNTS: u32 = 2;
 /// The slot of the average in kernels and state dicts.
 pub(crate) const SLOT: &str = "average_param";
 
-/// Bytes of what stands behind the rule's constants.
+/// Bytes of the constants after those of the rule.
 pub(crate) const BYTES: usize = size_of::<Averaging>();
 
-/// What follows a rule that has settled, with an average and without.
+/// WGSL that follows the rule's update, with an average and without.
 pub(crate) const AVERAGE: &str = include_str!("../../../shaders/optim/frame/average.wgsl");
 pub(crate) const NO_AVERAGE: &str = include_str!("../../../shaders/optim/frame/no_average.wgsl");
 
@@ -43,7 +43,7 @@ pub(crate) fn constants(averages: &Averages, update: u64) -> Averaging {
     Averaging { averaging: begins | counts, averaging_beta: f32_of(stays), averaging_weight: f32_of(comes) }
 }
 
-/// A rule's text with the average among its state and what moves it among its constants.
+/// A rule's text with the average added to its `State` and the average's constants to its `Hyper`.
 pub(crate) fn averaging(rule: &str) -> String {
     let state = rule.replacen(STATE, &format!("{STATE} {SLOT}: vec4f,"), 1);
     let (before, hyper, after) = split(&state);
@@ -60,14 +60,14 @@ pub(crate) fn hyper_of(rule: &str) -> String {
     format!("{hyper}}}\n")
 }
 
-/// What stands before the struct of constants, it without its closing brace, and the rest from that on.
+/// The text before `Hyper`, `Hyper` without its closing brace, and the text from that brace on.
 fn split(text: &str) -> (&str, &str, &str) {
     let start = text.find(HYPER).expect("a rule declares its constants");
     let end = start + text[start..].find('}').expect("a struct ends");
     (&text[..start], &text[start..end], &text[end..])
 }
 
-/// A rule's block of constants with those of the average behind.
+/// A rule's block of constants followed by those of the average.
 pub(crate) fn block(bytes: usize, fields: &[Field]) -> Block {
     let shift = |field: &Field| Field { offset: field.offset + bytes, ..field.clone() };
     let fields: Vec<Field> = fields.iter().cloned().chain(Averaging::FIELDS.iter().map(shift)).collect();

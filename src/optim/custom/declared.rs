@@ -6,18 +6,18 @@ use crate::error::{Error, short};
 use crate::gpu::Field;
 use crate::optim::rule::{Slot, StepInfo};
 
-/// What all copies of a rule share.
+/// The declaration that all copies of a rule share.
 #[derive(Debug)]
 pub(crate) struct Declared {
     pub(crate) name: String,
     pub(crate) lr: f64,
-    /// The generated structs and the user's text.
+    /// The generated structs followed by the user's text.
     pub(crate) text: String,
     pub(crate) slots: Vec<Slot>,
     pub(crate) initial: Vec<f64>,
     pub(crate) hypers: Vec<Hyper>,
     pub(crate) constants: Vec<Constant>,
-    /// The block: hyperparameters, then constants.
+    /// The uniform block: hyperparameters, then constants.
     pub(crate) fields: Vec<Field>,
 }
 
@@ -60,13 +60,13 @@ impl fmt::Debug for Constant {
     }
 }
 
-/// The rate and the hyperparameters of a group, for a constant of the step.
+/// The learning rate and the hyperparameters of a group, for computing a step's constants.
 #[derive(Debug)]
 pub struct Hypers<'a> {
     lr: f64,
     values: &'a [f64],
     declared: &'a Declared,
-    /// A name that was asked for and is none of theirs.
+    /// An unknown name that was requested.
     pub(crate) unknown: OnceLock<String>,
 }
 
@@ -75,8 +75,8 @@ impl<'a> Hypers<'a> {
         Self { lr, values, declared, unknown: OnceLock::new() }
     }
 
-    /// The value of a hyperparameter, or of `lr`. Of another name it is NaN, which [`CustomRuleBuilder::build`](crate::optim::CustomRuleBuilder::build) and
-    /// each step refuse.
+    /// The value of a hyperparameter, or of `lr`. NaN for an unknown name;
+    /// [`CustomRuleBuilder::build`](crate::optim::CustomRuleBuilder::build) and every step refuse that.
     pub fn get(&self, name: &str) -> f64 {
         let place = self.declared.hypers.iter().position(|hyper| hyper.name == name);
         match place {

@@ -8,7 +8,7 @@ use crate::gpu::Field;
 use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::{Family, Shader, Slot, Statistic, StepInfo, f32_of};
 
-/// A rule of one's own: a function in WGSL, with declared slots, hyperparameters and constants.
+/// A custom rule: a function in WGSL, with declared slots, hyperparameters and constants.
 ///
 /// ```
 /// use gradus::optim::{AnyRule, CustomRule};
@@ -29,11 +29,11 @@ use crate::optim::rule::{Family, Shader, Slot, Statistic, StepInfo, f32_of};
 /// # Ok::<(), gradus::Error>(())
 /// ```
 ///
-/// `rule` gets four neighbouring parameters, their gradients and their state, and returns the new parameters. It
-/// reads `call.lr` and, as `hyper.<name>`, each hyperparameter and constant, all `f32`; `struct State` holds each
-/// slot as a `vec4f`. Both structs are written for it. It may call functions and use constants and structs that
-/// stand beside it, what WGSL computes with, and of the frame `TINY` and `LARGEST` (the smallest normal and the largest
-/// number, four times) and these:
+/// `rule` gets four adjacent parameters, their gradients and their state, and returns the new parameters. It reads
+/// `call.lr` and, as `hyper.<name>`, each hyperparameter and constant, all `f32`. `struct State` holds each slot as a
+/// `vec4f`. Both structs are generated. The text may declare other functions, constants and structs. It may use WGSL's
+/// arithmetic and, of the frame, `TINY` and `LARGEST` (the smallest normal and the largest number, as vectors of four)
+/// and these functions:
 ///
 /// | | |
 /// |---|---|
@@ -43,7 +43,7 @@ use crate::optim::rule::{Family, Shader, Slot, Statistic, StepInfo, f32_of};
 /// | `at_least_tiny(x)` | `x`, but not below the smallest normal number: for what one divides by |
 /// | `held(x)` | `x`, but with a magnitude of at most the largest number |
 ///
-/// What is more is refused: a rule is a pure function of these, which ends.
+/// Everything else is refused: a rule must be a pure function of these that ends.
 ///
 /// | | |
 /// |---|---|
@@ -55,28 +55,28 @@ use crate::optim::rule::{Family, Shader, Slot, Statistic, StepInfo, f32_of};
 /// | state | slots change one by one: `State` may only be named in `ptr<function, State>` |
 /// | text | at most 64 KiB, nested at most 64 deep, where operators in a row count and blocks and `else` count twice; only ASCII outside comments |
 ///
-/// A rule that must know that it is at a tensor's first step declares a constant for it, as
-/// `.constant("has_previous", |step, _| if step.step == 1 { 0.0 } else { 1.0 })`.
+/// A rule that must detect a tensor's first step declares a constant for it, such as `.constant("has_previous", |step,
+/// _| if step.step == 1 { 0.0 } else { 1.0 })`.
 ///
-/// What a rule makes of zeros does not matter for the padding between tensors: the frame holds it at zero. Elements are
-/// its own affair: where gradients may be zero, `g / sqrt(v)` is NaN and `g / at_least_tiny(sqrt(v))` is not.
+/// The result for the padding between tensors does not matter: the frame keeps padding at zero. For elements it does:
+/// if gradients may be zero, `g / sqrt(v)` is NaN and `g / at_least_tiny(sqrt(v))` is not.
 ///
-/// Groups, overrides, schedules, transforms of gradients, state dicts and checkpoints treat it as any other rule.
-/// A schedule that cycles the momentum sets the hyperparameter `momentum` or, if there is none, `beta1`. A copy
-/// shares the declaration and has values of its own.
+/// Groups, overrides, schedules, gradient transforms, state dicts and checkpoints support it as any other rule. A
+/// schedule that cycles the momentum sets the hyperparameter `momentum` or, without one, `beta1`. Copies of a rule
+/// share the declaration but have their own values.
 #[derive(Clone, Debug)]
 pub struct CustomRule {
     /// Learning rate, at least 0.
     pub lr: f64,
-    /// Whether the gradient is negated first. Default false.
+    /// Whether to negate the gradient first. Default false.
     pub maximize: bool,
     pub(crate) values: Vec<f64>,
     pub(crate) declared: Arc<Declared>,
 }
 
 impl CustomRule {
-    /// The most slots. A stage may bind eight buffers on every device; parameters, gradients, the slow weights of
-    /// [`Lookahead`](crate::optim::Lookahead) and the lengths of tensors take the other four.
+    /// Maximum number of slots. Every device can bind eight buffers to a stage; parameters, gradients, the slow weights
+    /// of [`Lookahead`](crate::optim::Lookahead) and the lengths of tensors take the other four.
     pub const MOST_SLOTS: usize = 4;
 
     pub(crate) fn of(declared: Arc<Declared>) -> Self {
@@ -111,7 +111,7 @@ impl CustomRule {
         Ok(())
     }
 
-    /// What constants of a step may ask for.
+    /// The values that constants of a step may depend on.
     pub(crate) fn hypers(&self) -> Hypers<'_> {
         Hypers::new(self.lr, &self.values, &self.declared)
     }
@@ -170,7 +170,7 @@ impl AnyRule for CustomRule {
     fn hyper_bytes(&self, step: &StepInfo, bytes: &mut Vec<u8>) {
         let hypers = self.hypers();
         let constants = self.declared.constants.iter().map(|constant| (constant.compute)(step, &hypers));
-        // A rule that declares nothing still has the one member that WGSL wants.
+        // A rule without hyperparameters and constants still has one member, because WGSL has no empty structs.
         let all = self.values.iter().copied().chain(constants).chain(std::iter::repeat(0.0));
         for value in all.take(self.declared.fields.len()) {
             bytes.extend_from_slice(&f32_of(value).to_ne_bytes());

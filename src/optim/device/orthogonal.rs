@@ -1,4 +1,4 @@
-//! Directions that are made orthogonal, matrix by matrix, by products that run between two stages of a step.
+//! Orthogonalizes directions, matrix by matrix, with products that run between two stages of a step.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::optim::rule::NewtonSchulz;
 use crate::optim::rule::any::AnyRule;
 use crate::params::{Flat, ParamStore};
 
-/// The iteration, of matrices whose longer side is either.
+/// The iteration, for wide and tall matrices.
 fn apply(newton_schulz: &NewtonSchulz, x: Var) -> Var {
     let [first, third, fifth] = newton_schulz.coefficients;
     let shape = x.shape();
@@ -26,28 +26,28 @@ fn apply(newton_schulz: &NewtonSchulz, x: Var) -> Var {
     x * newton_schulz.scale
 }
 
-/// Elements of the matrices that go through the products together, unless one matrix has more: 16 MiB.
+/// Maximum number of elements in a batch of matrices, unless one matrix has more: 16 MiB.
 const TOGETHER: usize = 1 << 22;
 
-/// The directions of all tensors, and what makes them orthogonal.
+/// The directions of all tensors, and the products that orthogonalize them.
 #[derive(Debug, Default)]
 pub(crate) struct Orthogonal {
-    /// Before the products and after them; there once a tensor has a direction.
+    /// The directions before and after the products; allocated once a tensor has a direction.
     pub(crate) directions: Option<Flat>,
     made: Option<Made>,
 }
 
-/// The products of the tensors that take part in a step.
+/// The products of the tensors in a step.
 #[derive(Debug)]
 struct Made {
     of: Vec<(usize, NewtonSchulz)>,
     batches: Vec<Batch>,
-    /// What a batch reads and writes; batches follow each other and share them.
+    /// Input and output of a batch. Batches run one after the other and share them.
     given: Buffer<f32>,
     result: Buffer<f32>,
 }
 
-/// Matrices of one shape that go through the same iteration, one behind the other.
+/// Matrices of one shape with the same iteration, stored one after the other.
 #[derive(Debug)]
 struct Batch {
     tensors: Vec<usize>,
@@ -55,8 +55,8 @@ struct Batch {
 }
 
 impl Orthogonal {
-    /// Makes the products for what takes part in the next step; nothing where that is as it was. Says whether the directions
-    /// are in another buffer now.
+    /// Prepares the products for the tensors of the next step, unless nothing changed. Returns whether the directions
+    /// have moved to another buffer.
     pub(crate) fn prepare<'r, R: AnyRule + 'r>(
         &mut self,
         params: &ParamStore,
@@ -74,7 +74,7 @@ impl Orthogonal {
             self.directions = Some(Flat::zeroed(params.gpu(), "directions", params.layout())?);
         }
         if self.made.as_ref().map_or(!of.is_empty(), |made| made.of != of) {
-            // The former ones give their memory back first.
+            // Frees the memory of the old ones first.
             self.made = None;
             self.made = if of.is_empty() { None } else { Some(Made::new(params, of)?) };
         }
@@ -106,7 +106,7 @@ impl Orthogonal {
     }
 }
 
-/// Where the matrices of a batch lie: a buffer of the directions, the first byte there, and the bytes in the batch.
+/// The matrices of a batch: their buffer of the directions, the first byte there, and the bytes in the batch.
 fn each(directions: &Flat, tensors: &[usize], mut copy: impl FnMut(&wgpu::Buffer, u64, Range<u64>)) {
     let layout = directions.layout();
     let mut before = 0;
@@ -147,7 +147,7 @@ impl Made {
     }
 }
 
-/// Tensors by batches.
+/// The tensors of each batch.
 fn members(layout: &Layout, of: &[(usize, NewtonSchulz)]) -> Vec<(NewtonSchulz, Vec<usize>)> {
     let most = usize::try_from(layout.limits().binding_bytes / 4).unwrap_or(TOGETHER).min(TOGETHER);
     let mut members: Vec<(NewtonSchulz, Vec<usize>)> = Vec::new();

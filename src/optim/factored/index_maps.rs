@@ -2,7 +2,7 @@ use super::sizes::{FINISH_LANES, HALF_OF_ADDED};
 use crate::gpu::MAX_TRIPS;
 use crate::optim::rule::{Reduced, Statistic};
 
-/// Divides by a number that is known before: the constants of Granlund and Montgomery 1994, figure 4.1.
+/// Constants of a division by a known number: Granlund and Montgomery 1994, figure 4.1.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub(crate) struct Divisor {
@@ -51,16 +51,16 @@ pub(crate) const NONE: u32 = u32::MAX;
 pub(crate) const ONE: u32 = 0;
 const FOUR_OUTPUTS: u32 = 1;
 const FOUR_TERMS: u32 = 2;
-/// Terms, or vectors of four of them, that one invocation gathers.
+/// Terms, or vectors of four terms, that one invocation gathers.
 const TERMS: usize = 128;
-/// As many as are worth while for their own sake.
+/// Maximum number of pieces, unless a sum is so long that it needs more.
 const MOST_PIECES: usize = 1024;
 /// Terms of one window that an invocation gathers, however long the sum is: with noise each takes eleven iterations.
 const MOST_TERMS: usize = MAX_TRIPS / 16;
 /// Few enough to be joined by one workgroup.
 const MOST_ALL_PIECES: usize = FINISH_LANES * (MAX_TRIPS / 4 * 3);
 
-/// Means over no more values are not kept, as in frame/matrix.wgsl.
+/// Means over this many values or fewer are not stored, as in frame/matrix.wgsl.
 const SHORT: usize = 8;
 
 /// `x / by * outer + x % by * inner`.
@@ -71,7 +71,7 @@ struct Map {
     inner: usize,
 }
 
-/// The axes of a tensor as the kernels see them.
+/// The axes of a tensor, as the kernels see them.
 pub(crate) struct Axes<'a> {
     shape: &'a [usize],
     statistics: &'a [Statistic],
@@ -86,13 +86,13 @@ impl<'a> Axes<'a> {
         self.shape.iter().product()
     }
 
-    /// Size of an axis, and of what lies within it.
+    /// Size of an axis, and of the axes within it.
     fn axis(&self, axis: usize) -> (usize, usize) {
         let size = self.shape.get(axis).copied().unwrap_or(1);
         (size, self.shape.iter().skip(axis + 1).product())
     }
 
-    /// Rows and columns: the axes over which the first and the second index map are means.
+    /// Rows and columns: the axes that the means of the first and the second index map reduce.
     fn matrix(&self) -> Option<[usize; 2]> {
         match self.statistics {
             [
@@ -274,7 +274,7 @@ fn fours(output: Map, outputs: usize, term: Map, terms: usize) -> u32 {
     }
 }
 
-/// The lower half.
+/// The lower 32 bits.
 fn low(n: u64) -> u32 {
     u32::try_from(n & u64::from(u32::MAX)).expect("a half")
 }

@@ -3,31 +3,31 @@ use std::sync::Arc;
 
 use crate::optim::layerwise::tiles::RowRanges;
 
-/// Which rows of the tables of a store each tensor has, and where its statistics lie: all that a step must know of them
-/// on the host.
+/// The rows of each tensor in the tables of a store, and the location of its statistics: all that a step needs on the
+/// host.
 #[derive(Debug, Default)]
 pub(crate) struct StatisticRanges {
-    /// Workgroups that gather.
+    /// Workgroups that gather statistics.
     pub(crate) gather: ByShape,
-    /// The first workgroup of each tensor that joins pieces, and one more at the end.
+    /// The first workgroup of each tensor that joins pieces, followed by the end.
     pub(crate) finish: Vec<usize>,
-    /// The first mean of each tensor, and one more at the end.
+    /// The first mean of each tensor, followed by the end.
     pub(crate) means: Vec<usize>,
-    /// Tiles that are measured and updated.
+    /// Tiles to measure and update.
     pub(crate) tiles: ByShape,
-    /// Whether each tensor has another shape than most have.
+    /// Whether each tensor has a shape that the kernels of plain tensors do not cover.
     pub(crate) general: Vec<bool>,
     pub(crate) places: Arc<Places>,
 }
 
-/// Names and places of each tensor's statistics.
+/// Names and ranges of each tensor's statistics.
 pub(crate) type Places = Vec<Vec<(String, Range<usize>)>>;
 
-/// The rows of two tables that lie one behind the other: that of plain tensors and that of others.
+/// The rows of two tables stored one after the other: of plain tensors, and of general ones.
 #[derive(Debug, Default)]
 pub(crate) struct ByShape {
     rows: [RowRanges; 2],
-    /// Where the rows of others begin.
+    /// First row of the general tensors.
     others: usize,
 }
 
@@ -45,7 +45,7 @@ impl ByShape {
         self.others = tables[0].len();
     }
 
-    /// The rows of some tensors, by window, and whether they are of others than plain ones.
+    /// The rows of some tensors, by window, and whether the tensors are general.
     pub(crate) fn of(&self, tensors: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>, bool)> {
         let plain = self.rows[0].of(tensors.clone()).map(|(window, rows)| (window, rows, false));
         let others = self.rows[1]

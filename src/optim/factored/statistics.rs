@@ -12,30 +12,30 @@ use crate::optim::layerwise::tiles::filled;
 use crate::optim::rule::Statistic;
 use crate::optim::rule::any::AnyRule;
 
-/// Row and column statistics of all tensors: where they lie, and the tables by which kernels gather and read them.
+/// Row and column statistics of all tensors: the buffers, and the tables with which kernels gather and read them.
 #[derive(Debug)]
 pub(crate) struct Statistics {
     pub(crate) index_maps: Buffer<IndexMap>,
-    /// State; then what is computed in a step: the next maxima, or means; and a ratio for each tensor.
+    /// The state, then values computed in a step (the next maxima, or means), then a ratio for each tensor.
     pub(crate) values: Arc<Buffer<f32>>,
     pub(crate) ratios: Range<usize>,
-    /// Elements of each tensor.
+    /// Number of elements of each tensor.
     pub(crate) lens: Buffer<f32>,
-    /// What invocations have gathered, where several share an output.
+    /// Partial results of invocations that share an output.
     pub(crate) parts: Buffer<f32>,
-    /// Index map, first invocation and first part of each workgroup: of plain tensors, then of others.
+    /// Index map, first invocation and first part of each gathering workgroup: of plain tensors, then of general ones.
     pub(crate) gather: Buffer<[u32; 3]>,
-    /// Index map, first output and first part of each workgroup.
+    /// Index map, first output and first part of each joining workgroup.
     pub(crate) finish: Buffer<[u32; 3]>,
-    /// What workgroups measure and update: of plain tensors, then of others.
+    /// Tiles to measure and update: of plain tensors, then of general ones.
     pub(crate) tiles: Buffer<Tile>,
-    /// Sums over tiles; the first of each tensor and how many.
+    /// Sums over tiles; for each tensor, its first sum and their number.
     pub(crate) sums: Buffer<[f32; 2]>,
     pub(crate) sums_of: Buffer<[u32; 2]>,
-    /// First value, stride, count and place of each mean.
+    /// First value, stride, count and destination of each mean.
     pub(crate) means: Buffer<[u32; 4]>,
     pub(crate) ranges: StatisticRanges,
-    /// What groups keep of each shape that they have.
+    /// The statistics that groups keep for each of their shapes.
     built: Built,
 }
 
@@ -43,10 +43,10 @@ pub(crate) struct Statistics {
 type Built = Vec<(usize, Span, Vec<Statistic>)>;
 
 impl Statistics {
-    /// `rules` are those of the groups; `is_mean`, whether statistics are means rather than maxima.
+    /// `rules` are those of the groups; with `is_mean` the statistics are means, otherwise maxima.
     ///
     /// # Errors
-    /// [`Error::Limit`] where a table or the values of all tensors exceed one binding.
+    /// [`Error::Limit`] if a table or the values of all tensors do not fit one binding.
     pub(crate) fn new<'r, R: AnyRule + 'r>(
         gpu: &Gpu,
         layout: &Layout,
@@ -75,7 +75,7 @@ impl Statistics {
         mut tables: Tables,
         (state, is_mean, built): (usize, bool, Built),
     ) -> Result<Self, Error> {
-        // Bindings begin at multiples of 256 bytes.
+        // Bindings start at multiples of 256 bytes.
         let computed = if is_mean { tables.means.len() } else { state };
         let first_ratio = (state + computed).next_multiple_of(64);
         let ratios = first_ratio..first_ratio + layout.spans().len();
@@ -89,7 +89,7 @@ impl Statistics {
         #[expect(clippy::cast_precision_loss, reason = "a mean over so many has rounded more")]
         let lens: Vec<f32> = layout.spans().iter().map(|span| span.len as f32).collect();
         let (gather, tiles) = (tables.gather.concat(), tables.tiles.concat());
-        // Maxima are not summed.
+        // Maxima need no sums.
         let sums = if is_mean { tables.sums } else { 0 };
         for (what, words) in [
             ("values of all tensors", ratios.end),
@@ -119,12 +119,12 @@ impl Statistics {
         })
     }
 
-    /// Whether kernels for plain tensors are needed, and those for others.
+    /// Whether kernels for plain tensors are needed, and whether kernels for general tensors are.
     pub(crate) fn kinds(&self) -> [bool; 2] {
         [false, true].map(|general| self.ranges.general.contains(&general))
     }
 
-    /// Refuses options with which a group would keep other values than it has.
+    /// Refuses options with which a group would need statistics other than those it has.
     pub(crate) fn check<R: AnyRule>(&self, group: usize, rule: &R) -> Result<(), Error> {
         let changed = |(of, span, built): &&(usize, Span, Vec<Statistic>)| {
             *of == group && rule.statistics(&span.shape) != *built
@@ -151,7 +151,7 @@ fn too_large(what: &str, elements: usize, limit: u64) -> Error {
 }
 
 fn check_binding(layout: &Layout, what: &str, words: usize) -> Result<(), Error> {
-    // Places are counted in 32 bits.
+    // Offsets are 32-bit.
     let limit = layout.limits().binding_bytes.min(4 * u64::from(u32::MAX));
     if words as u64 * 4 <= limit { Ok(()) } else { Err(too_large(what, words, limit)) }
 }

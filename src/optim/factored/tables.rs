@@ -9,41 +9,41 @@ use crate::layout::{Layout, Span};
 use crate::optim::rule::Statistic;
 use crate::optim::windows::cut_at_windows;
 
-/// Invocations of a workgroup of statistics.wgsl.
+/// Workgroup size of statistics.wgsl.
 const LANES: usize = 128;
 
-/// The tables of all tensors, as they are uploaded, and which rows each tensor has.
+/// The tables of all tensors as they are uploaded, and the rows of each tensor.
 #[derive(Default)]
 pub(super) struct Tables {
     pub(super) index_maps: Vec<IndexMap>,
-    /// Workgroups that gather: index map, first invocation, first part; of plain tensors, and of others.
+    /// Gathering workgroups of plain and of general tensors: index map, first invocation, first part.
     pub(super) gather: [Vec<[u32; 3]>; 2],
-    /// Workgroups that join pieces: index map, first output, first part.
+    /// Joining workgroups: index map, first output, first part.
     pub(super) finish: Vec<[u32; 3]>,
     /// First value, stride and count of each mean.
     pub(super) means: Vec<[usize; 3]>,
     pub(super) tiles: [Vec<Tile>; 2],
-    /// What tiles leave of each tensor, and of all.
+    /// First sum and number of sums over the tiles of each tensor, and their total.
     pub(super) sums_of: Vec<[u32; 2]>,
     pub(super) sums: usize,
-    /// What invocations leave, where several share an output.
+    /// Number of partial results of invocations that share an output.
     pub(super) parts: usize,
     pub(super) ranges: StatisticRanges,
 }
 
-/// One tensor as its rows are added.
+/// A tensor whose rows are being added.
 struct Tensor<'a> {
     number: usize,
     span: &'a Span,
     own: &'a [Statistic],
     axes: Axes<'a>,
-    /// The first window that it lies in, and in how many.
+    /// The first window of the tensor, and the number of its windows.
     first_window: usize,
     windows: usize,
     first_map: usize,
 }
 
-/// Where statistics lie, one behind the other, and the end of all; `of` says what a tensor keeps.
+/// The ranges of all statistics, one after the other, and their end; `of` gives the statistics of a tensor.
 pub(super) fn places(layout: &Layout, of: impl Fn(&Span) -> Vec<Statistic>) -> (Places, usize) {
     let (mut places, mut end) = (Places::new(), 0_usize);
     for span in layout.spans() {
@@ -59,7 +59,7 @@ pub(super) fn places(layout: &Layout, of: impl Fn(&Span) -> Vec<Statistic>) -> (
 }
 
 impl Tables {
-    /// `state` is the end of all statistics; `is_mean`, whether they are means rather than maxima.
+    /// `state` is the end of all statistics; with `is_mean` they are means, otherwise maxima.
     pub(super) fn new(
         layout: &Layout,
         capabilities: &Capabilities,
@@ -104,7 +104,7 @@ impl Tables {
         tables
     }
 
-    /// Adds the tiles of a tensor and counts the sums that they leave.
+    /// Adds the tiles of a tensor and counts their sums.
     fn add_tiles(&mut self, layout: &Layout, capabilities: &Capabilities, tensor: &Tensor<'_>) {
         let Tensor { span, axes, .. } = tensor;
         let is_plain = axes.are_plain();
@@ -123,7 +123,7 @@ impl Tables {
         self.ranges.general.push(!is_plain);
     }
 
-    /// Adds the index maps of a tensor and the means over its statistics that are kept.
+    /// Adds the index maps of a tensor and the means of its statistics that are stored.
     fn add_index_maps(&mut self, layout: &Layout, tensor: &Tensor<'_>, (state, is_mean): (usize, bool)) {
         let Tensor { number, span, own, axes, windows, first_map, .. } = tensor;
         let firsts: Vec<usize> = self.ranges.places[*number].iter().map(|(_, place)| place.start).collect();
@@ -144,7 +144,7 @@ impl Tables {
         self.means.extend(means);
     }
 
-    /// Adds the workgroups that gather a tensor's means, window by window.
+    /// Adds the workgroups that gather a tensor's statistics, window by window.
     fn add_gathers(&mut self, tensor: &Tensor<'_>) {
         let first_part = self.parts;
         let rows = usize::from(!tensor.axes.are_plain());
@@ -165,7 +165,7 @@ impl Tables {
         }
     }
 
-    /// Adds the workgroups that join the pieces of a tensor's means, or take its next maxima over.
+    /// Adds the workgroups that join the pieces of a tensor's means, or store its next maxima.
     fn add_finishes(&mut self, tensor: &Tensor<'_>, first_part: usize, is_mean: bool) {
         let mut at = first_part;
         for index in tensor.first_map..self.index_maps.len() {
@@ -176,7 +176,7 @@ impl Tables {
             let alone = !is_mean || map.all_pieces as usize <= MOST_ALONE;
             let firsts = (0..map.outputs as usize).step_by(if alone { FINISH_LANES } else { 1 });
             self.finish.extend(firsts.map(|first| [count(index), count(first), count(at)]));
-            // Maxima leave no pieces.
+            // Maxima have no pieces.
             at += if is_mean { map.outputs as usize * map.all_pieces as usize } else { 0 };
         }
     }

@@ -17,12 +17,12 @@ pub(crate) struct Tile {
     row: u32,
     column: u32,
     matrix: u32,
-    /// Where what it measures goes.
+    /// Offset of the results.
     pub(crate) part: u32,
 }
 
 impl Tile {
-    /// Norms that it leaves.
+    /// Number of norms that it writes.
     pub(crate) fn parts(&self, capabilities: &Capabilities) -> usize {
         ReductionShape::of(capabilities).parts_of_tile(self.width)
     }
@@ -36,7 +36,7 @@ fn most_rows(axes: &Axes<'_>, vectors: usize) -> usize {
     rows.min(MAX_TRIPS / axes.trips_of_a_row())
 }
 
-/// Cuts what a window has of a tensor, in vectors of four; so many are in windows before it.
+/// Splits a window's part of a tensor into tiles, in vectors of four; `before` vectors are in earlier windows.
 pub(crate) fn cut(axes: &Axes<'_>, before: usize, window: Range<usize>, mut push: impl FnMut(Tile)) {
     let is_plain = axes.are_plain();
     let most_rows = most_rows(axes, axes.elements().div_ceil(4));

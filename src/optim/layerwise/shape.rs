@@ -1,21 +1,21 @@
 use crate::gpu::{Candidate, Capabilities, KernelKind};
 
-/// How sums over a tensor are cut.
+/// How sums over a tensor are split.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReductionShape {
-    /// The most vectors of four in a tile.
+    /// Maximum number of vectors of four in a tile.
     pub(crate) tile: usize,
-    /// Invocations of a workgroup.
+    /// Workgroup size.
     pub(crate) lanes: usize,
-    /// Sums that a tile leaves.
+    /// Number of sums that a tile writes.
     pub(crate) parts: usize,
-    /// The end of the kernels that measure.
+    /// WGSL of the end of the measuring kernels.
     pub(crate) ends: &'static [&'static str],
 }
 
-/// The fastest first.
+/// Fastest first.
 const REDUCTION_SHAPES: &[Candidate<(), ReductionShape>] = &[
-    // Barriers are slow there: each lane leaves its own.
+    // Barriers are slow on CPU adapters, so each lane writes its own sums.
     Candidate {
         kind: KernelKind::CpuSubgroup,
         fits: |(), _| true,
@@ -26,7 +26,8 @@ const REDUCTION_SHAPES: &[Candidate<(), ReductionShape>] = &[
             ends: &[include_str!("../../../shaders/optim/frame/measure_apart.wgsl")],
         },
     },
-    // For GPUs too: eight loads of 16 bytes a lane before one exchange, and thousands of tiles of a large store.
+    // Also for GPUs: each lane makes eight loads of 16 bytes before one exchange, and a large store has thousands of
+    // tiles.
     Candidate {
         kind: KernelKind::Plain,
         fits: |(), _| true,
@@ -47,7 +48,7 @@ impl ReductionShape {
         Candidate::choose(REDUCTION_SHAPES, &(), capabilities)
     }
 
-    /// Sums that a tile with rows of so many vectors leaves.
+    /// Number of sums that a tile with rows of `width` vectors writes.
     pub(crate) fn parts_of_tile(&self, width: u32) -> usize {
         if self.parts == 1 { 1 } else { width as usize }
     }

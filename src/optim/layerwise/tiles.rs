@@ -5,16 +5,16 @@ use crate::Error;
 use crate::gpu::{Buffer, Gpu, MAX_TRIPS};
 use crate::layout::Layout;
 
-/// How tensors are cut for sums over them, and where these go.
+/// The tiles of all tensors, and the offsets of their sums.
 #[derive(Debug)]
 pub(crate) struct ReductionTiles {
-    /// Which tiles tensors and windows have.
+    /// Tiles of each tensor and window.
     pub(crate) ranges: RowRanges,
-    /// First vector of four in the window, and how many.
+    /// First vector of four in the window, and number of vectors, of each tile.
     pub(crate) tiles: Buffer<[u32; 2]>,
-    /// First part of each tensor, and how many.
+    /// First part and number of parts of each tensor.
     pub(crate) parts_of: Buffer<[u32; 2]>,
-    /// For each buffer of the layout, the tensor of each block of 64 elements.
+    /// The tensor of each block of 64 elements, for each buffer of the layout.
     pub(crate) blocks: Vec<Buffer<u32>>,
     pub(crate) parts: Buffer<[f32; 2]>,
     pub(crate) ratios: Buffer<f32>,
@@ -35,12 +35,12 @@ impl ReductionTiles {
     }
 }
 
-/// What tensors and windows have of a table in order of the flat space.
+/// The rows of tensors and windows in a table that follows the flat space.
 #[derive(Debug, Default)]
 pub(crate) struct RowRanges {
-    /// The first row of each tensor, and one more at the end.
+    /// The first row of each tensor, followed by the end.
     tensors: Vec<usize>,
-    /// The first row of each window, and one more at the end.
+    /// The first row of each window, followed by the end.
     windows: Vec<usize>,
 }
 
@@ -49,7 +49,7 @@ impl RowRanges {
         self.tensors.push(rows);
     }
 
-    /// A window may be begun once more for each tensor in it.
+    /// May be called again for each tensor in the window.
     pub(crate) fn begin_window(&mut self, window: usize, rows: usize) {
         if self.windows.len() <= window {
             self.windows.resize(window + 1, rows);
@@ -61,7 +61,7 @@ impl RowRanges {
         self.windows.push(rows);
     }
 
-    /// Where each row leaves so many parts: the first part of each tensor, and how many.
+    /// First part and number of parts of each tensor, if each row writes `of_a_row` parts.
     pub(crate) fn parts(&self, of_a_row: usize) -> Vec<[u32; 2]> {
         let parts = |ends: &[usize]| [count(ends[0] * of_a_row), count((ends[1] - ends[0]) * of_a_row)];
         self.tensors.windows(2).map(parts).collect()
@@ -81,8 +81,8 @@ pub(crate) struct TileTable {
 }
 
 impl TileTable {
-    /// Cuts tensors into tiles, none of which is in two tensors or two windows. Those of very large tensors are larger,
-    /// so that what they leave can be added at once.
+    /// Splits tensors into tiles, each within one tensor and one window. Very large tensors have larger tiles, so that
+    /// one workgroup can add their sums.
     pub(crate) fn new(layout: &Layout, shape: &ReductionShape) -> Self {
         let base = 4 * shape.tile;
         let added = shape.lanes / shape.parts * (MAX_TRIPS / 4 * 3);
@@ -105,7 +105,7 @@ impl TileTable {
     }
 }
 
-/// No block holds elements of two tensors; those between groups are nobody's.
+/// No block spans two tensors. Blocks between groups belong to no tensor.
 fn blocks(gpu: &Gpu, layout: &Layout) -> Result<Vec<Buffer<u32>>, Error> {
     const BLOCK: usize = Layout::TENSOR_ALIGN;
     let mut tensors = vec![0; layout.len() / BLOCK];

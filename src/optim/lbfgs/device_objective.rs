@@ -6,27 +6,27 @@ use crate::error::Error;
 use crate::grad::Transforms;
 use crate::params::ParamStore;
 
-/// The closure along the current direction.
+/// The line-search objective: the closure along the current direction.
 #[derive(Debug)]
 pub(super) struct DeviceObjective<'a, C> {
     pub(super) vectors: &'a mut Vectors,
     pub(super) params: &'a mut ParamStore,
     pub(super) closure: &'a mut C,
     pub(super) transforms: &'a mut Transforms,
-    /// Whether a point that is not finite is an error rather than one that is too far.
+    /// Whether a point that is not finite is an error; otherwise it counts as too far.
     pub(super) strict: bool,
-    /// Places of remembered pairs that are in use.
+    /// Number of history slots in use.
     pub(super) places: usize,
     pub(super) start: Point,
     pub(super) longest: f64,
-    /// Where the parameters are.
+    /// Distance of the parameters along the direction.
     pub(super) here: f64,
     pub(super) evaluations: u64,
     pub(super) last: Option<Seen>,
     pub(super) kept: [Option<Seen>; 2],
 }
 
-/// A point with all that the next iteration needs of it but the gradient.
+/// A point with everything that the next iteration needs except the gradient.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) point: Point,
@@ -83,7 +83,7 @@ where
 }
 
 impl<C> DeviceObjective<'_, C> {
-    /// Goes to a point that was kept. `None` if it is the start.
+    /// Moves to a point that was kept. `None` if it is the start.
     pub(super) fn take(&mut self, point: &Point) -> Result<Option<InnerProducts>, Error> {
         if let Some(last) = self.last.take_if(|last| last.point.id == point.id) {
             return Ok(Some(last.inner_products));

@@ -5,17 +5,17 @@ use crate::gpu::{Buffer, Gpu, Region};
 use crate::layout::Window;
 use crate::params::{Flat, ParamStore};
 
-/// Bytes up to which pairs share a buffer, so that little is allocated before it is used.
+/// Pairs share a buffer up to this many bytes, so that little is allocated before it is used.
 const SHARED: usize = 16 << 20;
-/// Pairs of a history block at most, so that a dispatch can have a row of workgroups for each of their products.
+/// Maximum number of pairs in a history block: a dispatch has a row of workgroups for each of their products.
 const MOST: usize = 4096;
 
-/// Memory for a few pairs of steps and changes of the gradient, with what binds it.
+/// A history block: memory for several pairs of steps and gradient changes, and its bind groups.
 #[derive(Debug)]
 pub(super) struct HistoryBlock {
     pub(super) weights: Buffer<f32>,
     pub(super) products: Buffer<f32>,
-    /// From the one or the other of the buffers of partial sums.
+    /// Read from the one or the other buffer of partial sums.
     pub(super) sums: [wgpu::BindGroup; 2],
     pub(super) windows: Vec<HistoryWindow>,
 }
@@ -29,7 +29,7 @@ pub(super) struct HistoryWindow {
     pub(super) remember: wgpu::BindGroup,
 }
 
-/// What the pairs are bound with.
+/// The other resources that pairs are bound with.
 #[derive(Debug)]
 pub(super) struct Shared<'a> {
     pub(super) gpu: &'a Gpu,
@@ -43,7 +43,7 @@ pub(super) struct Shared<'a> {
     pub(super) turn: Region<'a>,
 }
 
-/// Pairs of a history block for windows of up to `len` elements.
+/// Number of pairs in a history block, for windows of up to `len` elements.
 pub(super) fn pairs_of(len: usize, history_size: usize, binding_bytes: u64) -> usize {
     let bytes = usize::try_from(binding_bytes).unwrap_or(usize::MAX).min(SHARED);
     (bytes / 4 / len).clamp(1, history_size.clamp(1, MOST))

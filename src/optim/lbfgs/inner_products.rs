@@ -1,27 +1,27 @@
 use crate::error::Error;
 
-/// Inner products of the gradient `g`, its change `y` over the last step and the direction `d`, as read after a closure.
+/// Inner products of the gradient `g`, its change `y` over the last step and the direction `d`, read after a closure.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct InnerProducts {
     pub(super) gg: f64,
     pub(super) gd: f64,
-    /// Of the gradient before the step with the direction.
+    /// Inner product of the gradient before the step with the direction.
     pub(super) bd: f64,
     pub(super) yy: f64,
     pub(super) yd: f64,
     pub(super) dd: f64,
     pub(super) gy: f64,
-    /// Sum and largest of the gradient's magnitudes.
+    /// Sum and maximum of the gradient's magnitudes.
     pub(super) g_sum: f64,
     pub(super) g_most: f64,
     pub(super) d_most: f64,
-    /// Not of vectors: what penalties add to the loss.
+    /// Not an inner product: what penalties add to the loss.
     pub(super) penalty: f64,
-    /// With each remembered pair, by its place.
+    /// Inner products with each stored pair, by its index in the history.
     pub(super) pairs: Vec<PairProducts>,
 }
 
-/// Inner products of a remembered step `s` and change `y` with the gradient, its latest change and the direction.
+/// Inner products of a stored step `s` and change `y` with the gradient, its latest change and the direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct PairProducts {
     pub(super) sg: f64,
@@ -32,12 +32,12 @@ pub(super) struct PairProducts {
     pub(super) yd: f64,
 }
 
-/// Products beside those of the pairs, and how many of them are sums.
+/// Number of products besides those of the pairs, and how many of them are sums.
 pub(super) const PRODUCTS: usize = 10;
 pub(super) const SUMS: usize = 8;
-/// Products of each pair.
+/// Number of products for each pair.
 pub(super) const OF_PAIR: usize = 6;
-/// Bytes of a product, which comes in four parts.
+/// Bytes of a product, which is read as four parts.
 pub(super) const BYTES: usize = 16;
 
 impl InnerProducts {
@@ -48,7 +48,7 @@ impl InnerProducts {
             of.map(f64::from)
         };
         let sum = |index: usize| parts(index).iter().sum::<f64>();
-        // f64::max passes NaN over.
+        // f64::max would ignore NaN.
         let most = |index: usize| {
             let parts = parts(index);
             if parts.iter().any(|part| part.is_nan()) {
@@ -86,7 +86,7 @@ impl InnerProducts {
         bytes.chunks_exact(4).map(|part| f64::from(bytemuck::pod_read_unaligned::<f32>(part))).sum()
     }
 
-    /// Those of the gradient times `sign`, and so of its changes.
+    /// The inner products after multiplying the gradient, and so its changes, by `sign`.
     pub(super) fn times(mut self, sign: f64) -> Self {
         [&mut self.gd, &mut self.bd, &mut self.yd].into_iter().for_each(|product| *product *= sign);
         for PairProducts { sg, sy, yd, .. } in &mut self.pairs {
@@ -95,7 +95,7 @@ impl InnerProducts {
         self
     }
 
-    /// Refuses what no step can be taken from. Products with the direction count where it was gone along.
+    /// Refuses values from which no step can be taken. With `moved`, products with the direction are checked too.
     pub(super) fn check(&self, loss: f64, moved: bool) -> Result<(), Error> {
         if !loss.is_finite() {
             return Err(Error::NonFinite(format!("LBFGS: the loss is {loss}")));

@@ -9,58 +9,58 @@ use crate::params::GateValues;
 const LARGER: &str = include_str!("../../../shaders/optim/whole/larger.wgsl");
 
 uniform! {
-    /// What a dispatch covers, in vectors of four.
+    /// The range of a dispatch, in vectors of four.
     pub(super) struct Call {
         /// First vector within the window.
         pub(super) first: u32,
         pub(super) len: u32,
-        /// Lanes that share the inner products.
+        /// Number of lanes that share the inner products.
         pub(super) lanes: u32,
-        /// Where their partial sums lie.
+        /// Offset of their partial sums.
         pub(super) out: u32,
-        /// Lanes of all dispatches.
+        /// Number of lanes in all dispatches.
         pub(super) total: u32,
-        /// From one remembered pair to the next.
+        /// Distance from one stored pair to the next.
         pub(super) stride: u32,
     }
 }
 
 uniform! {
-    /// What adding partial sums covers.
+    /// The range of a dispatch that adds partial sums.
     pub(super) struct Sum {
         pub(super) len: u32,
-        /// Sums left.
+        /// Number of sums that remain.
         pub(super) left: u32,
-        /// The first product of which the largest is wanted.
+        /// First product of which the maximum is taken, not the sum.
         pub(super) maxima: u32,
     }
 }
 
 uniform! {
-    /// What changes from turn to turn.
+    /// Values that change with each new direction.
     pub(super) struct Turn {
         pub(super) t_before: f32,
         pub(super) t: f32,
-        /// Where the last step is kept.
+        /// Index of the last step's pair.
         pub(super) pair: u32,
     }
 }
 
 uniform! {
-    /// What a dispatch transforms, in vectors of four, and how.
+    /// The range of a dispatch that transforms gradients, in vectors of four, and its constants.
     pub(super) struct TransformCall {
         /// First vector within the window.
         pub(super) first: u32,
         pub(super) len: u32,
-        /// Lanes that share the sum of the penalties.
+        /// Number of lanes that share the sum of the penalties.
         pub(super) lanes: u32,
-        /// Where their partial sums lie.
+        /// Offset of their partial sums.
         pub(super) out: u32,
-        /// The largest magnitude of a gradient.
+        /// Largest magnitude of a gradient after clipping.
         pub(super) clip_value: f32,
-        /// Factor of a parameter's sign.
+        /// Factor of the parameter's sign in the penalty's gradient.
         pub(super) l1: f32,
-        /// Factor of a parameter.
+        /// Factor of the parameter in the penalty's gradient.
         pub(super) l2: f32,
     }
 }
@@ -134,7 +134,7 @@ pub(super) fn transform() -> KernelListing {
     listing("transform", wgsl, bindings, blocks)
 }
 
-/// Every kernel of the family that knows inner products over all parameters.
+/// All kernels of L-BFGS.
 pub(crate) fn kernel_listings() -> Vec<KernelListing> {
     vec![measure(), history(), sums(), combine(), axpy(), remember(), transform()]
 }
@@ -163,7 +163,7 @@ impl Kernels {
         })
     }
 
-    /// What adds partial sums of one buffer to another, by the uniforms of levels.
+    /// The kernel that adds partial sums of one buffer to another, with the uniforms of the levels.
     pub(super) fn adding(
         &self,
         gpu: &Gpu,
@@ -175,7 +175,7 @@ impl Kernels {
     }
 }
 
-/// The first block, from which the others are at dynamic offsets.
+/// The first uniform block; others are selected by dynamic offsets.
 pub(super) fn region<T>(buffer: &Buffer<u8>) -> Region<'_> {
     Region { buffer: buffer.raw(), offset: 0, bytes: size_of::<T>() as u64 }
 }

@@ -1,4 +1,4 @@
-//! Reads what the host decides by: inner products, and what penalties add to the loss.
+//! Reads the numbers that the host decides by: inner products, and the penalties in the loss.
 
 use super::inner_products::{BYTES, InnerProducts, OF_PAIR, PRODUCTS};
 use super::vectors::{ADDING, Vectors};
@@ -62,7 +62,7 @@ impl Vectors {
         Ok(InnerProducts { penalty, ..InnerProducts::of(products).times(self.sign) })
     }
 
-    /// Records that partial sums become products; the uniforms of the levels begin with number `first`.
+    /// Records the reduction of partial sums to products. The uniforms of its levels begin with number `first`.
     fn add(&self, recorder: &mut Recorder<'_>, products: usize, first: usize, last: &[wgpu::BindGroup; 2]) {
         let rows = u32::try_from(products).expect("a history block has few products");
         for (number, level) in self.levels.iter().enumerate() {

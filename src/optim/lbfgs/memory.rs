@@ -2,34 +2,34 @@ use std::collections::VecDeque;
 
 use super::inner_products::InnerProducts;
 
-/// The inner products of all remembered steps `s` and changes of the gradient `y`, by the place of each pair on the
-/// device.
+/// The inner products of all stored steps `s` and gradient changes `y`, by the index of each pair in the device's
+/// history.
 ///
 /// With them the two-loop recursion runs on coefficients alone: Chen et al. 2014, NIPS, "Large-scale L-BFGS using
 /// MapReduce", Alg. 3.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Memory {
-    /// Places from the oldest pair to the newest.
+    /// Indices from the oldest pair to the newest.
     order: VecDeque<usize>,
     products: Vec<Vec<Products>>,
     ro: Vec<f64>,
 }
 
-/// Of a pair with another: `s·s`, `s·y`, `y·s`, `y·y`.
+/// Products of one pair with another: `s·s`, `s·y`, `y·s`, `y·y`.
 pub(super) type Products = [f64; 4];
 
-/// A direction as a sum over the gradient and the remembered pairs.
+/// A direction as a linear combination of the gradient and the stored pairs.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Direction {
     pub(super) of_grad: f64,
-    /// Weights of `s` and `y`, by place.
+    /// Weights of `s` and `y`, by index.
     pub(super) of_pairs: Vec<[f64; 2]>,
     /// Its inner product with the gradient.
     pub(super) slope: f64,
 }
 
 impl Memory {
-    /// Without pairs, with so many places.
+    /// An empty history with this many slots.
     pub(super) fn with_places(count: usize) -> Self {
         let products = vec![vec![Products::default(); count]; count];
         Self { order: VecDeque::new(), products, ro: vec![0.0; count] }
@@ -39,7 +39,7 @@ impl Memory {
         self.order.len()
     }
 
-    /// Places that are in use: 0, 1, …
+    /// Number of slots in use: 0, 1, ….
     pub(super) fn places(&self) -> usize {
         self.products.len()
     }
@@ -48,7 +48,7 @@ impl Memory {
         *self = Self::default();
     }
 
-    /// Places from the oldest pair to the newest.
+    /// Indices from the oldest pair to the newest.
     pub(super) fn order(&self) -> impl Iterator<Item = usize> {
         self.order.iter().copied()
     }
@@ -61,12 +61,12 @@ impl Memory {
         self.products[place][other]
     }
 
-    /// The place of the next pair where `most` are remembered: a free one, or that of the oldest.
+    /// The slot of the next pair if at most `most` are stored: a free one, or that of the oldest pair.
     pub(super) fn next_place(&self, most: usize) -> usize {
         if self.len() < most { self.len() } else { self.order[0] }
     }
 
-    /// Remembers the step of length `t` after which `reading` was taken, at its place.
+    /// Stores the step of length `t` after which `inner_products` was read, in its slot.
     pub(super) fn push(&mut self, place: usize, inner_products: &InnerProducts, t: f64, ro: f64) {
         let row = |other: usize| {
             let of = inner_products.pairs[other];
@@ -79,7 +79,7 @@ impl Memory {
         self.insert(place, with, own, ro);
     }
 
-    /// Remembers a pair with its products with the others and with itself.
+    /// Stores a pair with its products with the others and with itself.
     pub(super) fn insert(&mut self, place: usize, with: Vec<(usize, Products)>, own: Products, ro: f64) {
         if place == self.products.len() {
             self.products.iter_mut().for_each(|row| row.push(Products::default()));

@@ -1,4 +1,4 @@
-//! Moves of the parameters: along the next direction, and to other points of it.
+//! Moves of the parameters: to the next direction, and to other points along it.
 
 use super::kernels::Turn;
 use super::memory::Direction;
@@ -9,16 +9,16 @@ use crate::gpu::{Recorder, grid};
 use crate::optim::rule::f32_of;
 use crate::params::{Flat, ParamStore};
 
-/// Invocations of a workgroup of the kernels that write vectors.
+/// Workgroup size of the kernels that write vectors.
 const WRITING: usize = 256;
 
-/// What the next direction is made of.
+/// The next direction and the move along it.
 #[derive(Debug)]
 pub(super) struct Move<'a> {
-    /// The place and length of the last step, if it is to be remembered.
+    /// The slot and length of the last step, if it is to be stored.
     pub(super) remember: Option<(usize, f64)>,
     pub(super) direction: &'a Direction,
-    /// How far to go.
+    /// Step length.
     pub(super) t: f64,
 }
 
@@ -31,7 +31,7 @@ pub(super) enum Kept {
 }
 
 impl Vectors {
-    /// Remembers the last step, makes the direction, keeps the point and its gradient, and goes on.
+    /// Stores the last step, computes the direction, keeps the point and its gradient, and moves.
     pub(super) fn turn(&mut self, params: &ParamStore, next_move: &Move<'_>) -> Result<(), Error> {
         let (place, t_before) = next_move.remember.unwrap_or_default();
         self.write_turn(t_before, next_move.t, place % self.pairs_of_block)?;
@@ -45,7 +45,7 @@ impl Vectors {
                 &history_block.windows[tile.window].remember
             });
         }
-        // The first history block is there for the gradient, if not for a pair.
+        // The first history block also holds the gradient's part, even without pairs.
         for (index, history_block) in self.history_blocks.iter().enumerate() {
             let first = index * self.pairs_of_block;
             let pairs = places.saturating_sub(first).min(self.pairs_of_block);
@@ -71,8 +71,8 @@ impl Vectors {
         self.gpu.submit(encoder).map(drop)
     }
 
-    /// Goes to a distance along the direction; before that keeps the gradient in `keep`, after it takes that of `take`
-    /// for the gradient.
+    /// Moves to a distance along the direction. Keeps the current gradient in `keep` first; then replaces it with the
+    /// gradient kept in `take`.
     pub(super) fn walk(
         &mut self,
         params: &ParamStore,

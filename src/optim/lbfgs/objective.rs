@@ -3,27 +3,27 @@ use crate::error::Error;
 /// A point along a direction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Point {
-    /// Its number in the search; 0 is where it starts.
+    /// Number of the point in the search; 0 is the start.
     pub(super) id: usize,
-    /// How many times the direction it is away from the start.
+    /// Distance from the start, in lengths of the direction.
     pub(super) t: f64,
-    /// NaN where it is not finite.
+    /// The loss; NaN if it is not finite.
     pub(super) loss: f64,
-    /// Inner product of the gradient there and the direction; NaN where the loss is.
+    /// Inner product of the gradient there and the direction; NaN if the loss is.
     pub(super) slope: f64,
 }
 
-/// A function along a direction.
+/// The function that a line search minimizes: a loss along a direction.
 pub(super) trait Objective {
     type Error: From<Error>;
 
-    /// Evaluates the function at a distance. Of the points before it only those in `keep` can be taken later.
+    /// Evaluates the function at distance `t`. Of the earlier points, only those in `keep` can be taken later.
     async fn at(&mut self, t: f64, keep: &[Point]) -> Result<Point, Self::Error>;
 
-    /// The start, with the slope as it was measured with the last point.
+    /// The start, with the slope that was measured with the last point.
     fn start(&self) -> Point;
 
-    /// The largest magnitude in the direction; known once a point is.
+    /// The largest magnitude in the direction; known after the first evaluation.
     fn longest(&self) -> f64;
 }
 

@@ -11,11 +11,11 @@ use crate::grad::Transforms;
 use crate::layout::Layout;
 use crate::params::{GateValues, ParamStore};
 
-/// Runs [`LBFGS`] over all tensors of a store: vectors on the device, decisions on the host.
+/// Runs [`LBFGS`] over all tensors of a store: vectors stay on the device, the host decides.
 ///
-/// Frozen tensors stay as they are and take no part. Freezing or thawing one is another problem: then what was
-/// remembered is forgotten, and the next iteration is like a first one. Of gradient
-/// transforms those have an effect that [`LbfgsOptimizer::set_transforms`] takes.
+/// Frozen tensors do not change and do not take part. Freezing or thawing a tensor changes the problem: the history is
+/// dropped, and the next iteration is like a first one. [`LbfgsOptimizer::set_transforms`] lists the gradient
+/// transforms that have an effect.
 #[derive(Debug)]
 pub struct LbfgsOptimizer {
     pub(super) options: LBFGS,
@@ -25,7 +25,8 @@ pub struct LbfgsOptimizer {
     pub(super) memory: Memory,
     pub(super) func_evals: u64,
     pub(super) n_iter: u64,
-    /// How many times the direction the last step was long; `None` before the first iteration, 0 where it was taken back.
+    /// Length of the last step in multiples of the direction; `None` before the first iteration, 0 if it was rolled
+    /// back.
     pub(super) t: Option<f64>,
     pub(super) h_diag: f64,
     pub(super) prev_loss: f64,
@@ -34,12 +35,12 @@ pub struct LbfgsOptimizer {
     pub(super) transforms: Transforms,
 }
 
-/// A step from a good point to one of which that is not known yet.
+/// A step from a good point to one that is not evaluated yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt {
-    /// Whether it is the first iteration's.
+    /// Whether it belongs to the first iteration.
     pub(super) first: bool,
-    /// Whether the iteration is over, so that the next closure will tell.
+    /// Whether the iteration is over, so that the next closure evaluates the point.
     pub(super) over: bool,
 }
 
@@ -81,14 +82,15 @@ impl LbfgsOptimizer {
         Vectors::new(params, kept, options.history_size, options.sign(), transforms)
     }
 
-    /// Sets what happens to the gradients that closures leave, in place, before anything is made of them: transforms of
-    /// one's own as [`Centralize`](crate::grad::Centralize), clips by norm and by value, and penalties, whose value over
-    /// the tensors that are not frozen is also added to the loss, so that searches see the function of which these are the
-    /// gradients. A search along gradients that were clipped sees slopes that are too small, and may end early.
+    /// Sets the transforms of the gradients that closures leave in the store. They are applied in place, before
+    /// anything is computed from the gradients. Allowed are custom transforms such as
+    /// [`Centralize`](crate::grad::Centralize), clips by norm and by value, and penalties. The value of penalties over
+    /// tensors that are not frozen is also added to the loss, so that searches see the function whose gradients they
+    /// are given. A search along clipped gradients sees slopes that are too small, and may end early.
     ///
-    /// What was remembered is forgotten, as where a tensor is frozen: the next iteration is like a first one. One more
-    /// dispatch for each window and closure, and those of the norm. A state dict does not hold transforms; loading one keeps
-    /// them.
+    /// The history is dropped, as when a tensor is frozen: the next iteration is like a first one. Costs one more
+    /// dispatch for each window and closure, plus those of the norm. A state dict does not hold transforms; loading one
+    /// keeps them.
     ///
     /// ```no_run
     /// use gradus::grad::{Penalty, Transforms};
@@ -104,11 +106,11 @@ impl LbfgsOptimizer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] for what cannot act on a closure: `accumulate`, `grad_scaler`, `skip` and `noise`, and
-    /// `error_if_nonfinite` of `clip_grad_norm`, which is so anyway; [`Error::Constant`] for an option out of its range;
-    /// [`Error::UnknownName`] for a group or tensor of a penalty; [`Error::Mismatch`] for another store;
-    /// [`Error::Limit`], [`Error::Kernel`], [`Error::DeviceLost`]; what a transform of one's own refuses. Then nothing was
-    /// changed.
+    /// [`Error::Config`] for transforms that cannot act on a closure: `accumulate`, `grad_scaler`, `skip` and `noise`,
+    /// and for `error_if_nonfinite` of `clip_grad_norm`, because norms that are not finite are errors anyway;
+    /// [`Error::Constant`] for an option out of range; [`Error::UnknownName`] for a group or tensor of a penalty;
+    /// [`Error::Mismatch`] for another store; [`Error::Limit`], [`Error::Kernel`], [`Error::DeviceLost`]; errors of
+    /// custom transforms. Then nothing was changed.
     pub fn set_transforms(&mut self, mut transforms: Transforms, params: &ParamStore) -> Result<(), Error> {
         self.check_store(params)?;
         params.gpu().check()?;
@@ -127,7 +129,7 @@ impl LbfgsOptimizer {
         Ok(())
     }
 
-    /// What happens to the gradients that closures leave.
+    /// The transforms of the gradients that closures leave.
     pub fn transforms(&self) -> &Transforms {
         &self.transforms
     }
@@ -137,7 +139,7 @@ impl LbfgsOptimizer {
         &self.options
     }
 
-    /// Another learning rate, from the next iteration on.
+    /// Sets the learning rate, from the next iteration on.
     ///
     /// # Errors
     /// [`Error::Constant`] for one that is negative or not finite.
@@ -147,17 +149,17 @@ impl LbfgsOptimizer {
         Ok(())
     }
 
-    /// Calls of closures so far, as torch counts them; those that failed are not counted.
+    /// Number of calls of closures so far, as torch counts them; failed calls are not counted.
     pub fn func_evals(&self) -> u64 {
         self.func_evals
     }
 
-    /// Iterations so far, as torch counts them.
+    /// Number of iterations so far, as torch counts them.
     pub fn n_iter(&self) -> u64 {
         self.n_iter
     }
 
-    /// Pairs that are remembered now.
+    /// Number of pairs stored now.
     pub fn remembered(&self) -> usize {
         self.memory.len()
     }
@@ -166,7 +168,7 @@ impl LbfgsOptimizer {
         params.check_optimizer(&self.store, &self.layout)
     }
 
-    /// Makes ready for a step: takes back what an interrupted one left, and looks what is frozen.
+    /// Prepares a step: rolls back an interrupted one, and checks which tensors are frozen.
     pub(super) fn begin(&mut self, params: &ParamStore) -> Result<(), Error> {
         self.check_store(params)?;
         params.gpu().check()?;
@@ -181,14 +183,14 @@ impl LbfgsOptimizer {
         Ok(())
     }
 
-    /// Makes the next iteration like a first one.
+    /// Drops the history: the next iteration is like a first one.
     pub(super) fn forget(&mut self) {
         self.memory.clear();
         self.t = None;
         self.attempt = None;
     }
 
-    /// Back to the last good point.
+    /// Moves back to the last good point.
     pub(super) fn take_back(&mut self, params: &ParamStore) -> Result<(), Error> {
         let Some(attempt) = self.attempt.take() else { return Ok(()) };
         self.n_iter = self.n_iter.saturating_sub(1);
@@ -196,8 +198,8 @@ impl LbfgsOptimizer {
         self.vectors.walk(params, 0.0, None, None)
     }
 
-    /// Remembers the last step if it is worth it, and finds the next direction. The place and length of what is new in
-    /// memory come first.
+    /// Stores the last step if its pair is good enough, and computes the next direction. Returns the slot and length of
+    /// the stored step first.
     pub(super) fn next_direction(
         &mut self,
         params: &ParamStore,

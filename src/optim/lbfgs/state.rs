@@ -12,16 +12,17 @@ use crate::error::Error;
 use crate::layout::Layout;
 use crate::optim::state::dict::GroupState;
 
-/// All that an [`LbfgsOptimizer`] remembers, in the shape of torch's `state_dict`, with names in place of indices.
+/// The state of an [`LbfgsOptimizer`], in the form of torch's `state_dict`, with names in place of indices.
 ///
-/// As text, JSON for one, it holds finite numbers alone: its `Serialize` refuses others, and names their place.
+/// Its `Serialize` accepts only finite numbers, because JSON has no others; the error names the number that is not
+/// finite.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct LbfgsState {
     /// `LBFGS`.
     pub optimizer: String,
-    /// The state, which belongs to all tensors, under the name of the first one.
+    /// The state under the name of the first tensor; it belongs to all of them.
     pub state: BTreeMap<String, LbfgsTensorState>,
-    /// The groups in order, with the options that they share.
+    /// The groups in order. All have the same options.
     pub param_groups: Vec<GroupState>,
 }
 
@@ -39,53 +40,53 @@ impl Serialize for LbfgsState {
     }
 }
 
-/// The state under torch's keys. Vectors are all tensors one after the other in order of the layout, without padding.
+/// The state under torch's keys. A vector is the concatenation of all tensors in layout order, without padding.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LbfgsTensorState {
-    /// Calls of closures.
+    /// Number of calls of closures.
     pub func_evals: u64,
-    /// Iterations.
+    /// Number of iterations.
     pub n_iter: u64,
     /// The last direction; `None` before the first iteration.
     #[serde(default)]
     pub d: Option<Vec<f32>>,
-    /// How many times the direction the last step was long.
+    /// Length of the last step, in multiples of the direction.
     #[serde(default)]
     pub t: Option<f64>,
-    /// Changes of the gradient over the remembered steps, from the oldest on; with `maximize` of the negated gradient, as
-    /// the other gradients here.
+    /// Changes of the gradient over the stored steps, oldest first; with `maximize`, of the negated gradient, as for
+    /// all gradients here.
     #[serde(default)]
     pub old_dirs: Vec<Vec<f32>>,
-    /// The remembered steps.
+    /// The stored steps, oldest first.
     #[serde(default)]
     pub old_stps: Vec<Vec<f32>>,
     /// One over the inner product of each remembered step and change.
     #[serde(default)]
     pub ro: Vec<f64>,
-    /// The first approximation of the inverse Hessian, times the identity.
+    /// Factor of the identity in the initial inverse Hessian.
     #[serde(default, rename = "H_diag")]
     pub h_diag: Option<f64>,
-    /// The gradient where the last step began.
+    /// The gradient at the start of the last step.
     #[serde(default)]
     pub prev_flat_grad: Option<Vec<f32>>,
-    /// The loss there; with `maximize` negated.
+    /// The loss at the start of the last step; negated with `maximize`.
     #[serde(default)]
     pub prev_loss: Option<f64>,
-    /// Not torch's: inner products of the remembered steps and changes, `s·s`, `s·y`, `y·s` and `y·y` of each with each.
-    /// Computed anew where it is left out, with other last bits.
+    /// Not in torch: inner products `s·s`, `s·y`, `y·s` and `y·y` of all stored steps and changes with one another.
+    /// They are recomputed if left out, which can change the last bits.
     #[serde(default)]
     pub products: Option<Vec<Vec<[f64; 4]>>>,
-    /// Not torch's: the place of the oldest pair.
+    /// Not in torch: the index of the oldest pair.
     #[serde(default)]
     pub oldest: usize,
-    /// Not torch's: the tensors that were frozen.
+    /// Not in torch: the names of the frozen tensors.
     #[serde(default)]
     pub frozen: Vec<String>,
 }
 
 impl LbfgsOptimizer {
-    /// Gradients, or changes of them, as the rule takes them, of those on the device, and back.
+    /// Converts gradients, or their changes, between the device's sign and the rule's.
     fn signed(&self, mut vector: Vec<f32>) -> Vec<f32> {
         if self.options.maximize {
             vector.iter_mut().for_each(|value| *value = -*value);

@@ -12,19 +12,20 @@ use crate::config::Variant;
 use crate::error::Error;
 use crate::params::ParamStore;
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LbfgsStep {
-    /// The loss that the closure gave first, which is what torch returns; this and the next with what penalties of
-    /// [`LbfgsOptimizer::set_transforms`] add.
+    /// The first loss that the closure returned, which is what torch returns. Both losses include the penalties of
+    /// [`LbfgsOptimizer::set_transforms`].
     pub loss: f64,
-    /// The last loss of a point that was taken. Without a line search the step's last move is not evaluated.
+    /// The loss of the last evaluated point that was taken. Without a line search, the last move of a step is not
+    /// evaluated.
     pub last_loss: f64,
-    /// Calls of the closure.
+    /// Number of calls of the closure.
     pub evaluations: u64,
-    /// Iterations.
+    /// Number of iterations.
     pub iterations: u64,
-    /// Why it ended.
+    /// Why the step ended.
     pub stop: LbfgsStop,
 }
 
@@ -54,17 +55,17 @@ struct Now {
 }
 
 impl LbfgsOptimizer {
-    /// Takes a step. The closure computes the loss of the parameters and leaves their gradients in the store, by
-    /// [`ParamStore::write_grads`] or by kernels that were submitted. It may be called many times.
+    /// Takes a step. The closure computes the loss at the current parameters and leaves their gradients in the store,
+    /// with [`ParamStore::write_grads`] or submitted kernels. It may be called many times.
     ///
-    /// The device is waited for once after each call of the closure: one read-back of a few numbers, from which the
-    /// host decides.
+    /// Waits for the device once after each call of the closure, to read back a few numbers from which the host
+    /// decides.
     ///
     /// # Errors
     /// [`Error::Mismatch`] for another store; [`Error::NonFinite`] for a loss or gradients that are not finite (in a
-    /// search of optax's, if all are); [`Error::DeviceLost`]; [`Error::Limit`] where there is no memory for another pair;
-    /// whatever the closure refuses. Then the parameters are those of the last good iteration, what was remembered until
-    /// then is kept, and another step may be taken.
+    /// search of optax's, only if no point is finite); [`Error::DeviceLost`]; [`Error::Limit`] if there is no memory
+    /// for another pair; errors of the closure. Then the parameters are those of the last good iteration, the history
+    /// up to it is kept, and another step may be taken.
     ///
     /// ```no_run
     /// use gradus::optim::LBFGS;
@@ -90,8 +91,8 @@ impl LbfgsOptimizer {
         gpu.block_on(self.step_async(params, async |params: &mut ParamStore| closure(params)))
     }
 
-    /// As [`LbfgsOptimizer::step`], without blocking. If it is dropped before it is done, the next step begins at the
-    /// last good point.
+    /// As [`LbfgsOptimizer::step`], without blocking. If the future is dropped before it is ready, the next step begins
+    /// at the last good point.
     ///
     /// # Errors
     /// As [`LbfgsOptimizer::step`].
@@ -158,7 +159,7 @@ impl LbfgsOptimizer {
         }
     }
 
-    /// Looks where the parameters are, and takes the last step back if that is no good point.
+    /// Evaluates the current point; rolls the last step back if the point is not good.
     async fn evaluate<E, C>(&mut self, params: &mut ParamStore, closure: &mut C) -> Result<Now, E>
     where
         E: From<Error>,
@@ -178,21 +179,21 @@ impl LbfgsOptimizer {
         Ok(Now { loss: self.options.sign() * given, inner_products })
     }
 
-    /// How far to go, or to try first.
+    /// The step length, or the first one to try.
     fn first_guess(&self, inner_products: &InnerProducts) -> f64 {
         let LBFGS { lr, variant, line_search_fn, .. } = self.options;
         match (variant, self.t) {
             (Variant::Torch, None) => (1.0 / inner_products.g_sum).min(1.0) * lr,
             (Variant::Torch, Some(_)) => lr,
             (Variant::Optax, before) if line_search_fn == Some(LineSearch::Backtracking) => {
-                // A step that was taken back says nothing of the next.
+                // A step that was rolled back says nothing about the next.
                 backtracking::guess(before.filter(|t| *t != 0.0).unwrap_or(1.0))
             }
             (Variant::Optax, _) => 1.0,
         }
     }
 
-    /// Moves, and gives the new point, unless nobody looks at it, with the number of calls of the closure.
+    /// Moves, and returns the new point, unless it is not evaluated, with the number of calls of the closure.
     async fn advance<E, C>(
         &mut self,
         params: &mut ParamStore,
@@ -247,7 +248,7 @@ impl LbfgsOptimizer {
         let taken = walk.take(&point)?;
         let (counted, longest) = (walk.evaluations, walk.longest);
         self.t = Some(point.t);
-        // The start has no reading relative to this direction, and needs none: nothing moved, so the step ends.
+        // The start has no inner products with this direction, and needs none: nothing moved, so the step ends.
         let inner_products =
             taken.unwrap_or_else(|| InnerProducts { d_most: longest, ..now.inner_products.clone() });
         Ok((Some(Now { loss: point.loss, inner_products }), counted))

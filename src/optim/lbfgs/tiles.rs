@@ -6,18 +6,18 @@ use crate::optim::step::counters::StepCounter;
 use crate::optim::step::segments::collect;
 use crate::optim::windows::cut_at_windows;
 
-/// Vectors that a lane adds at least.
+/// Minimum number of vectors that a lane adds.
 const OF_LANE: usize = 16;
 const MOST_LANES: usize = 16_384;
-/// Partial sums that become one.
+/// Number of partial sums that are reduced to one.
 const OF_SUM: usize = 128;
 
-/// A part of a window without frozen tensors.
+/// A range of a window without frozen tensors.
 #[derive(Debug)]
 pub(super) struct Tile {
     pub(super) window: usize,
     pub(super) call: Call,
-    /// Byte of the call in its buffer.
+    /// Byte offset of its uniforms.
     pub(super) offset: u32,
     pub(super) group: usize,
     pub(super) penalty: PenaltyFactors,
@@ -30,7 +30,8 @@ pub(super) struct Level {
     pub(super) left: u32,
 }
 
-/// What is not frozen, cut where penalties differ, and the number of lanes that share its inner products: `most` and one for each cut at most.
+/// The ranges that are not frozen, split where penalties differ, and the number of lanes that share their inner
+/// products: at most `most`, plus one for each split.
 pub(super) fn tiles(
     layout: &Layout,
     frozen: &[bool],
@@ -50,7 +51,7 @@ pub(super) fn tiles(
     });
     for (segment, window, range) in parts {
         let len = range.len() / 4;
-        // A lane takes an iteration for each vector, and one for sixteen.
+        // A lane takes one iteration for each vector, and one more for every sixteen.
         let lanes = len.div_ceil(of_lane).min(MOST_LANES.max(len.div_ceil(MAX_TRIPS / 4 * 3)));
         let call = Call {
             first: narrow(range.start / 4),
@@ -68,7 +69,7 @@ pub(super) fn tiles(
     (tiles, out)
 }
 
-/// The dispatches after which one sum is left of each product.
+/// The dispatches that reduce each product to one sum.
 pub(super) fn levels(lanes: usize) -> Vec<Level> {
     let narrow = |value: usize| u32::try_from(value).expect("lanes are few");
     let (mut levels, mut len) = (Vec::new(), lanes);

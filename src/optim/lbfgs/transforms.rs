@@ -1,4 +1,4 @@
-//! Gradient transforms between a closure and what is measured of its gradients.
+//! Gradient transforms, applied after a closure and before its gradients are measured.
 
 use std::sync::Arc;
 
@@ -48,23 +48,23 @@ pub(super) fn check(transforms: &Transforms) -> Result<(), Error> {
     }
 }
 
-/// The dispatches that change gradients where they lie, but for transforms of one's own.
+/// The dispatches that change gradients in place, except custom transforms.
 #[derive(Debug)]
 pub(super) struct GradientPass {
     norms: NormSpec,
     reduction: NormReduction,
     kernel: Arc<Kernel>,
-    /// One for each window.
+    /// One per window.
     bind_groups: Vec<wgpu::BindGroup>,
-    /// Of each tile: bytes of its call and of its group's gate.
+    /// For each tile, the byte offsets of its uniforms and of its group's gate.
     offsets: Vec<[u32; 2]>,
     /// The value of all penalties, in four parts.
     pub(super) penalty: Buffer<f32>,
-    /// From the one or the other of the buffers of partial sums.
+    /// Read from the one or the other buffer of partial sums.
     pub(super) sums: [wgpu::BindGroup; 2],
 }
 
-/// What the pass is bound with.
+/// The other resources that the pass is bound with.
 #[derive(Debug)]
 pub(super) struct Shared<'a> {
     pub(super) params: &'a ParamStore,
@@ -75,7 +75,7 @@ pub(super) struct Shared<'a> {
 }
 
 impl GradientPass {
-    /// `None` where gradients stay as they are.
+    /// `None` if the transforms do not change gradients.
     pub(super) fn new(
         shared: &Shared<'_>,
         transforms: &Transforms,
@@ -104,7 +104,7 @@ impl GradientPass {
         Ok(Some(Self { norms, reduction, kernel, bind_groups, offsets, penalty, sums }))
     }
 
-    /// Records it, but for the sums of the penalties' parts.
+    /// Records the pass, without the reduction of the penalties' parts.
     pub(super) fn record(&self, recorder: &mut Recorder<'_>, tiles: &[Tile]) {
         if !self.norms.is_empty() {
             self.reduction.record(&self.norms, recorder, 0);
@@ -116,7 +116,7 @@ impl GradientPass {
     }
 }
 
-/// The reduction that finds the norm, and what it reads.
+/// The norm reduction and its description.
 fn norm_reduction(transforms: &Transforms, params: &ParamStore) -> Result<(NormSpec, NormReduction), Error> {
     let (mut norms, mut reduction) = (NormSpec::default(), NormReduction::default());
     if transforms.clip_grad_norm.is_some() {
@@ -131,7 +131,7 @@ fn norm_reduction(transforms: &Transforms, params: &ParamStore) -> Result<(NormS
     Ok((norms, reduction))
 }
 
-/// The calls of all tiles, and where each begins with its group's gate.
+/// The uniforms of all tiles, and the offset of each with that of its group's gate.
 fn calls(
     params: &ParamStore,
     tiles: &[Tile],

@@ -1,4 +1,4 @@
-//! How often the loops of one invocation go round.
+//! Upper bounds of loop iterations in one invocation.
 
 use super::history::pairs_of;
 use super::inner_products::{OF_PAIR, PRODUCTS};

@@ -9,11 +9,11 @@ use crate::grad::{FusedTransforms, Transforms};
 use crate::layout::{Layout, Window};
 use crate::params::{Flat, ParamStore};
 
-/// Invocations of a workgroup of the kernels that add.
+/// Workgroup size of the kernels that add.
 pub(super) const ADDING: usize = 64;
 
-/// Everything on the device: where a step began, the gradient there, the direction, gradients of points that may yet be
-/// taken, and the remembered pairs.
+/// The vectors on the device: the start of the step, the gradient there, the direction, gradients of points that may
+/// still be taken, and the history.
 #[derive(Debug)]
 pub(super) struct Vectors {
     pub(super) gpu: Gpu,
@@ -36,15 +36,15 @@ pub(super) struct Vectors {
     pub(super) history_blocks: Vec<HistoryBlock>,
     pub(super) pairs_of_block: usize,
     pub(super) read_buffer: ReadBuffer,
-    /// Where gradients are transformed before they are measured.
+    /// The pass that transforms gradients before they are measured, if there is one.
     pub(super) gradient_pass: Option<GradientPass>,
-    /// What the rule takes gradients times, 1 or -1. On the device gradients and their changes are as they came, and
-    /// this goes into their inner products and weights.
+    /// Sign of the objective, 1 or -1. Gradients and their changes are stored unsigned; the sign is applied to their
+    /// inner products and weights.
     pub(super) sign: f64,
 }
 
 impl Vectors {
-    /// For the tensors that are not frozen, `kept` gradients to keep and a history.
+    /// For the tensors that are not frozen, with room for `kept` gradients and a history.
     pub(super) fn new(
         params: &ParamStore,
         kept: usize,
@@ -113,7 +113,7 @@ impl Vectors {
         Ok(vectors)
     }
 
-    /// Sees that there is memory at a place.
+    /// Allocates the memory of a history slot if needed.
     pub(super) fn reserve(&mut self, params: &ParamStore, place: usize) -> Result<(), Error> {
         while place / self.pairs_of_block >= self.history_blocks.len() {
             let shared = Shared {
@@ -135,7 +135,7 @@ impl Vectors {
         Ok(())
     }
 
-    /// History blocks with a remembered pair and how many they have, where `places` are in use.
+    /// History blocks with stored pairs and their numbers of pairs, if `places` slots are in use.
     pub(super) fn in_use(&self, places: usize) -> impl Iterator<Item = (&HistoryBlock, usize)> {
         let pairs = self.pairs_of_block;
         self.history_blocks
@@ -148,8 +148,8 @@ impl Vectors {
     }
 }
 
-/// Lanes whose partial sums of so many products one binding holds; fragments between frozen tensors may each need a lane
-/// more.
+/// Number of lanes whose partial sums of `products` products fit one binding. Fragments between frozen tensors may each
+/// need one more lane.
 pub(super) fn most_lanes(layout: &Layout, products: usize) -> usize {
     let fit = usize::try_from(layout.limits().binding_bytes).unwrap_or(usize::MAX) / (products * BYTES);
     fit.saturating_sub(layout.spans().len() + layout.windows().count())
@@ -168,7 +168,7 @@ fn calls(gpu: &Gpu, tiles: &[Tile]) -> Result<Buffer<u8>, Error> {
     Ok(calls)
 }
 
-/// Twice for each level: for the products of which the last are maxima, and for those that are all sums.
+/// The uniforms of all levels, twice: with maxima among the products, and with sums only.
 fn sums(gpu: &Gpu, levels: &[Level]) -> Result<Buffer<u8>, Error> {
     let sums = uniforms(gpu, "sums", 2 * levels.len())?;
     let mut bytes = Vec::new();

@@ -4,8 +4,8 @@ const C1: f64 = 1e-4;
 const C2: f64 = 0.9;
 const TOLERANCE: f64 = 1e-9;
 
-/// The strong Wolfe search of `torch.optim.LBFGS`: brackets, then cubic interpolation; at most `most` points after the
-/// first one. Evaluates at least one.
+/// The strong Wolfe search of `torch.optim.LBFGS`: bracketing, then cubic interpolation. Evaluates at least one point,
+/// and at most `most` more.
 pub(super) async fn strong_wolfe<L: Objective>(
     objective: &mut L,
     t: f64,
@@ -25,14 +25,14 @@ struct Search<'a, L> {
     start: Point,
     longest: f64,
     most: u64,
-    /// Points after the first one.
+    /// Number of points after the first one.
     count: u64,
 }
 
 enum Bracket {
     /// A point that satisfies the conditions.
     Found(Point),
-    /// Points between which there is one, or the best two where no further points may be taken.
+    /// An interval that contains such a point, or the best two points if no more may be evaluated.
     Between([Point; 2]),
 }
 
@@ -45,7 +45,7 @@ impl<L: Objective> Search<'_, L> {
         new.slope.abs() <= -C2 * self.start.slope
     }
 
-    /// Goes on from the start by growing steps.
+    /// Grows the step from the start until a bracket is found.
     async fn bracket(&mut self, first: Point) -> Result<Bracket, L::Error> {
         let (mut previous, mut new) = (self.start, first);
         loop {
@@ -69,7 +69,7 @@ impl<L: Objective> Search<'_, L> {
         }
     }
 
-    /// Narrows a bracket until a point in it satisfies the conditions; the better end where there is none.
+    /// Narrows a bracket until a point in it satisfies the conditions. Returns the better end if there is none.
     async fn narrow(&mut self, mut bracket: [Point; 2]) -> Result<Point, L::Error> {
         let order = |bracket: &[Point; 2]| if bracket[0].loss <= bracket[1].loss { (0, 1) } else { (1, 0) };
         let (mut low, mut high) = order(&bracket);
@@ -80,7 +80,7 @@ impl<L: Objective> Search<'_, L> {
                 break;
             }
             let mut t = cubic(&bracket[0], &bracket[1], (left, right));
-            // Twice near an end, or at it: a tenth of the bracket away from it.
+            // The second time at an end or near it: a tenth of the bracket away from it.
             let margin = 0.1 * (right - left);
             let near = (right - t).min(t - left) < margin;
             if near && (stuck || t >= right || t <= left) {
@@ -109,14 +109,14 @@ impl<L: Objective> Search<'_, L> {
     }
 }
 
-/// Where the cubic through two points with their slopes is least, within bounds.
+/// Minimum of the cubic through two points with their slopes, clamped to bounds.
 fn cubic(one: &Point, two: &Point, (low, high): (f64, f64)) -> f64 {
     let d1 = one.slope + two.slope - 3.0 * (one.loss - two.loss) / (one.t - two.t);
     let square = d1 * d1 - one.slope * two.slope;
     let d2 = square.sqrt();
     let (near, far) = if one.t <= two.t { (one, two) } else { (two, one) };
     let least = far.t - (far.t - near.t) * ((far.slope + d2 - d1) / (far.slope - near.slope + 2.0 * d2));
-    // No minimum, or all is equal.
+    // There is no minimum, or all values are equal.
     if least.is_nan() { f64::midpoint(low, high) } else { least.max(low).min(high) }
 }
 

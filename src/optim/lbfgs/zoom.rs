@@ -8,10 +8,10 @@ const INCREASE: f64 = 2.0;
 const MOST: usize = 20;
 
 /// The search of `optax.scale_by_zoom_linesearch` with its defaults: doubles the step until an interval is found, then
-/// interpolates. A point whose loss is not finite is too far. Gives the start if none is finite.
+/// interpolates. A point whose loss is not finite is too far. Returns the start if no point is finite.
 pub(super) async fn zoom<L: Objective>(objective: &mut L) -> Result<Point, L::Error> {
     let mut last = objective.start();
-    // The best so far that decreases the loss enough, whatever its slope.
+    // The best point so far that decreases the loss enough, whatever its slope.
     let mut safe = last;
     let mut interval: Option<Interval> = None;
     for count in 1..=MOST {
@@ -85,8 +85,8 @@ impl Interval {
     }
 }
 
-/// By how much a point misses both Armijo's condition and the approximate one of Hager and Zhang 2006, ACM TOMS 32,
-/// eq. 23.
+/// Zero if a point satisfies Armijo's condition or the approximate one of Hager and Zhang 2006, ACM TOMS 32, eq. 23;
+/// otherwise the smaller violation.
 fn decrease_error(start: &Point, new: &Point) -> f64 {
     if new.loss.is_nan() || new.slope.is_nan() {
         return f64::INFINITY;
@@ -101,7 +101,7 @@ fn curvature_error(start: &Point, new: &Point) -> f64 {
     (new.slope.abs() - CURVATURE_RTOL * start.slope.abs()).max(0.0)
 }
 
-/// Where the cubic through three points, with the slope at the first, is least; NaN if nowhere.
+/// Minimum of the cubic through three points, with the slope at the first; NaN if there is none.
 fn cubic(a: &Point, b: &Point, c: &Point) -> f64 {
     let (db, dc) = (b.t - a.t, c.t - a.t);
     let denominator = (db * dc).powi(2) * (db - dc);
@@ -111,7 +111,7 @@ fn cubic(a: &Point, b: &Point, c: &Point) -> f64 {
     a.t + (-second + (second * second - 3.0 * third * a.slope).sqrt()) / (3.0 * third)
 }
 
-/// Where the parabola through two points, with the slope at the first, is least.
+/// Minimum of the parabola through two points, with the slope at the first.
 fn quadratic(a: &Point, b: &Point) -> f64 {
     let db = b.t - a.t;
     a.t - a.slope / (2.0 * (b.loss - a.loss - a.slope * db) / (db * db))

@@ -1,4 +1,4 @@
-//! Reports that are on their way.
+//! Norm reports in flight.
 
 use std::collections::VecDeque;
 
@@ -8,19 +8,19 @@ use crate::Error;
 use crate::gpu::{Dispatch, Gpu, Held, ReadRing, Recorder, Ticket};
 use crate::params::ParamStore;
 
-/// Reports that are kept for a caller who does not ask; older ones are dropped.
+/// Number of unread reports kept; older ones are dropped.
 const KEPT: usize = 4096;
 
-/// Reports that may be on their way.
+/// Maximum number of reports in flight.
 const SLOTS: usize = 8;
 
 /// The norm reports of an optimizer.
 #[derive(Debug)]
 pub(crate) struct NormReports {
-    /// Steps from one to the next.
+    /// Number of steps between reports.
     pub(crate) every: u64,
     current: Reports,
-    /// Of layouts to which groups were added since, as long as reports of them are on their way.
+    /// Reports of earlier layouts, to which groups were added since; kept while any are in flight.
     retired: Vec<Reports>,
     arrived: VecDeque<NormReport>,
 }
@@ -37,9 +37,9 @@ pub(crate) struct Reports {
 #[derive(Debug)]
 struct InFlightReport {
     number: u64,
-    /// Until it is submitted or abandoned.
+    /// Set until the step is submitted or abandoned.
     ticket: Option<Held>,
-    /// `None` where it belongs to a state that was replaced.
+    /// `None` if the report belongs to a state that was replaced.
     reported: Option<Reported>,
 }
 
@@ -71,17 +71,17 @@ impl NormReports {
         Ok(Self { every, current: Reports::new(params)?, retired: Vec::new(), arrived: VecDeque::new() })
     }
 
-    /// Whether a step reports.
+    /// Whether a step is reported.
     pub(crate) fn are_due(&self, step: u64) -> bool {
         step.is_multiple_of(self.every) && !self.current.ring.is_full()
     }
 
-    /// Records what goes before a step that reports.
+    /// Records the commands before a reported step.
     pub(crate) fn record_before(&self, recorder: &mut Recorder<'_>, params: &ParamStore) {
         self.current.buffers.record_before(recorder, params);
     }
 
-    /// Records what comes behind it.
+    /// Records the commands after it.
     ///
     /// # Errors
     /// [`Error::RingFull`].
@@ -117,7 +117,7 @@ impl NormReports {
         }
     }
 
-    /// Takes what has arrived, without waiting.
+    /// Takes reports that have arrived, without waiting.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -131,7 +131,7 @@ impl NormReports {
         Ok(())
     }
 
-    /// Waits for what was submitted.
+    /// Waits for all submitted reports.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -159,7 +159,7 @@ impl NormReports {
         self.arrived.drain(..).collect()
     }
 
-    /// Forgets reports of a state that was replaced.
+    /// Drops reports of a state that was replaced.
     pub(crate) fn forget(&mut self) {
         for reports in self.retired.iter_mut().chain([&mut self.current]) {
             reports.in_flight.iter_mut().for_each(|report| report.reported = None);
@@ -167,18 +167,18 @@ impl NormReports {
         self.arrived.clear();
     }
 
-    /// Goes on with what is made for a layout that has grown, or back.
+    /// Switches to the resources for a layout that has grown, or back.
     pub(crate) fn swap(&mut self, other: &mut Reports) {
         std::mem::swap(&mut self.current, other);
     }
 
-    /// Keeps what was made for the layout before until its reports have arrived.
+    /// Keeps the resources of the earlier layout until its reports have arrived.
     pub(crate) fn retire(&mut self, before: Reports) {
         self.retired.push(before);
         self.tidy();
     }
 
-    /// What each dispatch of a report moves and computes.
+    /// What each dispatch of a report reads, writes and computes.
     pub(crate) fn dispatches(&self) -> impl Iterator<Item = Dispatch> {
         self.current.buffers.dispatches()
     }

@@ -1,4 +1,4 @@
-//! What measures norms on the device: a copy of the parameters before a step, and a dispatch for each window behind it.
+//! Measures norms on the device: copies the parameters before a step, and runs a dispatch for each window after it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,48 +20,48 @@ uniform! {
     pub(crate) struct NormsCall { first: u32, count: u32 }
 }
 
-/// Sixteen vectors a lane, of which the sums are joined.
+/// Each lane reads sixteen vectors; their sums are joined.
 pub(crate) const SHAPE: ReductionShape = ReductionShape { tile: 4096, lanes: 256, parts: 1, ends: &[] };
 
-/// Of gradient, parameter and update.
+/// Partial sums of gradient, parameter and update.
 type Parts = [Part; 3];
 
-/// The factor of the loss as it was when the gradients were computed, and the gate's values after the step.
+/// The loss factor with which the gradients were computed, and the gate's values after the step.
 const HEAD_BYTES: usize = size_of::<f32>() + size_of::<GateValues>();
 
-/// All that measuring takes for one layout.
+/// The resources for one layout.
 #[derive(Debug)]
 pub(crate) struct NormBuffers {
     kernel: Arc<Kernel>,
     windows: Vec<Measure>,
-    /// The parameters before a step.
+    /// Copy of the parameters before the step.
     before: Flat,
     loss_scale: Buffer<f32>,
     parts: Buffer<Parts>,
-    /// The tiles of each tensor: the first, and how many.
+    /// First tile and number of tiles of each tensor.
     tiles_of: Vec<[u32; 2]>,
     layout: Arc<Layout>,
 }
 
-/// The dispatch over one window.
+/// The dispatch for one window.
 #[derive(Debug)]
 struct Measure {
     bind_group: wgpu::BindGroup,
     tiles: usize,
-    /// Elements, padding included.
+    /// Number of elements, including padding.
     elements: usize,
     offset: u32,
 }
 
-/// What a reading has to know of its step.
+/// What is needed to evaluate the values that are read back for a step.
 #[derive(Clone, Debug)]
 pub(crate) struct Reported {
     pub(crate) step: u64,
-    /// The tensors that were not frozen.
+    /// Ranges of the tensors that were not frozen.
     pub(crate) tensors: Vec<Range<usize>>,
-    /// What accumulation multiplies gradients by.
+    /// Factor of gradients in accumulation.
     pub(crate) scale: f64,
-    /// Whether the factor of the loss is divided out.
+    /// Whether gradients are divided by the loss factor.
     pub(crate) unscales: bool,
 }
 
@@ -100,12 +100,12 @@ impl NormBuffers {
         })
     }
 
-    /// Bytes of a reading.
+    /// Number of bytes read back.
     pub(crate) fn bytes(&self) -> usize {
         HEAD_BYTES + self.parts.len() * size_of::<Parts>()
     }
 
-    /// Records what goes before a step.
+    /// Records the commands before a step.
     pub(crate) fn record_before(&self, recorder: &mut Recorder<'_>, params: &ParamStore) {
         for (from, to) in params.params().buffers().iter().zip(self.before.buffers()) {
             recorder.copy(from.raw(), 0, to.raw(), 0, to.len() as u64 * 4);
@@ -114,14 +114,14 @@ impl NormBuffers {
         recorder.copy(params.gate().raw(), at, self.loss_scale.raw(), 0, size_of::<f32>() as u64);
     }
 
-    /// Records what comes behind it.
+    /// Records the commands after it.
     pub(crate) fn record_after(&self, recorder: &mut Recorder<'_>) {
         for Measure { bind_group, tiles, offset, .. } in &self.windows {
             recorder.dispatch(&self.kernel, bind_group, &[*offset], grid(*tiles));
         }
     }
 
-    /// What is read then, in order.
+    /// The buffers and sizes to read back, in order.
     pub(crate) fn sources<'a>(&'a self, gate: &'a Gate) -> [(&'a wgpu::Buffer, u64); 3] {
         [
             (self.loss_scale.raw(), size_of::<f32>() as u64),
@@ -130,7 +130,7 @@ impl NormBuffers {
         ]
     }
 
-    /// The report of what was read.
+    /// The report computed from the bytes that were read back.
     pub(crate) fn report(&self, reported: &Reported, bytes: &[u8]) -> NormReport {
         let (head, parts) = bytes.split_at(HEAD_BYTES);
         let (loss_scale, gate) = head.split_at(size_of::<f32>());
@@ -151,7 +151,7 @@ impl NormBuffers {
         NormReport { step: reported.step, skipped: gate.skip != 0, tensors, total: total.norms(scale) }
     }
 
-    /// What each dispatch moves and computes.
+    /// What each dispatch reads, writes and computes.
     pub(crate) fn dispatches(&self) -> impl Iterator<Item = Dispatch> {
         self.windows.iter().map(|Measure { tiles, elements, .. }| {
             let part = size_of::<Parts>() / 4;
@@ -197,7 +197,7 @@ pub(crate) fn most_trips(layout: &Layout) -> usize {
     const HALVINGS: usize = 8;
     let tiles = TileTable::new(layout, &SHAPE).reduction_tiles;
     let longest = tiles.iter().map(|[_, len]| *len as usize).max().unwrap_or(0);
-    // Each number may be summed once more in other units.
+    // Each number may be added a second time, in other units.
     (1 + 3) * longest.div_ceil(SHAPE.lanes) + 3 * HALVINGS
 }
 

@@ -1,59 +1,59 @@
-//! What is reported of a step, and how it follows from what tiles of tensors have left.
+//! Norm reports, computed from the sums of tiles.
 
 use crate::grad::Part;
 
-/// The 2-norms of one step, of each tensor and in all; see
+/// The 2-norms of one step, for each tensor and in total; see
 /// [`Optimizer::report_norms`](crate::optim::Optimizer::report_norms).
 #[derive(Clone, Debug, PartialEq)]
 pub struct NormReport {
-    /// The step, from 0, skipped ones counted.
+    /// The step, from 0; skipped steps are counted.
     pub step: u64,
-    /// Whether its gradients were not all finite, so that nothing has changed: the updates are 0 then.
+    /// Whether the step was skipped because its gradients were not all finite. The updates are 0 then.
     pub skipped: bool,
-    /// Of each tensor that was not frozen, in order of the layout.
+    /// Norms of each tensor that was not frozen, in layout order.
     pub tensors: Vec<TensorNorms>,
-    /// Over all of these.
+    /// Norms over all of these tensors together.
     pub total: Norms,
 }
 
 /// The norms of one tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorNorms {
-    /// The tensor.
+    /// The tensor's name.
     pub name: String,
     /// Its norms.
     pub norms: Norms,
 }
 
-/// The 2-norms of a step: in f64, because those of finite numbers may be above the largest f32. Infinite where a number is
-/// infinite, and NaN where one is NaN.
+/// The 2-norms of a step, in f64 because norms of finite f32 numbers can exceed the largest f32. Infinite if a number
+/// is infinite, and NaN if one is NaN.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Norms {
-    /// Of the gradient after transforms of one's own, accumulation and unscaling, and before it is skipped, clipped or
-    /// changed by anything else: that of [`StepResult::norm`](crate::optim::StepResult) and of torch's
-    /// `clip_grad_norm_`.
+    /// Norm of the gradient after custom transforms, accumulation and unscaling, and before skipping, clipping and all
+    /// other transforms: the norm that [`StepResult::norm`](crate::optim::StepResult) and torch's `clip_grad_norm_`
+    /// report.
     pub gradient: f64,
-    /// Of the parameter before the step.
+    /// Norm of the parameter before the step.
     pub parameter: f64,
-    /// Of the difference between the parameter after and before the step, weight decay and rounding included.
+    /// Norm of the parameter's change in the step, including weight decay and rounding.
     pub update: f64,
 }
 
 impl Norms {
-    /// The norm of the update over that of the parameter: about 1e-3 is usual. NaN where both are 0, infinite where the
-    /// parameter alone is.
+    /// The norm of the update divided by that of the parameter; about 1e-3 is usual. NaN if both are 0, infinite if
+    /// only the parameter's is.
     #[must_use]
     pub fn update_ratio(&self) -> f64 {
         self.update / self.parameter
     }
 }
 
-/// Sums of squares: of the gradient as it lies in the store, the parameter and the update.
+/// Sums of squares of the gradient in the store, the parameter and the update.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Squares([f64; 3]);
 
 impl Squares {
-    /// Of one tile.
+    /// Sums of one tile.
     pub(super) fn of_tile(parts: &[Part; 3]) -> Self {
         Self(parts.map(square_of))
     }
@@ -62,14 +62,14 @@ impl Squares {
         self.0.iter_mut().zip(other.0).for_each(|(sum, other)| *sum += other);
     }
 
-    /// Where every gradient is multiplied by `scale`.
+    /// The norms if every gradient is multiplied by `scale`.
     pub(super) fn norms(&self, scale: f64) -> Norms {
         let [gradient, parameter, update] = self.0.map(f64::sqrt);
         Norms { gradient: gradient * scale, parameter, update }
     }
 }
 
-/// A sum of squares: what is not finite shows in the largest magnitude, and the sum is nothing then.
+/// The value of a sum of squares. If a number is not finite, the largest magnitude shows it and the sum is meaningless.
 fn square_of([sum, exponent, most]: Part) -> f64 {
     let most = f32::from_bits(most);
     if most.is_finite() {

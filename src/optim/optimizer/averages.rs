@@ -1,4 +1,4 @@
-//! Averages of the weights: set, counted, and with the weights changed places.
+//! Averages of the weights of an optimizer: setting, counting and checks.
 
 mod look;
 mod weights;
@@ -15,11 +15,11 @@ use crate::optim::rule::any::AnyRule;
 use crate::params::{GateValues, ParamStore};
 
 impl<R: AnyRule + Clone> Optimizer<R> {
-    /// Keeps an average of the weights from now on: an [`Ema`](crate::optim::Ema), which is moved in the dispatch that
-    /// updates the weights, or a [`Swa`](crate::optim::Swa). In place of one that there was; it begins anew.
+    /// Keeps an average of the weights from now on: an [`Ema`](crate::optim::Ema) or a [`Swa`](crate::optim::Swa),
+    /// updated in the dispatch that updates the weights. Replaces an existing average; the new one starts from scratch.
     ///
-    /// It takes 4 bytes a parameter, and 8 more that each step moves. No step needs another dispatch for it, unless
-    /// buffers are averaged too. It is in state dicts and checkpoints.
+    /// It takes 4 bytes per parameter, and each step reads and writes 8 more bytes per parameter. Steps need no
+    /// additional dispatch, unless buffers are averaged too. State dicts and checkpoints include it.
     ///
     /// ```no_run
     /// // Needs a device.
@@ -38,11 +38,12 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Constant`] for an option out of its range; [`Error::Config`] where the rule has a slot or a constant of the
-    /// average's names, while a recorded step is neither submitted nor abandoned, while results of steps that may be
-    /// skipped are on their way, for which [`Optimizer::read_step_results`] waits, and in [`Optimizer::with_averages`];
-    /// [`Error::Mismatch`] for another store; [`Error::DeviceLimit`] where the rule leaves no room for another buffer in
-    /// its kernel; [`Error::Limit`], [`Error::Kernel`], [`Error::DeviceLost`]. Then nothing was changed.
+    /// [`Error::Constant`] for an option out of range; [`Error::Config`] if the rule has a slot or constant with one of
+    /// the average's names, while a recorded step is neither submitted nor abandoned, while results of steps that may
+    /// be skipped are in flight (wait for them with [`Optimizer::read_step_results`]), and in
+    /// [`Optimizer::with_averages`]; [`Error::Mismatch`] for another store; [`Error::DeviceLimit`] if the rule's kernel
+    /// has no room for another buffer; [`Error::Limit`], [`Error::Kernel`], [`Error::DeviceLost`]. Then nothing was
+    /// changed.
     pub fn set_averages(&mut self, averages: impl Into<Averages>, params: &ParamStore) -> Result<(), Error> {
         let averages = averages.into();
         averages.check()?;
@@ -54,7 +55,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let average = Average::new(averages, params, steps)?;
         let before = self.average.replace(average);
         self.device.rebind();
-        // What is wrong with kernel or device is said here, not in the next step.
+        // Reports errors of the kernel or the device now, not in the next step.
         let ready = self.describe(params).and_then(|spec| {
             let ready = self.prepare(&spec, params);
             self.steps.spare = spec;
@@ -67,7 +68,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         ready
     }
 
-    /// Keeps no average any longer.
+    /// Stops keeping an average.
     ///
     /// # Errors
     /// [`Error::Config`] in [`Optimizer::with_averages`].
@@ -79,13 +80,13 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    /// The average that is kept, if there is one.
+    /// The options of the average, if one is kept.
     pub fn averages(&self) -> Option<&Averages> {
         self.average.as_ref().map(|average| &average.counts.options)
     }
 
-    /// Updates of a tensor that have entered its average, as [`Optimizer::applied`] counts: torch's `n_averaged`. 0 where
-    /// no average is kept.
+    /// Number of updates of a tensor that have entered its average, counted as in [`Optimizer::applied`]: torch's
+    /// `n_averaged`. 0 if no average is kept.
     ///
     /// # Errors
     /// [`Error::UnknownName`].
@@ -96,23 +97,23 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(self.average.as_ref().map_or(0, of))
     }
 
-    /// Refuses where weights and averages have changed places.
+    /// Refuses while weights and averages are swapped.
     pub(crate) fn check_places(&self) -> Result<(), Error> {
         self.average.as_ref().map_or(Ok(()), Average::check_places)
     }
 
-    /// Refuses while steps are neither submitted nor abandoned, or it is not known whether they were skipped.
+    /// Refuses while steps are neither submitted nor abandoned, or may yet turn out to have been skipped.
     fn check_idle(&mut self, what: &str) -> Result<(), Error> {
         self.poll()?;
         let unknown = self.steps.results.as_ref().is_some_and(|results| !results.is_idle());
         if unknown || !self.device.is_idle() {
-            let reason = "some steps are on their way: submit these, and read_step_results first".into();
+            let reason = "some steps are in flight: submit them and call read_step_results first".into();
             return Err(Error::Config { what: what.into(), reason });
         }
         Ok(())
     }
 
-    /// Refuses a rule whose names or constants leave no room for those of an average.
+    /// Refuses a rule whose names or constants conflict with those of an average.
     fn check_room(&self) -> Result<(), Error> {
         let rule = &self.groups[0].rule;
         let refuse = |what: &str, name: &str| {
@@ -135,7 +136,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    /// The updates of each tensor that its average knows of, once all submitted steps are done.
+    /// For each tensor, the number of updates counted for its average, once all submitted steps are done.
     pub(crate) fn updates_after(&self, gate: Option<GateValues>) -> Vec<u64> {
         let Some(average) = &self.average else { return Vec::new() };
         let counters = self.steps.counters_after(&self.layout, gate);
@@ -143,7 +144,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         tensors.map(|(tensor, counter)| average.counts.updates(tensor, counter.applied)).collect()
     }
 
-    /// The average, or a refusal where none is kept.
+    /// The average, or an error if none is kept.
     pub(crate) fn kept_average(&self) -> Result<&Average, Error> {
         let reason = "none is kept: set_averages first";
         self.average.as_ref().ok_or(Error::Config { what: "averages".into(), reason: reason.into() })

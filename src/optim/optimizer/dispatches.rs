@@ -8,8 +8,8 @@ use crate::optim::step::spec::{self, BuffersDispatch, ResetDispatch};
 use crate::params::GateValues;
 
 impl<R: AnyRule + Clone> Optimizer<R> {
-    /// What each dispatch of the step that was recorded last moves and computes, in order, padding included; those of
-    /// transforms of one's own are not among them.
+    /// What each dispatch of the last recorded step reads, writes and computes, in order, including padding. Dispatches
+    /// of custom transforms are not included.
     ///
     /// ```no_run
     /// // Needs a device.
@@ -41,7 +41,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         }
         for ResetDispatch { len, workgroups, .. } in &self.steps.last.resets {
             let Some(resets) = &bindings.resets else { break };
-            // A word for each block of 64 elements, and these.
+            // One word for each block of 64 elements, and the elements themselves.
             let work = Work::of_quads(len.div_ceil(4)).touching([len.div_ceil(64), *len].map(Some));
             let (kernel, groups) = (&resets.kernel, grid(*workgroups));
             all.push(Dispatch::new((Phase::Update, kernel.name()), kernel, groups, &[u64::MAX; 2], &work));
@@ -70,7 +70,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         all
     }
 
-    /// Of windows it touches the elements that it covers, of everything else its part of all elements.
+    /// A dispatch touches the elements it covers of bindings by window, and its share of all elements of other
+    /// bindings.
     fn dispatch_of(&self, dispatch: &spec::Dispatch, stage: Stage, bindings: &KernelBindings) -> Dispatch {
         let by_windows = stage.goes_by_windows();
         let elements = self.steps.last.elements(
@@ -97,7 +98,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 }
 
-/// So much of `words` as some elements are of all.
+/// The share of `words` that belongs to `elements` out of `of`.
 fn share(words: usize, elements: usize, of: usize) -> usize {
     let share = (words as u128 * elements as u128).div_ceil(of.max(1) as u128);
     usize::try_from(share).unwrap_or(words).min(words)

@@ -1,4 +1,4 @@
-//! Parameters to evaluate with, in place of those that gradients are taken at.
+//! Evaluation parameters: averages that replace the training parameters while evaluating.
 
 use super::Optimizer;
 use crate::Error;
@@ -39,7 +39,7 @@ pub(crate) fn kernel_listing() -> KernelListing {
     KernelListing { source: source(), blocks: vec![Block::of::<Call>("Call")] }
 }
 
-/// Copies parameters aside or back.
+/// Copies parameters to or from a backup.
 fn copy(recorder: &mut Recorder<'_>, from: &Flat, to: &Flat) {
     for (from, to) in from.buffers().iter().zip(to.buffers()) {
         recorder.copy(from.raw(), 0, to.raw(), 0, to.len().min(from.len()) as u64 * 4);
@@ -47,13 +47,13 @@ fn copy(recorder: &mut Recorder<'_>, from: &Flat, to: &Flat) {
 }
 
 impl<R: AnyRule + Clone> Optimizer<R> {
-    /// Calls `evaluate` with the parameters that the rule means to be evaluated with in place of those that steps work on:
-    /// of [`ASGD`](crate::optim::ASGD) the average `ax`, of [`ScheduleFreeAdamW`](crate::optim::ScheduleFreeAdamW) the average `x`. Then
-    /// it puts the parameters back, bit for bit, also where `evaluate` panics, so that steps go on as if nobody had looked; what
-    /// `evaluate` wrote to them is lost. Tensors that no step has changed stay as they are.
+    /// Calls `evaluate` with the rule's evaluation parameters in place of the training parameters: the average `ax` of
+    /// [`ASGD`](crate::optim::ASGD), the average `x` of [`ScheduleFreeAdamW`](crate::optim::ScheduleFreeAdamW). Then
+    /// restores the training parameters bit for bit, also if `evaluate` panics, so later steps are not affected.
+    /// Whatever `evaluate` writes to the parameters is lost. Tensors that no step has changed keep their values.
     ///
-    /// Inside, the store is what plans, predictors and [`ParamStore::read`] see; steps of this optimizer are refused. It
-    /// needs room for the parameters once more, which it gives back, and waits for steps whose results are not known.
+    /// Inside, plans, predictors and [`ParamStore::read`] see the evaluation parameters, and steps of this optimizer
+    /// are refused. It temporarily allocates a copy of the parameters, and waits for steps whose results are not known.
     ///
     /// ```no_run
     /// // Needs a device.
@@ -70,9 +70,10 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] if a group's rule has none, or a recorded step is neither submitted nor abandoned;
-    /// [`Error::Constant`] for an option with which they cannot be computed; [`Error::Mismatch`] for another store;
-    /// [`Error::Limit`] and [`Error::Buffer`] where the device has no room; [`Error::Kernel`]; [`Error::DeviceLost`].
+    /// [`Error::Config`] if a group's rule has no evaluation parameters, or a recorded step is neither submitted nor
+    /// abandoned; [`Error::Constant`] for an option with which they cannot be computed; [`Error::Mismatch`] for another
+    /// store; [`Error::Limit`] and [`Error::Buffer`] if the device is out of memory; [`Error::Kernel`];
+    /// [`Error::DeviceLost`].
     pub fn with_eval_params<T>(
         &mut self,
         params: &mut ParamStore,
@@ -84,7 +85,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         look(&mut (self, params), back, |(_, params)| Ok(evaluate(params)))
     }
 
-    /// As [`Optimizer::with_eval_params`], without blocking. The parameters are put back also where the future is dropped.
+    /// As [`Optimizer::with_eval_params`], without blocking. The parameters are also restored if the future is dropped.
     ///
     /// # Errors
     /// As [`Optimizer::with_eval_params`].
@@ -99,16 +100,18 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         look_async(&mut (self, params), back, async |(_, params)| Ok(evaluate(params).await)).await
     }
 
-    /// Refuses where those to evaluate with are in the parameters' place.
+    /// Refuses while the evaluation parameters replace the training parameters.
     pub(crate) fn check_no_eval_params(&self, what: &str) -> Result<(), Error> {
         if self.aside.is_none() {
             return Ok(());
         }
-        let reason = "those to evaluate with are in the parameters' place: first leave with_eval_params";
+        let reason =
+            "the evaluation parameters replace the training parameters: leave with_eval_params first";
         Err(Error::Config { what: what.into(), reason: reason.into() })
     }
 
-    /// Writes those to evaluate with over the parameters, which it keeps aside, once it is known which steps were applied.
+    /// Backs up the parameters and overwrites them with the evaluation parameters, once it is known which steps were
+    /// applied.
     pub(crate) async fn set_eval_params(&mut self, params: &ParamStore) -> Result<(), Error> {
         self.gpu.check()?;
         self.check_store(params)?;
@@ -143,7 +146,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.apply_eval_params(params, &bytes, &dispatches)
     }
 
-    /// Slot, whether it lies beyond, and how far, for each group.
+    /// For each group: the slot, whether the evaluation parameters lie beyond the parameters, and how far.
     fn eval_params_of_groups(&self) -> Result<Vec<(usize, u32, f32)>, Error> {
         let of = |(number, rule): (usize, &R)| {
             let refuse = |error: Error| error.in_group_of(self.layout.groups(), number);
@@ -155,7 +158,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
                     Err(refuse(Error::constant(name, "finite in 32 bits", by)))
                 }
                 None => {
-                    let reason = format!("{} has no others than those that steps work on", rule.name());
+                    let reason = format!("{} has no evaluation parameters", rule.name());
                     Err(refuse(Error::Config { what: "parameters to evaluate with".into(), reason }))
                 }
             }
@@ -202,7 +205,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    /// Puts the parameters back that were set aside.
+    /// Restores the parameters from the backup.
     pub(crate) fn restore_parameters(&mut self, params: &ParamStore) -> Result<(), Error> {
         let Some(aside) = self.aside.take() else { return Ok(()) };
         let mut encoder = self.gpu.encoder("parameters back");

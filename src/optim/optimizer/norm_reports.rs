@@ -1,4 +1,4 @@
-//! Norms of gradients, parameters and updates, for whoever asks for them.
+//! Norms of gradients, parameters and updates, reported on request.
 
 use super::Optimizer;
 use crate::Error;
@@ -8,14 +8,15 @@ use crate::optim::rule::any::AnyRule;
 use crate::params::ParamStore;
 
 impl<R: AnyRule + Clone> Optimizer<R> {
-    /// Reports the norms of gradients, parameters and updates of the steps 0, `every`, 2 `every` and so on, as
-    /// [`Optimizer::attempted`] counts them, of each tensor and in all; 0 ends the reports and drops those that were not
-    /// given out. Transforms and the rule may be any; what a step computes stays the same, bit for bit.
+    /// Reports the norms of gradients, parameters and updates, of each tensor and in total, for the steps 0, `every`, 2
+    /// `every` and so on, as [`Optimizer::attempted`] counts them. With 0, stops reporting and drops unread reports.
+    /// Works with any rule and transforms; the results of steps do not change by a bit.
     ///
-    /// Other steps cost nothing. One that reports also copies the parameters, and reads parameters, that copy and
-    /// gradients in one dispatch for each window. The copy takes as many bytes as the parameters; beside it there are
-    /// 36 bytes for each 16,384 elements of a tensor, rounded up, nine times. Nobody waits: reports arrive some steps later, as results of steps do.
-    /// A step that is recorded while eight reports are on their way makes none.
+    /// Steps that are not reported cost nothing. A reported step also copies the parameters, and reads the parameters,
+    /// the copy and the gradients in one dispatch for each window. The copy takes as many bytes as the parameters;
+    /// other buffers take nine times 36 bytes for each 16,384 elements of a tensor, rounded up. Nothing waits: reports
+    /// arrive some steps later, as step results do. A step that is recorded while eight reports are in flight is not
+    /// reported.
     ///
     /// ```no_run
     /// // Needs a device.
@@ -36,7 +37,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for another store; [`Error::Limit`] and [`Error::Buffer`] where the device has not the memory;
+    /// [`Error::Mismatch`] for another store; [`Error::Limit`] and [`Error::Buffer`] if the device is out of memory;
     /// [`Error::Kernel`]; [`Error::DeviceLost`]. Then nothing was changed.
     pub fn report_norms(&mut self, every: u64, params: &ParamStore) -> Result<(), Error> {
         self.check_store(params)?;
@@ -49,8 +50,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    /// The oldest norm report that has arrived and was not given out, without waiting. Of reports that nobody asks for the
-    /// latest 4,096 are kept.
+    /// The oldest norm report that has arrived and was not returned yet, without waiting. Only the latest 4,096 unread
+    /// reports are kept.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -59,7 +60,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(self.steps.norms.as_mut().and_then(NormReports::give))
     }
 
-    /// Waits for the norm reports of all submitted steps.
+    /// Waits for the norm reports of all submitted steps and returns them.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -67,7 +68,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.gpu.clone().block_on(self.read_norm_reports_async())
     }
 
-    /// As [`Optimizer::read_norm_reports`], without blocking. Where the future is dropped, no report is lost.
+    /// As [`Optimizer::read_norm_reports`], without blocking. If the future is dropped, no report is lost.
     ///
     /// # Errors
     /// As [`Optimizer::read_norm_reports`].

@@ -1,4 +1,4 @@
-//! What the caller is told of steps.
+//! Step results and gradient norms.
 
 use super::Optimizer;
 use crate::Error;
@@ -8,11 +8,11 @@ use crate::optim::step::results::{StepResult, StepResults};
 use crate::params::GateValues;
 
 impl<R: AnyRule + Clone> Optimizer<R> {
-    /// The oldest result that has arrived and was not given out, without waiting; `None` also where transforms
-    /// need no pass over the gradients.
+    /// The oldest step result that has arrived and was not returned yet, without waiting. Always `None` if no transform
+    /// needs a pass over the gradients.
     ///
-    /// Of results that nobody asks for the latest 4,096 are kept. Where no step can be skipped, the norms of steps
-    /// that are recorded while eight are on their way are not kept.
+    /// Only the latest 4,096 unread results are kept. If steps cannot be skipped, norms of steps that are recorded
+    /// while eight are in flight are dropped.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -21,7 +21,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(self.steps.results.as_mut().and_then(|results| results.arrived.pop_front()))
     }
 
-    /// Waits for the results of all submitted steps.
+    /// Waits for the results of all submitted steps and returns them.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -29,7 +29,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.gpu.clone().block_on(self.read_step_results_async())
     }
 
-    /// As [`Optimizer::read_step_results`], without blocking. Where the future is dropped, no result is lost.
+    /// As [`Optimizer::read_step_results`], without blocking. If the future is dropped, no result is lost.
     ///
     /// # Errors
     /// As [`Optimizer::read_step_results`].
@@ -43,12 +43,12 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(self.steps.results.iter_mut().flat_map(|results| results.arrived.drain(..)).collect())
     }
 
-    /// Waits for the device and reads the norm of the gradients of the last submitted step, before they were
-    /// clipped, as torch's `clip_grad_norm_` returns it; of one group, where each is clipped by its own.
+    /// Waits for the device and reads the norm of the gradients of the last submitted step before clipping, which
+    /// torch's `clip_grad_norm_` returns. With `group`, the norm of one group, if groups are clipped separately.
     ///
     /// # Errors
-    /// [`Error::Config`] if nothing clips by norm; [`Error::UnknownName`] for the group; [`Error::NonFinite`] if
-    /// the norm is not finite and `error_if_nonfinite` says so; [`Error::DeviceLost`].
+    /// [`Error::Config`] if gradients are not clipped by norm; [`Error::UnknownName`] for the group;
+    /// [`Error::NonFinite`] if the norm is not finite and `error_if_nonfinite` is set; [`Error::DeviceLost`].
     pub fn read_norm(&self, group: Option<&str>) -> Result<f32, Error> {
         self.gpu.block_on(self.read_norm_async(group))
     }
@@ -70,12 +70,12 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(norm)
     }
 
-    /// The first phase of a step, and what goes before any question about steps.
+    /// Takes the results that have arrived: the first phase of a step, also run before any query about steps.
     pub(crate) fn poll(&mut self) -> Result<(), Error> {
         poll(&mut self.steps, &mut self.device, &self.gpu)
     }
 
-    /// What the gate says once all submitted steps are done, where results of steps are not known yet.
+    /// The gate's values once all submitted steps are done, if results of steps are not known yet.
     pub(crate) async fn read_unresolved_gate(&self) -> Result<Option<GateValues>, Error> {
         match self.steps.unresolved_gate() {
             Some(gate) => gate.read_async(&self.gpu, 0).await.map(Some),
@@ -83,7 +83,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         }
     }
 
-    /// Waits until the result of another step can be taken, if there is something to wait for.
+    /// Waits until there is room for the result of another step, if steps are in flight.
     pub(crate) async fn make_room(&mut self) -> Result<(), Error> {
         self.poll()?;
         while self.transforms.may_skip()
@@ -95,13 +95,13 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    /// Whether another step can be recorded only after earlier ones were submitted, or their results have arrived.
+    /// Whether there is no room for the result of another step until earlier ones were submitted or have arrived.
     pub(crate) fn is_full(&self) -> bool {
         let results = self.steps.results.as_ref().filter(|_| self.transforms.may_skip());
         self.device.check_ring().is_err() || results.is_some_and(StepResults::is_full)
     }
 
-    /// Refuses if too many steps in a row were skipped, or no further result can be taken.
+    /// Refuses if too many steps in a row were skipped, or there is no room for another result.
     pub(super) fn check_results(&self) -> Result<(), Error> {
         let Some(results) = &self.steps.results else { return Ok(()) };
         results.check_skipped()?;

@@ -1,15 +1,15 @@
-//! What rules that know their tensor have scaled its steps by, to look at.
+//! Trust ratios of layer-wise rules, for inspection.
 
 use super::Optimizer;
 use crate::Error;
 use crate::optim::rule::any::AnyRule;
 
 impl<R: AnyRule + Clone> Optimizer<R> {
-    /// Waits for the device and reads by how much the rule has scaled each tensor's direction: its trust ratio, as
-    /// `|p| / |u|` of [`Lamb`](crate::optim::Lamb), by the tensor's name in order of the layout.
+    /// Waits for the device and reads the trust ratio of each tensor by name, in layout order: the factor with which
+    /// the rule scaled the tensor's direction, such as `|p| / |u|` for [`Lamb`](crate::optim::Lamb).
     ///
-    /// It is that of the latest step that has changed the tensor, and 1 before the first; a state dict does not hold
-    /// it. Rules that know only their element have none: for them the answer is empty.
+    /// It is the ratio of the latest step that changed the tensor, and 1 before the first such step. State dicts do not
+    /// hold it. Empty for rules that are not layer-wise.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].

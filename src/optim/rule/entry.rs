@@ -8,7 +8,7 @@ use crate::gpu::{Block, Uniform};
 /// A row of [`RULES`](crate::optim::RULES).
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The name in JSON, which is also the type's.
+    /// The name in JSON and of the type.
     pub name: &'static str,
     /// [`Rule::FAMILY`].
     pub family: Family,
@@ -23,13 +23,13 @@ pub struct Entry {
     pub(crate) default_rule: fn() -> Box<dyn AnyRule>,
 }
 
-/// Reads a rule from its fields; the second argument reads the rule that it is around, if it is around one.
+/// Reads a rule from its fields. The second argument reads the inner rule, if it wraps one.
 pub(crate) type Reader = fn(&Map<String, Value>, FromJson) -> Result<Box<dyn AnyRule>, Error>;
 
 /// As [`from_json`](crate::optim::from_json).
 pub(crate) type FromJson = fn(&Value) -> Result<Box<dyn AnyRule>, Error>;
 
-/// A rule that has a row.
+/// A rule with a row in the table.
 pub(crate) trait Registered {
     const ENTRY: Entry;
 }
@@ -52,7 +52,7 @@ impl Entry {
         }
     }
 
-    /// The rule with all options at their defaults; around [`SGD`](crate::optim::SGD) if it needs another one.
+    /// The rule with all options at their defaults, wrapping [`SGD`](crate::optim::SGD) if it needs an inner rule.
     pub fn default_rule(&self) -> Box<dyn AnyRule> {
         (self.default_rule)()
     }

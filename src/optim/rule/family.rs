@@ -1,24 +1,25 @@
-/// What the update of an element must know beside the element, its gradient and its state.
+/// What a rule's update of an element depends on, besides the element, its gradient and its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// Nothing: one dispatch a window.
+    /// Nothing else: one dispatch for each window.
     Element,
-    /// A ratio of sums over its tensor: they are measured, made a ratio, and applied, in three dispatches. With
-    /// `early_state` the first writes the state, so that the last needs no gradient.
+    /// A ratio of sums over the tensor: three dispatches measure the sums, compute the ratio and apply it. With
+    /// `early_state`, the first dispatch writes the state, so the last one needs no gradient.
     Tensor {
-        /// Whether state is written where sums are measured, rather than in the update.
+        /// Whether the state is written when sums are measured, not in the update.
         early_state: bool,
     },
-    /// A direction that is made orthogonal over its tensor, a matrix, as
-    /// [`Rule::newton_schulz`](super::Rule::newton_schulz) says: it is measured, which writes the state, divided by its
-    /// norm, goes through products, and is applied.
+    /// A direction that is orthogonalized over its tensor, a matrix, see
+    /// [`Rule::newton_schulz`](super::Rule::newton_schulz). It is measured (which writes the state), divided by its
+    /// norm, multiplied in the iteration, and applied.
     Matrix,
-    /// What the rule knows that it is around.
+    /// The family of the inner rule, which this rule wraps.
     Around,
-    /// Values that stand for many elements: those that the rule's [`Rule::statistics`](super::Rule::statistics) name are gathered over each tensor.
+    /// Statistics of rows and columns, or other axes, of the tensor: those in
+    /// [`Rule::statistics`](super::Rule::statistics).
     Factored {
-        /// Whether they are means, renewed before the update, which also has a ratio of sums over the tensor. Otherwise
-        /// they are maxima, and the update is made with the old ones.
+        /// Whether the statistics are means, computed before the update, which then also needs a ratio of sums over the
+        /// tensor. Otherwise they are maxima, and the update uses those of the previous step.
         ratio: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! What follows from the options of any rule.
+//! Properties computed from the options of any rule.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ pub(crate) fn used_slots(rule: &impl AnyRule) -> u32 {
     (0..rule.slots().len()).filter(|&slot| rule.uses(slot)).fold(0, |mask, slot| mask | 1 << slot)
 }
 
-/// The names and lengths in state dicts of what a slot holds for a tensor.
+/// The names and lengths of a slot's entries for a tensor in state dicts.
 pub(crate) fn entries(rule: &impl AnyRule, slot: usize, shape: &[usize]) -> Vec<(String, usize)> {
     let Slot { name, granularity, .. } = &rule.slots()[slot];
     match granularity {
@@ -25,7 +25,7 @@ pub(crate) fn entries(rule: &impl AnyRule, slot: usize, shape: &[usize]) -> Vec<
     }
 }
 
-/// A rule with some fields overridden: every one but `name` and `variant`.
+/// A copy of a rule with some fields overridden. `name` and `variant` cannot be.
 pub(crate) fn overridden<R: AnyRule>(rule: &R, group: &str, fields: &Value) -> Result<R, Error> {
     let what = || format!("group {group:?} of {}", rule.name());
     let refuse = |reason: String| Err(Error::Config { what: what(), reason });

@@ -1,21 +1,21 @@
 /// The momentum of NAdam in a step of a tensor: `beta1 * (1 - 0.96^(step * momentum_decay) / 2)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Mu {
-    /// What it rises to.
+    /// Limit of the momentum.
     pub beta1: f64,
-    /// How fast.
+    /// Rate of its growth.
     pub momentum_decay: f64,
 }
 
 impl Mu {
-    /// In a step, counted from 1.
+    /// The momentum in a step, counted from 1.
     #[expect(clippy::cast_precision_loss, reason = "step counts stay far below 2^53")]
     pub fn at(&self, step: u64) -> f64 {
         self.beta1 * (1.0 - 0.5 * 0.96f64.powf(step as f64 * self.momentum_decay))
     }
 
-    /// The product over the first steps. Short for any number: it ends where the product no longer counts beside 1,
-    /// and where the momentum no longer changes.
+    /// The product over the first steps. The loop is short for any number: it ends when the product is negligible
+    /// beside 1, or when the momentum no longer changes.
     #[expect(clippy::cast_precision_loss, reason = "step counts stay far below 2^53")]
     pub fn product(&self, steps: u64) -> f64 {
         let mut product = 1.0;
@@ -33,10 +33,10 @@ impl Mu {
     }
 }
 
-/// The product of the momenta of all steps of a tensor, each as it was in its step.
+/// The product of the momenta of all steps of a tensor, each with the options of its step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Momenta {
-    /// All steps so far, if any, had the same options: it follows from their number.
+    /// All steps so far had the same options, so their number determines the product.
     Same(Mu),
     Product(f64),
 }
@@ -48,10 +48,10 @@ impl Default for Momenta {
 }
 
 impl Momenta {
-    /// Of no step.
+    /// The product of no steps.
     pub(crate) const NONE: Self = Self::Same(Mu { beta1: 0.0, momentum_decay: 0.0 });
 
-    /// With one more step, of this number.
+    /// The product with one more step, whose number is `step`.
     pub(crate) fn then(self, mu: Mu, step: u64) -> Self {
         match self {
             _ if step == 1 => Self::Same(mu),
@@ -60,7 +60,7 @@ impl Momenta {
         }
     }
 
-    /// The product after so many steps.
+    /// The product after `steps` steps.
     pub(crate) fn product(self, steps: u64) -> f64 {
         match self {
             Self::Same(mu) => mu.product(steps),

@@ -1,5 +1,5 @@
-/// Declares, in an `impl Rule`, which options of a rule a schedule or the frame must know: the learning rate, what is
-/// cycled as its momentum, and whether it goes up the gradient.
+/// Declares, in an `impl Rule`, the options that schedules and the frame must know: the learning rate, the option
+/// cycled as momentum, and whether the rule maximizes.
 ///
 /// ```text
 /// scheduled! { lr, momentum: betas.0, maximize }

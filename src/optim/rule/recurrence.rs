@@ -1,36 +1,35 @@
-//! What some rules know of all earlier steps of a tensor beside their number: computed on the host, in f64, from the options
-//! that each of these steps had.
+//! Values that depend on all earlier steps of a tensor, computed on the host in f64 from the options of each step.
 
 use std::collections::BTreeMap;
 
 use super::momenta::{Momenta, Mu};
 
-/// What a step with these options adds to what its tensor has behind it.
+/// What a step with these options contributes to its tensor's values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Recurrence {
-    /// A momentum to a product.
+    /// A factor to a product of momenta.
     Momentum(Mu),
-    /// The rate and the weight of the step that follows.
+    /// The learning rate and averaging weight of the next step.
     Decay(Decay),
-    /// A weight to a sum.
+    /// A term to a sum of weights.
     Weight(Weight),
 }
 
-/// How the rate of ASGD falls, and the weight of the parameters in their average.
+/// Decay of ASGD's learning rate and of the weight of the parameters in their average.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decay {
-    /// The rate.
+    /// Learning rate.
     pub lr: f64,
-    /// Part of a tensor that a rate of 1 takes away.
+    /// Decay factor of the parameters and of the learning rate.
     pub lambd: f64,
-    /// Power with which the rate falls.
+    /// Exponent of the learning rate's decay.
     pub alpha: f64,
-    /// Steps before the average begins.
+    /// Number of steps before averaging starts.
     pub t0: f64,
 }
 
 impl Decay {
-    /// Rate and weight of the step behind one of this number, counted from 1.
+    /// Learning rate and weight of the step after step number `step`, counted from 1.
     #[expect(clippy::cast_precision_loss, reason = "step counts stay far below 2^53")]
     pub fn after(&self, step: u64) -> (f64, f64) {
         let step = step as f64;
@@ -38,19 +37,19 @@ impl Decay {
     }
 }
 
-/// The weight of a step's iterate in an average whose weights follow the rate.
+/// The weight of a step's iterate in an average whose weights follow the learning rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Weight {
-    /// The rate after the warm-up.
+    /// Learning rate after the warm-up.
     pub lr: f64,
-    /// Steps in which the rate rises.
+    /// Number of warm-up steps.
     pub warmup_steps: u64,
-    /// Power of the largest rate so far that the weight is.
+    /// The weight is the largest learning rate so far to this power.
     pub power: f64,
 }
 
 impl Weight {
-    /// The rate of a step; optax counts these from 0 in the update and from 1 in the weight.
+    /// The learning rate of a step. optax counts steps from 0 in the update and from 1 in the weight.
     #[expect(clippy::cast_precision_loss, reason = "step counts stay far below 2^53")]
     pub fn rate(&self, step: u64) -> f64 {
         if step >= self.warmup_steps {
@@ -60,7 +59,7 @@ impl Weight {
     }
 }
 
-/// What a tensor has behind it.
+/// The values carried from earlier steps of a tensor.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) enum Carried {
     #[default]
@@ -78,7 +77,7 @@ pub(crate) enum Carried {
 }
 
 impl Carried {
-    /// With one more step, of this number.
+    /// The values after one more step, whose number is `step`.
     pub(crate) fn then(self, recurrence: Option<Recurrence>, step: u64) -> Self {
         match recurrence {
             None => Self::Nothing,
@@ -95,17 +94,17 @@ impl Carried {
         }
     }
 
-    /// Of NAdam.
+    /// NAdam's product of momenta.
     pub(crate) fn momenta(self) -> Momenta {
         if let Self::Momenta(momenta) = self { momenta } else { Momenta::default() }
     }
 
-    /// The sum of the weights, and the largest rate.
+    /// The sum of the weights, and the largest learning rate.
     pub(crate) fn weighted(self) -> (f64, f64) {
         if let Self::Weighted { sum, largest } = self { (sum, largest) } else { (0.0, 0.0) }
     }
 
-    /// As state dicts have it.
+    /// The scalars for a state dict.
     pub(crate) fn scalars(self) -> BTreeMap<String, f64> {
         let pairs = match self {
             Self::Nothing | Self::Momenta(_) => Vec::new(),
@@ -115,8 +114,8 @@ impl Carried {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// What a state dict says, of a tensor that has `steps` behind it, or why it cannot be. `scalar` takes a number by its
-    /// name.
+    /// Reads the scalars of a state dict for a tensor with `steps` steps, or says what is wrong with them. `scalar`
+    /// takes a number by name.
     pub(crate) fn read(
         recurrence: Option<Recurrence>,
         steps: u64,
@@ -146,14 +145,14 @@ impl Carried {
     }
 }
 
-/// torch's keys.
+/// torch's key.
 const ETA: &str = "eta";
 const MU: &str = "mu";
-/// optax's.
+/// optax's key.
 const WEIGHT_SUM: &str = "weight_sum";
 const MAX_LR: &str = "max_lr";
 
-/// All numbers that some rule keeps of a tensor, beside the count of its steps and the product of its momenta.
+/// All scalars that any rule keeps for a tensor, besides its step count and product of momenta.
 pub(crate) const SCALARS: [&str; 4] = [ETA, MU, WEIGHT_SUM, MAX_LR];
 
 #[cfg(test)]

@@ -1,49 +1,49 @@
 use super::recurrence::Carried;
 
-/// Where a tensor stands when a step reaches it.
+/// The state of a tensor's step counters in a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepInfo {
-    /// Steps of the tensor, this one included; of a rule whose state began anew, those since then.
+    /// Steps of the tensor, including this one; since the last reset, if the rule's state was reset.
     pub step: u64,
-    /// One bit for each slot that one of the earlier steps among these has used.
+    /// One bit for each slot that an earlier one of these steps has used.
     pub initialized: u32,
-    /// What earlier steps have left.
+    /// Values carried from earlier steps.
     pub(crate) carried: Carried,
-    /// Of a rule around another, steps up to the latest one after which the other's state began anew.
+    /// For a rule that wraps another, the number of steps up to the latest reset of the inner rule's state.
     pub(crate) reset_at: u64,
-    /// Slots whose values are from before that: they begin anew when a step uses them.
+    /// Slots whose values are from before the reset: they are reset when a step uses them.
     pub(crate) dropped: u32,
 }
 
-/// The parameters to evaluate with; see [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params).
+/// The evaluation parameters; see [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum EvalParams {
-    /// A slot of [`Rule::SLOTS`](super::Rule::SLOTS) holds them.
+    /// The values of a slot of [`Rule::SLOTS`](super::Rule::SLOTS).
     Slot(usize),
-    /// They lie on the line from a slot through the parameters, beyond these by so many times the distance.
+    /// On the line from the slot's values through the parameters, beyond the parameters by `by` times their distance.
     Beyond {
-        /// The slot's number.
+        /// Index of the slot.
         slot: usize,
-        /// How far.
+        /// Factor of the distance.
         by: f64,
     },
 }
 
-/// When the state of a rule begins anew.
+/// When the state of a rule is reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reset {
-    /// After every so many steps of a tensor, at least 1.
+    /// Number of steps of a tensor between resets, at least 1.
     pub every: u64,
-    /// One bit for each slot that does.
+    /// One bit for each slot that is reset.
     pub slots: u32,
 }
 
 impl StepInfo {
-    /// Where every tensor stands at first.
+    /// The first step of a tensor.
     pub(crate) const FIRST: Self =
         Self { step: 1, initialized: 0, carried: Carried::Nothing, reset_at: 0, dropped: 0 };
 
-    /// `1 - beta^step`: what a running average that began at zero has of its weights.
+    /// `1 - beta^step`: the sum of the weights in a moving average that started at zero.
     #[expect(clippy::cast_precision_loss, reason = "step counts stay far below 2^53")]
     pub fn correction(&self, beta: f64) -> f64 {
         1.0 - beta.powf(self.step as f64)

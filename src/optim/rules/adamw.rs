@@ -16,21 +16,22 @@ use crate::optim::rule::{Rule, Shader, Slot, StepInfo, scheduled};
 pub struct AdamW {
     /// Learning rate, at least 0. Default 1e-3.
     pub lr: f64,
-    /// Weights of the two moments in themselves, each in `[0, 1)`. Default `(0.9, 0.999)`.
+    /// Decay factors of the two moments, each in `[0, 1)`. Default `(0.9, 0.999)`.
     pub betas: (f64, f64),
-    /// Added to the root of the second moment, at least 0. Default 1e-8.
+    /// Added to the square root of the second moment, at least 0. Default 1e-8.
     pub eps: f64,
-    /// Added to the second moment under the root, after the correction of its bias, at least 0; optax's, with `amsgrad` only in its variant. Default 0.
+    /// Added to the bias-corrected second moment under the root, at least 0. From optax; with `amsgrad`, only in
+    /// optax's variant. Default 0.
     pub eps_root: f64,
     /// Decoupled weight decay, at least 0. Default 0.01.
     pub weight_decay: f64,
-    /// Nesterov's step; optax's. Default false.
+    /// Whether to take Nesterov's step, as in optax. Default false.
     pub nesterov: bool,
     /// Whether to divide by the largest second moment so far. Default false.
     pub amsgrad: bool,
-    /// Whether to go up the gradient. Default false.
+    /// Whether to maximize instead of minimize. Default false.
     pub maximize: bool,
-    /// Whose AMSGrad, as for [`Adam`]. Default torch's.
+    /// Whose AMSGrad, see [`Adam`]. Default torch's.
     pub variant: Variant,
 }
 

@@ -7,13 +7,12 @@ use crate::optim::rule::{EvalParams, Rule, Shader, Slot, StepInfo, f32_of, sched
 
 /// Averaged stochastic gradient descent, as `torch.optim.ASGD` has it.
 ///
-/// `g += weight_decay * p`, `p *= 1 - lambd * eta`, `p -= eta * g`, `ax += mu * (p - ax)`, then
-/// `eta = lr / (1 + lambd * lr * step)^alpha` and `mu = 1 / max(1, step - t0)` for the step that follows. The first step
-/// has the rate `lr`; as long as `mu` is 1 the average `ax` is a copy of the parameters, which it is up to the step
-/// `t0 + 2`.
+/// `g += weight_decay * p`, `p *= 1 - lambd * eta`, `p -= eta * g`, `ax += mu * (p - ax)`, then `eta = lr / (1 + lambd
+/// * lr * step)^alpha` and `mu = 1 / max(1, step - t0)` for the next step. In the first step `eta` is `lr`. While `mu`
+/// is 1, up to step `t0 + 2`, the average `ax` is a copy of the parameters.
 ///
-/// So another rate, set by hand or by a schedule, acts one step later than it does for other rules, as in torch.
-/// [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params) evaluates with `ax`.
+/// As in torch, a change of the learning rate, by hand or by a schedule, takes effect one step later than with other
+/// rules. [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params) evaluates with `ax`.
 ///
 /// Source: Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging", SIAM J. Control Optim. 30(4);
 /// <https://docs.pytorch.org/docs/2.15/generated/torch.optim.ASGD.html>. Differs: `eta` and `mu` are kept in f64, where
@@ -23,15 +22,15 @@ use crate::optim::rule::{EvalParams, Rule, Shader, Slot, StepInfo, f32_of, sched
 pub struct ASGD {
     /// Learning rate of the first step, at least 0. Default 1e-2.
     pub lr: f64,
-    /// Part of the parameters that a rate of 1 takes away, and how fast the rate falls, at least 0. Default 1e-4.
+    /// Decay factor of the parameters and of the learning rate, at least 0. Default 1e-4.
     pub lambd: f64,
-    /// Power with which the rate falls, at least 0. Default 0.75.
+    /// Exponent of the learning rate's decay, at least 0. Default 0.75.
     pub alpha: f64,
-    /// Steps before the average begins, at least 0. Default 1e6.
+    /// Number of steps before averaging starts, at least 0. Default 1e6.
     pub t0: f64,
     /// L2 penalty added to the gradient, at least 0. Default 0.
     pub weight_decay: f64,
-    /// Whether to go up the gradient. Default false.
+    /// Whether to maximize instead of minimize. Default false.
     pub maximize: bool,
 }
 

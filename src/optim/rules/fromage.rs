@@ -4,19 +4,19 @@ use crate::error::{Error, at_least};
 use crate::gpu::uniform;
 use crate::optim::rule::{Family, Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 
-/// Fromage, as optax has it: a step along the gradient whose length in each tensor is a share of the tensor's own.
+/// Fromage, as in optax: a step along the gradient whose length in each tensor is proportional to the tensor's norm.
 ///
-/// `p = (p - lr * max(|p|, min_norm) / max(|g|, min_norm) * g) / sqrt(1 + lr^2)` with norms over the tensor; where one
-/// of them is 0 all the same, their ratio is 1.
+/// `p = (p - lr * max(|p|, min_norm) / max(|g|, min_norm) * g) / sqrt(1 + lr^2)` with norms over the tensor. If one of
+/// the norms is still 0, their ratio is 1.
 ///
-/// Source: Bernstein et al. 2020, arXiv:2002.03432, Alg. 1, which `min_norm: 0` gives. It keeps no state.
-/// A ratio that is not finite, as after a gradient of NaN, counts as 0 or as the largest number.
+/// Source: Bernstein et al. 2020, arXiv:2002.03432, Alg. 1, which is `min_norm: 0`. It keeps no state. A ratio that is
+/// not finite, for example after a NaN gradient, is replaced by 0 or by the largest number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fromage {
-    /// Learning rate, at least 0: the length of a step over that of its tensor. Default 1.
+    /// Learning rate, at least 0: the length of a step relative to the tensor's norm. Default 1.
     pub lr: f64,
-    /// Smaller norms count as this, at least 0. Default 1e-6.
+    /// Lower bound of both norms, at least 0. Default 1e-6.
     pub min_norm: f64,
 }
 

@@ -15,15 +15,15 @@ use crate::params::GateValues;
 /// The averages of a [`StateDict`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AveragesState {
-    /// Which, and with which options.
+    /// Kind and options of the average.
     pub options: Averages,
-    /// The updates that the average of each parameter knows of; those without are left out.
+    /// Number of updates counted for each parameter's average; parameters without updates are left out.
     pub updates: BTreeMap<String, u64>,
-    /// The averages of these parameters, and of buffers where these are averaged and an update has entered, by name.
+    /// The averages by name: of these parameters, and of buffers if they are averaged and an update has entered.
     pub averages: BTreeMap<String, Vec<f32>>,
 }
 
-/// What was read of averages: of parameters, and of buffers where there are some, padding included.
+/// The averages read from the device: of parameters, and of buffers if averaged, including padding.
 pub(super) type Values = Vec<Vec<f32>>;
 
 impl<R: AnyRule + Clone> Optimizer<R> {
@@ -37,7 +37,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(values)
     }
 
-    /// The averages for a state dict, of what was read.
+    /// The averages for a state dict, from the values that were read.
     pub(super) fn averages_state(&self, values: &Values, gate: Option<GateValues>) -> Option<AveragesState> {
         let average = self.average.as_ref()?;
         let of_tensors = self.updates_after(gate);
@@ -52,7 +52,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Some(AveragesState { options: average.counts.options.clone(), updates, averages })
     }
 
-    /// Refuses the averages of a state dict that are not of what is kept here.
+    /// Refuses averages of a state dict that do not match this optimizer's.
     pub(super) fn check_averages(&self, dict: &StateDict) -> Result<(), Error> {
         let (theirs, ours) = match (&dict.averages, &self.average) {
             (None, None) => return Ok(()),
@@ -108,7 +108,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         }
     }
 
-    /// Takes over averages that were checked, of tensors that have taken so many steps.
+    /// Loads averages that were checked.
     pub(super) fn load_averages_state(&mut self, state: &AveragesState) -> Result<(), Error> {
         let Some(average) = &mut self.average else { return Ok(()) };
         let values = |span: &Span| state.averages.get(&span.name).map(|values| &values[..]);

@@ -1,4 +1,4 @@
-//! Dispatches that move the averages of buffers.
+//! Dispatches that update the averages of buffers.
 
 use super::inputs::Inputs;
 use super::segments::Segment;
@@ -7,8 +7,8 @@ use crate::gpu::UniformRing;
 use crate::optim::averages::buffers::BuffersCall;
 use crate::params::Gate;
 
-/// Overwrites the dispatches over buffers that are averaged, one for each window, with the constants of the segment that
-/// has most updates: those of the whole model, as long as some tensor is trained throughout.
+/// Rewrites the dispatches over averaged buffers, one for each window, with the constants of the segment with the most
+/// updates. These are the whole model's, if some tensor is trained throughout.
 pub(crate) fn dispatches<R>(inputs: &Inputs<'_, R>, spec: &mut StepSpec) {
     let StepSpec { segments, hypers, bytes, buffers, .. } = spec;
     buffers.clear();

@@ -3,7 +3,7 @@ use super::spec::StepSpec;
 use crate::gpu::Ticket;
 use crate::params::GateValues;
 
-/// The last phase of a step: counts the recorded step. From here on it is undone where its ticket is dropped.
+/// The last phase of a step: counts the recorded step. From here on, dropping its ticket undoes it.
 pub(crate) fn commit(steps: &mut StepLedger, spec: StepSpec, ticket: &Ticket) {
     steps.attempted += 1;
     let bit = GateValues::history_bit(spec.number);

@@ -4,33 +4,32 @@ use crate::optim::rule::recurrence::{Carried, Recurrence};
 use crate::optim::rule::{Reset, StepInfo};
 use crate::params::GateValues;
 
-/// The most slots that a rule can have beside parameters and gradients: kernels bind eight buffers.
+/// Maximum number of slots of a rule, besides parameters and gradients: kernels bind eight buffers.
 pub(crate) const MOST_SLOTS: usize = 6;
 
-/// Steps that may be in-flight.
+/// Maximum number of steps in flight.
 #[expect(clippy::cast_possible_truncation, reason = "a handful")]
 const MOST_IN_FLIGHT: usize = GateValues::HISTORY as usize;
 
 /// The most sets of in-flight steps that the kernel can tell apart.
 pub(crate) const MOST_MARKS: usize = MOST_IN_FLIGHT;
 
-/// What a tensor has behind it.
+/// Step counters of a tensor.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StepCounter {
-    /// Steps applied.
+    /// Number of steps applied.
     pub(crate) applied: u64,
     /// One bit for each slot that a step has used.
     pub(crate) initialized: u32,
-    /// The steps that the tensor took part in and that may yet turn out to have been skipped, as bits of the
-    /// device's history.
+    /// Steps of the tensor that may yet turn out to have been skipped, as bits of the device's history.
     pub(crate) in_flight: u32,
-    /// For each slot that is not initialized, those of them that use it.
+    /// For each slot that is not initialized, the steps among them that use it.
     first_uses: [u32; MOST_SLOTS],
     /// What the steps applied since `reset_at` have left.
     pub(crate) carried: Carried,
-    /// Of the steps applied, those up to the latest one after which the state began anew.
+    /// Number of applied steps up to the latest reset of the state.
     pub(crate) reset_at: u64,
-    /// Initialized slots that no step has used since.
+    /// Initialized slots that no step has used since the reset.
     pub(crate) dropped: u32,
     /// Of each in-flight step, at its bit's number modulo their count: they lie that close together.
     effects: [StepEffect; MOST_IN_FLIGHT],
@@ -47,35 +46,35 @@ impl PartialEq for StepCounter {
     }
 }
 
-/// What a step does to a tensor's progress.
+/// The effect of a step on a tensor's counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct StepEffect {
-    /// One bit for each slot that it uses.
+    /// One bit for each slot that the step uses.
     pub(crate) used: u32,
     pub(crate) recurrence: Option<Recurrence>,
     pub(crate) reset: Option<Reset>,
 }
 
 impl StepEffect {
-    /// Of a step with these options.
+    /// The effect of a step with these options.
     pub(crate) fn of(rule: &impl AnyRule) -> Self {
         Self { used: used_slots(rule), recurrence: rule.recurrence(), reset: rule.reset() }
     }
 }
 
 impl StepCounter {
-    /// Nothing in-flight.
+    /// Counters without steps in flight.
     pub(crate) fn new(applied: u64, initialized: u32, carried: Carried) -> Self {
         Self { applied, initialized, carried, ..Self::default() }
     }
 
-    /// Where the tensor stands before its next step.
+    /// Counters before the tensor's next step.
     pub(crate) fn at(now: &StepInfo) -> Self {
         let StepInfo { reset_at, dropped, .. } = *now;
         Self { reset_at, dropped, ..Self::new(now.step - 1, now.initialized | dropped, now.carried) }
     }
 
-    /// The tensor takes part in a step, a bit of the history.
+    /// Counts a step in flight, given as a bit of the history.
     pub(crate) fn begin(&mut self, step: u32, effects: StepEffect) {
         self.in_flight |= step;
         self.effects[place(step)] = effects;
@@ -84,7 +83,7 @@ impl StepCounter {
         }
     }
 
-    /// Slots that in-flight steps are the first to use.
+    /// Slots that steps in flight are the first to use.
     pub(crate) fn first_uses(&self) -> u32 {
         mask(|slot| self.first_uses[slot] != 0)
     }
@@ -95,7 +94,7 @@ impl StepCounter {
         self.following(self.effects_of(history), initialized)
     }
 
-    /// A in-flight step has turned out to be applied or skipped, or will never be.
+    /// Counts a step in flight as applied, or removes it.
     pub(crate) fn resolve(&mut self, step: u32, applied: bool) {
         let now = self.after(if applied { step } else { 0 });
         let Self { applied, initialized, carried, reset_at, dropped, .. } = Self::at(&now);
@@ -189,7 +188,7 @@ impl StepCounter {
     }
 }
 
-/// Where what a in-flight step does is kept.
+/// Index of the effect of a step in flight.
 fn place(step: u32) -> usize {
     step.trailing_zeros() as usize % MOST_IN_FLIGHT
 }

@@ -9,17 +9,17 @@ use crate::optim::norms::in_flight::NormReports;
 use crate::optim::norms::measured::Reported;
 use crate::params::ParamStore;
 
-/// What a step reads back.
+/// The values that a step reads back.
 pub(crate) struct ReadBacks<'a> {
     pub(crate) results: Option<&'a mut StepResults>,
     pub(crate) norms: Option<&'a mut NormReports>,
 }
 
-/// The fourth phase of a step: records the dispatches of the prepared step, whose uniforms begin at byte `base` of the
-/// ring, and the copies of what is read back of it.
+/// The fourth phase of a step: records the dispatches of the prepared step, whose uniforms start at byte `base` of the
+/// ring, and the copies of the values to be read back.
 ///
 /// # Errors
-/// [`Error::RingFull`] where no further result can be taken; then nothing was recorded.
+/// [`Error::RingFull`] if there is no room for another result; then nothing was recorded.
 pub(crate) fn encode(
     spec: &StepSpec,
     device: &DeviceState,

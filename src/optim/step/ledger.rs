@@ -8,26 +8,26 @@ use crate::optim::device::bindings::DeviceState;
 use crate::optim::norms::in_flight::NormReports;
 use crate::params::{Gate, GateValues};
 
-/// What an optimizer knows of its steps.
+/// Step counters of an optimizer, and its results and reports in flight.
 #[derive(Debug, Default)]
 pub(crate) struct StepLedger {
-    /// One for each tensor.
+    /// One per tensor.
     pub(crate) counters: Vec<StepCounter>,
-    /// Steps recorded, that of a dropped ticket among them until the next poll.
+    /// Number of recorded steps; includes one whose ticket was dropped until the next poll.
     pub(crate) attempted: u64,
-    /// Where transforms look at the gradients.
+    /// Set if transforms read the gradients before the rule.
     pub(crate) results: Option<StepResults>,
-    /// Where norms are reported.
+    /// Set if norms are reported.
     pub(crate) norms: Option<NormReports>,
-    /// The latest recorded step, while it is neither submitted nor abandoned.
+    /// The latest recorded step, until it is submitted or abandoned.
     pub(crate) latest: Option<Held>,
-    /// What that step is, or was.
+    /// The description of the latest step.
     pub(crate) last: StepSpec,
-    /// Memory for the next one.
+    /// Memory for the description of the next step.
     pub(crate) spare: StepSpec,
 }
 
-/// The step counters of an optimizer at some time.
+/// A snapshot of an optimizer's step counters.
 #[derive(Clone, Debug)]
 pub(crate) struct Mark {
     counters: Vec<StepCounter>,
@@ -44,12 +44,12 @@ impl StepLedger {
         self.results.as_ref().map_or(0, StepResults::next)
     }
 
-    /// Whether the latest recorded step was abandoned by dropping its ticket, and nobody has undone it yet.
+    /// Whether the latest recorded step was abandoned by dropping its ticket, and is not undone yet.
     pub(crate) fn latest_is_dropped(&self) -> bool {
         self.latest.as_ref().is_some_and(Held::is_dropped)
     }
 
-    /// The commands of a step were submitted.
+    /// Notes that the commands of a step were submitted.
     pub(crate) fn submitted(&mut self, ticket: Ticket, device: &mut DeviceState) -> Result<(), Error> {
         self.latest = self.latest.take().filter(|latest| !ticket.holds(latest));
         if let Some(results) = &mut self.results {
@@ -61,7 +61,7 @@ impl StepLedger {
         device.submitted(ticket)
     }
 
-    /// The commands of a step will never be submitted.
+    /// Undoes a step whose commands will never be submitted.
     pub(crate) fn abandoned(&mut self, ticket: Ticket, device: &mut DeviceState) -> Result<(), Error> {
         let is_latest = self.latest.as_ref().is_some_and(|latest| ticket.holds(latest));
         let in_flight = self.results.as_mut().and_then(|results| results.abandoned(&ticket));
@@ -81,7 +81,7 @@ impl StepLedger {
         Ok(())
     }
 
-    /// Takes steps as abandoned whose tickets were dropped, the latest first: it is the one that can be undone.
+    /// Abandons steps whose tickets were dropped, the latest first, because only the latest can be undone.
     pub(crate) fn abandon_dropped(&mut self, device: &mut DeviceState) -> Result<(), Error> {
         while let Some(ticket) = device.dropped(self.latest.as_ref()) {
             self.abandoned(ticket, device)?;
@@ -97,13 +97,13 @@ impl StepLedger {
         }
     }
 
-    /// Where a tensor stands, without a latest step whose ticket was dropped.
+    /// The counters of a tensor, without a latest step whose ticket was dropped.
     pub(crate) fn counter(&self, tensor: usize, span: &Span) -> StepCounter {
         let undone = self.latest_is_dropped().then(|| self.last.before(span));
         undone.flatten().unwrap_or(self.counters[tensor])
     }
 
-    /// Where each tensor stands once all submitted steps are done, with what the gate says then.
+    /// The counters of each tensor once all submitted steps are done, given the gate's values then.
     pub(crate) fn counters_after(&self, layout: &Layout, gate: Option<GateValues>) -> Vec<StepCounter> {
         match gate {
             None => {
@@ -123,17 +123,17 @@ impl StepLedger {
         results.is_unresolved().then_some(&*results.gate)
     }
 
-    /// The step counters, to come back to.
+    /// A snapshot of the step counters.
     pub(crate) fn mark(&self) -> Mark {
         Mark { counters: self.counters.clone(), attempted: self.attempted }
     }
 
-    /// Takes the step counters back to where they were, once all tickets since then were given back as abandoned.
+    /// Restores the step counters from a snapshot, once all tickets since then were returned as abandoned.
     pub(crate) fn restore(&mut self, mark: Mark) {
         (self.counters, self.attempted, self.latest) = (mark.counters, mark.attempted, None);
     }
 
-    /// Another state begins: what earlier steps turn out to be no longer matters.
+    /// Replaces the state: results of earlier steps no longer matter.
     pub(crate) fn replace(&mut self, counters: Vec<StepCounter>, attempted: u64) {
         (self.counters, self.attempted, self.latest) = (counters, attempted, None);
         if let Some(results) = &mut self.results {

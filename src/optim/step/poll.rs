@@ -3,9 +3,8 @@ use crate::Error;
 use crate::gpu::Gpu;
 use crate::optim::device::bindings::DeviceState;
 
-/// The first phase of a step: takes steps as abandoned whose tickets were dropped, and the results and norm reports that have
-/// arrived.
-/// It never waits.
+/// The first phase of a step: abandons steps whose tickets were dropped, and takes the results and norm reports that
+/// have arrived. Never waits.
 ///
 /// # Errors
 /// [`Error::DeviceLost`].

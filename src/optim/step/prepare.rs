@@ -8,8 +8,8 @@ use crate::optim::rule::f32_of;
 use crate::optim::rule::fields::used_slots;
 use crate::params::ParamStore;
 
-/// The third phase of a step: makes what the described step needs on the device and does not find. After the first
-/// steps there is nothing to make.
+/// The third phase of a step: creates device resources that the described step needs and that are missing. After the
+/// first steps there are none.
 ///
 /// `rules` are those of the groups.
 ///
@@ -46,8 +46,8 @@ pub(crate) fn prepare<R: AnyRule>(
     Ok(())
 }
 
-/// Writes the first values of the slots that the described step is the first to use. Into tensors only: a kernel that
-/// made them itself could not tell padding from a tensor.
+/// Writes the initial values of slots that the described step uses first. Only writes to tensors: a kernel that created
+/// the values could not tell padding from elements.
 pub(crate) fn write_first_values<R: AnyRule>(
     spec: &StepSpec,
     device: &DeviceState,

@@ -1,4 +1,4 @@
-//! What has become of steps that the device decides over.
+//! Results of steps that the device may skip.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,37 +8,37 @@ use crate::gpu::{Gpu, Held, ReadRing, Recorder, Ticket};
 use crate::optim::device::bindings::DeviceState;
 use crate::params::{Gate, GateValues};
 
-/// Outcomes that are kept for a caller who does not ask; older ones are dropped.
+/// Number of unread results kept; older ones are dropped.
 const KEPT: usize = 4096;
 
-/// What the transforms made of one step; see [`Optimizer::poll_step_result`](crate::optim::Optimizer::poll_step_result).
+/// The result of one step's transforms; see [`Optimizer::poll_step_result`](crate::optim::Optimizer::poll_step_result).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepResult {
-    /// The step, from 0, skipped ones counted.
+    /// The step, from 0; skipped steps are counted.
     pub step: u64,
-    /// Whether its gradients were not all finite, so that nothing has changed.
+    /// Whether the step was skipped because its gradients were not all finite.
     pub skipped: bool,
-    /// Norm of its gradients before they were clipped, over all or over the first group; 0 if none was taken.
+    /// Norm of the gradients before clipping, over all tensors or over the first group; 0 if it was not computed.
     pub norm: f32,
-    /// What the loss of the next step is multiplied by.
+    /// Loss factor of the next step.
     pub loss_scale: f32,
-    /// Skipped steps since the last one that was applied.
+    /// Steps skipped since the last applied step.
     pub skipped_in_a_row: u32,
 }
 
-/// Steps whose results the host does not know yet, and results that nobody has asked for.
+/// Results in flight, and results that were not returned yet.
 #[derive(Debug)]
 pub(crate) struct StepResults {
     pub(crate) ring: ReadRing,
     pub(crate) gate: Arc<Gate>,
-    /// The number of the next step. It goes on where a state dict takes the steps back.
+    /// Number of the next step. It keeps counting when a state dict takes the steps back.
     next: u64,
     /// In the order in which they were recorded.
     steps: Vec<InFlightStep>,
-    /// Skipped steps in a row after which no further one is taken.
+    /// Number of skipped steps in a row after which steps are refused.
     error_after: Option<u32>,
     pub(crate) arrived: VecDeque<StepResult>,
-    /// So many were.
+    /// The number of skipped steps in a row that exceeded it.
     failed: Option<u32>,
 }
 
@@ -46,9 +46,9 @@ pub(crate) struct StepResults {
 struct InFlightStep {
     number: u64,
     step: u64,
-    /// Until it is submitted or abandoned.
+    /// Set until the step is submitted or abandoned.
     ticket: Option<Held>,
-    /// Whether it may turn out to have been skipped, and somebody still wants to know.
+    /// Whether the step may yet turn out to have been skipped, and counters depend on it.
     unresolved: bool,
     /// Whether it belongs to a state that was replaced.
     stale: bool,
@@ -71,12 +71,12 @@ impl StepResults {
         self.steps.is_empty()
     }
 
-    /// The number of the step that is recorded next.
+    /// Number of the next recorded step.
     pub(crate) fn next(&self) -> u64 {
         self.next
     }
 
-    /// Whether another step could not be told from one that is on its way.
+    /// Whether the ring or the history has no room for another step.
     pub(crate) fn is_full(&self) -> bool {
         let oldest = self.steps.iter().filter(|step| step.unresolved).map(|step| step.number).min();
         self.ring.is_full() || oldest.is_some_and(|oldest| self.next - oldest >= GateValues::HISTORY)
@@ -94,7 +94,7 @@ impl StepResults {
         self.failed.map_or(Ok(()), |steps| Err(refuse(steps)))
     }
 
-    /// Refuses if no further result can be taken.
+    /// Refuses if there is no room for another result.
     pub(crate) fn check_room(&self) -> Result<(), Error> {
         if !self.is_full() {
             return Ok(());
@@ -103,7 +103,8 @@ impl StepResults {
         Err(Error::RingFull { ring: "step result", slots: DeviceState::RING, advice })
     }
 
-    /// Keeps a result as it was read. The step's bit in the history and whether it was skipped, if counters wait for it.
+    /// Stores a result that was read. Returns the step's bit in the history and whether it was skipped, if counters
+    /// depend on it.
     pub(crate) fn arrive(&mut self, number: u64, bytes: &[u8]) -> Option<(u32, bool)> {
         let place = self.steps.iter().position(|step| step.number == number)?;
         let InFlightStep { step, unresolved, stale, .. } = self.steps.remove(place);
@@ -122,7 +123,7 @@ impl StepResults {
         unresolved.then(|| (GateValues::history_bit(number), skipped))
     }
 
-    /// Records the copy of a step's result; a norm alone is not kept where the ring is full.
+    /// Records the copy of a step's result. If the ring is full, a result that is only a norm is dropped.
     pub(crate) fn record(
         &mut self,
         recorder: &mut Recorder<'_>,
@@ -154,7 +155,7 @@ impl StepResults {
         }
     }
 
-    /// Forgets a step that will never be. Its bit in the history, if it was in-flight.
+    /// Drops a step that will never be submitted. Returns its bit in the history, if it was in flight.
     pub(crate) fn abandoned(&mut self, ticket: &Ticket) -> Option<u32> {
         let step = self.steps.remove(self.place(ticket)?);
         self.ring.abandoned_one(step.number);
@@ -164,7 +165,7 @@ impl StepResults {
         step.unresolved.then(|| GateValues::history_bit(step.number))
     }
 
-    /// Forgets what earlier steps will turn out to be: their state was replaced.
+    /// Drops the results of earlier steps, whose state was replaced.
     pub(crate) fn forget(&mut self) {
         for step in &mut self.steps {
             (step.unresolved, step.stale) = (false, true);

@@ -4,16 +4,16 @@ use super::counters::StepCounter;
 use crate::grad::PenaltyFactors;
 use crate::layout::Layout;
 
-/// Neighbouring tensors of one group that stand at the same point, and so share a step's constants.
+/// Adjacent tensors of one group with equal step counters, which share a step's constants.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Segment {
     pub(crate) group: usize,
     pub(crate) before: StepCounter,
     pub(crate) penalty: PenaltyFactors,
-    /// By how much updates that an average knows of are more than steps.
+    /// Updates counted for the average minus steps.
     pub(crate) offset: i64,
     pub(crate) tensors: Range<usize>,
-    /// Elements of the flat space, padding included.
+    /// Range of the flat space, including padding.
     pub(crate) range: Range<usize>,
 }
 

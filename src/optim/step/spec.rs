@@ -7,65 +7,65 @@ use crate::layout::{Layout, Span};
 use crate::optim::factored::ranges::StatisticRanges;
 use crate::optim::windows::cut_at_windows;
 
-/// One step: what it covers, its dispatches and the uniforms that they read. It is kept for its memory.
+/// The description of a step: its tensors, its dispatches and their uniforms. It is reused to save allocations.
 #[derive(Debug, Default)]
 pub(crate) struct StepSpec {
-    /// Its number in the device's history.
+    /// The step's number in the device's history.
     pub(crate) number: u64,
-    /// Steps attempted before it.
+    /// Number of steps attempted before it.
     pub(crate) attempted: u64,
     /// Whether the device may skip it.
     pub(crate) may_skip: bool,
     /// Whether its norms are reported.
     pub(crate) reports_norms: bool,
-    /// What it does to the counters of a tensor, by group.
+    /// Its effect on the counters of a tensor, by group.
     pub(crate) effects: Vec<StepEffect>,
     /// The tensors that are not frozen.
     pub(crate) segments: Vec<Segment>,
-    /// Where transforms look at all gradients first.
+    /// The gradient-norm reduction before the rule.
     pub(crate) norms: NormSpec,
-    /// Where the constants of a step that may turn out to be another one are picked, if there are any.
+    /// The dispatch that selects constants if the counts of applied steps are not known yet, if needed.
     pub(crate) pick: Option<Pick>,
-    /// First values of slots that begin anew, written before the dispatches.
+    /// Initial values of slots that are reset, written before the dispatches.
     pub(crate) resets: Vec<ResetDispatch>,
     pub(crate) dispatches: Vec<Dispatch>,
-    /// Averages of buffers, behind the dispatches.
+    /// Dispatches for averages of buffers, after the others.
     pub(crate) buffers: Vec<BuffersDispatch>,
-    /// The first byte of each segment's constants.
+    /// Offset of each segment's constants in bytes.
     pub(crate) hypers: Vec<u32>,
-    /// The uniforms of all of these.
+    /// The uniforms of all dispatches.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// A dispatch over a window of buffers, with the first bytes of its blocks.
+/// A dispatch over a window of buffers, with the offsets of its uniform blocks.
 #[derive(Debug)]
 pub(crate) struct BuffersDispatch {
     pub(crate) window: usize,
-    /// Elements.
+    /// Number of elements.
     pub(crate) len: usize,
     pub(crate) call: u32,
     pub(crate) hyper: u32,
     pub(crate) gate: u32,
 }
 
-/// One dispatch of a stage, with the first bytes of its blocks: in the step's uniforms, the constants perhaps in
-/// what was picked, the gate's in the gate.
+/// A dispatch of a stage, with the byte offsets of its blocks: in the step's uniforms, for constants possibly in the
+/// picked ones, and in the gate.
 #[derive(Debug)]
 pub(crate) struct Dispatch {
     pub(crate) stage: usize,
-    /// Which of the stage's bind groups: one for each window, or the only one.
+    /// Index of the stage's bind group: one for each window, or only one.
     pub(crate) bind_group: usize,
     pub(crate) workgroups: usize,
     pub(crate) call: u32,
     pub(crate) hyper: u32,
     pub(crate) gate: u32,
-    /// Whether it is for tensors of other shapes than most have.
+    /// Whether it is for general tensors, which the kernels of plain tensors do not cover.
     pub(crate) general: bool,
-    /// Its segment, by number.
+    /// Index of its segment.
     pub(crate) segment: usize,
 }
 
-/// The dispatch that picks constants.
+/// The dispatch that selects constants.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pick {
     pub(crate) call: u32,
@@ -73,14 +73,14 @@ pub(crate) struct Pick {
     pub(crate) words: usize,
 }
 
-/// A dispatch over the values of a slot, with the first bytes of its blocks: in the step's uniforms, the constants perhaps
-/// in what was picked.
+/// A dispatch that writes the values of a slot, with the byte offsets of its blocks: in the step's uniforms, for
+/// constants possibly in the picked ones.
 #[derive(Debug)]
 pub(crate) struct ResetDispatch {
     pub(crate) slot: usize,
-    /// Which of the slot's bind groups.
+    /// Index of the slot's bind group.
     pub(crate) bind_group: usize,
-    /// Values that are written.
+    /// Number of values written.
     pub(crate) len: usize,
     pub(crate) workgroups: usize,
     pub(crate) call: u32,
@@ -88,12 +88,12 @@ pub(crate) struct ResetDispatch {
 }
 
 impl StepSpec {
-    /// Bytes of its uniforms.
+    /// Size of its uniforms in bytes.
     pub(crate) fn uniform_bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Elements that a dispatch covers, padding included: of one window, or of all.
+    /// Number of elements that a dispatch covers, including padding: of one window, or of all.
     pub(crate) fn elements(
         &self,
         layout: &Layout,
@@ -114,14 +114,14 @@ impl StepSpec {
         spans.map(|span| in_window(span.first..span.first + span.padded_len())).sum()
     }
 
-    /// Puts the counters of its tensors back to where they stood before it.
+    /// Restores the counters of its tensors.
     pub(crate) fn undo(&self, counters: &mut [StepCounter]) {
         for segment in &self.segments {
             counters[segment.tensors.clone()].fill(segment.before);
         }
     }
 
-    /// Where a tensor of it stood before it.
+    /// The counters of one of its tensors before the step.
     pub(crate) fn before(&self, span: &Span) -> Option<StepCounter> {
         self.segments.iter().find(|segment| segment.range.contains(&span.first)).map(|segment| segment.before)
     }

@@ -31,7 +31,7 @@ impl<'a> Shuffled<'a> {
     }
 }
 
-/// Copies of some samples and their labels.
+/// A batch: copies of some samples and their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// The samples, one after the other.
@@ -57,8 +57,8 @@ impl<'a> Batches<'a> {
         Ok(Self { data, order, batch_size, next: 0 })
     }
 
-    /// Goes on with batch `batch` of the epoch, counted from 0, to resume where a run stopped; batches that
-    /// are skipped cost nothing.
+    /// Continues with batch `batch` of the epoch, counted from 0, to resume an interrupted run. Skipped batches cost
+    /// nothing.
     ///
     /// # Errors
     /// [`Error::Constant`] if `batch` is above the number of batches.
@@ -71,7 +71,7 @@ impl<'a> Batches<'a> {
         Ok(self)
     }
 
-    /// The indices of the samples of each batch to come, for samples that are gathered elsewhere.
+    /// The indices of the samples of each remaining batch, for samples that are gathered elsewhere.
     pub fn indices(&self) -> std::slice::Chunks<'_, u32> {
         self.order[self.next..].chunks(self.batch_size)
     }
@@ -95,7 +95,7 @@ impl Iterator for Batches<'_> {
 
 impl ExactSizeIterator for Batches<'_> {}
 
-/// Fisher-Yates with a generator of its own for each pair of `seed` and `stream`.
+/// Fisher-Yates shuffle with a separate generator for each pair of `seed` and `stream`.
 pub(super) fn shuffle<T>(items: &mut [T], seed: u64, stream: u64) {
     let origin = Pcg64::seed_from_u64(seed).random::<u64>();
     let mut random = Pcg64::seed_from_u64(origin.wrapping_add(stream));

@@ -2,10 +2,10 @@ use super::batches::{Batch, Batches, Shuffled, shuffle};
 use super::{Normalization, Values};
 use crate::error::Error;
 
-/// Samples of one shape, each with the label of its class.
+/// Samples of one shape, each with a class label.
 ///
-/// The values stay as they were given, f32 or bytes; [`Normalization`] says what number each stands
-/// for, and is applied whenever numbers are asked for: in batches and by [`numbers`](Self::numbers).
+/// Values are stored as given, as f32 or bytes. The [`Normalization`] maps them to the numbers of a sample; it is
+/// applied when numbers are read, in batches and by [`numbers`](Self::numbers).
 ///
 /// ```
 /// use gradus::train::data::Dataset;
@@ -31,18 +31,18 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Samples of `shape` one after the other in `x`, and a label below `n_classes` for each in `y`.
+    /// A data set of f32 samples: the samples of `shape` one after the other in `x`, and a label below `n_classes` for
+    /// each in `y`.
     ///
     /// # Errors
-    /// [`Error::Length`] if `x` and `y` are not of the same number of samples, [`Error::Constant`] for
-    /// a label out of range or more than `u32::MAX` samples, [`Error::Config`] if there is no sample or
-    /// a sample has no elements.
+    /// [`Error::Length`] if `x` and `y` have different numbers of samples; [`Error::Constant`] for a label out of range
+    /// or more than `u32::MAX` samples; [`Error::Config`] if there are no samples or samples have no elements.
     pub fn new(x: Vec<f32>, shape: &[usize], y: Vec<u32>, n_classes: u32) -> Result<Self, Error> {
         Self::from_values(x.into(), shape, y, n_classes)
     }
 
-    /// As [`new`](Self::new), of bytes. Until it is [`normalized`](Self::normalized), the number of a
-    /// byte is its value, 0 to 255.
+    /// As [`new`](Self::new), for bytes. Until it is [`normalized`](Self::normalized), a byte's number is its value, 0
+    /// to 255.
     ///
     /// # Errors
     /// As of [`new`](Self::new).
@@ -60,7 +60,9 @@ impl Dataset {
             .iter()
             .try_fold(1, |size: usize, &extent| size.checked_mul(extent))
             .filter(|&size| size > 0)
-            .ok_or_else(|| refuse(format!("samples of shape {shape:?} cannot be held")))?;
+            .ok_or_else(|| {
+                refuse(format!("samples of shape {shape:?} must have elements and fit in memory"))
+            })?;
         if y.is_empty() {
             return Err(refuse("needs at least one sample".into()));
         }
@@ -87,10 +89,10 @@ impl Dataset {
         data.normalized(&normalization)
     }
 
-    /// The same samples with this normalisation in place of the one they have.
+    /// The same samples with another normalisation, which replaces the current one.
     ///
     /// # Errors
-    /// [`Error::Length`] if it is of another number of channels.
+    /// [`Error::Length`] for another number of channels.
     pub fn normalized(mut self, normalization: &Normalization) -> Result<Self, Error> {
         if normalization.mean().len() != self.channels() {
             return Err(Error::Length {
@@ -125,19 +127,19 @@ impl Dataset {
         channels(&self.shape)
     }
 
-    /// All samples as they are stored, one after the other: not normalised.
+    /// All stored values, one sample after the other, not normalised.
     #[must_use]
     pub fn values(&self) -> &Values {
         &self.values
     }
 
-    /// What the samples are normalised with.
+    /// The normalisation of the samples.
     #[must_use]
     pub fn normalization(&self) -> &Normalization {
         &self.normalization
     }
 
-    /// The number of each byte in each channel, `channels x 256`; `None` if the samples are f32.
+    /// The number for each byte value in each channel, `channels x 256`; `None` if the samples are f32.
     #[must_use]
     pub fn table(&self) -> Option<&[f32]> {
         (!self.table.is_empty()).then_some(&self.table)
@@ -165,10 +167,10 @@ impl Dataset {
         self.n_classes
     }
 
-    /// A copy of the samples with these indices, in their order; an index may come again.
+    /// A copy of the samples with these indices, in this order. Indices may repeat.
     ///
     /// # Errors
-    /// [`Error::Constant`] for an index past the end, [`Error::Config`] if there is none.
+    /// [`Error::Constant`] for an index past the end; [`Error::Config`] without indices.
     pub fn subset(&self, indices: &[usize]) -> Result<Self, Error> {
         if let Some(index) = indices.iter().find(|&&index| index >= self.len()) {
             return Err(Error::constant("sample index", format!("below {}", self.len()), index));
@@ -178,10 +180,10 @@ impl Dataset {
         Self::from_values(values, &self.shape, y, self.n_classes)?.normalized(&self.normalization)
     }
 
-    /// The samples in an order drawn for one epoch.
+    /// The samples in a random order for one epoch.
     ///
-    /// The order is a Fisher-Yates shuffle that depends on nothing but `seed`, `epoch` and the number of
-    /// samples, so that a run resumed at any epoch goes on as it would have.
+    /// The order is a Fisher-Yates shuffle that depends only on `seed`, `epoch` and the number of samples, so a resumed
+    /// run sees the same order.
     #[must_use]
     pub fn shuffled(&self, seed: u64, epoch: u64) -> Shuffled<'_> {
         let mut order = self.order();
@@ -189,7 +191,7 @@ impl Dataset {
         Shuffled::new(self, order)
     }
 
-    /// The samples in their own order, `batch_size` at a time; the last batch may be smaller.
+    /// The samples in stored order, `batch_size` at a time; the last batch may be smaller.
     ///
     /// # Errors
     /// [`Error::Constant`] if `batch_size` is 0.
@@ -197,12 +199,12 @@ impl Dataset {
         Batches::new(self, self.order(), batch_size)
     }
 
-    /// The same samples with the labels dealt out anew, for a control that must learn nothing.
+    /// The same samples with shuffled labels, for a control experiment that must learn nothing.
     ///
-    /// The order depends on nothing but `seed` and the number of samples; how often a label occurs stays.
+    /// The order depends only on `seed` and the number of samples. The number of samples in each class does not change.
     #[must_use]
     pub fn shuffle_labels(mut self, seed: u64) -> Self {
-        // No epoch reaches this number.
+        // No epoch has this number.
         shuffle(&mut self.y, seed, u64::MAX);
         self
     }
@@ -242,7 +244,7 @@ fn channels(shape: &[usize]) -> usize {
     if let [channels, _, _] = shape { *channels } else { 1 }
 }
 
-/// Indices of samples are u32, as on the device.
+/// Sample indices are u32, as on the device.
 fn check_count(samples: usize) -> Result<(), Error> {
     if u32::try_from(samples).is_ok() {
         return Ok(());

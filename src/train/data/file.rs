@@ -18,20 +18,20 @@ fn is_gzip(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"))
 }
 
-/// How many bytes one byte of a gzip file can stand for, at most: a match of 258 bytes takes two bits.
+/// Maximum number of unpacked bytes for each byte of a gzip file: a match of 258 bytes takes at least two bits.
 const MOST_PACKED: u64 = 1032;
 
-/// Bytes that are read at a time at first; then as many as there are.
+/// Size of the first read in bytes; each later read at most doubles the total.
 const FIRST_READ: usize = 1 << 16;
 
-/// Reads a file field by field; one whose name ends with `.gz` is unpacked.
+/// Reads a file field by field; files whose names end in `.gz` are unpacked.
 ///
-/// Memory is taken as bytes come, and never more than a field has, so that a header cannot ask for more than the
-/// file holds.
+/// Memory is allocated as bytes arrive, never more than a field needs, so a header cannot claim more than the file
+/// holds.
 pub(super) struct Reader {
     path: PathBuf,
     source: Box<dyn Read + Send + Sync>,
-    /// Bytes that are still to come; of a packed file, bytes that can at most be. `None` of what is no regular file.
+    /// Number of bytes left; for a packed file, an upper bound. `None` if it is not a regular file.
     left: Option<u64>,
     packed: bool,
 }
@@ -53,7 +53,7 @@ impl Reader {
         refuse(&self.path, reason)
     }
 
-    /// The `size` bytes of `field`.
+    /// Reads the `size` bytes of `field`.
     pub(super) fn bytes(&mut self, field: &str, size: usize) -> Result<Vec<u8>, Error> {
         if let Some(left) = self.left
             && size as u64 > left
@@ -79,9 +79,9 @@ impl Reader {
         Ok(bytes)
     }
 
-    /// The `size` bytes of `field`, behind which the file must end.
+    /// Reads the `size` bytes of `field`, which must be the last ones of the file.
     pub(super) fn last(&mut self, field: &str, size: usize) -> Result<Vec<u8>, Error> {
-        let behind = || format!("goes on behind the {field}");
+        let behind = || format!("has extra bytes after the {field}");
         if !self.packed && self.left.is_some_and(|left| left > size as u64) {
             return Err(self.refuse(behind()));
         }
@@ -90,7 +90,7 @@ impl Reader {
         match read {
             Ok(0) => Ok(bytes),
             Ok(_) => Err(self.refuse(behind())),
-            Err(e) => Err(self.refuse(format!("damaged, or goes on, behind the {field}: {e}"))),
+            Err(e) => Err(self.refuse(format!("damaged, or has extra bytes, after the {field}: {e}"))),
         }
     }
 
@@ -100,7 +100,8 @@ impl Reader {
     }
 }
 
-/// Writes a file by [`files::write_atomic`]; one whose name ends with `.gz` is packed, always to the same bytes.
+/// Writes a file with [`files::write_atomic`]. Files whose names end in `.gz` are packed, equal contents to equal
+/// bytes.
 pub(super) fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
     files::write_atomic(path, |file| match is_gzip(path) {
         false => fill(file),
@@ -145,7 +146,7 @@ mod tests {
                 assert_eq!((bytes.len(), pulled.load(Ordering::Relaxed)), (size, size as u64));
                 assert_eq!(bytes.capacity(), size);
                 let error = reader.last("rest", size).unwrap_err().to_string();
-                assert_eq!(error, "x: goes on behind the rest");
+                assert_eq!(error, "x: has extra bytes after the rest");
                 assert_eq!(pulled.load(Ordering::Relaxed), 2 * size as u64 + 1);
             }
         }
@@ -155,7 +156,7 @@ mod tests {
     fn what_the_length_of_a_file_rules_out_is_refused_before_a_byte_is_read() {
         let rows = [
             (100, false, 101, "x: field: truncated, 100 of 101 bytes"),
-            (101, false, 100, "x: goes on behind the field"),
+            (101, false, 100, "x: has extra bytes after the field"),
             (100, true, 101, "x: field: truncated, a file of this length cannot hold 101 bytes"),
             (1 << 40, false, usize::MAX, "x: field: truncated, 1099511627776 of 18446744073709551615 bytes"),
         ];

@@ -1,8 +1,8 @@
-//! Images and labels in the IDX format of [MNIST](https://yann.lecun.org/exdb/mnist/index.html) and of the
-//! data sets that took its place.
+//! Images and labels in the IDX format of [MNIST](https://yann.lecun.org/exdb/mnist/index.html) and of similar data
+//! sets.
 //!
-//! A file is a magic number of four bytes (0, 0, 8 for bytes, the number of dimensions), each dimension
-//! as a big-endian u32, and the bytes. A file whose name ends with `.gz` is a gzip stream of that.
+//! A file is a magic number of four bytes (0, 0, 8 for bytes, the number of dimensions), each dimension as a big-endian
+//! u32, and the bytes. A file whose name ends in `.gz` is the same, packed as a gzip stream.
 //!
 //! ```no_run
 //! use gradus::train::data::{Normalization, idx};
@@ -19,7 +19,7 @@ use super::Dataset;
 use super::file::{self, Reader, refuse};
 use crate::error::Error;
 
-/// The first bytes of a file of bytes; the number of dimensions follows.
+/// The first bytes of a file of bytes. The number of dimensions follows.
 const MAGIC: [u8; 3] = [0, 0, 8];
 const IMAGES: [&[&str]; 2] = [
     &["number of images", "height", "width"],
@@ -54,13 +54,13 @@ impl Images {
     }
 }
 
-/// Both data sets of a folder, of [`Part::Train`] and of [`Part::Test`].
+/// Reads both data sets of a folder, [`Part::Train`] and [`Part::Test`].
 ///
 /// The number of classes is one more than the largest label of both.
 ///
 /// # Errors
-/// As of [`read`], and [`Error::File`] if their images differ in shape. What the headers say is compared before
-/// anything else is read.
+/// As [`read`], and [`Error::File`] if the images differ in shape. The headers are compared before anything else is
+/// read.
 pub fn read_dir(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset), Error> {
     let (train, test) = (Files::open(dir.as_ref(), Part::Train)?, Files::open(dir.as_ref(), Part::Test)?);
     let (expected, got) = (train.images.shape(), test.images.shape());
@@ -74,44 +74,43 @@ pub fn read_dir(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset), Error> {
     Ok((train.dataset(n_classes)?, test.dataset(n_classes)?))
 }
 
-/// One data set of a folder, of bytes, as samples of `[channels, height, width]`.
+/// Reads one data set of a folder, as samples of bytes with shape `[channels, height, width]`.
 ///
-/// Looks for `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, or `t10k-...`. The first `-idx` may be
-/// `.idx`, images of four dimensions may be called `idx4`, and `.gz` may follow; a file that is not
-/// packed comes first.
+/// Looks for `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, or `t10k-...`. The first `-idx` may be `.idx`,
+/// images of four dimensions may be named `idx4`, and `.gz` may follow. Unpacked files are preferred.
 ///
 /// # Errors
-/// [`Error::File`], with what is wrong, if a file is missing or refused by [`read_images`] or
-/// [`read_labels`], if there are more of one than of the other, or for a label that is not below
-/// `n_classes`.
+/// [`Error::File`] with the reason if a file is missing or refused by [`read_images`] or [`read_labels`], if the
+/// numbers of images and labels differ, or if a label is not below `n_classes`.
 pub fn read(dir: impl AsRef<Path>, part: Part, n_classes: u32) -> Result<Dataset, Error> {
     Files::open(dir.as_ref(), part)?.read()?.dataset(n_classes)
 }
 
-/// The images of a file of `[images, height, width]`, which have one channel, or of `[images, channels,
-/// height, width]`.
+/// Reads the images of a file of `[images, height, width]`, with one channel, or of `[images, channels, height,
+/// width]`.
 ///
 /// # Errors
-/// [`Error::File`] if it cannot be read, is of another kind, holds no pixel, or ends before or after
-/// what its header says.
+/// [`Error::File`] if the file cannot be read, is of another kind, holds no pixels, or is shorter or longer than its
+/// header says.
 pub fn read_images(path: impl AsRef<Path>) -> Result<Images, Error> {
     let images = Opened::images(path.as_ref())?;
     let shape = images.shape();
     Ok(Images { shape, pixels: images.read()? })
 }
 
-/// The labels of a file of one dimension.
+/// Reads the labels of a file of one dimension.
 ///
 /// # Errors
-/// [`Error::File`] if it cannot be read, is of another kind, holds no label, or ends before or after
-/// what its header says.
+/// [`Error::File`] if the file cannot be read, is of another kind, holds no labels, or is shorter or longer than its
+/// header says.
 pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<u8>, Error> {
     Opened::labels(path.as_ref())?.read()
 }
 
-/// Writes a file that [`read_images`] reads: of three dimensions if there is one channel, else of four.
+/// Writes a file that [`read_images`] reads: of three dimensions with one channel, otherwise of four.
 ///
-/// By [`write_atomic`](crate::train::files::write_atomic): the file in its place is the earlier one or the whole new one.
+/// Written with [`write_atomic`](crate::train::files::write_atomic): the path always holds either the earlier file or
+/// the complete new one.
 ///
 /// # Errors
 /// [`Error::Config`] unless the pixels are one or more whole images, [`Error::Constant`] for a dimension
@@ -133,7 +132,8 @@ pub fn write_images(path: impl AsRef<Path>, images: &Images) -> Result<(), Error
 
 /// Writes a file that [`read_labels`] reads.
 ///
-/// By [`write_atomic`](crate::train::files::write_atomic): the file in its place is the earlier one or the whole new one.
+/// Written with [`write_atomic`](crate::train::files::write_atomic): the path always holds either the earlier file or
+/// the complete new one.
 ///
 /// # Errors
 /// [`Error::Config`] if there is no label, [`Error::Constant`] for more than `u32::MAX`, and
@@ -145,7 +145,7 @@ pub fn write_labels(path: impl AsRef<Path>, labels: &[u8]) -> Result<(), Error> 
     write(path.as_ref(), LABELS[0], &[labels.len()], labels)
 }
 
-/// A file whose header was read; its elements were not.
+/// A file whose header was read, but not its elements.
 struct Opened {
     reader: Reader,
     what: &'static str,
@@ -174,7 +174,7 @@ impl Opened {
         }
         let total = sizes.iter().try_fold(1, |total: usize, &size| total.checked_mul(size));
         let total =
-            total.ok_or_else(|| reader.refuse(format!("{what} of sizes {sizes:?} cannot be held")))?;
+            total.ok_or_else(|| reader.refuse(format!("{what} of sizes {sizes:?} cannot fit in memory")))?;
         Ok(Self { reader, what, sizes, total })
     }
 
@@ -186,7 +186,7 @@ impl Opened {
         Self::new(path, "labels", &LABELS)
     }
 
-    /// How many images or labels there are.
+    /// The number of images or labels.
     fn count(&self) -> usize {
         self.sizes[0]
     }
@@ -217,7 +217,7 @@ fn write(path: &Path, layout: &[&str], sizes: &[usize], elements: &[u8]) -> Resu
     })
 }
 
-/// What a folder holds of one part: as many images as labels, of which the headers were read.
+/// The images and labels of one part, equal in number, whose headers were read.
 struct Files {
     images: Opened,
     labels: Opened,
@@ -240,7 +240,7 @@ impl Files {
         Ok(Self { images, labels, labels_path })
     }
 
-    /// The labels first: they are fewer.
+    /// Reads the labels first: they are smaller.
     fn read(self) -> Result<Parts, Error> {
         let shape = self.images.shape();
         let labels = self.labels.read()?;
@@ -248,7 +248,7 @@ impl Files {
     }
 }
 
-/// Images and as many labels.
+/// Images and their labels.
 struct Parts {
     pixels: Vec<u8>,
     shape: [usize; 3],
@@ -267,7 +267,7 @@ impl Parts {
     }
 }
 
-/// The first of the files that `stem` may mean.
+/// The first existing file of those that `stem` may name.
 fn find(dir: &Path, stem: &str, ranks: &[u8]) -> Result<PathBuf, Error> {
     if !dir.is_dir() {
         return Err(refuse(dir, "there is no such folder"));

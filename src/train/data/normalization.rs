@@ -3,14 +3,13 @@ use serde::{Deserialize, Serialize};
 use super::Dataset;
 use crate::error::{Error, above, finite};
 
-/// What turns a stored value into a sample's number: `(value - mean) / std` of its channel.
+/// Maps stored values to the numbers of samples: `(value - mean) / std` of the value's channel.
 ///
-/// A channel is the first dimension of samples of three dimensions, as in `[channel, height, width]`;
-/// samples of any other shape have one channel. The number is computed in f64 and rounded once to f32.
-/// As in torchvision's [`Normalize`], `mean` and `std` are in the units of the values, so for bytes from
-/// 0 to 255.
+/// Channels are the first dimension of samples of three dimensions, `[channel, height, width]`; samples of any other
+/// shape have one channel. The number is computed in f64 and rounded once to f32. As in torchvision's [`Normalize`],
+/// `mean` and `std` have the units of the values: for bytes, 0 to 255.
 ///
-/// Read with serde, it is checked as by [`new`](Self::new).
+/// Deserializing checks it as [`new`](Self::new) does.
 ///
 /// [`Normalize`]: https://docs.pytorch.org/vision/stable/generated/torchvision.transforms.Normalize.html
 ///
@@ -48,8 +47,8 @@ impl TryFrom<Fields> for Normalization {
 }
 
 impl Normalization {
-    /// One mean and one standard deviation for each channel.
-    ///
+    /// [`Error::Length`] if their numbers differ; [`Error::Config`] if there are none; [`Error::Constant`] unless all
+    /// are finite and each `std` is above 0.
     /// # Errors
     /// [`Error::Length`] unless there are as many of both, [`Error::Config`] if there is none, and
     /// [`Error::Constant`] unless all are finite and each `std` is above 0.
@@ -74,17 +73,17 @@ impl Normalization {
         Ok(Self { mean, std })
     }
 
-    /// Leaves the values of `channels` channels as they are; of 0 channels it fits no dataset.
+    /// Keeps the values of `channels` channels as they are. With 0 channels it fits no dataset.
     #[must_use]
     pub fn identity(channels: usize) -> Self {
         Self { mean: vec![0.0; channels], std: vec![1.0; channels] }
     }
 
-    /// The mean and the standard deviation of each channel over all stored values of `data`, whatever
-    /// it is normalised with now.
+    /// Fits the mean and standard deviation of each channel to all stored values of `data`, whatever its current
+    /// normalisation is.
     ///
-    /// The deviation is the population's (torch's `correction=0`, numpy's `ddof=0`). A channel whose values
-    /// are all the same has a deviation of 1. Sums are in f64 and in the order of the samples.
+    /// It is the population's standard deviation (torch's `correction=0`, numpy's `ddof=0`). A channel of equal values
+    /// gets a standard deviation of 1. Sums are in f64, in the order of the samples.
     ///
     /// # Errors
     /// [`Error::Constant`] if a value is infinite or NaN.
@@ -99,7 +98,7 @@ impl Normalization {
                     (0..plane).map(move |at| data.values().at(sample * size + channel * plane + at))
                 })
             };
-            // Sums of distances from one value, so that values that are all the same have no deviation.
+            // Sums of differences from one value, so that equal values have a deviation of exactly 0.
             let first = data.values().at(channel * plane);
             let mean = first + values().map(|value| value - first).sum::<f64>() / n;
             let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / n;
@@ -121,7 +120,7 @@ impl Normalization {
         &self.std
     }
 
-    /// The number of each byte in each channel, channel after channel: `channels x 256`.
+    /// The number for each byte value in each channel, one channel after the other: `channels x 256`.
     #[must_use]
     pub fn table(&self) -> Vec<f32> {
         let channels = 0..self.mean.len();

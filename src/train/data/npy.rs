@@ -21,23 +21,23 @@ use crate::error::Error;
 
 const MAGIC: [u8; 6] = *b"\x93NUMPY";
 const TYPES: &str = "b1, u1, u2, u4, u8, i1, i2, i4, i8, f4, f8";
-/// As many as numpy's arrays can have.
+/// The maximum in numpy.
 const MAX_RANK: usize = 64;
-/// The most that a file of version 1 can have, and far more than the header of a plain array takes.
+/// The maximum in version 1 of the format, and far more than the header of a plain array takes.
 const MAX_HEADER: usize = 65_535;
-/// Elements that are turned into bytes at a time.
+/// Number of elements converted to bytes at a time.
 const AT_A_TIME: usize = 1 << 14;
 
-/// An array, its last dimension running fastest.
+/// An array in C order: the last dimension is contiguous.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
-    /// Its dimensions; none for a single number.
+    /// Its dimensions; empty for a single number.
     pub shape: Vec<usize>,
     /// Its elements.
     pub values: Values,
 }
 
-/// A type that [`write()`] takes: `f32`, `u8` or `u32`.
+/// An element type of [`write()`]: `f32`, `u8` or `u32`.
 pub trait Element: Copy {
     #[doc(hidden)]
     const DESCR: &'static str;
@@ -58,7 +58,7 @@ macro_rules! elements {
 
 elements! { f32 "<f4" u8 "|u1" u32 "<u4" }
 
-/// An array of which the header was read and the values were not.
+/// An array whose header was read, but not its values.
 pub struct Opened {
     reader: Reader,
     /// One of [`TYPES`].
@@ -66,12 +66,12 @@ pub struct Opened {
     big_endian: bool,
     fortran_order: bool,
     shape: Vec<usize>,
-    /// Bytes of the values.
+    /// Size of the values in bytes.
     size: usize,
 }
 
 impl Opened {
-    /// Its dimensions; none for a single number.
+    /// Its dimensions; empty for a single number.
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.shape
@@ -80,8 +80,8 @@ impl Opened {
     /// Reads the values.
     ///
     /// # Errors
-    /// [`Error::File`] if the file is shorter or longer than its header says, or holds a finite number that f32
-    /// cannot hold.
+    /// [`Error::File`] if the file is shorter or longer than its header says, or holds a finite number that is too
+    /// large for f32.
     pub fn read(mut self) -> Result<Array, Error> {
         let bytes = self.reader.last("values", self.size)?;
         let values =
@@ -101,7 +101,7 @@ impl fmt::Debug for Opened {
     }
 }
 
-/// Reads the header of an array, so that one of another shape than is needed can be refused at once.
+/// Reads the header of an array, so that an array of the wrong shape can be refused at once.
 ///
 /// ```no_run
 /// // Reads a file.
@@ -114,8 +114,8 @@ impl fmt::Debug for Opened {
 /// ```
 ///
 /// # Errors
-/// [`Error::File`] if it cannot be read, is no such file, or is of another type (`object`, structures, complex
-/// numbers) or of a size that no memory could hold.
+/// [`Error::File`] if the file cannot be read, is not an NPY file, or is of another type (`object`, structures, complex
+/// numbers) or too large for any memory.
 pub fn open(path: impl AsRef<Path>) -> Result<Opened, Error> {
     let mut reader = Reader::open(path.as_ref())?;
     let Header { descr, fortran_order, shape } = header(&mut reader)?;
@@ -126,23 +126,23 @@ pub fn open(path: impl AsRef<Path>) -> Result<Opened, Error> {
     let width = width.filter(|width| matches!(order, "<" | ">") || *width == 1).ok_or_else(refused)?;
     let big_endian = order == ">";
     let size = size_of_values(&shape, width)
-        .ok_or_else(|| reader.refuse(format!("shape: {shape:?} cannot be held")))?;
+        .ok_or_else(|| reader.refuse(format!("shape: {shape:?} cannot fit in memory")))?;
     Ok(Opened { reader, kind, big_endian, fortran_order, shape, size })
 }
 
-/// Bytes of an array's values; none where no memory could hold it.
+/// Size of an array's values in bytes; `None` if no memory could hold them.
 fn size_of_values(shape: &[usize], width: usize) -> Option<usize> {
-    // As in numpy, what lies beside a dimension of 0 must be possible too, in whichever order they stand.
+    // As in numpy, the product of the other dimensions must be possible even if one is 0, in any order.
     let mut extents = shape.iter().filter(|extent| **extent > 0);
     let size = extents.try_fold(width, |size: usize, &extent| size.checked_mul(extent))?;
     isize::try_from(size).ok()?;
     Some(if shape.contains(&0) { 0 } else { size })
 }
 
-/// Reads an array of any of numpy's plain numbers, of either byte order, in C or in Fortran order.
+/// Reads an array of any of numpy's real number types, of either byte order, in C or Fortran order.
 ///
-/// Bytes (`u1`) and booleans, as 0 and 1, become [`Values::U8`], everything else [`Values::F32`]: `f4` as it
-/// is, `f8` rounded once, and integers if f32 holds them exactly.
+/// Bytes (`u1`) and booleans (as 0 and 1) become [`Values::U8`]. All other types become [`Values::F32`]: `f4`
+/// unchanged, `f8` rounded once, and integers if f32 represents them exactly.
 ///
 /// # Errors
 /// Those of [`open`] and of [`Opened::read`].
@@ -150,13 +150,14 @@ pub fn read(path: impl AsRef<Path>) -> Result<Array, Error> {
     open(path)?.read()
 }
 
-/// Writes an array of `shape`, its last dimension running fastest, as numpy does.
+/// Writes an array of `shape` in C order, as numpy does.
 ///
-/// By [`write_atomic`](crate::train::files::write_atomic): the file in its place is the earlier one or the whole new one.
+/// Written with [`write_atomic`](crate::train::files::write_atomic): the path always holds either the earlier file or
+/// the complete new one.
 ///
 /// # Errors
-/// [`Error::Length`] if `values` are not as many as `shape` says, or no memory could hold them, [`Error::Constant`] for
-/// more than 64 dimensions, and [`Error::File`] if it cannot be written.
+/// [`Error::Length`] if the number of `values` is not that of `shape`, or no memory could hold them;
+/// [`Error::Constant`] for more than 64 dimensions; [`Error::File`] if the file cannot be written.
 pub fn write<T: Element>(path: impl AsRef<Path>, shape: &[usize], values: &[T]) -> Result<(), Error> {
     if shape.len() > MAX_RANK {
         return Err(Error::constant("the number of dimensions", format!("at most {MAX_RANK}"), shape.len()));
@@ -216,10 +217,10 @@ fn header(reader: &mut Reader) -> Result<Header, Error> {
     Header::deserialize(fields).map_err(|e| reader.refuse(format!("header: {e}")))
 }
 
-/// The dictionary of a header, a Python literal, as JSON.
+/// Converts the dictionary of a header, a Python literal, to JSON.
 ///
-/// No plain type has a space, a bracket or a quote in its name, and other types are refused. Python 2 wrote some dimensions
-/// with an `L` behind them, which no plain type has behind a digit.
+/// The names of plain types have no space, bracket or quote, and other types are refused. Python 2 wrote an `L` after
+/// some dimensions; no plain type has an `L` after a digit.
 fn to_json(literal: &str) -> String {
     let mut before = ' ';
     let mut is_long = |c: char| std::mem::replace(&mut before, c).is_ascii_digit() && c == 'L';
@@ -257,7 +258,7 @@ fn decode(kind: &str, bytes: Vec<u8>, big_endian: bool) -> Result<Values, String
     }))
 }
 
-/// The elements, least byte first.
+/// The elements, as little-endian bytes.
 fn elements<const N: usize>(bytes: &[u8], big_endian: bool) -> impl Iterator<Item = [u8; N]> {
     bytes.as_chunks().0.iter().map(move |&element| {
         let mut element: [u8; N] = element;
@@ -291,9 +292,9 @@ fn integers(values: impl Iterator<Item = i128>) -> Result<Vec<f32>, String> {
     values.enumerate().map(convert).collect()
 }
 
-/// Puts an array whose first dimension runs fastest into the order in which its last does.
+/// Reorders an array from Fortran order (first dimension contiguous) to C order.
 ///
-/// It counts as an odometer does and takes no memory but the result's.
+/// Counts indices like an odometer; allocates only the result.
 fn c_order<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
     let mut ordered = Vec::with_capacity(values.len());
     if values.is_empty() {

@@ -3,9 +3,10 @@ use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::graph::Resident;
 
-/// A [`Dataset`] on the device: steps are given [`rows`](Resident::rows) of both and upload no sample.
+/// A [`Dataset`] on the device: steps use [`rows`](Resident::rows) of both tensors and upload no samples.
 ///
-/// Samples of bytes take a byte an element there too. The numbers are the bits of [`Dataset::numbers`].
+/// Samples of bytes take one byte per element on the device too. The numbers have the same bits as
+/// [`Dataset::numbers`].
 #[derive(Debug)]
 pub struct ResidentDataset {
     /// The samples.
@@ -15,7 +16,7 @@ pub struct ResidentDataset {
 }
 
 impl Dataset {
-    /// A copy of this set on the device.
+    /// Copies this data set to the device.
     ///
     /// # Errors
     /// [`Error::Limit`] if the device cannot bind it in one piece.

@@ -2,13 +2,12 @@ use std::collections::BTreeMap;
 
 use crate::error::Error;
 
-/// Splits samples into a training and a test set of `n_test`, with each class in proportion.
+/// Splits samples into a training set and a test set of `n_test` samples, keeping the proportions of the classes.
 ///
-/// A class of `n` among `N` samples gives the whole part of `n_test * n / N` to the test set, and what
-/// is then missing comes one each from the classes with the largest remainders, at a tie from the
-/// smaller label. Of a class that gives `t`, the test set takes the samples at the places
-/// `floor((2 i + 1) n / (2 t))`, `i` from 0, spread evenly over the class in its given order. So the
-/// split is fixed: no seed changes it. Both lists of indices are sorted.
+/// A class with `n` of the `N` samples gives `floor(n_test * n / N)` samples to the test set. The missing samples come
+/// one each from the classes with the largest remainders; in a tie, the smaller label goes first. Of a class that gives
+/// `t` samples, the test set takes those at positions `floor((2 i + 1) n / (2 t))`, `i` from 0, spread evenly over the
+/// class in the given order. The split is deterministic: there is no seed. Both lists of indices are sorted.
 ///
 /// # Errors
 /// [`Error::Constant`] unless `n_test` is at least 1 and below the number of samples.
@@ -32,7 +31,7 @@ pub fn stratified_split(labels: &[u32], n_test: usize) -> Result<(Vec<usize>, Ve
     let share = |class: &Vec<usize>| divide(n_test, class.len(), labels.len());
     let missing = n_test - classes.values().map(|class| share(class).0).sum::<usize>();
     let mut by_remainder: Vec<u32> = classes.keys().copied().collect();
-    // The sort is stable, so that ties stay in the order of the labels.
+    // The sort is stable, so ties keep the order of labels.
     by_remainder.sort_by_key(|label| std::cmp::Reverse(share(&classes[label]).1));
     let lucky = &by_remainder[..missing];
 
@@ -47,7 +46,7 @@ pub fn stratified_split(labels: &[u32], n_test: usize) -> Result<(Vec<usize>, Ve
     Ok((train, test))
 }
 
-/// The whole part and the remainder of `a * b / by`, where `a` is at most `by`.
+/// The quotient and the remainder of `a * b / by`, where `a` is at most `by`.
 fn divide(a: usize, b: usize, by: usize) -> (usize, u64) {
     let (product, by) = (a as u64 * b as u64, by as u64);
     (usize::try_from(product / by).expect("the part is at most b"), product % by)

@@ -22,11 +22,11 @@ fn refusals_carry_the_numbers() {
         (Dataset::new(vec![], &[1], vec![], 3).map(drop), "dataset: needs at least one sample"),
         (
             Dataset::new(vec![], &[4, 0], vec![0], 3).map(drop),
-            "dataset: samples of shape [4, 0] cannot be held",
+            "dataset: samples of shape [4, 0] must have elements and fit in memory",
         ),
         (
             Dataset::new(vec![], &[1 << 62, 4], vec![0], 3).map(drop),
-            "dataset: samples of shape [4611686018427387904, 4] cannot be held",
+            "dataset: samples of shape [4611686018427387904, 4] must have elements and fit in memory",
         ),
         (data.subset(&[1, 4]).map(drop), "sample index must be below 4, got 4"),
         (data.subset(&[]).map(drop), "dataset: needs at least one sample"),

@@ -1,14 +1,14 @@
-/// Numbers as they are stored: single precision, or bytes.
+/// Stored values: f32 or bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
     /// Single precision.
     F32(Vec<f32>),
-    /// Bytes, as of pixels.
+    /// Bytes, such as pixels.
     U8(Vec<u8>),
 }
 
 impl Values {
-    /// How many there are.
+    /// The number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -17,7 +17,7 @@ impl Values {
         }
     }
 
-    /// Whether there is none.
+    /// Whether there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -30,7 +30,7 @@ impl Values {
         }
     }
 
-    /// The runs of `size` values with these numbers.
+    /// The runs of `size` values with these indices.
     pub(super) fn runs(&self, size: usize, numbers: &[usize]) -> Self {
         fn copy<T: Copy>(values: &[T], size: usize, numbers: &[usize]) -> Vec<T> {
             numbers.iter().flat_map(|number| &values[number * size..][..size]).copied().collect()

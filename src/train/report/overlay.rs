@@ -1,4 +1,4 @@
-//! Curves of one quantity, over one another.
+//! Several curves of one quantity in one plot.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::error::Error;
 
-/// Colours that the colour-blind can tell apart (Okabe and Ito 2008).
+/// Colours that are distinguishable with colour blindness (Okabe and Ito 2008).
 const COLORS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -21,14 +21,13 @@ const COLORS: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
 ];
 const PLOT: i32 = 400;
-/// A line of the legend.
+/// Height of a legend line in pixels.
 const LINE: i32 = 20;
-/// Characters of a legend's line.
+/// Maximum number of characters in a legend line.
 const LONGEST: usize = 98;
 
-/// Draws named curves over one another as an SVG picture of 880 pixels in width, with a legend below. Each has
-/// a value for each `unit`, as in `step`, from 0; the axis of the `quantity`, as in `lr`, is as in
-/// [`svg`](super::svg).
+/// Draws named curves in one plot, as an SVG picture 880 pixels wide with a legend below. Each curve has a value for
+/// each `unit`, such as `step`, from 0. The axis of the `quantity`, such as `lr`, is as in [`svg`](super::svg).
 ///
 /// ```
 /// use gradus::train::report;
@@ -40,7 +39,7 @@ const LONGEST: usize = 98;
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] where there is nothing to draw.
+/// [`Error::Config`] if there is nothing to draw.
 pub fn overlay(
     title: &str,
     unit: &str,

@@ -21,7 +21,7 @@ pub(super) const DATA: [Row; 14] = [
     (
         |dir| change(&dir.join(TEST_Y), |bytes| bytes.push(0)),
         "--data DIR/data",
-        "DIR/data/t10k-labels-idx1-ubyte: goes on behind the labels",
+        "DIR/data/t10k-labels-idx1-ubyte: has extra bytes after the labels",
     ),
     (
         |dir| fs::copy(dir.join(Y), dir.join(X)).map(drop).unwrap(),

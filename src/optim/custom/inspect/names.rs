@@ -1,4 +1,4 @@
-//! Names that a rule may use, may not declare, or may have meant.
+//! Names that a rule may use or may not declare, and suggestions for unknown names.
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,7 @@ pub(crate) struct Names {
     pub(crate) slots: Vec<String>,
 }
 
-/// Of the frame, what a rule may use beside `call` and `hyper`. As in `common.wgsl`, but that functions do nothing.
+/// The frame's declarations that a rule may use besides `call` and `hyper`: as in `common.wgsl`, with empty functions.
 pub(crate) const PRELUDE: &str = "struct Call { lr: f32 }
 @group(0) @binding(0) var<uniform> call: Call;
 @group(0) @binding(1) var<uniform> hyper: Hyper;
@@ -28,7 +28,7 @@ fn sign_of(x: vec4f) -> vec4f { return x; }
 fn at_least_tiny(x: vec4f) -> vec4f { return x; }
 ";
 
-/// What a typo may have meant, beside names of the text itself.
+/// Suggestions for a typo, besides names of the text itself.
 const COMMON: &str = "hyper call averaged squared sign_of at_least_tiny held TINY LARGEST vec4f f32 State abs sign min \
                       max clamp select sqrt inverseSqrt exp log pow mix fma all any bool i32 u32 array";
 
@@ -79,7 +79,7 @@ impl Dialect for Names {
     }
 }
 
-/// Every name that the frame declares, whatever rides in it.
+/// Every name that the frame declares, with any fused transforms.
 pub(crate) fn frame_names() -> Vec<String> {
     let mut names: Vec<String> = ["Hyper", "State", "load", "store", "keep_inside"].map(String::from).into();
     for text in frame_texts() {
@@ -109,7 +109,7 @@ fn declared(all: &[Token<'_>]) -> Vec<String> {
     names
 }
 
-/// What is wrong with a name that nobody declares.
+/// The error for an undeclared name.
 pub(crate) fn unknown_name(name: &str, names: &Names, text: &str) -> String {
     let pointer = pointer(text);
     let has = |list: &[String]| list.iter().any(|declared| declared == name);
@@ -146,7 +146,7 @@ pub(crate) fn unknown_name(name: &str, names: &Names, text: &str) -> String {
     format!("unknown name `{name}`{}", did_you_mean(&like))
 }
 
-/// What is wrong with a member that nobody declares; `of` is what stands before its dot.
+/// The error for an undeclared member; `of` is the expression before the dot.
 pub(crate) fn unknown_member(name: &str, of: &str, names: &Names, text: &str) -> Option<String> {
     let pointer = pointer(text);
     let last = of.trim_end().trim_end_matches('.').trim_end();
@@ -177,7 +177,7 @@ pub(crate) fn unknown_member(name: &str, of: &str, names: &Names, text: &str) ->
     Some(format!("unknown {kind} `{name}`{}; declared: {declared}", did_you_mean(&like)))
 }
 
-/// What `rule` calls its state.
+/// The name of `rule`'s state parameter.
 fn pointer(text: &str) -> &str {
     let after = text.split("fn rule").nth(1).unwrap_or_default();
     let arguments = after.split(')').next().unwrap_or_default();

@@ -1,9 +1,9 @@
-//! What a state of L-BFGS must be.
+//! Checks of a state of L-BFGS.
 
 use super::{LbfgsTensorState, refuse};
 use crate::error::{Error, countable};
 
-/// Refuses one of other lengths, or that contradicts itself.
+/// Refuses a state with wrong lengths or contradictions.
 pub(super) fn check(state: &LbfgsTensorState, elements: usize, history_size: usize) -> Result<(), Error> {
     for (name, count) in [("func_evals", state.func_evals), ("n_iter", state.n_iter)] {
         countable(name, count).map_err(|error| Error::StateDict(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! The state of L-BFGS, taken over.
+//! Loads a state of L-BFGS.
 
 use super::check::check;
 use super::{LbfgsState, LbfgsTensorState, refuse, tensors_of};
@@ -12,12 +12,12 @@ use crate::optim::lbfgs::vectors::Vectors;
 use crate::params::ParamStore;
 
 impl LbfgsOptimizer {
-    /// Takes over a state and its options. Steps that follow are the same, bit for bit, as those of the optimizer that it
+    /// Loads a state and its options. Later steps are the same, bit for bit, as those of the optimizer that the state
     /// was read from.
     ///
     /// # Errors
-    /// [`Error::StateDict`] if it is of another optimizer, of other groups, tensors or lengths, or contradicts itself;
-    /// [`Error::Mismatch`] for another store; [`Error::Limit`]. Then nothing was changed.
+    /// [`Error::StateDict`] if the state is of another optimizer, of other groups, tensors or lengths, or contradicts
+    /// itself; [`Error::Mismatch`] for another store; [`Error::Limit`]. Then nothing was changed.
     pub fn load_state_dict(&mut self, params: &ParamStore, dict: &LbfgsState) -> Result<(), Error> {
         self.check_store(params)?;
         params.gpu().check()?;
@@ -91,7 +91,7 @@ fn write_pair(
     Ok(())
 }
 
-/// The tensors of a vector.
+/// Splits a vector into its tensors.
 fn parts<'d>(layout: &Layout, dense: &'d [f32]) -> Vec<&'d [f32]> {
     let mut rest = dense;
     let part = |span: &Span| {

@@ -1,4 +1,4 @@
-//! The state of L-BFGS, read.
+//! Reads a state of L-BFGS.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::optim::state::dict::GroupState;
 use crate::params::{Flat, ParamStore};
 
 impl LbfgsOptimizer {
-    /// Waits for the device and reads all state.
+    /// Waits for the device and reads the state.
     ///
     /// # Errors
     /// [`Error::StateDict`] for an option that is not finite; [`Error::DeviceLost`].
@@ -77,7 +77,7 @@ impl LbfgsOptimizer {
     }
 }
 
-/// Where vectors are read from.
+/// The buffers that vectors are read from.
 struct Source<'a> {
     gpu: &'a Gpu,
     layout: &'a Layout,
@@ -104,7 +104,7 @@ impl Source<'_> {
         Ok(self.dense(&all))
     }
 
-    /// Without padding, and zero where a tensor is frozen.
+    /// A vector without padding, with zeros for frozen tensors.
     fn dense(&self, all: &[f32]) -> Vec<f32> {
         let mut dense = Vec::with_capacity(self.layout.parameters());
         for (span, &frozen) in self.layout.spans().iter().zip(self.frozen) {

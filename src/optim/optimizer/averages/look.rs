@@ -7,21 +7,21 @@ use crate::optim::optimizer::Optimizer;
 use crate::optim::rule::any::AnyRule;
 use crate::params::{Flat, ParamStore};
 
-/// The most elements that lie between weights and averages while they change places: 16 MiB.
+/// Size of the buffer for swapping weights and averages, in elements: 16 MiB.
 const BETWEEN: usize = 4 << 20;
 
 impl<R: AnyRule + Clone> Optimizer<R> {
-    /// Gives `look` the store with the averages in place of the weights, and puts these back, all bits as they were, also
-    /// where `look` fails or panics. Steps that follow are what they would have been.
+    /// Calls `look` with the averages in the store in place of the weights. Then restores the weights bit for bit, also
+    /// if `look` fails or panics, so later steps are not affected.
     ///
-    /// Buffers are the averaged ones where these are averaged, and else as they are; what happens to them in `look` is
-    /// undone. What is written to a parameter that has an average is written to this. It waits for steps whose results
-    /// are not known, and submits copies of all weights before and after, through at most 16 MiB.
+    /// Buffers hold their averages if they are averaged, and otherwise their current values; changes that `look` makes
+    /// to them are undone. Writes to a parameter that has an average change the average. Waits for steps whose results
+    /// are not known, and submits copies of all weights before and after, through a buffer of at most 16 MiB.
     ///
     /// # Errors
-    /// What `look` says; [`Error::Config`] where no average is kept, and while a recorded step is neither submitted nor
-    /// abandoned; [`Error::Mismatch`] for another store; [`Error::Buffer`] where the device has no memory left;
-    /// [`Error::DeviceLost`]. Where the weights cannot be put back, the optimizer takes no further step.
+    /// Errors of `look`; [`Error::Config`] if no average is kept, and while a recorded step is neither submitted nor
+    /// abandoned; [`Error::Mismatch`] for another store; [`Error::Buffer`] if the device is out of memory;
+    /// [`Error::DeviceLost`]. If the weights cannot be restored, the optimizer refuses further steps.
     pub fn with_averages<T, E: From<Error>>(
         &mut self,
         params: &mut ParamStore,
@@ -32,7 +32,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         look(&mut (self, params), back, |(_, params)| read(params))
     }
 
-    /// As [`Optimizer::with_averages`], without blocking. The weights are put back also where the future is dropped.
+    /// As [`Optimizer::with_averages`], without blocking. The weights are also restored if the future is dropped.
     ///
     /// # Errors
     /// As [`Optimizer::with_averages`].
@@ -46,7 +46,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         look_async(&mut (self, params), back, async |(_, params)| read(params).await).await
     }
 
-    /// Puts the averages in place of the weights, once it is known which steps were applied.
+    /// Swaps the averages in, once it is known which steps were applied.
     pub(crate) async fn swap_in(&mut self, params: &ParamStore) -> Result<(), Error> {
         self.gpu.check()?;
         self.check_store(params)?;
@@ -82,7 +82,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    /// Puts the weights back.
+    /// Swaps the weights back in.
     pub(crate) fn swap_out(&mut self, params: &ParamStore) -> Result<(), Error> {
         let Some(Swapped { ranges, buffers }) = self.average.as_ref().and_then(|a| a.swapped.as_ref()) else {
             return Ok(());
@@ -114,7 +114,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    /// Elements of the tensors that have an average: of one without an update it is the tensor itself.
+    /// Element ranges of the tensors that have an average. For a tensor without an update, the average is the tensor
+    /// itself.
     fn averaged_ranges(&self, updates: &[u64]) -> Vec<Range<usize>> {
         let mut ranges: Vec<Range<usize>> = Vec::new();
         for (span, _) in self.layout.spans().iter().zip(updates).filter(|(_, updates)| **updates > 0) {
@@ -128,10 +129,10 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     }
 }
 
-/// What changes something back.
+/// Undoes a change.
 type Back<S> = fn(&mut S) -> Result<(), Error>;
 
-/// Lets somebody look at what has been changed, and changes it back, also where that panics.
+/// Calls a closure on a changed value and undoes the change, also if the closure panics.
 pub(crate) fn look<S, T, E: From<Error>>(
     changed: &mut S,
     back: Back<S>,
@@ -142,7 +143,7 @@ pub(crate) fn look<S, T, E: From<Error>>(
     guard.end(seen)
 }
 
-/// As [`look`], of somebody who waits without blocking; also where the future is dropped.
+/// As [`look`], for an async closure. The change is also undone if the future is dropped.
 pub(crate) async fn look_async<S, T, E: From<Error>>(
     changed: &mut S,
     back: Back<S>,
@@ -153,14 +154,14 @@ pub(crate) async fn look_async<S, T, E: From<Error>>(
     guard.end(seen)
 }
 
-/// What is changed back when this is dropped.
+/// A changed value. Dropping it undoes the change.
 struct Changed<'a, S> {
     changed: &'a mut S,
     back: Option<Back<S>>,
 }
 
 impl<S> Changed<'_, S> {
-    /// Changes it back, and gives what was seen unless that or this has failed.
+    /// Undoes the change. Returns the closure's result, or the first error of both.
     fn end<T, E: From<Error>>(mut self, seen: Result<T, E>) -> Result<T, E> {
         let is_back = self.back.take().map_or(Ok(()), |back| back(self.changed));
         let seen = seen?;
@@ -172,7 +173,7 @@ impl<S> Changed<'_, S> {
 impl<S> Drop for Changed<'_, S> {
     fn drop(&mut self) {
         if let Some(back) = self.back.take() {
-            // There is nobody to tell: what goes on refuses to step.
+            // A drop cannot return an error; the optimizer refuses further steps instead.
             let _ = back(self.changed);
         }
     }

@@ -4,18 +4,18 @@ use crate::optim::optimizer::Optimizer;
 use crate::optim::rule::any::AnyRule;
 use crate::params::{GateValues, ParamStore, Weights};
 
-/// What torch's `AveragedModel` calls its model and its count.
+/// torch's names in `AveragedModel`: of the model and of the count.
 const MODULE: &str = "module";
 const N_AVERAGED: &str = "n_averaged";
 
 impl<R: AnyRule + Clone> Optimizer<R> {
-    /// Waits for the device and reads the averages under the names of the parameters, as
-    /// [`ParamStore::read_weights`] reads these, with the buffers beside them: averaged where these are, and else as they
-    /// are. A tensor without an update is there as it is.
+    /// Waits for the device and reads the averages under the names of the parameters, as [`ParamStore::read_weights`]
+    /// reads parameters. Includes the buffers: their averages if they are averaged, and otherwise their current values.
+    /// Tensors without an update are included with their current values.
     ///
     /// # Errors
-    /// [`Error::Config`] where no average is kept, and in [`Optimizer::with_averages`], where the store has them;
-    /// [`Error::Mismatch`] for another store; [`Error::DeviceLost`].
+    /// [`Error::Config`] if no average is kept, and in [`Optimizer::with_averages`], where the store holds the
+    /// averages; [`Error::Mismatch`] for another store; [`Error::DeviceLost`].
     pub fn read_averages(&self, params: &ParamStore) -> Result<Weights, Error> {
         self.gpu.block_on(self.read_averages_async(params))
     }
@@ -38,8 +38,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.named_averages(params, weights, averages, gate)
     }
 
-    /// As [`Optimizer::read_averages`], as torch's `AveragedModel.state_dict()` has them: each name behind `module.`, and
-    /// beside them `n_averaged`, the most updates that have entered the average of a tensor.
+    /// As [`Optimizer::read_averages`], in the form of torch's `AveragedModel.state_dict()`: names are prefixed with
+    /// `module.`, and `n_averaged` is the largest number of updates that have entered the average of a tensor.
     ///
     /// In torch: `averaged.load_state_dict(safetensors.torch.load_file(path))`.
     ///
@@ -64,14 +64,14 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(weights)
     }
 
-    /// Goes on with averages from elsewhere: those of [`Optimizer::read_averaged_model`], or of torch's
-    /// `AveragedModel.state_dict()`. They are counted as `n_averaged` says, for all tensors, as if the latest update had
-    /// entered; what is there of buffers is taken where these are averaged.
+    /// Loads averages read by [`Optimizer::read_averaged_model`], or from torch's `AveragedModel.state_dict()`. All
+    /// tensors get the count `n_averaged`, as if the latest update had entered. Buffers are loaded if this optimizer
+    /// averages them.
     ///
     /// # Errors
-    /// [`Error::Weights`] with all names and shapes that are not the store's; [`Error::UnknownName`] without an
+    /// [`Error::Weights`] with all names and shapes that differ from the store's; [`Error::UnknownName`] without an
     /// `n_averaged` or a `module.`; [`Error::Constant`] for an `n_averaged` that is not a whole number of at least 0;
-    /// [`Error::Config`] where no average is kept, while steps are on their way as [`Optimizer::set_averages`] says, and in
+    /// [`Error::Config`] if no average is kept, while steps are in flight as for [`Optimizer::set_averages`], and in
     /// [`Optimizer::with_averages`]; [`Error::Mismatch`] for another store; [`Error::DeviceLost`]. Then nothing was
     /// changed.
     pub fn load_averages(&mut self, params: &ParamStore, weights: &Weights) -> Result<(), Error> {
@@ -108,7 +108,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.check_places()
     }
 
-    /// Averages by name, with the weights themselves where there is none.
+    /// Averages by name; for tensors without an average, the weights.
     fn named_averages(
         &self,
         params: &ParamStore,
