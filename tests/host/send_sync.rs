@@ -322,7 +322,6 @@ types!(
     HaltonSearch,
     LHSSearch,
     Method,
-    Objective<'static>,
     OnePlusOne,
     OpenAIES,
     PSO,
@@ -385,12 +384,10 @@ fn the_list_has_every_public_type() {
     for file in &files {
         let text = fs::read_to_string(file).unwrap();
         for name in public_types(&text) {
-            // The constants of a rule's step are plain numbers, and are seen above.
-            assert!(
-                listed.contains(&name) || name.ends_with("Hyper"),
-                "{name} of {} is missing",
-                file.display()
-            );
+            // The constants of a rule's step are plain numbers, and are seen above. An objective is the user's own closure,
+            // which stays on its thread.
+            let exempt = name.ends_with("Hyper") || name == "Objective";
+            assert!(exempt || listed.contains(&name), "{name} of {} is missing", file.display());
             seen += 1;
         }
     }
