@@ -1,19 +1,25 @@
 //! Detects device errors and losses without calling the host's error handler.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::{Gpu, Region};
 use crate::Error;
 
-/// The reason why a device can no longer be used; empty while it can.
+/// Whether a device can still be used, and what polls it.
 #[derive(Debug, Default)]
-pub(super) struct Fault(Mutex<Option<String>>);
+pub(super) struct Fault {
+    /// Why it can no longer be used; `None` while it can.
+    reason: Mutex<Option<String>>,
+    /// Number of polls of this crate that are running, on any thread.
+    polls: AtomicUsize,
+}
 
 impl Fault {
     /// Keeps only the first reason, because later faults follow from it.
     pub(super) fn note(&self, reason: impl Into<String>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason.into());
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason.into());
     }
 
     /// Records a device loss, with a sentence of its own where wgpu gives none.
@@ -26,7 +32,7 @@ impl Fault {
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.reason.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(reason) => Err(Error::DeviceLost(reason.clone())),
             None => Ok(()),
         }
@@ -110,28 +116,49 @@ impl Gpu {
     }
 
     /// Refuses if wgpu silently dropped a submit, as it does on a lost device. Never waits.
+    ///
+    /// A wait with a timeout panics in wgpu if another thread's poll sees the work finish in the meantime. While
+    /// another thread polls, nothing is tested: that poll or the next call reports a loss. A program that polls its
+    /// own device can still cause the panic. The work is then finished, so a second poll succeeds.
     pub(super) fn accepted(&self, index: &wgpu::SubmissionIndex) -> Result<(), Error> {
         let poll = wgpu::PollType::Wait {
             submission_index: Some(index.clone()),
             timeout: Some(std::time::Duration::ZERO),
         };
-        match self.polled(poll)? {
+        if self.fault().polls.load(Ordering::SeqCst) > 0 {
+            return self.check();
+        }
+        let polled = match attempt(self.device(), self.fault(), poll.clone()) {
+            Some(polled) => polled,
+            None => self.polled(poll)?,
+        };
+        match polled {
             Err(wgpu::PollError::WrongSubmissionIndex(..)) => Err(self.lose()),
             _ => Ok(()),
         }
     }
 }
 
-/// What came of a poll, unless the device was lost in it.
-pub(super) type Polled = Result<Result<wgpu::PollStatus, wgpu::PollError>, Error>;
+/// Result of a poll in wgpu.
+type PollResult = Result<wgpu::PollStatus, wgpu::PollError>;
+
+/// Result of a poll, or the loss of the device during it.
+pub(super) type Polled = Result<PollResult, Error>;
 
 /// Polls a device. wgpu panics where the driver gives up during a poll: that is a lost device too.
 pub(super) fn poll_device(device: &wgpu::Device, fault: &Fault, poll: wgpu::PollType) -> Polled {
-    let polled = catch_unwind(AssertUnwindSafe(|| device.poll(poll)));
-    polled.map_err(|_| {
+    attempt(device, fault, poll).ok_or_else(|| {
         fault.note("its driver gave it up during a poll");
         fault.check().err().unwrap_or_else(|| Error::DeviceLost("it takes no more work".into()))
     })
+}
+
+/// Polls a device; `None` if wgpu panics.
+fn attempt(device: &wgpu::Device, fault: &Fault, poll: wgpu::PollType) -> Option<PollResult> {
+    fault.polls.fetch_add(1, Ordering::SeqCst);
+    let polled = catch_unwind(AssertUnwindSafe(|| device.poll(poll)));
+    fault.polls.fetch_sub(1, Ordering::SeqCst);
+    polled.ok()
 }
 
 #[cfg(test)]

@@ -11,11 +11,11 @@ use super::Gpu;
 use super::fault::{Fault, poll_device};
 use super::signal::{FAILED, PENDING, Signal};
 
-/// How long one poll waits: OpenGL's context is locked that long for all other threads.
-const AT_MOST: Duration = Duration::from_millis(50);
+/// Pause after the first poll of a wait. Each further pause is twice as long.
+const SHORTEST: Duration = Duration::from_micros(50);
 
-/// Between polls of a device that has nothing left to do, until a callback has been called on another thread.
-const BETWEEN: Duration = Duration::from_micros(100);
+/// The longest pause between two polls.
+const LONGEST: Duration = Duration::from_millis(1);
 
 /// A thread of its own for each device that futures wait for: native backends call callbacks in polls alone, and an
 /// executor polls a future again only once it was woken. It is made for the first future that suspends, sleeps while none
@@ -73,29 +73,30 @@ impl Drop for Polling {
 fn poll_all(device: &wgpu::Device, fault: &Fault, signals: &Receiver<Arc<Signal>>) {
     while let Ok(first) = signals.recv() {
         let mut watched = vec![first];
+        let mut pause = SHORTEST;
         while !watched.is_empty() {
             loop {
                 match signals.try_recv() {
-                    Ok(signal) => watched.push(signal),
+                    Ok(signal) => {
+                        watched.push(signal);
+                        pause = SHORTEST;
+                    }
                     Err(TryRecvError::Empty) => break,
                     // Nobody waits for a device that is gone.
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
-            let poll = wgpu::PollType::Wait { submission_index: None, timeout: Some(AT_MOST) };
-            let polled = poll_device(device, fault, poll);
-            match polled {
-                Ok(Ok(_)) | Ok(Err(wgpu::PollError::Timeout)) => {}
-                // Who waits finds out why.
-                _ => {
-                    for signal in &watched {
-                        signal.pass(PENDING, FAILED);
-                    }
+            // A wait with a timeout would panic in wgpu if another thread's poll sees the work finish.
+            if !matches!(poll_device(device, fault, wgpu::PollType::Poll), Ok(Ok(_))) {
+                // The waiting future finds out why.
+                for signal in &watched {
+                    signal.pass(PENDING, FAILED);
                 }
             }
             watched.retain(|signal| signal.is_pending());
-            if !watched.is_empty() && matches!(polled, Ok(Ok(_))) {
-                thread::sleep(BETWEEN);
+            if !watched.is_empty() {
+                thread::sleep(pause);
+                pause = (2 * pause).min(LONGEST);
             }
         }
     }

@@ -126,6 +126,19 @@ fn several_futures_wait_at_once_and_one_that_is_dropped_holds_none_up() {
 }
 
 #[test]
+fn submits_beside_the_polls_of_other_threads_lose_no_device() {
+    let Some(gpu) = gpu() else { return };
+    let work = submit_work(&gpu);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| (0..100).for_each(|_| drop(counted(work.read_async(&gpu, 0, 1)).0.unwrap())));
+        }
+        scope.spawn(|| (0..100).for_each(|_| drop(work.read(&gpu, 0, 1).unwrap())));
+        scope.spawn(|| (0..100).for_each(|_| gpu.wait().unwrap()));
+    });
+}
+
+#[test]
 fn a_future_is_woken_where_the_device_is_lost() {
     let Some(gpu) = gpu() else { return };
     let target = submit_work(&gpu);
