@@ -64,8 +64,7 @@ pub use rule::{
     Shader, Slot, SlotBits, StatePrecision, Statistic, StepInfo, Weight,
 };
 pub use rules::*;
-pub use state::averages::AveragesState;
-pub use state::dict::{GroupState, StateDict, TensorState};
+pub use state::dict::{AveragesState, GroupState, StateDict, TensorState};
 pub use step::results::StepResult;
 
 pub(crate) use listings::kernel_listings;

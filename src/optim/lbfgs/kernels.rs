@@ -6,6 +6,9 @@ use crate::gpu::{
 };
 use crate::params::GateValues;
 
+/// Workgroup size of the kernels that add.
+pub(super) const ADDING: usize = 64;
+
 const LARGER: &str = include_str!("../../../shaders/optim/whole/larger.wgsl");
 
 uniform! {

@@ -1,7 +1,8 @@
 //! Reads the numbers that the host decides by: inner products, and the penalties in the loss.
 
 use super::inner_products::{BYTES, InnerProducts, OF_PAIR, PRODUCTS};
-use super::vectors::{ADDING, Vectors};
+use super::kernels::ADDING;
+use super::vectors::Vectors;
 use crate::Error;
 use crate::gpu::{Recorder, UniformRing, grid};
 use crate::grad::Transforms;

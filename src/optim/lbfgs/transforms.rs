@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::LBFGS;
-use super::kernels::{Kernels, TransformCall, region};
+use super::kernels::{ADDING, Kernels, TransformCall, region};
 use super::tiles::Tile;
-use super::vectors::ADDING;
 use crate::Error;
 use crate::gpu::{Buffer, Kernel, Recorder, UniformRing, grid};
 use crate::grad::{FusedTransforms, NormReduction, NormSpec, Transforms};

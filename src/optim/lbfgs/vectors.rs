@@ -9,9 +9,6 @@ use crate::grad::{FusedTransforms, Transforms};
 use crate::layout::{Layout, Window};
 use crate::params::{Flat, ParamStore};
 
-/// Workgroup size of the kernels that add.
-pub(super) const ADDING: usize = 64;
-
 /// The vectors on the device: the start of the step, the gradient there, the direction, gradients of points that may
 /// still be taken, and the history.
 #[derive(Debug)]

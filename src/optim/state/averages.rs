@@ -1,8 +1,6 @@
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use super::dict::{StateDict, refuse};
+use super::dict::{AveragesState, StateDict, refuse};
 use crate::Error;
 use crate::error::countable;
 use crate::layout::Span;
@@ -11,17 +9,6 @@ use crate::optim::averages::options::Averages;
 use crate::optim::optimizer::Optimizer;
 use crate::optim::rule::any::AnyRule;
 use crate::params::GateValues;
-
-/// The averages of a [`StateDict`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AveragesState {
-    /// Kind and options of the average.
-    pub options: Averages,
-    /// Number of updates counted for each parameter's average; parameters without updates are left out.
-    pub updates: BTreeMap<String, u64>,
-    /// The averages by name: of these parameters, and of buffers if they are averaged and an update has entered.
-    pub averages: BTreeMap<String, Vec<f32>>,
-}
 
 /// The averages read from the device: of parameters, and of buffers if averaged, including padding.
 pub(super) type Values = Vec<Vec<f32>>;
@@ -124,11 +111,5 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             average.counts.set_updates(tensor, counter.applied, updates);
         }
         Ok(())
-    }
-}
-
-impl AveragesState {
-    fn has_updates(&self, name: &str) -> bool {
-        self.updates.get(name).is_some_and(|&updates| updates > 0)
     }
 }

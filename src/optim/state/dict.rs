@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::averages::AveragesState;
+use crate::optim::averages::options::Averages;
 use crate::optim::rule::SlotBits;
 use crate::{Error, config};
 
@@ -85,6 +85,24 @@ pub struct GroupState {
     /// The rule's options.
     #[serde(flatten)]
     pub options: Map<String, Value>,
+}
+
+/// The averages of a [`StateDict`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AveragesState {
+    /// Kind and options of the average.
+    pub options: Averages,
+    /// Number of updates counted for each parameter's average; parameters without updates are left out.
+    pub updates: BTreeMap<String, u64>,
+    /// The averages by name: of these parameters, and of buffers if they are averaged and an update has entered.
+    pub averages: BTreeMap<String, Vec<f32>>,
+}
+
+impl AveragesState {
+    /// Whether the average of a tensor has updates.
+    pub(super) fn has_updates(&self, name: &str) -> bool {
+        self.updates.get(name).is_some_and(|&updates| updates > 0)
+    }
 }
 
 pub(crate) fn refuse<T>(reason: String) -> Result<T, Error> {
