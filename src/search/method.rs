@@ -115,8 +115,10 @@ pub(crate) trait Algorithm: Debug {
     /// Its text, of which `propose` fills the points.
     fn text(&self) -> &'static str;
 
-    /// Refuses constants that are outside their ranges.
-    fn check(&self) -> Result<(), Error>;
+    /// Refuses constants outside their ranges. By default a method has none.
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Members where the user names none; `budget` is in evaluations.
     fn default_members(&self, dimensions: usize, budget: Option<u64>) -> usize;
@@ -131,11 +133,15 @@ pub(crate) trait Algorithm: Debug {
         false
     }
 
-    /// Constants at these sizes. `starts`: whether the user gave a point to start from.
-    fn hyper(&self, shape: Shape, starts: bool) -> Hyper;
+    /// Constants at these sizes; none by default. `starts`: whether the user gave a point to start from.
+    fn hyper(&self, _shape: Shape, _starts: bool) -> Hyper {
+        Hyper::of(NoHyper::default())
+    }
 
-    /// Memory at these sizes; `start` is the point to start from, the middle of the box where the user gave none.
-    fn memory(&self, shape: Shape, start: &[f32]) -> Memory;
+    /// Memory at these sizes; none by default. `start` is the point to start from, the middle of the box where the user gave none.
+    fn memory(&self, _shape: Shape, _start: &[f32]) -> Memory {
+        Memory::default()
+    }
 
     /// What runs before the members are evaluated.
     fn before(&self) -> &'static [Stage] {
@@ -143,8 +149,10 @@ pub(crate) trait Algorithm: Debug {
         PROPOSE
     }
 
-    /// What runs when the members were evaluated and the best is kept.
-    fn after(&self) -> &'static [Stage];
+    /// What runs after the members were evaluated and the best is kept; nothing by default.
+    fn after(&self) -> &'static [Stage] {
+        &[]
+    }
 
     /// The part of it that runs on the host between generations, if it has one.
     fn host_step(&self, _shape: Shape, _start: &[f32]) -> Option<HostStep> {

@@ -4,7 +4,7 @@ use super::snes::{few_members, log_weights};
 use crate::error::Error;
 use crate::gpu::uniform;
 use crate::search::cma::{HostStep, Rates};
-use crate::search::method::{Algorithm, Hyper, Memory, NoHyper, Over, Shape, Stage, narrow, scale};
+use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage, narrow, scale};
 
 /// The most dimensions of which [`CMA`] keeps a full covariance.
 const MOST_FULL: usize = 300;
@@ -78,10 +78,6 @@ impl Algorithm for CMA {
 
     fn least_members(&self) -> usize {
         4
-    }
-
-    fn hyper(&self, _: Shape, _: bool) -> Hyper {
-        Hyper::of(NoHyper::default())
     }
 
     fn memory(&self, shape: Shape, start: &[f32]) -> Memory {

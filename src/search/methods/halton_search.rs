@@ -1,9 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::random_search::one_shot;
-use crate::error::Error;
 use crate::gpu::uniform;
-use crate::search::method::{Algorithm, Hyper, Memory, Shape, Stage};
+use crate::search::method::{Algorithm, Hyper, Memory, Shape};
 
 /// Quasi-random search along Halton's sequence (nevergrad's `HaltonSearch` and `ScrHaltonSearch`).
 ///
@@ -33,10 +32,6 @@ impl Algorithm for HaltonSearch {
         include_str!("../../../shaders/search/methods/halton.wgsl")
     }
 
-    fn check(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
     fn default_members(&self, _: usize, budget: Option<u64>) -> usize {
         one_shot(budget)
     }
@@ -51,10 +46,6 @@ impl Algorithm for HaltonSearch {
 
     fn memory(&self, shape: Shape, _: &[f32]) -> Memory {
         Memory::default().words(primes(shape.dimensions))
-    }
-
-    fn after(&self) -> &'static [Stage] {
-        &[]
     }
 }
 

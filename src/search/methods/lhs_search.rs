@@ -1,9 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::random_search::one_shot;
-use crate::error::Error;
 use crate::gpu::uniform;
-use crate::search::method::{Algorithm, Hyper, Memory, Shape, Stage};
+use crate::search::method::{Algorithm, Hyper, Shape};
 
 /// Latin hypercube search (nevergrad's `LHSSearch`): of all points of the budget, each layer of each dimension has one.
 ///
@@ -23,10 +22,6 @@ impl Algorithm for LHSSearch {
         include_str!("../../../shaders/search/methods/strata.wgsl")
     }
 
-    fn check(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
     fn default_members(&self, _: usize, budget: Option<u64>) -> usize {
         one_shot(budget)
     }
@@ -40,13 +35,5 @@ impl Algorithm for LHSSearch {
         // Beyond 2^24 layers f32 does not tell neighbours apart.
         let count = u32::try_from(count.clamp(1, 1 << 24)).unwrap_or(1 << 24);
         Hyper::of(LhsHyper { count })
-    }
-
-    fn memory(&self, _: Shape, _: &[f32]) -> Memory {
-        Memory::default()
-    }
-
-    fn after(&self) -> &'static [Stage] {
-        &[]
     }
 }

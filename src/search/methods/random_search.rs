@@ -1,7 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
-use crate::search::method::{Algorithm, Hyper, Memory, NoHyper, Shape, Stage};
+use crate::search::method::Algorithm;
 
 /// Points anywhere in the box, all as likely (nevergrad's `RandomSearch`).
 ///
@@ -22,27 +21,11 @@ impl Algorithm for RandomSearch {
         include_str!("../../../shaders/search/methods/random_search.wgsl")
     }
 
-    fn check(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
     fn default_members(&self, _: usize, budget: Option<u64>) -> usize {
         one_shot(budget)
     }
 
     fn needs_bounds(&self) -> bool {
         true
-    }
-
-    fn hyper(&self, _: Shape, _: bool) -> Hyper {
-        Hyper::of(NoHyper::default())
-    }
-
-    fn memory(&self, _: Shape, _: &[f32]) -> Memory {
-        Memory::default()
-    }
-
-    fn after(&self) -> &'static [Stage] {
-        &[]
     }
 }
