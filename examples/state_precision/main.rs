@@ -74,13 +74,13 @@ fn main() -> Result<()> {
             let mean = |epoch: usize| runs.iter().map(|run| run[epoch]).sum::<f64>() / runs.len() as f64;
             curves.push((mode.name(), (0..epochs).map(mean).collect::<Vec<f64>>()));
             let ends: Vec<f64> = runs.iter().map(|run| run[epochs - 1]).collect();
-            println!("{}, {}: mean {:.4}, seeds {ends:.4?}", task.name(), mode.name(), mean(epochs - 1));
+            println!("{}, {}: mean {:.6}, seeds {ends:.6?}", task.name(), mode.name(), mean(epochs - 1));
             last.push((mode, ends));
         }
-        let title = format!("{}: loss of an epoch, mean of {seeds} seeds", task.name());
         let path = args.out.join(format!("{}.svg", task.name()));
         // A run that diverged would leave the others a line on the axis.
         let most = 1.5 * curves[0].1[0];
+        let title = format!("{}: loss of an epoch, mean of {seeds} seeds, cut at {most:.2}", task.name());
         let drawn: Vec<(String, Vec<f64>)> = curves
             .into_iter()
             .map(|(name, curve)| {
