@@ -3,6 +3,7 @@
 mod activations;
 mod attention;
 mod convolutions;
+mod described;
 mod embedding;
 #[cfg(test)]
 mod indices;
