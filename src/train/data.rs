@@ -1,20 +1,37 @@
-//! Labelled data sets in memory: file formats, normalisation, splits, shuffling and batches.
+//! Data sets: file formats, normalisation, splits, and the batches of a run, in order and resumable at any batch.
+//!
+//! A [`Dataset`] is in memory, with labels or with numbers as targets. A [`BatchSource`] is a stream of batches over
+//! epochs: a [`DataLoader`] over a data set, with a [`Sampler`] for its order, or a source of one's own.
 
 mod batches;
 mod dataset;
 mod file;
+mod from_fn;
 pub mod idx;
+mod loader;
 mod normalization;
 pub mod npy;
+mod prefetch;
+mod random;
 mod resident;
+mod sampler;
+mod source;
 mod split;
+mod target;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub use batches::{Batch, Batches, Shuffled};
 pub use dataset::Dataset;
+pub use from_fn::{FromEpochs, FromFn, from_epochs, from_fn};
+pub use loader::{DataLoader, ResidentBatch, ResidentLoader};
 pub use normalization::Normalization;
+pub use prefetch::Prefetch;
+pub use random::Random;
 pub use resident::ResidentDataset;
+pub use sampler::{RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler};
+pub use source::{BatchSource, Inputs, Position};
 pub use split::stratified_split;
+pub use target::Target;
 pub use values::Values;
