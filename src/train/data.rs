@@ -4,6 +4,7 @@
 //! epochs: a [`DataLoader`] over a data set, with a [`Sampler`] for its order, or a source of one's own.
 
 mod batches;
+mod csv;
 mod dataset;
 mod file;
 mod from_fn;
@@ -11,6 +12,7 @@ pub mod idx;
 mod loader;
 mod normalization;
 pub mod npy;
+pub mod npz;
 mod prefetch;
 mod random;
 mod resident;
@@ -21,8 +23,10 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod values;
+mod zip;
 
 pub use batches::{Batch, Batches, Shuffled};
+pub use csv::{Column, Csv};
 pub use dataset::Dataset;
 pub use from_fn::{FromEpochs, FromFn, from_epochs, from_fn};
 pub use loader::{DataLoader, ResidentBatch, ResidentLoader};

@@ -13,6 +13,7 @@ mod folder;
 mod lr_preview;
 mod modules;
 mod noop;
+mod npz;
 mod readme;
 mod report;
 mod send_sync;

@@ -14,12 +14,23 @@ pub(super) fn refuse(path: &Path, reason: impl Into<String>) -> Error {
     Error::File { path: path.display().to_string(), reason: reason.into() }
 }
 
+/// The bytes of a file, unpacked if its name ends in `.gz`.
+pub(super) fn unpacked(path: &Path) -> Result<Box<dyn Read + Send + Sync>, Error> {
+    let file = File::open(path).map_err(|e| refuse(path, e.to_string()))?;
+    Ok(unpacking(file, is_gzip(path)))
+}
+
+fn unpacking(file: File, packed: bool) -> Box<dyn Read + Send + Sync> {
+    let file = BufReader::new(file);
+    if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) }
+}
+
 fn is_gzip(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"))
 }
 
-/// Maximum number of unpacked bytes for each byte of a gzip file: a match of 258 bytes takes at least two bits.
-const MOST_PACKED: u64 = 1032;
+/// Maximum number of unpacked bytes for each deflated byte: a match of 258 bytes takes at least two bits.
+pub(super) const MOST_PACKED: u64 = 1032;
 
 /// Size of the first read in bytes; each later read at most doubles the total.
 const FIRST_READ: usize = 1 << 16;
@@ -41,12 +52,14 @@ impl Reader {
         let file = File::open(path).map_err(|e| refuse(path, e.to_string()))?;
         let metadata = file.metadata().map_err(|e| refuse(path, e.to_string()))?;
         let length = metadata.is_file().then_some(metadata.len());
-        let (file, packed) = (BufReader::new(file), is_gzip(path));
-        let (source, left): (Box<dyn Read + Send + Sync>, _) = match packed {
-            true => (Box::new(MultiGzDecoder::new(file)), length.map(|len| len.saturating_mul(MOST_PACKED))),
-            false => (Box::new(file), length),
-        };
-        Ok(Self { path: path.to_owned(), source, left, packed })
+        let packed = is_gzip(path);
+        let left = if packed { length.map(|len| len.saturating_mul(MOST_PACKED)) } else { length };
+        Ok(Self { path: path.to_owned(), source: unpacking(file, packed), left, packed })
+    }
+
+    /// Reads a part of a file that has `length` bytes unpacked. Errors call it `path`.
+    pub(super) fn of(path: PathBuf, source: Box<dyn Read + Send + Sync>, length: u64) -> Self {
+        Self { path, source, left: Some(length), packed: false }
     }
 
     pub(super) fn refuse(&self, reason: impl Into<String>) -> Error {

@@ -1,3 +1,4 @@
+mod csv;
 mod sources;
 
 use super::{Batch, Dataset, Normalization};
