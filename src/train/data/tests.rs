@@ -1,5 +1,6 @@
 mod csv;
 mod sources;
+mod splits;
 
 use super::{Batch, Dataset, Normalization};
 
