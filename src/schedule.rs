@@ -78,7 +78,7 @@ pub use link::Link;
 pub use multiplicative::{MultiplicativeFn, MultiplicativeLR};
 pub use one_cycle::{Anneal, OneCycleLR};
 pub use piecewise::{PiecewiseConstantDecay, PiecewiseConstantSchedule};
-pub use plateau::{Best, Mode, PlateauState, ReduceLROnPlateau, ThresholdMode};
+pub use plateau::{Best, MetricMode, PlateauState, ReduceLROnPlateau, ThresholdMode};
 pub use polynomial::{PolynomialDecay, PolynomialLR};
 pub use restarts::{CosineAnnealingWarmRestarts, CosineDecayRestarts};
 pub use sequential::SequentialLR;
@@ -256,7 +256,7 @@ fn times(base: f64, factor: f64) -> f64 {
 
 /// An entry of [`SCHEDULES`].
 #[derive(Clone, Copy, Debug)]
-pub struct Entry {
+pub struct ScheduleEntry {
     /// Its name in JSON, which is also the name of the type.
     pub name: &'static str,
     read: Reader,
@@ -268,33 +268,33 @@ type Reader = fn(name: &'static str, fields: &Map<String, Value>) -> Result<Box<
 const OUTER: &[&str] = &["name", "interval"];
 
 /// Every schedule that [`from_json`] knows.
-pub const SCHEDULES: &[Entry] = &[
-    Entry { name: "ChainedScheduler", read: chained::read },
-    Entry { name: "ConstantLR", read: read::<ConstantLR> },
-    Entry { name: "CosineAnnealingLR", read: read::<CosineAnnealingLR> },
-    Entry { name: "CosineAnnealingWarmRestarts", read: read::<CosineAnnealingWarmRestarts> },
-    Entry { name: "CosineDecay", read: read::<CosineDecay> },
-    Entry { name: "CosineDecayRestarts", read: read::<CosineDecayRestarts> },
-    Entry { name: "CyclicLR", read: read::<CyclicLR> },
-    Entry { name: "ExponentialDecay", read: read::<ExponentialDecay> },
-    Entry { name: "ExponentialDecayLR", read: read::<ExponentialDecayLR> },
-    Entry { name: "ExponentialLR", read: read::<ExponentialLR> },
-    Entry { name: "InverseTimeDecay", read: read::<InverseTimeDecay> },
-    Entry { name: "LinearLR", read: read::<LinearLR> },
-    Entry { name: "MultiStepLR", read: read::<MultiStepLR> },
-    Entry { name: "MultiplicativeLR", read: read::<MultiplicativeLR> },
-    Entry { name: "OneCycleLR", read: read::<OneCycleLR> },
-    Entry { name: "PiecewiseConstantDecay", read: read::<PiecewiseConstantDecay> },
-    Entry { name: "PiecewiseConstantSchedule", read: read::<PiecewiseConstantSchedule> },
-    Entry { name: "PolynomialDecay", read: read::<PolynomialDecay> },
-    Entry { name: "PolynomialLR", read: read::<PolynomialLR> },
-    Entry { name: "ReduceLROnPlateau", read: read::<ReduceLROnPlateau> },
-    Entry { name: "SWALR", read: read::<SWALR> },
-    Entry { name: "SequentialLR", read: sequential::read },
-    Entry { name: "StepLR", read: read::<StepLR> },
-    Entry { name: "WarmupCosineSchedule", read: read::<WarmupCosineSchedule> },
-    Entry { name: "WarmupLinearDecay", read: read::<WarmupLinearDecay> },
-    Entry { name: "WarmupScheduler", read: read::<WarmupScheduler> },
+pub const SCHEDULES: &[ScheduleEntry] = &[
+    ScheduleEntry { name: "ChainedScheduler", read: chained::read },
+    ScheduleEntry { name: "ConstantLR", read: read::<ConstantLR> },
+    ScheduleEntry { name: "CosineAnnealingLR", read: read::<CosineAnnealingLR> },
+    ScheduleEntry { name: "CosineAnnealingWarmRestarts", read: read::<CosineAnnealingWarmRestarts> },
+    ScheduleEntry { name: "CosineDecay", read: read::<CosineDecay> },
+    ScheduleEntry { name: "CosineDecayRestarts", read: read::<CosineDecayRestarts> },
+    ScheduleEntry { name: "CyclicLR", read: read::<CyclicLR> },
+    ScheduleEntry { name: "ExponentialDecay", read: read::<ExponentialDecay> },
+    ScheduleEntry { name: "ExponentialDecayLR", read: read::<ExponentialDecayLR> },
+    ScheduleEntry { name: "ExponentialLR", read: read::<ExponentialLR> },
+    ScheduleEntry { name: "InverseTimeDecay", read: read::<InverseTimeDecay> },
+    ScheduleEntry { name: "LinearLR", read: read::<LinearLR> },
+    ScheduleEntry { name: "MultiStepLR", read: read::<MultiStepLR> },
+    ScheduleEntry { name: "MultiplicativeLR", read: read::<MultiplicativeLR> },
+    ScheduleEntry { name: "OneCycleLR", read: read::<OneCycleLR> },
+    ScheduleEntry { name: "PiecewiseConstantDecay", read: read::<PiecewiseConstantDecay> },
+    ScheduleEntry { name: "PiecewiseConstantSchedule", read: read::<PiecewiseConstantSchedule> },
+    ScheduleEntry { name: "PolynomialDecay", read: read::<PolynomialDecay> },
+    ScheduleEntry { name: "PolynomialLR", read: read::<PolynomialLR> },
+    ScheduleEntry { name: "ReduceLROnPlateau", read: read::<ReduceLROnPlateau> },
+    ScheduleEntry { name: "SWALR", read: read::<SWALR> },
+    ScheduleEntry { name: "SequentialLR", read: sequential::read },
+    ScheduleEntry { name: "StepLR", read: read::<StepLR> },
+    ScheduleEntry { name: "WarmupCosineSchedule", read: read::<WarmupCosineSchedule> },
+    ScheduleEntry { name: "WarmupLinearDecay", read: read::<WarmupLinearDecay> },
+    ScheduleEntry { name: "WarmupScheduler", read: read::<WarmupScheduler> },
 ];
 
 fn read<S>(name: &'static str, fields: &Map<String, Value>) -> Result<Box<dyn Schedule>, Error>

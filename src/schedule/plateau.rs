@@ -30,8 +30,8 @@ use crate::error::{Error, at_least, countable, half_open};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReduceLROnPlateau {
-    /// Whether lower or higher is better. Default [`Mode::Min`].
-    pub mode: Mode,
+    /// Whether lower or higher is better. Default [`MetricMode::Min`].
+    pub mode: MetricMode,
     /// Factor of a reduction, in `[0, 1)`. Default 0.1.
     pub factor: f64,
     /// Number of metrics in a row that may lack improvement. Default 10.
@@ -54,7 +54,7 @@ pub struct ReduceLROnPlateau {
 /// Whether a lower or a higher metric is better.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub enum MetricMode {
     /// Lower is better, as for a loss.
     #[default]
     Min,
@@ -62,7 +62,7 @@ pub enum Mode {
     Max,
 }
 
-impl Mode {
+impl MetricMode {
     /// A value that every metric improves on.
     pub(crate) fn worst(self) -> f64 {
         match self {
@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for Best {
 impl Default for ReduceLROnPlateau {
     fn default() -> Self {
         Self {
-            mode: Mode::Min,
+            mode: MetricMode::Min,
             factor: 0.1,
             patience: 10,
             threshold: 1e-4,
@@ -164,10 +164,10 @@ impl ReduceLROnPlateau {
     fn is_better(&self, metric: f64) -> bool {
         let (best, threshold) = (self.state.best.0.unwrap_or(self.mode.worst()), self.threshold);
         match (self.mode, self.threshold_mode) {
-            (Mode::Min, ThresholdMode::Rel) => metric < best * (1.0 - threshold),
-            (Mode::Min, ThresholdMode::Abs) => metric < best - threshold,
-            (Mode::Max, ThresholdMode::Rel) => metric > best * (1.0 + threshold),
-            (Mode::Max, ThresholdMode::Abs) => metric > best + threshold,
+            (MetricMode::Min, ThresholdMode::Rel) => metric < best * (1.0 - threshold),
+            (MetricMode::Min, ThresholdMode::Abs) => metric < best - threshold,
+            (MetricMode::Max, ThresholdMode::Rel) => metric > best * (1.0 + threshold),
+            (MetricMode::Max, ThresholdMode::Abs) => metric > best + threshold,
         }
     }
 }
@@ -199,7 +199,7 @@ impl Schedule for ReduceLROnPlateau {
     fn check(&self) -> Result<(), Error> {
         half_open("factor", self.factor, 0.0, 1.0)?;
         match (self.mode, self.threshold_mode) {
-            (Mode::Min, ThresholdMode::Rel) => half_open("threshold", self.threshold, 0.0, 1.0)?,
+            (MetricMode::Min, ThresholdMode::Rel) => half_open("threshold", self.threshold, 0.0, 1.0)?,
             _ => at_least("threshold", self.threshold, 0.0)?,
         }
         at_least("min_lr", self.min_lr, 0.0)?;
