@@ -29,7 +29,7 @@ mod wgsl;
 pub use error::Error;
 pub use gpu::{Gpu, GpuOptions};
 pub use params::ParamStore;
-pub use wgpu;
+pub use {serde_json, wgpu};
 
 /// Every kernel of the crate, for tests.
 #[doc(hidden)]

@@ -89,6 +89,16 @@ pub use warmup::{WarmupCosineSchedule, WarmupLinearDecay, WarmupScheduler};
 /// A learning rate for every step.
 ///
 /// Only [`Schedule::at`] is required. The other methods have defaults that suit a pure function of the step.
+///
+/// ```
+/// use gradus::schedule::{self, Schedule, StepLR};
+///
+/// let typed = StepLR { gamma: 0.5, ..StepLR::new(10) };
+/// assert_eq!(typed.at(25, 0.1)?.lr, 0.025);
+/// let warm_up = schedule::from_fn(|step, base| base * (step as f64 / 100.0).min(1.0));
+/// assert_eq!(warm_up.at(50, 0.1)?.lr, 0.05);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 pub trait Schedule: Debug + Send + Sync {
     /// The learning rate at `step`, counted in updates from 0, for a parameter group with base rate `base`.
     ///
@@ -218,6 +228,12 @@ pub trait Schedule: Debug + Send + Sync {
 }
 
 /// The values of a schedule at one step.
+///
+/// ```
+/// use gradus::schedule::Point;
+///
+/// assert_eq!(Point::rate(0.1), Point { lr: 0.1, momentum: None });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// The learning rate.
@@ -255,6 +271,12 @@ fn times(base: f64, factor: f64) -> f64 {
 }
 
 /// An entry of [`SCHEDULES`].
+///
+/// ```
+/// use gradus::schedule::SCHEDULES;
+///
+/// assert!(SCHEDULES.iter().any(|entry| entry.name == "OneCycleLR"));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ScheduleEntry {
     /// Its name in JSON, which is also the name of the type.

@@ -2,6 +2,17 @@ use super::{Autotune, KernelChoice};
 use crate::Error;
 
 /// Options of [`Gpu::new`](super::Gpu::new): which adapter it selects, and what it requests of it.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::gpu::KernelChoice;
+/// use gradus::{Gpu, GpuOptions, wgpu};
+///
+/// let backends = Some(wgpu::Backends::VULKAN);
+/// let gpu = Gpu::new(GpuOptions { backends, kernels: KernelChoice::Plain, ..Default::default() })?;
+/// println!("{}", gpu.info().name);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
     /// Backends to search. Default: those in `WGPU_BACKEND`, or all.

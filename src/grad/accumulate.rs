@@ -10,6 +10,14 @@ use crate::Error;
 /// `steps`-th pass. Passes left over at the end are not applied. Dividing costs nothing.
 ///
 /// torch adds and lets the caller divide the loss, as [`GradReduction::Sum`] does; optax's `MultiSteps` takes the mean.
+///
+/// ```
+/// use gradus::grad::{Accumulate, Transforms};
+///
+/// let transforms = Transforms { accumulate: Some(Accumulate::new(4)), ..Transforms::default() };
+/// transforms.check()?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accumulate {
@@ -21,6 +29,13 @@ pub struct Accumulate {
 }
 
 /// How gradients of several passes are combined.
+///
+/// ```
+/// use gradus::grad::{Accumulate, GradReduction};
+///
+/// let sum = Accumulate { reduction: GradReduction::Sum, ..Accumulate::new(4) };
+/// assert_ne!(sum, Accumulate::new(4));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GradReduction {

@@ -44,6 +44,15 @@ pub(crate) mod sealed {
 /// same name's file.
 ///
 /// It is sealed: a rule of your own is a [`CustomRule`](crate::optim::CustomRule).
+///
+/// ```
+/// use gradus::optim::{AdamW, Rule};
+///
+/// let rule = AdamW { lr: 3e-4, ..AdamW::default() };
+/// rule.check()?;
+/// assert_eq!((AdamW::NAME, rule.lr()), ("AdamW", 3e-4));
+/// # Ok::<(), gradus::Error>(())
+/// ```
 pub trait Rule:
     sealed::Sealed + Clone + Debug + Default + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {

@@ -52,6 +52,12 @@ pub struct ReduceLROnPlateau {
 }
 
 /// Whether a lower or a higher metric is better.
+///
+/// ```
+/// use gradus::schedule::{MetricMode, ReduceLROnPlateau};
+///
+/// let schedule = ReduceLROnPlateau { mode: MetricMode::Max, ..ReduceLROnPlateau::default() }; // of an accuracy
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MetricMode {
@@ -73,6 +79,13 @@ impl MetricMode {
 }
 
 /// Whether a threshold is relative or absolute.
+///
+/// ```
+/// use gradus::schedule::{ReduceLROnPlateau, ThresholdMode};
+///
+/// let by_a_hundredth =
+///     ReduceLROnPlateau { threshold: 0.01, threshold_mode: ThresholdMode::Abs, ..ReduceLROnPlateau::default() };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ThresholdMode {
@@ -85,6 +98,16 @@ pub enum ThresholdMode {
 
 /// State of a [`ReduceLROnPlateau`]: the changing keys of PyTorch's `state_dict`, with the number of reductions
 /// instead of the rates, which the optimizer holds.
+///
+/// ```
+/// use gradus::schedule::{ReduceLROnPlateau, Schedule};
+///
+/// let mut schedule = ReduceLROnPlateau { patience: 0, ..ReduceLROnPlateau::default() };
+/// schedule.observe(1.0)?;
+/// schedule.observe(2.0)?;
+/// assert_eq!(schedule.state.num_reductions, 1);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlateauState {
@@ -101,6 +124,12 @@ pub struct PlateauState {
 }
 
 /// The best metric so far, or `None` before the first. In JSON: `null`, a number, `"inf"` or `"-inf"`.
+///
+/// ```
+/// use gradus::schedule::{Best, ReduceLROnPlateau};
+///
+/// assert_eq!(ReduceLROnPlateau::default().state.best, Best(None)); // nothing was observed
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Best(pub Option<f64>);
 

@@ -70,6 +70,12 @@ pub struct EarlyStopping {
 }
 
 /// When [`EarlyStopping`] checks whether patience has run out. It matters only for a `patience` of 0.
+///
+/// ```
+/// use gradus::train::{EarlyStopping, StopRule};
+///
+/// let stopping = EarlyStopping { patience: 3, variant: StopRule::Eager, ..Default::default() };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StopRule {
@@ -85,6 +91,16 @@ pub enum StopRule {
 /// Store it in [`Checkpoint::early_stopping`](super::Checkpoint::early_stopping), which writes the parameters as
 /// tensors. Serde keeps all bits as well, but a parameter takes about 20 bytes as JSON, and numbers that are not finite
 /// are refused, except for the best metric.
+///
+/// ```
+/// use gradus::train::EarlyStopping;
+///
+/// let mut stopping = EarlyStopping { patience: 1, ..Default::default() };
+/// stopping.observe(0.5)?;
+/// stopping.observe(0.7)?;
+/// assert_eq!(stopping.state.best.0, Some(0.5));
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStoppingState {

@@ -7,6 +7,7 @@ mod custom_rule;
 mod data_bounds;
 mod data_files;
 mod data_refusals;
+mod examples;
 mod files;
 #[path = "../shared/folder.rs"]
 mod folder;

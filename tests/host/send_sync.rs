@@ -356,7 +356,7 @@ fn constants_of_each_kind_of_rule_may_be_shared() {
     hypers::<ASGD>();
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         match path.is_dir() {

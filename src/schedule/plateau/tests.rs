@@ -88,7 +88,8 @@ fn a_metric_that_is_no_number_changes_nothing_and_infinity_is_no_better() {
 
 #[test]
 fn the_state_goes_through_json() {
-    let mut first = ReduceLROnPlateau { patience: 1, cooldown: 2, mode: MetricMode::Max, ..Default::default() };
+    let mut first =
+        ReduceLROnPlateau { patience: 1, cooldown: 2, mode: MetricMode::Max, ..Default::default() };
     for metric in [0.1 + 0.2, 0.1, 0.2, f64::INFINITY, 0.5] {
         let text = serde_json::to_string(&first.state().unwrap()).unwrap();
         let mut second = ReduceLROnPlateau { state: PlateauState::default(), ..first.clone() };

@@ -148,10 +148,7 @@ mod gzip {
         }
     }
 
-    pub(super) fn unpacked(
-        path: &Path,
-        file: BufReader<File>,
-    ) -> Result<Box<dyn Read + Send + Sync>, Error> {
+    pub(super) fn unpacked(path: &Path, file: BufReader<File>) -> Result<Box<dyn Read + Send + Sync>, Error> {
         check(path)?;
         Ok(Box::new(file))
     }
