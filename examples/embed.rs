@@ -73,7 +73,8 @@ fn main() -> anyhow::Result<()> {
 
     let trained = [params.read("weight")?, params.read("bias")?].concat();
     let exact = reference(&rule, &x, &y);
-    let error = trained.iter().zip(&exact).map(|(got, want)| (f64::from(*got) - want).abs()).fold(0.0, f64::max);
+    let error =
+        trained.iter().zip(&exact).map(|(got, want)| (f64::from(*got) - want).abs()).fold(0.0, f64::max);
     println!("{STEPS} steps on {}: largest difference from f64 {error:.1e}", gpu.info().name);
     anyhow::ensure!(error < 1e-5, "{trained:?} is not {exact:?}");
     Ok(())
