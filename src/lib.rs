@@ -45,3 +45,7 @@ pub fn kernel_listings() -> Vec<gpu::KernelListing> {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/search.md")]
+struct SearchGuide;
