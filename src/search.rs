@@ -11,10 +11,8 @@
 
 mod advisor;
 mod builder;
-mod cma;
 mod device;
 mod drive;
-mod eigen;
 mod functions;
 mod kernels;
 mod method;
@@ -23,6 +21,7 @@ mod methods;
 mod minimize;
 pub mod objective;
 mod population;
+mod ranking;
 mod saved;
 mod space;
 
