@@ -31,7 +31,7 @@ pub use functions::{TestFunction, TestProblem};
 pub(crate) use kernels::listings as kernel_listings;
 pub use methods::{
     CMA, DE, DECrossover, DEStrategy, DiagonalCMA, ElitistES, GA, HaltonSearch, LHSSearch, Method,
-    OnePlusOne, OpenAIES, PSO, RandomSearch, RankWeights, SNES, SimulatedAnnealing,
+    OnePlusOne, OpenAIES, PSO, RandomSearch, RankWeights, SNES, SimulatedAnnealing, SobolSearch,
 };
 #[cfg(feature = "minimize")]
 pub use minimize::{

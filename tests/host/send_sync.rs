@@ -334,6 +334,7 @@ types!(
     SearchBuilder,
     SearchResult,
     SimulatedAnnealing,
+    SobolSearch,
     Space,
 );
 
