@@ -108,9 +108,7 @@ impl SearchBuilder {
             start: start.as_deref(),
         };
         let device = Device::new(gpu, &plan)?;
-        let middle = vec![0.0; shape.dimensions];
-        let host = algorithm.host_step(shape, start.as_deref().unwrap_or(&middle));
-        Search::new(options, device, host)
+        Ok(Search::new(options, device))
     }
 }
 
@@ -122,6 +120,10 @@ impl Options {
         let algorithm = self.method.algorithm(dimensions);
         algorithm.check()?;
         let name = self.method.name();
+        let most = algorithm.most_dimensions();
+        if dimensions > most {
+            return Err(Error::constant("dimensions", format!("at most {most} for {name}"), dimensions));
+        }
         if algorithm.needs_bounds()
             && let Some(dimension) = self.space.first_unbounded()
         {

@@ -335,6 +335,7 @@ types!(
     SearchBuilder,
     SearchResult,
     SimulatedAnnealing,
+    SobolSearch,
     Space,
 );
 
