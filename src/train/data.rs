@@ -4,6 +4,7 @@
 //! epochs: a [`DataLoader`] over a data set, with a [`Sampler`] for its order, or a source of one's own.
 
 mod batches;
+#[cfg(feature = "csv")]
 mod csv;
 mod dataset;
 mod file;
@@ -28,6 +29,7 @@ mod weighted;
 mod zip;
 
 pub use batches::{Batch, Batches, Shuffled};
+#[cfg(feature = "csv")]
 pub use csv::{Column, Csv};
 pub use dataset::Dataset;
 pub use from_fn::{FromEpochs, FromFn, from_epochs, from_fn};

@@ -96,10 +96,9 @@ types!(
     grad::Noise,
     grad::NormType,
     grad::Penalty,
-    grad::Reduction,
+    grad::GradReduction,
     grad::Skip,
     grad::Transforms,
-    grad::Variant,
     dyn grad::Transform,
     // optim
     ASGD,
@@ -171,6 +170,7 @@ types!(
     Swa,
     TensorNorms,
     TensorState,
+    Variant,
     Weight,
     Yogi,
     // graph
@@ -302,7 +302,7 @@ types!(
     schedule::LambdaLR<F>,
     schedule::LinearLR,
     schedule::Link,
-    schedule::Mode,
+    schedule::MetricMode,
     schedule::MultiStepLR,
     schedule::MultiplicativeFn<F>,
     schedule::MultiplicativeLR,
@@ -316,6 +316,7 @@ types!(
     schedule::PolynomialLR,
     schedule::ReduceLROnPlateau,
     schedule::SWALR,
+    schedule::ScheduleEntry,
     schedule::SequentialLR,
     schedule::StepLR,
     schedule::ThresholdMode,
@@ -363,6 +364,7 @@ types!(
     SearchBuilder,
     SearchResult,
     SimulatedAnnealing,
+    SobolSearch,
     Space,
 );
 
@@ -384,7 +386,7 @@ fn constants_of_each_kind_of_rule_may_be_shared() {
     hypers::<ASGD>();
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         match path.is_dir() {

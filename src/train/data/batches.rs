@@ -6,6 +6,16 @@ use crate::error::Error;
 use crate::graph::InputData;
 
 /// A [`Dataset`] in the order of one epoch; see [`Dataset::shuffled`].
+///
+/// ```
+/// use gradus::train::data::Dataset;
+///
+/// let data = Dataset::new(vec![0.0; 6 * 2], &[2], vec![0, 1, 0, 1, 0, 1], 2)?;
+/// let mut order = data.shuffled(7, 0).order().to_vec(); // of seed and epoch alone
+/// order.sort_unstable();
+/// assert_eq!(order, [0, 1, 2, 3, 4, 5]);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Shuffled<'a, Y: Target = u32> {
     data: &'a Dataset<Y>,
@@ -36,6 +46,15 @@ impl<'a, Y: Target> Shuffled<'a, Y> {
 /// (`Batch<f32>`).
 ///
 /// As [`Inputs`], the samples are the input `x` and the targets the input `y`.
+///
+/// ```
+/// use gradus::train::data::Dataset;
+///
+/// let data = Dataset::new(vec![0.0; 6 * 2], &[2], vec![0, 1, 0, 1, 0, 1], 2)?;
+/// let batch = data.shuffled(7, 0).batches(3)?.next().expect("two batches");
+/// assert_eq!((batch.x.len(), batch.y.len()), (6, 3));
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch<Y: Target = u32> {
     /// The samples, one after the other.
@@ -51,6 +70,14 @@ impl<Y: Target> Inputs for Batch<Y> {
 }
 
 /// The batches of one epoch: every sample once.
+///
+/// ```
+/// use gradus::train::data::Dataset;
+///
+/// let data = Dataset::new(vec![0.0; 7 * 2], &[2], vec![0; 7], 2)?;
+/// assert_eq!(data.shuffled(7, 0).batches(3)?.count(), 3); // the last one is smaller
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Batches<'a, Y: Target = u32> {
     data: &'a Dataset<Y>,

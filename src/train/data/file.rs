@@ -2,10 +2,6 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::bufread::MultiGzDecoder;
-use flate2::write::GzEncoder;
-
 use crate::error::Error;
 use crate::files;
 
@@ -17,12 +13,20 @@ pub(super) fn refuse(path: &Path, reason: impl Into<String>) -> Error {
 /// The bytes of a file, unpacked if its name ends in `.gz`.
 pub(super) fn unpacked(path: &Path) -> Result<Box<dyn Read + Send + Sync>, Error> {
     let file = File::open(path).map_err(|e| refuse(path, e.to_string()))?;
-    Ok(unpacking(file, is_gzip(path)))
+    unpacking(path, file)
 }
 
-fn unpacking(file: File, packed: bool) -> Box<dyn Read + Send + Sync> {
+fn unpacking(path: &Path, file: File) -> Result<Box<dyn Read + Send + Sync>, Error> {
     let file = BufReader::new(file);
-    if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) }
+    if is_gzip(path) { gzip::unpacked(path, file) } else { Ok(Box::new(file)) }
+}
+
+/// The bytes of a deflate stream, which is a part of the file `path`.
+pub(super) fn inflated(
+    path: &Path,
+    packed: impl io::BufRead + Send + Sync + 'static,
+) -> Result<Box<dyn Read + Send + Sync>, Error> {
+    gzip::inflated(path, packed)
 }
 
 fn is_gzip(path: &Path) -> bool {
@@ -54,7 +58,7 @@ impl Reader {
         let length = metadata.is_file().then_some(metadata.len());
         let packed = is_gzip(path);
         let left = if packed { length.map(|len| len.saturating_mul(MOST_PACKED)) } else { length };
-        Ok(Self { path: path.to_owned(), source: unpacking(file, packed), left, packed })
+        Ok(Self { path: path.to_owned(), source: unpacking(path, file)?, left, packed })
     }
 
     /// Reads a part of a file that has `length` bytes unpacked. Errors call it `path`.
@@ -116,14 +120,82 @@ impl Reader {
 /// Writes a file with [`files::write_atomic`]. Files whose names end in `.gz` are packed, equal contents to equal
 /// bytes.
 pub(super) fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
+    gzip::check(path)?;
     files::write_atomic(path, |file| match is_gzip(path) {
         false => fill(file),
-        true => {
-            let mut encoder = GzEncoder::new(file, Compression::default());
-            fill(&mut encoder)?;
-            encoder.finish().map(drop)
-        }
+        true => gzip::pack(file, fill),
     })
+}
+
+#[cfg(feature = "gzip")]
+mod gzip {
+    use flate2::Compression;
+    use flate2::bufread::{DeflateDecoder, MultiGzDecoder};
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    #[expect(clippy::unnecessary_wraps, reason = "as without the feature")]
+    pub(super) fn check(_path: &Path) -> Result<(), Error> {
+        Ok(())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "as without the feature")]
+    pub(super) fn unpacked(
+        _path: &Path,
+        file: BufReader<File>,
+    ) -> Result<Box<dyn Read + Send + Sync>, Error> {
+        Ok(Box::new(MultiGzDecoder::new(file)))
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "as without the feature")]
+    pub(super) fn inflated(
+        _path: &Path,
+        packed: impl io::BufRead + Send + Sync + 'static,
+    ) -> Result<Box<dyn Read + Send + Sync>, Error> {
+        Ok(Box::new(DeflateDecoder::new(packed)))
+    }
+
+    pub(super) fn pack(
+        file: &mut dyn Write,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut encoder = GzEncoder::new(file, Compression::default());
+        fill(&mut encoder)?;
+        encoder.finish().map(drop)
+    }
+}
+
+#[cfg(not(feature = "gzip"))]
+mod gzip {
+    use super::*;
+
+    pub(super) fn check(path: &Path) -> Result<(), Error> {
+        match is_gzip(path) {
+            true => Err(refuse(path, "packed with gzip, which needs the feature `gzip`")),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn unpacked(path: &Path, file: BufReader<File>) -> Result<Box<dyn Read + Send + Sync>, Error> {
+        check(path)?;
+        Ok(Box::new(file))
+    }
+
+    pub(super) fn inflated(
+        path: &Path,
+        _packed: impl io::BufRead + Send + Sync + 'static,
+    ) -> Result<Box<dyn Read + Send + Sync>, Error> {
+        Err(refuse(path, "packed with deflate, which needs the feature `gzip`"))
+    }
+
+    /// Not called: [`check`] has refused.
+    pub(super) fn pack(
+        file: &mut dyn Write,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        fill(file)
+    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+#[cfg(feature = "csv")]
 mod csv;
 mod sources;
 mod splits;

@@ -7,9 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::DeflateDecoder;
-
-use super::file::{MOST_PACKED, Reader, refuse};
+use super::file::{MOST_PACKED, Reader, inflated, refuse};
 use crate::error::Error;
 
 /// The record at the end of an archive, and its place within it.
@@ -121,7 +119,7 @@ impl Archive {
         start.map_err(|e: io::Error| refused(&e))?;
         let packed = file.take(member.packed);
         let source: Box<dyn Read + Send + Sync> =
-            if member.method == 0 { Box::new(packed) } else { Box::new(DeflateDecoder::new(packed)) };
+            if member.method == 0 { Box::new(packed) } else { inflated(&path, packed)? };
         let source = Box::new(Checked { source, sum: crc32fast::Hasher::new(), expected: member.checksum });
         Ok(Reader::of(path, source, member.unpacked))
     }
