@@ -12,6 +12,15 @@ pub use weights::{ShapeMismatch, WeightsMismatch};
 ///
 /// A message names the parameter, the value and what is allowed, so that a caller can act on it without
 /// reading the source.
+///
+/// ```
+/// use gradus::Error;
+/// use gradus::optim::{AdamW, Rule};
+///
+/// let refused = AdamW { betas: (1.0, 0.999), ..AdamW::default() }.check().unwrap_err();
+/// assert!(matches!(refused, Error::Constant { .. }));
+/// assert_eq!(refused.to_string(), "betas[0] must be in [0, 1), got 1");
+/// ```
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -90,10 +90,9 @@ types!(
     grad::Noise,
     grad::NormType,
     grad::Penalty,
-    grad::Reduction,
+    grad::GradReduction,
     grad::Skip,
     grad::Transforms,
-    grad::Variant,
     dyn grad::Transform,
     // optim
     ASGD,
@@ -165,6 +164,7 @@ types!(
     Swa,
     TensorNorms,
     TensorState,
+    Variant,
     Weight,
     Yogi,
     // graph
@@ -273,7 +273,7 @@ types!(
     schedule::LambdaLR<F>,
     schedule::LinearLR,
     schedule::Link,
-    schedule::Mode,
+    schedule::MetricMode,
     schedule::MultiStepLR,
     schedule::MultiplicativeFn<F>,
     schedule::MultiplicativeLR,
@@ -287,6 +287,7 @@ types!(
     schedule::PolynomialLR,
     schedule::ReduceLROnPlateau,
     schedule::SWALR,
+    schedule::ScheduleEntry,
     schedule::SequentialLR,
     schedule::StepLR,
     schedule::ThresholdMode,
@@ -334,6 +335,7 @@ types!(
     SearchBuilder,
     SearchResult,
     SimulatedAnnealing,
+    SobolSearch,
     Space,
 );
 
@@ -355,7 +357,7 @@ fn constants_of_each_kind_of_rule_may_be_shared() {
     hypers::<ASGD>();
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         match path.is_dir() {

@@ -5,6 +5,16 @@ use super::Dataset;
 use crate::error::Error;
 
 /// A [`Dataset`] in the order of one epoch; see [`Dataset::shuffled`].
+///
+/// ```
+/// use gradus::train::data::Dataset;
+///
+/// let data = Dataset::new(vec![0.0; 6 * 2], &[2], vec![0, 1, 0, 1, 0, 1], 2)?;
+/// let mut order = data.shuffled(7, 0).order().to_vec(); // of seed and epoch alone
+/// order.sort_unstable();
+/// assert_eq!(order, [0, 1, 2, 3, 4, 5]);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Shuffled<'a> {
     data: &'a Dataset,
@@ -32,6 +42,15 @@ impl<'a> Shuffled<'a> {
 }
 
 /// A batch: copies of some samples and their labels.
+///
+/// ```
+/// use gradus::train::data::Dataset;
+///
+/// let data = Dataset::new(vec![0.0; 6 * 2], &[2], vec![0, 1, 0, 1, 0, 1], 2)?;
+/// let batch = data.shuffled(7, 0).batches(3)?.next().expect("two batches");
+/// assert_eq!((batch.x.len(), batch.y.len()), (6, 3));
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// The samples, one after the other.
@@ -41,6 +60,14 @@ pub struct Batch {
 }
 
 /// The batches of one epoch: every sample once.
+///
+/// ```
+/// use gradus::train::data::Dataset;
+///
+/// let data = Dataset::new(vec![0.0; 7 * 2], &[2], vec![0; 7], 2)?;
+/// assert_eq!(data.shuffled(7, 0).batches(3)?.count(), 3); // the last one is smaller
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Batches<'a> {
     data: &'a Dataset,

@@ -2,10 +2,6 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::bufread::MultiGzDecoder;
-use flate2::write::GzEncoder;
-
 use crate::error::Error;
 use crate::files;
 
@@ -43,7 +39,7 @@ impl Reader {
         let length = metadata.is_file().then_some(metadata.len());
         let (file, packed) = (BufReader::new(file), is_gzip(path));
         let (source, left): (Box<dyn Read + Send + Sync>, _) = match packed {
-            true => (Box::new(MultiGzDecoder::new(file)), length.map(|len| len.saturating_mul(MOST_PACKED))),
+            true => (gzip::unpacked(path, file)?, length.map(|len| len.saturating_mul(MOST_PACKED))),
             false => (Box::new(file), length),
         };
         Ok(Self { path: path.to_owned(), source, left, packed })
@@ -103,14 +99,67 @@ impl Reader {
 /// Writes a file with [`files::write_atomic`]. Files whose names end in `.gz` are packed, equal contents to equal
 /// bytes.
 pub(super) fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
+    gzip::check(path)?;
     files::write_atomic(path, |file| match is_gzip(path) {
         false => fill(file),
-        true => {
-            let mut encoder = GzEncoder::new(file, Compression::default());
-            fill(&mut encoder)?;
-            encoder.finish().map(drop)
-        }
+        true => gzip::pack(file, fill),
     })
+}
+
+#[cfg(feature = "gzip")]
+mod gzip {
+    use flate2::Compression;
+    use flate2::bufread::MultiGzDecoder;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    #[expect(clippy::unnecessary_wraps, reason = "as without the feature")]
+    pub(super) fn check(_path: &Path) -> Result<(), Error> {
+        Ok(())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "as without the feature")]
+    pub(super) fn unpacked(
+        _path: &Path,
+        file: BufReader<File>,
+    ) -> Result<Box<dyn Read + Send + Sync>, Error> {
+        Ok(Box::new(MultiGzDecoder::new(file)))
+    }
+
+    pub(super) fn pack(
+        file: &mut dyn Write,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut encoder = GzEncoder::new(file, Compression::default());
+        fill(&mut encoder)?;
+        encoder.finish().map(drop)
+    }
+}
+
+#[cfg(not(feature = "gzip"))]
+mod gzip {
+    use super::*;
+
+    pub(super) fn check(path: &Path) -> Result<(), Error> {
+        match is_gzip(path) {
+            true => Err(refuse(path, "packed with gzip, which needs the feature `gzip`")),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn unpacked(path: &Path, file: BufReader<File>) -> Result<Box<dyn Read + Send + Sync>, Error> {
+        check(path)?;
+        Ok(Box::new(file))
+    }
+
+    /// Not called: [`check`] has refused.
+    pub(super) fn pack(
+        file: &mut dyn Write,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        fill(file)
+    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,15 @@ const MAX_HEADER: usize = 65_535;
 const AT_A_TIME: usize = 1 << 14;
 
 /// An array in C order: the last dimension is contiguous.
+///
+/// ```no_run
+/// // Reads a file.
+/// use gradus::train::data::npy;
+///
+/// let images = npy::read("images.npy")?;
+/// println!("{} values of shape {:?}", images.values.len(), images.shape);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
     /// Its dimensions; empty for a single number.
@@ -38,6 +47,15 @@ pub struct Array {
 }
 
 /// An element type of [`write()`]: `f32`, `u8` or `u32`.
+///
+/// ```no_run
+/// // Writes a file.
+/// use gradus::train::data::npy;
+///
+/// npy::write("zeros.npy", &[2, 2], &[0.0_f32; 4])?;
+/// npy::write("labels.npy", &[3], &[1_u8, 2, 3])?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 pub trait Element: Copy {
     #[doc(hidden)]
     const DESCR: &'static str;
@@ -59,6 +77,17 @@ macro_rules! elements {
 elements! { f32 "<f4" u8 "|u1" u32 "<u4" }
 
 /// An array whose header was read, but not its values.
+///
+/// ```no_run
+/// // Reads a file.
+/// use gradus::train::data::npy;
+///
+/// let opened = npy::open("images.npy")?; // the head alone
+/// if opened.shape().len() == 4 {
+///     println!("{} values", opened.read()?.values.len());
+/// }
+/// # Ok::<(), gradus::Error>(())
+/// ```
 pub struct Opened {
     reader: Reader,
     /// One of [`TYPES`].

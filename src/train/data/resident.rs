@@ -7,6 +7,17 @@ use crate::graph::Resident;
 ///
 /// Samples of bytes take one byte per element on the device too. The numbers have the same bits as
 /// [`Dataset::numbers`].
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::train::data::Dataset;
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let data = Dataset::new(vec![0.0; 6 * 2], &[2], vec![0, 1, 0, 1, 0, 1], 2)?;
+/// let resident = data.to_device(&Gpu::new(GpuOptions::default())?)?;
+/// assert_eq!(resident.x.len(), 6);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct ResidentDataset {
     /// The samples.
