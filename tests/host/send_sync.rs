@@ -21,7 +21,13 @@ use gradus::train::callbacks::{
 };
 use gradus::train::data::idx::{Images, Part};
 use gradus::train::data::npy::{Array, Opened};
-use gradus::train::data::{Batch, Batches, Dataset, Normalization, ResidentDataset, Shuffled, Values};
+use gradus::train::data::npz::Npz;
+use gradus::train::data::{
+    Batch, Batches, Column, Csv, DataLoader, Dataset, FromEpochs, FromFn, KFold, Normalization, Position,
+    Prefetch, Random, RandomSampler, ResidentBatch, ResidentDataset, ResidentLoader, SequentialSampler,
+    Shuffled, Split, StratifiedKFold, SubsetRandomSampler, TestSize, TrainTestSplit, Values,
+    WeightedRandomSampler,
+};
 use gradus::train::files::FolderLock;
 use gradus::train::*;
 use gradus::{grad, graph, nn, schedule};
@@ -95,10 +101,9 @@ types!(
     grad::Noise,
     grad::NormType,
     grad::Penalty,
-    grad::Reduction,
+    grad::GradReduction,
     grad::Skip,
     grad::Transforms,
-    grad::Variant,
     dyn grad::Transform,
     // optim
     ASGD,
@@ -170,6 +175,7 @@ types!(
     Swa,
     TensorNorms,
     TensorState,
+    Variant,
     Weight,
     Yogi,
     // graph
@@ -227,6 +233,8 @@ types!(
     nn::ScaledDotProductAttention,
     nn::Sequential,
     nn::SmoothL1Loss,
+    nn::RandomCrop,
+    nn::RandomErasing,
     nn::Upsample,
     // predict and train
     Outputs,
@@ -273,7 +281,28 @@ types!(
     Array,
     Batch,
     Batches<'static>,
+    Column,
+    Csv,
+    DataLoader<Dataset>,
     Dataset,
+    Dataset<f32>,
+    FromEpochs<std::vec::IntoIter<Batch>, F>,
+    FromFn<Batch, F>,
+    KFold,
+    Npz,
+    Position,
+    Prefetch<DataLoader<Dataset>>,
+    Random,
+    RandomSampler,
+    ResidentBatch<'static>,
+    ResidentLoader<'static>,
+    SequentialSampler,
+    Split,
+    StratifiedKFold,
+    SubsetRandomSampler,
+    TestSize,
+    TrainTestSplit,
+    WeightedRandomSampler,
     Images,
     Normalization,
     Opened,
@@ -303,7 +332,7 @@ types!(
     schedule::LambdaLR<F>,
     schedule::LinearLR,
     schedule::Link,
-    schedule::Mode,
+    schedule::MetricMode,
     schedule::MultiStepLR,
     schedule::MultiplicativeFn<F>,
     schedule::MultiplicativeLR,
@@ -317,6 +346,7 @@ types!(
     schedule::PolynomialLR,
     schedule::ReduceLROnPlateau,
     schedule::SWALR,
+    schedule::ScheduleEntry,
     schedule::SequentialLR,
     schedule::StepLR,
     schedule::ThresholdMode,
@@ -364,6 +394,7 @@ types!(
     SearchBuilder,
     SearchResult,
     SimulatedAnnealing,
+    SobolSearch,
     Space,
 );
 
@@ -385,7 +416,7 @@ fn constants_of_each_kind_of_rule_may_be_shared() {
     hypers::<ASGD>();
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         match path.is_dir() {
