@@ -24,7 +24,7 @@ pub use builder::TrainerBuilder;
 pub use checkpoint::{Checkpoint, GateState};
 pub use early_stopping::{EarlyStopping, EarlyStoppingState, StopRule};
 pub use evaluate::Evaluation;
-pub use fit::{BatchInputs, DatasetBatches, FitOptions, FitReport, FnBatches, TrainData, Validation};
+pub use fit::{FitOptions, FitReport, Validation};
 pub use history::{EpochRecord, History};
 pub use metrics::{Confusion, classes_of};
 pub use search::GraphLoss;

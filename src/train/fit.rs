@@ -1,18 +1,17 @@
 //! A whole run: epochs, evaluations, callbacks, and going on where a checkpoint was made.
 
-mod data;
 mod record;
 mod running;
 
 use serde_json::{Map, Value};
 
 use super::callbacks::{Callbacks, Control, Note, RunInfo, Stopped};
+use super::data::{BatchSource, Inputs};
 use super::{Checkpoint, History, Trainer};
 use crate::Error;
 use crate::graph::HostData;
 use crate::optim::AnyRule;
 
-pub use data::{BatchInputs, DatasetBatches, FnBatches, TrainData};
 use running::Running;
 
 /// Options of [`Trainer::fit`].
@@ -20,6 +19,8 @@ use running::Running;
 pub struct FitOptions<'a> {
     /// Epochs of the whole run. Default 0.
     pub epochs: u64,
+    /// Batches of an epoch, for a source that does not know them. Default none: as the source says.
+    pub batches_per_epoch: Option<u64>,
     /// Data to evaluate on after each epoch. Default none.
     pub validation: Option<Validation<'a>>,
     /// A checkpoint of an earlier `fit` to go on from. Default none: a new run.
@@ -42,6 +43,7 @@ impl std::fmt::Debug for FitOptions<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FitOptions")
             .field("epochs", &self.epochs)
+            .field("batches_per_epoch", &self.batches_per_epoch)
             .field("validation", &self.validation)
             .field("resume", &self.resume.map(|checkpoint| checkpoint.step))
             .field("run", &self.run)
@@ -68,15 +70,17 @@ pub struct FitReport {
 }
 
 impl<R: AnyRule + Clone> Trainer<R> {
-    /// Trains for some epochs, evaluates after each, and calls `callbacks`.
+    /// Trains for some epochs on the batches of `source`, evaluates after each, and calls `callbacks`.
+    ///
+    /// The source is sought to the run's first batch: that of its first epoch, or where the checkpoint was made.
     ///
     /// ```no_run
     /// // Needs a device.
     /// use gradus::graph::Graph;
     /// use gradus::optim::AdamW;
-    /// use gradus::schedule::Mode;
+    /// use gradus::schedule::MetricMode;
     /// use gradus::train::callbacks::{CSVLogger, Callbacks, EarlyStopping, ModelCheckpoint, Progress};
-    /// use gradus::train::data::Dataset;
+    /// use gradus::train::data::{DataLoader, Dataset};
     /// use gradus::train::{Checkpoint, FitOptions, Validation};
     /// use gradus::{Gpu, GpuOptions};
     ///
@@ -87,7 +91,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     ///     let trainer = graph.trainer(&logits.cross_entropy(&y), AdamW::default());
     ///     let mut trainer =
     ///         trainer.metric("accuracy", &logits.accuracy(&y)).build(&Gpu::new(GpuOptions::default())?)?;
-    ///     let saves = ModelCheckpoint::new("runs/first").monitor("val_loss", Mode::Min);
+    ///     let saves = ModelCheckpoint::new("runs/first").monitor("val_loss", MetricMode::Min);
     ///     let last = saves.last();
     ///     let mut callbacks = Callbacks::new()
     ///         .with(EarlyStopping { patience: 5, ..Default::default() })
@@ -102,37 +106,40 @@ impl<R: AnyRule + Clone> Trainer<R> {
     ///         resume: resume.as_ref(),
     ///         ..Default::default()
     ///     };
-    ///     let done = trainer.fit(&mut train.epochs(1, 32)?, &options, &mut callbacks)?;
+    ///     let done = trainer.fit(&mut DataLoader::new(train, 32)?.shuffle(1), &options, &mut callbacks)?;
     ///     println!("{}", done.history.to_csv());
     ///     Ok(())
     /// }
     /// ```
     ///
     /// No step waits for a callback: events get reports when they have arrived, a few steps later. At the end of an epoch and
-    /// before a checkpoint all reports are waited for, so that the values which callbacks see, what they write and what they
+    /// before a checkpoint all reports are waited for, so that the values that callbacks see, what they write and what they
     /// keep do not depend on how fast the device is. A run that is killed at any moment and resumed with the same trainer,
-    /// data, options and callbacks goes on bit for bit from its last checkpoint. A callback that stops the run within an
+    /// source, options and callbacks goes on bit for bit from its last checkpoint. A callback that stops the run within an
     /// epoch does so up to [`RunInfo::in_flight`] steps after the step whose report it saw.
     ///
     /// A schedule that follows a metric is given the loss on the validation data, or else the mean training loss, after
-    /// each epoch. With validation data, checkpoints hold what [`Trainer::read_checkpoint`] reads, and in
+    /// each epoch. Checkpoints hold what [`Trainer::read_checkpoint`] reads, and in
     /// [`Checkpoint::run`] the entries `fit` and `callbacks`.
     ///
     /// It is made of public parts: [`Trainer::step`], [`Trainer::poll`], [`Trainer::evaluate`], the events of
     /// [`Callbacks`] and [`Trainer::apply`].
     ///
     /// # Errors
-    /// [`Error::Callback`] with the name of a callback that failed; [`Error::Config`] for data whose batches do not make
-    /// whole steps or epochs, and between the batches of a step; [`Error::Constant`] for another number of steps than the
+    /// [`Error::Callback`] with the name of a callback that failed; [`Error::Config`] for a source whose batches do not make
+    /// whole steps or epochs, or that does not know how many an epoch has, and between the batches of a step; [`Error::Constant`] for another number of steps than the
     /// trainer's `steps_per_epoch`; [`Error::File`] for a checkpoint of another run, with the difference; the
     /// errors of the parts.
-    pub fn fit(
+    pub fn fit<S>(
         &mut self,
-        data: &mut dyn TrainData,
+        source: &mut S,
         options: &FitOptions<'_>,
         callbacks: &mut Callbacks<'_>,
-    ) -> Result<FitReport, Error> {
-        self.gpu.clone().block_on(self.fit_async(data, options, callbacks))
+    ) -> Result<FitReport, Error>
+    where
+        S: BatchSource<Batch: Inputs>,
+    {
+        self.gpu.clone().block_on(self.fit_async(source, options, callbacks))
     }
 
     /// As [`Trainer::fit`], without blocking except while plans are compiled, see [`Trainer::step_async`], and while
@@ -140,13 +147,16 @@ impl<R: AnyRule + Clone> Trainer<R> {
     ///
     /// # Errors
     /// As [`Trainer::fit`].
-    pub async fn fit_async(
+    pub async fn fit_async<S>(
         &mut self,
-        data: &mut dyn TrainData,
+        source: &mut S,
         options: &FitOptions<'_>,
         callbacks: &mut Callbacks<'_>,
-    ) -> Result<FitReport, Error> {
-        let mut running = Running::begin(self, data, options, callbacks).await?;
+    ) -> Result<FitReport, Error>
+    where
+        S: BatchSource<Batch: Inputs>,
+    {
+        let mut running = Running::begin(self, source, options, callbacks).await?;
         running.run().await?;
         running.end().await
     }

@@ -2,6 +2,7 @@
 
 mod diagnoses;
 mod event_files;
+mod killed;
 mod refusals;
 mod resumed;
 
@@ -17,8 +18,8 @@ use gradus::train::callbacks::{
     LearningRateMonitor, ModelCheckpoint, Progress, ProgressStyle, ReduceLROnPlateau, TensorBoard,
     TerminateOnNaN,
 };
-use gradus::train::data::Dataset;
-use gradus::train::{FitOptions, FitReport, FnBatches, TrainData, Trainer, TrainerBuilder, Validation};
+use gradus::train::data::{Batch, BatchSource, DataLoader, Dataset, from_fn};
+use gradus::train::{FitOptions, FitReport, Trainer, TrainerBuilder, Validation};
 use gradus::{Error, Gpu};
 
 use crate::common::{bits, gpu, noises};
@@ -74,7 +75,11 @@ fn fit<R: AnyRule + Clone>(
     let inputs = sets.inputs();
     let validation = Some(Validation { data: &inputs, batch: 10 });
     let options = FitOptions { validation, ..options.clone() };
-    trainer.fit(&mut sets.train.epochs(7, 8)?, &options, callbacks)
+    trainer.fit(&mut loader(&sets.train, 8), &options, callbacks)
+}
+
+fn loader(data: &Dataset, batch: usize) -> DataLoader<&Dataset> {
+    DataLoader::new(data, batch).unwrap().shuffle(7)
 }
 
 fn epochs(epochs: u64) -> FitOptions<'static> {
@@ -97,7 +102,7 @@ fn every_callback(folder: &Path) -> Callbacks<'static> {
         .with(CSVLogger::epochs(folder.join("epochs.csv")))
         .with(CSVLogger::steps(folder.join("steps.csv"), 1))
         .with(TensorBoard::new(folder))
-        .with(ModelCheckpoint::new(folder).monitor("val_loss", schedule::Mode::Min).keep(2).every_n_steps(3))
+        .with(ModelCheckpoint::new(folder).monitor("val_loss", schedule::MetricMode::Min).keep(2).every_n_steps(3))
         .with(Progress::new(ProgressStyle::Silent))
 }
 
@@ -127,8 +132,9 @@ fn a_loop_of_ones_own_takes_the_same_steps() {
     let (sets, mut fitted, mut own) = (Sets::new(), adamw(&gpu), adamw(&gpu));
     let report = fit(&mut fitted, &sets, &epochs(3), &mut Callbacks::new()).unwrap();
     let mut losses = Vec::new();
-    for epoch in 0..3 {
-        for batch in sets.train.shuffled(7, epoch).batches(8).unwrap() {
+    let (mut source, mut batch) = (loader(&sets.train, 8), Batch::default());
+    while source.position().epoch < 3 {
+        while source.next_batch(&mut batch).unwrap() {
             own.step(&[("x", &batch.x), ("y", &batch.y)]).unwrap();
             losses.push((f64::from(own.read_loss().unwrap()), batch.y.len() as f64));
         }
@@ -179,7 +185,7 @@ fn no_step_waits_because_of_a_callback() {
         let mut counts = Counts { gpu: gpu.clone(), before: None, of_steps: Vec::new() };
         let mut callbacks = callbacks.with(&mut counts);
         // Once through the data by fours: 9 steps an epoch.
-        let mut data = sets.train.epochs(7, 4).unwrap();
+        let mut data = loader(&sets.train, 4);
         let mut trainer = adamw(&gpu);
         trainer.fit(&mut data, &epochs(4), &mut callbacks).unwrap();
         drop(callbacks);
@@ -227,15 +233,23 @@ fn best_weights_and_rates_are_those_of_the_rules() {
     // Batches of one epoch teach, those of the others have other labels.
     let mislabelled = dataset(1, 36, 1.5).shuffle_labels(5);
     let run = |callbacks: &mut Callbacks<'_>, trainer: &mut Trainer<AdamW>, length| {
-        let (train, other) = (sets.train.clone(), mislabelled.clone());
-        let mut data = FnBatches::new(5, move |epoch, number| {
-            let set = if epoch < 2 { &train } else { &other };
-            let batch = set.shuffled(7, epoch).batches(8)?.nth(usize::try_from(number).unwrap()).unwrap();
-            Ok(vec![("x", Box::new(batch.x) as Box<dyn HostData>), ("y", Box::new(batch.y))])
+        let mut data = from_fn(|position, batch: &mut Batch| {
+            let set = if position.epoch < 2 { &sets.train } else { &mislabelled };
+            let mut batches = set.shuffled(7, position.epoch).batches(8)?;
+            let next = batches.nth(usize::try_from(position.batch).unwrap());
+            let more = next.is_some();
+            *batch = next.unwrap_or_default();
+            Ok(more)
         });
         let inputs = sets.inputs();
         let validation = Some(Validation { data: &inputs, batch: 24 });
-        trainer.fit(&mut data, &FitOptions { validation, ..epochs(length) }, callbacks).unwrap()
+        trainer
+            .fit(
+                &mut data,
+                &FitOptions { validation, batches_per_epoch: Some(5), ..epochs(length) },
+                callbacks,
+            )
+            .unwrap()
     };
     let mut stopping = EarlyStopping { patience: 2, restore_best_weights: true, ..Default::default() };
     let plateau = schedule::ReduceLROnPlateau { patience: 0, factor: 0.5, ..Default::default() };
@@ -346,23 +360,6 @@ fn logs_are_seen_by_the_callbacks_that_follow() {
         zero += gradient.chunks(len).filter(|row| row.iter().all(|value| *value == 0.0)).count();
     }
     assert_eq!(dead, zero as f64 / 16.0);
-}
-
-/// Batches that end too early.
-struct Short;
-
-impl TrainData for Short {
-    fn batches(&self) -> u64 {
-        3
-    }
-
-    fn start_epoch(&mut self, _: u64, _: u64) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn next_batch(&mut self) -> Result<Option<gradus::train::BatchInputs<'_>>, Error> {
-        Ok(None)
-    }
 }
 
 /// Fails in the step with this number.

@@ -255,8 +255,6 @@ types!(
     TrainerBuilder<AdamW>,
     FitOptions<'static>,
     FitReport,
-    FnBatches<F>,
-    DatasetBatches<'static>,
     Validation<'static>,
     BatchEnd<'static>,
     CSVLogger,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{BatchEnd, Callback, Control, EpochEnd, RunInfo, TrainEnd, read_state, to_state};
 use crate::error::Error;
 use crate::files;
-use crate::schedule::{Best, Mode};
+use crate::schedule::{Best, MetricMode};
 use crate::train::Checkpoint;
 
 /// Saves the run: the latest checkpoint, the best by a metric, and the last few.
@@ -32,7 +32,7 @@ pub struct ModelCheckpoint {
     #[serde(default)]
     monitor: Option<String>,
     #[serde(default)]
-    mode: Mode,
+    mode: MetricMode,
     #[serde(default)]
     keep: usize,
     #[serde(default = "one")]
@@ -82,7 +82,7 @@ impl ModelCheckpoint {
         Self {
             folder: folder.into(),
             monitor: None,
-            mode: Mode::Min,
+            mode: MetricMode::Min,
             keep: 0,
             every_n_epochs: 1,
             every_n_steps: 0,
@@ -94,7 +94,7 @@ impl ModelCheckpoint {
 
     /// Also keeps the best epoch by the logged value `name`, such as `val_loss`, and by whether smaller or larger is better.
     #[must_use]
-    pub fn monitor(mut self, name: impl Into<String>, mode: Mode) -> Self {
+    pub fn monitor(mut self, name: impl Into<String>, mode: MetricMode) -> Self {
         (self.monitor, self.mode) = (Some(name.into()), mode);
         self
     }
@@ -231,8 +231,8 @@ impl Callback for ModelCheckpoint {
             }
             let best = self.state.best.0.unwrap_or(self.mode.worst());
             let is_better = match self.mode {
-                Mode::Min => metric < best,
-                Mode::Max => metric > best,
+                MetricMode::Min => metric < best,
+                MetricMode::Max => metric > best,
             };
             if is_better || self.state.best_step.is_none() {
                 self.state = State { best: Best(Some(metric)), best_step: Some(epoch.step) };

@@ -73,7 +73,7 @@ impl Record {
         }
         let (batches, expected) = (theirs.batches_per_epoch, self.batches_per_epoch);
         if batches != expected {
-            let reason = format!("its epochs have {batches} batches, those of these data have {expected}");
+            let reason = format!("its epochs have {batches} batches, those of this source have {expected}");
             return Err(checkpoint.refuse(reason));
         }
         let own = |key: &&String| *key != KEY && *key != CALLBACKS;

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::record::Record;
-use super::{FitOptions, FitReport, TrainData};
+use super::{FitOptions, FitReport};
 use crate::Error;
 use crate::graph::HostData;
 use crate::optim::{AnyRule, NormReport};
 use crate::train::callbacks::{
     BatchEnd, Callbacks, Control, EpochEnd, Note, Reads, RunInfo, Stopped, TrainEnd,
 };
+use crate::train::data::{BatchSource, Inputs, Position};
 use crate::train::{Evaluation, StepReport, Trainer};
 
 /// A batch whose report was not given to callbacks yet.
@@ -21,9 +22,10 @@ struct Taken {
     norms: Option<u64>,
 }
 
-pub(super) struct Running<'a, 'c, R: AnyRule> {
+pub(super) struct Running<'a, 'c, R: AnyRule, S: BatchSource> {
     trainer: &'a mut Trainer<R>,
-    data: &'a mut dyn TrainData,
+    source: &'a mut S,
+    batch: S::Batch,
     options: &'a FitOptions<'a>,
     callbacks: &'a mut Callbacks<'c>,
     info: RunInfo,
@@ -36,15 +38,15 @@ pub(super) struct Running<'a, 'c, R: AnyRule> {
     notes: Vec<Note>,
 }
 
-impl<'a, 'c, R: AnyRule + Clone> Running<'a, 'c, R> {
+impl<'a, 'c, R: AnyRule + Clone, S: BatchSource<Batch: Inputs>> Running<'a, 'c, R, S> {
     /// Checks everything, loads the checkpoint to resume from, and begins.
     pub(super) async fn begin(
         trainer: &'a mut Trainer<R>,
-        data: &'a mut dyn TrainData,
+        source: &'a mut S,
         options: &'a FitOptions<'a>,
         callbacks: &'a mut Callbacks<'c>,
     ) -> Result<Self, Error> {
-        let batches = data.batches();
+        let batches = batches_per_epoch(source.batches_per_epoch(), options.batches_per_epoch)?;
         let steps_per_epoch = steps_per_epoch(trainer, batches)?;
         let mut info = trainer.run_info(options.epochs, steps_per_epoch);
         let columns = columns(&info, options.validation.is_some());
@@ -66,7 +68,8 @@ impl<'a, 'c, R: AnyRule + Clone> Running<'a, 'c, R> {
         (info.first_step, info.step) = (record.first_step, trainer.steps());
         let mut running = Self {
             trainer,
-            data,
+            source,
+            batch: S::Batch::default(),
             options,
             callbacks,
             info,
@@ -100,7 +103,10 @@ impl<'a, 'c, R: AnyRule + Clone> Running<'a, 'c, R> {
                 ),
             };
             let steps = steps.ok_or_else(lost)?;
-            self.data.start_epoch(epoch, steps * of)?;
+            let position = Position { epoch, batch: steps * of };
+            if self.source.position() != position {
+                self.source.seek(position)?;
+            }
             if steps == 0 {
                 let mut control = Control::new();
                 self.callbacks.on_epoch_begin(epoch + 1, &mut control)?;
@@ -136,32 +142,31 @@ impl<'a, 'c, R: AnyRule + Clone> Running<'a, 'c, R> {
             self.poll()?;
             self.deliver(false)?;
         }
+        // The end of the epoch, so that the next one follows.
+        if self.source.next_batch(&mut self.batch)? {
+            let reason = format!("epoch {epoch} has more than {} batches", self.record.batches_per_epoch);
+            return Err(Error::Config { what: "source".into(), reason });
+        }
         self.arrive_all().await
     }
 
     async fn step(&mut self, epoch: u64, number: u64) -> Result<(), Error> {
         let batches = self.record.batches_per_epoch;
-        let ended = || Error::Config {
-            what: "data".into(),
-            reason: format!("epoch {epoch} ended after {number} of {batches} batches"),
-        };
-        let batch = self.data.next_batch()?.ok_or_else(ended)?;
+        if !self.source.next_batch(&mut self.batch)? {
+            let reason = format!("epoch {epoch} ended after {number} of {batches} batches");
+            return Err(Error::Config { what: "source".into(), reason });
+        }
+        let batch = self.batch.inputs();
         let inputs: Vec<(&str, &dyn HostData)> =
-            batch.iter().map(|(name, data)| (*name, &**data as &dyn HostData)).collect();
+            batch.iter().map(|(name, data)| (*name, data as &dyn HostData)).collect();
         let attempted = self.trainer.optimizer().attempted();
         self.trainer.step_async(&inputs).await?;
         let updated = self.trainer.optimizer().attempted() > attempted;
         let samples = self.trainer.batch_of(&inputs)?;
         let due = updated && self.norms_every > 0 && attempted.is_multiple_of(self.norms_every);
-        drop(inputs);
-        drop(batch);
-        let lrs = self.rates();
+        let lrs = rates(self.trainer);
         self.taken.push_back(Taken { epoch: epoch + 1, samples, lrs, norms: due.then_some(attempted) });
         Ok(())
-    }
-
-    fn rates(&self) -> Vec<f64> {
-        self.trainer.optimizer().rules().map(|rule| rule.lr()).collect()
     }
 
     /// Takes what has arrived, without waiting.
@@ -231,7 +236,7 @@ impl<'a, 'c, R: AnyRule + Clone> Running<'a, 'c, R> {
             None => None,
         };
         let trained = std::mem::take(&mut self.record.sums).means(self.info.metrics.len());
-        let lrs = self.rates();
+        let lrs = rates(self.trainer);
         let metric = tested.as_ref().map_or(trained[0], |tested| tested.loss);
         let held_out =
             tested.iter().flat_map(|Evaluation { loss, metrics, .. }| [&[*loss], &metrics[..]].concat());
@@ -298,6 +303,26 @@ impl<'a, 'c, R: AnyRule + Clone> Running<'a, 'c, R> {
     }
 }
 
+/// The rate of each group.
+fn rates<R: AnyRule + Clone>(trainer: &Trainer<R>) -> Vec<f64> {
+    trainer.optimizer().rules().map(|rule| rule.lr()).collect()
+}
+
+/// Batches of an epoch, as the source or the options say.
+fn batches_per_epoch(source: Option<u64>, option: Option<u64>) -> Result<u64, Error> {
+    match (source, option) {
+        (Some(source), Some(option)) if source != option => {
+            Err(Error::constant("batches_per_epoch", format!("{source}, those of the source"), option))
+        }
+        (Some(batches), _) | (None, Some(batches)) => Ok(batches),
+        (None, None) => {
+            let reason =
+                "the source does not know how many batches an epoch has: set batches_per_epoch".into();
+            Err(Error::Config { what: "fit".into(), reason })
+        }
+    }
+}
+
 type Tensors = BTreeMap<String, Vec<f32>>;
 
 /// Columns of the history.
@@ -323,7 +348,7 @@ fn steps_per_epoch<R: AnyRule + Clone>(trainer: &Trainer<R>, batches: u64) -> Re
     }
     match trainer.steps_per_epoch {
         Some(steps) if steps != batches / of => {
-            let allowed = format!("{}, the steps in an epoch of the data", batches / of);
+            let allowed = format!("{}, the steps in an epoch of the source", batches / of);
             Err(Error::constant("steps_per_epoch", allowed, steps))
         }
         _ => Ok(batches / of),

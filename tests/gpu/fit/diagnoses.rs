@@ -25,9 +25,8 @@ fn diagnose_batches<R: AnyRule + Clone>(
     let mut trainer = graph.trainer(&logits.cross_entropy(&y), rule).seed(3).build(gpu).unwrap();
     let mut monitor = GradientMonitor::new(5);
     let mut callbacks = Callbacks::new().with(&mut monitor).with(TerminateOnNaN);
-    let report = trainer
-        .fit(&mut train.epochs(7, batch).unwrap(), &epochs(150 * batch as u64 / 200), &mut callbacks)
-        .unwrap();
+    let report =
+        trainer.fit(&mut loader(&train, batch), &epochs(150 * batch as u64 / 200), &mut callbacks).unwrap();
     drop(callbacks);
     let said: Vec<String> = report.notes.iter().map(|note| note.text.clone()).collect();
     println!("{:.3?} {}", report.history.column("train_loss").unwrap(), said.join(" | "));

@@ -34,9 +34,8 @@ fn another_run_is_refused_with_the_difference_and_changes_nothing() {
             let inputs = sets.inputs();
             let validation = validates.then_some(Validation { data: &inputs, batch: 8 });
             let run = json!({"seed": seed}).as_object().unwrap().clone();
-            let options = FitOptions { epochs: 2, validation, resume: Some(checkpoint), run };
-            let error =
-                trainer.fit(&mut sets.train.epochs(7, batch).unwrap(), &options, &mut callbacks).unwrap_err();
+            let options = FitOptions { validation, resume: Some(checkpoint), run, ..epochs(2) };
+            let error = trainer.fit(&mut loader(&sets.train, batch), &options, &mut callbacks).unwrap_err();
             assert_eq!(all_params(&trainer), before);
             assert!(fs::read(folder.join("a.csv")).unwrap() == csv);
             error.to_string()
@@ -45,7 +44,7 @@ fn another_run_is_refused_with_the_difference_and_changes_nothing() {
     plain.run.remove("fit");
     let rows = [
         (refuse(&checkpoint, 8, 8, true, same()), "its seed is 7, this run's is 8"),
-        (refuse(&checkpoint, 7, 4, true, same()), "its epochs have 5 batches, those of these data have 9"),
+        (refuse(&checkpoint, 7, 4, true, same()), "its epochs have 5 batches, those of this source have 9"),
         (
             refuse(&checkpoint, 7, 8, false, same()),
             "its history has train_loss, train_accuracy, val_loss, val_accuracy, lr, this run's has train_loss, \
@@ -157,7 +156,7 @@ fn options_that_do_not_fit_are_refused_before_the_first_step() {
         ),
         (
             refuse(counted(), Callbacks::new()),
-            "steps_per_epoch must be 5, the steps in an epoch of the data, got 4",
+            "steps_per_epoch must be 5, the steps in an epoch of the source, got 4",
         ),
         (
             refuse(grouped(), Callbacks::new().with(GradientMonitor::new(3))),
@@ -182,8 +181,23 @@ fn options_that_do_not_fit_are_refused_before_the_first_step() {
         assert_eq!(error, message);
     }
     let mut trainer = adamw(&gpu);
-    let error = trainer.fit(&mut Short, &epochs(1), &mut Callbacks::new()).unwrap_err().to_string();
-    assert_eq!(error, "data: epoch 0 ended after 0 of 3 batches");
+    for (given, of, reason) in [
+        (None, 3, "fit: the source does not know how many batches an epoch has: set batches_per_epoch"),
+        (Some(4), 3, "source: epoch 0 ended after 3 of 4 batches"),
+        (Some(2), 3, "source: epoch 0 has more than 2 batches"),
+        (Some(0), 3, "fit: an epoch has 0 batches, and 1 make a step"),
+    ] {
+        let mut source = from_fn(|position, batch: &mut Batch| {
+            *batch = Batch { x: vec![0.5; 8 * 16], y: vec![1; 8] };
+            Ok(position.batch < of)
+        });
+        let options = FitOptions { batches_per_epoch: given, ..epochs(1) };
+        let error = adamw(&gpu).fit(&mut source, &options, &mut Callbacks::new()).unwrap_err().to_string();
+        assert_eq!(error, reason);
+    }
+    let options = FitOptions { batches_per_epoch: Some(4), ..epochs(1) };
+    let error = fit(&mut trainer, &sets, &options, &mut Callbacks::new()).unwrap_err().to_string();
+    assert_eq!(error, "batches_per_epoch must be 5, those of the source, got 4");
     let mut callbacks =
         Callbacks::new().with(EarlyStopping { monitor: "val_los".into(), ..EarlyStopping::default() });
     let error = fit(&mut trainer, &sets, &epochs(1), &mut callbacks).unwrap_err().to_string();
