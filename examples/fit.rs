@@ -41,7 +41,8 @@ fn main() -> Result<()> {
     let trainer = trainer.metric("accuracy", &logits.accuracy(&y)).seed(1);
     let mut trainer = trainer.build(&Gpu::new(GpuOptions::default())?)?;
 
-    let saves = ModelCheckpoint::new(&folder).monitor("val_accuracy", MetricMode::Max).every_n_steps(10).keep(2);
+    let saves =
+        ModelCheckpoint::new(&folder).monitor("val_accuracy", MetricMode::Max).every_n_steps(10).keep(2);
     let last = saves.last();
     let plateau = schedule::ReduceLROnPlateau { patience: 1, factor: 0.3, ..Default::default() };
     let mut monitor = GradientMonitor::new(5);

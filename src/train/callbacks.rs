@@ -29,6 +29,8 @@
 //!     callbacks.on_train_end(&TrainEnd::of(trainer.steps()), &mut control)
 //! }
 //! ```
+//!
+//! [`from_json`] makes callbacks by name.
 
 mod append;
 mod control;
@@ -36,6 +38,7 @@ mod csv_logger;
 mod early_stopping;
 mod events;
 mod gradient_monitor;
+mod json;
 mod learning_rate;
 mod list;
 mod model_checkpoint;
@@ -54,6 +57,7 @@ pub use control::{Control, Note, Stopped};
 pub use csv_logger::CSVLogger;
 pub use events::{BatchEnd, EpochEnd, Reads, RunInfo, TrainEnd};
 pub use gradient_monitor::{Diagnosis, GradientMonitor, Problem};
+pub use json::from_json;
 pub use learning_rate::LearningRateMonitor;
 pub use list::Callbacks;
 pub use model_checkpoint::ModelCheckpoint;
@@ -219,8 +223,10 @@ pub trait Callback: Send + Sync {
     }
 }
 
-/// A borrowed callback, to read it after the run.
-impl<C: Callback + ?Sized> Callback for &mut C {
+macro_rules! forwards {
+    ($(#[$doc:meta])* $of:ty) => {
+        $(#[$doc])*
+        impl<C: Callback + ?Sized> Callback for $of {
     fn name(&self) -> &str {
         (**self).name()
     }
@@ -284,7 +290,18 @@ impl<C: Callback + ?Sized> Callback for &mut C {
     fn write_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         (**self).write_checkpoint(checkpoint)
     }
+        }
+    };
 }
+
+forwards!(
+    /// A borrowed callback, to read it after the run.
+    &mut C
+);
+forwards!(
+    /// One of any kind, such as [`from_json`] makes.
+    Box<C>
+);
 
 /// The state of the callback `name`, read into its type.
 fn read_state<T: serde::de::DeserializeOwned>(name: &str, state: &Value) -> Result<T, Error> {

@@ -169,6 +169,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
 
     /// The gradients of the last step by name, as the norm reports measure them: of parameters that are not frozen, after
     /// accumulation and unscaling.
+    #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
     pub(super) async fn read_gradients(&self) -> Result<BTreeMap<String, Vec<f32>>, Error> {
         let transforms = self.optimizer.transforms();
         let mut scale = transforms.scale();

@@ -102,7 +102,12 @@ fn every_callback(folder: &Path) -> Callbacks<'static> {
         .with(CSVLogger::epochs(folder.join("epochs.csv")))
         .with(CSVLogger::steps(folder.join("steps.csv"), 1))
         .with(TensorBoard::new(folder))
-        .with(ModelCheckpoint::new(folder).monitor("val_loss", schedule::MetricMode::Min).keep(2).every_n_steps(3))
+        .with(
+            ModelCheckpoint::new(folder)
+                .monitor("val_loss", schedule::MetricMode::Min)
+                .keep(2)
+                .every_n_steps(3),
+        )
         .with(Progress::new(ProgressStyle::Silent))
 }
 

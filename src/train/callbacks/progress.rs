@@ -189,3 +189,68 @@ impl Callback for Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::train::StepReport;
+
+    #[derive(Clone, Default)]
+    struct Printed(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Printed {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_bar_fills_is_drawn_seldom_and_goes_away() {
+        let printed = Printed::default();
+        let mut progress = Progress::to(ProgressStyle::Bar, Box::new(printed.clone()));
+        let taken = || String::from_utf8(std::mem::take(&mut *printed.0.lock().unwrap())).unwrap();
+        let metrics = vec!["loss".to_owned()];
+        let run = RunInfo {
+            epochs: 2,
+            steps_per_epoch: 6,
+            first_step: 100,
+            step: 100,
+            metrics,
+            ..RunInfo::default()
+        };
+        let mut control = Control::new();
+        progress.on_train_begin(&run, &mut control).unwrap();
+        let report = |step| StepReport { step, loss: 0.5, metrics: Vec::new() };
+        let report = report(105);
+        let batch = BatchEnd { means: &[0.25], lrs: &[1e-3, 1e-2], ..BatchEnd::of(&report) };
+        progress.on_train_batch_end(&batch, &mut control).unwrap();
+        let text = taken();
+        assert!(
+            text.contains(&("█".repeat(12) + &"░".repeat(12) + " 6/12  loss 0.2500  lr 1.00e-2  ")),
+            "{text}"
+        );
+        progress.on_train_batch_end(&batch, &mut control).unwrap();
+        assert_eq!(taken(), "", "it was just drawn");
+        progress.on_note(&Note { by: "Somebody".into(), text: "says".into() }).unwrap();
+        assert_eq!(taken(), "\r\x1b[2KSomebody: says\n");
+        progress.on_train_batch_end(&batch, &mut control).unwrap();
+        taken();
+        drop(progress);
+        assert_eq!(taken(), "\r\x1b[2K");
+    }
+
+    #[test]
+    fn times_are_short() {
+        assert_eq!(
+            [0.4, 59.9, 60.0, 3599.0, 3600.0, 90061.0].map(clock),
+            ["0:00", "0:59", "1:00", "59:59", "1:00:00", "25:01:01"]
+        );
+        assert!(clock(f64::INFINITY).len() > 5);
+    }
+}

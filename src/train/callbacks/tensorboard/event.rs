@@ -66,6 +66,8 @@ impl Event {
         bytes(3, b"brain.Event:2", &mut self.head);
     }
 
+    /// A value of the format's precision.
+    #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
     pub(super) fn scalar(&mut self, tag: &str, value: f64) {
         let mut message = Vec::new();
         bytes(1, tag.as_bytes(), &mut message);
