@@ -169,6 +169,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             steps_per_epoch,
             first_step: self.steps,
             step: self.steps,
+            resumed: false,
             metrics: self.scalars.iter().map(|(name, _)| name.clone()).collect(),
             groups: layout.groups().to_vec(),
             tensors: layout.spans().iter().map(|span| (span.name.clone(), span.shape.clone())).collect(),

@@ -303,6 +303,30 @@ fn best_weights_and_rates_are_those_of_the_rules() {
 }
 
 #[test]
+fn callbacks_begin_each_run_anew() {
+    let Some(gpu) = gpu() else { return };
+    let (sets, folder) = (Sets::new(), Folder::new("fit-anew"));
+    let mut callbacks = every_callback(&folder);
+    let mut run = || {
+        let report = fit(&mut adamw(&gpu), &sets, &epochs(2), &mut callbacks).unwrap();
+        let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+        let files =
+            ["epochs.csv", "steps.csv", "events.out.tfevents.gradus", "last.safetensors", "best.safetensors"];
+        (report, files.map(read))
+    };
+    let first = run();
+    assert!(first == run());
+    // A checkpoint has room for one of them.
+    let mut callbacks = Callbacks::new()
+        .with(EarlyStopping { patience: 2, ..Default::default() })
+        .with(EarlyStopping { patience: 3, ..Default::default() })
+        .with(ModelCheckpoint::new(&*folder));
+    let error = fit(&mut adamw(&gpu), &sets, &epochs(1), &mut callbacks).unwrap_err().to_string();
+    let reason = "checkpoint: it holds the state of one EarlyStopping, and this run has several";
+    assert_eq!(error, format!("callback EarlyStopping: {reason}"));
+}
+
+#[test]
 fn logs_are_seen_by_the_callbacks_that_follow() {
     let Some(gpu) = gpu() else { return };
     let (sets, folder) = (Sets::new(), Folder::new("fit-logs"));

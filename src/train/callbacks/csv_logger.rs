@@ -78,8 +78,12 @@ impl Callback for CSVLogger {
         "CSVLogger"
     }
 
-    fn on_train_begin(&mut self, _: &RunInfo, _: &mut Control) -> Result<(), Error> {
-        self.file = Some(AppendFile::open(&self.path, self.resumed.take())?);
+    fn on_train_begin(&mut self, run: &RunInfo, _: &mut Control) -> Result<(), Error> {
+        let resumed = self.resumed.take().filter(|_| run.resumed);
+        if resumed.is_none() {
+            self.columns.clear();
+        }
+        self.file = Some(AppendFile::open(&self.path, resumed)?);
         Ok(())
     }
 

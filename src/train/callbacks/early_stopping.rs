@@ -1,6 +1,6 @@
 use super::{Callback, Control, EarlyStopping, EpochEnd, Reads, RunInfo, TrainEnd};
 use crate::error::Error;
-use crate::train::Checkpoint;
+use crate::train::{Checkpoint, EarlyStoppingState};
 
 impl Callback for EarlyStopping {
     fn name(&self) -> &str {
@@ -11,7 +11,10 @@ impl Callback for EarlyStopping {
         EarlyStopping::check(self)
     }
 
-    fn on_train_begin(&mut self, _: &RunInfo, control: &mut Control) -> Result<(), Error> {
+    fn on_train_begin(&mut self, run: &RunInfo, control: &mut Control) -> Result<(), Error> {
+        if !run.resumed {
+            self.state = EarlyStoppingState::default();
+        }
         // The checkpoint was made when it had just stopped.
         if let Some(epoch) = self.state.stopped_epoch {
             control.stop(self.reason(epoch));
@@ -49,6 +52,10 @@ impl Callback for EarlyStopping {
     }
 
     fn on_save_checkpoint(&mut self, checkpoint: &mut Checkpoint) -> Result<(), Error> {
+        if checkpoint.early_stopping.is_some() {
+            let reason = "it holds the state of one EarlyStopping, and this run has several".into();
+            return Err(Error::Config { what: "checkpoint".into(), reason });
+        }
         checkpoint.early_stopping = Some(self.state.clone());
         Ok(())
     }

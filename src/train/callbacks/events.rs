@@ -16,6 +16,8 @@ pub struct RunInfo {
     pub first_step: u64,
     /// Steps that it has taken now: more if the run is resumed.
     pub step: u64,
+    /// Whether it goes on from a checkpoint, whose states callbacks have loaded. Callbacks of a new run begin anew.
+    pub resumed: bool,
     /// Names of the values of a report: `loss`, and the metrics.
     pub metrics: Vec<String>,
     /// Names of the parameter groups.

@@ -137,6 +137,9 @@ impl Callback for GradientMonitor {
     }
 
     fn on_train_begin(&mut self, run: &RunInfo, _: &mut Control) -> Result<(), Error> {
+        if !run.resumed {
+            self.observed = Observed::default();
+        }
         self.run = run.clone();
         Ok(())
     }

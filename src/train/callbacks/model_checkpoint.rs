@@ -206,6 +206,9 @@ impl Callback for ModelCheckpoint {
             .map_err(|error| Error::File { path: path(), reason: error.to_string() })?;
         let is_ours = |name: &str| name == self.last || name == BEST || Self::step_of(name).is_some();
         files::sweep(&self.folder, is_ours)?;
+        if !run.resumed {
+            self.state = State::default();
+        }
         self.moment = Moment { saved: Some(run.step), ..Moment::default() };
         Ok(())
     }

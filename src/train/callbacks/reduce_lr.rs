@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use super::{Callback, Control, EpochEnd, RunInfo, to_state};
 use crate::error::Error;
-use crate::schedule::{self, Schedule};
+use crate::schedule::{self, PlateauState, Schedule};
 
 /// Reduces the learning rates when a logged value stops improving, as [`schedule::ReduceLROnPlateau`] does.
 ///
@@ -43,6 +43,13 @@ impl Callback for ReduceLROnPlateau {
         if run.scheduled {
             let reason = "the trainer's schedule sets the rates: give it schedule::ReduceLROnPlateau instead, or no schedule";
             return Err(Error::Config { what: "learning rate".into(), reason: reason.into() });
+        }
+        Ok(())
+    }
+
+    fn on_train_begin(&mut self, run: &RunInfo, _: &mut Control) -> Result<(), Error> {
+        if !run.resumed {
+            self.plateau.state = PlateauState::default();
         }
         Ok(())
     }

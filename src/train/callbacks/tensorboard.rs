@@ -117,7 +117,7 @@ impl Callback for TensorBoard {
     }
 
     fn on_train_begin(&mut self, run: &RunInfo, _: &mut Control) -> Result<(), Error> {
-        let resumed = self.resumed.take();
+        let resumed = self.resumed.take().filter(|_| run.resumed);
         let begins = resumed.is_none();
         self.file = Some(AppendFile::open(&self.path(), resumed)?);
         if begins {

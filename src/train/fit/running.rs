@@ -66,6 +66,7 @@ impl<'a, 'c, R: AnyRule + Clone, S: BatchSource<Batch: Inputs>> Running<'a, 'c, 
             trainer.report_norms(norms_every)?;
         }
         (info.first_step, info.step) = (record.first_step, trainer.steps());
+        info.resumed = options.resume.is_some();
         let mut running = Self {
             trainer,
             source,

@@ -35,6 +35,12 @@ fn read(folder: &Path) -> Option<Vec<Vec<String>>> {
     Some(text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect())
 }
 
+/// A number in the precision of event files.
+#[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
+fn single(value: f64) -> f64 {
+    f64::from(value as f32)
+}
+
 #[test]
 fn tensorboard_reads_scalars_and_histograms_with_their_values() {
     let Some(gpu) = gpu() else { return };
@@ -56,7 +62,7 @@ fn tensorboard_reads_scalars_and_histograms_with_their_values() {
             .rows()
             .iter()
             .zip(report.history.column(name).unwrap())
-            .map(|(row, value)| (row.steps.to_string(), f64::from(value as f32)))
+            .map(|(row, value)| (row.steps.to_string(), single(value)))
             .collect();
         let got: Vec<(String, f64)> = of("scalar", &format!("epoch/{name}"))
             .into_iter()
@@ -71,7 +77,7 @@ fn tensorboard_reads_scalars_and_histograms_with_their_values() {
         let cells = csv.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
         let expected: Vec<(String, f64)> = cells
             .filter(|cells| !cells[column].is_empty())
-            .map(|cells| (cells[1].into(), f64::from(cells[column].parse::<f64>().unwrap() as f32)))
+            .map(|cells| (cells[1].into(), single(cells[column].parse().unwrap())))
             .collect();
         let got: Vec<(String, f64)> = of("scalar", &format!("batch/{name}"))
             .into_iter()
