@@ -2,6 +2,7 @@
 
 pub(crate) mod any;
 pub(crate) mod arithmetic;
+mod boxed;
 pub(crate) mod dynamic8;
 pub(crate) mod entry;
 pub(crate) mod family;

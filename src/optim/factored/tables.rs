@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use super::index_maps::{Axes, IndexMap, NONE, ONE, count};
+use super::gathering::ONE;
+use super::index_maps::{Axes, IndexMap, NONE, count};
 use super::ranges::{Places, StatisticRanges};
 use super::sizes::{FINISH_LANES, MOST_ALONE};
 use super::tiles::{self, Tile};

@@ -1,4 +1,5 @@
-use std::borrow::Cow;
+mod around;
+
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -7,14 +8,16 @@ use serde_json::{Map, Value, json};
 use super::sgd::SGD;
 use crate::config;
 use crate::error::{Error, closed};
-use crate::gpu::{Block, Field, Uniform, uniform};
+use crate::gpu::{Block, Field};
 use crate::optim::rule::any::{AnyRule, options};
 use crate::optim::rule::entry::{Entry, FromJson, Registered};
 use crate::optim::rule::fields::used_slots;
 use crate::optim::rule::{
-    EvalParams, Family, Granularity, NewtonSchulz, Precisions, Recurrence, Reset, Shader, Slot, Statistic,
-    StepInfo, f32_of,
+    EvalParams, Family, NewtonSchulz, Precisions, Recurrence, Reset, Shader, Slot, Statistic, StepInfo,
+    f32_of,
 };
+pub(crate) use around::Ahead;
+use around::{Around, BEGINS, RESETS, SLOW, SYNCS};
 
 /// Lookahead around another rule, as optax has it: the rule makes fast steps, and after every `sync_period`-th of a
 /// tensor slow weights, which start where the parameters started, take a part `alpha` of the way to the fast ones, and
@@ -54,23 +57,6 @@ pub struct Lookahead<R = Box<dyn AnyRule>> {
     around: Arc<Around>,
 }
 
-/// What was made of the inner rule.
-#[derive(Debug)]
-struct Around {
-    inner: String,
-    text: String,
-    slots: Vec<Slot>,
-    fields: Vec<Field>,
-}
-
-uniform! {
-    /// What stands in the block before the inner rule's constants.
-    pub(crate) struct Ahead {
-        lookahead: u32,
-        lookahead_alpha: f32,
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
@@ -92,20 +78,6 @@ const fn alpha() -> f64 {
 }
 
 const NAME: &str = "Lookahead";
-const SLOW: Slot = Slot {
-    name: Cow::Borrowed("slow_param"),
-    granularity: Granularity::Element,
-    precisions: Precisions::F32,
-    late: true,
-    apart: false,
-};
-/// As in `lookahead.wgsl`.
-const BEGINS: u32 = 1;
-const SYNCS: u32 = 2;
-/// As in `reset.wgsl`: from this bit on, slots that begin anew.
-const RESETS: u32 = 8;
-const HYPER: &str = "struct Hyper {";
-const STATE: &str = "struct State {";
 
 impl<R: AnyRule> Lookahead<R> {
     /// Around a rule, with the defaults.
@@ -116,26 +88,6 @@ impl<R: AnyRule> Lookahead<R> {
 
     fn slow(&self) -> usize {
         self.around.slots.len() - 1
-    }
-}
-
-impl Around {
-    fn new(inner: &impl AnyRule) -> Self {
-        let text = inner.shader().text;
-        let members: String =
-            Ahead::FIELDS.iter().map(|field| format!(" {}: {},", field.name, field.kind)).collect();
-        let wrapped = text.replacen(HYPER, &format!("{HYPER}{members}"), 1).replacen(
-            STATE,
-            &format!("{STATE} {}: vec4f,", SLOW.name),
-            1,
-        );
-        let shift = |field: &Field| Field { offset: field.offset + size_of::<Ahead>(), ..field.clone() };
-        Self {
-            inner: text.into(),
-            text: wrapped,
-            slots: inner.slots().iter().cloned().chain([SLOW]).collect(),
-            fields: Ahead::FIELDS.iter().cloned().chain(inner.hyper_block().1.iter().map(shift)).collect(),
-        }
     }
 }
 
@@ -214,7 +166,7 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
         let begins = if step.is_first_use(self.slow()) { BEGINS } else { 0 };
         let syncs = if step.step.is_multiple_of(self.sync_period) { SYNCS } else { 0 };
         let resets = (step.dropped & used_slots(self)) << RESETS;
-        let ahead = Ahead { lookahead: begins | syncs | resets, lookahead_alpha: f32_of(self.alpha) };
+        let ahead = Ahead::new(begins | syncs | resets, f32_of(self.alpha));
         bytes.extend_from_slice(bytemuck::bytes_of(&ahead));
         self.inner.hyper_bytes(&StepInfo { step: step.step - step.reset_at, ..*step }, bytes);
     }
