@@ -83,6 +83,11 @@ impl<'a> Axes<'a> {
         }
     }
 
+    /// Whether each statistic holds the maxima of one axis.
+    pub(crate) fn hold_maxima(&self) -> bool {
+        self.statistics.iter().all(|statistic| matches!(statistic.reduced, Reduced::AllBut(_)))
+    }
+
     /// Whether the last axis has a multiple of four and is what the first index map leaves out, or the index maps hold axes.
     fn quads(&self) -> bool {
         let last = self.shape.len().saturating_sub(1);
@@ -90,9 +95,7 @@ impl<'a> Axes<'a> {
         whole
             && match self.matrix() {
                 Some([columns, rows]) => columns == last && rows + 1 == last,
-                None => {
-                    self.statistics.iter().all(|statistic| matches!(statistic.reduced, Reduced::AllBut(_)))
-                }
+                None => self.hold_maxima(),
             }
     }
 
