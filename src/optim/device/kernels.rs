@@ -3,8 +3,8 @@ use std::fmt::Write;
 
 use super::block_kernel::BlockKernel;
 use super::memory::{self, Around, Form, Stored, keep_inside};
-use super::stage::Stage;
-use crate::gpu::{Binding, Capabilities, KernelSource, uniform};
+use super::stage::{Stage, Updates};
+use crate::gpu::{Binding, Candidate, Capabilities, KernelKind, KernelSource, uniform};
 use crate::grad::FusedKernel;
 use crate::optim::averages::text as averages;
 use crate::optim::rule::any::AnyRule;
@@ -160,6 +160,7 @@ impl<'a> RuleKernel<'a> {
             small: self.small,
             has_random: fused == FusedKernel::Noisy,
             copies: self.copies && is_update,
+            pairs: self.goes_by_pairs(stage, &slots, capabilities),
         };
         let mut bindings = self.bindings_before_slots(stage);
         let mut memory = match stage {
@@ -188,7 +189,7 @@ impl<'a> RuleKernel<'a> {
         }
         let text = self.shader.text;
         let text = if self.averages { averages::averaging(text).into() } else { Cow::Borrowed(text) };
-        let frame = self.frame(stage, around.blocks, capabilities);
+        let frame = self.frame(stage, around, capabilities);
         KernelSource {
             name: self.name(stage, &slots, fused),
             wgsl: format!("{text}\n{GATE}{COMMON}{frame}\n{}\n{memory}", fused.wgsl()).into(),
@@ -229,13 +230,27 @@ impl<'a> RuleKernel<'a> {
         kept(first, of_tensors.map(|(bit, slot)| (&*slot.name, mask & (1 << bit) != 0)))
     }
 
+    /// Whether an invocation of a stage takes two vectors, of which it loads what has 16 bits at once.
+    fn goes_by_pairs(&self, stage: Stage, slots: &[Stored<'_>], capabilities: &Capabilities) -> bool {
+        let in_order = matches!(self.family, Family::Element | Family::Around | Family::Tensor { .. });
+        let has_halves = self.copies || slots.iter().any(|slot| slot.form == Form::Bf16);
+        stage == Stage::Update
+            && in_order
+            && has_halves
+            && !self.in_blocks(stage)
+            && has_dear_loads(capabilities)
+    }
+
     /// The texts of the frame that a stage is joined with.
-    fn frame(&self, stage: Stage, blocks: Option<&BlockKernel>, capabilities: &Capabilities) -> String {
-        let mut frame = match blocks {
+    fn frame(&self, stage: Stage, around: Around, capabilities: &Capabilities) -> String {
+        let mut frame = match around.blocks {
             Some(kernel) => {
                 kernel.frame.to_owned() + &stage.frame_of_blocks(self.family, (self.looks_ahead, self.masks))
             }
-            None => stage.frame(self.family, capabilities, self.looks_ahead, self.masks),
+            None => {
+                let Self { looks_ahead, masks, .. } = *self;
+                stage.frame(self.family, capabilities, Updates { looks_ahead, masks, pairs: around.pairs })
+            }
         };
         if matches!(self.family, Family::Factored { .. }) {
             frame = format!("const GENERAL = {};\n{frame}", self.general);
@@ -276,15 +291,27 @@ impl<'a> RuleKernel<'a> {
     }
 }
 
+/// Whether each load costs much, whatever it brings, so that fewer and larger ones are faster.
+fn has_dear_loads(capabilities: &Capabilities) -> bool {
+    const DEAR_LOADS: &[Candidate<(), bool>] = &[
+        Candidate { kind: KernelKind::CpuSubgroup, fits: |(), _| true, way: true },
+        Candidate { kind: KernelKind::Plain, fits: |(), _| true, way: false },
+    ];
+    *Candidate::choose(DEAR_LOADS, &(), capabilities)
+}
+
 /// Every text of the frame that a rule of the element family is joined with.
 pub(crate) fn frame_texts() -> Vec<String> {
     let mut texts = vec![COMMON.to_owned(), GATE.to_owned(), "var<storage, read> real: array<u32>;".into()];
     texts.extend(memory::texts());
     texts.push(Stage::Update.frame_of_blocks(Family::Element, (false, false)));
     texts.extend(FusedKernel::ALL.map(|fused_kernel| fused_kernel.wgsl().to_owned()));
-    for looks_ahead in [false, true] {
-        let frame = |masks| Stage::Update.frame(Family::Element, &Capabilities::PLAIN, looks_ahead, masks);
-        texts.extend([frame(false), frame(true)]);
+    for (looks_ahead, masks) in [(false, false), (false, true), (true, false), (true, true)] {
+        let frame = |pairs| {
+            let updates = Updates { looks_ahead, masks, pairs };
+            Stage::Update.frame(Family::Element, &Capabilities::PLAIN, updates)
+        };
+        texts.extend([false, true].map(frame));
     }
     texts.extend([averages::AVERAGE, averages::NO_AVERAGE].map(str::to_owned));
     texts

@@ -111,19 +111,13 @@ impl Stage {
     }
 
     /// The texts that a rule is joined with, beside what is common to all.
-    pub(crate) fn frame(
-        self,
-        family: Family,
-        capabilities: &Capabilities,
-        looks_ahead: bool,
-        masks: bool,
-    ) -> String {
+    pub(crate) fn frame(self, family: Family, capabilities: &Capabilities, updates: Updates) -> String {
         let own = match self {
             Self::Statistics => text!("statistics").into(),
             Self::Finish | Self::Means => self.joining(family, capabilities),
             Self::Measure | Self::Ratio => self.measuring(family, capabilities),
             Self::Direction => [text!("direction"), text!("linear")].concat(),
-            Self::Update => updating(family, looks_ahead, masks),
+            Self::Update => updates.frame(family),
         };
         [self.lookups(family), own].concat()
     }
@@ -203,19 +197,32 @@ impl Stage {
     }
 }
 
-/// The text that makes new parameters.
-fn updating(family: Family, looks_ahead: bool, masks: bool) -> String {
-    let settled = if looks_ahead { text!("lookahead") } else { text!("settled") };
-    match family {
-        Family::Element | Family::Around => {
-            let element = if masks { text!("element_masked") } else { text!("element") };
-            [text!("update"), text!("linear"), element, settled].concat()
-        }
-        Family::Matrix => [text!("update"), text!("linear"), text!("directed"), settled].concat(),
-        Family::Tensor { .. } => [text!("update"), text!("linear"), text!("tensor"), settled].concat(),
-        Family::Factored { ratio } => {
-            let updated = if ratio { text!("update_matrix") } else { text!("update_axes") };
-            [text!("tile"), text!("update_tile"), updated, settled].concat()
+/// How an update goes over elements, and what it does beside the rule.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Updates {
+    pub(crate) looks_ahead: bool,
+    /// Whether what lies behind the end of a tensor is held at zero.
+    pub(crate) masks: bool,
+    /// Whether an invocation takes two vectors.
+    pub(crate) pairs: bool,
+}
+
+impl Updates {
+    /// The text that makes new parameters.
+    fn frame(self, family: Family) -> String {
+        let settled = if self.looks_ahead { text!("lookahead") } else { text!("settled") };
+        let over = if self.pairs { text!("update_pairs") } else { concat!(text!("update"), text!("linear")) };
+        match family {
+            Family::Element | Family::Around => {
+                let element = if self.masks { text!("element_masked") } else { text!("element") };
+                [over, element, settled].concat()
+            }
+            Family::Matrix => [text!("update"), text!("linear"), text!("directed"), settled].concat(),
+            Family::Tensor { .. } => [over, text!("tensor"), settled].concat(),
+            Family::Factored { ratio } => {
+                let updated = if ratio { text!("update_matrix") } else { text!("update_axes") };
+                [text!("tile"), text!("update_tile"), updated, settled].concat()
+            }
         }
     }
 }

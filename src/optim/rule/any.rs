@@ -21,8 +21,8 @@ pub trait AnyRule: Debug + Send + Sync {
     fn looks_ahead(&self) -> bool {
         false
     }
-    /// Whether it is known to map parameters of zero with gradients of zero to zeros. Otherwise the frame holds the
-    /// padding between tensors at zero.
+    /// Whether it is known to map zero parameters with zero gradients to zeros. Otherwise the frame keeps the padding between
+    /// tensors at zero.
     fn keeps_zeros(&self) -> bool {
         true
     }
@@ -68,7 +68,7 @@ pub trait AnyRule: Debug + Send + Sync {
     fn eval_params(&self) -> Option<EvalParams> {
         None
     }
-    /// When its state begins anew, if it does.
+    /// When its state is reset, if it is.
     fn reset(&self) -> Option<Reset> {
         None
     }
@@ -76,24 +76,24 @@ pub trait AnyRule: Debug + Send + Sync {
     fn maximize(&self) -> bool;
     /// All options as a JSON object, `name` included.
     fn to_json(&self) -> Value;
-    /// The first option that JSON cannot hold, as `eps is inf`; default: none.
+    /// The first option that JSON cannot hold, such as `eps is inf`; `None` by default.
     fn not_in_json(&self) -> Option<String> {
         None
     }
-    /// All options but the name, some of them replaced by what a group overrides.
+    /// All options except the name, with a group's overrides.
     fn merged(&self, fields: &Map<String, Value>) -> Map<String, Value> {
         let mut all = options(self);
         all.extend(fields.clone());
         all
     }
-    /// A rule of the same kind from all its fields but `name`, without a check of ranges.
+    /// A rule of the same kind from all its fields except `name`. Does not check ranges.
     ///
     /// # Errors
     /// [`Error::UnknownName`], [`Error::Config`].
     fn boxed_with(&self, fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error>;
     /// A copy of the same kind.
     fn boxed(&self) -> Box<dyn AnyRule>;
-    /// As [`AnyRule::boxed_with`], as the type itself.
+    /// As [`AnyRule::boxed_with`], but returns the type itself.
     ///
     /// # Errors
     /// As [`AnyRule::boxed_with`].
@@ -208,7 +208,7 @@ impl<R: Rule> AnyRule for R {
     }
 }
 
-/// All options but the name.
+/// All options except the name.
 pub(crate) fn options(rule: &(impl AnyRule + ?Sized)) -> Map<String, Value> {
     let Value::Object(mut all) = rule.to_json() else { unreachable!("options are an object") };
     all.remove("name");

@@ -19,18 +19,18 @@ use crate::optim::rule::{
 pub(crate) use around::Ahead;
 use around::{Around, BEGINS, RESETS, SLOW, SYNCS};
 
-/// Lookahead around another rule, as optax has it: the rule makes fast steps, and after every `sync_period`-th of a
-/// tensor slow weights, which start where the parameters started, take a part `alpha` of the way to the fast ones, and
-/// these go back to them.
+/// Lookahead around another rule, as in optax.
 ///
-/// With `reset_state` the inner state then begins anew, the count of the inner rule's steps included: what it was is
-/// never used again, and each slot starts from its first value once more. In a state dict the inner slots of a tensor
-/// that has just looked ahead are those that no step has used yet, `step` goes on counting all steps of the tensor, and
-/// `inner_step` counts those since. Steps of the schedule go on too.
+/// The inner rule makes fast steps. The slow weights start as the parameters. After every `sync_period` steps of a tensor
+/// they move the fraction `alpha` of the way to the parameters, and the parameters are set to them.
 ///
-/// The learning rate, schedules, and fields that are overridden in a group act on the inner rule. A group may override
-/// those of Lookahead too; a name that both have, as `alpha` around RMSprop, is the inner rule's, unless the group has a
-/// whole `inner` as well.
+/// With `reset_state`, the inner state is then reset: each slot to its first value, and the inner rule's step count to 0. In
+/// a state dict, the inner slots of a tensor that was just reset count as unused; `step` counts all steps of the tensor, and
+/// `inner_step` those since the reset. The schedule's steps are not reset.
+///
+/// The learning rate, schedules and the fields that a group overrides act on the inner rule. A group may override fields of
+/// Lookahead too. A name that both have, such as `alpha` around RMSprop, means the inner rule's, unless the group also
+/// overrides `inner` as a whole.
 ///
 /// ```
 /// use gradus::optim::{self, Adam, AnyRule, Lookahead};
@@ -46,13 +46,13 @@ use around::{Around, BEGINS, RESETS, SLOW, SYNCS};
 /// Source: Zhang et al. 2019, arXiv:1907.08610, Alg. 1; `reset_state` is of optax.
 #[derive(Clone, Debug)]
 pub struct Lookahead<R = Box<dyn AnyRule>> {
-    /// The rule that makes the fast steps. Its options may change between steps, but it stays the same rule.
+    /// The rule that makes the fast steps. Its options may change between steps, but not the rule.
     pub inner: R,
-    /// Steps from one look ahead to the next, at least 1. Default 5.
+    /// Number of steps between two synchronizations, at least 1. Default 5.
     pub sync_period: u64,
-    /// Part of the way that slow weights go, in `[0, 1]`. Default 0.5.
+    /// Fraction of the way to the parameters that slow weights move, in `[0, 1]`. Default 0.5.
     pub alpha: f64,
-    /// Whether the inner state begins anew after every look ahead. Default false.
+    /// Whether the inner state is reset after each synchronization. Default false.
     pub reset_state: bool,
     around: Arc<Around>,
 }
@@ -80,7 +80,7 @@ const fn alpha() -> f64 {
 const NAME: &str = "Lookahead";
 
 impl<R: AnyRule> Lookahead<R> {
-    /// Around a rule, with the defaults.
+    /// A Lookahead around `inner`, with the defaults.
     pub fn new(inner: R) -> Self {
         let around = Arc::new(Around::new(&inner));
         Self { inner, sync_period: sync_period(), alpha: alpha(), reset_state: false, around }
@@ -263,7 +263,7 @@ impl<R: AnyRule + Clone + 'static> From<Lookahead<R>> for Box<dyn AnyRule> {
     }
 }
 
-/// Its row among the rules, with what it adds to the rule that it is around.
+/// Its entry in the table of rules, with the slot and constants that it adds to the inner rule's.
 impl Registered for Lookahead {
     const ENTRY: Entry = Entry {
         name: NAME,
