@@ -63,10 +63,13 @@ pub use optimizer::Optimizer;
 pub use optimizer::build::from_json_with_options;
 pub use rule::any::AnyRule;
 pub use rule::entry::Entry;
+// What rules are made of: no interface, because they are sealed.
+#[doc(hidden)]
 pub use rule::{
-    Decay, EvalParams, Family, Granularity, Mu, NewtonSchulz, Precisions, Recurrence, Reduced, Reset, Rule,
-    Shader, Slot, SlotBits, StatePrecision, Statistic, StepInfo, Weight,
+    Decay, EvalParams, Family, Granularity, Mu, NewtonSchulz, Recurrence, Reduced, Reset, Shader, Slot,
+    Statistic, Weight,
 };
+pub use rule::{Precisions, Rule, SlotBits, StatePrecision, StepInfo};
 pub use rules::*;
 pub use state::dict::{AveragesState, GroupState, StateDict, TensorState};
 pub use step::results::StepResult;

@@ -11,10 +11,8 @@
 
 mod advisor;
 mod builder;
-mod cma;
 mod device;
 mod drive;
-mod eigen;
 mod functions;
 mod kernels;
 mod method;
@@ -23,6 +21,7 @@ mod methods;
 mod minimize;
 pub mod objective;
 mod population;
+mod ranking;
 mod saved;
 mod space;
 
@@ -32,7 +31,7 @@ pub use functions::{TestFunction, TestProblem};
 pub(crate) use kernels::listings as kernel_listings;
 pub use methods::{
     CMA, DE, DECrossover, DEStrategy, DiagonalCMA, ElitistES, GA, HaltonSearch, LHSSearch, Method,
-    OnePlusOne, OpenAIES, PSO, RandomSearch, RankWeights, SNES, SimulatedAnnealing,
+    OnePlusOne, OpenAIES, PSO, RandomSearch, RankWeights, SNES, SimulatedAnnealing, SobolSearch,
 };
 #[cfg(feature = "minimize")]
 pub use minimize::{

@@ -22,6 +22,26 @@ use crate::gpu::{Buffer, Gpu, Kernel, Region, UniformRing, Work};
 use crate::params::ParamStore;
 
 /// A graph compiled for one batch size and one store: a flat list of dispatches with all resources bound.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::gpu::Recorder;
+/// use gradus::graph::{Graph, PlanOptions, Workspace};
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let graph = Graph::new();
+/// let y = graph.input("x", [1, 3]).sum_dim(&[1], false);
+/// # let y = y + graph.input("x2", [1, 1]).linear(1).flatten_dims(0, 1);
+/// let params = graph.store(&gpu, 1)?;
+/// let plan = graph.compile(&params, &PlanOptions::evaluate().output("y", &y), &mut Workspace::new())?;
+/// plan.write("x", &[1.0, 2.0, 3.0])?;
+/// let mut encoder = gpu.encoder("plan");
+/// plan.record(&mut Recorder::new(&gpu, &mut encoder))?;
+/// gpu.submit(encoder)?;
+/// println!("{:?}", plan.read("y")?);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Plan {
     gpu: Gpu,

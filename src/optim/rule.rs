@@ -35,10 +35,27 @@ pub use recurrence::{Decay, Recurrence, Weight};
 pub use slot::{Granularity, Reduced, Slot, Statistic};
 pub use step_info::{EvalParams, Reset, StepInfo};
 
+/// Keeps [`Rule`] and [`AnyRule`](any::AnyRule) to the rules of this crate, so that either may gain methods.
+pub(crate) mod sealed {
+    /// Of every rule.
+    pub trait Sealed {}
+}
+
 /// An optimizer that steps by gradients alone. The struct holds the options. The arithmetic is a WGSL function in the file
 /// of the same name.
+///
+/// It is sealed: a rule of your own is a [`CustomRule`](crate::optim::CustomRule).
+///
+/// ```
+/// use gradus::optim::{AdamW, Rule};
+///
+/// let rule = AdamW { lr: 3e-4, ..AdamW::default() };
+/// rule.check()?;
+/// assert_eq!((AdamW::NAME, rule.lr()), ("AdamW", 3e-4));
+/// # Ok::<(), gradus::Error>(())
+/// ```
 pub trait Rule:
-    Clone + Debug + Default + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
+    sealed::Sealed + Clone + Debug + Default + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {
     /// The constants of one step, laid out as in the kernel.
     type Hyper: Uniform;

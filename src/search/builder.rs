@@ -14,6 +14,20 @@ const MOST_MEMBERS: usize = 1 << 18;
 const MOST_SAMPLES: u32 = 1024;
 
 /// Makes a [`Search`]; see [`Search::builder`].
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::search::{DE, Search, Space};
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let search = Search::builder(Space::cube(3, -1.0, 1.0), DE::default())
+///     .members(32)
+///     .seed(7)
+///     .budget(10_000)
+///     .build(&Gpu::new(GpuOptions::default())?)?;
+/// assert_eq!(search.members(), 32);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SearchBuilder {
     pub(super) options: Options,
@@ -94,9 +108,7 @@ impl SearchBuilder {
             start: start.as_deref(),
         };
         let device = Device::new(gpu, &plan)?;
-        let middle = vec![0.0; shape.dimensions];
-        let host = algorithm.host_step(shape, start.as_deref().unwrap_or(&middle));
-        Search::new(options, device, host)
+        Ok(Search::new(options, device))
     }
 }
 
@@ -108,6 +120,10 @@ impl Options {
         let algorithm = self.method.algorithm(dimensions);
         algorithm.check()?;
         let name = self.method.name();
+        let most = algorithm.most_dimensions();
+        if dimensions > most {
+            return Err(Error::constant("dimensions", format!("at most {most} for {name}"), dimensions));
+        }
         if algorithm.needs_bounds()
             && let Some(dimension) = self.space.first_unbounded()
         {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::kernels::{LANES, Own, Run, objective_source, stage_source};
-use super::method::{Algorithm, Over, Shape, Stage};
-use super::objective;
+use super::kernels::{LANES, Own, Run, TILE, objective_source, stage_source};
+use super::method::{Algorithm, Over, Shape, Stage, When};
+use super::objective::{self, Form};
+use super::ranking;
 use super::space::Space;
 use crate::error::Error;
 use crate::gpu::{Buffer, Gpu, Kernel, KernelSource, Recorder, Region, grid};
@@ -34,7 +35,7 @@ struct Bound {
     kernel: Arc<Kernel>,
     group: wgpu::BindGroup,
     workgroups: [u32; 3],
-    first_only: bool,
+    when: When,
 }
 
 /// How far a search is, as the device has it.
@@ -85,10 +86,12 @@ pub(crate) struct Device {
     pub(crate) losses: Buffer<f32>,
     before: Vec<Bound>,
     after: Vec<Bound>,
+    /// Generations from one run of periodic stages to the next.
+    period: u64,
     best: Option<Bound>,
     to_rows: Option<Bound>,
     told: Option<Bound>,
-    objective: Option<(String, Bound)>,
+    objective: Option<(String, Form, Bound)>,
 }
 
 /// What a device is made of.
@@ -125,8 +128,7 @@ impl Device {
         let middle = vec![0.0; dimensions];
         let memory = plan.algorithm.memory(shape, plan.start.unwrap_or(&middle)).0;
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        // Ranks read keys by sixteen.
-        let key_words = members.next_multiple_of(16);
+        let key_words = ranking::key_words(members);
         let elements = members * dimensions;
         let storage = |label: &str, len| Buffer::storage(gpu, label, len);
         let mut device = Self {
@@ -140,12 +142,13 @@ impl Device {
             progress: storage("search progress", HEADER + 2 * dimensions + HISTORY)?,
             points: Buffer::storage(gpu, "search points", elements)?,
             keys: storage("search keys", key_words)?,
-            ranks: storage("search ranks", 2 * members)?,
+            ranks: storage("search ranks", ranking::rank_words(members))?,
             state: storage("search state", memory.len())?,
             rows: Buffer::storage(gpu, "search rows", elements)?,
             losses: Buffer::storage(gpu, "search losses", members)?,
             before: Vec::new(),
             after: Vec::new(),
+            period: plan.algorithm.period(shape),
             best: None,
             to_rows: None,
             told: None,
@@ -169,18 +172,26 @@ impl Device {
         let of_members = grid(members.div_ceil(LANES));
         let hyper = plan.algorithm.hyper(self.shape, false).fields;
         let stages = |device: &Self, stages: &[Stage]| -> Result<Vec<Bound>, Error> {
-            let bound = |stage: &Stage| {
-                let source = stage_source(plan.method, plan.algorithm, hyper, stage);
+            let mut all = Vec::new();
+            for stage in stages {
                 let workgroups = match stage.over {
+                    Over::Ranks => {
+                        for (source, workgroups) in ranking::dispatches(members) {
+                            all.push(device.bind(&source, grid(workgroups))?);
+                        }
+                        continue;
+                    }
                     Over::Elements => elements,
-                    Over::Ranks => of_members,
                     Over::Sums => grid(dimensions),
                     Over::Dimensions => grid(dimensions.div_ceil(LANES)),
-                    Over::Total => grid(1),
+                    Over::Pairs => grid(dimensions.div_ceil(TILE).pow(2)),
+                    Over::Matrix => grid(dimensions.pow(2).div_ceil(LANES)),
+                    Over::Total | Over::Workgroup => grid(1),
                 };
-                Ok(Bound { first_only: stage.first_only, ..device.bind(&source, workgroups)? })
-            };
-            stages.iter().map(bound).collect()
+                let source = stage_source(plan.method, plan.algorithm, hyper, stage);
+                all.push(Bound { when: stage.when, ..device.bind(&source, workgroups)? });
+            }
+            Ok(all)
         };
         self.before = stages(self, plan.algorithm.before())?;
         self.after = stages(self, plan.algorithm.after())?;
@@ -205,53 +216,56 @@ impl Device {
             self.losses.region(),
         ];
         let group = self.gpu.bind_group(&kernel, &regions)?;
-        Ok(Bound { kernel, group, workgroups, first_only: false })
+        Ok(Bound { kernel, group, workgroups, when: When::Always })
     }
 
     /// Makes the kernel of an objective in WGSL, unless it is the latest.
-    pub(crate) fn prepare_objective(&mut self, text: &str) -> Result<(), Error> {
-        if self.objective.as_ref().is_some_and(|(known, _)| known == text) {
+    pub(crate) fn prepare_objective(&mut self, text: &str, form: Form) -> Result<(), Error> {
+        if self.objective.as_ref().is_some_and(|(known, of, _)| known == text && *of == form) {
             return Ok(());
         }
-        objective::check(text, self.shape.dimensions, self.samples, &super::kernels::objective_frame())?;
-        let source = objective_source(text, self.shape.dimensions, self.is_plain);
-        let bound = self.bind(&source, grid(self.shape.members.div_ceil(LANES)))?;
-        self.objective = Some((text.to_owned(), bound));
+        let Shape { members, dimensions, .. } = self.shape;
+        objective::check(text, form, dimensions, self.samples, &super::kernels::objective_frame(form))?;
+        let source = objective_source(text, form, dimensions, self.is_plain);
+        let workgroups = match form {
+            Form::Lane => members.div_ceil(LANES),
+            Form::Workgroup => members,
+        };
+        let bound = self.bind(&source, grid(workgroups))?;
+        self.objective = Some((text.to_owned(), form, bound));
         Ok(())
     }
 
-    fn run<'b>(recorder: &mut Recorder<'_>, bound: impl IntoIterator<Item = &'b Bound>, is_first: bool) {
-        for Bound { kernel, group, workgroups, first_only } in bound {
-            if is_first || !first_only {
-                recorder.dispatch(kernel, group, &[], *workgroups);
-            }
+    fn run<'b>(recorder: &mut Recorder<'_>, bound: impl IntoIterator<Item = &'b Bound>) {
+        for Bound { kernel, group, workgroups, .. } in bound {
+            recorder.dispatch(kernel, group, &[], *workgroups);
         }
     }
 
     /// Records what makes the members of a generation.
     pub(crate) fn record_proposal(&self, recorder: &mut Recorder<'_>) {
-        Self::run(recorder, &self.before, true);
+        Self::run(recorder, &self.before);
     }
 
     /// Records what writes the members as rows in the user's units.
     pub(crate) fn record_rows(&self, recorder: &mut Recorder<'_>) {
-        Self::run(recorder, &self.to_rows, true);
+        Self::run(recorder, &self.to_rows);
     }
 
     /// Records the objective in WGSL.
     pub(crate) fn record_objective(&self, recorder: &mut Recorder<'_>) {
-        Self::run(recorder, self.objective.iter().map(|(_, bound)| bound), true);
+        Self::run(recorder, self.objective.iter().map(|(.., bound)| bound));
     }
 
     /// Records what takes over losses that others wrote.
     pub(crate) fn record_told(&self, recorder: &mut Recorder<'_>) {
-        Self::run(recorder, &self.told, true);
+        Self::run(recorder, &self.told);
     }
 
-    /// Records what ends a generation.
-    pub(crate) fn record_end(&self, recorder: &mut Recorder<'_>, is_first: bool) {
-        Self::run(recorder, &self.best, true);
-        Self::run(recorder, &self.after, is_first);
+    /// Records what ends a generation, counted from 0.
+    pub(crate) fn record_end(&self, recorder: &mut Recorder<'_>, generation: u64) {
+        Self::run(recorder, &self.best);
+        Self::run(recorder, self.after.iter().filter(|bound| bound.when.is_due(generation, self.period)));
     }
 
     /// Waits, and reads how far the search is.

@@ -28,8 +28,8 @@ impl Search {
             let reason = "minimize needs a budget or a target to know when to stop".into();
             return Err(Error::Config { what: "search".into(), reason });
         }
-        if let Kind::Wgsl(text) = &objective.kind {
-            self.device.prepare_objective(text)?;
+        if let Kind::Wgsl(text, form) = &objective.kind {
+            self.device.prepare_objective(text, *form)?;
         }
         loop {
             let left = self.device.shape.generations.map(|all| all.saturating_sub(self.generation));
@@ -56,7 +56,7 @@ impl Search {
         self.make_room()?;
         match &mut objective.kind {
             Kind::Host(closure) => return self.advance_on_host(closure),
-            Kind::Wgsl(_) => {}
+            Kind::Wgsl(..) => {}
             Kind::Device(_) if self.options.samples > 1 => {
                 let allowed = "1 for an objective that records its own work";
                 return Err(Error::constant("samples", allowed, self.options.samples));
@@ -64,7 +64,6 @@ impl Search {
             Kind::Device(_) => {}
         }
         let together = match &objective.kind {
-            _ if self.host.is_some() => 1,
             Kind::Device(own) => own.generations_per_submit() as u64,
             _ => MOST_PER_SUBMIT,
         };
@@ -81,11 +80,12 @@ impl Search {
                 } else {
                     search.device.record_objective(recorder);
                 }
-                search.device.record_end(recorder, search.generation + number == 0);
+                search.device.record_end(recorder, search.generation + number);
             }
             Ok(())
         })?;
-        self.ended(count)
+        self.ended(count);
+        Ok(())
     }
 
     fn advance_on_host(&mut self, closure: &mut dyn FnMut(&[f32], &mut [f32])) -> Result<(), Error> {

@@ -2,7 +2,8 @@
 
 use super::method::{Algorithm, NoHyper, Over, Stage};
 use super::methods::Method;
-use super::objective;
+use super::objective::{self, Form};
+use super::ranking;
 use crate::gpu::{Binding, Block, Field, KernelListing, KernelSource, Uniform, uniform};
 
 uniform! {
@@ -23,11 +24,13 @@ const COMMON: &str = include_str!("../../shaders/search/frame/common.wgsl");
 /// Invocations of a workgroup.
 pub(crate) const LANES: usize = 64;
 
+/// Dimensions on a side of what a workgroup has of all pairs of dimensions.
+pub(crate) const TILE: usize = 4;
+
 /// Kernels that belong to no method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Own {
     Best,
-    Rank,
     Rows,
     Told,
 }
@@ -36,7 +39,6 @@ impl Own {
     fn text(self) -> &'static str {
         match self {
             Self::Best => include_str!("../../shaders/search/frame/best.wgsl"),
-            Self::Rank => include_str!("../../shaders/search/frame/rank.wgsl"),
             Self::Rows => include_str!("../../shaders/search/frame/rows.wgsl"),
             Self::Told => include_str!("../../shaders/search/frame/told.wgsl"),
         }
@@ -46,11 +48,10 @@ impl Own {
     pub(crate) fn source(self) -> KernelSource {
         let (name, frame) = match self {
             Self::Best => ("search_best", String::new()),
-            Self::Rank => ("search_rank", String::new()),
             Self::Rows => ("search_rows", main_of("rows_of", Over::Elements)),
             Self::Told => ("search_told", MEMBERS.replace("STAGE", "told")),
         };
-        source(name.into(), NoHyper::FIELDS, &[self.text(), &frame])
+        own_source(name.into(), &[self.text(), &frame])
     }
 }
 
@@ -62,10 +63,18 @@ fn main_of(name: &str, over: Over) -> String {
         Over::Elements => include_str!("../../shaders/search/frame/elements.wgsl"),
         Over::Sums => include_str!("../../shaders/search/frame/sums.wgsl"),
         Over::Dimensions => include_str!("../../shaders/search/frame/dimensions.wgsl"),
+        Over::Pairs => include_str!("../../shaders/search/frame/pairs.wgsl"),
+        Over::Matrix => include_str!("../../shaders/search/frame/matrix.wgsl"),
         Over::Total => include_str!("../../shaders/search/frame/total.wgsl"),
+        Over::Workgroup => include_str!("../../shaders/search/frame/workgroup.wgsl"),
         Over::Ranks => "",
     };
     text.replace("STAGE", name)
+}
+
+/// A kernel that belongs to no method.
+pub(crate) fn own_source(name: String, texts: &[&str]) -> KernelSource {
+    source(name, NoHyper::FIELDS, texts)
 }
 
 /// All kernels bind the same: what some of them leave alone costs nothing.
@@ -80,38 +89,40 @@ fn source(name: String, hyper: &[Field], texts: &[&str]) -> KernelSource {
     KernelSource { name, wgsl: wgsl.into(), bindings }
 }
 
-/// The kernel of a stage.
+/// The kernel of a stage that has a function.
 pub(crate) fn stage_source(
     method: &str,
     algorithm: &dyn Algorithm,
     hyper: &[Field],
     stage: &Stage,
 ) -> KernelSource {
-    match stage.over {
-        Over::Ranks => Own::Rank.source(),
-        over => {
-            let main = main_of(stage.name, over);
-            source(format!("search_{method}_{}", stage.name), hyper, &[algorithm.text(), &main])
-        }
-    }
+    let main = main_of(stage.name, stage.over);
+    source(format!("search_{method}_{}", stage.name), hyper, &[algorithm.text(), &main])
 }
 
-/// What stands around the objective.
-fn evaluate_frame(dimensions: usize, is_plain: bool) -> [String; 2] {
-    let frame = include_str!("../../shaders/search/frame/evaluate.wgsl");
-    let constants = format!("{}const PLAIN_BOX = {is_plain};\n", objective::prelude(dimensions));
-    [constants + frame, MEMBERS.replace("STAGE", "evaluated")]
+/// What stands around the objective: before it, and behind.
+fn evaluate_frame(form: Form, dimensions: usize, is_plain: bool) -> [String; 2] {
+    let member = include_str!("../../shaders/search/frame/member.wgsl");
+    let constants = format!("{}const PLAIN_BOX = {is_plain};\n", objective::prelude(form, dimensions));
+    let main = match form {
+        Form::Lane => {
+            include_str!("../../shaders/search/frame/evaluate.wgsl").to_owned()
+                + &MEMBERS.replace("STAGE", "evaluated")
+        }
+        Form::Workgroup => include_str!("../../shaders/search/frame/evaluate_workgroup.wgsl").into(),
+    };
+    [constants + member, main]
 }
 
 /// The kernel of an objective in WGSL.
-pub(crate) fn objective_source(text: &str, dimensions: usize, is_plain: bool) -> KernelSource {
-    let [frame, main] = evaluate_frame(dimensions, is_plain);
-    source("search_objective".into(), NoHyper::FIELDS, &[&frame, text, &main])
+pub(crate) fn objective_source(text: &str, form: Form, dimensions: usize, is_plain: bool) -> KernelSource {
+    let [frame, main] = evaluate_frame(form, dimensions, is_plain);
+    own_source("search_objective".into(), &[&frame, text, &main])
 }
 
 /// All that surrounds the objective, in which names are taken.
-pub(crate) fn objective_frame() -> String {
-    let [frame, main] = evaluate_frame(1, true);
+pub(crate) fn objective_frame(form: Form) -> String {
+    let [frame, main] = evaluate_frame(form, 1, true);
     [RANDOM, COMMON, &frame, &main].join("\n")
 }
 
@@ -124,12 +135,15 @@ pub(crate) fn listings() -> Vec<KernelListing> {
             Block { name: "Hyper", fields: hyper.into(), bytes: 4 * hyper.len() },
         ],
     };
-    let own = [Own::Best, Own::Rank, Own::Rows, Own::Told];
-    let mut all: Vec<KernelListing> = own.iter().map(|own| listing(own.source(), NoHyper::FIELDS)).collect();
+    let own = [Own::Best, Own::Rows, Own::Told].into_iter().map(Own::source).chain(ranking::sources());
+    let mut all: Vec<KernelListing> = own.map(|source| listing(source, NoHyper::FIELDS)).collect();
     let sphere = "fn objective() -> f32 {\n    var sum = noise(0u);\n    for (var i = 0u; i < DIMENSIONS; i++) {\n        \
                   sum += x(i) * x(i);\n    }\n    return sum;\n}\n";
     for is_plain in [false, true] {
-        all.push(listing(objective_source(sphere, 3, is_plain), NoHyper::FIELDS));
+        all.push(listing(objective_source(sphere, Form::Lane, 3, is_plain), NoHyper::FIELDS));
+        let by_lanes =
+            sphere.replace("objective()", "objective(lane: u32)").replace("noise(0u)", "noise(lane)");
+        all.push(listing(objective_source(&by_lanes, Form::Workgroup, 3, is_plain), NoHyper::FIELDS));
     }
     let shape = super::method::Shape { members: 128, dimensions: 3, generations: Some(10) };
     for method in Method::all() {

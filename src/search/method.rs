@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 
-use super::cma::HostStep;
 use crate::error::{Error, closed};
 use crate::gpu::Field;
 
@@ -24,8 +23,15 @@ pub(crate) enum Over {
     Sums,
     /// Once for each dimension.
     Dimensions,
+    /// Once for each pair of dimensions of which the first is not the lower one, with the sum over members of products of
+    /// `<name>_row` and `<name>_column`.
+    Pairs,
+    /// Once for each pair of dimensions.
+    Matrix,
     /// Once, with the sums of `<name>_term` over `<name>_count()` items.
     Total,
+    /// Once, by all 256 lanes of one workgroup together.
+    Workgroup,
     /// The ranks of all members, which is no function of the method.
     Ranks,
 }
@@ -36,19 +42,42 @@ pub(crate) struct Stage {
     /// The function.
     pub(crate) name: &'static str,
     pub(crate) over: Over,
-    /// Whether only the first generation has it.
-    pub(crate) first_only: bool,
+    pub(crate) when: When,
+}
+
+/// The generations that have a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    Always,
+    First,
+    /// The last of each [`Algorithm::period`].
+    Periodic,
+}
+
+impl When {
+    /// Whether a generation, counted from 0, has it.
+    pub(crate) fn is_due(self, generation: u64, period: u64) -> bool {
+        match self {
+            Self::Always => true,
+            Self::First => generation == 0,
+            Self::Periodic => (generation + 1).is_multiple_of(period),
+        }
+    }
 }
 
 impl Stage {
     pub(crate) const RANKS: Self = Self::new("rank", Over::Ranks);
 
     pub(crate) const fn new(name: &'static str, over: Over) -> Self {
-        Self { name, over, first_only: false }
+        Self { name, over, when: When::Always }
     }
 
     pub(crate) const fn first_only(self) -> Self {
-        Self { first_only: true, ..self }
+        Self { when: When::First, ..self }
+    }
+
+    pub(crate) const fn periodic(self) -> Self {
+        Self { when: When::Periodic, ..self }
     }
 }
 
@@ -128,6 +157,11 @@ pub(crate) trait Algorithm: Debug {
         1
     }
 
+    /// The most dimensions that it works in.
+    fn most_dimensions(&self) -> usize {
+        super::space::MOST_DIMENSIONS
+    }
+
     /// Whether every dimension must have bounds.
     fn needs_bounds(&self) -> bool {
         false
@@ -154,8 +188,8 @@ pub(crate) trait Algorithm: Debug {
         &[]
     }
 
-    /// The part of it that runs on the host between generations, if it has one.
-    fn host_step(&self, _shape: Shape, _start: &[f32]) -> Option<HostStep> {
-        None
+    /// Generations from one run of its periodic stages to the next.
+    fn period(&self, _shape: Shape) -> u64 {
+        1
     }
 }

@@ -11,6 +11,7 @@ mod open_ai_es;
 mod pso;
 mod random_search;
 mod snes;
+mod sobol_search;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,7 @@ pub use open_ai_es::{OpenAIES, RankWeights};
 pub use pso::PSO;
 pub use random_search::RandomSearch;
 pub use snes::SNES;
+pub use sobol_search::SobolSearch;
 
 /// Declares [`Method`] and what is said of each.
 macro_rules! methods {
@@ -79,8 +81,10 @@ methods! {
     RandomSearch,
     /// Latin hypercubes.
     LHSSearch,
-    /// Quasi-random points.
+    /// Quasi-random points, along Halton's sequence.
     HaltonSearch,
+    /// Quasi-random points, along Sobol's sequence.
+    SobolSearch,
     /// The (1 + 1) evolution strategy.
     OnePlusOne,
     /// Differential evolution.

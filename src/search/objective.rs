@@ -1,6 +1,6 @@
 //! What a search minimizes.
 //!
-//! # A function of WGSL
+//! # A function of WGSL, a lane for each member
 //!
 //! [`Objective::wgsl`] takes the text of a function that the device calls once for each member of the population:
 //!
@@ -28,6 +28,25 @@
 //! 16,384 rounds together, shared by the samples of a member. Nothing else of the frame is visible to it, so that its value depends on its member alone.
 //!
 //! A result that is not a number ranks behind all others and is counted.
+//!
+//! # A function of WGSL, a workgroup for each member
+//!
+//! Where a member costs much, as a sum over data or many dimensions, [`Objective::wgsl_by_workgroup`] takes a function that
+//! all 64 lanes of a workgroup call, each with its number; the sum of what they return is the loss of the member, added in
+//! halves: lane `i` takes over that of `i + 32`, then of `i + 16`, and so on.
+//!
+//! ```wgsl
+//! fn objective(lane: u32) -> f32 {
+//!     var sum = 0.0;
+//!     for (var i = lane; i < DIMENSIONS; i += LANES) {
+//!         sum += x(i) * x(i);
+//!     }
+//!     return sum;
+//! }
+//! ```
+//!
+//! `LANES` is a `u32` constant, 64. Loops may begin at `lane` as well, which is then the name of that argument alone; what
+//! must count once, as a constant, belongs to one lane. All else is as above, and limits are those of a lane.
 
 mod inspect;
 
@@ -39,6 +58,13 @@ pub(crate) use inspect::{check, prelude};
 
 /// What a search minimizes: a function of WGSL, a closure on the host over the whole population, or whatever else writes
 /// losses on the device.
+///
+/// ```
+/// use gradus::search::Objective;
+///
+/// let on_the_device = Objective::wgsl("fn loss(x: array<f32, DIMENSIONS>) -> f32 { return 0.0; }");
+/// let on_the_host = Objective::each(|x| x.iter().map(|x| x * x).sum());
+/// ```
 pub struct Objective<'a> {
     pub(crate) kind: Kind<'a>,
 }
@@ -46,14 +72,29 @@ pub struct Objective<'a> {
 /// A closure over all members.
 type OfMembers<'a> = Box<dyn FnMut(&[f32], &mut [f32]) + 'a>;
 
+/// What evaluates a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Lane,
+    Workgroup,
+}
+
 /// Where it is evaluated.
 pub(crate) enum Kind<'a> {
-    Wgsl(String),
+    Wgsl(String, Form),
     Host(OfMembers<'a>),
     Device(Box<dyn DeviceObjective + 'a>),
 }
 
 /// An objective that records its own work, as the loss of a graph.
+///
+/// ```
+/// use gradus::search::{DeviceObjective, Objective};
+///
+/// fn boxed(objective: impl DeviceObjective + 'static) -> Objective<'static> {
+///     Objective::device(objective) // or `Objective::wgsl`, or a graph's loss
+/// }
+/// ```
 pub trait DeviceObjective {
     /// Records what writes the loss of each member of `population` into [`Population::losses`].
     ///
@@ -78,6 +119,14 @@ impl<T: DeviceObjective + ?Sized> DeviceObjective for &mut T {
 }
 
 /// The members of a generation, on the device.
+///
+/// ```
+/// use gradus::search::Population;
+///
+/// fn bytes(population: &Population<'_>) -> usize {
+///     4 * population.members * population.dimensions
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Population<'a> {
     /// Members.
@@ -94,7 +143,13 @@ impl<'a> Objective<'a> {
     /// A function of WGSL, as the documentation of the module describes. It is checked where a search begins, because what
     /// it may do depends on the number of dimensions.
     pub fn wgsl(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Wgsl(text.into()) }
+        Self { kind: Kind::Wgsl(text.into(), Form::Lane) }
+    }
+
+    /// A function of WGSL that the 64 lanes of a workgroup call for each member, and whose parts are added, as the
+    /// documentation of the module describes. It is checked where a search begins.
+    pub fn wgsl_by_workgroup(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Wgsl(text.into(), Form::Workgroup) }
     }
 
     /// A closure over a whole generation: of the members in the first slice, `[members, dimensions]` row by row in the
@@ -126,7 +181,7 @@ impl<'a> Objective<'a> {
 impl fmt::Debug for Objective<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Wgsl(text) => f.debug_tuple("Wgsl").field(text).finish(),
+            Kind::Wgsl(text, form) => f.debug_tuple("Wgsl").field(text).field(form).finish(),
             Kind::Host(_) => f.write_str("Host"),
             Kind::Device(_) => f.write_str("Device"),
         }

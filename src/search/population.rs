@@ -3,7 +3,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::builder::SearchBuilder;
-use super::cma::HostStep;
 use super::device::{Device, HISTORY, NO_KEY, Progress, loss_of};
 use super::methods::Method;
 use super::objective::Population;
@@ -16,6 +15,14 @@ use crate::gpu::{Gpu, Recorder};
 pub(super) const MOST_PER_SUBMIT: u64 = HISTORY as u64;
 
 /// What a search has found.
+///
+/// ```
+/// use gradus::search::SearchResult;
+///
+/// fn print(found: &SearchResult) {
+///     println!("{} at {:?} after {} evaluations: {}", found.fun, found.x, found.nfev, found.message);
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SearchResult {
@@ -57,7 +64,6 @@ pub struct SearchResult {
 pub struct Search {
     pub(super) options: Options,
     pub(super) device: Device,
-    pub(super) host: Option<HostStep>,
     pub(super) generation: u64,
     /// Whether members were made that wait for their losses.
     pub(super) asked: bool,
@@ -83,8 +89,8 @@ impl Search {
         SearchBuilder::new(space, method.into())
     }
 
-    pub(super) fn new(options: Options, device: Device, host: Option<HostStep>) -> Result<Self, Error> {
-        Ok(Self { options, device, host, generation: 0, asked: false, history: Vec::new() })
+    pub(super) fn new(options: Options, device: Device) -> Self {
+        Self { options, device, generation: 0, asked: false, history: Vec::new() }
     }
 
     /// Members of a generation.
@@ -146,10 +152,10 @@ impl Search {
         self.device.losses.write(&self.device.gpu, 0, losses)?;
         self.submit("search tell", |search, recorder| {
             search.device.record_told(recorder);
-            search.device.record_end(recorder, search.generation == 0);
+            search.device.record_end(recorder, search.generation);
             Ok(())
         })?;
-        self.ended(1)?;
+        self.ended(1);
         Ok(())
     }
 
@@ -176,17 +182,10 @@ impl Search {
         Ok(())
     }
 
-    /// Counts generations that were submitted, and lets the host do its part.
-    pub(super) fn ended(&mut self, count: u64) -> Result<(), Error> {
+    /// Counts generations that were submitted.
+    pub(super) fn ended(&mut self, count: u64) {
         self.asked = false;
         self.generation += count;
-        let Some(host) = &mut self.host else { return Ok(()) };
-        let (gpu, shape) = (&self.device.gpu, self.device.shape);
-        let first = shape.dimensions * (shape.dimensions + 1);
-        let noise = self.device.state.read(gpu, first, shape.members * shape.dimensions)?;
-        let order = self.device.ranks.read(gpu, shape.members, shape.members)?;
-        host.update(bytemuck::cast_slice(&noise), &order);
-        self.device.state.write(gpu, 0, &host.words())
     }
 
     /// Generations that the history on the device has room for.

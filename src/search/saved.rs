@@ -1,7 +1,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::builder::SearchBuilder;
-use super::cma::HostStep;
 use super::methods::Method;
 use super::population::Search;
 use super::space::Space;
@@ -50,6 +49,15 @@ mod bounds {
 }
 
 /// A search at rest, for serde: options, counts and all that the device holds, as bits, so that it goes on exactly.
+///
+/// ```
+/// use gradus::search::{SavedSearch, Search};
+///
+/// fn moved(search: &mut Search) -> Result<Search, gradus::Error> {
+///     let saved: SavedSearch = search.save()?; // serializes, for a file
+///     Search::resume(search.gpu(), &saved)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedSearch {
@@ -57,7 +65,6 @@ pub struct SavedSearch {
     pub(super) generation: u64,
     pub(super) asked: bool,
     pub(super) history: Vec<u32>,
-    pub(super) host: Option<HostStep>,
     pub(super) progress: Vec<u32>,
     pub(super) points: Vec<u32>,
     pub(super) keys: Vec<u32>,
@@ -99,11 +106,10 @@ impl Search {
             generation: self.generation,
             asked: self.asked,
             history: self.history.iter().map(|loss| loss.to_bits()).collect(),
-            host: self.host.clone(),
             progress: device.progress.read(gpu, 0, device.progress.len())?,
             points: points.into_iter().map(f32::to_bits).collect(),
             keys: device.keys.read(gpu, 0, device.keys.len())?,
-            ranks: device.ranks.read(gpu, 0, device.ranks.len())?,
+            ranks: device.ranks.read(gpu, 0, 2 * device.shape.members)?,
             state: device.state.read(gpu, 0, device.state.len())?,
         })
     }
@@ -120,7 +126,7 @@ impl Search {
             ("progress", saved.progress.len(), device.progress.len()),
             ("points", saved.points.len(), device.points.len()),
             ("keys", saved.keys.len(), device.keys.len()),
-            ("ranks", saved.ranks.len(), device.ranks.len()),
+            ("ranks", saved.ranks.len(), 2 * device.shape.members),
             ("state", saved.state.len(), device.state.len()),
         ];
         for (part, got, expected) in lengths {
@@ -128,19 +134,12 @@ impl Search {
                 return Err(Error::Length { what: format!("saved search: {part}"), expected, got });
             }
         }
-        if search.host.is_some() != saved.host.is_some()
-            || saved.host.as_ref().is_some_and(|host| !host.fits(device.shape))
-        {
-            let reason = "what the host keeps of it is of another method or of other sizes".into();
-            return Err(Error::Config { what: "saved search".into(), reason });
-        }
         let points: Vec<f32> = saved.points.iter().copied().map(f32::from_bits).collect();
         device.progress.write(gpu, 0, &saved.progress)?;
         device.points.write(gpu, 0, &points)?;
         device.keys.write(gpu, 0, &saved.keys)?;
         device.ranks.write(gpu, 0, &saved.ranks)?;
         device.state.write(gpu, 0, &saved.state)?;
-        search.host.clone_from(&saved.host);
         search.generation = saved.generation;
         search.asked = saved.asked;
         search.history = saved.history.iter().copied().map(f32::from_bits).collect();

@@ -13,6 +13,25 @@ use crate::optim::{AnyRule, Averages, Optimizer, OptimizerOptions};
 use crate::schedule::{Interval, Schedule};
 
 /// Options of a [`Trainer`] to build: see [`Graph::trainer`].
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::graph::Graph;
+/// use gradus::optim::AdamW;
+/// use gradus::schedule::OneCycleLR;
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let graph = Graph::new();
+/// let (x, y) = (graph.input("x", [32, 4]), graph.labels("y", 32));
+/// let logits = x.linear(3);
+/// let mut trainer = graph
+///     .trainer(&logits.cross_entropy(&y), AdamW::default())
+///     .schedule(OneCycleLR::new(1e-2, 1000))
+///     .metric("accuracy", &logits.accuracy(&y))
+///     .clip_grad_norm(1.0)
+///     .build(&Gpu::new(GpuOptions::default())?)?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[must_use]
 pub struct TrainerBuilder<R> {
     graph: Graph,

@@ -11,6 +11,14 @@ use crate::optim::{AnyRule, look, look_async};
 use crate::predict::{Inference, Request};
 
 /// The loss and the metrics over a whole data set; see [`Trainer::evaluate`].
+///
+/// ```
+/// use gradus::train::Evaluation;
+///
+/// fn print(evaluation: &Evaluation) {
+///     println!("loss {:.3} over {} samples, {:?}", evaluation.loss, evaluation.samples, evaluation.metrics);
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     /// Samples seen.

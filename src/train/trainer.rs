@@ -88,6 +88,18 @@ impl PlanKey {
 }
 
 /// The results of one step: the loss and the metrics.
+///
+/// ```
+/// use gradus::optim::AdamW;
+/// use gradus::train::Trainer;
+///
+/// fn print(trainer: &mut Trainer<AdamW>) -> Result<(), gradus::Error> {
+///     while let Some(report) = trainer.poll()? {
+///         println!("step {}: {:.3}", report.step, report.loss);
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReport {
     /// The step, from 0. Batches accumulated to one step share it.

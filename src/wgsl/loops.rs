@@ -19,8 +19,10 @@ pub(crate) struct Work<'a> {
     pub(crate) most_work: u64,
     /// Maximum number of iterations of all its loops together.
     pub(crate) most_rounds: u64,
-    /// A `u32` constant of the surrounding kernel that may be a bound, and its value.
-    pub(crate) given: Option<(&'a str, i64)>,
+    /// `u32` constants of the surrounding kernel that may be bounds or steps, and their values.
+    pub(crate) given: &'a [(&'a str, i64)],
+    /// A `u32` argument of the entry at which loops may begin; none of its text's own has that name.
+    pub(crate) start: Option<&'a str>,
     /// Work of the functions counted so far; `None` while one is being counted.
     pub(crate) known: BTreeMap<&'a str, Option<Counts>>,
 }
@@ -134,7 +136,7 @@ impl<'a> Work<'a> {
             _ => None,
         };
         let (Some(first_value), Some(bound), Some((rises, step))) =
-            (self.value(&first[from..]), self.value(&condition[bound..]), step)
+            (self.first_value(&first[from..]), self.value(&condition[bound..]), step)
         else {
             return refuse("");
         };
@@ -155,11 +157,19 @@ impl<'a> Work<'a> {
         Ok(Counted { variable: at + 3, rounds })
     }
 
+    /// Where a loop begins, which is 0 for an argument: none below it goes round more often.
+    fn first_value(&self, tokens: &[Token<'_>]) -> Option<(i64, Option<bool>)> {
+        match tokens {
+            [value] if self.start.is_some_and(|start| start == value.text) => Some((0, Some(true))),
+            _ => self.value(tokens),
+        }
+    }
+
     fn value(&self, tokens: &[Token<'_>]) -> Option<(i64, Option<bool>)> {
         match tokens {
-            [value] if self.is_given(value) => self.given.map(|(_, value)| (value, Some(true))),
-            [given, sign, by] if self.is_given(given) => {
-                let (value, by) = (self.given?.1, number(by, self.tokens, self.declared)?.0);
+            [value] if self.given(value).is_some() => self.given(value).map(|value| (value, Some(true))),
+            [given, sign, by] if self.given(given).is_some() => {
+                let (value, by) = (self.given(given)?, number(by, self.tokens, self.declared)?.0);
                 let result = match sign.text {
                     "-" => value.checked_sub(by)?,
                     "+" => value.checked_add(by)?,
@@ -178,8 +188,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn is_given(&self, token: &Token<'_>) -> bool {
-        self.given.is_some_and(|(name, _)| name == token.text)
+    fn given(&self, token: &Token<'_>) -> Option<i64> {
+        self.given.iter().find(|(name, _)| *name == token.text).map(|(_, value)| *value)
     }
 
     /// Refuses a loop whose body changes its variable or takes a pointer to it.

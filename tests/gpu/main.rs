@@ -4,6 +4,7 @@
 mod accuracy;
 mod adapters;
 mod attention;
+mod augment;
 mod autocast;
 mod averages;
 mod batch_norm_run;
@@ -55,6 +56,7 @@ mod kinks;
 mod lbfgs;
 mod lbfgs_transforms;
 mod load_torch;
+mod loaders;
 mod long_convs;
 mod long_lines;
 mod long_pools;

@@ -1,11 +1,28 @@
-// Sampling of CMA-ES (Hansen, The CMA Evolution Strategy: A Tutorial, 2016, equations 38 to 40). The host moves mean and
-// covariance. `state`: mean, the factor of the covariance with the step size in it, by rows, then normal numbers.
-struct Hyper { none: u32 }
+// CMA-ES with a full covariance, as a lower triangular factor A of it (Suttorp, Hansen and Igel 2009; Krause, Arbones and
+// Igel 2016), joined with `paths.wgsl`: members are mean + sigma A z. What a generation teaches of the covariance is told in
+// z, where it was the identity: M = keep I + c_1 q q^T + c_mu sum(w z z^T), q = A^-1 p_c. After each period A becomes A L
+// where M = L L^T, q becomes L^-1 q and M the identity. M is never far from it, however narrow the covariance, so that f32
+// is enough; and nothing else is inverted.
+//
+// The part PATH_C is q. Behind the weights: two copies of A, M, by columns, and the normal numbers of the generation.
+const PARTS = 4u;
+const MOST_DIMENSIONS = 304u;
 
-const NORMAL = 1u;
+fn cells() -> u32 {
+    return run.dimensions * run.dimensions;
+}
+
+// A has moved so many times before a generation, and lies in one copy, then in the other.
+fn factor_at(generation: u32) -> u32 {
+    return own_at() + (generation / hyper.period % 2u) * cells();
+}
+
+fn learned_at(row: u32, column: u32) -> u32 {
+    return own_at() + 2u * cells() + column * run.dimensions + row;
+}
 
 fn noise_at(member: u32, dimension: u32) -> u32 {
-    return run.dimensions * (run.dimensions + 1u) + dimension * run.members + member;
+    return own_at() + 3u * cells() + dimension * run.members + member;
 }
 
 fn draw(member: u32, dimension: u32) {
@@ -13,10 +30,128 @@ fn draw(member: u32, dimension: u32) {
 }
 
 fn propose(member: u32, dimension: u32) {
-    var sum = held(dimension);
-    let row = run.dimensions * (1u + dimension);
-    for (var other = 0u; other < run.dimensions; other++) {
-        sum += held(row + other) * held(noise_at(member, other));
+    let from_at = factor_at(progress[GENERATION]);
+    var sum = 0.0;
+    for (var other = 0u; other <= dimension; other++) {
+        sum += held(from_at + other * run.dimensions + dimension) * held(noise_at(member, other));
     }
-    points[dimension * run.members + member] = inside(sum, dimension);
+    points[dimension * run.members + member] = inside(held(dimension) + held(sigma_at()) * sum, dimension);
+}
+
+fn gather_term(member: u32, dimension: u32) -> vec2f {
+    return vec2f(weight(member) * held(noise_at(member, dimension)), 0.0);
+}
+
+fn gather(dimension: u32, sum: vec2f) {
+    gathered(dimension, sum.x);
+}
+
+// The generation is over: its number is that of the next.
+fn follow_of(dimension: u32) {
+    hold(at(PATH_C, dimension), path_after(dimension, held(at(SUM, dimension))));
+    let from_at = factor_at(progress[GENERATION] - 1u);
+    var y = 0.0;
+    for (var other = 0u; other <= dimension; other++) {
+        y += held(from_at + other * run.dimensions + dimension) * held(at(SUM, other));
+    }
+    hold(dimension, held(dimension) + former_sigma() * y);
+}
+
+// Beyond the last dimension the last one's, which nothing takes.
+fn noises(member: u32, first: u32) -> vec4f {
+    let last = run.dimensions - 1u;
+    return vec4f(
+        held(noise_at(member, first)),
+        held(noise_at(member, min(first + 1u, last))),
+        held(noise_at(member, min(first + 2u, last))),
+        held(noise_at(member, min(first + 3u, last))),
+    );
+}
+
+fn learn_row(member: u32, first: u32) -> vec4f {
+    return noises(member, first);
+}
+
+fn learn_column(member: u32, first: u32) -> vec4f {
+    return weight(member) * noises(member, first);
+}
+
+fn learn(row: u32, column: u32, sum: f32) {
+    var before = held(learned_at(row, column));
+    if (progress[GENERATION] - 1u) % hyper.period == 0u {
+        before = f32(row == column);
+    }
+    let path = held(at(PATH_C, row)) * held(at(PATH_C, column));
+    hold(learned_at(row, column), kept() * before + hyper.c_1 * path + hyper.c_mu * sum);
+}
+
+var<workgroup> columns: array<f32, 608>;
+var<workgroup> path: array<f32, 304>;
+
+fn reduce(row: u32, column: u32, column_at: u32, amount: f32) {
+    if row < run.dimensions {
+        let place = learned_at(row, column);
+        hold(place, held(place) - amount * columns[column_at + row]);
+    }
+}
+
+// Makes L of M and L^-1 q of q, column by column (Cholesky). An element of M belongs to one lane, by its row and its column
+// modulo 16; what others need of a column goes through one of two copies, so that a step has one barrier.
+fn factor(lane: u32) {
+    let own_row = lane % 16u;
+    let own_column = lane / 16u;
+    for (var row = lane; row < run.dimensions; row += 256u) {
+        path[row] = held(at(PATH_C, row));
+    }
+    for (var step = 0u; step < run.dimensions; step++) {
+        let column_at = step % 2u * MOST_DIMENSIONS;
+        let first = step + (own_row + 16u - step % 16u) % 16u;
+        let is_own = own_column == step % 16u;
+        if is_own {
+            for (var row = first; row < run.dimensions; row += 16u) {
+                columns[column_at + row] = held(learned_at(row, step));
+            }
+        }
+        workgroupBarrier();
+        let pivot = max(columns[column_at + step], 1e-10);
+        let scale = inverseSqrt(pivot);
+        let along = path[step] * scale;
+        if is_own {
+            for (var row = first; row < run.dimensions; row += 16u) {
+                hold(learned_at(row, step), columns[column_at + row] * scale);
+            }
+        }
+        let second = step + 1u + (own_column + 15u - step % 16u) % 16u;
+        for (var column = second; column < run.dimensions; column += 16u) {
+            let amount = columns[column_at + column] / pivot;
+            let below = column + (own_row + 16u - column % 16u) % 16u;
+            for (var row = below; row < run.dimensions; row += 64u) {
+                reduce(row, column, column_at, amount);
+                reduce(row + 16u, column, column_at, amount);
+                reduce(row + 32u, column, column_at, amount);
+                reduce(row + 48u, column, column_at, amount);
+            }
+        }
+        for (var row = lane; row < run.dimensions; row += 256u) {
+            if row == step {
+                hold(at(PATH_C, step), along);
+            } else if row > step {
+                path[row] -= columns[column_at + row] * scale * along;
+            }
+        }
+    }
+}
+
+// An element of A L, in the other copy.
+fn turn(row: u32, column: u32) {
+    if row < column {
+        return;
+    }
+    let from_at = factor_at(progress[GENERATION] - 1u);
+    var sum = 0.0;
+    for (var other = column; other <= row; other++) {
+        sum += held(from_at + other * run.dimensions + row) * held(learned_at(other, column));
+    }
+    let least = select(-1e10, 1e-10, row == column);
+    hold(factor_at(progress[GENERATION]) + column * run.dimensions + row, clamp(sum, least, 1e10));
 }

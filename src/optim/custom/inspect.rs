@@ -55,7 +55,8 @@ pub(crate) fn inspect(declared: &Declared, prefix: usize, names: &Names) -> Resu
         entry: "rule",
         most_work: MOST_WORK,
         most_rounds: MOST_WORK,
-        given: None,
+        given: &[],
+        start: None,
         known: BTreeMap::new(),
     };
     work.check().map_err(at)?;

@@ -2,6 +2,7 @@ use std::fmt::Debug;
 
 use serde_json::{Map, Value};
 
+use super::sealed::Sealed;
 use super::{
     EvalParams, Family, NewtonSchulz, Precisions, Recurrence, Reset, Rule, Shader, Slot, Statistic, StepInfo,
 };
@@ -9,8 +10,17 @@ use crate::config;
 use crate::error::Error;
 use crate::gpu::{Field, Uniform};
 
-/// Any [`Rule`] as an object, for optimizers that are chosen by name.
-pub trait AnyRule: Debug + Send + Sync {
+/// Any [`Rule`] as an object, for optimizers that are chosen by name. It is sealed, as [`Rule`] is.
+///
+/// ```
+/// use gradus::optim::{self, AnyRule};
+/// use gradus::serde_json::json;
+///
+/// let rule: Box<dyn AnyRule> = optim::from_json(&json!({"name": "Lion", "lr": 1e-4}))?;
+/// assert_eq!((rule.name(), rule.lr()), ("Lion", 1e-4));
+/// # Ok::<(), gradus::Error>(())
+/// ```
+pub trait AnyRule: Sealed + Debug + Send + Sync {
     /// [`Rule::NAME`].
     fn name(&self) -> &str;
     /// [`Rule::FAMILY`].

@@ -3,11 +3,14 @@
 use serde_json::{Map, Value};
 
 use super::any::AnyRule;
+use super::sealed::Sealed;
 use super::{
     EvalParams, Family, NewtonSchulz, Precisions, Recurrence, Reset, Rule, Shader, Slot, Statistic, StepInfo,
 };
 use crate::error::Error;
 use crate::gpu::Field;
+
+impl Sealed for Box<dyn AnyRule> {}
 
 impl AnyRule for Box<dyn AnyRule> {
     fn name(&self) -> &str {

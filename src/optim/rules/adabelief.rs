@@ -13,6 +13,16 @@ use crate::optim::rule::{Rule, Shader, Slot, StepInfo, check_moments, f32_of, mo
 ///
 /// Source: Zhuang et al. 2020, arXiv:2010.07468, Alg. 2, whose two `eps` are here `eps_root`, which stays in
 /// `v`, and `eps`.
+///
+/// ```
+/// use gradus::optim::{self, AdaBelief, AnyRule};
+/// use gradus::serde_json::json;
+///
+/// let typed = AdaBelief { weight_decay: 0.01, ..AdaBelief::default() };
+/// let named = optim::from_json(&json!({"name": "AdaBelief", "weight_decay": 0.01}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdaBelief {

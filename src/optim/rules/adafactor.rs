@@ -32,6 +32,16 @@ pub use fields::AdafactorEps;
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.optim.Adafactor.html>; Shazeer and Stern 2018,
 /// arXiv:1804.04235, Alg. 4 and 5. Beyond 4096 rows, their mean is taken over columns where these are fewer: it is the
 /// same number.
+///
+/// ```
+/// use gradus::optim::{self, Adafactor, AnyRule};
+/// use gradus::serde_json::json;
+///
+/// let typed = Adafactor { d: 2.0, ..Adafactor::default() };
+/// let named = optim::from_json(&json!({"name": "Adafactor", "d": 2.0}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Fields")]
 pub struct Adafactor {

@@ -18,6 +18,16 @@ use crate::optim::rule::{
 ///
 /// Source: Kingma & Ba 2015, arXiv:1412.6980, Alg. 1; AMSGrad: Reddi et al. 2018, arXiv:1904.09237, Alg. 2;
 /// Nesterov's step: Dozat 2016, ICLR workshop, Alg. 2, with a constant momentum.
+///
+/// ```
+/// use gradus::optim::{self, Adam, AnyRule};
+/// use gradus::serde_json::json;
+///
+/// let typed = Adam { eps: 1e-7, ..Adam::default() };
+/// let named = optim::from_json(&json!({"name": "Adam", "eps": 1e-7}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adam {

@@ -59,6 +59,12 @@ pub struct Muon {
 }
 
 /// What the rate of [`Muon`] is multiplied by for a matrix of `rows` by `columns`.
+///
+/// ```
+/// use gradus::optim::{AdjustLr, Muon};
+///
+/// let rule = Muon { adjust_lr_fn: Some(AdjustLr::MatchRmsAdamw), ..Muon::default() };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdjustLr {
@@ -71,6 +77,16 @@ pub enum AdjustLr {
 }
 
 /// The options of [`AdamW`](crate::optim::AdamW) for groups of [`Muon`].
+///
+/// ```
+/// use gradus::optim::{Muon, MuonAdamW, Rule};
+///
+/// # fn build(params: &gradus::ParamStore) -> Result<(), gradus::Error> {
+/// let mut optimizer = Muon::default().build(params)?;
+/// optimizer.group_mut("biases")?.adamw = Some(MuonAdamW { lr: 3e-4, ..MuonAdamW::default() });
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MuonAdamW {

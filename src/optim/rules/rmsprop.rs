@@ -16,6 +16,16 @@ use crate::optim::rule::{Precisions, Rule, Shader, Slot, StepInfo, f32_of, sched
 ///
 /// Source: Hinton 2012, lecture 6e; centered: Graves 2013, arXiv:1308.0850, eq. 38 to 45. Differs: a centered
 /// variance that rounding takes below zero counts as zero, where PyTorch makes NaN.
+///
+/// ```
+/// use gradus::optim::{self, AnyRule, RMSprop};
+/// use gradus::serde_json::json;
+///
+/// let typed = RMSprop { alpha: 0.9, ..RMSprop::default() };
+/// let named = optim::from_json(&json!({"name": "RMSprop", "alpha": 0.9}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RMSprop {

@@ -23,6 +23,16 @@ use crate::optim::rule::{EvalParams, Rule, Shader, Slot, StepInfo, f32_of, sched
 /// Source: Defazio et al. 2024, arXiv:2405.15682, Alg. 1;
 /// <https://optax.readthedocs.io/en/latest/api/contrib.html#optax.contrib.schedule_free_adamw>. Differs: rates of the warm-up
 /// are computed in f64.
+///
+/// ```
+/// use gradus::optim::{self, AnyRule, ScheduleFreeAdamW};
+/// use gradus::serde_json::json;
+///
+/// let typed = ScheduleFreeAdamW { warmup_steps: 100, ..ScheduleFreeAdamW::default() };
+/// let named = optim::from_json(&json!({"name": "ScheduleFreeAdamW", "warmup_steps": 100}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScheduleFreeAdamW {

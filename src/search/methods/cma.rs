@@ -1,22 +1,33 @@
+mod rates;
+
 use serde::{Deserialize, Serialize};
 
 use super::snes::{few_members, log_weights};
 use crate::error::Error;
 use crate::gpu::uniform;
-use crate::search::cma::{HostStep, Rates};
 use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage, narrow, scale};
+use rates::Rates;
 
 /// The most dimensions of which [`CMA`] keeps a full covariance.
 const MOST_FULL: usize = 300;
 
 /// CMA-ES (nevergrad's `CMA`): a normal distribution whose covariance follows the steps that paid.
 ///
-/// Up to 300 dimensions the covariance is full: the device samples and evaluates, and after each generation the host moves
-/// mean, step size and covariance in f64. Beyond, it is [`DiagonalCMA`]. Members by default: `4 + 3 ln(dimensions)`; at
-/// least 4.
+/// Up to 300 dimensions the covariance is full; beyond, it is [`DiagonalCMA`]. All of it runs on the device, which keeps a
+/// triangular factor of the covariance and multiplies it by that of what was learned, so that no eigenvectors are taken.
+/// Members by default: `4 + 3 ln(dimensions)`; at least 4.
 ///
-/// Source: Hansen 2016, The CMA evolution strategy: a tutorial, arXiv:1604.00772, with weights of the better half alone.
+/// Source: Hansen 2016, The CMA evolution strategy: a tutorial, arXiv:1604.00772, with weights of the better half alone; by
+/// a triangular factor as in Krause, Arbonès and Igel 2016, CMA-ES with optimal covariance update and storage complexity.
 /// Differs in that points outside the box are mirrored at its walls.
+///
+/// ```
+/// use gradus::search::{CMA, Method};
+///
+/// let method: Method = CMA { sigma: 0.2, ..CMA::default() }.into();
+/// assert_eq!(Method::named("CMA")?, CMA::default().into());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CMA {
@@ -36,6 +47,14 @@ impl Default for CMA {
 ///
 /// Source: Ros and Hansen 2008, A simple modification in CMA-ES achieving linear time and space complexity. Rates as there:
 /// those of the full covariance times `(dimensions + 2) / 3`.
+///
+/// ```
+/// use gradus::search::{DiagonalCMA, Method};
+///
+/// let method: Method = DiagonalCMA { sigma: 0.2, ..DiagonalCMA::default() }.into();
+/// assert_eq!(Method::named("DiagonalCMA")?, DiagonalCMA::default().into());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiagonalCMA {
@@ -50,10 +69,27 @@ impl Default for DiagonalCMA {
 }
 
 uniform! {
-    struct DiagonalHyper {
+    struct PathsHyper {
         c_sigma: f32, d_sigma: f32, c_c: f32, c_1: f32, c_mu: f32, mu_eff: f32, expected_norm: f32, threshold: f32,
-        log_keep: f32
+        log_keep: f32, period: u32
     }
+}
+
+/// What both have to say of the evolution paths: constants, and what follows the parts of each dimension in memory.
+fn paths_hyper(rates: Rates, dimensions: usize, period: u32) -> Hyper {
+    let d = dimensions as f64;
+    Hyper::of(PathsHyper {
+        c_sigma: narrow(rates.c_sigma),
+        d_sigma: narrow(rates.d_sigma),
+        c_c: narrow(rates.c_c),
+        c_1: narrow(rates.c_1),
+        c_mu: narrow(rates.c_mu),
+        mu_eff: narrow(rates.mu_eff),
+        expected_norm: narrow(rates.expected_norm),
+        threshold: narrow((1.4 + 2.0 / (d + 1.0)) * rates.expected_norm),
+        log_keep: narrow(2.0 * (1.0 - rates.c_sigma).ln()),
+        period,
+    })
 }
 
 impl CMA {
@@ -61,11 +97,26 @@ impl CMA {
     pub(crate) fn is_full(dimensions: usize) -> bool {
         dimensions <= MOST_FULL
     }
+
+    /// Weights of ranks, which sum to 1: the tutorial's, without the negative ones.
+    fn weights(members: usize) -> Vec<f64> {
+        let half = (members as f64 / 2.0 + 0.5).ln();
+        let raw: Vec<f64> = (1..=members).map(|rank| (half - (rank as f64).ln()).max(0.0)).collect();
+        let sum: f64 = raw.iter().sum();
+        raw.into_iter().map(|weight| weight / sum).collect()
+    }
+
+    fn rates(shape: Shape) -> Rates {
+        Rates::new(&Self::weights(shape.members), shape.dimensions)
+    }
 }
 
 impl Algorithm for CMA {
     fn text(&self) -> &'static str {
-        include_str!("../../../shaders/search/methods/cma.wgsl")
+        concat!(
+            include_str!("../../../shaders/search/methods/paths.wgsl"),
+            include_str!("../../../shaders/search/methods/cma.wgsl")
+        )
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -80,11 +131,18 @@ impl Algorithm for CMA {
         4
     }
 
+    fn hyper(&self, shape: Shape, _: bool) -> Hyper {
+        let rates = Self::rates(shape);
+        paths_hyper(rates, shape.dimensions, rates.period(shape.dimensions))
+    }
+
     fn memory(&self, shape: Shape, start: &[f32]) -> Memory {
         let d = shape.dimensions;
-        let identity = (0..d * d).map(|at| if at % (d + 1) == 0 { narrow(self.sigma) } else { 0.0 });
-        let memory = Memory::default().floats(start.iter().copied()).floats(identity);
-        memory.zeros(shape.members * d)
+        let identity = (0..d * d).map(|at| f32::from(u8::from(at % (d + 1) == 0)));
+        let memory =
+            Memory::default().floats(start.iter().copied()).zeros(3 * d).numbers(self.sigma, 1).zeros(1);
+        let memory = memory.floats(Self::weights(shape.members).into_iter().map(narrow)).floats(identity);
+        memory.zeros(2 * d * d + shape.members * d)
     }
 
     fn before(&self) -> &'static [Stage] {
@@ -93,18 +151,29 @@ impl Algorithm for CMA {
     }
 
     fn after(&self) -> &'static [Stage] {
-        const AFTER: &[Stage] = &[Stage::RANKS];
+        const AFTER: &[Stage] = &[
+            Stage::RANKS,
+            Stage::new("gather", Over::Sums),
+            Stage::new("settle", Over::Total),
+            Stage::new("follow_of", Over::Dimensions),
+            Stage::new("learn", Over::Pairs),
+            Stage::new("factor", Over::Workgroup).periodic(),
+            Stage::new("turn", Over::Matrix).periodic(),
+        ];
         AFTER
     }
 
-    fn host_step(&self, shape: Shape, start: &[f32]) -> Option<HostStep> {
-        Some(HostStep::new(shape, start, self.sigma))
+    fn period(&self, shape: Shape) -> u64 {
+        Self::rates(shape).period(shape.dimensions).into()
     }
 }
 
 impl Algorithm for DiagonalCMA {
     fn text(&self) -> &'static str {
-        include_str!("../../../shaders/search/methods/diagonal_cma.wgsl")
+        concat!(
+            include_str!("../../../shaders/search/methods/paths.wgsl"),
+            include_str!("../../../shaders/search/methods/diagonal_cma.wgsl")
+        )
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -121,25 +190,14 @@ impl Algorithm for DiagonalCMA {
 
     fn hyper(&self, shape: Shape, _: bool) -> Hyper {
         let rates = Rates::new(&log_weights(shape.members), shape.dimensions).separable(shape.dimensions);
-        let d = shape.dimensions as f64;
-        Hyper::of(DiagonalHyper {
-            c_sigma: narrow(rates.c_sigma),
-            d_sigma: narrow(rates.d_sigma),
-            c_c: narrow(rates.c_c),
-            c_1: narrow(rates.c_1),
-            c_mu: narrow(rates.c_mu),
-            mu_eff: narrow(rates.mu_eff),
-            expected_norm: narrow(rates.expected_norm),
-            threshold: narrow((1.4 + 2.0 / (d + 1.0)) * rates.expected_norm),
-            log_keep: narrow(2.0 * (1.0 - rates.c_sigma).ln()),
-        })
+        paths_hyper(rates, shape.dimensions, 1)
     }
 
     fn memory(&self, shape: Shape, start: &[f32]) -> Memory {
         let Shape { members, dimensions, .. } = shape;
         let weights = log_weights(members).into_iter().map(narrow);
-        let memory = Memory::default().floats(start.iter().copied()).numbers(1.0, dimensions);
-        let memory = memory.zeros(4 * dimensions).numbers(self.sigma, 1).zeros(1);
+        let memory = Memory::default().floats(start.iter().copied()).zeros(3 * dimensions);
+        let memory = memory.numbers(1.0, dimensions).zeros(dimensions).numbers(self.sigma, 1).zeros(1);
         memory.floats(weights).zeros(members * dimensions)
     }
 
@@ -151,5 +209,34 @@ impl Algorithm for DiagonalCMA {
             Stage::new("follow_of", Over::Dimensions),
         ];
         AFTER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MOST_FULL;
+    use crate::gpu::MAX_TRIPS;
+
+    /// Rounds of all loops of the busiest lane of `factor`, in so many dimensions.
+    fn rounds(dimensions: usize) -> usize {
+        let count = |from: usize, by: usize| dimensions.saturating_sub(from).div_ceil(by);
+        let of = |lane: usize| -> usize {
+            let (row, column) = (lane % 16, lane / 16);
+            let step = |step: usize| {
+                let next = |from: usize, own: usize| from + (own + 16 - from % 16) % 16;
+                let own = if column == step % 16 { 2 * count(next(step, row), 16) } else { 0 };
+                let columns = (next(step + 1, column)..dimensions).step_by(16);
+                let pairs: usize = columns.map(|column| 1 + count(next(column, row), 64)).sum();
+                1 + own + pairs + count(lane, 256)
+            };
+            count(lane, 256) + (0..dimensions).map(step).sum::<usize>()
+        };
+        (0..256).map(of).max().unwrap_or(0)
+    }
+
+    #[test]
+    fn no_lane_goes_round_too_often_in_most_dimensions() {
+        assert!(rounds(MOST_FULL) <= MAX_TRIPS, "{}", rounds(MOST_FULL));
+        assert!(rounds(MOST_FULL) > 1000);
     }
 }

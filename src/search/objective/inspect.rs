@@ -4,24 +4,47 @@ use std::collections::BTreeMap;
 
 use naga::{Module, Scalar, Span, TypeInner};
 
+use super::Form;
 use crate::error::{Error, nearest_few};
 use crate::gpu::MAX_TRIPS;
 use crate::wgsl::loops::{LOOP, Work};
 use crate::wgsl::names::{did_you_mean, elsewhere, is_builtin};
-use crate::wgsl::{Dialect, User, pure, tokens, validator};
+use crate::wgsl::{Dialect, Token, User, pure, tokens, validator};
 
 /// The most words and marks that one call may go through.
 const MOST_WORK: u64 = 1 << 20;
 
-const SIGNATURE: &str = "fn objective() -> f32";
+/// Lanes of a workgroup that evaluates a member.
+const LANES: usize = 64;
+
+/// The argument of an objective for a workgroup, at which loops may begin.
+const LANE: &str = "lane";
+
+impl Form {
+    fn signature(self) -> &'static str {
+        match self {
+            Self::Lane => "fn objective() -> f32",
+            Self::Workgroup => "fn objective(lane: u32) -> f32",
+        }
+    }
+
+    /// Constants of the frame that may bound loops.
+    fn given(self, dimensions: usize) -> Vec<(&'static str, i64)> {
+        let value = |of: usize| i64::try_from(of).unwrap_or(i64::MAX);
+        let mut given = vec![("DIMENSIONS", value(dimensions))];
+        given.extend((self == Self::Workgroup).then_some(("LANES", value(LANES))));
+        given
+    }
+}
 
 /// What a typo may have meant, beside names of the text itself.
 const COMMON: &str = "x noise DIMENSIONS objective abs sign min max clamp select sqrt inverseSqrt exp log sin cos tan \
                       tanh floor ceil round fract pow mix fma f32 u32 i32 array vec2f vec3f vec4f";
 
 /// What the objective may use of the frame, in place of which the kernel has what reads the member.
-pub(crate) fn prelude(dimensions: usize) -> String {
-    format!("const DIMENSIONS: u32 = {dimensions}u;\n")
+pub(crate) fn prelude(form: Form, dimensions: usize) -> String {
+    let constant = |(name, value)| format!("const {name}: u32 = {value}u;\n");
+    form.given(dimensions).into_iter().map(constant).collect()
 }
 
 /// The same functions as the kernel's, that do nothing.
@@ -29,6 +52,7 @@ const FUNCTIONS: &str =
     "fn x(i: u32) -> f32 { return f32(i); }\nfn noise(i: u32) -> f32 { return f32(i); }\n";
 
 struct Words {
+    form: Form,
     frame: Vec<String>,
 }
 
@@ -69,7 +93,10 @@ impl Dialect for Words {
             return format!("`{name}` is a function or a type of WGSL: expected it to be called, or a value");
         }
         if self.has(name) {
-            let allowed = "of the surrounding kernel, only `x`, `noise` and `DIMENSIONS`";
+            let allowed = match self.form {
+                Form::Lane => "of the surrounding kernel, only `x`, `noise` and `DIMENSIONS`",
+                Form::Workgroup => "of the surrounding kernel, only `x`, `noise`, `DIMENSIONS` and `LANES`",
+            };
             return format!(
                 "`{name}` cannot be used, because an objective is a function of its member: {allowed}"
             );
@@ -87,22 +114,29 @@ impl Dialect for Words {
 
 /// Refuses a text that is no objective of so many dimensions, or takes too long for so many samples. `frame` is the kernel
 /// without it.
-pub(crate) fn check(text: &str, dimensions: usize, samples: u32, frame: &str) -> Result<(), Error> {
-    let words = Words { frame: declared_names(frame) };
+pub(crate) fn check(
+    text: &str,
+    form: Form,
+    dimensions: usize,
+    samples: u32,
+    frame: &str,
+) -> Result<(), Error> {
+    let words = Words { form, frame: declared_names(frame) };
     let user = User { what: "objective", text, before: 0, dialect: &words };
     let (tokens, outline) = user.outline()?;
-    let before = prelude(dimensions) + FUNCTIONS;
+    let before = prelude(form, dimensions) + FUNCTIONS;
     let alone = User { before: before.len(), ..user };
     let source = before + text;
     let module = naga::front::wgsl::parse_str(&source).map_err(|error| {
         alone.index_error(&source, &tokens, &error).unwrap_or_else(|| alone.parse_error(&error))
     })?;
-    check_signature(&module).map_err(|(span, reason)| match span {
+    check_signature(&module, form).map_err(|(span, reason)| match span {
         Some(span) => alone.refuse_span(span, reason),
         None => Error::Config { what: "objective".into(), reason },
     })?;
     let spanned = |(span, reason): (Span, String)| alone.refuse_span(span, reason);
     pure::check_pure(&module, &words).map_err(spanned)?;
+    let given = form.given(dimensions);
     let mut work = Work {
         tokens: &tokens,
         declared: &outline,
@@ -110,7 +144,8 @@ pub(crate) fn check(text: &str, dimensions: usize, samples: u32, frame: &str) ->
         most_work: MOST_WORK,
         // One invocation takes all samples of its member.
         most_rounds: MAX_TRIPS as u64 / u64::from(samples),
-        given: Some(("DIMENSIONS", i64::try_from(dimensions).unwrap_or(i64::MAX))),
+        given: &given,
+        start: (form == Form::Workgroup && is_lane_alone(&tokens)).then_some(LANE),
         known: BTreeMap::new(),
     };
     work.check().map_err(|(at, reason)| user.refuse(at, reason))?;
@@ -118,17 +153,34 @@ pub(crate) fn check(text: &str, dimensions: usize, samples: u32, frame: &str) ->
     pure::check_memory(&module, &info).map_err(spanned)
 }
 
-fn check_signature(module: &Module) -> Result<(), (Option<Span>, String)> {
+fn check_signature(module: &Module, form: Form) -> Result<(), (Option<Span>, String)> {
+    let signature = form.signature();
     let mut functions = module.functions.iter();
     let Some((handle, own)) = functions.find(|(_, own)| own.name.as_deref() == Some("objective")) else {
-        return Err((None, format!("there is no function `objective`, expected `{SIGNATURE}`")));
+        return Err((None, format!("there is no function `objective`, expected `{signature}`")));
     };
-    let is_f32 = |ty| module.types[ty].inner == TypeInner::Scalar(Scalar::F32);
-    if own.arguments.is_empty() && own.result.as_ref().is_some_and(|result| is_f32(result.ty)) {
+    let is = |ty, scalar| module.types[ty].inner == TypeInner::Scalar(scalar);
+    let takes_its_own = match (form, &own.arguments[..]) {
+        (Form::Lane, []) => true,
+        (Form::Workgroup, [lane]) => is(lane.ty, Scalar::U32) && lane.name.as_deref() == Some(LANE),
+        _ => false,
+    };
+    if takes_its_own && own.result.as_ref().is_some_and(|result| is(result.ty, Scalar::F32)) {
         return Ok(());
     }
     let span = module.functions.get_span(handle);
-    Err((Some(span), format!("`objective` has another signature, expected `{SIGNATURE}`")))
+    Err((Some(span), format!("`objective` has another signature, expected `{signature}`")))
+}
+
+/// Whether all that is called as the lane is a `u32` argument, which is at least 0 and never changes.
+fn is_lane_alone(tokens: &[Token<'_>]) -> bool {
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.text);
+    (0..tokens.len()).filter(|at| text(*at) == LANE).all(|at| {
+        let before = at.checked_sub(1).map_or("", text);
+        let is_named = matches!(before, "let" | "var" | "const" | ">");
+        let is_typed = text(at + 1) == ":";
+        !is_named && (!is_typed || text(at + 2) == "u32")
+    })
 }
 
 /// Names that a text of ours declares outside functions.

@@ -1,7 +1,8 @@
 //! What is refused, in which words.
 
 use gradus::search::{
-    DE, Dimension, GA, Method, Objective, OnePlusOne, RandomSearch, SNES, Search, SearchBuilder, Space,
+    DE, Dimension, GA, Method, Objective, OnePlusOne, RandomSearch, SNES, Search, SearchBuilder, SobolSearch,
+    Space,
 };
 
 use crate::common::gpu;
@@ -48,6 +49,10 @@ fn options_and_spaces_outside_their_ranges_are_refused() {
         ),
         (de(cube()).members(3), "members must be in 4 to 262144 for DE, got 3"),
         (de(cube()).members(1 << 20), "members must be in 4 to 262144 for DE, got 1048576"),
+        (
+            Search::builder(Space::cube(1025, 0.0, 1.0), SobolSearch::default()),
+            "dimensions must be at most 1024 for SobolSearch, got 1025",
+        ),
         (
             de(cube()).members(30).budget(29),
             "budget must be at least a generation, which is 30 members of 1 samples: 30 evaluations, got 29",

@@ -5,6 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Variant, present};
 
 /// What keeps [`Adafactor`](super::Adafactor) from dividing by zero.
+///
+/// ```
+/// use gradus::optim::{Adafactor, AdafactorEps};
+///
+/// let torch = Adafactor { eps: AdafactorEps::Torch(None, 1e-3), ..Adafactor::default() };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum AdafactorEps {
