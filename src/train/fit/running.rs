@@ -204,7 +204,9 @@ impl<'a, 'c, R: AnyRule + Clone, S: BatchSource<Batch: Inputs>> Running<'a, 'c, 
                 if self.norms.is_empty() && !all {
                     return Ok(());
                 }
-                norms = self.norms.pop_front_if(|report| report.step == step);
+                if self.norms.front().is_some_and(|report| report.step == step) {
+                    norms = self.norms.pop_front();
+                }
             }
             let (Some(taken), Some(report)) = (self.taken.pop_front(), self.reports.pop_front()) else {
                 break;
