@@ -16,7 +16,7 @@ use gradus::graph::{Graph, Plan, PlanOptions, Var, Workspace};
 use gradus::nn::{Conv2d, Init};
 use gradus::{Gpu, GpuOptions, wgpu};
 
-use measure::{CopyKernel, best};
+use measure::{CopyKernel, best, each};
 
 fn main() -> Result<()> {
     let gpu = Gpu::new(GpuOptions::default())?;
@@ -80,7 +80,7 @@ fn memory(gpu: &Gpu) -> Result<()> {
     let largest = gpu.device().limits().max_storage_buffer_binding_size >> 20;
     for megabytes in [1, 16, 64, 128, 512].into_iter().filter(|megabytes| *megabytes as u64 <= largest) {
         let copy = CopyKernel::new(gpu, megabytes << 18)?;
-        let time = best(|| copy.run(gpu))?;
+        let time = copy.time(gpu)?;
         println!("copy of {megabytes} MiB: {:.1} GB/s", copy.bytes as f64 / time / 1e6);
     }
     Ok(())
@@ -115,20 +115,16 @@ fn dispatches(gpu: &Gpu) -> Result<()> {
     Ok(())
 }
 
-/// Milliseconds of a part of a plan. Repeats it in one submit, so that the wait is negligible.
+/// Milliseconds of a part of a plan, repeated in one submit.
 fn time(gpu: &Gpu, plan: &Plan, part: std::ops::Range<usize>) -> Result<f64> {
-    let run = |times: usize| {
-        best(|| {
-            let mut encoder = gpu.encoder("part");
-            let mut recorder = Recorder::new(gpu, &mut encoder);
-            (0..times).try_for_each(|_| plan.record_part(&mut recorder, part.clone()))?;
-            drop(recorder);
-            gpu.submit(encoder)?;
-            Ok(gpu.wait()?)
-        })
-    };
-    // On a CPU, the wait is negligible compared with the part.
-    if gpu.capabilities().is_cpu { run(1) } else { Ok((run(22)? - run(2)?) / 20.0) }
+    each(gpu, |times| {
+        let mut encoder = gpu.encoder("part");
+        let mut recorder = Recorder::new(gpu, &mut encoder);
+        (0..times).try_for_each(|_| plan.record_part(&mut recorder, part.clone()))?;
+        drop(recorder);
+        gpu.submit(encoder)?;
+        Ok(gpu.wait()?)
+    })
 }
 
 /// A matrix of random numbers.

@@ -1,4 +1,4 @@
-//! Steps per second of the examples' models and of the reference network, compared with torch on the same CPU (if the
+//! Steps per second of the examples' models and of the reference network, compared with torch on the same device (if the
 //! Python in the variable `PYTHON`, or `python3`, has torch and safetensors). With `--peers`, also compared with
 //! Burn, candle and meganeura, which are built in `benches/peers`; then without gradient clipping, which Burn only
 //! has per tensor.
@@ -59,7 +59,7 @@ fn main() -> Result<()> {
     let wanted = arguments.into_iter().find(|argument| !argument.starts_with("--")).unwrap_or_default();
     let gpu = Gpu::new(GpuOptions::default())?;
     println!("{} ({:?}, {})", gpu.info().name, gpu.info().backend, gpu.info().driver_info);
-    let mut libraries: Vec<Library> = peers::torch()?.into_iter().collect();
+    let mut libraries: Vec<Library> = peers::torch(&gpu)?.into_iter().collect();
     if with_peers {
         libraries.extend(peers::programs()?);
     }

@@ -13,7 +13,7 @@ use gradus::optim::{self, AnyRule, Ema, Family, Granularity, LBFGS, Optimizer, R
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
-use measure::{CopyKernel, best};
+use measure::{CopyKernel, each};
 
 const PARAMETERS: usize = 10_000_000;
 const PAIRS: usize = 5;
@@ -123,7 +123,7 @@ impl Row {
         let name = options["name"].as_str().unwrap_or_default();
         let others = options.as_object().into_iter().flatten().filter(|(field, _)| *field != "name");
         let name = others.fold(name.to_owned(), |text, (field, value)| format!("{text} {field} {value}"));
-        Self::of(name, bytes, gpu, copy, || run.step(gpu))
+        Self::of(name, bytes, gpu, copy, |times| run.steps(gpu, times))
     }
 
     /// AdamW with an average of the weights, which is read and written in addition to its state.
@@ -131,7 +131,7 @@ impl Row {
         let mut run = Run::new(gpu, &json!({"name": "AdamW"}), 10)?;
         run.optimizer.set_averages(Ema::default(), &run.params)?;
         let bytes = run.optimizer.rules().next().map_or(0.0, |rule| bytes(rule, StatePrecision::F32)) + 8.0;
-        Self::of("AdamW averages ema".into(), bytes, gpu, copy, || run.step(gpu))
+        Self::of("AdamW averages ema".into(), bytes, gpu, copy, |times| run.steps(gpu, times))
     }
 
     /// An iteration of L-BFGS with ten stored pairs and no line search. Its closure costs nothing.
@@ -147,8 +147,10 @@ impl Row {
         // The gradient, the previous gradient, the direction and the parameters are read and written in between.
         let bytes = 16.0 * options.history_size as f64 + 68.0;
         let name = format!("LBFGS history_size {}", options.history_size);
-        Self::of(name, bytes, gpu, copy, || {
-            optimizer.step(&mut params, |_| Ok::<_, gradus::Error>(0.0))?;
+        Self::of(name, bytes, gpu, copy, |times| {
+            for _ in 0..times {
+                optimizer.step(&mut params, |_| Ok::<_, gradus::Error>(0.0))?;
+            }
             Ok(gpu.wait()?)
         })
     }
@@ -158,16 +160,16 @@ impl Row {
         bytes: f64,
         gpu: &Gpu,
         copy: &CopyKernel,
-        mut step: impl FnMut() -> Result<()>,
+        mut steps: impl FnMut(usize) -> Result<()>,
     ) -> Result<Self> {
-        step()?;
+        steps(1)?;
         let before = gpu.counters();
-        step()?;
+        steps(1)?;
         let dispatches = gpu.counters().since(&before).dispatches;
         let mut pairs = Vec::new();
         for _ in 0..PAIRS {
-            let took = best(&mut step)?;
-            let copied = best(|| copy.run(gpu))? * bytes * PARAMETERS as f64 / copy.bytes as f64;
+            let took = each(gpu, &mut steps)?;
+            let copied = copy.time(gpu)? * bytes * PARAMETERS as f64 / copy.bytes as f64;
             pairs.push((took / copied, took));
         }
         let (over_copy, took) = median(pairs);
@@ -187,8 +189,8 @@ fn many_tensors(gpu: &Gpu) -> Result<()> {
     let (mut few, mut many) = (Run::new(gpu, &options, 10)?, Run::new(gpu, &options, 10_000)?);
     let mut pairs = Vec::new();
     for _ in 0..PAIRS {
-        let one = best(|| few.step(gpu))?;
-        let other = best(|| many.step(gpu))?;
+        let one = each(gpu, |times| few.steps(gpu, times))?;
+        let other = each(gpu, |times| many.steps(gpu, times))?;
         pairs.push((other / one, other));
     }
     let (ratio, _) = median(pairs);
@@ -234,8 +236,11 @@ impl Run {
         Ok(Self { params, optimizer })
     }
 
-    fn step(&mut self, gpu: &Gpu) -> Result<()> {
-        self.optimizer.step(&mut self.params)?;
+    /// Takes so many steps, and waits.
+    fn steps(&mut self, gpu: &Gpu, times: usize) -> Result<()> {
+        for _ in 0..times {
+            self.optimizer.step(&mut self.params)?;
+        }
         Ok(gpu.wait()?)
     }
 }

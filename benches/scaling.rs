@@ -16,14 +16,14 @@ use gradus::graph::Graph;
 use gradus::optim::{AdamW, Rule};
 use gradus::{Gpu, GpuOptions, ParamStore};
 
-use measure::{CopyKernel, best};
+use measure::{CopyKernel, best, each};
 use networks::{reference, reference_batch};
 
 fn main() -> Result<()> {
     let gpu = Gpu::new(GpuOptions::default())?;
     println!("{} ({:?}, {})", gpu.info().name, gpu.info().backend, gpu.info().driver_info);
     let copy = CopyKernel::new(&gpu, 16 << 20)?;
-    let copy_time = best(|| copy.run(&gpu))?;
+    let copy_time = copy.time(&gpu)?;
     println!("copy: {:.1} GB/s", rate(copy.bytes, copy_time));
     let counts = [100_000, 300_000, 1_000_000, 3_000_000, 10_000_000, 30_000_000, 100_000_000];
     let times = counts.map(|count| adamw(&gpu, count));
@@ -82,8 +82,10 @@ fn adamw(gpu: &Gpu, count: usize) -> Result<f64> {
     }
     let mut params = builder.build(gpu)?;
     let mut optimizer = AdamW::default().build(&params)?;
-    best(|| {
-        optimizer.step(&mut params)?;
+    each(gpu, |times| {
+        for _ in 0..times {
+            optimizer.step(&mut params)?;
+        }
         Ok(gpu.wait()?)
     })
 }

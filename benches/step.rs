@@ -8,6 +8,8 @@
 
 #[path = "support/blocks.rs"]
 mod blocks;
+#[path = "support/figures.rs"]
+mod figures;
 #[path = "support/measure.rs"]
 mod measure;
 #[path = "support/networks.rs"]
@@ -17,6 +19,7 @@ mod resnet18;
 #[path = "support/torch.rs"]
 mod torch;
 
+use std::collections::HashMap;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -28,7 +31,8 @@ use gradus::optim::{AdamW, Rule};
 use gradus::train::Trainer;
 use gradus::{Gpu, GpuOptions, ParamStore};
 
-use measure::{CopyKernel, best};
+use figures::figures;
+use measure::{CopyKernel, best, each};
 use networks::{BATCH, reference, reference_batch};
 use resnet18::resnet18;
 
@@ -54,8 +58,12 @@ fn main() -> Result<()> {
     println!("{} ({:?}, {})", gpu.info().name, gpu.info().backend, gpu.info().driver_info);
     let step = cnn(&gpu)?;
     host(&gpu)?;
-    adamw(&gpu)?;
-    matmul(&gpu, 512)?;
+    let torch = figures(&gpu, "torch_probes.py")?;
+    adamw(&gpu, "62 tensors", &resnet18(), &torch)?;
+    adamw(&gpu, "1,000 tensors of 1,000", &vec![vec![1000]; 1000], &torch)?;
+    for size in [512, 1024, 4096].into_iter().filter(|size| *size < 4096 || !gpu.capabilities().is_cpu) {
+        matmul(&gpu, size, &torch)?;
+    }
     blocks::blocks(&gpu, false)?;
     println!("first step: {:.2} s", first_step_of_a_process(true)?);
     println!("first step, driver cache off: {:.2} s", first_step_of_a_process(false)?);
@@ -104,7 +112,7 @@ fn cnn(gpu: &Gpu) -> Result<Counters> {
         trainer.read_loss()?;
         Ok(())
     })?;
-    println!("cnn step: {time:.1} ms");
+    println!("cnn step: {time:.2} ms");
     let before = gpu.counters();
     trainer.step(&[("x", &x), ("y", &y)])?;
     let counters = gpu.counters().since(&before);
@@ -141,11 +149,11 @@ fn host(gpu: &Gpu) -> Result<()> {
     Ok(())
 }
 
-fn adamw(gpu: &Gpu) -> Result<()> {
+/// A step over tensors of such shapes, next to a copy kernel and to torch's three ways.
+fn adamw(gpu: &Gpu, name: &str, shapes: &[Vec<usize>], torch: &HashMap<String, f64>) -> Result<()> {
     let before = gpu.counters().live_bytes;
-    let shapes = resnet18();
-    let zeros = vec![0.0; 512 * 512 * 9];
     let len = |shape: &[usize]| shape.iter().product::<usize>();
+    let zeros = vec![0.0; shapes.iter().map(|shape| len(shape)).max().unwrap_or_default()];
     let mut params = ParamStore::builder()
         .group("all", |mut group| {
             for (number, shape) in shapes.iter().enumerate() {
@@ -155,7 +163,6 @@ fn adamw(gpu: &Gpu) -> Result<()> {
         })
         .build(gpu)?;
     let count: usize = shapes.iter().map(|shape| len(shape)).sum();
-    ensure!((shapes.len(), count) == (62, 11_689_512), "these are not ResNet-18's tensors");
     params.write_grads(&vec![0.01; count])?;
     let mut optimizer = AdamW::default().build(&params)?;
     let live = gpu.counters().live_bytes - before;
@@ -164,36 +171,48 @@ fn adamw(gpu: &Gpu) -> Result<()> {
     let (mut step_time, mut copy_time) = (f64::INFINITY, f64::INFINITY);
     // Alternating, so that both see the same machine load.
     for _ in 0..3 {
-        step_time = step_time.min(best(|| {
-            optimizer.step(&mut params)?;
+        step_time = step_time.min(each(gpu, |times| {
+            for _ in 0..times {
+                optimizer.step(&mut params)?;
+            }
             Ok(gpu.wait()?)
         })?);
-        copy_time = copy_time.min(best(|| copy.run(gpu))?);
+        copy_time = copy_time.min(copy.time(gpu)?);
     }
     let rate = |bytes: usize, milliseconds: f64| bytes as f64 / milliseconds / 1e6;
     println!(
-        "adamw 62 tensors: {step_time:.1} ms, {:.1} GB/s, copy {:.1} GB/s",
+        "adamw {name}, {count} parameters: {step_time:.3} ms, {:.1} GB/s, copy {:.1} GB/s",
         rate(28 * count, step_time),
         rate(copy.bytes, copy_time)
     );
+    for how in ["fused", "foreach", "loop"] {
+        if let Some(torch) = torch.get(&format!("adamw {name}, {how}")) {
+            println!("  torch, {how}: {torch:.3} ms, {:.2} of ours", torch / step_time);
+        }
+    }
     println!("adamw live bytes: {live} ({:.2} of 16 a parameter)", live as f64 / (16 * count) as f64);
     Ok(())
 }
 
-fn matmul(gpu: &Gpu, size: usize) -> Result<()> {
+fn matmul(gpu: &Gpu, size: usize, torch: &HashMap<String, f64>) -> Result<()> {
     let graph = Graph::new();
     let y = graph.input("x", [size, size]).linear(Linear::new(size).without_bias());
     let params = graph.store(gpu, 1)?;
     let plan = graph.compile(&params, &PlanOptions::evaluate().output("y", &y), &mut Workspace::new())?;
-    plan.write("x", &vec![0.5; size * size])?;
-    let time = best(|| {
+    plan.write("x", &(0..size * size).map(|i| (i % 89) as f32 / 89.0 - 0.5).collect::<Vec<f32>>())?;
+    let time = each(gpu, |times| {
         let mut encoder = gpu.encoder("matmul");
-        plan.record(&mut Recorder::new(gpu, &mut encoder))?;
+        let mut recorder = Recorder::new(gpu, &mut encoder);
+        (0..times).try_for_each(|_| plan.record(&mut recorder))?;
+        drop(recorder);
         gpu.submit(encoder)?;
         Ok(gpu.wait()?)
     })?;
-    let flops = 2.0 * (size * size * size) as f64;
-    println!("matmul {size}: {:.1} GFLOP/s", flops / time / 1e6);
+    let rate = 2.0 * (size * size * size) as f64 / time / 1e6;
+    let beside = torch
+        .get(&format!("matmul {size}"))
+        .map_or(String::new(), |torch| format!("; torch {torch:.1} GFLOP/s: {:.2} of it", rate / torch));
+    println!("matmul {size}: {rate:.1} GFLOP/s{beside}");
     Ok(())
 }
 

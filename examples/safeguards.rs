@@ -5,18 +5,23 @@
 //! A thousand samples of a hundred gradients, half of them near 0.01 and half near 100, pass through the device
 //! together: unchanged, clipped to a norm of 1, and with noise of standard deviation 1e-3.
 
+#[path = "support/histogram.rs"]
+mod histogram;
+#[path = "support/sheet.rs"]
+mod sheet;
+
 use std::ops::Range;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Parser;
 use gradus::grad::{ClipGradNorm, Noise, Transforms};
 use gradus::optim::{Rule, SGD};
-use gradus::train::files;
 use gradus::{Gpu, GpuOptions, ParamStore};
-use plotters::prelude::*;
+use histogram::Values;
 use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg32;
+use sheet::{COLORS, Scale, cells, panel, save, sheet};
 
 const SAMPLES: usize = 1000;
 const DIMENSIONS: usize = 100;
@@ -78,51 +83,6 @@ fn check(original: &[f32], clipped: &[f32], noisy: &[f32]) -> Result<()> {
     Ok(())
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-
-/// Histograms of several series over one range, with counts on a logarithmic axis.
-fn histogram(area: &Area<'_>, title: &str, reach: f64, series: &[(&str, RGBColor, &[f32])]) -> Result<()> {
-    const BINS: usize = 50;
-    let width = 2.0 * reach / BINS as f64;
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", 20))
-        .margin(12)
-        .x_label_area_size(40)
-        .y_label_area_size(60)
-        .build_cartesian_2d(-reach..reach, (0.5..2e5).log_scale())?;
-    let whole = |x: &f64| format!("{x:.0}");
-    chart
-        .configure_mesh()
-        .x_labels(7)
-        .x_desc("gradient")
-        .y_desc("count")
-        .x_label_formatter(&whole)
-        .y_label_formatter(&whole)
-        .draw()?;
-    for (name, color, values) in series {
-        let mut counts = [0_u32; BINS];
-        for value in values.iter().map(|x| f64::from(*x)) {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in [0, BINS)")]
-            let bin = ((value + reach) / width).clamp(0.0, BINS as f64 - 1.0) as usize;
-            counts[bin] += 1;
-        }
-        let bars = counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(bin, count)| {
-            let left = bin as f64 * width - reach;
-            Rectangle::new([(left, 0.5), (left + width, f64::from(*count))], color.mix(0.5).filled())
-        });
-        let color = *color;
-        let sample = move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], color.mix(0.5).filled());
-        chart.draw_series(bars)?.label(*name).legend(sample);
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE)
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
-    Ok(())
-}
-
 fn main() -> Result<()> {
     let args = Args::parse();
     let mut random = Pcg32::new(args.seed, 0);
@@ -139,19 +99,22 @@ fn main() -> Result<()> {
     let noisy = through(&gpu, Transforms { noise: Some(noise), ..Transforms::default() }, &gradients)?;
     check(&gradients, &clipped, &noisy)?;
 
-    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    let path = args.out.join("safeguards.svg");
-    let mut svg = String::new();
-    let picture = SVGBackend::with_string(&mut svg, (1500, 500)).into_drawing_area();
-    picture.fill(&WHITE)?;
-    let original = ("original", BLUE, &gradients[..]);
-    let areas = picture.split_evenly((1, 3));
-    histogram(&areas[0], "Gradients as they are", 500.0, &[original])?;
-    histogram(&areas[1], "Clipped to a norm of 1", 500.0, &[original, ("clipped", RED, &clipped)])?;
-    histogram(&areas[2], "With noise", 500.0, &[original, ("with noise", RED, &noisy)])?;
-    picture.present()?;
-    drop((areas, picture));
-    files::write_atomic(&path, |file| file.write_all(svg.as_bytes()))?;
-    println!("{}", path.display());
-    Ok(())
+    let original = Values { name: "original", color: COLORS[0], values: &gradients };
+    let panels = [
+        ("Gradients as they are", None),
+        ("Clipped to a norm of 1", Some(Values { name: "clipped", color: COLORS[1], values: &clipped })),
+        ("With noise", Some(Values { name: "with noise", color: COLORS[1], values: &noisy })),
+    ];
+    let line = "A thousand samples of a hundred gradients, half of them near 0.01 and half near 100.";
+    let svg = sheet((880, 340), "What clipping and noise do to gradients", &[line], |body| {
+        for (area, (heading, other)) in cells(body, 1, 3, 14)?.iter().zip(&panels) {
+            let x = Scale::linear(-500.0..500.0, "gradient");
+            let y = Scale::log(0.5..2e5, "count");
+            let mut plot = panel(area, heading, (&x, &y), 8)?;
+            let series: Vec<Values<'_>> = std::iter::once(&original).chain(other).copied().collect();
+            histogram::draw(area, &mut plot, 50, &series)?;
+        }
+        Ok(())
+    })?;
+    save(&args.out, "safeguards.svg", &svg)
 }

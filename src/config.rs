@@ -17,6 +17,13 @@ use crate::error::Error;
 pub(crate) use finite::{not_finite, serialize_finite};
 
 /// Which library's formula to use where libraries differ.
+///
+/// ```
+/// use gradus::optim::{Adam, Variant};
+///
+/// let adam = Adam { variant: Variant::Optax, ..Adam::default() };
+/// assert_ne!(adam, Adam::default());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {

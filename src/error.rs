@@ -12,6 +12,15 @@ pub use weights::{ShapeMismatch, WeightsMismatch};
 ///
 /// A message names the parameter, the value and what is allowed, so that a caller can act on it without
 /// reading the source.
+///
+/// ```
+/// use gradus::Error;
+/// use gradus::optim::{AdamW, Rule};
+///
+/// let refused = AdamW { betas: (1.0, 0.999), ..AdamW::default() }.check().unwrap_err();
+/// assert!(matches!(refused, Error::Constant { .. }));
+/// assert_eq!(refused.to_string(), "betas[0] must be in [0, 1), got 1");
+/// ```
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -216,6 +225,16 @@ pub enum Error {
     Locked {
         /// The folder.
         folder: String,
+    },
+    /// A source of batches that failed: an error of its own, or a panic on a thread that prefetches.
+    #[error("batch {batch} of epoch {epoch}: {reason}")]
+    BatchSource {
+        /// The epoch, counted from 0.
+        epoch: u64,
+        /// The batch of the epoch, counted from 0.
+        batch: u64,
+        /// What went wrong.
+        reason: String,
     },
     /// A file that is missing, cannot be read or written, or whose name or content has the wrong format.
     #[error("{path}: {reason}")]

@@ -80,6 +80,15 @@ pub fn sweep(folder: impl AsRef<Path>, is_target: impl Fn(&str) -> bool) -> Resu
 ///
 /// It is an OS lock on the empty file `.lock` in the folder. A run that ends normally removes the file; a killed run
 /// leaves it behind, unlocked. On file systems without locks, every run gets a lock.
+///
+/// ```no_run
+/// // Writes a file into the folder.
+/// use gradus::train::files::FolderLock;
+///
+/// let lock = FolderLock::new("run")?; // refused while another program holds it
+/// drop(lock); // or when the program ends, however it ends
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the folder is locked for as long as this lives"]
 pub struct FolderLock {

@@ -40,8 +40,7 @@ mod scaler;
 mod skip;
 mod transforms;
 
-pub use crate::config::Variant;
-pub use accumulate::{Accumulate, Reduction};
+pub use accumulate::{Accumulate, GradReduction};
 pub use centralize::Centralize;
 #[cfg(test)]
 pub(crate) use centralize::most_trips as centralize_trips;

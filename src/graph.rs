@@ -63,6 +63,17 @@ use self::ops::Op;
 use crate::Error;
 
 /// The nodes and parameters of one network. Cloning shares them.
+///
+/// ```
+/// use gradus::graph::Graph;
+///
+/// let graph = Graph::new();
+/// let (x, y) = (graph.input("x", [32, 784]), graph.labels("y", 32));
+/// let loss = x.linear(128).relu().linear(10).cross_entropy(&y);
+/// assert_eq!(loss.shape(), [1]);
+/// graph.check()?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     nodes: Arc<Mutex<Nodes>>,
@@ -73,6 +84,14 @@ pub struct Graph {
 /// An invalid call, for example with a shape that does not match, does not fail by itself. The graph records the
 /// first such error, with the layer and the shapes; [`Graph::check`] and everything that compiles return it. So calls
 /// can be chained.
+///
+/// ```
+/// use gradus::graph::Graph;
+///
+/// let x = Graph::new().input("x", [8, 3]);
+/// let y = (&x * 2.0 + 1.0).tanh().sum_dim(&[1], false);
+/// assert_eq!(y.shape(), [8]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Var {
     graph: Graph,

@@ -1,4 +1,4 @@
-//! Gradus: a training backend written for any GPU, through wgpu.
+//! Gradus: a training backend on wgpu, with fused optimizers, schedules and a small static graph in WGSL.
 //!
 //! - [`ParamStore`] holds named tensors and their gradients, fused into flat buffers.
 //! - [`optim`] updates them: typed rules with torch's names and defaults, one dispatch for all tensors.
@@ -29,7 +29,7 @@ mod wgsl;
 pub use error::Error;
 pub use gpu::{Gpu, GpuOptions};
 pub use params::ParamStore;
-pub use wgpu;
+pub use {serde_json, wgpu};
 
 /// Every kernel of the crate, for tests.
 #[doc(hidden)]
@@ -42,6 +42,30 @@ pub fn kernel_listings() -> Vec<gpu::KernelListing> {
     listings
 }
 
+/// The Rust blocks of each page are compiled as doctests.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod pages {
+    macro_rules! pages {
+        ($($name:ident: $path:literal,)+) => {
+            $(#[doc = include_str!($path)] struct $name;)+
+        };
+    }
+
+    pages! {
+        Readme: "../README.md",
+        ApiGuidelines: "../docs/api-guidelines.md",
+        AveragesAndPrecision: "../docs/averages-and-precision.md",
+        Contents: "../docs/contents.md",
+        CustomRules: "../docs/custom-rules.md",
+        Determinism: "../docs/determinism.md",
+        Embedding: "../docs/embedding.md",
+        KeepingARun: "../docs/keeping-a-run.md",
+        Lbfgs: "../docs/lbfgs.md",
+        Networks: "../docs/networks.md",
+        Performance: "../docs/performance.md",
+        Replay: "../docs/replay.md",
+        Search: "../docs/search.md",
+        Torch: "../docs/torch.md",
+        Transforms: "../docs/transforms.md",
+    }
+}

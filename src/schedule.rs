@@ -78,7 +78,7 @@ pub use link::Link;
 pub use multiplicative::{MultiplicativeFn, MultiplicativeLR};
 pub use one_cycle::{Anneal, OneCycleLR};
 pub use piecewise::{PiecewiseConstantDecay, PiecewiseConstantSchedule};
-pub use plateau::{Best, Mode, PlateauState, ReduceLROnPlateau, ThresholdMode};
+pub use plateau::{Best, MetricMode, PlateauState, ReduceLROnPlateau, ThresholdMode};
 pub use polynomial::{PolynomialDecay, PolynomialLR};
 pub use restarts::{CosineAnnealingWarmRestarts, CosineDecayRestarts};
 pub use sequential::SequentialLR;
@@ -89,6 +89,16 @@ pub use warmup::{WarmupCosineSchedule, WarmupLinearDecay, WarmupScheduler};
 /// A learning rate for every step.
 ///
 /// Only [`Schedule::at`] is required. The other methods have defaults that suit a pure function of the step.
+///
+/// ```
+/// use gradus::schedule::{self, Schedule, StepLR};
+///
+/// let typed = StepLR { gamma: 0.5, ..StepLR::new(10) };
+/// assert_eq!(typed.at(25, 0.1)?.lr, 0.025);
+/// let warm_up = schedule::from_fn(|step, base| base * (step as f64 / 100.0).min(1.0));
+/// assert_eq!(warm_up.at(50, 0.1)?.lr, 0.05);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 pub trait Schedule: Debug + Send + Sync {
     /// The learning rate at `step`, counted in updates from 0, for a parameter group with base rate `base`.
     ///
@@ -218,6 +228,12 @@ pub trait Schedule: Debug + Send + Sync {
 }
 
 /// The values of a schedule at one step.
+///
+/// ```
+/// use gradus::schedule::Point;
+///
+/// assert_eq!(Point::rate(0.1), Point { lr: 0.1, momentum: None });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// The learning rate.
@@ -255,8 +271,14 @@ fn times(base: f64, factor: f64) -> f64 {
 }
 
 /// An entry of [`SCHEDULES`].
+///
+/// ```
+/// use gradus::schedule::SCHEDULES;
+///
+/// assert!(SCHEDULES.iter().any(|entry| entry.name == "OneCycleLR"));
+/// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Entry {
+pub struct ScheduleEntry {
     /// Its name in JSON, which is also the name of the type.
     pub name: &'static str,
     read: Reader,
@@ -268,33 +290,33 @@ type Reader = fn(name: &'static str, fields: &Map<String, Value>) -> Result<Box<
 const OUTER: &[&str] = &["name", "interval"];
 
 /// Every schedule that [`from_json`] knows.
-pub const SCHEDULES: &[Entry] = &[
-    Entry { name: "ChainedScheduler", read: chained::read },
-    Entry { name: "ConstantLR", read: read::<ConstantLR> },
-    Entry { name: "CosineAnnealingLR", read: read::<CosineAnnealingLR> },
-    Entry { name: "CosineAnnealingWarmRestarts", read: read::<CosineAnnealingWarmRestarts> },
-    Entry { name: "CosineDecay", read: read::<CosineDecay> },
-    Entry { name: "CosineDecayRestarts", read: read::<CosineDecayRestarts> },
-    Entry { name: "CyclicLR", read: read::<CyclicLR> },
-    Entry { name: "ExponentialDecay", read: read::<ExponentialDecay> },
-    Entry { name: "ExponentialDecayLR", read: read::<ExponentialDecayLR> },
-    Entry { name: "ExponentialLR", read: read::<ExponentialLR> },
-    Entry { name: "InverseTimeDecay", read: read::<InverseTimeDecay> },
-    Entry { name: "LinearLR", read: read::<LinearLR> },
-    Entry { name: "MultiStepLR", read: read::<MultiStepLR> },
-    Entry { name: "MultiplicativeLR", read: read::<MultiplicativeLR> },
-    Entry { name: "OneCycleLR", read: read::<OneCycleLR> },
-    Entry { name: "PiecewiseConstantDecay", read: read::<PiecewiseConstantDecay> },
-    Entry { name: "PiecewiseConstantSchedule", read: read::<PiecewiseConstantSchedule> },
-    Entry { name: "PolynomialDecay", read: read::<PolynomialDecay> },
-    Entry { name: "PolynomialLR", read: read::<PolynomialLR> },
-    Entry { name: "ReduceLROnPlateau", read: read::<ReduceLROnPlateau> },
-    Entry { name: "SWALR", read: read::<SWALR> },
-    Entry { name: "SequentialLR", read: sequential::read },
-    Entry { name: "StepLR", read: read::<StepLR> },
-    Entry { name: "WarmupCosineSchedule", read: read::<WarmupCosineSchedule> },
-    Entry { name: "WarmupLinearDecay", read: read::<WarmupLinearDecay> },
-    Entry { name: "WarmupScheduler", read: read::<WarmupScheduler> },
+pub const SCHEDULES: &[ScheduleEntry] = &[
+    ScheduleEntry { name: "ChainedScheduler", read: chained::read },
+    ScheduleEntry { name: "ConstantLR", read: read::<ConstantLR> },
+    ScheduleEntry { name: "CosineAnnealingLR", read: read::<CosineAnnealingLR> },
+    ScheduleEntry { name: "CosineAnnealingWarmRestarts", read: read::<CosineAnnealingWarmRestarts> },
+    ScheduleEntry { name: "CosineDecay", read: read::<CosineDecay> },
+    ScheduleEntry { name: "CosineDecayRestarts", read: read::<CosineDecayRestarts> },
+    ScheduleEntry { name: "CyclicLR", read: read::<CyclicLR> },
+    ScheduleEntry { name: "ExponentialDecay", read: read::<ExponentialDecay> },
+    ScheduleEntry { name: "ExponentialDecayLR", read: read::<ExponentialDecayLR> },
+    ScheduleEntry { name: "ExponentialLR", read: read::<ExponentialLR> },
+    ScheduleEntry { name: "InverseTimeDecay", read: read::<InverseTimeDecay> },
+    ScheduleEntry { name: "LinearLR", read: read::<LinearLR> },
+    ScheduleEntry { name: "MultiStepLR", read: read::<MultiStepLR> },
+    ScheduleEntry { name: "MultiplicativeLR", read: read::<MultiplicativeLR> },
+    ScheduleEntry { name: "OneCycleLR", read: read::<OneCycleLR> },
+    ScheduleEntry { name: "PiecewiseConstantDecay", read: read::<PiecewiseConstantDecay> },
+    ScheduleEntry { name: "PiecewiseConstantSchedule", read: read::<PiecewiseConstantSchedule> },
+    ScheduleEntry { name: "PolynomialDecay", read: read::<PolynomialDecay> },
+    ScheduleEntry { name: "PolynomialLR", read: read::<PolynomialLR> },
+    ScheduleEntry { name: "ReduceLROnPlateau", read: read::<ReduceLROnPlateau> },
+    ScheduleEntry { name: "SWALR", read: read::<SWALR> },
+    ScheduleEntry { name: "SequentialLR", read: sequential::read },
+    ScheduleEntry { name: "StepLR", read: read::<StepLR> },
+    ScheduleEntry { name: "WarmupCosineSchedule", read: read::<WarmupCosineSchedule> },
+    ScheduleEntry { name: "WarmupLinearDecay", read: read::<WarmupLinearDecay> },
+    ScheduleEntry { name: "WarmupScheduler", read: read::<WarmupScheduler> },
 ];
 
 fn read<S>(name: &'static str, fields: &Map<String, Value>) -> Result<Box<dyn Schedule>, Error>

@@ -1,20 +1,20 @@
 //! Blocks of common networks, forward and backward: of a transformer, an LSTM and a residual network. Each is
-//! compared with torch on the same CPU, if the Python in the variable `PYTHON`, or `python3`, has torch.
+//! compared with torch on the same device, if the Python in the variable `PYTHON`, or `python3`, has torch.
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use gradus::Gpu;
 use gradus::gpu::Recorder;
 use gradus::graph::{Graph, PlanOptions, Workspace};
 
+use crate::figures::figures;
 use crate::measure::best;
 use crate::networks::BLOCKS;
-use crate::torch::script;
 
 /// Prints milliseconds, dispatches and live bytes of each block; with `profile`, the time of each dispatch alone.
 pub(crate) fn blocks(gpu: &Gpu, profile: bool) -> Result<()> {
-    let torch = if profile { HashMap::new() } else { torch()? };
+    let torch = if profile { HashMap::new() } else { figures(gpu, "torch_blocks.py")? };
     for (name, shape, build) in BLOCKS {
         let before = gpu.counters().live_bytes;
         let graph = Graph::new();
@@ -37,8 +37,8 @@ pub(crate) fn blocks(gpu: &Gpu, profile: bool) -> Result<()> {
         let (time, live) = (run(0..dispatches)?, gpu.counters().live_bytes - before);
         let beside = torch
             .get(name)
-            .map_or(String::new(), |torch| format!("; torch {torch:.1} ms: {:.2} of it", time / torch));
-        println!("{name}: {time:.1} ms, {dispatches} dispatches, {live} live bytes{beside}");
+            .map_or(String::new(), |torch| format!("; torch {torch:.3} ms: {:.2} of it", time / torch));
+        println!("{name}: {time:.3} ms, {dispatches} dispatches, {live} live bytes{beside}");
         if profile {
             for (number, label) in plan.labels().enumerate() {
                 println!("{:>8.2} ms  {label}", run(number..number + 1)?);
@@ -46,17 +46,4 @@ pub(crate) fn blocks(gpu: &Gpu, profile: bool) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// torch's milliseconds for each block; empty if torch is not installed.
-fn torch() -> Result<HashMap<String, f64>> {
-    let Some(mut command) = script("torch_blocks.py", "torch")? else { return Ok(HashMap::new()) };
-    let output = command.output()?;
-    ensure!(output.status.success(), "torch: {}", String::from_utf8_lossy(&output.stderr));
-    let lines = String::from_utf8(output.stdout)?;
-    let times = lines.lines().map(|line| {
-        let (name, time) = line.split_once(": ").with_context(|| format!("torch: {line}"))?;
-        Ok((name.to_owned(), time.parse()?))
-    });
-    times.collect()
 }

@@ -20,6 +20,15 @@ pub(crate) fn best(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
     Ok(best)
 }
 
+/// Milliseconds of one of many repetitions; `run` does so many and waits for the last. On a GPU, a long series is
+/// compared with a short one, because the wait takes as long as a small kernel. On a CPU, one repetition is enough.
+pub(crate) fn each(gpu: &Gpu, mut run: impl FnMut(usize) -> Result<()>) -> Result<f64> {
+    if gpu.capabilities().is_cpu {
+        return best(|| run(1));
+    }
+    Ok((best(|| run(22))? - best(|| run(2))?) / 20.0)
+}
+
 /// Copies `vec4`s from one buffer to another: the memory bandwidth of a kernel.
 pub(crate) struct CopyKernel {
     group: gradus::wgpu::BindGroup,
@@ -43,14 +52,18 @@ impl CopyKernel {
         Ok(Self { group, kernel, quads: elements / 4, bytes: 8 * elements })
     }
 
-    pub(crate) fn run(&self, gpu: &Gpu) -> Result<()> {
+    /// Milliseconds of a copy.
+    pub(crate) fn time(&self, gpu: &Gpu) -> Result<f64> {
+        each(gpu, |times| self.run(gpu, times))
+    }
+
+    fn run(&self, gpu: &Gpu, times: usize) -> Result<()> {
         let mut encoder = gpu.encoder("copy");
-        Recorder::new(gpu, &mut encoder).dispatch(
-            &self.kernel,
-            &self.group,
-            &[],
-            grid(self.quads.div_ceil(256)),
-        );
+        let mut recorder = Recorder::new(gpu, &mut encoder);
+        for _ in 0..times {
+            recorder.dispatch(&self.kernel, &self.group, &[], grid(self.quads.div_ceil(256)));
+        }
+        drop(recorder);
         gpu.submit(encoder)?;
         Ok(gpu.wait()?)
     }

@@ -29,8 +29,19 @@ impl Model {
 const DIGITS: &str = "32 images of 8x8";
 const SEQUENCES: &str = "64 sequences of 30 steps";
 
-pub(crate) const MODELS: [Model; 9] = [
-    Model { name: "reference-cnn", sizes: "64 images of 28x28", clips: false, build: reference },
+pub(crate) const MODELS: [Model; 10] = [
+    Model {
+        name: "reference-cnn",
+        sizes: "64 images of 28x28",
+        clips: false,
+        build: |graph| reference(graph, 64),
+    },
+    Model {
+        name: "reference-cnn-16",
+        sizes: "16 images of 28x28",
+        clips: false,
+        build: |graph| reference(graph, 16),
+    },
     Model { name: "cnn", sizes: DIGITS, clips: false, build: |graph| images(graph, Images::Cnn) },
     Model { name: "wide-cnn", sizes: DIGITS, clips: false, build: |graph| images(graph, Images::WideCnn) },
     Model { name: "resnet", sizes: DIGITS, clips: false, build: |graph| images(graph, Images::Resnet) },
@@ -107,8 +118,8 @@ fn classify(graph: &Graph, images: usize, side: usize, logits: impl Fn(&Var) -> 
 }
 
 /// The network of `benches/step.rs`.
-fn reference(graph: &Graph) -> (Var, Batch) {
-    classify(graph, 64, 28, |x| {
+fn reference(graph: &Graph, images: usize) -> (Var, Batch) {
+    classify(graph, images, 28, |x| {
         let conv = |h: &Var, name, channels| {
             h.apply(name, &Conv2d::new(channels, 3).padding(1)).relu().max_pool2d(2)
         };

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::thread::available_parallelism;
 
 use anyhow::Result;
+use gradus::Gpu;
 
 use crate::peer::Peer;
 use crate::torch::script;
@@ -26,14 +27,24 @@ impl Library {
     }
 }
 
-const ALL: &[&str] =
-    &["reference-cnn", "cnn", "wide-cnn", "resnet", "mlp", "rnn", "lstm", "gru", "transformer"];
+const ALL: &[&str] = &[
+    "reference-cnn",
+    "reference-cnn-16",
+    "cnn",
+    "wide-cnn",
+    "resnet",
+    "mlp",
+    "rnn",
+    "lstm",
+    "gru",
+    "transformer",
+];
 
 /// torch, if it is installed.
-pub(crate) fn torch() -> Result<Option<Library>> {
-    let Some(command) = script("torch_models.py", "torch, safetensors")? else { return Ok(None) };
+pub(crate) fn torch(gpu: &Gpu) -> Result<Option<Library>> {
+    let Some(command) = script(gpu, "torch_models.py", "torch, safetensors")? else { return Ok(None) };
     let cores = available_parallelism()?.get();
-    let threads = if cores > 1 { vec![1, cores] } else { vec![1] };
+    let threads = if cores > 1 && gpu.capabilities().is_cpu { vec![1, cores] } else { vec![1] };
     Ok(Some(Library { peer: Peer::start("torch", command)?, models: ALL, threads, must_agree: true }))
 }
 

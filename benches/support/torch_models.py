@@ -1,4 +1,4 @@
-"""The models of models.rs in torch on the CPU, with their weights by name and their batch.
+"""The models of models.rs in torch, with their weights by name and their batch.
 
 Answers each line of JSON with one: {"model", "clips", "weights", "batch", "steps"} loads a model and takes its first steps,
 whose losses it returns; with "clips", gradients are clipped to a norm of 1; {"time": n, "threads": t} returns the seconds of n steps more with t threads.
@@ -13,6 +13,10 @@ from torch import nn
 from torch.nn import functional
 
 torch.set_num_threads(int(sys.argv[1]))
+# The second argument: with "gpu", on CUDA if torch has it. Products in full single precision, as everywhere here.
+device = "cuda" if sys.argv[2] == "gpu" and torch.cuda.is_available() else "cpu"
+torch.backends.cudnn.allow_tf32 = False
+torch.backends.cuda.matmul.allow_tf32 = False
 
 
 class ReferenceCnn(nn.Module):
@@ -124,7 +128,8 @@ class Transformer(nn.Module):
         self.pos_emb = nn.Parameter(torch.empty(context, width))
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.ln_f, self.head = nn.LayerNorm(width), nn.Linear(width, kinds)
-        self.mask = nn.Transformer.generate_square_subsequent_mask(context)
+        mask = nn.Transformer.generate_square_subsequent_mask(context)
+        self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, tokens):
         x = self.tok_emb(tokens) + self.pos_emb
@@ -136,6 +141,7 @@ class Transformer(nn.Module):
 # How each is built, and its loss; tokens and classes are whole numbers.
 MODELS = {
     "reference-cnn": (ReferenceCnn, functional.cross_entropy),
+    "reference-cnn-16": (ReferenceCnn, functional.cross_entropy),
     "cnn": (Cnn, functional.cross_entropy),
     "wide-cnn": (WideCnn, functional.cross_entropy),
     "resnet": (Resnet, functional.cross_entropy),
@@ -150,16 +156,18 @@ MODELS = {
 def training(name, clips, weights, batch):
     """A function that takes a step and returns its loss."""
     build, loss_of = MODELS[name]
-    model = build()
+    model = build().to(device)
     model.load_state_dict(load_file(weights), strict=True)
     data = load_file(batch)
     x = data["x"].long() if name == "transformer" else data["x"]
     y = data["y"].long() if loss_of is functional.cross_entropy else data["y"]
+    x, y = x.pin_memory() if device == "cuda" else x, y.pin_memory() if device == "cuda" else y
     optimizer = torch.optim.AdamW(model.parameters())
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(model(x), y)
+        # A batch comes from the host in each step, here as there.
+        loss = loss_of(model(x.to(device, non_blocking=True)), y.to(device, non_blocking=True))
         loss.backward()
         if clips:
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -180,5 +188,7 @@ for line in sys.stdin:
         start = time.perf_counter()
         for _ in range(request["time"]):
             step()
+        if device == "cuda":
+            torch.cuda.synchronize()
         answer = [time.perf_counter() - start]
     print(json.dumps(answer), flush=True)

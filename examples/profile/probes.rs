@@ -4,7 +4,7 @@ use anyhow::Result;
 use gradus::Gpu;
 use gradus::gpu::{Binding, Buffer, KernelSource, Recorder, grid};
 
-use crate::measure::{CopyKernel, best};
+use crate::measure::{CopyKernel, each};
 
 pub(crate) struct Probes {
     /// GB/s, read and written.
@@ -19,7 +19,7 @@ const COPIED: usize = 16 << 20;
 impl Probes {
     pub(crate) fn measure(gpu: &Gpu) -> Result<Self> {
         let copy = CopyKernel::new(gpu, COPIED)?;
-        let milliseconds = best(|| copy.run(gpu))?;
+        let milliseconds = copy.time(gpu)?;
         Ok(Self { copy: copy.bytes as f64 / milliseconds / 1e6, arithmetic: arithmetic(gpu)? })
     }
 }
@@ -30,9 +30,9 @@ const WORKGROUPS: usize = 1024;
 
 /// Chains that do not wait for each other, each of four lanes.
 fn arithmetic(gpu: &Gpu) -> Result<f64> {
-    let each = |line: &dyn Fn(usize) -> String| (0..CHAINS).map(line).collect::<String>();
-    let begin = each(&|n| format!("var s{n} = x[0] + f32({n});\n"));
-    let step = each(&|n| format!("s{n} = fma(s{n}, a, b);\n"));
+    let lines = |line: &dyn Fn(usize) -> String| (0..CHAINS).map(line).collect::<String>();
+    let begin = lines(&|n| format!("var s{n} = x[0] + f32({n});\n"));
+    let step = lines(&|n| format!("s{n} = fma(s{n}, a, b);\n"));
     let end = (0..CHAINS).map(|n| format!("s{n}")).collect::<Vec<_>>().join(" + ");
     let wgsl = format!(
         "@group(0) @binding(0) var<storage, read> x: array<vec4f>;
@@ -54,9 +54,11 @@ fn arithmetic(gpu: &Gpu) -> Result<f64> {
     x.write(gpu, 0, &[0.5; 12])?;
     let y = Buffer::<f32>::storage(gpu, "results", 4 * 64 * WORKGROUPS)?;
     let group = gpu.bind_group(&kernel, &[x.region(), y.region()])?;
-    let milliseconds = best(|| {
+    let milliseconds = each(gpu, |times| {
         let mut encoder = gpu.encoder("arithmetic probe");
-        Recorder::new(gpu, &mut encoder).dispatch(&kernel, &group, &[], grid(WORKGROUPS));
+        let mut recorder = Recorder::new(gpu, &mut encoder);
+        (0..times).for_each(|_| recorder.dispatch(&kernel, &group, &[], grid(WORKGROUPS)));
+        drop(recorder);
         gpu.submit(encoder)?;
         Ok(gpu.wait()?)
     })?;

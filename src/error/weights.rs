@@ -5,6 +5,18 @@ use std::fmt;
 use super::nearest;
 
 /// All differences between weights and the store they were to be loaded into.
+///
+/// ```
+/// use gradus::Error;
+/// use gradus::graph::Graph;
+/// use gradus::params::Weights;
+///
+/// # fn load(params: &mut gradus::ParamStore, weights: &Weights) {
+/// if let Err(Error::Weights(mismatch)) = params.load_state_dict(weights, true) {
+///     println!("missing: {}, unexpected: {}", mismatch.missing.join(", "), mismatch.unexpected.join(", "));
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WeightsMismatch {
@@ -22,6 +34,14 @@ pub struct WeightsMismatch {
 }
 
 /// A tensor whose shape in the weights differs from its shape in the store.
+///
+/// ```
+/// # fn print(mismatch: &gradus::error::WeightsMismatch) {
+/// for shape in &mismatch.shapes {
+///     println!("{}: expected {:?}, got {:?}", shape.name, shape.expected, shape.got);
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShapeMismatch {
     /// The tensor.

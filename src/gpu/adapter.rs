@@ -2,6 +2,17 @@ use super::{Autotune, KernelChoice};
 use crate::Error;
 
 /// Options of [`Gpu::new`](super::Gpu::new): which adapter it selects, and what it requests of it.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::gpu::KernelChoice;
+/// use gradus::{Gpu, GpuOptions, wgpu};
+///
+/// let backends = Some(wgpu::Backends::VULKAN);
+/// let gpu = Gpu::new(GpuOptions { backends, kernels: KernelChoice::Plain, ..Default::default() })?;
+/// println!("{}", gpu.info().name);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
     /// Backends to search. Default: those in `WGPU_BACKEND`, or all.
@@ -21,23 +32,32 @@ pub struct GpuOptions {
     pub timestamps: bool,
 }
 
-/// All adapters that wgpu finds for the backends in `WGPU_BACKEND`, or for all backends.
+/// All adapters that wgpu finds for the backends in `WGPU_BACKEND`, or for all that the crate was built with.
 pub async fn adapters() -> Vec<wgpu::Adapter> {
-    instance(None).enumerate_adapters(wgpu::Backends::all()).await
+    match instance(None) {
+        Some(instance) => instance.enumerate_adapters(wgpu::Backends::all()).await,
+        None => Vec::new(),
+    }
 }
 
-fn instance(backends: Option<wgpu::Backends>) -> wgpu::Instance {
+/// `None` if the crate was built without a backend for this platform: wgpu would panic.
+fn instance(backends: Option<wgpu::Backends>) -> Option<wgpu::Instance> {
+    if wgpu::Instance::enabled_backend_features().is_empty() {
+        return None;
+    }
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
     if let Some(backends) = backends {
         descriptor.backends = backends;
     }
     // wgpu's no-op backend is for tests, so it is enabled only if it alone is requested.
     descriptor.backend_options.noop.enable = backends == Some(wgpu::Backends::NOOP);
-    wgpu::Instance::new(descriptor)
+    Some(wgpu::Instance::new(descriptor))
 }
 
 pub(super) async fn choose(options: &GpuOptions) -> Result<wgpu::Adapter, Error> {
-    let instance = instance(options.backends);
+    let instance = instance(options.backends).ok_or_else(|| Error::NoAdapter {
+        looked_for: "built without a backend: turn on a feature of vulkan, metal, dx12, gles, webgpu".into(),
+    })?;
     let name = options
         .adapter_name
         .clone()

@@ -12,6 +12,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 ///
 /// Like `torch.backends.cudnn.benchmark`, except that findings can be stored on disk, and that neither
 /// results nor the way sums are split ever change.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::gpu::Autotune;
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let gpu = Gpu::new(GpuOptions { autotune: Autotune::Folder("tuned".into()), ..Default::default() })?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Autotune {
     /// Sizes alone determine the kernels.

@@ -12,6 +12,18 @@ use crate::Error;
 /// A GPU buffer of `len` elements of `T`, initialized to zero.
 ///
 /// [`Counters`](super::Counters) count it: as one allocation, and as live bytes until it is dropped.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::gpu::Buffer;
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let buffer: Buffer<f32> = Buffer::storage(&gpu, "numbers", 4)?;
+/// buffer.write(&gpu, 1, &[1.0, 2.0])?;
+/// assert_eq!(buffer.read(&gpu, 0, 4)?, [0.0, 1.0, 2.0, 0.0]);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Buffer<T> {
     raw: wgpu::Buffer,
@@ -22,6 +34,17 @@ pub struct Buffer<T> {
 }
 
 /// A byte range of a `wgpu` buffer that a kernel binds.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::{Gpu, GpuOptions, ParamStore};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let params = ParamStore::builder().tensor("a", [3], &[1.0; 3]).tensor("b", [2], &[2.0; 2]).build(&gpu)?;
+/// let b = params.params().region_of(params.layout().span("b")?)?;
+/// assert_eq!((b.offset, b.bytes), (256, 256)); // with the padding behind it
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Region<'a> {
     /// The buffer.

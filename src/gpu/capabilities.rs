@@ -4,6 +4,15 @@ use super::{KernelChoice, Trial};
 ///
 /// Each operation has a ranked list of candidate kernels. A device uses the first candidate that it supports
 /// at the given sizes. [`KernelChoice`] restricts the lists.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// println!("f16: {}, sums in {} parts", gpu.capabilities().has_f16, gpu.capabilities().cores);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Capabilities {
@@ -34,6 +43,17 @@ pub struct Capabilities {
 }
 
 /// A kind of kernels, by what they need of a device.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::gpu::{KernelChoice, KernelKind};
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let kernels = KernelChoice::Only(KernelKind::Gpu); // on a CPU adapter too, to test them
+/// let gpu = Gpu::new(GpuOptions { kernels, ..Default::default() })?;
+/// println!("{:?}", gpu.kernel_kind());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum KernelKind {

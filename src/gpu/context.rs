@@ -11,6 +11,16 @@ use super::{Autotune, Capabilities, Counters, GpuOptions, Kernel, KernelKind, Ke
 use crate::Error;
 
 /// A device with its queue, kernel cache and counters. Clones share them.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?; // or Gpu::from_wgpu, with the program's own device
+/// println!("{} by {:?}", gpu.info().name, gpu.info().backend);
+/// gpu.wait()?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Gpu {
     inner: Arc<Inner>,
@@ -34,6 +44,15 @@ struct Inner {
 type Kernels = HashMap<Checks, HashMap<Arc<KernelSource>, Arc<Kernel>>>;
 
 /// Which kernels to use for an operation that has several.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::gpu::KernelChoice;
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let gpu = Gpu::new(GpuOptions { kernels: KernelChoice::Plain, ..Default::default() })?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KernelChoice {
     /// The fastest that the device can run.

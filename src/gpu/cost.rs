@@ -16,6 +16,19 @@ pub(crate) use text::KernelText;
 /// including products with zero padding. For other kernels, the float operations of the WGSL per invocation,
 /// with each loop body counted once, times the number of quads processed: one per operation or built-in
 /// function, two per `fma`, none for comparisons, `select` and moves.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::optim::{AdamW, Rule};
+/// use gradus::{Gpu, GpuOptions, ParamStore};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let params = ParamStore::builder().tensor("w", [1000], &[0.0; 1000]).build(&gpu)?;
+/// for dispatch in AdamW::default().build(&params)?.dispatches() {
+///     println!("{}: {} bytes, {} FLOP", dispatch.label, dispatch.bytes(), dispatch.flops);
+/// }
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dispatch {
@@ -34,6 +47,14 @@ pub struct Dispatch {
 }
 
 /// A phase of a training step.
+///
+/// ```
+/// use gradus::gpu::{Dispatch, Phase};
+///
+/// fn bytes_of_the_update(dispatches: &[Dispatch]) -> u64 {
+///     dispatches.iter().filter(|dispatch| dispatch.phase == Phase::Update).map(Dispatch::bytes).sum()
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Phase {

@@ -3,6 +3,22 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// Counts of the work done on a device through this crate. They do not depend on the speed of the machine.
 ///
 /// Subtract two of them with [`Counters::since`] to see what happened in between.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::optim::{AdamW, Rule};
+/// use gradus::{Gpu, GpuOptions, ParamStore};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let mut params = ParamStore::builder().tensor("w", [2], &[1.0; 2]).build(&gpu)?;
+/// let mut optimizer = AdamW::default().build(&params)?;
+/// optimizer.step(&mut params)?;
+/// let before = gpu.counters();
+/// optimizer.step(&mut params)?;
+/// let step = gpu.counters().since(&before);
+/// assert_eq!((step.submits, step.dispatches, step.allocations), (1, 1, 0));
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Compute dispatches recorded.

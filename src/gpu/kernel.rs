@@ -49,6 +49,20 @@ impl Checks {
 }
 
 /// The type of one binding. Its index in the list is the binding number.
+///
+/// ```
+/// use gradus::gpu::{Binding, KernelSource};
+///
+/// let source = KernelSource {
+///     name: "negate".into(),
+///     wgsl: "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+///         @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+///             if id.x < arrayLength(&x) { x[id.x] = -x[id.x]; }
+///         }"
+///     .into(),
+///     bindings: vec![Binding::ReadWrite], // of binding 0
+/// };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Binding {
     /// A uniform block of this many bytes.
@@ -67,6 +81,29 @@ pub enum Binding {
 }
 
 /// A kernel's WGSL and bindings: all that is needed to create its pipeline, and to test it without a device.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::gpu::{Binding, Buffer, KernelSource, Recorder};
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let kernel = gpu.kernel(&KernelSource {
+///     name: "negate".into(),
+///     wgsl: "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+///         @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+///             if id.x < arrayLength(&x) { x[id.x] = -x[id.x]; }
+///         }"
+///     .into(),
+///     bindings: vec![Binding::ReadWrite],
+/// })?;
+/// let x: Buffer<f32> = Buffer::storage(&gpu, "x", 64)?;
+/// let group = gpu.bind_group(&kernel, &[x.region()])?;
+/// let mut encoder = gpu.encoder("negate");
+/// Recorder::new(&gpu, &mut encoder).dispatch(&kernel, &group, &[], [1, 1, 1]);
+/// gpu.submit(encoder)?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KernelSource {
     /// Name for labels and errors: the stem of its file, plus the variant where there are several.
@@ -107,6 +144,14 @@ impl Block {
 }
 
 /// A compute pipeline with its explicit bind-group layout.
+///
+/// ```
+/// # fn run(gpu: &gradus::Gpu, source: &gradus::gpu::KernelSource) -> Result<(), gradus::Error> {
+/// let kernel = gpu.kernel(source)?; // compiled once for each device and text
+/// println!("{} binds {} buffers", kernel.name(), kernel.bindings().len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Kernel {
     source: Arc<KernelSource>,

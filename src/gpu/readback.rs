@@ -10,6 +10,17 @@ use crate::Error;
 ///
 /// Record copies into a slot, submit, then call [`ReadRing::submitted`]. [`ReadRing::poll`] returns the
 /// results that have arrived, in order, without waiting.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::gpu::{Buffer, ReadRing};
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let ring = ReadRing::new(&gpu, 4)?;
+/// assert_eq!((ring.in_flight(), ring.is_full()), (0, false));
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct ReadRing {
     gpu: Gpu,

@@ -3,6 +3,20 @@ use super::{Gpu, Kernel, Timestamps};
 
 /// Records dispatches and copies into a command encoder. Consecutive dispatches share one compute pass. Never
 /// submits.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::gpu::{Buffer, Recorder};
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let [from, to] = [(); 2].map(|()| Buffer::<f32>::storage(&gpu, "numbers", 4));
+/// let (from, to) = (from?, to?);
+/// let mut encoder = gpu.encoder("copy");
+/// Recorder::new(&gpu, &mut encoder).copy(from.raw(), 0, to.raw(), 0, 16);
+/// gpu.submit(encoder)?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Recorder<'e> {
     // Declared before `encoder`, so that the pass ends before the borrow does.

@@ -9,6 +9,19 @@ use crate::Error;
 /// `write_buffer` takes effect before the next submit. If two steps of one submit shared a block, both would
 /// read the second step's values. Recording a step takes a slot. The slot is free again once the commands are
 /// submitted, because later writes are ordered after that submit.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::gpu::UniformRing;
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let mut ring = UniformRing::new(&gpu, "calls", 16, 8)?;
+/// let (ticket, offset) = ring.write(&gpu, &[0; 16])?; // the offset is that of a dynamic binding
+/// // .. record and submit what reads it ..
+/// ring.submitted(ticket)?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct UniformRing {
     buffer: Buffer<u8>,
@@ -47,6 +60,18 @@ impl Slots {
 /// Dropping it means that the commands will never be submitted. So an error or a panic between recording and
 /// submitting leaks no slot. Do not drop it if the commands will still be submitted: the next step could
 /// overwrite the data they read.
+///
+/// ```
+/// use gradus::optim::{AdamW, Optimizer};
+/// use gradus::{Error, Gpu, ParamStore};
+///
+/// fn step(gpu: &Gpu, params: &mut ParamStore, optimizer: &mut Optimizer<AdamW>) -> Result<(), Error> {
+///     let mut encoder = gpu.encoder("step");
+///     let ticket = optimizer.record(&mut encoder, params)?;
+///     gpu.submit(encoder)?;
+///     optimizer.submitted(ticket)
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "give the ticket back after the submit: to drop it says that the commands were not submitted"]
 pub struct Ticket {

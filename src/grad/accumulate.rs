@@ -9,21 +9,36 @@ use crate::Error;
 /// [`ParamStore::record_add_grads`](crate::params::ParamStore::record_add_grads). The optimizer steps after every
 /// `steps`-th pass. Passes left over at the end are not applied. Dividing costs nothing.
 ///
-/// torch adds and lets the caller divide the loss, as [`Reduction::Sum`] does; optax's `MultiSteps` takes the mean.
+/// torch adds and lets the caller divide the loss, as [`GradReduction::Sum`] does; optax's `MultiSteps` takes the mean.
+///
+/// ```
+/// use gradus::grad::{Accumulate, Transforms};
+///
+/// let transforms = Transforms { accumulate: Some(Accumulate::new(4)), ..Transforms::default() };
+/// transforms.check()?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accumulate {
     /// Backward passes in a step, at least 1. Required.
     pub steps: u64,
-    /// Whether the sum is divided by `steps`. Default [`Reduction::Mean`].
+    /// Whether the sum is divided by `steps`. Default [`GradReduction::Mean`].
     #[serde(default)]
-    pub reduction: Reduction,
+    pub reduction: GradReduction,
 }
 
 /// How gradients of several passes are combined.
+///
+/// ```
+/// use gradus::grad::{Accumulate, GradReduction};
+///
+/// let sum = Accumulate { reduction: GradReduction::Sum, ..Accumulate::new(4) };
+/// assert_ne!(sum, Accumulate::new(4));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Reduction {
+pub enum GradReduction {
     /// The sum divided by the number of passes.
     #[default]
     Mean,
@@ -35,7 +50,7 @@ impl Accumulate {
     /// The mean over this many backward passes.
     #[must_use]
     pub fn new(steps: u64) -> Self {
-        Self { steps, reduction: Reduction::Mean }
+        Self { steps, reduction: GradReduction::Mean }
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
@@ -49,8 +64,8 @@ impl Accumulate {
 
     pub(super) fn scale(&self) -> f64 {
         match self.reduction {
-            Reduction::Mean => 1.0 / self.steps as f64,
-            Reduction::Sum => 1.0,
+            GradReduction::Mean => 1.0 / self.steps as f64,
+            GradReduction::Sum => 1.0,
         }
     }
 }

@@ -16,6 +16,12 @@ use crate::params::ParamStore;
 /// 262,144 elements. It also serves as the example of a custom transform.
 ///
 /// Source: Yong et al. 2020, arXiv:2004.01461.
+///
+/// ```
+/// use gradus::grad::{Centralize, Transforms};
+///
+/// let transforms = Transforms { custom: vec![Box::new(Centralize::default())], ..Transforms::default() };
+/// ```
 #[derive(Debug, Default)]
 pub struct Centralize {
     tensors: Vec<Tensor>,

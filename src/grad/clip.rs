@@ -14,6 +14,14 @@ use crate::config::Variant;
 /// largest f32, it is reported as infinity but they are scaled by its true value (torch makes them zero).
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html>.
+///
+/// ```
+/// use gradus::grad::{ClipGradNorm, Transforms};
+///
+/// let transforms = Transforms { clip_grad_norm: Some(ClipGradNorm::new(1.0)), ..Transforms::default() };
+/// transforms.check()?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClipGradNorm {
@@ -38,6 +46,12 @@ pub struct ClipGradNorm {
 }
 
 /// The order of a norm.
+///
+/// ```
+/// use gradus::grad::{ClipGradNorm, NormType};
+///
+/// let clip = ClipGradNorm { norm_type: NormType::Infinity, ..ClipGradNorm::new(1.0) };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Order", into = "Order")]
 pub enum NormType {

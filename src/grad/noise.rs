@@ -11,6 +11,14 @@ use crate::error::at_least;
 /// so a repeated run gets the same noise. optax's `add_noise` has the variance `eta / t^gamma` instead.
 ///
 /// Source: Neelakantan et al. 2015, arXiv:1511.06807, whose `gamma` is 0.55.
+///
+/// ```
+/// use gradus::grad::{Noise, Transforms};
+///
+/// let noise = Noise { eta: 0.01, seed: 7, ..Noise::default() };
+/// Transforms { noise: Some(noise), ..Transforms::default() }.check()?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Noise {

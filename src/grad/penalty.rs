@@ -11,6 +11,15 @@ use crate::layout::Layout;
 /// which add `weight_decay * p`.
 ///
 /// Source: <https://keras.io/api/layers/regularizers/>.
+///
+/// ```
+/// use gradus::grad::{Penalty, Transforms};
+///
+/// let decay = Penalty { l2: 1e-4, groups: vec!["decay".into()], ..Penalty::default() };
+/// let transforms = Transforms { penalties: vec![decay], ..Transforms::default() };
+/// transforms.check()?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Penalty {

@@ -11,6 +11,13 @@ use crate::error::above;
 /// optimizer divides the gradients by it.
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/amp.html#torch.amp.GradScaler>.
+///
+/// ```
+/// use gradus::grad::{GradScaler, Transforms};
+///
+/// let scaler = GradScaler { init_scale: 1024.0, ..GradScaler::default() };
+/// assert!(Transforms { grad_scaler: Some(scaler), ..Transforms::default() }.may_skip());
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GradScaler {

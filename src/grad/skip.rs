@@ -6,6 +6,13 @@ use crate::Error;
 ///
 /// The check takes a pass over the gradients, which it shares with a clip by norm. A skipped step leaves parameters,
 /// state and step counters unchanged, bit for bit, and is counted as skipped.
+///
+/// ```
+/// use gradus::grad::{Skip, Transforms};
+///
+/// let skip = Skip { error_after: Some(10), ..Skip::default() };
+/// assert!(Transforms { skip: Some(skip), ..Transforms::default() }.may_skip());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Skip {

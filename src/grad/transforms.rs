@@ -13,6 +13,23 @@ use crate::params::ParamStore;
 /// The gradient transforms of a step, in the order of [`ORDER`]. None by default.
 ///
 /// Set them with [`Optimizer::set_transforms`](crate::optim::Optimizer::set_transforms).
+///
+/// ```
+/// use gradus::grad::{ClipGradNorm, Noise, Transforms};
+/// use gradus::serde_json::json;
+///
+/// let typed = Transforms {
+///     clip_grad_norm: Some(ClipGradNorm::new(1.0)),
+///     noise: Some(Noise { eta: 1e-3, ..Noise::default() }),
+///     ..Transforms::default()
+/// };
+/// let named = Transforms::from_json(&json!([
+///     {"name": "clip_grad_norm", "max_norm": 1.0},
+///     {"name": "noise", "eta": 1e-3},
+/// ]))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Transforms {
     /// Custom transforms, applied one after the other.
@@ -45,6 +62,44 @@ pub const ORDER: [&str; 7] =
 ///
 /// The gradients are neither averaged nor unscaled yet, so the transform should be linear. Padding between tensors must
 /// stay zero.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use gradus::gpu::{Binding, Kernel, KernelSource, Recorder};
+/// use gradus::grad::Transform;
+/// use gradus::{Error, ParamStore};
+///
+/// /// Makes the gradient of the tensor `w` its sign.
+/// #[derive(Debug, Default)]
+/// struct Signs(Option<(Arc<Kernel>, wgpu::BindGroup, u32)>);
+///
+/// # use gradus::wgpu;
+/// impl Transform for Signs {
+///     fn prepare(&mut self, params: &ParamStore) -> Result<(), Error> {
+///         let kernel = params.gpu().kernel(&KernelSource {
+///             name: "signs".into(),
+///             wgsl: "@group(0) @binding(0) var<storage, read_write> grad: array<f32>;
+///                 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+///                     if id.x < arrayLength(&grad) { grad[id.x] = sign(grad[id.x]); }
+///                 }"
+///             .into(),
+///             bindings: vec![Binding::ReadWrite],
+///         })?;
+///         let w = params.layout().span("w")?;
+///         let group = params.gpu().bind_group(&kernel, &[params.grads().region_of(w)?])?;
+///         self.0 = Some((kernel, group, w.len.div_ceil(64) as u32));
+///         Ok(())
+///     }
+///
+///     fn record(&mut self, recorder: &mut Recorder<'_>, _: &ParamStore) -> Result<(), Error> {
+///         if let Some((kernel, group, workgroups)) = &self.0 {
+///             recorder.dispatch(kernel, group, &[], [*workgroups, 1, 1]);
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait Transform: Debug + Send + Sync {
     /// Creates the kernels, buffers and bind groups of its dispatches. Called before the first step, and again when the
     /// store has grown: the store then has new buffers, so all bind groups must be created again.

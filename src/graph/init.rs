@@ -14,6 +14,15 @@ use crate::Error;
 /// Initial values of a parameter. They depend only on the seed, the shape and the parameter's index in its graph.
 ///
 /// Fan-in and fan-out are torch's: for a weight `[out, in, ...]`, `in` and `out` times the number of kernel elements.
+///
+/// ```
+/// use gradus::graph::{Graph, Init};
+/// use gradus::nn::Linear;
+///
+/// let x = Graph::new().input("x", [8, 784]);
+/// let h = x.linear(Linear::new(128).init(Init::trunc_normal(0.02)));
+/// assert_eq!(h.shape(), [8, 128]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Init {

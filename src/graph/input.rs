@@ -7,6 +7,14 @@ use crate::Error;
 use crate::gpu::{Buffer, Gpu, Recorder};
 
 /// Shape of labels: a batch size for one label per sample, or dimensions of which the first is the batch.
+///
+/// ```
+/// use gradus::graph::Graph;
+///
+/// let graph = Graph::new();
+/// let (classes, tokens) = (graph.labels("y", 32), graph.labels("tokens", [8, 64]));
+/// assert_eq!((classes.shape(), tokens.shape()), (vec![32], vec![8, 64]));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelShape(pub(super) Vec<usize>);
 
@@ -35,6 +43,13 @@ impl From<Vec<usize>> for LabelShape {
 }
 
 /// The data of an input for one run.
+///
+/// ```
+/// use gradus::graph::{HostData, InputData};
+///
+/// let data = vec![1.0_f32, 2.0];
+/// assert!(matches!(data.data(), InputData::F32([1.0, 2.0])));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum InputData<'a> {
     /// Numbers in row-major order.

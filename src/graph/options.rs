@@ -2,6 +2,13 @@ use super::{Dtype, Var};
 use crate::gpu::Trial;
 
 /// Whether a plan has a backward pass.
+///
+/// ```
+/// use gradus::graph::Mode;
+///
+/// // A trainer's steps are plans of the first kind, its evaluations and predictions of the second.
+/// assert_ne!(Mode::Train, Mode::Evaluate);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Forward and backward pass. The gradients of the parameters that the root depends on are written to the store.
@@ -11,6 +18,20 @@ pub enum Mode {
 }
 
 /// What a plan computes.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::graph::{Graph, PlanOptions, Workspace};
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let graph = Graph::new();
+/// let y = graph.input("x", [4, 3]).linear(2);
+/// let params = graph.store(&gpu, 1)?;
+/// let options = PlanOptions::train(&y.square().mean()).output("y", &y);
+/// let plan = graph.compile(&params, &options, &mut Workspace::new())?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct PlanOptions {
     pub(crate) mode: Mode,

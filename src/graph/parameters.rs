@@ -9,6 +9,16 @@ use crate::layout::{GroupSpec, Layout, Limits};
 use crate::params::ParamStore;
 
 /// A tensor of the model, declared by a layer, by [`Graph::parameter`] or by [`Graph::buffer`].
+///
+/// ```
+/// use gradus::graph::Graph;
+/// use gradus::nn::Linear;
+///
+/// let graph = Graph::new();
+/// graph.input("x", [1, 784]).apply("fc", &Linear::new(10));
+/// let weight = &graph.parameters()[0];
+/// assert_eq!((&*weight.name, &*weight.shape), ("fc.weight", &[10, 784][..]));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Parameter {
@@ -26,6 +36,14 @@ pub struct Parameter {
 }
 
 /// Whether a tensor of a model is trained.
+///
+/// ```
+/// use gradus::graph::{Graph, Init, Role};
+///
+/// let graph = Graph::new();
+/// graph.buffer("table", [4], Init::Constant(1.0));
+/// assert_eq!(graph.buffers()[0].role, Role::Buffer);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {

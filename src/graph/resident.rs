@@ -51,6 +51,17 @@ enum Kind {
 }
 
 /// Some rows of a [`Resident`] data set, in this order; rows can repeat.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::graph::Resident;
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let images = Resident::numbers(&gpu, &[0.0; 100 * 64], &[64])?;
+/// let batch = images.rows(&[5, 17, 42]); // as an input of a step
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
     pub(super) set: &'a Resident,

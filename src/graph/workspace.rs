@@ -6,6 +6,13 @@ use crate::gpu::{Buffer, Gpu};
 /// The activation buffers shared by the plans of one graph; only one of them runs at a time.
 ///
 /// Compile the largest plan first, so that smaller plans can reuse all its buffers.
+///
+/// ```
+/// use gradus::graph::Workspace;
+///
+/// let workspace = Workspace::new(); // shared by plans that do not run at the same time
+/// assert_eq!(workspace.bytes(), 0);
+/// ```
 #[derive(Debug, Default)]
 pub struct Workspace {
     buffers: Vec<Arc<Buffer<f32>>>,

@@ -5,6 +5,15 @@ use std::ops::Range;
 use super::Layout;
 
 /// The position of one tensor in the flat space.
+///
+/// ```
+/// use gradus::layout::{GroupSpec, Layout, Limits};
+///
+/// let layout = Layout::new(&[GroupSpec::new("all").tensor("a", [3]).tensor("b", [100])], Limits::default())?;
+/// let b = layout.span("b")?;
+/// assert_eq!((b.first, b.len, b.padded_len()), (64, 100, 128));
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Name, unique within the layout.
@@ -28,6 +37,15 @@ impl Span {
 }
 
 /// The part of one buffer that a kernel binds at once.
+///
+/// ```
+/// use gradus::layout::{GroupSpec, Layout, Limits};
+///
+/// let layout = Layout::new(&[GroupSpec::new("all").tensor("a", [3])], Limits::default())?;
+/// let window = layout.windows().next().expect("one at least");
+/// assert_eq!((window.buffer, window.offset, window.len), (0, 0, 256));
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Index of the buffer.
@@ -41,6 +59,16 @@ pub struct Window {
 }
 
 /// The part of a range of the flat space that lies in one buffer.
+///
+/// ```
+/// use gradus::layout::{GroupSpec, Layout, Limits};
+///
+/// let layout = Layout::new(&[GroupSpec::new("all").tensor("a", [3]).tensor("b", [100])], Limits::default())?;
+/// let b = layout.span("b")?;
+/// let pieces: Vec<_> = layout.pieces(b.first, b.len).collect(); // several where buffers are small
+/// assert_eq!((pieces[0].buffer, pieces[0].offset, &pieces[0].part), (0, 64, &(0..100)));
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// Index of the buffer.
@@ -52,6 +80,13 @@ pub struct Piece {
 }
 
 /// A parameter group before layout: its name, and the names and shapes of its tensors.
+///
+/// ```
+/// use gradus::layout::GroupSpec;
+///
+/// let group = GroupSpec::new("decay").tensor("w", [256, 784]).tensor("scale", []);
+/// assert_eq!(group.tensors.len(), 2);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupSpec {
     /// Name, unique within the layout.
@@ -75,6 +110,15 @@ impl GroupSpec {
 }
 
 /// The device limits that determine the sizes of buffers and windows.
+///
+/// ```
+/// use gradus::layout::{GroupSpec, Layout, Limits};
+///
+/// let small = Limits { binding_bytes: 1 << 20, ..Limits::default() };
+/// let layout = Layout::new(&[GroupSpec::new("all").tensor("w", [1 << 20])], small)?;
+/// assert_eq!(layout.windows().count(), 4);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum size of one storage binding, in bytes.

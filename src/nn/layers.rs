@@ -33,6 +33,13 @@ pub struct Conv2d {
 }
 
 /// One number for both axes, or `[vertical, horizontal]`.
+///
+/// ```
+/// use gradus::nn::Conv2d;
+///
+/// let square = Conv2d::new(16, 3).stride(2);
+/// let wide = Conv2d::new(16, [3, 5]).stride([1, 2]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair(pub(super) [usize; 2]);
 
@@ -50,6 +57,16 @@ impl From<[usize; 2]> for Pair {
 
 /// Zero padding of a convolution: the number of zeros on each side, for both axes or as `[vertical, horizontal]`, or
 /// torch's `same` or `valid`.
+///
+/// ```
+/// use gradus::graph::Graph;
+/// use gradus::nn::{Conv2d, Padding};
+///
+/// let x = Graph::new().input("x", [1, 1, 28, 28]);
+/// assert_eq!(x.conv2d(Conv2d::new(4, 3).padding(Padding::SAME)).shape(), [1, 4, 28, 28]);
+/// assert_eq!(x.conv2d(Conv2d::new(4, 3).padding(Padding::VALID)).shape(), [1, 4, 26, 26]);
+/// assert_eq!(x.conv2d(Conv2d::new(4, 3).padding([2, 0])).shape(), [1, 4, 30, 26]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Padding(pub(super) ops::Padding);
 
@@ -133,6 +150,15 @@ impl Conv2d {
 /// uniform within `1 / sqrt(in)`.
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html>.
+///
+/// ```
+/// use gradus::graph::Graph;
+/// use gradus::nn::Linear;
+///
+/// let x = Graph::new().input("x", [8, 784]);
+/// assert_eq!(x.linear(Linear::new(10).without_bias()).shape(), [8, 10]);
+/// assert_eq!(x.linear(10).shape(), [8, 10]);
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Linear {

@@ -9,6 +9,16 @@ pub use probabilities::{BCEWithLogitsLoss, KLDivLoss};
 use crate::graph::Var;
 
 /// How a loss combines the losses of its samples or elements.
+///
+/// ```
+/// use gradus::graph::Graph;
+/// use gradus::nn::Reduction;
+///
+/// let graph = Graph::new();
+/// let (x, y) = (graph.input("x", [8, 3]), graph.input("y", [8, 3]));
+/// assert_eq!(x.mse_loss_with(Reduction::Sum, &y).shape(), [1]);
+/// assert_eq!(x.mse_loss_with(Reduction::None, &y).shape(), [8, 3]);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reduction {
     /// The mean, of shape `[1]`.

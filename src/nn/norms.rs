@@ -5,6 +5,15 @@ use crate::graph::{Init, Var, within};
 pub use batch::BatchNorm;
 
 /// The extents of the last axes that a normalisation covers: one or several.
+///
+/// ```
+/// use gradus::graph::Graph;
+/// use gradus::nn::LayerNorm;
+///
+/// let x = Graph::new().input("x", [8, 16, 32]);
+/// let last = x.layer_norm(32);
+/// let both = x.layer_norm(LayerNorm::new([16, 32]));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NormalizedShape(Vec<usize>);
 

@@ -8,6 +8,15 @@ use crate::graph::{Var, ops};
 /// [`MaxPool2d::ceil_mode`], up.
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxPool2d.html>.
+///
+/// ```
+/// use gradus::graph::Graph;
+/// use gradus::nn::MaxPool2d;
+///
+/// let x = Graph::new().input("x", [1, 8, 28, 28]);
+/// assert_eq!(x.max_pool2d(2).shape(), [1, 8, 14, 14]);
+/// assert_eq!(x.max_pool2d(MaxPool2d::new(3).stride(2).padding(1)).shape(), [1, 8, 14, 14]);
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct MaxPool2d {

@@ -10,6 +10,15 @@ use crate::graph::{Init, Var, ops, shown, within};
 /// `[hidden]`, all initialised as in torch: uniform within `1 / sqrt(hidden)`. There is no bidirectional variant.
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html>.
+///
+/// ```
+/// use gradus::graph::Graph;
+/// use gradus::nn::RNN;
+///
+/// let x = Graph::new().input("x", [4, 30, 2]);
+/// let (y, last) = x.rnn(RNN::new(64).batch_first(true), None);
+/// assert_eq!(y.shape(), [4, 30, 64]);
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RNN {
@@ -18,6 +27,12 @@ pub struct RNN {
 }
 
 /// The activation of a plain recurrent layer.
+///
+/// ```
+/// use gradus::nn::{RNN, RnnNonlinearity};
+///
+/// let layer = RNN::new(64).nonlinearity(RnnNonlinearity::Relu);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RnnNonlinearity {
     /// The hyperbolic tangent, the default.
@@ -66,6 +81,15 @@ pub struct LSTM {
 /// bidirectional variant.
 ///
 /// Sources: <https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html>; Cho et al. 2014, arXiv:1406.1078.
+///
+/// ```
+/// use gradus::graph::Graph;
+/// use gradus::nn::GRU;
+///
+/// let x = Graph::new().input("x", [4, 30, 2]);
+/// let (y, last) = x.gru(GRU::new(64).num_layers(2).batch_first(true), None);
+/// assert_eq!(y.shape(), [4, 30, 64]);
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct GRU {

@@ -3,6 +3,13 @@ use crate::graph::{Var, ops};
 
 /// Output size of an adaptive pooling: one number for both axes, or `[height, width]` with `None` for the input's
 /// size.
+///
+/// ```
+/// use gradus::graph::Graph;
+///
+/// let x = Graph::new().input("x", [1, 8, 7, 7]);
+/// assert_eq!(x.adaptive_avg_pool2d(1).shape(), [1, 8, 1, 1]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputSize([Option<usize>; 2]);
 
@@ -46,6 +53,14 @@ pub struct Upsample {
 }
 
 /// One factor for all axes, or `[vertical, horizontal]`.
+///
+/// ```
+/// use gradus::graph::Graph;
+/// use gradus::nn::Upsample;
+///
+/// let x = Graph::new().input("x", [1, 8, 7, 7]);
+/// assert_eq!(x.upsample(Upsample::new(2)).shape(), [1, 8, 14, 14]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale([f64; 2]);
 

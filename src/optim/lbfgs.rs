@@ -85,6 +85,14 @@ pub struct LBFGS {
 }
 
 /// How [`LBFGS`] looks how far to go along a direction.
+///
+/// ```
+/// use gradus::optim::{LBFGS, LineSearch};
+///
+/// let options = LBFGS { line_search_fn: Some(LineSearch::StrongWolfe), ..LBFGS::default() };
+/// options.check()?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LineSearch {

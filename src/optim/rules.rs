@@ -31,13 +31,18 @@ use serde_json::Value;
 
 use super::rule::any::AnyRule;
 use super::rule::entry::{Entry, Registered};
+use super::rule::sealed::Sealed;
 use crate::config;
 use crate::error::Error;
 
 /// Declares the modules, the table and the names of rules.
 macro_rules! rules {
-    ($($file:ident::$rule:ident,)+) => {
-        $(pub use $file::$rule;)+
+    ($($file:ident::$rule:ident $(<$inner:ident>)?,)+) => {
+        $(
+            pub use $file::$rule;
+
+            impl $(<$inner>)? Sealed for $rule $(<$inner>)? {}
+        )+
 
         /// Every optimizer that [`from_json`] knows.
         pub const RULES: &[Entry] = &[$(<$rule as Registered>::ENTRY),+];
@@ -59,7 +64,7 @@ rules! {
     lamb::Lamb,
     lars::Lars,
     lion::Lion,
-    lookahead::Lookahead,
+    lookahead::Lookahead<R>,
     muon::Muon,
     nadam::NAdam,
     novograd::Novograd,

@@ -15,6 +15,18 @@ impl Limits {
 }
 
 /// Collects tensors in parameter groups. Errors are reported by [`ParamStoreBuilder::build`].
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::{Gpu, GpuOptions, ParamStore};
+///
+/// let params = ParamStore::builder()
+///     .group("decay", |g| g.tensor("w", [2, 3], &[0.1; 6]))
+///     .group("no_decay", |g| g.tensor("b", [2], &[0.0; 2]))
+///     .build(&Gpu::new(GpuOptions::default())?)?;
+/// assert_eq!(params.layout().groups(), ["decay", "no_decay"]);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "nothing is made before build"]
 pub struct ParamStoreBuilder<'d> {
@@ -26,6 +38,12 @@ pub struct ParamStoreBuilder<'d> {
 }
 
 /// Collects the tensors of one group.
+///
+/// ```
+/// use gradus::ParamStore;
+///
+/// let builder = ParamStore::builder().group("head", |g| g.tensor("w", [2], &[0.1; 2]).tensor("b", [], &[0.0]));
+/// ```
 #[derive(Debug)]
 #[must_use = "hand it back to the closure's caller"]
 pub struct GroupBuilder<'d> {

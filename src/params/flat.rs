@@ -8,6 +8,16 @@ use crate::layout::{Layout, Span, Window};
 /// One f32 for each element of a [`Layout`]: the parameters, the gradients, or one slot of optimizer state.
 ///
 /// Padding between tensors is always zero.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::{Gpu, GpuOptions, ParamStore};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let params = ParamStore::builder().tensor("w", [2], &[1.0, 2.0]).build(&gpu)?;
+/// assert_eq!(params.grads().read(&gpu, params.layout().span("w")?)?, [0.0, 0.0]);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Flat {
     layout: Arc<Layout>,

@@ -4,6 +4,13 @@ use crate::gpu::{Buffer, Gpu, Recorder, Region, UniformRing, uniform};
 uniform! {
     /// Decides on the device whether and how a step is applied. Gradient transforms write it; every optimizer
     /// kernel reads it before it changes a parameter.
+    ///
+    /// ```
+    /// use gradus::params::GateValues;
+    ///
+    /// let open = GateValues::OPEN; // what a step without transforms reads
+    /// assert_eq!(open, open.clone());
+    /// ```
     pub struct GateValues {
         /// Factor of every gradient, together with `grad_rescale`. Initially 1.
         pub grad_scale: f32,
@@ -68,6 +75,17 @@ impl GateValues {
 /// It holds one [`GateValues`] per parameter group, 256 bytes apart. The values of the first group apply to
 /// the whole step. The other groups use only `grad_scale`, `grad_rescale`, `skip` and `norm`, and only if
 /// norms are clipped per group.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::{Gpu, GpuOptions, ParamStore};
+/// use gradus::params::GateValues;
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let params = ParamStore::builder().tensor("w", [2], &[1.0, 2.0]).build(&gpu)?;
+/// assert_eq!(params.gate().read(&gpu, 0)?, GateValues::OPEN);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Gate {
     buffer: Buffer<u8>,

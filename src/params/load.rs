@@ -8,6 +8,16 @@ use crate::error::{Error, ShapeMismatch, WeightsMismatch};
 use crate::layout::Span;
 
 /// Result of [`ParamStore::load_state_dict`], like torch's `missing_keys` and `unexpected_keys`.
+///
+/// ```
+/// use gradus::params::Weights;
+///
+/// # fn load(params: &mut gradus::ParamStore, weights: &Weights) -> Result<(), gradus::Error> {
+/// let report = params.load_state_dict(weights, false)?;
+/// println!("{} loaded, {} missing", report.loaded.len(), report.missing_keys.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
     /// Loaded tensors, in the order of [`ParamStore::tensors`].

@@ -12,6 +12,16 @@ use crate::error::Error;
 use crate::files::{tensors, write_atomic};
 
 /// A tensor on the host.
+///
+/// ```
+/// use gradus::params::Weights;
+///
+/// let mut weights = Weights::new();
+/// weights.insert("fc.bias", [2], vec![0.5, -0.5])?;
+/// let bias = weights.get("fc.bias")?;
+/// assert_eq!((&*bias.shape, &*bias.values), (&[2][..], &[0.5, -0.5][..]));
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     /// Its shape, as in torch.

@@ -2,6 +2,15 @@ use crate::Error;
 use crate::params::Tensor;
 
 /// The outputs of a request by name, dense and row-major as in torch. The first dimension is the samples.
+///
+/// ```
+/// # fn predict(predictor: &mut gradus::predict::Predictor, x: &[f32]) -> Result<(), gradus::Error> {
+/// # let x = x.to_vec();
+/// let outputs = predictor.predict(&[("x", &x)])?;
+/// println!("{:?}", outputs.get("logits")?.shape);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outputs {
     pub(super) tensors: Vec<(String, Tensor)>,

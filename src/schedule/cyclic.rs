@@ -56,6 +56,12 @@ pub struct CyclicLR {
 }
 
 /// How the amplitude of a [`CyclicLR`] decreases.
+///
+/// ```
+/// use gradus::schedule::{CyclicLR, CyclicMode};
+///
+/// let schedule = CyclicLR { mode: CyclicMode::Triangular2, ..CyclicLR::new(1e-4, 1e-2) };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CyclicMode {

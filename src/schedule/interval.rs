@@ -5,6 +5,15 @@ use super::{Course, Link, Point, Schedule};
 use crate::error::Error;
 
 /// What a step of a schedule counts.
+///
+/// ```
+/// use gradus::schedule::{Interval, from_json};
+/// use gradus::serde_json::json;
+///
+/// let schedule = from_json(&json!({"name": "StepLR", "step_size": 10, "interval": "epoch"}))?;
+/// assert_eq!(schedule.interval(), Interval::Epoch);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interval {

@@ -55,6 +55,14 @@ impl<F> fmt::Debug for LambdaLR<F> {
 }
 
 /// A schedule from a function of the step and the base rate; see [`from_fn`].
+///
+/// ```
+/// use gradus::schedule::{Schedule, from_fn};
+///
+/// let halves = from_fn(|step, base| base * 0.5_f64.powi(step as i32)).named("halves");
+/// assert_eq!(halves.at(2, 1.0)?.lr, 0.25);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct FromFn<F> {
     rate: F,

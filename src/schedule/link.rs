@@ -1,6 +1,14 @@
 use crate::error::Error;
 
 /// How a schedule in a [`ChainedScheduler`](super::ChainedScheduler) acts on a rate that other schedules change too.
+///
+/// ```
+/// use gradus::schedule::{Link, Schedule};
+///
+/// fn sets_the_rate(schedule: &dyn Schedule) -> bool {
+///     matches!(schedule.link(), Link::Sets)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
     /// It sets the rate and overrides the others.

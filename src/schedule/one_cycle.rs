@@ -71,6 +71,12 @@ pub struct OneCycleLR {
 }
 
 /// The shape of a phase of [`OneCycleLR`].
+///
+/// ```
+/// use gradus::schedule::{Anneal, OneCycleLR};
+///
+/// let schedule = OneCycleLR { anneal_strategy: Anneal::Linear, ..OneCycleLR::new(1e-2, 1000) };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Anneal {

@@ -30,8 +30,8 @@ use crate::error::{Error, at_least, countable, half_open};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReduceLROnPlateau {
-    /// Whether lower or higher is better. Default [`Mode::Min`].
-    pub mode: Mode,
+    /// Whether lower or higher is better. Default [`MetricMode::Min`].
+    pub mode: MetricMode,
     /// Factor of a reduction, in `[0, 1)`. Default 0.1.
     pub factor: f64,
     /// Number of metrics in a row that may lack improvement. Default 10.
@@ -52,9 +52,15 @@ pub struct ReduceLROnPlateau {
 }
 
 /// Whether a lower or a higher metric is better.
+///
+/// ```
+/// use gradus::schedule::{MetricMode, ReduceLROnPlateau};
+///
+/// let schedule = ReduceLROnPlateau { mode: MetricMode::Max, ..ReduceLROnPlateau::default() }; // of an accuracy
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub enum MetricMode {
     /// Lower is better, as for a loss.
     #[default]
     Min,
@@ -62,7 +68,7 @@ pub enum Mode {
     Max,
 }
 
-impl Mode {
+impl MetricMode {
     /// A value that every metric improves on.
     pub(crate) fn worst(self) -> f64 {
         match self {
@@ -73,6 +79,13 @@ impl Mode {
 }
 
 /// Whether a threshold is relative or absolute.
+///
+/// ```
+/// use gradus::schedule::{ReduceLROnPlateau, ThresholdMode};
+///
+/// let by_a_hundredth =
+///     ReduceLROnPlateau { threshold: 0.01, threshold_mode: ThresholdMode::Abs, ..ReduceLROnPlateau::default() };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ThresholdMode {
@@ -85,6 +98,16 @@ pub enum ThresholdMode {
 
 /// State of a [`ReduceLROnPlateau`]: the changing keys of PyTorch's `state_dict`, with the number of reductions
 /// instead of the rates, which the optimizer holds.
+///
+/// ```
+/// use gradus::schedule::{ReduceLROnPlateau, Schedule};
+///
+/// let mut schedule = ReduceLROnPlateau { patience: 0, ..ReduceLROnPlateau::default() };
+/// schedule.observe(1.0)?;
+/// schedule.observe(2.0)?;
+/// assert_eq!(schedule.state.num_reductions, 1);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlateauState {
@@ -101,6 +124,12 @@ pub struct PlateauState {
 }
 
 /// The best metric so far, or `None` before the first. In JSON: `null`, a number, `"inf"` or `"-inf"`.
+///
+/// ```
+/// use gradus::schedule::{Best, ReduceLROnPlateau};
+///
+/// assert_eq!(ReduceLROnPlateau::default().state.best, Best(None)); // nothing was observed
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Best(pub Option<f64>);
 
@@ -137,7 +166,7 @@ impl<'de> Deserialize<'de> for Best {
 impl Default for ReduceLROnPlateau {
     fn default() -> Self {
         Self {
-            mode: Mode::Min,
+            mode: MetricMode::Min,
             factor: 0.1,
             patience: 10,
             threshold: 1e-4,
@@ -164,10 +193,10 @@ impl ReduceLROnPlateau {
     fn is_better(&self, metric: f64) -> bool {
         let (best, threshold) = (self.state.best.0.unwrap_or(self.mode.worst()), self.threshold);
         match (self.mode, self.threshold_mode) {
-            (Mode::Min, ThresholdMode::Rel) => metric < best * (1.0 - threshold),
-            (Mode::Min, ThresholdMode::Abs) => metric < best - threshold,
-            (Mode::Max, ThresholdMode::Rel) => metric > best * (1.0 + threshold),
-            (Mode::Max, ThresholdMode::Abs) => metric > best + threshold,
+            (MetricMode::Min, ThresholdMode::Rel) => metric < best * (1.0 - threshold),
+            (MetricMode::Min, ThresholdMode::Abs) => metric < best - threshold,
+            (MetricMode::Max, ThresholdMode::Rel) => metric > best * (1.0 + threshold),
+            (MetricMode::Max, ThresholdMode::Abs) => metric > best + threshold,
         }
     }
 }
@@ -199,7 +228,7 @@ impl Schedule for ReduceLROnPlateau {
     fn check(&self) -> Result<(), Error> {
         half_open("factor", self.factor, 0.0, 1.0)?;
         match (self.mode, self.threshold_mode) {
-            (Mode::Min, ThresholdMode::Rel) => half_open("threshold", self.threshold, 0.0, 1.0)?,
+            (MetricMode::Min, ThresholdMode::Rel) => half_open("threshold", self.threshold, 0.0, 1.0)?,
             _ => at_least("threshold", self.threshold, 0.0)?,
         }
         at_least("min_lr", self.min_lr, 0.0)?;

@@ -32,7 +32,7 @@ fn all() -> Vec<Box<dyn Schedule>> {
         Box::new(PiecewiseConstantSchedule::new([3, 9], [0.3, 0.2, 0.1])),
         Box::new(PolynomialDecay { cycle: true, power: 2.0, ..PolynomialDecay::new(12) }),
         Box::new(PolynomialLR { total_iters: 50, power: 0.5 }),
-        Box::new(ReduceLROnPlateau { mode: Mode::Max, patience: 3, ..Default::default() }),
+        Box::new(ReduceLROnPlateau { mode: MetricMode::Max, patience: 3, ..Default::default() }),
         Box::new(SWALR { anneal_strategy: Anneal::Linear, ..SWALR::new(0.04) }),
         Box::new(
             SequentialLR::new(CyclicLR { step_size_up: 3, ..CyclicLR::new(0.01, 0.2) })

@@ -7,6 +7,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// What a problem may need and a method may have.
+///
+/// ```
+/// use gradus::search::{ProblemDescription, Property};
+///
+/// let problem = ProblemDescription { noisy: true, ..Default::default() };
+/// assert!(problem.needs(Property::Noise));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -67,6 +74,13 @@ impl Property {
 }
 
 /// A problem as the advisor is told it. The default has gradients and no other need.
+///
+/// ```
+/// use gradus::search::{OptimizationAdvisor, ProblemDescription};
+///
+/// let problem = ProblemDescription { has_gradients: true, dimensions: Some(10), ..Default::default() };
+/// assert!(OptimizationAdvisor::new().suggest(&problem)[0].applicable);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProblemDescription {
@@ -127,6 +141,19 @@ impl ProblemDescription {
 }
 
 /// A method as the advisor knows it: a row of its table.
+///
+/// ```
+/// use gradus::search::{Approach, OptimizationAdvisor, Property};
+///
+/// let ours = Approach {
+///     name: "ours".into(),
+///     found_in: "this program".into(),
+///     has: vec![Property::Noise],
+///     max_dimensions: None,
+///     strengths: vec!["known".into()],
+/// };
+/// assert_eq!(OptimizationAdvisor::with(vec![ours]).approaches().len(), 1);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Approach {
@@ -145,6 +172,14 @@ pub struct Approach {
 }
 
 /// Why a method is recommended or not.
+///
+/// ```
+/// use gradus::search::{OptimizationAdvisor, ProblemDescription};
+///
+/// for reason in &OptimizationAdvisor::new().suggest(&ProblemDescription::default())[0].reasons {
+///     println!("{}{}", if reason.speaks_for { "+ " } else { "- " }, reason.text);
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Reason {
@@ -155,6 +190,13 @@ pub struct Reason {
 }
 
 /// A method, how well it fits, and why.
+///
+/// ```
+/// use gradus::search::{OptimizationAdvisor, ProblemDescription};
+///
+/// let advice = OptimizationAdvisor::new().suggest(&ProblemDescription::default());
+/// assert!(advice[0].score >= advice[1].score);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Advice {

@@ -14,6 +14,20 @@ impl Search {
 }
 
 /// Makes a [`Search`]; see [`Search::builder`].
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::search::{DE, Search, Space};
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let search = Search::builder(Space::cube(3, -1.0, 1.0), DE::default())
+///     .members(32)
+///     .seed(7)
+///     .budget(10_000)
+///     .build(&Gpu::new(GpuOptions::default())?)?;
+/// assert_eq!(search.members(), 32);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SearchBuilder {
     pub(super) options: Options,

@@ -139,6 +139,14 @@ impl TestFunction {
 }
 
 /// A [`TestFunction`] of so many dimensions, moved by a shift: `f(x - shift)`.
+///
+/// ```
+/// use gradus::search::TestFunction;
+///
+/// let problem = TestFunction::Sphere.in_dimensions(2)?;
+/// assert_eq!((problem.value(&[3.0, 4.0]), problem.gradient(&[3.0, 4.0])), (25.0, vec![6.0, 8.0]));
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct TestProblem {
     function: TestFunction,

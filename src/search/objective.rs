@@ -58,6 +58,13 @@ pub(crate) use inspect::{check, prelude};
 
 /// What a search minimizes: a function of WGSL, a closure on the host over the whole population, or whatever else writes
 /// losses on the device.
+///
+/// ```
+/// use gradus::search::Objective;
+///
+/// let on_the_device = Objective::wgsl("fn loss(x: array<f32, DIMENSIONS>) -> f32 { return 0.0; }");
+/// let on_the_host = Objective::each(|x| x.iter().map(|x| x * x).sum());
+/// ```
 pub struct Objective<'a> {
     pub(crate) kind: Kind<'a>,
 }
@@ -80,6 +87,14 @@ pub(crate) enum Kind<'a> {
 }
 
 /// An objective that records its own work, as the loss of a graph.
+///
+/// ```
+/// use gradus::search::{DeviceObjective, Objective};
+///
+/// fn boxed(objective: impl DeviceObjective + 'static) -> Objective<'static> {
+///     Objective::device(objective) // or `Objective::wgsl`, or a graph's loss
+/// }
+/// ```
 pub trait DeviceObjective {
     /// Records what writes the loss of each member of `population` into [`Population::losses`].
     ///
@@ -104,6 +119,14 @@ impl<T: DeviceObjective + ?Sized> DeviceObjective for &mut T {
 }
 
 /// The members of a generation, on the device.
+///
+/// ```
+/// use gradus::search::Population;
+///
+/// fn bytes(population: &Population<'_>) -> usize {
+///     4 * population.members * population.dimensions
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Population<'a> {
     /// Members.

@@ -12,6 +12,14 @@ use crate::gpu::{Gpu, Recorder};
 pub(super) const MOST_PER_SUBMIT: u64 = HISTORY as u64;
 
 /// What a search has found.
+///
+/// ```
+/// use gradus::search::SearchResult;
+///
+/// fn print(found: &SearchResult) {
+///     println!("{} at {:?} after {} evaluations: {}", found.fun, found.x, found.nfev, found.message);
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SearchResult {

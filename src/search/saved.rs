@@ -7,6 +7,15 @@ use crate::error::Error;
 use crate::gpu::Gpu;
 
 /// A search at rest, for serde: options, counts and all that the device holds, as bits, so that it goes on exactly.
+///
+/// ```
+/// use gradus::search::{SavedSearch, Search};
+///
+/// fn moved(search: &mut Search) -> Result<Search, gradus::Error> {
+///     let saved: SavedSearch = search.save()?; // serializes, for a file
+///     Search::resume(search.gpu(), &saved)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedSearch {

@@ -4,6 +4,13 @@ use super::method::narrow;
 use crate::error::{Error, finite};
 
 /// One dimension of a [`Space`].
+///
+/// ```
+/// use gradus::search::Space;
+///
+/// let space = Space::new().integer(1, 8);
+/// assert!(space.as_slice()[0].integer);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dimension {

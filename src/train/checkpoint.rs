@@ -24,6 +24,16 @@ mod tests;
 /// runs write equal files.
 ///
 /// Source: <https://github.com/huggingface/safetensors>.
+///
+/// ```
+/// use gradus::optim::AdamW;
+/// use gradus::train::{Checkpoint, Trainer};
+///
+/// fn resume(trainer: &mut Trainer<AdamW>) -> Result<(), gradus::Error> {
+///     trainer.read_checkpoint()?.write("run.safetensors")?;
+///     trainer.load_checkpoint(&Checkpoint::read("run.safetensors")?)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// Steps taken.
@@ -56,6 +66,12 @@ pub struct Checkpoint {
 }
 
 /// Gate values that must be saved if steps may be skipped.
+///
+/// ```
+/// # fn print(checkpoint: &gradus::train::Checkpoint) {
+/// println!("{:?}", checkpoint.gate);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateState {

@@ -7,7 +7,7 @@ use super::Trainer;
 use crate::config;
 use crate::error::{Error, at_least, finite};
 use crate::optim::AnyRule;
-use crate::schedule::{Best, Mode};
+use crate::schedule::{Best, MetricMode};
 
 /// Tells when a metric has stopped improving; can keep the best parameters.
 ///
@@ -56,8 +56,8 @@ pub struct EarlyStopping {
     pub min_delta: f64,
     /// Number of metrics in a row that may fail to improve. Default 0.
     pub patience: u64,
-    /// Whether smaller or larger metrics are better. Default [`Mode::Min`].
-    pub mode: Mode,
+    /// Whether smaller or larger metrics are better. Default [`MetricMode::Min`].
+    pub mode: MetricMode,
     /// Patience starts again only after an improvement that also beats this metric. Default none.
     pub baseline: Option<f64>,
     /// Whether [`EarlyStopping::watch`] keeps the best parameters for [`EarlyStopping::restore`]. Default false.
@@ -70,6 +70,12 @@ pub struct EarlyStopping {
 }
 
 /// When [`EarlyStopping`] checks whether patience has run out. It matters only for a `patience` of 0.
+///
+/// ```
+/// use gradus::train::{EarlyStopping, StopRule};
+///
+/// let stopping = EarlyStopping { patience: 3, variant: StopRule::Eager, ..Default::default() };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StopRule {
@@ -85,6 +91,16 @@ pub enum StopRule {
 /// Store it in [`Checkpoint::early_stopping`](super::Checkpoint::early_stopping), which writes the parameters as
 /// tensors. Serde keeps all bits as well, but a parameter takes about 20 bytes as JSON, and numbers that are not finite
 /// are refused, except for the best metric.
+///
+/// ```
+/// use gradus::train::EarlyStopping;
+///
+/// let mut stopping = EarlyStopping { patience: 1, ..Default::default() };
+/// stopping.observe(0.5)?;
+/// stopping.observe(0.7)?;
+/// assert_eq!(stopping.state.best.0, Some(0.5));
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStoppingState {
@@ -109,7 +125,7 @@ impl Serialize for EarlyStopping {
         struct Form {
             min_delta: f64,
             patience: u64,
-            mode: Mode,
+            mode: MetricMode,
             baseline: Option<f64>,
             restore_best_weights: bool,
             variant: StopRule,
@@ -144,7 +160,7 @@ impl Default for EarlyStopping {
         Self {
             min_delta: 0.0,
             patience: 0,
-            mode: Mode::Min,
+            mode: MetricMode::Min,
             baseline: None,
             restore_best_weights: false,
             variant: StopRule::Keras,
@@ -257,8 +273,8 @@ impl EarlyStopping {
 
     fn beats(&self, metric: f64, other: f64) -> bool {
         match self.mode {
-            Mode::Min => metric + self.min_delta < other,
-            Mode::Max => metric - self.min_delta > other,
+            MetricMode::Min => metric + self.min_delta < other,
+            MetricMode::Max => metric - self.min_delta > other,
         }
     }
 }
@@ -286,7 +302,7 @@ mod tests {
             (EarlyStopping { patience: 1, ..eager }, &[3.0, 2.0, 2.0], (Some(2), Some(1))),
             // Only a metric that beats the best by more than min_delta improves.
             (EarlyStopping { min_delta: 0.5, ..one.clone() }, &[3.0, 2.0, 1.5], (Some(2), Some(1))),
-            (EarlyStopping { mode: Mode::Max, ..one.clone() }, &[1.0, 2.0, 2.5], (None, Some(2))),
+            (EarlyStopping { mode: MetricMode::Max, ..one.clone() }, &[1.0, 2.0, 2.5], (None, Some(2))),
             // Improvements that do not beat the baseline do not stop training, but use up patience.
             (EarlyStopping { baseline: Some(1.0), ..one.clone() }, &[3.0, 2.0, 1.5, 1.6], (Some(3), Some(2))),
             (EarlyStopping { baseline: Some(1.0), ..one }, &[0.9, 0.8, 0.9], (Some(2), Some(1))),

@@ -11,6 +11,14 @@ use crate::optim::{AnyRule, look, look_async};
 use crate::predict::{Inference, Request};
 
 /// The loss and the metrics over a whole data set; see [`Trainer::evaluate`].
+///
+/// ```
+/// use gradus::train::Evaluation;
+///
+/// fn print(evaluation: &Evaluation) {
+///     println!("loss {:.3} over {} samples, {:?}", evaluation.loss, evaluation.samples, evaluation.metrics);
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     /// Samples seen.
@@ -59,7 +67,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         // Reports all errors before anything is in flight.
         for size in [batch.min(samples), samples % batch] {
             if size > 0 {
-                self.plan(PlanKey::evaluate(size))?;
+                self.plan(PlanKey::evaluate(size)).await?;
             }
         }
         self.arrive_all().await?;

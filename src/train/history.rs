@@ -32,6 +32,15 @@ pub struct History {
 }
 
 /// One row of a [`History`].
+///
+/// ```
+/// use gradus::train::History;
+///
+/// let mut history = History::new(["loss"])?;
+/// history.push(1, 100, &[0.5])?;
+/// assert_eq!((history.rows()[0].epoch, &*history.rows()[0].values), (1, &[0.5][..]));
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EpochRecord {

@@ -2,6 +2,7 @@
 
 mod axis;
 mod overlay;
+mod style;
 
 use std::error::Error as StdError;
 
@@ -11,6 +12,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use self::axis::{Axis, tame};
 pub use self::overlay::overlay;
+use self::style::{AXIS, GRID, UNITS, font, printable, units};
 use super::History;
 use crate::error::Error;
 
@@ -23,12 +25,6 @@ const SERIES: [(&str, RGBColor); 4] = [
     ("valid", RGBColor(230, 159, 0)),
 ];
 const ALONE: RGBColor = RGBColor(0, 158, 115);
-const TEXT: RGBColor = RGBColor(51, 51, 51);
-const AXIS: RGBColor = RGBColor(140, 140, 140);
-const GRID: RGBColor = RGBColor(230, 230, 230);
-
-/// Picture units in a pixel: plotters rounds positions to whole units, which pixels are too coarse for.
-const UNITS: i32 = 10;
 const WIDTH: i32 = 880;
 const MARGIN: i32 = 16;
 const TITLE: i32 = 52;
@@ -150,10 +146,6 @@ fn draw(history: &History, title: &str) -> Drawn<String> {
     })
 }
 
-fn units(pixels: i32) -> u32 {
-    (pixels * UNITS).unsigned_abs()
-}
-
 /// A picture of this height in pixels.
 fn picture(height: i32, draw: impl FnOnce(&Area<'_>) -> Drawn) -> Drawn<String> {
     let mut picture = String::new();
@@ -164,17 +156,6 @@ fn picture(height: i32, draw: impl FnOnce(&Area<'_>) -> Drawn) -> Drawn<String> 
     drop(root);
     let size = |unit: i32| format!("<svg width=\"{}\" height=\"{}\"", WIDTH * unit, height * unit);
     Ok(picture.replacen(&size(UNITS), &(size(1) + " stroke-linejoin=\"round\""), 1))
-}
-
-/// A font of this size in pixels.
-fn font(size: f64) -> TextStyle<'static> {
-    // Plotters divides by 1.24 before it writes.
-    ("sans-serif", size * 1.24 * f64::from(UNITS)).into_font().color(&TEXT)
-}
-
-/// Replaces characters that XML does not allow.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || "\u{FFFE}\u{FFFF}".contains(c) { ' ' } else { c }).collect()
 }
 
 /// Draws one line: smaller if it is long, and cut if it is longer still.

@@ -1,7 +1,7 @@
 //! What is frozen or detached costs nothing: no gradient, no backward pass below the last tensor that is trained.
 
 use gradus::gpu::Recorder;
-use gradus::grad::{Accumulate, Reduction, Transforms};
+use gradus::grad::{Accumulate, GradReduction, Transforms};
 use gradus::graph::{Graph, Init, Plan, PlanOptions, Var, Workspace};
 use gradus::nn::{Conv2d, Linear};
 use gradus::optim::{AdamW, Rule, SGD};
@@ -418,7 +418,7 @@ fn what_is_frozen_neither_decays_nor_coasts() {
 fn a_gradient_is_the_sum_over_the_batches_in_which_it_was_trained() {
     let Some(gpu) = gpu() else { return };
     let accumulate = |steps: u64| Transforms {
-        accumulate: Some(Accumulate { steps, reduction: Reduction::Mean }),
+        accumulate: Some(Accumulate { steps, reduction: GradReduction::Mean }),
         ..Default::default()
     };
     let batches: [(&[bool], &[u64]); 4] = [

@@ -1,8 +1,8 @@
 //! What happens to gradients before a rule: norms, what is not finite, accumulation.
 
 use gradus::gpu::Recorder;
-use gradus::grad::{Accumulate, ClipGradNorm, NormType, Reduction, Skip, Transforms, Variant};
-use gradus::optim::{self, AnyRule, Optimizer, Rule, SGD};
+use gradus::grad::{Accumulate, ClipGradNorm, GradReduction, NormType, Skip, Transforms};
+use gradus::optim::{self, AnyRule, Optimizer, Rule, SGD, Variant};
 use gradus::{Error, Gpu, GpuOptions, ParamStore};
 use serde_json::json;
 
@@ -197,7 +197,7 @@ fn one_of_ten_million_is_found() {
 #[test]
 fn several_backward_passes_make_a_step() {
     let Some(gpu) = gpu() else { return };
-    for (reduction, factor) in [(Reduction::Mean, 1.0 / 3.0), (Reduction::Sum, 1.0)] {
+    for (reduction, factor) in [(GradReduction::Mean, 1.0 / 3.0), (GradReduction::Sum, 1.0)] {
         for clip in [None, Some(ClipGradNorm::new(0.25))] {
             let (mut params, mut optimizer) = zeros(&gpu);
             let transforms = Transforms {

@@ -2,9 +2,9 @@
 
 use gradus::gpu::KernelKind;
 use gradus::grad::{
-    Accumulate, Centralize, ClipGradNorm, GradScaler, NormType, Reduction, Skip, Transforms, Variant,
+    Accumulate, Centralize, ClipGradNorm, GradReduction, GradScaler, NormType, Skip, Transforms,
 };
-use gradus::optim::{Rule, SGD};
+use gradus::optim::{Rule, SGD, Variant};
 use gradus::{Gpu, ParamStore};
 use serde_json::json;
 
@@ -188,7 +188,7 @@ fn the_examples_of_overflow_and_underflow() {
         close(moved[0].into(), 0.5, 1e-5);
     }
     let transforms = Transforms {
-        accumulate: Some(Accumulate { steps: 8, reduction: Reduction::Mean }),
+        accumulate: Some(Accumulate { steps: 8, reduction: GradReduction::Mean }),
         clip_grad_norm: Some(ClipGradNorm::new(1.0)),
         ..Transforms::default()
     };

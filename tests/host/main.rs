@@ -7,13 +7,16 @@ mod custom_rule;
 mod data_bounds;
 mod data_files;
 mod data_refusals;
+mod docs;
+mod examples;
 mod files;
 #[path = "../shared/folder.rs"]
 mod folder;
+mod lists;
 mod lr_preview;
 mod modules;
 mod noop;
-mod readme;
+mod npz;
 mod report;
 mod send_sync;
 mod translate;

@@ -16,7 +16,13 @@ use gradus::predict::{Outputs, Predictor};
 use gradus::search::*;
 use gradus::train::data::idx::{Images, Part};
 use gradus::train::data::npy::{Array, Opened};
-use gradus::train::data::{Batch, Batches, Dataset, Normalization, ResidentDataset, Shuffled, Values};
+use gradus::train::data::npz::Npz;
+use gradus::train::data::{
+    Batch, Batches, Column, Csv, DataLoader, Dataset, EpochSource, FnSource, KFold, Normalization, Position,
+    Prefetch, Random, RandomSampler, ResidentBatch, ResidentDataset, ResidentLoader, SequentialSampler,
+    Shuffled, Split, StratifiedKFold, SubsetRandomSampler, TestSize, TrainTestSplit, Values,
+    WeightedRandomSampler,
+};
 use gradus::train::files::FolderLock;
 use gradus::train::*;
 use gradus::{grad, graph, nn, schedule};
@@ -90,10 +96,9 @@ types!(
     grad::Noise,
     grad::NormType,
     grad::Penalty,
-    grad::Reduction,
+    grad::GradReduction,
     grad::Skip,
     grad::Transforms,
-    grad::Variant,
     dyn grad::Transform,
     // optim
     ASGD,
@@ -165,6 +170,7 @@ types!(
     Swa,
     TensorNorms,
     TensorState,
+    Variant,
     Weight,
     Yogi,
     // graph
@@ -222,6 +228,8 @@ types!(
     nn::ScaledDotProductAttention,
     nn::Sequential,
     nn::SmoothL1Loss,
+    nn::RandomCrop,
+    nn::RandomErasing,
     nn::Upsample,
     // predict and train
     Outputs,
@@ -243,7 +251,28 @@ types!(
     Array,
     Batch,
     Batches<'static>,
+    Column,
+    Csv,
+    DataLoader<Dataset>,
     Dataset,
+    Dataset<f32>,
+    EpochSource<std::vec::IntoIter<Batch>, F>,
+    FnSource<Batch, F>,
+    KFold,
+    Npz,
+    Position,
+    Prefetch<DataLoader<Dataset>>,
+    Random,
+    RandomSampler,
+    ResidentBatch<'static>,
+    ResidentLoader<'static>,
+    SequentialSampler,
+    Split,
+    StratifiedKFold,
+    SubsetRandomSampler,
+    TestSize,
+    TrainTestSplit,
+    WeightedRandomSampler,
     Images,
     Normalization,
     Opened,
@@ -273,7 +302,7 @@ types!(
     schedule::LambdaLR<F>,
     schedule::LinearLR,
     schedule::Link,
-    schedule::Mode,
+    schedule::MetricMode,
     schedule::MultiStepLR,
     schedule::MultiplicativeFn<F>,
     schedule::MultiplicativeLR,
@@ -287,6 +316,7 @@ types!(
     schedule::PolynomialLR,
     schedule::ReduceLROnPlateau,
     schedule::SWALR,
+    schedule::ScheduleEntry,
     schedule::SequentialLR,
     schedule::StepLR,
     schedule::ThresholdMode,
@@ -356,7 +386,7 @@ fn constants_of_each_kind_of_rule_may_be_shared() {
     hypers::<ASGD>();
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         match path.is_dir() {

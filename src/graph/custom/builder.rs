@@ -6,6 +6,16 @@ use crate::error::{Error, finite};
 use crate::wgsl::names::{is_builtin, is_identifier};
 
 /// Builds a [`CustomOp`].
+///
+/// ```
+/// use gradus::graph::CustomOp;
+///
+/// let square = CustomOp::builder("square", "fn forward_y(i: u32) -> f32 { return x(i) * x(i); }")
+///     .input("x")
+///     .output("y", |shapes| Ok(shapes[0].to_vec()))
+///     .build()?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct CustomOpBuilder {

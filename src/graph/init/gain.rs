@@ -3,6 +3,13 @@
 use crate::Error;
 
 /// A distribution around 0.
+///
+/// ```
+/// use gradus::graph::{Fan, Init, Nonlinearity, Spread};
+///
+/// let init = Init::kaiming_normal(Fan::Out, Nonlinearity::Relu);
+/// assert!(matches!(init, Init::Kaiming { spread: Spread::Normal, .. }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spread {
     /// Uniform in an interval.
@@ -12,6 +19,12 @@ pub enum Spread {
 }
 
 /// Which number of connections determines the scale: torch's `mode`.
+///
+/// ```
+/// use gradus::graph::{Fan, Init, Nonlinearity};
+///
+/// let init = Init::kaiming_uniform(Fan::In, Nonlinearity::LeakyRelu(0.2));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fan {
     /// `fan_in`: keeps the variance in the forward pass. For a weight `[out, in, ...]`, `in` times the number of

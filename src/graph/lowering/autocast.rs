@@ -13,6 +13,23 @@ use crate::gpu::{Binding, Capabilities, KernelSource};
 use crate::graph::Node;
 
 /// A type in which plans can store activations: see [`PlanOptions::autocast`](crate::graph::PlanOptions::autocast).
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::graph::{Dtype, Graph};
+/// use gradus::optim::AdamW;
+/// use gradus::{Gpu, GpuOptions};
+///
+/// let gpu = Gpu::new(GpuOptions::default())?;
+/// let graph = Graph::new();
+/// let loss = graph.input("x", [8, 4]).linear(2).square().mean();
+/// let mut builder = graph.trainer(&loss, AdamW::default());
+/// if gpu.capabilities().has_f16 {
+///     builder = builder.autocast(Dtype::F16);
+/// }
+/// let trainer = builder.build(&gpu)?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dtype {

@@ -31,6 +31,15 @@ enum Cut {
 }
 
 /// Sizes for [`Var::split`]: one for all pieces, or one for each.
+///
+/// ```
+/// use gradus::graph::Graph;
+///
+/// let x = Graph::new().input("x", [2, 10]);
+/// let equal: Vec<_> = x.split(4, 1).iter().map(|part| part.shape()[1]).collect();
+/// let given: Vec<_> = x.split(vec![3, 7], 1).iter().map(|part| part.shape()[1]).collect();
+/// assert_eq!((equal, given), (vec![4, 4, 2], vec![3, 7]));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SplitSizes {
     /// All pieces have this size, except the last, which is the remainder.

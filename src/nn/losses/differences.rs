@@ -8,6 +8,15 @@ use crate::graph::Var;
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.SmoothL1Loss.html>; Girshick 2015,
 /// arXiv:1504.08083.
+///
+/// ```
+/// use gradus::graph::Graph;
+/// use gradus::nn::SmoothL1Loss;
+///
+/// let graph = Graph::new();
+/// let (x, y) = (graph.input("x", [8, 3]), graph.input("y", [8, 3]));
+/// let loss = x.smooth_l1_loss_with(SmoothL1Loss::new().beta(0.5), &y);
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct SmoothL1Loss {
@@ -45,6 +54,15 @@ impl SmoothL1Loss {
 /// The loss of an element is `d^2 / 2` if `|d| < delta`, and `delta * (|d| - delta / 2)` otherwise.
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.HuberLoss.html>.
+///
+/// ```
+/// use gradus::graph::Graph;
+/// use gradus::nn::HuberLoss;
+///
+/// let graph = Graph::new();
+/// let (x, y) = (graph.input("x", [8, 3]), graph.input("y", [8, 3]));
+/// let loss = x.huber_loss_with(HuberLoss::new().delta(2.0), &y);
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct HuberLoss {
@@ -83,6 +101,15 @@ impl HuberLoss {
 /// 0 otherwise. `1e-12` is added to the squared length of each row.
 ///
 /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.nn.CosineEmbeddingLoss.html>.
+///
+/// ```
+/// use gradus::graph::Graph;
+/// use gradus::nn::CosineEmbeddingLoss;
+///
+/// let graph = Graph::new();
+/// let (x, other, y) = (graph.input("x", [8, 3]), graph.input("other", [8, 3]), graph.input("y", [8]));
+/// let loss = x.cosine_embedding_loss_with(CosineEmbeddingLoss::new().margin(0.5), &other, &y);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use]
 pub struct CosineEmbeddingLoss {

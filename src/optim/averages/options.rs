@@ -42,6 +42,13 @@ pub enum Averages {
 ///
 /// Source: torch 2.15, `torch.optim.swa_utils.get_ema_multi_avg_fn`. Differs: a decay of 1, which torch allows and
 /// which would keep the first weights forever, is refused; `warmup` is TensorFlow's.
+///
+/// ```
+/// use gradus::optim::{Averages, Ema};
+///
+/// let average = Ema { decay: 0.99, start: 100, ..Ema::default() };
+/// assert_eq!(Averages::from(average).to_json()["decay"], 0.99);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ema {
@@ -70,6 +77,14 @@ pub struct Ema {
 /// rounding errors add up to at most `n / 2 * 2^-24` times the largest magnitude that the tensor has had.
 ///
 /// Source: torch 2.15, `torch.optim.swa_utils.get_swa_multi_avg_fn`.
+///
+/// ```
+/// use gradus::optim::{Averages, Swa};
+///
+/// let average = Swa { start: 1000, every: 50, ..Swa::default() };
+/// Averages::from(average).check()?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Swa {

@@ -12,6 +12,18 @@ use crate::optim::rule::{Precisions, Slot, StepInfo, f32_of};
 use crate::wgsl::names::is_identifier;
 
 /// What a [`CustomRule`] declares; see there.
+///
+/// ```
+/// use gradus::optim::CustomRule;
+///
+/// let rule = CustomRule::builder(
+///     "SignSGD",
+///     "fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f { return p - call.lr * sign_of(g); }",
+/// )
+/// .lr(1e-3)
+/// .build()?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct CustomRuleBuilder {

@@ -61,6 +61,19 @@ impl fmt::Debug for Constant {
 }
 
 /// The learning rate and the hyperparameters of a group, for computing a step's constants.
+///
+/// ```
+/// use gradus::optim::CustomRule;
+///
+/// let rule = CustomRule::builder(
+///     "Decayed",
+///     "fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f { return hyper.kept * p - call.lr * g; }",
+/// )
+/// .hyper("decay", 0.01, 0.0..1.0)
+/// .constant("kept", |_, hypers| 1.0 - hypers.get("decay"))
+/// .build()?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Hypers<'a> {
     lr: f64,

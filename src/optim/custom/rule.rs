@@ -6,6 +6,7 @@ use super::declared::{Declared, Hypers};
 use crate::error::{Error, at_least};
 use crate::gpu::Field;
 use crate::optim::rule::any::AnyRule;
+use crate::optim::rule::sealed::Sealed;
 use crate::optim::rule::{Family, Shader, Slot, Statistic, StepInfo, f32_of};
 
 /// A custom rule: a function in WGSL, with declared slots, hyperparameters and constants.
@@ -124,6 +125,8 @@ impl CustomRule {
         })
     }
 }
+
+impl Sealed for CustomRule {}
 
 impl AnyRule for CustomRule {
     fn name(&self) -> &str {

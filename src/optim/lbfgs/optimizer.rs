@@ -16,6 +16,22 @@ use crate::params::{GateValues, ParamStore};
 /// Frozen tensors do not change and do not take part. Freezing or thawing a tensor changes the problem: the history is
 /// dropped, and the next iteration is like a first one. [`LbfgsOptimizer::set_transforms`] lists the gradient
 /// transforms that have an effect.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::optim::LBFGS;
+/// use gradus::{Error, Gpu, GpuOptions, ParamStore};
+///
+/// let mut params = ParamStore::builder().tensor("w", [2], &[3.0, -1.0]).build(&Gpu::new(GpuOptions::default())?)?;
+/// let mut optimizer = LBFGS::default().build(&params)?;
+/// let step = optimizer.step(&mut params, |params| -> Result<f64, Error> {
+///     let w = params.read("w")?;
+///     params.write_grads(&w)?;
+///     Ok(w.iter().map(|w| f64::from(w * w) / 2.0).sum())
+/// })?;
+/// println!("{} after {} closures", step.last_loss, step.evaluations);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 pub struct LbfgsOptimizer {
     pub(super) options: LBFGS,

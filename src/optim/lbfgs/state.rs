@@ -16,6 +16,15 @@ use crate::optim::state::dict::GroupState;
 ///
 /// Its `Serialize` accepts only finite numbers, because JSON has no others; the error names the number that is not
 /// finite.
+///
+/// ```
+/// # use gradus::{ParamStore, optim::LbfgsOptimizer};
+/// # fn keep(optimizer: &LbfgsOptimizer, params: &ParamStore) -> Result<(), Box<dyn std::error::Error>> {
+/// let state = optimizer.read_state_dict(params)?;
+/// std::fs::write("lbfgs.json", gradus::serde_json::to_string(&state)?)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct LbfgsState {
     /// `LBFGS`.
@@ -41,6 +50,14 @@ impl Serialize for LbfgsState {
 }
 
 /// The state under torch's keys. A vector is the concatenation of all tensors in layout order, without padding.
+///
+/// ```
+/// # fn print(state: &gradus::optim::LbfgsState) {
+/// for (name, tensor) in &state.state {
+///     println!("{name}: {} iterations, {} pairs", tensor.n_iter, tensor.old_dirs.len());
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LbfgsTensorState {

@@ -13,6 +13,14 @@ use crate::error::Error;
 use crate::params::ParamStore;
 
 /// The result of a step.
+///
+/// ```
+/// use gradus::optim::LbfgsStep;
+///
+/// fn report(step: &LbfgsStep) {
+///     println!("{} to {} in {} iterations: {:?}", step.loss, step.last_loss, step.iterations, step.stop);
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LbfgsStep {
     /// The first loss that the closure returned, which is what torch returns. Both losses include the penalties of
@@ -30,6 +38,14 @@ pub struct LbfgsStep {
 }
 
 /// Why a step ended.
+///
+/// ```
+/// use gradus::optim::{LbfgsStep, LbfgsStop};
+///
+/// fn has_converged(step: &LbfgsStep) -> bool {
+///     matches!(step.stop, LbfgsStop::Gradient | LbfgsStop::Change)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LbfgsStop {

@@ -4,6 +4,14 @@ use crate::grad::Part;
 
 /// The 2-norms of one step, for each tensor and in total; see
 /// [`Optimizer::report_norms`](crate::optim::Optimizer::report_norms).
+///
+/// ```
+/// use gradus::optim::NormReport;
+///
+/// fn print(report: &NormReport) {
+///     println!("step {}: {:.3} over all", report.step, report.total.gradient);
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct NormReport {
     /// The step, from 0; skipped steps are counted.
@@ -17,6 +25,15 @@ pub struct NormReport {
 }
 
 /// The norms of one tensor.
+///
+/// ```
+/// use gradus::optim::NormReport;
+///
+/// fn largest_update(report: &NormReport) -> Option<&str> {
+///     let largest = report.tensors.iter().max_by(|a, b| a.norms.update.total_cmp(&b.norms.update));
+///     largest.map(|tensor| tensor.name.as_str())
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorNorms {
     /// The tensor's name.
@@ -27,6 +44,13 @@ pub struct TensorNorms {
 
 /// The 2-norms of a step, in f64 because norms of finite f32 numbers can exceed the largest f32. Infinite if a number
 /// is infinite, and NaN if one is NaN.
+///
+/// ```
+/// use gradus::optim::Norms;
+///
+/// let norms = Norms { gradient: 3.0, parameter: 10.0, update: 0.01 };
+/// assert_eq!(norms.update_ratio(), 0.001);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Norms {
     /// Norm of the gradient after custom transforms, accumulation and unscaling, and before skipping, clipping and all

@@ -6,6 +6,13 @@ use crate::error::Error;
 use crate::gpu::{Block, Uniform};
 
 /// A row of [`RULES`](crate::optim::RULES).
+///
+/// ```
+/// use gradus::optim::RULES;
+///
+/// let names: Vec<&str> = RULES.iter().map(|entry| entry.name).collect();
+/// assert!(names.contains(&"AdamW"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The name in JSON and of the type.

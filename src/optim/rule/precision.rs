@@ -7,6 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::dynamic8::Code;
 
 /// What the values of a slot are stored as; rules compute in f32 whatever it is.
+///
+/// ```
+/// use gradus::optim::{OptimizerOptions, StatePrecision};
+///
+/// let options = OptimizerOptions { state: StatePrecision::Int8, ..Default::default() };
+/// assert_ne!(options.state, StatePrecision::default());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StatePrecision {
     /// 4 bytes a value, exact.
@@ -35,6 +42,13 @@ impl fmt::Display for StatePrecision {
 }
 
 /// What a slot may be stored as, beside f32.
+///
+/// ```
+/// use gradus::optim::{Precisions, StatePrecision};
+///
+/// assert!(Precisions::Signed.allow(StatePrecision::Int8));
+/// assert!(!Precisions::Bf16.allow(StatePrecision::Int8));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precisions {
     /// Nothing else: what is multiplied or compared from step to step and never averaged, or what must be exact.
@@ -71,6 +85,14 @@ impl fmt::Display for Precisions {
 
 /// What a tensor's values of a slot are, exactly, where the slot is not stored as f32: in a
 /// [`TensorState`](crate::optim::TensorState), beside what they are as f32.
+///
+/// ```
+/// use gradus::optim::{SlotBits, StatePrecision};
+///
+/// fn is_small(bits: &SlotBits) -> bool {
+///     bits.precision() != StatePrecision::F32
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum SlotBits {
     /// The f32 values are themselves numbers of 16 bits.

@@ -1,6 +1,18 @@
 use super::recurrence::Carried;
 
 /// The state of a tensor's step counters in a step.
+///
+/// ```
+/// use gradus::optim::CustomRule;
+///
+/// let rule = CustomRule::builder(
+///     "Decaying",
+///     "fn rule(p: vec4f, g: vec4f, s: ptr<function, State>) -> vec4f { return p - call.lr * hyper.part * g; }",
+/// )
+/// .constant("part", |info, _| 1.0 / (info.step as f64).sqrt())
+/// .build()?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepInfo {
     /// Steps of the tensor, including this one; since the last reset, if the rule's state was reset.

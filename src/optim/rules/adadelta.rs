@@ -11,6 +11,16 @@ use crate::optim::rule::{Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 ///
 /// Source: Zeiler 2012, arXiv:1212.5701, Alg. 1; the rate is PyTorch's. Differs: where `a`, `v` and `eps` are
 /// zero a parameter stays where it is, and PyTorch makes NaN.
+///
+/// ```
+/// use gradus::optim::{self, Adadelta, AnyRule};
+/// use gradus::serde_json::json;
+///
+/// let typed = Adadelta { rho: 0.95, ..Adadelta::default() };
+/// let named = optim::from_json(&json!({"name": "Adadelta", "rho": 0.95}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adadelta {

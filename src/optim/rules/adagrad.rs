@@ -10,6 +10,16 @@ use crate::optim::rule::{Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 ///
 /// Source: Duchi, Hazan & Singer 2011, JMLR 12, the diagonal form; optax: `eps_in_sqrt`. Differs: where sum
 /// and `eps` are both zero, a parameter stays where it is, and PyTorch makes NaN.
+///
+/// ```
+/// use gradus::optim::{self, Adagrad, AnyRule};
+/// use gradus::serde_json::json;
+///
+/// let typed = Adagrad { lr_decay: 0.01, ..Adagrad::default() };
+/// let named = optim::from_json(&json!({"name": "Adagrad", "lr_decay": 0.01}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adagrad {

@@ -10,6 +10,16 @@ use crate::optim::rule::{Rule, Shader, Slot, StepInfo, check_moments, f32_of, sc
 /// `p -= lr / (1 - beta1^step) * m / u`.
 ///
 /// Source: Kingma & Ba 2015, arXiv:1412.6980, Alg. 2; `eps` is PyTorch's.
+///
+/// ```
+/// use gradus::optim::{self, Adamax, AnyRule};
+/// use gradus::serde_json::json;
+///
+/// let typed = Adamax { lr: 1e-3, ..Adamax::default() };
+/// let named = optim::from_json(&json!({"name": "Adamax", "lr": 1e-3}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adamax {

@@ -11,6 +11,16 @@ use crate::optim::rule::{Rule, Shader, Slot, StepInfo, scheduled};
 ///
 /// Source: Loshchilov & Hutter 2019, arXiv:1711.05101, Alg. 2. Differs: the decay is scaled by the rate, as in
 /// PyTorch; optax has the same rule with a default `weight_decay` of 1e-4.
+///
+/// ```
+/// use gradus::optim::{self, AdamW, AnyRule};
+/// use gradus::serde_json::json;
+///
+/// let typed = AdamW { weight_decay: 0.1, ..AdamW::default() };
+/// let named = optim::from_json(&json!({"name": "AdamW", "weight_decay": 0.1}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdamW {

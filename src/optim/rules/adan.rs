@@ -4,7 +4,7 @@ use crate::error::{Error, at_least, half_open};
 use crate::gpu::uniform;
 use crate::optim::rule::{Rule, Shader, Slot, StepInfo, check_moments, f32_of, scheduled};
 
-/// Adan, as optax has it: Adam with an average of how the gradient changes, which looks ahead.
+/// Adan, as in optax: Adam with a look-ahead by an average of the gradient's changes.
 ///
 /// `d = g - g_prev`, 0 in the first step, `m += (1 - beta1) * (g - m)`, `v += (1 - beta2) * (d - v)`,
 /// `n += (1 - beta3) * ((g + (1 - beta2) * d)^2 - n)`, `u = (m / c1 + (1 - beta2) * v / c2) / (sqrt(n / c3 + eps_root) + eps)`
@@ -16,6 +16,16 @@ use crate::optim::rule::{Rule, Shader, Slot, StepInfo, check_moments, f32_of, sc
 /// <https://optax.readthedocs.io/en/latest/api/optimizers.html#optax.adan>. Differs, as in optax: `eps_root`; the decay is
 /// subtracted, where the paper divides by `1 + lr * weight_decay`; a beta is the weight of an average in itself, where the
 /// paper's is that of the new value.
+///
+/// ```
+/// use gradus::optim::{self, Adan, AnyRule};
+/// use gradus::serde_json::json;
+///
+/// let typed = Adan { weight_decay: 0.02, ..Adan::default() };
+/// let named = optim::from_json(&json!({"name": "Adan", "weight_decay": 0.02}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adan {

@@ -17,6 +17,16 @@ use crate::optim::rule::{EvalParams, Rule, Shader, Slot, StepInfo, f32_of, sched
 /// Source: Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging", SIAM J. Control Optim. 30(4);
 /// <https://docs.pytorch.org/docs/2.15/generated/torch.optim.ASGD.html>. Differs: `eta` and `mu` are kept in f64, where
 /// torch rounds them to f32.
+///
+/// ```
+/// use gradus::optim::{self, ASGD, AnyRule};
+/// use gradus::serde_json::json;
+///
+/// let typed = ASGD { lambd: 1e-3, ..ASGD::default() };
+/// let named = optim::from_json(&json!({"name": "ASGD", "lambd": 1e-3}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ASGD {

@@ -11,6 +11,16 @@ use crate::optim::rule::{Family, Rule, Shader, Slot, StepInfo, f32_of, scheduled
 ///
 /// Source: Bernstein et al. 2020, arXiv:2002.03432, Alg. 1, which is `min_norm: 0`. It keeps no state. A ratio that is
 /// not finite, for example after a NaN gradient, is replaced by 0 or by the largest number.
+///
+/// ```
+/// use gradus::optim::{self, AnyRule, Fromage};
+/// use gradus::serde_json::json;
+///
+/// let typed = Fromage { lr: 0.02, ..Fromage::default() };
+/// let named = optim::from_json(&json!({"name": "Fromage", "lr": 0.02}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fromage {

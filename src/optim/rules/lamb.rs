@@ -12,6 +12,16 @@ use crate::optim::rule::{Family, Rule, Shader, Slot, StepInfo, check_moments, f3
 ///
 /// Source: You et al. 2020, arXiv:1904.00962, Alg. 2. Differs, as in optax: the norm of the parameters is not bounded.
 /// A ratio that is not finite, as after a gradient of NaN, counts as 0 or as the largest number.
+///
+/// ```
+/// use gradus::optim::{self, AnyRule, Lamb};
+/// use gradus::serde_json::json;
+///
+/// let typed = Lamb { weight_decay: 0.01, ..Lamb::default() };
+/// let named = optim::from_json(&json!({"name": "Lamb", "weight_decay": 0.01}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lamb {

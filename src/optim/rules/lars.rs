@@ -13,6 +13,16 @@ use crate::optim::rule::{Family, Rule, Shader, Slot, StepInfo, f32_of, scheduled
 ///
 /// Source: You et al. 2017, arXiv:1708.03888, Alg. 1. Differs, as in optax: the penalty is within `|g|`.
 /// A ratio that is not finite, as after a gradient of NaN, counts as 0 or as the largest number.
+///
+/// ```
+/// use gradus::optim::{self, AnyRule, Lars};
+/// use gradus::serde_json::json;
+///
+/// let typed = Lars { trust_coefficient: 0.01, ..Lars::default() };
+/// let named = optim::from_json(&json!({"name": "Lars", "trust_coefficient": 0.01}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lars {

@@ -11,6 +11,16 @@ use crate::optim::rule::{Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 ///
 /// Source: Chen et al. 2023, arXiv:2302.06675, Alg. 2. optax has the same rule with a default `weight_decay`
 /// of 1e-3.
+///
+/// ```
+/// use gradus::optim::{self, AnyRule, Lion};
+/// use gradus::serde_json::json;
+///
+/// let typed = Lion { weight_decay: 0.1, ..Lion::default() };
+/// let named = optim::from_json(&json!({"name": "Lion", "weight_decay": 0.1}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lion {

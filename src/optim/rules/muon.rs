@@ -6,14 +6,14 @@ use crate::optim::rule::{
     Family, NewtonSchulz, Precisions, Rule, Shader, Slot, StepInfo, check_moments, f32_of,
 };
 
-/// Muon, as `torch.optim.Muon` has it: steps whose directions are made orthogonal, for matrices.
+/// Muon, as `torch.optim.Muon`: steps along orthogonalized directions, for matrices.
 ///
 /// `buf += (1 - momentum) * (g - buf)`, `u = (1 - momentum) * g + momentum * buf` with `nesterov`, else `buf`;
 /// `x = u / max(|u|, eps)` with the norm over the matrix, then `ns_steps` times `a = x * x^T`,
 /// `x = c0 * x + (c1 * a + c2 * a * a) * x` (with the shorter side of `x` on the left). `p *= 1 - lr * weight_decay`,
 /// `p -= lr * k * x`, where `k` is of [`AdjustLr`].
 ///
-/// Every tensor must be a matrix, two dimensions: others are refused before anything is made. Those that training
+/// Every tensor must be a matrix (two dimensions). Others are refused before anything is created. Those that training
 /// needs beside (biases, norms, and, as its authors advise, embeddings and the last layer) go into groups that set
 /// `adamw`, whose tensors AdamW steps in the same dispatches:
 ///
@@ -59,6 +59,12 @@ pub struct Muon {
 }
 
 /// What the rate of [`Muon`] is multiplied by for a matrix of `rows` by `columns`.
+///
+/// ```
+/// use gradus::optim::{AdjustLr, Muon};
+///
+/// let rule = Muon { adjust_lr_fn: Some(AdjustLr::MatchRmsAdamw), ..Muon::default() };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdjustLr {
@@ -71,6 +77,16 @@ pub enum AdjustLr {
 }
 
 /// The options of [`AdamW`](crate::optim::AdamW) for groups of [`Muon`].
+///
+/// ```
+/// use gradus::optim::{Muon, MuonAdamW, Rule};
+///
+/// # fn build(params: &gradus::ParamStore) -> Result<(), gradus::Error> {
+/// let mut optimizer = Muon::default().build(params)?;
+/// optimizer.group_mut("biases")?.adamw = Some(MuonAdamW { lr: 3e-4, ..MuonAdamW::default() });
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MuonAdamW {

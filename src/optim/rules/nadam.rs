@@ -20,6 +20,16 @@ use crate::optim::rule::{Rule, Shader, Slot, StepInfo, check_moments, decays, f3
 /// Where a schedule cycles `betas[0]`, each `mu` in `P` is as it was in its step.
 ///
 /// Source: Dozat 2016, ICLR workshop, Alg. 2.
+///
+/// ```
+/// use gradus::optim::{self, AnyRule, NAdam};
+/// use gradus::serde_json::json;
+///
+/// let typed = NAdam { momentum_decay: 0.01, ..NAdam::default() };
+/// let named = optim::from_json(&json!({"name": "NAdam", "momentum_decay": 0.01}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NAdam {

@@ -12,6 +12,16 @@ use crate::optim::rule::{Family, Rule, Shader, Slot, StepInfo, check_moments, f3
 /// Source: Ginsburg et al. 2019, arXiv:1905.11286, Alg. 1. State keys: `exp_avg` is `m`, `exp_avg_sq` is `v`, one
 /// number a tensor. A ratio `1 / (sqrt(v + eps_root) + eps)` that is not finite, as after a gradient of NaN, counts as 0 or as
 /// the largest number.
+///
+/// ```
+/// use gradus::optim::{self, AnyRule, Novograd};
+/// use gradus::serde_json::json;
+///
+/// let typed = Novograd { weight_decay: 0.01, ..Novograd::default() };
+/// let named = optim::from_json(&json!({"name": "Novograd", "weight_decay": 0.01}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Novograd {

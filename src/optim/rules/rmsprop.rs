@@ -10,12 +10,22 @@ use crate::optim::rule::{Precisions, Rule, Shader, Slot, StepInfo, f32_of, sched
 /// `d = g / (sqrt(v) + eps)` and `p -= lr * d`, with momentum `buf = momentum * buf + d`, `p -= lr * buf`.
 ///
 /// As optax has it, `v` may start at `initial_scale`; with `bias_correction`, `v / c` and `mean(g) / c` with
-/// `c = 1 - alpha^step` stand in their places; and with `nesterov` and a momentum, `p -= lr * (d + momentum * buf)`.
+/// `c = 1 - alpha^step` replace them; and with `nesterov` and a momentum, `p -= lr * (d + momentum * buf)`.
 /// Nothing corrects what `v` started at. A centered variance whose biases are corrected cancels to rounding in the first
 /// step.
 ///
 /// Source: Hinton 2012, lecture 6e; centered: Graves 2013, arXiv:1308.0850, eq. 38 to 45. Differs: a centered
 /// variance that rounding takes below zero counts as zero, where PyTorch makes NaN.
+///
+/// ```
+/// use gradus::optim::{self, AnyRule, RMSprop};
+/// use gradus::serde_json::json;
+///
+/// let typed = RMSprop { alpha: 0.9, ..RMSprop::default() };
+/// let named = optim::from_json(&json!({"name": "RMSprop", "alpha": 0.9}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RMSprop {

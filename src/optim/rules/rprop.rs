@@ -14,6 +14,16 @@ use crate::optim::rule::{Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 /// Source: Riedmiller & Braun 1993, ICNN, without their way back after a turn, in the form of PyTorch.
 /// Differs: signs are multiplied, not gradients, whose product would underflow; optax 0.2.8 makes each update
 /// one step late.
+///
+/// ```
+/// use gradus::optim::{self, AnyRule, Rprop};
+/// use gradus::serde_json::json;
+///
+/// let typed = Rprop { lr: 0.02, ..Rprop::default() };
+/// let named = optim::from_json(&json!({"name": "Rprop", "lr": 0.02}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rprop {

@@ -5,8 +5,8 @@ use crate::gpu::uniform;
 use crate::optim::rule::recurrence::{Recurrence, Weight};
 use crate::optim::rule::{EvalParams, Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 
-/// AdamW without a schedule, as `optax.contrib.schedule_free_adamw` has it: instead of a rate that falls, an average of
-/// all iterates.
+/// AdamW without a schedule, as `optax.contrib.schedule_free_adamw`: an average of all iterates replaces a falling learning
+/// rate.
 ///
 /// The parameters are `y`, where gradients are taken; `z` begins where they are. `v += (1 - beta2) * (g^2 - v)`,
 /// `x = (y - (1 - beta1) * z) / beta1`, `z -= rate * (g / (sqrt(v / c2) + eps) + weight_decay * y)` with
@@ -23,6 +23,16 @@ use crate::optim::rule::{EvalParams, Rule, Shader, Slot, StepInfo, f32_of, sched
 /// Source: Defazio et al. 2024, arXiv:2405.15682, Alg. 1;
 /// <https://optax.readthedocs.io/en/latest/api/contrib.html#optax.contrib.schedule_free_adamw>. Differs: rates of the warm-up
 /// are computed in f64.
+///
+/// ```
+/// use gradus::optim::{self, AnyRule, ScheduleFreeAdamW};
+/// use gradus::serde_json::json;
+///
+/// let typed = ScheduleFreeAdamW { warmup_steps: 100, ..ScheduleFreeAdamW::default() };
+/// let named = optim::from_json(&json!({"name": "ScheduleFreeAdamW", "warmup_steps": 100}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScheduleFreeAdamW {

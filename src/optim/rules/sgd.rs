@@ -10,6 +10,16 @@ use crate::optim::rule::{Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 /// `p -= lr * buf`, with Nesterov's step `p -= lr * (g + momentum * buf)`.
 ///
 /// Source: Sutskever et al. 2013, ICML, section 2, in the form of PyTorch: the rate is outside the buffer.
+///
+/// ```
+/// use gradus::optim::{self, AnyRule, SGD};
+/// use gradus::serde_json::json;
+///
+/// let typed = SGD { momentum: 0.9, ..SGD::default() };
+/// let named = optim::from_json(&json!({"name": "SGD", "momentum": 0.9}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SGD {

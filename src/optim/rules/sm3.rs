@@ -13,6 +13,16 @@ use crate::optim::rule::{Family, Reduced, Rule, Shader, Slot, Statistic, StepInf
 /// State: `accumulator.<axis>`, one for a tensor without axes; `momentum_buffer` unless the momentum is 0.
 ///
 /// Source: Anil et al. 2019, arXiv:1901.11150, Alg. 2 (SM3-II).
+///
+/// ```
+/// use gradus::optim::{self, AnyRule, SM3};
+/// use gradus::serde_json::json;
+///
+/// let typed = SM3 { momentum: 0.5, ..SM3::default() };
+/// let named = optim::from_json(&json!({"name": "SM3", "momentum": 0.5}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SM3 {

@@ -12,6 +12,16 @@ use crate::optim::rule::{Rule, Shader, Slot, StepInfo, check_moments, f32_of, sc
 /// Source: Zaheer et al. 2018, NeurIPS, Alg. 2. Differs, as in optax: `m` starts at
 /// `initial_accumulator_value` as `v` does, so that parameters move under gradients of zero too, and biases
 /// are corrected.
+///
+/// ```
+/// use gradus::optim::{self, AnyRule, Yogi};
+/// use gradus::serde_json::json;
+///
+/// let typed = Yogi { lr: 1e-3, ..Yogi::default() };
+/// let named = optim::from_json(&json!({"name": "Yogi", "lr": 1e-3}))?;
+/// assert_eq!(typed.to_json(), named.to_json());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Yogi {

@@ -10,6 +10,17 @@ use crate::{Error, config};
 /// All that an optimizer remembers, in the shape of torch's `state_dict`, with names in place of indices.
 ///
 /// As text, JSON for one, it holds finite numbers alone: its `Serialize` refuses others, and names their place.
+///
+/// ```
+/// use gradus::optim::{AdamW, Optimizer, StateDict};
+///
+/// # fn keep(optimizer: &mut Optimizer<AdamW>) -> Result<(), Box<dyn std::error::Error>> {
+/// let json = gradus::serde_json::to_string(&optimizer.read_state_dict()?)?;
+/// let read: StateDict = gradus::serde_json::from_str(&json)?;
+/// optimizer.load_state_dict(&read)?; // every later step has the same bits
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct StateDict {
     /// Name of the optimizer.
@@ -45,6 +56,14 @@ impl Serialize for StateDict {
 }
 
 /// The state of one tensor.
+///
+/// ```
+/// # fn print(dict: &gradus::optim::StateDict) {
+/// for (name, state) in &dict.state {
+///     println!("{name}: {} steps of {:?}", state.step, state.slots.keys());
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "super::deserialize::Read")]
 pub struct TensorState {
@@ -73,6 +92,14 @@ pub struct TensorState {
 }
 
 /// One group.
+///
+/// ```
+/// # fn print(dict: &gradus::optim::StateDict) {
+/// for group in &dict.param_groups {
+///     println!("{}: {} with lr {}", group.name, group.params.join(", "), group.options["lr"]);
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupState {
     /// Its name.
@@ -88,6 +115,14 @@ pub struct GroupState {
 }
 
 /// The averages of a [`StateDict`].
+///
+/// ```
+/// # fn print(dict: &gradus::optim::StateDict) {
+/// if let Some(averages) = &dict.averages {
+///     println!("{:?} over {:?} updates", averages.options, averages.updates);
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AveragesState {
     /// Kind and options of the average.

@@ -39,7 +39,7 @@ struct Group {
 
 impl StateDict {
     /// What `optimizer.state_dict()` of `torch.optim` says, from the bytes of a safetensors file that a few lines of
-    /// Python (in README.md) have written: tensors `state.<index>.<key>`, and in the metadata the name of the
+    /// Python (in docs/torch.md) have written: tensors `state.<index>.<key>`, and in the metadata the name of the
     /// optimizer's class as `optimizer` and torch's `param_groups` as JSON.
     ///
     /// Groups are those of the layout in order. Their parameters go by `param_names`, in any order; without, they are

@@ -12,6 +12,18 @@ use crate::params::{Gate, GateValues};
 const KEPT: usize = 4096;
 
 /// The result of one step's transforms; see [`Optimizer::poll_step_result`](crate::optim::Optimizer::poll_step_result).
+///
+/// ```
+/// use gradus::optim::{AdamW, Optimizer};
+///
+/// fn skipped(optimizer: &mut Optimizer<AdamW>) -> Result<Vec<u64>, gradus::Error> {
+///     let mut skipped = Vec::new();
+///     while let Some(result) = optimizer.poll_step_result()? {
+///         skipped.extend(result.skipped.then_some(result.step));
+///     }
+///     Ok(skipped)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepResult {
     /// The step, from 0; skipped steps are counted.

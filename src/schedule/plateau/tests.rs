@@ -24,11 +24,11 @@ fn a_maximum_is_waited_for_and_thresholds_are_strict() {
     };
     let rows = [
         // 0.75 is just 0.25 above 0.5, and so is 0.625 a quarter above.
-        (of(Mode::Max, ThresholdMode::Abs, 0.25), [0.5, 0.75, 0.875], [1.0, 1.0, 0.5, 0.5]),
-        (of(Mode::Max, ThresholdMode::Rel, 0.25), [0.5, 0.625, 0.75], [1.0, 1.0, 0.5, 0.5]),
-        (of(Mode::Min, ThresholdMode::Abs, 0.25), [0.5, 0.25, 0.125], [1.0, 1.0, 0.5, 0.5]),
-        (of(Mode::Min, ThresholdMode::Rel, 0.25), [0.5, 0.375, 0.25], [1.0, 1.0, 0.5, 0.5]),
-        (of(Mode::Max, ThresholdMode::Rel, 0.25), [-0.5, -0.5, -0.7], [1.0, 1.0, 1.0, 0.5]),
+        (of(MetricMode::Max, ThresholdMode::Abs, 0.25), [0.5, 0.75, 0.875], [1.0, 1.0, 0.5, 0.5]),
+        (of(MetricMode::Max, ThresholdMode::Rel, 0.25), [0.5, 0.625, 0.75], [1.0, 1.0, 0.5, 0.5]),
+        (of(MetricMode::Min, ThresholdMode::Abs, 0.25), [0.5, 0.25, 0.125], [1.0, 1.0, 0.5, 0.5]),
+        (of(MetricMode::Min, ThresholdMode::Rel, 0.25), [0.5, 0.375, 0.25], [1.0, 1.0, 0.5, 0.5]),
+        (of(MetricMode::Max, ThresholdMode::Rel, 0.25), [-0.5, -0.5, -0.7], [1.0, 1.0, 1.0, 0.5]),
     ];
     for (mut schedule, metrics, expected) in rows {
         assert_eq!(rates(&mut schedule, &metrics), expected, "{schedule:?}");
@@ -88,7 +88,8 @@ fn a_metric_that_is_no_number_changes_nothing_and_infinity_is_no_better() {
 
 #[test]
 fn the_state_goes_through_json() {
-    let mut first = ReduceLROnPlateau { patience: 1, cooldown: 2, mode: Mode::Max, ..Default::default() };
+    let mut first =
+        ReduceLROnPlateau { patience: 1, cooldown: 2, mode: MetricMode::Max, ..Default::default() };
     for metric in [0.1 + 0.2, 0.1, 0.2, f64::INFINITY, 0.5] {
         let text = serde_json::to_string(&first.state().unwrap()).unwrap();
         let mut second = ReduceLROnPlateau { state: PlateauState::default(), ..first.clone() };

@@ -13,6 +13,14 @@ use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage, narrow
 ///
 /// Source: Kirkpatrick, Gelatt and Vecchi 1983, Optimization by simulated annealing. Steps become narrower as in
 /// Ingber 1989, Very fast simulated re-annealing.
+///
+/// ```
+/// use gradus::search::{Method, SimulatedAnnealing};
+///
+/// let method: Method = SimulatedAnnealing { sigma: 0.1, ..SimulatedAnnealing::default() }.into();
+/// assert_eq!(Method::named("SimulatedAnnealing")?, SimulatedAnnealing::default().into());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimulatedAnnealing {

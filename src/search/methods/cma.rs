@@ -20,6 +20,14 @@ const MOST_FULL: usize = 300;
 /// Source: Hansen 2016, The CMA evolution strategy: a tutorial, arXiv:1604.00772, with weights of the better half alone; by
 /// a triangular factor as in Krause, Arbonès and Igel 2016, CMA-ES with optimal covariance update and storage complexity.
 /// Differs in that points outside the box are mirrored at its walls.
+///
+/// ```
+/// use gradus::search::{CMA, Method};
+///
+/// let method: Method = CMA { sigma: Some(0.2), ..CMA::default() }.into();
+/// assert_eq!(Method::named("CMA")?, CMA::default().into());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CMA {
@@ -34,6 +42,14 @@ pub struct CMA {
 ///
 /// Source: Ros and Hansen 2008, A simple modification in CMA-ES achieving linear time and space complexity. Rates as there:
 /// those of the full covariance times `(dimensions + 2) / 3`.
+///
+/// ```
+/// use gradus::search::{DiagonalCMA, Method};
+///
+/// let method: Method = DiagonalCMA { sigma: Some(0.2), ..DiagonalCMA::default() }.into();
+/// assert_eq!(Method::named("DiagonalCMA")?, DiagonalCMA::default().into());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiagonalCMA {

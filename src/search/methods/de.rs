@@ -5,6 +5,12 @@ use crate::gpu::uniform;
 use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage, narrow};
 
 /// What a trial of [`DE`] is made of.
+///
+/// ```
+/// use gradus::search::{DE, DEStrategy};
+///
+/// let method = DE { strategy: DEStrategy::Rand1, ..DE::default() };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -19,6 +25,12 @@ pub enum DEStrategy {
 }
 
 /// Which dimensions a trial of [`DE`] has of its donor.
+///
+/// ```
+/// use gradus::search::{DE, DECrossover};
+///
+/// let method = DE { crossover: DECrossover::Binomial(0.9), ..DE::default() };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -36,6 +48,14 @@ pub enum DECrossover {
 ///
 /// Source: Storn and Price 1997, Differential evolution. Constants as in nevergrad. Differs from nevergrad in that a
 /// generation is told at once, and in that a trial outside the box is put on its wall.
+///
+/// ```
+/// use gradus::search::{DE, Method};
+///
+/// let method: Method = DE { f1: 0.5, ..DE::default() }.into();
+/// assert_eq!(Method::named("DE")?, DE::default().into());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DE {

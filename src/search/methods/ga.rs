@@ -12,6 +12,14 @@ use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage, narrow
 ///
 /// Source: Goldberg and Deb 1991, A comparative analysis of selection schemes; Radcliffe 1991 for the crossover. Defaults
 /// differ from the textbook's in that mutations become narrower.
+///
+/// ```
+/// use gradus::search::{GA, Method};
+///
+/// let method: Method = GA { elites: 2, ..GA::default() }.into();
+/// assert_eq!(Method::named("GA")?, GA::default().into());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GA {
@@ -42,6 +50,14 @@ impl Default for GA {
 /// Members by default: 100.
 ///
 /// Source: the (mu + lambda) strategy of Schwefel 1981, Numerical optimization of computer models, without recombination.
+///
+/// ```
+/// use gradus::search::{ElitistES, Method};
+///
+/// let method: Method = ElitistES { elites: 4, ..ElitistES::default() }.into();
+/// assert_eq!(Method::named("ElitistES")?, ElitistES::default().into());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ElitistES {

@@ -10,6 +10,13 @@ use crate::search::method::{Algorithm, Hyper, Memory, Shape};
 ///
 /// Source: Halton 1960, On the efficiency of certain quasi-random sequences of points; scrambled by linear permutations of
 /// digits, each place of each base by its own, as in Owen 2017, A randomized Halton algorithm in R, which takes any.
+///
+/// ```
+/// use gradus::search::{HaltonSearch, Method};
+///
+/// assert_eq!(Method::named("HaltonSearch")?, HaltonSearch { scramble: false }.into());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HaltonSearch {

@@ -9,6 +9,13 @@ use crate::search::method::{Algorithm, Hyper, Shape};
 /// Without a budget each generation is a hypercube of its own. Members by default: the whole budget, at most 4,096.
 ///
 /// Source: McKay, Beckman and Conover 1979, A comparison of three methods for selecting values of input variables.
+///
+/// ```
+/// use gradus::search::{LHSSearch, Method};
+///
+/// assert_eq!(Method::named("LHSSearch")?, LHSSearch::default().into());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LHSSearch {}

@@ -12,6 +12,14 @@ use crate::search::method::{Algorithm, Hyper, Memory, Over, Shape, Stage, narrow
 ///
 /// Source: Schumer and Steiglitz 1968; Rechenberg 1973. Differs from nevergrad in its constants, which keep the width where a
 /// fifth of the mutations succeed as well, and change it less at once (nevergrad: 2 and 0.84).
+///
+/// ```
+/// use gradus::search::{Method, OnePlusOne};
+///
+/// let method: Method = OnePlusOne { sigma: 0.1, ..OnePlusOne::default() }.into();
+/// assert_eq!(Method::named("OnePlusOne")?, OnePlusOne::default().into());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OnePlusOne {

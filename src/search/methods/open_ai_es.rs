@@ -7,6 +7,12 @@ use crate::gpu::uniform;
 use crate::search::method::{Algorithm, Hyper, MOST, Memory, Over, Shape, Stage, narrow, scale};
 
 /// Weights of ranks in [`OpenAIES`].
+///
+/// ```
+/// use gradus::search::{OpenAIES, RankWeights};
+///
+/// let method = OpenAIES { weights: RankWeights::Log, ..OpenAIES::default() };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -25,6 +31,14 @@ pub enum RankWeights {
 ///
 /// Source: Salimans et al. 2017, Evolution strategies as a scalable alternative to reinforcement learning,
 /// arXiv:1703.03864, Alg. 1 and section 2. Adam takes no notice of the factor of `g`, which is left out.
+///
+/// ```
+/// use gradus::search::{Method, OpenAIES};
+///
+/// let method: Method = OpenAIES { lr: 0.05, ..OpenAIES::default() }.into();
+/// assert_eq!(Method::named("OpenAIES")?, OpenAIES::default().into());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OpenAIES {

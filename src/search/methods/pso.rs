@@ -11,6 +11,14 @@ use crate::search::method::{Algorithm, Hyper, Memory, Shape, Stage, narrow};
 ///
 /// Source: Kennedy and Eberhart 1995; constants of SPSO 2011 (Zambrano-Bigiarini, Clerc and Rojas 2013), as in nevergrad.
 /// Differs from nevergrad in that the box is not bent, and in that a generation is told at once.
+///
+/// ```
+/// use gradus::search::{Method, PSO};
+///
+/// let method: Method = PSO { omega: 0.6, ..PSO::default() }.into();
+/// assert_eq!(Method::named("PSO")?, PSO::default().into());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PSO {

@@ -7,6 +7,13 @@ use crate::search::method::Algorithm;
 /// Members by default: the whole budget, at most 4,096.
 ///
 /// Source: Bergstra and Bengio 2012, Random search for hyper-parameter optimization.
+///
+/// ```
+/// use gradus::search::{Method, RandomSearch};
+///
+/// assert_eq!(Method::named("RandomSearch")?, RandomSearch::default().into());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RandomSearch {}

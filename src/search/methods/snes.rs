@@ -11,6 +11,14 @@ use crate::search::method::{Algorithm, Hyper, MOST, Memory, Over, Shape, Stage, 
 ///
 /// Source: Schaul, Glasmachers and Schmidhuber 2011, High dimensions and heavy tails for natural evolution strategies,
 /// Alg. 2.
+///
+/// ```
+/// use gradus::search::{Method, SNES};
+///
+/// let method: Method = SNES { sigma: 0.2, ..SNES::default() }.into();
+/// assert_eq!(Method::named("SNES")?, SNES::default().into());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SNES {

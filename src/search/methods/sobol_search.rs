@@ -10,6 +10,13 @@ use crate::search::method::{Algorithm, Hyper, Memory, Shape};
 ///
 /// Source: Sobol' 1967, with direction numbers of Joe and Kuo 2008, Constructing Sobol sequences with better two-dimensional
 /// projections, in the order of Antonov and Saleev 1979; scrambled as in Burley 2020, Practical hash-based Owen scrambling.
+///
+/// ```
+/// use gradus::search::{Method, SobolSearch};
+///
+/// let plain: Method = SobolSearch { scramble: false }.into();
+/// assert_ne!(plain, SobolSearch::default().into());
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SobolSearch {

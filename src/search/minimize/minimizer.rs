@@ -18,6 +18,14 @@ use crate::error::Error;
 ///
 /// All are local: they find the minimum whose valley they start in.
 /// [`MinimizeOptions::multi_start`](super::MinimizeOptions::multi_start) tries several.
+///
+/// ```
+/// use gradus::search::Minimizer;
+///
+/// assert_eq!(Minimizer::from_name("SLSQP")?, Minimizer::Slsqp);
+/// assert!(Minimizer::Slsqp.takes_constraints() && Minimizer::Bfgs.uses_gradient());
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Minimizer {

@@ -12,6 +12,12 @@ pub(super) type Product<'a> = Box<dyn FnMut(&[f64], &[f64]) -> Vec<f64> + Send +
 pub(super) type Callback<'a> = Box<dyn FnMut(&MinimizeProgress<'_>) -> ControlFlow<()> + Send + Sync + 'a>;
 
 /// How gradients are approximated where none are given.
+///
+/// ```
+/// use gradus::search::{Differences, MinimizeOptions};
+///
+/// let options = MinimizeOptions::new().differences(Differences::Central);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Differences {
     /// One more evaluation a dimension, `h = sqrt(eps) max(1, |x|)` apart. As exact as half the digits.
@@ -22,6 +28,15 @@ pub enum Differences {
 }
 
 /// A constraint: a function that must be 0, or at least 0, as scipy has it.
+///
+/// ```
+/// use gradus::search::{Constraint, MinimizeOptions, Minimizer};
+///
+/// let options = MinimizeOptions::new()
+///     .method(Minimizer::Slsqp)
+///     .constraint(Constraint::inequality(|x| 1.0 - x[0] * x[0])) // at least 0
+///     .constraint(Constraint::equality(|x| x[0] - x[1])); // 0
+/// ```
 pub struct Constraint<'a> {
     pub(super) equality: bool,
     pub(super) function: Scalar<'a>,

@@ -1,6 +1,14 @@
 //! What a minimization returns.
 
 /// Why a minimization ended.
+///
+/// ```
+/// use gradus::search::{MinimizeOptions, MinimizeStatus, minimize_scalar_function};
+///
+/// let found = minimize_scalar_function(|x| x[0] * x[0], &[3.0], MinimizeOptions::new())?;
+/// assert_eq!(found.status, MinimizeStatus::Converged);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MinimizeStatus {
@@ -21,6 +29,14 @@ pub enum MinimizeStatus {
 }
 
 /// How far a minimization is, for a callback.
+///
+/// ```
+/// use gradus::search::MinimizeProgress;
+///
+/// fn print(progress: &MinimizeProgress<'_>) {
+///     println!("{}: {} at {:?}", progress.nit, progress.fun, progress.x);
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MinimizeProgress<'p> {
@@ -35,6 +51,15 @@ pub struct MinimizeProgress<'p> {
 }
 
 /// The best value after so many evaluations.
+///
+/// ```
+/// use gradus::search::{MinimizeOptions, minimize_scalar_function};
+///
+/// let found = minimize_scalar_function(|x| x[0] * x[0], &[3.0], MinimizeOptions::new())?;
+/// let last = found.history.last().expect("one at least");
+/// assert!(last.fun <= 9.0 && last.nfev <= found.nfev);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HistoryPoint {
     /// Calls of the objective until then.
@@ -45,6 +70,14 @@ pub struct HistoryPoint {
 }
 
 /// The result of [`minimize_scalar_function`](super::minimize_scalar_function), with scipy's names.
+///
+/// ```
+/// use gradus::search::{MinimizeOptions, minimize_scalar_function};
+///
+/// let found = minimize_scalar_function(|x| (x[0] - 2.0).powi(2), &[3.0], MinimizeOptions::new())?;
+/// assert!(found.success && (found.x[0] - 2.0).abs() < 1e-4);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct OptimizeResult {

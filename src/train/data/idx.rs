@@ -28,6 +28,14 @@ const IMAGES: [&[&str]; 2] = [
 const LABELS: [&[&str]; 1] = [&["number of labels"]];
 
 /// One of the two data sets of a folder.
+///
+/// ```no_run
+/// // Reads files.
+/// use gradus::train::data::idx::{self, Part};
+///
+/// let test = idx::read("mnist", Part::Test, 10)?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The files whose names begin with `train`.
@@ -37,6 +45,13 @@ pub enum Part {
 }
 
 /// Images of one shape.
+///
+/// ```
+/// use gradus::train::data::idx::Images;
+///
+/// let images = Images { shape: [1, 28, 28], pixels: vec![0; 3 * 784] };
+/// assert_eq!(images.count(), 3);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Images {
     /// `[channels, height, width]` of one image.

@@ -29,6 +29,15 @@ const MAX_HEADER: usize = 65_535;
 const AT_A_TIME: usize = 1 << 14;
 
 /// An array in C order: the last dimension is contiguous.
+///
+/// ```no_run
+/// // Reads a file.
+/// use gradus::train::data::npy;
+///
+/// let images = npy::read("images.npy")?;
+/// println!("{} values of shape {:?}", images.values.len(), images.shape);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
     /// Its dimensions; empty for a single number.
@@ -37,7 +46,43 @@ pub struct Array {
     pub values: Values,
 }
 
+impl Array {
+    /// Its elements as class labels, for [`Dataset::new`](super::Dataset::new).
+    ///
+    /// # Errors
+    /// [`Error::Constant`] for an element that is not a whole number from 0 to `u32::MAX`.
+    ///
+    /// ```
+    /// use gradus::train::data::npy::Array;
+    ///
+    /// let array = Array { shape: vec![3], values: vec![2.0, 0.0, 1.0].into() };
+    /// assert_eq!(array.labels()?, [2, 0, 1]);
+    /// # Ok::<(), gradus::Error>(())
+    /// ```
+    pub fn labels(&self) -> Result<Vec<u32>, Error> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a whole number of 32 bits"
+        )]
+        let label = |at: usize| match self.values.at(at) {
+            whole if whole.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&whole) => Ok(whole as u32),
+            other => Err(Error::constant(format!("label {at}"), "a whole number from 0", other)),
+        };
+        (0..self.values.len()).map(label).collect()
+    }
+}
+
 /// An element type of [`write()`]: `f32`, `u8` or `u32`.
+///
+/// ```no_run
+/// // Writes a file.
+/// use gradus::train::data::npy;
+///
+/// npy::write("zeros.npy", &[2, 2], &[0.0_f32; 4])?;
+/// npy::write("labels.npy", &[3], &[1_u8, 2, 3])?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 pub trait Element: Copy {
     #[doc(hidden)]
     const DESCR: &'static str;
@@ -59,6 +104,17 @@ macro_rules! elements {
 elements! { f32 "<f4" u8 "|u1" u32 "<u4" }
 
 /// An array whose header was read, but not its values.
+///
+/// ```no_run
+/// // Reads a file.
+/// use gradus::train::data::npy;
+///
+/// let opened = npy::open("images.npy")?; // the head alone
+/// if opened.shape().len() == 4 {
+///     println!("{} values", opened.read()?.values.len());
+/// }
+/// # Ok::<(), gradus::Error>(())
+/// ```
 pub struct Opened {
     reader: Reader,
     /// One of [`TYPES`].
@@ -83,13 +139,19 @@ impl Opened {
     /// [`Error::File`] if the file is shorter or longer than its header says, or holds a finite number that is too
     /// large for f32.
     pub fn read(mut self) -> Result<Array, Error> {
-        let bytes = self.reader.last("values", self.size)?;
+        let mut bytes = self.reader.last("values", self.size)?;
+        // Elements of one byte are turned before they become larger.
+        let is_narrow = self.kind.ends_with('1');
+        if self.fortran_order && is_narrow {
+            bytes = c_order(&bytes, &self.shape);
+        }
         let values =
             decode(self.kind, bytes, self.big_endian).map_err(|reason| self.reader.refuse(reason))?;
         let values = match values {
-            values if !self.fortran_order => values,
-            Values::F32(values) => Values::F32(c_order(&values, &self.shape)),
-            Values::U8(values) => Values::U8(c_order(&values, &self.shape)),
+            Values::F32(values) if self.fortran_order && !is_narrow => {
+                Values::F32(c_order(&values, &self.shape))
+            }
+            values => values,
         };
         Ok(Array { shape: self.shape, values })
     }
@@ -117,7 +179,11 @@ impl fmt::Debug for Opened {
 /// [`Error::File`] if the file cannot be read, is not an NPY file, or is of another type (`object`, structures, complex
 /// numbers) or too large for any memory.
 pub fn open(path: impl AsRef<Path>) -> Result<Opened, Error> {
-    let mut reader = Reader::open(path.as_ref())?;
+    open_in(Reader::open(path.as_ref())?)
+}
+
+/// As [`open`], for an array in another file.
+pub(super) fn open_in(mut reader: Reader) -> Result<Opened, Error> {
     let Header { descr, fortran_order, shape } = header(&mut reader)?;
     let refused = || reader.refuse(format!("descr: {descr} is not one of {TYPES}"));
     let (order, kind) = descr.as_str().and_then(|text| text.split_at_checked(1)).ok_or_else(refused)?;

@@ -1,4 +1,11 @@
 /// Stored values: f32 or bytes.
+///
+/// ```
+/// use gradus::train::data::Values;
+///
+/// let pixels = Values::U8(vec![0, 128, 255]);
+/// assert_eq!(pixels.len(), 3);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
     /// Single precision.

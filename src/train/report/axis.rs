@@ -6,7 +6,7 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, Value
 
 /// One axis: its ends, as logarithms where it is `log`, and values with their labels.
 #[derive(Debug)]
-pub(super) struct Axis {
+pub(crate) struct Axis {
     pub(super) log: bool,
     low: f64,
     high: f64,
@@ -58,7 +58,11 @@ impl Axis {
             _ => 1.0,
         };
         let low = if min >= 0.0 { (min - pad).max(0.0) } else { min - pad };
-        let high = max + pad;
+        Self::spanning(low, max + pad)
+    }
+
+    /// A linear axis with exactly these ends.
+    pub(crate) fn spanning(low: f64, high: f64) -> Self {
         let step = step((high - low) / 5.0);
         let far = high.abs().max(low.abs());
         let ticks = multiples(low, high, step).map(|tick| (tick, label(tick, far, step))).collect();
@@ -67,7 +71,11 @@ impl Axis {
 
     fn logarithmic(min: f64, max: f64) -> Self {
         let pad = 0.04 * (max - min);
-        let (low, high) = (min - pad, max + pad);
+        Self::spanning_powers(min - pad, max + pad)
+    }
+
+    /// A logarithmic axis whose ends are ten to exactly these powers.
+    pub(crate) fn spanning_powers(low: f64, high: f64) -> Self {
         let every = ((high - low) / 7.0).ceil();
         let parts: &[f64] = match high - low {
             decades if decades < 2.2 => &[1.0, 2.0, 5.0],

@@ -4,22 +4,10 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::axis::{Axis, tame};
-use super::{
-    Area, Curve, Drawn, EDGE, GAP, MARGIN, TITLE, UNITS, WIDTH, draw_chart, draw_title, font, heading,
-    picture, printable, units,
-};
+use super::style::{COLORS, UNITS, font, printable, units};
+use super::{Area, Curve, Drawn, EDGE, GAP, MARGIN, TITLE, WIDTH, draw_chart, draw_title, heading, picture};
 use crate::error::Error;
 
-/// Colours that are distinguishable with colour blindness (Okabe and Ito 2008).
-const COLORS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 0, 0),
-];
 const PLOT: i32 = 400;
 /// Height of a legend line in pixels.
 const LINE: i32 = 20;

@@ -23,7 +23,7 @@ VALUES = {name: torch.randn(shape) * 0.5 for name, shape in SHAPES.items()}
 
 
 def save(optimizer, model, path):
-    """The lines of README.md."""
+    """The lines of docs/torch.md."""
     saved = optimizer.state_dict()
     names = {p: name for name, p in model.named_parameters()}
     for group, ours in zip(saved["param_groups"], optimizer.param_groups):

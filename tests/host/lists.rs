@@ -1,4 +1,4 @@
-//! README's lists are what the library has.
+//! The lists of the docs are what the library has.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ fn row<'a>(text: &'a str, head: &str) -> BTreeSet<&'a str> {
 
 #[test]
 fn the_table_names_every_optimizer_and_no_other() {
-    let named = row(include_str!("../../README.md"), "| optimizers |");
+    let named = row(include_str!("../../docs/contents.md"), "| optimizers |");
     let known: BTreeSet<&str> = RULES.iter().map(|entry| entry.name).chain([LBFGS::NAME]).collect();
     let missing: Vec<_> = known.difference(&named).collect();
     let unknown: Vec<_> = named.difference(&known).collect();
