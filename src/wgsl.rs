@@ -89,7 +89,10 @@ impl<'a> User<'a> {
 
     pub(crate) fn refuse(&self, at: usize, reason: impl Into<String>) -> Error {
         // Errors about missing text are reported past the end.
-        let at = self.text.floor_char_boundary(at.min(self.text.trim_end().len()));
+        let mut at = at.min(self.text.trim_end().len());
+        while !self.text.is_char_boundary(at) {
+            at -= 1;
+        }
         let before = &self.text[..at];
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;

@@ -32,7 +32,7 @@ pub use batches::{Batch, Batches, Shuffled};
 #[cfg(feature = "csv")]
 pub use csv::{Column, Csv};
 pub use dataset::Dataset;
-pub use from_fn::{FromEpochs, FromFn, from_epochs, from_fn};
+pub use from_fn::{EpochSource, FnSource, from_epochs, from_fn};
 pub use kfold::{KFold, Split, StratifiedKFold};
 pub use loader::{DataLoader, ResidentBatch, ResidentLoader};
 pub use normalization::Normalization;

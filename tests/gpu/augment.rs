@@ -22,7 +22,7 @@ fn words(image: usize, kind: u32, number: u32, seed: u64, step: u64) -> [u32; 4]
 }
 
 fn below(word: u32, end: usize) -> usize {
-    usize::try_from(u64::from(word) * end as u64 >> 32).unwrap()
+    usize::try_from((u64::from(word) * end as u64) >> 32).unwrap()
 }
 
 fn is_changed(word: u32, p: f64) -> bool {

@@ -221,7 +221,7 @@ fn a_file_that_is_refused_says_which_member_and_why() {
             directory,
             "DIR/x.npz: member 0: damaged: no record of a zip archive at its place, but [51, 4b, 01, 02]",
         ),
-        (counts, "DIR/x.npz: damaged: a directory of 2 members, 51 bytes at 104"),
+        (counts, "DIR/x.npz: damaged: a directory of 2 members, 51 bytes at "),
         (moved, "DIR/x.npz/a.npy: damaged: no record of a zip archive at its place, but [51, 4b, 03, 04]"),
         (one(|member| member.flags = 1), "DIR/x.npz/a.npy: is encrypted"),
         (

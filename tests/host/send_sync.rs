@@ -18,7 +18,7 @@ use gradus::train::data::idx::{Images, Part};
 use gradus::train::data::npy::{Array, Opened};
 use gradus::train::data::npz::Npz;
 use gradus::train::data::{
-    Batch, Batches, Column, Csv, DataLoader, Dataset, FromEpochs, FromFn, KFold, Normalization, Position,
+    Batch, Batches, Column, Csv, DataLoader, Dataset, EpochSource, FnSource, KFold, Normalization, Position,
     Prefetch, Random, RandomSampler, ResidentBatch, ResidentDataset, ResidentLoader, SequentialSampler,
     Shuffled, Split, StratifiedKFold, SubsetRandomSampler, TestSize, TrainTestSplit, Values,
     WeightedRandomSampler,
@@ -256,8 +256,8 @@ types!(
     DataLoader<Dataset>,
     Dataset,
     Dataset<f32>,
-    FromEpochs<std::vec::IntoIter<Batch>, F>,
-    FromFn<Batch, F>,
+    EpochSource<std::vec::IntoIter<Batch>, F>,
+    FnSource<Batch, F>,
     KFold,
     Npz,
     Position,

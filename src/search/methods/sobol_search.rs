@@ -10,6 +10,13 @@ use crate::search::method::{Algorithm, Hyper, Memory, Shape};
 ///
 /// Source: Sobol' 1967, with direction numbers of Joe and Kuo 2008, Constructing Sobol sequences with better two-dimensional
 /// projections, in the order of Antonov and Saleev 1979; scrambled as in Burley 2020, Practical hash-based Owen scrambling.
+///
+/// ```
+/// use gradus::search::{Method, SobolSearch};
+///
+/// let plain: Method = SobolSearch { scramble: false }.into();
+/// assert_ne!(plain, SobolSearch::default().into());
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SobolSearch {
@@ -101,7 +108,7 @@ mod tests {
     fn numbers_are_those_of_the_recurrence() {
         // x^3 + x + 1 with 1, 3, 1: the next is 4 * 3 ^ 8 * 1 ^ 1, by Bratley and Fox 1988.
         let found = of_polynomial(0b1011, &[1, 3, 1]);
-        assert_eq!(found[..4], [1 << 31, 3 << 30, 1 << 29, (4 * 3 ^ 8 ^ 1) << 28]);
+        assert_eq!(found[..4], [1 << 31, 3 << 30, 1 << 29, ((4 * 3) ^ 8 ^ 1) << 28]);
     }
 
     #[test]
@@ -110,7 +117,7 @@ mod tests {
         assert_eq!(all.len(), MOST_DIMENSIONS * DIGITS);
         // Each digit decides on its own place and on none behind it.
         for own in all.chunks(DIGITS) {
-            assert!(own.iter().enumerate().all(|(digit, word)| word.trailing_zeros() == 31 - digit as u32));
+            assert!(own.iter().zip(0..).all(|(word, digit)| word.trailing_zeros() == 31 - digit));
         }
     }
 }

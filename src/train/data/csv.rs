@@ -29,7 +29,7 @@ use scan::{Field, Format, Text};
 /// assert_eq!((data.shape(), data.y(), data.n_classes()), (&[2][..], &[0, 1][..], 2));
 ///
 /// let hole = Csv::new().parse("houses", b"height,price\n1.5,10\n,12\n").unwrap_err();
-/// assert_eq!(hole.to_string(), "houses: row 2 (line 3), column \"height\": is empty");
+/// assert_eq!(hole.to_string(), "houses: row 2 (line 3): column \"height\": is empty");
 /// # Ok::<(), gradus::Error>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -11,6 +11,7 @@ pub(super) fn refuse(path: &Path, reason: impl Into<String>) -> Error {
 }
 
 /// The bytes of a file, unpacked if its name ends in `.gz`.
+#[cfg(feature = "csv")]
 pub(super) fn unpacked(path: &Path) -> Result<Box<dyn Read + Send + Sync>, Error> {
     let file = File::open(path).map_err(|e| refuse(path, e.to_string()))?;
     unpacking(path, file)

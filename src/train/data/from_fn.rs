@@ -24,22 +24,42 @@ use crate::error::Error;
 /// assert_eq!(source.position().epoch, 1);
 /// # Ok::<(), gradus::Error>(())
 /// ```
-pub fn from_fn<B, F>(fill: F) -> FromFn<B, F>
+pub fn from_fn<B, F>(fill: F) -> FnSource<B, F>
 where
     B: Default,
     F: FnMut(Position, &mut B) -> Result<bool, Error>,
 {
-    FromFn { fill, position: Position::default(), makes: PhantomData }
+    FnSource { fill, position: Position::default(), makes: PhantomData }
 }
 
 /// A closure as a source; see [`from_fn`].
-pub struct FromFn<B, F> {
+///
+/// ```
+/// use gradus::train::data::{Batch, BatchSource, FnSource, Position, from_fn};
+///
+/// fn resumed<F>(mut source: FnSource<Batch, F>, at: Position) -> Result<Batch, gradus::Error>
+/// where
+///     F: FnMut(Position, &mut Batch) -> Result<bool, gradus::Error>,
+/// {
+///     let mut batch = Batch::default();
+///     source.seek(at)?;
+///     source.next_batch(&mut batch)?;
+///     Ok(batch)
+/// }
+/// let source = from_fn(|position, batch: &mut Batch| {
+///     batch.x = vec![position.batch as f32];
+///     Ok(position.batch < 5)
+/// });
+/// assert_eq!(resumed(source, Position { epoch: 0, batch: 3 })?.x, [3.0]);
+/// # Ok::<(), gradus::Error>(())
+/// ```
+pub struct FnSource<B, F> {
     fill: F,
     position: Position,
     makes: PhantomData<fn() -> B>,
 }
 
-impl<B, F> BatchSource for FromFn<B, F>
+impl<B, F> BatchSource for FnSource<B, F>
 where
     B: Default,
     F: FnMut(Position, &mut B) -> Result<bool, Error>,
@@ -62,9 +82,9 @@ where
     }
 }
 
-impl<B, F> fmt::Debug for FromFn<B, F> {
+impl<B, F> fmt::Debug for FnSource<B, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FromFn").field("position", &self.position).finish_non_exhaustive()
+        f.debug_struct("FnSource").field("position", &self.position).finish_non_exhaustive()
     }
 }
 
@@ -100,24 +120,36 @@ fn after(position: Position, more: bool) -> Result<Position, Error> {
 /// assert_eq!(batch, Batch { x: vec![0.5], y: vec![1] });
 /// # Ok::<(), gradus::Error>(())
 /// ```
-pub fn from_epochs<B, I, F>(open: F) -> FromEpochs<I, F>
+pub fn from_epochs<B, I, F>(open: F) -> EpochSource<I, F>
 where
     B: Default,
     I: Iterator<Item = Result<B, Error>>,
     F: FnMut(u64) -> Result<I, Error>,
 {
-    FromEpochs { open, current: None, position: Position::default() }
+    EpochSource { open, current: None, position: Position::default() }
 }
 
 /// Iterators as a source; see [`from_epochs`].
-pub struct FromEpochs<I, F> {
+///
+/// ```
+/// use gradus::train::data::{Batch, BatchSource, EpochSource, Position, from_epochs};
+///
+/// let batches = |_| Ok((0..4_u8).map(|x| Ok(Batch { x: vec![x.into()], y: vec![0_u32] })));
+/// let mut source: EpochSource<_, _> = from_epochs(batches);
+/// source.seek(Position { epoch: 1, batch: 2 })?;
+/// let mut batch = Batch::default();
+/// source.next_batch(&mut batch)?;
+/// assert_eq!(batch.x, [2.0]);
+/// # Ok::<(), gradus::Error>(())
+/// ```
+pub struct EpochSource<I, F> {
     open: F,
     /// The rest of the epoch; `None` if it must be opened.
     current: Option<I>,
     position: Position,
 }
 
-impl<B, I, F> FromEpochs<I, F>
+impl<B, I, F> EpochSource<I, F>
 where
     B: Default,
     I: Iterator<Item = Result<B, Error>>,
@@ -136,7 +168,7 @@ where
     }
 }
 
-impl<B, I, F> BatchSource for FromEpochs<I, F>
+impl<B, I, F> BatchSource for EpochSource<I, F>
 where
     B: Default,
     I: Iterator<Item = Result<B, Error>>,
@@ -171,8 +203,8 @@ where
     }
 }
 
-impl<I, F> fmt::Debug for FromEpochs<I, F> {
+impl<I, F> fmt::Debug for EpochSource<I, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FromEpochs").field("position", &self.position).finish_non_exhaustive()
+        f.debug_struct("EpochSource").field("position", &self.position).finish_non_exhaustive()
     }
 }

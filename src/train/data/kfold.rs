@@ -5,6 +5,14 @@ use crate::error::Error;
 
 /// The two parts of a split: indices of samples, ascending, for [`Dataset::subset`](super::Dataset::subset) or a
 /// [`SubsetRandomSampler`](super::SubsetRandomSampler).
+///
+/// ```
+/// use gradus::train::data::{Split, TrainTestSplit};
+///
+/// let Split { train, test } = TrainTestSplit::new(2).split(5)?;
+/// assert_eq!((train, test), (vec![0, 1, 2], vec![3, 4]));
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
     /// The samples to train on.

@@ -61,7 +61,8 @@ impl<Y: Target, D: Borrow<Dataset<Y>>> DataLoader<D, Y> {
         Ok(self)
     }
 
-    /// Leaves out the last batch of each epoch if it is smaller than the others.
+    /// Leaves out the last batch of each epoch if it is smaller than the others. An epoch without a whole batch is an
+    /// error when it is begun.
     #[must_use]
     pub fn drop_last(mut self) -> Self {
         self.walk.drop_last = true;
@@ -215,6 +216,21 @@ impl<'a> BatchSource for ResidentLoader<'a> {
 }
 
 /// A batch of a [`ResidentLoader`]: the inputs `x` and `y`, as rows of a data set on the device.
+///
+/// ```no_run
+/// // Needs a device.
+/// use gradus::Error;
+/// use gradus::graph::HostData;
+/// use gradus::optim::SGD;
+/// use gradus::train::Trainer;
+/// use gradus::train::data::{Inputs, ResidentBatch};
+///
+/// fn step(trainer: &mut Trainer<SGD>, batch: &ResidentBatch<'_>) -> Result<(), Error> {
+///     let inputs = batch.inputs();
+///     let data: Vec<(&str, &dyn HostData)> = inputs.iter().map(|(name, data)| (*name, data as _)).collect();
+///     trainer.step(&data)
+/// }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ResidentBatch<'a> {
     data: Option<&'a ResidentDataset>,
@@ -334,6 +350,12 @@ impl Walk {
         }
         let rest = self.order.len() - self.next;
         if rest == 0 || self.drop_last && rest < self.batch_size {
+            if self.next == 0 {
+                // A training loop over such epochs would never end.
+                let reason =
+                    format!("drop_last leaves nothing of {rest} samples in batches of {}", self.batch_size);
+                return Err(self.position().refuse(reason));
+            }
             (self.epoch, self.next) = (self.epoch.saturating_add(1), 0);
             return Ok(None);
         }

@@ -19,6 +19,20 @@ use super::zip::Archive;
 use crate::error::Error;
 
 /// An archive whose list of arrays was read, but not the arrays.
+///
+/// ```no_run
+/// // Reads a file.
+/// use gradus::train::data::npz;
+///
+/// let mut file = npz::open("digits.npz")?;
+/// for name in file.names() {
+///     println!("{name}");
+/// }
+/// let images = file.open("images")?;
+/// assert_eq!(images.shape()[1..], [8, 8]);
+/// let images = images.read()?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Npz {
     archive: Archive,

@@ -9,6 +9,14 @@ use crate::graph::InputData;
 ///
 /// Store it beside the model (it serializes as `{"epoch": 2, "batch": 17}`), and [`seek`](BatchSource::seek) to it to
 /// resume a run in the middle of an epoch.
+///
+/// ```
+/// use gradus::train::data::Position;
+///
+/// let at: Position = serde_json::from_str(r#"{"epoch": 2, "batch": 17}"#)?;
+/// assert!(Position::start_of(2) < at && at < Position::start_of(3));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Position {

@@ -4,7 +4,8 @@ use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::graph::{InputData, Resident};
 
-/// The type of a [`Dataset`](super::Dataset)'s targets: `u32` for class labels, `f32` for numbers to predict.
+/// The type of a [`Dataset`](super::Dataset)'s targets: `u32` for class labels, `f32` for numbers to predict. For no other
+/// types.
 ///
 /// ```
 /// use gradus::train::data::{Dataset, Target};
@@ -16,7 +17,7 @@ use crate::graph::{InputData, Resident};
 /// assert_eq!(half(&Dataset::regression(vec![0.0; 4], &[1], vec![0.5; 4], &[])?)?.y(), [0.5, 0.5]);
 /// # Ok::<(), gradus::Error>(())
 /// ```
-pub trait Target: sealed::Sealed + Copy + Debug + Default + PartialEq + Send + Sync + 'static {
+pub trait Target: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
     #[doc(hidden)]
     fn data(targets: &[Self]) -> InputData<'_>;
     #[doc(hidden)]
@@ -41,11 +42,4 @@ impl Target for f32 {
     fn resident(gpu: &Gpu, targets: &[Self], shape: &[usize]) -> Result<Resident, Error> {
         Resident::numbers(gpu, targets, shape)
     }
-}
-
-mod sealed {
-    pub trait Sealed {}
-
-    impl Sealed for u32 {}
-    impl Sealed for f32 {}
 }

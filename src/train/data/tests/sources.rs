@@ -108,7 +108,9 @@ fn a_loader_gives_the_batches_of_a_shuffled_epoch() {
     // A batch that is larger than the set, and one that is dropped.
     assert_eq!(stream(&mut DataLoader::new(&data, usize::MAX).unwrap(), 1)[0].1.x, data.numbers());
     let mut none = DataLoader::new(&data, 12).unwrap().drop_last();
-    assert!(none.batches_per_epoch() == Some(0) && !none.next_batch(&mut Batch::default()).unwrap());
+    assert_eq!(none.batches_per_epoch(), Some(0));
+    let message = "batch 0 of epoch 0: drop_last leaves nothing of 11 samples in batches of 12";
+    assert_eq!(none.next_batch(&mut Batch::default()).unwrap_err().to_string(), message);
 }
 
 #[test]

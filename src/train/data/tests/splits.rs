@@ -69,7 +69,8 @@ proptest! {
 
     #[test]
     fn one_split_has_the_size_asked_for(samples in 2..60_usize, part in 0.01..0.99_f64, seed: u64) {
-        let n_test = (part * samples as f64).ceil() as usize;
+        let share = part * samples as f64;
+        let n_test = (1..=samples).find(|&n| n as f64 >= share).unwrap();
         let labels: Vec<u32> = (0..samples).map(|at| u32::from(at % 3 == 0)).collect();
         for split in [TrainTestSplit::new(part), TrainTestSplit::new(part).shuffle(seed)] {
             if n_test >= samples {
