@@ -226,6 +226,16 @@ pub enum Error {
         /// The folder.
         folder: String,
     },
+    /// A source of batches that failed: an error of its own, or a panic on a thread that prefetches.
+    #[error("batch {batch} of epoch {epoch}: {reason}")]
+    BatchSource {
+        /// The epoch, counted from 0.
+        epoch: u64,
+        /// The batch of the epoch, counted from 0.
+        batch: u64,
+        /// What went wrong.
+        reason: String,
+    },
     /// A file that is missing, cannot be read or written, or whose name or content has the wrong format.
     #[error("{path}: {reason}")]
     File {

@@ -2,7 +2,9 @@
 
 mod activations;
 mod attention;
+mod augment;
 mod convolutions;
+mod described;
 mod embedding;
 #[cfg(test)]
 mod indices;
@@ -24,6 +26,7 @@ mod tune;
 pub use crate::graph::{Fan, Init, Nonlinearity, Spread};
 pub use activations::PReLU;
 pub use attention::ScaledDotProductAttention;
+pub use augment::{RandomCrop, RandomErasing};
 pub use convolutions::{Conv1d, ConvTranspose2d};
 pub use embedding::Embedding;
 pub use layers::{Conv2d, Linear, Padding, Pair};

@@ -1,6 +1,6 @@
 //! Optimizers: pure rules, and the one [`Optimizer`] that runs them over a fused store.
 //!
-//! A rule is a typed struct or JSON, and its groups may differ in every field:
+//! A rule is a typed struct or a JSON object. Each parameter group has its own copy, which may differ in every field:
 //!
 //! ```
 //! use gradus::optim::{self, AdamW, Rule};
@@ -18,17 +18,21 @@
 //!
 //! # Large and small gradients
 //!
-//! Every finite gradient makes a finite step. Rules that square what they are given see it held to ±1.8e19, whose square
-//! f32 still has; those that sum squares (Adagrad, SM3) to ±2^56, about 7.2e16, so that 65,536 sums fit, and Adan, which squares a gradient with its change, to ±2^62. It is held after
-//! a `weight_decay` that is a penalty was added, and in averages and squares alike: under constant gradients of any size
-//! steps are as long as in exact arithmetic, where squares in f32 would overflow. RAdam's average is not held before its
-//! rectification begins, when it takes no root. Squares below 1.2e-38, of gradients below 1.1e-19, may count as zero; then the
-//! root of their average is taken to be the least that it can have been, so that where `eps` is smaller still no step is
-//! longer than in exact arithmetic, and on a device that has no subnormal numbers none longer than the first would be. Norms that [`Lamb`], [`Lars`], [`Novograd`], [`Fromage`] and [`Muon`] take are right from 1e-33 to 1e36 a
-//! tensor, of gradients held to ±2^96; ratios of them are one f32. State stays finite. Infinities and NaN go through as in
-//! torch: [`Skip`](crate::grad::Skip) keeps them out.
+//! Every finite gradient makes a finite step, and state stays finite. Infinities and NaN pass through as in torch:
+//! [`Skip`](crate::grad::Skip) keeps them out.
 //!
-//! Names, fields and defaults are PyTorch's. [`LBFGS`] asks a closure for the loss, and so has an optimizer of its own.
+//! - **Large.** A rule that squares gradients clamps them to ±1.8e19, whose square f32 can hold. Adagrad and SM3, which sum
+//!   squares, clamp to ±2^56 (about 7.2e16), so that 65,536 squares fit, and Adan, which squares a gradient plus its change,
+//!   to ±2^62. A `weight_decay` that acts as a penalty is added before the clamp. Averages and squares see the same clamped
+//!   gradient, so under a constant gradient of any size steps are as long as in exact arithmetic. RAdam clamps only once its
+//!   rectification begins; before, it takes no root.
+//! - **Small.** Devices may flush squares below 1.2e-38 to zero, those of gradients below 1.1e-19. The root of their average
+//!   is then the smallest that it can have been. So where `eps` is smaller still, no step is longer than in exact arithmetic;
+//!   on a device without subnormal numbers, none is longer than the first one would be.
+//! - **Norms** that [`Lamb`], [`Lars`], [`Novograd`], [`Fromage`] and [`Muon`] take are accurate from 1e-33 to 1e36 per tensor,
+//!   for gradients clamped to ±2^96. Their ratios are single f32 numbers.
+//!
+//! Names, fields and defaults are PyTorch's. [`LBFGS`] calls a closure for the loss, so it has its own optimizer.
 
 mod averages;
 mod custom;

@@ -15,11 +15,13 @@ mod device;
 mod drive;
 mod functions;
 mod kernels;
+mod listing;
 mod method;
 mod methods;
 #[cfg(feature = "minimize")]
 mod minimize;
 pub mod objective;
+mod options;
 mod population;
 mod ranking;
 mod saved;
@@ -28,7 +30,7 @@ mod space;
 pub use advisor::{Advice, Approach, OptimizationAdvisor, ProblemDescription, Property, Reason};
 pub use builder::SearchBuilder;
 pub use functions::{TestFunction, TestProblem};
-pub(crate) use kernels::listings as kernel_listings;
+pub(crate) use listing::kernel_listings;
 pub use methods::{
     CMA, DE, DECrossover, DEStrategy, DiagonalCMA, ElitistES, GA, HaltonSearch, LHSSearch, Method,
     OnePlusOne, OpenAIES, PSO, RandomSearch, RankWeights, SNES, SimulatedAnnealing, SobolSearch,

@@ -1,5 +1,5 @@
-// Evaluation parameters of adjacent tensors: those of a slot, or points on the line from the slot's values through the
-// parameters, beyond the parameters by `by` times the distance.
+// Replaces the parameters of adjacent tensors by those to evaluate with: a slot's values, or points on the line from these
+// through the parameters, beyond them by `by` times the distance.
 
 // first and len count vectors of four.
 struct Call { first: u32, len: u32, beyond: u32, by: f32 }

@@ -28,8 +28,8 @@ fn magnitude(x: vec4f) -> vec4u {
     return bitcast<vec4u>(x) & NO_SIGN;
 }
 
-// Of a change, whether or not it is a number that f32 has: one above the largest is not infinite, one that a device takes
-// for zero is not zero, and no change between infinities is a number.
+// The magnitude of a change, as bits. A change above the largest f32 is not infinite, one that a device flushes to zero is not
+// zero, and a change between infinities is NaN.
 fn magnitude_of_change(was: vec4f, now: vec4f) -> vec4u {
     let same = bitcast<vec4u>(was) == bitcast<vec4u>(now);
     let most = max(magnitude(was), magnitude(now));
@@ -38,12 +38,12 @@ fn magnitude_of_change(was: vec4f, now: vec4f) -> vec4u {
     return select(change, of_infinity, most >= vec4u(EXPONENT));
 }
 
-// Times 2^99, keeping the sign.
+// x times 2^99, with its sign.
 fn signed_magnified(x: vec4f) -> vec4f {
     return bitcast<vec4f>(bitcast<vec4u>(magnified(x)) | (bitcast<vec4u>(x) & ~NO_SIGN));
 }
 
-// What the norm of this number is of, in units of 2^-99, where the largest is below 2^-40.
+// Terms of a norm in units of 2^-99, for magnitudes below 2^-40.
 fn magnified_at(number: u32, at: u32) -> vec4f {
     if number == GRADIENT {
         return magnified(grads[at]);
@@ -51,12 +51,12 @@ fn magnified_at(number: u32, at: u32) -> vec4f {
     if number == PARAMETER {
         return magnified(before[at]);
     }
-    // What has not changed may be too large for these units.
+    // Unchanged values may be too large for these units.
     let same = bitcast<vec4u>(before[at]) == bitcast<vec4u>(params[at]);
     return select(signed_magnified(params[at]) - signed_magnified(before[at]), vec4f(), same);
 }
 
-// In units of 2^70.
+// Terms of a norm in units of 2^70.
 fn reduced_at(number: u32, at: u32) -> vec4f {
     const UNIT = 8.470329472543003e-22;
     if number == GRADIENT {
@@ -68,7 +68,7 @@ fn reduced_at(number: u32, at: u32) -> vec4f {
     return params[at] * UNIT - before[at] * UNIT;
 }
 
-// The part of this lane, summed once more in other units where f32 has not the squares: rare, and what was read lies near.
+// This lane's part of a norm. If f32 cannot hold the squares, sums again in other units, which is rare.
 fn part_at(number: u32, sums: Sums, first: u32, end: u32) -> Part {
     let largest = max(max(sums.most.x, sums.most.y), max(sums.most.z, sums.most.w));
     var total = sums.total;

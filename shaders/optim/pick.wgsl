@@ -1,12 +1,12 @@
-// Selects the constants of a step whose number is not known on the host: the host has computed them for every number of
-// steps that may have been applied, and the gate's history says which steps were.
+// Selects the constants of a step whose number the host does not know yet. The host computes them for each possible number of
+// applied steps, and the gate's history tells which steps were applied.
 struct Pick { segments: u32, words: u32, table: u32 }
 
 @group(0) @binding(0) var<uniform> pick: Pick;
 @group(0) @binding(1) var<uniform> gate: Gate;
-// The uniforms of this step. From `pick.table` on, for each segment: the steps on their way that are counted, as bits of
-// the history; the word at which its constants begin; and eight sets of those steps, or 0. Constants may also depend on
-// whether one of a set was applied: each set doubles the rows.
+// The uniforms of this step. From `pick.table` on, for each segment: the steps in flight that it counts, as bits of the history;
+// the first word of its constants; and eight sets of those steps, or 0. Constants may also depend on whether any step of a set
+// was applied, so each set doubles the rows.
 @group(0) @binding(2) var<storage, read> table: array<u32>;
 // 64 words for each segment.
 @group(0) @binding(3) var<storage, read_write> picked: array<u32>;

@@ -1,10 +1,10 @@
-// Gives a slot of neighbouring tensors its first value, where the step that follows finds that its values are from before
-// the state of the rule began anew.
+// Resets a slot of adjacent tensors to its first value, if the constants of the next step say that the rule's state was reset
+// since the slot was written.
 
-// first and len count words, of one f32 or two numbers in bf16; slot is the bit of the slot; elements of a word, where
-// padding lies between the tensors, or 0.
+// first and len count words: one f32 or two bf16 each. slot is the bit of the slot. elements is the number of elements in a
+// word if there is padding between the tensors, otherwise 0.
 struct Reset { first: u32, len: u32, value: u32, slot: u32, elements: u32 }
-// What stands in the block before the inner rule's constants: slots that begin anew are in the upper bits.
+// The constants in front of the inner rule's. The upper bits of lookahead are the slots to reset.
 struct Ahead { lookahead: u32, lookahead_alpha: f32 }
 
 const LOOKAHEAD_RESETS = 8u;
@@ -23,7 +23,7 @@ fn main(
 ) {
     let i = (workgroup.y * workgroups.x + workgroup.x) * 256u + lane;
     let is_dropped = ((ahead.lookahead >> LOOKAHEAD_RESETS) & reset.slot) != 0u;
-    // A step that is skipped may do it too: nothing reads what was dropped.
+    // A skipped step may reset too: nothing reads the former values.
     if i >= reset.len || !is_dropped {
         return;
     }
@@ -32,7 +32,7 @@ fn main(
     if reset.elements != 0u {
         let element = at * reset.elements;
         let inside = real[element / 64u] - min(real[element / 64u], element % 64u);
-        // The second of two lies behind the end, or both.
+        // The second of two elements is padding, or both are.
         value = select(select(value, value & 0xffffu, inside < reset.elements), 0u, inside == 0u);
     }
     values[at] = value;

@@ -4,6 +4,7 @@ mod accuracy;
 mod adaptive_avg_pool2d;
 mod area;
 mod attention;
+mod augment;
 mod avg_pool2d;
 mod bias;
 mod class_weights;
@@ -46,6 +47,7 @@ use std::fmt::Debug;
 
 pub(crate) use adaptive_avg_pool2d::AdaptiveAvgPool2d;
 pub(crate) use attention::Attention;
+pub(crate) use augment::{Augment, Erase, EraseArea};
 pub(crate) use avg_pool2d::AvgPool2d;
 pub(crate) use class_weights::ClassWeights;
 pub(crate) use conv2d::{Conv2d, ConvTranspose2d, Padding, check_groups};

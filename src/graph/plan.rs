@@ -101,7 +101,8 @@ impl Graph {
     /// Activations are allocated in `workspace`, which other plans of this graph can share.
     ///
     /// On a CPU adapter, each new kernel is dispatched once over no workgroups, so that the driver compiles it on its
-    /// own thread while the next kernel is made.
+    /// own thread while the next kernel is made. With [`GpuOptions::autotune`](crate::GpuOptions::autotune), waits for the
+    /// kernels that are timed.
     ///
     /// # Errors
     /// As [`Graph::check`]; [`Error::UnknownName`], [`Error::Shape`] or [`Error::Mismatch`] if the store lacks a
@@ -114,16 +115,29 @@ impl Graph {
         options: &PlanOptions,
         workspace: &mut Workspace,
     ) -> Result<Plan, Error> {
+        params.gpu().block_on(self.compile_async(params, options, workspace))
+    }
+
+    /// As [`Graph::compile`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Graph::compile`].
+    pub async fn compile_async(
+        &self,
+        params: &ParamStore,
+        options: &PlanOptions,
+        workspace: &mut Workspace,
+    ) -> Result<Plan, Error> {
         // Tensors that the store lacks are refused below.
         let is_frozen = |parameter: &Parameter| params.is_frozen(&parameter.name).unwrap_or(false);
         let offered = params.gpu().capabilities().with(options.trial);
         let lowering = autodiff::lower_frozen(self, options, &offered, is_frozen)?;
-        Plan::bind(&lowering, self, options.upstream.as_deref(), params, workspace)
+        Plan::bind(&lowering, self, options.upstream.as_deref(), params, workspace).await
     }
 }
 
 impl Plan {
-    fn bind(
+    async fn bind(
         lowering: &Lowering,
         graph: &Graph,
         upstream: Option<&str>,
@@ -158,7 +172,7 @@ impl Plan {
                 Operand::Gradient(p) => params.grads().region_of(params.layout().span(&parameters[p].name)?),
             }
         };
-        let (steps, uniforms) = bind_steps(gpu, lowering, region)?;
+        let (steps, uniforms) = bind_steps(gpu, lowering, region).await?;
         let mut reaches = vec![false; params.layout().spans().len()];
         let reached = parameters.iter().zip(&lowering.reached).filter(|(_, reached)| **reached);
         for (parameter, _) in reached.filter(|(parameter, _)| parameter.role == Role::Trained) {
@@ -266,7 +280,7 @@ impl Plan {
 }
 
 /// Binds all steps, whose operands are in `region`, and uploads their uniform blocks.
-fn bind_steps<'r>(
+async fn bind_steps<'r>(
     gpu: &Gpu,
     lowering: &Lowering,
     region: impl Fn(&Operand) -> Result<Region<'r>, Error>,
@@ -291,7 +305,7 @@ fn bind_steps<'r>(
         for operand in &step.operands {
             regions.push(region(operand)?);
         }
-        let Choice { kernel, uniform, grid } = tuner.choose(step, &regions[1..])?;
+        let Choice { kernel, uniform, grid } = tuner.choose(step, &regions[1..]).await?;
         if uniform != step.uniform {
             bytes[at..at + uniform.len()].copy_from_slice(uniform);
             is_written = false;

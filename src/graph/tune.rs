@@ -55,46 +55,49 @@ impl<'a> Tuner<'a> {
     ///
     /// # Errors
     /// As [`Gpu::kernel`] for the step's default kernel. An alternative that cannot be created or timed is skipped.
-    pub(super) fn choose<'s>(&mut self, step: &'s Step, regions: &[Region<'_>]) -> Result<Choice<'s>, Error> {
+    pub(super) async fn choose<'s>(
+        &mut self,
+        step: &'s Step,
+        regions: &[Region<'_>],
+    ) -> Result<Choice<'s>, Error> {
         let own = (&step.kernel, &step.uniform[..], step.grid);
         let rivals = step.rivals.iter().map(|rival| (&rival.kernel, &rival.uniform[..], rival.grid));
         let kernels: Vec<_> = [own].into_iter().chain(rivals).collect();
-        let number = self.fastest(step, &kernels, regions)?;
+        let number = self.fastest(step, &kernels, regions).await?;
         let (source, uniform, grid) = kernels[number];
         Ok(Choice { kernel: self.gpu.kernel_with(source, step.checks)?, uniform, grid })
     }
 
     /// The index of the fastest kernel; the first is the step's default.
-    fn fastest(
+    async fn fastest(
         &mut self,
         step: &Step,
         kernels: &[(&Arc<KernelSource>, &[u8], [u32; 3])],
         regions: &[Region<'_>],
     ) -> Result<usize, Error> {
         let Some(tuned) = self.gpu.tuned().filter(|_| kernels.len() > 1) else { return Ok(0) };
-        let mut found = tuned.found();
-        let found = found.get_or_insert_with(|| {
-            tuned.folder().map(|folder| kept::read(folder, self.gpu.info())).unwrap_or_default()
-        });
         let key = kept::hash(kernels.iter().flat_map(|(source, uniform, grid)| {
             [source.name.as_bytes(), source.wgsl.as_bytes(), uniform, bytemuck::bytes_of(grid)]
         }));
-        if let Some(number) = found.get(&key).map(|number| *number as usize).filter(|n| *n < kernels.len()) {
+        let read = || tuned.folder().map(|folder| kept::read(folder, self.gpu.info())).unwrap_or_default();
+        let known = tuned.found().get_or_insert_with(read).get(&key).map(|number| *number as usize);
+        if let Some(number) = known.filter(|number| *number < kernels.len()) {
             return Ok(number);
         }
-        let number = match self.time(step, kernels, regions) {
+        let number = match self.time(step, kernels, regions).await {
             Ok(times) => best(&times),
             Err(error @ Error::DeviceLost { .. }) => return Err(error),
             // For example, no memory for scratch buffers. It is tried again next time.
             Err(_) => return Ok(0),
         };
-        found.insert(key, u32::try_from(number).expect("kernels are few"));
+        let finding = u32::try_from(number).expect("kernels are few");
+        tuned.found().get_or_insert_with(read).insert(key, finding);
         self.is_new = true;
         Ok(number)
     }
 
     /// Times kernels on scratch memory instead of their outputs. A kernel that cannot be created takes infinite time.
-    fn time(
+    async fn time(
         &self,
         step: &Step,
         kernels: &[(&Arc<KernelSource>, &[u8], [u32; 3])],
@@ -127,8 +130,11 @@ impl<'a> Tuner<'a> {
         });
         let made: Vec<Option<Trial>> = made.collect::<Result<_, Error>>()?;
         let trials: Vec<&Trial> = made.iter().flatten().collect();
-        let times = if gpu.has_timestamps() { by_timestamps(gpu, &trials) } else { by_clock(gpu, &trials) };
-        let mut times = times?.into_iter();
+        let times = match gpu.has_timestamps() {
+            true => by_timestamps(gpu, &trials).await?,
+            false => by_clock(gpu, &trials).await?,
+        };
+        let mut times = times.into_iter();
         Ok(made
             .iter()
             .map(|made| made.as_ref().and_then(|_| times.next()).unwrap_or(f64::INFINITY))
@@ -157,7 +163,7 @@ fn median(mut times: Vec<f64>) -> f64 {
 }
 
 /// Time of each kernel in nanoseconds, by timestamps.
-fn by_timestamps(gpu: &Gpu, trials: &[&Trial]) -> Result<Vec<f64>, Error> {
+async fn by_timestamps(gpu: &Gpu, trials: &[&Trial]) -> Result<Vec<f64>, Error> {
     let mut timestamps = Timestamps::new(gpu, trials.len())?;
     let mut times = vec![Vec::new(); trials.len()];
     for round in 0..=ROUNDS {
@@ -167,7 +173,7 @@ fn by_timestamps(gpu: &Gpu, trials: &[&Trial]) -> Result<Vec<f64>, Error> {
         drop(recorder);
         timestamps.record_read(&mut encoder);
         gpu.submit(encoder)?;
-        let read = timestamps.read()?;
+        let read = timestamps.read_async().await?;
         // The first round warms up caches, clocks and drivers.
         for (times, time) in times.iter_mut().zip(read).filter(|_| round > 0) {
             times.push(time.map_or(0.0, |time| time.end - time.start));
@@ -177,29 +183,33 @@ fn by_timestamps(gpu: &Gpu, trials: &[&Trial]) -> Result<Vec<f64>, Error> {
 }
 
 /// Time of each kernel in seconds by the host's clock. All kernels are repeated equally often, with one wait.
-fn by_clock(gpu: &Gpu, trials: &[&Trial]) -> Result<Vec<f64>, Error> {
-    let time = |trial: &Trial, repeats: usize| -> Result<f64, Error> {
-        let begun = Instant::now();
-        let mut encoder = gpu.encoder("autotune");
-        let mut recorder = Recorder::new(gpu, &mut encoder);
-        (0..repeats).for_each(|_| recorder.dispatch(&trial.kernel, &trial.group, &[], trial.grid));
-        drop(recorder);
-        gpu.submit(encoder)?;
-        gpu.wait()?;
-        Ok(begun.elapsed().as_secs_f64())
-    };
+async fn by_clock(gpu: &Gpu, trials: &[&Trial]) -> Result<Vec<f64>, Error> {
     for trial in trials {
-        time(trial, 1)?;
+        repeated(gpu, trial, 1).await?;
     }
     let mut repeats = 1;
-    while repeats < MOST_REPEATS && trials.first().map_or(Ok(LONG), |trial| time(trial, repeats))? < LONG {
-        repeats *= 2;
+    if let Some(first) = trials.first() {
+        while repeats < MOST_REPEATS && repeated(gpu, first, repeats).await? < LONG {
+            repeats *= 2;
+        }
     }
     let mut times = vec![Vec::new(); trials.len()];
     for _ in 0..ROUNDS {
         for (times, trial) in times.iter_mut().zip(trials) {
-            times.push(time(trial, repeats)?);
+            times.push(repeated(gpu, trial, repeats).await?);
         }
     }
     Ok(times.into_iter().map(median).collect())
+}
+
+/// Time in seconds of a kernel that runs so many times, with the wait for it.
+async fn repeated(gpu: &Gpu, trial: &Trial, repeats: usize) -> Result<f64, Error> {
+    let begun = Instant::now();
+    let mut encoder = gpu.encoder("autotune");
+    let mut recorder = Recorder::new(gpu, &mut encoder);
+    (0..repeats).for_each(|_| recorder.dispatch(&trial.kernel, &trial.group, &[], trial.grid));
+    drop(recorder);
+    gpu.submit(encoder)?;
+    gpu.wait_async().await?;
+    Ok(begun.elapsed().as_secs_f64())
 }

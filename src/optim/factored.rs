@@ -1,5 +1,6 @@
 //! Row and column statistics of factored rules: index maps, tiles and tables.
 
+mod gathering;
 pub(crate) mod index_maps;
 pub(crate) mod ranges;
 pub(crate) mod sizes;

@@ -28,8 +28,8 @@ use crate::layout::Layout;
 use crate::params::{Flat, GateValues, ParamStore};
 use crate::schedule::Schedule;
 
-/// A rule at work on one [`ParamStore`]: each of the store's groups has its own copy of the rule, and each
-/// tensor its own count of steps.
+/// Runs a rule over one [`ParamStore`]. Each of the store's groups has its own copy of the rule, and each tensor its own
+/// step count.
 ///
 /// ```no_run
 /// // Needs a device.
@@ -54,9 +54,9 @@ pub struct Optimizer<R> {
     pub(crate) layout: Arc<Layout>,
     pub(crate) store: Arc<()>,
     pub(crate) name: String,
-    /// The text of its rule's kernel.
+    /// WGSL of the rule.
     pub(crate) text: String,
-    /// What a group that is added gets where it says nothing.
+    /// The rule as it was built: the defaults of groups that are added.
     pub(crate) defaults: R,
     pub(crate) groups: Vec<Group<R>>,
     pub(crate) device: DeviceState,
@@ -65,18 +65,18 @@ pub struct Optimizer<R> {
     pub(crate) norm_reduction: NormReduction,
     pub(crate) fused: FusedTransforms,
     pub(crate) options: OptimizerOptions,
-    /// The parameters that steps work on, while others to evaluate with are in their place.
+    /// The parameters that are trained, while evaluation parameters replace them in the store.
     pub(crate) aside: Option<Flat>,
-    /// Of the weights, if one is kept.
+    /// The average of the weights, if one is kept.
     pub(crate) average: Option<Average>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Group<R> {
     pub(crate) rule: R,
-    /// The rate that schedules start from.
+    /// The learning rate that schedules start from.
     pub(crate) base_lr: f64,
-    /// The rate when it was last looked at: another one was set by hand and is a new base.
+    /// The learning rate that was last read. If the rule's differs, it was set by hand and becomes the new base.
     pub(crate) seen_lr: f64,
 }
 
@@ -115,7 +115,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
             layout,
         };
         params.gate().write(&optimizer.gpu, GateValues::OPEN)?;
-        // So that what is wrong with kernel or device is said here, not in the first step.
+        // Reports errors of the kernel and the device here instead of in the first step.
         let first = optimizer.describe(params)?;
         optimizer.prepare(&first, params)?;
         optimizer.steps.last = first;
@@ -131,8 +131,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(&self.groups[self.layout.group(name)?].rule)
     }
 
-    /// The rule of a group, to change options between steps. Another rate that is set here is also what
-    /// [`Optimizer::schedule`] starts from then.
+    /// The rule of a group, to change its options between steps. A learning rate that is set here becomes the base of
+    /// [`Optimizer::schedule`].
     ///
     /// # Errors
     /// [`Error::UnknownName`].
@@ -140,8 +140,8 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(&mut self.groups[self.layout.group(name)?].rule)
     }
 
-    /// What the slots that are in use of a tensor are stored as, by name: of a tensor below
-    /// [`OptimizerOptions::least_8bit`] f32 in place of 8 bits.
+    /// The name and precision of each slot that a tensor uses. A tensor with fewer elements than
+    /// [`OptimizerOptions::least_8bit`] has f32 instead of 8 bits.
     ///
     /// # Errors
     /// [`Error::UnknownName`].
@@ -154,24 +154,22 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(slots.map(of).collect())
     }
 
-    /// The rules of all groups, in order of the layout.
+    /// The rules of all groups, in the order of the layout.
     pub fn rules(&self) -> impl Iterator<Item = &R> {
         self.groups.iter().map(|group| &group.rule)
     }
 
-    /// The rules of all groups, to change an option of each, as in `for group in optimizer.param_groups`.
+    /// The rules of all groups, to change their options, as `for group in optimizer.param_groups` in torch.
     pub fn rules_mut(&mut self) -> impl Iterator<Item = &mut R> {
         self.groups.iter_mut().map(|group| &mut group.rule)
     }
 
-    /// Sets what happens to the gradients before the rule; counts of skipped steps and the factor of the loss
-    /// begin anew.
+    /// Sets the gradient transforms. Resets the counts of skipped steps and the loss scale.
     ///
     /// # Errors
     /// [`Error::Constant`] for an option out of its range; [`Error::UnknownName`] for a group or tensor of a
-    /// penalty; [`Error::Mismatch`] for another store; [`Error::Config`] while results of steps are on their way, for
-    /// which [`Optimizer::read_step_results`] waits; what a transform of one's own refuses. Then nothing was
-    /// changed.
+    /// penalty; [`Error::Mismatch`] for another store; [`Error::Config`] while results of steps are in flight, for
+    /// which [`Optimizer::read_step_results`] waits; the errors of custom transforms. Then nothing was changed.
     pub fn set_transforms(&mut self, mut transforms: Transforms, params: &ParamStore) -> Result<(), Error> {
         transforms.check()?;
         self.check_store(params)?;
@@ -197,13 +195,13 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(())
     }
 
-    /// What happens to the gradients before the rule.
+    /// The gradient transforms, which act before the rule.
     pub fn transforms(&self) -> &Transforms {
         &self.transforms
     }
 
-    /// Waits for the device and computes, in f64, what the penalties add to the loss at the parameters as they are
-    /// now, those of frozen tensors included; 0 without penalties.
+    /// Waits for the device and computes, in f64, the sum that the penalties add to the loss at the current parameters,
+    /// frozen tensors included. 0 without penalties.
     ///
     /// # Errors
     /// [`Error::Mismatch`] for another store; [`Error::DeviceLost`].
@@ -220,23 +218,23 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.transforms.read_penalty(params).await
     }
 
-    /// Where each tensor lies.
+    /// The layout of the store: where each tensor lies.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
-    /// The name of its rule.
+    /// The name of the rule.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Steps recorded so far: what schedules count.
+    /// Number of steps recorded so far, which schedules count.
     pub fn attempted(&self) -> u64 {
         self.steps.attempted - u64::from(self.steps.latest_is_dropped())
     }
 
-    /// Steps that have changed a tensor: what bias corrections count. Where steps may be skipped, those whose
-    /// result has arrived; [`Optimizer::read_step_results`] waits for all.
+    /// Number of steps that have updated a tensor, which bias corrections count. If steps may be skipped, only those whose
+    /// results have arrived; [`Optimizer::read_step_results`] waits for all.
     ///
     /// # Errors
     /// [`Error::UnknownName`].
@@ -245,14 +243,14 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         Ok(self.steps.counter(index, &self.layout.spans()[index]).applied)
     }
 
-    /// Sets each group's rate, and its momentum if the schedule cycles it, to what holds at `step`.
+    /// Sets each group's learning rate to the schedule's at `step`, and its momentum if the schedule cycles it.
     ///
-    /// A group's rate is computed from its own base: what it was built with, or what was last set by hand.
-    /// `step` is an epoch if the schedule's [`Schedule::interval`] says so.
+    /// A group's rate is computed from its own base: the rate that it was built with, or that was last set by hand.
+    /// `step` counts epochs if the schedule's [`Schedule::interval`] is an epoch.
     ///
     /// # Errors
-    /// What the schedule says; [`Error::Config`] if it cycles the momentum of a rule that has none. Then
-    /// nothing was changed.
+    /// The errors of the schedule; [`Error::Config`] if it cycles the momentum of a rule that has none. Then nothing was
+    /// changed.
     pub fn schedule(&mut self, schedule: &(impl Schedule + ?Sized), step: u64) -> Result<(), Error> {
         schedule.check()?;
         let mut next = self.groups.clone();
@@ -285,7 +283,7 @@ impl<R: AnyRule> Group<R> {
         Self { rule, base_lr: lr, seen_lr: lr }
     }
 
-    /// The rate that a schedule starts from now.
+    /// The learning rate that a schedule starts from now.
     pub(crate) fn base_lr_now(&self) -> f64 {
         if self.rule.lr() == self.seen_lr { self.base_lr } else { self.rule.lr() }
     }

@@ -1,7 +1,8 @@
-//! What a rule is, as a type and as an object, and what all rules are made of.
+//! The trait of rules, its object form, and the types that rules are made of.
 
 pub(crate) mod any;
 pub(crate) mod arithmetic;
+mod boxed;
 pub(crate) mod dynamic8;
 pub(crate) mod entry;
 pub(crate) mod family;
@@ -40,8 +41,8 @@ pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
-/// An optimizer that steps by gradients alone. The struct holds the options; the arithmetic is a WGSL function of the
-/// same name's file.
+/// An optimizer that steps by gradients alone. The struct holds the options. The arithmetic is a WGSL function in the file
+/// of the same name.
 ///
 /// It is sealed: a rule of your own is a [`CustomRule`](crate::optim::CustomRule).
 ///
@@ -56,15 +57,15 @@ pub(crate) mod sealed {
 pub trait Rule:
     sealed::Sealed + Clone + Debug + Default + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {
-    /// The constants of one step, as the kernel has them.
+    /// The constants of one step, laid out as in the kernel.
     type Hyper: Uniform;
     /// Name in JSON.
     const NAME: &'static str;
-    /// What its update must know.
+    /// What its update needs to know beside the element.
     const FAMILY: Family = Family::Element;
-    /// The kernel.
+    /// The WGSL of its arithmetic.
     const SHADER: Shader<'static>;
-    /// Every slot of state that some options need, in the order of the kernel's `State`.
+    /// All slots of state that any options use, in the order of the kernel's `State`.
     const SLOTS: &'static [Slot];
 
     /// Refuses options that are out of range or contradict each other.
@@ -73,27 +74,27 @@ pub trait Rule:
     /// [`Error::Constant`] with the option, its range and its value; [`Error::Config`].
     fn check(&self) -> Result<(), Error>;
 
-    /// Fields that the chosen variant does not have: refused in JSON, and left out of it.
+    /// Fields that the chosen variant does not have. They are refused in JSON, and not written to it.
     fn absent(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Whether these options need a slot of [`Rule::SLOTS`].
+    /// Whether these options use a slot of [`Rule::SLOTS`].
     fn uses(&self, _slot: usize) -> bool {
         true
     }
 
-    /// What a slot of [`Rule::SLOTS`] may be stored as with these options.
+    /// The precisions in which a slot of [`Rule::SLOTS`] may be stored with these options.
     fn precisions(&self, slot: usize) -> Precisions {
         Self::SLOTS[slot].precisions
     }
 
-    /// What the slot of [`Granularity::Statistics`] holds for a tensor, by its shape and the options.
+    /// The statistics in the slot of [`Granularity::Statistics`] of a tensor of this shape.
     fn statistics(&self, _shape: &[usize]) -> Vec<Statistic> {
         Vec::new()
     }
 
-    /// How the direction of a tensor of this shape is made orthogonal, of [`Family::Matrix`]; none where these options do not.
+    /// For [`Family::Matrix`], how the direction of a tensor of this shape is made orthogonal; `None` if these options do not.
     ///
     /// # Errors
     /// [`Error::Shape`] if the options take no tensor of this shape.
@@ -101,7 +102,7 @@ pub trait Rule:
         Ok(None)
     }
 
-    /// What a slot of [`Rule::SLOTS`] holds before the step that uses it first. Padding holds zero.
+    /// The value of a slot of [`Rule::SLOTS`] before the first step that uses it. Padding is zero.
     fn initial(&self, _slot: usize) -> f64 {
         0.0
     }
@@ -115,43 +116,43 @@ pub trait Rule:
     /// The learning rate, to change it.
     fn lr_mut(&mut self) -> &mut f64;
 
-    /// What a schedule cycles as momentum: `momentum` or `betas[0]`, if there is one.
+    /// The momentum that a schedule cycles: `momentum` or `betas[0]`, if there is one.
     fn momentum_mut(&mut self) -> Option<&mut f64> {
         None
     }
 
-    /// What a step with these options adds to what the rule must know of all steps of a tensor, if there is such a thing.
+    /// The numbers that the rule carries from step to step of a tensor, if it does, and what a step adds to them.
     fn recurrence(&self) -> Option<Recurrence> {
         None
     }
 
-    /// Which parameters to evaluate with, where those that gradients are taken at are others.
+    /// The parameters to evaluate with, if they differ from those at which gradients are taken.
     fn eval_params(&self) -> Option<EvalParams> {
         None
     }
 
-    /// Whether the gradient is negated first.
+    /// Whether the rule maximizes: gradients are then negated first.
     fn maximize(&self) -> bool {
         false
     }
 
-    /// An optimizer that gives each of the store's groups a copy of this rule.
+    /// Builds an optimizer in which each of the store's groups has a copy of this rule.
     ///
     /// # Errors
-    /// What [`Rule::check`] says; [`Error::Limit`], [`Error::Kernel`].
+    /// The errors of [`Rule::check`]; [`Error::Limit`], [`Error::Kernel`].
     fn build(self, params: &ParamStore) -> Result<Optimizer<Self>, Error> {
         Optimizer::new(self, params, &[], &OptimizerOptions::default())
     }
 
-    /// As [`Rule::build`], with fields that differ in some groups, as JSON objects by the group's name.
+    /// As [`Rule::build`], with the fields that differ in some groups: a JSON object for each group's name.
     ///
     /// # Errors
-    /// As [`Rule::build`]; [`Error::UnknownName`] and [`Error::Config`] for what is wrong with the fields.
+    /// As [`Rule::build`]; [`Error::UnknownName`] and [`Error::Config`] for wrong groups and fields.
     fn build_with(self, params: &ParamStore, groups: &[(&str, Value)]) -> Result<Optimizer<Self>, Error> {
         Optimizer::new(self, params, groups, &OptimizerOptions::default())
     }
 
-    /// As [`Rule::build_with`], with what its state is stored as.
+    /// As [`Rule::build_with`], with options such as the precision of state.
     ///
     /// # Errors
     /// As [`Rule::build_with`]; [`Error::Constant`] for a precision that a slot does not allow; [`Error::UnknownName`] for
@@ -166,10 +167,10 @@ pub trait Rule:
     }
 }
 
-/// The text of a rule's kernel.
+/// The WGSL of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shader<'a> {
-    /// Stem of its file.
+    /// The file's name, without its extension.
     pub stem: &'a str,
     /// The file's text.
     pub text: &'a str,

@@ -44,7 +44,8 @@ const TABLE: [Row; 17] = [
     }),
     ("/measure", |sizes| sizes.reduction_tiles.0.max(sizes.tiles.0) + HALVINGS),
     ("/ratio", |sizes| sizes.reduction_tiles.1.max(sizes.tiles.1) + HALVINGS),
-    ("/blocks", |_| STRIDE),
+    // The search for a block, and a subgroup's blocks.
+    ("/blocks", |_| STRIDE + 8),
     ("", |sizes| sizes.tiles.0),
 ];
 
@@ -117,7 +118,7 @@ fn tiles(layout: &Layout, capabilities: &Capabilities) -> (usize, usize) {
         let mut parts = 0;
         for (window, range) in cut_at_windows(layout, span.first..span.first + span.len) {
             let before = window * layout.window_len() + range.start - span.first;
-            tiles::cut(&axes, before / 4, range.start / 4..range.end.div_ceil(4), |tile| {
+            tiles::cut(&axes, capabilities, before / 4, range.start / 4..range.end.div_ceil(4), |tile| {
                 rows = rows.max(tile.rows as usize * axes.trips_of_a_row());
                 parts += tile.parts(capabilities);
             });

@@ -80,10 +80,10 @@ impl Inference {
         let samples = samples_of(&self.inputs, data)?;
         self.check_whole(samples, batch)?;
         let whole = batch.min(samples);
-        self.compile(whole, params, workspace)?;
+        self.compile(whole, params, workspace).await?;
         self.plans[&whole].plan.check_inputs(data, samples)?;
         if !samples.is_multiple_of(whole) {
-            self.compile(samples % whole, params, workspace)?;
+            self.compile(samples % whole, params, workspace).await?;
         }
         let mut tensors: Vec<(String, Tensor)> = Vec::new();
         for first in (0..samples).step_by(whole) {
@@ -128,11 +128,16 @@ impl Inference {
         Err(Error::Shape { layer, expected, got })
     }
 
-    fn compile(&mut self, batch: usize, params: &ParamStore, workspace: &mut Workspace) -> Result<(), Error> {
+    async fn compile(
+        &mut self,
+        batch: usize,
+        params: &ParamStore,
+        workspace: &mut Workspace,
+    ) -> Result<(), Error> {
         if !self.plans.contains_key(&batch) {
             let options = PlanOptions { autocast: self.autocast, ..PlanOptions::evaluate().batch(batch) };
             let options = self.outputs.iter().fold(options, |options, (name, var)| options.output(name, var));
-            let plan = self.graph.compile(params, &options, workspace)?;
+            let plan = self.graph.compile_async(params, &options, workspace).await?;
             let read_buffer = ReadBuffer::new(params.gpu(), plan.output_bytes())?;
             self.plans.insert(batch, Compiled { plan, read_buffer });
         }

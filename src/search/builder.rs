@@ -1,17 +1,17 @@
 use super::device::{Device, Plan};
-use super::method::Shape;
 use super::methods::Method;
+use super::options::Options;
 use super::population::Search;
-use super::saved::Options;
 use super::space::Space;
-use crate::error::{Error, finite};
+use crate::error::Error;
 use crate::gpu::Gpu;
 
-/// The most members of a population.
-const MOST_MEMBERS: usize = 1 << 18;
-
-/// The most evaluations that a member's loss may be the mean of.
-const MOST_SAMPLES: u32 = 1024;
+impl Search {
+    /// A builder of a search in a space by a method.
+    pub fn builder(space: Space, method: impl Into<Method>) -> SearchBuilder {
+        SearchBuilder::new(space, method.into())
+    }
+}
 
 /// Makes a [`Search`]; see [`Search::builder`].
 ///
@@ -34,7 +34,7 @@ pub struct SearchBuilder {
 }
 
 impl SearchBuilder {
-    pub(super) fn new(space: Space, method: Method) -> Self {
+    fn new(space: Space, method: Method) -> Self {
         let options = Options {
             space,
             method,
@@ -109,62 +109,5 @@ impl SearchBuilder {
         };
         let device = Device::new(gpu, &plan)?;
         Ok(Search::new(options, device))
-    }
-}
-
-impl Options {
-    /// Refuses options that do not go together; the algorithm and the sizes otherwise.
-    pub(super) fn check(&self) -> Result<(Box<dyn super::method::Algorithm>, Shape), Error> {
-        self.space.check()?;
-        let dimensions = self.space.dimensions();
-        let algorithm = self.method.algorithm(dimensions);
-        algorithm.check()?;
-        let name = self.method.name();
-        let most = algorithm.most_dimensions();
-        if dimensions > most {
-            return Err(Error::constant("dimensions", format!("at most {most} for {name}"), dimensions));
-        }
-        if algorithm.needs_bounds()
-            && let Some(dimension) = self.space.first_unbounded()
-        {
-            let reason =
-                format!("it needs finite bounds in every dimension, and dimension {dimension} has none");
-            return Err(Error::Config { what: format!("search method {name}"), reason });
-        }
-        if !(1..=MOST_SAMPLES).contains(&self.samples) {
-            return Err(Error::constant("samples", format!("in 1 to {MOST_SAMPLES}"), self.samples));
-        }
-        if let Some(target) = self.target {
-            finite("target", target)?;
-        }
-        let least = algorithm.least_members();
-        let members = self.members.unwrap_or_else(|| {
-            algorithm
-                .default_members(dimensions, self.budget.map(|all| all / u64::from(self.samples)))
-                .max(least)
-        });
-        if members < least || members > MOST_MEMBERS {
-            let allowed = format!("in {least} to {MOST_MEMBERS} for {name}");
-            return Err(Error::constant("members", allowed, members));
-        }
-        let a_generation = members as u64 * u64::from(self.samples);
-        let generations = self.budget.map(|budget| budget / a_generation);
-        if let (Some(0), Some(budget)) = (generations, self.budget) {
-            let allowed = format!(
-                "at least a generation, which is {members} members of {} samples: {a_generation} evaluations",
-                self.samples
-            );
-            return Err(Error::constant("budget", allowed, budget));
-        }
-        // Kernels count elements and generations in 32 bits, and some keep three columns of an element.
-        if members.saturating_mul(dimensions) > 1 << 28 {
-            let allowed = format!("at most {} in {dimensions} dimensions", (1 << 28) / dimensions);
-            return Err(Error::constant("members", allowed, members));
-        }
-        if generations.is_some_and(|generations| generations > u64::from(u32::MAX)) {
-            let allowed = format!("at most {} generations", u32::MAX);
-            return Err(Error::constant("budget", allowed, self.budget.unwrap_or_default()));
-        }
-        Ok((algorithm, Shape { members, dimensions, generations }))
     }
 }

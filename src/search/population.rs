@@ -2,12 +2,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::builder::SearchBuilder;
 use super::device::{Device, HISTORY, NO_KEY, Progress, loss_of};
-use super::methods::Method;
 use super::objective::Population;
-use super::saved::Options;
-use super::space::Space;
+use super::options::Options;
 use crate::error::Error;
 use crate::gpu::{Gpu, Recorder};
 
@@ -84,11 +81,6 @@ impl fmt::Debug for Search {
 }
 
 impl Search {
-    /// A builder of a search in a space by a method.
-    pub fn builder(space: Space, method: impl Into<Method>) -> SearchBuilder {
-        SearchBuilder::new(space, method.into())
-    }
-
     pub(super) fn new(options: Options, device: Device) -> Self {
         Self { options, device, generation: 0, asked: false, history: Vec::new() }
     }

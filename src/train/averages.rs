@@ -140,7 +140,8 @@ impl<R: AnyRule + Clone> Trainer<R> {
             if size > 0 && plans.iter().all(|(known, _)| *known != size) {
                 let options = PlanOptions::statistics().output("loss", loss).batch(size);
                 let options = PlanOptions { autocast: self.autocast, ..options };
-                plans.push((size, self.graph.compile(&self.params, &options, &mut self.workspace)?));
+                let plan = self.graph.compile_async(&self.params, &options, &mut self.workspace).await?;
+                plans.push((size, plan));
             }
         }
         self.arrive_all().await?;

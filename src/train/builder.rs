@@ -12,7 +12,7 @@ use crate::graph::{Dtype, Graph, Mode, Parameter, Var, Whole, Workspace};
 use crate::optim::{AnyRule, Averages, Optimizer, OptimizerOptions};
 use crate::schedule::{Interval, Schedule};
 
-/// A trainer in the making: see [`Graph::trainer`].
+/// Options of a [`Trainer`] to build: see [`Graph::trainer`].
 ///
 /// ```no_run
 /// // Needs a device.
@@ -49,7 +49,7 @@ pub struct TrainerBuilder<R> {
     autocast: Option<Dtype>,
 }
 
-/// The group of a parameter.
+/// Returns the name of a parameter's group.
 type Naming = dyn Fn(&Parameter) -> String + Send + Sync;
 
 impl<R: fmt::Debug> fmt::Debug for TrainerBuilder<R> {
@@ -70,7 +70,7 @@ impl<R: fmt::Debug> fmt::Debug for TrainerBuilder<R> {
 }
 
 impl Graph {
-    /// A trainer that minimises `loss`, a scalar of this graph, with `rule`.
+    /// Starts a trainer that minimizes `loss`, a scalar of this graph, with `rule`.
     pub fn trainer<R: AnyRule>(&self, loss: &Var, rule: R) -> TrainerBuilder<R> {
         TrainerBuilder {
             graph: self.clone(),
@@ -91,67 +91,68 @@ impl Graph {
 }
 
 impl<R: AnyRule + Clone> TrainerBuilder<R> {
-    /// Lets the rate (and, where it cycles, the momentum) follow a schedule of the step.
+    /// Sets the schedule of the learning rate and, if it cycles it, of the momentum. Default: none.
     pub fn schedule(mut self, schedule: impl Schedule + 'static) -> Self {
         self.schedule = Some(Box::new(schedule));
         self
     }
 
-    /// Updates in an epoch, at least 1, for a schedule that counts epochs.
+    /// Number of updates in an epoch, at least 1. Required by schedules that count epochs.
     pub fn steps_per_epoch(mut self, steps: u64) -> Self {
         self.steps_per_epoch = Some(steps);
         self
     }
 
-    /// Also reports a scalar of the graph: of each batch with its step, and over a data set as
-    /// [`Trainer::evaluate`] says.
+    /// Adds a metric, a scalar of the graph. It is reported with each step's batch, and over a data set by
+    /// [`Trainer::evaluate`].
     pub fn metric(mut self, name: &str, scalar: &Var) -> Self {
         self.metrics.push((name.into(), scalar.clone()));
         self
     }
 
-    /// Seed of the parameters' first values and of dropout. Default 0.
+    /// Seed of the parameters' initial values and of dropout. Default 0.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Steps that are submitted together, in [1, 8]; where several batches make a step, batches. Default 1.
+    /// Number of steps that are submitted together, in [1, 8]. With gradient accumulation it counts batches. Default 1.
     ///
-    /// A submit has a price of its own, tens of microseconds for the host and for the device: of a small model it can be
-    /// as long as a step. With 4, three of four calls of [`Trainer::step`] only record. The numbers are the same, bit for
-    /// bit, and so is what everybody reads: steps that are held back are submitted before anything is evaluated, predicted,
-    /// saved, read, written or waited for through this trainer and its [`Gpu`], at the end of an epoch of
-    /// [`steps_per_epoch`](Self::steps_per_epoch), and by [`Trainer::submit`]. Reports of steps arrive later:
-    /// [`Trainer::poll`] does not submit. Staging memory and read-back memory are as many times as large. Where steps may be
-    /// skipped, more than eight are never on their way. A host that shares its own queue with this device calls
-    /// [`Trainer::submit`] before it uses what steps have written.
+    /// A submit costs the host and the device tens of microseconds each, for a small model as much as a step. With 4, three of
+    /// four calls of [`Trainer::step`] only record.
+    ///
+    /// Results do not change by a bit. Recorded steps are submitted before anything is evaluated, predicted, saved, read,
+    /// written or waited for through this trainer or its [`Gpu`], at the end of an epoch of
+    /// [`steps_per_epoch`](Self::steps_per_epoch), and by [`Trainer::submit`]. Reports of steps arrive later, because
+    /// [`Trainer::poll`] does not submit. Staging and read-back memory grow by this factor. If steps may be skipped, at most
+    /// eight are in flight. If you submit to the device's queue yourself, call [`Trainer::submit`] before you use what steps
+    /// write.
     pub fn steps_per_submit(mut self, steps: usize) -> Self {
         self.steps_per_submit = steps;
         self
     }
 
-    /// What happens to the gradients before the rule: clips, noise, penalties, accumulation, skipped steps.
+    /// Sets the gradient transforms: clips, noise, penalties, accumulation, skipped steps. Default: none.
     pub fn transforms(mut self, transforms: Transforms) -> Self {
         self.transforms = transforms;
         self
     }
 
-    /// What the optimizer's state is stored as. Default: f32.
+    /// Sets the optimizer's options, such as the precision of its state. Default: f32.
     pub fn optimizer_options(mut self, options: OptimizerOptions) -> Self {
         self.optimizer_options = options;
         self
     }
 
-    /// Keeps an average of the weights, to evaluate with: see
-    /// [`Optimizer::set_averages`](Optimizer::set_averages) and [`Trainer::with_averages`]. Default: none.
+    /// Keeps an average of the weights: see [`Optimizer::set_averages`](Optimizer::set_averages). Evaluate with it by
+    /// [`Trainer::with_averages`]. Default: none.
     pub fn averages(mut self, averages: impl Into<Averages>) -> Self {
         self.averages = Some(averages.into());
         self
     }
 
-    /// Stores activations and their gradients in a type of half the size, in steps, evaluations and predictions; parameters
-    /// and the optimizer's state stay f32, so that checkpoints are those of any run: see [`PlanOptions::autocast`]. Default:
+    /// Stores activations and their gradients in a type of half the size, in steps, evaluations and predictions: see
+    /// [`PlanOptions::autocast`]. Parameters and the optimizer's state stay f32, so checkpoints do not depend on it. Default:
     /// none.
     ///
     /// ```no_run
@@ -176,13 +177,13 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         self
     }
 
-    /// Clips all gradients together to the 2-norm `max_norm`, as torch's `clip_grad_norm_`.
+    /// Clips the joint 2-norm of all gradients to `max_norm`, as torch's `clip_grad_norm_`.
     pub fn clip_grad_norm(mut self, max_norm: f64) -> Self {
         self.transforms.clip_grad_norm = Some(ClipGradNorm::new(max_norm));
         self
     }
 
-    /// Puts each parameter into the group that `group` names for it. Default: one group named `default`.
+    /// Sets the parameter groups: `group` returns the name of each parameter's. Default: one group named `default`.
     ///
     /// ```no_run
     /// // Needs a device.
@@ -205,14 +206,14 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         self
     }
 
-    /// Makes the parameters, the optimizer's state and the plan of the declared batch size.
+    /// Creates the parameters, the optimizer's state and the plan for the declared batch size.
     ///
-    /// Parameters that the loss does not depend on are frozen: they have no gradient, as in torch. So are those that
-    /// [`Graph::freeze`] names.
+    /// Parameters that the loss does not depend on are frozen, because they have no gradient, as in torch. Parameters named by
+    /// [`Graph::freeze`] are frozen too.
     ///
     /// # Errors
-    /// The graph's refusals; [`Error::DeviceFeature`] for [`TrainerBuilder::autocast`] on a device whose kernels lack the
-    /// type; [`Error::Mismatch`] for a loss or metric of another graph; the refusals of the rule, of the
+    /// The errors of [`Graph::check`]; [`Error::DeviceFeature`] for [`TrainerBuilder::autocast`] on a device that lacks the
+    /// type; [`Error::Mismatch`] for a loss or metric of another graph; the errors of the rule, of the
     /// transforms, of the averages and of the schedule; [`Error::Limit`], [`Error::DeviceLimit`], [`Error::Kernel`],
     /// [`Error::DeviceLost`].
     pub fn build(self, gpu: &Gpu) -> Result<Trainer<R>, Error> {
@@ -285,7 +286,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         };
         let declared = trainer.graph.batch().unwrap_or(1);
         let key = PlanKey { mode: Mode::Train, batch: declared, adds: false, frozen: 0 };
-        trainer.plan(key)?;
+        gpu.block_on(trainer.plan(key))?;
         let plan = &trainer.plans[&key];
         let mut matters = plan.reaches().to_vec();
         for name in plan.unreached() {

@@ -67,7 +67,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         // Reports all errors before anything is in flight.
         for size in [batch.min(samples), samples % batch] {
             if size > 0 {
-                self.plan(PlanKey::evaluate(size))?;
+                self.plan(PlanKey::evaluate(size)).await?;
             }
         }
         self.arrive_all().await?;

@@ -1,4 +1,4 @@
-//! A trainer's way into a checkpoint and back.
+//! Reading a trainer's state into a checkpoint, and loading it.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::optim::AnyRule;
 use crate::params::{GateValues, Tensor};
 
 impl<R: AnyRule + Clone> Trainer<R> {
-    /// Waits for all steps and reads what the next ones need. Reports of steps that arrive are kept.
+    /// Waits for all steps and reads everything that later steps depend on. Reports that arrive meanwhile are kept.
     ///
     /// # Errors
     /// [`Error::Config`] between the batches of one step; [`Error::StateDict`] for an option of the optimizer that is not
@@ -52,13 +52,13 @@ impl<R: AnyRule + Clone> Trainer<R> {
         Ok(checkpoint)
     }
 
-    /// Goes on where a checkpoint was made: the steps that follow are the same, bit for bit, as those of the
-    /// trainer that it was read from, if they are given the same data. Waits for the steps in flight.
+    /// Waits for the steps in flight and loads a checkpoint. Given the same data, later steps are the same, bit for bit, as
+    /// those of the trainer that the checkpoint was read from.
     ///
-    /// Schedules must be the same by their [`identity`](crate::schedule::Schedule::identity), and transforms of gradients by
-    /// [theirs](crate::grad::Transforms::identity): a closure by its name, and one without a name for another of its kind.
-    /// To go on under other transforms set [`Checkpoint::transforms`] to `None` first. Not in a checkpoint, and so for the
-    /// caller to repeat, are the steps of an epoch and the text of a custom rule.
+    /// The schedule must have the same [`identity`](crate::schedule::Schedule::identity), and so must the
+    /// [gradient transforms](crate::grad::Transforms::identity). A closure is identified by its name; closures without a name
+    /// count as equal. To resume under other transforms, set [`Checkpoint::transforms`] to `None` first. A checkpoint holds
+    /// neither the steps per epoch nor the text of a custom rule: set these as before.
     ///
     /// # Errors
     /// [`Error::File`] with the checkpoint's file if it is of another model, optimizer or schedule, or of other transforms;
@@ -67,7 +67,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.gpu.clone().block_on(self.load_checkpoint_async(checkpoint))
     }
 
-    /// As [`Trainer::load_checkpoint`], without blocking. Where the future is dropped before it is ready, nothing was changed.
+    /// As [`Trainer::load_checkpoint`], without blocking. If the future is dropped before it is ready, nothing was changed.
     ///
     /// # Errors
     /// As [`Trainer::load_checkpoint`].
@@ -115,7 +115,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         Ok(())
     }
 
-    /// Refuses a checkpoint of other transforms, as far as it says so.
+    /// Refuses a checkpoint that names other transforms.
     fn check_transforms(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         let ours = self.optimizer.transforms().identity();
         match &checkpoint.transforms {
@@ -128,11 +128,11 @@ impl<R: AnyRule + Clone> Trainer<R> {
         }
     }
 
-    /// Refuses a checkpoint of another schedule, as far as it says so.
+    /// Refuses a checkpoint that names another schedule.
     fn check_schedule(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         let theirs = &checkpoint.schedule;
         let ours = self.schedule.as_ref().map(|schedule| schedule.identity());
-        // What version 0.1 wrote for none, and for all that has no JSON form.
+        // Version 0.1 wrote null for no schedule, and for any without a JSON form.
         let either = || self.schedule.as_ref().is_none_or(|schedule| schedule.to_json().is_none());
         if *theirs == ours || (*theirs == Some(Value::Null) && either()) {
             return Ok(());
@@ -161,7 +161,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         }
     }
 
-    /// The parameters and buffers by name.
+    /// Reads parameters and buffers, by name.
     pub(super) async fn read_params(&self) -> Result<BTreeMap<String, Vec<f32>>, Error> {
         let tensors = self.params.read_tensors().await?.into_iter();
         Ok(tensors.map(|(span, values)| (span.name.clone(), values)).collect())

@@ -157,7 +157,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.any_plan().check_inputs(data, batch)?;
         let (adds, frozen) = (self.taken > 0, self.frozen.number(&self.params));
         let key = PlanKey { mode: Mode::Train, batch, adds, frozen };
-        self.plan(key)?;
+        self.plan(key).await?;
         if let Some(forgotten) = self.frozen.forget() {
             self.plans.retain(|key, _| key.mode == Mode::Evaluate || key.frozen != forgotten);
         }
@@ -401,7 +401,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
         self.plans.values().next().expect("a plan is made when the trainer is")
     }
 
-    pub(super) fn plan(&mut self, key: PlanKey) -> Result<(), Error> {
+    pub(super) async fn plan(&mut self, key: PlanKey) -> Result<(), Error> {
         if self.plans.contains_key(&key) {
             return Ok(());
         }
@@ -420,7 +420,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
             }
         };
         let options = PlanOptions { autocast: self.autocast, ..options.batch(key.batch) };
-        let plan = self.graph.compile(&self.params, &options, &mut self.workspace)?;
+        let plan = self.graph.compile_async(&self.params, &options, &mut self.workspace).await?;
         self.plans.insert(key, plan);
         Ok(())
     }

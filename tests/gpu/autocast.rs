@@ -5,7 +5,7 @@ mod training;
 
 use gradus::graph::{Dtype, Graph, HostData, Init, PlanOptions, Var, Workspace};
 use gradus::nn::{
-    AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, Embedding, LSTM, MultiheadAttention, PReLU,
+    AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, Embedding, LSTM, MultiheadAttention, PReLU, RandomCrop,
     ScaledDotProductAttention,
 };
 use gradus::{Error, Gpu};
@@ -101,6 +101,12 @@ const CASES: &[(&str, Build)] = &[
         x.mean_dim(&[1], true).mul(&x).sum_dim(&[0], false).add(&x.amax(&[0], false))
     }),
     ("upsampling", |g| half(g, "x", &[2, 3, 4, 5]).upsample(2).upsample([5, 7])),
+    ("augmentation", |g| {
+        let x = half(g, "x", &[2, 3, 4, 5]);
+        let change =
+            |x: &Var| x.random_horizontal_flip(0.5).random_crop(RandomCrop::new(4).padding(1)).cutout(2);
+        change(&x).add(&change(&x.upsample(1)))
+    }),
     ("lstm", |g| half(g, "x", &[4, 2, 6]).lstm(LSTM::new(8), None).0),
     ("gru", |g| half(g, "x", &[4, 2, 6]).gru(7, None).0),
 ];

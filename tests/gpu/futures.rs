@@ -32,7 +32,7 @@ impl Wake for Alarm {
 
 /// An executor for one task, which it polls when it was woken and not otherwise: what the future gives, and how often
 /// it was polled.
-fn counted<T>(future: impl Future<Output = T>) -> (T, usize) {
+pub(crate) fn counted<T>(future: impl Future<Output = T>) -> (T, usize) {
     let alarm = Arc::new(Alarm { thread: thread::current(), rung: AtomicUsize::new(0) });
     let waker = Waker::from(alarm.clone());
     let mut future = std::pin::pin!(future);

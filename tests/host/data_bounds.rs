@@ -8,9 +8,11 @@ use std::process::{Command, Stdio};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use gradus::train::data::idx::{self, Part};
-use gradus::train::data::{Values, npy};
+use gradus::train::data::{Csv, Values, npy, npz};
 
 use crate::folder::Folder;
+#[cfg(target_os = "linux")]
+use crate::npz::{Member, array, zip};
 
 const FOLDER: &str = "GRADUS_TEST_FOLDER";
 
@@ -66,6 +68,8 @@ fn reads_in_little_memory() {
     arrays_without_elements(&folder);
     files_that_claim_too_much(&folder);
     files_that_hold_too_much(&folder);
+    #[cfg(target_os = "linux")]
+    tables_and_archives(&folder);
     fs::write(folder.join("done"), "").unwrap();
 }
 
@@ -153,4 +157,61 @@ fn files_that_hold_too_much(folder: &Path) {
         idx::read_dir(&dir).map(drop),
         "test images of shape [1, 256, 256], but training images of [1, 1, 1]",
     );
+}
+
+/// How much memory `read` takes beyond what was in use, in bytes.
+#[cfg(target_os = "linux")]
+fn peak<T>(read: impl FnOnce() -> T) -> (usize, T) {
+    let of = |line: &str| {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|of| of.strip_prefix(line)).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    };
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = of("VmRSS:");
+    let result = read();
+    (of("VmHWM:").saturating_sub(before), result)
+}
+
+#[cfg(target_os = "linux")]
+fn tables_and_archives(folder: &Path) {
+    // What a process may take for buffers, and for pages that it had not yet touched.
+    const SMALL: usize = 2 << 20;
+    let bounded = |what: &str, file: &[u8], table: &Csv, reason: &str| {
+        let path = folder.join("table.csv");
+        fs::write(&path, file).unwrap();
+        let (taken, result) = peak(|| table.read(&path).map(|data| data.len()));
+        let result = result.map_or_else(|error| error.to_string(), |rows| format!("{rows} rows"));
+        assert!(result.ends_with(reason), "{what}: {result}");
+        assert!(taken < 4 * file.len() + SMALL, "{what}: {taken} bytes for a file of {}", file.len());
+    };
+    let (plain, named) = (Csv::new().header(false), Csv::new());
+    // The shortest numbers, holes only, one long line, one long field, many names, and many rows with few fields.
+    bounded("digits", &b"1,2\n".repeat(1 << 20), &plain, "1048576 rows");
+    bounded("holes", &b",,,\n".repeat(1 << 20), &plain, "column 0: is empty");
+    bounded("commas", &vec![b','; 4 << 20], &plain, "has more than 65536 fields");
+    bounded(
+        "a long field",
+        &vec![b'1'; 4 << 20],
+        &plain.clone().targets(Vec::<usize>::new()),
+        "columns are left for the targets, of 1",
+    );
+    bounded("names", &vec![b','; 4 << 20], &named, "has more than 65536 fields");
+    let wide = [&vec![b','; 65_535][..], b"\n", &b"1\n".repeat(1 << 20)].concat();
+    bounded("few fields", &wide, &named, "has 1 fields, but the header has 65536");
+
+    let path = folder.join("x.npz");
+    // Members that are only listed, and one that holds more than it says.
+    let many: Vec<Member> = vec![Member::deflated("a.npy", array(&[1])); 60_000];
+    let bytes = zip(&many);
+    fs::write(&path, &bytes).unwrap();
+    let (taken, names) = peak(|| npz::open(&path).unwrap().names().count());
+    assert_eq!(names, 60_000);
+    assert!(taken < 4 * bytes.len() + SMALL, "{taken} bytes for an archive of {}", bytes.len());
+    let body = [array(&[1]), vec![0; 256 << 20]].concat();
+    let size = u32::try_from(array(&[1]).len()).unwrap();
+    fs::write(&path, zip(&[Member { unpacked: Some(size), ..Member::deflated("a.npy", body) }])).unwrap();
+    let (taken, error) = peak(|| npz::read(&path).unwrap_err().to_string());
+    assert!(error.ends_with("has extra bytes after the values"), "{error}");
+    assert!(taken < SMALL, "{taken} bytes");
 }

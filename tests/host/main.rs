@@ -16,6 +16,7 @@ mod lists;
 mod lr_preview;
 mod modules;
 mod noop;
+mod npz;
 mod report;
 mod send_sync;
 mod translate;

@@ -16,7 +16,13 @@ use gradus::predict::{Outputs, Predictor};
 use gradus::search::*;
 use gradus::train::data::idx::{Images, Part};
 use gradus::train::data::npy::{Array, Opened};
-use gradus::train::data::{Batch, Batches, Dataset, Normalization, ResidentDataset, Shuffled, Values};
+use gradus::train::data::npz::Npz;
+use gradus::train::data::{
+    Batch, Batches, Column, Csv, DataLoader, Dataset, EpochSource, FnSource, KFold, Normalization, Position,
+    Prefetch, Random, RandomSampler, ResidentBatch, ResidentDataset, ResidentLoader, SequentialSampler,
+    Shuffled, Split, StratifiedKFold, SubsetRandomSampler, TestSize, TrainTestSplit, Values,
+    WeightedRandomSampler,
+};
 use gradus::train::files::FolderLock;
 use gradus::train::*;
 use gradus::{grad, graph, nn, schedule};
@@ -222,6 +228,8 @@ types!(
     nn::ScaledDotProductAttention,
     nn::Sequential,
     nn::SmoothL1Loss,
+    nn::RandomCrop,
+    nn::RandomErasing,
     nn::Upsample,
     // predict and train
     Outputs,
@@ -243,7 +251,28 @@ types!(
     Array,
     Batch,
     Batches<'static>,
+    Column,
+    Csv,
+    DataLoader<Dataset>,
     Dataset,
+    Dataset<f32>,
+    EpochSource<std::vec::IntoIter<Batch>, F>,
+    FnSource<Batch, F>,
+    KFold,
+    Npz,
+    Position,
+    Prefetch<DataLoader<Dataset>>,
+    Random,
+    RandomSampler,
+    ResidentBatch<'static>,
+    ResidentLoader<'static>,
+    SequentialSampler,
+    Split,
+    StratifiedKFold,
+    SubsetRandomSampler,
+    TestSize,
+    TrainTestSplit,
+    WeightedRandomSampler,
     Images,
     Normalization,
     Opened,

@@ -1,5 +1,5 @@
-// An average of the parameters. Before the first update that counts, it holds the values from before the tensor's first
-// update; that update copies the parameters, and later ones move the average towards them.
+// An average of the parameters. Until an update counts, it holds the values from before the tensor's first update. The first
+// update that counts copies the parameters, and later ones move the average towards them.
 // torch.optim.swa_utils.AveragedModel.
 const AVERAGING_BEGINS = 1u;
 const AVERAGING_COUNTS = 2u;

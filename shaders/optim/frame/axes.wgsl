@@ -1,6 +1,6 @@
-// Maxima: each index map holds one axis, those of a tensor in order.
+// Maxima: one index map for each axis of a tensor, in order.
 
-// The tensor: its first and its last axis.
+// The index maps of the tensor's first and last axes.
 var<private> own: IndexMap;
 var<private> last: IndexMap;
 
@@ -9,7 +9,7 @@ fn begin(first_map: u32) {
     last = maps[first_map + own.maps - 1u];
 }
 
-// Values that a lane computes once for its column of a tile.
+// What a lane loads once for its column of a tile.
 struct Near { column: vec4f }
 
 fn near_of(column: u32, matrix: u32) -> Near {

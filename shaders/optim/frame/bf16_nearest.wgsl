@@ -1,4 +1,4 @@
-// The nearest, ties to even, as a conversion of the parameters to bf16 has them.
+// Rounds to the nearest, ties to even, as conversions to bf16 do.
 fn nearest_bf16(x: vec4f) -> vec2u {
     let bits = bitcast<vec4u>(x);
     let infinite = vec4u(0x7f800000u);

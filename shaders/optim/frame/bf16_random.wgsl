@@ -1,6 +1,6 @@
-// Rounded up or down at random, the likelier the nearer, so that the mean is the number itself. What is finite stays so:
-// above the largest of 16 bits there is none to go to. NaN is made quiet, so that one whose bits are all in the lower half
-// stays one.
+// Rounds up or down at random, to the nearer one more likely, so that the mean is the number itself. Finite numbers stay
+// finite: those above the largest of 16 bits are rounded down. NaN is made quiet, so that one whose bits are all in the lower
+// half stays NaN.
 fn packed_bf16(x: vec4f, random: vec4u) -> vec2u {
     let bits = bitcast<vec4i>(x);
     let size = bits & vec4i(0x7fffffff);
@@ -15,9 +15,9 @@ fn state_round(words: vec2u, key: u32) -> vec2u {
     return vec2u(random_high(0xd256d193u, words.x) ^ key ^ words.y, 0xd256d193u * words.x);
 }
 
-// 16 random bits for each of four elements: of the element and the attempted step, and nothing else, so that a run that was
-// resumed rounds alike. Four slots share them in another order each, so that those of one element are of different bits.
-// Philox2x32 of 7 rounds, the fewest that its authors test (Salmon et al., SC 2011): these bits decide roundings alone.
+// 16 random bits for each of four elements. They depend only on the element and the attempted step, so that a resumed run
+// rounds alike. Four slots use them in different orders, so that no element rounds two slots by the same bits.
+// Philox2x32 with 7 rounds, the fewest that its authors test (Salmon et al., SC 2011), because these bits only decide roundings.
 fn state_random(at: u32, stream: u32) -> vec4u {
     let key = (STATE_STREAM + stream) ^ call.step_high;
     var words = state_round(vec2u(call.element + at, call.step_low), key);

@@ -1,11 +1,11 @@
-// Blocks of elements whose codes of 8 bits share a scale: see src/optim/device/blocks.rs. SMALL says whether some tensors are
-// too small for codes: a CPU adapter goes both ways of an `if`.
+// Blocks of elements whose codes of 8 bits share a scale: see src/optim/device/blocks.rs. SMALL is whether some tensors are too
+// small for codes; it is constant because CPU adapters execute both branches of an `if`.
 struct Block {
     number: u32,
-    // Its first vector of four in the window, and its elements.
+    // Its first vector of four in the window, and its number of elements.
     first: u32,
     elements: u32,
-    // Whether it is of a tensor that stays f32.
+    // Whether its tensor stays f32.
     plain: bool,
 }
 

@@ -1,5 +1,5 @@
-// The codes of 8 bits, as src/optim/device/dynamic8.rs describes them: four codes a word, and a scale that all codes of
-// a block share. Computed rather than looked up: a table of 256 numbers would be gathered from.
+// The codes of 8 bits, four a word, as src/optim/rule/dynamic8.rs describes them. Computed rather than looked up: a table of
+// 256 numbers would be gathered from.
 
 const CODE_TOP_SIGNED = 128.0;
 const CODE_TOP_UNSIGNED = 256.0;
@@ -47,35 +47,17 @@ fn opened_unsigned(word: u32, scale: f32) -> vec4f {
     return select(part, vec4f(), m < vec4f(2.0)) * scale;
 }
 
-// The largest of four magnitudes, as bits, which have the order of the numbers and in which NaN comes last.
-fn code_most(x: vec4f) -> u32 {
-    let sizes = bitcast<vec4u>(x) & vec4u(0x7fffffffu);
-    return max(max(sizes.x, sizes.y), max(sizes.z, sizes.w));
-}
-
-// Of the largest magnitude of a block; below the normal numbers the block is zero.
-fn code_scale(most: u32) -> u32 {
-    return select(most, 0u, most < 0x00800000u);
-}
-
-// Magnitudes in parts of the scale, which is finite and not zero.
-fn code_parts(x: vec4f, scale: f32) -> vec4f {
-    // 2^100 and 2^-24: so that no reciprocal is below the normal numbers.
-    let down = select(1.0, 5.9604645e-8, scale > 1.2676506e30);
-    return (abs(x) * down) * (1.0 / (scale * down));
-}
-
 fn code_piece(a: vec4f, pieces: vec4f, per_unit: vec4f) -> vec4f {
     let piece = floor((a * per_unit - 2.0 * pieces) * 0.055555556);
     return pieces + clamp(piece, vec4f(), pieces - 1.0);
 }
 
-fn packed_signed(x: vec4f, most: u32) -> u32 {
-    let bits = code_scale(most);
+fn packed_signed(x: vec4f, encoder: Encoder) -> u32 {
+    let bits = encoder.bits;
     if bits == 0u || bits >= 0x7f800000u {
         return select(0xffffffffu, 0x7f7f7f7fu, bits == 0u);
     }
-    let a = code_parts(x, bitcast<f32>(bits));
+    let a = code_parts(x, encoder);
     var reached = a >= vec4f(1.9e-6);
     var pieces = select(vec4f(1.0), vec4f(2.0), reached);
     var per_unit = select(vec4f(2e7), vec4f(4e6), reached);
@@ -100,12 +82,12 @@ fn packed_signed(x: vec4f, most: u32) -> u32 {
     return code_word(select(127u + numbers, 127u - min(numbers, vec4u(127u)), x < vec4f()));
 }
 
-fn packed_unsigned(x: vec4f, most: u32) -> u32 {
-    let bits = code_scale(most);
+fn packed_unsigned(x: vec4f, encoder: Encoder) -> u32 {
+    let bits = encoder.bits;
     if bits == 0u || bits >= 0x7f800000u {
         return select(0xffffffffu, 0u, bits == 0u);
     }
-    let a = code_parts(x, bitcast<f32>(bits));
+    let a = code_parts(x, encoder);
     var reached = a >= vec4f(1.45e-6);
     var pieces = select(vec4f(2.0), vec4f(4.0), reached);
     var per_unit = select(vec4f(4e7), vec4f(8e6), reached);

@@ -3,31 +3,31 @@
 // Divides by a constant without a division. Granlund and Montgomery 1994, figure 4.1.
 struct Divisor { by: u32, magic: u32, shift: u32 }
 
-// One set of such values. Those of a tensor follow each other, and all hold what is said of the tensor.
+// One set of statistics. Those of a tensor are adjacent, and each repeats what belongs to the tensor.
 struct IndexMap {
     // The tensor: its first vector of four in the flat space, elements, first index map and number of index maps.
     first: u32,
     len: u32,
     first_map: u32,
     maps: u32,
-    // Where its ratio lies.
+    // Index of its ratio.
     ratio: u32,
-    // Where means of the first index map's values over the second index map's axis lie, or NONE, or the next maxima; what lies within
-    // that axis.
+    // First of the means of the first index map's values over the second index map's axis, or NONE; of maxima, first of the
+    // next ones. Size of the axes within that axis.
     means: u32,
     mean_stride: Divisor,
-    // Where the values begin; the axis, and what lies within it.
+    // First value; size of the axis, and of the axes within it.
     values: u32,
     size: Divisor,
     stride: Divisor,
-    // How a value is gathered: of `terms` elements, in `pieces`, of which each window has its own.
+    // A value is gathered of `terms` elements, in `pieces` for each window.
     outputs: u32,
     units: u32,
     terms: u32,
     pieces: u32,
     all_pieces: u32,
     four: u32,
-    // Element of an output and of a term: x / by * outer + x % by * inner.
+    // Element of output or term x: x / by * outer + x % by * inner.
     output_by: u32,
     output_outer: u32,
     output_inner: u32,
@@ -37,12 +37,12 @@ struct IndexMap {
 }
 
 const NONE = 0xffffffffu;
-// What a vector of four holds.
+// The contents of a vector of four.
 const ONE = 0u;
 const FOUR_OUTPUTS = 1u;
 const FOUR_TERMS = 2u;
 
-// What stands for four neighbours; where the tensor has a value for each element, the column.
+// The statistics of four neighbours; where the tensor has a value for each element, in `column`.
 struct Statistics { row: vec4f, column: vec4f, mean: vec4f, whole: bool }
 
 fn high(a: vec4u, b: u32) -> vec4u {

@@ -13,7 +13,7 @@ fn finished(old: f32, low: f32, high: f32, count: u32) -> f32 {
     return renewed(old, min(mean_of_sum(low, high, count), LARGEST.x));
 }
 
-// The tensor: its index maps of rows and of columns, and its ratio.
+// The index maps of the tensor's rows and columns, and its ratio.
 var<private> own: IndexMap;
 var<private> across: IndexMap;
 var<private> ratio_now: f32;
@@ -45,7 +45,7 @@ fn means_of(places: vec4u, first: vec4u) -> vec4f {
     return sum / f32(across.size.by) * 8.0;
 }
 
-// Values that a lane computes once for its column of a tile.
+// What a lane loads once for its column of a tile.
 struct Near { column: vec4f, mean: f32 }
 
 fn near_of(column: u32, matrix: u32) -> Near {
@@ -57,8 +57,8 @@ fn near_of(column: u32, matrix: u32) -> Near {
     return Near(values[place / 4u + column], value(select(own.means + matrix, own.values, whole)));
 }
 
-// Of four neighbours; ones in padding, so that zeros stay zeros. Where GENERAL is false, the tensor has rows of whole
-// vectors and its means are kept, or it has a value for each element.
+// The statistics of four neighbours; ones in padding, so that zeros stay zeros. If GENERAL is false, either the tensor has
+// rows of whole vectors and its means are kept, or it has a value for each element.
 fn statistics(at: u32, row: u32, near: Near) -> Statistics {
     let whole = own.maps == 1u;
     if !GENERAL {
@@ -72,7 +72,7 @@ fn statistics(at: u32, row: u32, near: Near) -> Statistics {
         found.column = select(vec4f(1.0), four_at(own.values + first), inside);
         return found;
     }
-    // Behind the end it would be somebody else's.
+    // Behind the end lies the next tensor's.
     let mine = min(element, vec4u(own.len - 1u));
     let rows = without(mine, own.size, own.stride);
     let column = without(mine, across.size, across.stride);

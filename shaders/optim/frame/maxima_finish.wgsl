@@ -1,4 +1,4 @@
-// Stores the new maxima, and clears their buffer for the next step.
+// Copies the next maxima to the values, and clears them for the next step.
 struct Entry { map: u32, first: u32, parts: u32 }
 
 @group(0) @binding(3) var<storage, read> maps: array<IndexMap>;

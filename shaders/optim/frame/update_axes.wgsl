@@ -1,19 +1,19 @@
-// The values, and from `means` of each index map on the maxima that become the next ones. As bits, numbers without a sign have
-// the order of their values, so that the order of invocations does not matter; a NaN comes last.
+// The values, and from `means` of each index map on the next maxima. Non-negative numbers are ordered as their bits, so atomic
+// maxima of bits do not depend on the order of invocations. NaN comes last.
 @group(0) @binding(6) var<storage, read_write> values: array<atomic<u32>>;
 
 fn value(place: u32) -> f32 {
     return bitcast<f32>(atomicLoad(&values[place]));
 }
 
-// Values only grow meanwhile: few are the next maximum when they come, and a load is cheaper than an exchange.
+// Maxima only grow, and few values exceed them when they come, so a load usually saves the more expensive exchange.
 fn put(place: u32, bits: u32) {
     if bits > atomicLoad(&values[place]) {
         atomicMax(&values[place], bits);
     }
 }
 
-// Puts what belongs to four neighbours to each of their axes.
+// Adds the statistics of four neighbours to the maxima of each of their axes.
 fn put_axes(at: u32, bits: vec4u) {
     let first = (call.element + at - own.first) * 4u;
     for (var i = 0u; i < min(4u, own.len - min(own.len, first)); i++) {
@@ -26,7 +26,7 @@ fn put_axes(at: u32, bits: vec4u) {
     }
 }
 
-// Of the rows of a lane's column.
+// Maxima over the rows of a lane's column.
 var<private> column_bits: vec4u;
 
 fn updated(p: vec4f, g: vec4f, s: ptr<function, State>, at: u32, row: u32, near: Near) -> vec4f {

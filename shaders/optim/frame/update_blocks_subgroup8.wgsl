@@ -1,5 +1,6 @@
-// As update_blocks.wgsl, for CPU adapters: eight lanes that exchange without memory go over a block, eight vectors each, so
-// that no barrier is needed and one load brings the codes of four.
+// As update_blocks.wgsl, for CPU adapters: subgroups of eight lanes, which exchange without memory, take eight blocks. Each lane
+// finds one of these and its scales; then all go over one block after the other, eight vectors each, so that no barrier is
+// needed and one load brings the codes of four vectors.
 @group(0) @binding(3) var<storage, read_write> params: array<vec4f>;
 @group(0) @binding(4) var<storage, read> grads: array<vec4f>;
 
@@ -7,13 +8,33 @@
 fn main(
     @builtin(workgroup_id) workgroup: vec3u,
     @builtin(num_workgroups) workgroups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) index: u32,
 ) {
-    let number = (workgroup.y * workgroups.x + workgroup.x) * 8u + lane / 8u;
-    if number >= call.len || gate.skip != 0u {
+    let first = ((workgroup.y * workgroups.x + workgroup.x) * 8u + index / 8u) * 8u;
+    if first >= call.len || gate.skip != 0u {
         return;
     }
-    update_block(block_of(call.first + number), lane % 8u);
+    let lane = index % 8u;
+    let count = min(8u, call.len - first);
+    begin_codes(lane);
+    let own = block_of(call.first + first + min(lane, count - 1u));
+    let scales = scales_of(own);
+    var own_most: Most;
+    for (var i = 0u; i < count; i++) {
+        let block = Block(
+            call.first + first + i,
+            subgroupShuffle(own.first, i),
+            subgroupShuffle(own.elements, i),
+            SMALL && subgroupShuffle(u32(own.plain), i) != 0u,
+        );
+        let most = update_block(block, lane, scales_in(scales, i));
+        if i == lane {
+            own_most = most;
+        }
+    }
+    if lane < count && !own.plain {
+        store_scales(own, own_most);
+    }
 }
 
 // Vector k of a lane: four that follow each other for each load of codes, and of a tensor that stays f32 two in all.

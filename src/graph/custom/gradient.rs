@@ -34,6 +34,18 @@ impl CustomOp {
     /// gradient; [`Error::Length`] for a wrong number of inputs; the errors of [`Graph::compile`] and
     /// [`Plan::write`].
     pub fn check_gradient(&self, gpu: &Gpu, inputs: &[(&[usize], &dyn HostData)]) -> Result<(), Error> {
+        gpu.block_on(self.check_gradient_async(gpu, inputs))
+    }
+
+    /// As [`CustomOp::check_gradient`], without blocking.
+    ///
+    /// # Errors
+    /// As [`CustomOp::check_gradient`].
+    pub async fn check_gradient_async(
+        &self,
+        gpu: &Gpu,
+        inputs: &[(&[usize], &dyn HostData)],
+    ) -> Result<(), Error> {
         let names: Vec<String> = self.declared.values.iter().map(|value| value.name.clone()).collect();
         if inputs.len() != self.declared.inputs() {
             let what = format!("inputs of {}", self.declared.what());
@@ -49,7 +61,7 @@ impl CustomOp {
             let reason = "none of its inputs has a gradient to check: there is no `backward_<input>`".into();
             return Err(Error::Config { what: self.declared.what(), reason });
         }
-        let (probe, gradients) = self.probe(gpu, inputs, &checked)?;
+        let (probe, gradients) = self.probe(gpu, inputs, &checked).await?;
         for (&input, gradient) in checked.iter().zip(&gradients) {
             let (_, data) = inputs[input];
             let crate::graph::InputData::F32(numbers) = data.data() else {
@@ -57,7 +69,7 @@ impl CustomOp {
                 return Err(Error::Config { what: format!("input {}", names[input]), reason });
             };
             for (element, &gives) in gradient.iter().enumerate() {
-                let difference = probe.difference(&names[input], numbers, element)?;
+                let difference = probe.difference(&names[input], numbers, element).await?;
                 let (gives, slope) = (f64::from(gives), difference.slope);
                 let allowed = TOLERANCE * slope.abs().max(gives.abs()) + difference.doubt;
                 let are_numbers = gives.is_finite() && slope.is_finite();
@@ -72,7 +84,7 @@ impl CustomOp {
     }
 
     /// The operation at these inputs: its forward pass, and the gradients of some inputs.
-    fn probe<'a>(
+    async fn probe<'a>(
         &self,
         gpu: &'a Gpu,
         inputs: &[(&[usize], &dyn HostData)],
@@ -106,7 +118,7 @@ impl CustomOp {
             for &input in checked {
                 train = train.gradient(&format!("grad {}", values[input].name), &vars[input]);
             }
-            let plan = graph.compile(&store, &train, &mut workspace)?;
+            let plan = graph.compile_async(&store, &train, &mut workspace).await?;
             let needed: Vec<String> = plan.inputs().map(|(name, _)| name.to_owned()).collect();
             for (value, (_, data)) in values.iter().zip(inputs) {
                 if needed.contains(&value.name) {
@@ -116,13 +128,13 @@ impl CustomOp {
             plan.write("gradus_upstream", &weight)?;
             run(gpu, &plan)?;
             for (sum, &input) in gradients.iter_mut().zip(checked) {
-                let part = plan.read(&format!("grad {}", values[input].name))?;
+                let part = plan.read_async(&format!("grad {}", values[input].name)).await?;
                 sum.resize(part.len(), 0.0);
                 sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += f64::from(part));
             }
             weights.push((name.clone(), weight));
         }
-        let evaluate = graph.compile(&store, &evaluate, &mut workspace)?;
+        let evaluate = graph.compile_async(&store, &evaluate, &mut workspace).await?;
         for (value, (_, data)) in values.iter().zip(inputs) {
             evaluate.write(&value.name, *data)?;
         }
@@ -141,27 +153,24 @@ struct Difference {
 
 impl Probe<'_> {
     /// Richardson extrapolation of two central differences.
-    fn difference(&self, input: &str, numbers: &[f32], element: usize) -> Result<Difference, Error> {
+    async fn difference(&self, input: &str, numbers: &[f32], element: usize) -> Result<Difference, Error> {
         let step = STEP * numbers[element].abs().max(LEAST);
-        let [wide, narrow] = [step, step / 2.0].map(|step| self.central(input, numbers, element, step));
-        let ((wide, _), (narrow, rounding)) = (wide?, narrow?);
+        let (wide, _) = self.central(input, numbers, element, step).await?;
+        let (narrow, rounding) = self.central(input, numbers, element, step / 2.0).await?;
         let slope = (4.0 * narrow - wide) / 3.0;
         Ok(Difference { slope, doubt: 2.0 * rounding + (wide - narrow).abs() / 8.0 })
     }
 
-    fn central(&self, input: &str, numbers: &[f32], element: usize, step: f32) -> Result<(f64, f64), Error> {
-        let at = |by: f32| -> Result<(f64, Vec<f32>), Error> {
-            let mut moved = numbers.to_vec();
-            moved[element] += by;
-            self.evaluate.write(input, &moved)?;
-            run(self.gpu, &self.evaluate)?;
-            let mut all = Vec::new();
-            for (name, _) in &self.weights {
-                all.extend(self.evaluate.read(name)?);
-            }
-            Ok((f64::from(moved[element]), all))
-        };
-        let ((high, above), (low, below)) = (at(step)?, at(-step)?);
+    /// A central difference, and its rounding error.
+    async fn central(
+        &self,
+        input: &str,
+        numbers: &[f32],
+        element: usize,
+        step: f32,
+    ) -> Result<(f64, f64), Error> {
+        let (high, above) = self.outputs_at(input, numbers, element, step).await?;
+        let (low, below) = self.outputs_at(input, numbers, element, -step).await?;
         let weights = self.weights.iter().flat_map(|(_, weights)| weights);
         let (mut sum, mut rounding) = (0.0, 0.0);
         for (weight, (above, below)) in weights.zip(above.iter().zip(&below)) {
@@ -173,6 +182,25 @@ impl Probe<'_> {
             }
         }
         Ok((sum / (high - low), rounding * ROUNDING / (high - low)))
+    }
+
+    /// An element moved by so much, and all outputs there.
+    async fn outputs_at(
+        &self,
+        input: &str,
+        numbers: &[f32],
+        element: usize,
+        by: f32,
+    ) -> Result<(f64, Vec<f32>), Error> {
+        let mut moved = numbers.to_vec();
+        moved[element] += by;
+        self.evaluate.write(input, &moved)?;
+        run(self.gpu, &self.evaluate)?;
+        let mut all = Vec::new();
+        for (name, _) in &self.weights {
+            all.extend(self.evaluate.read_async(name).await?);
+        }
+        Ok((f64::from(moved[element]), all))
     }
 }
 

@@ -7,10 +7,10 @@ use crate::graph::view::View;
 
 /// Constant padding, or cropping where it is negative.
 #[derive(Debug)]
-struct Pad {
+pub(super) struct Pad {
     /// Before and after the last axis, then the axis before it, and so on.
-    pad: Vec<isize>,
-    value: f32,
+    pub(super) pad: Vec<isize>,
+    pub(super) value: f32,
 }
 
 impl Var {

@@ -32,10 +32,10 @@ fn kernels_are_timed_with_timestamps_and_without() {
         Trial { kernel, group, grid: [1 << 8, 1, 1] }
     };
     let (long, short) = (trial(4_000), trial(4));
-    let times = by_clock(&gpu, &[&long, &short]).unwrap();
+    let times = gpu.block_on(by_clock(&gpu, &[&long, &short])).unwrap();
     assert!(times[0] > 2.0 * times[1], "{times:?}");
     if gpu.has_timestamps() {
-        let times = by_timestamps(&gpu, &[&long, &short]).unwrap();
+        let times = gpu.block_on(by_timestamps(&gpu, &[&long, &short])).unwrap();
         assert!(times[0] > 2.0 * times[1], "{times:?}");
     }
 }

@@ -1,5 +1,5 @@
 use crate::graph::{Graph, Init, Var};
-use crate::nn::AvgPool2d;
+use crate::nn::{AvgPool2d, RandomCrop, RandomErasing};
 
 /// A graph that moves and reduces elements: in whole quads and within quads; overwriting, adding and writing side by
 /// side; along adjacent axes and along the lanes; in one kernel and in parts.
@@ -21,7 +21,14 @@ pub(super) fn moves() -> (Graph, Var, Var) {
     ];
     let long = graph.parameter("long", [1300, 5, 2], Init::Normal { std: 1.0 });
     let more = [long.amax(&[0], true), long.transpose(0, 2).amin(&[2], false), long.var_dim(&[], 1, false)];
-    let loss = reduced.iter().chain(&more).map(Var::sum).reduce(|sum, term| sum.add(&term));
+    let augmented = [&x, &image].map(|x| {
+        let x = x
+            .random_horizontal_flip(0.5)
+            .random_vertical_flip(0.5)
+            .random_crop(RandomCrop::new(3).padding(1));
+        x.random_erasing(RandomErasing::new().scale([0.2, 0.4])).cutout(2).sum()
+    });
+    let loss = reduced.iter().chain(&more).map(Var::sum).chain(augmented).reduce(|sum, term| sum.add(&term));
     let places = [x.argmax(-1, true), x.argmin(0, false), long.argmax(None, false)];
     let places = places.iter().map(Var::sum).reduce(|sum, term| sum.add(&term));
     (graph, loss.expect("there are terms"), places.expect("there are terms"))

@@ -11,19 +11,23 @@ pub(crate) struct BlockKernel {
     pub(crate) element: &'static str,
     /// The text that goes over a block.
     pub(crate) frame: &'static str,
+    /// The text of the codes. All have the same bits.
+    pub(crate) codes: &'static str,
 }
 
 /// The fastest first.
 const BLOCK_KERNELS: &[Candidate<(), BlockKernel>] = &[
-    // Barriers and workgroup memory are slow there, and so is each load, whatever it brings.
+    // Barriers and workgroup memory are slow there, and so is each load, whatever it brings: a subgroup takes eight blocks one
+    // after the other, and each of its lanes finds one of them.
     Candidate {
         kind: KernelKind::CpuSubgroup,
         fits: |(), offered| offered.subgroup_lanes == Some([8, 8]),
         way: BlockKernel {
-            blocks: 8,
+            blocks: 64,
             vectors: 8,
             element: "vec4u",
             frame: include_str!("../../../shaders/optim/frame/update_blocks_subgroup8.wgsl"),
+            codes: include_str!("../../../shaders/optim/frame/dynamic8_subgroup8.wgsl"),
         },
     },
     // One vector a lane, side by side, and one exchange in workgroup memory.
@@ -35,6 +39,7 @@ const BLOCK_KERNELS: &[Candidate<(), BlockKernel>] = &[
             vectors: 1,
             element: "u32",
             frame: include_str!("../../../shaders/optim/frame/update_blocks.wgsl"),
+            codes: include_str!("../../../shaders/optim/frame/dynamic8.wgsl"),
         },
     },
 ];

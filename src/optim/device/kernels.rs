@@ -3,8 +3,8 @@ use std::fmt::Write;
 
 use super::block_kernel::BlockKernel;
 use super::memory::{self, Around, Form, Stored, keep_inside};
-use super::stage::Stage;
-use crate::gpu::{Binding, Capabilities, KernelSource, uniform};
+use super::stage::{Stage, Updates};
+use crate::gpu::{Binding, Candidate, Capabilities, KernelKind, KernelSource, uniform};
 use crate::grad::FusedKernel;
 use crate::optim::averages::text as averages;
 use crate::optim::rule::any::AnyRule;
@@ -144,7 +144,7 @@ impl<'a> RuleKernel<'a> {
             || (self.masks && stage == Stage::Update)
     }
 
-    /// The kernel of one stage with the slots whose bits are set in `mask`, and what rides in it.
+    /// The kernel of one stage with the slots whose bits are set in `mask` and with fused gradient transforms.
     pub(crate) fn source(
         &self,
         stage: Stage,
@@ -152,35 +152,20 @@ impl<'a> RuleKernel<'a> {
         fused_kernel: FusedKernel,
         capabilities: &Capabilities,
     ) -> KernelSource {
-        let uniform = |bytes: usize| Binding::Uniform {
-            bytes: u32::try_from(bytes).expect("uniform blocks are small"),
-            dynamic: true,
-        };
-        let hyper_bytes = self.hyper_bytes + if self.averages { averages::BYTES } else { 0 };
-        let mut bindings =
-            vec![uniform(size_of::<Call>()), uniform(hyper_bytes), uniform(size_of::<GateValues>())];
-        bindings.extend_from_slice(stage.storage(self.family));
-        let in_blocks = self.in_blocks(stage);
-        let stored = |(bit, slot): (usize, &'a Slot)| {
-            let precision = self.state.get(bit).copied().unwrap_or_default();
-            let form = Form::new(precision, slot.precisions);
-            Some(Stored { name: &slot.name, access: stage.access(self.family, slot)?, form })
-        };
-        let in_use = self.slots.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0);
-        let mut slots: Vec<Stored<'_>> = in_use.filter_map(stored).collect();
-        if self.averages && stage == Stage::Update {
-            slots.push(Stored { name: averages::SLOT, access: Binding::ReadWrite, form: Form::F32 });
-        }
+        let is_update = stage == Stage::Update;
         let fused = if stage.reads_gradients() { fused_kernel } else { FusedKernel::Plain };
-        let has_random = fused == FusedKernel::Noisy;
-        let copies = self.copies && stage == Stage::Update;
-        let blocks = in_blocks.then(|| BlockKernel::of(capabilities));
-        let around = Around { blocks, small: self.small, has_random, copies };
+        let slots = self.stored(stage, mask);
+        let around = Around {
+            blocks: self.in_blocks(stage).then(|| BlockKernel::of(capabilities)),
+            small: self.small,
+            has_random: fused == FusedKernel::Noisy,
+            copies: self.copies && is_update,
+            pairs: self.goes_by_pairs(stage, &slots, capabilities),
+        };
+        let mut bindings = self.bindings_before_slots(stage);
         let mut memory = match stage {
             Stage::Ratio if matches!(self.family, Family::Tensor { .. } | Family::Matrix) => {
-                let scalars =
-                    self.slots.iter().enumerate().filter(|(_, slot)| slot.granularity == Granularity::Tensor);
-                kept(bindings.len(), scalars.map(|(bit, slot)| (&*slot.name, mask & (1 << bit) != 0)))
+                self.tensor_slots(bindings.len(), mask)
             }
             Stage::Ratio | Stage::Statistics | Stage::Finish | Stage::Means => String::new(),
             Stage::Measure | Stage::Direction | Stage::Update => {
@@ -188,57 +173,131 @@ impl<'a> RuleKernel<'a> {
             }
         };
         bindings.extend(slots.iter().map(|slot| slot.access));
-        bindings.extend(copies.then_some(Binding::ReadWrite));
-        if self.masks && stage == Stage::Update {
+        bindings.extend(around.copies.then_some(Binding::ReadWrite));
+        if self.masks && is_update {
             memory.push_str(&keep_inside(&slots));
         }
-        if self.reads_real(stage, fused_kernel) {
+        let tables = [
+            self.reads_real(stage, fused_kernel).then_some("real: array<u32>"),
+            around.blocks.map(|_| "table: array<vec4u>"),
+        ];
+        for table in tables.into_iter().flatten() {
             let binding = bindings.len();
-            writeln!(memory, "@group(0) @binding({binding}) var<storage, read> real: array<u32>;")
+            writeln!(memory, "@group(0) @binding({binding}) var<storage, read> {table};")
                 .expect("a string takes everything");
             bindings.push(Binding::Read);
         }
-        if in_blocks {
-            let binding = bindings.len();
-            writeln!(memory, "@group(0) @binding({binding}) var<storage, read> table: array<vec4u>;")
-                .expect("a string takes everything");
-            bindings.push(Binding::Read);
-        }
-        let names: Vec<String> =
-            slots.iter().map(|slot| format!("{}{}", slot.name, slot.form.suffix())).collect();
-        let (stem, text) = (self.shader.stem, self.shader.text);
+        let text = self.shader.text;
         let text = if self.averages { averages::averaging(text).into() } else { Cow::Borrowed(text) };
-        let ahead = if self.looks_ahead { "+lookahead" } else { "" };
-        let copy = if copies { "+bf16" } else { "" };
-        let masked = if self.masks && stage == Stage::Update { "+mask" } else { "" };
-        let ends = (self.looks_ahead, self.masks);
-        let mut frame = match blocks {
-            Some(kernel) => kernel.frame.to_owned() + &stage.frame_of_blocks(self.family, ends),
-            None => stage.frame(self.family, capabilities, self.looks_ahead, self.masks),
-        };
-        let mut plain = match (in_blocks, self.small) {
-            (true, true) => "/small/blocks",
-            (true, false) => "/blocks",
-            (false, _) => "",
-        };
-        if matches!(self.family, Family::Factored { .. }) {
-            frame = format!("const GENERAL = {};\n{frame}", self.general);
-            plain = if self.general { "" } else { "/plain" };
-        }
-        if stage == Stage::Update {
-            frame.push_str(if self.averages { averages::AVERAGE } else { averages::NO_AVERAGE });
-        }
+        let frame = self.frame(stage, around, capabilities);
         KernelSource {
-            name: format!(
-                "optim/{stem}{}{plain}[{}]{}{masked}{ahead}{copy}",
-                stage.suffix(),
-                names.join(","),
-                fused.suffix()
-            ),
+            name: self.name(stage, &slots, fused),
             wgsl: format!("{text}\n{GATE}{COMMON}{frame}\n{}\n{memory}", fused.wgsl()).into(),
             bindings,
         }
     }
+
+    /// The bindings in front of the slots': uniforms, and what the stage reads and writes.
+    fn bindings_before_slots(&self, stage: Stage) -> Vec<Binding> {
+        let uniform = |bytes: usize| Binding::Uniform {
+            bytes: u32::try_from(bytes).expect("uniform blocks are small"),
+            dynamic: true,
+        };
+        let hyper_bytes = self.hyper_bytes + if self.averages { averages::BYTES } else { 0 };
+        let uniforms = [size_of::<Call>(), hyper_bytes, size_of::<GateValues>()].map(uniform);
+        [&uniforms, stage.storage(self.family)].concat()
+    }
+
+    /// The slots of `mask` that a stage binds, that of an average behind them.
+    fn stored(&self, stage: Stage, mask: u32) -> Vec<Stored<'a>> {
+        let stored = |(bit, slot): (usize, &'a Slot)| {
+            let precision = self.state.get(bit).copied().unwrap_or_default();
+            let form = Form::new(precision, slot.precisions);
+            Some(Stored { name: &slot.name, access: stage.access(self.family, slot)?, form })
+        };
+        let in_use = self.slots.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0);
+        let mut slots: Vec<Stored<'a>> = in_use.filter_map(stored).collect();
+        if self.averages && stage == Stage::Update {
+            slots.push(Stored { name: averages::SLOT, access: Binding::ReadWrite, form: Form::F32 });
+        }
+        slots
+    }
+
+    /// The call of `ratio` with the slots that hold one number a tensor, `first` being their first binding.
+    fn tensor_slots(&self, first: usize, mask: u32) -> String {
+        let slots = self.slots.iter().enumerate();
+        let of_tensors = slots.filter(|(_, slot)| slot.granularity == Granularity::Tensor);
+        kept(first, of_tensors.map(|(bit, slot)| (&*slot.name, mask & (1 << bit) != 0)))
+    }
+
+    /// Whether an invocation of a stage takes two vectors, of which it loads what has 16 bits at once.
+    fn goes_by_pairs(&self, stage: Stage, slots: &[Stored<'_>], capabilities: &Capabilities) -> bool {
+        let in_order = matches!(self.family, Family::Element | Family::Around | Family::Tensor { .. });
+        let has_halves = self.copies || slots.iter().any(|slot| slot.form == Form::Bf16);
+        stage == Stage::Update
+            && in_order
+            && has_halves
+            && !self.in_blocks(stage)
+            && has_dear_loads(capabilities)
+    }
+
+    /// The texts of the frame that a stage is joined with.
+    fn frame(&self, stage: Stage, around: Around, capabilities: &Capabilities) -> String {
+        let mut frame = match around.blocks {
+            Some(kernel) => {
+                kernel.frame.to_owned() + &stage.frame_of_blocks(self.family, (self.looks_ahead, self.masks))
+            }
+            None => {
+                let Self { looks_ahead, masks, .. } = *self;
+                stage.frame(self.family, capabilities, Updates { looks_ahead, masks, pairs: around.pairs })
+            }
+        };
+        if matches!(self.family, Family::Factored { .. }) {
+            frame = format!("const GENERAL = {};\n{frame}", self.general);
+        }
+        if stage == Stage::Update {
+            frame.push_str(if self.averages { averages::AVERAGE } else { averages::NO_AVERAGE });
+        }
+        frame
+    }
+
+    /// The name of a stage's kernel, which says what it was made of.
+    fn name(&self, stage: Stage, slots: &[Stored<'_>], fused: FusedKernel) -> String {
+        let is_update = stage == Stage::Update;
+        let kind = match (self.in_blocks(stage), self.small, self.family) {
+            (_, _, Family::Factored { .. }) => {
+                if self.general {
+                    ""
+                } else {
+                    "/plain"
+                }
+            }
+            (true, true, _) => "/small/blocks",
+            (true, false, _) => "/blocks",
+            (false, ..) => "",
+        };
+        let names: Vec<String> =
+            slots.iter().map(|slot| format!("{}{}", slot.name, slot.form.suffix())).collect();
+        let masked = if self.masks && is_update { "+mask" } else { "" };
+        let ahead = if self.looks_ahead { "+lookahead" } else { "" };
+        let copy = if self.copies && is_update { "+bf16" } else { "" };
+        format!(
+            "optim/{}{}{kind}[{}]{}{masked}{ahead}{copy}",
+            self.shader.stem,
+            stage.suffix(),
+            names.join(","),
+            fused.suffix()
+        )
+    }
+}
+
+/// Whether each load costs much, whatever it brings, so that fewer and larger ones are faster.
+fn has_dear_loads(capabilities: &Capabilities) -> bool {
+    const DEAR_LOADS: &[Candidate<(), bool>] = &[
+        Candidate { kind: KernelKind::CpuSubgroup, fits: |(), _| true, way: true },
+        Candidate { kind: KernelKind::Plain, fits: |(), _| true, way: false },
+    ];
+    *Candidate::choose(DEAR_LOADS, &(), capabilities)
 }
 
 /// Every text of the frame that a rule of the element family is joined with.
@@ -247,9 +306,12 @@ pub(crate) fn frame_texts() -> Vec<String> {
     texts.extend(memory::texts());
     texts.push(Stage::Update.frame_of_blocks(Family::Element, (false, false)));
     texts.extend(FusedKernel::ALL.map(|fused_kernel| fused_kernel.wgsl().to_owned()));
-    for looks_ahead in [false, true] {
-        let frame = |masks| Stage::Update.frame(Family::Element, &Capabilities::PLAIN, looks_ahead, masks);
-        texts.extend([frame(false), frame(true)]);
+    for (looks_ahead, masks) in [(false, false), (false, true), (true, false), (true, true)] {
+        let frame = |pairs| {
+            let updates = Updates { looks_ahead, masks, pairs };
+            Stage::Update.frame(Family::Element, &Capabilities::PLAIN, updates)
+        };
+        texts.extend([false, true].map(frame));
     }
     texts.extend([averages::AVERAGE, averages::NO_AVERAGE].map(str::to_owned));
     texts

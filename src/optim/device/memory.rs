@@ -1,6 +1,7 @@
 //! The WGSL with which a kernel loads and stores the slots in use: the one place that knows what they are stored as.
 
 mod coded;
+mod pairs;
 
 use std::fmt::Write;
 
@@ -49,14 +50,6 @@ impl Form {
             Self::Unsigned8 => ":8u",
         }
     }
-
-    fn element(self) -> &'static str {
-        match self {
-            Self::F32 => "vec4f",
-            Self::Bf16 => "vec2u",
-            Self::Signed8 | Self::Unsigned8 => unreachable!("by blocks alone"),
-        }
-    }
 }
 
 const BF16: &str = include_str!("../../../shaders/optim/frame/bf16.wgsl");
@@ -70,6 +63,7 @@ const FITS: &str = "a string takes everything";
 pub(crate) fn texts() -> Vec<String> {
     let mut texts = [BF16, BF16_RANDOM, BF16_NEAREST, RANDOM].map(str::to_owned).to_vec();
     texts.extend(coded::texts());
+    texts.push(pairs::text());
     texts
 }
 
@@ -84,6 +78,8 @@ pub(crate) struct Around {
     pub(crate) has_random: bool,
     /// Whether it writes new parameters in bf16 too: the binding behind those of the slots.
     pub(crate) copies: bool,
+    /// Whether it goes over pairs of vectors.
+    pub(crate) pairs: bool,
 }
 
 /// Where the slots in use come from and go to, `first` being the first binding.
@@ -96,12 +92,15 @@ pub(crate) fn memory(first: usize, slots: &[Stored<'_>], around: Around) -> Stri
         text.push_str(BF16_RANDOM);
     }
     text.push_str(if around.copies { BF16_NEAREST } else { "" });
+    let halves = if around.pairs { "vec4u" } else { "vec2u" };
     for (binding, slot) in (first..).zip(slots) {
         let Stored { name, access, form } = *slot;
         let mode = if access == Binding::ReadWrite { "read_write" } else { "read" };
-        let element = match around.blocks {
-            Some(kernel) if form.is_code() => kernel.element,
-            _ => form.element(),
+        let element = match (form, around.blocks) {
+            (Form::F32, _) => "vec4f",
+            (Form::Bf16, _) => halves,
+            (Form::Signed8 | Form::Unsigned8, Some(kernel)) => kernel.element,
+            (Form::Signed8 | Form::Unsigned8, None) => unreachable!("by blocks alone"),
         };
         writeln!(text, "@group(0) @binding({binding}) var<storage, {mode}> slot_{name}: array<{element}>;")
             .expect(FITS);
@@ -109,11 +108,12 @@ pub(crate) fn memory(first: usize, slots: &[Stored<'_>], around: Around) -> Stri
     if around.copies {
         let binding = first + slots.len();
         let access = "var<storage, read_write>";
-        writeln!(text, "@group(0) @binding({binding}) {access} bf16_params: array<vec2u>;").expect(FITS);
+        writeln!(text, "@group(0) @binding({binding}) {access} bf16_params: array<{halves}>;").expect(FITS);
     }
     let (load, store) = lines(slots, around.copies);
     match around.blocks {
         Some(kernel) => coded::memory(&mut text, slots, (&load, &store), (kernel, around.small)),
+        None if around.pairs => text.push_str(&pairs::memory(slots, around.copies)),
         None => write!(
             text,
             "\nfn load(at: u32) -> State {{\n    var state: State;\n{load}    return state;\n}}\n\n\
@@ -124,10 +124,11 @@ pub(crate) fn memory(first: usize, slots: &[Stored<'_>], around: Around) -> Stri
     text
 }
 
+/// Random bits of four elements in another order for each of four slots: none meets the same element twice.
+const ORDERS: [&str; 4] = ["xyzw", "yxwz", "zwxy", "wzyx"];
+
 /// Loads and stores of what is not in codes, at a vector of the window.
 fn lines(slots: &[Stored<'_>], copies: bool) -> (String, String) {
-    /// Random bits of four elements in another order for each of four slots: none meets the same element twice.
-    const ORDERS: [&str; 4] = ["xyzw", "yxwz", "zwxy", "wzyx"];
     let (mut load, mut store, mut rounded) = (String::new(), String::new(), 0);
     for Stored { name, access, form } in slots.iter().filter(|slot| !slot.form.is_code()) {
         let value = if *form == Form::Bf16 { "opened_bf16" } else { "" };

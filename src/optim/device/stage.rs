@@ -3,6 +3,13 @@ use crate::optim::factored::sizes::{FINISH_LANES, RATIO_LANES, TILE_WIDTH};
 use crate::optim::layerwise::shape::ReductionShape;
 use crate::optim::rule::{Family, Granularity, Slot};
 
+/// A text of the frame.
+macro_rules! text {
+    ($file:literal) => {
+        include_str!(concat!("../../../shaders/optim/frame/", $file, ".wgsl"))
+    };
+}
+
 /// One of the passes that a step makes over what it covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -104,87 +111,71 @@ impl Stage {
     }
 
     /// The texts that a rule is joined with, beside what is common to all.
-    pub(crate) fn frame(
-        self,
-        family: Family,
-        capabilities: &Capabilities,
-        looks_ahead: bool,
-        masks: bool,
-    ) -> String {
-        const FACTORED: &str = concat!(
-            include_str!("../../../shaders/optim/frame/measured.wgsl"),
-            include_str!("../../../shaders/optim/frame/factored.wgsl")
-        );
-        macro_rules! text {
-            ($file:literal) => {
-                include_str!(concat!("../../../shaders/optim/frame/", $file, ".wgsl"))
-            };
+    pub(crate) fn frame(self, family: Family, capabilities: &Capabilities, updates: Updates) -> String {
+        let own = match self {
+            Self::Statistics => text!("statistics").into(),
+            Self::Finish | Self::Means => self.joining(family, capabilities),
+            Self::Measure | Self::Ratio => self.measuring(family, capabilities),
+            Self::Direction => [text!("direction"), text!("linear")].concat(),
+            Self::Update => updates.frame(family),
+        };
+        [self.lookups(family), own].concat()
+    }
+
+    /// What a stage finds the statistics and ratios of an element with.
+    fn lookups(self, family: Family) -> String {
+        match (self, family) {
+            (_, Family::Element | Family::Around) => String::new(),
+            (_, Family::Tensor { .. } | Family::Matrix) => text!("measured").into(),
+            (Self::Means | Self::Ratio, _) | (Self::Finish, Family::Factored { ratio: false }) => {
+                [text!("measured"), text!("factored")].concat()
+            }
+            (_, Family::Factored { ratio: true }) => {
+                [text!("measured"), text!("factored"), text!("gathered"), text!("matrix")].concat()
+            }
+            (_, Family::Factored { ratio: false }) => {
+                [text!("measured"), text!("factored"), text!("axes")].concat()
+            }
         }
-        let shape = ReductionShape::of(capabilities);
-        let lanes = format!("const LANES = {}u;\n", shape.lanes);
+    }
+
+    /// The text that joins pieces of statistics, takes next maxima over, or takes means.
+    fn joining(self, family: Family, capabilities: &Capabilities) -> String {
         let finishing = format!("const LANES = {FINISH_LANES}u;\n");
-        let settled = if looks_ahead { text!("lookahead") } else { text!("settled") };
+        match (self, family) {
+            (Self::Means, _) => {
+                let lanes = lanes(ReductionShape::of(capabilities).lanes);
+                [&lanes, text!("means"), text!("gathered"), text!("joined")].concat()
+            }
+            (_, Family::Factored { ratio: false }) => [&finishing, text!("maxima_finish")].concat(),
+            _ => [&finishing, text!("finish"), text!("joined")].concat(),
+        }
+    }
+
+    /// The text that sums over tiles, or makes ratios of sums.
+    fn measuring(self, family: Family, capabilities: &Capabilities) -> String {
+        let shape = ReductionShape::of(capabilities);
         let ends = shape.ends.concat();
-        let own = match (self, family) {
-            (Self::Statistics, _) => text!("statistics").into(),
-            (Self::Finish, Family::Factored { ratio: false }) => {
-                [&finishing, text!("maxima_finish")].concat()
-            }
-            (Self::Finish, _) => [&finishing, text!("finish"), text!("joined")].concat(),
-            (Self::Means, _) => [&lanes, text!("means"), text!("gathered"), text!("joined")].concat(),
-            (Self::Measure, Family::Factored { .. }) => {
-                let lanes = format!("const LANES = {TILE_WIDTH}u;\n");
-                [&lanes, text!("tile"), text!("measure_tile"), text!("norms"), &ends].concat()
-            }
-            (Self::Measure, _) => {
-                [&lanes, text!("measure"), text!("measure_tensor"), text!("norms"), &ends].concat()
-            }
+        match (self, family) {
             (Self::Ratio, Family::Factored { .. }) => {
-                let lanes = format!("const LANES = {RATIO_LANES}u;\n");
-                [&lanes, text!("ratio"), text!("ratio_factored"), text!("norms"), text!("joined")].concat()
+                let of_factored = [text!("ratio"), text!("ratio_factored"), text!("norms"), text!("joined")];
+                lanes(RATIO_LANES) + &of_factored.concat()
             }
-            (Self::Ratio, _) => [&lanes, text!("ratio"), text!("norms"), text!("joined")].concat(),
-            (Self::Update, Family::Element | Family::Around) => {
-                let element = if masks { text!("element_masked") } else { text!("element") };
-                [text!("update"), text!("linear"), element, settled].concat()
+            (Self::Ratio, _) => {
+                lanes(shape.lanes) + &[text!("ratio"), text!("norms"), text!("joined")].concat()
             }
-            (Self::Direction, _) => [text!("direction"), text!("linear")].concat(),
-            (Self::Update, Family::Matrix) => {
-                [text!("update"), text!("linear"), text!("directed"), settled].concat()
+            (_, Family::Factored { .. }) => {
+                lanes(TILE_WIDTH) + &[text!("tile"), text!("measure_tile"), text!("norms"), &ends].concat()
             }
-            (Self::Update, Family::Tensor { .. }) => {
-                [text!("update"), text!("linear"), text!("tensor"), settled].concat()
+            _ => {
+                lanes(shape.lanes)
+                    + &[text!("measure"), text!("measure_tensor"), text!("norms"), &ends].concat()
             }
-            (Self::Update, Family::Factored { ratio }) => {
-                let updated = if ratio { text!("update_matrix") } else { text!("update_axes") };
-                [text!("tile"), text!("update_tile"), updated, settled].concat()
-            }
-        };
-        let common = match (self, family) {
-            (_, Family::Element | Family::Around) => "",
-            (_, Family::Tensor { .. } | Family::Matrix) => text!("measured"),
-            (_, Family::Factored { .. }) => FACTORED,
-        };
-        let lookups = match (self, family) {
-            (Self::Means | Self::Ratio, _)
-            | (Self::Finish, Family::Factored { ratio: false })
-            | (_, Family::Element | Family::Around | Family::Tensor { .. } | Family::Matrix) => "",
-            (_, Family::Factored { ratio: true }) => concat!(
-                include_str!("../../../shaders/optim/frame/gathered.wgsl"),
-                include_str!("../../../shaders/optim/frame/matrix.wgsl")
-            ),
-            (_, Family::Factored { ratio: false }) => text!("axes"),
-        };
-        [common, lookups, &own].concat()
+        }
     }
 
     /// The texts of an update over blocks beside that of its kernel, in place of [`Stage::frame`].
     pub(crate) fn frame_of_blocks(self, family: Family, (looks_ahead, masks): (bool, bool)) -> String {
-        macro_rules! text {
-            ($file:literal) => {
-                include_str!(concat!("../../../shaders/optim/frame/", $file, ".wgsl"))
-            };
-        }
         let settled = if looks_ahead { text!("lookahead") } else { text!("settled") };
         let own = match family {
             Family::Tensor { .. } => [text!("measured"), text!("tensor")].concat(),
@@ -204,4 +195,39 @@ impl Stage {
             Self::Direction | Self::Update => 256,
         }
     }
+}
+
+/// How an update goes over elements, and what it does beside the rule.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Updates {
+    pub(crate) looks_ahead: bool,
+    /// Whether what lies behind the end of a tensor is held at zero.
+    pub(crate) masks: bool,
+    /// Whether an invocation takes two vectors.
+    pub(crate) pairs: bool,
+}
+
+impl Updates {
+    /// The text that makes new parameters.
+    fn frame(self, family: Family) -> String {
+        let settled = if self.looks_ahead { text!("lookahead") } else { text!("settled") };
+        let over = if self.pairs { text!("update_pairs") } else { concat!(text!("update"), text!("linear")) };
+        match family {
+            Family::Element | Family::Around => {
+                let element = if self.masks { text!("element_masked") } else { text!("element") };
+                [over, element, settled].concat()
+            }
+            Family::Matrix => [text!("update"), text!("linear"), text!("directed"), settled].concat(),
+            Family::Tensor { .. } => [over, text!("tensor"), settled].concat(),
+            Family::Factored { ratio } => {
+                let updated = if ratio { text!("update_matrix") } else { text!("update_axes") };
+                [text!("tile"), text!("update_tile"), updated, settled].concat()
+            }
+        }
+    }
+}
+
+/// The size of a workgroup, as its text reads it.
+fn lanes(lanes: usize) -> String {
+    format!("const LANES = {lanes}u;\n")
 }

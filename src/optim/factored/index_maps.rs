@@ -1,5 +1,5 @@
-use super::sizes::{FINISH_LANES, HALF_OF_ADDED};
-use crate::gpu::MAX_TRIPS;
+use super::gathering::{Gathering, Map, pieces};
+use super::sizes::HALF_OF_ADDED;
 use crate::optim::rule::{Reduced, Statistic};
 
 /// Constants of a division by a known number: Granlund and Montgomery 1994, figure 4.1.
@@ -48,28 +48,8 @@ pub(crate) struct IndexMap {
 }
 
 pub(crate) const NONE: u32 = u32::MAX;
-pub(crate) const ONE: u32 = 0;
-const FOUR_OUTPUTS: u32 = 1;
-const FOUR_TERMS: u32 = 2;
-/// Terms, or vectors of four terms, that one invocation gathers.
-const TERMS: usize = 128;
-/// Maximum number of pieces, unless a sum is so long that it needs more.
-const MOST_PIECES: usize = 1024;
-/// Terms of one window that an invocation gathers, however long the sum is: with noise each takes eleven iterations.
-const MOST_TERMS: usize = MAX_TRIPS / 16;
-/// Few enough to be joined by one workgroup.
-const MOST_ALL_PIECES: usize = FINISH_LANES * (MAX_TRIPS / 4 * 3);
-
 /// Means over this many values or fewer are not stored, as in frame/matrix.wgsl.
 const SHORT: usize = 8;
-
-/// `x / by * outer + x % by * inner`.
-#[derive(Clone, Copy, Debug)]
-struct Map {
-    by: usize,
-    outer: usize,
-    inner: usize,
-}
 
 /// The axes of a tensor, as the kernels see them.
 pub(crate) struct Axes<'a> {
@@ -103,6 +83,11 @@ impl<'a> Axes<'a> {
         }
     }
 
+    /// Whether each statistic holds the maxima of one axis.
+    pub(crate) fn hold_maxima(&self) -> bool {
+        self.statistics.iter().all(|statistic| matches!(statistic.reduced, Reduced::AllBut(_)))
+    }
+
     /// Whether the last axis has a multiple of four and is what the first index map leaves out, or the index maps hold axes.
     fn quads(&self) -> bool {
         let last = self.shape.len().saturating_sub(1);
@@ -110,9 +95,7 @@ impl<'a> Axes<'a> {
         whole
             && match self.matrix() {
                 Some([columns, rows]) => columns == last && rows + 1 == last,
-                None => {
-                    self.statistics.iter().all(|statistic| matches!(statistic.reduced, Reduced::AllBut(_)))
-                }
+                None => self.hold_maxima(),
             }
     }
 
@@ -177,8 +160,8 @@ impl<'a> Axes<'a> {
             .collect()
     }
 
-    /// The index map of one factor of a tensor that begins at `first` of the flat space and lies in so many windows of some
-    /// length; places of values and what all index maps of a tensor share are left open.
+    /// The index map of one statistic of a tensor that begins at `first` of the flat space and lies in so many windows of some
+    /// length; where values lie and what all index maps of a tensor share is filled in later.
     pub(crate) fn index_map(
         &self,
         statistic: &Statistic,
@@ -186,44 +169,13 @@ impl<'a> Axes<'a> {
         (windows, window_len): (usize, usize),
     ) -> IndexMap {
         let elements = self.elements();
-        let outputs = statistic.len(self.shape);
-        let (size, stride, output, term) = match statistic.reduced {
-            Reduced::None => (
-                1,
-                elements,
-                Map { by: elements, outer: elements, inner: 1 },
-                Map { by: 1, outer: 0, inner: 0 },
-            ),
-            Reduced::Axis(axis) => {
-                let (size, stride) = self.axis(axis);
-                let output = Map { by: stride, outer: size * stride, inner: 1 };
-                (size, stride, output, Map { by: 1, outer: stride, inner: 0 })
-            }
-            Reduced::AllBut(axis) => {
-                let (size, stride) = self.axis(axis);
-                // Of the first axis all terms follow each other.
-                let term = match elements / size {
-                    all if all == stride => Map { by: 1, outer: 1, inner: 0 },
-                    _ => Map { by: stride, outer: size * stride, inner: 1 },
-                };
-                (size, stride, Map { by: 1, outer: stride, inner: 0 }, term)
-            }
+        let (size, stride) = match statistic.reduced {
+            Reduced::None => (1, elements),
+            Reduced::Axis(axis) | Reduced::AllBut(axis) => self.axis(axis),
         };
-        let terms = elements / outputs;
-        let output = if terms == 1 { Map { by: 1, outer: 1, inner: 0 } } else { output };
-        let four = fours(output, outputs, term, terms);
-        let in_fours = |map: Map| match map {
-            Map { by: 1, outer, .. } => Map { by: 1, outer: 4 * outer, inner: 0 },
-            Map { by, outer, .. } => Map { by: by / 4, outer, inner: 4 },
-        };
-        let (units, output, terms, term) = match four {
-            FOUR_OUTPUTS => (outputs.div_ceil(4), in_fours(output), terms, term),
-            FOUR_TERMS => (outputs, output, terms / 4, in_fours(term)),
-            _ => (outputs, output, terms, term),
-        };
-        let least = terms.min(window_len).div_ceil(MOST_TERMS);
-        let pieces = terms.div_ceil(TERMS * windows).min(MOST_PIECES).max(least);
-        let pieces = pieces.min(MOST_ALL_PIECES / windows).max(1);
+        let Gathering { outputs, output, units, terms, term, four } =
+            Gathering::new(self.gathering(statistic.reduced), statistic.len(self.shape), elements);
+        let pieces = pieces(terms, windows, window_len);
         IndexMap {
             first: low(first as u64 / 4),
             len: count(elements),
@@ -235,7 +187,7 @@ impl<'a> Axes<'a> {
             values: 0,
             size: Divisor::new(size),
             stride: Divisor::new(stride),
-            outputs: count(if four == FOUR_OUTPUTS { outputs.next_multiple_of(4) } else { outputs }),
+            outputs: count(outputs),
             units: count(units),
             terms: count(terms),
             pieces: count(pieces),
@@ -249,28 +201,28 @@ impl<'a> Axes<'a> {
             term_inner: count(term.inner),
         }
     }
-}
 
-/// Of what there are always four that follow each other on a multiple of four.
-fn fours(output: Map, outputs: usize, term: Map, terms: usize) -> u32 {
-    let follow = |map: Map, len: usize| match map {
-        Map { by: 1, outer: 1, .. } => len.is_multiple_of(4),
-        Map { by, inner: 1, .. } => by.is_multiple_of(4),
-        _ => false,
-    };
-    let aligned = |map: Map, len: usize| {
-        len == 1 || (map.outer.is_multiple_of(4) && (map.by == 1 || map.inner.is_multiple_of(4)))
-    };
-    // Values are padded to fours, as elements are.
-    if terms == 1 {
-        return FOUR_OUTPUTS;
-    }
-    if follow(output, outputs) && aligned(term, terms) {
-        FOUR_OUTPUTS
-    } else if follow(term, terms) && aligned(output, outputs) {
-        FOUR_TERMS
-    } else {
-        ONE
+    /// The elements of the outputs' first terms, and how far from it an output's other terms lie.
+    fn gathering(&self, reduced: Reduced) -> [Map; 2] {
+        let elements = self.elements();
+        match reduced {
+            Reduced::None => {
+                [Map { by: elements, outer: elements, inner: 1 }, Map { by: 1, outer: 0, inner: 0 }]
+            }
+            Reduced::Axis(axis) => {
+                let (size, stride) = self.axis(axis);
+                [Map { by: stride, outer: size * stride, inner: 1 }, Map { by: 1, outer: stride, inner: 0 }]
+            }
+            Reduced::AllBut(axis) => {
+                let (size, stride) = self.axis(axis);
+                // Of the first axis all terms follow each other.
+                let term = match elements / size {
+                    all if all == stride => Map { by: 1, outer: 1, inner: 0 },
+                    _ => Map { by: stride, outer: size * stride, inner: 1 },
+                };
+                [Map { by: 1, outer: stride, inner: 0 }, term]
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use super::index_maps::{Axes, IndexMap, NONE, ONE, count};
+use super::gathering::ONE;
+use super::index_maps::{Axes, IndexMap, NONE, count};
 use super::ranges::{Places, StatisticRanges};
 use super::sizes::{FINISH_LANES, MOST_ALONE};
 use super::tiles::{self, Tile};
@@ -112,7 +113,7 @@ impl Tables {
         for (window, range) in cut_at_windows(layout, span.first..span.first + span.len) {
             self.ranges.tiles.begin_window(window, &self.tiles);
             let before = window * layout.window_len() + range.start - span.first;
-            tiles::cut(axes, before / 4, range.start / 4..range.end.div_ceil(4), |mut tile| {
+            tiles::cut(axes, capabilities, before / 4, range.start / 4..range.end.div_ceil(4), |mut tile| {
                 tile.index_map = count(tensor.first_map);
                 tile.part = count(self.sums);
                 self.sums += tile.parts(capabilities);

@@ -4,7 +4,7 @@ use super::kernels::{Call, Kernels, Sum, Turn, region};
 use super::tiles::{Level, Tile, levels, tiles};
 use super::transforms::{self, GradientPass};
 use crate::Error;
-use crate::gpu::{Buffer, Gpu, ReadBuffer, UniformRing};
+use crate::gpu::{Buffer, Gpu, ReadBuffer, Region, UniformRing};
 use crate::grad::{FusedTransforms, Transforms};
 use crate::layout::{Layout, Window};
 use crate::params::{Flat, ParamStore};
@@ -71,13 +71,11 @@ impl Vectors {
         let adding = |from: &Buffer<f32>, to: &Buffer<f32>| kernels.adding(gpu, &sums, from, to);
         let between = [adding(&parts[0], &parts[1])?, adding(&parts[1], &parts[0])?];
         let to_products = [adding(&parts[0], &products)?, adding(&parts[1], &products)?];
-        let bound = windows.iter().map(|window| {
-            let [p, g, x, b, d] = [params.params(), params.grads(), &start, &before, &direction]
-                .map(|flat| flat.window(window));
-            let measure = gpu.bind_group(&kernels.measure, &[call, g, b, d, parts[0].region()])?;
-            Ok([measure, gpu.bind_group(&kernels.axpy, &[region::<Turn>(&turn), call, x, d, p])?])
-        });
-        let bound = bound.collect::<Result<_, Error>>()?;
+        let flats = [params.params(), params.grads(), &start, &before, &direction];
+        let blocks = [region::<Turn>(&turn), call];
+        let bind =
+            |window: &Window| bind(gpu, &kernels, flats.map(|flat| flat.window(window)), blocks, &parts[0]);
+        let bound = windows.iter().map(bind).collect::<Result<_, Error>>()?;
         let read_buffer = ReadBuffer::new(gpu, PRODUCTS * BYTES)?;
         let shared =
             transforms::Shared { params, kernels: &kernels, parts: &parts, sums: &sums, tiles: &tiles };
@@ -143,6 +141,19 @@ impl Vectors {
             })
             .filter(|(_, pairs)| *pairs > 0)
     }
+}
+
+/// Binds the kernels that measure and move, given a window's parameters, gradients, start, previous gradients and direction,
+/// and the uniforms of a move and of tiles.
+fn bind(
+    gpu: &Gpu,
+    kernels: &Kernels,
+    [p, g, x, b, d]: [Region<'_>; 5],
+    [turn, call]: [Region<'_>; 2],
+    parts: &Buffer<f32>,
+) -> Result<[wgpu::BindGroup; 2], Error> {
+    let measure = gpu.bind_group(&kernels.measure, &[call, g, b, d, parts.region()])?;
+    Ok([measure, gpu.bind_group(&kernels.axpy, &[turn, call, x, d, p])?])
 }
 
 /// Number of lanes whose partial sums of `products` products fit one binding. Fragments between frozen tensors may each

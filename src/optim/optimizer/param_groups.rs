@@ -16,7 +16,7 @@ use crate::optim::rule::fields::overridden;
 use crate::optim::step::counters::StepCounter;
 use crate::params::{Gate, GroupBuilder, ParamStore};
 
-/// All of an optimizer that is made for one layout.
+/// The parts of an optimizer that depend on the layout.
 struct Laid<R> {
     layout: Arc<Layout>,
     groups: Vec<Group<R>>,
@@ -30,18 +30,19 @@ struct Laid<R> {
 }
 
 impl<R: AnyRule + Clone> Optimizer<R> {
-    /// Adds a group of new tensors behind the others, at any time. Earlier tensors, their state, their counts and the
-    /// bits of their later steps are what they would have been; the new ones begin with their own first step.
+    /// Adds a group of new tensors behind the others, at any time. It changes no bit of earlier tensors, of their state and
+    /// counts, or of their later steps. The new tensors start with their own first step.
     ///
-    /// `overrides` is a JSON object of fields that differ, as in [`Rule::build_with`](crate::optim::Rule::build_with). What
-    /// it leaves out is as the optimizer was built, torch's `defaults`, whatever was set in other groups since.
-    /// Schedules start from the group's own rate, transforms hold for it too, gradients that were accumulated stay,
-    /// those of the new tensors are zero, and submitted steps may still be on their way.
+    /// `overrides` is a JSON object of the fields that differ, as in
+    /// [`Rule::build_with`](crate::optim::Rule::build_with). Other fields have the values that the optimizer was built with,
+    /// torch's `defaults`, even if other groups have changed since. Schedules start from the group's own learning rate.
+    /// Transforms apply to it too. Accumulated gradients are kept; those of the new tensors are zero. Submitted steps may
+    /// still be in flight.
     ///
-    /// It submits one copy and does not wait, unless parameters are kept in bf16 too: buffers that become longer are replaced, and initialized twice until it is
-    /// done. What else uses the store's buffers has to begin anew: a graph's plan and another optimizer of this store
-    /// refuse to go on, but commands that were recorded before and are not submitted yet would work on the former
-    /// buffers, and so would bind groups of one's own.
+    /// It submits one copy. It waits only if parameters are also kept in bf16. Buffers that grow are replaced, so until the
+    /// copy is done both are allocated. Plans of a graph and other optimizers of this store refuse to go on, because they
+    /// use the former buffers. Commands that were recorded before and not submitted yet would still use these, and so would
+    /// your own bind groups.
     ///
     /// ```no_run
     /// // Needs a device.
@@ -64,7 +65,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// shapes and values, as when a store is built; [`Error::UnknownName`], [`Error::Config`] and [`Error::Constant`]
     /// for the overrides; [`Error::Config`] while a recorded step is neither submitted nor abandoned;
     /// [`Error::Mismatch`] for another store; [`Error::Buffer`] for adopted buffers, and where the device has no
-    /// memory left; [`Error::Kernel`]; [`Error::DeviceLost`]; what a transform of one's own says, which is prepared
+    /// memory left; [`Error::Kernel`]; [`Error::DeviceLost`]; the errors of custom transforms, which are prepared
     /// again. Then nothing was changed.
     ///
     /// Source: <https://docs.pytorch.org/docs/stable/generated/torch.optim.Optimizer.add_param_group.html>.
@@ -92,7 +93,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         let mut other = self.laid(&mut recorder, &grown, rule)?;
         drop(recorder);
         self.swap(&mut other);
-        // As when an optimizer is built: what is wrong with kernel or device is said here, not in the next step.
+        // As when an optimizer is built, errors of the kernel and the device are reported here instead of in the next step.
         let ready = self.describe(&grown).and_then(|first| self.prepare(&first, &grown).map(|()| first));
         let copied = ready.and_then(|first| gpu.submit(encoder).map(|_| first));
         let prepared = copied.and_then(|first| self.prepare_own(&grown, params).map(|()| first));
@@ -112,7 +113,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         }
     }
 
-    /// What this optimizer has for the layout of a store that has grown.
+    /// The parts of this optimizer for the layout of a store that has grown.
     fn laid(&self, recorder: &mut Recorder<'_>, grown: &ParamStore, rule: R) -> Result<Laid<R>, Error> {
         let layout = grown.layout().clone();
         let mut groups = self.groups.clone();
@@ -150,7 +151,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         }
     }
 
-    /// Prepares transforms of one's own for the store that has grown, or all of them as they were before.
+    /// Prepares custom transforms for the store that has grown. If one refuses, prepares all for the former store.
     fn prepare_own(&mut self, grown: &ParamStore, before: &ParamStore) -> Result<(), Error> {
         let mut prepare =
             |params| self.transforms.custom.iter_mut().try_for_each(|custom| custom.prepare(params));

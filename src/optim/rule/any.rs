@@ -31,8 +31,8 @@ pub trait AnyRule: Sealed + Debug + Send + Sync {
     fn looks_ahead(&self) -> bool {
         false
     }
-    /// Whether it is known to map parameters of zero with gradients of zero to zeros. Otherwise the frame holds the
-    /// padding between tensors at zero.
+    /// Whether it is known to map zero parameters with zero gradients to zeros. Otherwise the frame keeps the padding between
+    /// tensors at zero.
     fn keeps_zeros(&self) -> bool {
         true
     }
@@ -78,7 +78,7 @@ pub trait AnyRule: Sealed + Debug + Send + Sync {
     fn eval_params(&self) -> Option<EvalParams> {
         None
     }
-    /// When its state begins anew, if it does.
+    /// When its state is reset, if it is.
     fn reset(&self) -> Option<Reset> {
         None
     }
@@ -86,24 +86,24 @@ pub trait AnyRule: Sealed + Debug + Send + Sync {
     fn maximize(&self) -> bool;
     /// All options as a JSON object, `name` included.
     fn to_json(&self) -> Value;
-    /// The first option that JSON cannot hold, as `eps is inf`; default: none.
+    /// The first option that JSON cannot hold, such as `eps is inf`; `None` by default.
     fn not_in_json(&self) -> Option<String> {
         None
     }
-    /// All options but the name, some of them replaced by what a group overrides.
+    /// All options except the name, with a group's overrides.
     fn merged(&self, fields: &Map<String, Value>) -> Map<String, Value> {
         let mut all = options(self);
         all.extend(fields.clone());
         all
     }
-    /// A rule of the same kind from all its fields but `name`, without a check of ranges.
+    /// A rule of the same kind from all its fields except `name`. Does not check ranges.
     ///
     /// # Errors
     /// [`Error::UnknownName`], [`Error::Config`].
     fn boxed_with(&self, fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error>;
     /// A copy of the same kind.
     fn boxed(&self) -> Box<dyn AnyRule>;
-    /// As [`AnyRule::boxed_with`], as the type itself.
+    /// As [`AnyRule::boxed_with`], but returns the type itself.
     ///
     /// # Errors
     /// As [`AnyRule::boxed_with`].
@@ -218,131 +218,7 @@ impl<R: Rule> AnyRule for R {
     }
 }
 
-impl Sealed for Box<dyn AnyRule> {}
-
-impl AnyRule for Box<dyn AnyRule> {
-    fn name(&self) -> &str {
-        (**self).name()
-    }
-
-    fn family(&self) -> Family {
-        (**self).family()
-    }
-
-    fn shader(&self) -> Shader<'_> {
-        (**self).shader()
-    }
-
-    fn looks_ahead(&self) -> bool {
-        (**self).looks_ahead()
-    }
-
-    fn keeps_zeros(&self) -> bool {
-        (**self).keeps_zeros()
-    }
-
-    fn slots(&self) -> &[Slot] {
-        (**self).slots()
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        (**self).check()
-    }
-
-    fn uses(&self, slot: usize) -> bool {
-        (**self).uses(slot)
-    }
-
-    fn precisions(&self, slot: usize) -> Precisions {
-        (**self).precisions(slot)
-    }
-
-    fn statistics(&self, shape: &[usize]) -> Vec<Statistic> {
-        (**self).statistics(shape)
-    }
-
-    fn newton_schulz(&self, shape: &[usize]) -> Result<Option<NewtonSchulz>, Error> {
-        (**self).newton_schulz(shape)
-    }
-
-    fn initial(&self, slot: usize) -> f64 {
-        (**self).initial(slot)
-    }
-
-    fn hyper_block(&self) -> (usize, &[Field]) {
-        (**self).hyper_block()
-    }
-
-    fn hyper_bytes(&self, step: &StepInfo, bytes: &mut Vec<u8>) {
-        (**self).hyper_bytes(step, bytes);
-    }
-
-    fn lr(&self) -> f64 {
-        (**self).lr()
-    }
-
-    fn lr_mut(&mut self) -> &mut f64 {
-        (**self).lr_mut()
-    }
-
-    fn momentum_mut(&mut self) -> Option<&mut f64> {
-        (**self).momentum_mut()
-    }
-
-    fn recurrence(&self) -> Option<Recurrence> {
-        (**self).recurrence()
-    }
-
-    fn eval_params(&self) -> Option<EvalParams> {
-        (**self).eval_params()
-    }
-
-    fn reset(&self) -> Option<Reset> {
-        (**self).reset()
-    }
-
-    fn maximize(&self) -> bool {
-        (**self).maximize()
-    }
-
-    fn to_json(&self) -> Value {
-        (**self).to_json()
-    }
-
-    fn not_in_json(&self) -> Option<String> {
-        (**self).not_in_json()
-    }
-
-    fn merged(&self, fields: &Map<String, Value>) -> Map<String, Value> {
-        (**self).merged(fields)
-    }
-
-    fn boxed_with(&self, fields: &Map<String, Value>) -> Result<Box<dyn AnyRule>, Error> {
-        (**self).boxed_with(fields)
-    }
-
-    fn boxed(&self) -> Box<dyn AnyRule> {
-        (**self).boxed()
-    }
-
-    fn with_fields(&self, fields: &Map<String, Value>) -> Result<Self, Error> {
-        self.boxed_with(fields)
-    }
-}
-
-impl Clone for Box<dyn AnyRule> {
-    fn clone(&self) -> Self {
-        (**self).boxed()
-    }
-}
-
-impl<R: Rule> From<R> for Box<dyn AnyRule> {
-    fn from(rule: R) -> Self {
-        Box::new(rule)
-    }
-}
-
-/// All options but the name.
+/// All options except the name.
 pub(crate) fn options(rule: &(impl AnyRule + ?Sized)) -> Map<String, Value> {
     let Value::Object(mut all) = rule.to_json() else { unreachable!("options are an object") };
     all.remove("name");

@@ -1,4 +1,5 @@
-//! The code of 8 bits on the host: the same numbers as `dynamic8.wgsl` makes, operation for operation.
+//! The code of 8 bits on the host: the same numbers as `dynamic8.wgsl` and `dynamic8_subgroup8.wgsl` make, operation for
+//! operation.
 //!
 //! A magnitude in [0, 1] has a number `m`. Those with the same highest bit `p` share a decade, of which they are the middles
 //! of `p` equal pieces between its tenth and its end: `(18 m - 16 p + 9) * unit(p)`. The last number stands for 1.

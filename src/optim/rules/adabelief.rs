@@ -8,7 +8,7 @@ use crate::optim::rule::{Rule, Shader, Slot, StepInfo, check_moments, f32_of, mo
 ///
 /// `g += weight_decay * p`, `m += (1 - beta1) * (g - m)`,
 /// `v = beta2 * v + (1 - beta2) * (g - m)^2 + eps_root`, `p -= lr * m / c1 / (sqrt(v / c2) + eps)` with
-/// `c = 1 - beta^step`. With `nesterov`, `beta1 * m / (1 - beta1^(step + 1)) + (1 - beta1) * g / c1` stands in place of
+/// `c = 1 - beta^step`. With `nesterov`, `beta1 * m / (1 - beta1^(step + 1)) + (1 - beta1) * g / c1` replaces
 /// `m / c1`.
 ///
 /// Source: Zhuang et al. 2020, arXiv:2010.07468, Alg. 2, whose two `eps` are here `eps_root`, which stays in

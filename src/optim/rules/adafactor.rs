@@ -1,11 +1,16 @@
+mod fields;
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Variant, present};
+use crate::config::Variant;
 use crate::error::{Error, above, at_least, half_open};
 use crate::gpu::uniform;
 use crate::optim::rule::{Family, Reduced, Rule, Shader, Slot, Statistic, StepInfo, f32_of, scheduled};
+use fields::Fields;
+
+pub use fields::AdafactorEps;
 
 /// Adafactor: a second moment of which only the means over rows and over columns are kept.
 ///
@@ -69,56 +74,6 @@ pub struct Adafactor {
     pub factored: bool,
     /// Whose formula. Default [`Variant::Torch`].
     pub variant: Variant,
-}
-
-/// What keeps [`Adafactor`] from dividing by zero.
-///
-/// ```
-/// use gradus::optim::{Adafactor, AdafactorEps};
-///
-/// let torch = Adafactor { eps: AdafactorEps::Torch(None, 1e-3), ..Adafactor::default() };
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum AdafactorEps {
-    /// torch's: the least mean and the root of the least second moment, where `None` is the epsilon of f32; and the least
-    /// size of parameters. Each at least 0.
-    Torch(Option<f64>, f64),
-    /// optax's: added to squares, at least 0.
-    Optax(f64),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Fields {
-    #[serde(default, deserialize_with = "present")]
-    lr: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
-    beta2_decay: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
-    eps: Option<AdafactorEps>,
-    #[serde(default, deserialize_with = "present")]
-    d: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
-    weight_decay: Option<Option<f64>>,
-    #[serde(default)]
-    maximize: bool,
-    #[serde(default, deserialize_with = "present")]
-    decay_rate: Option<f64>,
-    #[serde(default)]
-    decay_offset: u64,
-    #[serde(default, deserialize_with = "present")]
-    clipping_threshold: Option<Option<f64>>,
-    #[serde(default, deserialize_with = "present")]
-    multiply_by_parameter_scale: Option<bool>,
-    #[serde(default, deserialize_with = "present")]
-    min_dim_size_to_factor: Option<usize>,
-    #[serde(default)]
-    momentum: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
-    factored: Option<bool>,
-    #[serde(default)]
-    variant: Variant,
 }
 
 impl From<Fields> for Adafactor {

@@ -14,7 +14,7 @@ use crate::optim::rule::{
 /// `c = 1 - beta^step`. AMSGrad takes the largest `v` so far.
 ///
 /// As optax has it, the root may be `sqrt(v / c2 + eps_root)`, and with `nesterov`
-/// `beta1 * m / (1 - beta1^(step + 1)) + (1 - beta1) * g / c1` stands in place of `m / c1`.
+/// `beta1 * m / (1 - beta1^(step + 1)) + (1 - beta1) * g / c1` replaces `m / c1`.
 ///
 /// Source: Kingma & Ba 2015, arXiv:1412.6980, Alg. 1; AMSGrad: Reddi et al. 2018, arXiv:1904.09237, Alg. 2;
 /// Nesterov's step: Dozat 2016, ICLR workshop, Alg. 2, with a constant momentum.

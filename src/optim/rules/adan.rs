@@ -4,7 +4,7 @@ use crate::error::{Error, at_least, half_open};
 use crate::gpu::uniform;
 use crate::optim::rule::{Rule, Shader, Slot, StepInfo, check_moments, f32_of, scheduled};
 
-/// Adan, as optax has it: Adam with an average of how the gradient changes, which looks ahead.
+/// Adan, as in optax: Adam with a look-ahead by an average of the gradient's changes.
 ///
 /// `d = g - g_prev`, 0 in the first step, `m += (1 - beta1) * (g - m)`, `v += (1 - beta2) * (d - v)`,
 /// `n += (1 - beta3) * ((g + (1 - beta2) * d)^2 - n)`, `u = (m / c1 + (1 - beta2) * v / c2) / (sqrt(n / c3 + eps_root) + eps)`

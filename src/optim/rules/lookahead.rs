@@ -1,4 +1,5 @@
-use std::borrow::Cow;
+mod around;
+
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -7,27 +8,29 @@ use serde_json::{Map, Value, json};
 use super::sgd::SGD;
 use crate::config;
 use crate::error::{Error, closed};
-use crate::gpu::{Block, Field, Uniform, uniform};
+use crate::gpu::{Block, Field};
 use crate::optim::rule::any::{AnyRule, options};
 use crate::optim::rule::entry::{Entry, FromJson, Registered};
 use crate::optim::rule::fields::used_slots;
 use crate::optim::rule::{
-    EvalParams, Family, Granularity, NewtonSchulz, Precisions, Recurrence, Reset, Shader, Slot, Statistic,
-    StepInfo, f32_of,
+    EvalParams, Family, NewtonSchulz, Precisions, Recurrence, Reset, Shader, Slot, Statistic, StepInfo,
+    f32_of,
 };
+pub(crate) use around::Ahead;
+use around::{Around, BEGINS, RESETS, SLOW, SYNCS};
 
-/// Lookahead around another rule, as optax has it: the rule makes fast steps, and after every `sync_period`-th of a
-/// tensor slow weights, which start where the parameters started, take a part `alpha` of the way to the fast ones, and
-/// these go back to them.
+/// Lookahead around another rule, as in optax.
 ///
-/// With `reset_state` the inner state then begins anew, the count of the inner rule's steps included: what it was is
-/// never used again, and each slot starts from its first value once more. In a state dict the inner slots of a tensor
-/// that has just looked ahead are those that no step has used yet, `step` goes on counting all steps of the tensor, and
-/// `inner_step` counts those since. Steps of the schedule go on too.
+/// The inner rule makes fast steps. The slow weights start as the parameters. After every `sync_period` steps of a tensor
+/// they move the fraction `alpha` of the way to the parameters, and the parameters are set to them.
 ///
-/// The learning rate, schedules, and fields that are overridden in a group act on the inner rule. A group may override
-/// those of Lookahead too; a name that both have, as `alpha` around RMSprop, is the inner rule's, unless the group has a
-/// whole `inner` as well.
+/// With `reset_state`, the inner state is then reset: each slot to its first value, and the inner rule's step count to 0. In
+/// a state dict, the inner slots of a tensor that was just reset count as unused; `step` counts all steps of the tensor, and
+/// `inner_step` those since the reset. The schedule's steps are not reset.
+///
+/// The learning rate, schedules and the fields that a group overrides act on the inner rule. A group may override fields of
+/// Lookahead too. A name that both have, such as `alpha` around RMSprop, means the inner rule's, unless the group also
+/// overrides `inner` as a whole.
 ///
 /// ```
 /// use gradus::optim::{self, Adam, AnyRule, Lookahead};
@@ -43,32 +46,15 @@ use crate::optim::rule::{
 /// Source: Zhang et al. 2019, arXiv:1907.08610, Alg. 1; `reset_state` is of optax.
 #[derive(Clone, Debug)]
 pub struct Lookahead<R = Box<dyn AnyRule>> {
-    /// The rule that makes the fast steps. Its options may change between steps, but it stays the same rule.
+    /// The rule that makes the fast steps. Its options may change between steps, but not the rule.
     pub inner: R,
-    /// Steps from one look ahead to the next, at least 1. Default 5.
+    /// Number of steps between two synchronizations, at least 1. Default 5.
     pub sync_period: u64,
-    /// Part of the way that slow weights go, in `[0, 1]`. Default 0.5.
+    /// Fraction of the way to the parameters that slow weights move, in `[0, 1]`. Default 0.5.
     pub alpha: f64,
-    /// Whether the inner state begins anew after every look ahead. Default false.
+    /// Whether the inner state is reset after each synchronization. Default false.
     pub reset_state: bool,
     around: Arc<Around>,
-}
-
-/// What was made of the inner rule.
-#[derive(Debug)]
-struct Around {
-    inner: String,
-    text: String,
-    slots: Vec<Slot>,
-    fields: Vec<Field>,
-}
-
-uniform! {
-    /// What stands in the block before the inner rule's constants.
-    pub(crate) struct Ahead {
-        lookahead: u32,
-        lookahead_alpha: f32,
-    }
 }
 
 #[derive(Deserialize)]
@@ -92,23 +78,9 @@ const fn alpha() -> f64 {
 }
 
 const NAME: &str = "Lookahead";
-const SLOW: Slot = Slot {
-    name: Cow::Borrowed("slow_param"),
-    granularity: Granularity::Element,
-    precisions: Precisions::F32,
-    late: true,
-    apart: false,
-};
-/// As in `lookahead.wgsl`.
-const BEGINS: u32 = 1;
-const SYNCS: u32 = 2;
-/// As in `reset.wgsl`: from this bit on, slots that begin anew.
-const RESETS: u32 = 8;
-const HYPER: &str = "struct Hyper {";
-const STATE: &str = "struct State {";
 
 impl<R: AnyRule> Lookahead<R> {
-    /// Around a rule, with the defaults.
+    /// A Lookahead around `inner`, with the defaults.
     pub fn new(inner: R) -> Self {
         let around = Arc::new(Around::new(&inner));
         Self { inner, sync_period: sync_period(), alpha: alpha(), reset_state: false, around }
@@ -116,26 +88,6 @@ impl<R: AnyRule> Lookahead<R> {
 
     fn slow(&self) -> usize {
         self.around.slots.len() - 1
-    }
-}
-
-impl Around {
-    fn new(inner: &impl AnyRule) -> Self {
-        let text = inner.shader().text;
-        let members: String =
-            Ahead::FIELDS.iter().map(|field| format!(" {}: {},", field.name, field.kind)).collect();
-        let wrapped = text.replacen(HYPER, &format!("{HYPER}{members}"), 1).replacen(
-            STATE,
-            &format!("{STATE} {}: vec4f,", SLOW.name),
-            1,
-        );
-        let shift = |field: &Field| Field { offset: field.offset + size_of::<Ahead>(), ..field.clone() };
-        Self {
-            inner: text.into(),
-            text: wrapped,
-            slots: inner.slots().iter().cloned().chain([SLOW]).collect(),
-            fields: Ahead::FIELDS.iter().cloned().chain(inner.hyper_block().1.iter().map(shift)).collect(),
-        }
     }
 }
 
@@ -214,7 +166,7 @@ impl<R: AnyRule + Clone + 'static> AnyRule for Lookahead<R> {
         let begins = if step.is_first_use(self.slow()) { BEGINS } else { 0 };
         let syncs = if step.step.is_multiple_of(self.sync_period) { SYNCS } else { 0 };
         let resets = (step.dropped & used_slots(self)) << RESETS;
-        let ahead = Ahead { lookahead: begins | syncs | resets, lookahead_alpha: f32_of(self.alpha) };
+        let ahead = Ahead::new(begins | syncs | resets, f32_of(self.alpha));
         bytes.extend_from_slice(bytemuck::bytes_of(&ahead));
         self.inner.hyper_bytes(&StepInfo { step: step.step - step.reset_at, ..*step }, bytes);
     }
@@ -311,7 +263,7 @@ impl<R: AnyRule + Clone + 'static> From<Lookahead<R>> for Box<dyn AnyRule> {
     }
 }
 
-/// Its row among the rules, with what it adds to the rule that it is around.
+/// Its entry in the table of rules, with the slot and constants that it adds to the inner rule's.
 impl Registered for Lookahead {
     const ENTRY: Entry = Entry {
         name: NAME,

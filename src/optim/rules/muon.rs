@@ -6,14 +6,14 @@ use crate::optim::rule::{
     Family, NewtonSchulz, Precisions, Rule, Shader, Slot, StepInfo, check_moments, f32_of,
 };
 
-/// Muon, as `torch.optim.Muon` has it: steps whose directions are made orthogonal, for matrices.
+/// Muon, as `torch.optim.Muon`: steps along orthogonalized directions, for matrices.
 ///
 /// `buf += (1 - momentum) * (g - buf)`, `u = (1 - momentum) * g + momentum * buf` with `nesterov`, else `buf`;
 /// `x = u / max(|u|, eps)` with the norm over the matrix, then `ns_steps` times `a = x * x^T`,
 /// `x = c0 * x + (c1 * a + c2 * a * a) * x` (with the shorter side of `x` on the left). `p *= 1 - lr * weight_decay`,
 /// `p -= lr * k * x`, where `k` is of [`AdjustLr`].
 ///
-/// Every tensor must be a matrix, two dimensions: others are refused before anything is made. Those that training
+/// Every tensor must be a matrix (two dimensions). Others are refused before anything is created. Those that training
 /// needs beside (biases, norms, and, as its authors advise, embeddings and the last layer) go into groups that set
 /// `adamw`, whose tensors AdamW steps in the same dispatches:
 ///

@@ -15,7 +15,7 @@ use crate::optim::rule::{
 /// `p -= lr * m / c1 * sqrt((rho - 4) * (rho - 2) * R / ((R - 4) * (R - 2) * rho)) * sqrt(c2) / (sqrt(v) + eps)`;
 /// in the steps before, `p -= lr * m / c1`. In optax `rho >= threshold` is enough, `eps` is added to
 /// `sqrt(v / c2 + eps_root)`, and with `nesterov`
-/// `beta1 * m / (1 - beta1^(step + 1)) + (1 - beta1) * g / c1` stands in place of `m / c1` in all steps.
+/// `beta1 * m / (1 - beta1^(step + 1)) + (1 - beta1) * g / c1` replaces `m / c1` in all steps.
 ///
 /// Source: Liu et al. 2020, arXiv:1908.03265, Alg. 2; there `rho > 4` is enough.
 ///

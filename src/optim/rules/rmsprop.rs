@@ -10,7 +10,7 @@ use crate::optim::rule::{Precisions, Rule, Shader, Slot, StepInfo, f32_of, sched
 /// `d = g / (sqrt(v) + eps)` and `p -= lr * d`, with momentum `buf = momentum * buf + d`, `p -= lr * buf`.
 ///
 /// As optax has it, `v` may start at `initial_scale`; with `bias_correction`, `v / c` and `mean(g) / c` with
-/// `c = 1 - alpha^step` stand in their places; and with `nesterov` and a momentum, `p -= lr * (d + momentum * buf)`.
+/// `c = 1 - alpha^step` replace them; and with `nesterov` and a momentum, `p -= lr * (d + momentum * buf)`.
 /// Nothing corrects what `v` started at. A centered variance whose biases are corrected cancels to rounding in the first
 /// step.
 ///

@@ -5,8 +5,8 @@ use crate::gpu::uniform;
 use crate::optim::rule::recurrence::{Recurrence, Weight};
 use crate::optim::rule::{EvalParams, Rule, Shader, Slot, StepInfo, f32_of, scheduled};
 
-/// AdamW without a schedule, as `optax.contrib.schedule_free_adamw` has it: instead of a rate that falls, an average of
-/// all iterates.
+/// AdamW without a schedule, as `optax.contrib.schedule_free_adamw`: an average of all iterates replaces a falling learning
+/// rate.
 ///
 /// The parameters are `y`, where gradients are taken; `z` begins where they are. `v += (1 - beta2) * (g^2 - v)`,
 /// `x = (y - (1 - beta1) * z) / beta1`, `z -= rate * (g / (sqrt(v / c2) + eps) + weight_decay * y)` with

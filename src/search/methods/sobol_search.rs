@@ -108,7 +108,7 @@ mod tests {
     fn numbers_are_those_of_the_recurrence() {
         // x^3 + x + 1 with 1, 3, 1: the next is 4 * 3 ^ 8 * 1 ^ 1, by Bratley and Fox 1988.
         let found = of_polynomial(0b1011, &[1, 3, 1]);
-        assert_eq!(found[..4], [1 << 31, 3 << 30, 1 << 29, (4 * 3 ^ 8 ^ 1) << 28]);
+        assert_eq!(found[..4], [1 << 31, 3 << 30, 1 << 29, ((4 * 3) ^ 8 ^ 1) << 28]);
     }
 
     #[test]
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(all.len(), MOST_DIMENSIONS * DIGITS);
         // Each digit decides on its own place and on none behind it.
         for own in all.chunks(DIGITS) {
-            assert!(own.iter().enumerate().all(|(digit, word)| word.trailing_zeros() == 31 - digit as u32));
+            assert!(own.iter().zip(0..).all(|(word, digit)| word.trailing_zeros() == 31 - digit));
         }
     }
 }

@@ -1,8 +1,9 @@
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use super::Dataset;
+use super::{Dataset, Inputs, Target};
 use crate::error::Error;
+use crate::graph::InputData;
 
 /// A [`Dataset`] in the order of one epoch; see [`Dataset::shuffled`].
 ///
@@ -16,13 +17,13 @@ use crate::error::Error;
 /// # Ok::<(), gradus::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Shuffled<'a> {
-    data: &'a Dataset,
+pub struct Shuffled<'a, Y: Target = u32> {
+    data: &'a Dataset<Y>,
     order: Vec<u32>,
 }
 
-impl<'a> Shuffled<'a> {
-    pub(super) fn new(data: &'a Dataset, order: Vec<u32>) -> Self {
+impl<'a, Y: Target> Shuffled<'a, Y> {
+    pub(super) fn new(data: &'a Dataset<Y>, order: Vec<u32>) -> Self {
         Self { data, order }
     }
 
@@ -36,12 +37,15 @@ impl<'a> Shuffled<'a> {
     ///
     /// # Errors
     /// [`Error::Constant`] if `batch_size` is 0.
-    pub fn batches(self, batch_size: usize) -> Result<Batches<'a>, Error> {
+    pub fn batches(self, batch_size: usize) -> Result<Batches<'a, Y>, Error> {
         Batches::new(self.data, self.order, batch_size)
     }
 }
 
-/// A batch: copies of some samples and their labels.
+/// A batch: copies of some samples and their targets, which are labels (`Batch`, that is `Batch<u32>`) or numbers
+/// (`Batch<f32>`).
+///
+/// As [`Inputs`], the samples are the input `x` and the targets the input `y`.
 ///
 /// ```
 /// use gradus::train::data::Dataset;
@@ -51,12 +55,18 @@ impl<'a> Shuffled<'a> {
 /// assert_eq!((batch.x.len(), batch.y.len()), (6, 3));
 /// # Ok::<(), gradus::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch<Y: Target = u32> {
     /// The samples, one after the other.
     pub x: Vec<f32>,
-    /// Their labels.
-    pub y: Vec<u32>,
+    /// Their targets.
+    pub y: Vec<Y>,
+}
+
+impl<Y: Target> Inputs for Batch<Y> {
+    fn inputs(&self) -> Vec<(&str, InputData<'_>)> {
+        vec![("x", InputData::F32(&self.x)), ("y", Y::data(&self.y))]
+    }
 }
 
 /// The batches of one epoch: every sample once.
@@ -69,15 +79,15 @@ pub struct Batch {
 /// # Ok::<(), gradus::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Batches<'a> {
-    data: &'a Dataset,
+pub struct Batches<'a, Y: Target = u32> {
+    data: &'a Dataset<Y>,
     order: Vec<u32>,
     batch_size: usize,
     next: usize,
 }
 
-impl<'a> Batches<'a> {
-    pub(super) fn new(data: &'a Dataset, order: Vec<u32>, batch_size: usize) -> Result<Self, Error> {
+impl<'a, Y: Target> Batches<'a, Y> {
+    pub(super) fn new(data: &'a Dataset<Y>, order: Vec<u32>, batch_size: usize) -> Result<Self, Error> {
         if batch_size == 0 {
             return Err(Error::constant("batch_size", "at least 1", batch_size));
         }
@@ -104,14 +114,18 @@ impl<'a> Batches<'a> {
     }
 }
 
-impl Iterator for Batches<'_> {
-    type Item = Batch;
+impl<Y: Target> Iterator for Batches<'_, Y> {
+    type Item = Batch<Y>;
 
-    fn next(&mut self) -> Option<Batch> {
+    fn next(&mut self) -> Option<Batch<Y>> {
         let rest = &self.order[self.next..];
         let taken = rest.len().min(self.batch_size);
         self.next += taken;
-        (taken > 0).then(|| self.data.gather(&rest[..taken]))
+        (taken > 0).then(|| {
+            let mut batch = Batch::default();
+            self.data.gather_into(&rest[..taken], &mut batch);
+            batch
+        })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -120,13 +134,18 @@ impl Iterator for Batches<'_> {
     }
 }
 
-impl ExactSizeIterator for Batches<'_> {}
+impl<Y: Target> ExactSizeIterator for Batches<'_, Y> {}
 
 /// Fisher-Yates shuffle with a separate generator for each pair of `seed` and `stream`.
 pub(super) fn shuffle<T>(items: &mut [T], seed: u64, stream: u64) {
-    let origin = Pcg64::seed_from_u64(seed).random::<u64>();
-    let mut random = Pcg64::seed_from_u64(origin.wrapping_add(stream));
+    let mut random = generator(seed, stream);
     for last in (1..items.len()).rev() {
         items.swap(last, random.random_range(0..=last));
     }
+}
+
+/// A generator for each pair of `seed` and `stream`.
+pub(super) fn generator(seed: u64, stream: u64) -> Pcg64 {
+    let origin = Pcg64::seed_from_u64(seed).random::<u64>();
+    Pcg64::seed_from_u64(origin.wrapping_add(stream))
 }

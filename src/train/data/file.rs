@@ -10,12 +10,32 @@ pub(super) fn refuse(path: &Path, reason: impl Into<String>) -> Error {
     Error::File { path: path.display().to_string(), reason: reason.into() }
 }
 
+/// The bytes of a file, unpacked if its name ends in `.gz`.
+#[cfg(feature = "csv")]
+pub(super) fn unpacked(path: &Path) -> Result<Box<dyn Read + Send + Sync>, Error> {
+    let file = File::open(path).map_err(|e| refuse(path, e.to_string()))?;
+    unpacking(path, file)
+}
+
+fn unpacking(path: &Path, file: File) -> Result<Box<dyn Read + Send + Sync>, Error> {
+    let file = BufReader::new(file);
+    if is_gzip(path) { gzip::unpacked(path, file) } else { Ok(Box::new(file)) }
+}
+
+/// The bytes of a deflate stream, which is a part of the file `path`.
+pub(super) fn inflated(
+    path: &Path,
+    packed: impl io::BufRead + Send + Sync + 'static,
+) -> Result<Box<dyn Read + Send + Sync>, Error> {
+    gzip::inflated(path, packed)
+}
+
 fn is_gzip(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"))
 }
 
-/// Maximum number of unpacked bytes for each byte of a gzip file: a match of 258 bytes takes at least two bits.
-const MOST_PACKED: u64 = 1032;
+/// Maximum number of unpacked bytes for each deflated byte: a match of 258 bytes takes at least two bits.
+pub(super) const MOST_PACKED: u64 = 1032;
 
 /// Size of the first read in bytes; each later read at most doubles the total.
 const FIRST_READ: usize = 1 << 16;
@@ -37,12 +57,14 @@ impl Reader {
         let file = File::open(path).map_err(|e| refuse(path, e.to_string()))?;
         let metadata = file.metadata().map_err(|e| refuse(path, e.to_string()))?;
         let length = metadata.is_file().then_some(metadata.len());
-        let (file, packed) = (BufReader::new(file), is_gzip(path));
-        let (source, left): (Box<dyn Read + Send + Sync>, _) = match packed {
-            true => (gzip::unpacked(path, file)?, length.map(|len| len.saturating_mul(MOST_PACKED))),
-            false => (Box::new(file), length),
-        };
-        Ok(Self { path: path.to_owned(), source, left, packed })
+        let packed = is_gzip(path);
+        let left = if packed { length.map(|len| len.saturating_mul(MOST_PACKED)) } else { length };
+        Ok(Self { path: path.to_owned(), source: unpacking(path, file)?, left, packed })
+    }
+
+    /// Reads a part of a file that has `length` bytes unpacked. Errors call it `path`.
+    pub(super) fn of(path: PathBuf, source: Box<dyn Read + Send + Sync>, length: u64) -> Self {
+        Self { path, source, left: Some(length), packed: false }
     }
 
     pub(super) fn refuse(&self, reason: impl Into<String>) -> Error {
@@ -109,7 +131,7 @@ pub(super) fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result
 #[cfg(feature = "gzip")]
 mod gzip {
     use flate2::Compression;
-    use flate2::bufread::MultiGzDecoder;
+    use flate2::bufread::{DeflateDecoder, MultiGzDecoder};
     use flate2::write::GzEncoder;
 
     use super::*;
@@ -125,6 +147,14 @@ mod gzip {
         file: BufReader<File>,
     ) -> Result<Box<dyn Read + Send + Sync>, Error> {
         Ok(Box::new(MultiGzDecoder::new(file)))
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "as without the feature")]
+    pub(super) fn inflated(
+        _path: &Path,
+        packed: impl io::BufRead + Send + Sync + 'static,
+    ) -> Result<Box<dyn Read + Send + Sync>, Error> {
+        Ok(Box::new(DeflateDecoder::new(packed)))
     }
 
     pub(super) fn pack(
@@ -151,6 +181,13 @@ mod gzip {
     pub(super) fn unpacked(path: &Path, file: BufReader<File>) -> Result<Box<dyn Read + Send + Sync>, Error> {
         check(path)?;
         Ok(Box::new(file))
+    }
+
+    pub(super) fn inflated(
+        path: &Path,
+        _packed: impl io::BufRead + Send + Sync + 'static,
+    ) -> Result<Box<dyn Read + Send + Sync>, Error> {
+        Err(refuse(path, "packed with deflate, which needs the feature `gzip`"))
     }
 
     /// Not called: [`check`] has refused.

@@ -1,12 +1,13 @@
 use serde::{Deserialize, Serialize};
 
-use super::Dataset;
+use super::{Dataset, Target, Values};
 use crate::error::{Error, above, finite};
 
 /// Maps stored values to the numbers of samples: `(value - mean) / std` of the value's channel.
 ///
 /// Channels are the first dimension of samples of three dimensions, `[channel, height, width]`; samples of any other
-/// shape have one channel. The number is computed in f64 and rounded once to f32. As in torchvision's [`Normalize`],
+/// shape have one channel. Samples of f32 may have a mean and deviation for each element instead, see
+/// [`fit_features`](Self::fit_features). The number is computed in f64 and rounded once to f32. As in torchvision's [`Normalize`],
 /// `mean` and `std` have the units of the values: for bytes, 0 to 255.
 ///
 /// Deserializing checks it as [`new`](Self::new) does.
@@ -87,9 +88,39 @@ impl Normalization {
     ///
     /// # Errors
     /// [`Error::Constant`] if a value is infinite or NaN.
-    pub fn fit(data: &Dataset) -> Result<Self, Error> {
-        let channels = data.channels();
-        let size: usize = data.shape().iter().product();
+    pub fn fit<Y: Target>(data: &Dataset<Y>) -> Result<Self, Error> {
+        Self::fit_planes(data, data.channels())
+    }
+
+    /// As [`fit`](Self::fit), for each element of a sample, such as the columns of a table: scikit-learn's
+    /// [`StandardScaler`].
+    ///
+    /// [`StandardScaler`]: https://scikit-learn.org/stable/modules/generated/sklearn.preprocessing.StandardScaler.html
+    ///
+    /// ```
+    /// use gradus::train::data::{Dataset, Normalization};
+    ///
+    /// let data = Dataset::regression(vec![1.0, 500.0, 3.0, 700.0], &[2], vec![0.0, 1.0], &[])?;
+    /// let fitted = Normalization::fit_features(&data)?;
+    /// assert_eq!((fitted.mean(), fitted.std()), (&[2.0, 600.0][..], &[1.0, 100.0][..]));
+    /// assert_eq!(data.normalized(&fitted)?.numbers(), [-1.0, -1.0, 1.0, 1.0]);
+    /// # Ok::<(), gradus::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`fit`](Self::fit); and [`Error::Config`] for samples of bytes that have more elements than channels.
+    pub fn fit_features<Y: Target>(data: &Dataset<Y>) -> Result<Self, Error> {
+        let size = data.sample_size();
+        if matches!(data.values(), Values::U8(_)) && size != data.channels() {
+            let reason = "samples of bytes are normalised by channel: store them as f32";
+            return Err(Error::Config { what: "normalization of features".into(), reason: reason.into() });
+        }
+        Self::fit_planes(data, size)
+    }
+
+    /// The mean and deviation of each of `channels` equal parts of the samples.
+    fn fit_planes<Y: Target>(data: &Dataset<Y>, channels: usize) -> Result<Self, Error> {
+        let size = data.sample_size();
         let plane = size / channels;
         let n = (data.len() * plane) as f64;
         let fit = |channel| {

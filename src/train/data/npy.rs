@@ -46,6 +46,33 @@ pub struct Array {
     pub values: Values,
 }
 
+impl Array {
+    /// Its elements as class labels, for [`Dataset::new`](super::Dataset::new).
+    ///
+    /// # Errors
+    /// [`Error::Constant`] for an element that is not a whole number from 0 to `u32::MAX`.
+    ///
+    /// ```
+    /// use gradus::train::data::npy::Array;
+    ///
+    /// let array = Array { shape: vec![3], values: vec![2.0, 0.0, 1.0].into() };
+    /// assert_eq!(array.labels()?, [2, 0, 1]);
+    /// # Ok::<(), gradus::Error>(())
+    /// ```
+    pub fn labels(&self) -> Result<Vec<u32>, Error> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a whole number of 32 bits"
+        )]
+        let label = |at: usize| match self.values.at(at) {
+            whole if whole.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&whole) => Ok(whole as u32),
+            other => Err(Error::constant(format!("label {at}"), "a whole number from 0", other)),
+        };
+        (0..self.values.len()).map(label).collect()
+    }
+}
+
 /// An element type of [`write()`]: `f32`, `u8` or `u32`.
 ///
 /// ```no_run
@@ -112,13 +139,19 @@ impl Opened {
     /// [`Error::File`] if the file is shorter or longer than its header says, or holds a finite number that is too
     /// large for f32.
     pub fn read(mut self) -> Result<Array, Error> {
-        let bytes = self.reader.last("values", self.size)?;
+        let mut bytes = self.reader.last("values", self.size)?;
+        // Elements of one byte are turned before they become larger.
+        let is_narrow = self.kind.ends_with('1');
+        if self.fortran_order && is_narrow {
+            bytes = c_order(&bytes, &self.shape);
+        }
         let values =
             decode(self.kind, bytes, self.big_endian).map_err(|reason| self.reader.refuse(reason))?;
         let values = match values {
-            values if !self.fortran_order => values,
-            Values::F32(values) => Values::F32(c_order(&values, &self.shape)),
-            Values::U8(values) => Values::U8(c_order(&values, &self.shape)),
+            Values::F32(values) if self.fortran_order && !is_narrow => {
+                Values::F32(c_order(&values, &self.shape))
+            }
+            values => values,
         };
         Ok(Array { shape: self.shape, values })
     }
@@ -146,7 +179,11 @@ impl fmt::Debug for Opened {
 /// [`Error::File`] if the file cannot be read, is not an NPY file, or is of another type (`object`, structures, complex
 /// numbers) or too large for any memory.
 pub fn open(path: impl AsRef<Path>) -> Result<Opened, Error> {
-    let mut reader = Reader::open(path.as_ref())?;
+    open_in(Reader::open(path.as_ref())?)
+}
+
+/// As [`open`], for an array in another file.
+pub(super) fn open_in(mut reader: Reader) -> Result<Opened, Error> {
     let Header { descr, fortran_order, shape } = header(&mut reader)?;
     let refused = || reader.refuse(format!("descr: {descr} is not one of {TYPES}"));
     let (order, kind) = descr.as_str().and_then(|text| text.split_at_checked(1)).ok_or_else(refused)?;

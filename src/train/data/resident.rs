@@ -1,4 +1,4 @@
-use super::{Dataset, Values};
+use super::{Dataset, Target, Values};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::graph::Resident;
@@ -22,11 +22,11 @@ use crate::graph::Resident;
 pub struct ResidentDataset {
     /// The samples.
     pub x: Resident,
-    /// Their labels.
+    /// Their labels or other targets.
     pub y: Resident,
 }
 
-impl Dataset {
+impl<Y: Target> Dataset<Y> {
     /// Copies this data set to the device.
     ///
     /// # Errors
@@ -36,6 +36,6 @@ impl Dataset {
             (Values::U8(bytes), Some(table)) => Resident::bytes(gpu, bytes, self.shape(), table)?,
             _ => Resident::numbers(gpu, &self.numbers(), self.shape())?,
         };
-        Ok(ResidentDataset { x, y: Resident::labels(gpu, self.y())? })
+        Ok(ResidentDataset { x, y: Y::resident(gpu, self.y(), self.target_shape())? })
     }
 }

@@ -1,3 +1,8 @@
+#[cfg(feature = "csv")]
+mod csv;
+mod sources;
+mod splits;
+
 use super::{Batch, Dataset, Normalization};
 
 /// Sample `i` is `[i, i + 0.5]` with the label `i % 3`.
@@ -33,8 +38,8 @@ fn refusals_carry_the_numbers() {
         (data.batches(0).map(drop), "batch_size must be at least 1, got 0"),
         (data.batches(3).unwrap().skip_to(3).map(drop), "batch must be at most 2, got 3"),
         (
-            data.clone().normalized(&Normalization::identity(2)).map(drop),
-            "normalization of samples of shape [2]: expected 1 elements, got 2",
+            data.clone().normalized(&Normalization::identity(3)).map(drop),
+            "normalization of samples of shape [2]: expected 1 elements, got 3",
         ),
         (data.shuffled(1, 0).batches(0).map(drop), "batch_size must be at least 1, got 0"),
     ];

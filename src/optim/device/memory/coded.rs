@@ -7,7 +7,7 @@ use crate::gpu::Binding;
 use crate::optim::device::block_kernel::BlockKernel;
 
 const BLOCKS: &str = include_str!("../../../../shaders/optim/frame/blocks.wgsl");
-const CODES: &str = include_str!("../../../../shaders/optim/frame/dynamic8.wgsl");
+const SCALE: &str = include_str!("../../../../shaders/optim/frame/code_scale.wgsl");
 const MOST: &str = include_str!("../../../../shaders/optim/frame/block_most.wgsl");
 
 /// Every text that is joined here, for those who look for names.
@@ -41,7 +41,7 @@ pub(super) fn memory(
     let code = |form| if form == Form::Signed8 { "signed" } else { "unsigned" };
     let coded = slots.iter().filter(|slot| slot.form.is_code());
     let coded: Vec<Slot<'_>> = coded.map(|slot| Slot { name: slot.name, code: code(slot.form) }).collect();
-    write!(text, "const SMALL = {small};\n{BLOCKS}{CODES}").expect(FITS);
+    write!(text, "const SMALL = {small};\n{BLOCKS}{SCALE}{}", kernel.codes).expect(FITS);
     text.push_str(&structs(&coded));
     write!(text, "\nfn store(at: u32, state: State) {{\n{store}}}\n").expect(FITS);
     if kernel.vectors == 1 {
@@ -114,7 +114,8 @@ fn of_a_vector(coded: &[Slot<'_>], load: &str) -> String {
         (0..4).zip(["x", "y", "z", "w"]).map(store).collect::<Vec<_>>().join("\n")
     });
     let codes = each(coded, |Slot { name, code }| {
-        format!("    slot_{name}[{word} + lane] = packed_{code}(kept.{name}, most.{name});")
+        let encoder = format!("encoder_of(most.{name})");
+        format!("    slot_{name}[{word} + lane] = packed_{code}(kept.{name}, {encoder});")
     });
     let scales = each(coded, |Slot { name, .. }| {
         format!("        slot_{name}[scale_word(block)] = code_scale(most.{name});")
@@ -176,12 +177,13 @@ fn store_values(block: Block, k: u32, vector: u32, kept: Coded) {{
     )
 }
 
+/// The update of a block of which the scales are known, and what a lane finds and leaves for the blocks that its subgroup
+/// goes over: their scales.
 fn update_block(coded: &[Slot<'_>], vectors: usize) -> String {
     let loads = each(coded, |Slot { name, .. }| {
         let load = |part: usize| format!("    let words_{name}_{part} = slot_{name}[first + {}u];", 8 * part);
         (0..vectors / 4).map(load).collect::<Vec<_>>().join("\n")
     });
-    let scales = list(coded, |slot| format!("bitcast<f32>(slot_{}[scale / 4u][scale % 4u])", slot.name));
     let parts = ["x", "y", "z", "w"];
     let updates: String = (0..vectors)
         .map(|k| {
@@ -193,30 +195,51 @@ fn update_block(coded: &[Slot<'_>], vectors: usize) -> String {
         (1..vectors).map(|k| format!("    most = larger(most, most_of(kept{k}));\n")).collect();
     let joined = list(coded, |slot| format!("subgroupMax(most.{})", slot.name));
     let codes = each(coded, |Slot { name, code }| {
-        let word = |k: usize| format!("packed_{code}(kept{k}.{name}, most.{name})");
+        let word = |k: usize| format!("packed_{code}(kept{k}.{name}, encoder_{name})");
         let store = |part: usize| {
             let words: Vec<String> = (4 * part..4 * part + 4).map(word).collect();
             format!("    slot_{name}[first + {}u] = vec4u({});", 8 * part, words.join(", "))
         };
-        (0..vectors / 4).map(store).collect::<Vec<_>>().join("\n")
-    });
-    let stored_scales = each(coded, |Slot { name, .. }| {
-        format!("        slot_{name}[scale / 4u][scale % 4u] = code_scale(most.{name});")
+        let stores = (0..vectors / 4).map(store).collect::<Vec<_>>().join("\n");
+        format!("    let encoder_{name} = encoder_of(most.{name});\n{stores}")
     });
     format!(
         "
-fn update_block(block: Block, lane: u32) {{
+fn update_block(block: Block, lane: u32, scales: Scales) -> Most {{
     let first = 16u * block.number + lane;
-    let scale = scale_word(block);
-    let scales = Scales({scales});
 {loads}{updates}    var most = most_of(kept0);
 {most}    most = Most({joined});
     if SMALL && block.plain {{
-        return;
+        return most;
     }}
-{codes}    if lane == 0u {{
-{stored_scales}    }}
+{codes}    return most;
 }}
+{}",
+        scales_of_blocks(coded)
+    )
+}
+
+/// Loads, exchanges and stores the scales of blocks.
+fn scales_of_blocks(coded: &[Slot<'_>]) -> String {
+    let scales = list(coded, |slot| format!("bitcast<f32>(slot_{}[scale / 4u][scale % 4u])", slot.name));
+    let of_lane = list(coded, |slot| format!("subgroupShuffle(scales.{}, lane)", slot.name));
+    let stored = each(coded, |Slot { name, .. }| {
+        format!("    slot_{name}[scale / 4u][scale % 4u] = code_scale(most.{name});")
+    });
+    format!(
+        "
+fn scales_of(block: Block) -> Scales {{
+    let scale = scale_word(block);
+    return Scales({scales});
+}}
+
+fn scales_in(scales: Scales, lane: u32) -> Scales {{
+    return Scales({of_lane});
+}}
+
+fn store_scales(block: Block, most: Most) {{
+    let scale = scale_word(block);
+{stored}}}
 "
     )
 }

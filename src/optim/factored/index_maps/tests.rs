@@ -1,4 +1,5 @@
 use super::*;
+use crate::optim::factored::gathering::{FOUR_OUTPUTS, ONE};
 
 #[test]
 fn a_divisor_divides() {
