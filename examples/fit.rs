@@ -16,7 +16,7 @@ use gradus::optim::AdamW;
 use gradus::schedule::{self, MetricMode};
 use gradus::train::callbacks::{
     CSVLogger, Callbacks, EarlyStopping, GradientMonitor, LearningRateMonitor, ModelCheckpoint, Progress,
-    ReduceLROnPlateau, TensorBoard, TerminateOnNaN,
+    ReduceLROnPlateauCallback, TensorBoard, TerminateOnNaN,
 };
 use gradus::train::data::{DataLoader, Dataset, Normalization};
 use gradus::train::files::FolderLock;
@@ -50,7 +50,7 @@ fn main() -> Result<()> {
         .with(TerminateOnNaN)
         .with(LearningRateMonitor::new())
         .with(&mut monitor)
-        .with(ReduceLROnPlateau { plateau, ..ReduceLROnPlateau::default() })
+        .with(ReduceLROnPlateauCallback { plateau, ..ReduceLROnPlateauCallback::default() })
         .with(EarlyStopping { patience: 4, restore_best_weights: true, ..EarlyStopping::default() })
         .with(CSVLogger::epochs(folder.join("history.csv")))
         .with(CSVLogger::steps(folder.join("steps.csv"), 1))

@@ -62,7 +62,7 @@ pub use learning_rate::LearningRateMonitor;
 pub use list::Callbacks;
 pub use model_checkpoint::ModelCheckpoint;
 pub use progress::{Progress, ProgressStyle};
-pub use reduce_lr::ReduceLROnPlateau;
+pub use reduce_lr::ReduceLROnPlateauCallback;
 pub use tensorboard::TensorBoard;
 pub use terminate_on_nan::TerminateOnNaN;
 

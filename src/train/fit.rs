@@ -15,6 +15,13 @@ use crate::optim::AnyRule;
 use running::Running;
 
 /// Options of [`Trainer::fit`].
+///
+/// ```
+/// use gradus::train::FitOptions;
+///
+/// let options = FitOptions { epochs: 3, ..FitOptions::default() };
+/// assert!(options.validation.is_none() && options.resume.is_none());
+/// ```
 #[derive(Clone, Default)]
 pub struct FitOptions<'a> {
     /// Epochs of the whole run. Default 0.
@@ -31,6 +38,14 @@ pub struct FitOptions<'a> {
 }
 
 /// Held-out data.
+///
+/// ```
+/// use gradus::train::Validation;
+///
+/// let (x, y) = (vec![0.5; 8], vec![1_u32, 0]);
+/// let validation = Validation { data: &[("x", &x), ("y", &y)], batch: 2 };
+/// assert_eq!(validation.data.len(), 2);
+/// ```
 #[derive(Clone, Copy)]
 pub struct Validation<'a> {
     /// The inputs of all samples.
@@ -59,6 +74,14 @@ impl std::fmt::Debug for Validation<'_> {
 }
 
 /// What [`Trainer::fit`] returns.
+///
+/// ```
+/// use gradus::train::FitReport;
+///
+/// fn last_loss(report: &FitReport) -> Option<f64> {
+///     Some(report.history.rows().last()?.values[0])
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct FitReport {
     /// A row for each epoch: `train_loss` and the means of the metrics, `val_loss` and so on with validation data, `lr`.

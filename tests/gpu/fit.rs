@@ -15,7 +15,7 @@ use gradus::optim::{AdamW, AnyRule};
 use gradus::schedule;
 use gradus::train::callbacks::{
     BatchEnd, CSVLogger, Callback, Callbacks, Control, EarlyStopping, EpochEnd, GradientMonitor,
-    LearningRateMonitor, ModelCheckpoint, Progress, ProgressStyle, ReduceLROnPlateau, TensorBoard,
+    LearningRateMonitor, ModelCheckpoint, Progress, ProgressStyle, ReduceLROnPlateauCallback, TensorBoard,
     TerminateOnNaN,
 };
 use gradus::train::data::{Batch, BatchSource, DataLoader, Dataset, from_fn};
@@ -97,7 +97,7 @@ fn every_callback(folder: &Path) -> Callbacks<'static> {
         .with(TerminateOnNaN)
         .with(LearningRateMonitor::new())
         .with(GradientMonitor::new(2))
-        .with(ReduceLROnPlateau { plateau, ..ReduceLROnPlateau::default() })
+        .with(ReduceLROnPlateauCallback { plateau, ..ReduceLROnPlateauCallback::default() })
         .with(EarlyStopping { patience: 3, restore_best_weights: true, ..EarlyStopping::default() })
         .with(CSVLogger::epochs(folder.join("epochs.csv")))
         .with(CSVLogger::steps(folder.join("steps.csv"), 1))
@@ -207,7 +207,10 @@ fn no_step_waits_because_of_a_callback() {
             .with(LearningRateMonitor::new())
             .with(GradientMonitor::new(4))
             .with(EarlyStopping { monitor: "train_loss".into(), patience: 9, ..Default::default() })
-            .with(ReduceLROnPlateau { monitor: "train_loss".into(), ..ReduceLROnPlateau::default() })
+            .with(ReduceLROnPlateauCallback {
+                monitor: "train_loss".into(),
+                ..ReduceLROnPlateauCallback::default()
+            })
             .with(CSVLogger::epochs(folder.join("epochs.csv")))
             .with(CSVLogger::steps(folder.join("steps.csv"), 1))
             .with(TensorBoard::new(&*folder))
@@ -258,7 +261,7 @@ fn best_weights_and_rates_are_those_of_the_rules() {
     };
     let mut stopping = EarlyStopping { patience: 2, restore_best_weights: true, ..Default::default() };
     let plateau = schedule::ReduceLROnPlateau { patience: 0, factor: 0.5, ..Default::default() };
-    let mut reduces = ReduceLROnPlateau { plateau: plateau.clone(), ..Default::default() };
+    let mut reduces = ReduceLROnPlateauCallback { plateau: plateau.clone(), ..Default::default() };
     let mut trainer = adamw(&gpu);
     let printed = Printed::default();
     let report = {
@@ -297,7 +300,7 @@ fn best_weights_and_rates_are_those_of_the_rules() {
     // The weights are those of the best epoch.
     let mut again = adamw(&gpu);
     let plateau = schedule::ReduceLROnPlateau { patience: 0, factor: 0.5, ..Default::default() };
-    let mut callbacks = Callbacks::new().with(ReduceLROnPlateau { plateau, ..Default::default() });
+    let mut callbacks = Callbacks::new().with(ReduceLROnPlateauCallback { plateau, ..Default::default() });
     run(&mut callbacks, &mut again, best as u64 + 1);
     assert_eq!(all_params(&trainer), all_params(&again));
 }

@@ -270,7 +270,7 @@ types!(
     Progress,
     ProgressStyle,
     Reads,
-    callbacks::ReduceLROnPlateau,
+    callbacks::ReduceLROnPlateauCallback,
     RunInfo,
     Stopped,
     TensorBoard,

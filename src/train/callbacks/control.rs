@@ -6,6 +6,16 @@ use crate::error::Error;
 ///
 /// A new one is made for each event. [`Trainer::apply`](crate::train::Trainer::apply) does what concerns the trainer; a
 /// loop of one's own stops and saves itself.
+///
+/// ```
+/// use gradus::train::callbacks::Control;
+///
+/// let mut control = Control::new();
+/// control.log("loss", 0.5);
+/// control.stop("it is enough");
+/// assert_eq!(control.logged("loss"), Ok(0.5));
+/// assert!(control.stopped().is_some());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Control {
     logs: Vec<(String, f64)>,
@@ -19,6 +29,14 @@ pub struct Control {
 }
 
 /// That a callback has stopped a run, and why.
+///
+/// ```
+/// use gradus::train::callbacks::Control;
+///
+/// let mut control = Control::new();
+/// control.stop("it is enough");
+/// assert_eq!(control.stopped().map(|stopped| &stopped.reason[..]), Some("it is enough"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stopped {
     /// Name of the callback.
@@ -28,6 +46,14 @@ pub struct Stopped {
 }
 
 /// What a callback has said.
+///
+/// ```
+/// use gradus::train::callbacks::Control;
+///
+/// let mut control = Control::new();
+/// control.note("half of the data is gone");
+/// assert_eq!(control.notes()[0].text, "half of the data is gone");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// Name of the callback.

@@ -17,6 +17,13 @@ use crate::train::history::field;
 /// resumed run first cuts off the rows that came after its checkpoint, so that none comes twice.
 ///
 /// Source: Keras 3.15, `keras.callbacks.CSVLogger`. Differs: rows for steps; columns keep the order in which they are logged.
+///
+/// ```
+/// use gradus::train::callbacks::{CSVLogger, Callback};
+///
+/// let logger = CSVLogger::epochs("runs/first/history.csv");
+/// assert_eq!(logger.name(), "CSVLogger");
+/// ```
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CSVLogger {

@@ -6,6 +6,13 @@ use crate::train::StepReport;
 
 /// What a run is, as its callbacks are told before it begins. See
 /// [`Trainer::run_info`](crate::train::Trainer::run_info).
+///
+/// ```
+/// use gradus::train::callbacks::RunInfo;
+///
+/// let run = RunInfo { epochs: 3, steps_per_epoch: 45, ..RunInfo::default() };
+/// assert!(!run.resumed);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunInfo {
     /// Epochs of the whole run.
@@ -31,6 +38,14 @@ pub struct RunInfo {
 }
 
 /// A batch whose report has arrived.
+///
+/// ```
+/// use gradus::train::StepReport;
+/// use gradus::train::callbacks::BatchEnd;
+///
+/// let report = StepReport { step: 0, loss: 0.5, metrics: Vec::new() };
+/// assert_eq!(BatchEnd::of(&report).report.loss, 0.5);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchEnd<'a> {
     /// Its epoch, from 1.
@@ -56,6 +71,13 @@ impl<'a> BatchEnd<'a> {
 }
 
 /// The end of an epoch.
+///
+/// ```
+/// use gradus::train::callbacks::EpochEnd;
+///
+/// let end = EpochEnd { epoch: 1, step: 45, lrs: &[1e-3], weights: None, gradients: None };
+/// assert_eq!(end.lrs.len(), 1);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct EpochEnd<'a> {
     /// The epoch, from 1.
@@ -72,6 +94,12 @@ pub struct EpochEnd<'a> {
 }
 
 /// The end of a run.
+///
+/// ```
+/// use gradus::train::callbacks::TrainEnd;
+///
+/// assert!(TrainEnd::of(45).stopped.is_none());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrainEnd<'a> {
     /// Steps taken.
@@ -89,6 +117,13 @@ impl TrainEnd<'_> {
 }
 
 /// What is read from the device at the end of an epoch, after its evaluation and before its callbacks.
+///
+/// ```
+/// use gradus::train::callbacks::Reads;
+///
+/// let weights = Reads { weights: true, ..Reads::default() };
+/// assert!(weights.or(Reads::default()).weights);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
     /// Parameters and buffers.

@@ -26,6 +26,13 @@ use observed::Observed;
 /// At the end of each epoch and of the run it makes a [`Diagnosis`] from what it has seen, each [`Problem`] once, and
 /// [notes](Control::note) it with the figures and with what helps. A step whose norms are reported copies and reads all
 /// parameters on the device, see [`Trainer::report_norms`](crate::train::Trainer::report_norms); no step waits.
+///
+/// ```
+/// use gradus::train::callbacks::GradientMonitor;
+///
+/// let monitor = GradientMonitor::new(50).per_tensor(false);
+/// assert!(monitor.diagnoses().is_empty());
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct GradientMonitor {
     every: u64,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{
     CSVLogger, Callback, EarlyStopping, GradientMonitor, LearningRateMonitor, ModelCheckpoint, Progress,
-    ProgressStyle, ReduceLROnPlateau, TensorBoard, TerminateOnNaN,
+    ProgressStyle, ReduceLROnPlateauCallback, TensorBoard, TerminateOnNaN,
 };
 use crate::config;
 use crate::error::Error;
@@ -95,7 +95,7 @@ fn progress(name: &'static str, fields: &Fields) -> Result<Box<dyn Callback>, Er
 fn reduce_lr(name: &'static str, fields: &Fields) -> Result<Box<dyn Callback>, Error> {
     let mut fields = fields.clone();
     let monitor = match fields.remove("monitor") {
-        None => ReduceLROnPlateau::default().monitor,
+        None => ReduceLROnPlateauCallback::default().monitor,
         Some(Value::String(monitor)) => monitor,
         Some(other) => {
             let reason = format!("monitor: expected a string, got {other}");
@@ -109,7 +109,7 @@ fn reduce_lr(name: &'static str, fields: &Fields) -> Result<Box<dyn Callback>, E
         }
         other => other,
     })?;
-    Ok(Box::new(ReduceLROnPlateau { monitor, plateau }))
+    Ok(Box::new(ReduceLROnPlateauCallback { monitor, plateau }))
 }
 
 #[cfg(test)]

@@ -6,6 +6,12 @@ use crate::error::Error;
 /// List it before the callbacks that write logs.
 ///
 /// Source: Lightning 2.5, `lightning.pytorch.callbacks.LearningRateMonitor`.
+///
+/// ```
+/// use gradus::train::callbacks::{Callbacks, LearningRateMonitor};
+///
+/// assert_eq!(Callbacks::new().with(LearningRateMonitor::new()).len(), 1);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LearningRateMonitor {
     names: Vec<String>,

@@ -25,6 +25,14 @@ use crate::train::Checkpoint;
 ///
 /// Source: Keras 3.15, `keras.callbacks.ModelCheckpoint`, and Lightning 2.5, `ModelCheckpoint`. Differs: the whole run is
 /// saved, not the weights alone; there is no mode `auto`.
+///
+/// ```
+/// use gradus::schedule::MetricMode;
+/// use gradus::train::callbacks::ModelCheckpoint;
+///
+/// let saves = ModelCheckpoint::new("runs/first").monitor("val_loss", MetricMode::Min).keep(2);
+/// assert!(saves.last().ends_with("last.safetensors"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelCheckpoint {

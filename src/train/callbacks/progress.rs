@@ -29,6 +29,12 @@ pub struct Progress {
 }
 
 /// How [`Progress`] is shown.
+///
+/// ```
+/// use gradus::train::callbacks::ProgressStyle;
+///
+/// assert_eq!(ProgressStyle::default(), ProgressStyle::Auto);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProgressStyle {

@@ -11,29 +11,29 @@ use crate::schedule::{self, PlateauState, Schedule};
 ///
 /// ```
 /// use gradus::schedule;
-/// use gradus::train::callbacks::ReduceLROnPlateau;
+/// use gradus::train::callbacks::ReduceLROnPlateauCallback;
 ///
 /// let plateau = schedule::ReduceLROnPlateau { factor: 0.2, patience: 5, min_lr: 1e-4, ..Default::default() };
-/// let callback = ReduceLROnPlateau { plateau, ..ReduceLROnPlateau::default() };
+/// let callback = ReduceLROnPlateauCallback { plateau, ..ReduceLROnPlateauCallback::default() };
 /// assert_eq!(callback.monitor, "val_loss");
 /// ```
 ///
 /// Source: Keras 3.15, `keras.callbacks.ReduceLROnPlateau`. Differs: the options are PyTorch's; NaN is refused.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ReduceLROnPlateau {
+pub struct ReduceLROnPlateauCallback {
     /// Name of the logged value. Default `val_loss`.
     pub monitor: String,
     /// When rates are reduced, and by how much.
     pub plateau: schedule::ReduceLROnPlateau,
 }
 
-impl Default for ReduceLROnPlateau {
+impl Default for ReduceLROnPlateauCallback {
     fn default() -> Self {
         Self { monitor: "val_loss".into(), plateau: schedule::ReduceLROnPlateau::default() }
     }
 }
 
-impl Callback for ReduceLROnPlateau {
+impl Callback for ReduceLROnPlateauCallback {
     fn name(&self) -> &str {
         "ReduceLROnPlateau"
     }

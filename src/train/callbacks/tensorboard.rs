@@ -31,6 +31,13 @@ use histogram::Histogram;
 ///
 /// Source: TensorFlow's `event.proto`, `summary.proto` and `record_writer.cc` (TFRecord: length, masked CRC-32C of the length,
 /// data, masked CRC-32C of the data); the buckets of histograms are those of `tensorflow/core/lib/histogram`.
+///
+/// ```
+/// use gradus::train::callbacks::TensorBoard;
+///
+/// let events = TensorBoard::new("runs/first").every(10);
+/// assert!(events.path().ends_with("events.out.tfevents.gradus"));
+/// ```
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TensorBoard {

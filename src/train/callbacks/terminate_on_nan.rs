@@ -7,6 +7,12 @@ use crate::error::Error;
 /// replace.
 ///
 /// Source: Keras 3.15, `keras.callbacks.TerminateOnNaN`.
+///
+/// ```
+/// use gradus::train::callbacks::{Callbacks, TerminateOnNaN};
+///
+/// assert_eq!(Callbacks::new().with(TerminateOnNaN).len(), 1);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TerminateOnNaN;
 

@@ -150,7 +150,7 @@ fn options_that_do_not_fit_are_refused_before_the_first_step() {
     let named = |last: &str| Callbacks::new().with(ModelCheckpoint::new("x").last_name(last));
     let rows = [
         (
-            refuse(scheduled(), Callbacks::new().with(ReduceLROnPlateau::default())),
+            refuse(scheduled(), Callbacks::new().with(ReduceLROnPlateauCallback::default())),
             "callback ReduceLROnPlateau: learning rate: the trainer's schedule sets the rates: give it \
              schedule::ReduceLROnPlateau instead, or no schedule",
         ),

@@ -8,6 +8,12 @@ use super::observed::{EARLY, LEVEL, Observed};
 use crate::train::callbacks::RunInfo;
 
 /// What is wrong with a run.
+///
+/// ```
+/// use gradus::train::callbacks::Problem;
+///
+/// assert_eq!(Problem::VanishingGradients.to_string(), "vanishing gradients");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Problem {
@@ -35,6 +41,14 @@ pub enum Problem {
 /// of them yet and did not begin from earlier steps. Rules about losses need a positive first loss.
 ///
 /// The bounds are the crate's; the advice is the textbooks'.
+///
+/// ```
+/// use gradus::train::callbacks::{Diagnosis, Problem};
+///
+/// let (figures, advice) = ("the loss is 2.3".into(), "raise the rate".into());
+/// let diagnosis = Diagnosis { problem: Problem::Plateau, step: 9, figures, advice };
+/// assert_eq!(diagnosis.to_string(), "plateau: the loss is 2.3; raise the rate");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Diagnosis {
