@@ -218,6 +218,14 @@ pub enum Error {
     /// The gradients or their norm are not finite, and the configuration treats this as an error.
     #[error("{0}: lower the learning rate, clip the gradients, or look for what makes them so")]
     NonFinite(String),
+    /// A callback that failed and ended the run. Files that it and others wrote before stay.
+    #[error("callback {callback}: {error}")]
+    Callback {
+        /// Name of the callback.
+        callback: String,
+        /// What it failed with.
+        error: Box<Error>,
+    },
     /// A folder that is locked by another run.
     #[error(
         "{folder}: another run keeps its files in this folder: wait until it has ended, or name another folder"

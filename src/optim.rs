@@ -58,6 +58,7 @@ pub use custom::declared::Hypers;
 pub use custom::rule::CustomRule;
 pub use device::options::OptimizerOptions;
 pub use lbfgs::{LBFGS, LbfgsOptimizer, LbfgsState, LbfgsStep, LbfgsStop, LbfgsTensorState, LineSearch};
+pub(crate) use norms::in_flight::SLOTS as NORM_REPORTS_IN_FLIGHT;
 pub use norms::report::{NormReport, Norms, TensorNorms};
 pub use optimizer::Optimizer;
 pub use optimizer::build::from_json_with_options;

@@ -2,10 +2,12 @@
 
 mod averages;
 mod builder;
+pub mod callbacks;
 mod checkpoint;
 pub mod data;
 mod early_stopping;
 mod evaluate;
+mod fit;
 mod frozen;
 mod group;
 mod history;
@@ -22,6 +24,7 @@ pub use builder::TrainerBuilder;
 pub use checkpoint::{Checkpoint, GateState};
 pub use early_stopping::{EarlyStopping, EarlyStoppingState, StopRule};
 pub use evaluate::Evaluation;
+pub use fit::{FitOptions, FitReport, Validation};
 pub use history::{EpochRecord, History};
 pub use metrics::{Confusion, classes_of};
 pub use search::GraphLoss;

@@ -9,6 +9,7 @@ pub(crate) mod memory;
 pub(crate) mod options;
 pub(crate) mod orthogonal;
 pub(crate) mod packed;
+pub(crate) mod pick;
 pub(crate) mod resets;
 pub(crate) mod slots;
 pub(crate) mod stage;

@@ -1,7 +1,8 @@
 use super::averages::buffers::{BuffersCall, buffers_source};
 use super::averages::text as averages;
-use super::device::kernels::{Call, PickCall, RuleKernel, pick_source};
+use super::device::kernels::{Call, RuleKernel};
 use super::device::options::allowed_of;
+use super::device::pick::{PickCall, pick_source};
 use super::device::resets::{ResetCall, reset_source};
 use super::device::stage::Stage;
 use super::rule::any::AnyRule;

@@ -185,7 +185,7 @@ const ONE_BY_ONE: u64 = 4096;
 
 impl ReduceLROnPlateau {
     /// The rate after one more reduction.
-    fn reduced(&self, lr: f64) -> f64 {
+    pub(crate) fn reduced(&self, lr: f64) -> f64 {
         let next = (lr * self.factor).max(self.min_lr);
         if lr - next > self.eps { next } else { lr }
     }

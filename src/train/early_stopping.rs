@@ -26,7 +26,10 @@ use crate::schedule::{Best, MetricMode};
 /// assert_eq!(stopping.state.best_epoch, Some(1));
 /// ```
 ///
-/// A run that may be interrupted and resumed keeps the state in its checkpoint:
+/// It is also a [callback](super::callbacks::Callback), which observes the value that is logged as
+/// [`monitor`](Self::monitor) after each epoch, and at the end of a run writes the best parameters back if it keeps them.
+///
+/// A loop of one's own that may be interrupted and resumed keeps the state in its checkpoint:
 ///
 /// ```no_run
 /// // Needs a trainer.
@@ -52,6 +55,8 @@ use crate::schedule::{Best, MetricMode};
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EarlyStopping {
+    /// Name of the logged value that it observes as a [callback](super::callbacks). Default `val_loss`.
+    pub monitor: String,
     /// Smallest improvement that counts, at least 0. Default 0.
     pub min_delta: f64,
     /// Number of metrics in a row that may fail to improve. Default 0.
@@ -122,7 +127,8 @@ impl Serialize for EarlyStopping {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(rename = "EarlyStopping")]
-        struct Form {
+        struct Form<'a> {
+            monitor: &'a str,
             min_delta: f64,
             patience: u64,
             mode: MetricMode,
@@ -130,8 +136,17 @@ impl Serialize for EarlyStopping {
             restore_best_weights: bool,
             variant: StopRule,
         }
-        let Self { min_delta, patience, mode, baseline, restore_best_weights, variant, state: _ } = *self;
-        let form = Form { min_delta, patience, mode, baseline, restore_best_weights, variant };
+        let Self {
+            ref monitor,
+            min_delta,
+            patience,
+            mode,
+            baseline,
+            restore_best_weights,
+            variant,
+            state: _,
+        } = *self;
+        let form = Form { monitor, min_delta, patience, mode, baseline, restore_best_weights, variant };
         config::serialize_finite(&form, serializer)
     }
 }
@@ -158,6 +173,7 @@ impl Serialize for EarlyStoppingState {
 impl Default for EarlyStopping {
     fn default() -> Self {
         Self {
+            monitor: "val_loss".into(),
             min_delta: 0.0,
             patience: 0,
             mode: MetricMode::Min,
@@ -245,14 +261,9 @@ impl EarlyStopping {
         metric: f64,
         trainer: &Trainer<R>,
     ) -> Result<bool, Error> {
-        let EarlyStoppingState { epochs, wait, best, best_epoch, stopped_epoch, ref best_weights } =
-            self.state;
-        let state = EarlyStoppingState { epochs, wait, best, best_epoch, stopped_epoch, best_weights: None };
-        let mut next = Self { state, ..*self };
+        let mut next = self.without_weights();
         let stop = next.observe(metric)?;
-        let latest_is_best = next.state.best_epoch == Some(epochs);
-        let is_read = self.restore_best_weights && (latest_is_best || best_weights.is_none());
-        let read = if is_read { Some(trainer.read_params().await?) } else { None };
+        let read = if self.keeps(&next) { Some(trainer.read_params().await?) } else { None };
         next.state.best_weights = read.or(self.state.best_weights.take());
         self.state = next.state;
         Ok(stop)
@@ -269,6 +280,20 @@ impl EarlyStopping {
             None => Ok(false),
             Some(weights) => trainer.write_params(weights).map(|()| true),
         }
+    }
+
+    /// The same, without the best parameters, which can be large.
+    pub(super) fn without_weights(&self) -> Self {
+        let EarlyStoppingState { epochs, wait, best, best_epoch, stopped_epoch, best_weights: _ } =
+            self.state;
+        let state = EarlyStoppingState { epochs, wait, best, best_epoch, stopped_epoch, best_weights: None };
+        Self { state, monitor: self.monitor.clone(), ..*self }
+    }
+
+    /// Whether the parameters are to be kept after a metric, with which it has become `next`.
+    pub(super) fn keeps(&self, next: &Self) -> bool {
+        let latest_is_best = next.state.best_epoch == Some(self.state.epochs);
+        self.restore_best_weights && (latest_is_best || self.state.best_weights.is_none())
     }
 
     fn beats(&self, metric: f64, other: f64) -> bool {
@@ -334,8 +359,8 @@ mod tests {
             ),
             (
                 json!({"patients": 3}),
-                "unknown field of EarlyStopping \"patients\", did you mean \"patience\"?; known: min_delta, \
-                 patience, mode, baseline, restore_best_weights, variant",
+                "unknown field of EarlyStopping \"patients\", did you mean \"patience\"?; known: monitor, \
+                 min_delta, patience, mode, baseline, restore_best_weights, variant",
             ),
         ];
         for (json, message) in rows {

@@ -156,12 +156,13 @@ impl History {
     }
 }
 
-fn field(name: &str) -> String {
+/// The name of a column as a CSV field.
+pub(super) fn field(name: &str) -> String {
     if name.contains([',', '"']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.into() }
 }
 
 /// Finite numbers as JSON numbers, others as strings.
-mod any_number {
+pub(super) mod any_number {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Serialize, Deserialize)]
@@ -180,7 +181,7 @@ mod any_number {
         MinusInfinity,
     }
 
-    pub(super) fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(values.iter().map(|&value| match value {
             f64::INFINITY => Number::Other(Word::Infinity),
             f64::NEG_INFINITY => Number::Other(Word::MinusInfinity),
@@ -189,7 +190,7 @@ mod any_number {
         }))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
         let numbers = Vec::<Number>::deserialize(deserializer)?;
         Ok(numbers
             .into_iter()

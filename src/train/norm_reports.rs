@@ -1,8 +1,9 @@
 //! Norms of gradients, parameters and updates of a trainer's steps.
 
 use super::Trainer;
+use super::trainer::IN_FLIGHT;
 use crate::Error;
-use crate::optim::{AnyRule, NormReport};
+use crate::optim::{AnyRule, NORM_REPORTS_IN_FLIGHT as SLOTS, NormReport};
 
 impl<R: AnyRule + Clone> Trainer<R> {
     /// Reports the norms of gradients, parameters and updates of the steps 0, `every`, 2 `every` and so on; 0 turns
@@ -62,5 +63,20 @@ impl<R: AnyRule + Clone> Trainer<R> {
     pub async fn read_norm_reports_async(&mut self) -> Result<Vec<NormReport>, Error> {
         self.submit()?;
         self.optimizer.read_norm_reports_async().await
+    }
+
+    /// Steps whose reports may be in flight.
+    pub(super) fn in_flight(&self) -> u64 {
+        (IN_FLIGHT * self.group.most) as u64
+    }
+
+    /// Refuses intervals at which more norm reports could be in flight than there are slots, because which of them is
+    /// dropped would depend on the speed of the device.
+    pub(super) fn check_norms_every(&self, every: u64) -> Result<(), Error> {
+        let least = self.in_flight().div_ceil(SLOTS as u64 - 1);
+        if (1..least).contains(&every) {
+            return Err(Error::constant("steps between norms", format!("0 or at least {least}"), every));
+        }
+        Ok(())
     }
 }

@@ -167,6 +167,33 @@ impl<R: AnyRule + Clone> Trainer<R> {
         Ok(tensors.map(|(span, values)| (span.name.clone(), values)).collect())
     }
 
+    /// The gradients of the last step by name, as the norm reports measure them: of parameters that are not frozen, after
+    /// accumulation and unscaling.
+    #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
+    pub(super) async fn read_gradients(&self) -> Result<BTreeMap<String, Vec<f32>>, Error> {
+        let transforms = self.optimizer.transforms();
+        let mut scale = transforms.scale();
+        if let Some(scaler) = &transforms.grad_scaler {
+            let gate = self.params.gate().read_async(&self.gpu, 0).await?;
+            scale /= f64::from(gate.loss_scale);
+            // The factor may have changed after the gradients were computed.
+            if gate.growth_tracker == 0 && gate.applied > 0 && gate.skipped_in_a_row == 0 {
+                scale *= scaler.growth_factor;
+            }
+        }
+        let all = self.params.grads().read_all_async(&self.gpu).await?;
+        let trained = self.params.layout().spans().iter().zip(self.params.frozen());
+        let trained = trained.filter(|(_, frozen)| !**frozen);
+        Ok(trained
+            .map(|(span, _)| {
+                let values = &all[span.first..span.first + span.len];
+                // Scaling is exact in f64.
+                let scaled = values.iter().map(|value| (f64::from(*value) * scale) as f32);
+                (span.name.clone(), scaled.collect())
+            })
+            .collect())
+    }
+
     /// Writes parameters and buffers by name, all or none.
     pub(super) fn write_params(&mut self, values: &BTreeMap<String, Vec<f32>>) -> Result<(), Error> {
         let names = self.params.tensors().map(|span| (&span.name, span.len));

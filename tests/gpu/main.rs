@@ -30,6 +30,7 @@ mod extreme_logits;
 mod extremes;
 mod factored_rules;
 mod factored_shapes;
+mod fit;
 #[path = "../shared/folder.rs"]
 mod folder;
 mod formats;

@@ -14,6 +14,11 @@ use gradus::optim::*;
 use gradus::params::*;
 use gradus::predict::{Outputs, Predictor};
 use gradus::search::*;
+use gradus::train::callbacks::{
+    BatchEnd, CSVLogger, Callbacks, Control, Diagnosis, EpochEnd, GradientMonitor, LearningRateMonitor,
+    ModelCheckpoint, Note, Problem, Progress, ProgressStyle, Reads, RunInfo, Stopped, TensorBoard,
+    TerminateOnNaN, TrainEnd,
+};
 use gradus::train::data::idx::{Images, Part};
 use gradus::train::data::npy::{Array, Opened};
 use gradus::train::data::npz::Npz;
@@ -248,6 +253,29 @@ types!(
     Trainer<AdamW>,
     Trainer<Box<dyn AnyRule>>,
     TrainerBuilder<AdamW>,
+    FitOptions<'static>,
+    FitReport,
+    Validation<'static>,
+    BatchEnd<'static>,
+    CSVLogger,
+    Callbacks<'static>,
+    Control,
+    Diagnosis,
+    EpochEnd<'static>,
+    GradientMonitor,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    Note,
+    Problem,
+    Progress,
+    ProgressStyle,
+    Reads,
+    callbacks::ReduceLROnPlateau,
+    RunInfo,
+    Stopped,
+    TensorBoard,
+    TerminateOnNaN,
+    TrainEnd<'static>,
     Array,
     Batch,
     Batches<'static>,

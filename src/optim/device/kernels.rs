@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::block_kernel::BlockKernel;
-use super::memory::{self, Around, Form, Stored, keep_inside};
+use super::memory::{self, Around, Form, Stored, keep_inside, tensor};
 use super::stage::{Stage, Updates};
 use crate::gpu::{Binding, Candidate, Capabilities, KernelKind, KernelSource, uniform};
 use crate::grad::FusedKernel;
@@ -45,37 +45,8 @@ uniform! {
     }
 }
 
-uniform! {
-    /// What picking covers.
-    pub(crate) struct PickCall {
-        pub(crate) segments: u32,
-        /// Words of a rule's constants.
-        pub(crate) words: u32,
-        /// First word of the table of segments.
-        pub(crate) table: u32,
-    }
-}
-
 /// The flag that negates the gradient.
 pub(crate) const MAXIMIZE: u32 = 1;
-
-/// The kernel that picks the constants of a step which may be another one than the host can know.
-pub(crate) fn pick_source() -> KernelSource {
-    let uniform = |bytes: usize, dynamic| Binding::Uniform {
-        bytes: u32::try_from(bytes).expect("uniform blocks are small"),
-        dynamic,
-    };
-    KernelSource {
-        name: "optim/pick".into(),
-        wgsl: format!("{}\n{GATE}", include_str!("../../../shaders/optim/pick.wgsl")).into(),
-        bindings: vec![
-            uniform(size_of::<PickCall>(), true),
-            uniform(size_of::<GateValues>(), false),
-            Binding::ReadDynamic,
-            Binding::ReadWrite,
-        ],
-    }
-}
 
 /// What the kernels of a rule are made of.
 #[derive(Clone, Copy, Debug)]
@@ -227,7 +198,7 @@ impl<'a> RuleKernel<'a> {
     fn tensor_slots(&self, first: usize, mask: u32) -> String {
         let slots = self.slots.iter().enumerate();
         let of_tensors = slots.filter(|(_, slot)| slot.granularity == Granularity::Tensor);
-        kept(first, of_tensors.map(|(bit, slot)| (&*slot.name, mask & (1 << bit) != 0)))
+        tensor::ratio_of(first, of_tensors.map(|(bit, slot)| (&*slot.name, mask & (1 << bit) != 0)))
     }
 
     /// Whether an invocation of a stage takes two vectors, of which it loads what has 16 bits at once.
@@ -315,28 +286,4 @@ pub(crate) fn frame_texts() -> Vec<String> {
     }
     texts.extend([averages::AVERAGE, averages::NO_AVERAGE].map(str::to_owned));
     texts
-}
-
-/// The call of `ratio` with what is kept of a tensor: names, and whether they are in use.
-fn kept<'s>(first: usize, slots: impl Iterator<Item = (&'s str, bool)>) -> String {
-    let (mut bindings, mut load, mut store, mut arguments) =
-        (String::new(), String::new(), String::new(), String::new());
-    let mut binding = first;
-    for (name, is_used) in slots {
-        let from = if is_used { format!("slot_{name}[tensor]") } else { "0.0".into() };
-        let written =
-            writeln!(load, "    var {name} = {from};").and_then(|()| write!(arguments, ", &{name}"));
-        written.expect("a string takes everything");
-        if is_used {
-            let access = "var<storage, read_write>";
-            writeln!(bindings, "@group(0) @binding({binding}) {access} slot_{name}: array<f32>;")
-                .and_then(|()| writeln!(store, "    slot_{name}[tensor] = {name};"))
-                .expect("a string takes everything");
-            binding += 1;
-        }
-    }
-    format!(
-        "{bindings}\nfn ratio_of(tensor: u32, sums: vec2f) -> f32 {{\n{load}    let value = ratio(sums{arguments});\n\
-         {store}    return value;\n}}\n"
-    )
 }

@@ -2,6 +2,7 @@
 
 mod coded;
 mod pairs;
+pub(crate) mod tensor;
 
 use std::fmt::Write;
 

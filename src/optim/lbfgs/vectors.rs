@@ -49,6 +49,19 @@ impl Vectors {
         sign: f64,
         transforms: &Transforms,
     ) -> Result<Self, Error> {
+        let mut vectors = Self::without_pairs(params, kept, history_size, sign, transforms)?;
+        vectors.reserve(params, 0)?;
+        Ok(vectors)
+    }
+
+    /// As [`Vectors::new`], without memory for pairs.
+    fn without_pairs(
+        params: &ParamStore,
+        kept: usize,
+        history_size: usize,
+        sign: f64,
+        transforms: &Transforms,
+    ) -> Result<Self, Error> {
         let (gpu, layout) = (params.gpu(), params.layout());
         let flat = |label: &str| Flat::zeroed(gpu, label, layout);
         let (start, before, direction) = (flat("x_init")?, flat("prev_flat_grad")?, flat("d")?);
@@ -80,7 +93,7 @@ impl Vectors {
         let shared =
             transforms::Shared { params, kernels: &kernels, parts: &parts, sums: &sums, tiles: &tiles };
         let gradient_pass = GradientPass::new(&shared, transforms, &fused)?;
-        let mut vectors = Self {
+        Ok(Self {
             gpu: gpu.clone(),
             kernels,
             start,
@@ -103,9 +116,7 @@ impl Vectors {
             read_buffer,
             gradient_pass,
             sign,
-        };
-        vectors.reserve(params, 0)?;
-        Ok(vectors)
+        })
     }
 
     /// Allocates the memory of a history slot if needed.

@@ -12,7 +12,7 @@ use crate::params::ParamStore;
 const KEPT: usize = 4096;
 
 /// Maximum number of reports in flight.
-const SLOTS: usize = 8;
+pub(crate) const SLOTS: usize = 8;
 
 /// The norm reports of an optimizer.
 #[derive(Debug)]

@@ -24,21 +24,16 @@ const MOST_FULL: usize = 300;
 /// ```
 /// use gradus::search::{CMA, Method};
 ///
-/// let method: Method = CMA { sigma: 0.2, ..CMA::default() }.into();
+/// let method: Method = CMA { sigma: Some(0.2), ..CMA::default() }.into();
 /// assert_eq!(Method::named("CMA")?, CMA::default().into());
 /// # Ok::<(), gradus::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CMA {
-    /// First step size, in half widths of the box (in units of a dimension without bounds), above 0. Default 0.6.
-    pub sigma: f64,
-}
-
-impl Default for CMA {
-    fn default() -> Self {
-        Self { sigma: 0.6 }
-    }
+    /// First step size, in half widths of the box (in units of a dimension without bounds), above 0. Default 0.6, or, of a
+    /// budget of `b` evaluations a dimension below 200, which could not narrow it enough, `0.6 (b / 200)^1.5`, at least 0.02.
+    pub sigma: Option<f64>,
 }
 
 /// Separable CMA-ES (nevergrad's `DiagonalCMA`): a variance for each dimension and no covariances, all on the device.
@@ -51,21 +46,27 @@ impl Default for CMA {
 /// ```
 /// use gradus::search::{DiagonalCMA, Method};
 ///
-/// let method: Method = DiagonalCMA { sigma: 0.2, ..DiagonalCMA::default() }.into();
+/// let method: Method = DiagonalCMA { sigma: Some(0.2), ..DiagonalCMA::default() }.into();
 /// assert_eq!(Method::named("DiagonalCMA")?, DiagonalCMA::default().into());
 /// # Ok::<(), gradus::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiagonalCMA {
-    /// As [`CMA::sigma`]. Default 0.6.
-    pub sigma: f64,
+    /// As [`CMA::sigma`].
+    pub sigma: Option<f64>,
 }
 
-impl Default for DiagonalCMA {
-    fn default() -> Self {
-        Self { sigma: 0.6 }
-    }
+/// The first step size at these sizes, unless one is given.
+fn first_sigma(given: Option<f64>, shape: Shape) -> f64 {
+    const WIDE: f64 = 0.6;
+    const LEAST: f64 = 0.02;
+    const ENOUGH: f64 = 200.0;
+    let by_budget = shape.generations.map_or(WIDE, |generations| {
+        let evaluations = generations as f64 * shape.members as f64;
+        WIDE * (evaluations / (ENOUGH * shape.dimensions as f64)).min(1.0).powf(1.5)
+    });
+    given.unwrap_or(by_budget.max(LEAST))
 }
 
 uniform! {
@@ -120,7 +121,7 @@ impl Algorithm for CMA {
     }
 
     fn check(&self) -> Result<(), Error> {
-        scale("sigma", self.sigma)
+        self.sigma.map_or(Ok(()), |sigma| scale("sigma", sigma))
     }
 
     fn default_members(&self, dimensions: usize, _: Option<u64>) -> usize {
@@ -139,8 +140,11 @@ impl Algorithm for CMA {
     fn memory(&self, shape: Shape, start: &[f32]) -> Memory {
         let d = shape.dimensions;
         let identity = (0..d * d).map(|at| f32::from(u8::from(at % (d + 1) == 0)));
-        let memory =
-            Memory::default().floats(start.iter().copied()).zeros(3 * d).numbers(self.sigma, 1).zeros(1);
+        let memory = Memory::default()
+            .floats(start.iter().copied())
+            .zeros(3 * d)
+            .numbers(first_sigma(self.sigma, shape), 1)
+            .zeros(1);
         let memory = memory.floats(Self::weights(shape.members).into_iter().map(narrow)).floats(identity);
         memory.zeros(2 * d * d + shape.members * d)
     }
@@ -177,7 +181,7 @@ impl Algorithm for DiagonalCMA {
     }
 
     fn check(&self) -> Result<(), Error> {
-        scale("sigma", self.sigma)
+        self.sigma.map_or(Ok(()), |sigma| scale("sigma", sigma))
     }
 
     fn default_members(&self, dimensions: usize, _: Option<u64>) -> usize {
@@ -197,7 +201,11 @@ impl Algorithm for DiagonalCMA {
         let Shape { members, dimensions, .. } = shape;
         let weights = log_weights(members).into_iter().map(narrow);
         let memory = Memory::default().floats(start.iter().copied()).zeros(3 * dimensions);
-        let memory = memory.numbers(1.0, dimensions).zeros(dimensions).numbers(self.sigma, 1).zeros(1);
+        let memory = memory
+            .numbers(1.0, dimensions)
+            .zeros(dimensions)
+            .numbers(first_sigma(self.sigma, shape), 1)
+            .zeros(1);
         memory.floats(weights).zeros(members * dimensions)
     }
 

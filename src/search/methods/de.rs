@@ -44,7 +44,7 @@ pub enum DECrossover {
 /// Differential evolution (nevergrad's `DE`; with [`DECrossover::TwoPoints`] its `TwoPointsDE`).
 ///
 /// Each member has a trial, made of itself, the best and two or three others, which takes its place unless it is worse.
-/// Members by default: 30, or, where the budget has no 100 generations of them, a hundredth of it, but 20; at least 4.
+/// Members by default: 30, or, where the budget has no 100 generations of them, a hundredth of it, but 10; at least 4.
 ///
 /// Source: Storn and Price 1997, Differential evolution. Constants as in nevergrad. Differs from nevergrad in that a
 /// generation is told at once, and in that a trial outside the box is put on its wall.
@@ -101,7 +101,7 @@ impl Algorithm for DE {
     }
 
     fn default_members(&self, _: usize, budget: Option<u64>) -> usize {
-        usize::try_from(budget.map_or(30, |budget| (budget / 100).clamp(20, 30))).unwrap_or(30)
+        usize::try_from(budget.map_or(30, |budget| (budget / 100).clamp(10, 30))).unwrap_or(30)
     }
 
     fn least_members(&self) -> usize {
