@@ -1,7 +1,9 @@
 //! Modules from JSON: a network as a list of layers.
 
+#[expect(clippy::upper_case_acronyms, reason = "torch's names")]
 mod functions;
 mod layers;
+#[expect(clippy::upper_case_acronyms, reason = "torch's names")]
 mod recurrent;
 
 use serde::Deserialize;
@@ -21,10 +23,13 @@ trait Described: DeserializeOwned {
     fn module(self) -> Result<AnyModule, Error>;
 }
 
+/// Reads the options of a layer of a name, at a depth of nesting.
+type Reader = fn(&'static str, &Map<String, Value>, usize) -> Result<AnyModule, Error>;
+
 /// A kind of layer: the name of torch's class, and what reads its options.
 struct Entry {
     name: &'static str,
-    read: fn(&'static str, &Map<String, Value>, usize) -> Result<AnyModule, Error>,
+    read: Reader,
 }
 
 /// Reads options that hold no other layers.

@@ -17,7 +17,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ("grad", &["params", "gpu", "config"]),
     ("optim", &["grad", "params", "gpu", "schedule", "config", "wgsl", "graph"]),
     ("graph", &["params", "gpu", "wgsl"]),
-    ("nn", &["graph"]),
+    ("nn", &["graph", "config"]),
     ("predict", &["graph", "params", "gpu"]),
     ("search", &["config", "gpu", "schedule", "wgsl"]),
     (
