@@ -9,7 +9,7 @@ use crate::common::{bits, gpus_with, noise, read_all};
 /// Matrices whose rows are whole vectors, narrower and wider than eight lanes, and one that has none; lengths around blocks,
 /// pairs and eight blocks.
 const SHAPES: [&[usize]; 9] =
-    [&[70, 64], &[5, 132], &[130, 1028], &[9, 4], &[37, 31], &[1], &[4097], &[2049], &[255]];
+    [&[70, 64], &[5, 132], &[40, 1028], &[9, 4], &[37, 31], &[1], &[4097], &[2049], &[255]];
 
 fn store(gpu: &Gpu) -> ParamStore {
     let mut builder = ParamStore::builder();

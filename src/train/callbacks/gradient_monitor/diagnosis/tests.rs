@@ -13,7 +13,7 @@ fn found(observed: &Observed) -> Vec<Problem> {
     of(observed, &RunInfo::default(), 9).into_iter().map(|diagnosis| diagnosis.problem).collect()
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "losses are f32")]
+#[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
 fn after(batches: u64, samples: usize, loss: impl Fn(f64, u64) -> f64) -> Vec<Problem> {
     let mut observed = Observed::default();
     (0..batches).for_each(|step| observed.loss(step, loss(step as f64, step) as f32, samples));
