@@ -62,7 +62,7 @@ pub(crate) use inspect::{check, prelude};
 /// ```
 /// use gradus::search::Objective;
 ///
-/// let on_the_device = Objective::wgsl("fn loss(x: array<f32, DIMENSIONS>) -> f32 { return 0.0; }");
+/// let on_the_device = Objective::wgsl("fn objective() -> f32 { return x(0u) * x(0u); }");
 /// let on_the_host = Objective::each(|x| x.iter().map(|x| x * x).sum());
 /// ```
 pub struct Objective<'a> {
