@@ -1,5 +1,6 @@
 mod diagnosis;
 mod observed;
+mod rules;
 
 use serde_json::Value;
 
@@ -112,7 +113,7 @@ impl GradientMonitor {
     }
 
     fn diagnose(&mut self, step: u64, control: &mut Control) {
-        for diagnosis in diagnosis::of(&self.observed, &self.run, step) {
+        for diagnosis in rules::of(&self.observed, &self.run, step) {
             if self.diagnoses().iter().all(|known| known.problem != diagnosis.problem) {
                 control.note(diagnosis.to_string());
                 self.observed.diagnoses.push(diagnosis);

@@ -4,10 +4,12 @@ use super::{Dataset, Target};
 use crate::error::Error;
 
 mod columns;
+mod names;
 mod scan;
 
 pub use columns::Column;
-use columns::{Columns, Names, Place};
+use columns::{Columns, Place};
+use names::Names;
 use scan::{Field, Format, Text};
 
 /// Reads tables of numbers as data sets: CSV files with a header, or whatever else is set.

@@ -5,7 +5,7 @@ use std::str;
 
 use csv_core::{ReadFieldResult, ReaderBuilder};
 
-use super::columns::Names;
+use super::names::Names;
 use crate::error::Error;
 use crate::train::data::file::{self, refuse};
 
