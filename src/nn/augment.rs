@@ -111,7 +111,7 @@ impl RandomErasing {
 /// those of its kind in its graph (from 0), and the place of the image in the batch: on every device the same, in every
 /// run, and after resuming. Its random words are a block of Philox 4x32-10 (Salmon et al. 2011) for the counter
 /// `[image, stream, step, step >> 32]` and the key `[seed, seed >> 32]`; the stream is `2^30 + kind * 2^24 + number`,
-/// with the kinds 0 and 1 for horizontal and vertical flips, 2 for crops and 3 for erasing. An image is changed with
+/// with the kinds 0 and 1 for horizontal and vertical flips, 2 for crops and 3 for erasing, of which a cutout is one (errors call it `random_erasing` too). An image is changed with
 /// probability `p` if the upper 24 bits of the first word are below `p * 2^24`; a random number below `n` is
 /// `word * n >> 32`.
 ///

@@ -45,7 +45,7 @@
 //! }
 //! ```
 //!
-//! `LANES` is a `u32` constant, 64. Loops may begin at `lane` as well, which is then the name of that argument alone; what
+//! `LANES` is a `u32` constant, 64. Loops that go up may begin at `lane` as well, which is then the name of that argument alone; what
 //! must count once, as a constant, belongs to one lane. All else is as above, and limits are those of a lane.
 
 mod inspect;

@@ -13,10 +13,10 @@
 //!     let mut callbacks = Callbacks::new().with(TerminateOnNaN).with(CSVLogger::steps("loss.csv", 1));
 //!     let mut control = Control::new();
 //!     callbacks.on_train_begin(&trainer.run_info(1, 1000), &mut control)?;
-//!     for _ in 0..1000 {
+//!     for step in 0..1000 {
 //!         trainer.step(&[("x", x), ("y", y)])?;
-//!         // What has arrived, and nothing is waited for.
-//!         while let Some(report) = trainer.poll()? {
+//!         // What has arrived, and nothing is waited for; all that is left after the last step.
+//!         while let Some(report) = if step < 999 { trainer.poll()? } else { trainer.read_report()? } {
 //!             let mut control = Control::new();
 //!             control.log("loss", report.loss.into());
 //!             callbacks.on_train_batch_end(&BatchEnd::of(&report), &mut control)?;

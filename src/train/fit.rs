@@ -33,7 +33,7 @@ pub struct FitOptions<'a> {
     /// A checkpoint of an earlier `fit` to go on from. Default none: a new run.
     pub resume: Option<&'a Checkpoint>,
     /// What checkpoints also keep, in [`Checkpoint::run`]: settings by which the run can be repeated. A run resumes only with
-    /// the same. Default: nothing.
+    /// the same. Entries `fit` and `callbacks` are replaced: those names are taken. Default: nothing.
     pub run: Map<String, Value>,
 }
 
@@ -207,19 +207,22 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// [`Error::Constant`] for a rate that the rule refuses or a group that does not exist; [`Error::StateDict`] for weights
     /// of another model. Then nothing was changed.
     pub fn apply(&mut self, control: &Control) -> Result<(), Error> {
+        let mut rules: Vec<R> = self.optimizer.rules().cloned().collect();
+        for (group, lr) in control.rates() {
+            let groups = rules.len();
+            let rule = rules.get_mut(*group);
+            let unknown = || Error::constant("group", format!("below {groups}"), group);
+            let rule = rule.ok_or_else(unknown)?;
+            *rule.lr_mut() = *lr;
+            rule.check()?;
+        }
+        if let Some(weights) = control.weights() {
+            self.write_params(weights)?;
+        }
         if !control.rates().is_empty() {
-            let mut rules: Vec<R> = self.optimizer.rules().cloned().collect();
-            for (group, lr) in control.rates() {
-                let groups = rules.len();
-                let rule = rules.get_mut(*group);
-                let unknown = || Error::constant("group", format!("below {groups}"), group);
-                let rule = rule.ok_or_else(unknown)?;
-                *rule.lr_mut() = *lr;
-                rule.check()?;
-            }
             self.submit()?;
             self.optimizer.rules_mut().zip(rules).for_each(|(rule, next)| *rule = next);
         }
-        control.weights().map_or(Ok(()), |weights| self.write_params(weights))
+        Ok(())
     }
 }

@@ -143,6 +143,11 @@ impl<'a> Work<'a> {
         if step.0 < 1 || rises != up {
             return refuse(&format!(", because `{name}` does not go towards the bound"));
         }
+        // An argument may be any number: a loop down from it has no known number of rounds.
+        let is_argument = self.is_start(&first[from..]);
+        if is_argument && !up {
+            return refuse("");
+        }
         let unsigned = kind.unwrap_or([first_value.1, bound.1, step.1].contains(&Some(true)));
         let (least, most) =
             if unsigned { (0, i64::from(u32::MAX)) } else { (i64::from(i32::MIN), i64::from(i32::MAX)) };
@@ -151,18 +156,23 @@ impl<'a> Work<'a> {
         let walked = i64::try_from(rounds).unwrap_or(i64::MAX).saturating_mul(step.0);
         let last =
             if up { first_value.0.saturating_add(walked) } else { first_value.0.saturating_sub(walked) };
+        // From another number it may end up to a step behind the bound.
+        let last =
+            if is_argument { last.max((bound.0 + inclusive - 1).saturating_add(step.0)) } else { last };
         if !(least..=most).contains(&last) {
             return refuse(&format!(", because `{name}` begins anew at the other end"));
         }
         Ok(Counted { variable: at + 3, rounds })
     }
 
-    /// Where a loop begins, which is 0 for an argument: none below it goes round more often.
+    /// Where a loop begins, which is 0 for an argument: upwards, none goes round more often than from there.
     fn first_value(&self, tokens: &[Token<'_>]) -> Option<(i64, Option<bool>)> {
-        match tokens {
-            [value] if self.start.is_some_and(|start| start == value.text) => Some((0, Some(true))),
-            _ => self.value(tokens),
-        }
+        if self.is_start(tokens) { Some((0, Some(true))) } else { self.value(tokens) }
+    }
+
+    /// Whether a loop begins at the argument of the entry.
+    fn is_start(&self, tokens: &[Token<'_>]) -> bool {
+        matches!(tokens, [value] if self.start.is_some_and(|start| start == value.text))
     }
 
     fn value(&self, tokens: &[Token<'_>]) -> Option<(i64, Option<bool>)> {

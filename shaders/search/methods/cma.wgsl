@@ -85,8 +85,8 @@ fn learn(row: u32, column: u32, sum: f32) {
     hold(learned_at(row, column), kept() * before + hyper.c_1 * path + hyper.c_mu * sum);
 }
 
-var<workgroup> columns: array<f32, 608>;
-var<workgroup> path: array<f32, 304>;
+var<workgroup> columns: array<f32, 2u * MOST_DIMENSIONS>;
+var<workgroup> path: array<f32, MOST_DIMENSIONS>;
 
 fn reduce(row: u32, column: u32, column_at: u32, amount: f32) {
     if row < run.dimensions {

@@ -76,7 +76,7 @@ uniform! {
     }
 }
 
-/// What both have to say of the evolution paths: constants, and what follows the parts of each dimension in memory.
+/// Constants of the evolution paths and rates, of either method.
 fn paths_hyper(rates: Rates, dimensions: usize, period: u32) -> Hyper {
     let d = dimensions as f64;
     Hyper::of(PathsHyper {
@@ -246,5 +246,10 @@ mod tests {
     fn no_lane_goes_round_too_often_in_most_dimensions() {
         assert!(rounds(MOST_FULL) <= MAX_TRIPS, "{}", rounds(MOST_FULL));
         assert!(rounds(MOST_FULL) > 1000);
+        let text = include_str!("../../../shaders/search/methods/cma.wgsl");
+        assert!(
+            text.contains("const MOST_DIMENSIONS = 304u;") && MOST_FULL <= 304,
+            "columns and path have room"
+        );
     }
 }

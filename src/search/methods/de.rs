@@ -44,7 +44,8 @@ pub enum DECrossover {
 /// Differential evolution (nevergrad's `DE`; with [`DECrossover::TwoPoints`] its `TwoPointsDE`).
 ///
 /// Each member has a trial, made of itself, the best and two or three others, which takes its place unless it is worse.
-/// Members by default: 30, or, where the budget has no 100 generations of them, a hundredth of it, but 10; at least 4.
+/// Members by default: 30, or, where the budget has no 100 generations of them, a hundredth of it, but no fewer
+/// than 10. The least that may be set is 4.
 ///
 /// Source: Storn and Price 1997, Differential evolution. Constants as in nevergrad. Differs from nevergrad in that a
 /// generation is told at once, and in that a trial outside the box is put on its wall.

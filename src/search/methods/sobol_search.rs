@@ -6,7 +6,7 @@ use crate::search::method::{Algorithm, Hyper, Memory, Shape};
 
 /// Quasi-random search along Sobol's sequence, in up to 1,024 dimensions.
 ///
-/// Points fill the box most evenly where their number is a power of two. Members by default: the whole budget, at most 4,096.
+/// Points fill the box most evenly where their number is a power of two; after 2^32 they repeat. Members by default: the whole budget, at most 4,096.
 ///
 /// Source: Sobol' 1967, with direction numbers of Joe and Kuo 2008, Constructing Sobol sequences with better two-dimensional
 /// projections, in the order of Antonov and Saleev 1979; scrambled as in Burley 2020, Practical hash-based Owen scrambling.

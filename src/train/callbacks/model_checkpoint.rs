@@ -107,7 +107,8 @@ impl ModelCheckpoint {
         self
     }
 
-    /// Also keeps this many of the last saves by number. Default 0.
+    /// Also keeps this many of the last saves by number; each save removes all other numbered ones in the folder, also
+    /// those of earlier runs. Default 0.
     #[must_use]
     pub fn keep(mut self, saves: usize) -> Self {
         self.keep = saves;
@@ -273,7 +274,8 @@ impl Callback for ModelCheckpoint {
     }
 
     fn write_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        if !std::mem::take(&mut self.moment.asked) {
+        // The reports that this save has waited for may have been the first that are not finite.
+        if !std::mem::take(&mut self.moment.asked) || self.moment.diverged {
             return Ok(());
         }
         if std::mem::take(&mut self.moment.is_best) {

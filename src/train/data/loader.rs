@@ -46,9 +46,7 @@ impl<Y: Target, D: Borrow<Dataset<Y>>> DataLoader<D, Y> {
     /// Takes the samples in another random order in each epoch: with a [`RandomSampler`].
     #[must_use]
     pub fn shuffle(mut self, seed: u64) -> Self {
-        // It has an order for any number of samples.
-        let shuffled = self.walk.set_sampler(Box::new(RandomSampler::new(seed)));
-        debug_assert_eq!(shuffled, Ok(()));
+        self.walk.shuffle(seed);
         self
     }
 
@@ -169,8 +167,7 @@ impl<'a> ResidentLoader<'a> {
     /// As [`DataLoader::shuffle`].
     #[must_use]
     pub fn shuffle(mut self, seed: u64) -> Self {
-        let shuffled = self.walk.set_sampler(Box::new(RandomSampler::new(seed)));
-        debug_assert_eq!(shuffled, Ok(()));
+        self.walk.shuffle(seed);
         self
     }
 
@@ -285,6 +282,12 @@ impl Walk {
         };
         walk.order = walk.order_of(0)?;
         Ok(walk)
+    }
+
+    fn shuffle(&mut self, seed: u64) {
+        // It has an order for any number of samples.
+        let shuffled = self.set_sampler(Box::new(RandomSampler::new(seed)));
+        debug_assert_eq!(shuffled, Ok(()));
     }
 
     fn set_sampler(&mut self, sampler: Box<dyn Sampler>) -> Result<(), Error> {

@@ -51,9 +51,16 @@ pub fn open(path: impl AsRef<Path>) -> Result<Npz, Error> {
 /// # Errors
 /// Those of [`open`] and of [`Npz::read`].
 pub fn read(path: impl AsRef<Path>) -> Result<BTreeMap<String, Array>, Error> {
-    let mut file = open(path)?;
-    let names: Vec<String> = file.names().map(str::to_owned).collect();
-    names.into_iter().map(|name| Ok((name.clone(), file.read(&name)?))).collect()
+    let Npz { archive } = open(path)?;
+    // Each name once: of two with one name the last, as in numpy.
+    let mut numbers = BTreeMap::new();
+    for (number, name) in archive.names().enumerate() {
+        if let Some(name) = name.strip_suffix(ENDING) {
+            numbers.insert(name.to_owned(), number);
+        }
+    }
+    let array = |number| npy::open_in(archive.reader(number)?)?.read();
+    numbers.into_iter().map(|(name, number)| Ok((name, array(number)?))).collect()
 }
 
 impl Npz {

@@ -41,7 +41,7 @@ impl WeightedRandomSampler {
     ///
     /// # Errors
     /// [`Error::Constant`] for a weight that is negative or not finite, if all are 0 or their sum overflows, and for
-    /// `num_samples` of 0.
+    /// `num_samples` of 0 or above `u32::MAX`.
     pub fn new(weights: Vec<f64>, num_samples: usize, seed: u64) -> Result<Self, Error> {
         for (at, &weight) in weights.iter().enumerate() {
             at_least(&format!("weights[{at}]"), weight, 0.0)?;
@@ -53,6 +53,9 @@ impl WeightedRandomSampler {
         }
         if num_samples == 0 {
             return Err(Error::constant("num_samples", "at least 1", num_samples));
+        }
+        if u32::try_from(num_samples).is_err() {
+            return Err(Error::constant("num_samples", format!("at most {}", u32::MAX), num_samples));
         }
         Ok(Self { weights, num_samples, replacement: true, seed })
     }

@@ -128,6 +128,15 @@ fn a_loss_that_is_not_a_number_stops_and_is_not_saved() {
     assert!(!folder.join("last.safetensors").exists());
     assert_eq!(report.notes.len(), 1);
     assert!(report.notes[0].text.starts_with("exploding gradients: "), "{:?}", report.notes);
+    // Saves that are due in between wait for reports, of which one is the first that is not a number.
+    for steps in [1, 3] {
+        let saves = ModelCheckpoint::new(folder.join("due")).every_n_steps(steps);
+        let mut callbacks = Callbacks::new().with(TerminateOnNaN).with(GradientMonitor::new(1)).with(saves);
+        let report = fit(&mut adamw(&gpu), &sets, &epochs(3), &mut callbacks).unwrap();
+        assert_eq!((report.stopped.unwrap().by, report.notes.len()), ("TerminateOnNaN".into(), 1));
+        let last = folder.join("due").join("last.safetensors");
+        assert!(!last.exists() || Checkpoint::read(&last).is_ok(), "what was saved before is whole");
+    }
     // Without it, what watches the metric says so.
     let mut callbacks = Callbacks::new().with(EarlyStopping::default());
     let error = fit(&mut adamw(&gpu), &sets, &epochs(3), &mut callbacks).unwrap_err().to_string();

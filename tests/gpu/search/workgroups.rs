@@ -93,6 +93,15 @@ fn what_is_no_objective_for_a_workgroup_is_refused_with_its_place() {
             "fn objective(lane: u32) -> f32 {\n    var s = 0.0;\n    for (var i = 0u; i < lane; i++) { s += x(i); }\n    return s;\n}",
             format!("objective, line 3, column 5: {may}"),
         ),
+        // An argument may be any number, also in a function that is called with another.
+        (
+            "fn objective(lane: u32) -> f32 {\n    var s = 0.0;\n    for (var i = lane; i > 0u; i--) { s += 1.0; }\n    return s;\n}",
+            format!("objective, line 3, column 5: {may}"),
+        ),
+        (
+            "fn objective(lane: u32) -> f32 {\n    var s = 0.0;\n    for (var i = lane; i < 4000000000u; i += 3999999999u) { s += 1.0; }\n    return s;\n}",
+            format!("objective, line 3, column 5: {}", may.replace(": expected", ", because `i` begins anew at the other end: expected")),
+        ),
         // A name that is another's as well may be anything.
         (
             "fn f(lane: i32) -> f32 {\n    var s = 0.0;\n    for (var i = lane; i < 8; i++) { s += 1.0; }\n    return s;\n}\n\

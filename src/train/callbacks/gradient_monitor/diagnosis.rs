@@ -28,8 +28,8 @@ pub enum Problem {
 ///
 /// | problem | when |
 /// |---|---|
-/// | exploding | a loss, parameter or gradient is not finite; the mean of 4 losses is 10 times the first loss; a gradient is 1,000 times as long as the first reported; in two reports the median gradient an element of the first third of the weights is 10,000 times that of the last third |
-/// | vanishing | in two reports it is a 10,000th of that of the last third; all gradients are zero |
+/// | exploding | a loss, parameter or gradient is not finite; the mean of 4 losses is 10 times the first loss; a gradient is 1,000 times as long as the first reported; in two reports in a row the median gradient an element of the first third of the weights is 10,000 times that of the last third |
+/// | vanishing | in two reports in a row it is a 10,000th of that of the last third; all gradients are zero |
 /// | oscillation | the last 48 to 128 losses pass from half a deviation above the line through them to half below, or back, 8 times or more; the line falls by less than 4 deviations; and the deviation is above a tenth of the first loss while losses follow each other in waves (their correlation at lag 1 is beyond 0.4; it is about 0 where batches only differ), or it is above the first loss |
 /// | plateau | after 96 batches, no mean of 32 losses in a row was below 0.97 of the larger of the first loss and the mean of the first 16, and the last is at most 1.1 of it |
 ///

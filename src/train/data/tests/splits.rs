@@ -201,6 +201,7 @@ fn splits_and_weights_that_cannot_be_are_refused() {
         (weighted(&[0.0, 0.0], 1).map(drop), "the sum of weights must be finite and above 0, got 0"),
         (weighted(&[1e308, 1e308], 1).map(drop), "the sum of weights must be finite and above 0, got inf"),
         (weighted(&[1.0], 0).map(drop), "num_samples must be at least 1, got 0"),
+        (weighted(&[1.0], 1 << 32).map(drop), "num_samples must be at most 4294967295, got 4294967296"),
         (
             weighted(&[1.0, 0.0], 2).unwrap().without_replacement().map(drop),
             "num_samples must be at most the 1 samples with a weight above 0, got 2",
