@@ -13,10 +13,10 @@ mod files;
 #[path = "../shared/folder.rs"]
 mod folder;
 mod lists;
-mod lr_preview;
 mod modules;
 mod noop;
 mod npz;
+mod preview;
 mod report;
 mod send_sync;
 mod translate;

@@ -1,4 +1,4 @@
-//! Draws learning-rate schedules: in the terminal, as CSV and as an SVG picture.
+//! `gradus preview`: learning-rate schedules in the terminal, as CSV and as an SVG picture.
 
 mod terminal;
 
@@ -8,14 +8,12 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
 use gradus::schedule::{self, Interval, Schedule};
 use gradus::train::{files, report};
 use serde_json::Value;
 
-/// Draws learning-rate schedules into one picture.
-#[derive(Parser)]
-struct Args {
+#[derive(clap::Args)]
+pub(crate) struct Args {
     /// Schedule as JSON, such as '{"name": "StepLR", "step_size": 200}'. Repeat for several curves.
     #[arg(long, required = true, value_name = "JSON")]
     schedule: Vec<String>,
@@ -32,12 +30,12 @@ struct Args {
     #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
     metrics: Vec<f64>,
     /// Folder for lr.csv and lr.svg.
-    #[arg(long, default_value = "lr_preview")]
+    #[arg(long, default_value = "preview")]
     out: PathBuf,
 }
 
-fn main() -> Result<()> {
-    let args = Args::parse();
+/// Prints the curves, and writes them into the folder.
+pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(args.base_lr.is_finite(), "--base-lr must be finite, got {}", args.base_lr);
     let mut curves = Vec::new();
     for text in &args.schedule {

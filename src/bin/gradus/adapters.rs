@@ -1,8 +1,9 @@
-//! Lists the adapters with their relevant limits and features.
+//! `gradus adapters`: the adapters with their relevant limits and features.
 
 use gradus::{gpu::adapters, wgpu};
 
-fn main() -> anyhow::Result<()> {
+/// Prints every adapter that wgpu finds.
+pub(crate) fn run() -> anyhow::Result<()> {
     let adapters = pollster::block_on(adapters());
     anyhow::ensure!(
         !adapters.is_empty(),

@@ -1,4 +1,4 @@
-//! The example `lr_preview` as its users run it.
+//! `gradus preview` as its users run it.
 
 use std::fs;
 use std::path::Path;
@@ -6,18 +6,14 @@ use std::process::{Command, Output};
 
 use crate::folder::Folder;
 
-/// Built by `cargo test` beside the tests.
 fn run(out: &Path, args: &[&str]) -> Output {
-    let tests = std::env::current_exe().unwrap();
-    let name = format!("lr_preview{}", std::env::consts::EXE_SUFFIX);
-    let path = tests.parent().and_then(Path::parent).unwrap().join("examples").join(name);
-    assert!(path.exists(), "{} is missing: `cargo build --release --examples` makes it", path.display());
-    Command::new(path).args(args).arg("--out").arg(out).output().unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gradus"));
+    command.arg("preview").args(args).arg("--out").arg(out).output().unwrap()
 }
 
 #[test]
 fn curves_go_to_the_terminal_a_table_and_a_picture() {
-    let folder = Folder::new("lr-preview");
+    let folder = Folder::new("preview");
     let out = folder.join("out");
     let output = run(
         &out,
