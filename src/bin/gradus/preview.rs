@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let json: Value = serde_json::from_str(text).with_context(place)?;
         curves.push((
             label(&json),
-            rates(schedule::from_json(&json).with_context(place)?, &args).with_context(place)?,
+            rates(schedule::from_json(&json).with_context(place)?, args).with_context(place)?,
         ));
     }
     let mut said = terminal::plot(&curves);
