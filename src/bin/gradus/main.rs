@@ -1,7 +1,17 @@
 //! `gradus`: training from the command line. Requires the feature `cli`.
 
 mod adapters;
+mod data;
+#[path = "../../../examples/support/digits.rs"]
+#[expect(dead_code, reason = "images of other sizes")]
+mod digits;
+mod fields;
+mod models;
+#[path = "../../../examples/train_cnn/model.rs"]
+mod networks;
 mod preview;
+#[path = "../../../examples/train_cnn/resnet.rs"]
+mod resnet;
 
 use clap::Parser;
 
