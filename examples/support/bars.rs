@@ -9,7 +9,7 @@ use crate::sheet::{Area, Panel, Scale, UNITS, font, rows, units, write};
 /// Height of the bars of a row, as a part of it.
 const FILLED: f64 = 0.72;
 /// Width of a character of a name and of a label, in pixels.
-const CHARACTER: f64 = 6.6;
+const CHARACTER: f64 = 7.2;
 /// Color of the lines that show ranges.
 const RANGE: RGBColor = RGBColor(60, 60, 60);
 

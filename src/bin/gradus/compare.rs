@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// Runs of each optimizer, with seeds from 1. A seed determines the first weights and the order of the samples. Default: 5.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: Option<u64>,
-    /// Passes over the training data. Default: 15.
+    /// Passes over the training data. Default: 20.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     epochs: Option<u64>,
     /// Samples in a batch. Default: 32.

@@ -14,7 +14,7 @@ use crate::sheet::{Area, COLORS, Scale, cells, panel, sheet};
 const WIDTH: i32 = 960;
 /// Least height of a panel, and of an optimizer in it, in pixels.
 const HEIGHT: i32 = 250;
-const EACH: i32 = 17;
+const EACH: i32 = 26;
 /// Decades that a logarithmic axis has at most.
 const DECADES: i32 = 6;
 
@@ -22,7 +22,7 @@ const DECADES: i32 = 6;
 pub(crate) fn draw(all: &[Summary<'_>], problem: &Problem) -> Result<String> {
     let page = Page { all, epochs: problem.epochs, steps_per_epoch: problem.steps_per_epoch() };
     let count = i32::try_from(all.len())?;
-    let height = 110 + 4 * HEIGHT.max(90 + EACH * count) + 3 * 14;
+    let height = 112 + 4 * HEIGHT.max(90 + EACH * count) + 3 * 14;
     let seeds = if problem.seeds == 1 {
         "One seed of each.".to_owned()
     } else {
@@ -31,15 +31,14 @@ pub(crate) fn draw(all: &[Summary<'_>], problem: &Problem) -> Result<String> {
             problem.seeds
         )
     };
-    let reading = format!(
-        "{seeds} Training losses and accuracies are means over the last {WINDOW} steps. A curve ends where most runs \
-         have diverged."
+    let steps = format!(
+        "Training losses are means over the last {WINDOW} steps. A curve ends where most runs have diverged."
     );
     let (model, data) = (named(&problem.model_json, "layers"), named(&problem.data_json, "data"));
     let optimizers = if count == 1 { "One optimizer".to_owned() } else { format!("{count} optimizers") };
     let title =
         format!("{optimizers} on {data}: {model}, {} epochs in batches of {}", page.epochs, problem.batch);
-    sheet((WIDTH, height), &title, &[&reading], |body| {
+    sheet((WIDTH, height), &title, &[&seeds, &steps], |body| {
         let areas = cells(body, 4, 2, 14)?;
         page.training_loss(&areas[0])?;
         page.validation_loss(&areas[1])?;
@@ -64,8 +63,11 @@ struct Page<'p> {
 }
 
 impl Page<'_> {
+    /// A color of its own for each of 14: those of the second half are halfway to grey.
     fn color(number: usize) -> RGBColor {
-        COLORS[number % COLORS.len()]
+        let RGBColor(r, g, b) = COLORS[number % COLORS.len()];
+        let grey = |part: u8| part / 2 + 60;
+        if number / COLORS.len() % 2 == 0 { RGBColor(r, g, b) } else { RGBColor(grey(r), grey(g), grey(b)) }
     }
 
     /// A curve for each optimizer.
@@ -145,11 +147,15 @@ impl Page<'_> {
     fn final_losses(&self, area: &Area<'_>) -> Result<()> {
         let of = |number: usize, one: &Summary<'_>| {
             let color = Self::color(number);
-            let said = |middle: Middle| {
-                if middle.median.is_finite() { tables::number(middle.median) } else { "diverged".to_owned() }
+            let said = |middle: Middle, otherwise: &str| match middle.median {
+                median if median.is_finite() => tables::number(median),
+                _ => otherwise.to_owned(),
             };
             let (train, val) = (one.train_loss(), one.val_loss());
-            vec![bar(color.mix(0.4), train, said(train)), bar(color.to_rgba(), val, said(val))]
+            vec![
+                bar(color.mix(0.4), train, said(train, "diverged")),
+                bar(color.to_rgba(), val, said(val, "")),
+            ]
         };
         let starts = self.all.iter().flat_map(|one| one.runs).filter_map(|(record, _)| record.start);
         let most = 1.2 * starts.map(|(loss, _)| loss).fold(0.0, f64::max);

@@ -63,7 +63,7 @@ impl Settings {
             optimizers,
             schedule: schedule.transpose()?.or_else(|| saved.and_then(|saved| saved.schedule.clone())),
             seeds: args.seeds.or(saved.map(|saved| saved.seeds)).unwrap_or(quick(5, 2)),
-            epochs: args.epochs.or(saved.map(|saved| saved.epochs)).unwrap_or(quick(15, 3)),
+            epochs: args.epochs.or(saved.map(|saved| saved.epochs)).unwrap_or(quick(20, 3)),
             batch_size: batch_size.or(saved.map(|saved| saved.batch_size)).unwrap_or(32),
         })
     }

@@ -25,7 +25,7 @@ pub(crate) fn printed(all: &[Summary<'_>]) -> String {
             "{:>4}  {:<width$}  {:>8}  {:>10}  {:>8}  {:>12}  {:>7}  {:>11.2}{diverged}",
             rank + 1,
             one.contender.label,
-            one.contender.rule.lr(),
+            rate(one.contender.rule.lr()),
             number(one.train_loss().median),
             number(one.val_loss().median),
             number(one.val_accuracy().median),
@@ -36,6 +36,10 @@ pub(crate) fn printed(all: &[Summary<'_>]) -> String {
         text.push('\n');
     }
     text + "\n"
+}
+
+fn rate(lr: f64) -> String {
+    if lr == 0.0 || (1e-5..1e5).contains(&lr) { lr.to_string() } else { format!("{lr:e}") }
 }
 
 /// With about four digits; a dash for what is not a number.
