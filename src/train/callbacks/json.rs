@@ -17,6 +17,11 @@ type Reader = fn(&'static str, &Fields) -> Result<Box<dyn Callback>, Error>;
 /// Every callback that [`from_json`] knows.
 const CALLBACKS: &[(&str, Reader)] = &[
     ("CSVLogger", |name, fields| Ok(Box::new(config::read::<CSVLogger>("callback", name, fields)?))),
+    #[cfg(feature = "dashboard")]
+    ("Dashboard", |name, fields| {
+        config::read::<Nothing>("callback", name, fields)?;
+        Ok(Box::new(super::Dashboard::new()))
+    }),
     ("EarlyStopping", |_, fields| Ok(Box::new(EarlyStopping::from_json(&fields.clone().into())?))),
     ("GradientMonitor", gradient_monitor),
     ("LearningRateMonitor", |name, fields| {
@@ -39,7 +44,7 @@ const CALLBACKS: &[(&str, Reader)] = &[
 /// "monitor": "val_loss", "keep": 2}`.
 ///
 /// Fields are named as the methods and fields of the types, and omitted ones take their defaults. `CSVLogger` needs `path`,
-/// `ModelCheckpoint` and `TensorBoard` need `folder`. `Progress` has the field `style`: `auto`, `bar`, `lines` or `silent`.
+/// `ModelCheckpoint` and `TensorBoard` need `folder`. `Dashboard` needs the feature `dashboard`. `Progress` has the field `style`: `auto`, `bar`, `lines` or `silent`.
 /// Ranges are checked when a run begins.
 ///
 /// ```
