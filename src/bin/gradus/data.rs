@@ -98,6 +98,7 @@ impl Source {
     /// Reads them.
     pub(crate) fn read(&self) -> Result<Sets, Error> {
         let sets = match &self.from {
+            From::Digits if self.normalize => return digits(),
             From::Digits => raw_digits()?,
             From::Idx(folder) => {
                 let (train, test) = gradus::train::data::idx::read_dir(folder)?;
