@@ -169,33 +169,54 @@ fn equal_runs_leave_equal_files_and_a_run_can_be_repeated_from_its_folder() {
     assert_same(&expected, &files(&one), "refused");
 }
 
-/// Kills a run at a random moment, and what goes on with it too, until it is done.
+/// Rows that a run has written, one for each step whose report has arrived.
+fn rows(out: &Path) -> usize {
+    std::fs::read(out.join("logs/steps.csv"))
+        .map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count())
+}
+
+/// Kills a run once it has written so many rows, and some time after; returns whether it had ended by itself.
+fn killed(mut command: Command, out: &Path, after: usize, then: Duration) -> bool {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let started = Instant::now();
+    while rows(out) < after && child.try_wait().unwrap().is_none() {
+        assert!(started.elapsed() < Duration::from_secs(300), "it takes too long");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    std::thread::sleep(then);
+    let ended = child.try_wait().unwrap().is_some();
+    // SIGKILL.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    ended
+}
+
+/// Kills runs at random moments, and goes on.
 fn kill_and_resume(turns: std::ops::Range<u64>) {
     let folder = Folder::new(&format!("run-killed-{}", turns.start));
     let file = written(&folder, "run.toml", ALL);
     let whole = folder.join("whole");
-    let started = Instant::now();
     done(command(&file, &whole));
-    let took = started.elapsed();
     let expected = files(&whole);
-    let of = turns.end - turns.start;
+    let (of, mut early) = (turns.end - turns.start, 0);
     for turn in turns {
         let out = folder.join(format!("{turn}"));
-        let part: f64 = Pcg64::seed_from_u64(turn).random();
-        let mut child = resumed(&file, &out).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_secs_f64(took.as_secs_f64() * part));
-        let ended = child.try_wait().unwrap().is_some();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let steps =
-            std::fs::read_to_string(out.join("logs/steps.csv")).map_or(0, |rows| rows.lines().count());
+        let mut random = Pcg64::seed_from_u64(turn);
+        let (after, then) =
+            (random.random_range(0..92), Duration::from_micros(random.random_range(0..40_000)));
+        let ended = killed(resumed(&file, &out), &out, after, then);
+        let saved = out.join("last.safetensors");
+        let step = saved.exists().then(|| gradus::train::Checkpoint::read(&saved).unwrap().step);
         println!(
-            "turn {turn}: killed after {part:.3} of {took:?}, {steps} rows of steps, ended before: {ended}"
+            "turn {turn}: killed at {} rows, last checkpoint {step:?}, ended before: {ended}",
+            rows(&out)
         );
+        early += u64::from(!ended);
         done(resumed(&file, &out));
-        assert_same(&expected, &files(&out), &format!("killed after {part:.3} of {took:?}"));
+        assert_same(&expected, &files(&out), &format!("turn {turn}, killed {then:?} after {after} rows"));
     }
-    println!("{of} of {of} equal");
+    println!("{of} of {of} equal, {early} of them killed before their end");
+    assert!(early > 0);
 }
 
 #[test]
@@ -250,6 +271,16 @@ fn another_run_is_not_resumed_and_its_differences_are_named() {
     done(resumed(&written(&folder, "moved.toml", &text.replace("a.csv", "c.csv")), &out));
 }
 
+/// A small model and many steps, whose rows are in CSV or in events.
+fn many_steps(callback: &str, events: u64) -> String {
+    format!(
+        "epochs = 3\nbatch_size = 4\nmodel.layers = [\"Flatten\", {{name = \"Linear\", out_features = 10}}]\ndata = \"digits\"\n\
+         optimizer = {{name = \"SGD\", lr = 0.01}}\n[[callbacks]]\nname = \"LearningRateMonitor\"\n{callback}\n\
+         [[callbacks]]\nname = \"TensorBoard\"\nevery = {events}\nhistograms = 0\n\
+         [[callbacks]]\nname = \"ModelCheckpoint\"\nevery_n_steps = 60\n"
+    )
+}
+
 /// A limit on the size of files stands for a full disk: each write past it fails.
 #[test]
 #[cfg(unix)]
@@ -258,39 +289,42 @@ fn a_full_disk_stops_the_run_and_it_goes_on_to_the_same_files_once_there_is_spac
         return;
     }
     let folder = Folder::new("run-full");
-    let file = written(&folder, "run.toml", ALL);
-    let whole = folder.join("whole");
-    done(command(&file, &whole));
-    let expected = files(&whole);
-    let length = |name: &str| expected[name].len();
-    // In KiB, each between what fits and what does not.
+    let steps = many_steps("[[callbacks]]\nname = \"CSVLogger\"\npath = \"logs/steps.csv\"\nevery = 1", 0);
+    // What is written, its largest file, who writes it.
     let rows = [
-        (length("logs/steps.csv") / 2, "callback CSVLogger: ", "logs/steps.csv: File too large"),
-        (length("events/events.out.tfevents.gradus") * 3 / 4, "", "File too large"),
-        (length("last.safetensors") - 1024, "callback ModelCheckpoint: ", ".safetensors: File too large"),
+        (steps, "logs/steps.csv", "CSVLogger"),
+        (many_steps("", 1), "events.out.tfevents.gradus", "TensorBoard"),
+        (ALL.to_owned(), "last.safetensors", "ModelCheckpoint"),
     ];
-    for (row, (most, callback, message)) in rows.into_iter().enumerate() {
-        let out = folder.join(format!("{row}"));
-        let limited = |first: &str| {
+    for (row, (text, largest, callback)) in rows.iter().enumerate() {
+        let file = written(&folder, &format!("{row}.toml"), text);
+        let (whole, out) = (folder.join(format!("{row}-whole")), folder.join(format!("{row}")));
+        done(command(&file, &whole));
+        let expected = files(&whole);
+        let most = expected[*largest].len() * 3 / 4;
+        if callback == &"ModelCheckpoint" {
+            // All checkpoints are as large: one is written before the disk is full.
+            killed(command(&file, &out), &out, 40, Duration::ZERO);
+        } else {
+            assert!(expected.iter().all(|(name, bytes)| name == largest || bytes.len() < most));
+        }
+        let limited = || {
             let mut shell = Command::new("bash");
             // The signal is ignored, so that writes fail as on a full disk.
-            let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", (most / 1024).max(1));
+            let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", most / 1024);
             shell.args(["-c", &script, "bash", env!("CARGO_BIN_EXE_gradus"), "run"]);
-            shell.arg(&file).arg("--out").arg(&out).args([first].iter().filter(|flag| !flag.is_empty()));
-            shell.env_remove("RUST_BACKTRACE");
+            shell.arg(&file).arg("--out").arg(&out).arg("--resume").env_remove("RUST_BACKTRACE");
             shell
         };
-        let said = failed(limited(""));
-        println!("at most {most} bytes: {said}");
-        assert!(said.contains(callback) && said.contains(message), "at most {most} bytes: {said}");
-        // What was saved before is whole.
-        let last = out.join("last.safetensors");
-        if last.exists() {
-            gradus::train::Checkpoint::read(&last).unwrap();
+        for _ in 0..2 {
+            let said = failed(limited());
+            println!("at most {most} bytes: {}", said.trim());
+            assert!(said.contains(&format!("Error: callback {callback}: {}", out.display())), "{said}");
+            assert!(said.contains("File too large"), "{said}");
+            // What was saved before is whole.
+            gradus::train::Checkpoint::read(out.join("last.safetensors")).unwrap();
+            assert!(!files(&out).keys().any(|name| name.ends_with(".partial")));
         }
-        let partial = |name: &String| name.ends_with(".partial");
-        assert!(!files(&out).keys().any(partial));
-        assert!(failed(limited("--resume")).contains("File too large"));
         done(resumed(&file, &out));
         assert_same(&expected, &files(&out), &format!("at most {most} bytes"));
     }

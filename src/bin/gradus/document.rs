@@ -71,6 +71,8 @@ impl Document {
     /// An error about one place.
     pub(crate) fn wrong(&self, place: &str, reason: &str) -> Error {
         let line = self.line(place);
+        let section = place.split(['.', '[']).next().unwrap_or_default();
+        let reason = reason.strip_prefix(&format!("{section}: ")).unwrap_or(reason);
         let of = if place.is_empty() { String::new() } else { format!("{place}: ") };
         Error::File { path: self.path.display().to_string(), reason: format!("line {line}: {of}{reason}") }
     }
@@ -97,7 +99,7 @@ impl Document {
             let below = child(&place, quoted.unwrap_or(word));
             if self.lines.contains_key(&below) {
                 place = below;
-            } else if let Some(found) = quoted.and_then(|text| self.holding(&place, text)) {
+            } else if let Some(found) = quoted.and_then(|text| self.saying(&place, text)) {
                 place = found;
             }
         }
@@ -107,11 +109,15 @@ impl Document {
         }
     }
 
-    /// The key of a table whose value is this text.
-    fn holding(&self, place: &str, text: &str) -> Option<String> {
-        let table = at(&self.json, place)?.as_object()?;
-        let (key, _) = table.iter().find(|(_, value)| value.as_str() == Some(text))?;
-        Some(child(place, key))
+    /// The first place below another whose key or whose value is this text.
+    fn saying(&self, place: &str, text: &str) -> Option<String> {
+        let within =
+            |below: &&String| below.starts_with(place) && below[place.len()..].starts_with(['.', '[']);
+        let says = |below: &&String| {
+            below.ends_with(&format!(".{text}"))
+                || at(&self.json, below).and_then(Value::as_str) == Some(text)
+        };
+        self.lines.keys().filter(within).find(says).cloned()
     }
 }
 

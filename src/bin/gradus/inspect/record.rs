@@ -47,8 +47,10 @@ pub(super) fn of(path: &Path, text: &str) -> Result<String, Error> {
             &format!("{} applied, {} skipped, scale {}", gate.applied, gate.skipped, gate.loss_scale),
         );
     }
-    if let Some(stopping) = &checkpoint.early_stopping {
-        line("stopping", &format!("best {:?} at epoch {:?}", stopping.best.0, stopping.best_epoch));
+    if let Some(stopping) = &checkpoint.early_stopping
+        && let (Some(best), Some(epoch)) = (stopping.best.0, stopping.best_epoch)
+    {
+        line("stopping", &format!("best {best} after epoch {}, {} without since", epoch + 1, stopping.wait));
     }
     for (key, value) in &checkpoint.run {
         line("run", &format!("{}: {}", super::shown(key), super::cut(&value.to_string())));

@@ -92,7 +92,7 @@ impl Outputs {
         for file in self.written(&name, &path, &placed) {
             if let Some(by) = self.taken.insert(file.clone(), name.clone()) {
                 let file = file.strip_prefix(&self.folder).unwrap_or(&file).display().to_string();
-                return Err(config(&what, format!("{key}: {file} is written by {by} too: name another")));
+                return Err(config(&what, format!("{key}: {file} is written by {by} too: choose another")));
             }
         }
         Ok((entry, placed))

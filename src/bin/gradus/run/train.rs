@@ -12,7 +12,6 @@ use gradus::{Error, Gpu, GpuOptions};
 use super::loss::Loss;
 use super::settings::Settings;
 use super::{Place, outputs, say};
-use crate::fields::config;
 use crate::models::Model;
 
 /// Samples in a batch of an evaluation.
@@ -174,10 +173,10 @@ fn steps_per_epoch(settings: &Settings, batches: u64) -> Result<u64, Error> {
             Interval::Step => all - 1,
             Interval::Epoch => settings.epochs - 1,
         };
-        let beyond = |error: Error| {
-            config("schedule", format!("the run has {all} steps in {} epochs: {error}", settings.epochs))
-        };
-        schedule.at(last, settings.rule.lr()).map_err(|error| document.refuse("schedule", &beyond(error)))?;
+        schedule.at(last, settings.rule.lr()).map_err(|error| {
+            let reason = format!("the run has {all} steps in {} epochs: {error}", settings.epochs);
+            document.wrong("schedule", &reason)
+        })?;
     }
     Ok(steps)
 }
