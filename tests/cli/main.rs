@@ -249,13 +249,17 @@ fn another_run_is_not_resumed_and_its_differences_are_named() {
     done(command(&written(&folder, "run.toml", text), &out));
     let before = files(&out);
     let rows = [
-        ("out_features = 4", "out_features = 5", "its model.layers[0].out_features is 4, line 4 has 5"),
-        ("lr = 0.1", "lr = 0.2", "its optimizer.lr is 0.1, line 11 has 0.2"),
-        ("lr = 0.1", "momentum = 0.9", "its optimizer.momentum is 0.0, line 11 has 0.9"),
-        ("\"SGD\"", "\"Lion\"", "its optimizer.betas is nothing, line 9 has [0.9,0.99]"),
-        ("epochs = 1", "epochs = 2", "its epochs is 1, line 1 has 2"),
+        (
+            "out_features = 4",
+            "out_features = 5",
+            "its model.layers[0].out_features is 4, line 4 of other.toml has 5",
+        ),
+        ("lr = 0.1", "lr = 0.2", "its optimizer.lr is 0.1, line 11 of other.toml has 0.2"),
+        ("lr = 0.1", "momentum = 0.9", "its optimizer.momentum is 0.0, line 11 of other.toml has 0.9"),
+        ("\"SGD\"", "\"Lion\"", "its optimizer.betas is nothing, line 9 of other.toml has [0.9,0.99]"),
+        ("epochs = 1", "epochs = 2", "its epochs is 1, line 1 of other.toml has 2"),
         ("a.csv", "b.csv", "its data are {\"checksum\":\""),
-        ("\"ReLU\"", "\"Tanh\"", "its model.layers[1] is \"ReLU\", line 5 has \"Tanh\""),
+        ("\"ReLU\"", "\"Tanh\"", "its model.layers[1] is \"ReLU\", line 5 of other.toml has \"Tanh\""),
     ];
     for (from, to, message) in rows {
         let said = failed(resumed(&written(&folder, "other.toml", &text.replace(from, to)), &out));
@@ -352,6 +356,59 @@ fn numbers_are_predicted_from_tables_and_arrays() {
     assert!(loss(&said) < 1e-3, "{said}");
     let history = std::fs::read_to_string(folder.join("csv/history.csv")).unwrap();
     assert!(history.starts_with("epoch,steps,train_loss,val_loss,lr\n1,4,"), "{history}");
+}
+
+/// What only the store of the parameters and the run's length tell.
+#[test]
+fn what_the_device_is_needed_for_is_refused_with_its_line() {
+    if !has_gpu() {
+        return;
+    }
+    let folder = Folder::new("run-built");
+    let text = "epochs = 1\nmodel = \"mlp\"\ndata = \"digits\"\n[optimizer]\nname = \"AdamW\"\n";
+    let rows = [
+        (
+            "state_of.exp_agv = \"8bit\"",
+            "line 6: optimizer.state_of.exp_agv: unknown slot of AdamW \"exp_agv\", did you mean \"exp_avg\"?",
+        ),
+        (
+            "[[transforms]]\nname = \"penalty\"\nl2 = 0.1\ntensors = [\"no\"]",
+            "line 9: transforms[0].tensors[0]: unknown tensor \"no\"",
+        ),
+        (
+            "[[callbacks]]\nname = \"ModelCheckpoint\"\nevery_n_epochs = 0",
+            "line 8: callbacks[0].every_n_epochs: every_n_epochs must be at least 1, got 0",
+        ),
+        ("[[callbacks]]\nname = \"GradientMonitor\"\nevery = 0", "line 8: callbacks[0].every: "),
+    ];
+    for (more, message) in rows {
+        let file = written(&folder, "run.toml", &(text.to_owned() + more));
+        let said = failed(command(&file, &folder.join("out")));
+        assert!(said.contains(&format!("Error: {}: {message}", file.display())), "{message}: {said}");
+        assert!(!folder.join("out").exists());
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_or_not_as_the_callbacks_say() {
+    if !has_gpu() {
+        return;
+    }
+    let folder = Folder::new("run-nan");
+    let text = "epochs = 2\nmodel = \"mlp\"\ndata = \"digits\"\noptimizer = {name = \"SGD\", lr = 1e30}\n";
+    let run = |name: &str, more: &str| {
+        (written(&folder, name, &(text.to_owned() + more)), folder.join(name).with_extension(""))
+    };
+    let (file, out) = run("on.toml", "");
+    assert!(done(command(&file, &out)).contains("test: loss NaN"));
+    assert!(!out.join("last.safetensors").exists(), "a run that diverged is not saved");
+    assert!(std::fs::read_to_string(out.join("history.csv")).unwrap().contains("\n2,90,NaN,"));
+    let (file, out) = run("ends.toml", "callbacks = [\"TerminateOnNaN\"]");
+    let said = done(command(&file, &out));
+    assert!(said.contains("by TerminateOnNaN: the loss of step ") && said.contains(" is NaN\n"), "{said}");
+    let (file, out) = run("fails.toml", "callbacks = [{name = \"ModelCheckpoint\", monitor = \"val_loss\"}]");
+    let said = failed(command(&file, &out));
+    assert!(said.contains("Error: callback ModelCheckpoint: val_loss must be a number, got NaN"), "{said}");
 }
 
 #[test]

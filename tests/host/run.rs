@@ -216,10 +216,6 @@ fn optimizers_and_schedules_are_refused_with_their_line() {
             (&[("more", "eps = inf")], "line 7: optimizer.eps: must be a finite number"),
             (&[("more", "state = \"9bit\"")], "line 7: optimizer.state: "),
             (
-                &[("more", "state_of.exp_agv = \"8bit\"")],
-                "line 7: optimizer.state_of.exp_agv: unknown slot of AdamW \"exp_agv\"",
-            ),
-            (
                 &schedule("[schedule]\nname = \"StepLr\"\nstep_size = 3"),
                 "line 8: schedule.name: unknown schedule \"StepLr\"",
             ),
@@ -298,6 +294,16 @@ fn transforms_averages_and_callbacks_are_refused_with_their_line() {
             (
                 &[("epochs", "epochs = 1\nloss = \"mse_loss\"")],
                 "line 2: loss: \"mse_loss\" does not suit targets that are labels",
+            ),
+            (&[("epochs", "epochs = 1\nloss = 5")], "line 2: loss: expected a name or a table, got 5"),
+            (&[("more", "[data]")], "line 7: "),
+            (
+                &[("more", "[[callbacks]]\nname = \"CSVLogger\"\npath = \"best.safetensors/a.csv\"")],
+                "line 7: callbacks: callback ModelCheckpoint: folder: best.safetensors/a.csv is written by CSVLogger too",
+            ),
+            (
+                &[("more", "[[callbacks]]\nname = \"EarlyStopping\"\nmonitor = \"val_los\"")],
+                "line 9: callbacks[0].monitor: unknown metric \"val_los\", did you mean \"val_loss\"?",
             ),
             (
                 &[("epochs", "epochs = 1\nloss = \"crossentropy\"")],

@@ -71,7 +71,8 @@ impl Source {
                 table = serde_json::json!({"name": name});
                 &table
             }
-            table => table,
+            Value::Object(_) => json,
+            other => return Err(config("data", format!("expected a name or a table, got {other}"))),
         };
         let name = json.get("name").ok_or_else(|| config("data", "missing field `name`"))?;
         let name =

@@ -1,6 +1,8 @@
 //! `gradus run`: trains what a TOML or JSON file describes.
 
+mod checks;
 mod earlier;
+mod goal;
 mod loss;
 mod outputs;
 mod settings;
@@ -10,7 +12,7 @@ use std::fmt::Arguments;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use gradus::train::files::{self, FolderLock};
 use gradus::{Error, Gpu};
 use serde_json::{Value, json};
@@ -64,8 +66,11 @@ struct Place {
 impl Place {
     /// Locks the folder, clears what a killed run has left, and says in it what the run is.
     fn open(&self, settings: &Settings, gpu: &Gpu) -> Result<FolderLock> {
-        let path = || self.out.display().to_string();
-        std::fs::create_dir_all(&self.out).with_context(path)?;
+        let refuse = |error: std::io::Error| Error::File {
+            path: self.out.display().to_string(),
+            reason: error.to_string(),
+        };
+        std::fs::create_dir_all(&self.out).map_err(refuse)?;
         let lock = FolderLock::new(&self.out)?;
         files::sweep(&self.out, |target| outputs::OWN.contains(&target))?;
         let info = gpu.info();

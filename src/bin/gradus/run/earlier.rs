@@ -43,8 +43,8 @@ impl Identity {
         let mut said: Vec<String> = found
             .iter()
             .map(|(place, theirs, ours)| {
-                let line = settings.document.line(place);
-                format!("its {place} is {}, line {line} has {}", shown(*theirs), shown(*ours))
+                let (line, name) = (settings.document.line(place), settings.document.name());
+                format!("its {place} is {}, line {line} of {name} has {}", shown(*theirs), shown(*ours))
             })
             .collect();
         if data != &self.data {

@@ -26,7 +26,8 @@ impl Loss {
         let table = match json {
             None => json!({"name": known[0]}),
             Some(Value::String(name)) => json!({"name": name}),
-            Some(table) => table.clone(),
+            Some(table @ Value::Object(_)) => table.clone(),
+            Some(other) => return Err(config("loss", format!("expected a name or a table, got {other}"))),
         };
         let name = table.get("name").ok_or_else(|| config("loss", "missing field `name`"))?;
         let name =

@@ -90,10 +90,14 @@ impl Outputs {
         placed[key] =
             path.to_str().ok_or_else(|| config(&what, format!("{key}: must be UTF-8, got {path:?}")))?.into();
         for file in self.written(&name, &path, &placed) {
-            if let Some(by) = self.taken.insert(file.clone(), name.clone()) {
-                let file = file.strip_prefix(&self.folder).unwrap_or(&file).display().to_string();
-                return Err(config(&what, format!("{key}: {file} is written by {by} too: choose another")));
+            // One may not be a folder of the other either.
+            let meets = |taken: &&PathBuf| taken.starts_with(&file) || file.starts_with(taken);
+            if let Some(taken) = self.taken.keys().find(meets) {
+                let by = &self.taken[taken];
+                let shown = taken.strip_prefix(&self.folder).unwrap_or(taken).display().to_string();
+                return Err(config(&what, format!("{key}: {shown} is written by {by} too: choose another")));
             }
+            self.taken.insert(file, name.clone());
         }
         Ok((entry, placed))
     }

@@ -53,7 +53,7 @@ pub(super) struct Settings {
     pub(super) callbacks: Vec<(Option<String>, Box<dyn Callback>)>,
     /// The checkpoint to go on from.
     pub(super) last: PathBuf,
-    /// The run file with all defaults; of the loss only what is given.
+    /// The run file with all defaults, but without its loss, whose default is that of the data.
     pub(super) complete: Map<String, Value>,
 }
 
@@ -74,30 +74,12 @@ impl Settings {
         let model = reader.required("model", Model::from_json)?;
         let folder = reader.document.folder().to_owned();
         let source = reader.required("data", |json| Source::from_json(json, &folder))?;
-        let (rule, options) = reader.required("optimizer", |json| {
-            let (rule, options) = optim::from_json_with_options(&table(json))?;
-            let mut complete = serde_json::to_value(&options).unwrap_or_default();
-            if let (Value::Object(all), Value::Object(fields)) = (&mut complete, rule.to_json()) {
-                all.extend(fields);
-            }
-            Ok(((rule, options), complete))
-        })?;
-        let schedule = reader.optional("schedule", |json| {
-            let schedule = schedule::from_json(&table(json))?;
-            let complete = schedule.to_json().unwrap_or_else(|| json.clone());
-            Ok((schedule, complete))
-        })?;
-        let averages = reader.optional("averages", |json| {
-            let averages = Averages::from_json(json)?;
-            let complete = averages.to_json();
-            Ok((averages, complete))
-        })?;
+        let (rule, options) = reader.optimizer()?;
+        let schedule = reader.schedule()?;
+        let averages = reader.averages()?;
         let transforms = reader.transforms()?;
         let mut outputs = Outputs::new(out);
         let callbacks = reader.callbacks(&mut outputs)?;
-        if let Some(loss) = reader.document.json().get("loss") {
-            reader.complete.insert("loss".into(), loss.clone());
-        }
         let Reader { document, complete } = reader;
         let last = outputs.last();
         Ok(Self {
@@ -186,6 +168,33 @@ impl Reader {
         }
     }
 
+    fn optimizer(&mut self) -> Result<(Box<dyn AnyRule>, OptimizerOptions), Error> {
+        self.required("optimizer", |json| {
+            let (rule, options) = optim::from_json_with_options(&table(json))?;
+            let mut complete = serde_json::to_value(&options).unwrap_or_default();
+            if let (Value::Object(all), Value::Object(fields)) = (&mut complete, rule.to_json()) {
+                all.extend(fields);
+            }
+            Ok(((rule, options), complete))
+        })
+    }
+
+    fn schedule(&mut self) -> Result<Option<Box<dyn Schedule>>, Error> {
+        self.optional("schedule", |json| {
+            let schedule = schedule::from_json(&table(json))?;
+            let complete = schedule.to_json().unwrap_or_else(|| json.clone());
+            Ok((schedule, complete))
+        })
+    }
+
+    fn averages(&mut self) -> Result<Option<Averages>, Error> {
+        self.optional("averages", |json| {
+            let averages = Averages::from_json(json)?;
+            let complete = averages.to_json();
+            Ok((averages, complete))
+        })
+    }
+
     /// The entries of a list.
     fn list(&self, key: &str) -> Result<Vec<Value>, Error> {
         match self.document.json().get(key) {
@@ -223,10 +232,17 @@ impl Reader {
         for (place, json) in own.into_iter().chain(Outputs::usual(&names).map(|json| (None, json))) {
             let refuse = |error: Error| match &place {
                 Some(place) => self.document.refuse(place, &error),
-                None => error,
+                None => self.document.refuse("callbacks", &error),
             };
-            if json.as_object().is_none_or(|table| !table.contains_key("name")) {
-                return Err(refuse(config("callback", "missing field `name`")));
+            match json.as_object() {
+                Some(table) if table.contains_key("name") => (),
+                Some(_) => return Err(refuse(config("callback", "missing field `name`"))),
+                None => {
+                    return Err(refuse(config(
+                        "callback",
+                        format!("expected a name or a table, got {json}"),
+                    )));
+                }
             }
             let (entry, placed) = outputs.place(json).map_err(refuse)?;
             complete.push(callbacks::with_defaults(&entry).map_err(refuse)?);

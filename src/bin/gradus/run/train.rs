@@ -1,74 +1,21 @@
 //! The training of a run.
 
 use anyhow::Result;
-use gradus::graph::{Dtype, Graph, HostData, Var};
+use gradus::graph::{Dtype, Graph, HostData};
 use gradus::optim::AnyRule;
-use gradus::schedule::Interval;
 use gradus::train::callbacks::Callbacks;
 use gradus::train::data::{BatchSource, DataLoader, Dataset, Target};
 use gradus::train::{FitOptions, Trainer, Validation, report};
 use gradus::{Error, Gpu, GpuOptions};
 
+use super::checks::{check_monitors, of_layer, of_trainer, steps_per_epoch};
+use super::goal::Goal;
 use super::loss::Loss;
 use super::settings::Settings;
 use super::{Place, outputs, say};
-use crate::models::Model;
 
 /// Samples in a batch of an evaluation.
 const EVALUATION_BATCH: usize = 120;
-
-/// The type of targets, and what it makes of a graph.
-pub(super) trait Goal: Target {
-    const METRICS: &'static [&'static str];
-
-    /// The input of a batch of targets of a shape.
-    fn input(graph: &Graph, batch: usize, shape: &[usize]) -> Var;
-
-    /// The outputs of a model, in the shape that the loss takes; or what shape they should have.
-    fn fitted(outputs: &Var, batch: usize, count: usize, shape: &[usize]) -> Result<Var, String>;
-
-    fn metric(outputs: &Var, target: &Var) -> Option<Var>;
-}
-
-impl Goal for u32 {
-    const METRICS: &'static [&'static str] = &["accuracy"];
-
-    fn input(graph: &Graph, batch: usize, _: &[usize]) -> Var {
-        graph.labels("y", batch)
-    }
-
-    fn fitted(outputs: &Var, batch: usize, count: usize, _: &[usize]) -> Result<Var, String> {
-        match outputs.shape()[..] {
-            [rows, classes] if rows == batch && classes >= count => Ok(outputs.clone()),
-            _ => Err(format!("[{batch}, {count}], a number for each class")),
-        }
-    }
-
-    fn metric(outputs: &Var, target: &Var) -> Option<Var> {
-        Some(outputs.accuracy(target))
-    }
-}
-
-impl Goal for f32 {
-    const METRICS: &'static [&'static str] = &[];
-
-    fn input(graph: &Graph, batch: usize, shape: &[usize]) -> Var {
-        graph.input("y", [&[batch], shape].concat())
-    }
-
-    fn fitted(outputs: &Var, batch: usize, _: usize, shape: &[usize]) -> Result<Var, String> {
-        let expected = [&[batch], shape].concat();
-        match outputs.shape() {
-            got if got == expected => Ok(outputs.clone()),
-            got if shape.is_empty() && got == [batch, 1] => Ok(outputs.select(1, 0)),
-            _ => Err(format!("{expected:?}, that of the targets")),
-        }
-    }
-
-    fn metric(_: &Var, _: &Var) -> Option<Var> {
-        None
-    }
-}
 
 /// Builds everything, then opens the folder, trains, and writes what was reached. The model says `count` numbers or more
 /// about a sample.
@@ -82,6 +29,7 @@ pub(super) fn train<Y: Goal>(
 where
     [Y]: HostData,
 {
+    check_monitors(&settings, Y::METRICS)?;
     let mut source = loader(&settings, train)?;
     let batches = source.batches_per_epoch().unwrap_or(0);
     let steps = steps_per_epoch(&settings, batches)?;
@@ -152,35 +100,6 @@ fn loader<'d, Y: Target>(
     Ok(source)
 }
 
-/// Updates of an epoch. Refuses a number of batches that makes no whole updates, and too many updates.
-fn steps_per_epoch(settings: &Settings, batches: u64) -> Result<u64, Error> {
-    let document = &settings.document;
-    let of = settings.transforms.accumulate.as_ref().map_or(1, |accumulate| accumulate.steps);
-    if !batches.is_multiple_of(of) {
-        let listed = document.json()["transforms"].as_array();
-        let index = listed.and_then(|list| list.iter().position(|entry| entry["name"] == "accumulate"));
-        let place = format!("transforms[{}].steps", index.unwrap_or(0));
-        let reason = format!("must divide the {batches} batches of an epoch, got {of} (see also drop_last)");
-        return Err(document.wrong(&place, &reason));
-    }
-    let steps = batches / of;
-    let Some(all) = steps.checked_mul(settings.epochs) else {
-        return Err(document
-            .wrong("epochs", &format!("must be at most {}, got {}", u64::MAX / steps, settings.epochs)));
-    };
-    if let Some(schedule) = &settings.schedule {
-        let last = match schedule.interval() {
-            Interval::Step => all - 1,
-            Interval::Epoch => settings.epochs - 1,
-        };
-        schedule.at(last, settings.rule.lr()).map_err(|error| {
-            let reason = format!("the run has {all} steps in {} epochs: {error}", settings.epochs);
-            document.wrong("schedule", &reason)
-        })?;
-    }
-    Ok(steps)
-}
-
 fn trainer<Y: Goal>(
     settings: &mut Settings,
     loss: &Loss,
@@ -230,30 +149,6 @@ fn trainer<Y: Goal>(
     }
     let gpu = Gpu::new(GpuOptions::default())?;
     builder.build(&gpu).map_err(|error| of_trainer(settings, &error))
-}
-
-/// The layer of a list that an error is about, by the number that its name begins with.
-fn of_layer(model: &Model, error: &Error) -> String {
-    let text = error.to_string();
-    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-    match model {
-        Model::Layers(_) if !digits.is_empty() => format!("model.layers[{digits}]"),
-        _ => "model".into(),
-    }
-}
-
-/// An error of building a trainer, in the section that has the key that it names.
-fn of_trainer(settings: &Settings, error: &Error) -> Error {
-    let document = &settings.document;
-    if matches!(error, Error::DeviceLost(_) | Error::Device { .. } | Error::Kernel { .. }) {
-        return error.clone();
-    }
-    if matches!(error, Error::DeviceFeature { .. }) {
-        return document.refuse("autocast", error);
-    }
-    let sections = ["optimizer", "transforms", "averages", "schedule"];
-    let named = sections.into_iter().find(|section| document.names(section, error));
-    document.refuse(named.unwrap_or("model"), error)
 }
 
 /// What a report is called.
