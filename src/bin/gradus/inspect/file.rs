@@ -14,7 +14,7 @@ use super::values::Summary;
 /// Largest header of the format.
 const MOST_HEADER: u64 = 100_000_000;
 /// Bytes of the length before it.
-const LENGTH: u64 = 8;
+const LENGTH: usize = 8;
 /// Bytes that are read at once: a multiple of each element's size.
 const PIECE: usize = 1 << 20;
 
@@ -45,17 +45,17 @@ impl Opened {
         if !found.is_file() {
             return Err("it is no file".into());
         }
-        let mut length = [0; LENGTH as usize];
+        let mut length = [0; LENGTH];
         file.read_exact(&mut length).map_err(|_| broken(&"it is shorter than a header's length"))?;
         let length = u64::from_le_bytes(length);
-        if length > MOST_HEADER || LENGTH + length > found.len() {
+        if length > MOST_HEADER || LENGTH as u64 + length > found.len() {
             return Err(broken(&format!("a header of {length} bytes in {}", found.len())));
         }
         let mut header = Vec::new();
         (&mut file).take(length).read_to_end(&mut header).map_err(|error| error.to_string())?;
         serde_json::from_slice::<Names>(&header).map_err(|error| broken(&error))?;
         let header: Metadata = serde_json::from_slice(&header).map_err(|error| broken(&error))?;
-        let begin = LENGTH + length;
+        let begin = LENGTH as u64 + length;
         let tensors = listed(&header, found.len() - begin).map_err(|reason| broken(&reason))?;
         let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
         Ok(Self { file, begin, tensors, metadata })

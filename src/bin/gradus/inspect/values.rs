@@ -3,9 +3,12 @@
 use half::{bf16, f16};
 use safetensors::tensor::Dtype;
 
+/// The bytes of an element, and the number that they are.
+type Reader = (usize, fn(&[u8]) -> f64);
+
 /// What the numbers of a tensor are, as far as they were added.
 pub(super) struct Summary {
-    read: Option<(usize, fn(&[u8]) -> f64)>,
+    read: Option<Reader>,
     least: f64,
     most: f64,
     sum: f64,
@@ -14,9 +17,9 @@ pub(super) struct Summary {
     other: u64,
 }
 
-/// The bytes of an element and the number that they are, of types that are numbers.
+/// How to read a type, if it is one of numbers.
 #[expect(clippy::cast_precision_loss, reason = "64-bit numbers to the nearest f64")]
-fn reader(dtype: Dtype) -> Option<(usize, fn(&[u8]) -> f64)> {
+fn reader(dtype: Dtype) -> Option<Reader> {
     fn bytes<const N: usize>(bytes: &[u8]) -> [u8; N] {
         let mut all = [0; N];
         all.copy_from_slice(bytes);

@@ -33,6 +33,9 @@ const KEYS: [&str; 14] = [
     "callbacks",
 ];
 
+/// A callback with its place in the file, if it is listed there.
+type Placed = (Option<String>, Box<dyn Callback>);
+
 /// Everything about a run but its data and its device.
 pub(super) struct Settings {
     pub(super) document: Document,
@@ -49,8 +52,7 @@ pub(super) struct Settings {
     pub(super) schedule: Option<Box<dyn Schedule>>,
     pub(super) transforms: Transforms,
     pub(super) averages: Option<Averages>,
-    /// With the places that they have in the file, if they are listed there.
-    pub(super) callbacks: Vec<(Option<String>, Box<dyn Callback>)>,
+    pub(super) callbacks: Vec<Placed>,
     /// The checkpoint to go on from.
     pub(super) last: PathBuf,
     /// The run file with all defaults, but without its loss, whose default is that of the data.
@@ -220,10 +222,7 @@ impl Reader {
     }
 
     /// Those of the file, and behind them those that every run has.
-    fn callbacks(
-        &mut self,
-        outputs: &mut Outputs,
-    ) -> Result<Vec<(Option<String>, Box<dyn Callback>)>, Error> {
+    fn callbacks(&mut self, outputs: &mut Outputs) -> Result<Vec<Placed>, Error> {
         let (mut made, mut complete) = (Vec::new(), Vec::new());
         let listed = self.list("callbacks")?;
         let places = (0..listed.len()).map(|index| Some(child("callbacks", &format!("[{index}]"))));
