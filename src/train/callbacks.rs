@@ -61,7 +61,7 @@ pub use csv_logger::CSVLogger;
 pub use dashboard::Dashboard;
 pub use events::{BatchEnd, EpochEnd, Reads, RunInfo, TrainEnd};
 pub use gradient_monitor::{Diagnosis, GradientMonitor, Problem};
-pub use json::from_json;
+pub use json::{from_json, with_defaults};
 pub use learning_rate::LearningRateMonitor;
 pub use list::Callbacks;
 pub use model_checkpoint::ModelCheckpoint;
