@@ -65,6 +65,7 @@ mod pages {
         Networks: "../docs/networks.md",
         Performance: "../docs/performance.md",
         Replay: "../docs/replay.md",
+        RunFiles: "../docs/run-files.md",
         Search: "../docs/search.md",
         Torch: "../docs/torch.md",
         Transforms: "../docs/transforms.md",

@@ -120,7 +120,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The files of `src`, by their module; `lib.rs` joins them and belongs to none.
+/// The files of `src`, by their module; `lib.rs` joins them, `bin` uses them from outside, and both belong to none.
 fn files() -> BTreeMap<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
@@ -132,7 +132,7 @@ fn files() -> BTreeMap<PathBuf, String> {
     found
         .into_iter()
         .map(|path| (path.clone(), module(&path)))
-        .filter(|(_, module)| module != "lib")
+        .filter(|(_, module)| module != "lib" && module != "bin")
         .collect()
 }
 
