@@ -10,6 +10,7 @@
 //! - [`predict`] evaluates outputs for requests of any size, without a trainer.
 //! - [`gpu`] is the device under all of them; it can be the host's own.
 
+mod clock;
 mod config;
 pub mod error;
 mod files;

@@ -62,6 +62,7 @@ path = "logs/steps.csv"
 every = 1
 [[callbacks]]
 name = "CSVLogger"
+path = "./history.csv"
 [[callbacks]]
 name = "TensorBoard"
 folder = "events"

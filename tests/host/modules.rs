@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// A module and what its row names, which includes what those may use; every module may use `error`.
 const ROWS: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("clock", &[]),
     ("config", &[]),
     ("files", &[]),
     ("layout", &[]),
@@ -16,15 +17,15 @@ const ROWS: &[(&str, &[&str])] = &[
     ("params", &["files", "gpu", "layout"]),
     ("grad", &["params", "gpu", "config"]),
     ("optim", &["grad", "params", "gpu", "schedule", "config", "wgsl", "graph"]),
-    ("graph", &["params", "gpu", "wgsl"]),
+    ("graph", &["params", "gpu", "wgsl", "clock"]),
     ("nn", &["graph", "config"]),
     ("predict", &["graph", "params", "gpu"]),
     ("search", &["config", "gpu", "schedule", "wgsl"]),
     (
         "train",
         &[
-            "error", "config", "files", "layout", "schedule", "gpu", "params", "optim", "grad", "graph",
-            "nn", "predict", "search",
+            "error", "clock", "config", "files", "layout", "schedule", "gpu", "params", "optim", "grad",
+            "graph", "nn", "predict", "search",
         ],
     ),
 ];

@@ -45,9 +45,14 @@ impl Outputs {
             json!({"name": "Progress"}),
             json!({"name": "ModelCheckpoint"}),
         ];
-        let is = |one: &Value, other: &Value| {
-            one["name"] == other["name"]
-                && (one["name"] != "CSVLogger" || one.get("path").is_none_or(|path| path == HISTORY))
+        let is = |one: &Value, other: &Value| match other["name"].as_str() {
+            Some("CSVLogger") => {
+                let path = one.get("path").and_then(Value::as_str).unwrap_or(HISTORY);
+                one["name"] == "CSVLogger" && normal(path).as_deref() == Some(Path::new(HISTORY))
+            }
+            // A whole terminal shows what its lines would.
+            Some("Progress") => one["name"] == "Progress" || one["name"] == "Dashboard",
+            _ => one["name"] == other["name"],
         };
         let missing: Vec<Value> =
             usual.into_iter().filter(|usual| !listed.iter().any(|listed| is(listed, usual))).collect();
@@ -74,18 +79,9 @@ impl Outputs {
         let given = &entry[key];
         let path =
             given.as_str().ok_or_else(|| config(&what, format!("{key}: expected a string, got {given}")))?;
-        let normal =
-            Path::new(path).components().filter(|part| *part != Component::CurDir).collect::<Vec<_>>();
-        if !normal.iter().all(|part| matches!(part, Component::Normal(_)))
-            || (key == "path" && normal.is_empty())
-        {
-            return Err(constant(key, "a path within the run's folder", given));
-        }
-        let path = if normal.is_empty() {
-            self.folder.clone()
-        } else {
-            self.folder.join(normal.iter().collect::<PathBuf>())
-        };
+        let inside = normal(path).filter(|inside| key == "folder" || !inside.as_os_str().is_empty());
+        let inside = inside.ok_or_else(|| constant(key, "a path within the run's folder", given))?;
+        let path = if inside.as_os_str().is_empty() { self.folder.clone() } else { self.folder.join(inside) };
         let mut placed = entry.clone();
         placed[key] =
             path.to_str().ok_or_else(|| config(&what, format!("{key}: must be UTF-8, got {path:?}")))?.into();
@@ -118,4 +114,10 @@ impl Outputs {
             }
         }
     }
+}
+
+/// A path without what leads nowhere; none for one that leaves its folder.
+fn normal(path: &str) -> Option<PathBuf> {
+    let parts = Path::new(path).components().filter(|part| *part != Component::CurDir);
+    parts.map(|part| matches!(part, Component::Normal(_)).then_some(part)).collect()
 }
