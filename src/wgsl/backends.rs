@@ -32,10 +32,13 @@ fn without_aliases(text: &str) -> Option<String> {
     for at in (0..tokens.len()).filter(|at| word(*at) == "alias" && word(at + 2) == "=") {
         let end = (at..tokens.len()).find(|end| word(*end) == ";")?;
         let name = word(at + 1);
+        // `var<private> V` has its `var` four words before, `var<storage, read> V` six.
+        let is_variable = |at: usize| word(at - 1) == ">" && (4..7).any(|n| at >= n && word(at - n) == "var");
         let is_other = |&at: &usize| {
             word(at) == name
                 && (word(at + 1) == ":"
-                    || (at > 0 && matches!(word(at - 1), "." | "let" | "var" | "const" | "fn" | ">")))
+                    || (at > 0
+                        && (matches!(word(at - 1), "." | "let" | "var" | "const" | "fn") || is_variable(at))))
         };
         if !(0..tokens.len()).any(|at| is_other(&at)) {
             meanings.insert(name, at + 3..end);
@@ -92,11 +95,21 @@ mod tests {
     }
 
     #[test]
+    fn a_comparison_with_an_alias_declares_nothing() {
+        let text = "alias P = vec2u;\nfn f(a: P) -> bool { return all(a > P(1u)) || all(a == P()); }\n";
+        let meant = "\nfn f(a: vec2u) -> bool { return all(a > vec2u(1u)) || all(a == vec2u()); }\n";
+        assert_eq!(text_for(Backend::Dx12, text), meant);
+    }
+
+    #[test]
     fn a_name_that_is_not_only_an_alias_stays() {
         let text = "alias T = f32; alias U = u32; struct S { T: f32 } fn f(s: S) -> T { let U = 1.0; return s.T * U; }";
         assert_eq!(text_for(Backend::Dx12, text), text);
         naga::front::wgsl::parse_str(text).unwrap();
         // Neither a ring, which is no WGSL, nor bytes that are none end otherwise than in what the compiler says.
+        for text in ["var<private> V: f32; alias V = f32;", "alias V = f32; var<private> V : f32;"] {
+            assert_eq!(text_for(Backend::Dx12, text), text);
+        }
         for text in ["alias A = B; alias B = A; fn f(a: A) {}", "alias A = f32; \u{e9}", "alias A = f32"] {
             assert!(
                 naga::front::wgsl::parse_str(&text_for(Backend::Dx12, text)).is_err()
