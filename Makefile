@@ -4,6 +4,7 @@
 #   make test                    runs every test and doctest
 #   make bench                   measures speed
 #   make device-check            builds what benches/device-check/run needs on a machine with a GPU and no toolchain
+#   make wasm                    checks that the library compiles for a page
 #   make bench-peers             measures it beside Burn, candle, meganeura and torch, after minutes of building them
 #   make portability             compiles every kernel with the compilers of browsers and of Direct3D 12
 #   make test-matrix             runs them on each software driver, with each kind of kernels; ARGS='--sample 30' some of them
@@ -15,7 +16,7 @@ ARGS ?=
 SECONDS ?= 600
 TARGETS ?=
 
-.PHONY: train examples test bench bench-peers device-check portability test-matrix torture fuzz deny setup
+.PHONY: train examples test bench bench-peers device-check wasm portability test-matrix torture fuzz deny setup
 
 train: setup
 	cargo run --release --example train_cnn -- $(ARGS)
@@ -49,6 +50,9 @@ fuzz:
 
 deny:
 	bash .ci/deny
+
+wasm:
+	bash .ci/wasm
 
 # A Vulkan driver where there is none.
 setup:

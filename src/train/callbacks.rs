@@ -57,7 +57,7 @@ pub use control::{Control, Note, Stopped};
 pub use csv_logger::CSVLogger;
 pub use events::{BatchEnd, EpochEnd, Reads, RunInfo, TrainEnd};
 pub use gradient_monitor::{Diagnosis, GradientMonitor, Problem};
-pub use json::from_json;
+pub use json::{from_json, with_defaults};
 pub use learning_rate::LearningRateMonitor;
 pub use list::Callbacks;
 pub use model_checkpoint::ModelCheckpoint;

@@ -1,10 +1,11 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{BatchEnd, Callback, Control, EpochEnd, Note, RunInfo, TrainEnd};
+use crate::clock::Instant;
 use crate::error::Error;
 
 /// Shows how far a run is: a bar on a terminal, otherwise a line for each epoch.
