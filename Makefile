@@ -6,10 +6,17 @@
 #   make device-check            builds what benches/device-check/run needs on a machine with a GPU and no toolchain
 #   make wasm                    checks that the library compiles for a page
 #   make bench-peers             measures it beside Burn, candle, meganeura and torch, after minutes of building them
+#   make portability             compiles every kernel with the compilers of browsers and of Direct3D 12
+#   make test-matrix             runs them on each software driver, with each kind of kernels; ARGS='--sample 30' some of them
+#   make torture                 kills while saving, losses of the device, threads, and MINUTES (5) of watching memory
+#   make fuzz                    gives hostile files to all readers, 10 minutes each; SECONDS=60 for one minute, TARGETS='npy csv'
+#   make deny                    checks licences and advisories of dependencies
 
 ARGS ?=
+SECONDS ?= 600
+TARGETS ?=
 
-.PHONY: train examples test bench bench-peers device-check wasm setup
+.PHONY: train examples test bench bench-peers device-check wasm portability test-matrix torture fuzz deny setup
 
 train: setup
 	cargo run --release --example train_cnn -- $(ARGS)
@@ -28,6 +35,21 @@ bench-peers: setup
 
 device-check: setup
 	bash benches/device-check/build
+
+portability:
+	bash .ci/portability/run
+
+test-matrix: setup
+	python3 .ci/test-matrix $(ARGS)
+
+torture: setup
+	bash .ci/torture
+
+fuzz:
+	bash .ci/fuzz $(SECONDS) $(TARGETS)
+
+deny:
+	bash .ci/deny
 
 wasm:
 	bash .ci/wasm

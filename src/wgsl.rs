@@ -4,6 +4,7 @@
 //! `outline`). The parsed module may contain only expressions and statements of an allow-list (`pure`). Messages of
 //! the parser and validator are translated to positions in the user's text (`message`).
 
+mod backends;
 mod bounds;
 pub(crate) mod loops;
 mod message;
@@ -16,9 +17,20 @@ use naga::Span;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use crate::Error;
+pub(crate) use backends::text_for;
 pub(crate) use bounds::{Refusal, closing};
 pub(crate) use outline::{Declared, number};
 pub(crate) use tokens::{Kind, Token, tokens};
+
+/// A finite number as a WGSL literal, without a suffix. Rust's shortest digits of the largest f32 lie above it, and browsers
+/// refuse such a literal, so it is written with fewer digits, which round to it too.
+pub(crate) fn literal(number: f32) -> String {
+    assert!(number.is_finite(), "{number} is no literal");
+    if number.abs() == f32::MAX {
+        return format!("{}3.4028234e38", if number < 0.0 { "-" } else { "" });
+    }
+    format!("{number:?}")
+}
 
 /// The rules and wording of one kind of user-written WGSL.
 pub(crate) trait Dialect {
@@ -101,5 +113,24 @@ impl<'a> User<'a> {
 
     pub(crate) fn refuse_span(&self, span: Span, reason: String) -> Error {
         self.refuse(self.place(span).unwrap_or(0), reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::literal;
+
+    #[test]
+    fn literals_are_read_back_as_they_were_and_lie_within_f32() {
+        let largest = f32::MAX.to_bits();
+        let around =
+            [0, 1, 0x80_0000, 1.0_f32.to_bits(), 0.1_f32.to_bits(), largest - 2, largest - 1, largest];
+        for number in around.map(f32::from_bits) {
+            for number in [number, -number] {
+                let text = literal(number);
+                assert_eq!(text.parse::<f32>().unwrap().to_bits(), number.to_bits(), "{text}");
+                assert!(text.parse::<f64>().unwrap().abs() <= f64::from(f32::MAX), "{text}");
+            }
+        }
     }
 }

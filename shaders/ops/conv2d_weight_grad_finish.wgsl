@@ -43,7 +43,7 @@ fn job_of(row: u32) -> Job {
     let groups = table[row + 2u];
     let sums = table[row + 3u];
     let flags = vec3<bool>((FLAGS & 4u) != 0u, (FLAGS & 8u) != 0u, (FLAGS & 16u) != 0u)
-        & (vec3u(groups.z) & vec3u(4u, 8u, 16u)) != vec3u();
+        & ((vec3u(groups.z) & vec3u(4u, 8u, 16u)) != vec3u());
     return Job(tensors.x, tensors.y, sizes.x, sizes.y, sizes.z * sizes.w, groups.x, groups.y, flags.x, flags.y, flags.z,
         groups.w, sums.x, sums.y);
 }

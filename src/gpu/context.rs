@@ -312,6 +312,7 @@ impl Gpu {
 
     /// A new command encoder.
     pub fn encoder(&self, label: &str) -> wgpu::CommandEncoder {
+        self.command();
         self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) })
     }
 

@@ -1,19 +1,29 @@
 //! Detects device errors and losses without calling the host's error handler.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::{Gpu, Region};
 use crate::Error;
 
 /// Whether a device can still be used, and what polls it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Fault {
     /// Why it can no longer be used; `None` while it can.
     reason: Mutex<Option<String>>,
     /// Number of polls of this crate that are running, on any thread.
     polls: AtomicUsize,
+    /// Number of commands until the device is destroyed, for tests; [`NEVER`] otherwise.
+    left: AtomicU64,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Default for Fault {
+    fn default() -> Self {
+        Self { reason: Mutex::default(), polls: AtomicUsize::default(), left: AtomicU64::new(NEVER) }
+    }
 }
 
 impl Fault {
@@ -40,6 +50,32 @@ impl Fault {
 }
 
 impl Gpu {
+    /// Destroys the device when as many more commands have been given to wgpu: a pass, dispatch, copy, submit, poll, or
+    /// the creation of something. For tests of what a loss at any place leaves behind.
+    #[doc(hidden)]
+    pub fn destroy_after(&self, commands: u64) {
+        self.fault().left.store(commands, Ordering::SeqCst);
+    }
+
+    /// Number of commands until the device is destroyed; `None` if it was, or is not to be.
+    #[doc(hidden)]
+    pub fn commands_left(&self) -> Option<u64> {
+        Some(self.fault().left.load(Ordering::SeqCst)).filter(|left| *left != NEVER)
+    }
+
+    /// Counts a command, before it is given to wgpu.
+    pub(super) fn command(&self) {
+        let left = &self.fault().left;
+        if left.load(Ordering::Relaxed) == NEVER {
+            return;
+        }
+        // From 0 to `NEVER`, so that it is destroyed once.
+        let fewer = |left: u64| (left != NEVER).then(|| left.wrapping_sub(1));
+        if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer) == Ok(0) {
+            self.device().destroy();
+        }
+    }
+
     /// Runs `work` on this thread in error scopes, and returns what wgpu refused in it. Nothing reaches the
     /// handler for uncaptured errors, which belongs to the host for [`Gpu::from_wgpu`] and panics by default.
     ///
@@ -47,6 +83,7 @@ impl Gpu {
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn caught<T>(&self, work: impl FnOnce() -> T) -> Result<T, String> {
         use wgpu::ErrorFilter as F;
+        self.command();
         let [validation, memory, internal] =
             [F::Validation, F::OutOfMemory, F::Internal].map(|filter| self.device().push_error_scope(filter));
         let done = work();
@@ -112,6 +149,7 @@ impl Gpu {
 
     /// As [`poll_device`], for this device.
     pub(super) fn polled(&self, poll: wgpu::PollType) -> Polled {
+        self.command();
         poll_device(self.device(), self.fault(), poll)
     }
 

@@ -121,6 +121,7 @@ impl<'e> Recorder<'e> {
         if groups.contains(&0) {
             return;
         }
+        self.gpu.command();
         let timestamps = match &mut self.mode {
             Mode::All => None,
             Mode::Timed(timestamps) => {
@@ -159,6 +160,7 @@ impl<'e> Recorder<'e> {
             let (from, to) = (from.clone(), to.clone());
             commands.push(Command::Copy { from, from_byte, to, to_byte, bytes });
         } else if self.takes_all() {
+            self.gpu.command();
             self.pass = None;
             self.encoder.copy_buffer_to_buffer(from, from_byte, to, to_byte, bytes);
         }
@@ -169,6 +171,7 @@ impl<'e> Recorder<'e> {
         if let Some(commands) = &mut self.held_back {
             commands.push(Command::Clear { buffer: buffer.clone(), first_byte, bytes });
         } else if self.takes_all() {
+            self.gpu.command();
             self.pass = None;
             self.encoder.clear_buffer(buffer, first_byte, Some(bytes));
         }

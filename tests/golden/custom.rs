@@ -62,7 +62,7 @@ fn of(json: &Value) -> Result<Box<dyn AnyRule>> {
 
 #[test]
 fn adan_as_a_custom_rule_agrees() -> Result<()> {
-    let gpu = match Gpu::new(GpuOptions::default()) {
+    let gpu = match Gpu::new(crate::kernels::asked(GpuOptions::default())) {
         Err(error) if std::env::var_os("GRADUS_ALLOW_NO_GPU").is_some() => {
             println!("golden custom: SKIPPED, {error}");
             return Ok(());

@@ -18,7 +18,7 @@ const LOSS: Tolerance = Tolerance { rtol: 1e-3, atol: 1e-6 };
 
 pub(crate) fn run(folder: &Folder, not_yet: &NotYet) -> Report {
     Report::of(|report| {
-        let gpu = match Gpu::new(GpuOptions::default()) {
+        let gpu = match Gpu::new(crate::kernels::asked(GpuOptions::default())) {
             Err(error) if std::env::var_os("GRADUS_ALLOW_NO_GPU").is_some() => {
                 println!("golden lbfgs: SKIPPED, {error}");
                 return Ok(());
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_wrong_number_fails() {
-        let gpu = match Gpu::new(GpuOptions::default()) {
+        let gpu = match Gpu::new(crate::kernels::asked(GpuOptions::default())) {
             Err(_) if std::env::var_os("GRADUS_ALLOW_NO_GPU").is_some() => return,
             gpu => gpu.unwrap(),
         };

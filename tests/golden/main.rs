@@ -5,6 +5,8 @@ mod early_stopping;
 #[path = "../../examples/replay/files.rs"]
 mod files;
 mod harness;
+#[path = "../shared/kernels.rs"]
+mod kernels;
 mod layers;
 mod lbfgs;
 mod not_yet;

@@ -12,7 +12,7 @@ use crate::schedules::uses_any;
 
 pub(crate) fn run(folder: &Folder, not_yet: &NotYet) -> Report {
     Report::of(|report| {
-        let gpu = match Gpu::new(GpuOptions::default()) {
+        let gpu = match Gpu::new(crate::kernels::asked(GpuOptions::default())) {
             Err(error) if std::env::var_os("GRADUS_ALLOW_NO_GPU").is_some() => {
                 println!("golden optim: SKIPPED, {error}");
                 return Ok(());

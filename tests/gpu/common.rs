@@ -4,7 +4,7 @@ use gradus::optim::{AnyRule, Entry, Family, Optimizer};
 use gradus::{Gpu, GpuOptions, ParamStore};
 use serde_json::{Value, json};
 
-use crate::adapters;
+use crate::{adapters, kernels};
 
 /// A device; `None`, visibly, where there is none and `GRADUS_ALLOW_NO_GPU` is set.
 pub(crate) fn gpu() -> Option<Gpu> {
@@ -12,7 +12,7 @@ pub(crate) fn gpu() -> Option<Gpu> {
 }
 
 pub(crate) fn gpu_with(options: GpuOptions) -> Option<Gpu> {
-    noted(Gpu::new(options).map(|gpu| vec![gpu])).pop()
+    noted(Gpu::new(kernels::asked(options)).map(|gpu| vec![gpu])).pop()
 }
 
 /// A device for each kind of kernels that the adapter runs: where that is one, there is nothing to compare, and the

@@ -2,6 +2,7 @@
 
 use gradus::gpu::{Binding, Block, KernelListing, KernelSource};
 use gradus::optim::{Family, Granularity, RULES};
+use gradus::wgpu::Backend;
 use naga::valid::Capabilities;
 use naga::{AddressSpace, Module, Scalar, StorageAccess, TypeInner};
 
@@ -12,7 +13,7 @@ const STORAGE_BUFFERS: usize = 8;
 
 fn check(listing: &KernelListing) -> Result<(), String> {
     let source = &listing.source;
-    let (module, _) = validate(source, Capabilities::all())?;
+    let (module, _) = validate(source, Backend::Vulkan, Capabilities::all())?;
     let entry = module.entry_points.iter().find(|e| e.name == "main").ok_or("there is no main")?;
     let invocations: u32 = entry.workgroup_size.iter().product();
     if invocations > 256 {

@@ -3,6 +3,7 @@
 
 mod blocks;
 mod compare;
+mod configurations;
 mod custom_op;
 mod custom_rule;
 mod data_bounds;

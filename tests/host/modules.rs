@@ -13,7 +13,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ("layout", &[]),
     ("wgsl", &[]),
     ("schedule", &["config"]),
-    ("gpu", &[]),
+    ("gpu", &["wgsl"]),
     ("params", &["files", "gpu", "layout"]),
     ("grad", &["params", "gpu", "config"]),
     ("optim", &["grad", "params", "gpu", "schedule", "config", "wgsl", "graph"]),

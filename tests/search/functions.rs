@@ -76,7 +76,7 @@ fn on_device(gpu: &Gpu, problem: &TestProblem, members: &[f32]) -> Vec<f32> {
 
 #[test]
 fn functions_have_the_same_values_on_the_device() {
-    let gpu = match Gpu::new(GpuOptions::default()) {
+    let gpu = match Gpu::new(crate::kernels::asked(GpuOptions::default())) {
         Ok(gpu) => gpu,
         Err(error) if std::env::var_os("GRADUS_ALLOW_NO_GPU").is_some() => {
             eprintln!("SKIPPED: {error}");

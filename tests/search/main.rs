@@ -4,6 +4,8 @@
 //! `blackbox.json`; default `tests/golden`.
 
 mod functions;
+#[path = "../shared/kernels.rs"]
+mod kernels;
 mod minimize;
 mod population;
 mod table;

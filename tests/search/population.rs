@@ -160,7 +160,7 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 }
 
 fn gpu() -> Option<Gpu> {
-    match Gpu::new(Default::default()) {
+    match Gpu::new(crate::kernels::asked(Default::default())) {
         Ok(gpu) => Some(gpu),
         Err(error) if std::env::var_os("GRADUS_ALLOW_NO_GPU").is_some() => {
             eprintln!("SKIPPED: {error}");

@@ -20,7 +20,7 @@ struct Call {
 const MAXIMIZE = 1u;
 // The smallest normal number: avoids 0 / 0, which would make padding NaN if eps is 0.
 const TINY = vec4f(1.1754944e-38);
-const LARGEST = vec4f(3.4028235e38);
+const LARGEST = vec4f(3.4028234e38);
 
 // A running average after the value x, where beta of the average stays. Around the nearer end, as torch's lerp,
 // so that neither end is lost to rounding.

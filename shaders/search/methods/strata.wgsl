@@ -11,7 +11,7 @@ fn scrambled(value: u32, mask: u32, key: vec4u) -> u32 {
     var i = value;
     i ^= key.x; i *= 0xe170893du; i ^= key.x >> 16u;
     i ^= (i & mask) >> 4u; i ^= key.x >> 8u; i *= 0x0929eb3fu; i ^= key.x >> 23u;
-    i ^= (i & mask) >> 1u; i *= 1u | key.x >> 27u; i *= 0x6935fa69u;
+    i ^= (i & mask) >> 1u; i *= 1u | (key.x >> 27u); i *= 0x6935fa69u;
     i ^= (i & mask) >> 11u; i *= 0x74dcb303u; i ^= (i & mask) >> 2u; i *= 0x9e501cc3u;
     i ^= (i & mask) >> 2u; i *= 0xc860a3dfu; i &= mask; i ^= i >> 5u;
     return i & mask;

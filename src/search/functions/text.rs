@@ -31,7 +31,7 @@ fn literals(values: &[f64]) -> String {
 fn literal(value: f64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "the device computes in f32")]
     let value = (value as f32).clamp(f32::MIN, f32::MAX);
-    format!("{value:e}")
+    crate::wgsl::literal(value)
 }
 
 fn kernel(function: TestFunction) -> &'static str {

@@ -157,5 +157,5 @@ impl<'a> Script<'a> {
 fn literal(constant: f64) -> String {
     let number = constant as f32;
     assert!(number.is_finite(), "{constant} is no literal");
-    format!("{number:?}f")
+    format!("{}f", crate::wgsl::literal(number))
 }

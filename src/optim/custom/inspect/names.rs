@@ -20,7 +20,7 @@ pub(crate) const PRELUDE: &str = "struct Call { lr: f32 }
 @group(0) @binding(0) var<uniform> call: Call;
 @group(0) @binding(1) var<uniform> hyper: Hyper;
 const TINY = vec4f(1.1754944e-38);
-const LARGEST = vec4f(3.4028235e38);
+const LARGEST = vec4f(3.4028234e38);
 fn averaged(average: vec4f, x: vec4f, beta: f32, one_minus_beta: f32) -> vec4f { return x; }
 fn squared(x: vec4f) -> vec4f { return x; }
 fn held(x: vec4f) -> vec4f { return x; }
