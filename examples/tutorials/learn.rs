@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use gradus::Gpu;
 use gradus::grad::{Noise, Transforms};
 use gradus::graph::Graph;
+use gradus::nn::{Init, Linear};
 use gradus::optim::{AnyRule, from_json_with_options};
 use gradus::schedule::Schedule;
 use gradus::train::Evaluation;
@@ -60,6 +61,9 @@ pub(crate) struct Run {
     pub(crate) rule: Value,
     /// Units of the hidden layers.
     pub(crate) hidden: &'static [usize],
+    /// How all weights begin.
+    pub(crate) init: Init,
+    pub(crate) biases: bool,
     pub(crate) batch: usize,
     pub(crate) steps: usize,
     pub(crate) schedule: Option<Box<dyn Schedule>>,
@@ -68,9 +72,10 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// 64-64-10, with batches of 32, without schedule and noise.
+    /// 64-64-10 with torch's initial weights, with batches of 32, without schedule and noise.
     pub(crate) fn new(rule: Value, steps: usize) -> Self {
-        Self { rule, hidden: &[64], batch: 32, steps, schedule: None, noise: 0.0 }
+        let init = Init::KaimingUniform { a: 5_f64.sqrt() };
+        Self { rule, hidden: &[64], init, biases: true, batch: 32, steps, schedule: None, noise: 0.0 }
     }
 }
 
@@ -91,7 +96,11 @@ pub(crate) fn learn(gpu: &Gpu, run: Run, [train, test]: &[Samples; 2]) -> Result
     let before = gpu.counters().live_bytes;
     let graph = Graph::new();
     let (x, y) = (graph.input("x", [run.batch, 64]), graph.labels("y", run.batch));
-    let logits = run.hidden.iter().fold(x, |x, &units| x.linear(units).relu()).linear(10);
+    let layer = |units| {
+        let layer = Linear::new(units).init(run.init);
+        if run.biases { layer } else { layer.without_bias() }
+    };
+    let logits = run.hidden.iter().fold(x, |x, &units| x.linear(layer(units)).relu()).linear(layer(10));
     let (rule, options) = from_json_with_options(&run.rule)?;
     let noise = Noise { eta: run.noise, gamma: 0.0, seed: 1 };
     let transforms = Transforms { noise: (run.noise > 0.0).then_some(noise), ..Transforms::default() };

@@ -6,27 +6,37 @@
 mod adam_then_lbfgs;
 #[path = "../support/bars.rs"]
 mod bars;
+mod batch_paths;
 mod batch_scaling;
 #[path = "../support/contour.rs"]
 mod contour;
 #[path = "../support/curves.rs"]
 #[expect(dead_code, reason = "medians of several seeds")]
 mod curves;
+mod deep_initialization;
 mod descent;
 #[path = "../support/digits.rs"]
 #[expect(dead_code, reason = "images of other sizes")]
 mod digits;
+mod gradient_scatter;
 mod index;
+mod initial_points;
 #[path = "../support/key.rs"]
 mod key;
 mod learn;
 mod learning_rates;
+mod line_data;
+mod loss_landscape;
 mod memory;
 mod momentum_valley;
+mod monitoring;
 mod noise_robustness;
 mod optimizer_paths;
 #[path = "../support/paths.rs"]
 mod paths;
+mod robust_optimizer;
+mod safeguard_paths;
+mod schedules;
 #[path = "../support/sheet.rs"]
 mod sheet;
 
@@ -66,6 +76,15 @@ const TUTORIALS: &[(&str, &str, Draw)] = &[
     ("learning_rates", "Learning rates that are too small, right and too large", learning_rates::draw),
     ("momentum_valley", "Momentum in a narrow valley", momentum_valley::draw),
     ("optimizer_paths", "Paths of optimizers over four functions", optimizer_paths::draw),
+    ("gradient_scatter", "Gradients of batches", gradient_scatter::draw),
+    ("batch_paths", "Single samples, batches and all data", batch_paths::draw),
+    ("initial_points", "Initial points of a search", initial_points::draw),
+    ("deep_initialization", "Initial weights of a deep network", deep_initialization::draw),
+    ("monitoring", "What a run's monitor sees", monitoring::draw),
+    ("safeguard_paths", "Clipping and noise on a ridge", safeguard_paths::draw),
+    ("robust_optimizer", "Safeguards combined", robust_optimizer::draw),
+    ("schedules", "Three schedules on one problem", schedules::draw),
+    ("loss_landscape", "Convex and not convex", loss_landscape::draw),
 ];
 
 /// Draws each tutorial's picture, NAME.svg, and a page that shows all, index.html.

@@ -17,7 +17,7 @@ pub(crate) fn draw(stage: &Stage) -> Result<Picture> {
         ("Adam", json!({"name": "Adam", "lr": 1e-3})),
         ("Lion", json!({"name": "Lion", "lr": 6e-4})),
         ("Adam, 8 bits", json!({"name": "Adam", "lr": 1e-3, "state": "8bit"})),
-        ("SM3", json!({"name": "SM3", "lr": 0.05, "momentum": 0})),
+        ("SM3", json!({"name": "SM3", "lr": 0.03, "momentum": 0})),
         ("Adafactor", json!({"name": "Adafactor", "lr": 0.02})),
     ];
     let run = |rule| Run { hidden: &[256, 256], ..Run::new(rule, steps) };
