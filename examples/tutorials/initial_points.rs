@@ -1,14 +1,16 @@
 //! Where searches begin: normal, uniform, on a grid, in a Latin hypercube.
 
 use anyhow::{Result, ensure};
+use gradus::Gpu;
+use gradus::grad::Transforms;
 use gradus::graph::Graph;
 use gradus::nn::Init;
-use gradus::optim::{Adam, Rule};
 use gradus::search::{LHSSearch, Search, Space};
-use gradus::{Gpu, ParamStore};
 use plotters::prelude::*;
+use serde_json::json;
 
 use crate::contour::{self, Grid};
+use crate::descent::descend_all;
 use crate::sheet::{COLORS, Panel, Scale, UNITS, cells, panel, sheet, units};
 use crate::{Picture, Stage};
 
@@ -24,7 +26,7 @@ fn value(x: f64, y: f64) -> f64 {
     (5.0 * x).sin() * (5.0 * y).cos() * (-0.1 * (x * x + y * y)).exp()
 }
 
-fn slope((x, y): Point) -> [f64; 2] {
+fn slope([x, y]: [f64; 2]) -> [f64; 2] {
     let bell = (-0.1 * (x * x + y * y)).exp();
     let wave = (5.0 * x).sin() * (5.0 * y).cos();
     [
@@ -71,20 +73,11 @@ fn layers(points: &[Point]) -> usize {
 }
 
 /// Where Adam goes from all points at once.
-fn descend(gpu: &Gpu, points: &[Point]) -> Result<Vec<Point>> {
-    #[expect(clippy::cast_possible_truncation, reason = "parameters are f32")]
-    let flat = |values: &mut dyn Iterator<Item = [f64; 2]>| -> Vec<f32> {
-        values.flatten().map(|x| x as f32).collect()
-    };
-    let start = flat(&mut points.iter().map(|point| [point.0, point.1]));
-    let mut params = ParamStore::builder().tensor("x", [POINTS, 2], &start).build(gpu)?;
-    let mut adam = Adam { lr: 0.02, ..Adam::default() }.build(&params)?;
-    for _ in 0..STEPS {
-        let at = points_of(&params.read("x")?);
-        params.write_grads(&flat(&mut at.into_iter().map(slope)))?;
-        adam.step(&mut params)?;
-    }
-    Ok(points_of(&params.read("x")?))
+fn ends(gpu: &Gpu, points: &[Point]) -> Result<Vec<Point>> {
+    let starts: Vec<[f64; 2]> = points.iter().map(|point| [point.0, point.1]).collect();
+    let adam = json!({"name": "Adam", "lr": 0.02});
+    let ways = descend_all(gpu, &adam, Transforms::default(), &starts, STEPS, &slope)?;
+    Ok(ways.into_iter().filter_map(|way| way.last().copied()).collect())
 }
 
 /// How many pits have an end.
@@ -118,7 +111,7 @@ pub(crate) fn draw(stage: &Stage) -> Result<Picture> {
     ];
     let mut all = Vec::new();
     for (name, points) in starts {
-        let ends = descend(&stage.gpu, &points)?;
+        let ends = ends(&stage.gpu, &points)?;
         let lowest = ends.iter().map(|at| value(at.0, at.1)).fold(f64::INFINITY, f64::min);
         all.push((name, layers(&points), pits(&ends), lowest, points, ends));
     }

@@ -11,14 +11,17 @@ mod batch_scaling;
 #[path = "../support/contour.rs"]
 mod contour;
 #[path = "../support/curves.rs"]
-#[expect(dead_code, reason = "medians of several seeds")]
 mod curves;
 mod deep_initialization;
 mod descent;
+mod diagnoses;
 #[path = "../support/digits.rs"]
 #[expect(dead_code, reason = "images of other sizes")]
 mod digits;
 mod gradient_scatter;
+mod high_dimensions;
+#[path = "../support/histogram.rs"]
+mod histogram;
 mod index;
 mod initial_points;
 #[path = "../support/key.rs"]
@@ -37,6 +40,7 @@ mod paths;
 mod robust_optimizer;
 mod safeguard_paths;
 mod schedules;
+mod search_and_descent;
 #[path = "../support/sheet.rs"]
 mod sheet;
 
@@ -81,9 +85,12 @@ const TUTORIALS: &[(&str, &str, Draw)] = &[
     ("initial_points", "Initial points of a search", initial_points::draw),
     ("deep_initialization", "Initial weights of a deep network", deep_initialization::draw),
     ("monitoring", "What a run's monitor sees", monitoring::draw),
+    ("diagnoses", "What is wrong with a run", diagnoses::draw),
     ("safeguard_paths", "Clipping and noise on a ridge", safeguard_paths::draw),
     ("robust_optimizer", "Safeguards combined", robust_optimizer::draw),
     ("schedules", "Three schedules on one problem", schedules::draw),
+    ("search_and_descent", "Searches beside gradient descent", search_and_descent::draw),
+    ("high_dimensions", "Distances in many dimensions", high_dimensions::draw),
     ("loss_landscape", "Convex and not convex", loss_landscape::draw),
 ];
 

@@ -11,26 +11,26 @@ use crate::sheet::{COLORS, Scale, cells, panel, sheet};
 use crate::{Picture, Stage};
 
 const RATE: f64 = 0.5;
+const STEPS: usize = 600;
 /// Steps over which the loss is averaged.
 const OVER: usize = 50;
 
 pub(crate) fn draw(stage: &Stage) -> Result<Picture> {
-    let steps = if stage.quick { 200 } else { 600 };
-    let all = steps as u64;
+    let all = STEPS as u64;
     let sets = samples()?;
     let schedules: [(&str, Option<Box<dyn Schedule>>); 4] = [
         ("constant", None),
         ("step", Some(Box::new(StepLR { gamma: 0.3, ..StepLR::new(all / 4) }))),
-        ("exponential", Some(Box::new(ExponentialLR::new(0.02_f64.powf(1.0 / steps as f64))))),
+        ("exponential", Some(Box::new(ExponentialLR::new(0.02_f64.powf(1.0 / STEPS as f64))))),
         ("cosine", Some(Box::new(CosineAnnealingLR::new(all)))),
     ];
     let (mut rates, mut losses, mut tests) = (Vec::new(), Vec::new(), Vec::new());
     for ((name, schedule), color) in schedules.into_iter().zip(COLORS) {
         let run =
-            Run { schedule, batch: 8, noise: 0.03, ..Run::new(json!({"name": "SGD", "lr": RATE}), steps) };
+            Run { schedule, batch: 8, noise: 0.03, ..Run::new(json!({"name": "SGD", "lr": RATE}), STEPS) };
         let learnt = learn(&stage.gpu, run, &sets)?;
         // The rate of each step, as the optimizer had it.
-        ensure!((learnt.rates[0] - RATE).abs() < 1e-9 && learnt.rates.len() == steps, "{:?}", learnt.rates);
+        ensure!((learnt.rates[0] - RATE).abs() < 1e-9 && learnt.rates.len() == STEPS, "{:?}", learnt.rates);
         rates.push(numbered(name, color, learnt.rates));
         losses.push(numbered(name, color, smoothed(&learnt.losses, OVER)));
         tests.push((name, learnt.test.loss));
@@ -44,7 +44,7 @@ pub(crate) fn draw(stage: &Stage) -> Result<Picture> {
     let title = "A rate that falls leaves the noise behind";
     let svg = sheet((880, 400), title, &[&line], |body| {
         let areas = cells(body, 1, 2, 14)?;
-        let x = Scale::linear(0.0..steps as f64, "step");
+        let x = Scale::linear(0.0..STEPS as f64, "step");
         let mut plot = panel(&areas[0], "Learning rate", (&x, &Scale::linear(-0.05..0.55, "rate")), 84)?;
         curves::draw(&areas[0], &mut plot, &rates)?;
         let words = format!("loss, mean of {OVER} steps");
@@ -52,6 +52,6 @@ pub(crate) fn draw(stage: &Stage) -> Result<Picture> {
         curves::draw(&areas[1], &mut plot, &losses)
     })?;
     let said: Vec<String> = tests.iter().map(|(name, loss)| format!("{name} {loss:.3}")).collect();
-    let shows = format!("The loss on unseen digits after {steps} steps: {}.", said.join(", "));
+    let shows = format!("The loss on unseen digits after {STEPS} steps: {}.", said.join(", "));
     Ok(Picture { svg, shows })
 }

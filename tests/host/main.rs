@@ -20,4 +20,5 @@ mod preview;
 mod report;
 mod send_sync;
 mod translate;
+mod tutorials;
 mod weights;
