@@ -55,6 +55,7 @@ mod pages {
         Readme: "../README.md",
         ApiGuidelines: "../docs/api-guidelines.md",
         AveragesAndPrecision: "../docs/averages-and-precision.md",
+        Compare: "../docs/compare.md",
         Contents: "../docs/contents.md",
         CustomRules: "../docs/custom-rules.md",
         Determinism: "../docs/determinism.md",

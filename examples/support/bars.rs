@@ -1,47 +1,79 @@
-//! Bar charts: one horizontal bar for each name, with its value in figures.
+//! Bar charts: rows of horizontal bars, each with its name at the left and its value at its end.
 
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use crate::sheet::{Area, UNITS, font, write};
+use crate::sheet::{Area, Panel, Scale, UNITS, font, rows, units, write};
 
-/// Height of the heading and of the quantity, and the largest of a bar, in pixels.
-const HEADING: i32 = 26;
-const QUANTITY: i32 = 20;
-const THICKEST: i32 = 34;
-/// Space for the value at the right of the longest bar, in pixels.
-const RIGHT: i32 = 60;
+/// Height of the bars of a row, as a part of it.
+const FILLED: f64 = 0.72;
+/// Width of a character of a name and of a label, in pixels.
+const CHARACTER: f64 = 7.2;
+/// Color of the lines that show ranges.
+const RANGE: RGBColor = RGBColor(60, 60, 60);
 
-/// A bar, with the text at its end.
+/// A value, its range, and what is written at its end.
 pub(crate) struct Bar {
-    pub(crate) name: String,
-    pub(crate) color: RGBColor,
-    /// At least 0.
+    pub(crate) color: RGBAColor,
+    /// No bar is drawn for a value that is not finite.
     pub(crate) value: f64,
-    pub(crate) text: String,
+    /// Drawn as a line over the bar unless its ends are equal.
+    pub(crate) band: (f64, f64),
+    pub(crate) label: String,
 }
 
-/// Draws the bars from 0, the first one on top, with their names in `left` pixels beside them. The longest fills the area.
-pub(crate) fn draw(area: &Area<'_>, heading: &str, quantity: &str, left: i32, bars: &[Bar]) -> Result<()> {
-    write(area, heading, (0, 9), font(14.0), HPos::Left)?;
-    write(area, quantity, (0, HEADING + 3), font(12.0), HPos::Left)?;
-    let (wide, high) = area.dim_in_pixel();
-    let (wide, high) = (i32::try_from(wide)? / UNITS, i32::try_from(high)? / UNITS);
-    let top = HEADING + QUANTITY;
-    let count = i32::try_from(bars.len().max(1))?;
-    let each = ((high - top) / count).min(THICKEST * 3 / 2);
-    let longest = bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
-    for (number, Bar { name, color, value, text }) in (0_i32..).zip(bars) {
-        let middle = top + number * each + each / 2;
-        let half = each / 3;
-        let part = if longest > 0.0 { (value / longest).clamp(0.0, 1.0) } else { 0.0 };
-        #[expect(clippy::cast_possible_truncation, reason = "within the area")]
-        let end = (left * UNITS) + (part * f64::from((wide - left - RIGHT) * UNITS)) as i32;
-        write(area, name, (left - 8, middle), font(12.5), HPos::Right)?;
-        let corners = [(left * UNITS, (middle - half) * UNITS), (end, (middle + half) * UNITS)];
-        area.draw(&Rectangle::new(corners, color.filled()))?;
-        write(area, text, (end / UNITS + 6, middle), font(12.5), HPos::Left)?;
+/// The bars of one name, from the top.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) bars: Vec<Bar>,
+}
+
+/// Draws a chart of its own over an area. Values beyond the axis are drawn at its ends.
+pub(crate) fn draw(area: &Area<'_>, heading: &str, x: &Scale<'_>, all: &[Row]) -> Result<()> {
+    let names: Vec<&str> = all.iter().map(|row| &row.name[..]).collect();
+    let labels = all.iter().flat_map(|row| row.bars.iter().map(|bar| &bar.label[..]));
+    let sides = (wide(names.iter().copied()) + 12, wide(labels) + 10);
+    let mut panel = rows(area, heading, x, &names, sides)?;
+    let high = 1.0 / all.len().max(1) as f64;
+    for (number, Row { bars, .. }) in all.iter().enumerate() {
+        let each = high * FILLED / bars.len().max(1) as f64;
+        let top = 1.0 - high * (number as f64 + (1.0 - FILLED) / 2.0);
+        for (place, bar) in bars.iter().enumerate() {
+            draw_bar(area, &mut panel, bar, (top - each * (place as f64 + 1.0), each))?;
+        }
     }
     Ok(())
+}
+
+/// Draws a bar over a range of the height: its lower end and its extent.
+fn draw_bar(area: &Area<'_>, panel: &mut Panel<'_>, bar: &Bar, (low, high): (f64, f64)) -> Result<()> {
+    let ends = panel.x_range();
+    let inside = |x: f64| x.clamp(ends.start, ends.end);
+    let (middle, mut last) = (low + high / 2.0, ends.start);
+    if bar.value.is_finite() {
+        last = inside(bar.value);
+        panel.draw_series([Rectangle::new([(ends.start, low), (last, low + high)], bar.color.filled())])?;
+        let (from, to) = (inside(bar.band.0), inside(bar.band.1));
+        if from < to {
+            let cap = |x| {
+                PathElement::new(
+                    vec![(x, low + 0.3 * high), (x, low + 0.7 * high)],
+                    RANGE.stroke_width(units(1)),
+                )
+            };
+            let line = PathElement::new(vec![(from, middle), (to, middle)], RANGE.stroke_width(units(1)));
+            panel.draw_series([cap(from), line, cap(to)])?;
+            last = last.max(to);
+        }
+    }
+    let (x, y) = panel.backend_coord(&(last, middle));
+    let (left, top) = (area.get_pixel_range().0.start, area.get_pixel_range().1.start);
+    write(area, &bar.label, ((x - left) / UNITS + 5, (y - top) / UNITS), font(11.5), HPos::Left)
+}
+
+/// The width of the longest text, in pixels.
+#[expect(clippy::cast_possible_truncation, reason = "a few hundred pixels")]
+fn wide<'t>(texts: impl Iterator<Item = &'t str>) -> i32 {
+    (texts.map(|text| text.chars().count()).max().unwrap_or(0) as f64 * CHARACTER).ceil() as i32
 }

@@ -141,6 +141,37 @@ pub(crate) fn panel<'a>(
         .x_label_area_size(below * UNITS)
         .y_label_area_size(44 * UNITS)
         .build_cartesian_2d(x.axis(), y.axis())?;
+    draw_mesh(&mut chart, in_words(x))?;
+    Ok(chart)
+}
+
+/// A plot with a row for each name, the first one at the top, and an axis below. It is 1 high; `left` and `right` are the
+/// space for names and for labels beside it, in pixels.
+pub(crate) fn rows<'a>(
+    area: &Area<'a>,
+    heading: &str,
+    x: &Scale<'_>,
+    names: &[&str],
+    (left, right): (i32, i32),
+) -> Result<Panel<'a>> {
+    write(area, heading, (0, 9), font(14.0), HPos::Left)?;
+    let mut chart = ChartBuilder::on(area)
+        .margin_top(HEADING * UNITS)
+        .margin_right(right * UNITS)
+        .x_label_area_size(38 * UNITS)
+        .y_label_area_size(left * UNITS)
+        .build_cartesian_2d(x.axis(), Axis::of(std::iter::empty()))?;
+    draw_mesh(&mut chart, x.words)?;
+    let top = area.get_pixel_range().1.start;
+    for (row, name) in names.iter().enumerate() {
+        let middle = 1.0 - (row as f64 + 0.5) / names.len() as f64;
+        let (_, y) = chart.backend_coord(&(x.ends.start, middle));
+        write(area, name, (left - 8, (y - top) / UNITS), font(12.5), HPos::Right)?;
+    }
+    Ok(chart)
+}
+
+fn draw_mesh(chart: &mut Panel<'_>, words: impl Into<String>) -> Result<()> {
     chart
         .configure_mesh()
         .bold_line_style(GRID.stroke_width(units(1)))
@@ -149,7 +180,7 @@ pub(crate) fn panel<'a>(
         .label_style(font(12.0))
         .axis_desc_style(font(12.0))
         .set_all_tick_mark_size(4 * UNITS)
-        .x_desc(in_words(x))
+        .x_desc(words)
         .draw()?;
-    Ok(chart)
+    Ok(())
 }

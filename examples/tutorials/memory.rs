@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use crate::bars::{self, Bar};
+use crate::bars::{self, Bar, Row};
 use crate::curves;
 use crate::descent::numbered;
 use crate::learn::{Run, learn, samples, smoothed};
@@ -29,7 +29,8 @@ pub(crate) fn draw(stage: &Stage) -> Result<Picture> {
         let learnt = learn(&stage.gpu, run(rule), &sets)?;
         let each = (learnt.bytes as f64 - plain.bytes as f64).max(0.0) / learnt.parameters as f64;
         figures.push((name, each, learnt.test.metrics[0]));
-        bars.push(Bar { name: name.to_owned(), color, value: each, text: format!("{each:.2}") });
+        let bar = Bar { color: color.into(), value: each, band: (each, each), label: format!("{each:.2}") };
+        bars.push(Row { name: name.to_owned(), bars: vec![bar] });
         curves.push(numbered(name, color, smoothed(&learnt.losses, 10)));
     }
     let line = format!(
@@ -39,7 +40,8 @@ pub(crate) fn draw(stage: &Stage) -> Result<Picture> {
     );
     let svg = sheet((880, 400), "Optimizers that keep less learn no worse here", &[&line], |body| {
         let areas = cells(body, 1, 2, 14)?;
-        bars::draw(&areas[0], "Memory of the state", "bytes a parameter", 96, &bars)?;
+        let x = Scale::linear(0.0..8.5, "bytes a parameter");
+        bars::draw(&areas[0], "Memory of the state", &x, &bars)?;
         let (x, y) =
             (Scale::linear(0.0..steps as f64, "step"), Scale::log(0.05..3.0, "loss, mean of 10 steps"));
         let mut plot = panel(&areas[1], "Training", (&x, &y), 96)?;

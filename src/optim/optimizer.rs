@@ -7,6 +7,7 @@ mod norm_reports;
 pub(crate) mod param_groups;
 pub(crate) mod record;
 mod results;
+mod state_bytes;
 pub(crate) mod trust_ratios;
 
 use std::sync::Arc;

@@ -14,6 +14,7 @@ mod chains;
 mod checkpoint;
 mod classes;
 mod common;
+mod compare;
 mod convolutions;
 mod custom_op;
 mod custom_rule;

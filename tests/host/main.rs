@@ -2,6 +2,7 @@
 //! backend's language, a device that does nothing but check, files and pictures.
 
 mod blocks;
+mod compare;
 mod custom_op;
 mod custom_rule;
 mod data_bounds;

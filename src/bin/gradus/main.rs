@@ -1,7 +1,26 @@
 //! `gradus`: training from the command line. Requires the feature `cli`.
 
 mod adapters;
+#[path = "../../../examples/support/bars.rs"]
+mod bars;
+mod compare;
+#[path = "../../../examples/support/curves.rs"]
+#[expect(dead_code, reason = "the last value of a curve")]
+mod curves;
+mod data;
+#[path = "../../../examples/support/digits.rs"]
+#[expect(dead_code, reason = "images of other sizes")]
+mod digits;
+mod fields;
+mod models;
+#[path = "../../../examples/train_cnn/model.rs"]
+mod networks;
 mod preview;
+#[path = "../../../examples/train_cnn/resnet.rs"]
+mod resnet;
+#[path = "../../../examples/support/sheet.rs"]
+#[expect(dead_code, reason = "pictures that are written where they are drawn")]
+mod sheet;
 
 use clap::Parser;
 
@@ -11,6 +30,8 @@ use clap::Parser;
 enum Command {
     /// Lists the adapters with their limits and features.
     Adapters,
+    /// Compares optimizers on one problem: a table, and a page of eight panels.
+    Compare(compare::Args),
     /// Draws learning-rate schedules into one picture.
     Preview(preview::Args),
 }
@@ -18,6 +39,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Adapters => adapters::run(),
+        Command::Compare(args) => compare::run(&args),
         Command::Preview(args) => preview::run(&args),
     }
 }

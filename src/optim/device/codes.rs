@@ -89,6 +89,11 @@ impl Codes {
         self.blocks.ranges.stays_plain(tensor)
     }
 
+    /// The buffers that hold it.
+    pub(crate) fn raw(&self) -> impl Iterator<Item = &wgpu::Buffer> {
+        self.windows.iter().map(|buffer| buffer.raw())
+    }
+
     pub(crate) fn window(&self, window: usize) -> Region<'_> {
         self.windows[window].region()
     }

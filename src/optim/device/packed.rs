@@ -44,6 +44,11 @@ impl Halves {
         Ok(Self { layout: layout.clone(), buffers })
     }
 
+    /// The buffers that hold it.
+    pub(crate) fn raw(&self) -> impl Iterator<Item = &wgpu::Buffer> {
+        self.buffers.iter().map(|buffer| buffer.raw())
+    }
+
     pub(crate) fn window(&self, window: &Window) -> Region<'_> {
         self.buffers[window.buffer].region_of(window.offset / 2, window.len / 2)
     }

@@ -95,6 +95,17 @@ impl SlotBuffer {
         }
     }
 
+    /// The buffers that hold it.
+    pub(crate) fn raw(&self) -> Vec<&wgpu::Buffer> {
+        match self {
+            Self::Elements(flat) => flat.buffers().iter().map(|buffer| buffer.raw()).collect(),
+            Self::Halves(halves) => halves.raw().collect(),
+            Self::Codes(codes) => codes.raw().collect(),
+            Self::Tensors(buffer) => vec![buffer.raw()],
+            Self::Statistics(values, _) => vec![values.raw()],
+        }
+    }
+
     /// Where a tensor's values lie in what is read, by their names in state dicts.
     pub(crate) fn places(&self, slot: &Slot, layout: &Layout, tensor: usize) -> Vec<(String, Range<usize>)> {
         let place = match self {

@@ -1,0 +1,34 @@
+use std::collections::HashSet;
+
+use super::Optimizer;
+use crate::optim::rule::any::AnyRule;
+
+impl<R: AnyRule + Clone> Optimizer<R> {
+    /// Bytes of device memory that hold state: the buffers of all slots, with the padding of the layout and, in 8 bits, the
+    /// scales. A slot has no buffer before the first step that uses it. The weights that [averages](Optimizer::averages)
+    /// keep are a slot too.
+    ///
+    /// Tables, constants of steps and a bf16 copy of the parameters are not counted: [`Counters`](crate::gpu::Counters)
+    /// has the bytes of everything.
+    ///
+    /// ```no_run
+    /// // Needs a device.
+    /// use gradus::optim::{AdamW, Rule};
+    /// use gradus::{Gpu, GpuOptions, ParamStore};
+    ///
+    /// let gpu = Gpu::new(GpuOptions::default())?;
+    /// let store = ParamStore::builder().group("all", |g| g.tensor("w", [256, 64], &[0.0; 256 * 64]));
+    /// let mut params = store.build(&gpu)?;
+    /// let mut optimizer = AdamW::default().build(&params)?;
+    /// optimizer.step(&mut params)?;
+    /// // Two moments in f32.
+    /// assert_eq!(optimizer.state_bytes(), 2 * 4 * 256 * 64);
+    /// # Ok::<(), gradus::Error>(())
+    /// ```
+    pub fn state_bytes(&self) -> u64 {
+        // Slots of statistics share a buffer.
+        let mut seen = HashSet::new();
+        let buffers = self.device.slots.iter().flatten().flat_map(|slot| slot.raw());
+        buffers.filter(|buffer| seen.insert((*buffer).clone())).map(wgpu::Buffer::size).sum()
+    }
+}
