@@ -22,7 +22,7 @@ const TINY: [&str; 14] = [
     "--optimizer",
     r#"{"name": "SGD", "momentum": 0.9, "lr": 0.1}"#,
     "--model",
-    r#"{"layers": ["Flatten", {"name": "Linear", "out_features": 10}]}"#,
+    r#"{"layers": ["Flatten", {"name": "Linear", "out_features": 16}, "ReLU", {"name": "Linear", "out_features": 10}]}"#,
     "--seeds",
     "3",
     "--epochs",
@@ -79,10 +79,10 @@ fn a_comparison_is_ranked_and_what_diverges_comes_last() {
     let results = fs::read_to_string(out.join("results.csv")).unwrap();
     let rows: Vec<Vec<&str>> = results.lines().map(|line| line.split(',').collect()).collect();
     assert_eq!(rows.len(), 1 + 9);
-    // 64 by 10 and 10, in blocks of 64, in a group of blocks of 256: two moments, none, one.
-    let padded: u64 = (640_u64 + 64).next_multiple_of(256) * 4;
+    // Four tensors in blocks of 64, in a group of blocks of 256: two moments, none, one.
+    let padded = (1024_u64 + 64 + 192 + 64).next_multiple_of(256) * 4;
     for (row, bytes) in rows[1..].iter().zip([2, 2, 2, 0, 0, 0, 1, 1, 1]) {
-        assert_eq!((row[3], row[4].parse()), ("650", Ok(bytes * padded)), "{row:?}");
+        assert_eq!((row[3], row[4].parse()), ("1210", Ok(bytes * padded)), "{row:?}");
     }
     // 1,437 samples are 12 batches of 128 or fewer.
     assert_eq!((rows[1][5], rows[1][10], rows[4][5], rows[4][10]), ("24", "", "1", "2"));
@@ -208,6 +208,37 @@ fn other_settings_are_refused_with_the_difference() {
     fs::remove_file(&path).unwrap();
     succeeds(&out, &[]);
     assert_eq!(without_times(&out), before);
+}
+
+#[test]
+fn what_does_not_suit_an_optimizer_is_refused_before_the_first_run() {
+    let Some(_) = gpu() else { return };
+    let folder = Folder::new("compare-unsuited");
+    let out = folder.join("out");
+    let cycle = r#"{"name": "OneCycleLR", "max_lr": 1, "total_steps": 6}"#;
+    let rows: [(&[&str], &str); 2] = [
+        (&["--optimizer", "Adagrad", "--schedule", cycle], "it cycles the momentum"),
+        (&["--optimizer", "Muon"], "expected a matrix"),
+    ];
+    for (args, message) in rows {
+        let tiny = [
+            "--model",
+            TINY[7],
+            "--seeds",
+            "1",
+            "--epochs",
+            "2",
+            "--batch-size",
+            "512",
+            "--optimizer",
+            "AdamW",
+        ];
+        let output = run(&out, &[&tiny[..], args].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(&format!("--optimizer {{\"name\":\"{}\"}}", args[1])), "{said}");
+        assert!(!output.status.success() && said.contains(message), "{said}");
+        assert!(!out.exists());
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn what_is_wrong_with_a_comparison_is_named_with_its_option() {
         ),
         (
             &["--optimizer", r#"{"name": "SGD", "lr": -1}"#],
-            &["--optimizer {", "lr must be at least 0, got -1"],
+            &["--optimizer {", "lr must be finite and at least 0, got -1"],
         ),
         (&["--optimizer", r#"{"name": "SGD""#], &["--optimizer {", "EOF while parsing"]),
         (&["--optimizer", "LBFGS"], &["--optimizer LBFGS", "it takes a closure"]),
@@ -40,8 +40,8 @@ fn what_is_wrong_with_a_comparison_is_named_with_its_option() {
         (&["--data", "digit"], &["--data", "unknown data \"digit\", did you mean \"digits\"?"]),
         (&["--schedule", r#"{"name": "StepLr"}"#], &["--schedule {", "did you mean \"StepLR\"?"]),
         (
-            &["--epochs", "2", "--schedule", r#"{"name": "OneCycleLR", "max_lr": 1, "total_steps": 89}"#],
-            &["--schedule {", "step must be at most 89"],
+            &["--epochs", "2", "--schedule", r#"{"name": "OneCycleLR", "max_lr": 1, "total_steps": 88}"#],
+            &["--schedule {", "step must be at most 88"],
         ),
         (&["--seeds", "0"], &["--seeds", "0 is not in 1..=1000"]),
     ];

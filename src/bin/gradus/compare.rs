@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     // All of them, so that what a model cannot be trained with is refused before the first run.
     for contender in &contenders {
-        problem.trainer(&gpu, contender, 1).with_context(|| contender.place())?;
+        problem.check(&gpu, contender).with_context(|| contender.place())?;
     }
     let folder = Folder::open(&args.out, &whole)?;
     let runs = missing(&folder, &problem, &contenders, &gpu)?;

@@ -148,8 +148,8 @@ mod tests {
         );
         let two = ["AdamW", r#"{"name": "AdamW", "lr": 0.01}"#, r#"{"name": "AdamW", "state": "bf16"}"#];
         assert_eq!(labels(&two), ["AdamW lr 0.001", "AdamW lr 0.01", "AdamW state bf16"]);
-        let inner = r#"{"name": "Lookahead", "inner": {"name": "SGD"}, "k": 3}"#;
-        assert_eq!(labels(&[inner]), ["Lookahead SGD, k 3"]);
+        let inner = r#"{"name": "Lookahead", "inner": {"name": "SGD"}, "sync_period": 3}"#;
+        assert_eq!(labels(&[inner]), ["Lookahead SGD, sync_period 3"]);
         let long = r#"{"name": "SGD", "momentum": 0.9, "nesterov": true}"#;
         let all: Vec<Value> = ["SGD", long].iter().map(|text| from_text(text).unwrap()).collect();
         assert_eq!(contenders(&all).unwrap()[1].short(), "SGD momentum 0.9… #2");

@@ -85,6 +85,15 @@ impl Problem {
         Ok(())
     }
 
+    /// Refuses an optimizer that the model or the schedule does not suit.
+    pub(crate) fn check(&self, gpu: &Gpu, contender: &Contender) -> Result<()> {
+        let mut trainer = self.trainer(gpu, contender, 1)?;
+        if let Some(json) = &self.schedule {
+            trainer.optimizer_mut().schedule(&*schedule::from_json(json)?, 0)?;
+        }
+        Ok(())
+    }
+
     /// A trainer with fresh weights of this seed.
     pub(crate) fn trainer(
         &self,

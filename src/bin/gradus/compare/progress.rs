@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::contender::Contender;
 use super::record::{Record, Times};
+use super::tables::number;
 
 pub(crate) struct Progress {
     /// Runs that are finished, and those that were before.
@@ -70,7 +71,9 @@ impl Progress {
         }
         let result = match (record.diverged, record.epochs.val_loss.last(), record.epochs.val_accuracy.last())
         {
-            (None, Some(loss), Some(accuracy)) => format!("val_loss {loss:.4}  val_accuracy {accuracy:.4}"),
+            (None, Some(loss), Some(accuracy)) => {
+                format!("val_loss {}  val_accuracy {}", number(*loss), number(*accuracy))
+            }
             (step, ..) => format!("diverged in step {}", step.unwrap_or_default()),
         };
         let (number, of, label) = (self.finished, self.of, &contender.label);
