@@ -1,4 +1,5 @@
-//! The quality of methods over populations, beside nevergrad's: `GRADUS_GOLDEN_DIR` names the folder of `blackbox.json`.
+//! The quality of methods over populations, beside nevergrad's: `GRADUS_GOLDEN_DIR` names the folder of `blackbox.json`, and
+//! `nevergrad.json` has other dimensions, shifts and budgets, made in the same way.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -81,6 +82,7 @@ struct Problem {
     upper: f64,
     shift: Vec<f64>,
     minimum: f64,
+    budget: u64,
     /// Losses of each of nevergrad's methods.
     theirs: BTreeMap<String, Vec<f64>>,
 }
@@ -89,11 +91,15 @@ fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
 }
 
-fn problems() -> Vec<Problem> {
+/// Those of nevergrad's methods over 2,000 evaluations.
+fn golden() -> Vec<Problem> {
     let own = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let folder = std::env::var_os("GRADUS_GOLDEN_DIR").map_or_else(own, PathBuf::from);
-    let text = std::fs::read_to_string(folder.join("blackbox.json")).unwrap();
-    let all: Value = serde_json::from_str(&text).unwrap();
+    problems(&std::fs::read_to_string(folder.join("blackbox.json")).unwrap())
+}
+
+fn problems(text: &str) -> Vec<Problem> {
+    let all: Value = serde_json::from_str(text).unwrap();
     let problem = |(name, value): (&String, &Value)| Problem {
         name: name.clone(),
         function: value["function"].as_str().unwrap().into(),
@@ -101,6 +107,7 @@ fn problems() -> Vec<Problem> {
         upper: value["upper"].as_f64().unwrap(),
         shift: numbers(&value["shift"]),
         minimum: value["known_min"].as_f64().unwrap(),
+        budget: value.get("budget").map_or(2000, |budget| budget.as_u64().unwrap()),
         theirs: value["nevergrad"]
             .as_object()
             .unwrap()
@@ -128,15 +135,15 @@ impl Problem {
         function(&self.function, &moved)
     }
 
-    /// The losses that a method finds from 20 seeds in 2,000 evaluations, in f64.
+    /// The losses that a method finds from 20 seeds in its evaluations, in f64.
     fn run(&self, gpu: &Gpu, method: &Method) -> Vec<f64> {
         let text = text(&self.function, &self.shift);
         let run = |seed| {
             let space = Space::cube(self.shift.len(), self.lower, self.upper);
-            let builder = Search::builder(space, method.clone()).budget(2000).seed(seed);
+            let builder = Search::builder(space, method.clone()).budget(self.budget).seed(seed);
             let mut search = builder.build(gpu).unwrap();
             let found = search.minimize(&mut Objective::wgsl(text.as_str())).unwrap();
-            assert!(found.nfev <= 2000 && found.x.len() == self.shift.len());
+            assert!(found.nfev <= self.budget && found.x.len() == self.shift.len());
             assert!(found.x.iter().all(|x| (self.lower..=self.upper).contains(&f64::from(*x))));
             self.value(&found.x)
         };
@@ -167,7 +174,7 @@ fn gpu() -> Option<Gpu> {
 fn methods_are_as_good_as_those_of_the_same_name() {
     let Some(gpu) = gpu() else { return };
     let mut bad = Vec::new();
-    for problem in problems() {
+    for problem in golden() {
         let names = Method::all().into_iter().map(|method| method.name());
         let mut best = (f64::INFINITY, f64::INFINITY);
         println!(
@@ -196,6 +203,25 @@ fn methods_are_as_good_as_those_of_the_same_name() {
         );
         if best.0 > theirs.0 || best.1 > theirs.1 {
             bad.push(format!("{}: the best of ours is behind the best of theirs", problem.name));
+        }
+    }
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+#[test]
+fn methods_hold_in_other_dimensions_and_budgets() {
+    let Some(gpu) = gpu() else { return };
+    let mut bad = Vec::new();
+    for problem in problems(include_str!("nevergrad.json")) {
+        println!("{:<24}{:>11}{:>11}", problem.name, "median", "theirs 75%");
+        for (name, theirs) in &problem.theirs {
+            let ours = problem.gaps(&problem.run(&gpu, &Method::named(name).unwrap()));
+            let (median, bar) = (quantile(&ours, 0.5), quantile(&problem.gaps(theirs), 0.75));
+            let mark = if median > bar { " !" } else { "" };
+            println!("  {name:<22}{median:>11.3e}{bar:>11.3e}{mark}");
+            if median > bar {
+                bad.push(format!("{} {name}: median {median:.3e}, theirs 75% {bar:.3e}", problem.name));
+            }
         }
     }
     assert!(bad.is_empty(), "{}", bad.join("\n"));

@@ -4,8 +4,12 @@
 // where M = L L^T, q becomes L^-1 q and M the identity. M is never far from it, however narrow the covariance, so that f32
 // is enough; and nothing else is inverted.
 //
-// The part PATH_C is q. Behind the weights: two copies of A, M, by columns, and the normal numbers of the generation.
-const PARTS = 4u;
+// The part PATH_C is q. The elite is told in z as well: its part becomes L^-1 of itself like q. Behind the weights: two copies
+// of A, M, by columns, and the normal numbers of the generation.
+const ELITE = 4u;
+// The elite as it counts in this generation: 0 where there is none.
+const COUNTED = 5u;
+const PARTS = 6u;
 const MOST_DIMENSIONS = 304u;
 
 fn cells() -> u32 {
@@ -38,16 +42,28 @@ fn propose(member: u32, dimension: u32) {
     points[dimension * run.members + member] = inside(held(dimension) + held(sigma_at()) * sum, dimension);
 }
 
-fn gather_term(member: u32, dimension: u32) -> vec2f {
-    return vec2f(weight(member) * held(noise_at(member, dimension)), 0.0);
+fn elite(dimension: u32) -> f32 {
+    return held(at(ELITE, dimension));
 }
 
-fn gather(dimension: u32, sum: vec2f) {
-    gathered(dimension, sum.x);
+// With the numbers of the best member.
+fn gather_term(member: u32, dimension: u32) -> vec2f {
+    let z = held(noise_at(member, dimension));
+    return vec2f(weight(member) * z, select(0.0, z, ranks[member] == 0u));
+}
+
+fn gather(dimension: u32, sums: vec2f) {
+    let counted = select(0.0, elite_limit() * elite(dimension), has_elite());
+    hold(at(COUNTED, dimension), counted);
+    let sum = sums.x + weight_of(0u) * counted;
+    gathered(dimension, sum);
+    // From the mean that the next generation has.
+    hold(at(ELITE, dimension), select(elite(dimension), sums.y, progress[IMPROVED] != 0u) - sum);
 }
 
 // The generation is over: its number is that of the next.
 fn follow_of(dimension: u32) {
+    hold(at(ELITE, dimension), elite_ratio() * elite(dimension));
     hold(at(PATH_C, dimension), path_after(dimension, held(at(SUM, dimension))));
     let from_at = factor_at(progress[GENERATION] - 1u);
     var y = 0.0;
@@ -82,11 +98,13 @@ fn learn(row: u32, column: u32, sum: f32) {
         before = f32(row == column);
     }
     let path = held(at(PATH_C, row)) * held(at(PATH_C, column));
-    hold(learned_at(row, column), kept() * before + hyper.c_1 * path + hyper.c_mu * sum);
+    let all = sum + weight_of(0u) * held(at(COUNTED, row)) * held(at(COUNTED, column));
+    hold(learned_at(row, column), kept() * before + hyper.c_1 * path + hyper.c_mu * all);
 }
 
 var<workgroup> columns: array<f32, 2u * MOST_DIMENSIONS>;
-var<workgroup> path: array<f32, MOST_DIMENSIONS>;
+// The path and the elite.
+var<workgroup> vectors: array<vec2f, MOST_DIMENSIONS>;
 
 fn reduce(row: u32, column: u32, column_at: u32, amount: f32) {
     if row < run.dimensions {
@@ -95,13 +113,13 @@ fn reduce(row: u32, column: u32, column_at: u32, amount: f32) {
     }
 }
 
-// Makes L of M and L^-1 q of q, column by column (Cholesky). An element of M belongs to one lane, by its row and its column
+// Makes L of M, and L^-1 q of q and of the elite, column by column (Cholesky). An element of M belongs to one lane, by its row and its column
 // modulo 16; what others need of a column goes through one of two copies, so that a step has one barrier.
 fn factor(lane: u32) {
     let own_row = lane % 16u;
     let own_column = lane / 16u;
     for (var row = lane; row < run.dimensions; row += 256u) {
-        path[row] = held(at(PATH_C, row));
+        vectors[row] = vec2f(held(at(PATH_C, row)), elite(row));
     }
     for (var step = 0u; step < run.dimensions; step++) {
         let column_at = step % 2u * MOST_DIMENSIONS;
@@ -115,7 +133,7 @@ fn factor(lane: u32) {
         workgroupBarrier();
         let pivot = max(columns[column_at + step], 1e-10);
         let scale = inverseSqrt(pivot);
-        let along = path[step] * scale;
+        let along = vectors[step] * scale;
         if is_own {
             for (var row = first; row < run.dimensions; row += 16u) {
                 hold(learned_at(row, step), columns[column_at + row] * scale);
@@ -134,9 +152,10 @@ fn factor(lane: u32) {
         }
         for (var row = lane; row < run.dimensions; row += 256u) {
             if row == step {
-                hold(at(PATH_C, step), along);
+                hold(at(PATH_C, step), along.x);
+                hold(at(ELITE, step), along.y);
             } else if row > step {
-                path[row] -= columns[column_at + row] * scale * along;
+                vectors[row] -= columns[column_at + row] * scale * along;
             }
         }
     }

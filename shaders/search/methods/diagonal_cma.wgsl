@@ -16,6 +16,11 @@ fn propose(member: u32, dimension: u32) {
     points[element] = inside(held(dimension) + width * z, dimension);
 }
 
+// It keeps none.
+fn elite(dimension: u32) -> f32 {
+    return 0.0;
+}
+
 fn gather_term(member: u32, dimension: u32) -> vec2f {
     let z = held(noise_at(member, dimension));
     return weight(member) * vec2f(z, z * z);

@@ -15,25 +15,30 @@ const MOST_FULL: usize = 300;
 ///
 /// Up to 300 dimensions the covariance is full; beyond, it is [`DiagonalCMA`]. All of it runs on the device, which keeps a
 /// triangular factor of the covariance and multiplies it by that of what was learned, so that no eigenvectors are taken.
-/// Members by default: `4 + 3 ln(dimensions)`; at least 4.
+/// Members by default: `4 + 3 ln(dimensions)`, or `4 + ln(dimensions)` for a budget below 200 evaluations a dimension; at
+/// least 4.
 ///
 /// Source: Hansen 2016, The CMA evolution strategy: a tutorial, arXiv:1604.00772, with weights of the better half alone; by
-/// a triangular factor as in Krause, Arbonès and Igel 2016, CMA-ES with optimal covariance update and storage complexity.
-/// Differs in that points outside the box are mirrored at its walls.
+/// a triangular factor as in Krause, Arbonès and Igel 2016, CMA-ES with optimal covariance update and storage complexity;
+/// elitist by injection, Hansen 2011, arXiv:1110.4181. Differs in that points outside the box are mirrored at its walls.
 ///
 /// ```
 /// use gradus::search::{CMA, Method};
 ///
-/// let method: Method = CMA { sigma: Some(0.2), ..CMA::default() }.into();
+/// let method: Method = CMA { sigma: Some(0.2), elitist: Some(false) }.into();
 /// assert_eq!(Method::named("CMA")?, CMA::default().into());
 /// # Ok::<(), gradus::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CMA {
-    /// First step size, in half widths of the box (in units of a dimension without bounds), above 0. Default 0.6, or, of a
-    /// budget of `b` evaluations a dimension below 200, which could not narrow it enough, `0.6 (b / 200)^1.5`, at least 0.02.
+    /// First step size, in half widths of the box (in units of a dimension without bounds), above 0. Default
+    /// `0.55 dimensions^-0.75`.
     pub sigma: Option<f64>,
+    /// Whether the best point so far, where it is better than all members of a generation, takes part as its best member:
+    /// finds a minimum sooner, and sooner stays in one that is not the lowest. Default: for a budget below 60 evaluations a
+    /// dimension. Has no effect beyond 300 dimensions.
+    pub elitist: Option<bool>,
 }
 
 /// Separable CMA-ES (nevergrad's `DiagonalCMA`): a variance for each dimension and no covariances, all on the device.
@@ -53,31 +58,34 @@ pub struct CMA {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiagonalCMA {
-    /// As [`CMA::sigma`].
+    /// As [`CMA::sigma`], by default at most 0.1.
     pub sigma: Option<f64>,
 }
 
-/// The first step size at these sizes, unless one is given.
-fn first_sigma(given: Option<f64>, shape: Shape) -> f64 {
-    const WIDE: f64 = 0.6;
-    const LEAST: f64 = 0.02;
-    const ENOUGH: f64 = 200.0;
-    let by_budget = shape.generations.map_or(WIDE, |generations| {
-        let evaluations = generations as f64 * shape.members as f64;
-        WIDE * (evaluations / (ENOUGH * shape.dimensions as f64)).min(1.0).powf(1.5)
-    });
-    given.unwrap_or(by_budget.max(LEAST))
+/// Evaluations a dimension below which there is no time to leave a minimum that was found.
+const HASTY: f64 = 60.0;
+/// Evaluations a dimension below which many small generations are better than a few of the usual size.
+const SHORT: f64 = 200.0;
+
+/// Whether a budget has fewer evaluations a dimension.
+fn is_below(evaluations: Option<f64>, dimensions: usize, bound: f64) -> bool {
+    evaluations.is_some_and(|evaluations| evaluations < bound * dimensions as f64)
+}
+
+/// The first step size: such that steps are shorter in more dimensions.
+fn first_sigma(dimensions: usize) -> f64 {
+    0.55 * (dimensions as f64).powf(-0.75)
 }
 
 uniform! {
     struct PathsHyper {
         c_sigma: f32, d_sigma: f32, c_c: f32, c_1: f32, c_mu: f32, mu_eff: f32, expected_norm: f32, threshold: f32,
-        log_keep: f32, period: u32
+        log_keep: f32, period: u32, elitist: u32, most_norm: f32
     }
 }
 
 /// Constants of the evolution paths and rates, of either method.
-fn paths_hyper(rates: Rates, dimensions: usize, period: u32) -> Hyper {
+fn paths_hyper(rates: Rates, dimensions: usize, period: u32, elitist: bool) -> Hyper {
     let d = dimensions as f64;
     Hyper::of(PathsHyper {
         c_sigma: narrow(rates.c_sigma),
@@ -90,7 +98,17 @@ fn paths_hyper(rates: Rates, dimensions: usize, period: u32) -> Hyper {
         threshold: narrow((1.4 + 2.0 / (d + 1.0)) * rates.expected_norm),
         log_keep: narrow(2.0 * (1.0 - rates.c_sigma).ln()),
         period,
+        elitist: elitist.into(),
+        // As far as a member may lie that was injected.
+        most_norm: narrow(rates.expected_norm * (1.0 + 2.0 / (d + 2.0))),
     })
+}
+
+/// Memory behind the parts of either method: the step size and its kin, weights, and a zero for the last of a generation
+/// with an elite.
+fn steps(memory: Memory, sigma: f64, weights: Vec<f64>) -> Memory {
+    let memory = memory.numbers(sigma, 1).zeros(1).numbers(1.0, 2);
+    memory.floats(weights.into_iter().map(narrow)).zeros(1)
 }
 
 impl CMA {
@@ -110,6 +128,11 @@ impl CMA {
     fn rates(shape: Shape) -> Rates {
         Rates::new(&Self::weights(shape.members), shape.dimensions)
     }
+
+    fn is_elitist(&self, shape: Shape) -> bool {
+        let evaluations = shape.generations.map(|generations| generations as f64 * shape.members as f64);
+        self.elitist.unwrap_or(is_below(evaluations, shape.dimensions, HASTY))
+    }
 }
 
 impl Algorithm for CMA {
@@ -124,8 +147,11 @@ impl Algorithm for CMA {
         self.sigma.map_or(Ok(()), |sigma| scale("sigma", sigma))
     }
 
-    fn default_members(&self, dimensions: usize, _: Option<u64>) -> usize {
-        few_members(dimensions)
+    fn default_members(&self, dimensions: usize, budget: Option<u64>) -> usize {
+        let is_short = is_below(budget.map(|budget| budget as f64), dimensions, SHORT);
+        let many = few_members(dimensions);
+        // The first with a third of what the dimensions add.
+        if is_short { 4 + (many - 4) / 3 } else { many }
     }
 
     fn least_members(&self) -> usize {
@@ -134,18 +160,15 @@ impl Algorithm for CMA {
 
     fn hyper(&self, shape: Shape, _: bool) -> Hyper {
         let rates = Self::rates(shape);
-        paths_hyper(rates, shape.dimensions, rates.period(shape.dimensions))
+        paths_hyper(rates, shape.dimensions, rates.period(shape.dimensions), self.is_elitist(shape))
     }
 
     fn memory(&self, shape: Shape, start: &[f32]) -> Memory {
         let d = shape.dimensions;
         let identity = (0..d * d).map(|at| f32::from(u8::from(at % (d + 1) == 0)));
-        let memory = Memory::default()
-            .floats(start.iter().copied())
-            .zeros(3 * d)
-            .numbers(first_sigma(self.sigma, shape), 1)
-            .zeros(1);
-        let memory = memory.floats(Self::weights(shape.members).into_iter().map(narrow)).floats(identity);
+        let memory = Memory::default().floats(start.iter().copied()).zeros(5 * d);
+        let memory = steps(memory, self.sigma.unwrap_or(first_sigma(d)), Self::weights(shape.members))
+            .floats(identity);
         memory.zeros(2 * d * d + shape.members * d)
     }
 
@@ -194,19 +217,15 @@ impl Algorithm for DiagonalCMA {
 
     fn hyper(&self, shape: Shape, _: bool) -> Hyper {
         let rates = Rates::new(&log_weights(shape.members), shape.dimensions).separable(shape.dimensions);
-        paths_hyper(rates, shape.dimensions, 1)
+        paths_hyper(rates, shape.dimensions, 1, false)
     }
 
     fn memory(&self, shape: Shape, start: &[f32]) -> Memory {
         let Shape { members, dimensions, .. } = shape;
-        let weights = log_weights(members).into_iter().map(narrow);
         let memory = Memory::default().floats(start.iter().copied()).zeros(3 * dimensions);
-        let memory = memory
-            .numbers(1.0, dimensions)
-            .zeros(dimensions)
-            .numbers(first_sigma(self.sigma, shape), 1)
-            .zeros(1);
-        memory.floats(weights).zeros(members * dimensions)
+        let memory = memory.numbers(1.0, dimensions).zeros(dimensions);
+        let sigma = first_sigma(dimensions).min(0.1);
+        steps(memory, self.sigma.unwrap_or(sigma), log_weights(members)).zeros(members * dimensions)
     }
 
     fn after(&self) -> &'static [Stage] {

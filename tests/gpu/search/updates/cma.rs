@@ -29,7 +29,7 @@ fn separable_cma_moves_as_in_f64() {
         let ranks = ranks(&losses);
         let at = |part: usize, i: usize| part * DIMENSIONS + i;
         let sigma = before.number(6 * DIMENSIONS);
-        let first = 6 * DIMENSIONS + 2 + MEMBERS;
+        let first = 6 * DIMENSIONS + 5 + MEMBERS;
         let sums: Vec<[f64; 2]> = (0..DIMENSIONS)
             .map(|i| {
                 let z = before.numbers(first + i * MEMBERS, MEMBERS);
@@ -69,13 +69,19 @@ struct Full {
     path_c: Vec<f64>,
     sigma: f64,
     covariance: Vec<f64>,
+    elitist: bool,
+    /// The best member so far and its loss, and what its distance in normal numbers is multiplied by where it counts.
+    elite: Option<(Vec<f64>, f64)>,
+    limit: f64,
+    /// Generations in which it counted.
+    counted: usize,
 }
 
 impl Full {
     /// Where parts begin in what the search holds: the step size, copies of the factor, what was learned, normal numbers.
     fn places(&self) -> [usize; 4] {
-        let factor = 4 * self.d + 2 + self.members;
-        [4 * self.d, factor, factor + 2 * self.d * self.d, factor + 3 * self.d * self.d]
+        let factor = 6 * self.d + 5 + self.members;
+        [6 * self.d, factor, factor + 2 * self.d * self.d, factor + 3 * self.d * self.d]
     }
 
     /// A factor by columns, times a vector.
@@ -86,14 +92,30 @@ impl Full {
             .collect()
     }
 
-    /// The tutorial's step, by the normal numbers and ranks of a generation.
-    fn step(&mut self, before: &Held, copy: usize, ranks: &[usize], generation: i32) {
+    /// The normal numbers that a member at `u` would have.
+    fn normals(&self, held: &Held, copy: usize, u: &[f64]) -> Vec<f64> {
+        let first = self.places()[1] + copy * self.d * self.d;
+        let factor = |row: usize, column: usize| held.number(first + column * self.d + row);
+        let mut z: Vec<f64> = Vec::new();
+        for row in 0..self.d {
+            let known: f64 = (0..row).map(|column| factor(row, column) * z[column]).sum();
+            z.push(((u[row] - self.mean[row]) / self.sigma - known) / factor(row, row));
+        }
+        z
+    }
+
+    /// The tutorial's step, by the normal numbers and losses of a generation.
+    fn step(&mut self, before: &Held, copy: usize, losses: &[f64], generation: i32) {
         let (d, n) = (self.d as f64, self.members);
         let half = (n as f64 / 2.0 + 0.5).ln();
         let raw: Vec<f64> = (1..=n).map(|rank| (half - (rank as f64).ln()).max(0.0)).collect();
         let sum: f64 = raw.iter().sum();
-        let w: Vec<f64> = ranks.iter().map(|rank| raw[*rank] / sum).collect();
-        let mu_eff = 1.0 / w.iter().map(|w| w * w).sum::<f64>();
+        let ranks = ranks(losses);
+        let best = ranks.iter().position(|rank| *rank == 0).unwrap();
+        let elite = self.elite.clone().filter(|(_, loss)| self.elitist && *loss <= losses[best]);
+        let shift = usize::from(elite.is_some());
+        let mut w: Vec<f64> = ranks.iter().map(|rank| raw.get(rank + shift).unwrap_or(&0.0) / sum).collect();
+        let mu_eff = sum * sum / raw.iter().map(|w| w * w).sum::<f64>();
         let c_s = (mu_eff + 2.0) / (d + mu_eff + 5.0);
         let damp = 1.0 + 2.0 * (((mu_eff - 1.0) / (d + 1.0)).sqrt() - 1.0).max(0.0) + c_s;
         let c_c = (4.0 + mu_eff / d) / (d + 4.0 + 2.0 * mu_eff / d);
@@ -102,7 +124,18 @@ impl Full {
         let chi = d.sqrt() * (1.0 - 1.0 / (4.0 * d) + 1.0 / (21.0 * d * d));
         let noise_at = self.places()[3];
         let noise = |m: usize| (0..self.d).map(|i| before.number(noise_at + i * n + m)).collect::<Vec<f64>>();
-        let z: Vec<Vec<f64>> = (0..n).map(noise).collect();
+        let mut z: Vec<Vec<f64>> = (0..n).map(noise).collect();
+        let improves = self.elite.as_ref().is_none_or(|(_, loss)| losses[best] < *loss);
+        if improves {
+            let y = self.times(before, copy, &z[best]);
+            let u = self.mean.iter().zip(y).map(|(mean, y)| mean + self.sigma * y).collect();
+            self.elite = Some((u, losses[best]));
+        }
+        if let Some((u, _)) = elite {
+            z.push(self.normals(before, copy, &u).into_iter().map(|z| self.limit * z).collect());
+            w.push(raw[0] / sum);
+            self.counted += 1;
+        }
         let z_mean: Vec<f64> = (0..self.d).map(|i| z.iter().zip(&w).map(|(z, w)| w * z[i]).sum()).collect();
         let y_mean = self.times(before, copy, &z_mean);
         self.mean.iter_mut().zip(&y_mean).for_each(|(mean, y)| *mean += self.sigma * y);
@@ -125,6 +158,9 @@ impl Full {
             }
         }
         self.sigma *= (c_s / damp * (norm / chi - 1.0)).clamp(-1.0, 1.0).exp();
+        let (u, _) = self.elite.as_ref().unwrap();
+        let distance = self.normals(before, copy, u).iter().map(|z| z * z).sum::<f64>().sqrt();
+        self.limit = (chi * (1.0 + 2.0 / (d + 2.0)) / distance).min(1.0);
     }
 
     /// Mean, step size and paths are those of the device; and the covariance, where that has just been taken over.
@@ -148,18 +184,32 @@ impl Full {
     }
 }
 
-/// Follows a search in so many dimensions, whose covariance is taken over after so many generations each time.
-fn follow(gpu: &Gpu, (d, members): (usize, usize), period: usize, generations: usize) {
+/// Follows a search in so many dimensions, whose covariance is taken over after so many generations each time; how many of
+/// them the elite took part in.
+fn follow(
+    gpu: &Gpu,
+    (d, members): (usize, usize),
+    period: usize,
+    generations: usize,
+    elitist: bool,
+) -> usize {
     let space = Space::cube(d, -2.0, 2.0);
-    let mut search = Search::builder(space, CMA::default()).members(members).seed(11).build(gpu).unwrap();
+    // Wide steps, of which many find nothing better.
+    let sigma = elitist.then_some(0.6);
+    let method = CMA { elitist: Some(elitist), sigma };
+    let mut search = Search::builder(space, method).members(members).seed(11).build(gpu).unwrap();
     let mut full = Full {
         d,
         members,
         mean: vec![0.0; d],
         path_sigma: vec![0.0; d],
         path_c: vec![0.0; d],
-        sigma: 0.6,
+        sigma: sigma.unwrap_or(0.55 * (d as f64).powf(-0.75)),
         covariance: (0..d * d).map(|at| f64::from(u8::from(at % (d + 1) == 0))).collect(),
+        elitist,
+        elite: None,
+        limit: 1.0,
+        counted: 0,
     };
     for generation in 0..generations {
         let rows = search.ask().unwrap();
@@ -178,10 +228,11 @@ fn follow(gpu: &Gpu, (d, members): (usize, usize), period: usize, generations: u
         let losses: Vec<f32> = rows.chunks(d).map(loss).collect();
         search.tell(&losses).unwrap();
         let losses: Vec<f64> = losses.into_iter().map(f64::from).collect();
-        full.step(&before, copy, &ranks(&losses), i32::try_from(generation + 1).unwrap());
+        full.step(&before, copy, &losses, i32::try_from(generation + 1).unwrap());
         let is_fresh = (generation + 1) % period == 0;
         full.check(&Held::of(&mut search), (generation + 1) / period % 2, is_fresh);
     }
+    full.counted
 }
 
 #[test]
@@ -191,7 +242,19 @@ fn cma_moves_as_the_tutorial_in_f64() {
         for (sizes, period, generations) in
             [((1, 8), 1, 3), ((6, 70), 1, 5), ((16, 9), 1, 4), ((37, 130), 1, 3), ((100, 6), 3, 7)]
         {
-            follow(&gpu, sizes, period, generations);
+            assert_eq!(follow(&gpu, sizes, period, generations, false), 0);
+        }
+    }
+}
+
+#[test]
+fn the_best_of_former_generations_takes_part_as_in_f64() {
+    for gpu in gpus_with(&GpuOptions::default()) {
+        for (sizes, period, generations) in
+            [((1, 4), 1, 6), ((6, 5), 1, 9), ((37, 4), 1, 12), ((100, 6), 3, 8)]
+        {
+            let counted = follow(&gpu, sizes, period, generations, true);
+            assert!(counted > 0, "in {sizes:?} every generation was better than the one before");
         }
     }
 }
@@ -199,7 +262,7 @@ fn cma_moves_as_the_tutorial_in_f64() {
 #[test]
 fn cma_moves_as_the_tutorial_in_as_many_dimensions_as_it_takes() {
     let Some(gpu) = gpu() else { return };
-    follow(&gpu, (300, 40), 1, 2);
+    follow(&gpu, (300, 40), 1, 2, false);
 }
 
 #[test]
