@@ -3,12 +3,12 @@
 use anyhow::Result;
 use plotters::prelude::*;
 
-use crate::sheet::{Panel, UNITS, units};
+use crate::sheet::{Area, Panel, UNITS, units};
 
 type Point = (f64, f64);
 
-/// Points that lie apart by so many pixels are shown as dots.
-const APART: i32 = 5;
+/// Points that lie apart by so many pixels are marked.
+const APART: i32 = 7;
 
 /// Where something went, one point after the other.
 #[derive(Clone)]
@@ -25,26 +25,37 @@ impl Path {
     }
 }
 
-/// Draws the ways: a line through all points, dots where they are far enough apart, a ring around the first and a disc at
+/// Draws the mark of path `number` in picture units, so that paths differ in grey as well: disc, triangle, ring, cross.
+pub(crate) fn mark(area: &Area<'_>, number: usize, at: (i32, i32), color: RGBColor) -> Result<()> {
+    let thin = color.stroke_width(units(3) / 2);
+    match number % 4 {
+        0 => area.draw(&Circle::new(at, 5 * UNITS / 2, color.filled()))?,
+        1 => area.draw(&TriangleMarker::new(at, 4 * UNITS, color.filled()))?,
+        2 => area.draw(&Circle::new(at, 3 * UNITS, thin))?,
+        _ => area.draw(&Cross::new(at, 3 * UNITS, thin))?,
+    }
+    Ok(())
+}
+
+/// Draws the ways: a line through all points, marks where they are far enough apart, a ring around the first and a disc at
 /// the last.
 pub(crate) fn draw(panel: &mut Panel<'_>, paths: &[Path]) -> Result<()> {
     let (x, y) = (panel.x_range(), panel.y_range());
     let inside = |point: &Point| (x.start..=x.end).contains(&point.0) && (y.start..=y.end).contains(&point.1);
-    for Path { color, points, .. } in paths {
+    for (number, Path { color, points, .. }) in paths.iter().enumerate() {
         for piece in pieces(points, (x.start, x.end), (y.start, y.end)) {
             panel.draw_series([PathElement::new(piece, color.stroke_width(units(2)))])?;
         }
+        let plain = panel.plotting_area().strip_coord_spec();
+        let (left, top) = (plain.get_pixel_range().0.start, plain.get_pixel_range().1.start);
         let mut last = (i32::MIN / 2, i32::MIN / 2);
-        let mut dots = Vec::new();
         for point in points.iter().filter(|point| inside(point)) {
             let (place, apart) = (panel.backend_coord(point), APART * UNITS);
             if (place.0 - last.0).abs().max((place.1 - last.1).abs()) >= apart {
-                dots.push(*point);
+                mark(&plain, number, (place.0 - left, place.1 - top), *color)?;
                 last = place;
             }
         }
-        let radius = 5 * UNITS / 2;
-        panel.draw_series(dots.into_iter().map(|dot| Circle::new(dot, radius, color.filled())))?;
     }
     // On top of all lines, and white around them, so that none hides another.
     for Path { color, points, .. } in paths {
