@@ -97,9 +97,9 @@ impl Full {
         let first = self.places()[1] + copy * self.d * self.d;
         let factor = |row: usize, column: usize| held.number(first + column * self.d + row);
         let mut z: Vec<f64> = Vec::new();
-        for row in 0..self.d {
-            let known: f64 = (0..row).map(|column| factor(row, column) * z[column]).sum();
-            z.push(((u[row] - self.mean[row]) / self.sigma - known) / factor(row, row));
+        for (row, (u, mean)) in u.iter().zip(&self.mean).enumerate() {
+            let known: f64 = z.iter().enumerate().map(|(column, z)| factor(row, column) * z).sum();
+            z.push(((u - mean) / self.sigma - known) / factor(row, row));
         }
         z
     }
