@@ -5,11 +5,12 @@
 #   make test                    runs every test and doctest
 #   make bench                   measures speed
 #   make device-check            builds what benches/device-check/run needs on a machine with a GPU and no toolchain
+#   make wasm                    checks that the library compiles for a page
 #   make bench-peers             measures it beside Burn, candle, meganeura and torch, after minutes of building them
 
 ARGS ?=
 
-.PHONY: train examples tutorials test bench bench-peers device-check setup
+.PHONY: train examples tutorials test bench bench-peers device-check wasm setup
 
 train: setup
 	cargo run --release --example train_cnn -- $(ARGS)
@@ -35,6 +36,9 @@ bench-peers: setup
 
 device-check: setup
 	bash benches/device-check/build
+
+wasm:
+	bash .ci/wasm
 
 # A Vulkan driver where there is none.
 setup:

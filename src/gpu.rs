@@ -22,6 +22,9 @@ mod deferred;
 mod fault;
 mod kernel;
 mod needs;
+#[cfg(target_arch = "wasm32")]
+mod page;
+#[cfg(not(target_arch = "wasm32"))]
 mod polling;
 mod read_buffer;
 mod readback;

@@ -10,6 +10,7 @@
 //! - [`predict`] evaluates outputs for requests of any size, without a trainer.
 //! - [`gpu`] is the device under all of them; it can be the host's own.
 
+mod clock;
 mod config;
 pub mod error;
 mod files;
@@ -65,6 +66,7 @@ mod pages {
         Networks: "../docs/networks.md",
         Performance: "../docs/performance.md",
         Replay: "../docs/replay.md",
+        RunFiles: "../docs/run-files.md",
         Search: "../docs/search.md",
         Torch: "../docs/torch.md",
         Transforms: "../docs/transforms.md",

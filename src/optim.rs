@@ -76,6 +76,8 @@ pub use state::dict::{AveragesState, GroupState, StateDict, TensorState};
 pub use step::results::StepResult;
 
 pub(crate) use listings::kernel_listings;
-pub(crate) use optimizer::averages::{look, look_async};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use optimizer::averages::look;
+pub(crate) use optimizer::averages::look_async;
 pub(crate) use step::ledger::Mark;
 pub(crate) use step::spec::StepSpec;

@@ -144,6 +144,7 @@ impl Predictor {
     /// instead of numbers, or numbers instead of labels; [`Error::Constant`] for a label outside the range of
     /// classes. For a new batch size, also the errors of [`Graph::compile`]: for example [`Error::Limit`] for more
     /// samples than the device can bind, which a smaller [`Predictor::max_batch`] avoids. [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn predict(&mut self, data: &[(&str, &dyn HostData)]) -> Result<Outputs, Error> {
         self.params.gpu().clone().block_on(self.predict_async(data))
     }

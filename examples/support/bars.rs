@@ -4,7 +4,7 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use crate::sheet::{Area, Panel, Scale, UNITS, font, rows, units, write};
+use crate::sheet::{Area, Panel, Scale, UNITS, font, panel_between, units, write};
 
 /// Height of the bars of a row, as a part of it.
 const FILLED: f64 = 0.72;
@@ -31,12 +31,14 @@ pub(crate) struct Row {
 
 /// Draws a chart of its own over an area. Values beyond the axis are drawn at its ends.
 pub(crate) fn draw(area: &Area<'_>, heading: &str, x: &Scale<'_>, all: &[Row]) -> Result<()> {
-    let names: Vec<&str> = all.iter().map(|row| &row.name[..]).collect();
     let labels = all.iter().flat_map(|row| row.bars.iter().map(|bar| &bar.label[..]));
-    let sides = (wide(names.iter().copied()) + 12, wide(labels) + 10);
-    let mut panel = rows(area, heading, x, &names, sides)?;
+    let left = wide(all.iter().map(|row| &row.name[..])) + 12;
+    let mut panel = panel_between(area, heading, (x, None), (left, wide(labels) + 10))?;
     let high = 1.0 / all.len().max(1) as f64;
-    for (number, Row { bars, .. }) in all.iter().enumerate() {
+    for (number, Row { name, bars }) in all.iter().enumerate() {
+        let (_, y) = panel.backend_coord(&(x.ends.start, 1.0 - high * (number as f64 + 0.5)));
+        let y = (y - area.get_pixel_range().1.start) / UNITS;
+        write(area, name, (left - 8, y), font(12.5), HPos::Right)?;
         let each = high * FILLED / bars.len().max(1) as f64;
         let top = 1.0 - high * (number as f64 + (1.0 - FILLED) / 2.0);
         for (place, bar) in bars.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Pictures: a sheet with a title, and panels with axes on it, in the style of the library's reports.
 
 #[path = "../../src/train/report/axis.rs"]
-#[expect(dead_code, reason = "axes that reports choose by their values")]
+#[cfg_attr(not(test), expect(dead_code, reason = "axes that reports choose by their values"))]
 mod axis;
 #[path = "../../src/train/report/style.rs"]
 mod style;
@@ -128,50 +128,30 @@ pub(crate) fn panel<'a>(
     (x, y): (&Scale<'_>, &Scale<'_>),
     right: i32,
 ) -> Result<Panel<'a>> {
-    write(area, heading, (0, 9), font(14.0), HPos::Left)?;
-    let (above, below) =
-        (if y.words.is_empty() { 0 } else { QUANTITY }, if x.words.is_empty() { 20 } else { 38 });
-    let in_words = |axis: &Scale<'_>| axis.words.to_owned() + if axis.log { ", log scale" } else { "" };
-    if above > 0 {
-        write(area, &in_words(y), (0, HEADING + 3), font(12.0), HPos::Left)?;
-    }
-    let mut chart = ChartBuilder::on(area)
-        .margin_top((HEADING + above) * UNITS)
-        .margin_right(right * UNITS)
-        .x_label_area_size(below * UNITS)
-        .y_label_area_size(44 * UNITS)
-        .build_cartesian_2d(x.axis(), y.axis())?;
-    draw_mesh(&mut chart, in_words(x))?;
-    Ok(chart)
+    panel_between(area, heading, (x, Some(y)), (44, right))
 }
 
-/// A plot with a row for each name, the first one at the top, and an axis below. It is 1 high; `left` and `right` are the
-/// space for names and for labels beside it, in pixels.
-pub(crate) fn rows<'a>(
+/// The same with the space at its left too. A plot without a y axis is 1 high.
+pub(crate) fn panel_between<'a>(
     area: &Area<'a>,
     heading: &str,
-    x: &Scale<'_>,
-    names: &[&str],
+    (x, y): (&Scale<'_>, Option<&Scale<'_>>),
     (left, right): (i32, i32),
 ) -> Result<Panel<'a>> {
     write(area, heading, (0, 9), font(14.0), HPos::Left)?;
-    let mut chart = ChartBuilder::on(area)
-        .margin_top(HEADING * UNITS)
-        .margin_right(right * UNITS)
-        .x_label_area_size(38 * UNITS)
-        .y_label_area_size(left * UNITS)
-        .build_cartesian_2d(x.axis(), Axis::of(std::iter::empty()))?;
-    draw_mesh(&mut chart, x.words)?;
-    let top = area.get_pixel_range().1.start;
-    for (row, name) in names.iter().enumerate() {
-        let middle = 1.0 - (row as f64 + 0.5) / names.len() as f64;
-        let (_, y) = chart.backend_coord(&(x.ends.start, middle));
-        write(area, name, (left - 8, (y - top) / UNITS), font(12.5), HPos::Right)?;
+    let in_words = |axis: &Scale<'_>| axis.words.to_owned() + if axis.log { ", log scale" } else { "" };
+    let mut above = HEADING;
+    if let Some(y) = y.filter(|y| !y.words.is_empty()) {
+        write(area, &in_words(y), (0, HEADING + 3), font(12.0), HPos::Left)?;
+        above += QUANTITY;
     }
-    Ok(chart)
-}
-
-fn draw_mesh(chart: &mut Panel<'_>, words: impl Into<String>) -> Result<()> {
+    let below = if x.words.is_empty() { 20 } else { 38 };
+    let mut chart = ChartBuilder::on(area)
+        .margin_top(above * UNITS)
+        .margin_right(right * UNITS)
+        .x_label_area_size(below * UNITS)
+        .y_label_area_size(left * UNITS)
+        .build_cartesian_2d(x.axis(), y.map_or_else(|| Axis::of(std::iter::empty()), Scale::axis))?;
     chart
         .configure_mesh()
         .bold_line_style(GRID.stroke_width(units(1)))
@@ -180,7 +160,7 @@ fn draw_mesh(chart: &mut Panel<'_>, words: impl Into<String>) -> Result<()> {
         .label_style(font(12.0))
         .axis_desc_style(font(12.0))
         .set_all_tick_mark_size(4 * UNITS)
-        .x_desc(words)
+        .x_desc(in_words(x))
         .draw()?;
-    Ok(())
+    Ok(chart)
 }

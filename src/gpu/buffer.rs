@@ -174,6 +174,7 @@ impl<T: Pod> Buffer<T> {
     /// # Errors
     /// [`Error::Length`] for a range outside the buffer; [`Error::Mismatch`] for another device;
     /// [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read(&self, gpu: &Gpu, first: usize, len: usize) -> Result<Vec<T>, Error> {
         gpu.block_on(self.read_async(gpu, first, len))
     }

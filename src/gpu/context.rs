@@ -5,6 +5,7 @@ use super::counters::{Tally, add};
 use super::deferred::Deferred;
 use super::fault::Fault;
 use super::kernel::Checks;
+#[cfg(not(target_arch = "wasm32"))]
 use super::polling::Polling;
 use super::signal::{Notify, PENDING, READY, Signal, arrived};
 use super::{Autotune, Capabilities, Counters, GpuOptions, Kernel, KernelKind, KernelSource, Tuned, adapter};
@@ -37,6 +38,7 @@ struct Inner {
     tuned: Option<Tuned>,
     fault: Arc<Fault>,
     deferred: Deferred,
+    #[cfg(not(target_arch = "wasm32"))]
     polling: Polling,
 }
 
@@ -81,6 +83,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::NoAdapter`] with what was searched for; [`Error::NoDevice`]; [`Error::File`] if the folder of
     /// [`GpuOptions::autotune`] cannot be created.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn new(options: GpuOptions) -> Result<Self, Error> {
         pollster::block_on(Self::new_async(options))
     }
@@ -137,6 +140,7 @@ impl Gpu {
     /// # Errors
     /// As [`Gpu::new`].
     #[doc(hidden)]
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn of_each_kind(options: &GpuOptions) -> Result<Vec<Self>, Error> {
         let of = |kernels| Self::new(GpuOptions { kernels, ..options.clone() });
         let mut gpus = vec![of(KernelChoice::Auto)?];
@@ -177,9 +181,19 @@ impl Gpu {
         capabilities.tunes = tuned.is_some();
         let fault: Arc<Fault> = Arc::default();
         let (tally, kernels) = (Arc::default(), Mutex::default());
-        let (deferred, polling) = (Deferred::default(), Polling::new(&device, &fault));
-        let inner =
-            Inner { device, queue, info, capabilities, tally, kernels, tuned, fault, deferred, polling };
+        let inner = Inner {
+            #[cfg(not(target_arch = "wasm32"))]
+            polling: Polling::new(&device, &fault),
+            device,
+            queue,
+            info,
+            capabilities,
+            tally,
+            kernels,
+            tuned,
+            fault,
+            deferred: Deferred::default(),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -233,6 +247,7 @@ impl Gpu {
         &self.inner.deferred
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn polling(&self) -> &Polling {
         &self.inner.polling
     }

@@ -1,4 +1,5 @@
-//! Who polls a device while futures wait for it, and who blocks in place of that.
+//! Who polls a device while futures wait for it, and who blocks in place of that. In a browser nobody does: it calls callbacks
+//! by itself (`page.rs`).
 
 use std::pin::pin;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use super::Gpu;
 use super::fault::{Fault, poll_device};
 use super::signal::{FAILED, PENDING, Signal};
+use crate::Error;
 
 /// Pause after the first poll of a wait. Each further pause is twice as long.
 const SHORTEST: Duration = Duration::from_micros(50);
@@ -121,6 +123,11 @@ impl Gpu {
             }
             thread::yield_now();
         }
+    }
+
+    /// What a future gives, which only waits for this device if the device tunes its kernels: by blocking.
+    pub(crate) fn at_once<T>(&self, future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.block_on(future)
     }
 
     /// Whether a future is polled by [`Gpu::block_on`].

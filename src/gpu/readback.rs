@@ -187,6 +187,7 @@ impl ReadRing {
     ///
     /// # Errors
     /// As [`ReadRing::poll`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_next(&mut self, gpu: &Gpu) -> Result<Option<(u64, Vec<u8>)>, Error> {
         gpu.block_on(self.read_next_async(gpu))
     }

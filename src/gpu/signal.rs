@@ -117,6 +117,7 @@ pub(super) async fn arrived(gpu: &Gpu, signal: &Arc<Signal>) -> Result<(), Error
     gpu.flush()?;
     let mut is_watched = false;
     poll_fn(|context| {
+        #[cfg(not(target_arch = "wasm32"))]
         if gpu.may_block(context.waker()) {
             return Poll::Ready(block(gpu, signal));
         }
@@ -128,7 +129,8 @@ pub(super) async fn arrived(gpu: &Gpu, signal: &Arc<Signal>) -> Result<(), Error
         if !signal.is_pending() {
             return Poll::Ready(Ok(()));
         }
-        if !is_watched && !cfg!(target_arch = "wasm32") && !gpu.polling().watch(signal) {
+        #[cfg(not(target_arch = "wasm32"))]
+        if !is_watched && !gpu.polling().watch(signal) {
             return Poll::Ready(block(gpu, signal));
         }
         is_watched = true;
@@ -137,6 +139,7 @@ pub(super) async fn arrived(gpu: &Gpu, signal: &Arc<Signal>) -> Result<(), Error
     .await
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 fn block(gpu: &Gpu, signal: &Signal) -> Result<(), Error> {
     while signal.is_pending() {
         gpu.poll(wgpu::PollType::wait_indefinitely())?;

@@ -108,6 +108,7 @@ impl Timestamps {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read(&self) -> Result<Vec<Option<std::ops::Range<f64>>>, Error> {
         self.gpu.block_on(self.read_async())
     }

@@ -109,6 +109,7 @@ impl Graph {
     /// tensor that the outputs depend on, or has it with another shape or role; [`Error::Mismatch`] for a variable of
     /// another graph, or a workspace of another device; [`Error::Limit`] if a tensor exceeds what the device can
     /// bind; [`Error::DeviceLimit`], [`Error::Kernel`], [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn compile(
         &self,
         params: &ParamStore,
@@ -228,6 +229,7 @@ impl Plan {
     /// # Errors
     /// [`Error::UnknownName`]; [`Error::Buffer`] for an output bound to a buffer without `COPY_SRC`;
     /// [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
         self.gpu.block_on(self.read_async(name))
     }

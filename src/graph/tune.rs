@@ -6,10 +6,10 @@ pub(crate) mod kept;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::lowering::Step;
 use crate::Error;
+use crate::clock::Instant;
 use crate::gpu::{Binding, Buffer, Gpu, Kernel, KernelSource, Recorder, Region, Timestamps};
 
 /// Number of timed rounds per kernel; the median counts.

@@ -206,6 +206,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// [`Error::Mismatch`] for another store; [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_penalty(&self, params: &ParamStore) -> Result<f64, Error> {
         self.gpu.block_on(self.read_penalty_async(params))
     }

@@ -112,6 +112,7 @@ impl Flat {
     ///
     /// # Errors
     /// [`Error::Mismatch`] for a span of another layout; [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read(&self, gpu: &Gpu, span: &Span) -> Result<Vec<f32>, Error> {
         gpu.block_on(self.read_async(gpu, span))
     }
@@ -129,6 +130,7 @@ impl Flat {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_all(&self, gpu: &Gpu) -> Result<Vec<f32>, Error> {
         gpu.block_on(self.read_all_async(gpu))
     }

@@ -141,6 +141,7 @@ impl Gate {
     ///
     /// # Errors
     /// [`Error::Length`] for a group that does not exist; [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read(&self, gpu: &Gpu, group: usize) -> Result<GateValues, Error> {
         gpu.block_on(self.read_async(gpu, group))
     }

@@ -142,6 +142,7 @@ impl ParamStore {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_weights(&self) -> Result<Weights, Error> {
         self.gpu.block_on(self.read_weights_async())
     }

@@ -104,6 +104,7 @@ impl ParamStore {
     ///
     /// # Errors
     /// [`Error::UnknownName`], [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
         self.gpu.block_on(self.read_async(name))
     }
@@ -146,6 +147,7 @@ impl ParamStore {
     ///
     /// # Errors
     /// [`Error::UnknownName`]; [`Error::Mismatch`] for a buffer; [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_grad(&self, name: &str) -> Result<Vec<f32>, Error> {
         self.gpu.block_on(self.read_grad_async(name))
     }

@@ -269,8 +269,8 @@ impl Device {
     }
 
     /// Waits, and reads how far the search is.
-    pub(crate) fn read_progress(&self) -> Result<Progress, Error> {
-        let words = self.progress.read(&self.gpu, 0, self.progress.len())?;
+    pub(crate) async fn read_progress(&self) -> Result<Progress, Error> {
+        let words = self.progress.read_async(&self.gpu, 0, self.progress.len()).await?;
         Ok(Progress { words, dimensions: self.shape.dimensions })
     }
 }

@@ -10,6 +10,7 @@ impl Search {
     /// [`Error::Config`] without a budget and a target, and where no loss of the whole search was a number;
     /// [`Error::Wgsl`] for an objective in WGSL that is none, with line and reason, before anything ran; what a
     /// [`DeviceObjective`](super::DeviceObjective) refuses; [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn minimize(&mut self, objective: &mut Objective<'_>) -> Result<SearchResult, Error> {
         self.minimize_with(objective, |_| true)
     }
@@ -19,7 +20,20 @@ impl Search {
     ///
     /// # Errors
     /// As [`Search::minimize`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn minimize_with(
+        &mut self,
+        objective: &mut Objective<'_>,
+        goes_on: impl FnMut(&SearchResult) -> bool,
+    ) -> Result<SearchResult, Error> {
+        self.gpu().clone().block_on(self.minimize_async(objective, goes_on))
+    }
+
+    /// As [`Search::minimize_with`], without blocking: between submits the caller's other tasks run.
+    ///
+    /// # Errors
+    /// As [`Search::minimize`].
+    pub async fn minimize_async(
         &mut self,
         objective: &mut Objective<'_>,
         mut goes_on: impl FnMut(&SearchResult) -> bool,
@@ -34,15 +48,15 @@ impl Search {
         loop {
             let left = self.device.shape.generations.map(|all| all.saturating_sub(self.generation));
             if left == Some(0) {
-                return self.result("the budget is spent");
+                return self.result("the budget is spent").await;
             }
-            self.advance(objective, left.unwrap_or(u64::MAX))?;
-            let so_far = self.look()?;
+            self.advance(objective, left.unwrap_or(u64::MAX)).await?;
+            let so_far = self.look().await?;
             if self.is_reached(&so_far) {
-                return self.result("the target is reached");
+                return self.result("the target is reached").await;
             }
             if !goes_on(&so_far) {
-                return self.result("it was told to stop");
+                return self.result("it was told to stop").await;
             }
         }
     }
@@ -52,10 +66,10 @@ impl Search {
     }
 
     /// Runs one generation, or as many as fit a submit.
-    fn advance(&mut self, objective: &mut Objective<'_>, most: u64) -> Result<(), Error> {
-        self.make_room()?;
+    async fn advance(&mut self, objective: &mut Objective<'_>, most: u64) -> Result<(), Error> {
+        self.make_room().await?;
         match &mut objective.kind {
-            Kind::Host(closure) => return self.advance_on_host(closure),
+            Kind::Host(closure) => return self.advance_on_host(closure).await,
             Kind::Wgsl(..) => {}
             Kind::Device(_) if self.options.samples > 1 => {
                 let allowed = "1 for an objective that records its own work";
@@ -88,8 +102,8 @@ impl Search {
         Ok(())
     }
 
-    fn advance_on_host(&mut self, closure: &mut dyn FnMut(&[f32], &mut [f32])) -> Result<(), Error> {
-        let rows = self.ask()?;
+    async fn advance_on_host(&mut self, closure: &mut dyn FnMut(&[f32], &mut [f32])) -> Result<(), Error> {
+        let rows = self.ask_async().await?;
         let mut losses = vec![f32::NAN; self.members()];
         closure(&rows, &mut losses);
         if self.options.samples > 1 {
@@ -102,6 +116,6 @@ impl Search {
             let samples = f64::from(self.options.samples);
             losses.iter_mut().zip(sums).for_each(|(loss, sum)| *loss = narrow(sum / samples));
         }
-        self.tell(&losses)
+        self.tell_async(&losses).await
     }
 }

@@ -115,7 +115,16 @@ impl Search {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn ask(&mut self) -> Result<Vec<f32>, Error> {
+        self.gpu().clone().block_on(self.ask_async())
+    }
+
+    /// As [`Search::ask`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Search::ask`].
+    pub async fn ask_async(&mut self) -> Result<Vec<f32>, Error> {
         self.submit("search ask", |search, recorder| {
             if !search.asked {
                 search.device.record_proposal(recorder);
@@ -124,14 +133,23 @@ impl Search {
             Ok(())
         })?;
         self.asked = true;
-        self.device.rows.read(&self.device.gpu, 0, self.device.rows.len())
+        self.device.rows.read_async(&self.device.gpu, 0, self.device.rows.len()).await
     }
 
     /// Takes the losses of the members of the last [`Search::ask`], `[members]`. Those that are not a number rank last.
     ///
     /// # Errors
     /// [`Error::Config`] if nothing was asked; [`Error::Length`]; [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn tell(&mut self, losses: &[f32]) -> Result<(), Error> {
+        self.gpu().clone().block_on(self.tell_async(losses))
+    }
+
+    /// As [`Search::tell`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Search::tell`].
+    pub async fn tell_async(&mut self, losses: &[f32]) -> Result<(), Error> {
         if !self.asked {
             let reason = "there are no members to tell of: ask first".into();
             return Err(Error::Config { what: "search".into(), reason });
@@ -140,7 +158,7 @@ impl Search {
             let what = "losses of a generation".into();
             return Err(Error::Length { what, expected: self.members(), got: losses.len() });
         }
-        self.make_room()?;
+        self.make_room().await?;
         self.device.losses.write(&self.device.gpu, 0, losses)?;
         self.submit("search tell", |search, recorder| {
             search.device.record_told(recorder);
@@ -185,16 +203,16 @@ impl Search {
         MOST_PER_SUBMIT - (self.generation - self.history.len() as u64)
     }
 
-    pub(super) fn make_room(&mut self) -> Result<(), Error> {
+    pub(super) async fn make_room(&mut self) -> Result<(), Error> {
         if self.room() == 0 {
-            self.read()?;
+            self.read().await?;
         }
         Ok(())
     }
 
     /// Waits, and takes over the history.
-    pub(super) fn read(&mut self) -> Result<Progress, Error> {
-        let progress = self.device.read_progress()?;
+    pub(super) async fn read(&mut self) -> Result<Progress, Error> {
+        let progress = self.device.read_progress().await?;
         for generation in self.history.len() as u64..self.generation {
             self.history.push(progress.best_after(generation));
         }
@@ -202,8 +220,8 @@ impl Search {
     }
 
     /// What was found so far, with a loss of NaN if nothing was.
-    pub(super) fn look(&mut self) -> Result<SearchResult, Error> {
-        let progress = self.read()?;
+    pub(super) async fn look(&mut self) -> Result<SearchResult, Error> {
+        let progress = self.read().await?;
         let has_found = progress.best_key() != NO_KEY;
         let fun = loss_of(progress.best_key());
         let reached = self.options.target.is_none_or(|target| f64::from(fun) <= target);
@@ -219,8 +237,8 @@ impl Search {
         })
     }
 
-    pub(super) fn result(&mut self, message: &str) -> Result<SearchResult, Error> {
-        let found = self.look()?;
+    pub(super) async fn result(&mut self, message: &str) -> Result<SearchResult, Error> {
+        let found = self.look().await?;
         if found.fun.is_nan() {
             let reason = format!(
                 "none of {} losses is a number: the objective must return one for some members",
@@ -235,7 +253,16 @@ impl Search {
     ///
     /// # Errors
     /// [`Error::Config`] if no loss so far is a number; [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn best(&mut self) -> Result<SearchResult, Error> {
-        self.result("it goes on")
+        self.gpu().clone().block_on(self.best_async())
+    }
+
+    /// As [`Search::best`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Search::best`].
+    pub async fn best_async(&mut self) -> Result<SearchResult, Error> {
+        self.result("it goes on").await
     }
 }

@@ -54,21 +54,30 @@ impl Search {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&mut self) -> Result<SavedSearch, Error> {
-        self.read()?;
+        self.gpu().clone().block_on(self.save_async())
+    }
+
+    /// As [`Search::save`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Search::save`].
+    pub async fn save_async(&mut self) -> Result<SavedSearch, Error> {
+        self.read().await?;
         let Self { device, .. } = &*self;
         let gpu = &device.gpu;
-        let points = device.points.read(gpu, 0, device.points.len())?;
+        let points = device.points.read_async(gpu, 0, device.points.len()).await?;
         Ok(SavedSearch {
             options: self.options.clone(),
             generation: self.generation,
             asked: self.asked,
             history: self.history.iter().map(|loss| loss.to_bits()).collect(),
-            progress: device.progress.read(gpu, 0, device.progress.len())?,
+            progress: device.progress.read_async(gpu, 0, device.progress.len()).await?,
             points: points.into_iter().map(f32::to_bits).collect(),
-            keys: device.keys.read(gpu, 0, device.keys.len())?,
-            ranks: device.ranks.read(gpu, 0, 2 * device.shape.members)?,
-            state: device.state.read(gpu, 0, device.state.len())?,
+            keys: device.keys.read_async(gpu, 0, device.keys.len()).await?,
+            ranks: device.ranks.read_async(gpu, 0, 2 * device.shape.members).await?,
+            state: device.state.read_async(gpu, 0, device.state.len()).await?,
         })
     }
 

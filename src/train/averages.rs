@@ -6,7 +6,9 @@ use super::trainer::record_scalars;
 use crate::Error;
 use crate::gpu::Recorder;
 use crate::graph::{HostData, Plan, PlanOptions};
-use crate::optim::{AnyRule, look, look_async};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::optim::look;
+use crate::optim::{AnyRule, look_async};
 use crate::params::Weights;
 
 impl<R: AnyRule + Clone> Trainer<R> {
@@ -37,6 +39,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     ///
     /// # Errors
     /// As [`Optimizer::with_averages`](crate::optim::Optimizer::with_averages).
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn with_averages<T, E: From<Error>>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, E>,
@@ -67,6 +70,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     ///
     /// # Errors
     /// As [`Optimizer::read_averages`](crate::optim::Optimizer::read_averages).
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_averages(&mut self) -> Result<Weights, Error> {
         self.gpu.clone().block_on(self.read_averages_async())
     }
@@ -111,6 +115,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// per channel, which has no variance; then nothing was changed. [`Error::DeviceLost`].
     ///
     /// Source: <https://docs.pytorch.org/docs/2.15/optim.html#torch.optim.swa_utils.update_bn>.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn update_bn(&mut self, data: &[(&str, &dyn HostData)], batch: usize) -> Result<(), Error> {
         self.gpu.clone().block_on(self.update_bn_async(data, batch))
     }

@@ -216,7 +216,16 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
     /// type; [`Error::Mismatch`] for a loss or metric of another graph; the errors of the rule, of the
     /// transforms, of the averages and of the schedule; [`Error::Limit`], [`Error::DeviceLimit`], [`Error::Kernel`],
     /// [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn build(self, gpu: &Gpu) -> Result<Trainer<R>, Error> {
+        gpu.block_on(self.build_async(gpu))
+    }
+
+    /// Like [`TrainerBuilder::build`], without blocking where the device tunes its kernels.
+    ///
+    /// # Errors
+    /// As [`TrainerBuilder::build`].
+    pub async fn build_async(self, gpu: &Gpu) -> Result<Trainer<R>, Error> {
         self.graph.check()?;
         if let Some(dtype) = self.autocast {
             dtype.check(gpu.capabilities())?;
@@ -286,7 +295,7 @@ impl<R: AnyRule + Clone> TrainerBuilder<R> {
         };
         let declared = trainer.graph.batch().unwrap_or(1);
         let key = PlanKey { mode: Mode::Train, batch: declared, adds: false, frozen: 0 };
-        gpu.block_on(trainer.plan(key))?;
+        trainer.plan(key).await?;
         let plan = &trainer.plans[&key];
         let mut matters = plan.reaches().to_vec();
         for name in plan.unreached() {

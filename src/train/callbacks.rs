@@ -35,6 +35,8 @@
 mod append;
 mod control;
 mod csv_logger;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 mod early_stopping;
 mod events;
 mod gradient_monitor;
@@ -55,9 +57,11 @@ use crate::error::Error;
 pub use super::early_stopping::EarlyStopping;
 pub use control::{Control, Note, Stopped};
 pub use csv_logger::CSVLogger;
+#[cfg(feature = "dashboard")]
+pub use dashboard::Dashboard;
 pub use events::{BatchEnd, EpochEnd, Reads, RunInfo, TrainEnd};
 pub use gradient_monitor::{Diagnosis, GradientMonitor, Problem};
-pub use json::from_json;
+pub use json::{from_json, with_defaults};
 pub use learning_rate::LearningRateMonitor;
 pub use list::Callbacks;
 pub use model_checkpoint::ModelCheckpoint;

@@ -247,6 +247,7 @@ impl EarlyStopping {
     ///
     /// # Errors
     /// As [`EarlyStopping::observe`]; [`Error::DeviceLost`]. Then nothing was changed.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn watch<R: AnyRule + Clone>(&mut self, metric: f64, trainer: &Trainer<R>) -> Result<bool, Error> {
         trainer.gpu.block_on(self.watch_async(metric, trainer))
     }

@@ -7,7 +7,9 @@ use super::trainer::{PlanKey, part_names, record_scalars, scalars};
 use crate::Error;
 use crate::gpu::Recorder;
 use crate::graph::{HostData, Var};
-use crate::optim::{AnyRule, look, look_async};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::optim::look;
+use crate::optim::{AnyRule, look_async};
 use crate::predict::{Inference, Request};
 
 /// The loss and the metrics over a whole data set; see [`Trainer::evaluate`].
@@ -45,6 +47,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     ///
     /// # Errors
     /// As [`Trainer::step`]; [`Error::Constant`] for a batch of 0.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn evaluate(&mut self, data: &[(&str, &dyn HostData)], batch: usize) -> Result<Evaluation, Error> {
         self.gpu.clone().block_on(self.evaluate_async(data, batch))
     }
@@ -86,6 +89,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     ///
     /// # Errors
     /// As [`Optimizer::with_eval_params`](crate::optim::Optimizer::with_eval_params).
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn with_eval_params<T>(&mut self, evaluate: impl FnOnce(&mut Self) -> T) -> Result<T, Error> {
         self.gpu.clone().block_on(self.set_eval_params())?;
         look(
@@ -156,6 +160,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// # Errors
     /// As [`Trainer::evaluate`]; [`Error::Mismatch`] for a `var` of another graph; [`Error::Shape`] if its first
     /// dimension is not the batch, as for a parameter, or for a loss if the declared batch is 1.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn predict(
         &mut self,
         var: &Var,

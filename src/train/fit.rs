@@ -153,6 +153,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// whole steps or epochs, or that does not know how many an epoch has, and between the batches of a step; [`Error::Constant`] for another number of steps than the
     /// trainer's `steps_per_epoch`; [`Error::File`] for a checkpoint of another run, with the difference; the
     /// errors of the parts.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn fit<S>(
         &mut self,
         source: &mut S,

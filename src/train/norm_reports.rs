@@ -52,6 +52,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_norm_reports(&mut self) -> Result<Vec<NormReport>, Error> {
         self.gpu.clone().block_on(self.read_norm_reports_async())
     }

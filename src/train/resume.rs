@@ -17,6 +17,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// # Errors
     /// [`Error::Config`] between the batches of one step; [`Error::StateDict`] for an option of the optimizer that is not
     /// finite; [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_checkpoint(&mut self) -> Result<Checkpoint, Error> {
         self.gpu.clone().block_on(self.read_checkpoint_async())
     }
@@ -63,6 +64,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// # Errors
     /// [`Error::File`] with the checkpoint's file if it is of another model, optimizer or schedule, or of other transforms;
     /// then nothing was changed. [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn load_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.gpu.clone().block_on(self.load_checkpoint_async(checkpoint))
     }

@@ -49,7 +49,21 @@ impl<'p> GraphLoss<'p> {
     ///
     /// # Errors
     /// As [`Graph::compile`] and [`Plan::write`]; [`Error::Config`] if no tensor of the store may change.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn new(
+        graph: &Graph,
+        loss: &Var,
+        params: &'p mut ParamStore,
+        data: &[(&str, &dyn HostData)],
+    ) -> Result<Self, Error> {
+        params.gpu().clone().block_on(Self::new_async(graph, loss, params, data))
+    }
+
+    /// As [`GraphLoss::new`], without blocking.
+    ///
+    /// # Errors
+    /// As [`GraphLoss::new`].
+    pub async fn new_async(
         graph: &Graph,
         loss: &Var,
         params: &'p mut ParamStore,
@@ -70,7 +84,8 @@ impl<'p> GraphLoss<'p> {
             return Err(Error::Config { what: "graph loss".into(), reason });
         }
         let mut workspace = Workspace::new();
-        let plan = graph.compile(params, &PlanOptions::evaluate().output(LOSS, loss), &mut workspace)?;
+        let options = PlanOptions::evaluate().output(LOSS, loss);
+        let plan = graph.compile_async(params, &options, &mut workspace).await?;
         for (name, data) in data {
             plan.write(name, *data)?;
         }
@@ -91,10 +106,19 @@ impl<'p> GraphLoss<'p> {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn get(&self) -> Result<Vec<f32>, Error> {
+        self.params.gpu().block_on(self.get_async())
+    }
+
+    /// As [`GraphLoss::get`], without blocking.
+    ///
+    /// # Errors
+    /// As [`GraphLoss::get`].
+    pub async fn get_async(&self) -> Result<Vec<f32>, Error> {
         let mut all = Vec::with_capacity(self.dimensions());
         for span in &self.spans {
-            all.extend(self.params.read(&span.name)?);
+            all.extend(self.params.read_async(&span.name).await?);
         }
         Ok(all)
     }

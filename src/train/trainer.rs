@@ -127,6 +127,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     /// hyperparameters, all before anything has changed; [`Error::NonFinite`] after too many skipped steps in a row;
     /// [`Error::Shape`] for batches other than 1 if the loss or a metric is a scalar only because the graph was
     /// declared with one sample, such as a loss without reduction; [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn step(&mut self, data: &[(&str, &dyn HostData)]) -> Result<(), Error> {
         self.gpu.clone().block_on(self.step_async(data))
     }
@@ -294,6 +295,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_report(&mut self) -> Result<Option<StepReport>, Error> {
         self.gpu.clone().block_on(self.read_report_async())
     }
@@ -323,6 +325,7 @@ impl<R: AnyRule + Clone> Trainer<R> {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_loss(&mut self) -> Result<f32, Error> {
         self.gpu.clone().block_on(self.read_loss_async())
     }

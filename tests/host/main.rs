@@ -13,12 +13,14 @@ mod examples;
 mod files;
 #[path = "../shared/folder.rs"]
 mod folder;
+mod inspect;
 mod lists;
 mod modules;
 mod noop;
 mod npz;
 mod preview;
 mod report;
+mod run;
 mod send_sync;
 mod translate;
 mod tutorials;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// A module and what its row names, which includes what those may use; every module may use `error`.
 const ROWS: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("clock", &[]),
     ("config", &[]),
     ("files", &[]),
     ("layout", &[]),
@@ -16,15 +17,15 @@ const ROWS: &[(&str, &[&str])] = &[
     ("params", &["files", "gpu", "layout"]),
     ("grad", &["params", "gpu", "config"]),
     ("optim", &["grad", "params", "gpu", "schedule", "config", "wgsl", "graph"]),
-    ("graph", &["params", "gpu", "wgsl"]),
+    ("graph", &["params", "gpu", "wgsl", "clock"]),
     ("nn", &["graph", "config"]),
     ("predict", &["graph", "params", "gpu"]),
     ("search", &["config", "gpu", "schedule", "wgsl"]),
     (
         "train",
         &[
-            "error", "config", "files", "layout", "schedule", "gpu", "params", "optim", "grad", "graph",
-            "nn", "predict", "search",
+            "error", "clock", "config", "files", "layout", "schedule", "gpu", "params", "optim", "grad",
+            "graph", "nn", "predict", "search",
         ],
     ),
 ];
@@ -119,7 +120,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The files of `src`, by their module; `lib.rs` joins them and belongs to none.
+/// The files of `src`, by their module; `lib.rs` joins them, `bin` uses them from outside, and both belong to none.
 fn files() -> BTreeMap<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
@@ -131,7 +132,7 @@ fn files() -> BTreeMap<PathBuf, String> {
     found
         .into_iter()
         .map(|path| (path.clone(), module(&path)))
-        .filter(|(_, module)| module != "lib")
+        .filter(|(_, module)| module != "lib" && module != "bin")
         .collect()
 }
 

@@ -15,9 +15,9 @@ use gradus::params::*;
 use gradus::predict::{Outputs, Predictor};
 use gradus::search::*;
 use gradus::train::callbacks::{
-    BatchEnd, CSVLogger, Callbacks, Control, Diagnosis, EpochEnd, GradientMonitor, LearningRateMonitor,
-    ModelCheckpoint, Note, Problem, Progress, ProgressStyle, Reads, RunInfo, Stopped, TensorBoard,
-    TerminateOnNaN, TrainEnd,
+    BatchEnd, CSVLogger, Callbacks, Control, Dashboard, Diagnosis, EpochEnd, GradientMonitor,
+    LearningRateMonitor, ModelCheckpoint, Note, Problem, Progress, ProgressStyle, Reads, RunInfo, Stopped,
+    TensorBoard, TerminateOnNaN, TrainEnd,
 };
 use gradus::train::data::idx::{Images, Part};
 use gradus::train::data::npy::{Array, Opened};
@@ -260,6 +260,7 @@ types!(
     CSVLogger,
     Callbacks<'static>,
     Control,
+    Dashboard,
     Diagnosis,
     EpochEnd<'static>,
     GradientMonitor,

@@ -71,7 +71,8 @@ impl Source {
                 table = serde_json::json!({"name": name});
                 &table
             }
-            table => table,
+            Value::Object(_) => json,
+            other => return Err(config("data", format!("expected a name or a table, got {other}"))),
         };
         let name = json.get("name").ok_or_else(|| config("data", "missing field `name`"))?;
         let name =
@@ -98,6 +99,7 @@ impl Source {
     /// Reads them.
     pub(crate) fn read(&self) -> Result<Sets, Error> {
         let sets = match &self.from {
+            From::Digits if self.normalize => return digits(),
             From::Digits => raw_digits()?,
             From::Idx(folder) => {
                 let (train, test) = gradus::train::data::idx::read_dir(folder)?;

@@ -44,11 +44,6 @@ impl<'j> Fields<'j> {
         Ok(value)
     }
 
-    /// Puts in what a field became by other means.
-    pub(crate) fn complete(&mut self, key: &str, value: Value) {
-        self.complete.insert(key.into(), value);
-    }
-
     /// The value of a field, as given.
     pub(crate) fn json(&self, key: &str) -> Option<&'j Value> {
         self.given.get(key)

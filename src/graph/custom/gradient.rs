@@ -33,6 +33,7 @@ impl CustomOp {
     /// [`Error::Gradient`] with the first input and element that disagree; [`Error::Config`] if no input has a
     /// gradient; [`Error::Length`] for a wrong number of inputs; the errors of [`Graph::compile`] and
     /// [`Plan::write`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn check_gradient(&self, gpu: &Gpu, inputs: &[(&[usize], &dyn HostData)]) -> Result<(), Error> {
         gpu.block_on(self.check_gradient_async(gpu, inputs))
     }

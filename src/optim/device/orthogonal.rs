@@ -137,7 +137,7 @@ impl Made {
             let shape = &layout.spans()[tensors[0]].shape;
             let x = graph.input(&name, [&[tensors.len()], &shape[..]].concat());
             let options = PlanOptions::evaluate().output(RESULT, &apply(&newton_schulz, x));
-            let plan = graph.compile(params, &options, &mut workspace)?;
+            let plan = gpu.at_once(graph.compile_async(params, &options, &mut workspace))?;
             let bytes = tensors.iter().map(|tensor| len_of(*tensor) as u64 * 4).sum::<u64>();
             plan.write(&name, &InputData::Buffer(given.raw().slice(..bytes)))?;
             plan.bind_output(RESULT, result.raw().slice(..bytes))?;

@@ -98,6 +98,7 @@ impl LbfgsOptimizer {
     /// println!("{} after {} closures: {:?}", step.last_loss, step.evaluations, step.stop);
     /// # Ok::<(), Error>(())
     /// ```
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn step<E: From<Error>>(
         &mut self,
         params: &mut ParamStore,

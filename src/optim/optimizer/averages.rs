@@ -3,7 +3,9 @@
 mod look;
 mod weights;
 
-pub(crate) use look::{look, look_async};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use look::look;
+pub(crate) use look::look_async;
 
 use super::Optimizer;
 use crate::Error;

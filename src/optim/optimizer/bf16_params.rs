@@ -15,6 +15,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// [`Error::Config`] for an optimizer that was built without
     /// [`OptimizerOptions::bf16_params`](crate::optim::OptimizerOptions); [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_bf16_weights(&self) -> Result<Weights, Error> {
         self.gpu.block_on(self.read_bf16_weights_async())
     }
@@ -48,6 +49,13 @@ impl<R: AnyRule + Clone> Optimizer<R> {
         self.device.bf16_params.as_ref().map_or(Ok(()), |halves| self.write_halves(halves, params))
     }
 
+    #[cfg(target_arch = "wasm32")]
+    fn write_halves(&self, _: &Halves, _: &ParamStore) -> Result<(), Error> {
+        let reason = "their first values are rounded on the host, for which a page cannot wait".into();
+        Err(Error::Config { what: "parameters in bf16".into(), reason })
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
     fn write_halves(&self, halves: &Halves, params: &ParamStore) -> Result<(), Error> {
         let all = params.params().read_all(&self.gpu)?;
         let spans = self.layout.spans();

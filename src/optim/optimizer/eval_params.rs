@@ -6,11 +6,13 @@ use crate::gpu::{
     Binding, Block, Buffer, KernelListing, KernelSource, Recorder, Region, UniformRing, grid, uniform,
 };
 use crate::optim::device::slots::SlotBuffer;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::optim::look;
+use crate::optim::look_async;
 use crate::optim::rule::any::AnyRule;
 use crate::optim::rule::{EvalParams, f32_of};
 use crate::optim::step::spec::count;
 use crate::optim::windows::cut_at_windows;
-use crate::optim::{look, look_async};
 use crate::params::{Flat, ParamStore};
 
 /// As in eval_params.wgsl.
@@ -74,6 +76,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// abandoned; [`Error::Constant`] for an option with which they cannot be computed; [`Error::Mismatch`] for another
     /// store; [`Error::Limit`] and [`Error::Buffer`] if the device is out of memory; [`Error::Kernel`];
     /// [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn with_eval_params<T>(
         &mut self,
         params: &mut ParamStore,

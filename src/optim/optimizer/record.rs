@@ -18,6 +18,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// As [`Optimizer::record`]. What could not be submitted is as if it had not been recorded.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn step(&mut self, params: &mut ParamStore) -> Result<(), Error> {
         self.gpu.clone().block_on(self.step_async(params))
     }

@@ -25,6 +25,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_step_results(&mut self) -> Result<Vec<StepResult>, Error> {
         self.gpu.clone().block_on(self.read_step_results_async())
     }
@@ -49,6 +50,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// [`Error::Config`] if gradients are not clipped by norm; [`Error::UnknownName`] for the group;
     /// [`Error::NonFinite`] if the norm is not finite and `error_if_nonfinite` is set; [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_norm(&self, group: Option<&str>) -> Result<f32, Error> {
         self.gpu.block_on(self.read_norm_async(group))
     }

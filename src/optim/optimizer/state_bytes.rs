@@ -1,5 +1,3 @@
-use std::collections::HashSet;
-
 use super::Optimizer;
 use crate::optim::rule::any::AnyRule;
 
@@ -27,9 +25,13 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// ```
     #[expect(clippy::mutable_key_type, reason = "buffers are equal if they are the same, whatever they hold")]
     pub fn state_bytes(&self) -> u64 {
-        // Slots of statistics share a buffer.
-        let mut seen = HashSet::new();
-        let buffers = self.device.slots.iter().flatten().flat_map(|slot| slot.raw());
-        buffers.filter(|buffer| seen.insert((*buffer).clone())).map(wgpu::Buffer::size).sum()
+        let mut buffers: Vec<&wgpu::Buffer> = Vec::new();
+        for buffer in self.device.slots.iter().flatten().flat_map(|slot| slot.raw()) {
+            // Slots of statistics share one.
+            if !buffers.contains(&buffer) {
+                buffers.push(buffer);
+            }
+        }
+        buffers.into_iter().map(wgpu::Buffer::size).sum()
     }
 }

@@ -13,6 +13,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_trust_ratios(&self) -> Result<Vec<(String, f32)>, Error> {
         self.gpu.block_on(self.read_trust_ratios_async())
     }

@@ -22,6 +22,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     ///
     /// # Errors
     /// [`Error::StateDict`] for an option that is not finite, which no state dict can hold; [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_state_dict(&self) -> Result<StateDict, Error> {
         self.gpu.block_on(self.read_state_dict_async())
     }

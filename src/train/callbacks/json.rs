@@ -1,6 +1,7 @@
 //! Callbacks by name.
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
@@ -12,34 +13,54 @@ use crate::error::Error;
 use crate::schedule;
 
 type Fields = Map<String, Value>;
-type Reader = fn(&'static str, &Fields) -> Result<Box<dyn Callback>, Error>;
+type Reader = fn(&'static str, &Fields) -> Result<Made, Error>;
+
+/// A callback, and the object that describes it with all fields.
+type Made = (Box<dyn Callback>, Value);
 
 /// Every callback that [`from_json`] knows.
 const CALLBACKS: &[(&str, Reader)] = &[
-    ("CSVLogger", |name, fields| Ok(Box::new(config::read::<CSVLogger>("callback", name, fields)?))),
-    ("EarlyStopping", |_, fields| Ok(Box::new(EarlyStopping::from_json(&fields.clone().into())?))),
+    ("CSVLogger", typed::<CSVLogger>),
+    #[cfg(feature = "dashboard")]
+    ("Dashboard", |name, fields| {
+        let complete = config::write(name, &config::read::<Nothing>("callback", name, fields)?);
+        Ok((Box::new(super::Dashboard::new()), complete))
+    }),
+    ("EarlyStopping", |name, fields| {
+        let stopping = EarlyStopping::from_json(&fields.clone().into())?;
+        let complete = config::write(name, &stopping);
+        Ok((Box::new(stopping), complete))
+    }),
     ("GradientMonitor", gradient_monitor),
     ("LearningRateMonitor", |name, fields| {
-        config::read::<Nothing>("callback", name, fields)?;
-        Ok(Box::new(LearningRateMonitor::new()))
+        let complete = config::write(name, &config::read::<Nothing>("callback", name, fields)?);
+        Ok((Box::new(LearningRateMonitor::new()), complete))
     }),
-    ("ModelCheckpoint", |name, fields| {
-        Ok(Box::new(config::read::<ModelCheckpoint>("callback", name, fields)?))
-    }),
+    ("ModelCheckpoint", typed::<ModelCheckpoint>),
     ("Progress", progress),
     ("ReduceLROnPlateau", reduce_lr),
-    ("TensorBoard", |name, fields| Ok(Box::new(config::read::<TensorBoard>("callback", name, fields)?))),
+    ("TensorBoard", typed::<TensorBoard>),
     ("TerminateOnNaN", |name, fields| {
-        config::read::<Nothing>("callback", name, fields)?;
-        Ok(Box::new(TerminateOnNaN))
+        let complete = config::write(name, &config::read::<Nothing>("callback", name, fields)?);
+        Ok((Box::new(TerminateOnNaN), complete))
     }),
 ];
+
+/// A callback whose fields are its options.
+fn typed<C>(name: &'static str, fields: &Fields) -> Result<Made, Error>
+where
+    C: Callback + DeserializeOwned + Serialize + 'static,
+{
+    let callback = config::read::<C>("callback", name, fields)?;
+    let complete = config::write(name, &callback);
+    Ok((Box::new(callback), complete))
+}
 
 /// Creates the callback that a JSON object describes, such as `{"name": "ModelCheckpoint", "folder": "runs/first",
 /// "monitor": "val_loss", "keep": 2}`.
 ///
 /// Fields are named as the methods and fields of the types, and omitted ones take their defaults. `CSVLogger` needs `path`,
-/// `ModelCheckpoint` and `TensorBoard` need `folder`. `Progress` has the field `style`: `auto`, `bar`, `lines` or `silent`.
+/// `ModelCheckpoint` and `TensorBoard` need `folder`. `Dashboard` needs the feature `dashboard`. `Progress` has the field `style`: `auto`, `bar`, `lines` or `silent`.
 /// Ranges are checked when a run begins.
 ///
 /// ```
@@ -54,6 +75,27 @@ const CALLBACKS: &[(&str, Reader)] = &[
 /// [`Error::UnknownName`] with the most similar name, for an unknown name or field; [`Error::Config`] for a missing field
 /// or a wrong type.
 pub fn from_json(json: &Value) -> Result<Box<dyn Callback>, Error> {
+    Ok(read(json)?.0)
+}
+
+/// The object from which [`from_json`] makes the same callback, with the defaults of the fields that `json` leaves out.
+///
+/// ```
+/// use gradus::train::callbacks;
+/// use serde_json::json;
+///
+/// let complete = callbacks::with_defaults(&json!({"name": "GradientMonitor", "every": 5}))?;
+/// assert_eq!(complete, json!({"name": "GradientMonitor", "every": 5, "per_tensor": true, "dead_units": true}));
+/// # Ok::<(), gradus::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`from_json`].
+pub fn with_defaults(json: &Value) -> Result<Value, Error> {
+    Ok(read(json)?.1)
+}
+
+fn read(json: &Value) -> Result<Made, Error> {
     let (name, fields) = config::named("callback", json)?;
     let found = CALLBACKS.iter().find(|(known, _)| *known == name);
     let unknown = || Error::unknown("callback", &name, CALLBACKS.iter().map(|(known, _)| *known));
@@ -61,12 +103,12 @@ pub fn from_json(json: &Value) -> Result<Box<dyn Callback>, Error> {
     read(name, &fields)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-fn gradient_monitor(name: &'static str, fields: &Fields) -> Result<Box<dyn Callback>, Error> {
-    #[derive(Deserialize)]
+fn gradient_monitor(name: &'static str, fields: &Fields) -> Result<Made, Error> {
+    #[derive(Deserialize, Serialize)]
     #[serde(default, deny_unknown_fields)]
     struct Form {
         every: u64,
@@ -78,21 +120,24 @@ fn gradient_monitor(name: &'static str, fields: &Fields) -> Result<Box<dyn Callb
             Self { every: 10, per_tensor: true, dead_units: true }
         }
     }
-    let Form { every, per_tensor, dead_units } = config::read("callback", name, fields)?;
-    Ok(Box::new(GradientMonitor::new(every).per_tensor(per_tensor).dead_units(dead_units)))
+    let form: Form = config::read("callback", name, fields)?;
+    let Form { every, per_tensor, dead_units } = form;
+    let monitor = GradientMonitor::new(every).per_tensor(per_tensor).dead_units(dead_units);
+    Ok((Box::new(monitor), config::write(name, &form)))
 }
 
-fn progress(name: &'static str, fields: &Fields) -> Result<Box<dyn Callback>, Error> {
-    #[derive(Default, Deserialize)]
+fn progress(name: &'static str, fields: &Fields) -> Result<Made, Error> {
+    #[derive(Default, Deserialize, Serialize)]
     #[serde(default, deny_unknown_fields)]
     struct Form {
         style: ProgressStyle,
     }
-    Ok(Box::new(Progress::new(config::read::<Form>("callback", name, fields)?.style)))
+    let form: Form = config::read("callback", name, fields)?;
+    Ok((Box::new(Progress::new(form.style)), config::write(name, &form)))
 }
 
 /// The fields of the schedule of that name, and the name of the metric.
-fn reduce_lr(name: &'static str, fields: &Fields) -> Result<Box<dyn Callback>, Error> {
+fn reduce_lr(name: &'static str, fields: &Fields) -> Result<Made, Error> {
     let mut fields = fields.clone();
     let monitor = match fields.remove("monitor") {
         None => ReduceLROnPlateauCallback::default().monitor,
@@ -109,7 +154,9 @@ fn reduce_lr(name: &'static str, fields: &Fields) -> Result<Box<dyn Callback>, E
         }
         other => other,
     })?;
-    Ok(Box::new(ReduceLROnPlateauCallback { monitor, plateau }))
+    let mut complete = config::write(name, &plateau);
+    complete["monitor"] = monitor.as_str().into();
+    Ok((Box::new(ReduceLROnPlateauCallback { monitor, plateau }), complete))
 }
 
 #[cfg(test)]
@@ -135,6 +182,11 @@ mod tests {
             let callback = from_json(&json).unwrap();
             assert_eq!(callback.name(), *name);
             callback.check(&RunInfo::default()).unwrap();
+            let complete = with_defaults(&json).unwrap();
+            assert_eq!(with_defaults(&complete).unwrap(), complete);
+            for (field, value) in json.as_object().unwrap() {
+                assert_eq!(complete[field], *value);
+            }
         }
     }
 

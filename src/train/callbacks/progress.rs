@@ -1,10 +1,11 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{BatchEnd, Callback, Control, EpochEnd, Note, RunInfo, TrainEnd};
+use crate::clock::Instant;
 use crate::error::Error;
 
 /// Shows how far a run is: a bar on a terminal, otherwise a line for each epoch.
@@ -138,7 +139,7 @@ impl Drop for Progress {
 }
 
 /// Seconds as hours, minutes and seconds.
-fn clock(seconds: f64) -> String {
+pub(super) fn clock(seconds: f64) -> String {
     let seconds = Duration::try_from_secs_f64(seconds).map_or(u64::MAX, |time| time.as_secs());
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }

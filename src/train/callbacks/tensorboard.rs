@@ -3,13 +3,13 @@ mod histogram;
 mod record;
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::append::{AppendFile, Length};
 use super::{BatchEnd, Callback, Control, EpochEnd, Reads, RunInfo, read_state, to_state};
+use crate::clock::{SystemTime, UNIX_EPOCH};
 use crate::error::Error;
 use event::Event;
 use histogram::Histogram;

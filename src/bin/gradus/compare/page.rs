@@ -67,7 +67,11 @@ impl Page<'_> {
     fn color(number: usize) -> RGBColor {
         let RGBColor(r, g, b) = COLORS[number % COLORS.len()];
         let grey = |part: u8| part / 2 + 60;
-        if number / COLORS.len() % 2 == 0 { RGBColor(r, g, b) } else { RGBColor(grey(r), grey(g), grey(b)) }
+        if (number / COLORS.len()).is_multiple_of(2) {
+            RGBColor(r, g, b)
+        } else {
+            RGBColor(grey(r), grey(g), grey(b))
+        }
     }
 
     /// A curve for each optimizer.

@@ -80,8 +80,16 @@ impl Common {
             }
             false => {
                 let size = match fields.or("test_size", Size::Share(0.2))? {
-                    Size::Samples(samples) => TestSize::Samples(samples),
-                    Size::Share(share) => TestSize::Share(share),
+                    Size::Samples(samples) if samples > 0 => TestSize::Samples(samples),
+                    Size::Share(share) if share > 0.0 && share < 1.0 => TestSize::Share(share),
+                    _ => {
+                        let given = fields.json("test_size").map(ToString::to_string).unwrap_or_default();
+                        return Err(constant(
+                            "test_size",
+                            "a number of samples, or a share in (0, 1)",
+                            given,
+                        ));
+                    }
                 };
                 TrainTestSplit::new(size).shuffle(fields.or("split_seed", 0)?)
             }

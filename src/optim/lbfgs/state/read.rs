@@ -20,6 +20,7 @@ impl LbfgsOptimizer {
     ///
     /// # Errors
     /// [`Error::StateDict`] for an option that is not finite; [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_state_dict(&self, params: &ParamStore) -> Result<LbfgsState, Error> {
         params.gpu().block_on(self.read_state_dict_async(params))
     }

@@ -22,6 +22,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// Errors of `look`; [`Error::Config`] if no average is kept, and while a recorded step is neither submitted nor
     /// abandoned; [`Error::Mismatch`] for another store; [`Error::Buffer`] if the device is out of memory;
     /// [`Error::DeviceLost`]. If the weights cannot be restored, the optimizer refuses further steps.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn with_averages<T, E: From<Error>>(
         &mut self,
         params: &mut ParamStore,
@@ -133,6 +134,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
 type Back<S> = fn(&mut S) -> Result<(), Error>;
 
 /// Calls a closure on a changed value and undoes the change, also if the closure panics.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn look<S, T, E: From<Error>>(
     changed: &mut S,
     back: Back<S>,

@@ -16,6 +16,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// # Errors
     /// [`Error::Config`] if no average is kept, and in [`Optimizer::with_averages`], where the store holds the
     /// averages; [`Error::Mismatch`] for another store; [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_averages(&self, params: &ParamStore) -> Result<Weights, Error> {
         self.gpu.block_on(self.read_averages_async(params))
     }
@@ -47,6 +48,7 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// As [`Optimizer::read_averages`].
     ///
     /// Source: <https://docs.pytorch.org/docs/2.15/optim.html#torch.optim.swa_utils.AveragedModel>.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read_averaged_model(&self, params: &ParamStore) -> Result<Weights, Error> {
         self.gpu.block_on(self.read_averaged_model_async(params))
     }
