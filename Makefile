@@ -1,6 +1,7 @@
 # Each target does all the set-up that it needs on a machine with Rust and a C compiler.
 #   make train ARGS='--seed 2'   trains the reference network on real digits
 #   make examples                runs every example; make examples ARGS=--quick in minutes
+#   make tutorials               draws the tutorials' pictures into target/tutorials, with an index page
 #   make test                    runs every test and doctest
 #   make bench                   measures speed
 #   make device-check            builds what benches/device-check/run needs on a machine with a GPU and no toolchain
@@ -16,13 +17,20 @@ ARGS ?=
 SECONDS ?= 600
 TARGETS ?=
 
-.PHONY: train examples test bench bench-peers device-check wasm portability test-matrix torture fuzz deny setup
+.PHONY: train examples tutorials test bench bench-peers device-check wasm portability test-matrix torture fuzz deny setup
 
 train: setup
 	cargo run --release --example train_cnn -- $(ARGS)
 
 examples: setup
 	bash .ci/examples $(ARGS)
+
+# The page shows what the others have drawn.
+tutorials: setup
+	cargo run --release --example safeguards -- --out target/tutorials
+	cargo run --release --example search_pictures -- --out target/tutorials $(ARGS)
+	cargo run --release --example search_digits -- --out target/tutorials $(ARGS)
+	cargo run --release --example tutorials -- --out target/tutorials $(ARGS)
 
 test: setup
 	cargo test --release

@@ -70,5 +70,6 @@ mod pages {
         Search: "../docs/search.md",
         Torch: "../docs/torch.md",
         Transforms: "../docs/transforms.md",
+        Tutorials: "../docs/tutorials.md",
     }
 }

@@ -24,4 +24,5 @@ mod report;
 mod run;
 mod send_sync;
 mod translate;
+mod tutorials;
 mod weights;
