@@ -8,7 +8,6 @@
 #[path = "support/histogram.rs"]
 mod histogram;
 #[path = "support/sheet.rs"]
-#[expect(dead_code, reason = "rows of bar charts")]
 mod sheet;
 
 use std::ops::Range;

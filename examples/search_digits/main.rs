@@ -13,7 +13,6 @@ mod curves;
 mod digits;
 mod network;
 #[path = "../support/sheet.rs"]
-#[expect(dead_code, reason = "rows of bar charts")]
 mod sheet;
 
 use std::path::{Path, PathBuf};

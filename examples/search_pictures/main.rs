@@ -13,7 +13,6 @@ mod population;
 mod runs;
 mod settings;
 #[path = "../support/sheet.rs"]
-#[expect(dead_code, reason = "rows of bar charts")]
 mod sheet;
 
 use std::path::PathBuf;

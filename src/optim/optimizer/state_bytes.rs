@@ -23,7 +23,6 @@ impl<R: AnyRule + Clone> Optimizer<R> {
     /// assert_eq!(optimizer.state_bytes(), 2 * 4 * 256 * 64);
     /// # Ok::<(), gradus::Error>(())
     /// ```
-    #[expect(clippy::mutable_key_type, reason = "buffers are equal if they are the same, whatever they hold")]
     pub fn state_bytes(&self) -> u64 {
         let mut buffers: Vec<&wgpu::Buffer> = Vec::new();
         for buffer in self.device.slots.iter().flatten().flat_map(|slot| slot.raw()) {
