@@ -18,9 +18,15 @@ const SUBGROUPS: &str = "enable subgroups;\ndiagnostic(off, subgroup_uniformity)
 pub(crate) fn text_for(backend: Backend, text: &str) -> Cow<'_, str> {
     match backend {
         Backend::Dx12 if text.contains("alias") => without_aliases(text).map_or(text.into(), Cow::Owned),
-        Backend::BrowserWebGpu if text.contains("subgroup") => format!("{SUBGROUPS}{text}").into(),
+        Backend::BrowserWebGpu if names_subgroups(text) => format!("{SUBGROUPS}{text}").into(),
         _ => text.into(),
     }
+}
+
+/// Whether the text has a built-in of subgroups, not only a comment on them.
+fn names_subgroups(text: &str) -> bool {
+    let names = |tokens: Vec<Token<'_>>| tokens.iter().any(|token| token.text.starts_with("subgroup"));
+    text.contains("subgroup") && tokens(text).is_ok_and(names)
 }
 
 /// The text with the meaning of each alias in its place. An alias whose name is also that of something else stays.
@@ -123,6 +129,8 @@ mod tests {
         let text = "enable f16;\nfn f(x: f32) -> f32 { return subgroupAdd(x); }";
         assert_eq!(text_for(Backend::BrowserWebGpu, text), format!("{SUBGROUPS}{text}"));
         assert_eq!(text_for(Backend::Vulkan, text), text);
-        assert_eq!(text_for(Backend::BrowserWebGpu, "fn f() {}"), "fn f() {}");
+        for text in ["fn f() {}", "// as a subgroup would\nfn f() {}"] {
+            assert_eq!(text_for(Backend::BrowserWebGpu, text), text);
+        }
     }
 }
